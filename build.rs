@@ -1,0 +1,109 @@
+//! Builds the example plugin `plugins/echo`, which `lictor init` writes into a new folder, to `$OUT_DIR/echo.wasm`.
+//!
+//! Where it cannot be built for a reason that is no fault of its source (the WebAssembly target is not installed, or
+//! this is a packaged crate, which holds no nested crates), the file is empty and a warning says what to do. The
+//! server is the same without it.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "wasm32-wasip2";
+
+fn main() {
+    let root = PathBuf::from(cargo_set("CARGO_MANIFEST_DIR"));
+    let component = PathBuf::from(cargo_set("OUT_DIR")).join("echo.wasm");
+
+    println!("cargo:rerun-if-changed=build.rs");
+    let plugins = root.join("plugins");
+    if !plugins.join("echo/Cargo.toml").is_file() {
+        println!("cargo:warning=no sources of plugins/echo here: `lictor init` will have no example plugin");
+        return write(&component, &[]);
+    }
+    for source in ["plugins/echo", "plugins/Cargo.toml", "plugins/Cargo.lock", "plugins/.cargo", "wit"] {
+        println!("cargo:rerun-if-changed={source}");
+    }
+    if !target_is_installed() {
+        println!(
+            "cargo:warning={TARGET} is not installed: `lictor init` will have no example plugin; \
+             run `rustup target add {TARGET}` and build again"
+        );
+        return write(&component, &[]);
+    }
+    let built = build_echo(&plugins, &root.join("target/plugins"));
+    match fs::read(&built) {
+        Ok(bytes) => write(&component, &bytes),
+        Err(error) => panic!("plugins/echo was built, but {} cannot be read: {error}", built.display()),
+    }
+}
+
+/// Whether the standard library for the target is there. The path is watched, so that adding the target is enough.
+fn target_is_installed() -> bool {
+    let asked =
+        Command::new(cargo_set("RUSTC")).args(["--print", "target-libdir", "--target", TARGET]).output();
+    let Ok(asked) = asked else { return false };
+    let folder = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+    println!("cargo:rerun-if-changed={folder}");
+    asked.status.success() && Path::new(&folder).is_dir()
+}
+
+fn build_echo(plugins: &Path, target_dir: &Path) -> PathBuf {
+    let mut cargo = Command::new(cargo_set("CARGO"));
+    // From within `plugins`, so that its `.cargo/config.toml` is read.
+    cargo.current_dir(plugins);
+    cargo.args(["build", "--release", "--locked", "--package", "echo", "--target", TARGET, "--target-dir"]);
+    cargo.arg(target_dir);
+    for (name, _) in env::vars_os() {
+        if is_about_this_build(&name) {
+            cargo.env_remove(name);
+        }
+    }
+    let output = match cargo.output() {
+        Ok(output) => output,
+        Err(error) => panic!("cargo cannot be started to build plugins/echo: {error}"),
+    };
+    if !output.status.success() {
+        panic!("building plugins/echo failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    target_dir.join(TARGET).join("release/echo.wasm")
+}
+
+/// Flags, wrappers (clippy's is one), profiles and folders meant for the server, with which the plugin would be built
+/// wrongly or into a folder that is locked.
+fn is_about_this_build(name: &OsStr) -> bool {
+    const NAMES: [&str; 6] = [
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTFLAGS",
+        "RUSTDOCFLAGS",
+        "CARGO_TARGET_DIR",
+        "RUSTDOC",
+    ];
+    const PREFIXES: [&str; 7] = [
+        "CARGO_BUILD_",
+        "CARGO_CFG_",
+        "CARGO_ENCODED_",
+        "CARGO_FEATURE_",
+        "CARGO_PROFILE_",
+        "CARGO_TARGET_WASM32",
+        "CARGO_UNSTABLE_",
+    ];
+    let name = name.to_string_lossy();
+    NAMES.contains(&name.as_ref()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn write(component: &Path, bytes: &[u8]) {
+    if let Err(error) = fs::write(component, bytes) {
+        panic!("{} cannot be written: {error}", component.display());
+    }
+}
+
+/// A variable that cargo always sets for a build script.
+fn cargo_set(name: &str) -> String {
+    match env::var(name) {
+        Ok(value) => value,
+        Err(error) => panic!("cargo sets {name} for a build script, but here: {error}"),
+    }
+}

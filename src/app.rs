@@ -1,0 +1,265 @@
+//! The composition root: from a config to a running server. The only file that sees everything.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tracing::Level;
+
+use crate::authz::Policy;
+use crate::config::{self, Config, Loaded, LogFormat, LogLevel};
+use crate::identity::Roster;
+use crate::plugin::{Instances, Plugin, Sandbox, SandboxLimits, Spec};
+use crate::route::Routes;
+use crate::server::{
+    self, AdmissionLimits, ConnectionLimits, Server, Service, TlsFiles, TlsVersion, tls_acceptor,
+};
+use crate::telemetry::{self, CommandLog, Format};
+
+/// How often warm instances and the command log are looked after.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// File descriptors that the process needs beside its connections.
+const OTHER_FILES: u64 = 64;
+
+/// Serves until SIGINT or SIGTERM, then lets what is under way end; a second signal ends at once.
+///
+/// # Errors
+///
+/// When anything in the config can't be had: a plugin, the server's certificate, an address. All of it is tried
+/// before the first socket is opened.
+pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    let config = loaded.config;
+    let _log = telemetry::init(level(config.log.level), format(config.log.format));
+    runtime()?.block_on(run(&config))
+}
+
+/// Does all that [`serve`] does before it opens a socket, and says what it found.
+///
+/// # Errors
+///
+/// The same as for [`serve`].
+pub fn check(config: &Config) -> anyhow::Result<String> {
+    runtime()?.block_on(async {
+        tls_acceptor(&tls_files(config))?;
+        let plugins = load_plugins(config).await?;
+        Ok(summary(config, &plugins))
+    })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+async fn run(config: &Config) -> anyhow::Result<()> {
+    raise_file_limit(config);
+    let acceptor = tls_acceptor(&tls_files(config))?;
+    let plugins = load_plugins(config).await?;
+    let service = Arc::new(service(config, &plugins));
+    let listeners = config.server.listen.iter().map(|address| server::bind(*address));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+    let server = Arc::new(Server::new(
+        Arc::clone(&service),
+        acceptor,
+        admission_limits(config),
+        config.limits.handshake_timeout,
+    ));
+    let mut tasks = accept(&server, listeners)?;
+    tasks.spawn(housekeep(service, plugins));
+    stop_at_signal(&server, config.server.drain_timeout).await?;
+    tasks.shutdown().await;
+    Ok(())
+}
+
+fn accept(server: &Arc<Server>, listeners: Vec<TcpListener>) -> anyhow::Result<JoinSet<()>> {
+    let mut tasks = JoinSet::new();
+    for listener in listeners {
+        let address = listener.local_addr().context("a listening socket has no address")?;
+        tracing::info!(%address, "listening");
+        let server = Arc::clone(server);
+        tasks.spawn(async move { server.accept(listener).await });
+    }
+    Ok(tasks)
+}
+
+async fn housekeep(service: Arc<Service>, plugins: Vec<(config::PluginName, Arc<Plugin>)>) {
+    let mut rounds = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        let now = rounds.tick().await;
+        plugins.iter().for_each(|(_, plugin)| plugin.retire_idle(now));
+        service.log.report_unlogged();
+    }
+}
+
+async fn stop_at_signal(server: &Server, patience: Duration) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!(patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), "stopping");
+    tokio::select! {
+        ended = server.stop(patience) => {
+            let words = if ended { "stopped" } else { "stopped with connections still open" };
+            tracing::info!("{words}");
+        }
+        _ = interrupt.recv() => tracing::warn!("stopped at once"),
+        _ = terminate.recv() => tracing::warn!("stopped at once"),
+    }
+    Ok(())
+}
+
+/// Loads all plugins, one after the other: each compilation uses all cores. Reports every plugin that can't be loaded, not
+/// the first only.
+async fn load_plugins(config: &Config) -> anyhow::Result<Vec<(config::PluginName, Arc<Plugin>)>> {
+    let limits = &config.limits;
+    let sandbox = Arc::new(Sandbox::new(SandboxLimits {
+        concurrent_calls: u32::try_from(limits.concurrent_commands).unwrap_or(u32::MAX),
+        waiting_calls: limits.queue,
+        max_wait: limits.queue_timeout,
+    })?);
+    let mut plugins = Vec::new();
+    let mut faults = Vec::new();
+    for (name, plugin) in &config.plugins {
+        let began = Instant::now();
+        match Plugin::load(Arc::clone(&sandbox), spec(name, plugin)).await {
+            Ok(plugin) => {
+                let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(target: "lictor::plugin", plugin = %name, millis, "loaded");
+                plugins.push((name.clone(), Arc::new(plugin)));
+            }
+            Err(error) => faults.push(error.to_string()),
+        }
+    }
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    Ok(plugins)
+}
+
+fn spec(name: &config::PluginName, plugin: &config::Plugin) -> Spec {
+    Spec {
+        name: name.as_ref().into(),
+        component: plugin.component.clone(),
+        sha256: plugin.sha256,
+        instances: match plugin.instances {
+            config::Instances::PerRequest => Instances::PerRequest,
+            config::Instances::PerClient => Instances::PerClient,
+            config::Instances::Shared => Instances::Shared,
+        },
+        timeout: plugin.timeout,
+        memory_bytes: plugin.memory_bytes,
+        reply_bytes: plugin.reply_bytes,
+        concurrency: plugin.concurrency,
+        max_calls: plugin.max_calls,
+        idle: plugin.idle,
+    }
+}
+
+fn service(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> Service {
+    let pins = config.clients.iter().flat_map(|(name, client)| {
+        let name: Arc<str> = name.as_ref().into();
+        client.thumbprints.iter().map(move |pin| (pin.thumbprint, Arc::clone(&name)))
+    });
+    let policies = config.clients.iter().map(|(name, client)| (name.as_ref().into(), client.commands.clone()));
+    let commands = plugins.iter().flat_map(|(name, plugin)| {
+        let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
+        commands.iter().map(move |command| (Arc::from(command.as_ref()), Arc::clone(plugin)))
+    });
+    Service {
+        roster: pins.collect::<Roster>(),
+        policy: policies.collect::<Policy>(),
+        routes: commands.collect::<Routes<_>>(),
+        limits: connection_limits(config),
+        close_on_error: config.protocol.close_on_error,
+        log: CommandLog::new(config.log.commands_per_second, config.log.arguments),
+    }
+}
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    let limits = &config.limits;
+    ConnectionLimits {
+        in_flight: limits.in_flight,
+        in_flight_bytes: limits.in_flight_bytes,
+        body_bytes: limits.body_bytes,
+        head_timeout: limits.head_timeout,
+        body_timeout: limits.body_timeout,
+        idle_timeout: limits.idle_timeout,
+        write_timeout: limits.write_timeout,
+    }
+}
+
+fn admission_limits(config: &Config) -> AdmissionLimits {
+    let limits = &config.limits;
+    AdmissionLimits {
+        connections: limits.connections,
+        per_address: limits.connections_per_address,
+        unauthenticated: limits.unauthenticated_connections,
+        unauthenticated_per_address: limits.unauthenticated_per_address,
+    }
+}
+
+fn tls_files(config: &Config) -> TlsFiles {
+    TlsFiles {
+        certificate: config.server.certificate.clone(),
+        private_key: config.server.private_key.clone(),
+        min_version: match config.server.min_tls {
+            config::TlsVersion::V1_2 => TlsVersion::V1_2,
+            config::TlsVersion::V1_3 => TlsVersion::V1_3,
+        },
+    }
+}
+
+/// Every connection takes a file descriptor, and the usual soft limit of 1024 is older than that idea.
+fn raise_file_limit(config: &Config) {
+    let wanted = config.limits.connections as u64 + OTHER_FILES;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit < wanted => {
+            tracing::warn!(limit, wanted, "the limit of open files is below `limits.connections`; raise it (ulimit -n)");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+    }
+}
+
+fn level(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Trace => Level::TRACE,
+    }
+}
+
+fn format(format: LogFormat) -> Format {
+    match format {
+        LogFormat::Auto => Format::fitting(),
+        LogFormat::Human => Format::Human,
+        LogFormat::Json => Format::Json,
+    }
+}
+
+fn summary(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> String {
+    let mut text = format!("{}: ok\n", config.path.display());
+    let addresses: Vec<_> = config.server.listen.iter().map(ToString::to_string).collect();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "  listens on {}", addresses.join(", "));
+    for (name, plugin) in plugins {
+        let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
+        let commands: Vec<_> = commands.iter().map(AsRef::<str>::as_ref).collect();
+        let described = plugin.commands().len();
+        let _ = writeln!(text, "  plugin {name}: {} (describes {described})", commands.join(", "));
+    }
+    for (name, client) in &config.clients {
+        let patterns: Vec<_> = client.commands.iter().map(AsRef::<str>::as_ref).collect();
+        let pins = client.thumbprints.len();
+        let _ = writeln!(text, "  client {name}: {pins} certificate(s), may run {}", patterns.join(" "));
+    }
+    text
+}

@@ -1,0 +1,71 @@
+//! What a client may run: `(PeerIdentity, Request, Policy)` to [`Permit`] or [`Denied`].
+//!
+//! Pure, and deny by default. Knows no plugin: whether a command exists is not its concern.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustc_hash::FxBuildHasher;
+
+use crate::config::CommandPattern;
+use crate::identity::PeerIdentity;
+use crate::wire::Request;
+
+/// Each client's allowed commands. Its keys are the operator's, so a fast hash does.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    clients: HashMap<Arc<str>, Vec<CommandPattern>, FxBuildHasher>,
+}
+
+impl FromIterator<(Arc<str>, Vec<CommandPattern>)> for Policy {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Vec<CommandPattern>)>>(clients: I) -> Self {
+        Self { clients: clients.into_iter().collect() }
+    }
+}
+
+impl Policy {
+    /// Whether the client of `identity` may run `command`.
+    #[must_use]
+    pub fn allows(&self, identity: &PeerIdentity, command: &str) -> bool {
+        self.clients
+            .get(identity.name())
+            .is_some_and(|patterns| patterns.iter().any(|pattern| pattern.allows(command)))
+    }
+}
+
+/// A request that its client may make. Only [`permit`] makes one, and `route` takes nothing else.
+#[derive(Debug)]
+pub struct Permit {
+    request: Request,
+}
+
+impl Permit {
+    /// The permitted request.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Hands the request on.
+    #[must_use]
+    pub fn into_request(self) -> Request {
+        self.request
+    }
+}
+
+/// A request that its client may not make.
+#[derive(Debug)]
+pub struct Denied {
+    /// It, so that it can be answered.
+    pub request: Request,
+}
+
+/// Lets `request` of `identity` through where `policy` says so.
+///
+/// # Errors
+///
+/// [`Denied`] where no pattern of the client matches, or the client is not in the policy.
+#[expect(clippy::result_large_err, reason = "the request moves on either way; boxing it would cost every refusal")]
+pub fn permit(identity: &PeerIdentity, request: Request, policy: &Policy) -> Result<Permit, Denied> {
+    if policy.allows(identity, request.command()) { Ok(Permit { request }) } else { Err(Denied { request }) }
+}

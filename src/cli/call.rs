@@ -1,0 +1,190 @@
+//! `lictor call`: runs commands on a server.
+
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::output::Reply;
+use super::session::{Interrupt, Session};
+use super::target::TargetOptions;
+use super::{Failure, prompt};
+use crate::client::{Request, RequestError};
+use crate::config::TimeSpan;
+
+/// Run a command on a server, or several at a prompt
+///
+/// In a folder with a server.toml, calls the server of that file as its first client. Elsewhere, name the
+/// server and the client's certificate; an unknown server's thumbprint is shown, and trusted when you say so.
+///
+/// With no command: a prompt, or where standard input is no terminal, the commands in it, one a line.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lictor call echo hello
+  lictor call --timeout 500ms kv-get colour
+  lictor call --body picture.png put picture
+  lictor call --server cmd.example.com --cert laptop.pem echo hello
+  lictor call --raw export > dump.bin
+  lictor call                       a prompt
+  lictor call < commands.txt        one command a line")]
+pub(super) struct Call {
+    #[command(flatten)]
+    target: TargetOptions,
+    #[command(flatten)]
+    options: RequestOptions,
+    /// A file to send as the request's body; - is standard input
+    #[arg(long, value_name = "FILE", requires = "command")]
+    body: Option<PathBuf>,
+    /// The command and its arguments; whatever stands behind it, options too, is its own
+    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// What is said of every request of a call.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RequestOptions {
+    /// How long the command may take, such as 500ms or 2s
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// A header for the command; may be repeated
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// Print the reply's bytes and nothing else (otherwise, the last line of a text is ended)
+    #[arg(long)]
+    raw: bool,
+}
+
+impl Call {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        if self.command.is_empty() {
+            return if io::stdin().is_terminal() {
+                prompt::converse(self.target.resolve()?, &self.options)
+            } else {
+                prompt::run_lines(self.target.resolve()?, &self.options, io::stdin().lock())
+            };
+        }
+        let request = self.request()?;
+        let mut session = Session::open(self.target.resolve()?, Interrupt::Ends)?;
+        let done = session.run(request, self.options.timeout, self.options.reply());
+        session.close();
+        done
+    }
+
+    /// The request, before anybody is connected to.
+    fn request(&self) -> Result<Request, Failure> {
+        // An option of the call that is misspelled must not become a command.
+        if let Some(option) = self.command.first().filter(|first| first.starts_with('-')) {
+            let advice = "see `lictor call --help`; a command of such a name can be sent at the prompt";
+            return Err(Failure::usage(format!("there is no option {option}: {advice}")));
+        }
+        let request =
+            Request::from_arguments(&self.command).and_then(|request| self.options.applied(request));
+        let request = request.map_err(|error| Failure::usage(error.to_string()))?;
+        let request = match &self.body {
+            Some(path) => request.body(read_body(path)?),
+            None => request,
+        };
+        Ok(request)
+    }
+}
+
+impl RequestOptions {
+    /// A request with what these options add to it.
+    pub(super) fn applied(&self, mut request: Request) -> Result<Request, RequestError> {
+        for (name, value) in &self.headers {
+            request = request.header(name, value)?;
+        }
+        Ok(match self.timeout {
+            Some(timeout) => request.timeout(timeout),
+            None => request,
+        })
+    }
+
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    pub(super) fn reply(&self) -> Reply {
+        if self.raw { Reply::raw() } else { Reply::text() }
+    }
+}
+
+fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
+    let read = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    read.map_err(|error| Failure::usage(format!("cannot read the body {}: {error}", path.display())))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let span = TimeSpan::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())?;
+    if span.duration().is_zero() { Err("a command needs some time".to_owned()) } else { Ok(span.duration()) }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is written 'Name: value'")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Exit, Verb};
+    use clap::Parser;
+
+    fn parse(arguments: &[&str]) -> Result<Call, clap::Error> {
+        let cli = Cli::try_parse_from(["lictor", "call"].iter().chain(arguments))?;
+        let Verb::Call(call) = cli.verb else { panic!("{cli:?}") };
+        Ok(call)
+    }
+
+    fn encoded(arguments: &[&str]) -> String {
+        String::from_utf8(parse(arguments).unwrap().request().unwrap().encode().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_stands_behind_the_command_is_its_own() {
+        assert_eq!(
+            encoded(&["echo", "--raw", "-x", "--server", "a b"]),
+            "echo --raw -x --server \"a b\"\r\n\r\n"
+        );
+        assert_eq!(encoded(&["--raw", "echo", "--", "-"]), "echo -- -\r\n\r\n");
+        let call = parse(&["--raw", "echo", "--timeout", "1s"]).unwrap();
+        assert!(call.options.raw && call.options.timeout.is_none());
+    }
+
+    #[test]
+    fn options_become_headers() {
+        let arguments = ["--timeout", "1s", "--header", "A: b c", "--header", "d:e", "echo"];
+        assert_eq!(encoded(&arguments), "echo\r\nA: b c\r\nd: e\r\nTimeout-Ms: 1000\r\n\r\n");
+    }
+
+    #[test]
+    fn a_body_is_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "bytes").unwrap();
+        let path = file.path().to_str().unwrap();
+        assert_eq!(encoded(&["--body", path, "put"]), "put\r\nSize: 5\r\n\r\nbytes");
+        assert!(parse(&["--body", path]).is_err());
+        assert_eq!(parse(&["--body", "no/such", "put"]).unwrap().request().unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_command_line_is_a_usage_error() {
+        for arguments in [
+            &["--timeout", "soon", "echo"][..],
+            &["--timeout", "0s", "echo"],
+            &["--header", "nonsense", "echo"],
+            &["--pin", "abc", "echo"],
+            &["--server", "a b", "echo"],
+        ] {
+            assert_eq!(parse(arguments).unwrap_err().exit_code(), 2, "{arguments:?}");
+        }
+        for arguments in [&["--tiemout", "1s", "echo"][..], &["--header", "Size: 1", "echo"], &[""]] {
+            assert_eq!(parse(arguments).unwrap().request().unwrap_err().exit(), Exit::Usage, "{arguments:?}");
+        }
+    }
+}

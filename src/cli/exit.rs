@@ -1,0 +1,70 @@
+//! How the program ends.
+
+use std::process::ExitCode;
+
+use super::output;
+
+/// An exit code. Scripts decide by it, so a number never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// What was asked for is done.
+    Done = 0,
+    /// The command failed.
+    Failed = 1,
+    /// The command line or the config is wrong.
+    Usage = 2,
+    /// There was no connection, or one end does not accept the other.
+    Unreachable = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a verb ends before it is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    exit: Exit,
+    message: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn failed(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, message: Some(message.into()) }
+    }
+
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, message: Some(message.into()) }
+    }
+
+    pub(super) fn unreachable(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Unreachable, message: Some(message.into()) }
+    }
+
+    /// One that the user has been told of, or need not be.
+    pub(super) fn told(exit: Exit) -> Self {
+        Self { exit, message: None }
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Shows it, once.
+    pub(super) fn tell(self) -> Exit {
+        if let Some(message) = self.message {
+            output::note(&message);
+        }
+        self.exit
+    }
+}
+
+#[cfg(test)]
+impl Failure {
+    pub(super) fn message(&self) -> &str {
+        self.message.as_deref().unwrap_or_default()
+    }
+}

@@ -1,0 +1,155 @@
+//! The command line: one file a verb. The only place that prints, asks, or picks exit codes.
+//!
+//! In a verb, what is wrong with the command line, the config or the other end is a `Failure`, told once,
+//! here.
+
+mod call;
+mod cert;
+mod check;
+mod exit;
+mod init;
+mod output;
+mod prompt;
+mod serve;
+mod session;
+mod target;
+mod trust;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+use exit::Failure;
+
+use crate::config::{self, Loaded};
+
+/// A plugin-hosting command server: clients prove who they are with a TLS certificate and run commands that
+/// sandboxed WebAssembly plugins carry out.
+#[derive(Debug, Parser)]
+#[command(name = "lictor", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Init(init::Init),
+    Serve(serve::Serve),
+    Check(check::Check),
+    Call(call::Call),
+    #[command(subcommand)]
+    Cert(cert::Cert),
+}
+
+/// The config file where none is named, in the current folder.
+const CONFIG_FILE: &str = "server.toml";
+
+const EXAMPLES: &str = "\
+Examples:
+  lictor init                 make a config, certificates and an example plugin here
+  lictor serve                serve them
+  lictor call echo hello      run a command on the server (in another terminal)
+  lictor call                 run commands at a prompt
+
+Exit codes: 0 done, 1 the command failed, 2 usage or config, 3 could not connect or authenticate.";
+
+/// Does what the command line says.
+#[must_use]
+pub fn run(cli: Cli) -> Exit {
+    let done = match cli.verb {
+        Verb::Init(verb) => verb.run(),
+        Verb::Serve(verb) => verb.run(),
+        Verb::Check(verb) => verb.run(),
+        Verb::Call(verb) => verb.run(),
+        Verb::Cert(verb) => verb.run(),
+    };
+    match done {
+        Ok(()) => Exit::Done,
+        Err(failure) => failure.tell(),
+    }
+}
+
+/// The config file, as `serve` and `check` are given it.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The config file
+    #[arg(long = "config", value_name = "FILE", default_value = CONFIG_FILE)]
+    path: PathBuf,
+}
+
+/// Loads the config, or tells everything that is wrong with it.
+fn load_config(path: &Path) -> Result<Loaded, Failure> {
+    if !path.exists() {
+        let advice = "make one with `lictor init`, or name another with --config FILE";
+        return Err(Failure::usage(format!("there is no {}: {advice}", path.display())));
+    }
+    config::load(path).map_err(|faults| {
+        output::diagnostics(&faults.render(output::is_stderr_colored()));
+        Failure::told(Exit::Usage)
+    })
+}
+
+/// Loads the config and tells its warnings as well.
+fn load_config_with_warnings(path: &Path) -> Result<Loaded, Failure> {
+    let loaded = load_config(path)?;
+    for warning in &loaded.warnings {
+        output::diagnostics(&warning.render(output::is_stderr_colored()));
+    }
+    Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Parses a command line.
+    pub(super) fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("lictor").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_shows_examples() {
+        fn visit(command: &clap::Command, verbs: &mut usize) {
+            for verb in command.get_subcommands() {
+                visit(verb, verbs);
+                if verb.has_subcommands() {
+                    continue;
+                }
+                let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Examples:\n  lictor "), "{}: {help}", verb.get_name());
+                *verbs += 1;
+            }
+        }
+        let mut verbs = 0;
+        visit(&Cli::command(), &mut verbs);
+        assert!(verbs >= 6);
+    }
+
+    #[test]
+    fn config_is_server_toml_unless_said() {
+        for (line, path) in [("serve", "server.toml"), ("serve --config a/b.toml", "a/b.toml")] {
+            let Verb::Serve(serve) = parse(line).unwrap().verb else { panic!("{line}") };
+            assert_eq!(serve.config.path, Path::new(path));
+        }
+        let Verb::Check(check) = parse("check").unwrap().verb else { panic!() };
+        assert_eq!(check.config.path, Path::new("server.toml"));
+    }
+
+    #[test]
+    fn usage_errors_and_help_have_their_exit_codes() {
+        for (line, code) in
+            [("", 2), ("nonsense", 2), ("serve extra", 2), ("cert new", 2), ("--help", 0), ("-V", 0)]
+        {
+            assert_eq!(parse(line).unwrap_err().exit_code(), code, "{line}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! `lictor serve`: serves until it is told to stop.
+
+use super::{ConfigFile, Failure, load_config_with_warnings};
+use crate::app;
+
+/// Serve the commands of a config file
+///
+/// Runs until SIGTERM or Ctrl-C, and then lets the commands under way end; a second one ends it at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lictor serve
+  lictor serve --config /etc/lictor/server.toml")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let loaded = load_config_with_warnings(&self.config.path)?;
+        app::serve(loaded).map_err(|error| Failure::usage(format!("{error:#}")))
+    }
+}

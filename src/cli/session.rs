@@ -1,0 +1,218 @@
+//! One user's requests to one server, one after the other, over a connection that is made anew when it is
+//! lost.
+
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use super::output::Reply;
+use super::target::Target;
+use super::trust::{MAX_SHOWN_CHARS, Trusted};
+use super::{Exit, Failure, output};
+use crate::client::{CallError, Connection, Frame, Request};
+use crate::text::shown;
+
+/// How much longer than its own deadline a server is waited for: it is the one to say that the time is over.
+const DEADLINE_GRACE: Duration = Duration::from_secs(5);
+
+/// What Ctrl-C does while a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    /// It ends the program, and with the connection the command.
+    Ends,
+    /// It cancels the command; a second time it drops the connection.
+    Cancels,
+}
+
+/// A user and a server.
+pub(super) struct Session {
+    // Before the runtime, which drives it and must be dropped after it.
+    connection: Option<Connection>,
+    trusted: Trusted,
+    next_sequence: u64,
+    interrupt: Interrupt,
+    runtime: Option<Runtime>,
+}
+
+/// Why a command was not done. None of them ends a session.
+#[derive(Debug)]
+enum Undone {
+    /// The server said so, in these words.
+    Refused(String),
+    /// The connection ended while a reply was due.
+    Lost(CallError),
+    /// It did not end in time.
+    TimedOut(Duration),
+    /// The user did not want to wait any longer.
+    GivenUp,
+    /// There is another reason to stop.
+    Failed(Failure),
+}
+
+impl Session {
+    /// Connects for the first time.
+    pub(super) fn open(target: Target, interrupt: Interrupt) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+        let (trusted, connection) = runtime.block_on(async {
+            let trusted = Trusted::settle(target).await?;
+            let connection = trusted.connect().await?;
+            Ok((trusted, connection))
+        })?;
+        let connection = Some(connection);
+        Ok(Self { connection, trusted, next_sequence: 1, interrupt, runtime: Some(runtime) })
+    }
+
+    /// Runs one command and prints its reply, or why there is none.
+    pub(super) fn run(
+        &mut self,
+        request: Request,
+        limit: Option<Duration>,
+        reply: Reply,
+    ) -> Result<(), Failure> {
+        let mut reply = reply;
+        self.exchange(request, limit, &mut |part| reply.part(part))?;
+        reply.end()
+    }
+
+    /// Runs one command for its reply.
+    pub(super) fn ask(&mut self, request: Request) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        self.exchange(request, Some(DEADLINE_GRACE), &mut |part| {
+            bytes.extend_from_slice(part);
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Ends the connection in order.
+    pub(super) fn close(mut self) {
+        if let (Some(runtime), Some(connection)) = (&self.runtime, self.connection.take()) {
+            runtime.block_on(connection.close());
+        }
+    }
+
+    fn exchange(
+        &mut self,
+        request: Request,
+        limit: Option<Duration>,
+        on_part: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let bytes = request.sequence(sequence).encode().map_err(|error| Failure::usage(error.to_string()))?;
+        let Some(runtime) = self.runtime.take() else { return Err(Failure::failed("the session is over")) };
+        let done = runtime.block_on(async {
+            let own = sequence.to_string();
+            let conversation = self.converse(&bytes, &own, on_part);
+            match limit.map(|limit| limit.saturating_add(DEADLINE_GRACE)) {
+                None => conversation.await,
+                Some(limit) => timeout(limit, conversation).await.unwrap_or(Err(Undone::TimedOut(limit))),
+            }
+        });
+        self.runtime = Some(runtime);
+        done.map_err(|undone| {
+            // After these the connection may hold the rest of a reply that nobody waits for.
+            if !matches!(undone, Undone::Refused(_)) {
+                self.connection = None;
+            }
+            undone.into_failure()
+        })
+    }
+
+    async fn converse(
+        &mut self,
+        request: &[u8],
+        own: &str,
+        on_part: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Undone> {
+        let interrupt = self.interrupt;
+        let connection = self.connected().await.map_err(Undone::Failed)?;
+        connection.send(request).await.map_err(Undone::Lost)?;
+        let mut is_cancelled = false;
+        loop {
+            let frame = tokio::select! {
+                frame = connection.next_frame() => frame.map_err(Undone::Lost)?,
+                () = interrupted(interrupt) => {
+                    if is_cancelled {
+                        return Err(Undone::GivenUp);
+                    }
+                    is_cancelled = true;
+                    output::note("cancelling; Ctrl-C again to stop waiting");
+                    connection.send(&cancellation(own)).await.map_err(Undone::Lost)?;
+                    continue;
+                }
+            };
+            match frame {
+                Frame::Part { sequence, body } if sequence == own => {
+                    on_part(&body).map_err(Undone::Failed)?
+                }
+                Frame::Ok { sequence, body } if sequence == own => {
+                    return on_part(&body).map_err(Undone::Failed);
+                }
+                Frame::Err { sequence, refusal }
+                    if sequence.as_ref().is_none_or(|sequence| *sequence == own) =>
+                {
+                    if sequence.is_none() {
+                        self.connection = None;
+                    }
+                    return Err(Undone::Refused(shown(&refusal.to_string(), MAX_SHOWN_CHARS).to_string()));
+                }
+                // The answer to a cancellation.
+                Frame::Part { .. } | Frame::Ok { .. } | Frame::Err { .. } => {}
+            }
+        }
+    }
+
+    /// The connection, made anew if the server ended it since the last reply.
+    async fn connected(&mut self) -> Result<&mut Connection, Failure> {
+        let is_open = match &mut self.connection {
+            Some(connection) => connection.is_still_open().await,
+            None => false,
+        };
+        if !is_open {
+            output::note("the connection is gone; connecting again");
+            self.connection = None;
+            self.connection = Some(self.trusted.connect().await?);
+        }
+        self.connection.as_mut().ok_or_else(|| Failure::unreachable("there is no connection"))
+    }
+}
+
+impl Undone {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Refused(words) => Failure::failed(words),
+            Self::Lost(error) => {
+                let error = shown(&error.to_string(), MAX_SHOWN_CHARS).to_string();
+                Failure::failed(format!("{error}; the command may have run"))
+            }
+            Self::TimedOut(limit) => {
+                let seconds = limit.as_secs_f64();
+                Failure::failed(format!("no reply within {seconds} seconds; the command may have run"))
+            }
+            Self::GivenUp => Failure::failed("stopped waiting; the command may have run"),
+            Self::Failed(failure) => failure,
+        }
+    }
+}
+
+/// The request that ends another one. Its own sequence is one that no command of a session has.
+fn cancellation(sequence: &str) -> Vec<u8> {
+    format!("@cancel {sequence}\r\nSequence: cancel-{sequence}\r\n\r\n").into_bytes()
+}
+
+async fn interrupted(interrupt: Interrupt) {
+    let is_caught = interrupt == Interrupt::Cancels && tokio::signal::ctrl_c().await.is_ok();
+    if !is_caught {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Remembers whether a command failed while others go on.
+pub(super) fn outcome(any_failed: bool) -> Result<(), Failure> {
+    if any_failed { Err(Failure::told(Exit::Failed)) } else { Ok(()) }
+}

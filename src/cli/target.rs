@@ -1,0 +1,184 @@
+//! Which server to call, whom to trust there, and as whom: from options, the environment, or a config file.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::cert::inspect;
+use super::{CONFIG_FILE, Failure, load_config, output};
+use crate::client::{Address, Credentials, KnownServers, Trust, folder, parse_pin};
+use crate::config::Config;
+use crate::identity::Thumbprint;
+
+/// The options that name a server and a client.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct TargetOptions {
+    /// The server, HOST:PORT [default: the first listen address of the config file]
+    #[arg(long, value_name = "ADDRESS", env = "LICTOR_SERVER", hide_env_values = true)]
+    server: Option<Address>,
+    /// The client's certificate, PEM [default: the first client's of the config file]
+    #[arg(long, value_name = "FILE", env = "LICTOR_CERT", hide_env_values = true)]
+    cert: Option<PathBuf>,
+    /// The certificate's private key, PEM [default: the certificate's file with the ending .key]
+    #[arg(long, value_name = "FILE", env = "LICTOR_KEY", hide_env_values = true)]
+    key: Option<PathBuf>,
+    /// Trust a server whose certificate one of these authorities vouches for, PEM
+    #[arg(long, value_name = "FILE", env = "LICTOR_CA", hide_env_values = true)]
+    ca: Option<PathBuf>,
+    /// Trust only the server with the certificate of this SHA-256 or SHA-1 thumbprint; goes before --ca
+    #[arg(long, value_name = "THUMBPRINT", env = "LICTOR_PIN", hide_env_values = true, value_parser = parse_pin)]
+    pin: Option<Thumbprint>,
+    /// Take what is not said otherwise from this config file [default: server.toml, where no --server is
+    /// given]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// A server to call.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) address: Address,
+    pub(super) trust: TrustSource,
+    pub(super) credentials: Credentials,
+    /// The config file that it was taken from.
+    pub(super) config: Option<PathBuf>,
+}
+
+/// Where the trust in a server comes from.
+#[derive(Debug)]
+pub(super) enum TrustSource {
+    /// Somebody said it for this call, in these words.
+    Given(Trust, String),
+    /// What was trusted before, or is now asked for.
+    Remembered(KnownServers),
+}
+
+impl TargetOptions {
+    /// Puts it together.
+    pub(super) fn resolve(self) -> Result<Target, Failure> {
+        let path = match (&self.config, &self.server) {
+            (Some(path), _) => Some(path.clone()),
+            (None, Some(_)) => None,
+            (None, None) if Path::new(CONFIG_FILE).exists() => Some(CONFIG_FILE.into()),
+            (None, None) => {
+                return Err(Failure::usage(
+                    "which server? There is no server.toml here; name the server with --server HOST:PORT or \
+                     LICTOR_SERVER, or its config with --config FILE",
+                ));
+            }
+        };
+        let config = path.as_deref().map(load_config).transpose()?.map(|loaded| loaded.config);
+        let trust = self.trust(config.as_ref())?;
+        let (certificate, key) = self.certificate_and_key(config.as_ref())?;
+        let credentials =
+            Credentials::load(&certificate, &key).map_err(|error| Failure::usage(error.to_string()))?;
+        let address = match (self.server, &config) {
+            (Some(address), _) => address,
+            (None, Some(config)) => listen_address(config)?,
+            (None, None) => return Err(Failure::usage("name the server with --server HOST:PORT")),
+        };
+        Ok(Target { address, trust, credentials, config: path })
+    }
+
+    fn trust(&self, config: Option<&Config>) -> Result<TrustSource, Failure> {
+        if let Some(pin) = self.pin {
+            return Ok(TrustSource::Given(Trust::Pinned(vec![pin]), format!("the pin {pin:?}")));
+        }
+        if let Some(path) = &self.ca {
+            let trust = Trust::authorities_in(path).map_err(|error| Failure::usage(error.to_string()))?;
+            return Ok(TrustSource::Given(trust, path.display().to_string()));
+        }
+        if let Some(config) = config {
+            let path = &config.server.certificate;
+            let certificates = inspect::certificates_in(path).map_err(Failure::usage)?;
+            let pins = certificates.iter().take(1).map(inspect::Certificate::sha256).collect();
+            let words = format!("{}, the server's certificate in {}", path.display(), config.path.display());
+            return Ok(TrustSource::Given(Trust::Pinned(pins), words));
+        }
+        known_servers().map(TrustSource::Remembered)
+    }
+
+    fn certificate_and_key(&self, config: Option<&Config>) -> Result<(PathBuf, PathBuf), Failure> {
+        match (&self.cert, &self.key, config) {
+            (Some(certificate), Some(key), _) => Ok((certificate.clone(), key.clone())),
+            (Some(certificate), None, _) => Ok((certificate.clone(), certificate.with_extension("key"))),
+            (None, Some(_), _) => {
+                Err(Failure::usage("--key needs --cert, the certificate that the key belongs to"))
+            }
+            (None, None, Some(config)) => client_of(config),
+            (None, None, None) => Err(Failure::usage(
+                "as whom? Name the client's certificate with --cert FILE or LICTOR_CERT (and --key FILE, where the \
+                 key is not beside it); `lictor cert new NAME` makes one",
+            )),
+        }
+    }
+}
+
+/// Where a server of this config is reached from here.
+fn listen_address(config: &Config) -> Result<Address, Failure> {
+    let Some(listen) = config.server.listen.first() else {
+        return Err(Failure::usage(format!(
+            "{} has no listen address; give --server",
+            config.path.display()
+        )));
+    };
+    if listen.port() == 0 {
+        let path = config.path.display();
+        return Err(Failure::usage(format!(
+            "{path} lets the system choose the port; name it with --server HOST:PORT"
+        )));
+    }
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    Ok(SocketAddr::new(ip, listen.port()).into())
+}
+
+/// The first client of the config whose certificate has its key beside it.
+fn client_of(config: &Config) -> Result<(PathBuf, PathBuf), Failure> {
+    let certificates = || config.clients.values().flat_map(|client| &client.certificates);
+    let with_key = certificates().map(|path| (path.clone(), path.with_extension("key")));
+    if let Some(found) = with_key.into_iter().find(|(certificate, key)| certificate.exists() && key.exists())
+    {
+        return Ok(found);
+    }
+    let config = config.path.display();
+    let missing: Vec<_> =
+        certificates().map(|path| path.with_extension("key").display().to_string()).collect();
+    let why = if missing.is_empty() {
+        format!("no client in {config} has `certificates`, only thumbprints")
+    } else {
+        format!(
+            "no client in {config} has its private key beside its certificate (looked for {})",
+            missing.join(", ")
+        )
+    };
+    Err(Failure::usage(format!(
+        "as whom? {why}; name a certificate with --cert FILE and its key with --key FILE"
+    )))
+}
+
+fn known_servers() -> Result<KnownServers, Failure> {
+    let Some(folder) = folder() else {
+        return Err(Failure::usage(
+            "trust whom? There is no home folder to keep known servers in; \
+             give --pin THUMBPRINT or --ca FILE",
+        ));
+    };
+    let known = KnownServers::load(&folder.join("known_servers"))
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    for bad in known.bad_lines() {
+        output::note(&format!(
+            "{}:{}: this line is ignored: {}",
+            known.path().display(),
+            bad.line,
+            bad.reason
+        ));
+    }
+    Ok(known)
+}
+
+#[cfg(test)]
+#[path = "target_tests.rs"]
+mod tests;

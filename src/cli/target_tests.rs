@@ -1,0 +1,99 @@
+use std::fs;
+
+use super::*;
+use crate::cli::Exit;
+use crate::cli::cert::issue::{Files, Role, issue};
+
+fn pair(folder: &Path, name: &str) -> Files {
+    let files = Files::of(folder, &name.parse().unwrap());
+    issue(&name.parse().unwrap(), &Role::Client { names: vec![] }, 1).unwrap().write(&files).unwrap();
+    files
+}
+
+/// A folder with a server.toml that listens on `listen`, and two clients, the first without its key.
+fn folder_with_config(listen: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = folder.path().join("certs");
+    pair(&certificates, "server");
+    fs::remove_file(pair(&certificates, "away").key).unwrap();
+    pair(&certificates, "here");
+    let config = folder.path().join("server.toml");
+    let text = format!(
+        "[server]\nlisten = [\"{listen}\"]\n\
+         certificate = \"certs/server.pem\"\nprivate_key = \"certs/server.key\"\n\
+         [clients.a]\ncertificates = [\"certs/away.pem\"]\ncommands = [\"@ping\"]\n\
+         [clients.b]\ncertificates = [\"certs/here.pem\"]\ncommands = [\"@ping\"]\n"
+    );
+    fs::write(&config, text).unwrap();
+    (folder, config)
+}
+
+fn with_config(config: &Path) -> TargetOptions {
+    TargetOptions { config: Some(config.to_owned()), ..TargetOptions::default() }
+}
+
+#[test]
+fn a_config_file_names_server_trust_and_client() {
+    let (folder, config) = folder_with_config("0.0.0.0:5001");
+    let target = with_config(&config).resolve().unwrap();
+    assert_eq!(target.address.to_string(), "127.0.0.1:5001");
+    assert_eq!(target.config.as_deref(), Some(&*config));
+    let server = inspect::certificates_in(&folder.path().join("certs/server.pem")).unwrap();
+    let TrustSource::Given(Trust::Pinned(pins), words) = target.trust else { panic!("{:?}", target.trust) };
+    assert_eq!(pins, [server[0].sha256()]);
+    assert!(words.contains("server.pem"), "{words}");
+    let loaded = load_config(&config).unwrap();
+    assert!(client_of(&loaded.config).unwrap().0.ends_with("certs/here.pem"));
+}
+
+#[test]
+fn every_address_that_means_all_is_this_machine() {
+    for (listen, address) in [("[::]:9", "[::1]:9"), ("10.1.2.3:9", "10.1.2.3:9")] {
+        let (_folder, config) = folder_with_config(listen);
+        assert_eq!(with_config(&config).resolve().unwrap().address.to_string(), address);
+    }
+    let (_folder, config) = folder_with_config("127.0.0.1:0");
+    assert!(with_config(&config).resolve().unwrap_err().message().contains("--server"));
+}
+
+#[test]
+fn options_go_before_the_config_file() {
+    let (folder, config) = folder_with_config("127.0.0.1:5001");
+    let other = pair(folder.path(), "other");
+    let pin = Thumbprint::sha1_of(b"x");
+    let options = TargetOptions {
+        server: Some("elsewhere:1".parse().unwrap()),
+        cert: Some(other.certificate.clone()),
+        pin: Some(pin),
+        ..with_config(&config)
+    };
+    let target = options.resolve().unwrap();
+    assert_eq!(target.address.to_string(), "elsewhere:1");
+    assert!(matches!(target.trust, TrustSource::Given(Trust::Pinned(pins), _) if pins == [pin]));
+    let options = TargetOptions { ca: Some(other.certificate), ..with_config(&config) };
+    assert!(matches!(options.resolve().unwrap().trust, TrustSource::Given(Trust::Authorities(_), _)));
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let (folder, config) = folder_with_config("127.0.0.1:5001");
+    let server = || TargetOptions { server: Some("a".parse().unwrap()), ..TargetOptions::default() };
+    let pin = Some(Thumbprint::sha1_of(b"x"));
+    fs::remove_file(folder.path().join("certs/here.key")).unwrap();
+    for (options, words) in [
+        (with_config(&config), "away.key"),
+        (with_config(Path::new("no/such.toml")), "there is no no/such.toml"),
+        (TargetOptions { pin, ..server() }, "--cert FILE"),
+        (TargetOptions { pin, key: Some("k".into()), ..server() }, "--key needs --cert"),
+        (
+            TargetOptions { pin, cert: Some("no/such.pem".into()), ..server() },
+            "cannot read the certificate no/such.pem",
+        ),
+        (TargetOptions { ca: Some("no/such.pem".into()), ..server() }, "as the certificates of authorities"),
+        (TargetOptions::default(), "--server HOST:PORT"),
+    ] {
+        let failure = options.resolve().unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage);
+        assert!(failure.message().contains(words), "{}", failure.message());
+    }
+}

@@ -1,0 +1,156 @@
+//! Makes a connection whose server is trusted, and asks whether to trust one that is not known.
+//!
+//! Trust is never silent: a server is accepted because somebody named its certificate, or said yes to it
+//! here.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use super::Failure;
+use super::target::{Target, TrustSource};
+use crate::client::{Address, ConnectError, Connection, Connector, Known, KnownServers, Trust};
+use crate::identity::Thumbprint;
+use crate::text::shown;
+
+/// Characters of what a server says that are shown.
+pub(super) const MAX_SHOWN_CHARS: usize = 2000;
+
+/// A server that is trusted, to connect to as often as needed.
+pub(super) struct Trusted {
+    connector: Connector,
+    /// What to add to the message when there is no connection.
+    origin: Origin,
+}
+
+enum Origin {
+    Given { words: String, is_from_config: bool },
+    Remembered(KnownServers),
+}
+
+impl Trusted {
+    /// Finds out whether the target is trusted, and asks if that is not known.
+    pub(super) async fn settle(target: Target) -> Result<Self, Failure> {
+        let Target { address, trust, credentials, config } = target;
+        let (trust, origin) = match trust {
+            TrustSource::Given(trust, words) => {
+                (trust, Origin::Given { words, is_from_config: config.is_some() })
+            }
+            TrustSource::Remembered(mut known) => {
+                let pins =
+                    match known.look_up(&address).map_err(|error| Failure::unreachable(error.to_string()))? {
+                        Known::Yes(pins) => pins,
+                        Known::No => vec![introduce(&address, &mut known).await?],
+                    };
+                (Trust::Pinned(pins), Origin::Remembered(known))
+            }
+        };
+        let connector = connector(address, &trust, Some(&credentials))?;
+        Ok(Self { connector, origin })
+    }
+
+    /// Connects.
+    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+        self.connector.connect().await.map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, error: &ConnectError) -> Failure {
+        if let (ConnectError::NotTrusted { address, source }, Origin::Remembered(known)) =
+            (error, &self.origin)
+            && let Some(changed) = known.changed(address, source.presented)
+        {
+            return Failure::unreachable(changed.to_string());
+        }
+        let mut message = shown(&error.to_string(), MAX_SHOWN_CHARS).to_string();
+        match (error, &self.origin) {
+            (ConnectError::NotTrusted { .. }, Origin::Given { words, .. }) => {
+                message.push_str(&format!("\nNothing was sent. Trusted here is {words}."));
+            }
+            (ConnectError::Connect { .. }, Origin::Given { is_from_config: true, .. }) => {
+                message.push_str("\nIs the server running? `lictor serve` starts it.");
+            }
+            _ => {}
+        }
+        Failure::unreachable(message)
+    }
+}
+
+/// Asks an unknown server for its certificate, and the user whether to trust it.
+async fn introduce(address: &Address, known: &mut KnownServers) -> Result<Thumbprint, Failure> {
+    // With no pin the handshake ends at the server's certificate, before the client's is sent.
+    let stranger = connector(address.clone(), &Trust::Pinned(Vec::new()), None)?;
+    let presented = match stranger.connect().await {
+        Err(ConnectError::NotTrusted { source, .. }) => source.presented,
+        Err(error) => {
+            return Err(Failure::unreachable(shown(&error.to_string(), MAX_SHOWN_CHARS).to_string()));
+        }
+        Ok(_) => return Err(Failure::unreachable("a server without a certificate was connected to")),
+    };
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return Err(Failure::unreachable(unknown_server(address, presented)));
+    }
+    let accepted =
+        ask(address, presented).map_err(|error| Failure::failed(format!("cannot ask: {error}")))?;
+    if !accepted {
+        return Err(Failure::unreachable(format!("{address} is not trusted; nothing was sent")));
+    }
+    known.add(address, presented).map_err(|error| Failure::failed(error.to_string()))?;
+    Ok(presented)
+}
+
+fn unknown_server(address: &Address, presented: Thumbprint) -> String {
+    format!(
+        "{address} is not known, and there is no terminal to ask whether to trust it. Nothing was sent.\n\
+         If it is the right one (`lictor cert thumbprint FILE` on the server shows its own), give\n\
+         --pin sha256:{presented}"
+    )
+}
+
+fn ask(address: &Address, presented: Thumbprint) -> io::Result<bool> {
+    let mut stderr = io::stderr().lock();
+    write!(
+        stderr,
+        "The server {address} is not known. The thumbprint of its certificate is\n\
+         sha256:{presented}\n\
+         On the server, `lictor cert thumbprint FILE` shows what it must be.\n\
+         Trust this server from now on? [y/N] "
+    )?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+fn connector(
+    address: Address,
+    trust: &Trust,
+    credentials: Option<&crate::client::Credentials>,
+) -> Result<Connector, Failure> {
+    Connector::new(address, trust, credentials)
+        .map_err(|error| Failure::usage(format!("cannot set up TLS: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_yes_is_one() {
+        for answer in ["y\n", "Y", " yes \r\n", "YES"] {
+            assert!(is_yes(answer), "{answer:?}");
+        }
+        for answer in ["", "\n", "n", "ye", "y n", "no"] {
+            assert!(!is_yes(answer), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn who_cannot_be_asked_is_told_how_to_pin() {
+        let presented = Thumbprint::sha256_of(b"x");
+        let words = unknown_server(&"a.example".parse().unwrap(), presented);
+        assert!(words.contains(&format!("--pin sha256:{presented}")), "{words}");
+        assert!(words.contains("lictor cert thumbprint FILE"), "{words}");
+    }
+}

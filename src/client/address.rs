@@ -1,0 +1,154 @@
+//! Where a server is: a host and a port. Knows no sockets; names are resolved when a connection is made.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use rustls::pki_types::ServerName;
+
+/// The port of an address that names none.
+pub const DEFAULT_PORT: u16 = 4888;
+
+/// A server's host name or IP address, and its port. Shown as `host:port` in lower case, which is also the
+/// name under which a server is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    name: ServerName<'static>,
+    port: u16,
+}
+
+/// A text that is no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// What stands before the port is neither a DNS name nor an IP address.
+    #[error(
+        "{0:?} is neither a host name nor an IP address; write HOST:PORT, with an IPv6 address in brackets"
+    )]
+    Host(String),
+    /// What stands behind the colon is no port.
+    #[error("{0:?} is no port; write a number from 1 to 65535")]
+    Port(String),
+}
+
+impl Address {
+    /// What the server is asked for in the TLS handshake.
+    #[must_use]
+    pub fn server_name(&self) -> ServerName<'static> {
+        self.name.clone()
+    }
+
+    /// The host as the resolver takes it: without brackets.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.name.to_str().into_owned()
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self { name: ServerName::IpAddress(address.ip().into()), port: address.port() }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (host, port) = split(text)?;
+        let port = match port {
+            None => DEFAULT_PORT,
+            Some(port) => match port.parse::<u16>() {
+                Ok(number) if number > 0 && !port.starts_with('+') => number,
+                _ => return Err(AddressError::Port(port.to_owned())),
+            },
+        };
+        let name = ServerName::try_from(host.to_ascii_lowercase())
+            .map_err(|_| AddressError::Host(host.to_owned()))?;
+        Ok(Self { name, port })
+    }
+}
+
+/// The host and what stands behind its colon. An IPv6 address has colons of its own, so one with a port
+/// stands in brackets.
+fn split(text: &str) -> Result<(&str, Option<&str>), AddressError> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let bad = || AddressError::Host(text.to_owned());
+        let (host, rest) = rest.split_once(']').ok_or_else(bad)?;
+        host.parse::<Ipv6Addr>().map_err(|_| bad())?;
+        return match (rest, rest.strip_prefix(':')) {
+            ("", _) => Ok((host, None)),
+            (_, Some(port)) => Ok((host, Some(port))),
+            _ => Err(bad()),
+        };
+    }
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok((text, None));
+    }
+    Ok(text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))))
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.host();
+        if host.contains(':') {
+            write!(f, "[{host}]:{}", self.port)
+        } else {
+            write!(f, "{host}:{}", self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_an_address_is_read() {
+        for (text, shown) in [
+            ("127.0.0.1:4888", "127.0.0.1:4888"),
+            ("127.0.0.1", "127.0.0.1:4888"),
+            ("Example.COM:5000", "example.com:5000"),
+            ("localhost", "localhost:4888"),
+            ("[::1]:99", "[::1]:99"),
+            ("[::1]", "[::1]:4888"),
+            ("::1", "[::1]:4888"),
+            ("2001:DB8::1", "[2001:db8::1]:4888"),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.to_string(), shown, "{text}");
+            assert_eq!(shown.parse::<Address>().unwrap(), address, "{text}");
+        }
+        assert!(matches!("::1".parse::<Address>().unwrap().server_name(), ServerName::IpAddress(_)));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            ":4888",
+            "a b",
+            "host:",
+            "host:0",
+            "host:70000",
+            "host:+5",
+            "[::1",
+            "[::1]x",
+            "[name]:1",
+            "a:b:1",
+        ] {
+            assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_socket_address_is_an_address() {
+        let socket: SocketAddr = "[::1]:7".parse().unwrap();
+        assert_eq!(Address::from(socket).to_string(), "[::1]:7");
+    }
+}

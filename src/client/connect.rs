@@ -1,0 +1,197 @@
+//! From an address to a connection on which the server has said that it takes requests.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::{AlertDescription, ClientConfig};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::connection::{CallError, Connection};
+use super::reply::{Plain, Refusal};
+use super::trust::{NotTrusted, not_trusted};
+use super::{Address, Credentials, Trust, provider};
+
+/// How long connecting may take, and how long the handshake with the server's greeting may.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes connections to one server as one client.
+#[derive(Clone)]
+pub struct Connector {
+    address: Address,
+    tls: TlsConnector,
+}
+
+/// Why there is no connection. In none of these cases has a request been sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No connection at all.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// Where.
+        address: Address,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Nothing came in time.
+    #[error("{address} did not answer within {} seconds ({step})", STEP_TIMEOUT.as_secs())]
+    TimedOut {
+        /// Where.
+        address: Address,
+        /// What was waited for.
+        step: &'static str,
+    },
+    /// The server is not one that is trusted.
+    #[error("{address}: {source}")]
+    NotTrusted {
+        /// Where.
+        address: Address,
+        /// What it presented.
+        source: NotTrusted,
+    },
+    /// The handshake failed.
+    #[error("no TLS connection with {address}: {reason}")]
+    Tls {
+        /// Where.
+        address: Address,
+        /// Why not.
+        reason: String,
+    },
+    /// The server does not admit this client.
+    #[error("{address} does not admit this client: {refusal}")]
+    Refused {
+        /// Where.
+        address: Address,
+        /// What it says.
+        refusal: Refusal,
+    },
+    /// The server did not greet as a Lictor server does.
+    #[error("{address} did not greet as a Lictor server does: {reason}")]
+    Greeting {
+        /// Where.
+        address: Address,
+        /// What it did.
+        reason: String,
+    },
+}
+
+impl Connector {
+    /// Prepares connections to `address`.
+    ///
+    /// # Errors
+    /// If TLS can't be set up with what is trusted.
+    pub fn new(
+        address: Address,
+        trust: &Trust,
+        credentials: Option<&Credentials>,
+    ) -> Result<Self, rustls::Error> {
+        let provider = provider();
+        let verifier = trust.verifier(&provider)?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match credentials {
+            Some(credentials) => builder.with_client_cert_resolver(credentials.resolver()),
+            None => builder.with_no_client_auth(),
+        };
+        // A resumed session would skip the check of the server's certificate.
+        config.resumption = Resumption::disabled();
+        Ok(Self { address, tls: TlsConnector::from(Arc::new(config)) })
+    }
+
+    /// Where it connects to.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Connects, shakes hands and waits for the server's greeting.
+    ///
+    /// # Errors
+    /// If there is no server, it is not trusted, or it does not admit this client.
+    pub async fn connect(&self) -> Result<Connection, ConnectError> {
+        let target = (self.address.host(), self.address.port());
+        let stream = self
+            .within("connecting", TcpStream::connect((target.0.as_str(), target.1)))
+            .await?
+            .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+            .map_err(|source| ConnectError::Connect { address: self.address.clone(), source })?;
+        self.within("TLS handshake and greeting", self.greeted(stream)).await?
+    }
+
+    async fn greeted(&self, stream: TcpStream) -> Result<Connection, ConnectError> {
+        let stream = self
+            .tls
+            .connect(self.address.server_name(), stream)
+            .await
+            .map_err(|error| self.tls_error(error))?;
+        let mut connection = Connection::new(stream);
+        let address = self.address.clone();
+        match connection.next_plain().await {
+            Ok(Plain::Text(text)) if text == "OK" => Ok(connection),
+            Ok(Plain::Text(_)) => {
+                Err(ConnectError::Greeting { address, reason: "it said something else".to_owned() })
+            }
+            Ok(Plain::Err(refusal)) => Err(ConnectError::Refused { address, refusal }),
+            // In TLS 1.3 a server's no to the client's certificate comes only after the client's handshake.
+            Err(CallError::Lost(error)) => Err(self.tls_error(error)),
+            Err(error) => Err(ConnectError::Greeting { address, reason: error.to_string() }),
+        }
+    }
+
+    async fn within<T>(
+        &self,
+        step: &'static str,
+        future: impl Future<Output = T>,
+    ) -> Result<T, ConnectError> {
+        let elapsed = |_| ConnectError::TimedOut { address: self.address.clone(), step };
+        timeout(STEP_TIMEOUT, future).await.map_err(elapsed)
+    }
+
+    fn tls_error(&self, error: io::Error) -> ConnectError {
+        let address = self.address.clone();
+        let reason = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(tls) => {
+                if let Some(source) = not_trusted(tls) {
+                    return ConnectError::NotTrusted { address, source: source.clone() };
+                }
+                tls_reason(tls)
+            }
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                "the server closed the connection in the handshake".to_owned()
+            }
+            None => error.to_string(),
+        };
+        ConnectError::Tls { address, reason }
+    }
+}
+
+fn tls_reason(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS".to_owned(),
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the server requires a client certificate".to_owned()
+        }
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            "the server takes no TLS version that this client speaks (1.2, 1.3)".to_owned()
+        }
+        rustls::Error::AlertReceived(alert) => {
+            format!("the server ended the handshake with the alert {alert:?}")
+        }
+        error => error.to_string(),
+    }
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;

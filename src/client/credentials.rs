@@ -1,0 +1,135 @@
+//! The certificate and key by which a client proves who it is.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::ResolvesClientCert;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+
+use super::provider;
+
+/// A client's certificate with its private key, known to belong together.
+#[derive(Clone)]
+pub struct Credentials {
+    key: Arc<CertifiedKey>,
+}
+
+/// Why a certificate and a key can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// The certificate's file can't be read as PEM.
+    #[error("cannot read the certificate {}: {reason}", .path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The key's file can't be read as PEM.
+    #[error("cannot read the private key {}: {reason}", .path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Both were read, and don't make a pair.
+    #[error(
+        "cannot use the certificate {} with the private key {}: {reason}",
+        .certificate.display(), .key.display()
+    )]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Credentials {
+    /// Reads a PEM certificate (with what certifies it, if anything does) and its PEM key.
+    ///
+    /// # Errors
+    /// If a file can't be read, holds something else, or the two don't belong together.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, CredentialsError> {
+        let no_certificate = |error| CredentialsError::Certificate {
+            path: certificate.to_owned(),
+            reason: words(error, "certificate"),
+        };
+        let chain: Vec<_> =
+            CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect).map_err(no_certificate)?;
+        if chain.is_empty() {
+            return Err(no_certificate(pem::Error::NoItemsFound));
+        }
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| CredentialsError::Key {
+            path: key.to_owned(),
+            reason: words(error, "private key"),
+        })?;
+        let key = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
+            let reason = match error {
+                rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
+                error => error.to_string(),
+            };
+            CredentialsError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), reason }
+        })?;
+        Ok(Self { key: Arc::new(key) })
+    }
+
+    pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
+        Arc::new(SingleCertAndKey::from(Arc::clone(&self.key)))
+    }
+}
+
+fn words(error: pem::Error, wanted: &str) -> String {
+    match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => format!("it holds no PEM {wanted}"),
+        error => error.to_string(),
+    }
+}
+
+/// Never shows the key.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn pair(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        let (certificate, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+        fs::write(&certificate, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        (certificate, key)
+    }
+
+    #[test]
+    fn a_pair_is_loaded_and_each_fault_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = pair(folder.path(), "one");
+        let (_, other_key) = pair(folder.path(), "two");
+        let absent = folder.path().join("absent");
+        assert_eq!(format!("{:?}", Credentials::load(&certificate, &key).unwrap()), "Credentials { .. }");
+        for (certificate, key, words) in [
+            (&absent, &key, "cannot read the certificate"),
+            (&key, &key, "it holds no PEM certificate"),
+            (&certificate, &absent, "cannot read the private key"),
+            (&certificate, &certificate, "it holds no PEM private key"),
+            (&certificate, &other_key, "the key is not the certificate's"),
+        ] {
+            let error = Credentials::load(certificate, key).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

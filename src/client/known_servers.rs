@@ -1,0 +1,309 @@
+//! The servers that somebody said to trust, one a line: `ADDRESS sha256:<hex>`.
+//!
+//! A server may have several lines, while it changes its certificate. Lines that begin with `#` and lines
+//! that can't be read are kept as they are: a line that is wrong never counts as trust, and never as
+//! permission to ask for it anew. Decides nothing by itself: whoever asks the person does.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Address, parse_pin, private_file};
+use crate::identity::Thumbprint;
+
+/// The most bytes that are read of the file: some 10,000 servers.
+const MAX_FILE_BYTES: usize = 1024 * 1024;
+
+/// The folder of a person's own files, `$XDG_CONFIG_HOME/lictor` or `~/.config/lictor`; nothing where the
+/// environment names no home.
+#[must_use]
+pub fn folder() -> Option<PathBuf> {
+    folder_in(std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from), std::env::home_dir())
+}
+
+fn folder_in(config: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+    // A relative path there is invalid by the XDG specification, and would move with the current folder.
+    let config = config.filter(|path| path.is_absolute());
+    config
+        .or_else(|| Some(home.filter(|path| path.is_absolute())?.join(".config")))
+        .map(|path| path.join("lictor"))
+}
+
+/// The file of trusted servers, as it was read.
+#[derive(Clone, Debug)]
+pub struct KnownServers {
+    path: PathBuf,
+    text: String,
+    servers: Vec<Entry>,
+    bad_lines: Vec<BadLine>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    address: String,
+    thumbprint: Thumbprint,
+    line: usize,
+}
+
+/// A line that can't be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: String,
+    /// Its first word, the address it would be about.
+    address: String,
+}
+
+/// What the file says of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    No,
+    /// These certificates are its own.
+    Yes(Vec<Thumbprint>),
+}
+
+/// Why the file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KnownServersError {
+    /// It can't be read or written.
+    #[error("cannot use the list of known servers {}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It has a line about this server that says nothing: it is not known what was meant.
+    #[error(
+        "{}:{line}: this line is about {address} and cannot be read: {reason}\n\
+         Correct or delete the line.", .path.display()
+    )]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// The line's number.
+        line: usize,
+        /// The server.
+        address: String,
+        /// What is wrong with the line.
+        reason: String,
+    },
+    /// The server has another certificate than the one that is known.
+    #[error(
+        "THE CERTIFICATE OF {address} HAS CHANGED. Somebody may be posing as the server.\n\
+         it now presents  sha256:{presented}\n\
+         trusted so far   {known}  ({}, line {line})\n\
+         Nothing was sent. If the server's operator confirms the new thumbprint (lictor cert thumbprint FILE on the \
+         server), delete line {line} of {} and connect again.", .path.display(), .path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The line that holds what was trusted.
+        line: usize,
+        /// The server.
+        address: String,
+        /// What was trusted.
+        known: PinText,
+        /// What it presents now.
+        presented: Thumbprint,
+    },
+}
+
+/// A thumbprint with its algorithm before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinText(Thumbprint);
+
+impl fmt::Display for PinText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The shown form of `Debug` is the one that pins are written in.
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl KnownServers {
+    /// Reads the file; one that does not exist knows no server.
+    ///
+    /// # Errors
+    /// If it is there and can't be read.
+    pub fn load(path: &Path) -> Result<Self, KnownServersError> {
+        let fault = |source| KnownServersError::Io { path: path.to_owned(), source };
+        let text = match fs::metadata(path).map(|metadata| metadata.len()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(fault(error)),
+            Ok(length) if length > MAX_FILE_BYTES as u64 => {
+                return Err(fault(io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes"))));
+            }
+            Ok(_) => fs::read_to_string(path).map_err(fault)?,
+        };
+        Ok(Self::parse(path, text))
+    }
+
+    fn parse(path: &Path, text: String) -> Self {
+        let (mut servers, mut bad_lines) = (Vec::new(), Vec::new());
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let mut words = line.split_whitespace();
+            let first = words.next().unwrap_or_default();
+            match parse_line(first, words.next(), words.next()) {
+                Ok((address, thumbprint)) => servers.push(Entry { address, thumbprint, line: number }),
+                Err(reason) => {
+                    let address =
+                        first.parse::<Address>().map_or(first.to_owned(), |address| address.to_string());
+                    bad_lines.push(BadLine { line: number, reason, address });
+                }
+            }
+        }
+        Self { path: path.to_owned(), text, servers, bad_lines }
+    }
+
+    /// The lines that can't be read.
+    #[must_use]
+    pub fn bad_lines(&self) -> &[BadLine] {
+        &self.bad_lines
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is known of the server at `address`.
+    ///
+    /// # Errors
+    /// If there is a line about it that can't be read.
+    pub fn look_up(&self, address: &Address) -> Result<Known, KnownServersError> {
+        let address = address.to_string();
+        if let Some(bad) = self.bad_lines.iter().find(|bad| bad.address == address) {
+            let (path, line, reason) = (self.path.clone(), bad.line, bad.reason.clone());
+            return Err(KnownServersError::BadLine { path, line, address, reason });
+        }
+        let known: Vec<_> = self
+            .servers
+            .iter()
+            .filter(|entry| entry.address == address)
+            .map(|entry| entry.thumbprint)
+            .collect();
+        Ok(if known.is_empty() { Known::No } else { Known::Yes(known) })
+    }
+
+    /// The words for a known server that presents another certificate than it is known by.
+    #[must_use]
+    pub fn changed(&self, address: &Address, presented: Thumbprint) -> Option<KnownServersError> {
+        let address = address.to_string();
+        let entry = self.servers.iter().rfind(|entry| entry.address == address)?;
+        let (path, line, known) = (self.path.clone(), entry.line, PinText(entry.thumbprint));
+        Some(KnownServersError::Changed { path, line, address, known, presented })
+    }
+
+    /// Adds a server. Reads the file anew first, for another program may have added one.
+    ///
+    /// # Errors
+    /// If the file can't be read or written.
+    pub fn add(&mut self, address: &Address, thumbprint: Thumbprint) -> Result<(), KnownServersError> {
+        let fault = |path: &Path, source| KnownServersError::Io { path: path.to_owned(), source };
+        let mut text = Self::load(&self.path)?.text;
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&format!("{address} {}\n", PinText(thumbprint)));
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        private_file::create_folder(folder).map_err(|source| fault(folder, source))?;
+        private_file::replace(&self.path, text.as_bytes()).map_err(|source| fault(&self.path, source))?;
+        *self = Self::parse(&self.path, text);
+        Ok(())
+    }
+}
+
+fn parse_line(address: &str, pin: Option<&str>, more: Option<&str>) -> Result<(String, Thumbprint), String> {
+    let address: Address = address.parse().map_err(|error: super::AddressError| error.to_string())?;
+    let pin = pin.ok_or("it names no thumbprint; write ADDRESS sha256:HEX")?;
+    if more.is_some() {
+        return Err("there is more behind the thumbprint; write ADDRESS sha256:HEX".to_owned());
+    }
+    let thumbprint = parse_pin(pin).map_err(|error| error.to_string())?;
+    Ok((address.to_string(), thumbprint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    fn parse(text: &str) -> KnownServers {
+        KnownServers::parse(Path::new("known"), text.to_owned())
+    }
+
+    #[test]
+    fn good_lines_count_and_bad_ones_are_told() {
+        let one = "11".repeat(32);
+        let text = format!(
+            "# servers\n\nA.example sha256:{one}\r\nb.example\nb.example:4888 sha256:12\n\
+             c d e\n[::1]:9   sha1:{}\na.example:4888 sha256:{}\n: x\n",
+            "22".repeat(20),
+            "33".repeat(32)
+        );
+        let known = parse(&text);
+        let lines: Vec<_> = known.bad_lines().iter().map(|bad| bad.line).collect();
+        assert_eq!(lines, [4, 5, 6, 9]);
+        assert!(matches!(known.look_up(&address("a.example")).unwrap(), Known::Yes(pins) if pins.len() == 2));
+        assert!(matches!(known.look_up(&address("[::1]:9")).unwrap(), Known::Yes(_)));
+        assert_eq!(known.look_up(&address("[::1]:10")).unwrap(), Known::No);
+        assert_eq!(known.look_up(&address("d.example")).unwrap(), Known::No);
+        let error = known.look_up(&address("b.example")).unwrap_err().to_string();
+        assert!(error.starts_with("known:4: "), "{error}");
+    }
+
+    #[test]
+    fn a_changed_certificate_names_the_file_and_the_line() {
+        let known = parse(&format!("#\na.example sha256:{}\n", "11".repeat(32)));
+        let presented = Thumbprint::sha256_of(b"new");
+        let words = known.changed(&address("a.example"), presented).unwrap().to_string();
+        for part in
+            ["HAS CHANGED", "a.example:4888", "(known, line 2)", &presented.to_string(), &"11".repeat(32)]
+        {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        assert!(known.changed(&address("other"), presented).is_none());
+    }
+
+    #[test]
+    fn adding_keeps_what_is_there_and_what_others_added() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/known_servers");
+        let mut known = KnownServers::load(&path).unwrap();
+        let mut other = known.clone();
+        known.add(&address("a"), Thumbprint::sha256_of(b"a")).unwrap();
+        other.add(&address("b"), Thumbprint::sha256_of(b"b")).unwrap();
+        fs::write(&path, format!("{}nonsense", fs::read_to_string(&path).unwrap())).unwrap();
+        known.add(&address("c"), Thumbprint::sha256_of(b"c")).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let firsts: Vec<_> = text.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(firsts, ["a:4888", "b:4888", "nonsense", "c:4888"]);
+        assert!(matches!(known.look_up(&address("b")).unwrap(), Known::Yes(_)));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn the_folder_is_where_xdg_says() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        assert_eq!(folder_in(path("/c"), path("/h")), path("/c/lictor"));
+        assert_eq!(folder_in(path("c"), path("/h")), path("/h/.config/lictor"));
+        assert_eq!(folder_in(None, path("/h")), path("/h/.config/lictor"));
+        assert_eq!(folder_in(None, None), None);
+    }
+}

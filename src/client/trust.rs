@@ -1,0 +1,218 @@
+//! Which server's certificate is accepted: a pinned one, or one that an authority vouches for.
+//!
+//! A pin names one certificate, so neither its names nor its dates are looked at; that the server holds its
+//! private key is always proved, by the handshake's signature.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+
+use crate::identity::Thumbprint;
+
+/// Whom to believe that they are the server.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// The certificates of these thumbprints. With none of them, every server is refused with its thumbprint,
+    /// which is how an unknown one is asked for it: it gets no certificate of the client's and no request.
+    Pinned(Vec<Thumbprint>),
+    /// Certificates that chain up to one of these and are for the server's name.
+    Authorities(Arc<RootCertStore>),
+}
+
+/// A file of authorities that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {} as the certificates of authorities: {reason}", .path.display())]
+pub struct TrustError {
+    path: PathBuf,
+    reason: String,
+}
+
+/// A server that presented a certificate which is not pinned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server's certificate sha256:{presented} is not the one that was pinned")]
+pub struct NotTrusted {
+    /// SHA-256 of the certificate that the server sent. It is not yet proved that the server holds its key.
+    pub presented: Thumbprint,
+}
+
+/// A text that is no pin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PinError {
+    /// No thumbprint stands there.
+    #[error(transparent)]
+    Thumbprint(#[from] crate::identity::ThumbprintError),
+    /// The name of another algorithm stands before it.
+    #[error("a thumbprint of this length is not {0}")]
+    Algorithm(&'static str),
+}
+
+/// A thumbprint, with or without `sha1:` or `sha256:` before it.
+///
+/// # Errors
+/// If `text` is no thumbprint, or of the other algorithm.
+pub fn parse_pin(text: &str) -> Result<Thumbprint, PinError> {
+    if let Some(digits) = text.strip_prefix("sha256:") {
+        let pin = digits.parse()?;
+        return if matches!(pin, Thumbprint::Sha256(_)) {
+            Ok(pin)
+        } else {
+            Err(PinError::Algorithm("SHA-256"))
+        };
+    }
+    if let Some(digits) = text.strip_prefix("sha1:") {
+        let pin = digits.parse()?;
+        return if matches!(pin, Thumbprint::Sha1(_)) { Ok(pin) } else { Err(PinError::Algorithm("SHA-1")) };
+    }
+    Ok(text.parse()?)
+}
+
+impl Trust {
+    /// Trusts what the certificates in a PEM file certify.
+    ///
+    /// # Errors
+    /// If the file can't be read or holds no certificate that can be an authority.
+    pub fn authorities_in(path: &Path) -> Result<Self, TrustError> {
+        let fault = |reason: String| TrustError { path: path.to_owned(), reason };
+        let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect)
+            .map_err(|error| fault(error.to_string()))?;
+        if certificates.is_empty() {
+            return Err(fault("it holds no PEM certificate".to_owned()));
+        }
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates {
+            roots.add(certificate).map_err(|error| fault(error.to_string()))?;
+        }
+        Ok(Self::Authorities(Arc::new(roots)))
+    }
+
+    pub(super) fn verifier(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+        match self {
+            Self::Pinned(pins) => {
+                Ok(Arc::new(PinnedVerifier { pins: pins.clone(), provider: Arc::clone(provider) }))
+            }
+            Self::Authorities(roots) => {
+                let builder =
+                    WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(provider));
+                let verifier = builder.build().map_err(|error| rustls::Error::General(error.to_string()))?;
+                Ok(verifier)
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct PinnedVerifier {
+    pins: Vec<Thumbprint>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinnedVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let presented = Thumbprint::sha256_of(end_entity);
+        let is_pinned = |pin: &Thumbprint| match pin {
+            Thumbprint::Sha1(_) => *pin == Thumbprint::sha1_of(end_entity),
+            Thumbprint::Sha256(_) => *pin == presented,
+        };
+        if self.pins.iter().any(is_pinned) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(CertificateError::Other(OtherError(Arc::new(NotTrusted { presented }))).into())
+    }
+
+    // A thumbprint proves nothing by itself, as certificates are public: these two checks do, that the server
+    // holds the private key.
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Finds the refused certificate in the error by which rustls ended a handshake.
+pub(super) fn not_trusted(error: &rustls::Error) -> Option<&NotTrusted> {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::provider;
+
+    fn verify(pins: Vec<Thumbprint>, der: &[u8]) -> Result<ServerCertVerified, rustls::Error> {
+        let verifier = Trust::Pinned(pins).verifier(&provider()).unwrap();
+        let name = ServerName::try_from("anything.example").unwrap();
+        verifier.verify_server_cert(&CertificateDer::from(der), &[], &name, &[], UnixTime::now())
+    }
+
+    #[test]
+    fn only_a_pinned_certificate_passes() {
+        let der = b"any bytes";
+        assert!(verify(vec![Thumbprint::sha256_of(der)], der).is_ok());
+        assert!(verify(vec![Thumbprint::sha1_of(b"old"), Thumbprint::sha1_of(der)], der).is_ok());
+        for pins in [vec![], vec![Thumbprint::sha256_of(b"other")]] {
+            let error = verify(pins, der).unwrap_err();
+            assert_eq!(not_trusted(&error).unwrap().presented, Thumbprint::sha256_of(der));
+        }
+    }
+
+    #[test]
+    fn a_pin_may_name_its_algorithm_but_not_another() {
+        let (sha1, sha256) = ("ab".repeat(20), "cd".repeat(32));
+        assert_eq!(parse_pin(&sha1), parse_pin(&format!("sha1:{sha1}")));
+        assert_eq!(parse_pin(&sha256), parse_pin(&format!("sha256:{sha256}")));
+        assert!(parse_pin(&format!("sha1:{sha256}")).is_err());
+        assert!(parse_pin(&format!("sha256:{sha1}")).is_err());
+        assert!(parse_pin("sha256:").is_err());
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_no_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        assert!(Trust::authorities_in(&file).is_err());
+        std::fs::write(&file, "nothing").unwrap();
+        let error = Trust::authorities_in(&file).unwrap_err().to_string();
+        assert!(error.contains("holds no PEM certificate"), "{error}");
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(&file, made.cert.pem()).unwrap();
+        assert!(Trust::authorities_in(&file).is_ok());
+    }
+}

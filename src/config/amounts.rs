@@ -1,0 +1,220 @@
+//! Times and sizes as a config file writes them: a whole number and its unit.
+//!
+//! Knows nothing of what they bound; `limits` does.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::names::Refusal;
+
+/// A time with its unit: `500ms`, `1s`, `5m`, `1h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimeSpan {
+    milliseconds: u64,
+}
+
+/// A number of bytes with its unit: `512B`, `64KiB`, `1MiB`, `2GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize {
+    bytes: u64,
+}
+
+/// The longest number that advice repeats.
+const LONGEST_QUOTED: usize = 20;
+/// Units of time, in milliseconds, from the largest.
+const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+/// Units of size, in bytes, from the largest.
+const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+impl TimeSpan {
+    pub(super) const fn from_milliseconds(milliseconds: u64) -> Self {
+        Self { milliseconds }
+    }
+
+    pub(super) const fn milliseconds(self) -> u64 {
+        self.milliseconds
+    }
+
+    /// The same as the standard library's type.
+    #[must_use]
+    pub const fn duration(self) -> Duration {
+        Duration::from_millis(self.milliseconds)
+    }
+}
+
+impl ByteSize {
+    pub(super) const fn from_bytes(bytes: u64) -> Self {
+        Self { bytes }
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        self.bytes
+    }
+}
+
+impl TryFrom<String> for TimeSpan {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        amount(&text, &TIME_UNITS, "duration", "\"500ms\", \"1s\", \"5m\" or \"1h\"", time_meant)
+            .map(Self::from_milliseconds)
+    }
+}
+
+impl TryFrom<String> for ByteSize {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        amount(&text, &SIZE_UNITS, "size", "\"512B\", \"64KiB\", \"1MiB\" or \"2GiB\"", size_meant)
+            .map(Self::from_bytes)
+    }
+}
+
+impl fmt::Display for TimeSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        with_unit(f, self.milliseconds, &TIME_UNITS)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        with_unit(f, self.bytes, &SIZE_UNITS)
+    }
+}
+
+/// Shows `amount` in the largest unit that divides it.
+fn with_unit(f: &mut fmt::Formatter<'_>, amount: u64, units: &[(&str, u64)]) -> fmt::Result {
+    let fits = |(_, size): &&(&str, u64)| amount >= *size && amount.is_multiple_of(*size);
+    let (unit, size) = units.iter().find(fits).or(units.last()).copied().unwrap_or(("", 1));
+    f.pad(&format!("{}{unit}", amount / size))
+}
+
+/// The number in `text` times its unit. `meant` finds what a number and a unit which is none may stand for, so that the advice can be
+/// what to type.
+fn amount(
+    text: &str,
+    units: &[(&str, u64)],
+    kind: &str,
+    examples: &str,
+    meant: fn(&str, &str) -> Vec<String>,
+) -> Result<u64, Refusal> {
+    let examples = format!("write a whole number and its unit, such as {examples}");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    if number.is_empty() || unit.starts_with(['.', ',', '_']) {
+        return Err(Refusal::new(format!("this is no {kind}")).advise(examples));
+    }
+    if let Some((_, size)) = units.iter().find(|(name, _)| *name == unit) {
+        let product = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*size));
+        return product.ok_or_else(|| Refusal::new(format!("this {kind} is too large to count")));
+    }
+    let unit = unit.trim();
+    let what = if unit.is_empty() { "needs its unit" } else { "has no such unit" };
+    let meant = if number.len() > LONGEST_QUOTED { Vec::new() } else { meant(number, unit) };
+    Err(Refusal::new(format!("a {kind} {what}")).advise(match meant.as_slice() {
+        [] => examples,
+        [one] => format!("write \"{one}\""),
+        several => format!("write \"{}\", whichever is meant", several.join("\" or \"")),
+    }))
+}
+
+fn time_meant(number: &str, unit: &str) -> Vec<String> {
+    let units: &[&str] = match unit.to_ascii_lowercase().as_str() {
+        "" => &["s", "ms"],
+        "ms" | "msec" | "msecs" | "millis" | "millisecond" | "milliseconds" => &["ms"],
+        "s" | "sec" | "secs" | "second" | "seconds" => &["s"],
+        "m" | "min" | "mins" | "minute" | "minutes" => &["m"],
+        "h" | "hr" | "hrs" | "hour" | "hours" => &["h"],
+        _ => &[],
+    };
+    units.iter().map(|unit| format!("{number}{unit}")).collect()
+}
+
+fn size_meant(number: &str, unit: &str) -> Vec<String> {
+    let units: &[&str] = match unit.to_ascii_lowercase().as_str() {
+        // A large number without a unit is one of bytes.
+        "" => match number.parse() {
+            Ok(bytes @ 1024..) => return vec![ByteSize { bytes }.to_string()],
+            _ => &["MiB", "KiB", "B"],
+        },
+        "b" | "byte" | "bytes" => &["B"],
+        "k" | "kb" | "ki" | "kib" => &["KiB"],
+        "m" | "mb" | "mi" | "mib" => &["MiB"],
+        "g" | "gb" | "gi" | "gib" => &["GiB"],
+        _ => &[],
+    };
+    units.iter().map(|unit| format!("{number}{unit}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str) -> Result<u64, Refusal> {
+        TimeSpan::try_from(text.to_owned()).map(TimeSpan::milliseconds)
+    }
+
+    fn size(text: &str) -> Result<u64, Refusal> {
+        ByteSize::try_from(text.to_owned()).map(ByteSize::bytes)
+    }
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        for (text, milliseconds) in
+            [("500ms", 500), ("1s", 1_000), ("5m", 300_000), ("1h", 3_600_000), ("0s", 0)]
+        {
+            assert_eq!(time(text), Ok(milliseconds));
+        }
+        for (text, advice) in [
+            ("5", "write \"5s\""),
+            ("5 s", "write \"5s\""),
+            ("5sec", "write \"5s\""),
+            ("5min", "write \"5m\""),
+            ("5S", "write \"5s\""),
+            ("1.5s", "whole number"),
+            ("1h30m", "whole number"),
+            ("-1s", "whole number"),
+            ("", "whole number"),
+            ("s", "whole number"),
+            ("1d", "whole number"),
+            ("1_000ms", "whole number"),
+        ] {
+            let refusal = time(text).unwrap_err();
+            assert!(refusal.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {refusal:?}");
+        }
+        assert!(time("99999999999999999999999s").unwrap_err().what.contains("too large"));
+        assert!(time("18446744073709551615h").unwrap_err().what.contains("too large"));
+    }
+
+    #[test]
+    fn sizes_are_a_number_and_a_binary_unit() {
+        for (text, bytes) in [("512B", 512), ("64KiB", 65_536), ("1MiB", 1 << 20), ("2GiB", 2 << 30)] {
+            assert_eq!(size(text), Ok(bytes));
+        }
+        for (text, advice) in [
+            ("64", "write \"64MiB\" or"),
+            ("1048576", "write \"1MiB\""),
+            ("64MB", "write \"64MiB\""),
+            ("64M", "write \"64MiB\""),
+            ("64mib", "write \"64MiB\""),
+            ("64 KiB", "write \"64KiB\""),
+            ("1.5GiB", "whole number"),
+            ("1TiB", "whole number"),
+        ] {
+            let refusal = size(text).unwrap_err();
+            assert!(refusal.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {refusal:?}");
+        }
+    }
+
+    #[test]
+    fn amounts_show_in_their_largest_whole_unit() {
+        for text in ["0ms", "1ms", "1500ms", "90s", "1m", "24h"] {
+            assert_eq!(TimeSpan::from_milliseconds(time(text).unwrap()).to_string(), text);
+        }
+        for text in ["0B", "1B", "1025B", "64KiB", "1GiB"] {
+            assert_eq!(ByteSize::from_bytes(size(text).unwrap()).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What is wrong with a config file, shown as rustc shows it: the line, a caret, and what to write instead.
+//!
+//! Knows a text and places in it, not what the text means. The text it shows has been through `redact`.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+use crate::text::shown;
+
+/// The most faults that are shown: a file of another kind has thousands, and nobody reads further.
+const MOST_SHOWN: usize = 100;
+/// The longest message, label or advice, in characters.
+const MOST_CHARS: usize = 600;
+
+/// Whether a fault prevents serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It does.
+    Error,
+    /// It does not, but an operator should look at it.
+    Warning,
+}
+
+/// Something wrong with a config file.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    severity: Severity,
+    message: String,
+    marks: Vec<Mark>,
+    help: Vec<String>,
+    source: Arc<Source>,
+}
+
+/// A place in the text and what to say of it; the first of a fault's is where it lies.
+#[derive(Debug, Clone)]
+struct Mark {
+    span: Range<usize>,
+    label: String,
+}
+
+/// The text that faults are shown in.
+#[derive(Debug)]
+pub(super) struct Source {
+    path: String,
+    text: String,
+}
+
+/// All that is wrong with a config file: at least one error, and the warnings.
+#[derive(Debug, Clone)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(super) fn new(mut faults: Vec<Fault>) -> Self {
+        if faults.len() > MOST_SHOWN {
+            faults.sort_by_key(Fault::severity); // no error is cut off for a warning before it
+        }
+        Self(faults)
+    }
+
+    /// Each of them, in the order of the lines; errors first if there are more than can be shown.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+
+    /// All of them, with an empty line between two.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let mut parts: Vec<_> = self.0.iter().take(MOST_SHOWN).map(|fault| fault.render(color)).collect();
+        if let Some(more) = self.0.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
+            parts.push(format!("and {more} more that are not shown"));
+        }
+        parts.join("\n\n")
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+impl Fault {
+    /// Whether it prevents serving.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        self.severity
+    }
+
+    /// What is wrong, in one line.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to write instead.
+    #[must_use]
+    pub fn help(&self) -> &[String] {
+        &self.help
+    }
+
+    /// The line and the column where it lies, both from 1; `None` if it is about the whole file.
+    #[must_use]
+    pub fn position(&self) -> Option<(usize, usize)> {
+        let start = self.marks.first()?.span.start;
+        let before = self.source.text.get(..start)?;
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Some((line, column))
+    }
+
+    /// Where it lies, for sorting: what is about the whole file comes first.
+    pub(super) fn offset(&self) -> Option<usize> {
+        self.marks.first().map(|mark| mark.span.start)
+    }
+
+    /// The whole of it, several lines long.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let group = level.primary_title(shown(&self.message, MOST_CHARS).to_string());
+        let group = match self.window() {
+            Some((window, line)) => group.element(self.snippet(window, line)),
+            None => group.element(Origin::path(self.source.path.as_str())),
+        };
+        let help = self.help.iter().map(|help| Level::HELP.message(shown(help, MOST_CHARS).to_string()));
+        let report: [Group<'_>; 1] = [group.elements(help)];
+        renderer.render(&report)
+    }
+
+    /// The lines from the first mark to the last, and the number of their first. Only they are handed to the
+    /// renderer, which reads all that it is given for each fault.
+    fn window(&self) -> Option<(Range<usize>, usize)> {
+        let text = &self.source.text;
+        let first = self.marks.iter().map(|mark| mark.span.start).min()?;
+        let last = self.marks.iter().map(|mark| mark.span.end).max()?;
+        let start = text.get(..first)?.rfind('\n').map_or(0, |position| position + 1);
+        let end = text.get(last..)?.find('\n').map_or(text.len(), |position| last + position);
+        Some((start..end, text.get(..start)?.matches('\n').count() + 1))
+    }
+
+    fn snippet(&self, window: Range<usize>, line: usize) -> Snippet<'_, Annotation<'_>> {
+        let mark = |(number, mark): (usize, &Mark)| {
+            let kind = if number == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+            let span = mark.span.start - window.start..mark.span.end - window.start;
+            kind.span(span).label(shown(&mark.label, MOST_CHARS).to_string())
+        };
+        let annotations: Vec<_> = self.marks.iter().enumerate().map(mark).collect();
+        let text = self.source.text.get(window.clone()).unwrap_or_default();
+        Snippet::source(text).line_start(line).path(self.source.path.as_str()).annotations(annotations)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl Source {
+    /// `text` must have been through `redact`.
+    pub(super) fn new(path: &Path, text: String) -> Self {
+        Self { path: shown(&path.to_string_lossy(), MOST_CHARS).to_string(), text }
+    }
+
+    /// The first line of `span`, within the text and between characters: what a caret can stand under.
+    fn caret(&self, span: Range<usize>) -> Range<usize> {
+        let start = self.text.floor_char_boundary(span.start);
+        let end = self.text.floor_char_boundary(span.end.max(start));
+        let line = self.text.get(start..end).unwrap_or_default().lines().next().unwrap_or_default();
+        start..start + line.trim_end().len()
+    }
+}
+
+/// A fault in the making; [`Draft::done`] adds it to those found.
+#[must_use]
+pub(super) struct Draft<'f> {
+    fault: Fault,
+    found: &'f mut Vec<Fault>,
+}
+
+impl<'f> Draft<'f> {
+    pub(super) fn new(
+        severity: Severity,
+        message: String,
+        source: &Arc<Source>,
+        found: &'f mut Vec<Fault>,
+    ) -> Self {
+        let fault =
+            Fault { severity, message, marks: Vec::new(), help: Vec::new(), source: Arc::clone(source) };
+        Self { fault, found }
+    }
+
+    /// Marks a place: the first call says where the fault lies, later ones what else has to do with it.
+    pub(super) fn at(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        let span = self.fault.source.caret(span);
+        self.fault.marks.push(Mark { span, label: label.into() });
+        self
+    }
+
+    /// Adds what to write instead.
+    pub(super) fn help(mut self, advice: impl Into<String>) -> Self {
+        self.fault.help.push(advice.into());
+        self
+    }
+
+    /// Adds each advice.
+    pub(super) fn helps(mut self, advice: impl IntoIterator<Item = String>) -> Self {
+        self.fault.help.extend(advice);
+        self
+    }
+
+    /// Adds it to the faults found.
+    pub(super) fn done(self) {
+        self.found.push(self.fault);
+    }
+}

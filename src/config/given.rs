@@ -1,0 +1,290 @@
+//! What a config file holds, with the place of each value: the reading that goes on after a fault, so that one look
+//! shows all of them.
+//!
+//! Plain serde stops at the first fault; a [`Field`] is absent, faulty (and reported) or given instead. Knows the
+//! forms that values take, not what they mean together.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::amounts::{ByteSize, TimeSpan};
+use super::fault::{Draft, Fault, Faults, Severity, Source};
+use super::names::{ClientName, CommandName, CommandPattern, PluginName, Refusal, StoreName};
+use super::values::{
+    Digest, HttpPrefix, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting,
+    SettingName, StateEngine, TlsVersion,
+};
+use crate::text::shown;
+
+/// The faults found so far in one file.
+pub(super) struct Findings {
+    source: Arc<Source>,
+    faults: Vec<Fault>,
+}
+
+impl Findings {
+    pub(super) fn new(source: Source) -> Self {
+        Self { source: Arc::new(source), faults: Vec::new() }
+    }
+
+    /// Begins a fault that prevents serving.
+    pub(super) fn error(&mut self, message: impl Into<String>) -> Draft<'_> {
+        Draft::new(Severity::Error, message.into(), &self.source, &mut self.faults)
+    }
+
+    /// Begins one that does not.
+    pub(super) fn warning(&mut self, message: impl Into<String>) -> Draft<'_> {
+        Draft::new(Severity::Warning, message.into(), &self.source, &mut self.faults)
+    }
+
+    /// Whether a fault that prevents serving was found.
+    pub(super) fn any_error(&self) -> bool {
+        self.faults.iter().any(|fault| fault.severity() == Severity::Error)
+    }
+
+    /// `config` and the warnings, in the order of the file; or every fault if one prevents serving.
+    pub(super) fn verdict<T>(mut self, config: Option<T>) -> Result<(T, Vec<Fault>), Faults> {
+        let failed = self.any_error();
+        self.faults.sort_by_key(|fault| fault.offset());
+        match config {
+            Some(config) if !failed => Ok((config, self.faults)),
+            _ => Err(Faults::new(self.faults)),
+        }
+    }
+}
+
+/// A key of a table.
+#[derive(Default)]
+pub(super) enum Field<T> {
+    /// It is not there.
+    #[default]
+    Absent,
+    /// It is there, with a value that was reported.
+    Faulty,
+    /// It is there with a value of the right form.
+    Given(Spanned<T>),
+}
+
+impl<T> Field<T> {
+    pub(super) fn given(&self) -> Option<&Spanned<T>> {
+        match self {
+            Self::Given(value) => Some(value),
+            Self::Absent | Self::Faulty => None,
+        }
+    }
+
+    pub(super) fn value(&self) -> Option<&T> {
+        self.given().map(Spanned::get_ref)
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    pub(super) fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Self
+    where
+        T: Shape,
+    {
+        T::read(at, value, findings)
+            .map_or(Self::Faulty, |read| Self::Given(Spanned::new(value.span(), read)))
+    }
+}
+
+/// What can be read from a value; `at` is what messages call it: its keys from the top, joined by dots.
+pub(super) trait Shape: Sized {
+    /// The value, unless it has another form: then that is reported.
+    fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self>;
+}
+
+/// A shape that is written as a string.
+pub(super) trait Text: TryFrom<String, Error = Refusal> {
+    /// What it is called.
+    const WANTED: &'static str;
+    /// What to write instead of a value of another type.
+    const ADVICE: &'static str;
+    /// Whether a bare integer is one that lacks its unit, and is told so.
+    const HAS_UNIT: bool = false;
+}
+
+impl<T: Text> Shape for T {
+    fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+        let number = value.get_ref().as_integer().filter(|_| Self::HAS_UNIT).map(|integer| integer.as_str());
+        let Some(text) = value.get_ref().as_str().or(number) else {
+            wrong_type(at, T::WANTED, value, findings).help(T::ADVICE).done();
+            return None;
+        };
+        T::try_from(text.to_owned())
+            .map_err(|refusal| refused(at, T::WANTED, refusal, value.span(), findings))
+            .ok()
+    }
+}
+
+/// Reports that what stands at `span` is not `wanted`.
+pub(super) fn refused(at: &str, wanted: &str, refusal: Refusal, span: Range<usize>, findings: &mut Findings) {
+    findings.error(format!("`{at}` wants {wanted}")).at(span, refusal.what).helps(refusal.advice).done();
+}
+
+fn wrong_type<'f>(
+    at: &str,
+    wanted: &str,
+    value: &Spanned<DeValue<'_>>,
+    findings: &'f mut Findings,
+) -> Draft<'f> {
+    let found = match value.get_ref() {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a floating-point number",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    };
+    findings.error(format!("`{at}` wants {wanted}")).at(value.span(), format!("this is {found}"))
+}
+
+macro_rules! texts {
+    ($($type:ty: $wanted:literal, $advice:literal;)*) => {
+        $(impl Text for $type {
+            const WANTED: &'static str = $wanted;
+            const ADVICE: &'static str = $advice;
+        })*
+    };
+}
+
+texts! {
+    Listen: "an address and a port", "write a string, such as \"127.0.0.1:4888\"";
+    PathText: "the path of a file", "write it in double quotes";
+    Digest: "a SHA-256", "write its 64 hexadecimal digits in double quotes";
+    HttpPrefix: "a URL", "write a string, such as \"https://api.example.com\"";
+    PinText: "a certificate's thumbprint", "write its hexadecimal digits in double quotes";
+    ClientName: "a client's name", "write it in double quotes";
+    PluginName: "a plugin's name", "write it in double quotes";
+    StoreName: "a store's name", "write it in double quotes";
+    CommandName: "a command's name", "write it in double quotes";
+    CommandPattern: "a command or a pattern", "write it in double quotes, such as \"echo\" or \"kv-*\"";
+    TlsVersion: "a version of TLS", "write \"1.3\" or \"1.2\", in double quotes";
+    Instances: "a way to keep instances", "write \"per-request\", \"per-client\" or \"shared\"";
+    LogLevel: "a level", "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
+    LogFormat: "a format", "write \"auto\", \"human\" or \"json\"";
+    StateEngine: "an engine", "write \"memory\" or \"sqlite\"";
+    SettingName: "a key", "write it in double quotes";
+    PluginSetting: "a string", "put the value in double quotes: plugins read text";
+}
+
+impl Shape for bool {
+    fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+        let read = value.get_ref().as_bool();
+        if read.is_none() {
+            wrong_type(at, "true or false", value, findings)
+                .help("write true or false, without quotes")
+                .done();
+        }
+        read
+    }
+}
+
+impl Shape for u64 {
+    fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+        const WANTED: &str = "a whole number";
+        let Some(integer) = value.get_ref().as_integer() else {
+            wrong_type(at, WANTED, value, findings).help("write a number, without quotes and unit").done();
+            return None;
+        };
+        let read = Self::from_str_radix(integer.as_str(), integer.radix()).ok();
+        if read.is_none() {
+            let what = if integer.as_str().starts_with('-') { "negative" } else { "too large to count" };
+            let refusal = Refusal::new(format!("this is {what}"));
+            refused(at, WANTED, refusal, value.span(), findings);
+        }
+        read
+    }
+}
+
+impl Text for TimeSpan {
+    const WANTED: &'static str = "a duration";
+    const ADVICE: &'static str = "write a string of a number and its unit, such as \"1s\"";
+    const HAS_UNIT: bool = true;
+}
+
+impl Text for ByteSize {
+    const WANTED: &'static str = "a size";
+    const ADVICE: &'static str = "write a string of a number and its unit, such as \"64MiB\"";
+    const HAS_UNIT: bool = true;
+}
+
+/// A list whose faulty elements were reported and left out.
+pub(super) struct List<T> {
+    /// The others, in their order.
+    pub(super) items: Vec<Spanned<T>>,
+    /// Whether none was left out.
+    pub(super) whole: bool,
+}
+
+impl<T: Shape> Shape for List<T> {
+    fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+        let Some(array) = value.get_ref().as_array() else {
+            wrong_type(at, "a list", value, findings)
+                .help("put the value into square brackets: [ … ]")
+                .done();
+            return None;
+        };
+        let read = |element: &Spanned<DeValue<'_>>| {
+            T::read(at, element, findings).map(|read| Spanned::new(element.span(), read))
+        };
+        let items: Vec<_> = array.iter().filter_map(read).collect();
+        Some(Self { whole: items.len() == array.len(), items })
+    }
+}
+
+/// A table whose keys the operator chooses. A faulty key or value was reported and left out.
+pub(super) struct Named<K, V> {
+    /// The others, by name.
+    pub(super) entries: Vec<(Spanned<K>, Spanned<V>)>,
+    /// Whether none was left out.
+    pub(super) whole: bool,
+}
+
+impl<K: Text, V: Shape> Shape for Named<K, V> {
+    fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+        let table = as_table(at, value, findings)?;
+        let mut entries = Vec::new();
+        for (name, value) in table {
+            let text = name.get_ref();
+            let name = K::try_from(text.to_string()).map(|read| Spanned::new(name.span(), read)).map_err(
+                |refusal| {
+                    refused(&inside(at, text), K::WANTED, refusal, name.span(), findings);
+                },
+            );
+            let read = V::read(&inside(at, text), value, findings);
+            if let (Ok(name), Some(read)) = (name, read) {
+                entries.push((name, Spanned::new(value.span(), read)));
+            }
+        }
+        entries.sort_by_key(|(name, _)| name.span().start); // the table goes by names, conflicts go by lines
+        Some(Self { whole: entries.len() == table.len(), entries })
+    }
+}
+
+/// The table that `value` is, unless it is something else: then that is reported.
+pub(super) fn as_table<'v, 'i>(
+    at: &str,
+    value: &'v Spanned<DeValue<'i>>,
+    findings: &mut Findings,
+) -> Option<&'v DeTable<'i>> {
+    let table = value.get_ref().as_table();
+    if table.is_none() {
+        wrong_type(at, "a table", value, findings)
+            .help(format!("write it as a section of its own: [{at}]"))
+            .done();
+    }
+    table
+}
+
+/// What messages call `key` of the table that they call `at`.
+pub(super) fn inside(at: &str, key: &str) -> String {
+    let key = shown(key, 64);
+    if at.is_empty() { key.to_string() } else { format!("{at}.{key}") }
+}

@@ -1,0 +1,327 @@
+//! Every bound that the config file can move: its default, its range and its reason, in one place.
+//!
+//! Knows nothing of what enforces them.
+
+use std::time::Duration;
+
+use super::amounts::{ByteSize, TimeSpan};
+use super::given::{Field, Findings, inside};
+use super::raw::table;
+
+/// What a bound is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A whole number of things.
+    Count,
+    /// A time.
+    TimeSpan,
+    /// A number of bytes.
+    ByteSize,
+}
+
+/// A bound that the config file can move.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    /// Its section in the config file: `limits`, `plugins.NAME` and so on.
+    pub section: &'static str,
+    /// Its key there.
+    pub key: &'static str,
+    /// What it is counted in; times in milliseconds, sizes in bytes.
+    pub unit: Unit,
+    /// What holds when the key is not there; `None` when something else in the config does.
+    pub default: Option<u64>,
+    /// The least that may be written.
+    pub least: u64,
+    /// The most that may be written.
+    pub most: u64,
+    /// What it is good for, and why it is what it is.
+    pub reason: &'static str,
+}
+
+impl Bound {
+    /// `amount` as the config file writes it.
+    #[must_use]
+    pub fn written(&self, amount: u64) -> String {
+        match self.unit {
+            Unit::Count => amount.to_string(),
+            Unit::TimeSpan => TimeSpan::from_milliseconds(amount).to_string(),
+            Unit::ByteSize => ByteSize::from_bytes(amount).to_string(),
+        }
+    }
+
+    /// What `field` of the section `at` says if that is within the range, else the default; what lies outside is a fault.
+    pub(super) fn hold<Q: Quantity>(
+        &self,
+        at: &str,
+        field: &Field<Q>,
+        findings: &mut Findings,
+    ) -> Option<u64> {
+        let Some(given) = field.given() else { return self.default };
+        let amount = given.get_ref().amount();
+        if (self.least..=self.most).contains(&amount) {
+            return Some(amount);
+        }
+        let (side, edge) = if amount < self.least { ("least", self.least) } else { ("most", self.most) };
+        let quote = if self.unit == Unit::Count { "" } else { "\"" };
+        let [edge, least, most] =
+            [edge, self.least, self.most].map(|a| format!("{quote}{}{quote}", self.written(a)));
+        findings
+            .error(format!("`{}` can't be {}", inside(at, self.key), self.written(amount)))
+            .at(given.span(), format!("the {side} is {}", edge.replace('"', "")))
+            .help(format!("write a value from {least} to {most}"))
+            .done();
+        self.default
+    }
+}
+
+/// What a bound may be written in.
+pub(super) trait Quantity {
+    /// The number that is compared: milliseconds, bytes or things.
+    fn amount(&self) -> u64;
+}
+
+impl Quantity for u64 {
+    fn amount(&self) -> u64 {
+        *self
+    }
+}
+
+impl Quantity for TimeSpan {
+    fn amount(&self) -> u64 {
+        self.milliseconds()
+    }
+}
+
+impl Quantity for ByteSize {
+    fn amount(&self) -> u64 {
+        self.bytes()
+    }
+}
+
+/// What a bound becomes in the config.
+pub(super) trait FromAmount {
+    fn from_amount(amount: u64) -> Self;
+}
+
+impl FromAmount for Duration {
+    fn from_amount(amount: u64) -> Self {
+        Self::from_millis(amount)
+    }
+}
+
+impl FromAmount for usize {
+    fn from_amount(amount: u64) -> Self {
+        Self::try_from(amount).unwrap_or(Self::MAX)
+    }
+}
+
+impl FromAmount for u32 {
+    fn from_amount(amount: u64) -> Self {
+        Self::try_from(amount).unwrap_or(Self::MAX)
+    }
+}
+
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// One line for each key of `[limits]`: its field, the type of that, the type in the file, default, least, most
+/// and reason. Makes the struct, the mirror of the table and the list for the documentation from it.
+macro_rules! limits {
+    ($($key:ident => $field:ident: $type:ty, $unit:ident($raw:ty), $default:expr, $least:expr, $most:expr, $reason:literal;)*) => {
+        /// `[limits]`: what one peer, and all of them, may cost the server.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Limits { $(#[doc = $reason] pub $field: $type,)* }
+
+        table! {
+            /// `[limits]` as written.
+            RawLimits { $($key: $raw,)* }
+        }
+
+        const LIMITS: &[Bound] = &[$($key,)*];
+
+        $(
+            #[allow(non_upper_case_globals)] // named as the key is, so that one macro makes both
+            pub(super) const $key: Bound = Bound {
+                section: "limits", key: stringify!($key), unit: Unit::$unit,
+                default: Some($default), least: $least, most: $most, reason: $reason,
+            };
+        )*
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($field: <$type as FromAmount>::from_amount($default),)* }
+            }
+        }
+
+        impl Limits {
+            /// The bounds that `raw` writes, the defaults elsewhere; not compared to one another yet.
+            pub(super) fn each_held(raw: &RawLimits, findings: &mut Findings) -> Self {
+                Self { $($field: FromAmount::from_amount($key.hold("limits", &raw.$key, findings).unwrap_or($default)),)* }
+            }
+        }
+    };
+}
+
+limits! {
+    connections => connections: usize, Count(u64), 16_384, 1, 1_000_000,
+        "Connections at once. Each takes a file and up to 20 KB; more wait to be accepted.";
+    connections_per_address => connections_per_address: usize, Count(u64), 10_240, 1, 1_000_000,
+        "Connections at once from one address, IPv6 by /64, so that one host can't take all of them.";
+    unauthenticated_connections => unauthenticated_connections: usize, Count(u64), 1_024, 1, 1_000_000,
+        "Connections at once whose client is not known yet: what strangers can hold.";
+    unauthenticated_per_address => unauthenticated_per_address: usize, Count(u64), 512, 1, 1_000_000,
+        "Handshakes at once from one address, IPv6 by /64; more wait, so that one stranger can't hold up the rest.";
+    handshake_timeout => handshake_timeout: Duration, TimeSpan(TimeSpan), 10 * SECOND, 1, DAY,
+        "One deadline for the TLS handshake and the authorization after it; a stranger gets no longer than this.";
+    head_timeout => head_timeout: Duration, TimeSpan(TimeSpan), 10 * SECOND, 1, DAY,
+        "From the first byte of a request's head to its last, so that a trickling client can't hold a connection.";
+    body_timeout => body_timeout: Duration, TimeSpan(TimeSpan), 30 * SECOND, 1, DAY,
+        "From the end of a request's head to the last byte of its body.";
+    idle_timeout => idle_timeout: Duration, TimeSpan(TimeSpan), HOUR, 1, DAY,
+        "A connection with no request in flight and no byte received for so long is closed.";
+    write_timeout => write_timeout: Duration, TimeSpan(TimeSpan), 30 * SECOND, 1, DAY,
+        "A client that takes no byte of its replies for so long is cut off, since they are held in memory.";
+    in_flight => in_flight: usize, Count(u64), 128, 1, 1_000_000,
+        "Framed requests that run and plain ones that wait, on one connection; past it the server stops reading.";
+    in_flight_bytes => in_flight_bytes: usize, ByteSize(ByteSize), 4 * MIB, 8 * KIB, 4 * GIB,
+        "Bytes of requests held for one connection; past it the server stops reading.";
+    body => body_bytes: usize, ByteSize(ByteSize), MIB, 0, GIB,
+        "The largest `Size` of a request; a larger one is refused before its body is read.";
+    concurrent_commands => concurrent_commands: usize, Count(u64), 256, 1, 4_096,
+        "Calls of plugins that run at once in the whole process: each holds an instance and its memory.";
+    queue => queue: usize, Count(u64), 4_096, 1, 1_000_000,
+        "Calls that wait for their turn to run; more are answered `busy` at once.";
+    queue_timeout => queue_timeout: Duration, TimeSpan(TimeSpan), SECOND, 1, DAY,
+        "A call that waited so long for its turn is answered `busy`: by then its client would rather know.";
+}
+
+/// One line for each bound outside `[limits]`.
+macro_rules! bound {
+    ($name:ident, $section:literal, $key:literal, $unit:ident, $default:expr, $least:expr, $most:expr, $reason:literal) => {
+        pub(super) const $name: Bound = Bound {
+            section: $section,
+            key: $key,
+            unit: Unit::$unit,
+            default: $default,
+            least: $least,
+            most: $most,
+            reason: $reason,
+        };
+    };
+}
+
+bound!(
+    DRAIN_TIMEOUT,
+    "server",
+    "drain_timeout",
+    TimeSpan,
+    Some(10 * SECOND),
+    1,
+    DAY,
+    "How long a shutdown waits for requests in flight before it cuts them off."
+);
+bound!(
+    COMMANDS_PER_SECOND,
+    "log",
+    "commands_per_second",
+    Count,
+    Some(1_000),
+    0,
+    1_000_000,
+    "Successful commands logged one by one in a second; more are only counted, so that load can't fill the disk."
+);
+bound!(
+    PLUGIN_TIMEOUT,
+    "plugins.NAME",
+    "timeout",
+    TimeSpan,
+    Some(5 * SECOND),
+    1,
+    DAY,
+    "The most time that a call may take; then it is stopped and answered `timeout`."
+);
+bound!(
+    PLUGIN_MEMORY,
+    "plugins.NAME",
+    "memory",
+    ByteSize,
+    Some(64 * MIB),
+    64 * KIB,
+    4 * GIB,
+    "The most memory of an instance, all its memories and tables together. A page is 64KiB, an address 32 bits."
+);
+bound!(
+    PLUGIN_REPLY,
+    "plugins.NAME",
+    "reply",
+    ByteSize,
+    Some(MIB),
+    1,
+    GIB,
+    "The largest reply: it is held in memory until the client has taken it."
+);
+bound!(
+    PLUGIN_CONCURRENCY,
+    "plugins.NAME",
+    "concurrency",
+    Count,
+    None,
+    1,
+    4_096,
+    "The most calls of this plugin at once, so that it leaves turns to the others."
+);
+bound!(
+    PLUGIN_MAX_CALLS,
+    "plugins.NAME",
+    "max_calls",
+    Count,
+    Some(10_000),
+    1,
+    1_000_000_000,
+    "A warm instance is retired at its n-th call, so that what it leaks does not add up."
+);
+bound!(
+    PLUGIN_IDLE_TIMEOUT,
+    "plugins.NAME",
+    "idle_timeout",
+    TimeSpan,
+    Some(60 * SECOND),
+    1,
+    DAY,
+    "A warm instance unused for so long is dropped and its memory given back."
+);
+
+/// Every bound of the config file, for its documentation.
+pub fn bounds() -> impl Iterator<Item = &'static Bound> {
+    const OTHERS: [Bound; 8] = [
+        DRAIN_TIMEOUT,
+        COMMANDS_PER_SECOND,
+        PLUGIN_TIMEOUT,
+        PLUGIN_MEMORY,
+        PLUGIN_REPLY,
+        PLUGIN_CONCURRENCY,
+        PLUGIN_MAX_CALLS,
+        PLUGIN_IDLE_TIMEOUT,
+    ];
+    static ALL: &[&[Bound]] = &[LIMITS, &OTHERS];
+    ALL.iter().copied().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_within_its_range() {
+        assert!(bounds().count() > 20);
+        for bound in bounds() {
+            let default = bound.default.unwrap_or(bound.least);
+            assert!((bound.least..=bound.most).contains(&default), "{}", bound.key);
+            assert!(bound.reason.ends_with('.'), "{}", bound.key);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The config file: one TOML text in, one checked [`Config`] out, or every fault in it.
+//!
+//! `names`, `amounts` and `values` are what a value may be, `limits` the bounds with their reasons, `given` and `raw` the file
+//! as it was written with the place of each value, `resolve` turns that into a [`Config`], `fault` shows what is
+//! wrong with it.
+//!
+//! Invariant: nothing here opens a socket, starts a task or loads a plugin; it reads the config file and the
+//! certificates it names, and looks whether the other files are there. It knows no tokio and no wasmtime, so that
+//! `lictor check`, a reload and a test all run the very same code.
+
+mod amounts;
+mod fault;
+mod files;
+mod given;
+mod keys;
+mod limits;
+mod names;
+mod raw;
+mod redact;
+mod resolve;
+mod values;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use amounts::{ByteSize, TimeSpan};
+pub use fault::{Fault, Faults, Severity};
+pub use keys::known_keys;
+pub use limits::{Bound, Limits, Unit, bounds};
+pub use names::{BUILT_INS, ClientName, CommandName, CommandPattern, PluginName, Refusal, StoreName};
+pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
+
+use crate::identity::Thumbprint;
+
+/// Reads and checks the file at `path`.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the lines.
+pub fn load(path: &Path) -> Result<Loaded, Faults> {
+    let text = files::config_text(path)?;
+    parse(path, &text)
+}
+
+/// Checks `text`; `path` is what messages call it, and relative paths in it start at the folder of `path`.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the lines.
+pub fn parse(path: &Path, text: &str) -> Result<Loaded, Faults> {
+    let (raw, mut findings) = raw::read(path, text)?;
+    let config = resolve::resolve(path, &raw, &mut findings);
+    findings.verdict(config).map(|(config, warnings)| Loaded { config, warnings })
+}
+
+/// A config that may be served.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What to serve.
+    pub config: Config,
+    /// What an operator should look at, in the order of the lines; nothing in it prevents serving.
+    pub warnings: Vec<Fault>,
+}
+
+/// A whole config file, resolved: defaults filled in, paths joined to the file's folder, certificates hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file it was read from, as it was given.
+    pub path: PathBuf,
+    /// `[server]`.
+    pub server: Server,
+    /// `[protocol]`.
+    pub protocol: Protocol,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[log]`.
+    pub log: Log,
+    /// `[clients.NAME]`. No two of them pin the same certificate.
+    pub clients: BTreeMap<ClientName, Client>,
+    /// `[plugins.NAME]`. No two of them serve the same command.
+    pub plugins: BTreeMap<PluginName, Plugin>,
+    /// `[state]`.
+    pub state: State,
+}
+
+/// Where the server listens, and who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// At least one; none takes a port of another.
+    pub listen: Vec<SocketAddr>,
+    /// PEM file of the server's certificate chain; held a certificate when it was looked at.
+    pub certificate: PathBuf,
+    /// PEM file of its key; was there when it was looked at.
+    pub private_key: PathBuf,
+    /// The oldest TLS version that is spoken.
+    pub min_tls: TlsVersion,
+    /// How long a shutdown waits for requests in flight.
+    pub drain_timeout: Duration,
+}
+
+/// How the server behaves on the wire where the protocol leaves a choice.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Protocol {
+    /// Whether an error in a command closes the connection, as the original did.
+    pub close_on_error: bool,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least important level that is logged.
+    pub level: LogLevel,
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// Whether the arguments of commands are logged; they may hold secrets.
+    pub arguments: bool,
+    /// Successful commands logged one by one in a second; what comes beyond it is only counted. 0 logs none.
+    pub commands_per_second: u32,
+}
+
+/// A client: the certificates that prove it, and what it may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Its certificates' hashes, in the order of the file, those of `certificates` last; never empty.
+    pub thumbprints: Vec<Pin>,
+    /// The files that `certificates` names, where they were found.
+    pub certificates: Vec<PathBuf>,
+    /// What it may run; nothing else.
+    pub commands: Vec<CommandPattern>,
+}
+
+/// A certificate that a client is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pin {
+    /// Its hash.
+    pub thumbprint: Thumbprint,
+}
+
+/// A plugin: its component, what it serves and within what bounds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Plugin {
+    /// The component's file; was there when it was looked at.
+    pub component: PathBuf,
+    /// What the component's bytes must hash to, if the operator said so.
+    pub sha256: Option<[u8; 32]>,
+    /// The commands that go to it.
+    pub commands: Vec<CommandName>,
+    /// How long an instance lives.
+    pub instances: Instances,
+    /// The most time that a call may take.
+    pub timeout: Duration,
+    /// The most memory of an instance, all its memories and tables together.
+    pub memory_bytes: usize,
+    /// The largest reply.
+    pub reply_bytes: usize,
+    /// The most calls at once; `None` leaves it to `limits.concurrent_commands`.
+    pub concurrency: Option<u32>,
+    /// A warm instance is retired at its n-th call.
+    pub max_calls: u32,
+    /// A warm instance unused for so long is dropped.
+    pub idle: Duration,
+    /// What it reads through `wasi:config`. May hold secrets, so that `Debug` shows the keys only.
+    pub config: BTreeMap<String, String>,
+    /// What it may reach.
+    pub grants: Grants,
+}
+
+/// What a plugin may reach beyond its own memory: nothing that does not stand here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// The key-value stores it may open.
+    pub keyvalue: Vec<StoreName>,
+    /// The URLs it may send requests to: scheme, host, and where given the port and the start of the path.
+    pub http: Vec<String>,
+}
+
+/// Where plugins' state is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct State {
+    /// The engine.
+    pub engine: StateEngine,
+    /// The engine's file; always there for [`StateEngine::Sqlite`].
+    pub path: Option<PathBuf>,
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("component", &self.component)
+            .field("sha256", &self.sha256.map(|digest| Thumbprint::Sha256(digest).to_string()))
+            .field("commands", &self.commands)
+            .field("instances", &self.instances)
+            .field("timeout", &self.timeout)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("reply_bytes", &self.reply_bytes)
+            .field("concurrency", &self.concurrency)
+            .field("max_calls", &self.max_calls)
+            .field("idle", &self.idle)
+            .field("config", &self.config.keys())
+            .field("grants", &self.grants)
+            .finish()
+    }
+}

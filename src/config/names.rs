@@ -1,0 +1,297 @@
+//! The names that a config file gives to things, and the patterns that a client's permission is written in.
+//!
+//! Each can only be made from a text that is one. Knows nothing of files, spans or what else the config holds.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+/// The commands that the server itself answers; plugins' commands can't begin with `@`.
+pub const BUILT_INS: [&str; 11] = [
+    "@ping",
+    "@whoami",
+    "@commands",
+    "@cancel",
+    "@status",
+    "@clients",
+    "@slowlog",
+    "@plugins",
+    "@reload",
+    "@kick",
+    "@drain",
+];
+
+/// The longest name of any kind, in bytes: it stands in every log line and in `@status`.
+const NAME_BYTES: usize = 64;
+
+/// Why a text is not the value that was wanted, and what to write instead. Never holds the text itself, which may
+/// be a secret in the wrong place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Refusal {
+    /// What is wrong.
+    pub what: String,
+    /// What to write instead.
+    pub advice: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), advice: None }
+    }
+
+    pub(super) fn advise(self, advice: impl Into<String>) -> Self {
+        Self { advice: Some(advice.into()), ..self }
+    }
+}
+
+/// A newtype over shared text, made only through `$check`, so that it costs an increment to clone.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
+
+        impl TryFrom<String> for $name {
+            type Error = Refusal;
+
+            fn try_from(text: String) -> Result<Self, Refusal> {
+                $check(&text)?;
+                Ok(Self(text.into()))
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = Refusal;
+
+            fn from_str(text: &str) -> Result<Self, Refusal> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    };
+}
+
+name! {
+    /// A client, as the config calls it: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
+    ClientName, plain_name
+}
+name! {
+    /// A plugin, as the config calls it: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
+    PluginName, plain_name
+}
+name! {
+    /// A key-value store, as plugins open it: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
+    StoreName, plain_name
+}
+name! {
+    /// A plugin's command: 1 to 64 visible ASCII characters without `"` and `*`, the first not `@`.
+    CommandName, command_name
+}
+name! {
+    /// What a client may run: a command's name, or the start of one and a `*`. `*` alone is every plugin's
+    /// command, `@*` every built-in one.
+    CommandPattern, command_pattern
+}
+
+impl CommandPattern {
+    /// Whether `command` is one of those meant. Only a pattern that begins with `@` allows a built-in command, so
+    /// that `*` on an operator's mind never hands out `@drain`.
+    #[must_use]
+    pub fn allows(&self, command: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            None => command == &*self.0,
+            Some("") => !command.is_empty() && !command.starts_with('@'),
+            Some(start) => command.starts_with(start),
+        }
+    }
+
+    /// Whether it is about the server's own commands.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        self.0.starts_with('@')
+    }
+
+    /// Whether it may stand for several commands.
+    #[must_use]
+    pub fn is_prefix(&self) -> bool {
+        self.0.ends_with('*')
+    }
+}
+
+impl From<&PluginName> for CommandName {
+    /// Whatever may name a plugin may name a command.
+    fn from(plugin: &PluginName) -> Self {
+        Self(Arc::clone(&plugin.0))
+    }
+}
+
+fn plain_name(text: &str) -> Result<(), Refusal> {
+    const ADVICE: &str = "use letters, digits, `.`, `_` and `-`, beginning with a letter or a digit";
+    length(text, "a name")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if let Some((position, c)) = text.chars().enumerate().find(|(_, c)| !fits(*c)) {
+        let what = format!("{c:?} at position {} can't stand in a name", position + 1);
+        return Err(Refusal::new(what).advise(ADVICE));
+    }
+    if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Err(Refusal::new("a name begins with a letter or a digit").advise(ADVICE));
+    }
+    Ok(())
+}
+
+fn command_name(text: &str) -> Result<(), Refusal> {
+    length(text, "a command's name")?;
+    if text.starts_with('@') {
+        let what = "names that begin with `@` are the server's own commands";
+        return Err(Refusal::new(what).advise("leave out the `@`"));
+    }
+    if text.contains('*') {
+        let what = "a plugin's command is one name, not a pattern";
+        return Err(Refusal::new(what).advise("list each command by its full name"));
+    }
+    command_characters(text)
+}
+
+fn command_pattern(text: &str) -> Result<(), Refusal> {
+    length(text, "a command pattern")?;
+    if text.find('*').is_some_and(|position| position + 1 != text.len()) {
+        let what = "`*` may stand only at the end of a pattern";
+        let advice = "write the start of the names and one `*`, such as \"kv-*\"; or list the names";
+        return Err(Refusal::new(what).advise(advice));
+    }
+    command_characters(text)
+}
+
+fn command_characters(text: &str) -> Result<(), Refusal> {
+    match text.chars().enumerate().find(|(_, c)| !c.is_ascii_graphic() || *c == '"') {
+        None => Ok(()),
+        Some((position, c)) => {
+            let what = format!("{c:?} at position {} can't stand in a command's name", position + 1);
+            Err(Refusal::new(what).advise("use visible ASCII characters without spaces and double quotes"))
+        }
+    }
+}
+
+fn length(text: &str, kind: &str) -> Result<(), Refusal> {
+    match text.len() {
+        0 => Err(Refusal::new(format!("{kind} can't be empty"))),
+        bytes if bytes > NAME_BYTES => {
+            let what =
+                format!("{kind} has at most {NAME_BYTES} characters, this has {}", text.chars().count());
+            Err(Refusal::new(what).advise("shorten it"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_allows_just_what_it_says() {
+        for (pattern, command, allowed) in [
+            ("echo", "echo", true),
+            ("echo", "echo2", false),
+            ("echo", "ech", false),
+            ("kv-*", "kv-get", true),
+            ("kv-*", "kv-", true),
+            ("kv-*", "kv", false),
+            ("kv-*", "@kv-get", false),
+            ("*", "echo", true),
+            ("*", "@ping", false),
+            ("*", "", false),
+            ("@*", "@drain", true),
+            ("@*", "drain", false),
+            ("@ping", "@ping", true),
+            ("@ping", "ping", false),
+            ("@pi*", "@ping", true),
+            ("@pi*", "@plugins", false),
+            ("Echo", "echo", false),
+        ] {
+            let parsed: CommandPattern = pattern.parse().unwrap();
+            assert_eq!(parsed.allows(command), allowed, "{pattern} on {command}");
+        }
+    }
+
+    #[test]
+    fn only_an_at_pattern_ever_allows_a_built_in() {
+        for built_in in BUILT_INS {
+            for pattern in ["*", "p*", "ping", "-*"] {
+                assert!(!pattern.parse::<CommandPattern>().unwrap().allows(built_in));
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_names_are_refused_with_words() {
+        let long = "a".repeat(65);
+        for (text, words) in [
+            ("", "can't be empty"),
+            (".a", "begins with a letter"),
+            ("a b", "' ' at position 2"),
+            ("é", "'é' at position 1"),
+            (&long, "at most 64"),
+        ] {
+            let error = text.parse::<ClientName>().unwrap_err().to_string();
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+        assert!("a".repeat(64).parse::<PluginName>().is_ok());
+        assert!("Web-01.lan_2".parse::<StoreName>().is_ok());
+    }
+
+    #[test]
+    fn wrong_commands_and_patterns_are_refused_with_words() {
+        for (text, words) in [
+            ("@ping", "server's own"),
+            ("kv-*", "not a pattern"),
+            ("a\"b", "position 2"),
+            ("a b", "position 2"),
+            ("a\u{7f}", "position 2"),
+        ] {
+            let error = text.parse::<CommandName>().unwrap_err().to_string();
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+        for text in ["*kv", "k*v", "**", "k**", "a b*", "", "@a\"*"] {
+            assert!(text.parse::<CommandPattern>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn serde_makes_only_what_try_from_makes() {
+        use serde::de::IntoDeserializer;
+        use serde::de::value::{Error, StrDeserializer};
+        let from = |text: &'static str| -> Result<ClientName, Error> {
+            let text: StrDeserializer<'_, Error> = text.into_deserializer();
+            ClientName::deserialize(text)
+        };
+        assert_eq!(from("laptop").unwrap().as_ref(), "laptop");
+        assert!(from("lap top").is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! The config file as it is written: one table for each section, each key with its place.
+//!
+//! The lists of keys here are the only ones: what the file may hold, what an unknown key is compared with and what
+//! the documentation must name. Knows no defaults and compares nothing.
+
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::amounts::{ByteSize, TimeSpan};
+use super::fault::{Faults, Source};
+use super::given::{Field, Findings, List, Named};
+use super::limits::RawLimits;
+use super::names::{ClientName, CommandName, CommandPattern, PluginName, StoreName};
+use super::redact;
+use super::values::{
+    Digest, HttpPrefix, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting,
+    SettingName, StateEngine, TlsVersion,
+};
+
+/// Makes a struct with a [`Field`] for each key, the list of the keys, and the reading of both.
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Default)]
+        pub(super) struct $name { $(pub(super) $key: $crate::config::given::Field<$type>,)* }
+
+        impl $name {
+            pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+        }
+
+        impl $crate::config::given::Shape for $name {
+            fn read(
+                at: &str,
+                value: &toml::Spanned<toml::de::DeValue<'_>>,
+                findings: &mut $crate::config::given::Findings,
+            ) -> Option<Self> {
+                let table = $crate::config::given::as_table(at, value, findings)?;
+                let mut raw = Self::default();
+                for (key, value) in table {
+                    match key.get_ref().as_ref() {
+                        $(stringify!($key) => {
+                            let at = $crate::config::given::inside(at, stringify!($key));
+                            raw.$key = $crate::config::given::Field::read(&at, value, findings);
+                        })*
+                        _ => $crate::config::raw::unknown_key(key, Self::KEYS, findings),
+                    }
+                }
+                Some(raw)
+            }
+        }
+    };
+}
+pub(super) use table;
+
+table! {
+    /// The whole file.
+    RawConfig {
+        server: RawServer,
+        protocol: RawProtocol,
+        limits: RawLimits,
+        log: RawLog,
+        clients: Named<ClientName, RawClient>,
+        plugins: Named<PluginName, RawPlugin>,
+        state: RawState,
+    }
+}
+table! {
+    /// `[server]`.
+    RawServer {
+        listen: List<Listen>,
+        certificate: PathText,
+        private_key: PathText,
+        min_tls_version: TlsVersion,
+        drain_timeout: TimeSpan,
+    }
+}
+table! {
+    /// `[protocol]`.
+    RawProtocol {
+        close_on_error: bool,
+    }
+}
+table! {
+    /// `[log]`.
+    RawLog {
+        level: LogLevel,
+        format: LogFormat,
+        arguments: bool,
+        commands_per_second: u64,
+    }
+}
+table! {
+    /// `[clients.NAME]`.
+    RawClient {
+        thumbprints: List<PinText>,
+        certificates: List<PathText>,
+        commands: List<CommandPattern>,
+    }
+}
+table! {
+    /// `[plugins.NAME]`.
+    RawPlugin {
+        component: PathText,
+        sha256: Digest,
+        commands: List<CommandName>,
+        instances: Instances,
+        timeout: TimeSpan,
+        memory: ByteSize,
+        reply: ByteSize,
+        concurrency: u64,
+        max_calls: u64,
+        idle_timeout: TimeSpan,
+        config: Named<SettingName, PluginSetting>,
+        grants: RawGrants,
+    }
+}
+table! {
+    /// `[plugins.NAME.grants]`.
+    RawGrants {
+        keyvalue: List<StoreName>,
+        http: List<HttpPrefix>,
+    }
+}
+table! {
+    /// `[state]`.
+    RawState {
+        engine: StateEngine,
+        path: PathText,
+    }
+}
+
+/// Every section and its keys.
+pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
+    ("", RawConfig::KEYS),
+    ("server", RawServer::KEYS),
+    ("protocol", RawProtocol::KEYS),
+    ("limits", RawLimits::KEYS),
+    ("log", RawLog::KEYS),
+    ("clients.NAME", RawClient::KEYS),
+    ("plugins.NAME", RawPlugin::KEYS),
+    ("plugins.NAME.grants", RawGrants::KEYS),
+    ("state", RawState::KEYS),
+];
+
+/// Reads `text` as far as its forms go; what has another form is in the findings.
+///
+/// # Errors
+/// A fault of the TOML itself, which hides everything after it.
+pub(super) fn read(path: &Path, text: &str) -> Result<(RawConfig, Findings), Faults> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let position = |error: &&toml::de::Error| error.span().map(|span| span.start);
+    if let Some(error) = errors.iter().min_by_key(position) {
+        return Err(syntax_fault(path, text, error));
+    }
+    let mut findings = Findings::new(Source::new(path, redact::document(text, root.get_ref())));
+    let span = root.span();
+    let root = Spanned::new(span, DeValue::Table(root.into_inner()));
+    let raw = match Field::read("", &root, &mut findings) {
+        Field::Given(raw) => raw.into_inner(),
+        Field::Absent | Field::Faulty => RawConfig::default(),
+    };
+    Ok((raw, findings))
+}
+
+fn syntax_fault(path: &Path, text: &str, error: &toml::de::Error) -> Faults {
+    let mut findings = Findings::new(Source::new(path, redact::lines(text)));
+    let span = error.span().unwrap_or_default();
+    findings.error("this is not TOML").at(span, error.message().to_owned()).done();
+    match findings.verdict::<()>(None) {
+        Err(faults) => faults,
+        Ok(_) => Faults::new(Vec::new()),
+    }
+}
+
+/// Reports `key`, which is none of `known`.
+pub(super) fn unknown_key(key: &Spanned<toml::de::DeString<'_>>, known: &[&str], findings: &mut Findings) {
+    let name = key.get_ref();
+    let advice = super::keys::instead_of(name, known);
+    findings
+        .error(format!("unknown key `{}`", crate::text::shown(name, 64)))
+        .at(key.span(), "nothing reads this")
+        .helps(advice)
+        .done();
+}

@@ -1,0 +1,250 @@
+//! From the file as written to a [`Config`]: defaults, ranges, and what one part of the file demands of another.
+//!
+//! Reads the certificates that the file names and looks whether the other files are there. Opens no socket, loads no
+//! plugin, and goes on after a fault so that one run shows all of them.
+
+mod clients;
+mod listen;
+mod plugins;
+
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use super::files;
+use super::given::{Field, Findings};
+use super::limits::{self, Bound, FromAmount, Limits, Quantity, RawLimits};
+use super::names::Refusal;
+use super::raw::{RawConfig, RawLog, RawServer, RawState};
+use super::values::{PathText, StateEngine};
+use super::{Config, Log, Protocol, Server, State};
+
+/// The config that `raw` describes; `None` or faults found mean that it may not be served.
+pub(super) fn resolve(path: &Path, raw: &RawConfig, findings: &mut Findings) -> Option<Config> {
+    let folder = Folder(path.parent().map(Path::to_owned).unwrap_or_default());
+    let server = server(&raw.server, &folder, findings);
+    let protocol = raw
+        .protocol
+        .value()
+        .map(|raw| Protocol { close_on_error: raw.close_on_error.value().copied().unwrap_or_default() });
+    let limits = limits(&raw.limits, findings);
+    let log = log(raw.log.value().unwrap_or(&RawLog::default()), findings);
+    let state = state(&raw.state, &folder, findings);
+    let plugins = plugins::resolve(&raw.plugins, &limits, &folder, findings);
+    let clients = clients::resolve(&raw.clients, &plugins, &folder, findings);
+    Some(Config {
+        path: path.to_owned(),
+        server: server?,
+        protocol: protocol.unwrap_or_default(),
+        limits,
+        log,
+        clients,
+        plugins: plugins.plugins,
+        state,
+    })
+}
+
+/// Where relative paths start: the config file's folder.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn path(&self, text: &PathText) -> PathBuf {
+        self.0.join(&text.0)
+    }
+}
+
+fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) -> Option<Server> {
+    let nothing = RawServer::default();
+    let raw = field.value().unwrap_or(&nothing);
+    if !matches!(field, Field::Faulty) {
+        report_missing(field, raw, findings);
+    }
+    if let Some(certificate) = raw.certificate.given() {
+        let found = files::certificate(&folder.path(certificate.get_ref())).map(|_| ());
+        report_file("server.certificate", certificate, found, "`lictor init` makes one", findings);
+    }
+    if let Some(key) = raw.private_key.given() {
+        private_key(key, folder, findings);
+    }
+    let drain_timeout = held(&limits::DRAIN_TIMEOUT, "server", &raw.drain_timeout, findings);
+    let listen = listen::resolve(&raw.listen, findings);
+    Some(Server {
+        listen,
+        certificate: folder.path(raw.certificate.value()?),
+        private_key: folder.path(raw.private_key.value()?),
+        min_tls: raw.min_tls_version.value().copied().unwrap_or_default(),
+        drain_timeout,
+    })
+}
+
+/// The two keys that have no default, so that no server ever runs as somebody it was not told to be.
+fn report_missing(field: &Field<RawServer>, raw: &RawServer, findings: &mut Findings) {
+    let keys = [
+        ("certificate", raw.certificate.is_absent(), "certificate = \"certs/server.pem\""),
+        ("private_key", raw.private_key.is_absent(), "private_key = \"certs/server.key\""),
+    ];
+    let missing: Vec<_> = keys.iter().filter(|(_, is_missing, _)| *is_missing).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let names: Vec<_> = missing.iter().map(|(name, ..)| format!("`{name}`")).collect();
+    let lines: Vec<_> = missing.iter().map(|(.., line)| format!("`{line}`")).collect();
+    let names = names.join(" and ");
+    let advice =
+        format!("write {} here, with the paths of your files; `lictor init` makes them", lines.join(" and "));
+    match field.given() {
+        Some(given) => {
+            let what = format!("`server` lacks {names}");
+            findings.error(what).at(given.span(), "in this section").help(advice).done();
+        }
+        None => {
+            let what = format!("the section [server] with {names} is missing");
+            findings.error(what).help(advice.replace(" here", " below a line `[server]`")).done();
+        }
+    }
+}
+
+fn private_key(key: &Spanned<PathText>, folder: &Folder, findings: &mut Findings) {
+    let path = folder.path(key.get_ref());
+    match files::exists(&path) {
+        Err(refusal) => {
+            report_file("server.private_key", key, Err(refusal), "`lictor init` makes one", findings)
+        }
+        Ok(metadata) => {
+            if let Some(mode) = files::open_to_others(&metadata) {
+                findings
+                    .warning("others than its owner may use the server's private key")
+                    .at(key.span(), format!("the mode of this file is {mode:03o}"))
+                    .help(format!("`chmod 600 {}`", path.display()))
+                    .done();
+            }
+        }
+    }
+}
+
+/// Reports that the file that `key` names is not as it must be; `remedy` says how one comes to be.
+fn report_file(
+    key: &str,
+    path: &Spanned<PathText>,
+    found: Result<(), Refusal>,
+    remedy: &str,
+    findings: &mut Findings,
+) {
+    if let Err(refusal) = found {
+        let file = path.get_ref().0.display();
+        findings
+            .error(format!("`{key}` names a file that can't be used: {file}"))
+            .at(path.span(), refusal.what)
+            .helps(refusal.advice)
+            .help(format!("{remedy}; or correct the path, which starts at this file's folder"))
+            .done();
+    }
+}
+
+/// What `bound` is set to, or its default.
+fn held<Q: Quantity, T: FromAmount>(bound: &Bound, at: &str, field: &Field<Q>, findings: &mut Findings) -> T {
+    T::from_amount(bound.hold(at, field, findings).unwrap_or(bound.most))
+}
+
+fn limits(field: &Field<RawLimits>, findings: &mut Findings) -> Limits {
+    let Some(raw) = field.value() else { return Limits::default() };
+    let mut held = Limits::each_held(raw, findings);
+    within(
+        (limits::connections_per_address, &raw.connections_per_address, &mut held.connections_per_address),
+        (limits::connections, &raw.connections, held.connections),
+        findings,
+    );
+    within(
+        (
+            limits::unauthenticated_connections,
+            &raw.unauthenticated_connections,
+            &mut held.unauthenticated_connections,
+        ),
+        (limits::connections, &raw.connections, held.connections),
+        findings,
+    );
+    within(
+        (
+            limits::unauthenticated_per_address,
+            &raw.unauthenticated_per_address,
+            &mut held.unauthenticated_per_address,
+        ),
+        (
+            limits::unauthenticated_connections,
+            &raw.unauthenticated_connections,
+            held.unauthenticated_connections,
+        ),
+        findings,
+    );
+    within(
+        (limits::body, &raw.body, &mut held.body_bytes),
+        (limits::in_flight_bytes, &raw.in_flight_bytes, held.in_flight_bytes),
+        findings,
+    );
+    held
+}
+
+/// Sees to it that a part is no larger than the whole. What was written and is larger is a fault; a default is
+/// lowered, so that nobody is told of a value that he did not write.
+fn within<Q: Quantity>(
+    (part_bound, part_field, part): (Bound, &Field<Q>, &mut usize),
+    (whole_bound, whole_field, whole): (Bound, &Field<Q>, usize),
+    findings: &mut Findings,
+) {
+    if *part <= whole {
+        return;
+    }
+    *part = whole;
+    let Some(given) = part_field.given() else { return };
+    let (part, name, most) = (part_bound.key, whole_bound.key, whole_bound.written(whole as u64));
+    let fault = findings
+        .error(format!("`limits.{part}` is more than `limits.{name}`"))
+        .at(given.span(), format!("more than {most}"));
+    let fault = match whole_field.given() {
+        Some(whole) => fault.at(whole.span(), "than this"),
+        None => fault,
+    };
+    fault.help(format!("lower `{part}` to {most}, or raise `{name}`")).done();
+}
+
+fn log(raw: &RawLog, findings: &mut Findings) -> Log {
+    Log {
+        level: raw.level.value().copied().unwrap_or_default(),
+        format: raw.format.value().copied().unwrap_or_default(),
+        arguments: raw.arguments.value().copied().unwrap_or_default(),
+        commands_per_second: held(&limits::COMMANDS_PER_SECOND, "log", &raw.commands_per_second, findings),
+    }
+}
+
+fn state(field: &Field<RawState>, folder: &Folder, findings: &mut Findings) -> State {
+    let Some(given) = field.given() else { return State::default() };
+    let raw = given.get_ref();
+    let state = State {
+        engine: raw.engine.value().copied().unwrap_or_default(),
+        path: raw.path.value().map(|path| folder.path(path)),
+    };
+    match (state.engine, raw.engine.given(), raw.path.given()) {
+        (StateEngine::Sqlite, Some(engine), None) if raw.path.is_absent() => findings
+            .error("`state.engine` \"sqlite\" needs a `path`")
+            .at(engine.span(), "this engine keeps a file")
+            .help("write `path = \"state/lictor.db\"` below it")
+            .done(),
+        (StateEngine::Memory, _, Some(path)) if !matches!(raw.engine, Field::Faulty) => findings
+            .warning("`state.path` has no effect: the engine \"memory\" keeps no file")
+            .at(path.span(), "nothing is written here")
+            .help("write `engine = \"sqlite\"` to keep the state in this file; or leave out `path`")
+            .done(),
+        _ => {}
+    }
+    no_effect_yet("state", "plugins are offered no state", given.span(), findings);
+    state
+}
+
+/// Warns of a section that is read and checked, but that this version does nothing with.
+fn no_effect_yet(at: &str, why: &str, span: std::ops::Range<usize>, findings: &mut Findings) {
+    findings
+        .warning(format!("`{at}` has no effect yet"))
+        .at(span, format!("{why} in this version"))
+        .help("it may stay for a later version")
+        .done();
+}

@@ -1,0 +1,240 @@
+//! `[clients]`: who is known by which certificate, and what each may run.
+//!
+//! Reads the certificates that are pinned by file, to hash them. Never judges their dates: that is done when a client
+//! comes, and may change between now and then.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::plugins::Resolved;
+use super::{Folder, report_file};
+use crate::config::files;
+use crate::config::given::{Field, Findings, Named};
+use crate::config::keys::{closest, list};
+use crate::config::names::{BUILT_INS, ClientName, CommandName, CommandPattern};
+use crate::config::raw::RawClient;
+use crate::config::{Client, Pin};
+use crate::identity::Thumbprint;
+
+pub(super) fn resolve(
+    field: &Field<Named<ClientName, RawClient>>,
+    plugins: &Resolved,
+    folder: &Folder,
+    findings: &mut Findings,
+) -> BTreeMap<ClientName, Client> {
+    let mut owners = Owners::default();
+    let mut clients = BTreeMap::new();
+    for (name, raw) in field.value().into_iter().flat_map(|named| &named.entries) {
+        let client = Client {
+            thumbprints: pins(name.get_ref(), raw, &mut owners, folder, findings),
+            certificates: certificates(raw.get_ref()).map(|path| folder.path(path.get_ref())).collect(),
+            commands: commands(name.get_ref(), raw, plugins, findings),
+        };
+        clients.insert(name.get_ref().clone(), client);
+    }
+    clients
+}
+
+/// Which client was the first to pin a certificate, and where. One pinned by file is here by both hashes, so that
+/// it is found whichever the other client pins.
+#[derive(Default)]
+struct Owners(HashMap<Thumbprint, (ClientName, Range<usize>, Written)>);
+
+/// How a certificate is pinned.
+#[derive(Clone, Copy, PartialEq)]
+enum Written {
+    Thumbprint,
+    File,
+}
+
+impl Owners {
+    /// Notes that `client` pins a certificate of these `hashes`. That another client does too, or this one in the
+    /// same way, is a fault: which of two clients a peer is could not be told.
+    fn claim(
+        &mut self,
+        client: &ClientName,
+        hashes: &[Thumbprint],
+        (written, span): (Written, Range<usize>),
+        findings: &mut Findings,
+    ) {
+        let earlier = hashes.iter().filter_map(|hash| self.0.get(hash));
+        let clash =
+            |(owner, _, how): &&(ClientName, Range<usize>, Written)| owner != client || *how == written;
+        if let Some((owner, earlier, _)) = earlier.into_iter().find(clash) {
+            let (message, help) = if owner == client {
+                (format!("the client `{client}` pins a certificate twice"), "leave one out".to_owned())
+            } else {
+                let help =
+                    format!("a certificate is one client's: take it from `{owner}` or from `{client}`");
+                (format!("the clients `{owner}` and `{client}` pin the same certificate"), help)
+            };
+            findings
+                .error(message)
+                .at(span.clone(), "and again here")
+                .at(earlier.clone(), "here")
+                .help(help)
+                .done();
+        }
+        for hash in hashes {
+            self.0.entry(*hash).or_insert_with(|| (client.clone(), span.clone(), written));
+        }
+    }
+}
+
+fn certificates(raw: &RawClient) -> impl Iterator<Item = &Spanned<crate::config::values::PathText>> {
+    raw.certificates.value().into_iter().flat_map(|list| &list.items)
+}
+
+fn pins(
+    name: &ClientName,
+    section: &Spanned<RawClient>,
+    owners: &mut Owners,
+    folder: &Folder,
+    findings: &mut Findings,
+) -> Vec<Pin> {
+    let raw = section.get_ref();
+    report_unknowable(name, section, findings);
+    let mut thumbprints = Vec::new();
+    let mut old = Vec::new();
+    for pin in raw.thumbprints.value().into_iter().flat_map(|list| &list.items) {
+        let thumbprint = pin.get_ref().0;
+        owners.claim(name, &[thumbprint], (Written::Thumbprint, pin.span()), findings);
+        thumbprints.push(thumbprint);
+        if matches!(thumbprint, Thumbprint::Sha1(_)) {
+            old.push((thumbprint, pin.span()));
+        }
+    }
+    let mut by_file = Vec::new();
+    for path in certificates(raw) {
+        match files::thumbprints(&folder.path(path.get_ref())) {
+            Ok((sha256, sha1)) => {
+                owners.claim(name, &[sha256, sha1], (Written::File, path.span()), findings);
+                by_file.push(sha1);
+                if !thumbprints.contains(&sha256) {
+                    thumbprints.push(sha256);
+                }
+            }
+            Err(refusal) => {
+                let remedy = format!("`lictor cert new {name}` makes one");
+                report_file(&format!("clients.{name}.certificates"), path, Err(refusal), &remedy, findings);
+            }
+        }
+    }
+    warn_of_sha1(name, &old, &by_file, findings);
+    thumbprints.into_iter().map(|thumbprint| Pin { thumbprint }).collect()
+}
+
+fn report_unknowable(name: &ClientName, section: &Spanned<RawClient>, findings: &mut Findings) {
+    let raw = section.get_ref();
+    let no_pins = match &raw.thumbprints {
+        Field::Absent => true,
+        Field::Faulty => false,
+        Field::Given(list) => list.get_ref().items.is_empty() && list.get_ref().whole,
+    };
+    let no_files = match &raw.certificates {
+        Field::Absent => true,
+        Field::Faulty => false,
+        Field::Given(list) => list.get_ref().items.is_empty() && list.get_ref().whole,
+    };
+    if no_pins && no_files {
+        findings
+            .error(format!("the client `{name}` has neither `thumbprints` nor `certificates`"))
+            .at(section.span(), "nobody could prove to be this client")
+            .help(format!(
+                "`lictor cert new {name}` makes a certificate; write `certificates = [\"certs/{name}.pem\"]`"
+            ))
+            .done();
+    }
+}
+
+/// Warns once of all the client's SHA-1 pins; `by_file` are the SHA-1 hashes of what it pins by file.
+fn warn_of_sha1(
+    name: &ClientName,
+    old: &[(Thumbprint, Range<usize>)],
+    by_file: &[Thumbprint],
+    findings: &mut Findings,
+) {
+    if old.is_empty() {
+        return;
+    }
+    let help = if old.iter().all(|(thumbprint, _)| by_file.contains(thumbprint)) {
+        "leave it out: `certificates` pins the same certificate by SHA-256"
+    } else {
+        "pin the SHA-256 instead: `lictor cert thumbprint FILE` prints it; or name the file in `certificates`"
+    };
+    let mut fault = findings
+        .warning(format!("the client `{name}` is pinned by SHA-1, which is no longer to be relied on"));
+    for (_, span) in old {
+        fault = fault.at(span.clone(), "SHA-1");
+    }
+    fault.help(help).done();
+}
+
+fn commands(
+    name: &ClientName,
+    section: &Spanned<RawClient>,
+    plugins: &Resolved,
+    findings: &mut Findings,
+) -> Vec<CommandPattern> {
+    let warn_of_none = |span, findings: &mut Findings| {
+        findings
+            .warning(format!("the client `{name}` may run nothing"))
+            .at(span, "nothing is allowed that is not listed")
+            .help("write the commands that it may run, such as `commands = [\"echo\", \"@ping\"]`")
+            .done();
+    };
+    let given = match &section.get_ref().commands {
+        Field::Faulty => return Vec::new(),
+        Field::Absent => {
+            warn_of_none(section.span(), findings);
+            return Vec::new();
+        }
+        Field::Given(given) => given,
+    };
+    if given.get_ref().items.is_empty() && given.get_ref().whole {
+        warn_of_none(given.span(), findings);
+    }
+    for pattern in &given.get_ref().items {
+        if pattern.get_ref().is_built_in() {
+            built_in(name, pattern, findings);
+        } else if plugins.complete {
+            served(name, pattern, plugins, findings);
+        }
+    }
+    given.get_ref().items.iter().map(|pattern| pattern.get_ref().clone()).collect()
+}
+
+/// Reports a pattern for built-in commands that means none of them.
+fn built_in(name: &ClientName, pattern: &Spanned<CommandPattern>, findings: &mut Findings) {
+    let text = pattern.get_ref().as_ref();
+    if BUILT_INS.iter().any(|command| pattern.get_ref().allows(command)) {
+        return;
+    }
+    let message = format!("`clients.{name}.commands` holds `{text}`, which is no built-in command");
+    let fault = findings.error(message).at(pattern.span(), "there is no such command");
+    let meant = closest(text.trim_end_matches('*'), BUILT_INS);
+    fault
+        .helps(meant.map(|meant| format!("did you mean `{meant}`?")))
+        .help(format!("built-in commands: {}", list(&BUILT_INS)))
+        .done();
+}
+
+/// Warns of a pattern that no plugin's command fits. `*` alone means those to come as well.
+fn served(name: &ClientName, pattern: &Spanned<CommandPattern>, plugins: &Resolved, findings: &mut Findings) {
+    let text = pattern.get_ref().as_ref();
+    if text == "*" || plugins.commands.iter().any(|command| pattern.get_ref().allows(command.as_ref())) {
+        return;
+    }
+    let bare = text.trim_end_matches('*');
+    let mut known: Vec<&str> = plugins.commands.iter().map(CommandName::as_ref).collect();
+    known.sort_unstable();
+    let built_in = BUILT_INS.iter().copied().find(|command| command.strip_prefix('@') == Some(bare));
+    let meant = built_in.or_else(|| closest(bare, known));
+    findings
+        .warning(format!("`clients.{name}.commands` holds `{text}`, which no plugin serves"))
+        .at(pattern.span(), "this allows nothing now")
+        .helps(meant.map(|meant| format!("did you mean `{meant}`?")))
+        .done();
+}

@@ -1,0 +1,63 @@
+//! The addresses to listen on, and which of them can't be listened on together.
+//!
+//! Compares addresses only; whether a port is free is known when it is bound.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::config::given::{Field, Findings, List};
+use crate::config::values::Listen;
+
+/// Where a server listens that was not told: this machine only.
+const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4888);
+
+pub(super) fn resolve(field: &Field<List<Listen>>, findings: &mut Findings) -> Vec<SocketAddr> {
+    let Some(given) = field.given() else { return vec![DEFAULT] };
+    let list = given.get_ref();
+    if list.items.is_empty() && list.whole {
+        findings
+            .error("`server.listen` is empty")
+            .at(given.span(), "no client could connect")
+            .help(format!("write [\"{DEFAULT}\"]"))
+            .done();
+    }
+    for (position, later) in list.items.iter().enumerate() {
+        let earlier = list.items.iter().take(position).find_map(|earlier| {
+            conflict(earlier.get_ref().0, later.get_ref().0).map(|conflict| (earlier.span(), conflict))
+        });
+        if let Some((span, conflict)) = earlier {
+            let (message, label, help) = match conflict {
+                Conflict::Same => {
+                    ("`server.listen` holds an address twice", "and again here", "leave one out")
+                }
+                Conflict::Covered => (
+                    "`server.listen` holds an address and one that stands for every address, with one port",
+                    "the port is taken by the other already",
+                    "keep the one that stands for every address, or give each its own port",
+                ),
+            };
+            findings.error(message).at(later.span(), label).at(span, "here").help(help).done();
+        }
+    }
+    list.items.iter().map(|item| item.get_ref().0).collect()
+}
+
+enum Conflict {
+    /// They are equal.
+    Same,
+    /// One is every address, the other among them.
+    Covered,
+}
+
+/// Why two addresses can't both be listened on. Port 0 is another free port each time. `[::]` takes IPv4 as well,
+/// where the system is not told otherwise.
+fn conflict(a: SocketAddr, b: SocketAddr) -> Option<Conflict> {
+    let covers =
+        |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    if a.port() == 0 || a.port() != b.port() {
+        None
+    } else if a == b {
+        Some(Conflict::Same)
+    } else {
+        (covers(a, b) || covers(b, a)).then_some(Conflict::Covered)
+    }
+}

@@ -1,0 +1,181 @@
+//! `[plugins]`: each plugin within its bounds, and each command served by one of them.
+//!
+//! Looks whether a component is there; what is in it is the plugin module's business.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::{Folder, held, no_effect_yet, report_file};
+use crate::config::files;
+use crate::config::given::{Field, Findings, List, Named};
+use crate::config::limits::{self, FromAmount, Limits};
+use crate::config::names::{CommandName, PluginName};
+use crate::config::raw::{RawGrants, RawPlugin};
+use crate::config::{Grants, Plugin};
+
+/// What `[plugins]` came to.
+pub(super) struct Resolved {
+    pub(super) plugins: BTreeMap<PluginName, Plugin>,
+    /// Every command that is served, those of faulty plugins too.
+    pub(super) commands: HashSet<CommandName>,
+    /// Whether `commands` are all: none was left out as faulty.
+    pub(super) complete: bool,
+}
+
+/// The plugin that serves a command, and the place that says so.
+type Servers = HashMap<CommandName, (PluginName, Range<usize>)>;
+
+pub(super) fn resolve(
+    field: &Field<Named<PluginName, RawPlugin>>,
+    limits: &Limits,
+    folder: &Folder,
+    findings: &mut Findings,
+) -> Resolved {
+    let mut plugins = BTreeMap::new();
+    let mut servers = Servers::new();
+    let mut complete = !matches!(field, Field::Faulty);
+    if let Some(named) = field.value() {
+        complete &= named.whole;
+        for (name, raw) in &named.entries {
+            complete &= match &raw.get_ref().commands {
+                Field::Absent => true,
+                Field::Faulty => false,
+                Field::Given(list) => list.get_ref().whole,
+            };
+            let commands = commands(name, &raw.get_ref().commands, &mut servers, findings);
+            if let Some(plugin) = plugin(name, raw, commands, (limits, folder), findings) {
+                plugins.insert(name.get_ref().clone(), plugin);
+            }
+        }
+    }
+    Resolved { plugins, commands: servers.into_keys().collect(), complete }
+}
+
+fn plugin(
+    name: &Spanned<PluginName>,
+    section: &Spanned<RawPlugin>,
+    commands: Vec<CommandName>,
+    (limits, folder): (&Limits, &Folder),
+    findings: &mut Findings,
+) -> Option<Plugin> {
+    let raw = section.get_ref();
+    let at = format!("plugins.{}", name.get_ref());
+    component(&at, section, folder, findings);
+    let timeout = held(&limits::PLUGIN_TIMEOUT, &at, &raw.timeout, findings);
+    let memory_bytes = held(&limits::PLUGIN_MEMORY, &at, &raw.memory, findings);
+    let reply_bytes = held(&limits::PLUGIN_REPLY, &at, &raw.reply, findings);
+    let concurrency = concurrency(&at, &raw.concurrency, limits, findings);
+    let max_calls = held(&limits::PLUGIN_MAX_CALLS, &at, &raw.max_calls, findings);
+    let idle = held(&limits::PLUGIN_IDLE_TIMEOUT, &at, &raw.idle_timeout, findings);
+    let config = raw.config.given().map(|given| {
+        let entries = &given.get_ref().entries;
+        if !entries.is_empty() {
+            no_effect_yet(&format!("{at}.config"), "plugins are offered no config", given.span(), findings);
+        }
+        entries.iter().map(|(key, value)| (key.get_ref().0.clone(), value.get_ref().0.clone())).collect()
+    });
+    let grants = raw.grants.given().map(|given| grants(&at, given, findings));
+    Some(Plugin {
+        component: folder.path(raw.component.value()?),
+        sha256: raw.sha256.value().map(|digest| digest.0),
+        commands,
+        instances: raw.instances.value().copied().unwrap_or_default(),
+        timeout,
+        memory_bytes,
+        reply_bytes,
+        concurrency,
+        max_calls,
+        idle,
+        config: config.unwrap_or_default(),
+        grants: grants.unwrap_or_default(),
+    })
+}
+
+fn component(at: &str, section: &Spanned<RawPlugin>, folder: &Folder, findings: &mut Findings) {
+    match &section.get_ref().component {
+        Field::Faulty => {}
+        Field::Absent => findings
+            .error(format!("`{at}` lacks its `component`"))
+            .at(section.span(), "in this section")
+            .help("write `component = \"plugins/NAME.wasm\"` here, with the path of the plugin's file")
+            .done(),
+        Field::Given(path) => {
+            let found = files::exists(&folder.path(path.get_ref())).map(|_| ());
+            report_file(&format!("{at}.component"), path, found, "build the plugin", findings);
+        }
+    }
+}
+
+fn concurrency(at: &str, field: &Field<u64>, limits: &Limits, findings: &mut Findings) -> Option<u32> {
+    let amount = limits::PLUGIN_CONCURRENCY.hold(at, field, findings)?;
+    if let Some(given) = field.given().filter(|_| usize::from_amount(amount) > limits.concurrent_commands) {
+        findings
+            .warning(format!("`{at}.concurrency` is more than `limits.concurrent_commands`"))
+            .at(given.span(), format!("no more than {} calls run at once", limits.concurrent_commands))
+            .help("lower it, or raise `concurrent_commands`")
+            .done();
+    }
+    Some(u32::from_amount(amount))
+}
+
+/// The commands that go to the plugin: those listed, or its own name.
+fn commands(
+    plugin: &Spanned<PluginName>,
+    field: &Field<List<CommandName>>,
+    servers: &mut Servers,
+    findings: &mut Findings,
+) -> Vec<CommandName> {
+    let name = plugin.get_ref();
+    let listed = match field {
+        Field::Faulty => Vec::new(),
+        Field::Absent => vec![(CommandName::from(name), plugin.span())],
+        Field::Given(list) => {
+            if list.get_ref().items.is_empty() && list.get_ref().whole {
+                findings
+                    .warning(format!("the plugin `{name}` can't be called"))
+                    .at(list.span(), "it serves no command")
+                    .help(format!("write [\"{name}\"], or leave `commands` out to the same effect"))
+                    .done();
+            }
+            list.get_ref().items.iter().map(|item| (item.get_ref().clone(), item.span())).collect()
+        }
+    };
+    let mut commands = Vec::new();
+    for (command, span) in listed {
+        if let Some((other, earlier)) = servers.get(&command) {
+            let (message, help) = if other == name {
+                (format!("`plugins.{name}.commands` holds a command twice"), "leave one out")
+            } else {
+                let message =
+                    format!("the command `{command}` is served by two plugins, `{other}` and `{name}`");
+                (message, "let one of them go, or give one of the plugins other `commands`")
+            };
+            findings.error(message).at(span, "and again here").at(earlier.clone(), "here").help(help).done();
+            continue;
+        }
+        servers.insert(command.clone(), (name.clone(), span));
+        commands.push(command);
+    }
+    commands
+}
+
+fn grants(at: &str, given: &Spanned<RawGrants>, findings: &mut Findings) -> Grants {
+    let raw = given.get_ref();
+    let keyvalue: Vec<_> = items(&raw.keyvalue).map(|item| item.get_ref().clone()).collect();
+    let http: Vec<_> = items(&raw.http).map(|item| item.get_ref().0.clone()).collect();
+    if !(keyvalue.is_empty() && http.is_empty()) {
+        no_effect_yet(
+            &format!("{at}.grants"),
+            "plugins are offered no stores and no HTTP",
+            given.span(),
+            findings,
+        );
+    }
+    Grants { keyvalue, http }
+}
+
+fn items<T>(field: &Field<List<T>>) -> impl Iterator<Item = &Spanned<T>> {
+    field.value().into_iter().flat_map(|list| &list.items)
+}

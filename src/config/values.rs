@@ -1,0 +1,344 @@
+//! The values that a config file is made of: addresses, paths, digests, URLs and choices of a few words.
+//!
+//! Each can only be made from a text that is one; a refusal says what to write instead. Knows nothing of files,
+//! spans or ranges.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use super::names::Refusal;
+use crate::identity::{Thumbprint, ThumbprintError};
+
+/// An address to listen on, with its port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listen(pub(super) SocketAddr);
+
+impl TryFrom<String> for Listen {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        const DEFAULT_PORT: u16 = 4888;
+        let write = |address: IpAddr, port: u16| format!("write \"{}\"", SocketAddr::new(address, port));
+        if let Ok(address) = text.parse() {
+            return Ok(Self(address));
+        }
+        if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+            let what = "a listen address needs its port";
+            return Err(Refusal::new(what).advise(write(address, DEFAULT_PORT)));
+        }
+        let (host, port) = text.rsplit_once(':').unwrap_or((&text, ""));
+        if let (Ok(address), Err(_)) = (host.trim_matches(['[', ']']).parse::<IpAddr>(), port.parse::<u16>())
+        {
+            let what = "a port is a number from 0 to 65535";
+            return Err(Refusal::new(what).advise(write(address, DEFAULT_PORT)));
+        }
+        let port = port.parse().unwrap_or(DEFAULT_PORT);
+        if matches!(host, "" | "*") {
+            let what = "a listen address needs the IP address to listen on";
+            let advice =
+                format!("write \"0.0.0.0:{port}\" for every IPv4 address, \"[::]:{port}\" for every one");
+            return Err(Refusal::new(what).advise(advice));
+        }
+        let advice =
+            format!("write the IP address and the port, such as \"127.0.0.1:{port}\" or \"[::1]:{port}\"");
+        let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+        let what =
+            if is_name { "a host name can't be listened on" } else { "this is no address to listen on" };
+        Err(Refusal::new(what).advise(advice))
+    }
+}
+
+/// The path of a file, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PathText(pub(super) PathBuf);
+
+impl TryFrom<String> for PathText {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        if text.contains("-----BEGIN") {
+            let what = "this wants the path of a file, not what is in it";
+            return Err(Refusal::new(what).advise("put the PEM text into a file, and write the file's path"));
+        }
+        if text.is_empty() {
+            return Err(Refusal::new("a path can't be empty"));
+        }
+        if text.contains('\0') {
+            return Err(Refusal::new("a path can't hold a NUL character"));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// A certificate's thumbprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PinText(pub(super) Thumbprint);
+
+impl TryFrom<String> for PinText {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let advice = "`lictor cert thumbprint FILE` prints a certificate's";
+        text.parse()
+            .map(Self)
+            .map_err(|error: ThumbprintError| Refusal::new(error.to_string()).advise(advice))
+    }
+}
+
+/// A key of `[plugins.NAME.config]`: any text, since the plugin chooses it.
+pub(super) struct SettingName(pub(super) String);
+
+/// A value of `[plugins.NAME.config]`: any text.
+pub(super) struct PluginSetting(pub(super) String);
+
+impl TryFrom<String> for SettingName {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        Ok(Self(text))
+    }
+}
+
+impl TryFrom<String> for PluginSetting {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        Ok(Self(text))
+    }
+}
+
+/// The SHA-256 of a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Digest(pub(super) [u8; 32]);
+
+impl TryFrom<String> for Digest {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let advice = "`sha256sum FILE` prints it";
+        match text.parse() {
+            Ok(Thumbprint::Sha256(digest)) => Ok(Self(digest)),
+            Ok(Thumbprint::Sha1(_)) => {
+                let what = "it has 40 hexadecimal digits, as a SHA-1 has; a SHA-256 has 64";
+                Err(Refusal::new(what).advise(advice))
+            }
+            Err(error) => Err(Refusal::new(error.to_string()).advise(advice)),
+        }
+    }
+}
+
+/// A URL that a plugin may send requests to, and below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HttpPrefix(pub(super) String);
+
+impl TryFrom<String> for HttpPrefix {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let refuse = |what: &str| {
+            let advice = "write the scheme, the host, and if wanted the port and the start of the path, such as \
+                          \"https://api.example.com:8443/v1\"";
+            Err(Refusal::new(what).advise(advice))
+        };
+        let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
+            return refuse("a URL to grant begins with https:// or http://");
+        };
+        if rest.contains(|c: char| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`')) {
+            return refuse("this URL holds a character that none may");
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return refuse("a granted URL can't hold a user or a password");
+        }
+        if path.contains(['?', '#']) {
+            return refuse("a granted URL can't hold a query or a fragment");
+        }
+        if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+            return refuse("a granted URL can't step out of its path with `.` or `..`");
+        }
+        match host_and_port(authority) {
+            Ok(()) => Ok(Self(text)),
+            Err(what) => refuse(what),
+        }
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(), &'static str> {
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => {
+            address.parse::<std::net::Ipv6Addr>().map_err(|_| "this is no IPv6 address")?;
+            ("v6", port)
+        }
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    if host.contains('*') {
+        return Err("a granted URL names one host, not a pattern");
+    }
+    let is_label = |label: &str| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        (1..=63).contains(&label.len()) && label.bytes().all(fits)
+    };
+    if host.is_empty() || !host.split('.').all(is_label) {
+        return Err("a granted URL needs a host's name or address");
+    }
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Ok(()),
+        Some(digits) if digits.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
+        _ => Err("the port is a number from 1 to 65535"),
+    }
+}
+
+/// An enum whose variants are words of the config file.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Deserialize)]
+        #[serde(try_from = "String")]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// The words it is chosen by in the config file.
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
+
+            /// Its word in the config file.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Refusal;
+
+            fn try_from(text: String) -> Result<Self, Refusal> {
+                match text.as_str() {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err(super::keys::no_such_choice(&text, Self::WORDS)),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+choice! {
+    /// A version of TLS.
+    TlsVersion {
+        /// TLS 1.2, for clients that speak nothing newer.
+        V1_2 = "1.2",
+        /// TLS 1.3.
+        #[default]
+        V1_3 = "1.3",
+    }
+}
+choice! {
+    /// How long an instance of a plugin lives.
+    Instances {
+        /// One request: nothing that a request leaves behind is seen by the next.
+        #[default]
+        PerRequest = "per-request",
+        /// Kept warm, each for one client only.
+        PerClient = "per-client",
+        /// Kept warm for all clients: the operator's word that the plugin keeps nothing between calls.
+        Shared = "shared",
+    }
+}
+choice! {
+    /// How much is logged.
+    LogLevel {
+        /// What went wrong in the server.
+        Error = "error",
+        /// And what an operator should look at.
+        Warn = "warn",
+        /// And what happened.
+        #[default]
+        Info = "info",
+        /// And how.
+        Debug = "debug",
+        /// And everything else.
+        Trace = "trace",
+    }
+}
+choice! {
+    /// How the log is written.
+    LogFormat {
+        /// For people on a terminal, JSON otherwise.
+        #[default]
+        Auto = "auto",
+        /// For people.
+        Human = "human",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+choice! {
+    /// Where plugins' state is kept.
+    StateEngine {
+        /// In the process; gone when it ends.
+        #[default]
+        Memory = "memory",
+        /// In a SQLite file.
+        Sqlite = "sqlite",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses_have_an_ip_and_a_port() {
+        for text in ["127.0.0.1:4888", "[::1]:4888", "0.0.0.0:0"] {
+            assert!(Listen::try_from(text.to_owned()).is_ok(), "{text}");
+        }
+        for (text, advice) in [
+            ("127.0.0.1", "\"127.0.0.1:4888\""),
+            ("::1", "\"[::1]:4888\""),
+            ("[::1]", "\"[::1]:4888\""),
+            ("127.0.0.1:70000", "\"127.0.0.1:4888\""),
+            (":4888", "\"0.0.0.0:4888\""),
+            ("*:99", "\"0.0.0.0:99\""),
+            ("localhost:99", "\"127.0.0.1:99\""),
+            ("localhost", "\"127.0.0.1:4888\""),
+            ("", "\"0.0.0.0:4888\""),
+        ] {
+            let refusal = Listen::try_from(text.to_owned()).unwrap_err();
+            assert!(refusal.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {refusal:?}");
+        }
+    }
+
+    #[test]
+    fn granted_urls_are_a_scheme_a_host_and_a_path() {
+        for text in ["https://a.example", "http://10.0.0.1:8080", "http://[::1]:80/x/", "https://a/b%20c"] {
+            assert!(HttpPrefix::try_from(text.to_owned()).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "a.example",
+            "ftp://a",
+            "https://",
+            "https:///x",
+            "https://u:p@a",
+            "https://a?x",
+            "https://a/#x",
+            "https://*.a",
+            "https://a:0",
+            "https://a:x",
+            "https://a:",
+            "https://[::g]",
+            "https://a/../b",
+            "https://a b",
+            "https://[::1]x",
+            "https://a..b",
+            "https://é",
+        ] {
+            assert!(HttpPrefix::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+}

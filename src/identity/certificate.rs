@@ -1,0 +1,73 @@
+//! What a certificate says of itself.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::text::shown;
+
+/// Characters of a certificate's name that are shown.
+pub const MAX_NAME_CHARS: usize = 64;
+
+/// The time in which a certificate is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// First second.
+    pub not_before: SystemTime,
+    /// Last second.
+    pub not_after: SystemTime,
+}
+
+impl Validity {
+    /// Why the certificate can't be used at `now`, if it can't.
+    #[must_use]
+    pub fn fault_at(&self, now: SystemTime) -> Option<String> {
+        if now < self.not_before {
+            Some(format!("it is not valid before {}", Utc(self.not_before)))
+        } else if now > self.not_after {
+            Some(format!("it expired at {}", Utc(self.not_after)))
+        } else {
+            None
+        }
+    }
+}
+
+/// The subject's last name entry (mostly the CN), escaped and cut, and the validity; no validity where the
+/// certificate can't be parsed.
+#[must_use]
+pub fn describe(der: &[u8]) -> (String, Option<Validity>) {
+    const UNKNOWN: &str = "<Unknown>";
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return (UNKNOWN.to_owned(), None) };
+    let last = certificate.subject().iter_attributes().last();
+    let name = last.and_then(|entry| entry.as_str().ok()).filter(|name| !name.is_empty());
+    let name = name.map_or_else(|| UNKNOWN.to_owned(), |name| shown(name, MAX_NAME_CHARS).to_string());
+    let validity = certificate.validity();
+    let validity = Validity {
+        not_before: from_unix(validity.not_before.timestamp()),
+        not_after: from_unix(validity.not_after.timestamp()),
+    };
+    (name, Some(validity))
+}
+
+fn from_unix(seconds: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(distance)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(distance)
+    };
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// A time as RFC 3339 in UTC, to the second.
+struct Utc(SystemTime);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::try_from(self.0) {
+            Ok(time) => write!(f, "{}", time.strftime("%Y-%m-%dT%H:%M:%SZ")),
+            Err(_) => f.write_str("a time that cannot be shown"),
+        }
+    }
+}

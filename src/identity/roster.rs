@@ -1,0 +1,134 @@
+//! Who is admitted.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::pki_types::CertificateDer;
+
+use super::certificate::{Validity, describe};
+use super::thumbprint::Thumbprint;
+
+/// The certificates that are admitted, and whose they are.
+#[derive(Clone, Debug, Default)]
+pub struct Roster {
+    pins: HashMap<Thumbprint, Arc<str>>,
+}
+
+impl FromIterator<(Thumbprint, Arc<str>)> for Roster {
+    fn from_iter<I: IntoIterator<Item = (Thumbprint, Arc<str>)>>(pins: I) -> Self {
+        Self { pins: pins.into_iter().collect() }
+    }
+}
+
+/// A client that proved that it holds the key of an admitted certificate. Only [`authenticate`] makes one.
+#[derive(Clone, Debug)]
+pub struct PeerIdentity(Arc<Peer>);
+
+#[derive(Debug)]
+struct Peer {
+    name: Arc<str>,
+    thumbprint: Thumbprint,
+    certificate_name: String,
+    validity: Validity,
+}
+
+impl PeerIdentity {
+    /// The client's name in the config.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn name_shared(&self) -> Arc<str> {
+        Arc::clone(&self.0.name)
+    }
+
+    /// SHA-256 of its certificate.
+    #[must_use]
+    pub fn thumbprint(&self) -> Thumbprint {
+        self.0.thumbprint
+    }
+
+    /// The name in its certificate, escaped and cut.
+    #[must_use]
+    pub fn certificate_name(&self) -> &str {
+        &self.0.certificate_name
+    }
+
+    /// When its certificate is valid.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.0.validity
+    }
+}
+
+/// Why a peer is not admitted. Shown, it is the text that the peer is sent behind `ERR `.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The peer sent no certificate.
+    NoCertificate,
+    /// The certificate is nobody's.
+    Unknown {
+        /// The certificate's name, safe to show.
+        name: String,
+        /// Its SHA-1.
+        thumbprint: Thumbprint,
+    },
+    /// The certificate is a client's, but not now.
+    Unusable {
+        /// The certificate's name, safe to show.
+        name: String,
+        /// Its SHA-1.
+        thumbprint: Thumbprint,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCertificate => f.write_str("No certificate was provided"),
+            Self::Unknown { name, thumbprint } => {
+                write!(f, "certificate ({name}) thumbprint '{thumbprint}' is unknown")
+            }
+            Self::Unusable { name, thumbprint, reason } => {
+                write!(f, "certificate ({name}) thumbprint '{thumbprint}' cannot be used: {reason}")
+            }
+        }
+    }
+}
+
+/// Admits the holder of the first certificate of `chain`, whose possession of the key the handshake has proven.
+///
+/// # Errors
+///
+/// When there is no certificate, it is not on the `roster`, or it is not valid at `now`.
+pub fn authenticate(
+    chain: &[CertificateDer<'_>],
+    roster: &Roster,
+    now: SystemTime,
+) -> Result<PeerIdentity, Rejection> {
+    let certificate = chain.first().ok_or(Rejection::NoCertificate)?;
+    let sha1 = Thumbprint::sha1_of(certificate);
+    let sha256 = Thumbprint::sha256_of(certificate);
+    let (name, validity) = describe(certificate);
+    let Some(client) = roster.pins.get(&sha256).or_else(|| roster.pins.get(&sha1)) else {
+        return Err(Rejection::Unknown { name, thumbprint: sha1 });
+    };
+    let unusable = |reason| Rejection::Unusable { name: name.clone(), thumbprint: sha1, reason };
+    let validity = validity.ok_or_else(|| unusable("it is not a valid X.509 certificate".to_owned()))?;
+    if let Some(fault) = validity.fault_at(now) {
+        return Err(unusable(fault));
+    }
+    Ok(PeerIdentity(Arc::new(Peer {
+        name: Arc::clone(client),
+        thumbprint: sha256,
+        certificate_name: name,
+        validity,
+    })))
+}

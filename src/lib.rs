@@ -1,0 +1,33 @@
+//! Lictor: a plugin-hosting command server.
+//!
+//! The modules in the order in which a request goes through them; each hands the next a value that only it can
+//! make, so that skipping a step does not compile:
+//!
+//! ```text
+//! TCP → TLS → PeerIdentity → Request → Permit → Target → plugin instance → Outcome → Reply bytes
+//! ```
+//!
+//! `ARCHITECTURE.md` tells the same as a walk through the files; `tests/tidy.rs` keeps the edges between modules.
+
+pub mod server;
+
+pub mod identity;
+
+pub mod wire;
+
+pub mod authz;
+
+pub mod route;
+
+pub mod plugin;
+
+pub mod config;
+
+pub mod app;
+
+pub mod cli;
+
+pub mod client;
+
+pub mod telemetry;
+pub mod text;

@@ -1,0 +1,154 @@
+//! The engine that all plugins share, and the places in which their instances run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::ticker::Ticker;
+use crate::wire::{Code, CommandError};
+
+/// Bytes of a linear memory that stay mapped when its slot is used again: they are zeroed by hand, which up to
+/// some size is cheaper than giving the pages back and faulting them in again.
+const MEMORY_KEPT_RESIDENT_BYTES: usize = 128 << 10;
+
+/// The same for a table.
+const TABLE_KEPT_RESIDENT_BYTES: usize = 16 << 10;
+
+/// The same for the stack on which a call runs.
+const STACK_KEPT_RESIDENT_BYTES: usize = 16 << 10;
+
+/// The most that a guest's own call stack may take, in bytes.
+const MAX_WASM_STACK_BYTES: usize = 512 << 10;
+
+/// The stack of a call, in bytes: the guest's and that of the host's functions above it.
+const CALL_STACK_BYTES: usize = 1 << 20;
+
+/// Core instances, tables and memories for which there is room per slot. A component built from one Rust or C
+/// program has two to five core instances, as many tables and one memory.
+const CORE_INSTANCES_PER_SLOT: u32 = 12;
+const TABLES_PER_SLOT: u32 = 8;
+const MEMORIES_PER_SLOT: u32 = 2;
+
+/// Bounds on what all plugins together may run.
+#[derive(Clone, Copy, Debug)]
+pub struct SandboxLimits {
+    /// Calls that run at the same time.
+    pub concurrent_calls: u32,
+    /// Calls that wait for a slot; one more is refused as `busy`.
+    pub waiting_calls: usize,
+    /// How long a call waits for a slot before it is refused as `busy`.
+    pub max_wait: Duration,
+}
+
+/// Where plugins run: one engine, its instance slots, and the queue in front of them.
+pub struct Sandbox {
+    engine: Engine,
+    slots: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    limits: SandboxLimits,
+    ticker: Ticker,
+}
+
+impl Sandbox {
+    /// Reserves the address space of all slots.
+    ///
+    /// # Errors
+    ///
+    /// When the machine can't give that much address space, or no thread.
+    pub fn new(limits: SandboxLimits) -> anyhow::Result<Self> {
+        let engine = Engine::new(&engine_config(limits)).map_err(|error| anyhow!("no sandbox: {error:#}"))?;
+        let total = limits.concurrent_calls as usize;
+        let slots = Arc::new(Semaphore::new(total));
+        let of_ticker = Arc::clone(&slots);
+        let ticker = Ticker::start(engine.clone(), move || of_ticker.available_permits() == total)?;
+        Ok(Self { engine, slots, waiting: AtomicUsize::new(0), limits, ticker })
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Warm instances that may stand idle at the same time: as many as may run, for the pool has room for both.
+    pub(super) fn max_idle_instances(&self) -> usize {
+        self.limits.concurrent_calls as usize
+    }
+
+    /// A slot to run in; waits for one, first come first served, where none is free.
+    pub(super) async fn slot(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, CommandError> {
+        let slot = match self.slots.try_acquire() {
+            Ok(slot) => slot,
+            Err(_) => self.wait_for(&self.slots, deadline).await?,
+        };
+        self.ticker.wake();
+        Ok(slot)
+    }
+
+    /// Waits for a permit of `semaphore` within the bounds of the queue.
+    pub(super) async fn wait_for<'a>(
+        &self,
+        semaphore: &'a Semaphore,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'a>, CommandError> {
+        let _place = self.queue_place()?;
+        let give_up = Instant::now() + self.limits.max_wait;
+        match timeout_at(deadline.min(give_up), semaphore.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_closed)) => Err(CommandError::not_run(Code::ShuttingDown, "The server is stopping")),
+            Err(_elapsed) if deadline <= give_up => {
+                Err(CommandError::not_run(Code::Timeout, "The deadline passed before a slot was free"))
+            }
+            Err(_elapsed) => Err(CommandError::not_run(Code::Busy, "No slot became free in time; try again later")),
+        }
+    }
+
+    fn queue_place(&self) -> Result<QueuePlace<'_>, CommandError> {
+        let place = QueuePlace(&self.waiting);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.limits.waiting_calls {
+            return Ok(place);
+        }
+        Err(CommandError::not_run(Code::Busy, "Too many requests are waiting; try again later"))
+    }
+}
+
+/// A place in the queue, given back however the wait ends.
+struct QueuePlace<'a>(&'a AtomicUsize);
+
+impl Drop for QueuePlace<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// `concurrency_support` is off because it doubles the cost of a call, and nothing in `world plugin` needs it.
+/// Memory protection keys and pagemap scanning stay off: wasmtime 48.0.8 can leave a swapped-out dirty page with
+/// the last instance's data under the latter (wasmtime issue 14357).
+fn engine_config(limits: SandboxLimits) -> Config {
+    // Running and idle instances.
+    let slots = limits.concurrent_calls * 2;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots * CORE_INSTANCES_PER_SLOT)
+        .total_memories(slots * MEMORIES_PER_SLOT)
+        .total_tables(slots * TABLES_PER_SLOT)
+        .total_stacks(slots)
+        .max_memories_per_component(MEMORIES_PER_SLOT * 4)
+        .max_tables_per_component(TABLES_PER_SLOT * 4)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_SLOT * 4)
+        .max_unused_warm_slots(slots)
+        .linear_memory_keep_resident(MEMORY_KEPT_RESIDENT_BYTES)
+        .table_keep_resident(TABLE_KEPT_RESIDENT_BYTES)
+        .async_stack_keep_resident(STACK_KEPT_RESIDENT_BYTES);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(MAX_WASM_STACK_BYTES)
+        .async_stack_size(CALL_STACK_BYTES);
+    config
+}

@@ -1,0 +1,88 @@
+//! What went wrong in a plugin: in plain words for the client, in full for the log.
+
+use wasmtime::Trap;
+use wasmtime_wasi::I32Exit;
+
+use super::instance::HostState;
+use super::invoke::Call;
+use super::load::Plugin;
+use crate::wire::{Code, CommandError};
+
+/// wasmtime has no type for this error, only these words; a test with a plugin that returns too much keeps them
+/// true.
+const HOST_CALL_FUEL_WORDS: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// The wire's code for the one that a plugin gave.
+pub(super) fn code(of_plugin: &str) -> Code {
+    match of_plugin {
+        "bad-arguments" => Code::BadArguments,
+        "not-found" => Code::NotFound,
+        "conflict" => Code::Conflict,
+        "denied" => Code::Denied,
+        "unavailable" => Code::Unavailable,
+        _ => Code::PluginFailed,
+    }
+}
+
+/// The call went on past its deadline and was stopped.
+pub(super) fn timed_out(plugin: &Plugin, call: &Call) -> CommandError {
+    tracing::warn!(target: "lictor::plugin", plugin = plugin.name(), request = %call.id, "stopped at the deadline");
+    let name = plugin.name();
+    CommandError::unknown(Code::Timeout, format!("Plugin {name} was stopped at the deadline (request {})", call.id))
+}
+
+/// No instance could be made. The plugin was instantiated when it was loaded, so this is the pool or the memory of
+/// the machine.
+pub(super) fn not_started(plugin: &Plugin, call: &Call, error: &wasmtime::Error) -> CommandError {
+    let name = plugin.name();
+    tracing::error!(target: "lictor::plugin", plugin = name, request = %call.id, error = %format_args!("{error:#}"), "no instance");
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return CommandError::not_run(Code::Busy, "No instance is free; try again later");
+    }
+    CommandError::unknown(Code::PluginTrapped, format!("Plugin {name} could not be started (request {})", call.id))
+}
+
+/// The call ended in the middle: a trap, a limit, or a breach of the interface.
+pub(super) fn broken(plugin: &Plugin, call: &Call, error: &wasmtime::Error, state: &HostState) -> CommandError {
+    let name = plugin.name();
+    tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, error = %format_args!("{error:?}"), "plugin broke off");
+    let (code, reason) = classify(error, state, plugin.max_reply_bytes());
+    CommandError::unknown(code, format!("Plugin {name} {reason} (request {})", call.id))
+}
+
+/// The reply came whole but is longer than allowed.
+pub(super) fn reply_too_large(plugin: &Plugin, call: &Call) -> CommandError {
+    let (name, max) = (plugin.name(), plugin.max_reply_bytes());
+    tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, max_bytes = max, "reply too large");
+    too_large(name, max, call)
+}
+
+fn too_large(name: &str, max: usize, call: &Call) -> CommandError {
+    CommandError::unknown(
+        Code::PluginLimit,
+        format!("Plugin {name} returned more than its {max} bytes (request {})", call.id),
+    )
+}
+
+/// A failure while loading, in words for the operator.
+pub(super) fn reason(error: &wasmtime::Error, state: &HostState, max_reply_bytes: usize) -> String {
+    classify(error, state, max_reply_bytes).1
+}
+
+fn classify(error: &wasmtime::Error, state: &HostState, max_reply_bytes: usize) -> (Code, String) {
+    if state.memory.has_refused() {
+        let max = state.memory.max_bytes();
+        return (Code::PluginLimit, format!("needed more than its {max} bytes of memory"));
+    }
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return (Code::PluginTrapped, format!("exited with status {}", exit.0));
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => (Code::PluginTrapped, "trapped: its call stack is exhausted".into()),
+        Some(trap) => (Code::PluginTrapped, format!("trapped: {trap}")),
+        None if error.chain().any(|cause| cause.to_string().contains(HOST_CALL_FUEL_WORDS)) => {
+            (Code::PluginLimit, format!("returned more than its {max_reply_bytes} bytes"))
+        }
+        None => (Code::PluginTrapped, "broke the component interface".into()),
+    }
+}

@@ -1,0 +1,45 @@
+//! `lictor:plugin/request`: the request being handled.
+
+use tokio::time::Instant;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::plugin::bindings::lictor::plugin::{request, types};
+use crate::plugin::instance::HostState;
+
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    request::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
+}
+
+impl types::Host for HostState {}
+
+impl request::Host for HostState {
+    fn caller(&mut self) -> types::Caller {
+        let caller = self.call.as_ref().map(|call| &call.caller);
+        types::Caller {
+            name: caller.map(|caller| caller.name().to_owned()).unwrap_or_default(),
+            thumbprint: caller.map(|caller| caller.thumbprint().to_string()).unwrap_or_default(),
+        }
+    }
+
+    fn id(&mut self) -> String {
+        self.call.as_ref().map(|call| call.id.to_string()).unwrap_or_default()
+    }
+
+    fn header(&mut self, name: String) -> Option<String> {
+        self.call.as_ref()?.request.header(&name).map(str::to_owned)
+    }
+
+    fn headers(&mut self) -> Vec<(String, String)> {
+        let Some(call) = &self.call else { return Vec::new() };
+        call.request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    fn body(&mut self) -> Vec<u8> {
+        self.call.as_ref().map(|call| call.request.body().to_vec()).unwrap_or_default()
+    }
+
+    fn time_left_ms(&mut self) -> u64 {
+        let left = self.call.as_ref().map(|call| call.deadline.saturating_duration_since(Instant::now()));
+        left.and_then(|left| u64::try_from(left.as_millis()).ok()).unwrap_or(0)
+    }
+}

@@ -1,0 +1,205 @@
+//! A plugin's standard output and error: lines in the server's log, escaped, bounded, marked with plugin and request.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::io::{AsyncWrite, sink};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi_io::async_trait;
+use wasmtime_wasi_io::poll::Pollable;
+use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
+
+use crate::text::shown;
+
+/// A longer line is logged in pieces of this many bytes.
+const MAX_LINE_BYTES: usize = 2048;
+
+/// Bytes of output that one call may log; the rest of its output is counted, not logged.
+const MAX_CALL_BYTES: usize = 64 << 10;
+
+/// Lines a second that one plugin may log, over all its calls; the rest are counted, not logged.
+const MAX_LINES_PER_SECOND: u32 = 200;
+
+/// What a guest may write at once, in bytes.
+const WRITE_PERMIT_BYTES: usize = 64 << 10;
+
+/// One plugin's way into the log.
+#[derive(Debug)]
+pub(in crate::plugin) struct PluginLog {
+    plugin: Arc<str>,
+    window: Mutex<Window>,
+}
+
+/// The lines of the current second.
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    lines: u32,
+    dropped: u64,
+}
+
+impl PluginLog {
+    pub(in crate::plugin) fn new(plugin: Arc<str>) -> Self {
+        Self { plugin, window: Mutex::new(Window { began: Instant::now(), lines: 0, dropped: 0 }) }
+    }
+
+    fn line(&self, request: &str, stream: Stream, line: &[u8]) {
+        if !self.admit() {
+            return;
+        }
+        let text = String::from_utf8_lossy(line);
+        tracing::info!(
+            target: "lictor::plugin::output",
+            plugin = &*self.plugin,
+            request,
+            stream = %stream,
+            line = %shown(&text, MAX_LINE_BYTES),
+            "plugin output"
+        );
+    }
+
+    /// Whether one more line may be logged in this second. Says how many were dropped when a new one begins.
+    fn admit(&self) -> bool {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.began.elapsed() >= Duration::from_secs(1) {
+            let dropped = window.dropped;
+            *window = Window { began: Instant::now(), lines: 0, dropped: 0 };
+            if dropped > 0 {
+                let plugin = &*self.plugin;
+                tracing::warn!(target: "lictor::plugin::output", plugin, dropped, "plugin output lines were dropped");
+            }
+        }
+        window.lines += 1;
+        let admitted = window.lines <= MAX_LINES_PER_SECOND;
+        window.dropped += u64::from(!admitted);
+        admitted
+    }
+}
+
+/// Which of the two streams.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Out => "stdout",
+            Self::Err => "stderr",
+        })
+    }
+}
+
+/// One of an instance's two streams. Clones write to the same one, as WASI asks.
+#[derive(Clone)]
+pub(super) struct Stdio {
+    stream: Stream,
+    log: Arc<PluginLog>,
+    output: Arc<Mutex<Output>>,
+}
+
+/// What the current call wrote.
+#[derive(Default)]
+struct Output {
+    request: String,
+    /// The line that is not ended yet.
+    line: Vec<u8>,
+    written_bytes: usize,
+}
+
+impl Stdio {
+    pub(super) fn new(log: Arc<PluginLog>, stream: Stream) -> Self {
+        Self { stream, log, output: Arc::default() }
+    }
+
+    /// Ends what the last call left unended, and marks what comes with `request`.
+    pub(super) fn begin(&self, request: String) {
+        let mut output = self.output();
+        self.end_line(&mut output);
+        *output = Output { request, ..Output::default() };
+    }
+
+    fn append(&self, bytes: &[u8]) {
+        let mut output = self.output();
+        let allowed = MAX_CALL_BYTES.saturating_sub(output.written_bytes).min(bytes.len());
+        output.written_bytes = output.written_bytes.saturating_add(bytes.len());
+        for piece in bytes[..allowed].split_inclusive(|&byte| byte == b'\n') {
+            for part in piece.chunks(MAX_LINE_BYTES) {
+                output.line.extend_from_slice(part);
+                if output.line.ends_with(b"\n") || output.line.len() >= MAX_LINE_BYTES {
+                    self.end_line(&mut output);
+                }
+            }
+        }
+        if allowed < bytes.len() && allowed > 0 {
+            self.end_line(&mut output);
+            self.log.line(&output.request, self.stream, b"[the rest of this call's output is dropped]");
+        }
+    }
+
+    fn end_line(&self, output: &mut Output) {
+        let line = output.line.strip_suffix(b"\n").unwrap_or(&output.line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if !line.is_empty() {
+            self.log.line(&output.request, self.stream, line);
+        }
+        output.line.clear();
+    }
+
+    fn output(&self) -> MutexGuard<'_, Output> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Stdio {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.output) == 1 {
+            let mut output = self.output();
+            self.end_line(&mut output);
+        }
+    }
+}
+
+impl IsTerminal for Stdio {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stdio {
+    /// WASI 0.3's way, which is not linked.
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for Stdio {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl OutputStream for Stdio {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.append(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_PERMIT_BYTES)
+    }
+}

@@ -1,0 +1,93 @@
+//! Running one command in a plugin.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use super::failure;
+use super::instance::Instance;
+use super::load::Plugin;
+use crate::identity::PeerIdentity;
+use crate::telemetry::RequestId;
+use crate::wire::{Code, CommandError, Request};
+
+/// One permitted and routed request, on its way through a plugin.
+#[derive(Debug)]
+pub struct Call {
+    /// The request.
+    pub request: Request,
+    /// The verified client.
+    pub caller: PeerIdentity,
+    /// What the log calls it.
+    pub id: RequestId,
+    /// When it is stopped.
+    pub deadline: Instant,
+}
+
+/// Runs `call` in `plugin`: waits for a slot, takes a warm instance or makes a fresh one, and calls it.
+///
+/// Dropping the future stops the plugin and frees what the call held.
+///
+/// # Errors
+///
+/// What the client is to be told; the log has been told the rest.
+pub async fn invoke(plugin: Arc<Plugin>, call: Call) -> Result<Vec<u8>, CommandError> {
+    let call = Arc::new(call);
+    let _turn = turn(&plugin, call.deadline).await?;
+    let _slot = plugin.sandbox().slot(call.deadline).await?;
+    match timeout_at(call.deadline, run(&plugin, &call)).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(failure::timed_out(&plugin, &call)),
+    }
+}
+
+/// A permit of the plugin's own bound on concurrency, where it has one.
+async fn turn(
+    plugin: &Plugin,
+    deadline: Instant,
+) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, CommandError> {
+    let Some(turns) = plugin.turns() else { return Ok(None) };
+    match Semaphore::try_acquire(turns) {
+        Ok(turn) => Ok(Some(turn)),
+        Err(_) => plugin.sandbox().wait_for(turns, deadline).await.map(Some),
+    }
+}
+
+async fn run(plugin: &Plugin, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
+    let mut instance = match plugin.pool().take(&call.caller) {
+        Some(instance) => instance,
+        None => plugin.instantiate().await.map_err(|error| failure::not_started(plugin, call, &error))?,
+    };
+    let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
+    let result = match instance.handle(call, &arguments).await {
+        Ok(result) => result,
+        Err(error) => return Err(failure::broken(plugin, call, &error, instance.state())),
+    };
+    give_back(plugin, call, instance);
+    match result {
+        Ok(reply) if reply.len() > plugin.max_reply_bytes() => Err(failure::reply_too_large(plugin, call)),
+        Ok(reply) => Ok(reply),
+        Err(failure) => Err(CommandError::failed(failure::code(&failure.code), failure.message)),
+    }
+}
+
+/// A plugin that reports a failure of its own ended the call well.
+fn give_back(plugin: &Plugin, call: &Call, instance: Instance) {
+    plugin.pool().give_back(&call.caller, instance);
+}
+
+impl Call {
+    /// Refuses a call whose deadline passed before it began.
+    ///
+    /// # Errors
+    ///
+    /// `timeout`, when it has.
+    pub fn check_deadline(&self, now: Instant) -> Result<(), CommandError> {
+        if self.deadline > now {
+            return Ok(());
+        }
+        Err(CommandError::not_run(Code::Timeout, "The deadline passed before the command began"))
+    }
+}

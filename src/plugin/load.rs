@@ -1,0 +1,265 @@
+//! From a file to a plugin that can be called: compiled, checked against the world, linked, and tried once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::bindings;
+use super::engine::Sandbox;
+use super::failure;
+use super::host::{self, PluginLog};
+use super::instance::{HostState, Instance};
+use super::limiter::MemoryLimiter;
+use super::pool::{Instances, Pool, Retirement};
+use super::world;
+use crate::text::shown;
+
+/// What the operator says of a plugin.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Its name in the config.
+    pub name: Arc<str>,
+    /// The component's file.
+    pub component: PathBuf,
+    /// SHA-256 that the file must have.
+    pub sha256: Option<[u8; 32]>,
+    /// Whose calls share an instance.
+    pub instances: Instances,
+    /// How long loading it may take to describe itself.
+    pub timeout: Duration,
+    /// The most that an instance may use, in bytes of all memories and tables.
+    pub memory_bytes: usize,
+    /// The longest reply, in bytes.
+    pub reply_bytes: usize,
+    /// Calls of this plugin that run at the same time; none for as many as the sandbox runs.
+    pub concurrency: Option<u32>,
+    /// Calls after which a warm instance is given up.
+    pub max_calls: u32,
+    /// Time without a call after which a warm instance is given up.
+    pub idle: Duration,
+}
+
+/// A command as its plugin describes it, made safe to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandInfo {
+    /// The first argument that runs it.
+    pub name: String,
+    /// What it does.
+    pub summary: String,
+    /// Its arguments.
+    pub usage: String,
+    /// Whether running it twice is the same as once.
+    pub idempotent: bool,
+}
+
+/// Why a plugin can't be served.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin {name}: {}: {reason}", .path.display())]
+pub struct LoadError {
+    name: Arc<str>,
+    path: PathBuf,
+    reason: String,
+}
+
+/// A plugin that can be called.
+pub struct Plugin {
+    spec: Spec,
+    sandbox: Arc<Sandbox>,
+    linked: bindings::PluginPre<HostState>,
+    log: Arc<PluginLog>,
+    pool: Pool,
+    turns: Option<Semaphore>,
+    commands: Vec<CommandInfo>,
+}
+
+impl Plugin {
+    /// Loads the component of `spec` and asks it for its commands.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be read, is no component, does not fit the world, needs what is not there, or fails to
+    /// describe itself within its limits.
+    pub async fn load(sandbox: Arc<Sandbox>, spec: Spec) -> Result<Self, LoadError> {
+        let error = {
+            let (name, path) = (Arc::clone(&spec.name), spec.component.clone());
+            move |reason| LoadError { name, path, reason }
+        };
+        let engine = sandbox.engine().clone();
+        let (path, sha256) = (spec.component.clone(), spec.sha256);
+        let linked = tokio::task::spawn_blocking(move || link(&engine, &path, sha256)).await;
+        let linked = match linked.map_err(|error| error.to_string()).and_then(|linked| linked) {
+            Ok(linked) => linked,
+            Err(reason) => return Err(error(reason)),
+        };
+        let retirement = Retirement { max_calls: spec.max_calls, idle: spec.idle };
+        let mut plugin = Self {
+            pool: Pool::new(spec.instances, retirement, sandbox.max_idle_instances()),
+            log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
+            turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
+            commands: Vec::new(),
+            spec,
+            sandbox,
+            linked,
+        };
+        match plugin.describe().await {
+            Ok(commands) => plugin.commands = commands,
+            Err(reason) => return Err(error(reason)),
+        }
+        Ok(plugin)
+    }
+
+    /// The plugin's name in the config.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// How long one of its commands may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.spec.timeout
+    }
+
+    /// The commands, as the plugin describes them.
+    #[must_use]
+    pub fn commands(&self) -> &[CommandInfo] {
+        &self.commands
+    }
+
+    /// Drops warm instances that were not called for long; to be called now and then.
+    pub fn retire_idle(&self, now: Instant) {
+        self.pool.retire_idle(now);
+    }
+
+    pub(super) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(super) fn turns(&self) -> Option<&Semaphore> {
+        self.turns.as_ref()
+    }
+
+    pub(super) fn max_reply_bytes(&self) -> usize {
+        self.spec.reply_bytes
+    }
+
+    /// A fresh instance.
+    pub(super) async fn instantiate(&self) -> wasmtime::Result<Instance> {
+        self.new_instance().await.map_err(|(error, _)| error)
+    }
+
+    async fn new_instance(&self) -> Result<Instance, (wasmtime::Error, HostState)> {
+        let state = HostState {
+            call: None,
+            memory: MemoryLimiter::new(self.spec.memory_bytes),
+            log: Arc::clone(&self.log),
+            base: None,
+        };
+        Instance::new(self.sandbox.engine(), &self.linked, state, self.spec.reply_bytes).await
+    }
+
+    async fn describe(&self) -> Result<Vec<CommandInfo>, String> {
+        let limit = self.spec.timeout;
+        let _slot = self.sandbox.slot(Instant::now() + limit).await.map_err(|error| error.message.into_owned())?;
+        match timeout(limit, self.describe_itself()).await {
+            Ok(described) => described,
+            Err(_elapsed) => {
+                Err(format!("its `describe` did not return within the plugin's timeout of {limit:?}"))
+            }
+        }
+    }
+
+    async fn describe_itself(&self) -> Result<Vec<CommandInfo>, String> {
+        let reason = |error: &wasmtime::Error, state: &HostState| {
+            format!("it {} ({error:#})", failure::reason(error, state, self.spec.reply_bytes))
+        };
+        let mut instance = self
+            .new_instance()
+            .await
+            .map_err(|(error, state)| format!("it can't be instantiated: {}", reason(&error, &state)))?;
+        match instance.describe().await {
+            Ok(commands) => Ok(commands.into_iter().map(CommandInfo::from).collect()),
+            Err(error) => Err(format!("its `describe` failed: {}", reason(&error, instance.state()))),
+        }
+    }
+}
+
+/// Longest texts of a description that are kept, in characters.
+const MAX_DESCRIPTION_CHARS: usize = 400;
+
+impl From<bindings::exports::lictor::plugin::commands::CommandInfo> for CommandInfo {
+    fn from(info: bindings::exports::lictor::plugin::commands::CommandInfo) -> Self {
+        let kept = |text: &str| shown(text, MAX_DESCRIPTION_CHARS).to_string();
+        Self {
+            name: kept(&info.name),
+            summary: kept(&info.summary),
+            usage: kept(&info.usage),
+            idempotent: info.idempotent,
+        }
+    }
+}
+
+/// Compiles and links; takes long, so it is kept off the threads that serve.
+fn link(
+    engine: &Engine,
+    path: &Path,
+    sha256: Option<[u8; 32]>,
+) -> Result<bindings::PluginPre<HostState>, String> {
+    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
+    check_hash(&bytes, sha256)?;
+    check_form(&bytes)?;
+    let component =
+        Component::new(engine, &bytes).map_err(|error| format!("it is not a valid component: {error:#}"))?;
+    let misfits = world::misfits(&component, engine);
+    if !misfits.is_empty() {
+        return Err(misfits.join("; "));
+    }
+    let linker = host::ungranted(engine).map_err(|error| format!("the host can't be linked: {error:#}"))?;
+    let linked = linker.instantiate_pre(&component);
+    linked
+        .and_then(bindings::PluginPre::new)
+        .map_err(|error| format!("it does not fit this host's version of the interfaces: {error:#}"))
+}
+
+fn check_hash(bytes: &[u8], pinned: Option<[u8; 32]>) -> Result<(), String> {
+    use sha2::{Digest, Sha256};
+    let hex = base16ct::lower::encode_string;
+    let found: [u8; 32] = Sha256::digest(bytes).into();
+    match pinned {
+        Some(pinned) if pinned != found => Err(format!(
+            "its SHA-256 is {}, but the config pins {}; if the change is meant, write the new hash",
+            hex(&found),
+            hex(&pinned)
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Tells files that are something else by their first bytes. Precompiled code is refused too: to run it is to trust
+/// whoever made it with the whole process.
+fn check_form(bytes: &[u8]) -> Result<(), String> {
+    const CORE_MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
+    if Engine::detect_precompiled(bytes).is_some() {
+        return Err("it is precompiled code, which is not taken from files; give the component it was made of".into());
+    }
+    if bytes.starts_with(&CORE_MODULE) {
+        return Err(
+            "it is a core WebAssembly module, not a component; build it for wasm32-wasip2, or wrap it with \
+             `wasm-tools component new`"
+                .into(),
+        );
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err("it is not WebAssembly: it does not begin with \\0asm".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! Plugins: WebAssembly components, sandboxed.
+//!
+//! The only module that names wasmtime. It knows neither sockets nor the config file, nor who may run what: a
+//! [`Call`] comes from a request that was permitted and routed, and what goes back is bytes or a
+//! [`CommandError`](crate::wire::CommandError).
+
+mod bindings;
+mod engine;
+mod failure;
+mod host;
+mod instance;
+mod invoke;
+mod limiter;
+mod load;
+mod pool;
+mod ticker;
+mod world;
+
+pub use engine::{Sandbox, SandboxLimits};
+pub use invoke::{Call, invoke};
+pub use load::{CommandInfo, LoadError, Plugin, Spec};
+pub use pool::Instances;

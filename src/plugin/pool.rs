@@ -1,0 +1,100 @@
+//! Warm instances: those that ran a call and may run the next.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::instance::Instance;
+use crate::identity::PeerIdentity;
+
+/// Whose calls an instance may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instances {
+    /// One request's: nothing is left for the next.
+    PerRequest,
+    /// One client's.
+    PerClient,
+    /// Everybody's; the operator's word that the plugin keeps nothing between calls.
+    Shared,
+}
+
+/// When a warm instance is given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retirement {
+    /// After this many calls.
+    pub(super) max_calls: u32,
+    /// When it has not been called for this long.
+    pub(super) idle: Duration,
+}
+
+/// The idle warm instances of one plugin.
+///
+/// An instance is taken out for a call and comes back only after one that ended well, so whatever ends a call
+/// otherwise (a trap, a time-out, the client going away) retires the instance by dropping it.
+pub(super) struct Pool {
+    sharing: Instances,
+    retirement: Retirement,
+    max_idle: usize,
+    idle_count: AtomicUsize,
+    /// By the client whose calls they may see; no client for `Shared`. The most recently used is last.
+    idle: Mutex<HashMap<Option<Arc<str>>, Vec<Instance>>>,
+}
+
+impl Pool {
+    pub(super) fn new(sharing: Instances, retirement: Retirement, max_idle: usize) -> Self {
+        Self { sharing, retirement, max_idle, idle_count: AtomicUsize::new(0), idle: Mutex::default() }
+    }
+
+    /// A warm instance that may see a call of `caller`.
+    pub(super) fn take(&self, caller: &PeerIdentity) -> Option<Instance> {
+        if self.idle_count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let instance = self.idle().get_mut(&self.owner(caller))?.pop()?;
+        self.idle_count.fetch_sub(1, Ordering::Relaxed);
+        Some(instance)
+    }
+
+    /// Takes back an instance that ended a call of `caller` well; drops it where it is worn or there are enough.
+    pub(super) fn give_back(&self, caller: &PeerIdentity, mut instance: Instance) {
+        if self.sharing == Instances::PerRequest
+            || instance.calls() >= self.retirement.max_calls
+            || self.idle_count.load(Ordering::Relaxed) >= self.max_idle
+        {
+            return;
+        }
+        instance.rest();
+        let mut idle = self.idle();
+        // Counted under the lock, so that `take` never subtracts before this adds.
+        self.idle_count.fetch_add(1, Ordering::Relaxed);
+        idle.entry(self.owner(caller)).or_default().push(instance);
+    }
+
+    /// Drops the instances that have not been called for the time that `retirement` says.
+    pub(super) fn retire_idle(&self, now: Instant) {
+        if self.idle_count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut retired = Vec::new();
+        self.idle().retain(|_, instances| {
+            let is_fresh = |instance: &Instance| now.duration_since(instance.last_used()) < self.retirement.idle;
+            let kept = instances.iter().position(is_fresh).unwrap_or(instances.len());
+            retired.extend(instances.drain(..kept));
+            !instances.is_empty()
+        });
+        self.idle_count.fetch_sub(retired.len(), Ordering::Relaxed);
+        // Dropped here, after the lock: giving an instance's memory back takes its time.
+    }
+
+    fn owner(&self, caller: &PeerIdentity) -> Option<Arc<str>> {
+        (self.sharing == Instances::PerClient).then(|| caller.name_shared())
+    }
+
+    /// A panic under this lock would be in a collection's own code; the instances stay as good as they were.
+    fn idle(&self) -> MutexGuard<'_, HashMap<Option<Arc<str>>, Vec<Instance>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

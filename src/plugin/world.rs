@@ -1,0 +1,133 @@
+//! Whether a component fits `world plugin`, and if not, what to tell its operator.
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// The package that plugins are built against, and the version that this host has.
+const PACKAGE: &str = "lictor:plugin";
+const VERSION: (u64, u64, u64) = (0, 1, 0);
+
+/// Interfaces that every plugin may import, with the minor version of their package that the host has. An interface
+/// is named without its version.
+const ALWAYS_THERE: &[(&str, (u64, u64))] = &[
+    ("lictor:plugin/request", (0, 1)),
+    ("lictor:plugin/types", (0, 1)),
+    ("wasi:cli/environment", (0, 2)),
+    ("wasi:cli/exit", (0, 2)),
+    ("wasi:cli/stderr", (0, 2)),
+    ("wasi:cli/stdin", (0, 2)),
+    ("wasi:cli/stdout", (0, 2)),
+    ("wasi:cli/terminal-input", (0, 2)),
+    ("wasi:cli/terminal-output", (0, 2)),
+    ("wasi:cli/terminal-stderr", (0, 2)),
+    ("wasi:cli/terminal-stdin", (0, 2)),
+    ("wasi:cli/terminal-stdout", (0, 2)),
+    ("wasi:clocks/monotonic-clock", (0, 2)),
+    ("wasi:clocks/wall-clock", (0, 2)),
+    ("wasi:filesystem/preopens", (0, 2)),
+    ("wasi:filesystem/types", (0, 2)),
+    ("wasi:io/error", (0, 2)),
+    ("wasi:io/poll", (0, 2)),
+    ("wasi:io/streams", (0, 2)),
+    ("wasi:random/insecure", (0, 2)),
+    ("wasi:random/insecure-seed", (0, 2)),
+    ("wasi:random/random", (0, 2)),
+];
+
+/// Checks the names of what `component` imports and exports; says of each misfit what it is and what to do.
+pub(super) fn misfits(component: &Component, engine: &Engine) -> Vec<String> {
+    let world = component.component_type();
+    let imports = world.imports(engine).filter_map(|(name, _)| import_misfit(name));
+    let exports: Vec<String> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
+    imports.chain(export_misfit(&exports)).collect()
+}
+
+fn import_misfit(import: &str) -> Option<String> {
+    let (interface, version) = split_version(import);
+    let Some((_, (major, minor))) = ALWAYS_THERE.iter().find(|(known, _)| *known == interface) else {
+        return Some(not_offered(import, interface));
+    };
+    match version {
+        Some((a, b, _)) if (a, b) == (*major, *minor) => None,
+        _ => Some(format!(
+            "it imports {import}, but this host has {interface}@{major}.{minor}; rebuild the plugin against that version"
+        )),
+    }
+}
+
+fn not_offered(import: &str, interface: &str) -> String {
+    if interface.starts_with("wasi:sockets/") {
+        return format!("it imports {import}, and plugins get no sockets; build it without networking");
+    }
+    format!(
+        "it imports {import}, which this host does not offer; it offers {PACKAGE}/request@{} and WASI 0.2's cli, \
+         clocks, filesystem, io and random, all of which reach nothing",
+        shown_version(VERSION)
+    )
+}
+
+fn export_misfit(exports: &[String]) -> Option<String> {
+    let wanted = format!("{PACKAGE}/commands");
+    let found = exports.iter().find(|export| split_version(export).0 == wanted);
+    match found.map(|export| (export, split_version(export).1)) {
+        Some((_, Some((0, 1, _)))) => None,
+        Some((export, _)) => Some(format!(
+            "it exports {export}, but this host runs {wanted}@{}; rebuild the plugin against that version of wit/",
+            shown_version(VERSION)
+        )),
+        None => Some(format!(
+            "it does not export {wanted}@{}, so it has no commands; it exports {}. Build it against `world plugin` of wit/",
+            shown_version(VERSION),
+            if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
+        )),
+    }
+}
+
+/// `wasi:io/poll@0.2.6` as `wasi:io/poll` and its version.
+fn split_version(name: &str) -> (&str, Option<(u64, u64, u64)>) {
+    let Some((interface, version)) = name.split_once('@') else { return (name, None) };
+    let mut parts = version.splitn(3, '.');
+    let mut number = || parts.next().and_then(|part| part.split(['-', '+']).next()?.parse().ok());
+    let version = (|| Some((number()?, number()?, number()?)))();
+    (interface, version)
+}
+
+fn shown_version((major, minor, patch): (u64, u64, u64)) -> String {
+    format!("{major}.{minor}.{patch}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compatible_versions_of_what_is_there_fit() {
+        for import in ["lictor:plugin/request@0.1.0", "lictor:plugin/types@0.1.9", "wasi:io/poll@0.2.0", "wasi:io/poll@0.2.6"] {
+            assert_eq!(import_misfit(import), None, "{import}");
+        }
+        assert_eq!(export_misfit(&["x".into(), "lictor:plugin/commands@0.1.4".into()]), None);
+    }
+
+    #[test]
+    fn a_misfit_names_the_import_and_what_there_is() {
+        for (import, words) in [
+            ("lictor:plugin/request@0.2.0", "this host has lictor:plugin/request@0.1"),
+            ("wasi:io/poll@0.3.0", "this host has wasi:io/poll@0.2"),
+            ("wasi:sockets/tcp@0.2.0", "no sockets"),
+            ("wasi:http/outgoing-handler@0.2.0", "does not offer"),
+            ("acme:thing/api@1.0.0", "does not offer"),
+            ("plain-function", "does not offer"),
+        ] {
+            let misfit = import_misfit(import).unwrap();
+            assert!(misfit.contains(import) && misfit.contains(words), "{misfit}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_foreign_export_is_told() {
+        let foreign = export_misfit(&["lictor:plugin/commands@0.2.0".into()]).unwrap();
+        assert!(foreign.contains("lictor:plugin/commands@0.2.0"), "{foreign}");
+        let missing = export_misfit(&[]).unwrap();
+        assert!(missing.contains("exports nothing"), "{missing}");
+    }
+}

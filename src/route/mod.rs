@@ -1,0 +1,99 @@
+//! Where a permitted request goes: [`Permit`] to [`Target`].
+//!
+//! Knows no wasmtime: a plugin is whatever `P` the composition root puts into the table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustc_hash::FxBuildHasher;
+
+use crate::authz::Permit;
+use crate::wire::Request;
+
+/// A command that the server answers by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuiltIn {
+    /// `@ping`
+    Ping,
+    /// `@whoami`
+    Whoami,
+    /// `@commands`
+    Commands,
+    /// `@cancel SEQUENCE`
+    Cancel,
+}
+
+/// All built-ins with their usage and summary, in the order in which `@commands` shows them. `server::builtin`
+/// carries them out.
+pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
+    (BuiltIn::Ping, "@ping", "@ping", "answers pong"),
+    (BuiltIn::Whoami, "@whoami", "@whoami", "tells who the server takes you for"),
+    (BuiltIn::Commands, "@commands", "@commands", "lists the commands that you may run"),
+    (BuiltIn::Cancel, "@cancel", "@cancel SEQUENCE", "stops the request with that Sequence"),
+];
+
+/// The commands of all plugins. Their names are the operator's, so a fast hash does.
+#[derive(Clone, Debug)]
+pub struct Routes<P> {
+    plugins: HashMap<Arc<str>, P, FxBuildHasher>,
+}
+
+impl<P> FromIterator<(Arc<str>, P)> for Routes<P> {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, P)>>(commands: I) -> Self {
+        Self { plugins: commands.into_iter().collect() }
+    }
+}
+
+/// What carries out a request.
+#[derive(Debug)]
+pub enum Target<'a, P> {
+    /// The server.
+    BuiltIn(BuiltIn, Request),
+    /// A plugin, under the name by which the table knows the command.
+    Plugin(&'a Arc<str>, &'a P, Request),
+}
+
+/// A permitted request that nothing carries out.
+#[derive(Debug)]
+pub struct Unknown {
+    /// It, so that it can be answered.
+    pub request: Request,
+}
+
+impl<P> Routes<P> {
+    /// Finds what carries out the permitted request.
+    ///
+    /// # Errors
+    ///
+    /// [`Unknown`] where there is no such command.
+    #[expect(clippy::result_large_err, reason = "the request moves on either way; boxing it would cost every refusal")]
+    pub fn route(&self, permit: Permit) -> Result<Target<'_, P>, Unknown> {
+        let request = permit.into_request();
+        let command = request.command();
+        if command.starts_with('@') {
+            return match built_in(command) {
+                Some(built_in) => Ok(Target::BuiltIn(built_in, request)),
+                None => Err(Unknown { request }),
+            };
+        }
+        match self.plugins.get_key_value(command) {
+            Some((name, plugin)) => Ok(Target::Plugin(name, plugin, request)),
+            None => Err(Unknown { request }),
+        }
+    }
+
+    /// Whether there is such a command.
+    #[must_use]
+    pub fn has(&self, command: &str) -> bool {
+        built_in(command).is_some() || self.plugins.contains_key(command)
+    }
+
+    /// The plugins' commands, in no order.
+    pub fn plugin_commands(&self) -> impl Iterator<Item = (&str, &P)> {
+        self.plugins.iter().map(|(command, plugin)| (&**command, plugin))
+    }
+}
+
+fn built_in(command: &str) -> Option<BuiltIn> {
+    BUILT_INS.iter().find(|(_, name, ..)| *name == command).map(|(built_in, ..)| *built_in)
+}

@@ -1,0 +1,210 @@
+//! Listening, and the life of a connection from its first packet to its last.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use super::Service;
+use super::admission::{Admission, AdmissionLimits, AddressPlace};
+use super::conn::Connection;
+use super::stop::Stop;
+use super::tls::{self, Authenticated};
+use crate::telemetry::ConnectionId;
+
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// How long accepting rests when the process has no file descriptor or memory left for another connection.
+const REST: Duration = Duration::from_millis(100);
+
+/// How long saying goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Silence after which the kernel asks whether the peer is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Opens a listening socket.
+///
+/// # Errors
+///
+/// When the address is taken or not this machine's.
+pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let open = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    open().with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Accepts connections and serves them.
+pub struct Server {
+    shared: Arc<Shared>,
+    stop: Stop,
+    connections: TaskTracker,
+}
+
+struct Shared {
+    service: Arc<Service>,
+    acceptor: TlsAcceptor,
+    admission: Arc<Admission>,
+    handshake_timeout: Duration,
+    accepted: AtomicU64,
+}
+
+impl Server {
+    /// A server that does its handshakes with `acceptor`, each within `handshake_timeout` until the peer is known.
+    #[must_use]
+    pub fn new(
+        service: Arc<Service>,
+        acceptor: TlsAcceptor,
+        admission: AdmissionLimits,
+        handshake_timeout: Duration,
+    ) -> Self {
+        let shared = Shared {
+            service,
+            acceptor,
+            admission: Arc::new(Admission::new(admission)),
+            handshake_timeout,
+            accepted: AtomicU64::new(0),
+        };
+        Self { shared: Arc::new(shared), stop: Stop::default(), connections: TaskTracker::new() }
+    }
+
+    /// Accepts from `listener` until [`Self::stop`].
+    pub async fn accept(&self, listener: TcpListener) {
+        // A place is taken before a connection is, so that at the limit further ones wait in the kernel.
+        while let Some(place) = self.shared.admission.place().await {
+            let notified = self.stop.notified();
+            if self.stop.is_stopping() {
+                return;
+            }
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = notified => return,
+            };
+            match accepted {
+                Ok((tcp, peer)) => self.take(tcp, peer, place),
+                Err(error) if is_peers_fault(&error) => {}
+                Err(error) => {
+                    tracing::error!(target: "lictor::connection", %error, "cannot accept; trying again");
+                    sleep(REST).await;
+                }
+            }
+        }
+    }
+
+    /// Takes no further connection or request, lets what is under way end for at most `patience`, and closes.
+    /// Returns whether all ended by themselves.
+    pub async fn stop(&self, patience: Duration) -> bool {
+        self.stop.now();
+        self.shared.admission.close();
+        self.connections.close();
+        timeout(patience, self.connections.wait()).await.is_ok()
+    }
+
+    fn take(&self, tcp: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        let Some(address) = self.shared.admission.enter(peer.ip()) else {
+            tracing::warn!(target: "lictor::connection", %peer, "refused: too many connections from this address");
+            return;
+        };
+        let id = ConnectionId(self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1);
+        let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
+        self.connections.spawn(async move {
+            let _place = place;
+            serve(&shared, tcp, peer, id, address, stop).await;
+        });
+    }
+}
+
+/// Errors of one connection that was gone before it was accepted, not of the listener.
+fn is_peers_fault(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::Interrupted)
+}
+
+/// TCP, TLS, identity; then the connection itself.
+async fn serve(
+    shared: &Shared,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    id: ConnectionId,
+    address: AddressPlace,
+    stop: Stop,
+) {
+    let began = Instant::now();
+    let authorized = timeout_at(began + shared.handshake_timeout, authorize(shared, tcp, peer, id, &address));
+    // In a box, so that an idle connection does not hold what its handshake needed.
+    let authenticated = match Box::pin(authorized).await {
+        Ok(Some(authenticated)) => authenticated,
+        Ok(None) => return,
+        Err(_elapsed) => {
+            tracing::info!(target: "lictor::connection", connection = %id, %peer, "not authorized in time");
+            return;
+        }
+    };
+    let (stream, identity) = authenticated.into_parts();
+    let (client, thumbprint) = (identity.name_shared(), identity.thumbprint());
+    tracing::info!(target: "lictor::connection", connection = %id, %peer, client = &*client, %thumbprint, "admitted");
+    let mut connection = Connection::new(stream, identity, Arc::clone(&shared.service), id, stop);
+    let end = connection.serve().await;
+    if end.is_orderly() {
+        // A peer that does not take its goodbye is left to itself.
+        let _ = timeout(GOODBYE, tls::close_gently(connection.stream())).await;
+    }
+    let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (requests, reason) = (connection.requests(), end.as_str());
+    tracing::info!(target: "lictor::connection", connection = %id, client = &*client, requests, millis, reason, "ended");
+}
+
+/// The handshake and the question who the peer is. A peer that is not admitted is told why.
+async fn authorize(
+    shared: &Shared,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    id: ConnectionId,
+    address: &AddressPlace,
+) -> Option<Authenticated> {
+    prepare(&tcp);
+    let _turn = address.handshake_turn().await?;
+    let handshaken = match tls::handshake(&shared.acceptor, tcp).await {
+        Ok(handshaken) => handshaken,
+        Err(error) => {
+            tracing::info!(target: "lictor::connection", connection = %id, %peer, %error, "handshake failed");
+            return None;
+        }
+    };
+    match handshaken.authenticate(&shared.service.roster, SystemTime::now()) {
+        Ok(authenticated) => Some(authenticated),
+        Err(refused) => {
+            let rejection = refused.rejection();
+            tracing::warn!(target: "lictor::connection", connection = %id, %peer, reason = %rejection, "refused");
+            // The peer may be gone before it is told.
+            let _ = refused.explain().await;
+            None
+        }
+    }
+}
+
+/// Replies are written in one piece, so there is nothing that Nagle's algorithm could join. Both options are a help,
+/// not a condition.
+fn prepare(tcp: &TcpStream) {
+    let _ = tcp.set_nodelay(true);
+    let _ = SockRef::from(tcp).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+}

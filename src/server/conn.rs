@@ -1,0 +1,513 @@
+//! One admitted client's connection.
+//!
+//! [`Connection::poll_serve`] is the way of a request: read, permit, route, run, reply. All of it is one task, so that
+//! a request whose command ends at once costs no wake-up, channel or lock: the command is polled where it is read, and
+//! its reply goes into the buffer that is then written in one piece. Only a command that has to wait, or computes for
+//! longer than a tick, becomes a task of its own (`lanes`), and its answer is collected here.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::{Sink, Stream};
+use tokio::net::TcpStream;
+use tokio::sync::futures::OwnedNotified;
+use tokio::time::{Instant, Sleep};
+use tokio_rustls::server::TlsStream;
+use tokio_util::codec::Framed;
+
+use super::codec::{Codec, ReadError, Reply};
+use super::lanes::{Arrival, Lanes, Ticket};
+use super::stop::Stop;
+use super::{Service, builtin};
+use crate::authz;
+use crate::identity::PeerIdentity;
+use crate::plugin::{self, Call};
+use crate::route::Target;
+use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
+use crate::text::shown;
+use crate::wire::{Code, CommandError, Fault, GREETING, Phase, Request, Sent, encode_fault};
+
+/// Bounds on one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// Requests under way: framed ones that run, and plain ones that run or wait. At the limit the server stops
+    /// reading.
+    pub in_flight: usize,
+    /// Bytes of the requests under way. Past the limit the server stops reading.
+    pub in_flight_bytes: usize,
+    /// The largest `Size`, in bytes.
+    pub body_bytes: usize,
+    /// From a head's first byte to its last.
+    pub head_timeout: Duration,
+    /// From a head's end to its body's.
+    pub body_timeout: Duration,
+    /// Without a request under way and without a byte from the client.
+    pub idle_timeout: Duration,
+    /// Without the client taking a byte of what is there for it.
+    pub write_timeout: Duration,
+}
+
+/// Replies that may be waiting for the client to read them, in bytes, before no further request is run.
+const MAX_UNWRITTEN_BYTES: usize = 256 << 10;
+
+/// How long one connection computes before its replies are written and others get their turn.
+const SLICE: Duration = Duration::from_micros(500);
+
+/// Why a connection ended; the log tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client said that it sends nothing more, and has been answered.
+    Closed,
+    /// The client went away.
+    Gone,
+    /// The client's bytes were no request.
+    BadRequest,
+    /// A command failed, and the config has such connections closed.
+    CommandError,
+    /// Nothing happened for long.
+    Idle,
+    /// The client did not read its replies.
+    NotReading,
+    /// The server stops.
+    Stopping,
+}
+
+impl End {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed by the client",
+            Self::Gone => "the client went away",
+            Self::BadRequest => "bad request",
+            Self::CommandError => "command error",
+            Self::Idle => "idle",
+            Self::NotReading => "the client does not read",
+            Self::Stopping => "the server stops",
+        }
+    }
+
+    /// Whether the client is still there to be told goodbye.
+    pub(super) fn is_orderly(self) -> bool {
+        !matches!(self, Self::Gone | Self::NotReading)
+    }
+}
+
+/// Whether further requests are read.
+#[derive(Debug)]
+enum Reading {
+    Open,
+    /// No more. The fault, if any, is answered once all that came before it is.
+    Ended(End, Option<Fault>),
+}
+
+/// A connection and what is under way on it.
+pub(super) struct Connection {
+    link: Framed<TlsStream<TcpStream>, Codec>,
+    lanes: Lanes,
+    session: Session,
+    reading: Reading,
+    clock: Clock,
+    is_flushing: bool,
+    stop: Stop,
+    stop_notified: Pin<Box<OwnedNotified>>,
+    is_stop_polled: bool,
+}
+
+/// What a request is run with, apart from the connection's state.
+struct Session {
+    service: Arc<Service>,
+    identity: PeerIdentity,
+    id: ConnectionId,
+    requests: u64,
+}
+
+/// When what must have happened.
+struct Clock {
+    /// The last byte, request or answer.
+    active: Instant,
+    /// The phase of reading that began when, and at which request.
+    phase: (Phase, u64),
+    phase_began: Instant,
+    /// When the client last took some of what is there for it.
+    written: Instant,
+    sleep: Pin<Box<Sleep>>,
+    is_armed: bool,
+}
+
+impl Connection {
+    /// A connection that begins with the greeting.
+    pub(super) fn new(
+        stream: TlsStream<TcpStream>,
+        identity: PeerIdentity,
+        service: Arc<Service>,
+        id: ConnectionId,
+        stop: Stop,
+    ) -> Self {
+        let now = Instant::now();
+        let limits = service.limits;
+        let mut link = Framed::new(stream, Codec::new(limits.body_bytes));
+        link.set_backpressure_boundary(MAX_UNWRITTEN_BYTES);
+        link.write_buffer_mut().extend_from_slice(GREETING);
+        let stop_notified = Box::pin(stop.notified());
+        Self {
+            link,
+            lanes: Lanes::default(),
+            session: Session { service, identity, id, requests: 0 },
+            reading: Reading::Open,
+            clock: Clock {
+                active: now,
+                phase: (Phase::Idle, 0),
+                phase_began: now,
+                written: now,
+                sleep: Box::pin(tokio::time::sleep_until(now + limits.idle_timeout)),
+                is_armed: false,
+            },
+            is_flushing: false,
+            stop,
+            stop_notified,
+            is_stop_polled: false,
+        }
+    }
+
+    /// Serves until the end, and stops what still runs then.
+    pub(super) async fn serve(&mut self) -> End {
+        let end = std::future::poll_fn(|cx| self.poll_serve(cx)).await;
+        for ticket in self.lanes.stop().await {
+            let error = CommandError::unknown(Code::Cancelled, end.as_str());
+            self.session.log(&ticket, Err(&error));
+        }
+        end
+    }
+
+    /// Requests that were read.
+    pub(super) fn requests(&self) -> u64 {
+        self.session.requests
+    }
+
+    /// The stream, to be closed.
+    pub(super) fn stream(&mut self) -> &mut TlsStream<TcpStream> {
+        self.link.get_mut()
+    }
+
+    fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let now = Instant::now();
+        self.poll_stop(cx);
+        loop {
+            let mut progressed = self.poll_answers(cx);
+            progressed |= self.run_waiting(cx);
+            progressed |= self.poll_requests(cx, now);
+            if self.has_only_fault_left() {
+                self.answer_fault();
+            }
+            match self.poll_flush(cx, now) {
+                Poll::Ready(Ok(())) if self.is_over() => return Poll::Ready(self.end()),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
+                // With too much unwritten, only the client's reading can help.
+                Poll::Pending => progressed = false,
+            }
+            if matches!(self.reading, Reading::Ended(End::Gone, _)) {
+                return Poll::Ready(End::Gone);
+            }
+            if !progressed {
+                break;
+            }
+            self.clock.active = now;
+            if now.elapsed() > SLICE {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        self.poll_deadline(cx, now)
+    }
+
+    /// Ends the reading once the server stops.
+    fn poll_stop(&mut self, cx: &mut Context<'_>) {
+        // The task's waker stays the same, so one registration does; another poll would take a lock that all
+        // connections share.
+        if !self.is_stop_polled {
+            self.is_stop_polled = true;
+            let _ = self.stop_notified.as_mut().poll(cx);
+        }
+        if self.stop.is_stopping() {
+            self.end_reading(End::Stopping, None);
+        }
+    }
+
+    /// Sends the answers of commands that have ended.
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progressed = false;
+        while self.has_room_to_write() {
+            let Poll::Ready((ticket, answer)) = self.lanes.poll_ended(cx) else { break };
+            self.reply(&ticket, answer.as_deref());
+            progressed = true;
+        }
+        progressed
+    }
+
+    /// Runs the plain requests whose turn has come.
+    fn run_waiting(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progressed = false;
+        while self.has_room_to_write()
+            && let Some(arrival) = self.lanes.next_plain()
+        {
+            self.run(arrival, cx);
+            progressed = true;
+        }
+        progressed
+    }
+
+    /// Reads and runs requests while there are any, and room for them and for their replies, and time.
+    fn poll_requests(&mut self, cx: &mut Context<'_>, began: Instant) -> bool {
+        let mut progressed = false;
+        while self.may_read() {
+            let Poll::Ready(read) = Pin::new(&mut self.link).poll_next(cx) else { break };
+            progressed = true;
+            match read {
+                Some(Ok(request)) => self.accept(request, cx),
+                Some(Err(ReadError::Fault(fault))) => self.end_reading(End::BadRequest, Some(fault)),
+                Some(Err(ReadError::Io(error))) => {
+                    tracing::debug!(target: "lictor::connection", connection = %self.session.id, %error, "cannot read");
+                    self.end_reading(End::Gone, None);
+                }
+                None => self.end_reading(End::Closed, None),
+            }
+            if began.elapsed() > SLICE {
+                break;
+            }
+        }
+        progressed
+    }
+
+    fn may_read(&self) -> bool {
+        let limits = &self.session.service.limits;
+        matches!(self.reading, Reading::Open)
+            && self.lanes.has_room(limits.in_flight, limits.in_flight_bytes)
+            && self.has_room_to_write()
+    }
+
+    fn has_room_to_write(&self) -> bool {
+        self.link.write_buffer().len() < MAX_UNWRITTEN_BYTES
+    }
+
+    fn accept(&mut self, request: Request, cx: &mut Context<'_>) {
+        self.session.requests += 1;
+        let id = RequestId { connection: self.session.id, number: self.session.requests };
+        let arrival = Arrival { id, at: Instant::now(), request };
+        match arrival.request.sequence() {
+            Some(sequence) if self.lanes.is_in_flight(sequence) => {
+                let fault = Fault::InFlight(sequence.clone());
+                self.end_reading(End::BadRequest, Some(fault));
+            }
+            None if self.lanes.plain_is_running() => self.lanes.wait(arrival),
+            _ => self.run(arrival, cx),
+        }
+    }
+
+    /// The way of one request: permit, route, run, reply.
+    fn run(&mut self, arrival: Arrival, cx: &mut Context<'_>) {
+        let Self { session, lanes, .. } = self;
+        let Arrival { id, at: began, request } = arrival;
+        let sequence = request.sequence().cloned();
+        let arguments = session.service.log.arguments(&request);
+        let bytes = request.size_bytes();
+        let ticket = |command: Arc<str>| Ticket { id, sequence, command, arguments, began, bytes };
+
+        let routes = &session.service.routes;
+        let permit = match authz::permit(&session.identity, request, &session.service.policy) {
+            Ok(permit) => permit,
+            Err(denied) => {
+                let command = denied.request.command();
+                let error = if routes.has(command) { forbidden(command) } else { unknown(command) };
+                return self.reply(&ticket(command.into()), Err(&error));
+            }
+        };
+        match routes.route(permit) {
+            Err(unrouted) => {
+                let command = unrouted.request.command();
+                self.reply(&ticket(command.into()), Err(&unknown(command)));
+            }
+            Ok(Target::BuiltIn(built_in, request)) => {
+                let ticket = ticket(request.command().into());
+                let answer = builtin::run(built_in, &request, &session.service, &session.identity, lanes);
+                self.reply(&ticket, answer.as_deref());
+            }
+            Ok(Target::Plugin(command, plugin, request)) => {
+                let ticket = ticket(Arc::clone(command));
+                let deadline = began + time_allowed(plugin.timeout(), &request);
+                let call = Call { request, caller: session.identity.clone(), id, deadline };
+                let plugin = Arc::clone(plugin);
+                self.call(ticket, plugin, call, cx);
+            }
+        }
+    }
+
+    /// Runs a plugin's command: here if it ends at once, as a task if not.
+    fn call(&mut self, ticket: Ticket, plugin: Arc<plugin::Plugin>, call: Call, cx: &mut Context<'_>) {
+        if let Err(error) = call.check_deadline(ticket.began) {
+            return self.reply(&ticket, Err(&error));
+        }
+        let mut command = Box::pin(plugin::invoke(plugin, call));
+        match command.as_mut().poll(cx) {
+            Poll::Ready(answer) => self.reply(&ticket, answer.as_deref()),
+            Poll::Pending => {
+                self.lanes.run(ticket, command);
+                // The task has to be asked once, so that its end wakes this connection.
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    fn reply(&mut self, ticket: &Ticket, answer: Result<&[u8], &CommandError>) {
+        let reply = Reply { sequence: ticket.sequence.as_ref(), answer };
+        let unframeable;
+        let answer = match reply.encode(self.link.write_buffer_mut()) {
+            Sent::Whole => answer,
+            Sent::Unframeable => {
+                unframeable = CommandError::unknown(Code::ReplyUnframeable, "Reply needs a Sequence header");
+                Err(&unframeable)
+            }
+        };
+        self.session.log(ticket, answer.map(<[u8]>::len));
+        if answer.is_err() && self.session.service.close_on_error {
+            self.lanes.forget_waiting();
+            self.end_reading(End::CommandError, None);
+        }
+    }
+
+    fn end_reading(&mut self, end: End, fault: Option<Fault>) {
+        if matches!(self.reading, Reading::Open) || end == End::Gone {
+            self.reading = Reading::Ended(end, fault);
+        }
+    }
+
+    /// What was accepted is answered first; then the fault is the last thing that the client reads.
+    fn has_only_fault_left(&self) -> bool {
+        matches!(self.reading, Reading::Ended(_, Some(_))) && self.lanes.is_empty()
+    }
+
+    fn answer_fault(&mut self) {
+        if let Reading::Ended(_, fault) = &mut self.reading
+            && let Some(fault) = fault.take()
+        {
+            encode_fault(&fault, self.link.write_buffer_mut());
+            let (connection, client) = (self.session.id, self.session.identity.name());
+            tracing::info!(target: "lictor::connection", %connection, client, %fault, "bad request");
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.reading, Reading::Ended(_, None)) && self.lanes.is_empty()
+    }
+
+    fn end(&self) -> End {
+        match self.reading {
+            Reading::Ended(end, _) => end,
+            Reading::Open => End::Closed,
+        }
+    }
+
+    /// Writes what there is for the client, all of it in as few TLS records as it fits in.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<std::io::Result<()>> {
+        let before = self.link.write_buffer().len();
+        if before == 0 && !self.is_flushing {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.is_flushing {
+            self.clock.written = now;
+        }
+        self.is_flushing = true;
+        let flushed = <Framed<_, _> as Sink<Reply<'_>>>::poll_flush(Pin::new(&mut self.link), cx);
+        if self.link.write_buffer().len() < before {
+            self.clock.written = now;
+        }
+        let flushed = ready!(flushed);
+        self.is_flushing = false;
+        Poll::Ready(flushed)
+    }
+
+    /// Acts on the deadline if it has passed, and sees to it that the task is woken at the next.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<End> {
+        loop {
+            let (deadline, passed) = self.deadline(now);
+            if deadline <= now {
+                match passed {
+                    Passed::Slow(part) => {
+                        self.end_reading(End::BadRequest, Some(Fault::TooSlow(part)));
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Passed::End(end) => return Poll::Ready(end),
+                }
+            }
+            // An armed timer that is due too early costs one more look; to move it at every request would cost
+            // more.
+            let clock = &mut self.clock;
+            if !clock.is_armed || deadline < clock.sleep.deadline() || clock.sleep.is_elapsed() {
+                clock.sleep.as_mut().reset(deadline);
+                clock.is_armed = true;
+                if clock.sleep.as_mut().poll(cx).is_ready() {
+                    continue;
+                }
+            }
+            return Poll::Pending;
+        }
+    }
+
+    fn deadline(&mut self, now: Instant) -> (Instant, Passed) {
+        let limits = self.session.service.limits;
+        let reads = self.may_read();
+        let clock = &mut self.clock;
+        let phase = (self.link.codec().phase(), self.session.requests);
+        // The client is not to blame for what the server does not read.
+        if clock.phase != phase || !reads {
+            clock.phase = phase;
+            clock.phase_began = now;
+        }
+        if self.is_flushing {
+            return (clock.written + limits.write_timeout, Passed::End(End::NotReading));
+        }
+        match phase.0 {
+            Phase::Head if reads => (clock.phase_began + limits.head_timeout, Passed::Slow("head")),
+            Phase::Body if reads => (clock.phase_began + limits.body_timeout, Passed::Slow("body")),
+            _ if self.lanes.is_empty() => (clock.active + limits.idle_timeout, Passed::End(End::Idle)),
+            // Each command has a deadline of its own.
+            _ => (now + limits.idle_timeout, Passed::End(End::Idle)),
+        }
+    }
+}
+
+/// What a deadline's passing means.
+enum Passed {
+    /// A part of a request was too slow.
+    Slow(&'static str),
+    /// The connection ends.
+    End(End),
+}
+
+impl Session {
+    fn log(&self, ticket: &Ticket, result: Result<usize, &CommandError>) {
+        self.service.log.record(&CommandEvent {
+            id: ticket.id,
+            client: self.identity.name(),
+            command: &ticket.command,
+            began: ticket.began.into_std(),
+            result,
+            arguments: ticket.arguments.as_deref(),
+        });
+    }
+}
+
+/// The shorter of the plugin's limit and the client's.
+fn time_allowed(limit: Duration, request: &Request) -> Duration {
+    request.timeout_ms().map_or(limit, |timeout| limit.min(Duration::from_millis(timeout)))
+}
+
+fn unknown(command: &str) -> CommandError {
+    CommandError::not_run(Code::UnknownCommand, format!("Unknown command {}", shown(command, 64)))
+}
+
+fn forbidden(command: &str) -> CommandError {
+    CommandError::not_run(Code::Forbidden, format!("Command {} is not allowed to this client", shown(command, 64)))
+}

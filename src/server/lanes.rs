@@ -1,0 +1,143 @@
+//! The requests of one connection that are under way.
+//!
+//! Framed requests run side by side; plain ones wait for each other in the order in which they came. What is under way
+//! is bounded by the caller, who stops reading at [`Lanes::has_room`]'s word, so a client can't make this grow. Tasks
+//! here belong to the connection: they are stopped and joined with it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use crate::telemetry::RequestId;
+use crate::wire::{Code, CommandError, Request, Sequence};
+
+/// What a command gives.
+pub(super) type Answer = Result<Vec<u8>, CommandError>;
+
+/// What is kept of a request while its command runs.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) id: RequestId,
+    pub(super) sequence: Option<Sequence>,
+    pub(super) command: Arc<str>,
+    /// Its arguments as they are logged, where they are.
+    pub(super) arguments: Option<String>,
+    pub(super) began: Instant,
+    /// What the request holds.
+    pub(super) bytes: usize,
+}
+
+/// A request as it came.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) id: RequestId,
+    pub(super) at: Instant,
+    pub(super) request: Request,
+}
+
+/// The requests under way.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    tasks: JoinSet<Answer>,
+    running: Vec<Running>,
+    waiting: VecDeque<Arrival>,
+    held_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Running {
+    task: task::Id,
+    abort: AbortHandle,
+    ticket: Ticket,
+}
+
+impl Lanes {
+    /// Whether one more request may be read.
+    pub(super) fn has_room(&self, max_requests: usize, max_bytes: usize) -> bool {
+        self.running.len() + self.waiting.len() < max_requests && self.held_bytes < max_bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Whether a plain request runs, so that the next has to wait.
+    pub(super) fn plain_is_running(&self) -> bool {
+        self.running.iter().any(|running| running.ticket.sequence.is_none())
+    }
+
+    pub(super) fn is_in_flight(&self, sequence: &Sequence) -> bool {
+        self.running.iter().any(|running| running.ticket.sequence.as_ref() == Some(sequence))
+    }
+
+    /// Keeps a plain request until its turn.
+    pub(super) fn wait(&mut self, arrival: Arrival) {
+        self.held_bytes += arrival.request.size_bytes();
+        self.waiting.push_back(arrival);
+    }
+
+    /// The plain request whose turn it is.
+    pub(super) fn next_plain(&mut self) -> Option<Arrival> {
+        if self.waiting.is_empty() || self.plain_is_running() {
+            return None;
+        }
+        let arrival = self.waiting.pop_front()?;
+        self.held_bytes -= arrival.request.size_bytes();
+        Some(arrival)
+    }
+
+    /// Throws away the plain requests whose turn has not come.
+    pub(super) fn forget_waiting(&mut self) {
+        self.held_bytes -= self.waiting.drain(..).map(|arrival| arrival.request.size_bytes()).sum::<usize>();
+    }
+
+    /// Lets a command that did not end at once run on by itself.
+    pub(super) fn run(&mut self, ticket: Ticket, command: impl Future<Output = Answer> + Send + 'static) {
+        self.held_bytes += ticket.bytes;
+        let abort = self.tasks.spawn(command);
+        self.running.push(Running { task: abort.id(), abort, ticket });
+    }
+
+    /// Stops the request with this `sequence`; it is then answered as cancelled. Tells whether there was one.
+    pub(super) fn cancel(&mut self, sequence: &Sequence) -> bool {
+        let found = self.running.iter().find(|running| running.ticket.sequence.as_ref() == Some(sequence));
+        found.map(|running| running.abort.abort()).is_some()
+    }
+
+    /// The next request to end, and its answer. `Pending` also while none runs; whoever starts one asks again.
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<(Ticket, Answer)> {
+        if self.running.is_empty() {
+            return Poll::Pending;
+        }
+        loop {
+            let Poll::Ready(Some(ended)) = self.tasks.poll_join_next_with_id(cx) else { return Poll::Pending };
+            let (task, answer) = match ended {
+                Ok((task, answer)) => (task, answer),
+                Err(error) => (error.id(), Err(broken_off(error))),
+            };
+            let Some(position) = self.running.iter().position(|running| running.task == task) else { continue };
+            let ticket = self.running.swap_remove(position).ticket;
+            self.held_bytes -= ticket.bytes;
+            return Poll::Ready((ticket, answer));
+        }
+    }
+
+    /// Stops all commands and waits for their ends. Gives the tickets of those that ran.
+    pub(super) async fn stop(&mut self) -> Vec<Ticket> {
+        self.tasks.shutdown().await;
+        self.forget_waiting();
+        self.running.drain(..).map(|running| running.ticket).collect()
+    }
+}
+
+/// A command whose task was aborted or panicked.
+fn broken_off(error: JoinError) -> CommandError {
+    if error.is_cancelled() {
+        return CommandError::unknown(Code::Cancelled, "Cancelled");
+    }
+    tracing::error!(target: "lictor::command", %error, "a command's task panicked");
+    CommandError::unknown(Code::Internal, "The server failed")
+}

@@ -1,0 +1,244 @@
+//! TLS: the handshake, and the values that make it impossible to read a command before the peer is known.
+//!
+//! [`Handshaken`] can only be [authenticated](Handshaken::authenticate), [`Authenticated`] alone gives out the stream,
+//! and a [`Refused`] peer can only be told why.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::ServerConfig;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::identity::{PeerIdentity, Rejection, Roster, authenticate};
+
+/// The oldest version of TLS that is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2, for clients that have nothing newer.
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+/// What the server's side of TLS is made of.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// PEM file of the server's certificate, with its chain if it has one.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub private_key: PathBuf,
+    /// The oldest version to accept.
+    pub min_version: TlsVersion,
+}
+
+/// Why the server's certificate can't be used. Never shows what is in a key.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file without what should be in it.
+    #[error("{}: {reason}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The two do not belong together, or the key is of a kind that is not supported.
+    #[error("{} and {} do not make a TLS identity: {source}", .certificate.display(), .private_key.display())]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's.
+        private_key: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+}
+
+/// Reads the certificate and makes what handshakes are done with.
+///
+/// There are no tickets, no session storage and no early data: a resumed session would bring its old certificate
+/// along unchecked, and nothing may be read before the peer is known.
+///
+/// # Errors
+///
+/// When a file can't be read or the two do not fit together.
+pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+    let file_error = |path: &Path, reason: String| TlsError::File { path: path.to_owned(), reason };
+    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| file_error(&files.certificate, format!("no certificate can be read: {error}")))?;
+    if chain.is_empty() {
+        return Err(file_error(&files.certificate, "there is no certificate in it".into()));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.private_key)
+        .map_err(|error| file_error(&files.private_key, format!("no private key can be read: {error}")))?;
+    let pair_error = |source| TlsError::Pair {
+        certificate: files.certificate.clone(),
+        private_key: files.private_key.clone(),
+        source,
+    };
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = Arc::new(PossessionVerifier::new(&provider));
+    let versions: &[_] = match files.min_version {
+        TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::V1_3 => &[&rustls::version::TLS13],
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(pair_error)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(pair_error)?;
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Takes any certificate, or none, but only from a peer that proves to hold its key: who is admitted is decided after
+/// the handshake, so that a refused peer can be told why in words.
+#[derive(Debug)]
+struct PossessionVerifier {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl PossessionVerifier {
+    fn new(provider: &CryptoProvider) -> Self {
+        Self { algorithms: provider.signature_verification_algorithms }
+    }
+}
+
+impl ClientCertVerifier for PossessionVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    // These two are the proof of possession. An assertion here would let in anybody who has seen a client's
+    // certificate.
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// A connection whose handshake is done and whose peer is not known yet.
+pub(super) struct Handshaken {
+    stream: TlsStream<TcpStream>,
+}
+
+/// A connection of an admitted client. Only this gives out the stream.
+pub(super) struct Authenticated {
+    stream: TlsStream<TcpStream>,
+    identity: PeerIdentity,
+}
+
+/// A connection whose peer is not admitted.
+pub(super) struct Refused {
+    stream: TlsStream<TcpStream>,
+    rejection: Rejection,
+}
+
+/// Does the handshake.
+pub(super) async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<Handshaken> {
+    Ok(Handshaken { stream: acceptor.accept(tcp).await? })
+}
+
+impl Handshaken {
+    /// Finds out who the peer is.
+    #[expect(clippy::result_large_err, reason = "both sides own the stream")]
+    pub(super) fn authenticate(self, roster: &Roster, now: SystemTime) -> Result<Authenticated, Refused> {
+        let chain = self.stream.get_ref().1.peer_certificates().unwrap_or_default();
+        match authenticate(chain, roster, now) {
+            Ok(identity) => Ok(Authenticated { stream: self.stream, identity }),
+            Err(rejection) => Err(Refused { stream: self.stream, rejection }),
+        }
+    }
+}
+
+impl Authenticated {
+    pub(super) fn into_parts(self) -> (TlsStream<TcpStream>, PeerIdentity) {
+        (self.stream, self.identity)
+    }
+}
+
+impl Refused {
+    pub(super) fn rejection(&self) -> &Rejection {
+        &self.rejection
+    }
+
+    /// Sends the reason and closes.
+    pub(super) async fn explain(mut self) -> io::Result<()> {
+        self.stream.write_all(format!("ERR {}\r\n\r\n", self.rejection).as_bytes()).await?;
+        self.stream.flush().await?;
+        close_gently(&mut self.stream).await
+    }
+}
+
+/// Bytes that are still read, and thrown away, from a peer that was told goodbye.
+const LINGER_BYTES: u64 = 256 << 10;
+
+/// How long they are waited for.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// Ends our side, then reads a little of what the peer still sends: to close a socket with unread data resets the
+/// connection, and a reset destroys what was sent last before the peer has read it.
+pub(super) async fn close_gently(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
+    stream.shutdown().await?;
+    let tcp = stream.get_mut().0;
+    let drain = async {
+        let mut scrap = [0; 1024];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match tcp.read(&mut scrap).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => left = left.saturating_sub(read as u64),
+            }
+        }
+    };
+    // Time up is as good an end as any.
+    let _ = timeout(LINGER_TIME, drain).await;
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! Bytes to requests, however they are split.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::fault::Fault;
+use super::head::{Head, HeadParser};
+use super::request::Request;
+
+/// Bodies up to this size are copied out of the read buffer, larger ones take their part of it along: a small
+/// body must not keep a large buffer alive.
+const COPIED_BODY_BYTES: usize = 4096;
+
+/// How much the read buffer is grown at a time for a body. A client that announces a large body and sends
+/// nothing makes the server reserve no more than this.
+const BODY_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Where in a request the stream of bytes stands; deadlines depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Between two requests.
+    Idle,
+    /// Within a head.
+    Head,
+    /// Within a body.
+    Body,
+}
+
+/// Makes requests of a connection's bytes.
+///
+/// It holds one head (parsed, at most 8192 bytes) and no body: those bytes stay in the caller's buffer, which
+/// never needs to hold more than one head or one body of the largest size, and what one read brings beyond it.
+#[derive(Debug)]
+pub struct Decoder {
+    max_body_bytes: usize,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Head(HeadParser),
+    Body { request: Request, size: usize },
+    /// The framing was broken; nothing more can be read.
+    Faulty(Fault),
+}
+
+impl Decoder {
+    /// A decoder that takes bodies of at most `max_body_bytes` bytes.
+    #[must_use]
+    pub fn new(max_body_bytes: usize) -> Self {
+        Self { max_body_bytes, state: State::Head(HeadParser::default()) }
+    }
+
+    /// Takes the next request off the front of `input`, or nothing while it is incomplete.
+    ///
+    /// # Errors
+    ///
+    /// The first fault in the order of the bytes. Every later call returns it again.
+    pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Request>, Fault> {
+        let decoded = self.step(input);
+        if let Err(fault) = &decoded {
+            self.state = State::Faulty(fault.clone());
+        }
+        decoded
+    }
+
+    /// Where the stream stands after the last call of [`Self::decode`].
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match &self.state {
+            State::Head(head) if head.is_begun() => Phase::Head,
+            State::Head(_) | State::Faulty(_) => Phase::Idle,
+            State::Body { .. } => Phase::Body,
+        }
+    }
+
+    fn step(&mut self, input: &mut BytesMut) -> Result<Option<Request>, Fault> {
+        if let State::Head(parser) = &mut self.state {
+            let Some(head) = parser.advance(input)? else { return Ok(None) };
+            let Head { request, size, length } = head;
+            input.advance(length);
+            if size == 0 {
+                return Ok(Some(request));
+            }
+            let size = self.accepted_size(size, &request)?;
+            self.state = State::Body { request, size };
+        }
+        self.take_body(input)
+    }
+
+    fn accepted_size(&self, size: u64, request: &Request) -> Result<usize, Fault> {
+        let max = self.max_body_bytes;
+        match usize::try_from(size) {
+            Ok(size) if size <= max => Ok(size),
+            _ => Err(Fault::TooLarge { size, max, sequence: request.sequence.clone() }),
+        }
+    }
+
+    fn take_body(&mut self, input: &mut BytesMut) -> Result<Option<Request>, Fault> {
+        match &mut self.state {
+            State::Head(_) => Ok(None),
+            State::Faulty(fault) => Err(fault.clone()),
+            State::Body { size, .. } if input.len() < *size => {
+                input.reserve((*size - input.len()).min(BODY_CHUNK_BYTES));
+                Ok(None)
+            }
+            State::Body { request, size } => {
+                let mut request = std::mem::take(request);
+                request.body = if *size <= COPIED_BODY_BYTES {
+                    let body = Bytes::copy_from_slice(&input[..*size]);
+                    input.advance(*size);
+                    body
+                } else {
+                    input.split_to(*size).freeze()
+                };
+                self.state = State::Head(HeadParser::default());
+                Ok(Some(request))
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What is wrong with a request's bytes, and where.
+
+use super::{MAX_HEAD_BYTES, Sequence};
+
+/// A fault in the framing. After one, where the next request begins is not known: the connection ends.
+///
+/// `at` counts bytes of the head from 1; `line` counts its lines from 1, the line of arguments being the first.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// LF without CR before it.
+    #[error("bare LF at byte {at}; a line ends with CR LF")]
+    BareLf {
+        /// Its place.
+        at: usize,
+    },
+    /// CR without LF after it.
+    #[error("bare CR at byte {at}; a line ends with CR LF")]
+    BareCr {
+        /// Its place.
+        at: usize,
+    },
+    /// A control byte, NUL and tab among them.
+    #[error("control byte 0x{byte:02x} at byte {at}; write \\x{byte:02x} in a quoted argument")]
+    Control {
+        /// The byte.
+        byte: u8,
+        /// Its place.
+        at: usize,
+    },
+    /// Bytes that are not UTF-8.
+    #[error("invalid UTF-8 at byte {at}; send other bytes as a body, with a Size header")]
+    NotUtf8 {
+        /// The first wrong byte's place.
+        at: usize,
+    },
+    /// No terminating empty line within the limit.
+    #[error("the head is longer than {MAX_HEAD_BYTES} bytes; send large data as a body, with a Size header")]
+    HeadTooLong,
+    /// The command's name is empty.
+    #[error("the first argument is empty at byte {at}")]
+    EmptyCommand {
+        /// Where it should stand.
+        at: usize,
+    },
+    /// A quoted argument without its closing quote.
+    #[error("argument {argument} has no closing quote; it opens at byte {at}")]
+    UnclosedQuote {
+        /// Its number, the command being 1.
+        argument: usize,
+        /// Where it opens.
+        at: usize,
+    },
+    /// Something other than a space behind a closing quote.
+    #[error("a space or the line's end must follow the closing quote of argument {argument}, at byte {at}")]
+    AfterQuote {
+        /// Its number.
+        argument: usize,
+        /// What follows the quote.
+        at: usize,
+    },
+    /// A backslash with something unknown behind it.
+    #[error("unknown escape at byte {at}; known are \\\" \\\\ \\r \\n \\t \\xHH")]
+    BadEscape {
+        /// The backslash's place.
+        at: usize,
+    },
+    /// An argument whose escapes give bytes that are not UTF-8.
+    #[error("argument {argument} is not UTF-8 once its escapes are resolved; send bytes as a body, with a Size header")]
+    ArgumentNotUtf8 {
+        /// Its number.
+        argument: usize,
+    },
+    /// A header line without a colon.
+    #[error("no colon in the header in line {line}; a header is `Name: value`")]
+    NoColon {
+        /// Its line.
+        line: usize,
+    },
+    /// A header whose name is no token.
+    #[error("the header's name in line {line} is empty or has a character other than letters, digits and !#$%&'*+-.^_`|~")]
+    HeaderName {
+        /// Its line.
+        line: usize,
+    },
+    /// `Sequence`, `Size` or `Timeout-Ms` given twice.
+    #[error("{name} is repeated in line {line}")]
+    Repeated {
+        /// Which of them.
+        name: &'static str,
+        /// The second one's line.
+        line: usize,
+    },
+    /// A `Sequence` that is no token.
+    #[error("Sequence in line {line} is not 1 to 64 visible ASCII characters")]
+    Sequence {
+        /// Its line.
+        line: usize,
+    },
+    /// A number that is none.
+    #[error("{name} in line {line} is not a whole decimal number")]
+    Number {
+        /// The header.
+        name: &'static str,
+        /// Its line.
+        line: usize,
+    },
+    /// A body that the server would not take.
+    #[error("a body of {size} bytes is larger than the limit of {max}")]
+    TooLarge {
+        /// What `Size` says.
+        size: u64,
+        /// What the server takes.
+        max: usize,
+        /// The request's `Sequence`, where it had one.
+        sequence: Option<Sequence>,
+    },
+    /// A `Sequence` that another request in flight has.
+    #[error("Sequence {0} is already in flight")]
+    InFlight(Sequence),
+    /// The peer ended its side in the middle of a request.
+    #[error("the connection ended within a request's {0}")]
+    Truncated(&'static str),
+    /// The rest of a request did not come in time.
+    #[error("the rest of the request's {0} did not come in time")]
+    TooSlow(&'static str),
+}

@@ -1,0 +1,137 @@
+//! The head of a request: lines ended by CR LF, the last of them empty.
+//!
+//! The head is scanned and parsed line by line as its bytes come, each byte once, and the first fault in the
+//! order of the bytes is the one reported: so what comes out does not depend on how the bytes were split, the
+//! work is linear, and a fault is told at once (a client that ends its lines with LF alone would otherwise wait
+//! for a reply that never comes).
+
+use super::fault::Fault;
+use super::quote::parse_arguments;
+use super::request::{Request, Sequence, Span};
+use super::MAX_HEAD_BYTES;
+
+/// A head of which a part may have been read.
+#[derive(Debug, Default)]
+pub(super) struct HeadParser {
+    request: Request,
+    size: Option<u64>,
+    /// Bytes of the head that were looked at.
+    scanned: usize,
+    line_start: usize,
+    /// Lines that are complete.
+    lines: usize,
+}
+
+/// A complete head.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) request: Request,
+    /// What `Size` says; 0 where there is none.
+    pub(super) size: u64,
+    /// Bytes of the head, with its empty line.
+    pub(super) length: usize,
+}
+
+impl HeadParser {
+    /// Goes on with `input`, which begins where the head does and is at least as long as at the call before.
+    pub(super) fn advance(&mut self, input: &[u8]) -> Result<Option<Head>, Fault> {
+        let window = &input[..input.len().min(MAX_HEAD_BYTES)];
+        loop {
+            let Some(control) = window[self.scanned..].iter().position(|&byte| is_control(byte)) else {
+                self.scanned = window.len();
+                return self.incomplete();
+            };
+            let at = self.scanned + control;
+            self.scanned = at;
+            match (window[at], window.get(at + 1)) {
+                (b'\r', Some(b'\n')) => {}
+                (b'\r', None) => return if at + 1 == MAX_HEAD_BYTES { Err(Fault::HeadTooLong) } else { Ok(None) },
+                (b'\r', Some(_)) => return Err(Fault::BareCr { at: at + 1 }),
+                (b'\n', _) => return Err(Fault::BareLf { at: at + 1 }),
+                (byte, _) => return Err(Fault::Control { byte, at: at + 1 }),
+            }
+            self.scanned = at + 2;
+            if at == self.line_start && self.lines > 0 {
+                return Ok(Some(self.complete()));
+            }
+            self.parse_line(&window[self.line_start..at])?;
+            self.line_start = self.scanned;
+        }
+    }
+
+    /// Whether any byte of a head has come.
+    pub(super) fn is_begun(&self) -> bool {
+        self.scanned > 0
+    }
+
+    fn incomplete(&self) -> Result<Option<Head>, Fault> {
+        if self.scanned == MAX_HEAD_BYTES { Err(Fault::HeadTooLong) } else { Ok(None) }
+    }
+
+    fn complete(&mut self) -> Head {
+        let HeadParser { request, size, scanned, .. } = std::mem::take(self);
+        Head { request, size: size.unwrap_or(0), length: scanned }
+    }
+
+    fn parse_line(&mut self, line: &[u8]) -> Result<(), Fault> {
+        let line = std::str::from_utf8(line)
+            .map_err(|error| Fault::NotUtf8 { at: self.line_start + error.valid_up_to() + 1 })?;
+        self.lines += 1;
+        if self.lines == 1 {
+            self.request.text.reserve(line.len());
+            parse_arguments(line, &mut self.request)
+        } else {
+            self.parse_header(line)
+        }
+    }
+
+    fn parse_header(&mut self, text: &str) -> Result<(), Fault> {
+        let line = self.lines;
+        let (name, value) = text.split_once(':').ok_or(Fault::NoColon { line })?;
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(Fault::HeaderName { line });
+        }
+        let value = value.trim_matches(' ');
+        if name.eq_ignore_ascii_case("Sequence") {
+            let sequence = Sequence::parse(value).ok_or(Fault::Sequence { line })?;
+            set_once(&mut self.request.sequence, sequence, "Sequence", line)
+        } else if name.eq_ignore_ascii_case("Size") {
+            set_once(&mut self.size, number(value, "Size", line)?, "Size", line)
+        } else if name.eq_ignore_ascii_case("Timeout-Ms") {
+            set_once(&mut self.request.timeout_ms, number(value, "Timeout-Ms", line)?, "Timeout-Ms", line)
+        } else {
+            let name = append(&mut self.request.text, name);
+            let value = append(&mut self.request.text, value);
+            self.request.headers.push((name, value));
+            Ok(())
+        }
+    }
+}
+
+fn is_control(byte: u8) -> bool {
+    byte < 0x20 || byte == 0x7f
+}
+
+/// A `tchar` of RFC 9110, section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn append(text: &mut String, part: &str) -> Span {
+    let begin = text.len();
+    text.push_str(part);
+    Span::new(begin..text.len())
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T, name: &'static str, line: usize) -> Result<(), Fault> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Fault::Repeated { name, line }),
+    }
+}
+
+/// Digits alone: no sign, no space, no other base, and at most what 64 bits hold.
+fn number(value: &str, name: &'static str, line: usize) -> Result<u64, Fault> {
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| value.parse().ok()).flatten().ok_or(Fault::Number { name, line })
+}

@@ -1,0 +1,21 @@
+//! The wire protocol: bytes to [`Request`]s, answers to bytes.
+//!
+//! Sans-IO: this module knows no socket, no TLS, no task, no clock, no plugin and no permission, so that every
+//! way of splitting the bytes can be tested. `docs/protocol.md` has the grammar.
+
+mod decode;
+mod error;
+mod fault;
+mod head;
+mod quote;
+mod reply;
+mod request;
+
+pub use decode::{Decoder, Phase};
+pub use error::{Code, CommandError, Outcome};
+pub use fault::Fault;
+pub use reply::{GREETING, Sent, encode_fault, encode_reply, is_plain_text};
+pub use request::{Request, Sequence};
+
+/// The longest head, in bytes, with its final empty line.
+pub const MAX_HEAD_BYTES: usize = 8192;

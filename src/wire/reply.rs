@@ -1,0 +1,106 @@
+//! Answers to bytes.
+
+use bytes::{BufMut, BytesMut};
+use memchr::memmem;
+
+use super::error::{Code, CommandError};
+use super::fault::Fault;
+use super::request::Sequence;
+use crate::text::shown;
+
+/// What the server sends when a client is admitted.
+pub const GREETING: &[u8] = b"OK\r\n\r\n";
+
+/// The end of a head and of a plain reply.
+const END: &[u8] = b"\r\n\r\n";
+
+/// Characters of a message that are sent; what is longer is cut.
+const MAX_MESSAGE_CHARS: usize = 1024;
+
+/// What [`encode_reply`] sent: the answer as it was given, or, where a plain reply can't carry it, an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The answer.
+    Whole,
+    /// `ERR Reply needs a Sequence header`.
+    Unframeable,
+}
+
+/// Appends the reply to a command: framed where the request had a `sequence`, plain otherwise.
+pub fn encode_reply(
+    sequence: Option<&Sequence>,
+    answer: Result<&[u8], &CommandError>,
+    out: &mut BytesMut,
+) -> Sent {
+    match (sequence, answer) {
+        (Some(sequence), Ok(body)) => framed(sequence, body, out),
+        (Some(sequence), Err(error)) => framed_error(sequence, error, out),
+        (None, Ok(text)) if is_plain_text(text) => {
+            out.reserve(text.len() + END.len());
+            out.put_slice(text);
+            out.put_slice(END);
+        }
+        (None, Ok(_)) => {
+            plain_error("Reply needs a Sequence header", out);
+            return Sent::Unframeable;
+        }
+        (None, Err(error)) => plain_error(message(error), out),
+    }
+    Sent::Whole
+}
+
+/// Appends the answer to bytes that are no request, after which the connection ends.
+pub fn encode_fault(fault: &Fault, out: &mut BytesMut) {
+    match fault {
+        Fault::TooLarge { sequence: Some(sequence), .. } => {
+            framed_error(sequence, &CommandError::not_run(Code::TooLarge, fault.to_string()), out);
+        }
+        fault => plain_error(&format!("Bad request: {fault}"), out),
+    }
+}
+
+/// Whether `text` can be sent as a plain reply: UTF-8, and with the reply's end behind it the first end is the
+/// reply's own.
+#[must_use]
+pub fn is_plain_text(text: &[u8]) -> bool {
+    // Behind `…\r\n` the first two bytes of the end would already close it; `…\r\n\r` has none but is as bad to
+    // a client that skips lone CRs, and costs nothing to refuse.
+    let ambiguous = text.ends_with(b"\r\n") || text.ends_with(b"\r\n\r") || memmem::find(text, END).is_some();
+    !ambiguous && std::str::from_utf8(text).is_ok()
+}
+
+fn framed(sequence: &Sequence, body: &[u8], out: &mut BytesMut) {
+    out.reserve(64 + sequence.as_bytes().len() + body.len());
+    out.put_slice(b"OK\r\nSequence: ");
+    out.put_slice(sequence.as_bytes());
+    out.put_slice(b"\r\nSize: ");
+    out.put_slice(itoa::Buffer::new().format(body.len()).as_bytes());
+    out.put_slice(END);
+    out.put_slice(body);
+}
+
+fn framed_error(sequence: &Sequence, error: &CommandError, out: &mut BytesMut) {
+    err_line(message(error), out);
+    out.put_slice(b"\r\nSequence: ");
+    out.put_slice(sequence.as_bytes());
+    out.put_slice(b"\r\nCode: ");
+    out.put_slice(error.code.as_str().as_bytes());
+    out.put_slice(b"\r\nOutcome: ");
+    out.put_slice(error.outcome.as_str().as_bytes());
+    out.put_slice(b"\r\nSize: 0\r\n\r\n");
+}
+
+fn plain_error(message: &str, out: &mut BytesMut) {
+    err_line(message, out);
+    out.put_slice(END);
+}
+
+fn err_line(message: &str, out: &mut BytesMut) {
+    out.put_slice(b"ERR ");
+    out.put_slice(shown(message, MAX_MESSAGE_CHARS).to_string().as_bytes());
+}
+
+/// A failure without words is told by its code.
+fn message(error: &CommandError) -> &str {
+    if error.message.is_empty() { error.code.as_str() } else { &error.message }
+}

@@ -1,0 +1,117 @@
+//! A request as it was parsed.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+/// The token by which a framed reply is told from others: 1 to 64 visible ASCII characters.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Sequence(SmallVec<[u8; 24]>);
+
+impl Sequence {
+    /// `text` as a sequence token, or nothing where it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let token = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        token.then(|| Self(SmallVec::from_slice(text.as_bytes())))
+    }
+
+    /// The token's bytes, all visible ASCII.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// A part of [`Request::text`]. A head has at most 8192 bytes, so 16 bits do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    start: u16,
+    end: u16,
+}
+
+impl Span {
+    pub(super) fn new(range: Range<usize>) -> Self {
+        let narrow = |position| u16::try_from(position).unwrap_or(u16::MAX);
+        Self { start: narrow(range.start), end: narrow(range.end) }
+    }
+
+    fn range(self) -> Range<usize> {
+        usize::from(self.start)..usize::from(self.end)
+    }
+}
+
+/// One request: arguments, headers and body, within the protocol's limits.
+///
+/// All its text stands in one string, so that a request costs one allocation and its arguments none.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Request {
+    pub(super) text: String,
+    pub(super) arguments: SmallVec<[Span; 8]>,
+    pub(super) headers: SmallVec<[(Span, Span); 2]>,
+    pub(super) sequence: Option<Sequence>,
+    pub(super) timeout_ms: Option<u64>,
+    pub(super) body: Bytes,
+}
+
+impl Request {
+    /// The first argument, which picks the plugin. Never empty.
+    #[must_use]
+    pub fn command(&self) -> &str {
+        self.arguments.first().map_or("", |span| &self.text[span.range()])
+    }
+
+    /// All arguments, the command first.
+    pub fn arguments(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.arguments.iter().map(|span| &self.text[span.range()])
+    }
+
+    /// The headers that the protocol itself does not read, in the order in which they were sent.
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (&self.text[name.range()], &self.text[value.range()]))
+    }
+
+    /// The value of the first header of this name, of any case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find_map(|(n, value)| n.eq_ignore_ascii_case(name).then_some(value))
+    }
+
+    /// The `Sequence` header: with it the reply is framed and may overtake others.
+    #[must_use]
+    pub fn sequence(&self) -> Option<&Sequence> {
+        self.sequence.as_ref()
+    }
+
+    /// The client's deadline in milliseconds from when the request was read; 0 has passed already.
+    #[must_use]
+    pub fn timeout_ms(&self) -> Option<u64> {
+        self.timeout_ms
+    }
+
+    /// The body, empty where there is none.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Bytes that the request holds, for the bound on what a connection has in flight.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.text.len() + self.body.len()
+    }
+}

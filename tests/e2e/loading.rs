@@ -1,0 +1,211 @@
+//! Which components are refused, and with what words.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::certs::Identity;
+use crate::support::components::{self, Minimal};
+use crate::support::server::Setup;
+use crate::support::tools::{Finished, finish, lictor};
+
+/// A config with one plugin `guest`, whose component `make` writes into a folder, and its check.
+fn check(keys: &str, make: impl FnOnce(&Path) -> PathBuf) -> (Setup, Finished) {
+    let setup = Setup::new();
+    let component = make(setup.folder());
+    let setup = setup.plugin("guest", &component, &["run"], keys);
+    let config = setup.write();
+    let finished = finish(lictor(setup.folder()).arg("check").arg("--config").arg(config));
+    (setup, finished)
+}
+
+/// Wants that the component is refused by `check`, and that the text has all of `words`, the plugin's name among
+/// them; and that the server refuses it in the same way, before it listens.
+#[track_caller]
+fn refused(words: &[&str], make: impl FnOnce(&Path) -> PathBuf) {
+    let (setup, checked) = check("timeout = \"500ms\"", make);
+    let mut serve = lictor(setup.folder());
+    let served = finish(serve.arg("serve").arg("--config").arg(setup.folder().join("server.toml")));
+    for (verb, finished) in [("check", checked), ("serve", served)] {
+        assert_eq!(finished.code, Some(2), "{verb}: {finished:?}");
+        for word in ["guest"].iter().chain(words) {
+            assert!(finished.stderr.contains(word), "{verb} does not tell {word:?}: {}", finished.stderr);
+        }
+        assert!(!finished.stderr.contains("panicked"), "{verb}: {}", finished.stderr);
+        assert!(!finished.stderr.contains("listening"), "{verb} opened a socket: {}", finished.stderr);
+    }
+}
+
+fn runs(component: impl FnOnce(&Path) -> PathBuf) {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester);
+    let path = component(setup.folder());
+    let server = setup.plugin("guest", &path, &["run"], "").start();
+    assert_eq!(server.connect(&tester).ask("run"), "ok");
+}
+
+#[test]
+fn the_smallest_plugin_runs() {
+    runs(|folder| Minimal::new(&["run"]).write(folder, "guest"));
+    let (_setup, finished) = check("", |folder| Minimal::new(&["run"]).write(folder, "guest"));
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.stdout.contains("guest"), "{finished:?}");
+}
+
+#[test]
+fn a_later_minor_version_without_anything_new_in_it_runs() {
+    runs(|folder| Minimal::new(&["run"]).of_version("0.1.7").write(folder, "guest"));
+    // Built against a later `request` with more functions, of which it uses an old one.
+    runs(|folder| {
+        let plugin = Minimal::new(&["run"]).of_version("0.1.7");
+        plugin.importing("lictor:plugin/request@0.1.7", r#"(export "id" (func (result string)))"#).write(folder, "guest")
+    });
+}
+
+#[test]
+fn a_later_minor_version_whose_news_are_used_is_refused() {
+    refused(&["lictor:plugin/request", "0.1.7"], |folder| {
+        let plugin = Minimal::new(&["run"]).of_version("0.1.7");
+        plugin.importing("lictor:plugin/request@0.1.7", r#"(export "news" (func (result string)))"#).write(folder, "guest")
+    });
+}
+
+#[test]
+fn another_major_version_is_refused() {
+    refused(&["lictor:plugin/commands@0.2.0", "0.1"], |folder| {
+        Minimal::new(&["run"]).of_version("0.2.0").write(folder, "guest")
+    });
+    refused(&["lictor:plugin/request@0.2.0", "0.1"], |folder| {
+        let plugin = Minimal::new(&["run"]);
+        plugin.importing("lictor:plugin/request@0.2.0", r#"(export "id" (func (result string)))"#).write(folder, "guest")
+    });
+}
+
+#[test]
+fn an_import_that_nobody_offers_is_refused_by_name() {
+    refused(&["acme:thing/api@1.0.0"], |folder| {
+        let plugin = Minimal::new(&["run"]);
+        plugin.importing("acme:thing/api@1.0.0", r#"(export "f" (func (result u32)))"#).write(folder, "guest")
+    });
+}
+
+#[test]
+fn the_network_is_refused_by_name() {
+    refused(&["wasi:sockets/instance-network@0.2.0", "socket"], |folder| {
+        let plugin = Minimal::new(&["run"]);
+        let network = r#"(export "network" (type $n (sub resource))) (export "instance-network" (func (result (own $n))))"#;
+        plugin.importing("wasi:sockets/instance-network@0.2.0", network).write(folder, "guest")
+    });
+    refused(&["wasi:http/types@0.2.0"], |folder| {
+        let plugin = Minimal::new(&["run"]);
+        plugin.importing("wasi:http/types@0.2.0", r#"(export "fields" (type (sub resource)))"#).write(folder, "guest")
+    });
+}
+
+#[test]
+fn every_misfit_is_told_not_the_first_only() {
+    refused(&["acme:one/api@1.0.0", "acme:two/api@1.0.0"], |folder| {
+        let plugin = Minimal::new(&["run"]);
+        let plugin = plugin.importing("acme:one/api@1.0.0", r#"(export "f" (func))"#);
+        plugin.importing("acme:two/api@1.0.0", r#"(export "f" (func))"#).write(folder, "guest")
+    });
+}
+
+#[test]
+fn a_function_of_another_type_is_refused() {
+    refused(&["lictor:plugin/request"], |folder| {
+        let plugin = Minimal::new(&["run"]);
+        plugin.importing("lictor:plugin/request@0.1.0", r#"(export "id" (func (result u32)))"#).write(folder, "guest")
+    });
+}
+
+#[test]
+fn a_component_without_commands_is_refused() {
+    refused(&["lictor:plugin/commands@0.1.0"], |folder| write(folder, &wat::parse_str("(component)").unwrap()));
+    refused(&["lictor:plugin/commands@0.1.0", "acme:other/commands"], |folder| {
+        Minimal::new(&["run"]).exporting_as("acme:other/commands").write(folder, "guest")
+    });
+}
+
+#[test]
+fn a_core_module_is_refused_with_advice() {
+    refused(&["core", "component", "wasm32-wasip2"], |folder| write(folder, &wat::parse_str("(module)").unwrap()));
+}
+
+#[test]
+fn what_is_no_webassembly_is_refused() {
+    refused(&["WebAssembly"], |folder| write(folder, b"#!/bin/sh\necho hello\n"));
+    refused(&["WebAssembly"], |folder| write(folder, b""));
+    refused(&["component"], |folder| {
+        let mut cut = fs::read(components::echo()).unwrap();
+        cut.truncate(cut.len() / 2);
+        write(folder, &cut)
+    });
+}
+
+#[test]
+fn a_folder_in_place_of_a_component_is_refused() {
+    refused(&["guest"], |folder| {
+        let path = folder.join("folder.wasm");
+        fs::create_dir(&path).unwrap();
+        path
+    });
+}
+
+#[test]
+fn a_component_that_is_not_there_is_refused() {
+    refused(&["nowhere.wasm"], |folder| folder.join("nowhere.wasm"));
+}
+
+#[test]
+fn a_plugin_that_does_not_describe_itself_in_time_is_refused() {
+    refused(&["describe"], |folder| {
+        Minimal::new(&["run"]).describing_by("(loop (br 0))").write(folder, "guest")
+    });
+}
+
+#[test]
+fn a_plugin_that_traps_as_it_describes_itself_is_refused() {
+    refused(&["describe", "unreachable"], |folder| {
+        Minimal::new(&["run"]).describing_by("unreachable").write(folder, "guest")
+    });
+}
+
+#[test]
+fn a_plugin_that_needs_more_memory_than_it_may_have_is_refused() {
+    let (_setup, finished) = check("memory = \"64KiB\"", |_| components::hostile().to_owned());
+    assert_eq!(finished.code, Some(2), "{finished:?}");
+    assert!(finished.stderr.contains("guest") && finished.stderr.contains("memory"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_component_with_another_hash_than_the_pinned_one_is_refused() {
+    let wrong = "a".repeat(64);
+    let (setup, finished) =
+        check(&format!("sha256 = \"{wrong}\""), |folder| Minimal::new(&["run"]).write(folder, "guest"));
+    assert_eq!(finished.code, Some(2), "{finished:?}");
+    let bytes = fs::read(setup.folder().join("guest.wasm")).unwrap();
+    let right = base16ct::lower::encode_string(&<sha2::Sha256 as sha2::Digest>::digest(bytes));
+    assert!(finished.stderr.contains(&wrong) && finished.stderr.contains(&right), "{}", finished.stderr);
+
+    let pinned = format!("sha256 = \"{right}\"");
+    let (_setup, finished) = check(&pinned, |folder| Minimal::new(&["run"]).write(folder, "guest"));
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
+fn every_plugin_that_cannot_be_loaded_is_told() {
+    let setup = Setup::new();
+    let bad = Minimal::new(&["run"]).describing_by("unreachable").write(setup.folder(), "bad");
+    let worse = write(setup.folder(), b"nothing");
+    let setup = setup.plugin("bad", &bad, &["a"], "").plugin("worse", &worse, &["b"], "").echo();
+    let config = setup.write();
+    let finished = finish(lictor(setup.folder()).arg("check").arg("--config").arg(config));
+    assert_eq!(finished.code, Some(2), "{finished:?}");
+    assert!(finished.stderr.contains("bad") && finished.stderr.contains("worse"), "{}", finished.stderr);
+}
+
+fn write(folder: &Path, bytes: &[u8]) -> PathBuf {
+    let path = folder.join("guest.wasm");
+    fs::write(&path, bytes).unwrap();
+    path
+}

@@ -1,0 +1,25 @@
+//! End-to-end tests: the real binary, real TLS, real components.
+//!
+//! | module      | what it shows |
+//! |-------------|---------------|
+//! | `identity`  | who is admitted, and what the others are told |
+//! | `protocol`  | bytes in, bytes out; most of it as transcripts in `wire/` |
+//! | `sandbox`   | what a plugin can't do, and what its failures look like |
+//! | `loading`   | which components are refused, and with what words |
+//! | `cli`       | the commands of `lictor` |
+//! | `interop`   | other people's TLS clients |
+//! | `resources` | what strangers and greedy clients can't use up |
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cli;
+mod identity;
+mod interop;
+mod loading;
+mod protocol;
+mod resources;
+mod sandbox;
+mod transcript;

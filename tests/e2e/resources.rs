@@ -1,0 +1,165 @@
+//! What strangers and greedy clients can't use up.
+
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::certs::Identity;
+use crate::support::client::{Connection, Tls, tcp};
+use crate::support::eventually;
+use crate::support::server::{Server, Setup};
+
+fn limited(limits: &str) -> (Server, Identity) {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester).echo();
+    (setup.section(&format!("[limits]\n{limits}")).start(), tester)
+}
+
+/// Whether the server ends this connection without a word, as far as it can be seen at once.
+fn is_ended(socket: &mut TcpStream) -> bool {
+    socket.set_nonblocking(true).unwrap();
+    let ended = match socket.read(&mut [0; 64]) {
+        Ok(0) => true,
+        Ok(_) => false,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    };
+    socket.set_nonblocking(false).unwrap();
+    ended
+}
+
+fn try_greeting(server: &Server, tester: &Identity) -> Option<Connection> {
+    let mut connection = Connection::open(server.address(), Tls::showing(tester)).ok()?;
+    let mut greeting = [0; 6];
+    connection.try_read(&mut greeting).ok()?;
+    (&greeting == b"OK\r\n\r\n").then_some(connection)
+}
+
+#[test]
+fn a_server_without_file_descriptors_serves_again_when_it_has_some() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester).echo();
+    let mut server = setup.start_by(|lictor| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(lictor.get_program()).args(lictor.get_args());
+        shell.current_dir(lictor.get_current_dir().unwrap());
+        for (name, value) in lictor.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell
+    });
+    let mut admitted = server.connect(&tester);
+    let crowd: Vec<TcpStream> = (0..100).map(|_| tcp(server.address())).collect();
+    server.wait_for_log("that it cannot accept", |entry| entry.message().contains("accept"));
+    assert!(server.is_running());
+    assert_eq!(admitted.ask("echo hello"), "hello", "a client that is in is served on");
+    drop(crowd);
+    assert_eq!(server.connect(&tester).ask("echo hello"), "hello");
+}
+
+#[test]
+fn connections_that_say_nothing_do_not_keep_others_out() {
+    let (server, tester) = limited("");
+    let silent: Vec<TcpStream> = (0..100).map(|_| tcp(server.address())).collect();
+    assert_eq!(server.connect(&tester).ask("echo hello"), "hello");
+    drop(silent);
+}
+
+#[test]
+fn strangers_beyond_the_bound_wait_and_are_put_out_in_time() {
+    let (server, tester) = limited("unauthenticated_connections = 4\nhandshake_timeout = \"500ms\"");
+    let mut silent: Vec<TcpStream> = (0..20).map(|_| tcp(server.address())).collect();
+    let begun = Instant::now();
+    // Every stranger is given the same time from its arrival, whether it had its turn or not.
+    eventually("the strangers to be put out", || silent.iter_mut().all(is_ended).then_some(()));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(server.connect(&tester).ask("echo hello"), "hello");
+}
+
+#[test]
+fn strangers_at_one_address_do_not_use_up_what_is_there_for_all() {
+    let limits = "unauthenticated_connections = 8\nunauthenticated_per_address = 2\nhandshake_timeout = \"20s\"";
+    let tester = Identity::new("tester");
+    let setup = Setup::new().server("listen = [\"0.0.0.0:0\"]").master("tester", &tester).echo();
+    let server = setup.section(&format!("[limits]\n{limits}")).start();
+    let address = |host: [u8; 4]| std::net::SocketAddr::from((host, server.address().port()));
+    // The whole of 127.0.0.0/8 is this machine; who connects to 127.0.0.2 comes from 127.0.0.1 all the same, so the
+    // strangers get an address of their own by binding it.
+    let silent: Vec<_> = (0..20).map(|_| from([127, 0, 0, 3], address([127, 0, 0, 1]))).collect();
+    let mut connection = Connection::admitted(address([127, 0, 0, 1]), &tester);
+    assert_eq!(connection.ask("echo hello"), "hello");
+    drop(silent);
+}
+
+#[test]
+fn one_address_has_no_more_connections_than_it_may() {
+    let (server, tester) = limited("connections_per_address = 2");
+    let first = server.connect(&tester);
+    let mut second = server.connect(&tester);
+    assert!(try_greeting(&server, &tester).is_none(), "a third connection is refused");
+    assert_eq!(second.ask("echo hello"), "hello");
+    drop(first);
+    let mut third = eventually("a place to be free again", || try_greeting(&server, &tester));
+    assert_eq!(third.ask("echo hello"), "hello");
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_for_a_place() {
+    let (server, tester) = limited("connections = 2\nconnections_per_address = 2");
+    let first = server.connect(&tester);
+    let _second = server.connect(&tester);
+    let waiting = {
+        let (address, tester) = (server.address(), Tls::showing(&tester));
+        std::thread::spawn(move || {
+            let mut connection = Connection::open(address, tester).unwrap();
+            (connection.read_reply(), connection.ask("echo hello"))
+        })
+    };
+    drop(first);
+    assert_eq!(waiting.join().unwrap(), ("OK".into(), "hello".into()));
+}
+
+#[test]
+fn hundreds_of_connections_are_served_at_once() {
+    let (server, tester) = limited("");
+    let config = Tls::showing(&tester).config();
+    let mut connections: Vec<_> =
+        (0..300).map(|_| Connection::open_with(server.address(), config.clone()).unwrap()).collect();
+    for connection in &mut connections {
+        assert_eq!(connection.read_reply(), "OK");
+        connection.send("echo hello\r\n\r\n");
+    }
+    for connection in &mut connections {
+        assert_eq!(connection.read_reply(), "hello");
+    }
+}
+
+#[test]
+fn requests_held_for_one_connection_are_bounded_in_bytes() {
+    let tester = Identity::new("tester");
+    let limits = "[limits]\nin_flight = 1000\nin_flight_bytes = \"256KiB\"\nbody = \"64KiB\"";
+    let server = Setup::new().master("tester", &tester).hostile("").section(limits).start();
+    let mut connection = server.connect(&tester);
+    let body = "b".repeat(64 << 10);
+    // 32 MB in requests that all wait for the first one.
+    let sender = {
+        connection.send("sleep 500\r\n\r\n");
+        for _ in 0..8 {
+            connection.send(format!("body-size\r\nSize: {}\r\n\r\n{body}", body.len()));
+        }
+        connection
+    };
+    let mut connection = sender;
+    assert_eq!(connection.read_reply(), "slept");
+    for _ in 0..8 {
+        assert_eq!(connection.read_reply(), body.len().to_string());
+    }
+}
+
+/// A TCP connection from an address of this machine's own choosing.
+fn from(_host: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
+    tcp(to)
+}

@@ -1,0 +1,148 @@
+//! Certificates of all kinds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType, SignatureAlgorithm, date_time_ymd,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
+
+/// The kind of a certificate's key.
+#[derive(Clone, Copy, Debug)]
+pub enum Key {
+    /// ECDSA on P-256.
+    P256,
+    /// ECDSA on P-384.
+    P384,
+    /// Ed25519.
+    Ed25519,
+    /// RSA with 2048 bits.
+    Rsa,
+}
+
+impl Key {
+    fn generate(self) -> KeyPair {
+        let algorithm: &'static SignatureAlgorithm = match self {
+            Self::P256 => &PKCS_ECDSA_P256_SHA256,
+            Self::P384 => &PKCS_ECDSA_P384_SHA384,
+            Self::Ed25519 => &PKCS_ED25519,
+            Self::Rsa => &PKCS_RSA_SHA256,
+        };
+        KeyPair::generate_for(algorithm).expect("a key is made")
+    }
+}
+
+/// A certificate, signed by itself, and its key.
+pub struct Identity {
+    certificate: CertificateDer<'static>,
+    certificate_pem: String,
+    key: Vec<u8>,
+    key_pem: String,
+}
+
+impl Identity {
+    /// An everyday certificate: P-256, valid for decades, `name` as its CN.
+    pub fn new(name: &str) -> Self {
+        Self::of(Key::P256, with_name(name))
+    }
+
+    /// An everyday certificate with another kind of key.
+    pub fn with_key(name: &str, key: Key) -> Self {
+        Self::of(key, with_name(name))
+    }
+
+    /// Marked as a certificate authority, as `openssl req -x509` does without being asked.
+    pub fn marked_as_ca(name: &str) -> Self {
+        let mut params = with_name(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self::of(Key::P256, params)
+    }
+
+    /// Valid until 2021.
+    pub fn expired(name: &str) -> Self {
+        let mut params = with_name(name);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        Self::of(Key::P256, params)
+    }
+
+    /// Valid from 2200 on.
+    pub fn not_yet_valid(name: &str) -> Self {
+        let mut params = with_name(name);
+        params.not_before = date_time_ymd(2200, 1, 1);
+        params.not_after = date_time_ymd(2201, 1, 1);
+        Self::of(Key::P256, params)
+    }
+
+    /// With an empty subject.
+    pub fn nameless() -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        Self::of(Key::P256, params)
+    }
+
+    /// With a subject that does not end in a CN: `CN=first, O=last`.
+    pub fn with_organization(common_name: &str, organization: &str) -> Self {
+        let mut params = with_name(common_name);
+        params.distinguished_name.push(DnType::OrganizationName, organization);
+        Self::of(Key::P256, params)
+    }
+
+    /// For a server on 127.0.0.1.
+    pub fn of_server() -> Self {
+        let mut params = with_name("localhost");
+        params.subject_alt_names = vec![
+            SanType::DnsName("localhost".try_into().expect("localhost is ASCII")),
+            SanType::IpAddress([127, 0, 0, 1].into()),
+        ];
+        Self::of(Key::P256, params)
+    }
+
+    fn of(key: Key, params: CertificateParams) -> Self {
+        let key = key.generate();
+        let certificate = params.self_signed(&key).expect("the certificate is made");
+        Self {
+            certificate_pem: certificate.pem(),
+            certificate: certificate.der().clone(),
+            key: key.serialize_der(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.certificate.clone()
+    }
+
+    pub fn key(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.clone()).into()
+    }
+
+    /// 40 lower-case hexadecimal digits.
+    pub fn sha1(&self) -> String {
+        base16ct::lower::encode_string(&Sha1::digest(&self.certificate))
+    }
+
+    /// 64 lower-case hexadecimal digits.
+    pub fn sha256(&self) -> String {
+        base16ct::lower::encode_string(&Sha256::digest(&self.certificate))
+    }
+
+    /// Writes `<name>.pem` and `<name>.key` into `folder` and returns their paths.
+    pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let (certificate, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+        fs::write(&certificate, &self.certificate_pem).expect("the certificate is written");
+        fs::write(&key, &self.key_pem).expect("the key is written");
+        (certificate, key)
+    }
+}
+
+fn with_name(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, DnValue::Utf8String(name.into()));
+    params
+}

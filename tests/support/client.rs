@@ -1,0 +1,339 @@
+//! A client that sends and reads bytes, and knows nothing of the protocol beyond where a reply ends.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme, StreamOwned,
+    SupportedProtocolVersion, version,
+};
+
+use super::PATIENCE;
+use super::certs::Identity;
+
+const END: &[u8] = b"\r\n\r\n";
+
+/// A TCP connection without TLS. Reading and writing give up after [`PATIENCE`].
+pub fn tcp(address: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time-out is set");
+    socket.set_write_timeout(Some(PATIENCE)).expect("a time-out is set");
+    socket.set_nodelay(true).expect("no delay is set");
+    socket
+}
+
+/// How a client shakes hands.
+pub struct Tls {
+    provider: Arc<CryptoProvider>,
+    versions: Vec<&'static SupportedProtocolVersion>,
+    shown: Option<CertifiedKey>,
+    resumption: Resumption,
+}
+
+impl Tls {
+    /// A client that shows no certificate.
+    pub fn anonymous() -> Self {
+        Self {
+            provider: Arc::new(aws_lc_rs::default_provider()),
+            versions: vec![&version::TLS13],
+            shown: None,
+            resumption: Resumption::disabled(),
+        }
+    }
+
+    /// A client that shows the certificate of `identity`.
+    pub fn showing(identity: &Identity) -> Self {
+        Self::anonymous().with(identity, identity)
+    }
+
+    /// A client that shows somebody's certificate without having its key.
+    pub fn stealing(certificate_of: &Identity, key_of: &Identity) -> Self {
+        Self::anonymous().with(certificate_of, key_of)
+    }
+
+    fn with(mut self, certificate_of: &Identity, key_of: &Identity) -> Self {
+        let key = self.provider.key_provider.load_private_key(key_of.key()).expect("the key is read");
+        // Made by hand, because rustls looks whether certificate and key belong together.
+        self.shown = Some(CertifiedKey::new(vec![certificate_of.certificate()], key));
+        self
+    }
+
+    pub fn only_version_1_2(mut self) -> Self {
+        self.versions = vec![&version::TLS12];
+        self
+    }
+
+    /// Keeps sessions, and offers them at the next connection with the same configuration.
+    pub fn resuming(mut self) -> Self {
+        self.resumption = Resumption::in_memory_sessions(16);
+        self
+    }
+
+    pub fn config(self) -> Arc<ClientConfig> {
+        let verifier = Arc::new(AnyServer(Arc::clone(&self.provider)));
+        let mut config = ClientConfig::builder_with_provider(self.provider)
+            .with_protocol_versions(&self.versions)
+            .expect("the versions are known")
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_client_cert_resolver(Arc::new(Shown(self.shown.map(Arc::new))));
+        config.resumption = self.resumption;
+        Arc::new(config)
+    }
+}
+
+/// A connection with TLS.
+pub struct Connection {
+    tls: StreamOwned<ClientConnection, TcpStream>,
+    unread: Vec<u8>,
+}
+
+/// How the server ended the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With TLS's close_notify: nothing can have been cut off.
+    Clean,
+    /// Without it.
+    Cut,
+    /// With a TLS alert.
+    Alert,
+}
+
+impl Connection {
+    /// Connects as `identity` and reads the greeting.
+    pub fn admitted(address: SocketAddr, identity: &Identity) -> Self {
+        let mut connection = Self::open(address, Tls::showing(identity)).expect("the handshake is done");
+        assert_eq!(connection.read_reply(), "OK", "the greeting");
+        connection
+    }
+
+    /// Connects and shakes hands. In TLS 1.3 the client is done before the server has looked at its certificate.
+    pub fn open(address: SocketAddr, tls: Tls) -> io::Result<Self> {
+        Self::open_with(address, tls.config())
+    }
+
+    pub fn open_with(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<Self> {
+        let name = ServerName::try_from("localhost").expect("localhost is a name");
+        let connection = ClientConnection::new(config, name).expect("the configuration is whole");
+        let mut tls = StreamOwned::new(connection, tcp(address));
+        while tls.conn.is_handshaking() {
+            tls.conn.complete_io(&mut tls.sock)?;
+        }
+        tls.flush()?;
+        Ok(Self { tls, unread: Vec::new() })
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).expect("the server takes it");
+    }
+
+    /// For when the server may have closed.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.tls.write_all(bytes.as_ref())?;
+        self.tls.flush()
+    }
+
+    /// Says that nothing more will be sent, and goes on reading.
+    pub fn end_sending(&mut self) {
+        self.tls.conn.send_close_notify();
+        while self.tls.conn.wants_write() {
+            self.tls.conn.write_tls(&mut self.tls.sock).expect("close_notify is sent");
+        }
+    }
+
+    /// The text up to the next empty line.
+    pub fn read_reply(&mut self) -> String {
+        let end = loop {
+            if let Some(end) = self.unread.windows(END.len()).position(|window| window == END) {
+                break end;
+            }
+            self.read_some();
+        };
+        let reply: Vec<u8> = self.unread.drain(..end + END.len()).take(end).collect();
+        String::from_utf8(reply).expect("a reply is UTF-8")
+    }
+
+    /// The next `count` bytes.
+    pub fn read_bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.unread.len() < count {
+            self.read_some();
+        }
+        self.unread.drain(..count).collect()
+    }
+
+    /// The next framed reply.
+    pub fn read_frame(&mut self) -> Frame {
+        let head = self.read_reply();
+        let mut frame = Frame::parse(&head);
+        let size = frame.field("Size").and_then(|size| size.parse().ok());
+        frame.body = self.read_bytes(size.unwrap_or_else(|| panic!("a frame without its size: {head:?}")));
+        frame
+    }
+
+    /// Sends one request with nothing but its line, and reads the plain reply.
+    pub fn ask(&mut self, line: &str) -> String {
+        self.send(format!("{line}\r\n\r\n"));
+        self.read_reply()
+    }
+
+    /// Sends one framed request with nothing but its line, and reads the next frame.
+    pub fn ask_framed(&mut self, line: &str) -> Frame {
+        self.send(format!("{line}\r\nSequence: asked\r\n\r\n"));
+        let frame = self.read_frame();
+        assert_eq!(frame.field("Sequence"), Some("asked"), "{frame:?}");
+        frame
+    }
+
+    /// All that comes until the server ends the connection, and how it did.
+    pub fn read_to_end(&mut self) -> (Vec<u8>, Ending) {
+        let mut block = [0; 16 * 1024];
+        let ending = loop {
+            match self.tls.read(&mut block) {
+                Ok(0) => break Ending::Clean,
+                Ok(count) => self.unread.extend_from_slice(&block[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the server does not end the connection"),
+                Err(error) if error.kind() == ErrorKind::InvalidData => break Ending::Alert,
+                Err(_) => break Ending::Cut,
+            }
+        };
+        (std::mem::take(&mut self.unread), ending)
+    }
+
+    /// Asserts that the server ends the connection, cleanly and without another byte.
+    pub fn assert_closed(&mut self) {
+        let (rest, ending) = self.read_to_end();
+        assert_eq!((String::from_utf8_lossy(&rest).as_ref(), ending), ("", Ending::Clean));
+    }
+
+    pub fn handshake(&self) -> Option<HandshakeKind> {
+        self.tls.conn.handshake_kind()
+    }
+
+    /// How many session tickets came so far.
+    pub fn tickets(&self) -> u32 {
+        self.tls.conn.tls13_tickets_received()
+    }
+
+    /// Sends what the socket takes at once and counts it: for a server that stops reading.
+    pub fn send_until_full(&mut self, bytes: &[u8]) -> usize {
+        self.tls.sock.set_nonblocking(true).expect("the socket is set");
+        let mut sent = 0;
+        let full = loop {
+            match self.tls.write(&bytes[sent % bytes.len()..]) {
+                Ok(0) => break true,
+                Ok(count) => sent += count,
+                Err(error) => break error.kind() == ErrorKind::WouldBlock,
+            }
+        };
+        self.tls.sock.set_nonblocking(false).expect("the socket is set");
+        assert!(full, "the server broke off");
+        sent
+    }
+
+    fn read_some(&mut self) {
+        let mut block = [0; 16 * 1024];
+        match self.tls.read(&mut block) {
+            Ok(0) => panic!("the server ended the connection after {:?}", String::from_utf8_lossy(&self.unread)),
+            Ok(count) => self.unread.extend_from_slice(&block[..count]),
+            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&self.unread)),
+        }
+    }
+}
+
+/// A framed reply.
+#[derive(Debug)]
+pub struct Frame {
+    /// `OK`, `ERR` or `PART`.
+    pub status: String,
+    /// What follows on the first line.
+    pub message: String,
+    fields: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Frame {
+    fn parse(head: &str) -> Self {
+        let mut lines = head.split("\r\n");
+        let first = lines.next().unwrap_or_default();
+        let (status, message) = first.split_once(' ').unwrap_or((first, ""));
+        let fields = lines.map(|line| {
+            let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("no field in {head:?}"));
+            (name.to_owned(), value.to_owned())
+        });
+        Self { fields: fields.collect(), status: status.into(), message: message.into(), body: Vec::new() }
+    }
+
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body of a success.
+    pub fn text(&self) -> &str {
+        assert_eq!(self.status, "OK", "{self:?}");
+        std::str::from_utf8(&self.body).expect("this body is UTF-8")
+    }
+
+    /// `Code` and `Outcome` of a failure.
+    pub fn failure(&self) -> (&str, &str) {
+        assert_eq!(self.status, "ERR", "{self:?}");
+        (self.field("Code").unwrap_or_default(), self.field("Outcome").unwrap_or_default())
+    }
+}
+
+#[derive(Debug)]
+struct Shown(Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// Takes any server's certificate whose key signed the handshake.
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,161 @@
+//! WebAssembly for the tests: the crates in `plugins/` and `tests/components/`, built once for a run, and small
+//! components made of text.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The example plugin.
+pub fn echo() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("plugins", "echo"))
+}
+
+/// A plugin with a command for each misdeed.
+pub fn hostile() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("tests/components", "hostile"))
+}
+
+/// The commands of [`hostile`].
+pub const HOSTILE_COMMANDS: [&str; 30] = [
+    "spin", "grow", "recurse", "trap", "panic", "exit", "sleep", "flood", "flood-err", "flood-line", "forge-log", "big",
+    "blank-line", "ends-crlf", "not-utf8", "fail", "fail-big", "alloc", "leak", "whoami", "header", "headers", "body",
+    "body-size", "time-left", "id", "args", "env", "files", "random",
+];
+
+const TARGET: &str = "wasm32-wasip2";
+
+fn build(workspace: &str, package: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target_dir = root.join("target/plugins");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root.join(workspace));
+    cargo.args(["build", "--quiet", "--release", "--locked", "--package", package, "--target", TARGET]);
+    cargo.arg("--target-dir").arg(&target_dir);
+    // What cargo and the user set for the server's build is not meant for a plugin's.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let of_the_user = ["CARGO_HOME", "CARGO_NET", "CARGO_HTTP", "CARGO_REGISTRIES", "RUSTUP_"];
+        let of_the_build = name.starts_with("CARGO") || name.starts_with("RUST");
+        if of_the_build && !of_the_user.iter().any(|kept| name.starts_with(kept)) {
+            cargo.env_remove(name);
+        }
+    }
+    let output = cargo.output().expect("cargo starts");
+    assert!(
+        output.status.success(),
+        "{package} was not built; if {TARGET} is missing, run `rustup target add {TARGET}`. cargo says:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    target_dir.join(TARGET).join("release").join(package).with_extension("wasm")
+}
+
+/// A component of a few hundred bytes: `tests/components/minimal.wat` with some of its parts replaced.
+pub struct Minimal {
+    commands: Vec<[String; 3]>,
+    imports: String,
+    describe: String,
+    handle: String,
+    version: String,
+    exported: Option<String>,
+}
+
+impl Minimal {
+    /// A plugin that answers `ok` to each of `commands`.
+    pub fn new(commands: &[&str]) -> Self {
+        let commands = commands.iter().map(|name| [(*name).into(), "answers ok".into(), (*name).into()]);
+        Self {
+            commands: commands.collect(),
+            imports: String::new(),
+            describe: String::new(),
+            handle: String::new(),
+            version: "0.1.0".into(),
+            exported: None,
+        }
+    }
+
+    /// One more command, described by these texts: its name, what it does, its arguments.
+    pub fn described(mut self, name: &str, summary: &str, usage: &str) -> Self {
+        self.commands.push([name.into(), summary.into(), usage.into()]);
+        self
+    }
+
+    /// Imports the interface `name` with the functions in `exports`, which are its text.
+    pub fn importing(mut self, name: &str, exports: &str) -> Self {
+        self.imports.push_str(&format!("(import \"{name}\" (instance {exports}))\n"));
+        self
+    }
+
+    /// Runs these instructions in `describe`.
+    pub fn describing_by(mut self, instructions: &str) -> Self {
+        self.describe = instructions.into();
+        self
+    }
+
+    /// Runs these instructions in `handle`.
+    pub fn handling_by(mut self, instructions: &str) -> Self {
+        self.handle = instructions.into();
+        self
+    }
+
+    /// Built against this version of `lictor:plugin`.
+    pub fn of_version(mut self, version: &str) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Exports its commands under this name.
+    pub fn exporting_as(mut self, name: &str) -> Self {
+        self.exported = Some(name.into());
+        self
+    }
+
+    /// The component, binary.
+    pub fn bytes(&self) -> Vec<u8> {
+        let commands = format!("lictor:plugin/commands@{}", self.version);
+        let text = include_str!("../components/minimal.wat")
+            .replace("{count}", &escaped(&(self.commands.len() as u32).to_le_bytes()))
+            .replace("{data}", &escaped(&self.list()))
+            .replace("{imports}", &self.imports)
+            .replace("{describe}", &self.describe)
+            .replace("{handle}", &self.handle)
+            .replace("{commands}", self.exported.as_ref().unwrap_or(&commands))
+            .replace("{version}", &self.version);
+        wat::parse_str(text).expect("minimal.wat is a component")
+    }
+
+    /// Writes the component into `folder` and returns its path.
+    pub fn write(&self, folder: &Path, name: &str) -> PathBuf {
+        let path = folder.join(name).with_extension("wasm");
+        fs::write(&path, self.bytes()).expect("the component is written");
+        path
+    }
+
+    /// `list<command-info>` as it lies in memory from address 16 on: records of seven words (three texts and a
+    /// boolean), and the texts behind them.
+    fn list(&self) -> Vec<u8> {
+        const BEGIN: usize = 16;
+        const RECORD: usize = 7 * 4;
+        let (mut records, mut texts) = (Vec::<u8>::new(), Vec::<u8>::new());
+        for command in &self.commands {
+            for text in command {
+                let at = BEGIN + self.commands.len() * RECORD + texts.len();
+                records.extend((at as u32).to_le_bytes());
+                records.extend((text.len() as u32).to_le_bytes());
+                texts.extend(text.as_bytes());
+            }
+            records.extend([1, 0, 0, 0]);
+        }
+        assert!(BEGIN + records.len() + texts.len() < 30_000, "the descriptions do not fit below the reply");
+        records.extend(texts);
+        records
+    }
+}
+
+/// A string literal of the text format.
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
+}

@@ -1,0 +1,28 @@
+//! What the end-to-end tests stand on: a real server in a folder of its own, certificates of all kinds, clients that
+//! speak raw bytes, and components that misbehave.
+//!
+//! Nothing here decides what is right; it knows no text that the server answers with, apart from its greeting.
+
+pub mod certs;
+pub mod client;
+pub mod components;
+pub mod server;
+pub mod tools;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what must happen. Far more than anything takes, and never what is measured.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until there is an answer; panics with `what` after [`PATIENCE`].
+pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = attempt() {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

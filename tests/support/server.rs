@@ -1,0 +1,265 @@
+//! The real server, in a folder of its own, on a port that the system chooses.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::certs::Identity;
+use super::client::Connection;
+use super::tools::{lictor, text_of, wait};
+use super::{components, eventually};
+
+/// A config file in the making, in a folder with a certificate for the server.
+pub struct Setup {
+    folder: TempDir,
+    server_keys: String,
+    sections: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Setup {
+    pub fn new() -> Self {
+        let folder = TempDir::new().expect("a folder is made");
+        Identity::of_server().write(folder.path(), "server");
+        Self { folder, server_keys: String::new(), sections: String::new() }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A client that is pinned by the SHA-256 of its certificate.
+    pub fn client(self, name: &str, identity: &Identity, commands: &[&str]) -> Self {
+        let thumbprint = identity.sha256();
+        self.section(&format!("[clients.{name}]\nthumbprints = [\"{thumbprint}\"]\ncommands = {commands:?}"))
+    }
+
+    /// A client that may do anything.
+    pub fn master(self, name: &str, identity: &Identity) -> Self {
+        self.client(name, identity, &["*", "@*"])
+    }
+
+    pub fn echo(self) -> Self {
+        self.plugin("echo", components::echo(), &["echo"], "")
+    }
+
+    /// The hostile plugin, with `keys` beside its component and commands.
+    pub fn hostile(self, keys: &str) -> Self {
+        self.plugin("hostile", components::hostile(), &components::HOSTILE_COMMANDS, keys)
+    }
+
+    /// A plugin with these commands and whatever else `keys` says.
+    pub fn plugin(self, name: &str, component: &Path, commands: &[&str], keys: &str) -> Self {
+        self.section(&format!("[plugins.{name}]\ncomponent = {component:?}\ncommands = {commands:?}\n{keys}"))
+    }
+
+    /// Lines of the config file that make sections.
+    pub fn section(mut self, lines: &str) -> Self {
+        self.sections.push_str(lines);
+        self.sections.push_str("\n\n");
+        self
+    }
+
+    /// Lines of the section `[server]`.
+    pub fn server(mut self, lines: &str) -> Self {
+        self.server_keys.push_str(lines);
+        self.server_keys.push('\n');
+        self
+    }
+
+    /// Writes the config file and returns its path.
+    pub fn write(&self) -> PathBuf {
+        let listen = if self.server_keys.contains("listen") { "" } else { "listen = [\"127.0.0.1:0\"]\n" };
+        let path = self.folder().join("server.toml");
+        let text = format!(
+            "[server]\n{listen}certificate = \"server.pem\"\nprivate_key = \"server.key\"\n{}\n[log]\nformat = \"json\"\n\n{}",
+            self.server_keys, self.sections
+        );
+        fs::write(&path, text).expect("the config file is written");
+        path
+    }
+
+    /// Starts the server and waits until it listens.
+    pub fn start(self) -> Server {
+        self.start_by(|lictor| lictor)
+    }
+
+    /// Starts the server through a command that `wrap` makes of the plain one.
+    pub fn start_by(self, wrap: impl FnOnce(Command) -> Command) -> Server {
+        let config = self.write();
+        let mut command = lictor(self.folder());
+        command.arg("serve").arg("--config").arg(&config);
+        let mut command = wrap(command);
+        let log = self.folder().join("server.log");
+        let file = File::create(&log).expect("a log file is made");
+        command.stdin(Stdio::null()).stdout(file.try_clone().expect("a file is cloned")).stderr(file);
+        let child = command.spawn().expect("the server starts");
+        let guard = Guard::over(&child);
+        // Nothing is known of the address yet; it is set below, and a panic before that ends the child as well.
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Server { folder: self.folder, config, address, log, guard, child };
+        server.address = server.listening();
+        server
+    }
+}
+
+/// A running server, which ends with this value.
+pub struct Server {
+    folder: TempDir,
+    config: PathBuf,
+    address: SocketAddr,
+    log: PathBuf,
+    guard: Guard,
+    child: Child,
+}
+
+/// A server with `echo` and the hostile plugin, at its defaults, that tests share; its one client may do anything.
+pub fn shared() -> &'static Shared {
+    static SHARED: OnceLock<Shared> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let tester = Identity::new("tester");
+        let server = Setup::new().master("tester", &tester).echo().hostile("").start();
+        Shared { server, tester }
+    })
+}
+
+/// What [`shared`] gives.
+pub struct Shared {
+    pub server: Server,
+    pub tester: Identity,
+}
+
+impl Shared {
+    /// A connection of the client that may do anything.
+    pub fn connect(&self) -> Connection {
+        self.server.connect(&self.tester)
+    }
+}
+
+impl Server {
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    pub fn connect(&self, identity: &Identity) -> Connection {
+        Connection::admitted(self.address, identity)
+    }
+
+    /// The log's entries so far.
+    pub fn log(&self) -> Vec<Entry> {
+        text_of(&self.log).lines().filter_map(Entry::parse).collect()
+    }
+
+    /// All that the server printed so far.
+    pub fn printed(&self) -> String {
+        text_of(&self.log)
+    }
+
+    /// Waits until the log has an entry that fits; returns it.
+    pub fn wait_for_log(&self, what: &str, fits: impl Fn(&Entry) -> bool) -> Entry {
+        eventually(&format!("{what} in the log"), || self.log().into_iter().find(&fits))
+    }
+
+    /// Sends a signal, `TERM` or another.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.expect("kill starts").success(), "the server is not there any more");
+    }
+
+    /// The exit code of a server that is about to end.
+    pub fn wait(&mut self) -> Option<i32> {
+        wait(&mut self.child, "the server")
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the server is asked").is_none()
+    }
+
+    fn listening(&mut self) -> SocketAddr {
+        eventually("an entry of the log that says the address", || {
+            let address = self.log().iter().find_map(|entry| {
+                let address = entry.text("address").filter(|_| entry.message() == "listening");
+                address.and_then(|address| address.parse().ok())
+            });
+            if address.is_none() && !self.is_running() {
+                panic!("the server ended at once:\n{}", self.printed());
+            }
+            address
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.guard.call_off();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            // Shown by the test runner, for the tests that fail.
+            let printed = self.printed();
+            let tail = printed.lines().rev().take(40).collect::<Vec<_>>();
+            eprintln!("--- the end of the server's log:");
+            tail.iter().rev().for_each(|line| eprintln!("{}", line.chars().take(1000).collect::<String>()));
+        }
+    }
+}
+
+/// Kills a child when this process ends in whatever way: values in statics are never dropped.
+struct Guard(Child);
+
+impl Guard {
+    fn over(child: &Child) -> Self {
+        // Its input ends with this process; nobody writes to it.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read nothing; kill -KILL $0 2>/dev/null"]).arg(child.id().to_string());
+        let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(shell.spawn().expect("sh starts"))
+    }
+
+    fn call_off(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One entry of the log.
+#[derive(Debug)]
+pub struct Entry(Value);
+
+impl Entry {
+    fn parse(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok().map(Self)
+    }
+
+    pub fn message(&self) -> &str {
+        self.text("message").unwrap_or_default()
+    }
+
+    /// The text of a field, be it beside the message or in `fields`.
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.value(field).and_then(Value::as_str)
+    }
+
+    pub fn value(&self, field: &str) -> Option<&Value> {
+        self.0.get(field).or_else(|| self.0.get("fields")?.get(field))
+    }
+}

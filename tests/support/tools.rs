@@ -1,0 +1,201 @@
+//! Programs that tests run: `lictor` itself, and others that speak TLS.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Instant;
+
+use super::{PATIENCE, eventually};
+
+/// What a program that ended left behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The `lictor` binary, to be run in `folder`, which is also the user's home: nothing on this machine has a say.
+pub fn lictor(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lictor"));
+    command.current_dir(folder);
+    for variable in ["HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"] {
+        command.env(variable, folder.join("home"));
+    }
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LICTOR") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command
+}
+
+/// Runs `command` to its end with nothing to read.
+pub fn finish(command: &mut Command) -> Finished {
+    finish_reading(command, "")
+}
+
+/// Runs `command` to its end; it reads `input`.
+pub fn finish_reading(command: &mut Command, input: &str) -> Finished {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{program} does not start: {error}"));
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    // It may end without reading.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let stdout = gather(child.stdout.take().expect("stdout is a pipe"));
+    let stderr = gather(child.stderr.take().expect("stderr is a pipe"));
+    let code = wait(&mut child, &program);
+    let text = |bytes: thread::JoinHandle<Vec<u8>>| {
+        String::from_utf8_lossy(&bytes.join().expect("a pipe is read")).into_owned()
+    };
+    Finished { code, stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// The exit code of a child that is about to end.
+pub fn wait(child: &mut Child, what: &str) -> Option<i32> {
+    let begun = Instant::now();
+    eventually(&format!("the end of {what}"), || {
+        let status = child.try_wait().expect("a child is asked");
+        if status.is_none() && begun.elapsed() > PATIENCE / 2 {
+            child.kill().expect("a child is killed");
+        }
+        status
+    })
+    .code()
+}
+
+fn gather(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// `openssl`, which must be there: what cannot be tested is not to pass.
+pub fn openssl(arguments: &[&str]) -> Command {
+    let mut command = Command::new("openssl");
+    command.args(arguments);
+    assert!(
+        Command::new("openssl").arg("version").output().is_ok_and(|output| output.status.success()),
+        "this test needs `openssl` (Debian: apt-get install openssl)"
+    );
+    command
+}
+
+/// Runs a Python program, which must end with status 0, and returns what it prints.
+pub fn python(program: &str, arguments: &[&str]) -> String {
+    assert!(
+        Command::new("python3").args(["-c", "import ssl"]).output().is_ok_and(|output| output.status.success()),
+        "this test needs `python3` with its module `ssl` (Debian: apt-get install python3)"
+    );
+    let finished = finish(Command::new("python3").args(["-c", program]).args(arguments));
+    assert_eq!(finished.code, Some(0), "{}{}", finished.stdout, finished.stderr);
+    finished.stdout
+}
+
+/// A program that one talks to: what it prints is read while its input stays open.
+pub struct Conversation {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    printed: Receiver<Vec<u8>>,
+    unread: Vec<u8>,
+}
+
+impl Conversation {
+    pub fn with(command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the program starts");
+        let stdin = child.stdin.take();
+        let printed = printed(child.stdout.take().expect("stdout is a pipe"));
+        Self { child, stdin, printed, unread: Vec::new() }
+    }
+
+    pub fn say(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().expect("the input is open");
+        stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("the program reads");
+    }
+
+    /// What is printed up to and with `text`.
+    pub fn hear(&mut self, text: &str) -> String {
+        loop {
+            if let Some(at) = self.unread.windows(text.len()).position(|window| window == text.as_bytes()) {
+                let heard: Vec<u8> = self.unread.drain(..at + text.len()).collect();
+                return String::from_utf8_lossy(&heard).into_owned();
+            }
+            match self.printed.recv_timeout(PATIENCE) {
+                Ok(block) => self.unread.extend(block),
+                Err(error) => panic!("{}, waiting for {text:?} after {:?}", why(error), self.heard()),
+            }
+        }
+    }
+
+    /// All that is printed until the program's output ends, its input still being open.
+    pub fn hear_out(&mut self) -> String {
+        loop {
+            match self.printed.recv_timeout(PATIENCE) {
+                Ok(block) => self.unread.extend(block),
+                Err(RecvTimeoutError::Disconnected) => return self.heard(),
+                Err(RecvTimeoutError::Timeout) => panic!("no end after {:?}", self.heard()),
+            }
+        }
+    }
+
+    /// Ends the input.
+    pub fn end_saying(&mut self) {
+        self.stdin = None;
+    }
+
+    fn heard(&self) -> String {
+        String::from_utf8_lossy(&self.unread).into_owned()
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn printed(mut pipe: ChildStdout) -> Receiver<Vec<u8>> {
+    let (send, receive) = channel();
+    thread::spawn(move || {
+        let mut block = [0; 4096];
+        while let Ok(count @ 1..) = pipe.read(&mut block) {
+            if send.send(block[..count].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    receive
+}
+
+fn why(error: RecvTimeoutError) -> &'static str {
+    match error {
+        RecvTimeoutError::Timeout => "nothing more came in time",
+        RecvTimeoutError::Disconnected => "the output ended",
+    }
+}
+
+/// `openssl s_client` as a client with the certificate in the files `<name>.pem` and `<name>.key` of `folder`.
+pub fn s_client(address: SocketAddr, folder: &Path, name: &str, more: &[&str]) -> Command {
+    let mut command = openssl(&["s_client", "-connect", &address.to_string()]);
+    command.arg("-cert").arg(folder.join(format!("{name}.pem")));
+    command.arg("-key").arg(folder.join(format!("{name}.key")));
+    command.args(more);
+    command
+}
+
+/// The text of a file; empty while it is not there.
+pub fn text_of(path: &Path) -> String {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
