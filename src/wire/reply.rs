@@ -63,9 +63,8 @@ pub fn encode_fault(fault: &Fault, out: &mut BytesMut) {
 /// reply's own.
 #[must_use]
 pub fn is_plain_text(text: &[u8]) -> bool {
-    // Behind `…\r\n` the first two bytes of the end would already close it; `…\r\n\r` has none but is as bad to
-    // a client that skips lone CRs, and costs nothing to refuse.
-    let ambiguous = text.ends_with(b"\r\n") || text.ends_with(b"\r\n\r") || memmem::find(text, END).is_some();
+    // Behind a final CR LF the first two bytes of the end would already close the reply.
+    let ambiguous = text.ends_with(b"\r\n") || memmem::find(text, END).is_some();
     !ambiguous && std::str::from_utf8(text).is_ok()
 }
 

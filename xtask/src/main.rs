@@ -1,1 +1,143 @@
-fn main() {}
+//! What a checkout needs done around cargo. `cargo xtask serve` and `cargo xtask test` are the README's two commands.
+//!
+//! Needs rustup and a C compiler and no crate, so that it is built in a second on a fresh machine.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Plugins are built for this.
+const GUEST_TARGET: &str = "wasm32-wasip2";
+
+const USAGE: &str = "\
+What a checkout needs done around cargo.
+
+Usage: cargo xtask TASK
+
+Tasks:
+  serve    build the server and its plugins, make what certificates are missing, and serve
+  test     run all tests
+  plugins  build plugins/*.wasm
+  check    what has to hold before a commit, without the tests: format, clippy, docs
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve"] => serve(),
+        ["test", ref filters @ ..] => test(filters),
+        ["plugins"] => add_target().and_then(|()| plugins()),
+        ["check"] => check(),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // The one program here whose whole output is for the person who called it.
+            #[expect(clippy::print_stderr, reason = "it is a command")]
+            {
+                eprintln!("{message}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> Result<(), String> {
+    add_target()?;
+    plugins()?;
+    run(cargo(&["build", "--release", "--locked", "--bin", "lictor"]))?;
+    let lictor = target_folder().join("release").join("lictor");
+    run(command(&lictor, &["init", "--missing-only"]))?;
+    run(command(&lictor, &["serve"]))
+}
+
+/// The documentation's examples first, so that what cargo prints last is the summary of real tests.
+fn test(filters: &[&str]) -> Result<(), String> {
+    add_target()?;
+    if filters.is_empty() {
+        run(cargo(&["test", "--locked", "--workspace", "--doc"]))?;
+    }
+    run(cargo(&[&["test", "--locked", "--workspace", "--lib", "--bins", "--tests"], filters].concat()))
+}
+
+fn check() -> Result<(), String> {
+    add_target()?;
+    run(cargo(&["fmt", "--all", "--check"]))?;
+    for guests in ["plugins", "tests/components"] {
+        let manifest = root().join(guests).join("Cargo.toml");
+        run(cargo(&["fmt", "--all", "--check", "--manifest-path", &manifest.to_string_lossy()]))?;
+    }
+    run(cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    let mut docs = cargo(&["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"]);
+    docs.env("RUSTDOCFLAGS", "--deny warnings");
+    run(docs)
+}
+
+/// Builds every plugin of the workspace in `plugins/` and puts it beside its sources.
+fn plugins() -> Result<(), String> {
+    let folder = root().join("plugins");
+    let target = target_folder().join("plugins");
+    let manifest = folder.join("Cargo.toml");
+    let mut build = cargo(&["build", "--release", "--locked", "--target", GUEST_TARGET, "--manifest-path"]);
+    // From within the folder, where the guests' own cargo config is.
+    build.arg(&manifest).arg("--target-dir").arg(&target).current_dir(&folder);
+    run(build)?;
+    let built = target.join(GUEST_TARGET).join("release");
+    for name in crates_in(&folder)? {
+        let component = format!("{}.wasm", name.replace('-', "_"));
+        let (from, to) = (built.join(component), folder.join(format!("{name}.wasm")));
+        std::fs::copy(&from, &to).map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))?;
+    }
+    Ok(())
+}
+
+/// The folders in `folder` that are crates.
+fn crates_in(folder: &Path) -> Result<Vec<String>, String> {
+    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let crates = entries.flatten().filter(|entry| entry.path().join("Cargo.toml").is_file());
+    Ok(crates.filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+/// Adds the guests' target where it is missing. Where cargo was not installed by rustup it is left to whoever did.
+fn add_target() -> Result<(), String> {
+    let installed = Command::new("rustup").current_dir(root()).args(["target", "list", "--installed"]).output();
+    match installed {
+        Ok(output) if output.status.success() => {
+            if String::from_utf8_lossy(&output.stdout).lines().any(|line| line == GUEST_TARGET) {
+                return Ok(());
+            }
+            run(command(Path::new("rustup"), &["target", "add", GUEST_TARGET]))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    command(Path::new(&cargo), arguments)
+}
+
+fn command(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root());
+    command
+}
+
+fn run(mut command: Command) -> Result<(), String> {
+    let shown = format!("{command:?}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{shown}: {status}")),
+        Err(error) => Err(format!("{shown}: {error}")),
+    }
+}
+
+/// The repository's root.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}

@@ -1,0 +1,313 @@
+//! The wire protocol as bytes in and values out: every way of splitting the bytes, every fault, and the client's own
+//! encoder and reader against the server's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use bytes::BytesMut;
+use lictor::client::{self, Frame, ReplyReader};
+use lictor::wire::{
+    Code, CommandError, Decoder, Fault, MAX_HEAD_BYTES, Outcome, Phase, Request, Sent, Sequence, encode_fault,
+    encode_reply, is_plain_text,
+};
+use proptest::prelude::*;
+
+const MAX_BODY_BYTES: usize = 10_000;
+
+/// All that comes out of `pieces`, fed one after the other; ends at the first fault.
+fn decode(pieces: &[&[u8]]) -> (Vec<Request>, Option<Fault>) {
+    let mut decoder = Decoder::new(MAX_BODY_BYTES);
+    let mut buffer = BytesMut::new();
+    let mut requests = Vec::new();
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(request)) => requests.push(request),
+                Ok(None) => break,
+                Err(fault) => return (requests, Some(fault)),
+            }
+        }
+    }
+    (requests, None)
+}
+
+fn only(bytes: &[u8]) -> Request {
+    let (mut requests, fault) = decode(&[bytes]);
+    assert_eq!(fault, None, "{}", bytes.escape_ascii());
+    assert_eq!(requests.len(), 1, "{}", bytes.escape_ascii());
+    requests.remove(0)
+}
+
+fn arguments(bytes: &[u8]) -> Vec<String> {
+    only(bytes).arguments().map(str::to_owned).collect()
+}
+
+#[test]
+fn arguments_are_split_at_single_spaces_and_unquoted() {
+    for (line, expected) in [
+        ("echo hello", &["echo", "hello"][..]),
+        ("echo", &["echo"]),
+        ("echo  a ", &["echo", "", "a", ""]),
+        (r#"echo "a b" c"#, &["echo", "a b", "c"]),
+        (r#"echo """#, &["echo", ""]),
+        (r#""echo" x"#, &["echo", "x"]),
+        (r#"echo a"b \n"#, &["echo", "a\"b", "\\n"]),
+        (r#"echo "\"\\\r\n\t\x41\xc3\xa9""#, &["echo", "\"\\\r\n\tA\u{e9}"]),
+        (r#"echo "\x00""#, &["echo", "\0"]),
+        ("écho ünï", &["écho", "ünï"]),
+        ("a:b c", &["a:b", "c"]),
+    ] {
+        assert_eq!(arguments(format!("{line}\r\n\r\n").as_bytes()), expected, "{line}");
+    }
+}
+
+#[test]
+fn headers_keep_their_order_and_the_protocols_own_are_read() {
+    let request = only(b"c\r\nA: 1\r\nsequence:  s-1 \r\nB:\r\na: 2\r\nTIMEOUT-MS: 0\r\nSize: 3\r\n\r\nxyz");
+    assert_eq!(request.headers().collect::<Vec<_>>(), [("A", "1"), ("B", ""), ("a", "2")]);
+    assert_eq!(request.header("a"), Some("1"));
+    assert_eq!(request.header("Sequence"), None);
+    assert_eq!(request.sequence(), Sequence::parse("s-1").as_ref());
+    assert_eq!(request.timeout_ms(), Some(0));
+    assert_eq!(&request.body()[..], b"xyz");
+}
+
+#[test]
+fn every_fault_says_what_and_where() {
+    let long = [b"a ".as_slice(), &[b'x'; MAX_HEAD_BYTES]].concat();
+    let cases: &[(&[u8], &str)] = &[
+        (b"echo a\n\n", "bare LF at byte 7"),
+        (b"echo a\rb", "bare CR at byte 7"),
+        (b"echo a\0b", "control byte 0x00 at byte 7"),
+        (b"echo a\tb", "control byte 0x09 at byte 7"),
+        (b"echo \x7f", "control byte 0x7f at byte 6"),
+        (b"echo \xff\r\n", "invalid UTF-8 at byte 6"),
+        (b"echo \xc3\r\n", "invalid UTF-8 at byte 6"),
+        (b"\r\n", "the first argument is empty at byte 1"),
+        (b" echo\r\n", "the first argument is empty"),
+        (b"\"\" a\r\n", "the first argument is empty"),
+        (b"echo \"a\r\n", "argument 2 has no closing quote; it opens at byte 6"),
+        (b"echo \"a\\\"\r\n", "argument 2 has no closing quote"),
+        (b"echo \"a\"b\r\n", "closing quote of argument 2, at byte 9"),
+        (b"echo \"\\q\"\r\n", "unknown escape at byte 7"),
+        (b"echo \"\\x4\"\r\n", "unknown escape at byte 7"),
+        (b"echo \"\\x+4\"\r\n", "unknown escape at byte 7"),
+        (b"echo \"\\xff\"\r\n", "argument 2 is not UTF-8"),
+        (b"echo\r\nheader\r\n", "no colon in the header in line 2"),
+        (b"echo\r\nA: b\r\n: b\r\n", "the header's name in line 3"),
+        (b"echo\r\nA : b\r\n", "the header's name in line 2"),
+        (b"echo\r\n A: b\r\n", "the header's name in line 2"),
+        (b"echo\r\nSize: 1\r\nsize: 1\r\n", "Size is repeated in line 3"),
+        (b"echo\r\nSequence: 1\r\nSEQUENCE: 2\r\n", "Sequence is repeated in line 3"),
+        (b"echo\r\nTimeout-Ms: 1\r\nTimeout-Ms: 1\r\n", "Timeout-Ms is repeated in line 3"),
+        (b"echo\r\nSequence: a b\r\n", "Sequence in line 2"),
+        (b"echo\r\nSequence:\r\n", "Sequence in line 2"),
+        (b"echo\r\nSequence: \xc3\xa9\r\n", "Sequence in line 2"),
+        (b"echo\r\nSize: -1\r\n", "Size in line 2"),
+        (b"echo\r\nSize: +1\r\n", "Size in line 2"),
+        (b"echo\r\nSize: 0x1\r\n", "Size in line 2"),
+        (b"echo\r\nSize:\r\n", "Size in line 2"),
+        (b"echo\r\nSize: 99999999999999999999\r\n", "Size in line 2"),
+        (b"echo\r\nTimeout-Ms: soon\r\n", "Timeout-Ms in line 2"),
+        (b"echo\r\nSize: 10001\r\n\r\n", "a body of 10001 bytes is larger than the limit of 10000"),
+        (&long, "the head is longer than 8192 bytes"),
+    ];
+    for (bytes, words) in cases {
+        let (requests, fault) = decode(&[bytes]);
+        let fault = fault.unwrap_or_else(|| panic!("no fault in {}", bytes.escape_ascii())).to_string();
+        assert!(fault.contains(words), "{}: {fault}", bytes.escape_ascii());
+        assert!(requests.is_empty());
+    }
+}
+
+#[test]
+fn a_sequence_has_1_to_64_characters() {
+    let head = |length| format!("c\r\nSequence: {}\r\n\r\n", "s".repeat(length));
+    assert!(decode(&[head(64).as_bytes()]).1.is_none());
+    assert_eq!(decode(&[head(65).as_bytes()]).1, Some(Fault::Sequence { line: 2 }));
+}
+
+#[test]
+fn a_head_of_exactly_the_limit_is_read() {
+    let head = |length: usize| format!("c {}\r\n\r\n", "x".repeat(length - 6));
+    assert_eq!(only(head(MAX_HEAD_BYTES).as_bytes()).arguments().len(), 2);
+    assert_eq!(decode(&[head(MAX_HEAD_BYTES + 1).as_bytes()]).1, Some(Fault::HeadTooLong));
+}
+
+#[test]
+fn many_small_requests_in_a_full_buffer_are_no_large_one() {
+    let (requests, fault) = decode(&[&b"echo a\r\n\r\n".repeat(10_000)]);
+    assert_eq!((requests.len(), fault), (10_000, None));
+}
+
+#[test]
+fn a_fault_is_final() {
+    let mut decoder = Decoder::new(0);
+    let mut buffer = BytesMut::from(&b"\r\n"[..]);
+    let fault = decoder.decode(&mut buffer).unwrap_err();
+    buffer.clear();
+    buffer.extend_from_slice(b"echo a\r\n\r\n");
+    assert_eq!(decoder.decode(&mut buffer), Err(fault));
+}
+
+#[test]
+fn the_phase_tells_what_is_missing() {
+    let mut decoder = Decoder::new(10);
+    let mut buffer = BytesMut::new();
+    let mut after = |bytes: &[u8]| {
+        buffer.extend_from_slice(bytes);
+        let decoded = decoder.decode(&mut buffer).unwrap().is_some();
+        (decoded, decoder.phase())
+    };
+    assert_eq!(after(b""), (false, Phase::Idle));
+    assert_eq!(after(b"e"), (false, Phase::Head));
+    assert_eq!(after(b"cho\r\nSize: 2\r\n\r\n"), (false, Phase::Body));
+    assert_eq!(after(b"a"), (false, Phase::Body));
+    assert_eq!(after(b"b"), (true, Phase::Idle));
+}
+
+#[test]
+fn an_announced_body_reserves_little_before_it_comes() {
+    let mut decoder = Decoder::new(1 << 30);
+    let mut buffer = BytesMut::from(&b"c\r\nSize: 1000000000\r\n\r\n"[..]);
+    assert_eq!(decoder.decode(&mut buffer), Ok(None));
+    assert!(buffer.capacity() <= 128 << 10, "{}", buffer.capacity());
+}
+
+fn encoded(sequence: Option<&str>, answer: Result<&[u8], &CommandError>) -> (String, Sent) {
+    let mut out = BytesMut::new();
+    let sequence = sequence.map(|sequence| Sequence::parse(sequence).unwrap());
+    let sent = encode_reply(sequence.as_ref(), answer, &mut out);
+    (String::from_utf8(out.to_vec()).unwrap(), sent)
+}
+
+#[test]
+fn replies_are_the_contracts() {
+    let error = CommandError { code: Code::NotFound, outcome: Outcome::Failed, message: "No such\r\nkey".into() };
+    let silent = CommandError::not_run(Code::Busy, "");
+    for (sequence, answer, expected) in [
+        (None, Ok(&b"hello"[..]), "hello\r\n\r\n"),
+        (None, Ok(b""), "\r\n\r\n"),
+        (None, Err(&error), "ERR No such\\r\\nkey\r\n\r\n"),
+        (None, Err(&silent), "ERR busy\r\n\r\n"),
+        (Some("7"), Ok(b"a\r\n\r\nb"), "OK\r\nSequence: 7\r\nSize: 6\r\n\r\na\r\n\r\nb"),
+        (
+            Some("x"),
+            Err(&error),
+            "ERR No such\\r\\nkey\r\nSequence: x\r\nCode: not-found\r\nOutcome: failed\r\nSize: 0\r\n\r\n",
+        ),
+    ] {
+        assert_eq!(encoded(sequence, answer), (expected.to_owned(), Sent::Whole));
+    }
+}
+
+#[test]
+fn what_would_be_two_plain_replies_is_refused() {
+    for text in [&b"a\r\n\r\nb"[..], b"a\r\n", b"\r\n", b"\xff"] {
+        let (reply, sent) = encoded(None, Ok(text));
+        assert_eq!((reply.as_str(), sent), ("ERR Reply needs a Sequence header\r\n\r\n", Sent::Unframeable));
+    }
+    for text in [&b"a\r\nb"[..], b"a\r", b"a\r\n\r", b"a\n", b"\n\n", b"ERR no"] {
+        assert_eq!(encoded(None, Ok(text)).1, Sent::Whole, "{}", text.escape_ascii());
+    }
+}
+
+#[test]
+fn a_fault_is_answered_plainly_but_a_large_body_by_its_sequence() {
+    let mut out = BytesMut::new();
+    encode_fault(&Fault::BareLf { at: 3 }, &mut out);
+    assert_eq!(&out[..], b"ERR Bad request: bare LF at byte 3; a line ends with CR LF\r\n\r\n");
+    out.clear();
+    encode_fault(&Fault::TooLarge { size: 9, max: 1, sequence: Sequence::parse("s") }, &mut out);
+    let reply = String::from_utf8(out.to_vec()).unwrap();
+    assert!(reply.contains("\r\nSequence: s\r\nCode: too-large\r\nOutcome: not-run\r\n"), "{reply}");
+}
+
+/// Bytes that look like requests, broken here and there.
+fn nearly_requests() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        8 => "(echo|@ping|kv-get)( [a-z\"\\\\]{0,8}){0,3}\r\n".prop_map(String::into_bytes),
+        6 => Just(b"\r\n".to_vec()),
+        2 => "(Sequence|Size|Timeout-Ms|X-Y): ?[0-9a-z]{0,5}\r\n".prop_map(String::into_bytes),
+        2 => "echo \"([a-z ]|\\\\\\\\|\\\\x[0-9a-f]{2}|\\\\n){0,10}\"\r\n\r\n".prop_map(String::into_bytes),
+        2 => (0usize..300).prop_map(|size| [format!("put\r\nSize: {size}\r\n\r\n").into_bytes(), vec![b'b'; size]].concat()),
+        1 => prop::collection::vec(any::<u8>(), 0..20),
+        1 => (0usize..9000).prop_map(|length| vec![b'x'; length]),
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_split_gives_the_same(bytes in nearly_requests(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20)) {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut rest = &bytes[..];
+        let mut taken = 0;
+        for cut in cuts {
+            let (piece, after) = rest.split_at(cut - taken);
+            pieces.push(piece);
+            (rest, taken) = (after, cut);
+        }
+        pieces.push(rest);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        let whole = decode(&[&bytes]);
+        prop_assert_eq!(&decode(&pieces), &whole);
+        prop_assert_eq!(&decode(&single), &whole);
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic_or_hold_more_than_its_limits(bytes in prop::collection::vec(any::<u8>(), 0..20_000)) {
+        let mut decoder = Decoder::new(MAX_BODY_BYTES);
+        let mut buffer = BytesMut::new();
+        for piece in bytes.chunks(700) {
+            buffer.extend_from_slice(piece);
+            while let Ok(Some(_)) = decoder.decode(&mut buffer) {}
+            if decoder.decode(&mut buffer).is_err() {
+                break;
+            }
+            prop_assert!(buffer.len() <= MAX_HEAD_BYTES.max(MAX_BODY_BYTES));
+        }
+    }
+
+    #[test]
+    fn what_a_client_encodes_is_what_the_server_reads(
+        command in "[a-z]{1,10}",
+        rest in prop::collection::vec(any::<String>().prop_filter("head", |text| text.len() < 200), 0..5),
+        body in prop::collection::vec(any::<u8>(), 0..200),
+        sequence in any::<u64>(),
+    ) {
+        let sent: Vec<String> = std::iter::once(command).chain(rest).collect();
+        let request = client::Request::from_arguments(&sent).unwrap().sequence(sequence).body(body.clone());
+        let read = only(&request.encode().unwrap());
+        prop_assert_eq!(read.arguments().map(str::to_owned).collect::<Vec<_>>(), sent);
+        prop_assert_eq!(&read.body()[..], &body[..]);
+        prop_assert_eq!(read.sequence().unwrap().to_string(), sequence.to_string());
+    }
+
+    #[test]
+    fn what_the_server_encodes_is_what_a_client_reads(answer in prop::result::maybe_ok(prop::collection::vec(any::<u8>(), 0..300), any::<String>())) {
+        let mut out = BytesMut::new();
+        let error = answer.as_ref().err().map(|message| CommandError::unknown(Code::Timeout, message.clone()));
+        let given = match &error { Some(error) => Err(error), None => Ok(answer.as_deref().unwrap()) };
+        encode_reply(Sequence::parse("1").as_ref(), given, &mut out);
+        let mut reader = ReplyReader::default();
+        reader.push(&out);
+        match (reader.next_frame().unwrap().unwrap(), answer) {
+            (Frame::Ok { body, .. }, Ok(answer)) => prop_assert_eq!(body, answer),
+            (Frame::Err { refusal, .. }, Err(_)) => prop_assert_eq!(refusal.code.as_deref(), Some("timeout")),
+            (frame, answer) => prop_assert!(false, "{:?} for {:?}", frame, answer),
+        }
+    }
+
+    #[test]
+    fn a_plain_reply_ends_where_its_end_first_stands(text in "[a\r\n]{0,8}") {
+        if is_plain_text(text.as_bytes()) {
+            let reply = format!("{text}\r\n\r\n");
+            prop_assert_eq!(reply.find("\r\n\r\n"), Some(text.len()));
+        }
+    }
+}
