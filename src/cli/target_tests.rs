@@ -90,7 +90,6 @@ fn what_is_missing_is_said() {
             "cannot read the certificate no/such.pem",
         ),
         (TargetOptions { ca: Some("no/such.pem".into()), ..server() }, "as the certificates of authorities"),
-        (TargetOptions::default(), "--server HOST:PORT"),
     ] {
         let failure = options.resolve().unwrap_err();
         assert_eq!(failure.exit(), Exit::Usage);

@@ -132,3 +132,74 @@ pub fn authenticate(
         validity,
     })))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn certificate(name: &str, years: std::ops::Range<i32>) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "an organization");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = date_time_ymd(years.start, 1, 1);
+        params.not_after = date_time_ymd(years.end, 1, 1);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    fn roster(thumbprint: Thumbprint) -> Roster {
+        [(thumbprint, Arc::from("laptop"))].into_iter().collect()
+    }
+
+    fn year(year: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs((year - 1970) * 31_557_600)
+    }
+
+    #[test]
+    fn either_hash_admits() {
+        let certificate = certificate("its name", 2020..2040);
+        for pin in [Thumbprint::sha1_of(&certificate), Thumbprint::sha256_of(&certificate)] {
+            let identity = authenticate(&[certificate.clone()], &roster(pin), year(2030)).unwrap();
+            assert_eq!((identity.name(), identity.certificate_name()), ("laptop", "its name"));
+            assert_eq!(identity.thumbprint(), Thumbprint::sha256_of(&certificate));
+        }
+    }
+
+    #[test]
+    fn only_the_first_certificate_counts() {
+        let (shown, pinned) = (certificate("a", 2020..2040), certificate("b", 2020..2040));
+        let roster = roster(Thumbprint::sha256_of(&pinned));
+        assert!(authenticate(&[shown, pinned], &roster, year(2030)).is_err());
+    }
+
+    #[test]
+    fn each_refusal_has_the_contracts_words() {
+        let certificate = certificate("evil\r\nERR", 2020..2040);
+        let sha1 = Thumbprint::sha1_of(&certificate);
+        let words = |chain: &[CertificateDer<'_>], roster, now| authenticate(chain, &roster, now).unwrap_err().to_string();
+        let chain = [certificate];
+        assert_eq!(words(&[], Roster::default(), year(2030)), "No certificate was provided");
+        assert_eq!(
+            words(&chain, Roster::default(), year(2030)),
+            format!("certificate (evil\\r\\nERR) thumbprint '{sha1}' is unknown")
+        );
+        let unusable = format!("certificate (evil\\r\\nERR) thumbprint '{sha1}' cannot be used: ");
+        assert_eq!(
+            words(&chain, roster(sha1), year(2019)),
+            format!("{unusable}it is not valid before 2020-01-01T00:00:00Z")
+        );
+        assert_eq!(words(&chain, roster(sha1), year(2041)), format!("{unusable}it expired at 2040-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_never_admitted() {
+        let garbage = CertificateDer::from(b"garbage".to_vec());
+        let roster = roster(Thumbprint::sha256_of(&garbage));
+        let refusal = authenticate(&[garbage], &roster, year(2030)).unwrap_err();
+        assert!(matches!(refusal, Rejection::Unusable { ref name, .. } if name == "<Unknown>"), "{refusal}");
+    }
+}

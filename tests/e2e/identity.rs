@@ -66,10 +66,9 @@ fn a_certificate_outside_its_dates_is_told_why() {
     let server = Setup::new().client("old", &old, &["*"]).client("early", &early, &["*"]).echo().start();
     for (name, identity, year) in [("old", &old, "2021"), ("early", &early, "2200")] {
         let begin = format!("ERR certificate ({name}) thumbprint '{}' cannot be used: ", identity.sha1());
-        for line in [
-            told(&server, Tls::showing(identity)),
-            told_after_sending(&server, Tls::showing(identity)),
-        ] {
+        for line in
+            [told(&server, Tls::showing(identity)), told_after_sending(&server, Tls::showing(identity))]
+        {
             let reason = line.strip_prefix(&begin).unwrap_or_else(|| panic!("{line:?} begins otherwise"));
             let reason = reason.strip_suffix("\r\n\r\n").unwrap_or_else(|| panic!("{line:?} ends otherwise"));
             assert!(reason.contains(year) && !reason.contains(['\r', '\n']), "{line:?} does not say when");
@@ -83,7 +82,10 @@ fn a_name_cannot_forge_a_reply() {
     let said = told(&shared().server, Tls::showing(&forger));
     let line = said.strip_suffix("\r\n\r\n").expect("the line ends");
     assert!(!line.contains(char::is_control) && !line.contains('\u{202e}'), "{line:?}");
-    assert!(line.starts_with("ERR certificate (x) is fine\\r\\n\\r\\nOK\\r\\n\\r\\n\\x1b[2J\\x00"), "{line:?}");
+    assert!(
+        line.starts_with("ERR certificate (x) is fine\\r\\n\\r\\nOK\\r\\n\\r\\n\\x1b[2J\\x00"),
+        "{line:?}"
+    );
     assert!(line.ends_with(&format!(" thumbprint '{}' is unknown", forger.sha1())), "{line:?}");
 }
 
@@ -195,7 +197,11 @@ fn nothing_runs_before_the_client_is_known() {
         let mut connection = Connection::open(server.address(), tls).unwrap();
         let _ = connection.try_send(&flood);
         let (said, _) = connection.read_to_end();
-        assert!(said.starts_with(b"ERR ") && said.ends_with(b"\r\n\r\n"), "{:?}", String::from_utf8_lossy(&said));
+        assert!(
+            said.starts_with(b"ERR ") && said.ends_with(b"\r\n\r\n"),
+            "{:?}",
+            String::from_utf8_lossy(&said)
+        );
     }
     // What it would have written to the log, the plugin writes there for an admitted client only.
     assert_eq!(server.connect(&tester).ask("flood-line 10"), "flooded");

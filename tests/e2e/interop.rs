@@ -1,7 +1,7 @@
 //! Other people's TLS clients speak the protocol.
 
 use crate::support::server::{Shared, shared};
-use crate::support::tools::{Conversation, openssl, finish, python, s_client};
+use crate::support::tools::{Conversation, finish, openssl, python, s_client};
 
 /// The shared server, whose client's certificate lies beside its config as `tester.pem` and `tester.key`.
 fn with_files() -> &'static Shared {
@@ -13,7 +13,8 @@ fn with_files() -> &'static Shared {
 #[test]
 fn openssl_s_client_talks_to_the_server() {
     let server = &with_files().server;
-    let mut client = Conversation::with(&mut s_client(server.address(), server.folder(), "tester", &["-quiet"]));
+    let mut client =
+        Conversation::with(&mut s_client(server.address(), server.folder(), "tester", &["-quiet"]));
     assert_eq!(client.hear("\r\n\r\n"), "OK\r\n\r\n");
     client.say("echo hello\r\n\r\n");
     assert_eq!(client.hear("\r\n\r\n"), "hello\r\n\r\n");
@@ -36,7 +37,8 @@ fn openssl_s_client_by_hand_needs_its_crlf_switch() {
 #[test]
 fn openssl_s_client_with_bare_line_feeds_is_told_what_is_wrong() {
     let server = &with_files().server;
-    let mut client = Conversation::with(&mut s_client(server.address(), server.folder(), "tester", &["-quiet"]));
+    let mut client =
+        Conversation::with(&mut s_client(server.address(), server.folder(), "tester", &["-quiet"]));
     client.hear("OK\r\n\r\n");
     client.say("echo hello\n\n");
     let told = client.hear_out();
@@ -58,15 +60,27 @@ fn a_certificate_made_by_openssl_is_admitted_by_the_fingerprint_that_openssl_sho
     let (key, certificate) = (setup.folder().join("made.key"), setup.folder().join("made.pem"));
     let (key, certificate) = (key.to_str().unwrap(), certificate.to_str().unwrap());
     let made = finish(&mut openssl(&[
-        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/O=somebody/CN=made", "-days", "30", "-keyout", key,
-        "-out", certificate,
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/O=somebody/CN=made",
+        "-days",
+        "30",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
     ]));
     assert_eq!(made.code, Some(0), "{made:?}");
     let shown = finish(&mut openssl(&["x509", "-in", certificate, "-noout", "-fingerprint", "-sha1"]));
     let (_, fingerprint) = shown.stdout.trim().split_once('=').expect("sha1 Fingerprint=…");
     let section = format!("[clients.made]\nthumbprints = [\"{fingerprint}\"]\ncommands = [\"echo\"]");
     let server = setup.echo().section(&section).start();
-    let mut client = Conversation::with(&mut s_client(server.address(), server.folder(), "made", &["-quiet"]));
+    let mut client =
+        Conversation::with(&mut s_client(server.address(), server.folder(), "made", &["-quiet"]));
     client.hear("OK\r\n\r\n");
     client.say("echo hello\r\n\r\n");
     assert_eq!(client.hear("\r\n\r\n"), "hello\r\n\r\n");

@@ -57,7 +57,9 @@ fn a_later_minor_version_without_anything_new_in_it_runs() {
     // Built against a later `request` with more functions, of which it uses an old one.
     runs(|folder| {
         let plugin = Minimal::new(&["run"]).of_version("0.1.7");
-        plugin.importing("lictor:plugin/request@0.1.7", r#"(export "id" (func (result string)))"#).write(folder, "guest")
+        plugin
+            .importing("lictor:plugin/request@0.1.7", r#"(export "id" (func (result string)))"#)
+            .write(folder, "guest")
     });
 }
 
@@ -65,7 +67,9 @@ fn a_later_minor_version_without_anything_new_in_it_runs() {
 fn a_later_minor_version_whose_news_are_used_is_refused() {
     refused(&["lictor:plugin/request", "0.1.7"], |folder| {
         let plugin = Minimal::new(&["run"]).of_version("0.1.7");
-        plugin.importing("lictor:plugin/request@0.1.7", r#"(export "news" (func (result string)))"#).write(folder, "guest")
+        plugin
+            .importing("lictor:plugin/request@0.1.7", r#"(export "news" (func (result string)))"#)
+            .write(folder, "guest")
     });
 }
 
@@ -76,7 +80,9 @@ fn another_major_version_is_refused() {
     });
     refused(&["lictor:plugin/request@0.2.0", "0.1"], |folder| {
         let plugin = Minimal::new(&["run"]);
-        plugin.importing("lictor:plugin/request@0.2.0", r#"(export "id" (func (result string)))"#).write(folder, "guest")
+        plugin
+            .importing("lictor:plugin/request@0.2.0", r#"(export "id" (func (result string)))"#)
+            .write(folder, "guest")
     });
 }
 
@@ -97,7 +103,9 @@ fn the_network_is_refused_by_name() {
     });
     refused(&["wasi:http/types@0.2.0"], |folder| {
         let plugin = Minimal::new(&["run"]);
-        plugin.importing("wasi:http/types@0.2.0", r#"(export "fields" (type (sub resource)))"#).write(folder, "guest")
+        plugin
+            .importing("wasi:http/types@0.2.0", r#"(export "fields" (type (sub resource)))"#)
+            .write(folder, "guest")
     });
 }
 
@@ -114,13 +122,17 @@ fn every_misfit_is_told_not_the_first_only() {
 fn a_function_of_another_type_is_refused() {
     refused(&["lictor:plugin/request"], |folder| {
         let plugin = Minimal::new(&["run"]);
-        plugin.importing("lictor:plugin/request@0.1.0", r#"(export "id" (func (result u32)))"#).write(folder, "guest")
+        plugin
+            .importing("lictor:plugin/request@0.1.0", r#"(export "id" (func (result u32)))"#)
+            .write(folder, "guest")
     });
 }
 
 #[test]
 fn a_component_without_commands_is_refused() {
-    refused(&["lictor:plugin/commands@0.1.0"], |folder| write(folder, &wat::parse_str("(component)").unwrap()));
+    refused(&["lictor:plugin/commands@0.1.0"], |folder| {
+        write(folder, &wat::parse_str("(component)").unwrap())
+    });
     refused(&["lictor:plugin/commands@0.1.0", "acme:other/commands"], |folder| {
         Minimal::new(&["run"]).exporting_as("acme:other/commands").write(folder, "guest")
     });
@@ -128,7 +140,9 @@ fn a_component_without_commands_is_refused() {
 
 #[test]
 fn a_core_module_is_refused_with_advice() {
-    refused(&["core", "component", "wasm32-wasip2"], |folder| write(folder, &wat::parse_str("(module)").unwrap()));
+    refused(&["core", "component", "wasm32-wasip2"], |folder| {
+        write(folder, &wat::parse_str("(module)").unwrap())
+    });
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! | `resources` | what strangers and greedy clients can't use up |
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -323,7 +323,10 @@ fn the_clients_deadline_holds_where_it_is_the_shorter_one() {
     connection.send("time-left\r\nTimeout-Ms: 1000\r\n\r\n");
     assert!((1..=1000).contains(&connection.read_reply().parse::<u64>().unwrap()));
     connection.send("time-left\r\nTimeout-Ms: 3600000\r\n\r\n");
-    assert!((1..=5000).contains(&connection.read_reply().parse::<u64>().unwrap()), "the plugin's is the shorter one");
+    assert!(
+        (1..=5000).contains(&connection.read_reply().parse::<u64>().unwrap()),
+        "the plugin's is the shorter one"
+    );
     connection.send("echo hello\r\nTimeout-Ms: 0\r\nSequence: 1\r\n\r\n");
     assert_eq!(connection.read_frame().failure(), ("timeout", "not-run"));
 }
@@ -363,7 +366,7 @@ fn a_client_that_ends_at_once_is_bidden_farewell() {
 fn a_client_that_does_not_read_is_not_read_from_while_others_are_served() {
     let mut greedy = shared().connect();
     let request = "body\r\nSize: 4096\r\n\r\n".to_owned() + &"b".repeat(4096);
-    let sent = greedy.send_until_full(request.as_bytes());
+    let sent = greedy.send_until_stuck(request.as_bytes());
     // What the sockets' and the server's buffers hold is a few megabytes; an unbounded queue would take all.
     assert!(sent < 64 << 20, "the server took {sent} bytes");
     assert_eq!(shared().connect().ask("echo hello"), "hello");
@@ -378,8 +381,10 @@ fn a_client_that_does_not_read_is_not_read_from_while_others_are_served() {
 fn a_client_that_never_reads_is_cut_off() {
     let (server, tester) = server_with("[limits]\nwrite_timeout = \"300ms\"");
     let mut greedy = server.connect(&tester);
-    let request = "body\r\nSize: 4096\r\n\r\n".to_owned() + &"b".repeat(4096);
-    greedy.send_until_full(request.as_bytes());
+    // 100 MB of replies, more than any socket's buffers hold.
+    for number in 0..100 {
+        greedy.send(format!("big 1000000\r\nSequence: {number}\r\n\r\n"));
+    }
     server.wait_for_log("the end of the connection", |entry| {
         entry.text("reason").is_some_and(|reason| reason.contains("does not read"))
     });

@@ -1,9 +1,11 @@
 //! What strangers and greedy clients can't use up.
 
 use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::support::certs::Identity;
 use crate::support::client::{Connection, Tls, tcp};
@@ -30,9 +32,7 @@ fn is_ended(socket: &mut TcpStream) -> bool {
 
 fn try_greeting(server: &Server, tester: &Identity) -> Option<Connection> {
     let mut connection = Connection::open(server.address(), Tls::showing(tester)).ok()?;
-    let mut greeting = [0; 6];
-    connection.try_read(&mut greeting).ok()?;
-    (&greeting == b"OK\r\n\r\n").then_some(connection)
+    connection.is_greeted().then_some(connection)
 }
 
 #[test]
@@ -41,7 +41,10 @@ fn a_server_without_file_descriptors_serves_again_when_it_has_some() {
     let setup = Setup::new().master("tester", &tester).echo();
     let mut server = setup.start_by(|lictor| {
         let mut shell = Command::new("sh");
-        shell.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(lictor.get_program()).args(lictor.get_args());
+        shell
+            .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+            .arg(lictor.get_program())
+            .args(lictor.get_args());
         shell.current_dir(lictor.get_current_dir().unwrap());
         for (name, value) in lictor.get_envs() {
             match value {
@@ -81,16 +84,14 @@ fn strangers_beyond_the_bound_wait_and_are_put_out_in_time() {
 
 #[test]
 fn strangers_at_one_address_do_not_use_up_what_is_there_for_all() {
-    let limits = "unauthenticated_connections = 8\nunauthenticated_per_address = 2\nhandshake_timeout = \"20s\"";
+    let limits =
+        "unauthenticated_connections = 8\nunauthenticated_per_address = 2\nhandshake_timeout = \"20s\"";
     let tester = Identity::new("tester");
     let setup = Setup::new().server("listen = [\"0.0.0.0:0\"]").master("tester", &tester).echo();
     let server = setup.section(&format!("[limits]\n{limits}")).start();
-    let address = |host: [u8; 4]| std::net::SocketAddr::from((host, server.address().port()));
-    // The whole of 127.0.0.0/8 is this machine; who connects to 127.0.0.2 comes from 127.0.0.1 all the same, so the
-    // strangers get an address of their own by binding it.
-    let silent: Vec<_> = (0..20).map(|_| from([127, 0, 0, 3], address([127, 0, 0, 1]))).collect();
-    let mut connection = Connection::admitted(address([127, 0, 0, 1]), &tester);
-    assert_eq!(connection.ask("echo hello"), "hello");
+    let address = SocketAddr::from(([127, 0, 0, 1], server.address().port()));
+    let silent: Vec<_> = (0..20).map(|_| tcp_from([127, 0, 0, 3], address)).collect();
+    assert_eq!(Connection::admitted(address, &tester).ask("echo hello"), "hello");
     drop(silent);
 }
 
@@ -138,28 +139,25 @@ fn hundreds_of_connections_are_served_at_once() {
 }
 
 #[test]
-fn requests_held_for_one_connection_are_bounded_in_bytes() {
+fn requests_held_for_one_connection_are_bounded_in_bytes_and_answered_all() {
     let tester = Identity::new("tester");
-    let limits = "[limits]\nin_flight = 1000\nin_flight_bytes = \"256KiB\"\nbody = \"64KiB\"";
+    let limits = "[limits]\nin_flight = 1000\nin_flight_bytes = \"128KiB\"\nbody = \"64KiB\"";
     let server = Setup::new().master("tester", &tester).hostile("").section(limits).start();
     let mut connection = server.connect(&tester);
-    let body = "b".repeat(64 << 10);
-    // 32 MB in requests that all wait for the first one.
-    let sender = {
-        connection.send("sleep 500\r\n\r\n");
-        for _ in 0..8 {
-            connection.send(format!("body-size\r\nSize: {}\r\n\r\n{body}", body.len()));
-        }
-        connection
-    };
-    let mut connection = sender;
+    connection.send("sleep 500\r\n\r\n");
+    // More than may be held, behind a request that takes its time.
+    let request = format!("body-size\r\nSize: 65536\r\n\r\n{}", "b".repeat(65_536));
+    (0..8).for_each(|_| connection.send(&request));
     assert_eq!(connection.read_reply(), "slept");
     for _ in 0..8 {
-        assert_eq!(connection.read_reply(), body.len().to_string());
+        assert_eq!(connection.read_reply(), "65536");
     }
 }
 
-/// A TCP connection from an address of this machine's own choosing.
-fn from(_host: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
-    tcp(to)
+/// A TCP connection from another address of this machine: all of 127.0.0.0/8 is.
+fn tcp_from(host: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((host, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
 }

@@ -78,7 +78,8 @@ fn parse(file: &str) -> Vec<Case<'_>> {
             cases.push(Case { title, steps: Vec::new() });
             continue;
         }
-        let steps = &mut cases.last_mut().unwrap_or_else(|| panic!("{line:?} stands before the first case")).steps;
+        let steps =
+            &mut cases.last_mut().unwrap_or_else(|| panic!("{line:?} stands before the first case")).steps;
         let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
         match (kind, steps.last_mut()) {
             (">", Some(Step::Send(bytes))) | ("<", Some(Step::Expect(bytes))) => bytes.extend(unescape(rest)),

@@ -1,11 +1,13 @@
 //! Certificates of all kinds.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType, SignatureAlgorithm, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType,
+    SignatureAlgorithm, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha1::{Digest, Sha1};
@@ -131,11 +133,12 @@ impl Identity {
         base16ct::lower::encode_string(&Sha256::digest(&self.certificate))
     }
 
-    /// Writes `<name>.pem` and `<name>.key` into `folder` and returns their paths.
+    /// Writes `<name>.pem` and `<name>.key`, which only its owner may read, into `folder`; returns their paths.
     pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let (certificate, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
         fs::write(&certificate, &self.certificate_pem).expect("the certificate is written");
         fs::write(&key, &self.key_pem).expect("the key is written");
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("the key is made private");
         (certificate, key)
     }
 }

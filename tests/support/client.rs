@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -176,6 +177,19 @@ impl Connection {
         frame
     }
 
+    /// Reads the greeting, or whatever else comes.
+    pub fn is_greeted(&mut self) -> bool {
+        let mut block = [0; 64];
+        while self.unread.len() < 6
+            && let Ok(count @ 1..) = self.tls.read(&mut block)
+        {
+            self.unread.extend_from_slice(&block[..count]);
+        }
+        let greeted = self.unread.starts_with(b"OK\r\n\r\n");
+        self.unread.drain(..self.unread.len().min(6));
+        greeted
+    }
+
     /// Sends one request with nothing but its line, and reads the plain reply.
     pub fn ask(&mut self, line: &str) -> String {
         self.send(format!("{line}\r\n\r\n"));
@@ -197,7 +211,9 @@ impl Connection {
             match self.tls.read(&mut block) {
                 Ok(0) => break Ending::Clean,
                 Ok(count) => self.unread.extend_from_slice(&block[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the server does not end the connection"),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    panic!("the server does not end the connection")
+                }
                 Err(error) if error.kind() == ErrorKind::InvalidData => break Ending::Alert,
                 Err(_) => break Ending::Cut,
             }
@@ -220,26 +236,28 @@ impl Connection {
         self.tls.conn.tls13_tickets_received()
     }
 
-    /// Sends what the socket takes at once and counts it: for a server that stops reading.
-    pub fn send_until_full(&mut self, bytes: &[u8]) -> usize {
-        self.tls.sock.set_nonblocking(true).expect("the socket is set");
+    /// Sends `bytes` over and over until the server has taken nothing for a while, and counts them.
+    pub fn send_until_stuck(&mut self, bytes: &[u8]) -> usize {
+        const WHILE: Duration = Duration::from_secs(1);
+        self.tls.sock.set_write_timeout(Some(WHILE)).expect("a time-out is set");
         let mut sent = 0;
-        let full = loop {
+        let stuck = loop {
             match self.tls.write(&bytes[sent % bytes.len()..]) {
-                Ok(0) => break true,
                 Ok(count) => sent += count,
                 Err(error) => break error.kind() == ErrorKind::WouldBlock,
             }
         };
-        self.tls.sock.set_nonblocking(false).expect("the socket is set");
-        assert!(full, "the server broke off");
+        self.tls.sock.set_write_timeout(Some(PATIENCE)).expect("a time-out is set");
+        assert!(stuck, "the server broke off");
         sent
     }
 
     fn read_some(&mut self) {
         let mut block = [0; 16 * 1024];
         match self.tls.read(&mut block) {
-            Ok(0) => panic!("the server ended the connection after {:?}", String::from_utf8_lossy(&self.unread)),
+            Ok(0) => {
+                panic!("the server ended the connection after {:?}", String::from_utf8_lossy(&self.unread))
+            }
             Ok(count) => self.unread.extend_from_slice(&block[..count]),
             Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&self.unread)),
         }

@@ -107,7 +107,7 @@ impl Setup {
         let guard = Guard::over(&child);
         // Nothing is known of the address yet; it is set below, and a panic before that ends the child as well.
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Server { folder: self.folder, config, address, log, guard, child };
+        let mut server = Server { folder: self.folder, address, log, guard, child };
         server.address = server.listening();
         server
     }
@@ -116,7 +116,6 @@ impl Setup {
 /// A running server, which ends with this value.
 pub struct Server {
     folder: TempDir,
-    config: PathBuf,
     address: SocketAddr,
     log: PathBuf,
     guard: Guard,
@@ -147,17 +146,12 @@ impl Shared {
 }
 
 impl Server {
-
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    pub fn config(&self) -> &Path {
-        &self.config
     }
 
     pub fn connect(&self, identity: &Identity) -> Connection {
@@ -209,12 +203,12 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[expect(clippy::print_stderr, reason = "the test runner shows it for a test that fails")]
     fn drop(&mut self) {
         self.guard.call_off();
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            // Shown by the test runner, for the tests that fail.
             let printed = self.printed();
             let tail = printed.lines().rev().take(40).collect::<Vec<_>>();
             eprintln!("--- the end of the server's log:");

@@ -94,7 +94,10 @@ pub fn openssl(arguments: &[&str]) -> Command {
 /// Runs a Python program, which must end with status 0, and returns what it prints.
 pub fn python(program: &str, arguments: &[&str]) -> String {
     assert!(
-        Command::new("python3").args(["-c", "import ssl"]).output().is_ok_and(|output| output.status.success()),
+        Command::new("python3")
+            .args(["-c", "import ssl"])
+            .output()
+            .is_ok_and(|output| output.status.success()),
         "this test needs `python3` with its module `ssl` (Debian: apt-get install python3)"
     );
     let finished = finish(Command::new("python3").args(["-c", program]).args(arguments));
@@ -147,11 +150,6 @@ impl Conversation {
                 Err(RecvTimeoutError::Timeout) => panic!("no end after {:?}", self.heard()),
             }
         }
-    }
-
-    /// Ends the input.
-    pub fn end_saying(&mut self) {
-        self.stdin = None;
     }
 
     fn heard(&self) -> String {

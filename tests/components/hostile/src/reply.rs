@@ -26,5 +26,5 @@ pub fn fail(args: &[String]) -> Answer {
 }
 
 pub fn fail_big(_: &[String]) -> Answer {
-    Err(failure(&"c".repeat(1 << 20), &"m".repeat(1 << 20)))
+    Err(failure(&"c".repeat(1 << 18), &"m".repeat(1 << 18)))
 }
