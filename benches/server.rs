@@ -32,7 +32,8 @@ impl Server {
         let path = folder.path().join("server.toml");
         let config = std::fs::read_to_string(&path).unwrap();
         let config = config.replace("127.0.0.1:4888", "127.0.0.1:0");
-        let config = config.replace("[plugins.echo]", &format!("[plugins.echo]\ninstances = \"{instances}\""));
+        assert!(config.contains("\"per-request\""));
+        let config = config.replace("\"per-request\"", &format!("\"{instances}\""));
         std::fs::write(&path, config).unwrap();
         let mut process =
             lictor().args(["serve", "--config"]).arg(&path).stderr(Stdio::piped()).spawn().unwrap();

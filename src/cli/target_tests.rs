@@ -1,3 +1,5 @@
+//! Where a server, a client and trust are taken from.
+
 use std::fs;
 
 use super::*;

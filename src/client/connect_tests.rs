@@ -1,3 +1,5 @@
+//! Connecting to servers made for the test.
+
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::ResolvesServerCert;

@@ -1,3 +1,5 @@
+//! Replies read from bytes, however they are split.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -179,12 +179,7 @@ impl Connection {
 
     /// Reads the greeting, or whatever else comes.
     pub fn is_greeted(&mut self) -> bool {
-        let mut block = [0; 64];
-        while self.unread.len() < 6
-            && let Ok(count @ 1..) = self.tls.read(&mut block)
-        {
-            self.unread.extend_from_slice(&block[..count]);
-        }
+        while self.unread.len() < 6 && matches!(self.read_more(), Ok(1..)) {}
         let greeted = self.unread.starts_with(b"OK\r\n\r\n");
         self.unread.drain(..self.unread.len().min(6));
         greeted
@@ -206,11 +201,10 @@ impl Connection {
 
     /// All that comes until the server ends the connection, and how it did.
     pub fn read_to_end(&mut self) -> (Vec<u8>, Ending) {
-        let mut block = [0; 16 * 1024];
         let ending = loop {
-            match self.tls.read(&mut block) {
+            match self.read_more() {
                 Ok(0) => break Ending::Clean,
-                Ok(count) => self.unread.extend_from_slice(&block[..count]),
+                Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     panic!("the server does not end the connection")
                 }
@@ -236,30 +230,52 @@ impl Connection {
         self.tls.conn.tls13_tickets_received()
     }
 
-    /// Sends `bytes` over and over until the server has taken nothing for a while, and counts them.
+    /// Sends `bytes` over and over, without reading, until the server has taken nothing for a while. Counts what was
+    /// sent; beyond it the server may have the beginning of a TLS record, of which it can make nothing.
     pub fn send_until_stuck(&mut self, bytes: &[u8]) -> usize {
         const WHILE: Duration = Duration::from_secs(1);
-        self.tls.sock.set_write_timeout(Some(WHILE)).expect("a time-out is set");
+        const RECORD: usize = 16 * 1024;
+        let StreamOwned { conn, sock } = &mut self.tls;
+        sock.set_write_timeout(Some(WHILE)).expect("a time-out is set");
         let mut sent = 0;
-        let stuck = loop {
-            match self.tls.write(&bytes[sent % bytes.len()..]) {
-                Ok(count) => sent += count,
-                Err(error) => break error.kind() == ErrorKind::WouldBlock,
+        loop {
+            let rest = &bytes[sent % bytes.len()..];
+            let count = conn.writer().write(&rest[..rest.len().min(RECORD)]).expect("TLS takes it");
+            while conn.wants_write() {
+                if let Err(error) = conn.write_tls(sock) {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock, "the server broke off: {error}");
+                    return sent;
+                }
             }
-        };
-        self.tls.sock.set_write_timeout(Some(PATIENCE)).expect("a time-out is set");
-        assert!(stuck, "the server broke off");
-        sent
+            sent += count;
+        }
     }
 
     fn read_some(&mut self) {
-        let mut block = [0; 16 * 1024];
-        match self.tls.read(&mut block) {
+        match self.read_more() {
             Ok(0) => {
                 panic!("the server ended the connection after {:?}", String::from_utf8_lossy(&self.unread))
             }
-            Ok(count) => self.unread.extend_from_slice(&block[..count]),
+            Ok(_) => {}
             Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&self.unread)),
+        }
+    }
+
+    /// Reads, and nothing else: rustls's own `read` first sends what could not be sent before, and what is there to
+    /// be read is lost when that fails.
+    fn read_more(&mut self) -> io::Result<usize> {
+        let StreamOwned { conn, sock } = &mut self.tls;
+        let mut block = [0; 16 * 1024];
+        loop {
+            match conn.reader().read(&mut block) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => {
+                    self.unread.extend_from_slice(&block[..*read.as_ref().unwrap_or(&0)]);
+                    return read;
+                }
+            }
+            conn.read_tls(sock)?;
+            conn.process_new_packets().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
         }
     }
 }

@@ -104,7 +104,7 @@ impl Setup {
         let file = File::create(&log).expect("a log file is made");
         command.stdin(Stdio::null()).stdout(file.try_clone().expect("a file is cloned")).stderr(file);
         let child = command.spawn().expect("the server starts");
-        let guard = Guard::over(&child);
+        let guard = Guard::over(&child, self.folder());
         // Nothing is known of the address yet; it is set below, and a panic before that ends the child as well.
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Server { folder: self.folder, address, log, guard, child };
@@ -217,14 +217,17 @@ impl Drop for Server {
     }
 }
 
-/// Kills a child when this process ends in whatever way: values in statics are never dropped.
+/// Kills a child and removes its folder when this process ends in whatever way: values in statics are never dropped.
 struct Guard(Child);
 
 impl Guard {
-    fn over(child: &Child) -> Self {
+    fn over(child: &Child, folder: &Path) -> Self {
         // Its input ends with this process; nobody writes to it.
         let mut shell = Command::new("sh");
-        shell.args(["-c", "read nothing; kill -KILL $0 2>/dev/null"]).arg(child.id().to_string());
+        shell
+            .args(["-c", "read nothing; kill -KILL $0; rm -rf \"$1\""])
+            .arg(child.id().to_string())
+            .arg(folder);
         let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(shell.spawn().expect("sh starts"))
     }

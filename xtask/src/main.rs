@@ -8,6 +8,9 @@ use std::process::{Command, ExitCode};
 /// Plugins are built for this.
 const GUEST_TARGET: &str = "wasm32-wasip2";
 
+/// Programs that the tests run as clients of the server, with the Debian packages that bring them.
+const TOOLS: [(&str, &str); 2] = [("openssl", "openssl"), ("python3", "python3")];
+
 const USAGE: &str = "\
 What a checkout needs done around cargo.
 
@@ -54,6 +57,7 @@ fn serve() -> Result<(), String> {
 /// The documentation's examples first, so that what cargo prints last is the summary of real tests.
 fn test(filters: &[&str]) -> Result<(), String> {
     add_target()?;
+    TOOLS.iter().try_for_each(|(program, package)| install(program, package))?;
     if filters.is_empty() {
         run(cargo(&["test", "--locked", "--workspace", "--doc"]))?;
     }
@@ -110,6 +114,21 @@ fn add_target() -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// Installs a program that is missing, where the machine has a way to.
+fn install(program: &str, package: &str) -> Result<(), String> {
+    if Command::new(program).arg("--version").output().is_ok() {
+        return Ok(());
+    }
+    let apt = |arguments: &[&str]| {
+        let mut apt = command(Path::new("apt-get"), arguments);
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        run(apt)
+    };
+    apt(&["update", "--quiet"])
+        .and_then(|()| apt(&["install", "--quiet", "--yes", package]))
+        .map_err(|error| format!("the tests need {program}, and it cannot be installed here ({error}); install it"))
 }
 
 fn cargo(arguments: &[&str]) -> Command {

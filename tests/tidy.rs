@@ -1,0 +1,391 @@
+//! What no compiler checks: which module may know which, how long files and functions may get, what may not be in the
+//! repository, that documents name what there is.
+//!
+//! Each check reads the files that git tracks or would track, fails if it finds nothing to look at, and says what to do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use code::{code_of, functions, line_of, named_modules, names_a_crate, without_tests, words};
+use documents::{dependencies, links, named_in_tables};
+
+#[path = "tidy/code.rs"]
+mod code;
+#[path = "tidy/documents.rs"]
+mod documents;
+
+/// Which of the crate's modules may name which others. ARCHITECTURE.md says why.
+const MAY_KNOW: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    ("cli", &["app", "client", "config", "identity", "text"]),
+    ("app", &["authz", "config", "identity", "plugin", "route", "server", "telemetry"]),
+    ("server", &["authz", "identity", "plugin", "route", "telemetry", "text", "wire"]),
+    ("plugin", &["identity", "telemetry", "text", "wire"]),
+    ("route", &["authz", "wire"]),
+    ("authz", &["config", "identity", "wire"]),
+    ("telemetry", &["text", "wire"]),
+    ("config", &["identity", "text"]),
+    ("client", &["identity"]),
+    ("identity", &["text"]),
+    ("wire", &["text"]),
+    ("text", &[]),
+    ("lib", &[]),
+];
+
+/// Which modules may name a crate of others. What is not here may be named anywhere.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("wasmtime", &["plugin"]),
+    ("wasmtime_wasi", &["plugin"]),
+    ("wasmtime_wasi_io", &["plugin"]),
+    ("tokio", &["app", "cli", "client", "plugin", "server"]),
+    ("tokio_util", &["server"]),
+    ("futures_util", &["server"]),
+    ("socket2", &["server"]),
+    ("tokio_rustls", &["client", "server"]),
+    ("rustls", &["cli", "client", "config", "identity", "server"]),
+    ("x509_parser", &["cli", "identity"]),
+    ("rcgen", &["cli"]),
+    ("clap", &["cli", "main"]),
+    ("rustyline", &["cli"]),
+    ("toml", &["config"]),
+    ("annotate_snippets", &["config"]),
+    ("anyhow", &["app", "plugin", "server"]),
+    ("rlimit", &["app"]),
+    ("tracing", &["app", "plugin", "server", "telemetry"]),
+    ("tracing_subscriber", &["telemetry"]),
+    ("tracing_appender", &["telemetry"]),
+];
+
+/// By which of its words a module prints or picks exit codes, and which modules may use it.
+const MAY_SPEAK: &[(&str, &[&str])] = &[
+    ("print!", &["cli"]),
+    ("println!", &["cli"]),
+    ("eprint!", &["cli"]),
+    ("eprintln!", &["cli"]),
+    ("stdout()", &["cli"]),
+    // The log is written there.
+    ("stderr()", &["cli", "telemetry"]),
+    ("ExitCode", &["cli", "main"]),
+    ("process::exit", &[]),
+];
+
+const MAX_FILE_LINES: usize = 400;
+const MAX_FUNCTION_LINES: usize = 60;
+
+/// Files that are longer than [`MAX_FILE_LINES`], with their lines. A number here only ever gets smaller.
+const LONG_FILES: &[(&str, usize)] = &[("src/server/conn.rs", 513), ("tests/e2e/protocol.rs", 480)];
+
+/// Functions that are longer than [`MAX_FUNCTION_LINES`], with their lines. A number here only ever gets smaller.
+const LONG_FUNCTIONS: &[(&str, usize)] = &[];
+
+/// How much shorter than its number a file or function may get before the number has to follow.
+const SLACK_LINES: usize = 30;
+
+/// Made or secret files, which are never committed.
+const NEVER_TRACKED: &[&str] = &["wasm", "cwasm", "key", "pem", "der", "p12", "db", "log"];
+
+/// What may stand in no file, in two parts so that it does not stand in this one.
+const FORBIDDEN_TEXT: &[(&str, &str, &str)] = &[
+    ("/wo", "rk/", "a path of somebody's machine"),
+    ("/ro", "ot/", "a path of somebody's machine"),
+    ("/Us", "ers/", "a path of somebody's machine"),
+    ("index.cra", "tes.io", "a registry's host; name the package"),
+    ("static.cra", "tes.io", "a registry's host; name the package"),
+    ("registry.np", "mjs.org", "a registry's host; name the package"),
+    ("py", "pi.org", "a registry's host; name the package"),
+    ("files.python", "hosted.org", "a registry's host; name the package"),
+    ("proxy.go", "lang.org", "a registry's host; name the package"),
+];
+
+/// Words that say that something is not done.
+const FORBIDDEN_WORDS: &[(&str, &str)] = &[("TO", "DO"), ("FIX", "ME"), ("XX", "X"), ("HA", "CK")];
+
+#[test]
+fn modules_know_only_what_they_may() {
+    let mut found: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut faults = Vec::new();
+    for (path, code) in source_code() {
+        let module = module_of(&path);
+        let Some((_, allowed)) = MAY_KNOW.iter().find(|(name, _)| *name == module) else {
+            faults.push(format!(
+                "{path}: the module `{module}` is new; add it to MAY_KNOW and to ARCHITECTURE.md"
+            ));
+            continue;
+        };
+        for (line, known) in named_modules(&path, &code) {
+            if known != module && !allowed.contains(&known.as_str()) {
+                faults.push(format!(
+                    "{path}:{line}: `{module}` may not know `{known}`. Hand it the value instead; or, if the map is to \
+                     change, change MAY_KNOW and ARCHITECTURE.md"
+                ));
+            }
+            found.insert((module.clone(), known));
+        }
+    }
+    for (module, allowed) in MAY_KNOW {
+        for known in *allowed {
+            if !found.contains(&((*module).to_owned(), (*known).to_owned())) {
+                faults.push(format!("`{module}` does not know `{known}` any more: take it out of MAY_KNOW"));
+            }
+        }
+    }
+    none(&faults, found.len());
+}
+
+#[test]
+fn every_module_of_the_map_is_there() {
+    let there: BTreeSet<PathBuf> = rust_files().iter().map(PathBuf::from).collect();
+    for (module, _) in MAY_KNOW {
+        let (file, folder) = (format!("src/{module}.rs"), format!("src/{module}/mod.rs"));
+        let is_there = there.contains(Path::new(&file)) || there.contains(Path::new(&folder));
+        assert!(is_there, "there is no module `{module}` any more: take it out of MAY_KNOW");
+        let map = text("ARCHITECTURE.md");
+        let is_told = map.contains(&format!("| `{module}` |")) || map.contains(&format!("| `{module}.rs` |"));
+        assert!(is_told || *module == "lib", "ARCHITECTURE.md does not tell what `{module}` is for");
+    }
+}
+
+#[test]
+fn crates_are_used_only_where_they_may() {
+    let mut faults = Vec::new();
+    let mut uses = 0;
+    for (path, code) in shipped_code() {
+        let module = module_of(&path);
+        for (name, allowed) in MAY_USE {
+            for at in words(&code, name).filter(|at| names_a_crate(&code, *at, name)) {
+                uses += 1;
+                if !allowed.contains(&module.as_str()) {
+                    let line = line_of(&code, at);
+                    let allowed = allowed.join(", ");
+                    faults
+                        .push(format!("{path}:{line}: only {allowed} may name the crate `{name}` (MAY_USE)"));
+                }
+            }
+        }
+    }
+    none(&faults, uses);
+}
+
+#[test]
+fn only_the_command_line_prints() {
+    let mut faults = Vec::new();
+    let mut uses = 0;
+    for (path, code) in shipped_code() {
+        let module = module_of(&path);
+        for (word, allowed) in MAY_SPEAK {
+            for at in words(&code, word) {
+                uses += 1;
+                if !allowed.contains(&module.as_str()) {
+                    let line = line_of(&code, at);
+                    faults.push(format!(
+                        "{path}:{line}: `{word}` belongs to `cli`. Return a value, or make a log event"
+                    ));
+                }
+            }
+        }
+    }
+    none(&faults, uses);
+}
+
+#[test]
+fn every_source_file_says_what_it_is_for() {
+    let files = rust_files();
+    let silent = files.iter().filter(|path| !text(path).starts_with("//!"));
+    let faults: Vec<_> =
+        silent.map(|path| format!("{path}: begin it with `//!` and what it is for")).collect();
+    none(&faults, files.len());
+}
+
+#[test]
+fn files_fit_their_length() {
+    let lengths: BTreeMap<String, usize> =
+        rust_files().into_iter().map(|path| (path.clone(), text(&path).lines().count())).collect();
+    none(&ratchet(&lengths, MAX_FILE_LINES, LONG_FILES, "LONG_FILES"), lengths.len());
+}
+
+#[test]
+fn functions_fit_on_a_screen() {
+    let mut lengths = BTreeMap::new();
+    for path in rust_files() {
+        for (name, lines) in functions(&code_of(&text(&path))) {
+            let longest = lengths.entry(format!("{path} {name}")).or_insert(0);
+            *longest = lines.max(*longest);
+        }
+    }
+    none(&ratchet(&lengths, MAX_FUNCTION_LINES, LONG_FUNCTIONS, "LONG_FUNCTIONS"), lengths.len());
+}
+
+#[test]
+fn nothing_made_or_secret_is_tracked() {
+    let files = files();
+    let extension = |path: &str| Path::new(path).extension().and_then(|ext| ext.to_str()).map(str::to_owned);
+    let made = files
+        .iter()
+        .filter(|path| extension(path).is_some_and(|extension| NEVER_TRACKED.contains(&extension.as_str())));
+    let faults: Vec<_> = made
+        .map(|path| {
+            format!("{path}: take it out (`git rm --cached`); tests and `lictor init` make what they need")
+        })
+        .collect();
+    none(&faults, files.len());
+}
+
+#[test]
+fn no_file_has_what_belongs_elsewhere() {
+    let mut faults = Vec::new();
+    let mut lines_seen = 0;
+    for path in files() {
+        let Ok(text) = fs::read_to_string(root().join(&path)) else { continue };
+        for (number, line) in (1..).zip(text.lines()) {
+            lines_seen += 1;
+            if path.ends_with("Cargo.lock") && line.starts_with("source = ") {
+                continue;
+            }
+            for (begin, end, what) in FORBIDDEN_TEXT {
+                if line.contains(&format!("{begin}{end}")) {
+                    faults.push(format!("{path}:{number}: {begin}{end} is {what}"));
+                }
+            }
+            for (begin, end) in FORBIDDEN_WORDS {
+                let word = format!("{begin}{end}");
+                if words(line, &word).next().is_some() {
+                    faults.push(format!(
+                        "{path}:{number}: {word}: do it, or say in words what is not there yet"
+                    ));
+                }
+            }
+        }
+    }
+    none(&faults, lines_seen);
+}
+
+#[test]
+fn every_dependency_is_explained() {
+    let named = named_in_tables(&text("docs/dependencies.md"));
+    let mut wanted = BTreeSet::new();
+    for manifest in files().iter().filter(|path| path.ends_with("Cargo.toml")) {
+        let table: toml::Table = text(manifest).parse().unwrap();
+        wanted.extend(dependencies(&table));
+    }
+    let missing = wanted.difference(&named).map(|name| {
+        format!(
+            "docs/dependencies.md does not say what `{name}` is for: add its row, with what would replace it"
+        )
+    });
+    let stale = named.difference(&wanted).map(|name| {
+        format!("docs/dependencies.md explains `{name}`, which no Cargo.toml has: take its row out")
+    });
+    let faults: Vec<_> = missing.chain(stale).collect();
+    none(&faults, wanted.len());
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut faults = Vec::new();
+    let mut seen = 0;
+    for path in files().iter().filter(|path| path.ends_with(".md")) {
+        let folder = Path::new(path).parent().unwrap();
+        for (line, link) in links(&text(path)) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            seen += 1;
+            if !root().join(folder).join(target).exists() {
+                faults.push(format!(
+                    "{path}:{line}: there is no {target}; correct the link, or write the file"
+                ));
+            }
+        }
+    }
+    none(&faults, seen);
+}
+
+/// Fails if there are faults, or if nothing was looked at.
+#[track_caller]
+fn none(faults: &[String], looked_at: usize) {
+    assert!(looked_at > 0, "this check looked at nothing; does it still read the right files?");
+    assert!(faults.is_empty(), "{} faults\n  {}", faults.len(), faults.join("\n  "));
+}
+
+/// What is longer than `most`: faults where it is not in `exceptions`, has grown, or could have a smaller number there.
+fn ratchet(
+    lengths: &BTreeMap<String, usize>,
+    most: usize,
+    exceptions: &[(&str, usize)],
+    list: &str,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, lines) in lengths.iter().filter(|(_, lines)| **lines > most) {
+        match exceptions.iter().find(|(known, _)| known == name) {
+            None => faults.push(format!("{name}: {lines} lines, at most {most}: split it")),
+            Some((_, bound)) if lines > bound => {
+                faults.push(format!("{name}: {lines} lines, at most {bound}: it may only get shorter"));
+            }
+            Some((_, bound)) if lines + SLACK_LINES < *bound => {
+                faults.push(format!("{name}: {lines} lines, so lower its number in {list} from {bound}"));
+            }
+            Some(_) => {}
+        }
+    }
+    for (name, _) in
+        exceptions.iter().filter(|(name, _)| lengths.get(*name).is_none_or(|lines| *lines <= most))
+    {
+        faults.push(format!("{name} is not longer than {most} lines any more: take it out of {list}"));
+    }
+    faults
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The files that git tracks, or would if they were added; by their paths from the root.
+fn files() -> Vec<String> {
+    let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let listed = Command::new("git").current_dir(root()).args(arguments).output();
+    let listed = listed.expect("these checks need git");
+    assert!(listed.status.success(), "git lists no files: {}", String::from_utf8_lossy(&listed.stderr));
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let there = listed.split('\0').filter(|path| !path.is_empty() && root().join(path).is_file());
+    there.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn rust_files() -> Vec<String> {
+    files().into_iter().filter(|path| path.ends_with(".rs")).collect()
+}
+
+/// The server's source files and their code.
+fn source_code() -> Vec<(String, String)> {
+    let files = rust_files().into_iter().filter(|path| path.starts_with("src/"));
+    files.map(|path| (path.clone(), code_of(&text(&path)))).collect()
+}
+
+/// The same without its tests.
+fn shipped_code() -> Vec<(String, String)> {
+    let shipped = source_code().into_iter().filter(|(path, _)| !path.ends_with("_tests.rs"));
+    shipped.map(|(path, code)| (path, without_tests(&code))).collect()
+}
+
+/// The top-level module that `src/…` belongs to.
+fn module_of(path: &str) -> String {
+    let below = path.strip_prefix("src/").unwrap();
+    below.split('/').next().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+#[test]
+fn a_bound_only_gets_tighter() {
+    let lengths = BTreeMap::from([("long".to_owned(), 50), ("short".to_owned(), 5)]);
+    assert_eq!(ratchet(&lengths, 10, &[("long", 50)], "L").len(), 0);
+    assert_eq!(ratchet(&lengths, 10, &[("long", 49)], "L").len(), 1);
+    assert_eq!(ratchet(&lengths, 10, &[("long", 50 + SLACK_LINES + 1)], "L").len(), 1);
+    assert_eq!(ratchet(&lengths, 10, &[("short", 20), ("gone", 20)], "L").len(), 3);
+}

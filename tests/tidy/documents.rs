@@ -1,0 +1,51 @@
+//! What documents and manifests name.
+
+#![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
+
+use std::collections::BTreeSet;
+
+/// The names of all dependencies of a manifest, whatever they are needed for.
+pub fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (key, value) in manifest {
+        let Some(table) = value.as_table() else { continue };
+        if key.ends_with("dependencies") {
+            names.extend(table.keys().cloned());
+        } else if key == "workspace" || key == "target" || key.starts_with("cfg(") {
+            names.extend(dependencies(table));
+        }
+    }
+    names
+}
+
+/// The names in the first cells of a document's tables: `` | `name` | `` or `` | `one`, `other` | ``.
+pub fn named_in_tables(document: &str) -> BTreeSet<String> {
+    let cells = document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    cells.flat_map(|(cell, _)| cell.split("`, `").map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// The targets of a document's links, and their lines.
+pub fn links(document: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut is_fenced = false;
+    for (number, line) in (1..).zip(document.lines()) {
+        is_fenced ^= line.trim_start().starts_with("```");
+        if is_fenced {
+            continue;
+        }
+        // What stands between backticks is no link.
+        let prose: String = line.split('`').step_by(2).collect();
+        let targets = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        found.extend(targets.map(|(target, _)| (number, target.to_owned())));
+    }
+    found
+}
+
+#[test]
+fn links_and_names_are_found() {
+    assert_eq!(links("[a](b.md) `[c](d)`\n```\n[e](f)\n```\n"), [(1, "b.md".to_owned())]);
+    let names = named_in_tables("`no`\n| `one` | x |\n| `two`, `three` | y |\n");
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["one", "three", "two"]);
+    let manifest = "[dependencies]\na = \"1\"\n[target.'cfg(unix)'.dev-dependencies]\nb = \"1\"\n[package]\nname = \"c\"";
+    assert_eq!(dependencies(&manifest.parse().unwrap()).into_iter().collect::<Vec<_>>(), ["a", "b"]);
+}
