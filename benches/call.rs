@@ -59,7 +59,8 @@ fn plugin(runtime: &Runtime, instances: Instances) -> Arc<Plugin> {
 fn caller() -> PeerIdentity {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
-    let roster: Roster = [(Thumbprint::sha256_of(certificate.der()), Arc::from("bench"))].into_iter().collect();
+    let roster: Roster =
+        [(Thumbprint::sha256_of(certificate.der()), Arc::from("bench"))].into_iter().collect();
     authenticate(&[certificate.der().clone()], &roster, SystemTime::now()).unwrap()
 }
 

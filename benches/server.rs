@@ -51,7 +51,11 @@ impl Server {
         let pin = parse_pin(&Thumbprint::sha256_of(&server).to_string()).unwrap();
         let credentials = Credentials::load(&certs.join("dev.pem"), &certs.join("dev.key")).unwrap();
         let address: Address = self.address.parse().unwrap();
-        Connector::new(address, &Trust::Pinned(vec![pin]), Some(&credentials)).unwrap().connect().await.unwrap()
+        Connector::new(address, &Trust::Pinned(vec![pin]), Some(&credentials))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
     }
 }
 
@@ -83,7 +87,9 @@ fn server(c: &mut Criterion) {
 /// Sends `times` requests, `in_flight` at once, and waits for all answers.
 async fn pipeline(connection: &mut Connection, command: &str, in_flight: u64, times: u64) -> Duration {
     let batch: Vec<u8> = (1..=in_flight)
-        .flat_map(|n| Request::from_arguments(&[command, "0123456789abcdef"]).unwrap().sequence(n).encode().unwrap())
+        .flat_map(|n| {
+            Request::from_arguments(&[command, "0123456789abcdef"]).unwrap().sequence(n).encode().unwrap()
+        })
         .collect();
     let began = Instant::now();
     for _ in 0..times.div_ceil(in_flight) {

@@ -166,7 +166,8 @@ fn service(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> Se
         let name: Arc<str> = name.as_ref().into();
         client.thumbprints.iter().map(move |pin| (pin.thumbprint, Arc::clone(&name)))
     });
-    let policies = config.clients.iter().map(|(name, client)| (name.as_ref().into(), client.commands.clone()));
+    let policies =
+        config.clients.iter().map(|(name, client)| (name.as_ref().into(), client.commands.clone()));
     let commands = plugins.iter().flat_map(|(name, plugin)| {
         let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
         commands.iter().map(move |command| (Arc::from(command.as_ref()), Arc::clone(plugin)))
@@ -220,7 +221,11 @@ fn raise_file_limit(config: &Config) {
     let wanted = config.limits.connections as u64 + OTHER_FILES;
     match rlimit::increase_nofile_limit(wanted) {
         Ok(limit) if limit < wanted => {
-            tracing::warn!(limit, wanted, "the limit of open files is below `limits.connections`; raise it (ulimit -n)");
+            tracing::warn!(
+                limit,
+                wanted,
+                "the limit of open files is below `limits.connections`; raise it (ulimit -n)"
+            );
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),

@@ -60,7 +60,6 @@ impl Format {
 /// stop the server, so at 128,000 unwritten lines further ones are dropped.
 ///
 /// What is still queued is written when the guard is dropped. Only the first call in a process has an effect.
-#[must_use]
 pub fn init(level: Level, format: Format) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
     let builder = tracing_subscriber::fmt()
@@ -70,7 +69,9 @@ pub fn init(level: Level, format: Format) -> WorkerGuard {
     // An error means that there is a subscriber already, which then goes on.
     let _ = match format {
         Format::Human => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        Format::Json => {
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        }
     };
     guard
 }

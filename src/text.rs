@@ -50,10 +50,7 @@ mod tests {
     #[test]
     fn what_breaks_a_line_or_hides_is_escaped() {
         let text = "a\r\nb\tc\0d\x1b[31m\u{85}\u{2028}\u{202e}é";
-        assert_eq!(
-            shown(text, 100).to_string(),
-            "a\\r\\nb\\tc\\x00d\\x1b[31m\\u{85}\\u{2028}\\u{202e}é"
-        );
+        assert_eq!(shown(text, 100).to_string(), "a\\r\\nb\\tc\\x00d\\x1b[31m\\u{85}\\u{2028}\\u{202e}é");
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use bytes::BytesMut;
 use lictor::client::{self, Frame, ReplyReader};
 use lictor::wire::{
-    Code, CommandError, Decoder, Fault, MAX_HEAD_BYTES, Outcome, Phase, Request, Sent, Sequence, encode_fault,
-    encode_reply, is_plain_text,
+    Code, CommandError, Decoder, Fault, MAX_HEAD_BYTES, Outcome, Phase, Request, Sent, Sequence,
+    encode_fault, encode_reply, is_plain_text,
 };
 use proptest::prelude::*;
 
@@ -183,7 +183,8 @@ fn encoded(sequence: Option<&str>, answer: Result<&[u8], &CommandError>) -> (Str
 
 #[test]
 fn replies_are_the_contracts() {
-    let error = CommandError { code: Code::NotFound, outcome: Outcome::Failed, message: "No such\r\nkey".into() };
+    let error =
+        CommandError { code: Code::NotFound, outcome: Outcome::Failed, message: "No such\r\nkey".into() };
     let silent = CommandError::not_run(Code::Busy, "");
     for (sequence, answer, expected) in [
         (None, Ok(&b"hello"[..]), "hello\r\n\r\n"),

@@ -163,7 +163,8 @@ mod tests {
     fn either_hash_admits() {
         let certificate = certificate("its name", 2020..2040);
         for pin in [Thumbprint::sha1_of(&certificate), Thumbprint::sha256_of(&certificate)] {
-            let identity = authenticate(&[certificate.clone()], &roster(pin), year(2030)).unwrap();
+            let identity =
+                authenticate(std::slice::from_ref(&certificate), &roster(pin), year(2030)).unwrap();
             assert_eq!((identity.name(), identity.certificate_name()), ("laptop", "its name"));
             assert_eq!(identity.thumbprint(), Thumbprint::sha256_of(&certificate));
         }
@@ -180,7 +181,9 @@ mod tests {
     fn each_refusal_has_the_contracts_words() {
         let certificate = certificate("evil\r\nERR", 2020..2040);
         let sha1 = Thumbprint::sha1_of(&certificate);
-        let words = |chain: &[CertificateDer<'_>], roster, now| authenticate(chain, &roster, now).unwrap_err().to_string();
+        let words = |chain: &[CertificateDer<'_>], roster, now| {
+            authenticate(chain, &roster, now).unwrap_err().to_string()
+        };
         let chain = [certificate];
         assert_eq!(words(&[], Roster::default(), year(2030)), "No certificate was provided");
         assert_eq!(
@@ -192,7 +195,10 @@ mod tests {
             words(&chain, roster(sha1), year(2019)),
             format!("{unusable}it is not valid before 2020-01-01T00:00:00Z")
         );
-        assert_eq!(words(&chain, roster(sha1), year(2041)), format!("{unusable}it expired at 2040-01-01T00:00:00Z"));
+        assert_eq!(
+            words(&chain, roster(sha1), year(2041)),
+            format!("{unusable}it expired at 2040-01-01T00:00:00Z")
+        );
     }
 
     #[test]

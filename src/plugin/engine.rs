@@ -102,7 +102,9 @@ impl Sandbox {
             Err(_elapsed) if deadline <= give_up => {
                 Err(CommandError::not_run(Code::Timeout, "The deadline passed before a slot was free"))
             }
-            Err(_elapsed) => Err(CommandError::not_run(Code::Busy, "No slot became free in time; try again later")),
+            Err(_elapsed) => {
+                Err(CommandError::not_run(Code::Busy, "No slot became free in time; try again later"))
+            }
         }
     }
 

@@ -28,7 +28,10 @@ pub(super) fn code(of_plugin: &str) -> Code {
 pub(super) fn timed_out(plugin: &Plugin, call: &Call) -> CommandError {
     tracing::warn!(target: "lictor::plugin", plugin = plugin.name(), request = %call.id, "stopped at the deadline");
     let name = plugin.name();
-    CommandError::unknown(Code::Timeout, format!("Plugin {name} was stopped at the deadline (request {})", call.id))
+    CommandError::unknown(
+        Code::Timeout,
+        format!("Plugin {name} was stopped at the deadline (request {})", call.id),
+    )
 }
 
 /// No instance could be made. The plugin was instantiated when it was loaded, so this is the pool or the memory of
@@ -39,11 +42,19 @@ pub(super) fn not_started(plugin: &Plugin, call: &Call, error: &wasmtime::Error)
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return CommandError::not_run(Code::Busy, "No instance is free; try again later");
     }
-    CommandError::unknown(Code::PluginTrapped, format!("Plugin {name} could not be started (request {})", call.id))
+    CommandError::unknown(
+        Code::PluginTrapped,
+        format!("Plugin {name} could not be started (request {})", call.id),
+    )
 }
 
 /// The call ended in the middle: a trap, a limit, or a breach of the interface.
-pub(super) fn broken(plugin: &Plugin, call: &Call, error: &wasmtime::Error, state: &HostState) -> CommandError {
+pub(super) fn broken(
+    plugin: &Plugin,
+    call: &Call,
+    error: &wasmtime::Error,
+    state: &HostState,
+) -> CommandError {
     let name = plugin.name();
     tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, error = %format_args!("{error:?}"), "plugin broke off");
     let (code, reason) = classify(error, state, plugin.max_reply_bytes());

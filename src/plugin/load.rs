@@ -169,7 +169,8 @@ impl Plugin {
 
     async fn describe(&self) -> Result<Vec<CommandInfo>, String> {
         let limit = self.spec.timeout;
-        let _slot = self.sandbox.slot(Instant::now() + limit).await.map_err(|error| error.message.into_owned())?;
+        let _slot =
+            self.sandbox.slot(Instant::now() + limit).await.map_err(|error| error.message.into_owned())?;
         match timeout(limit, self.describe_itself()).await {
             Ok(described) => described,
             Err(_elapsed) => {
@@ -249,7 +250,9 @@ fn check_hash(bytes: &[u8], pinned: Option<[u8; 32]>) -> Result<(), String> {
 fn check_form(bytes: &[u8]) -> Result<(), String> {
     const CORE_MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
     if Engine::detect_precompiled(bytes).is_some() {
-        return Err("it is precompiled code, which is not taken from files; give the component it was made of".into());
+        return Err(
+            "it is precompiled code, which is not taken from files; give the component it was made of".into(),
+        );
     }
     if bytes.starts_with(&CORE_MODULE) {
         return Err(

@@ -80,7 +80,8 @@ impl Pool {
         }
         let mut retired = Vec::new();
         self.idle().retain(|_, instances| {
-            let is_fresh = |instance: &Instance| now.duration_since(instance.last_used()) < self.retirement.idle;
+            let is_fresh =
+                |instance: &Instance| now.duration_since(instance.last_used()) < self.retirement.idle;
             let kept = instances.iter().position(is_fresh).unwrap_or(instances.len());
             retired.extend(instances.drain(..kept));
             !instances.is_empty()

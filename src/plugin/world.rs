@@ -102,7 +102,12 @@ mod tests {
 
     #[test]
     fn compatible_versions_of_what_is_there_fit() {
-        for import in ["lictor:plugin/request@0.1.0", "lictor:plugin/types@0.1.9", "wasi:io/poll@0.2.0", "wasi:io/poll@0.2.6"] {
+        for import in [
+            "lictor:plugin/request@0.1.0",
+            "lictor:plugin/types@0.1.9",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/poll@0.2.6",
+        ] {
             assert_eq!(import_misfit(import), None, "{import}");
         }
         assert_eq!(export_misfit(&["x".into(), "lictor:plugin/commands@0.1.4".into()]), None);

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::Service;
-use super::admission::{Admission, AdmissionLimits, AddressPlace};
+use super::admission::{AddressPlace, Admission, AdmissionLimits};
 use super::conn::Connection;
 use super::stop::Stop;
 use super::tls::{self, Authenticated};
@@ -136,7 +136,10 @@ impl Server {
 /// Errors of one connection that was gone before it was accepted, not of the listener.
 fn is_peers_fault(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
-    matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::Interrupted)
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::Interrupted
+    )
 }
 
 /// TCP, TLS, identity; then the connection itself.

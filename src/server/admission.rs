@@ -125,8 +125,12 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const LIMITS: AdmissionLimits =
-        AdmissionLimits { connections: 10, per_address: 2, unauthenticated: 3, unauthenticated_per_address: 1 };
+    const LIMITS: AdmissionLimits = AdmissionLimits {
+        connections: 10,
+        per_address: 2,
+        unauthenticated: 3,
+        unauthenticated_per_address: 1,
+    };
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -159,7 +163,8 @@ mod tests {
     #[tokio::test]
     async fn one_address_cannot_take_the_handshakes_of_others() {
         let admission = Arc::new(Admission::new(LIMITS));
-        let (a, also_a) = (admission.enter(address("192.0.2.1")).unwrap(), admission.enter(address("192.0.2.1")).unwrap());
+        let (a, also_a) =
+            (admission.enter(address("192.0.2.1")).unwrap(), admission.enter(address("192.0.2.1")).unwrap());
         let b = admission.enter(address("192.0.2.2")).unwrap();
         let _turn = a.handshake_turn().await.unwrap();
         let mut waiting = Box::pin(also_a.handshake_turn());

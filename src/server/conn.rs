@@ -509,5 +509,8 @@ fn unknown(command: &str) -> CommandError {
 }
 
 fn forbidden(command: &str) -> CommandError {
-    CommandError::not_run(Code::Forbidden, format!("Command {} is not allowed to this client", shown(command, 64)))
+    CommandError::not_run(
+        Code::Forbidden,
+        format!("Command {} is not allowed to this client", shown(command, 64)),
+    )
 }

@@ -113,12 +113,16 @@ impl Lanes {
             return Poll::Pending;
         }
         loop {
-            let Poll::Ready(Some(ended)) = self.tasks.poll_join_next_with_id(cx) else { return Poll::Pending };
+            let Poll::Ready(Some(ended)) = self.tasks.poll_join_next_with_id(cx) else {
+                return Poll::Pending;
+            };
             let (task, answer) = match ended {
                 Ok((task, answer)) => (task, answer),
                 Err(error) => (error.id(), Err(broken_off(error))),
             };
-            let Some(position) = self.running.iter().position(|running| running.task == task) else { continue };
+            let Some(position) = self.running.iter().position(|running| running.task == task) else {
+                continue;
+            };
             let ticket = self.running.swap_remove(position).ticket;
             self.held_bytes -= ticket.bytes;
             return Poll::Ready((ticket, answer));

@@ -38,7 +38,10 @@ pub struct Decoder {
 #[derive(Debug)]
 enum State {
     Head(HeadParser),
-    Body { request: Request, size: usize },
+    Body {
+        request: Request,
+        size: usize,
+    },
     /// The framing was broken; nothing more can be read.
     Faulty(Fault),
 }

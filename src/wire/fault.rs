@@ -65,7 +65,9 @@ pub enum Fault {
         at: usize,
     },
     /// An argument whose escapes give bytes that are not UTF-8.
-    #[error("argument {argument} is not UTF-8 once its escapes are resolved; send bytes as a body, with a Size header")]
+    #[error(
+        "argument {argument} is not UTF-8 once its escapes are resolved; send bytes as a body, with a Size header"
+    )]
     ArgumentNotUtf8 {
         /// Its number.
         argument: usize,
@@ -77,7 +79,9 @@ pub enum Fault {
         line: usize,
     },
     /// A header whose name is no token.
-    #[error("the header's name in line {line} is empty or has a character other than letters, digits and !#$%&'*+-.^_`|~")]
+    #[error(
+        "the header's name in line {line} is empty or has a character other than letters, digits and !#$%&'*+-.^_`|~"
+    )]
     HeaderName {
         /// Its line.
         line: usize,

@@ -5,10 +5,10 @@
 //! work is linear, and a fault is told at once (a client that ends its lines with LF alone would otherwise wait
 //! for a reply that never comes).
 
+use super::MAX_HEAD_BYTES;
 use super::fault::Fault;
 use super::quote::parse_arguments;
 use super::request::{Request, Sequence, Span};
-use super::MAX_HEAD_BYTES;
 
 /// A head of which a part may have been read.
 #[derive(Debug, Default)]
@@ -45,7 +45,9 @@ impl HeadParser {
             self.scanned = at;
             match (window[at], window.get(at + 1)) {
                 (b'\r', Some(b'\n')) => {}
-                (b'\r', None) => return if at + 1 == MAX_HEAD_BYTES { Err(Fault::HeadTooLong) } else { Ok(None) },
+                (b'\r', None) => {
+                    return if at + 1 == MAX_HEAD_BYTES { Err(Fault::HeadTooLong) } else { Ok(None) };
+                }
                 (b'\r', Some(_)) => return Err(Fault::BareCr { at: at + 1 }),
                 (b'\n', _) => return Err(Fault::BareLf { at: at + 1 }),
                 (byte, _) => return Err(Fault::Control { byte, at: at + 1 }),

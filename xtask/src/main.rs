@@ -90,7 +90,8 @@ fn plugins() -> Result<(), String> {
     for name in crates_in(&folder)? {
         let component = format!("{}.wasm", name.replace('-', "_"));
         let (from, to) = (built.join(component), folder.join(format!("{name}.wasm")));
-        std::fs::copy(&from, &to).map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))?;
+        std::fs::copy(&from, &to)
+            .map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))?;
     }
     Ok(())
 }
@@ -104,7 +105,8 @@ fn crates_in(folder: &Path) -> Result<Vec<String>, String> {
 
 /// Adds the guests' target where it is missing. Where cargo was not installed by rustup it is left to whoever did.
 fn add_target() -> Result<(), String> {
-    let installed = Command::new("rustup").current_dir(root()).args(["target", "list", "--installed"]).output();
+    let installed =
+        Command::new("rustup").current_dir(root()).args(["target", "list", "--installed"]).output();
     match installed {
         Ok(output) if output.status.success() => {
             if String::from_utf8_lossy(&output.stdout).lines().any(|line| line == GUEST_TARGET) {
@@ -126,9 +128,9 @@ fn install(program: &str, package: &str) -> Result<(), String> {
         apt.env("DEBIAN_FRONTEND", "noninteractive");
         run(apt)
     };
-    apt(&["update", "--quiet"])
-        .and_then(|()| apt(&["install", "--quiet", "--yes", package]))
-        .map_err(|error| format!("the tests need {program}, and it cannot be installed here ({error}); install it"))
+    apt(&["update", "--quiet"]).and_then(|()| apt(&["install", "--quiet", "--yes", package])).map_err(
+        |error| format!("the tests need {program}, and it cannot be installed here ({error}); install it"),
+    )
 }
 
 fn cargo(arguments: &[&str]) -> Command {
