@@ -252,7 +252,7 @@ impl Connection {
         while self.has_room_to_write()
             && let Some(arrival) = self.lanes.next_plain()
         {
-            self.run(arrival, cx);
+            self.run(arrival, Instant::now(), cx);
             progressed = true;
         }
         progressed
@@ -294,25 +294,26 @@ impl Connection {
     fn accept(&mut self, request: Request, cx: &mut Context<'_>) {
         self.session.requests += 1;
         let id = RequestId { connection: self.session.id, number: self.session.requests };
-        let arrival = Arrival { id, at: Instant::now(), request };
+        let now = Instant::now();
+        let arrival = Arrival { id, at: now, request };
         match arrival.request.sequence() {
             Some(sequence) if self.lanes.is_in_flight(sequence) => {
                 let fault = Fault::InFlight(sequence.clone());
                 self.end_reading(End::BadRequest, Some(fault));
             }
             None if self.lanes.plain_is_running() => self.lanes.wait(arrival),
-            _ => self.run(arrival, cx),
+            _ => self.run(arrival, now, cx),
         }
     }
 
     /// The way of one request: permit, route, run, reply.
-    fn run(&mut self, arrival: Arrival, cx: &mut Context<'_>) {
+    fn run(&mut self, arrival: Arrival, now: Instant, cx: &mut Context<'_>) {
         let Self { session, lanes, .. } = self;
-        let Arrival { id, at: began, request } = arrival;
+        let Arrival { id, at: arrived, request } = arrival;
         let sequence = request.sequence().cloned();
         let arguments = session.service.log.arguments(&request);
         let bytes = request.size_bytes();
-        let ticket = |command: Arc<str>| Ticket { id, sequence, command, arguments, began, bytes };
+        let ticket = |command: Arc<str>| Ticket { id, sequence, command, arguments, arrived, bytes };
 
         let routes = &session.service.routes;
         let permit = match authz::permit(&session.identity, request, &session.service.policy) {
@@ -335,17 +336,24 @@ impl Connection {
             }
             Ok(Target::Plugin(command, plugin, request)) => {
                 let ticket = ticket(Arc::clone(command));
-                let deadline = began + time_allowed(plugin.timeout(), &request);
+                let deadline = deadline(now + plugin.timeout(), arrived, &request);
                 let call = Call { request, caller: session.identity.clone(), id, deadline };
                 let plugin = Arc::clone(plugin);
-                self.call(ticket, plugin, call, cx);
+                self.call(ticket, plugin, call, now, cx);
             }
         }
     }
 
     /// Runs a plugin's command: here if it ends at once, as a task if not.
-    fn call(&mut self, ticket: Ticket, plugin: Arc<plugin::Plugin>, call: Call, cx: &mut Context<'_>) {
-        if let Err(error) = call.check_deadline(ticket.began) {
+    fn call(
+        &mut self,
+        ticket: Ticket,
+        plugin: Arc<plugin::Plugin>,
+        call: Call,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) {
+        if let Err(error) = call.check_deadline(now) {
             return self.reply(&ticket, Err(&error));
         }
         let mut command = Box::pin(plugin::invoke(plugin, call));
@@ -492,16 +500,18 @@ impl Session {
             id: ticket.id,
             client: self.identity.name(),
             command: &ticket.command,
-            began: ticket.began.into_std(),
+            began: ticket.arrived.into_std(),
             result,
             arguments: ticket.arguments.as_deref(),
         });
     }
 }
 
-/// The shorter of the plugin's limit and the client's.
-fn time_allowed(limit: Duration, request: &Request) -> Duration {
-    request.timeout_ms().map_or(limit, |timeout| limit.min(Duration::from_millis(timeout)))
+/// The sooner of the plugin's limit, which begins with the command, and the client's, which begins with the arrival of
+/// its request: it waits for its turn on the client's time, not on the plugin's.
+fn deadline(limit: Instant, arrived: Instant, request: &Request) -> Instant {
+    let of_client = request.timeout_ms().and_then(|timeout| arrived.checked_add(Duration::from_millis(timeout)));
+    of_client.map_or(limit, |of_client| of_client.min(limit))
 }
 
 fn unknown(command: &str) -> CommandError {

@@ -25,7 +25,7 @@ pub(super) struct Ticket {
     pub(super) command: Arc<str>,
     /// Its arguments as they are logged, where they are.
     pub(super) arguments: Option<String>,
-    pub(super) began: Instant,
+    pub(super) arrived: Instant,
     /// What the request holds.
     pub(super) bytes: usize,
 }

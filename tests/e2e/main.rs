@@ -9,6 +9,7 @@
 //! | `cli`       | the commands of `lictor` |
 //! | `interop`   | other people's TLS clients |
 //! | `resources` | what strangers and greedy clients can't use up |
+//! | `documents` | that the documents' transcripts are what happens |
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
@@ -17,6 +18,7 @@
 mod support;
 
 mod cli;
+mod documents;
 mod identity;
 mod interop;
 mod loading;

@@ -373,7 +373,8 @@ fn a_client_that_does_not_read_is_not_read_from_while_others_are_served() {
 
     // All that was taken is answered once the client reads.
     for _ in 0..sent / request.len() {
-        assert_eq!(greedy.read_reply().len(), 4096);
+        let reply = greedy.read_reply();
+        assert_eq!(reply.len(), 4096, "{}", reply.chars().take(200).collect::<String>());
     }
 }
 
@@ -413,9 +414,12 @@ fn a_body_larger_than_the_limit_is_refused_before_it_is_read() {
 fn a_large_body_arrives_whole() {
     let mut connection = shared().connect();
     let body: Vec<u8> = (0..1 << 20).map(|number: u32| (number % 251) as u8).collect();
-    connection.send(format!("body\r\nSize: {}\r\nSequence: 1\r\n\r\n", body.len()));
-    connection.send(&body);
-    assert!(connection.read_frame().body == body);
+    // Two plugins with allocators of their own.
+    for command in ["body", "echo"] {
+        connection.send(format!("{command}\r\nSize: {}\r\nSequence: 1\r\n\r\n", body.len()));
+        connection.send(&body);
+        assert!(connection.read_frame().body == body, "{command}");
+    }
 }
 
 #[test]
@@ -470,4 +474,15 @@ fn an_admitted_client_is_called_by_its_configured_name() {
     let mut connection: Connection = server.connect(&tester);
     assert_eq!(connection.ask("whoami"), format!("what-the-config-says {}", tester.sha256()));
     assert!(connection.ask("@whoami").starts_with("what-the-config-says"));
+}
+
+#[test]
+fn a_plain_request_waits_on_its_clients_time_not_on_its_plugins() {
+    let (server, tester) = server_with("");
+    let mut connection = server.connect(&tester);
+    connection.send("sleep 300\r\n\r\necho in time\r\n\r\nsleep 300\r\n\r\necho late\r\nTimeout-Ms: 200\r\n\r\n");
+    assert_eq!(connection.read_reply(), "slept");
+    assert_eq!(connection.read_reply(), "in time");
+    assert_eq!(connection.read_reply(), "slept");
+    assert_eq!(connection.read_reply(), "ERR The deadline passed before the command began");
 }
