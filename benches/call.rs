@@ -24,7 +24,7 @@ fn call(c: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.to_async(&runtime).iter(|| {
                 let (plugin, caller) = (Arc::clone(&plugin), caller.clone());
-                async move { invoke(plugin, echo(caller)).await.unwrap() }
+                async move { invoke(plugin, Arc::new(echo(caller))).await.unwrap() }
             });
         });
     }
@@ -35,7 +35,7 @@ fn echo(caller: PeerIdentity) -> Call {
     let mut bytes = BytesMut::from(&b"echo hello\r\nSequence: 1\r\n\r\n"[..]);
     let request = Decoder::new(0).decode(&mut bytes).unwrap().unwrap();
     let id = RequestId { connection: ConnectionId(1), number: 1 };
-    Call { request, caller, id, deadline: Instant::now() + Duration::from_secs(5) }
+    Call::new(request, caller, id, Instant::now() + Duration::from_secs(5))
 }
 
 fn plugin(runtime: &Runtime, instances: Instances) -> Arc<Plugin> {

@@ -258,8 +258,11 @@ fn summary(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> St
     for (name, plugin) in plugins {
         let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
         let commands: Vec<_> = commands.iter().map(AsRef::<str>::as_ref).collect();
-        let described = plugin.commands().len();
-        let _ = writeln!(text, "  plugin {name}: {} (describes {described})", commands.join(", "));
+        let _ = writeln!(text, "  plugin {name}: {}", commands.join(", "));
+        let described = |command: &&str| plugin.commands().iter().any(|info| info.name == **command);
+        for command in commands.iter().filter(|command| !described(command)) {
+            let _ = writeln!(text, "    note: its `describe` says nothing of {command}");
+        }
     }
     for (name, client) in &config.clients {
         let patterns: Vec<_> = client.commands.iter().map(AsRef::<str>::as_ref).collect();

@@ -28,10 +28,11 @@ pub(super) fn code(of_plugin: &str) -> Code {
 pub(super) fn timed_out(plugin: &Plugin, call: &Call) -> CommandError {
     tracing::warn!(target: "lictor::plugin", plugin = plugin.name(), request = %call.id, "stopped at the deadline");
     let name = plugin.name();
-    CommandError::unknown(
-        Code::Timeout,
-        format!("Plugin {name} was stopped at the deadline (request {})", call.id),
-    )
+    CommandError {
+        code: Code::Timeout,
+        outcome: call.outcome_if_stopped(),
+        message: format!("Plugin {name} was stopped at the deadline (request {})", call.id).into(),
+    }
 }
 
 /// No instance could be made. The plugin was instantiated when it was loaded, so this is the pool or the memory of

@@ -1,6 +1,7 @@
 //! Running one command in a plugin.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use smallvec::SmallVec;
 use tokio::sync::Semaphore;
@@ -11,7 +12,7 @@ use super::instance::Instance;
 use super::load::Plugin;
 use crate::identity::PeerIdentity;
 use crate::telemetry::RequestId;
-use crate::wire::{Code, CommandError, Request};
+use crate::wire::{Code, CommandError, Outcome, Request};
 
 /// One permitted and routed request, on its way through a plugin.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Call {
     pub id: RequestId,
     /// When it is stopped.
     pub deadline: Instant,
+    /// Whether the plugin was entered.
+    has_begun: AtomicBool,
 }
 
 /// Runs `call` in `plugin`: waits for a slot, takes a warm instance or makes a fresh one, and calls it.
@@ -33,8 +36,7 @@ pub struct Call {
 /// # Errors
 ///
 /// What the client is to be told; the log has been told the rest.
-pub async fn invoke(plugin: Arc<Plugin>, call: Call) -> Result<Vec<u8>, CommandError> {
-    let call = Arc::new(call);
+pub async fn invoke(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, CommandError> {
     let _turn = turn(&plugin, call.deadline).await?;
     let _slot = plugin.sandbox().slot(call.deadline).await?;
     match timeout_at(call.deadline, run(&plugin, &call)).await {
@@ -61,6 +63,7 @@ async fn run(plugin: &Plugin, call: &Arc<Call>) -> Result<Vec<u8>, CommandError>
         None => plugin.instantiate().await.map_err(|error| failure::not_started(plugin, call, &error))?,
     };
     let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
+    call.has_begun.store(true, Ordering::Relaxed);
     let result = match instance.handle(call, &arguments).await {
         Ok(result) => result,
         Err(error) => return Err(failure::broken(plugin, call, &error, instance.state())),
@@ -79,6 +82,18 @@ fn give_back(plugin: &Plugin, call: &Call, instance: Instance) {
 }
 
 impl Call {
+    /// A call that is stopped at `deadline`.
+    #[must_use]
+    pub fn new(request: Request, caller: PeerIdentity, id: RequestId, deadline: Instant) -> Self {
+        Self { request, caller, id, deadline, has_begun: AtomicBool::new(false) }
+    }
+
+    /// What its client may assume if it is given up now.
+    #[must_use]
+    pub fn outcome_if_stopped(&self) -> Outcome {
+        if self.has_begun.load(Ordering::Relaxed) { Outcome::Unknown } else { Outcome::NotRun }
+    }
+
     /// Refuses a call whose deadline passed before it began.
     ///
     /// # Errors

@@ -13,85 +13,28 @@ use std::time::Duration;
 use futures_util::{Sink, Stream};
 use tokio::net::TcpStream;
 use tokio::sync::futures::OwnedNotified;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tokio_util::codec::Framed;
 
+use super::clock::{Clock, Passed, State};
 use super::codec::{Codec, ReadError, Reply};
 use super::lanes::{Arrival, Lanes, Ticket};
 use super::stop::Stop;
-use super::{Service, builtin};
+use super::{End, Service, builtin};
 use crate::authz;
 use crate::identity::PeerIdentity;
 use crate::plugin::{self, Call};
 use crate::route::Target;
 use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
 use crate::text::shown;
-use crate::wire::{Code, CommandError, Fault, GREETING, Phase, Request, Sent, encode_fault};
-
-/// Bounds on one connection.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionLimits {
-    /// Requests under way: framed ones that run, and plain ones that run or wait. At the limit the server stops
-    /// reading.
-    pub in_flight: usize,
-    /// Bytes of the requests under way. Past the limit the server stops reading.
-    pub in_flight_bytes: usize,
-    /// The largest `Size`, in bytes.
-    pub body_bytes: usize,
-    /// From a head's first byte to its last.
-    pub head_timeout: Duration,
-    /// From a head's end to its body's.
-    pub body_timeout: Duration,
-    /// Without a request under way and without a byte from the client.
-    pub idle_timeout: Duration,
-    /// Without the client taking a byte of what is there for it.
-    pub write_timeout: Duration,
-}
+use crate::wire::{Code, CommandError, Fault, GREETING, Request, Sent, encode_fault};
 
 /// Replies that may be waiting for the client to read them, in bytes, before no further request is run.
 const MAX_UNWRITTEN_BYTES: usize = 256 << 10;
 
 /// How long one connection computes before its replies are written and others get their turn.
 const SLICE: Duration = Duration::from_micros(500);
-
-/// Why a connection ended; the log tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// The client said that it sends nothing more, and has been answered.
-    Closed,
-    /// The client went away.
-    Gone,
-    /// The client's bytes were no request.
-    BadRequest,
-    /// A command failed, and the config has such connections closed.
-    CommandError,
-    /// Nothing happened for long.
-    Idle,
-    /// The client did not read its replies.
-    NotReading,
-    /// The server stops.
-    Stopping,
-}
-
-impl End {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed by the client",
-            Self::Gone => "the client went away",
-            Self::BadRequest => "bad request",
-            Self::CommandError => "command error",
-            Self::Idle => "idle",
-            Self::NotReading => "the client does not read",
-            Self::Stopping => "the server stops",
-        }
-    }
-
-    /// Whether the client is still there to be told goodbye.
-    pub(super) fn is_orderly(self) -> bool {
-        !matches!(self, Self::Gone | Self::NotReading)
-    }
-}
 
 /// Whether further requests are read.
 #[derive(Debug)]
@@ -122,19 +65,6 @@ struct Session {
     requests: u64,
 }
 
-/// When what must have happened.
-struct Clock {
-    /// The last byte, request or answer.
-    active: Instant,
-    /// The phase of reading that began when, and at which request.
-    phase: (Phase, u64),
-    phase_began: Instant,
-    /// When the client last took some of what is there for it.
-    written: Instant,
-    sleep: Pin<Box<Sleep>>,
-    is_armed: bool,
-}
-
 impl Connection {
     /// A connection that begins with the greeting.
     pub(super) fn new(
@@ -155,14 +85,7 @@ impl Connection {
             lanes: Lanes::default(),
             session: Session { service, identity, id, requests: 0 },
             reading: Reading::Open,
-            clock: Clock {
-                active: now,
-                phase: (Phase::Idle, 0),
-                phase_began: now,
-                written: now,
-                sleep: Box::pin(tokio::time::sleep_until(now + limits.idle_timeout)),
-                is_armed: false,
-            },
+            clock: Clock::new(now, now + limits.idle_timeout),
             is_flushing: false,
             stop,
             stop_notified,
@@ -173,10 +96,10 @@ impl Connection {
     /// Serves until the end, and stops what still runs then.
     pub(super) async fn serve(&mut self) -> End {
         let end = std::future::poll_fn(|cx| self.poll_serve(cx)).await;
-        for ticket in self.lanes.stop().await {
-            let error = CommandError::unknown(Code::Cancelled, end.as_str());
+        for (ticket, error) in self.lanes.stop(end.as_str()).await {
             self.session.log(&ticket, Err(&error));
         }
+        self.forget_waiting(end);
         end
     }
 
@@ -200,9 +123,11 @@ impl Connection {
             if self.has_only_fault_left() {
                 self.answer_fault();
             }
+            let was_full = !self.has_room_to_write();
             match self.poll_flush(cx, now) {
                 Poll::Ready(Ok(())) if self.is_over() => return Poll::Ready(self.end()),
-                Poll::Ready(Ok(())) => {}
+                // What had to wait for room was not asked, and would wake nobody.
+                Poll::Ready(Ok(())) => progressed |= was_full,
                 Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
                 // With too much unwritten, only the client's reading can help.
                 Poll::Pending => progressed = false,
@@ -213,7 +138,7 @@ impl Connection {
             if !progressed {
                 break;
             }
-            self.clock.active = now;
+            self.clock.is_active(now);
             if now.elapsed() > SLICE {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -337,7 +262,7 @@ impl Connection {
             Ok(Target::Plugin(command, plugin, request)) => {
                 let ticket = ticket(Arc::clone(command));
                 let deadline = deadline(now + plugin.timeout(), arrived, &request);
-                let call = Call { request, caller: session.identity.clone(), id, deadline };
+                let call = Call::new(request, session.identity.clone(), id, deadline);
                 let plugin = Arc::clone(plugin);
                 self.call(ticket, plugin, call, now, cx);
             }
@@ -356,11 +281,12 @@ impl Connection {
         if let Err(error) = call.check_deadline(now) {
             return self.reply(&ticket, Err(&error));
         }
-        let mut command = Box::pin(plugin::invoke(plugin, call));
+        let call = Arc::new(call);
+        let mut command = Box::pin(plugin::invoke(plugin, Arc::clone(&call)));
         match command.as_mut().poll(cx) {
             Poll::Ready(answer) => self.reply(&ticket, answer.as_deref()),
             Poll::Pending => {
-                self.lanes.run(ticket, command);
+                self.lanes.run(ticket, call, command);
                 // The task has to be asked once, so that its end wakes this connection.
                 cx.waker().wake_by_ref();
             }
@@ -379,8 +305,18 @@ impl Connection {
         };
         self.session.log(ticket, answer.map(<[u8]>::len));
         if answer.is_err() && self.session.service.close_on_error {
-            self.lanes.forget_waiting();
+            self.forget_waiting(End::CommandError);
             self.end_reading(End::CommandError, None);
+        }
+    }
+
+    /// Gives up the plain requests whose turn has not come: nobody waits for their answers any more.
+    fn forget_waiting(&mut self, end: End) {
+        for Arrival { id, at: arrived, request } in self.lanes.forget_waiting() {
+            let arguments = self.session.service.log.arguments(&request);
+            let (command, bytes) = (request.command().into(), request.size_bytes());
+            let ticket = Ticket { id, sequence: None, command, arguments, arrived, bytes };
+            self.session.log(&ticket, Err(&CommandError::not_run(Code::Cancelled, end.as_str())));
         }
     }
 
@@ -423,75 +359,36 @@ impl Connection {
             return Poll::Ready(Ok(()));
         }
         if !self.is_flushing {
-            self.clock.written = now;
+            self.clock.has_written(now);
         }
         self.is_flushing = true;
         let flushed = <Framed<_, _> as Sink<Reply<'_>>>::poll_flush(Pin::new(&mut self.link), cx);
         if self.link.write_buffer().len() < before {
-            self.clock.written = now;
+            self.clock.has_written(now);
         }
         let flushed = ready!(flushed);
         self.is_flushing = false;
         Poll::Ready(flushed)
     }
 
-    /// Acts on the deadline if it has passed, and sees to it that the task is woken at the next.
+    /// Acts on a deadline that has passed, and sees to it that the task is woken at the next.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<End> {
-        loop {
-            let (deadline, passed) = self.deadline(now);
-            if deadline <= now {
-                match passed {
-                    Passed::Slow(part) => {
-                        self.end_reading(End::BadRequest, Some(Fault::TooSlow(part)));
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
-                    Passed::End(end) => return Poll::Ready(end),
-                }
+        let state = State {
+            phase: self.link.codec().phase(),
+            request: self.session.requests,
+            reads: self.may_read(),
+            writes: self.is_flushing,
+            is_idle: self.lanes.is_empty(),
+        };
+        match ready!(self.clock.poll(state, &self.session.service.limits, now, cx)) {
+            Passed::Slow(part) => {
+                self.end_reading(End::BadRequest, Some(Fault::TooSlow(part)));
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
-            // An armed timer that is due too early costs one more look; to move it at every request would cost
-            // more.
-            let clock = &mut self.clock;
-            if !clock.is_armed || deadline < clock.sleep.deadline() || clock.sleep.is_elapsed() {
-                clock.sleep.as_mut().reset(deadline);
-                clock.is_armed = true;
-                if clock.sleep.as_mut().poll(cx).is_ready() {
-                    continue;
-                }
-            }
-            return Poll::Pending;
+            Passed::Ends(end) => Poll::Ready(end),
         }
     }
-
-    fn deadline(&mut self, now: Instant) -> (Instant, Passed) {
-        let limits = self.session.service.limits;
-        let reads = self.may_read();
-        let clock = &mut self.clock;
-        let phase = (self.link.codec().phase(), self.session.requests);
-        // The client is not to blame for what the server does not read.
-        if clock.phase != phase || !reads {
-            clock.phase = phase;
-            clock.phase_began = now;
-        }
-        if self.is_flushing {
-            return (clock.written + limits.write_timeout, Passed::End(End::NotReading));
-        }
-        match phase.0 {
-            Phase::Head if reads => (clock.phase_began + limits.head_timeout, Passed::Slow("head")),
-            Phase::Body if reads => (clock.phase_began + limits.body_timeout, Passed::Slow("body")),
-            _ if self.lanes.is_empty() => (clock.active + limits.idle_timeout, Passed::End(End::Idle)),
-            // Each command has a deadline of its own.
-            _ => (now + limits.idle_timeout, Passed::End(End::Idle)),
-        }
-    }
-}
-
-/// What a deadline's passing means.
-enum Passed {
-    /// A part of a request was too slow.
-    Slow(&'static str),
-    /// The connection ends.
-    End(End),
 }
 
 impl Session {
@@ -510,7 +407,8 @@ impl Session {
 /// The sooner of the plugin's limit, which begins with the command, and the client's, which begins with the arrival of
 /// its request: it waits for its turn on the client's time, not on the plugin's.
 fn deadline(limit: Instant, arrived: Instant, request: &Request) -> Instant {
-    let of_client = request.timeout_ms().and_then(|timeout| arrived.checked_add(Duration::from_millis(timeout)));
+    let of_client =
+        request.timeout_ms().and_then(|timeout| arrived.checked_add(Duration::from_millis(timeout)));
     of_client.map_or(limit, |of_client| of_client.min(limit))
 }
 

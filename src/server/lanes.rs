@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use crate::plugin::Call;
 use crate::telemetry::RequestId;
 use crate::wire::{Code, CommandError, Request, Sequence};
 
@@ -52,6 +53,13 @@ struct Running {
     task: task::Id,
     abort: AbortHandle,
     ticket: Ticket,
+    call: Arc<Call>,
+}
+
+impl Running {
+    fn stopped(&self, words: &'static str) -> CommandError {
+        CommandError { code: Code::Cancelled, outcome: self.call.outcome_if_stopped(), message: words.into() }
+    }
 }
 
 impl Lanes {
@@ -89,16 +97,23 @@ impl Lanes {
         Some(arrival)
     }
 
-    /// Throws away the plain requests whose turn has not come.
-    pub(super) fn forget_waiting(&mut self) {
-        self.held_bytes -= self.waiting.drain(..).map(|arrival| arrival.request.size_bytes()).sum::<usize>();
+    /// Gives up the plain requests whose turn has not come.
+    pub(super) fn forget_waiting(&mut self) -> Vec<Arrival> {
+        let forgotten: Vec<_> = self.waiting.drain(..).collect();
+        self.held_bytes -= forgotten.iter().map(|arrival| arrival.request.size_bytes()).sum::<usize>();
+        forgotten
     }
 
-    /// Lets a command that did not end at once run on by itself.
-    pub(super) fn run(&mut self, ticket: Ticket, command: impl Future<Output = Answer> + Send + 'static) {
+    /// Lets a command that did not end at once run on by itself; it carries out `call`.
+    pub(super) fn run(
+        &mut self,
+        ticket: Ticket,
+        call: Arc<Call>,
+        command: impl Future<Output = Answer> + Send + 'static,
+    ) {
         self.held_bytes += ticket.bytes;
         let abort = self.tasks.spawn(command);
-        self.running.push(Running { task: abort.id(), abort, ticket });
+        self.running.push(Running { task: abort.id(), abort, ticket, call });
     }
 
     /// Stops the request with this `sequence`; it is then answered as cancelled. Tells whether there was one.
@@ -116,32 +131,33 @@ impl Lanes {
             let Poll::Ready(Some(ended)) = self.tasks.poll_join_next_with_id(cx) else {
                 return Poll::Pending;
             };
-            let (task, answer) = match ended {
-                Ok((task, answer)) => (task, answer),
-                Err(error) => (error.id(), Err(broken_off(error))),
-            };
+            let task = ended.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
             let Some(position) = self.running.iter().position(|running| running.task == task) else {
                 continue;
             };
-            let ticket = self.running.swap_remove(position).ticket;
-            self.held_bytes -= ticket.bytes;
-            return Poll::Ready((ticket, answer));
+            let running = self.running.swap_remove(position);
+            let answer = match ended {
+                Ok((_, answer)) => answer,
+                Err(error) if error.is_cancelled() => Err(running.stopped("Cancelled")),
+                Err(error) => Err(panicked(&error)),
+            };
+            self.held_bytes -= running.ticket.bytes;
+            return Poll::Ready((running.ticket, answer));
         }
     }
 
-    /// Stops all commands and waits for their ends. Gives the tickets of those that ran.
-    pub(super) async fn stop(&mut self) -> Vec<Ticket> {
+    /// Stops all commands and waits for their ends; `words` say why. Gives what became of those that ran.
+    pub(super) async fn stop(&mut self, words: &'static str) -> Vec<(Ticket, CommandError)> {
         self.tasks.shutdown().await;
-        self.forget_waiting();
-        self.running.drain(..).map(|running| running.ticket).collect()
+        let stopped = self.running.drain(..).map(|running| {
+            let error = running.stopped(words);
+            (running.ticket, error)
+        });
+        stopped.collect()
     }
 }
 
-/// A command whose task was aborted or panicked.
-fn broken_off(error: JoinError) -> CommandError {
-    if error.is_cancelled() {
-        return CommandError::unknown(Code::Cancelled, "Cancelled");
-    }
+fn panicked(error: &JoinError) -> CommandError {
     tracing::error!(target: "lictor::command", %error, "a command's task panicked");
     CommandError::unknown(Code::Internal, "The server failed")
 }

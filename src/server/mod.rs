@@ -5,19 +5,22 @@
 mod accept;
 mod admission;
 mod builtin;
+mod clock;
 mod codec;
 mod conn;
+mod end;
 mod lanes;
 mod stop;
 mod tls;
 
 pub use accept::{Server, bind};
 pub use admission::AdmissionLimits;
-pub use conn::ConnectionLimits;
 pub use tls::{TlsError, TlsFiles, TlsVersion, tls_acceptor};
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use self::end::End;
 use crate::authz::Policy;
 use crate::identity::Roster;
 use crate::plugin::Plugin;
@@ -38,4 +41,24 @@ pub struct Service {
     pub close_on_error: bool,
     /// Where the commands' events go.
     pub log: CommandLog,
+}
+
+/// Bounds on one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// Requests under way: framed ones that run, and plain ones that run or wait. At the limit the server stops
+    /// reading.
+    pub in_flight: usize,
+    /// Bytes of the requests under way. Past the limit the server stops reading.
+    pub in_flight_bytes: usize,
+    /// The largest `Size`, in bytes.
+    pub body_bytes: usize,
+    /// From a head's first byte to its last.
+    pub head_timeout: Duration,
+    /// From a head's end to its body's.
+    pub body_timeout: Duration,
+    /// Without a request under way and without a byte from the client.
+    pub idle_timeout: Duration,
+    /// Without the client taking a byte of what is there for it.
+    pub write_timeout: Duration,
 }

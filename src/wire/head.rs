@@ -137,3 +137,23 @@ fn number(value: &str, name: &'static str, line: usize) -> Result<u64, Fault> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| value.parse().ok()).flatten().ok_or(Fault::Number { name, line })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_byte_is_looked_at_more_than_twice_however_the_head_comes() {
+        let line = |letter: char| format!("{letter}: {}\r\n", "x".repeat(70));
+        let head = format!("echo\r\n{}\r\n", ('a'..='z').cycle().take(105).map(line).collect::<String>());
+        assert!(head.len() <= MAX_HEAD_BYTES);
+        let (mut parser, mut looked_at, mut done) = (HeadParser::default(), 0, false);
+        for end in 1..=head.len() {
+            // From where the last call stopped: a CR is looked at again when what follows it has come.
+            looked_at += end - parser.scanned;
+            done = parser.advance(&head.as_bytes()[..end]).unwrap().is_some();
+        }
+        assert!(done);
+        assert!(looked_at <= 2 * head.len(), "{looked_at} of {}", head.len());
+    }
+}

@@ -7,6 +7,8 @@
 //! | `sandbox`   | what a plugin can't do, and what its failures look like |
 //! | `loading`   | which components are refused, and with what words |
 //! | `cli`       | the commands of `lictor` |
+//! | `prompt`    | `lictor call` on a terminal |
+//! | `log`       | what an operator finds in the log |
 //! | `interop`   | other people's TLS clients |
 //! | `resources` | what strangers and greedy clients can't use up |
 //! | `documents` | that the documents' transcripts are what happens |
@@ -22,6 +24,8 @@ mod documents;
 mod identity;
 mod interop;
 mod loading;
+mod log;
+mod prompt;
 mod protocol;
 mod resources;
 mod sandbox;

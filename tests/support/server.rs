@@ -82,7 +82,7 @@ impl Setup {
         let listen = if self.server_keys.contains("listen") { "" } else { "listen = [\"127.0.0.1:0\"]\n" };
         let path = self.folder().join("server.toml");
         let text = format!(
-            "[server]\n{listen}certificate = \"server.pem\"\nprivate_key = \"server.key\"\n{}\n[log]\nformat = \"json\"\n\n{}",
+            "[server]\n{listen}certificate = \"server.pem\"\nprivate_key = \"server.key\"\n{}\n{}",
             self.server_keys, self.sections
         );
         fs::write(&path, text).expect("the config file is written");

@@ -29,7 +29,8 @@ pub fn named_modules(path: &str, code: &str) -> Vec<(usize, String)> {
 pub fn names_a_crate(code: &str, at: usize, name: &str) -> bool {
     let (before, after) = (code[..at].trim_end(), &code[at + name.len()..]);
     let goes_on = after.starts_with("::") || (before.ends_with("use") && after.starts_with([';', ' ']));
-    goes_on && !(before.ends_with("::") && !before.ends_with(" ::"))
+    let is_inner = |path: &str| path.ends_with(|c: char| c.is_alphanumeric() || "_>".contains(c));
+    goes_on && !before.strip_suffix("::").is_some_and(is_inner)
 }
 
 /// Where `word` stands in `code` by itself, not as part of a longer one.
@@ -169,5 +170,6 @@ fn the_checks_read_code_as_code() {
     assert_eq!(named_modules("src/x/y.rs", "use super::super::z;")[0].1, "super");
     assert!(named_modules("src/x/y.rs", "use super::z;").is_empty());
     assert_eq!(without_tests("a\n#[cfg(test)]\nmod tests { b }\nc"), "a\n\n\nc");
-    assert!(names_a_crate("use tokio::x;", 4, "tokio") && !names_a_crate("a::tokio::x", 3, "tokio"));
+    assert!(names_a_crate("use tokio::x;", 4, "tokio") && names_a_crate("use ::tokio::x;", 6, "tokio"));
+    assert!(!names_a_crate("a::tokio::x", 3, "tokio"));
 }

@@ -1,0 +1,39 @@
+//! Why connections end.
+
+/// Why a connection ended; the log tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client said that it sends nothing more, and has been answered.
+    Closed,
+    /// The client went away.
+    Gone,
+    /// The client's bytes were no request.
+    BadRequest,
+    /// A command failed, and the config has such connections closed.
+    CommandError,
+    /// Nothing happened for long.
+    Idle,
+    /// The client did not read its replies.
+    NotReading,
+    /// The server stops.
+    Stopping,
+}
+
+impl End {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed by the client",
+            Self::Gone => "the client went away",
+            Self::BadRequest => "bad request",
+            Self::CommandError => "command error",
+            Self::Idle => "idle",
+            Self::NotReading => "the client does not read",
+            Self::Stopping => "the server stops",
+        }
+    }
+
+    /// Whether the client is still there to be told goodbye.
+    pub(super) fn is_orderly(self) -> bool {
+        !matches!(self, Self::Gone | Self::NotReading)
+    }
+}
