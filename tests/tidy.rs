@@ -77,7 +77,7 @@ const MAX_FILE_LINES: usize = 400;
 const MAX_FUNCTION_LINES: usize = 60;
 
 /// Files that are longer than [`MAX_FILE_LINES`], with their lines. A number here only ever gets smaller.
-const LONG_FILES: &[(&str, usize)] = &[("src/server/conn.rs", 430), ("tests/e2e/protocol.rs", 490)];
+const LONG_FILES: &[(&str, usize)] = &[("src/server/conn.rs", 430)];
 
 /// Functions that are longer than [`MAX_FUNCTION_LINES`], with their lines. A number here only ever gets smaller.
 const LONG_FUNCTIONS: &[(&str, usize)] = &[];

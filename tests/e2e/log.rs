@@ -2,14 +2,12 @@
 
 use std::fs;
 
+use crate::protocol::server_with;
 use crate::support::certs::Identity;
-use crate::support::server::{Entry, Server, Setup};
-
-fn server_with(sections: &str) -> (Server, Identity) {
-    let tester = Identity::new("its certificate");
-    let server = Setup::new().master("tester", &tester).echo().hostile("").section(sections).start();
-    (server, tester)
-}
+use crate::support::client::{Connection, Tls};
+use crate::support::eventually;
+use crate::support::server::Entry;
+use crate::support::tools::lictor;
 
 fn command<'a>(log: &'a [Entry], name: &str) -> &'a Entry {
     let found = log.iter().find(|entry| entry.message() == "command" && entry.text("command") == Some(name));
@@ -48,11 +46,7 @@ fn a_connection_and_each_of_its_commands_have_an_event() {
 fn a_refusal_has_an_event_with_its_reason() {
     let (server, _) = server_with("");
     let stranger = Identity::new("a stranger");
-    let mut connection = crate::support::client::Connection::open(
-        server.address(),
-        crate::support::client::Tls::showing(&stranger),
-    )
-    .unwrap();
+    let mut connection = Connection::open(server.address(), Tls::showing(&stranger)).unwrap();
     connection.read_reply();
     let refused = server.wait_for_log("the refusal", |entry| entry.message() == "refused");
     assert!(refused.text("reason").unwrap().contains(&stranger.sha1()), "{refused:?}");
@@ -106,12 +100,12 @@ fn a_level_leaves_out_what_is_below_it() {
     let folder = tempfile::tempdir().unwrap();
     Identity::of_server().write(folder.path(), "server");
     fs::write(folder.path().join("server.toml"), config).unwrap();
-    let mut command = crate::support::tools::lictor(folder.path());
+    let mut command = lictor(folder.path());
     let log = fs::File::create(folder.path().join("log")).unwrap();
     let mut child = command.arg("serve").stderr(log).spawn().unwrap();
     let address = ([127, 0, 0, 1], port).into();
-    crate::support::eventually("the server to listen", || std::net::TcpStream::connect(address).ok());
-    assert_eq!(crate::support::client::Connection::admitted(address, &tester).ask("@ping"), "pong");
+    eventually("the server to listen", || std::net::TcpStream::connect(address).ok());
+    assert_eq!(Connection::admitted(address, &tester).ask("@ping"), "pong");
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(fs::read_to_string(folder.path().join("log")).unwrap(), "");

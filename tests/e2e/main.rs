@@ -4,6 +4,7 @@
 //! |-------------|---------------|
 //! | `identity`  | who is admitted, and what the others are told |
 //! | `protocol`  | bytes in, bytes out; most of it as transcripts in `wire/` |
+//! | `pace`      | clients that are slow, end early, or do not read |
 //! | `sandbox`   | what a plugin can't do, and what its failures look like |
 //! | `loading`   | which components are refused, and with what words |
 //! | `cli`       | the commands of `lictor` |
@@ -25,6 +26,7 @@ mod identity;
 mod interop;
 mod loading;
 mod log;
+mod pace;
 mod prompt;
 mod protocol;
 mod resources;
