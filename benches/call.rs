@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::BytesMut;
 use criterion::{Criterion, criterion_group, criterion_main};
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
-use lictor::plugin::{Call, Instances, Plugin, Sandbox, SandboxLimits, Spec, invoke};
+use lictor::plugin::{Call, Grants, Instances, Plugin, Sandbox, SandboxLimits, Spec, invoke};
 use lictor::telemetry::{ConnectionId, RequestId};
 use lictor::wire::Decoder;
 use tokio::runtime::Runtime;
@@ -51,6 +51,7 @@ fn plugin(runtime: &Runtime, instances: Instances) -> Arc<Plugin> {
         concurrency: None,
         max_calls: u32::MAX,
         idle: Duration::from_secs(60),
+        grants: Grants::default(),
     };
     let sandbox = Arc::new(Sandbox::new(limits).unwrap());
     Arc::new(runtime.block_on(Plugin::load(sandbox, spec)).unwrap())

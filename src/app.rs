@@ -13,7 +13,7 @@ use tracing::Level;
 use crate::authz::Policy;
 use crate::config::{self, Config, Loaded, LogFormat, LogLevel};
 use crate::identity::Roster;
-use crate::plugin::{Instances, Plugin, Sandbox, SandboxLimits, Spec};
+use crate::plugin::{Grants, Instances, Plugin, Sandbox, SandboxLimits, Spec};
 use crate::route::Routes;
 use crate::server::{
     self, AdmissionLimits, ConnectionLimits, Server, Service, TlsFiles, TlsVersion, tls_acceptor,
@@ -158,6 +158,7 @@ fn spec(name: &config::PluginName, plugin: &config::Plugin) -> Spec {
         concurrency: plugin.concurrency,
         max_calls: plugin.max_calls,
         idle: plugin.idle,
+        grants: Grants { config: plugin.config.clone(), logging: plugin.grants.logging },
     }
 }
 

@@ -160,8 +160,9 @@ pub struct Plugin {
     pub max_calls: u32,
     /// A warm instance unused for so long is dropped.
     pub idle: Duration,
-    /// What it reads through `wasi:config`. May hold secrets, so that `Debug` shows the keys only.
-    pub config: BTreeMap<String, String>,
+    /// What it reads through `wasi:config`, which it may where this is there. May hold secrets, so that `Debug` shows
+    /// the keys only.
+    pub config: Option<BTreeMap<String, String>>,
     /// What it may reach.
     pub grants: Grants,
 }
@@ -169,6 +170,8 @@ pub struct Plugin {
 /// What a plugin may reach beyond its own memory: nothing that does not stand here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants {
+    /// Whether it may write events into the log through `wasi:logging`.
+    pub logging: bool,
     /// The key-value stores it may open.
     pub keyvalue: Vec<StoreName>,
     /// The URLs it may send requests to: scheme, host, and where given the port and the start of the path.
@@ -197,7 +200,7 @@ impl fmt::Debug for Plugin {
             .field("concurrency", &self.concurrency)
             .field("max_calls", &self.max_calls)
             .field("idle", &self.idle)
-            .field("config", &self.config.keys())
+            .field("config", &self.config.as_ref().map(BTreeMap::keys))
             .field("grants", &self.grants)
             .finish()
     }

@@ -119,6 +119,7 @@ table! {
 table! {
     /// `[plugins.NAME.grants]`.
     RawGrants {
+        logging: bool,
         keyvalue: List<StoreName>,
         http: List<HttpPrefix>,
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use wasmtime::{Engine, Store};
 
 use super::bindings;
-use super::host::{Base, PluginLog};
+use super::host::{Base, Granted, PluginLog};
 use super::invoke::Call;
 use super::limiter::MemoryLimiter;
 
@@ -16,6 +16,7 @@ pub(super) struct HostState {
     pub(super) call: Option<Arc<Call>>,
     pub(super) memory: MemoryLimiter,
     pub(super) log: Arc<PluginLog>,
+    pub(super) granted: Arc<Granted>,
     /// What WASI's base keeps. Most plugins never ask for it, so it is made when one does.
     pub(super) base: Option<Box<Base>>,
 }

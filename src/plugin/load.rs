@@ -1,6 +1,6 @@
 //! From a file to a plugin that can be called: compiled, checked against the world, linked, and tried once.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use wasmtime::component::Component;
 use super::bindings;
 use super::engine::Sandbox;
 use super::failure;
-use super::host::{self, PluginLog};
+use super::host::{self, Granted, Grants, PluginLog};
 use super::instance::{HostState, Instance};
 use super::limiter::MemoryLimiter;
 use super::pool::{Instances, Pool, Retirement};
@@ -42,6 +42,8 @@ pub struct Spec {
     pub max_calls: u32,
     /// Time without a call after which a warm instance is given up.
     pub idle: Duration,
+    /// What it may use beyond what every plugin may.
+    pub grants: Grants,
 }
 
 /// A command as its plugin describes it, made safe to show.
@@ -72,6 +74,7 @@ pub struct Plugin {
     sandbox: Arc<Sandbox>,
     linked: bindings::PluginPre<HostState>,
     log: Arc<PluginLog>,
+    granted: Arc<Granted>,
     pool: Pool,
     turns: Option<Semaphore>,
     commands: Vec<CommandInfo>,
@@ -90,8 +93,8 @@ impl Plugin {
             move |reason| LoadError { name, path, reason }
         };
         let engine = sandbox.engine().clone();
-        let (path, sha256) = (spec.component.clone(), spec.sha256);
-        let linked = tokio::task::spawn_blocking(move || link(&engine, &path, sha256)).await;
+        let to_link = spec.clone();
+        let linked = tokio::task::spawn_blocking(move || link(&engine, &to_link)).await;
         let linked = match linked.map_err(|error| error.to_string()).and_then(|linked| linked) {
             Ok(linked) => linked,
             Err(reason) => return Err(error(reason)),
@@ -100,6 +103,7 @@ impl Plugin {
         let mut plugin = Self {
             pool: Pool::new(spec.instances, retirement, sandbox.max_idle_instances()),
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
+            granted: Arc::new(spec.grants.prepare()),
             turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
             commands: Vec::new(),
             spec,
@@ -162,6 +166,7 @@ impl Plugin {
             call: None,
             memory: MemoryLimiter::new(self.spec.memory_bytes),
             log: Arc::clone(&self.log),
+            granted: Arc::clone(&self.granted),
             base: None,
         };
         Instance::new(self.sandbox.engine(), &self.linked, state, self.spec.reply_bytes).await
@@ -210,21 +215,18 @@ impl From<bindings::exports::lictor::plugin::commands::CommandInfo> for CommandI
 }
 
 /// Compiles and links; takes long, so it is kept off the threads that serve.
-fn link(
-    engine: &Engine,
-    path: &Path,
-    sha256: Option<[u8; 32]>,
-) -> Result<bindings::PluginPre<HostState>, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
-    check_hash(&bytes, sha256)?;
+fn link(engine: &Engine, spec: &Spec) -> Result<bindings::PluginPre<HostState>, String> {
+    let bytes = std::fs::read(&spec.component).map_err(|error| format!("can't be read: {error}"))?;
+    check_hash(&bytes, spec.sha256)?;
     check_form(&bytes)?;
     let component =
         Component::new(engine, &bytes).map_err(|error| format!("it is not a valid component: {error:#}"))?;
-    let misfits = world::misfits(&component, engine);
+    let misfits = world::misfits(&component, engine, &spec.name, &spec.grants);
     if !misfits.is_empty() {
         return Err(misfits.join("; "));
     }
-    let linker = host::ungranted(engine).map_err(|error| format!("the host can't be linked: {error:#}"))?;
+    let linker =
+        host::linker(engine, &spec.grants).map_err(|error| format!("the host can't be linked: {error:#}"))?;
     let linked = linker.instantiate_pre(&component);
     linked
         .and_then(bindings::PluginPre::new)

@@ -17,6 +17,7 @@ mod ticker;
 mod world;
 
 pub use engine::{Sandbox, SandboxLimits};
+pub use host::Grants;
 pub use invoke::{Call, invoke};
 pub use load::{CommandInfo, LoadError, Plugin, Spec};
 pub use pool::Instances;

@@ -3,6 +3,8 @@
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::host::{GRANTABLE, Grants};
+
 /// The package that plugins are built against, and the version that this host has.
 const PACKAGE: &str = "lictor:plugin";
 const VERSION: (u64, u64, u64) = (0, 1, 0);
@@ -35,20 +37,28 @@ const ALWAYS_THERE: &[(&str, (u64, u64))] = &[
 ];
 
 /// Checks the names of what `component` imports and exports; says of each misfit what it is and what to do.
-pub(super) fn misfits(component: &Component, engine: &Engine) -> Vec<String> {
+///
+/// `plugin` is the plugin's name in the config, for the lines to add there.
+pub(super) fn misfits(component: &Component, engine: &Engine, plugin: &str, grants: &Grants) -> Vec<String> {
     let world = component.component_type();
-    let imports = world.imports(engine).filter_map(|(name, _)| import_misfit(name));
+    let imports = world.imports(engine).filter_map(|(name, _)| import_misfit(name, plugin, grants));
     let exports: Vec<String> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
     imports.chain(export_misfit(&exports)).collect()
 }
 
-fn import_misfit(import: &str) -> Option<String> {
+fn import_misfit(import: &str, plugin: &str, grants: &Grants) -> Option<String> {
     let (interface, version) = split_version(import);
-    let Some((_, (major, minor))) = ALWAYS_THERE.iter().find(|(known, _)| *known == interface) else {
+    let grantable = GRANTABLE.iter().find(|known| known.interface == interface);
+    let always = ALWAYS_THERE.iter().find(|(known, _)| *known == interface).map(|(_, version)| *version);
+    let Some((major, minor)) = always.or(grantable.map(|known| known.version)) else {
         return Some(not_offered(import, interface));
     };
     match version {
-        Some((a, b, _)) if (a, b) == (*major, *minor) => None,
+        Some((a, b, _)) if (a, b) == (major, minor) => {
+            let missing = grantable.filter(|known| !(known.is_granted)(grants))?;
+            let lines = missing.lines.replace("NAME", plugin);
+            Some(format!("it imports {import}, which is not granted to it; to grant it, add: {lines}"))
+        }
         _ => Some(format!(
             "it imports {import}, but this host has {interface}@{major}.{minor}; rebuild the plugin against that version"
         )),
@@ -60,9 +70,10 @@ fn not_offered(import: &str, interface: &str) -> String {
         return format!("it imports {import}, and plugins get no sockets; build it without networking");
     }
     format!(
-        "it imports {import}, which this host does not offer; it offers {PACKAGE}/request@{} and WASI 0.2's cli, \
-         clocks, filesystem, io and random, all of which reach nothing",
-        shown_version(VERSION)
+        "it imports {import}, which this host does not offer; it offers {PACKAGE}/request@{}, WASI 0.2's cli, clocks, \
+         filesystem, io and random, which reach nothing, and by grant {}",
+        shown_version(VERSION),
+        GRANTABLE.iter().map(|known| known.interface).collect::<Vec<_>>().join(" and ")
     )
 }
 
@@ -108,7 +119,7 @@ mod tests {
             "wasi:io/poll@0.2.0",
             "wasi:io/poll@0.2.6",
         ] {
-            assert_eq!(import_misfit(import), None, "{import}");
+            assert_eq!(import_misfit(import, "p", &Grants::default()), None, "{import}");
         }
         assert_eq!(export_misfit(&["x".into(), "lictor:plugin/commands@0.1.4".into()]), None);
     }
@@ -123,7 +134,7 @@ mod tests {
             ("acme:thing/api@1.0.0", "does not offer"),
             ("plain-function", "does not offer"),
         ] {
-            let misfit = import_misfit(import).unwrap();
+            let misfit = import_misfit(import, "p", &Grants::default()).unwrap();
             assert!(misfit.contains(import) && misfit.contains(words), "{misfit}");
         }
     }
@@ -134,5 +145,18 @@ mod tests {
         assert!(foreign.contains("lictor:plugin/commands@0.2.0"), "{foreign}");
         let missing = export_misfit(&[]).unwrap();
         assert!(missing.contains("exports nothing"), "{missing}");
+    }
+
+    #[test]
+    fn what_is_not_granted_is_told_with_the_line_to_add() {
+        let all = Grants { config: Some(std::collections::BTreeMap::default()), logging: true };
+        for (import, line) in [
+            ("wasi:config/store@0.2.0-rc.1", "[plugins.p.config]"),
+            ("wasi:logging/logging@0.1.0-draft", "[plugins.p.grants] logging = true"),
+        ] {
+            let misfit = import_misfit(import, "p", &Grants::default()).unwrap();
+            assert!(misfit.contains(import) && misfit.ends_with(line), "{misfit}");
+            assert_eq!(import_misfit(import, "p", &all), None);
+        }
     }
 }

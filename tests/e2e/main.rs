@@ -7,6 +7,7 @@
 //! | `pace`      | clients that are slow, end early, or do not read |
 //! | `sandbox`   | what a plugin can't do, and what its failures look like |
 //! | `loading`   | which components are refused, and with what words |
+//! | `grants`    | what a plugin may be granted: given, withheld, overstepped |
 //! | `cli`       | the commands of `lictor` |
 //! | `prompt`    | `lictor call` on a terminal |
 //! | `log`       | what an operator finds in the log |
@@ -22,6 +23,7 @@ mod support;
 
 mod cli;
 mod documents;
+mod grants;
 mod identity;
 mod interop;
 mod loading;

@@ -19,6 +19,12 @@ pub fn hostile() -> &'static Path {
     BUILT.get_or_init(|| build("tests/components", "hostile"))
 }
 
+/// A plugin that uses what a plugin may be granted.
+pub fn granted() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("tests/components", "granted"))
+}
+
 /// The commands of [`hostile`].
 pub const HOSTILE_COMMANDS: [&str; 30] = [
     "spin",

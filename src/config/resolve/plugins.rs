@@ -71,9 +71,6 @@ fn plugin(
     let idle = held(&limits::PLUGIN_IDLE_TIMEOUT, &at, &raw.idle_timeout, findings);
     let config = raw.config.given().map(|given| {
         let entries = &given.get_ref().entries;
-        if !entries.is_empty() {
-            no_effect_yet(&format!("{at}.config"), "plugins are offered no config", given.span(), findings);
-        }
         entries.iter().map(|(key, value)| (key.get_ref().0.clone(), value.get_ref().0.clone())).collect()
     });
     let grants = raw.grants.given().map(|given| grants(&at, given, findings));
@@ -88,7 +85,7 @@ fn plugin(
         concurrency,
         max_calls,
         idle,
-        config: config.unwrap_or_default(),
+        config,
         grants: grants.unwrap_or_default(),
     })
 }
@@ -173,7 +170,7 @@ fn grants(at: &str, given: &Spanned<RawGrants>, findings: &mut Findings) -> Gran
             findings,
         );
     }
-    Grants { keyvalue, http }
+    Grants { logging: raw.logging.value().copied().unwrap_or_default(), keyvalue, http }
 }
 
 fn items<T>(field: &Field<List<T>>) -> impl Iterator<Item = &Spanned<T>> {

@@ -4,20 +4,32 @@
 //! imports it does not load.
 
 mod base;
+mod config;
+mod grants;
+mod logging;
 mod request;
 mod stdio;
 
+pub use grants::Grants;
+
 pub(super) use base::Base;
+pub(super) use grants::{GRANTABLE, Granted};
 pub(super) use stdio::PluginLog;
 
 use wasmtime::component::Linker;
 
 use super::instance::HostState;
 
-/// A linker with everything that a plugin may import without a grant.
-pub(super) fn ungranted(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<HostState>> {
+/// A linker with what every plugin may import, and what this one was granted.
+pub(super) fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
     request::link(&mut linker)?;
     base::link(&mut linker)?;
+    if grants.config.is_some() {
+        config::link(&mut linker)?;
+    }
+    if grants.logging {
+        logging::link(&mut linker)?;
+    }
     Ok(linker)
 }

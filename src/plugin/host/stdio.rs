@@ -16,6 +16,9 @@ use crate::text::shown;
 /// A longer line is logged in pieces of this many bytes.
 const MAX_LINE_BYTES: usize = 2048;
 
+/// Characters of an event's context that are logged.
+const MAX_CONTEXT_CHARS: usize = 128;
+
 /// Bytes of output that one call may log; the rest of its output is counted, not logged.
 const MAX_CALL_BYTES: usize = 64 << 10;
 
@@ -58,6 +61,33 @@ impl PluginLog {
             line = %shown(&text, MAX_LINE_BYTES),
             "plugin output"
         );
+    }
+
+    /// One event of the plugin's own, of `level`; counted instead where this second has had its share.
+    pub(super) fn event(&self, level: tracing::Level, request: &str, context: &str, message: &str) {
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::event!(
+                    target: "lictor::plugin::log",
+                    tracing::Level::$level,
+                    plugin = &*self.plugin,
+                    request,
+                    context = %shown(context, MAX_CONTEXT_CHARS),
+                    line = %shown(message, MAX_LINE_BYTES),
+                    "plugin log"
+                )
+            };
+        }
+        if !self.admit() {
+            return;
+        }
+        match level {
+            tracing::Level::TRACE => event!(TRACE),
+            tracing::Level::DEBUG => event!(DEBUG),
+            tracing::Level::INFO => event!(INFO),
+            tracing::Level::WARN => event!(WARN),
+            tracing::Level::ERROR => event!(ERROR),
+        }
     }
 
     /// Whether one more line may be logged in this second. Says how many were dropped when a new one begins.
