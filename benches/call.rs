@@ -53,7 +53,7 @@ fn plugin(runtime: &Runtime, instances: Instances) -> Arc<Plugin> {
         idle: Duration::from_secs(60),
         grants: Grants::default(),
     };
-    let sandbox = Arc::new(Sandbox::new(limits).unwrap());
+    let sandbox = Arc::new(Sandbox::new(limits, None).unwrap());
     Arc::new(runtime.block_on(Plugin::load(sandbox, spec)).unwrap())
 }
 

@@ -118,11 +118,12 @@ async fn stop_at_signal(server: &Server, patience: Duration) -> anyhow::Result<(
 /// the first only.
 async fn load_plugins(config: &Config) -> anyhow::Result<Vec<(config::PluginName, Arc<Plugin>)>> {
     let limits = &config.limits;
-    let sandbox = Arc::new(Sandbox::new(SandboxLimits {
+    let bounds = SandboxLimits {
         concurrent_calls: u32::try_from(limits.concurrent_commands).unwrap_or(u32::MAX),
         waiting_calls: limits.queue,
         max_wait: limits.queue_timeout,
-    })?);
+    };
+    let sandbox = Arc::new(Sandbox::new(bounds, Some(&config.server.cache))?);
     let mut plugins = Vec::new();
     let mut faults = Vec::new();
     for (name, plugin) in &config.plugins {

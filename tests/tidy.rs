@@ -191,6 +191,14 @@ fn only_the_command_line_prints() {
     none(&faults, uses);
 }
 
+/// Code that is taken from files is mapped in one place, and nothing else is `unsafe`.
+#[test]
+fn unsafe_code_stands_in_one_file() {
+    let files = source_code();
+    let found = files.iter().filter(|(_, code)| words(code, "unsafe").next().is_some());
+    assert_eq!(found.map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["src/plugin/cache.rs"]);
+}
+
 #[test]
 fn every_source_file_says_what_it_is_for() {
     let files = rust_files();

@@ -97,6 +97,8 @@ pub struct Server {
     pub min_tls: TlsVersion,
     /// How long a shutdown waits for requests in flight.
     pub drain_timeout: Duration,
+    /// The folder in which compiled plugins are kept. It need not be there.
+    pub cache: PathBuf,
 }
 
 /// How the server behaves on the wire where the protocol leaves a choice.

@@ -74,6 +74,7 @@ table! {
         private_key: PathText,
         min_tls_version: TlsVersion,
         drain_timeout: TimeSpan,
+        cache: PathText,
     }
 }
 table! {

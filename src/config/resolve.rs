@@ -53,6 +53,9 @@ impl Folder {
     }
 }
 
+/// Where compiled plugins are kept, from the config file's folder.
+const DEFAULT_CACHE: &str = "cache";
+
 fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) -> Option<Server> {
     let nothing = RawServer::default();
     let raw = field.value().unwrap_or(&nothing);
@@ -74,6 +77,7 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
         private_key: folder.path(raw.private_key.value()?),
         min_tls: raw.min_tls_version.value().copied().unwrap_or_default(),
         drain_timeout,
+        cache: raw.cache.value().map_or_else(|| folder.0.join(DEFAULT_CACHE), |path| folder.path(path)),
     })
 }
 

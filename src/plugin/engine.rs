@@ -1,5 +1,6 @@
 //! The engine that all plugins share, and the places in which their instances run.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,8 +8,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
+use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::cache::Cache;
 use super::ticker::Ticker;
 use crate::wire::{Code, CommandError};
 
@@ -52,25 +55,36 @@ pub struct Sandbox {
     waiting: AtomicUsize,
     limits: SandboxLimits,
     ticker: Ticker,
+    cache: Option<Cache>,
 }
 
 impl Sandbox {
-    /// Reserves the address space of all slots.
+    /// Reserves the address space of all slots. Compiled components are kept in the folder `cache`; where it can't be
+    /// used the log says why, and each start compiles them.
     ///
     /// # Errors
     ///
     /// When the machine can't give that much address space, or no thread.
-    pub fn new(limits: SandboxLimits) -> anyhow::Result<Self> {
+    pub fn new(limits: SandboxLimits, cache: Option<&Path>) -> anyhow::Result<Self> {
         let engine = Engine::new(&engine_config(limits)).map_err(|error| anyhow!("no sandbox: {error:#}"))?;
         let total = limits.concurrent_calls as usize;
         let slots = Arc::new(Semaphore::new(total));
         let of_ticker = Arc::clone(&slots);
         let ticker = Ticker::start(engine.clone(), move || of_ticker.available_permits() == total)?;
-        Ok(Self { engine, slots, waiting: AtomicUsize::new(0), limits, ticker })
+        let cache = cache.and_then(|folder| open_cache(folder, &engine));
+        Ok(Self { engine, slots, waiting: AtomicUsize::new(0), limits, ticker, cache })
     }
 
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The compiled form of a component, whose SHA-256 is `hash`. Takes long.
+    pub(super) fn compile(&self, bytes: &[u8], hash: &[u8; 32]) -> wasmtime::Result<Component> {
+        match &self.cache {
+            Some(cache) => cache.component(&self.engine, bytes, hash),
+            None => Component::new(&self.engine, bytes),
+        }
     }
 
     /// Warm instances that may stand idle at the same time: as many as may run, for the pool has room for both.
@@ -115,6 +129,16 @@ impl Sandbox {
         }
         Err(CommandError::not_run(Code::Busy, "Too many requests are waiting; try again later"))
     }
+}
+
+fn open_cache(folder: &Path, engine: &Engine) -> Option<Cache> {
+    let opened = Cache::open(folder, engine);
+    opened
+        .map_err(|error| {
+            let path = folder.display();
+            tracing::warn!(target: "lictor::plugin", %path, %error, "the folder for compiled code cannot be used");
+        })
+        .ok()
 }
 
 /// A place in the queue, given back however the wait ends.

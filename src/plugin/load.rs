@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use wasmtime::Engine;
-use wasmtime::component::Component;
 
 use super::bindings;
 use super::engine::Sandbox;
@@ -92,9 +92,8 @@ impl Plugin {
             let (name, path) = (Arc::clone(&spec.name), spec.component.clone());
             move |reason| LoadError { name, path, reason }
         };
-        let engine = sandbox.engine().clone();
-        let to_link = spec.clone();
-        let linked = tokio::task::spawn_blocking(move || link(&engine, &to_link)).await;
+        let (to_link, place) = (spec.clone(), Arc::clone(&sandbox));
+        let linked = tokio::task::spawn_blocking(move || link(&place, &to_link)).await;
         let linked = match linked.map_err(|error| error.to_string()).and_then(|linked| linked) {
             Ok(linked) => linked,
             Err(reason) => return Err(error(reason)),
@@ -215,12 +214,14 @@ impl From<bindings::exports::lictor::plugin::commands::CommandInfo> for CommandI
 }
 
 /// Compiles and links; takes long, so it is kept off the threads that serve.
-fn link(engine: &Engine, spec: &Spec) -> Result<bindings::PluginPre<HostState>, String> {
+fn link(sandbox: &Sandbox, spec: &Spec) -> Result<bindings::PluginPre<HostState>, String> {
+    let engine = sandbox.engine();
     let bytes = std::fs::read(&spec.component).map_err(|error| format!("can't be read: {error}"))?;
-    check_hash(&bytes, spec.sha256)?;
+    let hash: [u8; 32] = Sha256::digest(&bytes).into();
+    check_hash(&hash, spec.sha256)?;
     check_form(&bytes)?;
     let component =
-        Component::new(engine, &bytes).map_err(|error| format!("it is not a valid component: {error:#}"))?;
+        sandbox.compile(&bytes, &hash).map_err(|error| format!("it is not a valid component: {error:#}"))?;
     let misfits = world::misfits(&component, engine, &spec.name, &spec.grants);
     if !misfits.is_empty() {
         return Err(misfits.join("; "));
@@ -233,14 +234,12 @@ fn link(engine: &Engine, spec: &Spec) -> Result<bindings::PluginPre<HostState>, 
         .map_err(|error| format!("it does not fit this host's version of the interfaces: {error:#}"))
 }
 
-fn check_hash(bytes: &[u8], pinned: Option<[u8; 32]>) -> Result<(), String> {
-    use sha2::{Digest, Sha256};
+fn check_hash(found: &[u8; 32], pinned: Option<[u8; 32]>) -> Result<(), String> {
     let hex = base16ct::lower::encode_string;
-    let found: [u8; 32] = Sha256::digest(bytes).into();
     match pinned {
-        Some(pinned) if pinned != found => Err(format!(
+        Some(pinned) if pinned != *found => Err(format!(
             "its SHA-256 is {}, but the config pins {}; if the change is meant, write the new hash",
-            hex(&found),
+            hex(found),
             hex(&pinned)
         )),
         _ => Ok(()),

@@ -5,6 +5,7 @@
 //! [`CommandError`](crate::wire::CommandError).
 
 mod bindings;
+mod cache;
 mod engine;
 mod failure;
 mod host;

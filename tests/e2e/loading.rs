@@ -223,3 +223,29 @@ fn write(folder: &Path, bytes: &[u8]) -> PathBuf {
     fs::write(&path, bytes).unwrap();
     path
 }
+
+#[test]
+fn compiled_plugins_are_kept_in_a_folder_of_the_servers_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let setup = Setup::new().master("tester", &Identity::new("tester")).echo();
+    let config = setup.write();
+    let check = || {
+        let checked = finish(lictor(setup.folder()).arg("check").arg("--config").arg(&config));
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+    };
+    check();
+    let cache = setup.folder().join("cache");
+    let compiled = || {
+        let entries = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.extension().is_some_and(|found| found == "cwasm")).collect::<Vec<_>>()
+    };
+    assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
+    let [kept] = &compiled()[..] else { panic!("{:?}", compiled()) };
+    let made = fs::metadata(kept).unwrap().modified().unwrap();
+    check();
+    assert_eq!(fs::metadata(kept).unwrap().modified().unwrap(), made, "it was compiled again");
+    // Code that somebody else put there is compiled over, never run.
+    fs::write(kept, "not what was compiled").unwrap();
+    check();
+    assert!(fs::read(kept).unwrap().starts_with(b"\x7fELF"));
+}
