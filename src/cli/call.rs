@@ -109,7 +109,7 @@ impl RequestOptions {
     }
 }
 
-fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
     let read = if path == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)

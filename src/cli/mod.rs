@@ -9,6 +9,7 @@ mod check;
 mod exit;
 mod init;
 mod output;
+mod plugin;
 mod prompt;
 mod serve;
 mod session;
@@ -41,6 +42,8 @@ enum Verb {
     Call(call::Call),
     #[command(subcommand)]
     Cert(cert::Cert),
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
 }
 
 /// The config file where none is named, in the current folder.
@@ -64,6 +67,7 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Check(verb) => verb.run(),
         Verb::Call(verb) => verb.run(),
         Verb::Cert(verb) => verb.run(),
+        Verb::Plugin(verb) => verb.run(),
     };
     match done {
         Ok(()) => Exit::Done,

@@ -91,7 +91,10 @@ fn classify(error: &wasmtime::Error, state: &HostState, max_reply_bytes: usize) 
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => (Code::PluginTrapped, "trapped: its call stack is exhausted".into()),
-        Some(trap) => (Code::PluginTrapped, format!("trapped: {trap}")),
+        Some(trap) => {
+            let words = trap.to_string();
+            (Code::PluginTrapped, format!("trapped: {}", words.trim_start_matches("wasm trap: ")))
+        }
         None if error.chain().any(|cause| cause.to_string().contains(HOST_CALL_FUEL_WORDS)) => {
             (Code::PluginLimit, format!("returned more than its {max_reply_bytes} bytes"))
         }

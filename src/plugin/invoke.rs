@@ -62,23 +62,29 @@ async fn run(plugin: &Plugin, call: &Arc<Call>) -> Result<Vec<u8>, CommandError>
         Some(instance) => instance,
         None => plugin.instantiate().await.map_err(|error| failure::not_started(plugin, call, &error))?,
     };
+    // After an error the instance is dropped; a failure that the plugin reports itself is no error.
+    let answer = enter(plugin, call, &mut instance).await?;
+    plugin.pool().give_back(&call.caller, instance);
+    answer
+}
+
+/// Enters `instance`: gives the plugin's own answer, or what broke the call off and the instance with it.
+pub(super) async fn enter(
+    plugin: &Plugin,
+    call: &Arc<Call>,
+    instance: &mut Instance,
+) -> Result<Result<Vec<u8>, CommandError>, CommandError> {
     let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
     call.has_begun.store(true, Ordering::Relaxed);
     let result = match instance.handle(call, &arguments).await {
         Ok(result) => result,
         Err(error) => return Err(failure::broken(plugin, call, &error, instance.state())),
     };
-    give_back(plugin, call, instance);
-    match result {
+    Ok(match result {
         Ok(reply) if reply.len() > plugin.max_reply_bytes() => Err(failure::reply_too_large(plugin, call)),
         Ok(reply) => Ok(reply),
         Err(failure) => Err(CommandError::failed(failure::code(&failure.code), failure.message)),
-    }
-}
-
-/// A plugin that reports a failure of its own ended the call well.
-fn give_back(plugin: &Plugin, call: &Call, instance: Instance) {
-    plugin.pool().give_back(&call.caller, instance);
+    })
 }
 
 impl Call {

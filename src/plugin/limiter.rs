@@ -33,6 +33,11 @@ impl MemoryLimiter {
         self.refused = false;
     }
 
+    /// What the instance uses.
+    pub(super) fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
     /// The most that the instance may use.
     pub(super) fn max_bytes(&self) -> usize {
         self.max_bytes

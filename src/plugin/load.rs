@@ -248,7 +248,7 @@ fn check_hash(found: &[u8; 32], pinned: Option<[u8; 32]>) -> Result<(), String> 
 
 /// Tells files that are something else by their first bytes. Precompiled code is refused too: to run it is to trust
 /// whoever made it with the whole process.
-fn check_form(bytes: &[u8]) -> Result<(), String> {
+pub(super) fn check_form(bytes: &[u8]) -> Result<(), String> {
     const CORE_MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
     if Engine::detect_precompiled(bytes).is_some() {
         return Err(

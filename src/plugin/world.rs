@@ -36,6 +36,17 @@ const ALWAYS_THERE: &[(&str, (u64, u64))] = &[
     ("wasi:random/random", (0, 2)),
 ];
 
+/// Whether a plugin may import something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Every plugin may.
+    AlwaysThere,
+    /// Where these lines stand below the plugin's, `NAME` being its name.
+    ByGrant(&'static str),
+    /// No plugin may, for this reason.
+    Missing(String),
+}
+
 /// Checks the names of what `component` imports and exports; says of each misfit what it is and what to do.
 ///
 /// `plugin` is the plugin's name in the config, for the lines to add there.
@@ -47,30 +58,45 @@ pub(super) fn misfits(component: &Component, engine: &Engine, plugin: &str, gran
 }
 
 fn import_misfit(import: &str, plugin: &str, grants: &Grants) -> Option<String> {
+    match standing(import) {
+        Standing::AlwaysThere => None,
+        Standing::Missing(reason) => Some(format!("it imports {import}, {reason}")),
+        Standing::ByGrant(lines) => {
+            let (interface, _) = split_version(import);
+            let grantable = GRANTABLE.iter().find(|known| known.interface == interface);
+            let is_granted = grantable.is_some_and(|known| (known.is_granted)(grants));
+            let lines = lines.replace("NAME", plugin);
+            let misfit =
+                || format!("it imports {import}, which is not granted to it; to grant it, add: {lines}");
+            (!is_granted).then(misfit)
+        }
+    }
+}
+
+/// Whether a plugin may import `import`.
+pub(super) fn standing(import: &str) -> Standing {
     let (interface, version) = split_version(import);
     let grantable = GRANTABLE.iter().find(|known| known.interface == interface);
     let always = ALWAYS_THERE.iter().find(|(known, _)| *known == interface).map(|(_, version)| *version);
     let Some((major, minor)) = always.or(grantable.map(|known| known.version)) else {
-        return Some(not_offered(import, interface));
+        return Standing::Missing(not_offered(interface));
     };
     match version {
         Some((a, b, _)) if (a, b) == (major, minor) => {
-            let missing = grantable.filter(|known| !(known.is_granted)(grants))?;
-            let lines = missing.lines.replace("NAME", plugin);
-            Some(format!("it imports {import}, which is not granted to it; to grant it, add: {lines}"))
+            grantable.map_or(Standing::AlwaysThere, |known| Standing::ByGrant(known.lines))
         }
-        _ => Some(format!(
-            "it imports {import}, but this host has {interface}@{major}.{minor}; rebuild the plugin against that version"
+        _ => Standing::Missing(format!(
+            "but this host has {interface}@{major}.{minor}; rebuild the plugin against that version"
         )),
     }
 }
 
-fn not_offered(import: &str, interface: &str) -> String {
+fn not_offered(interface: &str) -> String {
     if interface.starts_with("wasi:sockets/") {
-        return format!("it imports {import}, and plugins get no sockets; build it without networking");
+        return "and plugins get no sockets; build it without networking".to_owned();
     }
     format!(
-        "it imports {import}, which this host does not offer; it offers {PACKAGE}/request@{}, WASI 0.2's cli, clocks, \
+        "which this host does not offer; it offers {PACKAGE}/request@{}, WASI 0.2's cli, clocks, \
          filesystem, io and random, which reach nothing, and by grant {}",
         shown_version(VERSION),
         GRANTABLE.iter().map(|known| known.interface).collect::<Vec<_>>().join(" and ")

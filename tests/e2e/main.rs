@@ -9,6 +9,7 @@
 //! | `loading`   | which components are refused, and with what words |
 //! | `grants`    | what a plugin may be granted: given, withheld, overstepped |
 //! | `cli`       | the commands of `lictor` |
+//! | `plugin`    | `lictor plugin …`, for authors |
 //! | `prompt`    | `lictor call` on a terminal |
 //! | `log`       | what an operator finds in the log |
 //! | `interop`   | other people's TLS clients |
@@ -29,6 +30,7 @@ mod interop;
 mod loading;
 mod log;
 mod pace;
+mod plugin;
 mod prompt;
 mod protocol;
 mod resources;

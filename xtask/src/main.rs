@@ -59,9 +59,11 @@ fn test(filters: &[&str]) -> Result<(), String> {
     add_target()?;
     TOOLS.iter().try_for_each(|(program, package)| install(program, package))?;
     if filters.is_empty() {
-        run(cargo(&["test", "--locked", "--workspace", "--doc"]))?;
+        run(cargo(&["test", "--locked", "--package", "lictor", "--doc"]))?;
     }
-    run(cargo(&[&["test", "--locked", "--workspace", "--lib", "--bins", "--tests"], filters].concat()))
+    run(cargo(
+        &[&["test", "--locked", "--package", "lictor", "--lib", "--bins", "--tests"], filters].concat(),
+    ))
 }
 
 fn check() -> Result<(), String> {

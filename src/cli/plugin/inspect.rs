@@ -1,0 +1,71 @@
+//! `lictor plugin inspect`: what a component needs and offers.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use super::{Failure, bytes, output};
+use crate::app::{self, Standing};
+
+/// Show what a component imports and exports, the grants it needs, and its commands
+///
+/// Compiles it, and runs its `describe` with everything granted that can be.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lictor plugin inspect plugins/echo.wasm")]
+pub(in crate::cli) struct Inspect {
+    /// The component
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+impl Inspect {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let path = self.file.display();
+        let (inspection, commands) =
+            app::inspect(&self.file).map_err(|error| Failure::failed(format!("{path}: {error:#}")))?;
+        let mut text = format!("{path}: a component of {}\n", bytes(inspection.size_bytes));
+        let mut lines = Vec::new();
+        for (import, standing) in &inspection.imports {
+            let words = match standing {
+                Standing::AlwaysThere => "always there".to_owned(),
+                Standing::ByGrant(lines) => format!("by grant: {lines}"),
+                Standing::Missing(reason) => reason.clone(),
+            };
+            lines.push((import.as_str(), words));
+        }
+        section(&mut text, "imports", &lines);
+        let exports: Vec<_> = inspection.exports.iter().map(|name| (name.as_str(), String::new())).collect();
+        section(&mut text, "exports", &exports);
+        if let Ok(commands) = &commands {
+            let commands: Vec<_> = commands
+                .iter()
+                .map(|info| {
+                    let usage = if info.usage.is_empty() { &info.name } else { &info.usage };
+                    let again = if info.idempotent { " (may be repeated)" } else { "" };
+                    (usage.as_str(), format!("{}{again}", info.summary))
+                })
+                .collect();
+            section(&mut text, "commands", &commands);
+        }
+        output::line(text.trim_end())?;
+        match commands {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::failed(format!("it does not load: {error:#}"))),
+        }
+    }
+}
+
+/// Appends a heading and its lines, in two columns; nothing where there are none.
+fn section(text: &mut String, heading: &str, lines: &[(&str, String)]) {
+    if lines.is_empty() {
+        return;
+    }
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{heading}:");
+    for (name, words) in lines {
+        let line = format!("  {name:width$}  {words}");
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+}
