@@ -22,7 +22,7 @@ mod documents;
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["app", "client", "config", "identity", "text"]),
-    ("app", &["authz", "config", "identity", "plugin", "route", "server", "telemetry"]),
+    ("app", &["authz", "config", "identity", "plugin", "route", "server", "telemetry", "wire"]),
     ("server", &["authz", "identity", "plugin", "route", "telemetry", "text", "wire"]),
     ("plugin", &["identity", "telemetry", "text", "wire"]),
     ("route", &["authz", "wire"]),
@@ -48,7 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["client", "server"]),
     ("rustls", &["cli", "client", "config", "identity", "server"]),
     ("x509_parser", &["cli", "identity"]),
-    ("rcgen", &["cli"]),
+    ("rcgen", &["app", "cli"]),
     ("clap", &["cli", "main"]),
     ("rustyline", &["cli"]),
     ("toml", &["config"]),
