@@ -4,15 +4,16 @@ use crate::support::certs::Identity;
 use crate::support::server::{Server, Setup};
 use crate::support::tools::python;
 
-/// Talks to `lictor call` over a pseudo-terminal: for each pair of arguments, sends the first and waits for the second.
+/// Runs a command line of `lictor` on a pseudo-terminal, in a folder: types the first of each pair of further arguments and
+/// waits for the second; then ends the input and prints the exit code.
 const TALK: &str = r#"
 import os, pty, select, sys, time
-lictor, folder, *script = sys.argv[1:]
+lictor, folder, command, *script = sys.argv[1:]
 pid, terminal = pty.fork()
 if pid == 0:
     os.chdir(folder)
     os.environ.update(TERM="dumb", XDG_CONFIG_HOME=folder)
-    os.execv(lictor, [lictor, "call", "--config", "server.toml"])
+    os.execv(lictor, [lictor, *command.split()])
 seen = b""
 def wait_for(words):
     global seen
@@ -30,7 +31,10 @@ def wait_for(words):
 for typed, words in zip(script[::2], script[1::2]):
     os.write(terminal, typed.encode())
     wait_for(words)
-os.write(terminal, b"\x04")
+try:
+    os.write(terminal, b"\x04")
+except OSError:
+    pass
 status = os.waitpid(pid, 0)[1]
 print(os.waitstatus_to_exitcode(status))
 "#;
@@ -59,6 +63,7 @@ fn the_prompt_runs_commands_shows_errors_and_goes_on() {
         &[
             env!("CARGO_BIN_EXE_lictor"),
             &folder,
+            "call --config server.toml",
             "",
             "lictor> ",
             "echo \"one  two\" three\r",
@@ -81,4 +86,24 @@ fn the_prompt_runs_commands_shows_errors_and_goes_on() {
     assert_eq!(printed.trim(), "0");
     let history = std::fs::read_to_string(server.folder().join("lictor/history")).unwrap();
     assert!(history.contains("echo again"), "{history}");
+}
+
+#[test]
+fn an_unknown_server_is_trusted_only_by_a_yes_and_then_remembered() {
+    let server = server();
+    let folder = server.folder().display().to_string();
+    let call = format!("call --server {} --cert dev.pem --key dev.key echo hello", server.address());
+    let on_terminal = |script: &[&str]| {
+        let arguments = [&[env!("CARGO_BIN_EXE_lictor"), folder.as_str(), call.as_str()], script].concat();
+        python(TALK, &arguments).trim().to_owned()
+    };
+    let known = server.folder().join("lictor/known_servers");
+    assert_eq!(on_terminal(&["", "[y/N]", "n\r", "not trusted"]), "3");
+    assert_eq!(on_terminal(&["", "[y/N]", "\r", "not trusted"]), "3");
+    assert!(!known.exists());
+    assert_eq!(on_terminal(&["", "[y/N]", "y\r", "hello"]), "0");
+    let text = std::fs::read_to_string(&known).unwrap();
+    assert!(text.contains(&server.address().to_string()) && text.contains("sha256:"), "{text}");
+    // Nobody is asked the second time.
+    assert_eq!(on_terminal(&["", "hello"]), "0");
 }
