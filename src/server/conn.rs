@@ -186,20 +186,21 @@ impl Connection {
     /// Reads and runs requests while there are any, and room for them and for their replies, and time.
     fn poll_requests(&mut self, cx: &mut Context<'_>, began: Instant) -> bool {
         let mut progressed = false;
-        while self.may_read() {
+        let mut now = began;
+        while self.may_read() && now - began < SLICE {
             let Poll::Ready(read) = Pin::new(&mut self.link).poll_next(cx) else { break };
             progressed = true;
             match read {
-                Some(Ok(request)) => self.accept(request, cx),
+                Some(Ok(request)) => {
+                    now = Instant::now();
+                    self.accept(request, now, cx);
+                }
                 Some(Err(ReadError::Fault(fault))) => self.end_reading(End::BadRequest, Some(fault)),
                 Some(Err(ReadError::Io(error))) => {
                     tracing::debug!(target: "lictor::connection", connection = %self.session.id, %error, "cannot read");
                     self.end_reading(End::Gone, None);
                 }
                 None => self.end_reading(End::Closed, None),
-            }
-            if began.elapsed() > SLICE {
-                break;
             }
         }
         progressed
@@ -216,10 +217,9 @@ impl Connection {
         self.link.write_buffer().len() < MAX_UNWRITTEN_BYTES
     }
 
-    fn accept(&mut self, request: Request, cx: &mut Context<'_>) {
+    fn accept(&mut self, request: Request, now: Instant, cx: &mut Context<'_>) {
         self.session.requests += 1;
         let id = RequestId { connection: self.session.id, number: self.session.requests };
-        let now = Instant::now();
         let arrival = Arrival { id, at: now, request };
         match arrival.request.sequence() {
             Some(sequence) if self.lanes.is_in_flight(sequence) => {
