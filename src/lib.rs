@@ -21,6 +21,8 @@ pub mod route;
 
 pub mod plugin;
 
+pub mod state;
+
 pub mod config;
 
 pub mod app;

@@ -1,0 +1,238 @@
+//! The engine that keeps state in one SQLite file.
+//!
+//! One thread writes, for all callers: it joins what waits into one transaction and answers after its commit
+//! (`sqlite/writer.rs`). Reads have connections of their own and run on the caller's thread (`sqlite/readers.rs`).
+//! `sqlite/rows.rs` has the statements, `sqlite/schema.rs` decides whether a file is ours, `sqlite/backup.rs` copies it,
+//! `sqlite/fault.rs` puts SQLite's errors into words.
+//!
+//! It knows no namespace's rules: those are in `rules`.
+
+mod backup;
+mod fault;
+mod group;
+mod readers;
+mod rows;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use backup::{Existing, Progress, backup};
+
+use self::fault::Fault;
+use self::readers::Readers;
+use self::rows::SqlRows;
+use self::writer::Writer;
+use super::clock::{Clock, SystemClock};
+use super::error::StateError;
+use super::rules::{self, Space};
+use super::values::{Entry, Expected, Key, Namespace, Page, Quota, Ttl, Usage, Value, Version};
+use super::{Answer, Engine, Store};
+
+/// How to open the file.
+#[derive(Clone)]
+pub struct SqliteOptions {
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The file may not grow past this, in bytes; writes that need more are unavailable. `None`: as far as the disk.
+    pub max_file_bytes: Option<u64>,
+    /// How many threads may read at once.
+    pub readers: usize,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        let readers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 16);
+        Self { clock: Arc::new(SystemClock), max_file_bytes: None, readers }
+    }
+}
+
+/// State in an SQLite file. When it and all its stores are dropped, the writes that wait are carried out and the
+/// file is left without its side files.
+pub struct SqliteEngine {
+    open: Arc<Open>,
+}
+
+/// What the engine and its stores share.
+struct Open {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    readers: Readers,
+    writer: Writer,
+}
+
+impl SqliteEngine {
+    /// Opens the file at `path`, or makes it, and the folder it is in, for this user alone. It blocks, for
+    /// milliseconds as a rule.
+    ///
+    /// # Errors
+    /// [`StateError::Foreign`], [`StateError::Corrupt`], [`StateError::NewerSchema`] or [`StateError::Unavailable`], each saying
+    /// what is wrong, where, and what to do.
+    pub fn open(path: &Path, options: SqliteOptions) -> Result<Self, StateError> {
+        let connection = schema::open_or_create(path, options.max_file_bytes)?;
+        let readers = Readers::open(path, options.readers)?;
+        let writer = Writer::start(connection, Arc::clone(&options.clock))?;
+        let open = Open { path: path.to_owned(), clock: options.clock, readers, writer };
+        Ok(Self { open: Arc::new(open) })
+    }
+
+    /// Copies the state of this moment to `target` while reads and writes go on; see [`backup`].
+    ///
+    /// # Errors
+    /// As [`backup`].
+    pub fn backup(
+        &self,
+        target: &Path,
+        existing: Existing,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), StateError> {
+        backup(&self.open.path, target, existing, progress)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // The last connection to be closed brings the side file's content home and removes it, and only the
+        // writer's may.
+        self.readers.close();
+        self.writer.join();
+    }
+}
+
+impl Engine for SqliteEngine {
+    fn open(&self, namespace: Namespace, quota: Quota) -> Answer<'_, Arc<dyn Store>> {
+        Box::pin(async move {
+            // Looked up first: an engine that can't write may still be read.
+            let known = self.open.readers.read(|connection| Ok(rows::namespace(connection, &namespace)?))?;
+            let id = match known {
+                Some(id) => id,
+                None => {
+                    self.open.writer.submit(0, move |group| Ok(group.make_namespace(&namespace)?)).await?
+                }
+            };
+            let store: Arc<dyn Store> = Arc::new(SqliteStore { open: Arc::clone(&self.open), id, quota });
+            Ok(store)
+        })
+    }
+
+    fn sweep(&self) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let mut count = 0;
+            loop {
+                let freed = self.open.writer.submit(0, |group| Ok(group.sweep()?)).await?;
+                count += freed;
+                if freed == 0 {
+                    return Ok(count);
+                }
+            }
+        })
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(self.open.writer.close())
+    }
+}
+
+/// One namespace of it.
+struct SqliteStore {
+    open: Arc<Open>,
+    id: i64,
+    quota: Quota,
+}
+
+impl SqliteStore {
+    fn read<'a, T: Send + 'a>(
+        &'a self,
+        look: impl Fn(&rusqlite::Connection, i64, u64) -> Result<T, Fault> + Send + 'a,
+    ) -> Answer<'a, T> {
+        Box::pin(async move {
+            let now_ms = self.open.clock.now_ms();
+            self.open.readers.read(|connection| look(connection, self.id, now_ms))
+        })
+    }
+
+    /// `bytes` is about what the write keeps in memory while it waits.
+    fn write<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        mut change: impl FnMut(&mut Space<'_, SqlRows<'_>>) -> Result<T, Fault> + Send + 'static,
+    ) -> Answer<'_, T> {
+        let (id, quota) = (self.id, self.quota);
+        Box::pin(
+            self.open.writer.submit(bytes, move |group| group.in_space(id, quota, |space| change(space))),
+        )
+    }
+}
+
+impl Store for SqliteStore {
+    fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Entry>> {
+        self.read(move |connection, id, now_ms| rows::entry(connection, id, key, now_ms))
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Vec<Option<Entry>>> {
+        self.read(move |connection, id, now_ms| {
+            rules::check_number(keys.len())?;
+            rows::entries(connection, id, keys, now_ms)
+        })
+    }
+
+    fn exists<'a>(&'a self, key: &'a Key) -> Answer<'a, bool> {
+        self.read(move |connection, id, now_ms| rows::exists(connection, id, key, now_ms))
+    }
+
+    fn list_keys<'a>(&'a self, prefix: &'a str, cursor: Option<&'a Key>, limit: usize) -> Answer<'a, Page> {
+        let limit = rules::page_size(limit);
+        self.read(move |connection, id, now_ms| rows::page(connection, id, now_ms, prefix, cursor, limit))
+    }
+
+    fn usage(&self) -> Answer<'_, Usage> {
+        self.read(|connection, id, _| Ok(rows::books(connection, id)?.usage))
+    }
+
+    fn set(&self, key: Key, value: Value, ttl: Option<Ttl>) -> Answer<'_, Version> {
+        self.write(value.as_bytes().len(), move |space| space.set(&key, &value, ttl))
+    }
+
+    fn set_many(&self, entries: Vec<(Key, Value)>, ttl: Option<Ttl>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let entries = rules::entries_of_one_call(entries)?;
+            let bytes = entries.values().map(|value| value.as_bytes().len()).sum();
+            self.write(bytes, move |space| space.set_many(&entries, ttl)).await
+        })
+    }
+
+    fn delete(&self, key: Key) -> Answer<'_, bool> {
+        self.write(0, move |space| space.delete(&key))
+    }
+
+    fn delete_many(&self, keys: Vec<Key>) -> Answer<'_, u64> {
+        Box::pin(async move {
+            rules::check_number(keys.len())?;
+            let bytes = keys.len() * Key::MAX_BYTES;
+            self.write(bytes, move |space| space.delete_many(&keys)).await
+        })
+    }
+
+    fn increment(&self, key: Key, delta: i64) -> Answer<'_, i64> {
+        self.write(0, move |space| space.increment(&key, delta))
+    }
+
+    fn compare_and_set(
+        &self,
+        key: Key,
+        expected: Expected,
+        value: Value,
+        ttl: Option<Ttl>,
+    ) -> Answer<'_, Version> {
+        self.write(value.as_bytes().len(), move |space| space.compare_and_set(&key, expected, &value, ttl))
+    }
+
+    fn compare_and_delete(&self, key: Key, version: Version) -> Answer<'_, ()> {
+        self.write(0, move |space| space.compare_and_delete(&key, version))
+    }
+
+    fn touch(&self, key: Key, ttl: Option<Ttl>) -> Answer<'_, Option<Version>> {
+        self.write(0, move |space| space.touch(&key, ttl))
+    }
+}

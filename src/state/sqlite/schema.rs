@@ -1,0 +1,281 @@
+//! Opens the file: makes it, or decides whether it is ours, whole and of a schema that is known. It changes nothing in
+//! a file that it refuses, and knows no rows.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::fault::at;
+use crate::state::StateError;
+
+/// "Lict": what tells our files from other programs' SQLite files.
+const APPLICATION_ID: i64 = 0x4c69_6374;
+
+/// The newest schema that is known here. A change to the tables takes the next number and a step that brings files of
+/// the one before it there.
+const SCHEMA: u32 = 1;
+
+/// The value stands last, so that a row's expiry is read without it; `entry_expiry` finds what has expired, of all
+/// namespaces or of one.
+const TABLES: &str = "
+    CREATE TABLE namespace (
+        id INTEGER PRIMARY KEY,
+        plugin TEXT NOT NULL,
+        store TEXT NOT NULL,
+        keys INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        UNIQUE (plugin, store)
+    ) STRICT;
+    CREATE TABLE entry (
+        id INTEGER PRIMARY KEY,
+        namespace INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        expires_at INTEGER,
+        value BLOB NOT NULL,
+        UNIQUE (namespace, key)
+    ) STRICT;
+    CREATE INDEX entry_expiry ON entry (expires_at, namespace) WHERE expires_at IS NOT NULL;
+";
+
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// The smallest page of SQLite. It takes a shorter file for an empty one, and would write over it.
+const SMALLEST_FILE_BYTES: u64 = 512;
+
+/// Up to here a file is read through when it is opened, which takes some 2 ms for each MiB. Damage in a larger one is
+/// found when it is read.
+const CHECKED_FILE_BYTES: u64 = 16 << 20;
+
+/// How long to wait for another process that holds the file, such as a backup that begins.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Past this the side file is cut back when it has been brought home.
+const WAL_BYTES: i64 = 16 << 20;
+
+/// Statements that a connection keeps compiled; there are fewer than these.
+const STATEMENTS: usize = 32;
+
+/// The connection that writes.
+pub(super) fn open_or_create(path: &Path, max_file_bytes: Option<u64>) -> Result<Connection, StateError> {
+    make_private_file(path)?;
+    look_at_bytes(path)?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if is_empty(path, &connection)? {
+        create(&mut connection).map_err(|error| at(path, &error))?;
+    }
+    inspect(path, &connection)?;
+    set_up_writer(&connection, max_file_bytes).map_err(|error| at(path, &error))?;
+    Ok(connection)
+}
+
+/// A connection that reads, to a file that [`open_or_create`] took.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StateError> {
+    // Not SQLITE_OPEN_READ_ONLY: such a connection can't read a file whose side files are not there.
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "query_only", true).map_err(|error| at(path, &error))?;
+    Ok(connection)
+}
+
+/// A connection that reads a file which may be anybody's.
+pub(super) fn open_unknown(path: &Path) -> Result<Connection, StateError> {
+    look_at_bytes(path)?;
+    let connection = open_reader(path)?;
+    if is_empty(path, &connection)? {
+        return Err(foreign(path, "it is an empty database"));
+    }
+    inspect(path, &connection)?;
+    Ok(connection)
+}
+
+/// Reads the whole file through.
+pub(super) fn check(path: &Path, connection: &Connection) -> Result<(), StateError> {
+    let verdict: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| at(path, &error))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    Err(corrupt(path, &verdict.replace('\n', " ")))
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StateError> {
+    let connect = || {
+        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
+        Ok(connection)
+    };
+    connect().map_err(|error| at(path, &error))
+}
+
+fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    // Another process may do the same: who comes second finds the tables.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if number(&transaction, "user_version")? == 0 {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA)?;
+    }
+    transaction.commit()
+}
+
+fn set_up_writer(connection: &Connection, max_file_bytes: Option<u64>) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    // FULL: the disk has a commit before it is answered. NORMAL would lose the last ones with the power.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES, |_| Ok(()))?;
+    if let Some(bytes) = max_file_bytes {
+        let page_bytes = number(connection, "page_size")?.max(1);
+        let pages = (i64::try_from(bytes).unwrap_or(i64::MAX) / page_bytes).max(1);
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// Whether the database has nothing in it, so that it may become ours.
+fn is_empty(path: &Path, connection: &Connection) -> Result<bool, StateError> {
+    let look = || -> rusqlite::Result<bool> {
+        let objects: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let numbers = (number(connection, "application_id")?, number(connection, "user_version")?);
+        Ok(objects == 0 && numbers == (0, 0))
+    };
+    look().map_err(|error| at(path, &error))
+}
+
+/// Refuses what is not ours, not of a known schema, or damaged.
+fn inspect(path: &Path, connection: &Connection) -> Result<(), StateError> {
+    let look = || Ok((number(connection, "application_id")?, number(connection, "user_version")?));
+    let (application, schema) = look().map_err(|error| at(path, &error))?;
+    if application != APPLICATION_ID {
+        return Err(foreign(path, "it is another program's SQLite database"));
+    }
+    let schema = u32::try_from(schema).unwrap_or(0);
+    if schema > SCHEMA {
+        return Err(StateError::NewerSchema {
+            place: path.display().to_string(),
+            found: schema,
+            known: SCHEMA,
+        });
+    }
+    if schema == 0 {
+        return Err(corrupt(path, "the number of its schema is gone"));
+    }
+    for sql in [
+        "SELECT id, plugin, store, keys, bytes, version FROM namespace",
+        "SELECT id, namespace, key, version, expires_at, value FROM entry INDEXED BY entry_expiry \
+         WHERE expires_at IS NOT NULL",
+    ] {
+        connection.prepare(sql).map_err(|error| match at(path, &error) {
+            StateError::Unavailable { .. } => corrupt(path, &error.to_string()),
+            other => other,
+        })?;
+    }
+    let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if bytes <= CHECKED_FILE_BYTES { check(path, connection) } else { Ok(()) }
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+/// What SQLite itself would not refuse, or not in words that help.
+fn look_at_bytes(path: &Path) -> Result<(), StateError> {
+    let failed = |error| io(path, "can't be read", &error);
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(foreign(path, "it is not a file"));
+    }
+    if metadata.len() == 0 {
+        return Ok(());
+    }
+    let mut header = Vec::new();
+    File::open(path).and_then(|file| file.take(32).read_to_end(&mut header)).map_err(failed)?;
+    if !header.starts_with(MAGIC) {
+        return Err(foreign(path, "it is not an SQLite database"));
+    }
+    // With a side file that has not been brought home, the file may rightly be shorter than it says.
+    let wanted = if has_wal(path) { SMALLEST_FILE_BYTES } else { bytes_by_header(&header) };
+    if metadata.len() < wanted {
+        return Err(corrupt(path, &format!("it is cut off: {} bytes of {wanted}", metadata.len())));
+    }
+    Ok(())
+}
+
+/// How long a file is by its first bytes.
+fn bytes_by_header(header: &[u8]) -> u64 {
+    let (Some(&[high, low]), Some(&pages)) =
+        (header.get(16..18), header.get(28..).and_then(<[u8]>::first_chunk))
+    else {
+        return SMALLEST_FILE_BYTES;
+    };
+    // The largest size of a page does not fit into its two bytes and is written as 1.
+    let page_bytes = match u16::from_be_bytes([high, low]) {
+        1 => 65_536,
+        bytes => u64::from(bytes),
+    };
+    (page_bytes * u64::from(u32::from_be_bytes(pages))).max(SMALLEST_FILE_BYTES)
+}
+
+fn has_wal(path: &Path) -> bool {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    fs::metadata(wal).is_ok_and(|metadata| metadata.len() > 0)
+}
+
+/// SQLite gives its side files the rights of the main one, so that they are right if this one is.
+fn make_private_file(path: &Path) -> Result<(), StateError> {
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| io(folder, "the folder can't be made", &error))?;
+        sync_folder(folder_of(folder));
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => sync_folder(folder),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(io(path, "can't be made", &error)),
+    }
+    Ok(())
+}
+
+/// The folder that `path` is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Has a new name in `folder` outlive a power cut. Not every file system can; the content is safe without it.
+pub(super) fn sync_folder(folder: &Path) {
+    if let Ok(folder) = File::open(folder) {
+        folder.sync_all().ok();
+    }
+}
+
+pub(super) fn io(path: &Path, what: &str, error: &std::io::Error) -> StateError {
+    StateError::Unavailable { what: format!("{}: {what}: {error}", path.display()) }
+}
+
+fn foreign(path: &Path, what: &str) -> StateError {
+    let what = format!(
+        "{}: {what}. It was left as it is; name another file as the state's path, or move this one away",
+        path.display()
+    );
+    StateError::Foreign { what }
+}
+
+fn corrupt(path: &Path, what: &str) -> StateError {
+    let what =
+        format!("{}: {what}; restore a backup, or move the file away to begin with nothing", path.display());
+    StateError::Corrupt { what }
+}

@@ -1,0 +1,298 @@
+//! What a namespace, a key, a value, a time to live or a quota may be: types that can't be built wrong. They know no
+//! engine.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::MAX_BYTES_PER_CALL;
+use super::error::StateError;
+
+/// Whose entries: those of one plugin in one of its stores. Engines keep the two apart, and never join them into one
+/// string that another pair could give too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace {
+    /// The plugin's name.
+    pub plugin: Arc<str>,
+    /// The store's name.
+    pub store: Arc<str>,
+}
+
+impl Namespace {
+    /// The store `store` of the plugin `plugin`.
+    #[must_use]
+    pub fn new(plugin: &str, store: &str) -> Self {
+        Self { plugin: plugin.into(), store: store.into() }
+    }
+}
+
+/// An entry's name: 1 to 256 bytes of UTF-8 without control characters. Ordered by its bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// The most bytes.
+    pub const MAX_BYTES: usize = 256;
+
+    /// Checks `text`.
+    ///
+    /// # Errors
+    /// [`StateError::InvalidKey`] with what is wrong.
+    pub fn new(text: &str) -> Result<Self, StateError> {
+        let why = if text.is_empty() {
+            "it is empty"
+        } else if text.len() > Self::MAX_BYTES {
+            "it is longer than 256 bytes"
+        } else if text.chars().any(char::is_control) {
+            "it holds a control character"
+        } else {
+            return Ok(Self(text.into()));
+        };
+        Err(StateError::InvalidKey { why })
+    }
+
+    /// The key's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// An entry's bytes, bounded in number.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Value(Bytes);
+
+impl Value {
+    /// The most bytes, if nobody says otherwise.
+    pub const DEFAULT_MAX_BYTES: usize = 1 << 20;
+
+    /// Checks that `bytes` are at most [`Value::DEFAULT_MAX_BYTES`].
+    ///
+    /// # Errors
+    /// [`StateError::TooLarge`].
+    pub fn new(bytes: impl Into<Bytes>) -> Result<Self, StateError> {
+        Self::within(bytes, Self::DEFAULT_MAX_BYTES)
+    }
+
+    /// Checks that `bytes` are at most `max_bytes`, and that one call can carry them.
+    ///
+    /// # Errors
+    /// [`StateError::TooLarge`].
+    pub fn within(bytes: impl Into<Bytes>, max_bytes: usize) -> Result<Self, StateError> {
+        let bytes = bytes.into();
+        let limit = max_bytes.min(MAX_BYTES_PER_CALL - Key::MAX_BYTES);
+        StateError::check_size("a value in bytes", bytes.len(), limit)?;
+        Ok(Self(bytes))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// The bytes, taken out.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// What an engine kept, which was checked when it was written.
+    pub(super) fn kept(bytes: &[u8]) -> Self {
+        Self(Bytes::copy_from_slice(bytes))
+    }
+}
+
+/// A value may be a secret and may be large, so it shows its length only.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Value({} bytes)", self.0.len())
+    }
+}
+
+/// Which write an entry is of. It changes at every write, and none comes twice in a namespace, so an entry that was
+/// deleted and written anew can be told from the old one. Nothing else may be read from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version(u64);
+
+impl Version {
+    /// A version as it is handed out to those who can hold a number only.
+    #[must_use]
+    pub const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// As a number, to be given back later.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+/// How long an entry lives from now on: 1 millisecond to 10 years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ttl(u64);
+
+impl Ttl {
+    /// The longest: ten years of 365 days.
+    pub const MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+    /// Checks `duration`; a broken millisecond is rounded up.
+    ///
+    /// # Errors
+    /// [`StateError::InvalidTtl`].
+    pub fn new(duration: Duration) -> Result<Self, StateError> {
+        if duration < Duration::from_millis(1) || duration > Self::MAX {
+            return Err(StateError::InvalidTtl);
+        }
+        let ms = duration.as_nanos().div_ceil(1_000_000);
+        u64::try_from(ms).map(Self).map_err(|_| StateError::InvalidTtl)
+    }
+
+    /// When what is written at `now_ms` expires.
+    #[must_use]
+    pub const fn from_ms(self, now_ms: u64) -> Expiry {
+        Expiry(now_ms.saturating_add(self.0))
+    }
+}
+
+/// The moment from which on an entry is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Expiry(u64);
+
+impl Expiry {
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub const fn as_ms(self) -> u64 {
+        self.0
+    }
+
+    /// Whether it is past at `now_ms`.
+    #[must_use]
+    pub const fn is_past(self, now_ms: u64) -> bool {
+        self.0 <= now_ms
+    }
+
+    /// What an engine kept.
+    pub(super) const fn kept(ms: u64) -> Self {
+        Self(ms)
+    }
+}
+
+/// What is kept under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The bytes.
+    pub value: Value,
+    /// Of which write it is.
+    pub version: Version,
+    /// When it expires; `None` is never.
+    pub expires_at: Option<Expiry>,
+}
+
+/// What a compare-and-set wants to find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// No entry.
+    Absent,
+    /// The entry of that write.
+    Version(Version),
+}
+
+/// Some keys of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// In the order of their bytes.
+    pub keys: Vec<Key>,
+    /// Where to go on; `None` if that was all.
+    pub next: Option<Key>,
+}
+
+/// The most that a namespace may hold. A write that makes it hold more is refused; one that makes it hold less never
+/// is, also if the quota was lowered meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// The number of keys.
+    pub max_keys: u64,
+    /// The bytes of keys and values together.
+    pub max_bytes: u64,
+}
+
+impl Default for Quota {
+    /// A hundred thousand keys and 64 MiB: room for sessions and counters, not for a plugin that forgets to delete.
+    fn default() -> Self {
+        Self { max_keys: 100_000, max_bytes: 64 << 20 }
+    }
+}
+
+/// What a namespace holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// The number of keys.
+    pub keys: u64,
+    /// The bytes of keys and values together.
+    pub bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_checked_at_their_edges() {
+        for good in ["a", "ключ", "a b/c:d", &"k".repeat(256), "\u{10ffff}"] {
+            assert_eq!(Key::new(good).unwrap().as_str(), good);
+        }
+        for (bad, word) in [
+            (String::new(), "empty"),
+            ("k".repeat(257), "256 bytes"),
+            ("é".repeat(129), "256 bytes"),
+            ("a\nb".to_owned(), "control"),
+            ("\0".to_owned(), "control"),
+            ("\u{7f}".to_owned(), "control"),
+            ("\u{85}".to_owned(), "control"),
+        ] {
+            let error = Key::new(&bad).unwrap_err();
+            assert!(error.to_string().contains(word), "{bad:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn values_are_checked_at_their_edges() {
+        assert!(Value::new(vec![0; Value::DEFAULT_MAX_BYTES]).is_ok());
+        assert_eq!(
+            Value::new(vec![0; Value::DEFAULT_MAX_BYTES + 1]),
+            Err(StateError::TooLarge { what: "a value in bytes", size: 1_048_577, limit: 1_048_576 })
+        );
+        assert!(Value::within(vec![0; 4], 4).is_ok());
+        assert!(Value::within(vec![0; 5], 4).is_err());
+        assert!(Value::within(vec![0; MAX_BYTES_PER_CALL], usize::MAX).is_err());
+        assert_eq!(format!("{:?}", Value::new("secret").unwrap()), "Value(6 bytes)");
+    }
+
+    #[test]
+    fn times_to_live_are_checked_at_their_edges() {
+        assert_eq!(Ttl::new(Duration::from_millis(1)).unwrap().from_ms(5), Expiry(6));
+        assert_eq!(Ttl::new(Duration::from_micros(1001)).unwrap().from_ms(5), Expiry(7));
+        assert!(Ttl::new(Ttl::MAX).is_ok());
+        for bad in [Duration::ZERO, Duration::from_micros(999), Ttl::MAX + Duration::from_nanos(1)] {
+            assert_eq!(Ttl::new(bad), Err(StateError::InvalidTtl), "{bad:?}");
+        }
+        assert!(Expiry(6).is_past(6) && !Expiry(6).is_past(5));
+    }
+}
