@@ -77,10 +77,10 @@ impl SqliteEngine {
         Ok(Self { open: Arc::new(open) })
     }
 
-    /// Copies the state of this moment to `target` while reads and writes go on; see [`backup`].
+    /// Copies the state of this moment to `target` while reads and writes go on; see [`backup()`].
     ///
     /// # Errors
-    /// As [`backup`].
+    /// As [`backup()`].
     pub fn backup(
         &self,
         target: &Path,
