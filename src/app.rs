@@ -68,17 +68,16 @@ type Inspected = (Inspection, anyhow::Result<Vec<CommandInfo>>);
 ///
 /// When it can't be read, or is no component.
 pub fn inspect(path: &Path) -> anyhow::Result<Inspected> {
-    let inspection = plugin::inspect(path).map_err(anyhow::Error::msg)?;
     let grants = Grants { config: Some(BTreeMap::new()), logging: true };
-    let commands = single_threaded()?.block_on(async {
-        let plugin = Plugin::load(small_sandbox()?, unserved(path, grants, None, DESCRIBE_TIME)).await?;
-        Ok(plugin.commands().to_vec())
-    });
-    Ok((inspection, commands))
+    let spec = unserved(path, grants, DESCRIBE_MEMORY_BYTES, DESCRIBE_TIME);
+    let inspected = single_threaded()?.block_on(plugin::inspect(small_sandbox()?, spec));
+    let (inspection, plugin) = inspected.map_err(anyhow::Error::msg)?;
+    Ok((inspection, plugin.map(|plugin| plugin.commands().to_vec()).map_err(Into::into)))
 }
 
-/// How long an inspected component may take to describe itself.
+/// How long an inspected component may take to describe itself, and the most memory that it may use for that.
 const DESCRIBE_TIME: Duration = Duration::from_secs(5);
+const DESCRIBE_MEMORY_BYTES: usize = 64 << 20;
 
 /// One command of a component, to be run without a server.
 #[derive(Clone, Debug)]
@@ -106,7 +105,7 @@ pub struct TrialRun {
 pub fn try_out(run: &TrialRun) -> anyhow::Result<Trial> {
     let _log = telemetry::init(Level::INFO, Format::Human);
     let grants = Grants { config: Some(run.config.clone()), logging: true };
-    let spec = unserved(&run.component, grants, Some(run.memory_bytes), run.timeout);
+    let spec = unserved(&run.component, grants, run.memory_bytes, run.timeout);
     single_threaded()?.block_on(async {
         let plugin = Plugin::load(small_sandbox()?, spec).await?;
         let mut bytes = BytesMut::from(&run.request[..]);
@@ -128,7 +127,7 @@ fn stand_in(name: &str) -> anyhow::Result<PeerIdentity> {
 }
 
 /// A plugin that no config file names.
-fn unserved(path: &Path, grants: Grants, memory_bytes: Option<usize>, timeout: Duration) -> Spec {
+fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout: Duration) -> Spec {
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     Spec {
         name: name.into(),
@@ -136,7 +135,7 @@ fn unserved(path: &Path, grants: Grants, memory_bytes: Option<usize>, timeout: D
         sha256: None,
         instances: Instances::PerRequest,
         timeout,
-        memory_bytes: memory_bytes.unwrap_or(64 << 20),
+        memory_bytes,
         reply_bytes: 64 << 20,
         concurrency: None,
         max_calls: 1,

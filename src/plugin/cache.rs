@@ -33,7 +33,7 @@ impl Cache {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let metadata = fs::symlink_metadata(folder)?;
         let of_others = metadata.mode() & 0o022 != 0;
-        if !metadata.is_dir() || of_others || metadata.uid() != fs::metadata("/proc/self")?.uid() {
+        if !metadata.is_dir() || of_others || metadata.uid() != rustix::process::geteuid().as_raw() {
             return Err(io::Error::other(
                 "it must be a folder that belongs to the server's user, and that nobody else may write to (chmod 700)",
             ));
@@ -56,17 +56,19 @@ impl Cache {
             return Ok(component);
         }
         let code = engine.precompile_component(bytes)?;
-        match keep(&entry, &code).map(|()| map(engine, &entry)) {
-            Ok(Some(component)) => Ok(component),
-            failed => {
-                let error =
-                    failed.err().map_or_else(|| "it cannot be mapped".to_owned(), |error| error.to_string());
-                let path = entry.display();
-                tracing::warn!(target: "lictor::plugin", %path, error, "compiled code is not kept");
-                Component::new(engine, bytes)
-            }
+        if let Err(error) = keep(&entry, &code) {
+            let path = entry.display();
+            tracing::warn!(target: "lictor::plugin", %path, %error, "compiled code is not kept");
         }
+        load(engine, &code)
     }
+}
+
+/// The component whose code was just compiled.
+#[expect(unsafe_code, reason = "the code comes from the compiler, not from a file")]
+fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` is what this engine's compiler returned, and has not left the process since.
+    unsafe { Component::deserialize(engine, code) }
 }
 
 /// The file beside an entry that has the entry's SHA-256, in hexadecimal.

@@ -1,11 +1,9 @@
-//! What a component file is, without running it.
+//! What a component file is, and whether it loads.
 
-use std::path::Path;
+use std::sync::Arc;
 
-use wasmtime::component::Component;
-use wasmtime::{Config, Engine};
-
-use super::load::check_form;
+use super::engine::Sandbox;
+use super::load::{LoadError, Plugin, Spec, compile};
 use super::world::{self, Standing};
 
 /// What can be said of a component by its type alone.
@@ -19,19 +17,25 @@ pub struct Inspection {
     pub exports: Vec<String>,
 }
 
-/// Looks at the component in the file `path`.
+/// Looks at the component of `spec`, and loads it.
 ///
 /// # Errors
 ///
 /// Why it can't be read, or is no component.
-pub fn inspect(path: &Path) -> Result<Inspection, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
-    check_form(&bytes)?;
-    let engine = Engine::new(&Config::new()).map_err(|error| format!("there is no engine: {error:#}"))?;
-    let component =
-        Component::new(&engine, &bytes).map_err(|error| format!("it is not a valid component: {error:#}"))?;
-    let world = component.component_type();
-    let imports = world.imports(&engine).map(|(name, _)| (name.to_owned(), world::standing(name)));
-    let exports = world.exports(&engine).map(|(name, _)| name.to_owned());
-    Ok(Inspection { size_bytes: bytes.len(), imports: imports.collect(), exports: exports.collect() })
+pub async fn inspect(
+    sandbox: Arc<Sandbox>,
+    spec: Spec,
+) -> Result<(Inspection, Result<Plugin, LoadError>), String> {
+    let compiled = compile(&sandbox, &spec).await?;
+    let world = compiled.component.component_type();
+    let engine = sandbox.engine();
+    let imports = world.imports(engine).map(|(name, _)| (name.to_owned(), world::standing(name)));
+    let exports = world.exports(engine).map(|(name, _)| name.to_owned());
+    let inspection = Inspection {
+        size_bytes: compiled.size_bytes,
+        imports: imports.collect(),
+        exports: exports.collect(),
+    };
+    let plugin = Plugin::of(&compiled, sandbox, spec).await;
+    Ok((inspection, plugin))
 }

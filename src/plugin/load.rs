@@ -1,6 +1,6 @@
 //! From a file to a plugin that can be called: compiled, checked against the world, linked, and tried once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use wasmtime::Engine;
+use wasmtime::component::Component;
 
 use super::bindings;
 use super::engine::Sandbox;
@@ -59,6 +60,12 @@ pub struct CommandInfo {
     pub idempotent: bool,
 }
 
+impl Spec {
+    fn error(&self, reason: String) -> LoadError {
+        LoadError { name: Arc::clone(&self.name), path: self.component.clone(), reason }
+    }
+}
+
 /// Why a plugin can't be served.
 #[derive(Debug, thiserror::Error)]
 #[error("plugin {name}: {}: {reason}", .path.display())]
@@ -88,16 +95,19 @@ impl Plugin {
     /// When the file can't be read, is no component, does not fit the world, needs what is not there, or fails to
     /// describe itself within its limits.
     pub async fn load(sandbox: Arc<Sandbox>, spec: Spec) -> Result<Self, LoadError> {
-        let error = {
-            let (name, path) = (Arc::clone(&spec.name), spec.component.clone());
-            move |reason| LoadError { name, path, reason }
-        };
-        let (to_link, place) = (spec.clone(), Arc::clone(&sandbox));
-        let linked = tokio::task::spawn_blocking(move || link(&place, &to_link)).await;
-        let linked = match linked.map_err(|error| error.to_string()).and_then(|linked| linked) {
-            Ok(linked) => linked,
-            Err(reason) => return Err(error(reason)),
-        };
+        match compile(&sandbox, &spec).await {
+            Ok(compiled) => Self::of(&compiled, sandbox, spec).await,
+            Err(reason) => Err(spec.error(reason)),
+        }
+    }
+
+    /// The same, of a component that is compiled already.
+    pub(super) async fn of(
+        compiled: &Compiled,
+        sandbox: Arc<Sandbox>,
+        spec: Spec,
+    ) -> Result<Self, LoadError> {
+        let linked = link(&compiled.component, &sandbox, &spec).map_err(|reason| spec.error(reason))?;
         let retirement = Retirement { max_calls: spec.max_calls, idle: spec.idle };
         let mut plugin = Self {
             pool: Pool::new(spec.instances, retirement, sandbox.max_idle_instances()),
@@ -111,7 +121,7 @@ impl Plugin {
         };
         match plugin.describe().await {
             Ok(commands) => plugin.commands = commands,
-            Err(reason) => return Err(error(reason)),
+            Err(reason) => return Err(plugin.spec.error(reason)),
         }
         Ok(plugin)
     }
@@ -213,22 +223,42 @@ impl From<bindings::exports::lictor::plugin::commands::CommandInfo> for CommandI
     }
 }
 
-/// Compiles and links; takes long, so it is kept off the threads that serve.
-fn link(sandbox: &Sandbox, spec: &Spec) -> Result<bindings::PluginPre<HostState>, String> {
-    let engine = sandbox.engine();
-    let bytes = std::fs::read(&spec.component).map_err(|error| format!("can't be read: {error}"))?;
+/// A component that was read and compiled, and is yet to be looked at.
+pub(super) struct Compiled {
+    pub(super) component: Component,
+    pub(super) size_bytes: usize,
+}
+
+/// Reads and compiles the component of `spec`. Takes long, so it is kept off the threads that serve.
+pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec) -> Result<Compiled, String> {
+    let (sandbox, path, sha256) = (Arc::clone(sandbox), spec.component.clone(), spec.sha256);
+    let compiled = tokio::task::spawn_blocking(move || read_and_compile(&sandbox, &path, sha256)).await;
+    compiled.map_err(|error| error.to_string())?
+}
+
+fn read_and_compile(sandbox: &Sandbox, path: &Path, sha256: Option<[u8; 32]>) -> Result<Compiled, String> {
+    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
     let hash: [u8; 32] = Sha256::digest(&bytes).into();
-    check_hash(&hash, spec.sha256)?;
+    check_hash(&hash, sha256)?;
     check_form(&bytes)?;
     let component =
         sandbox.compile(&bytes, &hash).map_err(|error| format!("it is not a valid component: {error:#}"))?;
-    let misfits = world::misfits(&component, engine, &spec.name, &spec.grants);
+    Ok(Compiled { component, size_bytes: bytes.len() })
+}
+
+fn link(
+    component: &Component,
+    sandbox: &Sandbox,
+    spec: &Spec,
+) -> Result<bindings::PluginPre<HostState>, String> {
+    let engine = sandbox.engine();
+    let misfits = world::misfits(component, engine, &spec.name, &spec.grants);
     if !misfits.is_empty() {
         return Err(misfits.join("; "));
     }
     let linker =
         host::linker(engine, &spec.grants).map_err(|error| format!("the host can't be linked: {error:#}"))?;
-    let linked = linker.instantiate_pre(&component);
+    let linked = linker.instantiate_pre(component);
     linked
         .and_then(bindings::PluginPre::new)
         .map_err(|error| format!("it does not fit this host's version of the interfaces: {error:#}"))
@@ -248,7 +278,7 @@ fn check_hash(found: &[u8; 32], pinned: Option<[u8; 32]>) -> Result<(), String> 
 
 /// Tells files that are something else by their first bytes. Precompiled code is refused too: to run it is to trust
 /// whoever made it with the whole process.
-pub(super) fn check_form(bytes: &[u8]) -> Result<(), String> {
+fn check_form(bytes: &[u8]) -> Result<(), String> {
     const CORE_MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
     if Engine::detect_precompiled(bytes).is_some() {
         return Err(

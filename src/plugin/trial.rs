@@ -34,8 +34,10 @@ pub struct Trial {
 pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, CommandError> {
     let began = Instant::now();
     let _slot = plugin.sandbox().slot(call.deadline).await?;
-    let mut instance =
-        plugin.instantiate().await.map_err(|error| failure::not_started(plugin, call, &error))?;
+    let mut instance = match timeout_at(call.deadline, plugin.instantiate()).await {
+        Ok(instance) => instance.map_err(|error| failure::not_started(plugin, call, &error))?,
+        Err(_elapsed) => return Err(failure::timed_out(plugin, call)),
+    };
     let instantiation = began.elapsed();
     let (began, cpu_began) = (Instant::now(), thread_cpu());
     let answer = match timeout_at(call.deadline, enter(plugin, call, &mut instance)).await {

@@ -3,7 +3,7 @@
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::host::{GRANTABLE, Grants};
+use super::host::{GRANTABLE, Grantable, Grants};
 
 /// The package that plugins are built against, and the version that this host has.
 const PACKAGE: &str = "lictor:plugin";
@@ -62,9 +62,7 @@ fn import_misfit(import: &str, plugin: &str, grants: &Grants) -> Option<String> 
         Standing::AlwaysThere => None,
         Standing::Missing(reason) => Some(format!("it imports {import}, {reason}")),
         Standing::ByGrant(lines) => {
-            let (interface, _) = split_version(import);
-            let grantable = GRANTABLE.iter().find(|known| known.interface == interface);
-            let is_granted = grantable.is_some_and(|known| (known.is_granted)(grants));
+            let is_granted = grantable(import).is_some_and(|known| (known.is_granted)(grants));
             let lines = lines.replace("NAME", plugin);
             let misfit =
                 || format!("it imports {import}, which is not granted to it; to grant it, add: {lines}");
@@ -76,7 +74,7 @@ fn import_misfit(import: &str, plugin: &str, grants: &Grants) -> Option<String> 
 /// Whether a plugin may import `import`.
 pub(super) fn standing(import: &str) -> Standing {
     let (interface, version) = split_version(import);
-    let grantable = GRANTABLE.iter().find(|known| known.interface == interface);
+    let grantable = grantable(import);
     let always = ALWAYS_THERE.iter().find(|(known, _)| *known == interface).map(|(_, version)| *version);
     let Some((major, minor)) = always.or(grantable.map(|known| known.version)) else {
         return Standing::Missing(not_offered(interface));
@@ -89,6 +87,11 @@ pub(super) fn standing(import: &str) -> Standing {
             "but this host has {interface}@{major}.{minor}; rebuild the plugin against that version"
         )),
     }
+}
+
+fn grantable(import: &str) -> Option<&'static Grantable> {
+    let (interface, _) = split_version(import);
+    GRANTABLE.iter().find(|known| known.interface == interface)
 }
 
 fn not_offered(interface: &str) -> String {

@@ -13,7 +13,7 @@ mod stdio;
 pub use grants::Grants;
 
 pub(super) use base::Base;
-pub(super) use grants::{GRANTABLE, Granted};
+pub(super) use grants::{GRANTABLE, Grantable, Granted};
 pub(super) use stdio::PluginLog;
 
 use wasmtime::component::Linker;
