@@ -12,10 +12,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::amounts::{ByteSize, TimeSpan};
 use super::fault::{Draft, Fault, Faults, Severity, Source};
-use super::names::{ClientName, CommandName, CommandPattern, PluginName, Refusal, StoreName};
+use super::names::{ClientName, CommandName, CommandPattern, PluginName, Refusal};
+use super::reach::{GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::values::{
-    Digest, HttpPrefix, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting,
-    SettingName, StateEngine, TlsVersion,
+    Digest, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
+    StateEngine, TlsVersion,
 };
 use crate::text::shown;
 
@@ -162,7 +163,9 @@ texts! {
     PinText: "a certificate's thumbprint", "write its hexadecimal digits in double quotes";
     ClientName: "a client's name", "write it in double quotes";
     PluginName: "a plugin's name", "write it in double quotes";
-    StoreName: "a store's name", "write it in double quotes";
+    StoreGrant: "a store's name", "write it in double quotes, such as \"default\" or \"PLUGIN/default\"";
+    Network: "a network", "write it in double quotes, such as \"10.1.0.0/16\"";
+    GuestFolder: "a folder's name for the plugin", "write it in double quotes, such as \"/data\"";
     CommandName: "a command's name", "write it in double quotes";
     CommandPattern: "a command or a pattern", "write it in double quotes, such as \"echo\" or \"kv-*\"";
     TlsVersion: "a version of TLS", "write \"1.3\" or \"1.2\", in double quotes";

@@ -115,6 +115,12 @@ impl FromAmount for usize {
     }
 }
 
+impl FromAmount for u64 {
+    fn from_amount(amount: u64) -> Self {
+        amount
+    }
+}
+
 impl FromAmount for u32 {
     fn from_amount(amount: u64) -> Self {
         Self::try_from(amount).unwrap_or(Self::MAX)
@@ -193,6 +199,12 @@ limits! {
         "The largest `Size` of a request; a larger one is refused before its body is read.";
     concurrent_commands => concurrent_commands: usize, Count(u64), 256, 1, 4_096,
         "Calls of plugins that run at once in the whole process: each holds an instance and its memory.";
+    concurrent_commands_per_client => concurrent_commands_per_client: usize, Count(u64), 128, 1, 4_096,
+        "The most of these for one client, over all its connections, so that it leaves turns to the others.";
+    plugin_memory => plugin_memory_bytes: usize, ByteSize(ByteSize), 2 * GIB, MIB, 1_024 * GIB,
+        "Memory of all instances together, warm ones among them; a call that would need more is answered `busy`.";
+    http_requests => http_requests: usize, Count(u64), 64, 1, 4_096,
+        "HTTP requests that plugins have under way at once in the whole process; more wait.";
     queue => queue: usize, Count(u64), 4_096, 1, 1_000_000,
         "Calls that wait for their turn to run; more are answered `busy` at once.";
     queue_timeout => queue_timeout: Duration, TimeSpan(TimeSpan), SECOND, 1, DAY,
@@ -243,6 +255,86 @@ bound!(
     1,
     DAY,
     "The most time that a call may take; then it is stopped and answered `timeout`."
+);
+bound!(
+    PLUGIN_CPU_TIME,
+    "plugins.NAME",
+    "cpu_time",
+    TimeSpan,
+    None,
+    1,
+    DAY,
+    "The most time that a call may compute; waiting for a store or the network does not count."
+);
+bound!(
+    PLUGIN_HOST_CALLS,
+    "plugins.NAME",
+    "host_calls",
+    Count,
+    Some(10_000),
+    0,
+    1_000_000_000,
+    "The most operations on stores, files, the network and other commands in one call."
+);
+bound!(
+    PLUGIN_HOST_BYTES,
+    "plugins.NAME",
+    "host_bytes",
+    ByteSize,
+    Some(64 * MIB),
+    0,
+    64 * GIB,
+    "The most bytes that these operations of one call carry, both ways together."
+);
+bound!(
+    PLUGIN_STORE_KEYS,
+    "plugins.NAME",
+    "store_keys",
+    Count,
+    None,
+    1,
+    1_000_000_000,
+    "The most keys in each of the plugin's own stores."
+);
+bound!(
+    PLUGIN_STORE_BYTES,
+    "plugins.NAME",
+    "store_bytes",
+    ByteSize,
+    None,
+    KIB,
+    1_024 * GIB,
+    "The most bytes of keys and values in each of the plugin's own stores."
+);
+bound!(
+    STATE_STORE_KEYS,
+    "state",
+    "store_keys",
+    Count,
+    Some(100_000),
+    1,
+    1_000_000_000,
+    "The most keys in a store, where its plugin says nothing else."
+);
+bound!(
+    STATE_STORE_BYTES,
+    "state",
+    "store_bytes",
+    ByteSize,
+    Some(64 * MIB),
+    KIB,
+    1_024 * GIB,
+    "The most bytes of keys and values in a store, where its plugin says nothing else."
+);
+bound!(
+    STATE_FILE_SIZE,
+    "state",
+    "file_size",
+    ByteSize,
+    None,
+    MIB,
+    1_024 * GIB,
+    "The most that the file of `sqlite` may grow to; writes that need more are answered `unavailable`."
 );
 bound!(
     PLUGIN_MEMORY,
@@ -297,15 +389,23 @@ bound!(
 
 /// Every bound of the config file, for its documentation.
 pub fn bounds() -> impl Iterator<Item = &'static Bound> {
-    const OTHERS: [Bound; 8] = [
+    const OTHERS: [Bound; 16] = [
         DRAIN_TIMEOUT,
         COMMANDS_PER_SECOND,
         PLUGIN_TIMEOUT,
+        PLUGIN_CPU_TIME,
         PLUGIN_MEMORY,
         PLUGIN_REPLY,
         PLUGIN_CONCURRENCY,
         PLUGIN_MAX_CALLS,
         PLUGIN_IDLE_TIMEOUT,
+        PLUGIN_HOST_CALLS,
+        PLUGIN_HOST_BYTES,
+        PLUGIN_STORE_KEYS,
+        PLUGIN_STORE_BYTES,
+        STATE_STORE_KEYS,
+        STATE_STORE_BYTES,
+        STATE_FILE_SIZE,
     ];
     static ALL: &[&[Bound]] = &[LIMITS, &OTHERS];
     ALL.iter().copied().flatten()

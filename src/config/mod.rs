@@ -1,6 +1,6 @@
 //! The config file: one TOML text in, one checked [`Config`] out, or every fault in it.
 //!
-//! `names`, `amounts` and `values` are what a value may be, `limits` the bounds with their reasons, `given` and `raw` the file
+//! `names`, `amounts`, `reach` and `values` are what a value may be, `limits` the bounds with their reasons, `given` and `raw` the file
 //! as it was written with the place of each value, `resolve` turns that into a [`Config`], `fault` shows what is
 //! wrong with it.
 //!
@@ -16,6 +16,7 @@ mod keys;
 mod limits;
 mod names;
 mod raw;
+mod reach;
 mod redact;
 mod resolve;
 mod values;
@@ -31,7 +32,10 @@ pub use fault::{Fault, Faults, Severity};
 pub use keys::known_keys;
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use names::{BUILT_INS, ClientName, CommandName, CommandPattern, PluginName, Refusal, StoreName};
+pub use reach::StoreGrant;
 pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
+
+use ipnet::IpNet;
 
 use crate::identity::Thumbprint;
 
@@ -99,6 +103,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// The folder in which compiled plugins are kept. It need not be there.
     pub cache: PathBuf,
+    /// The folder in which a trap leaves a core dump; `None` for no dumps. It need not be there.
+    pub core_dumps: Option<PathBuf>,
 }
 
 /// How the server behaves on the wire where the protocol leaves a choice.
@@ -152,6 +158,8 @@ pub struct Plugin {
     pub instances: Instances,
     /// The most time that a call may take.
     pub timeout: Duration,
+    /// The most time that a call may compute; `None` leaves it to `timeout`.
+    pub cpu_time: Option<Duration>,
     /// The most memory of an instance, all its memories and tables together.
     pub memory_bytes: usize,
     /// The largest reply.
@@ -162,6 +170,14 @@ pub struct Plugin {
     pub max_calls: u32,
     /// A warm instance unused for so long is dropped.
     pub idle: Duration,
+    /// Operations on what it was granted in one call.
+    pub host_calls: u64,
+    /// Bytes that they carry.
+    pub host_bytes: u64,
+    /// The most keys in each of its own stores.
+    pub store_keys: u64,
+    /// The most bytes of keys and values in each of its own stores.
+    pub store_bytes: u64,
     /// What it reads through `wasi:config`, which it may where this is there. May hold secrets, so that `Debug` shows
     /// the keys only.
     pub config: Option<BTreeMap<String, String>>,
@@ -175,18 +191,32 @@ pub struct Grants {
     /// Whether it may write events into the log through `wasi:logging`.
     pub logging: bool,
     /// The key-value stores it may open.
-    pub keyvalue: Vec<StoreName>,
+    pub keyvalue: Vec<StoreGrant>,
+    /// The other commands that it may run for its client; none of the server's own.
+    pub commands: Vec<CommandPattern>,
+    /// Single files that it may read: as it names them, and where they are.
+    pub files: Vec<(String, PathBuf)>,
+    /// Folders that it may read: as it sees them, and where they are. Were there when they were looked at.
+    pub directories: Vec<(String, PathBuf)>,
     /// The URLs it may send requests to: scheme, host, and where given the port and the start of the path.
     pub http: Vec<String>,
+    /// Addresses that are not of the public network, to which the names in `http` may lead all the same.
+    pub http_networks: Vec<IpNet>,
 }
 
 /// Where plugins' state is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// The engine.
     pub engine: StateEngine,
     /// The engine's file; always there for [`StateEngine::Sqlite`].
     pub path: Option<PathBuf>,
+    /// The most that the file may grow to, in bytes.
+    pub file_size: Option<u64>,
+    /// The most keys in a store, where its plugin says nothing else.
+    pub store_keys: u64,
+    /// The most bytes of keys and values in a store, where its plugin says nothing else.
+    pub store_bytes: u64,
 }
 
 impl fmt::Debug for Plugin {
@@ -197,11 +227,16 @@ impl fmt::Debug for Plugin {
             .field("commands", &self.commands)
             .field("instances", &self.instances)
             .field("timeout", &self.timeout)
+            .field("cpu_time", &self.cpu_time)
             .field("memory_bytes", &self.memory_bytes)
             .field("reply_bytes", &self.reply_bytes)
             .field("concurrency", &self.concurrency)
             .field("max_calls", &self.max_calls)
             .field("idle", &self.idle)
+            .field("host_calls", &self.host_calls)
+            .field("host_bytes", &self.host_bytes)
+            .field("store_keys", &self.store_keys)
+            .field("store_bytes", &self.store_bytes)
             .field("config", &self.config.as_ref().map(BTreeMap::keys))
             .field("grants", &self.grants)
             .finish()

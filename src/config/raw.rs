@@ -12,11 +12,12 @@ use super::amounts::{ByteSize, TimeSpan};
 use super::fault::{Faults, Source};
 use super::given::{Field, Findings, List, Named};
 use super::limits::RawLimits;
-use super::names::{ClientName, CommandName, CommandPattern, PluginName, StoreName};
+use super::names::{ClientName, CommandName, CommandPattern, PluginName};
+use super::reach::{GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::redact;
 use super::values::{
-    Digest, HttpPrefix, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting,
-    SettingName, StateEngine, TlsVersion,
+    Digest, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
+    StateEngine, TlsVersion,
 };
 
 /// Makes a struct with a [`Field`] for each key, the list of the keys, and the reading of both.
@@ -75,6 +76,7 @@ table! {
         min_tls_version: TlsVersion,
         drain_timeout: TimeSpan,
         cache: PathText,
+        core_dumps: PathText,
     }
 }
 table! {
@@ -108,9 +110,14 @@ table! {
         commands: List<CommandName>,
         instances: Instances,
         timeout: TimeSpan,
+        cpu_time: TimeSpan,
         memory: ByteSize,
         reply: ByteSize,
         concurrency: u64,
+        host_calls: u64,
+        host_bytes: ByteSize,
+        store_keys: u64,
+        store_bytes: ByteSize,
         max_calls: u64,
         idle_timeout: TimeSpan,
         config: Named<SettingName, PluginSetting>,
@@ -121,8 +128,12 @@ table! {
     /// `[plugins.NAME.grants]`.
     RawGrants {
         logging: bool,
-        keyvalue: List<StoreName>,
+        keyvalue: List<StoreGrant>,
+        commands: List<CommandPattern>,
+        files: List<PathText>,
+        directories: Named<GuestFolder, PathText>,
         http: List<HttpPrefix>,
+        http_networks: List<Network>,
     }
 }
 table! {
@@ -130,6 +141,9 @@ table! {
     RawState {
         engine: StateEngine,
         path: PathText,
+        file_size: ByteSize,
+        store_keys: u64,
+        store_bytes: ByteSize,
     }
 }
 

@@ -4,6 +4,7 @@
 //! plugin, and goes on after a fault so that one run shows all of them.
 
 mod clients;
+mod grants;
 mod listen;
 mod plugins;
 
@@ -11,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
+use self::plugins::Whole;
 use super::files;
-use super::given::{Field, Findings};
+use super::given::{Field, Findings, Named};
 use super::limits::{self, Bound, FromAmount, Limits, Quantity, RawLimits};
-use super::names::Refusal;
-use super::raw::{RawConfig, RawLog, RawServer, RawState};
+use super::names::{PluginName, Refusal};
+use super::raw::{RawConfig, RawLog, RawPlugin, RawServer, RawState};
 use super::values::{PathText, StateEngine};
 use super::{Config, Log, Protocol, Server, State};
 
@@ -30,7 +32,12 @@ pub(super) fn resolve(path: &Path, raw: &RawConfig, findings: &mut Findings) -> 
     let limits = limits(&raw.limits, findings);
     let log = log(raw.log.value().unwrap_or(&RawLog::default()), findings);
     let state = state(&raw.state, &folder, findings);
-    let plugins = plugins::resolve(&raw.plugins, &limits, &folder, findings);
+    let private = private(path, server.as_ref(), &state);
+    let whole = Whole { limits: &limits, state: &state, folder: &folder, private: &private };
+    let plugins = plugins::resolve(&raw.plugins, whole, findings);
+    if raw.state.is_absent() {
+        warn_of_forgetting(&raw.plugins, findings);
+    }
     let clients = clients::resolve(&raw.clients, &plugins, &folder, findings);
     Some(Config {
         path: path.to_owned(),
@@ -78,6 +85,7 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
         min_tls: raw.min_tls_version.value().copied().unwrap_or_default(),
         drain_timeout,
         cache: raw.cache.value().map_or_else(|| folder.0.join(DEFAULT_CACHE), |path| folder.path(path)),
+        core_dumps: raw.core_dumps.value().map(|path| folder.path(path)),
     })
 }
 
@@ -150,6 +158,16 @@ fn held<Q: Quantity, T: FromAmount>(bound: &Bound, at: &str, field: &Field<Q>, f
     T::from_amount(bound.hold(at, field, findings).unwrap_or(bound.most))
 }
 
+/// What `bound` is set to, if it is.
+fn optional<Q: Quantity, T: FromAmount>(
+    bound: &Bound,
+    at: &str,
+    field: &Field<Q>,
+    findings: &mut Findings,
+) -> Option<T> {
+    bound.hold(at, field, findings).map(T::from_amount)
+}
+
 fn limits(field: &Field<RawLimits>, findings: &mut Findings) -> Limits {
     let Some(raw) = field.value() else { return Limits::default() };
     let mut held = Limits::each_held(raw, findings);
@@ -178,6 +196,15 @@ fn limits(field: &Field<RawLimits>, findings: &mut Findings) -> Limits {
             &raw.unauthenticated_connections,
             held.unauthenticated_connections,
         ),
+        findings,
+    );
+    within(
+        (
+            limits::concurrent_commands_per_client,
+            &raw.concurrent_commands_per_client,
+            &mut held.concurrent_commands_per_client,
+        ),
+        (limits::concurrent_commands, &raw.concurrent_commands, held.concurrent_commands),
         findings,
     );
     within(
@@ -221,34 +248,61 @@ fn log(raw: &RawLog, findings: &mut Findings) -> Log {
 }
 
 fn state(field: &Field<RawState>, folder: &Folder, findings: &mut Findings) -> State {
-    let Some(given) = field.given() else { return State::default() };
-    let raw = given.get_ref();
+    let nothing = RawState::default();
+    let raw = field.value().unwrap_or(&nothing);
     let state = State {
         engine: raw.engine.value().copied().unwrap_or_default(),
         path: raw.path.value().map(|path| folder.path(path)),
+        file_size: optional(&limits::STATE_FILE_SIZE, "state", &raw.file_size, findings),
+        store_keys: held(&limits::STATE_STORE_KEYS, "state", &raw.store_keys, findings),
+        store_bytes: held(&limits::STATE_STORE_BYTES, "state", &raw.store_bytes, findings),
     };
-    match (state.engine, raw.engine.given(), raw.path.given()) {
-        (StateEngine::Sqlite, Some(engine), None) if raw.path.is_absent() => findings
+    let without_file = [
+        ("path", raw.path.given().map(Spanned::span)),
+        ("file_size", raw.file_size.given().map(Spanned::span)),
+    ];
+    match (state.engine, raw.engine.given()) {
+        (StateEngine::Sqlite, Some(engine)) if raw.path.is_absent() => findings
             .error("`state.engine` \"sqlite\" needs a `path`")
             .at(engine.span(), "this engine keeps a file")
             .help("write `path = \"state/lictor.db\"` below it")
             .done(),
-        (StateEngine::Memory, _, Some(path)) if !matches!(raw.engine, Field::Faulty) => findings
-            .warning("`state.path` has no effect: the engine \"memory\" keeps no file")
-            .at(path.span(), "nothing is written here")
-            .help("write `engine = \"sqlite\"` to keep the state in this file; or leave out `path`")
-            .done(),
+        (StateEngine::Memory, _) if !matches!(raw.engine, Field::Faulty) => {
+            for (key, span) in without_file.into_iter().filter_map(|(key, span)| Some((key, span?))) {
+                findings
+                    .warning(format!("`state.{key}` has no effect: the engine \"memory\" keeps no file"))
+                    .at(span, "nothing is written to a file")
+                    .help(format!(
+                        "write `engine = \"sqlite\"` to keep the state in a file; or leave out `{key}`"
+                    ))
+                    .done();
+            }
+        }
         _ => {}
     }
-    no_effect_yet("state", "plugins are offered no state", given.span(), findings);
     state
 }
 
-/// Warns of a section that is read and checked, but that this version does nothing with.
-fn no_effect_yet(at: &str, why: &str, span: std::ops::Range<usize>, findings: &mut Findings) {
-    findings
-        .warning(format!("`{at}` has no effect yet"))
-        .at(span, format!("{why} in this version"))
-        .help("it may stay for a later version")
-        .done();
+/// The files and folders that no plugin may be granted, since they hold the server's secrets or all plugins' state.
+fn private(config: &Path, server: Option<&Server>, state: &State) -> Vec<(PathBuf, &'static str)> {
+    let mut private = vec![(config.to_owned(), "the server's config file")];
+    private.extend(server.map(|server| (server.private_key.clone(), "the server's private key")));
+    private.extend(server.map(|server| (server.cache.clone(), "the server's compiled code")));
+    private.extend(server.and_then(|server| server.core_dumps.clone()).map(|folder| (folder, "core dumps")));
+    private.extend(state.path.clone().map(|path| (path, "all plugins' state")));
+    private
+}
+
+/// Where plugins have stores and nobody said where they are kept, a restart would be a surprise.
+fn warn_of_forgetting(plugins: &Field<Named<PluginName, RawPlugin>>, findings: &mut Findings) {
+    let plugins = plugins.value().into_iter().flat_map(|named| &named.entries);
+    let stores = plugins.filter_map(|(_, plugin)| plugin.get_ref().grants.value()?.keyvalue.given());
+    if let Some(first) = stores.into_iter().next() {
+        findings
+            .warning("what plugins keep in their stores is gone when the server ends")
+            .at(first.span(), "these stores are kept in memory")
+            .help("add a section [state] with `engine = \"sqlite\"` and `path = \"state/lictor.db\"`")
+            .help("or with `engine = \"memory\"`, if that is meant")
+            .done();
+    }
 }

@@ -1,4 +1,4 @@
-//! The values that a config file is made of: addresses, paths, digests, URLs and choices of a few words.
+//! The values that a config file is made of: addresses, paths, digests and choices of a few words.
 //!
 //! Each can only be made from a text that is one; a refusal says what to write instead. Knows nothing of files,
 //! spans or ranges.
@@ -128,67 +128,6 @@ impl TryFrom<String> for Digest {
     }
 }
 
-/// A URL that a plugin may send requests to, and below.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HttpPrefix(pub(super) String);
-
-impl TryFrom<String> for HttpPrefix {
-    type Error = Refusal;
-
-    fn try_from(text: String) -> Result<Self, Refusal> {
-        let refuse = |what: &str| {
-            let advice = "write the scheme, the host, and if wanted the port and the start of the path, such as \
-                          \"https://api.example.com:8443/v1\"";
-            Err(Refusal::new(what).advise(advice))
-        };
-        let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
-            return refuse("a URL to grant begins with https:// or http://");
-        };
-        if rest.contains(|c: char| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`')) {
-            return refuse("this URL holds a character that none may");
-        }
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        if authority.contains('@') {
-            return refuse("a granted URL can't hold a user or a password");
-        }
-        if path.contains(['?', '#']) {
-            return refuse("a granted URL can't hold a query or a fragment");
-        }
-        if path.split('/').any(|segment| matches!(segment, "." | "..")) {
-            return refuse("a granted URL can't step out of its path with `.` or `..`");
-        }
-        match host_and_port(authority) {
-            Ok(()) => Ok(Self(text)),
-            Err(what) => refuse(what),
-        }
-    }
-}
-
-fn host_and_port(authority: &str) -> Result<(), &'static str> {
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, port)) => {
-            address.parse::<std::net::Ipv6Addr>().map_err(|_| "this is no IPv6 address")?;
-            ("v6", port)
-        }
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
-    if host.contains('*') {
-        return Err("a granted URL names one host, not a pattern");
-    }
-    let is_label = |label: &str| {
-        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        (1..=63).contains(&label.len()) && label.bytes().all(fits)
-    };
-    if host.is_empty() || !host.split('.').all(is_label) {
-        return Err("a granted URL needs a host's name or address");
-    }
-    match port.strip_prefix(':') {
-        None if port.is_empty() => Ok(()),
-        Some(digits) if digits.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
-        _ => Err("the port is a number from 1 to 65535"),
-    }
-}
-
 /// An enum whose variants are words of the config file.
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
@@ -310,35 +249,6 @@ mod tests {
         ] {
             let refusal = Listen::try_from(text.to_owned()).unwrap_err();
             assert!(refusal.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {refusal:?}");
-        }
-    }
-
-    #[test]
-    fn granted_urls_are_a_scheme_a_host_and_a_path() {
-        for text in ["https://a.example", "http://10.0.0.1:8080", "http://[::1]:80/x/", "https://a/b%20c"] {
-            assert!(HttpPrefix::try_from(text.to_owned()).is_ok(), "{text}");
-        }
-        for text in [
-            "",
-            "a.example",
-            "ftp://a",
-            "https://",
-            "https:///x",
-            "https://u:p@a",
-            "https://a?x",
-            "https://a/#x",
-            "https://*.a",
-            "https://a:0",
-            "https://a:x",
-            "https://a:",
-            "https://[::g]",
-            "https://a/../b",
-            "https://a b",
-            "https://[::1]x",
-            "https://a..b",
-            "https://é",
-        ] {
-            assert!(HttpPrefix::try_from(text.to_owned()).is_err(), "{text}");
         }
     }
 }

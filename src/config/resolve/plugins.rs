@@ -4,16 +4,18 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::{Folder, held, no_effect_yet, report_file};
+use super::grants::{self, Surroundings};
+use super::{Folder, held, optional, report_file};
 use crate::config::files;
 use crate::config::given::{Field, Findings, List, Named};
 use crate::config::limits::{self, FromAmount, Limits};
 use crate::config::names::{CommandName, PluginName};
-use crate::config::raw::{RawGrants, RawPlugin};
-use crate::config::{Grants, Plugin};
+use crate::config::raw::RawPlugin;
+use crate::config::{Plugin, State};
 
 /// What `[plugins]` came to.
 pub(super) struct Resolved {
@@ -24,13 +26,22 @@ pub(super) struct Resolved {
     pub(super) complete: bool,
 }
 
+/// What a plugin's section is read with: what the rest of the file says.
+#[derive(Clone, Copy)]
+pub(super) struct Whole<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) state: &'a State,
+    pub(super) folder: &'a Folder,
+    /// Files and folders that are the server's alone, and what each is.
+    pub(super) private: &'a [(PathBuf, &'static str)],
+}
+
 /// The plugin that serves a command, and the place that says so.
 type Servers = HashMap<CommandName, (PluginName, Range<usize>)>;
 
 pub(super) fn resolve(
     field: &Field<Named<PluginName, RawPlugin>>,
-    limits: &Limits,
-    folder: &Folder,
+    whole: Whole<'_>,
     findings: &mut Findings,
 ) -> Resolved {
     let mut plugins = BTreeMap::new();
@@ -38,6 +49,8 @@ pub(super) fn resolve(
     let mut complete = !matches!(field, Field::Faulty);
     if let Some(named) = field.value() {
         complete &= named.whole;
+        let names: Vec<PluginName> = named.entries.iter().map(|(name, _)| name.get_ref().clone()).collect();
+        let around = Surroundings { folder: whole.folder, plugins: &names, private: whole.private };
         for (name, raw) in &named.entries {
             complete &= match &raw.get_ref().commands {
                 Field::Absent => true,
@@ -45,7 +58,7 @@ pub(super) fn resolve(
                 Field::Given(list) => list.get_ref().whole,
             };
             let commands = commands(name, &raw.get_ref().commands, &mut servers, findings);
-            if let Some(plugin) = plugin(name, raw, commands, (limits, folder), findings) {
+            if let Some(plugin) = plugin(name, raw, commands, (whole, &around), findings) {
                 plugins.insert(name.get_ref().clone(), plugin);
             }
         }
@@ -57,34 +70,44 @@ fn plugin(
     name: &Spanned<PluginName>,
     section: &Spanned<RawPlugin>,
     commands: Vec<CommandName>,
-    (limits, folder): (&Limits, &Folder),
+    (whole, around): (Whole<'_>, &Surroundings<'_>),
     findings: &mut Findings,
 ) -> Option<Plugin> {
     let raw = section.get_ref();
     let at = format!("plugins.{}", name.get_ref());
-    component(&at, section, folder, findings);
+    component(&at, section, whole.folder, findings);
     let timeout = held(&limits::PLUGIN_TIMEOUT, &at, &raw.timeout, findings);
     let memory_bytes = held(&limits::PLUGIN_MEMORY, &at, &raw.memory, findings);
     let reply_bytes = held(&limits::PLUGIN_REPLY, &at, &raw.reply, findings);
-    let concurrency = concurrency(&at, &raw.concurrency, limits, findings);
+    let concurrency = concurrency(&at, &raw.concurrency, whole.limits, findings);
     let max_calls = held(&limits::PLUGIN_MAX_CALLS, &at, &raw.max_calls, findings);
     let idle = held(&limits::PLUGIN_IDLE_TIMEOUT, &at, &raw.idle_timeout, findings);
     let config = raw.config.given().map(|given| {
         let entries = &given.get_ref().entries;
         entries.iter().map(|(key, value)| (key.get_ref().0.clone(), value.get_ref().0.clone())).collect()
     });
-    let grants = raw.grants.given().map(|given| grants(&at, given, findings));
+    let grants = raw.grants.value().map(|raw| grants::resolve(name.get_ref(), raw, around, findings));
+    let cpu_time = optional(&limits::PLUGIN_CPU_TIME, &at, &raw.cpu_time, findings);
+    let host_calls = held(&limits::PLUGIN_HOST_CALLS, &at, &raw.host_calls, findings);
+    let host_bytes = held(&limits::PLUGIN_HOST_BYTES, &at, &raw.host_bytes, findings);
+    let store_keys = optional(&limits::PLUGIN_STORE_KEYS, &at, &raw.store_keys, findings);
+    let store_bytes = optional(&limits::PLUGIN_STORE_BYTES, &at, &raw.store_bytes, findings);
     Some(Plugin {
-        component: folder.path(raw.component.value()?),
+        component: whole.folder.path(raw.component.value()?),
         sha256: raw.sha256.value().map(|digest| digest.0),
         commands,
         instances: raw.instances.value().copied().unwrap_or_default(),
         timeout,
+        cpu_time,
         memory_bytes,
         reply_bytes,
         concurrency,
         max_calls,
         idle,
+        host_calls,
+        host_bytes,
+        store_keys: store_keys.unwrap_or(whole.state.store_keys),
+        store_bytes: store_bytes.unwrap_or(whole.state.store_bytes),
         config,
         grants: grants.unwrap_or_default(),
     })
@@ -156,23 +179,4 @@ fn commands(
         commands.push(command);
     }
     commands
-}
-
-fn grants(at: &str, given: &Spanned<RawGrants>, findings: &mut Findings) -> Grants {
-    let raw = given.get_ref();
-    let keyvalue: Vec<_> = items(&raw.keyvalue).map(|item| item.get_ref().clone()).collect();
-    let http: Vec<_> = items(&raw.http).map(|item| item.get_ref().0.clone()).collect();
-    if !(keyvalue.is_empty() && http.is_empty()) {
-        no_effect_yet(
-            &format!("{at}.grants"),
-            "plugins are offered no stores and no HTTP",
-            given.span(),
-            findings,
-        );
-    }
-    Grants { logging: raw.logging.value().copied().unwrap_or_default(), keyvalue, http }
-}
-
-fn items<T>(field: &Field<List<T>>) -> impl Iterator<Item = &Spanned<T>> {
-    field.value().into_iter().flat_map(|list| &list.items)
 }

@@ -1,0 +1,209 @@
+//! What `[plugins.NAME.grants]` names: URLs, networks, stores of other plugins, folders.
+//!
+//! Each can only be made from a text that is one; a refusal says what to write instead. Knows nothing of files,
+//! spans or what else the config holds.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::names::{PluginName, Refusal, StoreName};
+
+/// A key-value store: one of the plugin's own, or with a plugin's name in front one of that plugin's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreGrant {
+    /// Whose store it is; the plugin's own where none is written.
+    pub plugin: Option<PluginName>,
+    /// Its name there.
+    pub store: StoreName,
+}
+
+impl TryFrom<String> for StoreGrant {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let (plugin, store) = match text.split_once('/') {
+            Some((plugin, store)) => (Some(plugin.parse()?), store),
+            None => (None, text.as_str()),
+        };
+        Ok(Self { plugin, store: store.parse()? })
+    }
+}
+
+/// As a plugin opens it.
+impl fmt::Display for StoreGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.plugin {
+            Some(plugin) => write!(f, "{plugin}/{}", self.store),
+            None => self.store.fmt(f),
+        }
+    }
+}
+
+/// Some addresses, such as `10.0.0.0/8`; a single address stands for itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Network(pub(super) IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let advice = "write an address, or a network such as \"10.1.0.0/16\" or \"fd00::/8\"";
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let Ok(network) = network else {
+            return Err(Refusal::new("this is no network of IP addresses").advise(advice));
+        };
+        if network.trunc() != network {
+            let what = "this network has more digits than its length keeps";
+            return Err(Refusal::new(what).advise(format!("write \"{}\"", network.trunc())));
+        }
+        Ok(Self(network))
+    }
+}
+
+/// The name by which a plugin sees a folder: an absolute path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct GuestFolder(pub(super) String);
+
+impl TryFrom<String> for GuestFolder {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let is_plain = |segment: &str| !matches!(segment, "" | "." | "..");
+        let is_path = text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_plain));
+        if !is_path || text.chars().any(char::is_control) || text.len() > MAX_GUEST_FOLDER_BYTES {
+            let advice = "write the path by which the plugin opens it, such as \"/data\"";
+            return Err(Refusal::new("a plugin sees a folder under an absolute path").advise(advice));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// The longest name of a folder for a plugin.
+const MAX_GUEST_FOLDER_BYTES: usize = 256;
+
+/// A URL that a plugin may send requests to, and below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HttpPrefix(pub(super) String);
+
+impl TryFrom<String> for HttpPrefix {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let refuse = |what: &str| {
+            let advice = "write the scheme, the host, and if wanted the port and the start of the path, such as \
+                          \"https://api.example.com:8443/v1\"";
+            Err(Refusal::new(what).advise(advice))
+        };
+        let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
+            return refuse("a URL to grant begins with https:// or http://");
+        };
+        if rest.contains(|c: char| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`')) {
+            return refuse("this URL holds a character that none may");
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return refuse("a granted URL can't hold a user or a password");
+        }
+        if path.contains(['?', '#']) {
+            return refuse("a granted URL can't hold a query or a fragment");
+        }
+        if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+            return refuse("a granted URL can't step out of its path with `.` or `..`");
+        }
+        match host_and_port(authority) {
+            Ok(()) => Ok(Self(text)),
+            Err(what) => refuse(what),
+        }
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(), &'static str> {
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => {
+            address.parse::<std::net::Ipv6Addr>().map_err(|_| "this is no IPv6 address")?;
+            ("v6", port)
+        }
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    if host.contains('*') {
+        return Err("a granted URL names one host, not a pattern");
+    }
+    let is_label = |label: &str| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        (1..=63).contains(&label.len()) && label.bytes().all(fits)
+    };
+    if host.is_empty() || !host.split('.').all(is_label) {
+        return Err("a granted URL needs a host's name or address");
+    }
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Ok(()),
+        Some(digits) if digits.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
+        _ => Err("the port is a number from 1 to 65535"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_are_own_or_of_a_named_plugin() {
+        for text in ["default", "kv/default", "a.b/c-d"] {
+            assert_eq!(StoreGrant::try_from(text.to_owned()).unwrap().to_string(), text);
+        }
+        for text in ["", "/default", "kv/", "a/b/c", "a b"] {
+            assert!(StoreGrant::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_written_whole() {
+        for text in ["10.0.0.0/8", "127.0.0.1", "::1", "fd00::/8", "0.0.0.0/0"] {
+            assert!(Network::try_from(text.to_owned()).is_ok(), "{text}");
+        }
+        for text in ["", "10.0.0.1/8", "10.0.0.0/33", "localhost", "10/8"] {
+            assert!(Network::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn folders_have_absolute_names() {
+        for text in ["/data", "/var/lib/x"] {
+            assert!(GuestFolder::try_from(text.to_owned()).is_ok(), "{text}");
+        }
+        for text in ["", "/", "data", "/a/", "/a/../b", "/a//b", "/a\nb"] {
+            assert!(GuestFolder::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn granted_urls_are_a_scheme_a_host_and_a_path() {
+        for text in ["https://a.example", "http://10.0.0.1:8080", "http://[::1]:80/x/", "https://a/b%20c"] {
+            assert!(HttpPrefix::try_from(text.to_owned()).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "a.example",
+            "ftp://a",
+            "https://",
+            "https:///x",
+            "https://u:p@a",
+            "https://a?x",
+            "https://a/#x",
+            "https://*.a",
+            "https://a:0",
+            "https://a:x",
+            "https://a:",
+            "https://[::g]",
+            "https://a/../b",
+            "https://a b",
+            "https://[::1]x",
+            "https://a..b",
+            "https://é",
+        ] {
+            assert!(HttpPrefix::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+}
