@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::BytesMut;
 use criterion::{Criterion, criterion_group, criterion_main};
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
-use lictor::plugin::{Call, Grants, Instances, Plugin, Sandbox, SandboxLimits, Spec, invoke};
+use lictor::plugin::{Call, Grants, Instances, Plugin, Sandbox, SandboxLimits, Spec, VolumeLimits, invoke};
 use lictor::telemetry::{ConnectionId, RequestId};
 use lictor::wire::Decoder;
 use tokio::runtime::Runtime;
@@ -46,6 +46,8 @@ fn plugin(runtime: &Runtime, instances: Instances) -> Arc<Plugin> {
         sha256: None,
         instances,
         timeout: Duration::from_secs(5),
+        cpu_time: None,
+        volume: VolumeLimits { calls: 1_000, bytes: 1 << 20 },
         memory_bytes: 16 << 20,
         reply_bytes: 1 << 20,
         concurrency: None,

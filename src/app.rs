@@ -19,7 +19,8 @@ use crate::authz::Policy;
 use crate::config::{self, Config, Loaded, LogFormat, LogLevel};
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
-    self, Call, CommandInfo, Grants, Inspection, Instances, Plugin, Sandbox, SandboxLimits, Spec, Trial,
+    self, Call, CommandGate, CommandInfo, Grants, HttpGrant, Inspection, Instances, Plugin, Sandbox,
+    SandboxLimits, Spec, Stores, Trial, VolumeLimits,
 };
 use crate::route::Routes;
 use crate::server::{
@@ -68,7 +69,7 @@ type Inspected = (Inspection, anyhow::Result<Vec<CommandInfo>>);
 ///
 /// When it can't be read, or is no component.
 pub fn inspect(path: &Path) -> anyhow::Result<Inspected> {
-    let grants = Grants { config: Some(BTreeMap::new()), logging: true };
+    let grants = Grants { config: Some(BTreeMap::new()), logging: true, ..Grants::default() };
     let spec = unserved(path, grants, DESCRIBE_MEMORY_BYTES, DESCRIBE_TIME);
     let inspected = single_threaded()?.block_on(plugin::inspect(small_sandbox()?, spec));
     let (inspection, plugin) = inspected.map_err(anyhow::Error::msg)?;
@@ -104,7 +105,7 @@ pub struct TrialRun {
 /// When the component does not load, or no instance can be made.
 pub fn try_out(run: &TrialRun) -> anyhow::Result<Trial> {
     let _log = telemetry::init(Level::INFO, Format::Human);
-    let grants = Grants { config: Some(run.config.clone()), logging: true };
+    let grants = Grants { config: Some(run.config.clone()), logging: true, ..Grants::default() };
     let spec = unserved(&run.component, grants, run.memory_bytes, run.timeout);
     single_threaded()?.block_on(async {
         let plugin = Plugin::load(small_sandbox()?, spec).await?;
@@ -135,6 +136,8 @@ fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout: Duration)
         sha256: None,
         instances: Instances::PerRequest,
         timeout,
+        cpu_time: None,
+        volume: VolumeLimits { calls: u64::MAX, bytes: u64::MAX },
         memory_bytes,
         reply_bytes: 64 << 20,
         concurrency: None,
@@ -256,12 +259,30 @@ fn spec(name: &config::PluginName, plugin: &config::Plugin) -> Spec {
             config::Instances::Shared => Instances::Shared,
         },
         timeout: plugin.timeout,
+        cpu_time: plugin.cpu_time,
+        volume: VolumeLimits { calls: plugin.host_calls, bytes: plugin.host_bytes },
         memory_bytes: plugin.memory_bytes,
         reply_bytes: plugin.reply_bytes,
         concurrency: plugin.concurrency,
         max_calls: plugin.max_calls,
         idle: plugin.idle,
-        grants: Grants { config: plugin.config.clone(), logging: plugin.grants.logging },
+        grants: grants(plugin),
+    }
+}
+
+fn grants(plugin: &config::Plugin) -> Grants {
+    let granted = &plugin.grants;
+    let commands = granted.commands.clone();
+    let allows = move |command: &str| commands.iter().any(|pattern| pattern.allows(command));
+    let http = HttpGrant { urls: granted.http.clone(), networks: granted.http_networks.clone() };
+    Grants {
+        config: plugin.config.clone(),
+        logging: granted.logging,
+        stores: Stores::default(),
+        files: granted.files.iter().cloned().collect(),
+        directories: granted.directories.clone(),
+        commands: (!granted.commands.is_empty()).then(|| CommandGate(Arc::new(allows))),
+        http: (!granted.http.is_empty()).then_some(http),
     }
 }
 

@@ -25,7 +25,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("state", &[]),
     ("app", &["authz", "config", "identity", "plugin", "route", "server", "telemetry", "wire"]),
     ("server", &["authz", "identity", "plugin", "route", "telemetry", "text", "wire"]),
-    ("plugin", &["identity", "telemetry", "text", "wire"]),
+    ("plugin", &["identity", "state", "telemetry", "text", "wire"]),
     ("route", &["authz", "wire"]),
     ("authz", &["config", "identity", "wire"]),
     ("telemetry", &["text", "wire"]),

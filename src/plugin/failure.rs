@@ -3,6 +3,7 @@
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
+use super::host::VolumeSpent;
 use super::instance::HostState;
 use super::invoke::Call;
 use super::load::Plugin;
@@ -85,6 +86,9 @@ fn classify(error: &wasmtime::Error, state: &HostState, max_reply_bytes: usize) 
     if state.memory.has_refused() {
         let max = state.memory.max_bytes();
         return (Code::PluginLimit, format!("needed more than its {max} bytes of memory"));
+    }
+    if let Some(spent) = error.downcast_ref::<VolumeSpent>() {
+        return (Code::PluginLimit, spent.to_string());
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return (Code::PluginTrapped, format!("exited with status {}", exit.0));

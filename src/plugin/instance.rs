@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
 
 use super::bindings;
-use super::host::{Base, Granted, PluginLog};
+use super::host::{Base, Granted, PluginLog, Volume};
 use super::invoke::Call;
 use super::limiter::MemoryLimiter;
 
@@ -17,6 +18,12 @@ pub(super) struct HostState {
     pub(super) memory: MemoryLimiter,
     pub(super) log: Arc<PluginLog>,
     pub(super) granted: Arc<Granted>,
+    /// What the current call may still ask of the host.
+    pub(super) volume: Volume,
+    /// Bytes that the current call printed through `lictor:plugin/output`.
+    pub(super) printed_bytes: usize,
+    /// What the guest holds handles of: streams, stores, requests.
+    pub(super) table: ResourceTable,
     /// What WASI's base keeps. Most plugins never ask for it, so it is made when one does.
     pub(super) base: Option<Box<Base>>,
 }
@@ -68,6 +75,8 @@ impl Instance {
         let state = self.store.data_mut();
         state.call = Some(Arc::clone(call));
         state.memory.forget_refusal();
+        state.volume.begin();
+        state.printed_bytes = 0;
         if let Some(base) = &state.base {
             base.begin(Some(call));
         }

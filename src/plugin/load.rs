@@ -8,12 +8,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use wasmtime::Engine;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, ResourceTable};
 
 use super::bindings;
 use super::engine::Sandbox;
 use super::failure;
-use super::host::{self, Granted, Grants, PluginLog};
+use super::host::{self, Granted, Grants, PluginLog, Volume, VolumeLimits};
 use super::instance::{HostState, Instance};
 use super::limiter::MemoryLimiter;
 use super::pool::{Instances, Pool, Retirement};
@@ -33,6 +33,10 @@ pub struct Spec {
     pub instances: Instances,
     /// How long loading it may take to describe itself.
     pub timeout: Duration,
+    /// How long a call may compute; none for as long as it may take.
+    pub cpu_time: Option<Duration>,
+    /// What a call may ask of the host.
+    pub volume: VolumeLimits,
     /// The most that an instance may use, in bytes of all memories and tables.
     pub memory_bytes: usize,
     /// The longest reply, in bytes.
@@ -176,6 +180,9 @@ impl Plugin {
             memory: MemoryLimiter::new(self.spec.memory_bytes),
             log: Arc::clone(&self.log),
             granted: Arc::clone(&self.granted),
+            volume: Volume::new(self.spec.volume),
+            printed_bytes: 0,
+            table: resource_table(),
             base: None,
         };
         Instance::new(self.sandbox.engine(), &self.linked, state, self.spec.reply_bytes).await
@@ -206,6 +213,16 @@ impl Plugin {
             Err(error) => Err(format!("its `describe` failed: {}", reason(&error, instance.state()))),
         }
     }
+}
+
+/// The most handles of streams, stores and so on that an instance may hold, so that it can't fill the host's memory
+/// with them.
+const MAX_RESOURCES: usize = 4096;
+
+fn resource_table() -> ResourceTable {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(MAX_RESOURCES);
+    table
 }
 
 /// Longest texts of a description that are kept, in characters.

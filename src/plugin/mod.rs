@@ -20,7 +20,7 @@ mod trial;
 mod world;
 
 pub use engine::{Sandbox, SandboxLimits};
-pub use host::Grants;
+pub use host::{CommandGate, Grants, HttpGrant, Stores, VolumeLimits};
 pub use inspect::{Inspection, inspect};
 pub use invoke::{Call, invoke};
 pub use load::{CommandInfo, LoadError, Plugin, Spec};

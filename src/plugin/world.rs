@@ -12,6 +12,7 @@ const VERSION: (u64, u64, u64) = (0, 1, 0);
 /// Interfaces that every plugin may import, with the minor version of their package that the host has. An interface
 /// is named without its version.
 const ALWAYS_THERE: &[(&str, (u64, u64))] = &[
+    ("lictor:plugin/output", (0, 1)),
     ("lictor:plugin/request", (0, 1)),
     ("lictor:plugin/types", (0, 1)),
     ("wasi:cli/environment", (0, 2)),
@@ -178,7 +179,8 @@ mod tests {
 
     #[test]
     fn what_is_not_granted_is_told_with_the_line_to_add() {
-        let all = Grants { config: Some(std::collections::BTreeMap::default()), logging: true };
+        let config = Some(std::collections::BTreeMap::default());
+        let all = Grants { config, logging: true, ..Grants::default() };
         for (import, line) in [
             ("wasi:config/store@0.2.0-rc.1", "[plugins.p.config]"),
             ("wasi:logging/logging@0.1.0-draft", "[plugins.p.grants] logging = true"),

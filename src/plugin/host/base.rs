@@ -22,7 +22,6 @@ const MAX_RANDOM_BYTES: u64 = 1 << 20;
 /// What WASI keeps for one instance.
 pub(in crate::plugin) struct Base {
     context: WasiCtx,
-    table: ResourceTable,
     streams: [Stdio; 2],
 }
 
@@ -31,7 +30,7 @@ impl Base {
         let streams = [Stream::Out, Stream::Err].map(|stream| Stdio::new(Arc::clone(log), stream));
         let [out, err] = streams.clone();
         let context = WasiCtx::builder().stdout(out).stderr(err).max_random_size(MAX_RANDOM_BYTES).build();
-        Self { context, table: ResourceTable::new(), streams }
+        Self { context, streams }
     }
 
     /// Marks what is written from now on as written by `call`.
@@ -43,13 +42,13 @@ impl Base {
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let Self { base, log, call, .. } = self;
+        let Self { base, log, call, table, .. } = self;
         let base = base.get_or_insert_with(|| {
             let base = Base::new(log);
             base.begin(call.as_deref());
             Box::new(base)
         });
-        WasiCtxView { ctx: &mut base.context, table: &mut base.table }
+        WasiCtxView { ctx: &mut base.context, table }
     }
 }
 

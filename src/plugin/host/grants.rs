@@ -1,8 +1,14 @@
 //! What a plugin was granted, and what to write in the config file for what it was not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use ipnet::IpNet;
 use wasmtime_wasi_config::WasiConfigVariables;
+
+use crate::state::Store;
 
 /// What a plugin may use beyond what every plugin may.
 #[derive(Clone, Debug, Default)]
@@ -11,18 +17,67 @@ pub struct Grants {
     pub config: Option<BTreeMap<String, String>>,
     /// Whether it may write events into the log through `wasi:logging`.
     pub logging: bool,
+    /// The stores that it may open, by the names by which it opens them.
+    pub stores: Stores,
+    /// Single files that it may read, by the names by which it asks for them.
+    pub files: HashMap<String, PathBuf>,
+    /// Folders that it may read: the name by which it sees each, and where it is.
+    pub directories: Vec<(String, PathBuf)>,
+    /// Which other commands it may run for its client; nothing where none.
+    pub commands: Option<CommandGate>,
+    /// Where it may send HTTP requests; nothing where nowhere.
+    pub http: Option<HttpGrant>,
+}
+
+/// Stores by the names by which a plugin opens them. Each handle reaches its own namespace and no other.
+#[derive(Clone, Default)]
+pub struct Stores(pub HashMap<String, Arc<dyn Store>>);
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Tells of a command's name whether a plugin may run it.
+#[derive(Clone)]
+pub struct CommandGate(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl fmt::Debug for CommandGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CommandGate")
+    }
+}
+
+/// Where a plugin may send HTTP requests.
+#[derive(Clone, Debug, Default)]
+pub struct HttpGrant {
+    /// URLs of a scheme, a host and perhaps a port and the start of a path, as the config file checked them.
+    pub urls: Vec<String>,
+    /// Addresses that are not of the public network, to which the URLs' names may lead all the same.
+    pub networks: Vec<IpNet>,
 }
 
 impl Grants {
     pub(in crate::plugin) fn prepare(&self) -> Granted {
         let config = self.config.iter().flatten();
-        Granted { config: config.map(|(key, value)| (key.clone(), value.clone())).collect() }
+        Granted {
+            config: config.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            stores: self.stores.clone(),
+            files: self.files.clone(),
+            directories: self.directories.clone(),
+            commands: self.commands.clone(),
+        }
     }
 }
 
 /// The grants of one plugin in the form in which host functions use them.
 pub(in crate::plugin) struct Granted {
     pub(super) config: WasiConfigVariables,
+    pub(super) stores: Stores,
+    pub(super) files: HashMap<String, PathBuf>,
+    pub(super) directories: Vec<(String, PathBuf)>,
+    pub(super) commands: Option<CommandGate>,
 }
 
 /// An interface that a plugin may import where it was granted.
@@ -51,4 +106,42 @@ pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[
         is_granted: |grants| grants.logging,
         lines: "[plugins.NAME.grants] logging = true",
     },
+    Grantable {
+        interface: "wasi:keyvalue/store",
+        version: (0, 2),
+        is_granted: |grants| !grants.stores.0.is_empty(),
+        lines: KEYVALUE_LINES,
+    },
+    Grantable {
+        interface: "wasi:keyvalue/atomics",
+        version: (0, 2),
+        is_granted: |grants| !grants.stores.0.is_empty(),
+        lines: KEYVALUE_LINES,
+    },
+    Grantable {
+        interface: "wasi:keyvalue/batch",
+        version: (0, 2),
+        is_granted: |grants| !grants.stores.0.is_empty(),
+        lines: KEYVALUE_LINES,
+    },
+    Grantable {
+        interface: "lictor:plugin/state",
+        version: (0, 1),
+        is_granted: |grants| !grants.stores.0.is_empty(),
+        lines: KEYVALUE_LINES,
+    },
+    Grantable {
+        interface: "lictor:plugin/files",
+        version: (0, 1),
+        is_granted: |grants| !grants.files.is_empty(),
+        lines: "[plugins.NAME.grants] files = [\"/PATH\"]",
+    },
+    Grantable {
+        interface: "lictor:plugin/call",
+        version: (0, 1),
+        is_granted: |grants| grants.commands.is_some(),
+        lines: "[plugins.NAME.grants] commands = [\"COMMAND\"]",
+    },
 ];
+
+const KEYVALUE_LINES: &str = "[plugins.NAME.grants] keyvalue = [\"default\"]";

@@ -7,14 +7,18 @@ mod base;
 mod config;
 mod grants;
 mod logging;
+mod output;
 mod request;
 mod stdio;
+mod volume;
 
-pub use grants::Grants;
+pub use grants::{CommandGate, Grants, HttpGrant, Stores};
+pub use volume::VolumeLimits;
 
 pub(super) use base::Base;
 pub(super) use grants::{GRANTABLE, Grantable, Granted};
 pub(super) use stdio::PluginLog;
+pub(super) use volume::{Volume, VolumeSpent};
 
 use wasmtime::component::Linker;
 
@@ -24,6 +28,7 @@ use super::instance::HostState;
 pub(super) fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
     request::link(&mut linker)?;
+    output::link(&mut linker)?;
     base::link(&mut linker)?;
     if grants.config.is_some() {
         config::link(&mut linker)?;

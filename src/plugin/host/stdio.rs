@@ -28,6 +28,9 @@ const MAX_LINES_PER_SECOND: u32 = 200;
 /// What a guest may write at once, in bytes.
 const WRITE_PERMIT_BYTES: usize = 64 << 10;
 
+/// Stands for what a call printed past its bound.
+const DROPPED: &[u8] = b"[the rest of this call's output is dropped]";
+
 /// One plugin's way into the log.
 #[derive(Debug)]
 pub(in crate::plugin) struct PluginLog {
@@ -61,6 +64,18 @@ impl PluginLog {
             line = %shown(&text, MAX_LINE_BYTES),
             "plugin output"
         );
+    }
+
+    /// A whole text of which each line is one, to the bound of what one call may print.
+    pub(super) fn print(&self, request: &str, printed_bytes: &mut usize, text: &[u8]) {
+        let allowed = MAX_CALL_BYTES.saturating_sub(*printed_bytes).min(text.len());
+        *printed_bytes = printed_bytes.saturating_add(text.len());
+        for line in text[..allowed].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            line.chunks(MAX_LINE_BYTES).for_each(|part| self.line(request, Stream::Err, part));
+        }
+        if allowed < text.len() && allowed > 0 {
+            self.line(request, Stream::Err, DROPPED);
+        }
     }
 
     /// One event of the plugin's own, of `level`; counted instead where this second has had its share.
@@ -169,7 +184,7 @@ impl Stdio {
         }
         if allowed < bytes.len() && allowed > 0 {
             self.end_line(&mut output);
-            self.log.line(&output.request, self.stream, b"[the rest of this call's output is dropped]");
+            self.log.line(&output.request, self.stream, DROPPED);
         }
     }
 
