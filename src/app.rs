@@ -1,33 +1,34 @@
 //! The composition root: from a config to a running server. The only file that sees everything.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use bytes::BytesMut;
+use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::Level;
 
+mod plugins;
+mod state;
+mod trials;
+
+pub use state::{Progress, back_up};
+pub use trials::{Inspected, TrialRun, inspect, try_out};
+
 pub use crate::plugin::Standing;
 
 use crate::authz::Policy;
 use crate::config::{self, Config, Loaded, LogFormat, LogLevel};
-use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
-use crate::plugin::{
-    self, Call, CommandGate, CommandInfo, Grants, HttpGrant, Inspection, Instances, Plugin, Sandbox,
-    SandboxLimits, Spec, Stores, Trial, VolumeLimits,
-};
+use crate::identity::Roster;
+use crate::plugin::Plugin;
 use crate::route::Routes;
 use crate::server::{
     self, AdmissionLimits, ConnectionLimits, Server, Service, TlsFiles, TlsVersion, tls_acceptor,
 };
-use crate::telemetry::{self, CommandLog, ConnectionId, Format, RequestId};
-use crate::wire::Decoder;
+use crate::state::MemoryEngine;
+use crate::telemetry::{self, CommandLog, Format};
 
 /// How often warm instances and the command log are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -55,105 +56,10 @@ pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
 pub fn check(config: &Config) -> anyhow::Result<String> {
     runtime()?.block_on(async {
         tls_acceptor(&tls_files(config))?;
-        let plugins = load_plugins(config).await?;
+        state::look(config)?;
+        let plugins = plugins::load(config, &MemoryEngine::new()).await?;
         Ok(summary(config, &plugins))
     })
-}
-
-/// What is said of a component by its type alone, and its commands, or why it does not load with everything granted.
-type Inspected = (Inspection, anyhow::Result<Vec<CommandInfo>>);
-
-/// Looks at the component in the file `path`, and asks it for its commands.
-///
-/// # Errors
-///
-/// When it can't be read, or is no component.
-pub fn inspect(path: &Path) -> anyhow::Result<Inspected> {
-    let grants = Grants { config: Some(BTreeMap::new()), logging: true, ..Grants::default() };
-    let spec = unserved(path, grants, DESCRIBE_MEMORY_BYTES, DESCRIBE_TIME);
-    let inspected = single_threaded()?.block_on(plugin::inspect(small_sandbox()?, spec));
-    let (inspection, plugin) = inspected.map_err(anyhow::Error::msg)?;
-    Ok((inspection, plugin.map(|plugin| plugin.commands().to_vec()).map_err(Into::into)))
-}
-
-/// How long an inspected component may take to describe itself, and the most memory that it may use for that.
-const DESCRIBE_TIME: Duration = Duration::from_secs(5);
-const DESCRIBE_MEMORY_BYTES: usize = 64 << 20;
-
-/// One command of a component, to be run without a server.
-#[derive(Clone, Debug)]
-pub struct TrialRun {
-    /// The component's file.
-    pub component: PathBuf,
-    /// The client that it sees.
-    pub client: String,
-    /// What it reads through `wasi:config`.
-    pub config: BTreeMap<String, String>,
-    /// The most memory that it may use, in bytes.
-    pub memory_bytes: usize,
-    /// How long it may take.
-    pub timeout: Duration,
-    /// The request, as a client sends it.
-    pub request: Vec<u8>,
-}
-
-/// Runs one command of a component in this process. What the plugin prints and logs goes to the log, in lines for
-/// people.
-///
-/// # Errors
-///
-/// When the component does not load, or no instance can be made.
-pub fn try_out(run: &TrialRun) -> anyhow::Result<Trial> {
-    let _log = telemetry::init(Level::INFO, Format::Human);
-    let grants = Grants { config: Some(run.config.clone()), logging: true, ..Grants::default() };
-    let spec = unserved(&run.component, grants, run.memory_bytes, run.timeout);
-    single_threaded()?.block_on(async {
-        let plugin = Plugin::load(small_sandbox()?, spec).await?;
-        let mut bytes = BytesMut::from(&run.request[..]);
-        let request = Decoder::new(usize::MAX).decode(&mut bytes)?.context("the request is incomplete")?;
-        let caller = stand_in(&run.client)?;
-        let id = RequestId { connection: ConnectionId(0), number: 1 };
-        let call = Arc::new(Call::new(request, caller, id, tokio::time::Instant::now() + run.timeout));
-        plugin::try_out(&plugin, &call).await.map_err(|error| anyhow::anyhow!("{}", error.message))
-    })
-}
-
-/// A client for when there is none: it holds a certificate that was made for it and is forgotten after. Identities are
-/// only ever made of certificates, here too.
-fn stand_in(name: &str) -> anyhow::Result<PeerIdentity> {
-    let certificate = rcgen::generate_simple_self_signed([name.to_owned()])?.cert;
-    let roster: Roster = [(Thumbprint::sha256_of(certificate.der()), Arc::from(name))].into_iter().collect();
-    let identity = identity::authenticate(&[certificate.der().clone()], &roster, SystemTime::now());
-    identity.map_err(|rejection| anyhow::anyhow!("{rejection}"))
-}
-
-/// A plugin that no config file names.
-fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout: Duration) -> Spec {
-    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Spec {
-        name: name.into(),
-        component: path.to_owned(),
-        sha256: None,
-        instances: Instances::PerRequest,
-        timeout,
-        cpu_time: None,
-        volume: VolumeLimits { calls: u64::MAX, bytes: u64::MAX },
-        memory_bytes,
-        reply_bytes: 64 << 20,
-        concurrency: None,
-        max_calls: 1,
-        idle: Duration::ZERO,
-        grants,
-    }
-}
-
-fn small_sandbox() -> anyhow::Result<Arc<Sandbox>> {
-    let limits = SandboxLimits { concurrent_calls: 2, waiting_calls: 0, max_wait: Duration::ZERO };
-    Ok(Arc::new(Sandbox::new(limits, None)?))
-}
-
-fn single_threaded() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -163,7 +69,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 async fn run(config: &Config) -> anyhow::Result<()> {
     raise_file_limit(config);
     let acceptor = tls_acceptor(&tls_files(config))?;
-    let plugins = load_plugins(config).await?;
+    let state = state::open(config)?;
+    let plugins = plugins::load(config, &*state).await?;
     let service = Arc::new(service(config, &plugins));
     let listeners = config.server.listen.iter().map(|address| server::bind(*address));
     let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
@@ -177,7 +84,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     tasks.spawn(housekeep(service, plugins));
     stop_at_signal(&server, config.server.drain_timeout).await?;
     tasks.shutdown().await;
-    Ok(())
+    state.close().await.context("the plugins' state was not closed in good order")
 }
 
 fn accept(server: &Arc<Server>, listeners: Vec<TcpListener>) -> anyhow::Result<JoinSet<()>> {
@@ -217,73 +124,6 @@ async fn stop_at_signal(server: &Server, patience: Duration) -> anyhow::Result<(
         _ = terminate.recv() => tracing::warn!("stopped at once"),
     }
     Ok(())
-}
-
-/// Loads all plugins, one after the other: each compilation uses all cores. Reports every plugin that can't be loaded, not
-/// the first only.
-async fn load_plugins(config: &Config) -> anyhow::Result<Vec<(config::PluginName, Arc<Plugin>)>> {
-    let limits = &config.limits;
-    let bounds = SandboxLimits {
-        concurrent_calls: u32::try_from(limits.concurrent_commands).unwrap_or(u32::MAX),
-        waiting_calls: limits.queue,
-        max_wait: limits.queue_timeout,
-    };
-    let sandbox = Arc::new(Sandbox::new(bounds, Some(&config.server.cache))?);
-    let mut plugins = Vec::new();
-    let mut faults = Vec::new();
-    for (name, plugin) in &config.plugins {
-        let began = Instant::now();
-        match Plugin::load(Arc::clone(&sandbox), spec(name, plugin)).await {
-            Ok(plugin) => {
-                let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(target: "lictor::plugin", plugin = %name, millis, "loaded");
-                plugins.push((name.clone(), Arc::new(plugin)));
-            }
-            Err(error) => faults.push(error.to_string()),
-        }
-    }
-    if !faults.is_empty() {
-        bail!("{}", faults.join("\n"));
-    }
-    Ok(plugins)
-}
-
-fn spec(name: &config::PluginName, plugin: &config::Plugin) -> Spec {
-    Spec {
-        name: name.as_ref().into(),
-        component: plugin.component.clone(),
-        sha256: plugin.sha256,
-        instances: match plugin.instances {
-            config::Instances::PerRequest => Instances::PerRequest,
-            config::Instances::PerClient => Instances::PerClient,
-            config::Instances::Shared => Instances::Shared,
-        },
-        timeout: plugin.timeout,
-        cpu_time: plugin.cpu_time,
-        volume: VolumeLimits { calls: plugin.host_calls, bytes: plugin.host_bytes },
-        memory_bytes: plugin.memory_bytes,
-        reply_bytes: plugin.reply_bytes,
-        concurrency: plugin.concurrency,
-        max_calls: plugin.max_calls,
-        idle: plugin.idle,
-        grants: grants(plugin),
-    }
-}
-
-fn grants(plugin: &config::Plugin) -> Grants {
-    let granted = &plugin.grants;
-    let commands = granted.commands.clone();
-    let allows = move |command: &str| commands.iter().any(|pattern| pattern.allows(command));
-    let http = HttpGrant { urls: granted.http.clone(), networks: granted.http_networks.clone() };
-    Grants {
-        config: plugin.config.clone(),
-        logging: granted.logging,
-        stores: Stores::default(),
-        files: granted.files.iter().cloned().collect(),
-        directories: granted.directories.clone(),
-        commands: (!granted.commands.is_empty()).then(|| CommandGate(Arc::new(allows))),
-        http: (!granted.http.is_empty()).then_some(http),
-    }
 }
 
 fn service(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> Service {

@@ -104,6 +104,8 @@ pub struct CommandEvent<'a> {
     pub client: &'a str,
     /// Its first argument, as the client sent it.
     pub command: &'a str,
+    /// The plugin that ran it for its client, where one did.
+    pub via: Option<&'a str>,
     /// When it was read.
     pub began: Instant,
     /// The reply's length in bytes, or the failure.
@@ -139,18 +141,18 @@ impl CommandLog {
         if !budget.admit(event.began.duration_since(self.started)) {
             return;
         }
-        let CommandEvent { id, client, arguments, .. } = *event;
+        let CommandEvent { id, client, via, arguments, .. } = *event;
         let command = crate::text::shown(event.command, MAX_COMMAND_CHARS);
         let micros = u64::try_from(event.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (connection, request) = (id.connection, id);
         match event.result {
             Ok(bytes) => tracing::info!(
                 target: "lictor::command",
-                %connection, %request, client, %command, arguments, outcome = "ok", bytes, micros, "command"
+                %connection, %request, client, %command, via, arguments, outcome = "ok", bytes, micros, "command"
             ),
             Err(error) => tracing::info!(
                 target: "lictor::command",
-                %connection, %request, client, %command, arguments, outcome = error.outcome.as_str(),
+                %connection, %request, client, %command, via, arguments, outcome = error.outcome.as_str(),
                 code = error.code.as_str(), reason = %crate::text::shown(&error.message, MAX_ARGUMENTS_CHARS), micros,
                 "command"
             ),

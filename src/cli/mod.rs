@@ -13,6 +13,7 @@ mod plugin;
 mod prompt;
 mod serve;
 mod session;
+mod state;
 mod target;
 mod trust;
 
@@ -44,6 +45,8 @@ enum Verb {
     Cert(cert::Cert),
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    #[command(subcommand)]
+    State(state::State),
 }
 
 /// The config file where none is named, in the current folder.
@@ -68,6 +71,7 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Call(verb) => verb.run(),
         Verb::Cert(verb) => verb.run(),
         Verb::Plugin(verb) => verb.run(),
+        Verb::State(verb) => verb.run(),
     };
     match done {
         Ok(()) => Exit::Done,

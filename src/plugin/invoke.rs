@@ -1,7 +1,11 @@
 //! Running one command in a plugin.
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::sync::Semaphore;
@@ -15,7 +19,6 @@ use crate::telemetry::RequestId;
 use crate::wire::{Code, CommandError, Outcome, Request};
 
 /// One permitted and routed request, on its way through a plugin.
-#[derive(Debug)]
 pub struct Call {
     /// The request.
     pub request: Request,
@@ -27,6 +30,22 @@ pub struct Call {
     pub deadline: Instant,
     /// Whether the plugin was entered.
     has_begun: AtomicBool,
+    /// What runs other commands for this call's plugin; there where the plugin may run any.
+    commands: Option<Arc<dyn Commands>>,
+    /// How many calls stand between this one and its client's request.
+    depth: u8,
+}
+
+/// How deep commands may run commands, so that a circle of them ends.
+pub(super) const MAX_DEPTH: u8 = 4;
+
+/// What a command will have given.
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, CommandError>> + Send + 'a>>;
+
+/// Runs commands for plugins. Made by whoever knows permissions and routes, neither of which is known here.
+pub trait Commands: Send + Sync {
+    /// Carries `request` through permission and routing, and out, for the client of `parent`; `plugin` asks for it.
+    fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> Answer<'a>;
 }
 
 /// Runs `call` in `plugin`: waits for a slot, takes a warm instance or makes a fresh one, and calls it.
@@ -39,9 +58,24 @@ pub struct Call {
 pub async fn invoke(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, CommandError> {
     let _turn = turn(&plugin, call.deadline).await?;
     let _slot = plugin.sandbox().slot(call.deadline).await?;
-    match timeout_at(call.deadline, run(&plugin, &call)).await {
+    run_in_time(&plugin, &call).await
+}
+
+/// The same for a call that another one waits for: it runs in that one's slot, of which it would otherwise hold two
+/// while only one computes; with all slots held so, none would ever become free.
+///
+/// # Errors
+///
+/// The same.
+pub async fn invoke_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, CommandError> {
+    let _turn = turn(&plugin, call.deadline).await?;
+    run_in_time(&plugin, &call).await
+}
+
+async fn run_in_time(plugin: &Plugin, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
+    match timeout_at(call.deadline, run(plugin, call)).await {
         Ok(result) => result,
-        Err(_elapsed) => Err(failure::timed_out(&plugin, &call)),
+        Err(_elapsed) => Err(failure::timed_out(plugin, call)),
     }
 }
 
@@ -87,11 +121,40 @@ pub(super) async fn enter(
     })
 }
 
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("id", &self.id).field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
 impl Call {
     /// A call that is stopped at `deadline`.
     #[must_use]
     pub fn new(request: Request, caller: PeerIdentity, id: RequestId, deadline: Instant) -> Self {
-        Self { request, caller, id, deadline, has_begun: AtomicBool::new(false) }
+        let has_begun = AtomicBool::new(false);
+        Self { request, caller, id, deadline, has_begun, commands: None, depth: 0 }
+    }
+
+    /// The same call, whose plugin may run others through `commands`.
+    #[must_use]
+    pub fn with_commands(self, commands: Arc<dyn Commands>) -> Self {
+        Self { commands: Some(commands), ..self }
+    }
+
+    /// A call that `parent` waits for: its client's, and over no later than it, nor after `timeout`.
+    #[must_use]
+    pub fn nested(parent: &Self, request: Request, timeout: Duration) -> Self {
+        let deadline = parent.deadline.min(Instant::now() + timeout);
+        let call = Self::new(request, parent.caller.clone(), parent.id, deadline);
+        Self { commands: parent.commands.clone(), depth: parent.depth + 1, ..call }
+    }
+
+    pub(super) fn commands(&self) -> Option<&dyn Commands> {
+        self.commands.as_deref()
+    }
+
+    pub(super) fn depth(&self) -> u8 {
+        self.depth
     }
 
     /// What its client may assume if it is given up now.

@@ -148,6 +148,12 @@ impl Plugin {
         &self.commands
     }
 
+    /// Whether it may run other commands: then its calls have to carry what runs them.
+    #[must_use]
+    pub fn runs_commands(&self) -> bool {
+        self.spec.grants.commands.is_some()
+    }
+
     /// Drops warm instances that were not called for long; to be called now and then.
     pub fn retire_idle(&self, now: Instant) {
         self.pool.retire_idle(now);

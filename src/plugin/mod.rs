@@ -22,7 +22,7 @@ mod world;
 pub use engine::{Sandbox, SandboxLimits};
 pub use host::{CommandGate, Grants, HttpGrant, Stores, VolumeLimits};
 pub use inspect::{Inspection, inspect};
-pub use invoke::{Call, invoke};
+pub use invoke::{Answer, Call, Commands, invoke, invoke_nested};
 pub use load::{CommandInfo, LoadError, Plugin, Spec};
 pub use pool::Instances;
 pub use trial::{Trial, try_out};

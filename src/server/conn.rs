@@ -20,6 +20,7 @@ use tokio_util::codec::Framed;
 use super::clock::{Clock, Passed, State};
 use super::codec::{Codec, ReadError, Reply};
 use super::lanes::{Arrival, Lanes, Ticket};
+use super::refusal;
 use super::stop::Stop;
 use super::{End, Service, builtin};
 use crate::authz;
@@ -27,7 +28,6 @@ use crate::identity::PeerIdentity;
 use crate::plugin::{self, Call};
 use crate::route::Target;
 use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
-use crate::text::shown;
 use crate::wire::{Code, CommandError, Fault, GREETING, Request, Sent, encode_fault};
 
 /// Replies that may be waiting for the client to read them, in bytes, before no further request is run.
@@ -245,14 +245,14 @@ impl Connection {
             Ok(permit) => permit,
             Err(denied) => {
                 let command = denied.request.command();
-                let error = if routes.has(command) { forbidden(command) } else { unknown(command) };
+                let error = refusal::not_permitted(command, routes);
                 return self.reply(&ticket(command.into()), Err(&error));
             }
         };
         match routes.route(permit) {
             Err(unrouted) => {
                 let command = unrouted.request.command();
-                self.reply(&ticket(command.into()), Err(&unknown(command)));
+                self.reply(&ticket(command.into()), Err(&refusal::unknown(command)));
             }
             Ok(Target::BuiltIn(built_in, request)) => {
                 let ticket = ticket(request.command().into());
@@ -263,6 +263,8 @@ impl Connection {
                 let ticket = ticket(Arc::clone(command));
                 let deadline = deadline(now + plugin.timeout(), arrived, &request);
                 let call = Call::new(request, session.identity.clone(), id, deadline);
+                let call =
+                    if plugin.runs_commands() { call.with_commands(session.service.clone()) } else { call };
                 let plugin = Arc::clone(plugin);
                 self.call(ticket, plugin, call, now, cx);
             }
@@ -397,6 +399,7 @@ impl Session {
             id: ticket.id,
             client: self.identity.name(),
             command: &ticket.command,
+            via: None,
             began: ticket.arrived.into_std(),
             result,
             arguments: ticket.arguments.as_deref(),
@@ -410,15 +413,4 @@ fn deadline(limit: Instant, arrived: Instant, request: &Request) -> Instant {
     let of_client =
         request.timeout_ms().and_then(|timeout| arrived.checked_add(Duration::from_millis(timeout)));
     of_client.map_or(limit, |of_client| of_client.min(limit))
-}
-
-fn unknown(command: &str) -> CommandError {
-    CommandError::not_run(Code::UnknownCommand, format!("Unknown command {}", shown(command, 64)))
-}
-
-fn forbidden(command: &str) -> CommandError {
-    CommandError::not_run(
-        Code::Forbidden,
-        format!("Command {} is not allowed to this client", shown(command, 64)),
-    )
 }

@@ -10,6 +10,8 @@ mod codec;
 mod conn;
 mod end;
 mod lanes;
+mod nested;
+mod refusal;
 mod stop;
 mod tls;
 

@@ -30,6 +30,14 @@ use super::rules::{self, Space};
 use super::values::{Entry, Expected, Key, Namespace, Page, Quota, Ttl, Usage, Value, Version};
 use super::{Answer, Engine, Store};
 
+/// Whether the file at `path` is one that [`SqliteEngine::open`] would take. Changes nothing in it. It blocks.
+///
+/// # Errors
+/// What [`SqliteEngine::open`] would say of it.
+pub fn look(path: &Path) -> Result<(), StateError> {
+    schema::open_unknown(path).map(drop)
+}
+
 /// How to open the file.
 #[derive(Clone)]
 pub struct SqliteOptions {

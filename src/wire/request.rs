@@ -6,6 +6,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::MAX_HEAD_BYTES;
+
 /// The token by which a framed reply is told from others: 1 to 64 visible ASCII characters.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Sequence(SmallVec<[u8; 24]>);
@@ -69,6 +71,28 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request that did not come over the wire, within the same limits: one that a plugin makes for its client. It
+    /// has no headers.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub fn composed(arguments: &[String], body: Bytes) -> Result<Self, &'static str> {
+        if arguments.first().is_none_or(String::is_empty) {
+            return Err("a command needs a name");
+        }
+        if arguments.iter().map(|argument| argument.len() + 1).sum::<usize>() > MAX_HEAD_BYTES {
+            return Err("the arguments are longer than 8192 bytes; send large data as the body");
+        }
+        let mut request = Self { body, ..Self::default() };
+        for argument in arguments {
+            let begin = request.text.len();
+            request.text.push_str(argument);
+            request.arguments.push(Span::new(begin..request.text.len()));
+        }
+        Ok(request)
+    }
+
     /// The first argument, which picks the plugin. Never empty.
     #[must_use]
     pub fn command(&self) -> &str {

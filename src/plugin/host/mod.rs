@@ -4,11 +4,15 @@
 //! imports it does not load.
 
 mod base;
+mod call;
 mod config;
+mod files;
 mod grants;
+mod keyvalue;
 mod logging;
 mod output;
 mod request;
+mod state;
 mod stdio;
 mod volume;
 
@@ -35,6 +39,16 @@ pub(super) fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Re
     }
     if grants.logging {
         logging::link(&mut linker)?;
+    }
+    if !grants.stores.0.is_empty() {
+        keyvalue::link(&mut linker)?;
+        state::link(&mut linker)?;
+    }
+    if !grants.files.is_empty() {
+        files::link(&mut linker)?;
+    }
+    if grants.commands.is_some() {
+        call::link(&mut linker)?;
     }
     Ok(linker)
 }

@@ -11,6 +11,7 @@ use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
+use crate::telemetry::RequestId;
 use crate::text::shown;
 
 /// A longer line is logged in pieces of this many bytes.
@@ -51,6 +52,11 @@ impl PluginLog {
         Self { plugin, window: Mutex::new(Window { began: Instant::now(), lines: 0, dropped: 0 }) }
     }
 
+    /// The plugin's name.
+    pub(super) fn plugin(&self) -> &str {
+        &self.plugin
+    }
+
     fn line(&self, request: &str, stream: Stream, line: &[u8]) {
         if !self.admit() {
             return;
@@ -75,6 +81,14 @@ impl PluginLog {
         }
         if allowed < text.len() && allowed > 0 {
             self.line(request, Stream::Err, DROPPED);
+        }
+    }
+
+    /// What the operator has to know of a host function that could not do what the plugin asked for.
+    pub(super) fn host_fault(&self, request: Option<RequestId>, error: &dyn fmt::Display) {
+        if self.admit() {
+            let request = request.map(|id| id.to_string()).unwrap_or_default();
+            tracing::warn!(target: "lictor::plugin", plugin = &*self.plugin, request, %error, "a host function failed");
         }
     }
 

@@ -1,0 +1,53 @@
+//! `lictor state …`: what operators do with plugins' state.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{ConfigFile, Failure, load_config, output};
+use crate::app::{self, Progress};
+
+/// Back up what plugins keep
+#[derive(Debug, Subcommand)]
+pub(super) enum State {
+    Backup(Backup),
+}
+
+/// Copy the state to a file, also while the server runs and writes
+///
+/// The copy is of one moment, checked from end to end, for this user alone, and appears under its name when it is whole.
+/// It is a state file itself: to restore it, see docs/state.md.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lictor state backup /var/backups/lictor-$(date +%F).db
+  lictor state backup --replace --config /etc/lictor/server.toml latest.db")]
+pub(super) struct Backup {
+    /// Where to put the copy
+    #[arg(value_name = "FILE")]
+    target: PathBuf,
+    /// Take the place of a file that is there
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl State {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Backup(verb) => verb.run(),
+        }
+    }
+}
+
+impl Backup {
+    fn run(self) -> Result<(), Failure> {
+        let config = load_config(&self.config.path)?.config;
+        let mut pages = 0;
+        app::back_up(&config, &self.target, self.replace, &mut |progress: Progress| pages = progress.total)
+            .map_err(|error| Failure::failed(format!("{error:#}")))?;
+        output::diagnostics(&format!("{}: {pages} pages copied and checked", self.target.display()));
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! `wasi:keyvalue`: store, atomics and batch. Granted by `keyvalue = ["STORE"]`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use wasmtime::component::{HasSelf, Linker, Resource};
+
+use self::bindings::wasi::keyvalue::store::{Error, KeyResponse};
+use self::bindings::wasi::keyvalue::{atomics, batch, store};
+use crate::plugin::instance::HostState;
+use crate::state::{Key, MAX_KEYS_PER_CALL, StateError, Store, Value};
+
+mod bindings {
+    #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
+
+    wasmtime::component::bindgen!({
+        path: "wit",
+        inline: "
+            package lictor:host;
+            world keyvalue {
+                import wasi:keyvalue/store@0.2.0-draft;
+                import wasi:keyvalue/atomics@0.2.0-draft;
+                import wasi:keyvalue/batch@0.2.0-draft;
+            }
+        ",
+        imports: { default: async | trappable },
+        with: { "wasi:keyvalue/store.bucket": super::Bucket },
+    });
+}
+
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    store::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)?;
+    atomics::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)?;
+    batch::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
+}
+
+/// A plugin's handle on a store.
+#[derive(Clone)]
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Bucket {
+    store: Arc<dyn Store>,
+    /// Where pages of a listing ended: WASI's cursors are numbers, and these are their places from 1. Only the last
+    /// [`MAX_CURSORS`] are kept.
+    cursors: Arc<Mutex<Cursors>>,
+}
+
+#[derive(Default)]
+struct Cursors {
+    count: u64,
+    last: VecDeque<Key>,
+}
+
+/// Listings that may be under way at once over one handle.
+const MAX_CURSORS: usize = 64;
+
+impl Cursors {
+    fn add(&mut self, key: Key) -> u64 {
+        if self.last.len() == MAX_CURSORS {
+            self.last.pop_front();
+        }
+        self.last.push_back(key);
+        self.count += 1;
+        self.count
+    }
+
+    fn find(&self, number: u64) -> Option<Key> {
+        let age = usize::try_from(self.count.checked_sub(number)?).ok()?;
+        let place = self.last.len().checked_sub(age + 1)?;
+        self.last.get(place).cloned()
+    }
+}
+
+/// What the host function gives: the outer error ends the call, the inner one is the plugin's to handle.
+type Answer<T> = wasmtime::Result<Result<T, Error>>;
+
+impl HostState {
+    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
+        Ok(self.table.get(bucket)?.clone())
+    }
+
+    fn kv_error(&self, error: &StateError) -> Error {
+        self.tell_operator(error);
+        Error::Other(error.plain())
+    }
+
+    fn keys(&self, keys: &[String]) -> Result<Vec<Key>, Error> {
+        keys.iter().map(|key| Key::new(key)).collect::<Result<_, _>>().map_err(|error| self.kv_error(&error))
+    }
+}
+
+impl store::Host for HostState {
+    async fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
+        self.volume.operation(identifier.len())?;
+        let Some(store) = self.granted.stores.0.get(&identifier) else { return Ok(Err(Error::AccessDenied)) };
+        let bucket = Bucket { store: Arc::clone(store), cursors: Arc::default() };
+        Ok(Ok(self.table.push(bucket)?))
+    }
+}
+
+impl store::HostBucket for HostState {
+    async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<Option<Vec<u8>>> {
+        self.volume.operation(key.len())?;
+        let bucket = self.bucket(&bucket)?;
+        let found = match Key::new(&key) {
+            Ok(key) => bucket.store.get(&key).await,
+            Err(error) => Err(error),
+        };
+        let value = match found {
+            Ok(entry) => entry.map(|entry| Vec::from(entry.value.into_bytes())),
+            Err(error) => return Ok(Err(self.kv_error(&error))),
+        };
+        self.volume.carry(value.as_ref().map_or(0, Vec::len))?;
+        Ok(Ok(value))
+    }
+
+    async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Answer<()> {
+        self.volume.operation(key.len() + value.len())?;
+        let bucket = self.bucket(&bucket)?;
+        let written = async { bucket.store.set(Key::new(&key)?, Value::new(value)?, None).await };
+        Ok(written.await.map(drop).map_err(|error| self.kv_error(&error)))
+    }
+
+    async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<()> {
+        self.volume.operation(key.len())?;
+        let bucket = self.bucket(&bucket)?;
+        let deleted = async { bucket.store.delete(Key::new(&key)?).await };
+        Ok(deleted.await.map(drop).map_err(|error| self.kv_error(&error)))
+    }
+
+    async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<bool> {
+        self.volume.operation(key.len())?;
+        let bucket = self.bucket(&bucket)?;
+        let found = async { bucket.store.exists(&Key::new(&key)?).await };
+        Ok(found.await.map_err(|error| self.kv_error(&error)))
+    }
+
+    async fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<u64>) -> Answer<KeyResponse> {
+        self.volume.operation(0)?;
+        let bucket = self.bucket(&bucket)?;
+        let after = match cursor {
+            None => None,
+            Some(number) => match bucket.cursors().find(number) {
+                Some(key) => Some(key),
+                None => return Ok(Err(Error::Other("this cursor is not one of this bucket's last".into()))),
+            },
+        };
+        let page = match bucket.store.list_keys("", after.as_ref(), MAX_KEYS_PER_CALL).await {
+            Ok(page) => page,
+            Err(error) => return Ok(Err(self.kv_error(&error))),
+        };
+        let keys: Vec<String> = page.keys.iter().map(|key| key.as_str().to_owned()).collect();
+        self.volume.carry(keys.iter().map(String::len).sum())?;
+        let cursor = page.next.map(|next| bucket.cursors().add(next));
+        Ok(Ok(KeyResponse { keys, cursor }))
+    }
+
+    async fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
+        self.table.delete(bucket)?;
+        Ok(())
+    }
+}
+
+impl Bucket {
+    /// A panic under this lock would be in a collection's own code; the cursors stay as good as they were.
+    fn cursors(&self) -> MutexGuard<'_, Cursors> {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl atomics::Host for HostState {
+    async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Answer<u64> {
+        self.volume.operation(key.len())?;
+        let bucket = self.bucket(&bucket)?;
+        let summed = async {
+            let delta = i64::try_from(delta).map_err(|_| StateError::Overflow)?;
+            let sum = bucket.store.increment(Key::new(&key)?, delta).await?;
+            u64::try_from(sum).map_err(|_| StateError::Overflow)
+        };
+        Ok(summed.await.map_err(|error| self.kv_error(&error)))
+    }
+}
+
+impl batch::Host for HostState {
+    async fn get_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
+        self.volume.operation(keys.iter().map(String::len).sum())?;
+        let bucket = self.bucket(&bucket)?;
+        let checked = match self.keys(&keys) {
+            Ok(checked) => checked,
+            Err(error) => return Ok(Err(error)),
+        };
+        let entries = match bucket.store.get_many(&checked).await {
+            Ok(entries) => entries,
+            Err(error) => return Ok(Err(self.kv_error(&error))),
+        };
+        let values = entries.into_iter().map(|entry| entry.map(|entry| Vec::from(entry.value.into_bytes())));
+        let found: Vec<_> = keys.into_iter().zip(values).map(|(key, value)| Some((key, value?))).collect();
+        self.volume.carry(found.iter().flatten().map(|(key, value)| key.len() + value.len()).sum())?;
+        Ok(Ok(found))
+    }
+
+    async fn set_many(&mut self, bucket: Resource<Bucket>, entries: Vec<(String, Vec<u8>)>) -> Answer<()> {
+        self.volume.operation(entries.iter().map(|(key, value)| key.len() + value.len()).sum())?;
+        let bucket = self.bucket(&bucket)?;
+        let written = async {
+            let entries: Vec<_> = entries
+                .into_iter()
+                .map(|(key, value)| Ok((Key::new(&key)?, Value::new(value)?)))
+                .collect::<Result<_, StateError>>()?;
+            bucket.store.set_many(entries, None).await
+        };
+        Ok(written.await.map_err(|error| self.kv_error(&error)))
+    }
+
+    async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Answer<()> {
+        self.volume.operation(keys.iter().map(String::len).sum())?;
+        let bucket = self.bucket(&bucket)?;
+        let keys = match self.keys(&keys) {
+            Ok(keys) => keys,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(bucket.store.delete_many(keys).await.map(drop).map_err(|error| self.kv_error(&error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_found_while_they_are_among_the_last() {
+        let mut cursors = Cursors::default();
+        let key = |number: usize| Key::new(&format!("k{number}")).unwrap();
+        assert!(cursors.find(0).is_none() && cursors.find(1).is_none());
+        for number in 1..=MAX_CURSORS + 2 {
+            assert_eq!(cursors.add(key(number)), number as u64);
+        }
+        assert_eq!(cursors.find(2), None);
+        assert_eq!(cursors.find(3), Some(key(3)));
+        assert_eq!(cursors.find(MAX_CURSORS as u64 + 2), Some(key(MAX_CURSORS + 2)));
+        assert_eq!(cursors.find(MAX_CURSORS as u64 + 3), None);
+        assert_eq!(cursors.find(u64::MAX), None);
+    }
+}

@@ -1,0 +1,188 @@
+//! `lictor:plugin/state`: a plugin's key-value state, with expiry, compare-and-set and listing by prefix. Granted by
+//! `keyvalue = ["STORE"]`.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wasmtime::component::{HasSelf, Linker};
+
+use self::bindings::lictor::plugin::state::{Entry, Host, Page, add_to_linker};
+use crate::plugin::bindings::lictor::plugin::types::Failure;
+use crate::plugin::instance::HostState;
+use crate::state::{Blame, Expected, Expiry, Key, StateError, Store, Ttl, Value, Version};
+
+mod bindings {
+    #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
+
+    wasmtime::component::bindgen!({
+        path: "wit",
+        inline: "package lictor:host; world state { import lictor:plugin/state@0.1.0; }",
+        imports: { default: async | trappable },
+        with: { "lictor:plugin/types": crate::plugin::bindings::lictor::plugin::types },
+    });
+}
+
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
+}
+
+/// What the host function gives: the outer error ends the call, the inner one is the plugin's to handle.
+type Answer<T> = wasmtime::Result<Result<T, Failure>>;
+
+impl Host for HostState {
+    async fn get(&mut self, store: String, key: String) -> Answer<Option<Entry>> {
+        self.volume.operation(key.len())?;
+        let store = self.store(&store);
+        let found = async { Ok(store?.get(&Key::new(&key)?).await?) };
+        let found = match found.await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Ok(None)),
+            Err(refusal) => return Ok(Err(self.failure(refusal))),
+        };
+        self.volume.carry(found.value.as_bytes().len())?;
+        Ok(Ok(Some(Entry {
+            value: found.value.into_bytes().into(),
+            version: found.version.as_u64(),
+            expires_in_ms: found.expires_at.map(left_ms),
+        })))
+    }
+
+    async fn set(&mut self, store: String, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Answer<u64> {
+        self.volume.operation(key.len() + value.len())?;
+        let store = self.store(&store);
+        let written = async { Ok(store?.set(Key::new(&key)?, Value::new(value)?, ttl(ttl_ms)?).await?) };
+        Ok(written.await.map(Version::as_u64).map_err(|refusal| self.failure(refusal)))
+    }
+
+    async fn delete(&mut self, store: String, key: String) -> Answer<bool> {
+        self.volume.operation(key.len())?;
+        let store = self.store(&store);
+        let deleted = async { Ok(store?.delete(Key::new(&key)?).await?) };
+        Ok(deleted.await.map_err(|refusal| self.failure(refusal)))
+    }
+
+    async fn increment(&mut self, store: String, key: String, delta: i64) -> Answer<i64> {
+        self.volume.operation(key.len())?;
+        let store = self.store(&store);
+        let summed = async { Ok(store?.increment(Key::new(&key)?, delta).await?) };
+        Ok(summed.await.map_err(|refusal| self.failure(refusal)))
+    }
+
+    async fn compare_and_set(
+        &mut self,
+        store: String,
+        key: String,
+        expected: Option<u64>,
+        value: Vec<u8>,
+        ttl_ms: Option<u64>,
+    ) -> Answer<u64> {
+        self.volume.operation(key.len() + value.len())?;
+        let store = self.store(&store);
+        let expected = expected.map(Version::from_u64).map_or(Expected::Absent, Expected::Version);
+        let written = async {
+            let (key, value, ttl) = (Key::new(&key)?, Value::new(value)?, ttl(ttl_ms)?);
+            Ok(store?.compare_and_set(key, expected, value, ttl).await?)
+        };
+        Ok(written.await.map(Version::as_u64).map_err(|refusal| self.failure(refusal)))
+    }
+
+    async fn compare_and_delete(&mut self, store: String, key: String, expected: u64) -> Answer<()> {
+        self.volume.operation(key.len())?;
+        let store = self.store(&store);
+        let expected = Version::from_u64(expected);
+        let deleted = async { Ok(store?.compare_and_delete(Key::new(&key)?, expected).await?) };
+        Ok(deleted.await.map_err(|refusal| self.failure(refusal)))
+    }
+
+    async fn touch(&mut self, store: String, key: String, ttl_ms: Option<u64>) -> Answer<bool> {
+        self.volume.operation(key.len())?;
+        let store = self.store(&store);
+        let touched = async { Ok(store?.touch(Key::new(&key)?, ttl(ttl_ms)?).await?.is_some()) };
+        Ok(touched.await.map_err(|refusal| self.failure(refusal)))
+    }
+
+    async fn list_keys(
+        &mut self,
+        store: String,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> Answer<Page> {
+        self.volume.operation(prefix.len())?;
+        let store = self.store(&store);
+        let listed = async {
+            let after = after.map(|after| Key::new(&after)).transpose()?;
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            Ok(store?.list_keys(&prefix, after.as_ref(), limit).await?)
+        };
+        let page = match listed.await {
+            Ok(page) => page,
+            Err(refusal) => return Ok(Err(self.failure(refusal))),
+        };
+        let keys: Vec<String> = page.keys.iter().map(|key| key.as_str().to_owned()).collect();
+        self.volume.carry(keys.iter().map(String::len).sum())?;
+        Ok(Ok(Page { keys, more: page.next.is_some() }))
+    }
+}
+
+/// Why the store was not asked, or said no.
+enum Refusal {
+    NotGranted,
+    State(StateError),
+}
+
+impl From<StateError> for Refusal {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl HostState {
+    /// The store that the plugin opens as `name`.
+    fn store(&self, name: &str) -> Result<Arc<dyn Store>, Refusal> {
+        self.granted.stores.0.get(name).cloned().ok_or(Refusal::NotGranted)
+    }
+
+    /// What the plugin is told; the log is told all of what is the operator's to mend.
+    fn failure(&self, refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::NotGranted => {
+                Failure { code: "denied".into(), message: "this store is not granted to the plugin".into() }
+            }
+            Refusal::State(error) => {
+                self.tell_operator(&error);
+                Failure { code: code(&error).into(), message: error.plain() }
+            }
+        }
+    }
+
+    /// Logs what only the operator can mend.
+    pub(super) fn tell_operator(&self, error: &StateError) {
+        if error.blame() == Blame::Operator {
+            self.log.host_fault(self.call.as_ref().map(|call| call.id), error);
+        }
+    }
+}
+
+fn code(error: &StateError) -> &'static str {
+    match error {
+        StateError::Unavailable { .. }
+        | StateError::Corrupt { .. }
+        | StateError::Foreign { .. }
+        | StateError::NewerSchema { .. } => "unavailable",
+        StateError::Conflict { .. } => "conflict",
+        StateError::InvalidKey { .. } | StateError::InvalidTtl | StateError::TooLarge { .. } => {
+            "bad-arguments"
+        }
+        StateError::QuotaExceeded { .. } | StateError::NotANumber | StateError::Overflow => "failed",
+    }
+}
+
+fn ttl(ms: Option<u64>) -> Result<Option<Ttl>, StateError> {
+    ms.map(|ms| Ttl::new(Duration::from_millis(ms))).transpose()
+}
+
+fn left_ms(expiry: Expiry) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    expiry.as_ms().saturating_sub(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
