@@ -12,6 +12,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::cache::Cache;
+use super::invoke::MAX_DEPTH;
 use super::ticker::Ticker;
 use crate::wire::{Code, CommandError};
 
@@ -154,8 +155,8 @@ impl Drop for QueuePlace<'_> {
 /// Memory protection keys and pagemap scanning stay off: wasmtime 48.0.8 can leave a swapped-out dirty page with
 /// the last instance's data under the latter (wasmtime issue 14357).
 fn engine_config(limits: SandboxLimits) -> Config {
-    // Running and idle instances.
-    let slots = limits.concurrent_calls * 2;
+    // Running and idle instances, and those of commands that commands run.
+    let slots = limits.concurrent_calls * 3 + u32::from(MAX_DEPTH);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots * CORE_INSTANCES_PER_SLOT)

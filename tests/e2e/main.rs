@@ -8,6 +8,8 @@
 //! | `sandbox`   | what a plugin can't do, and what its failures look like |
 //! | `loading`   | which components are refused, and with what words |
 //! | `grants`    | what a plugin may be granted: given, withheld, overstepped |
+//! | `state`     | key-value state as plugins have it, and over `kill -9` |
+//! | `reach`     | files and other commands that a plugin may reach |
 //! | `cli`       | the commands of `lictor` |
 //! | `plugin`    | `lictor plugin …`, for authors |
 //! | `prompt`    | `lictor call` on a terminal |
@@ -33,6 +35,8 @@ mod pace;
 mod plugin;
 mod prompt;
 mod protocol;
+mod reach;
 mod resources;
 mod sandbox;
+mod state;
 mod transcript;

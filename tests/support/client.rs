@@ -160,6 +160,16 @@ impl Connection {
         String::from_utf8(reply).expect("a reply is UTF-8")
     }
 
+    /// The same from a server that may be gone.
+    pub fn try_read_reply(&mut self) -> Option<String> {
+        while !self.unread.windows(END.len()).any(|window| window == END) {
+            if !matches!(self.read_more(), Ok(1..)) {
+                return None;
+            }
+        }
+        Some(self.read_reply())
+    }
+
     /// The next `count` bytes.
     pub fn read_bytes(&mut self, count: usize) -> Vec<u8> {
         while self.unread.len() < count {

@@ -25,6 +25,45 @@ pub fn granted() -> &'static Path {
     BUILT.get_or_init(|| build("tests/components", "granted"))
 }
 
+/// A plugin that uses key-value stores.
+pub fn stateful() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("tests/components", "stateful"))
+}
+
+/// A plugin that reads files and runs other commands.
+pub fn reaching() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("tests/components", "reaching"))
+}
+
+/// The commands of [`stateful`].
+pub const STATEFUL_COMMANDS: [&str; 23] = [
+    "kv-open",
+    "kv-get",
+    "kv-set",
+    "kv-delete",
+    "kv-exists",
+    "kv-pages",
+    "kv-cursor",
+    "kv-increment",
+    "kv-get-many",
+    "kv-set-many",
+    "kv-delete-many",
+    "kv-hoard",
+    "kv-set-sized",
+    "state-get",
+    "state-set",
+    "state-delete",
+    "state-increment",
+    "state-swap",
+    "state-swap-out",
+    "state-touch",
+    "state-keep",
+    "state-list",
+    "state-flood",
+];
+
 /// The commands of [`hostile`].
 pub const HOSTILE_COMMANDS: [&str; 30] = [
     "spin",

@@ -74,12 +74,11 @@ impl PluginLog {
 
     /// A whole text of which each line is one, to the bound of what one call may print.
     pub(super) fn print(&self, request: &str, printed_bytes: &mut usize, text: &[u8]) {
-        let allowed = MAX_CALL_BYTES.saturating_sub(*printed_bytes).min(text.len());
-        *printed_bytes = printed_bytes.saturating_add(text.len());
+        let (allowed, is_last) = share(printed_bytes, text.len());
         for line in text[..allowed].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
             line.chunks(MAX_LINE_BYTES).for_each(|part| self.line(request, Stream::Err, part));
         }
-        if allowed < text.len() && allowed > 0 {
+        if is_last {
             self.line(request, Stream::Err, DROPPED);
         }
     }
@@ -137,6 +136,15 @@ impl PluginLog {
     }
 }
 
+/// How many of `bytes` are logged after `written` of the same call, and whether these are the first that are not. Counts
+/// them.
+fn share(written: &mut usize, bytes: usize) -> (usize, bool) {
+    let allowed = MAX_CALL_BYTES.saturating_sub(*written).min(bytes);
+    let is_last = allowed < bytes && *written <= MAX_CALL_BYTES;
+    *written = written.saturating_add(bytes);
+    (allowed, is_last)
+}
+
 /// Which of the two streams.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stream {
@@ -186,8 +194,7 @@ impl Stdio {
 
     fn append(&self, bytes: &[u8]) {
         let mut output = self.output();
-        let allowed = MAX_CALL_BYTES.saturating_sub(output.written_bytes).min(bytes.len());
-        output.written_bytes = output.written_bytes.saturating_add(bytes.len());
+        let (allowed, is_last) = share(&mut output.written_bytes, bytes.len());
         for piece in bytes[..allowed].split_inclusive(|&byte| byte == b'\n') {
             for part in piece.chunks(MAX_LINE_BYTES) {
                 output.line.extend_from_slice(part);
@@ -196,7 +203,7 @@ impl Stdio {
                 }
             }
         }
-        if allowed < bytes.len() && allowed > 0 {
+        if is_last {
             self.end_line(&mut output);
             self.log.line(&output.request, self.stream, DROPPED);
         }
@@ -260,5 +267,22 @@ impl OutputStream for Stdio {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         Ok(WRITE_PERMIT_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_told_once_wherever_it_is_met() {
+        for piece in [1000, 1024, MAX_CALL_BYTES, MAX_CALL_BYTES + 1] {
+            let (mut written, mut logged, mut told) = (0, 0, 0);
+            for _ in 0..200 {
+                let (allowed, is_last) = share(&mut written, piece);
+                (logged, told) = (logged + allowed, told + u32::from(is_last));
+            }
+            assert_eq!((logged, told), (MAX_CALL_BYTES, 1), "{piece}");
+        }
     }
 }
