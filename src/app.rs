@@ -10,14 +10,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::Level;
 
+mod conformance;
 mod plugins;
 mod state;
 mod trials;
 
+pub use conformance::{Fault, Report, SuiteLimits, Verdict, test};
 pub use state::{Progress, back_up};
 pub use trials::{Inspected, TrialRun, inspect, try_out};
 
-pub use crate::plugin::Standing;
+pub use crate::plugin::{HttpGrant, Standing};
 
 use crate::authz::Policy;
 use crate::config::{self, Config, Loaded, LogFormat, LogLevel};

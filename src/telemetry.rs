@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::Level;
@@ -74,6 +75,51 @@ pub fn init(level: Level, format: Format) -> WorkerGuard {
         }
     };
     guard
+}
+
+/// Events that are kept instead of written, a line each.
+#[derive(Clone, Debug, Default)]
+pub struct Events(Arc<Mutex<Vec<u8>>>);
+
+/// Keeps the events of `level` and above. Only the first call in a process, of this or of [`init`], has an effect.
+pub fn catch(level: Level) -> Events {
+    let events = Events::default();
+    let writer = events.clone();
+    // An error means that there is a subscriber already, which then goes on.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::from_level(level))
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .try_init();
+    events
+}
+
+impl Events {
+    /// What was kept since the last [`Events::clear`].
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    /// Forgets what was kept.
+    pub fn clear(&self) {
+        self.bytes().clear();
+    }
+
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::io::Write for Events {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes one event per command, up to a number a second; beyond it they are counted.

@@ -95,7 +95,7 @@ fn grants(plugin: &config::Plugin, stores: Stores) -> Grants {
         config: plugin.config.clone(),
         logging: granted.logging,
         stores,
-        files: granted.files.iter().cloned().collect(),
+        files: (!granted.files.is_empty()).then(|| granted.files.iter().cloned().collect()),
         directories: granted.directories.clone(),
         commands: (!granted.commands.is_empty()).then(|| CommandGate(Arc::new(allows))),
         http: (!granted.http.is_empty()).then_some(http),

@@ -1,6 +1,6 @@
 //! A component without a server and without a config: looked at, or run once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,9 +11,10 @@ use tracing::Level;
 
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
-    self, Call, CommandInfo, Grants, Inspection, Instances, Plugin, Sandbox, SandboxLimits, Spec, Trial,
-    VolumeLimits,
+    self, Call, CommandGate, CommandInfo, Grants, HttpGrant, Inspection, Instances, Plugin, Sandbox,
+    SandboxLimits, Spec, Stores, Trial, VolumeLimits,
 };
+use crate::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
 use crate::telemetry::{self, ConnectionId, Format, RequestId};
 use crate::wire::Decoder;
 
@@ -26,9 +27,11 @@ pub type Inspected = (Inspection, anyhow::Result<Vec<CommandInfo>>);
 ///
 /// When it can't be read, or is no component.
 pub fn inspect(path: &Path) -> anyhow::Result<Inspected> {
-    let grants = Grants { config: Some(BTreeMap::new()), logging: true, ..Grants::default() };
-    let spec = unserved(path, grants, DESCRIBE_MEMORY_BYTES, DESCRIBE_TIME);
-    let inspected = single_threaded()?.block_on(plugin::inspect(small_sandbox()?, spec));
+    let inspected = single_threaded()?.block_on(async {
+        let stores = open_stores(&MemoryEngine::new(), "inspected", &[DEFAULT_STORE]).await?;
+        let spec = unserved(path, everything(BTreeMap::new(), stores), DESCRIBE_MEMORY_BYTES, DESCRIBE_TIME);
+        anyhow::Ok(plugin::inspect(small_sandbox()?, spec).await)
+    })?;
     let (inspection, plugin) = inspected.map_err(anyhow::Error::msg)?;
     Ok((inspection, plugin.map(|plugin| plugin.commands().to_vec()).map_err(Into::into)))
 }
@@ -46,6 +49,18 @@ pub struct TrialRun {
     pub client: String,
     /// What it reads through `wasi:config`.
     pub config: BTreeMap<String, String>,
+    /// The file that its stores are in; none for stores in memory.
+    pub state: Option<PathBuf>,
+    /// The plugin whose stores they are; none for the component's file name.
+    pub name: Option<String>,
+    /// Stores that it may open, beside `default`.
+    pub stores: Vec<String>,
+    /// Single files that it may read.
+    pub files: Vec<PathBuf>,
+    /// Folders that it may read: as it sees them, and where they are.
+    pub directories: Vec<(String, PathBuf)>,
+    /// Where it may send HTTP requests.
+    pub http: HttpGrant,
     /// The most memory that it may use, in bytes.
     pub memory_bytes: usize,
     /// How long it may take.
@@ -59,25 +74,73 @@ pub struct TrialRun {
 ///
 /// # Errors
 ///
-/// When the component does not load, or no instance can be made.
+/// When the component does not load, its state can't be opened, or no instance can be made.
 pub fn try_out(run: &TrialRun) -> anyhow::Result<Trial> {
     let _log = telemetry::init(Level::INFO, Format::Human);
-    let grants = Grants { config: Some(run.config.clone()), logging: true, ..Grants::default() };
-    let spec = unserved(&run.component, grants, run.memory_bytes, run.timeout);
+    let state: Arc<dyn Engine> = match &run.state {
+        Some(path) => Arc::new(SqliteEngine::open(path, SqliteOptions::default())?),
+        None => Arc::new(MemoryEngine::new()),
+    };
     single_threaded()?.block_on(async {
+        let spec = run.spec(&*state).await?;
         let plugin = Plugin::load(small_sandbox()?, spec).await?;
         let mut bytes = BytesMut::from(&run.request[..]);
         let request = Decoder::new(usize::MAX).decode(&mut bytes)?.context("the request is incomplete")?;
         let caller = stand_in(&run.client)?;
         let id = RequestId { connection: ConnectionId(0), number: 1 };
         let call = Arc::new(Call::new(request, caller, id, tokio::time::Instant::now() + run.timeout));
-        plugin::try_out(&plugin, &call).await.map_err(|error| anyhow::anyhow!("{}", error.message))
+        let trial = plugin::try_out(&plugin, &call).await;
+        state.close().await?;
+        trial.map_err(|error| anyhow::anyhow!("{}", error.message))
     })
+}
+
+impl TrialRun {
+    async fn spec(&self, state: &dyn Engine) -> anyhow::Result<Spec> {
+        let mut spec = unserved(&self.component, Grants::default(), self.memory_bytes, self.timeout);
+        let owner = self.name.as_deref().unwrap_or(&spec.name);
+        let stores: Vec<&str> = self.stores.iter().map(String::as_str).chain([DEFAULT_STORE]).collect();
+        let stores = open_stores(state, owner, &stores).await?;
+        let named = |path: &PathBuf| (path.display().to_string(), path.clone());
+        spec.grants = Grants {
+            files: Some(self.files.iter().map(named).collect()),
+            directories: self.directories.clone(),
+            http: Some(self.http.clone()),
+            ..everything(self.config.clone(), stores)
+        };
+        Ok(spec)
+    }
+}
+
+/// The store that every plugin has here.
+const DEFAULT_STORE: &str = "default";
+
+/// Everything that can be granted, and as good as nothing behind it but these.
+pub(super) fn everything(config: BTreeMap<String, String>, stores: Stores) -> Grants {
+    Grants {
+        config: Some(config),
+        logging: true,
+        stores,
+        files: Some(HashMap::new()),
+        directories: Vec::new(),
+        commands: Some(CommandGate(Arc::new(|_| true))),
+        http: Some(HttpGrant::default()),
+    }
+}
+
+/// The stores `names` of the plugin `owner`.
+pub(super) async fn open_stores(state: &dyn Engine, owner: &str, names: &[&str]) -> anyhow::Result<Stores> {
+    let mut stores = Stores::default();
+    for name in names {
+        let opened = state.open(Namespace::new(owner, name), Quota::default()).await?;
+        stores.0.insert((*name).to_owned(), opened);
+    }
+    Ok(stores)
 }
 
 /// A client for when there is none: it holds a certificate that was made for it and is forgotten after. Identities are
 /// only ever made of certificates, here too.
-fn stand_in(name: &str) -> anyhow::Result<PeerIdentity> {
+pub(super) fn stand_in(name: &str) -> anyhow::Result<PeerIdentity> {
     let certificate = rcgen::generate_simple_self_signed([name.to_owned()])?.cert;
     let roster: Roster = [(Thumbprint::sha256_of(certificate.der()), Arc::from(name))].into_iter().collect();
     let identity = identity::authenticate(&[certificate.der().clone()], &roster, SystemTime::now());
@@ -85,7 +148,7 @@ fn stand_in(name: &str) -> anyhow::Result<PeerIdentity> {
 }
 
 /// A plugin that no config file names.
-fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout: Duration) -> Spec {
+pub(super) fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout: Duration) -> Spec {
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     Spec {
         name: name.into(),
@@ -104,11 +167,11 @@ fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout: Duration)
     }
 }
 
-fn small_sandbox() -> anyhow::Result<Arc<Sandbox>> {
+pub(super) fn small_sandbox() -> anyhow::Result<Arc<Sandbox>> {
     let limits = SandboxLimits { concurrent_calls: 2, waiting_calls: 0, max_wait: Duration::ZERO };
     Ok(Arc::new(Sandbox::new(limits, None)?))
 }
 
-fn single_threaded() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(super) fn single_threaded() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }

@@ -31,7 +31,9 @@ impl TimeSpan {
         Self { milliseconds }
     }
 
-    pub(super) const fn milliseconds(self) -> u64 {
+    /// In milliseconds.
+    #[must_use]
+    pub const fn milliseconds(self) -> u64 {
         self.milliseconds
     }
 

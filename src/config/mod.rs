@@ -32,7 +32,7 @@ pub use fault::{Fault, Faults, Severity};
 pub use keys::known_keys;
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use names::{BUILT_INS, ClientName, CommandName, CommandPattern, PluginName, Refusal, StoreName};
-pub use reach::StoreGrant;
+pub use reach::{GuestFolder, HttpPrefix, Network, StoreGrant};
 pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 
 use ipnet::IpNet;

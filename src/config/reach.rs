@@ -43,7 +43,7 @@ impl fmt::Display for StoreGrant {
 
 /// Some addresses, such as `10.0.0.0/8`; a single address stands for itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Network(pub(super) IpNet);
+pub struct Network(pub IpNet);
 
 impl TryFrom<String> for Network {
     type Error = Refusal;
@@ -64,7 +64,7 @@ impl TryFrom<String> for Network {
 
 /// The name by which a plugin sees a folder: an absolute path.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct GuestFolder(pub(super) String);
+pub struct GuestFolder(pub String);
 
 impl TryFrom<String> for GuestFolder {
     type Error = Refusal;
@@ -85,7 +85,7 @@ const MAX_GUEST_FOLDER_BYTES: usize = 256;
 
 /// A URL that a plugin may send requests to, and below.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HttpPrefix(pub(super) String);
+pub struct HttpPrefix(pub String);
 
 impl TryFrom<String> for HttpPrefix {
     type Error = Refusal;

@@ -24,6 +24,8 @@ pub struct Trial {
     pub cpu: Duration,
     /// Bytes of the instance's memories and tables at the end; they never shrink.
     pub memory_bytes: usize,
+    /// Operations on what it was granted: stores, files, the network, other commands.
+    pub host_calls: u64,
 }
 
 /// Runs `call` in a fresh instance of `plugin`. On a runtime of one thread, `cpu` is that of the call alone.
@@ -45,8 +47,10 @@ pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, Command
         Err(_elapsed) => Err(failure::timed_out(plugin, call)),
     };
     let cpu = thread_cpu().saturating_sub(cpu_began);
-    let memory_bytes = instance.state().memory.used_bytes();
-    Ok(Trial { answer, instantiation, wall: began.elapsed(), cpu, memory_bytes })
+    let wall = began.elapsed();
+    let state = instance.state();
+    let (memory_bytes, host_calls) = (state.memory.used_bytes(), state.volume.calls());
+    Ok(Trial { answer, instantiation, wall, cpu, memory_bytes, host_calls })
 }
 
 fn thread_cpu() -> Duration {

@@ -2,16 +2,19 @@
 
 mod inspect;
 mod run;
+mod test;
 
 use clap::Subcommand;
 
 use super::{Failure, output};
+use crate::config::ByteSize;
 
-/// Look at a plugin, or run it without a server
+/// Look at a plugin, run it without a server, or test what its language can do
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
     Inspect(inspect::Inspect),
     Run(run::Run),
+    Test(test::Test),
 }
 
 impl Plugin {
@@ -19,8 +22,14 @@ impl Plugin {
         match self {
             Self::Inspect(verb) => verb.run(),
             Self::Run(verb) => verb.run(),
+            Self::Test(verb) => verb.run(),
         }
     }
+}
+
+/// A size as config files write it.
+fn size(text: &str) -> Result<ByteSize, String> {
+    ByteSize::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
 }
 
 /// A number of bytes as people read it.

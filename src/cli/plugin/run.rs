@@ -3,20 +3,22 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Failure, bytes, output};
-use crate::app::{self, TrialRun};
+use super::{Failure, bytes, output, size};
+use crate::app::{self, HttpGrant, TrialRun};
 use crate::cli::call::{RequestOptions, read_body};
 use crate::client::Request;
-use crate::config::ByteSize;
+use crate::config::{ByteSize, GuestFolder, HttpPrefix, Network};
 
 /// Run one command of a component, without a server, and show what it cost
 ///
-/// The plugin gets everything that can be granted. What it prints and logs goes to standard error, as do the figures.
+/// The plugin gets everything that can be granted; what it reaches by that is said here. What it prints and logs goes to standard error, as do the figures.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor plugin run plugins/echo.wasm echo hello
   lictor plugin run greet.wasm --config greeting=hello greet you
+  lictor plugin run kv.wasm --state /tmp/kv.db kv-set colour blue
+  lictor plugin run check.wasm --file /proc/loadavg check-load 5,4,3 10,8,6
   lictor plugin run resize.wasm --body picture.png resize 100 > small.png")]
 pub(in crate::cli) struct Run {
     /// The component
@@ -25,6 +27,27 @@ pub(in crate::cli) struct Run {
     /// A value that the plugin reads through wasi:config
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     config: Vec<(String, String)>,
+    /// Keep the plugin's stores in this file instead of in memory
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// The plugin's name in the config, whose stores in the file they are [default: the component's file name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// One more store that it may open, beside `default`
+    #[arg(long, value_name = "NAME")]
+    store: Vec<String>,
+    /// A file that it may read through lictor:plugin/files
+    #[arg(long = "file", value_name = "PATH")]
+    readable: Vec<PathBuf>,
+    /// A folder that it may read: as it sees it, and where it is
+    #[arg(long, value_name = "/NAME=FOLDER", value_parser = directory)]
+    directory: Vec<(String, PathBuf)>,
+    /// A URL that it may send requests to, and below
+    #[arg(long, value_name = "URL", value_parser = url)]
+    http: Vec<HttpPrefix>,
+    /// A network that is not public, to which these URLs may lead
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    http_network: Vec<Network>,
     /// The client that the plugin sees
     #[arg(long, value_name = "NAME", default_value = "dev")]
     client: String,
@@ -58,17 +81,27 @@ impl Run {
             component: self.file,
             client: self.client,
             config: self.config.into_iter().collect(),
+            state: self.state,
+            name: self.name,
+            stores: self.store,
+            files: self.readable,
+            directories: self.directory,
+            http: HttpGrant {
+                urls: self.http.into_iter().map(|url| url.0).collect(),
+                networks: self.http_network.into_iter().map(|network| network.0).collect(),
+            },
             memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
             timeout: self.request.timeout().unwrap_or(DEFAULT_TIMEOUT),
             request,
         });
         let trial = trial.map_err(|error| Failure::failed(format!("{error:#}")))?;
         output::diagnostics(&format!(
-            "instance {:.1?}, call {:.1?} ({:.1?} computing), memory {}",
+            "instance {:.1?}, call {:.1?} ({:.1?} computing), memory {}, {} calls to the host",
             trial.instantiation,
             trial.wall,
             trial.cpu,
-            bytes(trial.memory_bytes)
+            bytes(trial.memory_bytes),
+            trial.host_calls
         ));
         match trial.answer {
             Ok(body) => {
@@ -88,6 +121,16 @@ fn setting(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-fn size(text: &str) -> Result<ByteSize, String> {
-    ByteSize::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
+fn directory(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, folder) = text.split_once('=').ok_or("write /NAME=FOLDER")?;
+    let name = GuestFolder::try_from(name.to_owned()).map_err(|refusal| refusal.to_string())?;
+    Ok((name.0, folder.into()))
+}
+
+fn url(text: &str) -> Result<HttpPrefix, String> {
+    HttpPrefix::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    Network::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
 }

@@ -19,8 +19,8 @@ pub struct Grants {
     pub logging: bool,
     /// The stores that it may open, by the names by which it opens them.
     pub stores: Stores,
-    /// Single files that it may read, by the names by which it asks for them.
-    pub files: HashMap<String, PathBuf>,
+    /// Single files that it may read, by the names by which it asks for them; nothing where none.
+    pub files: Option<HashMap<String, PathBuf>>,
     /// Folders that it may read: the name by which it sees each, and where it is.
     pub directories: Vec<(String, PathBuf)>,
     /// Which other commands it may run for its client; nothing where none.
@@ -64,7 +64,7 @@ impl Grants {
         Granted {
             config: config.map(|(key, value)| (key.clone(), value.clone())).collect(),
             stores: self.stores.clone(),
-            files: self.files.clone(),
+            files: self.files.clone().unwrap_or_default(),
             directories: self.directories.clone(),
             commands: self.commands.clone(),
         }
@@ -133,7 +133,7 @@ pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[
     Grantable {
         interface: "lictor:plugin/files",
         version: (0, 1),
-        is_granted: |grants| !grants.files.is_empty(),
+        is_granted: |grants| grants.files.is_some(),
         lines: "[plugins.NAME.grants] files = [\"/PATH\"]",
     },
     Grantable {

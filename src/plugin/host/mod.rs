@@ -44,7 +44,7 @@ pub(super) fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Re
         keyvalue::link(&mut linker)?;
         state::link(&mut linker)?;
     }
-    if !grants.files.is_empty() {
+    if grants.files.is_some() {
         files::link(&mut linker)?;
     }
     if grants.commands.is_some() {

@@ -46,6 +46,11 @@ impl Volume {
         *self = Self::new(self.limits);
     }
 
+    /// Operations of the current call so far.
+    pub(in crate::plugin) fn calls(&self) -> u64 {
+        self.limits.calls - self.calls_left
+    }
+
     /// Takes one operation that carries `bytes`.
     pub(in crate::plugin) fn operation(&mut self, bytes: usize) -> Result<(), VolumeSpent> {
         let spent = VolumeSpent { limits: self.limits, by_calls: true };

@@ -1,0 +1,279 @@
+//! `lictor plugin test`: does a component do what a plugin in any language must be able to do?
+//!
+//! The plugin runs as in the server, but for the wire: through `plugin::invoke`, with its pool and limits. What it
+//! logs is caught instead of written.
+
+mod cases;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bytes::BytesMut;
+use tracing::Level;
+
+use self::cases::{CASES, CLIENT, CONFIG, Case};
+use super::trials::{everything, open_stores, small_sandbox, stand_in, unserved};
+use crate::identity::PeerIdentity;
+use crate::plugin::{Call, Instances, Plugin, Spec, invoke};
+use crate::state::MemoryEngine;
+use crate::telemetry::{self, ConnectionId, Events, RequestId};
+use crate::wire::{Code, CommandError, Decoder};
+
+/// What must come of a request.
+enum Expected {
+    /// This reply, byte for byte.
+    Replies(fn() -> Vec<u8>),
+    /// A reply that is text for which this holds.
+    Matches(fn(&str) -> bool),
+    /// The plugin's own failure, of this code and message.
+    Fails(Code, &'static str),
+    /// The plugin's own failure, of one of these codes.
+    FailsOneOf(&'static [Code]),
+    /// An event of this level that holds this text, and a reply that does not matter.
+    Logs(&'static str, &'static str),
+    /// This text in the log, and one of these codes.
+    LogsAndFails(&'static str, &'static [Code]),
+    /// The host ends it with one of these codes, or the plugin does when it is refused something.
+    Closed(&'static [Code]),
+}
+
+/// How one case went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What it shows.
+    pub name: String,
+    /// What is wrong; nothing where it passed.
+    pub fault: Option<Fault>,
+}
+
+/// Why a case did not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The plugin does not list the command.
+    Missing,
+    /// It did something else.
+    Wrong(String),
+}
+
+/// What the suite allows the plugin.
+#[derive(Clone, Copy, Debug)]
+pub struct SuiteLimits {
+    /// How long one call may take, where the case says nothing else.
+    pub timeout: Duration,
+    /// The most memory of an instance, in bytes.
+    pub memory_bytes: usize,
+}
+
+/// The results of a suite, and what the plugin cost.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Each case, in the order in which they ran.
+    pub verdicts: Vec<Verdict>,
+    /// Time to load: compiling, linking, one instance, `describe`.
+    pub load: Duration,
+    /// The median time of `echo hello` in a fresh instance.
+    pub fresh_call: Option<Duration>,
+    /// The median time of `echo hello` in a warm instance.
+    pub warm_call: Option<Duration>,
+}
+
+/// Calls that one warm instance has to stand.
+const WARM_CALLS: u32 = 500;
+
+/// Calls in fresh instances of which the median is told.
+const FRESH_CALLS: usize = 51;
+
+/// Runs the conformance suite on the component in `path`.
+///
+/// # Errors
+///
+/// When it does not load.
+pub fn test(path: &Path, limits: SuiteLimits) -> anyhow::Result<Report> {
+    let events = telemetry::catch(Level::TRACE);
+    super::trials::single_threaded()?.block_on(async {
+        let began = Instant::now();
+        let suite = Suite::new(path, limits, events).await?;
+        let load = began.elapsed();
+        let mut verdicts = Vec::new();
+        for case in CASES {
+            verdicts.push(suite.verdict(case).await);
+        }
+        verdicts.push(suite.described());
+        let (warm, warm_call) = suite.many_calls().await;
+        verdicts.push(warm);
+        let fresh_call = suite.fresh_call().await;
+        Ok(Report { verdicts, load, fresh_call, warm_call })
+    })
+}
+
+struct Suite {
+    /// A fresh instance for each call.
+    fresh: Arc<Plugin>,
+    /// One that lives on.
+    warm: Arc<Plugin>,
+    client: PeerIdentity,
+    limits: SuiteLimits,
+    events: Events,
+}
+
+impl Suite {
+    async fn new(path: &Path, limits: SuiteLimits, events: Events) -> anyhow::Result<Self> {
+        let sandbox = small_sandbox()?;
+        let stores = open_stores(&MemoryEngine::new(), "conformance", &["default"]).await?;
+        let config = BTreeMap::from([(CONFIG.0.to_owned(), CONFIG.1.to_owned())]);
+        let spec = |instances| Spec {
+            instances,
+            max_calls: u32::MAX,
+            idle: Duration::MAX,
+            ..unserved(path, everything(config.clone(), stores.clone()), limits.memory_bytes, limits.timeout)
+        };
+        let fresh = Plugin::load(Arc::clone(&sandbox), spec(Instances::PerRequest)).await?;
+        let warm = Plugin::load(sandbox, spec(Instances::Shared)).await?;
+        let client = stand_in(CLIENT)?;
+        Ok(Self { fresh: Arc::new(fresh), warm: Arc::new(warm), client, limits, events })
+    }
+
+    async fn verdict(&self, case: &Case) -> Verdict {
+        let command = case.head.split([' ', '\r']).next().unwrap_or_default();
+        let fault = if self.lacks(command) {
+            Some(Fault::Missing)
+        } else {
+            self.events.clear();
+            match self.ask(&self.fresh, case.head, &(case.body)()).await {
+                Ok(answer) => case.expected.fault(&answer, &self.events.text()).map(Fault::Wrong),
+                Err(error) => Some(Fault::Wrong(format!("{error:#}"))),
+            }
+        };
+        Verdict { name: case.name.to_owned(), fault }
+    }
+
+    fn lacks(&self, command: &str) -> bool {
+        !self.fresh.commands().iter().any(|info| info.name == command)
+    }
+
+    async fn ask(
+        &self,
+        plugin: &Arc<Plugin>,
+        head: &str,
+        body: &[u8],
+    ) -> anyhow::Result<Result<Vec<u8>, CommandError>> {
+        let mut bytes = BytesMut::from(format!("{head}\r\nSize: {}\r\n\r\n", body.len()).as_bytes());
+        bytes.extend_from_slice(body);
+        let request = Decoder::new(usize::MAX).decode(&mut bytes)?.context("the request is incomplete")?;
+        let timeout = request.timeout_ms().map_or(self.limits.timeout, Duration::from_millis);
+        let id = RequestId { connection: ConnectionId(0), number: 1 };
+        let deadline = tokio::time::Instant::now() + timeout;
+        let call = Call::new(request, self.client.clone(), id, deadline);
+        Ok(invoke(Arc::clone(plugin), Arc::new(call)).await)
+    }
+
+    /// Whether each command that it lists is described for people.
+    fn described(&self) -> Verdict {
+        let poor =
+            self.fresh.commands().iter().find(|info| {
+                info.summary.is_empty() || info.usage.split(' ').next() != Some(info.name.as_str())
+            });
+        let words = |name: &str| format!("`{name}` lacks a summary, or a usage that begins with its name");
+        let fault = poor.map(|info| Fault::Wrong(words(&info.name)));
+        Verdict { name: "describe: a summary and a usage for each command".to_owned(), fault }
+    }
+
+    /// Whether one warm instance stands many calls and keeps its variables; and how long `echo` takes in it.
+    async fn many_calls(&self) -> (Verdict, Option<Duration>) {
+        let name = format!("count: {WARM_CALLS} calls of one warm instance");
+        if self.lacks("count") {
+            return (Verdict { name, fault: Some(Fault::Missing) }, None);
+        }
+        let mut fault = None;
+        for number in 1..=WARM_CALLS {
+            let wanted = number.to_string();
+            match self.ask(&self.warm, "count", &[]).await {
+                Ok(Ok(reply)) if reply == wanted.as_bytes() => {}
+                other => {
+                    fault = Some(Fault::Wrong(format!("call {number} gave {}", shown(&other.ok()))));
+                    break;
+                }
+            }
+        }
+        let mut times = Vec::new();
+        for _ in 0..WARM_CALLS {
+            times.extend(self.timed(&self.warm).await);
+        }
+        (Verdict { name, fault }, median(times))
+    }
+
+    async fn fresh_call(&self) -> Option<Duration> {
+        let mut times = Vec::new();
+        for _ in 0..FRESH_CALLS {
+            times.extend(self.timed(&self.fresh).await);
+        }
+        median(times)
+    }
+
+    async fn timed(&self, plugin: &Arc<Plugin>) -> Option<Duration> {
+        let began = Instant::now();
+        let answer = self.ask(plugin, "echo hello", &[]).await.ok()?;
+        answer.is_ok().then(|| began.elapsed())
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Option<Duration> {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied()
+}
+
+impl Expected {
+    /// What is wrong with `answer`, and with what was logged meanwhile; nothing where all is as it must be.
+    fn fault(&self, answer: &Result<Vec<u8>, CommandError>, log: &str) -> Option<String> {
+        let gave = || format!("it gave {}", shown(&Some(answer.clone())));
+        let is_one_of = |codes: &[Code]| matches!(answer, Err(error) if codes.contains(&error.code));
+        let one_of = |codes: &[Code]| codes.iter().map(|code| code.as_str()).collect::<Vec<_>>().join(" or ");
+        match self {
+            Self::Replies(wanted) => {
+                let wanted = wanted();
+                let words = || format!("{}, not {}", gave(), shown(&Some(Ok(wanted.clone()))));
+                (answer.as_ref().ok() != Some(&wanted)).then(words)
+            }
+            Self::Matches(holds) => {
+                let text = answer.as_ref().ok().and_then(|reply| std::str::from_utf8(reply).ok());
+                (!text.is_some_and(holds)).then(gave)
+            }
+            Self::Fails(code, message) => {
+                let is_it = matches!(answer, Err(error) if error.code == *code && error.message == *message);
+                (!is_it).then(|| format!("{}, not {message:?} ({})", gave(), code.as_str()))
+            }
+            Self::FailsOneOf(codes) | Self::Closed(codes) => {
+                (!is_one_of(codes)).then(|| format!("{}, not {}", gave(), one_of(codes)))
+            }
+            Self::Logs(level, text) => {
+                let logged = log.lines().any(|line| line.contains(level) && line.contains(text));
+                let words = || format!("the log has no {text:?} at {level}; {}", gave());
+                (!logged || answer.is_err()).then(words)
+            }
+            Self::LogsAndFails(text, codes) => {
+                let words = || format!("the log has no {text:?}, or {}, not {}", gave(), one_of(codes));
+                (!log.contains(text) || !is_one_of(codes)).then(words)
+            }
+        }
+    }
+}
+
+/// Characters of an answer that are shown.
+const MAX_SHOWN_CHARS: usize = 200;
+
+fn shown(answer: &Option<Result<Vec<u8>, CommandError>>) -> String {
+    match answer {
+        None => "no answer".to_owned(),
+        Some(Ok(reply)) => {
+            let text = String::from_utf8_lossy(reply);
+            format!("the reply \"{}\" of {} bytes", crate::text::shown(&text, MAX_SHOWN_CHARS), reply.len())
+        }
+        Some(Err(error)) => {
+            let message = crate::text::shown(&error.message, MAX_SHOWN_CHARS);
+            format!("the failure \"{message}\" ({})", error.code.as_str())
+        }
+    }
+}

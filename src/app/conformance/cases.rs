@@ -1,0 +1,110 @@
+//! What a conformance plugin is asked, and what it must answer: data, in the order of `docs/conformance.md`.
+
+use super::Expected::{self, Closed, Fails, FailsOneOf, Logs, LogsAndFails, Matches, Replies};
+use crate::wire::Code;
+
+/// One request and what must come of it.
+pub(super) struct Case {
+    /// What it shows.
+    pub(super) name: &'static str,
+    /// The head of the request but for its last line; the command is its first word.
+    pub(super) head: &'static str,
+    /// The request's body.
+    pub(super) body: fn() -> Vec<u8>,
+    /// What must come of it.
+    pub(super) expected: Expected,
+}
+
+const fn case(name: &'static str, head: &'static str, expected: Expected) -> Case {
+    Case { name, head, body: Vec::new, expected }
+}
+
+/// The name and the thumbprint of the client that the suite stands in.
+pub(super) const CLIENT: &str = "conformance";
+
+/// What `wasi:config` holds.
+pub(super) const CONFIG: (&str, &str) = ("greeting", "hello ☃");
+
+/// A body of 1 MiB in which every byte occurs, with none twice in a row.
+fn large() -> Vec<u8> {
+    (0..1_u32 << 20).map(|n| (n.wrapping_mul(7) ^ (n >> 8)) as u8).collect()
+}
+
+fn every_byte() -> Vec<u8> {
+    (0..=255).collect()
+}
+
+/// Each in a fresh instance, one after the other, over the same store.
+#[rustfmt::skip] // a table
+pub(super) const CASES: &[Case] = &[
+    case("echo: one argument", "echo hello", Replies(|| b"hello".to_vec())),
+    case("echo: several arguments", "echo a b c", Replies(|| b"a b c".to_vec())),
+    case("echo: none", "echo", Replies(Vec::new)),
+    case("echo: an empty argument", "echo \"\" x \"\"", Replies(|| b" x ".to_vec())),
+    case("echo: Unicode", "echo \"grüße ☃ 🦀 e\\xcc\\x81\" \u{65e5}\u{672c}", Replies(|| "grüße ☃ 🦀 e\u{301} \u{65e5}\u{672c}".into())),
+    case("echo: control characters", "echo \"a\\x00b\\r\\n\\x1b[2J\\x7f\"", Replies(|| b"a\x00b\r\n\x1b[2J\x7f".to_vec())),
+    case("body: empty", "body", Replies(Vec::new)),
+    Case { name: "body: every byte", head: "body", body: every_byte, expected: Replies(every_byte) },
+    Case { name: "body: 1 MiB both ways", head: "body", body: large, expected: Replies(large) },
+    case("fail: bad-arguments", "fail bad-arguments no", Fails(Code::BadArguments, "no")),
+    case("fail: not-found", "fail not-found \"a b ☃\"", Fails(Code::NotFound, "a b ☃")),
+    case("fail: conflict", "fail conflict no", Fails(Code::Conflict, "no")),
+    case("fail: denied", "fail denied no", Fails(Code::Denied, "no")),
+    case("fail: unavailable", "fail unavailable no", Fails(Code::Unavailable, "no")),
+    case("fail: failed", "fail failed no", Fails(Code::PluginFailed, "no")),
+    case("fail: a code of its own", "fail on-fire no", Fails(Code::PluginFailed, "no")),
+    case("fail: too few arguments", "fail", FailsOneOf(&[Code::BadArguments])),
+    case("panic: its text is in the log", "panic \"the sky is falling\"", LogsAndFails("the sky is falling", &[Code::PluginTrapped, Code::PluginFailed])),
+    case("log: trace", "log trace part \"said at trace\"", Logs("TRACE", "said at trace")),
+    case("log: debug", "log debug part \"said at debug\"", Logs("DEBUG", "said at debug")),
+    case("log: info", "log info part \"said at info ☃\"", Logs("INFO", "said at info ☃")),
+    case("log: warn", "log warn part \"said at warn\"", Logs("WARN", "said at warn")),
+    case("log: error", "log error part \"said at error\"", Logs("ERROR", "said at error")),
+    case("log: critical", "log critical part \"said at critical\"", Logs("ERROR", "said at critical")),
+    case("log: no such level", "log loud part no", FailsOneOf(&[Code::BadArguments])),
+    case("print", "print \"printed ☃\"", Logs("INFO", "printed ☃")),
+    case("config: a value", "config greeting", Replies(|| CONFIG.1.into())),
+    case("config: none", "config missing", FailsOneOf(&[Code::NotFound])),
+    case("request: caller", "caller", Matches(|reply| {
+        let (name, thumbprint) = reply.split_once(' ').unwrap_or_default();
+        name == CLIENT && thumbprint.len() == 64 && thumbprint.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })),
+    case("request: id", "id", Matches(|reply| reply.starts_with('c') && reply.contains('-'))),
+    case("request: a header in any case", "header x-colour\r\nX-Colour: blue ☃", Replies(|| "blue ☃".into())),
+    case("request: no such header", "header x-colour", FailsOneOf(&[Code::NotFound])),
+    case("request: the protocol's own headers are not told", "header timeout-ms\r\nTimeout-Ms: 5000", FailsOneOf(&[Code::NotFound])),
+    case("request: all headers in order", "headers\r\nB: 2\r\nA: 1\r\nb: 3", Replies(|| b"B: 2\nA: 1\nb: 3".to_vec())),
+    case("request: time left", "time-left", Matches(|reply| reply.parse().is_ok_and(|ms: u64| (1..=60_000).contains(&ms)))),
+    case("kv: nothing yet", "kv-get a", FailsOneOf(&[Code::NotFound])),
+    case("kv: set", "kv-set a \"value ☃\"", Replies(Vec::new)),
+    case("kv: get", "kv-get a", Replies(|| "value ☃".into())),
+    case("kv: set again", "kv-set a other", Replies(Vec::new)),
+    case("kv: get again", "kv-get a", Replies(|| b"other".to_vec())),
+    case("kv: an empty value", "kv-set empty \"\"", Replies(Vec::new)),
+    case("kv: an empty value is there", "kv-get empty", Replies(Vec::new)),
+    case("kv: increment from nothing", "kv-increment n 5", Replies(|| b"5".to_vec())),
+    case("kv: increment", "kv-increment n 37", Replies(|| b"42".to_vec())),
+    case("kv: increment what is no number", "kv-increment a 1", FailsOneOf(&[Code::PluginFailed])),
+    case("kv: keys", "kv-keys", Matches(|reply| {
+        let mut keys: Vec<&str> = reply.split('\n').collect();
+        keys.sort_unstable();
+        keys == ["a", "empty", "n"]
+    })),
+    case("kv: delete", "kv-delete a", Replies(Vec::new)),
+    case("kv: deleted", "kv-get a", FailsOneOf(&[Code::NotFound])),
+    case("kv: an impossible key", "kv-set \"\" x", FailsOneOf(&[Code::PluginFailed, Code::BadArguments])),
+    case("kv: open", "kv-open default", Replies(Vec::new)),
+    case("kv: a store that is not granted", "kv-open other", FailsOneOf(&[Code::Denied])),
+    case("state: set with a time to live", "state-set soon x 3600000", Matches(|reply| reply.parse::<u64>().is_ok())),
+    case("state: what is set there is there for wasi:keyvalue", "kv-get soon", Replies(|| b"x".to_vec())),
+    case("state: a time to live of nothing", "state-set soon x 0", FailsOneOf(&[Code::BadArguments])),
+    case("state: compare-and-set where there is none", "state-swap fresh 0 one", Matches(|reply| reply.parse::<u64>().is_ok())),
+    case("state: compare-and-set where there is one", "state-swap fresh 0 two", FailsOneOf(&[Code::Conflict])),
+    case("state: a version that never was", "state-swap fresh 999999 two", FailsOneOf(&[Code::Conflict])),
+    case("arguments: no number", "kv-increment n many", FailsOneOf(&[Code::BadArguments])),
+    case("count: a fresh instance begins anew", "count", Replies(|| b"1".to_vec())),
+    case("count: and the next one too", "count", Replies(|| b"1".to_vec())),
+    case("the deadline", "spin\r\nTimeout-Ms: 500", Closed(&[Code::Timeout])),
+    case("the memory limit", "grow", Closed(&[Code::PluginLimit, Code::PluginTrapped, Code::PluginFailed])),
+    case("after all that", "echo still here", Replies(|| b"still here".to_vec())),
+];

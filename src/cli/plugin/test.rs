@@ -1,0 +1,70 @@
+//! `lictor plugin test`: the conformance suite.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Failure, output, size};
+use crate::app::{self, Fault, Report, SuiteLimits};
+use crate::config::{ByteSize, TimeSpan};
+
+/// Run the conformance suite on a component
+///
+/// For authors of SDKs: shows whether a language and its toolchain can carry a plugin. What the component has to do is in
+/// docs/conformance.md.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lictor plugin test conformance.wasm
+  lictor plugin test --memory 256MiB --timeout 10s conformance.wasm")]
+pub(in crate::cli) struct Test {
+    /// The component
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The most memory that an instance may use
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size)]
+    memory: ByteSize,
+    /// How long one call, and describing itself, may take
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    timeout: TimeSpan,
+    /// Show only what did not pass, and the summary
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Test {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let limits = SuiteLimits {
+            timeout: Duration::from_millis(self.timeout.milliseconds()),
+            memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
+        };
+        let report = app::test(&self.file, limits).map_err(|error| Failure::failed(format!("{error:#}")))?;
+        let mut failed = 0;
+        for verdict in &report.verdicts {
+            let name = &verdict.name;
+            match &verdict.fault {
+                None if self.quiet => {}
+                None => output::line(&format!("ok       {name}"))?,
+                Some(Fault::Missing) => output::line(&format!("MISSING  {name}"))?,
+                Some(Fault::Wrong(words)) => output::line(&format!("FAILED   {name}: {words}"))?,
+            }
+            failed += usize::from(verdict.fault.is_some());
+        }
+        output::line(&summary(&report, failed))?;
+        if failed == 0 { Ok(()) } else { Err(Failure::failed(format!("{failed} did not pass"))) }
+    }
+}
+
+fn summary(report: &Report, failed: usize) -> String {
+    let time = |time: Option<Duration>| time.map_or("-".to_owned(), |time| format!("{time:.1?}"));
+    format!(
+        "{} passed, {failed} did not; loaded in {:.1?}, fresh call {}, warm call {}",
+        report.verdicts.len() - failed,
+        report.load,
+        time(report.fresh_call),
+        time(report.warm_call),
+    )
+}
+
+fn time(text: &str) -> Result<TimeSpan, String> {
+    TimeSpan::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
+}
