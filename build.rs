@@ -1,4 +1,5 @@
-//! Builds the example plugin `plugins/echo`, which `lictor init` writes into a new folder, to `$OUT_DIR/echo.wasm`.
+//! Builds the example plugin `plugins/echo`, which `lictor init` writes into a new folder, to `$OUT_DIR/echo.wasm`; and
+//! lists the files of which `lictor plugin new` makes a project in `$OUT_DIR/kit.rs`, to be part of the program.
 //!
 //! Where it cannot be built for a reason that is no fault of its source (the WebAssembly target is not installed, or
 //! this is a packaged crate, which holds no nested crates), the file is empty and a warning says what to do. The
@@ -17,6 +18,7 @@ fn main() {
     let component = PathBuf::from(cargo_set("OUT_DIR")).join("echo.wasm");
 
     println!("cargo:rerun-if-changed=build.rs");
+    list_kit(&root);
     let plugins = root.join("plugins");
     if !plugins.join("echo/Cargo.toml").is_file() {
         println!("cargo:warning=no sources of plugins/echo here: `lictor init` will have no example plugin");
@@ -36,6 +38,46 @@ fn main() {
     match fs::read(&built) {
         Ok(bytes) => write(&component, &bytes),
         Err(error) => panic!("plugins/echo was built, but {} cannot be read: {error}", built.display()),
+    }
+}
+
+/// Folders of which `lictor plugin new` makes a project.
+const KIT: [&str; 6] = ["sdk/rust", "sdk/js", "sdk/python", "sdk/c", "sdk/templates", "wit"];
+
+/// Folders in them that hold what was built.
+const BUILT: [&str; 4] = ["target", "build", ".tools", "__pycache__"];
+
+/// Writes the Rust text of a list: each file's path from the root, whether it may be run, and its bytes.
+fn list_kit(root: &Path) {
+    let mut files = Vec::new();
+    for folder in KIT {
+        println!("cargo:rerun-if-changed={folder}");
+        collect(&root.join(folder), &mut files);
+    }
+    files.sort();
+    let mut text = String::from("[\n");
+    for file in &files {
+        let name = file.strip_prefix(root).unwrap_or(file).to_string_lossy().replace('\\', "/");
+        let runs = file.extension().is_some_and(|extension| extension == "sh");
+        text.push_str(&format!(
+            "    ({name:?}, {runs}, include_bytes!({:?})),\n",
+            file.display().to_string()
+        ));
+    }
+    text.push(']');
+    write(&PathBuf::from(cargo_set("OUT_DIR")).join("kit.rs"), text.as_bytes());
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_built = BUILT.iter().any(|built| path.ends_with(built));
+        if path.is_dir() && !is_built {
+            collect(&path, files);
+        } else if path.is_file() {
+            files.push(path);
+        }
     }
 }
 

@@ -211,203 +211,58 @@ limits! {
         "A call that waited so long for its turn is answered `busy`: by then its client would rather know.";
 }
 
-/// One line for each bound outside `[limits]`.
-macro_rules! bound {
-    ($name:ident, $section:literal, $key:literal, $unit:ident, $default:expr, $least:expr, $most:expr, $reason:literal) => {
-        pub(super) const $name: Bound = Bound {
-            section: $section,
-            key: $key,
-            unit: Unit::$unit,
-            default: $default,
-            least: $least,
-            most: $most,
-            reason: $reason,
-        };
+/// Two lines for each bound outside `[limits]`: its section, key, unit, default, least and most; and its reason.
+macro_rules! bounds {
+    ($($name:ident: $section:literal $key:literal, $unit:ident, $default:expr, $least:expr, $most:expr, $reason:literal;)*) => {
+        $(
+            pub(super) const $name: Bound = Bound {
+                section: $section, key: $key, unit: Unit::$unit,
+                default: $default, least: $least, most: $most, reason: $reason,
+            };
+        )*
+
+        const OTHERS: &[Bound] = &[$($name,)*];
     };
 }
 
-bound!(
-    DRAIN_TIMEOUT,
-    "server",
-    "drain_timeout",
-    TimeSpan,
-    Some(10 * SECOND),
-    1,
-    DAY,
-    "How long a shutdown waits for requests in flight before it cuts them off."
-);
-bound!(
-    COMMANDS_PER_SECOND,
-    "log",
-    "commands_per_second",
-    Count,
-    Some(1_000),
-    0,
-    1_000_000,
-    "Successful commands logged one by one in a second; more are only counted, so that load can't fill the disk."
-);
-bound!(
-    PLUGIN_TIMEOUT,
-    "plugins.NAME",
-    "timeout",
-    TimeSpan,
-    Some(5 * SECOND),
-    1,
-    DAY,
-    "The most time that a call may take; then it is stopped and answered `timeout`."
-);
-bound!(
-    PLUGIN_CPU_TIME,
-    "plugins.NAME",
-    "cpu_time",
-    TimeSpan,
-    None,
-    1,
-    DAY,
-    "The most time that a call may compute; waiting for a store or the network does not count."
-);
-bound!(
-    PLUGIN_HOST_CALLS,
-    "plugins.NAME",
-    "host_calls",
-    Count,
-    Some(10_000),
-    0,
-    1_000_000_000,
-    "The most operations on stores, files, the network and other commands in one call."
-);
-bound!(
-    PLUGIN_HOST_BYTES,
-    "plugins.NAME",
-    "host_bytes",
-    ByteSize,
-    Some(64 * MIB),
-    0,
-    64 * GIB,
-    "The most bytes that these operations of one call carry, both ways together."
-);
-bound!(
-    PLUGIN_STORE_KEYS,
-    "plugins.NAME",
-    "store_keys",
-    Count,
-    None,
-    1,
-    1_000_000_000,
-    "The most keys in each of the plugin's own stores."
-);
-bound!(
-    PLUGIN_STORE_BYTES,
-    "plugins.NAME",
-    "store_bytes",
-    ByteSize,
-    None,
-    KIB,
-    1_024 * GIB,
-    "The most bytes of keys and values in each of the plugin's own stores."
-);
-bound!(
-    STATE_STORE_KEYS,
-    "state",
-    "store_keys",
-    Count,
-    Some(100_000),
-    1,
-    1_000_000_000,
-    "The most keys in a store, where its plugin says nothing else."
-);
-bound!(
-    STATE_STORE_BYTES,
-    "state",
-    "store_bytes",
-    ByteSize,
-    Some(64 * MIB),
-    KIB,
-    1_024 * GIB,
-    "The most bytes of keys and values in a store, where its plugin says nothing else."
-);
-bound!(
-    STATE_FILE_SIZE,
-    "state",
-    "file_size",
-    ByteSize,
-    None,
-    MIB,
-    1_024 * GIB,
-    "The most that the file of `sqlite` may grow to; writes that need more are answered `unavailable`."
-);
-bound!(
-    PLUGIN_MEMORY,
-    "plugins.NAME",
-    "memory",
-    ByteSize,
-    Some(64 * MIB),
-    64 * KIB,
-    4 * GIB,
-    "The most memory of an instance, all its memories and tables together. A page is 64KiB, an address 32 bits."
-);
-bound!(
-    PLUGIN_REPLY,
-    "plugins.NAME",
-    "reply",
-    ByteSize,
-    Some(MIB),
-    1,
-    GIB,
-    "The largest reply: it is held in memory until the client has taken it."
-);
-bound!(
-    PLUGIN_CONCURRENCY,
-    "plugins.NAME",
-    "concurrency",
-    Count,
-    None,
-    1,
-    4_096,
-    "The most calls of this plugin at once, so that it leaves turns to the others."
-);
-bound!(
-    PLUGIN_MAX_CALLS,
-    "plugins.NAME",
-    "max_calls",
-    Count,
-    Some(10_000),
-    1,
-    1_000_000_000,
-    "A warm instance is retired at its n-th call, so that what it leaks does not add up."
-);
-bound!(
-    PLUGIN_IDLE_TIMEOUT,
-    "plugins.NAME",
-    "idle_timeout",
-    TimeSpan,
-    Some(60 * SECOND),
-    1,
-    DAY,
-    "A warm instance unused for so long is dropped and its memory given back."
-);
+bounds! {
+    DRAIN_TIMEOUT: "server" "drain_timeout", TimeSpan, Some(10 * SECOND), 1, DAY,
+        "How long a shutdown waits for requests in flight before it cuts them off.";
+    COMMANDS_PER_SECOND: "log" "commands_per_second", Count, Some(1_000), 0, 1_000_000,
+        "Successful commands logged one by one in a second; more are only counted, so that load can't fill the disk.";
+    PLUGIN_TIMEOUT: "plugins.NAME" "timeout", TimeSpan, Some(5 * SECOND), 1, DAY,
+        "The most time that a call may take; then it is stopped and answered `timeout`.";
+    PLUGIN_CPU_TIME: "plugins.NAME" "cpu_time", TimeSpan, None, 1, DAY,
+        "The most time that a call may compute; waiting for a store or the network does not count.";
+    PLUGIN_HOST_CALLS: "plugins.NAME" "host_calls", Count, Some(10_000), 0, 1_000_000_000,
+        "The most operations on stores, files, the network and other commands in one call.";
+    PLUGIN_HOST_BYTES: "plugins.NAME" "host_bytes", ByteSize, Some(64 * MIB), 0, 64 * GIB,
+        "The most bytes that these operations of one call carry, both ways together.";
+    PLUGIN_STORE_KEYS: "plugins.NAME" "store_keys", Count, None, 1, 1_000_000_000,
+        "The most keys in each of the plugin's own stores.";
+    PLUGIN_STORE_BYTES: "plugins.NAME" "store_bytes", ByteSize, None, KIB, 1_024 * GIB,
+        "The most bytes of keys and values in each of the plugin's own stores.";
+    STATE_STORE_KEYS: "state" "store_keys", Count, Some(100_000), 1, 1_000_000_000,
+        "The most keys in a store, where its plugin says nothing else.";
+    STATE_STORE_BYTES: "state" "store_bytes", ByteSize, Some(64 * MIB), KIB, 1_024 * GIB,
+        "The most bytes of keys and values in a store, where its plugin says nothing else.";
+    STATE_FILE_SIZE: "state" "file_size", ByteSize, None, MIB, 1_024 * GIB,
+        "The most that the file of `sqlite` may grow to; writes that need more are answered `unavailable`.";
+    PLUGIN_MEMORY: "plugins.NAME" "memory", ByteSize, Some(64 * MIB), 64 * KIB, 4 * GIB,
+        "The most memory of an instance, all its memories and tables together. A page is 64KiB, an address 32 bits.";
+    PLUGIN_REPLY: "plugins.NAME" "reply", ByteSize, Some(MIB), 1, GIB,
+        "The largest reply: it is held in memory until the client has taken it.";
+    PLUGIN_CONCURRENCY: "plugins.NAME" "concurrency", Count, None, 1, 4_096,
+        "The most calls of this plugin at once, so that it leaves turns to the others.";
+    PLUGIN_MAX_CALLS: "plugins.NAME" "max_calls", Count, Some(10_000), 1, 1_000_000_000,
+        "A warm instance is retired at its n-th call, so that what it leaks does not add up.";
+    PLUGIN_IDLE_TIMEOUT: "plugins.NAME" "idle_timeout", TimeSpan, Some(60 * SECOND), 1, DAY,
+        "A warm instance unused for so long is dropped and its memory given back.";
+}
 
 /// Every bound of the config file, for its documentation.
 pub fn bounds() -> impl Iterator<Item = &'static Bound> {
-    const OTHERS: [Bound; 16] = [
-        DRAIN_TIMEOUT,
-        COMMANDS_PER_SECOND,
-        PLUGIN_TIMEOUT,
-        PLUGIN_CPU_TIME,
-        PLUGIN_MEMORY,
-        PLUGIN_REPLY,
-        PLUGIN_CONCURRENCY,
-        PLUGIN_MAX_CALLS,
-        PLUGIN_IDLE_TIMEOUT,
-        PLUGIN_HOST_CALLS,
-        PLUGIN_HOST_BYTES,
-        PLUGIN_STORE_KEYS,
-        PLUGIN_STORE_BYTES,
-        STATE_STORE_KEYS,
-        STATE_STORE_BYTES,
-        STATE_FILE_SIZE,
-    ];
-    static ALL: &[&[Bound]] = &[LIMITS, &OTHERS];
+    static ALL: &[&[Bound]] = &[LIMITS, OTHERS];
     ALL.iter().copied().flatten()
 }
 

@@ -1,6 +1,7 @@
 //! `lictor plugin …`: what authors of plugins need, without a server.
 
 mod inspect;
+mod new;
 mod run;
 mod test;
 
@@ -9,17 +10,19 @@ use clap::Subcommand;
 use super::{Failure, output};
 use crate::config::ByteSize;
 
-/// Look at a plugin, run it without a server, or test what its language can do
+/// Make a plugin's project, look at a plugin, run it without a server, or test what its language can do
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
+    New(new::New),
     Inspect(inspect::Inspect),
-    Run(run::Run),
+    Run(Box<run::Run>),
     Test(test::Test),
 }
 
 impl Plugin {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
+            Self::New(verb) => verb.run(),
             Self::Inspect(verb) => verb.run(),
             Self::Run(verb) => verb.run(),
             Self::Test(verb) => verb.run(),
