@@ -31,5 +31,7 @@ pub mod cli;
 
 pub mod client;
 
+pub mod kit;
+
 pub mod telemetry;
 pub mod text;

@@ -3,7 +3,8 @@
 /// Which of the crate's modules may name which others. ARCHITECTURE.md says why.
 pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "client", "config", "identity", "text"]),
+    ("cli", &["app", "client", "config", "identity", "kit", "text"]),
+    ("kit", &[]),
     ("state", &[]),
     (
         "app",
@@ -35,12 +36,17 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("rustls", &["cli", "client", "config", "identity", "server"]),
     ("x509_parser", &["cli", "identity"]),
     ("rusqlite", &["state"]),
+    ("wac_graph", &["kit"]),
+    ("wit_bindgen_c", &["kit"]),
+    ("wit_bindgen_core", &["kit"]),
+    ("wit_component", &["kit"]),
+    ("wit_parser", &["kit"]),
     ("rcgen", &["app", "cli"]),
     ("clap", &["cli", "main"]),
     ("rustyline", &["cli"]),
     ("toml", &["config"]),
     ("annotate_snippets", &["config"]),
-    ("anyhow", &["app", "plugin", "server"]),
+    ("anyhow", &["app", "cli", "kit", "plugin", "server"]),
     ("rlimit", &["app"]),
     ("tracing", &["app", "plugin", "server", "telemetry"]),
     ("tracing_subscriber", &["telemetry"]),

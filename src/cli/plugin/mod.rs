@@ -1,5 +1,6 @@
 //! `lictor plugin …`: what authors of plugins need, without a server.
 
+mod build;
 mod inspect;
 mod new;
 mod run;
@@ -17,6 +18,9 @@ pub(super) enum Plugin {
     Inspect(inspect::Inspect),
     Run(Box<run::Run>),
     Test(test::Test),
+    Bindings(build::Bindings),
+    Componentize(build::Componentize),
+    Seal(build::Seal),
 }
 
 impl Plugin {
@@ -26,6 +30,9 @@ impl Plugin {
             Self::Inspect(verb) => verb.run(),
             Self::Run(verb) => verb.run(),
             Self::Test(verb) => verb.run(),
+            Self::Bindings(verb) => verb.run(),
+            Self::Componentize(verb) => verb.run(),
+            Self::Seal(verb) => verb.run(),
         }
     }
 }

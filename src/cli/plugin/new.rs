@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::{Failure, output};
-
-/// The files that a project may be made of: path in the repository, whether it is a program, and what is in it.
-static KIT: &[(&str, bool, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/kit.rs"));
+use crate::kit::{Language, project};
 
 /// Make a project for a plugin
 ///
@@ -27,7 +25,7 @@ pub(in crate::cli) struct New {
     name: String,
     /// The language that it is written in
     #[arg(long, value_name = "LANG")]
-    lang: Language,
+    lang: Lang,
     /// Where to make it [default: a folder of the plugin's name]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -35,7 +33,7 @@ pub(in crate::cli) struct New {
 
 /// A language for which there is a kit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Language {
+enum Lang {
     /// The smallest and fastest plugins
     Rust,
     /// JavaScript, run by QuickJS
@@ -46,41 +44,22 @@ enum Language {
     C,
 }
 
-impl Language {
-    /// Where in a project each folder of the repository goes; later ones win.
-    fn layout(self) -> &'static [(&'static str, &'static str)] {
+impl Lang {
+    fn language(self) -> Language {
         match self {
-            // The kit reads `wit/` from beside it.
-            Self::Rust => &[
-                ("sdk/templates/common/test.sh", "test.sh"),
-                ("sdk/templates/rust", ""),
-                ("sdk/rust", "lictor/sdk/rust"),
-                ("wit", "lictor/wit"),
-            ],
-            Self::Js => &[
-                ("sdk/templates/common", ""),
-                ("sdk/templates/common/world.wit", "wit/world.wit"),
-                ("sdk/js", ""),
-                ("sdk/templates/js", ""),
-                ("wit/plugin.wit", "wit/deps/lictor/plugin.wit"),
-                ("wit/deps", "wit/deps"),
-            ],
-            Self::Python => &[
-                ("sdk/templates/common", ""),
-                ("sdk/templates/common/world.wit", "wit/world.wit"),
-                ("sdk/python", ""),
-                ("sdk/templates/python", ""),
-                ("wit/plugin.wit", "wit/deps/lictor/plugin.wit"),
-                ("wit/deps", "wit/deps"),
-            ],
-            Self::C => &[
-                ("sdk/templates/common", ""),
-                ("sdk/templates/common/world.wit", "wit/world.wit"),
-                ("sdk/c", ""),
-                ("sdk/templates/c", ""),
-                ("wit/plugin.wit", "wit/deps/lictor/plugin.wit"),
-                ("wit/deps", "wit/deps"),
-            ],
+            Self::Rust => Language::Rust,
+            Self::Js => Language::Js,
+            Self::Python => Language::Python,
+            Self::C => Language::C,
+        }
+    }
+
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Rust => "Rust",
+            Self::Js => "JavaScript",
+            Self::Python => "Python",
+            Self::C => "C",
         }
     }
 }
@@ -94,7 +73,7 @@ impl New {
                 folder.display()
             )));
         }
-        let files = project(self.lang, &self.name);
+        let files = project(self.lang.language(), &self.name);
         if files.is_empty() {
             return Err(Failure::failed("this program was built without the kits for plugins".to_owned()));
         }
@@ -104,48 +83,6 @@ impl New {
         output::line(&format!("{}: a plugin in {}", folder.display(), self.lang.shown()))?;
         output::note(&format!("next: cd {} && ./test.sh", folder.display()));
         Ok(())
-    }
-}
-
-impl Language {
-    fn shown(self) -> &'static str {
-        match self {
-            Self::Rust => "Rust",
-            Self::Js => "JavaScript",
-            Self::Python => "Python",
-            Self::C => "C",
-        }
-    }
-}
-
-/// A project's files: path, whether it is a program, bytes. Where two have one path, the later of the layout is it.
-fn project(language: Language, name: &str) -> Vec<(String, bool, Vec<u8>)> {
-    let mut files: Vec<(String, bool, Vec<u8>)> = Vec::new();
-    for (from, to) in language.layout() {
-        for (path, is_program, bytes) in KIT {
-            let Some(rest) = path.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/'))
-            else {
-                continue;
-            };
-            let path = format!("{to}{rest}").trim_start_matches('/').to_owned();
-            let is_world_here = path == "world.wit";
-            if is_world_here {
-                continue;
-            }
-            files.retain(|(known, ..)| *known != path);
-            let is_template = from.starts_with("sdk/templates");
-            let bytes = if is_template { named(bytes, name) } else { bytes.to_vec() };
-            files.push((path, *is_program, bytes));
-        }
-    }
-    files
-}
-
-/// Puts the plugin's name where the template has a mark for it; `{{ident}}` is the name as an identifier.
-fn named(bytes: &[u8], name: &str) -> Vec<u8> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.replace("{{name}}", name).replace("{{ident}}", &name.replace('-', "_")).into_bytes(),
-        Err(_) => bytes.to_vec(),
     }
 }
 
@@ -173,22 +110,6 @@ fn name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_project_has_its_names_and_its_kit() {
-        for language in [Language::Rust] {
-            let files = project(language, "my-plugin");
-            assert!(files.iter().any(|(path, ..)| path == "README.md"), "{language:?}");
-            assert!(
-                files.iter().any(|(path, is_program, _)| path == "build.sh" && *is_program),
-                "{language:?}"
-            );
-            for (path, _, bytes) in files.iter().filter(|(path, ..)| !path.contains('/')) {
-                let text = String::from_utf8_lossy(bytes);
-                assert!(!text.contains("{{name}}") && !text.contains("{{ident}}"), "{path}");
-            }
-        }
-    }
 
     #[test]
     fn names_are_good_for_every_language() {

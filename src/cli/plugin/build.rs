@@ -1,0 +1,115 @@
+//! `lictor plugin bindings`, `componentize` and `seal`: steps of building a plugin that its language's tools lack.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use super::{Failure, output};
+use crate::kit;
+
+/// Generate a language's bindings of a world
+///
+/// What build scripts of plugins in C call; the bindings are of no use to other languages, whose tools bring their own.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lictor plugin bindings --lang c --wit wit --out build/bindings")]
+pub(in crate::cli) struct Bindings {
+    /// The language
+    #[arg(long, value_name = "LANG")]
+    lang: BindingsLanguage,
+    /// The folder of the WIT package
+    #[arg(long, value_name = "DIR", default_value = "wit")]
+    wit: PathBuf,
+    /// Its world, where it has several
+    #[arg(long, value_name = "NAME")]
+    world: Option<String>,
+    /// Where to put them
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// A language whose bindings this program makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BindingsLanguage {
+    /// C, and what can call it
+    C,
+}
+
+/// Make a component of a core module that was linked with its bindings
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lictor plugin componentize build/core.wasm -o greet.wasm")]
+pub(in crate::cli) struct Componentize {
+    /// The core module
+    #[arg(value_name = "FILE")]
+    module: PathBuf,
+    /// Where to put the component
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// Take imports out of a component which its tools put there unasked
+///
+/// What calls them traps, inside the component. Python's library imports wasi:sockets whatever a plugin does.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lictor plugin seal open.wasm --without wasi:sockets -o greet.wasm")]
+pub(in crate::cli) struct Seal {
+    /// The component
+    #[arg(value_name = "FILE")]
+    component: PathBuf,
+    /// The package whose interfaces are taken out
+    #[arg(long, value_name = "PACKAGE")]
+    without: String,
+    /// Where to put the result
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+impl Bindings {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let BindingsLanguage::C = self.lang;
+        let files = kit::c_bindings(&self.wit, self.world.as_deref())
+            .map_err(|error| Failure::failed(format!("{}: {error:#}", self.wit.display())))?;
+        for (name, bytes) in files {
+            write(&self.out.join(name), &bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Componentize {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        rewrite(&self.module, &self.output, kit::componentize)
+    }
+}
+
+impl Seal {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        rewrite(&self.component, &self.output, |bytes| kit::seal(bytes, &self.without))
+    }
+}
+
+fn rewrite(
+    from: &Path,
+    to: &Path,
+    change: impl Fn(&[u8]) -> anyhow::Result<Vec<u8>>,
+) -> Result<(), Failure> {
+    let told = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", from.display()));
+    let bytes = fs::read(from).map_err(|error| told(&error))?;
+    let changed = change(&bytes).map_err(|error| told(&format_args!("{error:#}")))?;
+    write(to, &changed)?;
+    output::note(&format!("{}: {}", to.display(), super::bytes(changed.len())));
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    folder
+        .and_then(|()| fs::write(path, bytes))
+        .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
+}

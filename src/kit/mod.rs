@@ -1,0 +1,11 @@
+//! What authors' projects are made of and built with: the kits' files, C bindings, and components.
+//!
+//! Knows nothing of the server, the config or the sandbox: names and bytes in, names and bytes out.
+
+mod component;
+mod project;
+mod seal;
+
+pub use component::{File, c_bindings, componentize};
+pub use project::{Language, ProjectFile, project};
+pub use seal::seal;

@@ -1,0 +1,113 @@
+//! The files of a new project: a template of its language, the kit, and the interfaces.
+
+/// The files that a project may be made of: path in the repository, whether it is a program, and what is in it.
+static KIT: &[(&str, bool, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/kit.rs"));
+
+/// A file of a project: its path there, whether it is a program, and what is in it.
+pub type ProjectFile = (String, bool, Vec<u8>);
+
+/// A language for which there is a kit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// The smallest and fastest plugins
+    Rust,
+    /// JavaScript, run by QuickJS
+    Js,
+    /// Python 3, run by CPython
+    Python,
+    /// C, compiled by zig
+    C,
+}
+
+impl Language {
+    /// Where in a project each folder of the repository goes; later ones win.
+    fn layout(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            // The kit reads `wit/` from beside it.
+            Self::Rust => &[
+                ("sdk/templates/common/test.sh", "test.sh"),
+                ("sdk/templates/rust", ""),
+                ("sdk/rust", "lictor/sdk/rust"),
+                ("wit", "lictor/wit"),
+            ],
+            Self::Js => &[
+                ("sdk/templates/common", ""),
+                ("sdk/templates/common/world.wit", "wit/world.wit"),
+                ("sdk/js", ""),
+                ("sdk/templates/js", ""),
+                ("wit/plugin.wit", "wit/deps/lictor/plugin.wit"),
+                ("wit/deps", "wit/deps"),
+            ],
+            Self::Python => &[
+                ("sdk/templates/common", ""),
+                ("sdk/templates/common/world.wit", "wit/world.wit"),
+                ("sdk/python", ""),
+                ("sdk/templates/python", ""),
+                ("wit/plugin.wit", "wit/deps/lictor/plugin.wit"),
+                ("wit/deps", "wit/deps"),
+            ],
+            Self::C => &[
+                ("sdk/templates/common", ""),
+                ("sdk/templates/common/world.wit", "wit/world.wit"),
+                ("sdk/c", ""),
+                ("sdk/templates/c", ""),
+                ("wit/plugin.wit", "wit/deps/lictor/plugin.wit"),
+                ("wit/deps", "wit/deps"),
+            ],
+        }
+    }
+}
+
+/// The files of a project for the plugin `name`; none where this program was built without the kits. Where two have one
+/// path, the later of the layout is it.
+#[must_use]
+pub fn project(language: Language, name: &str) -> Vec<ProjectFile> {
+    let mut files: Vec<ProjectFile> = Vec::new();
+    for (from, to) in language.layout() {
+        for (path, is_program, bytes) in KIT {
+            let Some(rest) = path.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+            else {
+                continue;
+            };
+            let path = format!("{to}{rest}").trim_start_matches('/').to_owned();
+            let is_world_here = path == "world.wit";
+            if is_world_here {
+                continue;
+            }
+            files.retain(|(known, ..)| *known != path);
+            let is_template = from.starts_with("sdk/templates");
+            let bytes = if is_template { named(bytes, name) } else { bytes.to_vec() };
+            files.push((path, *is_program, bytes));
+        }
+    }
+    files
+}
+
+/// Puts the plugin's name where the template has a mark for it; `{{ident}}` is the name as an identifier.
+fn named(bytes: &[u8], name: &str) -> Vec<u8> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.replace("{{name}}", name).replace("{{ident}}", &name.replace('-', "_")).into_bytes(),
+        Err(_) => bytes.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_has_its_names_and_its_kit() {
+        for language in [Language::Rust, Language::Js, Language::Python, Language::C] {
+            let files = project(language, "my-plugin");
+            assert!(files.iter().any(|(path, ..)| path == "README.md"), "{language:?}");
+            assert!(
+                files.iter().any(|(path, is_program, _)| path == "build.sh" && *is_program),
+                "{language:?}"
+            );
+            for (path, _, bytes) in files.iter().filter(|(path, ..)| !path.contains('/')) {
+                let text = String::from_utf8_lossy(bytes);
+                assert!(!text.contains("{{name}}") && !text.contains("{{ident}}"), "{path}");
+            }
+        }
+    }
+}

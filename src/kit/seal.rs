@@ -1,0 +1,67 @@
+//! Takes imports out of a component which its toolchain put there unasked.
+//!
+//! Python's runtime imports `wasi:sockets` whatever the plugin does, and plugins get no sockets.
+
+use anyhow::{Context as _, Result, bail};
+use wac_graph::types::Package;
+use wac_graph::{CompositionGraph, EncodeOptions};
+use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding};
+use wit_parser::{ManglingAndAbi, Resolve, WorldId, WorldKey};
+
+/// `component` without its imports of the WIT package `namespace:name` (for instance `wasi:sockets`): each function
+/// of them traps where it is called, inside the component.
+///
+/// # Errors
+///
+/// When it is no component, or can't be without them.
+pub fn seal(component: &[u8], package: &str) -> Result<Vec<u8>> {
+    let DecodedWasm::Component(mut resolve, world) = wit_component::decode(component)? else {
+        bail!("it is no component");
+    };
+    if !turn_round(&mut resolve, world, package) {
+        return Ok(component.to_vec());
+    }
+    plug(component, &stub(&resolve, world)?)
+}
+
+/// Makes of the component's world that of its stub: what is imported of `package` is exported, and nothing else.
+/// Whether there is any.
+fn turn_round(resolve: &mut Resolve, world: WorldId, package: &str) -> bool {
+    let prefix = format!("{package}/");
+    let keys: Vec<WorldKey> = resolve.worlds[world].imports.keys().cloned().collect();
+    let names: Vec<String> = keys.iter().map(|key| resolve.name_world_key(key)).collect();
+    let world = &mut resolve.worlds[world];
+    world.exports.clear();
+    for (key, name) in keys.iter().zip(names) {
+        if name.starts_with(&prefix)
+            && let Some(item) = world.imports.shift_remove(key)
+        {
+            world.exports.insert(key.clone(), item);
+        } else if !name.starts_with("wasi:io/") && !name.starts_with("wasi:clocks/") {
+            world.imports.shift_remove(key);
+        }
+    }
+    !world.exports.is_empty()
+}
+
+/// A component of this world whose functions trap.
+fn stub(resolve: &Resolve, world: WorldId) -> Result<Vec<u8>> {
+    let mut module = wit_component::dummy_module(resolve, world, ManglingAndAbi::Standard32);
+    wit_component::embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8, false)?;
+    let mut encoder = ComponentEncoder::default();
+    encoder.module(&module)?;
+    encoder.validate(true).encode().context("the stub")
+}
+
+/// `component` and `stub` as one, which imports what `component` does and `stub` does not export.
+fn plug(component: &[u8], stub: &[u8]) -> Result<Vec<u8>> {
+    let mut graph = CompositionGraph::new();
+    let types = graph.types_mut();
+    let package = Package::from_bytes("lictor:plugin", None, component.to_vec(), types)?;
+    let socket = graph.register_package(package)?;
+    let types = graph.types_mut();
+    let package = Package::from_bytes("lictor:stub", None, stub.to_vec(), types)?;
+    let plug = graph.register_package(package)?;
+    wac_graph::plug(&mut graph, vec![plug], socket)?;
+    Ok(graph.encode(EncodeOptions::default())?)
+}
