@@ -124,7 +124,7 @@ impl FromArgument<'_> for Duration {
 
 fn duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
+    let (number, unit) = text.split_at_checked(digits)?;
     let number: u64 = number.parse().ok()?;
     let seconds = match unit {
         "ms" => return Some(Duration::from_millis(number)),

@@ -84,6 +84,13 @@ impl<T: IntoReply, E: Into<Failure>> IntoReply for Result<T, E> {
     }
 }
 
+/// For a command that only fails.
+impl IntoReply for Failure {
+    fn into_reply(self) -> Result<Vec<u8>, Failure> {
+        Err(self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
