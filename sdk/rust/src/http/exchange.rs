@@ -24,9 +24,12 @@ const READ_BYTES: usize = 64 * 1024;
 pub(super) fn send(request: Request) -> Result<Response, Error> {
     let deadline = request.timeout.map(|span| monotonic_clock::now().saturating_add(nanoseconds(span)));
     let outgoing = outgoing(&request)?;
-    let body = outgoing.body().map_err(|()| Error::bad("the request can't have a body"))?;
+    // A body that is asked for is sent, even an empty one, and some servers take none with a `GET`.
+    let body = if request.body.is_empty() { None } else { outgoing.body().ok() };
     let answer = outgoing_handler::handle(outgoing, Some(options(&request)))?;
-    write(body, &request.body)?;
+    if let Some(body) = body {
+        write(body, &request.body)?;
+    }
 
     wait(answer.subscribe(), deadline)?;
     let answer =
@@ -45,6 +48,11 @@ fn outgoing(request: &Request) -> Result<OutgoingRequest, Error> {
     for (name, value) in &request.headers {
         let refused = |_| Error::bad(&["the header ", name, " can't be sent"].concat());
         fields.append(name, value).map_err(refused)?;
+    }
+    let has_length = request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    if !request.body.is_empty() && !has_length {
+        // Without it the body would go in chunks, which not every server takes. A host that refuses it knows better.
+        let _ = fields.append("content-length", request.body.len().to_string().as_bytes());
     }
     let outgoing = OutgoingRequest::new(fields);
     let method = method(&request.method);
@@ -88,14 +96,13 @@ fn options(request: &Request) -> RequestOptions {
 
 /// Writes the body. A server that answers early may read none of it: that is no fault, and what it answers counts.
 fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), Error> {
-    if !bytes.is_empty() {
-        let stream = body.write().map_err(|()| broken_off())?;
-        for piece in bytes.chunks(WRITE_BYTES) {
-            if stream.blocking_write_and_flush(piece).is_err() {
-                return Ok(());
-            }
+    let stream = body.write().map_err(|()| broken_off())?;
+    for piece in bytes.chunks(WRITE_BYTES) {
+        if stream.blocking_write_and_flush(piece).is_err() {
+            return Ok(());
         }
     }
+    drop(stream);
     Ok(OutgoingBody::finish(body, None)?)
 }
 
