@@ -16,7 +16,7 @@ use proc_macro::TokenStream;
 /// mod greet {
 ///     /// greets somebody
 ///     #[command(idempotent)]
-///     fn greet(name: String, times: Option<u32>, others: Vec<String>) -> Result<String, Failure> { … }
+///     fn greet(name: String, times: Option<u32>, others: Vec<String>) -> Result<String, Failure> { Ok(name) }
 /// }
 /// ```
 ///
