@@ -11,7 +11,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const TARGET: &str = "wasm32-wasip2";
+/// As `plugins/.cargo/config.toml` is made for: what is built for it imports no WASI.
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// What the plugin is made of. Of the SDK not the whole folder, in which its own tests leave what they build.
+const SOURCES: [&str; 8] = [
+    "plugins/echo",
+    "plugins/Cargo.toml",
+    "plugins/Cargo.lock",
+    "plugins/.cargo",
+    "sdk/rust/Cargo.toml",
+    "sdk/rust/src",
+    "sdk/rust/macros",
+    "wit",
+];
 
 fn main() {
     let root = PathBuf::from(cargo_set("CARGO_MANIFEST_DIR"));
@@ -24,7 +37,7 @@ fn main() {
         println!("cargo:warning=no sources of plugins/echo here: `lictor init` will have no example plugin");
         return write(&component, &[]);
     }
-    for source in ["plugins/echo", "plugins/Cargo.toml", "plugins/Cargo.lock", "plugins/.cargo", "wit"] {
+    for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");
     }
     if !target_is_installed() {

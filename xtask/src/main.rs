@@ -5,8 +5,17 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Plugins are built for this.
-const GUEST_TARGET: &str = "wasm32-wasip2";
+/// Plugins are built for this: they import no WASI.
+const PLUGIN_TARGET: &str = "wasm32-unknown-unknown";
+
+/// The tests' components are built for this.
+const COMPONENT_TARGET: &str = "wasm32-wasip2";
+
+/// Workspaces beside the server's own.
+const GUESTS: [&str; 4] = ["plugins", "sdk/conformance/rust", "sdk/rust", "tests/components"];
+
+/// Those of them that have tests which run on this machine.
+const TESTED_GUESTS: [&str; 2] = ["plugins", "sdk/rust"];
 
 /// Programs that the tests run as clients of the server, with the Debian packages that bring them.
 const TOOLS: [(&str, &str); 2] = [("openssl", "openssl"), ("python3", "python3")];
@@ -60,16 +69,26 @@ fn test(filters: &[&str]) -> Result<(), String> {
     TOOLS.iter().try_for_each(|(program, package)| install(program, package))?;
     if filters.is_empty() {
         run(cargo(&["test", "--locked", "--package", "lictor", "--doc"]))?;
+        TESTED_GUESTS.iter().try_for_each(|guests| test_guests(guests))?;
     }
     run(cargo(
         &[&["test", "--locked", "--package", "lictor", "--lib", "--bins", "--tests"], filters].concat(),
     ))
 }
 
+/// What of a plugin or of the SDK can be tested without a host.
+fn test_guests(guests: &str) -> Result<(), String> {
+    let folder = root().join(guests);
+    let mut test = cargo(&["test", "--locked", "--target-dir"]);
+    // From within the folder, where the guests' own cargo config is.
+    test.arg(target_folder().join(guests)).current_dir(&folder);
+    run(test)
+}
+
 fn check() -> Result<(), String> {
     add_target()?;
     run(cargo(&["fmt", "--all", "--check"]))?;
-    for guests in ["plugins", "tests/components"] {
+    for guests in GUESTS {
         let manifest = root().join(guests).join("Cargo.toml");
         run(cargo(&["fmt", "--all", "--check", "--manifest-path", &manifest.to_string_lossy()]))?;
     }
@@ -84,11 +103,11 @@ fn plugins() -> Result<(), String> {
     let folder = root().join("plugins");
     let target = target_folder().join("plugins");
     let manifest = folder.join("Cargo.toml");
-    let mut build = cargo(&["build", "--release", "--locked", "--target", GUEST_TARGET, "--manifest-path"]);
+    let mut build = cargo(&["build", "--release", "--locked", "--target", PLUGIN_TARGET, "--manifest-path"]);
     // From within the folder, where the guests' own cargo config is.
     build.arg(&manifest).arg("--target-dir").arg(&target).current_dir(&folder);
     run(build)?;
-    let built = target.join(GUEST_TARGET).join("release");
+    let built = target.join(PLUGIN_TARGET).join("release");
     for name in crates_in(&folder)? {
         let component = format!("{}.wasm", name.replace('-', "_"));
         let (from, to) = (built.join(component), folder.join(format!("{name}.wasm")));
@@ -105,19 +124,18 @@ fn crates_in(folder: &Path) -> Result<Vec<String>, String> {
     Ok(crates.filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
-/// Adds the guests' target where it is missing. Where cargo was not installed by rustup it is left to whoever did.
+/// Adds the guests' targets where they are missing. Where cargo was not installed by rustup it is left to whoever did.
 fn add_target() -> Result<(), String> {
     let installed =
         Command::new("rustup").current_dir(root()).args(["target", "list", "--installed"]).output();
-    match installed {
-        Ok(output) if output.status.success() => {
-            if String::from_utf8_lossy(&output.stdout).lines().any(|line| line == GUEST_TARGET) {
-                return Ok(());
-            }
-            run(command(Path::new("rustup"), &["target", "add", GUEST_TARGET]))
-        }
-        _ => Ok(()),
+    let Some(installed) = installed.ok().filter(|output| output.status.success()) else { return Ok(()) };
+    let installed = String::from_utf8_lossy(&installed.stdout);
+    let missing = |target: &&str| !installed.lines().any(|line| line == *target);
+    let missing: Vec<&str> = [PLUGIN_TARGET, COMPONENT_TARGET].into_iter().filter(missing).collect();
+    if missing.is_empty() {
+        return Ok(());
     }
+    run(command(Path::new("rustup"), &[&["target", "add"], &missing[..]].concat()))
 }
 
 /// Installs a program that is missing, where the machine has a way to.

@@ -1,14 +1,11 @@
-//! What `std` would bring along: an allocator and a panic handler.
+//! The global allocator on wasm32-unknown-unknown: it starts in the memory that the linker left free.
 //!
-//! A plugin built on `std` works as well, but it imports a dozen WASI interfaces that it never calls, and the server
-//! has to set them up for every fresh instance. A plugin that imports nothing but `lictor:plugin` starts several
-//! times as fast. Copy this file and the `bare` lines of `lib.rs` into a plugin for which that matters.
+//! The target's own allocator grows the memory at its first allocation, which is a system call, and a fresh page to
+//! fault in, for each fresh instance; most instances live for one short request. On wasm32-wasip2 the C library owns
+//! the heap and begins in the same place, so there is nothing to gain there, and two allocators must not share it.
 
-use alloc::alloc::{alloc, realloc};
-use core::alloc::Layout;
-use core::arch::wasm32;
-use core::panic::PanicInfo;
-use core::ptr;
+use std::alloc::Layout;
+use std::arch::wasm32;
 
 use talc::base::Talc;
 use talc::base::binning::Binning;
@@ -21,8 +18,7 @@ const PAGE: usize = 64 * 1024;
 #[global_allocator]
 static ALLOCATOR: TalcSyncCell<Heap, WasmBinning> = TalcSyncCell::new_wasm(Heap { started: false });
 
-/// Hands out what the linker left free of the initial memory, and grows the memory only when that is used up:
-/// growing costs a system call, and most instances live for one short request.
+/// Hands out what the linker left free of the initial memory, and grows the memory only when that is used up.
 #[derive(Debug)]
 struct Heap {
     started: bool,
@@ -42,6 +38,7 @@ unsafe impl Source for Heap {
             talc.source.started = true;
             let start = &raw const __heap_base;
             let size = (&raw const __heap_end).addr() - start.addr();
+            // SAFETY: nothing else uses the memory between these two marks; see above.
             if unsafe { talc.claim(start.cast_mut(), size) }.is_some() {
                 return Ok(());
             }
@@ -54,26 +51,7 @@ unsafe impl Source for Heap {
             return Err(());
         }
         let added = (before * PAGE) as *mut u8;
+        // SAFETY: these pages have just been added, and nobody else knows of them.
         unsafe { talc.claim(added, pages * PAGE) }.map(|_| ()).ok_or(())
     }
-}
-
-/// Through this the host puts arguments into the plugin's memory. With `std` it comes from the C library.
-///
-/// # Safety
-/// As the component model's canonical ABI asks: `old` is null, or came from here with this length and alignment.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn cabi_realloc(old: *mut u8, old_len: usize, align: usize, new_len: usize) -> *mut u8 {
-    if new_len == 0 {
-        return ptr::without_provenance_mut(align);
-    }
-    let size = if old_len == 0 { new_len } else { old_len };
-    let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
-    let new = if old_len == 0 { unsafe { alloc(layout) } } else { unsafe { realloc(old, layout, new_len) } };
-    if new.is_null() { wasm32::unreachable() } else { new }
-}
-
-#[panic_handler]
-fn panic(_: &PanicInfo) -> ! {
-    wasm32::unreachable()
 }

@@ -1,0 +1,88 @@
+//! What the operator wrote into `[plugins.NAME.config]`.
+//!
+//! ```no_run
+//! use lictor_plugin::prelude::*;
+//!
+//! #[derive(Config)]
+//! struct Settings {
+//!     greeting: String,
+//!     #[config(default = 3)]
+//!     retries: u32,
+//!     #[config(name = "base-url")]
+//!     url: Option<String>,
+//! }
+//!
+//! #[plugin]
+//! mod greet {
+//!     /// greets somebody
+//!     #[command]
+//!     fn greet(#[config] settings: &Settings, name: &str) -> String {
+//!         format!("{} {name}", settings.greeting)
+//!     }
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! A field's key is its name. A field that is no `Option` and has no `default` must be there. Types are those of
+//! arguments ([`FromArgument`]). A command takes the settings as a parameter marked `#[config]`, which is no argument
+//! of the command; they are read at each of its calls. Anywhere else there is `Settings::load()`.
+
+use crate::bindings::wasi::config::store;
+use crate::{Failure, FromArgument};
+
+/// A struct that is read from the config. Implemented by `#[derive(Config)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be read from the config",
+    label = "add `#[derive(Config)]` to it"
+)]
+pub trait Config: Sized {
+    /// Reads all keys. Fails where one is missing or has a wrong form, and says which.
+    fn load() -> Result<Self, Failure>;
+}
+
+/// The value of this key, if it is there. Fails only where the host can't tell.
+pub fn try_get(key: &str) -> Result<Option<String>, Failure> {
+    Ok(store::get(key)?)
+}
+
+/// The value of this key, if it is there.
+pub fn get(key: &str) -> Option<String> {
+    store::get(key).ok().flatten()
+}
+
+/// `unavailable`: the source of the values can't be read now.
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        let (store::Error::Upstream(words) | store::Error::Io(words)) = error;
+        Self::unavailable(words)
+    }
+}
+
+/// The value of `key`, if it is there. What `#[derive(Config)]` reads by.
+pub fn optional<T: for<'a> FromArgument<'a>>(key: &str) -> Result<Option<T>, Failure> {
+    try_get(key)?.map(|text| read(key, text)).transpose()
+}
+
+/// The value of `key`, which must be there. What `#[derive(Config)]` reads by.
+pub fn required<T: for<'a> FromArgument<'a>>(key: &str) -> Result<T, Failure> {
+    let missing = || Failure::failed(["the plugin's config lacks the key ", key].concat());
+    optional(key)?.ok_or_else(missing)
+}
+
+fn read<T: for<'a> FromArgument<'a>>(key: &str, mut text: String) -> Result<T, Failure> {
+    let wrong = || Failure::failed(["in the plugin's config, ", key, " must be ", T::EXPECTED].concat());
+    T::from_argument(&mut text).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_value_is_told_with_its_key() {
+        assert_eq!(read::<u8>("retries", "3".into()), Ok(3));
+        let failure = read::<u8>("retries", "many".into()).unwrap_err();
+        assert_eq!(failure.code(), "failed");
+        assert_eq!(failure.message(), "in the plugin's config, retries must be a whole number from 0 to 255");
+    }
+}

@@ -1,0 +1,139 @@
+//! From the host's call to an author's function: finds the command, hands out its arguments, says what is wrong with
+//! them.
+//!
+//! The macro `plugin` makes a [`Command`] of each function, and a call of [`Arguments`] of each of its parameters; all
+//! else is here, once, and not in each plugin's own code. Nothing here allocates unless the call fails.
+
+use crate::argument::FromArgument;
+use crate::bindings::exports::lictor::plugin::commands::{CommandInfo, Failure as WireFailure, Guest};
+use crate::failure::Failure;
+
+/// One command, as the macro `plugin` describes it.
+#[derive(Debug)]
+pub struct Command {
+    /// The first argument that runs it.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// Its arguments: `greet NAME [TIMES]`.
+    pub usage: &'static str,
+    /// Whether running it twice has the same effect as running it once.
+    pub idempotent: bool,
+    /// Reads the arguments and calls the author's function.
+    pub run: fn(Arguments<'_>) -> Result<Vec<u8>, Failure>,
+}
+
+/// A plugin: its commands. Implemented by the macro `plugin`.
+#[doc(hidden)]
+pub trait Plugin {
+    const COMMANDS: &'static [Command];
+}
+
+impl<P: Plugin> Guest for P {
+    fn describe() -> Vec<CommandInfo> {
+        before_any_author_code();
+        P::COMMANDS.iter().map(info).collect()
+    }
+
+    fn handle(mut arguments: Vec<String>) -> Result<Vec<u8>, WireFailure> {
+        before_any_author_code();
+        run(P::COMMANDS, &mut arguments).map_err(Into::into)
+    }
+}
+
+fn before_any_author_code() {
+    #[cfg(target_family = "wasm")]
+    crate::panic::tell();
+}
+
+fn info(command: &Command) -> CommandInfo {
+    CommandInfo {
+        name: command.name.into(),
+        summary: command.summary.into(),
+        usage: command.usage.into(),
+        idempotent: command.idempotent,
+    }
+}
+
+/// Runs the command that the first of `arguments` names.
+///
+/// An only command answers to any name, since the operator may have routed it under another than its own.
+pub(crate) fn run(commands: &'static [Command], arguments: &mut [String]) -> Result<Vec<u8>, Failure> {
+    let Some((name, rest)) = arguments.split_first_mut() else {
+        return Err(Failure::bad_arguments("there is no command"));
+    };
+    let command = match commands {
+        [only] => only,
+        _ => commands.iter().find(|command| command.name == name).ok_or_else(|| unknown(name, commands))?,
+    };
+    (command.run)(Arguments { left: rest, usage: command.usage })
+}
+
+#[cold]
+fn unknown(name: &str, commands: &[Command]) -> Failure {
+    let mut names = Vec::with_capacity(commands.len());
+    names.extend(commands.iter().map(|command| command.name));
+    let words = ["this plugin has no command ", name, ", only ", &names.join(", ")];
+    Failure::bad_arguments(words.concat())
+}
+
+/// The arguments of a command that have not been read yet.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    left: &'a mut [String],
+    usage: &'static str,
+}
+
+impl<'a> Arguments<'a> {
+    /// Fails where there are more than `most`.
+    pub fn at_most(&self, most: usize) -> Result<(), Failure> {
+        if self.left.len() > most { Err(self.wrong(&["there are too many arguments"])) } else { Ok(()) }
+    }
+
+    /// The next one, called `name`, which must be there.
+    pub fn required<T: FromArgument<'a>>(&mut self, name: &str) -> Result<T, Failure> {
+        match self.next() {
+            Some(text) => self.read(name, text),
+            None => Err(self.wrong(&[name, " is missing"])),
+        }
+    }
+
+    /// The next one, called `name`, if there is one.
+    pub fn optional<T: FromArgument<'a>>(&mut self, name: &str) -> Result<Option<T>, Failure> {
+        match self.next() {
+            Some(text) => self.read(name, text).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// All others, each called `name`.
+    pub fn rest<T: FromArgument<'a>>(&mut self, name: &str) -> Result<Vec<T>, Failure> {
+        let mut values = Vec::with_capacity(self.left.len());
+        while let Some(text) = self.next() {
+            values.push(self.read(name, text)?);
+        }
+        Ok(values)
+    }
+
+    /// All others as they are.
+    pub fn texts(&mut self) -> &'a [String] {
+        let left: &'a mut [String] = std::mem::take(&mut self.left);
+        left
+    }
+
+    fn next(&mut self) -> Option<&'a mut String> {
+        let (next, left) = std::mem::take(&mut self.left).split_first_mut()?;
+        self.left = left;
+        Some(next)
+    }
+
+    fn read<T: FromArgument<'a>>(&self, name: &str, text: &'a mut String) -> Result<T, Failure> {
+        T::from_argument(text).ok_or_else(|| self.wrong(&[name, " must be ", T::EXPECTED]))
+    }
+
+    #[cold]
+    fn wrong(&self, what: &[&str]) -> Failure {
+        let words = ["usage: ", self.usage, " (", &what.concat(), ")"];
+        Failure::bad_arguments(words.concat())
+    }
+}

@@ -1,0 +1,133 @@
+//! HTTP requests, where `http = ["https://host"]` is granted.
+//!
+//! ```no_run
+//! use lictor_plugin::prelude::*;
+//!
+//! fn create(name: &str) -> Result<u16, Failure> {
+//!     let answer = http::Request::new("POST", "https://api.example.com/things")
+//!         .header("content-type", "text/plain")
+//!         .body(name)
+//!         .timeout(Duration::from_secs(2))
+//!         .send()?;
+//!     Ok(answer.status)
+//! }
+//! ```
+//!
+//! A response of any status is a response. No redirection is followed: where one leads has to be granted as well, so
+//! the plugin decides.
+
+mod error;
+mod exchange;
+mod url;
+
+use std::time::Duration;
+
+pub use error::Error;
+
+/// The most bytes of a response's body that are read unless [`Request::at_most`] says otherwise: 1 MiB, as much as a
+/// reply may have by default.
+pub const DEFAULT_BODY_BYTES: usize = 1024 * 1024;
+
+/// Sends a `GET`.
+pub fn get(url: &str) -> Result<Response, Error> {
+    Request::new("GET", url).send()
+}
+
+/// A request to be sent.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent before `send`"]
+pub struct Request {
+    method: String,
+    url: String,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+    timeout: Option<Duration>,
+    body_bytes: usize,
+}
+
+impl Request {
+    /// A request without headers and without a body.
+    pub fn new(method: &str, url: &str) -> Self {
+        Self {
+            method: method.into(),
+            url: url.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout: None,
+            body_bytes: DEFAULT_BODY_BYTES,
+        }
+    }
+
+    /// Adds a header. `Host` and what concerns the connection alone is the host's affair, and refused.
+    pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Gives up after this time, from the connection to the last byte of the body. Without, the time that the command
+    /// has left is the bound, and the host's own for single steps.
+    pub fn timeout(mut self, span: Duration) -> Self {
+        self.timeout = Some(span);
+        self
+    }
+
+    /// Reads at most this many bytes of the response's body. A longer one is [`Error::TooLarge`].
+    pub fn at_most(mut self, body_bytes: usize) -> Self {
+        self.body_bytes = body_bytes;
+        self
+    }
+
+    /// Sends it, and waits for the whole response.
+    pub fn send(self) -> Result<Response, Error> {
+        exchange::send(self)
+    }
+}
+
+/// What the server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// `200` and its like.
+    pub status: u16,
+    /// The headers in their order. Their names are as they came.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// Whether the status is one of 200 to 299.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The first header of this name, compared without case, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(value).ok()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> Result<&str, std::str::Utf8Error> {
+        std::str::from_utf8(&self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_found_in_any_case() {
+        let headers = vec![("Content-Type".into(), b"text/plain".to_vec()), ("x".into(), vec![0xff])];
+        let response = Response { status: 204, headers, body: Vec::new() };
+        assert_eq!(response.header("content-type"), Some("text/plain"));
+        assert_eq!((response.header("x"), response.header("y")), (None, None));
+        assert!(response.is_success());
+    }
+}

@@ -1,0 +1,102 @@
+//! Lictor plugins in Rust. A command is a function with typed arguments:
+//!
+//! ```
+//! use lictor_plugin::prelude::*;
+//!
+//! #[plugin]
+//! mod greet {
+//!     /// greets somebody
+//!     #[command(idempotent)]
+//!     fn greet(name: String, times: Option<u32>) -> Result<String, Failure> {
+//!         match times.unwrap_or(1) {
+//!             0 => Err(Failure::bad_arguments("greet at least once")),
+//!             times => Ok(vec![format!("hello {name}"); times as usize].join("\n")),
+//!         }
+//!     }
+//! }
+//! # fn main() {
+//! #     assert_eq!(lictor_plugin::testing::run(greet::COMMANDS, &["greet", "you"]).unwrap(), b"hello you");
+//! # }
+//! ```
+//!
+//! The macro [`plugin`] makes from it what the host calls: the list of commands with their help, and the call that
+//! picks the function, reads its arguments and turns its value into the reply. `README.md` beside this crate says how
+//! to build it.
+//!
+//! | to | there is |
+//! |---|---|
+//! | read arguments of a type of one's own | [`FromArgument`] |
+//! | reply with a type of one's own | [`IntoReply`] |
+//! | fail | [`Failure`], into which the usual errors turn by `?` |
+//! | know the request | [`request`] |
+//! | log | [`log_line!`], and [`log`] where `logging = true` is granted |
+//! | read the plugin's config | [`config`] and `#[derive(Config)]` |
+//! | keep state | [`state`]; [`keyvalue`] for the interface of WASI |
+//! | read a granted file | [`files`] |
+//! | run another command | [`call`] |
+//! | send an HTTP request | [`http`] |
+//! | measure time, wait | [`clock`] |
+//! | call a command in a test | [`testing`] |
+//!
+//! Only what a plugin uses is imported by its component, and has to be granted.
+//!
+//! What the standard library has of files and clocks (`std::fs`, `std::time::Instant`) works where the plugin is built
+//! for `wasm32-wasip2`, and only there.
+
+// By this name the macros' output finds the crate, within its own tests as well.
+extern crate self as lictor_plugin;
+
+pub use lictor_plugin_macros::{Config, plugin};
+
+pub use argument::FromArgument;
+pub use config::Config;
+pub use dispatch::{Arguments, Command};
+pub use failure::Failure;
+pub use reply::IntoReply;
+
+#[cfg(all(feature = "allocator", target_arch = "wasm32", target_os = "unknown"))]
+mod allocator;
+pub mod argument;
+pub mod bindings;
+pub mod call;
+pub mod clock;
+pub mod config;
+mod dispatch;
+mod failure;
+pub mod files;
+pub mod http;
+pub mod keyvalue;
+pub mod log;
+pub mod output;
+#[cfg(any(target_family = "wasm", test))]
+mod panic;
+mod reply;
+pub mod request;
+pub mod state;
+pub mod testing;
+
+/// What nearly every plugin needs, to be had by `use lictor_plugin::prelude::*`.
+pub mod prelude {
+    pub use std::time::Duration;
+
+    pub use crate::{
+        Config, Failure, FromArgument, IntoReply, call, config, files, http, log, log_line, plugin, request,
+        state,
+    };
+}
+
+/// What the macros' output names. Not for authors.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::dispatch::Plugin;
+}
+
+/// Exports a plugin: `bindings::export!` names the bindings by a path, which only this crate knows for certain.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($plugin:ident) => {
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::export!($plugin with_types_in $crate::bindings);
+    };
+}

@@ -1,0 +1,79 @@
+//! Events with a level in the server's log, where `logging = true` is granted.
+//!
+//! ```no_run
+//! use lictor_plugin::log;
+//!
+//! log::warn!("the file has {} lines", 3);
+//! ```
+//!
+//! The event's context is the module in which the macro stands.
+
+use crate::bindings::wasi::logging::logging;
+
+#[doc(inline)]
+pub use crate::{
+    __log_critical as critical, __log_debug as debug, __log_error as error, __log_info as info,
+    __log_trace as trace, __log_warn as warn,
+};
+pub use logging::Level;
+
+/// Logs an event. `context` says which part of the plugin it comes from.
+pub fn event(level: Level, context: &str, message: &str) {
+    logging::log(level, context, message);
+}
+
+// One by one: a macro that another macro makes can't be named by a path.
+
+/// Logs the finest detail.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_trace {
+    ($($arguments:tt)*) => { $crate::__log!(Trace, $($arguments)*) };
+}
+
+/// Logs what helps to find a fault.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_debug {
+    ($($arguments:tt)*) => { $crate::__log!(Debug, $($arguments)*) };
+}
+
+/// Logs what an operator may want to know.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_info {
+    ($($arguments:tt)*) => { $crate::__log!(Info, $($arguments)*) };
+}
+
+/// Logs what may become a fault.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_warn {
+    ($($arguments:tt)*) => { $crate::__log!(Warn, $($arguments)*) };
+}
+
+/// Logs a fault.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_error {
+    ($($arguments:tt)*) => { $crate::__log!(Error, $($arguments)*) };
+}
+
+/// Logs a fault after which the plugin can't go on.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_critical {
+    ($($arguments:tt)*) => { $crate::__log!(Critical, $($arguments)*) };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log {
+    ($level:ident, $($arguments:tt)*) => {
+        $crate::log::event(
+            $crate::log::Level::$level,
+            ::std::module_path!(),
+            &::std::format!($($arguments)*),
+        )
+    };
+}

@@ -1,0 +1,11 @@
+//! Commands called by a plugin's own tests, which run on the author's machine by `cargo test`.
+//!
+//! Host functions are not there: a command that calls one panics. Test what is pure.
+
+use crate::{Command, Failure, dispatch};
+
+/// Runs the command that `arguments` names, as the host does. The macro `plugin` puts `COMMANDS` into its module.
+pub fn run(commands: &'static [Command], arguments: &[&str]) -> Result<Vec<u8>, Failure> {
+    let mut arguments: Vec<String> = arguments.iter().map(|argument| String::from(*argument)).collect();
+    dispatch::run(commands, &mut arguments)
+}
