@@ -98,12 +98,12 @@ function bytesOf(reply) {
   throw new TypeError("a reply is a text, a number or a Uint8Array (and no promise: commands are not async)");
 }
 
-/// What the client is told. A failure that the host's interfaces gave is passed on; what nobody expected goes to the
-/// log, and the client only hears that it happened.
+/// What the client is told. A failure that the host's interfaces gave (an error's `payload`) is passed on; what nobody
+/// expected goes to the log, and the client only hears that it happened.
 function failureOf(error) {
-  if (error instanceof Failure) return { code: error.code, message: error.message };
-  if (!(error instanceof Error) && typeof error?.code === "string" && typeof error?.message === "string") {
-    return { code: error.code, message: error.message };
+  const failure = error instanceof Failure ? error : error?.payload;
+  if (typeof failure?.code === "string" && typeof failure.message === "string") {
+    return { code: failure.code, message: failure.message };
   }
   print(`uncaught ${shown(error)}`);
   return { code: "failed", message: "the plugin met an error that it did not expect" };

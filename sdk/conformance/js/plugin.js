@@ -78,16 +78,20 @@ function number(text) {
   return value;
 }
 
-/// What `use` gives of this store. The errors of `wasi:keyvalue` are `{ tag, val }`.
+/// What `use` gives of this store. The payloads of errors of `wasi:keyvalue` are `{ tag, val }`.
 function inStore(use, name = "default") {
   try {
     return use(keyvalue.open(name));
   } catch (error) {
-    if (error.tag === "access-denied" || error.tag === "no-such-store") {
-      throw new Failure("denied", `the store ${name} is not granted`);
+    switch (error.payload?.tag) {
+      case "access-denied":
+      case "no-such-store":
+        throw new Failure("denied", `the store ${name} is not granted`);
+      case "other":
+        throw new Failure("failed", error.payload.val);
+      default:
+        throw error;
     }
-    if (error.tag === "other") throw new Failure("failed", error.val);
-    throw error;
   }
 }
 
