@@ -25,9 +25,10 @@ export ZIG_GLOBAL_CACHE_DIR="$tools/cache" ZIG_LOCAL_CACHE_DIR="$build/cache"
 "$lictor" plugin bindings --lang c --wit "${LICTOR_WIT:-$here/wit}" --out "$build/bindings"
 
 # wasi-libc as a library without a `main`. The stack is small, so that a fresh instance needs little memory; Zig puts it
-# below all data, so that too deep a recursion traps.
+# below all data, so that too deep a recursion traps. Of -g1 the names of functions stay, by which the log tells traps.
+# assert() is kept.
 "$tools/bin/python" -m ziglang cc -target wasm32-wasi -mexec-model=reactor \
-  -std=c17 -Os -Wall -Wextra -fno-sanitize=undefined \
+  -std=c17 -Os -g1 -UNDEBUG -Wall -Wextra -fno-sanitize=undefined \
   -Wl,-z,stack-size=65536 \
   -I "$here" -I "$build/bindings" -o "$build/core.wasm" \
   "$here"/*.c "$build/bindings/bindings.c" "$build/bindings/bindings_component_type.o"

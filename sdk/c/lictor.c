@@ -276,8 +276,8 @@ bool lictor_number(lictor_text text, uint64_t *number) {
 }
 
 // Standard output and error of the C library, which would import WASI preview 1: to the log. The names are those by
-// which wasi-libc calls its imports. What else it would import (files, the clock, random numbers) is not here, and
-// componentizing fails where a plugin uses it.
+// which the pinned compiler's library calls its imports. What else it would import (files, the clock, random numbers)
+// is not here, and componentizing fails where a plugin uses it.
 
 int32_t __imported_wasi_snapshot_preview1_fd_write(int32_t file, int32_t parts, int32_t count, int32_t written) {
   if (file != 1 && file != 2) return 8; // EBADF
@@ -292,7 +292,8 @@ int32_t __imported_wasi_snapshot_preview1_fd_write(int32_t file, int32_t parts, 
   return 0;
 }
 
-int32_t __imported_wasi_snapshot_preview1_fd_close(int32_t file) {
+// Of this one, which closes the standard streams, the caller is replaced.
+int close(int file) {
   (void)file;
   return 0;
 }
