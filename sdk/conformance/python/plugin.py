@@ -1,0 +1,175 @@
+"""The conformance plugin in Python: all commands of docs/conformance.md."""
+
+from contextlib import contextmanager
+
+from componentize_py_types import Err
+from wit_world.imports import atomics, config, keyvalue, logging, state
+
+from lictor import Commands  # noqa: F401 (what the plugin exports)
+from lictor import Failure, body, caller, command, header, headers, log, request_id, time_left
+
+calls = 0
+
+
+@command("echo [TEXT]...", "replies with its arguments", idempotent=True)
+def echo(*texts):
+    return " ".join(texts)
+
+
+@command("body", "replies with the body", idempotent=True)
+def reply_body():
+    return body()
+
+
+@command("fail CODE MESSAGE", "fails", idempotent=True)
+def fail(code, message):
+    raise Failure(code, message)
+
+
+@command("panic TEXT", "raises what nobody expects")
+def panic(text):
+    raise RuntimeError(text)
+
+
+@command("log LEVEL CONTEXT MESSAGE", "logs an event")
+def log_event(level, context, message):
+    try:
+        level = logging.Level[level.upper()]
+    except KeyError:
+        raise Failure("bad-arguments", f"{level} is no level") from None
+    logging.log(level, context, message)
+
+
+@command("print TEXT", "logs a text")
+def print_text(text):
+    log(text)
+
+
+@command("config KEY", "replies with a value of the config", idempotent=True)
+def config_value(key):
+    return found(config.get(key), f"the config has no {key}")
+
+
+@command("caller", "tells who asks", idempotent=True)
+def who():
+    return f"{caller().name} {caller().thumbprint}"
+
+
+@command("id", "replies with the request's id", idempotent=True)
+def reply_id():
+    return request_id()
+
+
+@command("header NAME", "replies with a header", idempotent=True)
+def one_header(name):
+    return found(header(name), f"there is no header {name}")
+
+
+@command("headers", "replies with all headers", idempotent=True)
+def all_headers():
+    return "\n".join(f"{name}: {value}" for name, value in headers())
+
+
+@command("time-left", "replies with the milliseconds left", idempotent=True)
+def reply_time_left():
+    return time_left()
+
+
+@command("kv-set KEY VALUE", "writes a key", idempotent=True)
+def kv_set(key, value):
+    with opened() as store:
+        store.set(key, value.encode())
+
+
+@command("kv-get KEY", "reads a key", idempotent=True)
+def kv_get(key):
+    with opened() as store:
+        return found(store.get(key), f"there is no key {key}")
+
+
+@command("kv-delete KEY", "deletes a key", idempotent=True)
+def kv_delete(key):
+    with opened() as store:
+        store.delete(key)
+
+
+@command("kv-increment KEY DELTA", "adds to a key")
+def kv_increment(key, delta):
+    with opened() as store:
+        return atomics.increment(store, key, number(delta))
+
+
+@command("kv-keys", "lists the keys", idempotent=True)
+def kv_keys():
+    with opened() as store:
+        keys, cursor = [], None
+        while True:
+            page = store.list_keys(cursor)
+            keys += page.keys
+            cursor = page.cursor
+            if cursor is None:
+                return "\n".join(keys)
+
+
+@command("kv-open STORE", "opens a store", idempotent=True)
+def kv_open(name):
+    with opened(name):
+        pass
+
+
+@command("state-set KEY VALUE TTL-MS", "writes a key that expires")
+def state_set(key, value, ttl):
+    return state.set("default", key, value.encode(), number(ttl))
+
+
+@command("state-swap KEY VERSION VALUE", "writes a key if it is as expected")
+def state_swap(key, version, value):
+    return state.compare_and_set("default", key, number(version) or None, value.encode(), None)
+
+
+@command("count", "counts this instance's calls")
+def count():
+    global calls
+    calls += 1
+    return calls
+
+
+@command("spin", "computes without end")
+def spin():
+    while True:
+        pass
+
+
+@command("grow", "takes memory without end")
+def grow():
+    taken = []
+    while True:
+        taken.append(bytearray(b"\1" * (1 << 20)))
+
+
+def found(value, message):
+    if value is None:
+        raise Failure("not-found", message)
+    return value
+
+
+def number(text):
+    """A number from 0 to 2^64 - 1."""
+    if not (text.isascii() and text.isdigit()) or int(text) >= 1 << 64:
+        raise Failure("bad-arguments", f"{text} is no number")
+    return int(text)
+
+
+@contextmanager
+def opened(name="default"):
+    """A store; the errors of wasi:keyvalue as failures."""
+    try:
+        with keyvalue.open(name) as store:
+            yield store
+    except Err as error:
+        match error.value:
+            case keyvalue.Error_AccessDenied() | keyvalue.Error_NoSuchStore():
+                raise Failure("denied", f"the store {name} is not granted") from None
+            case keyvalue.Error_Other(value=text):
+                raise Failure("failed", text) from None
+        raise

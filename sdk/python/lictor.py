@@ -1,0 +1,152 @@
+"""The kit of a plugin in Python: a table of commands over what `lictor:plugin` imports and exports.
+
+    from lictor import Commands, command
+
+    @command("greet [WHO]", "greets somebody", idempotent=True)
+    def greet(who="world"):
+        return f"hello {who}"
+
+This module and the plugin's are imported once while the plugin is built, and are frozen then: nothing may ask the host
+at top level.
+"""
+
+import math
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Callable
+
+from componentize_py_types import Err
+from wit_world.imports import output, request, types
+
+Reply = str | int | bytes | bytearray | None
+
+
+class Failure(Exception):
+    """Says no to the client. `code` is bad-arguments, not-found, conflict, denied, unavailable or failed."""
+
+    def __init__(self, code: str, message: str):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass
+class Command:
+    """An entry of the table."""
+
+    info: types.CommandInfo
+    least: int
+    most: float
+    run: Callable[..., Reply]
+
+
+_table: dict[str, Command] = {}
+
+
+def command(usage: str, summary: str, *, idempotent: bool = False):
+    """Makes a function a command.
+
+    `usage` begins with its name and says how many arguments it takes: `[X]` may be left out, and what ends with `...`
+    may be repeated. The function gets them as texts, and returns the reply: a text, a number, bytes, or None.
+    """
+    name, *parameters = usage.split(" ")
+    least = sum(not parameter.startswith("[") for parameter in parameters)
+    most = math.inf if usage.endswith("...") else len(parameters)
+
+    def add(run: Callable[..., Reply]) -> Callable[..., Reply]:
+        _table[name] = Command(types.CommandInfo(name, summary, usage, idempotent), least, most, run)
+        return run
+
+    return add
+
+
+class Commands:
+    """What the plugin exports. The builder looks for it in the plugin's own module, which must import it."""
+
+    def describe(self) -> list[types.CommandInfo]:
+        return [entry.info for entry in _table.values()]
+
+    def handle(self, args: list[str]) -> bytes:
+        try:
+            entry = _find(args[0], len(args) - 1)
+            return _bytes_of(entry.run(*args[1:]))
+        except Exception as error:
+            raise Err(_failure_of(error)) from None
+
+
+def caller() -> types.Caller:
+    """Who sent the request: its `name` and `thumbprint`."""
+    return request.caller()
+
+
+def request_id() -> str:
+    """The id of the request, which stands in the log beside all that it does."""
+    return request.id()
+
+
+def header(name: str) -> str | None:
+    """The first header of this name."""
+    return request.header(name)
+
+
+def headers() -> list[tuple[str, str]]:
+    """All headers, as pairs of name and value."""
+    return request.headers()
+
+
+def body() -> bytes:
+    """The body of the request."""
+    return request.body()
+
+
+def time_left() -> int:
+    """Milliseconds until the host stops this call."""
+    return request.time_left_ms()
+
+
+def log(text: str) -> None:
+    """Logs a text. What `print` prints is logged too, as of standard output."""
+    output.print(text)
+
+
+def _find(name: str, count: int) -> Command:
+    entry = _table.get(name)
+    if entry is None:
+        raise Failure("not-found", f"this plugin has no command {name}")
+    if not entry.least <= count <= entry.most:
+        raise Failure("bad-arguments", f"usage: {entry.info.usage}")
+    return entry
+
+
+def _bytes_of(reply: Reply) -> bytes:
+    match reply:
+        case None:
+            return b""
+        case bytes() | bytearray():
+            return bytes(reply)
+        case str() | int():
+            return str(reply).encode()
+        case _:
+            raise TypeError(f"a reply is str, int, bytes or None, not {type(reply).__name__}")
+
+
+def _failure_of(error: Exception) -> types.Failure:
+    """What the client is told.
+
+    A failure that the host's interfaces gave is passed on; what nobody expected goes to the log, and the client only
+    hears that it happened.
+    """
+    match error:
+        case Failure():
+            return types.Failure(error.code, error.message)
+        case Err(value=types.Failure()):
+            return error.value
+    # What the frames hold is let go first: the error may be that there is no memory left.
+    traceback.clear_frames(error.__traceback__)
+    output.print("".join(traceback.format_exception(error)))
+    return types.Failure("failed", "the plugin met an error that it did not expect")
+
+
+# So that what was printed before a trap is in the log.
+sys.stdout.reconfigure(line_buffering=True)

@@ -1,0 +1,16 @@
+// {{name}}: a plugin of Lictor. Its commands are below; lictor.js is the kit that it is made with.
+
+import config from "wasi:config/store@0.2.0-rc.1";
+import { Failure, caller, command, print } from "./lictor.js";
+
+// What the plugin exports: the table that `command` fills.
+export { commands } from "./lictor.js";
+
+command("{{name}} [WHO]", "greets somebody", { idempotent: true }, (who = "world") => {
+  if (who.length > 40) throw new Failure("bad-arguments", "WHO has at most 40 characters");
+
+  // The value of `greeting` in [plugins.{{name}}.config] of server.toml, or null.
+  const greeting = config.get("greeting") ?? "hello";
+  print(`greeting ${who}`); // goes to the server's log
+  return `${greeting} ${who}, from ${caller().name}`;
+});
