@@ -45,6 +45,7 @@ fn without_debug(module: &[u8]) -> Result<Vec<u8>> {
         if let Some((id, range)) = payload.as_section()
             && !is_debug
         {
+            let range = usize::try_from(range.start)?..usize::try_from(range.end)?;
             kept.section(&wasm_encoder::RawSection { id, data: &module[range] });
         }
     }
