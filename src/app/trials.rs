@@ -169,7 +169,15 @@ pub(super) fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout
 
 pub(super) fn small_sandbox() -> anyhow::Result<Arc<Sandbox>> {
     let limits = SandboxLimits { concurrent_calls: 2, waiting_calls: 0, max_wait: Duration::ZERO };
-    Ok(Arc::new(Sandbox::new(limits, None)?))
+    Ok(Arc::new(Sandbox::new(limits, own_cache().as_deref())?))
+}
+
+/// Where compiled components of the person who runs this are kept: `$XDG_CACHE_HOME/lictor` or `~/.cache/lictor`. A
+/// component of Python takes seconds to compile.
+fn own_cache() -> Option<PathBuf> {
+    let given = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = given.or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
+    base.is_absolute().then(|| base.join("lictor"))
 }
 
 pub(super) fn single_threaded() -> anyhow::Result<tokio::runtime::Runtime> {

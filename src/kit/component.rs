@@ -32,7 +32,9 @@ pub fn c_bindings(wit: &Path, world: Option<&str>) -> Result<Vec<File>> {
 /// world has, without its debug information, but with its functions' names, by which traps are told. There is no adapter for `wasi_snapshot_preview1`: a module which imports that is refused.
 pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = ComponentEncoder::default();
-    encoder.module(&without_debug(module)?).context("it is no core module that was linked with its bindings")?;
+    encoder
+        .module(&without_debug(module)?)
+        .context("it is no core module that was linked with its bindings")?;
     encoder.validate(true).encode().context("it does not fit its world")
 }
 
@@ -40,8 +42,7 @@ fn without_debug(module: &[u8]) -> Result<Vec<u8>> {
     let mut kept = wasm_encoder::Module::new();
     for payload in wasmparser::Parser::new(0).parse_all(module) {
         let payload = payload?;
-        let is_debug =
-            matches!(&payload, wasmparser::Payload::CustomSection(section) if section.name().starts_with(".debug_"));
+        let is_debug = matches!(&payload, wasmparser::Payload::CustomSection(section) if section.name().starts_with(".debug_"));
         if let Some((id, range)) = payload.as_section()
             && !is_debug
         {

@@ -12,6 +12,7 @@
 //! | `reach`     | files and other commands that a plugin may reach |
 //! | `cli`       | the commands of `lictor` |
 //! | `plugin`    | `lictor plugin …`, for authors |
+//! | `languages` | plugins in every language, and new projects |
 //! | `prompt`    | `lictor call` on a terminal |
 //! | `log`       | what an operator finds in the log |
 //! | `interop`   | other people's TLS clients |
@@ -29,6 +30,7 @@ mod documents;
 mod grants;
 mod identity;
 mod interop;
+mod languages;
 mod loading;
 mod log;
 mod pace;

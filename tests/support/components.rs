@@ -13,6 +13,24 @@ pub fn echo() -> &'static Path {
     BUILT.get_or_init(|| build("plugins", "echo"))
 }
 
+/// The plugin that keeps values under keys.
+pub fn kv() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("plugins", "kv"))
+}
+
+/// The plugin with the monitoring checks.
+pub fn check() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("plugins", "check"))
+}
+
+/// The conformance plugin in Rust.
+pub fn conformance() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("sdk/conformance/rust", "conformance"))
+}
+
 /// A plugin with a command for each misdeed.
 pub fn hostile() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -99,8 +117,11 @@ pub const HOSTILE_COMMANDS: [&str; 30] = [
 ];
 
 /// Plugins import no WASI; the others need it, for what they do wrong.
-const TARGETS: [(&str, &str); 2] =
-    [("plugins", "wasm32-unknown-unknown"), ("tests/components", "wasm32-wasip2")];
+const TARGETS: [(&str, &str); 3] = [
+    ("plugins", "wasm32-unknown-unknown"),
+    ("sdk/conformance/rust", "wasm32-unknown-unknown"),
+    ("tests/components", "wasm32-wasip2"),
+];
 
 fn build(workspace: &str, package: &str) -> PathBuf {
     let (_, target) =

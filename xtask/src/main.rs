@@ -2,6 +2,8 @@
 //!
 //! Needs rustup and a C compiler and no crate, so that it is built in a second on a fresh machine.
 
+mod languages;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -26,10 +28,11 @@ What a checkout needs done around cargo.
 Usage: cargo xtask TASK
 
 Tasks:
-  serve    build the server and its plugins, make what certificates are missing, and serve
-  test     run all tests
-  plugins  build plugins/*.wasm
-  check    what has to hold before a commit, without the tests: format, clippy, docs
+  serve      build the server and its plugins, make what certificates are missing, and serve
+  test       run all tests
+  plugins    build plugins/*.wasm
+  languages  build the conformance plugin in every language, test it, and write the table in docs/languages.md
+  check      what has to hold before a commit, without the tests: format, clippy, docs
 ";
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         ["serve"] => serve(),
         ["test", ref filters @ ..] => test(filters),
         ["plugins"] => add_target().and_then(|()| plugins()),
+        ["languages"] => add_target().and_then(|()| languages::table()),
         ["check"] => check(),
         _ => Err(USAGE.to_owned()),
     };
@@ -71,9 +75,14 @@ fn test(filters: &[&str]) -> Result<(), String> {
         run(cargo(&["test", "--locked", "--package", "lictor", "--doc"]))?;
         TESTED_GUESTS.iter().try_for_each(|guests| test_guests(guests))?;
     }
-    run(cargo(
+    let mut tests = cargo(
         &[&["test", "--locked", "--package", "lictor", "--lib", "--bins", "--tests"], filters].concat(),
-    ))
+    );
+    if filters.is_empty() {
+        run(cargo(&["build", "--locked", "--package", "lictor", "--bin", "lictor"]))?;
+        tests.env("LICTOR_TEST_WITHOUT", languages::build(&target_folder().join("debug/lictor")).join(" "));
+    }
+    run(tests)
 }
 
 /// What of a plugin or of the SDK can be tested without a host.
@@ -143,14 +152,19 @@ fn install(program: &str, package: &str) -> Result<(), String> {
     if Command::new(program).arg("--version").output().is_ok() {
         return Ok(());
     }
+    apt_install(package).map_err(|error| {
+        format!("the tests need {program}, and it cannot be installed here ({error}); install it")
+    })
+}
+
+fn apt_install(package: &str) -> Result<(), String> {
     let apt = |arguments: &[&str]| {
         let mut apt = command(Path::new("apt-get"), arguments);
         apt.env("DEBIAN_FRONTEND", "noninteractive");
         run(apt)
     };
-    apt(&["update", "--quiet"]).and_then(|()| apt(&["install", "--quiet", "--yes", package])).map_err(
-        |error| format!("the tests need {program}, and it cannot be installed here ({error}); install it"),
-    )
+    apt(&["update", "--quiet"])?;
+    apt(&["install", "--quiet", "--yes", "--no-install-recommends", package])
 }
 
 fn cargo(arguments: &[&str]) -> Command {

@@ -94,11 +94,7 @@ impl Seal {
     }
 }
 
-fn rewrite(
-    from: &Path,
-    to: &Path,
-    change: impl Fn(&[u8]) -> anyhow::Result<Vec<u8>>,
-) -> Result<(), Failure> {
+fn rewrite(from: &Path, to: &Path, change: impl Fn(&[u8]) -> anyhow::Result<Vec<u8>>) -> Result<(), Failure> {
     let told = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", from.display()));
     let bytes = fs::read(from).map_err(|error| told(&error))?;
     let changed = change(&bytes).map_err(|error| told(&format_args!("{error:#}")))?;

@@ -1,0 +1,147 @@
+//! Plugins in every language: the conformance suite, and projects as `lictor plugin new` makes them.
+//!
+//! `cargo xtask test` installs the languages' tools into `target/tools` and builds the conformance plugins before these
+//! tests run. What it could not build for want of tools it has told, and names in `LICTOR_TEST_WITHOUT`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::components;
+use crate::support::tools::{finish, lictor};
+
+/// Whether the tools of `language` are to be had here.
+fn is_to_be_had(language: &str) -> bool {
+    let without = std::env::var("LICTOR_TEST_WITHOUT").unwrap_or_default();
+    let is = !without.split(' ').any(|missing| missing == language);
+    if !is {
+        println!("SKIPPED: the tools of {language} could not be installed");
+    }
+    is
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `lictor` with a cache of compiled components that lasts, since those of Python take long.
+fn author(folder: &Path) -> Command {
+    let mut command = lictor(folder);
+    command.env("XDG_CACHE_HOME", root().join("target/tmp/authors"));
+    command
+}
+
+fn conforms(component: &Path) {
+    let folder = TempDir::new().unwrap();
+    let mut command = author(folder.path());
+    command.args(["plugin", "test", "--quiet", "--memory", "256MiB", "--timeout", "60s"]).arg(component);
+    let said = at_leisure(&mut command);
+    assert!(said.starts_with("65 passed, 0 did not"), "{said}");
+}
+
+/// Runs a command that compiles, which may take longer than a test waits for a server; gives what it printed.
+fn at_leisure(command: &mut Command) -> String {
+    let output = command.output().expect("it starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    stdout
+}
+
+fn built(language: &str) -> PathBuf {
+    let component = root().join(format!("sdk/conformance/build/{language}/{language}.wasm"));
+    assert!(component.is_file(), "{} is not there: `cargo xtask test` builds it", component.display());
+    component
+}
+
+#[test]
+fn rust_conforms() {
+    conforms(components::conformance());
+}
+
+#[test]
+fn javascript_conforms() {
+    if is_to_be_had("js") {
+        conforms(&built("js"));
+    }
+}
+
+#[test]
+fn python_conforms() {
+    if is_to_be_had("python") {
+        conforms(&built("python"));
+    }
+}
+
+#[test]
+fn c_conforms() {
+    if is_to_be_had("c") {
+        conforms(&built("c"));
+    }
+}
+
+#[test]
+fn the_suite_tells_what_does_not_conform() {
+    let folder = TempDir::new().unwrap();
+    let tested = finish(author(folder.path()).args(["plugin", "test"]).arg(components::echo()));
+    assert_eq!(tested.code, Some(1), "{tested:?}");
+    assert!(tested.stdout.contains("ok       echo: Unicode"), "{tested:?}");
+    assert!(tested.stdout.contains("MISSING  panic: its text is in the log"), "{tested:?}");
+    // It has commands of other names, and more of them: only what they do is wrong.
+    let tested = finish(author(folder.path()).args(["plugin", "test", "--quiet"]).arg(components::hostile()));
+    assert_eq!(tested.code, Some(1), "{tested:?}");
+    assert!(!tested.stdout.contains("\nok "), "{tested:?}");
+}
+
+/// Makes a project, builds it, and runs its own test.
+fn new_project(language: &str) {
+    let folder = TempDir::new().unwrap();
+    let made = finish(author(folder.path()).args(["plugin", "new", "my-greet", "--lang", language]));
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let project = folder.path().join("my-greet");
+    let mut test = Command::new(project.join("test.sh"));
+    test.env("LICTOR", env!("CARGO_BIN_EXE_lictor")).env("LICTOR_TOOLS", root().join("target/tools"));
+    test.env("XDG_CACHE_HOME", root().join("target/tmp/authors"));
+    // Rust's tools are cargo's own; what cargo was told for the server's build is not for a plugin's.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("CARGO_") && name != "CARGO_HOME"
+            || name.starts_with("RUST") && name != "RUSTUP_HOME"
+        {
+            test.env_remove(name);
+        }
+    }
+    test.env("CARGO_TARGET_DIR", root().join("target/tmp/new"));
+    let said = at_leisure(&mut test);
+    assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 4, "{said}");
+    let again = finish(author(folder.path()).args(["plugin", "new", "my-greet", "--lang", language]));
+    assert_eq!(again.code, Some(1), "{again:?}");
+    assert!(again.stderr.contains("my-greet is there already"), "{again:?}");
+}
+
+#[test]
+fn a_new_project_in_rust_passes_its_own_test() {
+    new_project("rust");
+}
+
+#[test]
+fn a_new_project_in_javascript_passes_its_own_test() {
+    if is_to_be_had("js") {
+        new_project("js");
+    }
+}
+
+#[test]
+fn a_new_project_in_python_passes_its_own_test() {
+    if is_to_be_had("python") {
+        new_project("python");
+    }
+}
+
+#[test]
+fn a_new_project_in_c_passes_its_own_test() {
+    if is_to_be_had("c") {
+        new_project("c");
+    }
+}

@@ -1,0 +1,144 @@
+//! The conformance plugin in each language: built, tested, and told of in `docs/languages.md`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use super::{cargo, command, root, run, target_folder};
+
+/// Languages whose tools come from npm or PyPI: the folder's name, what people call it, and what runs or compiles it.
+const LANGUAGES: [(&str, &str, &str); 3] =
+    [("js", "JavaScript", "QuickJS"), ("python", "Python", "CPython"), ("c", "C", "clang of zig")];
+
+/// Programs by which the tools are installed, with the Debian packages that bring them. The second is asked for what a
+/// bare Python of Debian lacks.
+const INSTALLERS: [(&str, &[&str], &str); 2] =
+    [("npm", &["--version"], "npm"), ("python3", &["-m", "ensurepip", "--version"], "python3-venv")];
+
+/// Builds the conformance plugin in all these languages with the program `lictor`. Gives the languages that could not be
+/// built because their tools are not to be had here, which is told.
+pub(crate) fn build(lictor: &Path) -> Vec<&'static str> {
+    for (program, arguments, package) in INSTALLERS {
+        let works =
+            Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success());
+        if !works && let Err(message) = super::apt_install(package) {
+            tell(&format!("{program} cannot be installed: {message}"));
+        }
+    }
+    let mut missing = Vec::new();
+    for (language, ..) in LANGUAGES {
+        if let Err(message) = build_one(language, lictor) {
+            tell(&format!(
+                "the conformance plugin in {language} was not built, and is NOT TESTED in this run: {message}"
+            ));
+            missing.push(language);
+        }
+    }
+    missing
+}
+
+fn build_one(language: &str, lictor: &Path) -> Result<(), String> {
+    let script = root().join("sdk/conformance/build.sh");
+    let mut build = command(&script, &[language]);
+    build.env("LICTOR", lictor).env("LICTOR_TOOLS", target_folder().join("tools"));
+    run(build)
+}
+
+/// Builds and tests all of them with a release of the server, and writes the table.
+pub(crate) fn table() -> Result<(), String> {
+    run(cargo(&["build", "--release", "--locked", "--bin", "lictor"]))?;
+    let lictor = target_folder().join("release/lictor");
+    let missing = build(&lictor);
+    let mut rows = vec![row("Rust", "wasm32-unknown-unknown", &lictor, &conformance_in_rust()?, rust)?];
+    for (language, name, runs) in LANGUAGES.iter().filter(|(language, ..)| !missing.contains(language)) {
+        let component = component(language);
+        rows.push(row(name, runs, &lictor, &component, || build_one(language, &lictor))?);
+    }
+    write_table(&rows)
+}
+
+/// One language's line: builds once more, with everything in place, for the time that takes.
+fn row(
+    name: &str,
+    by: &str,
+    lictor: &Path,
+    component: &Path,
+    build: impl Fn() -> Result<(), String>,
+) -> Result<String, String> {
+    touch_sources(component)?;
+    let began = Instant::now();
+    build()?;
+    let built = began.elapsed();
+    let mut test = command(lictor, &["plugin", "test", "--quiet", "--memory", "256MiB", "--timeout", "20s"]);
+    let output = test.arg(component).output().map_err(|error| format!("{}: {error}", lictor.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let summary = text.lines().last().unwrap_or_default();
+    let figure = |label: &str| {
+        let rest = summary.split(label).nth(1).unwrap_or("-");
+        rest.split([',', '\n']).next().unwrap_or("-").trim().to_owned()
+    };
+    let passed = summary.split(' ').next().unwrap_or("-");
+    let failed = summary.split(", ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("-");
+    let size = std::fs::metadata(component).map_err(|error| error.to_string())?.len();
+    Ok(format!(
+        "| {name} | {by} | {} KB | {:.1} s | {passed} of {} | {} | {} |",
+        size / 1000,
+        built.as_secs_f64(),
+        passed.parse::<u32>().unwrap_or(0) + failed.parse::<u32>().unwrap_or(0),
+        figure("fresh call "),
+        figure("warm call ")
+    ))
+}
+
+/// Makes the compiler see a change, so that the time is that of building what an author has changed.
+fn touch_sources(component: &Path) -> Result<(), String> {
+    let source = root().join("sdk/conformance/rust/src/lib.rs");
+    let now = std::time::SystemTime::now();
+    let touched = std::fs::File::options().append(true).open(&source).and_then(|file| file.set_modified(now));
+    touched.map_err(|error| format!("{}: {error}", component.display()))
+}
+
+fn component(language: &str) -> PathBuf {
+    root().join(format!("sdk/conformance/build/{language}/{language}.wasm"))
+}
+
+fn conformance_in_rust() -> Result<PathBuf, String> {
+    rust()?;
+    Ok(target_folder().join("plugins/wasm32-unknown-unknown/release/conformance.wasm"))
+}
+
+fn rust() -> Result<(), String> {
+    let mut build = cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "--locked",
+        "--target",
+        super::PLUGIN_TARGET,
+        "--target-dir",
+    ]);
+    // From within the folder, where its own cargo config is.
+    build.arg(target_folder().join("plugins")).current_dir(root().join("sdk/conformance/rust"));
+    run(build)
+}
+
+const BEGIN: &str = "<!-- table of languages: begin -->\n";
+const END: &str = "<!-- table of languages: end -->";
+
+fn write_table(rows: &[String]) -> Result<(), String> {
+    let path = root().join("docs/languages.md");
+    let told = |error: std::io::Error| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(&path).map_err(told)?;
+    let (before, rest) = text.split_once(BEGIN).ok_or("docs/languages.md lacks the table's begin")?;
+    let (_, after) = rest.split_once(END).ok_or("docs/languages.md lacks the table's end")?;
+    let head = "| language | by | component | build | conformance | fresh call | warm call |\n\
+                |---|---|---|---|---|---|---|\n";
+    let text = format!("{before}{BEGIN}{head}{}\n{END}{after}", rows.join("\n"));
+    std::fs::write(&path, text).map_err(told)
+}
+
+/// For the person who called it, beside what the tools print.
+#[expect(clippy::print_stderr, reason = "it is a command")]
+fn tell(message: &str) {
+    eprintln!("\nxtask: {message}\n");
+}
