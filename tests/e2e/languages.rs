@@ -8,7 +8,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::support::certs::Identity;
 use crate::support::components;
+use crate::support::server::Setup;
 use crate::support::tools::{finish, lictor};
 
 /// Whether the tools of `language` are to be had here.
@@ -94,26 +96,67 @@ fn the_suite_tells_what_does_not_conform() {
     assert!(!tested.stdout.contains("\nok "), "{tested:?}");
 }
 
-/// Makes a project, builds it, and runs its own test.
-fn new_project(language: &str) {
+/// The walk in docs/plugins.md, with the command that stands there, to a server that answers it.
+#[test]
+fn an_authors_walk_ends_with_an_answer() {
     let folder = TempDir::new().unwrap();
-    let made = finish(author(folder.path()).args(["plugin", "new", "my-greet", "--lang", language]));
+    let made = finish(author(folder.path()).args(["plugin", "new", "greet", "--lang", "rust"]));
     assert_eq!(made.code, Some(0), "{made:?}");
-    let project = folder.path().join("my-greet");
-    let mut test = Command::new(project.join("test.sh"));
-    test.env("LICTOR", env!("CARGO_BIN_EXE_lictor")).env("LICTOR_TOOLS", root().join("target/tools"));
-    test.env("XDG_CACHE_HOME", root().join("target/tmp/authors"));
+    let project = folder.path().join("greet");
+    let document = std::fs::read_to_string(root().join("docs/plugins.md")).unwrap();
+    let step = document.split("**2. Write a command.**").nth(1).unwrap();
+    let command = step.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let source = project.join("src/lib.rs");
+    let text = std::fs::read_to_string(&source).unwrap();
+    let (before, after) = text.split_once("mod commands {\n").unwrap();
+    std::fs::write(&source, format!("{before}mod commands {{\n{command}\n{after}")).unwrap();
+    at_leisure(&mut script(&project, "build.sh"));
+    let component = project.join("greet.wasm");
+    let mut run = author(folder.path());
+    assert_eq!(at_leisure(run.args(["plugin", "run"]).arg(&component).args(["add", "1", "2", "39"])), "42\n");
+    let mut inspect = author(folder.path());
+    let inspected = at_leisure(inspect.args(["plugin", "inspect"]).arg(&component));
+    for words in ["add FIRST [OTHERS]...  adds numbers (may be repeated)", "by grant: [plugins.NAME.config]"]
+    {
+        assert!(inspected.contains(words), "no {words:?} in {inspected}");
+    }
+
+    let tester = Identity::new("dev");
+    let setup = Setup::new().master("dev", &tester).plugin("greet", &component, &["greet", "add"], "");
+    let server = setup.section("[plugins.greet.config]\ngreeting = \"good day\"").start();
+    let mut connection = server.connect(&tester);
+    assert_eq!(connection.ask("greet Ada"), "good day Ada, from dev");
+    server.wait_for_log("its line", |entry| entry.text("line") == Some("greeting Ada"));
+    let wrong = connection.ask_framed("add 1 x");
+    assert_eq!(wrong.failure(), ("bad-arguments", "failed"));
+    assert!(document.contains(&wrong.message), "docs/plugins.md has not {:?}", wrong.message);
+}
+
+/// A script of a project, which finds tools and program here.
+fn script(project: &Path, name: &str) -> Command {
+    let mut script = Command::new(project.join(name));
     // Rust's tools are cargo's own; what cargo was told for the server's build is not for a plugin's.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("CARGO_") && name != "CARGO_HOME"
             || name.starts_with("RUST") && name != "RUSTUP_HOME"
         {
-            test.env_remove(name);
+            script.env_remove(name);
         }
     }
-    test.env("CARGO_TARGET_DIR", root().join("target/tmp/new"));
-    let said = at_leisure(&mut test);
+    script.env("CARGO_TARGET_DIR", root().join("target/tmp/new"));
+    script.env("LICTOR", env!("CARGO_BIN_EXE_lictor")).env("LICTOR_TOOLS", root().join("target/tools"));
+    script.env("XDG_CACHE_HOME", root().join("target/tmp/authors"));
+    script
+}
+
+/// Makes a project, builds it, and runs its own test.
+fn new_project(language: &str) {
+    let folder = TempDir::new().unwrap();
+    let made = finish(author(folder.path()).args(["plugin", "new", "my-greet", "--lang", language]));
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let project = folder.path().join("my-greet");
+    let said = at_leisure(&mut script(&project, "test.sh"));
     assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 4, "{said}");
     let again = finish(author(folder.path()).args(["plugin", "new", "my-greet", "--lang", language]));
     assert_eq!(again.code, Some(1), "{again:?}");
