@@ -39,7 +39,12 @@ fn echo(caller: PeerIdentity) -> Call {
 }
 
 fn plugin(runtime: &Runtime, instances: Instances) -> Arc<Plugin> {
-    let limits = SandboxLimits { concurrent_calls: 64, waiting_calls: 64, max_wait: Duration::from_secs(1) };
+    let limits = SandboxLimits {
+        concurrent_calls: 64,
+        waiting_calls: 64,
+        max_wait: Duration::from_secs(1),
+        http_requests: 64,
+    };
     let spec = Spec {
         name: "echo".into(),
         component: Path::new(env!("OUT_DIR")).join("echo.wasm"),

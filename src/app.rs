@@ -24,7 +24,7 @@ pub use crate::plugin::{HttpGrant, Standing};
 use crate::authz::Policy;
 use crate::config::{self, Config, Loaded, LogFormat, LogLevel};
 use crate::identity::Roster;
-use crate::plugin::Plugin;
+use crate::plugin::{self, Plugin};
 use crate::route::Routes;
 use crate::server::{
     self, AdmissionLimits, ConnectionLimits, Server, Service, TlsFiles, TlsVersion, tls_acceptor,
@@ -183,15 +183,20 @@ fn tls_files(config: &Config) -> TlsFiles {
     }
 }
 
-/// Every connection takes a file descriptor, and the usual soft limit of 1024 is older than that idea.
+/// Every connection takes a file descriptor, as do the requests that plugins send and the files that they hold open; and
+/// the usual soft limit of 1024 is older than that idea.
 fn raise_file_limit(config: &Config) {
-    let wanted = config.limits.connections as u64 + OTHER_FILES;
+    let limits = &config.limits;
+    let have_folders = config.plugins.values().any(|plugin| !plugin.grants.directories.is_empty());
+    let instances = if have_folders { 2 * limits.concurrent_commands as u64 } else { 0 };
+    let of_plugins = limits.http_requests as u64 + instances * plugin::MAX_OPEN_FILES as u64;
+    let wanted = limits.connections as u64 + of_plugins + OTHER_FILES;
     match rlimit::increase_nofile_limit(wanted) {
         Ok(limit) if limit < wanted => {
             tracing::warn!(
                 limit,
                 wanted,
-                "the limit of open files is below `limits.connections`; raise it (ulimit -n)"
+                "the limit of open files is below what `limits` and folders may need; raise it (ulimit -n)"
             );
         }
         Ok(_) => {}

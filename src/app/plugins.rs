@@ -22,6 +22,7 @@ pub(super) async fn load(
         concurrent_calls: u32::try_from(limits.concurrent_commands).unwrap_or(u32::MAX),
         waiting_calls: limits.queue,
         max_wait: limits.queue_timeout,
+        http_requests: limits.http_requests,
     };
     let sandbox = Arc::new(Sandbox::new(bounds, Some(&config.server.cache))?);
     let mut plugins = Vec::new();

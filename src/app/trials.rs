@@ -168,7 +168,8 @@ pub(super) fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout
 }
 
 pub(super) fn small_sandbox() -> anyhow::Result<Arc<Sandbox>> {
-    let limits = SandboxLimits { concurrent_calls: 2, waiting_calls: 0, max_wait: Duration::ZERO };
+    let limits =
+        SandboxLimits { concurrent_calls: 2, waiting_calls: 0, max_wait: Duration::ZERO, http_requests: 64 };
     Ok(Arc::new(Sandbox::new(limits, own_cache().as_deref())?))
 }
 

@@ -12,6 +12,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::cache::Cache;
+use super::host::Web;
 use super::invoke::MAX_DEPTH;
 use super::ticker::Ticker;
 use crate::wire::{Code, CommandError};
@@ -47,6 +48,8 @@ pub struct SandboxLimits {
     pub waiting_calls: usize,
     /// How long a call waits for a slot before it is refused as `busy`.
     pub max_wait: Duration,
+    /// HTTP requests of plugins that are under way at the same time; more wait.
+    pub http_requests: usize,
 }
 
 /// Where plugins run: one engine, its instance slots, and the queue in front of them.
@@ -57,6 +60,7 @@ pub struct Sandbox {
     limits: SandboxLimits,
     ticker: Ticker,
     cache: Option<Cache>,
+    web: Arc<Web>,
 }
 
 impl Sandbox {
@@ -73,7 +77,13 @@ impl Sandbox {
         let of_ticker = Arc::clone(&slots);
         let ticker = Ticker::start(engine.clone(), move || of_ticker.available_permits() == total)?;
         let cache = cache.and_then(|folder| open_cache(folder, &engine));
-        Ok(Self { engine, slots, waiting: AtomicUsize::new(0), limits, ticker, cache })
+        let web = Arc::new(Web::new(limits.http_requests));
+        Ok(Self { engine, slots, waiting: AtomicUsize::new(0), limits, ticker, cache, web })
+    }
+
+    /// What all plugins' HTTP requests share.
+    pub(super) fn web(&self) -> &Arc<Web> {
+        &self.web
     }
 
     pub(super) fn engine(&self) -> &Engine {

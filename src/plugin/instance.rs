@@ -7,7 +7,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
 
 use super::bindings;
-use super::host::{Base, Granted, PluginLog, Volume};
+use super::host::{Base, Granted, Http, PluginLog, Volume};
 use super::invoke::Call;
 use super::limiter::MemoryLimiter;
 
@@ -26,6 +26,8 @@ pub(super) struct HostState {
     pub(super) table: ResourceTable,
     /// What WASI's base keeps. Most plugins never ask for it, so it is made when one does.
     pub(super) base: Option<Box<Base>>,
+    /// The current call's HTTP requests, made at the first. To drop it cuts off those that are under way.
+    pub(super) http: Option<Box<Http>>,
 }
 
 /// An instance that can be called.
@@ -77,11 +79,14 @@ impl Instance {
         state.memory.forget_refusal();
         state.volume.begin();
         state.printed_bytes = 0;
+        state.http = None;
         if let Some(base) = &state.base {
             base.begin(Some(call));
         }
         self.store.set_epoch_deadline(1);
-        self.exports.lictor_plugin_commands().call_handle(&mut self.store, arguments).await
+        let answer = self.exports.lictor_plugin_commands().call_handle(&mut self.store, arguments).await?;
+        self.store.data().volume.check()?;
+        Ok(answer)
     }
 
     /// Calls that it has run.
@@ -98,6 +103,7 @@ impl Instance {
     pub(super) fn rest(&mut self) {
         let state = self.store.data_mut();
         state.call = None;
+        state.http = None;
         if let Some(base) = &state.base {
             base.begin(None);
         }

@@ -112,11 +112,12 @@ impl Plugin {
         spec: Spec,
     ) -> Result<Self, LoadError> {
         let linked = link(&compiled.component, &sandbox, &spec).map_err(|reason| spec.error(reason))?;
+        host::check_directories(&spec.grants).map_err(|reason| spec.error(reason))?;
         let retirement = Retirement { max_calls: spec.max_calls, idle: spec.idle };
         let mut plugin = Self {
             pool: Pool::new(spec.instances, retirement, sandbox.max_idle_instances()),
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
-            granted: Arc::new(spec.grants.prepare()),
+            granted: Arc::new(spec.grants.prepare(sandbox.web())),
             turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
             commands: Vec::new(),
             spec,
@@ -190,6 +191,7 @@ impl Plugin {
             printed_bytes: 0,
             table: resource_table(),
             base: None,
+            http: None,
         };
         Instance::new(self.sandbox.engine(), &self.linked, state, self.spec.reply_bytes).await
     }

@@ -20,7 +20,7 @@ mod trial;
 mod world;
 
 pub use engine::{Sandbox, SandboxLimits};
-pub use host::{CommandGate, Grants, HttpGrant, Stores, VolumeLimits};
+pub use host::{CommandGate, Grants, HttpGrant, MAX_OPEN_FILES, Stores, VolumeLimits};
 pub use inspect::{Inspection, inspect};
 pub use invoke::{Answer, Call, Commands, invoke, invoke_nested};
 pub use load::{CommandInfo, LoadError, Plugin, Spec};

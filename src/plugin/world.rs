@@ -160,7 +160,8 @@ mod tests {
             ("lictor:plugin/request@0.2.0", "this host has lictor:plugin/request@0.1"),
             ("wasi:io/poll@0.3.0", "this host has wasi:io/poll@0.2"),
             ("wasi:sockets/tcp@0.2.0", "no sockets"),
-            ("wasi:http/outgoing-handler@0.2.0", "does not offer"),
+            ("wasi:http/incoming-handler@0.2.0", "does not offer"),
+            ("wasi:http/outgoing-handler@0.3.0", "this host has wasi:http/outgoing-handler@0.2"),
             ("acme:thing/api@1.0.0", "does not offer"),
             ("plain-function", "does not offer"),
         ] {
@@ -180,10 +181,13 @@ mod tests {
     #[test]
     fn what_is_not_granted_is_told_with_the_line_to_add() {
         let config = Some(std::collections::BTreeMap::default());
-        let all = Grants { config, logging: true, ..Grants::default() };
+        let http = Some(super::super::host::HttpGrant::default());
+        let all = Grants { config, logging: true, http, ..Grants::default() };
         for (import, line) in [
             ("wasi:config/store@0.2.0-rc.1", "[plugins.p.config]"),
             ("wasi:logging/logging@0.1.0-draft", "[plugins.p.grants] logging = true"),
+            ("wasi:http/types@0.2.12", "[plugins.p.grants] http = [\"https://HOST\"]"),
+            ("wasi:http/outgoing-handler@0.2.0", "[plugins.p.grants] http = [\"https://HOST\"]"),
         ] {
             let misfit = import_misfit(import, "p", &Grants::default()).unwrap();
             assert!(misfit.contains(import) && misfit.ends_with(line), "{misfit}");

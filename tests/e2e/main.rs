@@ -8,6 +8,8 @@
 //! | `sandbox`   | what a plugin can't do, and what its failures look like |
 //! | `loading`   | which components are refused, and with what words |
 //! | `grants`    | what a plugin may be granted: given, withheld, overstepped |
+//! | `http`      | the same of HTTP requests |
+//! | `directories` | the same of folders |
 //! | `state`     | key-value state as plugins have it, and over `kill -9` |
 //! | `reach`     | files and other commands that a plugin may reach |
 //! | `cli`       | the commands of `lictor` |
@@ -26,8 +28,10 @@
 mod support;
 
 mod cli;
+mod directories;
 mod documents;
 mod grants;
+mod http;
 mod identity;
 mod interop;
 mod languages;

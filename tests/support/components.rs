@@ -55,6 +55,18 @@ pub fn reaching() -> &'static Path {
     BUILT.get_or_init(|| build("tests/components", "reaching"))
 }
 
+/// A plugin that sends HTTP requests.
+pub fn web() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("tests/components", "web"))
+}
+
+/// A plugin that reads folders.
+pub fn folders() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("tests/components", "folders"))
+}
+
 /// The commands of [`stateful`].
 pub const STATEFUL_COMMANDS: [&str; 23] = [
     "kv-open",

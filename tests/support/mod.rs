@@ -8,6 +8,7 @@ pub mod client;
 pub mod components;
 pub mod server;
 pub mod tools;
+pub mod web;
 
 use std::thread;
 use std::time::{Duration, Instant};

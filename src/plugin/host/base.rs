@@ -1,17 +1,19 @@
 //! WASI 0.2's base, which toolchains import by themselves: io, clocks, random, standard streams, an environment
-//! without variables, a file system without directories. It reaches nothing. There are no sockets.
+//! without variables, a file system without directories but those that were granted. Without these it reaches nothing.
+//! There are no sockets.
 
 use std::sync::Arc;
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_io::bindings::wasi::io;
 
+use super::directories;
 use super::stdio::{PluginLog, Stdio, Stream};
 use crate::plugin::instance::HostState;
 use crate::plugin::invoke::Call;
@@ -23,14 +25,18 @@ const MAX_RANDOM_BYTES: u64 = 1 << 20;
 pub(in crate::plugin) struct Base {
     context: WasiCtx,
     streams: [Stdio; 2],
+    /// The folders that were granted, opened when the plugin first asks for the file system.
+    folders: Option<Box<WasiCtx>>,
 }
 
 impl Base {
-    fn new(log: &Arc<PluginLog>) -> Self {
+    fn new(log: &Arc<PluginLog>, call: Option<&Call>) -> Box<Self> {
         let streams = [Stream::Out, Stream::Err].map(|stream| Stdio::new(Arc::clone(log), stream));
         let [out, err] = streams.clone();
         let context = WasiCtx::builder().stdout(out).stderr(err).max_random_size(MAX_RANDOM_BYTES).build();
-        Self { context, streams }
+        let base = Self { context, streams, folders: None };
+        base.begin(call);
+        Box::new(base)
     }
 
     /// Marks what is written from now on as written by `call`.
@@ -43,12 +49,21 @@ impl Base {
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let Self { base, log, call, table, .. } = self;
-        let base = base.get_or_insert_with(|| {
-            let base = Base::new(log);
-            base.begin(call.as_deref());
-            Box::new(base)
-        });
+        let base = base.get_or_insert_with(|| Base::new(log, call.as_deref()));
         WasiCtxView { ctx: &mut base.context, table }
+    }
+}
+
+impl HostState {
+    /// WASI's file system, with the folders that were granted.
+    pub(super) fn folders(&mut self) -> WasiFilesystemCtxView<'_> {
+        let Self { base, log, call, granted, table, .. } = self;
+        let base = base.get_or_insert_with(|| Base::new(log, call.as_deref()));
+        let context = match granted.directories.is_empty() {
+            true => &mut base.context,
+            false => base.folders.get_or_insert_with(|| Box::new(directories::open(granted, log))),
+        };
+        WasiFilesystemCtxView { ctx: context.filesystem(), table }
     }
 }
 
@@ -68,8 +83,8 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     random::random::add_to_linker::<H, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
     random::insecure::add_to_linker::<H, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
     random::insecure_seed::add_to_linker::<H, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
-    filesystem::preopens::add_to_linker::<H, WasiFilesystem>(linker, H::filesystem)?;
-    filesystem::types::add_to_linker::<H, WasiFilesystem>(linker, H::filesystem)?;
+    filesystem::preopens::add_to_linker::<H, WasiFilesystem>(linker, H::folders)?;
+    filesystem::types::add_to_linker::<H, WasiFilesystem>(linker, H::folders)?;
     cli::exit::add_to_linker::<H, WasiCli>(linker, H::cli)?;
     cli::environment::add_to_linker::<H, WasiCli>(linker, H::cli)?;
     cli::stdin::add_to_linker::<H, WasiCli>(linker, H::cli)?;

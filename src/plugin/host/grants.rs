@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use wasmtime_wasi_config::WasiConfigVariables;
 
+use super::http::{Gate, Web};
 use crate::state::Store;
 
 /// What a plugin may use beyond what every plugin may.
@@ -59,7 +60,7 @@ pub struct HttpGrant {
 }
 
 impl Grants {
-    pub(in crate::plugin) fn prepare(&self) -> Granted {
+    pub(in crate::plugin) fn prepare(&self, web: &Arc<Web>) -> Granted {
         let config = self.config.iter().flatten();
         Granted {
             config: config.map(|(key, value)| (key.clone(), value.clone())).collect(),
@@ -67,6 +68,7 @@ impl Grants {
             files: self.files.clone().unwrap_or_default(),
             directories: self.directories.clone(),
             commands: self.commands.clone(),
+            http: self.http.as_ref().map(|grant| Arc::new(Gate::new(grant, Arc::clone(web)))),
         }
     }
 }
@@ -78,6 +80,7 @@ pub(in crate::plugin) struct Granted {
     pub(super) files: HashMap<String, PathBuf>,
     pub(super) directories: Vec<(String, PathBuf)>,
     pub(super) commands: Option<CommandGate>,
+    pub(super) http: Option<Arc<Gate>>,
 }
 
 /// An interface that a plugin may import where it was granted.
@@ -142,6 +145,20 @@ pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[
         is_granted: |grants| grants.commands.is_some(),
         lines: "[plugins.NAME.grants] commands = [\"COMMAND\"]",
     },
+    Grantable {
+        interface: "wasi:http/types",
+        version: (0, 2),
+        is_granted: |grants| grants.http.is_some(),
+        lines: HTTP_LINES,
+    },
+    Grantable {
+        interface: "wasi:http/outgoing-handler",
+        version: (0, 2),
+        is_granted: |grants| grants.http.is_some(),
+        lines: HTTP_LINES,
+    },
 ];
+
+const HTTP_LINES: &str = "[plugins.NAME.grants] http = [\"https://HOST\"]";
 
 const KEYVALUE_LINES: &str = "[plugins.NAME.grants] keyvalue = [\"default\"]";

@@ -6,8 +6,10 @@
 mod base;
 mod call;
 mod config;
+mod directories;
 mod files;
 mod grants;
+mod http;
 mod keyvalue;
 mod logging;
 mod output;
@@ -16,11 +18,14 @@ mod state;
 mod stdio;
 mod volume;
 
+pub use directories::MAX_OPEN as MAX_OPEN_FILES;
 pub use grants::{CommandGate, Grants, HttpGrant, Stores};
 pub use volume::VolumeLimits;
 
 pub(super) use base::Base;
+pub(super) use directories::check as check_directories;
 pub(super) use grants::{GRANTABLE, Grantable, Granted};
+pub(super) use http::{Http, Web};
 pub(super) use stdio::PluginLog;
 pub(super) use volume::{Volume, VolumeSpent};
 
@@ -49,6 +54,12 @@ pub(super) fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Re
     }
     if grants.commands.is_some() {
         call::link(&mut linker)?;
+    }
+    if !grants.directories.is_empty() {
+        directories::link(&mut linker)?;
+    }
+    if grants.http.is_some() {
+        http::link(&mut linker)?;
     }
     Ok(linker)
 }

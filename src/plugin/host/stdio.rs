@@ -20,6 +20,9 @@ const MAX_LINE_BYTES: usize = 2048;
 /// Characters of an event's context that are logged.
 const MAX_CONTEXT_CHARS: usize = 128;
 
+/// Characters of a URL that are logged.
+const MAX_URL_CHARS: usize = 512;
+
 /// Bytes of output that one call may log; the rest of its output is counted, not logged.
 const MAX_CALL_BYTES: usize = 64 << 10;
 
@@ -115,6 +118,14 @@ impl PluginLog {
             tracing::Level::INFO => event!(INFO),
             tracing::Level::WARN => event!(WARN),
             tracing::Level::ERROR => event!(ERROR),
+        }
+    }
+
+    /// A request that the plugin may not send, without what may be secret in it.
+    pub(super) fn denied(&self, request: &str, url: &str, reason: &str) {
+        if self.admit() {
+            let (plugin, url) = (&*self.plugin, shown(url, MAX_URL_CHARS));
+            tracing::warn!(target: "lictor::plugin", plugin, request, %url, reason, "HTTP request denied");
         }
     }
 

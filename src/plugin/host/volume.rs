@@ -2,13 +2,23 @@
 //! bytes that they carry. What a plugin does with its own memory is bounded by its time.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What is left for the current call.
-#[derive(Debug)]
+/// What is left for the current call. Clones count the same call: bodies of HTTP flow beside the plugin, in tasks that
+/// have no way to the instance.
+#[derive(Clone, Debug)]
 pub(in crate::plugin) struct Volume {
     limits: VolumeLimits,
-    calls_left: u64,
-    bytes_left: u64,
+    left: Arc<Left>,
+}
+
+#[derive(Debug)]
+struct Left {
+    calls: AtomicU64,
+    bytes: AtomicU64,
+    /// Whether more bytes were asked for than there were.
+    is_overdrawn: AtomicBool,
 }
 
 /// What one call may use.
@@ -38,32 +48,59 @@ impl fmt::Display for VolumeSpent {
 
 impl Volume {
     pub(in crate::plugin) fn new(limits: VolumeLimits) -> Self {
-        Self { limits, calls_left: limits.calls, bytes_left: limits.bytes }
+        let left = Left {
+            calls: AtomicU64::new(limits.calls),
+            bytes: AtomicU64::new(limits.bytes),
+            is_overdrawn: AtomicBool::new(false),
+        };
+        Self { limits, left: Arc::new(left) }
     }
 
-    /// Begins another call.
+    /// Begins another call. What still counts for the last one goes on to do so.
     pub(in crate::plugin) fn begin(&mut self) {
-        *self = Self::new(self.limits);
+        match Arc::get_mut(&mut self.left) {
+            Some(left) => {
+                *left.calls.get_mut() = self.limits.calls;
+                *left.bytes.get_mut() = self.limits.bytes;
+                *left.is_overdrawn.get_mut() = false;
+            }
+            None => *self = Self::new(self.limits),
+        }
     }
 
     /// Operations of the current call so far.
     pub(in crate::plugin) fn calls(&self) -> u64 {
-        self.limits.calls - self.calls_left
+        self.limits.calls - self.left.calls.load(Ordering::Relaxed)
     }
 
     /// Takes one operation that carries `bytes`.
-    pub(in crate::plugin) fn operation(&mut self, bytes: usize) -> Result<(), VolumeSpent> {
+    pub(in crate::plugin) fn operation(&self, bytes: usize) -> Result<(), VolumeSpent> {
         let spent = VolumeSpent { limits: self.limits, by_calls: true };
-        self.calls_left = self.calls_left.checked_sub(1).ok_or(spent)?;
-        self.carry(bytes)
+        if take(&self.left.calls, 1) { self.carry(bytes) } else { Err(spent) }
     }
 
     /// Takes `bytes` more for an operation that has begun.
-    pub(in crate::plugin) fn carry(&mut self, bytes: usize) -> Result<(), VolumeSpent> {
-        let spent = VolumeSpent { limits: self.limits, by_calls: false };
-        self.bytes_left = self.bytes_left.checked_sub(bytes as u64).ok_or(spent)?;
-        Ok(())
+    pub(in crate::plugin) fn carry(&self, bytes: usize) -> Result<(), VolumeSpent> {
+        if take(&self.left.bytes, bytes as u64) {
+            return Ok(());
+        }
+        self.left.is_overdrawn.store(true, Ordering::Relaxed);
+        Err(VolumeSpent { limits: self.limits, by_calls: false })
     }
+
+    /// Fails once more bytes were asked for than there were, by whom ever: a body that ran over it can only fail its
+    /// own stream, which a plugin may not even look at.
+    pub(in crate::plugin) fn check(&self) -> Result<(), VolumeSpent> {
+        match self.left.is_overdrawn.load(Ordering::Relaxed) {
+            true => Err(VolumeSpent { limits: self.limits, by_calls: false }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Takes `amount` out of `left`, all of it or nothing; tells which.
+fn take(left: &AtomicU64, amount: u64) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(amount)).is_ok()
 }
 
 #[cfg(test)]
@@ -81,5 +118,20 @@ mod tests {
         assert_eq!(volume.operation(0), Err(VolumeSpent { limits, by_calls: true }));
         volume.begin();
         assert_eq!(volume.operation(10), Ok(()));
+    }
+
+    #[test]
+    fn clones_count_the_same_call_and_not_the_next() {
+        let limits = VolumeLimits { calls: 2, bytes: 10 };
+        let mut volume = Volume::new(limits);
+        let body = volume.clone();
+        assert_eq!(body.carry(8), Ok(()));
+        assert_eq!(volume.carry(2), Ok(()));
+        assert_eq!(volume.check(), Ok(()));
+        assert!(body.carry(1).is_err());
+        assert!(volume.check().is_err());
+        volume.begin();
+        assert!(body.carry(1).is_err());
+        assert_eq!((volume.check(), volume.operation(10)), (Ok(()), Ok(())));
     }
 }

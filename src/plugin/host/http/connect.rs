@@ -1,0 +1,141 @@
+//! From the host of a granted URL to a connection with it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use wasmtime_wasi_http::Error;
+
+use super::allow::{Host, Origin, Scheme};
+use super::{Gate, Web, address, fault};
+
+/// How long it may take to look a host up, to connect to it and to agree on TLS, together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Addresses of one name that are looked at.
+const MAX_ADDRESSES: usize = 16;
+
+/// A connection, with TLS or without.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Connects to `origin` for one request. `place` is the request's, and is kept as long as anything is done for it.
+pub(super) async fn connect(
+    gate: &Gate,
+    origin: &Origin,
+    place: &Arc<OwnedSemaphorePermit>,
+    most: Option<Duration>,
+) -> Result<Box<dyn Stream>, Error> {
+    let deadline = Instant::now() + most.unwrap_or(CONNECT_TIMEOUT).min(CONNECT_TIMEOUT);
+    let found = timeout_at(deadline, addresses(gate, origin, place)).await;
+    let addresses = found.map_err(|_elapsed| Error::DnsTimeout)??;
+    let stream = first_that_answers(&addresses, deadline).await?;
+    match origin.scheme {
+        Scheme::Http => Ok(Box::new(stream)),
+        Scheme::Https => {
+            let secured = timeout_at(deadline, secure(&gate.web, &origin.host, stream)).await;
+            secured.map_err(|_elapsed| Error::ConnectionTimeout)?
+        }
+    }
+}
+
+/// The addresses that a request to `origin` may go to.
+async fn addresses(
+    gate: &Gate,
+    origin: &Origin,
+    place: &Arc<OwnedSemaphorePermit>,
+) -> Result<Vec<SocketAddr>, Error> {
+    let name = match &origin.host {
+        // Written in the grant itself, so meant, wherever it is.
+        Host::Address(address) => return Ok(vec![SocketAddr::new(*address, origin.port)]),
+        Host::Name(name) => name.clone(),
+    };
+    let found = look_up(name, origin.port, Arc::clone(place)).await;
+    let found = found.map_err(|error| fault::of_lookup(&error))?;
+    if found.is_empty() {
+        return Err(Error::DestinationNotFound);
+    }
+    let may_lead_to = |address: &SocketAddr| address::may_lead_to(address.ip(), &gate.networks);
+    let allowed: Vec<_> = found.into_iter().filter(may_lead_to).collect();
+    if allowed.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(allowed) }
+}
+
+/// Asks the system's resolver. It can't be told to stop, so it keeps the request's place until it does: a slow name
+/// server holds no more threads than there are places.
+async fn look_up(name: String, port: u16, place: Arc<OwnedSemaphorePermit>) -> io::Result<Vec<SocketAddr>> {
+    let looked_up = spawn_blocking(move || {
+        let _place = place;
+        let found = (name.as_str(), port).to_socket_addrs()?;
+        Ok(found.take(MAX_ADDRESSES).collect())
+    });
+    looked_up.await.map_err(io::Error::other)?
+}
+
+/// Tries one after the other; each gets its share of the time that is left, so that a silent one does not take all.
+async fn first_that_answers(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Error> {
+    let mut last = Error::DestinationNotFound;
+    for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
+        let share =
+            deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+        last = match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // A request that waits for more of itself would wait for the last piece's acknowledgement.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => fault::of_connect(&error),
+            Err(_elapsed) => Error::ConnectionTimeout,
+        };
+    }
+    Err(last)
+}
+
+async fn secure(web: &Web, host: &Host, stream: TcpStream) -> Result<Box<dyn Stream>, Error> {
+    let name = match host {
+        Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Error::TlsCertificateError)?,
+        Host::Address(address) => ServerName::from(IpAddr::to_canonical(address)),
+    };
+    let tls = web.tls.get_or_try_init(tls_connector).await?;
+    let stream = tls.connect(name, stream).await.map_err(|error| fault::of_tls(&error))?;
+    Ok(Box::new(stream))
+}
+
+/// With the roots that the system trusts. Sessions are not resumed: a resumed one is not verified anew, and plugins are
+/// not to share any.
+async fn tls_connector() -> Result<TlsConnector, Error> {
+    let config = spawn_blocking(|| {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        let (taken, _left_out) = roots.add_parsable_certificates(found.certs);
+        if taken == 0 {
+            let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+            return Err(format!("the system has no root certificates {}", errors.join("; ")));
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    });
+    match config.await.map_err(|error| error.to_string()).and_then(|config| config) {
+        Ok(config) => Ok(TlsConnector::from(Arc::new(config))),
+        Err(error) => {
+            tracing::error!(target: "lictor::plugin", error, "plugins' requests to https are impossible");
+            Err(Error::ConfigurationError)
+        }
+    }
+}

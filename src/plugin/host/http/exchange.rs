@@ -1,0 +1,224 @@
+//! One request and its response, on a connection of their own.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response, Uri};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Sleep, sleep, timeout};
+use wasmtime_wasi_http::io::TokioIo;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+
+use super::allow::Origin;
+use super::connect::{Stream, connect};
+use super::{Gate, fault, fields_bytes};
+use crate::plugin::host::{PluginLog, Volume};
+
+/// Bytes of a response's header, and of what was received and not yet asked for.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// Fields in a response's header.
+const MAX_FIELDS: usize = 256;
+
+type Received = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+
+/// What wasmtime waits for, in a task that ends when the plugin drops what it got for it: the response, and what must go
+/// on while its body is read.
+pub(super) type Sending = Box<dyn Future<Output = Result<Received, Error>> + Send>;
+
+type Connection = http1::Connection<TokioIo<Box<dyn Stream>>, RequestBody>;
+
+/// One request that may be sent.
+pub(super) struct Exchange {
+    pub(super) gate: Arc<Gate>,
+    pub(super) origin: Origin,
+    pub(super) log: Arc<PluginLog>,
+    /// What the log calls the request that the plugin is at.
+    pub(super) id: String,
+    pub(super) volume: Volume,
+    /// The instance's own.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) call_ended: watch::Receiver<()>,
+    pub(super) times: RequestOptions,
+}
+
+impl Exchange {
+    /// Sends `request`, whose URL was found to be granted.
+    pub(super) async fn run(self, request: Request<WasiBody>) -> Result<Received, Error> {
+        tokio::select! {
+            biased;
+            () = ended(self.call_ended.clone()) => Err(Error::ConnectionTerminated),
+            received = self.exchange(request) => received,
+        }
+    }
+
+    async fn exchange(&self, request: Request<WasiBody>) -> Result<Received, Error> {
+        let of_instance = place(&self.places).await?;
+        let of_all = Arc::new(place(&self.gate.web.places).await?);
+        let url = format!("{}{}", self.origin, request.uri().path());
+        let connected = connect(&self.gate, &self.origin, &of_all, self.times.connect_timeout).await;
+        let stream = connected.inspect_err(|error| {
+            if matches!(error, Error::DestinationIpProhibited) {
+                self.log.denied(
+                    &self.id,
+                    &url,
+                    "its host leads to no public address, nor one of `http_networks`",
+                );
+            }
+        })?;
+        let (response, connection) = self.send(request, stream).await?;
+        let call_ended = self.call_ended.clone();
+        let rest = async move {
+            let _places = (of_instance, of_all);
+            let Some(connection) = connection else { return Ok(()) };
+            tokio::select! {
+                biased;
+                () = ended(call_ended) => {}
+                // The body tells what it means for the plugin.
+                result = connection => if let Err(error) = result {
+                    tracing::debug!(target: "lictor::plugin", %error, "an HTTP connection broke off");
+                }
+            }
+            Ok(())
+        };
+        Ok((response, Box::new(rest)))
+    }
+
+    /// Gives the response and, unless it ended with it, the connection, which must be polled while bodies flow.
+    async fn send(
+        &self,
+        request: Request<WasiBody>,
+        stream: Box<dyn Stream>,
+    ) -> Result<(Response<WasiBody>, Option<Connection>), Error> {
+        let request = self.ready_to_send(request)?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_FIELDS);
+        let made = builder.handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = made.map_err(|error| fault::of_exchange(&error))?;
+        let mut connection = Some(connection);
+        let first_byte = self.times.first_byte_timeout.unwrap_or(Duration::MAX);
+        let mut response = pin!(timeout(first_byte, sender.send_request(request)));
+        let response = loop {
+            tokio::select! {
+                biased;
+                response = &mut response => break response,
+                // Whatever ended it, the response's future tells.
+                _ = async { drive(connection.as_mut()).await }, if connection.is_some() => connection = None,
+            }
+        };
+        let response = response.map_err(|_elapsed| Error::ConnectionReadTimeout)?;
+        let response = response.map_err(|error| fault::of_exchange(&error))?;
+        let head = fields_bytes(response.headers());
+        self.volume.carry(head).map_err(|_spent| Error::HttpResponseHeaderSectionSize(None))?;
+        let (volume, between_bytes) = (self.volume.clone(), self.times.between_bytes_timeout);
+        let body = |inner| WasiBody::new(ResponseBody { inner, volume, between_bytes, waiting: None });
+        Ok((response.map(body), connection))
+    }
+
+    /// In the form in which a server wants it: with the path alone in its first line, and with the granted host in its
+    /// header, whatever the plugin wrote there.
+    fn ready_to_send(&self, request: Request<WasiBody>) -> Result<Request<RequestBody>, Error> {
+        let (mut parts, body) = request.into_parts();
+        let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let target = Uri::try_from(format!("{}{query}", parts.uri.path()));
+        parts.uri = target.map_err(|_| Error::HttpRequestUriInvalid)?;
+        let host = HeaderValue::try_from(self.origin.authority());
+        parts.headers.insert(HOST, host.map_err(|_| Error::HttpRequestUriInvalid)?);
+        Ok(Request::from_parts(parts, RequestBody { inner: body, volume: self.volume.clone() }))
+    }
+}
+
+async fn drive(connection: Option<&mut Connection>) {
+    if let Some(connection) = connection {
+        // Its error reaches the response's future as well.
+        let _ = connection.await;
+    }
+}
+
+async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    Arc::clone(places).acquire_owned().await.map_err(|_closed| Error::ConnectionLimitReached)
+}
+
+/// Waits for the end of the call: its instance then drops the other end.
+async fn ended(mut call: watch::Receiver<()>) {
+    while call.changed().await.is_ok() {}
+}
+
+/// A request's body on its way, counted.
+struct RequestBody {
+    inner: WasiBody,
+    volume: Volume,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
+        let counted = self.volume.carry(frame_bytes(&frame));
+        Poll::Ready(Some(counted.map(|()| frame).map_err(|_spent| Error::HttpRequestBodySize(None))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A response's body as the plugin reads it, counted.
+struct ResponseBody {
+    inner: Incoming,
+    volume: Volume,
+    between_bytes: Option<Duration>,
+    /// Runs while the plugin waits for a piece.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
+            let Some(between_bytes) = self.between_bytes else { return Poll::Pending };
+            let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(between_bytes)));
+            ready!(waiting.as_mut().poll(context));
+            return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
+        };
+        self.waiting = None;
+        Poll::Ready(frame.map(|frame| {
+            let frame = frame.map_err(|error| fault::of_body(&error))?;
+            let counted = self.volume.carry(frame_bytes(&frame));
+            counted.map(|()| frame).map_err(|_spent| Error::HttpResponseBodySize(None))
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+fn frame_bytes(frame: &Frame<Bytes>) -> usize {
+    frame.data_ref().map_or_else(|| frame.trailers_ref().map_or(0, fields_bytes), Bytes::len)
+}

@@ -1,0 +1,64 @@
+//! What went wrong with a request, in the words that `wasi:http` has for it.
+
+use std::error::Error as _;
+use std::io;
+
+use rustls::Error as TlsError;
+use wasmtime_wasi_http::Error;
+
+/// The name could not be looked up.
+pub(super) fn of_lookup(error: &io::Error) -> Error {
+    tracing::debug!(target: "lictor::plugin", %error, "a name was not found");
+    Error::DnsError { rcode: None, info_code: None }
+}
+
+/// There is no connection.
+pub(super) fn of_connect(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
+        io::ErrorKind::TimedOut => Error::ConnectionTimeout,
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Error::DestinationIpUnroutable,
+        _ => Error::DestinationUnavailable,
+    }
+}
+
+/// The handshake failed.
+pub(super) fn of_tls(error: &io::Error) -> Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
+        Some(TlsError::InvalidCertificate(_) | TlsError::NoCertificatesPresented) => {
+            Error::TlsCertificateError
+        }
+        Some(TlsError::AlertReceived(alert)) => Error::TlsAlertReceived {
+            alert_id: Some(u8::from(*alert)),
+            alert_message: alert.as_str().map(str::to_owned),
+        },
+        Some(_) => Error::TlsProtocolError,
+        None => Error::ConnectionTerminated,
+    }
+}
+
+/// The exchange failed, up to the response's header.
+pub(super) fn of_exchange(error: &hyper::Error) -> Error {
+    if error.is_parse_too_large() {
+        return Error::HttpResponseHeaderSectionSize(None);
+    }
+    of_body(error)
+}
+
+/// The response's body failed, or what the request's body said of itself.
+pub(super) fn of_body(error: &hyper::Error) -> Error {
+    let source = error.source();
+    if let Some(Error::HttpRequestBodySize(size)) = source.and_then(|source| source.downcast_ref()) {
+        return Error::HttpRequestBodySize(*size);
+    }
+    let of_socket = source.and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
+    if error.is_incomplete_message() || of_socket == Some(io::ErrorKind::UnexpectedEof) {
+        return Error::HttpResponseIncomplete;
+    }
+    match of_socket {
+        // Such as chunks whose length is no number.
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Error::HttpProtocolError,
+        None if error.is_parse() || error.is_user() => Error::HttpProtocolError,
+        _ => Error::ConnectionTerminated,
+    }
+}

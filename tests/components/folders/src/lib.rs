@@ -1,0 +1,72 @@
+//! A plugin that reads folders, and tries what it may not.
+
+wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::time::SystemTime;
+
+use exports::lictor::plugin::commands::{CommandInfo, Failure, Guest};
+
+struct Folders;
+
+export!(Folders);
+
+impl Guest for Folders {
+    fn describe() -> Vec<CommandInfo> {
+        Vec::new()
+    }
+
+    fn handle(args: Vec<String>) -> Result<Vec<u8>, Failure> {
+        let arguments: Vec<&str> = args.iter().map(String::as_str).collect();
+        let done = match arguments[..] {
+            ["read", path] => fs::read(path),
+            ["list", path] => list(path),
+            ["size", path] => fs::metadata(path).map(|found| found.len().to_string().into_bytes()),
+            ["hold", count, path] => Ok(hold(count.parse().unwrap_or(0), path)),
+            ["write", path] => nothing(OpenOptions::new().write(true).open(path)),
+            ["append", path] => nothing(OpenOptions::new().append(true).open(path)),
+            ["truncate", path] => nothing(OpenOptions::new().write(true).truncate(true).open(path)),
+            ["create", path] => nothing(File::create_new(path)),
+            ["make-folder", path] => nothing(fs::create_dir(path)),
+            ["remove", path] => nothing(fs::remove_file(path)),
+            ["remove-folder", path] => nothing(fs::remove_dir(path)),
+            ["rename", from, to] => nothing(fs::rename(from, to)),
+            ["link", from, to] => nothing(fs::hard_link(from, to)),
+            ["touch", path] => nothing(File::open(path).and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))),
+            ["shorten", path] => nothing(File::open(path).and_then(|file| file.set_len(0))),
+            _ => return Err(Failure { code: "bad-arguments".into(), message: String::new() }),
+        };
+        done.map_err(|error| Failure { code: "failed".into(), message: told(&error) })
+    }
+}
+
+fn nothing<T>(done: io::Result<T>) -> io::Result<Vec<u8>> {
+    done.map(|_| Vec::new())
+}
+
+fn list(path: &str) -> io::Result<Vec<u8>> {
+    let names: io::Result<Vec<String>> =
+        fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect();
+    let mut names = names?;
+    names.sort();
+    Ok(names.join(" ").into_bytes())
+}
+
+/// Opens the same file again and again, and keeps it open; tells how often that went well, and what then went wrong.
+fn hold(count: usize, path: &str) -> Vec<u8> {
+    let mut held = Vec::new();
+    for _ in 0..count {
+        match File::open(path) {
+            Ok(file) => held.push(file),
+            Err(error) => return format!("{} {}", held.len(), told(&error)).into_bytes(),
+        }
+    }
+    let mut text = String::new();
+    held.iter_mut().for_each(|file| drop(file.read_to_string(&mut text)));
+    held.len().to_string().into_bytes()
+}
+
+fn told(error: &io::Error) -> String {
+    format!("{:?} ({})", error.kind(), error.raw_os_error().unwrap_or(0))
+}

@@ -1,0 +1,95 @@
+//! A plugin that sends HTTP requests, and tries what it may not.
+
+wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
+
+mod request;
+
+use std::cell::RefCell;
+
+use exports::lictor::plugin::commands::{CommandInfo, Failure, Guest};
+use request::{Begun, Request, Response};
+
+struct Web;
+
+export!(Web);
+
+thread_local! {
+    /// Responses that are kept from one call to the next.
+    static KEPT: RefCell<Vec<Response>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Guest for Web {
+    /// Sends a request too, where the host lets it.
+    fn describe() -> Vec<CommandInfo> {
+        let sent = Request::parse(&["GET", "http://127.0.0.1:9/describe"]).and_then(Request::begin);
+        let summary = sent.map_or_else(|failure| failure.message, |_| "sent".to_owned());
+        vec![CommandInfo { name: "fetch".into(), summary, usage: "fetch METHOD URL".into(), idempotent: false }]
+    }
+
+    fn handle(args: Vec<String>) -> Result<Vec<u8>, Failure> {
+        let arguments: Vec<&str> = args.iter().map(String::as_str).collect();
+        match &arguments[..] {
+            ["fetch", request @ ..] => Ok(Request::parse(request)?.begin()?.response()?.whole()?.shown()),
+            ["follow", url] => follow(url),
+            ["at-once", count, url] => at_once(number(count)?, url),
+            ["body-size", request @ ..] => {
+                let size = Request::parse(request)?.begin()?.response()?.count()?;
+                Ok(size.to_string().into_bytes())
+            }
+            ["ignore-body-error", url] => {
+                let _ = Request::parse(&["GET", url])?.begin()?.response()?.count();
+                Ok(b"all is well".to_vec())
+            }
+            ["flood", url] => Request::parse(&["POST", url])?.flood().map(String::into_bytes),
+            ["keep", url] => {
+                let response = Request::parse(&["GET", url])?.begin()?.response()?;
+                KEPT.with_borrow_mut(|kept| kept.push(response));
+                Ok(Vec::new())
+            }
+            ["kept"] => {
+                let response = KEPT.with_borrow_mut(Vec::pop).ok_or_else(|| failure("nothing is kept"))?;
+                Ok(response.whole()?.shown())
+            }
+            ["hoard-bodies", count] => request::hoard(number(count)?).map(|made| made.to_string().into_bytes()),
+            _ => Err(Failure { code: "bad-arguments".into(), message: String::new() }),
+        }
+    }
+}
+
+/// Follows redirections as a client does, and tells of each answer's status.
+fn follow(url: &str) -> Result<Vec<u8>, Failure> {
+    let mut url = url.to_owned();
+    let mut path = Vec::new();
+    loop {
+        let response = match Request::parse(&["GET", &url])?.begin().and_then(Begun::response) {
+            Ok(response) => response,
+            Err(failure) => {
+                path.push(failure.message);
+                break;
+            }
+        };
+        path.push(response.status.to_string());
+        match response.header("location") {
+            Some(location) => url = location,
+            None => break,
+        }
+    }
+    Ok(path.join(" ").into_bytes())
+}
+
+/// Begins several requests before it waits for the first.
+fn at_once(count: usize, url: &str) -> Result<Vec<u8>, Failure> {
+    let begun: Result<Vec<Begun>, Failure> =
+        (0..count).map(|_| Request::parse(&["GET", url])?.begin()).collect();
+    let answers: Result<Vec<Response>, Failure> =
+        begun?.into_iter().map(|begun| begun.response()?.whole()).collect();
+    Ok(answers?.len().to_string().into_bytes())
+}
+
+fn number(text: &str) -> Result<usize, Failure> {
+    text.parse().map_err(|_| failure("no number"))
+}
+
+fn failure(message: &str) -> Failure {
+    Failure { code: "failed".into(), message: message.into() }
+}
