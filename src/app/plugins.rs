@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use crate::config::{self, Config, PluginName, StoreGrant};
+use crate::config::{self, CommandPattern, Config, PluginName, StoreGrant};
 use crate::plugin::{
     CommandGate, Grants, HttpGrant, Instances, Plugin, Sandbox, SandboxLimits, Spec, Stores, VolumeLimits,
 };
@@ -47,10 +47,14 @@ pub(super) async fn load(
 
 /// The stores that the plugin `name` was granted, by the names by which it opens them. A store's quota is its owner's,
 /// whoever writes to it.
-async fn open_stores(config: &Config, name: &PluginName, state: &dyn Engine) -> anyhow::Result<Stores> {
+async fn open_stores(
+    config: &Config,
+    name: &PluginName,
+    state: &dyn Engine,
+) -> anyhow::Result<Option<Stores>> {
+    let granted = config.plugins.get(name).and_then(|plugin| plugin.grants.keyvalue.as_ref());
+    let Some(granted) = granted else { return Ok(None) };
     let mut stores = Stores::default();
-    let granted =
-        config.plugins.get(name).map(|plugin| plugin.grants.keyvalue.as_slice()).unwrap_or_default();
     for grant in granted {
         let StoreGrant { plugin: owner, store } = grant;
         let owner = owner.as_ref().unwrap_or(name);
@@ -62,10 +66,10 @@ async fn open_stores(config: &Config, name: &PluginName, state: &dyn Engine) -> 
         let opened = opened.with_context(|| format!("plugin {name}: the store {grant} cannot be opened"))?;
         stores.0.insert(grant.to_string(), opened);
     }
-    Ok(stores)
+    Ok(Some(stores))
 }
 
-fn spec(name: &PluginName, plugin: &config::Plugin, stores: Stores) -> Spec {
+fn spec(name: &PluginName, plugin: &config::Plugin, stores: Option<Stores>) -> Spec {
     Spec {
         name: name.as_ref().into(),
         component: plugin.component.clone(),
@@ -87,18 +91,20 @@ fn spec(name: &PluginName, plugin: &config::Plugin, stores: Stores) -> Spec {
     }
 }
 
-fn grants(plugin: &config::Plugin, stores: Stores) -> Grants {
+fn grants(plugin: &config::Plugin, stores: Option<Stores>) -> Grants {
     let granted = &plugin.grants;
-    let commands = granted.commands.clone();
-    let allows = move |command: &str| commands.iter().any(|pattern| pattern.allows(command));
-    let http = HttpGrant { urls: granted.http.clone(), networks: granted.http_networks.clone() };
+    let gate = |commands: &Vec<CommandPattern>| {
+        let commands = commands.clone();
+        CommandGate(Arc::new(move |command| commands.iter().any(|pattern| pattern.allows(command))))
+    };
+    let to = |urls: &Vec<String>| HttpGrant { urls: urls.clone(), networks: granted.http_networks.clone() };
     Grants {
         config: plugin.config.clone(),
         logging: granted.logging,
         stores,
-        files: (!granted.files.is_empty()).then(|| granted.files.iter().cloned().collect()),
+        files: granted.files.as_ref().map(|files| files.iter().cloned().collect()),
         directories: granted.directories.clone(),
-        commands: (!granted.commands.is_empty()).then(|| CommandGate(Arc::new(allows))),
-        http: (!granted.http.is_empty()).then_some(http),
+        commands: granted.commands.as_ref().map(gate),
+        http: granted.http.as_ref().map(to),
     }
 }

@@ -31,7 +31,10 @@ pub(super) fn look(config: &Config) -> anyhow::Result<()> {
 }
 
 fn file(config: &Config) -> Option<&Path> {
-    let is_used = config.plugins.values().any(|plugin| !plugin.grants.keyvalue.is_empty());
+    let is_used = config
+        .plugins
+        .values()
+        .any(|plugin| plugin.grants.keyvalue.as_ref().is_some_and(|stores| !stores.is_empty()));
     match config.state.engine {
         StateEngine::Sqlite if is_used => config.state.path.as_deref(),
         StateEngine::Sqlite | StateEngine::Memory => None,

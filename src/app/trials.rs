@@ -120,7 +120,7 @@ pub(super) fn everything(config: BTreeMap<String, String>, stores: Stores) -> Gr
     Grants {
         config: Some(config),
         logging: true,
-        stores,
+        stores: Some(stores),
         files: Some(HashMap::new()),
         directories: Vec::new(),
         commands: Some(CommandGate(Arc::new(|_| true))),

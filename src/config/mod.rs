@@ -185,21 +185,22 @@ pub struct Plugin {
     pub grants: Grants,
 }
 
-/// What a plugin may reach beyond its own memory: nothing that does not stand here.
+/// What a plugin may reach beyond its own memory: nothing that does not stand here. An empty list lets it import the
+/// interface, and reach nothing through it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants {
     /// Whether it may write events into the log through `wasi:logging`.
     pub logging: bool,
     /// The key-value stores it may open.
-    pub keyvalue: Vec<StoreGrant>,
+    pub keyvalue: Option<Vec<StoreGrant>>,
     /// The other commands that it may run for its client; none of the server's own.
-    pub commands: Vec<CommandPattern>,
+    pub commands: Option<Vec<CommandPattern>>,
     /// Single files that it may read: as it names them, and where they are.
-    pub files: Vec<(String, PathBuf)>,
+    pub files: Option<Vec<(String, PathBuf)>>,
     /// Folders that it may read: as it sees them, and where they are. Were there when they were looked at.
     pub directories: Vec<(String, PathBuf)>,
     /// The URLs it may send requests to: scheme, host, and where given the port and the start of the path.
-    pub http: Vec<String>,
+    pub http: Option<Vec<String>>,
     /// Addresses that are not of the public network, to which the names in `http` may lead all the same.
     pub http_networks: Vec<IpNet>,
 }

@@ -297,6 +297,7 @@ fn private(config: &Path, server: Option<&Server>, state: &State) -> Vec<(PathBu
 fn warn_of_forgetting(plugins: &Field<Named<PluginName, RawPlugin>>, findings: &mut Findings) {
     let plugins = plugins.value().into_iter().flat_map(|named| &named.entries);
     let stores = plugins.filter_map(|(_, plugin)| plugin.get_ref().grants.value()?.keyvalue.given());
+    let stores = stores.filter(|given| !given.get_ref().items.is_empty());
     if let Some(first) = stores.into_iter().next() {
         findings
             .warning("what plugins keep in their stores is gone when the server ends")

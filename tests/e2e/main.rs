@@ -14,6 +14,7 @@
 //! | `reach`     | files and other commands that a plugin may reach |
 //! | `cli`       | the commands of `lictor` |
 //! | `plugin`    | `lictor plugin …`, for authors |
+//! | `examples`  | the plugins that come with Lictor |
 //! | `languages` | plugins in every language, and new projects |
 //! | `prompt`    | `lictor call` on a terminal |
 //! | `log`       | what an operator finds in the log |
@@ -30,6 +31,7 @@ mod support;
 mod cli;
 mod directories;
 mod documents;
+mod examples;
 mod grants;
 mod http;
 mod identity;

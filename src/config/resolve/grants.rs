@@ -48,17 +48,25 @@ pub(super) fn resolve(
     }
     Grants {
         logging: raw.logging.value().copied().unwrap_or_default(),
-        keyvalue: items(&raw.keyvalue).map(|item| item.get_ref().clone()).collect(),
-        commands: items(&raw.commands).map(|item| item.get_ref().clone()).collect(),
-        files: items(&raw.files).map(|path| file(&at, path, around, findings)).collect(),
+        keyvalue: listed(&raw.keyvalue, Clone::clone),
+        commands: listed(&raw.commands, Clone::clone),
+        files: raw
+            .files
+            .value()
+            .map(|list| list.items.iter().map(|path| file(&at, path, around, findings)).collect()),
         directories: directories(&at, raw, around, findings),
-        http: items(&raw.http).map(|item| item.get_ref().0.clone()).collect(),
+        http: listed(&raw.http, |url| url.0.clone()),
         http_networks: items(networks).map(|item| item.get_ref().0).collect(),
     }
 }
 
 fn items<T>(field: &Field<List<T>>) -> impl Iterator<Item = &Spanned<T>> {
     field.value().into_iter().flat_map(|list| &list.items)
+}
+
+/// What a list that is written comes to, empty or not.
+fn listed<T, U>(field: &Field<List<T>>, each: impl Fn(&T) -> U) -> Option<Vec<U>> {
+    field.value().map(|list| list.items.iter().map(|item| each(item.get_ref())).collect())
 }
 
 fn store_of_another(

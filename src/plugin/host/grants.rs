@@ -18,8 +18,8 @@ pub struct Grants {
     pub config: Option<BTreeMap<String, String>>,
     /// Whether it may write events into the log through `wasi:logging`.
     pub logging: bool,
-    /// The stores that it may open, by the names by which it opens them.
-    pub stores: Stores,
+    /// The stores that it may open, by the names by which it opens them; nothing where it may not even ask.
+    pub stores: Option<Stores>,
     /// Single files that it may read, by the names by which it asks for them; nothing where none.
     pub files: Option<HashMap<String, PathBuf>>,
     /// Folders that it may read: the name by which it sees each, and where it is.
@@ -64,7 +64,7 @@ impl Grants {
         let config = self.config.iter().flatten();
         Granted {
             config: config.map(|(key, value)| (key.clone(), value.clone())).collect(),
-            stores: self.stores.clone(),
+            stores: self.stores.clone().unwrap_or_default(),
             files: self.files.clone().unwrap_or_default(),
             directories: self.directories.clone(),
             commands: self.commands.clone(),
@@ -112,25 +112,25 @@ pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[
     Grantable {
         interface: "wasi:keyvalue/store",
         version: (0, 2),
-        is_granted: |grants| !grants.stores.0.is_empty(),
+        is_granted: |grants| grants.stores.is_some(),
         lines: KEYVALUE_LINES,
     },
     Grantable {
         interface: "wasi:keyvalue/atomics",
         version: (0, 2),
-        is_granted: |grants| !grants.stores.0.is_empty(),
+        is_granted: |grants| grants.stores.is_some(),
         lines: KEYVALUE_LINES,
     },
     Grantable {
         interface: "wasi:keyvalue/batch",
         version: (0, 2),
-        is_granted: |grants| !grants.stores.0.is_empty(),
+        is_granted: |grants| grants.stores.is_some(),
         lines: KEYVALUE_LINES,
     },
     Grantable {
         interface: "lictor:plugin/state",
         version: (0, 1),
-        is_granted: |grants| !grants.stores.0.is_empty(),
+        is_granted: |grants| grants.stores.is_some(),
         lines: KEYVALUE_LINES,
     },
     Grantable {

@@ -45,7 +45,7 @@ pub(super) fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Re
     if grants.logging {
         logging::link(&mut linker)?;
     }
-    if !grants.stores.0.is_empty() {
+    if grants.stores.is_some() {
         keyvalue::link(&mut linker)?;
         state::link(&mut linker)?;
     }
