@@ -51,6 +51,28 @@ fn the_smallest_plugin_runs() {
     assert!(finished.stdout.contains("guest"), "{finished:?}");
 }
 
+/// Each file in `tests/components/old` is what a plugin of one version may import, with the types that it had then.
+#[test]
+fn plugins_built_against_every_earlier_version_load_and_run() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/components/old");
+    let mut versions = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        let version = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        let imports = std::fs::read_to_string(&file).unwrap();
+        let tester = Identity::new("tester");
+        let setup = Setup::new().master("tester", &tester);
+        let old = Minimal::new(&["run"]).of_version(&version).importing_all_of(&imports);
+        let component = old.write(setup.folder(), "old");
+        let setup = setup.plugin("old", &component, &["run"], "");
+        let grants = "[plugins.old.grants]\nkeyvalue = []\nfiles = []\ncommands = []";
+        let server = setup.section(grants).start();
+        assert_eq!(server.connect(&tester).ask("run"), "ok", "{version}");
+        versions += 1;
+    }
+    assert!(versions > 0, "there are no old components");
+}
+
 #[test]
 fn a_later_minor_version_without_anything_new_in_it_runs() {
     runs(|folder| Minimal::new(&["run"]).of_version("0.1.7").write(folder, "guest"));

@@ -198,6 +198,12 @@ impl Minimal {
         self
     }
 
+    /// Imports what this text of imports says.
+    pub fn importing_all_of(mut self, imports: &str) -> Self {
+        self.imports.push_str(imports);
+        self
+    }
+
     /// Runs these instructions in `describe`.
     pub fn describing_by(mut self, instructions: &str) -> Self {
         self.describe = instructions.into();

@@ -1,0 +1,41 @@
+;; What a plugin that was built against lictor:plugin@0.1.0 may import, whole. Kept as it was when 0.1.0 was made, and never
+;; changed: every later 0.1.x must load it. It goes into minimal.wat as its imports.
+(import "lictor:plugin/request@0.1.0" (instance
+  (type $caller (record (field "name" string) (field "thumbprint" string)))
+  (export "verified-caller" (type $verified-caller (eq $caller)))
+  (export "caller" (func (result $verified-caller)))
+  (export "id" (func (result string)))
+  (export "header" (func (param "name" string) (result (option string))))
+  (export "headers" (func (result (list (tuple string string)))))
+  (export "body" (func (result (list u8))))
+  (export "time-left-ms" (func (result u64)))))
+(import "lictor:plugin/output@0.1.0" (instance
+  (export "print" (func (param "text" string)))))
+(import "lictor:plugin/state@0.1.0" (instance
+  (alias outer 1 $failure (type $outer-failure))
+  (export "failure" (type $f (eq $outer-failure)))
+  (type $entry-record (record (field "value" (list u8)) (field "version" u64) (field "expires-in-ms" (option u64))))
+  (export "entry" (type $entry (eq $entry-record)))
+  (type $page-record (record (field "keys" (list string)) (field "more" bool)))
+  (export "page" (type $page (eq $page-record)))
+  (export "get" (func (param "store" string) (param "key" string) (result (result (option $entry) (error $f)))))
+  (export "set" (func (param "store" string) (param "key" string) (param "value" (list u8)) (param "ttl-ms" (option u64))
+    (result (result u64 (error $f)))))
+  (export "delete" (func (param "store" string) (param "key" string) (result (result bool (error $f)))))
+  (export "increment" (func (param "store" string) (param "key" string) (param "delta" s64) (result (result s64 (error $f)))))
+  (export "compare-and-set" (func (param "store" string) (param "key" string) (param "expected" (option u64))
+    (param "value" (list u8)) (param "ttl-ms" (option u64)) (result (result u64 (error $f)))))
+  (export "compare-and-delete" (func (param "store" string) (param "key" string) (param "expected" u64)
+    (result (result (error $f)))))
+  (export "touch" (func (param "store" string) (param "key" string) (param "ttl-ms" (option u64))
+    (result (result bool (error $f)))))
+  (export "list-keys" (func (param "store" string) (param "prefix" string) (param "after" (option string)) (param "limit" u32)
+    (result (result $page (error $f)))))))
+(import "lictor:plugin/files@0.1.0" (instance
+  (alias outer 1 $failure (type $outer-failure))
+  (export "failure" (type $f (eq $outer-failure)))
+  (export "read" (func (param "path" string) (result (result (list u8) (error $f)))))))
+(import "lictor:plugin/call@0.1.0" (instance
+  (alias outer 1 $failure (type $outer-failure))
+  (export "failure" (type $f (eq $outer-failure)))
+  (export "command" (func (param "args" (list string)) (param "body" (list u8)) (result (result (list u8) (error $f)))))))
