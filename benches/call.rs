@@ -1,18 +1,24 @@
-//! What it costs to call a plugin: in a warm instance, and in a fresh one.
+//! What it costs to call a plugin: in a warm instance, and in a fresh one; and to read and write state through one.
+//!
+//! `plugins/kv.wasm` has to be there: `cargo xtask plugins` makes it.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
-use lictor::plugin::{Call, Grants, Instances, Plugin, Sandbox, SandboxLimits, Spec, VolumeLimits, invoke};
+use lictor::plugin::{
+    Call, Grants, Instances, Plugin, Sandbox, SandboxLimits, Spec, Stores, VolumeLimits, invoke,
+};
+use lictor::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
 use lictor::telemetry::{ConnectionId, RequestId};
 use lictor::wire::Decoder;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 fn call(c: &mut Criterion) {
@@ -20,25 +26,66 @@ fn call(c: &mut Criterion) {
     let caller = caller();
     let mut group = c.benchmark_group("call");
     for (name, instances) in [("warm", Instances::Shared), ("fresh", Instances::PerRequest)] {
-        let plugin = plugin(&runtime, instances);
+        let component = Path::new(env!("OUT_DIR")).join("echo.wasm");
+        let plugin = plugin(&runtime, component, instances, Grants::default());
         group.bench_function(name, |bencher| {
             bencher.to_async(&runtime).iter(|| {
                 let (plugin, caller) = (Arc::clone(&plugin), caller.clone());
-                async move { invoke(plugin, Arc::new(echo(caller))).await.unwrap() }
+                async move { invoke(plugin, Arc::new(request("echo hello", caller))).await.unwrap() }
             });
         });
     }
     group.finish();
 }
 
-fn echo(caller: PeerIdentity) -> Call {
-    let mut bytes = BytesMut::from(&b"echo hello\r\nSequence: 1\r\n\r\n"[..]);
+/// A key is read, and is durably written, through the plugin `kv` in warm instances; by one caller, and by 32 at once.
+fn keyvalue(c: &mut Criterion) {
+    const CALLERS: u64 = 32;
+    let runtime = Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = SqliteEngine::open(&folder.path().join("state.db"), SqliteOptions::default()).unwrap();
+    let engines: [(&str, Arc<dyn Engine>); 2] =
+        [("memory", Arc::new(MemoryEngine::new())), ("sqlite", Arc::new(sqlite))];
+    let caller = caller();
+    let mut group = c.benchmark_group("keyvalue");
+    for (name, engine) in engines {
+        let store = runtime.block_on(engine.open(Namespace::new("kv", "default"), Quota::default())).unwrap();
+        let stores = Stores([("default".to_owned(), store)].into_iter().collect());
+        let grants = Grants { stores: Some(stores), ..Grants::default() };
+        let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/kv.wasm");
+        let plugin = plugin(&runtime, component, Instances::Shared, grants);
+        let run = |line: &str| {
+            let call = Arc::new(request(line, caller.clone()));
+            invoke(Arc::clone(&plugin), call)
+        };
+        runtime.block_on(run("kv-set key 0123456789abcdef")).unwrap();
+        group.bench_function(format!("{name}/read"), |bencher| {
+            bencher.to_async(&runtime).iter(|| run("kv-get key"));
+        });
+        group.bench_function(format!("{name}/write"), |bencher| {
+            bencher.to_async(&runtime).iter(|| run("kv-set key 0123456789abcdef"));
+        });
+        group.throughput(Throughput::Elements(CALLERS));
+        group.bench_function(format!("{name}/write-{CALLERS}"), |bencher| {
+            bencher.to_async(&runtime).iter(|| {
+                let mut writes = JoinSet::new();
+                (0..CALLERS)
+                    .for_each(|n| drop(writes.spawn(run(&format!("kv-set key{n} 0123456789abcdef")))));
+                writes.join_all()
+            });
+        });
+    }
+    group.finish();
+}
+
+fn request(line: &str, caller: PeerIdentity) -> Call {
+    let mut bytes = BytesMut::from(format!("{line}\r\nSequence: 1\r\n\r\n").as_bytes());
     let request = Decoder::new(0).decode(&mut bytes).unwrap().unwrap();
     let id = RequestId { connection: ConnectionId(1), number: 1 };
     Call::new(request, caller, id, Instant::now() + Duration::from_secs(5))
 }
 
-fn plugin(runtime: &Runtime, instances: Instances) -> Arc<Plugin> {
+fn plugin(runtime: &Runtime, component: PathBuf, instances: Instances, grants: Grants) -> Arc<Plugin> {
     let limits = SandboxLimits {
         concurrent_calls: 64,
         waiting_calls: 64,
@@ -46,8 +93,8 @@ fn plugin(runtime: &Runtime, instances: Instances) -> Arc<Plugin> {
         http_requests: 64,
     };
     let spec = Spec {
-        name: "echo".into(),
-        component: Path::new(env!("OUT_DIR")).join("echo.wasm"),
+        name: "bench".into(),
+        component,
         sha256: None,
         instances,
         timeout: Duration::from_secs(5),
@@ -58,7 +105,7 @@ fn plugin(runtime: &Runtime, instances: Instances) -> Arc<Plugin> {
         concurrency: None,
         max_calls: u32::MAX,
         idle: Duration::from_secs(60),
-        grants: Grants::default(),
+        grants,
     };
     let sandbox = Arc::new(Sandbox::new(limits, None).unwrap());
     Arc::new(runtime.block_on(Plugin::load(sandbox, spec)).unwrap())
@@ -72,5 +119,5 @@ fn caller() -> PeerIdentity {
     authenticate(&[certificate.der().clone()], &roster, SystemTime::now()).unwrap()
 }
 
-criterion_group!(benches, call);
+criterion_group!(benches, call, keyvalue);
 criterion_main!(benches);
