@@ -18,6 +18,7 @@ fn is_to_be_had(language: &str) -> bool {
     let without = std::env::var("LICTOR_TEST_WITHOUT").unwrap_or_default();
     let is = !without.split(' ').any(|missing| missing == language);
     if !is {
+        #[expect(clippy::print_stdout, reason = "what is not tested has to be told")]
         println!("SKIPPED: the tools of {language} could not be installed");
     }
     is

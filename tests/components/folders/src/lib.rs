@@ -33,7 +33,9 @@ impl Guest for Folders {
             ["remove-folder", path] => nothing(fs::remove_dir(path)),
             ["rename", from, to] => nothing(fs::rename(from, to)),
             ["link", from, to] => nothing(fs::hard_link(from, to)),
-            ["touch", path] => nothing(File::open(path).and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))),
+            ["touch", path] => {
+                nothing(File::open(path).and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH)))
+            }
             ["shorten", path] => nothing(File::open(path).and_then(|file| file.set_len(0))),
             _ => return Err(Failure { code: "bad-arguments".into(), message: String::new() }),
         };

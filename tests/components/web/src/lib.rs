@@ -23,7 +23,12 @@ impl Guest for Web {
     fn describe() -> Vec<CommandInfo> {
         let sent = Request::parse(&["GET", "http://127.0.0.1:9/describe"]).and_then(Request::begin);
         let summary = sent.map_or_else(|failure| failure.message, |_| "sent".to_owned());
-        vec![CommandInfo { name: "fetch".into(), summary, usage: "fetch METHOD URL".into(), idempotent: false }]
+        vec![CommandInfo {
+            name: "fetch".into(),
+            summary,
+            usage: "fetch METHOD URL".into(),
+            idempotent: false,
+        }]
     }
 
     fn handle(args: Vec<String>) -> Result<Vec<u8>, Failure> {
@@ -50,7 +55,9 @@ impl Guest for Web {
                 let response = KEPT.with_borrow_mut(Vec::pop).ok_or_else(|| failure("nothing is kept"))?;
                 Ok(response.whole()?.shown())
             }
-            ["hoard-bodies", count] => request::hoard(number(count)?).map(|made| made.to_string().into_bytes()),
+            ["hoard-bodies", count] => {
+                request::hoard(number(count)?).map(|made| made.to_string().into_bytes())
+            }
             _ => Err(Failure { code: "bad-arguments".into(), message: String::new() }),
         }
     }

@@ -162,7 +162,8 @@ impl Response {
 
     /// Status, header and body, each on lines of its own.
     pub fn shown(&self) -> Vec<u8> {
-        let fields = self.headers.iter().map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value)));
+        let fields =
+            self.headers.iter().map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value)));
         let head = format!("{}\n{}", self.status, fields.collect::<String>());
         [head.as_bytes(), b"\n", &self.body].concat()
     }
