@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use bytes::BytesMut;
 use criterion::{Criterion, criterion_group, criterion_main};
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
-use lictor::plugin::{Call, Grants, Instances, Plugin, Sandbox, SandboxLimits, Spec, VolumeLimits, invoke};
+use lictor::plugin::{
+    Call, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Spec, VolumeLimits, invoke,
+};
 use lictor::telemetry::{ConnectionId, RequestId};
 use lictor::wire::Decoder;
 use tokio::runtime::Runtime;
@@ -39,7 +41,12 @@ fn echo(caller: PeerIdentity) -> Call {
 }
 
 fn plugin(runtime: &Runtime, instances: Instances) -> Arc<Plugin> {
-    let limits = SandboxLimits { concurrent_calls: 64, waiting_calls: 64, max_wait: Duration::from_secs(1) };
+    let limits = SandboxLimits {
+        concurrent_calls: 64,
+        waiting_calls: 64,
+        max_wait: Duration::from_secs(1),
+        memory_bytes: 1 << 30,
+    };
     let spec = Spec {
         name: "echo".into(),
         component: Path::new(env!("OUT_DIR")).join("echo.wasm"),
@@ -55,7 +62,7 @@ fn plugin(runtime: &Runtime, instances: Instances) -> Arc<Plugin> {
         idle: Duration::from_secs(60),
         grants: Grants::default(),
     };
-    let sandbox = Arc::new(Sandbox::new(limits, None).unwrap());
+    let sandbox = Arc::new(Sandbox::new(limits, Kept::default()).unwrap());
     Arc::new(runtime.block_on(Plugin::load(sandbox, spec)).unwrap())
 }
 

@@ -1,7 +1,8 @@
 //! The composition root: from a config to a running server. The only file that sees everything.
 
+mod summary;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,8 +20,8 @@ use crate::authz::Policy;
 use crate::config::{self, Config, Loaded, LogFormat, LogLevel};
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
-    self, Call, CommandGate, CommandInfo, Grants, HttpGrant, Inspection, Instances, Plugin, Sandbox,
-    SandboxLimits, Spec, Stores, Trial, VolumeLimits,
+    self, Call, CommandGate, CommandInfo, CoreDumps, Grants, HttpGrant, Inspection, Instances, Kept, Plugin,
+    Sandbox, SandboxLimits, Shares, Spec, Stores, Trial, VolumeLimits,
 };
 use crate::route::Routes;
 use crate::server::{
@@ -56,7 +57,7 @@ pub fn check(config: &Config) -> anyhow::Result<String> {
     runtime()?.block_on(async {
         tls_acceptor(&tls_files(config))?;
         let plugins = load_plugins(config).await?;
-        Ok(summary(config, &plugins))
+        Ok(summary::summary(config, &plugins))
     })
 }
 
@@ -71,7 +72,7 @@ type Inspected = (Inspection, anyhow::Result<Vec<CommandInfo>>);
 pub fn inspect(path: &Path) -> anyhow::Result<Inspected> {
     let grants = Grants { config: Some(BTreeMap::new()), logging: true, ..Grants::default() };
     let spec = unserved(path, grants, DESCRIBE_MEMORY_BYTES, DESCRIBE_TIME);
-    let inspected = single_threaded()?.block_on(plugin::inspect(small_sandbox()?, spec));
+    let inspected = single_threaded()?.block_on(plugin::inspect(small_sandbox(CoreDumps::None)?, spec));
     let (inspection, plugin) = inspected.map_err(anyhow::Error::msg)?;
     Ok((inspection, plugin.map(|plugin| plugin.commands().to_vec()).map_err(Into::into)))
 }
@@ -93,6 +94,8 @@ pub struct TrialRun {
     pub memory_bytes: usize,
     /// How long it may take.
     pub timeout: Duration,
+    /// Whether a core dump is wanted if it traps.
+    pub core_dump: bool,
     /// The request, as a client sends it.
     pub request: Vec<u8>,
 }
@@ -107,8 +110,9 @@ pub fn try_out(run: &TrialRun) -> anyhow::Result<Trial> {
     let _log = telemetry::init(Level::INFO, Format::Human);
     let grants = Grants { config: Some(run.config.clone()), logging: true, ..Grants::default() };
     let spec = unserved(&run.component, grants, run.memory_bytes, run.timeout);
+    let core_dumps = if run.core_dump { CoreDumps::HandedOver } else { CoreDumps::None };
     single_threaded()?.block_on(async {
-        let plugin = Plugin::load(small_sandbox()?, spec).await?;
+        let plugin = Plugin::load(small_sandbox(core_dumps)?, spec).await?;
         let mut bytes = BytesMut::from(&run.request[..]);
         let request = Decoder::new(usize::MAX).decode(&mut bytes)?.context("the request is incomplete")?;
         let caller = stand_in(&run.client)?;
@@ -147,9 +151,15 @@ fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout: Duration)
     }
 }
 
-fn small_sandbox() -> anyhow::Result<Arc<Sandbox>> {
-    let limits = SandboxLimits { concurrent_calls: 2, waiting_calls: 0, max_wait: Duration::ZERO };
-    Ok(Arc::new(Sandbox::new(limits, None)?))
+fn small_sandbox(core_dumps: CoreDumps<'_>) -> anyhow::Result<Arc<Sandbox>> {
+    let limits = SandboxLimits {
+        concurrent_calls: 2,
+        waiting_calls: 0,
+        max_wait: Duration::ZERO,
+        // The plugin's own bound holds.
+        memory_bytes: usize::MAX,
+    };
+    Ok(Arc::new(Sandbox::new(limits, Kept { compiled: None, core_dumps })?))
 }
 
 fn single_threaded() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -227,8 +237,11 @@ async fn load_plugins(config: &Config) -> anyhow::Result<Vec<(config::PluginName
         concurrent_calls: u32::try_from(limits.concurrent_commands).unwrap_or(u32::MAX),
         waiting_calls: limits.queue,
         max_wait: limits.queue_timeout,
+        memory_bytes: limits.plugin_memory_bytes,
     };
-    let sandbox = Arc::new(Sandbox::new(bounds, Some(&config.server.cache))?);
+    let core_dumps = config.server.core_dumps.as_deref().map_or(CoreDumps::None, CoreDumps::In);
+    let kept = Kept { compiled: Some(&config.server.cache), core_dumps };
+    let sandbox = Arc::new(Sandbox::new(bounds, kept)?);
     let mut plugins = Vec::new();
     let mut faults = Vec::new();
     for (name, plugin) in &config.plugins {
@@ -245,6 +258,8 @@ async fn load_plugins(config: &Config) -> anyhow::Result<Vec<(config::PluginName
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
     }
+    // The process does not end before it is done, and nobody waits for it else.
+    tokio::task::spawn_blocking(move || sandbox.prune_cache());
     Ok(plugins)
 }
 
@@ -301,6 +316,10 @@ fn service(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> Se
         roster: pins.collect::<Roster>(),
         policy: policies.collect::<Policy>(),
         routes: commands.collect::<Routes<_>>(),
+        shares: Shares::new(
+            config.clients.keys().map(|name| name.as_ref().into()),
+            config.limits.concurrent_commands_per_client,
+        ),
         limits: connection_limits(config),
         close_on_error: config.protocol.close_on_error,
         log: CommandLog::new(config.log.commands_per_second, config.log.arguments),
@@ -373,26 +392,4 @@ fn format(format: LogFormat) -> Format {
         LogFormat::Human => Format::Human,
         LogFormat::Json => Format::Json,
     }
-}
-
-fn summary(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> String {
-    let mut text = format!("{}: ok\n", config.path.display());
-    let addresses: Vec<_> = config.server.listen.iter().map(ToString::to_string).collect();
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "  listens on {}", addresses.join(", "));
-    for (name, plugin) in plugins {
-        let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
-        let commands: Vec<_> = commands.iter().map(AsRef::<str>::as_ref).collect();
-        let _ = writeln!(text, "  plugin {name}: {}", commands.join(", "));
-        let described = |command: &&str| plugin.commands().iter().any(|info| info.name == **command);
-        for command in commands.iter().filter(|command| !described(command)) {
-            let _ = writeln!(text, "    note: its `describe` says nothing of {command}");
-        }
-    }
-    for (name, client) in &config.clients {
-        let patterns: Vec<_> = client.commands.iter().map(AsRef::<str>::as_ref).collect();
-        let pins = client.thumbprints.len();
-        let _ = writeln!(text, "  client {name}: {pins} certificate(s), may run {}", patterns.join(" "));
-    }
-    text
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, WasmCoreDump};
 
 use super::bindings;
 use super::host::{Base, Granted, PluginLog, Volume};
@@ -102,6 +102,13 @@ impl Instance {
             base.begin(None);
         }
         self.last_used = Instant::now();
+    }
+
+    /// The core dump of the trap in `error`, by which a call broke off in this instance; none where the engine makes
+    /// none. `name` is what it calls the plugin. As large as what the instance's memories hold, so it takes its time.
+    pub(super) fn into_core_dump(mut self, error: &wasmtime::Error, name: &str) -> Option<Vec<u8>> {
+        let dump = error.downcast_ref::<WasmCoreDump>()?;
+        Some(dump.serialize(&mut self.store, name))
     }
 
     pub(super) fn state(&self) -> &HostState {

@@ -1,5 +1,7 @@
 //! Running one command in a plugin.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,9 +9,11 @@ use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::failure;
 use super::instance::Instance;
 use super::load::Plugin;
+use super::meter::Meter;
+use super::share::Share;
+use super::{dumps, failure};
 use crate::identity::PeerIdentity;
 use crate::telemetry::RequestId;
 use crate::wire::{Code, CommandError, Outcome, Request};
@@ -25,6 +29,8 @@ pub struct Call {
     pub id: RequestId,
     /// When it is stopped.
     pub deadline: Instant,
+    /// The client's part of what may run at once, where it is bounded.
+    share: Option<Share>,
     /// Whether the plugin was entered.
     has_begun: AtomicBool,
 }
@@ -37,21 +43,31 @@ pub struct Call {
 ///
 /// What the client is to be told; the log has been told the rest.
 pub async fn invoke(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, CommandError> {
-    let _turn = turn(&plugin, call.deadline).await?;
+    // What is held while waiting for the next is the less scarce: a client that waits for its own calls to end holds
+    // nothing that others wait for, and one that waits for a plugin holds none of the slots that run other plugins.
+    // Whoever waits for a slot holds a turn of the plugin, which is no loss to those behind it: they would wait for a
+    // slot as well. All calls take them in this order, so none wait for each other in a circle.
+    let _share = turn(&plugin, call.share.as_ref().map(Share::turns), call.deadline).await?;
+    let _turn = turn(&plugin, plugin.turns(), call.deadline).await?;
     let _slot = plugin.sandbox().slot(call.deadline).await?;
-    match timeout_at(call.deadline, run(&plugin, &call)).await {
-        Ok(result) => result,
+    let mut running = pin!(run(&plugin, &call));
+    let mut meter = Meter::new(plugin.cpu_time());
+    let metered = poll_fn(|cx| meter.poll(|| running.as_mut().poll(cx)));
+    match timeout_at(call.deadline, metered).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(spent)) => Err(failure::computed_too_long(&plugin, &call, spent)),
         Err(_elapsed) => Err(failure::timed_out(&plugin, &call)),
     }
 }
 
-/// A permit of the plugin's own bound on concurrency, where it has one.
-async fn turn(
-    plugin: &Plugin,
+/// A permit of one of the bounds on concurrency that lie before the sandbox's own, where there is one.
+async fn turn<'a>(
+    plugin: &'a Plugin,
+    turns: Option<&'a Semaphore>,
     deadline: Instant,
-) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, CommandError> {
-    let Some(turns) = plugin.turns() else { return Ok(None) };
-    match Semaphore::try_acquire(turns) {
+) -> Result<Option<tokio::sync::SemaphorePermit<'a>>, CommandError> {
+    let Some(turns) = turns else { return Ok(None) };
+    match turns.try_acquire() {
         Ok(turn) => Ok(Some(turn)),
         Err(_) => plugin.sandbox().wait_for(turns, deadline).await.map(Some),
     }
@@ -62,10 +78,25 @@ async fn run(plugin: &Plugin, call: &Arc<Call>) -> Result<Vec<u8>, CommandError>
         Some(instance) => instance,
         None => plugin.instantiate().await.map_err(|error| failure::not_started(plugin, call, &error))?,
     };
-    // After an error the instance is dropped; a failure that the plugin reports itself is no error.
-    let answer = enter(plugin, call, &mut instance).await?;
-    plugin.pool().give_back(&call.caller, instance);
-    answer
+    // After an error the instance is given up; a failure that the plugin reports itself is no error.
+    match enter(plugin, call, &mut instance).await {
+        Ok(answer) => {
+            plugin.pool().give_back(&call.caller, instance);
+            answer
+        }
+        Err(Broken { told, error }) => {
+            dumps::keep(plugin, call, instance, error);
+            Err(told)
+        }
+    }
+}
+
+/// A call that broke off, and its instance with it.
+pub(super) struct Broken {
+    /// What the client is told.
+    pub(super) told: CommandError,
+    /// What it was.
+    pub(super) error: wasmtime::Error,
 }
 
 /// Enters `instance`: gives the plugin's own answer, or what broke the call off and the instance with it.
@@ -73,12 +104,15 @@ pub(super) async fn enter(
     plugin: &Plugin,
     call: &Arc<Call>,
     instance: &mut Instance,
-) -> Result<Result<Vec<u8>, CommandError>, CommandError> {
+) -> Result<Result<Vec<u8>, CommandError>, Broken> {
     let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
     call.has_begun.store(true, Ordering::Relaxed);
     let result = match instance.handle(call, &arguments).await {
         Ok(result) => result,
-        Err(error) => return Err(failure::broken(plugin, call, &error, instance.state())),
+        Err(error) => {
+            let told = failure::broken(plugin, call, &error, instance.state());
+            return Err(Broken { told, error });
+        }
     };
     Ok(match result {
         Ok(reply) if reply.len() > plugin.max_reply_bytes() => Err(failure::reply_too_large(plugin, call)),
@@ -91,7 +125,13 @@ impl Call {
     /// A call that is stopped at `deadline`.
     #[must_use]
     pub fn new(request: Request, caller: PeerIdentity, id: RequestId, deadline: Instant) -> Self {
-        Self { request, caller, id, deadline, has_begun: AtomicBool::new(false) }
+        Self { request, caller, id, deadline, share: None, has_begun: AtomicBool::new(false) }
+    }
+
+    /// The same, as one of those calls that its client may have at once.
+    #[must_use]
+    pub fn within(self, share: Share) -> Self {
+        Self { share: Some(share), ..self }
     }
 
     /// What its client may assume if it is given up now.

@@ -5,25 +5,31 @@
 //! [`CommandError`](crate::wire::CommandError).
 
 mod bindings;
+mod budget;
 mod cache;
+mod dumps;
 mod engine;
 mod failure;
+mod folder;
 mod host;
 mod inspect;
 mod instance;
 mod invoke;
 mod limiter;
 mod load;
+mod meter;
 mod pool;
+mod share;
 mod ticker;
 mod trial;
 mod world;
 
-pub use engine::{Sandbox, SandboxLimits};
+pub use engine::{CoreDumps, Kept, Sandbox, SandboxLimits};
 pub use host::{CommandGate, Grants, HttpGrant, Stores, VolumeLimits};
 pub use inspect::{Inspection, inspect};
 pub use invoke::{Call, invoke};
 pub use load::{CommandInfo, LoadError, Plugin, Spec};
 pub use pool::Instances;
+pub use share::{Share, Shares};
 pub use trial::{Trial, try_out};
 pub use world::Standing;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::time::timeout_at;
 
 use super::failure;
-use super::invoke::{Call, enter};
+use super::invoke::{Broken, Call, enter};
 use super::load::Plugin;
+use super::meter::thread_cpu;
 use crate::wire::CommandError;
 
 /// What a call gave and what it cost.
@@ -24,6 +24,8 @@ pub struct Trial {
     pub cpu: Duration,
     /// Bytes of the instance's memories and tables at the end; they never shrink.
     pub memory_bytes: usize,
+    /// What the instance held as it trapped, where it did and the sandbox hands core dumps over.
+    pub core_dump: Option<Vec<u8>>,
 }
 
 /// Runs `call` in a fresh instance of `plugin`. On a runtime of one thread, `cpu` is that of the call alone.
@@ -40,16 +42,13 @@ pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, Command
     };
     let instantiation = began.elapsed();
     let (began, cpu_began) = (Instant::now(), thread_cpu());
-    let answer = match timeout_at(call.deadline, enter(plugin, call, &mut instance)).await {
-        Ok(entered) => entered.and_then(|answer| answer),
-        Err(_elapsed) => Err(failure::timed_out(plugin, call)),
-    };
+    let entered = timeout_at(call.deadline, enter(plugin, call, &mut instance)).await;
     let cpu = thread_cpu().saturating_sub(cpu_began);
-    let memory_bytes = instance.state().memory.used_bytes();
-    Ok(Trial { answer, instantiation, wall: began.elapsed(), cpu, memory_bytes })
-}
-
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
+    let (wall, memory_bytes) = (began.elapsed(), instance.state().memory.used_bytes());
+    let (answer, core_dump) = match entered {
+        Ok(Ok(answer)) => (answer, None),
+        Ok(Err(Broken { told, error })) => (Err(told), instance.into_core_dump(&error, plugin.name())),
+        Err(_elapsed) => (Err(failure::timed_out(plugin, call)), None),
+    };
+    Ok(Trial { answer, instantiation, wall, cpu, memory_bytes, core_dump })
 }

@@ -157,6 +157,22 @@ fn what_is_no_webassembly_is_refused() {
 }
 
 #[test]
+fn a_component_that_needs_more_than_there_is_for_one_is_told_how_much_there_is() {
+    let modules = |module: &str, count: usize| {
+        let instances = "(core instance (instantiate $more))\n".repeat(count);
+        format!("(core module $more {module})\n{instances}")
+    };
+    let refused_with = |words: &[&str], text: String| {
+        refused(words, |folder| Minimal::new(&["run"]).beside(&text).write(folder, "guest"));
+    };
+    let host = "more than this host gives";
+    refused_with(&[host, "49 core", "maximum of 48"], modules("", 48));
+    refused_with(&[host, "33 tables", "maximum of 32"], modules("(table 1 funcref)", 32));
+    refused_with(&[host, "9 Wasm linear memories", "maximum of 8"], modules("(memory 1)", 8));
+    refused_with(&[host, "limit of 20000"], modules("(table 20001 funcref)", 1));
+}
+
+#[test]
 fn a_folder_in_place_of_a_component_is_refused() {
     refused(&["guest"], |folder| {
         let path = folder.join("folder.wasm");

@@ -122,6 +122,12 @@ impl Minimal {
         self
     }
 
+    /// Has this text in the component, beside its own module.
+    pub fn beside(mut self, text: &str) -> Self {
+        self.imports.push_str(text);
+        self
+    }
+
     /// Runs these instructions in `describe`.
     pub fn describing_by(mut self, instructions: &str) -> Self {
         self.describe = instructions.into();
