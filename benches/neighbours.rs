@@ -97,7 +97,7 @@ fn beside(
             }
         }
         is_over.store(true, Ordering::Relaxed);
-        times.map(|times| percentiles(times))
+        times.map(percentiles)
     })
 }
 

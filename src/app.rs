@@ -319,6 +319,8 @@ fn service(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> Se
         shares: Shares::new(
             config.clients.keys().map(|name| name.as_ref().into()),
             config.limits.concurrent_commands_per_client,
+            // One client does not fill the queue in which the others wait for a plugin or a slot.
+            config.limits.queue.div_ceil(2),
         ),
         limits: connection_limits(config),
         close_on_error: config.protocol.close_on_error,

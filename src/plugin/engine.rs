@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
@@ -14,6 +13,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use super::budget::Budget;
 use super::cache::Cache;
 use super::dumps::Dumps;
+use super::queue::Queue;
 use super::ticker::Ticker;
 use crate::wire::{Code, CommandError};
 
@@ -80,7 +80,7 @@ pub enum CoreDumps<'a> {
 pub struct Sandbox {
     engine: Engine,
     slots: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    queue: Queue,
     limits: SandboxLimits,
     ticker: Ticker,
     budget: Arc<Budget>,
@@ -108,7 +108,16 @@ impl Sandbox {
             CoreDumps::None | CoreDumps::HandedOver => None,
         };
         let budget = Arc::new(Budget::new(limits.memory_bytes));
-        Ok(Self { engine, slots, waiting: AtomicUsize::new(0), limits, ticker, budget, cache, dumps })
+        Ok(Self {
+            engine,
+            slots,
+            queue: Queue::new(limits.waiting_calls),
+            limits,
+            ticker,
+            budget,
+            cache,
+            dumps,
+        })
     }
 
     /// Removes the compiled components that were not used for long. Reads a folder, so it is kept off the threads that
@@ -167,7 +176,7 @@ impl Sandbox {
         semaphore: &'a Semaphore,
         deadline: Instant,
     ) -> Result<SemaphorePermit<'a>, CommandError> {
-        let _place = self.queue_place()?;
+        let _place = self.queue.place()?;
         let give_up = Instant::now() + self.limits.max_wait;
         match timeout_at(deadline.min(give_up), semaphore.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -179,14 +188,6 @@ impl Sandbox {
                 Err(CommandError::not_run(Code::Busy, "No slot became free in time; try again later"))
             }
         }
-    }
-
-    fn queue_place(&self) -> Result<QueuePlace<'_>, CommandError> {
-        let place = QueuePlace(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.limits.waiting_calls {
-            return Ok(place);
-        }
-        Err(CommandError::not_run(Code::Busy, "Too many requests are waiting; try again later"))
     }
 }
 
@@ -206,15 +207,6 @@ fn open_dumps(folder: &Path) -> Option<Arc<Dumps>> {
         tracing::warn!(target: "lictor::plugin", %path, %error, "the folder for core dumps cannot be used");
     });
     opened.ok().map(Arc::new)
-}
-
-/// A place in the queue, given back however the wait ends.
-struct QueuePlace<'a>(&'a AtomicUsize);
-
-impl Drop for QueuePlace<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// `concurrency_support` is off because it doubles the cost of a call, and nothing in `world plugin` needs it.

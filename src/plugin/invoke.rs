@@ -47,8 +47,11 @@ pub async fn invoke(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, Com
     // nothing that others wait for, and one that waits for a plugin holds none of the slots that run other plugins.
     // Whoever waits for a slot holds a turn of the plugin, which is no loss to those behind it: they would wait for a
     // slot as well. All calls take them in this order, so none wait for each other in a circle.
-    let _share = turn(&plugin, call.share.as_ref().map(Share::turns), call.deadline).await?;
-    let _turn = turn(&plugin, plugin.turns(), call.deadline).await?;
+    let _share = match &call.share {
+        Some(share) => Some(share.turn(plugin.sandbox(), call.deadline).await?),
+        None => None,
+    };
+    let _turn = turn(&plugin, call.deadline).await?;
     let _slot = plugin.sandbox().slot(call.deadline).await?;
     let mut running = pin!(run(&plugin, &call));
     let mut meter = Meter::new(plugin.cpu_time());
@@ -60,14 +63,13 @@ pub async fn invoke(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, Com
     }
 }
 
-/// A permit of one of the bounds on concurrency that lie before the sandbox's own, where there is one.
-async fn turn<'a>(
-    plugin: &'a Plugin,
-    turns: Option<&'a Semaphore>,
+/// A permit of the plugin's own bound on concurrency, where it has one.
+async fn turn(
+    plugin: &Plugin,
     deadline: Instant,
-) -> Result<Option<tokio::sync::SemaphorePermit<'a>>, CommandError> {
-    let Some(turns) = turns else { return Ok(None) };
-    match turns.try_acquire() {
+) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, CommandError> {
+    let Some(turns) = plugin.turns() else { return Ok(None) };
+    match Semaphore::try_acquire(turns) {
         Ok(turn) => Ok(Some(turn)),
         Err(_) => plugin.sandbox().wait_for(turns, deadline).await.map(Some),
     }

@@ -19,6 +19,7 @@ mod limiter;
 mod load;
 mod meter;
 mod pool;
+mod queue;
 mod share;
 mod ticker;
 mod trial;

@@ -179,6 +179,27 @@ fn a_client_that_waits_too_long_for_itself_is_told() {
     assert_eq!(server.connect(&quiet).ask("leak"), "1");
 }
 
+#[test]
+fn a_client_leaves_places_in_the_queue_to_the_others() {
+    let (greedy_one, quiet) = (Identity::new("greedy"), Identity::new("quiet"));
+    let limits = "[limits]\nconcurrent_commands_per_client = 1\nqueue = 4\nqueue_timeout = \"20s\"";
+    let setup = Setup::new().master("greedy", &greedy_one).master("quiet", &quiet).section(limits);
+    let server = setup.hostile("timeout = \"10m\"\nconcurrency = 1").start();
+    let mut connection = server.connect(&greedy_one);
+    for number in 0..10 {
+        connection.send(format!("spin\r\nSequence: {number}\r\n\r\n"));
+    }
+    for _ in 0..7 {
+        let frame = connection.read_frame();
+        assert!(is_failure(&frame, "busy", "not-run"), "one runs and two wait: {frame:?}");
+    }
+    let mut waiting = server.connect(&quiet);
+    waiting.send("leak\r\nSequence: w\r\n\r\n");
+    assert_eq!(waiting.ask("@ping"), "pong", "read after the other, which therefore waits");
+    drop(connection);
+    assert_eq!(waiting.read_frame().text(), "1");
+}
+
 fn dumps_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder.join("dumps")) else { return Vec::new() };
     entries.map(|entry| entry.unwrap().path()).collect()
