@@ -21,9 +21,12 @@ use support::server::{Server, Setup};
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+/// Nobody misbehaves.
+const ALONE: &str = "nobody";
+
 /// A misdeed: what it is called, the request, and how many of them each connection has in flight.
 const MISDEEDS: &[(&str, &str, usize)] = &[
-    ("nobody", "", 0),
+    (ALONE, "", 0),
     ("spin", "spin", 16),
     ("memory grows", "grow", 4),
     ("traps", "trap", 32),
@@ -48,16 +51,20 @@ fn main() {
     let is_measured = std::env::args().any(|argument| argument == "--bench");
     let (rounds, time) =
         if is_measured { (7, Duration::from_secs(2)) } else { (1, Duration::from_millis(50)) };
+    // As with other benchmarks, a word on the command line leaves those that have it, and the quiet client alone.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |name: &str| name == ALONE || wanted.iter().all(|word| name.contains(word.as_str()));
+    let misdeeds: Vec<_> = MISDEEDS.iter().filter(|(name, ..)| is_wanted(name)).collect();
     let (quiet, wild) = (Identity::new("quiet"), Identity::new("wild"));
     let server = start(&quiet, &wild);
-    let mut figures = vec![Vec::new(); MISDEEDS.len()];
+    let mut figures = vec![Vec::new(); misdeeds.len()];
     for _ in 0..rounds {
-        for (misdeed, of_misdeed) in MISDEEDS.iter().zip(&mut figures) {
+        for (misdeed, of_misdeed) in misdeeds.iter().zip(&mut figures) {
             of_misdeed.push(beside(&server, (&quiet, &wild), misdeed, time));
         }
     }
-    let medians: Vec<_> = figures.iter().map(|rounds| median(rounds)).collect();
-    show(&medians);
+    let medians = figures.iter().map(|rounds| median(rounds));
+    show(&misdeeds.iter().map(|(name, ..)| *name).zip(medians).collect::<Vec<_>>());
 }
 
 /// For each echo, its percentiles in microseconds.
@@ -129,12 +136,12 @@ fn median(rounds: &[Figures]) -> Figures {
     medians
 }
 
-fn show(medians: &[Figures]) {
+fn show(medians: &[(&str, Figures)]) {
     let columns = ECHOES.iter().flat_map(|echo| PERCENTILES.map(|(name, _)| format!("{echo} {name}")));
     println!("| beside | {} |", columns.collect::<Vec<_>>().join(" | "));
     println!("|---{}|", "|---".repeat(ECHOES.len() * PERCENTILES.len()));
-    let alone = &medians[0];
-    for ((name, ..), figures) in MISDEEDS.iter().zip(medians) {
+    let alone = &medians[0].1;
+    for (name, figures) in medians {
         let cells = figures.iter().flatten().zip(alone.iter().flatten());
         let cells = cells.map(|(figure, alone)| format!("{figure:.0} µs ({:.1})", figure / alone));
         println!("| {name} | {} |", cells.collect::<Vec<_>>().join(" | "));

@@ -13,6 +13,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use super::budget::Budget;
 use super::cache::Cache;
 use super::dumps::Dumps;
+use super::pace::Pace;
 use super::queue::Queue;
 use super::ticker::Ticker;
 use crate::wire::{Code, CommandError};
@@ -84,6 +85,7 @@ pub struct Sandbox {
     limits: SandboxLimits,
     ticker: Ticker,
     budget: Arc<Budget>,
+    pace: Pace,
     cache: Option<Cache>,
     dumps: Option<Arc<Dumps>>,
 }
@@ -115,6 +117,7 @@ impl Sandbox {
             limits,
             ticker,
             budget,
+            pace: Pace::new(),
             cache,
             dumps,
         })
@@ -136,6 +139,11 @@ impl Sandbox {
     /// The memory of all instances.
     pub(super) fn budget(&self) -> &Arc<Budget> {
         &self.budget
+    }
+
+    /// The turns of the calls that compute.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Where core dumps are kept.

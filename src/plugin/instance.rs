@@ -10,12 +10,15 @@ use super::bindings;
 use super::host::{Base, Granted, PluginLog, Volume};
 use super::invoke::Call;
 use super::limiter::MemoryLimiter;
+use super::pace::{Pace, give_way};
 
 /// What the host keeps beside an instance's memory; host functions get at it.
 pub(super) struct HostState {
     /// The call being handled; none while `describe` runs.
     pub(super) call: Option<Arc<Call>>,
     pub(super) memory: MemoryLimiter,
+    /// By which it computes beside others.
+    pub(super) pace: Pace,
     pub(super) log: Arc<PluginLog>,
     pub(super) granted: Arc<Granted>,
     /// What the current call may still ask of the host.
@@ -49,7 +52,9 @@ impl Instance {
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(max_reply_bytes.saturating_add(HOST_CALL_SLACK_BYTES));
-        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(|state| Ok(give_way(state.data())));
+        // A start function computes too.
+        store.set_epoch_deadline(1);
         match plugin.instantiate_async(&mut store).await {
             Ok(exports) => Ok(Self { store, exports, calls: 0, last_used: Instant::now() }),
             Err(error) => Err((error, store.into_data())),

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::instance::Instance;
 use super::load::Plugin;
 use super::meter::Meter;
+use super::pace::Turn;
 use super::share::Share;
 use super::{dumps, failure};
 use crate::identity::PeerIdentity;
@@ -31,6 +32,8 @@ pub struct Call {
     pub deadline: Instant,
     /// The client's part of what may run at once, where it is bounded.
     share: Option<Share>,
+    /// Its turn to go on computing, where it has one.
+    pub(super) turn: Turn,
     /// Whether the plugin was entered.
     has_begun: AtomicBool,
 }
@@ -53,13 +56,22 @@ pub async fn invoke(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, Com
     };
     let _turn = turn(&plugin, call.deadline).await?;
     let _slot = plugin.sandbox().slot(call.deadline).await?;
-    let mut running = pin!(run(&plugin, &call));
+    run_in_time(&plugin, &call).await
+}
+
+/// Runs `call` within the bounds on its time.
+async fn run_in_time(plugin: &Plugin, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
+    let mut running = pin!(run(plugin, call));
     let mut meter = Meter::new(plugin.cpu_time());
-    let metered = poll_fn(|cx| meter.poll(|| running.as_mut().poll(cx)));
+    let metered = poll_fn(|cx| {
+        let polled = meter.poll(|| running.as_mut().poll(cx));
+        call.turn.end();
+        polled
+    });
     match timeout_at(call.deadline, metered).await {
         Ok(Ok(result)) => result,
-        Ok(Err(spent)) => Err(failure::computed_too_long(&plugin, &call, spent)),
-        Err(_elapsed) => Err(failure::timed_out(&plugin, &call)),
+        Ok(Err(spent)) => Err(failure::computed_too_long(plugin, call, spent)),
+        Err(_elapsed) => Err(failure::timed_out(plugin, call)),
     }
 }
 
@@ -127,7 +139,15 @@ impl Call {
     /// A call that is stopped at `deadline`.
     #[must_use]
     pub fn new(request: Request, caller: PeerIdentity, id: RequestId, deadline: Instant) -> Self {
-        Self { request, caller, id, deadline, share: None, has_begun: AtomicBool::new(false) }
+        Self {
+            request,
+            caller,
+            id,
+            deadline,
+            share: None,
+            turn: Turn::default(),
+            has_begun: AtomicBool::new(false),
+        }
     }
 
     /// The same, as one of those calls that its client may have at once.

@@ -213,6 +213,7 @@ impl Plugin {
                 budget,
                 self.footprint_bytes,
             )?,
+            pace: self.sandbox.pace().clone(),
             log: Arc::clone(&self.log),
             granted: Arc::clone(&self.granted),
             volume: Volume::new(self.spec.volume),

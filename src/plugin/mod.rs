@@ -18,6 +18,7 @@ mod invoke;
 mod limiter;
 mod load;
 mod meter;
+mod pace;
 mod pool;
 mod queue;
 mod share;

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::certs::Identity;
 use crate::support::client::{Connection, Frame};
@@ -177,6 +177,38 @@ fn a_client_that_waits_too_long_for_itself_is_told() {
     let frame = connection.read_frame();
     assert!(is_failure(&frame, "busy", "not-run"), "{frame:?}");
     assert_eq!(server.connect(&quiet).ask("leak"), "1");
+}
+
+#[test]
+fn calls_that_compute_take_turns_and_leave_room_for_short_ones() {
+    let (greedy_one, quiet) = (Identity::new("greedy"), Identity::new("quiet"));
+    let setup = Setup::new().master("greedy", &greedy_one).master("quiet", &quiet).echo();
+    let server = setup.hostile("timeout = \"10m\"\ncpu_time = \"1m\"").start();
+    let mut spinners = server.connect(&greedy_one);
+    for number in 0..64 {
+        spinners.send(format!("spin\r\nSequence: {number}\r\n\r\n"));
+    }
+    assert_eq!(spinners.ask("@ping"), "pong", "read after the others, which therefore run");
+    let mut connection = server.connect(&quiet);
+    let begun = Instant::now();
+    for _ in 0..200 {
+        assert_eq!(connection.ask("echo hello"), "hello");
+    }
+    // One tick of each spinner before each echo would be 6.4 seconds on two processors.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?} beside 64 spinners", begun.elapsed());
+}
+
+#[test]
+fn every_call_that_computes_has_its_turn() {
+    let (server, tester) = hostile_with(Setup::new(), "cpu_time = \"20ms\"\ntimeout = \"10m\"");
+    let mut connection = server.connect(&tester);
+    for number in 0..20 {
+        connection.send(format!("spin\r\nSequence: {number}\r\n\r\n"));
+    }
+    for _ in 0..20 {
+        let frame = connection.read_frame();
+        assert!(is_failure(&frame, "plugin-limit", "unknown"), "{frame:?}");
+    }
 }
 
 #[test]
