@@ -214,7 +214,7 @@ fn every_call_that_computes_has_its_turn() {
 #[test]
 fn a_client_leaves_places_in_the_queue_to_the_others() {
     let (greedy_one, quiet) = (Identity::new("greedy"), Identity::new("quiet"));
-    let limits = "[limits]\nconcurrent_commands_per_client = 1\nqueue = 4\nqueue_timeout = \"20s\"";
+    let limits = "[limits]\nconcurrent_commands_per_client = 1\nqueue = 4\nqueue_timeout = \"5m\"";
     let setup = Setup::new().master("greedy", &greedy_one).master("quiet", &quiet).section(limits);
     let server = setup.hostile("timeout = \"10m\"\nconcurrency = 1").start();
     let mut connection = server.connect(&greedy_one);
