@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::plugin::{
-    Call, Grants, Instances, Plugin, Sandbox, SandboxLimits, Spec, Stores, VolumeLimits, invoke,
+    Call, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Spec, Stores, VolumeLimits, invoke,
 };
 use lictor::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
 use lictor::telemetry::{ConnectionId, RequestId};
@@ -91,6 +91,7 @@ fn plugin(runtime: &Runtime, component: PathBuf, instances: Instances, grants: G
         waiting_calls: 64,
         max_wait: Duration::from_secs(1),
         http_requests: 64,
+        memory_bytes: 1 << 30,
     };
     let spec = Spec {
         name: "bench".into(),
@@ -107,7 +108,7 @@ fn plugin(runtime: &Runtime, component: PathBuf, instances: Instances, grants: G
         idle: Duration::from_secs(60),
         grants,
     };
-    let sandbox = Arc::new(Sandbox::new(limits, None).unwrap());
+    let sandbox = Arc::new(Sandbox::new(limits, Kept::default()).unwrap());
     Arc::new(runtime.block_on(Plugin::load(sandbox, spec)).unwrap())
 }
 

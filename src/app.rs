@@ -1,6 +1,5 @@
 //! The composition root: from a config to a running server. The only file that sees everything.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tracing::Level;
 mod conformance;
 mod plugins;
 mod state;
+mod summary;
 mod trials;
 
 pub use conformance::{Fault, Report, SuiteLimits, Verdict, test};
@@ -24,7 +24,7 @@ pub use crate::plugin::{HttpGrant, Standing};
 use crate::authz::Policy;
 use crate::config::{self, Config, Loaded, LogFormat, LogLevel};
 use crate::identity::Roster;
-use crate::plugin::{self, Plugin};
+use crate::plugin::{self, Plugin, Shares};
 use crate::route::Routes;
 use crate::server::{
     self, AdmissionLimits, ConnectionLimits, Server, Service, TlsFiles, TlsVersion, tls_acceptor,
@@ -60,7 +60,7 @@ pub fn check(config: &Config) -> anyhow::Result<String> {
         tls_acceptor(&tls_files(config))?;
         state::look(config)?;
         let plugins = plugins::load(config, &MemoryEngine::new()).await?;
-        Ok(summary(config, &plugins))
+        Ok(summary::summary(config, &plugins))
     })
 }
 
@@ -143,6 +143,12 @@ fn service(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> Se
         roster: pins.collect::<Roster>(),
         policy: policies.collect::<Policy>(),
         routes: commands.collect::<Routes<_>>(),
+        shares: Shares::new(
+            config.clients.keys().map(|name| name.as_ref().into()),
+            config.limits.concurrent_commands_per_client,
+            // One client does not fill the queue in which the others wait for a plugin or a slot.
+            config.limits.queue.div_ceil(2),
+        ),
         limits: connection_limits(config),
         close_on_error: config.protocol.close_on_error,
         log: CommandLog::new(config.log.commands_per_second, config.log.arguments),
@@ -220,26 +226,4 @@ fn format(format: LogFormat) -> Format {
         LogFormat::Human => Format::Human,
         LogFormat::Json => Format::Json,
     }
-}
-
-fn summary(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> String {
-    let mut text = format!("{}: ok\n", config.path.display());
-    let addresses: Vec<_> = config.server.listen.iter().map(ToString::to_string).collect();
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "  listens on {}", addresses.join(", "));
-    for (name, plugin) in plugins {
-        let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
-        let commands: Vec<_> = commands.iter().map(AsRef::<str>::as_ref).collect();
-        let _ = writeln!(text, "  plugin {name}: {}", commands.join(", "));
-        let described = |command: &&str| plugin.commands().iter().any(|info| info.name == **command);
-        for command in commands.iter().filter(|command| !described(command)) {
-            let _ = writeln!(text, "    note: its `describe` says nothing of {command}");
-        }
-    }
-    for (name, client) in &config.clients {
-        let patterns: Vec<_> = client.commands.iter().map(AsRef::<str>::as_ref).collect();
-        let pins = client.thumbprints.len();
-        let _ = writeln!(text, "  client {name}: {pins} certificate(s), may run {}", patterns.join(" "));
-    }
-    text
 }

@@ -17,7 +17,7 @@ use tracing::Level;
 use self::cases::{CASES, CLIENT, CONFIG, Case};
 use super::trials::{everything, open_stores, small_sandbox, stand_in, unserved};
 use crate::identity::PeerIdentity;
-use crate::plugin::{Call, Instances, Plugin, Spec, invoke};
+use crate::plugin::{Call, CoreDumps, Instances, Plugin, Spec, invoke};
 use crate::state::MemoryEngine;
 use crate::telemetry::{self, ConnectionId, Events, RequestId};
 use crate::wire::{Code, CommandError, Decoder};
@@ -121,7 +121,7 @@ struct Suite {
 
 impl Suite {
     async fn new(path: &Path, limits: SuiteLimits, events: Events) -> anyhow::Result<Self> {
-        let sandbox = small_sandbox()?;
+        let sandbox = small_sandbox(CoreDumps::None)?;
         let stores = open_stores(&MemoryEngine::new(), "conformance", &["default"]).await?;
         let config = BTreeMap::from([(CONFIG.0.to_owned(), CONFIG.1.to_owned())]);
         let spec = |instances| Spec {

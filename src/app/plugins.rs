@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail};
 
 use crate::config::{self, CommandPattern, Config, PluginName, StoreGrant};
 use crate::plugin::{
-    CommandGate, Grants, HttpGrant, Instances, Plugin, Sandbox, SandboxLimits, Spec, Stores, VolumeLimits,
+    CommandGate, CoreDumps, Grants, HttpGrant, Instances, Kept, Plugin, Sandbox, SandboxLimits, Spec, Stores,
+    VolumeLimits,
 };
 use crate::state::{Engine, Namespace, Quota};
 
@@ -22,9 +23,12 @@ pub(super) async fn load(
         concurrent_calls: u32::try_from(limits.concurrent_commands).unwrap_or(u32::MAX),
         waiting_calls: limits.queue,
         max_wait: limits.queue_timeout,
+        memory_bytes: limits.plugin_memory_bytes,
         http_requests: limits.http_requests,
     };
-    let sandbox = Arc::new(Sandbox::new(bounds, Some(&config.server.cache))?);
+    let core_dumps = config.server.core_dumps.as_deref().map_or(CoreDumps::None, CoreDumps::In);
+    let kept = Kept { compiled: Some(&config.server.cache), core_dumps };
+    let sandbox = Arc::new(Sandbox::new(bounds, kept)?);
     let mut plugins = Vec::new();
     let mut faults = Vec::new();
     for (name, plugin) in &config.plugins {
@@ -42,6 +46,8 @@ pub(super) async fn load(
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
     }
+    // The process does not end before it is done, and nobody waits for it else.
+    tokio::task::spawn_blocking(move || sandbox.prune_cache());
     Ok(plugins)
 }
 

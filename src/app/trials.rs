@@ -11,8 +11,8 @@ use tracing::Level;
 
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
-    self, Call, CommandGate, CommandInfo, Grants, HttpGrant, Inspection, Instances, Plugin, Sandbox,
-    SandboxLimits, Spec, Stores, Trial, VolumeLimits,
+    self, Call, CommandGate, CommandInfo, CoreDumps, Grants, HttpGrant, Inspection, Instances, Kept, Plugin,
+    Sandbox, SandboxLimits, Spec, Stores, Trial, VolumeLimits,
 };
 use crate::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
 use crate::telemetry::{self, ConnectionId, Format, RequestId};
@@ -30,7 +30,7 @@ pub fn inspect(path: &Path) -> anyhow::Result<Inspected> {
     let inspected = single_threaded()?.block_on(async {
         let stores = open_stores(&MemoryEngine::new(), "inspected", &[DEFAULT_STORE]).await?;
         let spec = unserved(path, everything(BTreeMap::new(), stores), DESCRIBE_MEMORY_BYTES, DESCRIBE_TIME);
-        anyhow::Ok(plugin::inspect(small_sandbox()?, spec).await)
+        anyhow::Ok(plugin::inspect(small_sandbox(CoreDumps::None)?, spec).await)
     })?;
     let (inspection, plugin) = inspected.map_err(anyhow::Error::msg)?;
     Ok((inspection, plugin.map(|plugin| plugin.commands().to_vec()).map_err(Into::into)))
@@ -65,6 +65,8 @@ pub struct TrialRun {
     pub memory_bytes: usize,
     /// How long it may take.
     pub timeout: Duration,
+    /// Whether a core dump is wanted if it traps.
+    pub core_dump: bool,
     /// The request, as a client sends it.
     pub request: Vec<u8>,
 }
@@ -83,7 +85,8 @@ pub fn try_out(run: &TrialRun) -> anyhow::Result<Trial> {
     };
     single_threaded()?.block_on(async {
         let spec = run.spec(&*state).await?;
-        let plugin = Plugin::load(small_sandbox()?, spec).await?;
+        let core_dumps = if run.core_dump { CoreDumps::HandedOver } else { CoreDumps::None };
+        let plugin = Plugin::load(small_sandbox(core_dumps)?, spec).await?;
         let mut bytes = BytesMut::from(&run.request[..]);
         let request = Decoder::new(usize::MAX).decode(&mut bytes)?.context("the request is incomplete")?;
         let caller = stand_in(&run.client)?;
@@ -167,10 +170,19 @@ pub(super) fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout
     }
 }
 
-pub(super) fn small_sandbox() -> anyhow::Result<Arc<Sandbox>> {
-    let limits =
-        SandboxLimits { concurrent_calls: 2, waiting_calls: 0, max_wait: Duration::ZERO, http_requests: 64 };
-    Ok(Arc::new(Sandbox::new(limits, own_cache().as_deref())?))
+pub(super) fn small_sandbox(core_dumps: CoreDumps<'_>) -> anyhow::Result<Arc<Sandbox>> {
+    let limits = SandboxLimits {
+        concurrent_calls: 2,
+        waiting_calls: 0,
+        max_wait: Duration::ZERO,
+        // The plugin's own bound holds.
+        memory_bytes: usize::MAX,
+        http_requests: 64,
+    };
+    let cache = own_cache();
+    let sandbox = Sandbox::new(limits, Kept { compiled: cache.as_deref(), core_dumps })?;
+    sandbox.prune_cache();
+    Ok(Arc::new(sandbox))
 }
 
 /// Where compiled components of the person who runs this are kept: `$XDG_CACHE_HOME/lictor` or `~/.cache/lictor`. A

@@ -6,15 +6,24 @@
 //! server's alone, entries are only taken from there, and each is checked against its own hash first, so that a
 //! damaged one is compiled anew.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use super::folder::{TEMPORARY, open_private, write_whole};
+
+/// Without being used for so long, an entry is removed: plugins come and go, and so do engines' versions.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How often a use is noted, and how long a file may take to be written before it counts as left over.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A folder of compiled components.
 #[derive(Debug)]
@@ -30,14 +39,7 @@ type Hash256 = [u8; 32];
 impl Cache {
     /// Opens the folder, or makes it.
     pub(super) fn open(folder: &Path, engine: &Engine) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let metadata = fs::symlink_metadata(folder)?;
-        let of_others = metadata.mode() & 0o022 != 0;
-        if !metadata.is_dir() || of_others || metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(io::Error::other(
-                "it must be a folder that belongs to the server's user, and that nobody else may write to (chmod 700)",
-            ));
-        }
+        open_private(folder)?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self { folder: folder.to_owned(), engine: format!("{:016x}", hasher.finish()) })
@@ -53,6 +55,7 @@ impl Cache {
         let entry =
             self.folder.join(format!("{}-{}.cwasm", base16ct::lower::encode_string(hash), self.engine));
         if let Some(component) = map(engine, &entry) {
+            note_use(&entry, SystemTime::now());
             return Ok(component);
         }
         let code = engine.precompile_component(bytes)?;
@@ -62,6 +65,48 @@ impl Cache {
         }
         load(engine, &code)
     }
+
+    /// Removes the entries that were not used for long, and what killed processes left half-written. Files of others
+    /// stay. Gives the number of files that are gone.
+    pub(super) fn prune(&self, now: SystemTime) -> io::Result<usize> {
+        let mut removed = 0;
+        for file in fs::read_dir(&self.folder)? {
+            let file = file?;
+            let Some(keeping) = time_kept(&file.file_name()) else { continue };
+            let metadata = file.metadata()?;
+            let is_old = |modified| now.duration_since(modified).is_ok_and(|age| age > keeping);
+            if metadata.is_file() && metadata.modified().is_ok_and(is_old) {
+                fs::remove_file(file.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// How long a file of this name is kept without being used; nothing where it is none of the cache's.
+fn time_kept(name: &OsStr) -> Option<Duration> {
+    let (stem, extensions) = name.to_str()?.split_once('.')?;
+    let (component, engine) = stem.split_once('-')?;
+    let is_hex = |text: &str, digits| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if !is_hex(component, 64) || !is_hex(engine, 16) {
+        return None;
+    }
+    match extensions {
+        "cwasm" | "sha256" => Some(UNUSED),
+        _ if Path::new(extensions).extension().is_some_and(|extension| extension == TEMPORARY) => Some(DAY),
+        _ => None,
+    }
+}
+
+/// Notes that an entry was used, once a day. An entry that this fails for is compiled again some day.
+fn note_use(entry: &Path, now: SystemTime) {
+    let note = |path: &Path| -> io::Result<()> {
+        let file = File::open(path)?;
+        let noted = file.metadata()?.modified()?;
+        if now.duration_since(noted).is_ok_and(|age| age > DAY) { file.set_modified(now) } else { Ok(()) }
+    };
+    let _ = note(entry).and_then(|()| note(&hash_file(entry)));
 }
 
 /// The component whose code was just compiled.
@@ -96,26 +141,6 @@ fn map(engine: &Engine, entry: &Path) -> Option<Component> {
 fn keep(entry: &Path, code: &[u8]) -> io::Result<()> {
     write_whole(entry, code)?;
     write_whole(&hash_file(entry), base16ct::lower::encode_string(&Sha256::digest(code)).as_bytes())
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(name);
-    let written = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // It may not even be there.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Left over from a process of the same number that was killed.
-    let _ = fs::remove_file(path);
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]
@@ -194,6 +219,60 @@ mod tests {
         let link = private.path().join("link");
         std::os::unix::fs::symlink(private.path(), &link).unwrap();
         assert!(Cache::open(&link, &Engine::default()).is_err());
+    }
+
+    fn age(path: &Path, days: u64) {
+        File::open(path)
+            .unwrap()
+            .set_modified(SystemTime::now() - DAY * u32::try_from(days).unwrap())
+            .unwrap();
+    }
+
+    #[test]
+    fn what_was_not_used_for_long_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        let cache = Cache::open(folder.path(), &engine).unwrap();
+        cache.component(&engine, COMPONENT, &hash(COMPONENT)).unwrap();
+        let (entry, _) = files(folder.path(), "cwasm").remove(0);
+        let stem = entry.file_stem().unwrap().to_str().unwrap().replace(['0', '1', '2'], "a");
+        let left_over = folder.path().join(format!("{stem}.cwasm.123.tmp"));
+        let of_others = folder.path().join("notes.cwasm");
+        let being_written = folder.path().join(format!("{stem}.sha256.124.tmp"));
+        for path in [&left_over, &of_others, &being_written] {
+            fs::write(path, "x").unwrap();
+        }
+        age(&left_over, 2);
+        age(&of_others, 300);
+        assert_eq!(cache.prune(SystemTime::now()).unwrap(), 1);
+        assert!(!left_over.exists() && of_others.exists() && being_written.exists());
+
+        // One that is used stays, however long ago it was made.
+        for path in [&entry, &hash_file(&entry)] {
+            age(path, 29);
+        }
+        cache.component(&engine, b"not compiled", &hash(COMPONENT)).unwrap();
+        assert_eq!(cache.prune(SystemTime::now() + DAY * 20).unwrap(), 1, "what was being written");
+        assert!(entry.exists());
+        for path in [&entry, &hash_file(&entry)] {
+            age(path, 31);
+        }
+        assert_eq!(cache.prune(SystemTime::now()).unwrap(), 2);
+        assert!(of_others.exists());
+    }
+
+    #[test]
+    fn a_use_is_noted_once_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = folder.path().join("entry.cwasm");
+        fs::write(&entry, "x").unwrap();
+        fs::write(hash_file(&entry), "x").unwrap();
+        let made = fs::metadata(&entry).unwrap().modified().unwrap();
+        let noted = || fs::metadata(&entry).unwrap().modified().unwrap();
+        note_use(&entry, made + DAY / 2);
+        assert_eq!(noted(), made);
+        note_use(&entry, made + DAY * 2);
+        assert_eq!(noted(), made + DAY * 2);
     }
 
     #[test]

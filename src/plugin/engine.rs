@@ -2,8 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -11,9 +10,13 @@ use tokio::time::{Instant, timeout_at};
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::budget::Budget;
 use super::cache::Cache;
+use super::dumps::Dumps;
 use super::host::Web;
 use super::invoke::MAX_DEPTH;
+use super::pace::Pace;
+use super::queue::Queue;
 use super::ticker::Ticker;
 use crate::wire::{Code, CommandError};
 
@@ -39,6 +42,9 @@ const CORE_INSTANCES_PER_SLOT: u32 = 12;
 const TABLES_PER_SLOT: u32 = 8;
 const MEMORIES_PER_SLOT: u32 = 2;
 
+/// Elements of a table for which there is room in its slot.
+pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
+
 /// Bounds on what all plugins together may run.
 #[derive(Clone, Copy, Debug)]
 pub struct SandboxLimits {
@@ -50,35 +56,105 @@ pub struct SandboxLimits {
     pub max_wait: Duration,
     /// HTTP requests of plugins that are under way at the same time; more wait.
     pub http_requests: usize,
+    /// Bytes of all instances' memories and tables together, idle ones among them.
+    pub memory_bytes: usize,
+}
+
+/// What a sandbox keeps on disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kept<'a> {
+    /// The folder of compiled components; without it each start compiles them.
+    pub compiled: Option<&'a Path>,
+    /// What becomes of core dumps.
+    pub core_dumps: CoreDumps<'a>,
+}
+
+/// What becomes of the core dump of a plugin that traps.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum CoreDumps<'a> {
+    /// None is made.
+    #[default]
+    None,
+    /// They are kept in this folder.
+    In(&'a Path),
+    /// [`try_out`](super::try_out) hands it over.
+    HandedOver,
 }
 
 /// Where plugins run: one engine, its instance slots, and the queue in front of them.
 pub struct Sandbox {
     engine: Engine,
     slots: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    queue: Queue,
     limits: SandboxLimits,
     ticker: Ticker,
+    budget: Arc<Budget>,
+    pace: Pace,
     cache: Option<Cache>,
     web: Arc<Web>,
+    dumps: Option<Arc<Dumps>>,
 }
 
 impl Sandbox {
-    /// Reserves the address space of all slots. Compiled components are kept in the folder `cache`; where it can't be
-    /// used the log says why, and each start compiles them.
+    /// Reserves the address space of all slots. Where a folder can't be used, the log says why, and nothing is kept.
     ///
     /// # Errors
     ///
     /// When the machine can't give that much address space, or no thread.
-    pub fn new(limits: SandboxLimits, cache: Option<&Path>) -> anyhow::Result<Self> {
-        let engine = Engine::new(&engine_config(limits)).map_err(|error| anyhow!("no sandbox: {error:#}"))?;
+    pub fn new(limits: SandboxLimits, kept: Kept<'_>) -> anyhow::Result<Self> {
+        let mut config = engine_config(limits);
+        config.coredump_on_trap(!matches!(kept.core_dumps, CoreDumps::None));
+        let engine = Engine::new(&config).map_err(|error| anyhow!("no sandbox: {error:#}"))?;
         let total = limits.concurrent_calls as usize;
         let slots = Arc::new(Semaphore::new(total));
         let of_ticker = Arc::clone(&slots);
         let ticker = Ticker::start(engine.clone(), move || of_ticker.available_permits() == total)?;
-        let cache = cache.and_then(|folder| open_cache(folder, &engine));
-        let web = Arc::new(Web::new(limits.http_requests));
-        Ok(Self { engine, slots, waiting: AtomicUsize::new(0), limits, ticker, cache, web })
+        let cache = kept.compiled.and_then(|folder| open_cache(folder, &engine));
+        let dumps = match kept.core_dumps {
+            CoreDumps::In(folder) => open_dumps(folder),
+            CoreDumps::None | CoreDumps::HandedOver => None,
+        };
+        let budget = Arc::new(Budget::new(limits.memory_bytes));
+        Ok(Self {
+            engine,
+            slots,
+            queue: Queue::new(limits.waiting_calls),
+            limits,
+            ticker,
+            budget,
+            pace: Pace::new(),
+            cache,
+            dumps,
+            web: Arc::new(Web::new(limits.http_requests)),
+        })
+    }
+
+    /// Removes the compiled components that were not used for long. Reads a folder, so it is kept off the threads that
+    /// serve.
+    pub fn prune_cache(&self) {
+        let Some(cache) = &self.cache else { return };
+        match cache.prune(SystemTime::now()) {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(target: "lictor::plugin", files, "old compiled code is removed"),
+            Err(error) => {
+                tracing::warn!(target: "lictor::plugin", %error, "old compiled code is not removed")
+            }
+        }
+    }
+
+    /// The memory of all instances.
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// The turns of the calls that compute.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Where core dumps are kept.
+    pub(super) fn dumps(&self) -> Option<&Arc<Dumps>> {
+        self.dumps.as_ref()
     }
 
     /// What all plugins' HTTP requests share.
@@ -119,7 +195,7 @@ impl Sandbox {
         semaphore: &'a Semaphore,
         deadline: Instant,
     ) -> Result<SemaphorePermit<'a>, CommandError> {
-        let _place = self.queue_place()?;
+        let _place = self.queue.place()?;
         let give_up = Instant::now() + self.limits.max_wait;
         match timeout_at(deadline.min(give_up), semaphore.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -131,14 +207,6 @@ impl Sandbox {
                 Err(CommandError::not_run(Code::Busy, "No slot became free in time; try again later"))
             }
         }
-    }
-
-    fn queue_place(&self) -> Result<QueuePlace<'_>, CommandError> {
-        let place = QueuePlace(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.limits.waiting_calls {
-            return Ok(place);
-        }
-        Err(CommandError::not_run(Code::Busy, "Too many requests are waiting; try again later"))
     }
 }
 
@@ -152,13 +220,12 @@ fn open_cache(folder: &Path, engine: &Engine) -> Option<Cache> {
         .ok()
 }
 
-/// A place in the queue, given back however the wait ends.
-struct QueuePlace<'a>(&'a AtomicUsize);
-
-impl Drop for QueuePlace<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+fn open_dumps(folder: &Path) -> Option<Arc<Dumps>> {
+    let opened = Dumps::open(folder).map_err(|error| {
+        let path = folder.display();
+        tracing::warn!(target: "lictor::plugin", %path, %error, "the folder for core dumps cannot be used");
+    });
+    opened.ok().map(Arc::new)
 }
 
 /// `concurrency_support` is off because it doubles the cost of a call, and nothing in `world plugin` needs it.
@@ -176,6 +243,7 @@ fn engine_config(limits: SandboxLimits) -> Config {
         .max_memories_per_component(MEMORIES_PER_SLOT * 4)
         .max_tables_per_component(TABLES_PER_SLOT * 4)
         .max_core_instances_per_component(CORE_INSTANCES_PER_SLOT * 4)
+        .table_elements(MAX_TABLE_ELEMENTS)
         .max_unused_warm_slots(slots)
         .linear_memory_keep_resident(MEMORY_KEPT_RESIDENT_BYTES)
         .table_keep_resident(TABLE_KEPT_RESIDENT_BYTES)

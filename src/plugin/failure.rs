@@ -1,12 +1,15 @@
 //! What went wrong in a plugin: in plain words for the client, in full for the log.
 
-use wasmtime::Trap;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
+use super::budget::BudgetSpent;
 use super::host::VolumeSpent;
 use super::instance::HostState;
 use super::invoke::Call;
+use super::limiter::MemoryRefusal;
 use super::load::Plugin;
+use super::meter::CpuSpent;
 use crate::wire::{Code, CommandError};
 
 /// wasmtime has no type for this error, only these words; a test with a plugin that returns too much keeps them
@@ -36,13 +39,31 @@ pub(super) fn timed_out(plugin: &Plugin, call: &Call) -> CommandError {
     }
 }
 
+/// The call computed for longer than it may and was stopped.
+pub(super) fn computed_too_long(plugin: &Plugin, call: &Call, spent: CpuSpent) -> CommandError {
+    let (name, used_ms) = (plugin.name(), u64::try_from(spent.used.as_millis()).unwrap_or(u64::MAX));
+    tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, used_ms, "stopped: computed for too long");
+    CommandError {
+        code: Code::PluginLimit,
+        outcome: call.outcome_if_stopped(),
+        message: format!("Plugin {name} computed for more than its {:?} (request {})", spent.limit, call.id)
+            .into(),
+    }
+}
+
 /// No instance could be made. The plugin was instantiated when it was loaded, so this is the pool or the memory of
 /// the machine.
 pub(super) fn not_started(plugin: &Plugin, call: &Call, error: &wasmtime::Error) -> CommandError {
     let name = plugin.name();
-    tracing::error!(target: "lictor::plugin", plugin = name, request = %call.id, error = %format_args!("{error:#}"), "no instance");
-    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+    tracing::error!(target: "lictor::plugin", plugin = name, request = %call.id, error = words(error), "no instance");
+    if error.is::<PoolConcurrencyLimitError>() {
         return CommandError::not_run(Code::Busy, "No instance is free; try again later");
+    }
+    if error.is::<BudgetSpent>() {
+        return CommandError::not_run(
+            Code::Busy,
+            "The server's memory for plugins is used up; try again later",
+        );
     }
     CommandError::unknown(
         Code::PluginTrapped,
@@ -58,7 +79,7 @@ pub(super) fn broken(
     state: &HostState,
 ) -> CommandError {
     let name = plugin.name();
-    tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, error = %format_args!("{error:?}"), "plugin broke off");
+    tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, error = words(error), "plugin broke off");
     let (code, reason) = classify(error, state, plugin.max_reply_bytes());
     CommandError::unknown(code, format!("Plugin {name} {reason} (request {})", call.id))
 }
@@ -77,15 +98,32 @@ fn too_large(name: &str, max: usize, call: &Call) -> CommandError {
     )
 }
 
+/// An error with all its causes and the plugin's backtrace, which is one of them; without the core dump, which is too.
+pub(super) fn words(error: &wasmtime::Error) -> String {
+    let causes = error.chain().map(ToString::to_string);
+    causes.filter(|cause| !cause.starts_with(CORE_DUMP_WORDS)).collect::<Vec<_>>().join(": ")
+}
+
+/// How wasmtime writes a core dump: all that it has, over many lines.
+const CORE_DUMP_WORDS: &str = "wasm coredump generated";
+
 /// A failure while loading, in words for the operator.
 pub(super) fn reason(error: &wasmtime::Error, state: &HostState, max_reply_bytes: usize) -> String {
     classify(error, state, max_reply_bytes).1
 }
 
 fn classify(error: &wasmtime::Error, state: &HostState, max_reply_bytes: usize) -> (Code, String) {
-    if state.memory.has_refused() {
-        let max = state.memory.max_bytes();
-        return (Code::PluginLimit, format!("needed more than its {max} bytes of memory"));
+    match state.memory.refusal() {
+        Some(MemoryRefusal::Own(max)) => {
+            return (Code::PluginLimit, format!("needed more than its {max} bytes of memory"));
+        }
+        Some(MemoryRefusal::Table(max)) => {
+            return (Code::PluginLimit, format!("needed more than {max} elements in a table"));
+        }
+        Some(MemoryRefusal::Server) => {
+            return (Code::Busy, "needed more memory than the server has left for plugins".into());
+        }
+        None => {}
     }
     if let Some(spent) = error.downcast_ref::<VolumeSpent>() {
         return (Code::PluginLimit, spent.to_string());

@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, WasmCoreDump};
 
 use super::bindings;
 use super::host::{Base, Granted, Http, PluginLog, Volume};
 use super::invoke::Call;
 use super::limiter::MemoryLimiter;
+use super::pace::{Pace, give_way};
 
 /// What the host keeps beside an instance's memory; host functions get at it.
 pub(super) struct HostState {
     /// The call being handled; none while `describe` runs.
     pub(super) call: Option<Arc<Call>>,
     pub(super) memory: MemoryLimiter,
+    /// By which it computes beside others.
+    pub(super) pace: Pace,
     pub(super) log: Arc<PluginLog>,
     pub(super) granted: Arc<Granted>,
     /// What the current call may still ask of the host.
@@ -51,7 +54,9 @@ impl Instance {
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(max_reply_bytes.saturating_add(HOST_CALL_SLACK_BYTES));
-        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(|state| Ok(give_way(state.data())));
+        // A start function computes too.
+        store.set_epoch_deadline(1);
         match plugin.instantiate_async(&mut store).await {
             Ok(exports) => Ok(Self { store, exports, calls: 0, last_used: Instant::now() }),
             Err(error) => Err((error, store.into_data())),
@@ -108,6 +113,13 @@ impl Instance {
             base.begin(None);
         }
         self.last_used = Instant::now();
+    }
+
+    /// The core dump of the trap in `error`, by which a call broke off in this instance; none where the engine makes
+    /// none. `name` is what it calls the plugin. As large as what the instance's memories hold, so it takes its time.
+    pub(super) fn into_core_dump(mut self, error: &wasmtime::Error, name: &str) -> Option<Vec<u8>> {
+        let dump = error.downcast_ref::<WasmCoreDump>()?;
+        Some(dump.serialize(&mut self.store, name))
     }
 
     pub(super) fn state(&self) -> &HostState {

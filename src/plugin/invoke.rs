@@ -1,8 +1,8 @@
 //! Running one command in a plugin.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,9 +11,12 @@ use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::failure;
 use super::instance::Instance;
 use super::load::Plugin;
+use super::meter::Meter;
+use super::pace::Turn;
+use super::share::Share;
+use super::{dumps, failure};
 use crate::identity::PeerIdentity;
 use crate::telemetry::RequestId;
 use crate::wire::{Code, CommandError, Outcome, Request};
@@ -28,6 +31,10 @@ pub struct Call {
     pub id: RequestId,
     /// When it is stopped.
     pub deadline: Instant,
+    /// The client's part of what may run at once, where it is bounded.
+    share: Option<Share>,
+    /// Its turn to go on computing, where it has one.
+    pub(super) turn: Turn,
     /// Whether the plugin was entered.
     has_begun: AtomicBool,
     /// What runs other commands for this call's plugin; there where the plugin may run any.
@@ -56,6 +63,14 @@ pub trait Commands: Send + Sync {
 ///
 /// What the client is to be told; the log has been told the rest.
 pub async fn invoke(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, CommandError> {
+    // What is held while waiting for the next is the less scarce: a client that waits for its own calls to end holds
+    // nothing that others wait for, and one that waits for a plugin holds none of the slots that run other plugins.
+    // Whoever waits for a slot holds a turn of the plugin, which is no loss to those behind it: they would wait for a
+    // slot as well. All calls take them in this order, so none wait for each other in a circle.
+    let _share = match &call.share {
+        Some(share) => Some(share.turn(plugin.sandbox(), call.deadline).await?),
+        None => None,
+    };
     let _turn = turn(&plugin, call.deadline).await?;
     let _slot = plugin.sandbox().slot(call.deadline).await?;
     run_in_time(&plugin, &call).await
@@ -72,9 +87,18 @@ pub async fn invoke_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u
     run_in_time(&plugin, &call).await
 }
 
+/// Runs `call` within the bounds on its time.
 async fn run_in_time(plugin: &Plugin, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
-    match timeout_at(call.deadline, run(plugin, call)).await {
-        Ok(result) => result,
+    let mut running = pin!(run(plugin, call));
+    let mut meter = Meter::new(plugin.cpu_time());
+    let metered = poll_fn(|cx| {
+        let polled = meter.poll(|| running.as_mut().poll(cx));
+        call.turn.end();
+        polled
+    });
+    match timeout_at(call.deadline, metered).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(spent)) => Err(failure::computed_too_long(plugin, call, spent)),
         Err(_elapsed) => Err(failure::timed_out(plugin, call)),
     }
 }
@@ -96,10 +120,25 @@ async fn run(plugin: &Plugin, call: &Arc<Call>) -> Result<Vec<u8>, CommandError>
         Some(instance) => instance,
         None => plugin.instantiate().await.map_err(|error| failure::not_started(plugin, call, &error))?,
     };
-    // After an error the instance is dropped; a failure that the plugin reports itself is no error.
-    let answer = enter(plugin, call, &mut instance).await?;
-    plugin.pool().give_back(&call.caller, instance);
-    answer
+    // After an error the instance is given up; a failure that the plugin reports itself is no error.
+    match enter(plugin, call, &mut instance).await {
+        Ok(answer) => {
+            plugin.pool().give_back(&call.caller, instance);
+            answer
+        }
+        Err(Broken { told, error }) => {
+            dumps::keep(plugin, call, instance, error);
+            Err(told)
+        }
+    }
+}
+
+/// A call that broke off, and its instance with it.
+pub(super) struct Broken {
+    /// What the client is told.
+    pub(super) told: CommandError,
+    /// What it was.
+    pub(super) error: wasmtime::Error,
 }
 
 /// Enters `instance`: gives the plugin's own answer, or what broke the call off and the instance with it.
@@ -107,12 +146,15 @@ pub(super) async fn enter(
     plugin: &Plugin,
     call: &Arc<Call>,
     instance: &mut Instance,
-) -> Result<Result<Vec<u8>, CommandError>, CommandError> {
+) -> Result<Result<Vec<u8>, CommandError>, Broken> {
     let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
     call.has_begun.store(true, Ordering::Relaxed);
     let result = match instance.handle(call, &arguments).await {
         Ok(result) => result,
-        Err(error) => return Err(failure::broken(plugin, call, &error, instance.state())),
+        Err(error) => {
+            let told = failure::broken(plugin, call, &error, instance.state());
+            return Err(Broken { told, error });
+        }
     };
     Ok(match result {
         Ok(reply) if reply.len() > plugin.max_reply_bytes() => Err(failure::reply_too_large(plugin, call)),
@@ -131,8 +173,23 @@ impl Call {
     /// A call that is stopped at `deadline`.
     #[must_use]
     pub fn new(request: Request, caller: PeerIdentity, id: RequestId, deadline: Instant) -> Self {
-        let has_begun = AtomicBool::new(false);
-        Self { request, caller, id, deadline, has_begun, commands: None, depth: 0 }
+        Self {
+            request,
+            caller,
+            id,
+            deadline,
+            share: None,
+            turn: Turn::default(),
+            has_begun: AtomicBool::new(false),
+            commands: None,
+            depth: 0,
+        }
+    }
+
+    /// The same, as one of those calls that its client may have at once.
+    #[must_use]
+    pub fn within(self, share: Share) -> Self {
+        Self { share: Some(share), ..self }
     }
 
     /// The same call, whose plugin may run others through `commands`.

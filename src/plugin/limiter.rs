@@ -1,11 +1,16 @@
-//! The bound on an instance's memory.
+//! The bounds on an instance's memory: its own, and its part of what all instances may use.
+
+use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
+
+use super::budget::{Budget, BudgetSpent};
 
 /// Bytes that one element of a table takes in the host.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// Holds all linear memories and tables of one instance, together, to a number of bytes.
+/// Holds all linear memories and tables of one instance, together, to a number of bytes, and charges them to the budget
+/// of all instances until it is dropped.
 ///
 /// wasmtime's own `StoreLimits` bounds each memory by itself, which a component with several memories walks past.
 #[derive(Debug)]
@@ -14,23 +19,48 @@ pub(super) struct MemoryLimiter {
     used_bytes: usize,
     /// What the last growth added, to be taken back where the engine could not carry it out.
     last_growth_bytes: usize,
-    refused: bool,
+    /// The most that a table may have, in elements.
+    max_table_elements: usize,
+    refused: Option<MemoryRefusal>,
+    charge: Charge,
+}
+
+/// Why a memory or a table did not grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MemoryRefusal {
+    /// The instance has this many bytes.
+    Own(usize),
+    /// A table may have this many elements.
+    Table(usize),
+    /// All instances together have all that there is.
+    Server,
 }
 
 impl MemoryLimiter {
-    pub(super) fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, used_bytes: 0, last_growth_bytes: 0, refused: false }
+    /// For an instance of at most `max_bytes`.
+    ///
+    /// Of these, `footprint_bytes` are charged at once: what a fresh instance needs, so that making one asks the budget
+    /// once, and before anything of it is made.
+    pub(super) fn new(
+        max_bytes: usize,
+        max_table_elements: usize,
+        budget: Arc<Budget>,
+        footprint_bytes: usize,
+    ) -> Result<Self, BudgetSpent> {
+        let mut charge = Charge { budget, bytes: 0 };
+        charge.raise_to(footprint_bytes)?;
+        Ok(Self { max_bytes, used_bytes: 0, last_growth_bytes: 0, max_table_elements, refused: None, charge })
     }
 
-    /// Whether growth was refused since the last call of [`Self::forget_refusal`]. Guests mostly answer a refusal by a
-    /// trap of their own, which says nothing of the cause.
-    pub(super) fn has_refused(&self) -> bool {
+    /// Why growth was refused since the last call of [`Self::forget_refusal`], where it was. Guests mostly answer a
+    /// refusal by a trap of their own, which says nothing of the cause.
+    pub(super) fn refusal(&self) -> Option<MemoryRefusal> {
         self.refused
     }
 
     /// Begins another call.
     pub(super) fn forget_refusal(&mut self) {
-        self.refused = false;
+        self.refused = None;
     }
 
     /// What the instance uses.
@@ -38,23 +68,26 @@ impl MemoryLimiter {
         self.used_bytes
     }
 
-    /// The most that the instance may use.
-    pub(super) fn max_bytes(&self) -> usize {
-        self.max_bytes
-    }
-
     fn grow(&mut self, current_bytes: usize, desired_bytes: usize) -> bool {
         let growth = desired_bytes.saturating_sub(current_bytes);
         let used = self.used_bytes.saturating_add(growth);
         if used > self.max_bytes {
-            self.refused = true;
-            return false;
+            return self.refuse(MemoryRefusal::Own(self.max_bytes));
+        }
+        if self.charge.raise_to(used).is_err() {
+            return self.refuse(MemoryRefusal::Server);
         }
         self.used_bytes = used;
         self.last_growth_bytes = growth;
         true
     }
 
+    fn refuse(&mut self, refusal: MemoryRefusal) -> bool {
+        self.refused = Some(refusal);
+        false
+    }
+
+    /// What was charged stays so, for the next growth.
     fn take_back(&mut self) {
         self.used_bytes -= std::mem::take(&mut self.last_growth_bytes);
     }
@@ -81,6 +114,9 @@ impl ResourceLimiter for MemoryLimiter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if desired > self.max_table_elements {
+            return Ok(self.refuse(MemoryRefusal::Table(self.max_table_elements)));
+        }
         let bytes = |elements: usize| elements.saturating_mul(TABLE_ELEMENT_BYTES);
         Ok(self.grow(bytes(current), bytes(desired)))
     }
@@ -91,26 +127,90 @@ impl ResourceLimiter for MemoryLimiter {
     }
 }
 
+/// What one instance has of the budget; given back when it is dropped, however far the instance got.
+struct Charge {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Charge {
+    fn raise_to(&mut self, bytes: usize) -> Result<(), BudgetSpent> {
+        if bytes > self.bytes {
+            self.budget.charge(bytes - self.bytes)?;
+            self.bytes = bytes;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
+}
+
+impl std::fmt::Debug for Charge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Charge").field(&self.bytes).finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn limiter(max_bytes: usize, budget: &Arc<Budget>) -> MemoryLimiter {
+        MemoryLimiter::new(max_bytes, 50, Arc::clone(budget), 0).unwrap()
+    }
+
     #[test]
     fn memories_and_tables_share_one_bound() {
-        let mut limiter = MemoryLimiter::new(1000);
+        let mut limiter = limiter(1000, &Arc::new(Budget::new(10_000)));
         assert!(limiter.memory_growing(0, 400, None).unwrap());
         assert!(limiter.memory_growing(0, 400, None).unwrap());
         assert!(limiter.table_growing(0, 25, None).unwrap());
-        assert!(!limiter.has_refused());
+        assert_eq!(limiter.refusal(), None);
         assert!(!limiter.table_growing(25, 26, None).unwrap());
-        assert!(limiter.has_refused());
+        assert_eq!(limiter.refusal(), Some(MemoryRefusal::Own(1000)));
+        limiter.forget_refusal();
+        assert_eq!(limiter.refusal(), None);
+    }
+
+    #[test]
+    fn a_table_has_a_bound_of_its_own() {
+        let mut limiter = limiter(10_000, &Arc::new(Budget::new(10_000)));
+        assert!(limiter.table_growing(0, 50, None).unwrap());
+        assert!(!limiter.table_growing(50, 51, None).unwrap());
+        assert_eq!(limiter.refusal(), Some(MemoryRefusal::Table(50)));
     }
 
     #[test]
     fn a_growth_that_failed_is_not_counted() {
-        let mut limiter = MemoryLimiter::new(1000);
+        let mut limiter = limiter(1000, &Arc::new(Budget::new(1000)));
         assert!(limiter.memory_growing(0, 1000, None).unwrap());
         limiter.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
         assert!(limiter.memory_growing(0, 1000, None).unwrap());
+    }
+
+    #[test]
+    fn instances_share_the_budget_and_give_it_back() {
+        let budget = Arc::new(Budget::new(1000));
+        let mut one = limiter(1000, &budget);
+        let mut other = limiter(1000, &budget);
+        assert!(one.memory_growing(0, 600, None).unwrap());
+        assert!(!other.memory_growing(0, 600, None).unwrap());
+        assert_eq!(other.refusal(), Some(MemoryRefusal::Server));
+        drop(one);
+        assert!(other.memory_growing(0, 600, None).unwrap());
+    }
+
+    #[test]
+    fn the_footprint_is_charged_before_anything_grows_and_only_once() {
+        let budget = Arc::new(Budget::new(1000));
+        let mut limiter = MemoryLimiter::new(900, 0, Arc::clone(&budget), 700).unwrap();
+        assert!(MemoryLimiter::new(900, 0, Arc::clone(&budget), 400).is_err());
+        assert!(limiter.memory_growing(0, 700, None).unwrap());
+        assert!(budget.charge(300).is_ok(), "what was charged is used first");
+        assert!(!limiter.memory_growing(700, 701, None).unwrap());
     }
 }

@@ -1,21 +1,25 @@
 //! From a file to a plugin that can be called: compiled, checked against the world, linked, and tried once.
 
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
-use wasmtime::Engine;
 use wasmtime::component::{Component, ResourceTable};
+use wasmtime::{Engine, PoolConcurrencyLimitError};
 
 use super::bindings;
-use super::engine::Sandbox;
+use super::budget::BudgetSpent;
+use super::engine::{MAX_TABLE_ELEMENTS, Sandbox};
 use super::failure;
 use super::host::{self, Granted, Grants, PluginLog, Volume, VolumeLimits};
 use super::instance::{HostState, Instance};
-use super::limiter::MemoryLimiter;
+use super::limiter::{MemoryLimiter, MemoryRefusal};
+use super::meter::Meter;
 use super::pool::{Instances, Pool, Retirement};
 use super::world;
 use crate::text::shown;
@@ -86,8 +90,10 @@ pub struct Plugin {
     linked: bindings::PluginPre<HostState>,
     log: Arc<PluginLog>,
     granted: Arc<Granted>,
-    pool: Pool,
+    pool: Arc<Pool>,
     turns: Option<Semaphore>,
+    /// What a fresh instance has of memories and tables.
+    footprint_bytes: usize,
     commands: Vec<CommandInfo>,
 }
 
@@ -115,19 +121,21 @@ impl Plugin {
         host::check_directories(&spec.grants).map_err(|reason| spec.error(reason))?;
         let retirement = Retirement { max_calls: spec.max_calls, idle: spec.idle };
         let mut plugin = Self {
-            pool: Pool::new(spec.instances, retirement, sandbox.max_idle_instances()),
+            pool: Arc::new(Pool::new(spec.instances, retirement, sandbox.max_idle_instances())),
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
             granted: Arc::new(spec.grants.prepare(sandbox.web())),
             turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
+            footprint_bytes: 0,
             commands: Vec::new(),
             spec,
             sandbox,
             linked,
         };
         match plugin.describe().await {
-            Ok(commands) => plugin.commands = commands,
+            Ok((commands, footprint)) => (plugin.commands, plugin.footprint_bytes) = (commands, footprint),
             Err(reason) => return Err(plugin.spec.error(reason)),
         }
+        plugin.sandbox.budget().watch(&plugin.pool);
         Ok(plugin)
     }
 
@@ -160,6 +168,11 @@ impl Plugin {
         self.pool.retire_idle(now);
     }
 
+    /// How long one of its calls may compute, where that is not the same as how long it may take.
+    pub(super) fn cpu_time(&self) -> Option<Duration> {
+        self.spec.cpu_time.filter(|cpu_time| *cpu_time < self.spec.timeout)
+    }
+
     pub(super) fn sandbox(&self) -> &Sandbox {
         &self.sandbox
     }
@@ -176,15 +189,38 @@ impl Plugin {
         self.spec.reply_bytes
     }
 
-    /// A fresh instance.
+    /// A fresh instance. Where there is no room for one, idle ones are given up, of whatever plugin.
     pub(super) async fn instantiate(&self) -> wasmtime::Result<Instance> {
-        self.new_instance().await.map_err(|(error, _)| error)
+        loop {
+            match self.new_instance().await {
+                Ok(instance) => return Ok(instance),
+                Err(error)
+                    if error.is::<PoolConcurrencyLimitError>() && self.sandbox.budget().give_up_oldest() => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
-    async fn new_instance(&self) -> Result<Instance, (wasmtime::Error, HostState)> {
-        let state = HostState {
+    async fn new_instance(&self) -> wasmtime::Result<Instance> {
+        let state = self.new_state()?;
+        let instance = Instance::new(self.sandbox.engine(), &self.linked, state, self.spec.reply_bytes).await;
+        instance.map_err(|(error, state)| match state.memory.refusal() {
+            Some(MemoryRefusal::Server) => error.context(self.sandbox.budget().spent()),
+            _ => error,
+        })
+    }
+
+    fn new_state(&self) -> Result<HostState, BudgetSpent> {
+        let budget = Arc::clone(self.sandbox.budget());
+        Ok(HostState {
             call: None,
-            memory: MemoryLimiter::new(self.spec.memory_bytes),
+            memory: MemoryLimiter::new(
+                self.spec.memory_bytes,
+                MAX_TABLE_ELEMENTS,
+                budget,
+                self.footprint_bytes,
+            )?,
+            pace: self.sandbox.pace().clone(),
             log: Arc::clone(&self.log),
             granted: Arc::clone(&self.granted),
             volume: Volume::new(self.spec.volume),
@@ -192,32 +228,40 @@ impl Plugin {
             table: resource_table(),
             base: None,
             http: None,
-        };
-        Instance::new(self.sandbox.engine(), &self.linked, state, self.spec.reply_bytes).await
+        })
     }
 
-    async fn describe(&self) -> Result<Vec<CommandInfo>, String> {
+    /// The plugin's commands, and the bytes of a fresh instance.
+    async fn describe(&self) -> Result<(Vec<CommandInfo>, usize), String> {
         let limit = self.spec.timeout;
         let _slot =
             self.sandbox.slot(Instant::now() + limit).await.map_err(|error| error.message.into_owned())?;
-        match timeout(limit, self.describe_itself()).await {
-            Ok(described) => described,
+        let mut describing = pin!(self.describe_itself());
+        let mut meter = Meter::new(self.cpu_time());
+        match timeout(limit, poll_fn(|cx| meter.poll(|| describing.as_mut().poll(cx)))).await {
+            Ok(Ok(described)) => described,
+            Ok(Err(spent)) => Err(format!(
+                "its `describe` computed for more than the plugin's cpu_time of {:?}",
+                spent.limit
+            )),
             Err(_elapsed) => {
                 Err(format!("its `describe` did not return within the plugin's timeout of {limit:?}"))
             }
         }
     }
 
-    async fn describe_itself(&self) -> Result<Vec<CommandInfo>, String> {
+    async fn describe_itself(&self) -> Result<(Vec<CommandInfo>, usize), String> {
         let reason = |error: &wasmtime::Error, state: &HostState| {
-            format!("it {} ({error:#})", failure::reason(error, state, self.spec.reply_bytes))
+            let words = failure::words(error);
+            format!("it {} ({words})", failure::reason(error, state, self.spec.reply_bytes))
         };
-        let mut instance = self
-            .new_instance()
-            .await
-            .map_err(|(error, state)| format!("it can't be instantiated: {}", reason(&error, &state)))?;
+        let unmade = |why: String| format!("it can't be instantiated: {why}");
+        let state = self.new_state().map_err(|spent| unmade(spent.to_string()))?;
+        let instance = Instance::new(self.sandbox.engine(), &self.linked, state, self.spec.reply_bytes).await;
+        let mut instance = instance.map_err(|(error, state)| unmade(reason(&error, &state)))?;
+        let footprint_bytes = instance.state().memory.used_bytes();
         match instance.describe().await {
-            Ok(commands) => Ok(commands.into_iter().map(CommandInfo::from).collect()),
+            Ok(commands) => Ok((commands.into_iter().map(CommandInfo::from).collect(), footprint_bytes)),
             Err(error) => Err(format!("its `describe` failed: {}", reason(&error, instance.state()))),
         }
     }
@@ -266,9 +310,21 @@ fn read_and_compile(sandbox: &Sandbox, path: &Path, sha256: Option<[u8; 32]>) ->
     let hash: [u8; 32] = Sha256::digest(&bytes).into();
     check_hash(&hash, sha256)?;
     check_form(&bytes)?;
-    let component =
-        sandbox.compile(&bytes, &hash).map_err(|error| format!("it is not a valid component: {error:#}"))?;
+    let component = sandbox.compile(&bytes, &hash).map_err(|error| unusable(&error))?;
     Ok(Compiled { component, size_bytes: bytes.len() })
+}
+
+/// wasmtime has no type for a component that needs more tables, memories or core instances than the pool has for one,
+/// but says how many it needs and how many there are; a test keeps these words true.
+fn unusable(error: &wasmtime::Error) -> String {
+    let words = failure::words(error);
+    let is_too_much = words.contains("exceeds the");
+    let begin = if is_too_much {
+        "it needs more than this host gives one plugin"
+    } else {
+        "it is not a valid component"
+    };
+    format!("{begin}: {words}")
 }
 
 fn link(

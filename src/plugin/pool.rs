@@ -90,6 +90,29 @@ impl Pool {
         // Dropped here, after the lock: giving an instance's memory back takes its time.
     }
 
+    /// When the instance was last used that has been idle for longest.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        if self.idle_count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.idle().values().filter_map(|instances| instances.first()).map(Instance::last_used).min()
+    }
+
+    /// Takes out the instance that has been idle for longest; memory is short.
+    pub(super) fn take_oldest(&self) -> Option<Instance> {
+        let mut idle = self.idle();
+        let used = |instances: &Vec<Instance>| instances.first().map(Instance::last_used);
+        let of_owner = idle.iter().filter_map(|(owner, instances)| Some((used(instances)?, owner)));
+        let owner = of_owner.min_by_key(|(at, _)| *at).map(|(_, owner)| owner.clone())?;
+        let instances = idle.get_mut(&owner)?;
+        let oldest = instances.remove(0);
+        if instances.is_empty() {
+            idle.remove(&owner);
+        }
+        self.idle_count.fetch_sub(1, Ordering::Relaxed);
+        Some(oldest)
+    }
+
     fn owner(&self, caller: &PeerIdentity) -> Option<Arc<str>> {
         (self.sharing == Instances::PerClient).then(|| caller.name_shared())
     }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::time::timeout_at;
 
 use super::failure;
-use super::invoke::{Call, enter};
+use super::invoke::{Broken, Call, enter};
 use super::load::Plugin;
+use super::meter::thread_cpu;
 use crate::wire::CommandError;
 
 /// What a call gave and what it cost.
@@ -26,6 +26,8 @@ pub struct Trial {
     pub memory_bytes: usize,
     /// Operations on what it was granted: stores, files, the network, other commands.
     pub host_calls: u64,
+    /// What the instance held as it trapped, where it did and the sandbox hands core dumps over.
+    pub core_dump: Option<Vec<u8>>,
 }
 
 /// Runs `call` in a fresh instance of `plugin`. On a runtime of one thread, `cpu` is that of the call alone.
@@ -42,18 +44,15 @@ pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, Command
     };
     let instantiation = began.elapsed();
     let (began, cpu_began) = (Instant::now(), thread_cpu());
-    let answer = match timeout_at(call.deadline, enter(plugin, call, &mut instance)).await {
-        Ok(entered) => entered.and_then(|answer| answer),
-        Err(_elapsed) => Err(failure::timed_out(plugin, call)),
-    };
+    let entered = timeout_at(call.deadline, enter(plugin, call, &mut instance)).await;
     let cpu = thread_cpu().saturating_sub(cpu_began);
     let wall = began.elapsed();
     let state = instance.state();
     let (memory_bytes, host_calls) = (state.memory.used_bytes(), state.volume.calls());
-    Ok(Trial { answer, instantiation, wall, cpu, memory_bytes, host_calls })
-}
-
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
+    let (answer, core_dump) = match entered {
+        Ok(Ok(answer)) => (answer, None),
+        Ok(Err(Broken { told, error })) => (Err(told), instance.into_core_dump(&error, plugin.name())),
+        Err(_elapsed) => (Err(failure::timed_out(plugin, call)), None),
+    };
+    Ok(Trial { answer, instantiation, wall, cpu, memory_bytes, host_calls, core_dump })
 }

@@ -25,7 +25,7 @@ use super::stop::Stop;
 use super::{End, Service, builtin};
 use crate::authz;
 use crate::identity::PeerIdentity;
-use crate::plugin::{self, Call};
+use crate::plugin::{self, Call, Share};
 use crate::route::Target;
 use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
 use crate::wire::{Code, CommandError, Fault, GREETING, Request, Sent, encode_fault};
@@ -61,6 +61,7 @@ pub(super) struct Connection {
 struct Session {
     service: Arc<Service>,
     identity: PeerIdentity,
+    share: Share,
     id: ConnectionId,
     requests: u64,
 }
@@ -80,10 +81,11 @@ impl Connection {
         link.set_backpressure_boundary(MAX_UNWRITTEN_BYTES);
         link.write_buffer_mut().extend_from_slice(GREETING);
         let stop_notified = Box::pin(stop.notified());
+        let share = service.shares.of(&identity);
         Self {
             link,
             lanes: Lanes::default(),
-            session: Session { service, identity, id, requests: 0 },
+            session: Session { service, identity, share, id, requests: 0 },
             reading: Reading::Open,
             clock: Clock::new(now, now + limits.idle_timeout),
             is_flushing: false,
@@ -265,6 +267,7 @@ impl Connection {
                 let call = Call::new(request, session.identity.clone(), id, deadline);
                 let call =
                     if plugin.runs_commands() { call.with_commands(session.service.clone()) } else { call };
+                let call = call.within(session.share.clone());
                 let plugin = Arc::clone(plugin);
                 self.call(ticket, plugin, call, now, cx);
             }

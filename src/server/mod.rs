@@ -25,7 +25,7 @@ use std::time::Duration;
 use self::end::End;
 use crate::authz::Policy;
 use crate::identity::Roster;
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, Shares};
 use crate::route::Routes;
 use crate::telemetry::CommandLog;
 
@@ -37,6 +37,8 @@ pub struct Service {
     pub policy: Policy,
     /// The plugins' commands.
     pub routes: Routes<Arc<Plugin>>,
+    /// What each client may have running at once.
+    pub shares: Shares,
     /// Bounds on each connection.
     pub limits: ConnectionLimits,
     /// Whether a connection ends after a command's error, as the original's did.

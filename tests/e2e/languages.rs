@@ -14,11 +14,11 @@ use crate::support::server::Setup;
 use crate::support::tools::{finish, lictor};
 
 /// Whether the tools of `language` are to be had here.
+#[expect(clippy::print_stdout, reason = "what is not tested has to be told")]
 fn is_to_be_had(language: &str) -> bool {
     let without = std::env::var("LICTOR_TEST_WITHOUT").unwrap_or_default();
     let is = !without.split(' ').any(|missing| missing == language);
     if !is {
-        #[expect(clippy::print_stdout, reason = "what is not tested has to be told")]
         println!("SKIPPED: the tools of {language} could not be installed");
     }
     is

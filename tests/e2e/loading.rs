@@ -62,7 +62,7 @@ fn plugins_built_against_every_earlier_version_load_and_run() {
         let imports = std::fs::read_to_string(&file).unwrap();
         let tester = Identity::new("tester");
         let setup = Setup::new().master("tester", &tester);
-        let old = Minimal::new(&["run"]).of_version(&version).importing_all_of(&imports);
+        let old = Minimal::new(&["run"]).of_version(&version).beside(&imports);
         let component = old.write(setup.folder(), "old");
         let setup = setup.plugin("old", &component, &["run"], "");
         let grants = "[plugins.old.grants]\nkeyvalue = []\nfiles = []\ncommands = []";
@@ -176,6 +176,22 @@ fn what_is_no_webassembly_is_refused() {
         cut.truncate(cut.len() / 2);
         write(folder, &cut)
     });
+}
+
+#[test]
+fn a_component_that_needs_more_than_there_is_for_one_is_told_how_much_there_is() {
+    let modules = |module: &str, count: usize| {
+        let instances = "(core instance (instantiate $more))\n".repeat(count);
+        format!("(core module $more {module})\n{instances}")
+    };
+    let refused_with = |words: &[&str], text: String| {
+        refused(words, |folder| Minimal::new(&["run"]).beside(&text).write(folder, "guest"));
+    };
+    let host = "more than this host gives";
+    refused_with(&[host, "49 core", "maximum of 48"], modules("", 48));
+    refused_with(&[host, "33 tables", "maximum of 32"], modules("(table 1 funcref)", 32));
+    refused_with(&[host, "9 Wasm linear memories", "maximum of 8"], modules("(memory 1)", 8));
+    refused_with(&[host, "limit of 20000"], modules("(table 20001 funcref)", 1));
 }
 
 #[test]

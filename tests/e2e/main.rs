@@ -7,6 +7,7 @@
 //! | `pace`      | clients that are slow, end early, or do not read |
 //! | `sandbox`   | what a plugin can't do, and what its failures look like |
 //! | `loading`   | which components are refused, and with what words |
+//! | `limits`    | what plugins and clients can't use up together: computing time, memory, turns, the disk |
 //! | `grants`    | what a plugin may be granted: given, withheld, overstepped |
 //! | `http`      | the same of HTTP requests |
 //! | `directories` | the same of folders |
@@ -37,6 +38,7 @@ mod http;
 mod identity;
 mod interop;
 mod languages;
+mod limits;
 mod loading;
 mod log;
 mod pace;

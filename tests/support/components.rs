@@ -198,9 +198,9 @@ impl Minimal {
         self
     }
 
-    /// Imports what this text of imports says.
-    pub fn importing_all_of(mut self, imports: &str) -> Self {
-        self.imports.push_str(imports);
+    /// Has this text in the component, beside its own module.
+    pub fn beside(mut self, text: &str) -> Self {
+        self.imports.push_str(text);
         self
     }
 

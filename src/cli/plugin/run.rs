@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Failure, bytes, output, size};
 use crate::app::{self, HttpGrant, TrialRun};
 use crate::cli::call::{RequestOptions, read_body};
-use crate::client::Request;
+use crate::client::{Request, private_file};
 use crate::config::{ByteSize, GuestFolder, HttpPrefix, Network};
 
 /// Run one command of a component, without a server, and show what it cost
@@ -54,6 +54,9 @@ pub(in crate::cli) struct Run {
     /// The most memory that it may use
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     memory: ByteSize,
+    /// A file for a core dump, if the plugin traps: its memory and its stack, for a debugger
+    #[arg(long, value_name = "FILE")]
+    core_dump: Option<PathBuf>,
     /// A file to give as the request's body; - is standard input
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
@@ -92,6 +95,7 @@ impl Run {
             },
             memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
             timeout: self.request.timeout().unwrap_or(DEFAULT_TIMEOUT),
+            core_dump: self.core_dump.is_some(),
             request,
         });
         let trial = trial.map_err(|error| Failure::failed(format!("{error:#}")))?;
@@ -103,6 +107,11 @@ impl Run {
             bytes(trial.memory_bytes),
             trial.host_calls
         ));
+        if let (Some(path), Some(dump)) = (&self.core_dump, &trial.core_dump) {
+            private_file::replace(path, dump)
+                .map_err(|error| Failure::failed(format!("can't write {}: {error}", path.display())))?;
+            output::diagnostics(&format!("core dump of {} in {}", bytes(dump.len()), path.display()));
+        }
         match trial.answer {
             Ok(body) => {
                 let mut reply = self.request.reply();

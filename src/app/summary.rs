@@ -1,0 +1,29 @@
+//! What `lictor check` says of a config that may be served.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::config::{self, Config};
+use crate::plugin::Plugin;
+
+pub(super) fn summary(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> String {
+    let mut text = format!("{}: ok\n", config.path.display());
+    let addresses: Vec<_> = config.server.listen.iter().map(ToString::to_string).collect();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "  listens on {}", addresses.join(", "));
+    for (name, plugin) in plugins {
+        let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
+        let commands: Vec<_> = commands.iter().map(AsRef::<str>::as_ref).collect();
+        let _ = writeln!(text, "  plugin {name}: {}", commands.join(", "));
+        let described = |command: &&str| plugin.commands().iter().any(|info| info.name == **command);
+        for command in commands.iter().filter(|command| !described(command)) {
+            let _ = writeln!(text, "    note: its `describe` says nothing of {command}");
+        }
+    }
+    for (name, client) in &config.clients {
+        let patterns: Vec<_> = client.commands.iter().map(AsRef::<str>::as_ref).collect();
+        let pins = client.thumbprints.len();
+        let _ = writeln!(text, "  client {name}: {pins} certificate(s), may run {}", patterns.join(" "));
+    }
+    text
+}

@@ -1,0 +1,92 @@
+//! The bound on the memory of all instances together, those that run and those that stand idle.
+//!
+//! What is charged here is what instances may touch, not what they did. At the bound, warm instances are given up, the
+//! one first that was idle for longest; they are a convenience, and what runs is not.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::pool::Pool;
+
+/// Memory for all instances.
+#[derive(Default)]
+pub(super) struct Budget {
+    max_bytes: usize,
+    used_bytes: AtomicUsize,
+    /// Whose idle instances may be given up. Locked where a plugin is loaded and where memory is short, never else.
+    pools: Mutex<Vec<Weak<Pool>>>,
+}
+
+/// The memory for plugins is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the memory for all plugins, {max_bytes} bytes, is used up (limits.plugin_memory)")]
+pub(super) struct BudgetSpent {
+    max_bytes: usize,
+}
+
+impl Budget {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self { max_bytes, ..Self::default() }
+    }
+
+    /// From now on the idle instances of `pool` may be given up.
+    pub(super) fn watch(&self, pool: &Arc<Pool>) {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(pool));
+    }
+
+    /// Takes `bytes`, giving up idle instances where there is not enough.
+    pub(super) fn charge(&self, bytes: usize) -> Result<(), BudgetSpent> {
+        while !self.try_charge(bytes) {
+            if bytes > self.max_bytes || !self.give_up_oldest() {
+                return Err(self.spent());
+            }
+        }
+        Ok(())
+    }
+
+    /// What is said when there is none left.
+    pub(super) fn spent(&self) -> BudgetSpent {
+        BudgetSpent { max_bytes: self.max_bytes }
+    }
+
+    /// Gives back what was taken.
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Drops the instance that has been idle for longest, of all plugins. Tells whether there was one.
+    pub(super) fn give_up_oldest(&self) -> bool {
+        let pools: Vec<_> = {
+            let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+            pools.iter().filter_map(Weak::upgrade).collect()
+        };
+        let oldest = pools.iter().filter_map(|pool| Some((pool.oldest()?, pool))).min_by_key(|(at, _)| *at);
+        let given_up = oldest.map(|(_, pool)| pool.take_oldest());
+        // Another thread may have been faster; then there is room, or another instance.
+        given_up.is_some()
+    }
+
+    /// Nothing is added that would be taken off again, so that one that asks for much does not make others fail.
+    fn try_charge(&self, bytes: usize) -> bool {
+        let add = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.max_bytes);
+        self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_given_once() {
+        let budget = Budget::new(100);
+        assert_eq!(budget.charge(60), Ok(()));
+        assert_eq!(budget.charge(41), Err(BudgetSpent { max_bytes: 100 }));
+        assert_eq!(budget.charge(usize::MAX), Err(BudgetSpent { max_bytes: 100 }));
+        assert_eq!(budget.charge(40), Ok(()));
+        budget.give_back(60);
+        assert_eq!(budget.charge(60), Ok(()));
+    }
+}

@@ -1,0 +1,64 @@
+//! Each client's part of the calls that run at once, and of those that wait, so that one client leaves turns to the
+//! others.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use super::engine::Sandbox;
+use super::queue::Queue;
+use crate::identity::PeerIdentity;
+use crate::wire::CommandError;
+
+/// The parts of all clients there are. Clients come from the config, so there is a bounded number of them.
+#[derive(Debug, Default)]
+pub struct Shares {
+    by_client: HashMap<Arc<str>, Share>,
+}
+
+/// What one client may have running at once, over all its connections. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Share(Arc<Part>);
+
+#[derive(Debug)]
+struct Part {
+    turns: Semaphore,
+    /// Those that wait for a turn of this part; each has a place in the sandbox's queue too.
+    queue: Queue,
+}
+
+impl Shares {
+    /// A part of `calls` calls at once for each of `clients`, and of `waiting` that wait for one of these.
+    pub fn new(clients: impl IntoIterator<Item = Arc<str>>, calls: usize, waiting: usize) -> Self {
+        let shares = clients.into_iter().map(|client| (client, Share::new(calls, waiting)));
+        Self { by_client: shares.collect() }
+    }
+
+    /// The part of a client; to be kept with its connection, so that no call has to look it up. A client that is not
+    /// there has none, so that it may run nothing.
+    #[must_use]
+    pub fn of(&self, client: &PeerIdentity) -> Share {
+        self.by_client.get(client.name()).cloned().unwrap_or_else(|| Share::new(0, 0))
+    }
+}
+
+impl Share {
+    fn new(calls: usize, waiting: usize) -> Self {
+        Self(Arc::new(Part { turns: Semaphore::new(calls), queue: Queue::new(waiting) }))
+    }
+
+    /// One of the calls that the client may have running; waits for one of them to end where it has as many.
+    pub(super) async fn turn(
+        &self,
+        sandbox: &Sandbox,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, CommandError> {
+        if let Ok(turn) = self.0.turns.try_acquire() {
+            return Ok(turn);
+        }
+        let _place = self.0.queue.place()?;
+        sandbox.wait_for(&self.0.turns, deadline).await
+    }
+}
