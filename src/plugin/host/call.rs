@@ -2,7 +2,7 @@
 //! `commands = ["PATTERN"]`.
 //!
 //! The grant narrows, it never widens: a command runs where the grant names it *and* the client itself may run it.
-//! Who may run what is not known here; [`Commands`] carries the request through permission and routing as if the client
+//! Who may run what is not known here; [`Commands`](crate::plugin::Commands) carries the request through permission and routing as if the client
 //! had sent it.
 
 use std::sync::Arc;
