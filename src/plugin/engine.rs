@@ -10,13 +10,13 @@ use tokio::time::{Instant, timeout_at};
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::budget::Budget;
+use super::bounds::Budget;
+use super::bounds::Pace;
+use super::bounds::Queue;
 use super::cache::Cache;
 use super::dumps::Dumps;
 use super::host::Web;
 use super::invoke::MAX_DEPTH;
-use super::pace::Pace;
-use super::queue::Queue;
 use super::ticker::Ticker;
 use crate::wire::{Code, CommandError};
 

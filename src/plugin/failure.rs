@@ -3,13 +3,13 @@
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
-use super::budget::BudgetSpent;
+use super::bounds::BudgetSpent;
+use super::bounds::CpuSpent;
+use super::bounds::MemoryRefusal;
 use super::host::VolumeSpent;
 use super::instance::HostState;
 use super::invoke::Call;
-use super::limiter::MemoryRefusal;
 use super::load::Plugin;
-use super::meter::CpuSpent;
 use crate::wire::{Code, CommandError};
 
 /// wasmtime has no type for this error, only these words; a test with a plugin that returns too much keeps them

@@ -7,10 +7,10 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, WasmCoreDump};
 
 use super::bindings;
+use super::bounds::MemoryLimiter;
+use super::bounds::{Pace, give_way};
 use super::host::{Base, Granted, Http, PluginLog, Volume};
 use super::invoke::Call;
-use super::limiter::MemoryLimiter;
-use super::pace::{Pace, give_way};
 
 /// What the host keeps beside an instance's memory; host functions get at it.
 pub(super) struct HostState {

@@ -11,11 +11,11 @@ use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use super::bounds::Meter;
+use super::bounds::Share;
+use super::bounds::Turn;
 use super::instance::Instance;
 use super::load::Plugin;
-use super::meter::Meter;
-use super::pace::Turn;
-use super::share::Share;
 use super::{dumps, failure};
 use crate::identity::PeerIdentity;
 use crate::telemetry::RequestId;

@@ -13,13 +13,13 @@ use wasmtime::component::{Component, ResourceTable};
 use wasmtime::{Engine, PoolConcurrencyLimitError};
 
 use super::bindings;
-use super::budget::BudgetSpent;
+use super::bounds::BudgetSpent;
+use super::bounds::Meter;
+use super::bounds::{MemoryLimiter, MemoryRefusal};
 use super::engine::{MAX_TABLE_ELEMENTS, Sandbox};
 use super::failure;
 use super::host::{self, Granted, Grants, PluginLog, Volume, VolumeLimits};
 use super::instance::{HostState, Instance};
-use super::limiter::{MemoryLimiter, MemoryRefusal};
-use super::meter::Meter;
 use super::pool::{Instances, Pool, Retirement};
 use super::world;
 use crate::text::shown;

@@ -5,7 +5,7 @@
 //! [`CommandError`](crate::wire::CommandError).
 
 mod bindings;
-mod budget;
+mod bounds;
 mod cache;
 mod dumps;
 mod engine;
@@ -15,23 +15,18 @@ mod host;
 mod inspect;
 mod instance;
 mod invoke;
-mod limiter;
 mod load;
-mod meter;
-mod pace;
 mod pool;
-mod queue;
-mod share;
 mod ticker;
 mod trial;
 mod world;
 
+pub use bounds::{Share, Shares};
 pub use engine::{CoreDumps, Kept, Sandbox, SandboxLimits};
 pub use host::{CommandGate, Grants, HttpGrant, MAX_OPEN_FILES, Stores, VolumeLimits};
 pub use inspect::{Inspection, inspect};
 pub use invoke::{Answer, Call, Commands, invoke, invoke_nested};
 pub use load::{CommandInfo, LoadError, Plugin, Spec};
 pub use pool::Instances;
-pub use share::{Share, Shares};
 pub use trial::{Trial, try_out};
 pub use world::Standing;

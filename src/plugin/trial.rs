@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
+use super::bounds::thread_cpu;
 use super::failure;
 use super::invoke::{Broken, Call, enter};
 use super::load::Plugin;
-use super::meter::thread_cpu;
 use crate::wire::CommandError;
 
 /// What a call gave and what it cost.

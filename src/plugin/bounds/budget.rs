@@ -6,11 +6,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::pool::Pool;
+use crate::plugin::pool::Pool;
 
 /// Memory for all instances.
 #[derive(Default)]
-pub(super) struct Budget {
+pub(in crate::plugin) struct Budget {
     max_bytes: usize,
     used_bytes: AtomicUsize,
     /// Whose idle instances may be given up. Locked where a plugin is loaded and where memory is short, never else.
@@ -20,24 +20,24 @@ pub(super) struct Budget {
 /// The memory for plugins is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the memory for all plugins, {max_bytes} bytes, is used up (limits.plugin_memory)")]
-pub(super) struct BudgetSpent {
+pub(in crate::plugin) struct BudgetSpent {
     max_bytes: usize,
 }
 
 impl Budget {
-    pub(super) fn new(max_bytes: usize) -> Self {
+    pub(in crate::plugin) fn new(max_bytes: usize) -> Self {
         Self { max_bytes, ..Self::default() }
     }
 
     /// From now on the idle instances of `pool` may be given up.
-    pub(super) fn watch(&self, pool: &Arc<Pool>) {
+    pub(in crate::plugin) fn watch(&self, pool: &Arc<Pool>) {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Arc::downgrade(pool));
     }
 
     /// Takes `bytes`, giving up idle instances where there is not enough.
-    pub(super) fn charge(&self, bytes: usize) -> Result<(), BudgetSpent> {
+    pub(in crate::plugin) fn charge(&self, bytes: usize) -> Result<(), BudgetSpent> {
         while !self.try_charge(bytes) {
             if bytes > self.max_bytes || !self.give_up_oldest() {
                 return Err(self.spent());
@@ -47,17 +47,17 @@ impl Budget {
     }
 
     /// What is said when there is none left.
-    pub(super) fn spent(&self) -> BudgetSpent {
+    pub(in crate::plugin) fn spent(&self) -> BudgetSpent {
         BudgetSpent { max_bytes: self.max_bytes }
     }
 
     /// Gives back what was taken.
-    pub(super) fn give_back(&self, bytes: usize) {
+    pub(in crate::plugin) fn give_back(&self, bytes: usize) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Drops the instance that has been idle for longest, of all plugins. Tells whether there was one.
-    pub(super) fn give_up_oldest(&self) -> bool {
+    pub(in crate::plugin) fn give_up_oldest(&self) -> bool {
         let pools: Vec<_> = {
             let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
             pools.iter().filter_map(Weak::upgrade).collect()

@@ -14,7 +14,7 @@ const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 ///
 /// wasmtime's own `StoreLimits` bounds each memory by itself, which a component with several memories walks past.
 #[derive(Debug)]
-pub(super) struct MemoryLimiter {
+pub(in crate::plugin) struct MemoryLimiter {
     max_bytes: usize,
     used_bytes: usize,
     /// What the last growth added, to be taken back where the engine could not carry it out.
@@ -27,7 +27,7 @@ pub(super) struct MemoryLimiter {
 
 /// Why a memory or a table did not grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MemoryRefusal {
+pub(in crate::plugin) enum MemoryRefusal {
     /// The instance has this many bytes.
     Own(usize),
     /// A table may have this many elements.
@@ -41,7 +41,7 @@ impl MemoryLimiter {
     ///
     /// Of these, `footprint_bytes` are charged at once: what a fresh instance needs, so that making one asks the budget
     /// once, and before anything of it is made.
-    pub(super) fn new(
+    pub(in crate::plugin) fn new(
         max_bytes: usize,
         max_table_elements: usize,
         budget: Arc<Budget>,
@@ -54,17 +54,17 @@ impl MemoryLimiter {
 
     /// Why growth was refused since the last call of [`Self::forget_refusal`], where it was. Guests mostly answer a
     /// refusal by a trap of their own, which says nothing of the cause.
-    pub(super) fn refusal(&self) -> Option<MemoryRefusal> {
+    pub(in crate::plugin) fn refusal(&self) -> Option<MemoryRefusal> {
         self.refused
     }
 
     /// Begins another call.
-    pub(super) fn forget_refusal(&mut self) {
+    pub(in crate::plugin) fn forget_refusal(&mut self) {
         self.refused = None;
     }
 
     /// What the instance uses.
-    pub(super) fn used_bytes(&self) -> usize {
+    pub(in crate::plugin) fn used_bytes(&self) -> usize {
         self.used_bytes
     }
 

@@ -6,21 +6,21 @@ use crate::wire::{Code, CommandError};
 
 /// Places for calls that wait; what they wait for is not its concern.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(in crate::plugin) struct Queue {
     waiting: AtomicUsize,
     most: usize,
 }
 
 /// A place in the queue, given back however the wait ends.
-pub(super) struct Place<'a>(&'a AtomicUsize);
+pub(in crate::plugin) struct Place<'a>(&'a AtomicUsize);
 
 impl Queue {
-    pub(super) fn new(most: usize) -> Self {
+    pub(in crate::plugin) fn new(most: usize) -> Self {
         Self { waiting: AtomicUsize::new(0), most }
     }
 
     /// A place, where there is one.
-    pub(super) fn place(&self) -> Result<Place<'_>, CommandError> {
+    pub(in crate::plugin) fn place(&self) -> Result<Place<'_>, CommandError> {
         let place = Place(&self.waiting);
         if self.waiting.fetch_add(1, Ordering::Relaxed) < self.most {
             return Ok(place);

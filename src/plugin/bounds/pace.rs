@@ -12,17 +12,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 use wasmtime::UpdateDeadline;
 
-use super::instance::HostState;
+use crate::plugin::instance::HostState;
 
 /// Ticks between two times that a call gives way.
 const TICKS: u64 = 1;
 
 /// The turns of all calls that compute. First come, first served.
 #[derive(Clone, Debug)]
-pub(super) struct Pace(Arc<Semaphore>);
+pub(in crate::plugin) struct Pace(Arc<Semaphore>);
 
 impl Pace {
-    pub(super) fn new() -> Self {
+    pub(in crate::plugin) fn new() -> Self {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
         Self(Arc::new(Semaphore::new(processors.saturating_sub(1).max(1))))
     }
@@ -30,7 +30,7 @@ impl Pace {
 
 /// The turn that a call has, for the poll that it is in.
 #[derive(Debug, Default)]
-pub(super) struct Turn(Mutex<Option<OwnedSemaphorePermit>>);
+pub(in crate::plugin) struct Turn(Mutex<Option<OwnedSemaphorePermit>>);
 
 impl Turn {
     fn begin(&self, turn: OwnedSemaphorePermit) {
@@ -38,13 +38,13 @@ impl Turn {
     }
 
     /// To be called after each poll of the call: one that waits, be it for its next turn, holds none.
-    pub(super) fn end(&self) {
+    pub(in crate::plugin) fn end(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
 /// What a call does that has computed for a tick: it gives way to all else, and goes on at its turn.
-pub(super) fn give_way(state: &HostState) -> UpdateDeadline {
+pub(in crate::plugin) fn give_way(state: &HostState) -> UpdateDeadline {
     let Some(call) = &state.call else { return UpdateDeadline::Yield(TICKS) };
     // For whoever polls a call without ending its turns: it must not wait for itself.
     call.turn.end();

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::engine::Sandbox;
 use super::queue::Queue;
 use crate::identity::PeerIdentity;
+use crate::plugin::engine::Sandbox;
 use crate::wire::CommandError;
 
 /// The parts of all clients there are. Clients come from the config, so there is a bounded number of them.
@@ -50,7 +50,7 @@ impl Share {
     }
 
     /// One of the calls that the client may have running; waits for one of them to end where it has as many.
-    pub(super) async fn turn(
+    pub(in crate::plugin) async fn turn(
         &self,
         sandbox: &Sandbox,
         deadline: Instant,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::ticker::TICK;
+use crate::plugin::ticker::TICK;
 
 /// Adds up what a call computes, and stops it past a limit.
 ///
@@ -13,7 +13,7 @@ use super::ticker::TICK;
 /// unmeasured: one that computes gives way at the next tick, so such a poll counts as a tick where it did not end the
 /// call. Most calls end in it.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(in crate::plugin) struct Meter {
     limit: Option<Duration>,
     used: Duration,
     has_polled: bool,
@@ -22,21 +22,21 @@ pub(super) struct Meter {
 
 /// A call computed for longer than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CpuSpent {
+pub(in crate::plugin) struct CpuSpent {
     /// What it may.
-    pub(super) limit: Duration,
+    pub(in crate::plugin) limit: Duration,
     /// What it did.
-    pub(super) used: Duration,
+    pub(in crate::plugin) used: Duration,
 }
 
 impl Meter {
     /// A meter for one call; without a limit it measures nothing.
-    pub(super) fn new(limit: Option<Duration>) -> Self {
+    pub(in crate::plugin) fn new(limit: Option<Duration>) -> Self {
         Self { limit, used: Duration::ZERO, has_polled: false, clock: thread_cpu }
     }
 
     /// Polls the call by `poll`. After an error it is not to be polled again.
-    pub(super) fn poll<T>(&mut self, poll: impl FnOnce() -> Poll<T>) -> Poll<Result<T, CpuSpent>> {
+    pub(in crate::plugin) fn poll<T>(&mut self, poll: impl FnOnce() -> Poll<T>) -> Poll<Result<T, CpuSpent>> {
         let Some(limit) = self.limit else { return poll().map(Ok) };
         let began = self.has_polled.then(self.clock);
         self.has_polled = true;
@@ -49,7 +49,7 @@ impl Meter {
 }
 
 /// The processor time of this thread.
-pub(super) fn thread_cpu() -> Duration {
+pub(in crate::plugin) fn thread_cpu() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
