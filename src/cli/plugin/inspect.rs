@@ -24,7 +24,8 @@ impl Inspect {
         let path = self.file.display();
         let (inspection, commands) =
             app::inspect(&self.file).map_err(|error| Failure::failed(format!("{path}: {error:#}")))?;
-        let mut text = format!("{path}: a component of {}\n", bytes(inspection.size_bytes));
+        let world = world(&inspection.exports).unwrap_or_default();
+        let mut text = format!("{path}: a component of {}{world}\n", bytes(inspection.size_bytes));
         let mut lines = Vec::new();
         for (import, standing) in &inspection.imports {
             let words = match standing {
@@ -54,6 +55,12 @@ impl Inspect {
             Err(error) => Err(Failure::failed(format!("it does not load: {error:#}"))),
         }
     }
+}
+
+/// The world that a component with these exports is of, as the end of a sentence.
+fn world(exports: &[String]) -> Option<String> {
+    let version = exports.iter().find_map(|export| export.strip_prefix("lictor:plugin/commands@"))?;
+    Some(format!(", of the world lictor:plugin/plugin@{version}"))
 }
 
 /// Appends a heading and its lines, in two columns; nothing where there are none.
