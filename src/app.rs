@@ -35,6 +35,9 @@ use crate::telemetry::{self, CommandLog, Format};
 /// How often warm instances and the command log are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// How long what blocks a thread may go on when all else has ended.
+const STOPPING: Duration = Duration::from_secs(2);
+
 /// File descriptors that the process needs beside its connections.
 const OTHER_FILES: u64 = 64;
 
@@ -47,7 +50,11 @@ const OTHER_FILES: u64 = 64;
 pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let config = loaded.config;
     let _log = telemetry::init(level(config.log.level), format(config.log.format));
-    runtime()?.block_on(run(&config))
+    let runtime = runtime()?;
+    let served = runtime.block_on(run(&config));
+    // A look-up of a name can't be stopped, and takes as long as the resolver likes.
+    runtime.shutdown_timeout(STOPPING);
+    served
 }
 
 /// Does all that [`serve`] does before it opens a socket, and says what it found.
