@@ -11,7 +11,7 @@ use proc_macro::TokenStream;
 
 /// Makes a plugin of a module: each of its functions marked `#[command]` is a command.
 ///
-/// ```ignore
+/// ```text
 /// #[plugin]
 /// mod greet {
 ///     /// greets somebody
