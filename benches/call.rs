@@ -59,6 +59,7 @@ fn keyvalue(c: &mut Criterion) {
             invoke(Arc::clone(&plugin), call)
         };
         runtime.block_on(run("kv-set key 0123456789abcdef")).unwrap();
+        group.throughput(Throughput::Elements(1));
         group.bench_function(format!("{name}/read"), |bencher| {
             bencher.to_async(&runtime).iter(|| run("kv-get key"));
         });

@@ -27,6 +27,8 @@ const ALONE: &str = "nobody";
 /// A misdeed: what it is called, the request, and how many of them each connection has in flight.
 const MISDEEDS: &[(&str, &str, usize)] = &[
     (ALONE, "", 0),
+    // No misdeed, but as many short calls as the machine bears, to compare the floods below with.
+    ("short calls", "fresh hello", 32),
     ("spin", "spin", 16),
     ("memory grows", "grow", 4),
     ("traps", "trap", 32),
