@@ -260,6 +260,30 @@ fn count_up(connection: &mut Connection, writer: usize, enough: &AtomicBool) -> 
 }
 
 #[test]
+fn a_file_that_may_not_grow_makes_writes_unavailable_and_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("state.db");
+    let state = format!("engine = \"sqlite\"\npath = {path:?}\nfile_size = \"1MiB\"");
+    let (setup, tester) = setup("", "[\"default\"]", &state);
+    let server = setup.start();
+    let mut connection = server.connect(&tester);
+    connection.ask("kv-set default small kept");
+    let full = (0..20)
+        .map(|number| connection.ask_framed(&format!("kv-set-sized default k{number} 100000")))
+        .find(|frame| frame.status == "ERR")
+        .expect("the file is full at some time");
+    assert!(full.message.contains("state is unavailable; try again later"), "{full:?}");
+    assert!(!full.message.contains("state.db"), "a client is told no path: {full:?}");
+    server.wait_for_log("the operator's part", |entry| {
+        entry.message() == "a host function failed" && entry.text("plugin") == Some("stateful")
+    });
+    assert_eq!(connection.ask("kv-get default small"), "kept");
+    assert_eq!(connection.ask("kv-delete default k0"), "");
+    assert_eq!(connection.ask("kv-delete default k1"), "");
+    assert_eq!(connection.ask("kv-set-sized default again 100000"), "", "there is room again");
+}
+
+#[test]
 fn a_backup_of_a_busy_server_is_a_state_file() {
     let folder = TempDir::new().unwrap();
     let (path, copy) = (folder.path().join("state.db"), folder.path().join("copy.db"));

@@ -7,64 +7,38 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The example plugin.
-pub fn echo() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("plugins", "echo"))
+/// One line for each component of a crate: its function, the workspace, the package.
+macro_rules! built {
+    ($($(#[$doc:meta])* $name:ident: $workspace:literal $package:literal;)*) => {
+        $($(#[$doc])*
+        pub fn $name() -> &'static Path {
+            static BUILT: OnceLock<PathBuf> = OnceLock::new();
+            BUILT.get_or_init(|| build($workspace, $package))
+        })*
+    };
 }
 
-/// The plugin that keeps values under keys.
-pub fn kv() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("plugins", "kv"))
-}
-
-/// The plugin with the monitoring checks.
-pub fn check() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("plugins", "check"))
-}
-
-/// The conformance plugin in Rust.
-pub fn conformance() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("sdk/conformance/rust", "conformance"))
-}
-
-/// A plugin with a command for each misdeed.
-pub fn hostile() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("tests/components", "hostile"))
-}
-
-/// A plugin that uses what a plugin may be granted.
-pub fn granted() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("tests/components", "granted"))
-}
-
-/// A plugin that uses key-value stores.
-pub fn stateful() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("tests/components", "stateful"))
-}
-
-/// A plugin that reads files and runs other commands.
-pub fn reaching() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("tests/components", "reaching"))
-}
-
-/// A plugin that sends HTTP requests.
-pub fn web() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("tests/components", "web"))
-}
-
-/// A plugin that reads folders.
-pub fn folders() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("tests/components", "folders"))
+built! {
+    /// The example plugin.
+    echo: "plugins" "echo";
+    /// The plugin that keeps values under keys.
+    kv: "plugins" "kv";
+    /// The plugin with the monitoring checks.
+    check: "plugins" "check";
+    /// The conformance plugin in Rust.
+    conformance: "sdk/conformance/rust" "conformance";
+    /// A plugin with a command for each misdeed.
+    hostile: "tests/components" "hostile";
+    /// A plugin that uses what a plugin may be granted.
+    granted: "tests/components" "granted";
+    /// A plugin that uses key-value stores.
+    stateful: "tests/components" "stateful";
+    /// A plugin that reads files and runs other commands.
+    reaching: "tests/components" "reaching";
+    /// A plugin that sends HTTP requests.
+    web: "tests/components" "web";
+    /// A plugin that reads folders.
+    folders: "tests/components" "folders";
 }
 
 /// The commands of [`stateful`].
