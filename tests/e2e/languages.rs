@@ -189,3 +189,16 @@ fn a_new_project_in_c_passes_its_own_test() {
         new_project("c");
     }
 }
+
+/// Zig has no kit; it is there over the bindings of C, whose tools bring its compiler.
+#[test]
+fn the_example_in_zig_builds_and_replies() {
+    if is_to_be_had("c") {
+        let example = root().join("sdk/examples/zig");
+        at_leisure(&mut script(&example, "build.sh"));
+        let folder = TempDir::new().unwrap();
+        let mut run = author(folder.path());
+        run.args(["plugin", "run"]).arg(example.join("echo.wasm")).args(["echo", "a", "b ☃"]);
+        assert_eq!(at_leisure(&mut run), "a b ☃\n");
+    }
+}
