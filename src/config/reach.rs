@@ -109,6 +109,11 @@ impl TryFrom<String> for HttpPrefix {
         if path.contains(['?', '#']) {
             return refuse("a granted URL can't hold a query or a fragment");
         }
+        if AMBIGUOUS.iter().any(|escaped| path.to_ascii_lowercase().contains(escaped)) {
+            return refuse(
+                "a granted path can't hold an escaped `.`, `/`, `\\`, `;` or `%`: servers read them in two ways",
+            );
+        }
         if path.split('/').any(|segment| matches!(segment, "." | "..")) {
             return refuse("a granted URL can't step out of its path with `.` or `..`");
         }
@@ -118,6 +123,9 @@ impl TryFrom<String> for HttpPrefix {
         }
     }
 }
+
+/// What a request's path may not hold where a path is granted, so that a granted one would match nothing.
+const AMBIGUOUS: [&str; 5] = ["%2e", "%2f", "%5c", "%3b", "%25"];
 
 fn host_and_port(authority: &str) -> Result<(), &'static str> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -198,6 +206,9 @@ mod tests {
             "https://a:",
             "https://[::g]",
             "https://a/../b",
+            "https://a/%2e%2E/b",
+            "https://a/b%2Fc",
+            "https://a/b%253",
             "https://a b",
             "https://[::1]x",
             "https://a..b",
