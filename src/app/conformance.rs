@@ -10,17 +10,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use bytes::BytesMut;
 use tracing::Level;
 
 use self::cases::{CASES, CLIENT, CONFIG, Case};
-use super::trials::{everything, open_stores, small_sandbox, stand_in, unserved};
+use super::trials::{decoded, everything, open_stores, small_sandbox, stand_in, unserved};
 use crate::identity::PeerIdentity;
 use crate::plugin::{Call, CoreDumps, Instances, Plugin, Spec, invoke};
 use crate::state::MemoryEngine;
 use crate::telemetry::{self, ConnectionId, Events, RequestId};
-use crate::wire::{Code, CommandError, Decoder};
+use crate::wire::{Code, CommandError};
 
 /// What must come of a request.
 enum Expected {
@@ -160,9 +158,8 @@ impl Suite {
         head: &str,
         body: &[u8],
     ) -> anyhow::Result<Result<Vec<u8>, CommandError>> {
-        let mut bytes = BytesMut::from(format!("{head}\r\nSize: {}\r\n\r\n", body.len()).as_bytes());
-        bytes.extend_from_slice(body);
-        let request = Decoder::new(usize::MAX).decode(&mut bytes)?.context("the request is incomplete")?;
+        let head = format!("{head}\r\nSize: {}\r\n\r\n", body.len());
+        let request = decoded(&[head.as_bytes(), body].concat())?;
         let timeout = request.timeout_ms().map_or(self.limits.timeout, Duration::from_millis);
         let id = RequestId { connection: ConnectionId(0), number: 1 };
         let deadline = tokio::time::Instant::now() + timeout;

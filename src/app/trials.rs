@@ -16,7 +16,7 @@ use crate::plugin::{
 };
 use crate::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
 use crate::telemetry::{self, ConnectionId, Format, RequestId};
-use crate::wire::Decoder;
+use crate::wire::{Decoder, Request};
 
 /// What is said of a component by its type alone, and its commands, or why it does not load with everything granted.
 pub type Inspected = (Inspection, anyhow::Result<Vec<CommandInfo>>);
@@ -87,8 +87,7 @@ pub fn try_out(run: &TrialRun) -> anyhow::Result<Trial> {
         let spec = run.spec(&*state).await?;
         let core_dumps = if run.core_dump { CoreDumps::HandedOver } else { CoreDumps::None };
         let plugin = Plugin::load(small_sandbox(core_dumps)?, spec).await?;
-        let mut bytes = BytesMut::from(&run.request[..]);
-        let request = Decoder::new(usize::MAX).decode(&mut bytes)?.context("the request is incomplete")?;
+        let request = decoded(&run.request)?;
         let caller = stand_in(&run.client)?;
         let id = RequestId { connection: ConnectionId(0), number: 1 };
         let call = Arc::new(Call::new(request, caller, id, tokio::time::Instant::now() + run.timeout));
@@ -139,6 +138,11 @@ pub(super) async fn open_stores(state: &dyn Engine, owner: &str, names: &[&str])
         stores.0.insert((*name).to_owned(), opened);
     }
     Ok(stores)
+}
+
+/// The request that these bytes are, as they would come over the wire.
+pub(super) fn decoded(bytes: &[u8]) -> anyhow::Result<Request> {
+    Decoder::new(usize::MAX).decode(&mut BytesMut::from(bytes))?.context("the request is incomplete")
 }
 
 /// A client for when there is none: it holds a certificate that was made for it and is forgotten after. Identities are

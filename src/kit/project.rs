@@ -20,39 +20,36 @@ pub enum Language {
 }
 
 impl Language {
-    /// Where in a project each folder of the repository goes; later ones win.
-    fn layout(self) -> &'static [(&'static str, &'static str)] {
+    /// Its folder in `sdk/` and `sdk/templates/`.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Js => "js",
+            Self::Python => "python",
+            Self::C => "c",
+        }
+    }
+
+    /// Where in a project each folder or file of the repository goes; later ones win.
+    fn layout(self) -> Vec<(String, &'static str)> {
+        let common = |name: &str| format!("sdk/templates/common/{name}");
+        let (kit, template) = (format!("sdk/{}", self.folder()), format!("sdk/templates/{}", self.folder()));
         match self {
             // The kit reads `wit/` from beside it.
-            Self::Rust => &[
-                ("sdk/templates/common/test.sh", "test.sh"),
-                ("sdk/templates/rust", ""),
-                ("sdk/rust", "lictor/sdk/rust"),
-                ("wit", "lictor/wit"),
+            Self::Rust => vec![
+                (common("test.sh"), "test.sh"),
+                (template, ""),
+                (kit, "lictor/sdk/rust"),
+                ("wit".into(), "lictor/wit"),
             ],
-            Self::Js => &[
-                ("sdk/templates/common", ""),
-                ("sdk/templates/common/world.wit", "wit/world.wit"),
-                ("sdk/js", ""),
-                ("sdk/templates/js", ""),
-                ("wit/plugin.wit", "wit/deps/lictor/plugin.wit"),
-                ("wit/deps", "wit/deps"),
-            ],
-            Self::Python => &[
-                ("sdk/templates/common", ""),
-                ("sdk/templates/common/world.wit", "wit/world.wit"),
-                ("sdk/python", ""),
-                ("sdk/templates/python", ""),
-                ("wit/plugin.wit", "wit/deps/lictor/plugin.wit"),
-                ("wit/deps", "wit/deps"),
-            ],
-            Self::C => &[
-                ("sdk/templates/common", ""),
-                ("sdk/templates/common/world.wit", "wit/world.wit"),
-                ("sdk/c", ""),
-                ("sdk/templates/c", ""),
-                ("wit/plugin.wit", "wit/deps/lictor/plugin.wit"),
-                ("wit/deps", "wit/deps"),
+            Self::Js | Self::Python | Self::C => vec![
+                (common("test.sh"), "test.sh"),
+                (common(".gitignore"), ".gitignore"),
+                (common("world.wit"), "wit/world.wit"),
+                (kit, ""),
+                (template, ""),
+                ("wit/plugin.wit".into(), "wit/deps/lictor/plugin.wit"),
+                ("wit/deps".into(), "wit/deps"),
             ],
         }
     }
@@ -65,15 +62,9 @@ pub fn project(language: Language, name: &str) -> Vec<ProjectFile> {
     let mut files: Vec<ProjectFile> = Vec::new();
     for (from, to) in language.layout() {
         for (path, is_program, bytes) in KIT {
-            let Some(rest) = path.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/'))
-            else {
-                continue;
-            };
+            let rest = path.strip_prefix(from.as_str());
+            let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with('/')) else { continue };
             let path = format!("{to}{rest}").trim_start_matches('/').to_owned();
-            let is_world_here = path == "world.wit";
-            if is_world_here {
-                continue;
-            }
             files.retain(|(known, ..)| *known != path);
             let is_template = from.starts_with("sdk/templates");
             let bytes = if is_template { named(bytes, name) } else { bytes.to_vec() };

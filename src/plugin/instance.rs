@@ -7,8 +7,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, WasmCoreDump};
 
 use super::bindings;
-use super::bounds::MemoryLimiter;
-use super::bounds::{Pace, give_way};
+use super::bounds::{MemoryLimiter, Pace, give_way};
 use super::host::{Base, Granted, Http, PluginLog, Volume};
 use super::invoke::Call;
 
@@ -31,6 +30,13 @@ pub(super) struct HostState {
     pub(super) base: Option<Box<Base>>,
     /// The current call's HTTP requests, made at the first. To drop it cuts off those that are under way.
     pub(super) http: Option<Box<Http>>,
+}
+
+impl HostState {
+    /// The request being handled, as the log and the plugin know it; empty while there is none.
+    pub(super) fn request_id(&self) -> String {
+        self.call.as_ref().map(|call| call.id.to_string()).unwrap_or_default()
+    }
 }
 
 /// An instance that can be called.

@@ -27,7 +27,7 @@ impl logging::Host for HostState {
             logging::Level::Warn => tracing::Level::WARN,
             logging::Level::Error | logging::Level::Critical => tracing::Level::ERROR,
         };
-        let request = self.call.as_ref().map(|call| call.id.to_string()).unwrap_or_default();
+        let request = self.request_id();
         self.log.event(level, &request, &context, &message);
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 impl output::Host for HostState {
     fn print(&mut self, text: String) {
-        let request = self.call.as_ref().map(|call| call.id.to_string()).unwrap_or_default();
+        let request = self.request_id();
         self.log.print(&request, &mut self.printed_bytes, text.as_bytes());
     }
 }

@@ -22,7 +22,7 @@ impl request::Host for HostState {
     }
 
     fn id(&mut self) -> String {
-        self.call.as_ref().map(|call| call.id.to_string()).unwrap_or_default()
+        self.request_id()
     }
 
     fn header(&mut self, name: String) -> Option<String> {
