@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::plugin::{
-    Call, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Spec, Stores, VolumeLimits, invoke,
+    Call, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Seat, Spec, Stores, VolumeLimits, invoke,
 };
 use lictor::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
 use lictor::telemetry::{ConnectionId, RequestId};
@@ -31,7 +31,10 @@ fn call(c: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.to_async(&runtime).iter(|| {
                 let (plugin, caller) = (Arc::clone(&plugin), caller.clone());
-                async move { invoke(plugin, Arc::new(request("echo hello", caller))).await.unwrap() }
+                async move {
+                    let seat = Seat::new(caller.clone(), None);
+                    invoke(seat, plugin, Arc::new(request("echo hello", caller))).await.answer.unwrap()
+                }
             });
         });
     }
@@ -55,10 +58,10 @@ fn keyvalue(c: &mut Criterion) {
         let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/kv.wasm");
         let plugin = plugin(&runtime, component, Instances::Shared, grants);
         let run = |line: &str| {
-            let call = Arc::new(request(line, caller.clone()));
-            invoke(Arc::clone(&plugin), call)
+            let (seat, call) = (Seat::new(caller.clone(), None), Arc::new(request(line, caller.clone())));
+            invoke(seat, Arc::clone(&plugin), call)
         };
-        runtime.block_on(run("kv-set key 0123456789abcdef")).unwrap();
+        runtime.block_on(run("kv-set key 0123456789abcdef")).answer.unwrap();
         group.throughput(Throughput::Elements(1));
         group.bench_function(format!("{name}/read"), |bencher| {
             bencher.to_async(&runtime).iter(|| run("kv-get key"));

@@ -15,7 +15,7 @@ use tracing::Level;
 use self::cases::{CASES, CLIENT, CONFIG, Case};
 use super::trials::{decoded, everything, open_stores, small_sandbox, stand_in, unserved};
 use crate::identity::PeerIdentity;
-use crate::plugin::{Call, CoreDumps, Instances, Plugin, Spec, invoke};
+use crate::plugin::{Call, CoreDumps, Instances, Plugin, Seat, Spec, invoke};
 use crate::state::MemoryEngine;
 use crate::telemetry::{self, ConnectionId, Events, RequestId};
 use crate::wire::{Code, CommandError};
@@ -164,7 +164,8 @@ impl Suite {
         let id = RequestId { connection: ConnectionId(0), number: 1 };
         let deadline = tokio::time::Instant::now() + timeout;
         let call = Call::new(request, self.client.clone(), id, deadline);
-        Ok(invoke(Arc::clone(plugin), Arc::new(call)).await)
+        let seat = Seat::new(call.caller.clone(), None);
+        Ok(invoke(seat, Arc::clone(plugin), Arc::new(call)).await.answer)
     }
 
     /// Whether each command that it lists is described for people.

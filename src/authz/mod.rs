@@ -65,10 +65,6 @@ pub struct Denied {
 /// # Errors
 ///
 /// [`Denied`] where no pattern of the client matches, or the client is not in the policy.
-#[expect(
-    clippy::result_large_err,
-    reason = "the request moves on either way; boxing it would cost every refusal"
-)]
 pub fn permit(identity: &PeerIdentity, request: Request, policy: &Policy) -> Result<Permit, Denied> {
     if policy.allows(identity, request.command()) { Ok(Permit { request }) } else { Err(Denied { request }) }
 }

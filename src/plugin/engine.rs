@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -180,24 +180,24 @@ impl Sandbox {
     }
 
     /// A slot to run in; waits for one, first come first served, where none is free.
-    pub(super) async fn slot(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, CommandError> {
-        let slot = match self.slots.try_acquire() {
+    pub(super) async fn slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, CommandError> {
+        let slot = match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(slot) => slot,
-            Err(_) => self.wait_for(&self.slots, deadline).await?,
+            Err(_) => self.wait_for(Arc::clone(&self.slots).acquire_owned(), deadline).await?,
         };
         self.ticker.wake();
         Ok(slot)
     }
 
-    /// Waits for a permit of `semaphore` within the bounds of the queue.
-    pub(super) async fn wait_for<'a>(
+    /// Waits for a permit, which `acquiring` will give, within the bounds of the queue.
+    pub(super) async fn wait_for<P>(
         &self,
-        semaphore: &'a Semaphore,
+        acquiring: impl Future<Output = Result<P, AcquireError>>,
         deadline: Instant,
-    ) -> Result<SemaphorePermit<'a>, CommandError> {
+    ) -> Result<P, CommandError> {
         let _place = self.queue.place()?;
         let give_up = Instant::now() + self.limits.max_wait;
-        match timeout_at(deadline.min(give_up), semaphore.acquire()).await {
+        match timeout_at(deadline.min(give_up), acquiring).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_closed)) => Err(CommandError::not_run(Code::ShuttingDown, "The server is stopping")),
             Err(_elapsed) if deadline <= give_up => {

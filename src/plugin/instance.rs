@@ -110,6 +110,11 @@ impl Instance {
         self.last_used
     }
 
+    /// Cuts off what the call that ended still had under way.
+    pub(super) fn end_call(&mut self) {
+        self.store.data_mut().http = None;
+    }
+
     /// Forgets the call that ended, so that an idle instance holds no request.
     pub(super) fn rest(&mut self) {
         let state = self.store.data_mut();

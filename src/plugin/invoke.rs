@@ -5,17 +5,17 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::bounds::Meter;
-use super::bounds::Share;
 use super::bounds::Turn;
 use super::instance::Instance;
 use super::load::Plugin;
+use super::seat::Seat;
 use super::{dumps, failure};
 use crate::identity::PeerIdentity;
 use crate::telemetry::RequestId;
@@ -31,8 +31,6 @@ pub struct Call {
     pub id: RequestId,
     /// When it is stopped.
     pub deadline: Instant,
-    /// The client's part of what may run at once, where it is bounded.
-    share: Option<Share>,
     /// Its turn to go on computing, where it has one.
     pub(super) turn: Turn,
     /// Whether the plugin was entered.
@@ -55,25 +53,23 @@ pub trait Commands: Send + Sync {
     fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> Answer<'a>;
 }
 
-/// Runs `call` in `plugin`: waits for a slot, takes a warm instance or makes a fresh one, and calls it.
+/// A call that ended.
+pub struct Ended {
+    /// What the client is to be told; the log has been told the rest.
+    pub answer: Result<Vec<u8>, CommandError>,
+    /// Where it ran, for the next.
+    pub seat: Seat,
+}
+
+/// Runs `call` in `plugin`: takes what it needs into `seat`, a warm instance or a fresh one, and calls it.
 ///
 /// Dropping the future stops the plugin and frees what the call held.
-///
-/// # Errors
-///
-/// What the client is to be told; the log has been told the rest.
-pub async fn invoke(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, CommandError> {
-    // What is held while waiting for the next is the less scarce: a client that waits for its own calls to end holds
-    // nothing that others wait for, and one that waits for a plugin holds none of the slots that run other plugins.
-    // Whoever waits for a slot holds a turn of the plugin, which is no loss to those behind it: they would wait for a
-    // slot as well. All calls take them in this order, so none wait for each other in a circle.
-    let _share = match &call.share {
-        Some(share) => Some(share.turn(plugin.sandbox(), call.deadline).await?),
-        None => None,
+pub async fn invoke(mut seat: Seat, plugin: Arc<Plugin>, call: Arc<Call>) -> Ended {
+    let answer = match seat.take(&plugin, &call).await {
+        Ok(_turn) => run_in_time(&mut seat, &plugin, &call).await,
+        Err(error) => Err(error),
     };
-    let _turn = turn(&plugin, call.deadline).await?;
-    let _slot = plugin.sandbox().slot(call.deadline).await?;
-    run_in_time(&plugin, &call).await
+    Ended { answer, seat }
 }
 
 /// The same for a call that another one waits for: it runs in that one's slot, of which it would otherwise hold two
@@ -81,49 +77,46 @@ pub async fn invoke(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, Com
 ///
 /// # Errors
 ///
-/// The same.
+/// What the client is to be told; the log has been told the rest.
 pub async fn invoke_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, CommandError> {
-    let _turn = turn(&plugin, call.deadline).await?;
-    run_in_time(&plugin, &call).await
+    let _turn = plugin.turn(call.deadline).await?;
+    run_in_time(&mut Seat::new(call.caller.clone(), None), &plugin, &call).await
 }
 
 /// Runs `call` within the bounds on its time.
-async fn run_in_time(plugin: &Plugin, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
-    let mut running = pin!(run(plugin, call));
+async fn run_in_time(
+    seat: &mut Seat,
+    plugin: &Arc<Plugin>,
+    call: &Arc<Call>,
+) -> Result<Vec<u8>, CommandError> {
+    let mut running = pin!(run(seat, plugin, call));
     let mut meter = Meter::new(plugin.cpu_time());
-    let metered = poll_fn(|cx| {
+    let mut metered = poll_fn(|cx| {
         let polled = meter.poll(|| running.as_mut().poll(cx));
         call.turn.end();
         polled
     });
-    match timeout_at(call.deadline, metered).await {
+    // Most calls end in their first poll, which no timer can break off.
+    let ended = match poll_fn(|cx| Poll::Ready(Pin::new(&mut metered).poll(cx))).await {
+        Poll::Ready(ended) => Ok(ended),
+        Poll::Pending => timeout_at(call.deadline, metered).await,
+    };
+    match ended {
         Ok(Ok(result)) => result,
         Ok(Err(spent)) => Err(failure::computed_too_long(plugin, call, spent)),
         Err(_elapsed) => Err(failure::timed_out(plugin, call)),
     }
 }
 
-/// A permit of the plugin's own bound on concurrency, where it has one.
-async fn turn(
-    plugin: &Plugin,
-    deadline: Instant,
-) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, CommandError> {
-    let Some(turns) = plugin.turns() else { return Ok(None) };
-    match Semaphore::try_acquire(turns) {
-        Ok(turn) => Ok(Some(turn)),
-        Err(_) => plugin.sandbox().wait_for(turns, deadline).await.map(Some),
-    }
-}
-
-async fn run(plugin: &Plugin, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
-    let mut instance = match plugin.pool().take(&call.caller) {
+async fn run(seat: &mut Seat, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
+    let mut instance = match seat.take_instance(plugin) {
         Some(instance) => instance,
         None => plugin.instantiate().await.map_err(|error| failure::not_started(plugin, call, &error))?,
     };
     // After an error the instance is given up; a failure that the plugin reports itself is no error.
     match enter(plugin, call, &mut instance).await {
         Ok(answer) => {
-            plugin.pool().give_back(&call.caller, instance);
+            seat.keep_instance(plugin, instance);
             answer
         }
         Err(Broken { told, error }) => {
@@ -178,18 +171,11 @@ impl Call {
             caller,
             id,
             deadline,
-            share: None,
             turn: Turn::default(),
             has_begun: AtomicBool::new(false),
             commands: None,
             depth: 0,
         }
-    }
-
-    /// The same, as one of those calls that its client may have at once.
-    #[must_use]
-    pub fn within(self, share: Share) -> Self {
-        Self { share: Some(share), ..self }
     }
 
     /// The same call, whose plugin may run others through `commands`.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 use wasmtime::component::{Component, ResourceTable};
 use wasmtime::{Engine, PoolConcurrencyLimitError};
@@ -23,6 +23,7 @@ use super::instance::{HostState, Instance};
 use super::pool::{Instances, Pool, Retirement};
 use super::world;
 use crate::text::shown;
+use crate::wire::CommandError;
 
 /// What the operator says of a plugin.
 #[derive(Clone, Debug)]
@@ -183,6 +184,15 @@ impl Plugin {
 
     pub(super) fn turns(&self) -> Option<&Semaphore> {
         self.turns.as_ref()
+    }
+
+    /// A permit of the plugin's own bound on concurrency, where it has one.
+    pub(super) async fn turn(&self, deadline: Instant) -> Result<Option<SemaphorePermit<'_>>, CommandError> {
+        let Some(turns) = &self.turns else { return Ok(None) };
+        match turns.try_acquire() {
+            Ok(turn) => Ok(Some(turn)),
+            Err(_) => self.sandbox.wait_for(turns.acquire(), deadline).await.map(Some),
+        }
     }
 
     pub(super) fn max_reply_bytes(&self) -> usize {

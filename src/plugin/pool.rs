@@ -58,12 +58,14 @@ impl Pool {
         Some(instance)
     }
 
+    /// Whether an instance that ended a call well may run another.
+    pub(super) fn may_keep(&self, instance: &Instance) -> bool {
+        self.sharing != Instances::PerRequest && instance.calls() < self.retirement.max_calls
+    }
+
     /// Takes back an instance that ended a call of `caller` well; drops it where it is worn or there are enough.
     pub(super) fn give_back(&self, caller: &PeerIdentity, mut instance: Instance) {
-        if self.sharing == Instances::PerRequest
-            || instance.calls() >= self.retirement.max_calls
-            || self.idle_count.load(Ordering::Relaxed) >= self.max_idle
-        {
+        if !self.may_keep(&instance) || self.idle_count.load(Ordering::Relaxed) >= self.max_idle {
             return;
         }
         instance.rest();

@@ -66,10 +66,6 @@ impl<P> Routes<P> {
     /// # Errors
     ///
     /// [`Unknown`] where there is no such command.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the request moves on either way; boxing it would cost every refusal"
-    )]
     pub fn route(&self, permit: Permit) -> Result<Target<'_, P>, Unknown> {
         let request = permit.into_request();
         let command = request.command();

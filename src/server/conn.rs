@@ -16,6 +16,7 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tokio_util::codec::Framed;
+use tokio_util::sync::ReusableBoxFuture;
 
 use super::clock::{Clock, Passed, State};
 use super::codec::{Codec, ReadError, Reply};
@@ -25,7 +26,7 @@ use super::stop::Stop;
 use super::{End, Service, builtin};
 use crate::authz;
 use crate::identity::PeerIdentity;
-use crate::plugin::{self, Call, Share};
+use crate::plugin::{self, Call, Ended, Seat, Share};
 use crate::route::Target;
 use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
 use crate::wire::{Code, CommandError, Fault, GREETING, Request, Sent, encode_fault};
@@ -52,6 +53,11 @@ pub(super) struct Connection {
     reading: Reading,
     clock: Clock,
     is_flushing: bool,
+    /// Where calls run; there from the first to the last of a turn of this task, so that those in between find all as
+    /// the one before left it. A call that does not end at once takes it along.
+    seat: Option<Seat>,
+    /// The memory of the last call's future, for the next of the same turn.
+    spare: Option<ReusableBoxFuture<'static, Ended>>,
     stop: Stop,
     stop_notified: Pin<Box<OwnedNotified>>,
     is_stop_polled: bool,
@@ -89,6 +95,8 @@ impl Connection {
             reading: Reading::Open,
             clock: Clock::new(now, now + limits.idle_timeout),
             is_flushing: false,
+            seat: None,
+            spare: None,
             stop,
             stop_notified,
             is_stop_polled: false,
@@ -116,6 +124,13 @@ impl Connection {
     }
 
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let polled = self.poll_turn(cx);
+        // Nothing is held while nothing runs.
+        (self.seat, self.spare) = (None, None);
+        polled
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let now = Instant::now();
         self.poll_stop(cx);
         loop {
@@ -267,7 +282,6 @@ impl Connection {
                 let call = Call::new(request, session.identity.clone(), id, deadline);
                 let call =
                     if plugin.runs_commands() { call.with_commands(session.service.clone()) } else { call };
-                let call = call.within(session.share.clone());
                 let plugin = Arc::clone(plugin);
                 self.call(ticket, plugin, call, now, cx);
             }
@@ -287,9 +301,20 @@ impl Connection {
             return self.reply(&ticket, Err(&error));
         }
         let call = Arc::new(call);
-        let mut command = Box::pin(plugin::invoke(plugin, Arc::clone(&call)));
-        match command.as_mut().poll(cx) {
-            Poll::Ready(answer) => self.reply(&ticket, answer.as_deref()),
+        let seat = self.seat.take().unwrap_or_else(|| self.session.seat());
+        let command = plugin::invoke(seat, plugin, Arc::clone(&call));
+        let mut command = match self.spare.take() {
+            Some(mut spare) => {
+                spare.set(command);
+                spare
+            }
+            None => ReusableBoxFuture::new(command),
+        };
+        match command.poll(cx) {
+            Poll::Ready(Ended { answer, seat }) => {
+                (self.seat, self.spare) = (Some(seat), Some(command));
+                self.reply(&ticket, answer.as_deref());
+            }
             Poll::Pending => {
                 self.lanes.run(ticket, call, command);
                 // The task has to be asked once, so that its end wakes this connection.
@@ -397,6 +422,10 @@ impl Connection {
 }
 
 impl Session {
+    fn seat(&self) -> Seat {
+        Seat::new(self.identity.clone(), Some(self.share.clone()))
+    }
+
     fn log(&self, ticket: &Ticket, result: Result<usize, &CommandError>) {
         self.service.log.record(&CommandEvent {
             id: ticket.id,

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::plugin::Call;
+use crate::plugin::{Call, Ended};
 use crate::telemetry::RequestId;
 use crate::wire::{Code, CommandError, Request, Sequence};
 
@@ -109,10 +109,11 @@ impl Lanes {
         &mut self,
         ticket: Ticket,
         call: Arc<Call>,
-        command: impl Future<Output = Answer> + Send + 'static,
+        command: impl Future<Output = Ended> + Send + 'static,
     ) {
         self.held_bytes += ticket.bytes;
-        let abort = self.tasks.spawn(command);
+        // Its seat is left as soon as it ends, whenever the answer is collected.
+        let abort = self.tasks.spawn(async { command.await.answer });
         self.running.push(Running { task: abort.id(), abort, ticket, call });
     }
 

@@ -94,30 +94,29 @@ impl Decoder {
         let max = self.max_body_bytes;
         match usize::try_from(size) {
             Ok(size) if size <= max => Ok(size),
-            _ => Err(Fault::TooLarge { size, max, sequence: request.sequence.clone() }),
+            _ => Err(Fault::TooLarge { size, max, sequence: request.sequence().cloned() }),
         }
     }
 
     fn take_body(&mut self, input: &mut BytesMut) -> Result<Option<Request>, Fault> {
-        match &mut self.state {
-            State::Head(_) => Ok(None),
-            State::Faulty(fault) => Err(fault.clone()),
+        match &self.state {
+            State::Head(_) => return Ok(None),
+            State::Faulty(fault) => return Err(fault.clone()),
             State::Body { size, .. } if input.len() < *size => {
                 input.reserve((*size - input.len()).min(BODY_CHUNK_BYTES));
-                Ok(None)
+                return Ok(None);
             }
-            State::Body { request, size } => {
-                let mut request = std::mem::take(request);
-                request.body = if *size <= COPIED_BODY_BYTES {
-                    let body = Bytes::copy_from_slice(&input[..*size]);
-                    input.advance(*size);
-                    body
-                } else {
-                    input.split_to(*size).freeze()
-                };
-                self.state = State::Head(HeadParser::default());
-                Ok(Some(request))
-            }
+            State::Body { .. } => {}
         }
+        let whole = std::mem::replace(&mut self.state, State::Head(HeadParser::default()));
+        let State::Body { mut request, size } = whole else { return Ok(None) };
+        request.0.body = if size <= COPIED_BODY_BYTES {
+            let body = Bytes::copy_from_slice(&input[..size]);
+            input.advance(size);
+            body
+        } else {
+            input.split_to(size).freeze()
+        };
+        Ok(Some(request))
     }
 }

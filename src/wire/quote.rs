@@ -3,11 +3,11 @@
 use memchr::{memchr, memchr2};
 
 use super::fault::Fault;
-use super::request::{Request, Span};
+use super::request::{Parts, Span};
 
 /// Parses `line`, which is UTF-8 without control characters, into `request`'s arguments. `line` begins at the
 /// head's first byte.
-pub(super) fn parse_arguments(line: &str, request: &mut Request) -> Result<(), Fault> {
+pub(super) fn parse_arguments(line: &str, request: &mut Parts) -> Result<(), Fault> {
     let mut rest = 0;
     loop {
         let text = &line[rest..];

@@ -59,15 +59,27 @@ impl Span {
 
 /// One request: arguments, headers and body, within the protocol's limits.
 ///
-/// All its text stands in one string, so that a request costs one allocation and its arguments none.
+/// It passes through a dozen hands before its command runs, so it is a pointer: what it holds is moved once, into the
+/// box.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request(pub(super) Box<Parts>);
+
+/// What a request holds. All its text stands in one string, so that its arguments cost no allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Request {
+pub(super) struct Parts {
     pub(super) text: String,
     pub(super) arguments: SmallVec<[Span; 8]>,
     pub(super) headers: SmallVec<[(Span, Span); 2]>,
     pub(super) sequence: Option<Sequence>,
     pub(super) timeout_ms: Option<u64>,
     pub(super) body: Bytes,
+}
+
+impl Parts {
+    /// The first argument.
+    pub(super) fn command(&self) -> &str {
+        self.arguments.first().map_or("", |span| &self.text[span.range()])
+    }
 }
 
 impl Request {
@@ -84,29 +96,30 @@ impl Request {
         if arguments.iter().map(|argument| argument.len() + 1).sum::<usize>() > MAX_HEAD_BYTES {
             return Err("the arguments are longer than 8192 bytes; send large data as the body");
         }
-        let mut request = Self { body, ..Self::default() };
+        let mut parts = Parts { body, ..Parts::default() };
         for argument in arguments {
-            let begin = request.text.len();
-            request.text.push_str(argument);
-            request.arguments.push(Span::new(begin..request.text.len()));
+            let begin = parts.text.len();
+            parts.text.push_str(argument);
+            parts.arguments.push(Span::new(begin..parts.text.len()));
         }
-        Ok(request)
+        Ok(Self(Box::new(parts)))
     }
 
     /// The first argument, which picks the plugin. Never empty.
     #[must_use]
     pub fn command(&self) -> &str {
-        self.arguments.first().map_or("", |span| &self.text[span.range()])
+        self.0.command()
     }
 
     /// All arguments, the command first.
     pub fn arguments(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
-        self.arguments.iter().map(|span| &self.text[span.range()])
+        self.0.arguments.iter().map(|span| &self.0.text[span.range()])
     }
 
     /// The headers that the protocol itself does not read, in the order in which they were sent.
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.headers.iter().map(|(name, value)| (&self.text[name.range()], &self.text[value.range()]))
+        let text = &self.0.text;
+        self.0.headers.iter().map(|(name, value)| (&text[name.range()], &text[value.range()]))
     }
 
     /// The value of the first header of this name, of any case.
@@ -118,24 +131,24 @@ impl Request {
     /// The `Sequence` header: with it the reply is framed and may overtake others.
     #[must_use]
     pub fn sequence(&self) -> Option<&Sequence> {
-        self.sequence.as_ref()
+        self.0.sequence.as_ref()
     }
 
     /// The client's deadline in milliseconds from when the request was read; 0 has passed already.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
-        self.timeout_ms
+        self.0.timeout_ms
     }
 
     /// The body, empty where there is none.
     #[must_use]
     pub fn body(&self) -> &Bytes {
-        &self.body
+        &self.0.body
     }
 
     /// Bytes that the request holds, for the bound on what a connection has in flight.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.text.len() + self.body.len()
+        self.0.text.len() + self.0.body.len()
     }
 }

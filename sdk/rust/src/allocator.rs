@@ -3,9 +3,15 @@
 //! The target's own allocator grows the memory at its first allocation, which is a system call, and a fresh page to
 //! fault in, for each fresh instance; most instances live for one short request. On wasm32-wasip2 the C library owns
 //! the heap and begins in the same place, so there is nothing to gain there, and two allocators must not share it.
+//!
+//! Arguments and replies are mostly short, and each costs an allocation. So what is short comes from lists of free
+//! blocks, one list a size (segregated free lists: Wilson et al., "Dynamic Storage Allocation: A Survey and Critical
+//! Review", 1995), which takes a dozen instructions where a general allocator takes a hundred. What is long is talc's.
 
-use std::alloc::Layout;
+use std::alloc::{GlobalAlloc, Layout};
 use std::arch::wasm32;
+use std::cell::UnsafeCell;
+use std::ptr::null_mut;
 
 use talc::base::Talc;
 use talc::base::binning::Binning;
@@ -15,8 +21,141 @@ use talc::wasm::WasmBinning;
 
 const PAGE: usize = 64 * 1024;
 
+/// The sizes of blocks: 16 bytes, and twice as much each time.
+const SIZES: usize = 6;
+const SMALLEST_BYTES: usize = 16;
+const LARGEST_BYTES: usize = SMALLEST_BYTES << (SIZES - 1);
+
+/// What blocks are cut from, and what the first of these leaves of the initial memory for all else at least.
+const CHUNK_BYTES: usize = 4096;
+
 #[global_allocator]
-static ALLOCATOR: TalcSyncCell<Heap, WasmBinning> = TalcSyncCell::new_wasm(Heap { started: false });
+static ALLOCATOR: Allocator = Allocator {
+    small: UnsafeCell::new(Small { free: [null_mut(); SIZES], next: null_mut(), end: null_mut(), started: false }),
+    large: TalcSyncCell::new_wasm(Heap { started: false }),
+};
+
+/// Short allocations from lists, long ones from talc.
+struct Allocator {
+    small: UnsafeCell<Small>,
+    large: TalcSyncCell<Heap, WasmBinning>,
+}
+
+/// Free blocks by their size, and the rest of the chunk that blocks are cut from.
+struct Small {
+    free: [*mut Block; SIZES],
+    next: *mut u8,
+    end: *mut u8,
+    started: bool,
+}
+
+/// A free block: it holds the next one of its size.
+struct Block {
+    next: *mut Block,
+}
+
+// SAFETY: this target has one thread.
+unsafe impl Sync for Allocator {}
+
+/// Which list serves `layout`; none where it is talc's.
+fn size_of(layout: Layout) -> Option<usize> {
+    let is_short = layout.size() <= LARGEST_BYTES && layout.align() <= SMALLEST_BYTES;
+    is_short.then(|| (usize::BITS - (layout.size().saturating_sub(1) / SMALLEST_BYTES).leading_zeros()) as usize)
+}
+
+// SAFETY: a block is in one list or handed out, and never both: `alloc` takes it off its list, and only `dealloc`,
+// which its owner calls once, puts it back. Its size follows from the layout alone, which is the same in both. Blocks
+// begin at multiples of 16 bytes, as chunks do and their sizes are.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let Some(size) = size_of(layout) else {
+            // SAFETY: what holds of the caller's layout.
+            return unsafe { self.large.alloc(layout) };
+        };
+        // SAFETY: one thread, and nothing below calls back into this function while the reference is used.
+        let small = unsafe { &mut *self.small.get() };
+        let block = small.free[size];
+        if block.is_null() {
+            return small.cut(SMALLEST_BYTES << size, &self.large);
+        }
+        // SAFETY: blocks in the list are free and hold the next one.
+        small.free[size] = unsafe { (*block).next };
+        block.cast()
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        let Some(size) = size_of(layout) else {
+            // SAFETY: it came from there, as the layout is the same.
+            return unsafe { self.large.dealloc(at, layout) };
+        };
+        // SAFETY: as in `alloc`.
+        let small = unsafe { &mut *self.small.get() };
+        let block: *mut Block = at.cast();
+        // SAFETY: the block is the caller's to give back, and large and aligned enough.
+        unsafe { block.write(Block { next: small.free[size] }) };
+        small.free[size] = block;
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        // SAFETY: the caller promises that this is a layout.
+        let wanted = unsafe { Layout::from_size_align_unchecked(bytes, layout.align()) };
+        match (size_of(layout), size_of(wanted)) {
+            (Some(old), Some(new)) if old == new => at,
+            // SAFETY: it came from there.
+            (None, None) => unsafe { self.large.realloc(at, layout, bytes) },
+            // SAFETY: as for `alloc` and `dealloc`; what is copied lies in both.
+            _ => unsafe {
+                let moved = self.alloc(wanted);
+                if !moved.is_null() {
+                    moved.copy_from_nonoverlapping(at, layout.size().min(bytes));
+                    self.dealloc(at, layout);
+                }
+                moved
+            },
+        }
+    }
+}
+
+impl Small {
+    /// A block of so many bytes that was never used.
+    fn cut(&mut self, bytes: usize, large: &TalcSyncCell<Heap, WasmBinning>) -> *mut u8 {
+        if self.end.addr() - self.next.addr() < bytes {
+            let first = if self.started { null_mut() } else { first_chunk() };
+            self.started = true;
+            // SAFETY: a chunk is no empty layout.
+            self.next = if first.is_null() { unsafe { large.alloc(Layout::new::<Chunk>()) } } else { first };
+            if self.next.is_null() {
+                self.end = null_mut();
+                return null_mut();
+            }
+            // Within what was just taken.
+            self.end = self.next.wrapping_add(CHUNK_BYTES);
+        }
+        let block = self.next;
+        self.next = block.wrapping_add(bytes);
+        block
+    }
+}
+
+/// What blocks are cut from.
+#[repr(C, align(16))]
+struct Chunk([u8; CHUNK_BYTES]);
+
+/// The initial memory's first free bytes, so that an instance that needs no more has nothing of talc set up. Null where
+/// there are not enough.
+fn first_chunk() -> *mut u8 {
+    let start = first_free();
+    if initial_end().saturating_sub(start.addr()) < CHUNK_BYTES { null_mut() } else { start }
+}
+
+fn first_free() -> *mut u8 {
+    let start = (&raw const __heap_base).cast_mut();
+    start.wrapping_add(start.align_offset(SMALLEST_BYTES))
+}
+
+fn initial_end() -> usize {
+    (&raw const __heap_end).addr()
+}
 
 /// Hands out what the linker left free of the initial memory, and grows the memory only when that is used up.
 #[derive(Debug)]
@@ -36,10 +175,11 @@ unsafe impl Source for Heap {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
         if !talc.source.started {
             talc.source.started = true;
-            let start = &raw const __heap_base;
-            let size = (&raw const __heap_end).addr() - start.addr();
+            let chunk = first_chunk();
+            let start = if chunk.is_null() { first_free() } else { chunk.wrapping_add(CHUNK_BYTES) };
+            let size = initial_end().saturating_sub(start.addr());
             // SAFETY: nothing else uses the memory between these two marks; see above.
-            if unsafe { talc.claim(start.cast_mut(), size) }.is_some() {
+            if size > 0 && unsafe { talc.claim(start, size) }.is_some() {
                 return Ok(());
             }
         }

@@ -5,6 +5,7 @@
 //! tick, connections, what comes back from waiting.
 
 use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -30,16 +31,24 @@ impl Pace {
 
 /// The turn that a call has, for the poll that it is in.
 #[derive(Debug, Default)]
-pub(in crate::plugin) struct Turn(Mutex<Option<OwnedSemaphorePermit>>);
+pub(in crate::plugin) struct Turn {
+    /// Whether there is one; most calls never have any, and need not lock to know. Begun and ended within one poll.
+    is_held: AtomicBool,
+    held: Mutex<Option<OwnedSemaphorePermit>>,
+}
 
 impl Turn {
     fn begin(&self, turn: OwnedSemaphorePermit) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+        self.is_held.store(true, Ordering::Relaxed);
     }
 
     /// To be called after each poll of the call: one that waits, be it for its next turn, holds none.
     pub(in crate::plugin) fn end(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if self.is_held.load(Ordering::Relaxed) {
+            self.is_held.store(false, Ordering::Relaxed);
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::queue::Queue;
@@ -24,7 +24,7 @@ pub struct Share(Arc<Part>);
 
 #[derive(Debug)]
 struct Part {
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     /// Those that wait for a turn of this part; each has a place in the sandbox's queue too.
     queue: Queue,
 }
@@ -46,7 +46,7 @@ impl Shares {
 
 impl Share {
     fn new(calls: usize, waiting: usize) -> Self {
-        Self(Arc::new(Part { turns: Semaphore::new(calls), queue: Queue::new(waiting) }))
+        Self(Arc::new(Part { turns: Arc::new(Semaphore::new(calls)), queue: Queue::new(waiting) }))
     }
 
     /// One of the calls that the client may have running; waits for one of them to end where it has as many.
@@ -54,11 +54,11 @@ impl Share {
         &self,
         sandbox: &Sandbox,
         deadline: Instant,
-    ) -> Result<SemaphorePermit<'_>, CommandError> {
-        if let Ok(turn) = self.0.turns.try_acquire() {
+    ) -> Result<OwnedSemaphorePermit, CommandError> {
+        if let Ok(turn) = Arc::clone(&self.0.turns).try_acquire_owned() {
             return Ok(turn);
         }
         let _place = self.0.queue.place()?;
-        sandbox.wait_for(&self.0.turns, deadline).await
+        sandbox.wait_for(Arc::clone(&self.0.turns).acquire_owned(), deadline).await
     }
 }
