@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use futures_util::{Sink, Stream};
 use tokio::net::TcpStream;
 use tokio::sync::futures::OwnedNotified;
@@ -29,10 +30,15 @@ use crate::identity::PeerIdentity;
 use crate::plugin::{self, Call, Ended, Seat, Share};
 use crate::route::Target;
 use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
-use crate::wire::{Code, CommandError, Fault, GREETING, Request, Sent, encode_fault};
+use crate::wire::{
+    Code, CommandError, Fault, GREETING, MAX_HEAD_BYTES, Request, Sent, encode_fault,
+};
 
 /// Replies that may be waiting for the client to read them, in bytes, before no further request is run.
 const MAX_UNWRITTEN_BYTES: usize = 256 << 10;
+
+/// Room in the buffer that is read into: for one head of the largest size.
+const READ_BYTES: usize = MAX_HEAD_BYTES;
 
 /// How long one connection computes before its replies are written and others get their turn.
 const SLICE: Duration = Duration::from_micros(500);
@@ -125,8 +131,10 @@ impl Connection {
 
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let polled = self.poll_turn(cx);
-        // Nothing is held while nothing runs.
+        // Nothing is held while nothing runs, so that ten thousand idle clients cost little.
         (self.seat, self.spare) = (None, None);
+        drop_if_empty(self.link.read_buffer_mut());
+        drop_if_empty(self.link.write_buffer_mut());
         polled
     }
 
@@ -205,6 +213,10 @@ impl Connection {
         let mut progressed = false;
         let mut now = began;
         while self.may_read() && now - began < SLICE {
+            let buffer = self.link.read_buffer_mut();
+            if buffer.is_empty() {
+                buffer.reserve(READ_BYTES);
+            }
             let Poll::Ready(read) = Pin::new(&mut self.link).poll_next(cx) else { break };
             progressed = true;
             match read {
@@ -436,6 +448,12 @@ impl Session {
             result,
             arguments: ticket.arguments.as_deref(),
         });
+    }
+}
+
+fn drop_if_empty(buffer: &mut BytesMut) {
+    if buffer.is_empty() {
+        *buffer = BytesMut::new();
     }
 }
 

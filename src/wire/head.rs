@@ -5,6 +5,8 @@
 //! work is linear, and a fault is told at once (a client that ends its lines with LF alone would otherwise wait
 //! for a reply that never comes).
 
+use memchr::memchr;
+
 use super::MAX_HEAD_BYTES;
 use super::fault::Fault;
 use super::quote::parse_arguments;
@@ -92,11 +94,12 @@ impl HeadParser {
 
 /// Parses a header, which is the head's `line`th line.
 fn parse_header(text: &str, line: usize, parts: &mut Parts, size: &mut Option<u64>) -> Result<(), Fault> {
-    let (name, value) = text.split_once(':').ok_or(Fault::NoColon { line })?;
+    let colon = memchr(b':', text.as_bytes()).ok_or(Fault::NoColon { line })?;
+    let (name, value) = (&text[..colon], &text[colon + 1..]);
     if name.is_empty() || !name.bytes().all(|byte| IS_TOKEN[usize::from(byte)]) {
         return Err(Fault::HeaderName { line });
     }
-    let value = value.trim_matches(' ');
+    let value = trim_spaces(value);
     if name.eq_ignore_ascii_case("Sequence") {
         let sequence = Sequence::parse(value).ok_or(Fault::Sequence { line })?;
         set_once(&mut parts.sequence, sequence, "Sequence", line)
@@ -110,6 +113,16 @@ fn parse_header(text: &str, line: usize, parts: &mut Parts, size: &mut Option<u6
         parts.headers.push((name, value));
         Ok(())
     }
+}
+
+fn trim_spaces(mut text: &str) -> &str {
+    while let Some(rest) = text.strip_prefix(' ') {
+        text = rest;
+    }
+    while let Some(rest) = text.strip_suffix(' ') {
+        text = rest;
+    }
+    text
 }
 
 /// Where the first control byte is. Most of a head is none, so blocks without one are passed over as a whole, which

@@ -1,0 +1,91 @@
+//! Requests through the server: TCP, TLS, protocol, permission, plugin and back. Server and client are two tasks of one
+//! thread, so the client's part is counted too; it sends the same bytes each time and only counts what comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lictor::authz::Policy;
+use lictor::client::{Address, Connection, Connector, Credentials, Frame, Request, Trust, parse_pin};
+use lictor::config::CommandPattern;
+use lictor::identity::Thumbprint;
+use lictor::plugin::{Instances, Shares};
+use lictor::route::Routes;
+use lictor::server::{
+    AdmissionLimits, ConnectionLimits, Server, Service, TlsFiles, TlsVersion, bind, tls_acceptor,
+};
+use lictor::telemetry::CommandLog;
+use tempfile::TempDir;
+
+use super::paths::{Identity, echo, identity, roster, runtime};
+
+const LONG: Duration = Duration::from_secs(600);
+
+/// Sends `in_flight` framed requests of `command` at once, waits for the replies, and that so many times.
+pub(super) fn run(command: &str, in_flight: u64, times: u64) {
+    let batch: Vec<u8> = (1..=in_flight).flat_map(|number| framed(command, number)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let mut connection = connect(&folder).await;
+        for _ in 0..times {
+            connection.send(&batch).await.unwrap();
+            for _ in 0..in_flight {
+                assert!(matches!(connection.next_frame().await.unwrap(), Frame::Ok { .. }));
+            }
+        }
+    });
+}
+
+fn framed(command: &str, number: u64) -> Vec<u8> {
+    let words: Vec<&str> = command.split(' ').collect();
+    Request::from_arguments(&words).unwrap().sequence(number).encode().unwrap()
+}
+
+async fn connect(folder: &TempDir) -> Connection {
+    let (server, client) = (identity("server"), identity("client"));
+    let path = |name: &str| folder.path().join(name);
+    for (name, identity) in [("server", &server), ("client", &client)] {
+        std::fs::write(path(&format!("{name}.pem")), identity.pem()).unwrap();
+        std::fs::write(path(&format!("{name}.key")), identity.key().serialize_pem()).unwrap();
+    }
+    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address: Address = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let files = TlsFiles {
+        certificate: path("server.pem"),
+        private_key: path("server.key"),
+        min_version: TlsVersion::V1_3,
+    };
+    let acceptor = tls_acceptor(&files).unwrap();
+    let serving = Server::new(Arc::new(service(&client).await), acceptor, admission(), LONG);
+    tokio::spawn(async move { serving.accept(listener).await });
+    let credentials = Credentials::load(&path("client.pem"), &path("client.key")).unwrap();
+    let pin = parse_pin(&Thumbprint::sha256_of(server.der()).to_string()).unwrap();
+    let trust = Trust::Pinned(vec![pin]);
+    Connector::new(address, &trust, Some(&credentials)).unwrap().connect().await.unwrap()
+}
+
+async fn service(client: &Identity) -> Service {
+    let any: Vec<CommandPattern> =
+        ["*", "@*"].map(|pattern| pattern.to_owned().try_into().unwrap()).into_iter().collect();
+    let plugin = echo(Instances::Shared).await;
+    Service {
+        roster: roster(client),
+        policy: [("bench".into(), any)].into_iter().collect::<Policy>(),
+        routes: [("echo".into(), plugin)].into_iter().collect::<Routes<_>>(),
+        shares: Shares::new(["bench".into()], 64, 64),
+        limits: ConnectionLimits {
+            in_flight: 64,
+            in_flight_bytes: 1 << 20,
+            body_bytes: 1 << 20,
+            head_timeout: LONG,
+            body_timeout: LONG,
+            idle_timeout: LONG,
+            write_timeout: LONG,
+        },
+        close_on_error: false,
+        log: CommandLog::new(0, false),
+    }
+}
+
+fn admission() -> AdmissionLimits {
+    AdmissionLimits { connections: 16, per_address: 16, unauthenticated: 16, unauthenticated_per_address: 16 }
+}

@@ -1,0 +1,121 @@
+//! How many instructions the hot paths take, against what was stored.
+//!
+//! Times vary by half on a busy machine; instructions of one binary repeat to the hundredth. So what was won is kept by
+//! counting them, under valgrind's callgrind. Each path is run in a process of its own, once so many times and once
+//! three times as many, and the difference is what the runs themselves took, without what was set up for them.
+//!
+//! `cargo xtask instructions` builds the components, installs valgrind where it is missing, and compares with
+//! `benches/instructions/kept.toml`: a path that takes more than the margin fails. `cargo xtask instructions --write` stores
+//! what it counts; a change that makes a path dearer on purpose says why in its commit.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod connection;
+mod paths;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+/// By how much a path may take more than what is stored, in per cent. Hashes with random keys, addresses and the times
+/// at which a timer fires move a count by less than a hundredth.
+const MARGIN_PERCENT: f64 = 4.0;
+
+/// By how much it may take less before that is to be stored, so that what was won is not lost again unseen.
+const SLACK_PERCENT: f64 = 10.0;
+
+/// What is stored, from the root of the repository.
+const KEPT: &str = "benches/instructions/kept.toml";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--path", name, times] => {
+            paths::run(name, times.parse().unwrap());
+            ExitCode::SUCCESS
+        }
+        ["--compare"] => compare(&count_all()),
+        ["--write"] => {
+            write(&count_all());
+            ExitCode::SUCCESS
+        }
+        // `cargo test --benches` only wants to know whether it runs.
+        _ => {
+            paths::PATHS.iter().for_each(|(name, _)| paths::run(name, 1));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Instructions of one run of each path.
+fn count_all() -> BTreeMap<String, u64> {
+    paths::PATHS.iter().map(|&(name, times)| (name.to_owned(), count(name, times))).collect()
+}
+
+fn count(name: &str, times: u64) -> u64 {
+    let (few, many) = (collected(name, times), collected(name, 3 * times));
+    many.saturating_sub(few) / (2 * times)
+}
+
+/// Instructions of a process that runs the path so many times.
+fn collected(name: &str, times: u64) -> u64 {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--path", name, &times.to_string()])
+        .output()
+        .unwrap_or_else(|error| panic!("valgrind cannot be started: {error}; `cargo xtask instructions` installs it"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} failed under valgrind:\n{said}");
+    let collected = said.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, count)| count);
+    collected.and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("no count in:\n{said}"))
+}
+
+fn compare(counted: &BTreeMap<String, u64>) -> ExitCode {
+    let kept = kept();
+    let mut is_kept = true;
+    println!("| path | instructions | stored | |\n|---|---|---|---|");
+    for (name, &count) in counted {
+        let Some(&stored) = kept.get(name) else {
+            println!("| {name} | {count} | – | **not stored** |");
+            is_kept = false;
+            continue;
+        };
+        let change = (count as f64 / stored as f64 - 1.0) * 100.0;
+        let verdict = if change > MARGIN_PERCENT {
+            "**too many**"
+        } else if change < -SLACK_PERCENT {
+            "**fewer: store it**"
+        } else {
+            "ok"
+        };
+        is_kept &= verdict == "ok";
+        println!("| {name} | {count} | {stored} | {change:+.1} % {verdict} |");
+    }
+    for name in kept.keys().filter(|name| !counted.contains_key(*name)) {
+        println!("| {name} | – | | **there is no such path** |");
+        is_kept = false;
+    }
+    if is_kept {
+        return ExitCode::SUCCESS;
+    }
+    println!("\nWhere the change is meant, store it with `cargo xtask instructions --write` and say why in the commit.");
+    ExitCode::FAILURE
+}
+
+fn kept() -> BTreeMap<String, u64> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(KEPT)).unwrap();
+    toml::from_str(&text).unwrap()
+}
+
+fn write(counted: &BTreeMap<String, u64>) {
+    let mut text = String::from(
+        "# Instructions of one run of each hot path, counted by `cargo xtask instructions --write` in the profile `dev`, whose\n\
+         # dependencies are optimized. Not a measure of speed: they repeat where times do not, so that what was won is kept.\n",
+    );
+    for (name, count) in counted {
+        text.push_str(&format!("{name:?} = {count}\n"));
+    }
+    std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(KEPT), text).unwrap();
+    println!("stored in {KEPT}");
+}

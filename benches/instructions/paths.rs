@@ -1,0 +1,141 @@
+//! The hot paths: what each request goes through.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::BytesMut;
+use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
+use lictor::plugin::{
+    Call, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Seat, Spec, VolumeLimits, invoke,
+};
+use lictor::telemetry::{ConnectionId, RequestId};
+use lictor::wire::{Decoder, Request, encode_reply};
+use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+
+use super::connection;
+
+/// What is counted, and how many times it is run for that.
+pub(super) const PATHS: &[(&str, u64)] = &[
+    ("decode/plain", 20_000),
+    ("decode/framed", 20_000),
+    ("reply/framed", 20_000),
+    ("call/warm", 2_000),
+    ("call/fresh", 500),
+    ("connection/ping-16", 300),
+    ("connection/echo-1", 500),
+    ("connection/echo-16", 200),
+];
+
+const PLAIN: &[u8] = b"echo 0123456789abcdef\r\n\r\n";
+const FRAMED: &[u8] = b"echo 0123456789abcdef\r\nSequence: 12\r\n\r\n";
+
+/// Runs the path `name` so many times.
+pub(super) fn run(name: &str, times: u64) {
+    match name {
+        "decode/plain" => decode(PLAIN, times),
+        "decode/framed" => decode(FRAMED, times),
+        "reply/framed" => reply(times),
+        "call/warm" => call(Instances::Shared, times),
+        "call/fresh" => call(Instances::PerRequest, times),
+        "connection/ping-16" => connection::run("@ping", 16, times),
+        "connection/echo-1" => connection::run("echo 0123456789abcdef", 1, times),
+        "connection/echo-16" => connection::run("echo 0123456789abcdef", 16, times),
+        _ => panic!("there is no path {name}"),
+    }
+}
+
+fn decode(bytes: &[u8], times: u64) {
+    const AT_ONCE: usize = 16;
+    let pipelined = bytes.repeat(AT_ONCE);
+    let mut decoder = Decoder::new(0);
+    for _ in 0..times / AT_ONCE as u64 {
+        let mut buffer = BytesMut::from(&pipelined[..]);
+        while let Some(request) = decoder.decode(&mut buffer).unwrap() {
+            black_box(request);
+        }
+    }
+}
+
+fn reply(times: u64) {
+    let request = request(FRAMED);
+    let mut buffer = BytesMut::with_capacity(1024);
+    for _ in 0..times {
+        buffer.clear();
+        black_box(encode_reply(request.sequence(), black_box(Ok(b"0123456789abcdef")), &mut buffer));
+    }
+}
+
+/// A call, from the request that was routed to the plugin's bytes.
+fn call(instances: Instances, times: u64) {
+    let runtime = runtime();
+    let plugin = runtime.block_on(echo(instances));
+    let (caller, request) = (caller(&identity("bench")), request(FRAMED));
+    runtime.block_on(async {
+        let mut seat = Seat::new(caller.clone(), None);
+        for number in 0..times {
+            let id = RequestId { connection: ConnectionId(1), number };
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let call = Call::new(request.clone(), caller.clone(), id, deadline);
+            let ended = invoke(seat, Arc::clone(&plugin), Arc::new(call)).await;
+            black_box(ended.answer.unwrap());
+            seat = ended.seat;
+        }
+    });
+}
+
+fn request(bytes: &[u8]) -> Request {
+    Decoder::new(0).decode(&mut BytesMut::from(bytes)).unwrap().unwrap()
+}
+
+/// One thread: which of several runs first is no matter of instructions.
+pub(super) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A certificate and its key.
+pub(super) type Identity = CertifiedIssuer<'static, KeyPair>;
+
+pub(super) fn identity(name: &str) -> Identity {
+    let params = CertificateParams::new([name.to_owned()]).unwrap();
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+pub(super) fn roster(identity: &Identity) -> Roster {
+    [(Thumbprint::sha256_of(identity.der()), Arc::from("bench"))].into_iter().collect()
+}
+
+fn caller(identity: &Identity) -> PeerIdentity {
+    authenticate(&[identity.der().clone()], &roster(identity), SystemTime::now()).unwrap()
+}
+
+/// The plugin `echo`, in a sandbox of one slot: valgrind has little address space to give.
+pub(super) async fn echo(instances: Instances) -> Arc<Plugin> {
+    let limits = SandboxLimits {
+        concurrent_calls: 1,
+        waiting_calls: 64,
+        max_wait: Duration::from_secs(60),
+        http_requests: 1,
+        memory_bytes: 1 << 30,
+    };
+    let spec = Spec {
+        name: "echo".into(),
+        component: Path::new(env!("OUT_DIR")).join("echo.wasm"),
+        sha256: None,
+        instances,
+        timeout: Duration::from_secs(60),
+        cpu_time: None,
+        volume: VolumeLimits { calls: 1_000, bytes: 1 << 20 },
+        memory_bytes: 16 << 20,
+        reply_bytes: 1 << 20,
+        concurrency: None,
+        max_calls: u32::MAX,
+        idle: Duration::from_secs(60),
+        grants: Grants::default(),
+    };
+    let sandbox = Arc::new(Sandbox::new(limits, Kept::default()).unwrap());
+    Arc::new(Plugin::load(sandbox, spec).await.unwrap())
+}
