@@ -31,6 +31,8 @@ pub mod cli;
 
 pub mod client;
 
+pub mod load;
+
 pub mod kit;
 
 pub mod telemetry;

@@ -72,20 +72,23 @@ impl Call {
 
     /// The request, before anybody is connected to.
     fn request(&self) -> Result<Request, Failure> {
-        // An option of the call that is misspelled must not become a command.
-        if let Some(option) = self.command.first().filter(|first| first.starts_with('-')) {
-            let advice = "see `lictor call --help`; a command of such a name can be sent at the prompt";
-            return Err(Failure::usage(format!("there is no option {option}: {advice}")));
-        }
-        let request =
-            Request::from_arguments(&self.command).and_then(|request| self.options.applied(request));
-        let request = request.map_err(|error| Failure::usage(error.to_string()))?;
-        let request = match &self.body {
-            Some(path) => request.body(read_body(path)?),
-            None => request,
-        };
-        Ok(request)
+        let request = request(&self.command, self.body.as_deref())?;
+        self.options.applied(request).map_err(|error| Failure::usage(error.to_string()))
     }
+}
+
+/// The request of a command as it was typed, with a body from a file.
+pub(super) fn request(command: &[String], body: Option<&Path>) -> Result<Request, Failure> {
+    // An option of the verb that is misspelled must not become a command.
+    if let Some(option) = command.first().filter(|first| first.starts_with('-')) {
+        let advice = "see --help; a command of such a name can be sent at the prompt of `lictor call`";
+        return Err(Failure::usage(format!("there is no option {option}: {advice}")));
+    }
+    let request = Request::from_arguments(command).map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(match body {
+        Some(path) => request.body(read_body(path)?),
+        None => request,
+    })
 }
 
 impl RequestOptions {
@@ -120,8 +123,16 @@ pub(super) fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let span = TimeSpan::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())?;
-    if span.duration().is_zero() { Err("a command needs some time".to_owned()) } else { Ok(span.duration()) }
+    let time = time_span(text)?;
+    if time.is_zero() { Err("a command needs some time".to_owned()) } else { Ok(time) }
+}
+
+/// A time as the config file writes it.
+pub(super) fn time_span(text: &str) -> Result<Duration, String> {
+    TimeSpan::try_from(text.to_owned()).map(TimeSpan::duration).map_err(|refusal| match refusal.advice {
+        Some(advice) => format!("{}; {advice}", refusal.what),
+        None => refusal.what,
+    })
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -3,6 +3,7 @@
 //! In a verb, what is wrong with the command line, the config or the other end is a `Failure`, told once,
 //! here.
 
+mod bench;
 mod call;
 mod cert;
 mod check;
@@ -41,6 +42,7 @@ enum Verb {
     Serve(serve::Serve),
     Check(check::Check),
     Call(call::Call),
+    Bench(Box<bench::Bench>),
     #[command(subcommand)]
     Cert(cert::Cert),
     #[command(subcommand)]
@@ -58,6 +60,7 @@ Examples:
   lictor serve                serve them
   lictor call echo hello      run a command on the server (in another terminal)
   lictor call                 run commands at a prompt
+  lictor bench echo hello     measure how the server answers under load
 
 Exit codes: 0 done, 1 the command failed, 2 usage or config, 3 could not connect or authenticate.";
 
@@ -69,6 +72,7 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Serve(verb) => verb.run(),
         Verb::Check(verb) => verb.run(),
         Verb::Call(verb) => verb.run(),
+        Verb::Bench(verb) => verb.run(),
         Verb::Cert(verb) => verb.run(),
         Verb::Plugin(verb) => verb.run(),
         Verb::State(verb) => verb.run(),

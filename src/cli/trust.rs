@@ -52,6 +52,11 @@ impl Trusted {
         self.connector.connect().await.map_err(|error| self.explain(&error))
     }
 
+    /// By what it connects.
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
     fn explain(&self, error: &ConnectError) -> Failure {
         if let (ConnectError::NotTrusted { address, source }, Origin::Remembered(known)) =
             (error, &self.origin)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, ClientConfig};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -107,6 +108,13 @@ impl Connector {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// What shakes hands, and the name it asks for: for whoever makes connections of another kind than [`Connection`]. It
+    /// trusts whom this connector trusts, and resumes no session.
+    #[must_use]
+    pub fn tls(&self) -> (TlsConnector, ServerName<'static>) {
+        (self.tls.clone(), self.address.server_name())
     }
 
     /// Connects, shakes hands and waits for the server's greeting.

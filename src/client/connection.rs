@@ -1,6 +1,7 @@
 //! A conversation with a server that has admitted this client: bytes out, replies in.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -20,6 +21,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection over which any number of requests may be sent.
 #[derive(Debug)]
 pub struct Connection {
+    server: io::Result<SocketAddr>,
     reading: ReadHalf<TlsStream<TcpStream>>,
     writing: WriteHalf<TlsStream<TcpStream>>,
     replies: ReplyReader,
@@ -44,8 +46,17 @@ pub enum CallError {
 
 impl Connection {
     pub(super) fn new(stream: TlsStream<TcpStream>) -> Self {
+        let server = stream.get_ref().0.peer_addr();
         let (reading, writing) = tokio::io::split(stream);
-        Self { reading, writing, replies: ReplyReader::default() }
+        Self { server, reading, writing, replies: ReplyReader::default() }
+    }
+
+    /// Which of a name's addresses it is connected to.
+    ///
+    /// # Errors
+    /// If the connection had ended already when it was made.
+    pub fn server(&self) -> Result<SocketAddr, CallError> {
+        self.server.as_ref().copied().map_err(|_| CallError::Closed)
     }
 
     /// Sends one or more encoded requests.
@@ -57,7 +68,7 @@ impl Connection {
     /// # Errors
     /// If the connection is lost.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), CallError> {
-        let Self { reading, writing, replies } = self;
+        let Self { reading, writing, replies, .. } = self;
         let write = async {
             writing.write_all(bytes).await?;
             writing.flush().await

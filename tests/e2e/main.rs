@@ -14,6 +14,7 @@
 //! | `state`     | key-value state as plugins have it, and over `kill -9` |
 //! | `reach`     | files and other commands that a plugin may reach |
 //! | `cli`       | the commands of `lictor` |
+//! | `bench`     | `lictor bench` |
 //! | `plugin`    | `lictor plugin …`, for authors |
 //! | `examples`  | the plugins that come with Lictor |
 //! | `languages` | plugins in every language, and new projects |
@@ -29,6 +30,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bench;
 mod cli;
 mod directories;
 mod documents;
