@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustc_hash::FxBuildHasher;
 use tokio::time::Instant;
 
 use super::instance::Instance;
@@ -40,8 +41,11 @@ pub(super) struct Pool {
     max_idle: usize,
     idle_count: AtomicUsize,
     /// By the client whose calls they may see; no client for `Shared`. The most recently used is last.
-    idle: Mutex<HashMap<Option<Arc<str>>, Vec<Instance>>>,
+    idle: Mutex<Idle>,
 }
+
+/// Idle instances by whose calls they may see. The names are the operator's, so a fast hash does.
+type Idle = HashMap<Option<Arc<str>>, Vec<Instance>, FxBuildHasher>;
 
 impl Pool {
     pub(super) fn new(sharing: Instances, retirement: Retirement, max_idle: usize) -> Self {
@@ -120,7 +124,7 @@ impl Pool {
     }
 
     /// A panic under this lock would be in a collection's own code; the instances stay as good as they were.
-    fn idle(&self) -> MutexGuard<'_, HashMap<Option<Arc<str>>, Vec<Instance>>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -50,5 +50,6 @@ mod protocol;
 mod reach;
 mod resources;
 mod sandbox;
+mod seat;
 mod state;
 mod transcript;

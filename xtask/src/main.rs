@@ -32,6 +32,8 @@ Tasks:
   test       run all tests
   plugins    build plugins/*.wasm
   languages  build the conformance plugin in every language, test it, and write the table in docs/languages.md
+  instructions [--write]
+             count the instructions of the hot paths, and compare them with what is stored (or store them)
   check      what has to hold before a commit, without the tests: format, clippy, docs
 ";
 
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
         ["test", ref filters @ ..] => test(filters),
         ["plugins"] => add_target().and_then(|()| plugins()),
         ["languages"] => add_target().and_then(|()| languages::table()),
+        ["instructions"] => instructions("--compare"),
+        ["instructions", "--write"] => instructions("--write"),
         ["check"] => check(),
         _ => Err(USAGE.to_owned()),
     };
@@ -92,6 +96,13 @@ fn test_guests(guests: &str) -> Result<(), String> {
     // From within the folder, where the guests' own cargo config is.
     test.arg(target_folder().join(guests)).current_dir(&folder);
     run(test)
+}
+
+/// In the profile of the tests, so that nothing has to be built for it a second time.
+fn instructions(what: &str) -> Result<(), String> {
+    add_target()?;
+    install("valgrind", "valgrind")?;
+    run(cargo(&["bench", "--profile", "dev", "--locked", "--package", "lictor", "--bench", "instructions", "--", what]))
 }
 
 fn check() -> Result<(), String> {
