@@ -64,7 +64,9 @@ fn collected(name: &str, times: u64) -> u64 {
         .arg(std::env::current_exe().unwrap())
         .args(["--path", name, &times.to_string()])
         .output()
-        .unwrap_or_else(|error| panic!("valgrind cannot be started: {error}; `cargo xtask instructions` installs it"));
+        .unwrap_or_else(|error| {
+            panic!("valgrind cannot be started: {error}; `cargo xtask instructions` installs it")
+        });
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name} failed under valgrind:\n{said}");
     let collected = said.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, count)| count);
@@ -99,7 +101,9 @@ fn compare(counted: &BTreeMap<String, u64>) -> ExitCode {
     if is_kept {
         return ExitCode::SUCCESS;
     }
-    println!("\nWhere the change is meant, store it with `cargo xtask instructions --write` and say why in the commit.");
+    println!(
+        "\nWhere the change is meant, store it with `cargo xtask instructions --write` and say why in the commit."
+    );
     ExitCode::FAILURE
 }
 

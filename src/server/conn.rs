@@ -30,9 +30,7 @@ use crate::identity::PeerIdentity;
 use crate::plugin::{self, Call, Ended, Seat, Share};
 use crate::route::Target;
 use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
-use crate::wire::{
-    Code, CommandError, Fault, GREETING, MAX_HEAD_BYTES, Request, Sent, encode_fault,
-};
+use crate::wire::{Code, CommandError, Fault, GREETING, MAX_HEAD_BYTES, Request, Sent, encode_fault};
 
 /// Replies that may be waiting for the client to read them, in bytes, before no further request is run.
 const MAX_UNWRITTEN_BYTES: usize = 256 << 10;

@@ -8,7 +8,9 @@ use crate::support::server::{Server, Setup};
 /// Sends `commands` in one piece, each framed by its place, and gives their replies in that order.
 fn ask_all(connection: &mut Connection, commands: &[&str]) -> Vec<Frame> {
     let framed = commands.iter().enumerate();
-    connection.send(framed.map(|(place, command)| format!("{command}\r\nSequence: {place}\r\n\r\n")).collect::<String>());
+    connection.send(
+        framed.map(|(place, command)| format!("{command}\r\nSequence: {place}\r\n\r\n")).collect::<String>(),
+    );
     let mut frames: Vec<Frame> = commands.iter().map(|_| connection.read_frame()).collect();
     frames.sort_by_key(|frame| frame.field("Sequence").and_then(|place| place.parse::<usize>().ok()));
     frames
@@ -68,11 +70,14 @@ fn a_call_that_waits_keeps_its_own_slot_and_is_overtaken() {
 
 #[test]
 fn one_slot_serves_all_connections_that_have_calls_in_a_row() {
-    let few = "[limits]\nconcurrent_commands = 1\nconcurrent_commands_per_client = 1\nqueue_timeout = \"20s\"";
+    let few =
+        "[limits]\nconcurrent_commands = 1\nconcurrent_commands_per_client = 1\nqueue_timeout = \"20s\"";
     let tester = Identity::new("tester");
     let mut setup = Setup::new().master("tester", &tester).section(few).echo();
     // One plugin with turns of its own, for which calls have to wait in an order that can't be a circle.
-    for (name, keys) in [("one", "instances = \"shared\"\nconcurrency = 1"), ("many", "instances = \"per-client\"")] {
+    for (name, keys) in
+        [("one", "instances = \"shared\"\nconcurrency = 1"), ("many", "instances = \"per-client\"")]
+    {
         setup = setup.plugin(name, components::echo(), &[name], keys);
     }
     let server = setup.start();

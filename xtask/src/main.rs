@@ -3,6 +3,7 @@
 //! Needs rustup and a C compiler and no crate, so that it is built in a second on a fresh machine.
 
 mod languages;
+mod versus;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -14,7 +15,8 @@ const PLUGIN_TARGET: &str = "wasm32-unknown-unknown";
 const COMPONENT_TARGET: &str = "wasm32-wasip2";
 
 /// Workspaces beside the server's own.
-const GUESTS: [&str; 4] = ["plugins", "sdk/conformance/rust", "sdk/rust", "tests/components"];
+const GUESTS: [&str; 5] =
+    ["plugins", "sdk/conformance/rust", "sdk/rust", "tests/components", "benches/versus/http-echo"];
 
 /// Those of them that have tests which run on this machine.
 const TESTED_GUESTS: [&str; 2] = ["plugins", "sdk/rust"];
@@ -34,6 +36,7 @@ Tasks:
   languages  build the conformance plugin in every language, test it, and write the table in docs/languages.md
   instructions [--write]
              count the instructions of the hot paths, and compare them with what is stored (or store them)
+  versus     measure the server beside other programs; `cargo xtask versus --help` says more
   check      what has to hold before a commit, without the tests: format, clippy, docs
 ";
 
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         ["languages"] => add_target().and_then(|()| languages::table()),
         ["instructions"] => instructions("--compare"),
         ["instructions", "--write"] => instructions("--write"),
+        ["versus", ref arguments @ ..] => add_target().and_then(|()| versus::run(arguments)),
         ["check"] => check(),
         _ => Err(USAGE.to_owned()),
     };
@@ -102,7 +106,18 @@ fn test_guests(guests: &str) -> Result<(), String> {
 fn instructions(what: &str) -> Result<(), String> {
     add_target()?;
     install("valgrind", "valgrind")?;
-    run(cargo(&["bench", "--profile", "dev", "--locked", "--package", "lictor", "--bench", "instructions", "--", what]))
+    run(cargo(&[
+        "bench",
+        "--profile",
+        "dev",
+        "--locked",
+        "--package",
+        "lictor",
+        "--bench",
+        "instructions",
+        "--",
+        what,
+    ]))
 }
 
 fn check() -> Result<(), String> {

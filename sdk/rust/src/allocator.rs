@@ -31,7 +31,12 @@ const CHUNK_BYTES: usize = 4096;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator {
-    small: UnsafeCell::new(Small { free: [null_mut(); SIZES], next: null_mut(), end: null_mut(), started: false }),
+    small: UnsafeCell::new(Small {
+        free: [null_mut(); SIZES],
+        next: null_mut(),
+        end: null_mut(),
+        started: false,
+    }),
     large: TalcSyncCell::new_wasm(Heap { started: false }),
 };
 
@@ -60,7 +65,8 @@ unsafe impl Sync for Allocator {}
 /// Which list serves `layout`; none where it is talc's.
 fn size_of(layout: Layout) -> Option<usize> {
     let is_short = layout.size() <= LARGEST_BYTES && layout.align() <= SMALLEST_BYTES;
-    is_short.then(|| (usize::BITS - (layout.size().saturating_sub(1) / SMALLEST_BYTES).leading_zeros()) as usize)
+    is_short
+        .then(|| (usize::BITS - (layout.size().saturating_sub(1) / SMALLEST_BYTES).leading_zeros()) as usize)
 }
 
 // SAFETY: a block is in one list or handed out, and never both: `alloc` takes it off its list, and only `dealloc`,

@@ -1,0 +1,34 @@
+//! Tables in Markdown, and their places in `docs/performance.md`. Pure: text in, text out.
+
+use std::fmt::Write;
+
+/// A table: its head, and rows of as many cells.
+pub struct Table {
+    text: String,
+    columns: usize,
+}
+
+impl Table {
+    pub fn new(head: &[&str]) -> Self {
+        let text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+        Self { text, columns: head.len() }
+    }
+
+    pub fn row(&mut self, cells: &[String]) {
+        assert_eq!(cells.len(), self.columns, "a row has a cell for each column");
+        let _ = writeln!(self.text, "| {} |", cells.join(" | "));
+    }
+
+    pub fn into_text(self) -> String {
+        self.text
+    }
+}
+
+/// `document` with `text` in the place called `name`, between its comments.
+pub fn filled(document: &str, name: &str, text: &str) -> Result<String, String> {
+    let (begin, end) = (format!("<!-- versus:begin {name} -->\n"), format!("<!-- versus:end {name} -->"));
+    let lacking = |mark: &str| format!("there is no place for {name}: {} is missing", mark.trim_end());
+    let (before, rest) = document.split_once(&begin).ok_or_else(|| lacking(&begin))?;
+    let (_, after) = rest.split_once(&end).ok_or_else(|| lacking(&end))?;
+    Ok(format!("{before}{begin}\n{}\n\n{end}{after}", text.trim()))
+}

@@ -1,0 +1,43 @@
+//! HTTP/1.1 on a connection that stays, as much of it as `wasmtime serve` answers with: replies with a `Content-Length`.
+
+use lictor::load::{Dialect, Reply};
+
+/// The request whose query comes back, the same in each slot; answered in order.
+pub struct Http {
+    request: Vec<u8>,
+}
+
+impl Http {
+    /// Asks for `text`, of letters and digits.
+    pub fn new(text: &str) -> Self {
+        Self { request: format!("GET /?{text} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes() }
+    }
+}
+
+impl Dialect for Http {
+    fn greeting(&self, _: &[u8]) -> Result<Option<usize>, String> {
+        Ok(Some(0))
+    }
+
+    fn requests(&self, in_flight: usize) -> Result<Vec<Vec<u8>>, String> {
+        Ok(vec![self.request.clone(); in_flight])
+    }
+
+    fn reply(&self, received: &[u8]) -> Result<Option<Reply>, String> {
+        let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else { return Ok(None) };
+        let head = std::str::from_utf8(&received[..end]).map_err(|_| "a head that is no text")?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).unwrap_or_default();
+        let size = lines.find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+        });
+        let size = size.ok_or_else(|| format!("a reply without its length: {head:?}"))?;
+        let length = end + b"\r\n\r\n".len() + size;
+        if received.len() < length {
+            return Ok(None);
+        }
+        let failure = (!status.starts_with("200")).then(|| status.to_owned());
+        Ok(Some(Reply { failure, ..Reply::in_order(length) }))
+    }
+}

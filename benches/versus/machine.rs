@@ -1,0 +1,85 @@
+//! The machine: which processor cores there are, and putting this program on one of them.
+
+use std::env;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Set for the program that runs on its core: the cores as `SERVER,LOAD`.
+const CORES: &str = "LICTOR_VERSUS_CORES";
+
+/// Where the servers run, and where what loads them does.
+#[derive(Clone, Copy, Debug)]
+pub struct Cores {
+    pub server: usize,
+    pub load: usize,
+}
+
+impl Cores {
+    /// The cores of this run; this program is on the second of them, with its temporary files in `folder`.
+    ///
+    /// Called first by a program that is on whichever core: that one is replaced by itself, put in its place. The folder is
+    /// one on a disk, which a machine's usual one need not be: durable writes are measured.
+    pub fn take(folder: &str) -> Result<Self, String> {
+        if let Ok(cores) = env::var(CORES) {
+            let (server, load) = cores.split_once(',').ok_or("no cores are named")?;
+            let number = |core: &str| core.parse().map_err(|_| format!("{core} is no core"));
+            return Ok(Self { server: number(server)?, load: number(load)? });
+        }
+        let allowed = allowed();
+        let &[server, load, ..] = &allowed[..] else {
+            return Err(
+                "there is one processor core, and it takes two: one for the server, one for the load".into(),
+            );
+        };
+        let program = env::current_exe().map_err(|error| format!("which program is this? {error}"))?;
+        let mut again = Command::new("taskset");
+        again.args(["--cpu-list", &load.to_string()]).arg(program).args(env::args_os().skip(1));
+        again.env(CORES, format!("{server},{load}")).env("TMPDIR", folder);
+        Err(format!("taskset cannot be run (Debian: util-linux): {}", again.exec()))
+    }
+}
+
+/// Lets this thread, and those that it starts from now on, run on these cores.
+pub fn move_to(cores: &[usize]) -> Result<(), String> {
+    let cores = list_of(cores);
+    let this = std::process::id().to_string();
+    let moved = Command::new("taskset").args(["--cpu-list", "--pid", &cores, &this]).output();
+    let moved = moved.map_err(|error| format!("taskset cannot be run (Debian: util-linux): {error}"))?;
+    let told = || format!("taskset: {}", String::from_utf8_lossy(&moved.stderr));
+    moved.status.success().then_some(()).ok_or_else(told)
+}
+
+/// As Linux reads it: `0,1`.
+pub fn list_of(cores: &[usize]) -> String {
+    cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// The cores that this process may run on.
+fn allowed() -> Vec<usize> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    cores_of(list.trim())
+}
+
+/// The numbers of a list as Linux writes it: `0-2,4`.
+pub fn cores_of(list: &str) -> Vec<usize> {
+    let mut cores = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse()) {
+            cores.extend(first..=last);
+        }
+    }
+    cores
+}
+
+/// What the machine is, in a few words.
+pub fn described() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let processors = read("/proc/cpuinfo");
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("an unknown processor", |(_, model)| model.trim()).to_owned();
+    let count = processors.lines().filter(|line| line.starts_with("processor")).count();
+    format!("{count} cores of {model}, Linux {}", read("/proc/sys/kernel/osrelease").trim())
+}

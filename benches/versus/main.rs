@@ -1,0 +1,141 @@
+//! Lictor beside other programs: Redis, which has the protocol and the clients, and `wasmtime serve`, which has the sandbox.
+//!
+//! `cargo xtask versus` gets what this needs, and runs it. Each server is a process on one core, and what loads it, this
+//! program, is on another. In each round each server has its turn, so that what the machine does to one it does to all; what
+//! is told is the median over the rounds, and of ratios the median of those of single rounds.
+//!
+//! The tables go to standard output, as `docs/performance.md` has them; what goes on meanwhile, to standard error.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(unreachable_pub, dead_code, reason = "only a part of the tests' support is used")]
+
+mod document;
+mod figures;
+mod http;
+mod machine;
+mod measure;
+mod options;
+mod outcome;
+mod peers;
+mod plots;
+mod process;
+mod resp;
+mod scenarios;
+mod spread;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use lictor::load::{Pace, Plan};
+use tokio::runtime::Runtime;
+
+use machine::Cores;
+use options::Options;
+use outcome::{Outcome, Picture};
+use peers::{redis, wasmtime};
+use scenarios::{ALL, CONNECTIONS};
+use support::certs::Identity;
+
+/// The folder of the pictures, beside the document.
+const PICTURES: &str = "performance";
+
+/// What every scenario stands on: this program, as it was asked for.
+pub struct Bench {
+    /// What the command line says.
+    pub options: Options,
+    /// Where this program and the servers run.
+    pub cores: Cores,
+    /// On which all load is made.
+    pub runtime: Runtime,
+    /// Whom all servers know.
+    pub client: Identity,
+}
+
+impl Bench {
+    /// The closed loop, with so many requests in flight on each connection.
+    pub fn closed(&self, in_flight: usize) -> Plan {
+        Plan {
+            connections: CONNECTIONS,
+            in_flight,
+            pace: Pace::Closed,
+            warm_up: self.options.warm_up(),
+            time: self.options.time(),
+        }
+    }
+
+    /// For the person who waits.
+    pub fn tell(&self, message: &str) {
+        eprintln!("  {message}");
+    }
+}
+
+fn main() -> ExitCode {
+    // `cargo test --benches` only wants to know whether it is built: to run it takes minutes, and other programs.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    let options = Options::parse_from(std::env::args().skip(1));
+    match Cores::take(env!("CARGO_TARGET_TMPDIR")).and_then(|cores| run(options, cores)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options, cores: Cores) -> Result<(), String> {
+    let bench = Bench { options, cores, runtime: measure::runtime(), client: Identity::new("client") };
+    let asked = &bench.options.scenarios;
+    for (name, measure) in
+        ALL.iter().filter(|(name, _)| asked.is_empty() || asked.iter().any(|asked| asked == name))
+    {
+        eprintln!("{name}:");
+        let mut outcome = measure(&bench);
+        if bench.options.plots {
+            write_pictures(&outcome)?;
+            outcome.show_pictures(PICTURES);
+        }
+        let text = outcome.text(&first_line(&bench, name));
+        println!("<!-- versus:begin {name} -->\n\n{text}\n\n<!-- versus:end {name} -->\n");
+        if bench.options.write {
+            write_table(name, &text)?;
+        }
+    }
+    Ok(())
+}
+
+/// How the text below it was made, and on what.
+fn first_line(bench: &Bench, scenario: &str) -> String {
+    let version = |name: &str, version: Result<String, String>| Some(format!("{name} {}", version.ok()?));
+    let versions = [
+        version("Lictor", Ok(env!("CARGO_PKG_VERSION").to_owned())),
+        version("Redis", redis::version()),
+        version("wasmtime", wasmtime::version()),
+    ];
+    let versions = versions.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let (how, machine) = (bench.options.described(), machine::described());
+    format!("By `cargo xtask versus {scenario}`, {how}. {versions}; {machine}.")
+}
+
+fn write_table(name: &str, text: &str) -> Result<(), String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
+    let told = |error: std::io::Error| format!("{}: {error}", path.display());
+    let document = fs::read_to_string(&path).map_err(told)?;
+    fs::write(&path, document::filled(&document, name, text)?).map_err(told)
+}
+
+fn write_pictures(outcome: &Outcome) -> Result<(), String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(PICTURES);
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    for Picture { name, svg, .. } in &outcome.pictures {
+        let path = folder.join(name).with_extension("svg");
+        fs::write(&path, svg).map_err(|error| format!("{}: {error}", path.display()))?;
+        eprintln!("  {} written", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+
+use super::scenarios;
+
+/// Measures Lictor beside other programs, and writes tables.
+#[derive(Parser)]
+#[command(name = "cargo xtask versus", no_binary_name = true)]
+pub struct Options {
+    /// What to measure; everything if nothing is named
+    #[arg(value_name = "SCENARIO", value_parser = PossibleValuesParser::new(scenarios::names()))]
+    pub scenarios: Vec<String>,
+
+    /// How often each program has its turn
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+
+    /// One round of moments, to see that everything works; the figures mean nothing
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Write the pictures in docs/performance/
+    #[arg(long)]
+    pub plots: bool,
+
+    /// Write the tables into docs/performance.md
+    #[arg(long, conflicts_with = "quick")]
+    pub write: bool,
+
+    /// What cargo says to each benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    pub fn rounds(&self) -> usize {
+        if self.quick { 1 } else { self.rounds.into() }
+    }
+
+    /// How long a program is measured in a round.
+    pub fn time(&self) -> Duration {
+        if self.quick { Duration::from_millis(200) } else { Duration::from_secs(3) }
+    }
+
+    /// How long it runs before that.
+    pub fn warm_up(&self) -> Duration {
+        if self.quick { Duration::from_millis(50) } else { Duration::from_millis(500) }
+    }
+
+    /// `usual` of something, or a few of it.
+    pub fn many(&self, usual: usize, few: usize) -> usize {
+        if self.quick { few } else { usual }
+    }
+
+    /// How often each had its turn, in words.
+    pub fn described(&self) -> String {
+        match self.rounds {
+            _ if self.quick => "`--quick`, whose figures mean nothing".to_owned(),
+            1 => "1 round".to_owned(),
+            rounds => format!("{rounds} rounds"),
+        }
+    }
+}

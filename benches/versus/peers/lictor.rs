@@ -1,0 +1,48 @@
+//! Lictor, the program of this build, at its defaults but for what a scenario asks of it.
+
+use std::path::Path;
+
+use super::{Server, address_in};
+use crate::process::Process;
+use crate::support::certs::Identity;
+use crate::support::components;
+use crate::support::server::Setup;
+use crate::support::tools::lictor;
+
+/// Two plugins of the same component: `echo` in instances that stay warm, `fresh` in one for each request.
+pub fn echoing(client: &Identity) -> Setup {
+    Setup::new()
+        .master("client", client)
+        .plugin("echo", components::echo(), &["echo"], "instances = \"shared\"")
+        .plugin("fresh", components::echo(), &["fresh"], "instances = \"per-request\"")
+}
+
+/// The plugin `kv` in warm instances, its store in a file: a write that is answered is on the disk.
+pub fn keeping(client: &Identity) -> Setup {
+    let keys = "instances = \"shared\"\n[plugins.kv.grants]\nkeyvalue = [\"default\"]";
+    Setup::new()
+        .master("client", client)
+        .plugin("kv", components::kv(), &["kv-get", "kv-set"], keys)
+        .section("[state]\nengine = \"sqlite\"\npath = \"state.db\"")
+}
+
+/// Starts a server and waits until it listens.
+pub fn start(setup: Setup, cores: &[usize], client: &Identity) -> Result<Server, String> {
+    let config = setup.write();
+    let (process, address) = start_with(setup.folder(), &config, cores)?;
+    Ok(Server::new(process, address, Some(client), setup))
+}
+
+/// The same of a config file that stays.
+pub fn start_with(
+    folder: &Path,
+    config: &Path,
+    cores: &[usize],
+) -> Result<(Process, std::net::SocketAddr), String> {
+    let mut command = lictor(folder);
+    command.arg("serve").arg("--config").arg(config);
+    Process::start(&command, cores, |line| {
+        let address = address_in(line, "\"address\":\"", '"');
+        address.filter(|_| line.contains("\"message\":\"listening\""))
+    })
+}

