@@ -15,6 +15,7 @@ use wasmtime::{Engine, PoolConcurrencyLimitError};
 use super::bindings;
 use super::bounds::BudgetSpent;
 use super::bounds::Meter;
+use super::bounds::Pace;
 use super::bounds::{MemoryLimiter, MemoryRefusal};
 use super::engine::{MAX_TABLE_ELEMENTS, Sandbox};
 use super::failure;
@@ -93,6 +94,7 @@ pub struct Plugin {
     granted: Arc<Granted>,
     pool: Arc<Pool>,
     turns: Option<Semaphore>,
+    pace: Pace,
     /// What a fresh instance has of memories and tables.
     footprint_bytes: usize,
     commands: Vec<CommandInfo>,
@@ -126,6 +128,7 @@ impl Plugin {
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
             granted: Arc::new(spec.grants.prepare(sandbox.web())),
             turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
+            pace: sandbox.pace().of_plugin(),
             footprint_bytes: 0,
             commands: Vec::new(),
             spec,
@@ -195,6 +198,10 @@ impl Plugin {
         }
     }
 
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
     pub(super) fn max_reply_bytes(&self) -> usize {
         self.spec.reply_bytes
     }
@@ -230,7 +237,7 @@ impl Plugin {
                 budget,
                 self.footprint_bytes,
             )?,
-            pace: self.sandbox.pace().clone(),
+            pace: self.pace.clone(),
             log: Arc::clone(&self.log),
             granted: Arc::clone(&self.granted),
             volume: Volume::new(self.spec.volume),
