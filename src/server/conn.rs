@@ -17,19 +17,20 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tokio_util::codec::Framed;
-use tokio_util::sync::ReusableBoxFuture;
 
 use super::clock::{Clock, Passed, State};
 use super::codec::{Codec, ReadError, Reply};
+use super::in_place::{InPlace, Polled};
 use super::lanes::{Arrival, Lanes, Ticket};
 use super::refusal;
+use super::session::Session;
 use super::stop::Stop;
 use super::{End, Service, builtin};
 use crate::authz;
 use crate::identity::PeerIdentity;
-use crate::plugin::{self, Call, Ended, Seat, Share};
+use crate::plugin::{self, Call};
 use crate::route::Target;
-use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
+use crate::telemetry::{ConnectionId, RequestId};
 use crate::wire::{Code, CommandError, Fault, GREETING, MAX_HEAD_BYTES, Request, Sent, encode_fault};
 
 /// Replies that may be waiting for the client to read them, in bytes, before no further request is run.
@@ -57,23 +58,10 @@ pub(super) struct Connection {
     reading: Reading,
     clock: Clock,
     is_flushing: bool,
-    /// Where calls run; there from the first to the last of a turn of this task, so that those in between find all as
-    /// the one before left it. A call that does not end at once takes it along.
-    seat: Option<Seat>,
-    /// The memory of the last call's future, for the next of the same turn.
-    spare: Option<ReusableBoxFuture<'static, Ended>>,
+    in_place: InPlace,
     stop: Stop,
     stop_notified: Pin<Box<OwnedNotified>>,
     is_stop_polled: bool,
-}
-
-/// What a request is run with, apart from the connection's state.
-struct Session {
-    service: Arc<Service>,
-    identity: PeerIdentity,
-    share: Share,
-    id: ConnectionId,
-    requests: u64,
 }
 
 impl Connection {
@@ -99,8 +87,7 @@ impl Connection {
             reading: Reading::Open,
             clock: Clock::new(now, now + limits.idle_timeout),
             is_flushing: false,
-            seat: None,
-            spare: None,
+            in_place: InPlace::default(),
             stop,
             stop_notified,
             is_stop_polled: false,
@@ -129,8 +116,8 @@ impl Connection {
 
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let polled = self.poll_turn(cx);
-        // Nothing is held while nothing runs, so that ten thousand idle clients cost little.
-        (self.seat, self.spare) = (None, None);
+        // Ten thousand idle clients are to cost little.
+        self.in_place.leave();
         drop_if_empty(self.link.read_buffer_mut());
         drop_if_empty(self.link.write_buffer_mut());
         polled
@@ -311,21 +298,10 @@ impl Connection {
             return self.reply(&ticket, Err(&error));
         }
         let call = Arc::new(call);
-        let seat = self.seat.take().unwrap_or_else(|| self.session.seat());
-        let command = plugin::invoke(seat, plugin, Arc::clone(&call));
-        let mut command = match self.spare.take() {
-            Some(mut spare) => {
-                spare.set(command);
-                spare
-            }
-            None => ReusableBoxFuture::new(command),
-        };
-        match command.poll(cx) {
-            Poll::Ready(Ended { answer, seat }) => {
-                (self.seat, self.spare) = (Some(seat), Some(command));
-                self.reply(&ticket, answer.as_deref());
-            }
-            Poll::Pending => {
+        let session = &self.session;
+        match self.in_place.begin(|| session.seat(), plugin, Arc::clone(&call), cx) {
+            Polled::Ended(answer) => self.reply(&ticket, answer.as_deref()),
+            Polled::RunsOn(command) => {
                 self.lanes.run(ticket, call, command);
                 // The task has to be asked once, so that its end wakes this connection.
                 cx.waker().wake_by_ref();
@@ -428,24 +404,6 @@ impl Connection {
             }
             Passed::Ends(end) => Poll::Ready(end),
         }
-    }
-}
-
-impl Session {
-    fn seat(&self) -> Seat {
-        Seat::new(self.identity.clone(), Some(self.share.clone()))
-    }
-
-    fn log(&self, ticket: &Ticket, result: Result<usize, &CommandError>) {
-        self.service.log.record(&CommandEvent {
-            id: ticket.id,
-            client: self.identity.name(),
-            command: &ticket.command,
-            via: None,
-            began: ticket.arrived.into_std(),
-            result,
-            arguments: ticket.arguments.as_deref(),
-        });
     }
 }
 

@@ -9,9 +9,11 @@ mod clock;
 mod codec;
 mod conn;
 mod end;
+mod in_place;
 mod lanes;
 mod nested;
 mod refusal;
+mod session;
 mod stop;
 mod tls;
 
