@@ -165,7 +165,7 @@ fn awake<T>(measure: impl FnOnce() -> Result<T, String>, bench: &Bench) -> Resul
         }
     });
     // Looks of a generator that has nothing to do, by which those beside a load are judged.
-    bench.runtime.block_on(sleep(CALIBRATION));
+    bench.runtime.block_on(async { sleep(CALIBRATION).await });
     let idle_looks = looks.swap(0, Ordering::Relaxed) as f64 / CALIBRATION.as_secs_f64();
     let began = Instant::now();
     let measured = measure();

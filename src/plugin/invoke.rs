@@ -98,10 +98,7 @@ async fn run_in_time(
     });
     // Most calls end in their first poll, which no timer can break off.
     let ended = match poll_fn(|cx| Poll::Ready(Pin::new(&mut metered).poll(cx))).await {
-        Poll::Ready(ended) => {
-            plugin.pace().ended_at_once();
-            Ok(ended)
-        }
+        Poll::Ready(ended) => Ok(ended),
         Poll::Pending => timeout_at(call.deadline, metered).await,
     };
     match ended {
@@ -112,7 +109,6 @@ async fn run_in_time(
 }
 
 async fn run(seat: &mut Seat, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
-    plugin.pace().begin(&call.turn).await;
     let mut instance = match seat.take_instance(plugin) {
         Some(instance) => instance,
         None => plugin.instantiate().await.map_err(|error| failure::not_started(plugin, call, &error))?,

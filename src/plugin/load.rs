@@ -15,7 +15,6 @@ use wasmtime::{Engine, PoolConcurrencyLimitError};
 use super::bindings;
 use super::bounds::BudgetSpent;
 use super::bounds::Meter;
-use super::bounds::Pace;
 use super::bounds::{MemoryLimiter, MemoryRefusal};
 use super::engine::{MAX_TABLE_ELEMENTS, Sandbox};
 use super::failure;
@@ -94,7 +93,6 @@ pub struct Plugin {
     granted: Arc<Granted>,
     pool: Arc<Pool>,
     turns: Option<Semaphore>,
-    pace: Pace,
     /// What a fresh instance has of memories and tables.
     footprint_bytes: usize,
     commands: Vec<CommandInfo>,
@@ -128,7 +126,6 @@ impl Plugin {
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
             granted: Arc::new(spec.grants.prepare(sandbox.web())),
             turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
-            pace: sandbox.pace().of_plugin(),
             footprint_bytes: 0,
             commands: Vec::new(),
             spec,
@@ -198,10 +195,6 @@ impl Plugin {
         }
     }
 
-    pub(super) fn pace(&self) -> &Pace {
-        &self.pace
-    }
-
     pub(super) fn max_reply_bytes(&self) -> usize {
         self.spec.reply_bytes
     }
@@ -237,7 +230,7 @@ impl Plugin {
                 budget,
                 self.footprint_bytes,
             )?,
-            pace: self.pace.clone(),
+            pace: self.sandbox.pace().clone(),
             log: Arc::clone(&self.log),
             granted: Arc::clone(&self.granted),
             volume: Volume::new(self.spec.volume),
