@@ -39,7 +39,7 @@ impl fmt::Debug for Sequence {
     }
 }
 
-/// A part of [`Request::text`]. A head has at most 8192 bytes, so 16 bits do.
+/// A part of [`Parts::text`]. A head has at most 8192 bytes, so 16 bits do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     start: u16,
