@@ -117,7 +117,6 @@ impl Connection {
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let polled = self.poll_turn(cx);
         // Ten thousand idle clients are to cost little.
-        self.in_place.leave();
         drop_if_empty(self.link.read_buffer_mut());
         drop_if_empty(self.link.write_buffer_mut());
         polled
@@ -134,6 +133,8 @@ impl Connection {
                 self.answer_fault();
             }
             let was_full = !self.has_room_to_write();
+            // Before a client reads its answers: what it does next, be it on another connection, finds all given back.
+            self.in_place.leave();
             match self.poll_flush(cx, now) {
                 Poll::Ready(Ok(())) if self.is_over() => return Poll::Ready(self.end()),
                 // What had to wait for room was not asked, and would wake nobody.

@@ -52,7 +52,7 @@ impl InPlace {
         }
     }
 
-    /// Gives everything back: the turn is over, and nothing is held while nothing runs.
+    /// Gives everything back: nothing is held while nothing runs.
     pub(super) fn leave(&mut self) {
         *self = Self::default();
     }
