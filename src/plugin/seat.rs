@@ -15,11 +15,10 @@ use crate::wire::CommandError;
 /// instance that the last call left.
 ///
 /// Most connections with something to do have several requests at hand, for the same plugin. So what a call needs is not
-/// given back after it but handed to the next, and given back by [`Seat::leave`], or when the seat is dropped. Whoever
+/// given back after it but handed to the next, and given back when the seat is dropped. Whoever
 /// keeps a seat between two calls must not wait for anything meanwhile: what it holds is counted as running.
-#[derive(Default)]
 pub struct Seat {
-    caller: Option<PeerIdentity>,
+    caller: PeerIdentity,
     share: Option<Share>,
     place: Option<Place>,
     warm: Option<Warm>,
@@ -40,11 +39,11 @@ impl Seat {
     /// A seat for calls of `caller`, of which as many may run at once as `share` says. It holds nothing yet.
     #[must_use]
     pub fn new(caller: PeerIdentity, share: Option<Share>) -> Self {
-        Self { caller: Some(caller), share, place: None, warm: None }
+        Self { caller, share, place: None, warm: None }
     }
 
     /// Gives back what the last call left.
-    pub fn leave(&mut self) {
+    fn leave(&mut self) {
         self.place = None;
         self.give_back_instance();
     }
@@ -81,7 +80,7 @@ impl Seat {
             other => {
                 self.warm = other;
                 self.give_back_instance();
-                plugin.pool().take(self.caller.as_ref()?)
+                plugin.pool().take(&self.caller)
             }
         }
     }
@@ -95,10 +94,8 @@ impl Seat {
     }
 
     fn give_back_instance(&mut self) {
-        if let Some(Warm { plugin, instance }) = self.warm.take()
-            && let Some(caller) = &self.caller
-        {
-            plugin.pool().give_back(caller, instance);
+        if let Some(Warm { plugin, instance }) = self.warm.take() {
+            plugin.pool().give_back(&self.caller, instance);
         }
     }
 }
