@@ -168,6 +168,9 @@ fn service(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> Se
     }
 }
 
+/// Long enough for some hundred small commands, short beside what a client notices.
+const CONNECTION_SLICE: Duration = Duration::from_micros(500);
+
 fn connection_limits(config: &Config) -> ConnectionLimits {
     let limits = &config.limits;
     ConnectionLimits {
@@ -178,6 +181,7 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
         body_timeout: limits.body_timeout,
         idle_timeout: limits.idle_timeout,
         write_timeout: limits.write_timeout,
+        slice: CONNECTION_SLICE,
     }
 }
 

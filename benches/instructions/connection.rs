@@ -80,6 +80,7 @@ async fn service(client: &Identity) -> Service {
             body_timeout: LONG,
             idle_timeout: LONG,
             write_timeout: LONG,
+            slice: LONG,
         },
         close_on_error: false,
         log: CommandLog::new(0, false),

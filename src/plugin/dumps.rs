@@ -10,9 +10,9 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use super::folder::{open_private, write_whole};
-use super::instance::Instance;
 use super::invoke::Call;
 use super::load::Plugin;
+use super::warm::Warm;
 
 /// Dumps that are kept. One may have as many bytes as its plugin's memory.
 const MAX_DUMPS: usize = 16;
@@ -61,7 +61,7 @@ impl Dumps {
 /// It takes its time, tenths of a second for a large memory, so it is done aside, on a thread that serves nobody, and
 /// the call is answered meanwhile. The instance is kept until then, so there is one at a time: traps in a row leave
 /// fewer dumps than there were traps.
-pub(super) fn keep(plugin: &Plugin, call: &Call, instance: Instance, error: wasmtime::Error) {
+pub(super) fn keep(plugin: &Plugin, call: &Call, instance: Warm, error: wasmtime::Error) {
     let Some(dumps) = plugin.sandbox().dumps() else { return };
     let (plugin, request) = (plugin.name().to_owned(), call.id);
     if dumps.is_writing.swap(true, Ordering::Acquire) {

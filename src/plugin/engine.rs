@@ -181,12 +181,19 @@ impl Sandbox {
 
     /// A slot to run in; waits for one, first come first served, where none is free.
     pub(super) async fn slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, CommandError> {
-        let slot = match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) => slot,
-            Err(_) => self.wait_for(Arc::clone(&self.slots).acquire_owned(), deadline).await?,
-        };
+        if let Some(slot) = self.slot_if_free() {
+            return Ok(slot);
+        }
+        let slot = self.wait_for(Arc::clone(&self.slots).acquire_owned(), deadline).await?;
         self.ticker.wake();
         Ok(slot)
+    }
+
+    /// A slot to run in, where one is free.
+    pub(super) fn slot_if_free(&self) -> Option<OwnedSemaphorePermit> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        self.ticker.wake();
+        Some(slot)
     }
 
     /// Waits for a permit, which `acquiring` will give, within the bounds of the queue.

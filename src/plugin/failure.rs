@@ -76,7 +76,7 @@ pub(super) fn broken(
     plugin: &Plugin,
     call: &Call,
     error: &wasmtime::Error,
-    state: &HostState,
+    state: Option<&HostState>,
 ) -> CommandError {
     let name = plugin.name();
     tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, error = words(error), "plugin broke off");
@@ -109,11 +109,11 @@ const CORE_DUMP_WORDS: &str = "wasm coredump generated";
 
 /// A failure while loading, in words for the operator.
 pub(super) fn reason(error: &wasmtime::Error, state: &HostState, max_reply_bytes: usize) -> String {
-    classify(error, state, max_reply_bytes).1
+    classify(error, Some(state), max_reply_bytes).1
 }
 
-fn classify(error: &wasmtime::Error, state: &HostState, max_reply_bytes: usize) -> (Code, String) {
-    match state.memory.refusal() {
+fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes: usize) -> (Code, String) {
+    match state.and_then(|state| state.memory.refusal()) {
         Some(MemoryRefusal::Own(max)) => {
             return (Code::PluginLimit, format!("needed more than its {max} bytes of memory"));
         }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-use wasmtime::component::ResourceTable;
+use smallvec::SmallVec;
+use wasmtime::component::{ComponentExportIndex, InstancePre, ResourceTable, TypedFunc};
 use wasmtime::{Engine, Store, WasmCoreDump};
 
-use super::bindings;
+use super::bindings::exports::lictor::plugin::commands::{CommandInfo, Failure};
+use super::bindings::{self, PluginIndices};
 use super::bounds::{MemoryLimiter, Pace, give_way};
 use super::host::{Base, Granted, Http, PluginLog, Volume};
 use super::invoke::Call;
+use super::worker::Desk;
 
 /// What the host keeps beside an instance's memory; host functions get at it.
 pub(super) struct HostState {
@@ -30,6 +32,8 @@ pub(super) struct HostState {
     pub(super) base: Option<Box<Base>>,
     /// The current call's HTTP requests, made at the first. To drop it cuts off those that are under way.
     pub(super) http: Option<Box<Http>>,
+    /// Where an instance that stays entered gets its calls.
+    pub(super) desk: Option<Arc<Desk>>,
 }
 
 impl HostState {
@@ -37,14 +41,80 @@ impl HostState {
     pub(super) fn request_id(&self) -> String {
         self.call.as_ref().map(|call| call.id.to_string()).unwrap_or_default()
     }
+
+    /// Begins `call`, with all that it may use.
+    pub(super) fn begin(&mut self, call: Arc<Call>) {
+        self.memory.forget_refusal();
+        self.volume.begin();
+        self.printed_bytes = 0;
+        self.http = None;
+        if let Some(base) = &self.base {
+            base.begin(Some(&call));
+        }
+        call.begin();
+        self.call = Some(call);
+    }
+
+    /// Ends the call that gave its answer, cuts off what it still had under way, and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// When it asked for more of the host than it may.
+    pub(super) fn end(&mut self) -> wasmtime::Result<()> {
+        self.volume.check()?;
+        self.call = None;
+        self.http = None;
+        if let Some(base) = &self.base {
+            base.begin(None);
+        }
+        Ok(())
+    }
+}
+
+/// What a plugin's instances are made of.
+pub(super) struct Linked {
+    component: InstancePre<HostState>,
+    exports: PluginIndices,
+    worker: Option<ComponentExportIndex>,
+}
+
+impl Linked {
+    /// `component`, whose imports are linked. `worker` is the function by which its instances stay entered, where they
+    /// are to.
+    ///
+    /// # Errors
+    ///
+    /// When its exports are of other types than this host's.
+    pub(super) fn new(
+        component: InstancePre<HostState>,
+        worker: Option<ComponentExportIndex>,
+    ) -> wasmtime::Result<Self> {
+        Ok(Self { exports: PluginIndices::new(&component)?, component, worker })
+    }
+
+    /// Whether instances stay entered.
+    pub(super) fn is_worker(&self) -> bool {
+        self.worker.is_some()
+    }
+
+    async fn instantiate(&self, store: &mut Store<HostState>) -> wasmtime::Result<Exports> {
+        let instance = self.component.instantiate_async(&mut *store).await?;
+        let plugin = self.exports.load(&mut *store, &instance)?;
+        let worker = self.worker.as_ref().map(|worker| instance.get_typed_func(&mut *store, worker));
+        Ok(Exports { plugin, worker: worker.transpose()? })
+    }
+}
+
+/// What an instance can be entered by.
+struct Exports {
+    plugin: bindings::Plugin,
+    worker: Option<TypedFunc<(), ()>>,
 }
 
 /// An instance that can be called.
 pub(super) struct Instance {
     store: Store<HostState>,
-    exports: bindings::Plugin,
-    calls: u32,
-    last_used: Instant,
+    exports: Exports,
 }
 
 impl Instance {
@@ -53,7 +123,7 @@ impl Instance {
     /// `max_reply_bytes` also bounds what the guest may hand to the host in one piece.
     pub(super) async fn new(
         engine: &Engine,
-        plugin: &bindings::PluginPre<HostState>,
+        linked: &Linked,
         state: HostState,
         max_reply_bytes: usize,
     ) -> Result<Self, (wasmtime::Error, HostState)> {
@@ -62,68 +132,47 @@ impl Instance {
         store.set_hostcall_fuel(max_reply_bytes.saturating_add(HOST_CALL_SLACK_BYTES));
         store.epoch_deadline_callback(|state| Ok(give_way(state.data())));
         // A start function computes too.
-        store.set_epoch_deadline(1);
-        match plugin.instantiate_async(&mut store).await {
-            Ok(exports) => Ok(Self { store, exports, calls: 0, last_used: Instant::now() }),
+        store.set_epoch_deadline(FIRST_TICKS);
+        match linked.instantiate(&mut store).await {
+            Ok(exports) => Ok(Self { store, exports }),
             Err(error) => Err((error, store.into_data())),
         }
     }
 
     /// The plugin's description of its commands.
-    pub(super) async fn describe(
-        &mut self,
-    ) -> wasmtime::Result<Vec<bindings::exports::lictor::plugin::commands::CommandInfo>> {
-        self.store.set_epoch_deadline(1);
-        self.exports.lictor_plugin_commands().call_describe(&mut self.store).await
+    pub(super) async fn describe(&mut self) -> wasmtime::Result<Vec<CommandInfo>> {
+        self.store.set_epoch_deadline(FIRST_TICKS);
+        self.exports.plugin.lictor_plugin_commands().call_describe(&mut self.store).await
     }
 
     /// Carries out `call`. After an error, or when the future is dropped before its end, the instance can't be used
     /// again.
-    pub(super) async fn handle(
-        &mut self,
-        call: &Arc<Call>,
-        arguments: &[&str],
-    ) -> wasmtime::Result<Result<Vec<u8>, bindings::exports::lictor::plugin::commands::Failure>> {
-        self.calls += 1;
-        let state = self.store.data_mut();
-        state.call = Some(Arc::clone(call));
-        state.memory.forget_refusal();
-        state.volume.begin();
-        state.printed_bytes = 0;
-        state.http = None;
-        if let Some(base) = &state.base {
-            base.begin(Some(call));
-        }
-        self.store.set_epoch_deadline(1);
-        let answer = self.exports.lictor_plugin_commands().call_handle(&mut self.store, arguments).await?;
-        self.store.data().volume.check()?;
+    pub(super) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
+        self.store.data_mut().begin(Arc::clone(call));
+        self.store.set_epoch_deadline(FIRST_TICKS);
+        let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
+        let commands = self.exports.plugin.lictor_plugin_commands();
+        let answer = commands.call_handle(&mut self.store, &arguments).await?;
+        self.store.data_mut().end()?;
         Ok(answer)
     }
 
-    /// Calls that it has run.
-    pub(super) fn calls(&self) -> u32 {
-        self.calls
+    /// Whether it can stay entered, by [`work`](Self::work).
+    pub(super) fn is_worker(&self) -> bool {
+        self.exports.worker.is_some()
     }
 
-    /// When its last call ended.
-    pub(super) fn last_used(&self) -> Instant {
-        self.last_used
-    }
-
-    /// Cuts off what the call that ended still had under way.
-    pub(super) fn end_call(&mut self) {
-        self.store.data_mut().http = None;
-    }
-
-    /// Forgets the call that ended, so that an idle instance holds no request.
-    pub(super) fn rest(&mut self) {
-        let state = self.store.data_mut();
-        state.call = None;
-        state.http = None;
-        if let Some(base) = &state.base {
-            base.begin(None);
+    /// Enters the instance, which takes its calls from `desk` then, and gives what ended that. It can't be used again.
+    pub(super) async fn work(&mut self, desk: Arc<Desk>) -> wasmtime::Error {
+        self.store.data_mut().desk = Some(desk);
+        self.store.set_epoch_deadline(FIRST_TICKS);
+        let Some(worker) = &self.exports.worker else {
+            return wasmtime::format_err!("it has no `worker.run`");
+        };
+        match worker.call_async(&mut self.store, ()).await {
+            Ok(()) => wasmtime::format_err!("its `worker.run` returned"),
+            Err(error) => error,
         }
-        self.last_used = Instant::now();
     }
 
     /// The core dump of the trap in `error`, by which a call broke off in this instance; none where the engine makes
@@ -138,5 +187,19 @@ impl Instance {
     }
 }
 
+/// Ticks of the epoch after which a call gives way that has just begun.
+pub(super) const FIRST_TICKS: u64 = 1;
+
 /// What a guest may hand over in one piece beside its reply: the words of a failure, a line of output.
 const HOST_CALL_SLACK_BYTES: usize = 64 << 10;
+
+/// The most handles of streams, stores and so on that an instance may hold, so that it can't fill the host's memory
+/// with them.
+const MAX_RESOURCES: usize = 4096;
+
+/// Where an instance's handles are kept.
+pub(super) fn resource_table() -> ResourceTable {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(MAX_RESOURCES);
+    table
+}

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 
+use super::bindings::exports::lictor::plugin::commands::Failure;
 use super::bounds::Meter;
 use super::bounds::Turn;
-use super::instance::Instance;
 use super::load::Plugin;
 use super::seat::Seat;
+use super::warm::Warm;
 use super::{dumps, failure};
 use crate::identity::PeerIdentity;
 use crate::telemetry::RequestId;
@@ -89,8 +89,17 @@ async fn run_in_time(
     plugin: &Arc<Plugin>,
     call: &Arc<Call>,
 ) -> Result<Vec<u8>, CommandError> {
-    let mut running = pin!(run(seat, plugin, call));
-    let mut meter = Meter::new(plugin.cpu_time());
+    in_time(plugin, call, Meter::new(plugin.cpu_time()), run(seat, plugin, call)).await
+}
+
+/// Carries out `running`, which runs `call`, within the bounds on its time.
+pub(super) async fn in_time(
+    plugin: &Plugin,
+    call: &Call,
+    mut meter: Meter,
+    running: impl Future<Output = Result<Vec<u8>, CommandError>>,
+) -> Result<Vec<u8>, CommandError> {
+    let mut running = pin!(running);
     let mut metered = poll_fn(|cx| {
         let polled = meter.poll(|| running.as_mut().poll(cx));
         call.turn.end();
@@ -98,7 +107,10 @@ async fn run_in_time(
     });
     // Most calls end in their first poll, which no timer can break off.
     let ended = match poll_fn(|cx| Poll::Ready(Pin::new(&mut metered).poll(cx))).await {
-        Poll::Ready(ended) => Ok(ended),
+        Poll::Ready(ended) => {
+            plugin.pace().ended_at_once();
+            Ok(ended)
+        }
         Poll::Pending => timeout_at(call.deadline, metered).await,
     };
     match ended {
@@ -109,51 +121,51 @@ async fn run_in_time(
 }
 
 async fn run(seat: &mut Seat, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
+    plugin.pace().begin(&call.turn).await;
     let mut instance = match seat.take_instance(plugin) {
         Some(instance) => instance,
-        None => plugin.instantiate().await.map_err(|error| failure::not_started(plugin, call, &error))?,
+        None => {
+            let fresh = plugin.instantiate().await;
+            Warm::new(fresh.map_err(|error| failure::not_started(plugin, call, &error))?)
+        }
     };
-    // After an error the instance is given up; a failure that the plugin reports itself is no error.
-    match enter(plugin, call, &mut instance).await {
+    let answer = instance.handle(call).await;
+    conclude(seat, plugin, call, instance, answer)
+}
+
+/// What becomes of a call that has ended, and of its instance: after an error that is given up, and a failure that the
+/// plugin reports itself is no error.
+pub(super) fn conclude(
+    seat: &mut Seat,
+    plugin: &Arc<Plugin>,
+    call: &Call,
+    instance: Warm,
+    answer: wasmtime::Result<Result<Vec<u8>, Failure>>,
+) -> Result<Vec<u8>, CommandError> {
+    match answer {
         Ok(answer) => {
             seat.keep_instance(plugin, instance);
-            answer
+            told(plugin, call, answer)
         }
-        Err(Broken { told, error }) => {
+        Err(error) => {
+            let told = failure::broken(plugin, call, &error, instance.state());
             dumps::keep(plugin, call, instance, error);
             Err(told)
         }
     }
 }
 
-/// A call that broke off, and its instance with it.
-pub(super) struct Broken {
-    /// What the client is told.
-    pub(super) told: CommandError,
-    /// What it was.
-    pub(super) error: wasmtime::Error,
-}
-
-/// Enters `instance`: gives the plugin's own answer, or what broke the call off and the instance with it.
-pub(super) async fn enter(
+/// What the client is told of a plugin's own answer.
+pub(super) fn told(
     plugin: &Plugin,
-    call: &Arc<Call>,
-    instance: &mut Instance,
-) -> Result<Result<Vec<u8>, CommandError>, Broken> {
-    let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
-    call.has_begun.store(true, Ordering::Relaxed);
-    let result = match instance.handle(call, &arguments).await {
-        Ok(result) => result,
-        Err(error) => {
-            let told = failure::broken(plugin, call, &error, instance.state());
-            return Err(Broken { told, error });
-        }
-    };
-    Ok(match result {
+    call: &Call,
+    answer: Result<Vec<u8>, Failure>,
+) -> Result<Vec<u8>, CommandError> {
+    match answer {
         Ok(reply) if reply.len() > plugin.max_reply_bytes() => Err(failure::reply_too_large(plugin, call)),
         Ok(reply) => Ok(reply),
         Err(failure) => Err(CommandError::failed(failure::code(&failure.code), failure.message)),
-    })
+    }
 }
 
 impl fmt::Debug for Call {
@@ -192,6 +204,11 @@ impl Call {
         Self { commands: parent.commands.clone(), depth: parent.depth + 1, ..call }
     }
 
+    /// The plugin is entered for it.
+    pub(super) fn begin(&self) {
+        self.has_begun.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn commands(&self) -> Option<&dyn Commands> {
         self.commands.as_deref()
     }
@@ -204,6 +221,12 @@ impl Call {
     #[must_use]
     pub fn outcome_if_stopped(&self) -> Outcome {
         if self.has_begun.load(Ordering::Relaxed) { Outcome::Unknown } else { Outcome::NotRun }
+    }
+
+    /// Its request, where nobody else holds the call: it was not begun.
+    #[must_use]
+    pub fn into_request(self: Arc<Self>) -> Option<Request> {
+        Arc::into_inner(self).map(|call| call.request)
     }
 
     /// Refuses a call whose deadline passed before it began.

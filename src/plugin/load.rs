@@ -9,17 +9,15 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
-use wasmtime::component::{Component, ResourceTable};
+use wasmtime::component::Component;
 use wasmtime::{Engine, PoolConcurrencyLimitError};
 
 use super::bindings;
-use super::bounds::BudgetSpent;
-use super::bounds::Meter;
-use super::bounds::{MemoryLimiter, MemoryRefusal};
+use super::bounds::{BudgetSpent, MemoryLimiter, MemoryRefusal, Meter, Pace};
 use super::engine::{MAX_TABLE_ELEMENTS, Sandbox};
 use super::failure;
 use super::host::{self, Granted, Grants, PluginLog, Volume, VolumeLimits};
-use super::instance::{HostState, Instance};
+use super::instance::{HostState, Instance, Linked, resource_table};
 use super::pool::{Instances, Pool, Retirement};
 use super::world;
 use crate::text::shown;
@@ -88,11 +86,12 @@ pub struct LoadError {
 pub struct Plugin {
     spec: Spec,
     sandbox: Arc<Sandbox>,
-    linked: bindings::PluginPre<HostState>,
+    linked: Linked,
     log: Arc<PluginLog>,
     granted: Arc<Granted>,
     pool: Arc<Pool>,
     turns: Option<Semaphore>,
+    pace: Pace,
     /// What a fresh instance has of memories and tables.
     footprint_bytes: usize,
     commands: Vec<CommandInfo>,
@@ -126,6 +125,7 @@ impl Plugin {
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
             granted: Arc::new(spec.grants.prepare(sandbox.web())),
             turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
+            pace: sandbox.pace().of_plugin(),
             footprint_bytes: 0,
             commands: Vec::new(),
             spec,
@@ -164,6 +164,12 @@ impl Plugin {
         self.spec.grants.commands.is_some()
     }
 
+    /// Whether calls that are at hand together are worth handing over together.
+    #[must_use]
+    pub fn takes_many(&self) -> bool {
+        self.linked.is_worker() && self.turns.is_none()
+    }
+
     /// Drops warm instances that were not called for long; to be called now and then.
     pub fn retire_idle(&self, now: Instant) {
         self.pool.retire_idle(now);
@@ -180,6 +186,10 @@ impl Plugin {
 
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     pub(super) fn turns(&self) -> Option<&Semaphore> {
@@ -230,7 +240,7 @@ impl Plugin {
                 budget,
                 self.footprint_bytes,
             )?,
-            pace: self.sandbox.pace().clone(),
+            pace: self.pace.clone(),
             log: Arc::clone(&self.log),
             granted: Arc::clone(&self.granted),
             volume: Volume::new(self.spec.volume),
@@ -238,6 +248,7 @@ impl Plugin {
             table: resource_table(),
             base: None,
             http: None,
+            desk: None,
         })
     }
 
@@ -275,16 +286,6 @@ impl Plugin {
             Err(error) => Err(format!("its `describe` failed: {}", reason(&error, instance.state()))),
         }
     }
-}
-
-/// The most handles of streams, stores and so on that an instance may hold, so that it can't fill the host's memory
-/// with them.
-const MAX_RESOURCES: usize = 4096;
-
-fn resource_table() -> ResourceTable {
-    let mut table = ResourceTable::new();
-    table.set_max_capacity(MAX_RESOURCES);
-    table
 }
 
 /// Longest texts of a description that are kept, in characters.
@@ -337,11 +338,7 @@ fn unusable(error: &wasmtime::Error) -> String {
     format!("{begin}: {words}")
 }
 
-fn link(
-    component: &Component,
-    sandbox: &Sandbox,
-    spec: &Spec,
-) -> Result<bindings::PluginPre<HostState>, String> {
+fn link(component: &Component, sandbox: &Sandbox, spec: &Spec) -> Result<Linked, String> {
     let engine = sandbox.engine();
     let misfits = world::misfits(component, engine, &spec.name, &spec.grants);
     if !misfits.is_empty() {
@@ -349,9 +346,14 @@ fn link(
     }
     let linker =
         host::linker(engine, &spec.grants).map_err(|error| format!("the host can't be linked: {error:#}"))?;
+    // One call is quicker made than an instance entered for many.
+    let worker = match spec.instances {
+        Instances::PerRequest => None,
+        Instances::PerClient | Instances::Shared => world::worker(component, engine),
+    };
     let linked = linker.instantiate_pre(component);
     linked
-        .and_then(bindings::PluginPre::new)
+        .and_then(|linked| Linked::new(linked, worker))
         .map_err(|error| format!("it does not fit this host's version of the interfaces: {error:#}"))
 }
 

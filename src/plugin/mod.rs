@@ -4,6 +4,7 @@
 //! [`Call`] comes from a request that was permitted and routed, and what goes back is bytes or a
 //! [`CommandError`](crate::wire::CommandError).
 
+mod batch;
 mod bindings;
 mod bounds;
 mod cache;
@@ -20,8 +21,11 @@ mod pool;
 mod seat;
 mod ticker;
 mod trial;
+mod warm;
+mod worker;
 mod world;
 
+pub use batch::{Progress, run_ready};
 pub use bounds::{Share, Shares};
 pub use engine::{CoreDumps, Kept, Sandbox, SandboxLimits};
 pub use host::{CommandGate, Grants, HttpGrant, MAX_OPEN_FILES, Stores, VolumeLimits};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustc_hash::FxBuildHasher;
 use tokio::time::Instant;
 
-use super::instance::Instance;
+use super::warm::Warm;
 use crate::identity::PeerIdentity;
 
 /// Whose calls an instance may see.
@@ -45,7 +45,7 @@ pub(super) struct Pool {
 }
 
 /// Idle instances by whose calls they may see. The names are the operator's, so a fast hash does.
-type Idle = HashMap<Option<Arc<str>>, Vec<Instance>, FxBuildHasher>;
+type Idle = HashMap<Option<Arc<str>>, Vec<Warm>, FxBuildHasher>;
 
 impl Pool {
     pub(super) fn new(sharing: Instances, retirement: Retirement, max_idle: usize) -> Self {
@@ -53,7 +53,7 @@ impl Pool {
     }
 
     /// A warm instance that may see a call of `caller`.
-    pub(super) fn take(&self, caller: &PeerIdentity) -> Option<Instance> {
+    pub(super) fn take(&self, caller: &PeerIdentity) -> Option<Warm> {
         if self.idle_count.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -63,12 +63,18 @@ impl Pool {
     }
 
     /// Whether an instance that ended a call well may run another.
-    pub(super) fn may_keep(&self, instance: &Instance) -> bool {
+    pub(super) fn may_keep(&self, instance: &Warm) -> bool {
         self.sharing != Instances::PerRequest && instance.calls() < self.retirement.max_calls
     }
 
+    /// How many calls an instance may still run.
+    pub(super) fn calls_left(&self, instance: &Warm) -> usize {
+        let left = self.retirement.max_calls.saturating_sub(instance.calls());
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
     /// Takes back an instance that ended a call of `caller` well; drops it where it is worn or there are enough.
-    pub(super) fn give_back(&self, caller: &PeerIdentity, mut instance: Instance) {
+    pub(super) fn give_back(&self, caller: &PeerIdentity, mut instance: Warm) {
         if !self.may_keep(&instance) || self.idle_count.load(Ordering::Relaxed) >= self.max_idle {
             return;
         }
@@ -86,8 +92,7 @@ impl Pool {
         }
         let mut retired = Vec::new();
         self.idle().retain(|_, instances| {
-            let is_fresh =
-                |instance: &Instance| now.duration_since(instance.last_used()) < self.retirement.idle;
+            let is_fresh = |instance: &Warm| now.duration_since(instance.last_used()) < self.retirement.idle;
             let kept = instances.iter().position(is_fresh).unwrap_or(instances.len());
             retired.extend(instances.drain(..kept));
             !instances.is_empty()
@@ -101,13 +106,13 @@ impl Pool {
         if self.idle_count.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.idle().values().filter_map(|instances| instances.first()).map(Instance::last_used).min()
+        self.idle().values().filter_map(|instances| instances.first()).map(Warm::last_used).min()
     }
 
     /// Takes out the instance that has been idle for longest; memory is short.
-    pub(super) fn take_oldest(&self) -> Option<Instance> {
+    pub(super) fn take_oldest(&self) -> Option<Warm> {
         let mut idle = self.idle();
-        let used = |instances: &Vec<Instance>| instances.first().map(Instance::last_used);
+        let used = |instances: &Vec<Warm>| instances.first().map(Warm::last_used);
         let of_owner = idle.iter().filter_map(|(owner, instances)| Some((used(instances)?, owner)));
         let owner = of_owner.min_by_key(|(at, _)| *at).map(|(_, owner)| owner.clone())?;
         let instances = idle.get_mut(&owner)?;

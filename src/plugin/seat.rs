@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 
 use super::bounds::Share;
-use super::instance::Instance;
 use super::invoke::Call;
 use super::load::Plugin;
+use super::warm::Warm;
 use crate::identity::PeerIdentity;
 use crate::wire::CommandError;
 
@@ -21,7 +21,7 @@ pub struct Seat {
     caller: PeerIdentity,
     share: Option<Share>,
     place: Option<Place>,
-    warm: Option<Warm>,
+    warm: Option<Kept>,
 }
 
 /// What is there once for each call that runs. Both are given back when it is dropped.
@@ -30,9 +30,10 @@ struct Place {
     _slot: OwnedSemaphorePermit,
 }
 
-struct Warm {
+/// A warm instance, for the next call.
+struct Kept {
     plugin: Arc<Plugin>,
-    instance: Instance,
+    instance: Warm,
 }
 
 impl Seat {
@@ -73,8 +74,24 @@ impl Seat {
         Ok(turn)
     }
 
+    /// A warm instance of `plugin` that can be given several calls at once, where there is one and all else that calls
+    /// need to run; nothing is waited for.
+    pub(super) fn take_if_ready(&mut self, plugin: &Plugin) -> Option<Warm> {
+        if !plugin.takes_many() {
+            return None;
+        }
+        if self.place.is_none() {
+            let share = match &self.share {
+                Some(share) => Some(share.turn_if_free()?),
+                None => None,
+            };
+            self.place = Some(Place { _share: share, _slot: plugin.sandbox().slot_if_free()? });
+        }
+        self.take_instance(plugin)
+    }
+
     /// A warm instance of `plugin`, where there is one.
-    pub(super) fn take_instance(&mut self, plugin: &Plugin) -> Option<Instance> {
+    pub(super) fn take_instance(&mut self, plugin: &Plugin) -> Option<Warm> {
         match self.warm.take() {
             Some(warm) if std::ptr::eq(&*warm.plugin, plugin) => Some(warm.instance),
             other => {
@@ -86,15 +103,14 @@ impl Seat {
     }
 
     /// Keeps an instance of `plugin` that ended a call well, unless it is not to be called again.
-    pub(super) fn keep_instance(&mut self, plugin: &Arc<Plugin>, mut instance: Instance) {
+    pub(super) fn keep_instance(&mut self, plugin: &Arc<Plugin>, instance: Warm) {
         if plugin.pool().may_keep(&instance) {
-            instance.end_call();
-            self.warm = Some(Warm { plugin: Arc::clone(plugin), instance });
+            self.warm = Some(Kept { plugin: Arc::clone(plugin), instance });
         }
     }
 
     fn give_back_instance(&mut self) {
-        if let Some(Warm { plugin, instance }) = self.warm.take() {
+        if let Some(Kept { plugin, instance }) = self.warm.take() {
             plugin.pool().give_back(&self.caller, instance);
         }
     }

@@ -7,7 +7,7 @@ use tokio::time::timeout_at;
 
 use super::bounds::thread_cpu;
 use super::failure;
-use super::invoke::{Broken, Call, enter};
+use super::invoke::{Call, told};
 use super::load::Plugin;
 use crate::wire::CommandError;
 
@@ -44,14 +44,17 @@ pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, Command
     };
     let instantiation = began.elapsed();
     let (began, cpu_began) = (Instant::now(), thread_cpu());
-    let entered = timeout_at(call.deadline, enter(plugin, call, &mut instance)).await;
+    let handled = timeout_at(call.deadline, instance.handle(call)).await;
     let cpu = thread_cpu().saturating_sub(cpu_began);
     let wall = began.elapsed();
     let state = instance.state();
     let (memory_bytes, host_calls) = (state.memory.used_bytes(), state.volume.calls());
-    let (answer, core_dump) = match entered {
-        Ok(Ok(answer)) => (answer, None),
-        Ok(Err(Broken { told, error })) => (Err(told), instance.into_core_dump(&error, plugin.name())),
+    let (answer, core_dump) = match handled {
+        Ok(Ok(answer)) => (told(plugin, call, answer), None),
+        Ok(Err(error)) => {
+            let told = failure::broken(plugin, call, &error, Some(state));
+            (Err(told), instance.into_core_dump(&error, plugin.name()))
+        }
         Err(_elapsed) => (Err(failure::timed_out(plugin, call)), None),
     };
     Ok(Trial { answer, instantiation, wall, cpu, memory_bytes, host_calls, core_dump })

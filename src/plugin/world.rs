@@ -1,7 +1,7 @@
 //! Whether a component fits `world plugin`, and if not, what to tell its operator.
 
 use wasmtime::Engine;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, ComponentExportIndex};
 
 use super::host::{GRANTABLE, Grantable, Grants};
 
@@ -13,6 +13,7 @@ const VERSION: (u64, u64, u64) = (0, 1, 0);
 /// is named without its version.
 const ALWAYS_THERE: &[(&str, (u64, u64))] = &[
     ("lictor:plugin/output", (0, 1)),
+    ("lictor:plugin/queue", (0, 1)),
     ("lictor:plugin/request", (0, 1)),
     ("lictor:plugin/types", (0, 1)),
     ("wasi:cli/environment", (0, 2)),
@@ -56,6 +57,19 @@ pub(super) fn misfits(component: &Component, engine: &Engine, plugin: &str, gran
     let imports = world.imports(engine).filter_map(|(name, _)| import_misfit(name, plugin, grants));
     let exports: Vec<String> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
     imports.chain(export_misfit(&exports)).collect()
+}
+
+/// The function by which an instance of `component` stays entered, where it exports one of a version that this host runs.
+pub(super) fn worker(component: &Component, engine: &Engine) -> Option<ComponentExportIndex> {
+    let world = component.component_type();
+    let wanted = format!("{PACKAGE}/worker");
+    let exports: Vec<String> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
+    let export = exports.iter().find(|export| {
+        let (interface, version) = split_version(export);
+        interface == wanted && matches!(version, Some((0, 1, _)))
+    })?;
+    let interface = component.get_export_index(None, export)?;
+    component.get_export_index(Some(&interface), "run")
 }
 
 fn import_misfit(import: &str, plugin: &str, grants: &Grants) -> Option<String> {

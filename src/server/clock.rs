@@ -130,6 +130,7 @@ mod tests {
         body_timeout: Duration::from_secs(2),
         idle_timeout: Duration::from_secs(100),
         write_timeout: Duration::from_secs(3),
+        slice: Duration::from_millis(1),
     };
 
     const IDLE: State = State { phase: Phase::Idle, request: 0, reads: true, writes: false, is_idle: true };

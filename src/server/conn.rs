@@ -8,7 +8,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::{Sink, Stream};
@@ -18,17 +17,17 @@ use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tokio_util::codec::Framed;
 
+use super::batch::Batch;
 use super::clock::{Clock, Passed, State};
 use super::codec::{Codec, ReadError, Reply};
-use super::in_place::{InPlace, Polled};
+use super::in_place::{InPlace, Ran};
 use super::lanes::{Arrival, Lanes, Ticket};
-use super::refusal;
+use super::refusal::{self, Refused};
 use super::session::Session;
 use super::stop::Stop;
 use super::{End, Service, builtin};
 use crate::authz;
 use crate::identity::PeerIdentity;
-use crate::plugin::{self, Call};
 use crate::route::Target;
 use crate::telemetry::{ConnectionId, RequestId};
 use crate::wire::{Code, CommandError, Fault, GREETING, MAX_HEAD_BYTES, Request, Sent, encode_fault};
@@ -38,9 +37,6 @@ const MAX_UNWRITTEN_BYTES: usize = 256 << 10;
 
 /// Room in the buffer that is read into: for one head of the largest size.
 const READ_BYTES: usize = MAX_HEAD_BYTES;
-
-/// How long one connection computes before its replies are written and others get their turn.
-const SLICE: Duration = Duration::from_micros(500);
 
 /// Whether further requests are read.
 #[derive(Debug)]
@@ -54,6 +50,7 @@ enum Reading {
 pub(super) struct Connection {
     link: Framed<TlsStream<TcpStream>, Codec>,
     lanes: Lanes,
+    batch: Batch,
     session: Session,
     reading: Reading,
     clock: Clock,
@@ -83,6 +80,7 @@ impl Connection {
         Self {
             link,
             lanes: Lanes::default(),
+            batch: Batch::default(),
             session: Session { service, identity, share, id, requests: 0 },
             reading: Reading::Open,
             clock: Clock::new(now, now + limits.idle_timeout),
@@ -124,11 +122,12 @@ impl Connection {
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let now = Instant::now();
+        let until = now + self.session.service.limits.slice;
         self.poll_stop(cx);
         loop {
             let mut progressed = self.poll_answers(cx);
-            progressed |= self.run_waiting(cx);
-            progressed |= self.poll_requests(cx, now);
+            progressed |= self.run_waiting(cx, until);
+            progressed |= self.poll_requests(cx, now, until);
             if self.has_only_fault_left() {
                 self.answer_fault();
             }
@@ -150,7 +149,7 @@ impl Connection {
                 break;
             }
             self.clock.is_active(now);
-            if now.elapsed() > SLICE {
+            if Instant::now() >= until {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -182,23 +181,29 @@ impl Connection {
         progressed
     }
 
-    /// Runs the plain requests whose turn has come.
-    fn run_waiting(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Runs the requests that wait and whose turn has come. Those that there is no time for are progress to come.
+    fn run_waiting(&mut self, cx: &mut Context<'_>, until: Instant) -> bool {
         let mut progressed = false;
-        while self.has_room_to_write()
-            && let Some(arrival) = self.lanes.next_plain()
-        {
-            self.run(arrival, Instant::now(), cx);
+        while self.has_room_to_write() && self.lanes.has_next() {
             progressed = true;
+            let now = Instant::now();
+            if now >= until {
+                break;
+            }
+            let Some(arrival) = self.lanes.take_next() else { break };
+            // One by one: the next may have to wait for it.
+            self.run(arrival, now, cx, until);
+            self.run_batch(cx, until);
         }
         progressed
     }
 
-    /// Reads and runs requests while there are any, and room for them and for their replies, and time.
-    fn poll_requests(&mut self, cx: &mut Context<'_>, began: Instant) -> bool {
+    /// Reads and runs requests while there are any, and room for them and for their replies, and time. It looks for one
+    /// however late it is: what was not looked for would wake nobody.
+    fn poll_requests(&mut self, cx: &mut Context<'_>, began: Instant, until: Instant) -> bool {
         let mut progressed = false;
         let mut now = began;
-        while self.may_read() && now - began < SLICE {
+        while self.may_read() && (!progressed || now < until) {
             let buffer = self.link.read_buffer_mut();
             if buffer.is_empty() {
                 buffer.reserve(READ_BYTES);
@@ -206,10 +211,7 @@ impl Connection {
             let Poll::Ready(read) = Pin::new(&mut self.link).poll_next(cx) else { break };
             progressed = true;
             match read {
-                Some(Ok(request)) => {
-                    now = Instant::now();
-                    self.accept(request, now, cx);
-                }
+                Some(Ok(request)) => self.accept(request, now, cx, until),
                 Some(Err(ReadError::Fault(fault))) => self.end_reading(End::BadRequest, Some(fault)),
                 Some(Err(ReadError::Io(error))) => {
                     tracing::debug!(target: "lictor::connection", connection = %self.session.id, %error, "cannot read");
@@ -217,14 +219,21 @@ impl Connection {
                 }
                 None => self.end_reading(End::Closed, None),
             }
+            if self.batch.is_empty() {
+                now = Instant::now();
+            }
         }
+        self.run_batch(cx, until);
         progressed
     }
 
     fn may_read(&self) -> bool {
         let limits = &self.session.service.limits;
+        // What was read and not begun comes first.
         matches!(self.reading, Reading::Open)
-            && self.lanes.has_room(limits.in_flight, limits.in_flight_bytes)
+            && !self.lanes.has_next()
+            && self.lanes.len() + self.batch.len() < limits.in_flight
+            && self.lanes.held_bytes() + self.batch.held_bytes() < limits.in_flight_bytes
             && self.has_room_to_write()
     }
 
@@ -232,82 +241,88 @@ impl Connection {
         self.link.write_buffer().len() < MAX_UNWRITTEN_BYTES
     }
 
-    fn accept(&mut self, request: Request, now: Instant, cx: &mut Context<'_>) {
+    fn accept(&mut self, request: Request, now: Instant, cx: &mut Context<'_>, until: Instant) {
         self.session.requests += 1;
         let id = RequestId { connection: self.session.id, number: self.session.requests };
-        let arrival = Arrival { id, at: now, request };
+        self.run_in_turn(Arrival { id, at: now, request }, now, cx, until);
+    }
+
+    /// A plain request comes after those before it, of which the last may run on.
+    fn run_in_turn(&mut self, arrival: Arrival, now: Instant, cx: &mut Context<'_>, until: Instant) {
         match arrival.request.sequence() {
-            Some(sequence) if self.lanes.is_in_flight(sequence) => {
-                let fault = Fault::InFlight(sequence.clone());
-                self.end_reading(End::BadRequest, Some(fault));
-            }
-            None if self.lanes.plain_is_running() => self.lanes.wait(arrival),
-            _ => self.run(arrival, now, cx),
+            None if self.lanes.plain_waits() => self.lanes.wait(arrival),
+            _ => self.run(arrival, now, cx, until),
         }
     }
 
     /// The way of one request: permit, route, run, reply.
-    fn run(&mut self, arrival: Arrival, now: Instant, cx: &mut Context<'_>) {
-        let Self { session, lanes, .. } = self;
+    ///
+    /// What goes to a plugin is put to the batch, to be run with what comes next; all else is answered at once.
+    fn run(&mut self, arrival: Arrival, now: Instant, cx: &mut Context<'_>, until: Instant) {
         let Arrival { id, at: arrived, request } = arrival;
         let sequence = request.sequence().cloned();
+        if let Some(sequence) = &sequence
+            && self.lanes.is_in_flight(sequence)
+        {
+            let fault = Fault::InFlight(sequence.clone());
+            return self.end_reading(End::BadRequest, Some(fault));
+        }
+        let Self { session, lanes, .. } = self;
         let arguments = session.service.log.arguments(&request);
         let bytes = request.size_bytes();
         let ticket = |command: Arc<str>| Ticket { id, sequence, command, arguments, arrived, bytes };
 
         let routes = &session.service.routes;
-        let permit = match authz::permit(&session.identity, request, &session.service.policy) {
-            Ok(permit) => permit,
-            Err(denied) => {
-                let command = denied.request.command();
-                let error = refusal::not_permitted(command, routes);
-                return self.reply(&ticket(command.into()), Err(&error));
-            }
+        let permitted = authz::permit(&session.identity, request, &session.service.policy);
+        let target = match permitted {
+            Ok(permit) => routes.route(permit).map_err(refusal::unrouted),
+            Err(denied) => Err(refusal::denied(denied, routes)),
         };
-        match routes.route(permit) {
-            Err(unrouted) => {
-                let command = unrouted.request.command();
-                self.reply(&ticket(command.into()), Err(&refusal::unknown(command)));
+        let goes_with_batch = match &target {
+            Ok(Target::Plugin(_, plugin, _)) => self.batch.goes_with(plugin),
+            _ => self.batch.is_empty(),
+        };
+        match target {
+            target if !goes_with_batch => {
+                let request = target.map_or_else(|refused| refused.request, Target::into_request);
+                self.run_batch(cx, until);
+                self.run_in_turn(Arrival { id, at: arrived, request }, now, cx, until);
+            }
+            Ok(Target::Plugin(command, plugin, request)) => {
+                let ticket = ticket(Arc::clone(command));
+                let takes_many = plugin.takes_many() && !session.service.close_on_error;
+                self.batch.push(ticket, plugin, session.call(request, plugin, id, arrived, now));
+                if !takes_many {
+                    self.run_batch(cx, until);
+                }
             }
             Ok(Target::BuiltIn(built_in, request)) => {
                 let ticket = ticket(request.command().into());
                 let answer = builtin::run(built_in, &request, &session.service, &session.identity, lanes);
                 self.reply(&ticket, answer.as_deref());
             }
-            Ok(Target::Plugin(command, plugin, request)) => {
-                let ticket = ticket(Arc::clone(command));
-                let deadline = deadline(now + plugin.timeout(), arrived, &request);
-                let call = Call::new(request, session.identity.clone(), id, deadline);
-                let call =
-                    if plugin.runs_commands() { call.with_commands(session.service.clone()) } else { call };
-                let plugin = Arc::clone(plugin);
-                self.call(ticket, plugin, call, now, cx);
-            }
+            Err(Refused { request, error }) => self.reply(&ticket(request.command().into()), Err(&error)),
         }
     }
 
-    /// Runs a plugin's command: here if it ends at once, as a task if not.
-    fn call(
-        &mut self,
-        ticket: Ticket,
-        plugin: Arc<plugin::Plugin>,
-        call: Call,
-        now: Instant,
-        cx: &mut Context<'_>,
-    ) {
-        if let Err(error) = call.check_deadline(now) {
-            return self.reply(&ticket, Err(&error));
+    /// Runs the calls of the batch, here as far as they end at once. One that does not becomes a task, and those behind it
+    /// wait for their turn, as do those that there is no time for.
+    fn run_batch(&mut self, cx: &mut Context<'_>, until: Instant) {
+        let Self { session, batch, in_place, .. } = self;
+        let Some((plugin, calls)) = batch.calls() else { return };
+        let Ran { answers, runs_on } = in_place.run(|| session.seat(), plugin, calls, until, cx);
+        let mut batch = std::mem::take(batch);
+        for (ticket, answer) in batch.tickets.iter().zip(&answers) {
+            self.reply(ticket, answer.as_deref());
         }
-        let call = Arc::new(call);
-        let session = &self.session;
-        match self.in_place.begin(|| session.seat(), plugin, Arc::clone(&call), cx) {
-            Polled::Ended(answer) => self.reply(&ticket, answer.as_deref()),
-            Polled::RunsOn(command) => {
-                self.lanes.run(ticket, call, command);
-                // The task has to be asked once, so that its end wakes this connection.
-                cx.waker().wake_by_ref();
-            }
+        if let Some(command) = runs_on {
+            let (ticket, call) = batch.take(answers.len());
+            self.lanes.run(ticket, call, command);
+            // The task has to be asked once, so that its end wakes this connection.
+            cx.waker().wake_by_ref();
         }
+        batch.empty(answers.len()).rev().for_each(|arrival| self.lanes.wait_first(arrival));
+        self.batch = batch;
     }
 
     fn reply(&mut self, ticket: &Ticket, answer: Result<&[u8], &CommandError>) {
@@ -412,12 +427,4 @@ fn drop_if_empty(buffer: &mut BytesMut) {
     if buffer.is_empty() {
         *buffer = BytesMut::new();
     }
-}
-
-/// The sooner of the plugin's limit, which begins with the command, and the client's, which begins with the arrival of
-/// its request: it waits for its turn on the client's time, not on the plugin's.
-fn deadline(limit: Instant, arrived: Instant, request: &Request) -> Instant {
-    let of_client =
-        request.timeout_ms().and_then(|timeout| arrived.checked_add(Duration::from_millis(timeout)));
-    of_client.map_or(limit, |of_client| of_client.min(limit))
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::lanes::Answer;
-use crate::plugin::{Call, Ended, Plugin, Seat, invoke};
+use crate::plugin::{Call, Ended, Plugin, Progress, Seat, invoke, run_ready};
 
 /// What the calls of one turn of a connection's task hand to each other.
 #[derive(Default)]
@@ -17,25 +18,61 @@ pub(super) struct InPlace {
     spare: Option<ReusableBoxFuture<'static, Ended>>,
 }
 
-/// What became of a call that was polled once.
-pub(super) enum Polled {
-    /// It ended.
-    Ended(Answer),
-    /// It waits, or computes for longer than a tick.
-    RunsOn(ReusableBoxFuture<'static, Ended>),
+/// How far the calls went. What has no answer and does not run on has not begun.
+pub(super) struct Ran {
+    /// What the first of them gave.
+    pub(super) answers: Vec<Answer>,
+    /// The call after those: it waits, or computes for longer than a tick.
+    pub(super) runs_on: Option<ReusableBoxFuture<'static, Ended>>,
 }
 
 impl InPlace {
-    /// Begins `call` in the seat of the one before it, or, where there is none, in one of `new_seat`.
-    pub(super) fn begin(
+    /// Runs `calls` one after the other, as far as they end at once, and begins none after `until` but the first; in the
+    /// seat of the calls before them, or, where there is none, in one of `new_seat`.
+    pub(super) fn run(
         &mut self,
-        new_seat: impl FnOnce() -> Seat,
-        plugin: Arc<Plugin>,
-        call: Arc<Call>,
+        new_seat: impl Fn() -> Seat,
+        plugin: &Arc<Plugin>,
+        calls: &[Arc<Call>],
+        until: Instant,
         cx: &mut Context<'_>,
-    ) -> Polled {
-        let seat = self.seat.take().unwrap_or_else(new_seat);
-        let command = invoke(seat, plugin, call);
+    ) -> Ran {
+        let mut answers = Vec::with_capacity(calls.len());
+        while let Some(call) = calls.get(answers.len()) {
+            let (answered, now) = (answers.len(), Instant::now());
+            if answered > 0 && now >= until {
+                break;
+            }
+            if let Err(error) = call.check_deadline(now) {
+                answers.push(Err(error));
+                continue;
+            }
+            let in_time = calls[answered..].iter().take_while(|call| call.deadline > now).count();
+            let seat = self.seat.take().unwrap_or_else(&new_seat);
+            let seat = match run_ready(seat, plugin, &calls[answered..][..in_time], until, &mut answers, cx) {
+                Progress::RunsOn(command) => {
+                    return Ran { answers, runs_on: Some(ReusableBoxFuture::new(command)) };
+                }
+                Progress::Paused(seat) if answers.len() > answered => {
+                    self.seat = Some(seat);
+                    continue;
+                }
+                Progress::Paused(seat) => seat,
+            };
+            match self.begin(invoke(seat, Arc::clone(plugin), Arc::clone(call)), cx) {
+                Ok(answer) => answers.push(answer),
+                Err(command) => return Ran { answers, runs_on: Some(command) },
+            }
+        }
+        Ran { answers, runs_on: None }
+    }
+
+    /// Polls a call once; gives it back where it did not end.
+    fn begin(
+        &mut self,
+        command: impl Future<Output = Ended> + Send + 'static,
+        cx: &mut Context<'_>,
+    ) -> Result<Answer, ReusableBoxFuture<'static, Ended>> {
         let mut command = match self.spare.take() {
             Some(mut spare) => {
                 spare.set(command);
@@ -46,9 +83,9 @@ impl InPlace {
         match command.poll(cx) {
             Poll::Ready(Ended { answer, seat }) => {
                 (self.seat, self.spare) = (Some(seat), Some(command));
-                Polled::Ended(answer)
+                Ok(answer)
             }
-            Poll::Pending => Polled::RunsOn(command),
+            Poll::Pending => Err(command),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The requests of one connection that are under way.
 //!
-//! Framed requests run side by side; plain ones wait for each other in the order in which they came. What is under way
-//! is bounded by the caller, who stops reading at [`Lanes::has_room`]'s word, so a client can't make this grow. Tasks
-//! here belong to the connection: they are stopped and joined with it.
+//! Framed requests run side by side; plain ones wait for each other in the order in which they came. Of either kind those
+//! wait that were read and not begun in their connection's time. What is under way
+//! is bounded by the caller, who stops reading at some [`Lanes::len`] and [`Lanes::held_bytes`], so a client can't make
+//! this grow. Tasks here belong to the connection: they are stopped and joined with it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,17 +64,26 @@ impl Running {
 }
 
 impl Lanes {
-    /// Whether one more request may be read.
-    pub(super) fn has_room(&self, max_requests: usize, max_bytes: usize) -> bool {
-        self.running.len() + self.waiting.len() < max_requests && self.held_bytes < max_bytes
+    /// Requests under way.
+    pub(super) fn len(&self) -> usize {
+        self.running.len() + self.waiting.len()
+    }
+
+    /// Bytes of the requests under way.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
-    /// Whether a plain request runs, so that the next has to wait.
-    pub(super) fn plain_is_running(&self) -> bool {
+    /// Whether a plain request that comes now has to wait for those before it.
+    pub(super) fn plain_waits(&self) -> bool {
+        !self.waiting.is_empty() || self.plain_is_running()
+    }
+
+    fn plain_is_running(&self) -> bool {
         self.running.iter().any(|running| running.ticket.sequence.is_none())
     }
 
@@ -81,15 +91,27 @@ impl Lanes {
         self.running.iter().any(|running| running.ticket.sequence.as_ref() == Some(sequence))
     }
 
-    /// Keeps a plain request until its turn.
+    /// Keeps a request until its turn, behind all others that wait.
     pub(super) fn wait(&mut self, arrival: Arrival) {
         self.held_bytes += arrival.request.size_bytes();
         self.waiting.push_back(arrival);
     }
 
-    /// The plain request whose turn it is.
-    pub(super) fn next_plain(&mut self) -> Option<Arrival> {
-        if self.waiting.is_empty() || self.plain_is_running() {
+    /// Keeps a request until its turn, before all others that wait.
+    pub(super) fn wait_first(&mut self, arrival: Arrival) {
+        self.held_bytes += arrival.request.size_bytes();
+        self.waiting.push_front(arrival);
+    }
+
+    /// Whether a request waits whose turn it is.
+    pub(super) fn has_next(&self) -> bool {
+        let next = self.waiting.front();
+        next.is_some_and(|next| next.request.sequence().is_some() || !self.plain_is_running())
+    }
+
+    /// Takes out the request whose turn it is.
+    pub(super) fn take_next(&mut self) -> Option<Arrival> {
+        if !self.has_next() {
             return None;
         }
         let arrival = self.waiting.pop_front()?;
@@ -97,7 +119,7 @@ impl Lanes {
         Some(arrival)
     }
 
-    /// Gives up the plain requests whose turn has not come.
+    /// Gives up the requests whose turn has not come.
     pub(super) fn forget_waiting(&mut self) -> Vec<Arrival> {
         let forgotten: Vec<_> = self.waiting.drain(..).collect();
         self.held_bytes -= forgotten.iter().map(|arrival| arrival.request.size_bytes()).sum::<usize>();

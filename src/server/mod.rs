@@ -4,6 +4,7 @@
 
 mod accept;
 mod admission;
+mod batch;
 mod builtin;
 mod clock;
 mod codec;
@@ -67,4 +68,6 @@ pub struct ConnectionLimits {
     pub idle_timeout: Duration,
     /// Without the client taking a byte of what is there for it.
     pub write_timeout: Duration,
+    /// How long one connection computes before its replies are written and others get their turn.
+    pub slice: Duration,
 }

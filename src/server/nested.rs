@@ -36,9 +36,9 @@ async fn run(service: &Service, parent: &Call, request: Request) -> Result<Vec<u
         return Err(CommandError::not_run(Code::TooLarge, words));
     }
     let permit = authz::permit(&parent.caller, request, &service.policy)
-        .map_err(|denied| refusal::not_permitted(denied.request.command(), &service.routes))?;
+        .map_err(|denied| refusal::denied(denied, &service.routes).error)?;
     match service.routes.route(permit) {
-        Err(unrouted) => Err(refusal::unknown(unrouted.request.command())),
+        Err(unrouted) => Err(refusal::unrouted(unrouted).error),
         // A grant can't name one, so this is for a client's own connection only.
         Ok(Target::BuiltIn(_, request)) => Err(refusal::forbidden(request.command())),
         Ok(Target::Plugin(_, plugin, request)) => {

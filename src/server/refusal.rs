@@ -1,16 +1,29 @@
 //! What is said of a command that is not run.
 
-use crate::route::Routes;
+use crate::authz::Denied;
+use crate::route::{Routes, Unknown};
 use crate::text::shown;
-use crate::wire::{Code, CommandError};
+use crate::wire::{Code, CommandError, Request};
 
-/// The client may not run it. One that does not exist is said to be unknown to whoever asks.
-pub(super) fn not_permitted<P>(command: &str, routes: &Routes<P>) -> CommandError {
-    if routes.has(command) { forbidden(command) } else { unknown(command) }
+/// A request that is not carried out, and what its client is told.
+pub(super) struct Refused {
+    pub(super) request: Request,
+    pub(super) error: CommandError,
+}
+
+/// The client may not run it. A command that does not exist is said to be unknown to whoever asks.
+pub(super) fn denied<P>(Denied { request }: Denied, routes: &Routes<P>) -> Refused {
+    let command = request.command();
+    let error = if routes.has(command) { forbidden(command) } else { unknown(command) };
+    Refused { error, request }
 }
 
 /// There is no such command.
-pub(super) fn unknown(command: &str) -> CommandError {
+pub(super) fn unrouted(Unknown { request }: Unknown) -> Refused {
+    Refused { error: unknown(request.command()), request }
+}
+
+fn unknown(command: &str) -> CommandError {
     CommandError::not_run(Code::UnknownCommand, format!("Unknown command {}", shown(command, 64)))
 }
 

@@ -53,3 +53,4 @@ mod sandbox;
 mod seat;
 mod state;
 mod transcript;
+mod worker;

@@ -5,15 +5,8 @@ use crate::support::client::{Connection, Frame};
 use crate::support::components;
 use crate::support::server::{Server, Setup};
 
-/// Sends `commands` in one piece, each framed by its place, and gives their replies in that order.
 fn ask_all(connection: &mut Connection, commands: &[&str]) -> Vec<Frame> {
-    let framed = commands.iter().enumerate();
-    connection.send(
-        framed.map(|(place, command)| format!("{command}\r\nSequence: {place}\r\n\r\n")).collect::<String>(),
-    );
-    let mut frames: Vec<Frame> = commands.iter().map(|_| connection.read_frame()).collect();
-    frames.sort_by_key(|frame| frame.field("Sequence").and_then(|place| place.parse::<usize>().ok()));
-    frames
+    connection.ask_all(&commands.iter().map(|command| (*command, "")).collect::<Vec<_>>())
 }
 
 fn bodies(frames: &[Frame]) -> Vec<String> {

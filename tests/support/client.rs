@@ -201,6 +201,20 @@ impl Connection {
         self.read_reply()
     }
 
+    /// Sends framed requests in one piece, each a command and the headers behind it with, after a `|`, its body; gives
+    /// their replies in that order.
+    pub fn ask_all(&mut self, requests: &[(&str, &str)]) -> Vec<Frame> {
+        let framed = requests.iter().enumerate().map(|(place, (command, rest))| {
+            let (headers, body) = rest.split_once('|').unwrap_or((rest, ""));
+            let size = if body.is_empty() { String::new() } else { format!("Size: {}\r\n", body.len()) };
+            format!("{command}\r\nSequence: {place}\r\n{headers}{size}\r\n{body}")
+        });
+        self.send(framed.collect::<String>());
+        let mut frames: Vec<Frame> = requests.iter().map(|_| self.read_frame()).collect();
+        frames.sort_by_key(|frame| frame.field("Sequence").and_then(|place| place.parse::<usize>().ok()));
+        frames
+    }
+
     /// Sends one framed request with nothing but its line, and reads the next frame.
     pub fn ask_framed(&mut self, line: &str) -> Frame {
         self.send(format!("{line}\r\nSequence: asked\r\n\r\n"));

@@ -69,7 +69,7 @@ pub const STATEFUL_COMMANDS: [&str; 23] = [
 ];
 
 /// The commands of [`hostile`].
-pub const HOSTILE_COMMANDS: [&str; 30] = [
+pub const HOSTILE_COMMANDS: [&str; 33] = [
     "spin",
     "grow",
     "recurse",
@@ -100,6 +100,9 @@ pub const HOSTILE_COMMANDS: [&str; 30] = [
     "env",
     "files",
     "random",
+    "queue-first",
+    "queue-next",
+    "queue-leave",
 ];
 
 /// Plugins import no WASI; the others need it, for what they do wrong.

@@ -10,7 +10,7 @@ wit_bindgen::generate!({
     inline: "
         package lictor:sdk;
         world all {
-            include lictor:plugin/plugin@0.1.0;
+            include lictor:plugin/worker-plugin@0.1.0;
             import lictor:plugin/state@0.1.0;
             import lictor:plugin/files@0.1.0;
             import lictor:plugin/call@0.1.0;

@@ -6,6 +6,8 @@
 
 use crate::argument::FromArgument;
 use crate::bindings::exports::lictor::plugin::commands::{CommandInfo, Failure as WireFailure, Guest};
+use crate::bindings::exports::lictor::plugin::worker::Guest as Worker;
+use crate::bindings::lictor::plugin::queue;
 use crate::failure::Failure;
 
 /// One command, as the macro `plugin` describes it.
@@ -38,6 +40,54 @@ impl<P: Plugin> Guest for P {
     fn handle(mut arguments: Vec<String>) -> Result<Vec<u8>, WireFailure> {
         before_any_author_code();
         run(P::COMMANDS, &mut arguments).map_err(Into::into)
+    }
+}
+
+impl<P: Plugin> Worker for P {
+    fn run() {
+        before_any_author_code();
+        let mut block = Block::new(queue::first());
+        loop {
+            let answer = run(P::COMMANDS, &mut block.next()).map_err(WireFailure::from);
+            if let Some(next) = queue::next(answer.as_deref()) {
+                block = Block::new(next);
+            }
+        }
+    }
+}
+
+/// Requests as `queue` hands them over. The host's blocks are whole, so nothing is made of one that is not.
+struct Block {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Block {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// The next request's arguments.
+    fn next(&mut self) -> Vec<String> {
+        let count = self.number();
+        let mut arguments = Vec::with_capacity(count);
+        arguments.extend((0..count).map(|_| {
+            let length = self.number();
+            let text = self.take(length).to_vec();
+            // SAFETY: the host gives UTF-8, here as in any string of the component model, which are taken as they are.
+            unsafe { String::from_utf8_unchecked(text) }
+        }));
+        arguments
+    }
+
+    fn number(&mut self) -> usize {
+        self.take(4).first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
+    }
+
+    fn take(&mut self, length: usize) -> &[u8] {
+        let from = self.at;
+        self.at += length;
+        self.bytes.get(from..self.at).unwrap_or_default()
     }
 }
 
@@ -135,5 +185,27 @@ impl<'a> Arguments<'a> {
     fn wrong(&self, what: &[&str]) -> Failure {
         let words = ["usage: ", self.usage, " (", &what.concat(), ")"];
         Failure::bad_arguments(words.concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_has_the_arguments_of_its_requests() {
+        let mut bytes = Vec::new();
+        let mut push = |number: u32, text: &str| {
+            bytes.extend(number.to_le_bytes());
+            bytes.extend(text.as_bytes());
+        };
+        for arguments in [&["echo", "é x", ""][..], &["a"]] {
+            push(arguments.len() as u32, "");
+            arguments.iter().for_each(|argument| push(argument.len() as u32, argument));
+        }
+        let mut block = Block::new(bytes);
+        assert_eq!(block.next(), ["echo", "é x", ""]);
+        assert_eq!(block.next(), ["a"]);
+        assert_eq!(block.next(), Vec::<String>::new());
     }
 }

@@ -35,6 +35,11 @@ impl Meter {
         Self { limit, used: Duration::ZERO, has_polled: false, clock: thread_cpu }
     }
 
+    /// A meter for a call that was polled once without one.
+    pub(in crate::plugin) fn after_one_poll(limit: Option<Duration>) -> Self {
+        Self { used: TICK, has_polled: true, ..Self::new(limit) }
+    }
+
     /// Polls the call by `poll`. After an error it is not to be polled again.
     pub(in crate::plugin) fn poll<T>(&mut self, poll: impl FnOnce() -> Poll<T>) -> Poll<Result<T, CpuSpent>> {
         let Some(limit) = self.limit else { return poll().map(Ok) };

@@ -49,13 +49,18 @@ impl Share {
         Self(Arc::new(Part { turns: Arc::new(Semaphore::new(calls)), queue: Queue::new(waiting) }))
     }
 
+    /// One of the calls that the client may have running, where it has fewer.
+    pub(in crate::plugin) fn turn_if_free(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.turns).try_acquire_owned().ok()
+    }
+
     /// One of the calls that the client may have running; waits for one of them to end where it has as many.
     pub(in crate::plugin) async fn turn(
         &self,
         sandbox: &Sandbox,
         deadline: Instant,
     ) -> Result<OwnedSemaphorePermit, CommandError> {
-        if let Ok(turn) = Arc::clone(&self.0.turns).try_acquire_owned() {
+        if let Some(turn) = self.turn_if_free() {
             return Ok(turn);
         }
         let _place = self.0.queue.place()?;

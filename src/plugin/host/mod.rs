@@ -13,6 +13,7 @@ mod http;
 mod keyvalue;
 mod logging;
 mod output;
+mod queue;
 mod request;
 mod state;
 mod stdio;
@@ -38,6 +39,7 @@ pub(super) fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Re
     let mut linker = Linker::new(engine);
     request::link(&mut linker)?;
     output::link(&mut linker)?;
+    queue::link(&mut linker)?;
     base::link(&mut linker)?;
     if grants.config.is_some() {
         config::link(&mut linker)?;

@@ -4,8 +4,9 @@
 mod inquire;
 mod misbehave;
 mod reply;
+mod work;
 
-wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
+wit_bindgen::generate!({ path: "../../../wit", world: "worker-plugin" });
 
 use exports::lictor::plugin::commands::{CommandInfo, Failure, Guest};
 
@@ -49,6 +50,9 @@ const COMMANDS: &[Command] = &[
     ("env", "", inquire::env),
     ("files", "", inquire::files),
     ("random", "", inquire::random),
+    ("queue-first", "", work::first),
+    ("queue-next", "", work::next),
+    ("queue-leave", "", work::leave),
 ];
 
 impl Guest for Hostile {
@@ -72,6 +76,12 @@ impl Guest for Hostile {
             Some((_, _, run)) => run(rest),
             None => Err(failure("not-found", "hostile has no such command")),
         }
+    }
+}
+
+impl exports::lictor::plugin::worker::Guest for Hostile {
+    fn run() {
+        work::run(|args| Self::handle(args));
     }
 }
 
