@@ -27,6 +27,8 @@ pub mod config;
 
 pub mod app;
 
+pub mod reload;
+
 pub mod cli;
 
 pub mod client;

@@ -11,7 +11,7 @@ use lictor::identity::Thumbprint;
 use lictor::plugin::{Instances, Shares};
 use lictor::route::Routes;
 use lictor::server::{
-    AdmissionLimits, ConnectionLimits, Server, Service, TlsFiles, TlsVersion, bind, tls_acceptor,
+    AdmissionLimits, ConnectionLimits, Current, Server, Service, TlsFiles, TlsVersion, bind, tls_acceptor,
 };
 use lictor::telemetry::CommandLog;
 use tempfile::TempDir;
@@ -55,7 +55,8 @@ async fn connect(folder: &TempDir) -> Connection {
         min_version: TlsVersion::V1_3,
     };
     let acceptor = tls_acceptor(&files).unwrap();
-    let serving = Server::new(Arc::new(service(&client).await), acceptor, admission(), LONG);
+    let current = Current { service: Arc::new(service(&client).await), acceptor, handshake_timeout: LONG };
+    let serving = Server::new(current, admission(), None);
     tokio::spawn(async move { serving.accept(listener).await });
     let credentials = Credentials::load(&path("client.pem"), &path("client.key")).unwrap();
     let pin = parse_pin(&Thumbprint::sha256_of(server.der()).to_string()).unwrap();

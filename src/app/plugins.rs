@@ -1,9 +1,11 @@
 //! The plugins of a config: loaded, each with what it is granted and no more.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
+use sha2::{Digest, Sha256};
 
 use crate::config::{self, CommandPattern, Config, PluginName, StoreGrant};
 use crate::plugin::{
@@ -12,33 +14,82 @@ use crate::plugin::{
 };
 use crate::state::{Engine, Namespace, Quota};
 
-/// Loads all plugins, one after the other: each compilation uses all cores. Reports every plugin that can't be loaded, not
-/// the first only.
-pub(super) async fn load(
+/// The plugins of a config, and where they run.
+pub(super) struct Plugins {
+    sandbox: Arc<Sandbox>,
+    loaded: BTreeMap<PluginName, Loaded>,
+}
+
+/// A plugin, and what it was made of.
+#[derive(Clone)]
+struct Loaded {
+    plugin: Arc<Plugin>,
+    config: config::Plugin,
+    quotas: Vec<Quota>,
+}
+
+impl Plugins {
+    /// Loads all plugins, one after the other: each compilation uses all cores. Reports every plugin that can't be loaded,
+    /// not the first only.
+    pub(super) async fn load(config: &Config, state: &dyn Engine) -> anyhow::Result<Self> {
+        let limits = &config.limits;
+        let bounds = SandboxLimits {
+            concurrent_calls: u32::try_from(limits.concurrent_commands).unwrap_or(u32::MAX),
+            waiting_calls: limits.queue,
+            max_wait: limits.queue_timeout,
+            memory_bytes: limits.plugin_memory_bytes,
+            http_requests: limits.http_requests,
+        };
+        let core_dumps = config.server.core_dumps.as_deref().map_or(CoreDumps::None, CoreDumps::In);
+        let kept = Kept { compiled: Some(&config.server.cache), core_dumps };
+        let sandbox = Arc::new(Sandbox::new(bounds, kept)?);
+        let loaded = load_all(&sandbox, config, state, &BTreeMap::new()).await?;
+        // The process does not end before it is done, and nobody waits for it else.
+        let pruned = Arc::clone(&sandbox);
+        tokio::task::spawn_blocking(move || pruned.prune_cache());
+        Ok(Self { sandbox, loaded })
+    }
+
+    /// The plugins of `config` in the same sandbox. One of which neither the config nor the component has changed stays,
+    /// warm instances and all.
+    pub(super) async fn renewed(&self, config: &Config, state: &dyn Engine) -> anyhow::Result<Self> {
+        let loaded = load_all(&self.sandbox, config, state, &self.loaded).await?;
+        Ok(Self { sandbox: Arc::clone(&self.sandbox), loaded })
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PluginName, &Arc<Plugin>)> {
+        self.loaded.iter().map(|(name, loaded)| (name, &loaded.plugin))
+    }
+
+    /// Those that are not, or not the same, in `old`.
+    pub(super) fn new_since(&self, old: &Self) -> Vec<&PluginName> {
+        let is_old = |name, plugin| old.loaded.get(name).is_some_and(|old| Arc::ptr_eq(&old.plugin, plugin));
+        self.iter().filter(|(name, plugin)| !is_old(*name, *plugin)).map(|(name, _)| name).collect()
+    }
+}
+
+async fn load_all(
+    sandbox: &Arc<Sandbox>,
     config: &Config,
     state: &dyn Engine,
-) -> anyhow::Result<Vec<(PluginName, Arc<Plugin>)>> {
-    let limits = &config.limits;
-    let bounds = SandboxLimits {
-        concurrent_calls: u32::try_from(limits.concurrent_commands).unwrap_or(u32::MAX),
-        waiting_calls: limits.queue,
-        max_wait: limits.queue_timeout,
-        memory_bytes: limits.plugin_memory_bytes,
-        http_requests: limits.http_requests,
-    };
-    let core_dumps = config.server.core_dumps.as_deref().map_or(CoreDumps::None, CoreDumps::In);
-    let kept = Kept { compiled: Some(&config.server.cache), core_dumps };
-    let sandbox = Arc::new(Sandbox::new(bounds, kept)?);
-    let mut plugins = Vec::new();
+    old: &BTreeMap<PluginName, Loaded>,
+) -> anyhow::Result<BTreeMap<PluginName, Loaded>> {
+    let mut plugins = BTreeMap::new();
     let mut faults = Vec::new();
     for (name, plugin) in &config.plugins {
+        let quotas = quotas(config, name);
+        if let Some(same) = old.get(name).filter(|old| old.is_of(plugin, &quotas)) {
+            plugins.insert(name.clone(), same.clone());
+            continue;
+        }
         let began = Instant::now();
         let stores = open_stores(config, name, state).await?;
-        match Plugin::load(Arc::clone(&sandbox), spec(name, plugin, stores)).await {
-            Ok(plugin) => {
+        match Plugin::load(Arc::clone(sandbox), spec(name, plugin, stores)).await {
+            Ok(loaded) => {
                 let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(target: "lictor::plugin", plugin = %name, millis, "loaded");
-                plugins.push((name.clone(), Arc::new(plugin)));
+                let loaded = Loaded { plugin: Arc::new(loaded), config: plugin.clone(), quotas };
+                plugins.insert(name.clone(), loaded);
             }
             Err(error) => faults.push(error.to_string()),
         }
@@ -46,13 +97,35 @@ pub(super) async fn load(
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
     }
-    // The process does not end before it is done, and nobody waits for it else.
-    tokio::task::spawn_blocking(move || sandbox.prune_cache());
     Ok(plugins)
 }
 
-/// The stores that the plugin `name` was granted, by the names by which it opens them. A store's quota is its owner's,
-/// whoever writes to it.
+impl Loaded {
+    /// Whether it is what `config` says, with the component that is there now.
+    fn is_of(&self, config: &config::Plugin, quotas: &[Quota]) -> bool {
+        let component = || std::fs::read(&config.component);
+        self.config == *config
+            && self.quotas == quotas
+            && component().is_ok_and(|bytes| Sha256::digest(bytes).as_slice() == self.plugin.sha256())
+    }
+}
+
+/// The quotas of the stores that the plugin `name` was granted.
+fn quotas(config: &Config, name: &PluginName) -> Vec<Quota> {
+    let granted = config.plugins.get(name).and_then(|plugin| plugin.grants.keyvalue.as_deref());
+    let owners = granted.unwrap_or_default().iter().map(|grant| grant.plugin.as_ref().unwrap_or(name));
+    owners.map(|owner| quota(config, owner)).collect()
+}
+
+/// A store's quota is its owner's, whoever writes to it.
+fn quota(config: &Config, owner: &PluginName) -> Quota {
+    config.plugins.get(owner).map_or_else(Quota::default, |owner| Quota {
+        max_keys: owner.store_keys,
+        max_bytes: owner.store_bytes,
+    })
+}
+
+/// The stores that the plugin `name` was granted, by the names by which it opens them.
 async fn open_stores(
     config: &Config,
     name: &PluginName,
@@ -64,11 +137,7 @@ async fn open_stores(
     for grant in granted {
         let StoreGrant { plugin: owner, store } = grant;
         let owner = owner.as_ref().unwrap_or(name);
-        let quota = config.plugins.get(owner).map_or_else(Quota::default, |owner| Quota {
-            max_keys: owner.store_keys,
-            max_bytes: owner.store_bytes,
-        });
-        let opened = state.open(Namespace::new(owner.as_ref(), store.as_ref()), quota).await;
+        let opened = state.open(Namespace::new(owner.as_ref(), store.as_ref()), quota(config, owner)).await;
         let opened = opened.with_context(|| format!("plugin {name}: the store {grant} cannot be opened"))?;
         stores.0.insert(grant.to_string(), opened);
     }

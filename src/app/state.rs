@@ -14,12 +14,36 @@ pub use crate::state::sqlite::Progress;
 /// Opens the engine. Where no plugin is granted a store there is nothing to keep, and no file is made.
 ///
 /// It blocks, for milliseconds as a rule.
-pub(super) fn open(config: &Config) -> anyhow::Result<Arc<dyn Engine>> {
+fn open(config: &Config) -> anyhow::Result<Arc<dyn Engine>> {
     let Some(path) = file(config) else { return Ok(Arc::new(MemoryEngine::new())) };
     let options = SqliteOptions { max_file_bytes: config.state.file_size, ..SqliteOptions::default() };
     let engine = SqliteEngine::open(path, options).context("the plugins' state cannot be opened")?;
     tracing::info!(path = %path.display(), "state opened");
     Ok(Arc::new(engine))
+}
+
+/// The engine of a server, which is opened once a plugin is granted a store, be it by a reload.
+pub(super) struct Kept {
+    engine: Arc<dyn Engine>,
+    is_used: bool,
+}
+
+impl Kept {
+    pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self { engine: open(config)?, is_used: uses_stores(config) })
+    }
+
+    /// The engine for the plugins of `config`.
+    pub(super) fn engine(&mut self, config: &Config) -> anyhow::Result<Arc<dyn Engine>> {
+        if !self.is_used && uses_stores(config) {
+            *self = Self::open(config)?;
+        }
+        Ok(Arc::clone(&self.engine))
+    }
+
+    pub(super) async fn close(&self) -> anyhow::Result<()> {
+        self.engine.close().await.context("the plugins' state was not closed in good order")
+    }
 }
 
 /// What can be said of the state without opening it for writing: another process may be using it.
@@ -30,13 +54,14 @@ pub(super) fn look(config: &Config) -> anyhow::Result<()> {
     }
 }
 
+fn uses_stores(config: &Config) -> bool {
+    let mut granted = config.plugins.values().filter_map(|plugin| plugin.grants.keyvalue.as_ref());
+    granted.any(|stores| !stores.is_empty())
+}
+
 fn file(config: &Config) -> Option<&Path> {
-    let is_used = config
-        .plugins
-        .values()
-        .any(|plugin| plugin.grants.keyvalue.as_ref().is_some_and(|stores| !stores.is_empty()));
     match config.state.engine {
-        StateEngine::Sqlite if is_used => config.state.path.as_deref(),
+        StateEngine::Sqlite if uses_stores(config) => config.state.path.as_deref(),
         StateEngine::Sqlite | StateEngine::Memory => None,
     }
 }

@@ -1,17 +1,16 @@
 //! What `lictor check` says of a config that may be served.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use crate::config::{self, Config};
-use crate::plugin::Plugin;
+use super::plugins::Plugins;
+use crate::config::Config;
 
-pub(super) fn summary(config: &Config, plugins: &[(config::PluginName, Arc<Plugin>)]) -> String {
+pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
     let mut text = format!("{}: ok\n", config.path.display());
     let addresses: Vec<_> = config.server.listen.iter().map(ToString::to_string).collect();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "  listens on {}", addresses.join(", "));
-    for (name, plugin) in plugins {
+    for (name, plugin) in plugins.iter() {
         let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
         let commands: Vec<_> = commands.iter().map(AsRef::<str>::as_ref).collect();
         let _ = writeln!(text, "  plugin {name}: {}", commands.join(", "));

@@ -77,6 +77,15 @@ impl Call {
     }
 }
 
+/// Runs one command without arguments and prints its reply.
+pub(super) fn ask(target: TargetOptions, command: &str) -> Result<(), Failure> {
+    let request = request(&[command.to_owned()], None)?;
+    let mut session = Session::open(target.resolve()?, Interrupt::Ends)?;
+    let done = session.run(request, None, Reply::text());
+    session.close();
+    done
+}
+
 /// The request of a command as it was typed, with a body from a file.
 pub(super) fn request(command: &[String], body: Option<&Path>) -> Result<Request, Failure> {
     // An option of the verb that is misspelled must not become a command.

@@ -1,7 +1,10 @@
 //! `lictor check`: everything that serving does before it opens a socket.
 
-use super::{ConfigFile, Failure, load_config_with_warnings, output};
+use std::path::PathBuf;
+
+use super::{ConfigFile, Failure, load_config, load_config_with_warnings, output};
 use crate::app;
+use crate::config;
 
 /// Check a config file and load all that it names, without serving
 ///
@@ -10,16 +13,32 @@ use crate::app;
 #[command(after_help = "\
 Examples:
   lictor check
-  lictor check --config /etc/lictor/server.toml && systemctl restart lictor")]
+  lictor check --config /etc/lictor/server.toml && systemctl reload lictor
+  lictor check --diff server.toml.before        what changed since, and what needs a restart")]
 pub(super) struct Check {
     #[command(flatten)]
     pub(super) config: ConfigFile,
+    /// Print each key that is other than in this config, and whether a reload applies it (live) or a restart
+    #[arg(long, value_name = "FILE")]
+    diff: Option<PathBuf>,
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let loaded = load_config_with_warnings(&self.config.path)?;
         let summary = app::check(&loaded.config).map_err(|error| Failure::usage(format!("{error:#}")))?;
-        output::line(summary.trim_end_matches('\n'))
+        match &self.diff {
+            None => output::line(summary.trim_end_matches('\n')),
+            Some(old) => {
+                let old = load_config(old)?.config;
+                let changes = config::diff(&old, &loaded.config);
+                let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
+                if lines.is_empty() {
+                    output::line("nothing has changed")
+                } else {
+                    output::line(&lines.join("\n"))
+                }
+            }
+        }
     }
 }

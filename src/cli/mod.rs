@@ -12,9 +12,11 @@ mod init;
 mod output;
 mod plugin;
 mod prompt;
+mod reload;
 mod serve;
 mod session;
 mod state;
+mod status;
 mod target;
 mod trust;
 
@@ -42,6 +44,8 @@ enum Verb {
     Serve(serve::Serve),
     Check(check::Check),
     Call(call::Call),
+    Reload(reload::Reload),
+    Status(status::Status),
     Bench(Box<bench::Bench>),
     #[command(subcommand)]
     Cert(cert::Cert),
@@ -72,6 +76,8 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Serve(verb) => verb.run(),
         Verb::Check(verb) => verb.run(),
         Verb::Call(verb) => verb.run(),
+        Verb::Reload(verb) => verb.run(),
+        Verb::Status(verb) => verb.run(),
         Verb::Bench(verb) => verb.run(),
         Verb::Cert(verb) => verb.run(),
         Verb::Plugin(verb) => verb.run(),

@@ -164,6 +164,13 @@ macro_rules! limits {
         }
 
         impl Limits {
+            /// The keys that differ in `other`.
+            pub(super) fn differing(&self, other: &Self) -> Vec<&'static str> {
+                let mut keys = Vec::new();
+                $(if self.$field != other.$field { keys.push(stringify!($key)); })*
+                keys
+            }
+
             /// The bounds that `raw` writes, the defaults elsewhere; not compared to one another yet.
             pub(super) fn each_held(raw: &RawLimits, findings: &mut Findings) -> Self {
                 Self { $($field: FromAmount::from_amount($key.hold("limits", &raw.$key, findings).unwrap_or($default)),)* }

@@ -9,6 +9,7 @@
 //! `lictor check`, a reload and a test all run the very same code.
 
 mod amounts;
+mod diff;
 mod fault;
 mod files;
 mod given;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use amounts::{ByteSize, TimeSpan};
+pub use diff::{Applies, Change, Kind, diff};
 pub use fault::{Fault, Faults, Severity};
 pub use keys::known_keys;
 pub use limits::{Bound, Limits, Unit, bounds};
@@ -88,6 +90,18 @@ pub struct Config {
     pub state: State,
 }
 
+impl Config {
+    /// The files that it is made of: itself, and those that it names. A change of any is a change of what is served.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files =
+            vec![self.path.clone(), self.server.certificate.clone(), self.server.private_key.clone()];
+        files.extend(self.clients.values().flat_map(|client| client.certificates.iter().cloned()));
+        files.extend(self.plugins.values().map(|plugin| plugin.component.clone()));
+        files
+    }
+}
+
 /// Where the server listens, and who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
@@ -105,6 +119,8 @@ pub struct Server {
     pub cache: PathBuf,
     /// The folder in which a trap leaves a core dump; `None` for no dumps. It need not be there.
     pub core_dumps: Option<PathBuf>,
+    /// Whether a change of a file that the config names, or of itself, reloads it.
+    pub watch: bool,
 }
 
 /// How the server behaves on the wire where the protocol leaves a choice.

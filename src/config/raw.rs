@@ -77,6 +77,7 @@ table! {
         drain_timeout: TimeSpan,
         cache: PathText,
         core_dumps: PathText,
+        watch: bool,
     }
 }
 table! {

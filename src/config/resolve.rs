@@ -86,6 +86,7 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
         drain_timeout,
         cache: raw.cache.value().map_or_else(|| folder.0.join(DEFAULT_CACHE), |path| folder.path(path)),
         core_dumps: raw.core_dumps.value().map(|path| folder.path(path)),
+        watch: raw.watch.value().copied().unwrap_or_default(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Who is admitted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,6 +22,27 @@ impl FromIterator<(Thumbprint, Arc<str>)> for Roster {
     }
 }
 
+impl Roster {
+    /// Whether `identity`, which was admitted once, would be again at `now`, as the same client.
+    ///
+    /// # Errors
+    ///
+    /// Why not, in the words of [`authenticate`].
+    pub fn check(&self, identity: &PeerIdentity, now: SystemTime) -> Result<(), Rejection> {
+        let Peer { name, thumbprint, sha1, certificate_name, .. } = &*identity.0;
+        let owner = self.pins.get(thumbprint).or_else(|| self.pins.get(sha1));
+        if owner.is_none_or(|owner| owner != name) {
+            return Err(Rejection::Unknown { name: certificate_name.clone(), thumbprint: *sha1 });
+        }
+        identity.check_validity(now)
+    }
+
+    /// The names of the clients.
+    pub fn clients(&self) -> BTreeSet<&str> {
+        self.pins.values().map(|name| &**name).collect()
+    }
+}
+
 /// A client that proved that it holds the key of an admitted certificate. Only [`authenticate`] makes one.
 #[derive(Clone, Debug)]
 pub struct PeerIdentity(Arc<Peer>);
@@ -30,6 +51,7 @@ pub struct PeerIdentity(Arc<Peer>);
 struct Peer {
     name: Arc<str>,
     thumbprint: Thumbprint,
+    sha1: Thumbprint,
     certificate_name: String,
     validity: Validity,
 }
@@ -63,6 +85,18 @@ impl PeerIdentity {
     #[must_use]
     pub fn validity(&self) -> Validity {
         self.0.validity
+    }
+
+    /// Whether its certificate is valid at `now`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in the words of [`authenticate`].
+    pub fn check_validity(&self, now: SystemTime) -> Result<(), Rejection> {
+        let Peer { sha1, certificate_name, validity, .. } = &*self.0;
+        validity.fault_at(now).map_or(Ok(()), |reason| {
+            Err(Rejection::Unusable { name: certificate_name.clone(), thumbprint: *sha1, reason })
+        })
     }
 }
 
@@ -128,6 +162,7 @@ pub fn authenticate(
     Ok(PeerIdentity(Arc::new(Peer {
         name: Arc::clone(client),
         thumbprint: sha256,
+        sha1,
         certificate_name: name,
         validity,
     })))
@@ -168,6 +203,21 @@ mod tests {
             assert_eq!((identity.name(), identity.certificate_name()), ("laptop", "its name"));
             assert_eq!(identity.thumbprint(), Thumbprint::sha256_of(&certificate));
         }
+    }
+
+    #[test]
+    fn who_was_admitted_is_checked_anew_against_another_roster_and_time() {
+        let certificate = certificate("its name", 2020..2040);
+        let (sha1, sha256) = (Thumbprint::sha1_of(&certificate), Thumbprint::sha256_of(&certificate));
+        let identity = authenticate(&[certificate], &roster(sha256), year(2030)).unwrap();
+        for pin in [sha1, sha256] {
+            assert_eq!(roster(pin).check(&identity, year(2030)), Ok(()));
+        }
+        let words = |roster: &Roster, now| roster.check(&identity, now).unwrap_err().to_string();
+        assert!(words(&Roster::default(), year(2030)).ends_with("is unknown"));
+        let of_another: Roster = [(sha256, Arc::from("other"))].into_iter().collect();
+        assert!(words(&of_another, year(2030)).ends_with("is unknown"), "its name and rights were another's");
+        assert!(words(&roster(sha256), year(2041)).ends_with("it expired at 2040-01-01T00:00:00Z"));
     }
 
     #[test]

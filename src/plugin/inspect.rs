@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::compile::compile;
 use super::engine::Sandbox;
-use super::load::{LoadError, Plugin, Spec, compile};
+use super::load::{LoadError, Plugin, Spec};
 use super::world::{self, Standing};
 
 /// What can be said of a component by its type alone.

@@ -1,19 +1,19 @@
 //! From a file to a plugin that can be called: compiled, checked against the world, linked, and tried once.
 
 use std::future::poll_fn;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
+use wasmtime::PoolConcurrencyLimitError;
 use wasmtime::component::Component;
-use wasmtime::{Engine, PoolConcurrencyLimitError};
 
 use super::bindings;
 use super::bounds::{BudgetSpent, MemoryLimiter, MemoryRefusal, Meter, Pace};
+use super::compile::{Compiled, compile};
 use super::engine::{MAX_TABLE_ELEMENTS, Sandbox};
 use super::failure;
 use super::host::{self, Granted, Grants, PluginLog, Volume, VolumeLimits};
@@ -85,6 +85,7 @@ pub struct LoadError {
 /// A plugin that can be called.
 pub struct Plugin {
     spec: Spec,
+    sha256: [u8; 32],
     sandbox: Arc<Sandbox>,
     linked: Linked,
     log: Arc<PluginLog>,
@@ -125,6 +126,7 @@ impl Plugin {
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
             granted: Arc::new(spec.grants.prepare(sandbox.web())),
             turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
+            sha256: compiled.sha256,
             pace: sandbox.pace().of_plugin(),
             footprint_bytes: 0,
             commands: Vec::new(),
@@ -144,6 +146,12 @@ impl Plugin {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.spec.name
+    }
+
+    /// SHA-256 of its component.
+    #[must_use]
+    pub fn sha256(&self) -> &[u8; 32] {
+        &self.sha256
     }
 
     /// How long one of its commands may take.
@@ -303,41 +311,6 @@ impl From<bindings::exports::lictor::plugin::commands::CommandInfo> for CommandI
     }
 }
 
-/// A component that was read and compiled, and is yet to be looked at.
-pub(super) struct Compiled {
-    pub(super) component: Component,
-    pub(super) size_bytes: usize,
-}
-
-/// Reads and compiles the component of `spec`. Takes long, so it is kept off the threads that serve.
-pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec) -> Result<Compiled, String> {
-    let (sandbox, path, sha256) = (Arc::clone(sandbox), spec.component.clone(), spec.sha256);
-    let compiled = tokio::task::spawn_blocking(move || read_and_compile(&sandbox, &path, sha256)).await;
-    compiled.map_err(|error| error.to_string())?
-}
-
-fn read_and_compile(sandbox: &Sandbox, path: &Path, sha256: Option<[u8; 32]>) -> Result<Compiled, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
-    let hash: [u8; 32] = Sha256::digest(&bytes).into();
-    check_hash(&hash, sha256)?;
-    check_form(&bytes)?;
-    let component = sandbox.compile(&bytes, &hash).map_err(|error| unusable(&error))?;
-    Ok(Compiled { component, size_bytes: bytes.len() })
-}
-
-/// wasmtime has no type for a component that needs more tables, memories or core instances than the pool has for one,
-/// but says how many it needs and how many there are; a test keeps these words true.
-fn unusable(error: &wasmtime::Error) -> String {
-    let words = failure::words(error);
-    let is_too_much = words.contains("exceeds the");
-    let begin = if is_too_much {
-        "it needs more than this host gives one plugin"
-    } else {
-        "it is not a valid component"
-    };
-    format!("{begin}: {words}")
-}
-
 fn link(component: &Component, sandbox: &Sandbox, spec: &Spec) -> Result<Linked, String> {
     let engine = sandbox.engine();
     let misfits = world::misfits(component, engine, &spec.name, &spec.grants);
@@ -355,38 +328,4 @@ fn link(component: &Component, sandbox: &Sandbox, spec: &Spec) -> Result<Linked,
     linked
         .and_then(|linked| Linked::new(linked, worker))
         .map_err(|error| format!("it does not fit this host's version of the interfaces: {error:#}"))
-}
-
-fn check_hash(found: &[u8; 32], pinned: Option<[u8; 32]>) -> Result<(), String> {
-    let hex = base16ct::lower::encode_string;
-    match pinned {
-        Some(pinned) if pinned != *found => Err(format!(
-            "its SHA-256 is {}, but the config pins {}; if the change is meant, write the new hash",
-            hex(found),
-            hex(&pinned)
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Tells files that are something else by their first bytes. Precompiled code is refused too: to run it is to trust
-/// whoever made it with the whole process.
-fn check_form(bytes: &[u8]) -> Result<(), String> {
-    const CORE_MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
-    if Engine::detect_precompiled(bytes).is_some() {
-        return Err(
-            "it is precompiled code, which is not taken from files; give the component it was made of".into(),
-        );
-    }
-    if bytes.starts_with(&CORE_MODULE) {
-        return Err(
-            "it is a core WebAssembly module, not a component; build it for wasm32-wasip2, or wrap it with \
-             `wasm-tools component new`"
-                .into(),
-        );
-    }
-    if !bytes.starts_with(b"\0asm") {
-        return Err("it is not WebAssembly: it does not begin with \\0asm".into());
-    }
-    Ok(())
 }

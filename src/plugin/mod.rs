@@ -8,6 +8,7 @@ mod batch;
 mod bindings;
 mod bounds;
 mod cache;
+mod compile;
 mod dumps;
 mod engine;
 mod failure;

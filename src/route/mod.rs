@@ -21,6 +21,18 @@ pub enum BuiltIn {
     Commands,
     /// `@cancel SEQUENCE`
     Cancel,
+    /// `@status`
+    Status,
+    /// `@clients`
+    Clients,
+    /// `@plugins`
+    Plugins,
+    /// `@reload`
+    Reload,
+    /// `@kick CONNECTION`
+    Kick,
+    /// `@drain`
+    Drain,
 }
 
 /// All built-ins with their usage and summary, in the order in which `@commands` shows them. `server::builtin`
@@ -30,6 +42,17 @@ pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
     (BuiltIn::Whoami, "@whoami", "@whoami", "tells who the server takes you for"),
     (BuiltIn::Commands, "@commands", "@commands", "lists the commands that you may run"),
     (BuiltIn::Cancel, "@cancel", "@cancel SEQUENCE", "stops the request with that Sequence"),
+    (BuiltIn::Status, "@status", "@status", "tells how the server is and how its config was last loaded"),
+    (
+        BuiltIn::Clients,
+        "@clients",
+        "@clients",
+        "lists the clients with their connections, last use and days to expiry",
+    ),
+    (BuiltIn::Plugins, "@plugins", "@plugins", "lists the plugins with their commands and hashes"),
+    (BuiltIn::Reload, "@reload", "@reload", "loads the config, certificates and plugins anew"),
+    (BuiltIn::Kick, "@kick", "@kick CONNECTION", "ends a connection"),
+    (BuiltIn::Drain, "@drain", "@drain", "has the server stop once its requests have ended"),
 ];
 
 /// The commands of all plugins. Their names are the operator's, so a fast hash does.

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
@@ -17,7 +18,8 @@ use tokio_util::task::TaskTracker;
 use super::Service;
 use super::admission::{AddressPlace, Admission, AdmissionLimits};
 use super::conn::Connection;
-use super::stop::Stop;
+use super::control::Control;
+use super::members::Members;
 use super::tls::{self, Authenticated};
 use crate::telemetry::ConnectionId;
 
@@ -56,43 +58,72 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Accepts connections and serves them.
 pub struct Server {
     shared: Arc<Shared>,
-    stop: Stop,
     connections: TaskTracker,
 }
 
-struct Shared {
-    service: Arc<Service>,
-    acceptor: TlsAcceptor,
+/// What all connections share.
+pub(super) struct Shared {
+    current: ArcSwap<Current>,
+    pub(super) members: Arc<Members>,
+    pub(super) control: Option<Arc<dyn Control>>,
+    pub(super) started: Instant,
     admission: Arc<Admission>,
-    handshake_timeout: Duration,
     accepted: AtomicU64,
+    /// Told when all are to stop accepting.
+    stop: Notify,
+}
+
+/// What a reload swaps, all at once.
+pub struct Current {
+    /// What connections work by.
+    pub service: Arc<Service>,
+    /// What handshakes are done with.
+    pub acceptor: TlsAcceptor,
+    /// How long a connection may take until its peer is known.
+    pub handshake_timeout: Duration,
+}
+
+impl Shared {
+    /// What connections work by now.
+    pub(super) fn service(&self) -> Arc<Service> {
+        Arc::clone(&self.current.load().service)
+    }
 }
 
 impl Server {
-    /// A server that does its handshakes with `acceptor`, each within `handshake_timeout` until the peer is known.
+    /// A server of `current`, until [`Self::swap`]. Operators control it through `control`.
     #[must_use]
-    pub fn new(
-        service: Arc<Service>,
-        acceptor: TlsAcceptor,
-        admission: AdmissionLimits,
-        handshake_timeout: Duration,
-    ) -> Self {
+    pub fn new(current: Current, admission: AdmissionLimits, control: Option<Arc<dyn Control>>) -> Self {
         let shared = Shared {
-            service,
-            acceptor,
+            current: ArcSwap::from_pointee(current),
+            members: Arc::default(),
+            control,
+            started: Instant::now(),
             admission: Arc::new(Admission::new(admission)),
-            handshake_timeout,
             accepted: AtomicU64::new(0),
+            stop: Notify::new(),
         };
-        Self { shared: Arc::new(shared), stop: Stop::default(), connections: TaskTracker::new() }
+        Self { shared: Arc::new(shared), connections: TaskTracker::new() }
+    }
+
+    /// Goes on with `current`. Requests that have begun end with what they began with; each connection looks at once
+    /// whether its client is still admitted, and stops what it may not run any more.
+    pub fn swap(&self, current: Current) {
+        self.shared.current.store(Arc::new(current));
+        self.shared.members.renew();
+    }
+
+    /// Cuts off clients whose certificate has ended by `now`; to be called now and then.
+    pub fn cut_off_expired(&self, now: SystemTime) {
+        self.shared.members.cut_off_expired(now);
     }
 
     /// Accepts from `listener` until [`Self::stop`].
     pub async fn accept(&self, listener: TcpListener) {
         // A place is taken before a connection is, so that at the limit further ones wait in the kernel.
         while let Some(place) = self.shared.admission.place().await {
-            let notified = self.stop.notified();
-            if self.stop.is_stopping() {
+            let notified = self.shared.stop.notified();
+            if self.shared.members.is_stopping() {
                 return;
             }
             let accepted = tokio::select! {
@@ -113,7 +144,8 @@ impl Server {
     /// Takes no further connection or request, lets what is under way end for at most `patience`, and closes.
     /// Returns whether all ended by themselves.
     pub async fn stop(&self, patience: Duration) -> bool {
-        self.stop.now();
+        self.shared.members.stop();
+        self.shared.stop.notify_waiters();
         self.shared.admission.close();
         self.connections.close();
         timeout(patience, self.connections.wait()).await.is_ok()
@@ -125,10 +157,10 @@ impl Server {
             return;
         };
         let id = ConnectionId(self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1);
-        let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
+        let shared = Arc::clone(&self.shared);
         self.connections.spawn(async move {
             let _place = place;
-            serve(&shared, tcp, peer, id, address, stop).await;
+            serve(shared, tcp, peer, id, address).await;
         });
     }
 }
@@ -144,15 +176,16 @@ fn is_peers_fault(error: &io::Error) -> bool {
 
 /// TCP, TLS, identity; then the connection itself.
 async fn serve(
-    shared: &Shared,
+    shared: Arc<Shared>,
     tcp: TcpStream,
     peer: SocketAddr,
     id: ConnectionId,
     address: AddressPlace,
-    stop: Stop,
 ) {
     let began = Instant::now();
-    let authorized = timeout_at(began + shared.handshake_timeout, authorize(shared, tcp, peer, id, &address));
+    let current = shared.current.load_full();
+    let authorizing = authorize(&current, tcp, peer, id, &address);
+    let authorized = timeout_at(began + current.handshake_timeout, authorizing);
     // In a box, so that an idle connection does not hold what its handshake needed.
     let authenticated = match Box::pin(authorized).await {
         Ok(Some(authenticated)) => authenticated,
@@ -165,7 +198,10 @@ async fn serve(
     let (stream, identity) = authenticated.into_parts();
     let (client, thumbprint) = (identity.name_shared(), identity.thumbprint());
     tracing::info!(target: "lictor::connection", connection = %id, %peer, client = &*client, %thumbprint, "admitted");
-    let mut connection = Connection::new(stream, identity, Arc::clone(&shared.service), id, stop);
+    let membership = shared.members.join(id, identity, peer);
+    let service = Arc::clone(&current.service);
+    drop(current);
+    let mut connection = Connection::new(stream, membership.member(), service, shared);
     let end = connection.serve().await;
     if end.is_orderly() {
         // A peer that does not take its goodbye is left to itself.
@@ -178,7 +214,7 @@ async fn serve(
 
 /// The handshake and the question who the peer is. A peer that is not admitted is told why.
 async fn authorize(
-    shared: &Shared,
+    current: &Current,
     tcp: TcpStream,
     peer: SocketAddr,
     id: ConnectionId,
@@ -186,14 +222,14 @@ async fn authorize(
 ) -> Option<Authenticated> {
     prepare(&tcp);
     let _turn = address.handshake_turn().await?;
-    let handshaken = match tls::handshake(&shared.acceptor, tcp).await {
+    let handshaken = match tls::handshake(&current.acceptor, tcp).await {
         Ok(handshaken) => handshaken,
         Err(error) => {
             tracing::info!(target: "lictor::connection", connection = %id, %peer, %error, "handshake failed");
             return None;
         }
     };
-    match handshaken.authenticate(&shared.service.roster, SystemTime::now()) {
+    match handshaken.authenticate(&current.service.roster, SystemTime::now()) {
         Ok(authenticated) => Some(authenticated),
         Err(refused) => {
             let rejection = refused.rejection();

@@ -1,29 +1,42 @@
-//! The commands that the server answers by itself. `route::BUILT_INS` lists them.
+//! The commands that the server answers by itself. `route::BUILT_INS` lists them; those for operators are in `operator`.
+
+mod operator;
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::pin::Pin;
 
 use super::Service;
-use super::lanes::Lanes;
+use super::lanes::{Answer, Lanes};
+use super::session::Session;
 use crate::identity::PeerIdentity;
 use crate::route::{BUILT_INS, BuiltIn};
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request, Sequence};
 
+/// What a built-in gives.
+pub(super) enum Done {
+    /// Its answer.
+    Now(Result<Cow<'static, [u8]>, CommandError>),
+    /// What will give it.
+    Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
+}
+
 /// Carries out a built-in; `lanes` are those of the connection that asks.
-pub(super) fn run(
-    built_in: BuiltIn,
-    request: &Request,
-    service: &Service,
-    identity: &PeerIdentity,
-    lanes: &mut Lanes,
-) -> Result<Cow<'static, [u8]>, CommandError> {
-    match built_in {
+pub(super) fn run(built_in: BuiltIn, request: &Request, session: &Session, lanes: &mut Lanes) -> Done {
+    let (service, identity) = (&*session.service, &session.identity);
+    Done::Now(match built_in {
         BuiltIn::Ping => Ok(Cow::Borrowed(b"pong")),
         BuiltIn::Whoami => Ok(owned(whoami(identity))),
         BuiltIn::Commands => Ok(owned(commands(service, identity))),
         BuiltIn::Cancel => cancel(request, lanes),
-    }
+        BuiltIn::Status => Ok(owned(operator::status(session))),
+        BuiltIn::Clients => Ok(owned(operator::clients(session))),
+        BuiltIn::Plugins => Ok(owned(operator::plugins(service))),
+        BuiltIn::Kick => operator::kick(request, session).map(owned),
+        BuiltIn::Drain => operator::drain(session).map(owned),
+        BuiltIn::Reload => return operator::reload(session),
+    })
 }
 
 fn owned(text: String) -> Cow<'static, [u8]> {
@@ -70,11 +83,17 @@ fn begins_with_word(usage: &str, command: &str) -> bool {
     usage.strip_prefix(command).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
-fn cancel(request: &Request, lanes: &mut Lanes) -> Result<Cow<'static, [u8]>, CommandError> {
+/// The only argument of a built-in that is used as `usage` says.
+fn only_argument<'a>(request: &'a Request, usage: &str) -> Result<&'a str, CommandError> {
     let mut arguments = request.arguments().skip(1);
-    let (Some(argument), None) = (arguments.next(), arguments.next()) else {
-        return Err(CommandError::failed(Code::BadArguments, "Usage: @cancel SEQUENCE"));
-    };
+    match (arguments.next(), arguments.next()) {
+        (Some(argument), None) => Ok(argument),
+        _ => Err(CommandError::failed(Code::BadArguments, format!("Usage: {usage}"))),
+    }
+}
+
+fn cancel(request: &Request, lanes: &mut Lanes) -> Result<Cow<'static, [u8]>, CommandError> {
+    let argument = only_argument(request, "@cancel SEQUENCE")?;
     if Sequence::parse(argument).is_some_and(|sequence| lanes.cancel(&sequence)) {
         return Ok(owned(format!("cancelling {argument}")));
     }

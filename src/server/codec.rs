@@ -33,6 +33,11 @@ impl Codec {
         Self { decoder: Decoder::new(max_body_bytes) }
     }
 
+    /// Takes bodies of at most so many bytes from the next request on.
+    pub(super) fn set_max_body_bytes(&mut self, max: usize) {
+        self.decoder.set_max_body_bytes(max);
+    }
+
     /// Where in a request the stream stands.
     pub(super) fn phase(&self) -> Phase {
         self.decoder.phase()

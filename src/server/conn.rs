@@ -5,6 +5,8 @@
 //! its reply goes into the buffer that is then written in one piece. Only a command that has to wait, or computes for
 //! longer than a tick, becomes a task of its own (`lanes`), and its answer is collected here.
 
+mod orders;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,25 +14,26 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use futures_util::{Sink, Stream};
 use tokio::net::TcpStream;
-use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tokio_util::codec::Framed;
 
+use self::orders::LastWord;
+use super::accept::Shared;
 use super::batch::Batch;
+use super::builtin::{self, Done};
 use super::clock::{Clock, Passed, State};
 use super::codec::{Codec, ReadError, Reply};
 use super::in_place::{InPlace, Ran};
 use super::lanes::{Arrival, Lanes, Ticket};
+use super::members::Member;
 use super::refusal::{self, Refused};
 use super::session::Session;
-use super::stop::Stop;
-use super::{End, Service, builtin};
+use super::{End, Service};
 use crate::authz;
-use crate::identity::PeerIdentity;
 use crate::route::Target;
-use crate::telemetry::{ConnectionId, RequestId};
-use crate::wire::{Code, CommandError, Fault, GREETING, MAX_HEAD_BYTES, Request, Sent, encode_fault};
+use crate::telemetry::RequestId;
+use crate::wire::{Code, CommandError, Fault, GREETING, MAX_HEAD_BYTES, Request, Sent};
 
 /// Replies that may be waiting for the client to read them, in bytes, before no further request is run.
 const MAX_UNWRITTEN_BYTES: usize = 256 << 10;
@@ -42,8 +45,8 @@ const READ_BYTES: usize = MAX_HEAD_BYTES;
 #[derive(Debug)]
 enum Reading {
     Open,
-    /// No more. The fault, if any, is answered once all that came before it is.
-    Ended(End, Option<Fault>),
+    /// No more. The last word, if any, is said once all that came before it is answered.
+    Ended(End, Option<LastWord>),
 }
 
 /// A connection and what is under way on it.
@@ -56,39 +59,32 @@ pub(super) struct Connection {
     clock: Clock,
     is_flushing: bool,
     in_place: InPlace,
-    stop: Stop,
-    stop_notified: Pin<Box<OwnedNotified>>,
-    is_stop_polled: bool,
+    is_listening: bool,
 }
 
 impl Connection {
     /// A connection that begins with the greeting.
     pub(super) fn new(
         stream: TlsStream<TcpStream>,
-        identity: PeerIdentity,
+        member: Arc<Member>,
         service: Arc<Service>,
-        id: ConnectionId,
-        stop: Stop,
+        server: Arc<Shared>,
     ) -> Self {
         let now = Instant::now();
         let limits = service.limits;
         let mut link = Framed::new(stream, Codec::new(limits.body_bytes));
         link.set_backpressure_boundary(MAX_UNWRITTEN_BYTES);
         link.write_buffer_mut().extend_from_slice(GREETING);
-        let stop_notified = Box::pin(stop.notified());
-        let share = service.shares.of(&identity);
         Self {
             link,
             lanes: Lanes::default(),
             batch: Batch::default(),
-            session: Session { service, identity, share, id, requests: 0 },
+            session: Session::new(member, service, server),
             reading: Reading::Open,
             clock: Clock::new(now, now + limits.idle_timeout),
             is_flushing: false,
             in_place: InPlace::default(),
-            stop,
-            stop_notified,
-            is_stop_polled: false,
+            is_listening: false,
         }
     }
 
@@ -123,13 +119,13 @@ impl Connection {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let now = Instant::now();
         let until = now + self.session.service.limits.slice;
-        self.poll_stop(cx);
+        self.poll_orders(cx);
         loop {
             let mut progressed = self.poll_answers(cx);
             progressed |= self.run_waiting(cx, until);
             progressed |= self.poll_requests(cx, now, until);
-            if self.has_only_fault_left() {
-                self.answer_fault();
+            if self.has_only_last_word_left() {
+                self.say_last_word();
             }
             let was_full = !self.has_room_to_write();
             // Before a client reads its answers: what it does next, be it on another connection, finds all given back.
@@ -149,25 +145,13 @@ impl Connection {
                 break;
             }
             self.clock.is_active(now);
+            self.session.member.has_read(self.session.requests, now);
             if Instant::now() >= until {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
         self.poll_deadline(cx, now)
-    }
-
-    /// Ends the reading once the server stops.
-    fn poll_stop(&mut self, cx: &mut Context<'_>) {
-        // The task's waker stays the same, so one registration does; another poll would take a lock that all
-        // connections share.
-        if !self.is_stop_polled {
-            self.is_stop_polled = true;
-            let _ = self.stop_notified.as_mut().poll(cx);
-        }
-        if self.stop.is_stopping() {
-            self.end_reading(End::Stopping, None);
-        }
     }
 
     /// Sends the answers of commands that have ended.
@@ -214,7 +198,7 @@ impl Connection {
                 Some(Ok(request)) => self.accept(request, now, cx, until),
                 Some(Err(ReadError::Fault(fault))) => self.end_reading(End::BadRequest, Some(fault)),
                 Some(Err(ReadError::Io(error))) => {
-                    tracing::debug!(target: "lictor::connection", connection = %self.session.id, %error, "cannot read");
+                    tracing::debug!(target: "lictor::connection", connection = %self.session.id(), %error, "cannot read");
                     self.end_reading(End::Gone, None);
                 }
                 None => self.end_reading(End::Closed, None),
@@ -243,7 +227,7 @@ impl Connection {
 
     fn accept(&mut self, request: Request, now: Instant, cx: &mut Context<'_>, until: Instant) {
         self.session.requests += 1;
-        let id = RequestId { connection: self.session.id, number: self.session.requests };
+        let id = RequestId { connection: self.session.id(), number: self.session.requests };
         self.run_in_turn(Arrival { id, at: now, request }, now, cx, until);
     }
 
@@ -298,8 +282,13 @@ impl Connection {
             }
             Ok(Target::BuiltIn(built_in, request)) => {
                 let ticket = ticket(request.command().into());
-                let answer = builtin::run(built_in, &request, &session.service, &session.identity, lanes);
-                self.reply(&ticket, answer.as_deref());
+                match builtin::run(built_in, &request, session, lanes) {
+                    Done::Now(answer) => self.reply(&ticket, answer.as_deref()),
+                    Done::Later(command) => {
+                        lanes.run_own(ticket, command);
+                        cx.waker().wake_by_ref();
+                    }
+                }
             }
             Err(Refused { request, error }) => self.reply(&ticket(request.command().into()), Err(&error)),
         }
@@ -354,22 +343,7 @@ impl Connection {
 
     fn end_reading(&mut self, end: End, fault: Option<Fault>) {
         if matches!(self.reading, Reading::Open) || end == End::Gone {
-            self.reading = Reading::Ended(end, fault);
-        }
-    }
-
-    /// What was accepted is answered first; then the fault is the last thing that the client reads.
-    fn has_only_fault_left(&self) -> bool {
-        matches!(self.reading, Reading::Ended(_, Some(_))) && self.lanes.is_empty()
-    }
-
-    fn answer_fault(&mut self) {
-        if let Reading::Ended(_, fault) = &mut self.reading
-            && let Some(fault) = fault.take()
-        {
-            encode_fault(&fault, self.link.write_buffer_mut());
-            let (connection, client) = (self.session.id, self.session.identity.name());
-            tracing::info!(target: "lictor::connection", %connection, client, %fault, "bad request");
+            self.reading = Reading::Ended(end, fault.map(LastWord::Fault));
         }
     }
 

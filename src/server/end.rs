@@ -17,6 +17,10 @@ pub(super) enum End {
     NotReading,
     /// The server stops.
     Stopping,
+    /// The client, or its certificate, is not admitted any more.
+    Revoked,
+    /// An operator ended it.
+    Kicked,
 }
 
 impl End {
@@ -29,6 +33,8 @@ impl End {
             Self::Idle => "idle",
             Self::NotReading => "the client does not read",
             Self::Stopping => "the server stops",
+            Self::Revoked => "revoked",
+            Self::Kicked => "ended by an operator",
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::plugin::{Call, Ended};
 use crate::telemetry::RequestId;
-use crate::wire::{Code, CommandError, Request, Sequence};
+use crate::wire::{Code, CommandError, Outcome, Request, Sequence};
 
 /// What a command gives.
 pub(super) type Answer = Result<Vec<u8>, CommandError>;
@@ -54,12 +54,21 @@ struct Running {
     task: task::Id,
     abort: AbortHandle,
     ticket: Ticket,
-    call: Arc<Call>,
+    /// The plugin's call; none where the server itself carries it out.
+    call: Option<Arc<Call>>,
+    /// Why it was told to stop.
+    stopped_for: &'static str,
 }
 
 impl Running {
     fn stopped(&self, words: &'static str) -> CommandError {
-        CommandError { code: Code::Cancelled, outcome: self.call.outcome_if_stopped(), message: words.into() }
+        let outcome = self.call.as_ref().map_or(Outcome::Unknown, |call| call.outcome_if_stopped());
+        CommandError { code: Code::Cancelled, outcome, message: words.into() }
+    }
+
+    fn stop(&mut self, words: &'static str) {
+        self.stopped_for = words;
+        self.abort.abort();
     }
 }
 
@@ -133,16 +142,36 @@ impl Lanes {
         call: Arc<Call>,
         command: impl Future<Output = Ended> + Send + 'static,
     ) {
-        self.held_bytes += ticket.bytes;
         // Its seat is left as soon as it ends, whenever the answer is collected.
-        let abort = self.tasks.spawn(async { command.await.answer });
-        self.running.push(Running { task: abort.id(), abort, ticket, call });
+        self.spawn(ticket, Some(call), async { command.await.answer });
+    }
+
+    /// Lets a command of the server's own run on by itself.
+    pub(super) fn run_own(&mut self, ticket: Ticket, command: impl Future<Output = Answer> + Send + 'static) {
+        self.spawn(ticket, None, command);
+    }
+
+    fn spawn(
+        &mut self,
+        ticket: Ticket,
+        call: Option<Arc<Call>>,
+        command: impl Future<Output = Answer> + Send + 'static,
+    ) {
+        self.held_bytes += ticket.bytes;
+        let abort = self.tasks.spawn(command);
+        self.running.push(Running { task: abort.id(), abort, ticket, call, stopped_for: "Cancelled" });
     }
 
     /// Stops the request with this `sequence`; it is then answered as cancelled. Tells whether there was one.
     pub(super) fn cancel(&mut self, sequence: &Sequence) -> bool {
-        let found = self.running.iter().find(|running| running.ticket.sequence.as_ref() == Some(sequence));
-        found.map(|running| running.abort.abort()).is_some()
+        let is_it = |running: &&mut Running| running.ticket.sequence.as_ref() == Some(sequence);
+        self.running.iter_mut().find(is_it).map(|running| running.stop("Cancelled")).is_some()
+    }
+
+    /// Stops the requests whose commands are not `allowed`; each is answered as cancelled, for what `words` say.
+    pub(super) fn stop_all_but(&mut self, allowed: impl Fn(&str) -> bool, words: &'static str) {
+        let stopped = self.running.iter_mut().filter(|running| !allowed(&running.ticket.command));
+        stopped.for_each(|running| running.stop(words));
     }
 
     /// The next request to end, and its answer. `Pending` also while none runs; whoever starts one asks again.
@@ -161,7 +190,7 @@ impl Lanes {
             let running = self.running.swap_remove(position);
             let answer = match ended {
                 Ok((_, answer)) => answer,
-                Err(error) if error.is_cancelled() => Err(running.stopped("Cancelled")),
+                Err(error) if error.is_cancelled() => Err(running.stopped(running.stopped_for)),
                 Err(error) => Err(panicked(&error)),
             };
             self.held_bytes -= running.ticket.bytes;

@@ -9,17 +9,19 @@ mod builtin;
 mod clock;
 mod codec;
 mod conn;
+mod control;
 mod end;
 mod in_place;
 mod lanes;
+mod members;
 mod nested;
 mod refusal;
 mod session;
-mod stop;
 mod tls;
 
-pub use accept::{Server, bind};
+pub use accept::{Current, Server, bind};
 pub use admission::AdmissionLimits;
+pub use control::{Control, Done};
 pub use tls::{TlsError, TlsFiles, TlsVersion, tls_acceptor};
 
 use std::sync::Arc;

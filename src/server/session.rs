@@ -1,28 +1,55 @@
 //! What a connection's requests are run with, apart from its state.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::Service;
+use super::accept::Shared;
 use super::lanes::Ticket;
-use crate::identity::PeerIdentity;
+use super::members::Member;
+use crate::identity::{PeerIdentity, Rejection};
 use crate::plugin::{Call, Plugin, Seat, Share};
 use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
 use crate::wire::{CommandError, Request};
 
 /// An admitted client on one connection.
 pub(super) struct Session {
+    /// What was there when the connection looked last; its requests begin with that.
     pub(super) service: Arc<Service>,
     pub(super) identity: PeerIdentity,
     pub(super) share: Share,
-    pub(super) id: ConnectionId,
+    pub(super) member: Arc<Member>,
+    pub(super) server: Arc<Shared>,
     /// Requests that were read.
     pub(super) requests: u64,
 }
 
 impl Session {
+    pub(super) fn new(member: Arc<Member>, service: Arc<Service>, server: Arc<Shared>) -> Self {
+        let identity = member.identity.clone();
+        let share = service.shares.of(&identity);
+        Self { service, identity, share, member, server, requests: 0 }
+    }
+
+    /// Goes on with what there is now.
+    ///
+    /// # Errors
+    ///
+    /// When its client is not admitted any more.
+    pub(super) fn renew(&mut self) -> Result<(), Rejection> {
+        let service = self.server.service();
+        service.roster.check(&self.identity, SystemTime::now())?;
+        self.share = service.shares.of(&self.identity);
+        self.service = service;
+        Ok(())
+    }
+
+    pub(super) fn id(&self) -> ConnectionId {
+        self.member.id
+    }
+
     /// A place for the client's calls.
     pub(super) fn seat(&self) -> Seat {
         Seat::new(self.identity.clone(), Some(self.share.clone()))

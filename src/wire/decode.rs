@@ -53,6 +53,11 @@ impl Decoder {
         Self { max_body_bytes, state: State::Head(HeadParser::default()) }
     }
 
+    /// Takes bodies of at most `max_body_bytes` bytes from the next request on.
+    pub fn set_max_body_bytes(&mut self, max_body_bytes: usize) {
+        self.max_body_bytes = max_body_bytes;
+    }
+
     /// Takes the next request off the front of `input`, or nothing while it is incomplete.
     ///
     /// # Errors

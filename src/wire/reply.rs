@@ -59,6 +59,11 @@ pub fn encode_fault(fault: &Fault, out: &mut BytesMut) {
     }
 }
 
+/// Appends why the connection ends, to be read last.
+pub fn encode_farewell(words: &str, out: &mut BytesMut) {
+    plain_error(words, out);
+}
+
 /// Whether `text` can be sent as a plain reply: UTF-8, and with the reply's end behind it the first end is the
 /// reply's own.
 #[must_use]

@@ -48,6 +48,7 @@ mod plugin;
 mod prompt;
 mod protocol;
 mod reach;
+mod reload;
 mod resources;
 mod sandbox;
 mod seat;

@@ -72,6 +72,13 @@ impl Identity {
         Self::of(Key::P256, params)
     }
 
+    /// Valid for so long from now, in whole seconds.
+    pub fn valid_for(name: &str, time: std::time::Duration) -> Self {
+        let mut params = with_name(name);
+        params.not_after = (std::time::SystemTime::now() + time).into();
+        Self::of(Key::P256, params)
+    }
+
     /// Valid from 2200 on.
     pub fn not_yet_valid(name: &str) -> Self {
         let mut params = with_name(name);

@@ -158,6 +158,26 @@ impl Server {
         Connection::admitted(self.address, identity)
     }
 
+    /// The config file.
+    pub fn config(&self) -> PathBuf {
+        self.folder().join("server.toml")
+    }
+
+    /// Writes the config file anew, as `edit` makes it of what is there.
+    pub fn edit(&self, edit: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.config()).expect("the config file is read");
+        let new = self.folder().join("server.toml.new");
+        fs::write(&new, edit(text)).expect("the config file is written");
+        fs::rename(new, self.config()).expect("the config file is replaced");
+    }
+
+    /// The server's resident memory, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = text_of(Path::new(&format!("/proc/{}/status", self.child.id())));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("Linux tells VmRSS")
+    }
+
     /// The log's entries so far.
     pub fn log(&self) -> Vec<Entry> {
         text_of(&self.log).lines().filter_map(Entry::parse).collect()

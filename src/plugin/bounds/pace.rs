@@ -74,8 +74,8 @@ impl Pace {
     }
 }
 
-/// The first ticks of calls, which are computed without a turn: at most half of all processors' time, and some of them at
-/// once. Counted by the generic cell rate algorithm (ITU-T I.371, annex A), whose one number is the time until which what
+/// The first ticks of calls, which are computed without a turn: at most a quarter of all processors' time, and a few at
+/// once. More would not help: while one processor computes by turns, the others together do no more than that. Counted by the generic cell rate algorithm (ITU-T I.371, annex A), whose one number is the time until which what
 /// was used is paid for.
 #[derive(Debug)]
 struct FirstTicks {
@@ -90,8 +90,8 @@ struct FirstTicks {
 impl FirstTicks {
     fn new(processors: u32) -> Self {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let cost = nanos(2 * TICK / processors.max(1));
-        Self { started: Instant::now(), paid_until: AtomicU64::new(0), cost, credit: nanos(4 * TICK) }
+        let cost = nanos(4 * TICK / processors.max(1));
+        Self { started: Instant::now(), paid_until: AtomicU64::new(0), cost, credit: nanos(2 * TICK) }
     }
 
     fn now(&self) -> u64 {
@@ -188,7 +188,7 @@ mod tests {
     fn some_first_ticks_are_free_and_those_of_long_ago_are_forgotten() {
         let ticks = FirstTicks { started: Instant::now() - Duration::from_secs(10), ..FirstTicks::new(2) };
         assert!(!ticks.are_overdrawn());
-        (0..2).for_each(|_| ticks.use_one());
+        ticks.use_one();
         assert!(!ticks.are_overdrawn());
         (0..100).for_each(|_| ticks.use_one());
         assert!(ticks.are_overdrawn());

@@ -16,6 +16,9 @@ use crate::wire::CommandError;
 #[derive(Debug, Default)]
 pub struct Shares {
     by_client: HashMap<Arc<str>, Share>,
+    /// What each is of.
+    calls: usize,
+    waiting: usize,
 }
 
 /// What one client may have running at once, over all its connections. Clones are the same one.
@@ -33,7 +36,22 @@ impl Shares {
     /// A part of `calls` calls at once for each of `clients`, and of `waiting` that wait for one of these.
     pub fn new(clients: impl IntoIterator<Item = Arc<str>>, calls: usize, waiting: usize) -> Self {
         let shares = clients.into_iter().map(|client| (client, Share::new(calls, waiting)));
-        Self { by_client: shares.collect() }
+        Self { by_client: shares.collect(), calls, waiting }
+    }
+
+    /// The parts of these, where those of the clients that were there stay the same ones, calls that run counted in them.
+    /// With other bounds all are new.
+    #[must_use]
+    pub fn renewed(&self, clients: impl IntoIterator<Item = Arc<str>>, calls: usize, waiting: usize) -> Self {
+        let mut renewed = Self::new(clients, calls, waiting);
+        if (calls, waiting) == (self.calls, self.waiting) {
+            for (client, share) in &mut renewed.by_client {
+                if let Some(old) = self.by_client.get(client) {
+                    *share = old.clone();
+                }
+            }
+        }
+        renewed
     }
 
     /// The part of a client; to be kept with its connection, so that no call has to look it up. A client that is not

@@ -1,0 +1,178 @@
+//! The running server: what it is made of, and how a reload makes it anew, all of it or nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::plugins::Plugins;
+use super::state;
+use crate::authz::Policy;
+use crate::config::{self, Applies, Change, Config, Kind};
+use crate::identity::Roster;
+use crate::plugin::Shares;
+use crate::route::Routes;
+use crate::server::{
+    AdmissionLimits, ConnectionLimits, Control, Current, Server, Service, TlsFiles, TlsVersion, tls_acceptor,
+};
+use crate::telemetry::CommandLog;
+
+/// A server and what it serves.
+pub(super) struct Live {
+    pub(super) server: Server,
+    running: Mutex<Running>,
+}
+
+/// What is swapped by a reload.
+struct Running {
+    config: Config,
+    plugins: Plugins,
+    service: Arc<Service>,
+    state: state::Kept,
+}
+
+impl Live {
+    /// Does all that comes before the first socket is opened.
+    pub(super) async fn start(config: Config, control: Arc<dyn Control>) -> anyhow::Result<Self> {
+        let acceptor = tls_acceptor(&tls_files(&config))?;
+        let mut state = state::Kept::open(&config)?;
+        let plugins = Plugins::load(&config, &*state.engine(&config)?).await?;
+        let service = Arc::new(service(&config, &plugins, None));
+        let handshake_timeout = config.limits.handshake_timeout;
+        let current = Current { service: Arc::clone(&service), acceptor, handshake_timeout };
+        let server = Server::new(current, admission_limits(&config), Some(control));
+        Ok(Self { server, running: Mutex::new(Running { config, plugins, service, state }) })
+    }
+
+    /// The config that is served.
+    pub(super) async fn config(&self) -> Config {
+        self.running.lock().await.config.clone()
+    }
+
+    /// Loads the config file anew, and serves it once all that it names is loaded. Gives what changed, and the files to
+    /// follow from now on.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it; then nothing is changed.
+    pub(super) async fn reload(&self) -> anyhow::Result<(Vec<Change>, Vec<PathBuf>)> {
+        let mut running = self.running.lock().await;
+        let wanted = read(running.config.path.clone()).await?;
+        let mut changes = config::diff(&running.config, &wanted);
+        let config = wanted.applied_to(&running.config);
+        let acceptor = tls_acceptor(&tls_files(&config))?;
+        let engine = running.state.engine(&config)?;
+        let plugins = running.plugins.renewed(&config, &*engine).await?;
+        changes.extend(new_components(&running.plugins, &plugins, &changes));
+
+        let service = Arc::new(service(&config, &plugins, Some(&running.service)));
+        let handshake_timeout = config.limits.handshake_timeout;
+        self.server.swap(Current { service: Arc::clone(&service), acceptor, handshake_timeout });
+        running.service.log.report_unlogged();
+        let files = config.files();
+        (running.config, running.plugins, running.service) = (config, plugins, service);
+        Ok((changes, files))
+    }
+
+    /// What is to be done now and then.
+    pub(super) async fn look_after(&self, now: Instant) {
+        let running = self.running.lock().await;
+        running.plugins.iter().for_each(|(_, plugin)| plugin.retire_idle(now));
+        running.service.log.report_unlogged();
+    }
+
+    /// Closes what has to be closed in good order.
+    pub(super) async fn close(&self) -> anyhow::Result<()> {
+        self.running.lock().await.state.close().await
+    }
+}
+
+/// Reads the config file, off the threads that serve.
+async fn read(path: PathBuf) -> anyhow::Result<Config> {
+    let reading = tokio::task::spawn_blocking(move || config::load(&path));
+    let loaded = reading.await.context("the config cannot be read")?;
+    let loaded = loaded.map_err(|faults| anyhow!("{}", faults.render(false)))?;
+    for warning in &loaded.warnings {
+        tracing::warn!(target: "lictor::reload", "{}", warning.render(false));
+    }
+    Ok(loaded.config)
+}
+
+/// The plugins whose component is another one, though no key of theirs changed.
+fn new_components(old: &Plugins, new: &Plugins, changes: &[Change]) -> Vec<Change> {
+    let keys = new.new_since(old).into_iter().map(|name| format!("plugins.{name}"));
+    let is_told = |key: &String| changes.iter().any(|change| change.key.starts_with(key.as_str()));
+    let components = keys.filter(|key| !is_told(key)).map(|key| format!("{key}.component"));
+    components.map(|key| Change { key, applies: Applies::Live, kind: Kind::Changed }).collect()
+}
+
+/// What connections work by; parts of clients in what runs at once go on from `old`.
+fn service(config: &Config, plugins: &Plugins, old: Option<&Service>) -> Service {
+    let pins = config.clients.iter().flat_map(|(name, client)| {
+        let name: Arc<str> = name.as_ref().into();
+        client.thumbprints.iter().map(move |pin| (pin.thumbprint, Arc::clone(&name)))
+    });
+    let policies =
+        config.clients.iter().map(|(name, client)| (name.as_ref().into(), client.commands.clone()));
+    let commands = plugins.iter().flat_map(|(name, plugin)| {
+        let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
+        commands.iter().map(move |command| (Arc::from(command.as_ref()), Arc::clone(plugin)))
+    });
+    let clients = config.clients.keys().map(|name| name.as_ref().into());
+    let at_once = config.limits.concurrent_commands_per_client;
+    // One client does not fill the queue in which the others wait for a plugin or a slot.
+    let waiting = config.limits.queue.div_ceil(2);
+    Service {
+        roster: pins.collect::<Roster>(),
+        policy: policies.collect::<Policy>(),
+        routes: commands.collect::<Routes<_>>(),
+        shares: match old {
+            Some(old) => old.shares.renewed(clients, at_once, waiting),
+            None => Shares::new(clients, at_once, waiting),
+        },
+        limits: connection_limits(config),
+        close_on_error: config.protocol.close_on_error,
+        log: CommandLog::new(config.log.commands_per_second, config.log.arguments),
+    }
+}
+
+/// Long enough for some hundred small commands, short beside what a client notices.
+const CONNECTION_SLICE: Duration = Duration::from_micros(500);
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    let limits = &config.limits;
+    ConnectionLimits {
+        in_flight: limits.in_flight,
+        in_flight_bytes: limits.in_flight_bytes,
+        body_bytes: limits.body_bytes,
+        head_timeout: limits.head_timeout,
+        body_timeout: limits.body_timeout,
+        idle_timeout: limits.idle_timeout,
+        write_timeout: limits.write_timeout,
+        slice: CONNECTION_SLICE,
+    }
+}
+
+fn admission_limits(config: &Config) -> AdmissionLimits {
+    let limits = &config.limits;
+    AdmissionLimits {
+        connections: limits.connections,
+        per_address: limits.connections_per_address,
+        unauthenticated: limits.unauthenticated_connections,
+        unauthenticated_per_address: limits.unauthenticated_per_address,
+    }
+}
+
+pub(super) fn tls_files(config: &Config) -> TlsFiles {
+    TlsFiles {
+        certificate: config.server.certificate.clone(),
+        private_key: config.server.private_key.clone(),
+        min_version: match config.server.min_tls {
+            config::TlsVersion::V1_2 => TlsVersion::V1_2,
+            config::TlsVersion::V1_3 => TlsVersion::V1_3,
+        },
+    }
+}

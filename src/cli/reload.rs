@@ -1,0 +1,26 @@
+//! `lictor reload`: has a server load its config anew.
+
+use super::Failure;
+use super::call::ask;
+use super::target::TargetOptions;
+
+/// Have a server load its config, certificates and plugins anew
+///
+/// All of it or nothing: where anything is wrong, the server goes on as it was. Prints each key that changed, and
+/// whether it applies or waits for a restart. Sends the command @reload, which the client must be allowed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lictor reload
+  lictor check && lictor reload
+  lictor reload --server cmd.example.com --cert operator.pem")]
+pub(super) struct Reload {
+    #[command(flatten)]
+    target: TargetOptions,
+}
+
+impl Reload {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        ask(self.target, "@reload")
+    }
+}

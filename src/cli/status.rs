@@ -1,0 +1,24 @@
+//! `lictor status`: how a server is.
+
+use super::Failure;
+use super::call::ask;
+use super::target::TargetOptions;
+
+/// Tell how a server is, and how its config was last loaded
+///
+/// Sends the command @status, which the client must be allowed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lictor status
+  lictor status --server cmd.example.com --cert operator.pem")]
+pub(super) struct Status {
+    #[command(flatten)]
+    target: TargetOptions,
+}
+
+impl Status {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        ask(self.target, "@status")
+    }
+}

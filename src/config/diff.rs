@@ -1,0 +1,284 @@
+//! What changes from one config to the next, key by key, and when each change applies. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::{Client, Config, Log, Plugin, Protocol, Server, State};
+
+/// When a change applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Applies {
+    /// At the next reload.
+    Live,
+    /// When the server is started anew; a reload leaves what it has.
+    Restart,
+}
+
+/// A key whose value is another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The key with its section, such as `server.listen`; `clients.NAME` for a client that comes or goes.
+    pub key: String,
+    /// When the new value applies.
+    pub applies: Applies,
+    /// What happens to the key.
+    pub kind: Kind,
+}
+
+/// What happens to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It is there now, and was not.
+    Added,
+    /// It was there, and is no more.
+    Removed,
+    /// It has another value.
+    Changed,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let applies = match self.applies {
+            Applies::Live => "live",
+            Applies::Restart => "restart",
+        };
+        let kind = match self.kind {
+            Kind::Added => "added",
+            Kind::Removed => "removed",
+            Kind::Changed => "changed",
+        };
+        write!(f, "{applies:<8} {kind:<8} {}", self.key)
+    }
+}
+
+/// The limits that are built into the sandbox and the doors when the server starts.
+const RESTART_LIMITS: &[&str] = &[
+    "connections",
+    "connections_per_address",
+    "unauthenticated_connections",
+    "unauthenticated_per_address",
+    "concurrent_commands",
+    "plugin_memory",
+    "http_requests",
+    "queue",
+    "queue_timeout",
+];
+
+/// Pushes a change for each field that differs. All fields stand in a pattern, so that none is forgotten.
+macro_rules! compare {
+    ($changes:ident, $section:expr, $old:expr, $new:expr, $type:ident { $($field:ident => $key:literal $applies:ident,)* }) => {{
+        let $type { $($field: _,)* } = $new;
+        $(if $old.$field != $new.$field {
+            $changes.push(changed(format!("{}.{}", $section, $key), Applies::$applies));
+        })*
+    }};
+}
+
+fn changed(key: String, applies: Applies) -> Change {
+    Change { key, applies, kind: Kind::Changed }
+}
+
+/// What is other in `new` than in `old`, section by section. The place of the file itself is no key.
+#[must_use]
+pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let Config { path: _, server, protocol, limits, log, clients, plugins, state } = new;
+    compare!(changes, "server", old.server, server, Server {
+        listen => "listen" Restart,
+        certificate => "certificate" Live,
+        private_key => "private_key" Live,
+        min_tls => "min_tls_version" Live,
+        drain_timeout => "drain_timeout" Live,
+        cache => "cache" Restart,
+        core_dumps => "core_dumps" Restart,
+        watch => "watch" Restart,
+    });
+    compare!(changes, "protocol", old.protocol, protocol, Protocol { close_on_error => "close_on_error" Live, });
+    for key in old.limits.differing(limits) {
+        let applies = if RESTART_LIMITS.contains(&key) { Applies::Restart } else { Applies::Live };
+        changes.push(changed(format!("limits.{key}"), applies));
+    }
+    compare!(changes, "log", old.log, log, Log {
+        level => "level" Restart,
+        format => "format" Restart,
+        arguments => "arguments" Live,
+        commands_per_second => "commands_per_second" Live,
+    });
+    each(&mut changes, "clients", &old.clients, clients, client);
+    each(&mut changes, "plugins", &old.plugins, plugins, plugin);
+    compare!(changes, "state", old.state, state, State {
+        engine => "engine" Restart,
+        path => "path" Restart,
+        file_size => "file_size" Restart,
+        store_keys => "store_keys" Live,
+        store_bytes => "store_bytes" Live,
+    });
+    changes
+}
+
+/// What comes, goes and differs of named things.
+fn each<N: Ord + fmt::Display, T>(
+    changes: &mut Vec<Change>,
+    section: &str,
+    old: &BTreeMap<N, T>,
+    new: &BTreeMap<N, T>,
+    compare: fn(&mut Vec<Change>, &str, &T, &T),
+) {
+    let names: BTreeSet<&N> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let key = format!("{section}.{name}");
+        let kind = match (old.get(name), new.get(name)) {
+            (Some(old), Some(new)) => {
+                compare(changes, &key, old, new);
+                continue;
+            }
+            (Some(_), None) => Kind::Removed,
+            _ => Kind::Added,
+        };
+        changes.push(Change { key, applies: Applies::Live, kind });
+    }
+}
+
+fn client(changes: &mut Vec<Change>, section: &str, old: &Client, new: &Client) {
+    compare!(changes, section, old, new, Client {
+        thumbprints => "thumbprints" Live,
+        certificates => "certificates" Live,
+        commands => "commands" Live,
+    });
+}
+
+fn plugin(changes: &mut Vec<Change>, section: &str, old: &Plugin, new: &Plugin) {
+    compare!(changes, section, old, new, Plugin {
+        component => "component" Live,
+        sha256 => "sha256" Live,
+        commands => "commands" Live,
+        instances => "instances" Live,
+        timeout => "timeout" Live,
+        cpu_time => "cpu_time" Live,
+        memory_bytes => "memory" Live,
+        reply_bytes => "reply" Live,
+        concurrency => "concurrency" Live,
+        max_calls => "max_calls" Live,
+        idle => "idle_timeout" Live,
+        host_calls => "host_calls" Live,
+        host_bytes => "host_bytes" Live,
+        store_keys => "store_keys" Live,
+        store_bytes => "store_bytes" Live,
+        config => "config" Live,
+        grants => "grants" Live,
+    });
+}
+
+impl Config {
+    /// This config as a server can take it that runs `running`: what needs a restart stays as it is there.
+    #[must_use]
+    pub fn applied_to(mut self, running: &Self) -> Self {
+        let old = running.clone();
+        self.server.listen = old.server.listen;
+        self.server.cache = old.server.cache;
+        self.server.core_dumps = old.server.core_dumps;
+        self.server.watch = old.server.watch;
+        self.log.level = old.log.level;
+        self.log.format = old.log.format;
+        self.state.engine = old.state.engine;
+        self.state.path = old.state.path;
+        self.state.file_size = old.state.file_size;
+        let (new, old) = (&mut self.limits, old.limits);
+        new.connections = old.connections;
+        new.connections_per_address = old.connections_per_address;
+        new.unauthenticated_connections = old.unauthenticated_connections;
+        new.unauthenticated_per_address = old.unauthenticated_per_address;
+        new.concurrent_commands = old.concurrent_commands;
+        new.plugin_memory_bytes = old.plugin_memory_bytes;
+        new.http_requests = old.http_requests;
+        new.queue = old.queue;
+        new.queue_timeout = old.queue_timeout;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::parse;
+
+    const BASE: &str = "[server]\nlisten = [\"127.0.0.1:1\"]\ncertificate = \"server.pem\"\n\
+                        private_key = \"server.key\"\n";
+
+    /// A config of the defaults with these lines.
+    fn config(lines: &str) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = rcgen::generate_simple_self_signed(["server".to_owned()]).unwrap();
+        let path = folder.path().join("server.toml");
+        std::fs::write(folder.path().join("server.pem"), certificate.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("server.key"), certificate.signing_key.serialize_pem()).unwrap();
+        std::fs::write(folder.path().join("p.wasm"), "").unwrap();
+        let text = BASE.to_owned() + lines;
+        let mut config = parse(Path::new(&path), &text).map(|loaded| loaded.config).unwrap();
+        // Each is read from a folder of its own.
+        config.server.certificate = "server.pem".into();
+        config.server.private_key = "server.key".into();
+        config.server.cache = "cache".into();
+        config.plugins.values_mut().for_each(|plugin| plugin.component = "p.wasm".into());
+        config
+    }
+
+    fn shown(old: &str, new: &str) -> Vec<String> {
+        diff(&config(old), &config(new)).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn each_key_is_told_with_when_it_applies() {
+        let pin = format!("thumbprints = [\"{}\"]", "a".repeat(64));
+        let other = format!("thumbprints = [\"{}\"]", "b".repeat(64));
+        let old = format!(
+            "[limits]\nqueue = 5\n[clients.a]\n{pin}\ncommands = [\"x\"]\n[plugins.p]\ncomponent = \"p.wasm\"\n"
+        );
+        let new = format!(
+            "[limits]\nbody = \"1KiB\"\n[log]\narguments = true\nlevel = \"debug\"\n[clients.b]\n{pin}\ncommands = []\n\
+             [clients.a]\n{other}\ncommands = [\"x\"]\n[plugins.p]\ncomponent = \"p.wasm\"\ntimeout = \"2s\"\n"
+        );
+        assert_eq!(
+            shown(&old, &new),
+            [
+                "live     changed  limits.body",
+                "restart  changed  limits.queue",
+                "restart  changed  log.level",
+                "live     changed  log.arguments",
+                "live     changed  clients.a.thumbprints",
+                "live     added    clients.b",
+                "live     changed  plugins.p.timeout",
+            ]
+        );
+        assert!(shown(&new, &new).is_empty());
+        assert!(shown(&new, &old).contains(&"live     removed  clients.b".to_owned()));
+    }
+
+    #[test]
+    fn what_is_applied_needs_no_restart_any_more() {
+        let old = config("");
+        let limits: String = RESTART_LIMITS
+            .iter()
+            .map(|key| match *key {
+                "plugin_memory" => "plugin_memory = \"3GiB\"\n".to_owned(),
+                "queue_timeout" => "queue_timeout = \"3s\"\n".to_owned(),
+                key => format!("{key} = 200\n"),
+            })
+            .collect();
+        let new = config(&format!(
+            "cache = \"other\"\nwatch = true\ncore_dumps = \"dumps\"\n[state]\nengine = \"sqlite\"\npath = \"x.db\"\n\
+             [log]\nlevel = \"warn\"\nformat = \"json\"\n[limits]\nbody = \"1KiB\"\n{limits}"
+        ));
+        let needs_restart = |change: &Change| change.applies == Applies::Restart;
+        assert!(
+            diff(&old, &new).iter().filter(|change| needs_restart(change)).count()
+                >= RESTART_LIMITS.len() + 5
+        );
+        let applied = new.applied_to(&old);
+        let left: Vec<_> = diff(&old, &applied);
+        assert!(!left.iter().any(needs_restart), "{left:?}");
+        assert!(left.iter().any(|change| change.key == "limits.body"));
+    }
+}

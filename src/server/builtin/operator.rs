@@ -1,0 +1,148 @@
+//! Commands about the whole server, for those whom the config gives them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+
+use super::{Done, only_argument};
+use crate::server::Service;
+use crate::server::end::End;
+use crate::server::members::{Cut, Record};
+use crate::server::session::Session;
+use crate::telemetry::ConnectionId;
+use crate::text::shown;
+use crate::wire::{Code, CommandError, Request};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How the server is: its version, its age, its connections, its plugins, and how its config was last loaded.
+pub(super) fn status(session: &Session) -> String {
+    let members = session.server.members.all();
+    let requests: u64 = members.iter().map(|member| member.requests()).sum();
+    let control = session.server.control.as_ref().map(|control| control.status()).unwrap_or_default();
+    format!(
+        "version {}\nuptime {}\nconnections {}\nrequests {requests} on these connections\nplugins {}\nclients {}\n{control}",
+        env!("CARGO_PKG_VERSION"),
+        seconds(session.server.started.elapsed()),
+        members.len(),
+        plugin_commands(&session.service).len(),
+        session.service.roster.clients().len(),
+    )
+    .trim_end()
+    .to_owned()
+}
+
+/// The clients of the config: their connections, when they were last here, and when the certificates end that they
+/// came with.
+pub(super) fn clients(session: &Session) -> String {
+    let members = session.server.members.all();
+    let now = SystemTime::now();
+    let mut text = String::new();
+    for client in session.service.roster.clients() {
+        let of_client: Vec<_> = members.iter().filter(|member| member.identity.name() == client).collect();
+        let record = session.server.members.record(client).unwrap_or_default();
+        let on_line = of_client.iter().filter_map(|member| now.checked_sub(member.unused())).max();
+        let last_use = on_line.max(record.last_use).map_or_else(|| "never".to_owned(), utc);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{client}  connections {}  last use {last_use}{}",
+            of_client.len(),
+            expiries(&record, now)
+        );
+        for member in of_client {
+            let (id, peer, requests) = (member.id, member.peer, member.requests());
+            let age = seconds(member.since.elapsed());
+            let _ = writeln!(
+                text,
+                "  {id}  {peer}  {age}  requests {requests}  unused {}",
+                seconds(member.unused())
+            );
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+fn expiries(record: &Record, now: SystemTime) -> String {
+    let sorted: BTreeMap<String, SystemTime> =
+        record.certificates.iter().map(|(thumbprint, ends)| (thumbprint.to_string(), *ends)).collect();
+    let words = sorted.into_iter().map(|(thumbprint, ends)| match ends.duration_since(now) {
+        Ok(left) => {
+            format!("  certificate {}… for {} days", &thumbprint[..8], left.as_secs() / DAY.as_secs())
+        }
+        Err(_past) => format!("  certificate {}… ended {}", &thumbprint[..8], utc(ends)),
+    });
+    words.collect()
+}
+
+/// The plugins with the commands that go to them and the hashes of their components.
+pub(super) fn plugins(service: &Service) -> String {
+    let lines = plugin_commands(service).into_iter().map(|(name, (sha256, mut commands))| {
+        commands.sort_unstable();
+        format!("{name}  sha256 {sha256}  commands {}", commands.join(" "))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn plugin_commands(service: &Service) -> BTreeMap<&str, (String, Vec<&str>)> {
+    let mut plugins = BTreeMap::<_, (String, Vec<&str>)>::new();
+    for (command, plugin) in service.routes.plugin_commands() {
+        let hash = || (base16ct::lower::encode_string(plugin.sha256()), Vec::new());
+        plugins.entry(plugin.name()).or_insert_with(hash).1.push(command);
+    }
+    plugins
+}
+
+/// Ends a connection; its commands are stopped, and its client is told.
+pub(super) fn kick(request: &Request, session: &Session) -> Result<String, CommandError> {
+    let argument = only_argument(request, "@kick CONNECTION")?;
+    let number = argument.strip_prefix('c').unwrap_or(argument).parse().ok();
+    let member = number.and_then(|number| session.server.members.find(ConnectionId(number)));
+    let Some(member) = member else {
+        let message = format!("There is no connection {}; @clients shows them", shown(argument, 64));
+        return Err(CommandError::failed(Code::NotFound, message));
+    };
+    let words = "The connection was ended by an operator".to_owned();
+    member.cut(Cut { end: End::Kicked, words });
+    Ok(format!("ending {} of {}", member.id, member.identity.name()))
+}
+
+/// Has the server stop as SIGTERM does.
+pub(super) fn drain(session: &Session) -> Result<String, CommandError> {
+    let control = session.server.control.as_ref().ok_or_else(uncontrolled)?;
+    control.drain();
+    Ok("stopping".to_owned())
+}
+
+/// Loads the config anew.
+pub(super) fn reload(session: &Session) -> Done {
+    let Some(control) = &session.server.control else { return Done::Now(Err(uncontrolled())) };
+    let reloading = control.reload();
+    Done::Later(Box::pin(async move {
+        match reloading.await {
+            Ok(words) => Ok(words.into_bytes()),
+            Err(words) => {
+                let first = words.lines().next().unwrap_or_default();
+                let words =
+                    format!("Not reloaded, and nothing was changed: {first} (@status shows all of it)");
+                Err(CommandError::failed(Code::Conflict, words))
+            }
+        }
+    }))
+}
+
+fn uncontrolled() -> CommandError {
+    CommandError::not_run(Code::Unavailable, "This server has no config file")
+}
+
+fn utc(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).map_or_else(|_| "at no date".to_owned(), |time| time.to_string())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs())
+}

@@ -1,0 +1,84 @@
+//! What a connection is told from outside, and what it says last.
+
+use std::task::Context;
+
+use super::{Connection, Reading};
+use crate::server::end::End;
+use crate::server::lanes::{Arrival, Ticket};
+use crate::server::members::Cut;
+use crate::server::session::Session;
+use crate::wire::{Code, CommandError, Fault, encode_farewell, encode_fault};
+
+/// What the client reads last.
+#[derive(Debug)]
+pub(super) enum LastWord {
+    /// Its bytes were no request.
+    Fault(Fault),
+    /// It is cut off.
+    Farewell(String),
+}
+
+impl Connection {
+    /// Does what the connection is told from outside.
+    pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>) {
+        // The task's waker stays the same, so one registration does until it has woken.
+        if self.is_listening && !self.session.member.has_orders() {
+            return;
+        }
+        self.is_listening = true;
+        let orders = self.session.member.take_orders(cx.waker());
+        if orders.stop() {
+            self.end_reading(End::Stopping, None);
+        }
+        if orders.renew() {
+            match self.session.renew() {
+                Ok(()) => {
+                    let Session { service, identity, .. } = &self.session;
+                    let allowed = |command: &str| service.policy.allows(identity, command);
+                    self.lanes.stop_all_but(allowed, "The permission was withdrawn");
+                    self.link.codec_mut().set_max_body_bytes(service.limits.body_bytes);
+                }
+                Err(rejection) => self.cut_off(Cut { end: End::Revoked, words: rejection.to_string() }),
+            }
+        }
+        if let Some(cut) = self.session.member.take_cut() {
+            self.cut_off(cut);
+        }
+    }
+
+    /// Stops what runs, answers what waits, and says why.
+    fn cut_off(&mut self, Cut { end, words }: Cut) {
+        if matches!(self.reading, Reading::Ended(End::Gone | End::Revoked | End::Kicked, _)) {
+            return;
+        }
+        let (connection, client) = (self.session.id(), self.session.identity.name());
+        tracing::warn!(target: "lictor::connection", %connection, client, reason = words, "cut off");
+        self.lanes.stop_all_but(|_| false, end.as_str());
+        let error = CommandError::not_run(Code::Cancelled, end.as_str());
+        for Arrival { id, at: arrived, request } in self.lanes.forget_waiting() {
+            let (arguments, sequence) =
+                (self.session.service.log.arguments(&request), request.sequence().cloned());
+            let (command, bytes) = (request.command().into(), request.size_bytes());
+            self.reply(&Ticket { id, sequence, command, arguments, arrived, bytes }, Err(&error));
+        }
+        self.reading = Reading::Ended(end, Some(LastWord::Farewell(words)));
+    }
+
+    /// What was accepted is answered first; then the last word is what the client reads last.
+    pub(super) fn has_only_last_word_left(&self) -> bool {
+        matches!(self.reading, Reading::Ended(_, Some(_))) && self.lanes.is_empty()
+    }
+
+    pub(super) fn say_last_word(&mut self) {
+        let Reading::Ended(_, word) = &mut self.reading else { return };
+        match word.take() {
+            Some(LastWord::Fault(fault)) => {
+                encode_fault(&fault, self.link.write_buffer_mut());
+                let (connection, client) = (self.session.id(), self.session.identity.name());
+                tracing::info!(target: "lictor::connection", %connection, client, %fault, "bad request");
+            }
+            Some(LastWord::Farewell(words)) => encode_farewell(&words, self.link.write_buffer_mut()),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The connections that are served, and what they are told from outside: that the server stops, that there is another
+//! config, that they are cut off.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::task::AtomicWaker;
+
+use super::end::End;
+use crate::identity::{PeerIdentity, Thumbprint};
+use crate::telemetry::ConnectionId;
+
+/// One connection, as others see it.
+pub(super) struct Member {
+    pub(super) id: ConnectionId,
+    pub(super) identity: PeerIdentity,
+    pub(super) peer: SocketAddr,
+    pub(super) since: Instant,
+    requests: AtomicU64,
+    /// When its last request was read, in milliseconds after `since`.
+    last_request: AtomicU64,
+    orders: AtomicU8,
+    cut: Mutex<Option<Cut>>,
+    waker: AtomicWaker,
+}
+
+/// That a connection is cut off, and what its client is told.
+#[derive(Clone, Debug)]
+pub(super) struct Cut {
+    pub(super) end: End,
+    pub(super) words: String,
+}
+
+/// What a connection has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Orders(u8);
+
+impl Orders {
+    const STOP: u8 = 1;
+    const RENEW: u8 = 2;
+    const CUT: u8 = 4;
+
+    /// Take no further request.
+    pub(super) fn stop(self) -> bool {
+        self.0 & Self::STOP != 0
+    }
+
+    /// Go on with the config that there is now.
+    pub(super) fn renew(self) -> bool {
+        self.0 & Self::RENEW != 0
+    }
+}
+
+impl Member {
+    fn new(id: ConnectionId, identity: PeerIdentity, peer: SocketAddr) -> Self {
+        Self {
+            id,
+            identity,
+            peer,
+            since: Instant::now(),
+            requests: AtomicU64::new(0),
+            last_request: AtomicU64::new(0),
+            orders: AtomicU8::new(0),
+            cut: Mutex::default(),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// Whether there are orders. A load of the connection's own memory, so it may be asked at every turn.
+    pub(super) fn has_orders(&self) -> bool {
+        self.orders.load(Ordering::Relaxed) != 0
+    }
+
+    /// Takes the orders; further ones wake `waker`.
+    pub(super) fn take_orders(&self, waker: &std::task::Waker) -> Orders {
+        self.waker.register(waker);
+        Orders(self.orders.swap(0, Ordering::AcqRel))
+    }
+
+    /// Why the connection is cut off, where it is.
+    pub(super) fn take_cut(&self) -> Option<Cut> {
+        locked(&self.cut).take()
+    }
+
+    /// Cuts the connection off. The first reason holds.
+    pub(super) fn cut(&self, cut: Cut) {
+        locked(&self.cut).get_or_insert(cut);
+        self.order(Orders::CUT);
+    }
+
+    /// Notes that it has read so many requests.
+    pub(super) fn has_read(&self, requests: u64, at: tokio::time::Instant) {
+        let after = at.into_std().saturating_duration_since(self.since);
+        self.last_request.store(u64::try_from(after.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.requests.store(requests, Ordering::Relaxed);
+    }
+
+    /// Requests that it has read.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// How long ago the last one was, or, where there was none, the admission.
+    pub(super) fn unused(&self) -> Duration {
+        self.since.elapsed().saturating_sub(Duration::from_millis(self.last_request.load(Ordering::Relaxed)))
+    }
+
+    fn order(&self, order: u8) {
+        self.orders.fetch_or(order, Ordering::AcqRel);
+        self.waker.wake();
+    }
+}
+
+/// All connections that are served, and what is known of each client since the start.
+#[derive(Default)]
+pub(super) struct Members {
+    present: Mutex<HashMap<u64, Arc<Member>>>,
+    clients: Mutex<HashMap<Arc<str>, Record>>,
+    is_stopping: AtomicBool,
+}
+
+/// What is known of a client since the start.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Record {
+    /// When a request of it was read last on a connection that has ended.
+    pub(super) last_use: Option<SystemTime>,
+    /// The certificates that it came with, and when each of them ends.
+    pub(super) certificates: HashMap<Thumbprint, SystemTime>,
+}
+
+/// A connection's place among the members; left when dropped.
+pub(super) struct Membership {
+    members: Arc<Members>,
+    member: Arc<Member>,
+}
+
+impl Membership {
+    pub(super) fn member(&self) -> Arc<Member> {
+        Arc::clone(&self.member)
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        locked(&self.members.present).remove(&self.member.id.0);
+        let last_use = SystemTime::now().checked_sub(self.member.unused());
+        let mut clients = locked(&self.members.clients);
+        let record = clients.entry(self.member.identity.name_shared()).or_default();
+        record.last_use = record.last_use.max(last_use);
+    }
+}
+
+impl Members {
+    /// Counts a connection in, until what is given is dropped.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        id: ConnectionId,
+        identity: PeerIdentity,
+        peer: SocketAddr,
+    ) -> Membership {
+        let member = Arc::new(Member::new(id, identity, peer));
+        let (thumbprint, ends) = (member.identity.thumbprint(), member.identity.validity().not_after);
+        let mut clients = locked(&self.clients);
+        clients.entry(member.identity.name_shared()).or_default().certificates.insert(thumbprint, ends);
+        drop(clients);
+        locked(&self.present).insert(id.0, Arc::clone(&member));
+        // Either `stop` finds it among the present, or this sees that it has begun.
+        if self.is_stopping() {
+            member.order(Orders::STOP);
+        }
+        // What was changed between its admission and now, it has to look at.
+        member.order(Orders::RENEW);
+        Membership { members: Arc::clone(self), member }
+    }
+
+    /// Tells all to take no further request, those that come later as well.
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+        self.order(Orders::STOP);
+    }
+
+    /// Tells all to go on with the config that there is now.
+    pub(super) fn renew(&self) {
+        self.order(Orders::RENEW);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
+    }
+
+    /// Cuts off those whose certificate is not valid at `now`.
+    pub(super) fn cut_off_expired(&self, now: SystemTime) {
+        for member in self.all() {
+            if let Err(rejection) = member.identity.check_validity(now) {
+                member.cut(Cut { end: End::Revoked, words: rejection.to_string() });
+            }
+        }
+    }
+
+    /// The connection `id`.
+    pub(super) fn find(&self, id: ConnectionId) -> Option<Arc<Member>> {
+        locked(&self.present).get(&id.0).cloned()
+    }
+
+    /// All connections, in the order of their numbers.
+    pub(super) fn all(&self) -> Vec<Arc<Member>> {
+        let mut all: Vec<_> = locked(&self.present).values().cloned().collect();
+        all.sort_unstable_by_key(|member| member.id.0);
+        all
+    }
+
+    /// What is known of the client `name`; nothing where it was not here since the start.
+    pub(super) fn record(&self, name: &str) -> Option<Record> {
+        locked(&self.clients).get(name).cloned()
+    }
+
+    fn order(&self, order: u8) {
+        self.all().iter().for_each(|member| member.order(order));
+    }
+}
+
+/// A panic under these locks would be in a collection's own code.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
