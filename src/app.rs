@@ -16,6 +16,7 @@ mod live;
 mod plugins;
 mod state;
 mod summary;
+mod systemd;
 mod trials;
 
 pub use conformance::{Fault, Report, SuiteLimits, Verdict, test};
@@ -90,20 +91,34 @@ async fn run(config: Config) -> anyhow::Result<()> {
     reloads.follow(&config.files());
     let control = Operator { reloads: handle, drain: Arc::clone(&drain) };
     let live = Arc::new(Live::start(config, Arc::new(control)).await?);
-    let config = live.config().await;
-    let listeners = config.server.listen.iter().map(|address| server::bind(*address));
-    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-    let mut tasks = accept(&live, listeners)?;
+    let mut tasks = accept(&live, listeners(&live.config().await)?)?;
     tasks.spawn(housekeep(Arc::clone(&live)));
     let reloading = Arc::clone(&live);
     tasks.spawn(reloads.run(move || reload(Arc::clone(&reloading))));
+    systemd::ready();
     stop_at_signal(&live, &drain).await?;
     tasks.shutdown().await;
     live.close().await
 }
 
 async fn reload(live: Arc<Live>) -> Result<(Vec<Change>, Vec<PathBuf>), String> {
-    live.reload().await.map_err(|error| format!("{error:#}"))
+    systemd::reloading();
+    let reloaded = live.reload().await.map_err(|error| format!("{error:#}"));
+    systemd::ready();
+    reloaded
+}
+
+/// The sockets that the service manager handed over, or, where it did not, those of the config.
+fn listeners(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+    let given = systemd::listeners()?;
+    if given.is_empty() {
+        return config.server.listen.iter().map(|address| server::bind(*address)).collect();
+    }
+    let given = given.into_iter().map(|listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    given.collect::<Result<_, _>>().context("a handed-over socket cannot be used")
 }
 
 /// What operators can do to this server.
@@ -148,6 +163,7 @@ async fn housekeep(live: Arc<Live>) {
         let now = rounds.tick().await;
         live.server.cut_off_expired(SystemTime::now());
         live.look_after(now).await;
+        systemd::alive();
     }
 }
 
@@ -160,6 +176,7 @@ async fn stop_at_signal(live: &Live, drain: &Notify) -> anyhow::Result<()> {
         () = drain.notified() => {}
     }
     let patience = live.config().await.server.drain_timeout;
+    systemd::stopping();
     tracing::info!(patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), "stopping");
     tokio::select! {
         ended = live.server.stop(patience) => {

@@ -11,7 +11,8 @@ use lictor::identity::Thumbprint;
 use lictor::plugin::{Instances, Shares};
 use lictor::route::Routes;
 use lictor::server::{
-    AdmissionLimits, ConnectionLimits, Current, Server, Service, TlsFiles, TlsVersion, bind, tls_acceptor,
+    AdmissionLimits, ConnectionLimits, Current, Rates, Server, Service, TlsFiles, TlsVersion, bind,
+    tls_acceptor,
 };
 use lictor::telemetry::CommandLog;
 use tempfile::TempDir;
@@ -73,6 +74,7 @@ async fn service(client: &Identity) -> Service {
         policy: [("bench".into(), any)].into_iter().collect::<Policy>(),
         routes: [("echo".into(), plugin)].into_iter().collect::<Routes<_>>(),
         shares: Shares::new(["bench".into()], 64, 64),
+        rates: Rates::default(),
         limits: ConnectionLimits {
             in_flight: 64,
             in_flight_bytes: 1 << 20,

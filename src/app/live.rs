@@ -1,5 +1,6 @@
 //! The running server: what it is made of, and how a reload makes it anew, all of it or nothing.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use crate::identity::Roster;
 use crate::plugin::Shares;
 use crate::route::Routes;
 use crate::server::{
-    AdmissionLimits, ConnectionLimits, Control, Current, Server, Service, TlsFiles, TlsVersion, tls_acceptor,
+    AdmissionLimits, ConnectionLimits, Control, Current, Rates, Server, Service, TlsFiles, TlsVersion,
+    tls_acceptor,
 };
 use crate::telemetry::CommandLog;
 
@@ -121,23 +123,32 @@ fn service(config: &Config, plugins: &Plugins, old: Option<&Service>) -> Service
         let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
         commands.iter().map(move |command| (Arc::from(command.as_ref()), Arc::clone(plugin)))
     });
-    let clients = config.clients.keys().map(|name| name.as_ref().into());
+    let clients = || config.clients.keys().map(|name| name.as_ref().into());
     let at_once = config.limits.concurrent_commands_per_client;
     // One client does not fill the queue in which the others wait for a plugin or a slot.
     let waiting = config.limits.queue.div_ceil(2);
+    let per_second =
+        NonZeroU32::new(config.limits.requests_per_second).filter(|rate| rate.get() < UNCOUNTED_RATE);
     Service {
         roster: pins.collect::<Roster>(),
         policy: policies.collect::<Policy>(),
         routes: commands.collect::<Routes<_>>(),
         shares: match old {
-            Some(old) => old.shares.renewed(clients, at_once, waiting),
-            None => Shares::new(clients, at_once, waiting),
+            Some(old) => old.shares.renewed(clients(), at_once, waiting),
+            None => Shares::new(clients(), at_once, waiting),
+        },
+        rates: match old {
+            Some(old) => old.rates.renewed(clients(), per_second),
+            None => Rates::new(clients(), per_second),
         },
         limits: connection_limits(config),
         close_on_error: config.protocol.close_on_error,
         log: CommandLog::new(config.log.commands_per_second, config.log.arguments),
     }
 }
+
+/// A rate from which on requests are not counted: the largest that the config takes.
+const UNCOUNTED_RATE: u32 = 1_000_000;
 
 /// Long enough for some hundred small commands, short beside what a client notices.
 const CONNECTION_SLICE: Duration = Duration::from_micros(500);

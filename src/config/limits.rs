@@ -208,6 +208,8 @@ limits! {
         "Calls of plugins that run at once in the whole process: each holds an instance and its memory.";
     concurrent_commands_per_client => concurrent_commands_per_client: usize, Count(u64), 128, 1, 4_096,
         "The most of these for one client, over all its connections, so that it leaves turns to the others.";
+    requests_per_second => requests_per_second: u32, Count(u64), 1_000_000, 1, 1_000_000,
+        "Requests of one client in a second, over all its connections, and as many at once; more are answered `rate-limited`. The most is no bound.";
     plugin_memory => plugin_memory_bytes: usize, ByteSize(ByteSize), 2 * GIB, MIB, 1_024 * GIB,
         "Memory of all instances together, warm ones among them; a call that would need more is answered `busy`.";
     http_requests => http_requests: usize, Count(u64), 64, 1, 4_096,

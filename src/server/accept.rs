@@ -32,6 +32,10 @@ const REST: Duration = Duration::from_millis(100);
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(3);
 
+/// Over how long the ends of connections are spread when the server stops, and the longest time between two of them.
+const STOP_SPREAD: Duration = Duration::from_secs(2);
+const MAX_STOP_PAUSE: Duration = Duration::from_millis(2);
+
 /// Silence after which the kernel asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -143,12 +147,23 @@ impl Server {
 
     /// Takes no further connection or request, lets what is under way end for at most `patience`, and closes.
     /// Returns whether all ended by themselves.
+    ///
+    /// Connections are told one after the other, so that their clients do not all come back in the same moment.
     pub async fn stop(&self, patience: Duration) -> bool {
-        self.shared.members.stop();
+        let present = self.shared.members.close();
         self.shared.stop.notify_waiters();
         self.shared.admission.close();
         self.connections.close();
-        timeout(patience, self.connections.wait()).await.is_ok()
+        let ending = async {
+            let pause =
+                STOP_SPREAD.min(patience / 4) / u32::try_from(present.len()).unwrap_or(u32::MAX).max(1);
+            for member in present {
+                member.stop();
+                sleep(pause.min(MAX_STOP_PAUSE)).await;
+            }
+            self.connections.wait().await;
+        };
+        timeout(patience, ending).await.is_ok()
     }
 
     fn take(&self, tcp: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {

@@ -228,7 +228,8 @@ impl Connection {
     fn accept(&mut self, request: Request, now: Instant, cx: &mut Context<'_>, until: Instant) {
         self.session.requests += 1;
         let id = RequestId { connection: self.session.id(), number: self.session.requests };
-        self.run_in_turn(Arrival { id, at: now, request }, now, cx, until);
+        let is_over_rate = self.session.is_over_rate();
+        self.run_in_turn(Arrival { id, at: now, is_over_rate, request }, now, cx, until);
     }
 
     /// A plain request comes after those before it, of which the last may run on.
@@ -243,7 +244,7 @@ impl Connection {
     ///
     /// What goes to a plugin is put to the batch, to be run with what comes next; all else is answered at once.
     fn run(&mut self, arrival: Arrival, now: Instant, cx: &mut Context<'_>, until: Instant) {
-        let Arrival { id, at: arrived, request } = arrival;
+        let Arrival { id, at: arrived, is_over_rate, request } = arrival;
         let sequence = request.sequence().cloned();
         if let Some(sequence) = &sequence
             && self.lanes.is_in_flight(sequence)
@@ -257,8 +258,8 @@ impl Connection {
         let ticket = |command: Arc<str>| Ticket { id, sequence, command, arguments, arrived, bytes };
 
         let routes = &session.service.routes;
-        let permitted = authz::permit(&session.identity, request, &session.service.policy);
-        let target = match permitted {
+        let target = match authz::permit(&session.identity, request, &session.service.policy) {
+            Ok(permit) if is_over_rate => Err(refusal::over_rate(permit.into_request())),
             Ok(permit) => routes.route(permit).map_err(refusal::unrouted),
             Err(denied) => Err(refusal::denied(denied, routes)),
         };
@@ -270,7 +271,7 @@ impl Connection {
             target if !goes_with_batch => {
                 let request = target.map_or_else(|refused| refused.request, Target::into_request);
                 self.run_batch(cx, until);
-                self.run_in_turn(Arrival { id, at: arrived, request }, now, cx, until);
+                self.run_in_turn(Arrival { id, at: arrived, is_over_rate, request }, now, cx, until);
             }
             Ok(Target::Plugin(command, plugin, request)) => {
                 let ticket = ticket(Arc::clone(command));
@@ -333,7 +334,7 @@ impl Connection {
 
     /// Gives up the plain requests whose turn has not come: nobody waits for their answers any more.
     fn forget_waiting(&mut self, end: End) {
-        for Arrival { id, at: arrived, request } in self.lanes.forget_waiting() {
+        for Arrival { id, at: arrived, request, .. } in self.lanes.forget_waiting() {
             let arguments = self.session.service.log.arguments(&request);
             let (command, bytes) = (request.command().into(), request.size_bytes());
             let ticket = Ticket { id, sequence: None, command, arguments, arrived, bytes };

@@ -37,6 +37,8 @@ pub(super) struct Ticket {
 pub(super) struct Arrival {
     pub(super) id: RequestId,
     pub(super) at: Instant,
+    /// Whether it is more than its client may send; it is answered in its turn.
+    pub(super) is_over_rate: bool,
     pub(super) request: Request,
 }
 

@@ -91,6 +91,11 @@ impl Member {
         self.order(Orders::CUT);
     }
 
+    /// Has it take no further request.
+    pub(super) fn stop(&self) {
+        self.order(Orders::STOP);
+    }
+
     /// Notes that it has read so many requests.
     pub(super) fn has_read(&self, requests: u64, at: tokio::time::Instant) {
         let after = at.into_std().saturating_duration_since(self.since);
@@ -169,17 +174,18 @@ impl Members {
         locked(&self.present).insert(id.0, Arc::clone(&member));
         // Either `stop` finds it among the present, or this sees that it has begun.
         if self.is_stopping() {
-            member.order(Orders::STOP);
+            member.stop();
         }
         // What was changed between its admission and now, it has to look at.
         member.order(Orders::RENEW);
         Membership { members: Arc::clone(self), member }
     }
 
-    /// Tells all to take no further request, those that come later as well.
-    pub(super) fn stop(&self) {
+    /// Has all that join from now on take no request, and gives those that are there, in no order, to be
+    /// [told](Member::stop) the same.
+    pub(super) fn close(&self) -> Vec<Arc<Member>> {
         self.is_stopping.store(true, Ordering::SeqCst);
-        self.order(Orders::STOP);
+        locked(&self.present).values().cloned().collect()
     }
 
     /// Tells all to go on with the config that there is now.

@@ -15,6 +15,7 @@ mod in_place;
 mod lanes;
 mod members;
 mod nested;
+mod rates;
 mod refusal;
 mod session;
 mod tls;
@@ -22,6 +23,7 @@ mod tls;
 pub use accept::{Current, Server, bind};
 pub use admission::AdmissionLimits;
 pub use control::{Control, Done};
+pub use rates::Rates;
 pub use tls::{TlsError, TlsFiles, TlsVersion, tls_acceptor};
 
 use std::sync::Arc;
@@ -44,6 +46,8 @@ pub struct Service {
     pub routes: Routes<Arc<Plugin>>,
     /// What each client may have running at once.
     pub shares: Shares,
+    /// How much each client may send.
+    pub rates: Rates,
     /// Bounds on each connection.
     pub limits: ConnectionLimits,
     /// Whether a connection ends after a command's error, as the original's did.

@@ -23,6 +23,12 @@ pub(super) fn unrouted(Unknown { request }: Unknown) -> Refused {
     Refused { error: unknown(request.command()), request }
 }
 
+/// Its client has sent too many.
+pub(super) fn over_rate(request: Request) -> Refused {
+    let error = CommandError::not_run(Code::RateLimited, "Too many requests in this second; try again later");
+    Refused { request, error }
+}
+
 fn unknown(command: &str) -> CommandError {
     CommandError::not_run(Code::UnknownCommand, format!("Unknown command {}", shown(command, 64)))
 }

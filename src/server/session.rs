@@ -9,6 +9,7 @@ use super::Service;
 use super::accept::Shared;
 use super::lanes::Ticket;
 use super::members::Member;
+use super::rates::Rate;
 use crate::identity::{PeerIdentity, Rejection};
 use crate::plugin::{Call, Plugin, Seat, Share};
 use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
@@ -20,6 +21,7 @@ pub(super) struct Session {
     pub(super) service: Arc<Service>,
     pub(super) identity: PeerIdentity,
     pub(super) share: Share,
+    rate: Option<Rate>,
     pub(super) member: Arc<Member>,
     pub(super) server: Arc<Shared>,
     /// Requests that were read.
@@ -29,8 +31,8 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(member: Arc<Member>, service: Arc<Service>, server: Arc<Shared>) -> Self {
         let identity = member.identity.clone();
-        let share = service.shares.of(&identity);
-        Self { service, identity, share, member, server, requests: 0 }
+        let (share, rate) = (service.shares.of(&identity), service.rates.of(&identity));
+        Self { service, identity, share, rate, member, server, requests: 0 }
     }
 
     /// Goes on with what there is now.
@@ -41,9 +43,14 @@ impl Session {
     pub(super) fn renew(&mut self) -> Result<(), Rejection> {
         let service = self.server.service();
         service.roster.check(&self.identity, SystemTime::now())?;
-        self.share = service.shares.of(&self.identity);
+        (self.share, self.rate) = (service.shares.of(&self.identity), service.rates.of(&self.identity));
         self.service = service;
         Ok(())
+    }
+
+    /// Counts a request; whether it is more than the client may send.
+    pub(super) fn is_over_rate(&self) -> bool {
+        self.rate.as_ref().is_some_and(Rate::is_over)
     }
 
     pub(super) fn id(&self) -> ConnectionId {

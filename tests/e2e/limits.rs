@@ -321,3 +321,31 @@ fn compiled_plugins_that_nobody_uses_are_removed_at_the_start() {
     });
     assert_eq!(server.connect(&tester).ask("echo hello"), "hello");
 }
+
+#[test]
+fn requests_beyond_a_clients_rate_are_answered_in_their_turn() {
+    let (one, other) = (Identity::new("one"), Identity::new("other"));
+    let setup = Setup::new().master("one", &one).master("other", &other).echo();
+    let server = setup.section("[limits]\nrequests_per_second = 10").start();
+    let mut connection = server.connect(&one);
+    let frames = connection.ask_all(&[("echo a", ""); 40]);
+    let refused = frames.iter().filter(|frame| frame.status == "ERR").count();
+    assert!((20..=30).contains(&refused), "{refused} of 40 with 10 at once and 10 a second");
+    let is_right = |frame: &crate::support::client::Frame| {
+        frame.status == "OK" || frame.failure() == ("rate-limited", "not-run")
+    };
+    assert!(frames.iter().all(is_right));
+    // Another connection of the same client is the same client; another client is not.
+    let refused = server.connect(&one).ask_all(&[("@ping", ""); 10]);
+    assert!(refused.iter().any(|frame| frame.status == "ERR"));
+    assert!(server.connect(&other).ask_all(&[("@ping", ""); 10]).iter().all(|frame| frame.status == "OK"));
+    // Plain ones keep their order.
+    connection.send("echo a\r\n\r\n".repeat(30));
+    let replies: Vec<String> = (0..30).map(|_| connection.read_reply()).collect();
+    assert!(
+        replies.iter().all(|reply| reply == "a" || reply.starts_with("ERR Too many requests")),
+        "{replies:?}"
+    );
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(connection.ask("echo again"), "again");
+}

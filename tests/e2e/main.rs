@@ -53,5 +53,6 @@ mod resources;
 mod sandbox;
 mod seat;
 mod state;
+mod systemd;
 mod transcript;
 mod worker;

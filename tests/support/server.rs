@@ -98,11 +98,11 @@ impl Setup {
     pub fn start_by(self, wrap: impl FnOnce(Command) -> Command) -> Server {
         let config = self.write();
         let mut command = lictor(self.folder());
-        command.arg("serve").arg("--config").arg(&config);
+        command.arg("serve").arg("--config").arg(&config).stdin(Stdio::null());
         let mut command = wrap(command);
         let log = self.folder().join("server.log");
         let file = File::create(&log).expect("a log file is made");
-        command.stdin(Stdio::null()).stdout(file.try_clone().expect("a file is cloned")).stderr(file);
+        command.stdout(file.try_clone().expect("a file is cloned")).stderr(file);
         let child = command.spawn().expect("the server starts");
         let guard = Guard::over(&child, self.folder());
         // Nothing is known of the address yet; it is set below, and a panic before that ends the child as well.

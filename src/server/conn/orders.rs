@@ -55,7 +55,7 @@ impl Connection {
         tracing::warn!(target: "lictor::connection", %connection, client, reason = words, "cut off");
         self.lanes.stop_all_but(|_| false, end.as_str());
         let error = CommandError::not_run(Code::Cancelled, end.as_str());
-        for Arrival { id, at: arrived, request } in self.lanes.forget_waiting() {
+        for Arrival { id, at: arrived, request, .. } in self.lanes.forget_waiting() {
             let (arguments, sequence) =
                 (self.session.service.log.arguments(&request), request.sequence().cloned());
             let (command, bytes) = (request.command().into(), request.size_bytes());

@@ -1,0 +1,55 @@
+//! The service manager, systemd or one that speaks as it does: what it is told, and the sockets that it hands over. Without
+//! one, nothing here does anything.
+
+use std::net::TcpListener;
+
+use anyhow::Context as _;
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+
+/// The server serves.
+pub(super) fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// A reload has begun; [`ready`] ends it.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "the service manager is not told of the reload"),
+    }
+}
+
+/// The server is about to end.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// The server is alive; of interest where the unit has `WatchdogSec`.
+pub(super) fn alive() {
+    if sd_notify::watchdog_enabled().is_some() {
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// The listening sockets that were handed over, by socket activation; none where the server is to open its own.
+///
+/// # Errors
+///
+/// When what was handed over are no TCP sockets.
+pub(super) fn listeners() -> anyhow::Result<Vec<TcpListener>> {
+    let mut given = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for place in 0..given.len() {
+        let listener = given.take_tcp_listener(place);
+        let listener = listener.with_context(|| format!("the handed-over socket {place} cannot be used"))?;
+        listeners.extend(listener);
+    }
+    Ok(listeners)
+}

@@ -1,0 +1,59 @@
+//! How many requests a client may send in a second.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use crate::identity::PeerIdentity;
+
+/// The rates of all clients there are. Clients come from the config, so there is a bounded number of them.
+#[derive(Debug, Default)]
+pub struct Rates {
+    by_client: HashMap<Arc<str>, Rate>,
+    per_second: Option<NonZeroU32>,
+}
+
+/// What one client may send, over all its connections: so many in a second, and as many at once. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(super) struct Rate(Arc<DefaultDirectRateLimiter>);
+
+impl Rates {
+    /// A rate of `per_second` for each of `clients`; with none nothing is counted.
+    pub fn new(clients: impl IntoIterator<Item = Arc<str>>, per_second: Option<NonZeroU32>) -> Self {
+        let Some(per_second) = per_second else { return Self::default() };
+        let rate = |client| (client, Rate(Arc::new(RateLimiter::direct(Quota::per_second(per_second)))));
+        Self { by_client: clients.into_iter().map(rate).collect(), per_second: Some(per_second) }
+    }
+
+    /// The rates of these, where clients that were there keep what they have used. With another rate all are new.
+    #[must_use]
+    pub fn renewed(
+        &self,
+        clients: impl IntoIterator<Item = Arc<str>>,
+        per_second: Option<NonZeroU32>,
+    ) -> Self {
+        let mut renewed = Self::new(clients, per_second);
+        if per_second == self.per_second {
+            for (client, rate) in &mut renewed.by_client {
+                if let Some(old) = self.by_client.get(client) {
+                    *rate = old.clone();
+                }
+            }
+        }
+        renewed
+    }
+
+    /// The rate of a client, where it has one.
+    pub(super) fn of(&self, client: &PeerIdentity) -> Option<Rate> {
+        self.by_client.get(client.name()).cloned()
+    }
+}
+
+impl Rate {
+    /// Counts a request; whether it is one too many.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.check().is_err()
+    }
+}
