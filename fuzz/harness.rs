@@ -14,8 +14,11 @@ use lictor::wire::{
 };
 use rustls::pki_types::CertificateDer;
 
-/// The targets: their names, which are also those of the folders in `corpus/`, and what they call.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+/// A target's name, which is also that of its folder in `corpus/`, and what it calls.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 5] = [
     ("decode", decode),
     ("reply", reply),
     ("certificate", certificate),

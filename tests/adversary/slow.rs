@@ -38,12 +38,11 @@ fn a_handshake_byte_by_byte_is_cut_off_in_time() {
 #[test]
 fn a_request_byte_by_byte_is_cut_off_in_time() {
     let (server, tester) = server_with("[limits]\nhead_timeout = \"500ms\"\nbody_timeout = \"500ms\"");
-    let head = format!("echo {}\r\n", "x".repeat(1000));
-    let body = format!("echo\r\nSize: 1000\r\n\r\n{}", "x".repeat(999));
-    for (request, part) in [(head, "head"), (body, "body")] {
+    for (begin, part) in [("echo ", "head"), ("echo\r\nSize: 1000\r\n\r\n", "body")] {
         let mut peer = Peer::admitted(server.address(), &tester);
+        peer.send(begin).unwrap();
         let begun = Instant::now();
-        let told = request.bytes().find_map(|byte| {
+        let told = [b'x'; 999].into_iter().find_map(|byte| {
             peer.send([byte]).expect("the server tells before it closes");
             peer.read_within(PACE).ok()
         });
@@ -61,7 +60,7 @@ fn a_request_byte_by_byte_is_cut_off_in_time() {
 #[test]
 fn thousands_of_half_open_connections_keep_nobody_out() {
     rlimit::increase_nofile_limit(2 * CROWD as u64).unwrap();
-    let (server, tester) = server_with("[limits]\nhandshake_timeout = \"5s\"");
+    let (server, tester) = server_with("[limits]\nhandshake_timeout = \"10s\"");
     // From another address of this machine: all of 127.0.0.0/8 is.
     let mut crowd: Vec<TcpStream> = (0..CROWD).map(|_| tcp_from([127, 0, 0, 2], server.address())).collect();
     for (number, socket) in crowd.iter_mut().enumerate() {

@@ -11,13 +11,16 @@ const MAX_INPUT_BYTES: &str = "-max_len=16384";
 
 /// Runs fuzz targets: all of them or one, each for a minute or so many seconds. What they find is in `fuzz/artifacts/`.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
+    const USAGE: &str = "cargo xtask fuzz [TARGET] [--time SECONDS]";
     let (named, seconds) = match *arguments {
         [] => (None, "60"),
         ["--time", seconds] => (None, seconds),
         [target] => (Some(target), "60"),
         [target, "--time", seconds] => (Some(target), seconds),
-        _ => return Err("cargo xtask fuzz [TARGET] [--time SECONDS]".to_owned()),
+        _ => return Err(USAGE.to_owned()),
     };
+    // libFuzzer would take what is no number for "without end".
+    let seconds: u32 = seconds.parse().map_err(|_| USAGE.to_owned())?;
     let path = cargo_fuzz()?;
     let targets = targets()?;
     for target in targets.iter().filter(|target| named.is_none_or(|named| named == *target)) {
@@ -32,7 +35,7 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
 }
 
 /// New inputs go to a corpus below the target folder, and those of the repository are read beside it.
-fn run_target(target: &str, seconds: &str, path: &OsString) -> Result<(), String> {
+fn run_target(target: &str, seconds: u32, path: &OsString) -> Result<(), String> {
     let found = target_folder().join("fuzz/corpus").join(target);
     std::fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
     let mut fuzz = on_nightly(&["cargo", "fuzz", "run", "--target-dir"]);
