@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use code::{code_of, functions, line_of, named_modules, names_a_crate, without_tests, words};
-use documents::{dependencies, links, named_in_tables};
+use documents::{dependencies, links, named_in_tables, named_tests};
 
 use rules::{
     FORBIDDEN_TEXT, FORBIDDEN_WORDS, LONG_FILES, LONG_FUNCTIONS, MAX_FILE_LINES, MAX_FUNCTION_LINES,
@@ -231,6 +231,21 @@ fn links_lead_somewhere() {
         }
     }
     none(&faults, seen);
+}
+
+#[test]
+fn promises_have_the_tests_that_are_named_beside_them() {
+    const PROMISES: &str = "docs/security.md";
+    let mut there = BTreeSet::new();
+    for path in rust_files() {
+        let module = Path::new(&path).file_stem().unwrap().to_str().unwrap();
+        there.extend(functions(&code_of(&text(&path))).iter().map(|(name, _)| format!("{module}::{name}")));
+    }
+    let named = named_tests(&text(PROMISES));
+    let told =
+        |name| format!("{PROMISES} names the test `{name}`, which is not there: name the one that shows it");
+    let faults: Vec<_> = named.difference(&there).map(told).collect();
+    none(&faults, named.len());
 }
 
 /// Fails if there are faults, or if nothing was looked at.

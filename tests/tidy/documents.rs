@@ -41,11 +41,21 @@ pub fn links(document: &str) -> Vec<(usize, String)> {
     found
 }
 
+/// The tests that a document names: `` `module::test` ``.
+pub fn named_tests(document: &str) -> BTreeSet<String> {
+    let is_name = |text: &&str| {
+        let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == ':';
+        text.contains("::") && text.chars().all(is_part)
+    };
+    document.split('`').skip(1).step_by(2).filter(is_name).map(str::to_owned).collect()
+}
+
 #[test]
 fn links_and_names_are_found() {
     assert_eq!(links("[a](b.md) `[c](d)`\n```\n[e](f)\n```\n"), [(1, "b.md".to_owned())]);
     let names = named_in_tables("`no`\n| `one` | x |\n| `two`, `three` | y |\n");
     assert_eq!(names.into_iter().collect::<Vec<_>>(), ["one", "three", "two"]);
+    assert_eq!(named_tests("a `b::c_1` `d` `e::F`\n").into_iter().collect::<Vec<_>>(), ["b::c_1"]);
     let manifest = "[dependencies]\na = \"1\"\n[target.'cfg(unix)'.dev-dependencies]\nb = \"1\"\n[package]\nname = \"c\"";
     assert_eq!(dependencies(&manifest.parse().unwrap()).into_iter().collect::<Vec<_>>(), ["a", "b"]);
 }

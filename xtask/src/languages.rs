@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use super::{cargo, command, root, run, target_folder};
+use super::{cargo, command, root, run, target_folder, tell};
 
 /// Languages whose tools come from npm or PyPI: the folder's name, what people call it, and what runs or compiles it.
 const LANGUAGES: [(&str, &str, &str); 3] =
@@ -135,10 +135,4 @@ fn write_table(rows: &[String]) -> Result<(), String> {
                 |---|---|---|---|---|---|---|\n";
     let text = format!("{before}{BEGIN}{head}{}\n{END}{after}", rows.join("\n"));
     std::fs::write(&path, text).map_err(told)
-}
-
-/// For the person who called it, beside what the tools print.
-#[expect(clippy::print_stderr, reason = "it is a command")]
-fn tell(message: &str) {
-    eprintln!("\nxtask: {message}\n");
 }

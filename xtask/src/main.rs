@@ -2,6 +2,7 @@
 //!
 //! Needs rustup and a C compiler and no crate, so that it is built in a second on a fresh machine.
 
+mod adversary;
 mod languages;
 mod versus;
 
@@ -15,8 +16,8 @@ const PLUGIN_TARGET: &str = "wasm32-unknown-unknown";
 const COMPONENT_TARGET: &str = "wasm32-wasip2";
 
 /// Workspaces beside the server's own.
-const GUESTS: [&str; 5] =
-    ["plugins", "sdk/conformance/rust", "sdk/rust", "tests/components", "benches/versus/http-echo"];
+const GUESTS: [&str; 6] =
+    ["plugins", "sdk/conformance/rust", "sdk/rust", "tests/components", "benches/versus/http-echo", "fuzz"];
 
 /// Those of them that have tests which run on this machine.
 const TESTED_GUESTS: [&str; 2] = ["plugins", "sdk/rust"];
@@ -36,6 +37,8 @@ Tasks:
   languages  build the conformance plugin in every language, test it, and write the table in docs/languages.md
   instructions [--write]
              count the instructions of the hot paths, and compare them with what is stored (or store them)
+  fuzz [TARGET] [--time SECONDS]
+             run the fuzz targets, or one of them, each for a minute or so long
   versus     measure the server beside other programs; `cargo xtask versus --help` says more
   check      what has to hold before a commit, without the tests: format, clippy, docs
 ";
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         ["languages"] => add_target().and_then(|()| languages::table()),
         ["instructions"] => instructions("--compare"),
         ["instructions", "--write"] => instructions("--write"),
+        ["fuzz", ref arguments @ ..] => adversary::fuzz(arguments),
         ["versus", ref arguments @ ..] => add_target().and_then(|()| versus::run(arguments)),
         ["check"] => check(),
         _ => Err(USAGE.to_owned()),
@@ -88,7 +92,9 @@ fn test(filters: &[&str]) -> Result<(), String> {
     );
     if filters.is_empty() {
         run(cargo(&["build", "--locked", "--package", "lictor", "--bin", "lictor"]))?;
-        tests.env("LICTOR_TEST_WITHOUT", languages::build(&target_folder().join("debug/lictor")).join(" "));
+        let mut without = languages::build(&target_folder().join("debug/lictor"));
+        without.extend(adversary::tls_tools());
+        tests.env("LICTOR_TEST_WITHOUT", without.join(" "));
     }
     run(tests)
 }
@@ -211,6 +217,12 @@ fn run(mut command: Command) -> Result<(), String> {
         Ok(status) => Err(format!("{shown}: {status}")),
         Err(error) => Err(format!("{shown}: {error}")),
     }
+}
+
+/// For the person who called it, beside what the tools print.
+#[expect(clippy::print_stderr, reason = "it is a command")]
+fn tell(message: &str) {
+    eprintln!("\nxtask: {message}\n");
 }
 
 /// The repository's root.

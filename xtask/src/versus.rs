@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{PLUGIN_TARGET, cargo, command, root, target_folder};
+use super::{PLUGIN_TARGET, cargo, command, root, target_folder, tell};
 
 /// The Debian package of Redis, and its program. It starts a server of its own where the machine starts services.
 const REDIS: (&str, &str) = ("redis-server", "redis-server");
@@ -62,10 +62,4 @@ fn http_echo() -> Result<PathBuf, String> {
     build.arg(&target).current_dir(root().join("benches/versus/http-echo"));
     super::run(build)?;
     Ok(target.join(PLUGIN_TARGET).join("release/http_echo.wasm"))
-}
-
-/// For the person who called it, beside what the tools print.
-#[expect(clippy::print_stderr, reason = "it is a command")]
-fn tell(message: &str) {
-    eprintln!("\nxtask: {message}\n");
 }

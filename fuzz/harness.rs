@@ -1,0 +1,204 @@
+//! What must hold for any bytes: one function for each target in `targets/`.
+//!
+//! The targets call them with what libFuzzer makes up, and `tests/fuzz.rs` with the corpus.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::BytesMut;
+use lictor::config;
+use lictor::identity::{Roster, Thumbprint, authenticate};
+use lictor::wire::{
+    Code, CommandError, Decoder, Fault, MAX_HEAD_BYTES, Request, Sent, Sequence, encode_fault, encode_reply,
+};
+use rustls::pki_types::CertificateDer;
+
+/// A target's name, which is also that of its folder in `corpus/`, and what it calls.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 5] = [
+    ("decode", decode),
+    ("reply", reply),
+    ("certificate", certificate),
+    ("thumbprint", thumbprint),
+    ("config", config),
+];
+
+/// The largest body that [`decode`] takes: small, so that inputs get beyond it.
+const MAX_BODY_BYTES: usize = 4096;
+
+/// In how many ways [`decode`] splits its input, beside in none and in single bytes.
+const SPLITS: u64 = 6;
+
+/// The end of a head and of a plain reply.
+const END: &[u8] = b"\r\n\r\n";
+
+/// A client's bytes: requests and the fault at their end do not depend on how the bytes are split, nothing is held beyond
+/// the limits, and a fault makes one reply.
+pub fn decode(bytes: &[u8]) {
+    let whole = decoded([bytes]);
+    assert_eq!(decoded(bytes.chunks(1)), whole, "in single bytes");
+    for salt in 0..SPLITS {
+        let pieces = pieces(bytes, salt);
+        let lengths: Vec<usize> = pieces.iter().map(|piece| piece.len()).collect();
+        assert_eq!(decoded(pieces), whole, "in pieces of {lengths:?} bytes");
+    }
+    let (requests, fault) = whole;
+    for request in &requests {
+        assert!(request.arguments().next().is_some_and(|command| !command.is_empty()));
+        assert!(request.body().len() <= MAX_BODY_BYTES);
+        assert!(request.headers().all(|(name, value)| is_one_line(name) && is_one_line(value)));
+    }
+    if let Some(fault) = fault {
+        let mut out = BytesMut::new();
+        encode_fault(&fault, &mut out);
+        assert_is_one_error(&out);
+    }
+}
+
+/// All that comes out of `pieces`, fed one after the other; ends at the first fault.
+fn decoded<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Request>, Option<Fault>) {
+    let mut decoder = Decoder::new(MAX_BODY_BYTES);
+    let mut buffer = BytesMut::new();
+    let mut requests = Vec::new();
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(request)) => requests.push(request),
+                Ok(None) => break,
+                Err(fault) => {
+                    assert_eq!(decoder.decode(&mut buffer).as_ref(), Err(&fault), "a fault is final");
+                    return (requests, Some(fault));
+                }
+            }
+        }
+        assert!(buffer.len() < MAX_HEAD_BYTES.max(MAX_BODY_BYTES), "{} bytes are held", buffer.len());
+    }
+    (requests, None)
+}
+
+/// `bytes` in pieces, whose lengths depend on the bytes and on `salt` alone, so that a finding can be replayed.
+fn pieces(bytes: &[u8], salt: u64) -> Vec<&[u8]> {
+    let mut state = bytes.iter().fold(salt, |state, byte| next(state ^ u64::from(*byte)));
+    let mut pieces = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        state = next(state);
+        let most = if state & 1 == 0 { 8 } else { 2048 };
+        let length = 1 + (state >> 33) as usize % most.min(rest.len());
+        let (piece, after) = rest.split_at(length);
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
+}
+
+/// The next state of a linear congruential generator, with Knuth's constants.
+fn next(state: u64) -> u64 {
+    state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
+}
+
+/// A command's answer: whatever it is, the client reads one reply, and with a `Sequence` exactly these bytes.
+pub fn reply(answer: &[u8]) {
+    let mut plain = BytesMut::new();
+    let sent = encode_reply(None, Ok(answer), &mut plain);
+    assert_eq!(first_end(&plain), Some(plain.len() - END.len()), "a plain reply ends once");
+    match sent {
+        Sent::Whole => assert_eq!(&plain[..plain.len() - END.len()], answer),
+        Sent::Unframeable => assert_is_one_error(&plain),
+    }
+
+    let sequence = Sequence::parse("s");
+    let mut framed = BytesMut::new();
+    encode_reply(sequence.as_ref(), Ok(answer), &mut framed);
+    let head = format!("OK\r\nSequence: s\r\nSize: {}\r\n\r\n", answer.len());
+    assert_eq!(framed.strip_prefix(head.as_bytes()), Some(answer));
+
+    let error = CommandError::unknown(Code::PluginFailed, String::from_utf8_lossy(answer).into_owned());
+    for sequence in [None, sequence.as_ref()] {
+        let mut out = BytesMut::new();
+        encode_reply(sequence, Err(&error), &mut out);
+        assert_is_one_error(&out);
+        let lines = String::from_utf8_lossy(&out).lines().count();
+        assert_eq!(lines, if sequence.is_some() { 6 } else { 2 }, "a message adds no line");
+    }
+}
+
+fn first_end(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(END.len()).position(|window| window == END)
+}
+
+/// That `out` is `ERR …` with one empty line, at its end, and nothing that a terminal would obey.
+fn assert_is_one_error(out: &[u8]) {
+    assert!(out.starts_with(b"ERR ") && first_end(out) == Some(out.len() - END.len()));
+    let text = std::str::from_utf8(out).unwrap();
+    assert!(text.split("\r\n").all(is_one_line), "{text:?}");
+}
+
+fn is_one_line(text: &str) -> bool {
+    !text.contains(char::is_control)
+}
+
+/// A stranger's certificate: it is admitted only where it is pinned and within its dates, and what is said of it, to the
+/// stranger and in the log, is one short line.
+pub fn certificate(der: &[u8]) {
+    let chain = [CertificateDer::from(der)];
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let refusal = authenticate(&chain, &Roster::default(), now).unwrap_err().to_string();
+    assert!(refusal.starts_with("certificate (") && refusal.ends_with("' is unknown"), "{refusal}");
+    assert_is_short_line(&refusal);
+
+    for pin in [Thumbprint::sha1_of(der), Thumbprint::sha256_of(der)] {
+        let roster: Roster = [(pin, Arc::from("client"))].into_iter().collect();
+        match authenticate(&chain, &roster, now) {
+            Ok(identity) => {
+                assert_eq!((identity.name(), identity.thumbprint()), ("client", Thumbprint::sha256_of(der)));
+                assert_eq!(identity.validity().fault_at(now), None);
+                assert_is_short_line(identity.certificate_name());
+            }
+            Err(refusal) => assert_is_short_line(&refusal.to_string()),
+        }
+    }
+}
+
+fn assert_is_short_line(text: &str) {
+    assert!(is_one_line(text) && text.chars().count() < 1200, "{text:?}");
+}
+
+/// A thumbprint: what is read is shown as the same digits, and read again as the same.
+pub fn thumbprint(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match text.parse::<Thumbprint>() {
+        Ok(thumbprint) => {
+            let shown = thumbprint.to_string();
+            assert_eq!(shown, text.replace(':', "").to_lowercase());
+            assert_eq!(shown.parse(), Ok(thumbprint));
+        }
+        Err(error) => assert!(is_one_line(&error.to_string()), "{error}"),
+    }
+}
+
+/// A config file: it is read in the same way each time, what is wrong with it has words and a place in the text, and both
+/// ways of showing it end well.
+pub fn config(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let path = Path::new("nowhere/server.toml");
+    let verdict = config::parse(path, &text);
+    match (&verdict, config::parse(path, &text)) {
+        (Ok(loaded), Ok(again)) => assert_eq!(loaded.config, again.config),
+        (Err(faults), Err(again)) => assert_eq!(faults.to_string(), again.to_string()),
+        (_, again) => panic!("{verdict:?} and then {again:?}"),
+    }
+    if let Err(faults) = verdict {
+        assert!(faults.iter().next().is_some(), "refused without a word");
+        let lines = text.matches('\n').count() + 1;
+        for fault in faults.iter() {
+            assert!(fault.position().is_none_or(|(line, column)| line <= lines && column >= 1), "{fault}");
+            assert!(!fault.to_string().is_empty());
+        }
+        let _ = faults.render(true);
+    }
+}

@@ -1,0 +1,111 @@
+//! A client that has a plugin do all that it should not, at once, beside one that does its work.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::assert_serves;
+use crate::support::certs::Identity;
+use crate::support::client::Connection;
+use crate::support::components::HOSTILE_COMMANDS;
+use crate::support::eventually;
+use crate::support::server::{Server, Setup};
+
+/// What the hostile plugin is asked, each of its commands at least once.
+const MISDEEDS: [&str; 33] = [
+    "spin",
+    "grow",
+    "recurse",
+    "trap",
+    "panic at the disco",
+    "exit 0",
+    "sleep 60000",
+    "flood",
+    "flood-err",
+    "flood-line 10000000",
+    "forge-log",
+    "big 100000000",
+    "blank-line",
+    "ends-crlf",
+    "not-utf8",
+    "fail denied no",
+    "fail-big",
+    "alloc 60000000",
+    "leak",
+    "whoami",
+    "header X",
+    "headers",
+    "body",
+    "body-size",
+    "time-left",
+    "id",
+    "args a b",
+    "env",
+    "files",
+    "random",
+    "queue-first",
+    "queue-next",
+    "queue-leave",
+];
+
+/// On how many connections they are asked. One client has half of the slots, and these need fewer.
+const CONNECTIONS: usize = 3;
+
+/// How many requests the other client sends.
+const REQUESTS: usize = 300;
+
+#[test]
+fn every_misdeed_at_once_costs_a_well_behaved_client_no_request() {
+    for command in HOSTILE_COMMANDS {
+        assert!(MISDEEDS.iter().any(|misdeed| misdeed.split(' ').next() == Some(command)), "{command}");
+    }
+    for instances in ["per-request", "per-client", "shared"] {
+        let (greedy, quiet) = (Identity::new("greedy"), Identity::new("quiet"));
+        let setup = Setup::new().master("greedy", &greedy).client("quiet", &quiet, &["echo", "@ping"]).echo();
+        let keys = format!("instances = \"{instances}\"\ntimeout = \"500ms\"");
+        let server = setup.hostile(&keys).start();
+        let (is_over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            let attackers =
+                [(); CONNECTIONS].map(|()| scope.spawn(|| misbehave(&server, &greedy, &is_over, &rounds)));
+            let worked = RaisedAtTheEnd(&is_over);
+            work(&server, &quiet, &rounds);
+            drop(worked);
+            attackers.into_iter().for_each(|attacker| attacker.join().unwrap());
+        });
+        assert_serves(&server, &quiet);
+    }
+}
+
+/// Ends the attack with the work, also where that panics.
+struct RaisedAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for RaisedAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Asks for all misdeeds together, over and over. Each has an answer, and the connection goes on.
+fn misbehave(server: &Server, greedy: &Identity, is_over: &AtomicBool, rounds: &AtomicUsize) {
+    let mut connection = server.connect(greedy);
+    while !is_over.load(Ordering::Relaxed) {
+        for frame in connection.ask_all(&MISDEEDS.map(|misdeed| (misdeed, ""))) {
+            assert!(frame.status == "OK" || !frame.failure().0.is_empty(), "{frame:?}");
+        }
+        rounds.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Sends requests that must all succeed, until they are enough and the other has been at it for a while.
+fn work(server: &Server, quiet: &Identity, rounds: &AtomicUsize) {
+    let mut connection = server.connect(quiet);
+    let request = |number: usize, connection: &mut Connection| {
+        assert_eq!(connection.ask(&format!("echo {number}")), number.to_string());
+        assert_eq!(connection.ask_framed("@ping").text(), "pong");
+    };
+    (0..REQUESTS).for_each(|number| request(number, &mut connection));
+    eventually("each attacker to have done all misdeeds", || {
+        request(REQUESTS, &mut connection);
+        (rounds.load(Ordering::Relaxed) >= 2 * CONNECTIONS).then_some(())
+    });
+}

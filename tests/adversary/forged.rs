@@ -1,0 +1,83 @@
+//! Words that look like somebody else's: a reply of the server, an entry of its log.
+
+use serde_json::Value;
+
+use crate::support::certs::Identity;
+use crate::support::client::{Connection, Tls};
+use crate::support::server::{Server, Setup};
+use crate::{assert_serves, server_with};
+
+/// What would be a second reply, had its line ends not been escaped. As an argument is written.
+const SECOND_REPLY: &str = r#""no\r\n\r\nOK\r\nSequence: asked\r\nSize: 6\r\n\r\nforged""#;
+
+/// What would be an entry of the log of its own.
+const ENTRY: &str = "x\n{\"level\":\"ERROR\",\"message\":\"forged\",\"client\":\"admin\"}\n\u{1b}[2J\u{202e}";
+
+#[test]
+fn no_argument_makes_two_replies_of_one() {
+    let some = Identity::new("some");
+    let server = Setup::new().client("some", &some, &["fail", "echo", "@*"]).echo().hostile("").start();
+    let mut connection = server.connect(&some);
+    for command in [
+        SECOND_REPLY.to_owned(),
+        format!("fail denied {SECOND_REPLY}"),
+        format!("fail {SECOND_REPLY} {SECOND_REPLY}"),
+        format!("@cancel {SECOND_REPLY}"),
+        format!("@ping {SECOND_REPLY}"),
+        format!("@commands {SECOND_REPLY}"),
+        format!("spin {SECOND_REPLY}"),
+        format!("echo {SECOND_REPLY}"),
+    ] {
+        let plain = connection.ask(&command);
+        assert!(!plain.starts_with("OK"), "{command}: {plain:?}");
+        let frame = connection.ask_framed(&command);
+        if frame.status == "ERR" {
+            let (code, outcome) = frame.failure();
+            assert!(!code.is_empty() && !outcome.is_empty(), "{frame:?}");
+            assert!(!frame.message.contains(char::is_control), "{frame:?}");
+        }
+        // Each was answered once: what comes next is the answer to this.
+        assert_eq!(connection.ask("@ping"), "pong", "after {command}");
+    }
+    assert_serves(&server, &some);
+}
+
+#[test]
+fn no_argument_makes_an_entry_of_the_log() {
+    let (server, tester) = server_with("[log]\narguments = true");
+    let entry = ENTRY.replace('"', "\\\"").replace('\n', "\\n").replace('\u{1b}', "\\x1b");
+    let mut connection = server.connect(&tester);
+    for command in [format!("echo \"{entry}\""), format!("\"{entry}\""), format!("fail denied \"{entry}\"")] {
+        connection.ask_framed(&command);
+    }
+    drop(connection);
+    assert_serves(&server, &tester);
+    assert_is_honest(server, "echo");
+}
+
+#[test]
+fn no_certificates_name_makes_an_entry_of_the_log() {
+    let (server, tester) = server_with("");
+    for stranger in [Identity::new(ENTRY), Identity::with_organization("x", ENTRY)] {
+        let mut connection = Connection::open(server.address(), Tls::showing(&stranger)).unwrap();
+        assert!(connection.read_reply().ends_with("is unknown"));
+    }
+    assert_serves(&server, &tester);
+    assert_is_honest(server, "refused");
+}
+
+/// Ends the server and looks at its log, which must have `word` in it: each line is one entry, none of them forged, with
+/// nothing in it that a terminal would obey.
+fn assert_is_honest(mut server: Server, word: &str) {
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    let printed = server.printed();
+    assert!(printed.contains(word), "{printed}");
+    for line in printed.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no entry: {line:?}"));
+        assert_ne!(entry["message"], "forged", "{line}");
+        assert!(!line.contains(char::is_control) && !line.contains('\u{202e}'), "{line:?}");
+        let words = entry.as_object().unwrap().values().filter_map(Value::as_str);
+        assert!(words.clone().all(|text| !text.contains(char::is_control)), "{line}");
+    }
+}

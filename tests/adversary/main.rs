@@ -1,0 +1,52 @@
+//! Attacks, each a test of its own: it fails, and a well-behaved client is served afterwards.
+//!
+//! | module         | who attacks, and by what |
+//! |----------------|--------------------------|
+//! | `slow`         | strangers and clients that take their time |
+//! | `cut`          | clients that break off |
+//! | `heads`        | clients whose heads are broken, or come in crumbs |
+//! | `forged`       | words that look like somebody else's: a reply, an entry of the log |
+//! | `certificates` | strangers whose certificates are odd |
+//! | `paths`        | paths in the config file that lead to secrets |
+//! | `crowd`        | a client that has a plugin do all that it should not, at once |
+//! | `tls`          | peers that break TLS |
+//! | `scan`         | a scanner of TLS servers, which is to find nothing |
+//!
+//! docs/security.md says what is shown by these and by other tests. All attacks are bounded in count and time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+mod support;
+
+mod certificates;
+mod crowd;
+mod cut;
+mod forged;
+mod heads;
+mod paths;
+mod peer;
+mod scan;
+mod slow;
+mod tls;
+mod tools;
+
+use support::certs::Identity;
+use support::server::{Server, Setup};
+
+/// A server with `echo` and the hostile plugin for one client that may do anything, and these sections.
+fn server_with(sections: &str) -> (Server, Identity) {
+    let tester = Identity::new("tester");
+    let server = Setup::new().master("tester", &tester).echo().hostile("").section(sections).start();
+    (server, tester)
+}
+
+/// That a client which does nothing wrong is served.
+#[track_caller]
+fn assert_serves(server: &Server, client: &Identity) {
+    let mut connection = server.connect(client);
+    assert_eq!(connection.ask("echo hello"), "hello");
+    assert_eq!(connection.ask_framed("@ping").text(), "pong");
+}

@@ -1,0 +1,94 @@
+//! What attacks are made with: fuzz targets, and tools from PyPI.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{cargo, command, root, target_folder};
+
+/// The largest input: two heads of the largest size.
+const MAX_INPUT_BYTES: &str = "-max_len=16384";
+
+/// Runs fuzz targets: all of them or one, each for a minute or so many seconds. What they find is in `fuzz/artifacts/`.
+pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
+    const USAGE: &str = "cargo xtask fuzz [TARGET] [--time SECONDS]";
+    let (named, seconds) = match *arguments {
+        [] => (None, "60"),
+        ["--time", seconds] => (None, seconds),
+        [target] => (Some(target), "60"),
+        [target, "--time", seconds] => (Some(target), seconds),
+        _ => return Err(USAGE.to_owned()),
+    };
+    // libFuzzer would take what is no number for "without end".
+    let seconds: u32 = seconds.parse().map_err(|_| USAGE.to_owned())?;
+    let path = cargo_fuzz()?;
+    let targets = targets()?;
+    for target in targets.iter().filter(|target| named.is_none_or(|named| named == *target)) {
+        run_target(target, seconds, &path)?;
+    }
+    match named {
+        Some(named) if !targets.iter().any(|target| target == named) => {
+            Err(format!("there is no target {named}; there are {}", targets.join(", ")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// New inputs go to a corpus below the target folder, and those of the repository are read beside it.
+fn run_target(target: &str, seconds: u32, path: &OsString) -> Result<(), String> {
+    let found = target_folder().join("fuzz/corpus").join(target);
+    std::fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
+    let mut fuzz = on_nightly(&["cargo", "fuzz", "run", "--target-dir"]);
+    fuzz.arg(target_folder().join("fuzz")).arg(target).arg(found);
+    fuzz.arg(root().join("fuzz/corpus").join(target));
+    fuzz.args(["--", &format!("-max_total_time={seconds}"), MAX_INPUT_BYTES, "-print_final_stats=1"]);
+    super::run(with_path(fuzz, path))
+}
+
+/// The names of the targets.
+fn targets() -> Result<Vec<String>, String> {
+    let folder = root().join("fuzz/targets");
+    let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let stems = entries.flatten().filter_map(|entry| entry.path().file_stem()?.to_str().map(str::to_owned));
+    let mut targets: Vec<_> = stems.collect();
+    targets.sort_unstable();
+    Ok(targets)
+}
+
+/// Installs a nightly toolchain and cargo-fuzz where they are missing; gives the search path that has both.
+fn cargo_fuzz() -> Result<OsString, String> {
+    let works = |mut program: Command| program.output().is_ok_and(|output| output.status.success());
+    if !works(on_nightly(&["rustc", "--version"])) {
+        let install = ["toolchain", "install", "nightly", "--profile", "minimal"];
+        super::run(command(Path::new("rustup"), &install))?;
+    }
+    let folder = target_folder().join("tools/cargo-fuzz");
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(folder.join("bin")).chain(std::env::split_paths(&others));
+    let path = std::env::join_paths(all).map_err(|error| error.to_string())?;
+    if !works(with_path(on_nightly(&["cargo", "fuzz", "--version"]), &path)) {
+        let mut install = cargo(&["install", "--quiet", "--locked", "cargo-fuzz", "--root"]);
+        install.arg(&folder);
+        super::run(install)?;
+    }
+    Ok(path)
+}
+
+fn on_nightly(arguments: &[&str]) -> Command {
+    command(Path::new("rustup"), &[&["run", "nightly"], arguments].concat())
+}
+
+fn with_path(mut command: Command, path: &OsString) -> Command {
+    command.env("PATH", path);
+    command
+}
+
+/// Makes the Python environment of `tests/adversary`. Gives its name where its tools are not to be had here, which is told.
+pub(crate) fn tls_tools() -> Option<&'static str> {
+    let script: PathBuf = root().join("tests/adversary/tools.sh");
+    let mut make = command(&script, &[]);
+    make.arg(target_folder().join("tools/adversary"));
+    let message = super::run(make).err()?;
+    super::tell(&format!("what needs tlslite-ng and sslyze is NOT TESTED in this run: {message}"));
+    Some("tls-tools")
+}
