@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::plugin::{Call, Ended};
+use super::End;
+use crate::plugin::{Call, Ended, Parts};
 use crate::telemetry::RequestId;
 use crate::wire::{Code, CommandError, Request, Sequence};
 
@@ -30,6 +31,8 @@ pub(super) struct Ticket {
     pub(super) arrived: Instant,
     /// What the request holds.
     pub(super) bytes: usize,
+    /// Bytes of its reply that were sent in parts.
+    pub(super) sent: usize,
 }
 
 /// A request as it came.
@@ -47,6 +50,8 @@ pub(super) struct Lanes {
     running: Vec<Running>,
     waiting: VecDeque<Arrival>,
     held_bytes: usize,
+    /// Which of those that run is the next to be asked for a part.
+    next_part_of: usize,
 }
 
 #[derive(Debug)]
@@ -55,11 +60,27 @@ struct Running {
     abort: AbortHandle,
     ticket: Ticket,
     call: Arc<Call>,
+    /// Where its reply is a stream that goes on.
+    parts: Option<Parts>,
+    /// What its task gave, which comes after its parts.
+    answer: Option<Answer>,
+    /// With the end of what it is stopped, where it is not by its client's word.
+    stopped_with: Option<End>,
 }
 
 impl Running {
     fn stopped(&self, words: &'static str) -> CommandError {
         CommandError { code: Code::Cancelled, outcome: self.call.outcome_if_stopped(), message: words.into() }
+    }
+
+    fn aborted(&self) -> CommandError {
+        match self.stopped_with {
+            None => self.stopped("Cancelled"),
+            Some(End::Stopping) => {
+                CommandError { code: Code::ShuttingDown, ..self.stopped("The server is stopping") }
+            }
+            Some(end) => self.stopped(end.as_str()),
+        }
     }
 }
 
@@ -126,17 +147,20 @@ impl Lanes {
         forgotten
     }
 
-    /// Lets a command that did not end at once run on by itself; it carries out `call`.
+    /// Lets a command that did not end at once run on by itself; it carries out `call`. Its reply comes in `parts` where
+    /// it is a stream.
     pub(super) fn run(
         &mut self,
         ticket: Ticket,
         call: Arc<Call>,
         command: impl Future<Output = Ended> + Send + 'static,
+        parts: Option<Parts>,
     ) {
         self.held_bytes += ticket.bytes;
         // Its seat is left as soon as it ends, whenever the answer is collected.
         let abort = self.tasks.spawn(async { command.await.answer });
-        self.running.push(Running { task: abort.id(), abort, ticket, call });
+        let (task, answer, stopped_with) = (abort.id(), None, None);
+        self.running.push(Running { task, abort, ticket, call, parts, answer, stopped_with });
     }
 
     /// Stops the request with this `sequence`; it is then answered as cancelled. Tells whether there was one.
@@ -145,28 +169,64 @@ impl Lanes {
         found.map(|running| running.abort.abort()).is_some()
     }
 
-    /// The next request to end, and its answer. `Pending` also while none runs; whoever starts one asks again.
+    /// Stops the streams, which would go on for as long as their client likes, and it can't say any more that it does not;
+    /// `end` is why nothing is read.
+    pub(super) fn stop_streams(&mut self, end: End) {
+        for running in self.running.iter_mut().filter(|running| running.parts.is_some()) {
+            running.stopped_with = Some(end);
+            running.abort.abort();
+        }
+    }
+
+    /// The next part of a stream, each stream in its turn. `Pending` also while none runs; whoever starts one asks again.
+    pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<(&Sequence, Vec<u8>)> {
+        let count = self.running.len();
+        let found = (self.next_part_of..self.next_part_of + count).find_map(|place| {
+            let place = place % count;
+            let running = &mut self.running[place];
+            match running.parts.as_mut()?.poll_next(cx) {
+                Poll::Ready(Some(part)) => Some((place, part)),
+                Poll::Ready(None) => {
+                    running.parts = None;
+                    None
+                }
+                Poll::Pending => None,
+            }
+        });
+        let Some((place, part)) = found else { return Poll::Pending };
+        self.next_part_of = place + 1;
+        let ticket = &mut self.running[place].ticket;
+        ticket.sent += part.len();
+        // What has none is not let run as a stream.
+        ticket.sequence.as_ref().map_or(Poll::Pending, |sequence| Poll::Ready((sequence, part)))
+    }
+
+    /// The next request to end, and its answer; of a stream, once its parts are taken. `Pending` also while none runs;
+    /// whoever starts one asks again.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<(Ticket, Answer)> {
         if self.running.is_empty() {
             return Poll::Pending;
         }
-        loop {
-            let Poll::Ready(Some(ended)) = self.tasks.poll_join_next_with_id(cx) else {
-                return Poll::Pending;
-            };
+        while let Poll::Ready(Some(ended)) = self.tasks.poll_join_next_with_id(cx) {
             let task = ended.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
-            let Some(position) = self.running.iter().position(|running| running.task == task) else {
+            let Some(running) = self.running.iter_mut().find(|running| running.task == task) else {
                 continue;
             };
-            let running = self.running.swap_remove(position);
-            let answer = match ended {
+            running.answer = Some(match ended {
                 Ok((_, answer)) => answer,
-                Err(error) if error.is_cancelled() => Err(running.stopped("Cancelled")),
+                Err(error) if error.is_cancelled() => Err(running.aborted()),
                 Err(error) => Err(panicked(&error)),
-            };
-            self.held_bytes -= running.ticket.bytes;
-            return Poll::Ready((running.ticket, answer));
+            });
+            if running.parts.is_none() {
+                break;
+            }
         }
+        let ended = |running: &Running| running.parts.is_none() && running.answer.is_some();
+        let Some(place) = self.running.iter().position(ended) else { return Poll::Pending };
+        let running = self.running.swap_remove(place);
+        let Some(answer) = running.answer else { return Poll::Pending };
+        self.held_bytes -= running.ticket.bytes;
+        Poll::Ready((running.ticket, answer))
     }
 
     /// Stops all commands and waits for their ends; `words` say why. Gives what became of those that ran.
