@@ -33,13 +33,14 @@ async fn in_time(plugin: &Arc<Plugin>, call: &Arc<Call>, outlet: Outlet) -> Resu
     let streaming = Streaming::begun(plugin.timeout());
     let progress = Arc::clone(&streaming.progress);
     let mut running = pin!(run(plugin, call, streaming, outlet));
+    let mut waiter = plugin.runtime().waiter();
     let (mut meter, mut steps) = (Meter::new(plugin.cpu_time()), 0);
     let metered = poll_fn(|cx| {
         let taken = progress.steps();
         if taken != steps {
             (meter, steps) = (Meter::new(plugin.cpu_time()), taken);
         }
-        let polled = meter.poll(|| running.as_mut().poll(cx));
+        let polled = waiter.poll(|| meter.poll(|| running.as_mut().poll(cx)));
         call.turn.end();
         polled
     });

@@ -85,8 +85,8 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Config, Failure, FromArgument, IntoReply, call, config, events, files, http, log, log_line, plugin, request,
-        state,
+        Config, Failure, FromArgument, IntoReply, call, config, events, files, http, log, log_line, plugin,
+        request, state,
     };
 
     #[cfg(feature = "streaming")]

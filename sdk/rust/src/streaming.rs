@@ -146,10 +146,7 @@ async fn run(
 }
 
 /// Runs a command of a test, in which nothing waits.
-pub(crate) fn collect(
-    commands: &'static [Command],
-    arguments: &[&str],
-) -> (Vec<u8>, Result<(), Failure>) {
+pub(crate) fn collect(commands: &'static [Command], arguments: &[&str]) -> (Vec<u8>, Result<(), Failure>) {
     let mut arguments: Vec<String> = arguments.iter().map(|argument| String::from(*argument)).collect();
     let mut writer = Writer(End::Test(Vec::new()));
     let ended = {
