@@ -92,6 +92,7 @@ fn request(line: &str, caller: PeerIdentity) -> Call {
 fn plugin(runtime: &Runtime, component: PathBuf, instances: Instances, grants: Grants) -> Arc<Plugin> {
     let limits = SandboxLimits {
         concurrent_calls: 64,
+        concurrent_streams: 1,
         waiting_calls: 64,
         max_wait: Duration::from_secs(1),
         http_requests: 64,

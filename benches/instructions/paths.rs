@@ -116,6 +116,7 @@ fn caller(identity: &Identity) -> PeerIdentity {
 pub(super) async fn echo(instances: Instances) -> Arc<Plugin> {
     let limits = SandboxLimits {
         concurrent_calls: 1,
+        concurrent_streams: 1,
         waiting_calls: 64,
         max_wait: Duration::from_secs(60),
         http_requests: 1,

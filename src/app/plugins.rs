@@ -7,10 +7,10 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use sha2::{Digest, Sha256};
 
-use crate::config::{self, CommandPattern, Config, PluginName, StoreGrant};
+use crate::config::{self, CommandPattern, Config, EventGrant, PluginName, StoreGrant};
 use crate::plugin::{
-    CommandGate, CoreDumps, Grants, HttpGrant, Instances, Kept, Plugin, Sandbox, SandboxLimits, Spec, Stores,
-    VolumeLimits,
+    CommandGate, CoreDumps, EventsGrant, Grants, HttpGrant, Instances, Kept, Plugin, Sandbox, SandboxLimits,
+    Spec, Stores, VolumeLimits,
 };
 use crate::state::{Engine, Namespace, Quota};
 
@@ -35,6 +35,7 @@ impl Plugins {
         let limits = &config.limits;
         let bounds = SandboxLimits {
             concurrent_calls: u32::try_from(limits.concurrent_commands).unwrap_or(u32::MAX),
+            concurrent_streams: u32::try_from(limits.concurrent_streams).unwrap_or(u32::MAX),
             waiting_calls: limits.queue,
             max_wait: limits.queue_timeout,
             memory_bytes: limits.plugin_memory_bytes,
@@ -172,6 +173,12 @@ fn grants(plugin: &config::Plugin, stores: Option<Stores>) -> Grants {
         let commands = commands.clone();
         CommandGate(Arc::new(move |command| commands.iter().any(|pattern| pattern.allows(command))))
     };
+    let topics = |events: &Vec<EventGrant>| {
+        let listed = |may: fn(&EventGrant) -> bool| {
+            events.iter().filter(|grant| may(grant)).map(|grant| grant.topics.clone()).collect()
+        };
+        EventsGrant { publishes: listed(|grant| grant.publish), subscribes: listed(|grant| grant.subscribe) }
+    };
     let to = |urls: &Vec<String>| HttpGrant { urls: urls.clone(), networks: granted.http_networks.clone() };
     Grants {
         config: plugin.config.clone(),
@@ -180,6 +187,7 @@ fn grants(plugin: &config::Plugin, stores: Option<Stores>) -> Grants {
         files: granted.files.as_ref().map(|files| files.iter().cloned().collect()),
         directories: granted.directories.clone(),
         commands: granted.commands.as_ref().map(gate),
+        events: granted.events.as_ref().map(topics),
         http: granted.http.as_ref().map(to),
     }
 }

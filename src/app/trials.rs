@@ -11,8 +11,8 @@ use tracing::Level;
 
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
-    self, Call, CommandGate, CommandInfo, CoreDumps, Grants, HttpGrant, Inspection, Instances, Kept, Plugin,
-    Sandbox, SandboxLimits, Spec, Stores, Trial, VolumeLimits,
+    self, Call, CommandGate, CommandInfo, CoreDumps, EventsGrant, Grants, HttpGrant, Inspection, Instances,
+    Kept, Plugin, Sandbox, SandboxLimits, Spec, Stores, Trial, VolumeLimits,
 };
 use crate::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
 use crate::telemetry::{self, ConnectionId, Format, RequestId};
@@ -126,6 +126,7 @@ pub(super) fn everything(config: BTreeMap<String, String>, stores: Stores) -> Gr
         files: Some(HashMap::new()),
         directories: Vec::new(),
         commands: Some(CommandGate(Arc::new(|_| true))),
+        events: Some(EventsGrant { publishes: vec!["*".to_owned()], subscribes: vec!["*".to_owned()] }),
         http: Some(HttpGrant::default()),
     }
 }
@@ -177,6 +178,7 @@ pub(super) fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout
 pub(super) fn small_sandbox(core_dumps: CoreDumps<'_>) -> anyhow::Result<Arc<Sandbox>> {
     let limits = SandboxLimits {
         concurrent_calls: 2,
+        concurrent_streams: 2,
         waiting_calls: 0,
         max_wait: Duration::ZERO,
         // The plugin's own bound holds.

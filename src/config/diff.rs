@@ -58,6 +58,7 @@ const RESTART_LIMITS: &[&str] = &[
     "unauthenticated_connections",
     "unauthenticated_per_address",
     "concurrent_commands",
+    "concurrent_streams",
     "plugin_memory",
     "http_requests",
     "queue",
@@ -189,6 +190,7 @@ impl Config {
         new.unauthenticated_connections = old.unauthenticated_connections;
         new.unauthenticated_per_address = old.unauthenticated_per_address;
         new.concurrent_commands = old.concurrent_commands;
+        new.concurrent_streams = old.concurrent_streams;
         new.plugin_memory_bytes = old.plugin_memory_bytes;
         new.http_requests = old.http_requests;
         new.queue = old.queue;

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::amounts::{ByteSize, TimeSpan};
 use super::fault::{Draft, Fault, Faults, Severity, Source};
 use super::names::{ClientName, CommandName, CommandPattern, PluginName, Refusal};
-use super::reach::{GuestFolder, HttpPrefix, Network, StoreGrant};
+use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::values::{
     Digest, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
     StateEngine, TlsVersion,
@@ -159,6 +159,7 @@ texts! {
     Listen: "an address and a port", "write a string, such as \"127.0.0.1:4888\"";
     PathText: "the path of a file", "write it in double quotes";
     Digest: "a SHA-256", "write its 64 hexadecimal digits in double quotes";
+    EventGrant: "a topic", "write a string, such as \"jobs/done\" or \"jobs/*\"";
     HttpPrefix: "a URL", "write a string, such as \"https://api.example.com\"";
     PinText: "a certificate's thumbprint", "write its hexadecimal digits in double quotes";
     ClientName: "a client's name", "write it in double quotes";

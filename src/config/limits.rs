@@ -207,9 +207,11 @@ limits! {
     concurrent_commands => concurrent_commands: usize, Count(u64), 256, 1, 4_096,
         "Calls of plugins that run at once in the whole process: each holds an instance and its memory.";
     concurrent_commands_per_client => concurrent_commands_per_client: usize, Count(u64), 128, 1, 4_096,
-        "The most of these for one client, over all its connections, so that it leaves turns to the others.";
+        "The most of these, streams included, for one client over all its connections: it leaves turns to the others.";
     requests_per_second => requests_per_second: u32, Count(u64), 1_000_000, 1, 1_000_000,
         "Requests of one client in a second, over all its connections, and as many at once; more are answered `rate-limited`. The most is no bound.";
+    concurrent_streams => concurrent_streams: usize, Count(u64), 256, 1, 4_096,
+        "Commands that stream at once in the whole process, beside the others: each holds an instance and its memory.";
     plugin_memory => plugin_memory_bytes: usize, ByteSize(ByteSize), 2 * GIB, MIB, 1_024 * GIB,
         "Memory of all instances together, warm ones among them; a call that would need more is answered `busy`.";
     http_requests => http_requests: usize, Count(u64), 64, 1, 4_096,

@@ -34,7 +34,7 @@ pub use fault::{Fault, Faults, Severity};
 pub use keys::known_keys;
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use names::{BUILT_INS, ClientName, CommandName, CommandPattern, PluginName, Refusal, StoreName};
-pub use reach::{GuestFolder, HttpPrefix, Network, StoreGrant};
+pub use reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 
 use ipnet::IpNet;
@@ -215,6 +215,8 @@ pub struct Grants {
     pub files: Option<Vec<(String, PathBuf)>>,
     /// Folders that it may read: as it sees them, and where they are. Were there when they were looked at.
     pub directories: Vec<(String, PathBuf)>,
+    /// The topics it may publish and subscribe to.
+    pub events: Option<Vec<EventGrant>>,
     /// The URLs it may send requests to: scheme, host, and where given the port and the start of the path.
     pub http: Option<Vec<String>>,
     /// Addresses that are not of the public network, to which the names in `http` may lead all the same.

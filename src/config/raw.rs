@@ -13,7 +13,7 @@ use super::fault::{Faults, Source};
 use super::given::{Field, Findings, List, Named};
 use super::limits::RawLimits;
 use super::names::{ClientName, CommandName, CommandPattern, PluginName};
-use super::reach::{GuestFolder, HttpPrefix, Network, StoreGrant};
+use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::redact;
 use super::values::{
     Digest, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
@@ -133,6 +133,7 @@ table! {
         commands: List<CommandPattern>,
         files: List<PathText>,
         directories: Named<GuestFolder, PathText>,
+        events: List<EventGrant>,
         http: List<HttpPrefix>,
         http_networks: List<Network>,
     }

@@ -41,6 +41,41 @@ impl fmt::Display for StoreGrant {
     }
 }
 
+/// Topics that a plugin may publish or subscribe to, or both.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventGrant {
+    /// Whether it may publish.
+    pub publish: bool,
+    /// Whether its commands may subscribe.
+    pub subscribe: bool,
+    /// A topic, or the start of topics and a `*`.
+    pub topics: String,
+}
+
+/// The longest name of a topic.
+const MAX_TOPIC_BYTES: usize = 128;
+
+impl TryFrom<String> for EventGrant {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let (publish, subscribe, topics) = match text.split_once(' ') {
+            Some(("publish", topics)) => (true, false, topics),
+            Some(("subscribe", topics)) => (false, true, topics),
+            _ => (true, true, text.as_str()),
+        };
+        let start = topics.strip_suffix('*').unwrap_or(topics);
+        let may_stand = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b':');
+        if topics.is_empty() || topics.len() > MAX_TOPIC_BYTES || !start.bytes().all(may_stand) {
+            let advice = "write a topic of letters, digits and . _ - / : such as \"jobs/done\", or a start of topics and a \
+                          star, \"jobs/*\"; for one direction only put a word before it, \"publish jobs/done\" or \
+                          \"subscribe jobs/*\"";
+            return Err(Refusal::new("this is no topic").advise(advice));
+        }
+        Ok(Self { publish, subscribe, topics: topics.to_owned() })
+    }
+}
+
 /// Some addresses, such as `10.0.0.0/8`; a single address stands for itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network(pub IpNet);
@@ -163,6 +198,23 @@ mod tests {
         }
         for text in ["", "/default", "kv/", "a/b/c", "a b"] {
             assert!(StoreGrant::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn topics_are_for_both_directions_or_one() {
+        for (text, publish, subscribe, topics) in [
+            ("jobs/done", true, true, "jobs/done"),
+            ("*", true, true, "*"),
+            ("publish a.b-c_d:e", true, false, "a.b-c_d:e"),
+            ("subscribe jobs/*", false, true, "jobs/*"),
+        ] {
+            let topics = topics.to_owned();
+            let grant = EventGrant { publish, subscribe, topics };
+            assert_eq!(EventGrant::try_from(text.to_owned()).unwrap(), grant);
+        }
+        for text in ["", "publish ", "tell x", "a b", "a*b", "**", "é", &"x".repeat(129)] {
+            assert!(EventGrant::try_from(text.to_owned()).is_err(), "{text}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Host bindings of `world plugin`, generated from `wit/`.
+//! Host bindings of the worlds of plugins, generated from `wit/`.
 
 #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
 
@@ -8,3 +8,18 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: true },
 });
+
+/// Those of `world streaming-plugin`, which shares what both import.
+pub(super) mod streaming {
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "streaming-plugin",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "lictor:plugin/types": super::lictor::plugin::types,
+            "lictor:plugin/request": super::lictor::plugin::request,
+            "lictor:plugin/output": super::lictor::plugin::output,
+        },
+    });
+}

@@ -10,11 +10,16 @@ use wasmtime::component::Component;
 use super::engine::Sandbox;
 use super::failure;
 use super::load::Spec;
+use super::runtime::Runtime;
+use super::world::World;
 
 /// A component that was read and compiled, and is yet to be looked at.
 pub(super) struct Compiled {
     pub(super) component: Component,
     pub(super) sha256: [u8; 32],
+    pub(super) world: World,
+    /// Where its world's plugins run, which it was compiled for.
+    pub(super) runtime: Arc<Runtime>,
     pub(super) size_bytes: usize,
 }
 
@@ -30,8 +35,10 @@ fn read_and_compile(sandbox: &Sandbox, path: &Path, sha256: Option<[u8; 32]>) ->
     let hash: [u8; 32] = Sha256::digest(&bytes).into();
     check_hash(&hash, sha256)?;
     check_form(&bytes)?;
-    let component = sandbox.compile(&bytes, &hash).map_err(|error| unusable(&error))?;
-    Ok(Compiled { component, sha256: hash, size_bytes: bytes.len() })
+    let world = World::of(&bytes);
+    let runtime = sandbox.runtime(world)?;
+    let component = runtime.compile(&bytes, &hash).map_err(|error| unusable(&error))?;
+    Ok(Compiled { component, sha256: hash, world, runtime, size_bytes: bytes.len() })
 }
 
 /// wasmtime has no type for a component that needs more tables, memories or core instances than the pool has for one,

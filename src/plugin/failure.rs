@@ -39,6 +39,18 @@ pub(super) fn timed_out(plugin: &Plugin, call: &Call) -> CommandError {
     }
 }
 
+/// Nothing came of the call's stream for too long, and it was stopped.
+pub(super) fn stalled(plugin: &Plugin, call: &Call) -> CommandError {
+    let (name, timeout) = (plugin.name(), plugin.timeout());
+    tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, ?timeout, "stopped: its stream stalled");
+    CommandError {
+        code: Code::Timeout,
+        outcome: call.outcome_if_stopped(),
+        message: format!("Plugin {name} sent nothing for {timeout:?} and was stopped (request {})", call.id)
+            .into(),
+    }
+}
+
 /// The call computed for longer than it may and was stopped.
 pub(super) fn computed_too_long(plugin: &Plugin, call: &Call, spent: CpuSpent) -> CommandError {
     let (name, used_ms) = (plugin.name(), u64::try_from(spent.used.as_millis()).unwrap_or(u64::MAX));

@@ -29,7 +29,7 @@ pub async fn inspect(
 ) -> Result<(Inspection, Result<Plugin, LoadError>), String> {
     let compiled = compile(&sandbox, &spec).await?;
     let world = compiled.component.component_type();
-    let engine = sandbox.engine();
+    let engine = compiled.runtime.engine();
     let imports = world.imports(engine).map(|(name, _)| (name.to_owned(), world::standing(name)));
     let exports = world.exports(engine).map(|(name, _)| name.to_owned());
     let inspection = Inspection {

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use wasmtime::component::{ComponentExportIndex, InstancePre, ResourceTable, TypedFunc};
+use wasmtime::component::{Accessor, ComponentExportIndex, InstancePre, ResourceTable, TypedFunc};
 use wasmtime::{Engine, Store, WasmCoreDump};
 
-use super::bindings::exports::lictor::plugin::commands::{CommandInfo, Failure};
-use super::bindings::{self, PluginIndices};
+use super::bindings::lictor::plugin::types::{CommandInfo, Failure};
+use super::bindings::streaming::{StreamingPlugin, StreamingPluginIndices};
+use super::bindings::{Plugin, PluginIndices};
 use super::bounds::{MemoryLimiter, Pace, give_way};
 use super::host::{Base, Granted, Http, PluginLog, Volume};
 use super::invoke::Call;
+use super::stream::{Intake, Outlet, Streaming};
 use super::worker::Desk;
+use super::world::World;
 
 /// What the host keeps beside an instance's memory; host functions get at it.
 pub(super) struct HostState {
@@ -34,6 +37,8 @@ pub(super) struct HostState {
     pub(super) http: Option<Box<Http>>,
     /// Where an instance that stays entered gets its calls.
     pub(super) desk: Option<Arc<Desk>>,
+    /// Where the current call gives a stream.
+    pub(super) streaming: Option<Streaming>,
 }
 
 impl HostState {
@@ -55,6 +60,12 @@ impl HostState {
         self.call = Some(call);
     }
 
+    /// A call that streams went on: what holds for a call holds for it from one step to the next.
+    pub(super) fn went_on(&mut self) {
+        self.volume.begin();
+        self.printed_bytes = 0;
+    }
+
     /// Ends the call that gave its answer, cuts off what it still had under way, and forgets it.
     ///
     /// # Errors
@@ -74,22 +85,33 @@ impl HostState {
 /// What a plugin's instances are made of.
 pub(super) struct Linked {
     component: InstancePre<HostState>,
-    exports: PluginIndices,
+    exports: Indices,
     worker: Option<ComponentExportIndex>,
 }
 
+/// Where a component has what its world exports.
+enum Indices {
+    Plugin(PluginIndices),
+    Streaming(StreamingPluginIndices),
+}
+
 impl Linked {
-    /// `component`, whose imports are linked. `worker` is the function by which its instances stay entered, where they
-    /// are to.
+    /// `component` of `world`, whose imports are linked. `worker` is the function by which its instances stay entered, where
+    /// they are to.
     ///
     /// # Errors
     ///
     /// When its exports are of other types than this host's.
     pub(super) fn new(
         component: InstancePre<HostState>,
+        world: World,
         worker: Option<ComponentExportIndex>,
     ) -> wasmtime::Result<Self> {
-        Ok(Self { exports: PluginIndices::new(&component)?, component, worker })
+        let exports = match world {
+            World::Plugin => Indices::Plugin(PluginIndices::new(&component)?),
+            World::StreamingPlugin => Indices::Streaming(StreamingPluginIndices::new(&component)?),
+        };
+        Ok(Self { exports, component, worker })
     }
 
     /// Whether instances stay entered.
@@ -99,16 +121,24 @@ impl Linked {
 
     async fn instantiate(&self, store: &mut Store<HostState>) -> wasmtime::Result<Exports> {
         let instance = self.component.instantiate_async(&mut *store).await?;
-        let plugin = self.exports.load(&mut *store, &instance)?;
+        let commands = match &self.exports {
+            Indices::Plugin(indices) => Commands::Plugin(indices.load(&mut *store, &instance)?),
+            Indices::Streaming(indices) => Commands::Streaming(indices.load(&mut *store, &instance)?),
+        };
         let worker = self.worker.as_ref().map(|worker| instance.get_typed_func(&mut *store, worker));
-        Ok(Exports { plugin, worker: worker.transpose()? })
+        Ok(Exports { commands, worker: worker.transpose()? })
     }
 }
 
 /// What an instance can be entered by.
 struct Exports {
-    plugin: bindings::Plugin,
+    commands: Commands,
     worker: Option<TypedFunc<(), ()>>,
+}
+
+enum Commands {
+    Plugin(Plugin),
+    Streaming(StreamingPlugin),
 }
 
 /// An instance that can be called.
@@ -142,19 +172,62 @@ impl Instance {
     /// The plugin's description of its commands.
     pub(super) async fn describe(&mut self) -> wasmtime::Result<Vec<CommandInfo>> {
         self.store.set_epoch_deadline(FIRST_TICKS);
-        self.exports.plugin.lictor_plugin_commands().call_describe(&mut self.store).await
+        let store = &mut self.store;
+        match &self.exports.commands {
+            Commands::Plugin(plugin) => plugin.lictor_plugin_commands().call_describe(store).await,
+            Commands::Streaming(plugin) => {
+                plugin.lictor_plugin_streaming_commands().call_describe(store).await
+            }
+        }
     }
 
     /// Carries out `call`. After an error, or when the future is dropped before its end, the instance can't be used
     /// again.
     pub(super) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
+        let Commands::Plugin(plugin) = &self.exports.commands else {
+            wasmtime::bail!("its commands give streams");
+        };
         self.store.data_mut().begin(Arc::clone(call));
         self.store.set_epoch_deadline(FIRST_TICKS);
         let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
-        let commands = self.exports.plugin.lictor_plugin_commands();
+        let commands = plugin.lictor_plugin_commands();
         let answer = commands.call_handle(&mut self.store, &arguments).await?;
         self.store.data_mut().end()?;
         Ok(answer)
+    }
+
+    /// Carries out `call`, whose reply goes into `outlet`, to the end of its stream. The instance can't be used again.
+    pub(super) async fn stream(
+        &mut self,
+        call: &Arc<Call>,
+        streaming: Streaming,
+        outlet: Outlet,
+    ) -> wasmtime::Result<Result<(), Failure>> {
+        let Commands::Streaming(plugin) = &self.exports.commands else {
+            wasmtime::bail!("its commands give no streams");
+        };
+        let (intake, closed) = Intake::new(outlet, Arc::clone(&streaming.progress));
+        let state = self.store.data_mut();
+        state.begin(Arc::clone(call));
+        state.streaming = Some(streaming);
+        self.store.set_epoch_deadline(FIRST_TICKS);
+        let arguments: Vec<String> = call.request.arguments().map(str::to_owned).collect();
+        let commands = plugin.lictor_plugin_streaming_commands();
+        let streams = async |accessor: &Accessor<HostState>| {
+            match commands.call_handle(accessor, arguments).await? {
+                Ok(stream) => accessor.with(|store| stream.pipe(store, intake))?,
+                Err(failure) => return Ok(Err(failure)),
+            }
+            // That the sender is gone is what is waited for.
+            let _ = closed.await;
+            Ok(Ok(()))
+        };
+        let streamed: wasmtime::Result<_> = self.store.run_concurrent(streams).await?;
+        let answer = streamed?;
+        let state = self.store.data_mut();
+        let failure = state.streaming.take().and_then(|streaming| streaming.failure);
+        state.end()?;
+        Ok(answer.and(failure.map_or(Ok(()), Err)))
     }
 
     /// Whether it can stay entered, by [`work`](Self::work).

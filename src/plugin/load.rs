@@ -1,4 +1,4 @@
-//! From a file to a plugin that can be called: compiled, checked against the world, linked, and tried once.
+//! From a file to a plugin that can be called: compiled, checked against its world, linked, and tried once.
 
 use std::future::poll_fn;
 use std::path::PathBuf;
@@ -6,22 +6,25 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 use wasmtime::PoolConcurrencyLimitError;
-use wasmtime::component::Component;
 
 use super::bindings;
 use super::bounds::{BudgetSpent, MemoryLimiter, MemoryRefusal, Meter, Pace};
 use super::compile::{Compiled, compile};
-use super::engine::{MAX_TABLE_ELEMENTS, Sandbox};
+use super::engine::Sandbox;
 use super::failure;
 use super::host::{self, Granted, Grants, PluginLog, Volume, VolumeLimits};
 use super::instance::{HostState, Instance, Linked, resource_table};
 use super::pool::{Instances, Pool, Retirement};
-use super::world;
+use super::runtime::{MAX_TABLE_ELEMENTS, Runtime};
+use super::world::{self, World};
 use crate::text::shown;
 use crate::wire::CommandError;
+
+/// The limit of what has none, short enough to be added to a time.
+const UNLIMITED: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What the operator says of a plugin.
 #[derive(Clone, Debug)]
@@ -34,7 +37,7 @@ pub struct Spec {
     pub sha256: Option<[u8; 32]>,
     /// Whose calls share an instance.
     pub instances: Instances,
-    /// How long loading it may take to describe itself.
+    /// How long loading it may take to describe itself, and a stream from one part to the next.
     pub timeout: Duration,
     /// How long a call may compute; none for as long as it may take.
     pub cpu_time: Option<Duration>,
@@ -87,6 +90,8 @@ pub struct Plugin {
     spec: Spec,
     sha256: [u8; 32],
     sandbox: Arc<Sandbox>,
+    runtime: Arc<Runtime>,
+    world: World,
     linked: Linked,
     log: Arc<PluginLog>,
     granted: Arc<Granted>,
@@ -118,13 +123,13 @@ impl Plugin {
         sandbox: Arc<Sandbox>,
         spec: Spec,
     ) -> Result<Self, LoadError> {
-        let linked = link(&compiled.component, &sandbox, &spec).map_err(|reason| spec.error(reason))?;
+        let linked = link(compiled, &spec).map_err(|reason| spec.error(reason))?;
         host::check_directories(&spec.grants).map_err(|reason| spec.error(reason))?;
         let retirement = Retirement { max_calls: spec.max_calls, idle: spec.idle };
         let mut plugin = Self {
             pool: Arc::new(Pool::new(spec.instances, retirement, sandbox.max_idle_instances())),
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
-            granted: Arc::new(spec.grants.prepare(sandbox.web())),
+            granted: Arc::new(spec.grants.prepare(sandbox.web(), sandbox.topics())),
             turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
             sha256: compiled.sha256,
             pace: sandbox.pace().of_plugin(),
@@ -132,6 +137,8 @@ impl Plugin {
             commands: Vec::new(),
             spec,
             sandbox,
+            runtime: Arc::clone(&compiled.runtime),
+            world: compiled.world,
             linked,
         };
         match plugin.describe().await {
@@ -154,10 +161,16 @@ impl Plugin {
         &self.sha256
     }
 
-    /// How long one of its commands may take.
+    /// How long one of its commands may take; one that streams, from one part to the next.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.spec.timeout
+    }
+
+    /// How long one of its calls may take in all.
+    #[must_use]
+    pub fn time_limit(&self) -> Duration {
+        if self.is_streaming() { UNLIMITED } else { self.spec.timeout }
     }
 
     /// The commands, as the plugin describes them.
@@ -170,6 +183,12 @@ impl Plugin {
     #[must_use]
     pub fn runs_commands(&self) -> bool {
         self.spec.grants.commands.is_some()
+    }
+
+    /// Whether its commands give streams: then [`invoke_streaming`](super::invoke_streaming) is the way to call them.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.world == World::StreamingPlugin
     }
 
     /// Whether calls that are at hand together are worth handing over together.
@@ -190,6 +209,15 @@ impl Plugin {
 
     pub(super) fn sandbox(&self) -> &Sandbox {
         &self.sandbox
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// A slot to run in; waits for one where none is free.
+    pub(super) async fn slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, CommandError> {
+        self.sandbox.slot(&self.runtime, deadline).await
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -231,7 +259,7 @@ impl Plugin {
 
     async fn new_instance(&self) -> wasmtime::Result<Instance> {
         let state = self.new_state()?;
-        let instance = Instance::new(self.sandbox.engine(), &self.linked, state, self.spec.reply_bytes).await;
+        let instance = Instance::new(self.runtime.engine(), &self.linked, state, self.spec.reply_bytes).await;
         instance.map_err(|(error, state)| match state.memory.refusal() {
             Some(MemoryRefusal::Server) => error.context(self.sandbox.budget().spent()),
             _ => error,
@@ -257,14 +285,14 @@ impl Plugin {
             base: None,
             http: None,
             desk: None,
+            streaming: None,
         })
     }
 
     /// The plugin's commands, and the bytes of a fresh instance.
     async fn describe(&self) -> Result<(Vec<CommandInfo>, usize), String> {
         let limit = self.spec.timeout;
-        let _slot =
-            self.sandbox.slot(Instant::now() + limit).await.map_err(|error| error.message.into_owned())?;
+        let _slot = self.slot(Instant::now() + limit).await.map_err(|error| error.message.into_owned())?;
         let mut describing = pin!(self.describe_itself());
         let mut meter = Meter::new(self.cpu_time());
         match timeout(limit, poll_fn(|cx| meter.poll(|| describing.as_mut().poll(cx)))).await {
@@ -286,7 +314,7 @@ impl Plugin {
         };
         let unmade = |why: String| format!("it can't be instantiated: {why}");
         let state = self.new_state().map_err(|spent| unmade(spent.to_string()))?;
-        let instance = Instance::new(self.sandbox.engine(), &self.linked, state, self.spec.reply_bytes).await;
+        let instance = Instance::new(self.runtime.engine(), &self.linked, state, self.spec.reply_bytes).await;
         let mut instance = instance.map_err(|(error, state)| unmade(reason(&error, &state)))?;
         let footprint_bytes = instance.state().memory.used_bytes();
         match instance.describe().await {
@@ -311,11 +339,19 @@ impl From<bindings::exports::lictor::plugin::commands::CommandInfo> for CommandI
     }
 }
 
-fn link(component: &Component, sandbox: &Sandbox, spec: &Spec) -> Result<Linked, String> {
-    let engine = sandbox.engine();
-    let misfits = world::misfits(component, engine, &spec.name, &spec.grants);
+fn link(compiled: &Compiled, spec: &Spec) -> Result<Linked, String> {
+    let Compiled { component, world, runtime, .. } = compiled;
+    let engine = runtime.engine();
+    let misfits = world::misfits(component, engine, *world, &spec.name, &spec.grants);
     if !misfits.is_empty() {
         return Err(misfits.join("; "));
+    }
+    if *world == World::StreamingPlugin && spec.instances != Instances::PerRequest {
+        return Err(format!(
+            "its commands give streams, and each of these has an instance of its own; take `instances` out of \
+             [plugins.{}]",
+            spec.name
+        ));
     }
     let linker =
         host::linker(engine, &spec.grants).map_err(|error| format!("the host can't be linked: {error:#}"))?;
@@ -326,6 +362,6 @@ fn link(component: &Component, sandbox: &Sandbox, spec: &Spec) -> Result<Linked,
     };
     let linked = linker.instantiate_pre(component);
     linked
-        .and_then(|linked| Linked::new(linked, worker))
+        .and_then(|linked| Linked::new(linked, *world, worker))
         .map_err(|error| format!("it does not fit this host's version of the interfaces: {error:#}"))
 }

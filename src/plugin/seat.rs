@@ -70,7 +70,7 @@ impl Seat {
             None => None,
         };
         let turn = plugin.turn(deadline).await?;
-        self.place = Some(Place { _share: share, _slot: sandbox.slot(deadline).await? });
+        self.place = Some(Place { _share: share, _slot: plugin.slot(deadline).await? });
         Ok(turn)
     }
 
@@ -85,7 +85,7 @@ impl Seat {
                 Some(share) => Some(share.turn_if_free()?),
                 None => None,
             };
-            self.place = Some(Place { _share: share, _slot: plugin.sandbox().slot_if_free()? });
+            self.place = Some(Place { _share: share, _slot: plugin.runtime().slot_if_free()? });
         }
         self.take_instance(plugin)
     }

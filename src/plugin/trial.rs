@@ -1,14 +1,18 @@
 //! One call of a plugin by itself, measured.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
+use super::bindings::lictor::plugin::types::Failure;
 use super::bounds::thread_cpu;
 use super::failure;
+use super::instance::Instance;
 use super::invoke::{Call, told};
 use super::load::Plugin;
+use super::stream::{Streaming, pipe};
 use crate::wire::CommandError;
 
 /// What a call gave and what it cost.
@@ -37,14 +41,14 @@ pub struct Trial {
 /// When there is no instance.
 pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, CommandError> {
     let began = Instant::now();
-    let _slot = plugin.sandbox().slot(call.deadline).await?;
+    let _slot = plugin.slot(call.deadline).await?;
     let mut instance = match timeout_at(call.deadline, plugin.instantiate()).await {
         Ok(instance) => instance.map_err(|error| failure::not_started(plugin, call, &error))?,
         Err(_elapsed) => return Err(failure::timed_out(plugin, call)),
     };
     let instantiation = began.elapsed();
     let (began, cpu_began) = (Instant::now(), thread_cpu());
-    let handled = timeout_at(call.deadline, instance.handle(call)).await;
+    let handled = timeout_at(call.deadline, handle(plugin, &mut instance, call)).await;
     let cpu = thread_cpu().saturating_sub(cpu_began);
     let wall = began.elapsed();
     let state = instance.state();
@@ -58,4 +62,32 @@ pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, Command
         Err(_elapsed) => (Err(failure::timed_out(plugin, call)), None),
     };
     Ok(Trial { answer, instantiation, wall, cpu, memory_bytes, host_calls, core_dump })
+}
+
+/// The reply, of a stream all of it, but no more than shows that it is too large.
+async fn handle(
+    plugin: &Plugin,
+    instance: &mut Instance,
+    call: &Arc<Call>,
+) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
+    if !plugin.is_streaming() {
+        return instance.handle(call).await;
+    }
+    let (outlet, mut parts) = pipe();
+    let streaming = Streaming::begun(plugin.timeout());
+    let mut whole = Vec::new();
+    let collect = async {
+        while let Some(part) = poll_fn(|cx| parts.poll_next(cx)).await {
+            if whole.len() <= plugin.max_reply_bytes() {
+                whole.extend(part);
+            }
+        }
+    };
+    let streamed = async {
+        let answer = instance.stream(call, streaming, outlet.clone()).await;
+        outlet.close();
+        answer
+    };
+    let (answer, ()) = tokio::join!(streamed, collect);
+    Ok(answer?.map(|()| whole))
 }

@@ -1,5 +1,6 @@
-//! Whether a component fits `world plugin`, and if not, what to tell its operator.
+//! Which world a component is of, whether it fits that, and if not, what to tell its operator.
 
+use wasmparser::{Chunk, Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex};
 
@@ -9,11 +10,63 @@ use super::host::{GRANTABLE, Grantable, Grants};
 const PACKAGE: &str = "lictor:plugin";
 const VERSION: (u64, u64, u64) = (0, 1, 0);
 
+/// The kinds of plugins. Which one a component is, it says by what it exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum World {
+    /// Its commands give one reply each.
+    Plugin,
+    /// Its commands give streams.
+    StreamingPlugin,
+}
+
+impl World {
+    /// The world of the component in `bytes`, which is looked for before it is compiled: each world has an engine of its
+    /// own. What is no component is taken for one of `world plugin`, and found out later.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let wanted = format!("{PACKAGE}/{}", Self::StreamingPlugin.commands());
+        let streams = exports(bytes).iter().any(|export| split_version(export).0 == wanted);
+        if streams { Self::StreamingPlugin } else { Self::Plugin }
+    }
+
+    /// The interface of its commands.
+    fn commands(self) -> &'static str {
+        match self {
+            Self::Plugin => "commands",
+            Self::StreamingPlugin => "streaming-commands",
+        }
+    }
+}
+
+/// The names of what a component exports; as many as can be read.
+fn exports(mut bytes: &[u8]) -> Vec<String> {
+    let mut parser = Parser::new(0);
+    let mut names = Vec::new();
+    while let Ok(Chunk::Parsed { consumed, payload }) = parser.parse(bytes, true) {
+        let skipped = match payload {
+            // What a module or a component within holds is not looked at; the parser goes on behind it.
+            Payload::ModuleSection { unchecked_range: range, .. }
+            | Payload::ComponentSection { unchecked_range: range, .. } => {
+                usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
+            }
+            Payload::ComponentExportSection(section) => {
+                names.extend(section.into_iter().flatten().map(|export| export.name.name.to_owned()));
+                0
+            }
+            Payload::End(_) => break,
+            _ => 0,
+        };
+        let Some(rest) = bytes.get(consumed.saturating_add(skipped)..) else { break };
+        bytes = rest;
+    }
+    names
+}
+
 /// Interfaces that every plugin may import, with the minor version of their package that the host has. An interface
 /// is named without its version.
 const ALWAYS_THERE: &[(&str, (u64, u64))] = &[
     ("lictor:plugin/output", (0, 1)),
     ("lictor:plugin/queue", (0, 1)),
+    ("lictor:plugin/reply", (0, 1)),
     ("lictor:plugin/request", (0, 1)),
     ("lictor:plugin/types", (0, 1)),
     ("wasi:cli/environment", (0, 2)),
@@ -52,11 +105,17 @@ pub enum Standing {
 /// Checks the names of what `component` imports and exports; says of each misfit what it is and what to do.
 ///
 /// `plugin` is the plugin's name in the config, for the lines to add there.
-pub(super) fn misfits(component: &Component, engine: &Engine, plugin: &str, grants: &Grants) -> Vec<String> {
-    let world = component.component_type();
-    let imports = world.imports(engine).filter_map(|(name, _)| import_misfit(name, plugin, grants));
-    let exports: Vec<String> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
-    imports.chain(export_misfit(&exports)).collect()
+pub(super) fn misfits(
+    component: &Component,
+    engine: &Engine,
+    world: World,
+    plugin: &str,
+    grants: &Grants,
+) -> Vec<String> {
+    let types = component.component_type();
+    let imports = types.imports(engine).filter_map(|(name, _)| import_misfit(name, plugin, grants));
+    let exports: Vec<String> = types.exports(engine).map(|(name, _)| name.to_owned()).collect();
+    imports.chain(export_misfit(world, &exports)).collect()
 }
 
 /// The function by which an instance of `component` stays entered, where it exports one of a version that this host runs.
@@ -121,10 +180,17 @@ fn not_offered(interface: &str) -> String {
     )
 }
 
-fn export_misfit(exports: &[String]) -> Option<String> {
-    let wanted = format!("{PACKAGE}/commands");
+fn export_misfit(world: World, exports: &[String]) -> Option<String> {
+    let wanted = format!("{PACKAGE}/{}", world.commands());
     let found = exports.iter().find(|export| split_version(export).0 == wanted);
+    let of_plain = format!("{PACKAGE}/{}", World::Plugin.commands());
     match found.map(|export| (export, split_version(export).1)) {
+        Some((export, _))
+            if world == World::StreamingPlugin
+                && exports.iter().any(|export| split_version(export).0 == of_plain) =>
+        {
+            Some(format!("it exports {export} and {of_plain}; a plugin has one of the two"))
+        }
         Some((_, Some((0, 1, _)))) => None,
         Some((export, _)) => Some(format!(
             "it exports {export}, but this host runs {wanted}@{}; rebuild the plugin against that version of wit/",
@@ -165,7 +231,26 @@ mod tests {
         ] {
             assert_eq!(import_misfit(import, "p", &Grants::default()), None, "{import}");
         }
-        assert_eq!(export_misfit(&["x".into(), "lictor:plugin/commands@0.1.4".into()]), None);
+        assert_eq!(export_misfit(World::Plugin, &["x".into(), "lictor:plugin/commands@0.1.4".into()]), None);
+    }
+
+    #[test]
+    fn a_world_is_told_by_exports_alone() {
+        let component = |export: &str| {
+            // What a component within exports does not count.
+            let inner = r#"(component (instance $i) (export "lictor:plugin/streaming-commands@0.1.0" (instance $i)))"#;
+            let text = format!(
+                r#"(component {inner} (core module) (instance $i) (export "{export}" (instance $i)))"#
+            );
+            wat::parse_str(text).unwrap()
+        };
+        assert_eq!(World::of(&component("lictor:plugin/commands@0.1.0")), World::Plugin);
+        for version in ["0.1.0", "0.1.7", "0.2.0"] {
+            let streams = component(&format!("lictor:plugin/streaming-commands@{version}"));
+            assert_eq!(World::of(&streams), World::StreamingPlugin);
+            assert_eq!(World::of(&streams[..streams.len() - 4]), World::Plugin, "cut off");
+        }
+        assert_eq!(World::of(b"nonsense"), World::Plugin);
     }
 
     #[test]
@@ -186,10 +271,14 @@ mod tests {
 
     #[test]
     fn a_missing_or_foreign_export_is_told() {
-        let foreign = export_misfit(&["lictor:plugin/commands@0.2.0".into()]).unwrap();
+        let foreign = export_misfit(World::Plugin, &["lictor:plugin/commands@0.2.0".into()]).unwrap();
         assert!(foreign.contains("lictor:plugin/commands@0.2.0"), "{foreign}");
-        let missing = export_misfit(&[]).unwrap();
+        let missing = export_misfit(World::Plugin, &[]).unwrap();
         assert!(missing.contains("exports nothing"), "{missing}");
+        let exports = ["lictor:plugin/streaming-commands@0.1.0", "lictor:plugin/commands@0.1.0"];
+        let both = export_misfit(World::StreamingPlugin, &exports.map(String::from)).unwrap();
+        assert!(both.ends_with("one of the two"), "{both}");
+        assert_eq!(export_misfit(World::StreamingPlugin, &[exports[0].into()]), None);
     }
 
     #[test]

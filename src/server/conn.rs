@@ -33,7 +33,7 @@ use super::{End, Service};
 use crate::authz;
 use crate::route::Target;
 use crate::telemetry::RequestId;
-use crate::wire::{Code, CommandError, Fault, GREETING, MAX_HEAD_BYTES, Request, Sent};
+use crate::wire::{CommandError, Fault, GREETING, MAX_HEAD_BYTES, Request, encode_part};
 
 /// Replies that may be waiting for the client to read them, in bytes, before no further request is run.
 const MAX_UNWRITTEN_BYTES: usize = 256 << 10;
@@ -154,12 +154,20 @@ impl Connection {
         self.poll_deadline(cx, now)
     }
 
-    /// Sends the answers of commands that have ended.
+    /// Sends what streams gave, and the answers of commands that have ended.
     fn poll_answers(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progressed = false;
+        if let Reading::Ended(end, _) = self.reading {
+            self.lanes.stop_streams(end);
+        }
         while self.has_room_to_write() {
-            let Poll::Ready((ticket, answer)) = self.lanes.poll_ended(cx) else { break };
-            self.reply(&ticket, answer.as_deref());
+            if let Poll::Ready((sequence, part)) = self.lanes.poll_part(cx) {
+                encode_part(sequence, &part, self.link.write_buffer_mut());
+            } else if let Poll::Ready((ticket, answer)) = self.lanes.poll_ended(cx) {
+                self.reply(&ticket, answer.as_deref());
+            } else {
+                break;
+            }
             progressed = true;
         }
         progressed
@@ -255,7 +263,7 @@ impl Connection {
         let Self { session, lanes, .. } = self;
         let arguments = session.service.log.arguments(&request);
         let bytes = request.size_bytes();
-        let ticket = |command: Arc<str>| Ticket { id, sequence, command, arguments, arrived, bytes };
+        let ticket = |command: Arc<str>| Ticket { id, sequence, command, arguments, arrived, bytes, sent: 0 };
 
         let routes = &session.service.routes;
         let target = match authz::permit(&session.identity, request, &session.service.policy) {
@@ -272,6 +280,12 @@ impl Connection {
                 let request = target.map_or_else(|refused| refused.request, Target::into_request);
                 self.run_batch(cx, until);
                 self.run_in_turn(Arrival { id, at: arrived, is_over_rate, request }, now, cx, until);
+            }
+            Ok(Target::Plugin(command, plugin, request)) if plugin.is_streaming() => {
+                match session.stream(ticket(Arc::clone(command)), request, plugin, lanes) {
+                    Ok(()) => cx.waker().wake_by_ref(),
+                    Err((ticket, error)) => self.reply(&ticket, Err(&error)),
+                }
             }
             Ok(Target::Plugin(command, plugin, request)) => {
                 let ticket = ticket(Arc::clone(command));
@@ -307,7 +321,7 @@ impl Connection {
         }
         if let Some(command) = runs_on {
             let (ticket, call) = batch.take(answers.len());
-            self.lanes.run(ticket, call, command);
+            self.lanes.run(ticket, call, command, None);
             // The task has to be asked once, so that its end wakes this connection.
             cx.waker().wake_by_ref();
         }
@@ -316,30 +330,16 @@ impl Connection {
     }
 
     fn reply(&mut self, ticket: &Ticket, answer: Result<&[u8], &CommandError>) {
-        let reply = Reply { sequence: ticket.sequence.as_ref(), answer };
-        let unframeable;
-        let answer = match reply.encode(self.link.write_buffer_mut()) {
-            Sent::Whole => answer,
-            Sent::Unframeable => {
-                unframeable = CommandError::unknown(Code::ReplyUnframeable, "Reply needs a Sequence header");
-                Err(&unframeable)
-            }
-        };
-        self.session.log(ticket, answer.map(<[u8]>::len));
-        if answer.is_err() && self.session.service.close_on_error {
+        let replied = self.session.reply(ticket, answer, self.link.write_buffer_mut());
+        if replied.is_err() && self.session.service.close_on_error {
             self.forget_waiting(End::CommandError);
             self.end_reading(End::CommandError, None);
         }
     }
 
-    /// Gives up the plain requests whose turn has not come: nobody waits for their answers any more.
+    /// Gives up the plain requests whose turn has not come.
     fn forget_waiting(&mut self, end: End) {
-        for Arrival { id, at: arrived, request, .. } in self.lanes.forget_waiting() {
-            let arguments = self.session.service.log.arguments(&request);
-            let (command, bytes) = (request.command().into(), request.size_bytes());
-            let ticket = Ticket { id, sequence: None, command, arguments, arrived, bytes };
-            self.session.log(&ticket, Err(&CommandError::not_run(Code::Cancelled, end.as_str())));
-        }
+        self.lanes.forget_waiting().into_iter().for_each(|arrival| self.session.log_forgotten(arrival, end));
     }
 
     fn end_reading(&mut self, end: End, fault: Option<Fault>) {

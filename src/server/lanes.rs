@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::plugin::{Call, Ended};
+use super::End;
+use crate::plugin::{Call, Ended, Parts};
 use crate::telemetry::RequestId;
 use crate::wire::{Code, CommandError, Outcome, Request, Sequence};
 
@@ -30,6 +31,8 @@ pub(super) struct Ticket {
     pub(super) arrived: Instant,
     /// What the request holds.
     pub(super) bytes: usize,
+    /// Bytes of its reply that were sent in parts.
+    pub(super) sent: usize,
 }
 
 /// A request as it came.
@@ -49,6 +52,8 @@ pub(super) struct Lanes {
     running: Vec<Running>,
     waiting: VecDeque<Arrival>,
     held_bytes: usize,
+    /// Which of those that run is the next to be asked for a part.
+    next_part_of: usize,
 }
 
 #[derive(Debug)]
@@ -58,8 +63,12 @@ struct Running {
     ticket: Ticket,
     /// The plugin's call; none where the server itself carries it out.
     call: Option<Arc<Call>>,
+    /// Where its reply is a stream that goes on.
+    parts: Option<Parts>,
+    /// What its task gave, which comes after its parts.
+    answer: Option<Answer>,
     /// Why it was told to stop.
-    stopped_for: &'static str,
+    stopped_for: StopReason,
 }
 
 impl Running {
@@ -68,10 +77,29 @@ impl Running {
         CommandError { code: Code::Cancelled, outcome, message: words.into() }
     }
 
-    fn stop(&mut self, words: &'static str) {
-        self.stopped_for = words;
+    fn stop(&mut self, reason: StopReason) {
+        self.stopped_for = reason;
         self.abort.abort();
     }
+
+    fn aborted(&self) -> CommandError {
+        match self.stopped_for {
+            StopReason::Words(words) => self.stopped(words),
+            StopReason::ReadingEnded(End::Stopping) => {
+                CommandError { code: Code::ShuttingDown, ..self.stopped("The server is stopping") }
+            }
+            StopReason::ReadingEnded(end) => self.stopped(end.as_str()),
+        }
+    }
+}
+
+/// Why a request is stopped.
+#[derive(Clone, Copy, Debug)]
+enum StopReason {
+    /// For what these say.
+    Words(&'static str),
+    /// It streams, and its client can't end that any more.
+    ReadingEnded(End),
 }
 
 impl Lanes {
@@ -137,67 +165,113 @@ impl Lanes {
         forgotten
     }
 
-    /// Lets a command that did not end at once run on by itself; it carries out `call`.
+    /// Lets a command that did not end at once run on by itself; it carries out `call`. Its reply comes in `parts` where
+    /// it is a stream.
     pub(super) fn run(
         &mut self,
         ticket: Ticket,
         call: Arc<Call>,
         command: impl Future<Output = Ended> + Send + 'static,
+        parts: Option<Parts>,
     ) {
         // Its seat is left as soon as it ends, whenever the answer is collected.
-        self.spawn(ticket, Some(call), async { command.await.answer });
+        self.spawn(ticket, Some(call), parts, async { command.await.answer });
     }
 
     /// Lets a command of the server's own run on by itself.
     pub(super) fn run_own(&mut self, ticket: Ticket, command: impl Future<Output = Answer> + Send + 'static) {
-        self.spawn(ticket, None, command);
+        self.spawn(ticket, None, None, command);
     }
 
     fn spawn(
         &mut self,
         ticket: Ticket,
         call: Option<Arc<Call>>,
+        parts: Option<Parts>,
         command: impl Future<Output = Answer> + Send + 'static,
     ) {
         self.held_bytes += ticket.bytes;
         let abort = self.tasks.spawn(command);
-        self.running.push(Running { task: abort.id(), abort, ticket, call, stopped_for: "Cancelled" });
+        let (task, answer, stopped_for) = (abort.id(), None, StopReason::Words("Cancelled"));
+        self.running.push(Running { task, abort, ticket, call, parts, answer, stopped_for });
     }
 
     /// Stops the request with this `sequence`; it is then answered as cancelled. Tells whether there was one.
     pub(super) fn cancel(&mut self, sequence: &Sequence) -> bool {
         let is_it = |running: &&mut Running| running.ticket.sequence.as_ref() == Some(sequence);
-        self.running.iter_mut().find(is_it).map(|running| running.stop("Cancelled")).is_some()
+        self.running
+            .iter_mut()
+            .find(is_it)
+            .map(|running| running.stop(StopReason::Words("Cancelled")))
+            .is_some()
     }
 
     /// Stops the requests whose commands are not `allowed`; each is answered as cancelled, for what `words` say.
     pub(super) fn stop_all_but(&mut self, allowed: impl Fn(&str) -> bool, words: &'static str) {
         let stopped = self.running.iter_mut().filter(|running| !allowed(&running.ticket.command));
-        stopped.for_each(|running| running.stop(words));
+        stopped.for_each(|running| running.stop(StopReason::Words(words)));
     }
 
-    /// The next request to end, and its answer. `Pending` also while none runs; whoever starts one asks again.
+    /// Stops the streams, which would go on for as long as their client likes, and it can't say any more that it does not;
+    /// `end` is why nothing is read.
+    pub(super) fn stop_streams(&mut self, end: End) {
+        for running in self.running.iter_mut().filter(|running| running.parts.is_some()) {
+            // One that is stopped already has its reason.
+            if !running.abort.is_finished() {
+                running.stop(StopReason::ReadingEnded(end));
+            }
+        }
+    }
+
+    /// The next part of a stream, each stream in its turn. `Pending` also while none runs; whoever starts one asks again.
+    pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<(&Sequence, Vec<u8>)> {
+        let count = self.running.len();
+        let found = (self.next_part_of..self.next_part_of + count).find_map(|place| {
+            let place = place % count;
+            let running = &mut self.running[place];
+            match running.parts.as_mut()?.poll_next(cx) {
+                Poll::Ready(Some(part)) => Some((place, part)),
+                Poll::Ready(None) => {
+                    running.parts = None;
+                    None
+                }
+                Poll::Pending => None,
+            }
+        });
+        let Some((place, part)) = found else { return Poll::Pending };
+        self.next_part_of = place + 1;
+        let ticket = &mut self.running[place].ticket;
+        ticket.sent += part.len();
+        // What has none is not let run as a stream.
+        ticket.sequence.as_ref().map_or(Poll::Pending, |sequence| Poll::Ready((sequence, part)))
+    }
+
+    /// The next request to end, and its answer; of a stream, once its parts are taken. `Pending` also while none runs;
+    /// whoever starts one asks again.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<(Ticket, Answer)> {
         if self.running.is_empty() {
             return Poll::Pending;
         }
-        loop {
-            let Poll::Ready(Some(ended)) = self.tasks.poll_join_next_with_id(cx) else {
-                return Poll::Pending;
-            };
+        while let Poll::Ready(Some(ended)) = self.tasks.poll_join_next_with_id(cx) {
             let task = ended.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
-            let Some(position) = self.running.iter().position(|running| running.task == task) else {
+            let Some(running) = self.running.iter_mut().find(|running| running.task == task) else {
                 continue;
             };
-            let running = self.running.swap_remove(position);
-            let answer = match ended {
+            running.answer = Some(match ended {
                 Ok((_, answer)) => answer,
-                Err(error) if error.is_cancelled() => Err(running.stopped(running.stopped_for)),
+                Err(error) if error.is_cancelled() => Err(running.aborted()),
                 Err(error) => Err(panicked(&error)),
-            };
-            self.held_bytes -= running.ticket.bytes;
-            return Poll::Ready((running.ticket, answer));
+            });
+            if running.parts.is_none() {
+                break;
+            }
         }
+        let ended = |running: &Running| running.parts.is_none() && running.answer.is_some();
+        let Some(place) = self.running.iter().position(ended) else { return Poll::Pending };
+        let running = self.running.swap_remove(place);
+        let Some(answer) = running.answer else { return Poll::Pending };
+        self.held_bytes -= running.ticket.bytes;
+        Poll::Ready((running.ticket, answer))
     }
 
     /// Stops all commands and waits for their ends; `words` say why. Gives what became of those that ran.

@@ -41,6 +41,10 @@ async fn run(service: &Service, parent: &Call, request: Request) -> Result<Vec<u
         Err(unrouted) => Err(refusal::unrouted(unrouted).error),
         // A grant can't name one, so this is for a client's own connection only.
         Ok(Target::BuiltIn(_, request)) => Err(refusal::forbidden(request.command())),
+        Ok(Target::Plugin(_, plugin, _)) if plugin.is_streaming() => {
+            let words = "A command that streams can't be run by a plugin";
+            Err(CommandError::not_run(Code::ReplyUnframeable, words))
+        }
         Ok(Target::Plugin(_, plugin, request)) => {
             let call = Call::nested(parent, request, plugin.timeout());
             call.check_deadline(tokio::time::Instant::now())?;

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::BytesMut;
 use tokio::time::Instant;
 
-use super::Service;
 use super::accept::Shared;
-use super::lanes::Ticket;
+use super::codec::Reply;
+use super::lanes::{Arrival, Lanes, Ticket};
 use super::members::Member;
 use super::rates::Rate;
+use super::{End, Service};
 use crate::identity::{PeerIdentity, Rejection};
-use crate::plugin::{Call, Plugin, Seat, Share};
+use crate::plugin::{Call, Plugin, Seat, Share, invoke_streaming, pipe};
 use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
-use crate::wire::{CommandError, Request};
+use crate::wire::{Code, CommandError, Request, Sent};
+
+/// What is said where a plain reply can't carry what a command gives.
+const NEEDS_SEQUENCE: &str = "Reply needs a Sequence header";
 
 /// An admitted client on one connection.
 pub(super) struct Session {
@@ -74,12 +79,71 @@ impl Session {
         arrived: Instant,
         now: Instant,
     ) -> Arc<Call> {
-        let limit = now + plugin.timeout();
+        let limit = now + plugin.time_limit();
         let of_client =
             request.timeout_ms().and_then(|timeout| arrived.checked_add(Duration::from_millis(timeout)));
         let deadline = of_client.map_or(limit, |of_client| of_client.min(limit));
         let call = Call::new(request, self.identity.clone(), id, deadline);
         Arc::new(if plugin.runs_commands() { call.with_commands(self.service.clone()) } else { call })
+    }
+
+    /// Begins a command that streams, of `plugin` by `request`, as one of `lanes`.
+    ///
+    /// # Errors
+    ///
+    /// What its client is to be told: there is no way to send it a stream, or no time left.
+    pub(super) fn stream(
+        &self,
+        ticket: Ticket,
+        request: Request,
+        plugin: &Arc<Plugin>,
+        lanes: &mut Lanes,
+    ) -> Result<(), (Ticket, CommandError)> {
+        if ticket.sequence.is_none() {
+            let error = CommandError::not_run(Code::ReplyUnframeable, NEEDS_SEQUENCE);
+            return Err((ticket, error));
+        }
+        let now = Instant::now();
+        let call = self.call(request, plugin, ticket.id, ticket.arrived, now);
+        if let Err(error) = call.check_deadline(now) {
+            return Err((ticket, error));
+        }
+        let (outlet, parts) = pipe();
+        let command = invoke_streaming(self.seat(), Arc::clone(plugin), Arc::clone(&call), outlet);
+        lanes.run(ticket, call, command, Some(parts));
+        Ok(())
+    }
+
+    /// Puts the reply to a request into `out`, and logs it.
+    ///
+    /// # Errors
+    ///
+    /// When the client was told a failure.
+    pub(super) fn reply(
+        &self,
+        ticket: &Ticket,
+        answer: Result<&[u8], &CommandError>,
+        out: &mut BytesMut,
+    ) -> Result<(), ()> {
+        let reply = Reply { sequence: ticket.sequence.as_ref(), answer };
+        let unframeable;
+        let answer = match reply.encode(out) {
+            Sent::Whole => answer,
+            Sent::Unframeable => {
+                unframeable = CommandError::unknown(Code::ReplyUnframeable, NEEDS_SEQUENCE);
+                Err(&unframeable)
+            }
+        };
+        self.log(ticket, answer.map(|rest| ticket.sent + rest.len()));
+        answer.map_or(Err(()), |_| Ok(()))
+    }
+
+    /// Logs a request whose turn never came; nobody waits for its answer any more.
+    pub(super) fn log_forgotten(&self, Arrival { id, at: arrived, request, .. }: Arrival, end: End) {
+        let arguments = self.service.log.arguments(&request);
+        let (command, bytes) = (request.command().into(), request.size_bytes());
+        let ticket = Ticket { id, sequence: None, command, arguments, arrived, bytes, sent: 0 };
+        self.log(&ticket, Err(&CommandError::not_run(Code::Cancelled, end.as_str())));
     }
 
     /// Logs a request that was answered, or whose command was stopped.

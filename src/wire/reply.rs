@@ -73,9 +73,18 @@ pub fn is_plain_text(text: &[u8]) -> bool {
     !ambiguous && std::str::from_utf8(text).is_ok()
 }
 
+/// Appends a part of the reply to the command with this `sequence`; its end comes by [`encode_reply`].
+pub fn encode_part(sequence: &Sequence, part: &[u8], out: &mut BytesMut) {
+    frame(b"PART\r\nSequence: ", sequence, part, out);
+}
+
 fn framed(sequence: &Sequence, body: &[u8], out: &mut BytesMut) {
+    frame(b"OK\r\nSequence: ", sequence, body, out);
+}
+
+fn frame(begin: &[u8], sequence: &Sequence, body: &[u8], out: &mut BytesMut) {
     out.reserve(64 + sequence.as_bytes().len() + body.len());
-    out.put_slice(b"OK\r\nSequence: ");
+    out.put_slice(begin);
     out.put_slice(sequence.as_bytes());
     out.put_slice(b"\r\nSize: ");
     out.put_slice(itoa::Buffer::new().format(body.len()).as_bytes());

@@ -16,6 +16,8 @@
 //! | `cli`       | the commands of `lictor` |
 //! | `bench`     | `lictor bench` |
 //! | `plugin`    | `lictor plugin …`, for authors |
+//! | `streaming` | replies that come in parts |
+//! | `events`    | topics, by which plugins tell each other what happens |
 //! | `examples`  | the plugins that come with Lictor |
 //! | `languages` | plugins in every language, and new projects |
 //! | `prompt`    | `lictor call` on a terminal |
@@ -34,6 +36,7 @@ mod bench;
 mod cli;
 mod directories;
 mod documents;
+mod events;
 mod examples;
 mod grants;
 mod http;
@@ -53,6 +56,7 @@ mod resources;
 mod sandbox;
 mod seat;
 mod state;
+mod streaming;
 mod systemd;
 mod transcript;
 mod worker;

@@ -25,6 +25,10 @@ built! {
     kv: "plugins" "kv";
     /// The plugin with the monitoring checks.
     check: "plugins" "check";
+    /// The plugin that tells what is appended to a file.
+    watch: "plugins" "watch";
+    /// The plugin by which clients tell each other what happens.
+    topics: "plugins" "topics";
     /// The conformance plugin in Rust.
     conformance: "sdk/conformance/rust" "conformance";
     /// A plugin with a command for each misdeed.
@@ -39,7 +43,29 @@ built! {
     web: "tests/components" "web";
     /// A plugin that reads folders.
     folders: "tests/components" "folders";
+    /// A plugin that publishes events and gives no streams.
+    announcing: "tests/components" "announcing";
+    /// A plugin that gives streams.
+    streams: "tests/components" "streams";
 }
+
+/// The commands of [`streams`].
+pub const STREAMS_COMMANDS: [&str; 14] = [
+    "count",
+    "refuse",
+    "break-off",
+    "trap",
+    "spin",
+    "stall",
+    "leave",
+    "grow",
+    "whole",
+    "flood",
+    "time-left",
+    "print",
+    "caller",
+    "nothing",
+];
 
 /// The commands of [`stateful`].
 pub const STATEFUL_COMMANDS: [&str; 23] = [

@@ -102,7 +102,7 @@ fn test(filters: &[&str]) -> Result<(), String> {
 /// What of a plugin or of the SDK can be tested without a host.
 fn test_guests(guests: &str) -> Result<(), String> {
     let folder = root().join(guests);
-    let mut test = cargo(&["test", "--locked", "--target-dir"]);
+    let mut test = cargo(&["test", "--locked", "--all-features", "--target-dir"]);
     // From within the folder, where the guests' own cargo config is.
     test.arg(target_folder().join(guests)).current_dir(&folder);
     run(test)

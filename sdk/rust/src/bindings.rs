@@ -14,6 +14,7 @@ wit_bindgen::generate!({
             import lictor:plugin/state@0.1.0;
             import lictor:plugin/files@0.1.0;
             import lictor:plugin/call@0.1.0;
+            import lictor:plugin/events@0.1.0;
             import wasi:config/store@0.2.0-rc.1;
             import wasi:logging/logging@0.1.0-draft;
             import wasi:keyvalue/store@0.2.0-draft;

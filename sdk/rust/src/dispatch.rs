@@ -91,7 +91,7 @@ impl Block {
     }
 }
 
-fn before_any_author_code() {
+pub(crate) fn before_any_author_code() {
     #[cfg(target_family = "wasm")]
     crate::panic::tell();
 }
@@ -106,24 +106,35 @@ fn info(command: &Command) -> CommandInfo {
 }
 
 /// Runs the command that the first of `arguments` names.
+pub(crate) fn run(commands: &'static [Command], arguments: &mut [String]) -> Result<Vec<u8>, Failure> {
+    let (command, arguments) = find(commands, arguments, |command| (command.name, command.usage))?;
+    (command.run)(arguments)
+}
+
+/// The command that the first of `arguments` names, and the others for it. `words` gives a command's name and usage.
 ///
 /// An only command answers to any name, since the operator may have routed it under another than its own.
-pub(crate) fn run(commands: &'static [Command], arguments: &mut [String]) -> Result<Vec<u8>, Failure> {
+pub(crate) fn find<'a, C>(
+    commands: &'static [C],
+    arguments: &'a mut [String],
+    words: fn(&C) -> (&'static str, &'static str),
+) -> Result<(&'static C, Arguments<'a>), Failure> {
     let Some((name, rest)) = arguments.split_first_mut() else {
         return Err(Failure::bad_arguments("there is no command"));
     };
     let command = match commands {
         [only] => only,
-        _ => commands.iter().find(|command| command.name == name).ok_or_else(|| unknown(name, commands))?,
+        _ => match commands.iter().find(|command| words(command).0 == *name) {
+            Some(command) => command,
+            None => return Err(unknown(name, commands.iter().map(|command| words(command).0).collect())),
+        },
     };
-    (command.run)(Arguments { left: rest, usage: command.usage })
+    Ok((command, Arguments { left: rest, usage: words(command).1 }))
 }
 
 #[cold]
-fn unknown(name: &str, commands: &[Command]) -> Failure {
-    let mut names = Vec::with_capacity(commands.len());
-    names.extend(commands.iter().map(|command| command.name));
-    let words = ["this plugin has no command ", name, ", only ", &names.join(", ")];
+fn unknown(name: &str, commands: Vec<&str>) -> Failure {
+    let words = ["this plugin has no command ", name, ", only ", &commands.join(", ")];
     Failure::bad_arguments(words.concat())
 }
 

@@ -34,8 +34,10 @@
 //! | keep state | [`state`]; [`keyvalue`] for the interface of WASI |
 //! | read a granted file | [`files`] |
 //! | run another command | [`call`] |
+//! | publish and receive events | [`events`] |
 //! | send an HTTP request | [`http`] |
 //! | measure time, wait | [`clock`] |
+//! | reply in parts, for as long as the client wants | `streaming`, with the feature of that name |
 //! | call a command in a test | [`testing`] |
 //!
 //! Only what a plugin uses is imported by its component, and has to be granted.
@@ -62,6 +64,7 @@ pub mod call;
 pub mod clock;
 pub mod config;
 mod dispatch;
+pub mod events;
 mod failure;
 pub mod files;
 pub mod http;
@@ -73,6 +76,8 @@ mod panic;
 mod reply;
 pub mod request;
 pub mod state;
+#[cfg(feature = "streaming")]
+pub mod streaming;
 pub mod testing;
 
 /// What nearly every plugin needs, to be had by `use lictor_plugin::prelude::*`.
@@ -80,8 +85,22 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Config, Failure, FromArgument, IntoReply, call, config, files, http, log, log_line, plugin, request,
-        state,
+        Config, Failure, FromArgument, IntoReply, call, config, events, files, http, log, log_line, plugin,
+        request, state,
+    };
+
+    #[cfg(feature = "streaming")]
+    pub use crate::streaming::Writer;
+}
+
+/// The same, of a plugin whose commands stream.
+#[cfg(feature = "streaming")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_streaming {
+    ($plugin:ident) => {
+        #[cfg(target_family = "wasm")]
+        $crate::streaming::bindings::export_streaming!($plugin with_types_in $crate::streaming::bindings);
     };
 }
 

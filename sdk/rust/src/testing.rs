@@ -9,3 +9,12 @@ pub fn run(commands: &'static [Command], arguments: &[&str]) -> Result<Vec<u8>, 
     let mut arguments: Vec<String> = arguments.iter().map(|argument| String::from(*argument)).collect();
     dispatch::run(commands, &mut arguments)
 }
+
+/// Runs a command that writes its reply in parts, to its end; gives all that it wrote, and how it ended.
+#[cfg(feature = "streaming")]
+pub fn stream(
+    commands: &'static [crate::streaming::Command],
+    arguments: &[&str],
+) -> (Vec<u8>, Result<(), Failure>) {
+    crate::streaming::collect(commands, arguments)
+}

@@ -59,8 +59,12 @@ impl Inspect {
 
 /// The world that a component with these exports is of, as the end of a sentence.
 fn world(exports: &[String]) -> Option<String> {
-    let version = exports.iter().find_map(|export| export.strip_prefix("lictor:plugin/commands@"))?;
-    Some(format!(", of the world lictor:plugin/plugin@{version}"))
+    let worlds =
+        [("lictor:plugin/streaming-commands@", "streaming-plugin"), ("lictor:plugin/commands@", "plugin")];
+    worlds.into_iter().find_map(|(commands, world)| {
+        let version = exports.iter().find_map(|export| export.strip_prefix(commands))?;
+        Some(format!(", of the world lictor:plugin/{world}@{version}"))
+    })
 }
 
 /// Appends a heading and its lines, in two columns; nothing where there are none.

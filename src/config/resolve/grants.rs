@@ -55,6 +55,7 @@ pub(super) fn resolve(
             .value()
             .map(|list| list.items.iter().map(|path| file(&at, path, around, findings)).collect()),
         directories: directories(&at, raw, around, findings),
+        events: listed(&raw.events, Clone::clone),
         http: listed(&raw.http, |url| url.0.clone()),
         http_networks: items(networks).map(|item| item.get_ref().0).collect(),
     }

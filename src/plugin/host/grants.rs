@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use wasmtime_wasi_config::WasiConfigVariables;
 
 use super::http::{Gate, Web};
+use crate::plugin::topics::Topics;
 use crate::state::Store;
 
 /// What a plugin may use beyond what every plugin may.
@@ -26,8 +27,19 @@ pub struct Grants {
     pub directories: Vec<(String, PathBuf)>,
     /// Which other commands it may run for its client; nothing where none.
     pub commands: Option<CommandGate>,
+    /// The topics that it may publish and subscribe to; nothing where none.
+    pub events: Option<EventsGrant>,
     /// Where it may send HTTP requests; nothing where nowhere.
     pub http: Option<HttpGrant>,
+}
+
+/// Topics, each by its name or by the start of names and a `*`.
+#[derive(Clone, Debug, Default)]
+pub struct EventsGrant {
+    /// Those that a plugin may publish to.
+    pub publishes: Vec<String>,
+    /// Those that its commands may subscribe to.
+    pub subscribes: Vec<String>,
 }
 
 /// Stores by the names by which a plugin opens them. Each handle reaches its own namespace and no other.
@@ -60,14 +72,18 @@ pub struct HttpGrant {
 }
 
 impl Grants {
-    pub(in crate::plugin) fn prepare(&self, web: &Arc<Web>) -> Granted {
+    pub(in crate::plugin) fn prepare(&self, web: &Arc<Web>, topics: &Arc<Topics>) -> Granted {
         let config = self.config.iter().flatten();
+        let EventsGrant { publishes, subscribes } = self.events.clone().unwrap_or_default();
         Granted {
             config: config.map(|(key, value)| (key.clone(), value.clone())).collect(),
             stores: self.stores.clone().unwrap_or_default(),
             files: self.files.clone().unwrap_or_default(),
             directories: self.directories.clone(),
             commands: self.commands.clone(),
+            publishes,
+            subscribes,
+            topics: Arc::clone(topics),
             http: self.http.as_ref().map(|grant| Arc::new(Gate::new(grant, Arc::clone(web)))),
         }
     }
@@ -80,6 +96,9 @@ pub(in crate::plugin) struct Granted {
     pub(super) files: HashMap<String, PathBuf>,
     pub(super) directories: Vec<(String, PathBuf)>,
     pub(super) commands: Option<CommandGate>,
+    pub(super) publishes: Vec<String>,
+    pub(super) subscribes: Vec<String>,
+    pub(super) topics: Arc<Topics>,
     pub(super) http: Option<Arc<Gate>>,
 }
 
@@ -144,6 +163,12 @@ pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[
         version: (0, 1),
         is_granted: |grants| grants.commands.is_some(),
         lines: "[plugins.NAME.grants] commands = [\"COMMAND\"]",
+    },
+    Grantable {
+        interface: "lictor:plugin/events",
+        version: (0, 1),
+        is_granted: |grants| grants.events.is_some(),
+        lines: "[plugins.NAME.grants] events = [\"TOPIC\"]",
     },
     Grantable {
         interface: "wasi:http/types",

@@ -7,6 +7,7 @@ mod base;
 mod call;
 mod config;
 mod directories;
+mod events;
 mod files;
 mod grants;
 mod http;
@@ -14,13 +15,14 @@ mod keyvalue;
 mod logging;
 mod output;
 mod queue;
+mod reply;
 mod request;
 mod state;
 mod stdio;
 mod volume;
 
 pub use directories::MAX_OPEN as MAX_OPEN_FILES;
-pub use grants::{CommandGate, Grants, HttpGrant, Stores};
+pub use grants::{CommandGate, EventsGrant, Grants, HttpGrant, Stores};
 pub use volume::VolumeLimits;
 
 pub(super) use base::Base;
@@ -40,6 +42,7 @@ pub(super) fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Re
     request::link(&mut linker)?;
     output::link(&mut linker)?;
     queue::link(&mut linker)?;
+    reply::link(&mut linker)?;
     base::link(&mut linker)?;
     if grants.config.is_some() {
         config::link(&mut linker)?;
@@ -56,6 +59,9 @@ pub(super) fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Re
     }
     if grants.commands.is_some() {
         call::link(&mut linker)?;
+    }
+    if grants.events.is_some() {
+        events::link(&mut linker)?;
     }
     if !grants.directories.is_empty() {
         directories::link(&mut linker)?;

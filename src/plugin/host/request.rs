@@ -39,7 +39,9 @@ impl request::Host for HostState {
     }
 
     fn time_left_ms(&mut self) -> u64 {
-        let left = self.call.as_ref().map(|call| call.deadline.saturating_duration_since(Instant::now()));
-        left.and_then(|left| u64::try_from(left.as_millis()).ok()).unwrap_or(0)
+        let Some(call) = &self.call else { return 0 };
+        let patience_ends = self.streaming.as_ref().map(|streaming| streaming.progress.patience_ends());
+        let deadline = patience_ends.map_or(call.deadline, |ends| ends.min(call.deadline));
+        u64::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -59,7 +59,8 @@ impl Connection {
             let (arguments, sequence) =
                 (self.session.service.log.arguments(&request), request.sequence().cloned());
             let (command, bytes) = (request.command().into(), request.size_bytes());
-            self.reply(&Ticket { id, sequence, command, arguments, arrived, bytes }, Err(&error));
+            let ticket = Ticket { id, sequence, command, arguments, arrived, bytes, sent: 0 };
+            self.reply(&ticket, Err(&error));
         }
         self.reading = Reading::Ended(end, Some(LastWord::Farewell(words)));
     }

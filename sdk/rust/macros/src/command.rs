@@ -7,6 +7,7 @@ use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Error, Expr, FnArg, ItemFn, Lit, LitBool, LitStr, Meta, Result, ReturnType, Safety, Signature,
+    Type,
 };
 
 use crate::parameter::{Kind, Parameter};
@@ -22,6 +23,8 @@ pub(crate) struct Command {
     conditions: Vec<Attribute>,
     function: syn::Ident,
     reply: Span,
+    /// Whether it is an `async fn`, whose first parameter is where its reply goes.
+    writes: bool,
     parameters: Vec<Parameter>,
 }
 
@@ -39,7 +42,12 @@ impl Command {
         let options = Options::of(mark)?;
         let signature = &mut function.sig;
         refuse_shape(signature)?;
-        let parameters = signature.inputs.iter_mut().map(Parameter::of).collect::<Result<Vec<_>>>()?;
+        let writes = signature.asyncness.is_some();
+        if writes {
+            want_writer(signature)?;
+        }
+        let arguments = signature.inputs.iter_mut().skip(usize::from(writes));
+        let parameters = arguments.map(Parameter::of).collect::<Result<Vec<_>>>()?;
         refuse_order(&parameters)?;
         let identifier = signature.ident.unraw().to_string();
         let (name, span) = match &options.name {
@@ -68,39 +76,34 @@ impl Command {
             conditions: conditions.cloned().collect(),
             function: signature.ident.clone(),
             reply,
+            writes,
             parameters,
         })
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        self.writes
     }
 
     pub(crate) fn is_conditional(&self) -> bool {
         !self.conditions.is_empty()
     }
 
-    /// Its place in the table.
+    /// Its place in the table, where no command writes its reply in parts.
     pub(crate) fn entry(&self) -> TokenStream {
-        let Self { name, summary, usage, idempotent, conditions, function, .. } = self;
-        let reads = self.parameters.iter().enumerate().map(|(at, parameter)| parameter.read(&local(at)));
-        // Wrong arguments are told before the config is read: they are the more likely fault.
-        let of_config = |(_, parameter): &(_, &Parameter)| parameter.is_config();
-        let (settings, arguments): (Vec<_>, Vec<_>) = reads.zip(&self.parameters).partition(of_config);
-        let reads = arguments.iter().chain(&settings).map(|(read, _)| read);
-        let values = self.parameters.iter().enumerate().map(|(at, parameter)| parameter.pass(&local(at)));
-        let count = self.count_check();
+        let (described, reads, values) = (self.description(), self.reads(), self.values());
+        let (conditions, function) = (&self.conditions, &self.function);
         let call = quote_spanned!(self.reply=> ::lictor_plugin::IntoReply::into_reply(value));
         quote! {
             #(#conditions)*
             ::lictor_plugin::Command {
-                name: #name,
-                summary: #summary,
-                usage: #usage,
-                idempotent: #idempotent,
+                #described
                 run: {
                     #[allow(unused_mut, unused_variables)]
                     fn run(
                         mut arguments: ::lictor_plugin::Arguments<'_>,
                     ) -> ::std::result::Result<::std::vec::Vec<u8>, ::lictor_plugin::Failure> {
-                        #count
-                        #(#reads)*
+                        #reads
                         #[allow(clippy::let_unit_value)]
                         let value = #function(#(#values),*);
                         #call
@@ -109,6 +112,59 @@ impl Command {
                 },
             }
         }
+    }
+
+    /// The same, where one does. What a function returns comes last.
+    pub(crate) fn streaming_entry(&self) -> TokenStream {
+        let (described, reads, values) = (self.description(), self.reads(), self.values());
+        let (conditions, function) = (&self.conditions, &self.function);
+        let value = match self.writes {
+            true => quote!(#function(&mut *writer, #(#values),*).await),
+            false => quote!(#function(#(#values),*)),
+        };
+        let call = quote_spanned!(self.reply=> ::lictor_plugin::IntoReply::into_reply(value));
+        quote! {
+            #(#conditions)*
+            ::lictor_plugin::streaming::Command {
+                #described
+                run: {
+                    #[allow(unused_mut, unused_variables)]
+                    fn run<'a>(
+                        mut arguments: ::lictor_plugin::Arguments<'a>,
+                        writer: &'a mut ::lictor_plugin::streaming::Writer,
+                    ) -> ::lictor_plugin::streaming::Running<'a> {
+                        ::std::boxed::Box::pin(async move {
+                            #reads
+                            #[allow(clippy::let_unit_value)]
+                            let value = #value;
+                            let rest = #call?;
+                            writer.write(rest).await
+                        })
+                    }
+                    run
+                },
+            }
+        }
+    }
+
+    fn description(&self) -> TokenStream {
+        let Self { name, summary, usage, idempotent, .. } = self;
+        quote!(name: #name, summary: #summary, usage: #usage, idempotent: #idempotent,)
+    }
+
+    /// The statements that read its arguments.
+    fn reads(&self) -> TokenStream {
+        let reads = self.parameters.iter().enumerate().map(|(at, parameter)| parameter.read(&local(at)));
+        // Wrong arguments are told before the config is read: they are the more likely fault.
+        let of_config = |(_, parameter): &(_, &Parameter)| parameter.is_config();
+        let (settings, arguments): (Vec<_>, Vec<_>) = reads.zip(&self.parameters).partition(of_config);
+        let reads = arguments.iter().chain(&settings).map(|(read, _)| read);
+        let count = self.count_check();
+        quote!(#count #(#reads)*)
+    }
+
+    fn values(&self) -> Vec<TokenStream> {
+        self.parameters.iter().enumerate().map(|(at, parameter)| parameter.pass(&local(at))).collect()
     }
 
     fn count_check(&self) -> Option<TokenStream> {
@@ -150,9 +206,6 @@ impl Options {
 
 fn refuse_shape(signature: &Signature) -> Result<()> {
     let fault = |what: &dyn ToTokens, words: &str| Err(Error::new_spanned(what, words));
-    if let Some(word) = &signature.asyncness {
-        return fault(word, "a command can't be async: the host calls it and waits");
-    }
     if let Safety::Unsafe(word) = &signature.safety {
         return fault(word, "a command can't be unsafe: the host calls it with what a client sent");
     }
@@ -170,6 +223,18 @@ fn refuse_shape(signature: &Signature) -> Result<()> {
             fault(receiver, "a command has no `self`: it is a function of a module")
         }
         _ => Ok(()),
+    }
+}
+
+/// An async command is one that writes its reply in parts.
+fn want_writer(signature: &Signature) -> Result<()> {
+    let is_reference = |input: &FnArg| matches!(input, FnArg::Typed(input) if matches!(&*input.ty, Type::Reference(r) if r.mutability.is_some()));
+    match signature.inputs.first() {
+        Some(input) if is_reference(input) => Ok(()),
+        _ => Err(Error::new_spanned(
+            signature,
+            "an async command writes its reply in parts: its first parameter is `reply: &mut Writer`",
+        )),
     }
 }
 

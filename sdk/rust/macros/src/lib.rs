@@ -28,6 +28,10 @@ use proc_macro::TokenStream;
 /// `#[command(…)]` takes `idempotent` (running it twice has the same effect as running it once), `name = "…"` and
 /// `usage = "…"`.
 ///
+/// An `async fn` writes its reply in parts: its first parameter is `reply: &mut Writer`, which is no argument, and what it
+/// returns comes last. A plugin with one such command is one whose commands all stream, which the crate's feature
+/// `streaming` is needed for.
+///
 /// What stands beside the module can be named in it, as if by `use super::*`. The macro adds a constant `COMMANDS` to it,
 /// for tests. A component has one plugin.
 #[proc_macro_attribute]

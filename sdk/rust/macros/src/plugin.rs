@@ -83,6 +83,9 @@ fn take_mark(attributes: &mut Vec<Attribute>) -> Option<Attribute> {
 }
 
 fn table(commands: &[Command]) -> TokenStream {
+    if commands.iter().any(Command::writes) {
+        return streaming_table(commands);
+    }
     let entries = commands.iter().map(Command::entry);
     quote! {
         /// The commands of this plugin, for `lictor_plugin::testing`.
@@ -95,6 +98,24 @@ fn table(commands: &[Command]) -> TokenStream {
                 const COMMANDS: &'static [::lictor_plugin::Command] = self::COMMANDS;
             }
             ::lictor_plugin::__export!(LictorPlugin);
+        };
+    }
+}
+
+/// The same, of a plugin of which a command writes its reply in parts: then the host takes all of them to do so.
+fn streaming_table(commands: &[Command]) -> TokenStream {
+    let entries = commands.iter().map(Command::streaming_entry);
+    quote! {
+        /// The commands of this plugin, for `lictor_plugin::testing`.
+        #[allow(dead_code)]
+        pub const COMMANDS: &[::lictor_plugin::streaming::Command] = &[#(#entries),*];
+
+        const _: () = {
+            struct LictorPlugin;
+            impl ::lictor_plugin::streaming::Plugin for LictorPlugin {
+                const COMMANDS: &'static [::lictor_plugin::streaming::Command] = self::COMMANDS;
+            }
+            ::lictor_plugin::__export_streaming!(LictorPlugin);
         };
     }
 }

@@ -29,6 +29,7 @@ fn the_usage_is_made_from_the_parameters() {
         (quote!(fn add(first: f64, others: Vec<f64>)), "add FIRST [OTHERS]..."),
         (quote!(fn r#type(r#in: u8, mut _out: u8)), "type IN OUT"),
         (quote!(fn greet(#[config] settings: &Settings, name: &str)), "greet NAME"),
+        (quote!(async fn tail(reply: &mut Writer, lines: Option<u32>)), "tail [LINES]"),
     ];
     for (function, usage) in cases {
         let found = command(quote!(#[doc = " does it"] #[command] #function {})).unwrap();
@@ -53,7 +54,8 @@ fn options_replace_what_is_made() {
 
 /// Functions that can't be commands, and what is said of each.
 const WRONG: &[(&str, &str)] = &[
-    ("async fn f() {}", "can't be async"),
+    ("async fn f() {}", "its first parameter is `reply: &mut Writer`"),
+    ("async fn f(name: &str) {}", "its first parameter is `reply: &mut Writer`"),
     ("unsafe fn f() {}", "can't be unsafe"),
     ("extern \"C\" fn f() {}", "plain function"),
     ("fn f<T>(a: T) {}", "can't be generic"),

@@ -1,0 +1,44 @@
+//! Topics for clients: `publish` tells those that `subscribe`. It needs `events = ["TOPICS*"]`.
+
+use lictor_plugin::events::Event;
+use lictor_plugin::prelude::*;
+
+#[plugin]
+mod commands {
+    /// tells all that have subscribed to a topic, and gives how many they are
+    #[command]
+    fn publish(topic: &str, text: &[String]) -> Result<u32, Failure> {
+        events::publish(topic, text.join(" "))
+    }
+
+    /// tells what is published to a topic, or to all that begin so, until it is cancelled
+    #[command(idempotent, usage = "subscribe TOPIC|START*")]
+    async fn subscribe(reply: &mut Writer, topics: &str) -> Result<(), Failure> {
+        events::subscribe(topics)?;
+        loop {
+            reply.write(line(&events::next()?)).await?;
+        }
+    }
+}
+
+/// An event in a line, after one that tells of those that were lost before it.
+fn line(event: &Event) -> String {
+    let text = String::from_utf8_lossy(&event.data);
+    let line = format!("{} {text}\n", event.topic);
+    match event.lost {
+        0 => line,
+        lost => format!("({lost} lost)\n{line}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_is_told_before_what_was_not() {
+        let event = |lost| Event { topic: "a/b".into(), data: b"c d".to_vec(), lost };
+        assert_eq!(line(&event(0)), "a/b c d\n");
+        assert_eq!(line(&event(2)), "(2 lost)\na/b c d\n");
+    }
+}

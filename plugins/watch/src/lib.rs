@@ -1,0 +1,42 @@
+//! `watch`: what is appended to a file, as it comes. It needs `files = ["FILE"]`, and a `timeout` longer than the file is
+//! ever quiet.
+
+use lictor_plugin::clock;
+use lictor_plugin::prelude::*;
+
+/// How often it looks where nothing else is said.
+const EVERY: Duration = Duration::from_millis(500);
+
+#[plugin]
+mod commands {
+    /// tells what is appended to a file, as it comes, until it is cancelled
+    #[command(idempotent)]
+    async fn watch(reply: &mut Writer, file: &str, every: Option<Duration>) -> Result<(), Failure> {
+        let every = every.unwrap_or(EVERY);
+        let mut seen = files::read(file)?.len();
+        loop {
+            clock::sleep(every);
+            let now = files::read(file)?;
+            reply.write(news(seen, &now)).await?;
+            seen = now.len();
+        }
+    }
+}
+
+/// What came to a file of `seen` bytes that is `now`. One that is shorter is another file in its place.
+fn news(seen: usize, now: &[u8]) -> &[u8] {
+    now.get(seen..).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_came_is_told() {
+        assert_eq!(news(0, b"one\n"), b"one\n");
+        assert_eq!(news(4, b"one\n"), b"");
+        assert_eq!(news(4, b"one\ntwo\n"), b"two\n");
+        assert_eq!(news(8, b"new\n"), b"new\n");
+    }
+}

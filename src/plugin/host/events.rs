@@ -1,0 +1,90 @@
+//! `lictor:plugin/events`: topics, by which plugins tell each other and clients what happens. Granted by
+//! `events = ["TOPIC"]`.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use wasmtime::component::{HasSelf, Linker};
+
+use self::bindings::lictor::plugin::events;
+use crate::plugin::bindings::lictor::plugin::types::Failure;
+use crate::plugin::instance::HostState;
+use crate::plugin::topics::{MAX_EVENT_BYTES, covers, is_pattern, is_topic};
+
+mod bindings {
+    #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
+
+    wasmtime::component::bindgen!({
+        path: "wit",
+        inline: "package lictor:host; world events { import lictor:plugin/events@0.1.0; }",
+        imports: { default: async | trappable },
+        with: { "lictor:plugin/types": crate::plugin::bindings::lictor::plugin::types },
+    });
+}
+
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    events::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
+}
+
+fn refuse<T>(code: &str, message: &str) -> wasmtime::Result<Result<T, Failure>> {
+    Ok(Err(Failure { code: code.to_owned(), message: message.to_owned() }))
+}
+
+impl events::Host for HostState {
+    async fn publish(&mut self, topic: String, data: Vec<u8>) -> wasmtime::Result<Result<u32, Failure>> {
+        self.volume.operation(topic.len() + data.len())?;
+        if !is_topic(&topic) {
+            return refuse("bad-arguments", "a topic is 1 to 128 letters, digits and . _ - / :");
+        }
+        if data.len() > MAX_EVENT_BYTES {
+            return refuse("bad-arguments", "an event has at most 65536 bytes");
+        }
+        if !self.granted.publishes.iter().any(|granted| covers(granted, &topic)) {
+            return refuse("denied", "the plugin may not publish to this topic");
+        }
+        Ok(Ok(self.granted.topics.publish(&topic, data)))
+    }
+
+    async fn subscribe(&mut self, topics: String) -> wasmtime::Result<Result<(), Failure>> {
+        self.volume.operation(topics.len())?;
+        let Some(streaming) = &mut self.streaming else {
+            return refuse("unavailable", "only a command that streams may subscribe");
+        };
+        if !is_pattern(&topics) {
+            return refuse("bad-arguments", "this is no topic, and no start of topics with a * behind it");
+        }
+        if !self.granted.subscribes.iter().any(|granted| covers(granted, &topics)) {
+            return refuse("denied", "the plugin may not subscribe to these topics");
+        }
+        let subscriber = streaming.subscriber.get_or_insert_with(|| self.granted.topics.subscriber());
+        match subscriber.add(topics) {
+            true => Ok(Ok(())),
+            false => refuse("failed", "a command subscribes 32 times at most"),
+        }
+    }
+
+    async fn next(
+        &mut self,
+        timeout_ms: Option<u64>,
+    ) -> wasmtime::Result<Result<Option<events::Event>, Failure>> {
+        let Some((streaming, subscriber)) =
+            self.streaming.as_ref().and_then(|streaming| Some((streaming, streaming.subscriber.as_ref()?)))
+        else {
+            return refuse("failed", "there is nothing that it has subscribed to");
+        };
+        // Until there is an event, it is not the plugin that is waited for.
+        streaming.progress.pause();
+        let came = match timeout_ms {
+            Some(limit) => timeout(Duration::from_millis(limit), subscriber.next()).await.ok(),
+            None => Some(subscriber.next().await),
+        };
+        let Some((event, lost)) = came else {
+            streaming.progress.resume();
+            return Ok(Ok(None));
+        };
+        streaming.progress.step();
+        let (topic, data) = (event.topic.to_string(), event.data.to_vec());
+        self.went_on();
+        Ok(Ok(Some(events::Event { topic, data, lost })))
+    }
+}

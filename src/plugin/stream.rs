@@ -1,0 +1,227 @@
+//! A reply on its way in parts: from a plugin's stream through a pipe of bounded size to whoever writes it to the client.
+//!
+//! The pipe is all that is held of a stream. While it is full the guest's write is not taken up, so a client that does not
+//! read holds its plugin back, and nothing piles up.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+use wasmtime::component::{Source, StreamConsumer, StreamResult};
+use wasmtime::{AsContextMut, StoreContextMut};
+
+use super::bindings::lictor::plugin::types::Failure;
+use super::instance::HostState;
+use super::topics::Subscriber;
+
+/// The longest part, in bytes: what fits into one TLS record.
+const MAX_PART_BYTES: usize = 16 << 10;
+
+/// Bytes of a stream that wait for their connection. Enough for the plugin to go on while one part is written.
+const PIPE_BYTES: usize = 4 * MAX_PART_BYTES;
+
+/// The two ends of a new stream's pipe.
+#[must_use]
+pub fn pipe() -> (Outlet, Parts) {
+    let (outlet, parts) = duplex(PIPE_BYTES);
+    (Outlet(Arc::new(Mutex::new(Some(outlet)))), Parts(parts))
+}
+
+/// Where a plugin's stream goes in. Clones are the same one, which is closed when the last of them is dropped, or before.
+#[derive(Clone, Debug)]
+pub struct Outlet(Arc<Mutex<Option<DuplexStream>>>);
+
+/// Where it comes out, in parts.
+#[derive(Debug)]
+pub struct Parts(DuplexStream);
+
+impl Outlet {
+    fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self.pipe() {
+            Some(pipe) => Pin::new(pipe).poll_write(cx, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    /// Ends the parts, whatever still holds this.
+    pub(super) fn close(&self) {
+        *self.pipe() = None;
+    }
+
+    /// A panic under this lock would be in the pipe's own code; there is nothing that it could leave half done.
+    fn pipe(&self) -> MutexGuard<'_, Option<DuplexStream>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Parts {
+    /// The next part, which is not empty; nothing where the stream has ended.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        let mut space = [MaybeUninit::uninit(); MAX_PART_BYTES];
+        let mut part = ReadBuf::uninit(&mut space);
+        // Nothing but a read of memory, which has no error.
+        match ready!(Pin::new(&mut self.0).poll_read(cx, &mut part)) {
+            Ok(()) if !part.filled().is_empty() => Poll::Ready(Some(part.filled().to_vec())),
+            Ok(()) | Err(_) => Poll::Ready(None),
+        }
+    }
+}
+
+/// What the host keeps of a call that streams.
+pub(super) struct Streaming {
+    /// By what failure its reply is to end.
+    pub(super) failure: Option<Failure>,
+    pub(super) progress: Arc<Progress>,
+    /// Where it has subscribed to topics.
+    pub(super) subscriber: Option<Subscriber>,
+}
+
+impl Streaming {
+    /// Of a stream that begins now, whose plugin's timeout is `patience`.
+    pub(super) fn begun(patience: Duration) -> Self {
+        Self { failure: None, progress: Arc::new(Progress::new(patience)), subscriber: None }
+    }
+}
+
+/// Since when a stream's client has been waiting for its plugin.
+///
+/// A stream may go on for days, so that its plugin's timeout is for the time from one step to the next: a part that was taken,
+/// or an event that came. While the plugin is held up by its client, which does not read, or waits for an event, no time
+/// passes for it.
+#[derive(Debug)]
+pub(super) struct Progress {
+    patience: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    clock: Clock,
+    /// How often the plugin went on.
+    steps: u64,
+}
+
+/// The time since the last step.
+#[derive(Clone, Copy, Debug)]
+enum Clock {
+    Runs { since: Instant },
+    Stands { at: Duration },
+}
+
+impl Clock {
+    fn elapsed(self) -> Duration {
+        match self {
+            Self::Runs { since } => since.elapsed(),
+            Self::Stands { at } => at,
+        }
+    }
+}
+
+impl Progress {
+    /// After `patience` without a step it has stalled.
+    fn new(patience: Duration) -> Self {
+        Self { patience, state: Mutex::new(State { clock: Clock::Runs { since: Instant::now() }, steps: 0 }) }
+    }
+
+    /// The plugin went on.
+    pub(super) fn step(&self) {
+        let mut state = self.state();
+        state.clock = Clock::Runs { since: Instant::now() };
+        state.steps += 1;
+    }
+
+    /// From now on the plugin waits for somebody else, until it goes on or [resumes](Self::resume).
+    pub(super) fn pause(&self) {
+        let mut state = self.state();
+        state.clock = Clock::Stands { at: state.clock.elapsed() };
+    }
+
+    /// It waits no longer, and did not go on.
+    pub(super) fn resume(&self) {
+        let mut state = self.state();
+        let (now, elapsed) = (Instant::now(), state.clock.elapsed());
+        state.clock = Clock::Runs { since: now.checked_sub(elapsed).unwrap_or(now) };
+    }
+
+    /// How often the plugin went on.
+    pub(super) fn steps(&self) -> u64 {
+        self.state().steps
+    }
+
+    /// When it will have stalled; later, if it goes on or has to wait.
+    pub(super) fn patience_ends(&self) -> Instant {
+        Instant::now() + self.patience.saturating_sub(self.state().clock.elapsed())
+    }
+
+    /// Waits for the stream to stall.
+    pub(super) async fn stalled(&self) {
+        loop {
+            let ends = self.patience_ends();
+            if ends <= Instant::now() {
+                return;
+            }
+            sleep_until(ends).await;
+        }
+    }
+
+    /// A panic under this lock would be in the clock's own code; what lies there is as good as it was.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes up what a guest writes into its stream.
+pub(super) struct Intake {
+    outlet: Outlet,
+    progress: Arc<Progress>,
+    /// Its end tells that the stream was closed, by whomever.
+    _open: oneshot::Sender<()>,
+}
+
+impl Intake {
+    /// An intake into `outlet`, and what ends when the guest closes its stream.
+    pub(super) fn new(outlet: Outlet, progress: Arc<Progress>) -> (Self, oneshot::Receiver<()>) {
+        let (open, closed) = oneshot::channel();
+        (Self { outlet, progress, _open: open }, closed)
+    }
+}
+
+impl StreamConsumer<HostState> for Intake {
+    type Item = u8;
+
+    fn poll_consume(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<'_, HostState>,
+        mut source: Source<'_, u8>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        let this = self.get_mut();
+        let mut written = source.reborrow().as_direct(store.as_context_mut());
+        let bytes = written.remaining();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        match this.outlet.poll_write(cx, bytes) {
+            Poll::Ready(Ok(taken)) => {
+                written.mark_read(taken);
+                this.progress.step();
+                store.data_mut().went_on();
+                Poll::Ready(Ok(StreamResult::Completed))
+            }
+            // Nobody takes the parts any more.
+            Poll::Ready(Err(_)) => Poll::Ready(Ok(StreamResult::Dropped)),
+            Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending => {
+                this.progress.pause();
+                Poll::Pending
+            }
+        }
+    }
+}

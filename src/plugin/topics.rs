@@ -1,0 +1,236 @@
+//! Topics: an event that one plugin publishes goes to all that have subscribed to its topic by then. Nothing is kept for
+//! those that come later, and nobody waits for a subscriber that is slow: it loses what it does not take in time, and is
+//! told how much.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// The longest name of a topic, in bytes.
+const MAX_TOPIC_BYTES: usize = 128;
+
+/// The largest event, in bytes.
+pub(super) const MAX_EVENT_BYTES: usize = 64 << 10;
+
+/// Events that wait for one subscriber, and their bytes; beyond either the oldest are lost.
+const MAX_WAITING: usize = 256;
+const MAX_WAITING_BYTES: usize = 256 << 10;
+
+/// Patterns of one subscriber.
+const MAX_PATTERNS: usize = 32;
+
+/// Whether `text` names a topic: letters, digits and `.`, `_`, `-`, `/`, `:`.
+pub(super) fn is_topic(text: &str) -> bool {
+    (1..=MAX_TOPIC_BYTES).contains(&text.len()) && text.bytes().all(may_stand_in_topic)
+}
+
+/// Whether `text` stands for topics: it names one, or is the start of names and a `*`.
+pub(super) fn is_pattern(text: &str) -> bool {
+    match text.strip_suffix('*') {
+        Some(start) => start.len() < MAX_TOPIC_BYTES && start.bytes().all(may_stand_in_topic),
+        None => is_topic(text),
+    }
+}
+
+fn may_stand_in_topic(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/' | b':')
+}
+
+/// Whether all that `inner`, a topic or a pattern, stands for is among what `outer` does.
+pub(super) fn covers(outer: &str, inner: &str) -> bool {
+    match outer.strip_suffix('*') {
+        Some(start) => inner.strip_suffix('*').unwrap_or(inner).starts_with(start),
+        None => outer == inner,
+    }
+}
+
+/// What was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) topic: Arc<str>,
+    pub(super) data: Arc<[u8]>,
+}
+
+impl Event {
+    fn bytes(&self) -> usize {
+        self.topic.len() + self.data.len()
+    }
+}
+
+/// All subscribers there are.
+#[derive(Debug, Default)]
+pub(super) struct Topics(Mutex<Vec<Arc<Inbox>>>);
+
+impl Topics {
+    /// Hands an event to those that have subscribed to `topic`; gives how many they are.
+    pub(super) fn publish(&self, topic: &str, data: Vec<u8>) -> u32 {
+        let event = Event { topic: topic.into(), data: data.into() };
+        let inboxes = self.inboxes();
+        let reached = inboxes.iter().filter(|inbox| inbox.offer(&event)).count();
+        u32::try_from(reached).unwrap_or(u32::MAX)
+    }
+
+    /// A new subscriber, to no topic yet.
+    pub(super) fn subscriber(self: &Arc<Self>) -> Subscriber {
+        let inbox = Arc::new(Inbox::default());
+        self.inboxes().push(Arc::clone(&inbox));
+        Subscriber { topics: Arc::clone(self), inbox }
+    }
+
+    /// A panic under this lock would be in a collection's own code; what lies there is as good as it was.
+    fn inboxes(&self) -> MutexGuard<'_, Vec<Arc<Inbox>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that has subscribed. It leaves when this is dropped.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    topics: Arc<Topics>,
+    inbox: Arc<Inbox>,
+}
+
+impl Subscriber {
+    /// Subscribes to what `pattern` stands for; tells whether there was room for one more.
+    pub(super) fn add(&self, pattern: String) -> bool {
+        let mut waiting = self.inbox.waiting();
+        let has_room = waiting.patterns.len() < MAX_PATTERNS;
+        if has_room {
+            waiting.patterns.push(pattern);
+        }
+        has_room
+    }
+
+    /// Waits for the next event; gives it, and how many before it were lost.
+    pub(super) async fn next(&self) -> (Event, u64) {
+        loop {
+            // The note of an arrival stays until somebody waits for it.
+            if let Some(next) = self.inbox.waiting().take() {
+                return next;
+            }
+            self.inbox.arrived.notified().await;
+        }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.topics.inboxes().retain(|inbox| !Arc::ptr_eq(inbox, &self.inbox));
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    patterns: Vec<String>,
+    events: VecDeque<Event>,
+    bytes: usize,
+    /// Events that were lost before the first of these.
+    lost: u64,
+}
+
+impl Inbox {
+    /// Takes `event` if it is of a topic that is wanted; tells whether it is.
+    fn offer(&self, event: &Event) -> bool {
+        let mut waiting = self.waiting();
+        if !waiting.patterns.iter().any(|pattern| covers(pattern, &event.topic)) {
+            return false;
+        }
+        waiting.put(event.clone());
+        drop(waiting);
+        self.arrived.notify_one();
+        true
+    }
+
+    /// A panic under this lock would be in a collection's own code; what lies there is as good as it was.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn put(&mut self, event: Event) {
+        self.bytes += event.bytes();
+        self.events.push_back(event);
+        while self.events.len() > MAX_WAITING || self.bytes > MAX_WAITING_BYTES {
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.bytes -= oldest.bytes();
+            self.lost += 1;
+        }
+    }
+
+    fn take(&mut self) -> Option<(Event, u64)> {
+        let event = self.events.pop_front()?;
+        self.bytes -= event.bytes();
+        Some((event, std::mem::take(&mut self.lost)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn next(subscriber: &Subscriber) -> Option<(String, String, u64)> {
+        let (event, lost) = subscriber.next().now_or_never()?;
+        Some((event.topic.to_string(), String::from_utf8_lossy(&event.data).into_owned(), lost))
+    }
+
+    #[test]
+    fn an_event_goes_to_those_that_subscribed_to_its_topic() {
+        let topics = Arc::new(Topics::default());
+        let [one, all, none] = [(); 3].map(|()| topics.subscriber());
+        assert!(one.add("jobs/done".into()) && all.add("jobs/*".into()));
+        assert_eq!(topics.publish("jobs/done", b"a".to_vec()), 2);
+        assert_eq!(topics.publish("jobs/begun", b"b".to_vec()), 1);
+        assert_eq!(topics.publish("other", b"c".to_vec()), 0);
+        assert_eq!(next(&one), Some(("jobs/done".into(), "a".into(), 0)));
+        assert_eq!(next(&one), None);
+        assert_eq!(next(&all), Some(("jobs/done".into(), "a".into(), 0)));
+        drop(one);
+        assert_eq!(topics.publish("jobs/done", b"d".to_vec()), 1);
+        assert_eq!(next(&none), None);
+    }
+
+    #[test]
+    fn who_is_slow_loses_the_oldest_and_is_told_how_many() {
+        let topics = Arc::new(Topics::default());
+        let subscriber = topics.subscriber();
+        assert!(subscriber.add("*".into()));
+        for number in 0..MAX_WAITING + 3 {
+            topics.publish("t", number.to_string().into_bytes());
+        }
+        assert_eq!(next(&subscriber), Some(("t".into(), "3".into(), 3)));
+        assert_eq!(next(&subscriber), Some(("t".into(), "4".into(), 0)));
+        for _ in 0..5 {
+            topics.publish("t", vec![b'x'; MAX_EVENT_BYTES]);
+        }
+        let (event, lost) = subscriber.next().now_or_never().unwrap();
+        assert_eq!((event.data.len(), lost), (MAX_EVENT_BYTES, MAX_WAITING as u64 - 2 + 2));
+    }
+
+    #[test]
+    fn patterns_cover_what_they_stand_for() {
+        for (outer, inner) in [("a", "a"), ("a*", "a"), ("a*", "ab"), ("a*", "a*"), ("a*", "ab*"), ("*", "*")]
+        {
+            assert!(covers(outer, inner), "{outer} {inner}");
+        }
+        for (outer, inner) in [("a", "ab"), ("a", "a*"), ("ab*", "a*"), ("a*", "*"), ("a*", "b")] {
+            assert!(!covers(outer, inner), "{outer} {inner}");
+        }
+        for text in ["a", "jobs/done.2", "a:b_c-d"] {
+            assert!(is_topic(text) && is_pattern(text) && is_pattern(&format!("{text}*")), "{text}");
+        }
+        for text in ["", "a b", "a*b", "**", "é", &"x".repeat(129)] {
+            assert!(!is_topic(text) && !is_pattern(text), "{text}");
+        }
+        assert!(is_pattern("*") && !is_topic("*"));
+    }
+}
