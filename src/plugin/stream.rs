@@ -225,3 +225,51 @@ impl StreamConsumer<HostState> for Intake {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_stalls_unless_it_goes_on_or_waits_for_others() {
+        let progress = Progress::new(10 * SECOND);
+        let has_stalled = || progress.stalled().now_or_never().is_some();
+        advance(9 * SECOND).await;
+        assert!(!has_stalled());
+        progress.step();
+        advance(9 * SECOND).await;
+        assert!(!has_stalled());
+        progress.pause();
+        advance(100 * SECOND).await;
+        progress.pause();
+        assert!(!has_stalled());
+        // What had passed before counts again.
+        progress.resume();
+        assert_eq!(progress.patience_ends(), Instant::now() + SECOND);
+        advance(SECOND).await;
+        assert!(has_stalled());
+        assert_eq!(progress.steps(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_pipe_takes_no_more_and_a_closed_one_ends() {
+        let (outlet, mut parts) = pipe();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let bytes = vec![7; 2 * PIPE_BYTES];
+        assert!(matches!(outlet.poll_write(&mut context, &bytes), Poll::Ready(Ok(PIPE_BYTES))));
+        assert!(outlet.poll_write(&mut context, &bytes).is_pending());
+        for _ in 0..PIPE_BYTES / MAX_PART_BYTES {
+            let part = parts.poll_next(&mut context);
+            assert!(matches!(part, Poll::Ready(Some(part)) if part.len() == MAX_PART_BYTES));
+        }
+        assert!(parts.poll_next(&mut context).is_pending());
+        outlet.close();
+        assert_eq!(parts.poll_next(&mut context), Poll::Ready(None));
+        assert!(matches!(outlet.poll_write(&mut context, &bytes), Poll::Ready(Err(_))));
+    }
+}

@@ -92,6 +92,7 @@ impl Session {
     /// # Errors
     ///
     /// What its client is to be told: there is no way to send it a stream, or no time left.
+    #[expect(clippy::result_large_err, reason = "the ticket goes back to be answered, once a stream")]
     pub(super) fn stream(
         &self,
         ticket: Ticket,

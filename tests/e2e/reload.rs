@@ -199,7 +199,7 @@ fn a_permission_that_is_withdrawn_stops_what_runs_by_it_and_nothing_else() {
     let begun = Instant::now();
     let mut text = String::new();
     while !text.contains("\r\nc\r\n\r\n")
-        || !text.contains("Sequence: s\r\nCode: cancelled\r\nOutcome: unknown\r\n")
+        || !text.contains("Sequence: s\r\nCode: cancelled\r\nOutcome: unknown\r\nSize: 0\r\n\r\n")
     {
         text.push_str(&String::from_utf8_lossy(&connection.read_bytes(1)));
         assert!(begun.elapsed() < Duration::from_secs(3), "{text}");
