@@ -22,7 +22,7 @@ pub enum Progress<F> {
 
 /// Carries out those of `calls` that end at once, in `seat`, one after the other, and begins none after `until`. Their
 /// answers are put at the end of `answers`; there is none where the seat has to be waited for, or where `plugin` has no
-/// warm instance that is handed more than one call, and then [`invoke`](super::invoke) is the way.
+/// warm instance that is handed more than one call, and then [`invoke()`](super::invoke()) is the way.
 ///
 /// What is not answered and does not run on was not begun.
 pub fn run_ready(
