@@ -130,24 +130,25 @@ fn a_trap_ends_the_stream_and_nothing_else() {
 
 #[test]
 fn time_and_memory_are_bounded_from_one_part_to_the_next() {
-    let keys = "timeout = \"600ms\"\ncpu_time = \"200ms\"\nmemory = \"8MiB\"\nhost_calls = 0";
-    let (_server, mut connection) = connected(keys);
-    for (line, code) in [
-        ("stall 2", "timeout"),
-        ("stall 0", "timeout"),
-        ("leave 2", "timeout"),
-        ("spin 2", "plugin-limit"),
-        ("grow 2", "plugin-limit"),
-    ] {
-        let (whole, end) = stream(&mut connection, line);
+    let (_server, mut connection) = connected("timeout = \"600ms\"\nhost_calls = 0");
+    let check = |connection: &mut Connection, line: &str, code: &str| {
+        let (whole, end) = stream(connection, line);
         assert_eq!(end.failure(), (code, "unknown"), "{line}: {end:?}");
         assert_eq!(whole.is_empty(), line.ends_with('0'), "{line}");
+    };
+    for line in ["stall 2", "stall 0", "leave 2"] {
+        check(&mut connection, line, "timeout");
     }
     // Longer than the timeout in all.
     let (whole, end) = stream(&mut connection, "count 8 150");
     assert_eq!((whole.len(), end.text()), (16, ""));
     // More in all than a call may print.
     assert_eq!(stream(&mut connection, "print 200").1.text(), "");
+
+    let (_server, mut connection) = connected("timeout = \"1h\"\ncpu_time = \"200ms\"\nmemory = \"8MiB\"");
+    for line in ["spin 2", "grow 2"] {
+        check(&mut connection, line, "plugin-limit");
+    }
 }
 
 #[test]
