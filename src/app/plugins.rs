@@ -79,8 +79,10 @@ async fn load_all(
     let mut faults = Vec::new();
     for (name, plugin) in &config.plugins {
         let quotas = quotas(config, name);
-        if let Some(same) = old.get(name).filter(|old| old.is_of(plugin, &quotas)) {
-            plugins.insert(name.clone(), same.clone());
+        if let Some(old) = old.get(name)
+            && old.is_of(plugin, &quotas).await
+        {
+            plugins.insert(name.clone(), old.clone());
             continue;
         }
         let began = Instant::now();
@@ -102,12 +104,15 @@ async fn load_all(
 }
 
 impl Loaded {
-    /// Whether it is what `config` says, with the component that is there now.
-    fn is_of(&self, config: &config::Plugin, quotas: &[Quota]) -> bool {
-        let component = || std::fs::read(&config.component);
-        self.config == *config
-            && self.quotas == quotas
-            && component().is_ok_and(|bytes| Sha256::digest(bytes).as_slice() == self.plugin.sha256())
+    /// Whether it is what `config` says, with the component that is there now. That is read off the threads that serve:
+    /// it may have many megabytes.
+    async fn is_of(&self, config: &config::Plugin, quotas: &[Quota]) -> bool {
+        if self.config != *config || self.quotas != quotas {
+            return false;
+        }
+        let component = config.component.clone();
+        let hashing = tokio::task::spawn_blocking(move || std::fs::read(component).map(Sha256::digest));
+        matches!(hashing.await, Ok(Ok(hash)) if hash.as_slice() == self.plugin.sha256())
     }
 }
 

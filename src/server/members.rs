@@ -185,7 +185,7 @@ impl Members {
     /// [told](Member::stop) the same.
     pub(super) fn close(&self) -> Vec<Arc<Member>> {
         self.is_stopping.store(true, Ordering::SeqCst);
-        locked(&self.present).values().cloned().collect()
+        self.present()
     }
 
     /// Tells all to go on with the config that there is now.
@@ -199,7 +199,7 @@ impl Members {
 
     /// Cuts off those whose certificate is not valid at `now`.
     pub(super) fn cut_off_expired(&self, now: SystemTime) {
-        for member in self.all() {
+        for member in self.present() {
             if let Err(rejection) = member.identity.check_validity(now) {
                 member.cut(Cut { end: End::Revoked, words: rejection.to_string() });
             }
@@ -213,7 +213,7 @@ impl Members {
 
     /// All connections, in the order of their numbers.
     pub(super) fn all(&self) -> Vec<Arc<Member>> {
-        let mut all: Vec<_> = locked(&self.present).values().cloned().collect();
+        let mut all = self.present();
         all.sort_unstable_by_key(|member| member.id.0);
         all
     }
@@ -223,8 +223,12 @@ impl Members {
         locked(&self.clients).get(name).cloned()
     }
 
+    fn present(&self) -> Vec<Arc<Member>> {
+        locked(&self.present).values().cloned().collect()
+    }
+
     fn order(&self, order: u8) {
-        self.all().iter().for_each(|member| member.order(order));
+        self.present().iter().for_each(|member| member.order(order));
     }
 }
 

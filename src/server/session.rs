@@ -140,11 +140,15 @@ impl Session {
     }
 
     /// Logs a request whose turn never came; nobody waits for its answer any more.
-    pub(super) fn log_forgotten(&self, Arrival { id, at: arrived, request, .. }: Arrival, end: End) {
-        let arguments = self.service.log.arguments(&request);
+    pub(super) fn log_forgotten(&self, arrival: Arrival, end: End) {
+        self.log(&self.ticket(arrival), Err(&CommandError::not_run(Code::Cancelled, end.as_str())));
+    }
+
+    /// What is kept of a request that is answered without being run.
+    pub(super) fn ticket(&self, Arrival { id, at: arrived, request, .. }: Arrival) -> Ticket {
+        let (arguments, sequence) = (self.service.log.arguments(&request), request.sequence().cloned());
         let (command, bytes) = (request.command().into(), request.size_bytes());
-        let ticket = Ticket { id, sequence: None, command, arguments, arrived, bytes, sent: 0 };
-        self.log(&ticket, Err(&CommandError::not_run(Code::Cancelled, end.as_str())));
+        Ticket { id, sequence, command, arguments, arrived, bytes, sent: 0 }
     }
 
     /// Logs a request that was answered, or whose command was stopped.

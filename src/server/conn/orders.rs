@@ -4,7 +4,6 @@ use std::task::Context;
 
 use super::{Connection, Reading};
 use crate::server::end::End;
-use crate::server::lanes::{Arrival, Ticket};
 use crate::server::members::Cut;
 use crate::server::session::Session;
 use crate::wire::{Code, CommandError, Fault, encode_farewell, encode_fault};
@@ -55,11 +54,8 @@ impl Connection {
         tracing::warn!(target: "lictor::connection", %connection, client, reason = words, "cut off");
         self.lanes.stop_all_but(|_| false, end.as_str());
         let error = CommandError::not_run(Code::Cancelled, end.as_str());
-        for Arrival { id, at: arrived, request, .. } in self.lanes.forget_waiting() {
-            let (arguments, sequence) =
-                (self.session.service.log.arguments(&request), request.sequence().cloned());
-            let (command, bytes) = (request.command().into(), request.size_bytes());
-            let ticket = Ticket { id, sequence, command, arguments, arrived, bytes, sent: 0 };
+        for arrival in self.lanes.forget_waiting() {
+            let ticket = self.session.ticket(arrival);
             self.reply(&ticket, Err(&error));
         }
         self.reading = Reading::Ended(end, Some(LastWord::Farewell(words)));
