@@ -33,7 +33,7 @@ pub fn run_ready(
     answers: &mut Vec<Result<Vec<u8>, CommandError>>,
     cx: &mut Context<'_>,
 ) -> Progress<impl Future<Output = Ended> + Send + 'static> {
-    if plugin.pace().has_to_wait() {
+    if plugin.pace().begins_elsewhere() {
         return Progress::Paused(seat);
     }
     let Some(mut instance) = seat.take_if_ready(plugin) else { return Progress::Paused(seat) };

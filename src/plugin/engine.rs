@@ -1,5 +1,6 @@
 //! The sandbox of all plugins: their engines, and the queue and the bounds that these share.
 
+use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::bounds::Budget;
 use super::bounds::Pace;
 use super::bounds::Queue;
+use super::compute::Compute;
 use super::dumps::Dumps;
 use super::host::Web;
 use super::runtime::Runtime;
@@ -68,6 +70,7 @@ pub struct Sandbox {
     limits: SandboxLimits,
     budget: Arc<Budget>,
     pace: Pace,
+    compute: Compute,
     web: Arc<Web>,
     topics: Arc<Topics>,
     dumps: Option<Arc<Dumps>>,
@@ -96,6 +99,7 @@ impl Sandbox {
             limits,
             budget: Arc::new(Budget::new(limits.memory_bytes)),
             pace: Pace::new(),
+            compute: Compute::start().context("no threads for plugins that compute")?,
             dumps,
             web: Arc::new(Web::new(limits.http_requests)),
             topics: Arc::default(),
@@ -131,7 +135,12 @@ impl Sandbox {
         &self.budget
     }
 
-    /// The turns of the calls that compute.
+    /// The threads for calls that compute.
+    pub(super) fn compute(&self) -> &Compute {
+        &self.compute
+    }
+
+    /// How many calls may begin to compute where requests are read.
     pub(super) fn pace(&self) -> &Pace {
         &self.pace
     }

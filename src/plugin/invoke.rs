@@ -12,7 +12,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::bindings::exports::lictor::plugin::commands::Failure;
 use super::bounds::Meter;
-use super::bounds::Turn;
 use super::load::Plugin;
 use super::seat::Seat;
 use super::warm::Warm;
@@ -31,8 +30,6 @@ pub struct Call {
     pub id: RequestId,
     /// When it is stopped.
     pub deadline: Instant,
-    /// Its turn to go on computing, where it has one.
-    pub(super) turn: Turn,
     /// Whether the plugin was entered.
     has_begun: AtomicBool,
     /// What runs other commands for this call's plugin; there where the plugin may run any.
@@ -100,11 +97,7 @@ pub(super) async fn in_time(
     running: impl Future<Output = Result<Vec<u8>, CommandError>>,
 ) -> Result<Vec<u8>, CommandError> {
     let mut running = pin!(running);
-    let mut metered = poll_fn(|cx| {
-        let polled = meter.poll(|| running.as_mut().poll(cx));
-        call.turn.end();
-        polled
-    });
+    let mut metered = poll_fn(|cx| meter.poll(|| running.as_mut().poll(cx)));
     // Most calls end in their first poll, which no timer can break off.
     let ended = match poll_fn(|cx| Poll::Ready(Pin::new(&mut metered).poll(cx))).await {
         Poll::Ready(ended) => {
@@ -121,7 +114,7 @@ pub(super) async fn in_time(
 }
 
 async fn run(seat: &mut Seat, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
-    plugin.pace().begin(&call.turn).await;
+    plugin.pace().begin().await;
     let mut instance = match seat.take_instance(plugin) {
         Some(instance) => instance,
         None => {
@@ -178,16 +171,7 @@ impl Call {
     /// A call that is stopped at `deadline`.
     #[must_use]
     pub fn new(request: Request, caller: PeerIdentity, id: RequestId, deadline: Instant) -> Self {
-        Self {
-            request,
-            caller,
-            id,
-            deadline,
-            turn: Turn::default(),
-            has_begun: AtomicBool::new(false),
-            commands: None,
-            depth: 0,
-        }
+        Self { request, caller, id, deadline, has_begun: AtomicBool::new(false), commands: None, depth: 0 }
     }
 
     /// The same call, whose plugin may run others through `commands`.

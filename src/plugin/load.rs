@@ -224,6 +224,15 @@ impl Plugin {
         &self.pool
     }
 
+    /// `command`, which is to be a task, and is moved to threads of their own while it computes.
+    pub fn aside<F>(&self, command: F) -> impl Future<Output = F::Output> + Send + use<F>
+    where
+        F: Future + Send + Unpin + 'static,
+        F::Output: Send,
+    {
+        self.sandbox.compute().aside(command)
+    }
+
     pub(super) fn pace(&self) -> &Pace {
         &self.pace
     }

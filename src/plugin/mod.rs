@@ -9,6 +9,7 @@ mod bindings;
 mod bounds;
 mod cache;
 mod compile;
+mod compute;
 mod dumps;
 mod engine;
 mod failure;

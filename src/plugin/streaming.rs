@@ -40,9 +40,7 @@ async fn in_time(plugin: &Arc<Plugin>, call: &Arc<Call>, outlet: Outlet) -> Resu
         if taken != steps {
             (meter, steps) = (Meter::new(plugin.cpu_time()), taken);
         }
-        let polled = waiter.poll(|| meter.poll(|| running.as_mut().poll(cx)));
-        call.turn.end();
-        polled
+        waiter.poll(|| meter.poll(|| running.as_mut().poll(cx)))
     });
     tokio::select! {
         ended = timeout_at(call.deadline, metered) => match ended {
@@ -60,7 +58,7 @@ async fn run(
     streaming: Streaming,
     outlet: Outlet,
 ) -> Result<(), CommandError> {
-    plugin.pace().begin(&call.turn).await;
+    plugin.pace().begin().await;
     let fresh = plugin.instantiate().await;
     let mut instance = fresh.map_err(|error| failure::not_started(plugin, call, &error))?;
     match instance.stream(call, streaming, outlet.clone()).await {

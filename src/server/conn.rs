@@ -183,6 +183,7 @@ impl Connection {
                 break;
             }
             let Some(arrival) = self.lanes.take_next() else { break };
+            let Some(arrival) = self.refuse_if_cut_off(arrival) else { continue };
             // One by one: the next may have to wait for it.
             self.run(arrival, now, cx, until);
             self.run_batch(cx, until);
@@ -315,6 +316,7 @@ impl Connection {
         let Self { session, batch, in_place, .. } = self;
         let Some((plugin, calls)) = batch.calls() else { return };
         let Ran { answers, runs_on } = in_place.run(|| session.seat(), plugin, calls, until, cx);
+        let runs_on = runs_on.map(|command| plugin.aside(command));
         let mut batch = std::mem::take(batch);
         for (ticket, answer) in batch.tickets.iter().zip(&answers) {
             self.reply(ticket, answer.as_deref());

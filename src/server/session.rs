@@ -111,6 +111,7 @@ impl Session {
         }
         let (outlet, parts) = pipe();
         let command = invoke_streaming(self.seat(), Arc::clone(plugin), Arc::clone(&call), outlet);
+        let command = plugin.aside(Box::pin(command));
         lanes.run(ticket, call, command, Some(parts));
         Ok(())
     }

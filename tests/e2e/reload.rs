@@ -10,7 +10,7 @@ use crate::support::certs::Identity;
 use crate::support::client::Connection;
 use crate::support::components::Minimal;
 use crate::support::eventually;
-use crate::support::server::{Server, Setup};
+use crate::support::server::{Entry, Server, Setup};
 use crate::support::tools::{finish, lictor};
 
 /// A component that answers with this letter and a `k`.
@@ -265,6 +265,25 @@ fn a_watched_file_reloads_by_itself() {
         entry.text("changed").is_some_and(|keys| keys.contains("clients.other"))
     });
     assert_eq!(server.connect(&other).ask("version"), "Bk");
+}
+
+#[test]
+fn who_is_cut_off_is_answered_in_the_order_of_the_requests() {
+    let (server, tester) = with_echo();
+    let (mut operator, mut victim) = (server.connect(&tester), server.connect(&tester));
+    victim.send("sleep 4000\r\n\r\necho a\r\n\r\necho b\r\n\r\n");
+    eventually("the requests", || operator.ask("@clients").contains("requests 3").then_some(()));
+    operator.ask("@kick c2");
+    let (bytes, _) = victim.read_to_end();
+    let words =
+        "ERR ended by an operator\r\n\r\n".repeat(3) + "ERR The connection was ended by an operator\r\n\r\n";
+    assert_eq!(String::from_utf8_lossy(&bytes), words);
+    let of_victim = |entry: &Entry| entry.message() == "command" && entry.text("connection") == Some("c2");
+    server.wait_for_log("the last", |entry| of_victim(entry) && entry.text("request") == Some("c2-3"));
+    let log = server.log();
+    let order: Vec<_> =
+        log.iter().filter(|entry| of_victim(entry)).map(|entry| entry.text("request")).collect();
+    assert_eq!(order, [Some("c2-1"), Some("c2-2"), Some("c2-3")]);
 }
 
 #[test]

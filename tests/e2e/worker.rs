@@ -136,7 +136,7 @@ fn misuse_of_the_queue_breaks_off_that_call_alone() {
 fn the_queue_is_for_an_instance_at_work_alone() {
     let (server, tester) = with_hostile("");
     let mut connection = server.connect(&tester);
-    for misuse in ["queue-first", "queue-next"] {
+    for misuse in ["queue-first", "queue-next", "queue-answer"] {
         let reply = connection.ask_framed(misuse);
         assert_eq!(reply.failure(), ("plugin-trapped", "unknown"), "{misuse}: {reply:?}");
     }

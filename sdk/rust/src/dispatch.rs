@@ -49,7 +49,14 @@ impl<P: Plugin> Worker for P {
         let mut block = Block::new(queue::first());
         loop {
             let answer = run(P::COMMANDS, &mut block.next()).map_err(WireFailure::from);
-            if let Some(next) = queue::next(answer.as_deref()) {
+            let next = if block.is_done() {
+                queue::next(answer.as_deref())
+            } else if queue::answer(answer.as_deref()) {
+                None
+            } else {
+                Some(queue::first())
+            };
+            if let Some(next) = next {
                 block = Block::new(next);
             }
         }
@@ -78,6 +85,10 @@ impl Block {
             unsafe { String::from_utf8_unchecked(text) }
         }));
         arguments
+    }
+
+    fn is_done(&self) -> bool {
+        self.at >= self.bytes.len()
     }
 
     fn number(&mut self) -> usize {

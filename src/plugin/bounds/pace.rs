@@ -1,29 +1,27 @@
-//! Calls that compute for longer than a tick take turns, fewer at once than there are processors.
+//! How many calls may begin to compute where requests are read.
 //!
-//! A call that gives way each tick goes to the end of its thread's queue, so that with many of them all else waits for a
-//! tick of each. So they wait here instead, and leave a processor to what takes no time: commands that end within a
-//! tick, connections, what comes back from waiting.
+//! A call is free to compute there for its first tick, in which nearly all end. But many at once of a plugin whose calls
+//! do not would be as many ticks in front of all else, so that these begin on the [threads](crate::plugin::compute) on
+//! which they would go on.
 
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::yield_now;
 use wasmtime::UpdateDeadline;
 
+use crate::plugin::compute;
 use crate::plugin::instance::HostState;
 use crate::plugin::ticker::TICK;
 
 /// Ticks between two times that a call gives way.
 const TICKS: u64 = 1;
 
-/// The turns of all calls that compute, as one plugin takes them. First come, first served.
+/// The first ticks of all calls, as one plugin takes them.
 #[derive(Clone, Debug)]
 pub(in crate::plugin) struct Pace {
-    turns: Arc<Semaphore>,
     first_ticks: Arc<FirstTicks>,
     /// Whether the plugin's last call that told computed for more than a tick.
     computes: Arc<AtomicBool>,
@@ -36,26 +34,24 @@ impl Pace {
     }
 
     fn of(processors: u32) -> Self {
-        let turns = Arc::new(Semaphore::new(processors.saturating_sub(1).max(1) as usize));
-        Self { turns, first_ticks: Arc::new(FirstTicks::new(processors)), computes: Arc::default() }
+        Self { first_ticks: Arc::new(FirstTicks::new(processors)), computes: Arc::default() }
     }
 
-    /// The same turns, for another plugin.
+    /// The same first ticks, for another plugin.
     pub(in crate::plugin) fn of_plugin(&self) -> Self {
         Self { computes: Arc::default(), ..self.clone() }
     }
 
-    /// Whether a call has to wait for a turn before it begins. Most need none: a call is free to compute for its first
-    /// tick, in which nearly all end. But many at once of a plugin whose calls do not would be as many ticks in front of
-    /// all others, so these wait while more first ticks were used than there is room for.
-    pub(in crate::plugin) fn has_to_wait(&self) -> bool {
+    /// Whether a call has to begin elsewhere: the plugin's calls compute, and more first ticks were used than there is room
+    /// for.
+    pub(in crate::plugin) fn begins_elsewhere(&self) -> bool {
         self.computes.load(Ordering::Relaxed) && self.first_ticks.are_overdrawn()
     }
 
     /// To be waited for before a call begins.
-    pub(in crate::plugin) async fn begin(&self, turn: &Turn) {
-        if self.has_to_wait() {
-            self.take(turn).await;
+    pub(in crate::plugin) async fn begin(&self) {
+        if self.begins_elsewhere() {
+            compute::give_way().await;
         }
     }
 
@@ -66,17 +62,17 @@ impl Pace {
         }
     }
 
-    async fn take(&self, turn: &Turn) {
-        // The turns are never closed.
-        if let Ok(taken) = Arc::clone(&self.turns).acquire_owned().await {
-            turn.begin(taken);
+    fn computed_for_a_tick(&self) {
+        self.computes.store(true, Ordering::Relaxed);
+        if !compute::is_here() {
+            self.first_ticks.use_one();
         }
     }
 }
 
-/// The first ticks of calls, which are computed without a turn: at most a quarter of all processors' time, and a few at
-/// once. More would not help: while one processor computes by turns, the others together do no more than that. Counted by the generic cell rate algorithm (ITU-T I.371, annex A), whose one number is the time until which what
-/// was used is paid for.
+/// The first ticks of calls, which are computed where requests are read: at most a quarter of all processors' time, and a few at
+/// once. Counted by the generic cell rate algorithm (ITU-T I.371, annex A), whose one number is the time until which what was
+/// used is paid for.
 #[derive(Debug)]
 struct FirstTicks {
     started: Instant,
@@ -110,78 +106,29 @@ impl FirstTicks {
     }
 }
 
-/// The turn that a call has, for the poll that it is in.
-#[derive(Debug, Default)]
-pub(in crate::plugin) struct Turn {
-    /// Whether there is one; most calls never have any, and need not lock to know. Begun and ended within one poll.
-    is_held: AtomicBool,
-    held: Mutex<Option<OwnedSemaphorePermit>>,
-    /// Whether its call has had one, or has computed for a tick without.
-    has_come: AtomicBool,
-}
-
-impl Turn {
-    fn begin(&self, turn: OwnedSemaphorePermit) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
-        self.has_come.store(true, Ordering::Relaxed);
-        self.is_held.store(true, Ordering::Relaxed);
-    }
-
-    /// To be called after each poll of the call: one that waits, be it for its next turn, holds none.
-    pub(in crate::plugin) fn end(&self) {
-        if self.is_held.load(Ordering::Relaxed) {
-            self.is_held.store(false, Ordering::Relaxed);
-            self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-        }
-    }
-}
-
 /// What a call does that has computed for a tick: it gives way to all else, and goes on at its turn.
 pub(in crate::plugin) fn give_way(state: &HostState) -> UpdateDeadline {
-    let Some(call) = &state.call else { return UpdateDeadline::Yield(TICKS) };
-    // For whoever polls a call without ending its turns: it must not wait for itself.
-    call.turn.end();
-    if !call.turn.has_come.swap(true, Ordering::Relaxed) {
-        state.pace.first_ticks.use_one();
+    // What an instance does before its first call is bounded by whoever makes it.
+    if state.call.is_some() {
+        state.pace.computed_for_a_tick();
     }
-    state.pace.computes.store(true, Ordering::Relaxed);
-    let (call, pace) = (Arc::clone(call), state.pace.clone());
-    let way = async move {
-        yield_now().await;
-        pace.take(&call.turn).await;
-    };
-    UpdateDeadline::YieldCustom(TICKS, Box::pin(way))
+    UpdateDeadline::YieldCustom(TICKS, Box::pin(compute::give_way()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
-    use futures_util::poll;
-
     use super::*;
 
-    #[tokio::test]
-    async fn calls_of_a_plugin_that_computes_wait_once_too_many_have_begun() {
-        let pace = Pace::of(1);
-        let (one, other) = (Turn::default(), Turn::default());
-        // Most plugins do not, however many do.
-        (0..1000).for_each(|_| pace.first_ticks.use_one());
-        pace.begin(&one).await;
-        assert!(!one.is_held.load(Ordering::Relaxed));
-
-        pace.computes.store(true, Ordering::Relaxed);
-        pace.begin(&one).await;
-        let mut waits = pin!(pace.begin(&other));
-        assert!(poll!(&mut waits).is_pending());
-        assert!(!pace.of_plugin().has_to_wait(), "other plugins do not wait");
-        one.end();
-        waits.await;
-        other.end();
-
+    #[test]
+    fn calls_of_a_plugin_that_computes_begin_elsewhere_once_too_many_have_begun_here() {
+        let pace = Pace::of(4);
+        pace.computed_for_a_tick();
+        assert!(!pace.begins_elsewhere(), "a few may");
+        (0..1000).for_each(|_| pace.computed_for_a_tick());
+        assert!(pace.begins_elsewhere());
+        assert!(!pace.of_plugin().begins_elsewhere(), "those of other plugins do not");
         pace.ended_at_once();
-        assert!(!pace.has_to_wait());
-        assert_eq!(pace.turns.available_permits(), 1);
+        assert!(!pace.begins_elsewhere());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::task::Context;
 
 use super::{Connection, Reading};
 use crate::server::end::End;
+use crate::server::lanes::Arrival;
 use crate::server::members::Cut;
 use crate::server::session::Session;
 use crate::wire::{Code, CommandError, Fault, encode_farewell, encode_fault};
@@ -45,7 +46,7 @@ impl Connection {
         }
     }
 
-    /// Stops what runs, answers what waits, and says why.
+    /// Stops what runs and says why; what waits is answered in its turn.
     fn cut_off(&mut self, Cut { end, words }: Cut) {
         if matches!(self.reading, Reading::Ended(End::Gone | End::Revoked | End::Kicked, _)) {
             return;
@@ -53,12 +54,17 @@ impl Connection {
         let (connection, client) = (self.session.id(), self.session.identity.name());
         tracing::warn!(target: "lictor::connection", %connection, client, reason = words, "cut off");
         self.lanes.stop_all_but(|_| false, end.as_str());
-        let error = CommandError::not_run(Code::Cancelled, end.as_str());
-        for arrival in self.lanes.forget_waiting() {
-            let ticket = self.session.ticket(arrival);
-            self.reply(&ticket, Err(&error));
-        }
         self.reading = Reading::Ended(end, Some(LastWord::Farewell(words)));
+    }
+
+    /// Answers a request whose turn comes after its client was cut off; gives back any other.
+    pub(super) fn refuse_if_cut_off(&mut self, arrival: Arrival) -> Option<Arrival> {
+        let Reading::Ended(end @ (End::Revoked | End::Kicked), _) = self.reading else {
+            return Some(arrival);
+        };
+        let ticket = self.session.ticket(arrival);
+        self.reply(&ticket, Err(&CommandError::not_run(Code::Cancelled, end.as_str())));
+        None
     }
 
     /// What was accepted is answered first; then the last word is what the client reads last.

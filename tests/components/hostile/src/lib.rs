@@ -52,6 +52,7 @@ const COMMANDS: &[Command] = &[
     ("random", "", inquire::random),
     ("queue-first", "", work::first),
     ("queue-next", "", work::next),
+    ("queue-answer", "", work::answer),
     ("queue-leave", "", work::leave),
 ];
 

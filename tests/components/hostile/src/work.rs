@@ -46,6 +46,11 @@ pub(crate) fn next(_args: &[String]) -> Answer {
     Ok(queue::next(Ok(b"next")).unwrap_or_default())
 }
 
+/// The same by the function that does not wait.
+pub(crate) fn answer(_args: &[String]) -> Answer {
+    Ok(vec![queue::answer(Ok(b"answer")).into()])
+}
+
 /// Returns from `run` with a request in hand.
 pub(crate) fn leave(_args: &[String]) -> Answer {
     LEAVES.store(true, Ordering::Relaxed);
