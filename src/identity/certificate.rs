@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::text::shown;
 
@@ -31,6 +31,30 @@ impl Validity {
             None
         }
     }
+
+    /// When both this and `other` are valid.
+    pub(super) fn with(self, other: Self) -> Self {
+        Self {
+            not_before: self.not_before.max(other.not_before),
+            not_after: self.not_after.min(other.not_after),
+        }
+    }
+}
+
+/// The URIs among the names of a certificate, or `None` where its names can't be read.
+pub(super) fn uris(der: &[u8]) -> Option<Vec<String>> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let Some(names) = certificate.subject_alternative_name().ok()? else { return Some(Vec::new()) };
+    let mut uris = Vec::new();
+    for name in &names.value.general_names {
+        match name {
+            GeneralName::URI(uri) => uris.push((*uri).to_owned()),
+            // What one reader makes nothing of, another might take for a URI.
+            GeneralName::Invalid(..) => return None,
+            _ => {}
+        }
+    }
+    Some(uris)
 }
 
 /// The subject's last name entry (mostly the CN), escaped and cut, and the validity; no validity where the

@@ -2,10 +2,16 @@
 //!
 //! Pure: knows no sockets and no config file, and reads no clock.
 
+mod authority;
 mod certificate;
+mod rejection;
 mod roster;
 mod thumbprint;
+mod uri;
 
+pub use authority::{Authority, AuthorityError};
 pub use certificate::{MAX_NAME_CHARS, Validity, describe};
-pub use roster::{PeerIdentity, Rejection, Roster, authenticate};
+pub use rejection::Rejection;
+pub use roster::{KnownBy, PeerIdentity, Pinned, Roster, authenticate};
 pub use thumbprint::{Thumbprint, ThumbprintError};
+pub use uri::{ClientUri, UriError};
