@@ -1,9 +1,10 @@
-//! Certificates that the config names and that end soon, or have ended.
+//! Certificates that the config names and that end soon, or have ended; revocation lists that are out of date.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
+use crate::identity::RevocationList;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -46,6 +47,13 @@ pub(super) fn ending(config: &Config, now: SystemTime) -> Vec<Ending> {
     all.filter(|ending| ending.left.is_none_or(|left| left < SOON)).collect()
 }
 
+/// The authorities whose revocation list should have been followed by another one before `now`.
+pub(super) fn outdated(config: &Config, now: SystemTime) -> Vec<&str> {
+    let lists = config.identity.revocation_lists.iter().flat_map(|file| &file.lists);
+    let outdated = lists.filter(|list| list.next().is_some_and(|next| next < now));
+    outdated.map(RevocationList::issuer).collect()
+}
+
 /// Tells the log of them.
 pub(super) fn warn(config: &Config, now: SystemTime) {
     for Ending { whose, left } in ending(config, now) {
@@ -55,5 +63,8 @@ pub(super) fn warn(config: &Config, now: SystemTime) {
             }
             None => tracing::warn!(target: "lictor::app", certificate = whose, "a certificate has ended"),
         }
+    }
+    for authority in outdated(config, now) {
+        tracing::warn!(target: "lictor::app", authority, "a revocation list is out of date");
     }
 }

@@ -156,7 +156,8 @@ fn roster(config: &Config) -> Roster {
     let uris = named()
         .flat_map(|(name, client)| client.uris.iter().map(move |uri| (uri.clone(), Arc::clone(&name))));
     let authorities = config.identity.authorities.iter().flat_map(|file| file.authorities.iter().cloned());
-    pins.collect::<Roster>().with_uris(authorities, uris)
+    let lists = config.identity.revocation_lists.iter().flat_map(|file| file.lists.iter().cloned());
+    pins.collect::<Roster>().with_uris(authorities, uris).without_revoked(lists)
 }
 
 /// A rate from which on requests are not counted: the largest that the config takes.

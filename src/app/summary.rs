@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use super::ending::ending;
+use super::ending::{ending, outdated};
 use super::plugins::Plugins;
 use crate::config::Config;
 
@@ -36,6 +36,9 @@ pub(super) fn summary(config: &Config, plugins: &Plugins, now: SystemTime) -> St
     }
     for ending in ending(config, now) {
         let _ = writeln!(text, "  note: {ending}");
+    }
+    for authority in outdated(config, now) {
+        let _ = writeln!(text, "  note: the revocation list of {authority} is out of date");
     }
     text
 }

@@ -95,7 +95,10 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         watch => "watch" Restart,
     });
     compare!(changes, "protocol", old.protocol, protocol, Protocol { close_on_error => "close_on_error" Live, });
-    compare!(changes, "identity", old.identity, identity, Identity { authorities => "authorities" Live, });
+    compare!(changes, "identity", old.identity, identity, Identity {
+        authorities => "authorities" Live,
+        revocation_lists => "revocation_lists" Live,
+    });
     for key in old.limits.differing(limits) {
         let applies = if RESTART_LIMITS.contains(&key) { Applies::Restart } else { Applies::Live };
         changes.push(changed(format!("limits.{key}"), applies));

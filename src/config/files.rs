@@ -7,13 +7,13 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::fault::{Faults, Source};
 use super::given::Findings;
 use super::names::Refusal;
-use crate::identity::{Authority, Thumbprint, describe};
+use crate::identity::{Authority, RevocationList, Thumbprint, describe};
 
 /// The largest config file: 10,000 clients take 2 MB.
 const MOST_CONFIG_BYTES: u64 = 16 << 20;
@@ -95,6 +95,25 @@ pub(super) fn authorities(path: &Path) -> Result<Vec<Authority>, Refusal> {
         })
     });
     authorities.collect()
+}
+
+/// The revocation lists of a PEM file, at least one.
+///
+/// # Errors
+/// There is no such file, no list in it, or one that can't be used.
+pub(super) fn revocation_lists(path: &Path) -> Result<Vec<RevocationList>, Refusal> {
+    let bytes = bytes(path, MOST_CERTIFICATE_BYTES)?;
+    let lists = CertificateRevocationListDer::pem_slice_iter(&bytes).zip(1..).map(|(list, number)| {
+        let list = list.map_err(|_| Refusal::new("the PEM text in this file is damaged"))?;
+        RevocationList::new(&list)
+            .map_err(|error| Refusal::new(format!("list {number} of this file can't be used: {error}")))
+    });
+    let lists: Vec<_> = lists.collect::<Result<_, _>>()?;
+    if lists.is_empty() && bytes.starts_with(&[0x30]) {
+        return Err(Refusal::new("this file is DER, and PEM is wanted")
+            .advise("`openssl crl -inform der -in FILE -out FILE.pem` makes PEM of it"));
+    }
+    if lists.is_empty() { Err(Refusal::new("this file holds no revocation list")) } else { Ok(lists) }
 }
 
 /// That there is such a file.

@@ -39,7 +39,7 @@ pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 
 use ipnet::IpNet;
 
-use crate::identity::{Authority, ClientUri, Thumbprint};
+use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint};
 
 /// Reads and checks the file at `path`.
 ///
@@ -99,6 +99,7 @@ impl Config {
         let mut files =
             vec![self.path.clone(), self.server.certificate.clone(), self.server.private_key.clone()];
         files.extend(self.identity.authorities.iter().map(|file| file.path.clone()));
+        files.extend(self.identity.revocation_lists.iter().map(|file| file.path.clone()));
         files.extend(self.clients.values().flat_map(|client| client.certificates.iter().cloned()));
         files.extend(self.plugins.values().map(|plugin| plugin.component.clone()));
         files
@@ -138,6 +139,8 @@ pub struct Protocol {
 pub struct Identity {
     /// The files that `authorities` names.
     pub authorities: Vec<AuthorityFile>,
+    /// The files that `revocation_lists` names.
+    pub revocation_lists: Vec<RevocationFile>,
 }
 
 /// A file of authorities.
@@ -147,6 +150,15 @@ pub struct AuthorityFile {
     pub path: PathBuf,
     /// What stood in it; at least one.
     pub authorities: Vec<Authority>,
+}
+
+/// A file of revocation lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevocationFile {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// What stood in it; at least one.
+    pub lists: Vec<RevocationList>,
 }
 
 /// What is logged, and how.

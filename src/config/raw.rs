@@ -91,6 +91,7 @@ table! {
     /// `[identity]`.
     RawIdentity {
         authorities: List<PathText>,
+        revocation_lists: List<PathText>,
     }
 }
 table! {

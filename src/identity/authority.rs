@@ -9,12 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{
-    ALL_VERIFICATION_ALGS, EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
-    VerifiedPath,
+    ALL_VERIFICATION_ALGS, EndEntityCert, Error, ExpirationPolicy, ExtendedKeyUsageValidator,
+    KeyPurposeIdIter, KeyUsage, RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{Validity, describe};
+use super::revocation::RevocationList;
 use super::thumbprint::Thumbprint;
 
 /// Certificates that a peer may show, its own among them. Chains have three or four; and since those behind the first may be
@@ -95,7 +96,8 @@ pub(super) struct Authorities {
     known: Vec<Authority>,
     /// Those of `known`, in their order.
     anchors: Vec<TrustAnchor<'static>>,
-    /// Tells these authorities from others.
+    lists: Vec<RevocationList>,
+    /// Tells these authorities and lists from others.
     digest: Thumbprint,
 }
 
@@ -134,11 +136,21 @@ impl Authorities {
         Self {
             anchors: known.iter().filter_map(anchor).collect(),
             known,
+            lists: Vec::new(),
             digest: Thumbprint::sha256_of(&all),
         }
     }
 
-    /// Tells these authorities from others.
+    /// The same, which have taken back what stands in these lists.
+    pub(super) fn with_lists(mut self, lists: impl IntoIterator<Item = RevocationList>) -> Self {
+        self.lists.extend(lists);
+        let digests = self.lists.iter().map(|list| list.thumbprint().to_string());
+        let all: String = std::iter::once(self.digest.to_string()).chain(digests).collect();
+        self.digest = Thumbprint::sha256_of(all.as_bytes());
+        self
+    }
+
+    /// Tells these authorities and lists from others.
     pub(super) fn digest(&self) -> Thumbprint {
         self.digest
     }
@@ -157,6 +169,12 @@ impl Authorities {
             return Err(Unverified::Unknown(words));
         }
         let leaf = EndEntityCert::try_from(first).map_err(|error| Unverified::Unknown(words(&error)))?;
+        let lists: Vec<_> = self.lists.iter().map(RevocationList::list).collect();
+        // What no list is about is not taken back, and a list that is out of date is better than none.
+        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+            let options = options.with_status_policy(UnknownStatusPolicy::Allow);
+            options.with_expiration_policy(ExpirationPolicy::Ignore).build()
+        });
         let is_in_order = |path: &VerifiedPath<'_>| self.check_path(path, now);
         let verdict = leaf.verify_for_usage(
             ALL_VERIFICATION_ALGS,
@@ -164,7 +182,7 @@ impl Authorities {
             others,
             unix_time(now),
             KeyUsage::client_auth(),
-            None,
+            revocation,
             Some(&is_in_order),
         );
         let error = match verdict {
@@ -304,6 +322,10 @@ fn words(error: &Error) -> String {
             "its extended key usage, or one in its chain, is not for clients (clientAuth)"
         }
         Error::CaUsedAsEndEntity => "it is marked as an authority (CA:TRUE), which no client's is",
+        Error::CertRevoked => "it, or a certificate of its chain, was taken back by a revocation list",
+        Error::InvalidCrlSignatureForPublicKey | Error::IssuerNotCrlSigner => {
+            "a revocation list for its chain is not signed by the authority whose name stands there"
+        }
         Error::EndEntityUsedAsCa => "a certificate in its chain may not sign others",
         Error::PathLenConstraintViolated => "its chain is longer than an authority in it allows",
         Error::NameConstraintViolation => {

@@ -141,7 +141,7 @@ fn an_authoritys_name_is_worth_nothing_without_its_key() {
     let (root, ..) = two();
     let forger = self::root(ca("Root", 2015..2060));
     let forged = signed(leaf(&[LAPTOP]), &forger);
-    is_unknown(&[forged.clone()], &roster(&[&root]), "a signature in its chain");
+    is_unknown(std::slice::from_ref(&forged), &roster(&[&root]), "a signature in its chain");
     is_unknown(&[forged, root.der().clone()], &roster(&[&root]), "");
     let middle = below(ca("Middle", 2016..2050), &forger);
     let chain = [signed(leaf(&[LAPTOP]), &middle), middle.der().clone()];
@@ -289,12 +289,15 @@ fn a_pin_comes_before_a_uri() {
     let uris = [(LAPTOP.parse().unwrap(), Arc::from("laptop"))];
     let roster: Roster = pins.into_iter().collect();
     let roster = roster.with_uris([authority(&root)], uris);
-    let identity = admitted(&[certificate.clone()], &roster);
+    let identity = admitted(std::slice::from_ref(&certificate), &roster);
     assert_eq!((identity.name(), identity.known_by()), ("pinned", &KnownBy::Pin));
     assert_eq!(roster.clients().into_iter().collect::<Vec<_>>(), ["laptop", "pinned"]);
     // Nobody who was another client a moment ago becomes this one on the way.
-    let rejection =
-        roster.check(&admitted(&[certificate.clone()], &self::roster(&[&root])), &[certificate], year(NOW));
+    let rejection = roster.check(
+        &admitted(std::slice::from_ref(&certificate), &self::roster(&[&root])),
+        &[certificate],
+        year(NOW),
+    );
     assert!(matches!(rejection, Err(Rejection::Unknown { .. })), "{rejection:?}");
 }
 

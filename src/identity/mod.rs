@@ -5,6 +5,7 @@
 mod authority;
 mod certificate;
 mod rejection;
+mod revocation;
 mod roster;
 mod thumbprint;
 mod uri;
@@ -12,6 +13,7 @@ mod uri;
 pub use authority::{Authority, AuthorityError};
 pub use certificate::{MAX_NAME_CHARS, Validity, describe};
 pub use rejection::Rejection;
+pub use revocation::{RevocationError, RevocationList};
 pub use roster::{KnownBy, PeerIdentity, Pinned, Roster, authenticate};
 pub use thumbprint::{Thumbprint, ThumbprintError};
 pub use uri::{ClientUri, UriError};

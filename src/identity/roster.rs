@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use super::authority::{Authorities, Authority, Unverified, Verified};
 use super::certificate::{Validity, describe, uris};
 use super::rejection::Rejection;
+use super::revocation::RevocationList;
 use super::thumbprint::Thumbprint;
 use super::uri::ClientUri;
 
@@ -56,6 +57,13 @@ impl Roster {
         let mut authorities = authorities.into_iter().peekable();
         let is_wanted = !self.uris.is_empty() && authorities.peek().is_some();
         self.authorities = is_wanted.then(|| Authorities::new(authorities));
+        self
+    }
+
+    /// The same, but for what authorities have taken back by these lists.
+    #[must_use]
+    pub fn without_revoked(mut self, lists: impl IntoIterator<Item = RevocationList>) -> Self {
+        self.authorities = self.authorities.map(|authorities| authorities.with_lists(lists));
         self
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::reload::is_cut_off;
 use crate::support::certs::{Authority, Identity};
 use crate::support::client::{Connection, Ending, Tls};
-use crate::support::server::{Server, Setup};
+use crate::support::server::{Entry, Server, Setup};
 use crate::support::tools::{finish, lictor};
 
 const LAPTOP: &str = "spiffe://example.org/laptop";
@@ -167,6 +167,34 @@ fn an_authority_or_a_uri_that_is_removed_takes_its_connections_along() {
     server.edit(|text| text.replace(LAPTOP, "spiffe://example.org/desk"));
     assert_eq!(operator.ask("@reload"), "live     changed  clients.laptop.uris");
     is_cut_off(&mut by_new, "is unknown");
+}
+
+#[test]
+fn a_certificate_that_its_authority_takes_back_is_cut_off_and_no_other() {
+    let root = Authority::new("Root");
+    let (setup, tester) = vouching(&[&root]);
+    fs::write(setup.folder().join("crl.pem"), root.revoking(&[])).unwrap();
+    let server = setup.start();
+    server.edit(|text| text.replace("[identity]\n", "[identity]\nrevocation_lists = [\"crl.pem\"]\n"));
+    let mut operator = server.connect(&tester);
+    assert_eq!(operator.ask("@reload"), "live     changed  identity.revocation_lists");
+    let numbered =
+        |serial: u64| root.issue_with("a", &[LAPTOP], |params| params.serial_number = Some(serial.into()));
+    let (stolen, good) = (numbered(7), numbered(8));
+    let (mut by_stolen, mut by_good) = (server.connect(&stolen), server.connect(&good));
+    by_stolen.send("sleep 4000\r\nSequence: s\r\n\r\n");
+    assert_eq!(by_stolen.ask("echo a"), "a");
+    fs::write(server.folder().join("crl.pem"), root.revoking(&[7])).unwrap();
+    assert_eq!(operator.ask("@reload"), "live     changed  identity.revocation_lists");
+    assert_eq!(by_stolen.read_frame().failure(), ("cancelled", "unknown"));
+    is_cut_off(&mut by_stolen, "cannot be used: it, or a certificate of its chain, was taken back");
+    assert_eq!(by_good.ask("echo b"), "b");
+    assert!(told(&server, &stolen).contains("was taken back by a revocation list"));
+    // The list says that another was to follow years ago.
+    let outdated = |entry: &Entry| entry.message() == "a revocation list is out of date";
+    assert_eq!(server.wait_for_log("a warning", outdated).text("authority"), Some("Root"));
+    let checked = finish(lictor(server.folder()).arg("check"));
+    assert!(checked.stdout.contains("  note: the revocation list of Root is out of date\n"), "{checked:?}");
 }
 
 #[test]

@@ -281,13 +281,9 @@ impl Connection {
     }
 
     fn read_some(&mut self) {
-        match self.read_more() {
-            Ok(0) => {
-                panic!("the server ended the connection after {:?}", String::from_utf8_lossy(&self.unread))
-            }
-            Ok(_) => {}
-            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&self.unread)),
-        }
+        let read = self.read_more();
+        let said = String::from_utf8_lossy(&self.unread);
+        assert!(!matches!(read, Ok(0) | Err(_)), "the connection ended ({read:?}) after {said:?}");
     }
 
     /// Reads, and nothing else: rustls's own `read` first sends what could not be sent before, and what is there to

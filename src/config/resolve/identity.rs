@@ -1,18 +1,20 @@
 //! `[identity]`, and the URIs of clients: for what whose word is taken.
 //!
-//! Reads the certificates of the authorities. Never judges their dates: that is done when a client comes.
+//! Reads the certificates of the authorities and their revocation lists. Never judges their dates: that is done when a client
+//! comes.
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
 use super::{Folder, report_file};
 use crate::config::given::{Field, Findings, List, Named};
-use crate::config::names::ClientName;
+use crate::config::names::{ClientName, Refusal};
 use crate::config::raw::{RawClient, RawIdentity};
 use crate::config::values::PathText;
-use crate::config::{AuthorityFile, Identity, files};
+use crate::config::{AuthorityFile, Identity, RevocationFile, files};
 use crate::identity::ClientUri;
 
 pub(super) fn resolve(
@@ -21,29 +23,64 @@ pub(super) fn resolve(
     folder: &Folder,
     findings: &mut Findings,
 ) -> Identity {
-    let Some(given) = field.value().and_then(|raw| raw.authorities.given()) else {
-        return Identity::default();
+    let Some(raw) = field.value() else { return Identity::default() };
+    warn_of_no_effect(raw, clients, findings);
+    let remedy = "put the certificate of the authority that signs those of clients there, as PEM";
+    let authorities = read(("authorities", &raw.authorities, remedy), files::authorities, folder, findings);
+    let authorities = authorities.into_iter().map(|(path, authorities)| AuthorityFile { path, authorities });
+    let remedy = "put the list of the authority there, as PEM";
+    let lists =
+        read(("revocation_lists", &raw.revocation_lists, remedy), files::revocation_lists, folder, findings);
+    let revocation_lists = lists.into_iter().map(|(path, lists)| RevocationFile { path, lists });
+    Identity { authorities: authorities.collect(), revocation_lists: revocation_lists.collect() }
+}
+
+fn warn_of_no_effect(
+    raw: &RawIdentity,
+    clients: &Field<Named<ClientName, RawClient>>,
+    findings: &mut Findings,
+) {
+    let named = |field: &Field<List<PathText>>| {
+        field.given().filter(|list| !list.get_ref().items.is_empty()).map(Spanned::span)
     };
-    if !given.get_ref().items.is_empty() && are_without_uris(clients) {
+    if let Some(span) = named(&raw.authorities)
+        && are_without_uris(clients)
+    {
         findings
             .warning("`identity.authorities` has no effect: no client is known by a URI for which they vouch")
-            .at(given.span(), "they are asked about nobody")
+            .at(span, "they are asked about nobody")
             .help("write the `uris` of a client, such as `uris = [\"spiffe://example.org/laptop\"]`; or leave this out")
             .done();
     }
-    let mut authorities = Vec::new();
-    for path in &given.get_ref().items {
-        match files::authorities(&folder.path(path.get_ref())) {
-            Ok(found) => {
-                authorities.push(AuthorityFile { path: folder.path(path.get_ref()), authorities: found });
-            }
+    if let Some(span) = named(&raw.revocation_lists)
+        && raw.authorities.has_none()
+    {
+        findings
+            .warning("`identity.revocation_lists` has no effect: there are no `authorities`")
+            .at(span, "a pinned certificate is admitted whatever its authority says")
+            .help("take the pin of a certificate out of the config instead")
+            .done();
+    }
+}
+
+/// What `read_file` finds in each of the files of a key, and where each was found.
+fn read<T>(
+    (key, field, remedy): (&str, &Field<List<PathText>>, &str),
+    read_file: fn(&Path) -> Result<Vec<T>, Refusal>,
+    folder: &Folder,
+    findings: &mut Findings,
+) -> Vec<(PathBuf, Vec<T>)> {
+    let mut read = Vec::new();
+    for path in field.value().into_iter().flat_map(|list| &list.items) {
+        let found = folder.path(path.get_ref());
+        match read_file(&found) {
+            Ok(contents) => read.push((found, contents)),
             Err(refusal) => {
-                let remedy = "put the certificate of the authority that signs those of clients there, as PEM";
-                report_file("identity.authorities", path, Err(refusal), remedy, findings);
+                report_file(&format!("identity.{key}"), path, Err(refusal), remedy, findings);
             }
         }
     }
-    Identity { authorities }
+    read
 }
 
 /// Whether it is certain that no client has a URI.
