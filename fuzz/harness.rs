@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 use lictor::config;
-use lictor::identity::{Roster, Thumbprint, authenticate};
+use lictor::identity::{Authority, Roster, Thumbprint, authenticate};
 use lictor::wire::{
     Code, CommandError, Decoder, Fault, MAX_HEAD_BYTES, Request, Sent, Sequence, encode_fault, encode_reply,
 };
@@ -142,8 +142,11 @@ fn is_one_line(text: &str) -> bool {
     !text.contains(char::is_control)
 }
 
-/// A stranger's certificate: it is admitted only where it is pinned and within its dates, and what is said of it, to the
-/// stranger and in the log, is one short line.
+/// The certificate of an authority. The corpus of `certificate` has one that it signed, and nobody has its key any more.
+const AUTHORITY: &[u8] = include_bytes!("authority");
+
+/// A stranger's certificate: it is admitted only where it is pinned, or signed by an authority and with a client's URI, and
+/// within its dates; and what is said of it, to the stranger and in the log, is one short line.
 pub fn certificate(der: &[u8]) {
     let chain = [CertificateDer::from(der)];
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
@@ -160,6 +163,21 @@ pub fn certificate(der: &[u8]) {
                 assert_is_short_line(identity.certificate_name());
             }
             Err(refusal) => assert_is_short_line(&refusal.to_string()),
+        }
+    }
+
+    let authority = Authority::new(AUTHORITY.into()).unwrap();
+    let uris = [("urn:example:client".parse().unwrap(), Arc::from("client"))];
+    let roster = Roster::default().with_uris([authority], uris);
+    match authenticate(&chain, &roster, now) {
+        Ok(identity) => {
+            assert_eq!(identity.known_by().to_string(), "urn:example:client by Fuzz CA");
+            assert_eq!((identity.name(), identity.validity().fault_at(now)), ("client", None));
+            assert!(roster.check(&identity, &chain, now).is_ok());
+        }
+        Err(refusal) => {
+            assert_is_short_line(&refusal.to_string());
+            assert_is_short_line(refusal.detail().unwrap_or_default());
         }
     }
 }

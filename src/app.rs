@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tracing::Level;
 
 mod conformance;
+mod ending;
 mod live;
 mod plugins;
 mod state;
@@ -75,7 +76,7 @@ pub fn check(config: &Config) -> anyhow::Result<String> {
         tls_acceptor(&tls_files(config))?;
         state::look(config)?;
         let plugins = Plugins::load(config, &MemoryEngine::new()).await?;
-        Ok(summary::summary(config, &plugins))
+        Ok(summary::summary(config, &plugins, SystemTime::now()))
     })
 }
 

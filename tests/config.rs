@@ -48,6 +48,31 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
             fs::write(certs.join("damaged.pem"), made.cert.pem().replace("MII", "M!I")).unwrap();
         }
     }
+    let cas = ["ca", "new-ca"].map(|name| {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        fs::write(certs.join(name).with_extension("pem"), made.pem()).unwrap();
+        marks.push((format!("{{{{{name}.sha256}}}}"), Thumbprint::sha256_of(made.der()).to_string()));
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2022, 1, 1),
+            next_update: rcgen::date_time_ymd(2023, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&rcgen::Issuer::from_params(&params, &key)).unwrap();
+        fs::write(certs.join(name).with_extension("crl.pem"), list.pem().unwrap()).unwrap();
+        fs::write(certs.join(name).with_extension("crl.der"), list.der()).unwrap();
+        marks.push((format!("{{{{{name}.crl}}}}"), Thumbprint::sha256_of(list.der()).to_string()));
+        made.pem()
+    });
+    fs::write(certs.join("both-cas.pem"), cas.concat()).unwrap();
+    let laptop = fs::read_to_string(certs.join("laptop.pem")).unwrap();
+    fs::write(certs.join("ca-and-laptop.pem"), cas[0].clone() + &laptop).unwrap();
     fs::write(certs.join("empty.pem"), "").unwrap();
     for name in ["echo", "kv", "time"] {
         fs::write(plugins.join(name).with_extension("wasm"), "").unwrap();

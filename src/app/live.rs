@@ -3,17 +3,18 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::ending;
 use super::plugins::Plugins;
 use super::state;
 use crate::authz::Policy;
 use crate::config::{self, Applies, Change, Config, Kind};
-use crate::identity::Roster;
+use crate::identity::{Pinned, Roster};
 use crate::plugin::Shares;
 use crate::route::Routes;
 use crate::server::{
@@ -43,6 +44,7 @@ impl Live {
         let mut state = state::Kept::open(&config)?;
         let plugins = Plugins::load(&config, &*state.engine(&config)?).await?;
         let service = Arc::new(service(&config, &plugins, None));
+        ending::warn(&config, SystemTime::now());
         let handshake_timeout = config.limits.handshake_timeout;
         let current = Current { service: Arc::clone(&service), acceptor, handshake_timeout };
         let server = Server::new(current, admission_limits(&config), Some(control));
@@ -74,6 +76,7 @@ impl Live {
         let handshake_timeout = config.limits.handshake_timeout;
         self.server.swap(Current { service: Arc::clone(&service), acceptor, handshake_timeout });
         running.service.log.report_unlogged();
+        ending::warn(&config, SystemTime::now());
         let files = config.files();
         (running.config, running.plugins, running.service) = (config, plugins, service);
         Ok((changes, files))
@@ -113,10 +116,6 @@ fn new_components(old: &Plugins, new: &Plugins, changes: &[Change]) -> Vec<Chang
 
 /// What connections work by; parts of clients in what runs at once go on from `old`.
 fn service(config: &Config, plugins: &Plugins, old: Option<&Service>) -> Service {
-    let pins = config.clients.iter().flat_map(|(name, client)| {
-        let name: Arc<str> = name.as_ref().into();
-        client.thumbprints.iter().map(move |pin| (pin.thumbprint, Arc::clone(&name)))
-    });
     let policies =
         config.clients.iter().map(|(name, client)| (name.as_ref().into(), client.commands.clone()));
     let commands = plugins.iter().flat_map(|(name, plugin)| {
@@ -130,7 +129,7 @@ fn service(config: &Config, plugins: &Plugins, old: Option<&Service>) -> Service
     let per_second =
         NonZeroU32::new(config.limits.requests_per_second).filter(|rate| rate.get() < UNCOUNTED_RATE);
     Service {
-        roster: pins.collect::<Roster>(),
+        roster: roster(config),
         policy: policies.collect::<Policy>(),
         routes: commands.collect::<Routes<_>>(),
         shares: match old {
@@ -145,6 +144,20 @@ fn service(config: &Config, plugins: &Plugins, old: Option<&Service>) -> Service
         close_on_error: config.protocol.close_on_error,
         log: CommandLog::new(config.log.commands_per_second, config.log.arguments),
     }
+}
+
+/// Who is admitted.
+fn roster(config: &Config) -> Roster {
+    let named = || config.clients.iter().map(|(name, client)| (Arc::<str>::from(name.as_ref()), client));
+    let pins = named().flat_map(|(name, client)| {
+        let pinned = move |ends| Pinned { client: Arc::clone(&name), ends };
+        client.thumbprints.iter().map(move |pin| (pin.thumbprint, pinned(pin.ends)))
+    });
+    let uris = named()
+        .flat_map(|(name, client)| client.uris.iter().map(move |uri| (uri.clone(), Arc::clone(&name))));
+    let authorities = config.identity.authorities.iter().flat_map(|file| file.authorities.iter().cloned());
+    let lists = config.identity.revocation_lists.iter().flat_map(|file| file.lists.iter().cloned());
+    pins.collect::<Roster>().with_uris(authorities, uris).without_revoked(lists)
 }
 
 /// A rate from which on requests are not counted: the largest that the config takes.

@@ -1,11 +1,13 @@
 //! What `lictor check` says of a config that may be served.
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
+use super::ending::{ending, outdated};
 use super::plugins::Plugins;
 use crate::config::Config;
 
-pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
+pub(super) fn summary(config: &Config, plugins: &Plugins, now: SystemTime) -> String {
     let mut text = format!("{}: ok\n", config.path.display());
     let addresses: Vec<_> = config.server.listen.iter().map(ToString::to_string).collect();
     // Writing to a string cannot fail.
@@ -21,8 +23,22 @@ pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
     }
     for (name, client) in &config.clients {
         let patterns: Vec<_> = client.commands.iter().map(AsRef::<str>::as_ref).collect();
+        let uris = match client.uris.len() {
+            0 => String::new(),
+            uris => format!(", {uris} URI(s)"),
+        };
         let pins = client.thumbprints.len();
-        let _ = writeln!(text, "  client {name}: {pins} certificate(s), may run {}", patterns.join(" "));
+        let _ =
+            writeln!(text, "  client {name}: {pins} certificate(s){uris}, may run {}", patterns.join(" "));
+    }
+    for authority in config.identity.authorities.iter().flat_map(|file| &file.authorities) {
+        let _ = writeln!(text, "  authority {}: sha256 {}", authority.name(), authority.thumbprint());
+    }
+    for ending in ending(config, now) {
+        let _ = writeln!(text, "  note: {ending}");
+    }
+    for authority in outdated(config, now) {
+        let _ = writeln!(text, "  note: the revocation list of {authority} is out of date");
     }
     text
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Client, Config, Log, Plugin, Protocol, Server, State};
+use super::{Client, Config, Identity, Log, Plugin, Protocol, Server, State};
 
 /// When a change applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +83,7 @@ fn changed(key: String, applies: Applies) -> Change {
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
-    let Config { path: _, server, protocol, limits, log, clients, plugins, state } = new;
+    let Config { path: _, server, protocol, identity, limits, log, clients, plugins, state } = new;
     compare!(changes, "server", old.server, server, Server {
         listen => "listen" Restart,
         certificate => "certificate" Live,
@@ -95,6 +95,10 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         watch => "watch" Restart,
     });
     compare!(changes, "protocol", old.protocol, protocol, Protocol { close_on_error => "close_on_error" Live, });
+    compare!(changes, "identity", old.identity, identity, Identity {
+        authorities => "authorities" Live,
+        revocation_lists => "revocation_lists" Live,
+    });
     for key in old.limits.differing(limits) {
         let applies = if RESTART_LIMITS.contains(&key) { Applies::Restart } else { Applies::Live };
         changes.push(changed(format!("limits.{key}"), applies));
@@ -144,6 +148,7 @@ fn client(changes: &mut Vec<Change>, section: &str, old: &Client, new: &Client) 
     compare!(changes, section, old, new, Client {
         thumbprints => "thumbprints" Live,
         certificates => "certificates" Live,
+        uris => "uris" Live,
         commands => "commands" Live,
     });
 }
@@ -256,6 +261,31 @@ mod tests {
         );
         assert!(shown(&new, &new).is_empty());
         assert!(shown(&new, &old).contains(&"live     removed  clients.b".to_owned()));
+    }
+
+    /// What stands in a file counts, not where it lies.
+    #[test]
+    fn authorities_and_uris_apply_live() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let with = |uri: &str| {
+            let (mut params, key) =
+                (rcgen::CertificateParams::default(), rcgen::KeyPair::generate().unwrap());
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            std::fs::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
+            config(&format!(
+                "[identity]\nauthorities = [{file:?}]\n[clients.a]\nuris = [\"urn:{uri}\"]\ncommands = [\"x\"]"
+            ))
+        };
+        let shown =
+            |old: &Config, new: &Config| diff(old, new).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (old, new) = (with("a"), with("b"));
+        assert_eq!(
+            shown(&old, &new),
+            ["live     changed  identity.authorities", "live     changed  clients.a.uris"]
+        );
+        assert!(shown(&new, &new).is_empty());
+        assert!(new.files().contains(&file));
     }
 
     #[test]

@@ -5,14 +5,15 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::SystemTime;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::fault::{Faults, Source};
 use super::given::Findings;
 use super::names::Refusal;
-use crate::identity::Thumbprint;
+use crate::identity::{Authority, RevocationList, Thumbprint, describe};
 
 /// The largest config file: 10,000 clients take 2 MB.
 const MOST_CONFIG_BYTES: u64 = 16 << 20;
@@ -56,13 +57,63 @@ pub(super) fn certificate(path: &Path) -> Result<CertificateDer<'static>, Refusa
     }
 }
 
-/// The hashes that a client may be known by if it has the first certificate of a PEM file: SHA-256, SHA-1.
+/// What a client is known by if it has the first certificate of a PEM file.
+pub(super) struct Pinnable {
+    pub(super) sha256: Thumbprint,
+    pub(super) sha1: Thumbprint,
+    /// When the certificate ends; `None` where that can't be read.
+    pub(super) ends: Option<SystemTime>,
+}
+
+/// What a client is known by if it has the first certificate of a PEM file.
 ///
 /// # Errors
 /// There is no such file, or no certificate in it.
-pub(super) fn thumbprints(path: &Path) -> Result<(Thumbprint, Thumbprint), Refusal> {
+pub(super) fn pinnable(path: &Path) -> Result<Pinnable, Refusal> {
     let certificate = certificate(path)?;
-    Ok((Thumbprint::sha256_of(&certificate), Thumbprint::sha1_of(&certificate)))
+    Ok(Pinnable {
+        sha256: Thumbprint::sha256_of(&certificate),
+        sha1: Thumbprint::sha1_of(&certificate),
+        ends: describe(&certificate).1.map(|validity| validity.not_after),
+    })
+}
+
+/// The authorities of a PEM file, at least one.
+///
+/// # Errors
+/// There is no such file, no certificate in it, or one that is none of an authority.
+pub(super) fn authorities(path: &Path) -> Result<Vec<Authority>, Refusal> {
+    // What is wrong with a file without certificates is said of it as of one that should have one.
+    certificate(path)?;
+    let bytes = bytes(path, MOST_CERTIFICATE_BYTES)?;
+    let certificates = CertificateDer::pem_slice_iter(&bytes).zip(1..);
+    let authorities = certificates.map(|(certificate, number)| {
+        let certificate = certificate.map_err(|_| Refusal::new("the PEM text in this file is damaged"))?;
+        Authority::new(certificate).map_err(|error| {
+            let what = format!("certificate {number} of this file is none of an authority: {error}");
+            Refusal::new(what).advise("a client's own certificate goes into its `certificates`")
+        })
+    });
+    authorities.collect()
+}
+
+/// The revocation lists of a PEM file, at least one.
+///
+/// # Errors
+/// There is no such file, no list in it, or one that can't be used.
+pub(super) fn revocation_lists(path: &Path) -> Result<Vec<RevocationList>, Refusal> {
+    let bytes = bytes(path, MOST_CERTIFICATE_BYTES)?;
+    let lists = CertificateRevocationListDer::pem_slice_iter(&bytes).zip(1..).map(|(list, number)| {
+        let list = list.map_err(|_| Refusal::new("the PEM text in this file is damaged"))?;
+        RevocationList::new(&list)
+            .map_err(|error| Refusal::new(format!("list {number} of this file can't be used: {error}")))
+    });
+    let lists: Vec<_> = lists.collect::<Result<_, _>>()?;
+    if lists.is_empty() && bytes.starts_with(&[0x30]) {
+        return Err(Refusal::new("this file is DER, and PEM is wanted")
+            .advise("`openssl crl -inform der -in FILE -out FILE.pem` makes PEM of it"));
+    }
+    if lists.is_empty() { Err(Refusal::new("this file holds no revocation list")) } else { Ok(lists) }
 }
 
 /// That there is such a file.

@@ -16,7 +16,7 @@ use super::names::{ClientName, CommandName, CommandPattern, PluginName, Refusal}
 use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::values::{
     Digest, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
-    StateEngine, TlsVersion,
+    StateEngine, TlsVersion, UriText,
 };
 use crate::text::shown;
 
@@ -94,6 +94,17 @@ impl<T> Field<T> {
     }
 }
 
+impl<T> Field<List<T>> {
+    /// Whether nothing was written here, not even something faulty.
+    pub(super) fn has_none(&self) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::Faulty => false,
+            Self::Given(list) => list.get_ref().items.is_empty() && list.get_ref().whole,
+        }
+    }
+}
+
 /// What can be read from a value; `at` is what messages call it: its keys from the top, joined by dots.
 pub(super) trait Shape: Sized {
     /// The value, unless it has another form: then that is reported.
@@ -162,6 +173,7 @@ texts! {
     EventGrant: "a topic", "write a string, such as \"jobs/done\" or \"jobs/*\"";
     HttpPrefix: "a URL", "write a string, such as \"https://api.example.com\"";
     PinText: "a certificate's thumbprint", "write its hexadecimal digits in double quotes";
+    UriText: "the URI of a client", "write it in double quotes, such as \"spiffe://example.org/laptop\"";
     ClientName: "a client's name", "write it in double quotes";
     PluginName: "a plugin's name", "write it in double quotes";
     StoreGrant: "a store's name", "write it in double quotes, such as \"default\" or \"PLUGIN/default\"";

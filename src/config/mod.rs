@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use amounts::{ByteSize, TimeSpan};
 pub use diff::{Applies, Change, Kind, diff};
@@ -39,7 +39,7 @@ pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 
 use ipnet::IpNet;
 
-use crate::identity::Thumbprint;
+use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint};
 
 /// Reads and checks the file at `path`.
 ///
@@ -78,11 +78,13 @@ pub struct Config {
     pub server: Server,
     /// `[protocol]`.
     pub protocol: Protocol,
+    /// `[identity]`.
+    pub identity: Identity,
     /// `[limits]`.
     pub limits: Limits,
     /// `[log]`.
     pub log: Log,
-    /// `[clients.NAME]`. No two of them pin the same certificate.
+    /// `[clients.NAME]`. No two of them pin the same certificate, or have the same URI.
     pub clients: BTreeMap<ClientName, Client>,
     /// `[plugins.NAME]`. No two of them serve the same command.
     pub plugins: BTreeMap<PluginName, Plugin>,
@@ -96,6 +98,8 @@ impl Config {
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files =
             vec![self.path.clone(), self.server.certificate.clone(), self.server.private_key.clone()];
+        files.extend(self.identity.authorities.iter().map(|file| file.path.clone()));
+        files.extend(self.identity.revocation_lists.iter().map(|file| file.path.clone()));
         files.extend(self.clients.values().flat_map(|client| client.certificates.iter().cloned()));
         files.extend(self.plugins.values().map(|plugin| plugin.component.clone()));
         files
@@ -130,6 +134,33 @@ pub struct Protocol {
     pub close_on_error: bool,
 }
 
+/// Whose word is taken for clients that are known by a URI.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// The files that `authorities` names.
+    pub authorities: Vec<AuthorityFile>,
+    /// The files that `revocation_lists` names.
+    pub revocation_lists: Vec<RevocationFile>,
+}
+
+/// A file of authorities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorityFile {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// What stood in it; at least one.
+    pub authorities: Vec<Authority>,
+}
+
+/// A file of revocation lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevocationFile {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// What stood in it; at least one.
+    pub lists: Vec<RevocationList>,
+}
+
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -143,13 +174,15 @@ pub struct Log {
     pub commands_per_second: u32,
 }
 
-/// A client: the certificates that prove it, and what it may run.
+/// A client: what it is known by, and what it may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// Its certificates' hashes, in the order of the file, those of `certificates` last; never empty.
+    /// Its certificates' hashes, in the order of the file, those of `certificates` last.
     pub thumbprints: Vec<Pin>,
     /// The files that `certificates` names, where they were found.
     pub certificates: Vec<PathBuf>,
+    /// Its URIs, for which an authority has to vouch. Empty only where `thumbprints` is not.
+    pub uris: Vec<ClientUri>,
     /// What it may run; nothing else.
     pub commands: Vec<CommandPattern>,
 }
@@ -159,6 +192,8 @@ pub struct Client {
 pub struct Pin {
     /// Its hash.
     pub thumbprint: Thumbprint,
+    /// When it ends, where its file said so.
+    pub ends: Option<SystemTime>,
 }
 
 /// A plugin: its component, what it serves and within what bounds.

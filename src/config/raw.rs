@@ -17,7 +17,7 @@ use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::redact;
 use super::values::{
     Digest, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
-    StateEngine, TlsVersion,
+    StateEngine, TlsVersion, UriText,
 };
 
 /// Makes a struct with a [`Field`] for each key, the list of the keys, and the reading of both.
@@ -60,6 +60,7 @@ table! {
     RawConfig {
         server: RawServer,
         protocol: RawProtocol,
+        identity: RawIdentity,
         limits: RawLimits,
         log: RawLog,
         clients: Named<ClientName, RawClient>,
@@ -87,6 +88,13 @@ table! {
     }
 }
 table! {
+    /// `[identity]`.
+    RawIdentity {
+        authorities: List<PathText>,
+        revocation_lists: List<PathText>,
+    }
+}
+table! {
     /// `[log]`.
     RawLog {
         level: LogLevel,
@@ -100,6 +108,7 @@ table! {
     RawClient {
         thumbprints: List<PinText>,
         certificates: List<PathText>,
+        uris: List<UriText>,
         commands: List<CommandPattern>,
     }
 }
@@ -150,10 +159,11 @@ table! {
 }
 
 /// Every section and its keys.
-pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
     ("", RawConfig::KEYS),
     ("server", RawServer::KEYS),
     ("protocol", RawProtocol::KEYS),
+    ("identity", RawIdentity::KEYS),
     ("limits", RawLimits::KEYS),
     ("log", RawLog::KEYS),
     ("clients.NAME", RawClient::KEYS),

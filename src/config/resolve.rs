@@ -5,6 +5,7 @@
 
 mod clients;
 mod grants;
+mod identity;
 mod listen;
 mod plugins;
 
@@ -38,11 +39,13 @@ pub(super) fn resolve(path: &Path, raw: &RawConfig, findings: &mut Findings) -> 
     if raw.state.is_absent() {
         warn_of_forgetting(&raw.plugins, findings);
     }
-    let clients = clients::resolve(&raw.clients, &plugins, &folder, findings);
+    let clients = clients::resolve(&raw.clients, &raw.identity, &plugins, &folder, findings);
+    let identity = identity::resolve(&raw.identity, &raw.clients, &folder, findings);
     Some(Config {
         path: path.to_owned(),
         server: server?,
         protocol: protocol.unwrap_or_default(),
+        identity,
         limits,
         log,
         clients,

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::names::Refusal;
-use crate::identity::{Thumbprint, ThumbprintError};
+use crate::identity::{ClientUri, Thumbprint, ThumbprintError, UriError};
 
 /// An address to listen on, with its port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,19 @@ impl TryFrom<String> for PinText {
         text.parse()
             .map(Self)
             .map_err(|error: ThumbprintError| Refusal::new(error.to_string()).advise(advice))
+    }
+}
+
+/// A URI by which a client is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UriText(pub(super) ClientUri);
+
+impl TryFrom<String> for UriText {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let advice = "write it as the certificate has it: `openssl x509 -in FILE -noout -ext subjectAltName` prints it";
+        text.parse().map(Self).map_err(|error: UriError| Refusal::new(error.to_string()).advise(advice))
     }
 }
 

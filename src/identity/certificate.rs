@@ -3,12 +3,15 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
 use crate::text::shown;
 
 /// Characters of a certificate's name that are shown.
 pub const MAX_NAME_CHARS: usize = 64;
+
+/// What is shown of a name that is none.
+const UNKNOWN: &str = "<Unknown>";
 
 /// The time in which a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,26 +34,53 @@ impl Validity {
             None
         }
     }
+
+    /// When both this and `other` are valid.
+    pub(super) fn with(self, other: Self) -> Self {
+        Self {
+            not_before: self.not_before.max(other.not_before),
+            not_after: self.not_after.min(other.not_after),
+        }
+    }
+}
+
+/// The URIs among the names of a certificate, or `None` where its names can't be read.
+pub(super) fn uris(der: &[u8]) -> Option<Vec<String>> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let Some(names) = certificate.subject_alternative_name().ok()? else { return Some(Vec::new()) };
+    let mut uris = Vec::new();
+    for name in &names.value.general_names {
+        match name {
+            GeneralName::URI(uri) => uris.push((*uri).to_owned()),
+            // What one reader makes nothing of, another might take for a URI.
+            GeneralName::Invalid(..) => return None,
+            _ => {}
+        }
+    }
+    Some(uris)
 }
 
 /// The subject's last name entry (mostly the CN), escaped and cut, and the validity; no validity where the
 /// certificate can't be parsed.
 #[must_use]
 pub fn describe(der: &[u8]) -> (String, Option<Validity>) {
-    const UNKNOWN: &str = "<Unknown>";
     let Ok((_, certificate)) = X509Certificate::from_der(der) else { return (UNKNOWN.to_owned(), None) };
-    let last = certificate.subject().iter_attributes().last();
-    let name = last.and_then(|entry| entry.as_str().ok()).filter(|name| !name.is_empty());
-    let name = name.map_or_else(|| UNKNOWN.to_owned(), |name| shown(name, MAX_NAME_CHARS).to_string());
     let validity = certificate.validity();
     let validity = Validity {
         not_before: from_unix(validity.not_before.timestamp()),
         not_after: from_unix(validity.not_after.timestamp()),
     };
-    (name, Some(validity))
+    (last_name(certificate.subject()), Some(validity))
 }
 
-fn from_unix(seconds: i64) -> SystemTime {
+/// The last entry of a name, escaped and cut.
+pub(super) fn last_name(name: &X509Name<'_>) -> String {
+    let last = name.iter_attributes().last();
+    let name = last.and_then(|entry| entry.as_str().ok()).filter(|name| !name.is_empty());
+    name.map_or_else(|| UNKNOWN.to_owned(), |name| shown(name, MAX_NAME_CHARS).to_string())
+}
+
+pub(super) fn from_unix(seconds: i64) -> SystemTime {
     let distance = Duration::from_secs(seconds.unsigned_abs());
     let time = if seconds < 0 {
         SystemTime::UNIX_EPOCH.checked_sub(distance)

@@ -2,10 +2,18 @@
 //!
 //! Pure: knows no sockets and no config file, and reads no clock.
 
+mod authority;
 mod certificate;
+mod rejection;
+mod revocation;
 mod roster;
 mod thumbprint;
+mod uri;
 
+pub use authority::{Authority, AuthorityError};
 pub use certificate::{MAX_NAME_CHARS, Validity, describe};
-pub use roster::{PeerIdentity, Rejection, Roster, authenticate};
+pub use rejection::Rejection;
+pub use revocation::{RevocationError, RevocationList};
+pub use roster::{KnownBy, PeerIdentity, Pinned, Roster, authenticate};
 pub use thumbprint::{Thumbprint, ThumbprintError};
+pub use uri::{ClientUri, UriError};

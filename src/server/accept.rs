@@ -211,8 +211,8 @@ async fn serve(
         }
     };
     let (stream, identity) = authenticated.into_parts();
-    let (client, thumbprint) = (identity.name_shared(), identity.thumbprint());
-    tracing::info!(target: "lictor::connection", connection = %id, %peer, client = &*client, %thumbprint, "admitted");
+    let (client, thumbprint, known_by) = (identity.name_shared(), identity.thumbprint(), identity.known_by());
+    tracing::info!(target: "lictor::connection", connection = %id, %peer, client = &*client, %thumbprint, %known_by, "admitted");
     let membership = shared.members.join(id, identity, peer);
     let service = Arc::clone(&current.service);
     drop(current);
@@ -247,8 +247,8 @@ async fn authorize(
     match handshaken.authenticate(&current.service.roster, SystemTime::now()) {
         Ok(authenticated) => Some(authenticated),
         Err(refused) => {
-            let rejection = refused.rejection();
-            tracing::warn!(target: "lictor::connection", connection = %id, %peer, reason = %rejection, "refused");
+            let (rejection, detail) = (refused.rejection(), refused.rejection().detail());
+            tracing::warn!(target: "lictor::connection", connection = %id, %peer, reason = %rejection, detail, "refused");
             // The peer may be gone before it is told.
             let _ = refused.explain().await;
             None

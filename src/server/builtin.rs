@@ -5,6 +5,7 @@ mod operator;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::pin::Pin;
+use std::time::SystemTime;
 
 use super::Service;
 use super::lanes::{Answer, Lanes};
@@ -45,10 +46,12 @@ fn owned(text: String) -> Cow<'static, [u8]> {
 
 fn whoami(identity: &PeerIdentity) -> String {
     format!(
-        "{}\ncertificate {}\nsha256 {}",
+        "{}\ncertificate {}\nsha256 {}\nknown by {}\nvalid {}",
         identity.name(),
         identity.certificate_name(),
         identity.thumbprint(),
+        identity.known_by(),
+        operator::time_left(identity.validity().not_after, SystemTime::now()),
     )
 }
 

@@ -138,8 +138,8 @@ impl Connection {
                 // With too much unwritten, only the client's reading can help.
                 Poll::Pending => progressed = false,
             }
-            if matches!(self.reading, Reading::Ended(End::Gone, _)) {
-                return Poll::Ready(End::Gone);
+            if let Reading::Ended(end @ (End::Gone | End::TlsFault), _) = self.reading {
+                return Poll::Ready(end);
             }
             if !progressed {
                 break;
@@ -206,10 +206,7 @@ impl Connection {
             match read {
                 Some(Ok(request)) => self.accept(request, now, cx, until),
                 Some(Err(ReadError::Fault(fault))) => self.end_reading(End::BadRequest, Some(fault)),
-                Some(Err(ReadError::Io(error))) => {
-                    tracing::debug!(target: "lictor::connection", connection = %self.session.id(), %error, "cannot read");
-                    self.end_reading(End::Gone, None);
-                }
+                Some(Err(ReadError::Io(error))) => self.read_failed(&error),
                 None => self.end_reading(End::Closed, None),
             }
             if self.batch.is_empty() {
@@ -345,7 +342,7 @@ impl Connection {
     }
 
     fn end_reading(&mut self, end: End, fault: Option<Fault>) {
-        if matches!(self.reading, Reading::Open) || end == End::Gone {
+        if matches!(self.reading, Reading::Open) || !end.is_orderly() {
             self.reading = Reading::Ended(end, fault.map(LastWord::Fault));
         }
     }

@@ -7,6 +7,8 @@ pub(super) enum End {
     Closed,
     /// The client went away.
     Gone,
+    /// What came was not what TLS lets come, or did not come from the client.
+    TlsFault,
     /// The client's bytes were no request.
     BadRequest,
     /// A command failed, and the config has such connections closed.
@@ -28,6 +30,7 @@ impl End {
         match self {
             Self::Closed => "closed by the client",
             Self::Gone => "the client went away",
+            Self::TlsFault => "a fault of TLS",
             Self::BadRequest => "bad request",
             Self::CommandError => "command error",
             Self::Idle => "idle",
@@ -40,6 +43,6 @@ impl End {
 
     /// Whether the client is still there to be told goodbye.
     pub(super) fn is_orderly(self) -> bool {
-        !matches!(self, Self::Gone | Self::NotReading)
+        !matches!(self, Self::Gone | Self::TlsFault | Self::NotReading)
     }
 }

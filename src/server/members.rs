@@ -10,13 +10,14 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_util::task::AtomicWaker;
 
 use super::end::End;
-use crate::identity::{PeerIdentity, Thumbprint};
+use crate::identity::{ClientUri, KnownBy, PeerIdentity, Rejection, Thumbprint};
 use crate::telemetry::ConnectionId;
 
 /// One connection, as others see it.
 pub(super) struct Member {
     pub(super) id: ConnectionId,
-    pub(super) identity: PeerIdentity,
+    /// Another one after a reload by which the client is known by something else, or until another time.
+    identity: Mutex<PeerIdentity>,
     pub(super) peer: SocketAddr,
     pub(super) since: Instant,
     requests: AtomicU64,
@@ -32,6 +33,16 @@ pub(super) struct Member {
 pub(super) struct Cut {
     pub(super) end: End,
     pub(super) words: String,
+    /// What the log tells beyond that.
+    pub(super) detail: Option<String>,
+}
+
+impl Cut {
+    /// The client is not admitted any more.
+    pub(super) fn revoked(rejection: &Rejection) -> Self {
+        let detail = rejection.detail().map(str::to_owned);
+        Self { end: End::Revoked, words: rejection.to_string(), detail }
+    }
 }
 
 /// What a connection has to do.
@@ -58,7 +69,7 @@ impl Member {
     fn new(id: ConnectionId, identity: PeerIdentity, peer: SocketAddr) -> Self {
         Self {
             id,
-            identity,
+            identity: Mutex::new(identity),
             peer,
             since: Instant::now(),
             requests: AtomicU64::new(0),
@@ -67,6 +78,16 @@ impl Member {
             cut: Mutex::default(),
             waker: AtomicWaker::new(),
         }
+    }
+
+    /// Who it is.
+    pub(super) fn identity(&self) -> PeerIdentity {
+        locked(&self.identity).clone()
+    }
+
+    /// The same client, admitted anew.
+    pub(super) fn set_identity(&self, identity: PeerIdentity) {
+        *locked(&self.identity) = identity;
     }
 
     /// Whether there are orders. A load of the connection's own memory, so it may be asked at every turn.
@@ -132,8 +153,37 @@ pub(super) struct Members {
 pub(super) struct Record {
     /// When a request of it was read last on a connection that has ended.
     pub(super) last_use: Option<SystemTime>,
-    /// The certificates that it came with, and when each of them ends.
-    pub(super) certificates: HashMap<Thumbprint, SystemTime>,
+    /// The certificates that it came with, of those that end last.
+    pub(super) certificates: HashMap<Thumbprint, Seen>,
+}
+
+/// A certificate that a client came with.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// When it can't be used any more.
+    pub(super) ends: SystemTime,
+    /// The URI by which the client was known, if it was by one.
+    pub(super) uri: Option<ClientUri>,
+}
+
+/// Certificates of a client that are kept in mind. Where authorities hand them out there may be a new one each hour.
+const MAX_SEEN: usize = 16;
+
+impl Record {
+    fn has_seen(&mut self, identity: &PeerIdentity) {
+        let uri = match identity.known_by() {
+            KnownBy::Pin => None,
+            KnownBy::Uri { uri, .. } => Some(uri.clone()),
+        };
+        let seen = Seen { ends: identity.validity().not_after, uri };
+        self.certificates.insert(identity.thumbprint(), seen);
+        if self.certificates.len() > MAX_SEEN {
+            let first = self.certificates.iter().min_by_key(|(_, seen)| seen.ends);
+            if let Some(first) = first.map(|(thumbprint, _)| *thumbprint) {
+                self.certificates.remove(&first);
+            }
+        }
+    }
 }
 
 /// A connection's place among the members; left when dropped.
@@ -153,7 +203,7 @@ impl Drop for Membership {
         locked(&self.members.present).remove(&self.member.id.0);
         let last_use = SystemTime::now().checked_sub(self.member.unused());
         let mut clients = locked(&self.members.clients);
-        let record = clients.entry(self.member.identity.name_shared()).or_default();
+        let record = clients.entry(self.member.identity().name_shared()).or_default();
         record.last_use = record.last_use.max(last_use);
     }
 }
@@ -166,11 +216,8 @@ impl Members {
         identity: PeerIdentity,
         peer: SocketAddr,
     ) -> Membership {
+        locked(&self.clients).entry(identity.name_shared()).or_default().has_seen(&identity);
         let member = Arc::new(Member::new(id, identity, peer));
-        let (thumbprint, ends) = (member.identity.thumbprint(), member.identity.validity().not_after);
-        let mut clients = locked(&self.clients);
-        clients.entry(member.identity.name_shared()).or_default().certificates.insert(thumbprint, ends);
-        drop(clients);
         locked(&self.present).insert(id.0, Arc::clone(&member));
         // Either `stop` finds it among the present, or this sees that it has begun.
         if self.is_stopping() {
@@ -200,8 +247,8 @@ impl Members {
     /// Cuts off those whose certificate is not valid at `now`.
     pub(super) fn cut_off_expired(&self, now: SystemTime) {
         for member in self.present() {
-            if let Err(rejection) = member.identity.check_validity(now) {
-                member.cut(Cut { end: End::Revoked, words: rejection.to_string() });
+            if let Err(rejection) = member.identity().check_validity(now) {
+                member.cut(Cut::revoked(&rejection));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
+use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::accept::Shared;
@@ -35,19 +36,20 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(member: Arc<Member>, service: Arc<Service>, server: Arc<Shared>) -> Self {
-        let identity = member.identity.clone();
+        let identity = member.identity();
         let (share, rate) = (service.shares.of(&identity), service.rates.of(&identity));
         Self { service, identity, share, rate, member, server, requests: 0 }
     }
 
-    /// Goes on with what there is now.
+    /// Goes on with what there is now; `chain` is what the client showed when it came.
     ///
     /// # Errors
     ///
     /// When its client is not admitted any more.
-    pub(super) fn renew(&mut self) -> Result<(), Rejection> {
+    pub(super) fn renew(&mut self, chain: &[CertificateDer<'_>]) -> Result<(), Rejection> {
         let service = self.server.service();
-        service.roster.check(&self.identity, SystemTime::now())?;
+        self.identity = service.roster.check(&self.identity, chain, SystemTime::now())?;
+        self.member.set_identity(self.identity.clone());
         (self.share, self.rate) = (service.shares.of(&self.identity), service.rates.of(&self.identity));
         self.service = service;
         Ok(())

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::protocol::server_with;
 use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls};
+use crate::support::client::{Connection, Ending, Tls};
 use crate::support::eventually;
 use crate::support::server::Entry;
 use crate::support::tools::lictor;
@@ -50,6 +50,32 @@ fn a_refusal_has_an_event_with_its_reason() {
     connection.read_reply();
     let refused = server.wait_for_log("the refusal", |entry| entry.message() == "refused");
     assert!(refused.text("reason").unwrap().contains(&stranger.sha1()), "{refused:?}");
+}
+
+/// An attack on TLS is not to look like a client whose network broke.
+#[test]
+fn a_fault_of_tls_is_told_from_a_client_that_went_away() {
+    let (server, tester) = server_with("");
+    let mut forger = server.connect(&tester);
+    // A record of 32 bytes that nobody encrypted.
+    forger.send_raw(&[&[0x17, 3, 3, 0, 32][..], &[0; 32]].concat());
+    assert_eq!(forger.read_to_end().1, Ending::Alert);
+    let fault = server.wait_for_log("the fault", |entry| entry.message() == "TLS fault");
+    assert_eq!((fault.text("connection"), fault.text("client")), (Some("c1"), Some("tester")));
+    assert!(fault.text("error").is_some_and(|error| error.contains("decrypt")), "{fault:?}");
+    let ended = |connection: &'static str| {
+        let is_end =
+            move |entry: &Entry| entry.message() == "ended" && entry.text("connection") == Some(connection);
+        server.wait_for_log("the end", is_end).text("reason").unwrap().to_owned()
+    };
+    assert_eq!(ended("c1"), "a fault of TLS");
+    drop(server.connect(&tester));
+    assert_eq!(ended("c2"), "the client went away");
+    let mut orderly = server.connect(&tester);
+    orderly.end_sending();
+    orderly.assert_closed();
+    assert_eq!(ended("c3"), "closed by the client");
+    assert_eq!(server.log().iter().filter(|entry| entry.message() == "TLS fault").count(), 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! | module      | what it shows |
 //! |-------------|---------------|
 //! | `identity`  | who is admitted, and what the others are told |
+//! | `authority` | who is admitted by the word of an authority |
 //! | `protocol`  | bytes in, bytes out; most of it as transcripts in `wire/` |
 //! | `pace`      | clients that are slow, end early, or do not read |
 //! | `sandbox`   | what a plugin can't do, and what its failures look like |
@@ -32,6 +33,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authority;
 mod bench;
 mod cli;
 mod directories;

@@ -27,7 +27,7 @@ fn with_echo() -> (Server, Identity) {
 
 /// Wants that the connection is ended within a second or so, and what it reads last.
 #[track_caller]
-fn is_cut_off(connection: &mut Connection, words: &str) {
+pub fn is_cut_off(connection: &mut Connection, words: &str) {
     let begun = Instant::now();
     let (bytes, _) = connection.read_to_end();
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());

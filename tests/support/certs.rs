@@ -3,11 +3,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType,
-    SignatureAlgorithm, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
+    DnType, DnValue, IsCa, KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    PKCS_ED25519, PKCS_RSA_SHA256, RevokedCertParams, SanType, SignatureAlgorithm, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha1::{Digest, Sha1};
@@ -38,9 +39,11 @@ impl Key {
     }
 }
 
-/// A certificate, signed by itself, and its key.
+/// A certificate, signed by itself or by an [`Authority`], and its key.
 pub struct Identity {
     certificate: CertificateDer<'static>,
+    /// What leads from it to an authority that others know.
+    others: Vec<CertificateDer<'static>>,
     certificate_pem: String,
     key: Vec<u8>,
     key_pem: String,
@@ -75,7 +78,7 @@ impl Identity {
     /// Valid for so long from now, in whole seconds.
     pub fn valid_for(name: &str, time: std::time::Duration) -> Self {
         let mut params = with_name(name);
-        params.not_after = (std::time::SystemTime::now() + time).into();
+        params.not_after = (SystemTime::now() + time).into();
         Self::of(Key::P256, params)
     }
 
@@ -101,6 +104,11 @@ impl Identity {
         Self::of(Key::P256, params)
     }
 
+    /// With a URI for which nobody vouches.
+    pub fn with_uri(name: &str, uri: &str) -> Self {
+        Self::of(Key::P256, with_uris(name, &[uri]))
+    }
+
     /// For a server on 127.0.0.1.
     pub fn of_server() -> Self {
         let mut params = with_name("localhost");
@@ -117,6 +125,7 @@ impl Identity {
         Self {
             certificate_pem: certificate.pem(),
             certificate: certificate.der().clone(),
+            others: Vec::new(),
             key: key.serialize_der(),
             key_pem: key.serialize_pem(),
         }
@@ -124,6 +133,11 @@ impl Identity {
 
     pub fn certificate(&self) -> CertificateDer<'static> {
         self.certificate.clone()
+    }
+
+    /// The certificate, and what it is shown with.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        std::iter::once(&self.certificate).chain(&self.others).cloned().collect()
     }
 
     pub fn key(&self) -> PrivateKeyDer<'static> {
@@ -148,6 +162,99 @@ impl Identity {
         fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("the key is made private");
         (certificate, key)
     }
+}
+
+/// An authority, which signs certificates.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    /// What leads from its certificate to an authority above it.
+    others: Vec<CertificateDer<'static>>,
+}
+
+impl Authority {
+    /// One that signed its own certificate, as good for decades.
+    pub fn new(name: &str) -> Self {
+        Self::valid_until(name, None)
+    }
+
+    /// One that signed its own certificate, which ends at a time.
+    pub fn valid_until(name: &str, end: Option<SystemTime>) -> Self {
+        let issuer = CertifiedIssuer::self_signed(of_authority(name, end), Key::P256.generate());
+        Self { issuer: issuer.expect("the certificate is made"), others: Vec::new() }
+    }
+
+    /// One whose certificate this one signed.
+    pub fn below(&self, name: &str, end: Option<SystemTime>) -> Self {
+        let key = Key::P256.generate();
+        let issuer = CertifiedIssuer::signed_by(of_authority(name, end), key, &self.issuer);
+        let issuer = issuer.expect("the certificate is made");
+        let others = std::iter::once(issuer.der()).chain(&self.others).cloned().collect();
+        Self { issuer, others }
+    }
+
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// The list, in PEM, by which it takes back the certificates of these serial numbers.
+    pub fn revoking(&self, serials: &[u64]) -> String {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: date_time_ymd(2022, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2022, 1, 1),
+            next_update: date_time_ymd(2023, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).expect("the list is made").pem().expect("it is PEM")
+    }
+
+    /// A certificate with this name and this URI.
+    pub fn issue(&self, name: &str, uri: &str) -> Identity {
+        self.issue_with(name, &[uri], |_| {})
+    }
+
+    /// A certificate with this name, these URIs, and whatever `change` makes of it.
+    pub fn issue_with(
+        &self,
+        name: &str,
+        uris: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
+        let key = Key::P256.generate();
+        let mut params = with_uris(name, uris);
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).expect("the certificate is made");
+        Identity {
+            certificate_pem: certificate.pem(),
+            certificate: certificate.der().clone(),
+            others: self.others.clone(),
+            key: key.serialize_der(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+}
+
+fn of_authority(name: &str, end: Option<SystemTime>) -> CertificateParams {
+    let mut params = with_name(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    if let Some(end) = end {
+        params.not_after = end.into();
+    }
+    params
+}
+
+fn with_uris(name: &str, uris: &[&str]) -> CertificateParams {
+    let mut params = with_name(name);
+    let uri = |uri: &&str| SanType::URI((*uri).try_into().expect("a URI is ASCII"));
+    params.subject_alt_names = uris.iter().map(uri).collect();
+    params
 }
 
 fn with_name(name: &str) -> CertificateParams {

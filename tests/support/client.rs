@@ -61,7 +61,7 @@ impl Tls {
     fn with(mut self, certificate_of: &Identity, key_of: &Identity) -> Self {
         let key = self.provider.key_provider.load_private_key(key_of.key()).expect("the key is read");
         // Made by hand, because rustls looks whether certificate and key belong together.
-        self.shown = Some(CertifiedKey::new(vec![certificate_of.certificate()], key));
+        self.shown = Some(CertifiedKey::new(certificate_of.chain(), key));
         self
     }
 
@@ -138,6 +138,11 @@ impl Connection {
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.tls.write_all(bytes.as_ref())?;
         self.tls.flush()
+    }
+
+    /// Sends bytes as they are, past TLS.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.tls.sock.write_all(bytes).expect("the server takes it");
     }
 
     /// Says that nothing more will be sent, and goes on reading.
@@ -276,13 +281,9 @@ impl Connection {
     }
 
     fn read_some(&mut self) {
-        match self.read_more() {
-            Ok(0) => {
-                panic!("the server ended the connection after {:?}", String::from_utf8_lossy(&self.unread))
-            }
-            Ok(_) => {}
-            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&self.unread)),
-        }
+        let read = self.read_more();
+        let said = String::from_utf8_lossy(&self.unread);
+        assert!(!matches!(read, Ok(0) | Err(_)), "the connection ended ({read:?}) after {said:?}");
     }
 
     /// Reads, and nothing else: rustls's own `read` first sends what could not be sent before, and what is there to

@@ -53,6 +53,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("socket2", &["server"]),
     ("tokio_rustls", &["client", "load", "plugin", "server"]),
     ("rustls", &["cli", "client", "config", "identity", "load", "plugin", "server"]),
+    ("webpki", &["identity"]),
     ("x509_parser", &["cli", "identity"]),
     ("rusqlite", &["state"]),
     ("wac_graph", &["kit"]),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use rustls::pki_types::pem::{self, PemObject, SectionKind};
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 use crate::identity::Thumbprint;
 use crate::text::shown;
@@ -20,6 +20,8 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Certificate {
     subject: String,
+    /// What `uris` in the config compares with.
+    uris: Vec<String>,
     not_before: i64,
     not_after: i64,
     sha1: Thumbprint,
@@ -73,6 +75,7 @@ impl Certificate {
         let seconds = |time: ASN1Time| time.timestamp();
         Ok(Self {
             subject: shown(&certificate.subject().to_string(), MAX_SUBJECT_CHARS).to_string(),
+            uris: uris(&certificate),
             not_before: seconds(certificate.validity().not_before),
             not_after: seconds(certificate.validity().not_after),
             sha1: Thumbprint::sha1_of(der),
@@ -101,10 +104,23 @@ impl fmt::Display for Certificate {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let subject = if self.subject.is_empty() { "(empty)" } else { &self.subject };
         writeln!(f, "  subject  {subject}")?;
+        for uri in &self.uris {
+            writeln!(f, "  uri      {uri}")?;
+        }
         writeln!(f, "  valid    {} to {}{}", utc(self.not_before), utc(self.not_after), self.remark(now))?;
         writeln!(f, "  sha256   {}", self.sha256)?;
         write!(f, "  sha1     {}", self.sha1)
     }
+}
+
+fn uris(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.into_iter().flat_map(|names| &names.value.general_names);
+    let uris = names.filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(shown(uri, MAX_SUBJECT_CHARS).to_string()),
+        _ => None,
+    });
+    uris.collect()
 }
 
 /// A time as RFC 3339 in UTC.
@@ -134,6 +150,16 @@ mod tests {
         assert!(!text.contains("EXPIRED"));
         let two = format!("# note\n{}{}", issued.certificate_pem, self::issued().certificate_pem);
         assert_eq!(read(two.as_bytes()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn uris_are_shown_as_the_config_wants_them() {
+        let mut params = rcgen::CertificateParams::default();
+        let uri = rcgen::SanType::URI("spiffe://example.org/laptop".try_into().unwrap());
+        params.subject_alt_names = vec![uri];
+        let made = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let text = read(made.der()).unwrap()[0].to_string();
+        assert!(text.contains("\n  uri      spiffe://example.org/laptop\n  valid "), "{text}");
     }
 
     #[test]

@@ -8,28 +8,31 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::identity::Uris;
 use super::plugins::Resolved;
 use super::{Folder, report_file};
-use crate::config::files;
+use crate::config::files::{self, Pinnable};
 use crate::config::given::{Field, Findings, Named};
 use crate::config::keys::{closest, list};
 use crate::config::names::{BUILT_INS, ClientName, CommandName, CommandPattern};
-use crate::config::raw::RawClient;
+use crate::config::raw::{RawClient, RawIdentity};
 use crate::config::{Client, Pin};
 use crate::identity::Thumbprint;
 
 pub(super) fn resolve(
     field: &Field<Named<ClientName, RawClient>>,
+    identity: &Field<RawIdentity>,
     plugins: &Resolved,
     folder: &Folder,
     findings: &mut Findings,
 ) -> BTreeMap<ClientName, Client> {
-    let mut owners = Owners::default();
+    let (mut owners, mut uris) = (Owners::default(), Uris::new(identity));
     let mut clients = BTreeMap::new();
     for (name, raw) in field.value().into_iter().flat_map(|named| &named.entries) {
         let client = Client {
             thumbprints: pins(name.get_ref(), raw, &mut owners, folder, findings),
             certificates: certificates(raw.get_ref()).map(|path| folder.path(path.get_ref())).collect(),
+            uris: uris.of(name.get_ref(), raw.get_ref(), findings),
             commands: commands(name.get_ref(), raw, plugins, findings),
         };
         clients.insert(name.get_ref().clone(), client);
@@ -101,19 +104,20 @@ fn pins(
     for pin in raw.thumbprints.value().into_iter().flat_map(|list| &list.items) {
         let thumbprint = pin.get_ref().0;
         owners.claim(name, &[thumbprint], (Written::Thumbprint, pin.span()), findings);
-        thumbprints.push(thumbprint);
+        thumbprints.push(Pin { thumbprint, ends: None });
         if matches!(thumbprint, Thumbprint::Sha1(_)) {
             old.push((thumbprint, pin.span()));
         }
     }
     let mut by_file = Vec::new();
     for path in certificates(raw) {
-        match files::thumbprints(&folder.path(path.get_ref())) {
-            Ok((sha256, sha1)) => {
+        match files::pinnable(&folder.path(path.get_ref())) {
+            Ok(Pinnable { sha256, sha1, ends }) => {
                 owners.claim(name, &[sha256, sha1], (Written::File, path.span()), findings);
                 by_file.push(sha1);
-                if !thumbprints.contains(&sha256) {
-                    thumbprints.push(sha256);
+                match thumbprints.iter_mut().find(|pin| pin.thumbprint == sha256) {
+                    Some(pin) => pin.ends = ends,
+                    None => thumbprints.push(Pin { thumbprint: sha256, ends }),
                 }
             }
             Err(refusal) => {
@@ -123,24 +127,14 @@ fn pins(
         }
     }
     warn_of_sha1(name, &old, &by_file, findings);
-    thumbprints.into_iter().map(|thumbprint| Pin { thumbprint }).collect()
+    thumbprints
 }
 
 fn report_unknowable(name: &ClientName, section: &Spanned<RawClient>, findings: &mut Findings) {
     let raw = section.get_ref();
-    let no_pins = match &raw.thumbprints {
-        Field::Absent => true,
-        Field::Faulty => false,
-        Field::Given(list) => list.get_ref().items.is_empty() && list.get_ref().whole,
-    };
-    let no_files = match &raw.certificates {
-        Field::Absent => true,
-        Field::Faulty => false,
-        Field::Given(list) => list.get_ref().items.is_empty() && list.get_ref().whole,
-    };
-    if no_pins && no_files {
+    if raw.thumbprints.has_none() && raw.certificates.has_none() && raw.uris.has_none() {
         findings
-            .error(format!("the client `{name}` has neither `thumbprints` nor `certificates`"))
+            .error(format!("the client `{name}` has neither `thumbprints` nor `certificates`, nor `uris`"))
             .at(section.span(), "nobody could prove to be this client")
             .help(format!(
                 "`lictor cert new {name}` makes a certificate; write `certificates = [\"certs/{name}.pem\"]`"

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use super::{Done, only_argument};
+use crate::identity::Thumbprint;
 use crate::server::Service;
 use crate::server::end::End;
-use crate::server::members::{Cut, Record};
+use crate::server::members::{Cut, Record, Seen};
 use crate::server::session::Session;
 use crate::telemetry::ConnectionId;
 use crate::text::shown;
@@ -41,7 +42,7 @@ pub(super) fn clients(session: &Session) -> String {
     let now = SystemTime::now();
     let mut text = String::new();
     for client in session.service.roster.clients() {
-        let of_client: Vec<_> = members.iter().filter(|member| member.identity.name() == client).collect();
+        let of_client: Vec<_> = members.iter().filter(|member| member.identity().name() == client).collect();
         let record = session.server.members.record(client).unwrap_or_default();
         let on_line = of_client.iter().filter_map(|member| now.checked_sub(member.unused())).max();
         let last_use = on_line.max(record.last_use).map_or_else(|| "never".to_owned(), utc);
@@ -50,7 +51,7 @@ pub(super) fn clients(session: &Session) -> String {
             text,
             "{client}  connections {}  last use {last_use}{}",
             of_client.len(),
-            expiries(&record, now)
+            expiries(record, session.service.roster.ends_of(client), now)
         );
         for member in of_client {
             let (id, peer, requests) = (member.id, member.peer, member.requests());
@@ -65,16 +66,27 @@ pub(super) fn clients(session: &Session) -> String {
     text.trim_end().to_owned()
 }
 
-fn expiries(record: &Record, now: SystemTime) -> String {
-    let sorted: BTreeMap<String, SystemTime> =
-        record.certificates.iter().map(|(thumbprint, ends)| (thumbprint.to_string(), *ends)).collect();
-    let words = sorted.into_iter().map(|(thumbprint, ends)| match ends.duration_since(now) {
-        Ok(left) => {
-            format!("  certificate {}… for {} days", &thumbprint[..8], left.as_secs() / DAY.as_secs())
-        }
-        Err(_past) => format!("  certificate {}… ended {}", &thumbprint[..8], utc(ends)),
+/// Each certificate that the client came with, or that the config knows when it ends.
+fn expiries(
+    record: Record,
+    pinned: impl Iterator<Item = (Thumbprint, SystemTime)>,
+    now: SystemTime,
+) -> String {
+    let pinned = pinned.map(|(thumbprint, ends)| (thumbprint, Seen { ends, uri: None }));
+    let sorted: BTreeMap<Thumbprint, Seen> = pinned.chain(record.certificates).collect();
+    let words = sorted.into_iter().map(|(thumbprint, Seen { ends, uri })| {
+        let by = uri.map_or_else(String::new, |uri| format!(" by {uri}"));
+        format!("  certificate {:.8}…{by} {}", thumbprint.to_string(), time_left(ends, now))
     });
     words.collect()
+}
+
+/// For how many days something is good that ends at `ends`, or when it ended.
+pub(super) fn time_left(ends: SystemTime, now: SystemTime) -> String {
+    match ends.duration_since(now) {
+        Ok(left) => format!("for {} days", left.as_secs() / DAY.as_secs()),
+        Err(_past) => format!("ended {}", utc(ends)),
+    }
 }
 
 /// The plugins with the commands that go to them and the hashes of their components.
@@ -105,8 +117,8 @@ pub(super) fn kick(request: &Request, session: &Session) -> Result<String, Comma
         return Err(CommandError::failed(Code::NotFound, message));
     };
     let words = "The connection was ended by an operator".to_owned();
-    member.cut(Cut { end: End::Kicked, words });
-    Ok(format!("ending {} of {}", member.id, member.identity.name()))
+    member.cut(Cut { end: End::Kicked, words, detail: None });
+    Ok(format!("ending {} of {}", member.id, member.identity().name()))
 }
 
 /// Has the server stop as SIGTERM does.

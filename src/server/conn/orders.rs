@@ -1,5 +1,6 @@
 //! What a connection is told from outside, and what it says last.
 
+use std::io;
 use std::task::Context;
 
 use super::{Connection, Reading};
@@ -7,7 +8,11 @@ use crate::server::end::End;
 use crate::server::lanes::Arrival;
 use crate::server::members::Cut;
 use crate::server::session::Session;
+use crate::text::shown;
 use crate::wire::{Code, CommandError, Fault, encode_farewell, encode_fault};
+
+/// Characters of what TLS says that are logged; some of it may be the peer's.
+const MAX_ERROR_CHARS: usize = 200;
 
 /// What the client reads last.
 #[derive(Debug)]
@@ -31,14 +36,15 @@ impl Connection {
             self.end_reading(End::Stopping, None);
         }
         if orders.renew() {
-            match self.session.renew() {
+            let chain = self.link.get_ref().get_ref().1.peer_certificates().unwrap_or_default();
+            match self.session.renew(chain) {
                 Ok(()) => {
                     let Session { service, identity, .. } = &self.session;
                     let allowed = |command: &str| service.policy.allows(identity, command);
                     self.lanes.stop_all_but(allowed, "The permission was withdrawn");
                     self.link.codec_mut().set_max_body_bytes(service.limits.body_bytes);
                 }
-                Err(rejection) => self.cut_off(Cut { end: End::Revoked, words: rejection.to_string() }),
+                Err(rejection) => self.cut_off(Cut::revoked(&rejection)),
             }
         }
         if let Some(cut) = self.session.member.take_cut() {
@@ -46,13 +52,32 @@ impl Connection {
         }
     }
 
+    /// Nothing more can be read. A fault of TLS is no end that a client comes to by mischance, so it is told.
+    pub(super) fn read_failed(&mut self, error: &io::Error) {
+        let connection = self.session.id();
+        let end = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(fault) => {
+                let client = self.session.identity.name();
+                let fault = fault.to_string();
+                let error = shown(&fault, MAX_ERROR_CHARS);
+                tracing::warn!(target: "lictor::connection", %connection, client, %error, "TLS fault");
+                End::TlsFault
+            }
+            None => {
+                tracing::debug!(target: "lictor::connection", %connection, %error, "cannot read");
+                End::Gone
+            }
+        };
+        self.end_reading(end, None);
+    }
+
     /// Stops what runs and says why; what waits is answered in its turn.
-    fn cut_off(&mut self, Cut { end, words }: Cut) {
-        if matches!(self.reading, Reading::Ended(End::Gone | End::Revoked | End::Kicked, _)) {
+    fn cut_off(&mut self, Cut { end, words, detail }: Cut) {
+        if matches!(self.reading, Reading::Ended(End::Gone | End::TlsFault | End::Revoked | End::Kicked, _)) {
             return;
         }
         let (connection, client) = (self.session.id(), self.session.identity.name());
-        tracing::warn!(target: "lictor::connection", %connection, client, reason = words, "cut off");
+        tracing::warn!(target: "lictor::connection", %connection, client, reason = words, detail, "cut off");
         self.lanes.stop_all_but(|_| false, end.as_str());
         self.reading = Reading::Ended(end, Some(LastWord::Farewell(words)));
     }

@@ -1,0 +1,156 @@
+//! `[identity]`, and the URIs of clients: for what whose word is taken.
+//!
+//! Reads the certificates of the authorities and their revocation lists. Never judges their dates: that is done when a client
+//! comes.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use super::{Folder, report_file};
+use crate::config::given::{Field, Findings, List, Named};
+use crate::config::names::{ClientName, Refusal};
+use crate::config::raw::{RawClient, RawIdentity};
+use crate::config::values::PathText;
+use crate::config::{AuthorityFile, Identity, RevocationFile, files};
+use crate::identity::ClientUri;
+
+pub(super) fn resolve(
+    field: &Field<RawIdentity>,
+    clients: &Field<Named<ClientName, RawClient>>,
+    folder: &Folder,
+    findings: &mut Findings,
+) -> Identity {
+    let Some(raw) = field.value() else { return Identity::default() };
+    warn_of_no_effect(raw, clients, findings);
+    let remedy = "put the certificate of the authority that signs those of clients there, as PEM";
+    let authorities = read(("authorities", &raw.authorities, remedy), files::authorities, folder, findings);
+    let authorities = authorities.into_iter().map(|(path, authorities)| AuthorityFile { path, authorities });
+    let remedy = "put the list of the authority there, as PEM";
+    let lists =
+        read(("revocation_lists", &raw.revocation_lists, remedy), files::revocation_lists, folder, findings);
+    let revocation_lists = lists.into_iter().map(|(path, lists)| RevocationFile { path, lists });
+    Identity { authorities: authorities.collect(), revocation_lists: revocation_lists.collect() }
+}
+
+fn warn_of_no_effect(
+    raw: &RawIdentity,
+    clients: &Field<Named<ClientName, RawClient>>,
+    findings: &mut Findings,
+) {
+    let named = |field: &Field<List<PathText>>| {
+        field.given().filter(|list| !list.get_ref().items.is_empty()).map(Spanned::span)
+    };
+    if let Some(span) = named(&raw.authorities)
+        && are_without_uris(clients)
+    {
+        findings
+            .warning("`identity.authorities` has no effect: no client is known by a URI for which they vouch")
+            .at(span, "they are asked about nobody")
+            .help("write the `uris` of a client, such as `uris = [\"spiffe://example.org/laptop\"]`; or leave this out")
+            .done();
+    }
+    if let Some(span) = named(&raw.revocation_lists)
+        && raw.authorities.has_none()
+    {
+        findings
+            .warning("`identity.revocation_lists` has no effect: there are no `authorities`")
+            .at(span, "a pinned certificate is admitted whatever its authority says")
+            .help("take the pin of a certificate out of the config instead")
+            .done();
+    }
+}
+
+/// What `read_file` finds in each of the files of a key, and where each was found.
+fn read<T>(
+    (key, field, remedy): (&str, &Field<List<PathText>>, &str),
+    read_file: fn(&Path) -> Result<Vec<T>, Refusal>,
+    folder: &Folder,
+    findings: &mut Findings,
+) -> Vec<(PathBuf, Vec<T>)> {
+    let mut read = Vec::new();
+    for path in field.value().into_iter().flat_map(|list| &list.items) {
+        let found = folder.path(path.get_ref());
+        match read_file(&found) {
+            Ok(contents) => read.push((found, contents)),
+            Err(refusal) => {
+                report_file(&format!("identity.{key}"), path, Err(refusal), remedy, findings);
+            }
+        }
+    }
+    read
+}
+
+/// Whether it is certain that no client has a URI.
+fn are_without_uris(clients: &Field<Named<ClientName, RawClient>>) -> bool {
+    match clients {
+        Field::Absent => true,
+        Field::Faulty => false,
+        Field::Given(named) => {
+            let named = named.get_ref();
+            named.whole && named.entries.iter().all(|(_, raw)| raw.get_ref().uris.has_none())
+        }
+    }
+}
+
+/// Which client was the first to have a URI, and where; and whether anybody could vouch for it.
+pub(super) struct Uris<'r> {
+    owners: HashMap<ClientUri, (ClientName, Range<usize>)>,
+    authorities: &'r Field<List<PathText>>,
+}
+
+impl<'r> Uris<'r> {
+    pub(super) fn new(field: &'r Field<RawIdentity>) -> Self {
+        let authorities = match field {
+            Field::Absent => &Field::Absent,
+            Field::Faulty => &Field::Faulty,
+            Field::Given(raw) => &raw.get_ref().authorities,
+        };
+        Self { owners: HashMap::new(), authorities }
+    }
+
+    /// The URIs of `client`. One that another client has, or this one twice, is a fault.
+    pub(super) fn of(
+        &mut self,
+        client: &ClientName,
+        raw: &RawClient,
+        findings: &mut Findings,
+    ) -> Vec<ClientUri> {
+        let Some(given) = raw.uris.given() else { return Vec::new() };
+        let uris = &given.get_ref().items;
+        if !uris.is_empty() {
+            self.report_unvouched(client, given, findings);
+        }
+        for uri in uris {
+            self.claim(client, &uri.get_ref().0, uri.span(), findings);
+        }
+        uris.iter().map(|uri| uri.get_ref().0.clone()).collect()
+    }
+
+    fn claim(&mut self, client: &ClientName, uri: &ClientUri, span: Range<usize>, findings: &mut Findings) {
+        let Some((owner, earlier)) = self.owners.get(uri) else {
+            self.owners.insert(uri.clone(), (client.clone(), span));
+            return;
+        };
+        let (message, help) = if owner == client {
+            (format!("the client `{client}` has a URI twice"), "leave one out".to_owned())
+        } else {
+            let help = format!("a URI is one client's: take it from `{owner}` or from `{client}`");
+            (format!("the clients `{owner}` and `{client}` have the same URI"), help)
+        };
+        let fault = findings.error(message).at(span, "and again here");
+        fault.at(earlier.clone(), "here").help(help).done();
+    }
+
+    fn report_unvouched<T>(&self, client: &ClientName, uris: &Spanned<T>, findings: &mut Findings) {
+        if self.authorities.has_none() {
+            findings
+                .error(format!("the client `{client}` has `uris`, and there is no authority to vouch for them"))
+                .at(uris.span(), "anybody can write these into a certificate")
+                .help("add a section [identity] with `authorities = [\"certs/ca.pem\"]`, whose word is taken for them")
+                .done();
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What lists take back, and what not.
+
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, CertifiedIssuer, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, CrlScope, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
+    date_time_ymd,
+};
+use rustls::pki_types::CertificateDer;
+use std::time::Duration;
+
+use super::*;
+use crate::identity::{Authority, PeerIdentity, Rejection, Roster, authenticate};
+
+type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)
+}
+
+fn params(name: &str, serial: u64) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.serial_number = Some(serial.into());
+    params
+}
+
+fn ca(name: &str, serial: u64) -> CertificateParams {
+    let mut params = params(name, serial);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params
+}
+
+fn root(name: &str) -> Issuer {
+    Issuer::self_signed(ca(name, 1), KeyPair::generate().unwrap()).unwrap()
+}
+
+fn leaf(serial: u64, issuer: &Issuer) -> CertificateDer<'static> {
+    let mut params = params("leaf", serial);
+    params.subject_alt_names = vec![SanType::URI("urn:laptop".try_into().unwrap())];
+    params.signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().der().clone()
+}
+
+fn list_params(serials: &[u64]) -> CertificateRevocationListParams {
+    let revoked = |serial: &u64| RevokedCertParams {
+        serial_number: (*serial).into(),
+        revocation_time: date_time_ymd(2022, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    CertificateRevocationListParams {
+        this_update: date_time_ymd(2022, 1, 1),
+        next_update: date_time_ymd(2023, 1, 1),
+        crl_number: 1.into(),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoked).collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    }
+}
+
+fn list(issuer: &Issuer, serials: &[u64]) -> RevocationList {
+    RevocationList::new(list_params(serials).signed_by(issuer).unwrap().der()).unwrap()
+}
+
+fn roster(authorities: &[&Issuer], lists: &[RevocationList]) -> Roster {
+    let authorities = authorities.iter().map(|issuer| Authority::new(issuer.der().clone()).unwrap());
+    let uris = [("urn:laptop".parse().unwrap(), Arc::from("laptop"))];
+    Roster::default().with_uris(authorities, uris).without_revoked(lists.iter().cloned())
+}
+
+fn admit(chain: &[CertificateDer<'_>], roster: &Roster) -> Result<PeerIdentity, Rejection> {
+    authenticate(chain, roster, now())
+}
+
+#[track_caller]
+fn is_unusable(chain: &[CertificateDer<'_>], roster: &Roster, words: &str) {
+    let told = admit(chain, roster).unwrap_err().to_string();
+    assert!(told.contains("cannot be used: ") && told.contains(words), "{told}");
+}
+
+#[test]
+fn what_stands_in_the_list_of_its_authority_is_taken_back() {
+    let (root, other) = (root("Root"), root("Other"));
+    let roster = roster(&[&root, &other], &[list(&root, &[7, 9])]);
+    for serial in [7, 9] {
+        is_unusable(&[leaf(serial, &root)], &roster, "was taken back by a revocation list");
+    }
+    assert!(admit(&[leaf(8, &root)], &roster).is_ok());
+    assert!(admit(&[leaf(7, &other)], &roster).is_ok(), "the number of another authority's");
+}
+
+#[test]
+fn an_authority_that_is_taken_back_vouches_for_nobody() {
+    let root = root("Root");
+    let middle = Issuer::signed_by(ca("Middle", 5), KeyPair::generate().unwrap(), &root).unwrap();
+    let chain = [leaf(7, &middle), middle.der().clone()];
+    assert!(
+        admit(&chain, &roster(&[&root], &[list(&root, &[7])])).is_ok(),
+        "its number at another authority"
+    );
+    is_unusable(&chain, &roster(&[&root], &[list(&root, &[5])]), "was taken back");
+    is_unusable(&chain, &roster(&[&root], &[list(&root, &[]), list(&middle, &[7])]), "was taken back");
+}
+
+/// Nobody can tell what such a list is worth, so nobody is admitted past it.
+#[test]
+fn a_list_that_its_authority_did_not_sign_keeps_its_clients_out() {
+    let (real, forger) = (root("Root"), root("Root"));
+    is_unusable(
+        &[leaf(8, &real)],
+        &roster(&[&real], &[list(&forger, &[])]),
+        "a revocation list for its chain",
+    );
+    let mut no_signer = ca("Middle", 5);
+    no_signer.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let signs = Issuer::signed_by(no_signer.clone(), KeyPair::generate().unwrap(), &real).unwrap();
+    let chain = [leaf(8, &signs), signs.der().clone()];
+    assert!(admit(&chain, &roster(&[&real], &[list(&signs, &[])])).is_ok());
+}
+
+#[test]
+fn a_list_takes_back_what_was_admitted_before() {
+    let root = root("Root");
+    let (before, after) = (roster(&[&root], &[list(&root, &[])]), roster(&[&root], &[list(&root, &[7])]));
+    let chain = [leaf(7, &root)];
+    let identity = admit(&chain, &before).unwrap();
+    assert!(before.check(&identity, &chain, now()).is_ok());
+    let told = after.check(&identity, &chain, now()).unwrap_err().to_string();
+    assert!(told.contains("was taken back"), "{told}");
+}
+
+#[test]
+fn what_is_no_whole_list_is_refused() {
+    let root = root("Root");
+    assert_eq!(RevocationList::new(b"garbage"), Err(RevocationError::Unreadable));
+    assert_eq!(RevocationList::new(root.der()), Err(RevocationError::Unreadable));
+    let scope = CrlIssuingDistributionPoint {
+        distribution_point: CrlDistributionPoint { uris: vec!["http://example.org/crl".to_owned()] },
+        scope: Some(CrlScope::UserCertsOnly),
+    };
+    let of_users =
+        CertificateRevocationListParams { issuing_distribution_point: Some(scope), ..list_params(&[7]) };
+    let of_users = RevocationList::new(of_users.signed_by(&root).unwrap().der()).unwrap();
+    assert_eq!((of_users.issuer(), of_users.next()), ("Root", Some(date_time_ymd(2023, 1, 1).into())));
+}
