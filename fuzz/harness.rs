@@ -50,6 +50,8 @@ pub fn decode(bytes: &[u8]) {
         assert!(request.arguments().next().is_some_and(|command| !command.is_empty()));
         assert!(request.body().len() <= MAX_BODY_BYTES);
         assert!(request.headers().all(|(name, value)| is_one_line(name) && is_one_line(value)));
+        // It is found again as what its plugin reads.
+        assert_eq!(request.idempotency_key(), request.header("Idempotency-Key"));
     }
     if let Some(fault) = fault {
         let mut out = BytesMut::new();

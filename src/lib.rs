@@ -19,6 +19,8 @@ pub mod authz;
 
 pub mod route;
 
+pub mod idempotency;
+
 pub mod plugin;
 
 pub mod state;

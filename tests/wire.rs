@@ -103,6 +103,10 @@ fn every_fault_says_what_and_where() {
         (b"echo\r\nSequence: a b\r\n", "Sequence in line 2"),
         (b"echo\r\nSequence:\r\n", "Sequence in line 2"),
         (b"echo\r\nSequence: \xc3\xa9\r\n", "Sequence in line 2"),
+        (b"echo\r\nIdempotency-Key: a\r\nidempotency-key: a\r\n", "Idempotency-Key is repeated in line 3"),
+        (b"echo\r\nIdempotency-Key: a b\r\n", "Idempotency-Key in line 2 is not 1 to 64 visible ASCII"),
+        (b"echo\r\nIdempotency-Key:\r\n", "Idempotency-Key in line 2"),
+        (b"echo\r\nIdempotency-Key: \xc3\xa9\r\n", "Idempotency-Key in line 2"),
         (b"echo\r\nSize: -1\r\n", "Size in line 2"),
         (b"echo\r\nSize: +1\r\n", "Size in line 2"),
         (b"echo\r\nSize: 0x1\r\n", "Size in line 2"),
@@ -125,6 +129,17 @@ fn a_sequence_has_1_to_64_characters() {
     let head = |length| format!("c\r\nSequence: {}\r\n\r\n", "s".repeat(length));
     assert!(decode(&[head(64).as_bytes()]).1.is_none());
     assert_eq!(decode(&[head(65).as_bytes()]).1, Some(Fault::Sequence { line: 2 }));
+}
+
+#[test]
+fn an_idempotency_key_is_the_protocols_and_the_plugins() {
+    let request = only(b"c a\r\nA: 1\r\nidempotency-KEY:  k-1 \r\nSequence: s\r\n\r\n");
+    assert_eq!(request.idempotency_key(), Some("k-1"));
+    assert_eq!(request.headers().collect::<Vec<_>>(), [("A", "1"), ("idempotency-KEY", "k-1")]);
+    assert_eq!(only(b"c\r\nKey: k\r\n\r\n").idempotency_key(), None);
+    let head = |length| format!("c\r\nIdempotency-Key: {}\r\n\r\n", "k".repeat(length));
+    assert!(decode(&[head(64).as_bytes()]).1.is_none());
+    assert_eq!(decode(&[head(65).as_bytes()]).1, Some(Fault::IdempotencyKey { line: 2 }));
 }
 
 #[test]

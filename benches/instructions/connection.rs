@@ -7,6 +7,7 @@ use std::time::Duration;
 use lictor::authz::Policy;
 use lictor::client::{Address, Connection, Connector, Credentials, Frame, Request, Trust, parse_pin};
 use lictor::config::CommandPattern;
+use lictor::idempotency::{Ledger, Limits};
 use lictor::identity::Thumbprint;
 use lictor::plugin::{Instances, Shares};
 use lictor::route::Routes;
@@ -14,12 +15,16 @@ use lictor::server::{
     AdmissionLimits, ConnectionLimits, Current, Rates, Server, Service, TlsFiles, TlsVersion, bind,
     tls_acceptor,
 };
+use lictor::state::MemoryEngine;
 use lictor::telemetry::CommandLog;
 use tempfile::TempDir;
 
 use super::paths::{Identity, echo, identity, roster, runtime};
 
 const LONG: Duration = Duration::from_secs(600);
+
+/// The defaults.
+const KEPT: Limits = Limits { window: LONG, max_keys: 10_000, max_bytes: 64 << 20 };
 
 /// Sends `in_flight` framed requests of `command` at once, waits for the replies, and that so many times.
 pub(super) fn run(command: &str, in_flight: u64, times: u64) {
@@ -75,6 +80,7 @@ async fn service(client: &Identity) -> Service {
         routes: [("echo".into(), plugin)].into_iter().collect::<Routes<_>>(),
         shares: Shares::new(["bench".into()], 64, 64),
         rates: Rates::default(),
+        idempotency: Ledger::new(Arc::new(MemoryEngine::new()), KEPT),
         limits: ConnectionLimits {
             in_flight: 64,
             in_flight_bytes: 1 << 20,

@@ -14,6 +14,7 @@ use super::plugins::Plugins;
 use super::state;
 use crate::authz::Policy;
 use crate::config::{self, Applies, Change, Config, Kind};
+use crate::idempotency::{self, Ledger};
 use crate::identity::{Pinned, Roster};
 use crate::plugin::Shares;
 use crate::route::Routes;
@@ -42,8 +43,10 @@ impl Live {
     pub(super) async fn start(config: Config, control: Arc<dyn Control>) -> anyhow::Result<Self> {
         let acceptor = tls_acceptor(&tls_files(&config))?;
         let mut state = state::Kept::open(&config)?;
-        let plugins = Plugins::load(&config, &*state.engine(&config)?).await?;
-        let service = Arc::new(service(&config, &plugins, None));
+        let engine = state.engine(&config)?;
+        let plugins = Plugins::load(&config, &*engine).await?;
+        let ledger = Ledger::new(engine, idempotency_limits(&config));
+        let service = Arc::new(service(&config, &plugins, ledger, None));
         ending::warn(&config, SystemTime::now());
         let handshake_timeout = config.limits.handshake_timeout;
         let current = Current { service: Arc::clone(&service), acceptor, handshake_timeout };
@@ -72,7 +75,8 @@ impl Live {
         let plugins = running.plugins.renewed(&config, &*engine).await?;
         changes.extend(new_components(&running.plugins, &plugins, &changes));
 
-        let service = Arc::new(service(&config, &plugins, Some(&running.service)));
+        let ledger = running.service.idempotency.renewed(engine, idempotency_limits(&config));
+        let service = Arc::new(service(&config, &plugins, ledger, Some(&running.service)));
         let handshake_timeout = config.limits.handshake_timeout;
         self.server.swap(Current { service: Arc::clone(&service), acceptor, handshake_timeout });
         running.service.log.report_unlogged();
@@ -91,7 +95,9 @@ impl Live {
 
     /// Closes what has to be closed in good order.
     pub(super) async fn close(&self) -> anyhow::Result<()> {
-        self.running.lock().await.state.close().await
+        let running = self.running.lock().await;
+        running.service.idempotency.close().await;
+        running.state.close().await
     }
 }
 
@@ -115,7 +121,7 @@ fn new_components(old: &Plugins, new: &Plugins, changes: &[Change]) -> Vec<Chang
 }
 
 /// What connections work by; parts of clients in what runs at once go on from `old`.
-fn service(config: &Config, plugins: &Plugins, old: Option<&Service>) -> Service {
+fn service(config: &Config, plugins: &Plugins, idempotency: Ledger, old: Option<&Service>) -> Service {
     let policies =
         config.clients.iter().map(|(name, client)| (name.as_ref().into(), client.commands.clone()));
     let commands = plugins.iter().flat_map(|(name, plugin)| {
@@ -140,6 +146,7 @@ fn service(config: &Config, plugins: &Plugins, old: Option<&Service>) -> Service
             Some(old) => old.rates.renewed(clients(), per_second),
             None => Rates::new(clients(), per_second),
         },
+        idempotency,
         limits: connection_limits(config),
         close_on_error: config.protocol.close_on_error,
         log: CommandLog::new(config.log.commands_per_second, config.log.arguments),
@@ -177,6 +184,15 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
         idle_timeout: limits.idle_timeout,
         write_timeout: limits.write_timeout,
         slice: CONNECTION_SLICE,
+    }
+}
+
+fn idempotency_limits(config: &Config) -> idempotency::Limits {
+    let limits = &config.limits;
+    idempotency::Limits {
+        window: limits.idempotency_window,
+        max_keys: limits.idempotency_keys,
+        max_bytes: limits.idempotency_bytes,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where plugins' state is kept: the engine that the config names.
+//! Where plugins' state and clients' answers are kept: the engine that the config names.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use crate::state::{Engine, MemoryEngine, SqliteEngine, SqliteOptions};
 
 pub use crate::state::sqlite::Progress;
 
-/// Opens the engine. Where no plugin is granted a store there is nothing to keep, and no file is made.
+/// Opens the engine. Where no plugin is granted a store and no answers are kept, no file is made.
 ///
 /// It blocks, for milliseconds as a rule.
 fn open(config: &Config) -> anyhow::Result<Arc<dyn Engine>> {
     let Some(path) = file(config) else { return Ok(Arc::new(MemoryEngine::new())) };
     let options = SqliteOptions { max_file_bytes: config.state.file_size, ..SqliteOptions::default() };
-    let engine = SqliteEngine::open(path, options).context("the plugins' state cannot be opened")?;
+    let engine = SqliteEngine::open(path, options).context("the state cannot be opened")?;
     tracing::info!(path = %path.display(), "state opened");
     Ok(Arc::new(engine))
 }
 
-/// The engine of a server, which is opened once a plugin is granted a store, be it by a reload.
+/// The engine of a server, which is opened once there is something to keep, be it by a reload.
 pub(super) struct Kept {
     engine: Arc<dyn Engine>,
     is_used: bool,
@@ -30,12 +30,12 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
-        Ok(Self { engine: open(config)?, is_used: uses_stores(config) })
+        Ok(Self { engine: open(config)?, is_used: is_used(config) })
     }
 
-    /// The engine for the plugins of `config`.
+    /// The engine for `config`.
     pub(super) fn engine(&mut self, config: &Config) -> anyhow::Result<Arc<dyn Engine>> {
-        if !self.is_used && uses_stores(config) {
+        if !self.is_used && is_used(config) {
             *self = Self::open(config)?;
         }
         Ok(Arc::clone(&self.engine))
@@ -54,14 +54,15 @@ pub(super) fn look(config: &Config) -> anyhow::Result<()> {
     }
 }
 
-fn uses_stores(config: &Config) -> bool {
+/// Whether there is something to keep: stores of plugins, or answers to requests with an `Idempotency-Key`.
+fn is_used(config: &Config) -> bool {
     let mut granted = config.plugins.values().filter_map(|plugin| plugin.grants.keyvalue.as_ref());
-    granted.any(|stores| !stores.is_empty())
+    !config.limits.idempotency_window.is_zero() || granted.any(|stores| !stores.is_empty())
 }
 
 fn file(config: &Config) -> Option<&Path> {
     match config.state.engine {
-        StateEngine::Sqlite if uses_stores(config) => config.state.path.as_deref(),
+        StateEngine::Sqlite if is_used(config) => config.state.path.as_deref(),
         StateEngine::Sqlite | StateEngine::Memory => None,
     }
 }

@@ -23,6 +23,7 @@ Examples:
   lictor call echo hello
   lictor call --timeout 500ms kv-get colour
   lictor call --body picture.png put picture
+  lictor call --idempotency-key invoice-17 pay 17
   lictor call --server cmd.example.com --cert laptop.pem echo hello
   lictor call --raw export > dump.bin
   lictor call                       a prompt
@@ -35,6 +36,9 @@ pub(super) struct Call {
     /// A file to send as the request's body; - is standard input
     #[arg(long, value_name = "FILE", requires = "command")]
     body: Option<PathBuf>,
+    /// Run the command once, however often it is sent with this key
+    #[arg(long, value_name = "KEY", requires = "command")]
+    idempotency_key: Option<String>,
     /// The command and its arguments; whatever stands behind it, options too, is its own
     #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
@@ -73,7 +77,11 @@ impl Call {
     /// The request, before anybody is connected to.
     fn request(&self) -> Result<Request, Failure> {
         let request = request(&self.command, self.body.as_deref())?;
-        self.options.applied(request).map_err(|error| Failure::usage(error.to_string()))
+        let request = self.options.applied(request).and_then(|request| match &self.idempotency_key {
+            Some(key) => request.idempotency_key(key),
+            None => Ok(request),
+        });
+        request.map_err(|error| Failure::usage(error.to_string()))
     }
 }
 
@@ -180,6 +188,7 @@ mod tests {
     fn options_become_headers() {
         let arguments = ["--timeout", "1s", "--header", "A: b c", "--header", "d:e", "echo"];
         assert_eq!(encoded(&arguments), "echo\r\nA: b c\r\nd: e\r\nTimeout-Ms: 1000\r\n\r\n");
+        assert_eq!(encoded(&["--idempotency-key", "k", "pay"]), "pay\r\nIdempotency-Key: k\r\n\r\n");
     }
 
     #[test]
@@ -188,7 +197,7 @@ mod tests {
         std::fs::write(file.path(), "bytes").unwrap();
         let path = file.path().to_str().unwrap();
         assert_eq!(encoded(&["--body", path, "put"]), "put\r\nSize: 5\r\n\r\nbytes");
-        assert!(parse(&["--body", path]).is_err());
+        assert!(parse(&["--body", path]).is_err() && parse(&["--idempotency-key", "k"]).is_err());
         assert_eq!(parse(&["--body", "no/such", "put"]).unwrap().request().unwrap_err().exit(), Exit::Usage);
     }
 
@@ -203,7 +212,12 @@ mod tests {
         ] {
             assert_eq!(parse(arguments).unwrap_err().exit_code(), 2, "{arguments:?}");
         }
-        for arguments in [&["--tiemout", "1s", "echo"][..], &["--header", "Size: 1", "echo"], &[""]] {
+        for arguments in [
+            &["--tiemout", "1s", "echo"][..],
+            &["--header", "Size: 1", "echo"],
+            &["--idempotency-key", "a b", "echo"],
+            &[""],
+        ] {
             assert_eq!(parse(arguments).unwrap().request().unwrap_err().exit(), Exit::Usage, "{arguments:?}");
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(super) const MAX_HEAD_BYTES: usize = 8192;
 
 /// The headers that the protocol reads itself; each has its own method here.
-const PROTOCOL_HEADERS: [&str; 3] = ["Sequence", "Size", "Timeout-Ms"];
+const PROTOCOL_HEADERS: [&str; 4] = ["Sequence", "Size", "Timeout-Ms", "Idempotency-Key"];
 
 /// A request that was not sent yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,7 @@ pub struct Request {
     headers: String,
     sequence: Option<u64>,
     timeout: Option<Duration>,
+    idempotency_key: Option<String>,
     body: Vec<u8>,
 }
 
@@ -40,6 +41,9 @@ pub enum RequestError {
     /// A header's value has a control character.
     #[error("the value of the header {0} has a control character")]
     HeaderValue(String),
+    /// A key that no server takes.
+    #[error("{0:?} is no Idempotency-Key; it has 1 to 64 visible ASCII characters, and no space")]
+    IdempotencyKey(String),
     /// A header that the protocol reads itself.
     #[error("the header {0} is the protocol's own")]
     ProtocolHeader(String),
@@ -85,7 +89,8 @@ impl Request {
     }
 
     fn of(line: String) -> Self {
-        Self { line, headers: String::new(), sequence: None, timeout: None, body: Vec::new() }
+        let (sequence, timeout, idempotency_key) = (None, None, None);
+        Self { line, headers: String::new(), sequence, timeout, idempotency_key, body: Vec::new() }
     }
 
     /// Adds a header for the command. Spaces around the value are not sent: the server would take them away.
@@ -120,6 +125,18 @@ impl Request {
         self
     }
 
+    /// Has the server run it once, however often it is sent with this key.
+    ///
+    /// # Errors
+    /// If no server would take the key.
+    pub fn idempotency_key(mut self, key: &str) -> Result<Self, RequestError> {
+        if !(1..=64).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(RequestError::IdempotencyKey(key.to_owned()));
+        }
+        self.idempotency_key = Some(key.to_owned());
+        Ok(self)
+    }
+
     /// Sends `body` with it.
     #[must_use]
     pub fn body(mut self, body: Vec<u8>) -> Self {
@@ -143,6 +160,9 @@ impl Request {
                 "Timeout-Ms",
                 timeout.as_nanos().div_ceil(1_000_000).clamp(1, u64::MAX.into()),
             );
+        }
+        if let Some(key) = &self.idempotency_key {
+            push_header(&mut head, "Idempotency-Key", key);
         }
         if !self.body.is_empty() {
             push_header(&mut head, "Size", self.body.len());
@@ -226,7 +246,8 @@ mod tests {
         let request = Request::from_line("put \"a b\"").unwrap();
         let request = request.header("Colour", " red ").unwrap().sequence(7);
         let request = request.timeout(Duration::from_micros(1500)).body(b"\0\xff".to_vec());
-        let head = b"put \"a b\"\r\nColour: red\r\nSequence: 7\r\nTimeout-Ms: 2\r\nSize: 2\r\n\r\n";
+        let request = request.idempotency_key("k-1").unwrap();
+        let head = b"put \"a b\"\r\nColour: red\r\nSequence: 7\r\nTimeout-Ms: 2\r\nIdempotency-Key: k-1\r\nSize: 2\r\n\r\n";
         assert_eq!(request.encode().unwrap(), [&head[..], b"\0\xff"].concat());
     }
 
@@ -237,10 +258,19 @@ mod tests {
         assert_eq!(Request::from_line(" x"), Err(RequestError::EmptyCommand));
         assert_eq!(Request::from_line("a\tb"), Err(RequestError::Control(2)));
         let request = Request::from_line("x").unwrap();
-        for (name, value) in
-            [("", "v"), ("a b", "v"), ("a:", "v"), ("sequence", "1"), ("SIZE", "1"), ("a", "b\r\nc: d")]
-        {
+        for (name, value) in [
+            ("", "v"),
+            ("a b", "v"),
+            ("a:", "v"),
+            ("sequence", "1"),
+            ("SIZE", "1"),
+            ("idempotency-key", "k"),
+            ("a", "b\r\nc: d"),
+        ] {
             assert!(request.clone().header(name, value).is_err(), "{name}");
+        }
+        for key in ["", "a b", "é", "a\n", &"k".repeat(65)] {
+            assert!(request.clone().idempotency_key(key).is_err(), "{key}");
         }
         let longest = Request::from_line(&"x".repeat(MAX_HEAD_BYTES - 4)).unwrap();
         assert_eq!(longest.encode().unwrap().len(), MAX_HEAD_BYTES);

@@ -128,7 +128,8 @@ impl FromAmount for u32 {
 }
 
 const SECOND: u64 = 1_000;
-const HOUR: u64 = 3_600 * SECOND;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -220,6 +221,12 @@ limits! {
         "Calls that wait for their turn to run; more are answered `busy` at once.";
     queue_timeout => queue_timeout: Duration, TimeSpan(TimeSpan), SECOND, 1, DAY,
         "A call that waited so long for its turn is answered `busy`: by then its client would rather know.";
+    idempotency_window => idempotency_window: Duration, TimeSpan(TimeSpan), 10 * MINUTE, 0, 30 * DAY,
+        "How long an answer is kept for its `Idempotency-Key`: for as long as clients try again. With 0 no such key is taken.";
+    idempotency_keys => idempotency_keys: u64, Count(u64), 10_000, 1, 1_000_000_000,
+        "The most such keys that are kept of one client; further ones are answered `rate-limited`, so that none fills the disk.";
+    idempotency_bytes => idempotency_bytes: u64, ByteSize(ByteSize), 64 * MIB, KIB, 1_024 * GIB,
+        "The most bytes of these keys and their answers of one client.";
 }
 
 /// Two lines for each bound outside `[limits]`: its section, key, unit, default, least and most; and its reason.

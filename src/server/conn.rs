@@ -29,7 +29,7 @@ use super::lanes::{Arrival, Lanes, Ticket};
 use super::members::Member;
 use super::refusal::{self, Refused};
 use super::session::Session;
-use super::{End, Service};
+use super::{End, Service, once};
 use crate::authz;
 use crate::route::Target;
 use crate::telemetry::RequestId;
@@ -260,7 +260,7 @@ impl Connection {
         }
         let Self { session, lanes, .. } = self;
         let arguments = session.service.log.arguments(&request);
-        let bytes = request.size_bytes();
+        let (bytes, has_key) = (request.size_bytes(), request.idempotency_key().is_some());
         let ticket = |command: Arc<str>| Ticket { id, sequence, command, arguments, arrived, bytes, sent: 0 };
 
         let routes = &session.service.routes;
@@ -270,7 +270,7 @@ impl Connection {
             Err(denied) => Err(refusal::denied(denied, routes)),
         };
         let goes_with_batch = match &target {
-            Ok(Target::Plugin(_, plugin, _)) => self.batch.goes_with(plugin),
+            Ok(Target::Plugin(_, plugin, _)) if !has_key => self.batch.goes_with(plugin),
             _ => self.batch.is_empty(),
         };
         match target {
@@ -279,8 +279,8 @@ impl Connection {
                 self.run_batch(cx, until);
                 self.run_in_turn(Arrival { id, at: arrived, is_over_rate, request }, now, cx, until);
             }
-            Ok(Target::Plugin(command, plugin, request)) if plugin.is_streaming() => {
-                match session.stream(ticket(Arc::clone(command)), request, plugin, lanes) {
+            Ok(Target::Plugin(command, plugin, request)) if has_key || plugin.is_streaming() => {
+                match once::begin(session, ticket(Arc::clone(command)), request, plugin, lanes) {
                     Ok(()) => cx.waker().wake_by_ref(),
                     Err((ticket, error)) => self.reply(&ticket, Err(&error)),
                 }

@@ -15,6 +15,7 @@ mod in_place;
 mod lanes;
 mod members;
 mod nested;
+mod once;
 mod rates;
 mod refusal;
 mod session;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use self::end::End;
 use crate::authz::Policy;
+use crate::idempotency::Ledger;
 use crate::identity::Roster;
 use crate::plugin::{Plugin, Shares};
 use crate::route::Routes;
@@ -48,6 +50,8 @@ pub struct Service {
     pub shares: Shares,
     /// How much each client may send.
     pub rates: Rates,
+    /// The answers that are kept by their requests' keys.
+    pub idempotency: Ledger,
     /// Bounds on each connection.
     pub limits: ConnectionLimits,
     /// Whether a connection ends after a command's error, as the original's did.

@@ -51,6 +51,29 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::BadRequest,
+        Self::TooLarge,
+        Self::UnknownCommand,
+        Self::Forbidden,
+        Self::BadArguments,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Denied,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::Busy,
+        Self::RateLimited,
+        Self::PluginFailed,
+        Self::PluginTrapped,
+        Self::PluginLimit,
+        Self::ReplyUnframeable,
+        Self::Unavailable,
+        Self::ShuttingDown,
+        Self::Internal,
+    ];
+
     /// The code's name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {

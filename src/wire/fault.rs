@@ -86,7 +86,7 @@ pub enum Fault {
         /// Its line.
         line: usize,
     },
-    /// `Sequence`, `Size` or `Timeout-Ms` given twice.
+    /// `Sequence`, `Size`, `Timeout-Ms` or `Idempotency-Key` given twice.
     #[error("{name} is repeated in line {line}")]
     Repeated {
         /// Which of them.
@@ -97,6 +97,12 @@ pub enum Fault {
     /// A `Sequence` that is no token.
     #[error("Sequence in line {line} is not 1 to 64 visible ASCII characters")]
     Sequence {
+        /// Its line.
+        line: usize,
+    },
+    /// An `Idempotency-Key` that is no token.
+    #[error("Idempotency-Key in line {line} is not 1 to 64 visible ASCII characters")]
+    IdempotencyKey {
         /// Its line.
         line: usize,
     },

@@ -10,7 +10,7 @@ use memchr::memchr;
 use super::MAX_HEAD_BYTES;
 use super::fault::Fault;
 use super::quote::parse_arguments;
-use super::request::{Parts, Request, Sequence, Span};
+use super::request::{Parts, Request, Sequence, Span, is_token};
 
 /// A head of which a part may have been read.
 #[derive(Debug, Default)]
@@ -108,11 +108,19 @@ fn parse_header(text: &str, line: usize, parts: &mut Parts, size: &mut Option<u6
     } else if name.eq_ignore_ascii_case("Timeout-Ms") {
         set_once(&mut parts.timeout_ms, number(value, "Timeout-Ms", line)?, "Timeout-Ms", line)
     } else {
-        let name = append(&mut parts.text, name);
-        let value = append(&mut parts.text, value);
-        parts.headers.push((name, value));
-        Ok(())
+        let is_key = name.eq_ignore_ascii_case("Idempotency-Key");
+        let (name, span) = (append(&mut parts.text, name), append(&mut parts.text, value));
+        parts.headers.push((name, span));
+        if is_key { set_key(&mut parts.idempotency_key, value, span, line) } else { Ok(()) }
     }
+}
+
+/// Notes where an `Idempotency-Key` stands: it is the plugin's to read as well.
+fn set_key(slot: &mut Option<Span>, value: &str, span: Span, line: usize) -> Result<(), Fault> {
+    if !is_token(value) {
+        return Err(Fault::IdempotencyKey { line });
+    }
+    set_once(slot, span, "Idempotency-Key", line)
 }
 
 fn trim_spaces(mut text: &str) -> &str {

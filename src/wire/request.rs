@@ -16,8 +16,7 @@ impl Sequence {
     /// `text` as a sequence token, or nothing where it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let token = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        token.then(|| Self(SmallVec::from_slice(text.as_bytes())))
+        is_token(text).then(|| Self(SmallVec::from_slice(text.as_bytes())))
     }
 
     /// The token's bytes, all visible ASCII.
@@ -25,6 +24,11 @@ impl Sequence {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// Whether `text` is 1 to 64 visible ASCII characters.
+pub(super) fn is_token(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl fmt::Display for Sequence {
@@ -72,6 +76,8 @@ pub(super) struct Parts {
     pub(super) headers: SmallVec<[(Span, Span); 2]>,
     pub(super) sequence: Option<Sequence>,
     pub(super) timeout_ms: Option<u64>,
+    /// The value of one of `headers`.
+    pub(super) idempotency_key: Option<Span>,
     pub(super) body: Bytes,
 }
 
@@ -116,7 +122,7 @@ impl Request {
         self.0.arguments.iter().map(|span| &self.0.text[span.range()])
     }
 
-    /// The headers that the protocol itself does not read, in the order in which they were sent.
+    /// The headers that are the plugin's to read, in the order in which they were sent.
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         let text = &self.0.text;
         self.0.headers.iter().map(|(name, value)| (&text[name.range()], &text[value.range()]))
@@ -138,6 +144,13 @@ impl Request {
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
         self.0.timeout_ms
+    }
+
+    /// The `Idempotency-Key` header: with it the request is run once, however often it is sent. It is one of the
+    /// [`headers`](Self::headers) as well, and 1 to 64 visible ASCII characters.
+    #[must_use]
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.0.idempotency_key.map(|span| &self.0.text[span.range()])
     }
 
     /// The body, empty where there is none.

@@ -139,6 +139,10 @@ fn a_call_prints_the_reply_and_ends_with_0() {
     fs::write(server.folder().join("body.txt"), "from a file").unwrap();
     let finished = call(&["--body", "body.txt", "body"]);
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "from a file\n"), "{finished:?}");
+
+    let [first, again, other] = ["k", "k", "l"].map(|key| call(&["--idempotency-key", key, "id"]));
+    assert_eq!((first.code, &first.stdout), (Some(0), &again.stdout), "{again:?}");
+    assert_ne!(first.stdout, other.stdout, "each run has another id");
 }
 
 #[test]

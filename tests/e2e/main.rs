@@ -13,6 +13,7 @@
 //! | `http`      | the same of HTTP requests |
 //! | `directories` | the same of folders |
 //! | `state`     | key-value state as plugins have it, and over `kill -9` |
+//! | `idempotency` | requests that are sent again: answered again and run once, also over `kill -9` |
 //! | `reach`     | files and other commands that a plugin may reach |
 //! | `cli`       | the commands of `lictor` |
 //! | `bench`     | `lictor bench` |
@@ -42,6 +43,7 @@ mod events;
 mod examples;
 mod grants;
 mod http;
+mod idempotency;
 mod identity;
 mod interop;
 mod languages;

@@ -68,7 +68,7 @@ pub const STREAMS_COMMANDS: [&str; 14] = [
 ];
 
 /// The commands of [`stateful`].
-pub const STATEFUL_COMMANDS: [&str; 23] = [
+pub const STATEFUL_COMMANDS: [&str; 24] = [
     "kv-open",
     "kv-get",
     "kv-set",
@@ -86,6 +86,7 @@ pub const STATEFUL_COMMANDS: [&str; 23] = [
     "state-set",
     "state-delete",
     "state-increment",
+    "state-slow",
     "state-swap",
     "state-swap-out",
     "state-touch",

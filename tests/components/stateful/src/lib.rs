@@ -16,6 +16,8 @@ wit_bindgen::generate!({
     generate_all,
 });
 
+use std::time::Duration;
+
 use exports::lictor::plugin::commands::{CommandInfo, Failure, Guest};
 use lictor::plugin::state;
 use wasi::keyvalue::store::{self, Bucket, Error};
@@ -119,6 +121,12 @@ fn of_state(arguments: &[&str]) -> Result<String, Failure> {
         ["state-increment", store, key, delta] => {
             let delta = delta.parse().map_err(|_| failure("bad-arguments", "no number"))?;
             Ok(state::increment(store, key, delta)?.to_string())
+        }
+        // Counts that it began, and then takes its time.
+        ["state-slow", store, key, ms] => {
+            let sum = state::increment(store, key, 1)?;
+            std::thread::sleep(Duration::from_millis(number(ms)?));
+            Ok(sum.to_string())
         }
         ["state-swap", store, key, "-", value] => {
             Ok(state::compare_and_set(store, key, None, value.as_bytes(), None)?.to_string())

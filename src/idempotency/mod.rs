@@ -1,0 +1,259 @@
+//! Answers kept by their requests' `Idempotency-Key`, so that a request that is sent again is answered again and not run
+//! again.
+//!
+//! `fingerprint` tells one request from another, `record` is what is kept of one, `claim` the right to run it. Where it is
+//! all kept is an engine's affair, in a namespace for each client that no plugin can be granted.
+//!
+//! Knows no connection, no plugin and no config file, nor who may run what: whoever asks has looked at that.
+//!
+//! # What holds
+//!
+//! - **Once.** Of all requests of a client with the same key one runs at a time, and none after one that began, until that
+//!   is forgotten: the [`Limits::window`] after its answer.
+//! - **Before it runs.** That a command begins is written as durably as the engine can before it does. A server that dies
+//!   meanwhile finds the mark, and says that the outcome is not known.
+//! - **Before it is told.** An answer is written before its client gets it; what a client has read it gets again.
+//! - **Never begun, never kept.** What ends as `not-run` leaves its key free.
+
+mod claim;
+mod fingerprint;
+#[cfg(test)]
+mod ledger_tests;
+mod record;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+pub use claim::Claim;
+
+use self::claim::{HasBegun, Held};
+use self::fingerprint::Fingerprint;
+use self::record::Record;
+use crate::state::{Blame, Engine, Expected, Key, Namespace, Quota, StateError, Store, Ttl};
+use crate::wire::{Code, CommandError, Request};
+
+/// In place of a plugin's name, which never begins so.
+const NAMESPACE: &str = "@idempotency";
+
+/// What a client is told.
+pub type Answer = Result<Vec<u8>, CommandError>;
+
+/// Bounds on what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long an answer is kept; zero takes no keys at all.
+    pub window: Duration,
+    /// The most keys of one client. A part of an answer that is kept in parts counts as one.
+    pub max_keys: u64,
+    /// The most bytes of one client, keys and answers together.
+    pub max_bytes: u64,
+}
+
+/// The answers that are kept. Its clones are the same ledger.
+#[derive(Clone)]
+pub struct Ledger {
+    engine: Arc<dyn Engine>,
+    limits: Limits,
+    open: Arc<Open>,
+}
+
+/// What goes on from one ledger to the one that takes its place.
+#[derive(Default)]
+struct Open {
+    /// The keys whose requests run, by client and key, and what those are.
+    running: Mutex<HashMap<(Arc<str>, Key), Fingerprint>>,
+    /// The writes that end a claim, which nobody may be there to wait for. Each belongs to a key that is counted in its
+    /// client's quota, so that they are bounded.
+    settling: TaskTracker,
+}
+
+/// A request with a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Whose it is.
+    pub client: &'a Arc<str>,
+    /// The key.
+    pub key: &'a str,
+    /// The request.
+    pub request: &'a Request,
+    /// How long it may run.
+    pub time_left: Duration,
+}
+
+/// What is to be done with a request.
+pub enum Claimed {
+    /// It is run now, and its end is [settled](Claim::settle).
+    Free(Claim),
+    /// It is not run, and this is its answer: the one that is kept, or why there is none.
+    Told(Answer),
+}
+
+impl Ledger {
+    /// A ledger that keeps answers in `engine`.
+    #[must_use]
+    pub fn new(engine: Arc<dyn Engine>, limits: Limits) -> Self {
+        Self { engine, limits, open: Arc::default() }
+    }
+
+    /// The same with another engine and other limits; what runs is known to both.
+    #[must_use]
+    pub fn renewed(&self, engine: Arc<dyn Engine>, limits: Limits) -> Self {
+        Self { engine, limits, open: Arc::clone(&self.open) }
+    }
+
+    /// Claims the right to run a request. `has_begun` tells at any time whether its command has: a claim that is dropped
+    /// before that leaves the key free.
+    pub async fn claim(
+        &self,
+        asked: Asked<'_>,
+        has_begun: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Claimed {
+        self.take(asked, Box::new(has_begun)).await.map_or_else(Claimed::Told, Claimed::Free)
+    }
+
+    /// Waits for the writes that end claims. The engine is to be closed after it.
+    pub async fn close(&self) {
+        self.open.settling.close();
+        self.open.settling.wait().await;
+    }
+
+    /// The same, with what is told instead of a run as the error.
+    async fn take(&self, asked: Asked<'_>, has_begun: HasBegun) -> Result<Claim, Answer> {
+        if self.limits.window.is_zero() {
+            let words = "This server keeps no Idempotency-Keys; send the request without one";
+            return Err(not_run(Code::Unavailable, words));
+        }
+        let refused = |error: StateError| -> Answer { Err(self.refusal(asked.client, &error)) };
+        let key = Key::new(asked.key).map_err(refused)?;
+        let fingerprint = Fingerprint::of(asked.request);
+        let running = Running::enter(&self.open, asked.client, &key, fingerprint)?;
+        let store = self.store(asked.client).await.map_err(refused)?;
+        if let Some(entry) = store.get(&key).await.map_err(refused)? {
+            return Err(told(&*store, &key, entry.value.as_bytes(), fingerprint)
+                .await
+                .unwrap_or_else(|error| Err(self.refusal(asked.client, &error))));
+        }
+        let ttl = Ttl::new(self.limits.window.saturating_add(asked.time_left)).map_err(refused)?;
+        let mark = Record::Begun.encode(fingerprint).map_err(refused)?;
+        let held = Held::new(running, Arc::clone(&store), key.clone(), fingerprint, self.limits.window);
+        // From here on whatever ends this early takes the mark away again.
+        let claim = Claim::new(held, has_begun);
+        match store.compare_and_set(key, Expected::Absent, mark, Some(ttl)).await {
+            Ok(_) => Ok(claim),
+            Err(error @ (StateError::QuotaExceeded { .. } | StateError::Conflict { .. })) => {
+                claim.withdraw();
+                Err(Err(self.refusal(asked.client, &error)))
+            }
+            Err(error) => Err(Err(self.refusal(asked.client, &error))),
+        }
+    }
+
+    async fn store(&self, client: &str) -> Result<Arc<dyn Store>, StateError> {
+        let quota = Quota { max_keys: self.limits.max_keys, max_bytes: self.limits.max_bytes };
+        self.engine.open(Namespace::new(NAMESPACE, client), quota).await
+    }
+
+    /// What a client is told whose key can't be looked up or written down.
+    fn refusal(&self, client: &str, error: &StateError) -> CommandError {
+        match error {
+            StateError::QuotaExceeded { kind, limit, .. } => {
+                let words = format!(
+                    "The Idempotency-Keys of the last {:?} take up this client's {limit} {kind}; send it again later",
+                    self.limits.window
+                );
+                CommandError::not_run(Code::RateLimited, words)
+            }
+            // Another process writes to the same state.
+            StateError::Conflict { .. } => still_running(),
+            error => {
+                if error.blame() == Blame::Operator {
+                    tracing::error!(target: "lictor::command", client, %error, "an Idempotency-Key cannot be kept");
+                }
+                let words = "The Idempotency-Key cannot be kept; try again later";
+                CommandError::not_run(Code::Unavailable, words)
+            }
+        }
+    }
+}
+
+/// What a request is told whose key has the record `kept`.
+async fn told(
+    store: &dyn Store,
+    key: &Key,
+    kept: &[u8],
+    fingerprint: Fingerprint,
+) -> Result<Answer, StateError> {
+    let (of, record) = Record::decode(kept);
+    if of.is_some_and(|of| of != fingerprint) {
+        return Ok(Err(other_request()));
+    }
+    let answer = match record {
+        Record::Answered(answer) => Some(answer),
+        Record::InParts(bytes) => record::gather(store, key, bytes).await?.map(Ok),
+        Record::NotKept => None,
+        Record::Begun => {
+            let words =
+                "The request with this Idempotency-Key began and its end is not known; it is not run again";
+            return Ok(Err(CommandError::unknown(Code::Conflict, words)));
+        }
+    };
+    Ok(answer.unwrap_or_else(|| {
+        let words = "The request with this Idempotency-Key was carried out and its answer could not be kept; it is not run again";
+        Err(CommandError::unknown(Code::Conflict, words))
+    }))
+}
+
+fn not_run(code: Code, words: &'static str) -> Answer {
+    Err(CommandError::not_run(code, words))
+}
+
+fn still_running() -> CommandError {
+    let words = "The request with this Idempotency-Key is still running; try again later";
+    CommandError::not_run(Code::Conflict, words)
+}
+
+fn other_request() -> CommandError {
+    let words = "This Idempotency-Key was sent with another request; each request needs a key of its own";
+    CommandError::not_run(Code::Conflict, words)
+}
+
+/// That a key's request runs; over when dropped.
+struct Running {
+    open: Arc<Open>,
+    owner: (Arc<str>, Key),
+}
+
+impl Running {
+    /// Notes that a request runs, or tells that it, or another with its key, does already.
+    fn enter(
+        open: &Arc<Open>,
+        client: &Arc<str>,
+        key: &Key,
+        fingerprint: Fingerprint,
+    ) -> Result<Self, Answer> {
+        use std::collections::hash_map::Entry;
+        let owner = (Arc::clone(client), key.clone());
+        match locked(&open.running).entry(owner.clone()) {
+            Entry::Occupied(other) if *other.get() != fingerprint => Err(Err(other_request())),
+            Entry::Occupied(_) => Err(Err(still_running())),
+            Entry::Vacant(place) => {
+                place.insert(fingerprint);
+                Ok(Self { open: Arc::clone(open), owner })
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        locked(&self.open.running).remove(&self.owner);
+    }
+}
+
+/// A panic under this lock would be in the collection's own code.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
