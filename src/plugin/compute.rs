@@ -66,11 +66,6 @@ pub(super) fn give_way() -> impl Future<Output = ()> + Send {
     })
 }
 
-/// Whether this is one of the threads for calls that compute.
-pub(super) fn is_here() -> bool {
-    POLLED_BY.get() == PolledBy::Computer
-}
-
 /// The threads, and the calls that wait for one.
 #[derive(Clone)]
 pub(super) struct Compute(Arc<Threads>);

@@ -9,7 +9,6 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use super::bounds::Budget;
-use super::bounds::Pace;
 use super::bounds::Queue;
 use super::compute::Compute;
 use super::dumps::Dumps;
@@ -69,7 +68,6 @@ pub struct Sandbox {
     queue: Queue,
     limits: SandboxLimits,
     budget: Arc<Budget>,
-    pace: Pace,
     compute: Compute,
     web: Arc<Web>,
     topics: Arc<Topics>,
@@ -98,7 +96,6 @@ impl Sandbox {
             queue: Queue::new(limits.waiting_calls),
             limits,
             budget: Arc::new(Budget::new(limits.memory_bytes)),
-            pace: Pace::new(),
             compute: Compute::start().context("no threads for plugins that compute")?,
             dumps,
             web: Arc::new(Web::new(limits.http_requests)),
@@ -138,11 +135,6 @@ impl Sandbox {
     /// The threads for calls that compute.
     pub(super) fn compute(&self) -> &Compute {
         &self.compute
-    }
-
-    /// How many calls may begin to compute where requests are read.
-    pub(super) fn pace(&self) -> &Pace {
-        &self.pace
     }
 
     /// Where core dumps are kept.

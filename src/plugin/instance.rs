@@ -260,8 +260,9 @@ impl Instance {
     }
 }
 
-/// Ticks of the epoch after which a call gives way that has just begun.
-pub(super) const FIRST_TICKS: u64 = 1;
+/// Ticks of the epoch after which a call gives way that has just begun. The first may come at any time, so it is at the
+/// second that the call has computed for a whole one.
+pub(super) const FIRST_TICKS: u64 = 2;
 
 /// What a guest may hand over in one piece beside its reply: the words of a failure, a line of output.
 const HOST_CALL_SLACK_BYTES: usize = 64 << 10;

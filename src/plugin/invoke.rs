@@ -32,6 +32,8 @@ pub struct Call {
     pub deadline: Instant,
     /// Whether the plugin was entered.
     has_begun: AtomicBool,
+    /// Whether the plugin computed for more than a tick.
+    has_computed: AtomicBool,
     /// What runs other commands for this call's plugin; there where the plugin may run any.
     commands: Option<Arc<dyn Commands>>,
     /// How many calls stand between this one and its client's request.
@@ -100,12 +102,10 @@ pub(super) async fn in_time(
     let mut metered = poll_fn(|cx| meter.poll(|| running.as_mut().poll(cx)));
     // Most calls end in their first poll, which no timer can break off.
     let ended = match poll_fn(|cx| Poll::Ready(Pin::new(&mut metered).poll(cx))).await {
-        Poll::Ready(ended) => {
-            plugin.pace().ended_at_once();
-            Ok(ended)
-        }
+        Poll::Ready(ended) => Ok(ended),
         Poll::Pending => timeout_at(call.deadline, metered).await,
     };
+    plugin.pace().ended(call);
     match ended {
         Ok(Ok(result)) => result,
         Ok(Err(spent)) => Err(failure::computed_too_long(plugin, call, spent)),
@@ -171,7 +171,16 @@ impl Call {
     /// A call that is stopped at `deadline`.
     #[must_use]
     pub fn new(request: Request, caller: PeerIdentity, id: RequestId, deadline: Instant) -> Self {
-        Self { request, caller, id, deadline, has_begun: AtomicBool::new(false), commands: None, depth: 0 }
+        Self {
+            request,
+            caller,
+            id,
+            deadline,
+            has_begun: AtomicBool::new(false),
+            has_computed: AtomicBool::new(false),
+            commands: None,
+            depth: 0,
+        }
     }
 
     /// The same call, whose plugin may run others through `commands`.
@@ -191,6 +200,15 @@ impl Call {
     /// The plugin is entered for it.
     pub(super) fn begin(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
+    }
+
+    /// The plugin has computed for a tick; whether that is the first.
+    pub(super) fn computes(&self) -> bool {
+        !self.has_computed.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn has_computed(&self) -> bool {
+        self.has_computed.load(Ordering::Relaxed)
     }
 
     pub(super) fn commands(&self) -> Option<&dyn Commands> {

@@ -132,7 +132,7 @@ impl Plugin {
             granted: Arc::new(spec.grants.prepare(sandbox.web(), sandbox.topics())),
             turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
             sha256: compiled.sha256,
-            pace: sandbox.pace().of_plugin(),
+            pace: Pace::default(),
             footprint_bytes: 0,
             commands: Vec::new(),
             spec,

@@ -1,6 +1,6 @@
 //! What all plugins, one client, one instance and one call may use: each bound in a file, and none knows another's.
 //!
-//! `queue` and `share` are who may run at once, `pace` where it begins to compute, `meter` for how long a call may,
+//! `queue` and `share` are who may run at once, `pace` where it begins, `meter` for how long a call may,
 //! `limiter` and `budget` the memory of an instance and of all of them. What a call may ask of the host is in
 //! `host/volume.rs`; slots and time are in `engine.rs` and `invoke.rs`.
 
