@@ -9,7 +9,7 @@ use wasmtime::{Engine, Store, WasmCoreDump};
 use super::bindings::lictor::plugin::types::{CommandInfo, Failure};
 use super::bindings::streaming::{StreamingPlugin, StreamingPluginIndices};
 use super::bindings::{Plugin, PluginIndices};
-use super::bounds::{MemoryLimiter, Pace, give_way};
+use super::bounds::{FirstTick, MemoryLimiter, Pace, give_way};
 use super::host::{Base, Granted, Http, PluginLog, Volume};
 use super::invoke::Call;
 use super::stream::{Intake, Outlet, Streaming};
@@ -23,6 +23,8 @@ pub(super) struct HostState {
     pub(super) memory: MemoryLimiter,
     /// By which it computes beside others.
     pub(super) pace: Pace,
+    /// When the current call was first seen to compute, where it was.
+    pub(super) first_tick: Option<FirstTick>,
     pub(super) log: Arc<PluginLog>,
     pub(super) granted: Arc<Granted>,
     /// What the current call may still ask of the host.
@@ -50,6 +52,7 @@ impl HostState {
     /// Begins `call`, with all that it may use.
     pub(super) fn begin(&mut self, call: Arc<Call>) {
         self.memory.forget_refusal();
+        self.first_tick = None;
         self.volume.begin();
         self.printed_bytes = 0;
         self.http = None;
@@ -160,7 +163,7 @@ impl Instance {
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(max_reply_bytes.saturating_add(HOST_CALL_SLACK_BYTES));
-        store.epoch_deadline_callback(|state| Ok(give_way(state.data())));
+        store.epoch_deadline_callback(|mut state| Ok(give_way(state.data_mut())));
         // A start function computes too.
         store.set_epoch_deadline(FIRST_TICKS);
         match linked.instantiate(&mut store).await {
@@ -260,9 +263,8 @@ impl Instance {
     }
 }
 
-/// Ticks of the epoch after which a call gives way that has just begun. The first may come at any time, so it is at the
-/// second that the call has computed for a whole one.
-pub(super) const FIRST_TICKS: u64 = 2;
+/// Ticks of the epoch after which a call that has just begun is looked at.
+pub(super) const FIRST_TICKS: u64 = 1;
 
 /// What a guest may hand over in one piece beside its reply: the words of a failure, a line of output.
 const HOST_CALL_SLACK_BYTES: usize = 64 << 10;

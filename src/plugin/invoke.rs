@@ -103,7 +103,15 @@ pub(super) async fn in_time(
     // Most calls end in their first poll, which no timer can break off.
     let ended = match poll_fn(|cx| Poll::Ready(Pin::new(&mut metered).poll(cx))).await {
         Poll::Ready(ended) => Ok(ended),
-        Poll::Pending => timeout_at(call.deadline, metered).await,
+        Poll::Pending => {
+            // It was polled just now: at once again, it would go on where it has given way.
+            let mut was_polled = true;
+            let again = poll_fn(|cx| match std::mem::take(&mut was_polled) {
+                true => Poll::Pending,
+                false => Pin::new(&mut metered).poll(cx),
+            });
+            timeout_at(call.deadline, again).await
+        }
     };
     plugin.pace().ended(call);
     match ended {

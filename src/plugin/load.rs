@@ -286,6 +286,7 @@ impl Plugin {
                 self.footprint_bytes,
             )?,
             pace: self.pace.clone(),
+            first_tick: None,
             log: Arc::clone(&self.log),
             granted: Arc::clone(&self.granted),
             volume: Volume::new(self.spec.volume),

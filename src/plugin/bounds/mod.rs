@@ -14,6 +14,6 @@ mod share;
 pub(super) use budget::{Budget, BudgetSpent};
 pub(super) use limiter::{MemoryLimiter, MemoryRefusal};
 pub(super) use meter::{CpuSpent, Meter, thread_cpu};
-pub(super) use pace::{Pace, give_way};
+pub(super) use pace::{FirstTick, Pace, give_way};
 pub(super) use queue::Queue;
 pub use share::{Share, Shares};

@@ -6,12 +6,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use wasmtime::UpdateDeadline;
 
+use super::thread_cpu;
 use crate::plugin::compute;
 use crate::plugin::instance::HostState;
 use crate::plugin::invoke::Call;
+use crate::plugin::ticker::TICK;
 
 /// Ticks between two times that a call gives way.
 const TICKS: u64 = 1;
@@ -58,10 +62,35 @@ impl Pace {
     }
 }
 
+/// When a call was first seen to compute, or first since it goes on on another thread.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::plugin) struct FirstTick {
+    on: ThreadId,
+    /// By the clock of that thread's computing.
+    at: Duration,
+}
+
 /// What a call does that has computed for a tick: it gives way to all else, and goes on at its turn.
-pub(in crate::plugin) fn give_way(state: &HostState) -> UpdateDeadline {
+///
+/// The epoch goes on whether the call's thread has a processor or not, and on a busy machine a command of microseconds can
+/// see many ticks. So what counts is the time of the thread, which is looked at from the first tick on that the call sees:
+/// to look when it begins would cost every call more than it saves.
+pub(in crate::plugin) fn give_way(state: &mut HostState) -> UpdateDeadline {
     // What an instance does before its first call is bounded by whoever makes it.
     if let Some(call) = &state.call {
+        if !call.has_computed() {
+            let (thread, now) = (thread::current().id(), thread_cpu());
+            let computed = match state.first_tick {
+                Some(FirstTick { on, at }) if on == thread => now.saturating_sub(at),
+                _ => Duration::ZERO,
+            };
+            if computed.is_zero() {
+                state.first_tick = Some(FirstTick { on: thread, at: now });
+            }
+            if computed < TICK / 2 {
+                return UpdateDeadline::Continue(TICKS);
+            }
+        }
         state.pace.computed_for_a_tick(call);
     }
     UpdateDeadline::YieldCustom(TICKS, Box::pin(compute::give_way()))
