@@ -27,6 +27,7 @@ mod cut;
 mod forged;
 mod heads;
 mod paths;
+#[allow(dead_code, reason = "the soak uses the rest")]
 mod peer;
 mod scan;
 mod slow;

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection};
 use socket2::SockRef;
 
@@ -49,6 +49,11 @@ impl Peer {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// The certificate that the server showed.
+    pub fn server_certificate(&self) -> Option<CertificateDer<'static>> {
+        self.tls.peer_certificates()?.first().map(|certificate| certificate.clone().into_owned())
     }
 
     /// The next bytes that the server sends; none once it has ended the connection.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 
 use super::{Done, only_argument};
 use crate::server::Service;
@@ -17,16 +18,17 @@ use crate::wire::{Code, CommandError, Request};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// How the server is: its version, its age, its connections, its plugins, and how its config was last loaded.
+/// How the server is: its version, its age, its connections, its tasks, its plugins, and how its config was last loaded.
 pub(super) fn status(session: &Session) -> String {
     let members = session.server.members.all();
     let requests: u64 = members.iter().map(|member| member.requests()).sum();
     let control = session.server.control.as_ref().map(|control| control.status()).unwrap_or_default();
     format!(
-        "version {}\nuptime {}\nconnections {}\nrequests {requests} on these connections\nplugins {}\nclients {}\n{control}",
+        "version {}\nuptime {}\nconnections {}\nrequests {requests} on these connections\ntasks {}\nplugins {}\nclients {}\n{control}",
         env!("CARGO_PKG_VERSION"),
         seconds(session.server.started.elapsed()),
         members.len(),
+        Handle::current().metrics().num_alive_tasks(),
         plugin_commands(&session.service).len(),
         session.service.roster.clients().len(),
     )
