@@ -51,6 +51,15 @@ impl Peer {
         Ok(())
     }
 
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Gives up sending what the server does not take for so long.
+    pub fn set_write_timeout(&self, time: Duration) {
+        self.socket.set_write_timeout(Some(time)).expect("a time-out is set");
+    }
+
     /// The certificate that the server showed.
     pub fn server_certificate(&self) -> Option<CertificateDer<'static>> {
         self.tls.peer_certificates()?.first().map(|certificate| certificate.clone().into_owned())

@@ -14,8 +14,8 @@ use crate::support::tools::text_of;
 /// Memory: what allocators keep for later differs by some megabytes from one rest to the next. Files: the state's engine opens
 /// readers as it needs them. Threads: those that do what blocks end some time after they were last needed.
 pub const LOOKED_AT: [(&str, &str, u64); 5] = [
-    ("resident memory", "KiB", 16 << 10),
-    ("its own part of shared memory and the rest (PSS)", "KiB", 16 << 10),
+    ("resident memory", "KiB", 24 << 10),
+    ("its own part of shared memory and the rest (PSS)", "KiB", 24 << 10),
     ("open files", "", 2),
     ("threads", "", 2),
     ("tasks", "", 0),

@@ -59,15 +59,19 @@ const ROLES: [Role; 9] = [
 /// How many rounds everybody has at least, before the first look and between the two.
 const ROUNDS: (u64, u64) = (2, 5);
 
+/// How long the warm-up of a long run is at least: until then the sandbox has used each of its places, and allocators have
+/// what they keep.
+const WARM_UP: Duration = Duration::from_secs(120);
+
 /// Between two looks at what the process takes.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
 /// Small bounds, so that all of them are met.
 const LIMITS: &str = "[limits]
 handshake_timeout = \"2s\"
-concurrent_commands = 16
-concurrent_commands_per_client = 12
-concurrent_streams = 8
+concurrent_commands = 8
+concurrent_commands_per_client = 6
+concurrent_streams = 4
 in_flight = 64
 plugin_memory = \"64MiB\"
 queue_timeout = \"10s\"";
@@ -194,7 +198,8 @@ fn mixed_traffic_leaves_nothing_behind() {
     let (mut soak, began) = (Soak::start(), Instant::now());
     let mut gauge = Gauge::new(&soak);
     let warm = soak.done().map(|rounds| rounds + ROUNDS.0);
-    soak.run(&mut gauge, |soak| soak.has_done(&warm) && began.elapsed() > time / 10);
+    let warm_up = (time / 10).max(WARM_UP.min(time));
+    soak.run(&mut gauge, |soak| soak.has_done(&warm) && began.elapsed() > warm_up);
     let before = gauge.at_rest();
     let (enough, begins) = (soak.done().map(|rounds| rounds + ROUNDS.1), Instant::now());
     let samples = soak.run(&mut gauge, |soak| soak.has_done(&enough) && begins.elapsed() > time);
