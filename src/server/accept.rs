@@ -293,7 +293,7 @@ mod tests {
         // In each tenth of the time about a tenth of them: a thousand, give or take thirty in most cases.
         for tenth in 0..10 {
             let within = (STOP_SPREAD * tenth / 10)..(STOP_SPREAD * (tenth + 1) / 10);
-            let count = times.iter().filter(|time| within.contains(time)).count();
+            let count = times.iter().filter(|time| within.contains(*time)).count();
             assert!((700..1300).contains(&count), "{count} in {within:?}");
         }
         assert_ne!(times, stop_times(10_000, patience), "not the same the next time");

@@ -39,9 +39,11 @@ fn start() -> (Server, Identity, Identity) {
     let (operator, tester) = (Identity::new("operator"), Identity::new("tester"));
     let setup = Setup::new().master("operator", &operator).client("tester", &tester, &["*"]).echo();
     let small = "timeout = \"2s\"\ncpu_time = \"20ms\"\nmemory = \"4MiB\"\nreply = \"2KiB\"";
-    let one =
-        "concurrency = 1\nhost_calls = 1\nstore_keys = 1\n[plugins.kv.grants]\nkeyvalue = [\"default\"]";
-    let setup = setup.hostile(small).plugin("kv", components::kv(), &["kv-set", "kv-delete"], one);
+    let few = "host_calls = 1\nstore_keys = 1\n[plugins.kv.grants]\nkeyvalue = [\"default\"]";
+    let setup = setup.plugin("hostile", components::hostile(), &["sleep", "alloc", "big", "fail"], small);
+    let setup =
+        setup.plugin("spinner", components::hostile(), &["spin"], &format!("{small}\nconcurrency = 1"));
+    let setup = setup.plugin("kv", components::kv(), &["kv-set", "kv-delete"], few);
     (setup.section(LIMITS).start(), operator, tester)
 }
 
@@ -99,7 +101,7 @@ const CASES: [Case; 16] = [
         server.connect(tester).ask_all(&[("echo a", ""); 2000]);
     }),
     ("lictor_plugin_calls_delayed_total", |server, tester| {
-        server.connect(tester).ask_all(&[("kv-delete a", ""); 2]);
+        server.connect(tester).ask_all(&[("spin", ""); 2]);
     }),
     ("lictor_calls_timed_out_total", |server, tester| {
         server.connect(tester).ask_all(&[("sleep 5000", "Timeout-Ms: 20\r\n")]);
