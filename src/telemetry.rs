@@ -1,4 +1,4 @@
-//! Names of log events and their fields, and how they are written.
+//! Names of log events and their fields, and how they are written; `metrics` has what is counted.
 //!
 //! Observes values, decides nothing. Events of a connection have the target `lictor::connection`, of a command
 //! `lictor::command`, of a plugin `lictor::plugin`.
@@ -14,6 +14,10 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::wire::{CommandError, Request};
+
+pub mod metrics;
+
+use metrics::Counter;
 
 /// The number of a connection, counted from the server's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +67,7 @@ impl Format {
 /// What is still queued is written when the guard is dropped. Only the first call in a process has an effect.
 pub fn init(level: Level, format: Format) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
+    metrics::count_dropped(writer.error_counter());
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(level))
         .with_writer(writer)
@@ -210,6 +215,7 @@ impl CommandLog {
         let succeeded = self.succeeded.take_unlogged();
         let failed = self.failed.take_unlogged();
         if succeeded + failed > 0 {
+            Counter::EventsUnlogged.add(succeeded + failed);
             tracing::info!(target: "lictor::command", succeeded, failed, "commands not logged one by one");
         }
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use code::{code_of, functions, line_of, named_modules, names_a_crate, without_tests, words};
-use documents::{dependencies, links, named_in_tables, named_tests};
+use documents::{dependencies, links, named_in_tables, named_metrics, named_tests};
 
 use rules::{
     FORBIDDEN_TEXT, FORBIDDEN_WORDS, LONG_FILES, LONG_FUNCTIONS, MAX_FILE_LINES, MAX_FUNCTION_LINES,
@@ -246,6 +246,23 @@ fn promises_have_the_tests_that_are_named_beside_them() {
         |name| format!("{PROMISES} names the test `{name}`, which is not there: name the one that shows it");
     let faults: Vec<_> = named.difference(&there).map(told).collect();
     none(&faults, named.len());
+}
+
+#[test]
+fn every_bound_has_a_metric_and_every_metric_a_bound() {
+    const TABLE: &str = "docs/limits.md";
+    let table = text(TABLE);
+    let bounds: Vec<&str> =
+        table.lines().filter(|line| line.starts_with("| ") && line.matches(" | ").count() == 5).collect();
+    let rows = bounds.iter().filter(|row| !row.starts_with("| what grows |"));
+    let mut faults: Vec<String> = rows
+        .filter(|row| named_metrics(row).is_empty())
+        .map(|row| format!("{TABLE}: no metric tells when this bound is met: {row}"))
+        .collect();
+    let (named, counted) = (named_metrics(&table), named_metrics(&text("src/telemetry/metrics.rs")));
+    faults.extend(named.difference(&counted).map(|name| format!("{TABLE}: there is no metric {name}")));
+    faults.extend(counted.difference(&named).map(|name| format!("{TABLE} does not tell what {name} counts")));
+    none(&faults, bounds.len());
 }
 
 /// Fails if there are faults, or if nothing was looked at.

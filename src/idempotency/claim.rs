@@ -13,6 +13,7 @@ use super::fingerprint::Fingerprint;
 use super::record::{self, PART_BYTES, Record};
 use super::{Answer, Running};
 use crate::state::{Key, StateError, Store, Ttl, Value};
+use crate::telemetry::metrics::Counter;
 use crate::wire::Outcome;
 
 /// Tells whether the command of a claim has begun.
@@ -113,6 +114,7 @@ impl Held {
         let bytes = answer.as_ref().map_or(0, Vec::len);
         match self.keep_whole(answer).await {
             Err(StateError::QuotaExceeded { .. } | StateError::TooLarge { .. }) => {
+                Counter::IdempotencyNotKept.count();
                 if bytes > PART_BYTES {
                     record::forget(&*self.store, &self.key, bytes).await?;
                 }

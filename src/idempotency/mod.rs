@@ -33,6 +33,7 @@ use self::claim::{HasBegun, Held};
 use self::fingerprint::Fingerprint;
 use self::record::Record;
 use crate::state::{Blame, Engine, Expected, Key, Namespace, Quota, StateError, Store, Ttl};
+use crate::telemetry::metrics::Counter;
 use crate::wire::{Code, CommandError, Request};
 
 /// In place of a plugin's name, which never begins so.
@@ -160,6 +161,7 @@ impl Ledger {
     fn refusal(&self, client: &str, error: &StateError) -> CommandError {
         match error {
             StateError::QuotaExceeded { kind, limit, .. } => {
+                Counter::IdempotencyKeysUsedUp.count();
                 let words = format!(
                     "The Idempotency-Keys of the last {:?} take up this client's {limit} {kind}; send it again later",
                     self.limits.window

@@ -13,6 +13,7 @@ use super::folder::{open_private, write_whole};
 use super::invoke::Call;
 use super::load::Plugin;
 use super::warm::Warm;
+use crate::telemetry::metrics::Counter;
 
 /// Dumps that are kept. One may have as many bytes as its plugin's memory.
 const MAX_DUMPS: usize = 16;
@@ -52,7 +53,11 @@ impl Dumps {
         }
         dumps.sort();
         let surplus = dumps.len().saturating_sub(MAX_DUMPS);
-        dumps.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+        for (_, path) in &dumps[..surplus] {
+            fs::remove_file(path)?;
+            Counter::DumpsRemoved.count();
+        }
+        Ok(())
     }
 }
 

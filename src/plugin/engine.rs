@@ -16,6 +16,7 @@ use super::host::Web;
 use super::runtime::Runtime;
 use super::topics::Topics;
 use super::world::World;
+use crate::telemetry::metrics::Counter;
 use crate::wire::{Code, CommandError};
 
 /// Bounds on what all plugins together may run.
@@ -166,6 +167,10 @@ impl Sandbox {
         if let Some(slot) = runtime.slot_if_free() {
             return Ok(slot);
         }
+        match std::ptr::eq(runtime, &*self.commands) {
+            true => Counter::CommandsDelayed.count(),
+            false => Counter::StreamsDelayed.count(),
+        }
         let slot = self.wait_for(runtime.slots().acquire_owned(), deadline).await?;
         runtime.begins();
         Ok(slot)
@@ -183,9 +188,11 @@ impl Sandbox {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_closed)) => Err(CommandError::not_run(Code::ShuttingDown, "The server is stopping")),
             Err(_elapsed) if deadline <= give_up => {
+                Counter::CallsTimedOut.count();
                 Err(CommandError::not_run(Code::Timeout, "The deadline passed before a slot was free"))
             }
             Err(_elapsed) => {
+                Counter::QueueTimedOut.count();
                 Err(CommandError::not_run(Code::Busy, "No slot became free in time; try again later"))
             }
         }

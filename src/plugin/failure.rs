@@ -1,5 +1,6 @@
 //! What went wrong in a plugin: in plain words for the client, in full for the log.
 
+use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
@@ -10,6 +11,7 @@ use super::host::VolumeSpent;
 use super::instance::HostState;
 use super::invoke::Call;
 use super::load::Plugin;
+use crate::telemetry::metrics::Counter;
 use crate::wire::{Code, CommandError};
 
 /// wasmtime has no type for this error, only these words; a test with a plugin that returns too much keeps them
@@ -30,6 +32,7 @@ pub(super) fn code(of_plugin: &str) -> Code {
 
 /// The call went on past its deadline and was stopped.
 pub(super) fn timed_out(plugin: &Plugin, call: &Call) -> CommandError {
+    Counter::CallsTimedOut.count();
     tracing::warn!(target: "lictor::plugin", plugin = plugin.name(), request = %call.id, "stopped at the deadline");
     let name = plugin.name();
     CommandError {
@@ -42,6 +45,7 @@ pub(super) fn timed_out(plugin: &Plugin, call: &Call) -> CommandError {
 /// Nothing came of the call's stream for too long, and it was stopped.
 pub(super) fn stalled(plugin: &Plugin, call: &Call) -> CommandError {
     let (name, timeout) = (plugin.name(), plugin.timeout());
+    Counter::CallsTimedOut.count();
     tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, ?timeout, "stopped: its stream stalled");
     CommandError {
         code: Code::Timeout,
@@ -54,6 +58,7 @@ pub(super) fn stalled(plugin: &Plugin, call: &Call) -> CommandError {
 /// The call computed for longer than it may and was stopped.
 pub(super) fn computed_too_long(plugin: &Plugin, call: &Call, spent: CpuSpent) -> CommandError {
     let (name, used_ms) = (plugin.name(), u64::try_from(spent.used.as_millis()).unwrap_or(u64::MAX));
+    Counter::CpuTimeUsedUp.count();
     tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, used_ms, "stopped: computed for too long");
     CommandError {
         code: Code::PluginLimit,
@@ -104,6 +109,7 @@ pub(super) fn reply_too_large(plugin: &Plugin, call: &Call) -> CommandError {
 }
 
 fn too_large(name: &str, max: usize, call: &Call) -> CommandError {
+    Counter::RepliesTooLarge.count();
     CommandError::unknown(
         Code::PluginLimit,
         format!("Plugin {name} returned more than its {max} bytes (request {})", call.id),
@@ -140,6 +146,9 @@ fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes:
     if let Some(spent) = error.downcast_ref::<VolumeSpent>() {
         return (Code::PluginLimit, spent.to_string());
     }
+    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+        Counter::HandlesUsedUp.count();
+    }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return (Code::PluginTrapped, format!("exited with status {}", exit.0));
     }
@@ -150,6 +159,7 @@ fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes:
             (Code::PluginTrapped, format!("trapped: {}", words.trim_start_matches("wasm trap: ")))
         }
         None if error.chain().any(|cause| cause.to_string().contains(HOST_CALL_FUEL_WORDS)) => {
+            Counter::RepliesTooLarge.count();
             (Code::PluginLimit, format!("returned more than its {max_reply_bytes} bytes"))
         }
         None => (Code::PluginTrapped, "broke the component interface".into()),

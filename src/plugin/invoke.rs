@@ -18,6 +18,7 @@ use super::warm::Warm;
 use super::{dumps, failure};
 use crate::identity::PeerIdentity;
 use crate::telemetry::RequestId;
+use crate::telemetry::metrics::Counter;
 use crate::wire::{Code, CommandError, Outcome, Request};
 
 /// One permitted and routed request, on its way through a plugin.
@@ -248,6 +249,7 @@ impl Call {
         if self.deadline > now {
             return Ok(());
         }
+        Counter::CallsTimedOut.count();
         Err(CommandError::not_run(Code::Timeout, "The deadline passed before the command began"))
     }
 }

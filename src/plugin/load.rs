@@ -20,6 +20,7 @@ use super::instance::{HostState, Instance, Linked, resource_table};
 use super::pool::{Instances, Pool, Retirement};
 use super::runtime::{MAX_TABLE_ELEMENTS, Runtime};
 use super::world::{self, World};
+use crate::telemetry::metrics::Counter;
 use crate::text::shown;
 use crate::wire::CommandError;
 
@@ -246,7 +247,10 @@ impl Plugin {
         let Some(turns) = &self.turns else { return Ok(None) };
         match turns.try_acquire() {
             Ok(turn) => Ok(Some(turn)),
-            Err(_) => self.sandbox.wait_for(turns.acquire(), deadline).await.map(Some),
+            Err(_) => {
+                Counter::PluginCallsDelayed.count();
+                self.sandbox.wait_for(turns.acquire(), deadline).await.map(Some)
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use wasmtime::{AsContextMut, StoreContextMut};
 use super::bindings::lictor::plugin::types::Failure;
 use super::instance::HostState;
 use super::topics::Subscriber;
+use crate::telemetry::metrics::Counter;
 
 /// The longest part, in bytes: what fits into one TLS record.
 const MAX_PART_BYTES: usize = 16 << 10;
@@ -219,6 +220,7 @@ impl StreamConsumer<HostState> for Intake {
             Poll::Ready(Err(_)) => Poll::Ready(Ok(StreamResult::Dropped)),
             Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
             Poll::Pending => {
+                Counter::StreamsHeldBack.count();
                 this.progress.pause();
                 Poll::Pending
             }

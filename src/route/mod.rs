@@ -42,7 +42,7 @@ pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
     (BuiltIn::Whoami, "@whoami", "@whoami", "tells who the server takes you for"),
     (BuiltIn::Commands, "@commands", "@commands", "lists the commands that you may run"),
     (BuiltIn::Cancel, "@cancel", "@cancel SEQUENCE", "stops the request with that Sequence"),
-    (BuiltIn::Status, "@status", "@status", "tells how the server is and how its config was last loaded"),
+    (BuiltIn::Status, "@status", "@status [metrics]", "tells how the server is, or its metrics"),
     (
         BuiltIn::Clients,
         "@clients",

@@ -1,5 +1,6 @@
 //! Listening, and the life of a connection from its first packet to its last.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use arc_swap::ArcSwap;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +23,7 @@ use super::control::Control;
 use super::members::Members;
 use super::tls::{self, Authenticated};
 use crate::telemetry::ConnectionId;
+use crate::telemetry::metrics::Counter;
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -32,9 +34,9 @@ const REST: Duration = Duration::from_millis(100);
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(3);
 
-/// Over how long the ends of connections are spread when the server stops, and the longest time between two of them.
+/// Over how long the ends of connections are spread when the server stops: so long for each of them, and no longer for all.
+const STOP_SPREAD_OF_ONE: Duration = Duration::from_millis(2);
 const STOP_SPREAD: Duration = Duration::from_secs(2);
-const MAX_STOP_PAUSE: Duration = Duration::from_millis(2);
 
 /// Silence after which the kernel asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -148,19 +150,19 @@ impl Server {
     /// Takes no further connection or request, lets what is under way end for at most `patience`, and closes.
     /// Returns whether all ended by themselves.
     ///
-    /// Connections are told one after the other, so that their clients do not all come back in the same moment.
+    /// Connections are told at times of chance, so that their clients do not all come back in the same moment.
     pub async fn stop(&self, patience: Duration) -> bool {
         let present = self.shared.members.close();
         self.shared.stop.notify_waiters();
         self.shared.admission.close();
         self.connections.close();
         let ending = async {
-            let pause =
-                STOP_SPREAD.min(patience / 4) / u32::try_from(present.len()).unwrap_or(u32::MAX).max(1);
-            for member in present {
+            let begun = Instant::now();
+            for (member, after) in present.iter().zip(stop_times(present.len(), patience)) {
+                sleep_until(begun + after).await;
                 member.stop();
-                sleep(pause.min(MAX_STOP_PAUSE)).await;
             }
+            drop(present);
             self.connections.wait().await;
         };
         timeout(patience, ending).await.is_ok()
@@ -178,6 +180,19 @@ impl Server {
             serve(shared, tcp, peer, id, address).await;
         });
     }
+}
+
+/// When each of so many connections is told that the server stops, which has `patience`: a time of chance for each, in
+/// their order.
+fn stop_times(connections: usize, patience: Duration) -> Vec<Duration> {
+    let of_all = STOP_SPREAD_OF_ONE.saturating_mul(u32::try_from(connections).unwrap_or(u32::MAX));
+    let spread = of_all.min(STOP_SPREAD).min(patience / 4);
+    // The standard library's only source of chance.
+    let chance = RandomState::new();
+    let part = |place: usize| chance.hash_one(place) as f64 / u64::MAX as f64;
+    let mut times: Vec<Duration> = (0..connections).map(|place| spread.mul_f64(part(place))).collect();
+    times.sort_unstable();
+    times
 }
 
 /// Errors of one connection that was gone before it was accepted, not of the listener.
@@ -206,6 +221,7 @@ async fn serve(
         Ok(Some(authenticated)) => authenticated,
         Ok(None) => return,
         Err(_elapsed) => {
+            Counter::HandshakesTimedOut.count();
             tracing::info!(target: "lictor::connection", connection = %id, %peer, "not authorized in time");
             return;
         }
@@ -218,6 +234,7 @@ async fn serve(
     drop(current);
     let mut connection = Connection::new(stream, membership.member(), service, shared);
     let end = connection.serve().await;
+    end.count();
     if end.is_orderly() {
         // A peer that does not take its goodbye is left to itself.
         let _ = timeout(GOODBYE, tls::close_gently(connection.stream())).await;
@@ -261,4 +278,27 @@ async fn authorize(
 fn prepare(tcp: &TcpStream) {
     let _ = tcp.set_nodelay(true);
     let _ = SockRef::from(tcp).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_end_at_times_of_chance_and_before_patience_does() {
+        let patience = Duration::from_secs(10);
+        let times = stop_times(10_000, patience);
+        assert_eq!(times.len(), 10_000);
+        assert!(times.is_sorted() && *times.last().unwrap() <= STOP_SPREAD, "{:?}", times.last());
+        // In each tenth of the time about a tenth of them: a thousand, give or take thirty in most cases.
+        for tenth in 0..10 {
+            let within = (STOP_SPREAD * tenth / 10)..(STOP_SPREAD * (tenth + 1) / 10);
+            let count = times.iter().filter(|time| within.contains(*time)).count();
+            assert!((700..1300).contains(&count), "{count} in {within:?}");
+        }
+        assert_ne!(times, stop_times(10_000, patience), "not the same the next time");
+        assert!(*stop_times(10_000, Duration::from_millis(100)).last().unwrap() <= Duration::from_millis(25));
+        assert!(*stop_times(10, patience).last().unwrap() <= 10 * STOP_SPREAD_OF_ONE);
+        assert!(stop_times(0, patience).is_empty());
+    }
 }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+use crate::telemetry::metrics::Counter;
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +64,7 @@ impl Admission {
 
     /// A place for one more connection; waits for one. Nothing once [`Self::close`] was called.
     pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).acquire_owned().await.ok()
+        acquire(&self.places, Counter::ConnectionsDelayed).await
     }
 
     /// Ends all waiting for places.
@@ -79,6 +81,7 @@ impl Admission {
             handshakes: Arc::new(Semaphore::new(self.limits.unauthenticated_per_address)),
         });
         if entry.connections >= self.limits.per_address {
+            Counter::ConnectionsRefused.count();
             return None;
         }
         entry.connections += 1;
@@ -95,8 +98,8 @@ impl Admission {
 impl AddressPlace {
     /// Waits for leave to do the handshake: first behind its own address's others, then behind all.
     pub(super) async fn handshake_turn(&self) -> Option<HandshakeTurn> {
-        let of_address = Arc::clone(&self.handshakes).acquire_owned().await.ok()?;
-        let of_all = Arc::clone(&self.admission.handshakes).acquire_owned().await.ok()?;
+        let of_address = acquire(&self.handshakes, Counter::HandshakesOfAddressDelayed).await?;
+        let of_all = acquire(&self.admission.handshakes, Counter::HandshakesDelayed).await?;
         Some(HandshakeTurn { _of_address: of_address, _of_all: of_all })
     }
 }
@@ -109,6 +112,18 @@ impl Drop for AddressPlace {
             if entry.connections == 0 {
                 addresses.remove(&self.address);
             }
+        }
+    }
+}
+
+/// A permit, and where it has to be waited for, that is counted. Nothing once the semaphore was closed.
+async fn acquire(semaphore: &Arc<Semaphore>, delayed: Counter) -> Option<OwnedSemaphorePermit> {
+    match Arc::clone(semaphore).try_acquire_owned() {
+        Ok(permit) => Some(permit),
+        Err(TryAcquireError::Closed) => None,
+        Err(TryAcquireError::NoPermits) => {
+            delayed.count();
+            Arc::clone(semaphore).acquire_owned().await.ok()
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn run(built_in: BuiltIn, request: &Request, session: &Session, lanes
         BuiltIn::Whoami => Ok(owned(whoami(identity))),
         BuiltIn::Commands => Ok(owned(commands(service, identity))),
         BuiltIn::Cancel => cancel(request, lanes),
-        BuiltIn::Status => Ok(owned(operator::status(session))),
+        BuiltIn::Status => operator::status(request, session).map(owned),
         BuiltIn::Clients => Ok(owned(operator::clients(session))),
         BuiltIn::Plugins => Ok(owned(operator::plugins(service))),
         BuiltIn::Kick => operator::kick(request, session).map(owned),

@@ -379,10 +379,14 @@ impl Connection {
 
     /// Acts on a deadline that has passed, and sees to it that the task is woken at the next.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<End> {
+        let reads = self.may_read();
+        if !reads {
+            self.count_held_back();
+        }
         let state = State {
             phase: self.link.codec().phase(),
             request: self.session.requests,
-            reads: self.may_read(),
+            reads,
             writes: self.is_flushing,
             is_idle: self.lanes.is_empty(),
         };

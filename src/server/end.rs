@@ -1,5 +1,7 @@
 //! Why connections end.
 
+use crate::telemetry::metrics::Counter;
+
 /// Why a connection ended; the log tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -38,6 +40,15 @@ impl End {
             Self::Stopping => "the server stops",
             Self::Revoked => "revoked",
             Self::Kicked => "ended by an operator",
+        }
+    }
+
+    /// Counts an end by which a bound was kept.
+    pub(super) fn count(self) {
+        match self {
+            Self::Idle => Counter::IdleClosed.count(),
+            Self::NotReading => Counter::UnreadCut.count(),
+            _ => {}
         }
     }
 

@@ -9,6 +9,9 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::lanes::Answer;
 use crate::plugin::{Call, Ended, Plugin, Progress, Seat, invoke, run_ready};
 
+/// Bytes of answers that lie here, from which on no further call is begun before they are taken.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
 /// What the calls of one turn of a connection's task hand to each other.
 #[derive(Default)]
 pub(super) struct InPlace {
@@ -27,8 +30,8 @@ pub(super) struct Ran {
 }
 
 impl InPlace {
-    /// Runs `calls` one after the other, as far as they end at once, and begins none after `until` but the first; in the
-    /// seat of the calls before them, or, where there is none, in one of `new_seat`.
+    /// Runs `calls` one after the other, as far as they end at once, and begins none after `until` but the first, nor once
+    /// there are answers enough; in the seat of the calls before them, or, where there is none, in one of `new_seat`.
     pub(super) fn run(
         &mut self,
         new_seat: impl Fn() -> Seat,
@@ -40,7 +43,7 @@ impl InPlace {
         let mut answers = Vec::with_capacity(calls.len());
         while let Some(call) = calls.get(answers.len()) {
             let (answered, now) = (answers.len(), Instant::now());
-            if answered > 0 && now >= until {
+            if answered > 0 && (now >= until || bytes_of(&answers) >= MAX_ANSWER_BYTES) {
                 break;
             }
             if let Err(error) = call.check_deadline(now) {
@@ -93,4 +96,8 @@ impl InPlace {
     pub(super) fn leave(&mut self) {
         *self = Self::default();
     }
+}
+
+fn bytes_of(answers: &[Answer]) -> usize {
+    answers.iter().flatten().map(Vec::len).sum()
 }

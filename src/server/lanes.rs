@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -16,6 +17,11 @@ use super::End;
 use crate::plugin::{Call, Ended, Parts};
 use crate::telemetry::RequestId;
 use crate::wire::{Code, CommandError, Outcome, Request, Sequence};
+
+/// Bytes of answers that lie with a connection until there is room to write them, of commands that hold nothing any more. One
+/// whose answer goes beyond keeps its slot until then, so that a client that does not read has no more answers lying there
+/// than it has calls running.
+const MAX_ANSWER_BYTES: u32 = 256 << 10;
 
 /// What a command gives.
 pub(super) type Answer = Result<Vec<u8>, CommandError>;
@@ -45,10 +51,15 @@ pub(super) struct Arrival {
     pub(super) request: Request,
 }
 
+/// An answer, and its part of the room for those that lie there.
+type Given = (Answer, Option<OwnedSemaphorePermit>);
+
 /// The requests under way.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    tasks: JoinSet<Answer>,
+    tasks: JoinSet<Given>,
+    /// For answers that lie there; made at the first command that runs on.
+    room: Option<Arc<Semaphore>>,
     running: Vec<Running>,
     waiting: VecDeque<Arrival>,
     held_bytes: usize,
@@ -66,7 +77,7 @@ struct Running {
     /// Where its reply is a stream that goes on.
     parts: Option<Parts>,
     /// What its task gave, which comes after its parts.
-    answer: Option<Answer>,
+    answer: Option<Given>,
     /// Why it was told to stop.
     stopped_for: StopReason,
 }
@@ -174,8 +185,18 @@ impl Lanes {
         command: impl Future<Output = Ended> + Send + 'static,
         parts: Option<Parts>,
     ) {
-        // Its seat is left as soon as it ends, whenever the answer is collected.
-        self.spawn(ticket, Some(call), parts, async { command.await.answer });
+        let room = self.room.get_or_insert_with(|| Arc::new(Semaphore::new(MAX_ANSWER_BYTES as usize)));
+        let room = Arc::clone(room);
+        let command = async move {
+            let Ended { answer, seat } = command.await;
+            let bytes = answer.as_ref().map_or(0, Vec::len);
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(MAX_ANSWER_BYTES);
+            let held = room.acquire_many_owned(bytes).await.ok();
+            // Its seat is left as soon as there is room for its answer, whenever that is collected.
+            drop(seat);
+            (answer, held)
+        };
+        self.spawn(ticket, Some(call), parts, command);
     }
 
     /// Lets a command run by itself that carries out `call` unless it was carried out before.
@@ -190,7 +211,7 @@ impl Lanes {
 
     /// Lets a command of the server's own run on by itself.
     pub(super) fn run_own(&mut self, ticket: Ticket, command: impl Future<Output = Answer> + Send + 'static) {
-        self.spawn(ticket, None, None, command);
+        self.spawn(ticket, None, None, async { (command.await, None) });
     }
 
     fn spawn(
@@ -198,7 +219,7 @@ impl Lanes {
         ticket: Ticket,
         call: Option<Arc<Call>>,
         parts: Option<Parts>,
-        command: impl Future<Output = Answer> + Send + 'static,
+        command: impl Future<Output = Given> + Send + 'static,
     ) {
         self.held_bytes += ticket.bytes;
         let abort = self.tasks.spawn(command);
@@ -268,9 +289,9 @@ impl Lanes {
                 continue;
             };
             running.answer = Some(match ended {
-                Ok((_, answer)) => answer,
-                Err(error) if error.is_cancelled() => Err(running.aborted()),
-                Err(error) => Err(panicked(&error)),
+                Ok((_, given)) => given,
+                Err(error) if error.is_cancelled() => (Err(running.aborted()), None),
+                Err(error) => (Err(panicked(&error)), None),
             });
             if running.parts.is_none() {
                 break;
@@ -279,8 +300,11 @@ impl Lanes {
         let ended = |running: &Running| running.parts.is_none() && running.answer.is_some();
         let Some(place) = self.running.iter().position(ended) else { return Poll::Pending };
         let running = self.running.swap_remove(place);
-        let Some(answer) = running.answer else { return Poll::Pending };
+        let Some((answer, _room)) = running.answer else { return Poll::Pending };
         self.held_bytes -= running.ticket.bytes;
+        if self.running.is_empty() {
+            self.room = None;
+        }
         Poll::Ready((running.ticket, answer))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::authz::Denied;
 use crate::route::{Routes, Unknown};
+use crate::telemetry::metrics::Counter;
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request};
 
@@ -25,6 +26,7 @@ pub(super) fn unrouted(Unknown { request }: Unknown) -> Refused {
 
 /// Its client has sent too many.
 pub(super) fn over_rate(request: Request) -> Refused {
+    Counter::RateLimited.count();
     let error = CommandError::not_run(Code::RateLimited, "Too many requests in this second; try again later");
     Refused { request, error }
 }

@@ -9,6 +9,7 @@
 //! | `certificates` | strangers whose certificates are odd |
 //! | `paths`        | paths in the config file that lead to secrets |
 //! | `crowd`        | a client that has a plugin do all that it should not, at once |
+//! | `memory`       | clients, plugins and strangers that take all the memory that they may |
 //! | `tls`          | peers that break TLS |
 //! | `scan`         | a scanner of TLS servers, which is to find nothing |
 //!
@@ -26,7 +27,9 @@ mod crowd;
 mod cut;
 mod forged;
 mod heads;
+mod memory;
 mod paths;
+#[allow(dead_code, reason = "the soak uses the rest")]
 mod peer;
 mod scan;
 mod slow;

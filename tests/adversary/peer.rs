@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection};
 use socket2::SockRef;
 
@@ -49,6 +49,20 @@ impl Peer {
             self.flush()?;
         }
         Ok(())
+    }
+
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Gives up sending what the server does not take for so long.
+    pub fn set_write_timeout(&self, time: Duration) {
+        self.socket.set_write_timeout(Some(time)).expect("a time-out is set");
+    }
+
+    /// The certificate that the server showed.
+    pub fn server_certificate(&self) -> Option<CertificateDer<'static>> {
+        self.tls.peer_certificates()?.first().map(|certificate| certificate.clone().into_owned())
     }
 
     /// The next bytes that the server sends; none once it has ended the connection.

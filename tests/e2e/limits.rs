@@ -199,6 +199,19 @@ fn calls_that_compute_take_turns_and_leave_room_for_short_ones() {
 }
 
 #[test]
+fn calls_that_compute_do_it_on_threads_of_their_own() {
+    let (server, tester) = hostile_with(Setup::new(), "timeout = \"200ms\"");
+    let mut connection = server.connect(&tester);
+    // All of them begin anew again and again.
+    for _ in 0..10 {
+        let frames = connection.ask_all(&[("spin", ""); 16]);
+        assert!(frames.iter().all(|frame| is_failure(frame, "timeout", "unknown")), "{frames:?}");
+    }
+    let (there, elsewhere) = server.computed_ticks("compute");
+    assert!(there > 4 * elsewhere, "{there} ticks on them, and {elsewhere} on all others");
+}
+
+#[test]
 fn every_call_that_computes_has_its_turn() {
     let (server, tester) = hostile_with(Setup::new(), "cpu_time = \"20ms\"\ntimeout = \"10m\"");
     let mut connection = server.connect(&tester);

@@ -18,12 +18,14 @@
 //! | `cli`       | the commands of `lictor` |
 //! | `bench`     | `lictor bench` |
 //! | `plugin`    | `lictor plugin …`, for authors |
+//! | `stopping`  | the ways in which a call is stopped, and what is free then |
 //! | `streaming` | replies that come in parts |
 //! | `events`    | topics, by which plugins tell each other what happens |
 //! | `examples`  | the plugins that come with Lictor |
 //! | `languages` | plugins in every language, and new projects |
 //! | `prompt`    | `lictor call` on a terminal |
 //! | `log`       | what an operator finds in the log |
+//! | `metrics`   | that each bound is counted when it is met |
 //! | `interop`   | other people's TLS clients |
 //! | `resources` | what strangers and greedy clients can't use up |
 //! | `documents` | that the documents' transcripts are what happens |
@@ -50,6 +52,7 @@ mod languages;
 mod limits;
 mod loading;
 mod log;
+mod metrics;
 mod pace;
 mod plugin;
 mod prompt;
@@ -60,6 +63,7 @@ mod resources;
 mod sandbox;
 mod seat;
 mod state;
+mod stopping;
 mod streaming;
 mod systemd;
 mod transcript;

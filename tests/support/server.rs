@@ -96,21 +96,30 @@ impl Setup {
 
     /// Starts the server through a command that `wrap` makes of the plain one.
     pub fn start_by(self, wrap: impl FnOnce(Command) -> Command) -> Server {
-        let config = self.write();
-        let mut command = lictor(self.folder());
-        command.arg("serve").arg("--config").arg(&config).stdin(Stdio::null());
-        let mut command = wrap(command);
-        let log = self.folder().join("server.log");
-        let file = File::create(&log).expect("a log file is made");
-        command.stdout(file.try_clone().expect("a file is cloned")).stderr(file);
-        let child = command.spawn().expect("the server starts");
-        let guard = Guard::over(&child, self.folder());
+        self.write();
+        let (child, guard) = launch(self.folder(), wrap);
         // Nothing is known of the address yet; it is set below, and a panic before that ends the child as well.
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let log = self.folder().join(LOG);
         let mut server = Server { folder: self.folder, address, log, guard, child };
         server.address = server.listening();
         server
     }
+}
+
+/// Where a server's log goes, in its folder.
+const LOG: &str = "server.log";
+
+/// A server of the config in `folder`, and what ends it.
+fn launch(folder: &Path, wrap: impl FnOnce(Command) -> Command) -> (Child, Guard) {
+    let mut command = lictor(folder);
+    command.arg("serve").arg("--config").arg(folder.join("server.toml")).stdin(Stdio::null());
+    let mut command = wrap(command);
+    let file = File::create(folder.join(LOG)).expect("a log file is made");
+    command.stdout(file.try_clone().expect("a file is cloned")).stderr(file);
+    let child = command.spawn().expect("the server starts");
+    let guard = Guard::over(&child, folder);
+    (child, guard)
 }
 
 /// A running server, which ends with this value.
@@ -171,11 +180,44 @@ impl Server {
         fs::rename(new, self.config()).expect("the config file is replaced");
     }
 
+    /// The number of the server's process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The server's resident memory, in KiB.
     pub fn resident_kib(&self) -> u64 {
-        let status = text_of(Path::new(&format!("/proc/{}/status", self.child.id())));
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("Linux tells VmRSS")
+        self.memory_kib("VmRSS:")
+    }
+
+    /// A line about memory of the server's `/proc/…/status`, in KiB.
+    pub fn memory_kib(&self, name: &str) -> u64 {
+        let status = text_of(Path::new(&format!("/proc/{}/status", self.process())));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("Linux tells of memory")
+    }
+
+    /// Ends the server without a word to it, and starts it anew in the same folder.
+    #[allow(dead_code, reason = "for the soak")]
+    pub fn start_anew(&mut self) {
+        self.guard.call_off();
+        self.child.kill().and_then(|()| self.child.wait()).expect("the server is ended");
+        (self.child, self.guard) = launch(self.folder.path(), |lictor| lictor);
+        self.address = self.listening();
+    }
+
+    /// How long the server's threads have computed, in ticks of the kernel's books: those with this name, and all others.
+    pub fn computed_ticks(&self, name: &str) -> (u64, u64) {
+        let mut ticks = (0, 0);
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap() {
+            // One that has ended meanwhile is not there.
+            let Ok(stat) = fs::read_to_string(thread.unwrap().path().join("stat")) else { continue };
+            let (thread, figures) = stat.rsplit_once(')').expect("proc(5) has the name in brackets");
+            let computed: u64 =
+                figures.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
+            if thread.ends_with(&format!("({name}")) { ticks.0 += computed } else { ticks.1 += computed }
+        }
+        ticks
     }
 
     /// The log's entries so far.

@@ -50,12 +50,21 @@ pub fn named_tests(document: &str) -> BTreeSet<String> {
     document.split('`').skip(1).step_by(2).filter(is_name).map(str::to_owned).collect()
 }
 
+/// The metrics that a text names: `lictor_…_total`.
+pub fn named_metrics(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
+    let words = text.split(|c: char| !is_part(c));
+    words.filter(|word| word.starts_with("lictor_") && word.ends_with("_total")).map(str::to_owned).collect()
+}
+
 #[test]
 fn links_and_names_are_found() {
     assert_eq!(links("[a](b.md) `[c](d)`\n```\n[e](f)\n```\n"), [(1, "b.md".to_owned())]);
     let names = named_in_tables("`no`\n| `one` | x |\n| `two`, `three` | y |\n");
     assert_eq!(names.into_iter().collect::<Vec<_>>(), ["one", "three", "two"]);
     assert_eq!(named_tests("a `b::c_1` `d` `e::F`\n").into_iter().collect::<Vec<_>>(), ["b::c_1"]);
+    let metrics = named_metrics("| `lictor_a_b_total`, lictor_a |");
+    assert_eq!(metrics.into_iter().collect::<Vec<_>>(), ["lictor_a_b_total"]);
     let manifest = "[dependencies]\na = \"1\"\n[target.'cfg(unix)'.dev-dependencies]\nb = \"1\"\n[package]\nname = \"c\"";
     assert_eq!(dependencies(&manifest.parse().unwrap()).into_iter().collect::<Vec<_>>(), ["a", "b"]);
 }

@@ -6,7 +6,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("cli", &["app", "client", "config", "identity", "kit", "load", "text"]),
     ("kit", &[]),
     ("state", &[]),
-    ("idempotency", &["state", "wire"]),
+    ("idempotency", &["state", "telemetry", "wire"]),
     (
         "app",
         &[

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use super::{cargo, command, root, run, target_folder, tell};
+use super::{cargo, command, document, root, run, target_folder, tell};
 
 /// Languages whose tools come from npm or PyPI: the folder's name, what people call it, and what runs or compiles it.
 const LANGUAGES: [(&str, &str, &str); 3] =
@@ -122,17 +122,8 @@ fn rust() -> Result<(), String> {
     run(build)
 }
 
-const BEGIN: &str = "<!-- table of languages: begin -->\n";
-const END: &str = "<!-- table of languages: end -->";
-
 fn write_table(rows: &[String]) -> Result<(), String> {
-    let path = root().join("docs/languages.md");
-    let told = |error: std::io::Error| format!("{}: {error}", path.display());
-    let text = std::fs::read_to_string(&path).map_err(told)?;
-    let (before, rest) = text.split_once(BEGIN).ok_or("docs/languages.md lacks the table's begin")?;
-    let (_, after) = rest.split_once(END).ok_or("docs/languages.md lacks the table's end")?;
     let head = "| language | by | component | build | conformance | fresh call | warm call |\n\
                 |---|---|---|---|---|---|---|\n";
-    let text = format!("{before}{BEGIN}{head}{}\n{END}{after}", rows.join("\n"));
-    std::fs::write(&path, text).map_err(told)
+    document::fill("docs/languages.md", "table of languages", &format!("{head}{}\n", rows.join("\n")))
 }

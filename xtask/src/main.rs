@@ -3,7 +3,9 @@
 //! Needs rustup and a C compiler and no crate, so that it is built in a second on a fresh machine.
 
 mod adversary;
+mod document;
 mod languages;
+mod soak;
 mod versus;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +41,8 @@ Tasks:
              count the instructions of the hot paths, and compare them with what is stored (or store them)
   fuzz [TARGET] [--time SECONDS]
              run the fuzz targets, or one of them, each for a minute or so long
+  soak [--minutes N] [--write]
+             mixed traffic for half an hour or so long: nothing may grow, get lost or go wrong (write the table)
   versus     measure the server beside other programs; `cargo xtask versus --help` says more
   check      what has to hold before a commit, without the tests: format, clippy, docs
 ";
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         ["instructions"] => instructions("--compare"),
         ["instructions", "--write"] => instructions("--write"),
         ["fuzz", ref arguments @ ..] => adversary::fuzz(arguments),
+        ["soak", ref arguments @ ..] => add_target().and_then(|()| soak::soak(arguments)),
         ["versus", ref arguments @ ..] => add_target().and_then(|()| versus::run(arguments)),
         ["check"] => check(),
         _ => Err(USAGE.to_owned()),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::plugin::pool::Pool;
+use crate::telemetry::metrics::Counter;
 
 /// Memory for all instances.
 #[derive(Default)]
@@ -40,6 +41,7 @@ impl Budget {
     pub(in crate::plugin) fn charge(&self, bytes: usize) -> Result<(), BudgetSpent> {
         while !self.try_charge(bytes) {
             if bytes > self.max_bytes || !self.give_up_oldest() {
+                Counter::PluginMemoryUsedUp.count();
                 return Err(self.spent());
             }
         }
@@ -63,9 +65,12 @@ impl Budget {
             pools.iter().filter_map(Weak::upgrade).collect()
         };
         let oldest = pools.iter().filter_map(|pool| Some((pool.oldest()?, pool))).min_by_key(|(at, _)| *at);
-        let given_up = oldest.map(|(_, pool)| pool.take_oldest());
+        let Some((_, pool)) = oldest else { return false };
         // Another thread may have been faster; then there is room, or another instance.
-        given_up.is_some()
+        if pool.take_oldest().is_some() {
+            Counter::IdleInstancesGivenUp.count();
+        }
+        true
     }
 
     /// Nothing is added that would be taken off again, so that one that asks for much does not make others fail.

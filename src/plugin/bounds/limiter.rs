@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
 use super::budget::{Budget, BudgetSpent};
+use crate::telemetry::metrics::Counter;
 
 /// Bytes that one element of a table takes in the host.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
@@ -83,6 +84,10 @@ impl MemoryLimiter {
     }
 
     fn refuse(&mut self, refusal: MemoryRefusal) -> bool {
+        // What the budget refused, it has counted.
+        if refusal != MemoryRefusal::Server {
+            Counter::InstanceMemoryUsedUp.count();
+        }
         self.refused = Some(refusal);
         false
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::telemetry::metrics::Counter;
 use crate::wire::{Code, CommandError};
 
 /// Places for calls that wait; what they wait for is not its concern.
@@ -25,6 +26,7 @@ impl Queue {
         if self.waiting.fetch_add(1, Ordering::Relaxed) < self.most {
             return Ok(place);
         }
+        Counter::QueueFull.count();
         Err(CommandError::not_run(Code::Busy, "Too many requests are waiting; try again later"))
     }
 }

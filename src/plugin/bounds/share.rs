@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::queue::Queue;
 use crate::identity::PeerIdentity;
 use crate::plugin::engine::Sandbox;
+use crate::telemetry::metrics::Counter;
 use crate::wire::CommandError;
 
 /// The parts of all clients there are. Clients come from the config, so there is a bounded number of them.
@@ -81,6 +82,7 @@ impl Share {
         if let Some(turn) = self.turn_if_free() {
             return Ok(turn);
         }
+        Counter::ClientCallsDelayed.count();
         let _place = self.0.queue.place()?;
         sandbox.wait_for(Arc::clone(&self.0.turns).acquire_owned(), deadline).await
     }

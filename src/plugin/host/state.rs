@@ -10,6 +10,7 @@ use self::bindings::lictor::plugin::state::{Entry, Host, Page, add_to_linker};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
 use crate::state::{Blame, Expected, Expiry, Key, StateError, Store, Ttl, Value, Version};
+use crate::telemetry::metrics::Counter;
 
 mod bindings {
     #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
@@ -156,8 +157,13 @@ impl HostState {
         }
     }
 
-    /// Logs what only the operator can mend.
+    /// Logs what only the operator can mend, and counts what met a bound.
     pub(super) fn tell_operator(&self, error: &StateError) {
+        match error {
+            StateError::QuotaExceeded { .. } => Counter::StoreQuotasUsedUp.count(),
+            StateError::Unavailable { .. } => Counter::StateUnavailable.count(),
+            _ => {}
+        }
         if error.blame() == Blame::Operator {
             self.log.host_fault(self.call.as_ref().map(|call| call.id), error);
         }

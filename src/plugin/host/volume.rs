@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::telemetry::metrics::Counter;
+
 /// What is left for the current call. Clones count the same call: bodies of HTTP flow beside the plugin, in tasks that
 /// have no way to the instance.
 #[derive(Clone, Debug)]
@@ -75,8 +77,11 @@ impl Volume {
 
     /// Takes one operation that carries `bytes`.
     pub(in crate::plugin) fn operation(&self, bytes: usize) -> Result<(), VolumeSpent> {
-        let spent = VolumeSpent { limits: self.limits, by_calls: true };
-        if take(&self.left.calls, 1) { self.carry(bytes) } else { Err(spent) }
+        if take(&self.left.calls, 1) {
+            return self.carry(bytes);
+        }
+        Counter::HostCallsUsedUp.count();
+        Err(VolumeSpent { limits: self.limits, by_calls: true })
     }
 
     /// Takes `bytes` more for an operation that has begun.
@@ -84,6 +89,7 @@ impl Volume {
         if take(&self.left.bytes, bytes as u64) {
             return Ok(());
         }
+        Counter::HostBytesUsedUp.count();
         self.left.is_overdrawn.store(true, Ordering::Relaxed);
         Err(VolumeSpent { limits: self.limits, by_calls: false })
     }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 
 use super::{Done, only_argument};
 use crate::identity::Thumbprint;
@@ -12,27 +13,61 @@ use crate::server::Service;
 use crate::server::end::End;
 use crate::server::members::{Cut, Record, Seen};
 use crate::server::session::Session;
-use crate::telemetry::ConnectionId;
+use crate::telemetry::{ConnectionId, metrics};
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// How the server is: its version, its age, its connections, its plugins, and how its config was last loaded.
-pub(super) fn status(session: &Session) -> String {
+/// How the server is: its version, its age, its connections, its tasks, its plugins, how its config was last loaded, and how
+/// often which bound was met.
+pub(super) fn status(request: &Request, session: &Session) -> Result<String, CommandError> {
+    let mut arguments = request.arguments().skip(1);
+    match (arguments.next(), arguments.next()) {
+        (None, None) => Ok(overview(session)),
+        (Some("metrics"), None) => Ok(exposition(session)),
+        _ => Err(CommandError::failed(Code::BadArguments, "Usage: @status [metrics]")),
+    }
+}
+
+/// The same for monitoring, in the text format of Prometheus.
+fn exposition(session: &Session) -> String {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let gauges = [
+        ("lictor_uptime_seconds", "Since the start.", session.server.started.elapsed().as_secs()),
+        (
+            "lictor_connections",
+            "Connections of clients that are admitted.",
+            count(session.server.members.all().len()),
+        ),
+        ("lictor_tasks", "Tasks of the runtime.", count(tasks())),
+    ];
+    metrics::exposition(&gauges)
+}
+
+fn tasks() -> usize {
+    Handle::current().metrics().num_alive_tasks()
+}
+
+fn overview(session: &Session) -> String {
     let members = session.server.members.all();
     let requests: u64 = members.iter().map(|member| member.requests()).sum();
     let control = session.server.control.as_ref().map(|control| control.status()).unwrap_or_default();
-    format!(
-        "version {}\nuptime {}\nconnections {}\nrequests {requests} on these connections\nplugins {}\nclients {}\n{control}",
+    let separator = if control.is_empty() { "" } else { "\n" };
+    let mut text = format!(
+        "version {}\nuptime {}\nconnections {}\nrequests {requests} on these connections\ntasks {}\nplugins {}\nclients {}{separator}{control}",
         env!("CARGO_PKG_VERSION"),
         seconds(session.server.started.elapsed()),
         members.len(),
+        tasks(),
         plugin_commands(&session.service).len(),
         session.service.roster.clients().len(),
-    )
-    .trim_end()
-    .to_owned()
+    );
+    for (name, count) in metrics::counted() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{name} {count}");
+    }
+    text
 }
 
 /// The clients of the config: their connections, when they were last here, and when the certificates end that they

@@ -8,6 +8,7 @@ use crate::server::end::End;
 use crate::server::lanes::Arrival;
 use crate::server::members::Cut;
 use crate::server::session::Session;
+use crate::telemetry::metrics::Counter;
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Fault, encode_farewell, encode_fault};
 
@@ -97,16 +98,43 @@ impl Connection {
         matches!(self.reading, Reading::Ended(_, Some(_))) && self.lanes.is_empty()
     }
 
+    /// Counts by which bound no further request is read, where one is to be read.
+    pub(super) fn count_held_back(&self) {
+        let limits = &self.session.service.limits;
+        if matches!(self.reading, Reading::Ended(..)) {
+            return;
+        }
+        if !self.has_room_to_write() {
+            Counter::UnwrittenFull.count();
+        } else if self.lanes.len() >= limits.in_flight {
+            Counter::InFlightFull.count();
+        } else if self.lanes.held_bytes() >= limits.in_flight_bytes {
+            Counter::InFlightBytesFull.count();
+        }
+    }
+
     pub(super) fn say_last_word(&mut self) {
         let Reading::Ended(_, word) = &mut self.reading else { return };
         match word.take() {
             Some(LastWord::Fault(fault)) => {
                 encode_fault(&fault, self.link.write_buffer_mut());
+                count(&fault);
                 let (connection, client) = (self.session.id(), self.session.identity.name());
                 tracing::info!(target: "lictor::connection", %connection, client, %fault, "bad request");
             }
             Some(LastWord::Farewell(words)) => encode_farewell(&words, self.link.write_buffer_mut()),
             None => {}
         }
+    }
+}
+
+/// Counts a fault by which a bound was kept.
+fn count(fault: &Fault) {
+    match fault {
+        Fault::HeadTooLong => Counter::HeadsTooLarge.count(),
+        Fault::TooLarge { .. } => Counter::BodiesTooLarge.count(),
+        Fault::TooSlow("head") => Counter::HeadsTimedOut.count(),
+        Fault::TooSlow(_) => Counter::BodiesTimedOut.count(),
+        _ => {}
     }
 }

@@ -19,6 +19,7 @@ use super::allow::Origin;
 use super::connect::{Stream, connect};
 use super::{Gate, fault, fields_bytes};
 use crate::plugin::host::{PluginLog, Volume};
+use crate::telemetry::metrics::Counter;
 
 /// Bytes of a response's header, and of what was received and not yet asked for.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -142,6 +143,10 @@ async fn drive(connection: Option<&mut Connection>) {
 }
 
 async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        return Ok(place);
+    }
+    Counter::HttpDelayed.count();
     Arc::clone(places).acquire_owned().await.map_err(|_closed| Error::ConnectionLimitReached)
 }
 

@@ -1,0 +1,183 @@
+//! How often each bound was met, as counters by the names that monitoring knows them by.
+//!
+//! A counter is raised where something is refused, held back or given up, never where all goes well. They are the process's, as
+//! the log is: what counts has nothing to hand along.
+
+use std::fmt::Write;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing_appender::non_blocking::ErrorCounter;
+
+/// Two lines for each counter: its name here and its name for others; and what it counts. Makes the list and the type.
+macro_rules! counters {
+    ($($counter:ident $name:literal, $help:literal;)*) => {
+        /// What is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter { $(#[doc = $help] $counter,)* }
+
+        /// Every counter, with its name and what it counts.
+        const COUNTERS: &[(Counter, &str, &str)] = &[$((Counter::$counter, $name, $help),)*];
+
+        static COUNTS: [AtomicU64; COUNTERS.len()] = [const { AtomicU64::new(0) }; COUNTERS.len()];
+    };
+}
+
+counters! {
+    ConnectionsDelayed "lictor_connections_delayed_total",
+        "Times that accepting had to wait, as all places for connections were taken.";
+    ConnectionsRefused "lictor_connections_refused_total",
+        "Connections that were closed at once, as their address had as many as it may.";
+    HandshakesDelayed "lictor_handshakes_delayed_total",
+        "Handshakes that had to wait for those of others.";
+    HandshakesOfAddressDelayed "lictor_handshakes_of_address_delayed_total",
+        "Handshakes that had to wait for others of their own address.";
+    HandshakesTimedOut "lictor_handshakes_timed_out_total",
+        "Connections that were closed, as their peer was not known in time.";
+    HeadsTimedOut "lictor_heads_timed_out_total",
+        "Connections that ended, as a request's head did not come in time.";
+    BodiesTimedOut "lictor_bodies_timed_out_total",
+        "Connections that ended, as a request's body did not come in time.";
+    IdleClosed "lictor_idle_connections_closed_total",
+        "Connections that were closed, as nothing came for too long.";
+    UnreadCut "lictor_unread_connections_cut_total",
+        "Connections that were cut off, as their client took nothing for too long.";
+    HeadsTooLarge "lictor_heads_too_large_total",
+        "Requests whose head is too large.";
+    BodiesTooLarge "lictor_bodies_too_large_total",
+        "Requests whose body is too large.";
+    InFlightFull "lictor_in_flight_full_total",
+        "Times that a connection was not read on, as too many of its requests were under way.";
+    InFlightBytesFull "lictor_in_flight_bytes_full_total",
+        "Times that a connection was not read on, as its requests under way had too many bytes.";
+    UnwrittenFull "lictor_unwritten_full_total",
+        "Times that a connection was not read on, as its client had not taken its replies.";
+    RateLimited "lictor_requests_rate_limited_total",
+        "Requests that were more than their client may send in a second.";
+    ClientCallsDelayed "lictor_client_calls_delayed_total",
+        "Calls that had to wait for others of their own client.";
+    CommandsDelayed "lictor_commands_delayed_total",
+        "Calls that had to wait for a slot, as all for commands were taken.";
+    StreamsDelayed "lictor_streams_delayed_total",
+        "Calls that had to wait for a slot, as all for streams were taken.";
+    PluginCallsDelayed "lictor_plugin_calls_delayed_total",
+        "Calls that had to wait for others of their plugin.";
+    QueueFull "lictor_queue_full_total",
+        "Calls that were refused, as too many waited.";
+    QueueTimedOut "lictor_queue_timed_out_total",
+        "Calls that were refused, as they had waited for too long.";
+    CallsTimedOut "lictor_calls_timed_out_total",
+        "Calls that were stopped at their deadline, or not begun after it.";
+    CpuTimeUsedUp "lictor_cpu_time_used_up_total",
+        "Calls that were stopped, as they had computed for too long.";
+    InstanceMemoryUsedUp "lictor_instance_memory_used_up_total",
+        "Times that an instance was given no more memory, as it had all that it may have.";
+    PluginMemoryUsedUp "lictor_plugin_memory_used_up_total",
+        "Times that an instance was given no memory, as all instances together had all that they may have.";
+    IdleInstancesGivenUp "lictor_idle_instances_given_up_total",
+        "Idle warm instances that were given up to make room.";
+    RepliesTooLarge "lictor_replies_too_large_total",
+        "Calls whose reply is too large.";
+    StreamsHeldBack "lictor_streams_held_back_total",
+        "Times that a stream's plugin had to wait for its client to take what there was.";
+    HostCallsUsedUp "lictor_host_calls_used_up_total",
+        "Calls that were stopped, as they had asked for too many operations of the host.";
+    HostBytesUsedUp "lictor_host_bytes_used_up_total",
+        "Times that a call was refused bytes by the host, as it had moved too many.";
+    HandlesUsedUp "lictor_handles_used_up_total",
+        "Calls that broke off, as their instance held too many handles.";
+    HttpDelayed "lictor_http_requests_delayed_total",
+        "HTTP requests of plugins that had to wait for others.";
+    StoreQuotasUsedUp "lictor_store_quotas_used_up_total",
+        "Writes that were refused, as their store has all that it may have.";
+    IdempotencyKeysUsedUp "lictor_idempotency_keys_used_up_total",
+        "Requests that were refused, as their client has all Idempotency-Keys that it may have.";
+    IdempotencyNotKept "lictor_idempotency_answers_not_kept_total",
+        "Answers that were given and not kept for their Idempotency-Key, as there was no room.";
+    StateUnavailable "lictor_state_unavailable_total",
+        "Operations on stores that the state's engine could not carry out, a full file among the reasons.";
+    EventsUnlogged "lictor_log_events_counted_total",
+        "Commands that were counted instead of logged.";
+    LinesDropped "lictor_log_lines_dropped_total",
+        "Lines of the log that were dropped, as nobody had read those before them.";
+    DumpsRemoved "lictor_core_dumps_removed_total",
+        "Core dumps that were removed for newer ones.";
+}
+
+/// What counts the log's dropped lines.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+impl Counter {
+    /// Counts one.
+    pub fn count(self) {
+        self.add(1);
+    }
+
+    /// Counts so many.
+    pub fn add(self, number: u64) {
+        COUNTS[self as usize].fetch_add(number, Ordering::Relaxed);
+    }
+
+    fn value(self) -> u64 {
+        match (self, DROPPED.get()) {
+            (Self::LinesDropped, Some(dropped)) => dropped.dropped_lines() as u64,
+            _ => COUNTS[self as usize].load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// From now on the log's dropped lines are those of `dropped`.
+pub(super) fn count_dropped(dropped: ErrorCounter) {
+    // There is one log in a process; a second one has no effect either.
+    let _ = DROPPED.set(dropped);
+}
+
+/// The counters that have counted something, with their names.
+pub fn counted() -> impl Iterator<Item = (&'static str, u64)> {
+    let all = COUNTERS.iter().map(|(counter, name, _)| (*name, counter.value()));
+    all.filter(|(_, count)| *count > 0)
+}
+
+/// All counters, and these gauges, in the text format of Prometheus.
+pub fn exposition(gauges: &[(&str, &str, u64)]) -> String {
+    let mut text = String::new();
+    let mut add = |name: &str, kind: &str, help: &str, value: u64| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+    };
+    for (name, help, value) in gauges {
+        add(name, "gauge", help, *value);
+    }
+    for (counter, name, help) in COUNTERS {
+        add(name, "counter", help, counter.value());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counter_has_a_place_and_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = COUNTERS.iter().map(|(_, name, _)| name).collect();
+        assert_eq!(names.len(), COUNTERS.len());
+        for (place, (counter, name, help)) in COUNTERS.iter().enumerate() {
+            assert_eq!(*counter as usize, place);
+            assert!(name.starts_with("lictor_") && name.ends_with("_total") && help.ends_with('.'), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_counted_is_told_in_both_forms() {
+        Counter::DumpsRemoved.add(3);
+        assert!(counted().any(|(name, count)| name == "lictor_core_dumps_removed_total" && count >= 3));
+        let text = exposition(&[("lictor_tasks", "Tasks.", 7)]);
+        assert!(
+            text.starts_with("# HELP lictor_tasks Tasks.\n# TYPE lictor_tasks gauge\nlictor_tasks 7\n"),
+            "{text}"
+        );
+        assert!(text.contains("# TYPE lictor_queue_full_total counter\nlictor_queue_full_total "), "{text}");
+        assert_eq!(text.lines().count(), 3 * (1 + COUNTERS.len()));
+    }
+}

@@ -1,0 +1,171 @@
+//! The ways in which a call is stopped: what its client is told by each, and that what the call held is there for the next.
+//!
+//! How fast that is, `benches/` measures; here each has seconds.
+
+use std::time::{Duration, Instant};
+
+use crate::support::certs::Identity;
+use crate::support::client::Connection;
+use crate::support::components;
+use crate::support::eventually;
+use crate::support::server::{Server, Setup};
+use crate::support::web::Web;
+
+/// A plugin's call that does not end: what it is at, its command, and one that its plugin answers at once.
+type Kind = (&'static str, String, &'static str);
+
+/// What a stopped call's slot and memory may take to be there again. Queued calls give up after it.
+const SECONDS: &str = "[limits]\nqueue_timeout = \"2s\"\nplugin_memory = \"16MiB\"";
+
+/// A server each of whose plugins runs one call at a time, for so long.
+fn start(timeout: &str) -> (Server, Identity, Vec<Kind>) {
+    let tester = Identity::new("tester");
+    let silent = Web::new(|_, connection| connection.wait_for_close());
+    let (url, grants) = (silent.url("/"), format!("http = [{:?}]", silent.url("")));
+    let one = format!("concurrency = 1\ntimeout = {timeout:?}");
+    let setup = Setup::new().master("tester", &tester).section(SECONDS);
+    let setup = setup
+        .plugin("hostile", components::hostile(), &["spin", "sleep", "leak"], &one)
+        .plugin("other", components::hostile(), &["big"], "timeout = \"10m\"")
+        .plugin("streams", components::streams(), &["stall", "count"], &one)
+        .plugin(
+            "web",
+            components::web(),
+            &["fetch", "kept"],
+            &format!("{one}\n[plugins.web.grants]\n{grants}"),
+        )
+        .plugin(
+            "reaching",
+            components::reaching(),
+            &["run", "read"],
+            &format!("{one}\n[plugins.reaching.grants]\nfiles = []\ncommands = [\"sleep\"]"),
+        );
+    let kinds = vec![
+        ("computing", "spin".to_owned(), "leak"),
+        ("sleeping in the host", "sleep 600000".to_owned(), "leak"),
+        ("waiting for another command", "run sleep 600000".to_owned(), "read nothing"),
+        ("waiting for the network", format!("fetch GET {url}"), "kept"),
+        ("streaming", "stall 1".to_owned(), "count 1"),
+    ];
+    (setup.start(), tester, kinds)
+}
+
+fn begin(connection: &mut Connection, sequence: &str, line: &str, headers: &str) {
+    connection.send(format!("{line}\r\nSequence: {sequence}\r\n{headers}\r\n"));
+}
+
+/// The end of the reply with this sequence; its parts, and other replies, are passed over.
+fn end_of(connection: &mut Connection, sequence: &str) -> crate::support::client::Frame {
+    loop {
+        let frame = connection.read_frame();
+        if frame.field("Sequence") == Some(sequence) && frame.status != "PART" {
+            return frame;
+        }
+    }
+}
+
+/// Waits until the plugin's one turn is taken: what comes behind is not begun before its deadline.
+fn wait_until_it_runs(server: &Server, tester: &Identity, probe: &str) {
+    let mut other = server.connect(tester);
+    eventually("the call to run", || {
+        begin(&mut other, "p", probe, "Timeout-Ms: 50\r\n");
+        let end = end_of(&mut other, "p");
+        (end.status == "ERR" && end.failure() == ("timeout", "not-run")).then_some(())
+    });
+}
+
+/// The plugin's next call has its turn, within the time that a queued one waits.
+#[track_caller]
+fn assert_is_free(server: &Server, tester: &Identity, (kind, _, probe): &Kind) {
+    let (mut other, begun) = (server.connect(tester), Instant::now());
+    begin(&mut other, "p", probe, "");
+    let end = end_of(&mut other, "p");
+    let has_run = end.status == "OK" || end.failure().1 == "failed";
+    assert!(
+        has_run && begun.elapsed() < Duration::from_secs(2),
+        "{kind}: {end:?} after {:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn a_deadline_of_the_client_stops_a_call_and_frees_what_it_held() {
+    let (server, tester, kinds) = start("10m");
+    for kind in &kinds {
+        let mut connection = server.connect(&tester);
+        begin(&mut connection, "s", &kind.1, "Timeout-Ms: 700\r\n");
+        wait_until_it_runs(&server, &tester, kind.2);
+        assert_eq!(end_of(&mut connection, "s").failure(), ("timeout", "unknown"), "{}", kind.0);
+        assert_is_free(&server, &tester, kind);
+    }
+}
+
+#[test]
+fn the_plugins_limit_stops_a_call_and_frees_what_it_held() {
+    let (server, tester, kinds) = start("700ms");
+    for kind in &kinds {
+        let mut connection = server.connect(&tester);
+        begin(&mut connection, "s", &kind.1, "");
+        wait_until_it_runs(&server, &tester, kind.2);
+        let end = end_of(&mut connection, "s");
+        // The inner call has the same limit as the outer one, and is stopped with it or a moment before.
+        let is_told_by_plugin = kind.1.starts_with("run") && end.status == "OK";
+        assert!(is_told_by_plugin || end.failure() == ("timeout", "unknown"), "{}: {end:?}", kind.0);
+        assert_is_free(&server, &tester, kind);
+    }
+}
+
+#[test]
+fn cancelling_stops_a_call_and_frees_what_it_held() {
+    let (server, tester, kinds) = start("10m");
+    for kind in &kinds {
+        let mut connection = server.connect(&tester);
+        begin(&mut connection, "s", &kind.1, "");
+        wait_until_it_runs(&server, &tester, kind.2);
+        begin(&mut connection, "c", "@cancel s", "");
+        assert_eq!(end_of(&mut connection, "s").failure(), ("cancelled", "unknown"), "{}", kind.0);
+        assert_is_free(&server, &tester, kind);
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_stops_its_calls_and_frees_what_they_held() {
+    let (server, tester, kinds) = start("10m");
+    for (number, kind) in kinds.iter().enumerate() {
+        let mut connection = server.connect(&tester);
+        begin(&mut connection, "s", &kind.1, "");
+        wait_until_it_runs(&server, &tester, kind.2);
+        drop(connection);
+        assert_is_free(&server, &tester, kind);
+        eventually("its outcome in the log", || {
+            let is_stopped = |entry: &&crate::support::server::Entry| {
+                entry.text("code") == Some("cancelled") && entry.text("outcome") == Some("unknown")
+            };
+            (server.log().iter().filter(is_stopped).count() == number + 1).then_some(())
+        });
+    }
+}
+
+#[test]
+fn what_waits_for_its_turn_is_stopped_without_being_run() {
+    let (server, tester, kinds) = start("10m");
+    let mut holder = server.connect(&tester);
+    begin(&mut holder, "h", "spin", "");
+    wait_until_it_runs(&server, &tester, kinds[0].2);
+    let mut connection = server.connect(&tester);
+    begin(&mut connection, "t", "leak", "Timeout-Ms: 100\r\n");
+    assert_eq!(end_of(&mut connection, "t").failure(), ("timeout", "not-run"));
+    begin(&mut connection, "c", "leak", "");
+    begin(&mut connection, "x", "@cancel c", "");
+    assert_eq!(end_of(&mut connection, "c").failure(), ("cancelled", "not-run"));
+    begin(&mut connection, "q", "leak", "");
+    assert_eq!(end_of(&mut connection, "q").failure(), ("busy", "not-run"));
+    begin(&mut connection, "g", "leak", "");
+    assert_eq!(connection.ask("@ping"), "pong", "read after the other, which therefore waits");
+    drop(connection);
+    eventually("its outcome in the log", || {
+        let log = server.log();
+        let of_client = log.iter().filter(|entry| entry.text("code") == Some("cancelled"));
+        (of_client.filter(|entry| entry.text("outcome") == Some("not-run")).count() == 2).then_some(())
+    });
+}

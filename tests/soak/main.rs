@@ -1,0 +1,215 @@
+//! Mixed traffic against the real server for a time, and what it leaves behind: nothing may have gone wrong, got lost or
+//! grown.
+//!
+//! | module     | who is there |
+//! |------------|--------------|
+//! | `steady`   | clients that do nothing wrong; each of their answers is known beforehand, and what they count must be there |
+//! | `passing`  | clients that come and go, in good order and otherwise |
+//! | `wild`     | clients whose plugins misbehave, whose bytes are no requests, and strangers |
+//! | `operator` | who swaps a plugin, the server's certificate and a client, again and again |
+//! | `gauge`    | what the process takes, and whether that has grown |
+//! | `report`   | the table of a run |
+//!
+//! Among the other tests it goes on until everybody has had a few rounds. `cargo xtask soak` runs the same for as long as it
+//! is told, by `LICTOR_SOAK_MINUTES`, and takes the table from the file `LICTOR_SOAK_TABLE`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
+
+#[path = "../adversary/peer.rs"]
+#[allow(dead_code, reason = "the adversary's tests use the rest")]
+mod peer;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+mod support;
+
+mod gauge;
+mod operator;
+mod passing;
+mod report;
+mod steady;
+mod wild;
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gauge::{Gauge, Sample};
+use operator::version;
+use support::certs::Identity;
+use support::components;
+use support::server::{Server, Setup};
+
+/// A kind of client: its name, how many of them there are, and what one of them does for as long as its shift goes on.
+type Role = (&'static str, usize, fn(&Soak, &Shift<'_>));
+
+const ROLES: [Role; 9] = [
+    ("ask for what is known", 2, steady::ask),
+    ("count", steady::COUNTERS, steady::count),
+    ("come and go", 1, passing::come_and_go),
+    ("break off", 1, passing::break_off),
+    ("start and cancel streams", 1, passing::stream),
+    ("have plugins misbehave", 2, wild::misbehave),
+    ("send what is no request", 1, wild::send_nonsense),
+    ("are strangers", 1, wild::be_strange),
+    ("reload", 1, operator::reload),
+];
+
+/// How many rounds everybody has at least, before the first look and between the two.
+const ROUNDS: (u64, u64) = (2, 5);
+
+/// How long the warm-up of a long run is at least: until then the sandbox has used each of its places, and allocators have
+/// what they keep.
+const WARM_UP: Duration = Duration::from_secs(120);
+
+/// Between two looks at what the process takes.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// Small bounds, so that all of them are met.
+const LIMITS: &str = "[limits]
+handshake_timeout = \"2s\"
+concurrent_commands = 8
+concurrent_commands_per_client = 6
+concurrent_streams = 4
+in_flight = 64
+plugin_memory = \"64MiB\"
+queue_timeout = \"10s\"";
+
+/// The server, its clients, and what they did.
+struct Soak {
+    server: Server,
+    steady: Identity,
+    passing: Identity,
+    wild: Identity,
+    operator: Identity,
+    stranger: Identity,
+    tally: steady::Tally,
+    /// Rounds of each role.
+    rounds: [AtomicU64; ROLES.len()],
+    is_over: AtomicBool,
+}
+
+/// One client's time.
+struct Shift<'a> {
+    soak: &'a Soak,
+    role: usize,
+    /// Which of those of its role.
+    number: usize,
+}
+
+impl Shift<'_> {
+    /// Does one round after the other, until the time is over.
+    fn each(&self, pause: Duration, mut round: impl FnMut(u64)) {
+        for number in 0.. {
+            if self.soak.is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            round(number);
+            self.soak.rounds[self.role].fetch_add(1, Ordering::Relaxed);
+            thread::sleep(pause);
+        }
+    }
+}
+
+impl Soak {
+    fn start() -> Self {
+        let [steady, passing, wild, operator, stranger] =
+            ["steady", "passing", "wild", "operator", "stranger"].map(Identity::new);
+        let setup = Setup::new()
+            .client("steady", &steady, &["echo", "kv-*", "version", "@ping"])
+            .client("passing", &passing, &["*", "@cancel", "@ping"])
+            .client("wild", &wild, &["*", "@ping"])
+            .master("operator", &operator)
+            .section(LIMITS)
+            .section("[log]\ncommands_per_second = 0")
+            .section("[state]\nengine = \"sqlite\"\npath = \"state.db\"")
+            .echo();
+        let commands = ["kv-get", "kv-set", "kv-delete", "kv-increment", "kv-list"];
+        let warm =
+            "instances = \"shared\"\nidle_timeout = \"1s\"\n[plugins.kv.grants]\nkeyvalue = [\"default\"]";
+        let small = "instances = \"per-client\"\nidle_timeout = \"1s\"\ntimeout = \"2s\"\ncpu_time = \"20ms\"\n\
+                     memory = \"4MiB\"\nreply = \"64KiB\"";
+        let guest = version(setup.folder(), 'A');
+        let server = setup
+            .plugin("kv", components::kv(), &commands, warm)
+            .hostile(small)
+            .plugin("streams", components::streams(), &["count", "stall"], "timeout = \"1s\"")
+            .plugin("guest", &guest, &["version"], "instances = \"shared\"\nidle_timeout = \"1s\"")
+            .start();
+        let tally = steady::Tally::default();
+        let rounds = [const { AtomicU64::new(0) }; ROLES.len()];
+        let is_over = AtomicBool::new(false);
+        Self { server, steady, passing, wild, operator, stranger, tally, rounds, is_over }
+    }
+
+    /// Has everybody there until it `is_enough`; gives what was seen meanwhile.
+    fn run(&self, gauge: &mut Gauge, is_enough: impl Fn(&Self) -> bool) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        self.is_over.store(false, Ordering::Relaxed);
+        thread::scope(|scope| {
+            let mut workers = Vec::new();
+            for (role, (_, count, work)) in ROLES.iter().enumerate() {
+                for number in 0..*count {
+                    let work = move || {
+                        let _raised = RaisedAtTheEnd(&self.is_over);
+                        work(self, &Shift { soak: self, role, number });
+                    };
+                    workers.push(scope.spawn(work));
+                }
+            }
+            let _raised = RaisedAtTheEnd(&self.is_over);
+            while !self.is_over.load(Ordering::Relaxed) && !is_enough(self) {
+                samples.push(gauge.sample());
+                thread::sleep(BETWEEN_LOOKS);
+            }
+            self.is_over.store(true, Ordering::Relaxed);
+            for worker in workers {
+                worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+            }
+        });
+        samples
+    }
+
+    /// How many rounds each role has had.
+    fn done(&self) -> [u64; ROLES.len()] {
+        self.rounds.each_ref().map(|rounds| rounds.load(Ordering::Relaxed))
+    }
+
+    /// Whether each role has had so many rounds.
+    fn has_done(&self, rounds: &[u64]) -> bool {
+        self.done().iter().zip(rounds).all(|(done, wanted)| done >= wanted)
+    }
+}
+
+/// Ends the time of all with that of one, who may have met what is wrong.
+struct RaisedAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for RaisedAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn mixed_traffic_leaves_nothing_behind() {
+    let minutes = std::env::var("LICTOR_SOAK_MINUTES").ok().map(|minutes| minutes.parse::<f64>().unwrap());
+    let time = Duration::from_secs_f64(60.0 * minutes.unwrap_or_default());
+    let (mut soak, began) = (Soak::start(), Instant::now());
+    let mut gauge = Gauge::new(&soak);
+    let warm = soak.done().map(|rounds| rounds + ROUNDS.0);
+    let warm_up = (time / 10).max(WARM_UP.min(time));
+    soak.run(&mut gauge, |soak| soak.has_done(&warm) && began.elapsed() > warm_up);
+    let before = gauge.at_rest();
+    let (enough, begins) = (soak.done().map(|rounds| rounds + ROUNDS.1), Instant::now());
+    let samples = soak.run(&mut gauge, |soak| soak.has_done(&enough) && begins.elapsed() > time);
+    let (after, grown) = gauge.at_rest_after(&before);
+    let time = began.elapsed();
+    drop(gauge);
+    soak.tally.check(&mut soak.server.connect(&soak.steady));
+    soak.server.start_anew();
+    soak.tally.check(&mut soak.server.connect(&soak.steady));
+    let table = report::table(&soak, time, &before, &samples, &after);
+    assert!(grown.is_empty(), "{}\n\n{table}", grown.join("\n"));
+    report::hand_over(&table);
+}

@@ -1,0 +1,57 @@
+//! The table of a run.
+
+use std::fmt::Write;
+use std::fs;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::gauge::{LOOKED_AT, Sample};
+use crate::{ROLES, Soak};
+
+/// What was taken before, meanwhile and after, and who did what for it.
+pub fn table(soak: &Soak, time: Duration, before: &Sample, during: &[Sample], after: &Sample) -> String {
+    let mut table = String::from(
+        "| what | at rest, after the warm-up | the most under load | at rest, at the end | may be more by |\n\
+         |---|---|---|---|---|\n",
+    );
+    for (place, (name, unit, margin)) in LOOKED_AT.iter().enumerate() {
+        let most = during.iter().map(|sample| sample.figures[place]).max().unwrap_or_default();
+        let [before, most, after, margin] = [before.figures[place], most, after.figures[place], *margin]
+            .map(|figure| if unit.is_empty() { figure.to_string() } else { format!("{:.1} MB", mb(figure)) });
+        // Writing to a string cannot fail.
+        let _ = writeln!(table, "| {name} | {before} | {most} | {after} | {margin} |");
+    }
+    let rounds = ROLES.iter().zip(&soak.rounds).map(|((name, count, _), rounds)| {
+        format!("| {name} | {count} | {} |\n", grouped(rounds.load(Ordering::Relaxed)))
+    });
+    let rounds: String = rounds.collect();
+    let (answers, counted) = (soak.tally.answers.load(Ordering::Relaxed), soak.tally.acknowledged());
+    let minutes = (time.as_secs_f64() / 60.0).round();
+    format!(
+        "{table}\n| clients that | so many | rounds |\n|---|---|---|\n{rounds}\nIn {minutes} minutes, the warm-up among them, \
+         {} answers were looked at, and all of them were what they had to be. {} increments were acknowledged; all of them \
+         were there at the end, and after `kill -9` and a new start.\n",
+        grouped(answers),
+        grouped(counted),
+    )
+}
+
+/// Prints the table, and writes it to where `cargo xtask soak` wants it.
+#[expect(clippy::print_stdout, reason = "the test runner shows it where it is asked to")]
+pub fn hand_over(table: &str) {
+    println!("{table}");
+    if let Some(path) = std::env::var_os("LICTOR_SOAK_TABLE") {
+        fs::write(path, table).expect("the table is written");
+    }
+}
+
+fn mb(kib: u64) -> f64 {
+    kib as f64 * 1024.0 / 1e6
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned());
+    groups.collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,126 @@
+//! Clients that have plugins misbehave, that send what is no request, and strangers. Each is told what is wrong.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::support::client::{Connection, Frame, Tls, tcp};
+use crate::{Shift, Soak};
+
+/// A success, where it stands among the codes of a misdeed.
+const OK: &str = "OK";
+
+/// What the hostile plugin is asked, and the codes of which its answer must have one. Which bound is met first is a matter of
+/// how busy the machine is.
+const MISDEEDS: [(&str, &[&str]); 20] = [
+    ("spin", &["plugin-limit", "timeout"]),
+    ("grow", &["plugin-limit", "timeout", "busy"]),
+    ("recurse", &["plugin-trapped", "plugin-limit", "timeout"]),
+    ("trap", &["plugin-trapped"]),
+    ("panic at the disco", &["plugin-trapped"]),
+    ("exit 3", &["plugin-trapped"]),
+    ("sleep 60000", &["timeout"]),
+    ("sleep 5", &[OK]),
+    ("flood", &["plugin-limit", "timeout"]),
+    ("flood-line 100000", &[OK]),
+    ("forge-log", &[OK]),
+    ("big 60000", &[OK]),
+    ("big 1000000", &["plugin-limit"]),
+    ("blank-line", &[OK]),
+    ("not-utf8", &[OK]),
+    ("fail conflict no", &["conflict"]),
+    ("fail-big", &["plugin-limit", "plugin-failed"]),
+    ("alloc 60000000", &["plugin-limit"]),
+    ("queue-first", &["plugin-trapped", "plugin-limit", "timeout", OK]),
+    ("queue-leave", &["plugin-trapped", "timeout", OK]),
+];
+
+/// The first asks for one misdeed after the other, the second for all of them at once.
+pub fn misbehave(soak: &Soak, shift: &Shift<'_>) {
+    let mut connection = soak.server.connect(&soak.wild);
+    let is_right = |(misdeed, codes): (&str, &[&str]), frame: &Frame| {
+        let (code, outcome) = if frame.status == OK { (OK, "") } else { frame.failure() };
+        // One that has to wait for the others may wait for too long.
+        assert!(codes.contains(&code) || outcome == "not-run", "{misdeed}: {frame:?}");
+    };
+    if shift.number == 0 {
+        shift.each(Duration::from_millis(100), |round| {
+            let misdeed = MISDEEDS[round as usize % MISDEEDS.len()];
+            is_right(misdeed, &connection.ask_framed(misdeed.0));
+            soak.tally.answers.fetch_add(1, Ordering::Relaxed);
+        });
+        return;
+    }
+    shift.each(Duration::from_secs(2), |_| {
+        let frames = connection.ask_all(&MISDEEDS.map(|(misdeed, _)| (misdeed, "")));
+        MISDEEDS.iter().zip(&frames).for_each(|(misdeed, frame)| is_right(*misdeed, frame));
+        soak.tally.answers.fetch_add(frames.len() as u64, Ordering::Relaxed);
+    });
+}
+
+/// Bytes that are no request.
+const NONSENSE: [&[u8]; 8] = [
+    b"echo a\n",
+    b"echo a\rb",
+    b"echo \xff\r\n",
+    b"\r\n\r\n",
+    b"echo \"\\q\"\r\n\r\n",
+    b"echo\r\nSize: many\r\n\r\n",
+    b"echo\r\nSize: 1\r\nSize: 1\r\n\r\n",
+    b"echo\r\nSize: 99999999\r\n\r\n",
+];
+
+/// What comes before is answered, then the fault is told, then the connection ends.
+pub fn send_nonsense(soak: &Soak, shift: &Shift<'_>) {
+    shift.each(Duration::from_millis(200), |round| {
+        let mut connection = soak.server.connect(&soak.wild);
+        let nonsense = NONSENSE[round as usize % NONSENSE.len()];
+        connection.send([b"echo before\r\n\r\n", nonsense].concat());
+        assert_eq!(connection.read_reply(), "before");
+        let told = connection.read_reply();
+        assert!(told.starts_with("ERR Bad request: "), "{:?}: {told:?}", String::from_utf8_lossy(nonsense));
+        connection.assert_closed();
+        soak.tally.answers.fetch_add(2, Ordering::Relaxed);
+    });
+}
+
+/// Strangers that are there at once, half open.
+const HALF_OPEN: usize = 20;
+
+/// Shows an unknown certificate or none, speaks no TLS, or says nothing and stays.
+pub fn be_strange(soak: &Soak, shift: &Shift<'_>) {
+    let (address, mut half_open) = (soak.server.address(), VecDeque::new());
+    shift.each(Duration::from_millis(200), |round| match round % 4 {
+        0 => {
+            let told = refusal(Connection::open(address, Tls::showing(&soak.stranger)));
+            assert!(
+                told.starts_with("ERR certificate (stranger) thumbprint") && told.contains("unknown"),
+                "{told:?}"
+            );
+        }
+        1 => {
+            let told = refusal(Connection::open(address, Tls::anonymous()));
+            assert_eq!(told, "ERR No certificate was provided\r\n\r\n");
+        }
+        2 => {
+            let mut socket = tcp(address);
+            // The server may have closed before all of it was sent.
+            let _ = socket.write_all(b"GET / HTTP/1.1\r\nHost: lictor\r\n\r\n");
+            let _ = socket.read_to_end(&mut Vec::new());
+        }
+        _ => {
+            half_open.push_back(tcp(address));
+            if half_open.len() > HALF_OPEN {
+                half_open.pop_front();
+            }
+            let _ = half_open[0].write_all(&[0x16, 0x03, 0x01]);
+        }
+    });
+}
+
+/// What a stranger is told at the end of its handshake.
+fn refusal(connection: std::io::Result<Connection>) -> String {
+    let (told, _) = connection.expect("in TLS 1.3 a client is done before it is refused").read_to_end();
+    String::from_utf8_lossy(&told).into_owned()
+}
