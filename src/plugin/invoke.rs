@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::bindings::exports::lictor::plugin::commands::Failure;
 use super::bounds::Meter;
@@ -83,6 +83,9 @@ pub async fn invoke_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u
     run_in_time(&mut Seat::new(call.caller.clone(), None), &plugin, &call).await
 }
 
+/// The deadline of a call has passed.
+struct Elapsed;
+
 /// Runs `call` within the bounds on its time.
 async fn run_in_time(
     seat: &mut Seat,
@@ -105,20 +108,27 @@ pub(super) async fn in_time(
     let ended = match poll_fn(|cx| Poll::Ready(Pin::new(&mut metered).poll(cx))).await {
         Poll::Ready(ended) => Ok(ended),
         Poll::Pending => {
-            // It was polled just now: at once again, it would go on where it has given way.
+            let mut deadline = pin!(sleep_until(call.deadline));
+            // It was polled just now, in this same poll: at once again, it would go on where it has given way.
             let mut was_polled = true;
-            let again = poll_fn(|cx| match std::mem::take(&mut was_polled) {
-                true => Poll::Pending,
-                false => Pin::new(&mut metered).poll(cx),
-            });
-            timeout_at(call.deadline, again).await
+            poll_fn(|cx| {
+                // Before what a call that it runs tells its plugin, which has the same deadline.
+                if deadline.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Err(Elapsed));
+                }
+                if std::mem::take(&mut was_polled) {
+                    return Poll::Pending;
+                }
+                Pin::new(&mut metered).poll(cx).map(Ok)
+            })
+            .await
         }
     };
     plugin.pace().ended(call);
     match ended {
         Ok(Ok(result)) => result,
         Ok(Err(spent)) => Err(failure::computed_too_long(plugin, call, spent)),
-        Err(_elapsed) => Err(failure::timed_out(plugin, call)),
+        Err(Elapsed) => Err(failure::timed_out(plugin, call)),
     }
 }
 

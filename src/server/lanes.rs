@@ -199,16 +199,6 @@ impl Lanes {
         self.spawn(ticket, Some(call), parts, command);
     }
 
-    /// Lets a command run by itself that carries out `call` unless it was carried out before.
-    pub(super) fn run_once(
-        &mut self,
-        ticket: Ticket,
-        call: Arc<Call>,
-        command: impl Future<Output = Answer> + Send + 'static,
-    ) {
-        self.spawn(ticket, Some(call), None, command);
-    }
-
     /// Lets a command of the server's own run on by itself.
     pub(super) fn run_own(&mut self, ticket: Ticket, command: impl Future<Output = Answer> + Send + 'static) {
         self.spawn(ticket, None, None, async { (command.await, None) });

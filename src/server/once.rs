@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::lanes::{Answer, Lanes, Ticket};
+use super::lanes::{Lanes, Ticket};
 use super::session::Session;
 use crate::idempotency::{Asked, Claimed, Ledger};
-use crate::plugin::{Call, Plugin, Seat, invoke};
+use crate::plugin::{Call, Ended, Plugin, Seat, invoke};
 use crate::wire::{Code, CommandError, Outcome, Request};
 
 /// Begins a command of `plugin` by `request`, as one of `lanes`.
@@ -39,26 +39,25 @@ pub(super) fn begin(
     }
     let ledger = session.service.idempotency.clone();
     let command = run_once(ledger, session.seat(), Arc::clone(plugin), Arc::clone(&call));
-    lanes.run_once(ticket, call, plugin.aside(Box::pin(command)));
+    lanes.run(ticket, call, plugin.aside(Box::pin(command)), None);
     Ok(())
 }
 
 /// Runs `call` unless it was run before. What it gives is kept before it is given.
-async fn run_once(ledger: Ledger, seat: Seat, plugin: Arc<Plugin>, call: Arc<Call>) -> Answer {
+async fn run_once(ledger: Ledger, seat: Seat, plugin: Arc<Plugin>, call: Arc<Call>) -> Ended {
     match timeout_at(call.deadline, claim(&ledger, &call)).await {
         Ok(Claimed::Told(answer)) => {
             tracing::debug!(target: "lictor::command", request = %call.id, "answered by its Idempotency-Key");
-            answer
+            Ended { answer, seat }
         }
         Ok(Claimed::Free(claim)) => {
             let ended = invoke(seat, plugin, call).await;
-            // Others may run while it is written down.
-            drop(ended.seat);
             claim.settle(&ended.answer).await;
-            ended.answer
+            ended
         }
         Err(_elapsed) => {
-            Err(CommandError::not_run(Code::Timeout, "The deadline passed before the command began"))
+            let words = "The deadline passed before the command began";
+            Ended { answer: Err(CommandError::not_run(Code::Timeout, words)), seat }
         }
     }
 }

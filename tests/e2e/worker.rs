@@ -58,7 +58,9 @@ fn a_call_that_runs_on_is_overtaken_by_those_behind_it_and_holds_none_of_them() 
                 .collect::<String>(),
         );
         let frames: Vec<Frame> = commands.iter().map(|_| connection.read_frame()).collect();
-        let order: Vec<&str> = frames.iter().filter_map(|frame| frame.field("Sequence")).collect();
+        let mut order: Vec<&str> = frames.iter().filter_map(|frame| frame.field("Sequence")).collect();
+        // Those may overtake each other too.
+        order[..3].sort_unstable();
         assert_eq!(order[..3], ["0", "2", "4"], "{stuck}");
         assert!(frames[3..].iter().all(|frame| told(frame) == "timeout"), "{stuck}: {frames:?}");
         assert!(frames[3..].iter().all(|frame| frame.field("Outcome") == Some("unknown")), "{stuck}");

@@ -96,7 +96,7 @@ pub const STATEFUL_COMMANDS: [&str; 24] = [
 ];
 
 /// The commands of [`hostile`].
-pub const HOSTILE_COMMANDS: [&str; 33] = [
+pub const HOSTILE_COMMANDS: [&str; 34] = [
     "spin",
     "grow",
     "recurse",
@@ -129,6 +129,7 @@ pub const HOSTILE_COMMANDS: [&str; 33] = [
     "random",
     "queue-first",
     "queue-next",
+    "queue-answer",
     "queue-leave",
 ];
 

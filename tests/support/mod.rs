@@ -6,6 +6,7 @@
 pub mod certs;
 pub mod client;
 pub mod components;
+pub mod endless;
 pub mod server;
 pub mod tools;
 pub mod web;

@@ -76,22 +76,25 @@ pub(in crate::plugin) struct FirstTick {
 /// see many ticks. So what counts is the time of the thread, which is looked at from the first tick on that the call sees:
 /// to look when it begins would cost every call more than it saves.
 pub(in crate::plugin) fn give_way(state: &mut HostState) -> UpdateDeadline {
-    // What an instance does before its first call is bounded by whoever makes it.
+    let is_known_to_compute = state.call.as_ref().is_some_and(|call| call.has_computed());
+    if !is_known_to_compute && !has_computed_for_a_tick(&mut state.first_tick) {
+        return UpdateDeadline::Continue(TICKS);
+    }
+    // What an instance does before its first call says nothing of its calls.
     if let Some(call) = &state.call {
-        if !call.has_computed() {
-            let (thread, now) = (thread::current().id(), thread_cpu());
-            let computed = match state.first_tick {
-                Some(FirstTick { on, at }) if on == thread => now.saturating_sub(at),
-                _ => Duration::ZERO,
-            };
-            if computed.is_zero() {
-                state.first_tick = Some(FirstTick { on: thread, at: now });
-            }
-            if computed < TICK / 2 {
-                return UpdateDeadline::Continue(TICKS);
-            }
-        }
         state.pace.computed_for_a_tick(call);
     }
     UpdateDeadline::YieldCustom(TICKS, Box::pin(compute::give_way()))
+}
+
+fn has_computed_for_a_tick(first: &mut Option<FirstTick>) -> bool {
+    let (on, at) = (thread::current().id(), thread_cpu());
+    match first {
+        // Half of one, as two ticks are seldom as far from each other as they should be.
+        Some(first) if first.on == on => at.saturating_sub(first.at) >= TICK / 2,
+        _ => {
+            *first = Some(FirstTick { on, at });
+            false
+        }
+    }
 }

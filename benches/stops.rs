@@ -1,0 +1,96 @@
+//! How soon a call that does not end is stopped, by each of the ways to stop one, and what it held is there for the next.
+//!
+//! Each plugin runs one call at a time. A second call waits for the first to be stopped; measured is the time from what
+//! stops the first to the answer of the second, on another connection. So the second's own run and its way back are in it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(unreachable_pub, dead_code, reason = "only a part of the tests' support is used")]
+
+use std::time::{Duration, Instant};
+
+use support::certs::Identity;
+use support::client::Connection;
+use support::endless::{Kind, start};
+use support::server::Server;
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+/// When a call is stopped by a deadline.
+const DEADLINE: Duration = Duration::from_millis(50);
+
+/// A time-out that is never reached.
+const NEVER: &str = "10m";
+
+/// What stops a call.
+#[derive(Clone, Copy)]
+enum Way {
+    ClientsDeadline,
+    PluginsLimit,
+    Cancel,
+    ClientGone,
+}
+
+const WAYS: [(Way, &str); 4] = [
+    (Way::ClientsDeadline, "`Timeout-Ms`"),
+    (Way::PluginsLimit, "the plugin's `timeout`"),
+    (Way::Cancel, "`@cancel`"),
+    (Way::ClientGone, "the client goes away"),
+];
+
+fn main() {
+    // `cargo test --benches` only wants to know whether it runs.
+    let is_measured = std::env::args().any(|argument| argument == "--bench");
+    let times = if is_measured { 200 } else { 1 };
+    let (unlimited, limited) = (start(NEVER), start(&format!("{}ms", DEADLINE.as_millis())));
+    println!("| stopped by | {} |", unlimited.2.iter().map(|kind| kind.0).collect::<Vec<_>>().join(" | "));
+    println!("|---{}|", "|---".repeat(unlimited.2.len()));
+    for (way, name) in WAYS {
+        let (server, tester, kinds) = if matches!(way, Way::PluginsLimit) { &limited } else { &unlimited };
+        let cells =
+            kinds.iter().map(|kind| shown((0..times).map(|_| stop(server, tester, kind, way)).collect()));
+        println!("| {name} | {} |", cells.collect::<Vec<_>>().join(" | "));
+    }
+}
+
+/// Has a call of this kind run, stops it, and gives the time until the plugin answers another.
+fn stop(server: &Server, tester: &Identity, (_, command, probe): &Kind, way: Way) -> Duration {
+    let (mut connection, mut other) = (server.connect(tester), server.connect(tester));
+    let limit = match way {
+        Way::ClientsDeadline => format!("Timeout-Ms: {}\r\n", DEADLINE.as_millis()),
+        _ => String::new(),
+    };
+    let deadline = Instant::now() + DEADLINE;
+    connection.send(format!("{command}\r\nSequence: s\r\n{limit}\r\n"));
+    is_read(&mut connection);
+    other.send(format!("{probe}\r\nSequence: p\r\n\r\n"));
+    is_read(&mut other);
+    let stopped = match way {
+        Way::ClientsDeadline | Way::PluginsLimit => deadline,
+        Way::Cancel => {
+            let now = Instant::now();
+            connection.send("@cancel s\r\n\r\n");
+            now
+        }
+        Way::ClientGone => {
+            let now = Instant::now();
+            drop(connection);
+            now
+        }
+    };
+    while other.read_frame().status == "PART" {}
+    Instant::now().saturating_duration_since(stopped)
+}
+
+/// Requests are read in their order, so that those before this one have begun, or wait for their turn.
+fn is_read(connection: &mut Connection) {
+    connection.send("@ping\r\n\r\n");
+    assert_eq!(connection.read_reply(), "pong");
+}
+
+fn shown(mut times: Vec<Duration>) -> String {
+    times.sort();
+    let last = times.len() - 1;
+    let at = |part: usize| times[last * part / 100].as_secs_f64() * 1e3;
+    format!("{:.1} / {:.1} / {:.1} ms", at(50), at(99), at(100))
+}

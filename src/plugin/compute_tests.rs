@@ -1,0 +1,159 @@
+//! Calls that compute, wait, end and break off, on one thread for them.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+
+/// Computes until `is_over`, tick by tick; notes how many ticks it had, and on which threads.
+async fn computes(is_over: Arc<AtomicBool>, ticks: Arc<AtomicUsize>) -> Vec<Option<String>> {
+    let mut threads = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        threads.push(thread::current().name().map(str::to_owned));
+        ticks.fetch_add(1, Ordering::Relaxed);
+        give_way().await;
+    }
+    threads
+}
+
+fn flags() -> (Arc<AtomicBool>, Arc<AtomicUsize>) {
+    (Arc::default(), Arc::default())
+}
+
+async fn until(what: impl Fn() -> bool) {
+    let waits = async {
+        while !what() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), waits).await.expect("it comes true");
+}
+
+#[tokio::test]
+async fn what_computes_goes_on_elsewhere_and_comes_back_with_what_it_gives() {
+    let compute = Compute::of(1).unwrap();
+    let (is_over, ticks) = flags();
+    let call = Box::pin(computes(Arc::clone(&is_over), Arc::clone(&ticks)));
+    let call = tokio::spawn(compute.aside(call));
+    until(|| ticks.load(Ordering::Relaxed) > 2).await;
+    is_over.store(true, Ordering::Relaxed);
+    let threads = call.await.unwrap();
+    assert!(threads[0].as_deref() != Some("compute"), "it begins in its task");
+    assert!(threads[1..].iter().all(|name| name.as_deref() == Some("compute")), "{threads:?}");
+}
+
+#[tokio::test]
+async fn many_have_a_tick_in_turn() {
+    let compute = Compute::of(1).unwrap();
+    let calls: Vec<_> = (0..4).map(|_| flags()).collect();
+    let tasks: Vec<_> = calls.iter().cloned().map(|(o, t)| compute.aside(Box::pin(computes(o, t)))).collect();
+    let tasks: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
+    until(|| calls.iter().all(|(_, ticks)| ticks.load(Ordering::Relaxed) > 100)).await;
+    calls.iter().for_each(|(is_over, _)| is_over.store(true, Ordering::Relaxed));
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let ticks: Vec<_> = calls.iter().map(|(_, ticks)| ticks.load(Ordering::Relaxed)).collect();
+    let (least, most) = (ticks.iter().min().unwrap(), ticks.iter().max().unwrap());
+    assert!(most - least <= 100, "{ticks:?}");
+}
+
+#[tokio::test]
+async fn what_waits_for_something_waits_in_its_task() {
+    let compute = Compute::of(1).unwrap();
+    let (answer, asked) = oneshot::channel();
+    let call = Box::pin(async move {
+        give_way().await;
+        let there = thread::current().name().map(str::to_owned);
+        let answer: u32 = asked.await.unwrap();
+        give_way().await;
+        (there, answer)
+    });
+    let call = tokio::spawn(compute.aside(call));
+    // The only thread is free for others meanwhile.
+    let (is_over, ticks) = flags();
+    let other = tokio::spawn(compute.aside(Box::pin(computes(Arc::clone(&is_over), Arc::clone(&ticks)))));
+    until(|| ticks.load(Ordering::Relaxed) > 2).await;
+    answer.send(7).unwrap();
+    assert_eq!(call.await.unwrap(), (Some("compute".to_owned()), 7));
+    is_over.store(true, Ordering::Relaxed);
+    other.await.unwrap();
+}
+
+/// One spins without end on the only thread; the deadline of another, which waits for its turn, holds.
+#[tokio::test]
+async fn a_deadline_is_met_however_long_the_line() {
+    let compute = Compute::of(1).unwrap();
+    let (is_over, ticks) = flags();
+    let hog = {
+        let (is_over, ticks) = (Arc::clone(&is_over), Arc::clone(&ticks));
+        Box::pin(async move {
+            give_way().await;
+            ticks.fetch_add(1, Ordering::Relaxed);
+            while !is_over.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+        })
+    };
+    let hog = tokio::spawn(compute.aside(hog));
+    until(|| ticks.load(Ordering::Relaxed) == 1).await;
+    let (never, _) = flags();
+    let call = timeout(Duration::from_millis(20), computes(never, Arc::default()));
+    let call = tokio::spawn(compute.aside(Box::pin(call)));
+    assert!(call.await.unwrap().is_err());
+    is_over.store(true, Ordering::Relaxed);
+    hog.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_dropped_stops_and_frees_what_it_holds() {
+    let compute = Compute::of(1).unwrap();
+    let (never, ticks) = flags();
+    let held = Arc::new(());
+    let hold = Arc::clone(&held);
+    let counted = Arc::clone(&ticks);
+    let call = Box::pin(async move {
+        let _held = hold;
+        computes(never, counted).await
+    });
+    let call = tokio::spawn(compute.aside(call));
+    until(|| ticks.load(Ordering::Relaxed) > 2).await;
+    call.abort();
+    until(|| Arc::strong_count(&held) == 1).await;
+}
+
+#[tokio::test]
+async fn a_panic_comes_back_and_the_thread_goes_on() {
+    let compute = Compute::of(1).unwrap();
+    let panics = Box::pin(async {
+        give_way().await;
+        panic!("of a call");
+    });
+    let ended = tokio::spawn(compute.aside(panics)).await;
+    assert!(ended.is_err_and(|error| error.is_panic()));
+    let goes_on = Box::pin(async {
+        give_way().await;
+        1
+    });
+    assert_eq!(tokio::spawn(compute.aside(goes_on)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_will_not_be_moved_computes_on_where_it_is() {
+    let mut given_way = 0;
+    let here = thread::current().id();
+    let call = async {
+        give_way().await;
+        thread::current().id()
+    };
+    let mut call = std::pin::pin!(call);
+    let computed = poll_fn(|cx| {
+        given_way += 1;
+        call.as_mut().poll(cx)
+    });
+    assert_eq!((computed.await, given_way), (here, 2));
+}

@@ -1,0 +1,45 @@
+//! Calls that do not end by themselves, of each kind that there is.
+
+use super::certs::Identity;
+use super::components;
+use super::server::{Server, Setup};
+use super::web::Web;
+
+/// A plugin's call that does not end: what it is at, its command, and one that its plugin answers at once.
+pub type Kind = (&'static str, String, &'static str);
+
+/// What a stopped call's slot and memory may take to be there again. Queued calls give up after it.
+const SECONDS: &str = "[limits]\nqueue_timeout = \"2s\"\nplugin_memory = \"16MiB\"";
+
+/// A server each of whose plugins runs one call at a time, for so long.
+pub fn start(timeout: &str) -> (Server, Identity, Vec<Kind>) {
+    let tester = Identity::new("tester");
+    let silent = Web::new(|_, connection| connection.wait_for_close());
+    let (url, grants) = (silent.url("/"), format!("http = [{:?}]", silent.url("")));
+    let one = format!("concurrency = 1\ntimeout = {timeout:?}");
+    let setup = Setup::new().master("tester", &tester).section(SECONDS);
+    let setup = setup
+        .plugin("hostile", components::hostile(), &["spin", "sleep", "leak"], &one)
+        .plugin("other", components::hostile(), &["big"], "timeout = \"10m\"")
+        .plugin("streams", components::streams(), &["stall", "count"], &one)
+        .plugin(
+            "web",
+            components::web(),
+            &["fetch", "kept"],
+            &format!("{one}\n[plugins.web.grants]\n{grants}"),
+        )
+        .plugin(
+            "reaching",
+            components::reaching(),
+            &["run", "read"],
+            &format!("{one}\n[plugins.reaching.grants]\nfiles = []\ncommands = [\"sleep\"]"),
+        );
+    let kinds = vec![
+        ("computing", "spin".to_owned(), "leak"),
+        ("sleeping in the host", "sleep 600000".to_owned(), "leak"),
+        ("waiting for another command", "run sleep 600000".to_owned(), "read nothing"),
+        ("waiting for the network", format!("fetch GET {url}"), "kept"),
+        ("streaming", "stall 1".to_owned(), "count 1"),
+    ];
+    (setup.start(), tester, kinds)
+}
