@@ -3,7 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 
 use crate::plugin::ticker::TICK;
 
@@ -54,8 +54,11 @@ impl Meter {
 }
 
 /// The processor time of this thread.
+///
+/// By the C library, as calls ask in the middle of computing: `rustix` looks for the kernel's own code first, and can do that
+/// neither on the stack of a call nor under valgrind.
 pub(in crate::plugin) fn thread_cpu() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 #[cfg(test)]
