@@ -11,7 +11,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
 /// What the hostile plugin is asked, each of its commands at least once.
-const MISDEEDS: [&str; 33] = [
+const MISDEEDS: [&str; 34] = [
     "spin",
     "grow",
     "recurse",
@@ -44,6 +44,7 @@ const MISDEEDS: [&str; 33] = [
     "random",
     "queue-first",
     "queue-next",
+    "queue-answer",
     "queue-leave",
 ];
 

@@ -31,7 +31,7 @@ const STREAMS: usize = 8;
 const KEPT: usize = 20_000_000;
 
 /// What docs/limits.md says that requests of one connection take, its replies, and all that is not one connection's.
-const OF_REQUESTS: usize = 100_000 + (IN_FLIGHT_BYTES + BODY) * 9 / 4;
+const OF_REQUESTS: usize = 100_000 + (IN_FLIGHT_BYTES + BODY) * 5 / 2;
 const OF_REPLIES: usize = 100_000 + (1 << 20) + 3 * REPLY;
 const OF_ALL: usize = PLUGIN_MEMORY + (COMMANDS + STREAMS) * (REPLY + 200_000) + STRANGERS * 100_000;
 
