@@ -7,25 +7,21 @@
 
 mod orders;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
-use futures_util::{Sink, Stream};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
-use tokio_util::codec::Framed;
 
 use self::orders::LastWord;
 use super::accept::Shared;
 use super::batch::Batch;
 use super::builtin::{self, Done};
 use super::clock::{Clock, Passed, State};
-use super::codec::{Codec, ReadError, Reply};
 use super::in_place::{InPlace, Ran};
 use super::lanes::{Arrival, Lanes, Ticket};
+use super::link::{Link, ReadError};
 use super::members::Member;
 use super::refusal::{self, Refused};
 use super::session::Session;
@@ -33,13 +29,10 @@ use super::{End, Service, once};
 use crate::authz;
 use crate::route::Target;
 use crate::telemetry::RequestId;
-use crate::wire::{CommandError, Fault, GREETING, MAX_HEAD_BYTES, Request, encode_part};
+use crate::wire::{CommandError, Fault, GREETING, Request, encode_part};
 
 /// Replies that may be waiting for the client to read them, in bytes, before no further request is run.
 const MAX_UNWRITTEN_BYTES: usize = 256 << 10;
-
-/// Room in the buffer that is read into: for one head of the largest size.
-const READ_BYTES: usize = MAX_HEAD_BYTES;
 
 /// Whether further requests are read.
 #[derive(Debug)]
@@ -51,7 +44,7 @@ enum Reading {
 
 /// A connection and what is under way on it.
 pub(super) struct Connection {
-    link: Framed<TlsStream<TcpStream>, Codec>,
+    link: Link,
     lanes: Lanes,
     batch: Batch,
     session: Session,
@@ -72,11 +65,8 @@ impl Connection {
     ) -> Self {
         let now = Instant::now();
         let limits = service.limits;
-        let mut link = Framed::new(stream, Codec::new(limits.body_bytes));
-        link.set_backpressure_boundary(MAX_UNWRITTEN_BYTES);
-        link.write_buffer_mut().extend_from_slice(GREETING);
         Self {
-            link,
+            link: Link::new(stream, limits.body_bytes, GREETING),
             lanes: Lanes::default(),
             batch: Batch::default(),
             session: Session::new(member, service, server),
@@ -105,14 +95,12 @@ impl Connection {
 
     /// The stream, to be closed.
     pub(super) fn stream(&mut self) -> &mut TlsStream<TcpStream> {
-        self.link.get_mut()
+        self.link.stream_mut()
     }
 
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let polled = self.poll_turn(cx);
-        // Ten thousand idle clients are to cost little.
-        drop_if_empty(self.link.read_buffer_mut());
-        drop_if_empty(self.link.write_buffer_mut());
+        self.link.drop_empty();
         polled
     }
 
@@ -138,6 +126,9 @@ impl Connection {
                 // With too much unwritten, only the client's reading can help.
                 Poll::Pending => progressed = false,
             }
+            if !progressed {
+                self.listen(cx);
+            }
             if let Reading::Ended(end @ (End::Gone | End::TlsFault), _) = self.reading {
                 return Poll::Ready(end);
             }
@@ -162,7 +153,7 @@ impl Connection {
         }
         while self.has_room_to_write() {
             if let Poll::Ready((sequence, part)) = self.lanes.poll_part(cx) {
-                encode_part(sequence, &part, self.link.write_buffer_mut());
+                encode_part(sequence, &part, self.link.unwritten());
             } else if let Poll::Ready((ticket, answer)) = self.lanes.poll_ended(cx) {
                 self.reply(&ticket, answer.as_deref());
             } else {
@@ -197,11 +188,7 @@ impl Connection {
         let mut progressed = false;
         let mut now = began;
         while self.may_read() && (!progressed || now < until) {
-            let buffer = self.link.read_buffer_mut();
-            if buffer.is_empty() {
-                buffer.reserve(READ_BYTES);
-            }
-            let Poll::Ready(read) = Pin::new(&mut self.link).poll_next(cx) else { break };
+            let Poll::Ready(read) = self.link.poll_request(cx) else { break };
             progressed = true;
             match read {
                 Some(Ok(request)) => self.accept(request, now, cx, until),
@@ -217,6 +204,19 @@ impl Connection {
         progressed
     }
 
+    /// Hears of the client's end where no request is read, so that what runs for nobody is stopped.
+    fn listen(&mut self, cx: &mut Context<'_>) {
+        if self.may_read() {
+            return;
+        }
+        if let Err(error) = self.link.read_ahead(cx) {
+            self.read_failed(&error);
+        } else if matches!(self.reading, Reading::Open) && self.link.is_read_out() {
+            self.end_reading(End::Closed, None);
+            cx.waker().wake_by_ref();
+        }
+    }
+
     fn may_read(&self) -> bool {
         let limits = &self.session.service.limits;
         // What was read and not begun comes first.
@@ -228,7 +228,7 @@ impl Connection {
     }
 
     fn has_room_to_write(&self) -> bool {
-        self.link.write_buffer().len() < MAX_UNWRITTEN_BYTES
+        self.link.unwritten_bytes() < MAX_UNWRITTEN_BYTES
     }
 
     fn accept(&mut self, request: Request, now: Instant, cx: &mut Context<'_>, until: Instant) {
@@ -329,7 +329,7 @@ impl Connection {
     }
 
     fn reply(&mut self, ticket: &Ticket, answer: Result<&[u8], &CommandError>) {
-        let replied = self.session.reply(ticket, answer, self.link.write_buffer_mut());
+        let replied = self.session.reply(ticket, answer, self.link.unwritten());
         if replied.is_err() && self.session.service.close_on_error {
             self.forget_waiting(End::CommandError);
             self.end_reading(End::CommandError, None);
@@ -360,7 +360,7 @@ impl Connection {
 
     /// Writes what there is for the client, all of it in as few TLS records as it fits in.
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<std::io::Result<()>> {
-        let before = self.link.write_buffer().len();
+        let before = self.link.unwritten_bytes();
         if before == 0 && !self.is_flushing {
             return Poll::Ready(Ok(()));
         }
@@ -368,8 +368,8 @@ impl Connection {
             self.clock.has_written(now);
         }
         self.is_flushing = true;
-        let flushed = <Framed<_, _> as Sink<Reply<'_>>>::poll_flush(Pin::new(&mut self.link), cx);
-        if self.link.write_buffer().len() < before {
+        let flushed = self.link.poll_flush(cx);
+        if self.link.unwritten_bytes() < before {
             self.clock.has_written(now);
         }
         let flushed = ready!(flushed);
@@ -384,7 +384,7 @@ impl Connection {
             self.count_held_back();
         }
         let state = State {
-            phase: self.link.codec().phase(),
+            phase: self.link.phase(),
             request: self.session.requests,
             reads,
             writes: self.is_flushing,
@@ -398,11 +398,5 @@ impl Connection {
             }
             Passed::Ends(end) => Poll::Ready(end),
         }
-    }
-}
-
-fn drop_if_empty(buffer: &mut BytesMut) {
-    if buffer.is_empty() {
-        *buffer = BytesMut::new();
     }
 }

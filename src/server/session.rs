@@ -8,7 +8,6 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::accept::Shared;
-use super::codec::Reply;
 use super::lanes::{Arrival, Lanes, Ticket};
 use super::members::Member;
 use super::rates::Rate;
@@ -16,7 +15,7 @@ use super::{End, Service};
 use crate::identity::{PeerIdentity, Rejection};
 use crate::plugin::{Call, Plugin, Seat, Share, invoke_streaming, pipe};
 use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
-use crate::wire::{Code, CommandError, Request, Sent};
+use crate::wire::{Code, CommandError, Request, Sent, encode_reply};
 
 /// What is said where a plain reply can't carry what a command gives.
 const NEEDS_SEQUENCE: &str = "Reply needs a Sequence header";
@@ -129,9 +128,8 @@ impl Session {
         answer: Result<&[u8], &CommandError>,
         out: &mut BytesMut,
     ) -> Result<(), ()> {
-        let reply = Reply { sequence: ticket.sequence.as_ref(), answer };
         let unframeable;
-        let answer = match reply.encode(out) {
+        let answer = match encode_reply(ticket.sequence.as_ref(), answer, out) {
             Sent::Whole => answer,
             Sent::Unframeable => {
                 unframeable = CommandError::unknown(Code::ReplyUnframeable, NEEDS_SEQUENCE);

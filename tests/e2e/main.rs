@@ -54,6 +54,7 @@ mod loading;
 mod log;
 mod metrics;
 mod pace;
+mod paused;
 mod plugin;
 mod prompt;
 mod protocol;

@@ -9,7 +9,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
 /// What `@status metrics` tells, by name.
-fn metrics(operator: &mut Connection) -> BTreeMap<String, u64> {
+pub fn metrics(operator: &mut Connection) -> BTreeMap<String, u64> {
     let text = operator.ask("@status metrics");
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples

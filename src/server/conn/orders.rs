@@ -37,13 +37,13 @@ impl Connection {
             self.end_reading(End::Stopping, None);
         }
         if orders.renew() {
-            let chain = self.link.get_ref().get_ref().1.peer_certificates().unwrap_or_default();
+            let chain = self.link.stream().get_ref().1.peer_certificates().unwrap_or_default();
             match self.session.renew(chain) {
                 Ok(()) => {
                     let Session { service, identity, .. } = &self.session;
                     let allowed = |command: &str| service.policy.allows(identity, command);
                     self.lanes.stop_all_but(allowed, "The permission was withdrawn");
-                    self.link.codec_mut().set_max_body_bytes(service.limits.body_bytes);
+                    self.link.set_max_body_bytes(service.limits.body_bytes);
                 }
                 Err(rejection) => self.cut_off(Cut::revoked(&rejection)),
             }
@@ -117,12 +117,12 @@ impl Connection {
         let Reading::Ended(_, word) = &mut self.reading else { return };
         match word.take() {
             Some(LastWord::Fault(fault)) => {
-                encode_fault(&fault, self.link.write_buffer_mut());
+                encode_fault(&fault, self.link.unwritten());
                 count(&fault);
                 let (connection, client) = (self.session.id(), self.session.identity.name());
                 tracing::info!(target: "lictor::connection", %connection, client, %fault, "bad request");
             }
-            Some(LastWord::Farewell(words)) => encode_farewell(&words, self.link.write_buffer_mut()),
+            Some(LastWord::Farewell(words)) => encode_farewell(&words, self.link.unwritten()),
             None => {}
         }
     }
