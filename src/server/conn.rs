@@ -51,6 +51,8 @@ pub(super) struct Connection {
     reading: Reading,
     clock: Clock,
     is_flushing: bool,
+    /// Whether answers lie there to which others are gathered.
+    is_gathering: bool,
     in_place: InPlace,
     is_listening: bool,
 }
@@ -73,6 +75,7 @@ impl Connection {
             reading: Reading::Open,
             clock: Clock::new(now, now + limits.idle_timeout),
             is_flushing: false,
+            is_gathering: false,
             in_place: InPlace::default(),
             is_listening: false,
         }
@@ -110,6 +113,9 @@ impl Connection {
         self.poll_orders(cx);
         loop {
             let mut progressed = self.poll_answers(cx);
+            if self.gathers(progressed, cx) {
+                return Poll::Pending;
+            }
             progressed |= self.run_waiting(cx, until);
             progressed |= self.poll_requests(cx, now, until);
             if self.has_only_last_word_left() {
@@ -162,6 +168,16 @@ impl Connection {
             progressed = true;
         }
         progressed
+    }
+
+    /// Answers of calls that ran on are written once others that have ended meanwhile lie beside them: each call is a task,
+    /// its end wakes this one, and this one's turn comes before those of the calls that are about to end as well.
+    fn gathers(&mut self, has_answers: bool, cx: &mut Context<'_>) -> bool {
+        self.is_gathering = has_answers && !self.is_gathering && self.lanes.are_running();
+        if self.is_gathering {
+            cx.waker().wake_by_ref();
+        }
+        self.is_gathering
     }
 
     /// Runs the requests that wait and whose turn has come. Those that there is no time for are progress to come.

@@ -128,6 +128,11 @@ impl Lanes {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
+    /// Whether any request runs on.
+    pub(super) fn are_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
     /// Whether a plain request that comes now has to wait for those before it.
     pub(super) fn plain_waits(&self) -> bool {
         !self.waiting.is_empty() || self.plain_is_running()

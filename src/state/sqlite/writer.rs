@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::fault::{Fault, in_words, is_full};
@@ -80,7 +81,8 @@ impl Writer {
             let turns_taken = Arc::clone(&self.turns).acquire_many_owned(wanted).await;
             let held = turns_taken.map_err(|_| closed())?;
             let (to, answer) = oneshot::channel();
-            self.send(Message::Write(Box::new(Typed { work, done: None, to, turns, _held: held })))?;
+            let runtime = Handle::try_current().ok();
+            self.send(Message::Write(Box::new(Typed { work, done: None, to, turns, runtime, _held: held })))?;
             answer.await.unwrap_or_else(|_| Err(stopped()))
         }
     }
@@ -130,6 +132,8 @@ fn stopped() -> StateError {
 trait Task: Send {
     /// How many turns it took.
     fn turns(&self) -> usize;
+    /// Where its caller waits.
+    fn runtime(&self) -> Option<&Handle>;
     /// Whether its caller has gone away, so that it need not be begun.
     fn is_given_up(&self) -> bool;
     /// Does it. `Ok(false)`: it was refused, and what it did is to be undone.
@@ -143,6 +147,7 @@ struct Typed<T, F> {
     done: Option<Result<T, StateError>>,
     to: oneshot::Sender<Result<T, StateError>>,
     turns: usize,
+    runtime: Option<Handle>,
     /// Given back when the write is answered.
     _held: OwnedSemaphorePermit,
 }
@@ -154,6 +159,10 @@ where
 {
     fn turns(&self) -> usize {
         self.turns
+    }
+
+    fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
     }
 
     fn is_given_up(&self) -> bool {
@@ -181,6 +190,26 @@ where
     }
 }
 
+/// Writes that are on the disk and not answered. To drop it answers them, so that none is forgotten.
+struct Committed(Vec<Box<dyn Task>>);
+
+impl Committed {
+    /// Answers from one of the runtime's threads where there are several: an answer from here wakes a thread for itself,
+    /// which then pushes this one aside; from there, all of them only go into a queue.
+    fn hand_over(self) {
+        let runtime = self.0.first().and_then(|task| task.runtime()).cloned();
+        if let Some(runtime) = runtime.filter(|_| self.0.len() > 1) {
+            runtime.spawn(async move { drop(self) });
+        }
+    }
+}
+
+impl Drop for Committed {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(|task| task.answer(Ok(())));
+    }
+}
+
 /// What the thread has.
 struct Thread {
     connection: Connection,
@@ -200,7 +229,7 @@ impl Thread {
             let is_idle = first.is_err();
             match first {
                 Ok(Message::Write(task)) => put_off = self.write_group(task),
-                // The queue keeps its order, so that all that was sent before this has been answered.
+                // The queue keeps its order, so that all that was sent before this has been committed.
                 Ok(Message::Close(to)) => drop(to.send(())),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -242,7 +271,7 @@ impl Thread {
 
     fn commit_and_answer(&mut self, mut tasks: Vec<Box<dyn Task>>) {
         match self.commit(&mut tasks) {
-            Ok(()) => tasks.into_iter().for_each(|task| task.answer(Ok(()))),
+            Ok(()) => Committed(tasks).hand_over(),
             // One may ask for more room than there is while another makes some.
             Err(error) if is_full(&error) && tasks.len() > 1 => {
                 tasks.into_iter().for_each(|task| self.commit_and_answer(vec![task]));
