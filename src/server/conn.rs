@@ -130,7 +130,7 @@ impl Connection {
                 Poll::Ready(Ok(())) => progressed |= was_full,
                 Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
                 // With too much unwritten, only the client's reading can help.
-                Poll::Pending => progressed = false,
+                Poll::Pending => progressed = self.has_room_to_write() && (progressed || was_full),
             }
             if !progressed {
                 self.listen(cx);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use crate::metrics::metrics;
 use crate::support::certs::Identity;
 use crate::support::client::Connection;
 use crate::support::server::{Entry, Server, Setup};
@@ -370,6 +371,7 @@ fn few_requests_are_under_way_at_once_and_the_others_wait() {
         // Whatever else was begun would be there by the time that other commands have been answered.
         let mut other = server.connect(&tester);
         (0..20).for_each(|_| drop(refusal(&mut other, "fetch GET http://denied/")));
+        assert!(metrics(&mut other)["lictor_http_requests_delayed_total"] > 0);
         held.open();
         assert_eq!(connection.read_frame().text(), "12");
         assert_eq!(held.most.load(Ordering::SeqCst), most);

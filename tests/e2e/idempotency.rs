@@ -5,6 +5,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
+use crate::metrics::metrics;
 use crate::support::certs::Identity;
 use crate::support::client::{Connection, Frame};
 use crate::support::components::{self, STATEFUL_COMMANDS, STREAMS_COMMANDS};
@@ -279,6 +280,10 @@ fn a_client_fills_its_own_quota_and_no_more() {
     assert_eq!(ask(&mut connection, "id", "a").text(), first);
     assert!(!connection.ask("id").starts_with("ERR"), "without a key it is run");
     assert_eq!(ask(&mut bench.server.connect(&bench.other), "id", "c").status, "OK");
+    let metrics = metrics(&mut connection);
+    let counted =
+        ["keys_used_up", "answers_not_kept"].map(|name| metrics[&format!("lictor_idempotency_{name}_total")]);
+    assert_eq!(counted, [1, 1]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::metrics::metrics;
 use crate::support::certs::Identity;
 use crate::support::client::{Connection, Frame};
 use crate::support::components::{self, Minimal};
@@ -272,6 +273,7 @@ fn a_trap_leaves_a_core_dump_where_they_are_asked_for() {
     assert_eq!(last.text("plugin"), Some("hostile"));
     let dumps = dumps_in(server.folder());
     assert_eq!(dumps.len(), 16, "{dumps:?}");
+    assert_eq!(metrics(&mut connection)["lictor_core_dumps_removed_total"], 4);
     assert_eq!(mode(&server.folder().join("dumps")), 0o700);
     for dump in dumps {
         assert!(fs::read(&dump).unwrap().starts_with(b"\0asm"), "{dump:?}");

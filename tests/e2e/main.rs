@@ -53,6 +53,7 @@ mod limits;
 mod loading;
 mod log;
 mod metrics;
+mod metrics_alone;
 mod pace;
 mod paused;
 mod plugin;

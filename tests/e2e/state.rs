@@ -6,6 +6,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
+use crate::metrics::metrics;
 use crate::support::certs::Identity;
 use crate::support::client::Connection;
 use crate::support::components::{self, STATEFUL_COMMANDS};
@@ -176,6 +177,7 @@ fn what_a_call_asks_of_the_host_is_bounded() {
     assert_eq!(frame.failure(), ("plugin-limit", "unknown"));
     assert!(frame.message.contains("more than its 65536 bytes through the host"), "{frame:?}");
     assert_eq!(connection.ask("kv-exists default k"), "true", "each call has its own share");
+    assert!(metrics(&mut connection)["lictor_host_bytes_used_up_total"] > 0);
 }
 
 #[test]
@@ -184,6 +186,7 @@ fn handles_of_stores_are_bounded() {
     let mut connection = server.connect(&tester);
     assert_eq!(connection.ask("kv-hoard default 4000"), "4000");
     assert_eq!(connection.ask_framed("kv-hoard default 5000").failure().0, "plugin-trapped");
+    assert_eq!(metrics(&mut connection)["lictor_handles_used_up_total"], 1);
 }
 
 #[test]
@@ -277,6 +280,7 @@ fn a_file_that_may_not_grow_makes_writes_unavailable_and_nothing_else() {
     server.wait_for_log("the operator's part", |entry| {
         entry.message() == "a host function failed" && entry.text("plugin") == Some("stateful")
     });
+    assert_eq!(metrics(&mut connection)["lictor_state_unavailable_total"], 1);
     assert_eq!(connection.ask("kv-get default small"), "kept");
     assert_eq!(connection.ask("kv-delete default k0"), "");
     assert_eq!(connection.ask("kv-delete default k1"), "");
