@@ -19,5 +19,7 @@ mod model;
 mod operations;
 #[path = "state/races.rs"]
 mod races;
+#[path = "state/snapshots.rs"]
+mod snapshots;
 #[path = "state/support.rs"]
 mod support;

@@ -2,7 +2,8 @@
 //! numbers.
 //!
 //! It knows rows through [`Rows`] only: neither files nor locks, nor who may call. The engine sees to it that a
-//! [`Space`] has its rows to itself, and undoes what a write that failed had begun.
+//! [`Space`] has its rows to itself, and undoes all of a write in which it failed itself. A write that a rule refuses is
+//! refused before it has changed anything, but for what has expired and is taken away: there is nothing to undo.
 
 use std::collections::BTreeMap;
 

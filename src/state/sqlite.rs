@@ -66,7 +66,7 @@ pub struct SqliteEngine {
 struct Open {
     path: PathBuf,
     clock: Arc<dyn Clock>,
-    readers: Readers,
+    readers: Arc<Readers>,
     writer: Writer,
 }
 
@@ -79,8 +79,8 @@ impl SqliteEngine {
     /// what is wrong, where, and what to do.
     pub fn open(path: &Path, options: SqliteOptions) -> Result<Self, StateError> {
         let connection = schema::open_or_create(path, options.max_file_bytes)?;
-        let readers = Readers::open(path, options.readers)?;
-        let writer = Writer::start(connection, Arc::clone(&options.clock))?;
+        let readers = Arc::new(Readers::open(path, options.readers)?);
+        let writer = Writer::start(connection, Arc::clone(&readers), Arc::clone(&options.clock))?;
         let open = Open { path: path.to_owned(), clock: options.clock, readers, writer };
         Ok(Self { open: Arc::new(open) })
     }

@@ -1,4 +1,4 @@
-//! One transaction of the writer: the books of the namespaces it touches, and savepoints. It knows no queue.
+//! One transaction of the writer: the books of the namespaces it touches. It knows no queue.
 
 use std::collections::HashMap;
 
@@ -25,21 +25,6 @@ impl<'a> Group<'a> {
     pub(super) fn begin(connection: &'a Connection, now_ms: u64) -> rusqlite::Result<Self> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         Ok(Self { connection, now_ms, books: HashMap::new() })
-    }
-
-    /// Runs `work`, and undoes what it did if it gives `false`. After an error nothing is known about the
-    /// transaction, and it must not be committed.
-    pub(super) fn in_savepoint(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> rusqlite::Result<bool>,
-    ) -> rusqlite::Result<()> {
-        self.execute("SAVEPOINT one")?;
-        let books = self.books.clone();
-        if !work(self)? {
-            self.books = books;
-            self.execute("ROLLBACK TO one")?;
-        }
-        self.execute("RELEASE one")
     }
 
     /// Runs `work` on the namespace `id`.

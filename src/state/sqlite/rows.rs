@@ -159,11 +159,12 @@ pub(super) fn entries(
     keys: &[Key],
     now_ms: u64,
 ) -> Result<Vec<Option<Entry>>, Fault> {
-    let snapshot = connection.unchecked_transaction()?;
+    let begins = connection.is_autocommit();
+    let _snapshot = begins.then(|| connection.unchecked_transaction()).transpose()?;
     let mut bytes = 0;
     let mut entries = Vec::with_capacity(keys.len());
     for key in keys {
-        let entry = entry(&snapshot, id, key, now_ms)?;
+        let entry = entry(connection, id, key, now_ms)?;
         bytes += entry.as_ref().map_or(0, |entry| entry.value.as_bytes().len());
         rules::check_bytes(bytes)?;
         entries.push(entry);

@@ -1,9 +1,9 @@
 //! The one thread that writes.
 //!
-//! Writes come through a bounded queue. What waits there is joined into one transaction, each write in a savepoint, so
-//! that one that is refused leaves the others alone; then it is committed, and only then is any of them answered. A
-//! commit is a wait for the disk, and whatever comes meanwhile makes up the next group: the more callers, the larger
-//! the groups.
+//! Writes come through a bounded queue. What waits there is joined into one transaction, then it is committed, and only
+//! then is any of them answered. One that a rule refuses leaves the others alone, since it has changed nothing (`rules`). A
+//! commit is a wait for the disk, and whatever comes meanwhile makes up the next group: the more callers, the larger the
+//! groups.
 //!
 //! It knows tasks, not what they do: no key and no rule.
 
@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::fault::{Fault, in_words, is_full};
 use super::group::{Group, SWEPT_ROWS};
+use super::readers::Readers;
 use crate::state::{Clock, MAX_BYTES_PER_CALL, StateError};
 
 /// The writes that wait, in turns of [`TURN_BYTES`]: each takes one, and one more for each such part of its size. So at
@@ -49,14 +50,19 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the thread, which alone writes by `connection`.
-    pub(super) fn start(connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, StateError> {
+    /// Starts the thread, which alone writes by `connection`, and for whose writes `readers` make way.
+    pub(super) fn start(
+        connection: Connection,
+        readers: Arc<Readers>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StateError> {
         // One more than there are turns, so that a close always fits.
         let (queue, waiting) = sync_channel(TURNS + 1);
         let thread = std::thread::Builder::new()
             .name("state-writer".to_owned())
             .spawn(move || {
-                Thread { connection, clock, waiting, next_sweep: Instant::now(), last_group: 0 }.run()
+                let next_sweep = Instant::now();
+                Thread { connection, readers, clock, waiting, next_sweep, last_group: 0 }.run()
             })
             .map_err(|error| StateError::unavailable(format!("no thread could be started: {error}")))?;
         Ok(Self {
@@ -138,8 +144,9 @@ trait Task: Send {
     fn runtime(&self) -> Option<&Handle>;
     /// Whether its caller has gone away, so that it need not be begun.
     fn is_given_up(&self) -> bool;
-    /// Does it. `Ok(false)`: it was refused, and what it did is to be undone.
-    fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<bool>;
+    /// Does it, or notes why it was refused. After an error nothing is known about the transaction, and it must not be
+    /// committed.
+    fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<()>;
     /// Answers with what [`Task::run`] gave, or with the error that the whole group had.
     fn answer(self: Box<Self>, group: Result<(), StateError>);
 }
@@ -171,15 +178,13 @@ where
         self.to.is_closed()
     }
 
-    fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<bool> {
-        let done = match (self.work)(group) {
+    fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<()> {
+        self.done = Some(match (self.work)(group) {
             Ok(value) => Ok(value),
             Err(Fault::Refused(error)) => Err(error),
             Err(Fault::Broken(error)) => return Err(error),
-        };
-        let is_kept = done.is_ok();
-        self.done = Some(done);
-        Ok(is_kept)
+        });
+        Ok(())
     }
 
     fn answer(self: Box<Self>, group: Result<(), StateError>) {
@@ -215,6 +220,7 @@ impl Drop for Committed {
 /// What the thread has.
 struct Thread {
     connection: Connection,
+    readers: Arc<Readers>,
     clock: Arc<dyn Clock>,
     waiting: Receiver<Message>,
     next_sweep: Instant,
@@ -301,10 +307,11 @@ impl Thread {
 
     /// All of `tasks` in one transaction, or none.
     fn commit(&mut self, tasks: &mut [Box<dyn Task>]) -> rusqlite::Result<()> {
+        let _writing = self.readers.writing();
         let mut group = Group::begin(&self.connection, self.clock.now_ms())?;
         // Looked at here, when the transaction may have had to wait for its turn.
         for task in tasks.iter_mut().filter(|task| !task.is_given_up()) {
-            group.in_savepoint(|group| task.run(group))?;
+            task.run(&mut group)?;
         }
         group.commit()
     }
@@ -312,10 +319,12 @@ impl Thread {
     /// One batch of what has expired. If it fails, so will the next write, which can tell somebody.
     fn sweep(&mut self, is_idle: bool) {
         let now_ms = self.clock.now_ms();
+        let writing = self.readers.writing();
         let batch = Group::begin(&self.connection, now_ms).and_then(|mut group| {
             let swept = group.sweep()?;
             group.commit().map(|()| swept)
         });
+        drop(writing);
         let is_more = batch.is_ok_and(|swept| swept >= SWEPT_ROWS as u64);
         let pause = match (is_more, is_idle) {
             (false, _) => SWEEP_EVERY,
