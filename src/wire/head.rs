@@ -10,7 +10,7 @@ use memchr::memchr;
 use super::MAX_HEAD_BYTES;
 use super::fault::Fault;
 use super::quote::parse_arguments;
-use super::request::{Parts, Request, Sequence, Span, is_token};
+use super::request::{Parts, Request, Sequence, Span, Text, is_token};
 
 /// A head of which a part may have been read.
 #[derive(Debug, Default)]
@@ -174,7 +174,7 @@ const IS_TOKEN: [bool; 256] = {
     is_token
 };
 
-fn append(text: &mut String, part: &str) -> Span {
+fn append(text: &mut Text, part: &str) -> Span {
     let begin = text.len();
     text.push_str(part);
     Span::new(begin..text.len())

@@ -3,7 +3,7 @@
 use memchr::{memchr, memchr2};
 
 use super::fault::Fault;
-use super::request::{Parts, Span};
+use super::request::{Parts, Span, Text};
 
 /// Parses `line`, which is UTF-8 without control characters, into `request`'s arguments. `line` begins at the
 /// head's first byte.
@@ -31,7 +31,7 @@ pub(super) fn parse_arguments(line: &str, request: &mut Parts) -> Result<(), Fau
 
 /// Appends the quoted argument at the start of `text` to `out`; returns how many bytes of `text` it takes.
 /// `at` is the place of the opening quote in the head, from 1.
-fn unquote(text: &str, at: usize, argument: usize, out: &mut String) -> Result<usize, Fault> {
+fn unquote(text: &str, at: usize, argument: usize, out: &mut Text) -> Result<usize, Fault> {
     let bytes = text.as_bytes();
     let mut resolved = Vec::new();
     let mut position = 1;

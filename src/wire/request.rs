@@ -4,13 +4,21 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
+use smallstr::SmallString;
 use smallvec::SmallVec;
 
 use super::MAX_HEAD_BYTES;
 
 /// The token by which a framed reply is told from others: 1 to 64 visible ASCII characters.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, Hash)]
 pub struct Sequence(SmallVec<[u8; 24]>);
+
+impl Clone for Sequence {
+    /// All bytes at once: `SmallVec` clones one after the other.
+    fn clone(&self) -> Self {
+        Self(SmallVec::from_slice(&self.0))
+    }
+}
 
 impl Sequence {
     /// `text` as a sequence token, or nothing where it is none.
@@ -68,10 +76,14 @@ impl Span {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request(pub(super) Box<Parts>);
 
-/// What a request holds. All its text stands in one string, so that its arguments cost no allocation.
+/// The arguments and headers of a request.
+pub(super) type Text = SmallString<[u8; 32]>;
+
+/// What a request holds. All its text stands in one string, so that its arguments cost no allocation; nor does the string
+/// where it is short, as most are.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct Parts {
-    pub(super) text: String,
+    pub(super) text: Text,
     pub(super) arguments: SmallVec<[Span; 8]>,
     pub(super) headers: SmallVec<[(Span, Span); 2]>,
     pub(super) sequence: Option<Sequence>,
