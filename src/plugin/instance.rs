@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use wasmtime::component::{Accessor, ComponentExportIndex, InstancePre, ResourceTable, TypedFunc};
+use wasmtime::component::{Accessor, ComponentExportIndex, Func, InstancePre, ResourceTable, TypedFunc};
 use wasmtime::{Engine, Store, WasmCoreDump};
 
 use super::bindings::lictor::plugin::types::{CommandInfo, Failure};
@@ -13,7 +13,7 @@ use super::bounds::{FirstTick, MemoryLimiter, Pace, give_way};
 use super::host::{Base, Granted, Http, PluginLog, Volume};
 use super::invoke::Call;
 use super::stream::{Intake, Outlet, Streaming};
-use super::worker::Desk;
+use super::worker::{Answer, Desk};
 use super::world::World;
 
 /// What the host keeps beside an instance's memory; host functions get at it.
@@ -89,7 +89,7 @@ impl HostState {
 pub(super) struct Linked {
     component: InstancePre<HostState>,
     exports: Indices,
-    worker: Option<ComponentExportIndex>,
+    entry: Entry,
 }
 
 /// Where a component has what its world exports.
@@ -98,38 +98,65 @@ enum Indices {
     Streaming(StreamingPluginIndices),
 }
 
+/// By what instances are entered for calls. To look up an export costs a fresh instance as much as a part of the call.
+#[derive(Clone, Copy)]
+pub(super) enum Entry {
+    /// `handle` alone: there will be one call.
+    Handle(ComponentExportIndex),
+    /// All that the world exports.
+    World,
+    /// The same, and the function by which they stay entered.
+    Worker(ComponentExportIndex),
+}
+
+/// What an instance is made for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be asked for its commands.
+    Description,
+    /// To carry them out.
+    Calls,
+}
+
 impl Linked {
-    /// `component` of `world`, whose imports are linked. `worker` is the function by which its instances stay entered, where
-    /// they are to.
+    /// `component` of `world`, whose imports are linked and whose instances are entered by `entry`.
     ///
     /// # Errors
     ///
-    /// When its exports are of other types than this host's.
+    /// When it lacks what its world exports.
     pub(super) fn new(
         component: InstancePre<HostState>,
         world: World,
-        worker: Option<ComponentExportIndex>,
+        entry: Entry,
     ) -> wasmtime::Result<Self> {
         let exports = match world {
             World::Plugin => Indices::Plugin(PluginIndices::new(&component)?),
             World::StreamingPlugin => Indices::Streaming(StreamingPluginIndices::new(&component)?),
         };
-        Ok(Self { exports, component, worker })
+        Ok(Self { exports, component, entry })
     }
 
     /// Whether instances stay entered.
     pub(super) fn is_worker(&self) -> bool {
-        self.worker.is_some()
+        matches!(self.entry, Entry::Worker(_))
     }
 
-    async fn instantiate(&self, store: &mut Store<HostState>) -> wasmtime::Result<Exports> {
+    async fn instantiate(&self, store: &mut Store<HostState>, purpose: Purpose) -> wasmtime::Result<Exports> {
         let instance = self.component.instantiate_async(&mut *store).await?;
+        if let (Entry::Handle(handle), Purpose::Calls) = (self.entry, purpose) {
+            let handle = instance.get_func(&mut *store, handle);
+            let handle = handle.ok_or_else(|| wasmtime::format_err!("it has no `commands.handle`"))?;
+            return Ok(Exports { commands: Commands::Handle(handle), worker: None });
+        }
         let commands = match &self.exports {
             Indices::Plugin(indices) => Commands::Plugin(indices.load(&mut *store, &instance)?),
             Indices::Streaming(indices) => Commands::Streaming(indices.load(&mut *store, &instance)?),
         };
-        let worker = self.worker.as_ref().map(|worker| instance.get_typed_func(&mut *store, worker));
-        Ok(Exports { commands, worker: worker.transpose()? })
+        let worker = match self.entry {
+            Entry::Worker(worker) => Some(instance.get_typed_func(&mut *store, worker)?),
+            Entry::Handle(_) | Entry::World => None,
+        };
+        Ok(Exports { commands, worker })
     }
 }
 
@@ -140,6 +167,7 @@ struct Exports {
 }
 
 enum Commands {
+    Handle(Func),
     Plugin(Plugin),
     Streaming(StreamingPlugin),
 }
@@ -159,6 +187,7 @@ impl Instance {
         linked: &Linked,
         state: HostState,
         max_reply_bytes: usize,
+        purpose: Purpose,
     ) -> Result<Self, (wasmtime::Error, HostState)> {
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.memory);
@@ -166,17 +195,18 @@ impl Instance {
         store.epoch_deadline_callback(|mut state| Ok(give_way(state.data_mut())));
         // A start function computes too.
         store.set_epoch_deadline(FIRST_TICKS);
-        match linked.instantiate(&mut store).await {
+        match linked.instantiate(&mut store, purpose).await {
             Ok(exports) => Ok(Self { store, exports }),
             Err(error) => Err((error, store.into_data())),
         }
     }
 
-    /// The plugin's description of its commands.
+    /// The plugin's description of its commands, from an instance that was made for it.
     pub(super) async fn describe(&mut self) -> wasmtime::Result<Vec<CommandInfo>> {
         self.store.set_epoch_deadline(FIRST_TICKS);
         let store = &mut self.store;
         match &self.exports.commands {
+            Commands::Handle(_) => wasmtime::bail!("it was made for calls"),
             Commands::Plugin(plugin) => plugin.lictor_plugin_commands().call_describe(store).await,
             Commands::Streaming(plugin) => {
                 plugin.lictor_plugin_streaming_commands().call_describe(store).await
@@ -186,15 +216,21 @@ impl Instance {
 
     /// Carries out `call`. After an error, or when the future is dropped before its end, the instance can't be used
     /// again.
-    pub(super) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
-        let Commands::Plugin(plugin) = &self.exports.commands else {
-            wasmtime::bail!("its commands give streams");
-        };
+    pub(super) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<Answer> {
         self.store.data_mut().begin(Arc::clone(call));
         self.store.set_epoch_deadline(FIRST_TICKS);
         let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
-        let commands = plugin.lictor_plugin_commands();
-        let answer = commands.call_handle(&mut self.store, &arguments).await?;
+        let answer = match &self.exports.commands {
+            Commands::Handle(handle) => {
+                let handle = handle.typed::<(&[&str],), (Answer,)>(&self.store)?;
+                let (answer,) = handle.call_async(&mut self.store, (&arguments,)).await?;
+                answer
+            }
+            Commands::Plugin(plugin) => {
+                plugin.lictor_plugin_commands().call_handle(&mut self.store, &arguments).await?
+            }
+            Commands::Streaming(_) => wasmtime::bail!("its commands give streams"),
+        };
         self.store.data_mut().end()?;
         Ok(answer)
     }

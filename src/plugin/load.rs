@@ -16,7 +16,7 @@ use super::compile::{Compiled, compile};
 use super::engine::Sandbox;
 use super::failure;
 use super::host::{self, Granted, Grants, PluginLog, Volume, VolumeLimits};
-use super::instance::{HostState, Instance, Linked, resource_table};
+use super::instance::{Entry, HostState, Instance, Linked, Purpose, resource_table};
 use super::pool::{Instances, Pool, Retirement};
 use super::runtime::{MAX_TABLE_ELEMENTS, Runtime};
 use super::world::{self, World};
@@ -272,11 +272,19 @@ impl Plugin {
 
     async fn new_instance(&self) -> wasmtime::Result<Instance> {
         let state = self.new_state()?;
-        let instance = Instance::new(self.runtime.engine(), &self.linked, state, self.spec.reply_bytes).await;
+        let instance = self.instance_of(state, Purpose::Calls).await;
         instance.map_err(|(error, state)| match state.memory.refusal() {
             Some(MemoryRefusal::Server) => error.context(self.sandbox.budget().spent()),
             _ => error,
         })
+    }
+
+    async fn instance_of(
+        &self,
+        state: HostState,
+        purpose: Purpose,
+    ) -> Result<Instance, (wasmtime::Error, HostState)> {
+        Instance::new(self.runtime.engine(), &self.linked, state, self.spec.reply_bytes, purpose).await
     }
 
     fn new_state(&self) -> Result<HostState, BudgetSpent> {
@@ -328,7 +336,7 @@ impl Plugin {
         };
         let unmade = |why: String| format!("it can't be instantiated: {why}");
         let state = self.new_state().map_err(|spent| unmade(spent.to_string()))?;
-        let instance = Instance::new(self.runtime.engine(), &self.linked, state, self.spec.reply_bytes).await;
+        let instance = self.instance_of(state, Purpose::Description).await;
         let mut instance = instance.map_err(|(error, state)| unmade(reason(&error, &state)))?;
         let footprint_bytes = instance.state().memory.used_bytes();
         match instance.describe().await {
@@ -370,12 +378,14 @@ fn link(compiled: &Compiled, spec: &Spec) -> Result<Linked, String> {
     let linker =
         host::linker(engine, &spec.grants).map_err(|error| format!("the host can't be linked: {error:#}"))?;
     // One call is quicker made than an instance entered for many.
-    let worker = match spec.instances {
-        Instances::PerRequest => None,
-        Instances::PerClient | Instances::Shared => world::worker(component, engine),
+    let entry = match spec.instances {
+        _ if *world == World::StreamingPlugin => None,
+        Instances::PerRequest => world::handle(component, engine).map(Entry::Handle),
+        Instances::PerClient | Instances::Shared => world::worker(component, engine).map(Entry::Worker),
     };
+    let entry = entry.unwrap_or(Entry::World);
     let linked = linker.instantiate_pre(component);
     linked
-        .and_then(|linked| Linked::new(linked, *world, worker))
+        .and_then(|linked| Linked::new(linked, *world, entry))
         .map_err(|error| format!("it does not fit this host's version of the interfaces: {error:#}"))
 }

@@ -42,8 +42,9 @@ struct Papers {
 }
 
 impl Desk {
-    /// Lays down the answer of the call that has begun, and gives the next that the guest has at hand.
-    pub(super) fn answer(&self, answer: Answer) -> Option<Arc<Call>> {
+    /// Lays down the answer of the call that has begun, and gives the next that the guest has at hand. Whether there is still
+    /// time for that is only asked where a tick `has_passed` during the call: to look at a clock costs more than that.
+    pub(super) fn answer(&self, answer: Answer, has_passed: bool) -> Option<Arc<Call>> {
         let mut papers = self.papers();
         papers.answer_bytes += answer.as_ref().map_or(0, Vec::len);
         papers.answers.push(answer);
@@ -51,7 +52,7 @@ impl Desk {
             return None;
         }
         if papers.answer_bytes >= MAX_ANSWER_BYTES
-            || papers.until.is_some_and(|until| Instant::now() >= until)
+            || has_passed && papers.until.is_some_and(|until| Instant::now() >= until)
         {
             papers.is_closed = true;
             return None;

@@ -120,15 +120,29 @@ pub(super) fn misfits(
 
 /// The function by which an instance of `component` stays entered, where it exports one of a version that this host runs.
 pub(super) fn worker(component: &Component, engine: &Engine) -> Option<ComponentExportIndex> {
+    function(component, engine, "worker", "run")
+}
+
+/// The function that carries out one command, where `component` exports it in a version that this host runs.
+pub(super) fn handle(component: &Component, engine: &Engine) -> Option<ComponentExportIndex> {
+    function(component, engine, "commands", "handle")
+}
+
+fn function(
+    component: &Component,
+    engine: &Engine,
+    interface: &str,
+    function: &str,
+) -> Option<ComponentExportIndex> {
     let world = component.component_type();
-    let wanted = format!("{PACKAGE}/worker");
+    let wanted = format!("{PACKAGE}/{interface}");
     let exports: Vec<String> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
     let export = exports.iter().find(|export| {
         let (interface, version) = split_version(export);
         interface == wanted && matches!(version, Some((0, 1, _)))
     })?;
     let interface = component.get_export_index(None, export)?;
-    component.get_export_index(Some(&interface), "run")
+    component.get_export_index(Some(&interface), function)
 }
 
 fn import_misfit(import: &str, plugin: &str, grants: &Grants) -> Option<String> {

@@ -21,31 +21,36 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
                     "it calls `queue.first` elsewhere than in `worker.run` where no request has begun"
                 );
             };
+            let desk = Arc::clone(desk);
             Ok((take(&mut store, &desk).await,))
         })
     })?;
     // What waits costs more to enter, so what only answers is a function of its own.
     queue.func_wrap("answer", |mut store: Store<'_>, (said,): (Answer,)| {
-        let Some(desk) = desk(&store, true) else {
-            wasmtime::bail!("it calls `queue.answer` while no request of `queue` has begun");
-        };
-        Ok((answer(&mut store, &desk, said)?,))
+        Ok((answer(&mut store, said, "answer")?,))
     })?;
     queue.func_wrap_async("next", |mut store: Store<'_>, (said,): (Answer,)| {
         Box::new(async move {
-            let Some(desk) = desk(&store, true) else {
-                wasmtime::bail!("it calls `queue.next` while no request of `queue` has begun");
-            };
-            let has_begun = answer(&mut store, &desk, said)?;
-            Ok((if has_begun { None } else { Some(take(&mut store, &desk).await) },))
+            if answer(&mut store, said, "next")? {
+                return Ok((None,));
+            }
+            let desk = desk(&store, false).map(Arc::clone);
+            let desk = desk.ok_or_else(|| wasmtime::format_err!("it has no desk"))?;
+            Ok((Some(take(&mut store, &desk).await),))
         })
     })
 }
 
-/// Ends the call that has begun, and begins the next that the guest has at hand; whether there is one.
-fn answer(store: &mut Store<'_>, desk: &Desk, said: Answer) -> wasmtime::Result<bool> {
-    store.data_mut().end()?;
-    let next = desk.answer(said);
+/// Ends the call that has begun, and begins the next that the guest has at hand; whether there is one. `function` is what
+/// the guest called for that.
+fn answer(store: &mut Store<'_>, said: Answer, function: &str) -> wasmtime::Result<bool> {
+    if desk(store, true).is_none() {
+        wasmtime::bail!("it calls `queue.{function}` while no request of `queue` has begun");
+    }
+    let state = store.data_mut();
+    let has_passed = state.first_tick.is_some();
+    state.end()?;
+    let next = state.desk.as_ref().and_then(|desk| desk.answer(said, has_passed));
     let has_begun = next.is_some();
     if let Some(call) = next {
         begin(store, call);
@@ -54,9 +59,9 @@ fn answer(store: &mut Store<'_>, desk: &Desk, said: Answer) -> wasmtime::Result<
 }
 
 /// The desk of an instance that is at work, where a call has begun or none has.
-fn desk(store: &Store<'_>, has_begun: bool) -> Option<Arc<Desk>> {
+fn desk<'a>(store: &'a Store<'_>, has_begun: bool) -> Option<&'a Arc<Desk>> {
     let state = store.data();
-    state.desk.clone().filter(|_| state.call.is_some() == has_begun)
+    state.desk.as_ref().filter(|_| state.call.is_some() == has_begun)
 }
 
 async fn take(store: &mut Store<'_>, desk: &Desk) -> Vec<u8> {
