@@ -124,7 +124,11 @@ impl Connection {
             let was_full = !self.has_room_to_write();
             // Before a client reads its answers: what it does next, be it on another connection, finds all given back.
             self.in_place.leave();
-            match self.poll_flush(cx, now) {
+            let flushed = self.poll_flush(cx, now);
+            // Nothing is left, and nothing had to wait for room: another round would find no more.
+            let waits_for_client = self.may_read() && self.link.is_waiting() && flushed.is_ready();
+            let is_done = waits_for_client && !was_full && !self.lanes.has_next();
+            match flushed {
                 Poll::Ready(Ok(())) if self.is_over() => return Poll::Ready(self.end()),
                 // What had to wait for room was not asked, and would wake nobody.
                 Poll::Ready(Ok(())) => progressed |= was_full,
@@ -143,6 +147,9 @@ impl Connection {
             }
             self.clock.is_active(now);
             self.session.member.has_read(self.session.requests, now);
+            if is_done {
+                break;
+            }
             if Instant::now() >= until {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -26,6 +26,8 @@ pub(super) struct Link {
     has_new: bool,
     /// Whether the client has said that it sends nothing more.
     has_ended: bool,
+    /// Whether the last request that was looked for had not come.
+    is_waiting: bool,
 }
 
 /// Why no further request can be read.
@@ -47,6 +49,7 @@ impl Link {
             written: greeting.into(),
             has_new: false,
             has_ended: false,
+            is_waiting: false,
         }
     }
 
@@ -70,6 +73,17 @@ impl Link {
 
     /// The next request; nothing once the client has ended its side between two.
     pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Request, ReadError>>> {
+        let polled = self.poll_next(cx);
+        self.is_waiting = polled.is_pending();
+        polled
+    }
+
+    /// Whether the last request that was looked for had not come: the task is woken when there is more of it.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Request, ReadError>>> {
         loop {
             if self.has_undecoded() {
                 match self.decoder.decode(&mut self.read) {
