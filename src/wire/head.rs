@@ -79,6 +79,10 @@ impl HeadParser {
     }
 
     fn parse_line(&mut self, line: &[u8]) -> Result<(), Fault> {
+        if let (Some(parts), Some(sequence)) = (&mut self.parts, usual_sequence(line)) {
+            self.lines += 1;
+            return set_once(&mut parts.sequence, sequence, "Sequence", self.lines);
+        }
         let line = std::str::from_utf8(line)
             .map_err(|error| Fault::NotUtf8 { at: self.line_start + error.valid_up_to() + 1 })?;
         self.lines += 1;
@@ -90,6 +94,12 @@ impl HeadParser {
             parse_header(line, self.lines, parts, &mut self.size)
         }
     }
+}
+
+/// What a `Sequence` says that is written as it mostly is. All framed requests have one, so it is not looked at for what else
+/// it might be.
+fn usual_sequence(line: &[u8]) -> Option<Sequence> {
+    Sequence::of_bytes(line.strip_prefix(b"Sequence: ")?)
 }
 
 /// Parses a header, which is the head's `line`th line.
@@ -117,7 +127,7 @@ fn parse_header(text: &str, line: usize, parts: &mut Parts, size: &mut Option<u6
 
 /// Notes where an `Idempotency-Key` stands: it is the plugin's to read as well.
 fn set_key(slot: &mut Option<Span>, value: &str, span: Span, line: usize) -> Result<(), Fault> {
-    if !is_token(value) {
+    if !is_token(value.as_bytes()) {
         return Err(Fault::IdempotencyKey { line });
     }
     set_once(slot, span, "Idempotency-Key", line)

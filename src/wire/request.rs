@@ -24,7 +24,11 @@ impl Sequence {
     /// `text` as a sequence token, or nothing where it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        is_token(text).then(|| Self(SmallVec::from_slice(text.as_bytes())))
+        Self::of_bytes(text.as_bytes())
+    }
+
+    pub(super) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        is_token(bytes).then(|| Self(SmallVec::from_slice(bytes)))
     }
 
     /// The token's bytes, all visible ASCII.
@@ -34,9 +38,9 @@ impl Sequence {
     }
 }
 
-/// Whether `text` is 1 to 64 visible ASCII characters.
-pub(super) fn is_token(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+/// Whether `bytes` are 1 to 64 visible ASCII characters.
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    (1..=64).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
 }
 
 impl fmt::Display for Sequence {
