@@ -23,6 +23,9 @@ pub(super) type Answer = Result<Vec<u8>, Failure>;
 /// Bytes of answers that lie on a desk, from which on no further call is begun before they are taken.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
+/// Answers between two looks at the clock.
+const ANSWERS_BETWEEN_LOOKS: usize = 8;
+
 /// Where the host lays down calls, and an instance their answers.
 #[derive(Default)]
 pub(super) struct Desk(Mutex<Papers>);
@@ -43,7 +46,8 @@ struct Papers {
 
 impl Desk {
     /// Lays down the answer of the call that has begun, and gives the next that the guest has at hand. Whether there is still
-    /// time for that is only asked where a tick `has_passed` during the call: to look at a clock costs more than that.
+    /// time for that is asked where a tick `has_passed` during the call, and every few calls: to look at a clock costs a
+    /// small call a part of its time.
     pub(super) fn answer(&self, answer: Answer, has_passed: bool) -> Option<Arc<Call>> {
         let mut papers = self.papers();
         papers.answer_bytes += answer.as_ref().map_or(0, Vec::len);
@@ -52,7 +56,7 @@ impl Desk {
             return None;
         }
         if papers.answer_bytes >= MAX_ANSWER_BYTES
-            || has_passed && papers.until.is_some_and(|until| Instant::now() >= until)
+            || (has_passed || papers.answers.len().is_multiple_of(ANSWERS_BETWEEN_LOOKS)) && papers.is_late()
         {
             papers.is_closed = true;
             return None;
@@ -172,6 +176,10 @@ impl Papers {
     fn lay(&mut self, calls: &[Arc<Call>], until: Option<Instant>) {
         self.calls.extend(calls.iter().cloned());
         (self.are_dealt, self.until, self.is_closed) = (false, until, false);
+    }
+
+    fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     fn take_answer(&mut self) -> Option<Answer> {

@@ -69,7 +69,8 @@ impl Reader {
 
     /// Has the next read see what is there then.
     fn give_up(&mut self) {
-        if self.held_since.take().is_none() || self.connection.is_autocommit() {
+        self.held_since = None;
+        if self.connection.is_autocommit() {
             return;
         }
         let ended = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
@@ -99,11 +100,14 @@ impl Readers {
         let Some(reader) = lent.reader.as_mut() else {
             return Err(StateError::unavailable("the engine is closed"));
         };
-        let outcome = match lent.may_hold {
-            true => reader.hold(now).map_err(Fault::from),
-            false => Ok(()),
+        let held = match lent.may_hold {
+            true => reader.hold(now),
+            false => {
+                reader.give_up();
+                Ok(())
+            }
         };
-        let outcome = outcome.and_then(|()| look(&reader.connection));
+        let outcome = held.map_err(Fault::from).and_then(|()| look(&reader.connection));
         if outcome.is_err() {
             reader.give_up();
         }
@@ -117,6 +121,11 @@ impl Readers {
         idle.is_writing = true;
         idle.readers.iter_mut().for_each(Reader::give_up);
         Writing(self)
+    }
+
+    /// Has nothing held from now on: there is no writer any more that would ask for it.
+    pub(super) fn hold_nothing(&self) {
+        std::mem::forget(self.writing());
     }
 
     /// Closes them all.

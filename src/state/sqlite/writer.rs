@@ -228,6 +228,12 @@ struct Thread {
     last_group: usize,
 }
 
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.readers.hold_nothing();
+    }
+}
+
 impl Thread {
     fn run(mut self) {
         let mut put_off = None;
