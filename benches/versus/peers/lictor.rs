@@ -1,4 +1,4 @@
-//! Lictor, the program of this build, at its defaults but for what a scenario asks of it.
+//! Lictor as it is shipped, at its defaults but for what a scenario asks of it.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::process::Process;
 use crate::support::certs::Identity;
 use crate::support::components;
 use crate::support::server::Setup;
-use crate::support::tools::lictor;
+use crate::support::tools::{at_home, lictor};
 
 /// Two plugins of the same component: `echo` in instances that stay warm, `fresh` in one for each request.
 pub fn echoing(client: &Identity) -> Setup {
@@ -39,7 +39,9 @@ pub fn start_with(
     config: &Path,
     cores: &[usize],
 ) -> Result<(Process, std::net::SocketAddr), String> {
-    let mut command = lictor(folder);
+    // Without this, which `cargo xtask versus` says, it is that of this build.
+    let shipped = std::env::var_os("VERSUS_LICTOR");
+    let mut command = shipped.map_or_else(|| lictor(folder), |program| at_home(Path::new(&program), folder));
     command.arg("serve").arg("--config").arg(config);
     Process::start(&command, cores, |line| {
         let address = address_in(line, "\"address\":\"", '"');
