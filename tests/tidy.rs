@@ -211,6 +211,35 @@ fn every_dependency_is_explained() {
     none(&faults, wanted.len());
 }
 
+/// The fuzz targets are built by hand now and then, with another compiler, so that nobody else would miss a crate there.
+#[test]
+fn fuzz_targets_have_the_crates_of_what_they_take_in() {
+    let table = |manifest: &str| text(manifest).parse::<toml::Table>().unwrap()["dependencies"].clone();
+    let (ours, theirs) = (table("Cargo.toml"), table("fuzz/Cargo.toml"));
+    let version = |table: &toml::Value, name: &str| {
+        let dependency = table.get(name)?;
+        dependency.get("version").unwrap_or(dependency).as_str().map(str::to_owned)
+    };
+    let taken_in = text("fuzz/lib.rs");
+    let code: Vec<_> = shipped_code()
+        .into_iter()
+        .filter(|(path, _)| taken_in.contains(&format!("../src/{}", module_of(path))))
+        .collect();
+    let mut faults = Vec::new();
+    for name in ours.as_table().unwrap().keys() {
+        let ident = name.replace('-', "_");
+        let names = |code: &str| words(code, &ident).any(|at| names_a_crate(code, at, &ident));
+        let wanted = version(&ours, name);
+        if let Some((path, _)) = code.iter().find(|(_, code)| names(code))
+            && version(&theirs, name) != wanted
+        {
+            let wanted = wanted.unwrap_or_default();
+            faults.push(format!("{path} uses `{name}`: fuzz/Cargo.toml has to have it, of version {wanted}"));
+        }
+    }
+    none(&faults, code.len());
+}
+
 #[test]
 fn links_lead_somewhere() {
     let mut faults = Vec::new();
