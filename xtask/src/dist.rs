@@ -21,8 +21,7 @@ pub(crate) const PROFILE: &str = "dist";
 const START: Duration = Duration::from_secs(60);
 
 /// What it serves: connections, requests in flight on each, seconds, and the command. All that is to be fast is in it, and
-/// what is asked for most has most of the time. Each begins with as many handshakes as it has
-/// connections.
+/// what is asked for most has most of the time. Each begins with as many handshakes as it has connections.
 const LOADS: &[(&str, &str, &str, &[&str])] = &[
     ("50", "1", "6s", &["warm", "0123456789abcdef"]),
     ("50", "16", "6s", &["warm", "0123456789abcdef"]),
@@ -89,8 +88,8 @@ fn count() -> Result<(), String> {
 fn lictor(host: &str, target: &Path, flag: &str) -> Command {
     let mut build =
         cargo(&["build", "--profile", PROFILE, "--locked", "--package", "lictor", "--bin", "lictor"]);
-    let mut flags: Vec<String> = std::env::var("RUSTFLAGS").into_iter().collect();
-    flags.push(flag.to_owned());
+    let given = std::env::var("RUSTFLAGS").unwrap_or_default();
+    let flags: Vec<&str> = given.split_whitespace().chain([flag]).collect();
     // Divided by this character, so that a path may have spaces.
     build.args(["--target", host, "--target-dir"]).arg(target);
     build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));

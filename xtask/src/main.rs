@@ -96,10 +96,11 @@ fn test(filters: &[&str]) -> Result<(), String> {
         TESTED_GUESTS.iter().try_for_each(|guests| test_guests(guests))?;
     }
     let tests = ["test", "--locked", "--package", "lictor", "--lib", "--bins", "--tests"];
-    // By itself the program would be built with other features of what it has in common with its tests, and so twice.
-    run(cargo(&[&tests[..], &["--no-run"]].concat()))?;
+    let no_run = cargo(&[&tests[..], &["--no-run"]].concat());
     let mut tests = cargo(&[&tests[..], filters].concat());
     if filters.is_empty() {
+        // By itself the program would be built with other features of what it has in common with its tests, and so twice.
+        run(no_run)?;
         let mut without = languages::build(&target_folder().join("debug/lictor"));
         without.extend(adversary::tls_tools());
         tests.env("LICTOR_TEST_WITHOUT", without.join(" "));
