@@ -170,8 +170,8 @@ fn roster(config: &Config) -> Roster {
 /// A rate from which on requests are not counted: the largest that the config takes.
 const UNCOUNTED_RATE: u32 = 1_000_000;
 
-/// Long enough for some hundred small commands, short beside what a client notices.
-const CONNECTION_SLICE: Duration = Duration::from_micros(500);
+/// Long enough for a hundred small commands, or for a batch of fresh instances; short beside what a client notices.
+const CONNECTION_SLICE: Duration = Duration::from_micros(250);
 
 fn connection_limits(config: &Config) -> ConnectionLimits {
     let limits = &config.limits;

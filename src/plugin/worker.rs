@@ -3,7 +3,7 @@
 //! To enter a component costs several times what a small command takes: a stack, the lifting and lowering of arguments
 //! and results by calls into the guest, the way in and out. A warm instance whose plugin exports `worker` is entered once
 //! instead. While it has nothing to do its stack is set aside in the host's function `queue.next`, and its next calls go
-//! on there. Calls that are there already are handed over together, and each costs one call of `queue.next`.
+//! on there. Calls that are there already are handed over together, and each costs one call of `queue.reply`.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -88,18 +88,22 @@ impl Desk {
 
 /// The arguments of `calls`, as `queue` describes it.
 fn block(calls: &VecDeque<Arc<Call>>) -> Vec<u8> {
-    // A head has a few kilobytes at most.
-    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
-    let mut block = Vec::with_capacity(calls.iter().map(|call| 32 + call.request.size_bytes()).sum());
+    let size = |Call { request, .. }: &Call| {
+        4 * (1 + request.arguments().len()) + request.size_bytes() - request.body().len()
+    };
+    let mut block = Vec::with_capacity(calls.iter().map(|call| size(call)).sum());
     for call in calls {
         let arguments = call.request.arguments();
-        block.extend_from_slice(&number(arguments.len()));
-        for argument in arguments {
-            block.extend_from_slice(&number(argument.len()));
-            block.extend_from_slice(argument.as_bytes());
-        }
+        push(&mut block, arguments.len(), "");
+        arguments.for_each(|argument| push(&mut block, argument.len(), argument));
     }
     block
+}
+
+fn push(block: &mut Vec<u8>, number: usize, text: &str) {
+    // A head has a few kilobytes at most.
+    block.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
+    block.extend_from_slice(text.as_bytes());
 }
 
 /// An instance that stays entered.

@@ -42,9 +42,9 @@ const MISDEEDS: [&str; 34] = [
     "env",
     "files",
     "random",
-    "queue-first",
+    "queue-more",
     "queue-next",
-    "queue-answer",
+    "queue-reply",
     "queue-leave",
 ];
 

@@ -133,7 +133,7 @@ fn a_connection_that_ends_at_an_error_runs_nothing_behind_it() {
 fn misuse_of_the_queue_breaks_off_that_call_alone() {
     let (server, tester) = with_hostile(SHARED);
     let mut connection = server.connect(&tester);
-    for misuse in ["queue-first", "queue-leave", "trap", "exit 3"] {
+    for misuse in ["queue-more", "queue-leave", "trap", "exit 3"] {
         let frames =
             connection.ask_all(&[("leak", ""), ("leak", ""), (misuse, ""), ("leak", ""), ("leak", "")]);
         let told: Vec<String> = frames.iter().map(told).collect();
@@ -149,7 +149,7 @@ fn misuse_of_the_queue_breaks_off_that_call_alone() {
 fn the_queue_is_for_an_instance_at_work_alone() {
     let (server, tester) = with_hostile("");
     let mut connection = server.connect(&tester);
-    for misuse in ["queue-first", "queue-next", "queue-answer"] {
+    for misuse in ["queue-more", "queue-next", "queue-reply"] {
         let reply = connection.ask_framed(misuse);
         assert_eq!(reply.failure(), ("plugin-trapped", "unknown"), "{misuse}: {reply:?}");
     }

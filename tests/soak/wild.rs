@@ -32,7 +32,7 @@ const MISDEEDS: [(&str, &[&str]); 20] = [
     ("fail conflict no", &["conflict"]),
     ("fail-big", &["plugin-limit", "plugin-failed"]),
     ("alloc 60000000", &["plugin-limit"]),
-    ("queue-first", &["plugin-trapped", "plugin-limit", "timeout", OK]),
+    ("queue-more", &["plugin-trapped", "plugin-limit", "timeout", OK]),
     ("queue-leave", &["plugin-trapped", "timeout", OK]),
 ];
 

@@ -127,9 +127,9 @@ pub const HOSTILE_COMMANDS: [&str; 34] = [
     "env",
     "files",
     "random",
-    "queue-first",
+    "queue-more",
     "queue-next",
-    "queue-answer",
+    "queue-reply",
     "queue-leave",
 ];
 

@@ -4,6 +4,8 @@
 //! The macro `plugin` makes a [`Command`] of each function, and a call of [`Arguments`] of each of its parameters; all
 //! else is here, once, and not in each plugin's own code. Nothing here allocates unless the call fails.
 
+use std::ops::Range;
+
 use crate::argument::FromArgument;
 use crate::bindings::exports::lictor::plugin::commands::{CommandInfo, Failure as WireFailure, Guest};
 use crate::bindings::exports::lictor::plugin::worker::Guest as Worker;
@@ -39,26 +41,31 @@ impl<P: Plugin> Guest for P {
 
     fn handle(mut arguments: Vec<String>) -> Result<Vec<u8>, WireFailure> {
         before_any_author_code();
-        run(P::COMMANDS, &mut arguments).map_err(Into::into)
+        let (name, arguments) = split(&mut arguments);
+        run(P::COMMANDS, name, arguments).map_err(Into::into)
     }
 }
 
 impl<P: Plugin> Worker for P {
     fn run() {
         before_any_author_code();
-        let mut block = Block::new(queue::first());
+        let mut block = Block::new(Vec::new());
+        let mut arguments = Vec::new();
+        let mut answer: Option<Result<Vec<u8>, WireFailure>> = None;
         loop {
-            let answer = run(P::COMMANDS, &mut block.next()).map_err(WireFailure::from);
-            let next = if block.is_done() {
-                queue::next(answer.as_deref())
-            } else if queue::answer(answer.as_deref()) {
-                None
-            } else {
-                Some(queue::first())
+            let next = match &answer {
+                // Most are these.
+                Some(Ok(reply)) if !block.is_done() => match queue::reply(reply) {
+                    true => None,
+                    false => queue::next(None),
+                },
+                answer => queue::next(answer.as_ref().map(Result::as_deref)),
             };
             if let Some(next) = next {
                 block = Block::new(next);
             }
+            let name = block.next(&mut arguments);
+            answer = Some(run(P::COMMANDS, name, &mut arguments).map_err(Into::into));
         }
     }
 }
@@ -74,32 +81,50 @@ impl Block {
         Self { bytes, at: 0 }
     }
 
-    /// The next request's arguments.
-    fn next(&mut self) -> Vec<String> {
+    /// The name of the next request's command; none where it has not even that. Its `arguments` take the place of those of
+    /// the request before it, in the memory that these had, where the command left them.
+    fn next(&mut self, arguments: &mut Vec<String>) -> Option<&str> {
         let count = self.number();
-        let mut arguments = Vec::with_capacity(count);
-        arguments.extend((0..count).map(|_| {
-            let length = self.number();
-            let text = self.take(length).to_vec();
-            // SAFETY: the host gives UTF-8, here as in any string of the component model, which are taken as they are.
-            unsafe { String::from_utf8_unchecked(text) }
-        }));
-        arguments
+        let name = (count > 0).then(|| self.range());
+        let count = count.saturating_sub(1);
+        arguments.truncate(count);
+        for at in 0..count {
+            let text = self.range();
+            let text = text_of(&self.bytes, text);
+            match arguments.get_mut(at) {
+                Some(argument) => {
+                    argument.clear();
+                    argument.push_str(text);
+                }
+                None => arguments.push(text.into()),
+            }
+        }
+        name.map(|name| text_of(&self.bytes, name))
     }
 
     fn is_done(&self) -> bool {
         self.at >= self.bytes.len()
     }
 
-    fn number(&mut self) -> usize {
-        self.take(4).first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
-    }
-
-    fn take(&mut self, length: usize) -> &[u8] {
+    /// Where the next text is.
+    fn range(&mut self) -> Range<usize> {
+        let length = self.number();
         let from = self.at;
         self.at += length;
-        self.bytes.get(from..self.at).unwrap_or_default()
+        from..self.at
     }
+
+    fn number(&mut self) -> usize {
+        let from = self.at;
+        self.at += 4;
+        let bytes = self.bytes.get(from..).and_then(<[u8]>::first_chunk);
+        bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
+    }
+}
+
+fn text_of(bytes: &[u8], range: Range<usize>) -> &str {
+    // SAFETY: the host gives UTF-8, here as in any string of the component model, which are taken as they are.
+    unsafe { str::from_utf8_unchecked(bytes.get(range).unwrap_or_default()) }
 }
 
 pub(crate) fn before_any_author_code() {
@@ -116,31 +141,40 @@ fn info(command: &Command) -> CommandInfo {
     }
 }
 
-/// Runs the command that the first of `arguments` names.
-pub(crate) fn run(commands: &'static [Command], arguments: &mut [String]) -> Result<Vec<u8>, Failure> {
-    let (command, arguments) = find(commands, arguments, |command| (command.name, command.usage))?;
-    (command.run)(arguments)
+/// The name of a command, if there is one, and its arguments.
+pub(crate) fn split(arguments: &mut [String]) -> (Option<&str>, &mut [String]) {
+    match arguments.split_first_mut() {
+        Some((name, arguments)) => (Some(name), arguments),
+        None => (None, &mut []),
+    }
 }
 
-/// The command that the first of `arguments` names, and the others for it. `words` gives a command's name and usage.
+/// Runs the command called `name` with `arguments`.
+pub(crate) fn run(
+    commands: &'static [Command],
+    name: Option<&str>,
+    arguments: &mut [String],
+) -> Result<Vec<u8>, Failure> {
+    let command = find(commands, name, |command| command.name)?;
+    (command.run)(Arguments::new(arguments, command.usage))
+}
+
+/// The command called `name`. `name_of` gives a command's.
 ///
 /// An only command answers to any name, since the operator may have routed it under another than its own.
-pub(crate) fn find<'a, C>(
+pub(crate) fn find<C>(
     commands: &'static [C],
-    arguments: &'a mut [String],
-    words: fn(&C) -> (&'static str, &'static str),
-) -> Result<(&'static C, Arguments<'a>), Failure> {
-    let Some((name, rest)) = arguments.split_first_mut() else {
-        return Err(Failure::bad_arguments("there is no command"));
-    };
-    let command = match commands {
-        [only] => only,
-        _ => match commands.iter().find(|command| words(command).0 == *name) {
-            Some(command) => command,
-            None => return Err(unknown(name, commands.iter().map(|command| words(command).0).collect())),
+    name: Option<&str>,
+    name_of: fn(&C) -> &'static str,
+) -> Result<&'static C, Failure> {
+    let Some(name) = name else { return Err(Failure::bad_arguments("there is no command")) };
+    match commands {
+        [only] => Ok(only),
+        _ => match commands.iter().find(|command| name_of(command) == name) {
+            Some(command) => Ok(command),
+            None => Err(unknown(name, commands.iter().map(name_of).collect())),
         },
-    };
-    Ok((command, Arguments { left: rest, usage: words(command).1 }))
+    }
 }
 
 #[cold]
@@ -157,6 +191,10 @@ pub struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
+    pub(crate) fn new(arguments: &'a mut [String], usage: &'static str) -> Self {
+        Self { left: arguments, usage }
+    }
+
     /// Fails where there are more than `most`.
     pub fn at_most(&self, most: usize) -> Result<(), Failure> {
         if self.left.len() > most { Err(self.wrong(&["there are too many arguments"])) } else { Ok(()) }
@@ -221,13 +259,36 @@ mod tests {
             bytes.extend(number.to_le_bytes());
             bytes.extend(text.as_bytes());
         };
-        for arguments in [&["echo", "é x", ""][..], &["a"]] {
+        for arguments in [&["echo", "é x", ""][..], &["a", "b"], &["c"]] {
             push(arguments.len() as u32, "");
             arguments.iter().for_each(|argument| push(argument.len() as u32, argument));
         }
         let mut block = Block::new(bytes);
-        assert_eq!(block.next(), ["echo", "é x", ""]);
-        assert_eq!(block.next(), ["a"]);
-        assert_eq!(block.next(), Vec::<String>::new());
+        let mut arguments = Vec::new();
+        assert_eq!(block.next(&mut arguments), Some("echo"));
+        assert_eq!(arguments, ["é x", ""]);
+        // What a command took out is not missed by the next.
+        arguments[0] = String::new();
+        assert_eq!(block.next(&mut arguments), Some("a"));
+        assert_eq!(arguments, ["b"]);
+        assert!(!block.is_done());
+        assert_eq!(block.next(&mut arguments), Some("c"));
+        assert_eq!(arguments, Vec::<String>::new());
+        assert!(block.is_done());
+        assert_eq!(block.next(&mut arguments), None);
+        assert_eq!(arguments, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_torn_block_has_what_is_in_it() {
+        // Two arguments, of which the second is longer than what is left.
+        let bytes = [2, 0, 0, 0, 1, 0, 0, 0, b'a', 9, 0, 0, 0, b'b'];
+        for end in 0..bytes.len() {
+            let (mut block, mut arguments) = (Block::new(bytes[..end].to_vec()), Vec::new());
+            let name = block.next(&mut arguments).map(str::to_owned);
+            assert!(name.is_none_or(|name| name.is_empty() || name == "a"), "{end}");
+            assert!(arguments.iter().all(String::is_empty), "{end}");
+            assert!(block.is_done(), "{end}");
+        }
     }
 }

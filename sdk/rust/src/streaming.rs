@@ -141,8 +141,9 @@ async fn run(
     arguments: &mut [String],
     writer: &mut Writer,
 ) -> Result<(), Failure> {
-    let (command, arguments) = dispatch::find(commands, arguments, |command| (command.name, command.usage))?;
-    (command.run)(arguments, writer).await
+    let (name, arguments) = dispatch::split(arguments);
+    let command = dispatch::find(commands, name, |command| command.name)?;
+    (command.run)(Arguments::new(arguments, command.usage), writer).await
 }
 
 /// Runs a command of a test, in which nothing waits.

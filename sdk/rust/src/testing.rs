@@ -7,7 +7,8 @@ use crate::{Command, Failure, dispatch};
 /// Runs the command that `arguments` names, as the host does. The macro `plugin` puts `COMMANDS` into its module.
 pub fn run(commands: &'static [Command], arguments: &[&str]) -> Result<Vec<u8>, Failure> {
     let mut arguments: Vec<String> = arguments.iter().map(|argument| String::from(*argument)).collect();
-    dispatch::run(commands, &mut arguments)
+    let (name, arguments) = dispatch::split(&mut arguments);
+    dispatch::run(commands, name, arguments)
 }
 
 /// Runs a command that writes its reply in parts, to its end; gives all that it wrote, and how it ended.

@@ -14,28 +14,23 @@ type Store<'a> = StoreContextMut<'a, HostState>;
 /// Linked by hand: what `bindgen!` makes is not given the store, in which a call's first tick begins.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let mut queue = linker.instance("lictor:plugin/queue@0.1.0")?;
-    queue.func_wrap_async("first", |mut store: Store<'_>, (): ()| {
+    // What waits costs more to enter, so what only answers is a function of its own.
+    queue.func_wrap("reply", |mut store: Store<'_>, (reply,): (Vec<u8>,)| {
+        Ok((answer(&mut store, Ok(reply), "reply")?,))
+    })?;
+    queue.func_wrap_async("next", |mut store: Store<'_>, (said,): (Option<Answer>,)| {
         Box::new(async move {
+            if let Some(said) = said
+                && answer(&mut store, said, "next")?
+            {
+                return Ok((None,));
+            }
             let Some(desk) = desk(&store, false) else {
                 wasmtime::bail!(
-                    "it calls `queue.first` elsewhere than in `worker.run` where no request has begun"
+                    "it calls `queue.next` without an answer elsewhere than in `worker.run` where no request has begun"
                 );
             };
             let desk = Arc::clone(desk);
-            Ok((take(&mut store, &desk).await,))
-        })
-    })?;
-    // What waits costs more to enter, so what only answers is a function of its own.
-    queue.func_wrap("answer", |mut store: Store<'_>, (said,): (Answer,)| {
-        Ok((answer(&mut store, said, "answer")?,))
-    })?;
-    queue.func_wrap_async("next", |mut store: Store<'_>, (said,): (Answer,)| {
-        Box::new(async move {
-            if answer(&mut store, said, "next")? {
-                return Ok((None,));
-            }
-            let desk = desk(&store, false).map(Arc::clone);
-            let desk = desk.ok_or_else(|| wasmtime::format_err!("it has no desk"))?;
             Ok((Some(take(&mut store, &desk).await),))
         })
     })

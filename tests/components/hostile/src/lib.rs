@@ -50,9 +50,9 @@ const COMMANDS: &[Command] = &[
     ("env", "", inquire::env),
     ("files", "", inquire::files),
     ("random", "", inquire::random),
-    ("queue-first", "", work::first),
+    ("queue-more", "", work::more),
     ("queue-next", "", work::next),
-    ("queue-answer", "", work::answer),
+    ("queue-reply", "", work::reply),
     ("queue-leave", "", work::leave),
 ];
 

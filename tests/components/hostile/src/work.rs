@@ -9,15 +9,12 @@ static LEAVES: AtomicBool = AtomicBool::new(false);
 
 /// Takes requests until one of them was to leave.
 pub(crate) fn run(handle: impl Fn(Vec<String>) -> Answer) {
-    let mut block = queue::first().into_iter();
+    let (mut block, mut answer) = (Vec::new().into_iter(), None);
     while !LEAVES.load(Ordering::Relaxed) {
-        let answer = handle(arguments(&mut block));
-        if LEAVES.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Some(next) = queue::next(answer.as_deref()) {
+        if let Some(next) = queue::next(answer.as_ref().map(Answer::as_deref)) {
             block = next.into_iter();
         }
+        answer = Some(handle(arguments(&mut block)));
     }
 }
 
@@ -36,19 +33,19 @@ fn number(block: &mut impl Iterator<Item = u8>) -> u32 {
     u32::from_le_bytes(std::array::from_fn(|_| block.next().unwrap()))
 }
 
-/// Asks for a first request while it has one.
-pub(crate) fn first(_args: &[String]) -> Answer {
-    Ok(queue::first())
+/// Asks for more requests while it has one.
+pub(crate) fn more(_args: &[String]) -> Answer {
+    Ok(queue::next(None).unwrap_or_default())
 }
 
 /// Answers for the request of somebody else: where it was entered by `handle`, there is none.
 pub(crate) fn next(_args: &[String]) -> Answer {
-    Ok(queue::next(Ok(b"next")).unwrap_or_default())
+    Ok(queue::next(Some(Ok(b"next"))).unwrap_or_default())
 }
 
 /// The same by the function that does not wait.
-pub(crate) fn answer(_args: &[String]) -> Answer {
-    Ok(vec![queue::answer(Ok(b"answer")).into()])
+pub(crate) fn reply(_args: &[String]) -> Answer {
+    Ok(vec![queue::reply(b"reply").into()])
 }
 
 /// Returns from `run` with a request in hand.
