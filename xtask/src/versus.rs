@@ -23,8 +23,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     if arguments.contains(&"--help") {
         return super::run(bench);
     }
-    // As it is shipped: the others are so as well.
-    bench.env("VERSUS_LICTOR", dist::build()?);
+    // As it is shipped: the others are so as well. Where nothing is measured that is not worth half an hour.
+    if !arguments.contains(&"--quick") {
+        bench.env("VERSUS_LICTOR", dist::build()?);
+    }
     let (redis, package) = REDIS;
     if Command::new(redis).arg("--version").output().is_err()
         && let Err(message) = super::apt_install(package)
