@@ -39,5 +39,7 @@ pub mod load;
 
 pub mod kit;
 
+pub mod files;
+
 pub mod telemetry;
 pub mod text;

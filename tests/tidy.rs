@@ -360,8 +360,12 @@ fn source_code() -> Vec<(String, String)> {
 
 /// The same without its tests.
 fn shipped_code() -> Vec<(String, String)> {
-    let shipped = source_code().into_iter().filter(|(path, _)| !path.ends_with("_tests.rs"));
+    let shipped = source_code().into_iter().filter(|(path, _)| !is_of_tests(path));
     shipped.map(|(path, code)| (path, without_tests(&code))).collect()
+}
+
+fn is_of_tests(path: &str) -> bool {
+    path.ends_with("_tests.rs") || path.ends_with("/tests.rs")
 }
 
 /// The top-level module that `src/…` belongs to.

@@ -35,6 +35,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("load", &["client"]),
     ("identity", &["text"]),
     ("wire", &["text"]),
+    ("files", &["text"]),
     ("text", &[]),
     ("lib", &[]),
 ];

@@ -1,0 +1,213 @@
+//! Faults of files, in words: which file, what is wrong with it, what to do.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::text::shown;
+
+/// Longest path that is shown: as long as the kernel takes one.
+const MAX_SHOWN_PATH: usize = 4096;
+
+/// Why a file is not used, or what an operator should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+/// What is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// There is none.
+    Missing,
+    /// This process may not read it, or not go where it is.
+    Denied,
+    /// It is a folder where a file is wanted.
+    Folder,
+    /// It is a pipe, a socket or a device.
+    NotPlain,
+    /// It is no folder.
+    NotFolder,
+    /// A link on the way to it belongs to a user whose links are not followed.
+    Link {
+        /// The link.
+        link: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// Links on the way to it lead to links, and so on.
+    Links,
+    /// Something else was put in its place while it was being opened.
+    Changed,
+    /// It belongs to a user who may not have written it.
+    Owner {
+        /// Its owner.
+        owner: u32,
+    },
+    /// Users may write to it who may not.
+    Writable {
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It isn't as the server itself makes such a file: others may have put it there, or can change it.
+    NotOwn {
+        /// Its owner.
+        owner: u32,
+        /// Its permission bits.
+        mode: u32,
+        /// The number of its names.
+        names: u64,
+    },
+    /// Its group may write to it.
+    GroupWritable {
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Others may put something else in its place: this folder on the way to it is theirs, or they may write
+    /// to it.
+    LooseFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// Its owner.
+        owner: u32,
+    },
+    /// It is larger than it may be.
+    TooLarge {
+        /// The most bytes.
+        most: u64,
+    },
+    /// What the system says.
+    Other(String),
+}
+
+impl Fault {
+    pub(super) fn new(path: &Path, reason: Reason) -> Self {
+        Self { path: path.to_owned(), reason }
+    }
+
+    /// Whether there is just no such file.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.reason == Reason::Missing
+    }
+
+    /// What is wrong, without the path.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match &self.reason {
+            Reason::Missing => "there is no such file".to_owned(),
+            Reason::Denied => "this process may not read it".to_owned(),
+            Reason::Folder => "this is a folder".to_owned(),
+            Reason::NotPlain => "this is not a plain file".to_owned(),
+            Reason::NotFolder => "this is not a folder".to_owned(),
+            Reason::Link { link, owner } => {
+                format!("the link {} on the way belongs to user {owner}", named(link))
+            }
+            Reason::Links => "too many links lead to it".to_owned(),
+            Reason::Changed => "it was replaced while it was being opened".to_owned(),
+            Reason::Owner { owner } => {
+                format!("it belongs to user {owner}, and this process runs as user {}", user())
+            }
+            Reason::Writable { mode } => {
+                format!("others than its owner may write to it: its mode is {mode:03o}")
+            }
+            Reason::NotOwn { owner, .. } if *owner != user() => {
+                format!("it belongs to user {owner}, and was not made by this process's user {}", user())
+            }
+            Reason::NotOwn { mode, .. } if mode & 0o022 != 0 => {
+                format!("others than its owner may write to it: its mode is {mode:03o}")
+            }
+            Reason::NotOwn { names, .. } => format!("it has {names} names, by which others may reach it"),
+            Reason::GroupWritable { mode } => format!("its group may write to it: its mode is {mode:03o}"),
+            Reason::LooseFolder { folder, mode, owner } => {
+                let folder = named(folder);
+                if super::walk::is_stranger(*owner) {
+                    format!("user {owner} can replace it, to whom the folder {folder} belongs")
+                } else {
+                    format!(
+                        "others can replace it: they may write to the folder {folder}, of mode {mode:03o}"
+                    )
+                }
+            }
+            Reason::TooLarge { most } => format!("it is larger than {}", size(*most)),
+            Reason::Other(words) => words.clone(),
+        }
+    }
+
+    /// What to do about it, where that can be said.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        let path = named(&self.path);
+        Some(match &self.reason {
+            Reason::Link { .. } => {
+                "only links of root or of the server's user are followed; name what it leads to".to_owned()
+            }
+            Reason::Owner { .. } => format!(
+                "only what root or the server's user wrote is trusted; if it may be, `chown root {path}`, or \
+                 run this as the server's user"
+            ),
+            Reason::Writable { .. } => format!("look who has changed it, then `chmod go-w {path}`"),
+            Reason::GroupWritable { .. } => format!("`chmod g-w {path}`"),
+            Reason::LooseFolder { folder, owner, .. } if super::walk::is_stranger(*owner) => {
+                format!("`chown root {}`", named(folder))
+            }
+            Reason::LooseFolder { folder, .. } => format!("`chmod go-w {}`", named(folder)),
+            Reason::NotOwn { .. } => format!("remove {path}; it is made anew"),
+            Reason::Changed => "try again".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+/// All of it on one line.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", named(&self.path), self.what())?;
+        match self.advice() {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<Errno> for Reason {
+    fn from(error: Errno) -> Self {
+        Self::from(&io::Error::from(error))
+    }
+}
+
+impl From<&io::Error> for Reason {
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            _ => Self::Other(error.to_string()),
+        }
+    }
+}
+
+/// A path on one line: names in it may be others'.
+fn named(path: &Path) -> String {
+    shown(&path.to_string_lossy(), MAX_SHOWN_PATH).to_string()
+}
+
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        _ if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        _ => format!("{bytes} bytes"),
+    }
+}

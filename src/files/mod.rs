@@ -1,0 +1,238 @@
+//! Files and folders that somebody else wrote: opened step by step, looked at by their descriptors, read
+//! within bounds.
+//!
+//! A path is only a name: what it leads to can change between two looks at it. So a file is opened once, and
+//! all that is asked of it (kind, owner, mode, identity, bytes) is asked of that one descriptor. On the way
+//! there a link is followed only if root or the server's user made it, as the kernel does it in folders like
+//! `/tmp`: whoever may write to a folder could else have the server read any file in his place.
+//!
+//! *The server's user* is the effective user of this process, whichever verb it runs.
+//!
+//! Knows nothing of what the bytes mean, nor of the config, the sandbox or the log.
+//!
+//! Invariant: nothing else in the program opens a file to read it; `tests/tidy.rs` has the exceptions by
+//! name.
+
+mod fault;
+mod walk;
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+
+pub use fault::{Fault, Reason};
+use walk::{Way, walk};
+
+/// The device and the inode: what makes two names one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(stat: &Stat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
+    }
+
+    /// Identity of what `path` leads to now, whoever made the links on the way; nothing where there is
+    /// nothing.
+    #[must_use]
+    pub fn at(path: &Path) -> Option<Self> {
+        rustix::fs::stat(path).ok().map(|stat| Self::of(&stat))
+    }
+}
+
+/// A plain file or a folder that is open for reading, and what its descriptor says of it.
+#[derive(Debug)]
+pub struct Opened {
+    file: File,
+    stat: Stat,
+    path: PathBuf,
+    real: PathBuf,
+    loose: Option<Fault>,
+}
+
+impl Opened {
+    /// Opens a plain file. A pipe or a device is not opened at all, since that alone could block or have
+    /// effects.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, it is something else, or the way leads over a stranger's link.
+    pub fn file(path: &Path) -> Result<Self, Fault> {
+        Self::open(path, walk(path)?, FileType::RegularFile, Reason::NotPlain)
+    }
+
+    /// Opens a folder.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, it is something else, or the way leads over a stranger's link.
+    pub fn folder(path: &Path) -> Result<Self, Fault> {
+        Self::open(path, walk(path)?, FileType::Directory, Reason::NotFolder)
+    }
+
+    fn open(path: &Path, way: Way, wanted: FileType, otherwise: Reason) -> Result<Self, Fault> {
+        let fault = |reason| Fault::new(path, reason);
+        let found = FileType::from_raw_mode(way.stat.st_mode);
+        if found != wanted {
+            let is_folder = found == FileType::Directory;
+            return Err(fault(if is_folder { Reason::Folder } else { otherwise }));
+        }
+        // By name again, since what `walk` holds can't be read. It doesn't wait: the name may lead to a pipe
+        // by now.
+        let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        flags.set(OFlags::NOFOLLOW, !way.is_magic);
+        let opened = rustix::fs::openat(&way.folder, &way.name, flags, Mode::empty());
+        let file = opened.map_err(|error| fault(Reason::from(error)))?;
+        let stat = rustix::fs::fstat(&file).map_err(|error| fault(Reason::from(error)))?;
+        if FileId::of(&stat) != FileId::of(&way.stat) {
+            return Err(fault(Reason::Changed));
+        }
+        Ok(Self { file: file.into(), stat, path: path.to_owned(), real: way.real, loose: way.loose })
+    }
+
+    /// Identity of the file.
+    #[must_use]
+    pub fn id(&self) -> FileId {
+        FileId::of(&self.stat)
+    }
+
+    /// Path as it was given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Path without links, as the way went. It names the file; it doesn't open it.
+    #[must_use]
+    pub fn real_path(&self) -> &Path {
+        &self.real
+    }
+
+    /// Number of names that the file has.
+    #[must_use]
+    pub fn links(&self) -> u64 {
+        self.stat.st_nlink
+    }
+
+    /// Bytes in the file when it was opened.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        u64::try_from(self.stat.st_size).unwrap_or(0)
+    }
+
+    /// Permission bits.
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        self.stat.st_mode & 0o7777
+    }
+
+    /// Whether neither root nor the server's user owns the file.
+    #[must_use]
+    pub fn is_strangers(&self) -> bool {
+        walk::is_stranger(self.stat.st_uid)
+    }
+
+    /// Descriptor, to be mapped or hashed.
+    #[must_use]
+    pub fn descriptor(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives the descriptor away.
+    #[must_use]
+    pub fn into_descriptor(self) -> File {
+        self.file
+    }
+
+    /// Wants a file by whose content the server works (config, component, list, state): written by nobody but
+    /// root and the server's user. Its group may write to it, which [`Opened::warnings`] tells.
+    ///
+    /// # Errors
+    ///
+    /// When it belongs to another user, or when others may write to it.
+    pub fn trusted(self) -> Result<Self, Fault> {
+        if self.is_strangers() {
+            return Err(Fault::new(&self.path, Reason::Owner { owner: self.stat.st_uid }));
+        }
+        if self.mode() & 0o002 != 0 {
+            return Err(Fault::new(&self.path, Reason::Writable { mode: self.mode() }));
+        }
+        Ok(self)
+    }
+
+    /// Wants a file that the server itself wrote and nobody else can have changed: of the server's user,
+    /// writable for it alone, with one name.
+    ///
+    /// # Errors
+    ///
+    /// When any of that isn't so.
+    pub fn own(self) -> Result<Self, Fault> {
+        let (owner, mode, names) = (self.stat.st_uid, self.mode(), self.links());
+        let is_folder = FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory;
+        let is_own = owner == rustix::process::geteuid().as_raw() && mode & 0o022 == 0;
+        if !is_own || (names != 1 && !is_folder) {
+            return Err(Fault::new(&self.path, Reason::NotOwn { owner, mode, names }));
+        }
+        Ok(self)
+    }
+
+    /// What an operator should look at: a group that may write to it, a folder on the way in which others may
+    /// put something else in its place.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Fault> {
+        let group = (self.mode() & 0o020 != 0)
+            .then(|| Fault::new(&self.path, Reason::GroupWritable { mode: self.mode() }));
+        group.into_iter().chain(self.loose.clone()).collect()
+    }
+
+    /// Reads the whole file, which has at most `most` bytes.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read, or is larger.
+    pub fn bytes(&self, most: u64) -> Result<Vec<u8>, Fault> {
+        let fault = |reason| Fault::new(&self.path, reason);
+        let mut bytes = Vec::new();
+        // One that is too large is not read first, to be refused then.
+        if self.size() > most {
+            return Err(fault(Reason::TooLarge { most }));
+        }
+        let mut file = &self.file;
+        let read = file.rewind().and_then(|()| file.take(most.saturating_add(1)).read_to_end(&mut bytes));
+        read.map_err(|error| fault(Reason::from(&error)))?;
+        if bytes.len() as u64 > most { Err(fault(Reason::TooLarge { most })) } else { Ok(bytes) }
+    }
+}
+
+impl AsFd for Opened {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Reads a file by whose content the server works; see [`Opened::trusted`].
+///
+/// # Errors
+///
+/// When it can't be opened or read, is larger than `most` bytes, or others may have written it.
+pub fn read_trusted(path: &Path, most: u64) -> Result<Vec<u8>, Fault> {
+    Opened::file(path)?.trusted()?.bytes(most)
+}
+
+/// Reads a file whoever wrote it: what a person names on the command line, or what is granted to a plugin.
+///
+/// # Errors
+///
+/// When it can't be opened or read, or is larger than `most` bytes.
+pub fn read_any(path: &Path, most: u64) -> Result<Vec<u8>, Fault> {
+    Opened::file(path)?.bytes(most)
+}
+
+#[cfg(test)]
+mod tests;
