@@ -119,6 +119,15 @@ fn unsafe_code_stands_in_one_file() {
     assert_eq!(found.collect::<Vec<_>>(), ["src/plugin/cache.rs"]);
 }
 
+/// What has a store of its own can run a guest that the ticker does not count.
+#[test]
+fn guests_have_their_stores_from_one_file() {
+    let files = shipped_code();
+    let makes_one = |code: &str| words(code, "Store::new").next().is_some();
+    let found = files.iter().filter(|(path, code)| path.starts_with("src/plugin/") && makes_one(code));
+    assert_eq!(found.map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["src/plugin/store.rs"]);
+}
+
 #[test]
 fn every_source_file_says_what_it_is_for() {
     let files = rust_files();

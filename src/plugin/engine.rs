@@ -14,6 +14,7 @@ use super::compute::Compute;
 use super::dumps::Dumps;
 use super::host::Web;
 use super::runtime::Runtime;
+use super::ticker::Ticker;
 use super::topics::Topics;
 use super::world::World;
 use crate::telemetry::metrics::Counter;
@@ -61,6 +62,8 @@ pub enum CoreDumps<'a> {
 ///
 /// Commands and streams have slots of their own, since a stream may go on for days.
 pub struct Sandbox {
+    /// Of all engines.
+    ticker: Ticker,
     commands: Arc<Runtime>,
     /// Made for the first plugin that streams.
     streams: OnceLock<Result<Arc<Runtime>, String>>,
@@ -88,8 +91,11 @@ impl Sandbox {
             CoreDumps::In(folder) => open_dumps(folder),
             CoreDumps::None | CoreDumps::HandedOver => None,
         };
-        let commands = Runtime::new(World::Plugin, limits.concurrent_calls, kept.compiled, makes_core_dumps)?;
+        let ticker = Ticker::start().context("no thread for the sandbox's clock")?;
+        let calls = limits.concurrent_calls;
+        let commands = Runtime::new(World::Plugin, calls, &ticker, kept.compiled, makes_core_dumps)?;
         Ok(Self {
+            ticker,
             commands: Arc::new(commands),
             streams: OnceLock::new(),
             compiled: kept.compiled.map(Path::to_owned),
@@ -124,7 +130,7 @@ impl Sandbox {
 
     fn new_streams(&self) -> Result<Arc<Runtime>, String> {
         let (calls, compiled) = (self.limits.concurrent_streams, self.compiled.as_deref());
-        let made = Runtime::new(World::StreamingPlugin, calls, compiled, self.makes_core_dumps);
+        let made = Runtime::new(World::StreamingPlugin, calls, &self.ticker, compiled, self.makes_core_dumps);
         made.map(Arc::new).map_err(|error| format!("{error:#}"))
     }
 
@@ -171,9 +177,7 @@ impl Sandbox {
             true => Counter::CommandsDelayed.count(),
             false => Counter::StreamsDelayed.count(),
         }
-        let slot = self.wait_for(runtime.slots().acquire_owned(), deadline).await?;
-        runtime.begins();
-        Ok(slot)
+        self.wait_for(runtime.slots().acquire_owned(), deadline).await
     }
 
     /// Waits for a permit, which `acquiring` will give, within the bounds of the queue.

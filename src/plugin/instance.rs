@@ -9,9 +9,10 @@ use wasmtime::{Engine, Store, WasmCoreDump};
 use super::bindings::lictor::plugin::types::{CommandInfo, Failure};
 use super::bindings::streaming::{StreamingPlugin, StreamingPluginIndices};
 use super::bindings::{Plugin, PluginIndices};
-use super::bounds::{FirstTick, MemoryLimiter, Pace, give_way};
+use super::bounds::{FirstTick, MemoryLimiter, Pace};
 use super::host::{Base, Granted, Http, PluginLog, Volume};
 use super::invoke::Call;
+use super::store::GuestStore;
 use super::stream::{Intake, Outlet, Streaming};
 use super::worker::{Answer, Desk};
 use super::world::World;
@@ -174,7 +175,7 @@ enum Commands {
 
 /// An instance that can be called.
 pub(super) struct Instance {
-    store: Store<HostState>,
+    store: GuestStore,
     exports: Exports,
 }
 
@@ -189,49 +190,44 @@ impl Instance {
         max_reply_bytes: usize,
         purpose: Purpose,
     ) -> Result<Self, (wasmtime::Error, HostState)> {
-        let mut store = Store::new(engine, state);
-        store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(max_reply_bytes.saturating_add(HOST_CALL_SLACK_BYTES));
-        store.epoch_deadline_callback(|mut state| Ok(give_way(state.data_mut())));
+        let mut store = GuestStore::new(engine, state, max_reply_bytes.saturating_add(HOST_CALL_SLACK_BYTES));
         // A start function computes too.
-        store.set_epoch_deadline(FIRST_TICKS);
-        match linked.instantiate(&mut store, purpose).await {
+        match store.run(|store| linked.instantiate(store, purpose)).enter().await {
             Ok(exports) => Ok(Self { store, exports }),
-            Err(error) => Err((error, store.into_data())),
+            Err(error) => Err((error, store.into_state())),
         }
     }
 
     /// The plugin's description of its commands, from an instance that was made for it.
     pub(super) async fn describe(&mut self) -> wasmtime::Result<Vec<CommandInfo>> {
-        self.store.set_epoch_deadline(FIRST_TICKS);
-        let store = &mut self.store;
-        match &self.exports.commands {
+        let commands = &self.exports.commands;
+        let describing = self.store.run(async |store| match commands {
             Commands::Handle(_) => wasmtime::bail!("it was made for calls"),
             Commands::Plugin(plugin) => plugin.lictor_plugin_commands().call_describe(store).await,
             Commands::Streaming(plugin) => {
                 plugin.lictor_plugin_streaming_commands().call_describe(store).await
             }
-        }
+        });
+        describing.enter().await
     }
 
     /// Carries out `call`. After an error, or when the future is dropped before its end, the instance can't be used
     /// again.
     pub(super) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<Answer> {
-        self.store.data_mut().begin(Arc::clone(call));
-        self.store.set_epoch_deadline(FIRST_TICKS);
+        self.store.state_mut().begin(Arc::clone(call));
         let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
-        let answer = match &self.exports.commands {
+        let commands = &self.exports.commands;
+        let handling = self.store.run(async |store| match commands {
             Commands::Handle(handle) => {
-                let handle = handle.typed::<(&[&str],), (Answer,)>(&self.store)?;
-                let (answer,) = handle.call_async(&mut self.store, (&arguments,)).await?;
-                answer
+                let handle = handle.typed::<(&[&str],), (Answer,)>(&store)?;
+                let (answer,) = handle.call_async(store, (&arguments,)).await?;
+                Ok(answer)
             }
-            Commands::Plugin(plugin) => {
-                plugin.lictor_plugin_commands().call_handle(&mut self.store, &arguments).await?
-            }
+            Commands::Plugin(plugin) => plugin.lictor_plugin_commands().call_handle(store, &arguments).await,
             Commands::Streaming(_) => wasmtime::bail!("its commands give streams"),
-        };
-        self.store.data_mut().end()?;
+        });
+        let answer = handling.enter().await?;
+        self.store.state_mut().end()?;
         Ok(answer)
     }
 
@@ -246,10 +242,9 @@ impl Instance {
             wasmtime::bail!("its commands give no streams");
         };
         let (intake, closed) = Intake::new(outlet, Arc::clone(&streaming.progress));
-        let state = self.store.data_mut();
+        let state = self.store.state_mut();
         state.begin(Arc::clone(call));
         state.streaming = Some(streaming);
-        self.store.set_epoch_deadline(FIRST_TICKS);
         let arguments: Vec<String> = call.request.arguments().map(str::to_owned).collect();
         let commands = plugin.lictor_plugin_streaming_commands();
         let streams = async |accessor: &Accessor<HostState>| {
@@ -261,9 +256,10 @@ impl Instance {
             let _ = closed.await;
             Ok(Ok(()))
         };
-        let streamed: wasmtime::Result<_> = self.store.run_concurrent(streams).await?;
+        let streamed: wasmtime::Result<_> =
+            self.store.run(|store| store.run_concurrent(streams)).enter().await?;
         let answer = streamed?;
-        let state = self.store.data_mut();
+        let state = self.store.state_mut();
         let failure = state.streaming.take().and_then(|streaming| streaming.failure);
         state.end()?;
         Ok(answer.and(failure.map_or(Ok(()), Err)))
@@ -276,12 +272,11 @@ impl Instance {
 
     /// Enters the instance, which takes its calls from `desk` then, and gives what ended that. It can't be used again.
     pub(super) async fn work(&mut self, desk: Arc<Desk>) -> wasmtime::Error {
-        self.store.data_mut().desk = Some(desk);
-        self.store.set_epoch_deadline(FIRST_TICKS);
+        self.store.state_mut().desk = Some(desk);
         let Some(worker) = &self.exports.worker else {
             return wasmtime::format_err!("it has no `worker.run`");
         };
-        match worker.call_async(&mut self.store, ()).await {
+        match self.store.run(|store| worker.call_async(store, ())).enter().await {
             Ok(()) => wasmtime::format_err!("its `worker.run` returned"),
             Err(error) => error,
         }
@@ -289,18 +284,15 @@ impl Instance {
 
     /// The core dump of the trap in `error`, by which a call broke off in this instance; none where the engine makes
     /// none. `name` is what it calls the plugin. As large as what the instance's memories hold, so it takes its time.
-    pub(super) fn into_core_dump(mut self, error: &wasmtime::Error, name: &str) -> Option<Vec<u8>> {
+    pub(super) fn into_core_dump(self, error: &wasmtime::Error, name: &str) -> Option<Vec<u8>> {
         let dump = error.downcast_ref::<WasmCoreDump>()?;
-        Some(dump.serialize(&mut self.store, name))
+        Some(self.store.into_core_dump(dump, name))
     }
 
     pub(super) fn state(&self) -> &HostState {
-        self.store.data()
+        self.store.state()
     }
 }
-
-/// Ticks of the epoch after which a call that has just begun is looked at.
-pub(super) const FIRST_TICKS: u64 = 1;
 
 /// What a guest may hand over in one piece beside its reply: the words of a failure, a line of output.
 const HOST_CALL_SLACK_BYTES: usize = 64 << 10;

@@ -22,6 +22,7 @@ mod load;
 mod pool;
 mod runtime;
 mod seat;
+mod store;
 mod stream;
 mod streaming;
 mod ticker;

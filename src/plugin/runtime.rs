@@ -2,8 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::SystemTime;
 
 use anyhow::anyhow;
@@ -48,22 +46,20 @@ pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
 pub(super) struct Runtime {
     engine: Engine,
     slots: Arc<Semaphore>,
-    /// Calls that have a slot and wait, which needs no ticks.
-    waiting: Arc<AtomicUsize>,
-    ticker: Ticker,
     cache: Option<Cache>,
 }
 
 impl Runtime {
-    /// Reserves the address space of `calls` slots. Compiled components are kept in the folder `compiled`; where it can't
+    /// Reserves the address space of `calls` slots, whose instances run by `ticker`. Compiled components are kept in the folder `compiled`; where it can't
     /// be used, the log says why, and nothing is kept.
     ///
     /// # Errors
     ///
-    /// When the machine can't give that much address space, or no thread.
+    /// When the machine can't give that much address space.
     pub(super) fn new(
         world: World,
         calls: u32,
+        ticker: &Ticker,
         compiled: Option<&Path>,
         with_core_dumps: bool,
     ) -> anyhow::Result<Self> {
@@ -73,14 +69,9 @@ impl Runtime {
         };
         config.coredump_on_trap(with_core_dumps);
         let engine = Engine::new(&config).map_err(|error| anyhow!("no sandbox: {error:#}"))?;
-        let total = calls as usize;
-        let slots = Arc::new(Semaphore::new(total));
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let of_ticker = (Arc::clone(&slots), Arc::clone(&waiting));
-        let is_idle = move || of_ticker.0.available_permits() + of_ticker.1.load(Ordering::Relaxed) >= total;
-        let ticker = Ticker::start(engine.clone(), is_idle)?;
+        ticker.add(engine.clone());
         let cache = compiled.and_then(|folder| open_cache(folder, &engine));
-        Ok(Self { engine, slots, waiting, ticker, cache })
+        Ok(Self { engine, slots: Arc::new(Semaphore::new(calls as usize)), cache })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -107,58 +98,14 @@ impl Runtime {
         }
     }
 
-    /// The slots, to be waited for; whoever gets one [wakes](Self::begins) the ticker.
+    /// The slots, to be waited for.
     pub(super) fn slots(&self) -> Arc<Semaphore> {
         Arc::clone(&self.slots)
     }
 
-    /// A call is about to run in a slot that was taken.
-    pub(super) fn begins(&self) {
-        self.ticker.wake();
-    }
-
-    /// For a call that has a slot, and may wait in it for days.
-    pub(super) fn waiter(&self) -> Waiter<'_> {
-        Waiter { runtime: self, waits: false }
-    }
-
     /// A slot to run in, where one is free.
     pub(super) fn slot_if_free(&self) -> Option<OwnedSemaphorePermit> {
-        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        self.ticker.wake();
-        Some(slot)
-    }
-}
-
-/// Tells the ticker while a call waits.
-pub(super) struct Waiter<'a> {
-    runtime: &'a Runtime,
-    waits: bool,
-}
-
-impl Waiter<'_> {
-    /// Polls the call by `poll`; from its end to the next poll it waits.
-    pub(super) fn poll<T>(&mut self, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
-        self.end();
-        let polled = poll();
-        if polled.is_pending() {
-            self.waits = true;
-            self.runtime.waiting.fetch_add(1, Ordering::Relaxed);
-        }
-        polled
-    }
-
-    fn end(&mut self) {
-        if std::mem::take(&mut self.waits) {
-            self.runtime.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.runtime.ticker.wake();
-        }
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.end();
+        self.slots().try_acquire_owned().ok()
     }
 }
 

@@ -217,8 +217,15 @@ impl StreamConsumer<HostState> for Intake {
                 Poll::Ready(Ok(StreamResult::Completed))
             }
             // Nobody takes the parts any more.
-            Poll::Ready(Err(_)) => Poll::Ready(Ok(StreamResult::Dropped)),
-            Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Ready(Err(_)) => {
+                this.progress.resume();
+                Poll::Ready(Ok(StreamResult::Dropped))
+            }
+            // The plugin took back what it had to wait for.
+            Poll::Pending if finish => {
+                this.progress.resume();
+                Poll::Ready(Ok(StreamResult::Cancelled))
+            }
             Poll::Pending => {
                 Counter::StreamsHeldBack.count();
                 this.progress.pause();

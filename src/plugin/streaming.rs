@@ -33,19 +33,21 @@ async fn in_time(plugin: &Arc<Plugin>, call: &Arc<Call>, outlet: Outlet) -> Resu
     let streaming = Streaming::begun(plugin.timeout());
     let progress = Arc::clone(&streaming.progress);
     let mut running = pin!(run(plugin, call, streaming, outlet));
-    let mut waiter = plugin.runtime().waiter();
-    let (mut meter, mut steps) = (Meter::new(plugin.cpu_time()), 0);
+    // Computing always has a limit: time stands while the plugin waits for others, and it may compute meanwhile.
+    let new_meter = || Meter::new(Some(plugin.cpu_time().unwrap_or(plugin.timeout())));
+    let (mut meter, mut steps) = (new_meter(), 0);
     let metered = poll_fn(|cx| {
         let taken = progress.steps();
         if taken != steps {
-            (meter, steps) = (Meter::new(plugin.cpu_time()), taken);
+            (meter, steps) = (new_meter(), taken);
         }
-        waiter.poll(|| meter.poll(|| running.as_mut().poll(cx)))
+        meter.poll(|| running.as_mut().poll(cx))
     });
     tokio::select! {
         ended = timeout_at(call.deadline, metered) => match ended {
             Ok(Ok(answer)) => answer,
-            Ok(Err(spent)) => Err(failure::computed_too_long(plugin, call, spent)),
+            Ok(Err(spent)) if plugin.cpu_time().is_some() => Err(failure::computed_too_long(plugin, call, spent)),
+            Ok(Err(_spent)) => Err(failure::stalled(plugin, call)),
             Err(_elapsed) => Err(failure::timed_out(plugin, call)),
         },
         () = progress.stalled() => Err(failure::stalled(plugin, call)),

@@ -1,11 +1,17 @@
-//! The clock by which running plugins are made to give way.
+//! The clock by which running plugins are made to yield.
+//!
+//! Every poll of a guest goes through [`entered`], which counts it on its thread. While any is counted, and shortly after, the
+//! ticker raises the epoch of its engines each [`TICK`]. Else it dozes, and raises them each [`GUARD_TICK`] all the same: a guest
+//! that runs uncounted, by a fault of this module's users, then yields late instead of never, and [tells](note_tick) of itself.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 use wasmtime::Engine;
+
+use crate::telemetry::metrics::Counter;
 
 /// How long a plugin may compute before it gives way to others on its thread, at most twice this.
 ///
@@ -13,10 +19,14 @@ use wasmtime::Engine;
 /// often, longer is added to the latency of the requests that wait for the same thread.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
-/// Ticks without any call after which the ticker sleeps until the next call.
+/// Ticks without any entry after which the ticker dozes until the next.
 const IDLE_TICKS: u32 = 100;
 
-/// Increments an engine's epoch while calls run. Stops and joins its thread when dropped.
+/// Time between two ticks whatever is counted: the longest that a guest nobody counted holds its thread. Ten wake-ups a second
+/// of an idle server, each of microseconds.
+const GUARD_TICK: Duration = Duration::from_millis(100);
+
+/// Raises the epoch of engines. Stops and joins its thread when dropped.
 pub(super) struct Ticker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -24,35 +34,22 @@ pub(super) struct Ticker {
 
 #[derive(Default)]
 struct Shared {
-    asleep: AtomicBool,
+    engines: Mutex<Vec<Engine>>,
     stopped: AtomicBool,
 }
 
 impl Ticker {
-    /// Starts ticking `engine`; `is_idle` tells whether no call is running.
-    pub(super) fn start(
-        engine: Engine,
-        is_idle: impl Fn() -> bool + Send + 'static,
-    ) -> std::io::Result<Self> {
+    /// Starts a ticker without engines.
+    pub(super) fn start() -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("epoch-ticker".into())
-            .spawn(move || tick(&engine, &is_idle, &of_thread))?;
+        let thread = thread::Builder::new().name("epoch-ticker".into()).spawn(move || of_thread.run())?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// To be called when a call begins, after it counts as running for `is_idle`.
-    pub(super) fn wake(&self) {
-        // Pairs with the fence in `tick`: either it sees the new call, or this sees that it sleeps.
-        std::sync::atomic::fence(Ordering::SeqCst);
-        if self.shared.asleep.load(Ordering::Relaxed) {
-            self.thread().map(Thread::unpark);
-        }
-    }
-
-    fn thread(&self) -> Option<&Thread> {
-        self.thread.as_ref().map(JoinHandle::thread)
+    /// Ticks `engine` from now on, as long as the ticker runs.
+    pub(super) fn add(&self, engine: Engine) {
+        lock(&self.shared.engines).push(engine);
     }
 }
 
@@ -67,21 +64,156 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(engine: &Engine, is_idle: &dyn Fn() -> bool, shared: &Shared) {
-    let mut idle_ticks = 0;
-    while !shared.stopped.load(Ordering::SeqCst) {
-        thread::sleep(TICK);
-        engine.increment_epoch();
-        idle_ticks = if is_idle() { idle_ticks + 1 } else { 0 };
-        if idle_ticks < IDLE_TICKS {
-            continue;
+impl Shared {
+    fn run(&self) {
+        let (mut seen, mut idle_ticks) = (0, 0_u32);
+        while !self.is_stopped() {
+            let dozes = idle_ticks >= IDLE_TICKS;
+            if dozes {
+                self.doze(seen);
+            } else {
+                thread::sleep(TICK);
+            }
+            idle_ticks = if was_entered_since(&mut seen) { 0 } else { idle_ticks.saturating_add(1) };
+            // Whoever ended the doze by an entry has a whole tick.
+            if !dozes || idle_ticks > 0 {
+                lock(&self.engines).iter().for_each(Engine::increment_epoch);
+            }
         }
-        shared.asleep.store(true, Ordering::SeqCst);
-        std::sync::atomic::fence(Ordering::SeqCst);
-        while is_idle() && !shared.stopped.load(Ordering::SeqCst) {
-            thread::park();
+    }
+
+    /// Sleeps for [`GUARD_TICK`], and less where a guest is entered after those that were `seen`.
+    fn doze(&self, mut seen: u32) {
+        let mut dozing = lock(&DOZING);
+        dozing.push(thread::current());
+        IS_DOZING.store(true, Ordering::SeqCst);
+        drop(dozing);
+        // Pairs with `Entries::enter`: either this sees the entry, or the entry sees that it dozes.
+        if !was_entered_since(&mut seen) && !self.is_stopped() {
+            thread::park_timeout(GUARD_TICK);
         }
-        shared.asleep.store(false, Ordering::SeqCst);
-        idle_ticks = 0;
+        let mut dozing = lock(&DOZING);
+        dozing.retain(|other| other.id() != thread::current().id());
+        IS_DOZING.store(!dozing.is_empty(), Ordering::SeqCst);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
     }
 }
+
+/// The entries of every thread that entered a guest and has not ended.
+static THREADS: Mutex<Vec<Arc<AtomicU32>>> = Mutex::new(Vec::new());
+
+/// The tickers that doze, to be woken by the next entry.
+static DOZING: Mutex<Vec<Thread>> = Mutex::new(Vec::new());
+
+/// Whether there is one: what each entry looks at.
+static IS_DOZING: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static ENTRIES: Entries = Entries::of_this_thread();
+}
+
+/// How often guests were entered and left on one thread: odd while one is entered. Written by that thread alone, so that an entry
+/// touches nothing that other threads write.
+struct Entries(Arc<AtomicU32>);
+
+/// Polls a guest, by `poll`: while this runs it is counted as entered.
+///
+/// A guest that is entered within another's host function, on the same thread, is counted with that.
+pub(super) fn entered<T>(poll: impl FnOnce() -> T) -> T {
+    ENTRIES.with(|entries| {
+        let _entered = entries.enter();
+        poll()
+    })
+}
+
+/// Notes that a guest on this thread sees a tick. Where it was not counted, only the guard or others' ticks have reached it: a
+/// fault of the server, which is logged once and then counted.
+pub(super) fn note_tick() {
+    if ENTRIES.with(Entries::has_entered) {
+        return;
+    }
+    static FIRST: Once = Once::new();
+    Counter::GuestsUncounted.count();
+    FIRST.call_once(|| {
+        tracing::error!(
+            target: "lictor::plugin",
+            "a plugin computes without being counted as entered, and yields late; this is a fault of the server, please report it"
+        );
+    });
+}
+
+impl Entries {
+    fn of_this_thread() -> Self {
+        let entries = Arc::default();
+        lock(&THREADS).push(Arc::clone(&entries));
+        Self(entries)
+    }
+
+    fn has_entered(&self) -> bool {
+        is_entered(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Counts an entry until the value is dropped; nothing where one is counted already.
+    fn enter(&self) -> Option<Entered<'_>> {
+        let entries = self.0.load(Ordering::Relaxed);
+        if is_entered(entries) {
+            return None;
+        }
+        // A swap and no store, so that the load below can't come before it: see `Shared::doze`.
+        self.0.swap(entries.wrapping_add(1), Ordering::SeqCst);
+        if IS_DOZING.load(Ordering::SeqCst) {
+            wake_tickers();
+        }
+        Some(Entered(self))
+    }
+}
+
+impl Drop for Entries {
+    fn drop(&mut self) {
+        lock(&THREADS).retain(|known| !Arc::ptr_eq(known, &self.0));
+    }
+}
+
+/// A guest that is entered on this thread.
+struct Entered<'a>(&'a Entries);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let entries = self.0.0.load(Ordering::Relaxed);
+        self.0.0.store(entries.wrapping_add(1), Ordering::Release);
+    }
+}
+
+const fn is_entered(entries: u32) -> bool {
+    entries % 2 == 1
+}
+
+#[cold]
+fn wake_tickers() {
+    let mut dozing = lock(&DOZING);
+    dozing.drain(..).for_each(|thread| thread.unpark());
+    IS_DOZING.store(false, Ordering::SeqCst);
+}
+
+/// Whether a guest is entered on any thread, or was since the sum of all entries was `seen`, which is set anew.
+fn was_entered_since(seen: &mut u32) -> bool {
+    let (mut sum, mut is_any_entered) = (0_u32, false);
+    for entries in lock(&THREADS).iter() {
+        let entries = entries.load(Ordering::SeqCst);
+        sum = sum.wrapping_add(entries);
+        is_any_entered |= is_entered(entries);
+    }
+    std::mem::replace(seen, sum) != sum || is_any_entered
+}
+
+/// No code of others runs under these locks, so what they guard is whole whatever panics.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "ticker_tests.rs"]
+mod tests;

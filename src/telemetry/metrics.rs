@@ -70,6 +70,8 @@ counters! {
         "Calls that were stopped at their deadline, or not begun after it.";
     CpuTimeUsedUp "lictor_cpu_time_used_up_total",
         "Calls that were stopped, as they had computed for too long.";
+    GuestsUncounted "lictor_guests_uncounted_total",
+        "Ticks that reached a plugin's code which was not counted as entered: a fault of the server.";
     InstanceMemoryUsedUp "lictor_instance_memory_used_up_total",
         "Times that an instance was given no more memory, as it had all that it may have.";
     PluginMemoryUsedUp "lictor_plugin_memory_used_up_total",

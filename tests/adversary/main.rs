@@ -9,6 +9,7 @@
 //! | `certificates` | strangers whose certificates are odd |
 //! | `paths`        | paths in the config file that lead to secrets |
 //! | `crowd`        | a client that has a plugin do all that it should not, at once |
+//! | `clock`        | plugins that compute where no clock would reach them |
 //! | `memory`       | clients, plugins and strangers that take all the memory that they may |
 //! | `tls`          | peers that break TLS |
 //! | `scan`         | a scanner of TLS servers, which is to find nothing |
@@ -23,6 +24,7 @@
 mod support;
 
 mod certificates;
+mod clock;
 mod crowd;
 mod cut;
 mod forged;

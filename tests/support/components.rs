@@ -39,6 +39,8 @@ built! {
     stateful: "tests/components" "stateful";
     /// A plugin that reads files and runs other commands.
     reaching: "tests/components" "reaching";
+    /// A plugin that runs other commands and gives their replies as streams.
+    relaying: "tests/components" "relaying";
     /// A plugin that sends HTTP requests.
     web: "tests/components" "web";
     /// A plugin that reads folders.
@@ -50,7 +52,7 @@ built! {
 }
 
 /// The commands of [`streams`].
-pub const STREAMS_COMMANDS: [&str; 14] = [
+pub const STREAMS_COMMANDS: [&str; 15] = [
     "count",
     "refuse",
     "break-off",
@@ -61,6 +63,7 @@ pub const STREAMS_COMMANDS: [&str; 14] = [
     "grow",
     "whole",
     "flood",
+    "take-back",
     "time-left",
     "print",
     "caller",

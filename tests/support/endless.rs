@@ -33,6 +33,12 @@ pub fn start(timeout: &str) -> (Server, Identity, Vec<Kind>) {
             components::reaching(),
             &["run", "read"],
             &format!("{one}\n[plugins.reaching.grants]\nfiles = []\ncommands = [\"sleep\"]"),
+        )
+        .plugin(
+            "relaying",
+            components::relaying(),
+            &["run-streamed"],
+            &format!("{one}\n[plugins.relaying.grants]\ncommands = [\"spin\"]"),
         );
     let kinds = vec![
         ("computing", "spin".to_owned(), "leak"),
@@ -40,6 +46,7 @@ pub fn start(timeout: &str) -> (Server, Identity, Vec<Kind>) {
         ("waiting for another command", "run sleep 600000".to_owned(), "read nothing"),
         ("waiting for the network", format!("fetch GET {url}"), "kept"),
         ("streaming", "stall 1".to_owned(), "count 1"),
+        ("streaming what another command computes", "run-streamed spin".to_owned(), "run-streamed nothing"),
     ];
     (setup.start(), tester, kinds)
 }

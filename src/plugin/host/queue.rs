@@ -5,8 +5,9 @@ use std::sync::Arc;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use crate::plugin::instance::{FIRST_TICKS, HostState};
+use crate::plugin::instance::HostState;
 use crate::plugin::invoke::Call;
+use crate::plugin::store::FIRST_TICKS;
 use crate::plugin::worker::{Answer, Desk};
 
 type Store<'a> = StoreContextMut<'a, HostState>;

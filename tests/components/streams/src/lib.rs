@@ -1,5 +1,8 @@
 //! A plugin whose commands give streams, good ones and bad ones, one command for each.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use wit_bindgen::rt::async_support::{StreamReader, StreamWriter, spawn_local};
@@ -79,6 +82,7 @@ async fn run(args: &[String], mut writer: StreamWriter<u8>) {
         }
         "whole" => drop(writer.write_all(vec![b'w'; number(1) as usize]).await),
         "flood" => flood(&mut writer).await,
+        "take-back" => take_back(&mut writer).await,
         "time-left" => {
             std::thread::sleep(Duration::from_millis(number(1)));
             drop(writer.write_all(request::time_left_ms().to_string().into_bytes()).await);
@@ -117,5 +121,18 @@ async fn flood(writer: &mut StreamWriter<u8>) {
             }
         }
         output::print(&format!("flooded {mebibytes}"));
+    }
+}
+
+/// Writes until that has to wait, takes back what waits, and computes.
+async fn take_back(writer: &mut StreamWriter<u8>) {
+    loop {
+        let mut write = pin!(writer.write(vec![b't'; 64 << 10]));
+        if poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx).is_pending())).await {
+            drop(write.as_mut().cancel());
+            loop {
+                std::hint::black_box(0);
+            }
+        }
     }
 }

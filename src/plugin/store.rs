@@ -1,0 +1,72 @@
+//! The store of one instance, which is the only way into its guest.
+//!
+//! Invariant: no guest runs but in a poll that the [ticker](super::ticker) counts. The store is given out to what
+//! [`GuestRun::enter`] polls and to nothing else, and no other file makes one, which a test watches over. A guest that
+//! ran elsewhere would run without a clock: nothing could stop it.
+
+use std::future::poll_fn;
+use std::pin::pin;
+
+use wasmtime::{Engine, Store, WasmCoreDump};
+
+use super::bounds::give_way;
+use super::instance::HostState;
+use super::ticker;
+
+/// Ticks of the epoch after which a guest that was just entered is looked at.
+pub(super) const FIRST_TICKS: u64 = 1;
+
+/// A guest's store.
+pub(super) struct GuestStore(Store<HostState>);
+
+impl GuestStore {
+    /// A store with nothing in it. `max_host_call_bytes` bounds what the guest may hand to the host in one piece.
+    pub(super) fn new(engine: &Engine, state: HostState, max_host_call_bytes: usize) -> Self {
+        let mut store = Store::new(engine, state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(max_host_call_bytes);
+        store.epoch_deadline_callback(|mut state| {
+            ticker::note_tick();
+            Ok(give_way(state.data_mut()))
+        });
+        Self(store)
+    }
+
+    /// A run of the guest by the future that `run` makes of the store; nothing runs before it is [entered](GuestRun::enter).
+    pub(super) fn run<'a, F: Future>(
+        &'a mut self,
+        run: impl FnOnce(&'a mut Store<HostState>) -> F,
+    ) -> GuestRun<F> {
+        self.0.set_epoch_deadline(FIRST_TICKS);
+        GuestRun(run(&mut self.0))
+    }
+
+    pub(super) fn state(&self) -> &HostState {
+        self.0.data()
+    }
+
+    pub(super) fn state_mut(&mut self) -> &mut HostState {
+        self.0.data_mut()
+    }
+
+    pub(super) fn into_state(self) -> HostState {
+        self.0.into_data()
+    }
+
+    /// `dump` as bytes. Reads the guest's memories and runs nothing of it.
+    pub(super) fn into_core_dump(mut self, dump: &WasmCoreDump, name: &str) -> Vec<u8> {
+        dump.serialize(&mut self.0, name)
+    }
+}
+
+/// A future that runs a guest.
+#[must_use]
+pub(super) struct GuestRun<F>(F);
+
+impl<F: Future> GuestRun<F> {
+    /// Enters the guest; each poll of it is counted.
+    pub(super) async fn enter(self) -> F::Output {
+        let mut running = pin!(self.0);
+        poll_fn(|cx| ticker::entered(|| running.as_mut().poll(cx))).await
+    }
+}

@@ -1,0 +1,113 @@
+//! That guests see ticks, counted or not.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::mpsc;
+use std::task::{Context, Waker};
+
+use wasmtime::{Config, Instance, Module, Store, UpdateDeadline};
+
+use super::*;
+use crate::telemetry::metrics;
+
+/// How long is waited for what must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a guest told that nobody counts it.
+fn uncounted() -> u64 {
+    let mut counted = metrics::counted();
+    counted.find(|(name, _)| *name == "lictor_guests_uncounted_total").map_or(0, |(_, count)| count)
+}
+
+fn engine() -> Engine {
+    Engine::new(Config::new().epoch_interruption(true)).unwrap()
+}
+
+/// Calls of a guest that loops for ever, until it has yielded so many times; each poll goes through `poll`.
+fn loop_until_it_yields(engine: &Engine, times: u32, poll: fn(&mut dyn FnMut() -> bool) -> bool) {
+    let module = Module::new(engine, "(module (func (export \"run\") (loop (br 0))))").unwrap();
+    let mut store = Store::new(engine, ());
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|_| {
+        note_tick();
+        Ok(UpdateDeadline::Yield(1))
+    });
+    let instance = Instance::new(&mut store, &module, &[]);
+    let run = instance.unwrap().get_typed_func::<(), ()>(&mut store, "run").unwrap();
+    let mut running = pin!(run.call_async(&mut store, ()));
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..times {
+        assert!(poll(&mut || running.as_mut().poll(&mut cx).is_pending()), "it ended");
+    }
+}
+
+/// Does `work` on a thread of its own, which would not come back were the guest never to yield.
+#[track_caller]
+fn in_time(work: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        work();
+        done.send(())
+    });
+    is_done.recv_timeout(PATIENCE).expect("the guest yields");
+}
+
+/// Waits until the ticker dozes, if nobody else enters a guest.
+fn wait_for_a_doze() {
+    let begun = std::time::Instant::now();
+    while !IS_DOZING.load(Ordering::SeqCst) {
+        assert!(begun.elapsed() < PATIENCE, "the ticker does not doze");
+        thread::sleep(TICK);
+    }
+}
+
+#[test]
+fn a_guest_that_nobody_counts_yields_all_the_same() {
+    let (engine, ticker) = (engine(), Ticker::start().unwrap());
+    ticker.add(engine.clone());
+    wait_for_a_doze();
+    let before = uncounted();
+    in_time(move || loop_until_it_yields(&engine, 3, |poll| poll()));
+    assert!(uncounted() >= before + 3);
+}
+
+#[test]
+fn an_entry_wakes_a_ticker_that_dozes_and_is_counted_until_it_is_left() {
+    let (engine, ticker) = (engine(), Ticker::start().unwrap());
+    ticker.add(engine.clone());
+    wait_for_a_doze();
+    in_time(move || {
+        loop_until_it_yields(&engine, 3, |poll| {
+            entered(|| {
+                assert!(ENTRIES.with(Entries::has_entered));
+                poll()
+            })
+        });
+        assert!(!ENTRIES.with(Entries::has_entered));
+    });
+}
+
+#[test]
+fn entries_within_an_entry_are_that_one_and_a_panic_ends_it() {
+    let is_counted = || ENTRIES.with(Entries::has_entered);
+    let entries = || ENTRIES.with(|entries| entries.0.load(Ordering::Relaxed));
+    let before = entries();
+    entered(|| {
+        entered(|| assert!(is_counted()));
+        assert!(is_counted());
+    });
+    assert!(!is_counted());
+    assert_eq!(entries(), before + 2);
+    assert!(std::panic::catch_unwind(|| entered(|| panic!("in the guest"))).is_err());
+    assert!(!is_counted());
+}
+
+#[test]
+fn the_entries_of_a_thread_go_with_it() {
+    let entries = thread::spawn(|| {
+        entered(|| ());
+        ENTRIES.with(|entries| Arc::as_ptr(&entries.0) as usize)
+    });
+    let entries = entries.join().unwrap();
+    assert!(!lock(&THREADS).iter().any(|known| Arc::as_ptr(known) as usize == entries));
+}

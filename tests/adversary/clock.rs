@@ -1,0 +1,124 @@
+//! Plugins that compute where no clock would reach them: within another's stream, and beside a write that they took back.
+
+use std::collections::HashMap;
+
+use crate::assert_serves;
+use crate::support::certs::Identity;
+use crate::support::client::{Connection, Frame};
+use crate::support::components;
+use crate::support::eventually;
+use crate::support::server::{Server, Setup};
+
+/// Calls at once: more than a machine of two processors has threads that serve.
+const MANY: usize = 3;
+
+/// A server with `run-streamed`, which runs `spin` in a stream, with `keys` for the plugin of `spin`; a client that may do
+/// anything, and one that does no wrong.
+fn server_with(keys: &str) -> (Server, Identity, Identity) {
+    let (greedy, quiet) = (Identity::new("greedy"), Identity::new("quiet"));
+    let keys = format!("concurrency = {MANY}\n{keys}");
+    let relaying = "timeout = \"10m\"\n[plugins.relaying.grants]\ncommands = [\"spin\"]";
+    let setup = Setup::new().master("greedy", &greedy).client("quiet", &quiet, &["echo", "@ping"]).echo();
+    let setup = setup.plugin("hostile", components::hostile(), &["spin", "leak"], &keys);
+    let setup = setup.plugin("relaying", components::relaying(), &["run-streamed"], relaying);
+    (setup.server("drain_timeout = \"1s\"").start(), greedy, quiet)
+}
+
+/// Sends the request so many times, as `s0`, `s1` and so on.
+fn begin(connection: &mut Connection, times: usize, line: &str) {
+    (0..times).for_each(|number| connection.send(format!("{line}\r\nSequence: s{number}\r\n\r\n")));
+}
+
+/// What the streams gave and how each ended, by their sequences.
+fn read_streams(connection: &mut Connection, times: usize) -> HashMap<String, (String, Frame)> {
+    let (mut parts, mut ends) = (HashMap::<String, String>::new(), HashMap::new());
+    while ends.len() < times {
+        let frame = connection.read_frame();
+        let sequence = frame.field("Sequence").expect("a framed reply").to_owned();
+        if frame.status == "PART" {
+            parts.entry(sequence).or_default().push_str(frame.text());
+        } else {
+            let whole = parts.remove(&sequence).unwrap_or_default();
+            ends.insert(sequence, (whole, frame));
+        }
+    }
+    ends
+}
+
+/// Begins as many loops as the plugin runs at once, each within a stream, and waits until they run.
+fn spin_in_streams(server: &Server, greedy: &Identity) -> Connection {
+    let mut connection = server.connect(greedy);
+    begin(&mut connection, MANY, "run-streamed spin");
+    let mut probe = server.connect(greedy);
+    eventually("the loops to run", || {
+        probe.send("leak\r\nSequence: p\r\nTimeout-Ms: 50\r\n\r\n");
+        (probe.read_frame().failure() == ("timeout", "not-run")).then_some(())
+    });
+    connection
+}
+
+#[test]
+fn a_command_that_loops_within_a_stream_is_stopped_by_its_own_bounds() {
+    for (keys, told) in [("timeout = \"1s\"", "timeout: "), ("cpu_time = \"300ms\"", "plugin-limit: ")] {
+        let (server, greedy, quiet) = server_with(keys);
+        for times in [1, MANY] {
+            let mut connection = server.connect(&greedy);
+            begin(&mut connection, times, "run-streamed spin");
+            assert_serves(&server, &quiet);
+            for (whole, end) in read_streams(&mut connection, times).into_values() {
+                assert!(whole.starts_with(told) && end.status == "OK", "{keys}: {whole}, {end:?}");
+            }
+        }
+        assert_serves(&server, &quiet);
+    }
+}
+
+#[test]
+fn a_command_that_loops_within_a_stream_ends_with_the_stream() {
+    let (mut server, greedy, quiet) = server_with("timeout = \"10m\"");
+    let ways: [(&str, &dyn Fn(Connection)); 3] = [
+        ("@cancel", &|mut connection| {
+            (0..MANY).for_each(|number| {
+                connection.send(format!("@cancel s{number}\r\nSequence: c{number}\r\n\r\n"))
+            });
+            let ends = read_streams(&mut connection, 2 * MANY);
+            assert_eq!(ends["s0"].1.failure(), ("cancelled", "unknown"));
+        }),
+        ("@kick", &|mut connection| {
+            let mut operator = server.connect(&greedy);
+            let clients = operator.ask("@clients");
+            let ids = clients.lines().filter_map(|line| line.strip_prefix("  c")?.split_whitespace().next());
+            // The operator's own is the last.
+            ids.for_each(|id| operator.send(format!("@kick c{id}\r\n\r\n")));
+            connection.read_to_end();
+        }),
+        ("the client leaves", &|connection| drop(connection)),
+    ];
+    for (way, end) in ways {
+        end(spin_in_streams(&server, &greedy));
+        let mut probe = server.connect(&greedy);
+        eventually(&format!("{way} to free what the loops held"), || {
+            (probe.ask_framed("leak").status == "OK").then_some(())
+        });
+        assert_serves(&server, &quiet);
+    }
+    let _loops = spin_in_streams(&server, &greedy);
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0), "{}", server.printed());
+}
+
+#[test]
+fn a_stream_that_takes_back_what_it_wrote_and_computes_is_stopped() {
+    for (keys, told) in [("", "timeout"), ("cpu_time = \"300ms\"", "plugin-limit")] {
+        let (greedy, quiet) = (Identity::new("greedy"), Identity::new("quiet"));
+        let setup = Setup::new().master("greedy", &greedy).client("quiet", &quiet, &["echo", "@ping"]).echo();
+        let keys = format!("timeout = \"1s\"\n{keys}");
+        let server = setup.plugin("streams", components::streams(), &["take-back"], &keys).start();
+        let mut connection = server.connect(&greedy);
+        begin(&mut connection, 1, "take-back");
+        assert_serves(&server, &quiet);
+        let ends = read_streams(&mut connection, 1);
+        assert_eq!(ends["s0"].1.failure(), (told, "unknown"), "{keys}");
+        assert_serves(&server, &quiet);
+    }
+}

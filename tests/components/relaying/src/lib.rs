@@ -1,0 +1,39 @@
+//! A plugin that runs other commands and gives their replies as streams.
+
+wit_bindgen::generate!({
+    path: "../../../wit",
+    inline: "
+        package lictor:relaying;
+        world relaying {
+            include lictor:plugin/streaming-plugin@0.1.0;
+            import lictor:plugin/call@0.1.0;
+        }
+    ",
+    generate_all,
+});
+
+use wit_bindgen::rt::async_support::{StreamReader, spawn_local};
+
+use exports::lictor::plugin::streaming_commands::{CommandInfo, Failure, Guest};
+use lictor::plugin::{call, request};
+
+struct Relaying;
+
+export!(Relaying);
+
+impl Guest for Relaying {
+    fn describe() -> Vec<CommandInfo> {
+        Vec::new()
+    }
+
+    /// `run-streamed COMMAND [ARGUMENT]...` with the request's body. A failure of the command comes as the stream's content.
+    async fn handle(args: Vec<String>) -> Result<StreamReader<u8>, Failure> {
+        let reply = match call::command(&args[1..], &request::body()) {
+            Ok(reply) => reply,
+            Err(failure) => format!("{}: {}", failure.code, failure.message).into_bytes(),
+        };
+        let (mut writer, reader) = wit_stream::new();
+        spawn_local(async move { drop(writer.write_all(reply).await) });
+        Ok(reader)
+    }
+}
