@@ -25,16 +25,19 @@ fn engine() -> Engine {
 
 /// Calls of a guest that loops for ever, until it has yielded so many times; each poll goes through `poll`.
 fn loop_until_it_yields(engine: &Engine, times: u32, poll: fn(&mut dyn FnMut() -> bool) -> bool) {
-    let module = Module::new(engine, "(module (func (export \"run\") (loop (br 0))))").unwrap();
+    let text = "(module (func (export \"run\") (loop (br 0))))";
+    let module = Module::new(engine, wat::parse_str(text).unwrap()).unwrap();
     let mut store = Store::new(engine, ());
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|_| {
         note_tick();
         Ok(UpdateDeadline::Yield(1))
     });
-    let instance = Instance::new(&mut store, &module, &[]);
-    let run = instance.unwrap().get_typed_func::<(), ()>(&mut store, "run").unwrap();
-    let mut running = pin!(run.call_async(&mut store, ()));
+    let mut running = pin!(async {
+        let instance = Instance::new_async(&mut store, &module, &[]).await.unwrap();
+        let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+        run.call_async(&mut store, ()).await
+    });
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..times {
         assert!(poll(&mut || running.as_mut().poll(&mut cx).is_pending()), "it ended");

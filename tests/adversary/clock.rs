@@ -36,7 +36,7 @@ fn read_streams(connection: &mut Connection, times: usize) -> HashMap<String, (S
         let frame = connection.read_frame();
         let sequence = frame.field("Sequence").expect("a framed reply").to_owned();
         if frame.status == "PART" {
-            parts.entry(sequence).or_default().push_str(frame.text());
+            parts.entry(sequence).or_default().push_str(&String::from_utf8_lossy(&frame.body));
         } else {
             let whole = parts.remove(&sequence).unwrap_or_default();
             ends.insert(sequence, (whole, frame));
