@@ -138,10 +138,7 @@ pub(super) fn note_tick() {
     static FIRST: Once = Once::new();
     Counter::GuestsUncounted.count();
     FIRST.call_once(|| {
-        tracing::error!(
-            target: "lictor::plugin",
-            "a plugin computes without being counted as entered, and yields late; this is a fault of the server, please report it"
-        );
+        tracing::error!(target: "lictor::plugin", "a plugin runs that is not counted as entered");
     });
 }
 

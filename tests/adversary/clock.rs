@@ -70,6 +70,7 @@ fn a_command_that_loops_within_a_stream_is_stopped_by_its_own_bounds() {
             }
         }
         assert_serves(&server, &quiet);
+        assert!(!server.printed().contains("not counted"), "{}", server.printed());
     }
 }
 
