@@ -7,7 +7,7 @@ use wasmtime_wasi::I32Exit;
 use super::bounds::BudgetSpent;
 use super::bounds::CpuSpent;
 use super::bounds::MemoryRefusal;
-use super::host::VolumeSpent;
+use super::host::{MAX_HANDLES, VolumeSpent};
 use super::instance::HostState;
 use super::invoke::Call;
 use super::load::Plugin;
@@ -17,6 +17,9 @@ use crate::wire::{Code, CommandError};
 /// wasmtime has no type for this error, only these words; a test with a plugin that returns too much keeps them
 /// true.
 const HOST_CALL_FUEL_WORDS: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// The same for handles of which there are too many.
+const HANDLES_WORDS: &str = "store handle limit exceeded";
 
 /// The wire's code for the one that a plugin gave.
 pub(super) fn code(of_plugin: &str) -> Code {
@@ -138,6 +141,14 @@ fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes:
         Some(MemoryRefusal::Table(max)) => {
             return (Code::PluginLimit, format!("needed more than {max} elements in a table"));
         }
+        Some(MemoryRefusal::Held(max)) => {
+            return (
+                Code::PluginLimit,
+                format!(
+                    "needed more than its {max} bytes of memory, with what the host holds for its handles"
+                ),
+            );
+        }
         Some(MemoryRefusal::Server) => {
             return (Code::Busy, "needed more memory than the server has left for plugins".into());
         }
@@ -146,8 +157,12 @@ fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes:
     if let Some(spent) = error.downcast_ref::<VolumeSpent>() {
         return (Code::PluginLimit, spent.to_string());
     }
-    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+    let says = |words| error.chain().any(|cause| cause.to_string().contains(words));
+    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full))
+        || says(HANDLES_WORDS)
+    {
         Counter::HandlesUsedUp.count();
+        return (Code::PluginLimit, format!("held more than its {MAX_HANDLES} handles"));
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return (Code::PluginTrapped, format!("exited with status {}", exit.0));
@@ -158,7 +173,7 @@ fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes:
             let words = trap.to_string();
             (Code::PluginTrapped, format!("trapped: {}", words.trim_start_matches("wasm trap: ")))
         }
-        None if error.chain().any(|cause| cause.to_string().contains(HOST_CALL_FUEL_WORDS)) => {
+        None if says(HOST_CALL_FUEL_WORDS) => {
             Counter::RepliesTooLarge.count();
             (Code::PluginLimit, format!("returned more than its {max_reply_bytes} bytes"))
         }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use wasmtime::component::{Accessor, ComponentExportIndex, Func, InstancePre, ResourceTable, TypedFunc};
+use wasmtime::component::{Accessor, ComponentExportIndex, Func, InstancePre, TypedFunc};
 use wasmtime::{Engine, Store, WasmCoreDump};
 
 use super::bindings::lictor::plugin::types::{CommandInfo, Failure};
 use super::bindings::streaming::{StreamingPlugin, StreamingPluginIndices};
 use super::bindings::{Plugin, PluginIndices};
 use super::bounds::{FirstTick, MemoryLimiter, Pace};
-use super::host::{Base, Granted, Http, PluginLog, Volume};
+use super::host::{Base, Granted, Handles, Http, PluginLog, Volume};
 use super::invoke::Call;
 use super::store::GuestStore;
 use super::stream::{Intake, Outlet, Streaming};
@@ -33,7 +33,7 @@ pub(super) struct HostState {
     /// Bytes that the current call printed through `lictor:plugin/output`.
     pub(super) printed_bytes: usize,
     /// What the guest holds handles of: streams, stores, requests.
-    pub(super) table: ResourceTable,
+    pub(super) handles: Handles,
     /// What WASI's base keeps. Most plugins never ask for it, so it is made when one does.
     pub(super) base: Option<Box<Base>>,
     /// The current call's HTTP requests, made at the first. To drop it cuts off those that are under way.
@@ -77,6 +77,7 @@ impl HostState {
     /// When it asked for more of the host than it may.
     pub(super) fn end(&mut self) -> wasmtime::Result<()> {
         self.volume.check()?;
+        self.handles.settle(&mut self.memory)?;
         self.call = None;
         self.http = None;
         if let Some(base) = &self.base {
@@ -296,14 +297,3 @@ impl Instance {
 
 /// What a guest may hand over in one piece beside its reply: the words of a failure, a line of output.
 const HOST_CALL_SLACK_BYTES: usize = 64 << 10;
-
-/// The most handles of streams, stores and so on that an instance may hold, so that it can't fill the host's memory
-/// with them.
-const MAX_RESOURCES: usize = 4096;
-
-/// Where an instance's handles are kept.
-pub(super) fn resource_table() -> ResourceTable {
-    let mut table = ResourceTable::new();
-    table.set_max_capacity(MAX_RESOURCES);
-    table
-}

@@ -15,8 +15,8 @@ use super::bounds::{BudgetSpent, MemoryLimiter, MemoryRefusal, Meter, Pace};
 use super::compile::{Compiled, compile};
 use super::engine::Sandbox;
 use super::failure;
-use super::host::{self, Granted, Grants, PluginLog, Volume, VolumeLimits};
-use super::instance::{Entry, HostState, Instance, Linked, Purpose, resource_table};
+use super::host::{self, Granted, Grants, Handles, PluginLog, Volume, VolumeLimits, reserve_bytes};
+use super::instance::{Entry, HostState, Instance, Linked, Purpose};
 use super::pool::{Instances, Pool, Retirement};
 use super::runtime::{MAX_TABLE_ELEMENTS, Runtime};
 use super::world::{self, World};
@@ -296,6 +296,7 @@ impl Plugin {
                 MAX_TABLE_ELEMENTS,
                 budget,
                 self.footprint_bytes,
+                reserve_bytes(self.world),
             )?,
             pace: self.pace.clone(),
             first_tick: None,
@@ -303,7 +304,7 @@ impl Plugin {
             granted: Arc::clone(&self.granted),
             volume: Volume::new(self.spec.volume),
             printed_bytes: 0,
-            table: resource_table(),
+            handles: Handles::new(),
             base: None,
             http: None,
             desk: None,

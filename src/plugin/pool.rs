@@ -64,7 +64,9 @@ impl Pool {
 
     /// Whether an instance that ended a call well may run another.
     pub(super) fn may_keep(&self, instance: &Warm) -> bool {
-        self.sharing != Instances::PerRequest && instance.calls() < self.retirement.max_calls
+        self.sharing != Instances::PerRequest
+            && instance.calls() < self.retirement.max_calls
+            && !instance.is_worn()
     }
 
     /// How many calls an instance may still run.

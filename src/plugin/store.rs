@@ -7,9 +7,10 @@
 use std::future::poll_fn;
 use std::pin::pin;
 
-use wasmtime::{Engine, Store, WasmCoreDump};
+use wasmtime::{AsContextMut, Engine, Store, WasmCoreDump};
 
 use super::bounds::give_way;
+use super::host::bound_tables;
 use super::instance::HostState;
 use super::ticker;
 
@@ -25,6 +26,7 @@ impl GuestStore {
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(max_host_call_bytes);
+        bound_tables(store.as_context_mut());
         store.epoch_deadline_callback(|mut state| {
             ticker::note_tick();
             Ok(give_way(state.data_mut()))

@@ -20,6 +20,12 @@ const MAX_WAITING_BYTES: usize = 256 << 10;
 /// Patterns of one subscriber.
 const MAX_PATTERNS: usize = 32;
 
+/// What a subscriber takes at the most: what waits, up to one event beyond, with its places, and the patterns.
+pub(super) const MAX_INBOX_BYTES: usize = MAX_WAITING_BYTES
+    + MAX_EVENT_BYTES
+    + 2 * MAX_WAITING * size_of::<Event>()
+    + MAX_PATTERNS * MAX_TOPIC_BYTES;
+
 /// Whether `text` names a topic: letters, digits and `.`, `_`, `-`, `/`, `:`.
 pub(super) fn is_topic(text: &str) -> bool {
     (1..=MAX_TOPIC_BYTES).contains(&text.len()) && text.bytes().all(may_stand_in_topic)

@@ -87,6 +87,14 @@ impl Warm {
         self.calls
     }
 
+    /// Whether it holds more in the host than it may while it is idle.
+    pub(super) fn is_worn(&self) -> bool {
+        match &self.guest {
+            Guest::Outside(instance) => instance.state().handles.hold_much(),
+            Guest::Inside(worker) => worker.is_worn(),
+        }
+    }
+
     /// When it was last laid aside.
     pub(super) fn last_used(&self) -> Instant {
         self.last_used

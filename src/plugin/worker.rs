@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -28,7 +29,11 @@ const ANSWERS_BETWEEN_LOOKS: usize = 8;
 
 /// Where the host lays down calls, and an instance their answers.
 #[derive(Default)]
-pub(super) struct Desk(Mutex<Papers>);
+pub(super) struct Desk {
+    papers: Mutex<Papers>,
+    /// Whether the instance holds more than one that is idle may.
+    is_worn: AtomicBool,
+}
 
 #[derive(Default)]
 struct Papers {
@@ -64,6 +69,11 @@ impl Desk {
         papers.calls.pop_front()
     }
 
+    /// The instance is not to be kept for further calls than it has at hand.
+    pub(super) fn wear_out(&self) {
+        self.is_worn.store(true, Ordering::Relaxed);
+    }
+
     /// Waits for calls, makes a block of them, and gives the first of them. Nobody is woken by their being laid down: who
     /// does it polls the instance.
     pub(super) async fn take(&self) -> (Vec<u8>, Arc<Call>) {
@@ -82,7 +92,7 @@ impl Desk {
 
     /// A panic under this lock would be in a collection's own code; what lies there is as good as it was.
     fn papers(&self) -> MutexGuard<'_, Papers> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.papers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,6 +138,11 @@ impl Worker {
             Left { instance, error }
         });
         Self { desk, working }
+    }
+
+    /// Whether it is not to be kept for further calls.
+    pub(super) fn is_worn(&self) -> bool {
+        self.desk.is_worn.load(Ordering::Relaxed)
     }
 
     /// Carries out `call`. After an error, or when the future is dropped before its end, the worker can't be used again.

@@ -88,6 +88,8 @@ counters! {
         "Times that a call was refused bytes by the host, as it had moved too many.";
     HandlesUsedUp "lictor_handles_used_up_total",
         "Calls that broke off, as their instance held too many handles.";
+    FoldersTooLarge "lictor_folders_too_large_total",
+        "Folders that were not listed for a plugin, as they have too many entries.";
     HttpDelayed "lictor_http_requests_delayed_total",
         "HTTP requests of plugins that had to wait for others.";
     StoreQuotasUsedUp "lictor_store_quotas_used_up_total",

@@ -11,7 +11,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
 /// What the hostile plugin is asked, each of its commands at least once.
-const MISDEEDS: [&str; 34] = [
+const MISDEEDS: [&str; 35] = [
     "spin",
     "grow",
     "recurse",
@@ -46,6 +46,7 @@ const MISDEEDS: [&str; 34] = [
     "queue-next",
     "queue-reply",
     "queue-leave",
+    "hoard 5000",
 ];
 
 /// On how many connections they are asked. One client has half of the slots, and these need fewer.

@@ -10,6 +10,7 @@
 //! | `paths`        | paths in the config file that lead to secrets |
 //! | `crowd`        | a client that has a plugin do all that it should not, at once |
 //! | `clock`        | plugins that compute where no clock would reach them |
+//! | `handles`      | plugins that have the host hold things for them |
 //! | `memory`       | clients, plugins and strangers that take all the memory that they may |
 //! | `tls`          | peers that break TLS |
 //! | `scan`         | a scanner of TLS servers, which is to find nothing |
@@ -28,6 +29,7 @@ mod clock;
 mod crowd;
 mod cut;
 mod forged;
+mod handles;
 mod heads;
 mod memory;
 mod paths;

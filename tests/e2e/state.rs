@@ -185,7 +185,7 @@ fn handles_of_stores_are_bounded() {
     let (server, tester) = in_memory("");
     let mut connection = server.connect(&tester);
     assert_eq!(connection.ask("kv-hoard default 4000"), "4000");
-    assert_eq!(connection.ask_framed("kv-hoard default 5000").failure().0, "plugin-trapped");
+    assert_eq!(connection.ask_framed("kv-hoard default 5000").failure().0, "plugin-limit");
     assert_eq!(metrics(&mut connection)["lictor_handles_used_up_total"], 1);
 }
 

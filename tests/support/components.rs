@@ -52,7 +52,7 @@ built! {
 }
 
 /// The commands of [`streams`].
-pub const STREAMS_COMMANDS: [&str; 15] = [
+pub const STREAMS_COMMANDS: [&str; 16] = [
     "count",
     "refuse",
     "break-off",
@@ -67,6 +67,7 @@ pub const STREAMS_COMMANDS: [&str; 15] = [
     "time-left",
     "print",
     "caller",
+    "hoard",
     "nothing",
 ];
 
@@ -99,7 +100,7 @@ pub const STATEFUL_COMMANDS: [&str; 24] = [
 ];
 
 /// The commands of [`hostile`].
-pub const HOSTILE_COMMANDS: [&str; 34] = [
+pub const HOSTILE_COMMANDS: [&str; 35] = [
     "spin",
     "grow",
     "recurse",
@@ -134,6 +135,7 @@ pub const HOSTILE_COMMANDS: [&str; 34] = [
     "queue-next",
     "queue-reply",
     "queue-leave",
+    "hoard",
 ];
 
 /// Plugins import no WASI; the others need it, for what they do wrong.

@@ -10,14 +10,18 @@ use crate::telemetry::metrics::Counter;
 /// Bytes that one element of a table takes in the host.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// Holds all linear memories and tables of one instance, together, to a number of bytes, and charges them to the budget
-/// of all instances until it is dropped.
+/// Holds all linear memories and tables of one instance, and what the host holds for it behind handles, together, to a
+/// number of bytes, and charges them to the budget of all instances until it is dropped.
 ///
 /// wasmtime's own `StoreLimits` bounds each memory by itself, which a component with several memories walks past.
 #[derive(Debug)]
 pub(in crate::plugin) struct MemoryLimiter {
     max_bytes: usize,
     used_bytes: usize,
+    /// What the host holds for it.
+    held_bytes: usize,
+    /// What is charged for it from the start, and is no part of its memory.
+    reserve_bytes: usize,
     /// What the last growth added, to be taken back where the engine could not carry it out.
     last_growth_bytes: usize,
     /// The most that a table may have, in elements.
@@ -33,6 +37,8 @@ pub(in crate::plugin) enum MemoryRefusal {
     Own(usize),
     /// A table may have this many elements.
     Table(usize),
+    /// The instance has this many bytes, which it does not have memory for, or too little, for what the host holds.
+    Held(usize),
     /// All instances together have all that there is.
     Server,
 }
@@ -41,16 +47,46 @@ impl MemoryLimiter {
     /// For an instance of at most `max_bytes`.
     ///
     /// Of these, `footprint_bytes` are charged at once: what a fresh instance needs, so that making one asks the budget
-    /// once, and before anything of it is made.
+    /// once, and before anything of it is made. `reserve_bytes` are charged beside its memory.
     pub(in crate::plugin) fn new(
         max_bytes: usize,
         max_table_elements: usize,
         budget: Arc<Budget>,
         footprint_bytes: usize,
+        reserve_bytes: usize,
     ) -> Result<Self, BudgetSpent> {
         let mut charge = Charge { budget, bytes: 0 };
-        charge.raise_to(footprint_bytes)?;
-        Ok(Self { max_bytes, used_bytes: 0, last_growth_bytes: 0, max_table_elements, refused: None, charge })
+        charge.raise_to(footprint_bytes + reserve_bytes)?;
+        Ok(Self {
+            max_bytes,
+            used_bytes: 0,
+            held_bytes: 0,
+            reserve_bytes,
+            last_growth_bytes: 0,
+            max_table_elements,
+            refused: None,
+            charge,
+        })
+    }
+
+    /// What the instance may still use.
+    pub(in crate::plugin) fn room(&self) -> usize {
+        self.max_bytes.saturating_sub(self.used_bytes + self.held_bytes)
+    }
+
+    /// Charges `bytes` that the host holds for the instance, instead of what it held before; whether there is memory for
+    /// that. As with a memory, what was charged once stays so: neither the tables of handles nor the allocator give all of
+    /// it back.
+    pub(in crate::plugin) fn hold(&mut self, bytes: usize) -> bool {
+        let used = self.used_bytes.saturating_add(bytes);
+        self.held_bytes = bytes;
+        if used > self.max_bytes {
+            return self.refuse(MemoryRefusal::Held(self.max_bytes));
+        }
+        if self.charge.raise_to(used + self.reserve_bytes).is_err() {
+            return self.refuse(MemoryRefusal::Server);
+        }
+        true
     }
 
     /// Why growth was refused since the last call of [`Self::forget_refusal`], where it was. Guests mostly answer a
@@ -72,10 +108,10 @@ impl MemoryLimiter {
     fn grow(&mut self, current_bytes: usize, desired_bytes: usize) -> bool {
         let growth = desired_bytes.saturating_sub(current_bytes);
         let used = self.used_bytes.saturating_add(growth);
-        if used > self.max_bytes {
+        if used.saturating_add(self.held_bytes) > self.max_bytes {
             return self.refuse(MemoryRefusal::Own(self.max_bytes));
         }
-        if self.charge.raise_to(used).is_err() {
+        if self.charge.raise_to(used + self.held_bytes + self.reserve_bytes).is_err() {
             return self.refuse(MemoryRefusal::Server);
         }
         self.used_bytes = used;
@@ -165,7 +201,7 @@ mod tests {
     use super::*;
 
     fn limiter(max_bytes: usize, budget: &Arc<Budget>) -> MemoryLimiter {
-        MemoryLimiter::new(max_bytes, 50, Arc::clone(budget), 0).unwrap()
+        MemoryLimiter::new(max_bytes, 50, Arc::clone(budget), 0, 0).unwrap()
     }
 
     #[test]
@@ -212,10 +248,30 @@ mod tests {
     #[test]
     fn the_footprint_is_charged_before_anything_grows_and_only_once() {
         let budget = Arc::new(Budget::new(1000));
-        let mut limiter = MemoryLimiter::new(900, 0, Arc::clone(&budget), 700).unwrap();
-        assert!(MemoryLimiter::new(900, 0, Arc::clone(&budget), 400).is_err());
-        assert!(limiter.memory_growing(0, 700, None).unwrap());
+        let mut limiter = MemoryLimiter::new(900, 0, Arc::clone(&budget), 600, 100).unwrap();
+        assert!(MemoryLimiter::new(900, 0, Arc::clone(&budget), 300, 100).is_err());
+        assert!(limiter.memory_growing(0, 600, None).unwrap());
         assert!(budget.charge(300).is_ok(), "what was charged is used first");
-        assert!(!limiter.memory_growing(700, 701, None).unwrap());
+        assert!(!limiter.memory_growing(600, 601, None).unwrap());
+        assert_eq!(limiter.refusal(), Some(MemoryRefusal::Server), "the reserve is not for memory");
+    }
+
+    #[test]
+    fn what_the_host_holds_is_a_part_of_the_memory_and_stays_charged() {
+        let budget = Arc::new(Budget::new(1500));
+        let mut limiter = MemoryLimiter::new(1000, 0, Arc::clone(&budget), 0, 100).unwrap();
+        assert!(limiter.memory_growing(0, 400, None).unwrap());
+        assert!(limiter.hold(600) && limiter.room() == 0);
+        assert!(!limiter.memory_growing(400, 401, None).unwrap());
+        assert_eq!(limiter.refusal(), Some(MemoryRefusal::Own(1000)));
+        assert!(!limiter.hold(601));
+        assert_eq!(limiter.refusal(), Some(MemoryRefusal::Held(1000)));
+        limiter.forget_refusal();
+        assert!(limiter.hold(0) && limiter.room() == 600);
+        assert!(budget.charge(401).is_err() && budget.charge(400).is_ok());
+        assert!(limiter.hold(600), "it is charged still");
+        assert_eq!(limiter.refusal(), None);
+        drop(limiter);
+        assert!(budget.charge(1100).is_ok());
     }
 }

@@ -48,22 +48,27 @@ impl Base {
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let Self { base, log, call, table, .. } = self;
+        let Self { base, log, call, handles, memory, .. } = self;
         let base = base.get_or_insert_with(|| Base::new(log, call.as_deref()));
-        WasiCtxView { ctx: &mut base.context, table }
+        WasiCtxView { ctx: &mut base.context, table: handles.open(memory) }
     }
 }
 
 impl HostState {
     /// WASI's file system, with the folders that were granted.
     pub(super) fn folders(&mut self) -> WasiFilesystemCtxView<'_> {
-        let Self { base, log, call, granted, table, .. } = self;
+        let Self { base, log, call, granted, handles, memory, .. } = self;
         let base = base.get_or_insert_with(|| Base::new(log, call.as_deref()));
         let context = match granted.directories.is_empty() {
             true => &mut base.context,
             false => base.folders.get_or_insert_with(|| Box::new(directories::open(granted, log))),
         };
-        WasiFilesystemCtxView { ctx: context.filesystem(), table }
+        WasiFilesystemCtxView { ctx: context.filesystem(), table: handles.open(memory) }
+    }
+
+    /// What the guest holds handles of.
+    pub(super) fn handles(&mut self) -> &mut ResourceTable {
+        self.handles.open(&mut self.memory)
     }
 }
 
@@ -75,9 +80,9 @@ impl HasData for Io {
 
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     type H = HostState;
-    io::error::add_to_linker::<H, Io>(linker, |state| state.ctx().table)?;
-    io::poll::add_to_linker::<H, Io>(linker, |state| state.ctx().table)?;
-    io::streams::add_to_linker::<H, Io>(linker, |state| state.ctx().table)?;
+    io::error::add_to_linker::<H, Io>(linker, H::handles)?;
+    io::poll::add_to_linker::<H, Io>(linker, H::handles)?;
+    io::streams::add_to_linker::<H, Io>(linker, H::handles)?;
     clocks::wall_clock::add_to_linker::<H, WasiClocks>(linker, H::clocks)?;
     clocks::monotonic_clock::add_to_linker::<H, WasiClocks>(linker, H::clocks)?;
     random::random::add_to_linker::<H, WasiRandom>(linker, |state| state.ctx().ctx.random())?;

@@ -15,14 +15,14 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use wasmtime_wasi::p2::{DynInputStream, FsError};
 use wasmtime_wasi::{FsPerms, WasiCtx};
 
-use super::{Granted, Grants, PluginLog};
+use super::{Granted, Grants, PluginLog, listings};
 use crate::plugin::instance::HostState;
 
 /// Files, folders and streams that one instance may hold open: each takes a descriptor of the process.
 pub const MAX_OPEN: usize = 32;
 
 /// The package's version in wasmtime's bindings.
-const TYPES: &str = "wasi:filesystem/types@0.2.12";
+pub(super) const TYPES: &str = "wasi:filesystem/types@0.2.12";
 
 /// Opens each folder once, so that a missing one is told when the plugin is loaded and not at its first call.
 pub(in crate::plugin) fn check(grants: &Grants) -> Result<(), String> {
@@ -52,7 +52,7 @@ pub(super) fn open(granted: &Granted, log: &PluginLog) -> WasiCtx {
     context.build()
 }
 
-/// Puts [`open_at`] before wasmtime's own, for plugins that have a folder.
+/// Puts [`open_at`] and [`listings`] before wasmtime's own, for plugins that have a folder.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(TYPES)?;
@@ -67,6 +67,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             })
         },
     )?;
+    listings::link(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -79,7 +80,7 @@ async fn open_at(
 ) -> Result<Resource<Descriptor>, FsError> {
     let is_open =
         |entry: &&mut (dyn std::any::Any + Send)| entry.is::<Descriptor>() || entry.is::<DynInputStream>();
-    if state.table.iter_mut().filter(is_open).count() >= MAX_OPEN {
+    if state.handles().iter_mut().filter(is_open).count() >= MAX_OPEN {
         return Err(ErrorCode::Quota.into());
     }
     let mut folders: WasiFilesystemCtxView<'_> = state.folders();

@@ -9,7 +9,7 @@ use wasmtime::component::{HasSelf, Linker};
 use self::bindings::lictor::plugin::events;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
-use crate::plugin::topics::{MAX_EVENT_BYTES, covers, is_pattern, is_topic};
+use crate::plugin::topics::{MAX_EVENT_BYTES, MAX_INBOX_BYTES, covers, is_pattern, is_topic};
 
 mod bindings {
     #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
@@ -55,6 +55,9 @@ impl events::Host for HostState {
         }
         if !self.granted.subscribes.iter().any(|granted| covers(granted, &topics)) {
             return refuse("denied", "the plugin may not subscribe to these topics");
+        }
+        if streaming.subscriber.is_none() {
+            self.handles.hold_beside(MAX_INBOX_BYTES, &mut self.memory)?;
         }
         let subscriber = streaming.subscriber.get_or_insert_with(|| self.granted.topics.subscriber());
         match subscriber.add(topics) {

@@ -1,5 +1,6 @@
 //! `wasi:keyvalue`: store, atomics and batch. Granted by `keyvalue = ["STORE"]`.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,6 +51,9 @@ struct Cursors {
     last: VecDeque<Key>,
 }
 
+/// What one place takes at the most.
+const CURSOR_BYTES: usize = Key::MAX_BYTES + 64;
+
 /// Listings that may be under way at once over one handle.
 const MAX_CURSORS: usize = 64;
 
@@ -70,12 +74,17 @@ impl Cursors {
     }
 }
 
+/// What `entry` takes, where it is a handle on a store.
+pub(super) fn held_bytes(entry: &(dyn Any + Send)) -> Option<usize> {
+    entry.downcast_ref::<Bucket>().map(|bucket| bucket.cursors().last.len() * CURSOR_BYTES)
+}
+
 /// What the host function gives: the outer error ends the call, the inner one is the plugin's to handle.
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 impl HostState {
-    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
-        Ok(self.table.get(bucket)?.clone())
+    fn bucket(&mut self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
+        Ok(self.handles().get(bucket)?.clone())
     }
 
     fn kv_error(&self, error: &StateError) -> Error {
@@ -93,7 +102,7 @@ impl store::Host for HostState {
         self.volume.operation(identifier.len())?;
         let Some(store) = self.granted.stores.0.get(&identifier) else { return Ok(Err(Error::AccessDenied)) };
         let bucket = Bucket { store: Arc::clone(store), cursors: Arc::default() };
-        Ok(Ok(self.table.push(bucket)?))
+        Ok(Ok(self.handles().push(bucket)?))
     }
 }
 
@@ -155,7 +164,7 @@ impl store::HostBucket for HostState {
     }
 
     async fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
-        self.table.delete(bucket)?;
+        self.handles().delete(bucket)?;
         Ok(())
     }
 }

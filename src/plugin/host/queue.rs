@@ -46,6 +46,9 @@ fn answer(store: &mut Store<'_>, said: Answer, function: &str) -> wasmtime::Resu
     let state = store.data_mut();
     let has_passed = state.first_tick.is_some();
     state.end()?;
+    if let Some(desk) = state.desk.as_ref().filter(|_| state.handles.hold_much()) {
+        desk.wear_out();
+    }
     let next = state.desk.as_ref().and_then(|desk| desk.answer(said, has_passed));
     let has_begun = next.is_some();
     if let Some(call) = next {

@@ -10,6 +10,7 @@ mod allow;
 mod connect;
 mod exchange;
 mod fault;
+mod heads;
 
 use std::mem::take;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use wasmtime_wasi_http::{
 
 use self::allow::{Allowed, Denial, Origin, Scheme};
 use self::exchange::{Exchange, Sending};
+pub(super) use self::heads::held_bytes;
 use super::{HttpGrant, PluginLog, Volume};
 use crate::plugin::instance::HostState;
 
@@ -178,14 +180,15 @@ impl WasiHttpView for HostState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         let http = self.http.take().unwrap_or_else(|| Box::new(self.new_http()));
         let Http { context, sender, .. } = &mut **self.http.insert(http);
-        WasiHttpCtxView { hooks: sender, table: &mut self.table, ctx: context }
+        WasiHttpCtxView { hooks: sender, table: self.handles.open(&mut self.memory), ctx: context }
     }
 }
 
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let options = LinkOptions::default();
     types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), HostState::http)?;
-    linker.instance(OUTGOING_HANDLER)?.func_wrap("handle", handle)
+    linker.instance(OUTGOING_HANDLER)?.func_wrap("handle", handle)?;
+    heads::link(linker)
 }
 
 type Parameters = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);
@@ -198,7 +201,7 @@ fn handle(
     (request, options): Parameters,
 ) -> wasmtime::Result<(Answer,)> {
     let state = store.data_mut();
-    let size = head_bytes(state.table.get(&request)?);
+    let size = head_bytes(state.handles().get(&request)?);
     state.volume.check()?;
     state.volume.operation(size)?;
     let begun = match state.http().handle(request, options) {
@@ -207,7 +210,7 @@ fn handle(
     };
     let has_denied = state.http.as_mut().is_some_and(|http| take(&mut http.sender.has_denied));
     if has_denied {
-        state.table.delete(begun)?;
+        state.handles().delete(begun)?;
         return Ok((Err(ErrorCode::HttpRequestDenied),));
     }
     Ok((Ok(begun),))
@@ -215,9 +218,7 @@ fn handle(
 
 /// What a request's head comes to, about.
 fn head_bytes(request: &HostOutgoingRequest) -> usize {
-    let texts = [&request.authority, &request.path_with_query];
-    let line: usize = texts.into_iter().flatten().map(String::len).sum();
-    line + fields_bytes(&request.headers)
+    heads::line_bytes(request) + fields_bytes(&request.headers)
 }
 
 /// What the fields of a header come to, with what divides them.

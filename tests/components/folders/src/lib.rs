@@ -2,7 +2,7 @@
 
 wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, ReadDir};
 use std::io::{self, Read};
 use std::time::SystemTime;
 
@@ -24,6 +24,7 @@ impl Guest for Folders {
             ["list", path] => list(path),
             ["size", path] => fs::metadata(path).map(|found| found.len().to_string().into_bytes()),
             ["hold", count, path] => Ok(hold(count.parse().unwrap_or(0), path)),
+            ["hold-lists", count, path] => hold_lists(count.parse().unwrap_or(0), path),
             ["write", path] => nothing(OpenOptions::new().write(true).open(path)),
             ["append", path] => nothing(OpenOptions::new().append(true).open(path)),
             ["truncate", path] => nothing(OpenOptions::new().write(true).truncate(true).open(path)),
@@ -53,6 +54,18 @@ fn list(path: &str) -> io::Result<Vec<u8>> {
     let mut names = names?;
     names.sort();
     Ok(names.join(" ").into_bytes())
+}
+
+/// Lists the same folder again and again, and keeps what it got; tells how often.
+fn hold_lists(count: usize, path: &str) -> io::Result<Vec<u8>> {
+    let held: io::Result<Vec<ReadDir>> = (0..count)
+        .map(|_| {
+            let mut list = fs::read_dir(path)?;
+            list.next().transpose()?;
+            Ok(list)
+        })
+        .collect();
+    Ok(held?.len().to_string().into_bytes())
 }
 
 /// Opens the same file again and again, and keeps it open; tells how often that went well, and what then went wrong.

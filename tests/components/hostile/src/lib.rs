@@ -54,6 +54,7 @@ const COMMANDS: &[Command] = &[
     ("queue-next", "", work::next),
     ("queue-reply", "", work::reply),
     ("queue-leave", "", work::leave),
+    ("hoard", "COUNT", misbehave::hoard),
 ];
 
 impl Guest for Hostile {

@@ -4,6 +4,8 @@ use std::hint::black_box;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use wasip2::clocks::monotonic_clock::subscribe_duration;
+
 use crate::{Answer, number};
 
 pub fn spin(_: &[String]) -> Answer {
@@ -47,6 +49,13 @@ pub fn exit(args: &[String]) -> Answer {
 pub fn sleep(args: &[String]) -> Answer {
     std::thread::sleep(Duration::from_millis(number(args)?));
     Ok(b"slept".to_vec())
+}
+
+/// So many timers that are not waited for, and never given back.
+pub fn hoard(args: &[String]) -> Answer {
+    let count = number(args)?;
+    (0..count).map(|_| subscribe_duration(u64::MAX)).for_each(std::mem::forget);
+    Ok(count.to_string().into_bytes())
 }
 
 pub fn flood(args: &[String]) -> Answer {

@@ -97,9 +97,16 @@ async fn run(args: &[String], mut writer: StreamWriter<u8>) {
             let words = format!("{} {:?}", request::caller().name, request::body());
             drop(writer.write_all(words.into_bytes()).await);
         }
+        "hoard" => hoard(&mut writer, number(1)).await,
         "nothing" => {}
         other => reply::fail(&failure("bad-arguments", other)),
     }
+}
+
+/// Makes so many streams that nobody reads, and tells how many there are.
+async fn hoard(writer: &mut StreamWriter<u8>, count: u64) {
+    let kept: Vec<_> = (0..count).map(|_| wit_stream::new::<u8>()).collect();
+    drop(writer.write_all(kept.len().to_string().into_bytes()).await);
 }
 
 /// Writes each number by itself.

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 
 use exports::lictor::plugin::commands::{CommandInfo, Failure, Guest};
 use request::{Begun, Request, Response};
+use wasip2::http::types::{Method, OutgoingRequest};
 
 struct Web;
 
@@ -16,6 +17,8 @@ export!(Web);
 thread_local! {
     /// Responses that are kept from one call to the next.
     static KEPT: RefCell<Vec<Response>> = const { RefCell::new(Vec::new()) };
+    /// And requests that are never sent.
+    static HEADS: RefCell<Vec<OutgoingRequest>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Guest for Web {
@@ -57,6 +60,17 @@ impl Guest for Web {
             }
             ["hoard-bodies", count] => {
                 request::hoard(number(count)?).map(|made| made.to_string().into_bytes())
+            }
+            ["hoard-methods", count, bytes] => {
+                let method = Method::Other("M".repeat(number(bytes)?));
+                HEADS.with_borrow_mut(|kept| request::hoard_heads(kept, number(count)?, &method, "/"))
+            }
+            ["hoard-paths", count, bytes] => {
+                let path = format!("/{}", "p".repeat(number(bytes)?));
+                HEADS.with_borrow_mut(|kept| request::hoard_heads(kept, number(count)?, &Method::Get, &path))
+            }
+            ["hoard-fields", count] => {
+                request::hoard_fields(number(count)?).map(|made| made.to_string().into_bytes())
             }
             _ => Err(Failure { code: "bad-arguments".into(), message: String::new() }),
         }

@@ -182,6 +182,34 @@ pub fn hoard(count: usize) -> Result<usize, Failure> {
     Ok(kept.len())
 }
 
+/// Makes requests of a method and a path, whether the host takes these or not, and keeps them behind those of earlier
+/// calls; gives how many are kept.
+pub fn hoard_heads(
+    kept: &mut Vec<OutgoingRequest>,
+    count: usize,
+    method: &Method,
+    path: &str,
+) -> Result<Vec<u8>, Failure> {
+    for _ in 0..count {
+        let request = OutgoingRequest::new(Fields::new());
+        let _ = request.set_method(method);
+        let _ = request.set_path_with_query(Some(path));
+        kept.push(request);
+    }
+    Ok(kept.len().to_string().into_bytes())
+}
+
+/// Makes headers that are filled; gives how many there are when the host says no more.
+pub fn hoard_fields(count: usize) -> Result<usize, Failure> {
+    let mut kept = Vec::new();
+    for _ in 0..count {
+        let fields = Fields::new();
+        fields.append("name", &[b'x'; 16_000]).map_err(|error| failure(&format!("{error:?}")))?;
+        kept.push(fields);
+    }
+    Ok(kept.len())
+}
+
 fn taken(result: Result<(), ()>) -> Result<(), Failure> {
     result.map_err(|()| failure("not taken"))
 }

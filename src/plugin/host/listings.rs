@@ -1,0 +1,127 @@
+//! Listings of folders: `read-directory` in front of wasmtime's, which reads a folder of any size in one piece.
+//!
+//! A listing is an operation of the host that carries its names. It has a bound of its own, and no more is read than the
+//! instance has memory for.
+
+use std::any::Any;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::mem::size_of;
+use std::sync::Arc;
+use std::vec;
+
+use rustix::fs::{AtFlags, Dir, FileType, statat};
+use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime::{StoreContextMut, error::Context as _};
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::FsError;
+use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
+
+use super::directories::TYPES;
+use crate::plugin::instance::HostState;
+use crate::telemetry::metrics::Counter;
+
+/// Entries of a folder that is listed.
+const MAX_ENTRIES: usize = 65_536;
+
+/// What an entry takes beside its name, with what the allocator rounds up.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 16;
+
+type Entry = Result<DirectoryEntry, ErrorCode>;
+
+/// What a folder held when it was read.
+struct Listing {
+    left: vec::IntoIter<Entry>,
+    bytes: usize,
+}
+
+/// What `entry` takes, where it is a listing.
+pub(super) fn held_bytes(entry: &(dyn Any + Send)) -> Option<usize> {
+    entry.downcast_ref::<Listing>().map(|listing| listing.bytes)
+}
+
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    type Store<'a> = StoreContextMut<'a, HostState>;
+    let mut types = linker.instance(TYPES)?;
+    let stream = ResourceType::host::<Listing>();
+    types.resource("directory-entry-stream", stream, |mut store, listing| {
+        store.data_mut().handles().delete(Resource::<Listing>::new_own(listing))?;
+        Ok(())
+    })?;
+    types.func_wrap_async("[method]descriptor.read-directory", |mut store: Store<'_>, (folder,)| {
+        Box::new(async move {
+            match list(store.data_mut(), folder).await {
+                Ok(listing) => Ok((Ok(listing),)),
+                Err(error) => Ok((Err(error.downcast().context("read-directory")?),)),
+            }
+        })
+    })?;
+    types.func_wrap(
+        "[method]directory-entry-stream.read-directory-entry",
+        |mut store: Store<'_>, (listing,): (Resource<Listing>,)| {
+            let listing = store.data_mut().handles().get_mut(&listing)?;
+            Ok((listing.left.next().transpose(),))
+        },
+    )
+}
+
+async fn list(state: &mut HostState, folder: Resource<Descriptor>) -> Result<Resource<Listing>, FsError> {
+    state.volume.operation(0).map_err(FsError::trap)?;
+    let folder = match state.handles().get(&folder)? {
+        Descriptor::Dir(folder) => Arc::clone(&folder.dir),
+        Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),
+    };
+    let room = state.memory.room();
+    // A disk or a network file system may keep a reader waiting, which must not hold up other requests.
+    let read = tokio::task::spawn_blocking(move || read(&folder, room)).await;
+    let read = read.map_err(|error| FsError::trap(wasmtime::Error::from(error)))?;
+    let listing = read.map_err(ErrorCode::from)?;
+    let names = listing.left.as_slice().iter().flatten().map(|entry| entry.name.len()).sum();
+    state.volume.carry(names).map_err(FsError::trap)?;
+    if listing.left.len() > MAX_ENTRIES {
+        Counter::FoldersTooLarge.count();
+        return Err(ErrorCode::Quota.into());
+    }
+    Ok(state.handles().push(listing)?)
+}
+
+/// Reads `folder`, one entry more than may be, or than fits into `room` bytes: by that one it is found to be too large.
+fn read(folder: &File, room: usize) -> io::Result<Listing> {
+    let (mut entries, mut bytes) = (Vec::new(), 0_usize);
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        entries.push(described(folder, name, entry.file_type()));
+        // A vector that grows has up to twice the room that it needs.
+        bytes += 2 * ENTRY_BYTES + name.to_bytes().len();
+        if entries.len() > MAX_ENTRIES || bytes > room {
+            break;
+        }
+    }
+    Ok(Listing { left: entries.into_iter(), bytes })
+}
+
+fn described(folder: &File, name: &CStr, kind: FileType) -> Entry {
+    let kind = match kind {
+        // Not all file systems tell with the name.
+        FileType::Unknown => {
+            let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
+            FileType::from_raw_mode(found.st_mode)
+        }
+        known => known,
+    };
+    let type_ = match kind {
+        FileType::RegularFile => DescriptorType::RegularFile,
+        FileType::Directory => DescriptorType::Directory,
+        FileType::Symlink => DescriptorType::SymbolicLink,
+        FileType::BlockDevice => DescriptorType::BlockDevice,
+        FileType::CharacterDevice => DescriptorType::CharacterDevice,
+        _ => DescriptorType::Unknown,
+    };
+    let name = name.to_str().map_err(|_| ErrorCode::IllegalByteSequence)?.to_owned();
+    Ok(DirectoryEntry { type_, name })
+}

@@ -1,0 +1,178 @@
+//! Plugins that have the host hold things for them, behind handles: each is told which bound it met, and the server is as
+//! small afterwards as it was.
+
+use std::fs::File;
+
+use crate::support::certs::Identity;
+use crate::support::client::Connection;
+use crate::support::components;
+use crate::support::server::{Server, Setup};
+
+/// By how much the server may have grown after an attack, in KiB. Each of them would make it grow by a multiple of that.
+const MOST_GROWN_KIB: u64 = 40 << 10;
+
+/// A server with a plugin of these commands and keys for one client, started anew: to compile takes memory that is not what
+/// this is about.
+fn serving(component: &str, commands: &[&str], keys: &str) -> (Server, Identity) {
+    let tester = Identity::new("tester");
+    let component = match component {
+        "web" => components::web(),
+        "folders" => components::folders(),
+        "streams" => components::streams(),
+        _ => components::hostile(),
+    };
+    let setup = Setup::new().master("tester", &tester).echo();
+    let mut server = setup.plugin("attacker", component, commands, keys).start();
+    server.start_anew();
+    (server, tester)
+}
+
+/// Asks `command` again and again; gives the code of each failure.
+fn ask(connection: &mut Connection, command: &str, times: usize) -> Vec<(String, String)> {
+    let answers = (0..times).map(|_| connection.ask_framed(command));
+    let failed = answers.filter(|frame| frame.status == "ERR");
+    failed.map(|frame| (frame.failure().0.to_owned(), frame.message.clone())).collect()
+}
+
+/// That the server serves, and how much larger it is than `before`.
+#[track_caller]
+fn assert_at_rest(server: &Server, tester: &Identity, before: u64) {
+    assert_eq!(server.connect(tester).ask("echo hello"), "hello");
+    let grown = server.resident_kib().saturating_sub(before);
+    assert!(grown < MOST_GROWN_KIB, "it has grown by {grown} KiB");
+}
+
+const HTTP: &str = "instances = \"per-client\"\nmemory = \"4MiB\"\ntimeout = \"1m\"";
+
+#[test]
+fn methods_of_requests_are_short_whatever_a_plugin_sets() {
+    let keys = format!("{HTTP}\nhost_bytes = \"10GiB\"\n[plugins.attacker.grants]\nhttp = []");
+    let (server, tester) = serving("web", &["hoard-methods"], &keys);
+    let before = server.resident_kib();
+    let mut connection = server.connect(&tester);
+    // Each of them is refused by itself, so the calls end well.
+    assert_eq!(ask(&mut connection, "hoard-methods 300 1000000", 6), []);
+    assert_at_rest(&server, &tester, before);
+}
+
+#[test]
+fn what_a_plugin_sets_of_a_request_is_counted_as_what_it_moves() {
+    let keys = format!("{HTTP}\nhost_calls = 1000\n[plugins.attacker.grants]\nhttp = []");
+    let (server, tester) = serving("web", &["hoard-methods", "hoard-paths"], &keys);
+    let mut connection = server.connect(&tester);
+    for (command, words) in [
+        ("hoard-methods 300 1000000", "67108864 bytes through the host"),
+        ("hoard-paths 600 1", "1000 operations of the host"),
+    ] {
+        let failures = ask(&mut connection, command, 1);
+        let [(code, message)] = &failures[..] else { panic!("{command}: {failures:?}") };
+        assert_eq!(code, "plugin-limit", "{command}");
+        assert!(message.contains(words), "{command}: {message}");
+    }
+}
+
+#[test]
+fn heads_that_the_host_keeps_are_a_part_of_the_instances_memory() {
+    let keys = format!("{HTTP}\nhost_bytes = \"10GiB\"\n[plugins.attacker.grants]\nhttp = []");
+    let (server, tester) = serving("web", &["hoard-paths", "hoard-fields", "hoard-bodies"], &keys);
+    let before = server.resident_kib();
+    let mut connection = server.connect(&tester);
+    for command in ["hoard-paths 300 16000", "hoard-fields 300", "hoard-bodies 100"] {
+        let failures = ask(&mut connection, command, 6);
+        assert_eq!(failures.len(), 6, "{command}: {failures:?}");
+        for (code, message) in failures {
+            assert_eq!(code, "plugin-limit", "{command}: {message}");
+            assert!(
+                message.contains("4194304 bytes of memory, with what the host holds"),
+                "{command}: {message}"
+            );
+        }
+    }
+    assert_at_rest(&server, &tester, before);
+    assert!(
+        server.connect(&tester).ask("@status metrics").contains("lictor_instance_memory_used_up_total 18")
+    );
+}
+
+#[test]
+fn an_instance_that_leaves_much_behind_its_handles_is_given_up() {
+    let keys = format!("{HTTP}\nmax_calls = 1000000\n[plugins.attacker.grants]\nhttp = []");
+    let (server, tester) = serving("web", &["hoard-paths"], &keys);
+    let mut connection = server.connect(&tester);
+    let kept: Vec<usize> =
+        (0..40).map(|_| connection.ask("hoard-paths 5 16000").parse().expect("a number")).collect();
+    assert_eq!(kept[..2], [5, 10], "the instance is warm");
+    assert!(
+        kept.iter().all(|kept| *kept <= 40),
+        "no instance has more than half a mebibyte of them: {kept:?}"
+    );
+
+    let (server, tester) = serving("hostile", &["hoard", "leak"], "instances = \"per-client\"");
+    let mut connection = server.connect(&tester);
+    let answers = ["leak", "hoard 100", "leak", "hoard 1500", "leak"].map(|command| connection.ask(command));
+    assert_eq!(answers, ["1", "100", "2", "1500", "1"], "nor one that stays entered");
+}
+
+#[test]
+fn handles_that_cost_little_are_bounded_by_number() {
+    let (server, tester) = serving("hostile", &["hoard"], "memory = \"16MiB\"\ntimeout = \"1m\"");
+    let before = server.resident_kib();
+    let mut connection = server.connect(&tester);
+    assert_eq!(ask(&mut connection, "hoard 2000", 1), []);
+    for (code, message) in ask(&mut connection, "hoard 1000000", 6) {
+        assert_eq!(code, "plugin-limit");
+        assert!(message.contains("4096 handles"), "{message}");
+    }
+    assert_at_rest(&server, &tester, before);
+}
+
+#[test]
+fn streams_of_a_component_are_few_and_charged_from_the_start() {
+    let (server, tester) = serving("streams", &["hoard"], "memory = \"4MiB\"\ntimeout = \"1m\"");
+    let before = server.resident_kib();
+    let mut connection = server.connect(&tester);
+    assert_eq!(connection.ask_framed("hoard 100").status, "PART");
+    assert_eq!(connection.read_frame().status, "OK");
+    let failures = ask(&mut connection, "hoard 49000", 6);
+    assert_eq!(failures.len(), 6);
+    for (code, message) in failures {
+        assert_eq!(code, "plugin-limit");
+        assert!(message.contains("handles"), "{message}");
+    }
+    assert_at_rest(&server, &tester, before);
+}
+
+const FOLDER: &str = "[plugins.attacker.grants.directories]\n\"/data\" = \"crowded\"";
+
+/// Entries of a folder, of which a few listings fit into an instance's memory.
+const ENTRIES: usize = 20_000;
+
+#[test]
+fn listings_of_folders_are_counted_and_charged() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester).echo();
+    let folder = setup.folder().join("crowded");
+    std::fs::create_dir(&folder).unwrap();
+    for number in 0..ENTRIES {
+        File::create(folder.join(format!("an-entry-with-a-name-of-some-length-{number}"))).unwrap();
+    }
+    let few = format!("host_calls = 10\ntimeout = \"1m\"\n{FOLDER}");
+    let small = few.replace("attacker", "small").replace("host_calls = 10", "memory = \"4MiB\"");
+    let mut server = setup
+        .plugin("attacker", components::folders(), &["hold-lists"], &few)
+        .plugin("small", components::folders(), &["list"], &small)
+        .start();
+    server.start_anew();
+    let before = server.resident_kib();
+    let mut connection = server.connect(&tester);
+    assert_eq!(connection.ask("hold-lists 2 /data"), "2");
+    for (command, words) in
+        [("hold-lists 30 /data", "10 operations of the host"), ("list /data", "4194304 bytes of memory")]
+    {
+        for (code, message) in ask(&mut connection, command, 3) {
+            assert_eq!(code, "plugin-limit", "{command}: {message}");
+            assert!(message.contains(words), "{command}: {message}");
+        }
+    }
+    assert_at_rest(&server, &tester, before);
+}
