@@ -181,8 +181,7 @@ async fn stop_at_signal(live: &Live, drain: &Notify) -> anyhow::Result<()> {
     tracing::info!(patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), "stopping");
     tokio::select! {
         ended = live.server.stop(patience) => {
-            let words = if ended { "stopped" } else { "stopped with connections still open" };
-            tracing::info!("{words}");
+            if ended { tracing::info!("stopped") } else { tracing::info!("stopped with connections still open") }
         }
         _ = interrupt.recv() => tracing::warn!("stopped at once"),
         _ = terminate.recv() => tracing::warn!("stopped at once"),

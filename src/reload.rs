@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::config::{Applies, Change};
+use crate::text::block;
 
 /// How long nothing has to change before a change is acted on: files are written in pieces, and several at a time.
 const SETTLED: Duration = Duration::from_millis(200);
@@ -71,7 +72,11 @@ impl Handle {
             format!(", the last {ago} s ago")
         });
         let mut lines = vec![format!("reloads {succeeded} done, {failed} failed{at}")];
-        lines.extend(fault.map(|fault| format!("the last reload failed, and nothing was changed:\n{fault}")));
+        lines.extend(
+            fault.map(|fault| {
+                format!("the last reload failed, and nothing was changed:\n  | {}", block(&fault))
+            }),
+        );
         if !pending.is_empty() {
             lines.push(format!("waiting for a restart: {}", pending.join(" ")));
         }
@@ -142,7 +147,7 @@ fn keep(last: &mut Last, outcome: &Outcome) {
         Err(fault) => {
             last.failed += 1;
             last.fault = Some(fault.clone());
-            tracing::error!(target: "lictor::reload", %fault, "not reloaded, and nothing was changed");
+            tracing::error!(target: "lictor::reload", fault = fault.as_str(), "not reloaded, and nothing was changed");
         }
     }
 }

@@ -1,23 +1,29 @@
 //! Names of log events and their fields, and how they are written; `metrics` has what is counted.
 //!
 //! Observes values, decides nothing. Events of a connection have the target `lictor::connection`, of a command
-//! `lictor::command`, of a plugin `lictor::plugin`.
+//! `lictor::command`, of a plugin `lictor::plugin`. Every event is written by `line`, which lets no value make a line or reach a
+//! terminal as it is, and goes through a budget: `events`, or `commands` for those of commands.
 
 use std::fmt;
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use tracing::Level;
+use tracing::{Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::wire::{CommandError, Request};
-
+mod budget;
+mod commands;
+mod events;
+mod line;
 pub mod metrics;
 
-use metrics::Counter;
+pub use commands::{CommandEvent, CommandLog, Recorder};
+
+use budget::Reporter;
 
 /// The number of a connection, counted from the server's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,25 +67,49 @@ impl Format {
     }
 }
 
+/// The log of a process. What is still queued is written when it is dropped, after what was counted and not yet told.
+#[derive(Debug)]
+pub struct Log {
+    _reporter: Reporter,
+    _writer: WorkerGuard,
+}
+
 /// Sends events of `level` and above to standard error, from a thread of their own: a log that is not read must not
 /// stop the server, so at 128,000 unwritten lines further ones are dropped.
 ///
-/// What is still queued is written when the guard is dropped. Only the first call in a process has an effect.
-pub fn init(level: Level, format: Format) -> WorkerGuard {
+/// Only the first call in a process has an effect.
+pub fn init(level: Level, format: Format) -> Log {
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
     metrics::count_dropped(writer.error_counter());
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from_level(level))
-        .with_writer(writer)
-        .with_ansi(std::io::stderr().is_terminal());
     // An error means that there is a subscriber already, which then goes on.
     let _ = match format {
-        Format::Human => builder.try_init(),
-        Format::Json => {
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
-        }
+        Format::Human => human(level, writer, std::io::stderr().is_terminal()).try_init(),
+        Format::Json => json(level, writer).try_init(),
     };
-    guard
+    Log { _reporter: Reporter::start(), _writer: guard }
+}
+
+fn human<W>(level: Level, writer: W, is_colored: bool) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().fmt_fields(line::Fields).with_ansi(is_colored);
+    registry(level).with(lines.with_writer(writer))
+}
+
+fn json<W>(level: Level, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
+    let lines = lines.with_current_span(false).with_span_list(false).with_ansi(false);
+    registry(level).with(lines.with_writer(line::JsonLines(writer)))
+}
+
+fn registry(
+    level: Level,
+) -> impl Subscriber + Send + Sync + for<'s> tracing_subscriber::registry::LookupSpan<'s> {
+    tracing_subscriber::registry().with(LevelFilter::from_level(level)).with(events::Gate)
 }
 
 /// Events that are kept instead of written, a line each.
@@ -91,11 +121,7 @@ pub fn catch(level: Level) -> Events {
     let events = Events::default();
     let writer = events.clone();
     // An error means that there is a subscriber already, which then goes on.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from_level(level))
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .try_init();
+    let _ = human(level, move || writer.clone(), false).try_init();
     events
 }
 
@@ -127,149 +153,60 @@ impl std::io::Write for Events {
     }
 }
 
-/// Writes one event per command, up to a number a second; beyond it they are counted.
-///
-/// A server that answers hundreds of thousands of commands a second would otherwise spend more time on its log than
-/// on them. Commands that failed have a budget of their own, so that a flood of good ones can't hide them.
-#[derive(Debug)]
-pub struct CommandLog {
-    started: Instant,
-    arguments: bool,
-    succeeded: Budget,
-    failed: Budget,
-}
-
-/// Failed commands that are logged a second whatever the config says.
-const MIN_FAILURES_PER_SECOND: u32 = 100;
-
-/// Characters of a command's name, and of all its arguments, that are logged.
-const MAX_COMMAND_CHARS: usize = 64;
-const MAX_ARGUMENTS_CHARS: usize = 1024;
-
-/// A command that ended.
-#[derive(Clone, Copy, Debug)]
-pub struct CommandEvent<'a> {
-    /// Its request.
-    pub id: RequestId,
-    /// The client's name.
-    pub client: &'a str,
-    /// Its first argument, as the client sent it.
-    pub command: &'a str,
-    /// The plugin that ran it for its client, where one did.
-    pub via: Option<&'a str>,
-    /// When it was read.
-    pub began: Instant,
-    /// The reply's length in bytes, or the failure.
-    pub result: Result<usize, &'a CommandError>,
-    /// All its arguments as they are logged, where [`CommandLog::arguments`] gave them.
-    pub arguments: Option<&'a str>,
-}
-
-impl CommandLog {
-    /// A log of at most `per_second` successful commands a second, with their arguments where `arguments` says so.
-    #[must_use]
-    pub fn new(per_second: u32, arguments: bool) -> Self {
-        Self {
-            started: Instant::now(),
-            arguments,
-            succeeded: Budget::new(per_second),
-            failed: Budget::new(per_second.max(MIN_FAILURES_PER_SECOND)),
-        }
-    }
-
-    /// The arguments of `request` as they are to be logged; nothing where they are not.
-    #[must_use]
-    pub fn arguments(&self, request: &Request) -> Option<String> {
-        self.arguments.then(|| {
-            let joined = request.arguments().skip(1).collect::<Vec<_>>().join(" ");
-            crate::text::shown(&joined, MAX_ARGUMENTS_CHARS).to_string()
-        })
-    }
-
-    /// Writes `event`, or counts it where this second has had its share.
-    pub fn record(&self, event: &CommandEvent<'_>) {
-        let budget = if event.result.is_ok() { &self.succeeded } else { &self.failed };
-        if !budget.admit(event.began.duration_since(self.started)) {
-            return;
-        }
-        let CommandEvent { id, client, via, arguments, .. } = *event;
-        let command = crate::text::shown(event.command, MAX_COMMAND_CHARS);
-        let micros = u64::try_from(event.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let (connection, request) = (id.connection, id);
-        match event.result {
-            Ok(bytes) => tracing::info!(
-                target: "lictor::command",
-                %connection, %request, client, %command, via, arguments, outcome = "ok", bytes, micros, "command"
-            ),
-            Err(error) => tracing::info!(
-                target: "lictor::command",
-                %connection, %request, client, %command, via, arguments, outcome = error.outcome.as_str(),
-                code = error.code.as_str(), reason = %crate::text::shown(&error.message, MAX_ARGUMENTS_CHARS), micros,
-                "command"
-            ),
-        }
-    }
-
-    /// Writes how many events were only counted since the last call; to be called now and then.
-    pub fn report_unlogged(&self) {
-        let succeeded = self.succeeded.take_unlogged();
-        let failed = self.failed.take_unlogged();
-        if succeeded + failed > 0 {
-            Counter::EventsUnlogged.add(succeeded + failed);
-            tracing::info!(target: "lictor::command", succeeded, failed, "commands not logged one by one");
-        }
-    }
-}
-
-/// So many events in each second.
-#[derive(Debug)]
-struct Budget {
-    per_second: u32,
-    /// The second in the upper half, its events in the lower.
-    window: AtomicU64,
-    unlogged: AtomicU64,
-}
-
-impl Budget {
-    fn new(per_second: u32) -> Self {
-        Self { per_second, window: AtomicU64::new(0), unlogged: AtomicU64::new(0) }
-    }
-
-    /// Threads that meet at a second's turn may admit a few too many, which does no harm.
-    fn admit(&self, time: Duration) -> bool {
-        let second = time.as_secs() << 32;
-        let window = self.window.load(Ordering::Relaxed);
-        let events = if window & !0xffff_ffff == second { window & 0xffff_ffff } else { 0 };
-        if events >= u64::from(self.per_second) {
-            self.unlogged.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        self.window.store(second | (events + 1), Ordering::Relaxed);
-        true
-    }
-
-    fn take_unlogged(&self) -> u64 {
-        // A read first: most of the time there is nothing, and then no cache line is taken from the others.
-        if self.unlogged.load(Ordering::Relaxed) == 0 { 0 } else { self.unlogged.swap(0, Ordering::Relaxed) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_second_has_its_share_and_the_next_begins_anew() {
-        let budget = Budget::new(3);
-        let admitted = (0..10).filter(|_| budget.admit(Duration::from_millis(1500))).count();
-        assert_eq!((admitted, budget.take_unlogged()), (3, 7));
-        assert!(budget.admit(Duration::from_millis(2000)));
-        assert_eq!(budget.take_unlogged(), 0);
-    }
-
-    #[test]
     fn ids_are_short_and_name_their_connection() {
         let id = RequestId { connection: ConnectionId(12), number: 3 };
         assert_eq!(id.to_string(), "c12-3");
+    }
+
+    /// Whatever is said by whatever kind of field, in either form.
+    #[test]
+    fn no_value_makes_a_line_or_is_obeyed_by_a_terminal() {
+        const EVIL: &str = "x\n2026-11-29T22:00:00Z  INFO lictor::command: command client=\"admin\"\r\u{1b}]0;y\u{7}\u{9b}\u{202e}\u{61c}\u{200b}\u{7f}";
+        struct Evil;
+        impl fmt::Debug for Evil {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(EVIL)
+            }
+        }
+        let error = std::io::Error::other(EVIL);
+        let say = || {
+            let (error, dynamic) = (&error, &error as &(dyn std::error::Error + 'static));
+            tracing::info!(target: "lictor::test", text = EVIL, shown = %EVIL, debug = ?Evil, %error, dynamic, "said");
+            tracing::info!(target: "lictor::test", "{EVIL}");
+        };
+        for (is_json, is_colored) in [(false, false), (false, true), (true, false)] {
+            let events = Events::default();
+            let writer = {
+                let events = events.clone();
+                move || events.clone()
+            };
+            if is_json {
+                tracing::subscriber::with_default(json(Level::INFO, writer), say);
+            } else {
+                tracing::subscriber::with_default(human(Level::INFO, writer, is_colored), say);
+            }
+            let text = events.text();
+            assert_eq!(text.lines().count(), 2, "{text}");
+            let plain = ["[0m", "[1m", "[2m", "[3m", "[32m"]
+                .iter()
+                .fold(text, |text, code| text.replace(&format!("\u{1b}{code}"), ""));
+            assert!(
+                !plain.contains(
+                    |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{61c}\u{200b}".contains(c))
+                ),
+                "{plain:?}"
+            );
+            if is_json {
+                for line in plain.lines() {
+                    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+                    assert!(event["text"] == EVIL || event["message"] == EVIL, "{event}");
+                }
+            }
+        }
     }
 }

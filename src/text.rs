@@ -1,11 +1,13 @@
-//! Text from a peer, a certificate or a plugin, made safe to show in a reply or a log line.
+//! Foreign text: what a client, a certificate, a plugin, a server or a file of others had a say in, made safe to show.
 //!
-//! Knows nothing of who sent it or where it goes.
+//! Such text reaches a reply, the log or a terminal only through the types of this module. Knows nothing of who sent it or
+//! where it goes.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-/// Shows `text` on one line: control characters and those that turn the direction of writing are escaped, and
-/// what comes after `max_chars` characters is cut and marked with `…`.
+/// Foreign text on one line: characters that are hidden or obeyed are escaped, and what comes after `max_chars`
+/// characters is cut and marked with `…`.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
     text: &'a str,
@@ -24,28 +26,244 @@ impl fmt::Display for Shown<'_> {
             if position == self.max_chars {
                 return f.write_char('…');
             }
-            match character {
-                '\n' => f.write_str("\\n")?,
-                '\r' => f.write_str("\\r")?,
-                '\t' => f.write_str("\\t")?,
-                c if u32::from(c) < 0x20 || c == '\u{7f}' => write!(f, "\\x{:02x}", u32::from(c))?,
-                c if is_hidden(c) => write!(f, "\\u{{{:x}}}", u32::from(c))?,
-                c => f.write_char(c)?,
-            }
+            write_visible(character, f)?;
         }
         Ok(())
     }
 }
 
-/// C1 controls, line and paragraph separators, bidirectional controls and the byte order mark: characters that
-/// change how the text around them is read without being seen.
+/// Foreign text of several lines, such as a backtrace. Each line is escaped, and all but the first are set apart from the
+/// lines around them.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a>(&'a str);
+
+/// Lines and characters of a line that a [`Block`] shows.
+const MAX_BLOCK_LINES: usize = 200;
+const MAX_BLOCK_CHARS: usize = 1024;
+
+/// What a line of a [`Block`] begins with, so that none looks like a line of somebody else.
+const SET_APART: &str = "\n  | ";
+
+/// `text` line by line.
+#[must_use]
+pub fn block(text: &str) -> Block<'_> {
+    Block(text.trim_end())
+}
+
+impl fmt::Display for Block<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, line) in self.0.lines().enumerate() {
+            if number > 0 {
+                f.write_str(SET_APART)?;
+            }
+            if number == MAX_BLOCK_LINES {
+                return f.write_char('…');
+            }
+            write!(f, "{}", shown(line, MAX_BLOCK_CHARS))?;
+        }
+        Ok(())
+    }
+}
+
+/// Foreign text that is kept, such as why a component does not load. It can only be shown, as a [`Block`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Foreign(String);
+
+impl<T: Into<String>> From<T> for Foreign {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", block(&self.0))
+    }
+}
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", block(&self.0).to_string())
+    }
+}
+
+/// Foreign bytes on their way to a terminal, in pieces as they come. Line ends and tabs stay; what is no text is written
+/// as `\xHH`.
+#[derive(Debug, Default)]
+pub struct Terminal {
+    /// The begin of a character, or of a line's end, whose rest is yet to come.
+    begun: Vec<u8>,
+}
+
+impl Terminal {
+    /// The next piece.
+    pub fn piece(&mut self, bytes: &[u8]) -> String {
+        self.begun.extend_from_slice(bytes);
+        let pieces = std::mem::take(&mut self.begun);
+        let mut visible = String::with_capacity(pieces.len());
+        let mut rest = &pieces[..];
+        while !rest.is_empty() {
+            let (text, fault) = match std::str::from_utf8(rest) {
+                Ok(text) => (text, None),
+                Err(error) => {
+                    let (text, _) = rest.split_at(error.valid_up_to());
+                    (std::str::from_utf8(text).unwrap_or_default(), Some(error.error_len()))
+                }
+            };
+            rest = &rest[text.len()..];
+            let is_end = rest.is_empty();
+            let cut = text.strip_suffix('\r').filter(|_| is_end);
+            push_lines(cut.unwrap_or(text), &mut visible);
+            match fault {
+                None if cut.is_some() => self.begun.push(b'\r'),
+                None => {}
+                Some(None) => {
+                    self.begun.extend_from_slice(rest);
+                    break;
+                }
+                Some(Some(length)) => {
+                    let (broken, after) = rest.split_at(length);
+                    push_bytes(broken, &mut visible);
+                    rest = after;
+                }
+            }
+        }
+        visible
+    }
+
+    /// What is left when nothing more comes.
+    pub fn end(&mut self) -> String {
+        let mut visible = String::new();
+        push_bytes(&std::mem::take(&mut self.begun), &mut visible);
+        visible
+    }
+}
+
+/// `text` for a terminal: line ends and tabs stay, all else that is hidden or obeyed is escaped.
+#[must_use]
+pub fn lines(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    push_lines(text, &mut visible);
+    visible
+}
+
+/// `json` with what is hidden written as JSON's own escapes, which changes no value: a document's text has such characters
+/// in strings alone.
+#[must_use]
+pub fn json(json: &str) -> Cow<'_, str> {
+    let is_hidden = |c: char| c != '\n' && is_hidden(c);
+    if !json.contains(is_hidden) {
+        return Cow::Borrowed(json);
+    }
+    let mut visible = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(visible, "\\u{unit:04x}");
+            }
+        } else {
+            visible.push(c);
+        }
+    }
+    Cow::Owned(visible)
+}
+
+/// `text` with another character of as many bytes in place of each that is hidden, so that places in it stay; line ends and
+/// tabs stay as well.
+#[must_use]
+pub fn stand_ins(text: &str) -> Cow<'_, str> {
+    let is_replaced = |c: char| !matches!(c, '\n' | '\t') && is_hidden(c);
+    if !text.contains(is_replaced) {
+        return Cow::Borrowed(text);
+    }
+    let mut visible = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c.len_utf8() {
+            _ if !is_replaced(c) => visible.push(c),
+            // The end of a line as other systems write it.
+            1 if c == '\r' && rest.peek() == Some(&'\n') => visible.push(c),
+            1 => visible.push('?'),
+            2 => visible.push('¿'),
+            3 => visible.push(char::REPLACEMENT_CHARACTER),
+            _ => visible.extend([char::REPLACEMENT_CHARACTER, '?']),
+        }
+    }
+    Cow::Owned(visible)
+}
+
+fn push_lines(text: &str, visible: &mut String) {
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '\n' | '\t' => visible.push(c),
+            // The end of a line as other systems write it.
+            '\r' if characters.peek() == Some(&'\n') => {}
+            // Writing to a string cannot fail.
+            c => drop(write_visible(c, visible)),
+        }
+    }
+}
+
+fn push_bytes(bytes: &[u8], visible: &mut String) {
+    for &byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = if byte == b'\r' { visible.write_str("\\r") } else { write!(visible, "\\x{byte:02x}") };
+    }
+}
+
+fn write_visible(c: char, out: &mut impl Write) -> fmt::Result {
+    match c {
+        '\n' => out.write_str("\\n"),
+        '\r' => out.write_str("\\r"),
+        '\t' => out.write_str("\\t"),
+        c if !is_hidden(c) => out.write_char(c),
+        c if c.is_ascii() => write!(out, "\\x{:02x}", u32::from(c)),
+        c => write!(out, "\\u{{{:x}}}", u32::from(c)),
+    }
+}
+
+/// Whether `c` is not seen, or changes how the text around it is read or what a terminal does.
 fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{80}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    HIDDEN.iter().any(|(first, last)| (*first..=*last).contains(&c)) || is_noncharacter(c)
+}
+
+/// Beyond ASCII, by Unicode 17: the control characters (`Cc`); `Default_Ignorable_Code_Point` of `DerivedCoreProperties.txt`,
+/// which has `Bidi_Control` of `PropList.txt` in it, zero-width characters, variation selectors and tags; line and
+/// paragraph separators (`Zl`, `Zp`); and the marks of interlinear annotation.
+const HIDDEN: &[(char, char)] = &[
+    ('\u{80}', '\u{9f}'),
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
+
+/// Code points that are no characters, by definition: nothing shows them.
+fn is_noncharacter(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
 }
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::*;
 
     #[test]
     fn what_breaks_a_line_or_hides_is_escaped() {
@@ -57,5 +275,79 @@ mod tests {
     fn a_long_text_is_cut_between_characters() {
         assert_eq!(shown("ééé", 2).to_string(), "éé…");
         assert_eq!(shown("ééé", 3).to_string(), "ééé");
+    }
+
+    /// The properties, written out: each range by its ends, and the characters beside it that are seen.
+    #[test]
+    fn every_hidden_character_is_known_and_no_other() {
+        for c in ('\0'..=char::MAX).filter(|c| c.is_control()) {
+            assert!(is_hidden(c), "{:x}", u32::from(c));
+        }
+        let bidi_control = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}";
+        let zero_width = "\u{200b}\u{200c}\u{200d}\u{2060}\u{2064}\u{feff}\u{180e}\u{34f}";
+        let fillers = "\u{115f}\u{1160}\u{3164}\u{ffa0}\u{17b4}\u{17b5}";
+        let selectors = "\u{fe00}\u{fe0f}\u{180b}\u{180f}\u{e0100}\u{e01ef}";
+        let others =
+            "\u{ad}\u{2028}\u{2029}\u{fff9}\u{fffb}\u{1bca0}\u{1d17a}\u{e0001}\u{e0020}\u{e007f}\u{e0fff}";
+        let nothing = "\u{fffe}\u{ffff}\u{fdd0}\u{fdef}\u{1fffe}\u{10ffff}";
+        for c in [bidi_control, zero_width, fillers, selectors, others, nothing].concat().chars() {
+            assert!(is_hidden(c), "{:x}", u32::from(c));
+            assert_eq!(shown(&c.to_string(), 9).to_string(), format!("\\u{{{:x}}}", u32::from(c)));
+        }
+        let beside = "\u{a0}\u{ae}\u{61b}\u{61d}\u{200a}\u{2010}\u{2027}\u{202f}\u{205f}\u{2070}\u{fdcf}\u{fdf0}\u{fffc}";
+        let seen = "azAZ09 ~é漢字🦀\u{e000}\u{f8ff}\u{600}\u{fffd}\u{1d172}\u{1d17b}";
+        for c in [beside, seen].concat().chars() {
+            assert!(!is_hidden(c), "{:x}", u32::from(c));
+        }
+    }
+
+    #[test]
+    fn lines_of_a_block_are_set_apart() {
+        let text = "trapped\n  0: x\n2026-11-29 INFO \x1b]0;y\x07\r\n\n";
+        assert_eq!(block(text).to_string(), "trapped\n  |   0: x\n  | 2026-11-29 INFO \\x1b]0;y\\x07");
+        let many = "x\n".repeat(MAX_BLOCK_LINES + 5);
+        assert_eq!(block(&many).to_string().lines().count(), MAX_BLOCK_LINES + 1);
+        assert!(block(&many).to_string().ends_with("\n  | …"));
+    }
+
+    #[test]
+    fn a_terminal_is_given_lines_and_nothing_that_it_obeys() {
+        for (bytes, visible) in [
+            (&b"a\tb\r\nc\n"[..], "a\tb\nc\n"),
+            (b"x\x1b]0;PWNED\x07\x1b]52;c;eA==\x07y", "x\\x1b]0;PWNED\\x07\\x1b]52;c;eA==\\x07y"),
+            (b"over\rwritten\x08\x7f", "over\\rwritten\\x08\\x7f"),
+            // CSI of one byte and of two.
+            (b"\x9b31m\xc2\x9b31m", "\\x9b31m\\u{9b}31m"),
+            ("é\u{202e}".as_bytes(), "é\\u{202e}"),
+            (b"cut \xe2\x82", "cut \\xe2\\x82"),
+            (b"end\r", "end\\r"),
+            (b"\xff\xfe", "\\xff\\xfe"),
+        ] {
+            for size in 1..=bytes.len() {
+                let mut terminal = Terminal::default();
+                let mut seen: String = bytes.chunks(size).map(|piece| terminal.piece(piece)).collect();
+                seen += &terminal.end();
+                assert_eq!(seen, visible, "{bytes:?} by {size}");
+            }
+        }
+        assert_eq!(lines("a\r\n\tb\x1b"), "a\n\tb\\x1b");
+    }
+
+    #[test]
+    fn json_stays_the_same_document() {
+        let value = "a\u{9b}\u{202e}\u{e0041}é\u{7f}\n\x1b";
+        let document = serde_json::to_string(value).unwrap();
+        let visible = json(&document);
+        assert_eq!(visible, r#""a\u009b\u202e\udb40\udc41é\u007f\n\u001b""#);
+        assert_eq!(serde_json::from_str::<String>(&visible).unwrap(), value);
+        assert!(matches!(json("{}\n"), Cow::Borrowed("{}\n")));
+    }
+
+    #[test]
+    fn stand_ins_leave_places_as_they_are() {
+        let text = "a\x1b\tb\r\nc\rd\u{9b}\u{202e}\u{e0041}é";
+        let visible = stand_ins(text);
+        assert_eq!(visible, "a?\tb\r\nc?d¿\u{fffd}\u{fffd}?é");
+        assert_eq!(visible.len(), text.len());
     }
 }

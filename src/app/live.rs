@@ -17,7 +17,7 @@ use crate::config::{self, Applies, Change, Config, Kind};
 use crate::idempotency::{self, Ledger};
 use crate::identity::{Pinned, Roster};
 use crate::plugin::Shares;
-use crate::route::Routes;
+use crate::route::{OPERATORS, Routes};
 use crate::server::{
     AdmissionLimits, ConnectionLimits, Control, Current, Rates, Server, Service, TlsFiles, TlsVersion,
     tls_acceptor,
@@ -79,7 +79,6 @@ impl Live {
         let service = Arc::new(service(&config, &plugins, ledger, Some(&running.service)));
         let handshake_timeout = config.limits.handshake_timeout;
         self.server.swap(Current { service: Arc::clone(&service), acceptor, handshake_timeout });
-        running.service.log.report_unlogged();
         ending::warn(&config, SystemTime::now());
         let files = config.files();
         (running.config, running.plugins, running.service) = (config, plugins, service);
@@ -90,7 +89,6 @@ impl Live {
     pub(super) async fn look_after(&self, now: Instant) {
         let running = self.running.lock().await;
         running.plugins.iter().for_each(|(_, plugin)| plugin.retire_idle(now));
-        running.service.log.report_unlogged();
     }
 
     /// Closes what has to be closed in good order.
@@ -107,7 +105,7 @@ async fn read(path: PathBuf) -> anyhow::Result<Config> {
     let loaded = reading.await.context("the config cannot be read")?;
     let loaded = loaded.map_err(|faults| anyhow!("{}", faults.render(false)))?;
     for warning in &loaded.warnings {
-        tracing::warn!(target: "lictor::reload", "{}", warning.render(false));
+        tracing::warn!(target: "lictor::reload", warning = warning.render(false), "a config warning");
     }
     Ok(loaded.config)
 }
@@ -134,10 +132,10 @@ fn service(config: &Config, plugins: &Plugins, idempotency: Ledger, old: Option<
     let waiting = config.limits.queue.div_ceil(2);
     let per_second =
         NonZeroU32::new(config.limits.requests_per_second).filter(|rate| rate.get() < UNCOUNTED_RATE);
+    let routes = commands.collect::<Routes<_>>();
     Service {
         roster: roster(config),
         policy: policies.collect::<Policy>(),
-        routes: commands.collect::<Routes<_>>(),
         shares: match old {
             Some(old) => old.shares.renewed(clients(), at_once, waiting),
             None => Shares::new(clients(), at_once, waiting),
@@ -149,7 +147,14 @@ fn service(config: &Config, plugins: &Plugins, idempotency: Ledger, old: Option<
         idempotency,
         limits: connection_limits(config),
         close_on_error: config.protocol.close_on_error,
-        log: CommandLog::new(config.log.commands_per_second, config.log.arguments),
+        log: CommandLog::new(
+            config.log.commands_per_second,
+            config.log.arguments,
+            clients(),
+            routes.commands(),
+            OPERATORS,
+        ),
+        routes,
     }
 }
 

@@ -2,6 +2,7 @@
 //! one, nothing here does anything.
 
 use std::net::TcpListener;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use listenfd::ListenFd;
@@ -33,9 +34,14 @@ pub(super) fn alive() {
 }
 
 fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "the service manager cannot be told");
+    /// Why it could not be told the last time. It is told twice a second, and one fault is one line.
+    static FAULT: Mutex<Option<String>> = Mutex::new(None);
+    let fault = sd_notify::notify(state).err().map(|error| error.to_string());
+    let mut last = FAULT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = fault.as_deref().filter(|_| *last != fault) {
+        tracing::warn!(error, "the service manager cannot be told");
     }
+    *last = fault;
 }
 
 /// The listening sockets that were handed over, by socket activation; none where the server is to open its own.

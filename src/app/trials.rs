@@ -32,7 +32,7 @@ pub fn inspect(path: &Path) -> anyhow::Result<Inspected> {
         let spec = unserved(path, everything(BTreeMap::new(), stores), DESCRIBE_MEMORY_BYTES, DESCRIBE_TIME);
         anyhow::Ok(plugin::inspect(small_sandbox(CoreDumps::None)?, spec).await)
     })?;
-    let (inspection, plugin) = inspected.map_err(anyhow::Error::msg)?;
+    let (inspection, plugin) = inspected.map_err(|reason| anyhow::anyhow!("{reason}"))?;
     Ok((inspection, plugin.map(|plugin| plugin.commands().to_vec()).map_err(Into::into)))
 }
 

@@ -53,7 +53,8 @@ pub(super) struct RequestOptions {
     /// A header for the command; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// Print the reply's bytes and nothing else (otherwise, the last line of a text is ended)
+    /// Print the reply's bytes and nothing else, on a terminal too (otherwise, what a terminal obeys is escaped there, and
+    /// the last line of a text is ended)
     #[arg(long)]
     raw: bool,
 }

@@ -104,7 +104,7 @@ fn load_config(path: &Path) -> Result<Loaded, Failure> {
         return Err(Failure::usage(format!("there is no {}: {advice}", path.display())));
     }
     config::load(path).map_err(|faults| {
-        output::diagnostics(&faults.render(output::is_stderr_colored()));
+        output::faults(|color| faults.render(color));
         Failure::told(Exit::Usage)
     })
 }
@@ -113,7 +113,7 @@ fn load_config(path: &Path) -> Result<Loaded, Failure> {
 fn load_config_with_warnings(path: &Path) -> Result<Loaded, Failure> {
     let loaded = load_config(path)?;
     for warning in &loaded.warnings {
-        output::diagnostics(&warning.render(output::is_stderr_colored()));
+        output::faults(|color| warning.render(color));
     }
     Ok(loaded)
 }

@@ -1,13 +1,18 @@
-//! What goes to standard output and standard error.
+//! Standard output and standard error, which no other file writes to.
+//!
+//! What is written may hold words of a server, a component, a certificate or a file of others, so on its way here all
+//! that a terminal obeys is escaped, whoever made the text; and a message's lines are set apart, so that none looks like
+//! one of the log. Only replies are exempt, where they go to no terminal or are wanted raw.
 //!
 //! Output that nobody reads any more (`lictor call … | head -1`) ends the program quietly.
 
 use std::io::{self, IsTerminal, Write};
 
 use super::{Exit, Failure};
+use crate::text::{self, Terminal};
 
-/// Writes to standard output.
-pub(super) fn write(bytes: &[u8]) -> Result<(), Failure> {
+/// Writes to standard output as it is.
+fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::told(Exit::Done),
@@ -17,55 +22,105 @@ pub(super) fn write(bytes: &[u8]) -> Result<(), Failure> {
 
 /// Writes a text and the end of its line to standard output.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
-    write(format!("{text}\n").as_bytes())
+    write(format!("{}\n", text::lines(text)).as_bytes())
+}
+
+/// Writes a JSON document and the end of its line to standard output.
+pub(super) fn json(document: &serde_json::Value) -> Result<(), Failure> {
+    write(format!("{}\n", text::json(&document.to_string())).as_bytes())
 }
 
 /// Tells the user something beside the result.
 pub(super) fn note(message: &str) {
-    diagnostics(&format!("lictor: {message}"));
+    diagnostics(&format!("lictor: {}", set_apart(message)));
+}
+
+/// A message whose lines after the first are indented.
+fn set_apart(message: &str) -> String {
+    message.trim_end_matches('\n').replace('\n', "\n  ")
 }
 
 /// Writes a text that is complete in itself to standard error.
 pub(super) fn diagnostics(text: &str) {
+    to_stderr(&format!("{}\n", text::lines(text.trim_end_matches('\n'))));
+}
+
+/// Asks the user something on standard error, and leaves the cursor behind it.
+pub(super) fn question(text: &str) {
+    to_stderr(&text::lines(text));
+}
+
+/// Writes faults of a config file to standard error, in colours where there are any; the parts of a fault are escaped when
+/// it is rendered.
+pub(super) fn faults(render: impl FnOnce(bool) -> String) {
+    let is_colored = is_stderr_colored();
+    let rendered = render(is_colored);
+    if is_colored { to_stderr(&format!("{rendered}\n")) } else { diagnostics(&rendered) }
+}
+
+fn to_stderr(text: &str) {
+    let mut stderr = io::stderr().lock();
     // There is nobody to tell that nobody can be told.
-    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n'));
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
-pub(super) fn is_stderr_colored() -> bool {
+/// Whether somebody can be asked.
+pub(super) fn is_interactive() -> bool {
+    io::stdin().is_terminal() && is_stderr_terminal()
+}
+
+pub(super) fn is_stderr_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+fn is_stderr_colored() -> bool {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    wanted && std::env::var_os("TERM").is_none_or(|term| term != "dumb") && io::stderr().is_terminal()
+    wanted && std::env::var_os("TERM").is_none_or(|term| term != "dumb") && is_stderr_terminal()
 }
 
-/// A reply on its way to standard output: its exact bytes, and where they are text a newline that ends the
-/// last line.
+/// A reply on its way to standard output: to a terminal with what that obeys escaped, else its exact bytes; and where they
+/// are text a newline that ends the last line.
 #[derive(Debug)]
 pub(super) struct Reply {
     ends_lines: bool,
     is_text: bool,
+    /// Where a terminal reads it.
+    terminal: Option<Terminal>,
     /// The begin of a character whose rest is yet to come.
     begun: Vec<u8>,
     last: Option<u8>,
 }
 
 impl Reply {
-    /// A reply to which nothing is added.
+    /// A reply to which nothing is added, and of which nothing is escaped.
     pub(super) fn raw() -> Self {
-        Self { ends_lines: false, ..Self::text() }
+        Self { ends_lines: false, ..Self::exact() }
     }
 
     /// A reply whose last line is ended if it is text.
     pub(super) fn text() -> Self {
-        Self { ends_lines: true, is_text: true, begun: Vec::new(), last: None }
+        let terminal = io::stdout().is_terminal().then(Terminal::default);
+        Self { terminal, ..Self::exact() }
+    }
+
+    fn exact() -> Self {
+        Self { ends_lines: true, is_text: true, terminal: None, begun: Vec::new(), last: None }
     }
 
     /// Writes a part of it.
     pub(super) fn part(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.look_at(bytes);
-        write(bytes)
+        match &mut self.terminal {
+            Some(terminal) => write(terminal.piece(bytes).as_bytes()),
+            None => write(bytes),
+        }
     }
 
     /// Ends it.
-    pub(super) fn end(self) -> Result<(), Failure> {
+    pub(super) fn end(mut self) -> Result<(), Failure> {
+        if let Some(terminal) = &mut self.terminal {
+            write(terminal.end().as_bytes())?;
+        }
         if self.lacks_newline() { write(b"\n") } else { Ok(()) }
     }
 
@@ -82,17 +137,21 @@ impl Reply {
         }
     }
 
+    /// On a terminal all is text.
     fn lacks_newline(&self) -> bool {
-        self.ends_lines
-            && self.is_text
-            && self.begun.is_empty()
-            && self.last.is_some_and(|last| last != b'\n')
+        let is_text = self.terminal.is_some() || (self.is_text && self.begun.is_empty());
+        self.ends_lines && is_text && self.last.is_some_and(|last| last != b'\n')
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Reply;
+    use super::{Reply, set_apart};
+
+    #[test]
+    fn no_line_of_a_message_begins_as_one_of_the_log_does() {
+        assert_eq!(set_apart("one\n2026-11-29 INFO two\n\n"), "one\n  2026-11-29 INFO two");
+    }
 
     #[test]
     fn only_text_gets_its_last_line_ended() {
@@ -107,7 +166,7 @@ mod tests {
             (b"\0", true),
         ] {
             for size in 1..=bytes.len().max(1) {
-                let mut reply = Reply::text();
+                let mut reply = Reply::exact();
                 bytes.chunks(size).for_each(|part| reply.look_at(part));
                 reply.look_at(b"");
                 assert_eq!(reply.lacks_newline(), lacks, "{bytes:?} by {size}");

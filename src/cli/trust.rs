@@ -3,10 +3,10 @@
 //! Trust is never silent: a server is accepted because somebody named its certificate, or said yes to it
 //! here.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead};
 
-use super::Failure;
 use super::target::{Target, TrustSource};
+use super::{Failure, output};
 use crate::client::{Address, ConnectError, Connection, Connector, Known, KnownServers, Trust};
 use crate::identity::Thumbprint;
 use crate::text::shown;
@@ -89,7 +89,7 @@ async fn introduce(address: &Address, known: &mut KnownServers) -> Result<Thumbp
         }
         Ok(_) => return Err(Failure::unreachable("a server without a certificate was connected to")),
     };
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+    if !output::is_interactive() {
         return Err(Failure::unreachable(unknown_server(address, presented)));
     }
     let accepted =
@@ -110,15 +110,12 @@ fn unknown_server(address: &Address, presented: Thumbprint) -> String {
 }
 
 fn ask(address: &Address, presented: Thumbprint) -> io::Result<bool> {
-    let mut stderr = io::stderr().lock();
-    write!(
-        stderr,
+    output::question(&format!(
         "The server {address} is not known. The thumbprint of its certificate is\n\
          sha256:{presented}\n\
          On the server, `lictor cert thumbprint FILE` shows what it must be.\n\
          Trust this server from now on? [y/N] "
-    )?;
-    stderr.flush()?;
+    ));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(is_yes(&answer))

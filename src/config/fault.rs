@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use crate::text::shown;
+use crate::text::{shown, stand_ins};
 
 /// The most faults that are shown: a file of another kind has thousands, and nobody reads further.
 const MOST_SHOWN: usize = 100;
@@ -169,6 +169,7 @@ impl fmt::Display for Fault {
 impl Source {
     /// `text` must have been through `redact`.
     pub(super) fn new(path: &Path, text: String) -> Self {
+        let text = stand_ins(&text).into_owned();
         Self { path: shown(&path.to_string_lossy(), MOST_CHARS).to_string(), text }
     }
 

@@ -36,7 +36,8 @@ pub(super) fn code(of_plugin: &str) -> Code {
 /// The call went on past its deadline and was stopped.
 pub(super) fn timed_out(plugin: &Plugin, call: &Call) -> CommandError {
     Counter::CallsTimedOut.count();
-    tracing::warn!(target: "lictor::plugin", plugin = plugin.name(), request = %call.id, "stopped at the deadline");
+    tracing::warn!(target: "lictor::plugin", plugin = plugin.name(), client = call.caller.name(), request = %call.id,
+        "stopped at the deadline");
     let name = plugin.name();
     CommandError {
         code: Code::Timeout,
@@ -49,7 +50,7 @@ pub(super) fn timed_out(plugin: &Plugin, call: &Call) -> CommandError {
 pub(super) fn stalled(plugin: &Plugin, call: &Call) -> CommandError {
     let (name, timeout) = (plugin.name(), plugin.timeout());
     Counter::CallsTimedOut.count();
-    tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, ?timeout, "stopped: its stream stalled");
+    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, ?timeout, "stopped: its stream stalled");
     CommandError {
         code: Code::Timeout,
         outcome: call.outcome_if_stopped(),
@@ -62,7 +63,7 @@ pub(super) fn stalled(plugin: &Plugin, call: &Call) -> CommandError {
 pub(super) fn computed_too_long(plugin: &Plugin, call: &Call, spent: CpuSpent) -> CommandError {
     let (name, used_ms) = (plugin.name(), u64::try_from(spent.used.as_millis()).unwrap_or(u64::MAX));
     Counter::CpuTimeUsedUp.count();
-    tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, used_ms, "stopped: computed for too long");
+    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, used_ms, "stopped: computed for too long");
     CommandError {
         code: Code::PluginLimit,
         outcome: call.outcome_if_stopped(),
@@ -75,7 +76,7 @@ pub(super) fn computed_too_long(plugin: &Plugin, call: &Call, spent: CpuSpent) -
 /// the machine.
 pub(super) fn not_started(plugin: &Plugin, call: &Call, error: &wasmtime::Error) -> CommandError {
     let name = plugin.name();
-    tracing::error!(target: "lictor::plugin", plugin = name, request = %call.id, error = words(error), "no instance");
+    tracing::error!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, error = words(error), "no instance");
     if error.is::<PoolConcurrencyLimitError>() {
         return CommandError::not_run(Code::Busy, "No instance is free; try again later");
     }
@@ -99,7 +100,7 @@ pub(super) fn broken(
     state: Option<&HostState>,
 ) -> CommandError {
     let name = plugin.name();
-    tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, error = words(error), "plugin broke off");
+    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, error = words(error), "plugin broke off");
     let (code, reason) = classify(error, state, plugin.max_reply_bytes());
     CommandError::unknown(code, format!("Plugin {name} {reason} (request {})", call.id))
 }
@@ -107,7 +108,7 @@ pub(super) fn broken(
 /// The reply came whole but is longer than allowed.
 pub(super) fn reply_too_large(plugin: &Plugin, call: &Call) -> CommandError {
     let (name, max) = (plugin.name(), plugin.max_reply_bytes());
-    tracing::warn!(target: "lictor::plugin", plugin = name, request = %call.id, max_bytes = max, "reply too large");
+    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, max_bytes = max, "reply too large");
     too_large(name, max, call)
 }
 

@@ -6,17 +6,21 @@ use super::compile::compile;
 use super::engine::Sandbox;
 use super::load::{LoadError, Plugin, Spec};
 use super::world::{self, Standing};
+use crate::text::{Foreign, shown};
 
 /// What can be said of a component by its type alone.
 #[derive(Clone, Debug)]
 pub struct Inspection {
     /// The file's size.
     pub size_bytes: usize,
-    /// What it imports, and whether a plugin may.
+    /// What it imports, made safe to show, and whether a plugin may.
     pub imports: Vec<(String, Standing)>,
-    /// What it exports.
+    /// What it exports, made safe to show.
     pub exports: Vec<String>,
 }
+
+/// Characters of a name that are shown.
+const MAX_NAME_CHARS: usize = 256;
 
 /// Looks at the component of `spec`, and loads it.
 ///
@@ -26,12 +30,13 @@ pub struct Inspection {
 pub async fn inspect(
     sandbox: Arc<Sandbox>,
     spec: Spec,
-) -> Result<(Inspection, Result<Plugin, LoadError>), String> {
+) -> Result<(Inspection, Result<Plugin, LoadError>), Foreign> {
     let compiled = compile(&sandbox, &spec).await?;
     let world = compiled.component.component_type();
     let engine = compiled.runtime.engine();
-    let imports = world.imports(engine).map(|(name, _)| (name.to_owned(), world::standing(name)));
-    let exports = world.exports(engine).map(|(name, _)| name.to_owned());
+    let shown = |name| shown(name, MAX_NAME_CHARS).to_string();
+    let imports = world.imports(engine).map(|(name, _)| (shown(name), world::standing(name)));
+    let exports = world.exports(engine).map(|(name, _)| shown(name));
     let inspection = Inspection {
         size_bytes: compiled.size_bytes,
         imports: imports.collect(),

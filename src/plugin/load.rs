@@ -21,7 +21,7 @@ use super::pool::{Instances, Pool, Retirement};
 use super::runtime::{MAX_TABLE_ELEMENTS, Runtime};
 use super::world::{self, World};
 use crate::telemetry::metrics::Counter;
-use crate::text::shown;
+use crate::text::{Foreign, shown};
 use crate::wire::CommandError;
 
 /// The limit of what has none, short enough to be added to a time.
@@ -73,17 +73,21 @@ pub struct CommandInfo {
 
 impl Spec {
     fn error(&self, reason: String) -> LoadError {
-        LoadError { name: Arc::clone(&self.name), path: self.component.clone(), reason }
+        LoadError { name: Arc::clone(&self.name), path: self.component.clone(), reason: reason.into() }
     }
 }
 
+/// Characters of a component's path that are shown.
+const MAX_PATH_CHARS: usize = 1024;
+
 /// Why a plugin can't be served.
 #[derive(Debug, thiserror::Error)]
-#[error("plugin {name}: {}: {reason}", .path.display())]
+#[error("plugin {name}: {}: {reason}", shown(&.path.to_string_lossy(), MAX_PATH_CHARS))]
 pub struct LoadError {
     name: Arc<str>,
     path: PathBuf,
-    reason: String,
+    /// It may quote the component: names of functions in a backtrace, of imports, of what is invalid.
+    reason: Foreign,
 }
 
 /// A plugin that can be called.

@@ -5,6 +5,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex};
 
 use super::host::{GRANTABLE, Grantable, Grants};
+use crate::text::{Shown, shown};
 
 /// The package that plugins are built against, and the version that this host has.
 const PACKAGE: &str = "lictor:plugin";
@@ -113,7 +114,7 @@ pub(super) fn misfits(
     grants: &Grants,
 ) -> Vec<String> {
     let types = component.component_type();
-    let imports = types.imports(engine).filter_map(|(name, _)| import_misfit(name, plugin, grants));
+    let imports = types.imports(engine).filter_map(|(import, _)| import_misfit(import, plugin, grants));
     let exports: Vec<String> = types.exports(engine).map(|(name, _)| name.to_owned()).collect();
     imports.chain(export_misfit(world, &exports)).collect()
 }
@@ -148,15 +149,22 @@ fn function(
 fn import_misfit(import: &str, plugin: &str, grants: &Grants) -> Option<String> {
     match standing(import) {
         Standing::AlwaysThere => None,
-        Standing::Missing(reason) => Some(format!("it imports {import}, {reason}")),
+        Standing::Missing(reason) => Some(format!("it imports {}, {reason}", name(import))),
         Standing::ByGrant(lines) => {
             let is_granted = grantable(import).is_some_and(|known| (known.is_granted)(grants));
             let lines = lines.replace("NAME", plugin);
-            let misfit =
-                || format!("it imports {import}, which is not granted to it; to grant it, add: {lines}");
+            let misfit = || {
+                format!("it imports {}, which is not granted to it; to grant it, add: {lines}", name(import))
+            };
             (!is_granted).then(misfit)
         }
     }
+}
+
+/// The name of what a component imports or exports, as it is shown: its author may have put any character into it.
+fn name(name: &str) -> Shown<'_> {
+    const MAX_NAME_CHARS: usize = 256;
+    shown(name, MAX_NAME_CHARS)
 }
 
 /// Whether a plugin may import `import`.
@@ -172,7 +180,8 @@ pub(super) fn standing(import: &str) -> Standing {
             grantable.map_or(Standing::AlwaysThere, |known| Standing::ByGrant(known.lines))
         }
         _ => Standing::Missing(format!(
-            "but this host has {interface}@{major}.{minor}; rebuild the plugin against that version"
+            "but this host has {}@{major}.{minor}; rebuild the plugin against that version",
+            name(interface)
         )),
     }
 }
@@ -203,17 +212,18 @@ fn export_misfit(world: World, exports: &[String]) -> Option<String> {
             if world == World::StreamingPlugin
                 && exports.iter().any(|export| split_version(export).0 == of_plain) =>
         {
-            Some(format!("it exports {export} and {of_plain}; a plugin has one of the two"))
+            Some(format!("it exports {} and {of_plain}; a plugin has one of the two", name(export)))
         }
         Some((_, Some((0, 1, _)))) => None,
         Some((export, _)) => Some(format!(
-            "it exports {export}, but this host runs {wanted}@{}; rebuild the plugin against that version of wit/",
+            "it exports {}, but this host runs {wanted}@{}; rebuild the plugin against that version of wit/",
+            name(export),
             shown_version(VERSION)
         )),
         None => Some(format!(
             "it does not export {wanted}@{}, so it has no commands; it exports {}. Build it against `world plugin` of wit/",
             shown_version(VERSION),
-            if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
+            if exports.is_empty() { "nothing".to_owned() } else { name(&exports.join(", ")).to_string() }
         )),
     }
 }

@@ -55,6 +55,9 @@ pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
     (BuiltIn::Drain, "@drain", "@drain", "has the server stop once its requests have ended"),
 ];
 
+/// The built-ins by which an operator changes what the server does.
+pub const OPERATORS: &[&str] = &["@reload", "@kick", "@drain"];
+
 /// The commands of all plugins. Their names are the operator's, so a fast hash does.
 #[derive(Clone, Debug)]
 pub struct Routes<P> {
@@ -118,6 +121,11 @@ impl<P> Routes<P> {
     #[must_use]
     pub fn has(&self, command: &str) -> bool {
         built_in(command).is_some() || self.plugins.contains_key(command)
+    }
+
+    /// The names of all commands, in no order.
+    pub fn commands(&self) -> impl Iterator<Item = Arc<str>> {
+        self.plugins.keys().cloned().chain(BUILT_INS.iter().map(|(_, name, ..)| Arc::from(*name)))
     }
 
     /// The plugins' commands, in no order.

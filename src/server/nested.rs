@@ -13,12 +13,11 @@ use crate::wire::{Code, CommandError, Request};
 impl Commands for Service {
     fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> Answer<'a> {
         Box::pin(async move {
-            let (began, command) = (Instant::now(), request.command().to_owned());
+            let (began, command) = (Instant::now(), Arc::from(request.command()));
             let arguments = self.log.arguments(&request);
             let answer = run(self, parent, request).await;
-            self.log.record(&CommandEvent {
+            self.log.recorder(parent.caller.name_shared()).record(&CommandEvent {
                 id: parent.id,
-                client: parent.caller.name(),
                 command: &command,
                 via: Some(plugin),
                 began,

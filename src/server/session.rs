@@ -14,7 +14,7 @@ use super::rates::Rate;
 use super::{End, Service};
 use crate::identity::{PeerIdentity, Rejection};
 use crate::plugin::{Call, Plugin, Seat, Share, invoke_streaming, pipe};
-use crate::telemetry::{CommandEvent, ConnectionId, RequestId};
+use crate::telemetry::{CommandEvent, ConnectionId, Recorder, RequestId};
 use crate::wire::{Code, CommandError, Request, Sent, encode_reply};
 
 /// What is said where a plain reply can't carry what a command gives.
@@ -27,6 +27,7 @@ pub(super) struct Session {
     pub(super) identity: PeerIdentity,
     pub(super) share: Share,
     rate: Option<Rate>,
+    recorder: Recorder,
     pub(super) member: Arc<Member>,
     pub(super) server: Arc<Shared>,
     /// Requests that were read.
@@ -37,7 +38,8 @@ impl Session {
     pub(super) fn new(member: Arc<Member>, service: Arc<Service>, server: Arc<Shared>) -> Self {
         let identity = member.identity();
         let (share, rate) = (service.shares.of(&identity), service.rates.of(&identity));
-        Self { service, identity, share, rate, member, server, requests: 0 }
+        let recorder = service.log.recorder(identity.name_shared());
+        Self { service, identity, share, rate, recorder, member, server, requests: 0 }
     }
 
     /// Goes on with what there is now; `chain` is what the client showed when it came.
@@ -50,6 +52,7 @@ impl Session {
         self.identity = service.roster.check(&self.identity, chain, SystemTime::now())?;
         self.member.set_identity(self.identity.clone());
         (self.share, self.rate) = (service.shares.of(&self.identity), service.rates.of(&self.identity));
+        self.recorder = service.log.recorder(self.identity.name_shared());
         self.service = service;
         Ok(())
     }
@@ -154,9 +157,8 @@ impl Session {
 
     /// Logs a request that was answered, or whose command was stopped.
     pub(super) fn log(&self, ticket: &Ticket, result: Result<usize, &CommandError>) {
-        self.service.log.record(&CommandEvent {
+        self.recorder.record(&CommandEvent {
             id: ticket.id,
-            client: self.identity.name(),
             command: &ticket.command,
             via: None,
             began: ticket.arrived.into_std(),

@@ -6,6 +6,7 @@
 //! | `cut`          | clients that break off |
 //! | `heads`        | clients whose heads are broken, or come in crumbs |
 //! | `forged`       | words that look like somebody else's: a reply, an entry of the log |
+//! | `log`          | clients, strangers and plugins' authors who would rather not be seen in the log, or as others |
 //! | `certificates` | strangers whose certificates are odd |
 //! | `paths`        | paths in the config file that lead to secrets |
 //! | `crowd`        | a client that has a plugin do all that it should not, at once |
@@ -31,6 +32,7 @@ mod cut;
 mod forged;
 mod handles;
 mod heads;
+mod log;
 mod memory;
 mod paths;
 #[allow(dead_code, reason = "the soak uses the rest")]

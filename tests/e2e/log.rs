@@ -107,7 +107,9 @@ fn beyond_its_budget_the_log_counts_good_commands_and_still_tells_the_bad_ones()
     connection.ask("nosuch");
     let counted =
         server.wait_for_log("the count", |entry| entry.message() == "commands not logged one by one");
-    assert!(counted.value("succeeded").unwrap().as_u64().is_some_and(|count| (1..=50).contains(&count)));
+    assert_eq!((counted.text("client"), counted.text("command")), (Some("tester"), Some("echo")));
+    assert_eq!((counted.text("outcome"), counted.text("code")), (Some("ok"), None));
+    assert!(counted.value("count").unwrap().as_u64().is_some_and(|count| (1..=50).contains(&count)));
     let log = server.log();
     assert!(log.iter().all(|entry| entry.text("command") != Some("echo")));
     command(&log, "nosuch");

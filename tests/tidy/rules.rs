@@ -25,7 +25,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("server", &["authz", "idempotency", "identity", "plugin", "route", "telemetry", "text", "wire"]),
-    ("reload", &["config"]),
+    ("reload", &["config", "text"]),
     ("plugin", &["identity", "state", "telemetry", "text", "wire"]),
     ("route", &["authz", "wire"]),
     ("authz", &["config", "identity", "wire"]),

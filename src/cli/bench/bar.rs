@@ -1,11 +1,11 @@
 //! How far a load has come, on standard error while it runs; nothing where that is no terminal.
 
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Load;
+use super::output;
 use super::report::{count, seconds};
 use crate::load::Progress;
 
@@ -23,7 +23,7 @@ impl Bar {
             Load::Steady(plan) => (plan.warm_up, plan.time),
             Load::Handshakes(plan) => (plan.warm_up, plan.time),
         };
-        let target = if io::stderr().is_terminal() {
+        let target = if output::is_stderr_terminal() {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()

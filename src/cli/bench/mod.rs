@@ -234,8 +234,7 @@ fn failure(error: LoadError) -> Failure {
 
 impl Outcome {
     fn show(&self, as_json: bool) -> Result<(), Failure> {
-        let text = if as_json { self.json().to_string() } else { self.text() };
-        output::line(&text)
+        if as_json { output::json(&self.json()) } else { output::line(&self.text()) }
     }
 
     /// How the program ends: a command that failed is one that failed, however many did not.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, sink};
@@ -26,9 +25,6 @@ const MAX_URL_CHARS: usize = 512;
 /// Bytes of output that one call may log; the rest of its output is counted, not logged.
 const MAX_CALL_BYTES: usize = 64 << 10;
 
-/// Lines a second that one plugin may log, over all its calls; the rest are counted, not logged.
-const MAX_LINES_PER_SECOND: u32 = 200;
-
 /// What a guest may write at once, in bytes.
 const WRITE_PERMIT_BYTES: usize = 64 << 10;
 
@@ -39,20 +35,11 @@ const DROPPED: &[u8] = b"[the rest of this call's output is dropped]";
 #[derive(Debug)]
 pub(in crate::plugin) struct PluginLog {
     plugin: Arc<str>,
-    window: Mutex<Window>,
-}
-
-/// The lines of the current second.
-#[derive(Debug)]
-struct Window {
-    began: Instant,
-    lines: u32,
-    dropped: u64,
 }
 
 impl PluginLog {
     pub(in crate::plugin) fn new(plugin: Arc<str>) -> Self {
-        Self { plugin, window: Mutex::new(Window { began: Instant::now(), lines: 0, dropped: 0 }) }
+        Self { plugin }
     }
 
     /// The plugin's name.
@@ -61,9 +48,6 @@ impl PluginLog {
     }
 
     fn line(&self, request: &str, stream: Stream, line: &[u8]) {
-        if !self.admit() {
-            return;
-        }
         let text = String::from_utf8_lossy(line);
         tracing::info!(
             target: "lictor::plugin::output",
@@ -88,13 +72,11 @@ impl PluginLog {
 
     /// What the operator has to know of a host function that could not do what the plugin asked for.
     pub(super) fn host_fault(&self, request: Option<RequestId>, error: &dyn fmt::Display) {
-        if self.admit() {
-            let request = request.map(|id| id.to_string()).unwrap_or_default();
-            tracing::warn!(target: "lictor::plugin", plugin = &*self.plugin, request, %error, "a host function failed");
-        }
+        let request = request.map(|id| id.to_string()).unwrap_or_default();
+        tracing::warn!(target: "lictor::plugin", plugin = &*self.plugin, request, %error, "a host function failed");
     }
 
-    /// One event of the plugin's own, of `level`; counted instead where this second has had its share.
+    /// One event of the plugin's own, of `level`.
     pub(super) fn event(&self, level: tracing::Level, request: &str, context: &str, message: &str) {
         macro_rules! event {
             ($level:ident) => {
@@ -109,9 +91,6 @@ impl PluginLog {
                 )
             };
         }
-        if !self.admit() {
-            return;
-        }
         match level {
             tracing::Level::TRACE => event!(TRACE),
             tracing::Level::DEBUG => event!(DEBUG),
@@ -123,27 +102,8 @@ impl PluginLog {
 
     /// A request that the plugin may not send, without what may be secret in it.
     pub(super) fn denied(&self, request: &str, url: &str, reason: &str) {
-        if self.admit() {
-            let (plugin, url) = (&*self.plugin, shown(url, MAX_URL_CHARS));
-            tracing::warn!(target: "lictor::plugin", plugin, request, %url, reason, "HTTP request denied");
-        }
-    }
-
-    /// Whether one more line may be logged in this second. Says how many were dropped when a new one begins.
-    fn admit(&self) -> bool {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.began.elapsed() >= Duration::from_secs(1) {
-            let dropped = window.dropped;
-            *window = Window { began: Instant::now(), lines: 0, dropped: 0 };
-            if dropped > 0 {
-                let plugin = &*self.plugin;
-                tracing::warn!(target: "lictor::plugin::output", plugin, dropped, "plugin output lines were dropped");
-            }
-        }
-        window.lines += 1;
-        let admitted = window.lines <= MAX_LINES_PER_SECOND;
-        window.dropped += u64::from(!admitted);
-        admitted
+        let (plugin, url) = (&*self.plugin, shown(url, MAX_URL_CHARS));
+        tracing::warn!(target: "lictor::plugin", plugin, request, %url, reason, "HTTP request denied");
     }
 }
 

@@ -1,0 +1,397 @@
+//! The event of each command, and its budgets.
+//!
+//! A server that answers hundreds of thousands of commands a second would spend more time on its log than on them. So
+//! commands are written up to a number a second and counted beyond, by client and command: what one client does, however often,
+//! hides nothing that another does, and none of its own other commands. What operators change is always written.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
+
+use super::RequestId;
+use super::budget::{Budget, CLOSED, START, locked, second};
+use super::events::ADMITTED;
+use super::metrics::Counter;
+use crate::text::shown;
+use crate::wire::{Code, CommandError, Request};
+
+/// Successes of each client and command in a second that are written however many others there were.
+const FIRST_PER_SECOND: u32 = 10;
+/// Failures of each client, command and code in a second that are written.
+const FAILURES_PER_SECOND: u32 = 10;
+
+/// Characters of a command's name, and of all its arguments, that are logged.
+const MAX_COMMAND_CHARS: usize = 64;
+const MAX_ARGUMENTS_CHARS: usize = 1024;
+
+/// Commands of which a connection has the budgets at hand.
+const MAX_RECENT: usize = 16;
+
+/// Counts of one client that are told one by one in a second; the rest are told as a sum.
+const MAX_COUNTS: usize = 32;
+
+/// The budgets of everybody's commands. The last one to hold them tells what was counted.
+#[derive(Clone, Debug)]
+pub struct CommandLog(Arc<Budgets>);
+
+#[derive(Debug)]
+struct Budgets {
+    started: Instant,
+    arguments: bool,
+    /// Successes that are written in a second.
+    per_second: u32,
+    /// How many of them each client may have, by how many clients have any.
+    share: AtomicU32,
+    written: Budget,
+    /// The commands that there are. Others are one, or each client could make as many budgets as there are words.
+    commands: HashSet<Arc<str>>,
+    /// Those of them that are always written where they succeed.
+    always: &'static [&'static str],
+    clients: HashMap<Arc<str>, Arc<ClientBudgets>>,
+}
+
+/// Those of one client.
+#[derive(Debug, Default)]
+struct ClientBudgets {
+    written: Budget,
+    commands: Mutex<HashMap<Arc<str>, Arc<CommandBudgets>>>,
+    /// Of all that is no command.
+    unknown: CommandBudgets,
+}
+
+/// Those of one client's command.
+#[derive(Debug, Default)]
+struct CommandBudgets {
+    is_always_written: bool,
+    succeeded: Budget,
+    failed: [Budget; Code::ALL.len()],
+}
+
+/// The logs that are in use: that of the config in force, and those that connections have not left yet.
+static LOGS: Mutex<Vec<Weak<Budgets>>> = Mutex::new(Vec::new());
+
+/// Writes the commands of one client, on one connection.
+#[derive(Debug)]
+pub struct Recorder {
+    log: Arc<Budgets>,
+    name: Arc<str>,
+    client: Arc<ClientBudgets>,
+    /// The budgets of the commands that came here, so that no lock is taken for the next ones of theirs.
+    recent: RefCell<Vec<(Arc<str>, Arc<CommandBudgets>)>>,
+}
+
+/// A command that ended.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandEvent<'a> {
+    /// Its request.
+    pub id: RequestId,
+    /// Its first argument, as the client sent it.
+    pub command: &'a Arc<str>,
+    /// The plugin that ran it for its client, where one did.
+    pub via: Option<&'a str>,
+    /// When it was read.
+    pub began: Instant,
+    /// The reply's length in bytes, or the failure.
+    pub result: Result<usize, &'a CommandError>,
+    /// All its arguments as they are logged, where [`CommandLog::arguments`] gave them.
+    pub arguments: Option<&'a str>,
+}
+
+impl CommandLog {
+    /// A log of `per_second` successful commands a second, which these clients share, with arguments where `arguments`
+    /// says so. `commands` are all that there are, `always` those that are written whenever they succeed.
+    #[must_use]
+    pub fn new(
+        per_second: u32,
+        arguments: bool,
+        clients: impl Iterator<Item = Arc<str>>,
+        commands: impl Iterator<Item = Arc<str>>,
+        always: &'static [&'static str],
+    ) -> Self {
+        let budgets = Arc::new(Budgets {
+            started: *START,
+            arguments,
+            per_second,
+            share: AtomicU32::new(per_second),
+            written: Budget::default(),
+            commands: commands.collect(),
+            always,
+            clients: clients.map(|name| (name, Arc::default())).collect(),
+        });
+        let mut logs = locked(&LOGS);
+        logs.retain(|log| log.strong_count() > 0);
+        logs.push(Arc::downgrade(&budgets));
+        drop(logs);
+        Self(budgets)
+    }
+
+    /// The arguments of `request` as they are to be logged; nothing where they are not.
+    #[must_use]
+    pub fn arguments(&self, request: &Request) -> Option<String> {
+        self.0.arguments.then(|| {
+            let joined = request.arguments().skip(1).collect::<Vec<_>>().join(" ");
+            shown(&joined, MAX_ARGUMENTS_CHARS).to_string()
+        })
+    }
+
+    /// What writes the commands of `client`.
+    #[must_use]
+    pub fn recorder(&self, client: Arc<str>) -> Recorder {
+        let budgets = self.0.clients.get(&client).map(Arc::clone).unwrap_or_default();
+        Recorder { log: Arc::clone(&self.0), name: client, client: budgets, recent: RefCell::default() }
+    }
+}
+
+impl Recorder {
+    /// Writes `event`, or counts it where its second has enough of the kind.
+    pub fn record(&self, event: &CommandEvent<'_>) {
+        if self.admits(event) {
+            self.write(event);
+        }
+    }
+
+    fn admits(&self, event: &CommandEvent<'_>) -> bool {
+        let second = second(self.log.started, event.began);
+        if let Err(CommandError { code: Code::UnknownCommand, .. }) = event.result {
+            return self.decide(&self.client.unknown, event, second);
+        }
+        let mut recent = self.recent.borrow_mut();
+        // Most come from the routes, which give each command as the same allocation.
+        let is_it = |known: &Arc<str>| Arc::ptr_eq(known, event.command) || known == event.command;
+        if let Some((_, budgets)) = recent.iter().find(|(known, _)| is_it(known)) {
+            return self.decide(budgets, event, second);
+        }
+        if !self.log.commands.contains(event.command) {
+            return self.decide(&self.client.unknown, event, second);
+        }
+        let budgets = self.client.command(event.command, self.log.always);
+        let is_admitted = self.decide(&budgets, event, second);
+        if recent.len() == MAX_RECENT {
+            recent.remove(0);
+        }
+        recent.push((Arc::clone(event.command), budgets));
+        is_admitted
+    }
+
+    fn decide(&self, budgets: &CommandBudgets, event: &CommandEvent<'_>, second: u32) -> bool {
+        match event.result {
+            Ok(_) => self.admits_success(budgets, second),
+            Err(error) => budgets.failed[error.code as usize].admits(second, FAILURES_PER_SECOND),
+        }
+    }
+
+    /// Once a second has no room any more, one look at the command's own budget tells.
+    fn admits_success(&self, budgets: &CommandBudgets, second: u32) -> bool {
+        let seen = budgets.succeeded.seen(second);
+        if seen != CLOSED {
+            let Self { log, client, .. } = self;
+            let has_room = || {
+                client.written.seen(second) < log.share.load(Ordering::Relaxed)
+                    && log.written.seen(second) < log.per_second
+            };
+            let is_first = seen < FIRST_PER_SECOND.min(log.per_second);
+            if is_first || budgets.is_always_written || has_room() {
+                budgets.succeeded.set(second, (seen + 1).min(CLOSED - 1));
+                client.written.count(second);
+                log.written.count(second);
+                return true;
+            }
+            budgets.succeeded.set(second, CLOSED);
+        }
+        budgets.succeeded.count_unlogged();
+        false
+    }
+
+    fn write(&self, event: &CommandEvent<'_>) {
+        let CommandEvent { id, via, arguments, .. } = *event;
+        let client = &*self.name;
+        let command = shown(event.command, MAX_COMMAND_CHARS);
+        let micros = u64::try_from(event.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (connection, request) = (id.connection, id);
+        match event.result {
+            Ok(bytes) => tracing::info!(
+                name: ADMITTED, target: "lictor::command",
+                %connection, %request, client, %command, via, arguments, outcome = "ok", bytes, micros, "command"
+            ),
+            Err(error) => tracing::info!(
+                name: ADMITTED, target: "lictor::command",
+                %connection, %request, client, %command, via, arguments, outcome = error.outcome.as_str(),
+                code = error.code.as_str(), reason = %shown(&error.message, MAX_ARGUMENTS_CHARS), micros,
+                "command"
+            ),
+        }
+    }
+}
+
+impl ClientBudgets {
+    fn command(&self, command: &Arc<str>, always: &[&str]) -> Arc<CommandBudgets> {
+        let mut commands = locked(&self.commands);
+        let new = || CommandBudgets {
+            is_always_written: always.contains(&&**command),
+            ..CommandBudgets::default()
+        };
+        Arc::clone(commands.entry(Arc::clone(command)).or_insert_with(|| Arc::new(new())))
+    }
+
+    /// What was only counted, the largest counts first.
+    fn take_counts(&self) -> Vec<Count> {
+        let commands: Vec<_> =
+            locked(&self.commands).iter().map(|(name, it)| (name.clone(), it.clone())).collect();
+        let known = commands.iter().map(|(name, budgets)| (Some(name), &**budgets));
+        let mut counts = Vec::new();
+        for (command, budgets) in known.chain([(None, &self.unknown)]) {
+            let failures = Code::ALL.into_iter().map(|code| (Some(code), &budgets.failed[code as usize]));
+            for (code, budget) in failures.chain([(None, &budgets.succeeded)]) {
+                let events = budget.take_unlogged();
+                let count = || Count { command: command.cloned(), code, events };
+                counts.extend((events > 0).then(count));
+            }
+        }
+        counts.sort_unstable_by_key(|count| std::cmp::Reverse(count.events));
+        counts
+    }
+}
+
+/// Commands that were only counted: of one name, or none where they are none that there is; and of one code, or none where
+/// they succeeded.
+struct Count {
+    command: Option<Arc<str>>,
+    code: Option<Code>,
+    events: u64,
+}
+
+impl Budgets {
+    /// Tells what was only counted, and divides the next second among those who had something in this one or the last.
+    fn report(&self, second: u32) {
+        let mut active = 0;
+        for (client, budgets) in &self.clients {
+            active += u32::from(budgets.written.was_used(second.saturating_sub(1)));
+            let counts = budgets.take_counts();
+            counts.iter().take(MAX_COUNTS).for_each(|count| tell(client, count));
+            if let Some(others) = counts.get(MAX_COUNTS..).filter(|others| !others.is_empty()) {
+                tell_sum(client, others);
+            }
+        }
+        self.share.store(self.per_second.div_ceil(active.max(1)), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Budgets {
+    fn drop(&mut self) {
+        self.report(0);
+    }
+}
+
+/// Tells what was only counted, of all logs that are in use.
+pub(super) fn report(second: u32) {
+    let logs: Vec<_> = locked(&LOGS).iter().filter_map(Weak::upgrade).collect();
+    logs.iter().for_each(|log| log.report(second));
+}
+
+fn tell(client: &str, Count { command, code, events }: &Count) {
+    Counter::EventsUnlogged.add(*events);
+    let outcome = code.is_none().then_some("ok");
+    let (command, code) = (command.as_deref(), code.map(Code::as_str));
+    tracing::info!(
+        name: ADMITTED, target: "lictor::command", client, command, outcome, code, count = events,
+        "commands not logged one by one"
+    );
+}
+
+fn tell_sum(client: &str, others: &[Count]) {
+    let count: u64 = others.iter().map(|other| other.events).sum();
+    Counter::EventsUnlogged.add(count);
+    tracing::info!(
+        name: ADMITTED, target: "lictor::command", client, kinds = others.len(), count,
+        "commands not logged one by one"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::telemetry::ConnectionId;
+
+    fn log(per_second: u32) -> CommandLog {
+        let (clients, commands) = (["a", "b"].map(Arc::from), ["echo", "kv-set", "@kick"].map(Arc::from));
+        CommandLog::new(per_second, false, clients.into_iter(), commands.into_iter(), &["@kick"])
+    }
+
+    /// How many of `events` of `command` in one second are written.
+    fn written(
+        recorder: &Recorder,
+        command: &str,
+        result: Result<usize, &CommandError>,
+        events: usize,
+    ) -> usize {
+        let command = Arc::from(command);
+        let event = CommandEvent {
+            id: RequestId { connection: ConnectionId(1), number: 1 },
+            command: &command,
+            via: None,
+            began: recorder.log.started + Duration::from_secs(5),
+            result,
+            arguments: None,
+        };
+        (0..events).filter(|_| recorder.admits(&event)).count()
+    }
+
+    fn counted(log: &CommandLog, client: &str) -> Vec<(Option<String>, Option<Code>, u64)> {
+        let counts = log.0.clients[client].take_counts().into_iter();
+        counts.map(|count| (count.command.map(|name| name.to_string()), count.code, count.events)).collect()
+    }
+
+    #[test]
+    fn a_flood_hides_no_other_command_and_no_other_client() {
+        let log = log(100);
+        let (a, b) = (log.recorder("a".into()), log.recorder("b".into()));
+        assert_eq!(written(&a, "echo", Ok(1), 1000), 100);
+        assert_eq!(written(&a, "kv-set", Ok(1), 50), 10);
+        assert_eq!(written(&b, "echo", Ok(1), 50), 10);
+        assert_eq!(written(&a, "@kick", Ok(1), 50), 50);
+        let counts = [(Some("echo".to_owned()), None, 900), (Some("kv-set".to_owned()), None, 40)];
+        assert_eq!(counted(&log, "a"), counts);
+        assert_eq!(counted(&log, "b"), [(Some("echo".to_owned()), None, 40)]);
+        // Another connection of the same client has no budget of its own.
+        assert_eq!(written(&log.recorder("a".into()), "echo", Ok(1), 10), 0);
+    }
+
+    #[test]
+    fn who_is_active_shares_the_whole() {
+        let log = log(100);
+        let (a, b) = (log.recorder("a".into()), log.recorder("b".into()));
+        written(&a, "echo", Ok(1), 1);
+        written(&b, "echo", Ok(1), 1);
+        log.0.report(6);
+        assert_eq!((written(&a, "echo", Ok(1), 200), written(&b, "echo", Ok(1), 200)), (49, 49));
+        log.0.report(9);
+        assert_eq!(log.0.share.load(Ordering::Relaxed), 100);
+        assert_eq!(written(&super::tests::log(0).recorder("a".into()), "echo", Ok(1), 9), 0);
+    }
+
+    #[test]
+    fn failures_are_told_apart_by_client_command_and_code() {
+        let log = log(0);
+        let (a, b) = (log.recorder("a".into()), log.recorder("b".into()));
+        let error = |code| CommandError::not_run(code, "no");
+        let (unknown, forbidden, busy) =
+            (error(Code::UnknownCommand), error(Code::Forbidden), error(Code::Busy));
+        assert_eq!(written(&a, "nosuch", Err(&unknown), 1000), 10);
+        // Whatever it is called, what is no command has one budget.
+        assert_eq!((0..1000).filter(|n| written(&a, &format!("no{n}"), Err(&unknown), 1) > 0).count(), 0);
+        assert_eq!((0..1000).filter(|n| written(&a, &format!("no{n}"), Err(&busy), 1) > 0).count(), 10);
+        assert_eq!(written(&a, "@kick", Err(&forbidden), 11), 10);
+        assert_eq!(written(&a, "@kick", Err(&busy), 11), 10);
+        assert_eq!(written(&b, "@kick", Err(&forbidden), 8), 8);
+        assert_eq!(locked(&log.0.clients["a"].commands).len(), 1);
+        assert_eq!(a.recent.borrow().len(), 1);
+        let counts = counted(&log, "a");
+        assert_eq!(counts[0], (None, Some(Code::UnknownCommand), 1990));
+        assert_eq!(counts.len(), 4);
+        assert!(counted(&log, "b").is_empty());
+    }
+}

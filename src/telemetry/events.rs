@@ -1,0 +1,315 @@
+//! The budgets of all events but those of commands.
+//!
+//! Every event passes here, so none that somebody else can cause is without one. An event is told apart by its message
+//! and by whose it is: a client's, a plugin's, a stranger's by the address. Of each the first in a second are written, the
+//! rest are counted, and told once a second. Strangers have a budget together as well: they do not push out what clients and
+//! operators do.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{LazyLock, Mutex};
+use std::time::Instant;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use super::budget::{Budget, START, locked, second};
+use super::metrics::Counter;
+
+/// Events of one message and one client, plugin or other source in a second.
+const EVENTS_PER_SECOND: u32 = 10;
+/// Lines of one plugin in a second: its output and its own events.
+const PLUGIN_LINES_PER_SECOND: u32 = 200;
+/// Events of one message and one stranger's address (IPv6: /64 network) in a second.
+const STRANGER_EVENTS_PER_SECOND: u32 = 5;
+/// Events of all strangers in a second.
+const STRANGERS_EVENTS_PER_SECOND: u32 = 100;
+
+/// Sources and messages that are told apart within a second; the events of further ones are counted as one.
+const MAX_SOURCES: usize = 16_384;
+const MAX_STRANGERS: usize = 1_024;
+
+/// Counts that are told one by one in a second, of sources that have a name, and of strangers; the rest are told as sums.
+const MAX_COUNTS: usize = 256;
+const MAX_STRANGERS_COUNTS: usize = 16;
+
+/// The name of events that were admitted where they were made.
+pub(super) const ADMITTED: &str = "admitted";
+
+static SOURCES: LazyLock<Mutex<Sources>> = LazyLock::new(Mutex::default);
+
+/// Lets events pass that are within their budgets.
+pub(super) struct Gate;
+
+impl<S: Subscriber> Layer<S> for Gate {
+    fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        // Who wants details has asked for them; plugins' lines have a budget at every level.
+        let is_detail = *metadata.level() > Level::INFO && !is_plugins_line(metadata);
+        if is_detail || metadata.name() == ADMITTED {
+            return true;
+        }
+        let mut fields = SourceFields::default();
+        event.record(&mut fields);
+        let second = second(*START, Instant::now());
+        locked(&SOURCES).admits(fields.source(metadata), *metadata.level() <= Level::WARN, second)
+    }
+}
+
+fn is_plugins_line(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("lictor::plugin::")
+}
+
+/// What an event is told apart by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Source {
+    message: String,
+    client: String,
+    plugin: String,
+    stranger: Option<Stranger>,
+    /// The events of all sources that are too many to be told apart.
+    is_rest: bool,
+}
+
+/// A peer that nobody knows; without an address where nothing is known of the peer at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Stranger(Option<IpAddr>);
+
+impl Source {
+    fn limit(&self) -> u32 {
+        match &self.stranger {
+            Some(_) => STRANGER_EVENTS_PER_SECOND,
+            None if self.message == PLUGIN_LINES => PLUGIN_LINES_PER_SECOND,
+            None => EVENTS_PER_SECOND,
+        }
+    }
+}
+
+/// What the lines of plugins are called together.
+const PLUGIN_LINES: &str = "plugin output";
+
+/// The fields of an event that say whose it is.
+#[derive(Debug, Default)]
+struct SourceFields {
+    message: String,
+    client: String,
+    plugin: String,
+    peer: String,
+}
+
+impl SourceFields {
+    fn source(self, metadata: &Metadata<'_>) -> Source {
+        let Self { message, client, plugin, peer } = self;
+        if is_plugins_line(metadata) {
+            return Source { message: PLUGIN_LINES.to_owned(), plugin, ..Source::default() };
+        }
+        let is_strangers = metadata.target() == "lictor::connection" && client.is_empty();
+        let address = || peer.parse::<SocketAddr>().ok().map(|peer| network(peer.ip()));
+        let stranger = is_strangers.then(|| Stranger(address()));
+        Source { message, client, plugin, stranger, is_rest: false }
+    }
+
+    fn field(&mut self, field: &Field) -> Option<&mut String> {
+        match field.name() {
+            "message" => Some(&mut self.message),
+            "client" => Some(&mut self.client),
+            "plugin" => Some(&mut self.plugin),
+            "peer" => Some(&mut self.peer),
+            _ => None,
+        }
+    }
+}
+
+impl Visit for SourceFields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if let Some(text) = self.field(field) {
+            value.clone_into(text);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if let Some(text) = self.field(field) {
+            *text = format!("{value:?}");
+        }
+    }
+}
+
+/// What one party can be taken to own: an IPv4 address, or an IPv6 /64 network.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+#[derive(Debug, Default)]
+struct Sources {
+    known: HashMap<Source, Tally>,
+    strangers: HashMap<Source, Tally>,
+    all_strangers: Budget,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    budget: Budget,
+    is_warning: bool,
+}
+
+impl Sources {
+    fn admits(&mut self, source: Source, is_warning: bool, second: u32) -> bool {
+        let is_strangers = source.stranger.is_some();
+        let (tallies, max) = match is_strangers {
+            true => (&mut self.strangers, MAX_STRANGERS),
+            false => (&mut self.known, MAX_SOURCES),
+        };
+        let limit = source.limit();
+        let source = if tallies.len() < max || tallies.contains_key(&source) {
+            source
+        } else {
+            let stranger = source.stranger.map(|_| Stranger(None));
+            Source { message: source.message, stranger, is_rest: true, ..Source::default() }
+        };
+        let tally = tallies.entry(source).or_default();
+        tally.is_warning = is_warning;
+        if !tally.budget.admits(second, limit) {
+            return false;
+        }
+        if is_strangers && !self.all_strangers.admits(second, STRANGERS_EVENTS_PER_SECOND) {
+            tally.budget.count_unlogged();
+            return false;
+        }
+        true
+    }
+
+    /// Takes what was only counted, and forgets the sources that had nothing in the last second.
+    fn take_counts(&mut self, second: u32) -> Vec<Count> {
+        self.all_strangers.take_unlogged();
+        let mut counts = take_counts(&mut self.known, MAX_COUNTS, second);
+        counts.extend(take_counts(&mut self.strangers, MAX_STRANGERS_COUNTS, second));
+        counts
+    }
+}
+
+/// Events that were only counted: of one source, or of so many others.
+#[derive(Debug)]
+struct Count {
+    source: Source,
+    is_warning: bool,
+    events: u64,
+    sources: Option<u64>,
+}
+
+/// The largest counts by themselves, at most `max`, and of each message the sum of the others.
+fn take_counts(tallies: &mut HashMap<Source, Tally>, max: usize, second: u32) -> Vec<Count> {
+    let counted = tallies.iter().filter_map(|(source, Tally { budget, is_warning })| {
+        let events = budget.take_unlogged();
+        let count = || Count { source: source.clone(), is_warning: *is_warning, events, sources: None };
+        (events > 0).then(count)
+    });
+    let mut counts: Vec<_> = counted.collect();
+    tallies.retain(|_, tally| tally.budget.was_used(second.saturating_sub(1)));
+    counts.sort_unstable_by_key(|count| std::cmp::Reverse(count.events));
+    let others = counts.split_off(max.min(counts.len()));
+    let mut sums = HashMap::<String, Count>::new();
+    for Count { source, is_warning, events, .. } in others {
+        let new = || Count {
+            source: Source { message: source.message.clone(), is_rest: true, ..Source::default() },
+            is_warning,
+            events: 0,
+            sources: Some(0),
+        };
+        let sum = sums.entry(source.message.clone()).or_insert_with(new);
+        sum.events += events;
+        sum.sources = sum.sources.map(|sources| sources + 1);
+    }
+    counts.extend(sums.into_values());
+    counts
+}
+
+/// Tells what was only counted.
+pub(super) fn report(second: u32) {
+    // Not under the lock, which the events that tell it would wait for.
+    let counts = locked(&SOURCES).take_counts(second);
+    counts.iter().for_each(tell);
+}
+
+fn tell(count: &Count) {
+    let Count { source, is_warning, events, sources } = count;
+    Counter::EventsUnlogged.add(*events);
+    let named = |name: &'_ str| (!name.is_empty()).then(|| name.to_owned());
+    let (client, plugin) = (named(&source.client), named(&source.plugin));
+    let address = source.stranger.and_then(|stranger| stranger.0).map(|address| address.to_string());
+    let (event, client, plugin) = (source.message.as_str(), client.as_deref(), plugin.as_deref());
+    let address = address.as_deref();
+    macro_rules! tell {
+        ($level:ident) => {
+            tracing::$level!(
+                name: ADMITTED, target: "lictor::log", event, client, plugin, address, sources, count = events,
+                "not logged one by one"
+            )
+        };
+    }
+    if *is_warning { tell!(warn) } else { tell!(info) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_client(client: &str, message: &str) -> Source {
+        Source { message: message.into(), client: client.into(), ..Source::default() }
+    }
+
+    fn of_stranger(address: u32, message: &str) -> Source {
+        let address = IpAddr::V4(address.into());
+        Source { message: message.into(), stranger: Some(Stranger(Some(address))), ..Source::default() }
+    }
+
+    fn admitted(sources: &mut Sources, source: &Source, events: usize) -> usize {
+        (0..events).filter(|_| sources.admits(source.clone(), false, 7)).count()
+    }
+
+    #[test]
+    fn each_source_has_its_own_budget_for_each_message() {
+        let mut sources = Sources::default();
+        for (source, limit) in [
+            (of_client("a", "admitted"), 10),
+            (of_client("b", "admitted"), 10),
+            (of_client("a", "ended"), 10),
+            (of_stranger(1, "refused"), 5),
+            (of_stranger(2, "refused"), 5),
+            (Source { message: PLUGIN_LINES.into(), plugin: "p".into(), ..Source::default() }, 200),
+        ] {
+            assert_eq!(admitted(&mut sources, &source, 1000), limit, "{source:?}");
+        }
+        let counts = sources.take_counts(7);
+        assert_eq!(counts.len(), 6);
+        assert_eq!(counts.iter().map(|count| count.events).sum::<u64>(), 6000 - 10 * 3 - 5 * 2 - 200);
+        assert!(sources.take_counts(9).is_empty());
+        assert!(sources.known.is_empty() && sources.strangers.is_empty(), "nothing is kept of what is quiet");
+    }
+
+    #[test]
+    fn strangers_have_a_budget_together_that_is_nobody_elses() {
+        let mut sources = Sources::default();
+        let written: usize =
+            (0..100_000).map(|address| admitted(&mut sources, &of_stranger(address, "refused"), 1)).sum();
+        assert_eq!(written, STRANGERS_EVENTS_PER_SECOND as usize);
+        assert!(sources.strangers.len() <= MAX_STRANGERS + 1);
+        assert_eq!(admitted(&mut sources, &of_client("a", "admitted"), 3), 3);
+        let counts = sources.take_counts(7);
+        assert!(counts.len() <= MAX_STRANGERS_COUNTS + 1, "{}", counts.len());
+        assert_eq!(counts.iter().map(|count| count.events).sum::<u64>(), 100_000 - 100);
+    }
+
+    #[test]
+    fn a_v6_network_counts_as_one_address() {
+        let network = |text: &str| network(text.parse().unwrap());
+        assert_eq!(network("2001:db8:1:2:3::4"), network("2001:db8:1:2:ffff::1"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+    }
+}

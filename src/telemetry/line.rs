@@ -1,0 +1,106 @@
+//! How the fields of an event are written: whatever a value holds, the event is one line, and its fields can be told apart.
+
+use std::fmt::{self, Debug};
+use std::io;
+
+use tracing::field::{Field, Visit};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FormatFields, MakeWriter};
+
+use crate::text::{self, shown};
+
+/// Fields for people: the message, and `name=value` for each other field. A value of more than one plain word stands in
+/// quotes.
+#[derive(Debug)]
+pub(super) struct Fields;
+
+impl<'w> FormatFields<'w> for Fields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut line = Line { writer, is_begun: false, result: Ok(()) };
+        fields.record(&mut line);
+        line.result
+    }
+}
+
+struct Line<'w> {
+    writer: Writer<'w>,
+    is_begun: bool,
+    result: fmt::Result,
+}
+
+impl Line<'_> {
+    fn write(&mut self, field: &Field, value: &str, is_quoted: bool) -> fmt::Result {
+        if std::mem::replace(&mut self.is_begun, true) {
+            self.writer.write_char(' ')?;
+        }
+        match field.name() {
+            "message" => write!(self.writer, "{}", shown(value, usize::MAX)),
+            name if self.writer.has_ansi_escapes() => {
+                write!(self.writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?;
+                self.write_value(value, is_quoted)
+            }
+            name => {
+                write!(self.writer, "{name}=")?;
+                self.write_value(value, is_quoted)
+            }
+        }
+    }
+
+    fn write_value(&mut self, value: &str, is_quoted: bool) -> fmt::Result {
+        let is_plain = |c: char| !(c.is_whitespace() || c.is_control() || "\"\\=".contains(c));
+        if !is_quoted && !value.is_empty() && value.chars().all(is_plain) {
+            return write!(self.writer, "{}", shown(value, usize::MAX));
+        }
+        self.writer.write_char('"')?;
+        for part in value.split_inclusive(['"', '\\']) {
+            let plain = part.trim_end_matches(['"', '\\']);
+            write!(self.writer, "{}", shown(plain, usize::MAX))?;
+            // What ends the value, or would have the next character escaped.
+            part[plain.len()..].chars().try_for_each(|c| write!(self.writer, "\\{c}"))?;
+        }
+        self.writer.write_char('"')
+    }
+}
+
+impl Visit for Line<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if self.result.is_ok() {
+            self.result = self.write(field, value, true);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if self.result.is_ok() {
+            self.result = self.write(field, &format!("{value:?}"), false);
+        }
+    }
+}
+
+/// Lines of JSON, with what is hidden in them written as JSON's own escapes.
+pub(super) struct JsonLines<W>(pub(super) W);
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for JsonLines<W> {
+    type Writer = JsonWriter<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        JsonWriter(self.0.make_writer())
+    }
+}
+
+pub(super) struct JsonWriter<W>(W);
+
+/// An event comes in one piece.
+impl<W: io::Write> io::Write for JsonWriter<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(line) {
+            Ok(json) => self.0.write_all(text::json(json).as_bytes())?,
+            Err(_) => self.0.write_all(text::json(&String::from_utf8_lossy(line)).as_bytes())?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

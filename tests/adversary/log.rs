@@ -1,0 +1,317 @@
+//! The log under attack: floods that are to hide something, and names that are to look like something else.
+
+use std::fs;
+use std::path::Path;
+use std::process::Child;
+use std::time::Instant;
+
+use crate::support::certs::Identity;
+use crate::support::client::{Connection, Tls, tcp};
+use crate::support::components::{self, Minimal};
+use crate::support::eventually;
+use crate::support::server::{Entry, Server, Setup};
+use crate::support::tools::{finish, lictor, python};
+use crate::{assert_serves, server_with};
+
+fn is_command_of(entry: &Entry, client: &str, command: &str) -> bool {
+    entry.message() == "command"
+        && entry.text("client") == Some(client)
+        && entry.text("command") == Some(command)
+}
+
+fn count_in(log: &[Entry], fits: impl Fn(&Entry) -> bool) -> usize {
+    log.iter().filter(|entry| fits(entry)).count()
+}
+
+/// Waits until as many events as `total` are accounted for: written as they are, or counted.
+fn wait_for_all(
+    server: &Server,
+    total: u64,
+    is_written: impl Fn(&Entry) -> bool,
+    is_counted: impl Fn(&Entry) -> bool,
+) {
+    eventually("all events, written or counted", || {
+        let log = server.log();
+        let counts = log.iter().filter(|entry| is_counted(entry));
+        let counted: u64 = counts.filter_map(|entry| entry.value("count")?.as_u64()).sum();
+        let written = count_in(&log, &is_written) as u64;
+        assert!(written + counted <= total, "{written} written and {counted} counted of {total}");
+        (written + counted == total).then_some(())
+    });
+}
+
+#[test]
+fn a_client_cannot_hide_its_own_commands_among_others() {
+    const PINGS: usize = 1000;
+    let alice = Identity::new("alice");
+    let store = "[plugins.kv.grants]\nkeyvalue = [\"default\"]";
+    let server = Setup::new()
+        .client("alice", &alice, &["@ping", "kv-set"])
+        .plugin("kv", components::kv(), &["kv-set", "kv-get"], store)
+        .section("[state]\nengine = \"memory\"")
+        .start();
+    let mut connection = server.connect(&alice);
+    for _ in 0..5 {
+        let write = "@ping\r\n\r\n".repeat(PINGS) + "kv-set secret stolen\r\n\r\n";
+        connection.send(write);
+        for _ in 0..PINGS {
+            assert_eq!(connection.read_reply(), "pong");
+        }
+        assert!(!connection.read_reply().starts_with("ERR"));
+    }
+    eventually("each kv-set in the log", || {
+        (count_in(&server.log(), |entry| is_command_of(entry, "alice", "kv-set")) == 5).then_some(())
+    });
+    let is_counted = |entry: &Entry| {
+        entry.message() == "commands not logged one by one" && entry.text("command") == Some("@ping")
+    };
+    wait_for_all(&server, 5 * PINGS as u64, |entry| is_command_of(entry, "alice", "@ping"), is_counted);
+}
+
+#[test]
+fn a_clients_refusals_do_not_hide_anothers() {
+    const FLOOD: usize = 1100;
+    let (alice, bob) = (Identity::new("alice"), Identity::new("bob"));
+    let setup = Setup::new().client("alice", &alice, &["echo"]).client("bob", &bob, &["echo"]).echo();
+    let server = setup.start();
+    let (mut flooding, mut other) = (server.connect(&alice), server.connect(&bob));
+    let flood = |connection: &mut Connection| {
+        // Each another word, which is to be no entry of its own anywhere.
+        let requests: String = (0..FLOOD).map(|number| format!("nosuch{number}\r\n\r\n")).collect();
+        connection.send(requests);
+        (0..FLOOD).for_each(|_| assert!(connection.read_reply().starts_with("ERR Unknown command")));
+    };
+    for _ in 0..8 {
+        flood(&mut flooding);
+        assert!(other.ask("@drain").contains("not allowed"));
+    }
+    eventually("each @drain in the log", || {
+        let log = server.log();
+        let drains = log.iter().filter(|entry| is_command_of(entry, "bob", "@drain"));
+        (drains.filter(|entry| entry.text("code") == Some("forbidden")).count() == 8).then_some(())
+    });
+    let is_alices = |entry: &Entry| {
+        entry.text("client") == Some("alice") && entry.text("code") == Some("unknown-command")
+    };
+    let is_written = |entry: &Entry| is_alices(entry) && entry.message() == "command";
+    let is_counted = |entry: &Entry| is_alices(entry) && entry.message() == "commands not logged one by one";
+    wait_for_all(&server, 8 * FLOOD as u64, is_written, is_counted);
+}
+
+#[test]
+fn strangers_fill_no_log_and_hide_nobody() {
+    const STRANGERS: usize = 600;
+    let (server, tester) = server_with("");
+    let begun = Instant::now();
+    for number in 0..STRANGERS {
+        let mut stranger = tcp(server.address());
+        // No handshake; it may be cut off before all of it is sent.
+        let _ = std::io::Write::write_all(&mut stranger, b"GET / HTTP/1.1\r\n\r\n");
+        if number % 200 == 0 {
+            assert_serves(&server, &tester);
+        }
+    }
+    let unknown = Identity::new("nobody");
+    for _ in 0..30 {
+        let refused = Connection::open(server.address(), Tls::showing(&unknown));
+        assert!(refused.is_ok_and(|mut stranger| stranger.read_reply().ends_with("is unknown")));
+    }
+    let is_of = |message: &'static str| move |entry: &Entry| entry.message() == message;
+    let is_counted = |message: &'static str| {
+        move |entry: &Entry| {
+            entry.message() == "not logged one by one"
+                && entry.text("event") == Some(message)
+                && entry.text("address") == Some("127.0.0.1")
+        }
+    };
+    wait_for_all(&server, STRANGERS as u64, is_of("handshake failed"), is_counted("handshake failed"));
+    wait_for_all(&server, 30, is_of("refused"), is_counted("refused"));
+    // Five of each a second, and a count of the others.
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
+    let log = server.log();
+    let of_strangers = count_in(&log, |entry| {
+        ["handshake failed", "refused"]
+            .iter()
+            .any(|message| is_of(message)(entry) || is_counted(message)(entry))
+    });
+    assert!(of_strangers <= 2 * (5 + 1) * seconds, "{of_strangers} lines in {seconds} s");
+    assert_eq!(count_in(&log, |entry| entry.message() == "admitted"), 3);
+}
+
+/// A client that comes and goes fills the log as little as a stranger does.
+#[test]
+fn a_client_that_comes_and_goes_is_counted() {
+    let (server, tester) = server_with("");
+    const TIMES: u64 = 100;
+    let begun = Instant::now();
+    for _ in 0..TIMES {
+        assert_eq!(server.connect(&tester).ask("@ping"), "pong");
+    }
+    for message in ["admitted", "ended"] {
+        let is_counted =
+            |entry: &Entry| entry.text("event") == Some(message) && entry.text("client") == Some("tester");
+        wait_for_all(&server, TIMES, |entry| entry.message() == message, is_counted);
+        let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
+        let written = count_in(&server.log(), |entry| entry.message() == message);
+        assert!(written <= 10 * seconds, "{written} in {seconds} s");
+    }
+}
+
+/// What would be an event of the log, and a title of the terminal's window, as text of WebAssembly writes them.
+const FORGED: &str = r#"x\0a2026-11-29T22:00:00.000000Z  INFO lictor::command: command client=\"admin\" command=pay outcome=\"ok\"\0a\1b]0;PWNED\07"#;
+
+/// What the line of it would begin with.
+const FORGED_DATE: &str = "2026-11-29T22";
+
+/// Components whose names are to be taken for something else, each by its file's name.
+fn evil_components(folder: &Path) -> [(&'static str, bool); 3] {
+    let trap = format!(
+        "(drop (call $evil)) (i32.const 0)) (func $evil (@name \"{FORGED}\") (result i32) unreachable"
+    );
+    Minimal::new(&["pay"]).describing_by(&trap).write(folder, "trap");
+    let import = format!("url=<{FORGED}>");
+    Minimal::new(&["pay"]).importing(&import, "").write(folder, "import");
+    // A name that is none, which is quoted by the validator.
+    let text = format!(r#"(component (instance $i) (export "a{FORGED}" (instance $i)))"#);
+    fs::write(folder.join("invalid.wasm"), invalid(&text)).unwrap();
+    [("trap", true), ("import", true), ("invalid", false)]
+}
+
+/// A component that the assembler would not make: it is made with a placeholder of the same length.
+fn invalid(text: &str) -> Vec<u8> {
+    let name = text.split('"').nth(1).unwrap().to_owned();
+    let bytes =
+        FORGED.replace("\\0a", "\n").replace("\\1b", "\x1b").replace("\\07", "\x07").replace("\\\"", "'");
+    let evil = format!("a{bytes}");
+    let placeholder = "a".repeat(evil.len());
+    let whole = wat::parse_str(format!("(component (instance $i) (export \"{placeholder}\" (instance $i)))"))
+        .unwrap();
+    assert!(name.starts_with('a'));
+    let at = whole.windows(evil.len()).position(|bytes| bytes == placeholder.as_bytes()).unwrap();
+    [&whole[..at], evil.as_bytes(), &whole[at + evil.len()..]].concat()
+}
+
+/// Nothing in `text` is obeyed by a terminal, and no line of it begins as an event does.
+#[track_caller]
+fn assert_harmless(text: &str) {
+    assert!(!text.contains(|c: char| c != '\n' && c.is_control()), "{text:?}");
+    for line in text.lines() {
+        assert!(!line.starts_with(FORGED_DATE), "{text}");
+    }
+}
+
+#[test]
+fn no_name_of_a_component_forges_an_event_or_reaches_a_terminal() {
+    let tester = Identity::new("tester");
+    for (name, is_named) in evil_components(tempfile::tempdir().unwrap().path()) {
+        let setup = Setup::new().master("tester", &tester).section("[log]\nformat = \"human\"");
+        evil_components(setup.folder());
+        let component = setup.folder().join(name).with_extension("wasm");
+        let good = setup.write();
+        let setup = setup.plugin("evil", &component, &["pay"], "");
+        let evil = setup.write();
+        let told = [
+            finish(lictor(setup.folder()).args(["plugin", "inspect"]).arg(&component)),
+            finish(lictor(setup.folder()).args(["check", "--config"]).arg(&evil)),
+            finish(lictor(setup.folder()).args(["serve", "--config"]).arg(&evil)),
+        ];
+        for finished in told {
+            assert_ne!(finished.code, Some(0), "{name}");
+            assert!(finished.stderr.contains("PWNED") || !is_named, "{name}: {}", finished.stderr);
+            assert_harmless(&(finished.stdout + &finished.stderr));
+        }
+        assert_eq!(good, evil);
+        assert_reload_is_harmless(setup, &tester, name);
+    }
+}
+
+/// Serves without the evil plugin, reloads with it, and reads what the operator is told by the log and by `@status`.
+fn assert_reload_is_harmless(setup: Setup, tester: &Identity, name: &str) {
+    let with_evil = fs::read_to_string(setup.write()).unwrap();
+    let (before, _) = with_evil.split_once("[plugins.evil]").unwrap();
+    // The address cannot be read from such a log, so the server is asked to listen on one that is known.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = setup.folder().join("server.toml");
+    let write =
+        |text: &str| fs::write(&config, text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"))).unwrap();
+    write(before);
+    let log = setup.folder().join("log");
+    let mut command = lictor(setup.folder());
+    let child = command.arg("serve").stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+    let mut child = Killed(child);
+    let address = ([127, 0, 0, 1], port).into();
+    eventually("the server to listen", || std::net::TcpStream::connect(address).ok());
+    let mut operator = Connection::admitted(address, tester);
+    write(&with_evil);
+    let reply = operator.ask_framed("@reload");
+    assert_eq!(reply.failure().0, "conflict", "{reply:?}");
+    assert_harmless(&reply.message);
+    let status = operator.ask_framed("@status");
+    assert!(status.text().contains("the last reload failed"), "{name}: {}", status.text());
+    assert_harmless(status.text());
+    let printed = eventually("the fault in the log", || {
+        let printed = fs::read_to_string(&log).unwrap();
+        printed.contains("not reloaded").then_some(printed)
+    });
+    assert_harmless(&printed);
+    child.0.kill().unwrap();
+}
+
+/// A child that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a command line of `lictor` on a pseudo-terminal, and prints what that is given, as hex.
+const ON_TERMINAL: &str = r#"
+import os, pty, sys
+folder, *command = sys.argv[1:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.chdir(folder)
+    os.environ.update(TERM="xterm", HOME=folder, XDG_CONFIG_HOME=folder)
+    os.execv(command[0], command)
+seen = b""
+while True:
+    try:
+        data = os.read(terminal, 65536)
+    except OSError:
+        break
+    if not data:
+        break
+    seen += data
+os.waitpid(pid, 0)
+print(seen.hex())
+"#;
+
+#[test]
+fn a_reply_is_not_obeyed_by_a_terminal() {
+    const TITLE: &str = "x\u{1b}]0;PWNED\u{7}\u{1b}]52;c;eA==\u{7}\u{9b}31m\u{202e}y";
+    let setup = Setup::new();
+    let dev = Identity::new("dev");
+    dev.write(setup.folder(), "dev");
+    let setup = setup.section("[clients.dev]\ncertificates = [\"dev.pem\"]\ncommands = [\"*\", \"@*\"]");
+    let server = setup.echo().hostile("").start();
+    server.edit(|text| text.replace("127.0.0.1:0", &server.address().to_string()));
+    let folder = server.folder().display().to_string();
+    let shown = |arguments: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_lictor");
+        let hex = python(ON_TERMINAL, &[&[folder.as_str(), program, "call"], arguments].concat());
+        String::from_utf8(base16ct::lower::decode_vec(hex.trim()).unwrap()).unwrap()
+    };
+    // The terminal itself makes `\r\n` of a line's end.
+    const ESCAPED: &str = "x\\x1b]0;PWNED\\x07\\x1b]52;c;eA==\\x07\\u{9b}31m\\u{202e}y";
+    assert_eq!(shown(&["echo", TITLE]), format!("{ESCAPED}\r\n"));
+    let failed = shown(&["fail", "denied", TITLE]);
+    assert!(failed.contains(ESCAPED) && !failed.contains(['\x1b', '\u{9b}']), "{failed:?}");
+    assert_eq!(shown(&["echo", "two\nlines\tand é"]), "two\r\nlines\tand é\r\n");
+    // Who wants the bytes has them, and so has whoever reads them from a pipe.
+    assert_eq!(shown(&["--raw", "echo", TITLE]), TITLE);
+    let piped = finish(lictor(server.folder()).args(["call", "echo", TITLE]));
+    assert_eq!(piped.stdout, format!("{TITLE}\n"));
+}
