@@ -21,6 +21,8 @@ use super::metrics::Counter;
 
 /// Events of one message and one client, plugin or other source in a second.
 const EVENTS_PER_SECOND: u32 = 10;
+/// Events of one message on one client's connections in a second: `admitted`, `ended` and the like.
+const CONNECTION_EVENTS_PER_SECOND: u32 = 100;
 /// Lines of one plugin in a second: its output and its own events.
 const PLUGIN_LINES_PER_SECOND: u32 = 200;
 /// Events of one message and one stranger's address (IPv6: /64 network) in a second.
@@ -70,6 +72,7 @@ struct Source {
     client: String,
     plugin: String,
     stranger: Option<Stranger>,
+    is_connections: bool,
     /// The events of all sources that are too many to be told apart.
     is_rest: bool,
 }
@@ -83,6 +86,7 @@ impl Source {
         match &self.stranger {
             Some(_) => STRANGER_EVENTS_PER_SECOND,
             None if self.message == PLUGIN_LINES => PLUGIN_LINES_PER_SECOND,
+            None if self.is_connections => CONNECTION_EVENTS_PER_SECOND,
             None => EVENTS_PER_SECOND,
         }
     }
@@ -106,10 +110,11 @@ impl SourceFields {
         if is_plugins_line(metadata) {
             return Source { message: PLUGIN_LINES.to_owned(), plugin, ..Source::default() };
         }
-        let is_strangers = metadata.target() == "lictor::connection" && client.is_empty();
+        let is_connections = metadata.target() == "lictor::connection";
+        let is_strangers = is_connections && client.is_empty();
         let address = || peer.parse::<SocketAddr>().ok().map(|peer| network(peer.ip()));
         let stranger = is_strangers.then(|| Stranger(address()));
-        Source { message, client, plugin, stranger, is_rest: false }
+        Source { message, client, plugin, stranger, is_connections, is_rest: false }
     }
 
     fn field(&mut self, field: &Field) -> Option<&mut String> {
@@ -276,9 +281,10 @@ mod tests {
     fn each_source_has_its_own_budget_for_each_message() {
         let mut sources = Sources::default();
         for (source, limit) in [
-            (of_client("a", "admitted"), 10),
-            (of_client("b", "admitted"), 10),
-            (of_client("a", "ended"), 10),
+            (of_client("a", "no instance"), 10),
+            (of_client("b", "no instance"), 10),
+            (of_client("a", "plugin broke off"), 10),
+            (Source { is_connections: true, ..of_client("a", "admitted") }, 100),
             (of_stranger(1, "refused"), 5),
             (of_stranger(2, "refused"), 5),
             (Source { message: PLUGIN_LINES.into(), plugin: "p".into(), ..Source::default() }, 200),
@@ -286,8 +292,8 @@ mod tests {
             assert_eq!(admitted(&mut sources, &source, 1000), limit, "{source:?}");
         }
         let counts = sources.take_counts(7);
-        assert_eq!(counts.len(), 6);
-        assert_eq!(counts.iter().map(|count| count.events).sum::<u64>(), 6000 - 10 * 3 - 5 * 2 - 200);
+        assert_eq!(counts.len(), 7);
+        assert_eq!(counts.iter().map(|count| count.events).sum::<u64>(), 7000 - 10 * 3 - 100 - 5 * 2 - 200);
         assert!(sources.take_counts(9).is_empty());
         assert!(sources.known.is_empty() && sources.strangers.is_empty(), "nothing is kept of what is quiet");
     }

@@ -142,7 +142,7 @@ fn strangers_fill_no_log_and_hide_nobody() {
 #[test]
 fn a_client_that_comes_and_goes_is_counted() {
     let (server, tester) = server_with("");
-    const TIMES: u64 = 100;
+    const TIMES: u64 = 300;
     let begun = Instant::now();
     for _ in 0..TIMES {
         assert_eq!(server.connect(&tester).ask("@ping"), "pong");
@@ -153,7 +153,7 @@ fn a_client_that_comes_and_goes_is_counted() {
         wait_for_all(&server, TIMES, |entry| entry.message() == message, is_counted);
         let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
         let written = count_in(&server.log(), |entry| entry.message() == message);
-        assert!(written <= 10 * seconds, "{written} in {seconds} s");
+        assert!(written <= 100 * seconds, "{written} in {seconds} s");
     }
 }
 

@@ -235,6 +235,17 @@ impl Server {
         eventually(&format!("{what} in the log"), || self.log().into_iter().find(&fits))
     }
 
+    /// How often the log tells of `message`, one by one and in its counts.
+    pub fn happened(&self, message: &str) -> u64 {
+        let events = self.log().into_iter().map(|entry| match entry.message() {
+            "not logged one by one" if entry.text("event") == Some(message) => {
+                entry.value("count").and_then(Value::as_u64).unwrap_or(0)
+            }
+            other => u64::from(other == message),
+        });
+        events.sum()
+    }
+
     /// Sends a signal, `TERM` or another.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();

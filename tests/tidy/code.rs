@@ -138,6 +138,20 @@ pub fn functions(code: &str) -> Vec<(String, usize)> {
     found
 }
 
+/// Up to the parenthesis that closes the first one.
+pub fn call_length(code: &str) -> usize {
+    let mut open = 0_usize;
+    for (at, c) in code.char_indices() {
+        match c {
+            '(' => open += 1,
+            ')' if open == 1 => return at + 1,
+            ')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+    }
+    code.len()
+}
+
 /// Up to the `;` or the closing brace that ends the item at the begin of `code`.
 fn item_length(code: &str) -> Option<usize> {
     let (mut braces, mut brackets) = (0_usize, 0_usize);
@@ -169,6 +183,7 @@ fn the_checks_read_code_as_code() {
     assert_eq!(functions(&code_of("fn a<'l>(x: &'l str);\nfn b() { '\\'' }")), [("b".to_owned(), 1)]);
     assert_eq!(named_modules("src/x/y.rs", "use super::super::z;")[0].1, "super");
     assert!(named_modules("src/x/y.rs", "use super::z;").is_empty());
+    assert_eq!(call_length("f(g(), h()) i()"), 11);
     assert_eq!(without_tests("a\n#[cfg(test)]\nmod tests { b }\nc"), "a\n\n\nc");
     assert!(names_a_crate("use tokio::x;", 4, "tokio") && names_a_crate("use ::tokio::x;", 6, "tokio"));
     assert!(!names_a_crate("a::tokio::x", 3, "tokio"));
