@@ -50,7 +50,7 @@ impl Live {
         ending::warn(&config, SystemTime::now());
         let handshake_timeout = config.limits.handshake_timeout;
         let current = Current { service: Arc::clone(&service), acceptor, handshake_timeout };
-        let server = Server::new(current, admission_limits(&config), Some(control));
+        let server = Server::new(current, admission_limits(&config), Some(control))?;
         Ok(Self { server, running: Mutex::new(Running { config, plugins, service, state }) })
     }
 
@@ -208,6 +208,7 @@ fn admission_limits(config: &Config) -> AdmissionLimits {
         per_address: limits.connections_per_address,
         unauthenticated: limits.unauthenticated_connections,
         unauthenticated_per_address: limits.unauthenticated_per_address,
+        handshakes_per_second: NonZeroU32::new(limits.handshakes_per_second).unwrap_or(NonZeroU32::MIN),
     }
 }
 

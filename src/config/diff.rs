@@ -57,6 +57,7 @@ const RESTART_LIMITS: &[&str] = &[
     "connections_per_address",
     "unauthenticated_connections",
     "unauthenticated_per_address",
+    "handshakes_per_second",
     "concurrent_commands",
     "concurrent_streams",
     "plugin_memory",
@@ -194,6 +195,7 @@ impl Config {
         new.connections_per_address = old.connections_per_address;
         new.unauthenticated_connections = old.unauthenticated_connections;
         new.unauthenticated_per_address = old.unauthenticated_per_address;
+        new.handshakes_per_second = old.handshakes_per_second;
         new.concurrent_commands = old.concurrent_commands;
         new.concurrent_streams = old.concurrent_streams;
         new.plugin_memory_bytes = old.plugin_memory_bytes;

@@ -184,11 +184,13 @@ limits! {
     connections => connections: usize, Count(u64), 16_384, 1, 1_000_000,
         "Connections at once. Each takes a file and up to 20 KB; more wait to be accepted.";
     connections_per_address => connections_per_address: usize, Count(u64), 10_240, 1, 1_000_000,
-        "Connections at once from one address, IPv6 by /64, so that one host can't take all of them.";
+        "Connections at once from one address, IPv6 by /64 (a /56 has twice, a /48 four times as many), so that one host can't take all.";
     unauthenticated_connections => unauthenticated_connections: usize, Count(u64), 1_024, 1, 1_000_000,
         "Connections at once whose client is not known yet: what strangers can hold.";
     unauthenticated_per_address => unauthenticated_per_address: usize, Count(u64), 512, 1, 1_000_000,
         "Handshakes at once from one address, IPv6 by /64; more wait, so that one stranger can't hold up the rest.";
+    handshakes_per_second => handshakes_per_second: u32, Count(u64), 200, 1, 1_000_000,
+        "Handshakes of strangers from one address in a second, IPv6 by /64, and as many at once; more wait. Those of clients don't count.";
     handshake_timeout => handshake_timeout: Duration, TimeSpan(TimeSpan), 10 * SECOND, 1, DAY,
         "One deadline for the TLS handshake and the authorization after it; a stranger gets no longer than this.";
     head_timeout => head_timeout: Duration, TimeSpan(TimeSpan), 10 * SECOND, 1, DAY,

@@ -7,20 +7,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{
-    ALL_VERIFICATION_ALGS, EndEntityCert, Error, ExpirationPolicy, ExtendedKeyUsageValidator,
-    KeyPurposeIdIter, KeyUsage, RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
+    EndEntityCert, Error, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
+    RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{Validity, describe};
+use super::faults::{TOO_LONG, date_fault, has_given_up, leaf_fault, words};
+use super::issuers::{issuers, issuers_key, key_identifier};
 use super::revocation::RevocationList;
+use super::signatures::{ListSignatures, MAX_SIGNATURES, Signatures};
 use super::thumbprint::Thumbprint;
-
-/// Certificates that a peer may show, its own among them. Chains have three or four; and since those behind the first may be
-/// tried in every order, the work grows by the factorial of this.
-const MAX_CHAIN: usize = 6;
 
 /// The certificate of an authority: it may be taken, and is marked as one that signs others.
 #[derive(Clone, PartialEq, Eq)]
@@ -93,12 +92,21 @@ impl fmt::Debug for Authority {
 /// All authorities whose word is taken.
 #[derive(Clone, Debug)]
 pub(super) struct Authorities {
-    known: Vec<Authority>,
-    /// Those of `known`, in their order.
-    anchors: Vec<TrustAnchor<'static>>,
+    known: Vec<Known>,
     lists: Vec<RevocationList>,
-    /// Tells these authorities and lists from others.
-    digest: Thumbprint,
+    list_signatures: ListSignatures,
+    /// Tells these lists from others.
+    lists_digest: Thumbprint,
+}
+
+/// An authority, and what is looked for in it.
+#[derive(Clone, Debug)]
+struct Known {
+    authority: Authority,
+    thumbprint: Thumbprint,
+    anchor: TrustAnchor<'static>,
+    /// What certificates that it signed call its key, where it has such a name.
+    key_identifier: Option<Vec<u8>>,
 }
 
 /// A chain that leads to an authority.
@@ -108,6 +116,14 @@ pub(super) struct Verified {
     pub(super) validity: Validity,
     /// The authority's name.
     pub(super) authority: Arc<str>,
+    pub(super) rests_on: RestsOn,
+}
+
+/// What a chain was verified by: while that is there, the chain need not be verified again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RestsOn {
+    authority: Thumbprint,
+    lists: Thumbprint,
 }
 
 /// A chain that does not do.
@@ -121,156 +137,179 @@ pub(super) enum Unverified {
 
 impl Authorities {
     pub(super) fn new(authorities: impl IntoIterator<Item = Authority>) -> Self {
-        let mut known: Vec<Authority> = Vec::new();
+        let mut known: Vec<Known> = Vec::new();
         for authority in authorities {
-            if !known.contains(&authority) {
-                known.push(authority);
+            if known.iter().any(|known| known.authority == authority) {
+                continue;
             }
+            // `Authority::new` has tried.
+            let Ok(anchor) = webpki::anchor_from_trusted_cert(&authority.certificate) else { continue };
+            let anchor = anchor.to_owned();
+            let key_identifier = key_identifier(&authority.certificate);
+            known.push(Known { thumbprint: authority.thumbprint(), authority, anchor, key_identifier });
         }
-        // `Authority::new` has tried.
-        let anchor = |authority: &Authority| {
-            webpki::anchor_from_trusted_cert(&authority.certificate).ok().map(|anchor| anchor.to_owned())
-        };
-        known.retain(|authority| anchor(authority).is_some());
-        let all: Vec<u8> = known.iter().flat_map(|authority| authority.certificate.iter().copied()).collect();
-        Self {
-            anchors: known.iter().filter_map(anchor).collect(),
-            known,
-            lists: Vec::new(),
-            digest: Thumbprint::sha256_of(&all),
-        }
+        let lists_digest = Thumbprint::sha256_of(&[]);
+        Self { known, lists: Vec::new(), list_signatures: ListSignatures::default(), lists_digest }
     }
 
     /// The same, which have taken back what stands in these lists.
     pub(super) fn with_lists(mut self, lists: impl IntoIterator<Item = RevocationList>) -> Self {
         self.lists.extend(lists);
-        let digests = self.lists.iter().map(|list| list.thumbprint().to_string());
-        let all: String = std::iter::once(self.digest.to_string()).chain(digests).collect();
-        self.digest = Thumbprint::sha256_of(all.as_bytes());
+        let all: String = self.lists.iter().map(|list| list.thumbprint().to_string()).collect();
+        self.lists_digest = Thumbprint::sha256_of(all.as_bytes());
         self
     }
 
-    /// Tells these authorities and lists from others.
-    pub(super) fn digest(&self) -> Thumbprint {
-        self.digest
+    /// Whether a chain that `rests_on` something would be verified by the same anew.
+    pub(super) fn still_verify(&self, rests_on: RestsOn) -> bool {
+        rests_on.lists == self.lists_digest
+            && self.known.iter().any(|known| known.thumbprint == rests_on.authority)
     }
 
     /// Whether the first certificate of `chain` is a client's at `now`, by the word of an authority.
+    ///
+    /// It takes time, of which a stranger has a say in: up to [`MAX_SIGNATURES`] are checked.
     pub(super) fn verify(
         &self,
         chain: &[CertificateDer<'_>],
         now: SystemTime,
     ) -> Result<Verified, Unverified> {
+        let signatures = Signatures::of(chain, &self.list_signatures);
+        self.verify_with(&signatures, chain, now)
+    }
+
+    fn verify_with(
+        &self,
+        signatures: &Signatures<'_>,
+        chain: &[CertificateDer<'_>],
+        now: SystemTime,
+    ) -> Result<Verified, Unverified> {
         let unreadable = || Unverified::Unknown("it is not a certificate that can be read".to_owned());
         let (first, others) = chain.split_first().ok_or_else(unreadable)?;
-        if chain.len() > MAX_CHAIN {
-            let count = chain.len();
-            let words = format!("it came in a chain of {count} certificates, and {MAX_CHAIN} are the most");
-            return Err(Unverified::Unknown(words));
-        }
         let leaf = EndEntityCert::try_from(first).map_err(|error| Unverified::Unknown(words(&error)))?;
+        let is_known = |certificate: &[u8]| self.known.iter().any(|known| known.is(certificate));
+        let issuers = issuers(others, is_known).map_err(Unverified::Unknown)?;
+        let anchors = Anchors::in_order(&self.known, chain);
+        let counted = signatures.algorithms();
+        let algorithms: Vec<_> =
+            counted.iter().map(|counted| counted as &dyn SignatureVerificationAlgorithm).collect();
+
         let lists: Vec<_> = self.lists.iter().map(RevocationList::list).collect();
         // What no list is about is not taken back, and a list that is out of date is better than none.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             let options = options.with_status_policy(UnknownStatusPolicy::Allow);
             options.with_expiration_policy(ExpirationPolicy::Ignore).build()
         });
-        let is_in_order = |path: &VerifiedPath<'_>| self.check_path(path, now);
+        let is_in_order = |path: &VerifiedPath<'_>| check_path(path, anchors.authority(path), now);
+        let (of_clients, time) = (KeyUsage::client_auth(), unix_time(now));
         let verdict = leaf.verify_for_usage(
-            ALL_VERIFICATION_ALGS,
-            &self.anchors,
-            others,
-            unix_time(now),
-            KeyUsage::client_auth(),
+            &algorithms,
+            &anchors.anchors,
+            &issuers,
+            time,
+            of_clients,
             revocation,
             Some(&is_in_order),
         );
         let error = match verdict {
-            Ok(path) => {
-                let validity = self.validity(first, &path).ok_or_else(unreadable)?;
-                return match leaf_fault(first) {
-                    Some(fault) => Err(Unverified::Unusable(fault)),
-                    None => Ok(Verified { validity, authority: self.authority(&path).name.clone() }),
-                };
-            }
+            Ok(path) => return self.verified(first, &path, anchors.known(&path)),
             Err(error) => error,
         };
+        if signatures.are_used_up() || has_given_up(&error) {
+            return Err(Unverified::Unknown(TOO_LONG.to_owned()));
+        }
         // Whoever shows what no authority ever signed learns nothing of it: it is asked whether the chain would have led
         // to one, for whatever use, at the time at which the last of it began.
         let begins =
             chain.iter().filter_map(|certificate| describe(certificate).1).map(|dates| dates.not_before);
-        let then = begins.max().unwrap_or(now);
-        let lenient = leaf.verify_for_usage(
-            ALL_VERIFICATION_ALGS,
-            &self.anchors,
-            others,
-            unix_time(then),
-            AnyUse,
-            None,
-            None,
-        );
+        let then = unix_time(begins.max().unwrap_or(now));
+        let lenient =
+            leaf.verify_for_usage(&algorithms, &anchors.anchors, &issuers, then, AnyUse, None, None);
         Err(match lenient {
             Ok(path) => {
-                Unverified::Unusable(self.date_fault(first, &path, now).unwrap_or_else(|| words(&error)))
+                let fault = date_fault(first, &path, anchors.authority(&path), now);
+                Unverified::Unusable(fault.unwrap_or_else(|| words(&error)))
             }
             Err(_) => Unverified::Unknown(words(&error)),
         })
     }
 
-    /// What `webpki` leaves out: it takes authorities as keys without dates, and lets any certificate sign that is marked as
-    /// an authority, whatever its key usage says.
-    fn check_path(&self, path: &VerifiedPath<'_>, now: SystemTime) -> Result<(), Error> {
-        for issuer in path.intermediate_certificates() {
-            let der = issuer.der();
-            let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| Error::BadDer)?;
-            if !may_sign_others(&parsed) {
-                return Err(Error::EndEntityUsedAsCa);
-            }
-        }
-        let Validity { not_before, not_after } = self.authority(path).validity;
-        let (time, before, after) = (unix_time(now), unix_time(not_before), unix_time(not_after));
-        if time < before {
-            return Err(Error::CertNotValidYet { time, not_before: before });
-        }
-        if time > after { Err(Error::CertExpired { time, not_after: after }) } else { Ok(()) }
-    }
-
-    /// The authority at the end of `path`.
-    fn authority(&self, path: &VerifiedPath<'_>) -> &Authority {
-        let place = self.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
-        // `path` ends with one of `anchors`.
-        &self.known[place.unwrap_or_default()]
-    }
-
-    /// When all of `path`, which begins with `first`, is valid.
-    fn validity(&self, first: &CertificateDer<'_>, path: &VerifiedPath<'_>) -> Option<Validity> {
-        let mut all = describe(first).1?.with(self.authority(path).validity);
-        for issuer in path.intermediate_certificates() {
-            all = all.with(describe(&issuer.der()).1?);
-        }
-        Some(all)
-    }
-
-    /// Which certificate of `path`, which begins with `first`, can't be used at `now`, and why, if one can't.
-    fn date_fault(
+    /// What was found out about `first`, from which `path` leads to `known`.
+    fn verified(
         &self,
         first: &CertificateDer<'_>,
         path: &VerifiedPath<'_>,
-        now: SystemTime,
-    ) -> Option<String> {
-        if let Some(fault) = describe(first).1?.fault_at(now) {
-            return Some(fault);
+        known: &Known,
+    ) -> Result<Verified, Unverified> {
+        if let Some(fault) = leaf_fault(first) {
+            return Err(Unverified::Unusable(fault));
         }
+        let unreadable = || Unverified::Unknown("it is not a certificate that can be read".to_owned());
+        let dates = |der: &[u8]| describe(der).1.ok_or_else(unreadable);
+        let mut validity = dates(first)?.with(known.authority.validity);
         for issuer in path.intermediate_certificates() {
-            let (name, validity) = describe(&issuer.der());
-            if let Some(fault) = validity?.fault_at(now) {
-                return Some(format!("of its chain, certificate ({name}): {fault}"));
-            }
+            validity = validity.with(dates(&issuer.der())?);
         }
-        let authority = self.authority(path);
-        let fault = authority.validity.fault_at(now)?;
-        Some(format!("of its chain, authority ({}): {fault}", authority.name))
+        let rests_on = RestsOn { authority: known.thumbprint, lists: self.lists_digest };
+        Ok(Verified { validity, authority: known.authority.name.clone(), rests_on })
     }
+}
+
+impl Known {
+    fn is(&self, certificate: &[u8]) -> bool {
+        *self.authority.certificate == *certificate
+    }
+}
+
+/// The authorities in the order in which they are tried.
+struct Anchors<'a> {
+    known: Vec<&'a Known>,
+    /// Those of `known`, in their order.
+    anchors: Vec<TrustAnchor<'a>>,
+}
+
+impl<'a> Anchors<'a> {
+    /// First those whose key `chain` names: an authority may have been renewed under its name many times, and each that is
+    /// tried in vain costs a signature.
+    fn in_order(known: &'a [Known], chain: &[CertificateDer<'_>]) -> Self {
+        let mut known: Vec<_> = known.iter().collect();
+        if known.len() > 1 {
+            let named: Vec<_> = chain.iter().filter_map(|certificate| issuers_key(certificate)).collect();
+            let is_named = |key: &Option<Vec<u8>>| key.as_ref().is_some_and(|key| named.contains(key));
+            known.sort_by_key(|known| !is_named(&known.key_identifier));
+        }
+        let anchors = known.iter().map(|known| known.anchor.clone()).collect();
+        Self { known, anchors }
+    }
+
+    /// The authority at the end of `path`.
+    fn known(&self, path: &VerifiedPath<'_>) -> &'a Known {
+        let place = self.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
+        // `path` ends with one of `anchors`.
+        self.known[place.unwrap_or_default()]
+    }
+
+    fn authority(&self, path: &VerifiedPath<'_>) -> &'a Authority {
+        &self.known(path).authority
+    }
+}
+
+/// What `webpki` leaves out: it takes authorities as keys without dates, and lets any certificate sign that is marked as
+/// an authority, whatever its key usage says.
+fn check_path(path: &VerifiedPath<'_>, authority: &Authority, now: SystemTime) -> Result<(), Error> {
+    for issuer in path.intermediate_certificates() {
+        let der = issuer.der();
+        let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| Error::BadDer)?;
+        if !may_sign_others(&parsed) {
+            return Err(Error::EndEntityUsedAsCa);
+        }
+    }
+    let Validity { not_before, not_after } = authority.validity;
+    let (time, before, after) = (unix_time(now), unix_time(not_before), unix_time(not_after));
+    if time < before {
+        return Err(Error::CertNotValidYet { time, not_before: before });
+    }
+    if time > after { Err(Error::CertExpired { time, not_after: after }) } else { Ok(()) }
 }
 
 /// Any extended key usage.
@@ -280,20 +319,6 @@ impl ExtendedKeyUsageValidator for AnyUse {
     fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
         Ok(())
     }
-}
-
-/// What is wrong with what the certificate of a client says of its key, as the X.509-SVID specification has it.
-fn leaf_fault(der: &[u8]) -> Option<String> {
-    let (_, parsed) = X509Certificate::from_der(der).ok()?;
-    let usage = match parsed.key_usage() {
-        Ok(usage) => usage?.value,
-        Err(_) => return Some("its key usage cannot be read".to_owned()),
-    };
-    if usage.key_cert_sign() || usage.crl_sign() {
-        return Some("its key usage is an authority's (keyCertSign, cRLSign)".to_owned());
-    }
-    let is_for_handshakes = usage.digital_signature();
-    (!is_for_handshakes).then(|| "its key usage lacks digitalSignature".to_owned())
 }
 
 /// Whether the key usage, where there is one, lets a certificate sign others.
@@ -309,37 +334,10 @@ fn unix_time(time: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO))
 }
 
-/// What `webpki` found, in the words of the log and of those who may know.
-fn words(error: &Error) -> String {
-    let words = match error {
-        Error::UnknownIssuer => "it leads to no authority",
-        Error::InvalidSignatureForPublicKey => {
-            "a signature in its chain is not of the one whose name stands there"
-        }
-        Error::CertExpired { .. } => "it, or a certificate of its chain, has expired",
-        Error::CertNotValidYet { .. } => "it, or a certificate of its chain, is not valid yet",
-        Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => {
-            "its extended key usage, or one in its chain, is not for clients (clientAuth)"
-        }
-        Error::CaUsedAsEndEntity => "it is marked as an authority (CA:TRUE), which no client's is",
-        Error::CertRevoked => "it, or a certificate of its chain, was taken back by a revocation list",
-        Error::InvalidCrlSignatureForPublicKey | Error::IssuerNotCrlSigner => {
-            "a revocation list for its chain is not signed by the authority whose name stands there"
-        }
-        Error::EndEntityUsedAsCa => "a certificate in its chain may not sign others",
-        Error::PathLenConstraintViolated => "its chain is longer than an authority in it allows",
-        Error::NameConstraintViolation => {
-            "a name constraint in its chain forbids it (constraints on URIs are not understood, and forbid all)"
-        }
-        Error::MaximumPathBuildCallsExceeded
-        | Error::MaximumPathDepthExceeded
-        | Error::MaximumSignatureChecksExceeded
-        | Error::MaximumNameConstraintComparisonsExceeded => "to check its chain would take too long",
-        error => return format!("its chain is not taken ({error})"),
-    };
-    words.to_owned()
-}
-
 #[cfg(test)]
 #[path = "authority_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "maze_tests.rs"]
+mod maze_tests;

@@ -4,16 +4,21 @@
 
 mod authority;
 mod certificate;
+mod faults;
+mod issuers;
+mod peer;
 mod rejection;
 mod revocation;
 mod roster;
+mod signatures;
 mod thumbprint;
 mod uri;
 
 pub use authority::{Authority, AuthorityError};
 pub use certificate::{MAX_NAME_CHARS, Validity, describe};
+pub use peer::{KnownBy, PeerIdentity};
 pub use rejection::Rejection;
 pub use revocation::{RevocationError, RevocationList};
-pub use roster::{KnownBy, PeerIdentity, Pinned, Roster, authenticate};
+pub use roster::{Pinned, Roster, authenticate, recognize};
 pub use thumbprint::{Thumbprint, ThumbprintError};
 pub use uri::{ClientUri, UriError};

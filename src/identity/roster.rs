@@ -1,14 +1,14 @@
 //! Who is admitted.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
 
 use super::authority::{Authorities, Authority, Unverified, Verified};
-use super::certificate::{Validity, describe, uris};
+use super::certificate::{describe, uris};
+use super::peer::{KnownBy, Peer, PeerIdentity};
 use super::rejection::Rejection;
 use super::revocation::RevocationList;
 use super::thumbprint::Thumbprint;
@@ -79,26 +79,48 @@ impl Roster {
         chain: &[CertificateDer<'_>],
         now: SystemTime,
     ) -> Result<PeerIdentity, Rejection> {
-        let Peer { name, thumbprint, sha1, certificate_name, known_by, authorities, .. } = &*identity.0;
-        let pin = self.pin(*thumbprint, *sha1);
-        let is_as_before = match known_by {
-            KnownBy::Pin => pin.is_some_and(|pin| pin.client == *name),
-            // Signatures that were good are so still; their dates are in the identity's.
-            KnownBy::Uri { uri, .. } => {
-                pin.is_none()
-                    && self.uris.get(uri) == Some(name)
-                    && *authorities == self.authorities.as_ref().map(Authorities::digest)
-            }
-        };
-        if is_as_before {
-            return identity.check_validity(now).map(|()| identity.clone());
+        if let Some(checked) = self.check_without_chain(identity, now) {
+            return checked;
         }
         let renewed = authenticate(chain, self, now)?;
-        if renewed.name() == &**name {
-            return Ok(renewed);
-        }
-        let detail = Some("it is another client's".to_owned());
-        Err(Rejection::Unknown { name: certificate_name.clone(), thumbprint: *sha1, detail })
+        if renewed.name() == identity.name() { Ok(renewed) } else { Err(of_another(identity.peer())) }
+    }
+
+    /// [`check`](Self::check) as far as it needs no look at the chain; nothing where that has to be verified anew.
+    #[must_use]
+    pub fn check_without_chain(
+        &self,
+        identity: &PeerIdentity,
+        now: SystemTime,
+    ) -> Option<Result<PeerIdentity, Rejection>> {
+        let peer = identity.peer();
+        let is_still = |client: &Arc<str>| *client == peer.name;
+        let kept = match (self.pin(peer.thumbprint, peer.sha1), &peer.known_by) {
+            (Some(pin), _) if !is_still(&pin.client) => return Some(Err(of_another(peer))),
+            (Some(_), KnownBy::Pin) => identity.clone(),
+            (Some(_), KnownBy::Uri { .. }) => {
+                let validity = peer.own_validity;
+                Peer { known_by: KnownBy::Pin, rests_on: None, validity, ..peer.clone() }.into()
+            }
+            (None, KnownBy::Pin) if self.authorities.is_none() => {
+                return Some(Err(unknown(peer, NOT_PINNED)));
+            }
+            (None, KnownBy::Pin) => return None,
+            // A client's certificate has one URI.
+            (None, KnownBy::Uri { uri, .. }) if !self.uris.get(uri).is_some_and(is_still) => {
+                return Some(Err(unknown(peer, NO_URI)));
+            }
+            (None, KnownBy::Uri { .. }) => {
+                // Signatures that were good are so still; their dates are in the identity's.
+                let still =
+                    |rests_on| self.authorities.as_ref().is_some_and(|all| all.still_verify(rests_on));
+                if !peer.rests_on.is_some_and(still) {
+                    return None;
+                }
+                identity.clone()
+            }
+        };
+        Some(kept.check_validity(now).map(|()| kept))
     }
 
     /// The names of the clients.
@@ -123,13 +145,12 @@ impl Roster {
         now: SystemTime,
     ) -> Result<(&Arc<str>, ClientUri, Verified), Unverified> {
         let unknown = |words: &str| Unverified::Unknown(words.to_owned());
-        let authorities = self.authorities.as_ref().ok_or_else(|| unknown("it is not pinned"))?;
+        let authorities = self.authorities.as_ref().ok_or_else(|| unknown(NOT_PINNED))?;
         let uris = chain.first().and_then(|certificate| uris(certificate));
         let uris = uris.ok_or_else(|| unknown("it is not pinned, and its names cannot be read"))?;
         // Strangers with other URIs cost no look at a signature.
         let known = uris.iter().find_map(|uri| self.uris.get_key_value(uri.as_str()));
-        let (uri, client) =
-            known.ok_or_else(|| unknown("it is not pinned, and no client has a URI of it"))?;
+        let (uri, client) = known.ok_or_else(|| unknown(NO_URI))?;
         let verified = authorities.verify(chain, now)?;
         if uris.len() > 1 {
             let words = format!("it has {} URIs, and a client's has exactly one", uris.len());
@@ -139,103 +160,22 @@ impl Roster {
     }
 }
 
-/// A client that proved that it holds the key of an admitted certificate. Only [`authenticate`] makes one.
-#[derive(Clone, Debug)]
-pub struct PeerIdentity(Arc<Peer>);
+const NOT_PINNED: &str = "it is not pinned";
+const NO_URI: &str = "it is not pinned, and no client has a URI of it";
 
-#[derive(Debug)]
-struct Peer {
-    name: Arc<str>,
-    thumbprint: Thumbprint,
-    sha1: Thumbprint,
-    certificate_name: String,
-    /// When its certificate is valid.
-    own_validity: Validity,
-    /// When all that it was known by is valid, the certificate among it.
-    validity: Validity,
-    known_by: KnownBy,
-    /// The [digest](Authorities::digest) of those that vouched for it.
-    authorities: Option<Thumbprint>,
+fn of_another(peer: &Peer) -> Rejection {
+    unknown(peer, "it is another client's")
 }
 
-/// What a client is known by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KnownBy {
-    /// Its certificate, which is pinned.
-    Pin,
-    /// A URI in its certificate, for which an authority vouches.
-    Uri {
-        /// The URI.
-        uri: ClientUri,
-        /// The name in the authority's certificate, escaped and cut.
-        authority: Arc<str>,
-    },
-}
-
-impl fmt::Display for KnownBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pin => f.write_str("pin"),
-            Self::Uri { uri, authority } => write!(f, "{uri} by {authority}"),
-        }
-    }
-}
-
-impl PeerIdentity {
-    /// The client's name in the config.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.0.name
-    }
-
-    /// The same, to be kept.
-    #[must_use]
-    pub fn name_shared(&self) -> Arc<str> {
-        Arc::clone(&self.0.name)
-    }
-
-    /// SHA-256 of its certificate.
-    #[must_use]
-    pub fn thumbprint(&self) -> Thumbprint {
-        self.0.thumbprint
-    }
-
-    /// The name in its certificate, escaped and cut.
-    #[must_use]
-    pub fn certificate_name(&self) -> &str {
-        &self.0.certificate_name
-    }
-
-    /// What it is known by.
-    #[must_use]
-    pub fn known_by(&self) -> &KnownBy {
-        &self.0.known_by
-    }
-
-    /// When its certificate is valid, with all of the chain by which an authority vouches for it.
-    #[must_use]
-    pub fn validity(&self) -> Validity {
-        self.0.validity
-    }
-
-    /// Whether it is [valid](Self::validity) at `now`.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it, in the words of [`authenticate`].
-    pub fn check_validity(&self, now: SystemTime) -> Result<(), Rejection> {
-        let Peer { sha1, certificate_name, own_validity, validity, .. } = &*self.0;
-        let fault = own_validity.fault_at(now);
-        let fault =
-            fault.or_else(|| Some(format!("of its chain, a certificate: {}", validity.fault_at(now)?)));
-        fault.map_or(Ok(()), |reason| {
-            Err(Rejection::Unusable { name: certificate_name.clone(), thumbprint: *sha1, reason })
-        })
-    }
+fn unknown(peer: &Peer, detail: &str) -> Rejection {
+    let (name, detail) = (peer.certificate_name.clone(), Some(detail.to_owned()));
+    Rejection::Unknown { name, thumbprint: peer.sha1, detail }
 }
 
 /// Admits the holder of the first certificate of `chain`, whose possession of the key the handshake has proven: a certificate
 /// that is pinned as it is, whoever signed it; another if it has the URI of a client and the chain leads to an authority.
+///
+/// It takes time, of which a stranger has a say in, but for what [`recognize`] decides.
 ///
 /// # Errors
 ///
@@ -245,37 +185,55 @@ pub fn authenticate(
     roster: &Roster,
     now: SystemTime,
 ) -> Result<PeerIdentity, Rejection> {
+    if let Some(decided) = recognize(chain, roster, now) {
+        return decided;
+    }
     let certificate = chain.first().ok_or(Rejection::NoCertificate)?;
-    let sha1 = Thumbprint::sha1_of(certificate);
-    let thumbprint = Thumbprint::sha256_of(certificate);
+    let (sha1, thumbprint) = hashes(certificate);
     let (certificate_name, own_validity) = describe(certificate);
-    let unusable = |reason| Rejection::Unusable { name: certificate_name.clone(), thumbprint: sha1, reason };
-    let unreadable = || unusable("it is not a valid X.509 certificate".to_owned());
-    let (name, known_by, authorities, validity) = match roster.pin(thumbprint, sha1) {
-        Some(Pinned { client, .. }) => {
-            let validity = own_validity.ok_or_else(unreadable)?;
-            if let Some(fault) = validity.fault_at(now) {
-                return Err(unusable(fault));
-            }
-            (client, KnownBy::Pin, None, validity)
+    let unusable = |name, reason| Err(Rejection::Unusable { name, thumbprint: sha1, reason });
+    match (roster.vouched_for(chain, now), own_validity) {
+        (Ok((client, uri, Verified { validity, authority, rests_on })), Some(own_validity)) => {
+            let (name, known_by) = (Arc::clone(client), KnownBy::Uri { uri, authority });
+            let rests_on = Some(rests_on);
+            Ok(Peer { name, thumbprint, sha1, certificate_name, own_validity, validity, known_by, rests_on }
+                .into())
         }
-        None => match roster.vouched_for(chain, now) {
-            Ok((client, uri, Verified { validity, authority })) => {
-                let digest = roster.authorities.as_ref().map(Authorities::digest);
-                (client, KnownBy::Uri { uri, authority }, digest, validity)
-            }
-            Err(Unverified::Unusable(reason)) => return Err(unusable(reason)),
-            Err(Unverified::Unknown(detail)) => {
-                let detail = Some(detail);
-                return Err(Rejection::Unknown { name: certificate_name, thumbprint: sha1, detail });
-            }
-        },
-    };
-    let name = Arc::clone(name);
-    let own_validity = own_validity.ok_or_else(unreadable)?;
-    let peer =
-        Peer { name, thumbprint, sha1, certificate_name, own_validity, validity, known_by, authorities };
-    Ok(PeerIdentity(Arc::new(peer)))
+        (Ok(_), None) => unusable(certificate_name, UNREADABLE.to_owned()),
+        (Err(Unverified::Unusable(reason)), _) => unusable(certificate_name, reason),
+        (Err(Unverified::Unknown(detail)), _) => {
+            let detail = Some(detail);
+            Err(Rejection::Unknown { name: certificate_name, thumbprint: sha1, detail })
+        }
+    }
+}
+
+/// [`authenticate`] as far as pins decide it, which costs little; nothing where the chain has to be looked at.
+pub fn recognize(
+    chain: &[CertificateDer<'_>],
+    roster: &Roster,
+    now: SystemTime,
+) -> Option<Result<PeerIdentity, Rejection>> {
+    let Some(certificate) = chain.first() else { return Some(Err(Rejection::NoCertificate)) };
+    let (sha1, thumbprint) = hashes(certificate);
+    let name = Arc::clone(&roster.pin(thumbprint, sha1)?.client);
+    let (certificate_name, validity) = describe(certificate);
+    let checked = validity.ok_or_else(|| UNREADABLE.to_owned());
+    let checked = checked.and_then(|validity| validity.fault_at(now).map_or(Ok(validity), Err));
+    Some(match checked {
+        Ok(validity) => {
+            let (own_validity, known_by, rests_on) = (validity, KnownBy::Pin, None);
+            Ok(Peer { name, thumbprint, sha1, certificate_name, own_validity, validity, known_by, rests_on }
+                .into())
+        }
+        Err(reason) => Err(Rejection::Unusable { name: certificate_name, thumbprint: sha1, reason }),
+    })
+}
+
+const UNREADABLE: &str = "it is not a valid X.509 certificate";
+
+fn hashes(certificate: &[u8]) -> (Thumbprint, Thumbprint) {
+    (Thumbprint::sha1_of(certificate), Thumbprint::sha256_of(certificate))
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ use super::conn::Connection;
 use super::control::Control;
 use super::members::Members;
 use super::tls::{self, Authenticated};
+use super::verify::Verifiers;
+use crate::identity::authenticate;
 use crate::telemetry::ConnectionId;
 use crate::telemetry::metrics::Counter;
 
@@ -74,6 +76,7 @@ pub(super) struct Shared {
     pub(super) control: Option<Arc<dyn Control>>,
     pub(super) started: Instant,
     admission: Arc<Admission>,
+    pub(super) verifiers: Verifiers,
     accepted: AtomicU64,
     /// Told when all are to stop accepting.
     stop: Notify,
@@ -98,18 +101,26 @@ impl Shared {
 
 impl Server {
     /// A server of `current`, until [`Self::swap`]. Operators control it through `control`.
-    #[must_use]
-    pub fn new(current: Current, admission: AdmissionLimits, control: Option<Arc<dyn Control>>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When the machine gives it no threads.
+    pub fn new(
+        current: Current,
+        admission: AdmissionLimits,
+        control: Option<Arc<dyn Control>>,
+    ) -> anyhow::Result<Self> {
         let shared = Shared {
             current: ArcSwap::from_pointee(current),
             members: Arc::default(),
             control,
             started: Instant::now(),
             admission: Arc::new(Admission::new(admission)),
+            verifiers: Verifiers::start().context("cannot start the threads that verify certificates")?,
             accepted: AtomicU64::new(0),
             stop: Notify::new(),
         };
-        Self { shared: Arc::new(shared), connections: TaskTracker::new() }
+        Ok(Self { shared: Arc::new(shared), connections: TaskTracker::new() })
     }
 
     /// Goes on with `current`. Requests that have begun end with what they began with; each connection looks at once
@@ -214,7 +225,7 @@ async fn serve(
 ) {
     let began = Instant::now();
     let current = shared.current.load_full();
-    let authorizing = authorize(&current, tcp, peer, id, &address);
+    let authorizing = authorize(&shared, &current, tcp, peer, id, &address);
     let authorized = timeout_at(began + current.handshake_timeout, authorizing);
     // In a box, so that an idle connection does not hold what its handshake needed.
     let authenticated = match Box::pin(authorized).await {
@@ -246,6 +257,7 @@ async fn serve(
 
 /// The handshake and the question who the peer is. A peer that is not admitted is told why.
 async fn authorize(
+    shared: &Shared,
     current: &Current,
     tcp: TcpStream,
     peer: SocketAddr,
@@ -253,7 +265,7 @@ async fn authorize(
     address: &AddressPlace,
 ) -> Option<Authenticated> {
     prepare(&tcp);
-    let _turn = address.handshake_turn().await?;
+    let turn = address.handshake_turn().await?;
     let handshaken = match tls::handshake(&current.acceptor, tcp).await {
         Ok(handshaken) => handshaken,
         Err(error) => {
@@ -261,9 +273,20 @@ async fn authorize(
             return None;
         }
     };
-    match handshaken.authenticate(&current.service.roster, SystemTime::now()) {
-        Ok(authenticated) => Some(authenticated),
+    let (now, service) = (SystemTime::now(), Arc::clone(&current.service));
+    let judge = |chain: Vec<_>| {
+        shared.verifiers.of_stranger(address.gates(), move || authenticate(&chain, &service.roster, now))
+    };
+    match handshaken.authenticate(&current.service.roster, now, judge).await {
+        Ok(authenticated) => {
+            turn.was_of_client();
+            Some(authenticated)
+        }
         Err(refused) => {
+            let Some(refused) = refused else {
+                tracing::error!(target: "lictor::connection", connection = %id, %peer, "its certificate cannot be verified");
+                return None;
+            };
             let (rejection, detail) = (refused.rejection(), refused.rejection().detail());
             tracing::warn!(target: "lictor::connection", connection = %id, %peer, reason = %rejection, detail, "refused");
             // The peer may be gone before it is told.

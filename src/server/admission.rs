@@ -1,11 +1,16 @@
-//! How many connections there may be: in all, from one address, and before they have said who they are.
+//! How many connections there may be: in all, from one network, and before they have said who they are.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::time::Instant;
 
+use super::gate::{Gate, Passage};
+use super::network::Network;
 use crate::telemetry::metrics::Counter;
 
 /// Bounds on connections.
@@ -13,14 +18,20 @@ use crate::telemetry::metrics::Counter;
 pub struct AdmissionLimits {
     /// Connections in all. At the limit the server stops accepting; further ones wait in the listen queue.
     pub connections: usize,
-    /// Connections of one address (IPv6: of one /64 network). One more is closed at once.
+    /// Connections of one address (IPv6: of one /64 network; of wider ones more). One more is closed at once.
     pub per_address: usize,
     /// Handshakes under way at the same time. Further ones wait, within their own deadline.
     pub unauthenticated: usize,
     /// Handshakes of one address under way at the same time. Further ones wait, within their own deadline, and take
     /// no place from other addresses.
     pub unauthenticated_per_address: usize,
+    /// Handshakes of strangers from one address in a second. Further ones wait, as above.
+    pub handshakes_per_second: NonZeroU32,
 }
+
+/// Networks that are remembered for what they have spent, though they have no connection: such as fill up again within a
+/// second. Beyond it the one that left first is forgotten.
+const MAX_LEFT: usize = 4096;
 
 /// Counts connections and lets them in.
 #[derive(Debug)]
@@ -28,27 +39,33 @@ pub(super) struct Admission {
     limits: AdmissionLimits,
     places: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
-    addresses: Mutex<HashMap<IpAddr, Address>>,
+    networks: Mutex<Networks>,
+}
+
+#[derive(Debug, Default)]
+struct Networks {
+    known: HashMap<Network, Known>,
+    /// Those whose last connection has ended, and when there is nothing more to know of them.
+    left: VecDeque<(Instant, Network)>,
 }
 
 #[derive(Debug)]
-struct Address {
+struct Known {
     connections: usize,
-    handshakes: Arc<Semaphore>,
+    gate: Arc<Gate>,
 }
 
-/// A connection's place among its address's. Given back when dropped.
+/// A connection's place among those of its networks. Given back when dropped.
 #[derive(Debug)]
 pub(super) struct AddressPlace {
     admission: Arc<Admission>,
-    address: IpAddr,
-    handshakes: Arc<Semaphore>,
+    networks: SmallVec<[(Network, Arc<Gate>); 3]>,
 }
 
 /// Leave to do a handshake; dropped once the peer is known.
 #[derive(Debug)]
 pub(super) struct HandshakeTurn {
-    _of_address: OwnedSemaphorePermit,
+    of_networks: SmallVec<[Passage; 3]>,
     _of_all: OwnedSemaphorePermit,
 }
 
@@ -58,7 +75,7 @@ impl Admission {
             limits,
             places: Arc::new(Semaphore::new(limits.connections)),
             handshakes: Arc::new(Semaphore::new(limits.unauthenticated)),
-            addresses: Mutex::default(),
+            networks: Mutex::default(),
         }
     }
 
@@ -72,46 +89,99 @@ impl Admission {
         self.places.close();
     }
 
-    /// Counts a connection from `address`, or refuses it where there are too many.
+    /// Counts a connection from `address`, or refuses it where one of its networks has too many.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<AddressPlace> {
-        let address = network(address);
-        let mut addresses = self.addresses();
-        let entry = addresses.entry(address).or_insert_with(|| Address {
-            connections: 0,
-            handshakes: Arc::new(Semaphore::new(self.limits.unauthenticated_per_address)),
-        });
-        if entry.connections >= self.limits.per_address {
+        let (limits, all) = (&self.limits, Network::all_of(address));
+        let mut networks = self.networks();
+        networks.forget_left(Instant::now());
+        let is_full = |network: &Network| {
+            let connections = networks.known.get(network).map_or(0, |known| known.connections);
+            connections >= network.part(limits.per_address, limits.connections)
+        };
+        if all.iter().any(is_full) {
             Counter::ConnectionsRefused.count();
             return None;
         }
-        entry.connections += 1;
-        let handshakes = Arc::clone(&entry.handshakes);
-        Some(AddressPlace { admission: Arc::clone(self), address, handshakes })
+        let entered = all.into_iter().map(|network| (network, networks.count_in(network, limits)));
+        Some(AddressPlace { networks: entered.collect(), admission: Arc::clone(self) })
     }
 
     /// A panic under this lock would be in the map's own code.
-    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, Address>> {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    fn networks(&self) -> MutexGuard<'_, Networks> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Networks {
+    fn count_in(&mut self, network: Network, limits: &AdmissionLimits) -> Arc<Gate> {
+        let known = self.known.entry(network).or_insert_with(|| {
+            let handshakes = network.part(limits.unauthenticated_per_address, limits.unauthenticated);
+            let rate = network.rate(limits.handshakes_per_second.get());
+            Known { connections: 0, gate: Arc::new(Gate::new(handshakes, rate)) }
+        });
+        known.connections += 1;
+        Arc::clone(&known.gate)
+    }
+
+    fn count_out(&mut self, network: Network) {
+        let Some(known) = self.known.get_mut(&network) else { return };
+        known.connections -= 1;
+        if known.connections > 0 {
+            return;
+        }
+        self.left.push_back((known.gate.is_full_at(), network));
+        self.forget_left(Instant::now());
+    }
+
+    /// Forgets the networks that have no connections and have all of their rate again by `now`.
+    fn forget_left(&mut self, now: Instant) {
+        let may_go = |is_over: bool, known: &Known| {
+            known.connections == 0 && (is_over || known.gate.is_full_at() <= now)
+        };
+        loop {
+            let is_over = self.left.len() > MAX_LEFT;
+            let Some((_, network)) = self.left.pop_front_if(|(full, _)| is_over || *full <= now) else {
+                return;
+            };
+            // It may have come back, and left again later.
+            if self.known.get(&network).is_some_and(|known| may_go(is_over, known)) {
+                self.known.remove(&network);
+            }
+        }
     }
 }
 
 impl AddressPlace {
-    /// Waits for leave to do the handshake: first behind its own address's others, then behind all.
+    /// Waits for leave to do the handshake: first behind others of its own networks, then behind all. The handshake counts as
+    /// a stranger's, until it is known that it is none.
     pub(super) async fn handshake_turn(&self) -> Option<HandshakeTurn> {
-        let of_address = acquire(&self.handshakes, Counter::HandshakesOfAddressDelayed).await?;
+        let mut of_networks = SmallVec::new();
+        for (_, gate) in &self.networks {
+            of_networks.push(Gate::pass(gate).await?);
+        }
         let of_all = acquire(&self.admission.handshakes, Counter::HandshakesDelayed).await?;
-        Some(HandshakeTurn { _of_address: of_address, _of_all: of_all })
+        of_networks.iter_mut().for_each(Passage::spend);
+        Some(HandshakeTurn { of_networks, _of_all: of_all })
+    }
+
+    /// The gates of its networks, the narrowest first.
+    pub(super) fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        self.networks.iter().map(|(_, gate)| gate)
+    }
+}
+
+impl HandshakeTurn {
+    /// The peer is no stranger: what its handshake was counted for is given back.
+    pub(super) fn was_of_client(mut self) {
+        self.of_networks.iter_mut().for_each(Passage::take_back);
     }
 }
 
 impl Drop for AddressPlace {
     fn drop(&mut self) {
-        let mut addresses = self.admission.addresses();
-        if let Some(entry) = addresses.get_mut(&self.address) {
-            entry.connections -= 1;
-            if entry.connections == 0 {
-                addresses.remove(&self.address);
-            }
+        let mut networks = self.admission.networks();
+        for (network, _) in &self.networks {
+            networks.count_out(*network);
         }
     }
 }
@@ -128,64 +198,6 @@ async fn acquire(semaphore: &Arc<Semaphore>, delayed: Counter) -> Option<OwnedSe
     }
 }
 
-/// What one party can be taken to own: an IPv4 address, or an IPv6 /64 network.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: AdmissionLimits = AdmissionLimits {
-        connections: 10,
-        per_address: 2,
-        unauthenticated: 3,
-        unauthenticated_per_address: 1,
-    };
-
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn an_address_is_refused_at_its_bound_and_let_in_again_after() {
-        let admission = Arc::new(Admission::new(LIMITS));
-        let first = admission.enter(address("192.0.2.1")).unwrap();
-        let _second = admission.enter(address("::ffff:192.0.2.1")).unwrap();
-        assert!(admission.enter(address("192.0.2.1")).is_none());
-        assert!(admission.enter(address("192.0.2.2")).is_some());
-        drop(first);
-        assert!(admission.enter(address("192.0.2.1")).is_some());
-    }
-
-    #[test]
-    fn a_v6_network_counts_as_one_address() {
-        assert_eq!(network(address("2001:db8:1:2:3::4")), network(address("2001:db8:1:2:ffff::1")));
-        assert_ne!(network(address("2001:db8:1:2::1")), network(address("2001:db8:1:3::1")));
-    }
-
-    #[test]
-    fn nothing_is_kept_of_an_address_without_connections() {
-        let admission = Arc::new(Admission::new(LIMITS));
-        drop(admission.enter(address("192.0.2.1")));
-        assert!(admission.addresses().is_empty());
-    }
-
-    #[tokio::test]
-    async fn one_address_cannot_take_the_handshakes_of_others() {
-        let admission = Arc::new(Admission::new(LIMITS));
-        let (a, also_a) =
-            (admission.enter(address("192.0.2.1")).unwrap(), admission.enter(address("192.0.2.1")).unwrap());
-        let b = admission.enter(address("192.0.2.2")).unwrap();
-        let _turn = a.handshake_turn().await.unwrap();
-        let mut waiting = Box::pin(also_a.handshake_turn());
-        assert!(futures_util::poll!(&mut waiting).is_pending());
-        assert!(b.handshake_turn().await.is_some());
-        drop(_turn);
-        assert!(waiting.await.is_some());
-    }
-}
+#[path = "admission_tests.rs"]
+mod tests;

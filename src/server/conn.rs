@@ -190,7 +190,7 @@ impl Connection {
     /// Runs the requests that wait and whose turn has come. Those that there is no time for are progress to come.
     fn run_waiting(&mut self, cx: &mut Context<'_>, until: Instant) -> bool {
         let mut progressed = false;
-        while self.has_room_to_write() && self.lanes.has_next() {
+        while self.has_room_to_write() && self.lanes.has_next() && !self.session.is_in_doubt() {
             progressed = true;
             let now = Instant::now();
             if now >= until {
@@ -248,6 +248,7 @@ impl Connection {
             && self.lanes.len() + self.batch.len() < limits.in_flight
             && self.lanes.held_bytes() + self.batch.held_bytes() < limits.in_flight_bytes
             && self.has_room_to_write()
+            && !self.session.is_in_doubt()
     }
 
     fn has_room_to_write(&self) -> bool {

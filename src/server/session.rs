@@ -1,6 +1,9 @@
 //! What a connection's requests are run with, apart from its state.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
@@ -20,6 +23,9 @@ use crate::wire::{Code, CommandError, Request, Sent, encode_reply};
 /// What is said where a plain reply can't carry what a command gives.
 const NEEDS_SEQUENCE: &str = "Reply needs a Sequence header";
 
+/// What tells whether a client would be admitted again, and as whom.
+type Recheck = Pin<Box<dyn Future<Output = Result<PeerIdentity, Rejection>> + Send>>;
+
 /// An admitted client on one connection.
 pub(super) struct Session {
     /// What was there when the connection looked last; its requests begin with that.
@@ -28,6 +34,7 @@ pub(super) struct Session {
     pub(super) share: Share,
     rate: Option<Rate>,
     recorder: Recorder,
+    recheck: Option<Recheck>,
     pub(super) member: Arc<Member>,
     pub(super) server: Arc<Shared>,
     /// Requests that were read.
@@ -39,22 +46,55 @@ impl Session {
         let identity = member.identity();
         let (share, rate) = (service.shares.of(&identity), service.rates.of(&identity));
         let recorder = service.log.recorder(identity.name_shared());
-        Self { service, identity, share, rate, recorder, member, server, requests: 0 }
+        Self { service, identity, share, rate, recorder, recheck: None, member, server, requests: 0 }
     }
 
-    /// Goes on with what there is now; `chain` is what the client showed when it came.
+    /// Goes on with what there is now. Where its client may be admitted by another `chain` of authorities than before, which
+    /// it showed when it came, that is [looked at](Self::poll_recheck) elsewhere.
     ///
     /// # Errors
     ///
     /// When its client is not admitted any more.
     pub(super) fn renew(&mut self, chain: &[CertificateDer<'_>]) -> Result<(), Rejection> {
-        let service = self.server.service();
-        self.identity = service.roster.check(&self.identity, chain, SystemTime::now())?;
-        self.member.set_identity(self.identity.clone());
+        let (service, now) = (self.server.service(), SystemTime::now());
+        let checked = service.roster.check_without_chain(&self.identity, now).transpose()?;
         (self.share, self.rate) = (service.shares.of(&self.identity), service.rates.of(&self.identity));
         self.recorder = service.log.recorder(self.identity.name_shared());
-        self.service = service;
+        self.service = Arc::clone(&service);
+        let Some(identity) = checked else {
+            let (server, identity) = (Arc::clone(&self.server), self.identity.clone());
+            let chain: Vec<_> = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+            let unverified = identity.unverified();
+            let check = move || service.roster.check(&identity, &chain, now);
+            let recheck = async move { server.verifiers.of_client(check).await.unwrap_or(Err(unverified)) };
+            self.recheck = Some(Box::pin(recheck));
+            return Ok(());
+        };
+        self.recheck = None;
+        self.admit_as(identity);
         Ok(())
+    }
+
+    /// What came of a look at the client's chain: whether it is admitted. Nothing while there is none, or it is not done.
+    ///
+    /// # Errors
+    ///
+    /// When its client is not admitted any more.
+    pub(super) fn poll_recheck(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
+        let Some(recheck) = &mut self.recheck else { return Ok(()) };
+        let Poll::Ready(checked) = recheck.as_mut().poll(cx) else { return Ok(()) };
+        self.recheck = None;
+        checked.map(|identity| self.admit_as(identity))
+    }
+
+    /// Whether it is not known yet if the client is still admitted. Nothing of it is begun meanwhile.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.recheck.is_some()
+    }
+
+    fn admit_as(&mut self, identity: PeerIdentity) {
+        self.identity = identity;
+        self.member.set_identity(self.identity.clone());
     }
 
     /// Counts a request; whether it is more than the client may send.

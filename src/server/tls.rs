@@ -3,6 +3,7 @@
 //! [`Handshaken`] can only be [authenticated](Handshaken::authenticate), [`Authenticated`] alone gives out the stream,
 //! and a [`Refused`] peer can only be told why.
 
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::identity::{PeerIdentity, Rejection, Roster, authenticate};
+use crate::identity::{PeerIdentity, Rejection, Roster, recognize};
 
 /// The oldest version of TLS that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,13 +190,26 @@ pub(super) async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Res
 }
 
 impl Handshaken {
-    /// Finds out who the peer is.
+    /// Finds out who the peer is. What pins don't decide is looked at by `judge`, which is handed the chain; that it finds
+    /// nothing is a refusal.
     #[expect(clippy::result_large_err, reason = "both sides own the stream")]
-    pub(super) fn authenticate(self, roster: &Roster, now: SystemTime) -> Result<Authenticated, Refused> {
+    pub(super) async fn authenticate<J>(
+        self,
+        roster: &Roster,
+        now: SystemTime,
+        judge: impl FnOnce(Vec<CertificateDer<'static>>) -> J,
+    ) -> Result<Authenticated, Option<Refused>>
+    where
+        J: Future<Output = Option<Result<PeerIdentity, Rejection>>>,
+    {
         let chain = self.stream.get_ref().1.peer_certificates().unwrap_or_default();
-        match authenticate(chain, roster, now) {
+        let judged = match recognize(chain, roster, now) {
+            Some(recognized) => recognized,
+            None => judge(chain.to_vec()).await.ok_or(None)?,
+        };
+        match judged {
             Ok(identity) => Ok(Authenticated { stream: self.stream, identity }),
-            Err(rejection) => Err(Refused { stream: self.stream, rejection }),
+            Err(rejection) => Err(Some(Refused { stream: self.stream, rejection })),
         }
     }
 }

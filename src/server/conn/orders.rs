@@ -28,7 +28,7 @@ impl Connection {
     /// Does what the connection is told from outside.
     pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>) {
         // The task's waker stays the same, so one registration does until it has woken.
-        if self.is_listening && !self.session.member.has_orders() {
+        if self.is_listening && !self.session.member.has_orders() && !self.session.is_in_doubt() {
             return;
         }
         self.is_listening = true;
@@ -47,6 +47,9 @@ impl Connection {
                 }
                 Err(rejection) => self.cut_off(Cut::revoked(&rejection)),
             }
+        }
+        if let Err(rejection) = self.session.poll_recheck(cx) {
+            self.cut_off(Cut::revoked(&rejection));
         }
         if let Some(cut) = self.session.member.take_cut() {
             self.cut_off(cut);

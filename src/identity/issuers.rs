@@ -1,0 +1,65 @@
+//! Which certificates of a stranger's chain may vouch for which, judged before a signature is looked at.
+
+use rustls::pki_types::CertificateDer;
+use webpki::EndEntityCert;
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
+
+/// Certificates that a peer may show, its own among them. Chains have three or four.
+const MAX_CHAIN: usize = 6;
+
+/// Those of `others`, which came behind a peer's certificate, that may lead from it to an authority, without those that are
+/// authorities themselves.
+///
+/// No two of them have one subject and different keys. So from each certificate there is one way on, and no maze of them is
+/// searched. What has one subject and one key is one authority that several others vouch for, which is usual.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub(super) fn issuers<'c>(
+    others: &'c [CertificateDer<'_>],
+    is_authority: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<CertificateDer<'c>>, String> {
+    let count = others.len() + 1;
+    if count > MAX_CHAIN {
+        return Err(format!("it came in a chain of {count} certificates, and {MAX_CHAIN} are the most"));
+    }
+    let mut taken: Vec<(EndEntityCert<'_>, CertificateDer<'c>)> = Vec::new();
+    for other in others {
+        if is_authority(other) || taken.iter().any(|(_, taken)| **taken == **other) {
+            continue;
+        }
+        // What can't be read vouches for nobody.
+        let Ok(issuer) = EndEntityCert::try_from(other) else { continue };
+        let is_another = |taken: &EndEntityCert<'_>| {
+            taken.subject() == issuer.subject()
+                && taken.subject_public_key_info() != issuer.subject_public_key_info()
+        };
+        if taken.iter().any(|(taken, _)| is_another(taken)) {
+            return Err("two certificates of its chain have one subject and different keys".to_owned());
+        }
+        taken.push((issuer, CertificateDer::from(&**other)));
+    }
+    Ok(taken.into_iter().map(|(_, der)| der).collect())
+}
+
+/// What a certificate calls its own key.
+pub(super) fn key_identifier(der: &[u8]) -> Option<Vec<u8>> {
+    extension(der, |extension| match extension {
+        ParsedExtension::SubjectKeyIdentifier(key) => Some(key.0.to_vec()),
+        _ => None,
+    })
+}
+
+/// What a certificate calls the key by which it was signed.
+pub(super) fn issuers_key(der: &[u8]) -> Option<Vec<u8>> {
+    extension(der, |extension| match extension {
+        ParsedExtension::AuthorityKeyIdentifier(issuer) => Some(issuer.key_identifier.as_ref()?.0.to_vec()),
+        _ => None,
+    })
+}
+
+fn extension<T>(der: &[u8], wanted: impl Fn(&ParsedExtension<'_>) -> Option<T>) -> Option<T> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    certificate.extensions().iter().find_map(|extension| wanted(extension.parsed_extension()))
+}

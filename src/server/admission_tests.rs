@@ -1,0 +1,155 @@
+//! Who is let in, and who waits.
+
+use std::time::Duration;
+
+use futures_util::poll;
+
+use super::*;
+
+const LIMITS: AdmissionLimits = AdmissionLimits {
+    connections: 10,
+    per_address: 2,
+    unauthenticated: 3,
+    unauthenticated_per_address: 1,
+    handshakes_per_second: NonZeroU32::new(2).unwrap(),
+};
+
+fn admission() -> Arc<Admission> {
+    Arc::new(Admission::new(LIMITS))
+}
+
+fn enter(admission: &Arc<Admission>, address: &str) -> Option<AddressPlace> {
+    admission.enter(address.parse().unwrap())
+}
+
+#[test]
+fn an_address_is_refused_at_its_bound_and_let_in_again_after() {
+    let admission = admission();
+    let first = enter(&admission, "192.0.2.1").unwrap();
+    let _second = enter(&admission, "::ffff:192.0.2.1").unwrap();
+    assert!(enter(&admission, "192.0.2.1").is_none());
+    assert!(enter(&admission, "192.0.2.2").is_some());
+    drop(first);
+    assert!(enter(&admission, "192.0.2.1").is_some());
+}
+
+#[test]
+fn a_host_with_many_networks_has_a_bound_in_each_of_those_around_them() {
+    // Two in a /64, four in a /56, eight in a /48, and of ten connections two are left to others at least.
+    let limits = AdmissionLimits { connections: 16, ..LIMITS };
+    let admission = Arc::new(Admission::new(limits));
+    let entered = |addresses: &mut dyn Iterator<Item = String>| {
+        let places: Vec<_> = addresses.map_while(|address| enter(&admission, &address)).collect();
+        let count = places.len();
+        (places, count)
+    };
+    let (_of_64, count) = entered(&mut (0..99).map(|host| format!("2001:db8:0:1::{host:x}")));
+    assert_eq!(count, 2);
+    let (_of_56, count) = entered(&mut (2..99).map(|network| format!("2001:db8:0:{network:x}::1")));
+    assert_eq!(count, 2, "with the two that are in, four");
+    let (of_48, count) = entered(&mut (1..99).map(|site| format!("2001:db8:0:{site:x}00::1")));
+    assert_eq!(count, 4, "with the four that are in, eight");
+    assert!(enter(&admission, "2001:db8:1::1").is_some(), "another site");
+    drop(of_48);
+    assert!(enter(&admission, "2001:db8:0:5500::1").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_of_a_network_without_connections_once_its_rate_is_all_there() {
+    let admission = admission();
+    let place = enter(&admission, "2001:db8::1").unwrap();
+    drop(place.handshake_turn().await);
+    assert_eq!(admission.networks().known.len(), 3);
+    drop(place);
+    assert_eq!(admission.networks().known.len(), 3, "what it has spent is not forgotten by going away");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    drop(enter(&admission, "192.0.2.1"));
+    let networks = admission.networks();
+    assert!(networks.known.is_empty() && networks.left.is_empty(), "{networks:?}");
+}
+
+#[tokio::test]
+async fn the_networks_that_are_remembered_are_bounded() {
+    let admission = admission();
+    for host in 0..u32::try_from(MAX_LEFT).unwrap() + 50 {
+        let place = admission.enter(std::net::Ipv4Addr::from_bits(host).into()).unwrap();
+        drop(place.handshake_turn().await);
+    }
+    let networks = admission.networks();
+    assert!(networks.known.len() <= MAX_LEFT && networks.left.len() <= MAX_LEFT);
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_the_handshakes_of_others() {
+    let admission = admission();
+    let a = enter(&admission, "192.0.2.1").unwrap();
+    let also_a = enter(&admission, "192.0.2.1").unwrap();
+    let b = enter(&admission, "192.0.2.2").unwrap();
+    let turn = a.handshake_turn().await.unwrap();
+    let mut waiting = Box::pin(also_a.handshake_turn());
+    assert!(poll!(&mut waiting).is_pending());
+    assert!(b.handshake_turn().await.is_some());
+    drop(turn);
+    assert!(waiting.await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_beyond_the_rate_of_their_address_wait_and_hold_up_nobody_else() {
+    let admission = admission();
+    let a = enter(&admission, "192.0.2.1").unwrap();
+    let begun = Instant::now();
+    for _ in 0..2 {
+        drop(a.handshake_turn().await.unwrap());
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO, "a second's worth at once");
+    let mut third = Box::pin(a.handshake_turn());
+    assert!(poll!(&mut third).is_pending());
+    let b = enter(&admission, "192.0.2.2").unwrap();
+    drop(b.handshake_turn().await.unwrap());
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    drop(third.await.unwrap());
+    for _ in 0..4 {
+        drop(a.handshake_turn().await.unwrap());
+    }
+    let elapsed = begun.elapsed();
+    assert!((Duration::from_millis(2500)..Duration::from_millis(2600)).contains(&elapsed), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_are_not_counted_and_let_those_behind_them_go_at_once() {
+    let admission = admission();
+    let begun = Instant::now();
+    let a = enter(&admission, "192.0.2.1").unwrap();
+    for _ in 0..100 {
+        a.handshake_turn().await.unwrap().was_of_client();
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    // Two are under way, whoever they are; a third waits, until one of them is known.
+    let limits = AdmissionLimits { unauthenticated: 9, unauthenticated_per_address: 9, ..LIMITS };
+    let admission = Arc::new(Admission::new(limits));
+    let a = enter(&admission, "192.0.2.1").unwrap();
+    let (one, two) = (a.handshake_turn().await.unwrap(), a.handshake_turn().await.unwrap());
+    let mut third = Box::pin(a.handshake_turn());
+    assert!(poll!(&mut third).is_pending());
+    one.was_of_client();
+    assert!(poll!(&mut third).is_ready());
+    drop(two);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_waiting_has_spent_nothing() {
+    let limits = AdmissionLimits { unauthenticated: 1, ..LIMITS };
+    let admission = Arc::new(Admission::new(limits));
+    let (a, b) = (enter(&admission, "192.0.2.1").unwrap(), enter(&admission, "192.0.2.2").unwrap());
+    let held = b.handshake_turn().await.unwrap();
+    for _ in 0..10 {
+        let mut waiting = Box::pin(a.handshake_turn());
+        assert!(poll!(&mut waiting).is_pending(), "it waits behind all");
+    }
+    drop(held);
+    let begun = Instant::now();
+    drop(a.handshake_turn().await.unwrap());
+    drop(a.handshake_turn().await.unwrap());
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}

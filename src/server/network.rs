@@ -1,0 +1,108 @@
+//! What one party can be taken to own: an IPv4 address, or an IPv6 network.
+//!
+//! A host has at least a /64 of its own, often a /56 or a /48, and may come from any address in it. So an IPv6 address
+//! counts in three networks, one in the other. The wider ones also hold several parties, and are allowed more.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use smallvec::{SmallVec, smallvec};
+
+/// The prefixes of the networks that an IPv6 address counts in, the narrowest first: what a host, a site, and a larger site
+/// are given.
+const V6_PREFIXES: [u8; 3] = [64, 56, 48];
+
+/// One of the networks in which an address counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// All networks in which `address` counts, the narrowest first.
+    pub(super) fn all_of(address: IpAddr) -> SmallVec<[Self; 3]> {
+        match address.to_canonical() {
+            IpAddr::V6(address) => V6_PREFIXES.iter().map(|prefix| Self::of_v6(address, *prefix)).collect(),
+            address @ IpAddr::V4(_) => smallvec![Self { address, prefix: 32 }],
+        }
+    }
+
+    fn of_v6(address: Ipv6Addr, prefix: u8) -> Self {
+        let mask = u128::MAX << (128 - u32::from(prefix));
+        Self { address: IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask)), prefix }
+    }
+
+    /// So many times as wide as the narrowest of its kind, in steps.
+    fn step(self) -> u32 {
+        let wider = |prefix: &u8| *prefix == self.prefix;
+        let step = V6_PREFIXES.iter().position(wider).unwrap_or_default();
+        u32::try_from(step).unwrap_or_default()
+    }
+
+    /// What of `whole` this network may have where the narrowest may have `part`: twice as much with each step, and never
+    /// more than leaves to others half of what the step before left.
+    pub(super) fn part(self, part: usize, whole: usize) -> usize {
+        let doubled = part.saturating_mul(1 << self.step());
+        let left = whole.saturating_sub(part) >> self.step();
+        doubled.min(whole - left.min(whole)).max(part)
+    }
+
+    /// A rate that doubles with each step.
+    pub(super) fn rate(self, rate: u32) -> u32 {
+        rate.saturating_mul(1 << self.step())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks(address: &str) -> SmallVec<[Network; 3]> {
+        Network::all_of(address.parse().unwrap())
+    }
+
+    /// How many networks two addresses have in common.
+    fn common(a: &str, b: &str) -> usize {
+        networks(a).iter().filter(|network| networks(b).contains(network)).count()
+    }
+
+    #[test]
+    fn an_address_counts_in_the_networks_that_it_lies_in() {
+        for (a, b, count) in [
+            ("192.0.2.1", "192.0.2.1", 1),
+            ("192.0.2.1", "::ffff:192.0.2.1", 1),
+            ("192.0.2.1", "192.0.2.2", 0),
+            ("192.0.2.1", "::192.0.2.1", 0),
+            ("2001:db8:1:2::4", "2001:db8:1:2:ffff:ffff:ffff:ffff", 3),
+            ("2001:db8:1:200::1", "2001:db8:1:2ff::1", 2),
+            ("2001:db8:1:200::1", "2001:db8:1:300::1", 1),
+            ("2001:db8:1::1", "2001:db8:1:ffff::1", 1),
+            ("2001:db8:1::1", "2001:db8:2::1", 0),
+            // One network is none of another kind that begins alike.
+            ("2001:db8:1::1", "2001:db8:1:0::1", 3),
+            ("::1", "::2", 3),
+        ] {
+            assert_eq!(common(a, b), count, "{a} and {b}");
+        }
+        assert_eq!(networks("2001:db8:1:2::1").len(), 3);
+        assert_eq!(networks("::ffff:192.0.2.1").len(), 1);
+    }
+
+    #[test]
+    fn wider_networks_may_have_more_and_never_all() {
+        for (part, whole, parts) in [
+            (512, 1_024, [512, 768, 896]),
+            (10_240, 16_384, [10_240, 13_312, 14_848]),
+            (10, 16_384, [10, 20, 40]),
+            (1, 2, [1, 2, 2]),
+            (3, 3, [3, 3, 3]),
+            (1, 1, [1, 1, 1]),
+        ] {
+            let all = networks("2001:db8::1").into_iter().map(|network| network.part(part, whole));
+            assert_eq!(all.collect::<Vec<_>>(), parts, "{part} of {whole}");
+        }
+        assert_eq!(networks("192.0.2.1")[0].part(512, 1_024), 512);
+        let rates = networks("2001:db8::1").into_iter().map(|network| network.rate(200));
+        assert_eq!(rates.collect::<Vec<_>>(), [200, 400, 800]);
+    }
+}

@@ -1,0 +1,183 @@
+//! Threads of their own for what strangers make the server compute.
+//!
+//! To read a stranger's certificate and to check signatures takes up to some milliseconds without a pause, which on the threads
+//! that serve would be taken from those who are in. Here few threads do it, and what waits for them waits where it came from,
+//! within its own deadline. Strangers have threads apart from those for clients whose chains are verified anew at a reload,
+//! so that they don't hold up each other.
+
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::{fmt, io};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::gate::{Gate, Verifying};
+
+/// Of the processors, one of so many is for strangers' certificates at most.
+const PROCESSORS_PER_THREAD: usize = 4;
+
+/// Jobs that a thread has at once: one that it does, and one that is ready when that is done.
+const JOBS_PER_THREAD: usize = 2;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// All threads that verify.
+#[derive(Debug)]
+pub(super) struct Verifiers {
+    strangers: Threads,
+    clients: Threads,
+}
+
+/// Threads that do jobs in the order in which they come.
+struct Threads {
+    places: Arc<Semaphore>,
+    /// Taken when this is dropped, which ends the threads.
+    jobs: Option<Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Verifiers {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// When the machine gives none.
+    pub(super) fn start() -> io::Result<Self> {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let strangers = Threads::start("verify", (processors / PROCESSORS_PER_THREAD).max(1))?;
+        Ok(Self { strangers, clients: Threads::start("verify-clients", 1)? })
+    }
+
+    /// What `judge` finds about a stranger, who comes through `gates`: of each of them one at a time. Nothing where it panics.
+    pub(super) async fn of_stranger<T: Send + 'static>(
+        &self,
+        gates: impl Iterator<Item = &Arc<Gate>>,
+        judge: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let mut turns: Vec<Verifying> = Vec::new();
+        for gate in gates {
+            turns.push(Gate::verify(gate).await?);
+        }
+        self.strangers.run(turns, judge).await
+    }
+
+    /// What `judge` finds about a client that is in. Nothing where it panics.
+    pub(super) async fn of_client<T: Send + 'static>(
+        &self,
+        judge: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.clients.run((), judge).await
+    }
+}
+
+impl Threads {
+    fn start(name: &str, number: usize) -> io::Result<Self> {
+        let (jobs, line) = channel();
+        let line = Arc::new(Mutex::new(line));
+        let mut started = Self {
+            places: Arc::new(Semaphore::new(JOBS_PER_THREAD * number)),
+            jobs: Some(jobs),
+            threads: Vec::new(),
+        };
+        for _ in 0..number {
+            let line = Arc::clone(&line);
+            started.threads.push(thread::Builder::new().name(name.into()).spawn(move || work(&line))?);
+        }
+        Ok(started)
+    }
+
+    /// Has a thread do `job`. What it `holds` is dropped when it is done, be it that nobody waits for it any more.
+    async fn run<T: Send + 'static>(
+        &self,
+        holds: impl Send + 'static,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        let (tell, told) = oneshot::channel();
+        let job = move || {
+            let _holds = (place, holds);
+            if !tell.is_closed() {
+                // Who waited may be gone.
+                let _ = tell.send(job());
+            }
+        };
+        self.jobs.as_ref()?.send(Box::new(job)).ok()?;
+        told.await.ok()
+    }
+}
+
+fn work(line: &Mutex<Receiver<Job>>) {
+    loop {
+        let next = line.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = next else { return };
+        // The one whose job it was is told nothing; others' go on.
+        let _ = catch_unwind(AssertUnwindSafe(job));
+    }
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads").field("threads", &self.threads.len()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        for thread in self.threads.drain(..) {
+            // A thread ends by itself, whatever its jobs do.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn gate() -> Arc<Gate> {
+        Arc::new(Gate::new(10, 10))
+    }
+
+    #[tokio::test]
+    async fn a_network_has_one_job_at_a_time_and_others_go_on() {
+        let verifiers =
+            Verifiers { strangers: Threads::start("a", 2).unwrap(), ..Verifiers::start().unwrap() };
+        let (a, b) = (gate(), gate());
+        let (release, held) = mpsc::channel::<()>();
+        let mut first = Box::pin(verifiers.of_stranger([&a].into_iter(), move || held.recv()));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        let mut second = Box::pin(verifiers.of_stranger([&a].into_iter(), || 2));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        assert_eq!(verifiers.of_stranger([&b].into_iter(), || 3).await, Some(3));
+        assert_eq!(verifiers.of_client(|| 4).await, Some(4));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        release.send(()).unwrap();
+        assert_eq!((first.await, second.await), (Some(Ok(())), Some(2)));
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_given_up_is_no_job_and_a_panic_is_ones_own() {
+        let verifiers = Verifiers::start().unwrap();
+        let a = gate();
+        let (release, held) = mpsc::channel::<()>();
+        let mut first = Box::pin(verifiers.of_client(move || held.recv()));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        let (did, done) = mpsc::channel();
+        let mut given_up = Box::pin(verifiers.of_client(move || did.send(())));
+        assert!(futures_util::poll!(&mut given_up).is_pending());
+        drop(given_up);
+        release.send(()).unwrap();
+        assert_eq!(first.await, Some(Ok(())));
+        assert_eq!(verifiers.of_client(|| ()).await, Some(()));
+        assert!(done.try_recv().is_err(), "what nobody waits for is not done");
+        let panics = || -> () { panic!("a parser's fault") };
+        assert_eq!(verifiers.of_stranger([&a].into_iter(), panics).await, None);
+        assert_eq!(verifiers.of_stranger([&a].into_iter(), || 1).await, Some(1));
+    }
+}
