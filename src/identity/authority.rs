@@ -18,7 +18,7 @@ use super::certificate::{Validity, describe};
 use super::faults::{TOO_LONG, date_fault, has_given_up, leaf_fault, words};
 use super::issuers::{issuers, issuers_key, key_identifier};
 use super::revocation::RevocationList;
-use super::signatures::{ListSignatures, MAX_SIGNATURES, Signatures};
+use super::signatures::{ListSignatures, Signatures};
 use super::thumbprint::Thumbprint;
 
 /// The certificate of an authority: it may be taken, and is marked as one that signs others.
@@ -168,7 +168,7 @@ impl Authorities {
 
     /// Whether the first certificate of `chain` is a client's at `now`, by the word of an authority.
     ///
-    /// It takes time, of which a stranger has a say in: up to [`MAX_SIGNATURES`] are checked.
+    /// A stranger has a say in how long it takes: up to [`MAX_SIGNATURES`](super::signatures::MAX_SIGNATURES) are computed.
     pub(super) fn verify(
         &self,
         chain: &[CertificateDer<'_>],

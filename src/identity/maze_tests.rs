@@ -2,13 +2,13 @@
 //!
 //! What counts is the number of signatures that are computed: how long each takes is the authority's key.
 
-use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P521_SHA512, PKCS_RSA_SHA256, RsaKeySize};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P521_SHA512, PKCS_RSA_SHA256, RsaKeySize};
 
+use super::super::signatures::MAX_SIGNATURES;
 use super::tests::{
     Issuer, LAPTOP, NOW, admitted, authority, below, ca, is_unknown, leaf, root, roster, signed, year,
 };
 use super::*;
-use rcgen::KeyPair;
 
 /// An authority with each kind of key that takes long, and a forger of its name with such a key.
 fn authorities() -> [(Issuer, Issuer); 3] {
@@ -147,4 +147,21 @@ fn the_longest_chain_that_is_taken_needs_six_signatures_even_if_it_is_searched_t
     old.not_after = rcgen::date_time_ymd(2021, 1, 1);
     let (count, found) = computed(&chain(old), &[&root]);
     assert_eq!((count, &*found), (6, "it expired at 2021-01-01T00:00:00Z"));
+}
+
+#[test]
+fn a_chain_is_verified_anew_where_what_it_rests_on_has_changed_and_only_there() {
+    let (root, other) = (root(ca("Root", 2015..2060)), root(ca("Other", 2015..2060)));
+    let chain = [signed(leaf(&[LAPTOP]), &root)];
+    let identity = admitted(&chain, &roster(&[&root]));
+    let check = |roster: &crate::identity::Roster| roster.check_without_chain(&identity, year(NOW));
+    for roster in [roster(&[&root]), roster(&[&other, &root])] {
+        assert!(check(&roster).is_some_and(|checked| checked.is_ok()));
+        assert!(roster.check_without_chain(&identity, year(2041)).is_some_and(|checked| checked.is_err()));
+    }
+    assert!(check(&roster(&[&other])).is_none(), "another authority may vouch for it");
+    // Whose URI is no client's any more is told at once, whatever the authorities are.
+    let uris = [("urn:another".parse().unwrap(), Arc::from("laptop"))];
+    let elsewhere = crate::identity::Roster::default().with_uris([authority(&root)], uris);
+    assert!(check(&elsewhere).is_some_and(|checked| checked.is_err()));
 }

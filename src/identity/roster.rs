@@ -175,7 +175,7 @@ fn unknown(peer: &Peer, detail: &str) -> Rejection {
 /// Admits the holder of the first certificate of `chain`, whose possession of the key the handshake has proven: a certificate
 /// that is pinned as it is, whoever signed it; another if it has the URI of a client and the chain leads to an authority.
 ///
-/// It takes time, of which a stranger has a say in, but for what [`recognize`] decides.
+/// A stranger has a say in how long it takes, but for what [`recognize`] decides.
 ///
 /// # Errors
 ///

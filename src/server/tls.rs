@@ -192,7 +192,6 @@ pub(super) async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Res
 impl Handshaken {
     /// Finds out who the peer is. What pins don't decide is looked at by `judge`, which is handed the chain; that it finds
     /// nothing is a refusal.
-    #[expect(clippy::result_large_err, reason = "both sides own the stream")]
     pub(super) async fn authenticate<J>(
         self,
         roster: &Roster,

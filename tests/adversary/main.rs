@@ -8,6 +8,7 @@
 //! | `forged`       | words that look like somebody else's: a reply, an entry of the log |
 //! | `log`          | clients, strangers and plugins' authors who would rather not be seen in the log, or as others |
 //! | `certificates` | strangers whose certificates are odd |
+//! | `strangers`    | strangers that have the server compute, and come again and again |
 //! | `paths`        | paths in the config file that lead to secrets |
 //! | `crowd`        | a client that has a plugin do all that it should not, at once |
 //! | `clock`        | plugins that compute where no clock would reach them |
@@ -39,6 +40,7 @@ mod paths;
 mod peer;
 mod scan;
 mod slow;
+mod strangers;
 mod tls;
 mod tools;
 

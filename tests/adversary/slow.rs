@@ -1,13 +1,11 @@
 //! Strangers and clients that take their time. What is sent at a pace never makes the server wait longer.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
-
 use crate::peer::{Peer, client_hello};
-use crate::support::client::tcp;
+use crate::support::client::{tcp, tcp_from};
 use crate::support::eventually;
 use crate::{assert_serves, server_with};
 
@@ -61,7 +59,6 @@ fn a_request_byte_by_byte_is_cut_off_in_time() {
 fn thousands_of_half_open_connections_keep_nobody_out() {
     rlimit::increase_nofile_limit(2 * CROWD as u64).unwrap();
     let (server, tester) = server_with("[limits]\nhandshake_timeout = \"10s\"");
-    // From another address of this machine: all of 127.0.0.0/8 is.
     let mut crowd: Vec<TcpStream> = (0..CROWD).map(|_| tcp_from([127, 0, 0, 2], server.address())).collect();
     for (number, socket) in crowd.iter_mut().enumerate() {
         // Some say nothing, others begin a ClientHello.
@@ -77,11 +74,4 @@ fn thousands_of_half_open_connections_keep_nobody_out() {
 fn is_ended(socket: &mut TcpStream) -> bool {
     socket.set_nonblocking(true).unwrap();
     !socket.read(&mut [0; 64]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
-}
-
-fn tcp_from(host: [u8; 4], to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((host, 0)).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    socket.into()
 }

@@ -114,7 +114,7 @@ fn the_last_entry_of_the_subject_is_the_name() {
 
 #[test]
 fn every_kind_of_key_is_admitted_when_pinned() {
-    let kinds = [Key::P256, Key::P384, Key::Ed25519, Key::Rsa];
+    let kinds = [Key::P256, Key::P384, Key::P521, Key::Ed25519, Key::Rsa, Key::Rsa4096];
     let identities: Vec<_> = kinds.iter().map(|key| Identity::with_key("client", *key)).collect();
     let ca = Identity::marked_as_ca("ca");
     let mut setup = Setup::new().echo().master("ca", &ca);

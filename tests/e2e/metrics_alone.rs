@@ -1,13 +1,10 @@
 //! The same for bounds that need a config, or a crowd, of their own.
 
 use std::any::Any;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-
-use socket2::{Domain, Socket, Type};
 
 use crate::metrics::metrics;
 use crate::support::certs::Identity;
-use crate::support::client::{Connection, tcp};
+use crate::support::client::{Connection, tcp, tcp_from};
 use crate::support::components;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
@@ -16,22 +13,23 @@ use crate::support::server::{Server, Setup};
 type Meet = fn(&Server, [&Identity; 2]) -> Box<dyn Any>;
 
 /// The metric, the limits by which it is met, and how.
-const CASES: [(&str, &str, Meet); 13] = [
+const CASES: [(&str, &str, Meet); 14] = [
     ("lictor_connections_delayed_total", "connections = 2\nconnections_per_address = 2", |server, _| {
         Box::new([tcp(server.address()), tcp(server.address())])
     }),
     (
         "lictor_handshakes_delayed_total",
         "unauthenticated_connections = 1\nunauthenticated_per_address = 1",
-        |server, _| {
-            Box::new([tcp(server.address()), tcp_from(Ipv4Addr::new(127, 0, 0, 2), server.address())])
-        },
+        |server, _| Box::new([tcp(server.address()), tcp_from([127, 0, 0, 2], server.address())]),
     ),
     (
         "lictor_handshakes_of_address_delayed_total",
         "unauthenticated_connections = 4\nunauthenticated_per_address = 1",
         |server, _| Box::new([tcp(server.address()), tcp(server.address())]),
     ),
+    ("lictor_handshakes_over_rate_total", "handshakes_per_second = 1", |server, _| {
+        Box::new([tcp(server.address()), tcp(server.address())])
+    }),
     ("lictor_handshakes_timed_out_total", "handshake_timeout = \"1s\"", |server, _| {
         Box::new(tcp(server.address()))
     }),
@@ -81,14 +79,6 @@ const CASES: [(&str, &str, Meet); 13] = [
         Box::new(connection)
     }),
 ];
-
-/// A client that says nothing, from another address.
-fn tcp_from(address: Ipv4Addr, server: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
-    socket.connect(&server.into()).unwrap();
-    socket.into()
-}
 
 /// A client that sends so many of the same command and reads nothing.
 fn sending(server: &Server, client: &Identity, command: &str, count: usize) -> Connection {

@@ -5,10 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
-
 use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls, tcp};
+use crate::support::client::{Connection, Tls, tcp, tcp_from};
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
@@ -152,12 +150,4 @@ fn requests_held_for_one_connection_are_bounded_in_bytes_and_answered_all() {
     for _ in 0..8 {
         assert_eq!(connection.read_reply(), "65536");
     }
-}
-
-/// A TCP connection from another address of this machine: all of 127.0.0.0/8 is.
-fn tcp_from(host: [u8; 4], to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((host, 0)).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    socket.into()
 }

@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
     DnType, DnValue, IsCa, KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
-    PKCS_ED25519, PKCS_RSA_SHA256, RevokedCertParams, SanType, SignatureAlgorithm, date_time_ymd,
+    PKCS_ECDSA_P521_SHA512, PKCS_ED25519, PKCS_RSA_SHA256, RevokedCertParams, RsaKeySize, SanType,
+    date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha1::{Digest, Sha1};
@@ -21,21 +22,27 @@ pub enum Key {
     P256,
     /// ECDSA on P-384.
     P384,
+    /// ECDSA on P-521.
+    P521,
     /// Ed25519.
     Ed25519,
     /// RSA with 2048 bits.
     Rsa,
+    /// RSA with 4096 bits.
+    Rsa4096,
 }
 
 impl Key {
     fn generate(self) -> KeyPair {
-        let algorithm: &'static SignatureAlgorithm = match self {
-            Self::P256 => &PKCS_ECDSA_P256_SHA256,
-            Self::P384 => &PKCS_ECDSA_P384_SHA384,
-            Self::Ed25519 => &PKCS_ED25519,
-            Self::Rsa => &PKCS_RSA_SHA256,
+        let made = match self {
+            Self::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+            Self::P384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+            Self::P521 => KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512),
+            Self::Ed25519 => KeyPair::generate_for(&PKCS_ED25519),
+            Self::Rsa => KeyPair::generate_for(&PKCS_RSA_SHA256),
+            Self::Rsa4096 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096),
         };
-        KeyPair::generate_for(algorithm).expect("a key is made")
+        made.expect("a key is made")
     }
 }
 
@@ -179,7 +186,17 @@ impl Authority {
 
     /// One that signed its own certificate, which ends at a time.
     pub fn valid_until(name: &str, end: Option<SystemTime>) -> Self {
-        let issuer = CertifiedIssuer::self_signed(of_authority(name, end), Key::P256.generate());
+        Self::of(of_authority(name, end), Key::P256)
+    }
+
+    /// One with another kind of key.
+    #[allow(dead_code, reason = "for the attacks")]
+    pub fn with_key(name: &str, key: Key) -> Self {
+        Self::of(of_authority(name, None), key)
+    }
+
+    fn of(params: CertificateParams, key: Key) -> Self {
+        let issuer = CertifiedIssuer::self_signed(params, key.generate());
         Self { issuer: issuer.expect("the certificate is made"), others: Vec::new() }
     }
 
@@ -194,6 +211,20 @@ impl Authority {
 
     pub fn pem(&self) -> String {
         self.issuer.pem()
+    }
+
+    #[allow(dead_code, reason = "for the attacks")]
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
+    /// Another certificate for the key of `other`, by this name and with this serial number.
+    #[allow(dead_code, reason = "for the attacks")]
+    pub fn certify(&self, other: &Self, name: &str, serial: u64) -> CertificateDer<'static> {
+        let mut params = of_authority(name, None);
+        params.serial_number = Some(serial.into());
+        let certificate = params.signed_by(other.issuer.key(), &self.issuer);
+        certificate.expect("the certificate is made").der().clone()
     }
 
     /// The list, in PEM, by which it takes back the certificates of these serial numbers.
