@@ -4,11 +4,11 @@
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P521_SHA512, PKCS_RSA_SHA256, RsaKeySize};
 
-use super::super::signatures::MAX_SIGNATURES;
 use super::tests::{
     Issuer, LAPTOP, NOW, admitted, authority, below, ca, is_unknown, leaf, root, roster, signed, year,
 };
 use super::*;
+use crate::identity::signatures::MAX_SIGNATURES;
 
 /// An authority with each kind of key that takes long, and a forger of its name with such a key.
 fn authorities() -> [(Issuer, Issuer); 3] {

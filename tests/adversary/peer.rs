@@ -23,7 +23,12 @@ pub struct Peer {
 impl Peer {
     /// Connects, and shakes hands as far as the client has a part in it.
     pub fn open(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<Self> {
-        let mut peer = Self { tls: connection(config), socket: tcp(address) };
+        Self::open_over(tcp(address), config)
+    }
+
+    /// The same over a connection that there is.
+    pub fn open_over(socket: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
+        let mut peer = Self { tls: connection(config), socket };
         while peer.tls.is_handshaking() {
             peer.tls.complete_io(&mut peer.socket)?;
         }

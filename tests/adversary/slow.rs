@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::peer::{Peer, client_hello};
-use crate::support::client::{tcp, tcp_from};
-use crate::support::eventually;
+use crate::support::client::tcp;
+use crate::support::{eventually, tcp_from};
 use crate::{assert_serves, server_with};
 
 /// Between two bytes.

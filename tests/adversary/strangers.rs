@@ -12,10 +12,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::assert_serves;
 use crate::certificates::showing;
+use crate::peer::Peer;
 use crate::support::certs::{Authority, Identity, Key};
-use crate::support::client::{Connection, Tls, tcp, tcp_from};
-use crate::support::eventually;
+use crate::support::client::{Connection, Tls, tcp};
 use crate::support::server::{Server, Setup};
+use crate::support::{eventually, tcp_from};
 
 const URI: &str = "urn:example:laptop";
 
@@ -172,8 +173,8 @@ fn strangers_beyond_their_rate_wait_and_hold_up_nobody_at_another_address() {
         for _ in 0..STRANGERS {
             scope.spawn(|| {
                 let socket = tcp_from([127, 0, 0, 3], address);
-                let mut connection = Connection::open_over(socket, Arc::clone(&unknown)).unwrap();
-                assert!(connection.read_reply().ends_with("is unknown"));
+                let mut peer = Peer::open_over(socket, Arc::clone(&unknown)).unwrap();
+                assert!(peer.read_to_end().ends_with("is unknown\r\n\r\n"));
             });
         }
         assert_eq!(Connection::admitted(address, &tester).ask("echo hello"), "hello");

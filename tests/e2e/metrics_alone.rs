@@ -4,10 +4,10 @@ use std::any::Any;
 
 use crate::metrics::metrics;
 use crate::support::certs::Identity;
-use crate::support::client::{Connection, tcp, tcp_from};
+use crate::support::client::{Connection, tcp};
 use crate::support::components;
-use crate::support::eventually;
 use crate::support::server::{Server, Setup};
+use crate::support::{eventually, tcp_from};
 
 /// What two clients do to meet a bound; what they hold is held until it was counted.
 type Meet = fn(&Server, [&Identity; 2]) -> Box<dyn Any>;

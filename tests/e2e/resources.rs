@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls, tcp, tcp_from};
-use crate::support::eventually;
+use crate::support::client::{Connection, Tls, tcp};
 use crate::support::server::{Server, Setup};
+use crate::support::{eventually, tcp_from};
 
 fn limited(limits: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");

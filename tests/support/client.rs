@@ -15,8 +15,6 @@ use rustls::{
     SupportedProtocolVersion, version,
 };
 
-use socket2::{Domain, Socket, Type};
-
 use super::PATIENCE;
 use super::certs::Identity;
 
@@ -28,17 +26,6 @@ pub fn tcp(address: SocketAddr) -> TcpStream {
     socket.set_read_timeout(Some(PATIENCE)).expect("a time-out is set");
     socket.set_write_timeout(Some(PATIENCE)).expect("a time-out is set");
     socket.set_nodelay(true).expect("no delay is set");
-    socket
-}
-
-/// The same from another address of this machine: all of 127.0.0.0/8 is.
-pub fn tcp_from(host: [u8; 4], to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");
-    socket.bind(&SocketAddr::from((host, 0)).into()).expect("the address is this machine's");
-    socket.connect_timeout(&to.into(), PATIENCE).expect("the server accepts");
-    let socket = TcpStream::from(socket);
-    socket.set_read_timeout(Some(PATIENCE)).expect("a time-out is set");
-    socket.set_write_timeout(Some(PATIENCE)).expect("a time-out is set");
     socket
 }
 
@@ -133,14 +120,9 @@ impl Connection {
     }
 
     pub fn open_with(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<Self> {
-        Self::open_over(tcp(address), config)
-    }
-
-    /// Shakes hands over a connection that there is.
-    pub fn open_over(socket: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
         let name = ServerName::try_from("localhost").expect("localhost is a name");
         let connection = ClientConnection::new(config, name).expect("the configuration is whole");
-        let mut tls = StreamOwned::new(connection, socket);
+        let mut tls = StreamOwned::new(connection, tcp(address));
         while tls.conn.is_handshaking() {
             tls.conn.complete_io(&mut tls.sock)?;
         }

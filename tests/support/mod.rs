@@ -28,3 +28,14 @@ pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
         thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// A TCP connection from another address of this machine: all of 127.0.0.0/8 is.
+pub fn tcp_from(host: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");
+    socket.bind(&SocketAddr::from((host, 0)).into()).expect("the address is this machine's");
+    socket.connect_timeout(&to.into(), PATIENCE).expect("the server accepts");
+    let socket = TcpStream::from(socket);
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time-out is set");
+    socket.set_write_timeout(Some(PATIENCE)).expect("a time-out is set");
+    socket
+}
