@@ -11,8 +11,11 @@ pub mod server;
 pub mod tools;
 pub mod web;
 
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 /// How long a test waits for what must happen. Far more than anything takes, and never what is measured.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,6 +33,7 @@ pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A TCP connection from another address of this machine: all of 127.0.0.0/8 is.
+#[allow(dead_code, reason = "the soak has one address")]
 pub fn tcp_from(host: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");
     socket.bind(&SocketAddr::from((host, 0)).into()).expect("the address is this machine's");
