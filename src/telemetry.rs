@@ -4,6 +4,7 @@
 //! `lictor::command`, of a plugin `lictor::plugin`. Every event is written by `line`, which lets no value make a line or reach a
 //! terminal as it is, and goes through a budget: `events`, or `commands` for those of commands.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,12 +82,23 @@ pub struct Log {
 pub fn init(level: Level, format: Format) -> Log {
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
     metrics::count_dropped(writer.error_counter());
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tell_panic(&place, panic.payload_as_str().unwrap_or_default(), backtrace.as_deref());
+    }));
     // An error means that there is a subscriber already, which then goes on.
     let _ = match format {
         Format::Human => human(level, writer, std::io::stderr().is_terminal()).try_init(),
         Format::Json => json(level, writer).try_init(),
     };
     Log { _reporter: Reporter::start(), _writer: guard }
+}
+
+/// A panic as an event: what it says may quote what somebody sent.
+fn tell_panic(place: &str, words: &str, backtrace: Option<&str>) {
+    tracing::error!(target: "lictor::app", place, words, backtrace, "panicked");
 }
 
 fn human<W>(level: Level, writer: W, is_colored: bool) -> impl Subscriber + Send + Sync
@@ -163,6 +175,14 @@ mod tests {
         assert_eq!(id.to_string(), "c12-3");
     }
 
+    /// What is below the level costs a look at one number: it is never asked for its fields.
+    #[test]
+    fn a_level_is_known_to_where_events_are_made() {
+        let events = Events::default();
+        let subscriber = human(Level::INFO, move || events.clone(), false);
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
+    }
+
     /// Whatever is said by whatever kind of field, in either form.
     #[test]
     fn no_value_makes_a_line_or_is_obeyed_by_a_terminal() {
@@ -178,6 +198,7 @@ mod tests {
             let (error, dynamic) = (&error, &error as &(dyn std::error::Error + 'static));
             tracing::info!(target: "lictor::test", text = EVIL, shown = %EVIL, debug = ?Evil, %error, dynamic, "said");
             tracing::info!(target: "lictor::test", "{EVIL}");
+            tell_panic("src/x.rs:1", EVIL, None);
         };
         for (is_json, is_colored) in [(false, false), (false, true), (true, false)] {
             let events = Events::default();
@@ -191,8 +212,8 @@ mod tests {
                 tracing::subscriber::with_default(human(Level::INFO, writer, is_colored), say);
             }
             let text = events.text();
-            assert_eq!(text.lines().count(), 2, "{text}");
-            let plain = ["[0m", "[1m", "[2m", "[3m", "[32m"]
+            assert_eq!(text.lines().count(), 3, "{text}");
+            let plain = ["[0m", "[1m", "[2m", "[3m", "[31m", "[32m"]
                 .iter()
                 .fold(text, |text, code| text.replace(&format!("\u{1b}{code}"), ""));
             assert!(
@@ -204,7 +225,7 @@ mod tests {
             if is_json {
                 for line in plain.lines() {
                     let event: serde_json::Value = serde_json::from_str(line).unwrap();
-                    assert!(event["text"] == EVIL || event["message"] == EVIL, "{event}");
+                    assert!(["text", "message", "words"].iter().any(|field| event[field] == EVIL), "{event}");
                 }
             }
         }

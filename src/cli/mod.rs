@@ -71,6 +71,10 @@ Exit codes: 0 done, 1 the command failed, 2 usage or config, 3 could not connect
 /// Does what the command line says.
 #[must_use]
 pub fn run(cli: Cli) -> Exit {
+    // What a panic says may quote what somebody sent.
+    std::panic::set_hook(Box::new(|panic| {
+        output::note(&format!("a fault of lictor; please report it: {panic}"))
+    }));
     let done = match cli.verb {
         Verb::Init(verb) => verb.run(),
         Verb::Serve(verb) => verb.run(),

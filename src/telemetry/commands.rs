@@ -159,8 +159,8 @@ impl Recorder {
         }
         let mut recent = self.recent.borrow_mut();
         // Most come from the routes, which give each command as the same allocation.
-        let is_it = |known: &Arc<str>| Arc::ptr_eq(known, event.command) || known == event.command;
-        if let Some((_, budgets)) = recent.iter().find(|(known, _)| is_it(known)) {
+        let same = recent.iter().find(|(known, _)| Arc::ptr_eq(known, event.command));
+        if let Some((_, budgets)) = same.or_else(|| recent.iter().find(|(known, _)| known == event.command)) {
             return self.decide(budgets, event, second);
         }
         if !self.log.commands.contains(event.command) {

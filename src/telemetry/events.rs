@@ -23,6 +23,8 @@ use super::metrics::Counter;
 const EVENTS_PER_SECOND: u32 = 10;
 /// Events of one message on one client's connections in a second: `admitted`, `ended` and the like.
 const CONNECTION_EVENTS_PER_SECOND: u32 = 100;
+/// Events of one message in a second that only an operator causes: at the start, and by a reload.
+const OWN_EVENTS_PER_SECOND: u32 = 1_000;
 /// Lines of one plugin in a second: its output and its own events.
 const PLUGIN_LINES_PER_SECOND: u32 = 200;
 /// Events of one message and one stranger's address (IPv6: /64 network) in a second.
@@ -72,9 +74,19 @@ struct Source {
     client: String,
     plugin: String,
     stranger: Option<Stranger>,
-    is_connections: bool,
+    kind: Kind,
     /// The events of all sources that are too many to be told apart.
     is_rest: bool,
+}
+
+/// What an event is about, as far as its budget depends on that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Kind {
+    #[default]
+    Other,
+    PluginLines,
+    Connection,
+    Own,
 }
 
 /// A peer that nobody knows; without an address where nothing is known of the peer at all.
@@ -83,11 +95,12 @@ struct Stranger(Option<IpAddr>);
 
 impl Source {
     fn limit(&self) -> u32 {
-        match &self.stranger {
-            Some(_) => STRANGER_EVENTS_PER_SECOND,
-            None if self.message == PLUGIN_LINES => PLUGIN_LINES_PER_SECOND,
-            None if self.is_connections => CONNECTION_EVENTS_PER_SECOND,
-            None => EVENTS_PER_SECOND,
+        match self.kind {
+            _ if self.stranger.is_some() => STRANGER_EVENTS_PER_SECOND,
+            Kind::PluginLines => PLUGIN_LINES_PER_SECOND,
+            Kind::Connection => CONNECTION_EVENTS_PER_SECOND,
+            Kind::Own => OWN_EVENTS_PER_SECOND,
+            Kind::Other => EVENTS_PER_SECOND,
         }
     }
 }
@@ -107,14 +120,21 @@ struct SourceFields {
 impl SourceFields {
     fn source(self, metadata: &Metadata<'_>) -> Source {
         let Self { message, client, plugin, peer } = self;
-        if is_plugins_line(metadata) {
-            return Source { message: PLUGIN_LINES.to_owned(), plugin, ..Source::default() };
-        }
-        let is_connections = metadata.target() == "lictor::connection";
-        let is_strangers = is_connections && client.is_empty();
+        let is_nobodys = client.is_empty() && plugin.is_empty() && peer.is_empty();
+        let is_own = |target: &str| target.starts_with("lictor::app") || target == "lictor::reload";
+        let kind = match metadata.target() {
+            _ if is_plugins_line(metadata) => {
+                let message = PLUGIN_LINES.to_owned();
+                return Source { message, plugin, kind: Kind::PluginLines, ..Source::default() };
+            }
+            "lictor::connection" => Kind::Connection,
+            target if is_nobodys && is_own(target) => Kind::Own,
+            _ => Kind::Other,
+        };
+        let is_strangers = client.is_empty() && (kind == Kind::Connection || !peer.is_empty());
         let address = || peer.parse::<SocketAddr>().ok().map(|peer| network(peer.ip()));
         let stranger = is_strangers.then(|| Stranger(address()));
-        Source { message, client, plugin, stranger, is_connections, is_rest: false }
+        Source { message, client, plugin, stranger, kind, is_rest: false }
     }
 
     fn field(&mut self, field: &Field) -> Option<&mut String> {
@@ -284,10 +304,10 @@ mod tests {
             (of_client("a", "no instance"), 10),
             (of_client("b", "no instance"), 10),
             (of_client("a", "plugin broke off"), 10),
-            (Source { is_connections: true, ..of_client("a", "admitted") }, 100),
+            (Source { kind: Kind::Connection, ..of_client("a", "admitted") }, 100),
             (of_stranger(1, "refused"), 5),
             (of_stranger(2, "refused"), 5),
-            (Source { message: PLUGIN_LINES.into(), plugin: "p".into(), ..Source::default() }, 200),
+            (Source { kind: Kind::PluginLines, plugin: "p".into(), ..Source::default() }, 200),
         ] {
             assert_eq!(admitted(&mut sources, &source, 1000), limit, "{source:?}");
         }

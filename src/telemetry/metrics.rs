@@ -103,7 +103,7 @@ counters! {
     StateUnavailable "lictor_state_unavailable_total",
         "Operations on stores that the state's engine could not carry out, a full file among the reasons.";
     EventsUnlogged "lictor_log_events_counted_total",
-        "Commands that were counted instead of logged.";
+        "Events that were counted instead of logged, commands among them.";
     LinesDropped "lictor_log_lines_dropped_total",
         "Lines of the log that were dropped, as nobody had read those before them.";
     DumpsRemoved "lictor_core_dumps_removed_total",

@@ -315,3 +315,30 @@ fn a_reply_is_not_obeyed_by_a_terminal() {
     let piped = finish(lictor(server.folder()).args(["call", "echo", TITLE]));
     assert_eq!(piped.stdout, format!("{TITLE}\n"));
 }
+
+/// A config file that others had a say in, as one that it includes.
+#[test]
+fn no_byte_of_a_config_file_is_obeyed_by_a_terminal() {
+    const EVIL: &str = "x\u{1b}]0;PWNED\u{7}\u{9b}31m\u{202e}\u{61c}\u{200b}y";
+    for line in [
+        format!("# {EVIL}\nkey = {EVIL}"),
+        format!("\"{EVIL}\" = 1"),
+        format!("[server]\nlisten = [\"{EVIL}\"]"),
+        format!("[clients.\"{}\"]\ncommands = [\"a b\"]", "x\\u001b]0;PWNED\\u0007\\u202e\\n2026-11-29T22"),
+        format!("[server]\ncertificate = \"{}\"", "x\\u001b]0;PWNED\\u0007\\u202e\\n2026-11-29T22"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("server.toml"), &line).unwrap();
+        let checked = finish(lictor(folder.path()).arg("check"));
+        assert_eq!(checked.code, Some(2), "{checked:?}");
+        assert!(checked.stderr.contains("PWNED"), "{}", checked.stderr);
+        assert_harmless(&checked.stderr);
+        assert!(!checked.stderr.contains(['\u{202e}', '\u{61c}', '\u{200b}']), "{:?}", checked.stderr);
+        // In colours, which are the only sequences.
+        let folder = folder.path().display().to_string();
+        let hex = python(ON_TERMINAL, &[&folder, env!("CARGO_BIN_EXE_lictor"), "check"]);
+        let shown = String::from_utf8(base16ct::lower::decode_vec(hex.trim()).unwrap()).unwrap();
+        assert!(shown.contains("\u{1b}[") && !shown.contains("\u{1b}]"), "{shown:?}");
+        assert!(!shown.contains(['\u{7}', '\u{9b}', '\u{202e}', '\u{61c}', '\u{200b}']), "{shown:?}");
+    }
+}
