@@ -104,3 +104,35 @@ impl<W: io::Write> io::Write for JsonWriter<W> {
         self.0.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use crate::telemetry::{Events, human};
+
+    /// A value ends where its quotes do, so none can pass for further fields.
+    #[test]
+    fn fields_are_told_apart_whatever_is_in_them() {
+        let events = Events::default();
+        let writer = {
+            let events = events.clone();
+            move || events.clone()
+        };
+        tracing::subscriber::with_default(human(Level::INFO, writer, false), || {
+            let (text, none) = ("x\\", None::<&str>);
+            tracing::info!(
+                target: "lictor::test", text, next = 1, peer = %"[::1]:80", forged = %"y client=\"admin\"", empty = %"",
+                none, pair = %"a=b", debug = ?("a", 2), "said"
+            );
+        });
+        let line = events.text();
+        let (_, fields) = line.split_once(": ").unwrap();
+        assert_eq!(
+            fields,
+            r#"said text="x\\" next=1 peer=[::1]:80 forged="y client=\"admin\"" empty="" pair="a=b" debug="(\"a\", 2)""#
+                .to_owned()
+                + "\n"
+        );
+    }
+}

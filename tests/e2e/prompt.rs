@@ -76,6 +76,9 @@ fn the_prompt_runs_commands_shows_errors_and_goes_on() {
             "hello",
             "help\r",
             "Ctrl-D",
+            // A reply is not obeyed by the terminal that it is shown on.
+            "echo \"\\x1b\\x5d0;P\\x07\"\r",
+            "\\x1b]0;P\\x07",
             "echo again\r",
             "again",
             // What was typed is remembered: arrow up twice, past `echo again`, is `help`; once is `echo again`.
