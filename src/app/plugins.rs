@@ -184,7 +184,10 @@ fn grants(plugin: &config::Plugin, stores: Option<Stores>) -> Grants {
         };
         EventsGrant { publishes: listed(|grant| grant.publish), subscribes: listed(|grant| grant.subscribe) }
     };
-    let to = |urls: &Vec<String>| HttpGrant { urls: urls.clone(), networks: granted.http_networks.clone() };
+    let to = |urls: &Vec<config::HttpUrl>| {
+        let named = |granted: &config::HttpUrl| (granted.url.clone(), granted.networks.clone());
+        HttpGrant { urls: urls.iter().map(named).collect() }
+    };
     Grants {
         config: plugin.config.clone(),
         logging: granted.logging,

@@ -171,7 +171,7 @@ texts! {
     PathText: "the path of a file", "write it in double quotes";
     Digest: "a SHA-256", "write its 64 hexadecimal digits in double quotes";
     EventGrant: "a topic", "write a string, such as \"jobs/done\" or \"jobs/*\"";
-    HttpPrefix: "a URL", "write a string, such as \"https://api.example.com\"";
+    HttpPrefix: "a URL", "write a string, such as \"https://api.example.com\", or { url = \"https://db.internal\", networks = [\"10.1.0.0/16\"] }";
     PinText: "a certificate's thumbprint", "write its hexadecimal digits in double quotes";
     UriText: "the URI of a client", "write it in double quotes, such as \"spiffe://example.org/laptop\"";
     ClientName: "a client's name", "write it in double quotes";

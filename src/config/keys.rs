@@ -12,8 +12,18 @@ pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
     SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, *key)))
 }
 
+/// Keys that there were, and what to write now.
+const FORMER: [(&str, &str); 1] = [(
+    "http_networks",
+    "write the networks with the URL that may lead there: http = [{ url = \"https://db.internal\", networks = \
+     [\"10.1.0.0/16\"] }]",
+)];
+
 /// What to write instead of the unknown `key`, where `known` may stand.
 pub(super) fn instead_of(key: &str, known: &[&str]) -> Vec<String> {
+    if let Some((_, now)) = FORMER.iter().find(|(former, _)| *former == key) {
+        return vec![(*now).to_owned()];
+    }
     let mut advice = Vec::new();
     if let Some(meant) = closest(key, known.iter().copied()) {
         advice.push(format!("did you mean `{meant}`?"));

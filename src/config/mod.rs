@@ -252,10 +252,17 @@ pub struct Grants {
     pub directories: Vec<(String, PathBuf)>,
     /// The topics it may publish and subscribe to.
     pub events: Option<Vec<EventGrant>>,
-    /// The URLs it may send requests to: scheme, host, and where given the port and the start of the path.
-    pub http: Option<Vec<String>>,
-    /// Addresses that are not of the public network, to which the names in `http` may lead all the same.
-    pub http_networks: Vec<IpNet>,
+    /// The URLs it may send requests to.
+    pub http: Option<Vec<HttpUrl>>,
+}
+
+/// A URL that a plugin may send requests to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl {
+    /// Its scheme and host, and where given its port and the start of its path.
+    pub url: String,
+    /// Addresses that are not of the public network, to which its name may lead all the same.
+    pub networks: Vec<IpNet>,
 }
 
 /// Where plugins' state is kept.

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::amounts::{ByteSize, TimeSpan};
 use super::fault::{Faults, Source};
-use super::given::{Field, Findings, List, Named};
+use super::given::{Field, Findings, List, Named, Shape};
 use super::limits::RawLimits;
 use super::names::{ClientName, CommandName, CommandPattern, PluginName};
 use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
@@ -143,8 +143,14 @@ table! {
         files: List<PathText>,
         directories: Named<GuestFolder, PathText>,
         events: List<EventGrant>,
-        http: List<HttpPrefix>,
-        http_networks: List<Network>,
+        http: List<RawHttp>,
+    }
+}
+table! {
+    /// A URL of `http` in `[plugins.NAME.grants]`, which may be written as a string where it has no networks.
+    RawUrl {
+        url: HttpPrefix,
+        networks: List<Network>,
     }
 }
 table! {
@@ -158,8 +164,23 @@ table! {
     }
 }
 
+/// What stands in `http`: a URL, or a table of it and its networks.
+pub(super) enum RawHttp {
+    Url(HttpPrefix),
+    Table(RawUrl),
+}
+
+impl Shape for RawHttp {
+    fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(_) => RawUrl::read(at, value, findings).map(Self::Table),
+            _ => HttpPrefix::read(at, value, findings).map(Self::Url),
+        }
+    }
+}
+
 /// Every section and its keys.
-pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 11] = [
     ("", RawConfig::KEYS),
     ("server", RawServer::KEYS),
     ("protocol", RawProtocol::KEYS),
@@ -169,6 +190,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
     ("clients.NAME", RawClient::KEYS),
     ("plugins.NAME", RawPlugin::KEYS),
     ("plugins.NAME.grants", RawGrants::KEYS),
+    ("plugins.NAME.grants.http", RawUrl::KEYS),
     ("state", RawState::KEYS),
 ];
 

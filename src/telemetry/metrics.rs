@@ -94,6 +94,8 @@ counters! {
         "Folders that were not listed for a plugin, as they have too many entries.";
     HttpDelayed "lictor_http_requests_delayed_total",
         "HTTP requests of plugins that had to wait for others.";
+    HttpLookupsDelayed "lictor_http_lookups_delayed_total",
+        "Look-ups of names for plugins that had to wait for others.";
     StoreQuotasUsedUp "lictor_store_quotas_used_up_total",
         "Writes that were refused, as their store has all that it may have.";
     IdempotencyKeysUsedUp "lictor_idempotency_keys_used_up_total",

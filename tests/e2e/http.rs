@@ -1,22 +1,18 @@
 //! HTTP requests of plugins: given, withheld, overstepped. The servers they go to are `support::web`'s.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-
-use crate::metrics::metrics;
 use crate::support::certs::Identity;
 use crate::support::client::Connection;
+use crate::support::components;
 use crate::support::server::{Entry, Server, Setup};
 use crate::support::tools::{finish, lictor};
 use crate::support::web::Web;
-use crate::support::{components, eventually};
 
 const COMMANDS: [&str; 9] =
     ["fetch", "follow", "at-once", "body-size", "ignore-body-error", "flood", "keep", "kept", "hoard-bodies"];
 
-const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Kind: test\r\n\r\nhello";
+pub(super) const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Kind: test\r\n\r\nhello";
 
-fn setup(keys: &str, grants: &str) -> (Setup, Identity) {
+pub(super) fn setup(keys: &str, grants: &str) -> (Setup, Identity) {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester).plugin("web", components::web(), &COMMANDS, keys);
     (setup.section(&format!("[plugins.web.grants]\n{grants}")), tester)
@@ -34,7 +30,7 @@ fn granting(web: &Web, keys: &str) -> (Server, Identity) {
 
 /// The words of a plugin that was told why there is no response.
 #[track_caller]
-fn refusal(connection: &mut Connection, command: &str) -> String {
+pub(super) fn refusal(connection: &mut Connection, command: &str) -> String {
     let frame = connection.ask_framed(command);
     assert_eq!(frame.failure(), ("plugin-failed", "failed"), "{command}: {frame:?}");
     frame.message
@@ -147,19 +143,34 @@ fn a_redirection_is_the_plugins_to_follow_and_checked_anew() {
 fn a_name_leads_to_public_addresses_and_granted_networks_only() {
     let web = Web::answering(HELLO);
     let port = web.address.port();
-    let named = format!("http = [\"http://localhost:{port}\"]");
+    let named =
+        |networks| format!("http = [{{ url = \"http://localhost:{port}\", networks = [{networks}] }}]");
     let fetch = format!("fetch GET http://localhost:{port}/");
-    for networks in ["", "http_networks = [\"10.0.0.0/8\"]"] {
-        let (server, tester) = server("", &format!("{named}\n{networks}"));
+    for networks in ["", "\"10.0.0.0/8\""] {
+        let (server, tester) = server("", &named(networks));
         let words = refusal(&mut server.connect(&tester), &fetch);
         assert_eq!(words, "ErrorCode::DestinationIpProhibited");
         let entry = denial(&server);
-        assert!(entry.text("reason").is_some_and(|reason| reason.contains("http_networks")), "{entry:?}");
+        assert!(entry.text("reason").is_some_and(|reason| reason.contains("`networks`")), "{entry:?}");
     }
     assert!(web.seen().is_empty());
-    let (server, tester) = server("", &format!("{named}\nhttp_networks = [\"127.0.0.0/8\", \"::1\"]"));
+    let (server, tester) = server("", &named("\"127.0.0.0/8\", \"::1\""));
     assert!(server.connect(&tester).ask(&fetch).starts_with("200\n"));
     assert!(web.seen()[0].fields.contains(&format!("host: localhost:{port}\n")));
+}
+
+#[test]
+fn networks_are_granted_to_one_url_and_to_no_other() {
+    let [internal, public] = [(); 2].map(|()| Web::answering(HELLO));
+    let url = |web: &Web| format!("http://localhost:{}", web.address.port());
+    let networks = "networks = [\"127.0.0.0/8\", \"::1\"]";
+    let grants = format!("http = [{{ url = {:?}, {networks} }}, {:?}]", url(&internal), url(&public));
+    let (server, tester) = server("", &grants);
+    let mut connection = server.connect(&tester);
+    assert!(connection.ask(&format!("fetch GET {}/", url(&internal))).starts_with("200\n"));
+    let words = refusal(&mut connection, &format!("fetch GET {}/", url(&public)));
+    assert_eq!(words, "ErrorCode::DestinationIpProhibited");
+    assert!(public.seen().is_empty());
 }
 
 #[test]
@@ -175,8 +186,8 @@ fn a_name_or_a_server_that_is_not_there_is_told() {
 
 /// A server whose plugin may send requests to `https://HOST:PORT` and trusts `trusted`.
 fn trusting(trusted: &Identity, origin: &str) -> (Server, Identity) {
-    let networks = "http_networks = [\"127.0.0.0/8\", \"::1\"]";
-    let (setup, tester) = setup("", &format!("http = [{origin:?}]\n{networks}"));
+    let networks = "networks = [\"127.0.0.0/8\", \"::1\"]";
+    let (setup, tester) = setup("", &format!("http = [{{ url = {origin:?}, {networks} }}]"));
     let (certificate, _) = trusted.write(setup.folder(), "trusted");
     let server = setup.start_by(|mut lictor| {
         lictor.env("SSL_CERT_FILE", certificate);
@@ -323,59 +334,6 @@ fn bodies_that_are_never_sent_are_few() {
     let (server, tester) = granting(&web, "");
     let frame = server.connect(&tester).ask_framed("hoard-bodies 100000");
     assert_eq!(frame.failure(), ("plugin-limit", "unknown"), "{frame:?}");
-}
-
-/// A server that answers no request until it is told to, and counts those that wait.
-struct Held {
-    web: Web,
-    waiting: Arc<AtomicUsize>,
-    most: Arc<AtomicUsize>,
-    gate: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl Held {
-    fn new() -> Self {
-        let (waiting, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let gate = Arc::new((Mutex::new(false), Condvar::new()));
-        let (now, so_far, opened) = (Arc::clone(&waiting), Arc::clone(&most), Arc::clone(&gate));
-        let web = Web::new(move |_, connection| {
-            so_far.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            let (open, changed) = &*opened;
-            drop(changed.wait_while(open.lock().unwrap(), |open| !*open).unwrap());
-            now.fetch_sub(1, Ordering::SeqCst);
-            connection.send(HELLO);
-        });
-        Self { web, waiting, most, gate }
-    }
-
-    fn wait_for(&self, count: usize) {
-        let reached = || (self.waiting.load(Ordering::SeqCst) >= count).then_some(());
-        eventually("requests under way", reached);
-    }
-
-    fn open(&self) {
-        *self.gate.0.lock().unwrap() = true;
-        self.gate.1.notify_all();
-    }
-}
-
-#[test]
-fn few_requests_are_under_way_at_once_and_the_others_wait() {
-    for (limits, most) in [("", 8), ("[limits]\nhttp_requests = 3", 3)] {
-        let held = Held::new();
-        let (setup, tester) = setup("", &format!("http = [{:?}]", held.web.url("")));
-        let server = setup.section(limits).start();
-        let mut connection = server.connect(&tester);
-        connection.send(format!("at-once 12 {}\r\nSequence: 1\r\n\r\n", held.web.url("/")));
-        held.wait_for(most);
-        // Whatever else was begun would be there by the time that other commands have been answered.
-        let mut other = server.connect(&tester);
-        (0..20).for_each(|_| drop(refusal(&mut other, "fetch GET http://denied/")));
-        assert!(metrics(&mut other)["lictor_http_requests_delayed_total"] > 0);
-        held.open();
-        assert_eq!(connection.read_frame().text(), "12");
-        assert_eq!(held.most.load(Ordering::SeqCst), most);
-    }
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! | `limits`    | what plugins and clients can't use up together: computing time, memory, turns, the disk |
 //! | `grants`    | what a plugin may be granted: given, withheld, overstepped |
 //! | `http`      | the same of HTTP requests |
+//! | `http_places` | how many of these are under way at once |
 //! | `directories` | the same of folders |
 //! | `state`     | key-value state as plugins have it, and over `kill -9` |
 //! | `idempotency` | requests that are sent again: answered again and run once, also over `kill -9` |
@@ -45,6 +46,7 @@ mod events;
 mod examples;
 mod grants;
 mod http;
+mod http_places;
 mod idempotency;
 mod identity;
 mod interop;

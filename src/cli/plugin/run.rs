@@ -45,7 +45,7 @@ pub(in crate::cli) struct Run {
     /// A URL that it may send requests to, and below
     #[arg(long, value_name = "URL", value_parser = url)]
     http: Vec<HttpPrefix>,
-    /// A network that is not public, to which these URLs may lead
+    /// A network that is not public, to which all of these URLs may lead
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     http_network: Vec<Network>,
     /// The client that the plugin sees
@@ -80,6 +80,7 @@ impl Run {
             None => request,
         };
         let request = request.encode().map_err(|error| Failure::usage(error.to_string()))?;
+        let networks: Vec<_> = self.http_network.into_iter().map(|network| network.0).collect();
         let trial = app::try_out(&TrialRun {
             component: self.file,
             client: self.client,
@@ -89,10 +90,7 @@ impl Run {
             stores: self.store,
             files: self.readable,
             directories: self.directory,
-            http: HttpGrant {
-                urls: self.http.into_iter().map(|url| url.0).collect(),
-                networks: self.http_network.into_iter().map(|network| network.0).collect(),
-            },
+            http: HttpGrant { urls: self.http.into_iter().map(|url| (url.0, networks.clone())).collect() },
             memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
             timeout: self.request.timeout().unwrap_or(DEFAULT_TIMEOUT),
             core_dump: self.core_dump.is_some(),

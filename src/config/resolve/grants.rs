@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::{Folder, report_file};
-use crate::config::Grants;
 use crate::config::files;
 use crate::config::given::{Field, Findings, List};
 use crate::config::keys::{closest, list};
 use crate::config::names::{CommandPattern, PluginName, Refusal};
-use crate::config::raw::RawGrants;
+use crate::config::raw::{RawGrants, RawHttp};
 use crate::config::reach::StoreGrant;
 use crate::config::values::PathText;
+use crate::config::{Grants, HttpUrl};
 
 /// What a grant is checked against.
 pub(super) struct Surroundings<'a> {
@@ -36,16 +36,6 @@ pub(super) fn resolve(
     for pattern in items(&raw.commands).filter(|pattern| pattern.get_ref().is_built_in()) {
         built_in(&at, pattern, findings);
     }
-    let (networks, http) = (&raw.http_networks, items(&raw.http).next());
-    if let (Some(given), None) = (networks.given(), http)
-        && !matches!(raw.http, Field::Faulty)
-    {
-        findings
-            .warning(format!("`{at}.http_networks` has no effect without `http`"))
-            .at(given.span(), "nothing leads there")
-            .help("write in `http` which URLs the plugin may send requests to")
-            .done();
-    }
     Grants {
         logging: raw.logging.value().copied().unwrap_or_default(),
         keyvalue: listed(&raw.keyvalue, Clone::clone),
@@ -56,9 +46,27 @@ pub(super) fn resolve(
             .map(|list| list.items.iter().map(|path| file(&at, path, around, findings)).collect()),
         directories: directories(&at, raw, around, findings),
         events: listed(&raw.events, Clone::clone),
-        http: listed(&raw.http, |url| url.0.clone()),
-        http_networks: items(networks).map(|item| item.get_ref().0).collect(),
+        http: raw
+            .http
+            .value()
+            .map(|list| list.items.iter().filter_map(|item| url(&at, item, findings)).collect()),
     }
+}
+
+fn url(at: &str, item: &Spanned<RawHttp>, findings: &mut Findings) -> Option<HttpUrl> {
+    let table = match item.get_ref() {
+        RawHttp::Url(url) => return Some(HttpUrl { url: url.0.clone(), networks: Vec::new() }),
+        RawHttp::Table(table) => table,
+    };
+    if table.url.is_absent() {
+        findings
+            .error(format!("`{at}.http` holds a table without a URL"))
+            .at(item.span(), "nothing says where requests may go")
+            .help("add `url`, such as url = \"https://db.internal\"")
+            .done();
+    }
+    let networks = items(&table.networks).map(|item| item.get_ref().0).collect();
+    Some(HttpUrl { url: table.url.value()?.0.clone(), networks })
 }
 
 fn items<T>(field: &Field<List<T>>) -> impl Iterator<Item = &Spanned<T>> {

@@ -65,10 +65,9 @@ impl fmt::Debug for CommandGate {
 /// Where a plugin may send HTTP requests.
 #[derive(Clone, Debug, Default)]
 pub struct HttpGrant {
-    /// URLs of a scheme, a host and perhaps a port and the start of a path, as the config file checked them.
-    pub urls: Vec<String>,
-    /// Addresses that are not of the public network, to which the URLs' names may lead all the same.
-    pub networks: Vec<IpNet>,
+    /// URLs of a scheme, a host and perhaps a port and the start of a path, as the config file checked them; each with the
+    /// addresses that are not of the public network, to which its name may lead all the same.
+    pub urls: Vec<(String, Vec<IpNet>)>,
 }
 
 impl Grants {

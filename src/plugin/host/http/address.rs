@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Whether a name may lead to `address`: a public one, or one of `networks`.
-pub(super) fn may_lead_to(address: IpAddr, networks: &[IpNet]) -> bool {
+/// Whether `address` is one of `networks`.
+pub(super) fn is_in(address: IpAddr, networks: &[IpNet]) -> bool {
     let reached = address.to_canonical();
-    is_public(address) || networks.iter().any(|network| network.contains(&reached))
+    networks.iter().any(|network| network.contains(&reached))
 }
 
 /// Whether `address` is one of the public network's single hosts.
@@ -22,20 +22,21 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Networks of IPv4 that are no part of the public one, by address and length, from IANA's registry of special
-/// purposes.
+/// Networks of IPv4 that are no part of the public one, by address and length: IANA's registry of special purposes, and an
+/// address of a cloud's own that its machines reach and nobody else.
 const SPECIAL_V4: &[([u8; 4], u32)] = &[
-    ([0, 0, 0, 0], 8),      // this network
-    ([10, 0, 0, 0], 8),     // private
-    ([100, 64, 0, 0], 10),  // between a provider and its customers
-    ([127, 0, 0, 0], 8),    // this machine
-    ([169, 254, 0, 0], 16), // this link; clouds' metadata services
-    ([172, 16, 0, 0], 12),  // private
-    ([192, 0, 0, 0], 24),   // protocols
-    ([192, 0, 2, 0], 24),   // documentation
-    ([192, 88, 99, 0], 24), // relays of 6to4
-    ([192, 168, 0, 0], 16), // private
-    ([198, 18, 0, 0], 15),  // benchmarks
+    ([0, 0, 0, 0], 8),        // this network
+    ([10, 0, 0, 0], 8),       // private
+    ([100, 64, 0, 0], 10),    // between a provider and its customers
+    ([127, 0, 0, 0], 8),      // this machine
+    ([168, 63, 129, 16], 32), // Azure's name, health and configuration service
+    ([169, 254, 0, 0], 16),   // this link; clouds' metadata services
+    ([172, 16, 0, 0], 12),    // private
+    ([192, 0, 0, 0], 24),     // protocols
+    ([192, 0, 2, 0], 24),     // documentation
+    ([192, 88, 99, 0], 24),   // relays of 6to4
+    ([192, 168, 0, 0], 16),   // private
+    ([198, 18, 0, 0], 15),    // benchmarks
     ([198, 51, 100, 0], 24),
     ([203, 0, 113, 0], 24),
     ([224, 0, 0, 0], 4), // many at once
@@ -86,7 +87,7 @@ mod tests {
     #[rustfmt::skip]
     const PUBLIC_V4: &[&str] = &[
         "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0",
-        "172.15.255.255", "172.32.0.0", "192.0.1.0", "198.17.255.255", "198.20.0.0", "223.255.255.255",
+        "168.63.129.15", "168.63.129.17", "172.15.255.255", "172.32.0.0", "192.0.1.0", "198.17.255.255", "198.20.0.0", "223.255.255.255",
     ];
 
     #[rustfmt::skip]
@@ -97,7 +98,7 @@ mod tests {
     #[rustfmt::skip]
     const OTHER_V4: &[&str] = &[
         "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.0", "100.127.255.255", "127.0.0.1", "127.255.255.255",
-        "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.0.2.1", "192.88.99.1",
+        "168.63.129.16", "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.0.2.1", "192.88.99.1",
         "192.168.1.1", "198.18.0.1", "198.19.255.255", "198.51.100.7", "203.0.113.7", "224.0.0.1",
         "239.255.255.250", "240.0.0.1", "255.255.255.255",
     ];
@@ -105,7 +106,7 @@ mod tests {
     #[rustfmt::skip]
     const OTHER_V6: &[&str] = &[
         "::", "::1", "::8.8.8.8", "::ffff:8.8.8.8", "::ffff:127.0.0.1", "64:ff9b::7f00:1",
-        "64:ff9b::a00:1", "64:ff9b:1::808:808", "100::1", "2001::1",
+        "64:ff9b::a00:1", "64:ff9b::a83f:8110", "64:ff9b:1::808:808", "100::1", "2001::1",
         "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:2::1", "2001:10::1", "2001:1ff::1", "2001:db8::1",
         "2002:7f00:1::", "2002:808:808::", "3fff::1", "3fff:fff::1", "4000::1", "5f00::1", "fc00::1",
         "fd12:3456::1", "fe80::1", "fec0::1", "ff02::1",
@@ -130,11 +131,11 @@ mod tests {
             ("::ffff:10.2.0.1", false),
             ("::1", true),
             ("127.0.0.1", false),
-            ("8.8.8.8", true),
+            ("8.8.8.8", false),
         ] {
-            assert_eq!(may_lead_to(text.parse().unwrap(), &networks), allowed, "{text}");
+            assert_eq!(is_in(text.parse().unwrap(), &networks), allowed, "{text}");
         }
         let every: Vec<IpNet> = vec!["::/0".parse().unwrap()];
-        assert!(!may_lead_to("::ffff:127.0.0.1".parse().unwrap(), &every));
+        assert!(!is_in("::ffff:127.0.0.1".parse().unwrap(), &every));
     }
 }

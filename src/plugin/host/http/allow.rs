@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 /// How a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
@@ -107,11 +109,12 @@ fn parse_port(digits: &str) -> Option<u16> {
 pub(super) struct Allowed {
     origin: Origin,
     path: String,
+    networks: Vec<IpNet>,
 }
 
 impl Allowed {
-    /// Of a URL as the config file takes it; another grants nothing.
-    pub(super) fn parse(url: &str) -> Option<Self> {
+    /// Of a URL as the config file takes it, whose name may lead to `networks`; another grants nothing.
+    pub(super) fn parse(url: &str, networks: &[IpNet]) -> Option<Self> {
         let (scheme, rest) = match url.split_once("://")? {
             ("http", rest) => (Scheme::Http, rest),
             ("https", rest) => (Scheme::Https, rest),
@@ -119,7 +122,8 @@ impl Allowed {
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let path = if path.is_empty() { "/" } else { path };
-        Some(Self { origin: Origin::parse(scheme, authority)?, path: path.to_owned() })
+        let (path, networks) = (path.to_owned(), networks.to_vec());
+        Some(Self { origin: Origin::parse(scheme, authority)?, path, networks })
     }
 
     /// `/v1` holds itself and what is below it, but not `/v10`; `/v1/` holds what is below it.
@@ -154,16 +158,22 @@ impl Denial {
     }
 }
 
-/// Whether one of `allowed` holds a request for `path` (without a query) at `origin`.
-pub(super) fn check(allowed: &[Allowed], origin: &Origin, path: &str) -> Result<(), Denial> {
-    let mut denial = Denial::NotGranted;
-    for url in allowed.iter().filter(|url| url.origin == *origin && url.holds_path(path)) {
-        if url.path == "/" || !is_ambiguous(path) {
-            return Ok(());
-        }
-        denial = Denial::AmbiguousPath;
+/// Where a request for `path` (without a query) at `origin` may lead beside the public network: to the networks of those of
+/// `allowed` that hold it, and of no others.
+///
+/// # Errors
+///
+/// When none holds it.
+pub(super) fn check(allowed: &[Allowed], origin: &Origin, path: &str) -> Result<Vec<IpNet>, Denial> {
+    let of_path: Vec<&Allowed> =
+        allowed.iter().filter(|url| url.origin == *origin && url.holds_path(path)).collect();
+    let holding: Vec<&&Allowed> =
+        of_path.iter().filter(|url| url.path == "/" || !is_ambiguous(path)).collect();
+    match (of_path.is_empty(), holding.is_empty()) {
+        (true, _) => Err(Denial::NotGranted),
+        (false, true) => Err(Denial::AmbiguousPath),
+        (false, false) => Ok(holding.iter().flat_map(|url| &url.networks).copied().collect()),
     }
-    Err(denial)
 }
 
 /// Whether some server might take `path` for another than its bytes say: by `.` and `..`, by parameters behind them, by
@@ -186,9 +196,9 @@ mod tests {
     use super::*;
 
     fn verdict(granted: &str, scheme: Scheme, authority: &str, path: &str) -> Result<(), Denial> {
-        let allowed = [Allowed::parse(granted).unwrap()];
+        let allowed = [Allowed::parse(granted, &[]).unwrap()];
         let origin = Origin::parse(scheme, authority).ok_or(Denial::NotGranted)?;
-        check(&allowed, &origin, path)
+        check(&allowed, &origin, path).map(drop)
     }
 
     #[test]
@@ -297,10 +307,36 @@ mod tests {
 
     #[test]
     fn one_of_several_urls_is_enough() {
-        let allowed = ["https://a/v1", "https://a/"].map(|url| Allowed::parse(url).unwrap());
+        let allowed = ["https://a/v1", "https://a/"].map(|url| Allowed::parse(url, &[]).unwrap());
         let origin = Origin::parse(Scheme::Https, "a").unwrap();
-        assert_eq!(check(&allowed, &origin, "/v1/../x"), Ok(()));
+        assert_eq!(check(&allowed, &origin, "/v1/../x"), Ok(Vec::new()));
         assert_eq!(check(&[], &origin, "/"), Err(Denial::NotGranted));
+    }
+
+    #[test]
+    fn networks_are_those_of_the_urls_that_hold_the_request() {
+        let net = |text: &str| text.parse::<IpNet>().unwrap();
+        let allowed = [
+            ("https://a", vec![net("10.0.0.0/8")]),
+            ("https://a/db", vec![net("192.168.0.0/16")]),
+            ("https://b", vec![]),
+            ("http://b", vec![net("127.0.0.0/8")]),
+            ("https://c/only", vec![net("::1/128")]),
+        ]
+        .map(|(url, networks)| Allowed::parse(url, &networks).unwrap());
+        let of = |authority: &str, path: &str| {
+            check(&allowed, &Origin::parse(Scheme::Https, authority).unwrap(), path)
+        };
+        assert_eq!(of("a", "/"), Ok(vec![net("10.0.0.0/8")]));
+        assert_eq!(of("a", "/db/x"), Ok(vec![net("10.0.0.0/8"), net("192.168.0.0/16")]));
+        assert_eq!(
+            of("a", "/db/../x"),
+            Ok(vec![net("10.0.0.0/8")]),
+            "that path is not the second's for certain"
+        );
+        assert_eq!(of("b", "/"), Ok(vec![]), "neither another host's nor another scheme's");
+        assert_eq!(of("c", "/only/../x"), Err(Denial::AmbiguousPath));
+        assert_eq!(of("c", "/"), Err(Denial::NotGranted));
     }
 
     #[test]

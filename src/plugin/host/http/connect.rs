@@ -1,45 +1,44 @@
 //! From the host of a granted URL to a connection with it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::Error;
 
 use super::allow::{Host, Origin, Scheme};
-use super::{Gate, Web, address, fault};
+use super::{Gate, Web, address, fault, names};
+use crate::telemetry::metrics::Counter;
 
 /// How long it may take to look a host up, to connect to it and to agree on TLS, together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Addresses of one name that are looked at.
-const MAX_ADDRESSES: usize = 16;
 
 /// A connection, with TLS or without.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Connects to `origin` for one request. `place` is the request's, and is kept as long as anything is done for it.
+/// Connects to `origin` for one request, whose name may lead to `networks` beside the public one.
 pub(super) async fn connect(
     gate: &Gate,
     origin: &Origin,
-    place: &Arc<OwnedSemaphorePermit>,
+    networks: &[IpNet],
     most: Option<Duration>,
 ) -> Result<Box<dyn Stream>, Error> {
     let deadline = Instant::now() + most.unwrap_or(CONNECT_TIMEOUT).min(CONNECT_TIMEOUT);
-    let found = timeout_at(deadline, addresses(gate, origin, place)).await;
+    let found = timeout_at(deadline, addresses(gate, origin, networks)).await;
     let addresses = found.map_err(|_elapsed| Error::DnsTimeout)??;
     let stream = first_that_answers(&addresses, deadline).await?;
     match origin.scheme {
@@ -52,35 +51,38 @@ pub(super) async fn connect(
 }
 
 /// The addresses that a request to `origin` may go to.
-async fn addresses(
-    gate: &Gate,
-    origin: &Origin,
-    place: &Arc<OwnedSemaphorePermit>,
-) -> Result<Vec<SocketAddr>, Error> {
+async fn addresses(gate: &Gate, origin: &Origin, networks: &[IpNet]) -> Result<Vec<SocketAddr>, Error> {
     let name = match &origin.host {
         // Written in the grant itself, so meant, wherever it is.
         Host::Address(address) => return Ok(vec![SocketAddr::new(*address, origin.port)]),
         Host::Name(name) => name.clone(),
     };
-    let found = look_up(name, origin.port, Arc::clone(place)).await;
+    let of_plugin = turn(&gate.lookups).await?;
+    let of_all = turn(&gate.web.lookups).await?;
+    // The resolver can't be told to stop, so a look-up keeps its turns until it does, beyond the request's end.
+    let looking = spawn_blocking(move || {
+        let _turns = (of_plugin, of_all);
+        names::look_up(&name)
+    });
+    let found = looking.await.map_err(io::Error::other).and_then(|found| found);
     let found = found.map_err(|error| fault::of_lookup(&error))?;
     if found.is_empty() {
         return Err(Error::DestinationNotFound);
     }
-    let may_lead_to = |address: &SocketAddr| address::may_lead_to(address.ip(), &gate.networks);
-    let allowed: Vec<_> = found.into_iter().filter(may_lead_to).collect();
+    let allowed = found.into_iter().filter(|address| {
+        address::is_in(*address, networks) || address::is_public(*address) && !names::is_own(*address)
+    });
+    let allowed: Vec<_> = allowed.map(|address| SocketAddr::new(address, origin.port)).collect();
     if allowed.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(allowed) }
 }
 
-/// Asks the system's resolver. It can't be told to stop, so it keeps the request's place until it does: a slow name
-/// server holds no more threads than there are places.
-async fn look_up(name: String, port: u16, place: Arc<OwnedSemaphorePermit>) -> io::Result<Vec<SocketAddr>> {
-    let looked_up = spawn_blocking(move || {
-        let _place = place;
-        let found = (name.as_str(), port).to_socket_addrs()?;
-        Ok(found.take(MAX_ADDRESSES).collect())
-    });
-    looked_up.await.map_err(io::Error::other)?
+/// Waits for a turn to look a name up.
+async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    if let Ok(turn) = Arc::clone(turns).try_acquire_owned() {
+        return Ok(turn);
+    }
+    Counter::HttpLookupsDelayed.count();
+    Arc::clone(turns).acquire_owned().await.map_err(|_closed| Error::DnsTimeout)
 }
 
 /// Tries one after the other; each gets its share of the time that is left, so that a silent one does not take all.
@@ -137,5 +139,31 @@ async fn tls_connector() -> Result<TlsConnector, Error> {
             tracing::error!(target: "lictor::plugin", error, "plugins' requests to https are impossible");
             Err(Error::ConfigurationError)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::super::HttpGrant;
+    use super::*;
+
+    #[tokio::test]
+    async fn look_ups_that_do_not_end_hold_up_their_own_plugin_alone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let web = Arc::new(Web::new(4));
+        let [slow, other] = [(); 2].map(|()| Gate::new(&HttpGrant::default(), Arc::clone(&web)));
+        let most = u32::try_from(slow.lookups.available_permits()).unwrap();
+        let _of_plugin = Arc::clone(&slow.lookups).acquire_many_owned(most).await.unwrap();
+        let _of_all = Arc::clone(&web.lookups).acquire_many_owned(most).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let origin = Origin::parse(Scheme::Http, &format!("localhost:{port}")).unwrap();
+        let networks = ["127.0.0.0/8".parse().unwrap()];
+        let late = connect(&slow, &origin, &networks, Some(Duration::from_millis(20))).await;
+        assert!(matches!(late, Err(Error::DnsTimeout)));
+        assert!(connect(&other, &origin, &networks, None).await.is_ok());
+        let prohibited = connect(&other, &origin, &[], None).await;
+        assert!(matches!(prohibited, Err(Error::DestinationIpProhibited)));
     }
 }

@@ -10,6 +10,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
+use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Sleep, sleep, timeout};
 use wasmtime_wasi_http::io::TokioIo;
@@ -39,6 +40,8 @@ type Connection = http1::Connection<TokioIo<Box<dyn Stream>>, RequestBody>;
 pub(super) struct Exchange {
     pub(super) gate: Arc<Gate>,
     pub(super) origin: Origin,
+    /// Where its name may lead beside the public network.
+    pub(super) networks: Vec<IpNet>,
     pub(super) log: Arc<PluginLog>,
     /// What the log calls the request that the plugin is at.
     pub(super) id: String,
@@ -61,22 +64,23 @@ impl Exchange {
 
     async fn exchange(&self, request: Request<WasiBody>) -> Result<Received, Error> {
         let of_instance = place(&self.places).await?;
-        let of_all = Arc::new(place(&self.gate.web.places).await?);
+        let of_plugin = place(&self.gate.places).await?;
+        let of_all = place(&self.gate.web.places).await?;
         let url = format!("{}{}", self.origin, request.uri().path());
-        let connected = connect(&self.gate, &self.origin, &of_all, self.times.connect_timeout).await;
+        let connected = connect(&self.gate, &self.origin, &self.networks, self.times.connect_timeout).await;
         let stream = connected.inspect_err(|error| {
             if matches!(error, Error::DestinationIpProhibited) {
                 self.log.denied(
                     &self.id,
                     &url,
-                    "its host leads to no public address, nor one of `http_networks`",
+                    "its host leads to no public address of another machine, nor to one of its `networks`",
                 );
             }
         })?;
         let (response, connection) = self.send(request, stream).await?;
         let call_ended = self.call_ended.clone();
         let rest = async move {
-            let _places = (of_instance, of_all);
+            let _places = (of_instance, of_plugin, of_all);
             let Some(connection) = connection else { return Ok(()) };
             tokio::select! {
                 biased;

@@ -1,7 +1,7 @@
 //! `wasi:http`: requests that a plugin sends. Granted by `http = ["https://HOST"]`.
 //!
 //! What a request goes through: [`handle`] counts it and checks its URL against those granted ([`allow`]), then
-//! [`exchange`] waits for a place, and [`connect`] looks the host up, drops what is not public ([`address`]) and connects
+//! [`exchange`] waits for a place, and [`connect`] looks the host up ([`names`]), drops what is not public ([`address`]) and connects
 //! to what is left, so that no second look-up can give another answer. Nothing follows a redirect: a plugin that does
 //! sends another request, which is checked as this one was.
 
@@ -11,12 +11,12 @@ mod connect;
 mod exchange;
 mod fault;
 mod heads;
+mod names;
 
 use std::mem::take;
 use std::sync::Arc;
 
 use hyper::{HeaderMap, Method, Request, Uri};
-use ipnet::IpNet;
 use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_rustls::TlsConnector;
 use wasmtime::StoreContextMut;
@@ -48,30 +48,43 @@ const BODY_PIECE_BYTES: usize = 16 << 10;
 /// The package's version in wasmtime's bindings, which plugins of each 0.2 are linked to.
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
+/// Look-ups of names that are under way at the same time, of all plugins: each takes a thread. More wait.
+const MAX_LOOKUPS: usize = 32;
+
+/// The same of one plugin, so that one whose name server is slow leaves the others theirs.
+const MAX_LOOKUPS_OF_PLUGIN: usize = 8;
+
 /// What all plugins' requests share.
 pub(in crate::plugin) struct Web {
+    requests: usize,
     places: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
     /// Made at the first request that needs it.
     tls: OnceCell<TlsConnector>,
 }
 
 impl Web {
     pub(in crate::plugin) fn new(requests: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(requests)), tls: OnceCell::new() }
+        let [places, lookups] = [requests, MAX_LOOKUPS].map(|count| Arc::new(Semaphore::new(count)));
+        Self { requests, places, lookups, tls: OnceCell::new() }
     }
 }
 
 /// One plugin's grant, in the form in which requests are checked.
 pub(in crate::plugin) struct Gate {
     allowed: Vec<Allowed>,
-    networks: Vec<IpNet>,
+    /// This plugin's share of the places, half of them.
+    places: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
     web: Arc<Web>,
 }
 
 impl Gate {
     pub(super) fn new(grant: &HttpGrant, web: Arc<Web>) -> Self {
-        let allowed = grant.urls.iter().filter_map(|url| Allowed::parse(url)).collect();
-        Self { allowed, networks: grant.networks.clone(), web }
+        let allowed = grant.urls.iter().filter_map(|(url, networks)| Allowed::parse(url, networks)).collect();
+        let counts = [web.requests.div_ceil(2), MAX_LOOKUPS_OF_PLUGIN];
+        let [places, lookups] = counts.map(|count| Arc::new(Semaphore::new(count)));
+        Self { allowed, places, lookups, web }
     }
 }
 
@@ -128,10 +141,11 @@ impl Sender {
             return Err(Denial::Tunnel);
         }
         let origin = origin(request.uri()).ok_or(Denial::NotGranted)?;
-        allow::check(&gate.allowed, &origin, request.uri().path())?;
+        let networks = allow::check(&gate.allowed, &origin, request.uri().path())?;
         Ok(Exchange {
             gate: Arc::clone(gate),
             origin,
+            networks,
             log: Arc::clone(&self.log),
             id: id.clone(),
             volume: self.volume.clone(),
