@@ -8,6 +8,8 @@ extern crate self as lictor;
 
 #[path = "../src/config/mod.rs"]
 pub mod config;
+#[path = "../src/files/mod.rs"]
+pub mod files;
 pub mod harness;
 #[path = "../src/identity/mod.rs"]
 pub mod identity;

@@ -77,6 +77,9 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     for name in ["echo", "kv", "time"] {
         fs::write(plugins.join(name).with_extension("wasm"), "").unwrap();
     }
+    // Whatever the umask is: what others may write to is warned of, or refused.
+    let modes = std::process::Command::new("chmod").args(["-R", "go-w"]).arg(folder.path()).status();
+    assert!(modes.unwrap().success());
     Fixture { folder, marks }
 });
 

@@ -67,7 +67,7 @@ impl Live {
     /// All that is wrong with it; then nothing is changed.
     pub(super) async fn reload(&self) -> anyhow::Result<(Vec<Change>, Vec<PathBuf>)> {
         let mut running = self.running.lock().await;
-        let wanted = read(running.config.path.clone()).await?;
+        let wanted = read(running.config.clone()).await?;
         let mut changes = config::diff(&running.config, &wanted);
         let config = wanted.applied_to(&running.config);
         let acceptor = tls_acceptor(&tls_files(&config))?;
@@ -80,6 +80,7 @@ impl Live {
         let handshake_timeout = config.limits.handshake_timeout;
         self.server.swap(Current { service: Arc::clone(&service), acceptor, handshake_timeout });
         ending::warn(&config, SystemTime::now());
+        plugins.reserve(&config);
         let files = config.files();
         (running.config, running.plugins, running.service) = (config, plugins, service);
         Ok((changes, files))
@@ -100,8 +101,8 @@ impl Live {
 }
 
 /// Reads the config file, off the threads that serve.
-async fn read(path: PathBuf) -> anyhow::Result<Config> {
-    let reading = tokio::task::spawn_blocking(move || config::load(&path));
+async fn read(running: Config) -> anyhow::Result<Config> {
+    let reading = tokio::task::spawn_blocking(move || config::load_again(&running));
     let loaded = reading.await.context("the config cannot be read")?;
     let loaded = loaded.map_err(|faults| anyhow!("{}", faults.render(false)))?;
     for warning in &loaded.warnings {

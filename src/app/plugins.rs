@@ -44,6 +44,7 @@ impl Plugins {
         let core_dumps = config.server.core_dumps.as_deref().map_or(CoreDumps::None, CoreDumps::In);
         let kept = Kept { compiled: Some(&config.server.cache), core_dumps };
         let sandbox = Arc::new(Sandbox::new(bounds, kept)?);
+        sandbox.reserved().replace(&config.reserved());
         let loaded = load_all(&sandbox, config, state, &BTreeMap::new()).await?;
         // The process does not end before it is done, and nobody waits for it else.
         let pruned = Arc::clone(&sandbox);
@@ -54,8 +55,15 @@ impl Plugins {
     /// The plugins of `config` in the same sandbox. One of which neither the config nor the component has changed stays,
     /// warm instances and all.
     pub(super) async fn renewed(&self, config: &Config, state: &dyn Engine) -> anyhow::Result<Self> {
+        // Both are kept from plugins until one of the two configs is the only one.
+        self.sandbox.reserved().extend(&config.reserved());
         let loaded = load_all(&self.sandbox, config, state, &self.loaded).await?;
         Ok(Self { sandbox: Arc::clone(&self.sandbox), loaded })
+    }
+
+    /// Keeps from plugins what `config`, the one in force, keeps for itself, and nothing else.
+    pub(super) fn reserve(&self, config: &Config) {
+        self.sandbox.reserved().replace(&config.reserved());
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PluginName, &Arc<Plugin>)> {

@@ -10,6 +10,10 @@ use super::target::TargetOptions;
 use super::{Failure, prompt};
 use crate::client::{Request, RequestError};
 use crate::config::TimeSpan;
+use crate::files::read_named;
+
+/// The largest body that any server takes.
+const MAX_BODY_BYTES: u64 = 1 << 30;
 
 /// Run a command on a server, or several at a prompt
 ///
@@ -133,9 +137,9 @@ impl RequestOptions {
 pub(super) fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
     let read = if path == Path::new("-") {
         let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes).map_err(|error| error.to_string())
     } else {
-        std::fs::read(path)
+        read_named(path, MAX_BODY_BYTES).map_err(|fault| fault.what())
     };
     read.map_err(|error| Failure::usage(format!("cannot read the body {}: {error}", path.display())))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ConfigFile, Failure, load_config, load_config_with_warnings, output};
+use super::{ConfigFile, Failure, load_config_with_warnings, load_named_config, output};
 use crate::app;
 use crate::config;
 
@@ -30,7 +30,7 @@ impl Check {
         match &self.diff {
             None => output::line(summary.trim_end_matches('\n')),
             Some(old) => {
-                let old = load_config(old)?.config;
+                let old = load_named_config(old)?.config;
                 let changes = config::diff(&old, &loaded.config);
                 let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
                 if lines.is_empty() {

@@ -27,7 +27,8 @@ use clap::{Parser, Subcommand};
 pub use exit::Exit;
 use exit::Failure;
 
-use crate::config::{self, Loaded};
+use crate::config::{self, Faults, Loaded};
+use crate::files::{Fault, Opened};
 
 /// A plugin-hosting command server: clients prove who they are with a TLS certificate and run commands that
 /// sandboxed WebAssembly plugins carry out.
@@ -101,21 +102,41 @@ struct ConfigFile {
     path: PathBuf,
 }
 
+/// Loads a config that is only asked where a server or its state is: it may be of another user.
+fn load_named_config(path: &Path) -> Result<Loaded, Failure> {
+    load_by(config::load_of_anybody, path)
+}
+
 /// Loads the config, or tells everything that is wrong with it.
-fn load_config(path: &Path) -> Result<Loaded, Failure> {
+fn load_by(load: fn(&Path) -> Result<Loaded, Faults>, path: &Path) -> Result<Loaded, Failure> {
     if !path.exists() {
         let advice = "make one with `lictor init`, or name another with --config FILE";
         return Err(Failure::usage(format!("there is no {}: {advice}", path.display())));
     }
-    config::load(path).map_err(|faults| {
+    load(path).map_err(|faults| {
         output::faults(|color| faults.render(color));
         Failure::told(Exit::Usage)
     })
 }
 
-/// Loads the config and tells its warnings as well.
+/// Wants the config file of the current folder, and the folder, of this user or root: it chooses the server, by which
+/// certificate that is known, and which key is used there.
+fn want_own_config() -> Result<(), Failure> {
+    let refused = |fault: Fault| {
+        Failure::usage(format!(
+            "{CONFIG_FILE} in this folder is not used unasked: {}: {}. It would say which server is called, and with \
+             which key; if that is meant, name it: --config ./{CONFIG_FILE}",
+            fault.path.display(),
+            fault.what()
+        ))
+    };
+    let file = Opened::file(Path::new(CONFIG_FILE)).and_then(Opened::trusted);
+    file.and_then(|_| Opened::folder(Path::new(".")).and_then(Opened::trusted)).map(drop).map_err(refused)
+}
+
+/// Loads the config, and tells its warnings or everything that is wrong with it.
 fn load_config_with_warnings(path: &Path) -> Result<Loaded, Failure> {
-    let loaded = load_config(path)?;
+    let loaded = load_by(config::load, path)?;
     for warning in &loaded.warnings {
         output::faults(|color| warning.render(color));
     }

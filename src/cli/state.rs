@@ -1,10 +1,10 @@
 //! `lictor state …`: what operators do with plugins' state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{ConfigFile, Failure, load_config, output};
+use super::{CONFIG_FILE, ConfigFile, Failure, load_named_config, output, want_own_config};
 use crate::app::{self, Progress};
 
 /// Back up what plugins keep
@@ -43,7 +43,10 @@ impl State {
 
 impl Backup {
     fn run(self) -> Result<(), Failure> {
-        let config = load_config(&self.config.path)?.config;
+        if self.config.path == Path::new(CONFIG_FILE) {
+            want_own_config()?;
+        }
+        let config = load_named_config(&self.config.path)?.config;
         let mut pages = 0;
         app::back_up(&config, &self.target, self.replace, &mut |progress: Progress| pages = progress.total)
             .map_err(|error| Failure::failed(format!("{error:#}")))?;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::cert::inspect;
-use super::{CONFIG_FILE, Failure, load_config, output};
+use super::{CONFIG_FILE, Failure, load_named_config, output, want_own_config};
 use crate::client::{Address, Credentials, KnownServers, Trust, folder, parse_pin};
 use crate::config::Config;
 use crate::identity::Thumbprint;
@@ -58,7 +58,10 @@ impl TargetOptions {
         let path = match (&self.config, &self.server) {
             (Some(path), _) => Some(path.clone()),
             (None, Some(_)) => None,
-            (None, None) if Path::new(CONFIG_FILE).exists() => Some(CONFIG_FILE.into()),
+            (None, None) if Path::new(CONFIG_FILE).exists() => {
+                want_own_config()?;
+                Some(CONFIG_FILE.into())
+            }
             (None, None) => {
                 return Err(Failure::usage(
                     "which server? There is no server.toml here; name the server with --server HOST:PORT or \
@@ -66,7 +69,7 @@ impl TargetOptions {
                 ));
             }
         };
-        let config = path.as_deref().map(load_config).transpose()?.map(|loaded| loaded.config);
+        let config = path.as_deref().map(load_named_config).transpose()?.map(|loaded| loaded.config);
         let trust = self.trust(config.as_ref())?;
         let (certificate, key) = self.certificate_and_key(config.as_ref())?;
         let credentials =

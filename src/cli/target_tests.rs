@@ -44,7 +44,7 @@ fn a_config_file_names_server_trust_and_client() {
     let TrustSource::Given(Trust::Pinned(pins), words) = target.trust else { panic!("{:?}", target.trust) };
     assert_eq!(pins, [server[0].sha256()]);
     assert!(words.contains("server.pem"), "{words}");
-    let loaded = load_config(&config).unwrap();
+    let loaded = load_named_config(&config).unwrap();
     assert!(client_of(&loaded.config).unwrap().0.ends_with("certs/here.pem"));
 }
 

@@ -10,6 +10,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::provider;
+use crate::files::read_named;
+
+/// The largest file of a certificate and its chain, or of a key.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// A client's certificate with its private key, known to belong together.
 #[derive(Clone)]
@@ -57,19 +61,18 @@ impl Credentials {
     /// # Errors
     /// If a file can't be read, holds something else, or the two don't belong together.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, CredentialsError> {
-        let no_certificate = |error| CredentialsError::Certificate {
-            path: certificate.to_owned(),
-            reason: words(error, "certificate"),
-        };
-        let chain: Vec<_> =
-            CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect).map_err(no_certificate)?;
+        let no_certificate = |reason| CredentialsError::Certificate { path: certificate.to_owned(), reason };
+        let no_key = |reason| CredentialsError::Key { path: key.to_owned(), reason };
+        let bytes = read_named(certificate, MAX_FILE_BYTES).map_err(|fault| no_certificate(fault.what()))?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+            .collect::<Result<_, _>>()
+            .map_err(|e| no_certificate(words(e, "certificate")))?;
         if chain.is_empty() {
-            return Err(no_certificate(pem::Error::NoItemsFound));
+            return Err(no_certificate(words(pem::Error::NoItemsFound, "certificate")));
         }
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| CredentialsError::Key {
-            path: key.to_owned(),
-            reason: words(error, "private key"),
-        })?;
+        let bytes = read_named(key, MAX_FILE_BYTES).map_err(|fault| no_key(fault.what()))?;
+        let private =
+            PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| no_key(words(error, "private key")))?;
         let key = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
             let reason = match error {
                 rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
@@ -87,7 +90,6 @@ impl Credentials {
 
 fn words(error: pem::Error, wanted: &str) -> String {
     match error {
-        pem::Error::Io(error) => error.to_string(),
         pem::Error::NoItemsFound => format!("it holds no PEM {wanted}"),
         error => error.to_string(),
     }

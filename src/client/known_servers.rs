@@ -5,11 +5,11 @@
 //! permission to ask for it anew. Decides nothing by itself: whoever asks the person does.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Address, parse_pin, private_file};
+use crate::files::read_named;
 use crate::identity::Thumbprint;
 
 /// The most bytes that are read of the file: some 10,000 servers.
@@ -132,13 +132,10 @@ impl KnownServers {
     /// If it is there and can't be read.
     pub fn load(path: &Path) -> Result<Self, KnownServersError> {
         let fault = |source| KnownServersError::Io { path: path.to_owned(), source };
-        let text = match fs::metadata(path).map(|metadata| metadata.len()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(fault(error)),
-            Ok(length) if length > MAX_FILE_BYTES as u64 => {
-                return Err(fault(io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes"))));
-            }
-            Ok(_) => fs::read_to_string(path).map_err(fault)?,
+        let text = match read_named(path, MAX_FILE_BYTES as u64) {
+            Ok(bytes) => String::from_utf8(bytes).map_err(|error| fault(io::Error::other(error)))?,
+            Err(missing) if missing.is_missing() => String::new(),
+            Err(unreadable) => return Err(fault(io::Error::other(unreadable.what()))),
         };
         Ok(Self::parse(path, text))
     }
@@ -234,6 +231,8 @@ fn parse_line(address: &str, pin: Option<&str>, more: Option<&str>) -> Result<(S
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn address(text: &str) -> Address {

@@ -13,7 +13,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
+use crate::files::read_named;
 use crate::identity::Thumbprint;
+
+/// The largest file of authorities: the roots of a whole system take a quarter of it.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Whom to believe that they are the server.
 #[derive(Clone, Debug)]
@@ -79,8 +83,9 @@ impl Trust {
     /// If the file can't be read or holds no certificate that can be an authority.
     pub fn authorities_in(path: &Path) -> Result<Self, TrustError> {
         let fault = |reason: String| TrustError { path: path.to_owned(), reason };
-        let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect)
+        let bytes = read_named(path, MAX_FILE_BYTES).map_err(|unreadable| fault(unreadable.what()))?;
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+            .collect::<Result<_, _>>()
             .map_err(|error| fault(error.to_string()))?;
         if certificates.is_empty() {
             return Err(fault("it holds no PEM certificate".to_owned()));

@@ -39,6 +39,8 @@ pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 
 use ipnet::IpNet;
 
+use self::given::Findings;
+use crate::files::{Opened, Reserved};
 use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint};
 
 /// Reads and checks the file at `path`.
@@ -46,8 +48,31 @@ use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint};
 /// # Errors
 /// Everything that is wrong with it, in the order of the lines.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
-    let text = files::config_text(path)?;
-    parse(path, &text)
+    load_in(path, Reading::default())
+}
+
+/// The same for a file that a person named to learn from it where a server is: it may be anybody's.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the lines.
+pub fn load_of_anybody(path: &Path) -> Result<Loaded, Faults> {
+    load_in(path, Reading { authors: Authors::Anybody, running: None })
+}
+
+/// Reads and checks the file of the config that is `running` anew. What a reload does not change, such as the file of the
+/// state, is withheld from plugins as well as what the file names now.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the lines.
+pub fn load_again(running: &Config) -> Result<Loaded, Faults> {
+    load_in(&running.path, Reading { authors: Authors::Trusted, running: Some(running) })
+}
+
+fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
+    let (opened, text) = files::config_text(path, reading.authors)?;
+    let (raw, mut findings) = raw::read(path, &text)?;
+    resolve::look_at_file(&opened, &raw, &mut findings);
+    resolved(path, &raw, reading, findings)
 }
 
 /// Checks `text`; `path` is what messages call it, and relative paths in it start at the folder of `path`.
@@ -55,9 +80,45 @@ pub fn load(path: &Path) -> Result<Loaded, Faults> {
 /// # Errors
 /// Everything that is wrong with it, in the order of the lines.
 pub fn parse(path: &Path, text: &str) -> Result<Loaded, Faults> {
-    let (raw, mut findings) = raw::read(path, text)?;
-    let config = resolve::resolve(path, &raw, &mut findings);
+    let (raw, findings) = raw::read(path, text)?;
+    resolved(path, &raw, Reading::default(), findings)
+}
+
+fn resolved(
+    path: &Path,
+    raw: &raw::RawConfig,
+    reading: Reading<'_>,
+    mut findings: Findings,
+) -> Result<Loaded, Faults> {
+    let config = resolve::resolve(path, raw, reading, &mut findings);
     findings.verdict(config).map(|(config, warnings)| Loaded { config, warnings })
+}
+
+/// What a config file is read with, beside its text.
+#[derive(Clone, Copy, Default)]
+struct Reading<'a> {
+    authors: Authors,
+    /// The config that serves meanwhile.
+    running: Option<&'a Config>,
+}
+
+/// Who may have written the files of a config.
+#[derive(Clone, Copy, Default)]
+enum Authors {
+    /// Root and the server's user, since the server does what stands there.
+    #[default]
+    Trusted,
+    /// Whoever did: they are only looked at.
+    Anybody,
+}
+
+impl Authors {
+    fn want(self, opened: Opened) -> Result<Opened, crate::files::Fault> {
+        match self {
+            Self::Trusted => opened.trusted(),
+            Self::Anybody => Ok(opened),
+        }
+    }
 }
 
 /// A config that may be served.
@@ -103,6 +164,14 @@ impl Config {
         files.extend(self.clients.values().flat_map(|client| client.certificates.iter().cloned()));
         files.extend(self.plugins.values().map(|plugin| plugin.component.clone()));
         files
+    }
+
+    /// The files and folders that no plugin may read, whatever it is granted.
+    #[must_use]
+    pub fn reserved(&self) -> Reserved {
+        let authorities = self.identity.authorities.iter().map(|file| &file.path);
+        let clients = self.clients.values().flat_map(|client| &client.certificates);
+        resolve::reserved(&self.path, Some(&self.server), &self.state, authorities.chain(clients))
     }
 }
 

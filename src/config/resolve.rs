@@ -4,27 +4,37 @@
 //! plugin, and goes on after a fault so that one run shows all of them.
 
 mod clients;
+mod folder;
 mod grants;
 mod identity;
 mod listen;
 mod plugins;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::Spanned;
 
+pub(super) use self::folder::{look_at_file, reserved};
+
+use self::folder::{Folder, Named};
 use self::plugins::Whole;
 use super::files;
-use super::given::{Field, Findings, Named};
+use super::given::{self, Field, Findings};
 use super::limits::{self, Bound, FromAmount, Limits, Quantity, RawLimits};
-use super::names::{PluginName, Refusal};
+use super::names::PluginName;
 use super::raw::{RawConfig, RawLog, RawPlugin, RawServer, RawState};
 use super::values::{PathText, StateEngine};
-use super::{Config, Log, Protocol, Server, State};
+use super::{Config, Log, Protocol, Reading, Server, State};
+use crate::files::Opened;
 
 /// The config that `raw` describes; `None` or faults found mean that it may not be served.
-pub(super) fn resolve(path: &Path, raw: &RawConfig, findings: &mut Findings) -> Option<Config> {
-    let folder = Folder(path.parent().map(Path::to_owned).unwrap_or_default());
+pub(super) fn resolve(
+    path: &Path,
+    raw: &RawConfig,
+    reading: Reading<'_>,
+    findings: &mut Findings,
+) -> Option<Config> {
+    let folder = Folder::of(path, reading.authors);
     let server = server(&raw.server, &folder, findings);
     let protocol = raw
         .protocol
@@ -33,8 +43,12 @@ pub(super) fn resolve(path: &Path, raw: &RawConfig, findings: &mut Findings) -> 
     let limits = limits(&raw.limits, findings);
     let log = log(raw.log.value().unwrap_or(&RawLog::default()), findings);
     let state = state(&raw.state, &folder, findings);
-    let private = private(path, server.as_ref(), &state);
-    let whole = Whole { limits: &limits, state: &state, folder: &folder, private: &private };
+    let certificates = certificates(raw).map(|path| folder.path(path.get_ref())).collect::<Vec<_>>();
+    let reserved = reserved(path, server.as_ref(), &state, certificates.iter());
+    if let Some(running) = reading.running {
+        reserved.extend(&running.reserved());
+    }
+    let whole = Whole { limits: &limits, state: &state, folder: &folder, reserved: &reserved };
     let plugins = plugins::resolve(&raw.plugins, whole, findings);
     if raw.state.is_absent() {
         warn_of_forgetting(&raw.plugins, findings);
@@ -54,13 +68,12 @@ pub(super) fn resolve(path: &Path, raw: &RawConfig, findings: &mut Findings) -> 
     })
 }
 
-/// Where relative paths start: the config file's folder.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn path(&self, text: &PathText) -> PathBuf {
-        self.0.join(&text.0)
-    }
+/// The files of certificates of authorities and clients.
+fn certificates(raw: &RawConfig) -> impl Iterator<Item = &Spanned<PathText>> {
+    let clients = raw.clients.value().into_iter().flat_map(|named| &named.entries);
+    let clients = clients.filter_map(|(_, client)| client.get_ref().certificates.value());
+    let authorities = raw.identity.value().and_then(|identity| identity.authorities.value());
+    clients.chain(authorities).flat_map(|list| &list.items)
 }
 
 /// Where compiled plugins are kept, from the config file's folder.
@@ -73,22 +86,33 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
         report_missing(field, raw, findings);
     }
     if let Some(certificate) = raw.certificate.given() {
-        let found = files::certificate(&folder.path(certificate.get_ref())).map(|_| ());
-        report_file("server.certificate", certificate, found, "`lictor init` makes one", findings);
+        let named = Named { key: "server.certificate", path: certificate, remedy: "`lictor init` makes one" };
+        folder.read(named, files::MOST_CERTIFICATE_BYTES, files::certificate, findings);
     }
     if let Some(key) = raw.private_key.given() {
         private_key(key, folder, findings);
     }
     let drain_timeout = held(&limits::DRAIN_TIMEOUT, "server", &raw.drain_timeout, findings);
     let listen = listen::resolve(&raw.listen, findings);
+    let cache = folder.path(raw.cache.value().unwrap_or(&PathText(DEFAULT_CACHE.into())));
+    folder.look_at_own("server.cache", &cache, raw.cache.given().map(Spanned::span), findings);
+    let core_dumps = raw.core_dumps.value().map(|path| folder.path(path));
+    if let Some(core_dumps) = &core_dumps {
+        folder.look_at_own(
+            "server.core_dumps",
+            core_dumps,
+            raw.core_dumps.given().map(Spanned::span),
+            findings,
+        );
+    }
     Some(Server {
         listen,
         certificate: folder.path(raw.certificate.value()?),
         private_key: folder.path(raw.private_key.value()?),
         min_tls: raw.min_tls_version.value().copied().unwrap_or_default(),
         drain_timeout,
-        cache: raw.cache.value().map_or_else(|| folder.0.join(DEFAULT_CACHE), |path| folder.path(path)),
-        core_dumps: raw.core_dumps.value().map(|path| folder.path(path)),
+        cache,
+        core_dumps,
         watch: raw.watch.value().copied().unwrap_or_default(),
     })
 }
@@ -120,39 +144,26 @@ fn report_missing(field: &Field<RawServer>, raw: &RawServer, findings: &mut Find
     }
 }
 
+/// Others may own or read the key, as with groups for TLS keys; who does is told.
 fn private_key(key: &Spanned<PathText>, folder: &Folder, findings: &mut Findings) {
-    let path = folder.path(key.get_ref());
-    match files::exists(&path) {
-        Err(refusal) => {
-            report_file("server.private_key", key, Err(refusal), "`lictor init` makes one", findings)
-        }
-        Ok(metadata) => {
-            if let Some(mode) = files::open_to_others(&metadata) {
-                findings
-                    .warning("others than its owner may use the server's private key")
-                    .at(key.span(), format!("the mode of this file is {mode:03o}"))
-                    .help(format!("`chmod 600 {}`", path.display()))
-                    .done();
-            }
-        }
-    }
-}
-
-/// Reports that the file that `key` names is not as it must be; `remedy` says how one comes to be.
-fn report_file(
-    key: &str,
-    path: &Spanned<PathText>,
-    found: Result<(), Refusal>,
-    remedy: &str,
-    findings: &mut Findings,
-) {
-    if let Err(refusal) = found {
-        let file = path.get_ref().0.display();
+    let named = Named { key: "server.private_key", path: key, remedy: "`lictor init` makes one" };
+    let opened = match Opened::file(&folder.path(key.get_ref())) {
+        Ok(opened) => opened,
+        Err(fault) => return named.report_fault(&fault, findings),
+    };
+    let path = opened.path().display();
+    if opened.mode() & 0o077 != 0 {
         findings
-            .error(format!("`{key}` names a file that can't be used: {file}"))
-            .at(path.span(), refusal.what)
-            .helps(refusal.advice)
-            .help(format!("{remedy}; or correct the path, which starts at this file's folder"))
+            .warning("others than its owner may use the server's private key")
+            .at(key.span(), format!("the mode of this file is {:03o}", opened.mode() & 0o777))
+            .help(format!("`chmod 600 {path}`"))
+            .done();
+    }
+    if let Err(fault) = opened.owned() {
+        findings
+            .warning("another user may use the server's private key")
+            .at(key.span(), fault.what())
+            .helps(fault.advice())
             .done();
     }
 }
@@ -265,6 +276,9 @@ fn state(field: &Field<RawState>, folder: &Folder, findings: &mut Findings) -> S
         ("path", raw.path.given().map(Spanned::span)),
         ("file_size", raw.file_size.given().map(Spanned::span)),
     ];
+    if let (StateEngine::Sqlite, Some(path)) = (state.engine, raw.path.given()) {
+        folder.look_at_state(path, findings);
+    }
     match (state.engine, raw.engine.given()) {
         (StateEngine::Sqlite, Some(engine)) if raw.path.is_absent() => findings
             .error("`state.engine` \"sqlite\" needs a `path`")
@@ -287,18 +301,8 @@ fn state(field: &Field<RawState>, folder: &Folder, findings: &mut Findings) -> S
     state
 }
 
-/// The files and folders that no plugin may be granted, since they hold the server's secrets or all plugins' state.
-fn private(config: &Path, server: Option<&Server>, state: &State) -> Vec<(PathBuf, &'static str)> {
-    let mut private = vec![(config.to_owned(), "the server's config file")];
-    private.extend(server.map(|server| (server.private_key.clone(), "the server's private key")));
-    private.extend(server.map(|server| (server.cache.clone(), "the server's compiled code")));
-    private.extend(server.and_then(|server| server.core_dumps.clone()).map(|folder| (folder, "core dumps")));
-    private.extend(state.path.clone().map(|path| (path, "all plugins' state")));
-    private
-}
-
 /// Where plugins have stores and nobody said where they are kept, a restart would be a surprise.
-fn warn_of_forgetting(plugins: &Field<Named<PluginName, RawPlugin>>, findings: &mut Findings) {
+fn warn_of_forgetting(plugins: &Field<given::Named<PluginName, RawPlugin>>, findings: &mut Findings) {
     let plugins = plugins.value().into_iter().flat_map(|named| &named.entries);
     let stores = plugins.filter_map(|(_, plugin)| plugin.get_ref().grants.value()?.keyvalue.given());
     let stores = stores.filter(|given| !given.get_ref().items.is_empty());

@@ -25,6 +25,8 @@ pub struct Fault {
 pub enum Reason {
     /// There is none.
     Missing,
+    /// There is no such folder.
+    NoFolder,
     /// This process may not read it, or not go where it is.
     Denied,
     /// It is a folder where a file is wanted.
@@ -95,7 +97,14 @@ impl Fault {
     /// Whether there is just no such file.
     #[must_use]
     pub fn is_missing(&self) -> bool {
-        self.reason == Reason::Missing
+        matches!(self.reason, Reason::Missing | Reason::NoFolder)
+    }
+
+    /// Whether what is there instead of a file was put there by a user who is neither root nor the server's.
+    #[must_use]
+    pub fn is_strangers_work(&self) -> bool {
+        let found = rustix::fs::lstat(&self.path);
+        found.is_ok_and(|found| super::walk::is_stranger(found.st_uid))
     }
 
     /// What is wrong, without the path.
@@ -103,6 +112,7 @@ impl Fault {
     pub fn what(&self) -> String {
         match &self.reason {
             Reason::Missing => "there is no such file".to_owned(),
+            Reason::NoFolder => "there is no such folder".to_owned(),
             Reason::Denied => "this process may not read it".to_owned(),
             Reason::Folder => "this is a folder".to_owned(),
             Reason::NotPlain => "this is not a plain file".to_owned(),
@@ -136,7 +146,7 @@ impl Fault {
                     )
                 }
             }
-            Reason::TooLarge { most } => format!("it is larger than {}", size(*most)),
+            Reason::TooLarge { most } => format!("this file is larger than {}", size(*most)),
             Reason::Other(words) => words.clone(),
         }
     }

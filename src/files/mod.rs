@@ -14,16 +14,18 @@
 //! name.
 
 mod fault;
+mod reserved;
 mod walk;
 
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 pub use fault::{Fault, Reason};
+pub use reserved::Reserved;
 use walk::{Way, walk};
 
 /// The device and the inode: what makes two names one file.
@@ -73,7 +75,11 @@ impl Opened {
     ///
     /// When there is none, it is something else, or the way leads over a stranger's link.
     pub fn folder(path: &Path) -> Result<Self, Fault> {
-        Self::open(path, walk(path)?, FileType::Directory, Reason::NotFolder)
+        let way = walk(path).map_err(|fault| match fault.reason {
+            Reason::Missing => Fault::new(path, Reason::NoFolder),
+            _ => fault,
+        })?;
+        Self::open(path, way, FileType::Directory, Reason::NotFolder)
     }
 
     fn open(path: &Path, way: Way, wanted: FileType, otherwise: Reason) -> Result<Self, Fault> {
@@ -94,6 +100,18 @@ impl Opened {
             return Err(fault(Reason::Changed));
         }
         Ok(Self { file: file.into(), stat, path: path.to_owned(), real: way.real, loose: way.loose })
+    }
+
+    /// Takes a descriptor that was opened elsewhere, by way of `path`.
+    ///
+    /// # Errors
+    ///
+    /// When the system can't tell of it.
+    pub fn held(file: File, path: &Path) -> Result<Self, Fault> {
+        let stat = rustix::fs::fstat(&file).map_err(|error| Fault::new(path, Reason::from(error)))?;
+        let real = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let real = real.unwrap_or_else(|_| path.to_owned());
+        Ok(Self { file, stat, path: path.to_owned(), real, loose: None })
     }
 
     /// Identity of the file.
@@ -120,6 +138,12 @@ impl Opened {
         self.stat.st_nlink
     }
 
+    /// Whether it is a folder.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
+    }
+
     /// Bytes in the file when it was opened.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -132,10 +156,14 @@ impl Opened {
         self.stat.st_mode & 0o7777
     }
 
-    /// Whether neither root nor the server's user owns the file.
-    #[must_use]
-    pub fn is_strangers(&self) -> bool {
-        walk::is_stranger(self.stat.st_uid)
+    /// Wants a file of root or of the server's user.
+    ///
+    /// # Errors
+    ///
+    /// When it belongs to another user.
+    pub fn owned(&self) -> Result<(), Fault> {
+        let owner = self.stat.st_uid;
+        if walk::is_stranger(owner) { Err(Fault::new(&self.path, Reason::Owner { owner })) } else { Ok(()) }
     }
 
     /// Descriptor, to be mapped or hashed.
@@ -150,17 +178,17 @@ impl Opened {
         self.file
     }
 
-    /// Wants a file by whose content the server works (config, component, list, state): written by nobody but
+    /// Wants a file or a folder by whose content the server works (config, component, list, state): written by nobody but
     /// root and the server's user. Its group may write to it, which [`Opened::warnings`] tells.
     ///
     /// # Errors
     ///
     /// When it belongs to another user, or when others may write to it.
     pub fn trusted(self) -> Result<Self, Fault> {
-        if self.is_strangers() {
-            return Err(Fault::new(&self.path, Reason::Owner { owner: self.stat.st_uid }));
-        }
-        if self.mode() & 0o002 != 0 {
+        self.owned()?;
+        // In a folder like `/tmp` others may add something, and not replace what is there.
+        let is_sticky = self.is_folder() && self.mode() & 0o1000 != 0;
+        if self.mode() & 0o002 != 0 && !is_sticky {
             return Err(Fault::new(&self.path, Reason::Writable { mode: self.mode() }));
         }
         Ok(self)
@@ -174,9 +202,8 @@ impl Opened {
     /// When any of that isn't so.
     pub fn own(self) -> Result<Self, Fault> {
         let (owner, mode, names) = (self.stat.st_uid, self.mode(), self.links());
-        let is_folder = FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory;
         let is_own = owner == rustix::process::geteuid().as_raw() && mode & 0o022 == 0;
-        if !is_own || (names != 1 && !is_folder) {
+        if !is_own || (names != 1 && !self.is_folder()) {
             return Err(Fault::new(&self.path, Reason::NotOwn { owner, mode, names }));
         }
         Ok(self)
@@ -211,7 +238,7 @@ impl Opened {
 }
 
 impl AsFd for Opened {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 }
@@ -225,13 +252,17 @@ pub fn read_trusted(path: &Path, most: u64) -> Result<Vec<u8>, Fault> {
     Opened::file(path)?.trusted()?.bytes(most)
 }
 
-/// Reads a file whoever wrote it: what a person names on the command line, or what is granted to a plugin.
+/// Reads what a person names on the command line: whoever wrote it, and be it a pipe, as of `<(command)`.
 ///
 /// # Errors
 ///
-/// When it can't be opened or read, or is larger than `most` bytes.
-pub fn read_any(path: &Path, most: u64) -> Result<Vec<u8>, Fault> {
-    Opened::file(path)?.bytes(most)
+/// When it can't be read, or is larger than `most` bytes.
+pub fn read_named(path: &Path, most: u64) -> Result<Vec<u8>, Fault> {
+    let fault = |reason| Fault::new(path, reason);
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes));
+    read.map_err(|error| fault(Reason::from(&error)))?;
+    if bytes.len() as u64 > most { Err(fault(Reason::TooLarge { most })) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

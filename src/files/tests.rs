@@ -1,13 +1,20 @@
+//! Files of other users, links in circles, pipes: each in a folder of its own.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{FileId, Opened, Reason, read_any, read_trusted};
+use super::{Fault, FileId, Opened, Reason, Reserved, read_named, read_trusted};
 
 /// A user who is neither root nor whoever runs the tests.
 const STRANGER: u32 = 65_534;
+
+/// Bytes of a file, whoever wrote it.
+fn read_any(path: &Path, most: u64) -> Result<Vec<u8>, Fault> {
+    Opened::file(path)?.bytes(most)
+}
 
 /// A folder as no umask can make it another.
 fn folder() -> TempDir {
@@ -150,7 +157,7 @@ fn a_folder_above_in_which_others_may_replace_the_file_is_told() {
         set_mode(&shared, mode);
         let told = Opened::file(&below.join("file")).unwrap().trusted().unwrap().warnings();
         let real = shared.canonicalize().unwrap();
-        let is_of = |fault: &super::Fault| {
+        let is_of = |fault: &Fault| {
             let Reason::LooseFolder { folder, .. } = &fault.reason else { return false };
             *folder == real
         };
@@ -235,4 +242,109 @@ fn a_fault_is_said_in_words() {
         read_trusted(&folder.path().join("a\nb"), 100).unwrap_err().to_string(),
         format!("{}/a\\nb: there is no such file", folder.path().display())
     );
+}
+
+#[test]
+fn what_a_person_names_may_be_a_pipe() {
+    let (pipe, mut end) = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut end, b"text").unwrap();
+    drop(end);
+    let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&pipe));
+    assert_eq!(read_named(Path::new(&path), 4).unwrap(), b"text");
+    assert_eq!(
+        read_named(&folder().path().join("file"), 3).unwrap_err().reason,
+        Reason::TooLarge { most: 3 }
+    );
+}
+
+const KEY: &str = "the key";
+const CACHE: &str = "the cache";
+
+/// A folder with a key and what leads to it, and what is reserved there.
+fn kept() -> (TempDir, Reserved) {
+    let folder = folder();
+    let at = |path: &str| folder.path().join(path);
+    for part in ["certs/old", "cache", "data/inner"] {
+        fs::create_dir_all(at(part)).unwrap();
+    }
+    for file in ["certs/key", "cache/code", "data/free", "data/inner/free"] {
+        write(&at(file), 0o600);
+    }
+    fs::hard_link(at("certs/key"), at("data/hard")).unwrap();
+    symlink("../certs/key", at("data/link")).unwrap();
+    symlink("../certs", at("data/certs")).unwrap();
+    let entries = vec![(at("certs/key"), KEY), (at("cache"), CACHE), (at("state/db-wal"), "the state")];
+    (folder, Reserved::new(entries))
+}
+
+#[test]
+fn what_is_reserved_is_found_by_whatever_name() {
+    let (folder, reserved) = kept();
+    let at = |path: &str| folder.path().join(path);
+    for (path, what) in [
+        ("certs/key", Some(KEY)),
+        ("data/hard", Some(KEY)),
+        ("data/link", Some(KEY)),
+        ("data/certs/key", Some(KEY)),
+        ("cache/code", Some(CACHE)),
+        ("data/free", None),
+        ("file", None),
+    ] {
+        assert_eq!(reserved.withholds(&Opened::file(&at(path)).unwrap()), what, "{path}");
+        let held = Opened::held(fs::File::open(at(path)).unwrap(), Path::new("elsewhere")).unwrap();
+        assert_eq!(reserved.withholds(&held), what, "{path}, by its descriptor");
+    }
+    fs::remove_file(at("certs/key")).unwrap();
+    write(&at("certs/new"), 0o600);
+    fs::hard_link(at("certs/new"), at("data/new")).unwrap();
+    fs::rename(at("certs/new"), at("certs/key")).unwrap();
+    assert_eq!(reserved.withholds(&Opened::file(&at("data/new")).unwrap()), Some(KEY), "it was renewed");
+    assert_eq!(reserved.withholds(&Opened::file(&at("data/hard")).unwrap()), None, "no key any more");
+}
+
+#[test]
+fn a_folder_with_something_reserved_is_found() {
+    let (folder, reserved) = kept();
+    let at = |path: &str| folder.path().join(path);
+    for (path, is_withheld) in [
+        ("certs", true),
+        ("data/certs", true),
+        ("cache", true),
+        (".", true),
+        ("certs/old", false),
+        ("data", false),
+        ("data/inner", false),
+    ] {
+        let found = reserved.withholds(&Opened::folder(&at(path)).unwrap());
+        assert_eq!(found.is_some(), is_withheld, "{path}: {found:?}");
+    }
+    assert!(reserved.withholds(&Opened::folder(Path::new("/")).unwrap()).is_some());
+}
+
+#[test]
+fn what_is_not_there_yet_is_reserved_by_its_path() {
+    let (folder, reserved) = kept();
+    let at = |path: &str| folder.path().join(path);
+    assert_eq!(reserved.withholds_missing(&at("state/db-wal")), Some("the state"));
+    assert_eq!(reserved.withholds_missing(&at("data/../cache/new")), Some(CACHE));
+    assert_eq!(reserved.withholds_missing(&at("data/new")), None);
+    let other = Reserved::new(vec![(at("data/new"), "new")]);
+    reserved.extend(&other);
+    assert_eq!(reserved.withholds_missing(&at("data/new")), Some("new"));
+    assert_eq!(reserved.withholds_missing(&at("state/db-wal")), Some("the state"));
+    reserved.replace(&other);
+    assert_eq!(reserved.withholds_missing(&at("state/db-wal")), None);
+}
+
+#[test]
+fn memory_and_devices_are_nobodys() {
+    let reserved = Reserved::default();
+    let mine = format!("/proc/{}/status", std::process::id());
+    for path in [&*mine, "/proc/self/status", "/proc/thread-self/status", "/proc/1/status"] {
+        assert!(reserved.withholds(&Opened::file(Path::new(path)).unwrap()).is_some(), "{path}");
+    }
+    for path in ["/proc", "/dev", "/proc/self/task"] {
+        assert!(reserved.withholds(&Opened::folder(Path::new(path)).unwrap()).is_some(), "{path}");
+    }
+    assert_eq!(reserved.withholds(&Opened::file(Path::new("/proc/loadavg")).unwrap()), None);
 }

@@ -17,6 +17,7 @@ use super::runtime::Runtime;
 use super::ticker::Ticker;
 use super::topics::Topics;
 use super::world::World;
+use crate::files::Reserved;
 use crate::telemetry::metrics::Counter;
 use crate::wire::{Code, CommandError};
 
@@ -75,6 +76,7 @@ pub struct Sandbox {
     compute: Compute,
     web: Arc<Web>,
     topics: Arc<Topics>,
+    reserved: Arc<Reserved>,
     dumps: Option<Arc<Dumps>>,
 }
 
@@ -107,6 +109,7 @@ impl Sandbox {
             dumps,
             web: Arc::new(Web::new(limits.http_requests)),
             topics: Arc::default(),
+            reserved: Arc::default(),
         })
     }
 
@@ -152,6 +155,12 @@ impl Sandbox {
     /// By what plugins tell each other what happens.
     pub(super) fn topics(&self) -> &Arc<Topics> {
         &self.topics
+    }
+
+    /// The files and folders that no plugin may read, whatever it is granted; those of the config in force.
+    #[must_use]
+    pub fn reserved(&self) -> &Arc<Reserved> {
+        &self.reserved
     }
 
     /// What all plugins' HTTP requests share.

@@ -129,12 +129,12 @@ impl Plugin {
         spec: Spec,
     ) -> Result<Self, LoadError> {
         let linked = link(compiled, &spec).map_err(|reason| spec.error(reason))?;
-        host::check_directories(&spec.grants).map_err(|reason| spec.error(reason))?;
+        host::check_directories(&spec.grants, sandbox.reserved()).map_err(|reason| spec.error(reason))?;
         let retirement = Retirement { max_calls: spec.max_calls, idle: spec.idle };
         let mut plugin = Self {
             pool: Arc::new(Pool::new(spec.instances, retirement, sandbox.max_idle_instances())),
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
-            granted: Arc::new(spec.grants.prepare(sandbox.web(), sandbox.topics())),
+            granted: Arc::new(spec.grants.prepare(sandbox.web(), sandbox.topics(), sandbox.reserved())),
             turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
             sha256: compiled.sha256,
             pace: Pace::default(),

@@ -25,7 +25,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::files::{self, Fault, Opened};
 use crate::identity::{PeerIdentity, Rejection, Roster, recognize};
+
+/// The largest file of a certificate and its chain, or of a key.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The oldest version of TLS that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,9 @@ pub enum TlsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file that can't be read, or that others may have written.
+    #[error(transparent)]
+    Unreadable(#[from] Fault),
     /// The two do not belong together, or the key is of a kind that is not supported.
     #[error("{} and {} do not make a TLS identity: {source}", .certificate.display(), .private_key.display())]
     Pair {
@@ -80,13 +87,15 @@ pub enum TlsError {
 /// When a file can't be read or the two do not fit together.
 pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let file_error = |path: &Path, reason: String| TlsError::File { path: path.to_owned(), reason };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect)
+    let certificate = files::read_trusted(&files.certificate, MAX_FILE_BYTES)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificate)
+        .collect::<Result<_, _>>()
         .map_err(|error| file_error(&files.certificate, format!("no certificate can be read: {error}")))?;
     if chain.is_empty() {
         return Err(file_error(&files.certificate, "there is no certificate in it".into()));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.private_key)
+    let key = Opened::file(&files.private_key)?.bytes(MAX_FILE_BYTES)?;
+    let key = PrivateKeyDer::from_pem_slice(&key)
         .map_err(|error| file_error(&files.private_key, format!("no private key can be read: {error}")))?;
     let pair_error = |source| TlsError::Pair {
         certificate: files.certificate.clone(),

@@ -10,6 +10,7 @@
 //! | `certificates` | strangers whose certificates are odd |
 //! | `strangers`    | strangers that have the server compute, and come again and again |
 //! | `paths`        | paths in the config file that lead to secrets |
+//! | `files`        | another user of the machine, who writes and replaces files, or leads them elsewhere |
 //! | `crowd`        | a client that has a plugin do all that it should not, at once |
 //! | `clock`        | plugins that compute where no clock would reach them |
 //! | `handles`      | plugins that have the host hold things for them |
@@ -30,6 +31,7 @@ mod certificates;
 mod clock;
 mod crowd;
 mod cut;
+mod files;
 mod forged;
 mod handles;
 mod heads;

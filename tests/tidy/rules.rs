@@ -3,9 +3,9 @@
 /// Which of the crate's modules may name which others. ARCHITECTURE.md says why.
 pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "client", "config", "identity", "kit", "load", "text"]),
+    ("cli", &["app", "client", "config", "files", "identity", "kit", "load", "text"]),
     ("kit", &[]),
-    ("state", &[]),
+    ("state", &["files"]),
     ("idempotency", &["state", "telemetry", "wire"]),
     (
         "app",
@@ -24,14 +24,17 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("server", &["authz", "idempotency", "identity", "plugin", "route", "telemetry", "text", "wire"]),
+    (
+        "server",
+        &["authz", "files", "idempotency", "identity", "plugin", "route", "telemetry", "text", "wire"],
+    ),
     ("reload", &["config", "text"]),
-    ("plugin", &["identity", "state", "telemetry", "text", "wire"]),
+    ("plugin", &["files", "identity", "state", "telemetry", "text", "wire"]),
     ("route", &["authz", "wire"]),
     ("authz", &["config", "identity", "wire"]),
     ("telemetry", &["text", "wire"]),
-    ("config", &["identity", "text"]),
-    ("client", &["identity"]),
+    ("config", &["files", "identity", "text"]),
+    ("client", &["files", "identity"]),
     ("load", &["client"]),
     ("identity", &["text"]),
     ("wire", &["text"]),

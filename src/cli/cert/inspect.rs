@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
+use crate::files::read_named;
 use crate::identity::Thumbprint;
 use crate::text::shown;
 
@@ -31,11 +32,7 @@ pub(crate) struct Certificate {
 /// Reads every certificate in a PEM file, or the one in a DER file.
 pub(crate) fn certificates_in(path: &Path) -> Result<Vec<Certificate>, String> {
     let fault = |reason: &dyn fmt::Display| format!("{}: {reason}", path.display());
-    let length = std::fs::metadata(path).map_err(|error| fault(&error))?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(fault(&"too large for a certificate"));
-    }
-    let bytes = std::fs::read(path).map_err(|error| fault(&error))?;
+    let bytes = read_named(path, MAX_FILE_BYTES).map_err(|unreadable| fault(&unreadable.what()))?;
     read(&bytes).map_err(|reason| fault(&reason))
 }
 

@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::{Failure, output};
+use crate::files::read_named;
 use crate::kit;
+
+/// The largest module or component that is read.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// Generate a language's bindings of a world
 ///
@@ -96,7 +100,7 @@ impl Seal {
 
 fn rewrite(from: &Path, to: &Path, change: impl Fn(&[u8]) -> anyhow::Result<Vec<u8>>) -> Result<(), Failure> {
     let told = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", from.display()));
-    let bytes = fs::read(from).map_err(|error| told(&error))?;
+    let bytes = read_named(from, MAX_BYTES).map_err(|fault| told(&fault.what()))?;
     let changed = change(&bytes).map_err(|error| told(&format_args!("{error:#}")))?;
     write(to, &changed)?;
     output::note(&format!("{}: {}", to.display(), super::bytes(changed.len())));

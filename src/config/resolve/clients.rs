@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::folder::{self, Folder};
 use super::identity::Uris;
 use super::plugins::Resolved;
-use super::{Folder, report_file};
 use crate::config::files::{self, Pinnable};
 use crate::config::given::{Field, Findings, Named};
 use crate::config::keys::{closest, list};
@@ -111,19 +111,15 @@ fn pins(
     }
     let mut by_file = Vec::new();
     for path in certificates(raw) {
-        match files::pinnable(&folder.path(path.get_ref())) {
-            Ok(Pinnable { sha256, sha1, ends }) => {
-                owners.claim(name, &[sha256, sha1], (Written::File, path.span()), findings);
-                by_file.push(sha1);
-                match thumbprints.iter_mut().find(|pin| pin.thumbprint == sha256) {
-                    Some(pin) => pin.ends = ends,
-                    None => thumbprints.push(Pin { thumbprint: sha256, ends }),
-                }
-            }
-            Err(refusal) => {
-                let remedy = format!("`lictor cert new {name}` makes one");
-                report_file(&format!("clients.{name}.certificates"), path, Err(refusal), &remedy, findings);
-            }
+        let key = &format!("clients.{name}.certificates");
+        let named = folder::Named { key, path, remedy: &format!("`lictor cert new {name}` makes one") };
+        let found = folder.read(named, files::MOST_CERTIFICATE_BYTES, files::pinnable, findings);
+        let Some(Pinnable { sha256, sha1, ends }) = found else { continue };
+        owners.claim(name, &[sha256, sha1], (Written::File, path.span()), findings);
+        by_file.push(sha1);
+        match thumbprints.iter_mut().find(|pin| pin.thumbprint == sha256) {
+            Some(pin) => pin.ends = ends,
+            None => thumbprints.push(Pin { thumbprint: sha256, ends }),
         }
     }
     warn_of_sha1(name, &old, &by_file, findings);

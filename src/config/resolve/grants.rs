@@ -1,26 +1,26 @@
 //! `[plugins.NAME.grants]`: what is named is there, and leads to nothing that the server keeps for itself.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::{Folder, report_file};
-use crate::config::files;
+use super::folder::{Folder, Named};
 use crate::config::given::{Field, Findings, List};
 use crate::config::keys::{closest, list};
-use crate::config::names::{CommandPattern, PluginName, Refusal};
+use crate::config::names::{CommandPattern, PluginName};
 use crate::config::raw::{RawGrants, RawHttp};
 use crate::config::reach::StoreGrant;
 use crate::config::values::PathText;
 use crate::config::{Grants, HttpUrl};
+use crate::files::{Fault, Opened, Reason, Reserved};
 
 /// What a grant is checked against.
 pub(super) struct Surroundings<'a> {
     pub(super) folder: &'a Folder,
     /// The plugins that the file names.
     pub(super) plugins: &'a [PluginName],
-    /// Files and folders that are the server's alone, and what each is.
-    pub(super) private: &'a [(PathBuf, &'static str)],
+    /// What is the server's alone.
+    pub(super) reserved: &'a Reserved,
 }
 
 pub(super) fn resolve(
@@ -113,7 +113,8 @@ fn built_in(at: &str, pattern: &Spanned<CommandPattern>, findings: &mut Findings
         .done();
 }
 
-/// A granted file. It may come later, as a file that another program writes does; then a warning says so.
+/// A granted file. It may come later, as a file that another program writes does; then a warning says so. So it does
+/// where another user put something else in its place: nobody else may keep a config from being loaded.
 fn file(
     at: &str,
     path: &Spanned<PathText>,
@@ -122,21 +123,39 @@ fn file(
 ) -> (String, PathBuf) {
     let found = around.folder.path(path.get_ref());
     let shown = path.get_ref().0.display().to_string();
-    match files::exists(&found) {
-        Err(refusal) if !found.exists() => findings
-            .warning(format!("`{at}.files` names {shown}, which can't be read now: {}", refusal.what))
-            .at(path.span(), "the plugin is told `not-found` until it is there")
+    let key = &format!("{at}.files");
+    let opened = Opened::file(&found);
+    let withheld_as = match &opened {
+        Ok(opened) => around.reserved.withholds(opened),
+        Err(_) => around.reserved.withholds_missing(&found),
+    };
+    match opened {
+        _ if let Some(what) = withheld_as => withheld(key, path, what, findings),
+        Ok(_) => {}
+        Err(fault) if may_change(&fault) => findings
+            .warning(format!("`{key}` names {shown}, which can't be read now: {}", fault.what()))
+            .at(path.span(), told(&fault))
+            .helps(fault.advice())
             .done(),
-        Err(refusal) => {
-            report_file(&format!("{at}.files"), path, Err(refusal), "name a plain file", findings)
-        }
-        Ok(_) => {
-            if let Some(what) = kept(&found, around.private, |file, kept| file.starts_with(kept)) {
-                withheld(&format!("{at}.files"), path, what, findings);
-            }
-        }
+        Err(fault) => Named { key, path, remedy: "name a plain file" }.report_fault(&fault, findings),
     }
     (shown, found)
+}
+
+/// Whether a file that can't be read now is as others left it, and not as the operator named it.
+fn may_change(fault: &Fault) -> bool {
+    match fault.reason {
+        Reason::Folder | Reason::NotPlain => fault.is_strangers_work(),
+        _ => true,
+    }
+}
+
+fn told(fault: &Fault) -> &'static str {
+    match fault.reason {
+        Reason::Missing => "the plugin is told `not-found` until it is there",
+        Reason::Link { .. } => "the plugin is told `denied` until it is no such link",
+        _ => "the plugin is told `unavailable` until it can be read",
+    }
 }
 
 fn directories(
@@ -145,47 +164,21 @@ fn directories(
     around: &Surroundings<'_>,
     findings: &mut Findings,
 ) -> Vec<(String, PathBuf)> {
-    let at = format!("{at}.directories");
+    let key = &format!("{at}.directories");
     let entries = raw.directories.value().into_iter().flat_map(|named| &named.entries);
     let granted = entries.map(|(name, path)| {
         let found = around.folder.path(path.get_ref());
-        let overlaps = |folder: &Path, kept: &Path| folder.starts_with(kept) || kept.starts_with(folder);
-        if !found.is_dir() {
-            let refusal = if found.exists() { "this is not a folder" } else { "there is no such folder" };
-            report_file(&at, path, Err(Refusal::new(refusal)), "make the folder", findings);
-        } else if let Some(what) = kept(&found, around.private, overlaps) {
-            withheld(&at, path, what, findings);
+        match Opened::folder(&found) {
+            Ok(opened) => {
+                if let Some(what) = around.reserved.withholds(&opened) {
+                    withheld(key, path, what, findings);
+                }
+            }
+            Err(fault) => Named { key, path, remedy: "make the folder" }.report_fault(&fault, findings),
         }
         (name.get_ref().0.clone(), found)
     });
     granted.collect()
-}
-
-/// Places where the kernel shows every process's memory, or its devices: whoever reads there reads the server's keys.
-const OF_THE_KERNEL: [(&str, &str); 3] = [
-    ("/proc/self", "the server's own process"),
-    ("/dev", "the machine's devices"),
-    ("/proc/kcore", "the machine's memory"),
-];
-
-/// What of the server's or the kernel's own things the existing `path` leads to, if it `touches` one.
-fn kept(
-    path: &Path,
-    private: &[(PathBuf, &'static str)],
-    touches: impl Fn(&Path, &Path) -> bool,
-) -> Option<&'static str> {
-    let real = path.canonicalize().ok()?;
-    let of_a_process = || {
-        let mut parts = real.components().skip(1).map(|part| part.as_os_str().to_string_lossy());
-        let is_process = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        (parts.next()? == "proc" && is_process(&parts.next()?)).then_some("a process")
-    };
-    let kernel = OF_THE_KERNEL.iter().map(|(kept, what)| (PathBuf::from(kept), *what));
-    let mut all = kernel.chain(private.iter().cloned());
-    let named = all.find(|(kept, _)| touches(&real, &kept.canonicalize().unwrap_or_else(|_| kept.clone())));
-    // `/proc/self` is a link to the process that asks, so that a folder above it is found by its name.
-    let above = || (Path::new("/proc/self").starts_with(&real) && real.is_dir()).then_some("every process");
-    named.map(|(_, what)| what).or_else(of_a_process).or_else(above)
 }
 
 fn withheld(key: &str, path: &Spanned<PathText>, what: &str, findings: &mut Findings) {

@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::{Folder, report_file};
+use super::folder::{self, Folder};
 use crate::config::given::{Field, Findings, List, Named};
 use crate::config::names::{ClientName, Refusal};
 use crate::config::raw::{RawClient, RawIdentity};
@@ -66,18 +66,15 @@ fn warn_of_no_effect(
 /// What `read_file` finds in each of the files of a key, and where each was found.
 fn read<T>(
     (key, field, remedy): (&str, &Field<List<PathText>>, &str),
-    read_file: fn(&Path) -> Result<Vec<T>, Refusal>,
+    read_file: fn(&[u8]) -> Result<Vec<T>, Refusal>,
     folder: &Folder,
     findings: &mut Findings,
 ) -> Vec<(PathBuf, Vec<T>)> {
     let mut read = Vec::new();
     for path in field.value().into_iter().flat_map(|list| &list.items) {
-        let found = folder.path(path.get_ref());
-        match read_file(&found) {
-            Ok(contents) => read.push((found, contents)),
-            Err(refusal) => {
-                report_file(&format!("identity.{key}"), path, Err(refusal), remedy, findings);
-            }
+        let named = folder::Named { key: &format!("identity.{key}"), path, remedy };
+        if let Some(contents) = folder.read(named, files::MOST_CERTIFICATE_BYTES, read_file, findings) {
+            read.push((folder.path(path.get_ref()), contents));
         }
     }
     read

@@ -4,18 +4,18 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::path::PathBuf;
 
 use toml::Spanned;
 
+use super::folder::{self, Folder};
 use super::grants::{self, Surroundings};
-use super::{Folder, held, optional, report_file};
-use crate::config::files;
+use super::{held, optional};
 use crate::config::given::{Field, Findings, List, Named};
 use crate::config::limits::{self, FromAmount, Limits};
 use crate::config::names::{CommandName, PluginName};
 use crate::config::raw::RawPlugin;
 use crate::config::{Plugin, State};
+use crate::files::Reserved;
 
 /// What `[plugins]` came to.
 pub(super) struct Resolved {
@@ -32,8 +32,7 @@ pub(super) struct Whole<'a> {
     pub(super) limits: &'a Limits,
     pub(super) state: &'a State,
     pub(super) folder: &'a Folder,
-    /// Files and folders that are the server's alone, and what each is.
-    pub(super) private: &'a [(PathBuf, &'static str)],
+    pub(super) reserved: &'a Reserved,
 }
 
 /// The plugin that serves a command, and the place that says so.
@@ -50,7 +49,7 @@ pub(super) fn resolve(
     if let Some(named) = field.value() {
         complete &= named.whole;
         let names: Vec<PluginName> = named.entries.iter().map(|(name, _)| name.get_ref().clone()).collect();
-        let around = Surroundings { folder: whole.folder, plugins: &names, private: whole.private };
+        let around = Surroundings { folder: whole.folder, plugins: &names, reserved: whole.reserved };
         for (name, raw) in &named.entries {
             complete &= match &raw.get_ref().commands {
                 Field::Absent => true,
@@ -122,8 +121,8 @@ fn component(at: &str, section: &Spanned<RawPlugin>, folder: &Folder, findings: 
             .help("write `component = \"plugins/NAME.wasm\"` here, with the path of the plugin's file")
             .done(),
         Field::Given(path) => {
-            let found = files::exists(&folder.path(path.get_ref())).map(|_| ());
-            report_file(&format!("{at}.component"), path, found, "build the plugin", findings);
+            let key = &format!("{at}.component");
+            folder.open(folder::Named { key, path, remedy: "build the plugin" }, findings);
         }
     }
 }

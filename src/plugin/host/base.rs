@@ -13,7 +13,7 @@ use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_io::bindings::wasi::io;
 
-use super::directories;
+use super::directories::{self, Folders};
 use super::stdio::{PluginLog, Stdio, Stream};
 use crate::plugin::instance::HostState;
 use crate::plugin::invoke::Call;
@@ -25,8 +25,7 @@ const MAX_RANDOM_BYTES: u64 = 1 << 20;
 pub(in crate::plugin) struct Base {
     context: WasiCtx,
     streams: [Stdio; 2],
-    /// The folders that were granted, opened when the plugin first asks for the file system.
-    folders: Option<Box<WasiCtx>>,
+    folders: Option<Folders>,
 }
 
 impl Base {
@@ -55,15 +54,17 @@ impl WasiView for HostState {
 }
 
 impl HostState {
-    /// WASI's file system, with the folders that were granted.
+    /// WASI's file system, in which there is no folder by itself.
     pub(super) fn folders(&mut self) -> WasiFilesystemCtxView<'_> {
-        let Self { base, log, call, granted, handles, memory, .. } = self;
+        let WasiCtxView { ctx, table } = self.ctx();
+        WasiFilesystemCtxView { ctx: ctx.filesystem(), table }
+    }
+
+    /// The folders that were granted, opened when the plugin first asks for them.
+    pub(super) fn granted_folders(&mut self) -> &Folders {
+        let Self { base, log, call, granted, .. } = self;
         let base = base.get_or_insert_with(|| Base::new(log, call.as_deref()));
-        let context = match granted.directories.is_empty() {
-            true => &mut base.context,
-            false => base.folders.get_or_insert_with(|| Box::new(directories::open(granted, log))),
-        };
-        WasiFilesystemCtxView { ctx: context.filesystem(), table: handles.open(memory) }
+        base.folders.get_or_insert_with(|| directories::open(granted, log))
     }
 
     /// What the guest holds handles of.

@@ -4,57 +4,81 @@
 //! absolute path leads out of it, and refuses whatever would change something. What it does not do is done here: a plugin
 //! holds few files open at the same time, and opens nothing that could keep the thread waiting that opens it.
 
-use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
 
 use wasmtime::component::{Linker, Resource};
 use wasmtime::{StoreContextMut, error::Context as _};
-use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView};
+use wasmtime_wasi::FsPerms;
+use wasmtime_wasi::filesystem::{Descriptor, Dir, OpenMode, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::{DynInputStream, FsError};
-use wasmtime_wasi::{FsPerms, WasiCtx};
 
 use super::{Granted, Grants, PluginLog, listings};
+use crate::files::{Opened, Reserved};
 use crate::plugin::instance::HostState;
 
 /// Files, folders and streams that one instance may hold open: each takes a descriptor of the process.
 pub const MAX_OPEN: usize = 32;
 
-/// The package's version in wasmtime's bindings.
+/// The packages' versions in wasmtime's bindings.
 pub(super) const TYPES: &str = "wasi:filesystem/types@0.2.12";
+const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
+
+/// The folders of an instance, and the names by which the plugin sees them.
+pub(in crate::plugin) type Folders = Vec<(Dir, String)>;
 
 /// Opens each folder once, so that a missing one is told when the plugin is loaded and not at its first call.
-pub(in crate::plugin) fn check(grants: &Grants) -> Result<(), String> {
+pub(in crate::plugin) fn check(grants: &Grants, reserved: &Reserved) -> Result<(), String> {
     for (name, folder) in &grants.directories {
-        let opened = File::open(folder).and_then(|folder| folder.metadata());
-        let fault = match opened {
-            Ok(metadata) if metadata.is_dir() => continue,
-            Ok(_) => "it is no folder".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        return Err(format!(
-            "the folder {}, granted to it as {name}, can't be opened: {fault}",
-            folder.display()
-        ));
+        open_folder(folder, reserved)
+            .map_err(|fault| format!("the folder granted to it as {name} can't be opened: {fault}"))?;
     }
     Ok(())
 }
 
-/// The folders as they are now. One that is gone since the plugin was loaded is left out; the log tells of it.
-pub(super) fn open(granted: &Granted, log: &PluginLog) -> WasiCtx {
-    let mut context = WasiCtx::builder();
-    for (name, folder) in &granted.directories {
-        if let Err(error) = context.preopened_dir(folder, name, FsPerms::ReadOnly) {
-            log.host_fault(None, &format_args!("the folder {}: {error}", folder.display()));
-        }
+/// Opens a folder as it is now: what others have put in its place since the config was read is looked at anew.
+fn open_folder(folder: &Path, reserved: &Reserved) -> Result<Opened, String> {
+    let opened = Opened::folder(folder).map_err(|fault| fault.to_string())?;
+    match reserved.withholds(&opened) {
+        None => Ok(opened),
+        Some(what) => Err(withheld(folder, what)),
     }
-    context.build()
 }
 
-/// Puts [`open_at`] and [`listings`] before wasmtime's own, for plugins that have a folder.
+fn withheld(path: &Path, what: &str) -> String {
+    format!("{}: it leads to what no plugin may read: {what}", path.display())
+}
+
+/// The folders as they are now. One that can't be opened any more is left out; the log tells of it.
+pub(super) fn open(granted: &Granted, log: &PluginLog) -> Folders {
+    let mut folders = Folders::new();
+    for (name, folder) in &granted.directories {
+        match open_folder(folder, &granted.reserved) {
+            Ok(opened) => {
+                let folder = Dir::new(opened.into_descriptor(), FsPerms::ReadOnly, OpenMode::READ, false);
+                folders.push((folder, name.clone()));
+            }
+            Err(fault) => log.host_fault(None, &format_args!("the folder {fault}")),
+        }
+    }
+    folders
+}
+
+/// Puts [`open_at`], [`listings`] and the folders that were granted before wasmtime's own, for plugins that have a folder.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
+    let mut preopens = linker.instance(PREOPENS)?;
+    preopens.func_wrap("get-directories", |mut store: StoreContextMut<'_, HostState>, (): ()| {
+        let state = store.data_mut();
+        let mut given = Vec::new();
+        for (folder, name) in state.granted_folders().clone() {
+            given.push((state.handles().push(Descriptor::Dir(folder))?, name));
+        }
+        Ok((given,))
+    })?;
     let mut types = linker.instance(TYPES)?;
     types.func_wrap_async(
         "[method]descriptor.open-at",
@@ -92,5 +116,37 @@ async fn open_at(
     if found.is_ok_and(|found| !is_plain(found.type_)) {
         return Err(ErrorCode::NotPermitted.into());
     }
-    folders.open_at(folder, path_flags, path, open_flags, flags).await
+    let opened = folders.open_at(folder, path_flags, path.clone(), open_flags, flags).await?;
+    match look_at(state, &opened, path).await? {
+        None => Ok(opened),
+        Some(fault) => {
+            state.log.host_fault(state.call.as_ref().map(|call| call.id), &fault);
+            state.handles().delete(opened)?;
+            Err(ErrorCode::NotPermitted.into())
+        }
+    }
+}
+
+/// Words for what was opened at `path` in a folder, if it is something that no plugin may read. Links don't lead out of the
+/// folder, but a hard link may have been put there, and a folder of the server's be made there later.
+async fn look_at(
+    state: &mut HostState,
+    opened: &Resource<Descriptor>,
+    path: String,
+) -> Result<Option<String>, FsError> {
+    let descriptor = Arc::clone(match state.handles().get(opened)? {
+        Descriptor::File(file) => &file.file,
+        Descriptor::Dir(folder) => &folder.dir,
+    });
+    let reserved = Arc::clone(&state.granted.reserved);
+    let looking = tokio::task::spawn_blocking(move || {
+        let path = Path::new(&path);
+        let found = descriptor.try_clone().map(|file| Opened::held(file, path));
+        match found {
+            Ok(Ok(opened)) => reserved.withholds(&opened).map(|what| withheld(path, what)),
+            Ok(Err(fault)) => Some(fault.to_string()),
+            Err(error) => Some(format!("{}: {error}", path.display())),
+        }
+    });
+    looking.await.map_err(|error| FsError::trap(wasmtime::Error::from(error)))
 }

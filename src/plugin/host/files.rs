@@ -1,11 +1,12 @@
 //! `lictor:plugin/files`: single files of the machine, read whole. Granted by `files = ["/path"]`.
 
-use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::files;
+use crate::files::{Fault, Opened, Reason, Reserved};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
 
@@ -33,27 +34,37 @@ impl files::Host for HostState {
         let Some(granted) = self.granted.files.get(&path).cloned() else {
             return Ok(Err(failure("denied", "this file is not granted to the plugin")));
         };
+        let reserved = Arc::clone(&self.granted.reserved);
         // A disk or a network file system may keep a reader waiting, which must not hold up other requests.
-        let read = tokio::task::spawn_blocking(move || read(&granted)).await?;
+        let read = tokio::task::spawn_blocking(move || read(&granted, &reserved)).await?;
         let bytes = match read {
             Ok(bytes) => bytes,
-            Err(error) => return Ok(Err(self.unreadable(&path, &error))),
+            Err(unreadable) => return Ok(Err(self.unreadable(&path, &unreadable))),
         };
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Ok(Err(failure("failed", "the file is larger than 1 MiB")));
-        }
         self.volume.carry(bytes.len())?;
         Ok(Ok(bytes))
     }
 }
 
 impl HostState {
-    fn unreadable(&self, path: &str, error: &io::Error) -> Failure {
-        if error.kind() == io::ErrorKind::NotFound {
-            return failure("not-found", "there is no such file now");
+    fn unreadable(&self, path: &str, unreadable: &Unreadable) -> Failure {
+        let words = match unreadable {
+            Unreadable::Fault(fault) if fault.is_missing() => {
+                return failure("not-found", "there is no such file now");
+            }
+            Unreadable::Fault(Fault { reason: Reason::TooLarge { .. }, .. }) => {
+                return failure("failed", "the file is larger than 1 MiB");
+            }
+            Unreadable::Fault(fault) => fault.to_string(),
+            Unreadable::Withheld(what) => format!("{path}: it leads to what no plugin may read: {what}"),
+        };
+        self.log.host_fault(self.call.as_ref().map(|call| call.id), &words);
+        match unreadable {
+            Unreadable::Withheld(_) | Unreadable::Fault(Fault { reason: Reason::Link { .. }, .. }) => {
+                failure("denied", "what stands there now is not granted to the plugin")
+            }
+            Unreadable::Fault(_) => failure("unavailable", "the file can't be read"),
         }
-        self.log.host_fault(self.call.as_ref().map(|call| call.id), &format_args!("{path}: {error}"));
-        failure("unavailable", "the file can't be read")
     }
 }
 
@@ -61,13 +72,18 @@ fn failure(code: &str, message: &str) -> Failure {
     Failure { code: code.into(), message: message.into() }
 }
 
-/// Reads a plain file to the bound and one byte more. What became something else since the config was read, such as a
-/// pipe that nobody writes to, is not opened.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("this is not a plain file"));
+/// Why a granted file is not read.
+enum Unreadable {
+    Fault(Fault),
+    /// It became, or leads to, this.
+    Withheld(&'static str),
+}
+
+/// Reads a file as it is now: what others have put in its place since the config was read is looked at anew.
+fn read(path: &Path, reserved: &Reserved) -> Result<Vec<u8>, Unreadable> {
+    let opened = Opened::file(path).map_err(Unreadable::Fault)?;
+    match reserved.withholds(&opened) {
+        Some(what) => Err(Unreadable::Withheld(what)),
+        None => opened.bytes(MAX_FILE_BYTES).map_err(Unreadable::Fault),
     }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use wasmtime_wasi_config::WasiConfigVariables;
 
 use super::http::{Gate, Web};
+use crate::files::Reserved;
 use crate::plugin::topics::Topics;
 use crate::state::Store;
 
@@ -71,7 +72,12 @@ pub struct HttpGrant {
 }
 
 impl Grants {
-    pub(in crate::plugin) fn prepare(&self, web: &Arc<Web>, topics: &Arc<Topics>) -> Granted {
+    pub(in crate::plugin) fn prepare(
+        &self,
+        web: &Arc<Web>,
+        topics: &Arc<Topics>,
+        reserved: &Arc<Reserved>,
+    ) -> Granted {
         let config = self.config.iter().flatten();
         let EventsGrant { publishes, subscribes } = self.events.clone().unwrap_or_default();
         Granted {
@@ -79,6 +85,7 @@ impl Grants {
             stores: self.stores.clone().unwrap_or_default(),
             files: self.files.clone().unwrap_or_default(),
             directories: self.directories.clone(),
+            reserved: Arc::clone(reserved),
             commands: self.commands.clone(),
             publishes,
             subscribes,
@@ -94,6 +101,8 @@ pub(in crate::plugin) struct Granted {
     pub(super) stores: Stores,
     pub(super) files: HashMap<String, PathBuf>,
     pub(super) directories: Vec<(String, PathBuf)>,
+    /// What no file and no folder may lead to.
+    pub(super) reserved: Arc<Reserved>,
     pub(super) commands: Option<CommandGate>,
     pub(super) publishes: Vec<String>,
     pub(super) subscribes: Vec<String>,

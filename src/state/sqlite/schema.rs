@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::fault::at;
+use crate::files::{Fault, FileId, Opened, Reason};
 use crate::state::StateError;
 
 /// "Lict": what tells our files from other programs' SQLite files.
@@ -52,6 +53,9 @@ const SMALLEST_FILE_BYTES: u64 = 512;
 /// found when it is read.
 const CHECKED_FILE_BYTES: u64 = 16 << 20;
 
+/// Where a path leads is found out before, name by name.
+const NO_LINKS: OpenFlags = OpenFlags::SQLITE_OPEN_NOFOLLOW;
+
 /// How long to wait for another process that holds the file, such as a backup that begins.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -64,6 +68,7 @@ const STATEMENTS: usize = 32;
 /// The connection that writes.
 pub(super) fn open_or_create(path: &Path, max_file_bytes: Option<u64>) -> Result<Connection, StateError> {
     make_private_file(path)?;
+    want_trusted(path)?;
     look_at_bytes(path)?;
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     if is_empty(path, &connection)? {
@@ -80,6 +85,12 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StateError> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "query_only", true).map_err(|error| at(path, &error))?;
     Ok(connection)
+}
+
+/// A connection that reads the file of a server, made by nobody else.
+pub(super) fn open_trusted(path: &Path) -> Result<Connection, StateError> {
+    want_trusted(path)?;
+    open_unknown(path)
 }
 
 /// A connection that reads a file which may be anybody's.
@@ -105,15 +116,25 @@ pub(super) fn check(path: &Path, connection: &Connection) -> Result<(), StateErr
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StateError> {
+    // SQLite opens by path, so that a link or a file could have come there since the path was looked at.
+    let (before, real) = {
+        let opened = open(path)?;
+        (opened.id(), opened.real_path().to_owned())
+    };
     let connect = || {
-        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let connection =
+            Connection::open_with_flags(&real, flags | NO_LINKS | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update(None, "cell_size_check", true)?;
         Ok(connection)
     };
-    connect().map_err(|error| at(path, &error))
+    let connection = connect().map_err(|error| at(path, &error))?;
+    match FileId::at(&real) == Some(before) {
+        true => Ok(connection),
+        false => Err(io(path, "can't be opened", &std::io::Error::other("it was replaced at the same time"))),
+    }
 }
 
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -189,25 +210,47 @@ fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
 
 /// What SQLite itself would not refuse, or not in words that help.
 fn look_at_bytes(path: &Path) -> Result<(), StateError> {
-    let failed = |error| io(path, "can't be read", &error);
-    let metadata = fs::metadata(path).map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(foreign(path, "it is not a file"));
-    }
-    if metadata.len() == 0 {
+    let opened = open(path)?;
+    if opened.size() == 0 {
         return Ok(());
     }
     let mut header = Vec::new();
-    File::open(path).and_then(|file| file.take(32).read_to_end(&mut header)).map_err(failed)?;
+    let read = opened.descriptor().take(32).read_to_end(&mut header);
+    read.map_err(|error| io(path, "can't be read", &error))?;
     if !header.starts_with(MAGIC) {
         return Err(foreign(path, "it is not an SQLite database"));
     }
     // With a side file that has not been brought home, the file may rightly be shorter than it says.
     let wanted = if has_wal(path) { SMALLEST_FILE_BYTES } else { bytes_by_header(&header) };
-    if metadata.len() < wanted {
-        return Err(corrupt(path, &format!("it is cut off: {} bytes of {wanted}", metadata.len())));
+    if opened.size() < wanted {
+        return Err(corrupt(path, &format!("it is cut off: {} bytes of {wanted}", opened.size())));
     }
     Ok(())
+}
+
+fn open(path: &Path) -> Result<Opened, StateError> {
+    Opened::file(path).map_err(|fault| match fault.reason {
+        Reason::Folder | Reason::NotPlain => foreign(path, "it is not a file"),
+        _ => unusable(&fault),
+    })
+}
+
+/// Refuses a file that others may have written, and SQLite's files beside it: what stands in them becomes the state.
+fn want_trusted(path: &Path) -> Result<(), StateError> {
+    open(path)?.trusted().map_err(|fault| unusable(&fault))?;
+    for ending in ["-wal", "-shm", "-journal"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(ending);
+        match Opened::file(Path::new(&beside)).and_then(Opened::trusted) {
+            Err(fault) if !fault.is_missing() => return Err(unusable(&fault)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn unusable(fault: &Fault) -> StateError {
+    StateError::Unavailable { what: fault.to_string() }
 }
 
 /// How long a file is by its first bytes.

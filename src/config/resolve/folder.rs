@@ -1,0 +1,204 @@
+//! The files that a config names: found from its folder, opened once, and looked at for who may have written them.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use crate::config::given::Findings;
+use crate::config::names::Refusal;
+use crate::config::raw::RawConfig;
+use crate::config::values::PathText;
+use crate::config::{Authors, Server, State};
+use crate::files::{Fault, Opened, Reason, Reserved};
+
+/// Where relative paths start: the config file's folder.
+pub(super) struct Folder {
+    path: PathBuf,
+    authors: Authors,
+    /// Folders that were warned of: most files of a config lie side by side.
+    told: RefCell<Vec<PathBuf>>,
+}
+
+/// A file as a config names it.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'a> {
+    /// The key, from the top of the file.
+    pub(super) key: &'a str,
+    pub(super) path: &'a Spanned<PathText>,
+    /// How such a file comes to be.
+    pub(super) remedy: &'a str,
+}
+
+impl Folder {
+    pub(super) fn of(config: &Path, authors: Authors) -> Self {
+        let path = config.parent().map(Path::to_owned).unwrap_or_default();
+        Self { path, authors, told: RefCell::default() }
+    }
+
+    pub(super) fn path(&self, text: &PathText) -> PathBuf {
+        self.path.join(&text.0)
+    }
+
+    /// Opens a file by whose content the server works. What is wrong with it is reported.
+    pub(super) fn open(&self, named: Named<'_>, findings: &mut Findings) -> Option<Opened> {
+        let opened = Opened::file(&self.path(named.path.get_ref()));
+        let opened = opened.and_then(|opened| self.authors.want(opened));
+        let opened = opened.map_err(|fault| named.report_fault(&fault, findings)).ok()?;
+        self.tell(named, &opened, findings);
+        Some(opened)
+    }
+
+    /// Reads such a file, which has at most `most` bytes, by `read`. What is wrong with it is reported.
+    pub(super) fn read<T>(
+        &self,
+        named: Named<'_>,
+        most: u64,
+        read: impl FnOnce(&[u8]) -> Result<T, Refusal>,
+        findings: &mut Findings,
+    ) -> Option<T> {
+        let bytes = self.open(named, findings)?.bytes(most);
+        let bytes = bytes.map_err(|fault| named.report_fault(&fault, findings)).ok()?;
+        read(&bytes).map_err(|refusal| named.report(refusal, findings)).ok()
+    }
+
+    /// Looks at the file of the state, and at SQLite's beside it: what others write there is run as the server's own. One
+    /// that is not there yet is made for the server alone.
+    pub(super) fn look_at_state(&self, path: &Spanned<PathText>, findings: &mut Findings) {
+        let named = Named { key: "state.path", path, remedy: "name a plain file" };
+        for file in files_of_state(&self.path(path.get_ref())) {
+            match Opened::file(&file).and_then(|opened| self.authors.want(opened)) {
+                Ok(opened) => self.tell(named, &opened, findings),
+                Err(fault) if fault.is_missing() => {}
+                Err(fault) => named.report_fault(&fault, findings),
+            }
+        }
+    }
+
+    /// Looks at a folder of the server's alone, which is made where it is missing, and does without where it can't be used.
+    pub(super) fn look_at_own(
+        &self,
+        key: &str,
+        path: &Path,
+        span: Option<Range<usize>>,
+        findings: &mut Findings,
+    ) {
+        if matches!(self.authors, Authors::Anybody) {
+            return;
+        }
+        let faults = match Opened::folder(path).and_then(Opened::own) {
+            Ok(opened) => opened.warnings().into_iter().filter(|fault| self.is_new(fault)).collect(),
+            Err(fault) if fault.is_missing() => return,
+            Err(fault) => vec![fault],
+        };
+        for fault in faults {
+            let draft = findings.warning(format!(
+                "`{key}` is a folder that others may change, or is not used: {}",
+                path.display()
+            ));
+            let draft = match span.clone() {
+                Some(span) => draft.at(span, fault.what()),
+                None => draft.help(fault.what()),
+            };
+            draft.helps(fault.advice()).done();
+        }
+    }
+
+    fn tell(&self, named: Named<'_>, opened: &Opened, findings: &mut Findings) {
+        for fault in opened.warnings() {
+            if self.is_new(&fault) {
+                named.warn(&fault, findings);
+            }
+        }
+    }
+
+    fn is_new(&self, fault: &Fault) -> bool {
+        let Reason::LooseFolder { folder, .. } = &fault.reason else { return true };
+        let mut told = self.told.borrow_mut();
+        let is_new = !told.contains(folder);
+        told.push(folder.clone());
+        is_new
+    }
+}
+
+impl Named<'_> {
+    /// Reports that the file is not as it must be.
+    pub(super) fn report(self, refusal: Refusal, findings: &mut Findings) {
+        let remedy = format!("{}; or correct the path, which starts at this file's folder", self.remedy);
+        self.draft(refusal.what, [refusal.advice, Some(remedy)], findings);
+    }
+
+    /// Reports what is wrong with the file itself. How such a file comes to be is said of one that is not there, and not
+    /// of one that somebody else may have written.
+    pub(super) fn report_fault(self, fault: &Fault, findings: &mut Findings) {
+        match fault.advice() {
+            Some(advice) => self.draft(fault.what(), [Some(advice), None], findings),
+            None => self.report(Refusal::new(fault.what()), findings),
+        }
+    }
+
+    fn draft(self, what: String, help: [Option<String>; 2], findings: &mut Findings) {
+        let (key, file) = (self.key, self.path.get_ref().0.display());
+        let draft = findings.error(format!("`{key}` names a file that can't be used: {file}"));
+        let [first, second] = help;
+        draft.at(self.path.span(), what).helps(first).helps(second).done();
+    }
+
+    fn warn(self, fault: &Fault, findings: &mut Findings) {
+        let (key, file) = (self.key, self.path.get_ref().0.display());
+        let draft = findings.warning(format!("`{key}` names a file that others may change: {file}"));
+        draft.at(self.path.span(), fault.what()).helps(fault.advice()).done();
+    }
+}
+
+/// Looks at who may write and who may read the config file.
+pub(in crate::config) fn look_at_file(opened: &Opened, raw: &RawConfig, findings: &mut Findings) {
+    for fault in opened.warnings() {
+        let what = format!("others may change this config file: {}", fault.what());
+        findings.warning(what).helps(fault.advice()).done();
+    }
+    let plugins = raw.plugins.value().into_iter().flat_map(|named| &named.entries);
+    let with_config = plugins.filter_map(|(name, raw)| Some((name, raw.get_ref().config.given()?)));
+    let with_settings = with_config.into_iter().find(|(_, config)| !config.get_ref().entries.is_empty());
+    if let (Some((name, config)), true) = (with_settings, opened.mode() & 0o004 != 0) {
+        let at = format!("plugins.{}.config", name.get_ref());
+        findings
+            .warning(format!("any user of this machine may read `{at}`, and what secrets are in it"))
+            .at(config.span(), format!("the mode of this file is {:03o}", opened.mode()))
+            .help(format!("`chmod o-r {}`", opened.path().display()))
+            .done();
+    }
+}
+
+/// The files and folders that no plugin may be granted, since they hold the server's secrets or all plugins' state.
+/// `certificates` are files of authorities and clients, beside which `lictor cert` puts their keys.
+pub(in crate::config) fn reserved<'a>(
+    config: &Path,
+    server: Option<&Server>,
+    state: &State,
+    certificates: impl Iterator<Item = &'a PathBuf>,
+) -> Reserved {
+    let mut reserved = vec![(config.to_owned(), "the server's config file")];
+    if let Some(server) = server {
+        reserved.push((server.private_key.clone(), "the server's private key"));
+        reserved.push((server.cache.clone(), "the server's compiled code"));
+        reserved.extend(server.core_dumps.clone().map(|folder| (folder, "core dumps")));
+    }
+    if let Some(path) = &state.path {
+        reserved.extend(files_of_state(path).map(|file| (file, "all plugins' state")));
+    }
+    let keys = certificates.map(|certificate| certificate.with_extension("key"));
+    // Most clients' keys are where the clients are.
+    reserved.extend(keys.filter(|key| key.exists()).map(|key| (key, "a private key")));
+    Reserved::new(reserved)
+}
+
+/// The file of the state, and those beside it in which SQLite keeps what was written last.
+fn files_of_state(path: &Path) -> impl Iterator<Item = PathBuf> {
+    ["", "-wal", "-shm", "-journal"].into_iter().map(|ending| {
+        let mut file = path.as_os_str().to_owned();
+        file.push(ending);
+        file.into()
+    })
+}

@@ -1,0 +1,362 @@
+//! Files that another user of the machine writes, replaces, or leads elsewhere: what is granted to plugins, and what the
+//! server works by.
+//!
+//! What takes another user is shown where the tests run as root, and left out else.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::assert_serves;
+use crate::support::certs::Identity;
+use crate::support::components::{self, Minimal};
+use crate::support::server::{Server, Setup};
+use crate::support::tools::{Finished, finish, lictor};
+
+/// A user who is neither root nor whoever runs the tests.
+const STRANGER: u32 = 65_534;
+
+/// Whether there can be files of another user.
+fn is_root() -> bool {
+    let probe = tempfile::NamedTempFile::new().unwrap();
+    chown(probe.path(), Some(STRANGER), None).is_ok()
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// A folder `shared` beside the config that belongs to another user, as far as there can be one, and files in it.
+fn share(setup: &Setup) -> PathBuf {
+    let shared = setup.folder().join("shared");
+    fs::create_dir_all(shared.join("data")).unwrap();
+    fs::write(shared.join("status.txt"), "fine").unwrap();
+    fs::write(shared.join("data/a.txt"), "the text of a").unwrap();
+    set_mode(setup.folder(), 0o755);
+    for path in ["", "status.txt", "data", "data/a.txt"] {
+        // Without root it stays ours.
+        let _ = chown(shared.join(path), Some(STRANGER), None);
+    }
+    shared
+}
+
+/// Does as the other user what a shell does with `script`.
+fn as_stranger(folder: &Path, script: &str) {
+    let user = STRANGER.to_string();
+    let mut shell = Command::new("setpriv");
+    shell.args(["--reuid", &user, "--regid", &user, "--clear-groups", "sh", "-ec", script]);
+    let done = finish(shell.current_dir(folder));
+    assert_eq!(done.code, Some(0), "{script}: {done:?}");
+}
+
+/// A server with a plugin that reads files, and one that reads folders.
+fn server_of(setup: Setup, files: &str, folder: &str) -> (Server, Identity) {
+    let tester = Identity::new("tester");
+    let setup = setup.master("tester", &tester).echo().hostile("");
+    let setup = setup.plugin("reaching", components::reaching(), &["read", "run"], "");
+    let setup = setup.section(&format!("[plugins.reaching.grants]\nfiles = {files}\ncommands = []"));
+    let setup = setup.plugin("folders", components::folders(), &["list"], "");
+    let setup = setup.section(&format!("[plugins.folders.grants.directories]\n\"/data\" = {folder:?}"));
+    (setup.start(), tester)
+}
+
+/// That the log tells of a host function that failed for this reason.
+fn wait_for_reason(server: &Server, reason: &str) {
+    server.wait_for_log(reason, |entry| {
+        entry.message() == "a host function failed"
+            && entry.text("error").is_some_and(|error| error.contains(reason))
+    });
+}
+
+#[test]
+fn a_strangers_link_in_place_of_a_granted_file_is_not_followed() {
+    if !is_root() {
+        return;
+    }
+    let setup = Setup::new();
+    let shared = share(&setup);
+    let (server, tester) = server_of(setup, "[\"shared/status.txt\"]", "shared/data");
+    let mut connection = server.connect(&tester);
+    assert_eq!(connection.ask("read shared/status.txt"), "fine");
+    for target in ["../server.key", "../server.toml", "/etc/passwd"] {
+        as_stranger(&shared, &format!("ln -sfn {target} status.txt"));
+        let frame = connection.ask_framed("read shared/status.txt");
+        assert_eq!(frame.failure(), ("denied", "failed"), "{target}: {frame:?}");
+        assert!(!format!("{frame:?}").contains("PRIVATE KEY"), "{frame:?}");
+    }
+    wait_for_reason(&server, "shared/status.txt on the way belongs to user 65534");
+    // What a stranger does there does not keep the operator from changing something.
+    assert!(connection.ask_framed("@reload").text().contains("nothing has changed"));
+    as_stranger(&shared, "rm status.txt; mkdir status.txt");
+    assert!(connection.ask_framed("@reload").text().contains("nothing has changed"));
+    assert_eq!(connection.ask_framed("read shared/status.txt").failure().0, "unavailable");
+    as_stranger(&shared, "rmdir status.txt; echo -n well > status.txt");
+    assert_eq!(connection.ask("read shared/status.txt"), "well");
+    // Links of root and of the server's user are followed, as those of Kubernetes' secrets are.
+    fs::remove_file(shared.join("status.txt")).unwrap();
+    symlink("data/a.txt", shared.join("status.txt")).unwrap();
+    assert_eq!(connection.ask("read shared/status.txt"), "the text of a");
+    assert_serves(&server, &tester);
+}
+
+#[test]
+fn no_link_and_no_hard_link_gives_a_plugin_the_servers_own_files() {
+    let setup = Setup::new().section("[state]\nengine = \"sqlite\"\npath = \"state.db\"");
+    let shared = share(&setup);
+    let (server, tester) = server_of(setup, "[\"shared/status.txt\"]", "shared/data");
+    let status = shared.join("status.txt");
+    let mut connection = server.connect(&tester);
+    let mut refused = |way: &str| {
+        let frame = connection.ask_framed("read shared/status.txt");
+        assert_eq!(frame.failure(), ("denied", "failed"), "{way}: {frame:?}");
+        assert!(!format!("{frame:?}").contains("PRIVATE KEY"), "{way}: {frame:?}");
+    };
+    for (file, what) in [
+        ("server.key", "the server's private key"),
+        ("server.toml", "the server's config file"),
+        ("state.db", "all plugins' state"),
+        ("state.db-wal", "all plugins' state"),
+    ] {
+        fs::remove_file(&status).unwrap();
+        symlink(server.folder().join(file), &status).unwrap();
+        refused(&format!("a link to {file}"));
+        fs::remove_file(&status).unwrap();
+        fs::hard_link(server.folder().join(file), &status).unwrap();
+        refused(&format!("a hard link to {file}"));
+        wait_for_reason(&server, what);
+    }
+    // The key is renewed while the server runs.
+    let key = server.folder().join("server.key");
+    fs::copy(&key, server.folder().join("new.key")).unwrap();
+    fs::rename(server.folder().join("new.key"), &key).unwrap();
+    fs::remove_file(&status).unwrap();
+    fs::hard_link(&key, &status).unwrap();
+    refused("a hard link to the new key");
+    assert_serves(&server, &tester);
+}
+
+#[test]
+fn a_folder_that_was_swapped_for_the_servers_is_not_read() {
+    let setup = Setup::new();
+    let shared = share(&setup);
+    let (server, tester) = server_of(setup, "[]", "shared/data");
+    let mut connection = server.connect(&tester);
+    assert_eq!(connection.ask("list /data"), "a.txt");
+    if is_root() {
+        as_stranger(&shared, "mv data old; ln -s old data");
+        assert_eq!(connection.ask_framed("list /data").failure().0, "plugin-failed");
+        wait_for_reason(&server, "shared/data on the way belongs to user 65534");
+        as_stranger(&shared, "rm data; mv old data");
+        assert_eq!(connection.ask("list /data"), "a.txt");
+    }
+    fs::rename(shared.join("data"), shared.join("old")).unwrap();
+    symlink(server.folder(), shared.join("data")).unwrap();
+    assert_eq!(connection.ask_framed("list /data").failure().0, "plugin-failed");
+    wait_for_reason(&server, "leads to what no plugin may read");
+    assert_serves(&server, &tester);
+}
+
+#[test]
+fn a_hard_link_within_a_granted_folder_gives_no_plugin_the_servers_key() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester).echo().hostile("");
+    let shared = share(&setup);
+    let setup = setup.plugin("folders", components::folders(), &["read", "list"], "");
+    let server = setup.section("[plugins.folders.grants.directories]\n\"/data\" = \"shared/data\"").start();
+    fs::hard_link(server.folder().join("server.key"), shared.join("data/hard")).unwrap();
+    fs::hard_link(shared.join("data/a.txt"), shared.join("data/b.txt")).unwrap();
+    let mut connection = server.connect(&tester);
+    assert_eq!(connection.ask("list /data"), "a.txt b.txt hard");
+    assert_eq!(connection.ask("read /data/b.txt"), "the text of a");
+    let frame = connection.ask_framed("read /data/hard");
+    assert_eq!(frame.failure(), ("plugin-failed", "failed"), "{frame:?}");
+    assert!(!format!("{frame:?}").contains("PRIVATE KEY"), "{frame:?}");
+    wait_for_reason(&server, "the server's private key");
+    // What the server keeps may come to lie in the folder.
+    fs::rename(server.folder().join("cache"), shared.join("data/cache")).unwrap();
+    symlink(shared.join("data/cache"), server.folder().join("cache")).unwrap();
+    assert_eq!(connection.ask_framed("list /data/cache").failure().0, "plugin-failed");
+    assert_serves(&server, &tester);
+}
+
+/// What `lictor check` says of the config of `setup`.
+fn check(setup: &Setup) -> Finished {
+    finish(lictor(setup.folder()).arg("check").arg("--config").arg(setup.write()))
+}
+
+/// A setup with a minimal plugin of these keys, and state in a file.
+fn setup_with(keys: &str) -> Setup {
+    let setup = Setup::new().client("tester", &Identity::new("tester"), &["@ping"]);
+    let component = Minimal::new(&["p"]).write(setup.folder(), "p");
+    let setup = setup.plugin("p", &component, &["p"], keys);
+    fs::create_dir(setup.folder().join("state")).unwrap();
+    setup.section("[state]\nengine = \"sqlite\"\npath = \"state/a.db\"")
+}
+
+#[test]
+fn what_lies_beside_the_state_and_the_certificates_is_granted_to_nobody() {
+    for (file, is_there) in [
+        ("state/a.db", false),
+        ("state/a.db-wal", false),
+        ("state/a.db-wal", true),
+        ("state/a.db-shm", false),
+        ("state/a.db-journal", true),
+        ("tester.key", true),
+        ("ca.key", true),
+    ] {
+        let setup = setup_with(&format!("[plugins.p.grants]\nfiles = [{file:?}]"));
+        let authority = crate::support::certs::Authority::new("ca");
+        fs::write(setup.folder().join("ca.pem"), authority.pem()).unwrap();
+        Identity::new("tester").write(setup.folder(), "tester");
+        let setup = setup
+            .section("[identity]\nauthorities = [\"ca.pem\"]")
+            .section("[clients.other]\ncertificates = [\"tester.pem\"]\ncommands = [\"@ping\"]");
+        if is_there && !file.ends_with("tester.key") {
+            fs::write(setup.folder().join(file), "").unwrap();
+        }
+        let checked = check(&setup);
+        let told = &checked.stderr;
+        assert_eq!(checked.code, Some(2), "{file}: {checked:?}");
+        assert!(told.contains("leads to what no plugin may read"), "{file}: {told}");
+    }
+}
+
+#[test]
+fn a_reload_grants_no_state_that_is_in_use() {
+    let (tester, setup) = (Identity::new("tester"), Setup::new());
+    let setup = setup.master("tester", &tester).echo().hostile("");
+    let setup = setup.plugin("reaching", components::reaching(), &["read", "run"], "");
+    let setup = setup.section("[plugins.reaching.grants]\nfiles = [\"none.txt\"]\ncommands = []");
+    let server = setup.section("[state]\nengine = \"sqlite\"\npath = \"a.db\"").start();
+    let mut connection = server.connect(&tester);
+    for granted in ["a.db", "a.db-wal", "b.db", "b.db-wal", "cache"] {
+        let before = fs::read_to_string(server.config()).unwrap();
+        server.edit(|text| text.replace("path = \"a.db\"", "path = \"b.db\"").replace("none.txt", granted));
+        let frame = connection.ask_framed("@reload");
+        assert_eq!(frame.failure().0, "conflict", "{granted}: {frame:?}");
+        server.edit(|_| before);
+    }
+    server.edit(|text| text.replace("path = \"a.db\"", "path = \"b.db\""));
+    assert!(connection.ask_framed("@reload").text().contains("state.path"));
+    assert_eq!(connection.ask_framed("read a.db").failure().0, "denied");
+    assert_serves(&server, &tester);
+}
+
+#[test]
+fn what_others_may_write_is_not_served() {
+    let made = |setup: &Setup| {
+        fs::write(setup.folder().join("state/a.db"), "").unwrap();
+        setup.write()
+    };
+    for file in ["server.toml", "p.wasm", "server.pem", "state/a.db"] {
+        let setup = setup_with("[plugins.p.grants]\nkeyvalue = [\"default\"]");
+        let config = made(&setup);
+        let path = setup.folder().join(file);
+        set_mode(&path, 0o666);
+        for verb in ["check", "serve"] {
+            let done = finish(lictor(setup.folder()).arg(verb).arg("--config").arg(&config));
+            assert_eq!(done.code, Some(2), "{verb} with {file}: {done:?}");
+            for word in ["its mode is 666", "chmod go-w", file] {
+                assert!(done.stderr.contains(word), "{verb} with {file}: {}", done.stderr);
+            }
+        }
+        set_mode(&path, 0o664);
+        let done = finish(lictor(setup.folder()).arg("check").arg("--config").arg(&config));
+        assert!(done.stderr.contains("its group may write to it: its mode is 664"), "{file}: {done:?}");
+        if is_root() {
+            set_mode(&path, 0o644);
+            chown(&path, Some(STRANGER), None).unwrap();
+            let done = finish(lictor(setup.folder()).arg("check").arg("--config").arg(&config));
+            assert_eq!(done.code, Some(2), "{file}: {done:?}");
+            assert!(done.stderr.contains("it belongs to user 65534"), "{file}: {}", done.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_config_that_others_may_write_is_not_reloaded() {
+    let tester = Identity::new("tester");
+    let server = Setup::new().master("tester", &tester).echo().hostile("").start();
+    let mut connection = server.connect(&tester);
+    set_mode(&server.config(), 0o666);
+    let frame = connection.ask_framed("@reload");
+    assert_eq!(frame.failure().0, "conflict", "{frame:?}");
+    set_mode(&server.config(), 0o644);
+    assert_eq!(connection.ask_framed("@reload").status, "OK");
+    assert_serves(&server, &tester);
+}
+
+#[test]
+fn secrets_in_a_config_that_all_may_read_are_told() {
+    let setup = setup_with("[plugins.p.config]\ntoken = \"hunter2\"");
+    let config = setup.write();
+    for (mode, is_told) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {
+        set_mode(&config, mode);
+        let done = finish(lictor(setup.folder()).arg("check").arg("--config").arg(&config));
+        assert!(!done.stderr.contains("hunter2"), "{done:?}");
+        let told = done.stderr.contains("may read `plugins.p.config`");
+        assert_eq!(told, is_told, "{mode:o}: {}", done.stderr);
+    }
+}
+
+/// Kubernetes mounts secrets and config maps as folders of mode 777, in which each name is a link over a link. Cargo gives a
+/// component two names.
+#[test]
+fn the_folders_of_kubernetes_and_the_outputs_of_cargo_are_taken() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester).echo().hostile("");
+    let component = setup.folder().join("linked.wasm");
+    Minimal::new(&["p"]).write(setup.folder(), "p");
+    fs::hard_link(setup.folder().join("p.wasm"), &component).unwrap();
+    let setup = setup.plugin("p", &component, &["p"], "");
+    let mounted = setup.folder().join("mounted");
+    fs::create_dir_all(mounted.join("..2026_01")).unwrap();
+    symlink("..2026_01", mounted.join("..data")).unwrap();
+    for file in ["server.pem", "server.key"] {
+        fs::rename(setup.folder().join(file), mounted.join("..2026_01").join(file)).unwrap();
+        symlink(format!("..data/{file}"), mounted.join(file)).unwrap();
+        symlink(format!("mounted/{file}"), setup.folder().join(file)).unwrap();
+    }
+    for folder in ["..2026_01", ""] {
+        set_mode(&mounted.join(folder), 0o777);
+    }
+    let server = setup.start();
+    assert_eq!(server.connect(&tester).ask_framed("p").status, "OK");
+    assert_serves(&server, &tester);
+}
+
+#[test]
+fn a_strangers_config_here_does_not_choose_the_server_that_is_called() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().server("listen = [\"127.0.0.1:0\"]");
+    tester.write(setup.folder(), "tester");
+    let setup =
+        setup.section("[clients.t]\ncertificates = [\"tester.pem\"]\ncommands = [\"*\", \"@*\"]").echo();
+    let server = setup.hostile("").start();
+    let port = server.address().to_string();
+    server.edit(|text| text.replace("127.0.0.1:0", &port));
+    let call =
+        |config: &[&str]| finish(lictor(server.folder()).arg("call").args(config).args(["echo", "hello"]));
+    assert_eq!(call(&[]).stdout, "hello\n", "it is one's own");
+    let refused = |why: &str| {
+        let done = call(&[]);
+        assert_eq!(done.code, Some(2), "{why}: {done:?}");
+        assert!(done.stderr.contains("--config ./server.toml"), "{why}: {}", done.stderr);
+    };
+    set_mode(&server.config(), 0o666);
+    refused("all may write to it");
+    assert_eq!(call(&["--config", "server.toml"]).stdout, "hello\n", "it is named");
+    set_mode(&server.config(), 0o644);
+    set_mode(server.folder(), 0o777);
+    refused("all may write to the folder");
+    set_mode(server.folder(), 0o755);
+    assert_eq!(call(&[]).stdout, "hello\n");
+    if is_root() {
+        lchown(server.config(), Some(STRANGER), None).unwrap();
+        refused("it is a stranger's");
+        lchown(server.config(), Some(0), None).unwrap();
+        lchown(server.folder(), Some(STRANGER), None).unwrap();
+        refused("the folder is a stranger's");
+    }
+}
