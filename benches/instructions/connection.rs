@@ -93,7 +93,13 @@ async fn service(client: &Identity) -> Service {
             slice: LONG,
         },
         close_on_error: false,
-        log: CommandLog::new(0, false, ["bench".into()].into_iter(), ["echo".into()].into_iter(), &[]),
+        log: CommandLog::new(
+            0,
+            false,
+            ["bench".into()].into_iter(),
+            ["echo".into(), "@ping".into()].into_iter(),
+            &[],
+        ),
     }
 }
 

@@ -164,7 +164,7 @@ const FORGED: &str = r#"x\0a2026-11-29T22:00:00.000000Z  INFO lictor::command: c
 const FORGED_DATE: &str = "2026-11-29T22";
 
 /// Components whose names are to be taken for something else, each by its file's name.
-fn evil_components(folder: &Path) -> [(&'static str, bool); 3] {
+fn evil_components(folder: &Path) -> [&'static str; 3] {
     let trap = format!(
         "(drop (call $evil)) (i32.const 0)) (func $evil (@name \"{FORGED}\") (result i32) unreachable"
     );
@@ -174,7 +174,7 @@ fn evil_components(folder: &Path) -> [(&'static str, bool); 3] {
     // A name that is none, which is quoted by the validator.
     let text = format!(r#"(component (instance $i) (export "a{FORGED}" (instance $i)))"#);
     fs::write(folder.join("invalid.wasm"), invalid(&text)).unwrap();
-    [("trap", true), ("import", true), ("invalid", false)]
+    ["trap", "import", "invalid"]
 }
 
 /// A component that the assembler would not make: it is made with a placeholder of the same length.
@@ -203,7 +203,7 @@ fn assert_harmless(text: &str) {
 #[test]
 fn no_name_of_a_component_forges_an_event_or_reaches_a_terminal() {
     let tester = Identity::new("tester");
-    for (name, is_named) in evil_components(tempfile::tempdir().unwrap().path()) {
+    for name in evil_components(tempfile::tempdir().unwrap().path()) {
         let setup = Setup::new().master("tester", &tester).section("[log]\nformat = \"human\"");
         evil_components(setup.folder());
         let component = setup.folder().join(name).with_extension("wasm");
@@ -217,7 +217,7 @@ fn no_name_of_a_component_forges_an_event_or_reaches_a_terminal() {
         ];
         for finished in told {
             assert_ne!(finished.code, Some(0), "{name}");
-            assert!(finished.stderr.contains("PWNED") || !is_named, "{name}: {}", finished.stderr);
+            assert!(finished.stderr.contains("PWNED"), "{name}: {}", finished.stderr);
             assert_harmless(&(finished.stdout + &finished.stderr));
         }
         assert_eq!(good, evil);
@@ -289,6 +289,12 @@ os.waitpid(pid, 0)
 print(seen.hex())
 "#;
 
+/// What `lictor` writes to a terminal, started in `folder` with these arguments.
+fn on_terminal(folder: &str, arguments: &[&str]) -> String {
+    let hex = python(ON_TERMINAL, &[&[folder, env!("CARGO_BIN_EXE_lictor")], arguments].concat());
+    String::from_utf8(base16ct::lower::decode_vec(hex.trim()).unwrap()).unwrap()
+}
+
 #[test]
 fn a_reply_is_not_obeyed_by_a_terminal() {
     const TITLE: &str = "x\u{1b}]0;PWNED\u{7}\u{1b}]52;c;eA==\u{7}\u{9b}31m\u{202e}y";
@@ -299,11 +305,7 @@ fn a_reply_is_not_obeyed_by_a_terminal() {
     let server = setup.echo().hostile("").start();
     server.edit(|text| text.replace("127.0.0.1:0", &server.address().to_string()));
     let folder = server.folder().display().to_string();
-    let shown = |arguments: &[&str]| {
-        let program = env!("CARGO_BIN_EXE_lictor");
-        let hex = python(ON_TERMINAL, &[&[folder.as_str(), program, "call"], arguments].concat());
-        String::from_utf8(base16ct::lower::decode_vec(hex.trim()).unwrap()).unwrap()
-    };
+    let shown = |arguments: &[&str]| on_terminal(&folder, &[&["call"], arguments].concat());
     // The terminal itself makes `\r\n` of a line's end.
     const ESCAPED: &str = "x\\x1b]0;PWNED\\x07\\x1b]52;c;eA==\\x07\\u{9b}31m\\u{202e}y";
     assert_eq!(shown(&["echo", TITLE]), format!("{ESCAPED}\r\n"));
@@ -335,10 +337,20 @@ fn no_byte_of_a_config_file_is_obeyed_by_a_terminal() {
         assert_harmless(&checked.stderr);
         assert!(!checked.stderr.contains(['\u{202e}', '\u{61c}', '\u{200b}']), "{:?}", checked.stderr);
         // In colours, which are the only sequences.
-        let folder = folder.path().display().to_string();
-        let hex = python(ON_TERMINAL, &[&folder, env!("CARGO_BIN_EXE_lictor"), "check"]);
-        let shown = String::from_utf8(base16ct::lower::decode_vec(hex.trim()).unwrap()).unwrap();
+        let shown = on_terminal(&folder.path().display().to_string(), &["check"]);
         assert!(shown.contains("\u{1b}[") && !shown.contains("\u{1b}]"), "{shown:?}");
         assert!(!shown.contains(['\u{7}', '\u{9b}', '\u{202e}', '\u{61c}', '\u{200b}']), "{shown:?}");
     }
+}
+
+#[test]
+fn no_name_in_a_certificate_is_obeyed_by_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "x\n2026-11-29T22\u{1b}]0;PWNED\u{7}\u{9b}31m\u{202e}y";
+    Identity::new(name).write(folder.path(), "evil");
+    let folder = folder.path().display().to_string();
+    let shown = on_terminal(&folder, &["cert", "thumbprint", "evil.pem"]);
+    assert!(shown.contains("PWNED"), "{shown:?}");
+    assert_harmless(&shown.replace("\r\n", "\n"));
+    assert!(!shown.contains('\u{202e}'), "{shown:?}");
 }
