@@ -4,9 +4,11 @@
 //! `resolv.conf`) would make a second name of it, for which somebody else may answer. For that it is asked with a dot at its end.
 //! The machine's file of hosts has no such names, so it is read first, as most systems do.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::path::Path;
+
+use crate::files::Opened;
 
 /// Addresses of one name that are looked at.
 const MAX_ADDRESSES: usize = 16;
@@ -37,7 +39,8 @@ fn absolute(name: &str) -> String {
 
 fn hosts() -> io::Result<String> {
     let mut bytes = Vec::new();
-    File::open(HOSTS)?.take(MAX_HOSTS_BYTES).read_to_end(&mut bytes)?;
+    let opened = Opened::file(Path::new(HOSTS)).map_err(io::Error::other)?;
+    opened.descriptor().take(MAX_HOSTS_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
