@@ -1,5 +1,6 @@
 //! Calls that are at hand together, carried out by one warm instance in one go.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Context;
 
@@ -62,10 +63,12 @@ pub fn run_ready(
 /// Carries out a call to its end that was polled once.
 async fn go_on(mut seat: Seat, plugin: Arc<Plugin>, call: Arc<Call>, mut instance: Warm) -> Ended {
     let meter = Meter::after_one_poll(plugin.cpu_time());
-    let answer = in_time(&plugin, &call, meter, async {
-        let answer = instance.go_on().await;
-        conclude(&mut seat, &plugin, &call, instance, answer)
-    })
-    .await;
+    let answer = {
+        let running = pin!(async {
+            let answer = instance.go_on().await;
+            conclude(&mut seat, &plugin, &call, instance, answer)
+        });
+        in_time(&plugin, &call, meter, running).await
+    };
     Ended { answer, seat }
 }

@@ -193,7 +193,7 @@ impl Instance {
     ) -> Result<Self, (wasmtime::Error, HostState)> {
         let mut store = GuestStore::new(engine, state, max_reply_bytes.saturating_add(HOST_CALL_SLACK_BYTES));
         // A start function computes too.
-        match store.run(|store| linked.instantiate(store, purpose)).enter().await {
+        match store.enter(|store| linked.instantiate(store, purpose)).await {
             Ok(exports) => Ok(Self { store, exports }),
             Err(error) => Err((error, store.into_state())),
         }
@@ -202,14 +202,14 @@ impl Instance {
     /// The plugin's description of its commands, from an instance that was made for it.
     pub(super) async fn describe(&mut self) -> wasmtime::Result<Vec<CommandInfo>> {
         let commands = &self.exports.commands;
-        let describing = self.store.run(async |store| match commands {
+        let describing = self.store.enter(async |store| match commands {
             Commands::Handle(_) => wasmtime::bail!("it was made for calls"),
             Commands::Plugin(plugin) => plugin.lictor_plugin_commands().call_describe(store).await,
             Commands::Streaming(plugin) => {
                 plugin.lictor_plugin_streaming_commands().call_describe(store).await
             }
         });
-        describing.enter().await
+        describing.await
     }
 
     /// Carries out `call`. After an error, or when the future is dropped before its end, the instance can't be used
@@ -218,7 +218,7 @@ impl Instance {
         self.store.state_mut().begin(Arc::clone(call));
         let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
         let commands = &self.exports.commands;
-        let handling = self.store.run(async |store| match commands {
+        let handling = self.store.enter(async |store| match commands {
             Commands::Handle(handle) => {
                 let handle = handle.typed::<(&[&str],), (Answer,)>(&store)?;
                 let (answer,) = handle.call_async(store, (&arguments,)).await?;
@@ -227,7 +227,7 @@ impl Instance {
             Commands::Plugin(plugin) => plugin.lictor_plugin_commands().call_handle(store, &arguments).await,
             Commands::Streaming(_) => wasmtime::bail!("its commands give streams"),
         });
-        let answer = handling.enter().await?;
+        let answer = handling.await?;
         self.store.state_mut().end()?;
         Ok(answer)
     }
@@ -257,8 +257,7 @@ impl Instance {
             let _ = closed.await;
             Ok(Ok(()))
         };
-        let streamed: wasmtime::Result<_> =
-            self.store.run(|store| store.run_concurrent(streams)).enter().await?;
+        let streamed: wasmtime::Result<_> = self.store.enter(|store| store.run_concurrent(streams)).await?;
         let answer = streamed?;
         let state = self.store.state_mut();
         let failure = state.streaming.take().and_then(|streaming| streaming.failure);
@@ -277,7 +276,7 @@ impl Instance {
         let Some(worker) = &self.exports.worker else {
             return wasmtime::format_err!("it has no `worker.run`");
         };
-        match self.store.run(|store| worker.call_async(store, ())).enter().await {
+        match self.store.enter(|store| worker.call_async(store, ())).await {
             Ok(()) => wasmtime::format_err!("its `worker.run` returned"),
             Err(error) => error,
         }

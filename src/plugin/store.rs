@@ -1,7 +1,7 @@
 //! The store of one instance, which is the only way into its guest.
 //!
 //! Invariant: no guest runs but in a poll that the [ticker](super::ticker) counts. The store is given out to what
-//! [`GuestRun::enter`] polls and to nothing else, and no other file makes one, which a test watches over. A guest that
+//! [`GuestStore::enter`] polls and to nothing else, and no other file makes one, which a test watches over. A guest that
 //! ran elsewhere would run without a clock: nothing could stop it.
 
 use std::future::poll_fn;
@@ -34,13 +34,15 @@ impl GuestStore {
         Self(store)
     }
 
-    /// A run of the guest by the future that `run` makes of the store; nothing runs before it is [entered](GuestRun::enter).
-    pub(super) fn run<'a, F: Future>(
+    /// Runs the guest by the future that `run` makes of the store; each poll of it is counted.
+    pub(super) async fn enter<'a, F: Future>(
         &'a mut self,
         run: impl FnOnce(&'a mut Store<HostState>) -> F,
-    ) -> GuestRun<F> {
+    ) -> F::Output {
         self.0.set_epoch_deadline(FIRST_TICKS);
-        GuestRun(run(&mut self.0))
+        // Made here and not handed in: a future that is moved once it is made has its place twice in each that holds it.
+        let mut running = pin!(run(&mut self.0));
+        poll_fn(|cx| ticker::entered(|| running.as_mut().poll(cx))).await
     }
 
     pub(super) fn state(&self) -> &HostState {
@@ -58,17 +60,5 @@ impl GuestStore {
     /// `dump` as bytes. Reads the guest's memories and runs nothing of it.
     pub(super) fn into_core_dump(mut self, dump: &WasmCoreDump, name: &str) -> Vec<u8> {
         dump.serialize(&mut self.0, name)
-    }
-}
-
-/// A future that runs a guest.
-#[must_use]
-pub(super) struct GuestRun<F>(F);
-
-impl<F: Future> GuestRun<F> {
-    /// Enters the guest; each poll of it is counted.
-    pub(super) async fn enter(self) -> F::Output {
-        let mut running = pin!(self.0);
-        poll_fn(|cx| ticker::entered(|| running.as_mut().poll(cx))).await
     }
 }
