@@ -12,7 +12,8 @@ use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::plugin::{
-    Call, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Seat, Spec, Stores, VolumeLimits, invoke,
+    Call, Compiling, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Seat, Spec, Stores,
+    VolumeLimits, invoke,
 };
 use lictor::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
 use lictor::telemetry::{ConnectionId, RequestId};
@@ -112,6 +113,12 @@ fn plugin(runtime: &Runtime, component: PathBuf, instances: Instances, grants: G
         max_calls: u32::MAX,
         idle: Duration::from_secs(60),
         grants,
+        compiling: Compiling {
+            program: env!("CARGO_BIN_EXE_lictor").into(),
+            component_bytes: 64 << 20,
+            memory_bytes: 2 << 30,
+            time: Duration::from_secs(60),
+        },
     };
     let sandbox = Arc::new(Sandbox::new(limits, Kept::default()).unwrap());
     Arc::new(runtime.block_on(Plugin::load(sandbox, spec)).unwrap())

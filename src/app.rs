@@ -24,7 +24,7 @@ pub use conformance::{Fault, Report, SuiteLimits, Verdict, test};
 pub use state::{Progress, back_up};
 pub use trials::{Inspected, TrialRun, inspect, try_out};
 
-pub use crate::plugin::{HttpGrant, Standing};
+pub use crate::plugin::{Compilation, Compiling, HttpGrant, Standing, compile_alone};
 
 use self::live::{Live, tls_files};
 use self::plugins::Plugins;

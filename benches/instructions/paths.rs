@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use bytes::BytesMut;
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::plugin::{
-    Call, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Seat, Spec, VolumeLimits, invoke,
+    Call, Compiling, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Seat, Spec, VolumeLimits,
+    invoke,
 };
 use lictor::telemetry::{ConnectionId, RequestId};
 use lictor::wire::{Decoder, Request, encode_reply};
@@ -136,6 +137,12 @@ pub(super) async fn echo(instances: Instances) -> Arc<Plugin> {
         max_calls: u32::MAX,
         idle: Duration::from_secs(60),
         grants: Grants::default(),
+        compiling: Compiling {
+            program: env!("CARGO_BIN_EXE_lictor").into(),
+            component_bytes: 64 << 20,
+            memory_bytes: 2 << 30,
+            time: Duration::from_secs(60),
+        },
     };
     let sandbox = Arc::new(Sandbox::new(limits, Kept::default()).unwrap());
     Arc::new(Plugin::load(sandbox, spec).await.unwrap())

@@ -15,7 +15,7 @@ use tracing::Level;
 use self::cases::{CASES, CLIENT, CONFIG, Case};
 use super::trials::{decoded, everything, open_stores, small_sandbox, stand_in, unserved};
 use crate::identity::PeerIdentity;
-use crate::plugin::{Call, CoreDumps, Instances, Plugin, Seat, Spec, invoke};
+use crate::plugin::{Call, Compiling, CoreDumps, Instances, Plugin, Seat, Spec, invoke};
 use crate::state::MemoryEngine;
 use crate::telemetry::{self, ConnectionId, Events, RequestId};
 use crate::wire::{Code, CommandError};
@@ -57,12 +57,14 @@ pub enum Fault {
 }
 
 /// What the suite allows the plugin.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SuiteLimits {
     /// How long one call may take, where the case says nothing else.
     pub timeout: Duration,
     /// The most memory of an instance, in bytes.
     pub memory_bytes: usize,
+    /// What compiling it may take.
+    pub compiling: Compiling,
 }
 
 /// The results of a suite, and what the plugin cost.
@@ -122,11 +124,10 @@ impl Suite {
         let sandbox = small_sandbox(CoreDumps::None)?;
         let stores = open_stores(&MemoryEngine::new(), "conformance", &["default"]).await?;
         let config = BTreeMap::from([(CONFIG.0.to_owned(), CONFIG.1.to_owned())]);
-        let spec = |instances| Spec {
-            instances,
-            max_calls: u32::MAX,
-            idle: Duration::MAX,
-            ..unserved(path, everything(config.clone(), stores.clone()), limits.memory_bytes, limits.timeout)
+        let spec = |instances| {
+            let (grants, compiling) = (everything(config.clone(), stores.clone()), limits.compiling.clone());
+            let unserved = unserved(path, grants, limits.memory_bytes, limits.timeout, compiling);
+            Spec { instances, max_calls: u32::MAX, idle: Duration::MAX, ..unserved }
         };
         let fresh = Plugin::load(Arc::clone(&sandbox), spec(Instances::PerRequest)).await?;
         let warm = Plugin::load(sandbox, spec(Instances::Shared)).await?;

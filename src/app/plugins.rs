@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use sha2::{Digest, Sha256};
 
 use crate::config::{self, CommandPattern, Config, EventGrant, PluginName, StoreGrant};
 use crate::plugin::{
-    CommandGate, CoreDumps, EventsGrant, Grants, HttpGrant, Instances, Kept, Plugin, Sandbox, SandboxLimits,
-    Spec, Stores, VolumeLimits,
+    CommandGate, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant, Instances, Kept, Plugin, Sandbox,
+    SandboxLimits, Spec, Stores, VolumeLimits,
 };
 use crate::state::{Engine, Namespace, Quota};
 
@@ -29,8 +28,8 @@ struct Loaded {
 }
 
 impl Plugins {
-    /// Loads all plugins, one after the other: each compilation uses all cores. Reports every plugin that can't be loaded,
-    /// not the first only.
+    /// Loads all plugins, one after the other: each compilation uses all cores, and two would take twice the memory.
+    /// Reports every plugin that can't be loaded, not the first only.
     pub(super) async fn load(config: &Config, state: &dyn Engine) -> anyhow::Result<Self> {
         let limits = &config.limits;
         let bounds = SandboxLimits {
@@ -95,7 +94,7 @@ async fn load_all(
         }
         let began = Instant::now();
         let stores = open_stores(config, name, state).await?;
-        match Plugin::load(Arc::clone(sandbox), spec(name, plugin, stores)).await {
+        match Plugin::load(Arc::clone(sandbox), spec(config, name, plugin, stores)).await {
             Ok(loaded) => {
                 let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(target: "lictor::plugin", plugin = %name, millis, "loaded");
@@ -112,15 +111,9 @@ async fn load_all(
 }
 
 impl Loaded {
-    /// Whether it is what `config` says, with the component that is there now. That is read off the threads that serve:
-    /// it may have many megabytes.
+    /// Whether it is what `config` says, with the component that is there now.
     async fn is_of(&self, config: &config::Plugin, quotas: &[Quota]) -> bool {
-        if self.config != *config || self.quotas != quotas {
-            return false;
-        }
-        let component = config.component.clone();
-        let hashing = tokio::task::spawn_blocking(move || std::fs::read(component).map(Sha256::digest));
-        matches!(hashing.await, Ok(Ok(hash)) if hash.as_slice() == self.plugin.sha256())
+        self.config == *config && self.quotas == quotas && self.plugin.is_of_its_file().await
     }
 }
 
@@ -158,8 +151,9 @@ async fn open_stores(
     Ok(Some(stores))
 }
 
-fn spec(name: &PluginName, plugin: &config::Plugin, stores: Option<Stores>) -> Spec {
+fn spec(config: &Config, name: &PluginName, plugin: &config::Plugin, stores: Option<Stores>) -> Spec {
     Spec {
+        compiling: compiling(&config.limits),
         name: name.as_ref().into(),
         component: plugin.component.clone(),
         sha256: plugin.sha256,
@@ -178,6 +172,11 @@ fn spec(name: &PluginName, plugin: &config::Plugin, stores: Option<Stores>) -> S
         idle: plugin.idle,
         grants: grants(plugin, stores),
     }
+}
+
+/// What compiling a component may take, by the program that is running.
+pub(super) fn compiling(limits: &config::Limits) -> Compiling {
+    Compiling::by_itself(limits.component_bytes, limits.compile_memory_bytes, limits.compile_time)
 }
 
 fn grants(plugin: &config::Plugin, stores: Option<Stores>) -> Grants {

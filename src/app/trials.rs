@@ -11,8 +11,8 @@ use tracing::Level;
 
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
-    self, Call, CommandGate, CommandInfo, CoreDumps, EventsGrant, Grants, HttpGrant, Inspection, Instances,
-    Kept, Plugin, Sandbox, SandboxLimits, Spec, Stores, Trial, VolumeLimits,
+    self, Call, CommandGate, CommandInfo, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant, Inspection,
+    Instances, Kept, Plugin, Sandbox, SandboxLimits, Spec, Stores, Trial, VolumeLimits,
 };
 use crate::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
 use crate::telemetry::{self, ConnectionId, Format, RequestId};
@@ -26,10 +26,11 @@ pub type Inspected = (Inspection, anyhow::Result<Vec<CommandInfo>>);
 /// # Errors
 ///
 /// When it can't be read, or is no component.
-pub fn inspect(path: &Path) -> anyhow::Result<Inspected> {
+pub fn inspect(path: &Path, compiling: Compiling) -> anyhow::Result<Inspected> {
     let inspected = single_threaded()?.block_on(async {
         let stores = open_stores(&MemoryEngine::new(), "inspected", &[DEFAULT_STORE]).await?;
-        let spec = unserved(path, everything(BTreeMap::new(), stores), DESCRIBE_MEMORY_BYTES, DESCRIBE_TIME);
+        let grants = everything(BTreeMap::new(), stores);
+        let spec = unserved(path, grants, DESCRIBE_MEMORY_BYTES, DESCRIBE_TIME, compiling);
         anyhow::Ok(plugin::inspect(small_sandbox(CoreDumps::None)?, spec).await)
     })?;
     let (inspection, plugin) = inspected.map_err(|reason| anyhow::anyhow!("{reason}"))?;
@@ -61,6 +62,8 @@ pub struct TrialRun {
     pub directories: Vec<(String, PathBuf)>,
     /// Where it may send HTTP requests.
     pub http: HttpGrant,
+    /// What compiling it may take.
+    pub compiling: Compiling,
     /// The most memory that it may use, in bytes.
     pub memory_bytes: usize,
     /// How long it may take.
@@ -99,7 +102,9 @@ pub fn try_out(run: &TrialRun) -> anyhow::Result<Trial> {
 
 impl TrialRun {
     async fn spec(&self, state: &dyn Engine) -> anyhow::Result<Spec> {
-        let mut spec = unserved(&self.component, Grants::default(), self.memory_bytes, self.timeout);
+        let compiling = self.compiling.clone();
+        let mut spec =
+            unserved(&self.component, Grants::default(), self.memory_bytes, self.timeout, compiling);
         let owner = self.name.as_deref().unwrap_or(&spec.name);
         let stores: Vec<&str> = self.stores.iter().map(String::as_str).chain([DEFAULT_STORE]).collect();
         let stores = open_stores(state, owner, &stores).await?;
@@ -156,7 +161,13 @@ pub(super) fn stand_in(name: &str) -> anyhow::Result<PeerIdentity> {
 }
 
 /// A plugin that no config file names.
-pub(super) fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout: Duration) -> Spec {
+pub(super) fn unserved(
+    path: &Path,
+    grants: Grants,
+    memory_bytes: usize,
+    timeout: Duration,
+    compiling: Compiling,
+) -> Spec {
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     Spec {
         name: name.into(),
@@ -172,6 +183,7 @@ pub(super) fn unserved(path: &Path, grants: Grants, memory_bytes: usize, timeout
         max_calls: 1,
         idle: Duration::ZERO,
         grants,
+        compiling,
     }
 }
 

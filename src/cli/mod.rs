@@ -7,6 +7,7 @@ mod bench;
 mod call;
 mod cert;
 mod check;
+mod compile;
 mod exit;
 mod init;
 mod output;
@@ -44,6 +45,7 @@ enum Verb {
     Init(init::Init),
     Serve(serve::Serve),
     Check(check::Check),
+    Compile(compile::Compile),
     Call(call::Call),
     Reload(reload::Reload),
     Status(status::Status),
@@ -80,6 +82,7 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Init(verb) => verb.run(),
         Verb::Serve(verb) => verb.run(),
         Verb::Check(verb) => verb.run(),
+        Verb::Compile(verb) => verb.run(),
         Verb::Call(verb) => verb.run(),
         Verb::Reload(verb) => verb.run(),
         Verb::Status(verb) => verb.run(),

@@ -219,6 +219,12 @@ limits! {
         "Memory of all instances together, warm ones among them; a call that would need more is answered `busy`.";
     http_requests => http_requests: usize, Count(u64), 64, 1, 4_096,
         "HTTP requests that plugins have under way at once in the whole process; more wait.";
+    component_size => component_bytes: usize, ByteSize(ByteSize), 64 * MIB, KIB, GIB,
+        "The largest component: it is read whole. One of Python has 18MiB.";
+    compile_memory => compile_memory_bytes: usize, ByteSize(ByteSize), 2 * GIB, 128 * MIB, 1_024 * GIB,
+        "The most memory that compiling a component may take, in the address space of a process of its own.";
+    compile_time => compile_time: Duration, TimeSpan(TimeSpan), MINUTE, 1, DAY,
+        "The most time that compiling a component may take, by the clock and in processor time; a reload waits for it.";
     queue => queue: usize, Count(u64), 4_096, 1, 1_000_000,
         "Calls that wait for their turn to run; more are answered `busy` at once.";
     queue_timeout => queue_timeout: Duration, TimeSpan(TimeSpan), SECOND, 1, DAY,

@@ -2,28 +2,39 @@
 //!
 //! An entry is named by what it was made of, the component's SHA-256 and all of the engine's settings and version that
 //! its code depends on, so it never has to be rewritten. To map compiled code is to run it without any of the checks
-//! that a component goes through: whoever may write into the folder has the server's rights. So the folder is the
-//! server's alone, entries are only taken from there, and each is checked against its own hash first, so that a
-//! damaged one is compiled anew.
+//! that a component goes through: whoever wrote it has the server's rights. So an entry is opened once, and it is used
+//! only if the server's user made it and nobody else can have changed it, in a folder of which the same holds. It is
+//! also checked against a hash of its own and of its name, so that a damaged one is compiled anew, and one that
+//! somebody gave another's name.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::folder::{TEMPORARY, open_private, write_whole};
+use super::folder::{TEMPORARY, Unkept, open_own, open_private, write_whole};
+use crate::files::{Fault, Opened, Reason};
 
 /// Without being used for so long, an entry is removed: plugins come and go, and so do engines' versions.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How often a use is noted, and how long a file may take to be written before it counts as left over.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What an entry's hash is of. Entries of other forms have other names.
+const FORM: &str = "name and code";
+
+/// The most bytes of the file that has the hash.
+const MAX_HASH_BYTES: u64 = 80;
 
 /// A folder of compiled components.
 #[derive(Debug)]
@@ -41,29 +52,36 @@ impl Cache {
     pub(super) fn open(folder: &Path, engine: &Engine) -> io::Result<Self> {
         open_private(folder)?;
         let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
+        (FORM, engine.precompile_compatibility_hash()).hash(&mut hasher);
         Ok(Self { folder: folder.to_owned(), engine: format!("{:016x}", hasher.finish()) })
     }
 
-    /// The component in `bytes`, whose SHA-256 is `hash`: mapped from its entry, or compiled and kept.
-    pub(super) fn component(
-        &self,
-        engine: &Engine,
-        bytes: &[u8],
-        hash: &Hash256,
-    ) -> wasmtime::Result<Component> {
-        let entry =
-            self.folder.join(format!("{}-{}.cwasm", base16ct::lower::encode_string(hash), self.engine));
-        if let Some(component) = map(engine, &entry) {
-            note_use(&entry, SystemTime::now());
-            return Ok(component);
+    fn entry(&self, component: &Hash256) -> PathBuf {
+        self.folder.join(format!("{}-{}.cwasm", base16ct::lower::encode_string(component), self.engine))
+    }
+
+    /// The component whose SHA-256 is `hash`, mapped from its entry; nothing where there is none that can be used.
+    pub(super) fn find(&self, engine: &Engine, hash: &Hash256) -> Option<wasmtime::Result<Component>> {
+        let entry = self.entry(hash);
+        match open_whole(&entry) {
+            Ok([code, of_hash]) => {
+                note_use([&code, &of_hash], SystemTime::now());
+                Some(load(engine, code.descriptor()))
+            }
+            Err(fault) if fault.is_missing() => None,
+            Err(fault) => {
+                let fault = fault.to_string();
+                tracing::warn!(target: "lictor::plugin", fault, "compiled code is not used; it is compiled anew");
+                None
+            }
         }
-        let code = engine.precompile_component(bytes)?;
-        if let Err(error) = keep(&entry, &code) {
-            let path = entry.display();
-            tracing::warn!(target: "lictor::plugin", %path, %error, "compiled code is not kept");
-        }
-        load(engine, &code)
+    }
+
+    /// A file for the code of the component whose SHA-256 is `hash`.
+    pub(super) fn draft(&self, hash: &Hash256) -> io::Result<Draft> {
+        let entry = self.entry(hash);
+        let (unkept, file) = Unkept::begin(&entry)?;
+        Ok(Draft { file, kept_as: Some((unkept, entry)) })
     }
 
     /// Removes the entries that were not used for long, and what killed processes left half-written. Files of others
@@ -99,188 +117,102 @@ fn time_kept(name: &OsStr) -> Option<Duration> {
     }
 }
 
-/// Notes that an entry was used, once a day. An entry that this fails for is compiled again some day.
-fn note_use(entry: &Path, now: SystemTime) {
-    let note = |path: &Path| -> io::Result<()> {
-        let file = File::open(path)?;
-        let noted = file.metadata()?.modified()?;
-        if now.duration_since(noted).is_ok_and(|age| age > DAY) { file.set_modified(now) } else { Ok(()) }
-    };
-    let _ = note(entry).and_then(|()| note(&hash_file(entry)));
+/// Notes that files were used, once a day. An entry that this fails for is compiled again some day.
+fn note_use(files: [&Opened; 2], now: SystemTime) {
+    for file in files.map(Opened::descriptor) {
+        let noted = file.metadata().and_then(|metadata| metadata.modified());
+        if noted.is_ok_and(|noted| now.duration_since(noted).is_ok_and(|age| age > DAY)) {
+            let _ = file.set_modified(now);
+        }
+    }
 }
 
-/// The component whose code was just compiled.
-#[expect(unsafe_code, reason = "the code comes from the compiler, not from a file")]
-fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `code` is what this engine's compiler returned, and has not left the process since.
-    unsafe { Component::deserialize(engine, code) }
-}
-
-/// The file beside an entry that has the entry's SHA-256, in hexadecimal.
+/// The file beside an entry that has its hash, in hexadecimal.
 fn hash_file(entry: &Path) -> PathBuf {
     entry.with_extension("sha256")
 }
 
-/// Maps an entry that is whole; nothing where there is none, or it is damaged.
-#[expect(unsafe_code, reason = "the only place that takes compiled code from a file")]
-fn map(engine: &Engine, entry: &Path) -> Option<Component> {
-    let expected = fs::read_to_string(hash_file(entry)).ok()?;
-    let found = base16ct::lower::encode_string(&Sha256::digest(fs::read(entry).ok()?));
-    if expected.trim_end() != found {
-        let path = entry.display();
-        tracing::warn!(target: "lictor::plugin", %path, "compiled code is damaged; it is compiled anew");
-        return None;
+/// Opens an entry, and the file of the hash that it has.
+fn open_whole(entry: &Path) -> Result<[Opened; 2], Fault> {
+    let (code, of_hash) = (open_own(entry)?, open_own(&hash_file(entry))?);
+    let damaged = |words: &str| Fault { path: entry.to_owned(), reason: Reason::Other(words.to_owned()) };
+    let found = hash_of(entry, code.descriptor()).map_err(|error| damaged(&error.to_string()))?;
+    if of_hash.bytes(MAX_HASH_BYTES)?.trim_ascii() != found.as_bytes() {
+        return Err(damaged("it is damaged"));
     }
-    // SAFETY: the bytes are what this engine's compiler made: they lie in a folder that only the server's user may
-    // write to, under a name that holds the engine's compatibility hash, and have the hash that was written after
-    // them. Entries are replaced by renaming, never changed in place, so a mapping stays as it is.
-    unsafe { Component::deserialize_file(engine, entry) }.ok()
+    Ok([code, of_hash])
 }
 
-/// Writes an entry and then its hash, each whole or not at all.
-fn keep(entry: &Path, code: &[u8]) -> io::Result<()> {
-    write_whole(entry, code)?;
-    write_whole(&hash_file(entry), base16ct::lower::encode_string(&Sha256::digest(code)).as_bytes())
+/// The SHA-256 of an entry's name and code, in hexadecimal.
+fn hash_of(entry: &Path, code: &File) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    hasher.update(entry.file_name().unwrap_or_default().as_encoded_bytes());
+    let (mut block, mut offset) = (vec![0; 64 << 10], 0);
+    loop {
+        match code.read_at(&mut block, offset)? {
+            0 => return Ok(base16ct::lower::encode_string(&hasher.finalize())),
+            read => {
+                hasher.update(&block[..read]);
+                offset += read as u64;
+            }
+        }
+    }
+}
+
+/// A file in which the compiler's process writes code, and which is gone with this value unless it is kept.
+#[derive(Debug)]
+pub(super) struct Draft {
+    file: File,
+    /// The entry that it becomes; none where it is in memory.
+    kept_as: Option<(Unkept, PathBuf)>,
+}
+
+impl Draft {
+    /// A file that has no name and is not kept.
+    pub(super) fn in_memory() -> io::Result<Self> {
+        Ok(Self { file: memfd_create("compiled", MemfdFlags::CLOEXEC)?.into(), kept_as: None })
+    }
+
+    /// The file, for who writes it.
+    pub(super) fn output(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// The component, now that its code is written. Keeps the code where that can be done.
+    pub(super) fn component(self, engine: &Engine) -> wasmtime::Result<Component> {
+        let Self { file, kept_as } = self;
+        if let Some((unkept, entry)) = kept_as
+            && let Err(error) = keep(unkept, &entry, &file)
+        {
+            let path = entry.display();
+            tracing::warn!(target: "lictor::plugin", %path, %error, "compiled code is not kept");
+        }
+        load(engine, &file)
+    }
+}
+
+/// Gives an entry that was written its name, and then its hash; each is there whole or not at all.
+fn keep(unkept: Unkept, entry: &Path, code: &File) -> io::Result<()> {
+    let hash = hash_of(entry, code)?;
+    unkept.keep(code)?;
+    write_whole(&hash_file(entry), hash.as_bytes())
+}
+
+/// The component whose code is in `code`: mapped, or copied where files may not be mapped to be run.
+#[expect(unsafe_code, reason = "the only place that takes compiled code from a file")]
+fn load(engine: &Engine, code: &File) -> wasmtime::Result<Component> {
+    let by_descriptor = format!("/proc/self/fd/{}", code.as_raw_fd());
+    // SAFETY: the bytes are what this program's compiler made for an engine with this one's compatibility hash, and the
+    // file is the one that was written or checked: it is opened by its descriptor. Only the server's user may write to
+    // it. Entries are replaced by renaming and never changed in place, so a mapping stays as it is.
+    let mapped = unsafe { Component::deserialize_file(engine, &by_descriptor) };
+    mapped.or_else(|_| {
+        let bytes = fs::read(&by_descriptor)?;
+        // SAFETY: the same bytes.
+        unsafe { Component::deserialize(engine, bytes) }
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-
-    fn hash(bytes: &[u8]) -> Hash256 {
-        Sha256::digest(bytes).into()
-    }
-
-    /// The files of a folder that end so, with what is in them.
-    fn files(folder: &Path, extension: &str) -> Vec<(PathBuf, Vec<u8>)> {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let entries = entries.filter(|path| path.extension().is_some_and(|found| found == extension));
-        entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
-    }
-
-    #[test]
-    fn what_was_compiled_is_mapped_the_next_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let engine = Engine::default();
-        let cache = Cache::open(&folder.path().join("a/b"), &engine).unwrap();
-        cache.component(&engine, COMPONENT, &hash(COMPONENT)).unwrap();
-        let made = files(&cache.folder, "cwasm");
-        assert_eq!(made.len(), 1);
-        assert_eq!(fs::metadata(&cache.folder).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(fs::metadata(&made[0].0).unwrap().permissions().mode() & 0o777, 0o600);
-        // Bytes that are no component show that the entry is used.
-        cache.component(&engine, b"not compiled", &hash(COMPONENT)).unwrap();
-        assert_eq!(files(&cache.folder, "cwasm"), made);
-        assert_eq!(files(&cache.folder, "tmp"), []);
-    }
-
-    #[test]
-    fn a_damaged_entry_is_compiled_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let engine = Engine::default();
-        let cache = Cache::open(folder.path(), &engine).unwrap();
-        cache.component(&engine, COMPONENT, &hash(COMPONENT)).unwrap();
-        let (entry, whole) = files(&cache.folder, "cwasm").remove(0);
-        let mut flipped = whole.clone();
-        flipped[whole.len() / 2] ^= 1;
-        for damaged in [&flipped[..], &whole[..100], b"", b"x"] {
-            fs::write(&entry, damaged).unwrap();
-            cache.component(&engine, COMPONENT, &hash(COMPONENT)).unwrap();
-            assert_eq!(fs::read(&entry).unwrap(), whole);
-        }
-        fs::remove_file(hash_file(&entry)).unwrap();
-        assert!(cache.component(&engine, b"must be compiled", &hash(COMPONENT)).is_err());
-    }
-
-    #[test]
-    fn another_engine_has_entries_of_its_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let engines = [false, true].map(|interruption| {
-            Engine::new(wasmtime::Config::new().epoch_interruption(interruption)).unwrap()
-        });
-        for engine in &engines {
-            let cache = Cache::open(folder.path(), engine).unwrap();
-            cache.component(engine, COMPONENT, &hash(COMPONENT)).unwrap();
-        }
-        assert_eq!(files(folder.path(), "cwasm").len(), 2);
-    }
-
-    #[test]
-    fn a_folder_that_others_may_write_to_is_not_used() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let error = Cache::open(folder.path(), &Engine::default()).unwrap_err();
-        assert!(error.to_string().contains("chmod 700"), "{error}");
-        let private = tempfile::tempdir().unwrap();
-        let link = private.path().join("link");
-        std::os::unix::fs::symlink(private.path(), &link).unwrap();
-        assert!(Cache::open(&link, &Engine::default()).is_err());
-    }
-
-    fn age(path: &Path, days: u64) {
-        File::open(path)
-            .unwrap()
-            .set_modified(SystemTime::now() - DAY * u32::try_from(days).unwrap())
-            .unwrap();
-    }
-
-    #[test]
-    fn what_was_not_used_for_long_is_removed_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let engine = Engine::default();
-        let cache = Cache::open(folder.path(), &engine).unwrap();
-        cache.component(&engine, COMPONENT, &hash(COMPONENT)).unwrap();
-        let (entry, _) = files(folder.path(), "cwasm").remove(0);
-        let stem = entry.file_stem().unwrap().to_str().unwrap().replace(['0', '1', '2'], "a");
-        let left_over = folder.path().join(format!("{stem}.cwasm.123.tmp"));
-        let of_others = folder.path().join("notes.cwasm");
-        let being_written = folder.path().join(format!("{stem}.sha256.124.tmp"));
-        for path in [&left_over, &of_others, &being_written] {
-            fs::write(path, "x").unwrap();
-        }
-        age(&left_over, 2);
-        age(&of_others, 300);
-        assert_eq!(cache.prune(SystemTime::now()).unwrap(), 1);
-        assert!(!left_over.exists() && of_others.exists() && being_written.exists());
-
-        // One that is used stays, however long ago it was made.
-        for path in [&entry, &hash_file(&entry)] {
-            age(path, 29);
-        }
-        cache.component(&engine, b"not compiled", &hash(COMPONENT)).unwrap();
-        assert_eq!(cache.prune(SystemTime::now() + DAY * 20).unwrap(), 1, "what was being written");
-        assert!(entry.exists());
-        for path in [&entry, &hash_file(&entry)] {
-            age(path, 31);
-        }
-        assert_eq!(cache.prune(SystemTime::now()).unwrap(), 2);
-        assert!(of_others.exists());
-    }
-
-    #[test]
-    fn a_use_is_noted_once_a_day() {
-        let folder = tempfile::tempdir().unwrap();
-        let entry = folder.path().join("entry.cwasm");
-        fs::write(&entry, "x").unwrap();
-        fs::write(hash_file(&entry), "x").unwrap();
-        let made = fs::metadata(&entry).unwrap().modified().unwrap();
-        let noted = || fs::metadata(&entry).unwrap().modified().unwrap();
-        note_use(&entry, made + DAY / 2);
-        assert_eq!(noted(), made);
-        note_use(&entry, made + DAY * 2);
-        assert_eq!(noted(), made + DAY * 2);
-    }
-
-    #[test]
-    fn a_folder_that_takes_nothing_costs_the_cache_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let engine = Engine::default();
-        let cache = Cache::open(&folder.path().join("gone"), &engine).unwrap();
-        fs::remove_dir(&cache.folder).unwrap();
-        cache.component(&engine, COMPONENT, &hash(COMPONENT)).unwrap();
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

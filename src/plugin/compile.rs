@@ -1,17 +1,19 @@
 //! From a component's file to compiled code: read, checked against its pin, told apart from other files.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::cache::Draft;
+use super::compiler::{self, Uncompiled};
 use super::engine::Sandbox;
 use super::failure;
-use super::load::Spec;
+use super::load::{Plugin, Spec};
 use super::runtime::Runtime;
 use super::world::World;
+use crate::files::{Opened, Reason};
 
 /// A component that was read and compiled, and is yet to be looked at.
 pub(super) struct Compiled {
@@ -23,28 +25,90 @@ pub(super) struct Compiled {
     pub(super) size_bytes: usize,
 }
 
-/// Reads and compiles the component of `spec`. Takes long, so it is kept off the threads that serve.
+/// Reads and compiles the component of `spec`. To drop the future ends the compiler.
+///
+/// What is done in this process before the compiler's is bounded by the file's size: its bytes are gone over twice, once
+/// for its hash and once for its world.
 pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec) -> Result<Compiled, String> {
-    let (sandbox, path, sha256) = (Arc::clone(sandbox), spec.component.clone(), spec.sha256);
-    let compiled = tokio::task::spawn_blocking(move || read_and_compile(&sandbox, &path, sha256)).await;
-    compiled.map_err(|error| error.to_string())?
+    let (reading_in, of) = (Arc::clone(sandbox), spec.clone());
+    let read = blocking(move || read(&reading_in, &of)).await?;
+    let Read { bytes, sha256, world, runtime, found } = read;
+    let size_bytes = bytes.len();
+    let component = match found {
+        Found::Component(component) => component,
+        Found::Draft(draft) => {
+            let output = draft.output().map_err(|error| error.to_string())?;
+            let compiled = compiler::run(&spec.compiling, world, &bytes, output).await;
+            compiled.map_err(|uncompiled| match uncompiled {
+                Uncompiled::Invalid(words) => unusable(&words),
+                Uncompiled::Failed(words) => words,
+            })?;
+            let runtime = Arc::clone(&runtime);
+            let loading =
+                move || draft.component(runtime.engine()).map_err(|error| unusable(&failure::words(&error)));
+            blocking(loading).await?
+        }
+    };
+    Ok(Compiled { component, sha256, world, runtime, size_bytes })
 }
 
-fn read_and_compile(sandbox: &Sandbox, path: &Path, sha256: Option<[u8; 32]>) -> Result<Compiled, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
-    let hash: [u8; 32] = Sha256::digest(&bytes).into();
-    check_hash(&hash, sha256)?;
+/// A component's bytes and what is known of them without the compiler.
+struct Read {
+    bytes: Vec<u8>,
+    sha256: [u8; 32],
+    world: World,
+    runtime: Arc<Runtime>,
+    found: Found,
+}
+
+/// The component, or a file for its code.
+enum Found {
+    Component(Component),
+    Draft(Draft),
+}
+
+fn read(sandbox: &Sandbox, spec: &Spec) -> Result<Read, String> {
+    let bytes = read_file(spec)?;
+    let sha256: [u8; 32] = Sha256::digest(&bytes).into();
+    check_hash(&sha256, spec.sha256)?;
     check_form(&bytes)?;
     let world = World::of(&bytes);
     let runtime = sandbox.runtime(world)?;
-    let component = runtime.compile(&bytes, &hash).map_err(|error| unusable(&error))?;
-    Ok(Compiled { component, sha256: hash, world, runtime, size_bytes: bytes.len() })
+    let found = match runtime.compiled_before(&sha256) {
+        Some(component) => Found::Component(component.map_err(|error| unusable(&failure::words(&error)))?),
+        None => Found::Draft(runtime.draft(&sha256).map_err(|error| error.to_string())?),
+    };
+    Ok(Read { bytes, sha256, world, runtime, found })
+}
+
+fn read_file(spec: &Spec) -> Result<Vec<u8>, String> {
+    let most = spec.compiling.component_bytes as u64;
+    let read = Opened::file(&spec.component).and_then(|file| file.bytes(most));
+    read.map_err(|fault| match fault.reason {
+        Reason::TooLarge { .. } => spec.compiling.too_large(),
+        _ => format!("can't be read: {}", fault.what()),
+    })
+}
+
+/// Does `work` off the threads that serve.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+}
+
+impl Plugin {
+    /// Whether its component's file is the one that it was loaded from.
+    pub async fn is_of_its_file(&self) -> bool {
+        let spec = self.spec.clone();
+        let hashing = blocking(move || Ok(Sha256::digest(read_file(&spec)?)));
+        hashing.await.is_ok_and(|hash| hash.as_slice() == self.sha256())
+    }
 }
 
 /// wasmtime has no type for a component that needs more tables, memories or core instances than the pool has for one,
 /// but says how many it needs and how many there are; a test keeps these words true.
-fn unusable(error: &wasmtime::Error) -> String {
-    let words = failure::words(error);
+fn unusable(words: &str) -> String {
     let is_too_much = words.contains("exceeds the");
     let begin = if is_too_much {
         "it needs more than this host gives one plugin"

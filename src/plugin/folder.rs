@@ -2,42 +2,74 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::files::{Fault, Opened};
 
 /// What a file that is being written ends in.
 pub(super) const TEMPORARY: &str = "tmp";
 
-/// Makes the folder where it is missing, and wants that it is the server's alone.
+/// Makes the folder where it is missing, and wants that it is the server's alone. The log tells of a folder above in which
+/// others could put another in its place.
 pub(super) fn open_private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let metadata = fs::symlink_metadata(folder)?;
-    let of_others = metadata.mode() & 0o022 != 0;
-    if !metadata.is_dir() || of_others || metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(io::Error::other(
-            "it must be a folder that belongs to the server's user, and that nobody else may write to (chmod 700)",
-        ));
+    let opened = Opened::folder(folder).and_then(Opened::own).map_err(io::Error::other)?;
+    for fault in opened.warnings() {
+        tracing::warn!(target: "lictor::plugin", path = %folder.display(), fault = fault.to_string(), "folder above");
     }
     Ok(())
 }
 
-/// Writes a file for the server's user alone, in the place of what is there.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.{TEMPORARY}", std::process::id()));
-    let temporary = PathBuf::from(name);
-    let written = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // It may not even be there.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+/// Opens a file of such a folder: one that the server made, and nobody else can have changed.
+pub(super) fn open_own(path: &Path) -> Result<Opened, Fault> {
+    Opened::file(path).and_then(Opened::own)
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Left over from a process of the same number that was killed.
-    let _ = fs::remove_file(path);
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+/// A file for the server's user alone that is being written, and is gone with this value unless it is kept.
+#[derive(Debug)]
+pub(super) struct Unkept {
+    temporary: PathBuf,
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Unkept {
+    /// Makes the file, which is to be `path`.
+    pub(super) fn begin(path: &Path) -> io::Result<(Self, File)> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}-{number}.{TEMPORARY}", std::process::id()));
+        let temporary = PathBuf::from(name);
+        // Left over from a process of the same number that was killed.
+        let _ = fs::remove_file(&temporary);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&temporary)?;
+        Ok((Self { temporary, path: path.to_owned(), is_kept: false }, file))
+    }
+
+    /// Puts the file, which is whole now, in the place of what is there.
+    pub(super) fn keep(mut self, file: &File) -> io::Result<()> {
+        file.sync_all()?;
+        fs::rename(&self.temporary, &self.path)?;
+        self.is_kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Unkept {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // It may not even be there.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Writes a file for the server's user alone, in the place of what is there.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (unkept, mut file) = Unkept::begin(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    unkept.keep(&file)
 }

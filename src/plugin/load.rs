@@ -13,6 +13,7 @@ use wasmtime::PoolConcurrencyLimitError;
 use super::bindings;
 use super::bounds::{BudgetSpent, MemoryLimiter, MemoryRefusal, Meter, Pace};
 use super::compile::{Compiled, compile};
+use super::compiler::Compiling;
 use super::engine::Sandbox;
 use super::failure;
 use super::host::{self, Granted, Grants, Handles, PluginLog, Volume, VolumeLimits, reserve_bytes};
@@ -56,6 +57,8 @@ pub struct Spec {
     pub idle: Duration,
     /// What it may use beyond what every plugin may.
     pub grants: Grants,
+    /// By which program its component is compiled, and what that may take.
+    pub compiling: Compiling,
 }
 
 /// A command as its plugin describes it, made safe to show.
@@ -92,7 +95,7 @@ pub struct LoadError {
 
 /// A plugin that can be called.
 pub struct Plugin {
-    spec: Spec,
+    pub(super) spec: Spec,
     sha256: [u8; 32],
     sandbox: Arc<Sandbox>,
     runtime: Arc<Runtime>,

@@ -9,7 +9,9 @@ mod bindings;
 mod bounds;
 mod cache;
 mod compile;
+mod compiler;
 mod compute;
+mod confine;
 mod dumps;
 mod engine;
 mod failure;
@@ -34,6 +36,7 @@ mod world;
 
 pub use batch::{Progress, run_ready};
 pub use bounds::{Share, Shares};
+pub use compiler::{Compilation, Compiling, compile_alone};
 pub use engine::{CoreDumps, Kept, Sandbox, SandboxLimits};
 pub use host::{CommandGate, EventsGrant, Grants, HttpGrant, MAX_OPEN_FILES, Stores, VolumeLimits};
 pub use inspect::{Inspection, inspect};

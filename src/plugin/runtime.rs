@@ -1,5 +1,6 @@
 //! An engine, and the slots in which its instances run. There is one for each [`World`].
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -7,9 +8,9 @@ use std::time::SystemTime;
 use anyhow::anyhow;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use super::cache::Cache;
+use super::cache::{Cache, Draft};
 use super::invoke::MAX_DEPTH;
 use super::ticker::Ticker;
 use super::world::World;
@@ -63,10 +64,12 @@ impl Runtime {
         compiled: Option<&Path>,
         with_core_dumps: bool,
     ) -> anyhow::Result<Self> {
-        let mut config = match world {
-            World::Plugin => commands_config(calls),
-            World::StreamingPlugin => streams_config(calls),
-        };
+        let mut config = config(world);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(match world {
+            // Running and idle instances, and those of commands that commands run.
+            World::Plugin => pool(calls * 3 + u32::from(MAX_DEPTH), calls * 3 + u32::from(MAX_DEPTH)),
+            World::StreamingPlugin => pool(calls, calls * STACKS_PER_STREAM),
+        }));
         config.coredump_on_trap(with_core_dumps);
         let engine = Engine::new(&config).map_err(|error| anyhow!("no sandbox: {error:#}"))?;
         ticker.add(engine.clone());
@@ -78,11 +81,19 @@ impl Runtime {
         &self.engine
     }
 
-    /// The compiled form of a component, whose SHA-256 is `hash`. Takes long.
-    pub(super) fn compile(&self, bytes: &[u8], hash: &[u8; 32]) -> wasmtime::Result<Component> {
+    /// The component whose SHA-256 is `hash`, where it was compiled before.
+    pub(super) fn compiled_before(&self, hash: &[u8; 32]) -> Option<wasmtime::Result<Component>> {
+        self.cache.as_ref()?.find(&self.engine, hash)
+    }
+
+    /// A file for the code of the component whose SHA-256 is `hash`: in the cache, or where that takes nothing in memory.
+    pub(super) fn draft(&self, hash: &[u8; 32]) -> io::Result<Draft> {
         match &self.cache {
-            Some(cache) => cache.component(&self.engine, bytes, hash),
-            None => Component::new(&self.engine, bytes),
+            Some(cache) => cache.draft(hash).or_else(|error| {
+                tracing::warn!(target: "lictor::plugin", %error, "compiled code is not kept");
+                Draft::in_memory()
+            }),
+            None => Draft::in_memory(),
         }
     }
 
@@ -119,24 +130,32 @@ fn open_cache(folder: &Path, engine: &Engine) -> Option<Cache> {
         .ok()
 }
 
-/// `concurrency_support` is off because it doubles the cost of a call, and nothing in `world plugin` needs it.
-fn commands_config(calls: u32) -> Config {
-    // Running and idle instances, and those of commands that commands run.
-    let slots = calls * 3 + u32::from(MAX_DEPTH);
-    let mut config = config(slots, slots);
-    config.concurrency_support(false).wasm_component_model_async(false);
+/// An engine that compiles for the plugins of `world` and runs none: a pool would take address space that the process
+/// has not. A test keeps its code the same.
+pub(super) fn compiling_engine(world: World) -> wasmtime::Result<Engine> {
+    Engine::new(&config(world))
+}
+
+/// What the code of a world's plugins depends on.
+///
+/// Memory protection keys and pagemap scanning stay off: wasmtime 48.0.8 can leave a swapped-out dirty page with the last
+/// instance's data under the latter (wasmtime issue 14357). Debug information is not kept, as it would be searched at
+/// each trap, and a component's author may have made it for that.
+fn config(world: World) -> Config {
+    let mut config = Config::new();
+    // Off where nothing needs it, because it doubles the cost of a call.
+    let has_async = world == World::StreamingPlugin;
+    config
+        .concurrency_support(has_async)
+        .wasm_component_model_async(has_async)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .epoch_interruption(true)
+        .max_wasm_stack(MAX_WASM_STACK_BYTES)
+        .async_stack_size(CALL_STACK_BYTES);
     config
 }
 
-fn streams_config(calls: u32) -> Config {
-    let mut config = config(calls, calls * STACKS_PER_STREAM);
-    config.concurrency_support(true).wasm_component_model_async(true);
-    config
-}
-
-/// What both have. Memory protection keys and pagemap scanning stay off: wasmtime 48.0.8 can leave a swapped-out dirty page
-/// with the last instance's data under the latter (wasmtime issue 14357).
-fn config(slots: u32, stacks: u32) -> Config {
+fn pool(slots: u32, stacks: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots * CORE_INSTANCES_PER_SLOT)
@@ -151,11 +170,32 @@ fn config(slots: u32, stacks: u32) -> Config {
         .linear_memory_keep_resident(MEMORY_KEPT_RESIDENT_BYTES)
         .table_keep_resident(TABLE_KEPT_RESIDENT_BYTES)
         .async_stack_keep_resident(STACK_KEPT_RESIDENT_BYTES);
-    let mut config = Config::new();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .epoch_interruption(true)
-        .max_wasm_stack(MAX_WASM_STACK_BYTES)
-        .async_stack_size(CALL_STACK_BYTES);
-    config
+    pool
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+    use super::*;
+
+    fn code_of(engine: &Engine) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn what_is_compiled_is_what_is_run() {
+        let worlds = [World::Plugin, World::StreamingPlugin];
+        let ticker = Ticker::start().unwrap();
+        for world in worlds {
+            for with_core_dumps in [false, true] {
+                let runs = Runtime::new(world, 1, &ticker, None, with_core_dumps).unwrap();
+                assert_eq!(code_of(&compiling_engine(world).unwrap()), code_of(runs.engine()), "{world:?}");
+            }
+        }
+        let [commands, streams] = worlds.map(|world| code_of(&compiling_engine(world).unwrap()));
+        assert_ne!(commands, streams);
+    }
 }

@@ -25,8 +25,21 @@ impl World {
     /// own. What is no component is taken for one of `world plugin`, and found out later.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let wanted = format!("{PACKAGE}/{}", Self::StreamingPlugin.commands());
-        let streams = exports(bytes).iter().any(|export| split_version(export).0 == wanted);
+        let streams = has_export(bytes, |export| split_version(export).0 == wanted);
         if streams { Self::StreamingPlugin } else { Self::Plugin }
+    }
+
+    /// Its name in `wit/`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Plugin => "plugin",
+            Self::StreamingPlugin => "streaming-plugin",
+        }
+    }
+
+    /// The world of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Plugin, Self::StreamingPlugin].into_iter().find(|world| world.name() == name)
     }
 
     /// The interface of its commands.
@@ -38,10 +51,10 @@ impl World {
     }
 }
 
-/// The names of what a component exports; as many as can be read.
-fn exports(mut bytes: &[u8]) -> Vec<String> {
+/// Whether the name of something that a component exports fits, of as many as can be read. Done before anything bounds
+/// what the component may cost: goes over the bytes once, and keeps nothing.
+fn has_export(mut bytes: &[u8], fits: impl Fn(&str) -> bool) -> bool {
     let mut parser = Parser::new(0);
-    let mut names = Vec::new();
     while let Ok(Chunk::Parsed { consumed, payload }) = parser.parse(bytes, true) {
         let skipped = match payload {
             // What a module or a component within holds is not looked at; the parser goes on behind it.
@@ -50,7 +63,9 @@ fn exports(mut bytes: &[u8]) -> Vec<String> {
                 usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
             }
             Payload::ComponentExportSection(section) => {
-                names.extend(section.into_iter().flatten().map(|export| export.name.name.to_owned()));
+                if section.into_iter().map_while(Result::ok).any(|export| fits(export.name.name)) {
+                    return true;
+                }
                 0
             }
             Payload::End(_) => break,
@@ -59,7 +74,7 @@ fn exports(mut bytes: &[u8]) -> Vec<String> {
         let Some(rest) = bytes.get(consumed.saturating_add(skipped)..) else { break };
         bytes = rest;
     }
-    names
+    false
 }
 
 /// Interfaces that every plugin may import, with the minor version of their package that the host has. An interface

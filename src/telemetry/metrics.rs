@@ -108,6 +108,12 @@ counters! {
         "Events that were counted instead of logged, commands among them.";
     LinesDropped "lictor_log_lines_dropped_total",
         "Lines of the log that were dropped, as nobody had read those before them.";
+    ComponentsTooLarge "lictor_components_too_large_total",
+        "Components that were not loaded, as their file is too large.";
+    CompileMemoryUsedUp "lictor_compile_memory_used_up_total",
+        "Components that were not loaded, as compiling them took too much memory.";
+    CompileTimeUsedUp "lictor_compile_time_used_up_total",
+        "Components that were not loaded, as compiling them took too long.";
     DumpsRemoved "lictor_core_dumps_removed_total",
         "Core dumps that were removed for newer ones.";
 }

@@ -15,6 +15,7 @@
 //! | `clock`        | plugins that compute where no clock would reach them |
 //! | `handles`      | plugins that have the host hold things for them |
 //! | `memory`       | clients, plugins and strangers that take all the memory that they may |
+//! | `compile`      | authors whose components are made against the compiler |
 //! | `tls`          | peers that break TLS |
 //! | `scan`         | a scanner of TLS servers, which is to find nothing |
 //!
@@ -29,6 +30,7 @@ mod support;
 
 mod certificates;
 mod clock;
+mod compile;
 mod crowd;
 mod cut;
 mod files;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use super::{Failure, bytes, output};
+use super::{CompileOptions, Failure, bytes, output};
 use crate::app::{self, Standing};
 
 /// Show what a component imports and exports, the grants it needs, and its commands
@@ -17,13 +17,16 @@ pub(in crate::cli) struct Inspect {
     /// The component
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    compile: CompileOptions,
 }
 
 impl Inspect {
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = self.file.display();
+        let inspected = app::inspect(&self.file, self.compile.compiling());
         let (inspection, commands) =
-            app::inspect(&self.file).map_err(|error| Failure::failed(format!("{path}: {error:#}")))?;
+            inspected.map_err(|error| Failure::failed(format!("{path}: {error:#}")))?;
         let world = world(&inspection.exports).unwrap_or_default();
         let mut text = format!("{path}: a component of {}{world}\n", bytes(inspection.size_bytes));
         let mut lines = Vec::new();

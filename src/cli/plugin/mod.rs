@@ -6,10 +6,13 @@ mod new;
 mod run;
 mod test;
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
 use super::{Failure, output};
-use crate::config::ByteSize;
+use crate::app::Compiling;
+use crate::config::{ByteSize, Limits, TimeSpan};
 
 /// Make a plugin's project, look at a plugin, run it without a server, or test what its language can do
 #[derive(Debug, Subcommand)]
@@ -37,9 +40,43 @@ impl Plugin {
     }
 }
 
+/// What compiling a component may take, where that is other than in a config file.
+#[derive(Debug, clap::Args)]
+struct CompileOptions {
+    /// The largest component [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    component_size: Option<ByteSize>,
+    /// The most memory that compiling it may take [default: 2GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    compile_memory: Option<ByteSize>,
+    /// The most time that compiling it may take [default: 1m]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    compile_time: Option<TimeSpan>,
+}
+
+impl CompileOptions {
+    fn compiling(&self) -> Compiling {
+        let limits = Limits::default();
+        let bytes = |given: &Option<ByteSize>, otherwise| {
+            given.as_ref().map_or(otherwise, |size| usize::try_from(size.bytes()).unwrap_or(usize::MAX))
+        };
+        let time = self.compile_time.as_ref();
+        Compiling::by_itself(
+            bytes(&self.component_size, limits.component_bytes),
+            bytes(&self.compile_memory, limits.compile_memory_bytes),
+            time.map_or(limits.compile_time, |time| Duration::from_millis(time.milliseconds())),
+        )
+    }
+}
+
 /// A size as config files write it.
 fn size(text: &str) -> Result<ByteSize, String> {
     ByteSize::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
+}
+
+/// A time as config files write it.
+fn time(text: &str) -> Result<TimeSpan, String> {
+    TimeSpan::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
 }
 
 /// A number of bytes as people read it.
@@ -54,6 +91,27 @@ fn bytes(count: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn defaults_of_compiling_are_told_as_they_are() {
+        let limits = super::Limits::default();
+        let held = [
+            ("component_size", limits.component_bytes.to_string()),
+            ("compile_memory", limits.compile_memory_bytes.to_string()),
+            ("compile_time", limits.compile_time.as_millis().to_string()),
+        ];
+        let told = <super::CompileOptions as clap::Args>::augment_args(clap::Command::new("x"));
+        for (key, value) in held {
+            let bound = crate::config::bounds().find(|bound| bound.key == key).unwrap();
+            assert_eq!(bound.default.unwrap().to_string(), value);
+            let argument = told.get_arguments().find(|argument| argument.get_id() == key).unwrap();
+            let help = argument.get_help().unwrap().to_string();
+            assert!(
+                help.ends_with(&format!("[default: {}]", bound.written(bound.default.unwrap()))),
+                "{help}"
+            );
+        }
+    }
+
     #[test]
     fn bytes_are_shown_in_a_fitting_unit() {
         for (count, shown) in [(0, "0 B"), (1023, "1023 B"), (9520, "9.3 KiB"), (16 << 20, "16.0 MiB")] {

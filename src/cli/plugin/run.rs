@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Failure, bytes, output, size};
+use super::{CompileOptions, Failure, bytes, output, size};
 use crate::app::{self, HttpGrant, TrialRun};
 use crate::cli::call::{RequestOptions, read_body};
 use crate::client::{Request, private_file};
@@ -54,6 +54,8 @@ pub(in crate::cli) struct Run {
     /// The most memory that it may use
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     memory: ByteSize,
+    #[command(flatten)]
+    compile: CompileOptions,
     /// A file for a core dump, if the plugin traps: its memory and its stack, for a debugger
     #[arg(long, value_name = "FILE")]
     core_dump: Option<PathBuf>,
@@ -91,6 +93,7 @@ impl Run {
             files: self.readable,
             directories: self.directory,
             http: HttpGrant { urls: self.http.into_iter().map(|url| (url.0, networks.clone())).collect() },
+            compiling: self.compile.compiling(),
             memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
             timeout: self.request.timeout().unwrap_or(DEFAULT_TIMEOUT),
             core_dump: self.core_dump.is_some(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Failure, output, size};
+use super::{CompileOptions, Failure, output, size, time};
 use crate::app::{self, Fault, Report, SuiteLimits};
 use crate::config::{ByteSize, TimeSpan};
 
@@ -26,6 +26,8 @@ pub(in crate::cli) struct Test {
     /// How long one call, and describing itself, may take
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     timeout: TimeSpan,
+    #[command(flatten)]
+    compile: CompileOptions,
     /// Show only what did not pass, and the summary
     #[arg(long)]
     quiet: bool,
@@ -36,6 +38,7 @@ impl Test {
         let limits = SuiteLimits {
             timeout: Duration::from_millis(self.timeout.milliseconds()),
             memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
+            compiling: self.compile.compiling(),
         };
         let report = app::test(&self.file, limits).map_err(|error| Failure::failed(format!("{error:#}")))?;
         let mut failed = 0;
@@ -63,8 +66,4 @@ fn summary(report: &Report, failed: usize) -> String {
         time(report.fresh_call),
         time(report.warm_call),
     )
-}
-
-fn time(text: &str) -> Result<TimeSpan, String> {
-    TimeSpan::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
 }

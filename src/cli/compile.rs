@@ -1,0 +1,53 @@
+//! `lictor compile`: what the program starts itself as, to compile one component within bounds.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Exit, Failure, output};
+use crate::app::{self, Compilation, Compiling};
+
+/// Compile the component on standard input, and write its code to standard output
+///
+/// For the server and the verbs that load components. Gives up all rights but to memory, processor time and these two
+/// files before it reads.
+#[derive(Debug, clap::Args)]
+#[command(
+    hide = true,
+    after_help = "\
+Examples:
+  lictor compile --world plugin --component-bytes 1000000 --memory-bytes 1000000000 --milliseconds 10000 < echo.wasm > code"
+)]
+pub(super) struct Compile {
+    /// The world that its plugin is of: plugin or streaming-plugin
+    #[arg(long, value_name = "WORLD")]
+    world: String,
+    /// The largest component
+    #[arg(long, value_name = "N")]
+    component_bytes: usize,
+    /// The most address space
+    #[arg(long, value_name = "N")]
+    memory_bytes: usize,
+    /// The most processor time
+    #[arg(long, value_name = "N")]
+    milliseconds: u64,
+}
+
+impl Compile {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let time = Duration::from_millis(self.milliseconds);
+        let compiling = Compiling::by_itself(self.component_bytes, self.memory_bytes, time);
+        let done = app::compile_alone(&compiling, &self.world, io::stdin().lock());
+        let Compilation { kept_rights, code } = done.map_err(|error| Failure::usage(error.to_string()))?;
+        let code = code.map_err(|words| {
+            output::diagnostics(&words);
+            Failure::told(Exit::Failed)
+        })?;
+        let mut written = output::Reply::raw();
+        written.part(&code)?;
+        written.end()?;
+        if !kept_rights.is_empty() {
+            output::diagnostics(&kept_rights.join("; "));
+        }
+        Ok(())
+    }
+}

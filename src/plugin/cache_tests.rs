@@ -1,0 +1,191 @@
+//! The cache of compiled components: what it keeps, and what it does not take.
+
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use super::*;
+
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+fn hash(bytes: &[u8]) -> Hash256 {
+    Sha256::digest(bytes).into()
+}
+
+/// The component in `bytes`, compiled in this process where the cache has it not.
+fn component(cache: &Cache, engine: &Engine, bytes: &[u8], hash: &Hash256) -> wasmtime::Result<Component> {
+    if let Some(component) = cache.find(engine, hash) {
+        return component;
+    }
+    let code = engine.precompile_component(bytes)?;
+    let draft = cache.draft(hash).or_else(|_| Draft::in_memory())?;
+    draft.output()?.write_all(&code)?;
+    draft.component(engine)
+}
+
+/// The files of a folder that end so, with what is in them.
+fn files(folder: &Path, extension: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = entries.filter(|path| path.extension().is_some_and(|found| found == extension));
+    entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn what_was_compiled_is_mapped_the_next_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::default();
+    let cache = Cache::open(&folder.path().join("a/b"), &engine).unwrap();
+    component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
+    let made = files(&cache.folder, "cwasm");
+    assert_eq!(made.len(), 1);
+    assert_eq!(fs::metadata(&cache.folder).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(&made[0].0).unwrap().permissions().mode() & 0o777, 0o600);
+    // Bytes that are no component show that the entry is used.
+    component(&cache, &engine, b"not compiled", &hash(COMPONENT)).unwrap();
+    assert_eq!(files(&cache.folder, "cwasm"), made);
+    assert_eq!(files(&cache.folder, "tmp"), []);
+}
+
+#[test]
+fn a_damaged_entry_is_compiled_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::default();
+    let cache = Cache::open(folder.path(), &engine).unwrap();
+    component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
+    let (entry, whole) = files(&cache.folder, "cwasm").remove(0);
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damaged in [&flipped[..], &whole[..100], b"", b"x"] {
+        fs::write(&entry, damaged).unwrap();
+        component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
+        assert_eq!(fs::read(&entry).unwrap(), whole);
+    }
+    fs::remove_file(hash_file(&entry)).unwrap();
+    assert!(component(&cache, &engine, b"must be compiled", &hash(COMPONENT)).is_err());
+}
+
+#[test]
+fn another_engine_has_entries_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let engines = [false, true]
+        .map(|interruption| Engine::new(wasmtime::Config::new().epoch_interruption(interruption)).unwrap());
+    for engine in &engines {
+        let cache = Cache::open(folder.path(), engine).unwrap();
+        component(&cache, engine, COMPONENT, &hash(COMPONENT)).unwrap();
+    }
+    assert_eq!(files(folder.path(), "cwasm").len(), 2);
+}
+
+#[test]
+fn a_folder_that_others_may_write_to_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let words = Cache::open(folder.path(), &Engine::default()).unwrap_err().to_string();
+    assert!(words.contains("remove") && !words.contains("chmod"), "{words}");
+    fs::write(folder.path().join("file"), "x").unwrap();
+    assert!(Cache::open(&folder.path().join("file"), &Engine::default()).is_err());
+}
+
+/// Whatever makes an entry one that others can have written or can change; then the code that was there is replaced.
+#[test]
+fn an_entry_that_others_can_have_written_is_compiled_anew() {
+    type Spoil = fn(&Path) -> io::Result<()>;
+    let spoilt: [(&str, Spoil); 5] = [
+        ("its group may write", |path| fs::set_permissions(path, fs::Permissions::from_mode(0o660))),
+        ("all may write", |path| fs::set_permissions(path, fs::Permissions::from_mode(0o602))),
+        ("two names", |path| fs::hard_link(path, path.with_extension("other"))),
+        ("a link of another's", |path| {
+            fs::rename(path, path.with_extension("there"))?;
+            std::os::unix::fs::symlink(path.with_extension("there"), path)?;
+            std::os::unix::fs::lchown(path, Some(65534), None)
+        }),
+        ("another's", |path| chown(path, Some(65534), None)),
+    ];
+    for (what, spoil) in spoilt {
+        for of_hash in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let engine = Engine::default();
+            let cache = Cache::open(folder.path(), &engine).unwrap();
+            component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
+            let entry = cache.entry(&hash(COMPONENT));
+            let file = if of_hash { hash_file(&entry) } else { entry.clone() };
+            // Only root gives files away.
+            let Ok(()) = spoil(&file) else { continue };
+            assert!(cache.find(&engine, &hash(COMPONENT)).is_none(), "{what}, {of_hash}");
+            component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
+            assert!(cache.find(&engine, &hash(COMPONENT)).is_some(), "{what}, {of_hash}");
+            assert_eq!(fs::symlink_metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{what}");
+        }
+    }
+}
+
+#[test]
+fn an_entry_under_the_name_of_another_is_compiled_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::default();
+    let cache = Cache::open(folder.path(), &engine).unwrap();
+    component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
+    let (one, other) = (cache.entry(&hash(COMPONENT)), cache.entry(&hash(b"another")));
+    fs::rename(hash_file(&one), hash_file(&other)).unwrap();
+    fs::rename(one, other).unwrap();
+    assert!(cache.find(&engine, &hash(b"another")).is_none());
+}
+
+fn age(path: &Path, days: u64) {
+    File::open(path).unwrap().set_modified(SystemTime::now() - DAY * u32::try_from(days).unwrap()).unwrap();
+}
+
+#[test]
+fn what_was_not_used_for_long_is_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::default();
+    let cache = Cache::open(folder.path(), &engine).unwrap();
+    component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
+    let (entry, _) = files(folder.path(), "cwasm").remove(0);
+    let stem = entry.file_stem().unwrap().to_str().unwrap().replace(['0', '1', '2'], "a");
+    let left_over = folder.path().join(format!("{stem}.cwasm.123.tmp"));
+    let of_others = folder.path().join("notes.cwasm");
+    let being_written = folder.path().join(format!("{stem}.sha256.124.tmp"));
+    for path in [&left_over, &of_others, &being_written] {
+        fs::write(path, "x").unwrap();
+    }
+    age(&left_over, 2);
+    age(&of_others, 300);
+    assert_eq!(cache.prune(SystemTime::now()).unwrap(), 1);
+    assert!(!left_over.exists() && of_others.exists() && being_written.exists());
+
+    // One that is used stays, however long ago it was made.
+    for path in [&entry, &hash_file(&entry)] {
+        age(path, 29);
+    }
+    component(&cache, &engine, b"not compiled", &hash(COMPONENT)).unwrap();
+    assert_eq!(cache.prune(SystemTime::now() + DAY * 20).unwrap(), 1, "what was being written");
+    assert!(entry.exists());
+    for path in [&entry, &hash_file(&entry)] {
+        age(path, 31);
+    }
+    assert_eq!(cache.prune(SystemTime::now()).unwrap(), 2);
+    assert!(of_others.exists());
+}
+
+#[test]
+fn a_use_is_noted_once_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let entry = folder.path().join("entry.cwasm");
+    fs::write(&entry, "x").unwrap();
+    let file = Opened::file(&entry).unwrap();
+    let noted = || fs::metadata(&entry).unwrap().modified().unwrap();
+    let made = noted();
+    note_use([&file, &file], made + DAY / 2);
+    assert_eq!(noted(), made);
+    note_use([&file, &file], made + DAY * 2);
+    assert_eq!(noted(), made + DAY * 2);
+}
+
+#[test]
+fn a_folder_that_takes_nothing_costs_the_cache_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::default();
+    let cache = Cache::open(&folder.path().join("gone"), &engine).unwrap();
+    fs::remove_dir(&cache.folder).unwrap();
+    component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
+}

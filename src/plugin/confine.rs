@@ -1,0 +1,202 @@
+//! What the process that compiles gives up before it reads a component: a component's author may have written it
+//! against the compiler.
+//!
+//! Knows nothing of components. Bounds on memory and time are a must; the rest is refused by some kernels and service
+//! units, and without it the bounds still hold.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use nix::libc;
+use nix::sys::prctl;
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, Signal, getpid, getrlimit, set_dumpable_behavior,
+    set_parent_process_death_signal, setrlimit,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, apply_filter,
+};
+
+/// Descriptors that the process has: its input, its output, and where it tells what is wrong.
+const DESCRIPTORS: u64 = 3;
+
+/// Bounds this process for good and takes its rights. Returns what the kernel or the service unit refused, for the log.
+///
+/// The output may have as many bytes as the memory: it was in there.
+///
+/// # Errors
+///
+/// When the process can't bound its memory and its time.
+pub(super) fn confine(memory_bytes: u64, time: Duration) -> io::Result<Vec<String>> {
+    let mut refused = Vec::new();
+    let mut note = |what: &str, done: io::Result<()>| {
+        if let Err(error) = done {
+            refused.push(format!("{what}: {error}"));
+        }
+    };
+    note("no_new_privs", prctl::set_no_new_privs().map_err(io::Error::from));
+    note("parent death signal", set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into));
+    note("not dumpable", set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Into::into));
+    note("no other descriptors", close_others());
+    note("no core dump", limit(Resource::Core, 0));
+    note("no further descriptors", limit(Resource::Nofile, DESCRIPTORS));
+    limit(Resource::Fsize, memory_bytes)?;
+    limit(Resource::As, memory_bytes)?;
+    // Whole seconds: a part of one is rounded up, and the parent's clock stops the process sooner.
+    limit(Resource::Cpu, time.as_secs() + u64::from(time.subsec_nanos() > 0))?;
+    note("system calls", filter_system_calls());
+    Ok(refused)
+}
+
+/// Closes descriptors that were inherited by mistake: of whoever started the server, since its own are closed when a
+/// program starts.
+fn close_others() -> io::Result<()> {
+    let open =
+        std::fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let others: Vec<i32> = open.filter_map(|name| name.parse().ok()).filter(|other| *other > 2).collect();
+    for other in others {
+        // Among them is the one by which they were listed, which is closed already.
+        let _ = nix::unistd::close(other);
+    }
+    Ok(())
+}
+
+/// Lowers the bound of `resource` to `most`, for good; one that is lower already stays.
+fn limit(resource: Resource, most: u64) -> io::Result<()> {
+    let most = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
+    Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
+}
+
+/// System calls that the compiler needs, beside those in [`rules`] whose arguments count: memory, threads, the clock.
+const NEEDED: &[libc::c_long] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_clone3,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_madvise,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_set_robust_list,
+    libc::SYS_sigaltstack,
+];
+
+/// Refuses all other system calls. What is refused gets an error instead of a signal, since the C library and the
+/// allocator ask for things that they can do without.
+fn filter_system_calls() -> io::Result<()> {
+    let refuse = |errno: i32| SeccompAction::Errno(errno.unsigned_abs());
+    // Its flags lie in memory, where a filter can't look. To a C library that hears that the kernel lacks it, `clone`
+    // is as good. The later filter lets it through: of two that refuse, the later one's error counts.
+    install(BTreeMap::from([(libc::SYS_clone3, vec![])]), SeccompAction::Allow, refuse(libc::ENOSYS))?;
+    install(rules()?, refuse(libc::EPERM), SeccompAction::Allow)
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn rules() -> io::Result<Rules> {
+    use SeccompCmpOp::{Eq, Le, MaskedEq};
+    let last_descriptor = DESCRIPTORS - 1;
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    let own = u64::from(getpid().as_raw_nonzero().get().unsigned_abs());
+    let no_descriptor = u64::from(u32::MAX);
+    let mut rules: Rules = NEEDED.iter().map(|call| (*call, vec![])).collect();
+    for call in [libc::SYS_read, libc::SYS_write, libc::SYS_writev] {
+        rules.insert(call, vec![rule(0, Le, last_descriptor)?]);
+    }
+    rules.insert(libc::SYS_mmap, vec![rule(4, Eq, no_descriptor)?]);
+    // A process would have a processor time of its own.
+    rules.insert(libc::SYS_clone, vec![rule(0, MaskedEq(thread), thread)?]);
+    // To abort.
+    rules.insert(libc::SYS_tgkill, vec![rule(0, Eq, own)?]);
+    Ok(rules)
+}
+
+/// Fits where the argument of this number, 32 bits of it, compares so.
+fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
+    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value);
+    condition.and_then(|condition| SeccompRule::new(vec![condition])).map_err(io::Error::other)
+}
+
+fn install(rules: Rules, others: SeccompAction, these: SeccompAction) -> io::Result<()> {
+    let architecture = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
+    let filter = SeccompFilter::new(rules, others, these, architecture).map_err(io::Error::other)?;
+    let program = BpfProgram::try_from(filter).map_err(io::Error::other)?;
+    apply_filter(&program).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::ErrorKind;
+    use std::net::{TcpListener, UdpSocket};
+    use std::os::unix::net::UnixStream;
+    use std::process::Command;
+    use std::thread;
+
+    use super::*;
+
+    const CONFINED: &str = "LICTOR_TEST_CONFINED";
+
+    /// Begins this test again in a process of its own, since nothing gives a process its rights back.
+    #[test]
+    fn a_confined_process_computes_and_does_nothing_else() {
+        if std::env::var_os(CONFINED).is_some() {
+            return be_confined();
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args([
+            "--exact",
+            "--nocapture",
+            "plugin::confine::tests::a_confined_process_computes_and_does_nothing_else",
+        ]);
+        let ended = again.env(CONFINED, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout) + String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    fn be_confined() {
+        // In a thread, as the test's own has to tell how it ended.
+        let refused = thread::spawn(|| {
+            let parent = rustix::process::getppid().unwrap();
+            let refused = confine(4 << 30, Duration::from_secs(10)).unwrap();
+            assert_eq!(vec![1_u8; 1 << 20].iter().map(|byte| usize::from(*byte)).sum::<usize>(), 1 << 20);
+            assert_eq!(thread::spawn(|| 1 + 1).join().unwrap(), 2);
+            let tried = [
+                ("a file", File::open("/etc/hostname").map(drop)),
+                ("a new file", File::create("/tmp/lictor-confined").map(drop)),
+                ("a folder", std::fs::read_dir("/").map(drop)),
+                ("a connection", UnixStream::connect("/run/lictor-confined").map(drop)),
+                ("a listener", TcpListener::bind("127.0.0.1:0").map(drop)),
+                ("a datagram", UdpSocket::bind("127.0.0.1:0").map(drop)),
+                ("a program", Command::new("/bin/true").status().map(drop)),
+                ("a signal", rustix::process::kill_process(parent, Signal::CONT).map_err(io::Error::from)),
+            ];
+            // Without the filter it is the bound on descriptors that refuses most of them.
+            let is_filtered = !refused.iter().any(|what| what.starts_with("system calls"));
+            for (what, tried) in tried {
+                let kind = tried.map_err(|error| error.kind());
+                assert!(kind == Err(ErrorKind::PermissionDenied) || !is_filtered, "{what}: {kind:?}");
+            }
+            refused
+        });
+        let refused = refused.join().unwrap();
+        assert!(refused.is_empty(), "{refused:?}");
+    }
+}

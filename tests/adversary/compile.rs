@@ -1,0 +1,195 @@
+//! Components that take the compiler longer, or more memory, than anybody has: refused in words, within bounds, by a
+//! process that is not the server's and has no rights.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::assert_serves;
+use crate::support::certs::Identity;
+use crate::support::eventually;
+use crate::support::server::{Server, Setup};
+use crate::support::tools::{Finished, finish, lictor};
+
+const LOOPS: usize = 200;
+const LOCALS: usize = 2000;
+
+/// So much may the server grow by what happens in another process.
+const GROWTH_KIB: u64 = 48 << 10;
+
+/// A component of 21 KB whose compilation takes minutes and gigabytes: each of its loops hands on each of its locals.
+fn bomb(folder: &Path) -> PathBuf {
+    let mut code = String::new();
+    (0..LOOPS).for_each(|_| code.push_str("loop "));
+    for local in 0..LOCALS {
+        let other = (local * 7 + 1) % LOCALS;
+        write!(code, "local.get {local} local.get {other} i32.add local.set {local} ").unwrap();
+    }
+    (0..LOOPS).for_each(|_| code.push_str("local.get 0 br_if 0 end "));
+    let locals = "i32 ".repeat(LOCALS);
+    let component =
+        wat::parse_str(format!(r#"(component (core module (func (export "f") (local {locals}) {code})))"#));
+    let component = component.unwrap();
+    assert!(component.len() < 22_000, "{} bytes", component.len());
+    let path = folder.join("bomb.wasm");
+    fs::write(&path, component).unwrap();
+    path
+}
+
+/// What is too little for it, and how that is told.
+const TOO_LITTLE: [(&str, &str, &str); 3] = [
+    ("compile_time", "1s", "it takes more than compile_time = 1s to compile"),
+    ("compile_memory", "192MiB", "it takes more than compile_memory = 192 MiB to compile"),
+    ("component_size", "20KiB", "its file is larger than component_size = 20 KiB"),
+];
+
+fn within_bounds(command: &mut Command) -> Finished {
+    let begun = Instant::now();
+    let finished = finish(command);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    finished
+}
+
+#[test]
+fn a_compile_bomb_is_refused_by_check() {
+    for (key, value, words) in TOO_LITTLE {
+        let setup = Setup::new();
+        let component = bomb(setup.folder());
+        let setup = setup.plugin("bomb", &component, &["bomb"], "");
+        let setup = setup.section(&format!("[limits]\n{key} = \"{value}\""));
+        let config = setup.write();
+        let said = within_bounds(lictor(setup.folder()).arg("check").arg("--config").arg(&config));
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(said.stderr.contains("plugin bomb: ") && said.stderr.contains(words), "{said:?}");
+    }
+}
+
+#[test]
+fn a_compile_bomb_is_refused_by_the_verbs_for_authors() {
+    let folder = tempfile::tempdir().unwrap();
+    let component = bomb(folder.path());
+    for (key, value, words) in TOO_LITTLE {
+        let option = format!("--{}", key.replace('_', "-"));
+        for verb in ["inspect", "run", "test"] {
+            let mut command = lictor(folder.path());
+            command.args(["plugin", verb, &option, value]).arg(&component);
+            if verb == "run" {
+                command.arg("bomb");
+            }
+            let said = within_bounds(&mut command);
+            assert_eq!(said.code, Some(1), "{verb}: {said:?}");
+            assert!(said.stderr.contains(words), "{verb}: {said:?}");
+        }
+    }
+    // None of them left anything half-written.
+    let cache = folder.path().join("home/lictor");
+    assert_eq!(fs::read_dir(cache).unwrap().count(), 0);
+}
+
+/// A server with `echo`, whose config names the bomb from now on.
+fn about_to_load(folder_limits: &str) -> (Server, Identity) {
+    let tester = Identity::new("tester");
+    let server = Setup::new().master("tester", &tester).echo().section(folder_limits).start();
+    let component = bomb(server.folder());
+    server.edit(|text| format!("{text}\n[plugins.bomb]\ncomponent = {component:?}\ncommands = [\"bomb\"]\n"));
+    (server, tester)
+}
+
+/// Processes that `parent` started and that have not ended.
+fn children(parent: u32) -> Vec<u32> {
+    let processes =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_child = |process: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let mut rest = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace()).into_iter().flatten();
+        let (state, of) = (rest.next(), rest.next());
+        state.is_some_and(|state| state != "Z") && of == Some(&parent.to_string())
+    };
+    processes.filter(is_child).collect()
+}
+
+/// The process that compiles for `server`, once it has given up what it gives up.
+fn compiler(server: &Server) -> u32 {
+    eventually("a process that compiles", || {
+        let child = *children(server.process()).first()?;
+        let open_files = row(child, "limits", "Max open files")?;
+        (open_files.split_whitespace().next() == Some("3") && seccomp(child)? != "0").then_some(child)
+    })
+}
+
+fn seccomp(process: u32) -> Option<String> {
+    row(process, "status", "Seccomp:")
+}
+
+/// What a file of a process says behind `name`.
+fn row(process: u32, file: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{process}/{file}")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
+}
+
+#[test]
+fn a_compile_bomb_takes_nothing_of_the_server_at_a_reload() {
+    let (server, tester) = about_to_load("[limits]\ncompile_time = \"4s\"");
+    let before = server.memory_kib("VmHWM:");
+    server.signal("HUP");
+    let child = compiler(&server);
+    assert!(fs::read(format!("/proc/{child}/cmdline")).unwrap().starts_with(b"lictor\0compile\0"));
+    assert_serves(&server, &tester);
+    server.wait_for_log("a reload that failed", |entry| {
+        let fault = entry.text("fault").unwrap_or_default();
+        fault.contains("plugin bomb: ") && fault.contains("it takes more than compile_time = 4s to compile")
+    });
+    eventually("the compiler to be gone", || children(server.process()).is_empty().then_some(()));
+    let grown = server.memory_kib("VmHWM:") - before;
+    assert!(grown < GROWTH_KIB, "{grown} KiB more at the most");
+    assert_serves(&server, &tester);
+    let status = server.connect(&tester).ask("@status");
+    assert!(status.contains("lictor_compile_time_used_up_total 1"), "{status}");
+}
+
+#[test]
+fn the_compiler_has_no_rights_and_bounds_itself() {
+    let (server, _tester) = about_to_load("[limits]\ncompile_memory = \"8GiB\"\ncompile_time = \"90s\"");
+    server.signal("HUP");
+    let child = compiler(&server);
+    for (file, name, wanted) in [
+        ("status", "Seccomp:", "2"),
+        ("status", "NoNewPrivs:", "1"),
+        ("limits", "Max address space", "8589934592"),
+        ("limits", "Max file size", "8589934592"),
+        ("limits", "Max cpu time", "90"),
+        ("limits", "Max core file size", "0"),
+    ] {
+        let found = row(child, file, name).unwrap();
+        let soft_and_hard: Vec<&str> = found.split_whitespace().take(2).collect();
+        assert!(
+            soft_and_hard.iter().take(1 + usize::from(file == "limits")).all(|is| *is == wanted),
+            "{name} {found}"
+        );
+    }
+    let descriptors = fs::read_dir(format!("/proc/{child}/fd")).unwrap();
+    let mut descriptors: Vec<_> = descriptors.map(|entry| entry.unwrap().file_name()).collect();
+    descriptors.sort();
+    assert_eq!(descriptors, ["0", "1", "2"]);
+    let environment = fs::read(format!("/proc/{child}/environ")).unwrap();
+    let names: Vec<_> = environment.split(|byte| *byte == 0).filter(|one| !one.is_empty()).collect();
+    assert_eq!(names.len(), 2, "{}", String::from_utf8_lossy(&environment));
+    assert_eq!(fs::read_link(format!("/proc/{child}/cwd")).unwrap(), Path::new("/"));
+}
+
+#[test]
+fn the_compiler_does_not_outlive_the_server() {
+    for signal in ["KILL", "TERM"] {
+        let (mut server, _tester) =
+            about_to_load("[limits]\ncompile_memory = \"8GiB\"\ncompile_time = \"20s\"");
+        server.signal("HUP");
+        let child = compiler(&server);
+        server.signal(signal);
+        server.wait();
+        eventually("the compiler to be gone", || {
+            (seccomp(child).is_none_or(|mode| mode == "0")).then_some(())
+        });
+    }
+}
