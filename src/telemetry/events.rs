@@ -20,15 +20,13 @@ use super::budget::{Budget, START, locked, second};
 use super::metrics::Counter;
 
 /// Events of one message and one client, plugin or other source in a second.
-const EVENTS_PER_SECOND: u32 = 10;
-/// Events of one message on one client's connections in a second: `admitted`, `ended` and the like.
-const CONNECTION_EVENTS_PER_SECOND: u32 = 100;
+const EVENTS_PER_SECOND: u32 = 100;
 /// Events of one message in a second that only an operator causes: at the start, and by a reload.
 const OWN_EVENTS_PER_SECOND: u32 = 1_000;
 /// Lines of one plugin in a second: its output and its own events.
 const PLUGIN_LINES_PER_SECOND: u32 = 200;
 /// Events of one message and one stranger's address (IPv6: /64 network) in a second.
-const STRANGER_EVENTS_PER_SECOND: u32 = 5;
+const STRANGER_EVENTS_PER_SECOND: u32 = 20;
 /// Events of all strangers in a second.
 const STRANGERS_EVENTS_PER_SECOND: u32 = 100;
 
@@ -85,7 +83,6 @@ enum Kind {
     #[default]
     Other,
     PluginLines,
-    Connection,
     Own,
 }
 
@@ -98,7 +95,6 @@ impl Source {
         match self.kind {
             _ if self.stranger.is_some() => STRANGER_EVENTS_PER_SECOND,
             Kind::PluginLines => PLUGIN_LINES_PER_SECOND,
-            Kind::Connection => CONNECTION_EVENTS_PER_SECOND,
             Kind::Own => OWN_EVENTS_PER_SECOND,
             Kind::Other => EVENTS_PER_SECOND,
         }
@@ -127,11 +123,11 @@ impl SourceFields {
                 let message = PLUGIN_LINES.to_owned();
                 return Source { message, plugin, kind: Kind::PluginLines, ..Source::default() };
             }
-            "lictor::connection" => Kind::Connection,
             target if is_nobodys && is_own(target) => Kind::Own,
             _ => Kind::Other,
         };
-        let is_strangers = client.is_empty() && (kind == Kind::Connection || !peer.is_empty());
+        let is_of_connections = metadata.target() == "lictor::connection" || !peer.is_empty();
+        let is_strangers = client.is_empty() && is_of_connections;
         let address = || peer.parse::<SocketAddr>().ok().map(|peer| network(peer.ip()));
         let stranger = is_strangers.then(|| Stranger(address()));
         Source { message, client, plugin, stranger, kind, is_rest: false }
@@ -301,19 +297,19 @@ mod tests {
     fn each_source_has_its_own_budget_for_each_message() {
         let mut sources = Sources::default();
         for (source, limit) in [
-            (of_client("a", "no instance"), 10),
-            (of_client("b", "no instance"), 10),
-            (of_client("a", "plugin broke off"), 10),
-            (Source { kind: Kind::Connection, ..of_client("a", "admitted") }, 100),
-            (of_stranger(1, "refused"), 5),
-            (of_stranger(2, "refused"), 5),
+            (of_client("a", "admitted"), 100),
+            (of_client("b", "admitted"), 100),
+            (of_client("a", "ended"), 100),
+            (Source { kind: Kind::Own, ..of_client("", "listening") }, 1000),
+            (of_stranger(1, "refused"), 20),
+            (of_stranger(2, "refused"), 20),
             (Source { kind: Kind::PluginLines, plugin: "p".into(), ..Source::default() }, 200),
         ] {
             assert_eq!(admitted(&mut sources, &source, 1000), limit, "{source:?}");
         }
         let counts = sources.take_counts(7);
-        assert_eq!(counts.len(), 7);
-        assert_eq!(counts.iter().map(|count| count.events).sum::<u64>(), 7000 - 10 * 3 - 100 - 5 * 2 - 200);
+        assert_eq!(counts.len(), 6);
+        assert_eq!(counts.iter().map(|count| count.events).sum::<u64>(), 6000 - 100 * 3 - 20 * 2 - 200);
         assert!(sources.take_counts(9).is_empty());
         assert!(sources.known.is_empty() && sources.strangers.is_empty(), "nothing is kept of what is quiet");
     }
