@@ -15,6 +15,7 @@ mod conformance;
 mod ending;
 mod live;
 mod plugins;
+mod privacy;
 mod state;
 mod summary;
 mod systemd;
@@ -59,6 +60,7 @@ const OTHER_FILES: u64 = 64;
 pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let config = loaded.config;
     let _log = telemetry::init(level(config.log.level), format(config.log.format));
+    privacy::close_to_others();
     let runtime = runtime()?;
     let served = runtime.block_on(run(config));
     // A look-up of a name can't be stopped, and takes as long as the resolver likes.

@@ -1,21 +1,87 @@
 //! Where engines take the time from, so that a test can hold it still. It knows no engine.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The wall clock: expiry is kept over restarts, so it can't count from the start of the process.
+use rustix::time::{ClockId, clock_gettime};
+
+/// Milliseconds since 1970: expiry is kept over restarts, so it can't count from the start of the process.
 pub trait Clock: Send + Sync {
-    /// Milliseconds since 1970.
+    /// The time now.
     fn now_ms(&self) -> u64;
 }
 
-/// The machine's clock. If it is set back, entries live longer by as much.
+/// The wall clock as it stood when this process first asked, and what has passed since then, time asleep included.
+///
+/// So nothing expires early or late because somebody sets the wall clock while the server runs: an `Idempotency-Key` holds
+/// for as long as was promised, and two requests under it are one. A wall clock that was wrong at the start stays so, for the
+/// state, until the next one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
+/// A time on the wall clock, and on one that nobody sets.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    wall: Duration,
+    passed: Duration,
+}
+
+/// One for all engines of the process, whenever they are opened.
+static ANCHOR: OnceLock<Anchor> = OnceLock::new();
+
+impl Anchor {
+    fn now() -> Self {
+        // Before 1970 there is no state.
+        Self { wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), passed: passed() }
+    }
+
+    /// The time when `passed` has passed.
+    fn at(self, passed: Duration) -> Duration {
+        self.wall.saturating_add(passed.saturating_sub(self.passed))
+    }
+}
+
 impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        let now = ANCHOR.get_or_init(Anchor::now).at(passed());
+        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What has passed since the machine's start.
+fn passed() -> Duration {
+    // This one goes on while the machine sleeps.
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Monotonic;
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn time_goes_on_from_the_wall_clock_at_the_start_by_what_has_passed() {
+        let anchor = Anchor { wall: 1_700_000_000 * SECOND, passed: 50 * SECOND };
+        assert_eq!(anchor.at(50 * SECOND), anchor.wall);
+        assert_eq!(anchor.at(53 * SECOND), anchor.wall + 3 * SECOND);
+        assert_eq!(anchor.at(49 * SECOND), anchor.wall, "never back");
+        assert_eq!(anchor.at(Duration::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn all_clocks_of_a_process_are_one_and_begin_at_the_wall_clock() {
+        let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let (before, ours, after) = (wall(), u128::from(SystemClock.now_ms()), wall());
+        // Other tests may have asked first, and both clocks are read one after the other.
+        assert!(before <= ours + 1_000 && ours <= after + 1_000, "{before} {ours} {after}");
+        let anchor = *ANCHOR.get().unwrap();
+        let earlier = SystemClock.now_ms();
+        let now = u64::try_from(anchor.at(passed()).as_millis()).unwrap();
+        assert!(SystemClock.now_ms() >= now && now >= earlier);
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lictor::state::sqlite::Existing;
 use lictor::state::{
     Blame, Engine, Expected, Namespace, Quota, QuotaKind, SqliteEngine, SqliteOptions, StateError, Usage,
 };
@@ -31,6 +32,52 @@ fn assert_words(error: &StateError, path: &Path, words: &[&str]) {
     }
     assert!(!error.plain().contains(&path.display().to_string()));
     assert_eq!(error.blame(), Blame::Operator);
+}
+
+/// Whether `text` stands in any of the files in the folder of `path`.
+fn is_anywhere(text: &str, path: &Path) -> bool {
+    let files =
+        fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    files.into_iter().any(|file| file.windows(text.len()).any(|part| part == text.as_bytes()))
+}
+
+#[test]
+fn what_was_deleted_expired_or_written_over_is_left_in_no_file_and_no_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, backups) = (folder.path().join("state.db"), tempfile::tempdir().unwrap());
+    let target = backups.path().join("backup.db");
+    // One that shares its page with others, and one that has pages of its own.
+    let small = "a secret that nobody may find again".to_owned();
+    let large = "another secret, and a long one".repeat(1000);
+    let clock = ManualClock::new();
+    let options = SqliteOptions { clock: clock.clone(), ..SqliteOptions::default() };
+    run(async {
+        let engine: Arc<dyn Engine> = Arc::new(SqliteEngine::open(&path, options).unwrap());
+        let store = store_in(&engine).await;
+        for text in [&small, &large] {
+            for n in 0..5 {
+                store.set(key(&format!("written over {n} {}", text.len())), value(text), None).await.unwrap();
+                store.set(key(&format!("deleted {n} {}", text.len())), value(text), None).await.unwrap();
+                store.set(key(&format!("expired {n} {}", text.len())), value(text), ttl(100)).await.unwrap();
+            }
+        }
+        assert!(is_anywhere(&small, &path) && is_anywhere(&large[..30], &path));
+        for text in [&small, &large] {
+            for n in 0..5 {
+                store
+                    .set(key(&format!("written over {n} {}", text.len())), value("other"), None)
+                    .await
+                    .unwrap();
+                store.delete(key(&format!("deleted {n} {}", text.len()))).await.unwrap();
+            }
+        }
+        clock.advance(200);
+        assert_eq!(engine.sweep().await.unwrap(), 10);
+        lictor::state::sqlite::backup(&path, &target, Existing::Keep, &mut |_| {}).unwrap();
+    });
+    for file in [&path, &target] {
+        assert!(!is_anywhere(&small, file) && !is_anywhere(&large[..30], file), "{}", file.display());
+    }
 }
 
 #[test]

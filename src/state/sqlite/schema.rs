@@ -153,6 +153,9 @@ fn set_up_writer(connection: &Connection, max_file_bytes: Option<u64>) -> rusqli
     // FULL: the disk has a commit before it is answered. NORMAL would lose the last ones with the power.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES, |_| Ok(()))?;
+    // What is deleted is written over, or it would lie in freed pages until they are used again, and in backups. FAST
+    // would leave the pages of large values.
+    connection.pragma_update_and_check(None, "secure_delete", "on", |_| Ok(()))?;
     if let Some(bytes) = max_file_bytes {
         let page_bytes = number(connection, "page_size")?.max(1);
         let pages = (i64::try_from(bytes).unwrap_or(i64::MAX) / page_bytes).max(1);

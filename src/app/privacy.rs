@@ -1,0 +1,14 @@
+//! What other processes of the server's user can't see: its memory, which holds the server's key.
+
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
+/// Gives up being looked into: no process without `CAP_SYS_PTRACE` attaches to this one or reads its memory, and a crash leaves
+/// no core dump, whatever the limit was. What the kernel refuses is logged; a service unit can do the same.
+pub(super) fn close_to_others() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "other processes of this user can read the server's memory");
+    }
+    if let Err(error) = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0) {
+        tracing::warn!(%error, "a crash of the server may leave a core dump");
+    }
+}
