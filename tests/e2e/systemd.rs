@@ -1,8 +1,11 @@
 //! A server under a service manager: what it tells, and the sockets that it is given.
 
+use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +13,7 @@ use crate::support::certs::Identity;
 use crate::support::client::Connection;
 use crate::support::eventually;
 use crate::support::server::Setup;
+use crate::support::tools::finish;
 
 /// Where a manager listens, in the folder of `setup`.
 fn manager(setup: &Setup) -> UnixDatagram {
@@ -95,4 +99,140 @@ fn a_socket_that_is_handed_over_takes_the_place_of_the_configs() {
     });
     assert_eq!(connection.ask("echo handed"), "handed");
     assert_eq!(server.address(), address);
+}
+
+/// The unit in the documentation, for the program of the tests.
+fn documented_unit() -> String {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    let units: Vec<_> =
+        page.split("```ini\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    let unit = units.into_iter().find(|unit| unit.contains("[Service]")).expect("there is a unit");
+    unit.replace("/usr/local/bin/lictor", env!("CARGO_BIN_EXE_lictor"))
+}
+
+/// The values of all lines with this `key`.
+fn values<'u>(unit: &'u str, key: &str) -> Vec<&'u str> {
+    unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
+}
+
+#[test]
+fn the_documented_unit_leaves_little_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lictor.service");
+    fs::write(&path, documented_unit()).unwrap();
+    let mut tool = Command::new("systemd-analyze");
+    if tool.arg("--version").output().is_err() {
+        println!("skipped: there is no systemd-analyze");
+        return;
+    }
+    let mut rated = Command::new("systemd-analyze");
+    let rated = finish(rated.args(["security", "--no-pager", "--offline=true", "--threshold=20"]).arg(&path));
+    assert_eq!(rated.code, Some(0), "it is rated at more than 2.0:\n{}{}", rated.stdout, rated.stderr);
+    let verified = finish(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path));
+    assert_eq!(verified.code, Some(0), "{}{}", verified.stdout, verified.stderr);
+    let about_it: Vec<_> = verified.stderr.lines().filter(|line| line.contains("lictor.service")).collect();
+    assert!(about_it.is_empty(), "{about_it:?}");
+}
+
+#[test]
+fn the_documented_unit_lets_the_server_do_its_work() {
+    let unit = documented_unit();
+    for (key, harm) in [
+        ("MemoryDenyWriteExecute", "plugins are compiled"),
+        ("ProcSubset", "the machine's memory and load are read"),
+        ("PrivateNetwork", "clients come over the network"),
+        ("PrivateUsers", "the owners of files count"),
+    ] {
+        assert!(values(&unit, key).is_empty(), "{key}: {harm}");
+    }
+    let calls = values(&unit, "SystemCallFilter").join(" ");
+    assert!(!calls.contains("~@resources"), "limits are set");
+    for call in ["seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"] {
+        assert!(
+            calls.split(' ').any(|word| word == call),
+            "{call}: the process that compiles confines itself"
+        );
+    }
+}
+
+/// As which user a server is run to which root's rights are no help: nobody, where the tests are root's; else the tests' own.
+const NOBODY: u32 = 65534;
+
+/// `command` as that user, with no capability and no way to one.
+fn as_nobody(command: &Command) -> Command {
+    let mut lowered = Command::new("setpriv");
+    lowered.arg("--no-new-privs");
+    // Only who has capabilities can take them from the set.
+    if is_root() {
+        let user = NOBODY.to_string();
+        lowered.args(["--bounding-set=-all", "--inh-caps=-all", "--clear-groups"]);
+        lowered.args(["--reuid", &user, "--regid", &user]);
+    }
+    lowered.arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        lowered.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => lowered.env(name, value),
+            None => lowered.env_remove(name),
+        };
+    }
+    lowered
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Gives all in `folder` to that user.
+fn give_to_nobody(folder: &Path) {
+    if !is_root() {
+        return;
+    }
+    chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { give_to_nobody(&path) } else { chown(&path, Some(NOBODY), Some(NOBODY)).unwrap() }
+    }
+}
+
+#[test]
+fn no_process_of_its_user_looks_into_the_server() {
+    let mut probe = Command::new("test");
+    let can_run = as_nobody(probe.args(["-x", env!("CARGO_BIN_EXE_lictor")])).status();
+    if !can_run.is_ok_and(|status| status.success()) {
+        println!("skipped: there is no `setpriv`, or another user can't run the program of the tests");
+        return;
+    }
+    let tester = Identity::new("tester");
+    let setup = Setup::new()
+        .server("cache = \"cache\"")
+        .master("tester", &tester)
+        .echo()
+        .section("[state]\nengine = \"sqlite\"\npath = \"state/state.db\"");
+    let folder = setup.folder().to_owned();
+    let server = setup.start_by(|lictor| {
+        give_to_nobody(&folder);
+        as_nobody(&lictor)
+    });
+    // What it needs of itself it has: the plugin was compiled, the state made, the config is read again.
+    let mut connection = server.connect(&tester);
+    assert_eq!(connection.ask("echo hello"), "hello");
+    assert_eq!(connection.ask("@reload"), "nothing has changed");
+    let process = format!("/proc/{}", server.process());
+    for secret in ["environ", "maps", "mem", "fd", "root", "exe"] {
+        let mut look = Command::new("ls");
+        look.args(["-lL", &format!("{process}/{secret}")]);
+        if !["fd", "root", "exe"].contains(&secret) {
+            look = Command::new("head");
+            look.args(["-c", "1", &format!("{process}/{secret}")]);
+        }
+        let looked = finish(&mut as_nobody(&look));
+        assert_ne!(looked.code, Some(0), "{secret}: {looked:?}");
+        assert!(looked.stderr.contains("Permission denied"), "{secret}: {looked:?}");
+    }
+    let limits = fs::read_to_string(format!("{process}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
 }
