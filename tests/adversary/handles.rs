@@ -142,6 +142,30 @@ fn streams_of_a_component_are_few_and_charged_from_the_start() {
     assert_at_rest(&server, &tester, before);
 }
 
+/// One entry more than a folder may have that is listed.
+const TOO_MANY: usize = 65_537;
+
+#[test]
+fn a_folder_of_too_many_entries_is_not_listed() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester).echo();
+    let folder = setup.folder().join("crowded");
+    std::fs::create_dir(&folder).unwrap();
+    for number in 0..TOO_MANY {
+        File::create(folder.join(format!("{number}"))).unwrap();
+    }
+    let keys = format!("timeout = \"1m\"\n{FOLDER}");
+    let setup = setup.plugin("attacker", components::folders(), &["hold-lists", "list"], &keys);
+    let server = setup.start();
+    let mut connection = server.connect(&tester);
+    let frame = connection.ask_framed("list /data");
+    assert_eq!(frame.failure(), ("plugin-failed", "failed"), "{frame:?}");
+    assert!(frame.message.contains("Quota"), "{frame:?}");
+    assert!(connection.ask("@status metrics").contains("lictor_folders_too_large_total 1"));
+    std::fs::remove_file(folder.join("0")).unwrap();
+    assert_eq!(connection.ask("hold-lists 1 /data"), "1");
+}
+
 const FOLDER: &str = "[plugins.attacker.grants.directories]\n\"/data\" = \"crowded\"";
 
 /// Entries of a folder, of which a few listings fit into an instance's memory.
@@ -175,4 +199,20 @@ fn listings_of_folders_are_counted_and_charged() {
         }
     }
     assert_at_rest(&server, &tester, before);
+}
+
+#[test]
+fn streams_of_one_file_are_as_few_as_open_files() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester);
+    let folder = setup.folder().join("crowded");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("a.txt"), "the text of a").unwrap();
+    let server = setup.plugin("attacker", components::folders(), &["hold-streams"], FOLDER).start();
+    let mut connection = server.connect(&tester);
+    assert_eq!(connection.ask("hold-streams 20"), "20");
+    // With the folders and the file, of which each takes a place.
+    let held = connection.ask("hold-streams 100");
+    let (count, words) = held.split_once(' ').expect("it is refused");
+    assert!((20..32).contains(&count.parse().unwrap()) && words.contains("quota"), "{held}");
 }

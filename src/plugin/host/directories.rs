@@ -20,7 +20,8 @@ use super::{Granted, Grants, PluginLog, listings};
 use crate::files::{Opened, Reserved};
 use crate::plugin::instance::HostState;
 
-/// Files, folders and streams that one instance may hold open: each takes a descriptor of the process.
+/// Files, folders and streams that one instance may hold open: each takes a descriptor of the process, or a thread while it
+/// reads.
 pub const MAX_OPEN: usize = 32;
 
 /// The packages' versions in wasmtime's bindings.
@@ -67,7 +68,8 @@ pub(super) fn open(granted: &Granted, log: &PluginLog) -> Folders {
     folders
 }
 
-/// Puts [`open_at`], [`listings`] and the folders that were granted before wasmtime's own, for plugins that have a folder.
+/// Puts [`open_at`], a bound on streams, [`listings`] and the folders that were granted before wasmtime's own, for plugins that
+/// have a folder.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut preopens = linker.instance(PREOPENS)?;
@@ -91,9 +93,30 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             })
         },
     )?;
+    types.func_wrap(
+        "[method]descriptor.read-via-stream",
+        |mut store: StoreContextMut<'_, HostState>, (file, offset): (Resource<Descriptor>, u64)| {
+            let state = store.data_mut();
+            let opened = has_room(state).and_then(|()| state.folders().read_via_stream(file, offset));
+            match opened {
+                Ok(stream) => Ok((Ok(stream),)),
+                Err(error) => Ok((Err(error.downcast().context("read-via-stream")?),)),
+            }
+        },
+    )?;
     listings::link(linker)?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// Fails where as much is open as may be.
+fn has_room(state: &mut HostState) -> Result<(), FsError> {
+    let is_open =
+        |entry: &&mut (dyn std::any::Any + Send)| entry.is::<Descriptor>() || entry.is::<DynInputStream>();
+    match state.handles().iter_mut().filter(is_open).count() < MAX_OPEN {
+        true => Ok(()),
+        false => Err(ErrorCode::Quota.into()),
+    }
 }
 
 type OpenAt = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
@@ -102,11 +125,7 @@ async fn open_at(
     state: &mut HostState,
     (folder, path_flags, path, open_flags, flags): OpenAt,
 ) -> Result<Resource<Descriptor>, FsError> {
-    let is_open =
-        |entry: &&mut (dyn std::any::Any + Send)| entry.is::<Descriptor>() || entry.is::<DynInputStream>();
-    if state.handles().iter_mut().filter(is_open).count() >= MAX_OPEN {
-        return Err(ErrorCode::Quota.into());
-    }
+    has_room(state)?;
     let mut folders: WasiFilesystemCtxView<'_> = state.folders();
     // A pipe without a writer would hold the thread that opens it for ever.
     let found = folders.stat_at(Resource::new_borrow(folder.rep()), path_flags, path.clone()).await;

@@ -7,6 +7,8 @@ use std::io::{self, Read};
 use std::time::SystemTime;
 
 use exports::lictor::plugin::commands::{CommandInfo, Failure, Guest};
+use wasip2::filesystem::preopens::get_directories;
+use wasip2::filesystem::types::{DescriptorFlags, OpenFlags as Flags, PathFlags};
 
 struct Folders;
 
@@ -25,6 +27,7 @@ impl Guest for Folders {
             ["size", path] => fs::metadata(path).map(|found| found.len().to_string().into_bytes()),
             ["hold", count, path] => Ok(hold(count.parse().unwrap_or(0), path)),
             ["hold-lists", count, path] => hold_lists(count.parse().unwrap_or(0), path),
+            ["hold-streams", count] => Ok(hold_streams(count.parse().unwrap_or(0))),
             ["write", path] => nothing(OpenOptions::new().write(true).open(path)),
             ["append", path] => nothing(OpenOptions::new().append(true).open(path)),
             ["truncate", path] => nothing(OpenOptions::new().write(true).truncate(true).open(path)),
@@ -66,6 +69,23 @@ fn hold_lists(count: usize, path: &str) -> io::Result<Vec<u8>> {
         })
         .collect();
     Ok(held?.len().to_string().into_bytes())
+}
+
+/// Opens streams of the first file of the first folder, as bare as WASI has them; tells how often that went well, and what
+/// then went wrong.
+fn hold_streams(count: usize) -> Vec<u8> {
+    let folders = get_directories();
+    let (flags, read) = (Flags::empty(), DescriptorFlags::READ);
+    let opened = folders.first().map(|(folder, _)| folder.open_at(PathFlags::empty(), "a.txt", flags, read));
+    let Some(Ok(file)) = opened else { return b"no file".to_vec() };
+    let mut held = Vec::new();
+    for _ in 0..count {
+        match file.read_via_stream(0) {
+            Ok(stream) => held.push(stream),
+            Err(error) => return format!("{} {error:?}", held.len()).into_bytes(),
+        }
+    }
+    held.len().to_string().into_bytes()
 }
 
 /// Opens the same file again and again, and keeps it open; tells how often that went well, and what then went wrong.
