@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::backtrace;
 use super::cache::Draft;
 use super::compiler::{self, Uncompiled};
 use super::engine::Sandbox;
-use super::failure;
 use super::load::{Plugin, Spec};
 use super::runtime::Runtime;
 use super::world::World;
@@ -44,8 +44,9 @@ pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec) -> Result<Compi
                 Uncompiled::Failed(words) => words,
             })?;
             let runtime = Arc::clone(&runtime);
-            let loading =
-                move || draft.component(runtime.engine()).map_err(|error| unusable(&failure::words(&error)));
+            let loading = move || {
+                draft.component(runtime.engine()).map_err(|error| unusable(&backtrace::words(&error)))
+            };
             blocking(loading).await?
         }
     };
@@ -75,7 +76,7 @@ fn read(sandbox: &Sandbox, spec: &Spec) -> Result<Read, String> {
     let world = World::of(&bytes);
     let runtime = sandbox.runtime(world)?;
     let found = match runtime.compiled_before(&sha256) {
-        Some(component) => Found::Component(component.map_err(|error| unusable(&failure::words(&error)))?),
+        Some(component) => Found::Component(component.map_err(|error| unusable(&backtrace::words(&error)))?),
         None => Found::Draft(runtime.draft(&sha256).map_err(|error| error.to_string())?),
     };
     Ok(Read { bytes, sha256, world, runtime, found })

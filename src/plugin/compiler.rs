@@ -17,8 +17,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::backtrace;
 use super::confine::confine;
-use super::failure;
 use super::runtime;
 use super::world::World;
 use crate::telemetry::metrics::Counter;
@@ -230,7 +230,7 @@ pub fn compile_alone(compiling: &Compiling, world: &str, input: impl Read) -> io
     let code = if bytes.len() > compiling.component_bytes {
         Err(compiling.too_large())
     } else {
-        engine.precompile_component(&bytes).map_err(|error| failure::words(&error))
+        engine.precompile_component(&bytes).map_err(|error| backtrace::words(&error))
     };
     Ok(Compilation { kept_rights, code })
 }

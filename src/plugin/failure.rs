@@ -4,6 +4,7 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
+use super::backtrace::{says, words};
 use super::bounds::BudgetSpent;
 use super::bounds::CpuSpent;
 use super::bounds::MemoryRefusal;
@@ -120,15 +121,6 @@ fn too_large(name: &str, max: usize, call: &Call) -> CommandError {
     )
 }
 
-/// An error with all its causes and the plugin's backtrace, which is one of them; without the core dump, which is too.
-pub(super) fn words(error: &wasmtime::Error) -> String {
-    let causes = error.chain().map(ToString::to_string);
-    causes.filter(|cause| !cause.starts_with(CORE_DUMP_WORDS)).collect::<Vec<_>>().join(": ")
-}
-
-/// How wasmtime writes a core dump: all that it has, over many lines.
-const CORE_DUMP_WORDS: &str = "wasm coredump generated";
-
 /// A failure while loading, in words for the operator.
 pub(super) fn reason(error: &wasmtime::Error, state: &HostState, max_reply_bytes: usize) -> String {
     classify(error, Some(state), max_reply_bytes).1
@@ -158,9 +150,8 @@ fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes:
     if let Some(spent) = error.downcast_ref::<VolumeSpent>() {
         return (Code::PluginLimit, spent.to_string());
     }
-    let says = |words| error.chain().any(|cause| cause.to_string().contains(words));
     if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full))
-        || says(HANDLES_WORDS)
+        || says(error, HANDLES_WORDS)
     {
         Counter::HandlesUsedUp.count();
         return (Code::PluginLimit, format!("held more than its {MAX_HANDLES} handles"));
@@ -174,7 +165,7 @@ fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes:
             let words = trap.to_string();
             (Code::PluginTrapped, format!("trapped: {}", words.trim_start_matches("wasm trap: ")))
         }
-        None if says(HOST_CALL_FUEL_WORDS) => {
+        None if says(error, HOST_CALL_FUEL_WORDS) => {
             Counter::RepliesTooLarge.count();
             (Code::PluginLimit, format!("returned more than its {max_reply_bytes} bytes"))
         }

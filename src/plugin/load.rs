@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 use wasmtime::PoolConcurrencyLimitError;
 
+use super::backtrace;
 use super::bindings;
 use super::bounds::{BudgetSpent, MemoryLimiter, MemoryRefusal, Meter, Pace};
 use super::compile::{Compiled, compile};
@@ -339,7 +340,7 @@ impl Plugin {
 
     async fn describe_itself(&self) -> Result<(Vec<CommandInfo>, usize), String> {
         let reason = |error: &wasmtime::Error, state: &HostState| {
-            let words = failure::words(error);
+            let words = backtrace::words(error);
             format!("it {} ({words})", failure::reason(error, state, self.spec.reply_bytes))
         };
         let unmade = |why: String| format!("it can't be instantiated: {why}");

@@ -4,6 +4,7 @@
 //! [`Call`] comes from a request that was permitted and routed, and what goes back is bytes or a
 //! [`CommandError`](crate::wire::CommandError).
 
+mod backtrace;
 mod batch;
 mod bindings;
 mod bounds;

@@ -118,6 +118,9 @@ pub enum Standing {
     Missing(String),
 }
 
+/// Imports that are told of as misfits: a component may have a hundred thousand.
+const MAX_TOLD_IMPORTS: usize = 16;
+
 /// Checks the names of what `component` imports and exports; says of each misfit what it is and what to do.
 ///
 /// `plugin` is the plugin's name in the config, for the lines to add there.
@@ -131,7 +134,7 @@ pub(super) fn misfits(
     let types = component.component_type();
     let imports = types.imports(engine).filter_map(|(import, _)| import_misfit(import, plugin, grants));
     let exports: Vec<String> = types.exports(engine).map(|(name, _)| name.to_owned()).collect();
-    imports.chain(export_misfit(world, &exports)).collect()
+    imports.take(MAX_TOLD_IMPORTS).chain(export_misfit(world, &exports)).collect()
 }
 
 /// The function by which an instance of `component` stays entered, where it exports one of a version that this host runs.

@@ -100,7 +100,7 @@ pub(crate) const MAY_SPEAK: &[(&str, &[&str])] = &[
 pub(crate) const MAY_QUOTE: &[(&str, &[&str])] = &[
     ("{error:#}", &["src/plugin/load.rs", "src/plugin/engine.rs", "src/plugin/runtime.rs"]),
     ("{error:?}", &[]),
-    (".chain()", &["src/plugin/failure.rs"]),
+    (".chain()", &["src/plugin/backtrace.rs"]),
 ];
 
 pub(crate) const MAX_FILE_LINES: usize = 400;

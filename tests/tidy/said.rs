@@ -63,7 +63,7 @@ fn what_is_said_of_a_component_goes_where_it_is_escaped() {
                 if !allowed.contains(&path.as_str()) {
                     let line = line_of(&source, at);
                     faults.push(format!(
-                        "{path}:{line}: `{form}` quotes what a component says; use `failure::words`, and hand it on as the \
+                        "{path}:{line}: `{form}` quotes what a component says; use `backtrace::words`, and hand it on as the \
                          reason of a `LoadError` or as a field of an event"
                     ));
                 }

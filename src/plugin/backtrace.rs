@@ -1,0 +1,113 @@
+//! Words of an error that a guest had a part in: its names for functions and modules are in the backtrace.
+//!
+//! wasmtime shows a backtrace with each name demangled, and a mangled name of C++ may stand for gigabytes: it says "twice
+//! the last part" as often as it likes. So neither a backtrace nor a core dump is shown by wasmtime.
+
+use std::error::Error as StdError;
+use std::fmt::{self, Write};
+
+use wasmtime::{FrameInfo, WasmBacktrace};
+
+/// How wasmtime begins to write these two.
+const BACKTRACE: &str = "error while executing at wasm backtrace:";
+const CORE_DUMP: &str = "wasm coredump generated";
+
+/// The most bytes of one cause, which may quote the component.
+const MAX_CAUSE_BYTES: usize = 16 << 10;
+
+/// The most bytes of a name.
+const MAX_NAME_BYTES: usize = 256;
+
+/// An error with all its causes and the guest's backtrace, which is one of them; without the core dump, which is too.
+pub(super) fn words(error: &wasmtime::Error) -> String {
+    let causes = error.chain().filter_map(|cause| match begin_of(cause) {
+        text if text.starts_with(CORE_DUMP) => None,
+        text if text.starts_with(BACKTRACE) => error.downcast_ref().map(backtrace),
+        text => Some(text),
+    });
+    causes.collect::<Vec<_>>().join(": ")
+}
+
+/// Whether a cause of `error` holds these words, the guest's names left out.
+pub(super) fn says(error: &wasmtime::Error, words: &str) -> bool {
+    error.chain().any(|cause| begin_of(cause).contains(words))
+}
+
+/// The text of `cause`, as far as it may go.
+fn begin_of(cause: &(dyn StdError + 'static)) -> String {
+    let mut text = Bounded { text: String::new(), max_bytes: MAX_CAUSE_BYTES };
+    // Whoever writes into it stops where it takes no more.
+    let _ = write!(text, "{cause}");
+    text.text
+}
+
+/// A text that takes no more than so many bytes, and of a backtrace or a core dump no more than its begin.
+struct Bounded {
+    text: String,
+    max_bytes: usize,
+}
+
+impl Write for Bounded {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let room = self.max_bytes - self.text.len();
+        self.text.push_str(&more[..more.floor_char_boundary(room)]);
+        let is_full = more.len() > room;
+        let is_left = self.text.starts_with(BACKTRACE) || self.text.starts_with(CORE_DUMP);
+        if is_full || is_left { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// A backtrace as wasmtime writes it, one frame a line, the innermost first.
+fn backtrace(backtrace: &WasmBacktrace) -> String {
+    let mut text = BACKTRACE.to_owned();
+    for (number, frame) in backtrace.frames().iter().enumerate() {
+        let offset = frame.module_offset().map(|offset| format!("{offset:#8x} - ")).unwrap_or_default();
+        let module = shortened(frame.module().name().unwrap_or("<unknown>"));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {number:>3}: {offset}{module}!{}", function(frame));
+    }
+    text
+}
+
+fn function(frame: &FrameInfo) -> String {
+    let Some(name) = frame.func_name() else { return format!("<wasm function {}>", frame.func_index()) };
+    match rustc_demangle::try_demangle(name) {
+        Ok(demangled) => shortened(demangled),
+        Err(_) => shortened(name),
+    }
+}
+
+/// As much of `name` as a line has room for. A name that grows as it is written is not written to its end.
+fn shortened(name: impl fmt::Display) -> String {
+    let mut text = Bounded { text: String::new(), max_bytes: MAX_NAME_BYTES };
+    let whole = write!(text, "{name}");
+    if whole.is_err() { text.text + "…" } else { text.text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_written_as_far_as_there_is_room() {
+        for name in ["f", "", &"x".repeat(MAX_NAME_BYTES)] {
+            assert_eq!(shortened(name), name);
+        }
+        assert_eq!(shortened("é".repeat(200)), "é".repeat(128) + "…");
+        let name = "_ZN4core9panicking5panic17h0123456789abcdefE";
+        let demangled = rustc_demangle::try_demangle(name).map(shortened).unwrap();
+        assert_eq!(demangled, "core::panicking::panic::h0123456789abcdef");
+    }
+
+    #[test]
+    fn a_backtrace_is_not_written_by_who_knows_how_to() {
+        struct Endless;
+        impl fmt::Display for Endless {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                writeln!(f, "{BACKTRACE}")?;
+                panic!("went on")
+            }
+        }
+        assert!(shortened(Endless).starts_with(BACKTRACE));
+    }
+}
