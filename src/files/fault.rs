@@ -100,11 +100,19 @@ impl Fault {
         matches!(self.reason, Reason::Missing | Reason::NoFolder)
     }
 
-    /// Whether what is there instead of a file was put there by a user who is neither root nor the server's.
+    /// Whether a user who is neither root nor the server's made it so: by a link, by what is there instead,
+    /// or, where nothing is there, by what he may do in his folder.
     #[must_use]
     pub fn is_strangers_work(&self) -> bool {
-        let found = rustix::fs::lstat(&self.path);
-        found.is_ok_and(|found| super::walk::is_stranger(found.st_uid))
+        let is_strangers = |path: &Path| {
+            let found = rustix::fs::lstat(path);
+            found.is_ok_and(|found| super::walk::is_stranger(found.st_uid))
+        };
+        match self.reason {
+            Reason::Link { .. } => true,
+            _ if self.is_missing() => self.path.parent().is_some_and(is_strangers),
+            _ => is_strangers(&self.path),
+        }
     }
 
     /// What is wrong, without the path.
@@ -169,7 +177,10 @@ impl Fault {
                 format!("`chown root {}`", named(folder))
             }
             Reason::LooseFolder { folder, .. } => format!("`chmod go-w {}`", named(folder)),
-            Reason::NotOwn { .. } => format!("remove {path}; it is made anew"),
+            Reason::NotOwn { owner, .. } if *owner != user() => {
+                format!("run this as the server's user; or remove {path}, which is made anew")
+            }
+            Reason::NotOwn { .. } => format!("remove {path}, which is made anew"),
             Reason::Changed => "try again".to_owned(),
             _ => return None,
         })

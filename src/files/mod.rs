@@ -178,8 +178,8 @@ impl Opened {
         self.file
     }
 
-    /// Wants a file or a folder by whose content the server works (config, component, list, state): written by nobody but
-    /// root and the server's user. Its group may write to it, which [`Opened::warnings`] tells.
+    /// Wants a file or a folder by whose content the server works (config, component, list, state): written
+    /// by nobody but root and the server's user. Its group may write to it, which [`Opened::warnings`] tells.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Files that the server keeps for itself, so that no grant leads to them: by whatever path, link or hard link.
+//! Files that the server keeps for itself, so that no grant leads to them: by whatever path, link or hard
+//! link.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,13 +8,15 @@ use super::{FileId, Opened};
 
 /// Files and folders that the server keeps for itself, each with words for what it is.
 ///
-/// They are looked up anew for each answer, as they may have been replaced since: a key is when it is renewed.
+/// They are looked up anew for each answer, as they may have been replaced since: a key is when it is
+/// renewed.
 #[derive(Debug, Default)]
 pub struct Reserved(RwLock<Arc<[Entry]>>);
 
 type Entry = (PathBuf, &'static str);
 
-/// Places where the kernel shows the memory of processes, or devices: whoever reads there reads the server's keys.
+/// Places where the kernel shows the memory of processes, or devices: whoever reads there reads the server's
+/// keys.
 const OF_THE_KERNEL: [(&str, &str); 3] = [
     ("/proc/self", "the server's own process"),
     ("/dev", "the machine's devices"),
@@ -45,7 +48,8 @@ impl Reserved {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Words for what `opened` is or holds of the server's or the kernel's own things; nothing where it may be read.
+    /// Words for what `opened` is or holds of the server's or the kernel's own things; nothing where it may
+    /// be read.
     #[must_use]
     pub fn withholds(&self, opened: &Opened) -> Option<&'static str> {
         let (id, real) = (opened.id(), opened.real_path());

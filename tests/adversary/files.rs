@@ -1,5 +1,5 @@
-//! Files that another user of the machine writes, replaces, or leads elsewhere: what is granted to plugins, and what the
-//! server works by.
+//! Files that another user of the machine writes, replaces, or leads elsewhere: what is granted to plugins,
+//! and what the server works by.
 //!
 //! What takes another user is shown where the tests run as root, and left out else.
 
@@ -27,7 +27,8 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// A folder `shared` beside the config that belongs to another user, as far as there can be one, and files in it.
+/// A folder `shared` beside the config that belongs to another user, as far as there can be one, and files in
+/// it.
 fn share(setup: &Setup) -> PathBuf {
     let shared = setup.folder().join("shared");
     fs::create_dir_all(shared.join("data")).unwrap();
@@ -147,6 +148,15 @@ fn a_folder_that_was_swapped_for_the_servers_is_not_read() {
         as_stranger(&shared, "mv data old; ln -s old data");
         assert_eq!(connection.ask_framed("list /data").failure().0, "plugin-failed");
         wait_for_reason(&server, "shared/data on the way belongs to user 65534");
+        // What a stranger does there does not keep the operator from changing something.
+        for away in ["true", "rm data", "touch data"] {
+            as_stranger(&shared, away);
+            // The plugin is loaded anew.
+            server.edit(|text| text.replace("[plugins.folders]\n", "[plugins.folders]\nmax_calls = 7\n"));
+            assert_eq!(connection.ask_framed("@reload").status, "OK", "{away}");
+            server.edit(|text| text.replace("max_calls = 7\n", ""));
+            assert_eq!(connection.ask_framed("@reload").status, "OK", "{away}");
+        }
         as_stranger(&shared, "rm data; mv old data");
         assert_eq!(connection.ask("list /data"), "a.txt");
     }
@@ -300,8 +310,8 @@ fn secrets_in_a_config_that_all_may_read_are_told() {
     }
 }
 
-/// Kubernetes mounts secrets and config maps as folders of mode 777, in which each name is a link over a link. Cargo gives a
-/// component two names.
+/// Kubernetes mounts secrets and config maps as folders of mode 777, in which each name is a link over a
+/// link. Cargo gives a component two names.
 #[test]
 fn the_folders_of_kubernetes_and_the_outputs_of_cargo_are_taken() {
     let tester = Identity::new("tester");

@@ -1,4 +1,5 @@
-//! The files that a config names: found from its folder, opened once, and looked at for who may have written them.
+//! The files that a config names: found from its folder, opened once, and looked at for who may have written
+//! them.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -63,8 +64,8 @@ impl Folder {
         read(&bytes).map_err(|refusal| named.report(refusal, findings)).ok()
     }
 
-    /// Looks at the file of the state, and at SQLite's beside it: what others write there is run as the server's own. One
-    /// that is not there yet is made for the server alone.
+    /// Looks at the file of the state, and at SQLite's beside it: what others write there is run as the
+    /// server's own. One that is not there yet is made for the server alone.
     pub(super) fn look_at_state(&self, path: &Spanned<PathText>, findings: &mut Findings) {
         let named = Named { key: "state.path", path, remedy: "name a plain file" };
         for file in files_of_state(&self.path(path.get_ref())) {
@@ -76,7 +77,8 @@ impl Folder {
         }
     }
 
-    /// Looks at a folder of the server's alone, which is made where it is missing, and does without where it can't be used.
+    /// Looks at a folder of the server's alone, which is made where it is missing, and does without where it
+    /// can't be used.
     pub(super) fn look_at_own(
         &self,
         key: &str,
@@ -87,16 +89,16 @@ impl Folder {
         if matches!(self.authors, Authors::Anybody) {
             return;
         }
-        let faults = match Opened::folder(path).and_then(Opened::own) {
-            Ok(opened) => opened.warnings().into_iter().filter(|fault| self.is_new(fault)).collect(),
+        let (what, faults) = match Opened::folder(path).and_then(Opened::own) {
+            Ok(opened) => {
+                let loose = opened.warnings().into_iter().filter(|fault| self.is_new(fault));
+                ("is a folder that others may replace", loose.collect())
+            }
             Err(fault) if fault.is_missing() => return,
-            Err(fault) => vec![fault],
+            Err(fault) => ("is not used", vec![fault]),
         };
         for fault in faults {
-            let draft = findings.warning(format!(
-                "`{key}` is a folder that others may change, or is not used: {}",
-                path.display()
-            ));
+            let draft = findings.warning(format!("`{key}` {what}: {}", path.display()));
             let draft = match span.clone() {
                 Some(span) => draft.at(span, fault.what()),
                 None => draft.help(fault.what()),
@@ -129,8 +131,8 @@ impl Named<'_> {
         self.draft(refusal.what, [refusal.advice, Some(remedy)], findings);
     }
 
-    /// Reports what is wrong with the file itself. How such a file comes to be is said of one that is not there, and not
-    /// of one that somebody else may have written.
+    /// Reports what is wrong with the file itself. How such a file comes to be is said of one that is not
+    /// there, and not of one that somebody else may have written.
     pub(super) fn report_fault(self, fault: &Fault, findings: &mut Findings) {
         match fault.advice() {
             Some(advice) => self.draft(fault.what(), [Some(advice), None], findings),
@@ -171,8 +173,8 @@ pub(in crate::config) fn look_at_file(opened: &Opened, raw: &RawConfig, findings
     }
 }
 
-/// The files and folders that no plugin may be granted, since they hold the server's secrets or all plugins' state.
-/// `certificates` are files of authorities and clients, beside which `lictor cert` puts their keys.
+/// The files and folders that no plugin may be granted, since they hold the server's secrets or all plugins'
+/// state. `certificates` are files of authorities and clients, beside which `lictor cert` puts their keys.
 pub(in crate::config) fn reserved<'a>(
     config: &Path,
     server: Option<&Server>,

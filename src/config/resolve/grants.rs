@@ -113,8 +113,9 @@ fn built_in(at: &str, pattern: &Spanned<CommandPattern>, findings: &mut Findings
         .done();
 }
 
-/// A granted file. It may come later, as a file that another program writes does; then a warning says so. So it does
-/// where another user put something else in its place: nobody else may keep a config from being loaded.
+/// A granted file. It may come later, as a file that another program writes does; then a warning says so. So
+/// it does where another user put something else in its place: nobody else may keep a config from being
+/// loaded.
 fn file(
     at: &str,
     path: &Spanned<PathText>,
@@ -132,11 +133,7 @@ fn file(
     match opened {
         _ if let Some(what) = withheld_as => withheld(key, path, what, findings),
         Ok(_) => {}
-        Err(fault) if may_change(&fault) => findings
-            .warning(format!("`{key}` names {shown}, which can't be read now: {}", fault.what()))
-            .at(path.span(), told(&fault))
-            .helps(fault.advice())
-            .done(),
+        Err(fault) if may_change(&fault) => unreadable(key, path, &fault, findings),
         Err(fault) => Named { key, path, remedy: "name a plain file" }.report_fault(&fault, findings),
     }
     (shown, found)
@@ -150,10 +147,20 @@ fn may_change(fault: &Fault) -> bool {
     }
 }
 
+fn unreadable(key: &str, path: &Spanned<PathText>, fault: &Fault, findings: &mut Findings) {
+    let shown = path.get_ref().0.display();
+    findings
+        .warning(format!("`{key}` names {shown}, which can't be read now: {}", fault.what()))
+        .at(path.span(), told(fault))
+        .helps(fault.advice())
+        .done();
+}
+
 fn told(fault: &Fault) -> &'static str {
     match fault.reason {
         Reason::Missing => "the plugin is told `not-found` until it is there",
-        Reason::Link { .. } => "the plugin is told `denied` until it is no such link",
+        Reason::NoFolder | Reason::NotFolder => "the plugin sees no such folder until it is there",
+        Reason::Link { .. } => "the plugin can't read it until that is no such link",
         _ => "the plugin is told `unavailable` until it can be read",
     }
 }
@@ -174,6 +181,7 @@ fn directories(
                     withheld(key, path, what, findings);
                 }
             }
+            Err(fault) if fault.is_strangers_work() => unreadable(key, path, &fault, findings),
             Err(fault) => Named { key, path, remedy: "make the folder" }.report_fault(&fault, findings),
         }
         (name.get_ref().0.clone(), found)

@@ -1,10 +1,12 @@
-//! Folders that a plugin may read, through WASI's file system. Granted by `[plugins.NAME.grants.directories]`.
+//! Folders that a plugin may read, through WASI's file system. Granted by
+//! `[plugins.NAME.grants.directories]`.
 //!
-//! wasmtime opens every path below the folder's own handle, step by step, so that neither `..` nor a symbolic link nor an
-//! absolute path leads out of it, and refuses whatever would change something. What it does not do is done here: a plugin
-//! holds few files open at the same time, and opens nothing that could keep the thread waiting that opens it.
+//! wasmtime opens every path below the folder's own handle, step by step, so that neither `..` nor a symbolic
+//! link nor an absolute path leads out of it, and refuses whatever would change something. What it does not
+//! do is done here: a plugin holds few files open at the same time, and opens nothing that could keep the
+//! thread waiting that opens it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wasmtime::component::{Linker, Resource};
@@ -17,7 +19,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use wasmtime_wasi::p2::{DynInputStream, FsError};
 
 use super::{Granted, Grants, PluginLog, listings};
-use crate::files::{Opened, Reserved};
+use crate::files::{Fault, Opened, Reserved};
 use crate::plugin::instance::HostState;
 
 /// Files, folders and streams that one instance may hold open: each takes a descriptor of the process, or a thread while it
@@ -32,20 +34,34 @@ const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
 pub(in crate::plugin) type Folders = Vec<(Dir, String)>;
 
 /// Opens each folder once, so that a missing one is told when the plugin is loaded and not at its first call.
+/// What another user did there keeps no plugin from being loaded.
 pub(in crate::plugin) fn check(grants: &Grants, reserved: &Reserved) -> Result<(), String> {
     for (name, folder) in &grants.directories {
-        open_folder(folder, reserved)
-            .map_err(|fault| format!("the folder granted to it as {name} can't be opened: {fault}"))?;
+        match open_folder(folder, reserved) {
+            Err(Unusable::Fault(fault)) if fault.is_strangers_work() => {}
+            Err(fault) => return Err(format!("the folder granted to it as {name} can't be opened: {fault}")),
+            Ok(_) => {}
+        }
     }
     Ok(())
 }
 
-/// Opens a folder as it is now: what others have put in its place since the config was read is looked at anew.
-fn open_folder(folder: &Path, reserved: &Reserved) -> Result<Opened, String> {
-    let opened = Opened::folder(folder).map_err(|fault| fault.to_string())?;
+/// Why a granted folder is not given to the plugin.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("{0}")]
+    Fault(Fault),
+    #[error("{}", withheld(.0, .1))]
+    Withheld(PathBuf, &'static str),
+}
+
+/// Opens a folder as it is now: what others have put in its place since the config was read is looked at
+/// anew.
+fn open_folder(folder: &Path, reserved: &Reserved) -> Result<Opened, Unusable> {
+    let opened = Opened::folder(folder).map_err(Unusable::Fault)?;
     match reserved.withholds(&opened) {
         None => Ok(opened),
-        Some(what) => Err(withheld(folder, what)),
+        Some(what) => Err(Unusable::Withheld(folder.to_owned(), what)),
     }
 }
 
@@ -146,8 +162,9 @@ async fn open_at(
     }
 }
 
-/// Words for what was opened at `path` in a folder, if it is something that no plugin may read. Links don't lead out of the
-/// folder, but a hard link may have been put there, and a folder of the server's be made there later.
+/// Words for what was opened at `path` in a folder, if it is something that no plugin may read. Links don't
+/// lead out of the folder, but a hard link may have been put there, and a folder of the server's be made
+/// there later.
 async fn look_at(
     state: &mut HostState,
     opened: &Resource<Descriptor>,

@@ -280,7 +280,14 @@ fn has_wal(path: &Path) -> bool {
 /// SQLite gives its side files the rights of the main one, so that they are right if this one is.
 fn make_private_file(path: &Path) -> Result<(), StateError> {
     let folder = folder_of(path);
-    if !folder.is_dir() {
+    // Where a link of others leads, nothing is made.
+    let found = Opened::folder(folder);
+    if let Err(fault) = &found
+        && !fault.is_missing()
+    {
+        return Err(unusable(fault));
+    }
+    if found.is_err() {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
