@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use lictor::files::Authors;
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::plugin::{
     Call, Compiling, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Seat, Spec, Stores,
@@ -100,6 +101,7 @@ fn plugin(runtime: &Runtime, component: PathBuf, instances: Instances, grants: G
         memory_bytes: 1 << 30,
     };
     let spec = Spec {
+        authors: Authors::Trusted,
         name: "bench".into(),
         component,
         sha256: None,

@@ -22,6 +22,8 @@ use rules::{
 mod code;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/opened.rs"]
+mod opened;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/said.rs"]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
+use lictor::files::Authors;
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::plugin::{
     Call, Compiling, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Seat, Spec, VolumeLimits,
@@ -124,6 +125,7 @@ pub(super) async fn echo(instances: Instances) -> Arc<Plugin> {
         memory_bytes: 1 << 30,
     };
     let spec = Spec {
+        authors: Authors::Trusted,
         name: "echo".into(),
         component: Path::new(env!("OUT_DIR")).join("echo.wasm"),
         sha256: None,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 
 use crate::config::{self, CommandPattern, Config, EventGrant, PluginName, StoreGrant};
+use crate::files::Authors;
 use crate::plugin::{
     CommandGate, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant, Instances, Kept, Plugin, Sandbox,
     SandboxLimits, Spec, Stores, VolumeLimits,
@@ -156,6 +157,7 @@ fn spec(config: &Config, name: &PluginName, plugin: &config::Plugin, stores: Opt
         compiling: compiling(&config.limits),
         name: name.as_ref().into(),
         component: plugin.component.clone(),
+        authors: Authors::Trusted,
         sha256: plugin.sha256,
         instances: match plugin.instances {
             config::Instances::PerRequest => Instances::PerRequest,

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use bytes::BytesMut;
 use tracing::Level;
 
+use crate::files::Authors;
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
     self, Call, CommandGate, CommandInfo, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant, Inspection,
@@ -172,6 +173,7 @@ pub(super) fn unserved(
     Spec {
         name: name.into(),
         component: path.to_owned(),
+        authors: Authors::Anybody,
         sha256: None,
         instances: Instances::PerRequest,
         timeout,

@@ -122,8 +122,8 @@ fn load_by(load: fn(&Path) -> Result<Loaded, Faults>, path: &Path) -> Result<Loa
     })
 }
 
-/// Wants the config file of the current folder, and the folder, of this user or root: it chooses the server, by which
-/// certificate that is known, and which key is used there.
+/// Wants the config file of the current folder, and the folder, of this user or root: it chooses the server,
+/// by which certificate that is known, and which key is used there.
 fn want_own_config() -> Result<(), Failure> {
     let refused = |fault: Fault| {
         Failure::usage(format!(

@@ -8,11 +8,10 @@ use std::time::SystemTime;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
-use super::Authors;
 use super::fault::{Faults, Source};
 use super::given::Findings;
 use super::names::Refusal;
-use crate::files::Opened;
+use crate::files::{Authors, Opened};
 use crate::identity::{Authority, RevocationList, Thumbprint, describe};
 
 /// The largest config file: 10,000 clients take 2 MB.

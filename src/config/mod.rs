@@ -1,12 +1,12 @@
 //! The config file: one TOML text in, one checked [`Config`] out, or every fault in it.
 //!
-//! `names`, `amounts`, `reach` and `values` are what a value may be, `limits` the bounds with their reasons, `given` and `raw` the file
-//! as it was written with the place of each value, `resolve` turns that into a [`Config`], `fault` shows what is
-//! wrong with it.
+//! `names`, `amounts`, `reach` and `values` are what a value may be, `limits` the bounds with their reasons,
+//! `given` and `raw` the file as it was written with the place of each value, `resolve` turns that into a
+//! [`Config`], `fault` shows what is wrong with it.
 //!
 //! Invariant: nothing here opens a socket, starts a task or loads a plugin; it reads the config file and the
-//! certificates it names, and looks whether the other files are there. It knows no tokio and no wasmtime, so that
-//! `lictor check`, a reload and a test all run the very same code.
+//! certificates it names, and looks whether the other files are there. It knows no tokio and no wasmtime, so
+//! that `lictor check`, a reload and a test all run the very same code.
 
 mod amounts;
 mod diff;
@@ -40,7 +40,7 @@ pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 use ipnet::IpNet;
 
 use self::given::Findings;
-use crate::files::{Opened, Reserved};
+use crate::files::{Authors, Reserved};
 use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint};
 
 /// Reads and checks the file at `path`.
@@ -59,8 +59,8 @@ pub fn load_of_anybody(path: &Path) -> Result<Loaded, Faults> {
     load_in(path, Reading { authors: Authors::Anybody, running: None })
 }
 
-/// Reads and checks the file of the config that is `running` anew. What a reload does not change, such as the file of the
-/// state, is withheld from plugins as well as what the file names now.
+/// Reads and checks the file of the config that is `running` anew. What a reload does not change, such as the
+/// file of the state, is withheld from plugins as well as what the file names now.
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the lines.
@@ -102,25 +102,6 @@ struct Reading<'a> {
     running: Option<&'a Config>,
 }
 
-/// Who may have written the files of a config.
-#[derive(Clone, Copy, Default)]
-enum Authors {
-    /// Root and the server's user, since the server does what stands there.
-    #[default]
-    Trusted,
-    /// Whoever did: they are only looked at.
-    Anybody,
-}
-
-impl Authors {
-    fn want(self, opened: Opened) -> Result<Opened, crate::files::Fault> {
-        match self {
-            Self::Trusted => opened.trusted(),
-            Self::Anybody => Ok(opened),
-        }
-    }
-}
-
 /// A config that may be served.
 #[derive(Debug)]
 pub struct Loaded {
@@ -154,7 +135,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The files that it is made of: itself, and those that it names. A change of any is a change of what is served.
+    /// The files that it is made of: itself, and those that it names. A change of any is a change of what is
+    /// served.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files =
@@ -298,15 +280,15 @@ pub struct Plugin {
     pub store_keys: u64,
     /// The most bytes of keys and values in each of its own stores.
     pub store_bytes: u64,
-    /// What it reads through `wasi:config`, which it may where this is there. May hold secrets, so that `Debug` shows
-    /// the keys only.
+    /// What it reads through `wasi:config`, which it may where this is there. May hold secrets, so that
+    /// `Debug` shows the keys only.
     pub config: Option<BTreeMap<String, String>>,
     /// What it may reach.
     pub grants: Grants,
 }
 
-/// What a plugin may reach beyond its own memory: nothing that does not stand here. An empty list lets it import the
-/// interface, and reach nothing through it.
+/// What a plugin may reach beyond its own memory: nothing that does not stand here. An empty list lets it
+/// import the interface, and reach nothing through it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants {
     /// Whether it may write events into the log through `wasi:logging`.

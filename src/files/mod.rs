@@ -243,6 +243,30 @@ impl AsFd for Opened {
     }
 }
 
+/// Users who may have written a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authors {
+    /// Root and the server's user, since the server does what stands there.
+    #[default]
+    Trusted,
+    /// Any user: it is only looked at.
+    Anybody,
+}
+
+impl Authors {
+    /// Wants a file that one of these wrote.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else may have; see [`Opened::trusted`].
+    pub fn want(self, opened: Opened) -> Result<Opened, Fault> {
+        match self {
+            Self::Trusted => opened.trusted(),
+            Self::Anybody => Ok(opened),
+        }
+    }
+}
+
 /// Reads a file by whose content the server works; see [`Opened::trusted`].
 ///
 /// # Errors

@@ -84,10 +84,12 @@ fn read(sandbox: &Sandbox, spec: &Spec) -> Result<Read, String> {
 
 fn read_file(spec: &Spec) -> Result<Vec<u8>, String> {
     let most = spec.compiling.component_bytes as u64;
-    let read = Opened::file(&spec.component).and_then(|file| file.bytes(most));
-    read.map_err(|fault| match fault.reason {
-        Reason::TooLarge { .. } => spec.compiling.too_large(),
-        _ => format!("can't be read: {}", fault.what()),
+    let opened = Opened::file(&spec.component).and_then(|file| spec.authors.want(file));
+    let read = opened.and_then(|file| file.bytes(most));
+    read.map_err(|fault| match (&fault.reason, fault.advice()) {
+        (Reason::TooLarge { .. }, _) => spec.compiling.too_large(),
+        (_, Some(advice)) => format!("can't be read: {}; {advice}", fault.what()),
+        (_, None) => format!("can't be read: {}", fault.what()),
     })
 }
 

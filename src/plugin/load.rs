@@ -14,7 +14,6 @@ use super::backtrace;
 use super::bindings;
 use super::bounds::{BudgetSpent, MemoryLimiter, MemoryRefusal, Meter, Pace};
 use super::compile::{Compiled, compile};
-use super::compiler::Compiling;
 use super::engine::Sandbox;
 use super::failure;
 use super::host::{self, Granted, Grants, Handles, PluginLog, Volume, VolumeLimits, reserve_bytes};
@@ -36,6 +35,8 @@ pub struct Spec {
     pub name: Arc<str>,
     /// The component's file.
     pub component: PathBuf,
+    /// Who may have written that file.
+    pub authors: crate::files::Authors,
     /// SHA-256 that the file must have.
     pub sha256: Option<[u8; 32]>,
     /// Whose calls share an instance.
@@ -59,7 +60,7 @@ pub struct Spec {
     /// What it may use beyond what every plugin may.
     pub grants: Grants,
     /// By which program its component is compiled, and what that may take.
-    pub compiling: Compiling,
+    pub compiling: super::compiler::Compiling,
 }
 
 /// A command as its plugin describes it, made safe to show.

@@ -12,6 +12,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "authz",
             "config",
+            "files",
             "idempotency",
             "identity",
             "plugin",
@@ -101,6 +102,37 @@ pub(crate) const MAY_QUOTE: &[(&str, &[&str])] = &[
     ("{error:#}", &["src/plugin/load.rs", "src/plugin/engine.rs", "src/plugin/runtime.rs"]),
     ("{error:?}", &[]),
     (".chain()", &["src/plugin/backtrace.rs"]),
+];
+
+/// By which words a file is opened, and which files may: all others have `files` open what somebody else wrote. What stands
+/// here makes files anew and writes them, or opens what it wrote itself.
+pub(crate) const MAY_OPEN: &[(&str, &[&str])] = &[
+    // The last two sync what they made: a folder's new name, a backup.
+    ("File::open", &["src/files/mod.rs", "src/state/sqlite/schema.rs", "src/state/sqlite/backup.rs"]),
+    ("File::options", &[]),
+    ("File::create", &[]),
+    ("File::create_new", &["src/cli/cert/issue.rs"]),
+    (
+        "OpenOptions",
+        &[
+            "src/cli/plugin/new.rs",
+            "src/client/private_file.rs",
+            "src/plugin/folder.rs",
+            "src/state/sqlite/backup.rs",
+            "src/state/sqlite/schema.rs",
+        ],
+    ),
+    // By the number of a descriptor that `files` opened.
+    ("fs::read", &["src/plugin/cache.rs"]),
+    ("fs::read_to_string", &[]),
+    ("fs::copy", &[]),
+    ("tokio::fs", &[]),
+    ("deserialize_file", &["src/plugin/cache.rs"]),
+    ("pem_file_iter", &[]),
+    ("from_pem_file", &[]),
+    ("openat", &["src/files/mod.rs", "src/files/walk.rs"]),
+    ("open_with_flags", &["src/state/sqlite/schema.rs"]),
+    ("Connection::open", &["src/state/sqlite/backup.rs"]),
 ];
 
 pub(crate) const MAX_FILE_LINES: usize = 400;

@@ -11,8 +11,8 @@ use crate::config::given::Findings;
 use crate::config::names::Refusal;
 use crate::config::raw::RawConfig;
 use crate::config::values::PathText;
-use crate::config::{Authors, Server, State};
-use crate::files::{Fault, Opened, Reason, Reserved};
+use crate::config::{Server, State};
+use crate::files::{Authors, Fault, Opened, Reason, Reserved};
 
 /// Where relative paths start: the config file's folder.
 pub(super) struct Folder {
