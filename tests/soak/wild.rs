@@ -13,7 +13,7 @@ const OK: &str = "OK";
 
 /// What the hostile plugin is asked, and the codes of which its answer must have one. Which bound is met first is a matter of
 /// how busy the machine is.
-const MISDEEDS: [(&str, &[&str]); 20] = [
+const MISDEEDS: [(&str, &[&str]); 21] = [
     ("spin", &["plugin-limit", "timeout"]),
     ("grow", &["plugin-limit", "timeout", "busy"]),
     ("recurse", &["plugin-trapped", "plugin-limit", "timeout"]),
@@ -32,6 +32,7 @@ const MISDEEDS: [(&str, &[&str]); 20] = [
     ("fail conflict no", &["conflict"]),
     ("fail-big", &["plugin-limit", "plugin-failed"]),
     ("alloc 60000000", &["plugin-limit"]),
+    ("hoard 5000", &["plugin-limit", "timeout", "busy"]),
     ("queue-more", &["plugin-trapped", "plugin-limit", "timeout", OK]),
     ("queue-leave", &["plugin-trapped", "timeout", OK]),
 ];
