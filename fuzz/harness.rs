@@ -103,8 +103,17 @@ fn next(state: u64) -> u64 {
     state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
 }
 
-/// A command's answer: whatever it is, the client reads one reply, and with a `Sequence` exactly these bytes.
+/// A command's answer: whatever it is, the client reads one reply, and with a `Sequence` exactly these bytes. Cut at NULs
+/// it is several plain ones, of which none reads as a frame, alone or among the others.
 pub fn reply(answer: &[u8]) {
+    let mut in_a_row = BytesMut::new();
+    for answer in answer.split(|byte| *byte == 0) {
+        let begin = in_a_row.len();
+        encode_reply(None, Ok(answer), &mut in_a_row);
+        assert_has_no_frame(&in_a_row[begin..]);
+    }
+    assert_has_no_frame(&in_a_row);
+
     let mut plain = BytesMut::new();
     let sent = encode_reply(None, Ok(answer), &mut plain);
     assert_eq!(first_end(&plain), Some(plain.len() - END.len()), "a plain reply ends once");
@@ -126,6 +135,20 @@ pub fn reply(answer: &[u8]) {
         assert_is_one_error(&out);
         let lines = String::from_utf8_lossy(&out).lines().count();
         assert_eq!(lines, if sequence.is_some() { 6 } else { 2 }, "a message adds no line");
+    }
+}
+
+/// That nobody who reads plain `replies` line by line finds the head of a frame among them.
+fn assert_has_no_frame(replies: &[u8]) {
+    let text = std::str::from_utf8(replies).unwrap();
+    let mut lines = text.split("\r\n");
+    while let Some(first) = lines.next() {
+        let others = match first {
+            "" => 0,
+            _ => lines.by_ref().take_while(|line| !line.is_empty()).count(),
+        };
+        let begins_head = matches!(first, "OK" | "PART" | "ERR") || first.starts_with("ERR ");
+        assert!(!begins_head || others == 0, "{first:?} and {others} lines in {text:?}");
     }
 }
 

@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use bytes::BytesMut;
-use lictor::client::{self, Frame, ReplyReader};
+use bytes::{Bytes, BytesMut};
+use lictor::client::{self, Frame, Plain, ReplyReader};
 use lictor::wire::{
-    Code, CommandError, Decoder, Fault, MAX_HEAD_BYTES, Outcome, Phase, Request, Sent, Sequence,
-    encode_fault, encode_reply, is_plain_text,
+    Code, CommandError, Decoder, Fault, MAX_ARGUMENTS, MAX_HEAD_BYTES, MAX_HEADERS, Outcome, Phase, Request,
+    Sent, Sequence, encode_fault, encode_reply, is_plain_text,
 };
 use proptest::prelude::*;
 
@@ -150,6 +150,63 @@ fn a_head_of_exactly_the_limit_is_read() {
 }
 
 #[test]
+fn a_request_has_so_many_arguments_and_headers_and_no_more() {
+    let line = |arguments: usize| format!("c{}\r\n\r\n", " ".repeat(arguments - 1));
+    assert_eq!(only(line(MAX_ARGUMENTS).as_bytes()).arguments().len(), MAX_ARGUMENTS);
+    let too_many = Fault::TooManyArguments { at: MAX_ARGUMENTS + 2 };
+    assert_eq!(decode(&[line(MAX_ARGUMENTS + 1).as_bytes()]).1.as_ref(), Some(&too_many));
+    // The first fault in the order of the bytes is told.
+    let behind = format!("c{}\"not closed\r\n", " ".repeat(MAX_ARGUMENTS));
+    assert_eq!(decode(&[behind.as_bytes()]).1.as_ref(), Some(&too_many));
+    let words = too_many.to_string();
+    assert_eq!(
+        words,
+        "argument 1025 begins at byte 1026, and a request has 1024 at most; send many as a body, with a Size header"
+    );
+
+    let head = |headers: usize| format!("c\r\nSequence: 1\r\n{}Size: 0\r\n\r\n", "A:\r\n".repeat(headers));
+    assert_eq!(only(head(MAX_HEADERS).as_bytes()).headers().len(), MAX_HEADERS);
+    let fault = decode(&[head(MAX_HEADERS + 1).as_bytes()]).1.unwrap();
+    assert_eq!(fault, Fault::TooManyHeaders { line: MAX_HEADERS + 3 });
+    assert_eq!(
+        fault.to_string(),
+        "the header in line 131 is one more than the 128 that a request may have; send many as a body, with a Size header"
+    );
+    let arguments = vec!["c".to_owned(); MAX_ARGUMENTS + 1];
+    assert!(Request::composed(&arguments[1..], Bytes::new()).is_ok());
+    assert!(Request::composed(&arguments, Bytes::new()).is_err());
+}
+
+#[test]
+fn what_a_request_holds_is_counted_and_not_what_was_sent() {
+    let plain = only(b"c\r\n\r\n").size_bytes();
+    let empty = only(format!("c{}\r\n\r\n", " ".repeat(1000)).as_bytes()).size_bytes();
+    assert_eq!(empty - plain, 4 * 1000);
+    let headers = only(format!("c\r\n{}\r\n", "A:\r\n".repeat(100)).as_bytes()).size_bytes();
+    assert_eq!(headers - plain, 9 * 100);
+    let body = only(format!("c\r\nSize: 5000\r\n\r\n{}", "b".repeat(5000)).as_bytes());
+    assert_eq!(body.size_bytes() - plain, 5000);
+}
+
+#[test]
+fn a_small_body_keeps_nothing_of_a_large_one_before_it() {
+    let mut decoder = Decoder::new(1 << 20);
+    let (mut buffer, mut kept) = (BytesMut::new(), Vec::new());
+    for size in [1_000_000, 4097, 1_000_000, 5000] {
+        buffer.extend_from_slice(format!("c\r\nSize: {size}\r\n\r\n").as_bytes());
+        buffer.extend_from_slice(&vec![b'b'; size]);
+        let request = decoder.decode(&mut buffer).unwrap().or_else(|| decoder.decode(&mut buffer).unwrap());
+        kept.push(request.unwrap().body().clone());
+    }
+    for body in kept {
+        // It stands for itself alone, with no room behind or before it: another buffer could not be made of it.
+        let (length, begin) = (body.len(), body.as_ptr());
+        let whole = Vec::from(body);
+        assert_eq!((whole.capacity(), whole.as_ptr()), (length, begin));
+    }
+}
+
+#[test]
 fn many_small_requests_in_a_full_buffer_are_no_large_one() {
     let (requests, fault) = decode(&[&b"echo a\r\n\r\n".repeat(10_000)]);
     assert_eq!((requests.len(), fault), (10_000, None));
@@ -219,13 +276,80 @@ fn replies_are_the_contracts() {
 
 #[test]
 fn what_would_be_two_plain_replies_is_refused() {
-    for text in [&b"a\r\n\r\nb"[..], b"a\r\n", b"\r\n", b"\xff"] {
-        let (reply, sent) = encoded(None, Ok(text));
-        assert_eq!((reply.as_str(), sent), ("ERR Reply needs a Sequence header\r\n\r\n", Sent::Unframeable));
+    for text in [&b"a\r\n\r\nb"[..], b"a\r\n", b"\r\n", b"\r\na", b"\xff"] {
+        is_not_sent_plainly(text);
     }
-    for text in [&b"a\r\nb"[..], b"a\r", b"a\r\n\r", b"a\n", b"\n\n", b"ERR no"] {
+    for text in [&b"a\r\nb"[..], b"a\r", b"a\r\n\r", b"a\n", b"\n\n", b"\r", b"\ra", b""] {
         assert_eq!(encoded(None, Ok(text)).1, Sent::Whole, "{}", text.escape_ascii());
     }
+}
+
+#[track_caller]
+fn is_not_sent_plainly(text: &[u8]) {
+    let (reply, sent) = encoded(None, Ok(text));
+    let refused = ("ERR Reply needs a Sequence header\r\n\r\n", Sent::Unframeable);
+    assert_eq!((reply.as_str(), sent), refused, "{}", text.escape_ascii());
+    // With a `Sequence` it is what it is.
+    let (reply, sent) = encoded(Some("s"), Ok(std::str::from_utf8(text).map_or(&b"x"[..], str::as_bytes)));
+    assert!(reply.starts_with("OK\r\nSequence: s\r\n") && sent == Sent::Whole);
+}
+
+#[test]
+fn a_result_that_reads_as_a_frame_or_an_error_is_not_sent_plainly() {
+    for text in [
+        "OK\r\nSequence: pay-17\r\nSize: 0",
+        "OK\r\n\r",
+        "OK\r\nx",
+        "PART\r\nSequence: 1\r\nSize: 3",
+        "ERR no",
+        "ERR ",
+        "ERR",
+        "ERR\r\nSequence: 1",
+        "ERR no\r\nSequence: 1\r\nCode: denied\r\nOutcome: failed\r\nSize: 0",
+        "\r\nOK\r\nSequence: 1\r\nSize: 0",
+    ] {
+        is_not_sent_plainly(text.as_bytes());
+    }
+    for text in
+        ["OK", "OK\r", "OK\n", "OK ", "OKAY\r\nx", "ok\r\nx", "PART", "PARTY\r\nx", "ERRATA", "ERROR: x", "E"]
+    {
+        assert_eq!(encoded(None, Ok(text.as_bytes())), (format!("{text}\r\n\r\n"), Sent::Whole));
+    }
+}
+
+/// What a client makes of `bytes` that reads line by line and takes whatever it can for a frame: the `Sequence`s of all of
+/// them.
+fn frames_by_line(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.split("\r\n");
+    let mut sequences = Vec::new();
+    while let Some(status) = lines.next() {
+        let headers: Vec<&str> = match status {
+            "" => continue,
+            _ => lines.by_ref().take_while(|line| !line.is_empty()).collect(),
+        };
+        if matches!(status.split(' ').next(), Some("OK" | "PART" | "ERR")) {
+            sequences
+                .extend(headers.iter().filter_map(|line| Some(line.strip_prefix("Sequence: ")?.to_owned())));
+        }
+    }
+    sequences
+}
+
+/// The same of a client that looks for empty lines, at each place where a reply may begin for it.
+fn frames_by_end(mut bytes: &[u8]) -> Vec<String> {
+    let mut sequences = Vec::new();
+    while let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+        let mut reader = ReplyReader::default();
+        reader.push(bytes);
+        match reader.next_frame() {
+            Ok(Some(Frame::Part { sequence, .. } | Frame::Ok { sequence, .. })) => sequences.push(sequence),
+            Ok(Some(Frame::Err { sequence, .. })) => sequences.extend(sequence),
+            Ok(None) | Err(_) => {}
+        }
+        bytes = &bytes[end + 4..];
+    }
+    sequences
 }
 
 #[test]
@@ -251,6 +375,20 @@ fn nearly_requests() -> impl Strategy<Value = Vec<u8>> {
         1 => (0usize..9000).prop_map(|length| vec![b'x'; length]),
     ];
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+/// Answers that look like frames, broken here and there.
+fn nearly_frames() -> impl Strategy<Value = Result<String, CommandError>> {
+    let line = prop_oneof![
+        4 => "(OK|PART|ERR|ERR no|ok|x)?",
+        4 => "(Sequence: s|Size: [0-9]|Code: busy)",
+        1 => "[a\r\n]{0,3}",
+    ];
+    let text = prop::collection::vec(line, 0..6).prop_map(|lines| lines.join("\r\n"));
+    prop_oneof![
+        6 => text.clone().prop_map(Ok),
+        1 => text.prop_map(|text| Err(CommandError::failed(Code::Denied, text))),
+    ]
 }
 
 proptest! {
@@ -317,6 +455,27 @@ proptest! {
             (Frame::Err { refusal, .. }, Err(_)) => prop_assert_eq!(refusal.code.as_deref(), Some("timeout")),
             (frame, answer) => prop_assert!(false, "{:?} for {:?}", frame, answer),
         }
+    }
+
+    #[test]
+    fn no_sequence_of_plain_replies_reads_as_a_frame(answers in prop::collection::vec(nearly_frames(), 1..6)) {
+        let mut out = BytesMut::new();
+        for answer in &answers {
+            encode_reply(None, answer.as_ref().map(String::as_bytes), &mut out);
+        }
+        prop_assert_eq!(frames_by_line(&out), Vec::<String>::new());
+        prop_assert_eq!(frames_by_end(&out), Vec::<String>::new());
+        // Each of them is one reply, and only errors read as such.
+        let mut reader = ReplyReader::default();
+        reader.push(&out);
+        for answer in &answers {
+            let read = reader.next_plain().unwrap().unwrap();
+            match answer {
+                Ok(text) if is_plain_text(text.as_bytes()) => prop_assert_eq!(read, Plain::Text(text.clone().into())),
+                _ => prop_assert!(matches!(read, Plain::Err(_)), "{:?} for {:?}", read, answer),
+            }
+        }
+        prop_assert_eq!(reader.next_plain(), Ok(None));
     }
 
     #[test]

@@ -79,8 +79,8 @@ pub enum ReplyError {
     Malformed(&'static str),
 }
 
-/// Makes replies of bytes. Which kind comes next, plain or framed, is known by whoever sent the requests; a
-/// plain reply's text may look like a frame.
+/// Makes replies of bytes. Which kind comes next, plain or framed, is known by whoever sent the requests, or by the
+/// first line: no server sends a plain reply that reads as a frame or, unless it is one, as an error.
 #[derive(Debug)]
 pub struct ReplyReader {
     buffer: BytesMut,

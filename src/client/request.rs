@@ -9,6 +9,10 @@ use std::time::Duration;
 /// The most bytes that a server reads as a head.
 pub(super) const MAX_HEAD_BYTES: usize = 8192;
 
+/// The most arguments, and headers for the command, that a server takes. The key that has a request run once is one.
+const MAX_ARGUMENTS: usize = 1024;
+const MAX_HEADERS: usize = 128;
+
 /// The headers that the protocol reads itself; each has its own method here.
 const PROTOCOL_HEADERS: [&str; 4] = ["Sequence", "Size", "Timeout-Ms", "Idempotency-Key"];
 
@@ -47,6 +51,12 @@ pub enum RequestError {
     /// A header that the protocol reads itself.
     #[error("the header {0} is the protocol's own")]
     ProtocolHeader(String),
+    /// There are more arguments than a server takes.
+    #[error("there are {0} arguments; at most {MAX_ARGUMENTS} can be sent, so put many of them in the body")]
+    TooManyArguments(usize),
+    /// There are more headers than a server takes.
+    #[error("there are {0} headers; at most {MAX_HEADERS} can be sent, so put many of them in the body")]
+    TooManyHeaders(usize),
     /// Arguments and headers are longer than a server reads.
     #[error(
         "the arguments and headers take {0} bytes; at most {MAX_HEAD_BYTES} can be sent, \
@@ -59,10 +69,13 @@ impl Request {
     /// A request of these arguments, the command's name first.
     ///
     /// # Errors
-    /// If there is no first argument or it is empty.
+    /// If there is no first argument or it is empty, or there are too many.
     pub fn from_arguments<A: AsRef<str>>(arguments: &[A]) -> Result<Self, RequestError> {
         if arguments.first().is_none_or(|command| command.as_ref().is_empty()) {
             return Err(RequestError::EmptyCommand);
+        }
+        if arguments.len() > MAX_ARGUMENTS {
+            return Err(RequestError::TooManyArguments(arguments.len()));
         }
         let mut line = String::new();
         for (position, argument) in arguments.iter().enumerate() {
@@ -147,8 +160,12 @@ impl Request {
     /// The bytes to send.
     ///
     /// # Errors
-    /// If the head is longer than a server reads.
+    /// If the head is longer than a server reads, or has more headers than it takes.
     pub fn encode(&self) -> Result<Vec<u8>, RequestError> {
+        let headers = self.headers.lines().count() + usize::from(self.idempotency_key.is_some());
+        if headers > MAX_HEADERS {
+            return Err(RequestError::TooManyHeaders(headers));
+        }
         let mut head = format!("{}\r\n{}", self.line, self.headers);
         if let Some(sequence) = self.sequence {
             push_header(&mut head, "Sequence", sequence);
@@ -275,6 +292,17 @@ mod tests {
         let longest = Request::from_line(&"x".repeat(MAX_HEAD_BYTES - 4)).unwrap();
         assert_eq!(longest.encode().unwrap().len(), MAX_HEAD_BYTES);
         assert_eq!(longest.sequence(1).encode(), Err(RequestError::TooLong(MAX_HEAD_BYTES + 13)));
+        let arguments = ["x"; MAX_ARGUMENTS + 1];
+        assert!(Request::from_arguments(&arguments[1..]).is_ok());
+        assert_eq!(
+            Request::from_arguments(&arguments),
+            Err(RequestError::TooManyArguments(MAX_ARGUMENTS + 1))
+        );
+        let request = Request::from_line("x").unwrap();
+        let full = (0..MAX_HEADERS).fold(request, |request, _| request.header("A", "").unwrap()).sequence(1);
+        assert!(full.encode().is_ok());
+        let beyond = full.idempotency_key("k").unwrap().encode();
+        assert_eq!(beyond, Err(RequestError::TooManyHeaders(MAX_HEADERS + 1)));
     }
 
     /// Reads a line of arguments as the protocol's description says, to check what was written.

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
+use tokio::time::advance;
 
 use super::record::PART_BYTES;
-use super::{Answer, Asked, Claim, Claimed, Ledger, Limits};
+use super::{Answer, Asked, Claim, Claimed, Kept, Ledger, Limits, full};
 use crate::state::{Clock, Engine, MemoryEngine, Namespace, Quota, Store, Usage};
 use crate::wire::{Code, CommandError, Decoder, Outcome, Request};
 
@@ -48,23 +50,43 @@ fn fixture(limits: Limits) -> Fixture {
 
 impl Fixture {
     /// Asks for `line` under `key`, by a command that has begun where `has_begun` says so.
-    async fn ask(&self, client: &str, key: &str, line: &str, has_begun: &Arc<AtomicBool>) -> Claimed {
+    async fn ask(&self, client: &str, key: &str, line: &str, has_begun: &Arc<AtomicBool>) -> Claimed<()> {
         let (client, request, begun) = (client.into(), request(line, "", ""), Arc::clone(has_begun));
         let asked = Asked { client: &client, key, request: &request, time_left: Duration::from_secs(5) };
-        self.ledger.claim(asked, move || begun.load(Ordering::SeqCst)).await
+        self.ledger.claim(asked, (), move || begun.load(Ordering::SeqCst)).await
     }
 
-    async fn claim(&self, key: &str) -> Claim {
+    async fn claim(&self, key: &str) -> Claim<()> {
         match self.ask("a", key, "pay", &Arc::default()).await {
             Claimed::Free(claim) => claim,
-            Claimed::Told(answer) => panic!("{key} is not free: {answer:?}"),
+            Claimed::Kept(_) => panic!("{key} is not free"),
+            Claimed::Refused(error) => panic!("{key} is not free: {error:?}"),
         }
+    }
+
+    /// Runs it to its end.
+    async fn settle(&self, key: &str, answer: &Answer) {
+        let settled = self.claim(key).await.settle(answer.clone(), ()).await;
+        assert_eq!(settled.map(|(answer, ..)| answer).as_ref(), Some(answer));
     }
 
     async fn told_for(&self, client: &str, key: &str, line: &str) -> Answer {
         match self.ask(client, key, line, &Arc::default()).await {
-            Claimed::Told(answer) => answer,
+            Claimed::Refused(error) => Err(error),
+            Claimed::Kept(kept) => {
+                let bytes = kept.bytes();
+                let answer = kept.read().await.expect("it is still there");
+                assert!(answer.as_ref().map_or(0, Vec::len) <= bytes, "{key}");
+                answer
+            }
             Claimed::Free(_) => panic!("{key} is free"),
+        }
+    }
+
+    async fn kept(&self, key: &str) -> Kept {
+        match self.ask("a", key, "pay", &Arc::default()).await {
+            Claimed::Kept(kept) => kept,
+            Claimed::Free(_) | Claimed::Refused(_) => panic!("{key} is not kept"),
         }
     }
 
@@ -101,7 +123,7 @@ async fn an_answer_is_given_again_until_its_window_has_passed() {
         ("failed", Err(CommandError::failed(Code::NotFound, "no such account"))),
         ("unknown", Err(CommandError::unknown(Code::Timeout, "too slow"))),
     ] {
-        fixture.claim(key).await.settle(&answer).await;
+        fixture.settle(key, &answer).await;
         fixture.clock.pass(LIMITS.window - Duration::from_millis(1));
         assert_eq!(fixture.told(key).await, answer, "{key}");
         fixture.clock.pass(Duration::from_millis(1));
@@ -115,7 +137,7 @@ async fn the_window_begins_with_the_answer() {
     let claim = fixture.claim("k").await;
     fixture.clock.pass(LIMITS.window * 3);
     is_refused(&fixture.told("k").await, Code::Conflict, Outcome::NotRun, "still running");
-    claim.settle(&Ok(b"late".to_vec())).await;
+    claim.settle(Ok(b"late".to_vec()), ()).await.unwrap().0.ok();
     fixture.clock.pass(LIMITS.window / 2);
     assert_eq!(fixture.told("k").await, Ok(b"late".to_vec()));
 }
@@ -134,7 +156,7 @@ async fn one_runs_at_a_time_and_others_are_told() {
     // Another key, and another client's key, are others.
     drop(fixture.claim("l").await);
     assert!(matches!(fixture.ask("b", "k", "steal", &Arc::default()).await, Claimed::Free(_)));
-    claim.settle(&Ok(b"paid".to_vec())).await;
+    claim.settle(Ok(b"paid".to_vec()), ()).await.unwrap().0.ok();
     is_refused(
         &fixture.told_for("a", "k", "steal").await,
         Code::Conflict,
@@ -148,7 +170,7 @@ async fn one_runs_at_a_time_and_others_are_told() {
 async fn what_did_not_run_leaves_its_key_free() {
     let fixture = fixture(LIMITS);
     let busy = Err(CommandError::not_run(Code::Busy, "later"));
-    fixture.claim("k").await.settle(&busy).await;
+    fixture.settle("k", &busy).await;
     drop(fixture.claim("k").await);
     fixture.settled().await;
     drop(fixture.claim("k").await);
@@ -185,7 +207,7 @@ async fn a_process_that_died_leaves_what_it_ran_unknown() {
     let next = Ledger::new(Arc::clone(&fixture.engine) as Arc<dyn Engine>, LIMITS);
     let next = Fixture { ledger: next, engine: Arc::clone(&fixture.engine), clock: Arc::default() };
     is_refused(&next.told("k").await, Code::Conflict, Outcome::Unknown, "its end is not known");
-    claim.settle(&Ok(b"paid".to_vec())).await;
+    claim.settle(Ok(b"paid".to_vec()), ()).await.unwrap().0.ok();
     assert_eq!(next.told("k").await, Ok(b"paid".to_vec()));
 }
 
@@ -198,22 +220,102 @@ async fn a_ledger_that_is_renewed_knows_what_runs() {
     let next = Fixture { ledger: next, engine: Arc::clone(&fixture.engine), clock: Arc::default() };
     is_refused(&next.told("k").await, Code::Conflict, Outcome::NotRun, "still running");
     is_refused(&next.told("l").await, Code::RateLimited, Outcome::NotRun, "1 keys");
-    claim.settle(&Ok(b"paid".to_vec())).await;
+    claim.settle(Ok(b"paid".to_vec()), ()).await.unwrap().0.ok();
     assert_eq!(next.told("k").await, Ok(b"paid".to_vec()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn keys_are_bounded_for_each_client() {
     let fixture = fixture(Limits { max_keys: 2, ..LIMITS });
-    fixture.claim("k").await.settle(&Ok(Vec::new())).await;
+    fixture.settle("k", &Ok(Vec::new())).await;
     let running = fixture.claim("l").await;
     is_refused(&fixture.told("m").await, Code::RateLimited, Outcome::NotRun, "this client's 2 keys");
     assert!(matches!(fixture.ask("b", "m", "pay", &Arc::default()).await, Claimed::Free(_)));
     assert_eq!(fixture.told("k").await, Ok(Vec::new()), "what is kept is told all the same");
-    running.settle(&Ok(b"paid".to_vec())).await;
+    running.settle(Ok(b"paid".to_vec()), ()).await.unwrap().0.ok();
     assert_eq!(fixture.told("l").await, Ok(b"paid".to_vec()));
     fixture.clock.pass(LIMITS.window);
+    advance(full::HOLDS).await;
     drop(fixture.claim("m").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_all_its_keys_is_refused_without_a_write_for_a_moment() {
+    let fixture = fixture(Limits { max_keys: 2, ..LIMITS });
+    let refused = async || is_refused(&fixture.told("m").await, Code::RateLimited, Outcome::NotRun, "2 keys");
+    fixture.settle("k", &Ok(Vec::new())).await;
+    let running = fixture.claim("l").await;
+    refused().await;
+    // There would be room now, and nobody looks.
+    fixture.clock.pass(LIMITS.window);
+    advance(full::HOLDS - Duration::from_millis(1)).await;
+    refused().await;
+    advance(Duration::from_millis(1)).await;
+    let other = fixture.claim("m").await;
+    is_refused(&fixture.told("n").await, Code::RateLimited, Outcome::NotRun, "2 keys");
+    // One that is given back is there at once.
+    drop(other);
+    fixture.settled().await;
+    let claim = fixture.claim("n").await;
+    // So it is with other limits.
+    is_refused(&fixture.told("o").await, Code::RateLimited, Outcome::NotRun, "2 keys");
+    let engine = Arc::clone(&fixture.engine) as Arc<dyn Engine>;
+    let ledger = fixture.ledger.renewed(engine, LIMITS);
+    let next = Fixture { ledger, engine: Arc::clone(&fixture.engine), clock: Arc::default() };
+    drop((next.claim("o").await, claim, running));
+}
+
+#[tokio::test]
+async fn the_end_of_a_claim_is_written_in_its_place_whoever_waits_for_it() {
+    let fixture = fixture(LIMITS);
+    let client: Arc<str> = "a".into();
+    for has_begun in [false, true] {
+        for settles in [false, true] {
+            let (place, seat) = (Arc::new(()), Arc::new(()));
+            let request = request("pay", "", "");
+            let key = format!("{has_begun} {settles}").replace(' ', "-");
+            let asked =
+                Asked { client: &client, key: &key, request: &request, time_left: Duration::from_secs(5) };
+            let Claimed::Free(claim) =
+                fixture.ledger.claim(asked, Arc::clone(&place), move || has_begun).await
+            else {
+                panic!("{key} is not free")
+            };
+            assert_eq!(Arc::strong_count(&place), 2);
+            if settles {
+                // Asked once, and given up: the write goes on, with the answer and where it came from.
+                let settling = claim.settle(Ok(b"paid".to_vec()), Arc::clone(&seat));
+                assert!(settling.now_or_never().is_none());
+                assert_eq!((Arc::strong_count(&place), Arc::strong_count(&seat)), (2, 2), "{key}");
+            } else {
+                drop(claim);
+                assert_eq!(Arc::strong_count(&place), if has_begun { 1 } else { 2 }, "{key}");
+            }
+            fixture.settled().await;
+            assert_eq!((Arc::strong_count(&place), Arc::strong_count(&seat)), (1, 1), "{key}");
+            if settles {
+                assert_eq!(fixture.told(&key).await, Ok(b"paid".to_vec()));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_forgotten_before_it_is_read_is_claimed_anew() {
+    let fixture = fixture(LIMITS);
+    for bytes in [3, PART_BYTES + 1] {
+        let (key, answer) = (bytes.to_string(), Ok(vec![b'x'; bytes]));
+        fixture.settle(&key, &answer).await;
+        let [first, second, third] =
+            [fixture.kept(&key).await, fixture.kept(&key).await, fixture.kept(&key).await];
+        assert!(first.bytes() >= bytes && first.bytes() < bytes + 100);
+        assert_eq!(first.read().await, Some(answer));
+        fixture.clock.pass(LIMITS.window);
+        assert_eq!(second.read().await, None);
+        // Another answer, which may be larger than what there was room for.
+        fixture.settle(&key, &Ok(vec![b'y'; 2 * bytes])).await;
+        assert_eq!(third.read().await, None);
+    }
 }
 
 #[tokio::test]
@@ -223,7 +325,7 @@ async fn an_answer_that_does_not_fit_is_not_run_again() {
     let sizes =
         [("one", PART_BYTES), ("in parts", 3 * PART_BYTES), ("other", PART_BYTES), ("last", PART_BYTES)];
     for (key, bytes) in sizes {
-        fixture.claim(key).await.settle(&Ok(vec![b'x'; bytes])).await;
+        fixture.settle(key, &Ok(vec![b'x'; bytes])).await;
     }
     for key in ["one", "other"] {
         assert_eq!(fixture.told(key).await.map(|answer| answer.len()), Ok(PART_BYTES), "{key}");
@@ -240,7 +342,7 @@ async fn a_large_answer_is_kept_in_parts() {
     for bytes in [PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, 2 * PART_BYTES + 7] {
         let key = bytes.to_string();
         let answer: Answer = Ok((0..bytes).map(|place| (place % 251) as u8).collect());
-        fixture.claim(&key).await.settle(&answer).await;
+        fixture.settle(&key, &answer).await;
         fixture.clock.pass(LIMITS.window - Duration::from_millis(1));
         assert!(fixture.told(&key).await == answer, "{bytes}");
     }
@@ -255,7 +357,7 @@ async fn a_server_without_a_window_takes_no_keys() {
 #[tokio::test]
 async fn without_an_engine_nothing_is_run() {
     let fixture = fixture(LIMITS);
-    fixture.claim("k").await.settle(&Ok(b"paid".to_vec())).await;
+    fixture.settle("k", &Ok(b"paid".to_vec())).await;
     fixture.engine.close().await.unwrap();
     is_refused(
         &fixture.told("l").await,

@@ -1,8 +1,9 @@
 //! Answers kept by their requests' `Idempotency-Key`, so that a request that is sent again is answered again and not run
 //! again.
 //!
-//! `fingerprint` tells one request from another, `record` is what is kept of one, `claim` the right to run it. Where it is
-//! all kept is an engine's affair, in a namespace for each client that no plugin can be granted.
+//! `fingerprint` tells one request from another, `record` is what is kept of one, `claim` the right to run it, `kept` an answer
+//! that was not read yet, `full` who has no room for further keys. Where it is all kept is an engine's affair, in a namespace for
+//! each client that no plugin can be granted.
 //!
 //! Knows no connection, no plugin and no config file, nor who may run what: whoever asks has looked at that.
 //!
@@ -14,9 +15,14 @@
 //!   meanwhile finds the mark, and says that the outcome is not known.
 //! - **Before it is told.** An answer is written before its client gets it; what a client has read it gets again.
 //! - **Never begun, never kept.** What ends as `not-run` leaves its key free.
+//! - **Nothing unasked.** An answer is read when whoever asks has room for it, and is not copied while it is written.
+//! - **Bounded.** What a claim has to write, it writes in the place that its client has for it; and a client with all the keys
+//!   that it may have is refused others without a write.
 
 mod claim;
 mod fingerprint;
+mod full;
+mod kept;
 #[cfg(test)]
 mod ledger_tests;
 mod record;
@@ -28,9 +34,11 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 pub use claim::Claim;
+pub use kept::Kept;
 
 use self::claim::{HasBegun, Held};
 use self::fingerprint::Fingerprint;
+use self::full::Full;
 use self::record::Record;
 use crate::state::{Blame, Engine, Expected, Key, Namespace, Quota, StateError, Store, Ttl};
 use crate::telemetry::metrics::Counter;
@@ -69,6 +77,8 @@ struct Open {
     /// The writes that end a claim, which nobody may be there to wait for. Each belongs to a key that is counted in its
     /// client's quota, so that they are bounded.
     settling: TaskTracker,
+    /// Who has no room for further keys.
+    full: Full,
 }
 
 /// A request with a key.
@@ -85,11 +95,13 @@ pub struct Asked<'a> {
 }
 
 /// What is to be done with a request.
-pub enum Claimed {
+pub enum Claimed<P: Send + 'static> {
     /// It is run now, and its end is [settled](Claim::settle).
-    Free(Claim),
-    /// It is not run, and this is its answer: the one that is kept, or why there is none.
-    Told(Answer),
+    Free(Claim<P>),
+    /// It was run before, and there is an answer to be read.
+    Kept(Kept),
+    /// It is not run, and this is why.
+    Refused(CommandError),
 }
 
 impl Ledger {
@@ -102,17 +114,19 @@ impl Ledger {
     /// The same with another engine and other limits; what runs is known to both.
     #[must_use]
     pub fn renewed(&self, engine: Arc<dyn Engine>, limits: Limits) -> Self {
+        self.open.full.clear();
         Self { engine, limits, open: Arc::clone(&self.open) }
     }
 
-    /// Claims the right to run a request. `has_begun` tells at any time whether its command has: a claim that is dropped
-    /// before that leaves the key free.
-    pub async fn claim(
+    /// Claims the right to run a request, in the `place` that its client has for it. `has_begun` tells at any time whether
+    /// its command has: a claim that is dropped before that leaves the key free.
+    pub async fn claim<P: Send + 'static>(
         &self,
         asked: Asked<'_>,
+        place: P,
         has_begun: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Claimed {
-        self.take(asked, Box::new(has_begun)).await.map_or_else(Claimed::Told, Claimed::Free)
+    ) -> Claimed<P> {
+        self.take(asked, place, Box::new(has_begun)).await.unwrap_or_else(Claimed::Refused)
     }
 
     /// Waits for the writes that end claims. The engine is to be closed after it.
@@ -121,34 +135,44 @@ impl Ledger {
         self.open.settling.wait().await;
     }
 
-    /// The same, with what is told instead of a run as the error.
-    async fn take(&self, asked: Asked<'_>, has_begun: HasBegun) -> Result<Claim, Answer> {
+    /// The same, with a refusal as the error.
+    async fn take<P: Send + 'static>(
+        &self,
+        asked: Asked<'_>,
+        place: P,
+        has_begun: HasBegun,
+    ) -> Result<Claimed<P>, CommandError> {
         if self.limits.window.is_zero() {
             let words = "This server keeps no Idempotency-Keys; send the request without one";
-            return Err(not_run(Code::Unavailable, words));
+            return Err(CommandError::not_run(Code::Unavailable, words));
         }
-        let refused = |error: StateError| -> Answer { Err(self.refusal(asked.client, &error)) };
+        let refused = |error: StateError| self.refusal(asked.client, &error);
         let key = Key::new(asked.key).map_err(refused)?;
         let fingerprint = Fingerprint::of(asked.request);
         let running = Running::enter(&self.open, asked.client, &key, fingerprint)?;
         let store = self.store(asked.client).await.map_err(refused)?;
-        if let Some(entry) = store.get(&key).await.map_err(refused)? {
-            return Err(told(&*store, &key, entry.value.as_bytes(), fingerprint)
-                .await
-                .unwrap_or_else(|error| Err(self.refusal(asked.client, &error))));
+        if let Some(stat) = store.stat(&key).await.map_err(refused)? {
+            let kept = Kept::of(self.clone(), Arc::clone(asked.client), store, key, fingerprint, stat);
+            return kept.await.map(Claimed::Kept).map_err(refused);
         }
+        self.open.full.check(asked.client).map_err(refused)?;
         let ttl = Ttl::new(self.limits.window.saturating_add(asked.time_left)).map_err(refused)?;
         let mark = Record::Begun.encode(fingerprint).map_err(refused)?;
         let held = Held::new(running, Arc::clone(&store), key.clone(), fingerprint, self.limits.window);
         // From here on whatever ends this early takes the mark away again.
-        let claim = Claim::new(held, has_begun);
+        let claim = Claim::new(held, place, has_begun);
         match store.compare_and_set(key, Expected::Absent, mark, Some(ttl)).await {
-            Ok(_) => Ok(claim),
-            Err(error @ (StateError::QuotaExceeded { .. } | StateError::Conflict { .. })) => {
+            Ok(_) => Ok(Claimed::Free(claim)),
+            Err(error @ StateError::QuotaExceeded { .. }) => {
                 claim.withdraw();
-                Err(Err(self.refusal(asked.client, &error)))
+                self.open.full.note(asked.client, &error);
+                Err(refused(error))
             }
-            Err(error) => Err(Err(self.refusal(asked.client, &error))),
+            Err(error @ StateError::Conflict { .. }) => {
+                claim.withdraw();
+                Err(refused(error))
+            }
+            Err(error) => Err(refused(error)),
         }
     }
 
@@ -181,37 +205,6 @@ impl Ledger {
     }
 }
 
-/// What a request is told whose key has the record `kept`.
-async fn told(
-    store: &dyn Store,
-    key: &Key,
-    kept: &[u8],
-    fingerprint: Fingerprint,
-) -> Result<Answer, StateError> {
-    let (of, record) = Record::decode(kept);
-    if of.is_some_and(|of| of != fingerprint) {
-        return Ok(Err(other_request()));
-    }
-    let answer = match record {
-        Record::Answered(answer) => Some(answer),
-        Record::InParts(bytes) => record::gather(store, key, bytes).await?.map(Ok),
-        Record::NotKept => None,
-        Record::Begun => {
-            let words =
-                "The request with this Idempotency-Key began and its end is not known; it is not run again";
-            return Ok(Err(CommandError::unknown(Code::Conflict, words)));
-        }
-    };
-    Ok(answer.unwrap_or_else(|| {
-        let words = "The request with this Idempotency-Key was carried out and its answer could not be kept; it is not run again";
-        Err(CommandError::unknown(Code::Conflict, words))
-    }))
-}
-
-fn not_run(code: Code, words: &'static str) -> Answer {
-    Err(CommandError::not_run(code, words))
-}
-
 fn still_running() -> CommandError {
     let words = "The request with this Idempotency-Key is still running; try again later";
     CommandError::not_run(Code::Conflict, words)
@@ -235,12 +228,12 @@ impl Running {
         client: &Arc<str>,
         key: &Key,
         fingerprint: Fingerprint,
-    ) -> Result<Self, Answer> {
+    ) -> Result<Self, CommandError> {
         use std::collections::hash_map::Entry;
         let owner = (Arc::clone(client), key.clone());
         match locked(&open.running).entry(owner.clone()) {
-            Entry::Occupied(other) if *other.get() != fingerprint => Err(Err(other_request())),
-            Entry::Occupied(_) => Err(Err(still_running())),
+            Entry::Occupied(other) if *other.get() != fingerprint => Err(other_request()),
+            Entry::Occupied(_) => Err(still_running()),
             Entry::Vacant(place) => {
                 place.insert(fingerprint);
                 Ok(Self { open: Arc::clone(open), owner })

@@ -19,20 +19,23 @@ const HEAD_BYTES: usize = 1 + Fingerprint::BYTES + 1;
 /// holds up the writes of others for long.
 pub(super) const PART_BYTES: usize = Value::DEFAULT_MAX_BYTES;
 
-/// What became of a request.
+/// The bytes of a record of an answer in parts.
+pub(super) const IN_PARTS_BYTES: usize = HEAD_BYTES + size_of::<u64>();
+
+/// What became of a request. While it is written down the answer stays with whoever is to give it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Record {
+pub(super) enum Record<A = Answer> {
     /// It began.
     Begun,
     /// It was answered so.
-    Answered(Answer),
+    Answered(A),
     /// It was answered with so many bytes, which are kept in parts.
     InParts(u64),
     /// It was answered, and there was no room for the answer. Not larger than [`Record::Begun`], whose place it takes.
     NotKept,
 }
 
-impl Record {
+impl Record<&Answer> {
     pub(super) fn encode(&self, fingerprint: Fingerprint) -> Result<Value, StateError> {
         let mut bytes = BytesMut::with_capacity(HEAD_BYTES + self.content_bytes());
         bytes.put_u8(FORM);
@@ -58,32 +61,40 @@ impl Record {
         Value::within(bytes, HEAD_BYTES + PART_BYTES)
     }
 
-    /// The record in `bytes`, and of which request it is. What can't be read, since a later release wrote it, is something
-    /// that began, of whatever request.
-    pub(super) fn decode(bytes: &[u8]) -> (Option<Fingerprint>, Self) {
-        Self::read(bytes).map_or((None, Self::Begun), |(of, record)| (Some(of), record))
-    }
-
-    fn read(bytes: &[u8]) -> Option<(Fingerprint, Self)> {
-        let (head, content) = bytes.split_at_checked(HEAD_BYTES)?;
-        let [FORM, fingerprint @ .., kind] = head else { return None };
-        let record = match kind {
-            b'b' => Self::Begun,
-            b'n' => Self::NotKept,
-            b'p' => Self::InParts(u64::from_le_bytes(content.try_into().ok()?)),
-            b'a' => Self::Answered(Ok(content.to_vec())),
-            b'e' => Self::Answered(Err(error(content)?)),
-            _ => return None,
-        };
-        Some((Fingerprint::from_bytes(fingerprint.try_into().ok()?), record))
-    }
-
     fn content_bytes(&self) -> usize {
         match self {
             Self::Answered(Ok(body)) => body.len(),
             Self::Answered(Err(error)) => 64 + error.message.len(),
             Self::Begun | Self::InParts(_) | Self::NotKept => size_of::<u64>(),
         }
+    }
+}
+
+impl Record {
+    /// The record in `bytes`, and of which request it is. What can't be read, since a later release wrote it, is something
+    /// that began, of whatever request.
+    pub(super) fn decode(bytes: Bytes) -> (Option<Fingerprint>, Self) {
+        Self::read(bytes).map_or((None, Self::Begun), |(of, record)| (Some(of), record))
+    }
+
+    fn read(mut content: Bytes) -> Option<(Fingerprint, Self)> {
+        if content.len() < HEAD_BYTES {
+            return None;
+        }
+        let head = content.split_to(HEAD_BYTES);
+        let [FORM, fingerprint @ .., kind] = &head[..] else { return None };
+        let (fingerprint, kind) = (Fingerprint::from_bytes(fingerprint.try_into().ok()?), *kind);
+        // Nothing else has the bytes then, so that they are the answer's without a copy.
+        drop(head);
+        let record = match kind {
+            b'b' => Self::Begun,
+            b'n' => Self::NotKept,
+            b'p' => Self::InParts(u64::from_le_bytes(content[..].try_into().ok()?)),
+            b'a' => Self::Answered(Ok(content.into())),
+            b'e' => Self::Answered(Err(error(&content)?)),
+            _ => return None,
+        };
+        Some((fingerprint, record))
     }
 }
 
@@ -102,22 +113,21 @@ fn error(content: &[u8]) -> Option<CommandError> {
     Some(CommandError { code, outcome, message: message.to_owned().into() })
 }
 
-/// Keeps `body` in parts beside `key`. Whatever is there already is written over.
-pub(super) async fn spread(store: &dyn Store, key: &Key, body: Vec<u8>, ttl: Ttl) -> Result<(), StateError> {
-    let mut rest = Bytes::from(body);
-    for number in 0.. {
-        if rest.is_empty() {
-            break;
-        }
-        let part = rest.split_to(rest.len().min(PART_BYTES));
-        store.set(part_key(key, number)?, Value::new(part)?, Some(ttl)).await?;
+/// Keeps `body` in parts beside `key`, of which one at a time is copied. Whatever is there already is written over.
+pub(super) async fn spread(store: &dyn Store, key: &Key, body: &[u8], ttl: Ttl) -> Result<(), StateError> {
+    for (number, part) in body.chunks(PART_BYTES).enumerate() {
+        let part = Value::new(Bytes::copy_from_slice(part))?;
+        store.set(part_key(key, number)?, part, Some(ttl)).await?;
     }
     Ok(())
 }
 
 /// The answer of `bytes` bytes whose parts are beside `key`; nothing where any is not there.
-pub(super) async fn gather(store: &dyn Store, key: &Key, bytes: u64) -> Result<Option<Vec<u8>>, StateError> {
-    let Ok(bytes) = usize::try_from(bytes) else { return Ok(None) };
+pub(super) async fn gather(
+    store: &dyn Store,
+    key: &Key,
+    bytes: usize,
+) -> Result<Option<Vec<u8>>, StateError> {
     let mut body = Vec::with_capacity(bytes);
     for number in 0..bytes.div_ceil(PART_BYTES) {
         let Some(part) = store.get(&part_key(key, number)?).await? else { return Ok(None) };
@@ -148,6 +158,12 @@ mod tests {
     }
 
     fn encoded(record: &Record) -> Bytes {
+        let record = match record {
+            Record::Begun => Record::Begun,
+            Record::Answered(answer) => Record::Answered(answer),
+            Record::InParts(bytes) => Record::InParts(*bytes),
+            Record::NotKept => Record::NotKept,
+        };
         record.encode(fingerprint()).unwrap().into_bytes()
     }
 
@@ -167,7 +183,7 @@ mod tests {
             }
         }
         for record in records {
-            assert_eq!(Record::decode(&encoded(&record)), (Some(fingerprint()), record));
+            assert_eq!(Record::decode(encoded(&record)), (Some(fingerprint()), record));
         }
     }
 
@@ -184,13 +200,24 @@ mod tests {
         let unknown_code = String::from_utf8_lossy(&good[HEAD_BYTES..]).replace("denied", "nosuch");
         let unknown_code = [&good[..HEAD_BYTES], unknown_code.as_bytes()].concat();
         for bytes in [&other_form[..], &unknown_code, &good[..HEAD_BYTES], &good[..3], b""] {
-            assert_eq!(Record::decode(bytes), (None, Record::Begun), "{bytes:?}");
+            let decoded = Record::decode(Bytes::copy_from_slice(bytes));
+            assert_eq!(decoded, (None, Record::Begun), "{bytes:?}");
         }
     }
 
     #[test]
     fn the_largest_answer_of_one_record_fits() {
-        assert!(Record::Answered(Ok(vec![0; PART_BYTES])).encode(fingerprint()).is_ok());
-        assert!(Record::Answered(Ok(vec![0; PART_BYTES + 1])).encode(fingerprint()).is_err());
+        assert!(Record::Answered(&Ok(vec![0; PART_BYTES])).encode(fingerprint()).is_ok());
+        assert!(Record::Answered(&Ok(vec![0; PART_BYTES + 1])).encode(fingerprint()).is_err());
+    }
+
+    #[test]
+    fn only_the_record_of_an_answer_in_parts_has_to_be_read_to_tell_its_size() {
+        assert_eq!(encoded(&Record::InParts(7)).len(), IN_PARTS_BYTES);
+        for (record, bytes) in
+            [(Record::Begun, 0), (Record::NotKept, 0), (Record::Answered(Ok(vec![0; 99])), 99)]
+        {
+            assert_eq!(encoded(&record).len(), HEAD_BYTES + bytes);
+        }
     }
 }

@@ -44,7 +44,7 @@ pub use inspect::{Inspection, inspect};
 pub use invoke::{Answer, Call, Commands, Ended, invoke, invoke_nested};
 pub use load::{CommandInfo, LoadError, Plugin, Spec};
 pub use pool::Instances;
-pub use seat::Seat;
+pub use seat::{Reserved, Seat};
 pub use stream::{Outlet, Parts, pipe};
 pub use streaming::invoke_streaming;
 pub use trial::{Trial, try_out};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
+use tokio::time::Instant;
 
 use super::bounds::Share;
 use super::invoke::Call;
@@ -34,6 +35,21 @@ struct Place {
 struct Kept {
     plugin: Arc<Plugin>,
     instance: Warm,
+}
+
+/// A part of a client's share that was taken before all else that a call needs.
+pub type Reserved = OwnedSemaphorePermit;
+
+impl Share {
+    /// Takes a part of it for a call of `plugin` that ends by `deadline`, waiting where there is none. The call itself runs in a
+    /// seat without a share then.
+    ///
+    /// # Errors
+    ///
+    /// `busy` or `timeout`.
+    pub async fn reserve(&self, plugin: &Plugin, deadline: Instant) -> Result<Reserved, CommandError> {
+        self.turn(plugin.sandbox(), deadline).await
+    }
 }
 
 impl Seat {

@@ -62,6 +62,9 @@ impl Outlet {
 }
 
 impl Parts {
+    /// The most bytes that wait in it.
+    pub const MAX_BYTES: usize = PIPE_BYTES;
+
     /// The next part, which is not empty; nothing where the stream has ended.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
         let mut space = [MaybeUninit::uninit(); MAX_PART_BYTES];

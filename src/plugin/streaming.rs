@@ -22,7 +22,8 @@ use crate::wire::CommandError;
 /// of the host. The call's deadline holds for all of it. Dropping the future stops the plugin and frees what the call held.
 pub async fn invoke_streaming(mut seat: Seat, plugin: Arc<Plugin>, call: Arc<Call>, outlet: Outlet) -> Ended {
     let answer = match seat.take(&plugin, &call).await {
-        Ok(_turn) => in_time(&plugin, &call, outlet).await,
+        // In a box of its own, as in `invoke`.
+        Ok(_turn) => Box::pin(in_time(&plugin, &call, outlet)).await,
         Err(error) => Err(error),
     };
     Ended { answer: answer.map(|()| Vec::new()), seat }

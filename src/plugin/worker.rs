@@ -98,9 +98,7 @@ impl Desk {
 
 /// The arguments of `calls`, as `queue` describes it.
 fn block(calls: &VecDeque<Arc<Call>>) -> Vec<u8> {
-    let size = |Call { request, .. }: &Call| {
-        4 * (1 + request.arguments().len()) + request.size_bytes() - request.body().len()
-    };
+    let size = |Call { request, .. }: &Call| 4 * (1 + request.arguments().len()) + request.text_bytes();
     let mut block = Vec::with_capacity(calls.iter().map(|call| size(call)).sum());
     for call in calls {
         let arguments = call.request.arguments();

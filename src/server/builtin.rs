@@ -8,7 +8,8 @@ use std::pin::Pin;
 use std::time::SystemTime;
 
 use super::Service;
-use super::lanes::{Answer, Lanes};
+use super::lanes::Lanes;
+use super::room::Answer;
 use super::session::Session;
 use crate::identity::PeerIdentity;
 use crate::route::{BUILT_INS, BuiltIn};

@@ -20,7 +20,7 @@ use super::batch::Batch;
 use super::builtin::{self, Done};
 use super::clock::{Clock, Passed, State};
 use super::in_place::{InPlace, Ran};
-use super::lanes::{Arrival, Lanes, Ticket};
+use super::lanes::{Arrival, Lanes, Ticket, held_bytes};
 use super::link::{Link, ReadError};
 use super::members::Member;
 use super::refusal::{self, Refused};
@@ -284,7 +284,7 @@ impl Connection {
         }
         let Self { session, lanes, .. } = self;
         let arguments = session.service.log.arguments(&request);
-        let (bytes, has_key) = (request.size_bytes(), request.idempotency_key().is_some());
+        let (bytes, has_key) = (held_bytes(&request, &arguments), request.idempotency_key().is_some());
         let ticket = |command: Arc<str>| Ticket { id, sequence, command, arguments, arrived, bytes, sent: 0 };
 
         let routes = &session.service.routes;
@@ -301,7 +301,11 @@ impl Connection {
             target if !goes_with_batch => {
                 let request = target.map_or_else(|refused| refused.request, Target::into_request);
                 self.run_batch(cx, until);
-                self.run_in_turn(Arrival { id, at: arrived, is_over_rate, request }, now, cx, until);
+                let arrival = Arrival { id, at: arrived, is_over_rate, request };
+                match self.has_room_to_write() {
+                    true => self.run_in_turn(arrival, now, cx, until),
+                    false => self.lanes.wait(arrival),
+                }
             }
             Ok(Target::Plugin(command, plugin, request)) if has_key || plugin.is_streaming() => {
                 match once::begin(session, ticket(Arc::clone(command)), request, plugin, lanes) {

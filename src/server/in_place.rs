@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
-use super::lanes::Answer;
+use super::room::{Answer, size_bytes};
 use crate::plugin::{Call, Ended, Plugin, Progress, Seat, invoke, run_ready};
 
 /// Bytes of answers that lie here, from which on no further call is begun before they are taken.
@@ -99,5 +99,5 @@ impl InPlace {
 }
 
 fn bytes_of(answers: &[Answer]) -> usize {
-    answers.iter().flatten().map(Vec::len).sum()
+    answers.iter().map(size_bytes).sum()
 }

@@ -9,22 +9,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::End;
+use super::room::{Answer, Given, Room};
 use crate::plugin::{Call, Ended, Parts};
 use crate::telemetry::RequestId;
 use crate::wire::{Code, CommandError, Outcome, Request, Sequence};
-
-/// Bytes of answers that lie with a connection until there is room to write them, of commands that hold nothing any more. One
-/// whose answer goes beyond keeps its slot until then, so that a client that does not read has no more answers lying there
-/// than it has calls running.
-const MAX_ANSWER_BYTES: u32 = 256 << 10;
-
-/// What a command gives.
-pub(super) type Answer = Result<Vec<u8>, CommandError>;
 
 /// What is kept of a request while its command runs.
 #[derive(Debug)]
@@ -35,10 +27,15 @@ pub(super) struct Ticket {
     /// Its arguments as they are logged, where they are.
     pub(super) arguments: Option<String>,
     pub(super) arrived: Instant,
-    /// What the request holds.
+    /// What is [held](held_bytes) for it.
     pub(super) bytes: usize,
     /// Bytes of its reply that were sent in parts.
     pub(super) sent: usize,
+}
+
+/// Bytes that are held for a request while its command runs: its own, and its arguments as they are logged.
+pub(super) fn held_bytes(request: &Request, arguments: &Option<String>) -> usize {
+    request.size_bytes() + arguments.as_ref().map_or(0, String::len)
 }
 
 /// A request as it came.
@@ -51,15 +48,12 @@ pub(super) struct Arrival {
     pub(super) request: Request,
 }
 
-/// An answer, and its part of the room for those that lie there.
-type Given = (Answer, Option<OwnedSemaphorePermit>);
-
 /// The requests under way.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     tasks: JoinSet<Given>,
     /// For answers that lie there; made at the first command that runs on.
-    room: Option<Arc<Semaphore>>,
+    room: Option<Room>,
     running: Vec<Running>,
     waiting: VecDeque<Arrival>,
     held_bytes: usize,
@@ -190,23 +184,33 @@ impl Lanes {
         command: impl Future<Output = Ended> + Send + 'static,
         parts: Option<Parts>,
     ) {
-        let room = self.room.get_or_insert_with(|| Arc::new(Semaphore::new(MAX_ANSWER_BYTES as usize)));
-        let room = Arc::clone(room);
+        let room = self.room();
+        // What it has sent before its end may lie there with it.
+        let beside = if parts.is_some() { Parts::MAX_BYTES } else { 0 };
         let command = async move {
             let Ended { answer, seat } = command.await;
-            let bytes = answer.as_ref().map_or(0, Vec::len);
-            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(MAX_ANSWER_BYTES);
-            let held = room.acquire_many_owned(bytes).await.ok();
-            // Its seat is left as soon as there is room for its answer, whenever that is collected.
-            drop(seat);
-            (answer, held)
+            room.hold(answer, beside, seat).await
         };
         self.spawn(ticket, Some(call), parts, command);
     }
 
+    /// The same for a command that is handed the room, to hold in it what it gives.
+    pub(super) fn run_in_room<F>(&mut self, ticket: Ticket, call: Arc<Call>, command: impl FnOnce(Room) -> F)
+    where
+        F: Future<Output = Given> + Send + 'static,
+    {
+        let command = command(self.room());
+        self.spawn(ticket, Some(call), None, command);
+    }
+
     /// Lets a command of the server's own run on by itself.
     pub(super) fn run_own(&mut self, ticket: Ticket, command: impl Future<Output = Answer> + Send + 'static) {
-        self.spawn(ticket, None, None, async { (command.await, None) });
+        let room = self.room();
+        self.spawn(ticket, None, None, async { room.hold(command.await, 0, ()).await });
+    }
+
+    fn room(&mut self) -> Room {
+        self.room.get_or_insert_default().clone()
     }
 
     fn spawn(
@@ -285,8 +289,8 @@ impl Lanes {
             };
             running.answer = Some(match ended {
                 Ok((_, given)) => given,
-                Err(error) if error.is_cancelled() => (Err(running.aborted()), None),
-                Err(error) => (Err(panicked(&error)), None),
+                Err(error) if error.is_cancelled() => Given::instead(running.aborted()),
+                Err(error) => Given::instead(panicked(&error)),
             });
             if running.parts.is_none() {
                 break;
@@ -295,12 +299,12 @@ impl Lanes {
         let ended = |running: &Running| running.parts.is_none() && running.answer.is_some();
         let Some(place) = self.running.iter().position(ended) else { return Poll::Pending };
         let running = self.running.swap_remove(place);
-        let Some((answer, _room)) = running.answer else { return Poll::Pending };
+        let Some(given) = running.answer else { return Poll::Pending };
         self.held_bytes -= running.ticket.bytes;
         if self.running.is_empty() {
             self.room = None;
         }
-        Poll::Ready((running.ticket, answer))
+        Poll::Ready((running.ticket, given.answer))
     }
 
     /// Stops all commands and waits for their ends; `words` say why. Gives what became of those that ran.

@@ -20,6 +20,7 @@ mod network;
 mod once;
 mod rates;
 mod refusal;
+mod room;
 mod session;
 mod tls;
 mod verify;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 use super::lanes::{Lanes, Ticket};
+use super::room::{Given, Room};
 use super::session::Session;
-use crate::idempotency::{Asked, Claimed, Ledger};
-use crate::plugin::{Call, Ended, Plugin, Seat, invoke};
+use crate::idempotency::{Asked, Claim, Claimed, Ledger};
+use crate::plugin::{Call, Ended, Plugin, Reserved, Seat, Share, invoke};
 use crate::wire::{Code, CommandError, Outcome, Request};
 
 /// Begins a command of `plugin` by `request`, as one of `lanes`.
@@ -37,32 +38,54 @@ pub(super) fn begin(
     if let Err(error) = call.check_deadline(now) {
         return Err((ticket, error));
     }
-    let ledger = session.service.idempotency.clone();
-    let command = run_once(ledger, session.seat(), Arc::clone(plugin), Arc::clone(&call));
-    lanes.run(ticket, call, plugin.aside(Box::pin(command)), None);
+    let (ledger, share, plugin) =
+        (session.service.idempotency.clone(), session.share.clone(), Arc::clone(plugin));
+    lanes.run_in_room(ticket, Arc::clone(&call), |room| run_once(ledger, share, room, plugin, call));
     Ok(())
 }
 
 /// Runs `call` unless it was run before. What it gives is kept before it is given.
-async fn run_once(ledger: Ledger, seat: Seat, plugin: Arc<Plugin>, call: Arc<Call>) -> Ended {
-    match timeout_at(call.deadline, claim(&ledger, &call)).await {
-        Ok(Claimed::Told(answer)) => {
-            tracing::debug!(target: "lictor::command", request = %call.id, "answered by its Idempotency-Key");
-            Ended { answer, seat }
-        }
-        Ok(Claimed::Free(claim)) => {
-            let ended = invoke(seat, plugin, call).await;
-            claim.settle(&ended.answer).await;
-            ended
-        }
-        Err(_elapsed) => {
-            let words = "The deadline passed before the command began";
-            Ended { answer: Err(CommandError::not_run(Code::Timeout, words)), seat }
-        }
+async fn run_once(ledger: Ledger, share: Share, room: Room, plugin: Arc<Plugin>, call: Arc<Call>) -> Given {
+    loop {
+        let error = match timeout_at(call.deadline, claim(&ledger, &share, &plugin, &call)).await {
+            Ok(Claimed::Free(claim)) => return run(claim, room, plugin, call).await,
+            Ok(Claimed::Kept(kept)) => {
+                // Nothing is held while there is no room: no answer, and nothing that others wait for.
+                if let Some(given) = room.read(kept.bytes(), kept.read()).await {
+                    tracing::debug!(target: "lictor::command", request = %call.id, "answered by its Idempotency-Key");
+                    return given;
+                }
+                continue;
+            }
+            Ok(Claimed::Refused(error)) => error,
+            Err(_elapsed) => {
+                let words = "The deadline passed before the command began";
+                CommandError::not_run(Code::Timeout, words)
+            }
+        };
+        return room.hold(Err(error), 0, ()).await;
     }
 }
 
-async fn claim(ledger: &Ledger, call: &Arc<Call>) -> Claimed {
+/// Runs `call`, which is claimed, and keeps what it gives.
+async fn run(claim: Claim<Reserved>, room: Room, plugin: Arc<Plugin>, call: Arc<Call>) -> Given {
+    // The claim has its part of the client's share.
+    let seat = Seat::new(call.caller.clone(), None);
+    let command = invoke(seat, Arc::clone(&plugin), call);
+    let Ended { answer, seat } = plugin.aside(Box::pin(command)).await;
+    match claim.settle(answer, seat).await {
+        Some((answer, seat, reserved)) => room.hold(answer, 0, (seat, reserved)).await,
+        None => Given::instead(CommandError::unknown(Code::Internal, "The server failed")),
+    }
+}
+
+/// Claims the right to run `call`, once its client may have one more running: a claim is a write to the state, which others
+/// have to wait for.
+async fn claim(ledger: &Ledger, share: &Share, plugin: &Plugin, call: &Arc<Call>) -> Claimed<Reserved> {
+    let reserved = match share.reserve(plugin, call.deadline).await {
+        Ok(reserved) => reserved,
+        Err(error) => return Claimed::Refused(error),
+    };
     let asked = Asked {
         client: &call.caller.name_shared(),
         key: call.request.idempotency_key().unwrap_or_default(),
@@ -70,5 +93,5 @@ async fn claim(ledger: &Ledger, call: &Arc<Call>) -> Claimed {
         time_left: call.deadline.saturating_duration_since(Instant::now()),
     };
     let begun = Arc::clone(call);
-    ledger.claim(asked, move || begun.outcome_if_stopped() == Outcome::Unknown).await
+    ledger.claim(asked, reserved, move || begun.outcome_if_stopped() == Outcome::Unknown).await
 }

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::accept::Shared;
-use super::lanes::{Arrival, Lanes, Ticket};
+use super::lanes::{Arrival, Lanes, Ticket, held_bytes};
 use super::members::Member;
 use super::rates::Rate;
 use super::{End, Service};
@@ -191,7 +191,7 @@ impl Session {
     /// What is kept of a request that is answered without being run.
     pub(super) fn ticket(&self, Arrival { id, at: arrived, request, .. }: Arrival) -> Ticket {
         let (arguments, sequence) = (self.service.log.arguments(&request), request.sequence().cloned());
-        let (command, bytes) = (request.command().into(), request.size_bytes());
+        let (command, bytes) = (request.command().into(), held_bytes(&request, &arguments));
         Ticket { id, sequence, command, arguments, arrived, bytes, sent: 0 }
     }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::clock::{Clock, SystemClock};
 use super::error::StateError;
 use super::rules::{self, Books, Row, Rows, Space};
-use super::values::{Entry, Expected, Expiry, Key, Namespace, Page, Quota, Ttl, Usage, Value, Version};
+use super::values::{Entry, Expected, Expiry, Key, Namespace, Page, Quota, Stat, Ttl, Usage, Value, Version};
 use super::{Answer, Engine, Store};
 
 /// State in memory.
@@ -144,8 +144,9 @@ impl Store for MemoryStore {
         })
     }
 
-    fn exists<'a>(&'a self, key: &'a Key) -> Answer<'a, bool> {
-        self.read(move |kept, now_ms| Ok(kept.live(key, now_ms).is_some()))
+    fn stat<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Stat>> {
+        let stat = |entry: &Entry| Stat { version: entry.version, bytes: entry.value.as_bytes().len() };
+        self.read(move |kept, now_ms| Ok(kept.live(key, now_ms).map(stat)))
     }
 
     fn list_keys<'a>(&'a self, prefix: &'a str, cursor: Option<&'a Key>, limit: usize) -> Answer<'a, Page> {

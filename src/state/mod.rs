@@ -36,7 +36,7 @@ pub use clock::{Clock, SystemClock};
 pub use error::{Blame, QuotaKind, StateError};
 pub use memory::MemoryEngine;
 pub use sqlite::{SqliteEngine, SqliteOptions};
-pub use values::{Entry, Expected, Expiry, Key, Namespace, Page, Quota, Ttl, Usage, Value, Version};
+pub use values::{Entry, Expected, Expiry, Key, Namespace, Page, Quota, Stat, Ttl, Usage, Value, Version};
 
 /// The most keys that one call reads, writes or lists: what bounds the time that it holds others up.
 pub const MAX_KEYS_PER_CALL: usize = 1000;
@@ -71,8 +71,13 @@ pub trait Store: Send + Sync {
     /// Answers [`StateError::TooLarge`] past [`MAX_KEYS_PER_CALL`] or [`MAX_BYTES_PER_CALL`].
     fn get_many<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Vec<Option<Entry>>>;
 
+    /// The version of the entry of `key` and the size of its value, which is not read.
+    fn stat<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Stat>>;
+
     /// Whether there is an entry.
-    fn exists<'a>(&'a self, key: &'a Key) -> Answer<'a, bool>;
+    fn exists<'a>(&'a self, key: &'a Key) -> Answer<'a, bool> {
+        Box::pin(async move { Ok(self.stat(key).await?.is_some()) })
+    }
 
     /// The keys that begin with `prefix`, in the order of their bytes, those after `cursor` only. At most `limit` of
     /// them: 0 is taken as 1, and more than [`MAX_KEYS_PER_CALL`] as that.

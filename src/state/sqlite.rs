@@ -27,7 +27,7 @@ use self::writer::Writer;
 use super::clock::{Clock, SystemClock};
 use super::error::StateError;
 use super::rules::{self, Space};
-use super::values::{Entry, Expected, Key, Namespace, Page, Quota, Ttl, Usage, Value, Version};
+use super::values::{Entry, Expected, Key, Namespace, Page, Quota, Stat, Ttl, Usage, Value, Version};
 use super::{Answer, Engine, Store};
 
 /// Whether the file at `path` is one that [`SqliteEngine::open`] would take. Changes nothing in it. It blocks.
@@ -185,8 +185,8 @@ impl Store for SqliteStore {
         })
     }
 
-    fn exists<'a>(&'a self, key: &'a Key) -> Answer<'a, bool> {
-        self.read(move |connection, id, now_ms| rows::exists(connection, id, key, now_ms))
+    fn stat<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Stat>> {
+        self.read(move |connection, id, now_ms| rows::stat(connection, id, key, now_ms))
     }
 
     fn list_keys<'a>(&'a self, prefix: &'a str, cursor: Option<&'a Key>, limit: usize) -> Answer<'a, Page> {

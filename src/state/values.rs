@@ -205,6 +205,15 @@ pub struct Entry {
     pub expires_at: Option<Expiry>,
 }
 
+/// What is known of an entry without its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Of which write it is.
+    pub version: Version,
+    /// Bytes of its value.
+    pub bytes: usize,
+}
+
 /// What a compare-and-set wants to find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {

@@ -45,7 +45,7 @@ counters! {
     UnreadCut "lictor_unread_connections_cut_total",
         "Connections that were cut off, as their client took nothing for too long.";
     HeadsTooLarge "lictor_heads_too_large_total",
-        "Requests whose head is too large.";
+        "Requests whose head is too large, or has too many arguments or headers.";
     BodiesTooLarge "lictor_bodies_too_large_total",
         "Requests whose body is too large.";
     InFlightFull "lictor_in_flight_full_total",

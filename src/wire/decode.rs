@@ -6,10 +6,6 @@ use super::fault::Fault;
 use super::head::{Head, HeadParser};
 use super::request::Request;
 
-/// Bodies up to this size are copied out of the read buffer, larger ones take their part of it along: a small
-/// body must not keep a large buffer alive.
-const COPIED_BODY_BYTES: usize = 4096;
-
 /// How much the read buffer is grown at a time for a body. A client that announces a large body and sends
 /// nothing makes the server reserve no more than this.
 const BODY_CHUNK_BYTES: usize = 64 * 1024;
@@ -115,13 +111,9 @@ impl Decoder {
         }
         let whole = std::mem::replace(&mut self.state, State::Head(HeadParser::default()));
         let State::Body { mut request, size } = whole else { return Ok(None) };
-        request.0.body = if size <= COPIED_BODY_BYTES {
-            let body = Bytes::copy_from_slice(&input[..size]);
-            input.advance(size);
-            body
-        } else {
-            input.split_to(size).freeze()
-        };
+        // Not a part of the read buffer, all of which it would keep: that may be large by a body that came before.
+        request.0.body = Bytes::copy_from_slice(&input[..size]);
+        input.advance(size);
         Ok(Some(request))
     }
 }

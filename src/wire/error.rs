@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::reply::MAX_MESSAGE_CHARS;
+
 /// The kind of a failure, the value of a framed reply's `Code` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -40,7 +42,7 @@ pub enum Code {
     PluginTrapped,
     /// The plugin went over one of its limits.
     PluginLimit,
-    /// The result cannot be told from two plain replies.
+    /// A plain reply cannot carry the result.
     ReplyUnframeable,
     /// Something that the command needs cannot be reached.
     Unavailable,
@@ -150,16 +152,44 @@ pub struct CommandError {
 impl CommandError {
     /// A command that was never started.
     pub fn not_run(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, outcome: Outcome::NotRun, message: message.into() }
+        Self::new(code, Outcome::NotRun, message.into())
     }
 
     /// A command that ran and said no.
     pub fn failed(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, outcome: Outcome::Failed, message: message.into() }
+        Self::new(code, Outcome::Failed, message.into())
     }
 
     /// A command that was started and may have had effects.
     pub fn unknown(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, outcome: Outcome::Unknown, message: message.into() }
+        Self::new(code, Outcome::Unknown, message.into())
+    }
+
+    /// Of a message that is longer than is ever written no more is kept: it may be a plugin's, and as large as a reply.
+    fn new(code: Code, outcome: Outcome, mut message: Cow<'static, str>) -> Self {
+        if message.len() > MAX_KEPT_BYTES {
+            message = message[..message.floor_char_boundary(MAX_KEPT_BYTES)].to_owned().into();
+        }
+        Self { code, outcome, message }
+    }
+}
+
+/// Bytes of a message that are kept: more than what is written has, of the longest characters, so that it is cut there and
+/// shown to be.
+const MAX_KEPT_BYTES: usize = 4 * (MAX_MESSAGE_CHARS + 1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_keeps_what_is_written_and_little_more() {
+        let long = "\u{1f980}".repeat(MAX_KEPT_BYTES);
+        let kept = CommandError::failed(Code::Denied, long.clone()).message.into_owned();
+        assert!(kept.chars().count() > MAX_MESSAGE_CHARS && kept.capacity() <= MAX_KEPT_BYTES);
+        assert!(long.starts_with(&kept));
+        let odd = CommandError::failed(Code::Denied, "é".to_owned() + &long).message;
+        assert!(odd.len() <= MAX_KEPT_BYTES && odd.ends_with('\u{1f980}'));
+        assert_eq!(CommandError::unknown(Code::Denied, "short").message, "short");
     }
 }

@@ -1,6 +1,6 @@
 //! What is wrong with a request's bytes, and where.
 
-use super::{MAX_HEAD_BYTES, Sequence};
+use super::{MAX_ARGUMENTS, MAX_HEAD_BYTES, MAX_HEADERS, Sequence};
 
 /// A fault in the framing. After one, where the next request begins is not known: the connection ends.
 ///
@@ -41,6 +41,20 @@ pub enum Fault {
     EmptyCommand {
         /// Where it should stand.
         at: usize,
+    },
+    /// More arguments than a request may have.
+    #[error("argument {} begins at byte {at}, and a request has {MAX_ARGUMENTS} at most; send many as a body, with a Size header", MAX_ARGUMENTS + 1)]
+    TooManyArguments {
+        /// Where the first that is too many begins.
+        at: usize,
+    },
+    /// More headers than a request may have.
+    #[error(
+        "the header in line {line} is one more than the {MAX_HEADERS} that a request may have; send many as a body, with a Size header"
+    )]
+    TooManyHeaders {
+        /// Its line.
+        line: usize,
     },
     /// A quoted argument without its closing quote.
     #[error("argument {argument} has no closing quote; it opens at byte {at}")]

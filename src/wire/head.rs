@@ -7,10 +7,10 @@
 
 use memchr::memchr;
 
-use super::MAX_HEAD_BYTES;
 use super::fault::Fault;
 use super::quote::parse_arguments;
 use super::request::{Parts, Request, Sequence, Span, Text, is_token};
+use super::{MAX_HEAD_BYTES, MAX_HEADERS};
 
 /// A head of which a part may have been read.
 #[derive(Debug, Default)]
@@ -118,6 +118,9 @@ fn parse_header(text: &str, line: usize, parts: &mut Parts, size: &mut Option<u6
     } else if name.eq_ignore_ascii_case("Timeout-Ms") {
         set_once(&mut parts.timeout_ms, number(value, "Timeout-Ms", line)?, "Timeout-Ms", line)
     } else {
+        if parts.headers.len() == MAX_HEADERS {
+            return Err(Fault::TooManyHeaders { line });
+        }
         let is_key = name.eq_ignore_ascii_case("Idempotency-Key");
         let (name, span) = (append(&mut parts.text, name), append(&mut parts.text, value));
         parts.headers.push((name, span));

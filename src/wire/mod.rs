@@ -19,3 +19,10 @@ pub use request::{Request, Sequence};
 
 /// The longest head, in bytes, with its final empty line.
 pub const MAX_HEAD_BYTES: usize = 8192;
+
+/// The most arguments of a request, the command among them. An empty one costs its client a byte, and the server and the
+/// plugin many times that.
+pub const MAX_ARGUMENTS: usize = 1024;
+
+/// The most headers that are handed to a plugin.
+pub const MAX_HEADERS: usize = 128;

@@ -2,6 +2,7 @@
 
 use memchr::{memchr, memchr2};
 
+use super::MAX_ARGUMENTS;
 use super::fault::Fault;
 use super::request::{Parts, Span, Text};
 
@@ -10,6 +11,9 @@ use super::request::{Parts, Span, Text};
 pub(super) fn parse_arguments(line: &str, request: &mut Parts) -> Result<(), Fault> {
     let mut rest = 0;
     loop {
+        if request.arguments.len() == MAX_ARGUMENTS {
+            return Err(Fault::TooManyArguments { at: rest + 1 });
+        }
         let text = &line[rest..];
         let begin = request.text.len();
         let end = if text.starts_with('"') {

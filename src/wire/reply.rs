@@ -14,8 +14,11 @@ pub const GREETING: &[u8] = b"OK\r\n\r\n";
 /// The end of a head and of a plain reply.
 const END: &[u8] = b"\r\n\r\n";
 
+/// The end of a line. Two in a row are an [`END`].
+const LINE_END: &[u8] = b"\r\n";
+
 /// Characters of a message that are sent; what is longer is cut.
-const MAX_MESSAGE_CHARS: usize = 1024;
+pub(super) const MAX_MESSAGE_CHARS: usize = 1024;
 
 /// What [`encode_reply`] sent: the answer as it was given, or, where a plain reply can't carry it, an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,13 +67,25 @@ pub fn encode_farewell(words: &str, out: &mut BytesMut) {
     plain_error(words, out);
 }
 
-/// Whether `text` can be sent as a plain reply: UTF-8, and with the reply's end behind it the first end is the
-/// reply's own.
+/// Whether `text` can be sent as a plain reply: UTF-8 without an empty line, whose first line is none that begins the head
+/// of a frame or an error. So a plain reply ends at the first empty line, and never reads as anything else.
+///
+/// `OK` alone is a plain reply: the head of a frame has a `Sequence`, and the greeting comes before the first reply.
 #[must_use]
 pub fn is_plain_text(text: &[u8]) -> bool {
-    // Behind a final CR LF the first two bytes of the end would already close the reply.
-    let ambiguous = text.ends_with(b"\r\n") || memmem::find(text, END).is_some();
-    !ambiguous && std::str::from_utf8(text).is_ok()
+    !(begins_otherwise(text) || text.ends_with(LINE_END) || memmem::find(text, END).is_some())
+        && std::str::from_utf8(text).is_ok()
+}
+
+/// Whether something other than a plain reply begins with these bytes: an empty line, the head of a frame, an error.
+fn begins_otherwise(text: &[u8]) -> bool {
+    match text.first() {
+        Some(b'\r') => text.starts_with(LINE_END),
+        Some(b'O') => text.starts_with(b"OK\r\n"),
+        Some(b'P') => text.starts_with(b"PART\r\n"),
+        Some(b'E') => text == b"ERR" || text.starts_with(b"ERR ") || text.starts_with(b"ERR\r\n"),
+        _ => false,
+    }
 }
 
 /// Appends a part of the reply to the command with this `sequence`; its end comes by [`encode_reply`].

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use smallstr::SmallString;
 use smallvec::SmallVec;
 
-use super::MAX_HEAD_BYTES;
+use super::{MAX_ARGUMENTS, MAX_HEAD_BYTES};
 
 /// The token by which a framed reply is told from others: 1 to 64 visible ASCII characters.
 #[derive(PartialEq, Eq, Hash)]
@@ -118,6 +118,9 @@ impl Request {
         if arguments.iter().map(|argument| argument.len() + 1).sum::<usize>() > MAX_HEAD_BYTES {
             return Err("the arguments are longer than 8192 bytes; send large data as the body");
         }
+        if arguments.len() > MAX_ARGUMENTS {
+            return Err("there are more than 1024 arguments; send many as the body");
+        }
         let mut parts = Parts { body, ..Parts::default() };
         for argument in arguments {
             let begin = parts.text.len();
@@ -175,9 +178,18 @@ impl Request {
         &self.0.body
     }
 
-    /// Bytes that the request holds, for the bound on what a connection has in flight.
+    /// Bytes of the arguments and headers.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.0.text.len()
+    }
+
+    /// Bytes that the request holds, for the bound on what a connection has in flight: what it says, and what says where each
+    /// argument and header stands.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.0.text.len() + self.0.body.len()
+        let Parts { text, arguments, headers, body, .. } = &*self.0;
+        let spans = size_of_val(arguments.as_slice()) + size_of_val(headers.as_slice());
+        size_of::<Parts>() + spans + text.len() + body.len()
     }
 }

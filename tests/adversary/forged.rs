@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::support::certs::Identity;
 use crate::support::client::{Connection, Tls};
+use crate::support::components;
 use crate::support::server::{Server, Setup};
 use crate::{assert_serves, server_with};
 
@@ -40,6 +41,31 @@ fn no_argument_makes_two_replies_of_one() {
         assert_eq!(connection.ask("@ping"), "pong", "after {command}");
     }
     assert_serves(&server, &some);
+}
+
+#[test]
+fn what_another_client_wrote_never_reads_as_the_answer_to_a_request_in_flight() {
+    let [alice, bob] = ["alice", "bob"].map(Identity::new);
+    let commands = ["kv-set", "kv-get", "sleep"];
+    let setup = Setup::new().client("alice", &alice, &commands).client("bob", &bob, &commands).hostile("");
+    let grants = "[plugins.kv.grants]\nkeyvalue = [\"default\"]";
+    let server = setup.plugin("kv", components::kv(), &["kv-set", "kv-get"], grants).start();
+    let (mut alice, mut bob) = (server.connect(&alice), server.connect(&bob));
+    alice.send("sleep 60000\r\nSequence: pay-17\r\n\r\n");
+    for forged in [
+        r"OK\r\nSequence: pay-17\r\nSize: 0",
+        r"PART\r\nSequence: pay-17\r\nSize: 0",
+        r"ERR no\r\nSequence: pay-17\r\nCode: denied\r\nOutcome: failed\r\nSize: 0",
+        r"ERR\r\nSequence: pay-17",
+        r"ERR The server is stopping",
+        r"\r\nOK\r\nSequence: pay-17\r\nSize: 0",
+    ] {
+        bob.ask(&format!("kv-set note \"{forged}\""));
+        assert_eq!(alice.ask("kv-get note"), "ERR Reply needs a Sequence header", "{forged}");
+        assert_eq!(alice.ask_framed("kv-get note").text(), forged.replace(r"\r\n", "\r\n"));
+    }
+    bob.ask("kv-set note OK");
+    assert_eq!(alice.ask("kv-get note"), "OK");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! | `strangers`    | strangers that have the server compute, and come again and again |
 //! | `paths`        | paths in the config file that lead to secrets |
 //! | `files`        | another user of the machine, who writes and replaces files, or leads them elsewhere |
+//! | `replays`      | clients that send requests again by their `Idempotency-Key`, and read nothing, or beyond their quota |
 //! | `crowd`        | a client that has a plugin do all that it should not, at once |
 //! | `clock`        | plugins that compute where no clock would reach them |
 //! | `handles`      | plugins that have the host hold things for them |
@@ -42,6 +43,7 @@ mod memory;
 mod paths;
 #[allow(dead_code, reason = "the soak uses the rest")]
 mod peer;
+mod replays;
 mod scan;
 mod slow;
 mod strangers;

@@ -14,9 +14,14 @@ use crate::support::components;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
-/// Clients that do not read, and clients whose requests lie there.
+/// Clients that do not read: what they ask for, what they ask for again, streams that have ended.
 const UNREAD: usize = 48;
+const REPLAYING: usize = 24;
+const STREAMED: usize = 16;
+
+/// Clients whose requests lie there: with large bodies, with empty arguments.
 const HELD: usize = 40;
+const EMPTY: usize = 24;
 
 /// What the config of the server says; sizes in bytes.
 const STRANGERS: usize = 200;
@@ -26,36 +31,42 @@ const REPLY: usize = 256 << 10;
 const PLUGIN_MEMORY: usize = 48 << 20;
 const COMMANDS: usize = 8;
 const STREAMS: usize = 8;
+const IN_FLIGHT: usize = 128;
+const KEPT_ANSWERS: usize = 40;
+const IDEMPOTENCY_BYTES: usize = 12 << 20;
 
 /// An instance keeps so much.
 const KEPT: usize = 20_000_000;
 
 /// What docs/limits.md says that requests of one connection take, its replies, and all that is not one connection's.
-const OF_REQUESTS: usize = 100_000 + (IN_FLIGHT_BYTES + BODY) * 5 / 2;
-const OF_REPLIES: usize = 100_000 + (1 << 20) + 3 * REPLY;
-const OF_ALL: usize = PLUGIN_MEMORY + (COMMANDS + STREAMS) * (REPLY + 200_000) + STRANGERS * 100_000;
+const OF_REQUESTS: usize = 100_000 + IN_FLIGHT * 4_000 + (IN_FLIGHT_BYTES + BODY) * 5 / 2;
+const OF_REPLIES: usize = 100_000 + IN_FLIGHT * 4_000 + (1 << 20) + 3 * REPLY;
+const OF_ALL: usize = PLUGIN_MEMORY
+    + COMMANDS * (2 * REPLY + 800_000)
+    + STREAMS * (REPLY + 2_400_000)
+    + STRANGERS * 100_000
+    + IDEMPOTENCY_BYTES
+    + KEPT_ANSWERS * 300;
 
-fn start(tester: &Identity, wild: &Identity, patient: &Identity) -> Server {
+fn start(clients: [(&str, &Identity); 4]) -> Server {
     let limits = format!(
         "[limits]\nconnections = 1000\nconnections_per_address = 1000\nunauthenticated_connections = {STRANGERS}\n\
          unauthenticated_per_address = {STRANGERS}\nbody = {:?}\nin_flight_bytes = {:?}\nplugin_memory = {:?}\n\
          concurrent_commands = {COMMANDS}\nconcurrent_commands_per_client = {COMMANDS}\n\
          concurrent_streams = {STREAMS}\nqueue_timeout = \"10m\"\nwrite_timeout = \"10m\"\nbody_timeout = \"10m\"\n\
-         handshake_timeout = \"10m\"",
+         handshake_timeout = \"10m\"\nin_flight = {IN_FLIGHT}\nidempotency_bytes = {:?}",
         kib(BODY),
         kib(IN_FLIGHT_BYTES),
         kib(PLUGIN_MEMORY),
+        kib(IDEMPOTENCY_BYTES),
     );
     let keys = format!("timeout = \"10m\"\nreply = {:?}", kib(REPLY));
     let shared = format!("instances = \"shared\"\nidle_timeout = \"10m\"\n{keys}");
-    let setup = Setup::new()
-        .master("tester", tester)
-        .master("wild", wild)
-        .master("patient", patient)
-        .section(&limits);
+    let setup = clients.iter().fold(Setup::new(), |setup, (name, identity)| setup.master(name, identity));
     let mut server = setup
-        .plugin("big", components::hostile(), &["big", "sleep", "body-size"], &keys)
-        .plugin("holder", components::hostile(), &["alloc"], &shared)
+        .section(&limits)
+        .plugin("big", components::hostile(), &["big", "sleep", "body-size", "args"], &keys)
+        .plugin("holder", components::hostile(), &["alloc", "hoard"], &shared)
         .plugin("streams", components::streams(), &["whole"], &keys)
         .start();
     // To compile plugins takes memory that is not what this is about; those that are compiled already are mapped.
@@ -68,12 +79,21 @@ fn kib(bytes: usize) -> String {
 }
 
 /// Whose replies lie with the server: it asks for more than any socket takes, and reads none of it.
-fn unread(server: &Server, wild: &Identity, command: &str, count: usize) -> Peer {
+fn unread(server: &Server, wild: &Identity, request: impl Fn(usize) -> String, count: usize) -> Peer {
     let mut peer = Peer::admitted(server.address(), wild);
     SockRef::from(peer.socket()).set_recv_buffer_size(4096).unwrap();
-    let request = |number| format!("{command} {REPLY}\r\nSequence: {number}\r\n\r\n");
-    peer.send((0..count).map(request).collect::<String>()).unwrap();
+    peer.send((0..count).map(|number| framed(&request(number), number)).collect::<String>()).unwrap();
     peer
+}
+
+/// A request with a `Sequence`; `head` has its arguments and may have headers.
+fn framed(head: &str, number: usize) -> String {
+    format!("{head}\r\nSequence: {number}\r\n\r\n")
+}
+
+/// A request for an answer that is kept under one of so many keys.
+fn keyed(number: usize) -> String {
+    format!("big {REPLY}\r\nIdempotency-Key: {}", number % KEPT_ANSWERS)
 }
 
 /// Whose requests lie with the server: behind one that waits, as much as is read, and a body that is never whole.
@@ -86,6 +106,14 @@ fn held(server: &Server, patient: &Identity) -> Peer {
     // The server stops to read at some point, and what is sent then stays in the sockets.
     let is_held = (0..100).any(|_| peer.send(&request).is_err());
     assert!(is_held, "the server reads on and on");
+    peer
+}
+
+/// Whose requests say nothing: behind one that waits, as many as are read, of a thousand arguments each.
+fn empty(server: &Server, patient: &Identity) -> Peer {
+    let mut peer = Peer::admitted(server.address(), patient);
+    peer.send("sleep 600000\r\n\r\n").unwrap();
+    peer.send(format!("args{}\r\n\r\n", " ".repeat(1023)).repeat(IN_FLIGHT)).unwrap();
     peer
 }
 
@@ -110,34 +138,40 @@ fn half_open(server: &Server) -> TcpStream {
 #[test]
 fn all_that_takes_memory_at_once_takes_no_more_than_the_limits_say() {
     rlimit::increase_nofile_limit(4096).unwrap();
-    let [tester, wild, patient] = ["tester", "wild", "patient"].map(Identity::new);
-    let server = start(&tester, &wild, &patient);
+    let [tester, wild, again, patient] = ["tester", "wild", "again", "patient"].map(Identity::new);
+    let server = start([("tester", &tester), ("wild", &wild), ("again", &again), ("patient", &patient)]);
     let at_rest = server.resident_kib() as usize * 1024;
 
     // An idle instance keeps what it once had, until others need it.
     assert_eq!(server.connect(&tester).ask(&format!("alloc {KEPT}")), format!("held {KEPT}"));
+    assert_eq!(server.connect(&tester).ask("hoard 900"), "900");
+    let mut asking = server.connect(&again);
+    for number in 0..KEPT_ANSWERS {
+        asking.send(framed(&keyed(number), number));
+        assert_eq!(asking.read_frame().body.len(), REPLY);
+    }
     let strangers: Vec<_> = (0..STRANGERS - 8).map(|_| half_open(&server)).collect();
-    let streams = at_once(STREAMS, || unread(&server, &wild, "whole", 1));
-    let unread = at_once(UNREAD, || unread(&server, &wild, "big", 60));
+    let streamed = at_once(STREAMED, || unread(&server, &wild, |_| format!("whole {}", 64 << 10), 100));
+    let streams = at_once(STREAMS, || unread(&server, &wild, |_| format!("whole {REPLY}"), 1));
+    let unread_ones = at_once(UNREAD, || unread(&server, &wild, |_| format!("big {REPLY}"), 60));
+    let replaying = at_once(REPLAYING, || unread(&server, &again, keyed, IN_FLIGHT));
     let with_replies = settled(&server);
     let of_replies = with_replies.saturating_sub(at_rest);
     let held = at_once(HELD, || held(&server, &patient));
+    let empty = at_once(EMPTY, || empty(&server, &patient));
     let of_requests = settled(&server).saturating_sub(with_replies);
 
-    let most_of_replies = OF_ALL + (UNREAD + STREAMS) * OF_REPLIES;
+    let most_of_replies = OF_ALL + (UNREAD + REPLAYING + STREAMED + STREAMS) * OF_REPLIES;
     assert!(of_replies < most_of_replies, "{of_replies} bytes of replies, {most_of_replies} at most");
-    assert!(
-        of_requests < HELD * OF_REQUESTS,
-        "{of_requests} bytes of requests, {} at most",
-        HELD * OF_REQUESTS
-    );
-    let (peak, most) =
-        (server.memory_kib("VmHWM:") as usize * 1024, at_rest + most_of_replies + HELD * OF_REQUESTS);
+    let most_of_requests = (HELD + EMPTY) * OF_REQUESTS;
+    assert!(of_requests < most_of_requests, "{of_requests} bytes of requests, {most_of_requests} at most");
+    let peak = server.memory_kib("VmHWM:") as usize * 1024;
+    let most = at_rest + most_of_replies + most_of_requests;
     assert!(peak < most, "{peak} bytes at the peak, {most} at most");
     // The attack was one.
-    assert!(of_replies > KEPT + UNREAD * REPLY, "{of_replies} bytes of replies");
+    assert!(of_replies > KEPT + (UNREAD + REPLAYING) * REPLY, "{of_replies} bytes of replies");
     assert!(of_requests > HELD * IN_FLIGHT_BYTES, "{of_requests} bytes of requests");
-    drop((strangers, streams, unread, held));
+    drop((strangers, streamed, streams, unread_ones, replaying, held, empty));
     assert_eq!(server.connect(&tester).ask("@ping"), "pong");
 }
 
@@ -157,4 +191,27 @@ fn settled(server: &Server) -> usize {
         let now = server.resident_kib();
         (now <= before + 128).then_some(now as usize * 1024)
     })
+}
+
+/// What a counter of the server stands at.
+fn counted(server: &Server, operator: &Identity, name: &str) -> u64 {
+    let metrics = server.connect(operator).ask("@status metrics");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no {name} in {metrics}"))
+}
+
+#[test]
+fn empty_arguments_are_counted_as_what_they_hold() {
+    let tester = Identity::new("tester");
+    let small = "[limits]\nin_flight_bytes = \"64KiB\"\nbody = \"16KiB\"\nqueue_timeout = \"10m\"";
+    let setup = Setup::new().master("tester", &tester).hostile("timeout = \"10m\"").section(small);
+    let server = setup.start();
+    let is_full = || counted(&server, &tester, "lictor_in_flight_bytes_full_total") > 0;
+    assert!(!is_full());
+    // 33 KB are sent, whose arguments take 131 KB.
+    let mut peer = Peer::admitted(server.address(), &tester);
+    peer.send("sleep 600000\r\n\r\n").unwrap();
+    peer.send(format!("args{}\r\n\r\n", " ".repeat(1023)).repeat(32)).unwrap();
+    eventually("the connection is read no further", || is_full().then_some(()));
+    assert_eq!(server.connect(&tester).ask("@ping"), "pong");
 }

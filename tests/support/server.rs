@@ -220,6 +220,20 @@ impl Server {
         ticks
     }
 
+    /// How often the server's threads with this name have waited: for work, for the disk.
+    #[allow(dead_code, reason = "for the attacks")]
+    pub fn waits(&self, name: &str) -> u64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let statuses =
+            threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).ok());
+        let of_name = statuses.filter(|status| status.lines().next() == Some(&format!("Name:\t{name}")));
+        let waits = of_name.map(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.and_then(|line| line.trim().parse::<u64>().ok()).expect("Linux tells of switches")
+        });
+        waits.sum()
+    }
+
     /// The log's entries so far.
     pub fn log(&self) -> Vec<Entry> {
         text_of(&self.log).lines().filter_map(Entry::parse).collect()

@@ -134,7 +134,9 @@ impl Connection {
 /// Counts a fault by which a bound was kept.
 fn count(fault: &Fault) {
     match fault {
-        Fault::HeadTooLong => Counter::HeadsTooLarge.count(),
+        Fault::HeadTooLong | Fault::TooManyArguments { .. } | Fault::TooManyHeaders { .. } => {
+            Counter::HeadsTooLarge.count();
+        }
         Fault::TooLarge { .. } => Counter::BodiesTooLarge.count(),
         Fault::TooSlow("head") => Counter::HeadsTimedOut.count(),
         Fault::TooSlow(_) => Counter::BodiesTimedOut.count(),

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::fault::Fault;
 use crate::state::rules::{self, Books, Row, Rows};
-use crate::state::values::{Entry, Expiry, Key, Namespace, Page, Usage, Value, Version};
+use crate::state::values::{Entry, Expiry, Key, Namespace, Page, Stat, Usage, Value, Version};
 
 /// The rows of the namespace `id`.
 pub(super) struct SqlRows<'a> {
@@ -172,11 +172,16 @@ pub(super) fn entries(
     Ok(entries)
 }
 
-/// Whether there is a live entry.
-pub(super) fn exists(connection: &Connection, id: i64, key: &Key, now_ms: u64) -> Result<bool, Fault> {
-    let sql = "SELECT 1 FROM entry WHERE namespace = ?1 AND key = ?2 \
+/// What is known of a live entry without its value, of which SQLite reads no page for it.
+pub(super) fn stat(connection: &Connection, id: i64, key: &Key, now_ms: u64) -> Result<Option<Stat>, Fault> {
+    let sql = "SELECT version, octet_length(value) FROM entry WHERE namespace = ?1 AND key = ?2 \
                AND (expires_at IS NULL OR expires_at > ?3)";
-    Ok(connection.prepare_cached(sql)?.exists(params![id, key.as_str(), signed(now_ms)])?)
+    let mut statement = connection.prepare_cached(sql)?;
+    let stat = statement.query_row(params![id, key.as_str(), signed(now_ms)], |row| {
+        let bytes = usize::try_from(unsigned(row.get(1)?)).unwrap_or(usize::MAX);
+        Ok(Stat { version: version(row, 0)?, bytes })
+    });
+    Ok(stat.optional()?)
 }
 
 /// One page of the live keys.

@@ -1,0 +1,150 @@
+//! Requests with an `Idempotency-Key`: what is kept of them takes no memory without a place for it, and what has to be written
+//! for them holds up nobody else.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::assert_serves;
+use crate::peer::Peer;
+use crate::support::certs::Identity;
+use crate::support::client::{Connection, Frame};
+use crate::support::eventually;
+use crate::support::server::{Server, Setup};
+
+/// A server whose state is in a file, with these `limits`.
+fn server_with(limits: &str) -> (Server, Identity) {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester).echo().hostile("timeout = \"10m\"");
+    let server = setup
+        .section(&format!("[limits]\n{limits}"))
+        .section("[state]\nengine = \"sqlite\"\npath = \"state.db\"")
+        .start();
+    (server, tester)
+}
+
+fn request(line: &str, sequence: impl std::fmt::Display, key: impl std::fmt::Display) -> String {
+    format!("{line}\r\nSequence: {sequence}\r\nIdempotency-Key: {key}\r\n\r\n")
+}
+
+fn ask(connection: &mut Connection, line: &str, key: impl std::fmt::Display) -> Frame {
+    connection.send(request(line, "asked", key));
+    connection.read_frame()
+}
+
+/// Bytes of each answer that is asked for again.
+const ANSWER: usize = 1_000_000;
+
+/// Answers that are kept, within the quota of 64 MiB.
+const KEYS: usize = 50;
+
+const CONNECTIONS: usize = 40;
+
+/// What docs/limits.md says that the replies of one connection take, with the default of `reply`.
+const OF_CONNECTION: usize = 100_000 + 128 * 3_000 + (1 << 20) + 3 * (1 << 20);
+
+#[test]
+fn replays_that_nobody_reads_take_no_more_memory_than_other_replies() {
+    rlimit::increase_nofile_limit(4096).unwrap();
+    let (server, tester) = server_with("concurrent_commands = 8\nwrite_timeout = \"10m\"");
+    let mut connection = server.connect(&tester);
+    for key in 0..KEYS {
+        assert_eq!(ask(&mut connection, &format!("big {ANSWER}"), key).body.len(), ANSWER);
+    }
+    // That once, as others do: the pages are there afterwards.
+    assert_eq!(ask(&mut connection, &format!("big {ANSWER}"), 0).body.len(), ANSWER);
+    let before = server.resident_kib() as usize * 1024;
+
+    // As many of a connection as it may have in flight: 60 bytes each are sent, and nothing is read.
+    let burst: String = (0..128).map(|n| request(&format!("big {ANSWER}"), n, n % KEYS)).collect();
+    let attack = || {
+        let mut peer = Peer::admitted(server.address(), &tester);
+        SockRef::from(peer.socket()).set_recv_buffer_size(4096).unwrap();
+        peer.send(&burst).unwrap();
+        peer
+    };
+    let peers: Vec<Peer> = (0..CONNECTIONS).map(|_| attack()).collect();
+    let taken = eventually("memory to grow no more", || {
+        let before = server.resident_kib();
+        thread::sleep(Duration::from_millis(500));
+        let now = server.resident_kib();
+        (now <= before + 128).then_some(now as usize * 1024)
+    })
+    .saturating_sub(before);
+    assert!(taken < CONNECTIONS * OF_CONNECTION, "{taken} bytes, {} at most", CONNECTIONS * OF_CONNECTION);
+    // The attack was one.
+    assert!(taken > CONNECTIONS * ANSWER, "{taken} bytes");
+    // They hold no slot, nor a part of their client's share.
+    assert_serves(&server, &tester);
+    assert_eq!(ask(&mut connection, "id", "new").status, "OK");
+    drop(peers);
+
+    // Who reads gets all of them, in whatever order.
+    let burst: String = (0..KEYS).map(|n| request(&format!("big {ANSWER}"), n, n)).collect();
+    connection.send(burst);
+    let mut answered: Vec<usize> = (0..KEYS)
+        .map(|_| {
+            let frame = connection.read_frame();
+            assert_eq!((&*frame.status, frame.body.len()), ("OK", ANSWER));
+            frame.field("Sequence").unwrap().parse().unwrap()
+        })
+        .collect();
+    answered.sort_unstable();
+    assert!(answered.into_iter().eq(0..KEYS));
+}
+
+/// The thread by which all writes to the state go.
+const WRITER: &str = "state-writer";
+
+/// How often it waits at most by itself in a time: it looks for what has expired, each time with a commit.
+fn waits_by_itself(time: Duration) -> u64 {
+    20 + 10 * time.as_secs()
+}
+
+#[test]
+fn keys_beyond_the_quota_are_refused_without_a_write() {
+    let (server, tester) = server_with("idempotency_keys = 5");
+    let mut connection = server.connect(&tester);
+    for key in 0..5 {
+        assert_eq!(ask(&mut connection, "id", key).status, "OK");
+    }
+    let (began, before) = (Instant::now(), server.waits(WRITER));
+    assert!(before > 0, "there is no thread of this name");
+    // One by one, since those that come together are written together.
+    for key in 5..1005 {
+        assert_eq!(ask(&mut connection, "id", key).failure(), ("rate-limited", "not-run"));
+    }
+    let (time, waits) = (began.elapsed(), server.waits(WRITER) - before);
+    // Now and then it is looked again whether there is room.
+    let most = waits_by_itself(time) + (1 + time.as_millis() as u64 / 250) * 8;
+    assert!(waits <= most, "{waits} waits for 1000 keys in {time:?}, {most} at most");
+    // What is kept is told, and what has no key is run.
+    assert_eq!(ask(&mut connection, "id", 0).status, "OK");
+    assert_serves(&server, &tester);
+}
+
+#[test]
+fn a_client_that_has_to_wait_for_its_own_calls_has_no_key_written_meanwhile() {
+    let (server, tester) = server_with("concurrent_commands_per_client = 1\nqueue_timeout = \"20ms\"");
+    let mut connection = server.connect(&tester);
+    // Its namespace is there from now on.
+    assert_eq!(ask(&mut connection, "id", "first").status, "OK");
+    let mut busy = server.connect(&tester);
+    busy.send("sleep 600000\r\nSequence: long\r\n\r\n");
+    eventually("the call to run", || (connection.ask_framed("id").status == "ERR").then_some(()));
+    let (began, before) = (Instant::now(), server.waits(WRITER));
+    assert!(before > 0, "there is no thread of this name");
+    for key in 0..100 {
+        assert_eq!(ask(&mut connection, "id", key).failure(), ("busy", "not-run"));
+    }
+    let (time, waits) = (began.elapsed(), server.waits(WRITER) - before);
+    let most = waits_by_itself(time);
+    assert!(waits <= most, "{waits} waits in {time:?}, {most} at most");
+    // None of them has left a mark.
+    busy.send("@cancel long\r\nSequence: stop\r\n\r\n");
+    (busy.read_frame(), busy.read_frame());
+    for key in 0..100 {
+        assert_eq!(ask(&mut connection, "args other", key).text(), "\"other\"");
+    }
+}
