@@ -262,10 +262,12 @@ impl Connection {
         self.run_in_turn(Arrival { id, at: now, is_over_rate, request }, now, cx, until);
     }
 
-    /// A plain request comes after those before it, of which the last may run on.
+    /// A plain request comes after those before it, of which the last may run on; and any after the answers of a batch that
+    /// have left no room for its own.
     fn run_in_turn(&mut self, arrival: Arrival, now: Instant, cx: &mut Context<'_>, until: Instant) {
         match arrival.request.sequence() {
             None if self.lanes.plain_waits() => self.lanes.wait(arrival),
+            _ if !self.has_room_to_write() => self.lanes.wait(arrival),
             _ => self.run(arrival, now, cx, until),
         }
     }
@@ -301,11 +303,7 @@ impl Connection {
             target if !goes_with_batch => {
                 let request = target.map_or_else(|refused| refused.request, Target::into_request);
                 self.run_batch(cx, until);
-                let arrival = Arrival { id, at: arrived, is_over_rate, request };
-                match self.has_room_to_write() {
-                    true => self.run_in_turn(arrival, now, cx, until),
-                    false => self.lanes.wait(arrival),
-                }
+                self.run_in_turn(Arrival { id, at: arrived, is_over_rate, request }, now, cx, until);
             }
             Ok(Target::Plugin(command, plugin, request)) if has_key || plugin.is_streaming() => {
                 match once::begin(session, ticket(Arc::clone(command)), request, plugin, lanes) {

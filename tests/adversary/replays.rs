@@ -143,7 +143,7 @@ fn a_client_that_has_to_wait_for_its_own_calls_has_no_key_written_meanwhile() {
     assert!(waits <= most, "{waits} waits in {time:?}, {most} at most");
     // None of them has left a mark.
     busy.send("@cancel long\r\nSequence: stop\r\n\r\n");
-    (busy.read_frame(), busy.read_frame());
+    let _both = [(); 2].map(|()| busy.read_frame());
     for key in 0..100 {
         assert_eq!(ask(&mut connection, "args other", key).text(), "\"other\"");
     }
