@@ -128,12 +128,8 @@ impl Plugin {
     }
 
     /// The same, of a component that is compiled already.
-    pub(super) async fn of(
-        compiled: &Compiled,
-        sandbox: Arc<Sandbox>,
-        spec: Spec,
-    ) -> Result<Self, LoadError> {
-        let linked = link(compiled, &spec).map_err(|reason| spec.error(reason))?;
+    pub(super) async fn of(of: &Compiled, sandbox: Arc<Sandbox>, spec: Spec) -> Result<Self, LoadError> {
+        let linked = link(of, &spec).map_err(|reason| spec.error(reason))?;
         host::check_directories(&spec.grants, sandbox.reserved()).map_err(|reason| spec.error(reason))?;
         let retirement = Retirement { max_calls: spec.max_calls, idle: spec.idle };
         let mut plugin = Self {
@@ -141,14 +137,14 @@ impl Plugin {
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
             granted: Arc::new(spec.grants.prepare(sandbox.web(), sandbox.topics(), sandbox.reserved())),
             turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
-            sha256: compiled.sha256,
+            sha256: of.sha256,
             pace: Pace::default(),
             footprint_bytes: 0,
             commands: Vec::new(),
             spec,
             sandbox,
-            runtime: Arc::clone(&compiled.runtime),
-            world: compiled.world,
+            runtime: Arc::clone(&of.runtime),
+            world: of.world,
             linked,
         };
         match plugin.describe().await {
