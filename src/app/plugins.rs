@@ -45,7 +45,7 @@ impl Plugins {
         let kept = Kept { compiled: Some(&config.server.cache), core_dumps };
         let sandbox = Arc::new(Sandbox::new(bounds, kept)?);
         sandbox.reserved().replace(&config.reserved());
-        let loaded = load_all(&sandbox, config, state, &BTreeMap::new()).await?;
+        let loaded = load_all(&sandbox, config, state, &BTreeMap::new(), |_| {}).await?;
         // The process does not end before it is done, and nobody waits for it else.
         let pruned = Arc::clone(&sandbox);
         tokio::task::spawn_blocking(move || pruned.prune_cache());
@@ -54,16 +54,36 @@ impl Plugins {
 
     /// The plugins of `config` in the same sandbox. One of which neither the config nor the component has changed stays,
     /// warm instances and all.
-    pub(super) async fn renewed(&self, config: &Config, state: &dyn Engine) -> anyhow::Result<Self> {
+    /// `at` is told which is loaded.
+    pub(super) async fn renewed(
+        &self,
+        config: &Config,
+        state: &dyn Engine,
+        at: impl Fn(&PluginName),
+    ) -> anyhow::Result<Self> {
         // Both are kept from plugins until one of the two configs is the only one.
         self.sandbox.reserved().extend(&config.reserved());
-        let loaded = load_all(&self.sandbox, config, state, &self.loaded).await?;
+        let loaded = load_all(&self.sandbox, config, state, &self.loaded, at).await?;
         Ok(Self { sandbox: Arc::clone(&self.sandbox), loaded })
     }
 
     /// Keeps from plugins what `config`, the one in force, keeps for itself, and nothing else.
     pub(super) fn reserve(&self, config: &Config) {
         self.sandbox.reserved().replace(&config.reserved());
+    }
+
+    /// Those of these that are in `config`, which takes away from theirs and adds nothing, each with the grants that it has
+    /// there. Nothing is loaded.
+    pub(super) fn narrowed_to(&self, config: &Config) -> Self {
+        let kept = self.loaded.iter().filter_map(|(name, loaded)| {
+            let plugin = config.plugins.get(name)?;
+            let loaded = match plugin.grants == loaded.config.grants {
+                true => loaded.clone(),
+                false => loaded.narrowed_to(plugin, quotas(config, name)),
+            };
+            Some((name.clone(), loaded))
+        });
+        Self { sandbox: Arc::clone(&self.sandbox), loaded: kept.collect() }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PluginName, &Arc<Plugin>)> {
@@ -82,10 +102,12 @@ async fn load_all(
     config: &Config,
     state: &dyn Engine,
     old: &BTreeMap<PluginName, Loaded>,
+    at: impl Fn(&PluginName),
 ) -> anyhow::Result<BTreeMap<PluginName, Loaded>> {
     let mut plugins = BTreeMap::new();
     let mut faults = Vec::new();
     for (name, plugin) in &config.plugins {
+        at(name);
         let quotas = quotas(config, name);
         if let Some(old) = old.get(name)
             && old.is_of(plugin, &quotas).await
@@ -112,6 +134,17 @@ async fn load_all(
 }
 
 impl Loaded {
+    /// The same component with the grants of `config`, which are among those that it has.
+    fn narrowed_to(&self, config: &config::Plugin, quotas: Vec<Quota>) -> Self {
+        let mut stores = self.plugin.grants().stores.clone();
+        if let Some(stores) = &mut stores {
+            let granted: Vec<_> = config.grants.keyvalue.iter().flatten().map(ToString::to_string).collect();
+            stores.0.retain(|name, _| granted.contains(name));
+        }
+        let plugin = Arc::new(self.plugin.with_grants(grants(config, stores)));
+        Self { plugin, config: config.clone(), quotas }
+    }
+
     /// Whether it is what `config` says, with the component that is there now.
     async fn is_of(&self, config: &config::Plugin, quotas: &[Quota]) -> bool {
         self.config == *config && self.quotas == quotas && self.plugin.is_of_its_file().await

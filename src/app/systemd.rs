@@ -2,7 +2,9 @@
 //! one, nothing here does anything.
 
 use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use listenfd::ListenFd;
@@ -33,10 +35,21 @@ pub(super) fn alive() {
     }
 }
 
+/// How long a manager that takes no message is waited for. It is told by the thread that hears signals.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 fn tell(state: &[NotifyState<'_>]) {
     /// Why it could not be told the last time. It is told twice a second, and one fault is one line.
     static FAULT: Mutex<Option<String>> = Mutex::new(None);
-    let fault = sd_notify::notify(state).err().map(|error| error.to_string());
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let message: String = state.iter().map(|state| format!("{state}\n")).collect();
+    let send = || {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.connect(path)?;
+        socket.send(message.as_bytes())
+    };
+    let fault = send().err().map(|error: std::io::Error| error.to_string());
     let mut last = FAULT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = fault.as_deref().filter(|_| *last != fault) {
         tracing::warn!(error, "the service manager cannot be told");

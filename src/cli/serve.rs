@@ -18,7 +18,10 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
+        let usage = |error: anyhow::Error| Failure::usage(format!("{error:#}"));
+        // First of all: a signal may come at any time.
+        let supervisor = app::Supervisor::new().map_err(usage)?;
         let loaded = load_config_with_warnings(&self.config.path)?;
-        app::serve(loaded).map_err(|error| Failure::usage(format!("{error:#}")))
+        supervisor.serve(loaded).map_err(usage)
     }
 }

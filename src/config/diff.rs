@@ -42,12 +42,17 @@ impl fmt::Display for Change {
             Applies::Live => "live",
             Applies::Restart => "restart",
         };
-        let kind = match self.kind {
-            Kind::Added => "added",
-            Kind::Removed => "removed",
-            Kind::Changed => "changed",
-        };
-        write!(f, "{applies:<8} {kind:<8} {}", self.key)
+        write!(f, "{applies:<8} {:<8} {}", self.kind, self.key)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
+        })
     }
 }
 

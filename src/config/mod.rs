@@ -16,6 +16,7 @@ mod given;
 mod keys;
 mod limits;
 mod names;
+mod narrow;
 mod raw;
 mod reach;
 mod redact;

@@ -131,6 +131,28 @@ impl CommandPattern {
         }
     }
 
+    /// The pattern of the commands that `self` and `other` both allow, where there are any: one of the two, since each is a
+    /// name or the start of names.
+    #[must_use]
+    pub fn both<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
+        match (self.covers(other), other.covers(self)) {
+            (true, _) => Some(other),
+            (_, true) => Some(self),
+            _ => None,
+        }
+    }
+
+    /// Whether all that `other` allows is allowed.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self.0.strip_suffix('*'), other.0.strip_suffix('*')) {
+            (_, None) => self.allows(&other.0),
+            (None, Some(_)) => false,
+            (Some(""), Some(start)) => !start.starts_with('@'),
+            (Some(start), Some(of_other)) => of_other.starts_with(start),
+        }
+    }
+
     /// Whether it is about the server's own commands.
     #[must_use]
     pub fn is_built_in(&self) -> bool {

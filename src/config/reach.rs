@@ -52,6 +52,27 @@ pub struct EventGrant {
     pub topics: String,
 }
 
+impl EventGrant {
+    /// The directions and topics that `self` and `other` both allow, where there are any.
+    pub(super) fn both(&self, other: &Self) -> Option<Self> {
+        let (publish, subscribe) = (self.publish && other.publish, self.subscribe && other.subscribe);
+        let topics = match (covers(&self.topics, &other.topics), covers(&other.topics, &self.topics)) {
+            (true, _) => &other.topics,
+            (_, true) => &self.topics,
+            _ => return None,
+        };
+        (publish || subscribe).then(|| Self { publish, subscribe, topics: topics.clone() })
+    }
+}
+
+/// Whether the topics of `other` are all among those of `pattern`.
+fn covers(pattern: &str, other: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => other.starts_with(start),
+        None => pattern == other,
+    }
+}
+
 /// The longest name of a topic.
 const MAX_TOPIC_BYTES: usize = 128;
 

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{
-    EndEntityCert, Error, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
-    RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
+    CertRevocationList, EndEntityCert, Error, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter,
+    KeyUsage, RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -93,7 +93,9 @@ impl fmt::Debug for Authority {
 #[derive(Clone, Debug)]
 pub(super) struct Authorities {
     known: Vec<Known>,
-    lists: Vec<RevocationList>,
+    /// Of each issuer at most one list in a set: `webpki` looks at the first of an issuer alone, so each set is asked by itself.
+    /// Several sets are the exception: a list and the one that follows it.
+    lists: Vec<Vec<RevocationList>>,
     list_signatures: ListSignatures,
     /// Tells these lists from others.
     lists_digest: Thumbprint,
@@ -154,8 +156,15 @@ impl Authorities {
 
     /// The same, which have taken back what stands in these lists.
     pub(super) fn with_lists(mut self, lists: impl IntoIterator<Item = RevocationList>) -> Self {
-        self.lists.extend(lists);
-        let all: String = self.lists.iter().map(|list| list.thumbprint().to_string()).collect();
+        for list in lists {
+            let has_room =
+                |set: &&mut Vec<RevocationList>| !set.iter().any(|other| other.has_issuer_of(&list));
+            match self.lists.iter_mut().find(has_room) {
+                Some(set) => set.push(list),
+                None => self.lists.push(vec![list]),
+            }
+        }
+        let all: String = self.lists.iter().flatten().map(|list| list.thumbprint().to_string()).collect();
         self.lists_digest = Thumbprint::sha256_of(all.as_bytes());
         self
     }
@@ -194,23 +203,24 @@ impl Authorities {
         let algorithms: Vec<_> =
             counted.iter().map(|counted| counted as &dyn SignatureVerificationAlgorithm).collect();
 
-        let lists: Vec<_> = self.lists.iter().map(RevocationList::list).collect();
-        // What no list is about is not taken back, and a list that is out of date is better than none.
-        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
-            let options = options.with_status_policy(UnknownStatusPolicy::Allow);
-            options.with_expiration_policy(ExpirationPolicy::Ignore).build()
-        });
         let is_in_order = |path: &VerifiedPath<'_>| check_path(path, anchors.authority(path), now);
-        let (of_clients, time) = (KeyUsage::client_auth(), unix_time(now));
-        let verdict = leaf.verify_for_usage(
-            &algorithms,
-            &anchors.anchors,
-            &issuers,
-            time,
-            of_clients,
-            revocation,
-            Some(&is_in_order),
-        );
+        let judge = |lists: &[RevocationList]| {
+            let lists: Vec<_> = lists.iter().map(RevocationList::list).collect();
+            let (of_clients, time) = (KeyUsage::client_auth(), unix_time(now));
+            let (anchors, in_order) = (&anchors.anchors, Some(&is_in_order as _));
+            leaf.verify_for_usage(
+                &algorithms,
+                anchors,
+                &issuers,
+                time,
+                of_clients,
+                revocation(&lists),
+                in_order,
+            )
+        };
+        let mut sets = self.lists.iter().map(Vec::as_slice);
+        let verdict = judge(sets.next().unwrap_or_default());
+        let verdict = sets.fold(verdict, |verdict, set| verdict.and_then(|_| judge(set)));
         let error = match verdict {
             Ok(path) => return self.verified(first, &path, anchors.known(&path)),
             Err(error) => error,
@@ -292,6 +302,13 @@ impl<'a> Anchors<'a> {
     fn authority(&self, path: &VerifiedPath<'_>) -> &'a Authority {
         &self.known(path).authority
     }
+}
+
+/// How these lists are looked at: what no list is about is not taken back, and a list that is out of date is better than
+/// none.
+fn revocation<'a>(lists: &'a [&'a CertRevocationList<'a>]) -> Option<RevocationOptions<'a>> {
+    let options = RevocationOptionsBuilder::new(lists).ok()?.with_status_policy(UnknownStatusPolicy::Allow);
+    Some(options.with_expiration_policy(ExpirationPolicy::Ignore).build())
 }
 
 /// What `webpki` leaves out: it takes authorities as keys without dates, and lets any certificate sign that is marked as

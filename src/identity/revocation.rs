@@ -16,6 +16,8 @@ use super::thumbprint::Thumbprint;
 pub struct RevocationList {
     list: Arc<CertRevocationList<'static>>,
     issuer: String,
+    /// The issuer's whole name, by which certificates are looked up.
+    issuer_der: Arc<[u8]>,
     next: Option<SystemTime>,
     sha256: Thumbprint,
 }
@@ -59,6 +61,7 @@ impl RevocationList {
         Ok(Self {
             list: Arc::new(list.into()),
             issuer: last_name(parsed.issuer()),
+            issuer_der: parsed.issuer().as_raw().into(),
             next: parsed.next_update().map(|time| from_unix(time.timestamp())),
             sha256: Thumbprint::sha256_of(der),
         })
@@ -80,6 +83,11 @@ impl RevocationList {
     #[must_use]
     pub fn thumbprint(&self) -> Thumbprint {
         self.sha256
+    }
+
+    /// Whether both are about the certificates of the same issuer.
+    pub(super) fn has_issuer_of(&self, other: &Self) -> bool {
+        self.issuer_der == other.issuer_der
     }
 
     pub(super) fn list(&self) -> &CertRevocationList<'static> {

@@ -143,3 +143,17 @@ fn what_is_no_whole_list_is_refused() {
     let of_users = RevocationList::new(of_users.signed_by(&root).unwrap().der()).unwrap();
     assert_eq!((of_users.issuer(), of_users.next()), ("Root", Some(date_time_ymd(2023, 1, 1).into())));
 }
+
+/// As where one follows the other, and a reload has not come to its end.
+#[test]
+fn of_two_lists_of_one_issuer_both_count() {
+    let (one, other) = (root("one"), root("other"));
+    let lists = [list(&one, &[5]), list(&other, &[7]), list(&one, &[6]), list(&one, &[])];
+    let roster = roster(&[&one, &other], &lists);
+    for serial in [5, 6] {
+        is_unusable(&[leaf(serial, &one)], &roster, "taken back");
+    }
+    is_unusable(&[leaf(7, &other)], &roster, "taken back");
+    assert!(admit(&[leaf(7, &one)], &roster).is_ok());
+    assert!(admit(&[leaf(5, &other)], &roster).is_ok());
+}

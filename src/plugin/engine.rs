@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use super::bounds::Budget;
@@ -71,6 +71,10 @@ pub struct Sandbox {
     compiled: Option<PathBuf>,
     makes_core_dumps: bool,
     queue: Queue,
+    /// One plugin at a time describes itself, in none of the clients' slots: with all of these held, a reload is what helps.
+    loading: Semaphore,
+    /// Of its instance, for the same reason; the plugin's own bound holds as well.
+    loading_budget: Arc<Budget>,
     limits: SandboxLimits,
     budget: Arc<Budget>,
     compute: Compute,
@@ -103,6 +107,8 @@ impl Sandbox {
             compiled: kept.compiled.map(Path::to_owned),
             makes_core_dumps,
             queue: Queue::new(limits.waiting_calls),
+            loading: Semaphore::new(1),
+            loading_budget: Arc::new(Budget::new(limits.memory_bytes)),
             limits,
             budget: Arc::new(Budget::new(limits.memory_bytes)),
             compute: Compute::start().context("no threads for plugins that compute")?,
@@ -140,6 +146,17 @@ impl Sandbox {
     /// The memory of all instances.
     pub(super) fn budget(&self) -> &Arc<Budget> {
         &self.budget
+    }
+
+    /// The memory of an instance that is [loaded](Self::loading).
+    pub(super) fn loading_budget(&self) -> &Arc<Budget> {
+        &self.loading_budget
+    }
+
+    /// The place of a plugin that is being loaded, once the one before it is done. Clients can't take it.
+    pub(super) async fn loading(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.loading.acquire().await.ok()
     }
 
     /// The threads for calls that compute.

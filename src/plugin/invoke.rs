@@ -81,6 +81,7 @@ pub async fn invoke(mut seat: Seat, plugin: Arc<Plugin>, call: Arc<Call>) -> End
 ///
 /// What the client is to be told; the log has been told the rest.
 pub async fn invoke_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, CommandError> {
+    let _place = plugin.runtime().nested_place()?;
     let _turn = plugin.turn(call.deadline).await?;
     run_in_time(&mut Seat::new(call.caller.clone(), None), &plugin, &call).await
 }

@@ -1,21 +1,17 @@
 //! From a file to a plugin that can be called: compiled, checked against its world, linked, and tried once.
 
-use std::future::poll_fn;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use wasmtime::PoolConcurrencyLimitError;
 
-use super::backtrace;
-use super::bindings;
-use super::bounds::{BudgetSpent, MemoryLimiter, MemoryRefusal, Meter, Pace};
+use super::bounds::{Budget, BudgetSpent, MemoryLimiter, MemoryRefusal, Pace};
 use super::compile::{Compiled, compile};
+use super::describe::CommandInfo;
 use super::engine::Sandbox;
-use super::failure;
 use super::host::{self, Granted, Grants, Handles, PluginLog, Volume, VolumeLimits, reserve_bytes};
 use super::instance::{Entry, HostState, Instance, Linked, Purpose};
 use super::pool::{Instances, Pool, Retirement};
@@ -63,19 +59,6 @@ pub struct Spec {
     pub compiling: super::compiler::Compiling,
 }
 
-/// A command as its plugin describes it, made safe to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandInfo {
-    /// The first argument that runs it.
-    pub name: String,
-    /// What it does.
-    pub summary: String,
-    /// Its arguments.
-    pub usage: String,
-    /// Whether running it twice is the same as once.
-    pub idempotent: bool,
-}
-
 impl Spec {
     fn error(&self, reason: String) -> LoadError {
         LoadError { name: Arc::clone(&self.name), path: self.component.clone(), reason: reason.into() }
@@ -102,7 +85,7 @@ pub struct Plugin {
     sandbox: Arc<Sandbox>,
     runtime: Arc<Runtime>,
     world: World,
-    linked: Linked,
+    linked: Arc<Linked>,
     log: Arc<PluginLog>,
     granted: Arc<Granted>,
     pool: Arc<Pool>,
@@ -131,12 +114,11 @@ impl Plugin {
     pub(super) async fn of(of: &Compiled, sandbox: Arc<Sandbox>, spec: Spec) -> Result<Self, LoadError> {
         let linked = link(of, &spec).map_err(|reason| spec.error(reason))?;
         host::check_directories(&spec.grants, sandbox.reserved()).map_err(|reason| spec.error(reason))?;
-        let retirement = Retirement { max_calls: spec.max_calls, idle: spec.idle };
         let mut plugin = Self {
-            pool: Arc::new(Pool::new(spec.instances, retirement, sandbox.max_idle_instances())),
+            pool: Arc::new(new_pool(&spec, &sandbox)),
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
             granted: Arc::new(spec.grants.prepare(sandbox.web(), sandbox.topics(), sandbox.reserved())),
-            turns: spec.concurrency.map(|turns| Semaphore::new(turns as usize)),
+            turns: new_turns(&spec),
             sha256: of.sha256,
             pace: Pace::default(),
             footprint_bytes: 0,
@@ -145,7 +127,7 @@ impl Plugin {
             sandbox,
             runtime: Arc::clone(&of.runtime),
             world: of.world,
-            linked,
+            linked: Arc::new(linked),
         };
         match plugin.describe().await {
             Ok((commands, footprint)) => (plugin.commands, plugin.footprint_bytes) = (commands, footprint),
@@ -153,6 +135,40 @@ impl Plugin {
         }
         plugin.sandbox.budget().watch(&plugin.pool);
         Ok(plugin)
+    }
+
+    /// The same component, which is not looked at anew, with `grants` instead of its own. They link nothing more than those
+    /// did: what is imported and no more granted is to be there as an empty grant. Calls under way are not concerned.
+    #[must_use]
+    pub fn with_grants(&self, grants: Grants) -> Self {
+        let spec = Spec { grants, ..self.spec.clone() };
+        let plugin = Self {
+            sha256: self.sha256,
+            sandbox: Arc::clone(&self.sandbox),
+            runtime: Arc::clone(&self.runtime),
+            world: self.world,
+            linked: Arc::clone(&self.linked),
+            log: Arc::clone(&self.log),
+            granted: Arc::new(spec.grants.prepare(
+                self.sandbox.web(),
+                self.sandbox.topics(),
+                self.sandbox.reserved(),
+            )),
+            pool: Arc::new(new_pool(&spec, &self.sandbox)),
+            turns: new_turns(&spec),
+            pace: self.pace.clone(),
+            footprint_bytes: self.footprint_bytes,
+            commands: self.commands.clone(),
+            spec,
+        };
+        plugin.sandbox.budget().watch(&plugin.pool);
+        plugin
+    }
+
+    /// What it may use beyond what every plugin may.
+    #[must_use]
+    pub fn grants(&self) -> &Grants {
+        &self.spec.grants
     }
 
     /// The plugin's name in the config.
@@ -189,6 +205,12 @@ impl Plugin {
     #[must_use]
     pub fn runs_commands(&self) -> bool {
         self.spec.grants.commands.is_some()
+    }
+
+    /// Whether it was granted to run `command`.
+    #[must_use]
+    pub fn may_run(&self, command: &str) -> bool {
+        self.spec.grants.commands.as_ref().is_some_and(|gate| (gate.0)(command))
     }
 
     /// Whether its commands give streams: then [`invoke_streaming`](super::invoke_streaming) is the way to call them.
@@ -276,7 +298,7 @@ impl Plugin {
     }
 
     async fn new_instance(&self) -> wasmtime::Result<Instance> {
-        let state = self.new_state()?;
+        let state = self.new_state(self.sandbox.budget())?;
         let instance = self.instance_of(state, Purpose::Calls).await;
         instance.map_err(|(error, state)| match state.memory.refusal() {
             Some(MemoryRefusal::Server) => error.context(self.sandbox.budget().spent()),
@@ -284,7 +306,7 @@ impl Plugin {
         })
     }
 
-    async fn instance_of(
+    pub(super) async fn instance_of(
         &self,
         state: HostState,
         purpose: Purpose,
@@ -292,14 +314,14 @@ impl Plugin {
         Instance::new(self.runtime.engine(), &self.linked, state, self.spec.reply_bytes, purpose).await
     }
 
-    fn new_state(&self) -> Result<HostState, BudgetSpent> {
-        let budget = Arc::clone(self.sandbox.budget());
+    /// The host's part of an instance whose memory is charged to `budget`.
+    pub(super) fn new_state(&self, budget: &Arc<Budget>) -> Result<HostState, BudgetSpent> {
         Ok(HostState {
             call: None,
             memory: MemoryLimiter::new(
                 self.spec.memory_bytes,
                 MAX_TABLE_ELEMENTS,
-                budget,
+                Arc::clone(budget),
                 self.footprint_bytes,
                 reserve_bytes(self.world),
             )?,
@@ -315,55 +337,6 @@ impl Plugin {
             desk: None,
             streaming: None,
         })
-    }
-
-    /// The plugin's commands, and the bytes of a fresh instance.
-    async fn describe(&self) -> Result<(Vec<CommandInfo>, usize), String> {
-        let limit = self.spec.timeout;
-        let _slot = self.slot(Instant::now() + limit).await.map_err(|error| error.message.into_owned())?;
-        let mut describing = pin!(self.describe_itself());
-        let mut meter = Meter::new(self.cpu_time());
-        match timeout(limit, poll_fn(|cx| meter.poll(|| describing.as_mut().poll(cx)))).await {
-            Ok(Ok(described)) => described,
-            Ok(Err(spent)) => Err(format!(
-                "its `describe` computed for more than the plugin's cpu_time of {:?}",
-                spent.limit
-            )),
-            Err(_elapsed) => {
-                Err(format!("its `describe` did not return within the plugin's timeout of {limit:?}"))
-            }
-        }
-    }
-
-    async fn describe_itself(&self) -> Result<(Vec<CommandInfo>, usize), String> {
-        let reason = |error: &wasmtime::Error, state: &HostState| {
-            let words = backtrace::words(error);
-            format!("it {} ({words})", failure::reason(error, state, self.spec.reply_bytes))
-        };
-        let unmade = |why: String| format!("it can't be instantiated: {why}");
-        let state = self.new_state().map_err(|spent| unmade(spent.to_string()))?;
-        let instance = self.instance_of(state, Purpose::Description).await;
-        let mut instance = instance.map_err(|(error, state)| unmade(reason(&error, &state)))?;
-        let footprint_bytes = instance.state().memory.used_bytes();
-        match instance.describe().await {
-            Ok(commands) => Ok((commands.into_iter().map(CommandInfo::from).collect(), footprint_bytes)),
-            Err(error) => Err(format!("its `describe` failed: {}", reason(&error, instance.state()))),
-        }
-    }
-}
-
-/// Longest texts of a description that are kept, in characters.
-const MAX_DESCRIPTION_CHARS: usize = 400;
-
-impl From<bindings::exports::lictor::plugin::commands::CommandInfo> for CommandInfo {
-    fn from(info: bindings::exports::lictor::plugin::commands::CommandInfo) -> Self {
-        let kept = |text: &str| shown(text, MAX_DESCRIPTION_CHARS).to_string();
-        Self {
-            name: kept(&info.name),
-            summary: kept(&info.summary),
-            usage: kept(&info.usage),
-            idempotent: info.idempotent,
-        }
     }
 }
 
@@ -394,4 +367,13 @@ fn link(compiled: &Compiled, spec: &Spec) -> Result<Linked, String> {
     linked
         .and_then(|linked| Linked::new(linked, *world, entry))
         .map_err(|error| format!("it does not fit this host's version of the interfaces: {error:#}"))
+}
+
+fn new_pool(spec: &Spec, sandbox: &Sandbox) -> Pool {
+    let retirement = Retirement { max_calls: spec.max_calls, idle: spec.idle };
+    Pool::new(spec.instances, retirement, sandbox.max_idle_instances())
+}
+
+fn new_turns(spec: &Spec) -> Option<Semaphore> {
+    spec.concurrency.map(|turns| Semaphore::new(turns as usize))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::anyhow;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
@@ -14,6 +14,8 @@ use super::cache::{Cache, Draft};
 use super::invoke::MAX_DEPTH;
 use super::ticker::Ticker;
 use super::world::World;
+use crate::telemetry::metrics::Counter;
+use crate::wire::{Code, CommandError};
 
 /// Bytes of a linear memory that stay mapped when its slot is used again: they are zeroed by hand, which up to
 /// some size is cheaper than giving the pages back and faulting them in again.
@@ -40,6 +42,13 @@ const MEMORIES_PER_SLOT: u32 = 2;
 /// Stacks of a slot whose plugin streams: it may begin something while another thing of its own waits.
 const STACKS_PER_STREAM: u32 = 4;
 
+/// Instances of commands that commands run, for each slot. Slots are for those that clients run; a bound on the others keeps
+/// room for one that is being loaded, whatever clients do.
+const NESTED_PER_SLOT: u32 = 2;
+
+/// Instances of plugins that are being loaded, in none of the slots: they are loaded one after the other.
+const LOADING: u32 = 1;
+
 /// Elements of a table for which there is room in its slot.
 pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
 
@@ -47,6 +56,8 @@ pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
 pub(super) struct Runtime {
     engine: Engine,
     slots: Arc<Semaphore>,
+    /// For commands that commands run.
+    nested: Semaphore,
     cache: Option<Cache>,
 }
 
@@ -66,15 +77,19 @@ impl Runtime {
     ) -> anyhow::Result<Self> {
         let mut config = config(world);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(match world {
-            // Running and idle instances, and those of commands that commands run.
-            World::Plugin => pool(calls * 3 + u32::from(MAX_DEPTH), calls * 3 + u32::from(MAX_DEPTH)),
-            World::StreamingPlugin => pool(calls, calls * STACKS_PER_STREAM),
+            // Idle instances are given up where there is no room.
+            World::Plugin => {
+                let slots = calls + most_nested(calls) + LOADING;
+                pool(slots, slots)
+            }
+            World::StreamingPlugin => pool(calls + LOADING, (calls + LOADING) * STACKS_PER_STREAM),
         }));
         config.coredump_on_trap(with_core_dumps);
         let engine = Engine::new(&config).map_err(|error| anyhow!("no sandbox: {error:#}"))?;
         ticker.add(engine.clone());
         let cache = compiled.and_then(|folder| open_cache(folder, &engine));
-        Ok(Self { engine, slots: Arc::new(Semaphore::new(calls as usize)), cache })
+        let slots = Arc::new(Semaphore::new(calls as usize));
+        Ok(Self { engine, slots, nested: Semaphore::new(most_nested(calls) as usize), cache })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -118,6 +133,14 @@ impl Runtime {
     pub(super) fn slot_if_free(&self) -> Option<OwnedSemaphorePermit> {
         self.slots().try_acquire_owned().ok()
     }
+
+    /// A place for a command that a command runs, which waits for none: its caller holds a slot meanwhile.
+    pub(super) fn nested_place(&self) -> Result<SemaphorePermit<'_>, CommandError> {
+        self.nested.try_acquire().map_err(|_| {
+            Counter::NestedCallsRefused.count();
+            CommandError::not_run(Code::Busy, "Too many commands of plugins are running; try again later")
+        })
+    }
 }
 
 fn open_cache(folder: &Path, engine: &Engine) -> Option<Cache> {
@@ -128,6 +151,11 @@ fn open_cache(folder: &Path, engine: &Engine) -> Option<Cache> {
             tracing::warn!(target: "lictor::plugin", %path, %error, "the folder for compiled code cannot be used");
         })
         .ok()
+}
+
+/// Commands that commands run at the same time, of `calls` slots.
+fn most_nested(calls: u32) -> u32 {
+    calls * NESTED_PER_SLOT + u32::from(MAX_DEPTH)
 }
 
 /// An engine that compiles for the plugins of `world` and runs none: a pool would take address space that the process

@@ -128,6 +128,11 @@ impl<P> Routes<P> {
         self.plugins.keys().cloned().chain(BUILT_INS.iter().map(|(_, name, ..)| Arc::from(*name)))
     }
 
+    /// Whether `command` goes to a plugin of which `is` is true.
+    pub fn goes_to(&self, command: &str, is: impl FnOnce(&P) -> bool) -> bool {
+        self.plugins.get(command).is_some_and(is)
+    }
+
     /// The plugins' commands, in no order.
     pub fn plugin_commands(&self) -> impl Iterator<Item = (&str, &P)> {
         self.plugins.iter().map(|(command, plugin)| (&**command, plugin))

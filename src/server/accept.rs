@@ -80,9 +80,12 @@ pub(super) struct Shared {
     accepted: AtomicU64,
     /// Told when all are to stop accepting.
     stop: Notify,
+    /// Told whenever there is another [`Current`].
+    pub(super) swapped: Notify,
 }
 
 /// What a reload swaps, all at once.
+#[derive(Clone)]
 pub struct Current {
     /// What connections work by.
     pub service: Arc<Service>,
@@ -119,6 +122,7 @@ impl Server {
             verifiers: Verifiers::start().context("cannot start the threads that verify certificates")?,
             accepted: AtomicU64::new(0),
             stop: Notify::new(),
+            swapped: Notify::new(),
         };
         Ok(Self { shared: Arc::new(shared), connections: TaskTracker::new() })
     }
@@ -127,6 +131,7 @@ impl Server {
     /// whether its client is still admitted, and stops what it may not run any more.
     pub fn swap(&self, current: Current) {
         self.shared.current.store(Arc::new(current));
+        self.shared.swapped.notify_waiters();
         self.shared.members.renew();
     }
 

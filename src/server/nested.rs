@@ -1,22 +1,30 @@
-//! A command that a plugin runs for its client: the way of a request once more, from permission on.
+//! Commands that a plugin runs for its client, permitted and routed like the client's own.
+//!
+//! Each is a request of its own: what is in force when it begins says whether it may run and who carries it out, however
+//! long ago the command began that runs it. So neither a withdrawn permission nor a plugin that was taken out lives on in a
+//! stream.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::accept::Shared;
 use super::{Service, refusal};
 use crate::authz;
 use crate::plugin::{self, Answer, Call, Commands};
 use crate::route::Target;
 use crate::telemetry::CommandEvent;
+use crate::text::shown;
 use crate::wire::{Code, CommandError, Request};
 
-impl Commands for Service {
+impl Commands for Shared {
     fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> Answer<'a> {
         Box::pin(async move {
             let (began, command) = (Instant::now(), Arc::from(request.command()));
-            let arguments = self.log.arguments(&request);
-            let answer = run(self, parent, request).await;
-            self.log.recorder(parent.caller.name_shared()).record(&CommandEvent {
+            let service = self.service();
+            let arguments = service.log.arguments(&request);
+            let answer = run(self, parent, plugin, request).await;
+            service.log.recorder(parent.caller.name_shared()).record(&CommandEvent {
                 id: parent.id,
                 command: &command,
                 via: Some(plugin),
@@ -29,10 +37,45 @@ impl Commands for Service {
     }
 }
 
-async fn run(service: &Service, parent: &Call, request: Request) -> Result<Vec<u8>, CommandError> {
+async fn run(shared: &Shared, parent: &Call, via: &str, request: Request) -> Result<Vec<u8>, CommandError> {
+    // Before the look at what is in force, so that no swap after that goes unheard.
+    let mut swapped = pin!(shared.swapped.notified());
+    let (call, plugin) = begin(&shared.service(), parent, via, request)?;
+    let call = Arc::new(call);
+    let mut running = pin!(plugin::invoke_nested(plugin, Arc::clone(&call)));
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut running => return answer,
+            () = &mut swapped => {}
+        }
+        swapped.set(shared.swapped.notified());
+        let service = shared.service();
+        let command = call.request.command();
+        if !service.policy.allows(&call.caller, command) || !is_granted(&service, parent, via, command) {
+            return Err(CommandError {
+                code: Code::Cancelled,
+                outcome: call.outcome_if_stopped(),
+                message: "The permission was withdrawn".into(),
+            });
+        }
+    }
+}
+
+/// The call that `request` of the plugin `via` becomes, and whom it goes to.
+fn begin(
+    service: &Service,
+    parent: &Call,
+    via: &str,
+    request: Request,
+) -> Result<(Call, Arc<plugin::Plugin>), CommandError> {
     if request.body().len() > service.limits.body_bytes {
         let words = format!("The body is longer than {} bytes", service.limits.body_bytes);
         return Err(CommandError::not_run(Code::TooLarge, words));
+    }
+    if !is_granted(service, parent, via, request.command()) {
+        let words = format!("The plugin {via} may not run {}", shown(request.command(), 64));
+        return Err(CommandError::not_run(Code::Forbidden, words));
     }
     let permit = authz::permit(&parent.caller, request, &service.policy)
         .map_err(|denied| refusal::denied(denied, &service.routes).error)?;
@@ -47,7 +90,14 @@ async fn run(service: &Service, parent: &Call, request: Request) -> Result<Vec<u
         Ok(Target::Plugin(_, plugin, request)) => {
             let call = Call::nested(parent, request, plugin.timeout());
             call.check_deadline(tokio::time::Instant::now())?;
-            plugin::invoke_nested(Arc::clone(plugin), Arc::new(call)).await
+            Ok((call, Arc::clone(plugin)))
         }
     }
+}
+
+/// Whether the plugin `via`, which `parent` runs in, is still served and granted `command`. Its instance knows the grants
+/// alone that it began with.
+fn is_granted(service: &Service, parent: &Call, via: &str, command: &str) -> bool {
+    let is_granted = |plugin: &Arc<plugin::Plugin>| plugin.name() == via && plugin.may_run(command);
+    service.routes.goes_to(parent.request.command(), is_granted)
 }

@@ -128,7 +128,7 @@ impl Session {
             request.timeout_ms().and_then(|timeout| arrived.checked_add(Duration::from_millis(timeout)));
         let deadline = of_client.map_or(limit, |of_client| of_client.min(limit));
         let call = Call::new(request, self.identity.clone(), id, deadline);
-        Arc::new(if plugin.runs_commands() { call.with_commands(self.service.clone()) } else { call })
+        Arc::new(if plugin.runs_commands() { call.with_commands(self.server.clone()) } else { call })
     }
 
     /// Begins a command that streams, of `plugin` by `request`, as one of `lanes`.

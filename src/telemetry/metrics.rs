@@ -64,6 +64,8 @@ counters! {
         "Calls that had to wait for a slot, as all for streams were taken.";
     PluginCallsDelayed "lictor_plugin_calls_delayed_total",
         "Calls that had to wait for others of their plugin.";
+    NestedCallsRefused "lictor_nested_calls_refused_total",
+        "Commands of plugins that were refused, as too many such were running.";
     QueueFull "lictor_queue_full_total",
         "Calls that were refused, as too many waited.";
     QueueTimedOut "lictor_queue_timed_out_total",

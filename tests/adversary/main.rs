@@ -15,6 +15,7 @@
 //! | `crowd`        | a client that has a plugin do all that it should not, at once |
 //! | `clock`        | plugins that compute where no clock would reach them |
 //! | `handles`      | plugins that have the host hold things for them |
+//! | `reload`       | plugins that take their time to load, and clients that hold all slots, while an operator takes something away |
 //! | `memory`       | clients, plugins and strangers that take all the memory that they may |
 //! | `compile`      | authors whose components are made against the compiler |
 //! | `tls`          | peers that break TLS |
@@ -43,6 +44,7 @@ mod memory;
 mod paths;
 #[allow(dead_code, reason = "the soak uses the rest")]
 mod peer;
+mod reload;
 mod replays;
 mod scan;
 mod slow;

@@ -172,8 +172,7 @@ pub(super) fn reload(session: &Session) -> Done {
             Ok(words) => Ok(words.into_bytes()),
             Err(words) => {
                 let first = words.lines().next().unwrap_or_default();
-                let words =
-                    format!("Not reloaded, and nothing was changed: {first} (@status shows all of it)");
+                let words = format!("{first} (@status shows all of it)");
                 Err(CommandError::failed(Code::Conflict, words))
             }
         }

@@ -29,7 +29,7 @@ impl Guest for Reaching {
         Vec::new()
     }
 
-    /// `read PATH`; `run COMMAND [ARGUMENT]...` with the request's body; `print TEXT`. A failure of what was asked comes
+    /// `read PATH`; `run COMMAND [ARGUMENT]...` with the request's body; `loop COMMAND [ARGUMENT]...` until it fails; `print TEXT`. A failure of what was asked comes
     /// back as the reply, so that a test sees codes which a plugin itself can't fail with.
     fn handle(args: Vec<String>) -> Result<Vec<u8>, Failure> {
         match args[0].as_str() {
@@ -38,6 +38,11 @@ impl Guest for Reaching {
                 Ok(reply) => reply,
                 Err(failure) => format!("{}: {}", failure.code, failure.message).into_bytes(),
             }),
+            "loop" => loop {
+                if let Err(failure) = call::command(&args[1..], &[]) {
+                    return Ok(format!("{}: {}", failure.code, failure.message).into_bytes());
+                }
+            },
             "print" => {
                 output::print(&args[1]);
                 Ok(Vec::new())

@@ -27,8 +27,14 @@ impl Guest for Relaying {
     }
 
     /// `run-streamed COMMAND [ARGUMENT]...` with the request's body. A failure of the command comes as the stream's content.
+    /// `loop-streamed` runs it again and again until it fails.
     async fn handle(args: Vec<String>) -> Result<StreamReader<u8>, Failure> {
-        let reply = match call::command(&args[1..], &request::body()) {
+        let is_loop = args[0] == "loop-streamed";
+        let mut result = call::command(&args[1..], &request::body());
+        while is_loop && result.is_ok() {
+            result = call::command(&args[1..], &[]);
+        }
+        let reply = match result {
             Ok(reply) => reply,
             Err(failure) => format!("{}: {}", failure.code, failure.message).into_bytes(),
         };

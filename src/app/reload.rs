@@ -1,0 +1,109 @@
+//! A reload in two steps: what the new config takes away is gone at once, and what it adds comes once all of it is loaded.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::{Context as _, anyhow};
+use tokio::runtime::Handle;
+use tokio::task::{JoinSet, spawn_blocking};
+
+use super::ending;
+use super::live::{Live, Served};
+use super::plugins::Plugins;
+use super::service::{idempotency_limits, service, tls_files};
+use crate::config::{self, Applies, Change, Config, Kind, PluginName};
+use crate::reload::{Begun, Done, Stage};
+use crate::server::{Current, tls_acceptor};
+use crate::state::Engine;
+
+impl Live {
+    /// Reads the config file anew, and puts in force what is left by it of what is in force. The plugins are loaded on
+    /// `workers` by the future that is given, which then swaps everything at once; dropped, it changes nothing more.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the file and the certificates; then nothing is changed.
+    pub(super) async fn reload(self: Arc<Self>, workers: Handle, stage: Stage) -> anyhow::Result<Begun> {
+        let before = self.served();
+        stage.set("reading the config");
+        let running = Arc::clone(&before);
+        // Off this thread, which hears signals.
+        let reading = spawn_blocking(move || {
+            let wanted = read(&running.config)?;
+            let acceptor = tls_acceptor(&tls_files(&wanted))?;
+            anyhow::Ok((wanted, acceptor))
+        });
+        let (wanted, acceptor) = reading.await.context("the config cannot be read")??;
+        let mut changes = config::diff(&before.config, &wanted);
+        let config = Arc::new(wanted.applied_to(&before.config));
+        let narrowed = self.narrow(&config);
+
+        let loading = Box::pin(async move {
+            let (plugins, engine) = self.load(Arc::clone(&config), workers, stage).await?;
+            changes.extend(new_components(&before.plugins, &plugins, &changes));
+            let config = Arc::unwrap_or_clone(config);
+            let old = self.served();
+            let ledger = old.current.service.idempotency.renewed(engine, idempotency_limits(&config));
+            let service = Arc::new(service(&config, &plugins, ledger, Some(&old.current.service)));
+            let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
+            ending::warn(&config, SystemTime::now());
+            plugins.reserve(&config);
+            let files = config.files();
+            self.serve(Served { config, plugins, current });
+            Ok(Done { changes, files })
+        });
+        Ok(Begun { narrowed, loading })
+    }
+
+    /// Loads the plugins of `config` on `workers`, for as long as the future is there.
+    async fn load(
+        self: &Arc<Self>,
+        config: Arc<Config>,
+        workers: Handle,
+        stage: Stage,
+    ) -> anyhow::Result<(Plugins, Arc<dyn Engine>)> {
+        let live = Arc::clone(self);
+        let mut loading = JoinSet::new();
+        let load = async move {
+            let engine = live.state.lock().await.engine(&config)?;
+            let old = live.served();
+            let at = |plugin: &PluginName| stage.set(&format!("loading plugin {plugin}"));
+            let plugins = old.plugins.renewed(&config, &*engine, at).await?;
+            Ok((plugins, engine))
+        };
+        loading.spawn_on(load, &workers);
+        loading.join_next().await.context("nothing was loaded")?.context("the plugins cannot be loaded")?
+    }
+
+    /// Puts in force what `wanted` leaves of what is in force; gives what it took away.
+    fn narrow(&self, wanted: &Config) -> Vec<Change> {
+        let old = self.served();
+        let config = old.config.narrowed_to(wanted);
+        let narrowed = config::diff(&old.config, &config);
+        if narrowed.is_empty() {
+            return narrowed;
+        }
+        let plugins = old.plugins.narrowed_to(&config);
+        let ledger = old.current.service.idempotency.clone();
+        let service = Arc::new(service(&config, &plugins, ledger, Some(&old.current.service)));
+        self.serve(Served { config, plugins, current: Current { service, ..old.current.clone() } });
+        narrowed
+    }
+}
+
+/// Reads the config file of `running` anew.
+fn read(running: &Config) -> anyhow::Result<Config> {
+    let loaded = config::load_again(running).map_err(|faults| anyhow!("{}", faults.render(false)))?;
+    for warning in &loaded.warnings {
+        tracing::warn!(target: "lictor::reload", warning = warning.render(false), "a config warning");
+    }
+    Ok(loaded.config)
+}
+
+/// The plugins whose component is another one, though no key of theirs changed.
+fn new_components(old: &Plugins, new: &Plugins, changes: &[Change]) -> Vec<Change> {
+    let keys = new.new_since(old).into_iter().map(|name| format!("plugins.{name}"));
+    let is_told = |key: &String| changes.iter().any(|change| change.key.starts_with(key.as_str()));
+    let components = keys.filter(|key| !is_told(key)).map(|key| format!("{key}.component"));
+    components.map(|key| Change { key, applies: Applies::Live, kind: Kind::Changed }).collect()
+}

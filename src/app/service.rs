@@ -1,0 +1,133 @@
+//! From a config and its plugins to what connections work by.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::plugins::Plugins;
+use crate::authz::Policy;
+use crate::config::{self, Config};
+use crate::idempotency::{self, Ledger};
+use crate::identity::{Pinned, Roster};
+use crate::plugin::Shares;
+use crate::route::{OPERATORS, Routes};
+use crate::server::{AdmissionLimits, ConnectionLimits, Rates, Service, TlsFiles, TlsVersion};
+use crate::telemetry::CommandLog;
+
+/// What connections work by; parts of clients in what runs at once go on from `old`.
+pub(super) fn service(
+    config: &Config,
+    plugins: &Plugins,
+    idempotency: Ledger,
+    old: Option<&Service>,
+) -> Service {
+    let commands = plugins.iter().flat_map(|(name, plugin)| {
+        let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
+        commands.iter().map(move |command| (Arc::from(command.as_ref()), Arc::clone(plugin)))
+    });
+    let clients = || config.clients.keys().map(|name| name.as_ref().into());
+    let at_once = config.limits.concurrent_commands_per_client;
+    // One client does not fill the queue in which the others wait for a plugin or a slot.
+    let waiting = config.limits.queue.div_ceil(2);
+    let per_second =
+        NonZeroU32::new(config.limits.requests_per_second).filter(|rate| rate.get() < UNCOUNTED_RATE);
+    let routes = commands.collect::<Routes<_>>();
+    Service {
+        roster: roster(config),
+        policy: policy(config),
+        shares: match old {
+            Some(old) => old.shares.renewed(clients(), at_once, waiting),
+            None => Shares::new(clients(), at_once, waiting),
+        },
+        rates: match old {
+            Some(old) => old.rates.renewed(clients(), per_second),
+            None => Rates::new(clients(), per_second),
+        },
+        idempotency,
+        limits: connection_limits(config),
+        close_on_error: config.protocol.close_on_error,
+        log: CommandLog::new(
+            config.log.commands_per_second,
+            config.log.arguments,
+            clients(),
+            routes.commands(),
+            OPERATORS,
+        ),
+        routes,
+    }
+}
+
+/// What each client may run.
+fn policy(config: &Config) -> Policy {
+    let clients = config.clients.iter();
+    clients.map(|(name, client)| (name.as_ref().into(), client.commands.clone())).collect()
+}
+
+/// Who is admitted.
+fn roster(config: &Config) -> Roster {
+    let named = || config.clients.iter().map(|(name, client)| (Arc::<str>::from(name.as_ref()), client));
+    let pins = named().flat_map(|(name, client)| {
+        let pinned = move |ends| Pinned { client: Arc::clone(&name), ends };
+        client.thumbprints.iter().map(move |pin| (pin.thumbprint, pinned(pin.ends)))
+    });
+    let uris = named()
+        .flat_map(|(name, client)| client.uris.iter().map(move |uri| (uri.clone(), Arc::clone(&name))));
+    let authorities = config.identity.authorities.iter().flat_map(|file| file.authorities.iter().cloned());
+    let lists = config.identity.revocation_lists.iter().flat_map(|file| file.lists.iter().cloned());
+    pins.collect::<Roster>().with_uris(authorities, uris).without_revoked(lists)
+}
+
+/// A rate from which on requests are not counted: the largest that the config takes.
+const UNCOUNTED_RATE: u32 = 1_000_000;
+
+/// Long enough for a hundred small commands, or for a batch of fresh instances; short beside what a client notices.
+const CONNECTION_SLICE: Duration = Duration::from_micros(250);
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    let limits = &config.limits;
+    ConnectionLimits {
+        in_flight: limits.in_flight,
+        in_flight_bytes: limits.in_flight_bytes,
+        body_bytes: limits.body_bytes,
+        head_timeout: limits.head_timeout,
+        body_timeout: limits.body_timeout,
+        idle_timeout: limits.idle_timeout,
+        write_timeout: limits.write_timeout,
+        slice: CONNECTION_SLICE,
+    }
+}
+
+pub(super) fn idempotency_limits(config: &Config) -> idempotency::Limits {
+    let limits = &config.limits;
+    idempotency::Limits {
+        window: limits.idempotency_window,
+        max_keys: limits.idempotency_keys,
+        max_bytes: limits.idempotency_bytes,
+    }
+}
+
+pub(super) fn admission_limits(config: &Config) -> AdmissionLimits {
+    let limits = &config.limits;
+    AdmissionLimits {
+        connections: limits.connections,
+        per_address: limits.connections_per_address,
+        unauthenticated: limits.unauthenticated_connections,
+        unauthenticated_per_address: limits.unauthenticated_per_address,
+        handshakes_per_second: NonZeroU32::new(limits.handshakes_per_second).unwrap_or(NonZeroU32::MIN),
+    }
+}
+
+pub(super) fn tls_files(config: &Config) -> TlsFiles {
+    TlsFiles {
+        certificate: config.server.certificate.clone(),
+        private_key: config.server.private_key.clone(),
+        min_version: match config.server.min_tls {
+            config::TlsVersion::V1_2 => TlsVersion::V1_2,
+            config::TlsVersion::V1_3 => TlsVersion::V1_3,
+        },
+    }
+}
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

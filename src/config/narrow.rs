@@ -1,0 +1,218 @@
+//! The part of a config in force that a new one leaves in force. Pure.
+//!
+//! A reload puts it in force before it loads any plugin, so that what was taken away waits for none.
+
+use super::{Client, Config, EventGrant, Grants, HttpUrl, Plugin, RevocationFile};
+
+impl Config {
+    /// This config without anything that `wanted` takes away: clients, their proofs and permissions, authorities, plugins,
+    /// their commands and grants. Whatever `wanted` revokes is revoked, and of the two bounds on what one client may do the
+    /// smaller holds. Nothing of what `wanted` adds is there.
+    ///
+    /// Invariant: who is admitted or allowed anything by it is so by `self` and by `wanted`. Any other value is that of
+    /// `self`; where nothing is taken away, so is the whole.
+    #[must_use]
+    pub fn narrowed_to(&self, wanted: &Self) -> Self {
+        let mut narrowed = self.clone();
+        for file in &mut narrowed.identity.authorities {
+            let wanted = || wanted.identity.authorities.iter().flat_map(|file| &file.authorities);
+            file.authorities.retain(|authority| wanted().any(|wanted| wanted == authority));
+        }
+        narrowed.identity.authorities.retain(|file| !file.authorities.is_empty());
+        wanted
+            .identity
+            .revocation_lists
+            .iter()
+            .for_each(|file| revoke(&mut narrowed.identity.revocation_lists, file));
+        let (limits, wanted_limits) = (&mut narrowed.limits, &wanted.limits);
+        limits.requests_per_second = limits.requests_per_second.min(wanted_limits.requests_per_second);
+        limits.concurrent_commands_per_client =
+            limits.concurrent_commands_per_client.min(wanted_limits.concurrent_commands_per_client);
+        narrowed.clients = self
+            .clients
+            .iter()
+            .filter_map(|(name, client)| Some((name.clone(), client.narrowed_to(wanted.clients.get(name)?))))
+            .collect();
+        narrowed.plugins = self
+            .plugins
+            .iter()
+            .filter_map(|(name, plugin)| Some((name.clone(), plugin.narrowed_to(wanted.plugins.get(name)?))))
+            .collect();
+        narrowed
+    }
+}
+
+/// Adds the lists of `file` to those in `force`. A list that a reload brought which then failed is replaced by the one that
+/// follows it in the same file, so that failing reloads do not pile them up; one of the config that was served whole stays.
+fn revoke(force: &mut Vec<RevocationFile>, file: &RevocationFile) {
+    let is_new = |force: &[RevocationFile], list| !force.iter().any(|known| known.lists.contains(list));
+    if !file.lists.iter().any(|list| is_new(force, list)) {
+        return;
+    }
+    let mut is_first = true;
+    force.retain(|known| known.path != file.path || std::mem::replace(&mut is_first, false));
+    let lists = file.lists.iter().filter(|list| is_new(force, list)).cloned().collect();
+    force.push(RevocationFile { path: file.path.clone(), lists });
+}
+
+impl Client {
+    fn narrowed_to(&self, wanted: &Self) -> Self {
+        let is_pinned =
+            |pin: &super::Pin| wanted.thumbprints.iter().any(|other| other.thumbprint == pin.thumbprint);
+        Self {
+            thumbprints: self.thumbprints.iter().filter(|pin| is_pinned(pin)).copied().collect(),
+            // Files to follow; what stood in them is in `thumbprints`.
+            certificates: self.certificates.clone(),
+            uris: self.uris.iter().filter(|uri| wanted.uris.contains(uri)).cloned().collect(),
+            commands: meet(&self.commands, &wanted.commands, |a, b| a.both(b).cloned()),
+        }
+    }
+}
+
+impl Plugin {
+    fn narrowed_to(&self, wanted: &Self) -> Self {
+        let commands = self.commands.iter().filter(|command| wanted.commands.contains(command)).cloned();
+        Self { commands: commands.collect(), grants: self.grants.narrowed_to(&wanted.grants), ..self.clone() }
+    }
+}
+
+impl Grants {
+    /// A grant that is gone becomes an empty one: what the plugin imports stays there, and reaches nothing.
+    fn narrowed_to(&self, wanted: &Self) -> Self {
+        fn each<T: Clone + PartialEq>(
+            old: Option<&Vec<T>>,
+            wanted: Option<&Vec<T>>,
+            both: impl Fn(&T, &T) -> Option<T>,
+        ) -> Option<Vec<T>> {
+            old.map(|old| meet(old, wanted.map_or(&[], Vec::as_slice), both))
+        }
+        Self {
+            // It reaches the log alone, as what a plugin prints does without a grant.
+            logging: self.logging,
+            keyvalue: each(self.keyvalue.as_ref(), wanted.keyvalue.as_ref(), same),
+            commands: each(self.commands.as_ref(), wanted.commands.as_ref(), |a, b| a.both(b).cloned()),
+            files: each(self.files.as_ref(), wanted.files.as_ref(), same),
+            directories: meet(&self.directories, &wanted.directories, same),
+            events: each(self.events.as_ref(), wanted.events.as_ref(), EventGrant::both),
+            http: each(self.http.as_ref(), wanted.http.as_ref(), HttpUrl::both),
+        }
+    }
+}
+
+/// All that an entry of `old` and one of `wanted` have in common by `both`. Where all of `old` is, the very same list.
+fn meet<T: Clone + PartialEq>(old: &[T], wanted: &[T], both: impl Fn(&T, &T) -> Option<T>) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for entry in old {
+        let common = || wanted.iter().filter_map(|wanted| both(entry, wanted));
+        if common().any(|common| common == *entry) {
+            kept.push(entry.clone());
+        } else {
+            kept.extend(common());
+        }
+    }
+    let mut distinct: Vec<T> = Vec::with_capacity(kept.len());
+    kept.into_iter().for_each(|entry| {
+        if !distinct.contains(&entry) {
+            distinct.push(entry)
+        }
+    });
+    distinct
+}
+
+fn same<T: Clone + PartialEq>(a: &T, b: &T) -> Option<T> {
+    (a == b).then(|| a.clone())
+}
+
+impl HttpUrl {
+    /// The longer of the two URLs where it lies below the other, with the networks of both.
+    fn both(&self, other: &Self) -> Option<Self> {
+        let is_below = |url: &str, of: &str| {
+            let rest = url.strip_prefix(of);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || of.ends_with('/'))
+        };
+        let url = match (is_below(&self.url, &other.url), is_below(&other.url, &self.url)) {
+            (true, _) => &self.url,
+            (_, true) => &other.url,
+            _ => return None,
+        };
+        let networks = meet(&self.networks, &other.networks, |a, b| {
+            let narrower = if a.contains(b) { b } else { a };
+            (a.contains(b) || b.contains(a)).then_some(*narrower)
+        });
+        Some(Self { url: url.clone(), networks })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
+        KeyIdMethod, KeyPair, date_time_ymd,
+    };
+
+    use crate::config::{Config, diff, parse};
+
+    type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+    fn issuer() -> Issuer {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// Lists differ by their numbers.
+    fn write_list(file: &Path, issuer: &Issuer, number: u64) {
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2022, 1, 1),
+            next_update: date_time_ymd(2040, 1, 1),
+            crl_number: number.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        std::fs::write(file, params.signed_by(issuer).unwrap().pem().unwrap()).unwrap();
+    }
+
+    /// A config of these authorities and of these files of lists, as they are now.
+    fn config(folder: &Path, authorities: &[&Issuer], lists: &[&str]) -> Config {
+        let pem: String = authorities.iter().map(|issuer| issuer.pem()).collect();
+        std::fs::write(folder.join("ca.pem"), pem).unwrap();
+        let server = rcgen::generate_simple_self_signed(["server".to_owned()]).unwrap();
+        std::fs::write(folder.join("server.pem"), server.cert.pem()).unwrap();
+        std::fs::write(folder.join("server.key"), server.signing_key.serialize_pem()).unwrap();
+        let text = format!(
+            "[server]\nlisten = [\"127.0.0.1:1\"]\ncertificate = \"server.pem\"\nprivate_key = \"server.key\"\n\
+             [identity]\nauthorities = [\"ca.pem\"]\nrevocation_lists = {lists:?}\n\
+             [clients.a]\nuris = [\"urn:a\"]\ncommands = []\n"
+        );
+        let parsed = parse(&folder.join("server.toml"), &text);
+        parsed.unwrap_or_else(|faults| panic!("{}", faults.render(false))).config
+    }
+
+    #[test]
+    fn authorities_of_both_are_left_and_lists_of_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (issuer(), issuer());
+        write_list(&folder.path().join("a.crl"), &one, 1);
+        let old = config(folder.path(), &[&one, &other], &["a.crl"]);
+        let mut force = old.clone();
+        // Reloads that fail, each with another list.
+        for number in 2..6 {
+            write_list(&folder.path().join("a.crl"), &one, number);
+            write_list(&folder.path().join("b.crl"), &other, number);
+            let wanted = config(folder.path(), &[&other], &["a.crl", "b.crl"]);
+            force = force.narrowed_to(&wanted);
+            let lists: Vec<_> = force.identity.revocation_lists.iter().flat_map(|file| &file.lists).collect();
+            for list in [&old, &wanted].iter().flat_map(|config| &config.identity.revocation_lists) {
+                assert!(list.lists.iter().all(|list| lists.contains(&list)), "{number}");
+            }
+            assert!(lists.len() <= 4, "{number}: {}", lists.len());
+            let authorities = force.identity.authorities.iter().flat_map(|file| &file.authorities);
+            assert_eq!(authorities.count(), 1);
+        }
+        let changed: Vec<_> = diff(&old, &force).iter().map(|change| change.key.clone()).collect();
+        assert_eq!(changed, ["identity.authorities", "identity.revocation_lists"]);
+    }
+}
