@@ -115,11 +115,13 @@ fn allowed(config: &Config, certificates: &[CertificateDer<'_>]) -> Vec<String> 
         for url in ["https://a.org/", "https://a.org/v1", "https://a.org/v1/x/y", "https://a.org:1/"] {
             let fits = |granted: &&config::HttpUrl| {
                 let rest = url.strip_prefix(granted.url.as_str());
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || granted.url.ends_with('/'))
+                rest.is_some_and(|rest| {
+                    rest.is_empty() || rest.starts_with('/') || granted.url.ends_with('/')
+                })
             };
             for granted in plugin.grants.http.iter().flatten().filter(fits) {
                 allowed.push(format!("p asks {url}"));
-                let is_reached = |address: &&str| {
+                let is_reached = |address: &&&str| {
                     let address: std::net::IpAddr = address.parse().unwrap();
                     granted.networks.iter().any(|network| network.contains(&address))
                 };
