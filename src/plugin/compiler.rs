@@ -234,3 +234,41 @@ pub fn compile_alone(compiling: &Compiling, world: &str, input: impl Read) -> io
     };
     Ok(Compilation { kept_rights, code })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: i32, said: &str) -> Result<(), Uncompiled> {
+        let compiling = Compiling::by_itself(1 << 20, 3 << 29, Duration::from_secs(9));
+        judge(&compiling, ExitStatus::from_raw(status), said)
+    }
+
+    #[test]
+    fn each_way_in_which_a_compiler_ends_has_its_words() {
+        let exit = |code: i32| code << 8;
+        assert_eq!(judged(exit(0), ""), Ok(()));
+        assert_eq!(judged(exit(0), "system calls: refused"), Ok(()));
+        assert_eq!(judged(exit(1), "no component\n"), Err(Uncompiled::Invalid("no component".into())));
+        let time = "it takes more than compile_time = 9s to compile";
+        let memory = "it takes more than compile_memory = 1536 MiB to compile";
+        for (status, said, words) in [
+            (Signal::XCPU.as_raw(), "", time),
+            (Signal::XFSZ.as_raw(), "", memory),
+            (Signal::ABORT.as_raw(), "memory allocation of 4096 bytes failed", memory),
+            (exit(1), "mmap failed: Cannot allocate memory (os error 12)", memory),
+            (exit(101), "IOError(Os { code: 11, kind: WouldBlock, message: \"…\" })", memory),
+            (exit(2), "not\x1b set", "the compiler broke off (exit status: 2): not\\x1b set"),
+            (Signal::SEGV.as_raw(), "", "the compiler broke off (signal: 11 (SIGSEGV)): "),
+        ] {
+            assert_eq!(judged(status, said), Err(Uncompiled::Failed(words.into())));
+        }
+    }
+
+    #[test]
+    fn sizes_are_told_in_the_largest_unit_that_divides_them() {
+        for (bytes, words) in [(0, "0 B"), (1000, "1000 B"), (20 << 10, "20 KiB"), (2 << 30, "2 GiB")] {
+            assert_eq!(size(bytes), words);
+        }
+    }
+}
