@@ -44,7 +44,7 @@ use support::server::{Server, Setup};
 /// A kind of client: its name, how many of them there are, and what one of them does for as long as its shift goes on.
 type Role = (&'static str, usize, fn(&Soak, &Shift<'_>));
 
-const ROLES: [Role; 9] = [
+const ROLES: [Role; 10] = [
     ("ask for what is known", 2, steady::ask),
     ("count", steady::COUNTERS, steady::count),
     ("come and go", 1, passing::come_and_go),
@@ -52,6 +52,7 @@ const ROLES: [Role; 9] = [
     ("start and cancel streams", 1, passing::stream),
     ("have plugins misbehave", 2, wild::misbehave),
     ("send what is no request", 1, wild::send_nonsense),
+    ("send again and do not read", 1, wild::send_again),
     ("are strangers", 1, wild::be_strange),
     ("reload", 1, operator::reload),
 ];
@@ -74,7 +75,9 @@ concurrent_commands_per_client = 6
 concurrent_streams = 4
 in_flight = 64
 plugin_memory = \"64MiB\"
-queue_timeout = \"10s\"";
+queue_timeout = \"10s\"
+idempotency_keys = 50
+idempotency_window = \"20s\"";
 
 /// The server, its clients, and what they did.
 struct Soak {

@@ -86,6 +86,39 @@ pub fn send_nonsense(soak: &Soak, shift: &Shift<'_>) {
     });
 }
 
+/// Keys under which answers are kept and asked for again; beside them there is room for some more.
+const KEYS: u64 = 20;
+
+/// Asks for answers again by their `Idempotency-Key`, of whose requests some say nothing in a thousand arguments; on one
+/// connection it reads nothing and breaks off, on the other it reads, and sends keys beyond its quota as well.
+pub fn send_again(soak: &Soak, shift: &Shift<'_>) {
+    let mut connection = soak.server.connect(&soak.wild);
+    let keyed = |line: &str, number: u64, key: String| {
+        format!("{line}\r\nSequence: {number}\r\nIdempotency-Key: {key}\r\n\r\n")
+    };
+    let again = |number: u64| keyed("big 60000", number, format!("k{}", number % KEYS));
+    shift.each(Duration::from_millis(200), |round| {
+        let mut unread = soak.server.connect(&soak.wild);
+        let empty = |number| format!("echo{}\r\nSequence: e{number}\r\n\r\n", " ".repeat(1023));
+        // It is read no further at some point, and may be cut off.
+        let _ = unread.try_send((0..40).map(|number| again(number) + &empty(number)).collect::<String>());
+
+        connection.send(again(round));
+        let frame = connection.read_frame();
+        // One that has to wait may wait for too long, and one that broke off may have begun.
+        let is_told =
+            frame.status != OK && (frame.failure().1 == "not-run" || frame.failure().0 == "conflict");
+        assert!(is_told || frame.body.len() == 60000, "{frame:?}");
+        connection.send((0..10).map(|n| keyed("echo new", n, format!("{round}-{n}"))).collect::<String>());
+        for _ in 0..10 {
+            let frame = connection.read_frame();
+            assert!(frame.status == OK || frame.failure().1 == "not-run", "{frame:?}");
+        }
+        drop(unread);
+        soak.tally.answers.fetch_add(11, Ordering::Relaxed);
+    });
+}
+
 /// Strangers that are there at once, half open.
 const HALF_OPEN: usize = 20;
 
