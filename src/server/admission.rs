@@ -59,7 +59,8 @@ struct Known {
 #[derive(Debug)]
 pub(super) struct AddressPlace {
     admission: Arc<Admission>,
-    networks: SmallVec<[(Network, Arc<Gate>); 3]>,
+    /// The gates of its networks, the narrowest first.
+    gates: SmallVec<[Arc<Gate>; 3]>,
 }
 
 /// Leave to do a handshake; dropped once the peer is known.
@@ -102,8 +103,8 @@ impl Admission {
             Counter::ConnectionsRefused.count();
             return None;
         }
-        let entered = all.into_iter().map(|network| (network, networks.count_in(network, limits)));
-        Some(AddressPlace { networks: entered.collect(), admission: Arc::clone(self) })
+        let gates = all.into_iter().map(|network| networks.count_in(network, limits)).collect();
+        Some(AddressPlace { gates, admission: Arc::clone(self) })
     }
 
     /// A panic under this lock would be in the map's own code.
@@ -117,7 +118,7 @@ impl Networks {
         let known = self.known.entry(network).or_insert_with(|| {
             let handshakes = network.part(limits.unauthenticated_per_address, limits.unauthenticated);
             let rate = network.rate(limits.handshakes_per_second.get());
-            Known { connections: 0, gate: Arc::new(Gate::new(handshakes, rate)) }
+            Known { connections: 0, gate: Arc::new(Gate::new(network, handshakes, rate)) }
         });
         known.connections += 1;
         Arc::clone(&known.gate)
@@ -156,7 +157,7 @@ impl AddressPlace {
     /// a stranger's, until it is known that it is none.
     pub(super) async fn handshake_turn(&self) -> Option<HandshakeTurn> {
         let mut of_networks = SmallVec::new();
-        for (_, gate) in &self.networks {
+        for gate in &self.gates {
             of_networks.push(Gate::pass(gate).await?);
         }
         let of_all = acquire(&self.admission.handshakes, Counter::HandshakesDelayed).await?;
@@ -165,8 +166,8 @@ impl AddressPlace {
     }
 
     /// The gates of its networks, the narrowest first.
-    pub(super) fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
-        self.networks.iter().map(|(_, gate)| gate)
+    pub(super) fn gates(&self) -> &[Arc<Gate>] {
+        &self.gates
     }
 }
 
@@ -180,8 +181,8 @@ impl HandshakeTurn {
 impl Drop for AddressPlace {
     fn drop(&mut self) {
         let mut networks = self.admission.networks();
-        for (network, _) in &self.networks {
-            networks.count_out(*network);
+        for gate in &self.gates {
+            networks.count_out(gate.network);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
+use super::network::Network;
 use crate::telemetry::metrics::Counter;
 
 /// What a network that was quiet may spend at once, in time of its rate.
@@ -14,6 +15,7 @@ const BURST: Duration = Duration::from_secs(1);
 /// What the connections of one network pass before their handshake.
 #[derive(Debug)]
 pub(super) struct Gate {
+    pub(super) network: Network,
     handshakes: Semaphore,
     /// The one that waits for the rate; others wait behind it.
     first: Semaphore,
@@ -44,9 +46,10 @@ pub(super) struct Passage {
 pub(super) struct Verifying(Arc<Gate>);
 
 impl Gate {
-    /// A gate for so many handshakes at once and in a second.
-    pub(super) fn new(handshakes: usize, per_second: u32) -> Self {
+    /// The gate of `network`, for so many handshakes at once and in a second.
+    pub(super) fn new(network: Network, handshakes: usize, per_second: u32) -> Self {
         Self {
+            network,
             handshakes: Semaphore::new(handshakes.min(Semaphore::MAX_PERMITS)),
             first: Semaphore::new(1),
             spent: Spent {

@@ -54,7 +54,7 @@ impl Verifiers {
     /// What `judge` finds about a stranger, who comes through `gates`: of each of them one at a time. Nothing where it panics.
     pub(super) async fn of_stranger<T: Send + 'static>(
         &self,
-        gates: impl Iterator<Item = &Arc<Gate>>,
+        gates: &[Arc<Gate>],
         judge: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let mut turns: Vec<Verifying> = Vec::new();
@@ -139,22 +139,24 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::server::network::Network;
 
-    fn gate() -> Arc<Gate> {
-        Arc::new(Gate::new(10, 10))
+    fn gates(address: &str) -> Vec<Arc<Gate>> {
+        let networks = Network::all_of(address.parse().unwrap());
+        networks.into_iter().map(|network| Arc::new(Gate::new(network, 10, 10))).collect()
     }
 
     #[tokio::test]
     async fn a_network_has_one_job_at_a_time_and_others_go_on() {
         let verifiers =
             Verifiers { strangers: Threads::start("a", 2).unwrap(), ..Verifiers::start().unwrap() };
-        let (a, b) = (gate(), gate());
+        let (a, b) = (gates("192.0.2.1"), gates("2001:db8::1"));
         let (release, held) = mpsc::channel::<()>();
-        let mut first = Box::pin(verifiers.of_stranger([&a].into_iter(), move || held.recv()));
+        let mut first = Box::pin(verifiers.of_stranger(&a, move || held.recv()));
         assert!(futures_util::poll!(&mut first).is_pending());
-        let mut second = Box::pin(verifiers.of_stranger([&a].into_iter(), || 2));
+        let mut second = Box::pin(verifiers.of_stranger(&a, || 2));
         assert!(futures_util::poll!(&mut second).is_pending());
-        assert_eq!(verifiers.of_stranger([&b].into_iter(), || 3).await, Some(3));
+        assert_eq!(verifiers.of_stranger(&b, || 3).await, Some(3));
         assert_eq!(verifiers.of_client(|| 4).await, Some(4));
         assert!(futures_util::poll!(&mut second).is_pending());
         release.send(()).unwrap();
@@ -164,7 +166,7 @@ mod tests {
     #[tokio::test]
     async fn a_wait_that_is_given_up_is_no_job_and_a_panic_is_ones_own() {
         let verifiers = Verifiers::start().unwrap();
-        let a = gate();
+        let a = gates("192.0.2.1");
         let (release, held) = mpsc::channel::<()>();
         let mut first = Box::pin(verifiers.of_client(move || held.recv()));
         assert!(futures_util::poll!(&mut first).is_pending());
@@ -177,7 +179,7 @@ mod tests {
         assert_eq!(verifiers.of_client(|| ()).await, Some(()));
         assert!(done.try_recv().is_err(), "what nobody waits for is not done");
         let panics = || -> () { panic!("a parser's fault") };
-        assert_eq!(verifiers.of_stranger([&a].into_iter(), panics).await, None);
-        assert_eq!(verifiers.of_stranger([&a].into_iter(), || 1).await, Some(1));
+        assert_eq!(verifiers.of_stranger(&a, panics).await, None);
+        assert_eq!(verifiers.of_stranger(&a, || 1).await, Some(1));
     }
 }
