@@ -71,20 +71,22 @@ impl Reserved {
     }
 }
 
-/// What of `entries` is, or will be once it is there, somewhere in the folder `id`.
+/// What of `entries` is, or will be once it is there, somewhere in the folder `id`. Most lie side by side,
+/// and each instance asks that has a folder: so each folder is looked at once.
 fn held_in(id: FileId, entries: &[Entry]) -> Option<&'static str> {
-    let (mut seen, mut found) = (Vec::new(), None);
-    for (path, what) in entries {
+    let is_below = |folder: &Path| settled(folder).ancestors().any(|above| FileId::at(above) == Some(id));
+    let mut seen = Vec::new();
+    let mut is_new_and_below = |folder: &Path| {
+        let is_new = !seen.iter().any(|seen| seen == folder);
+        seen.extend(is_new.then(|| folder.to_owned()));
+        is_new && is_below(folder)
+    };
+    let found = entries.iter().find(|(path, _)| {
         // The folder of the name, and that of what the name leads to.
-        let folders = [path.parent().map(settled), settled(path).parent().map(Path::to_owned)];
-        for folder in folders.into_iter().flatten() {
-            if found.is_none() && !seen.contains(&folder) {
-                found = folder.ancestors().any(|above| FileId::at(above) == Some(id)).then_some(*what);
-                seen.push(folder);
-            }
-        }
-    }
-    found
+        path.parent().is_some_and(&mut is_new_and_below)
+            || (path.is_symlink() && settled(path).parent().is_some_and(&mut is_new_and_below))
+    });
+    found.map(|(_, what)| *what)
 }
 
 /// `path` without links, as far as it is there.
