@@ -21,6 +21,11 @@ use super::invoke::Call;
 /// What a plugin says to a call.
 pub(super) type Answer = Result<Vec<u8>, Failure>;
 
+/// Bytes that an answer holds: a failure's words may be as long as a reply.
+fn size_bytes(answer: &Answer) -> usize {
+    answer.as_ref().map_or_else(|failure| failure.code.len() + failure.message.len(), Vec::len)
+}
+
 /// Bytes of answers that lie on a desk, from which on no further call is begun before they are taken.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
@@ -55,7 +60,7 @@ impl Desk {
     /// small call a part of its time.
     pub(super) fn answer(&self, answer: Answer, has_passed: bool) -> Option<Arc<Call>> {
         let mut papers = self.papers();
-        papers.answer_bytes += answer.as_ref().map_or(0, Vec::len);
+        papers.answer_bytes += size_bytes(&answer);
         papers.answers.push(answer);
         if papers.calls.is_empty() || !papers.are_dealt {
             return None;

@@ -162,6 +162,10 @@ fn large_answers_of_a_batch_are_all_sent() {
     let mut connection = server.connect(&tester);
     let frames = connection.ask_all(&[("big 100000", ""); 20]);
     assert!(frames.iter().all(|frame| frame.body.len() == 100_000));
+    // Of words as long only the beginning is kept and told.
+    let frames = connection.ask_all(&[("fail-big", ""); 20]);
+    assert!(frames.iter().all(|frame| frame.failure() == ("plugin-failed", "failed")), "{frames:?}");
+    assert!(frames.iter().all(|frame| frame.message.chars().count() == 1025));
     let frames = connection.ask_all(&[("leak", ""); 100]);
     let mut counts: Vec<u32> = frames.iter().map(|frame| told(frame).parse().unwrap()).collect();
     // Those that there was no time for in one turn may be overtaken.
