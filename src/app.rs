@@ -10,6 +10,7 @@ use tracing::Level;
 mod conformance;
 mod ending;
 mod live;
+mod memory;
 mod plugins;
 mod privacy;
 mod reload;

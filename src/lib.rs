@@ -42,4 +42,6 @@ pub mod kit;
 pub mod files;
 
 pub mod telemetry;
+
 pub mod text;
+pub mod watermark;

@@ -239,6 +239,33 @@ fn the_phase_tells_what_is_missing() {
 }
 
 #[test]
+fn a_body_that_is_refused_is_dropped_as_it_comes_and_the_next_request_is_read() {
+    const BODY: &[u8] = b"Sequence: x\r\n\r\nbody";
+    let head = format!("a\r\nSequence: s\r\nSize: {}\r\n\r\n", BODY.len());
+    // So much of the body has come when it is refused, and so much comes in the next piece.
+    for came in 0..BODY.len() {
+        for next in 1..=BODY.len() - came {
+            let mut decoder = Decoder::new(BODY.len());
+            let mut input = BytesMut::from(&[head.as_bytes(), &BODY[..came]].concat()[..]);
+            assert_eq!(decoder.refuse_body(&mut input), None, "its head is not decoded");
+            assert_eq!(decoder.decode(&mut input), Ok(None));
+            let refused = decoder.refuse_body(&mut input).expect("a body has begun");
+            assert_eq!((refused.command(), refused.body().len(), input.len()), ("a", 0, 0));
+            assert_eq!(refused.sequence().map(ToString::to_string).as_deref(), Some("s"));
+            assert_eq!((decoder.phase(), decoder.refuse_body(&mut input)), (Phase::Body, None));
+            input.extend_from_slice(&BODY[came..came + next]);
+            let is_whole = came + next == BODY.len();
+            assert_eq!(decoder.decode(&mut input), Ok(None));
+            assert_eq!((decoder.phase() == Phase::Idle, input.is_empty()), (is_whole, true));
+            input.extend_from_slice(&BODY[came + next..]);
+            input.extend_from_slice(b"b\r\n\r\nc");
+            let behind = decoder.decode(&mut input).unwrap().expect("the next request");
+            assert_eq!((behind.command(), &input[..]), ("b", &b"c"[..]));
+        }
+    }
+}
+
+#[test]
 fn an_announced_body_reserves_little_before_it_comes() {
     let mut decoder = Decoder::new(1 << 30);
     let mut buffer = BytesMut::from(&b"c\r\nSize: 1000000000\r\n\r\n"[..]);

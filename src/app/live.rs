@@ -6,16 +6,19 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::ending;
+use super::memory;
 use super::plugins::Plugins;
 use super::service::{admission_limits, idempotency_limits, service, tls_files};
 use super::state;
 use crate::config::Config;
 use crate::idempotency::Ledger;
 use crate::server::{Control, Current, Server, tls_acceptor};
+use crate::watermark::Watch;
 
 /// A server and what it serves.
 pub(super) struct Live {
     pub(super) server: Server,
+    _memory: Watch,
     /// Held for an assignment, never while anything is loaded: stopping and housekeeping read it.
     served: Mutex<Arc<Served>>,
     /// Held while plugins are loaded, and by none but that and [`Self::close`].
@@ -41,8 +44,9 @@ impl Live {
         ending::warn(&config, SystemTime::now());
         let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
         let server = Server::new(current.clone(), admission_limits(&config), Some(control))?;
+        let memory = memory::watch(&config, plugins.sandbox(), &server)?;
         let served = Mutex::new(Arc::new(Served { config, plugins, current }));
-        Ok(Self { server, served, state: tokio::sync::Mutex::new(state) })
+        Ok(Self { server, _memory: memory, served, state: tokio::sync::Mutex::new(state) })
     }
 
     /// What is in force.
@@ -52,6 +56,7 @@ impl Live {
 
     /// Puts `next` in force.
     pub(super) fn serve(&self, next: Served) {
+        memory::set_mark(&next.config);
         self.server.swap(next.current.clone());
         *self.lock() = Arc::new(next);
     }

@@ -86,6 +86,11 @@ impl Plugins {
         Self { sandbox: Arc::clone(&self.sandbox), loaded: kept.collect() }
     }
 
+    /// Where they run, also after reloads.
+    pub(super) fn sandbox(&self) -> &Arc<Sandbox> {
+        &self.sandbox
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PluginName, &Arc<Plugin>)> {
         self.loaded.iter().map(|(name, loaded)| (name, &loaded.plugin))
     }

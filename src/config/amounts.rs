@@ -19,6 +19,15 @@ pub struct ByteSize {
     bytes: u64,
 }
 
+/// A size, or a part of all that there is: `800MiB`, `80%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SizeOrPart {
+    /// So many bytes.
+    Size(ByteSize),
+    /// So many hundredths: 1 to 100.
+    Percent(u8),
+}
+
 /// The longest number that advice repeats.
 const LONGEST_QUOTED: usize = 20;
 /// Units of time, in milliseconds, from the largest.
@@ -71,6 +80,41 @@ impl TryFrom<String> for ByteSize {
     fn try_from(text: String) -> Result<Self, Refusal> {
         amount(&text, &SIZE_UNITS, "size", "\"512B\", \"64KiB\", \"1MiB\" or \"2GiB\"", size_meant)
             .map(Self::from_bytes)
+    }
+}
+
+impl TryFrom<String> for SizeOrPart {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let Some(number) = text.strip_suffix('%') else {
+            let size = ByteSize::try_from(text).map(Self::Size);
+            return size.map_err(|refusal| match refusal.advice {
+                Some(advice) => {
+                    Refusal::new(refusal.what).advise(format!("{advice}; or a part, such as \"80%\""))
+                }
+                None => refusal,
+            });
+        };
+        let number = number.trim();
+        let is_whole = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        match number.parse() {
+            Ok(percent @ 1..=100) if is_whole && text.len() == number.len() + 1 => Ok(Self::Percent(percent)),
+            Ok(1..=100) if is_whole => {
+                Err(Refusal::new("a part has no spaces").advise(format!("write \"{number}%\"")))
+            }
+            _ if is_whole => Err(Refusal::new("a part is 1% to 100%").advise("write one such as \"80%\"")),
+            _ => Err(Refusal::new("this is no part").advise("write a whole number and %, such as \"80%\"")),
+        }
+    }
+}
+
+impl fmt::Display for SizeOrPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Size(size) => size.fmt(f),
+            Self::Percent(percent) => f.pad(&format!("{percent}%")),
+        }
     }
 }
 
@@ -207,6 +251,32 @@ mod tests {
         ] {
             let refusal = size(text).unwrap_err();
             assert!(refusal.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {refusal:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_a_whole_number_of_hundredths() {
+        let part = |text: &str| SizeOrPart::try_from(text.to_owned());
+        for text in ["1%", "80%", "100%", "512MiB"] {
+            assert_eq!(part(text).unwrap().to_string(), text);
+        }
+        for (text, what, advice) in [
+            ("0%", "1% to 100%", "80%"),
+            ("101%", "1% to 100%", "80%"),
+            ("999999999999%", "1% to 100%", "80%"),
+            ("80 %", "no spaces", "write \"80%\""),
+            (" 80%", "no spaces", "write \"80%\""),
+            ("80.5%", "no part", "whole number"),
+            ("-1%", "no part", "whole number"),
+            ("+80%", "no part", "whole number"),
+            ("%", "no part", "whole number"),
+            ("80", "needs its unit", "or a part, such as \"80%\""),
+            ("0.8", "no size", "or a part, such as \"80%\""),
+            ("80%%", "no part", "whole number"),
+        ] {
+            let refusal = part(text).unwrap_err();
+            let advised = refusal.advice.as_ref().is_some_and(|told| told.contains(advice));
+            assert!(refusal.what.contains(what) && advised, "{text}: {refusal:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::amounts::{ByteSize, TimeSpan};
+use super::amounts::{ByteSize, SizeOrPart, TimeSpan};
 use super::fault::{Draft, Fault, Faults, Severity, Source};
 use super::names::{ClientName, CommandName, CommandPattern, PluginName, Refusal};
 use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
@@ -228,6 +228,12 @@ impl Text for TimeSpan {
 impl Text for ByteSize {
     const WANTED: &'static str = "a size";
     const ADVICE: &'static str = "write a string of a number and its unit, such as \"64MiB\"";
+    const HAS_UNIT: bool = true;
+}
+
+impl Text for SizeOrPart {
+    const WANTED: &'static str = "a size or a part";
+    const ADVICE: &'static str = "write a string, such as \"800MiB\" or \"80%\"";
     const HAS_UNIT: bool = true;
 }
 

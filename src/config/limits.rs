@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::amounts::{ByteSize, TimeSpan};
+use super::amounts::{ByteSize, SizeOrPart, TimeSpan};
 use super::given::{Field, Findings, inside};
 use super::raw::table;
 
@@ -141,11 +141,15 @@ macro_rules! limits {
     ($($key:ident => $field:ident: $type:ty, $unit:ident($raw:ty), $default:expr, $least:expr, $most:expr, $reason:literal;)*) => {
         /// `[limits]`: what one peer, and all of them, may cost the server.
         #[derive(Debug, Clone, PartialEq, Eq)]
-        pub struct Limits { $(#[doc = $reason] pub $field: $type,)* }
+        pub struct Limits {
+            $(#[doc = $reason] pub $field: $type,)*
+            /// The mark of the process's memory, above which it takes on nothing more: for what no other bound stops.
+            pub process_memory: SizeOrPart,
+        }
 
         table! {
             /// `[limits]` as written.
-            RawLimits { $($key: $raw,)* }
+            RawLimits { $($key: $raw,)* process_memory: SizeOrPart, }
         }
 
         const LIMITS: &[Bound] = &[$($key,)*];
@@ -160,7 +164,10 @@ macro_rules! limits {
 
         impl Default for Limits {
             fn default() -> Self {
-                Self { $($field: <$type as FromAmount>::from_amount($default),)* }
+                Self {
+                    $($field: <$type as FromAmount>::from_amount($default),)*
+                    process_memory: PROCESS_MEMORY,
+                }
             }
         }
 
@@ -169,15 +176,42 @@ macro_rules! limits {
             pub(super) fn differing(&self, other: &Self) -> Vec<&'static str> {
                 let mut keys = Vec::new();
                 $(if self.$field != other.$field { keys.push(stringify!($key)); })*
+                if self.process_memory != other.process_memory { keys.push("process_memory"); }
                 keys
             }
 
             /// The bounds that `raw` writes, the defaults elsewhere; not compared to one another yet.
             pub(super) fn each_held(raw: &RawLimits, findings: &mut Findings) -> Self {
-                Self { $($field: FromAmount::from_amount($key.hold("limits", &raw.$key, findings).unwrap_or($default)),)* }
+                Self {
+                    $($field: FromAmount::from_amount($key.hold("limits", &raw.$key, findings).unwrap_or($default)),)*
+                    process_memory: process_memory(&raw.process_memory, findings),
+                }
             }
         }
     };
+}
+
+/// A fifth is left for what comes between two looks, and for the kernel's part.
+const PROCESS_MEMORY: SizeOrPart = SizeOrPart::Percent(80);
+
+/// The least that `process_memory` may be as a size: some more than a server at rest takes.
+const LEAST_PROCESS_MEMORY: ByteSize = ByteSize::from_bytes(32 * MIB);
+
+fn process_memory(field: &Field<SizeOrPart>, findings: &mut Findings) -> SizeOrPart {
+    let Some(given) = field.given() else { return PROCESS_MEMORY };
+    match given.get_ref() {
+        SizeOrPart::Size(size) if *size < LEAST_PROCESS_MEMORY => {
+            findings
+                .error(format!("`limits.process_memory` can't be {size}"))
+                .at(given.span(), format!("the least is {LEAST_PROCESS_MEMORY}"))
+                .help(format!(
+                    "write \"{LEAST_PROCESS_MEMORY}\" or more, or a part such as \"{PROCESS_MEMORY}\""
+                ))
+                .done();
+            PROCESS_MEMORY
+        }
+        held => *held,
+    }
 }
 
 limits! {

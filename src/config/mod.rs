@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-pub use amounts::{ByteSize, TimeSpan};
+pub use amounts::{ByteSize, SizeOrPart, TimeSpan};
 pub use diff::{Applies, Change, Kind, diff};
 pub use fault::{Fault, Faults, Severity};
 pub use keys::known_keys;

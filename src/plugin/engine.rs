@@ -125,6 +125,11 @@ impl Sandbox {
         self.commands.prune_cache();
     }
 
+    /// Gives up all idle warm instances.
+    pub fn give_up_idle(&self) {
+        self.budget.give_up_idle();
+    }
+
     /// Where plugins of `world` run.
     ///
     /// # Errors

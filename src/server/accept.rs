@@ -26,6 +26,7 @@ use super::verify::Verifiers;
 use crate::identity::authenticate;
 use crate::telemetry::ConnectionId;
 use crate::telemetry::metrics::Counter;
+use crate::watermark;
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -140,6 +141,12 @@ impl Server {
         self.shared.members.cut_off_expired(now);
     }
 
+    /// What tells connections that memory has become short, or is so no more.
+    pub fn memory_teller(&self) -> impl Fn() + Send + use<> {
+        let members = Arc::clone(&self.shared.members);
+        move || members.look_at_memory()
+    }
+
     /// Accepts from `listener` until [`Self::stop`].
     pub async fn accept(&self, listener: TcpListener) {
         // A place is taken before a connection is, so that at the limit further ones wait in the kernel.
@@ -149,7 +156,7 @@ impl Server {
                 return;
             }
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = accept_one(&listener) => accepted,
                 () = notified => return,
             };
             match accepted {
@@ -196,6 +203,12 @@ impl Server {
             serve(shared, tcp, peer, id, address).await;
         });
     }
+}
+
+/// The next connection, once there is memory for one; until then they wait in the kernel.
+async fn accept_one(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    watermark::relief().await;
+    listener.accept().await
 }
 
 /// When each of so many connections is told that the server stops, which has `patience`: a time of chance for each, in
@@ -270,6 +283,7 @@ async fn authorize(
     address: &AddressPlace,
 ) -> Option<Authenticated> {
     prepare(&tcp);
+    watermark::relief().await;
     let turn = address.handshake_turn().await?;
     let handshaken = match tls::handshake(&current.acceptor, tcp).await {
         Ok(handshaken) => handshaken,

@@ -67,7 +67,7 @@ impl Batch {
         (self.plugin, self.held_bytes) = (None, 0);
         let left = self.tickets.drain(..).zip(self.calls.drain(..)).skip(first);
         left.filter_map(|(Ticket { id, arrived: at, .. }, call)| {
-            Some(Arrival { id, at, is_over_rate: false, request: call.into_request()? })
+            Some(Arrival { id, at, turned_away: None, request: call.into_request()? })
         })
     }
 }

@@ -23,12 +23,12 @@ use super::in_place::{InPlace, Ran};
 use super::lanes::{Arrival, Lanes, Ticket, held_bytes};
 use super::link::{Link, ReadError};
 use super::members::Member;
-use super::refusal::{self, Refused};
+use super::refusal::{Refused, TurnedAway};
 use super::session::Session;
 use super::{End, Service, once};
-use crate::authz;
 use crate::route::Target;
 use crate::telemetry::RequestId;
+use crate::watermark;
 use crate::wire::{CommandError, Fault, GREETING, Request, encode_part};
 
 /// Replies that may be waiting for the client to read them, in bytes, before no further request is run.
@@ -111,6 +111,7 @@ impl Connection {
         let now = Instant::now();
         let until = now + self.session.service.limits.slice;
         self.poll_orders(cx);
+        self.shed_if_memory_is_short(now, cx, until);
         loop {
             let mut progressed = self.poll_answers(cx);
             if self.gathers(progressed, cx) {
@@ -214,7 +215,10 @@ impl Connection {
             let Poll::Ready(read) = self.link.poll_request(cx) else { break };
             progressed = true;
             match read {
-                Some(Ok(request)) => self.accept(request, now, cx, until),
+                Some(Ok(request)) => self.accept((request, None), now, cx, until),
+                Some(Err(ReadError::Unread(request))) => {
+                    self.accept((request, Some(TurnedAway::MemoryIsShort)), now, cx, until);
+                }
                 Some(Err(ReadError::Fault(fault))) => self.end_reading(End::BadRequest, Some(fault)),
                 Some(Err(ReadError::Io(error))) => self.read_failed(&error),
                 None => self.end_reading(End::Closed, None),
@@ -227,19 +231,7 @@ impl Connection {
         progressed
     }
 
-    /// Hears of the client's end where no request is read, so that what runs for nobody is stopped.
-    fn listen(&mut self, cx: &mut Context<'_>) {
-        if self.may_read() {
-            return;
-        }
-        if let Err(error) = self.link.read_ahead(cx) {
-            self.read_failed(&error);
-        } else if matches!(self.reading, Reading::Open) && self.link.is_read_out() {
-            self.end_reading(End::Closed, None);
-            cx.waker().wake_by_ref();
-        }
-    }
-
+    /// Where memory is short, requests are read one by one, each once the client has taken the reply before.
     fn may_read(&self) -> bool {
         let limits = &self.session.service.limits;
         // What was read and not begun comes first.
@@ -249,17 +241,25 @@ impl Connection {
             && self.lanes.held_bytes() + self.batch.held_bytes() < limits.in_flight_bytes
             && self.has_room_to_write()
             && !self.session.is_in_doubt()
+            && (!watermark::is_passed() || self.link.unwritten_bytes() == 0)
     }
 
     fn has_room_to_write(&self) -> bool {
         self.link.unwritten_bytes() < MAX_UNWRITTEN_BYTES
     }
 
-    fn accept(&mut self, request: Request, now: Instant, cx: &mut Context<'_>, until: Instant) {
+    fn accept(
+        &mut self,
+        (request, turned_away): (Request, Option<TurnedAway>),
+        now: Instant,
+        cx: &mut Context<'_>,
+        until: Instant,
+    ) {
         self.session.requests += 1;
         let id = RequestId { connection: self.session.id(), number: self.session.requests };
-        let is_over_rate = self.session.is_over_rate();
-        self.run_in_turn(Arrival { id, at: now, is_over_rate, request }, now, cx, until);
+        let over_rate = self.session.is_over_rate().then_some(TurnedAway::OverRate);
+        let turned_away = over_rate.or(turned_away);
+        self.run_in_turn(Arrival { id, at: now, turned_away, request }, now, cx, until);
     }
 
     /// A plain request comes after those before it, of which the last may run on; and any after the answers of a batch that
@@ -276,7 +276,7 @@ impl Connection {
     ///
     /// What goes to a plugin is put to the batch, to be run with what comes next; all else is answered at once.
     fn run(&mut self, arrival: Arrival, now: Instant, cx: &mut Context<'_>, until: Instant) {
-        let Arrival { id, at: arrived, is_over_rate, request } = arrival;
+        let Arrival { id, at: arrived, turned_away, request } = arrival;
         let sequence = request.sequence().cloned();
         if let Some(sequence) = &sequence
             && self.lanes.is_in_flight(sequence)
@@ -289,12 +289,7 @@ impl Connection {
         let (bytes, has_key) = (held_bytes(&request, &arguments), request.idempotency_key().is_some());
         let ticket = |command: Arc<str>| Ticket { id, sequence, command, arguments, arrived, bytes, sent: 0 };
 
-        let routes = &session.service.routes;
-        let target = match authz::permit(&session.identity, request, &session.service.policy) {
-            Ok(permit) if is_over_rate => Err(refusal::over_rate(permit.into_request())),
-            Ok(permit) => routes.route(permit).map_err(refusal::unrouted),
-            Err(denied) => Err(refusal::denied(denied, routes)),
-        };
+        let target = session.target(request, turned_away);
         let goes_with_batch = match &target {
             Ok(Target::Plugin(_, plugin, _)) if !has_key => self.batch.goes_with(plugin),
             _ => self.batch.is_empty(),
@@ -303,7 +298,7 @@ impl Connection {
             target if !goes_with_batch => {
                 let request = target.map_or_else(|refused| refused.request, Target::into_request);
                 self.run_batch(cx, until);
-                self.run_in_turn(Arrival { id, at: arrived, is_over_rate, request }, now, cx, until);
+                self.run_in_turn(Arrival { id, at: arrived, turned_away, request }, now, cx, until);
             }
             Ok(Target::Plugin(command, plugin, request)) if has_key || plugin.is_streaming() => {
                 match once::begin(session, ticket(Arc::clone(command)), request, plugin, lanes) {

@@ -13,6 +13,7 @@ use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::End;
+use super::refusal::TurnedAway;
 use super::room::{Answer, Given, Room};
 use crate::plugin::{Call, Ended, Parts};
 use crate::telemetry::RequestId;
@@ -43,8 +44,8 @@ pub(super) fn held_bytes(request: &Request, arguments: &Option<String>) -> usize
 pub(super) struct Arrival {
     pub(super) id: RequestId,
     pub(super) at: Instant,
-    /// Whether it is more than its client may send; it is answered in its turn.
-    pub(super) is_over_rate: bool,
+    /// Why it is not to be run, where it is not.
+    pub(super) turned_away: Option<TurnedAway>,
     pub(super) request: Request,
 }
 
@@ -166,6 +167,15 @@ impl Lanes {
         let arrival = self.waiting.pop_front()?;
         self.held_bytes -= arrival.request.size_bytes();
         Some(arrival)
+    }
+
+    /// Has those that wait for their turn be told then that memory is short, and gives up what they hold.
+    pub(super) fn turn_away_waiting(&mut self) {
+        for Arrival { turned_away, request, .. } in &mut self.waiting {
+            turned_away.get_or_insert(TurnedAway::MemoryIsShort);
+            self.held_bytes -= request.body().len();
+            request.drop_body();
+        }
     }
 
     /// Gives up the requests whose turn has not come.

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
+use crate::watermark;
 use crate::wire::{Decoder, Fault, MAX_HEAD_BYTES, Phase, Request};
 
 /// Bytes that are read of requests whose turn has not come: one head of the largest size. What a body needs beyond it,
@@ -37,6 +38,8 @@ pub(super) enum ReadError {
     Io(io::Error),
     /// The bytes are no request.
     Fault(Fault),
+    /// There is no memory for the body of this one. The next can be read.
+    Unread(Request),
 }
 
 impl Link {
@@ -97,6 +100,9 @@ impl Link {
                     self.cut_short().map(|part| Err(ReadError::Fault(Fault::Truncated(part)))),
                 );
             }
+            if let Some(request) = self.shed_body() {
+                return Poll::Ready(Some(Err(ReadError::Unread(request))));
+            }
             if self.read.is_empty() {
                 self.read.reserve(READ_BYTES);
             }
@@ -121,6 +127,14 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// Where the process is short of memory, gives up the body that has begun to come: its request, to be turned away.
+    pub(super) fn shed_body(&mut self) -> Option<Request> {
+        if !watermark::is_passed() {
+            return None;
+        }
+        self.decoder.refuse_body(&mut self.read)
     }
 
     /// Whether the client has ended its side, and each of its bytes was decoded.

@@ -53,6 +53,8 @@ impl Orders {
     const STOP: u8 = 1;
     const RENEW: u8 = 2;
     const CUT: u8 = 4;
+    /// Look at whether memory is short. The waking is all of it.
+    const MEMORY: u8 = 8;
 
     /// Take no further request.
     pub(super) fn stop(self) -> bool {
@@ -238,6 +240,11 @@ impl Members {
     /// Tells all to go on with the config that there is now.
     pub(super) fn renew(&self) {
         self.order(Orders::RENEW);
+    }
+
+    /// Has all look whether memory is short.
+    pub(super) fn look_at_memory(&self) {
+        self.order(Orders::MEMORY);
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::accept::Shared;
-use super::{Service, refusal};
+use super::Service;
+use super::refusal::{self, TurnedAway};
 use crate::authz;
 use crate::plugin::{self, Answer, Call, Commands};
 use crate::route::Target;
 use crate::telemetry::CommandEvent;
 use crate::text::shown;
+use crate::watermark;
 use crate::wire::{Code, CommandError, Request};
 
 impl Commands for Shared {
@@ -87,6 +89,7 @@ fn begin(
             let words = "A command that streams can't be run by a plugin";
             Err(CommandError::not_run(Code::ReplyUnframeable, words))
         }
+        Ok(Target::Plugin(..)) if watermark::is_passed() => Err(TurnedAway::MemoryIsShort.error()),
         Ok(Target::Plugin(_, plugin, request)) => {
             let call = Call::nested(parent, request, plugin.timeout());
             call.check_deadline(tokio::time::Instant::now())?;

@@ -24,11 +24,27 @@ pub(super) fn unrouted(Unknown { request }: Unknown) -> Refused {
     Refused { error: unknown(request.command()), request }
 }
 
-/// Its client has sent too many.
-pub(super) fn over_rate(request: Request) -> Refused {
-    Counter::RateLimited.count();
-    let error = CommandError::not_run(Code::RateLimited, "Too many requests in this second; try again later");
-    Refused { request, error }
+/// Why a request is not run, whatever it asks for. Its client is told in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TurnedAway {
+    /// Its client has sent too many.
+    OverRate,
+    /// The process holds as much memory as it may.
+    MemoryIsShort,
+}
+
+impl TurnedAway {
+    pub(super) fn error(self) -> CommandError {
+        match self {
+            Self::OverRate => {
+                Counter::RateLimited.count();
+                CommandError::not_run(Code::RateLimited, "Too many requests in this second; try again later")
+            }
+            Self::MemoryIsShort => {
+                CommandError::not_run(Code::Busy, "The server is short of memory; try again later")
+            }
+        }
+    }
 }
 
 fn unknown(command: &str) -> CommandError {

@@ -14,10 +14,14 @@ use super::accept::Shared;
 use super::lanes::{Arrival, Lanes, Ticket, held_bytes};
 use super::members::Member;
 use super::rates::Rate;
+use super::refusal::{self, Refused, TurnedAway};
 use super::{End, Service};
+use crate::authz;
 use crate::identity::{PeerIdentity, Rejection};
 use crate::plugin::{Call, Plugin, Seat, Share, invoke_streaming, pipe};
+use crate::route::Target;
 use crate::telemetry::{CommandEvent, ConnectionId, Recorder, RequestId};
+use crate::watermark;
 use crate::wire::{Code, CommandError, Request, Sent, encode_reply};
 
 /// What is said where a plain reply can't carry what a command gives.
@@ -100,6 +104,27 @@ impl Session {
     /// Counts a request; whether it is more than the client may send.
     pub(super) fn is_over_rate(&self) -> bool {
         self.rate.as_ref().is_some_and(Rate::is_over)
+    }
+
+    /// What carries out a request, unless it is `turned_away`: the steps permit and route.
+    #[expect(clippy::result_large_err, reason = "the request goes back to be answered")]
+    pub(super) fn target(
+        &self,
+        request: Request,
+        turned_away: Option<TurnedAway>,
+    ) -> Result<Target<'_, Arc<Plugin>>, Refused> {
+        let Service { policy, routes, .. } = &*self.service;
+        let permit = authz::permit(&self.identity, request, policy);
+        let permit = permit.map_err(|denied| refusal::denied(denied, routes))?;
+        if let Some(turned_away) = turned_away {
+            return Err(Refused { request: permit.into_request(), error: turned_away.error() });
+        }
+        match routes.route(permit).map_err(refusal::unrouted)? {
+            Target::Plugin(_, _, request) if watermark::is_passed() => {
+                Err(Refused { request, error: TurnedAway::MemoryIsShort.error() })
+            }
+            target => Ok(target),
+        }
     }
 
     pub(super) fn id(&self) -> ConnectionId {

@@ -76,6 +76,8 @@ counters! {
         "Calls that were stopped, as they had computed for too long.";
     GuestsUncounted "lictor_guests_uncounted_total",
         "Ticks that reached a plugin's code which was not counted as entered: a fault of the server.";
+    MemoryMarkPassed "lictor_process_memory_mark_passed_total",
+        "Times that the process came to hold more memory than limits.process_memory.";
     InstanceMemoryUsedUp "lictor_instance_memory_used_up_total",
         "Times that an instance was given no more memory, as it had all that it may have.";
     PluginMemoryUsedUp "lictor_plugin_memory_used_up_total",

@@ -38,6 +38,10 @@ enum State {
         request: Request,
         size: usize,
     },
+    /// The body of a request that was taken out without it: so many bytes are still to be dropped.
+    Refused {
+        left: usize,
+    },
     /// The framing was broken; nothing more can be read.
     Faulty(Fault),
 }
@@ -73,11 +77,34 @@ impl Decoder {
         match &self.state {
             State::Head(head) if head.is_begun() => Phase::Head,
             State::Head(_) | State::Faulty(_) => Phase::Idle,
-            State::Body { .. } => Phase::Body,
+            State::Body { .. } | State::Refused { .. } => Phase::Body,
+        }
+    }
+
+    /// Takes out the request whose body has not come whole, without it: what came of the body is dropped from `input`, which is
+    /// what the last call of [`Self::decode`] left, and the rest is as it comes. Nothing where there is no such request.
+    pub fn refuse_body(&mut self, input: &mut BytesMut) -> Option<Request> {
+        let left = match &self.state {
+            State::Body { size, .. } => size.checked_sub(input.len()).filter(|left| *left > 0)?,
+            State::Head(_) | State::Refused { .. } | State::Faulty(_) => return None,
+        };
+        *input = BytesMut::new();
+        match std::mem::replace(&mut self.state, State::Refused { left }) {
+            State::Body { request, .. } => Some(request),
+            State::Head(_) | State::Refused { .. } | State::Faulty(_) => None,
         }
     }
 
     fn step(&mut self, input: &mut BytesMut) -> Result<Option<Request>, Fault> {
+        if let State::Refused { left } = &mut self.state {
+            let dropped = input.len().min(*left);
+            input.advance(dropped);
+            *left -= dropped;
+            if *left > 0 {
+                return Ok(None);
+            }
+            self.state = State::Head(HeadParser::default());
+        }
         if let State::Head(parser) = &mut self.state {
             let Some(head) = parser.advance(input)? else { return Ok(None) };
             let Head { request, size, length } = head;
@@ -101,7 +128,7 @@ impl Decoder {
 
     fn take_body(&mut self, input: &mut BytesMut) -> Result<Option<Request>, Fault> {
         match &self.state {
-            State::Head(_) => return Ok(None),
+            State::Head(_) | State::Refused { .. } => return Ok(None),
             State::Faulty(fault) => return Err(fault.clone()),
             State::Body { size, .. } if input.len() < *size => {
                 input.reserve((*size - input.len()).min(BODY_CHUNK_BYTES));

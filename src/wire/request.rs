@@ -178,6 +178,11 @@ impl Request {
         &self.0.body
     }
 
+    /// Gives up the body of a request that will not be run.
+    pub fn drop_body(&mut self) {
+        self.0.body = Bytes::new();
+    }
+
     /// Bytes of the arguments and headers.
     #[must_use]
     pub fn text_bytes(&self) -> usize {

@@ -19,6 +19,7 @@
 //! | `signals`      | plugins that take their time to load, while a signal comes or a service manager listens |
 //! | `memory`       | clients, plugins and strangers that take all the memory that they may |
 //! | `compile`      | authors whose components are made against the compiler |
+//! | `watermark`    | clients that together hold more memory than the process may |
 //! | `tls`          | peers that break TLS |
 //! | `scan`         | a scanner of TLS servers, which is to find nothing |
 //!
@@ -53,6 +54,7 @@ mod slow;
 mod strangers;
 mod tls;
 mod tools;
+mod watermark;
 
 use support::certs::Identity;
 use support::server::{Server, Setup};

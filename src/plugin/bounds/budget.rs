@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::plugin::pool::Pool;
 use crate::telemetry::metrics::Counter;
+use crate::watermark;
 
 /// Memory for all instances.
 #[derive(Default)]
@@ -18,11 +19,18 @@ pub(in crate::plugin) struct Budget {
     pools: Mutex<Vec<Weak<Pool>>>,
 }
 
-/// The memory for plugins is used up.
+/// There is no memory for plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the memory for all plugins, {max_bytes} bytes, is used up (limits.plugin_memory)")]
-pub(in crate::plugin) struct BudgetSpent {
-    max_bytes: usize,
+pub(in crate::plugin) enum BudgetSpent {
+    /// They have all that they may have.
+    #[error("the memory for all plugins, {max_bytes} bytes, is used up (limits.plugin_memory)")]
+    Plugins {
+        /// Which is this much.
+        max_bytes: usize,
+    },
+    /// The process has.
+    #[error("the process holds as much memory as it may (limits.process_memory)")]
+    Process,
 }
 
 impl Budget {
@@ -39,6 +47,9 @@ impl Budget {
 
     /// Takes `bytes`, giving up idle instances where there is not enough.
     pub(in crate::plugin) fn charge(&self, bytes: usize) -> Result<(), BudgetSpent> {
+        if watermark::is_passed() {
+            return Err(BudgetSpent::Process);
+        }
         while !self.try_charge(bytes) {
             if bytes > self.max_bytes || !self.give_up_oldest() {
                 Counter::PluginMemoryUsedUp.count();
@@ -50,12 +61,20 @@ impl Budget {
 
     /// What is said when there is none left.
     pub(in crate::plugin) fn spent(&self) -> BudgetSpent {
-        BudgetSpent { max_bytes: self.max_bytes }
+        match watermark::is_passed() {
+            true => BudgetSpent::Process,
+            false => BudgetSpent::Plugins { max_bytes: self.max_bytes },
+        }
     }
 
     /// Gives back what was taken.
     pub(in crate::plugin) fn give_back(&self, bytes: usize) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Drops all idle instances, of all plugins.
+    pub(in crate::plugin) fn give_up_idle(&self) {
+        while self.give_up_oldest() {}
     }
 
     /// Drops the instance that has been idle for longest, of all plugins. Tells whether there was one.
@@ -88,8 +107,8 @@ mod tests {
     fn what_is_there_is_given_once() {
         let budget = Budget::new(100);
         assert_eq!(budget.charge(60), Ok(()));
-        assert_eq!(budget.charge(41), Err(BudgetSpent { max_bytes: 100 }));
-        assert_eq!(budget.charge(usize::MAX), Err(BudgetSpent { max_bytes: 100 }));
+        assert_eq!(budget.charge(41), Err(BudgetSpent::Plugins { max_bytes: 100 }));
+        assert_eq!(budget.charge(usize::MAX), Err(BudgetSpent::Plugins { max_bytes: 100 }));
         assert_eq!(budget.charge(40), Ok(()));
         budget.give_back(60);
         assert_eq!(budget.charge(60), Ok(()));

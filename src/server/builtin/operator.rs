@@ -15,6 +15,7 @@ use crate::server::members::{Cut, Record, Seen};
 use crate::server::session::Session;
 use crate::telemetry::{ConnectionId, metrics};
 use crate::text::shown;
+use crate::watermark;
 use crate::wire::{Code, CommandError, Request};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -41,8 +42,25 @@ fn exposition(session: &Session) -> String {
             count(session.server.members.all().len()),
         ),
         ("lictor_tasks", "Tasks of the runtime.", count(tasks())),
+        (
+            "lictor_process_memory_bytes",
+            "Anonymous and shared memory of the process at the last look.",
+            watermark::used_bytes(),
+        ),
+        (
+            "lictor_process_memory_mark_bytes",
+            "limits.process_memory in bytes, above which nothing more is taken on.",
+            watermark::mark_bytes(),
+        ),
     ];
     metrics::exposition(&gauges)
+}
+
+/// What the process holds, of what it may.
+fn memory() -> String {
+    let [used, mark] = [watermark::used_bytes(), watermark::mark_bytes()].map(|bytes| bytes >> 20);
+    let short = if watermark::is_passed() { ", short: calls are refused" } else { "" };
+    format!("{used} MiB of {mark} MiB{short}")
 }
 
 fn tasks() -> usize {
@@ -55,11 +73,12 @@ fn overview(session: &Session) -> String {
     let control = session.server.control.as_ref().map(|control| control.status()).unwrap_or_default();
     let separator = if control.is_empty() { "" } else { "\n" };
     let mut text = format!(
-        "version {}\nuptime {}\nconnections {}\nrequests {requests} on these connections\ntasks {}\nplugins {}\nclients {}{separator}{control}",
+        "version {}\nuptime {}\nconnections {}\nrequests {requests} on these connections\ntasks {}\nmemory {}\nplugins {}\nclients {}{separator}{control}",
         env!("CARGO_PKG_VERSION"),
         seconds(session.server.started.elapsed()),
         members.len(),
         tasks(),
+        memory(),
         plugin_commands(&session.service).len(),
         session.service.roster.clients().len(),
     );

@@ -3,13 +3,17 @@
 use std::io;
 use std::task::Context;
 
+use tokio::time::Instant;
+
 use super::{Connection, Reading};
 use crate::server::end::End;
 use crate::server::lanes::Arrival;
 use crate::server::members::Cut;
+use crate::server::refusal::TurnedAway;
 use crate::server::session::Session;
 use crate::telemetry::metrics::Counter;
 use crate::text::shown;
+use crate::watermark;
 use crate::wire::{Code, CommandError, Fault, encode_farewell, encode_fault};
 
 /// Characters of what TLS says that are logged; some of it may be the peer's.
@@ -53,6 +57,30 @@ impl Connection {
         }
         if let Some(cut) = self.session.member.take_cut() {
             self.cut_off(cut);
+        }
+    }
+
+    /// Where memory is short, gives up what is held of requests that have not begun.
+    pub(super) fn shed_if_memory_is_short(&mut self, now: Instant, cx: &mut Context<'_>, until: Instant) {
+        if !watermark::is_passed() {
+            return;
+        }
+        self.lanes.turn_away_waiting();
+        if let Some(request) = self.link.shed_body().filter(|_| matches!(self.reading, Reading::Open)) {
+            self.accept((request, Some(TurnedAway::MemoryIsShort)), now, cx, until);
+        }
+    }
+
+    /// Hears of the client's end where no request is read, so that what runs for nobody is stopped.
+    pub(super) fn listen(&mut self, cx: &mut Context<'_>) {
+        if self.may_read() {
+            return;
+        }
+        if let Err(error) = self.link.read_ahead(cx) {
+            self.read_failed(&error);
+        } else if matches!(self.reading, Reading::Open) && self.link.is_read_out() {
+            self.end_reading(End::Closed, None);
+            cx.waker().wake_by_ref();
         }
     }
 
