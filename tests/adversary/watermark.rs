@@ -23,33 +23,35 @@ const MARGIN: u64 = 128 * MIB;
 const CROWD: usize = 512;
 const BODY: usize = 1 << 20;
 
-/// Calls that hold a body each while they wait; one client may have as many at once.
-const CALLS: usize = 96;
+/// Calls that hold a body each while they wait, and an instance: more than there is to spare.
+const CALLS: usize = 120;
 
 /// Anonymous and shared memory of the server, in bytes.
 fn held(server: &Server) -> u64 {
     (server.memory_kib("RssAnon:") + server.memory_kib("RssShmem:")) << 10
 }
 
-/// A server whose mark is [`SPARE`] above what it holds at rest, the mark, and an attacker, a client that does no wrong, and an
-/// operator.
-fn start() -> (Server, u64, [Identity; 3]) {
+/// A server without a mark that matters, and an attacker, a client that does no wrong, and an operator.
+fn start() -> (Server, [Identity; 3]) {
     let identities = ["greedy", "quiet", "operator"].map(Identity::new);
     let [greedy, quiet, operator] = &identities;
     let setup = Setup::new().master("greedy", greedy).client("quiet", quiet, &["echo", "@ping"]).echo();
-    let setup = setup
-        .master("operator", operator)
-        .section("[limits]\nbody_timeout = \"10m\"\nprocess_memory = \"64GiB\"");
-    let setup = setup.plugin("hostile", components::hostile(), &["sleep", "body-size"], "timeout = \"10m\"");
-    let mut server = setup.start();
+    let limits = "[limits]\nbody_timeout = \"10m\"\nprocess_memory = \"64GiB\"";
+    let setup = setup.master("operator", operator).section(limits);
+    let warm = "timeout = \"10m\"\ninstances = \"shared\"";
+    let setup = setup.plugin("hostile", components::hostile(), &["sleep"], "timeout = \"10m\"");
+    let mut server = setup.plugin("warm", components::hostile(), &["body-size"], warm).start();
     // To compile plugins takes memory that is not what this is about; those that are compiled already are mapped.
     server.start_anew();
     assert_serves(&server, quiet);
-    let mark = (held(&server) + SPARE) / MIB * MIB;
-    server.edit(|text| text.replace("64GiB", &format!("{}MiB", mark / MIB)));
-    let told = server.connect(operator).ask("@reload");
+    (server, identities)
+}
+
+/// Reloads the server with this mark.
+fn set_mark(server: &Server, operator: &mut Connection, bytes: u64) {
+    server.edit(|text| text.replace("64GiB", &format!("{}MiB", bytes / MIB)));
+    let told = operator.ask("@reload");
     assert!(told.contains("live     changed  limits.process_memory"), "{told}");
-    (server, mark, identities)
 }
 
 /// Runs `attack` and gives the most that the server held meanwhile.
@@ -64,10 +66,20 @@ fn most_during(server: &Server, attack: impl FnOnce()) -> u64 {
             }
             most
         });
+        let attacked = RaisedAtTheEnd(&is_over);
         attack();
-        is_over.store(true, Ordering::Relaxed);
+        drop(attacked);
         most.join().unwrap()
     })
+}
+
+/// Raised also where the attack panics.
+struct RaisedAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for RaisedAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn is_logged(server: &Server, message: &str) -> bool {
@@ -79,54 +91,56 @@ const RELIEVED: &str = "memory is short no more";
 
 #[test]
 fn above_the_mark_calls_are_refused_and_built_ins_go_on_until_there_is_relief() {
-    let (server, mark, [greedy, quiet, operator]) = start();
+    let (server, [greedy, quiet, operator]) = start();
     let (mut calm, mut asked) = (server.connect(&quiet), server.connect(&operator));
+    let at_rest = held(&server);
+    assert_eq!(asked.ask("body-size"), "0", "an instance is warm from now on");
     let mut attackers: Vec<Connection> = (0..CALLS).map(|_| server.connect(&greedy)).collect();
     let body = "b".repeat(BODY);
-    let most = most_during(&server, || {
-        for attacker in &mut attackers {
-            attacker.send(format!("sleep 600000\r\nSequence: s\r\nSize: {BODY}\r\n\r\n{body}"));
-        }
-        eventually("the mark to be passed", || is_logged(&server, SHORT).then_some(()));
-        // The calls that run hold what they hold; nothing is added to it.
+    for attacker in &mut attackers {
+        attacker.send(format!("sleep 600000\r\nSequence: s\r\nSize: {BODY}\r\n\r\n{body}"));
+    }
+    eventually("the calls to hold it all", || (held(&server) > at_rest + 3 * SPARE / 2).then_some(()));
+    set_mark(&server, &mut asked, at_rest + SPARE);
+    server.wait_for_log("that memory is short", |entry| entry.message() == SHORT);
+
+    for _ in 0..3 {
         let refused = calm.ask_framed("echo hello");
         assert_eq!(refused.failure(), ("busy", "not-run"), "{refused:?}");
         assert_eq!(calm.ask("echo hello"), "ERR The server is short of memory; try again later");
-        assert_eq!(calm.ask_framed("@ping").text(), "pong");
-        for (pipelined, frame) in calm.ask_all(&[("@ping", ""); 20]).into_iter().enumerate() {
-            assert_eq!(frame.text(), "pong", "{pipelined}");
-        }
-        let status = asked.ask("@status");
-        assert!(status.contains(", short: calls are refused"), "{status}");
-        assert!(asked.ask("@status metrics").contains("\nlictor_process_memory_mark_passed_total 1\n"));
-        let attacker = attackers.last_mut().unwrap();
-        attacker.send(format!("body-size\r\nSequence: b\r\nSize: {BODY}\r\n\r\n{body}"));
-        let mut refused = attacker.read_frame();
-        while refused.field("Sequence") != Some("b") {
-            refused = attacker.read_frame();
-        }
-        assert_eq!(refused.failure(), ("busy", "not-run"), "{refused:?}");
+        assert!(calm.ask_all(&[("@ping", ""); 20]).iter().all(|frame| frame.text() == "pong"));
+    }
+    let with_body = calm.ask_all(&[("echo", "|of which nothing is kept"), ("@ping", "")]);
+    assert_eq!(with_body[0].failure(), ("busy", "not-run"), "{:?}", with_body[0]);
+    assert_eq!(with_body[1].text(), "pong");
+    let status = asked.ask("@status");
+    assert!(status.contains(", short: calls are refused"), "{status}");
+    eventually("the warm instance to be given up", || {
+        asked.ask("@status metrics").contains("\nlictor_idle_instances_given_up_total 1\n").then_some(())
     });
-    assert!(most <= mark + MARGIN, "{} MiB, the mark is {} MiB", most / MIB, mark / MIB);
+    assert!(asked.ask("@status metrics").contains("\nlictor_process_memory_mark_passed_total 1\n"));
+
     thread::scope(|scope| {
         let late = scope.spawn(|| server.connect(&quiet).ask("echo late"));
-        // It is accepted once there is memory for it.
         thread::sleep(Duration::from_millis(300));
         assert!(!late.is_finished(), "a connection was served above the mark");
-        for number in 0..CALLS {
-            attackers[number].send("@cancel s\r\nSequence: c\r\n\r\n");
+        assert!(!is_logged(&server, RELIEVED), "what runs holds what it holds");
+        for attacker in &mut attackers {
+            attacker.send("@cancel s\r\nSequence: c\r\n\r\n");
         }
-        eventually("relief", || is_logged(&server, RELIEVED).then_some(()));
-        assert_eq!(late.join().unwrap(), "late");
+        assert_eq!(late.join().unwrap(), "late", "it is accepted at relief");
     });
+    assert!(is_logged(&server, RELIEVED));
     assert_eq!(calm.ask("echo hello"), "hello");
     assert_serves(&server, &quiet);
-    eventually("the memory to be given back", || (held(&server) < mark - SPARE / 2).then_some(()));
+    eventually("the memory to be given back", || (held(&server) < at_rest + SPARE).then_some(()));
 }
 
 #[test]
 fn bodies_that_are_never_whole_are_given_up_above_the_mark() {
-    let (server, mark, [greedy, quiet, _operator]) = start();
+    let (server, [greedy, quiet, operator]) = start();
+    let mark = held(&server) + SPARE;
+    set_mark(&server, &mut server.connect(&operator), mark);
     let mut attackers: Vec<Connection> = (0..CROWD).map(|_| server.connect(&greedy)).collect();
     let request = format!("echo\r\nSequence: b\r\nSize: {BODY}\r\n\r\n{}", "b".repeat(BODY - 1));
     let most = most_during(&server, || {
