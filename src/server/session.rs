@@ -107,7 +107,6 @@ impl Session {
     }
 
     /// What carries out a request, unless it is `turned_away`: the steps permit and route.
-    #[expect(clippy::result_large_err, reason = "the request goes back to be answered")]
     pub(super) fn target(
         &self,
         request: Request,

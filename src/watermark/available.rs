@@ -66,8 +66,11 @@ mod tests {
     const MEMINFO: (&str, &str) = ("proc/meminfo", "MemTotal:        1000 kB\nMemFree:          10 kB\n");
     const MACHINE: Option<u64> = Some(1_000 << 10);
 
+    /// Files with what is in them.
+    type Files = &'static [(&'static str, &'static str)];
+
     /// Each a case, the files that there are, and what is available.
-    const CASES: [(&str, &[(&str, &str)], Option<u64>); 14] = [
+    const CASES: [(&str, Files, Option<u64>); 14] = [
         ("nothing can be read", &[], None),
         ("no groups", &[MEMINFO], MACHINE),
         ("broken files", &[("proc/meminfo", "MemTotal: x"), ("proc/self/cgroup", "0\n::\nx")], None),
