@@ -8,8 +8,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::accept::Shared;
 use super::Service;
+use super::accept::Shared;
 use super::refusal::{self, TurnedAway};
 use crate::authz;
 use crate::plugin::{self, Answer, Call, Commands};
