@@ -74,6 +74,11 @@ impl MemoryLimiter {
         self.max_bytes.saturating_sub(self.used_bytes + self.held_bytes)
     }
 
+    /// Tells if the host may hold `bytes` for the instance, as far as its own memory goes.
+    pub(in crate::plugin) fn has_room_for(&self, bytes: usize) -> bool {
+        self.used_bytes.saturating_add(bytes) <= self.max_bytes
+    }
+
     /// Charges `bytes` that the host holds for the instance, instead of what it held before; whether there is memory for
     /// that. As with a memory, what was charged once stays so: neither the tables of handles nor the allocator give all of
     /// it back.

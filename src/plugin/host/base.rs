@@ -14,6 +14,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::directories::{self, Folders};
+use super::handles::Growth;
 use super::stdio::{PluginLog, Stdio, Stream};
 use crate::plugin::instance::HostState;
 use crate::plugin::invoke::Call;
@@ -49,7 +50,7 @@ impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let Self { base, log, call, handles, memory, .. } = self;
         let base = base.get_or_insert_with(|| Base::new(log, call.as_deref()));
-        WasiCtxView { ctx: &mut base.context, table: handles.open(memory) }
+        WasiCtxView { ctx: &mut base.context, table: handles.open(Growth::Little, memory) }
     }
 }
 
@@ -69,7 +70,12 @@ impl HostState {
 
     /// What the guest holds handles of.
     pub(super) fn handles(&mut self) -> &mut ResourceTable {
-        self.handles.open(&mut self.memory)
+        self.handles_for(Growth::Little)
+    }
+
+    /// The same, where the host function may add `growth`.
+    pub(super) fn handles_for(&mut self, growth: Growth) -> &mut ResourceTable {
+        self.handles.open(growth, &mut self.memory)
     }
 }
 

@@ -18,6 +18,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 use wasmtime_wasi::p2::{DynInputStream, FsError};
 
+use super::handles::Growth;
 use super::{Granted, Grants, PluginLog, listings};
 use crate::files::{Fault, Opened, Reserved};
 use crate::plugin::instance::HostState;
@@ -129,7 +130,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 fn has_room(state: &mut HostState) -> Result<(), FsError> {
     let is_open =
         |entry: &&mut (dyn std::any::Any + Send)| entry.is::<Descriptor>() || entry.is::<DynInputStream>();
-    match state.handles().iter_mut().filter(is_open).count() < MAX_OPEN {
+    match state.handles_for(Growth::Much).iter_mut().filter(is_open).count() < MAX_OPEN {
         true => Ok(()),
         false => Err(ErrorCode::Quota.into()),
     }

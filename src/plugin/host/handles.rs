@@ -11,7 +11,6 @@
 //! made.
 
 use std::any::Any;
-use std::mem::take;
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::ResourceTable;
@@ -69,9 +68,31 @@ pub(in crate::plugin) struct Handles {
     /// What the instance holds beside its handles.
     beside_bytes: usize,
     held_bytes: usize,
-    /// Whether more may lie in the table than was counted.
-    is_open: bool,
+    /// What host functions may have added since that was counted.
+    uncounted_bytes: usize,
 }
+
+/// How much one host function may add to what is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Growth {
+    /// A handle or two of the lowest cost.
+    Little,
+    /// More, so that the next function counts anew.
+    Much,
+}
+
+impl Growth {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Little => 4 << 10,
+            Self::Much => usize::MAX / 2,
+        }
+    }
+}
+
+/// What may be charged and not be counted: this, or an eighth of what was. To count at each function would take time by the
+/// square of the number of handles.
+const MAX_UNCOUNTED_BYTES: usize = 64 << 10;
 
 /// The instance holds more in the host than it has memory. Its limiter knows which bound that met.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -85,13 +106,15 @@ impl Handles {
             table.set_max_capacity(capacity);
             table
         };
-        Self { table: of(MAX_HANDLES), nothing: of(0), beside_bytes: 0, held_bytes: 0, is_open: false }
+        Self { table: of(MAX_HANDLES), nothing: of(0), beside_bytes: 0, held_bytes: 0, uncounted_bytes: 0 }
     }
 
-    /// The table, for one host function; an empty one where the instance, whose limiter is `memory`, holds too much.
-    pub(super) fn open(&mut self, memory: &mut MemoryLimiter) -> &mut ResourceTable {
-        self.is_open = true;
-        match self.charge(memory) {
+    /// The table, for one host function that may add `growth`; an empty one where the instance, whose limiter is `memory`,
+    /// holds too much.
+    pub(super) fn open(&mut self, growth: Growth, memory: &mut MemoryLimiter) -> &mut ResourceTable {
+        let charged = self.charge(memory);
+        self.uncounted_bytes = self.uncounted_bytes.saturating_add(growth.bytes());
+        match charged {
             Ok(()) => &mut self.table,
             Err(HeldTooMuch) => &mut self.nothing,
         }
@@ -104,15 +127,17 @@ impl Handles {
         memory: &mut MemoryLimiter,
     ) -> Result<(), HeldTooMuch> {
         self.beside_bytes += bytes;
+        self.count();
         self.charge(memory)
     }
 
     /// Counts what the last host function of a call left there.
     pub(in crate::plugin) fn settle(&mut self, memory: &mut MemoryLimiter) -> Result<(), HeldTooMuch> {
-        match take(&mut self.is_open) {
-            true => self.charge(memory),
-            false => Ok(()),
+        if self.uncounted_bytes == 0 {
+            return Ok(());
         }
+        self.count();
+        self.charge(memory)
     }
 
     /// Whether more is held than an idle instance may.
@@ -121,9 +146,17 @@ impl Handles {
     }
 
     fn charge(&mut self, memory: &mut MemoryLimiter) -> Result<(), HeldTooMuch> {
+        let most = self.held_bytes.saturating_add(self.uncounted_bytes);
+        if self.uncounted_bytes > MAX_UNCOUNTED_BYTES.max(self.held_bytes / 8) || !memory.has_room_for(most) {
+            self.count();
+        }
+        if memory.hold(self.held_bytes + self.uncounted_bytes) { Ok(()) } else { Err(HeldTooMuch) }
+    }
+
+    fn count(&mut self) {
         self.held_bytes =
             self.beside_bytes + self.table.iter_mut().map(|entry| bytes_of(entry)).sum::<usize>();
-        if memory.hold(self.held_bytes) { Ok(()) } else { Err(HeldTooMuch) }
+        self.uncounted_bytes = 0;
     }
 }
 

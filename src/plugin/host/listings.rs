@@ -19,6 +19,7 @@ use wasmtime_wasi::p2::FsError;
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
 
 use super::directories::TYPES;
+use super::handles::Growth;
 use crate::plugin::instance::HostState;
 use crate::telemetry::metrics::Counter;
 
@@ -83,7 +84,7 @@ async fn list(state: &mut HostState, folder: Resource<Descriptor>) -> Result<Res
         Counter::FoldersTooLarge.count();
         return Err(ErrorCode::Quota.into());
     }
-    Ok(state.handles().push(listing)?)
+    Ok(state.handles_for(Growth::Much).push(listing)?)
 }
 
 /// Reads `folder`, one entry more than may be, or than fits into `room` bytes: by that one it is found to be too large.

@@ -32,6 +32,7 @@ use wasmtime_wasi_http::{
 use self::allow::{Allowed, Denial, Origin, Scheme};
 use self::exchange::{Exchange, Sending};
 pub(super) use self::heads::held_bytes;
+use super::handles::Growth;
 use super::{HttpGrant, PluginLog, Volume};
 use crate::plugin::instance::HostState;
 
@@ -194,7 +195,11 @@ impl WasiHttpView for HostState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         let http = self.http.take().unwrap_or_else(|| Box::new(self.new_http()));
         let Http { context, sender, .. } = &mut **self.http.insert(http);
-        WasiHttpCtxView { hooks: sender, table: self.handles.open(&mut self.memory), ctx: context }
+        WasiHttpCtxView {
+            hooks: sender,
+            table: self.handles.open(Growth::Much, &mut self.memory),
+            ctx: context,
+        }
     }
 }
 
