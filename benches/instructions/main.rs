@@ -23,7 +23,7 @@ use std::process::{Command, ExitCode};
 
 /// By how much a path may take more than what is stored, in per cent. Hashes with random keys, addresses and the times
 /// at which a timer fires move a count by less than a hundredth.
-const MARGIN_PERCENT: f64 = 4.0;
+const MARGIN_PERCENT: f64 = 1.0;
 
 /// By how much it may take less before that is to be stored, so that what was won is not lost again unseen.
 const SLACK_PERCENT: f64 = 10.0;

@@ -6,8 +6,9 @@ use super::target::TargetOptions;
 
 /// Have a server load its config, certificates and plugins anew
 ///
-/// All of it or nothing: where anything is wrong, the server goes on as it was. Prints each key that changed, and
-/// whether it applies or waits for a restart. Sends the command @reload, which the client must be allowed.
+/// A fault in the config or a certificate changes nothing. Otherwise what the new config takes away is gone at once;
+/// what it adds takes effect once every plugin is loaded, or not at all. Prints each key that changed, and whether it
+/// applies or waits for a restart. Sends the command @reload, which the client must be allowed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -216,7 +216,7 @@ fn process_memory(field: &Field<SizeOrPart>, findings: &mut Findings) -> SizeOrP
 
 limits! {
     connections => connections: usize, Count(u64), 16_384, 1, 1_000_000,
-        "Connections at once. Each takes a file and up to 20 KB; more wait to be accepted.";
+        "Connections at once. Each takes a file and, while idle, some 12 KB; more wait to be accepted.";
     connections_per_address => connections_per_address: usize, Count(u64), 10_240, 1, 1_000_000,
         "Connections at once from one address, IPv6 by /64 (a /56 has twice, a /48 four times as many), so that one host can't take all.";
     unauthenticated_connections => unauthenticated_connections: usize, Count(u64), 1_024, 1, 1_000_000,

@@ -108,7 +108,7 @@ impl Sandbox {
             makes_core_dumps,
             queue: Queue::new(limits.waiting_calls),
             loading: Semaphore::new(1),
-            loading_budget: Arc::new(Budget::new(limits.memory_bytes)),
+            loading_budget: Arc::new(Budget::for_loading(limits.memory_bytes)),
             limits,
             budget: Arc::new(Budget::new(limits.memory_bytes)),
             compute: Compute::start().context("no threads for plugins that compute")?,

@@ -42,7 +42,7 @@ const KEYS: usize = 50;
 const CONNECTIONS: usize = 40;
 
 /// What docs/limits.md says that the replies of one connection take, with the default of `reply`.
-const OF_CONNECTION: usize = 100_000 + 128 * 3_000 + (1 << 20) + 3 * (1 << 20);
+const OF_CONNECTION: usize = 100_000 + 128 * 4_000 + (1 << 20) + 3 * (1 << 20);
 
 #[test]
 fn replays_that_nobody_reads_take_no_more_memory_than_other_replies() {

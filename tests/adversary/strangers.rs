@@ -168,6 +168,7 @@ fn strangers_beyond_their_rate_wait_and_hold_up_nobody_at_another_address() {
     const STRANGERS: u32 = 16;
     let (_server, tester, address) = with_rate(4);
     let unknown = Tls::showing(&Identity::new("stranger")).config();
+    let least = Duration::from_secs(u64::from(STRANGERS - 4) / 4);
     let begun = Instant::now();
     thread::scope(|scope| {
         for _ in 0..STRANGERS {
@@ -177,9 +178,10 @@ fn strangers_beyond_their_rate_wait_and_hold_up_nobody_at_another_address() {
                 assert!(peer.read_to_end().ends_with("is unknown\r\n\r\n"));
             });
         }
+        let asked = Instant::now();
         assert_eq!(Connection::admitted(address, &tester).ask("echo hello"), "hello");
+        assert!(asked.elapsed() < least, "a client waited with the strangers: {:?}", asked.elapsed());
     });
-    let least = Duration::from_secs(u64::from(STRANGERS - 4) / 4);
     assert!(begun.elapsed() >= least, "{STRANGERS} strangers, at 4 a second: {:?}", begun.elapsed());
 }
 

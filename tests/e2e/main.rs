@@ -29,6 +29,13 @@
 //! | `metrics`   | that each bound is counted when it is met |
 //! | `interop`   | other people's TLS clients |
 //! | `resources` | what strangers and greedy clients can't use up |
+//! | `reload`    | reload and revocation, under load as well |
+//! | `seat`      | what calls in a row hand to each other, and what not |
+//! | `worker`    | instances that stay entered |
+//! | `systemd`   | a service manager: what it is told, sockets, the documented unit |
+//! | `metrics_alone` | bounds that are met one at a time, counted |
+//! | `paused`    | clients that end while their connection is not read |
+//! | `transcript` | what runs the cases in `wire/` |
 //! | `documents` | that the documents' transcripts are what happens |
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -15,6 +15,8 @@ use crate::watermark;
 pub(in crate::plugin) struct Budget {
     max_bytes: usize,
     used_bytes: AtomicUsize,
+    /// Whether it goes on above the mark of the process's memory.
+    is_for_loading: bool,
     /// Whose idle instances may be given up. Locked where a plugin is loaded and where memory is short, never else.
     pools: Mutex<Vec<Weak<Pool>>>,
 }
@@ -38,6 +40,16 @@ impl Budget {
         Self { max_bytes, ..Self::default() }
     }
 
+    /// A budget for plugins that are loaded, one at a time: an operator may need that above the mark to get below it.
+    pub(in crate::plugin) fn for_loading(max_bytes: usize) -> Self {
+        Self { max_bytes, is_for_loading: true, ..Self::default() }
+    }
+
+    /// Whether the process holds too much for anything to be given.
+    fn is_withheld(&self) -> bool {
+        !self.is_for_loading && watermark::is_passed()
+    }
+
     /// From now on the idle instances of `pool` may be given up.
     pub(in crate::plugin) fn watch(&self, pool: &Arc<Pool>) {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +59,7 @@ impl Budget {
 
     /// Takes `bytes`, giving up idle instances where there is not enough.
     pub(in crate::plugin) fn charge(&self, bytes: usize) -> Result<(), BudgetSpent> {
-        if watermark::is_passed() {
+        if self.is_withheld() {
             return Err(BudgetSpent::Process);
         }
         while !self.try_charge(bytes) {
@@ -61,7 +73,7 @@ impl Budget {
 
     /// What is said when there is none left.
     pub(in crate::plugin) fn spent(&self) -> BudgetSpent {
-        match watermark::is_passed() {
+        match self.is_withheld() {
             true => BudgetSpent::Process,
             false => BudgetSpent::Plugins { max_bytes: self.max_bytes },
         }
