@@ -21,9 +21,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// By how much a path may take more than what is stored, in per cent. Hashes with random keys, addresses and the times
-/// at which a timer fires move a count by less than a hundredth.
+/// By how much a path may take more than what is stored, in per cent.
 const MARGIN_PERCENT: f64 = 1.0;
+
+/// How often a path is counted before it takes too many. Hashes with random keys, addresses and the times at which a timer
+/// fires move a count by up to a hundredth, so the least of several counts.
+const TRIES: usize = 5;
+
+/// The same before a count is stored.
+const TRIES_TO_STORE: usize = 3;
 
 /// By how much it may take less before that is to be stored, so that what was won is not lost again unseen.
 const SLACK_PERCENT: f64 = 10.0;
@@ -38,9 +44,12 @@ fn main() -> ExitCode {
             paths::run(name, times.parse().unwrap());
             ExitCode::SUCCESS
         }
-        ["--compare"] => compare(&count_all()),
+        ["--compare"] => {
+            let kept = kept();
+            compare(&count_all(|name, count| exceeds(&kept, name, count), TRIES), &kept)
+        }
         ["--write"] => {
-            write(&count_all());
+            write(&count_all(|_, _| true, TRIES_TO_STORE));
             ExitCode::SUCCESS
         }
         // `cargo test --benches` only wants to know whether it runs.
@@ -51,9 +60,28 @@ fn main() -> ExitCode {
     }
 }
 
-/// Instructions of one run of each path.
-fn count_all() -> BTreeMap<String, u64> {
-    paths::PATHS.iter().map(|&(name, times)| (name.to_owned(), count(name, times))).collect()
+/// Instructions of one run of each path: the least of so many counts at most, as long as it is `counted_again`.
+fn count_all(counted_again: impl Fn(&str, u64) -> bool, tries: usize) -> BTreeMap<String, u64> {
+    let least = |&(name, times): &(&str, u64)| {
+        let mut least = count(name, times);
+        for _ in 1..tries {
+            if !counted_again(name, least) {
+                break;
+            }
+            least = least.min(count(name, times));
+        }
+        (name.to_owned(), least)
+    };
+    paths::PATHS.iter().map(least).collect()
+}
+
+/// By how much a count is more than what is stored, in per cent; nothing where nothing is stored.
+fn change(kept: &BTreeMap<String, u64>, name: &str, count: u64) -> Option<f64> {
+    kept.get(name).map(|stored| (count as f64 / *stored as f64 - 1.0) * 100.0)
+}
+
+fn exceeds(kept: &BTreeMap<String, u64>, name: &str, count: u64) -> bool {
+    change(kept, name, count).is_some_and(|change| change > MARGIN_PERCENT)
 }
 
 fn count(name: &str, times: u64) -> u64 {
@@ -64,7 +92,8 @@ fn count(name: &str, times: u64) -> u64 {
 /// Instructions of a process that runs the path so many times.
 fn collected(name: &str, times: u64) -> u64 {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        // What compiles plugins has to see the same processor. What it counts goes where it tells its faults, not here.
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--trace-children=yes"])
         .arg(std::env::current_exe().unwrap())
         .args(["--path", name, &times.to_string()])
         .output()
@@ -77,17 +106,15 @@ fn collected(name: &str, times: u64) -> u64 {
     collected.and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("no count in:\n{said}"))
 }
 
-fn compare(counted: &BTreeMap<String, u64>) -> ExitCode {
-    let kept = kept();
+fn compare(counted: &BTreeMap<String, u64>, kept: &BTreeMap<String, u64>) -> ExitCode {
     let mut is_kept = true;
     println!("| path | instructions | stored | |\n|---|---|---|---|");
     for (name, &count) in counted {
-        let Some(&stored) = kept.get(name) else {
+        let (Some(stored), Some(change)) = (kept.get(name), change(kept, name, count)) else {
             println!("| {name} | {count} | – | **not stored** |");
             is_kept = false;
             continue;
         };
-        let change = (count as f64 / stored as f64 - 1.0) * 100.0;
         let verdict = if change > MARGIN_PERCENT {
             "**too many**"
         } else if change < -SLACK_PERCENT {

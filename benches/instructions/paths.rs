@@ -142,7 +142,8 @@ pub(super) async fn echo(instances: Instances) -> Arc<Plugin> {
         compiling: Compiling {
             program: env!("CARGO_BIN_EXE_lictor").into(),
             component_bytes: 64 << 20,
-            memory_bytes: 2 << 30,
+            // Under valgrind a process takes many times the address space that it asks for.
+            memory_bytes: 1 << 40,
             time: Duration::from_secs(60),
         },
     };

@@ -153,9 +153,9 @@ fn open_cache(folder: &Path, engine: &Engine) -> Option<Cache> {
         .ok()
 }
 
-/// Commands that commands run at the same time, of `calls` slots.
+/// Commands that commands run at the same time, of `calls` slots: of one, as many as run each other.
 fn most_nested(calls: u32) -> u32 {
-    calls * NESTED_PER_SLOT + u32::from(MAX_DEPTH)
+    calls.saturating_sub(1) * NESTED_PER_SLOT + u32::from(MAX_DEPTH)
 }
 
 /// An engine that compiles for the plugins of `world` and runs none: a pool would take address space that the process
