@@ -7,6 +7,7 @@ mod available;
 mod usage;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -133,7 +134,8 @@ impl Watcher {
                 _ => {}
             }
             if self.passed.is_some() {
-                give_up();
+                // What is dropped is not this module's, and a panic in it must not end the watch.
+                let _ = catch_unwind(AssertUnwindSafe(give_up));
             }
             thread::park_timeout(pause(used, mark));
         }

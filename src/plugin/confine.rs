@@ -36,6 +36,8 @@ pub(super) fn confine(memory_bytes: u64, time: Duration) -> io::Result<Vec<Strin
             refused.push(format!("{what}: {error}"));
         }
     };
+    // Before it is not dumpable, as these files are root's then.
+    note("first to be killed", std::fs::write("/proc/self/oom_score_adj", "1000"));
     note("no_new_privs", prctl::set_no_new_privs().map_err(io::Error::from));
     note("parent death signal", set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into));
     note("not dumpable", set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Into::into));
@@ -45,7 +47,10 @@ pub(super) fn confine(memory_bytes: u64, time: Duration) -> io::Result<Vec<Strin
     limit(Resource::Fsize, memory_bytes)?;
     limit(Resource::As, memory_bytes)?;
     // Whole seconds: a part of one is rounded up, and the parent's clock stops the process sooner.
-    limit(Resource::Cpu, time.as_secs() + u64::from(time.subsec_nanos() > 0))?;
+    // The hard limit is a second later: at that the kernel kills without saying why.
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    limit(Resource::Cpu, seconds + 1)?;
+    setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), ..getrlimit(Resource::Cpu) })?;
     note("system calls", filter_system_calls());
     Ok(refused)
 }

@@ -4,10 +4,9 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
-
-use futures_util::task::AtomicWaker;
 
 use super::end::End;
 use crate::identity::{ClientUri, KnownBy, PeerIdentity, Rejection, Thumbprint};
@@ -25,7 +24,9 @@ pub(super) struct Member {
     last_request: AtomicU64,
     orders: AtomicU8,
     cut: Mutex<Option<Cut>>,
-    waker: AtomicWaker,
+    /// The connection's task, which stays the same. Woken and never taken out: an order that comes while another one is taken
+    /// would else take the waker that the next one needs.
+    waker: OnceLock<Waker>,
 }
 
 /// That a connection is cut off, and what its client is told.
@@ -78,7 +79,7 @@ impl Member {
             last_request: AtomicU64::new(0),
             orders: AtomicU8::new(0),
             cut: Mutex::default(),
-            waker: AtomicWaker::new(),
+            waker: OnceLock::new(),
         }
     }
 
@@ -98,8 +99,8 @@ impl Member {
     }
 
     /// Takes the orders; further ones wake `waker`.
-    pub(super) fn take_orders(&self, waker: &std::task::Waker) -> Orders {
-        self.waker.register(waker);
+    pub(super) fn take_orders(&self, waker: &Waker) -> Orders {
+        self.waker.get_or_init(|| waker.clone());
         Orders(self.orders.swap(0, Ordering::AcqRel))
     }
 
@@ -137,8 +138,11 @@ impl Member {
     }
 
     fn order(&self, order: u8) {
+        // Before the look at the waker: either the connection sees the order, or this sees its waker.
         self.orders.fetch_or(order, Ordering::AcqRel);
-        self.waker.wake();
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
     }
 }
 
