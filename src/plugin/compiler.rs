@@ -214,7 +214,7 @@ pub struct Compilation {
     pub code: Result<Vec<u8>, String>,
 }
 
-/// Compiles the component in `input`, in a process that was started for it by [`run`].
+/// Compiles the component in `input`, in a process that was started for it by `run`.
 ///
 /// # Errors
 ///

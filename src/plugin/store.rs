@@ -1,6 +1,6 @@
 //! The store of one instance, which is the only way into its guest.
 //!
-//! Invariant: no guest runs but in a poll that the [ticker](super::ticker) counts. The store is given out to what
+//! Invariant: no guest runs but in a poll that the [ticker] counts. The store is given out to what
 //! [`GuestStore::enter`] polls and to nothing else, and no other file makes one, which a test watches over. A guest that
 //! ran elsewhere would run without a clock: nothing could stop it.
 
