@@ -1,4 +1,5 @@
-//! How soon a call that does not end is stopped, by each of the ways to stop one, and what it held is there for the next.
+//! How soon a call that does not end is stopped, by each of the ways to stop one, and what it held is there for the next; and
+//! how soon a client that is taken out of the config is cut off.
 //!
 //! Each plugin runs one call at a time. A second call waits for the first to be stopped; measured is the time from what
 //! stops the first to the answer of the second, on another connection. So the second's own run and its way back are in it.
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use support::certs::Identity;
 use support::client::Connection;
+use support::components;
 use support::endless::{Kind, start};
-use support::server::Server;
+use support::server::{Server, Setup};
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -52,6 +54,38 @@ fn main() {
         });
         println!("| {name} | {} |", cells.collect::<Vec<_>>().join(" | "));
     }
+    let reloads = if is_measured { 20 } else { 1 };
+    println!("\n| a client is taken out of the config, and | its connection ends after |\n|---|---|");
+    for (name, is_bomb_loaded) in
+        [("nothing else changed", false), ("a plugin is named whose compilation does not end", true)]
+    {
+        println!("| {name} | {} |", shown(revoke(is_bomb_loaded, reloads)));
+    }
+}
+
+/// Takes a client out of the config, as often as that: from the signal to reload until its connection has ended.
+fn revoke(is_bomb_loaded: bool, times: usize) -> Vec<Duration> {
+    let [tester, bob] = ["tester", "bob"].map(Identity::new);
+    let setup = Setup::new().master("tester", &tester).echo();
+    let server = setup.section("[limits]\ncompile_time = \"1s\"").start();
+    let loaded = match is_bomb_loaded {
+        true => format!("[plugins.bomb]\ncomponent = {:?}\n", components::bomb(server.folder())),
+        false => String::new(),
+    };
+    let client = format!("[clients.bob]\nthumbprints = [\"{}\"]\ncommands = [\"*\"]\n", bob.sha256());
+    let mut operator = server.connect(&tester);
+    let revoke = || {
+        server.edit(|text| text.replace(&loaded, "") + &client);
+        assert!(operator.ask("@reload").contains("clients.bob"));
+        let mut of_bob = server.connect(&bob);
+        assert_eq!(of_bob.ask("echo in"), "in");
+        server.edit(|text| text.replace(&client, &loaded));
+        let now = Instant::now();
+        server.signal("HUP");
+        of_bob.read_to_end();
+        now.elapsed()
+    };
+    std::iter::repeat_with(revoke).take(times).collect()
 }
 
 /// Has a call of this kind run, stops it, and gives the time until the plugin answers another; none where that came too

@@ -13,7 +13,7 @@ use lictor::identity::Thumbprint;
 use lictor::plugin::{Instances, Shares};
 use lictor::route::Routes;
 use lictor::server::{
-    AdmissionLimits, ConnectionLimits, Current, Rates, Server, Service, TlsFiles, TlsVersion, bind,
+    AdmissionLimits, ConnectionLimits, Current, Rates, Rechecks, Server, Service, TlsFiles, TlsVersion, bind,
     tls_acceptor,
 };
 use lictor::state::MemoryEngine;
@@ -77,6 +77,7 @@ async fn service(client: &Identity) -> Service {
     let plugin = echo(Instances::Shared).await;
     Service {
         roster: roster(client),
+        rechecks: Rechecks::default(),
         policy: [("bench".into(), any)].into_iter().collect::<Policy>(),
         routes: [("echo".into(), plugin)].into_iter().collect::<Routes<_>>(),
         shares: Shares::new(["bench".into()], 64, 64),

@@ -11,7 +11,7 @@ use crate::idempotency::{self, Ledger};
 use crate::identity::{Pinned, Roster};
 use crate::plugin::Shares;
 use crate::route::{OPERATORS, Routes};
-use crate::server::{AdmissionLimits, ConnectionLimits, Rates, Service, TlsFiles, TlsVersion};
+use crate::server::{AdmissionLimits, ConnectionLimits, Rates, Rechecks, Service, TlsFiles, TlsVersion};
 use crate::telemetry::CommandLog;
 
 /// What connections work by; parts of clients in what runs at once go on from `old`.
@@ -34,6 +34,7 @@ pub(super) fn service(
     let routes = commands.collect::<Routes<_>>();
     Service {
         roster: roster(config),
+        rechecks: Rechecks::default(),
         policy: policy(config),
         shares: match old {
             Some(old) => old.shares.renewed(clients(), at_once, waiting),

@@ -249,11 +249,7 @@ async fn serve(
     let authenticated = match Box::pin(authorized).await {
         Ok(Some(authenticated)) => authenticated,
         Ok(None) => return,
-        Err(_elapsed) => {
-            Counter::HandshakesTimedOut.count();
-            tracing::info!(target: "lictor::connection", connection = %id, %peer, "not authorized in time");
-            return;
-        }
+        Err(_elapsed) => return not_in_time(id, peer),
     };
     let (stream, identity) = authenticated.into_parts();
     let (client, thumbprint, known_by) = (identity.name_shared(), identity.thumbprint(), identity.known_by());
@@ -293,19 +289,25 @@ async fn authorize(
         }
     };
     let (now, service) = (SystemTime::now(), Arc::clone(&current.service));
-    let judge = |chain: Vec<_>| {
-        shared.verifiers.of_stranger(address.gates(), move || authenticate(&chain, &service.roster, now))
+    let judge = |chain: Vec<_>| async move {
+        let Some(_place) = address.verification().await else {
+            not_in_time(id, peer);
+            return None;
+        };
+        let judge = move || authenticate(&chain, &service.roster, now);
+        let judged = shared.verifiers.of_stranger(address.gates(), judge).await;
+        if judged.is_none() {
+            tracing::error!(target: "lictor::connection", connection = %id, %peer, "its certificate cannot be verified");
+        }
+        judged
     };
     match handshaken.authenticate(&current.service.roster, now, judge).await {
         Ok(authenticated) => {
             turn.was_of_client();
             Some(authenticated)
         }
-        Err(refused) => {
-            let Some(refused) = refused else {
-                tracing::error!(target: "lictor::connection", connection = %id, %peer, "its certificate cannot be verified");
-                return None;
-            };
+        Err(None) => None,
+        Err(Some(refused)) => {
             let (rejection, detail) = (refused.rejection(), refused.rejection().detail());
             tracing::warn!(target: "lictor::connection", connection = %id, %peer, reason = %rejection, detail, "refused");
             // The peer may be gone before it is told.
@@ -313,6 +315,11 @@ async fn authorize(
             None
         }
     }
+}
+
+fn not_in_time(id: ConnectionId, peer: SocketAddr) {
+    Counter::HandshakesTimedOut.count();
+    tracing::info!(target: "lictor::connection", connection = %id, %peer, "not authorized in time");
 }
 
 /// Replies are written in one piece, so there is nothing that Nagle's algorithm could join. Both options are a help,

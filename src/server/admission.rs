@@ -4,10 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::gate::{Gate, Passage};
 use super::network::Network;
@@ -20,7 +21,8 @@ pub struct AdmissionLimits {
     pub connections: usize,
     /// Connections of one address (IPv6: of one /64 network; of wider ones more). One more is closed at once.
     pub per_address: usize,
-    /// Handshakes under way at the same time. Further ones wait, within their own deadline.
+    /// Handshakes under way at the same time, those among them whose certificate is verified. Further ones wait, within their
+    /// own deadline.
     pub unauthenticated: usize,
     /// Handshakes of one address under way at the same time. Further ones wait, within their own deadline, and take
     /// no place from other addresses.
@@ -33,12 +35,20 @@ pub struct AdmissionLimits {
 /// second. Beyond it the one that left first is forgotten.
 const MAX_LEFT: usize = 4096;
 
+/// Of the places for handshakes, one of so many may be held at most by those that wait to have their certificate verified. A
+/// pinned client needs no more than a handshake, so it gets in however much there is to verify.
+const PLACES_PER_VERIFICATION: usize = 2;
+
+/// How long a place for that is waited for: meanwhile those for handshakes are held.
+const VERIFICATION_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Counts connections and lets them in.
 #[derive(Debug)]
 pub(super) struct Admission {
     limits: AdmissionLimits,
     places: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
+    verifications: Arc<Semaphore>,
     networks: Mutex<Networks>,
 }
 
@@ -76,6 +86,9 @@ impl Admission {
             limits,
             places: Arc::new(Semaphore::new(limits.connections)),
             handshakes: Arc::new(Semaphore::new(limits.unauthenticated)),
+            verifications: Arc::new(Semaphore::new(
+                (limits.unauthenticated / PLACES_PER_VERIFICATION).max(1),
+            )),
             networks: Mutex::default(),
         }
     }
@@ -163,6 +176,12 @@ impl AddressPlace {
         let of_all = acquire(&self.admission.handshakes, Counter::HandshakesDelayed).await?;
         of_networks.iter_mut().for_each(Passage::spend);
         Some(HandshakeTurn { of_networks, _of_all: of_all })
+    }
+
+    /// A place among those whose certificate is verified; nothing where there is none for too long.
+    pub(super) async fn verification(&self) -> Option<OwnedSemaphorePermit> {
+        let place = acquire(&self.admission.verifications, Counter::HandshakesDelayed);
+        timeout(VERIFICATION_PATIENCE, place).await.ok()?
     }
 
     /// The gates of its networks, the narrowest first.

@@ -153,3 +153,27 @@ async fn who_gives_up_waiting_has_spent_nothing() {
     drop(a.handshake_turn().await.unwrap());
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn certificates_that_wait_to_be_verified_leave_places_to_those_that_need_no_more_than_a_handshake() {
+    let limits = AdmissionLimits { unauthenticated: 4, unauthenticated_per_address: 1, ..LIMITS };
+    let admission = Arc::new(Admission::new(limits));
+    let strangers: Vec<_> =
+        ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|address| enter(&admission, address).unwrap()).into();
+    let mut turns = Vec::new();
+    for stranger in &strangers {
+        turns.push(stranger.handshake_turn().await.unwrap());
+    }
+    let (one, two) = (strangers[0].verification().await.unwrap(), strangers[1].verification().await.unwrap());
+    let client = enter(&admission, "192.0.2.4").unwrap();
+    assert!(client.handshake_turn().await.is_some());
+    let begun = Instant::now();
+    assert!(
+        strangers[2].verification().await.is_none(),
+        "it does not hold its place for a handshake for long"
+    );
+    assert_eq!(begun.elapsed(), VERIFICATION_PATIENCE);
+    drop(one);
+    assert!(strangers[2].verification().await.is_some());
+    drop(two);
+}

@@ -30,6 +30,7 @@ pub use admission::AdmissionLimits;
 pub use control::{Control, Done};
 pub use rates::Rates;
 pub use tls::{TlsError, TlsFiles, TlsVersion, tls_acceptor};
+pub use verify::Rechecks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,8 @@ use crate::telemetry::CommandLog;
 pub struct Service {
     /// The admitted certificates.
     pub roster: Roster,
+    /// What was found out anew about the chains of clients that this roster has.
+    pub rechecks: Rechecks,
     /// What each client may run.
     pub policy: Policy,
     /// The plugins' commands.

@@ -6,7 +6,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::Service;
 use super::accept::Shared;
@@ -71,6 +71,10 @@ fn begin(
     via: &str,
     request: Request,
 ) -> Result<(Call, Arc<plugin::Plugin>), CommandError> {
+    // Its connection looks at this as well, in its turn.
+    if let Some(Err(_)) = service.roster.check_without_chain(&parent.caller, SystemTime::now()) {
+        return Err(CommandError::not_run(Code::Forbidden, "The client is not admitted any more"));
+    }
     if request.body().len() > service.limits.body_bytes {
         let words = format!("The body is longer than {} bytes", service.limits.body_bytes);
         return Err(CommandError::not_run(Code::TooLarge, words));

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 use rustls::pki_types::CertificateDer;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::accept::Shared;
 use super::lanes::{Arrival, Lanes, Ticket, held_bytes};
@@ -27,8 +27,17 @@ use crate::wire::{Code, CommandError, Request, Sent, encode_reply};
 /// What is said where a plain reply can't carry what a command gives.
 const NEEDS_SEQUENCE: &str = "Reply needs a Sequence header";
 
-/// What tells whether a client would be admitted again, and as whom.
-type Recheck = Pin<Box<dyn Future<Output = Result<PeerIdentity, Rejection>> + Send>>;
+/// How long it may be unknown whether a client is still admitted until what runs of it is stopped: half of the second within
+/// which a revocation is in force.
+const MAX_DOUBT: Duration = Duration::from_millis(500);
+
+/// That it is not known whether a client is still admitted.
+struct Doubt {
+    /// What finds out, and as whom.
+    recheck: Pin<Box<dyn Future<Output = Result<PeerIdentity, Rejection>> + Send>>,
+    /// Until what runs goes on all the same; nothing once that is over.
+    patience: Option<Pin<Box<Sleep>>>,
+}
 
 /// An admitted client on one connection.
 pub(super) struct Session {
@@ -38,7 +47,7 @@ pub(super) struct Session {
     pub(super) share: Share,
     rate: Option<Rate>,
     recorder: Recorder,
-    recheck: Option<Recheck>,
+    doubt: Option<Doubt>,
     pub(super) member: Arc<Member>,
     pub(super) server: Arc<Shared>,
     /// Requests that were read.
@@ -50,7 +59,7 @@ impl Session {
         let identity = member.identity();
         let (share, rate) = (service.shares.of(&identity), service.rates.of(&identity));
         let recorder = service.log.recorder(identity.name_shared());
-        Self { service, identity, share, rate, recorder, recheck: None, member, server, requests: 0 }
+        Self { service, identity, share, rate, recorder, doubt: None, member, server, requests: 0 }
     }
 
     /// Goes on with what there is now. Where its client may be admitted by another `chain` of authorities than before, which
@@ -68,13 +77,22 @@ impl Session {
         let Some(identity) = checked else {
             let (server, identity) = (Arc::clone(&self.server), self.identity.clone());
             let chain: Vec<_> = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-            let unverified = identity.unverified();
-            let check = move || service.roster.check(&identity, &chain, now);
-            let recheck = async move { server.verifiers.of_client(check).await.unwrap_or(Err(unverified)) };
-            self.recheck = Some(Box::pin(recheck));
+            let recheck = async move {
+                let (client, unverified) = (identity.name_shared(), identity.unverified());
+                let by = Arc::clone(&service);
+                let check = move |chain: &[CertificateDer<'static>]| by.roster.check(&identity, chain, now);
+                let verdict = server.verifiers.of_client(&service.rechecks, &client, chain, check).await;
+                verdict.unwrap_or(Err(unverified))
+            };
+            // Doubt that goes on does not begin anew.
+            let patience = match self.doubt.take() {
+                Some(doubt) => doubt.patience,
+                None => Some(Box::pin(sleep(MAX_DOUBT))),
+            };
+            self.doubt = Some(Doubt { recheck: Box::pin(recheck), patience });
             return Ok(());
         };
-        self.recheck = None;
+        self.doubt = None;
         self.admit_as(identity);
         Ok(())
     }
@@ -85,15 +103,26 @@ impl Session {
     ///
     /// When its client is not admitted any more.
     pub(super) fn poll_recheck(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
-        let Some(recheck) = &mut self.recheck else { return Ok(()) };
-        let Poll::Ready(checked) = recheck.as_mut().poll(cx) else { return Ok(()) };
-        self.recheck = None;
+        let Some(doubt) = &mut self.doubt else { return Ok(()) };
+        let Poll::Ready(checked) = doubt.recheck.as_mut().poll(cx) else { return Ok(()) };
+        self.doubt = None;
         checked.map(|identity| self.admit_as(identity))
+    }
+
+    /// Whether doubt has lasted so long that what runs has to stop. Said once.
+    pub(super) fn poll_patience(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(patience) = self.doubt.as_mut().and_then(|doubt| doubt.patience.as_mut()) else {
+            return false;
+        };
+        if patience.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.doubt.as_mut().and_then(|doubt| doubt.patience.take()).is_some()
     }
 
     /// Whether it is not known yet if the client is still admitted. Nothing of it is begun meanwhile.
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.recheck.is_some()
+        self.doubt.is_some()
     }
 
     fn admit_as(&mut self, identity: PeerIdentity) {

@@ -5,6 +5,7 @@
 //! within its own deadline. Strangers have threads apart from those for clients whose chains are verified anew at a reload,
 //! so that they don't hold up each other.
 
+use std::collections::HashMap;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,9 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::{fmt, io};
 
+use rustls::pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::gate::{Gate, Verifying};
+use crate::identity::{PeerIdentity, Rejection};
 
 /// Of the processors, one of so many is for strangers' certificates at most.
 const PROCESSORS_PER_THREAD: usize = 4;
@@ -23,6 +27,9 @@ const PROCESSORS_PER_THREAD: usize = 4;
 const JOBS_PER_THREAD: usize = 2;
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Whether a client is admitted by a chain, and as whom.
+type Verdict = Result<PeerIdentity, Rejection>;
 
 /// All threads that verify.
 #[derive(Debug)]
@@ -39,6 +46,34 @@ struct Threads {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What was found out about the chains of clients that are in, by one roster.
+///
+/// A client chooses how many connections it has and what certificates it shows beside its own. So the same chain is verified
+/// once, and the chains of one client one by one: it holds up its own connections alone.
+#[derive(Debug, Default)]
+pub struct Rechecks(Mutex<HashMap<Arc<str>, Arc<VerdictsOfClient>>>);
+
+/// The verdicts on a client's chains, by the chain's hash. Held while one of them is verified.
+type VerdictsOfClient = tokio::sync::Mutex<HashMap<[u8; 32], Verdict>>;
+
+impl Rechecks {
+    fn of(&self, client: &Arc<str>) -> Arc<VerdictsOfClient> {
+        // A panic under this lock would be in the map's own code.
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(clients.entry(Arc::clone(client)).or_default())
+    }
+}
+
+/// Tells a chain from others.
+fn hash(chain: &[CertificateDer<'_>]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for certificate in chain {
+        hash.update(certificate.len().to_le_bytes());
+        hash.update(certificate);
+    }
+    hash.finalize().into()
+}
+
 impl Verifiers {
     /// Starts the threads.
     ///
@@ -47,8 +82,9 @@ impl Verifiers {
     /// When the machine gives none.
     pub(super) fn start() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
-        let strangers = Threads::start("verify", (processors / PROCESSORS_PER_THREAD).max(1))?;
-        Ok(Self { strangers, clients: Threads::start("verify-clients", 1)? })
+        let number = (processors / PROCESSORS_PER_THREAD).max(1);
+        let strangers = Threads::start("verify", number)?;
+        Ok(Self { strangers, clients: Threads::start("verify-clients", number)? })
     }
 
     /// What `judge` finds about a stranger, who comes through `gates`: of each of them one at a time. Nothing where it panics.
@@ -64,12 +100,24 @@ impl Verifiers {
         self.strangers.run(turns, judge).await
     }
 
-    /// What `judge` finds about a client that is in. Nothing where it panics.
-    pub(super) async fn of_client<T: Send + 'static>(
+    /// What `judge` finds about `client`, which is in and showed this `chain`, unless it is among `known`. Nothing where it
+    /// panics.
+    pub(super) async fn of_client(
         &self,
-        judge: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        self.clients.run((), judge).await
+        known: &Rechecks,
+        client: &Arc<str>,
+        chain: Vec<CertificateDer<'static>>,
+        judge: impl FnOnce(&[CertificateDer<'static>]) -> Verdict + Send + 'static,
+    ) -> Option<Verdict> {
+        let known = known.of(client);
+        let mut known = known.lock().await;
+        let hash = hash(&chain);
+        if let Some(verdict) = known.get(&hash) {
+            return Some(verdict.clone());
+        }
+        let verdict = self.clients.run((), move || judge(&chain)).await?;
+        known.insert(hash, verdict.clone());
+        Some(verdict)
     }
 }
 
@@ -157,7 +205,7 @@ mod tests {
         let mut second = Box::pin(verifiers.of_stranger(&a, || 2));
         assert!(futures_util::poll!(&mut second).is_pending());
         assert_eq!(verifiers.of_stranger(&b, || 3).await, Some(3));
-        assert_eq!(verifiers.of_client(|| 4).await, Some(4));
+        assert_eq!(verifiers.clients.run((), || 4).await, Some(4));
         assert!(futures_util::poll!(&mut second).is_pending());
         release.send(()).unwrap();
         assert_eq!((first.await, second.await), (Some(Ok(())), Some(2)));
@@ -168,18 +216,47 @@ mod tests {
         let verifiers = Verifiers::start().unwrap();
         let a = gates("192.0.2.1");
         let (release, held) = mpsc::channel::<()>();
-        let mut first = Box::pin(verifiers.of_client(move || held.recv()));
+        let mut first = Box::pin(verifiers.clients.run((), move || held.recv()));
         assert!(futures_util::poll!(&mut first).is_pending());
         let (did, done) = mpsc::channel();
-        let mut given_up = Box::pin(verifiers.of_client(move || did.send(())));
+        let mut given_up = Box::pin(verifiers.clients.run((), move || did.send(())));
         assert!(futures_util::poll!(&mut given_up).is_pending());
         drop(given_up);
         release.send(()).unwrap();
         assert_eq!(first.await, Some(Ok(())));
-        assert_eq!(verifiers.of_client(|| ()).await, Some(()));
+        assert_eq!(verifiers.clients.run((), || ()).await, Some(()));
         assert!(done.try_recv().is_err(), "what nobody waits for is not done");
         let panics = || -> () { panic!("a parser's fault") };
         assert_eq!(verifiers.of_stranger(&a, panics).await, None);
         assert_eq!(verifiers.of_stranger(&a, || 1).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_clients_chain_is_verified_once_its_chains_one_by_one_and_others_chains_meanwhile() {
+        let (verifiers, known) = (Verifiers::start().unwrap(), Rechecks::default());
+        let (one, other) = (Arc::from("one"), Arc::from("other"));
+        let chain = |number: u8| vec![CertificateDer::from(vec![number]), CertificateDer::from(vec![])];
+        let (asked, jobs) = mpsc::channel();
+        let judge = |number: u8| {
+            let asked = asked.clone();
+            move |_: &[CertificateDer<'static>]| {
+                asked.send(number).unwrap();
+                Err(Rejection::NoCertificate)
+            }
+        };
+        let is_refused = |verdict: Option<Verdict>| matches!(verdict, Some(Err(Rejection::NoCertificate)));
+        let mut first = Box::pin(verifiers.of_client(&known, &one, chain(1), judge(1)));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        let mut again = Box::pin(verifiers.of_client(&known, &one, chain(1), judge(2)));
+        let mut second = Box::pin(verifiers.of_client(&known, &one, chain(2), judge(3)));
+        assert!(
+            futures_util::poll!(&mut again).is_pending() && futures_util::poll!(&mut second).is_pending()
+        );
+        assert!(is_refused(verifiers.of_client(&known, &other, chain(1), judge(4)).await));
+        let mut begun: Vec<_> = jobs.try_iter().collect();
+        begun.sort_unstable();
+        assert_eq!(begun, [1, 4], "the second chain waits for its first");
+        assert!(is_refused(first.await) && is_refused(again.await) && is_refused(second.await));
+        assert_eq!(jobs.try_iter().collect::<Vec<_>>(), [3], "the first chain was known");
     }
 }

@@ -1,43 +1,20 @@
 //! Components that take the compiler longer, or more memory, than anybody has: refused in words, within bounds, by a
 //! process that is not the server's and has no rights.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::assert_serves;
 use crate::support::certs::Identity;
-use crate::support::components::Minimal;
+use crate::support::components::{Minimal, bomb};
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{Finished, finish, lictor};
 
-const LOOPS: usize = 200;
-const LOCALS: usize = 2000;
-
 /// So much may the server grow by what happens in another process.
 const GROWTH_KIB: u64 = 48 << 10;
-
-/// A component of 21 KB whose compilation takes minutes and gigabytes: each of its loops hands on each of its locals.
-fn bomb(folder: &Path) -> PathBuf {
-    let mut code = String::new();
-    (0..LOOPS).for_each(|_| code.push_str("loop "));
-    for local in 0..LOCALS {
-        let other = (local * 7 + 1) % LOCALS;
-        write!(code, "local.get {local} local.get {other} i32.add local.set {local} ").unwrap();
-    }
-    (0..LOOPS).for_each(|_| code.push_str("local.get 0 br_if 0 end "));
-    let locals = "i32 ".repeat(LOCALS);
-    let component =
-        wat::parse_str(format!(r#"(component (core module (func (export "f") (local {locals}) {code})))"#));
-    let component = component.unwrap();
-    assert!(component.len() < 22_000, "{} bytes", component.len());
-    let path = folder.join("bomb.wasm");
-    fs::write(&path, component).unwrap();
-    path
-}
 
 /// What is too little for it, and how that is told.
 const TOO_LITTLE: [(&str, &str, &str); 3] = [

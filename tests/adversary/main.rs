@@ -16,6 +16,7 @@
 //! | `clock`        | plugins that compute where no clock would reach them |
 //! | `handles`      | plugins that have the host hold things for them |
 //! | `reload`       | plugins that take their time to load, and clients that hold all slots, while an operator takes something away |
+//! | `revocation`   | a client that puts off a revocation by what its certificates take to verify |
 //! | `signals`      | plugins that take their time to load, while a signal comes or a service manager listens |
 //! | `memory`       | clients, plugins and strangers that take all the memory that they may |
 //! | `compile`      | authors whose components are made against the compiler |
@@ -48,6 +49,7 @@ mod paths;
 mod peer;
 mod reload;
 mod replays;
+mod revocation;
 mod scan;
 mod signals;
 mod slow;

@@ -39,7 +39,7 @@ fn begin_reload(server: &Server, operator: &mut Connection) {
 }
 
 #[track_caller]
-fn is_cut_off(connection: &mut Connection, words: &str) {
+pub fn is_cut_off(connection: &mut Connection, words: &str) {
     let begun = Instant::now();
     let (bytes, _) = connection.read_to_end();
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());

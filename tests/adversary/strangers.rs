@@ -30,7 +30,7 @@ const STRANGERS: usize = 24;
 const KINDS: [Key; 3] = [Key::P256, Key::P521, Key::Rsa4096];
 
 /// Shows `chain` with the key of `identity`, whose certificate is the first.
-fn with_chain(identity: &Identity, chain: Vec<CertificateDer<'static>>) -> Arc<ClientConfig> {
+pub(crate) fn with_chain(identity: &Identity, chain: Vec<CertificateDer<'static>>) -> Arc<ClientConfig> {
     let PrivateKeyDer::Pkcs8(key) = identity.key() else { panic!("keys are made in PKCS #8") };
     showing(chain, key)
 }

@@ -44,13 +44,14 @@ use support::server::{Server, Setup};
 /// A kind of client: its name, how many of them there are, and what one of them does for as long as its shift goes on.
 type Role = (&'static str, usize, fn(&Soak, &Shift<'_>));
 
-const ROLES: [Role; 10] = [
+const ROLES: [Role; 11] = [
     ("ask for what is known", 2, steady::ask),
     ("count", steady::COUNTERS, steady::count),
     ("come and go", 1, passing::come_and_go),
     ("break off", 1, passing::break_off),
     ("start and cancel streams", 1, passing::stream),
     ("have plugins misbehave", 2, wild::misbehave),
+    ("have the host hold things", 1, wild::hold),
     ("send what is no request", 1, wild::send_nonsense),
     ("send again and do not read", 1, wild::send_again),
     ("are strangers", 1, wild::be_strange),
@@ -77,6 +78,8 @@ in_flight = 64
 plugin_memory = \"64MiB\"
 queue_timeout = \"10s\"
 idempotency_keys = 50
+compile_memory = \"512MiB\"
+compile_time = \"15s\"
 idempotency_window = \"20s\"";
 
 /// The server, its clients, and what they did.
@@ -134,10 +137,24 @@ impl Soak {
         let small = "instances = \"per-client\"\nidle_timeout = \"1s\"\ntimeout = \"2s\"\ncpu_time = \"20ms\"\n\
                      memory = \"4MiB\"\nreply = \"64KiB\"";
         let guest = version(setup.folder(), 'A');
+        let holding = |grants: &str| format!("{small}\n[plugins.{grants}");
+        wild::crowded(setup.folder());
         let server = setup
             .plugin("kv", components::kv(), &commands, warm)
             .hostile(small)
             .plugin("streams", components::streams(), &["count", "stall"], "timeout = \"1s\"")
+            .plugin(
+                "web",
+                components::web(),
+                &["hoard-methods", "hoard-paths", "hoard-fields"],
+                &holding("web.grants]\nhttp = []"),
+            )
+            .plugin(
+                "folders",
+                components::folders(),
+                &["list", "hold-lists", "hold-streams"],
+                &holding("folders.grants.directories]\n\"/data\" = \"crowded\""),
+            )
             .plugin("guest", &guest, &["version"], "instances = \"shared\"\nidle_timeout = \"1s\"")
             .start();
         let tally = steady::Tally::default();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::peer::Peer;
 use crate::support::certs::Identity;
-use crate::support::components::Minimal;
+use crate::support::components::{Minimal, bomb};
 use crate::{Shift, Soak};
 
 /// A component that answers with this letter and a `k`, in place of the one before it.
@@ -15,11 +15,23 @@ pub fn version(folder: &Path, letter: char) -> PathBuf {
     Minimal::new(&["version"]).handling_by(&instructions).write(folder, "guest")
 }
 
+/// Of so many reloads one names a component that can't be compiled.
+const RELOADS_PER_BOMB: u64 = 10;
+
 /// Swaps a plugin's version and the server's certificate, adds a client or takes it away, and reloads; all of it is in effect
-/// at once. Ends a connection of its own.
+/// at once. Ends a connection of its own. Now and then it names a component that can't be compiled, which changes nothing.
 pub fn reload(soak: &Soak, shift: &Shift<'_>) {
     let mut connection = soak.server.connect(&soak.operator);
-    shift.each(Duration::from_secs(2), |_| {
+    let component = bomb(soak.server.folder());
+    let with_bomb = format!("[plugins.bomb]\ncomponent = {component:?}\n");
+    shift.each(Duration::from_secs(2), |round| {
+        if round % RELOADS_PER_BOMB == 1 {
+            soak.server.edit(|text| text + &with_bomb);
+            let told = connection.ask_framed("@reload");
+            assert_eq!(told.failure(), ("conflict", "failed"));
+            assert!(told.message.contains("it takes more than compile_"), "{told:?}");
+            soak.server.edit(|text| text.replace(&with_bomb, ""));
+        }
         let is_even = soak.done()[shift.role].is_multiple_of(2);
         let letter = if is_even { 'B' } else { 'A' };
         let (server, unrelated) = (Identity::of_server(), Identity::new("unrelated"));

@@ -1,7 +1,9 @@
 //! Clients that have plugins misbehave, that send what is no request, and strangers. Each is told what is wrong.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -57,6 +59,39 @@ pub fn misbehave(soak: &Soak, shift: &Shift<'_>) {
         let frames = connection.ask_all(&MISDEEDS.map(|(misdeed, _)| (misdeed, "")));
         MISDEEDS.iter().zip(&frames).for_each(|(misdeed, frame)| is_right(*misdeed, frame));
         soak.tally.answers.fetch_add(frames.len() as u64, Ordering::Relaxed);
+    });
+}
+
+/// What plugins are asked to have the host hold for them, and the codes of which each answer must have one.
+const HOLDINGS: [(&str, &[&str]); 6] = [
+    ("hoard-methods 300 1000000", &["plugin-limit", "timeout", OK]),
+    ("hoard-paths 20 16000", &["plugin-limit", "timeout", OK]),
+    ("hoard-fields 100000", &["plugin-limit", "timeout", OK]),
+    ("hold-lists 30 /data", &["plugin-limit", "timeout", OK]),
+    ("list /data", &["plugin-limit", "timeout", OK]),
+    ("hold-streams 100", &["plugin-limit", "timeout", OK]),
+];
+
+/// Entries of the folder that is listed.
+const ENTRIES: usize = 5000;
+
+/// The folder whose listings are held.
+pub fn crowded(folder: &Path) {
+    let crowded = folder.join("crowded");
+    fs::create_dir(&crowded).unwrap();
+    (0..ENTRIES)
+        .for_each(|number| fs::write(crowded.join(format!("an-entry-of-some-length-{number}")), "").unwrap());
+}
+
+/// Asks for one thing after the other that the host has to hold.
+pub fn hold(soak: &Soak, shift: &Shift<'_>) {
+    let mut connection = soak.server.connect(&soak.wild);
+    shift.each(Duration::from_millis(200), |round| {
+        let (holding, codes) = HOLDINGS[round as usize % HOLDINGS.len()];
+        let frame = connection.ask_framed(holding);
+        let (code, outcome) = if frame.status == OK { (OK, "") } else { frame.failure() };
+        assert!(codes.contains(&code) || outcome == "not-run", "{holding}: {frame:?}");
+        soak.tally.answers.fetch_add(1, Ordering::Relaxed);
     });
 }
 

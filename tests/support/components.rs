@@ -284,3 +284,23 @@ impl Minimal {
 fn escaped(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
 }
+
+/// A component of 21 KB whose compilation takes minutes and gigabytes: each of its loops hands on each of its locals.
+#[allow(dead_code, reason = "for the attacks")]
+pub fn bomb(folder: &Path) -> PathBuf {
+    const LOOPS: usize = 200;
+    const LOCALS: usize = 2000;
+    let hand_on = |local| {
+        let other = (local * 7 + 1) % LOCALS;
+        format!("local.get {local} local.get {other} i32.add local.set {local} ")
+    };
+    let code: String = (0..LOCALS).map(hand_on).collect();
+    let (begins, ends) = ("loop ".repeat(LOOPS), "local.get 0 br_if 0 end ".repeat(LOOPS));
+    let locals = "i32 ".repeat(LOCALS);
+    let function = format!(r#"(func (export "f") (local {locals}) {begins} {code} {ends})"#);
+    let component = wat::parse_str(format!("(component (core module {function}))")).unwrap();
+    assert!(component.len() < 22_000, "{} bytes", component.len());
+    let path = folder.join("bomb.wasm");
+    fs::write(&path, component).unwrap();
+    path
+}

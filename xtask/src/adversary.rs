@@ -1,15 +1,19 @@
 //! What attacks are made with: fuzz targets, and tools from PyPI.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use super::{cargo, command, root, target_folder};
 
 /// The largest input: two heads of the largest size.
 const MAX_INPUT_BYTES: &str = "-max_len=16384";
 
-/// Runs fuzz targets: all of them or one, each for a minute or so many seconds. What they find is in `fuzz/artifacts/`.
+/// Runs fuzz targets: all of them or one, each for a minute or so many seconds, as many at once as there are processors. What
+/// they find is in `fuzz/artifacts/`.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
     const USAGE: &str = "cargo xtask fuzz [TARGET] [--time SECONDS]";
     let (named, seconds) = match *arguments {
@@ -23,26 +27,52 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
     let seconds: u32 = seconds.parse().map_err(|_| USAGE.to_owned())?;
     let path = cargo_fuzz()?;
     let targets = targets()?;
-    for target in targets.iter().filter(|target| named.is_none_or(|named| named == *target)) {
-        run_target(target, seconds, &path)?;
+    let wanted: Vec<&String> =
+        targets.iter().filter(|target| named.is_none_or(|named| named == *target)).collect();
+    if let (Some(named), true) = (named, wanted.is_empty()) {
+        return Err(format!("there is no target {named}; there are {}", targets.join(", ")));
     }
-    match named {
-        Some(named) if !targets.iter().any(|target| target == named) => {
-            Err(format!("there is no target {named}; there are {}", targets.join(", ")))
-        }
-        _ => Ok(()),
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut rows = Vec::new();
+    for together in wanted.chunks(processors) {
+        rows.extend(thread::scope(|scope| {
+            let mut running = Vec::new();
+            for target in together {
+                running.push(scope.spawn(|| run_target(target, seconds, &path)));
+            }
+            let ended = running.into_iter().map(|run| run.join().map_err(|_| "a panic".to_owned())?);
+            ended.collect::<Result<Vec<_>, _>>()
+        })?);
     }
+    let head = "| target | executions | edges covered | inputs kept | findings |\n|---|---|---|---|---|";
+    super::tell(&format!("{seconds} s each:\n{head}\n{}", rows.join("\n")));
+    Ok(())
 }
 
-/// New inputs go to a corpus below the target folder, and those of the repository are read beside it.
-fn run_target(target: &str, seconds: u32, path: &OsString) -> Result<(), String> {
+/// New inputs go to a corpus below the target folder, and those of the repository are read beside it. Gives the row of the
+/// table of docs/security.md.
+///
+/// Others run beside it, so what it prints goes into a file, and is shown where something was found.
+fn run_target(target: &str, seconds: u32, path: &OsString) -> Result<String, String> {
     let found = target_folder().join("fuzz/corpus").join(target);
+    let printed = target_folder().join("fuzz").join(target).with_extension("log");
+    let fault = |error: std::io::Error| format!("{}: {error}", printed.display());
     std::fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
     let mut fuzz = on_nightly(&["cargo", "fuzz", "run", "--target-dir"]);
     fuzz.arg(target_folder().join("fuzz")).arg(target).arg(found);
     fuzz.arg(root().join("fuzz/corpus").join(target));
     fuzz.args(["--", &format!("-max_total_time={seconds}"), MAX_INPUT_BYTES, "-print_final_stats=1"]);
-    super::run(with_path(fuzz, path))
+    fuzz.stderr(File::create(&printed).map_err(fault)?);
+    let ended = super::run(with_path(fuzz, path));
+    let printed = std::fs::read_to_string(&printed).map_err(fault)?;
+    ended.map_err(|error| format!("{printed}\n{error}"))?;
+    let number = |name: &str| {
+        let (_, rest) = printed.rsplit_once(name)?;
+        rest.trim_start().split(|character: char| !character.is_ascii_digit()).next().map(str::to_owned)
+    };
+    let numbers =
+        ["stat::number_of_executed_units:", " cov: ", " corp: "].map(|name| number(name).unwrap_or_default());
+    Ok(format!("| `{target}` | {} | none |", numbers.join(" | ")))
 }
 
 /// The names of the targets.

@@ -55,6 +55,12 @@ impl Connection {
         if let Err(rejection) = self.session.poll_recheck(cx) {
             self.cut_off(Cut::revoked(&rejection));
         }
+        if self.session.poll_patience(cx) {
+            self.lanes.stop_all_but(
+                |_| false,
+                "It takes too long to find out whether the client is still admitted",
+            );
+        }
         if let Some(cut) = self.session.member.take_cut() {
             self.cut_off(cut);
         }
