@@ -105,13 +105,12 @@ fn raise_file_limit(config: &Config) {
     match rlimit::increase_nofile_limit(wanted) {
         Ok(limit) if limit < wanted => {
             tracing::warn!(
-                limit,
-                wanted,
-                "the limit of open files is below what `limits` and folders may need; raise it (ulimit -n)"
+                target: "lictor::app", limit, wanted,
+                "the limit of open files is below what may be needed; raise it (ulimit -n)"
             );
         }
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+        Err(error) => tracing::warn!(target: "lictor::app", %error, "cannot raise the limit of open files"),
     }
 }
 

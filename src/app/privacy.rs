@@ -6,9 +6,9 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 /// no core dump, whatever the limit was. What the kernel refuses is logged; a service unit can do the same.
 pub(super) fn close_to_others() {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "other processes of this user can read the server's memory");
+        tracing::warn!(target: "lictor::app", %error, "other processes of this user can read the server's memory");
     }
     if let Err(error) = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0) {
-        tracing::warn!(%error, "a crash of the server may leave a core dump");
+        tracing::warn!(target: "lictor::app", %error, "a crash of the server may leave a core dump");
     }
 }

@@ -18,7 +18,7 @@ fn open(config: &Config) -> anyhow::Result<Arc<dyn Engine>> {
     let Some(path) = file(config) else { return Ok(Arc::new(MemoryEngine::new())) };
     let options = SqliteOptions { max_file_bytes: config.state.file_size, ..SqliteOptions::default() };
     let engine = SqliteEngine::open(path, options).context("the state cannot be opened")?;
-    tracing::info!(path = %path.display(), "state opened");
+    tracing::info!(target: "lictor::app", path = %path.display(), "state opened");
     Ok(Arc::new(engine))
 }
 

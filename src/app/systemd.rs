@@ -19,7 +19,9 @@ pub(super) fn ready() {
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!(%error, "the service manager is not told of the reload"),
+        Err(error) => {
+            tracing::warn!(target: "lictor::app", %error, "the service manager is not told of the reload")
+        }
     }
 }
 
@@ -52,7 +54,7 @@ fn tell(state: &[NotifyState<'_>]) {
     let fault = send().err().map(|error: std::io::Error| error.to_string());
     let mut last = FAULT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = fault.as_deref().filter(|_| *last != fault) {
-        tracing::warn!(error, "the service manager cannot be told");
+        tracing::warn!(target: "lictor::app", error, "the service manager cannot be told");
     }
     *last = fault;
 }

@@ -200,7 +200,7 @@ fn note_refused(said: &str) {
     if !said.is_empty() {
         let refused = shown(said, MAX_WORDS_CHARS).to_string();
         ONCE.call_once(
-            || tracing::debug!(target: "lictor::plugin", refused, "the compiler keeps some rights"),
+            || tracing::warn!(target: "lictor::plugin", refused, "the compiler keeps some rights"),
         );
     }
 }

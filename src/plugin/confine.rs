@@ -159,21 +159,40 @@ mod tests {
 
     const CONFINED: &str = "LICTOR_TEST_CONFINED";
 
-    /// Begins this test again in a process of its own, since nothing gives a process its rights back.
     #[test]
     fn a_confined_process_computes_and_does_nothing_else() {
+        alone("a_confined_process_computes_and_does_nothing_else", be_confined);
+    }
+
+    #[test]
+    fn where_filters_are_refused_the_bounds_hold_alone() {
+        alone("where_filters_are_refused_the_bounds_hold_alone", be_bounded);
+    }
+
+    /// Runs this test again in a process of its own, where it does `what`: nothing gives a process its rights back.
+    fn alone(test: &str, what: fn()) {
         if std::env::var_os(CONFINED).is_some() {
-            return be_confined();
+            return what();
         }
         let mut again = Command::new(std::env::current_exe().unwrap());
-        again.args([
-            "--exact",
-            "--nocapture",
-            "plugin::confine::tests::a_confined_process_computes_and_does_nothing_else",
-        ]);
+        again.args(["--exact", "--nocapture", &format!("plugin::confine::tests::{test}")]);
         let ended = again.env(CONFINED, "1").output().unwrap();
         let said = String::from_utf8_lossy(&ended.stdout) + String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    fn be_bounded() {
+        let bounded = thread::spawn(|| {
+            let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+            install(BTreeMap::from([(libc::SYS_seccomp, vec![])]), SeccompAction::Allow, refuse).unwrap();
+            let refused = confine(4 << 30, Duration::from_secs(10)).unwrap();
+            let most = [Resource::As, Resource::Fsize, Resource::Cpu, Resource::Nofile, Resource::Core]
+                .map(|resource| getrlimit(resource).current.unwrap());
+            assert_eq!(most, [4 << 30, 4 << 30, 10, DESCRIPTORS, 0]);
+            refused
+        });
+        let refused = bounded.join().unwrap();
+        assert!(refused.len() == 1 && refused[0].starts_with("system calls: "), "{refused:?}");
     }
 
     fn be_confined() {

@@ -17,7 +17,8 @@ pub(super) fn open_private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let opened = Opened::folder(folder).and_then(Opened::own).map_err(io::Error::other)?;
     for fault in opened.warnings() {
-        tracing::warn!(target: "lictor::plugin", path = %folder.display(), fault = fault.to_string(), "folder above");
+        let (path, fault) = (folder.display(), fault.to_string());
+        tracing::warn!(target: "lictor::plugin", %path, fault, "others can replace a folder of the server's");
     }
     Ok(())
 }

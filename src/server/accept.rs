@@ -297,7 +297,7 @@ async fn authorize(
         let judge = move || authenticate(&chain, &service.roster, now);
         let judged = shared.verifiers.of_stranger(address.gates(), judge).await;
         if judged.is_none() {
-            tracing::error!(target: "lictor::connection", connection = %id, %peer, "its certificate cannot be verified");
+            tracing::error!(target: "lictor::connection", connection = %id, %peer, "a certificate cannot be verified");
         }
         judged
     };

@@ -10,13 +10,15 @@
 //! | `certificates` | strangers whose certificates are odd |
 //! | `strangers`    | strangers that have the server compute, and come again and again |
 //! | `paths`        | paths in the config file that lead to secrets |
-//! | `files`        | another user of the machine, who writes and replaces files, or leads them elsewhere |
+//! | `files`        | another user of the machine, who replaces granted files or leads them elsewhere |
+//! | `modes`        | another user of the machine, who may write, own or read what the server works by |
 //! | `replays`      | clients that send requests again by their `Idempotency-Key`, and read nothing, or beyond their quota |
 //! | `crowd`        | a client that has a plugin do all that it should not, at once |
 //! | `clock`        | plugins that compute where no clock would reach them |
 //! | `handles`      | plugins that have the host hold things for them |
 //! | `reload`       | plugins that take their time to load, and clients that hold all slots, while an operator takes something away |
 //! | `revocation`   | a client that puts off a revocation by what its certificates take to verify |
+//! | `taken`        | clients and plugins that keep a proof or a grant while a plugin loads |
 //! | `signals`      | plugins that take their time to load, while a signal comes or a service manager listens |
 //! | `memory`       | clients, plugins and strangers that take all the memory that they may |
 //! | `compile`      | authors whose components are made against the compiler |
@@ -44,6 +46,7 @@ mod handles;
 mod heads;
 mod log;
 mod memory;
+mod modes;
 mod paths;
 #[allow(dead_code, reason = "the soak uses the rest")]
 mod peer;
@@ -54,6 +57,7 @@ mod scan;
 mod signals;
 mod slow;
 mod strangers;
+mod taken;
 mod tls;
 mod tools;
 mod watermark;

@@ -122,7 +122,7 @@ fn the_documented_unit_leaves_little_open() {
     fs::write(&path, documented_unit()).unwrap();
     let mut tool = Command::new("systemd-analyze");
     if tool.arg("--version").output().is_err() {
-        println!("skipped: there is no systemd-analyze");
+        println!("SKIPPED: there is no systemd-analyze");
         return;
     }
     let mut rated = Command::new("systemd-analyze");
@@ -201,7 +201,7 @@ fn no_process_of_its_user_looks_into_the_server() {
     let mut probe = Command::new("test");
     let can_run = as_nobody(probe.args(["-x", env!("CARGO_BIN_EXE_lictor")])).status();
     if !can_run.is_ok_and(|status| status.success()) {
-        println!("skipped: there is no `setpriv`, or another user can't run the program of the tests");
+        println!("SKIPPED: there is no `setpriv`, or another user can't run the program of the tests");
         return;
     }
     let tester = Identity::new("tester");

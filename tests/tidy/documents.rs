@@ -50,6 +50,22 @@ pub fn named_tests(document: &str) -> BTreeSet<String> {
     document.split('`').skip(1).step_by(2).filter(is_name).map(str::to_owned).collect()
 }
 
+/// The log events in a document's table: `` | `target` | `message`, … | ``, where an empty target is the one above.
+pub fn named_events(document: &str) -> BTreeSet<(String, String)> {
+    let mut events = BTreeSet::new();
+    let mut current = "";
+    let after_head = document.split_once("\n| target | message |").map_or("", |(_, after)| after);
+    for row in after_head.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let mut cells = row.split('|').skip(1);
+        let (target, messages) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
+        current = target.split('`').nth(1).unwrap_or(current);
+        events.extend(
+            messages.split('`').skip(1).step_by(2).map(|message| (current.to_owned(), message.to_owned())),
+        );
+    }
+    events
+}
+
 /// The metrics that a text names: `lictor_…_total`.
 pub fn named_metrics(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
@@ -63,6 +79,9 @@ fn links_and_names_are_found() {
     let names = named_in_tables("`no`\n| `one` | x |\n| `two`, `three` | y |\n");
     assert_eq!(names.into_iter().collect::<Vec<_>>(), ["one", "three", "two"]);
     assert_eq!(named_tests("a `b::c_1` `d` `e::F`\n").into_iter().collect::<Vec<_>>(), ["b::c_1"]);
+    let table = "\n| target | message | level |\n|---|---|---|\n| `a` | `b`, `c` | x `y` |\n| | `d` | x |\n\n| `e` | `f` |";
+    let events = named_events(table).into_iter().map(|(target, message)| target + &message);
+    assert_eq!(events.collect::<Vec<_>>(), ["ab", "ac", "ad"]);
     let metrics = named_metrics("| `lictor_a_b_total`, lictor_a |");
     assert_eq!(metrics.into_iter().collect::<Vec<_>>(), ["lictor_a_b_total"]);
     let manifest = "[dependencies]\na = \"1\"\n[target.'cfg(unix)'.dev-dependencies]\nb = \"1\"\n[package]\nname = \"c\"";

@@ -1,6 +1,9 @@
 //! Who writes to a terminal and to the log, and by what words.
 
+use std::collections::BTreeSet;
+
 use super::code::{call_length, line_of, words};
+use super::documents::named_events;
 use super::rules::{MAY_QUOTE, MAY_SPEAK};
 use super::{none, rust_files, shipped_code, text};
 
@@ -24,30 +27,68 @@ fn only_one_file_prints_and_one_writes_the_log() {
     none(&faults, uses);
 }
 
-/// Values go into fields, where they are told apart from words of the server's own, and an event is known by its message.
-#[test]
-fn messages_of_events_are_words_of_their_own() {
-    let mut faults = Vec::new();
-    let mut events = 0;
+/// A log event of the source.
+struct Event {
+    place: String,
+    level: &'static str,
+    /// As it is written.
+    call: String,
+    code: String,
+}
+
+fn events() -> Vec<Event> {
+    let mut events = Vec::new();
     for (path, code) in shipped_code() {
         let source = text(&path);
-        for level in ["error!", "warn!", "info!", "debug!", "trace!", "event!"] {
+        // The last is what a macro of a file's own writes.
+        for level in ["error!", "warn!", "info!", "debug!", "trace!", "event!", "$level!"] {
             for at in words(&code, level).filter(|at| code[..*at].ends_with("tracing::")) {
-                events += 1;
                 let line = line_of(&code, at);
                 let length = call_length(&code[at..]);
                 let lines = 1 + code[at..at + length].matches('\n').count();
-                let written: String = source.lines().skip(line - 1).take(lines).collect();
-                let braces = |text: &str| text.matches('{').count();
-                let in_code: String = code.lines().skip(line - 1).take(lines).collect();
-                if braces(&written) > braces(&in_code) {
-                    faults
-                        .push(format!("{path}:{line}: put the value into a field, and not into the message"));
-                }
+                let of_call = |text: &str| text.lines().skip(line - 1).take(lines).collect();
+                let (call, code) = (of_call(&source), of_call(&code));
+                events.push(Event { place: format!("{path}:{line}"), level, call, code });
             }
         }
     }
-    none(&faults, events);
+    events
+}
+
+/// Values go into fields, where they are told apart from words of the server's own, and an event is known by its message.
+#[test]
+fn messages_of_events_are_words_of_their_own() {
+    let events = events();
+    let braces = |text: &str| text.matches('{').count();
+    let with_values = events.iter().filter(|event| braces(&event.call) > braces(&event.code));
+    let told =
+        |event: &Event| format!("{}: put the value into a field, and not into the message", event.place);
+    none(&with_values.map(told).collect::<Vec<_>>(), events.len());
+}
+
+#[test]
+fn every_event_is_explained_to_operators() {
+    const TABLE: &str = "docs/operations.md";
+    let explained = named_events(&text(TABLE));
+    let mut faults = Vec::new();
+    let mut there = BTreeSet::new();
+    for Event { place, level, call, .. } in events() {
+        let target = call.split_once("target: \"").and_then(|(_, rest)| rest.split('"').next());
+        let (Some(target), Some(message)) = (target, call.rsplit('"').nth(1)) else {
+            faults.push(format!("{place}: give the event a `target`, and a message as its last argument"));
+            continue;
+        };
+        let event = (target.to_owned(), message.to_owned());
+        let is_detail = ["debug!", "trace!"].contains(&level);
+        if !is_detail && !explained.contains(&event) {
+            faults.push(format!("{place}: {TABLE} has no row for `{target}`, `{message}`"));
+        }
+        there.insert(event);
+    }
+    let stale = explained.difference(&there);
+    faults
+        .extend(stale.map(|(target, message)| format!("{TABLE}: there is no event `{target}`, `{message}`")));
+    none(&faults, there.len());
 }
 
 #[test]
