@@ -13,7 +13,11 @@ pub mod files;
 pub mod harness;
 #[path = "../src/identity/mod.rs"]
 pub mod identity;
+#[path = "../src/sync.rs"]
+pub mod sync;
 #[path = "../src/text.rs"]
 pub mod text;
+#[path = "../src/units.rs"]
+pub mod units;
 #[path = "../src/wire/mod.rs"]
 pub mod wire;

@@ -43,5 +43,12 @@ pub mod files;
 
 pub mod telemetry;
 
+pub mod network;
+
+pub mod sync;
+
 pub mod text;
+
+pub mod units;
+
 pub mod watermark;

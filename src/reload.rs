@@ -8,7 +8,7 @@ mod watch;
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::watch::Watch;
 use crate::config::{Applies, Change};
+use crate::sync::locked;
 use crate::text::block;
 
 /// Reloads that may be asked for before the next is looked at; whoever asks beyond that waits.
@@ -299,9 +300,4 @@ impl Books {
             Err(_) => tracing::info!(target: "lictor::reload", "superseded by a newer reload"),
         }
     }
-}
-
-/// A panic under these locks would be in an assignment.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! The running server: what is in force, which anybody reads without waiting, and how it comes into force at the start.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use super::state;
 use crate::config::Config;
 use crate::idempotency::Ledger;
 use crate::server::{Control, Current, Server, tls_acceptor};
+use crate::sync::locked;
 use crate::watermark::Watch;
 
 /// A server and what it serves.
@@ -73,8 +74,7 @@ impl Live {
         self.state.lock().await.close().await
     }
 
-    /// A panic under this lock would be in an assignment.
     fn lock(&self) -> MutexGuard<'_, Arc<Served>> {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.served)
     }
 }

@@ -3,12 +3,14 @@
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
+
+use crate::sync::locked;
 
 /// The server serves.
 pub(super) fn ready() {
@@ -52,7 +54,7 @@ fn tell(state: &[NotifyState<'_>]) {
         socket.send(message.as_bytes())
     };
     let fault = send().err().map(|error: std::io::Error| error.to_string());
-    let mut last = FAULT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = locked(&FAULT);
     if let Some(error) = fault.as_deref().filter(|_| *last != fault) {
         tracing::warn!(target: "lictor::app", error, "the service manager cannot be told");
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::text::shown;
+use crate::units::size;
 
 /// Longest path that is shown: as long as the kernel takes one.
 const MAX_SHOWN_PATH: usize = 4096;
@@ -223,12 +224,4 @@ fn named(path: &Path) -> String {
 
 fn user() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        _ if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
-        _ if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
-        _ => format!("{bytes} bytes"),
-    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::locked;
 use crate::state::StateError;
+use crate::sync::locked;
 
 /// How long a refusal holds. A key that ends by its window is missed for no longer.
 pub(super) const HOLDS: Duration = Duration::from_millis(250);

@@ -28,7 +28,7 @@ mod ledger_tests;
 mod record;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
@@ -41,6 +41,7 @@ use self::fingerprint::Fingerprint;
 use self::full::Full;
 use self::record::Record;
 use crate::state::{Blame, Engine, Expected, Key, Namespace, Quota, StateError, Store, Ttl};
+use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 use crate::wire::{Code, CommandError, Request};
 
@@ -246,9 +247,4 @@ impl Drop for Running {
     fn drop(&mut self) {
         locked(&self.open.running).remove(&self.owner);
     }
-}
-
-/// A panic under this lock would be in the collection's own code.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,12 +4,14 @@
 //! what they have checked before, and say no once the budget of the chain is used up.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
 };
 use webpki::ALL_VERIFICATION_ALGS;
+
+use crate::sync::locked;
 
 /// Signatures that are checked for one chain, all searches in it together: three lead from a client to a root by way of an
 /// authority in between, six through the longest chain, and the rest is for authorities of one name.
@@ -151,11 +153,6 @@ fn place(bytes: &[u8]) -> (usize, usize) {
 
 fn lies_in(part: &[u8], whole: &[u8]) -> bool {
     whole.as_ptr_range().contains(&part.as_ptr())
-}
-
-/// A panic under these locks would be in a parser of a key, and what is known is whole whatever panics.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! What the tasks of one load share: its clock, its counts, and how they are woken when a request is due.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::tally::{Tally, Window, nanos};
 use super::{LoadError, Progress};
+use crate::sync::locked;
 
 /// One load on its way.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Course {
 
     /// The counts.
     pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.tally)
     }
 
     /// How it goes.
@@ -61,7 +62,7 @@ impl Course {
 
     /// Has this connection woken by [`wake`](Self::wake).
     pub(super) fn wake_by(&self, connection: usize, waker: &Waker) {
-        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wakers = locked(&self.wakers);
         if let Some(slot) = wakers.get_mut(connection) {
             *slot = Some(waker.clone());
         }
@@ -69,13 +70,13 @@ impl Course {
 
     /// Wakes these connections, as far as they asked for it.
     pub(super) fn wake(&self, connections: impl Iterator<Item = usize>) {
-        let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let wakers = locked(&self.wakers);
         connections.filter_map(|connection| wakers.get(connection)?.as_ref()).for_each(Waker::wake_by_ref);
     }
 
     /// Wakes all connections.
     pub(super) fn wake_all(&self) {
-        let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let wakers = locked(&self.wakers);
         wakers.iter().flatten().for_each(Waker::wake_by_ref);
     }
 }

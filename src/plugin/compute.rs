@@ -16,11 +16,13 @@ use std::future::Future;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use tokio::runtime::Handle;
+
+use crate::sync::locked;
 
 thread_local! {
     static POLLED_BY: Cell<PolledBy> = const { Cell::new(PolledBy::Other) };
@@ -118,14 +120,14 @@ impl Compute {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        lock(&self.0.line).is_closed = true;
+        locked(&self.0.line).is_closed = true;
         self.0.came.notify_all();
     }
 }
 
 impl Queue {
     fn push(&self, job: Arc<dyn Run>) {
-        lock(&self.line).jobs.push_back(job);
+        locked(&self.line).jobs.push_back(job);
         self.came.notify_one();
     }
 
@@ -138,7 +140,7 @@ impl Queue {
     }
 
     fn next(&self) -> Option<Arc<dyn Run>> {
-        let mut line = lock(&self.line);
+        let mut line = locked(&self.line);
         loop {
             match line.jobs.pop_front() {
                 None if line.is_closed => return None,
@@ -147,11 +149,6 @@ impl Queue {
             }
         }
     }
-}
-
-/// No code of others runs under these locks, so what they guard is whole whatever panics.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A call wherever it goes on: in the task that polls this, or on one of the threads. To drop it stops the call: at once,
@@ -208,7 +205,7 @@ impl<F: Future> Drop for Aside<F> {
     fn drop(&mut self) {
         if let Place::There(job) = &self.place {
             // What it held is dropped without the lock.
-            let given_up = lock(&job.state).take();
+            let given_up = locked(&job.state).take();
             drop(given_up);
         }
     }
@@ -268,7 +265,7 @@ impl<F: Future> Job<F> {
     /// What became of it, for its task; that is woken when there is something. Who wakes the task otherwise means the call:
     /// it registered the task's waker before it came here.
     fn take_back(&self, cx: &Context<'_>) -> Option<Back<F>> {
-        let mut state = lock(&self.state);
+        let mut state = locked(&self.state);
         match state.take() {
             Stage::Back(back) => return Some(back),
             Stage::Waits(call) => return Some(Back::Call(call)),
@@ -281,7 +278,7 @@ impl<F: Future> Job<F> {
 
     /// Takes it out of the line, to compute.
     fn begin(&self) -> Option<F> {
-        let mut state = lock(&self.state);
+        let mut state = locked(&self.state);
         match state.take() {
             Stage::Waits(call) => {
                 state.stage = Stage::Computes { is_woken: false };
@@ -296,7 +293,7 @@ impl<F: Future> Job<F> {
 
     /// Puts it back into the line, unless there is something else for it to do; tells whether it did.
     fn wait(&self, call: F) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = locked(&self.state);
         let may_wait = matches!(state.stage, Stage::Computes { is_woken: false });
         if may_wait {
             state.stage = Stage::Waits(call);
@@ -309,7 +306,7 @@ impl<F: Future> Job<F> {
 
     /// Hands it to its task, if that is still there.
     fn hand_back(&self, back: Back<F>) {
-        let mut state = lock(&self.state);
+        let mut state = locked(&self.state);
         // What is given up may run code of the sandbox as it is dropped, so not under the lock.
         let unwanted = match state.stage {
             Stage::GivenUp => Some(back),
@@ -331,7 +328,7 @@ where
     F::Output: Send,
 {
     fn wake(self: Arc<Self>) {
-        let mut state = lock(&self.state);
+        let mut state = locked(&self.state);
         match state.take() {
             // At its turn it would see to it too, but that can be far.
             Stage::Waits(call) => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rustc_hash::FxBuildHasher;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::warm::Warm;
 use crate::identity::PeerIdentity;
+use crate::sync::locked;
 
 /// Whose calls an instance may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +131,7 @@ impl Pool {
         (self.sharing == Instances::PerClient).then(|| caller.name_shared())
     }
 
-    /// A panic under this lock would be in a collection's own code; the instances stay as good as they were.
     fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.idle)
     }
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use wasmtime::{AsContextMut, StoreContextMut};
 use super::bindings::lictor::plugin::types::Failure;
 use super::instance::HostState;
 use super::topics::Subscriber;
+use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 
 /// The longest part, in bytes: what fits into one TLS record.
@@ -55,9 +56,8 @@ impl Outlet {
         *self.pipe() = None;
     }
 
-    /// A panic under this lock would be in the pipe's own code; there is nothing that it could leave half done.
     fn pipe(&self) -> MutexGuard<'_, Option<DuplexStream>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 
@@ -174,9 +174,8 @@ impl Progress {
         }
     }
 
-    /// A panic under this lock would be in the clock's own code; what lies there is as good as it was.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 }
 

@@ -5,12 +5,13 @@
 //! that runs uncounted, by a fault of this module's users, then yields late instead of never, and [tells](note_tick) of itself.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 use wasmtime::Engine;
 
+use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 
 /// How long a plugin may compute before it gives way to others on its thread, at most twice this.
@@ -49,7 +50,7 @@ impl Ticker {
 
     /// Ticks `engine` from now on, as long as the ticker runs.
     pub(super) fn add(&self, engine: Engine) {
-        lock(&self.shared.engines).push(engine);
+        locked(&self.shared.engines).push(engine);
     }
 }
 
@@ -77,14 +78,14 @@ impl Shared {
             idle_ticks = if was_entered_since(&mut seen) { 0 } else { idle_ticks.saturating_add(1) };
             // Whoever ended the doze by an entry has a whole tick.
             if !dozes || idle_ticks > 0 {
-                lock(&self.engines).iter().for_each(Engine::increment_epoch);
+                locked(&self.engines).iter().for_each(Engine::increment_epoch);
             }
         }
     }
 
     /// Sleeps for [`GUARD_TICK`], and less where a guest is entered after those that were `seen`.
     fn doze(&self, mut seen: u32) {
-        let mut dozing = lock(&DOZING);
+        let mut dozing = locked(&DOZING);
         dozing.push(thread::current());
         IS_DOZING.store(true, Ordering::SeqCst);
         drop(dozing);
@@ -92,7 +93,7 @@ impl Shared {
         if !was_entered_since(&mut seen) && !self.is_stopped() {
             thread::park_timeout(GUARD_TICK);
         }
-        let mut dozing = lock(&DOZING);
+        let mut dozing = locked(&DOZING);
         dozing.retain(|other| other.id() != thread::current().id());
         IS_DOZING.store(!dozing.is_empty(), Ordering::SeqCst);
     }
@@ -145,7 +146,7 @@ pub(super) fn note_tick() {
 impl Entries {
     fn of_this_thread() -> Self {
         let entries = Arc::default();
-        lock(&THREADS).push(Arc::clone(&entries));
+        locked(&THREADS).push(Arc::clone(&entries));
         Self(entries)
     }
 
@@ -170,7 +171,7 @@ impl Entries {
 
 impl Drop for Entries {
     fn drop(&mut self) {
-        lock(&THREADS).retain(|known| !Arc::ptr_eq(known, &self.0));
+        locked(&THREADS).retain(|known| !Arc::ptr_eq(known, &self.0));
     }
 }
 
@@ -190,7 +191,7 @@ const fn is_entered(entries: u32) -> bool {
 
 #[cold]
 fn wake_tickers() {
-    let mut dozing = lock(&DOZING);
+    let mut dozing = locked(&DOZING);
     dozing.drain(..).for_each(|thread| thread.unpark());
     IS_DOZING.store(false, Ordering::SeqCst);
 }
@@ -198,17 +199,12 @@ fn wake_tickers() {
 /// Whether a guest is entered on any thread, or was since the sum of all entries was `seen`, which is set anew.
 fn was_entered_since(seen: &mut u32) -> bool {
     let (mut sum, mut is_any_entered) = (0_u32, false);
-    for entries in lock(&THREADS).iter() {
+    for entries in locked(&THREADS).iter() {
         let entries = entries.load(Ordering::SeqCst);
         sum = sum.wrapping_add(entries);
         is_any_entered |= is_entered(entries);
     }
     std::mem::replace(seen, sum) != sum || is_any_entered
-}
-
-/// No code of others runs under these locks, so what they guard is whole whatever panics.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -112,5 +112,5 @@ fn the_entries_of_a_thread_go_with_it() {
         ENTRIES.with(|entries| Arc::as_ptr(&entries.0) as usize)
     });
     let entries = entries.join().unwrap();
-    assert!(!lock(&THREADS).iter().any(|known| Arc::as_ptr(known) as usize == entries));
+    assert!(!locked(&THREADS).iter().any(|known| Arc::as_ptr(known) as usize == entries));
 }

@@ -3,9 +3,11 @@
 //! told how much.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
+
+use crate::sync::locked;
 
 /// The longest name of a topic, in bytes.
 const MAX_TOPIC_BYTES: usize = 128;
@@ -84,9 +86,8 @@ impl Topics {
         Subscriber { topics: Arc::clone(self), inbox }
     }
 
-    /// A panic under this lock would be in a collection's own code; what lies there is as good as it was.
     fn inboxes(&self) -> MutexGuard<'_, Vec<Arc<Inbox>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 
@@ -154,9 +155,8 @@ impl Inbox {
         true
     }
 
-    /// A panic under this lock would be in a collection's own code; what lies there is as good as it was.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.waiting)
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::bindings::exports::lictor::plugin::commands::Failure;
 use super::instance::Instance;
 use super::invoke::Call;
+use crate::sync::locked;
 
 /// What a plugin says to a call.
 pub(super) type Answer = Result<Vec<u8>, Failure>;
@@ -95,9 +96,8 @@ impl Desk {
         .await
     }
 
-    /// A panic under this lock would be in a collection's own code; what lies there is as good as it was.
     fn papers(&self) -> MutexGuard<'_, Papers> {
-        self.papers.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.papers)
     }
 }
 

@@ -8,7 +8,7 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::locked;
+use crate::sync::locked;
 
 /// How long nothing has to change before a change is acted on: files are written in pieces, and several at a time.
 const SETTLED: Duration = Duration::from_millis(200);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::{Instant, timeout};
 
 use super::gate::{Gate, Passage};
-use super::network::Network;
+use crate::network::Network;
+use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 
 /// Bounds on connections.
@@ -120,9 +121,8 @@ impl Admission {
         Some(AddressPlace { gates, admission: Arc::clone(self) })
     }
 
-    /// A panic under this lock would be in the map's own code.
     fn networks(&self) -> MutexGuard<'_, Networks> {
-        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.networks)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The gate of one network: how many of its handshakes may be under way, and how many strangers it may send in a second.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-use super::network::Network;
+use crate::network::Network;
+use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 
 /// What a network that was quiet may spend at once, in time of its rate.
@@ -158,8 +159,7 @@ impl Spent {
         *full_at = full_at.checked_sub(self.interval).unwrap_or(*full_at);
     }
 
-    /// A panic under this lock would be in the arithmetic of times that are near.
     fn full_at(&self) -> MutexGuard<'_, Instant> {
-        self.full_at.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.full_at)
     }
 }

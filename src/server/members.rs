@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::end::End;
 use crate::identity::{ClientUri, KnownBy, PeerIdentity, Rejection, Thumbprint};
+use crate::sync::locked;
 use crate::telemetry::ConnectionId;
 
 /// One connection, as others see it.
@@ -288,9 +289,4 @@ impl Members {
     fn order(&self, order: u8) {
         self.present().iter().for_each(|member| member.order(order));
     }
-}
-
-/// A panic under these locks would be in a collection's own code.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

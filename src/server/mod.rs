@@ -16,7 +16,6 @@ mod lanes;
 mod link;
 mod members;
 mod nested;
-mod network;
 mod once;
 mod rates;
 mod refusal;

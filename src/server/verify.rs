@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::{fmt, io};
 
@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::gate::{Gate, Verifying};
 use crate::identity::{PeerIdentity, Rejection};
+use crate::sync::locked;
 
 /// Of the processors, one of so many is for strangers' certificates at most.
 const PROCESSORS_PER_THREAD: usize = 4;
@@ -59,7 +60,7 @@ type VerdictsOfClient = tokio::sync::Mutex<HashMap<[u8; 32], Verdict>>;
 impl Rechecks {
     fn of(&self, client: &Arc<str>) -> Arc<VerdictsOfClient> {
         // A panic under this lock would be in the map's own code.
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = locked(&self.0);
         Arc::clone(clients.entry(Arc::clone(client)).or_default())
     }
 }
@@ -159,7 +160,7 @@ impl Threads {
 
 fn work(line: &Mutex<Receiver<Job>>) {
     loop {
-        let next = line.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = locked(line).recv();
         let Ok(job) = next else { return };
         // The one whose job it was is told nothing; others' go on.
         let _ = catch_unwind(AssertUnwindSafe(job));
@@ -187,7 +188,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::server::network::Network;
+    use crate::network::Network;
 
     fn gates(address: &str) -> Vec<Arc<Gate>> {
         let networks = Network::all_of(address.parse().unwrap());

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::clock::{Clock, SystemClock};
 use super::error::StateError;
 use super::rules::{self, Books, Row, Rows, Space};
 use super::values::{Entry, Expected, Expiry, Key, Namespace, Page, Quota, Stat, Ttl, Usage, Value, Version};
 use super::{Answer, Engine, Store};
+use crate::sync::locked;
 
 /// State in memory.
 pub struct MemoryEngine {
@@ -291,9 +292,4 @@ impl Rows for MemoryRows {
 
 fn is_live(entry: &Entry, now_ms: u64) -> bool {
     !entry.expires_at.is_some_and(|at| at.is_past(now_ms))
-}
-
-/// A panic in another operation leaves rows and books as they were between two statements; the next one goes on.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

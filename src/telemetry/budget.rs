@@ -1,8 +1,8 @@
 //! How many events are written in each second, how those beyond are counted, and the thread that tells the counts.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -109,11 +109,6 @@ impl Drop for Reporter {
         // A panic there has been told by its hook.
         let _ = self.thread.take().map(JoinHandle::join);
     }
-}
-
-/// A panic under these locks would be in a collection's own code.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use super::RequestId;
-use super::budget::{Budget, CLOSED, START, locked, second};
+use super::budget::{Budget, CLOSED, START, second};
 use super::events::ADMITTED;
 use super::metrics::Counter;
+use crate::sync::locked;
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request};
 

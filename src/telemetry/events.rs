@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{LazyLock, Mutex};
 use std::time::Instant;
 
@@ -16,8 +16,10 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::budget::{Budget, START, locked, second};
+use super::budget::{Budget, START, second};
 use super::metrics::Counter;
+use crate::network::Network;
+use crate::sync::locked;
 
 /// Events of one message and one client, plugin or other source in a second.
 const EVENTS_PER_SECOND: u32 = 100;
@@ -88,7 +90,7 @@ enum Kind {
 
 /// A peer that nobody knows; without an address where nothing is known of the peer at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Stranger(Option<IpAddr>);
+struct Stranger(Option<Network>);
 
 impl Source {
     fn limit(&self) -> u32 {
@@ -128,7 +130,7 @@ impl SourceFields {
         };
         let is_of_connections = metadata.target() == "lictor::connection" || !peer.is_empty();
         let is_strangers = client.is_empty() && is_of_connections;
-        let address = || peer.parse::<SocketAddr>().ok().map(|peer| network(peer.ip()));
+        let address = || peer.parse::<SocketAddr>().ok().map(|peer| Network::of(peer.ip()));
         let stranger = is_strangers.then(|| Stranger(address()));
         Source { message, client, plugin, stranger, kind, is_rest: false }
     }
@@ -155,14 +157,6 @@ impl Visit for SourceFields {
         if let Some(text) = self.field(field) {
             *text = format!("{value:?}");
         }
-    }
-}
-
-/// What one party can be taken to own: an IPv4 address, or an IPv6 /64 network.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
     }
 }
 
@@ -262,7 +256,8 @@ fn tell(count: &Count) {
     Counter::EventsUnlogged.add(*events);
     let named = |name: &'_ str| (!name.is_empty()).then(|| name.to_owned());
     let (client, plugin) = (named(&source.client), named(&source.plugin));
-    let address = source.stranger.and_then(|stranger| stranger.0).map(|address| address.to_string());
+    let address =
+        source.stranger.and_then(|stranger| stranger.0).map(|network| network.address().to_string());
     let (event, client, plugin) = (source.message.as_str(), client.as_deref(), plugin.as_deref());
     let address = address.as_deref();
     macro_rules! tell {
@@ -278,6 +273,8 @@ fn tell(count: &Count) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn of_client(client: &str, message: &str) -> Source {
@@ -285,8 +282,8 @@ mod tests {
     }
 
     fn of_stranger(address: u32, message: &str) -> Source {
-        let address = IpAddr::V4(address.into());
-        Source { message: message.into(), stranger: Some(Stranger(Some(address))), ..Source::default() }
+        let network = Network::of(Ipv4Addr::from(address).into());
+        Source { message: message.into(), stranger: Some(Stranger(Some(network))), ..Source::default() }
     }
 
     fn admitted(sources: &mut Sources, source: &Source, events: usize) -> usize {
@@ -325,13 +322,5 @@ mod tests {
         let counts = sources.take_counts(7);
         assert!(counts.len() <= MAX_STRANGERS_COUNTS + 1, "{}", counts.len());
         assert_eq!(counts.iter().map(|count| count.events).sum::<u64>(), 100_000 - 100);
-    }
-
-    #[test]
-    fn a_v6_network_counts_as_one_address() {
-        let network = |text: &str| network(text.parse().unwrap());
-        assert_eq!(network("2001:db8:1:2:3::4"), network("2001:db8:1:2:ffff::1"));
-        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
-        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
     }
 }

@@ -4,9 +4,10 @@
 //! one first that was idle for longest; they are a convenience, and what runs is not.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::plugin::pool::Pool;
+use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 use crate::watermark;
 
@@ -52,7 +53,7 @@ impl Budget {
 
     /// From now on the idle instances of `pool` may be given up.
     pub(in crate::plugin) fn watch(&self, pool: &Arc<Pool>) {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = locked(&self.pools);
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Arc::downgrade(pool));
     }
@@ -92,7 +93,7 @@ impl Budget {
     /// Drops the instance that has been idle for longest, of all plugins. Tells whether there was one.
     pub(in crate::plugin) fn give_up_oldest(&self) -> bool {
         let pools: Vec<_> = {
-            let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+            let pools = locked(&self.pools);
             pools.iter().filter_map(Weak::upgrade).collect()
         };
         let oldest = pools.iter().filter_map(|pool| Some((pool.oldest()?, pool))).min_by_key(|(at, _)| *at);

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use wasmtime::component::{HasSelf, Linker, Resource};
 
@@ -10,6 +10,7 @@ use self::bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use self::bindings::wasi::keyvalue::{atomics, batch, store};
 use crate::plugin::instance::HostState;
 use crate::state::{Key, MAX_KEYS_PER_CALL, StateError, Store, Value};
+use crate::sync::locked;
 
 mod bindings {
     #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
@@ -170,9 +171,8 @@ impl store::HostBucket for HostState {
 }
 
 impl Bucket {
-    /// A panic under this lock would be in a collection's own code; the cursors stay as good as they were.
     fn cursors(&self) -> MutexGuard<'_, Cursors> {
-        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.cursors)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A plugin's standard output and error: lines in the server's log, escaped, bounded, marked with plugin and request.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, sink};
@@ -10,6 +10,7 @@ use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
+use crate::sync::locked;
 use crate::telemetry::RequestId;
 use crate::text::shown;
 
@@ -190,7 +191,7 @@ impl Stdio {
     }
 
     fn output(&self) -> MutexGuard<'_, Output> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.output)
     }
 }
 

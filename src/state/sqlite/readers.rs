@@ -17,6 +17,7 @@ use rusqlite::Connection;
 use super::fault::Fault;
 use super::schema;
 use crate::state::StateError;
+use crate::sync::locked;
 
 /// How old a snapshot may be that a read sees: after that long it sees what another process has written to the file.
 const MAX_HELD: Duration = Duration::from_millis(10);
@@ -144,7 +145,7 @@ impl Readers {
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.idle)
     }
 }
 

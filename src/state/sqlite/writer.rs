@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use super::fault::{Fault, in_words, is_full};
 use super::group::{Group, SWEPT_ROWS};
 use super::readers::Readers;
 use crate::state::{Clock, MAX_BYTES_PER_CALL, StateError};
+use crate::sync::locked;
 
 /// The writes that wait, in turns of [`TURN_BYTES`]: each takes one, and one more for each such part of its size. So at
 /// most so many wait, and what waits is at most twice [`MAX_BYTES_PER_CALL`] large.
@@ -111,7 +112,7 @@ impl Writer {
     pub(super) fn join(&self) {
         self.turns.close();
         self.queue().take();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = locked(&self.thread).take();
         if let Some(thread) = thread {
             // It ends when the queue is empty and has no sender. If it panicked, the hook has told.
             thread.join().ok();
@@ -124,7 +125,7 @@ impl Writer {
     }
 
     fn queue(&self) -> std::sync::MutexGuard<'_, Option<SyncSender<Message>>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.queue)
     }
 }
 

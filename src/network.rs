@@ -13,18 +13,33 @@ const V6_PREFIXES: [u8; 3] = [64, 56, 48];
 
 /// One of the networks in which an address counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Network {
+pub struct Network {
     address: IpAddr,
     prefix: u8,
 }
 
 impl Network {
+    /// The narrowest network in which `address` counts.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => Self::of_v6(address, V6_PREFIXES[0]),
+            address @ IpAddr::V4(_) => Self { address, prefix: 32 },
+        }
+    }
+
     /// All networks in which `address` counts, the narrowest first.
-    pub(super) fn all_of(address: IpAddr) -> SmallVec<[Self; 3]> {
+    pub fn all_of(address: IpAddr) -> SmallVec<[Self; 3]> {
         match address.to_canonical() {
             IpAddr::V6(address) => V6_PREFIXES.iter().map(|prefix| Self::of_v6(address, *prefix)).collect(),
-            address @ IpAddr::V4(_) => smallvec![Self { address, prefix: 32 }],
+            address @ IpAddr::V4(_) => smallvec![Self::of(address)],
         }
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        self.address
     }
 
     fn of_v6(address: Ipv6Addr, prefix: u8) -> Self {
@@ -41,14 +56,14 @@ impl Network {
 
     /// What of `whole` this network may have where the narrowest may have `part`: twice as much with each step, and never
     /// more than leaves to others half of what the step before left.
-    pub(super) fn part(self, part: usize, whole: usize) -> usize {
+    pub fn part(self, part: usize, whole: usize) -> usize {
         let doubled = part.saturating_mul(1 << self.step());
         let left = whole.saturating_sub(part) >> self.step();
         doubled.min(whole - left.min(whole)).max(part)
     }
 
     /// A rate that doubles with each step.
-    pub(super) fn rate(self, rate: u32) -> u32 {
+    pub fn rate(self, rate: u32) -> u32 {
         rate.saturating_mul(1 << self.step())
     }
 }
@@ -84,6 +99,10 @@ mod tests {
         ] {
             assert_eq!(common(a, b), count, "{a} and {b}");
         }
+        for address in ["2001:db8:1:2:3::4", "::ffff:192.0.2.1"] {
+            assert_eq!(Network::of(address.parse().unwrap()), networks(address)[0]);
+        }
+        assert_eq!(networks("2001:db8:1:2:3::4")[0].address().to_string(), "2001:db8:1:2::");
         assert_eq!(networks("2001:db8:1:2::1").len(), 3);
         assert_eq!(networks("::ffff:192.0.2.1").len(), 1);
     }
