@@ -6,23 +6,28 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::net::unix::pipe;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::backtrace;
 use super::confine::confine;
 use super::runtime;
 use super::world::World;
+use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 use crate::text::shown;
+use crate::units::size;
 
 /// The program that is running, wherever its file went meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -53,26 +58,18 @@ impl Compiling {
     /// A component whose file is larger than it may be.
     pub(super) fn too_large(&self) -> String {
         Counter::ComponentsTooLarge.count();
-        format!("its file is larger than component_size = {}", size(self.component_bytes))
+        format!("its file is larger than component_size = {}", size(self.component_bytes as u64))
     }
 
     fn memory_used_up(&self) -> String {
         Counter::CompileMemoryUsedUp.count();
-        format!("it takes more than compile_memory = {} to compile", size(self.memory_bytes))
+        format!("it takes more than compile_memory = {} to compile", size(self.memory_bytes as u64))
     }
 
     fn time_used_up(&self) -> String {
         Counter::CompileTimeUsedUp.count();
         format!("it takes more than compile_time = {:?} to compile", self.time)
     }
-}
-
-/// A number of bytes in the largest unit that divides it.
-fn size(bytes: usize) -> String {
-    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-    let fitting = units.into_iter().find(|(_, unit)| bytes.is_multiple_of(*unit) && bytes >= *unit);
-    let (unit, bytes_of_unit) = fitting.unwrap_or(("B", 1));
-    format!("{} {unit}", bytes / bytes_of_unit)
 }
 
 /// Why there is no compiled code.
@@ -97,20 +94,39 @@ pub(super) async fn run(
     bytes: &[u8],
     output: File,
 ) -> Result<(), Uncompiled> {
-    let child = command(compiling, world, output).spawn();
-    let mut child = child.map_err(|error| {
+    drive(compiling, command(compiling, world, output), bytes).await
+}
+
+/// Has `command` compile `bytes`. A thread that serves nobody waits for its end: with processes of tokio's each worker would
+/// look for ended ones whenever it parks.
+async fn drive(compiling: &Compiling, mut command: Command, bytes: &[u8]) -> Result<(), Uncompiled> {
+    let failed = |error: io::Error| Uncompiled::Failed(format!("it can't be compiled: {error}"));
+    let mut child = command.spawn().map_err(|error| {
         let program = compiling.program.display();
         Uncompiled::Failed(format!("it can't be compiled: {program} can't be run: {error}"))
     })?;
-    let ended = timeout(compiling.time, converse(&mut child, bytes)).await;
-    let Ok(ended) = ended else {
-        // Also waits for its end, so that its memory is free when this is told.
-        let _ = child.kill().await;
+    let pipes = (child.stdin.take(), child.stderr.take());
+    let running = Running(Arc::new(Mutex::new(child)));
+    let child = Arc::clone(&running.0);
+    let mut ended = spawn_blocking(move || wait(&child));
+    let Ok(conversed) = timeout(compiling.time, converse(pipes, bytes, &mut ended)).await else {
+        drop(running);
+        // Its memory is to be free when this is told.
+        let _ = ended.await;
         return Err(Uncompiled::Failed(compiling.time_used_up()));
     };
-    let (status, said) =
-        ended.map_err(|error| Uncompiled::Failed(format!("it can't be compiled: {error}")))?;
+    let (status, said) = conversed.map_err(failed)?;
     judge(compiling, status, &said)
+}
+
+/// A compiler's process, which is killed where this is dropped before it has ended.
+struct Running(Arc<Mutex<Child>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Does nothing to a process that was waited for: its number may be another's by now.
+        let _ = locked(&self.0).kill();
+    }
 }
 
 /// Threads that compile one component: each has a stack, of the memory that there is.
@@ -138,29 +154,43 @@ fn command(compiling: &Compiling, world: World, output: File) -> Command {
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(output)
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+        .stderr(Stdio::piped());
     command
 }
 
-/// Gives the compiler the component and hears what it has to say.
-async fn converse(child: &mut Child, bytes: &[u8]) -> io::Result<(ExitStatus, String)> {
-    let (input, words) = (child.stdin.take(), child.stderr.take());
+/// Gives the compiler the component, hears what it has to say, and waits for its end.
+async fn converse(
+    (input, words): (Option<ChildStdin>, Option<ChildStderr>),
+    bytes: &[u8],
+    ended: &mut JoinHandle<io::Result<ExitStatus>>,
+) -> io::Result<(ExitStatus, String)> {
     let give = async move {
-        if let Some(mut input) = input {
+        if let Some(input) = input {
+            let mut input = pipe::Sender::from_owned_fd(input.into())?;
             // One that ends before it has read all says why.
             let _ = input.write_all(bytes).await;
         }
+        io::Result::Ok(())
     };
     let hear = async move {
         let mut said = Vec::new();
         if let Some(words) = words {
+            let words = pipe::Receiver::from_owned_fd(words.into())?;
             let _ = words.take(MAX_WORDS_BYTES).read_to_end(&mut said).await;
         }
-        String::from_utf8_lossy(&said).into_owned()
+        Ok(String::from_utf8_lossy(&said).into_owned())
     };
-    let ((), said, status) = tokio::join!(give, hear, child.wait());
-    Ok((status?, said))
+    let status = async move { ended.await? };
+    let ((), said, status) = tokio::try_join!(give, hear, status)?;
+    Ok((status, said))
+}
+
+/// Blocks until `child` has ended.
+fn wait(child: &Mutex<Child>) -> io::Result<ExitStatus> {
+    let process = Pid::from_child(&locked(child));
+    // Without the lock, which the one who kills it takes; its number stays its own until it is waited for below.
+    retry_on_intr(|| waitid(WaitId::Pid(process), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT))?;
+    locked(child).wait()
 }
 
 /// Exit code of a compiler that found the component to be invalid, as of any verb that fails.
@@ -237,11 +267,77 @@ pub fn compile_alone(compiling: &Compiling, world: &str, input: impl Read) -> io
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
+    fn within(time: Duration) -> Compiling {
+        Compiling::by_itself(1 << 20, 3 << 29, time)
+    }
+
     fn judged(status: i32, said: &str) -> Result<(), Uncompiled> {
-        let compiling = Compiling::by_itself(1 << 20, 3 << 29, Duration::from_secs(9));
-        judge(&compiling, ExitStatus::from_raw(status), said)
+        judge(&within(Duration::from_secs(9)), ExitStatus::from_raw(status), said)
+    }
+
+    /// Longer than any test takes that does not fail.
+    const LONG: Duration = Duration::from_secs(50);
+
+    /// More than a pipe takes by itself.
+    const LARGE: usize = 1 << 20;
+
+    /// A shell in the compiler's place, and the end of the pipe that it writes to.
+    fn shell(script: &str) -> (Command, io::PipeReader) {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).stdin(Stdio::piped()).stdout(writer).stderr(Stdio::piped());
+        (command, reader)
+    }
+
+    #[tokio::test]
+    async fn a_compiler_that_nobody_waits_for_is_killed() {
+        let begun = Instant::now();
+        let (command, mut output) = shell("echo begun; exec sleep 60");
+        let driving = tokio::spawn(async move { drive(&within(LONG), command, &[0; LARGE]).await });
+        let mut output = spawn_blocking(move || {
+            let mut begin = [0; 6];
+            output.read_exact(&mut begin).map(|()| output).unwrap()
+        })
+        .await
+        .unwrap();
+        driving.abort();
+        assert!(driving.await.unwrap_err().is_cancelled());
+        // The process was the last to hold the other end.
+        let ended = spawn_blocking(move || output.read_to_end(&mut Vec::new()).unwrap());
+        assert_eq!(ended.await.unwrap(), 0);
+        assert!(begun.elapsed() < LONG);
+    }
+
+    #[tokio::test]
+    async fn a_compiler_that_goes_on_is_killed_at_the_deadline() {
+        let begun = Instant::now();
+        // It reads nothing; or has closed what it could be heard by.
+        for script in ["exec sleep 60", "exec <&- 2>&-; exec sleep 60"] {
+            let (command, mut output) = shell(script);
+            let driven = drive(&within(Duration::from_millis(200)), command, &[0; LARGE]).await;
+            assert_eq!(driven, Err(Uncompiled::Failed(within(Duration::from_millis(200)).time_used_up())));
+            assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "{script}");
+        }
+        assert!(begun.elapsed() < LONG);
+    }
+
+    #[tokio::test]
+    async fn a_compiler_is_heard_to_a_bound_and_whether_or_not_it_reads() {
+        for (script, said) in [
+            ("exec <&-; echo no >&2; exit 1", 2),
+            ("head -c 100000 /dev/zero >&2; cat > /dev/null; exit 1", MAX_WORDS_BYTES as usize),
+            ("wc -c >&2; exit 1", LARGE.to_string().len()),
+            ("cat > /dev/null; head -c 100000 /dev/zero >&2; exit 1", MAX_WORDS_BYTES as usize),
+        ] {
+            let (command, _output) = shell(script);
+            let driven = drive(&within(LONG), command, &[0; LARGE]).await;
+            let Err(Uncompiled::Invalid(words)) = driven else { panic!("{script}: {driven:?}") };
+            assert_eq!(words.len(), said, "{script}: {words}");
+        }
     }
 
     #[test]
@@ -251,7 +347,7 @@ mod tests {
         assert_eq!(judged(exit(0), "system calls: refused"), Ok(()));
         assert_eq!(judged(exit(1), "no component\n"), Err(Uncompiled::Invalid("no component".into())));
         let time = "it takes more than compile_time = 9s to compile";
-        let memory = "it takes more than compile_memory = 1536 MiB to compile";
+        let memory = "it takes more than compile_memory = 1536MiB to compile";
         for (status, said, words) in [
             (Signal::XCPU.as_raw(), "", time),
             (Signal::XFSZ.as_raw(), "", memory),
@@ -262,13 +358,6 @@ mod tests {
             (Signal::SEGV.as_raw(), "", "the compiler broke off (signal: 11 (SIGSEGV)): "),
         ] {
             assert_eq!(judged(status, said), Err(Uncompiled::Failed(words.into())));
-        }
-    }
-
-    #[test]
-    fn sizes_are_told_in_the_largest_unit_that_divides_them() {
-        for (bytes, words) in [(0, "0 B"), (1000, "1000 B"), (20 << 10, "20 KiB"), (2 << 30, "2 GiB")] {
-            assert_eq!(size(bytes), words);
         }
     }
 }

@@ -19,8 +19,8 @@ const GROWTH_KIB: u64 = 48 << 10;
 /// What is too little for it, and how that is told.
 const TOO_LITTLE: [(&str, &str, &str); 3] = [
     ("compile_time", "1s", "it takes more than compile_time = 1s to compile"),
-    ("compile_memory", "192MiB", "it takes more than compile_memory = 192 MiB to compile"),
-    ("component_size", "20KiB", "its file is larger than component_size = 20 KiB"),
+    ("compile_memory", "192MiB", "it takes more than compile_memory = 192MiB to compile"),
+    ("component_size", "20KiB", "its file is larger than component_size = 20KiB"),
 ];
 
 fn within_bounds(command: &mut Command) -> Finished {
