@@ -35,15 +35,17 @@ const SPLITS: u64 = 6;
 /// The end of a head and of a plain reply.
 const END: &[u8] = b"\r\n\r\n";
 
-/// A client's bytes: requests and the fault at their end do not depend on how the bytes are split, nothing is held beyond
-/// the limits, and a fault makes one reply.
+/// A client's bytes: requests and the fault at their end do not depend on how the bytes are split, nor on bodies that are
+/// refused; nothing is held beyond the limits, and a fault makes one reply.
 pub fn decode(bytes: &[u8]) {
-    let whole = decoded([bytes]);
-    assert_eq!(decoded(bytes.chunks(1)), whole, "in single bytes");
+    let whole = decoded([bytes], Bodies::Taken);
+    assert_eq!(decoded(bytes.chunks(1), Bodies::Taken), whole, "in single bytes");
+    assert_same_but_refused(&decoded(bytes.chunks(1), Bodies::Refused), &whole);
     for salt in 0..SPLITS {
         let pieces = pieces(bytes, salt);
         let lengths: Vec<usize> = pieces.iter().map(|piece| piece.len()).collect();
-        assert_eq!(decoded(pieces), whole, "in pieces of {lengths:?} bytes");
+        assert_eq!(decoded(pieces.clone(), Bodies::Taken), whole, "in pieces of {lengths:?} bytes");
+        assert_same_but_refused(&decoded(pieces, Bodies::Refused), &whole);
     }
     let (requests, fault) = whole;
     for request in &requests {
@@ -60,8 +62,33 @@ pub fn decode(bytes: &[u8]) {
     }
 }
 
+/// What becomes of a body of which a part is still to come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bodies {
+    Taken,
+    Refused,
+}
+
+/// The requests that were read, and the fault after them.
+type Decoded = (Vec<Request>, Option<Fault>);
+
+/// A refused body is dropped as a whole, and no byte more: it is missing, and all else is as if it had been taken. A request
+/// whose body never came whole is read only where it is refused.
+fn assert_same_but_refused((requests, fault): &Decoded, (whole, fault_of_whole): &Decoded) {
+    assert_eq!(fault, fault_of_whole, "the fault behind refused bodies");
+    let surplus = requests.len().checked_sub(whole.len());
+    assert!(surplus == Some(0) || (surplus == Some(1) && fault.is_none()), "{surplus:?} requests more");
+    for (request, of_whole) in requests.iter().zip(whole) {
+        let mut expected = of_whole.clone();
+        if request.body().is_empty() {
+            expected.drop_body();
+        }
+        assert_eq!(*request, expected, "a body is refused, or as it was sent");
+    }
+}
+
 /// All that comes out of `pieces`, fed one after the other; ends at the first fault.
-fn decoded<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Request>, Option<Fault>) {
+fn decoded<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, bodies: Bodies) -> Decoded {
     let mut decoder = Decoder::new(MAX_BODY_BYTES);
     let mut buffer = BytesMut::new();
     let mut requests = Vec::new();
@@ -72,10 +99,14 @@ fn decoded<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Request>, Opt
                 Ok(Some(request)) => requests.push(request),
                 Ok(None) => break,
                 Err(fault) => {
+                    assert_eq!(decoder.refuse_body(&mut buffer), None, "behind a fault nothing is read");
                     assert_eq!(decoder.decode(&mut buffer).as_ref(), Err(&fault), "a fault is final");
                     return (requests, Some(fault));
                 }
             }
+        }
+        if bodies == Bodies::Refused {
+            requests.extend(decoder.refuse_body(&mut buffer));
         }
         assert!(buffer.len() < MAX_HEAD_BYTES.max(MAX_BODY_BYTES), "{} bytes are held", buffer.len());
     }
