@@ -59,7 +59,6 @@ type VerdictsOfClient = tokio::sync::Mutex<HashMap<[u8; 32], Verdict>>;
 
 impl Rechecks {
     fn of(&self, client: &Arc<str>) -> Arc<VerdictsOfClient> {
-        // A panic under this lock would be in the map's own code.
         let mut clients = locked(&self.0);
         Arc::clone(clients.entry(Arc::clone(client)).or_default())
     }
