@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::assert_serves;
 use crate::support::certs::Identity;
 use crate::support::components::{Minimal, bomb};
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{Finished, finish, lictor};
+use crate::{assert_serves, tell_memory};
 
 /// So much may the server grow by what happens in another process.
 const GROWTH_KIB: u64 = 48 << 10;
@@ -122,6 +122,7 @@ fn a_compile_bomb_takes_nothing_of_the_server_at_a_reload() {
     eventually("the compiler to be gone", || children(server.process()).is_empty().then_some(()));
     let grown = server.memory_kib("VmHWM:") - before;
     assert!(grown < GROWTH_KIB, "{grown} KiB more at the most");
+    tell_memory(&server, before);
     assert_serves(&server, &tester);
     let status = server.connect(&tester).ask("@status");
     assert!(status.contains("lictor_compile_time_used_up_total 1"), "{status}");

@@ -8,6 +8,7 @@ use crate::support::client::Connection;
 use crate::support::components;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
+use crate::tell_memory;
 
 /// By how much the server may have grown after an attack, in KiB. Each of them would make it grow by a multiple of that.
 const MOST_GROWN_KIB: u64 = 40 << 10;
@@ -42,6 +43,7 @@ fn assert_at_rest(server: &Server, tester: &Identity, before: u64) {
     eventually(&format!("the server to be back at {before} KiB and a little"), || {
         (server.resident_kib().saturating_sub(before) < MOST_GROWN_KIB).then_some(())
     });
+    tell_memory(server, before);
 }
 
 const HTTP: &str = "instances = \"per-client\"\nmemory = \"4MiB\"\ntimeout = \"1m\"";

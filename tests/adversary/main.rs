@@ -79,3 +79,12 @@ fn assert_serves(server: &Server, client: &Identity) {
     assert_eq!(connection.ask("echo hello"), "hello");
     assert_eq!(connection.ask_framed("@ping").text(), "pong");
 }
+
+/// Prints what an attack made of the server's memory, in a row of a table: `cargo test --test adversary -- --nocapture` shows it.
+#[expect(clippy::print_stdout, reason = "it is a figure, and no fault")]
+fn tell_memory(server: &Server, before_kib: u64) {
+    let mib = |kib: u64| (kib as f64 / 1024.0).round();
+    let (most, now) = (server.memory_kib("VmHWM:"), server.resident_kib());
+    let attack = std::thread::current().name().unwrap_or_default().replace('_', " ");
+    println!("\n| {attack} | {} | {} | {} |", mib(before_kib), mib(most), mib(now));
+}
