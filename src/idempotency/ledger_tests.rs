@@ -131,6 +131,24 @@ async fn an_answer_is_given_again_until_its_window_has_passed() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_who_ask_at_once_get_the_answer_that_is_kept() {
+    let fixture = Arc::new(fixture(LIMITS));
+    let answer = Ok(b"paid".to_vec());
+    fixture.settle("k", &answer).await;
+    let asking = (0..8).map(|_| {
+        let (fixture, answer) = (Arc::clone(&fixture), answer.clone());
+        tokio::spawn(async move {
+            for _ in 0..2_000 {
+                assert_eq!(fixture.told("k").await, answer);
+            }
+        })
+    });
+    for asked in asking.collect::<Vec<_>>() {
+        asked.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn the_window_begins_with_the_answer() {
     let fixture = fixture(LIMITS);

@@ -150,12 +150,17 @@ impl Ledger {
         let refused = |error: StateError| self.refusal(asked.client, &error);
         let key = Key::new(asked.key).map_err(refused)?;
         let fingerprint = Fingerprint::of(asked.request);
-        let running = Running::enter(&self.open, asked.client, &key, fingerprint)?;
         let store = self.store(asked.client).await.map_err(refused)?;
+        // Looked up before the key counts as running, so that all who ask at once for a kept answer get it.
         if let Some(stat) = store.stat(&key).await.map_err(refused)? {
+            let owner = (Arc::clone(asked.client), key.clone());
+            let running = locked(&self.open.running).get(&owner).copied();
+            running.map_or(Ok(()), |other| Err(refused_beside(other, fingerprint)))?;
             let kept = Kept::of(self.clone(), Arc::clone(asked.client), store, key, fingerprint, stat);
             return kept.await.map(Claimed::Kept).map_err(refused);
         }
+        // Where another claim began and ended since the look, the write below finds what it kept, and refuses.
+        let running = Running::enter(&self.open, asked.client, &key, fingerprint)?;
         self.open.full.check(asked.client).map_err(refused)?;
         let ttl = Ttl::new(self.limits.window.saturating_add(asked.time_left)).map_err(refused)?;
         let mark = Record::Begun.encode(fingerprint).map_err(refused)?;
@@ -211,6 +216,11 @@ fn still_running() -> CommandError {
     CommandError::not_run(Code::Conflict, words)
 }
 
+/// What a request is told under whose key `other` runs.
+fn refused_beside(other: Fingerprint, request: Fingerprint) -> CommandError {
+    if other == request { still_running() } else { other_request() }
+}
+
 fn other_request() -> CommandError {
     let words = "This Idempotency-Key was sent with another request; each request needs a key of its own";
     CommandError::not_run(Code::Conflict, words)
@@ -233,8 +243,7 @@ impl Running {
         use std::collections::hash_map::Entry;
         let owner = (Arc::clone(client), key.clone());
         match locked(&open.running).entry(owner.clone()) {
-            Entry::Occupied(other) if *other.get() != fingerprint => Err(other_request()),
-            Entry::Occupied(_) => Err(still_running()),
+            Entry::Occupied(other) => Err(refused_beside(*other.get(), fingerprint)),
             Entry::Vacant(place) => {
                 place.insert(fingerprint);
                 Ok(Self { open: Arc::clone(open), owner })
