@@ -37,7 +37,10 @@ impl Compile {
         let time = Duration::from_millis(self.milliseconds);
         let compiling = Compiling::by_itself(self.component_bytes, self.memory_bytes, time);
         let done = app::compile_alone(&compiling, &self.world, io::stdin().lock());
-        let Compilation { kept_rights, code } = done.map_err(|error| Failure::usage(error.to_string()))?;
+        let Compilation { kept_rights, code } = done.map_err(|error| match error.kind() {
+            io::ErrorKind::OutOfMemory => Failure::told(Exit::NoMemory),
+            _ => Failure::usage(error.to_string()),
+        })?;
         let code = code.map_err(|words| {
             output::diagnostics(&words);
             Failure::told(Exit::Failed)

@@ -16,6 +16,8 @@ pub enum Exit {
     Usage = 2,
     /// There was no connection, or one end does not accept the other.
     Unreachable = 3,
+    /// A component takes more memory to compile than it may; of `lictor compile` alone, for the process that started it.
+    NoMemory = 4,
 }
 
 impl From<Exit> for ExitCode {

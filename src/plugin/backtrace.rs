@@ -5,8 +5,10 @@
 
 use std::error::Error as StdError;
 use std::fmt::{self, Write};
+use std::io;
 
-use wasmtime::{FrameInfo, WasmBacktrace};
+use rustix::io::Errno;
+use wasmtime::{FrameInfo, OutOfMemory, WasmBacktrace};
 
 /// How wasmtime begins to write these two.
 const BACKTRACE: &str = "error while executing at wasm backtrace:";
@@ -28,9 +30,21 @@ pub(super) fn words(error: &wasmtime::Error) -> String {
     causes.collect::<Vec<_>>().join(": ")
 }
 
-/// Whether a cause of `error` holds these words, the guest's names left out.
-pub(super) fn says(error: &wasmtime::Error, words: &str) -> bool {
-    error.chain().any(|cause| begin_of(cause).contains(words))
+/// Whether the whole of a cause of `error` is one of these texts: what only holds one may quote the guest.
+pub(super) fn says(error: &wasmtime::Error, texts: &[&str]) -> bool {
+    error.chain().any(|cause| texts.contains(&&*begin_of(cause)))
+}
+
+/// Whether a cause of `error` is that the system gives no memory, or no thread.
+pub(super) fn is_of_memory(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| {
+        let kind = match (cause.downcast_ref::<io::Error>(), cause.downcast_ref::<Errno>()) {
+            (Some(error), _) => error.kind(),
+            (None, Some(errno)) => errno.kind(),
+            (None, None) => return cause.is::<OutOfMemory>(),
+        };
+        matches!(kind, io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock)
+    })
 }
 
 /// The text of `cause`, as far as it may go.
@@ -87,6 +101,17 @@ fn shortened(name: impl fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_of_memory_are_told_by_what_they_are_and_not_by_what_they_say() {
+        let io = |error: io::Error| wasmtime::Error::from(error).context("in the middle");
+        assert!(is_of_memory(&io(io::ErrorKind::OutOfMemory.into())));
+        assert!(is_of_memory(&io(io::Error::from_raw_os_error(12))));
+        assert!(is_of_memory(&wasmtime::Error::from(Errno::NOMEM).context("mmap failed")));
+        assert!(is_of_memory(&wasmtime::Error::from(OutOfMemory::new(8))));
+        assert!(!is_of_memory(&wasmtime::Error::msg("Cannot allocate memory (os error 12)")));
+        assert!(!is_of_memory(&io(io::ErrorKind::NotFound.into())));
+    }
 
     #[test]
     fn a_name_is_written_as_far_as_there_is_room() {

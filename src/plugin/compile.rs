@@ -40,13 +40,11 @@ pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec) -> Result<Compi
             let output = draft.output().map_err(|error| error.to_string())?;
             let compiled = compiler::run(&spec.compiling, world, &bytes, output).await;
             compiled.map_err(|uncompiled| match uncompiled {
-                Uncompiled::Invalid(words) => unusable(&words),
+                Uncompiled::Invalid(words) => format!("it is not a valid component: {words}"),
                 Uncompiled::Failed(words) => words,
             })?;
             let runtime = Arc::clone(&runtime);
-            let loading = move || {
-                draft.component(runtime.engine()).map_err(|error| unusable(&backtrace::words(&error)))
-            };
+            let loading = move || draft.component(runtime.engine()).map_err(|error| unusable(&error));
             blocking(loading).await?
         }
     };
@@ -76,7 +74,7 @@ fn read(sandbox: &Sandbox, spec: &Spec) -> Result<Read, String> {
     let world = World::of(&bytes);
     let runtime = sandbox.runtime(world)?;
     let found = match runtime.compiled_before(&sha256) {
-        Some(component) => Found::Component(component.map_err(|error| unusable(&backtrace::words(&error)))?),
+        Some(component) => Found::Component(component.map_err(|error| unusable(&error))?),
         None => Found::Draft(runtime.draft(&sha256).map_err(|error| error.to_string())?),
     };
     Ok(Read { bytes, sha256, world, runtime, found })
@@ -109,14 +107,14 @@ impl Plugin {
     }
 }
 
-/// wasmtime has no type for a component that needs more tables, memories or core instances than the pool has for one,
-/// but says how many it needs and how many there are; a test keeps these words true.
-fn unusable(words: &str) -> String {
-    let is_too_much = words.contains("exceeds the");
-    let begin = if is_too_much {
-        "it needs more than this host gives one plugin"
-    } else {
-        "it is not a valid component"
+/// What is wrong with compiled code. wasmtime has no type for a component that needs more tables, memories or core instances
+/// than the pool has for one, but says how many it needs and how many there are; a test keeps these words true. They quote
+/// nothing of the component.
+fn unusable(error: &wasmtime::Error) -> String {
+    let words = backtrace::words(error);
+    let begin = match words.contains("exceeds the") {
+        true => "it needs more than this host gives one plugin",
+        false => "its compiled code can't be loaded",
     };
     format!("{begin}: {words}")
 }

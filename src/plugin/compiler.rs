@@ -196,6 +196,13 @@ fn wait(child: &Mutex<Child>) -> io::Result<ExitStatus> {
 /// Exit code of a compiler that found the component to be invalid, as of any verb that fails.
 const INVALID: i32 = 1;
 
+/// Exit code of a compiler that ran out of memory and could say so.
+const NO_MEMORY: i32 = 4;
+
+/// What the standard library writes first when it aborts for an allocation that failed; nothing else can end a process there.
+/// Words that quote the component come from compilers that end by an exit code, or begin with other words.
+const ALLOCATION_FAILED: &str = "memory allocation of ";
+
 fn judge(compiling: &Compiling, status: ExitStatus, said: &str) -> Result<(), Uncompiled> {
     let said = said.trim_end();
     if status.success() {
@@ -206,7 +213,8 @@ fn judge(compiling: &Compiling, status: ExitStatus, said: &str) -> Result<(), Un
     if by_signal(Signal::XCPU) {
         return Err(Uncompiled::Failed(compiling.time_used_up()));
     }
-    if by_signal(Signal::XFSZ) || has_no_memory(said) {
+    let is_aborted = by_signal(Signal::ABORT) && said.starts_with(ALLOCATION_FAILED);
+    if by_signal(Signal::XFSZ) || status.code() == Some(NO_MEMORY) || is_aborted {
         return Err(Uncompiled::Failed(compiling.memory_used_up()));
     }
     if status.code() == Some(INVALID) {
@@ -214,14 +222,6 @@ fn judge(compiling: &Compiling, status: ExitStatus, said: &str) -> Result<(), Un
     }
     let words = shown(said, MAX_WORDS_CHARS);
     Err(Uncompiled::Failed(format!("the compiler broke off ({status}): {words}")))
-}
-
-/// Words of the standard library about an allocation, and of the system about a mapping or a thread: there is no other
-/// sign of it. A test with little memory keeps them true.
-fn has_no_memory(said: &str) -> bool {
-    ["memory allocation of ", "os error 12", "kind: OutOfMemory", "os error 11", "kind: WouldBlock"]
-        .iter()
-        .any(|words| said.contains(words))
 }
 
 /// Says once what the compiler could not give up.
@@ -248,21 +248,27 @@ pub struct Compilation {
 ///
 /// # Errors
 ///
-/// When the process can't bound itself, or has no such world.
+/// When the process can't bound itself, has no such world, or, of the kind `OutOfMemory`, less memory than it needs.
 pub fn compile_alone(compiling: &Compiling, world: &str, input: impl Read) -> io::Result<Compilation> {
     let world = World::named(world).ok_or_else(|| io::Error::other("there is no such world"))?;
     let memory_bytes = u64::try_from(compiling.memory_bytes).unwrap_or(u64::MAX);
     let kept_rights = confine(memory_bytes, compiling.time)?;
-    let engine = runtime::compiling_engine(world).map_err(io::Error::other)?;
+    // The compiler would start them itself, and panic where there is no room for their stacks.
+    rayon::ThreadPoolBuilder::new().build_global().map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let engine = runtime::compiling_engine(world).map_err(|error| match backtrace::is_of_memory(&error) {
+        true => io::ErrorKind::OutOfMemory.into(),
+        false => io::Error::other(error),
+    })?;
     let mut bytes = Vec::new();
     let most = u64::try_from(compiling.component_bytes).unwrap_or(u64::MAX);
     input.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    let code = if bytes.len() > compiling.component_bytes {
-        Err(compiling.too_large())
-    } else {
-        engine.precompile_component(&bytes).map_err(|error| backtrace::words(&error))
-    };
-    Ok(Compilation { kept_rights, code })
+    if bytes.len() > compiling.component_bytes {
+        return Ok(Compilation { kept_rights, code: Err(compiling.too_large()) });
+    }
+    match engine.precompile_component(&bytes) {
+        Err(error) if backtrace::is_of_memory(&error) => Err(io::ErrorKind::OutOfMemory.into()),
+        code => Ok(Compilation { kept_rights, code: code.map_err(|error| backtrace::words(&error)) }),
+    }
 }
 
 #[cfg(test)]
@@ -346,15 +352,27 @@ mod tests {
         assert_eq!(judged(exit(0), ""), Ok(()));
         assert_eq!(judged(exit(0), "system calls: refused"), Ok(()));
         assert_eq!(judged(exit(1), "no component\n"), Err(Uncompiled::Invalid("no component".into())));
+        // What a component says, which the compiler quotes, makes it nothing else.
+        let quoted = "unknown import: `memory allocation of 8 bytes failed (os error 12)`";
+        assert_eq!(judged(exit(1), quoted), Err(Uncompiled::Invalid(quoted.into())));
         let time = "it takes more than compile_time = 9s to compile";
         let memory = "it takes more than compile_memory = 1536MiB to compile";
         for (status, said, words) in [
             (Signal::XCPU.as_raw(), "", time),
             (Signal::XFSZ.as_raw(), "", memory),
             (Signal::ABORT.as_raw(), "memory allocation of 4096 bytes failed", memory),
-            (exit(1), "mmap failed: Cannot allocate memory (os error 12)", memory),
-            (exit(101), "IOError(Os { code: 11, kind: WouldBlock, message: \"…\" })", memory),
+            (exit(4), "whatever it says", memory),
             (exit(2), "not\x1b set", "the compiler broke off (exit status: 2): not\\x1b set"),
+            (
+                exit(101),
+                "a panic: os error 12",
+                "the compiler broke off (exit status: 101): a panic: os error 12",
+            ),
+            (
+                Signal::ABORT.as_raw(),
+                "stack overflow",
+                "the compiler broke off (signal: 6 (SIGABRT)): stack overflow",
+            ),
             (Signal::SEGV.as_raw(), "", "the compiler broke off (signal: 11 (SIGSEGV)): "),
         ] {
             assert_eq!(judged(status, said), Err(Uncompiled::Failed(words.into())));

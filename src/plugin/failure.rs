@@ -17,10 +17,14 @@ use crate::wire::{Code, CommandError};
 
 /// wasmtime has no type for this error, only these words; a test with a plugin that returns too much keeps them
 /// true.
-const HOST_CALL_FUEL_WORDS: &str = "fuel allocated for hostcalls has been exhausted";
+const HOST_CALL_FUEL_TEXTS: [&str; 1] = ["too much data is being copied between the host and the guest: \
+                                         fuel allocated for hostcalls has been exhausted"];
 
 /// The same for handles of which there are too many.
-const HANDLES_WORDS: &str = "store handle limit exceeded";
+const HANDLES_TEXTS: [&str; 2] = [
+    "cannot allocate another handle: store handle limit exceeded",
+    "cannot lend resource: store handle limit exceeded",
+];
 
 /// The wire's code for the one that a plugin gave.
 pub(super) fn code(of_plugin: &str) -> Code {
@@ -151,7 +155,7 @@ fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes:
         return (Code::PluginLimit, spent.to_string());
     }
     if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full))
-        || says(error, HANDLES_WORDS)
+        || says(error, &HANDLES_TEXTS)
     {
         Counter::HandlesUsedUp.count();
         return (Code::PluginLimit, format!("held more than its {MAX_HANDLES} handles"));
@@ -165,7 +169,7 @@ fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes:
             let words = trap.to_string();
             (Code::PluginTrapped, format!("trapped: {}", words.trim_start_matches("wasm trap: ")))
         }
-        None if says(error, HOST_CALL_FUEL_WORDS) => {
+        None if says(error, &HOST_CALL_FUEL_TEXTS) => {
             Counter::RepliesTooLarge.count();
             (Code::PluginLimit, format!("returned more than its {max_reply_bytes} bytes"))
         }

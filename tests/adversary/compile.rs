@@ -45,6 +45,18 @@ fn a_compile_bomb_is_refused_by_check() {
 }
 
 #[test]
+fn what_a_component_says_is_not_taken_for_a_fault_of_memory() {
+    let setup = Setup::new();
+    let name = "memory allocation of 8 bytes failed (os error 12) kind: OutOfMemory exceeds the";
+    let component = setup.folder().join("quoted.wasm");
+    fs::write(&component, wat::parse_str(format!("(component (import {name:?} (func)))")).unwrap()).unwrap();
+    let setup = setup.plugin("quoted", &component, &["quoted"], "");
+    let said = finish(lictor(setup.folder()).arg("check").arg("--config").arg(setup.write()));
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.stderr.contains("it is not a valid component: ") && said.stderr.contains(name), "{said:?}");
+}
+
+#[test]
 fn a_compile_bomb_is_refused_by_the_verbs_for_authors() {
     let folder = tempfile::tempdir().unwrap();
     let component = bomb(folder.path());
