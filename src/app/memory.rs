@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::config::{Config, SizeOrPart};
+use crate::config::{Config, Limits, SizeOrPart};
 use crate::plugin::Sandbox;
 use crate::server::Server;
 use crate::watermark::{self, Watch};
@@ -29,13 +29,68 @@ pub(super) fn watch(config: &Config, sandbox: &Arc<Sandbox>, server: &Server) ->
     watch.context("the process's memory cannot be watched")
 }
 
-/// Sets the mark that `config` says. Where the machine does not tell what it has, a part of it is no mark.
+/// Sets the mark that `config` says.
 pub(super) fn set_mark(config: &Config) {
-    watermark::set_mark(match config.limits.process_memory {
-        SizeOrPart::Size(size) => size.bytes(),
-        SizeOrPart::Percent(percent) => match watermark::available(Path::new("/")) {
-            Some(bytes) => bytes / 100 * u64::from(percent),
-            None => u64::MAX,
-        },
-    });
+    watermark::set_mark(mark(&config.limits, available()));
+}
+
+/// Advice for an operator who lets the compiler take more memory than all of the server may: it is no bound then.
+pub(super) fn advice(config: &Config) -> Option<String> {
+    advise(&config.limits, available())
+}
+
+fn available() -> Option<u64> {
+    watermark::available(Path::new("/"))
+}
+
+/// The mark in bytes. Where the machine does not tell what it has, a part of it is no mark.
+fn mark(limits: &Limits, available: Option<u64>) -> u64 {
+    match (limits.process_memory, available) {
+        (SizeOrPart::Size(size), _) => size.bytes(),
+        (SizeOrPart::Percent(percent), Some(bytes)) => bytes / 100 * u64::from(percent),
+        (SizeOrPart::Percent(_), None) => u64::MAX,
+    }
+}
+
+fn advise(limits: &Limits, available: Option<u64>) -> Option<String> {
+    let (compiler, mark) = (limits.compile_memory_bytes as u64, mark(limits, available));
+    let (whose, most) = match available {
+        Some(bytes) if bytes < mark => ("the machine has", bytes),
+        _ => ("process_memory is", mark),
+    };
+    let words = format!(
+        "compile_memory is {} MiB, {whose} {} MiB: lower compile_memory, or the system may kill what compiles",
+        compiler >> 20,
+        most >> 20
+    );
+    (compiler > most).then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ByteSize;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn a_compiler_that_may_take_more_than_there_is_is_told_of() {
+        let size = |text: &str| SizeOrPart::Size(ByteSize::try_from(text.to_owned()).unwrap());
+        let part = SizeOrPart::Percent(50);
+        for (process_memory, available, told) in [
+            (part, None, None),
+            (part, Some(5 * GIB), None),
+            (size("64GiB"), Some(2 * GIB), None),
+            (part, Some(2 * GIB), Some("process_memory is 1023 MiB")),
+            (size("1GiB"), Some(8 * GIB), Some("process_memory is 1024 MiB")),
+            (size("1GiB"), None, Some("process_memory is 1024 MiB")),
+            (size("64GiB"), Some(GIB), Some("the machine has 1024 MiB")),
+        ] {
+            let limits = Limits { compile_memory_bytes: 2 << 30, process_memory, ..Limits::default() };
+            let advice = advise(&limits, available);
+            let begin = told.map(|told| format!("compile_memory is 2048 MiB, {told}: lower compile_memory"));
+            assert_eq!(advice.is_some(), begin.is_some(), "{advice:?}");
+            assert!(advice.unwrap_or_default().starts_with(&begin.unwrap_or_default()));
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use super::ending::{ending, outdated};
+use super::memory;
 use super::plugins::Plugins;
 use crate::config::Config;
 
@@ -39,6 +40,9 @@ pub(super) fn summary(config: &Config, plugins: &Plugins, now: SystemTime) -> St
     }
     for authority in outdated(config, now) {
         let _ = writeln!(text, "  note: the revocation list of {authority} is out of date");
+    }
+    if let Some(advice) = memory::advice(config) {
+        let _ = writeln!(text, "  note: {advice}");
     }
     text
 }
