@@ -1,19 +1,32 @@
 //! Files that the server keeps for itself, so that no grant leads to them: by whatever path, link or hard
 //! link.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{FileId, Opened};
 
 /// Files and folders that the server keeps for itself, each with words for what it is.
 ///
-/// They are looked up anew for each answer, as they may have been replaced since: a key is when it is
-/// renewed.
+/// Their paths are looked up again and again, as each may lead to another file by now: a renewed key is a new file. One
+/// [`Look`] serves all that is opened within [`LOOK_HOLDS`], so that a guest that opens files in a loop does not cost a
+/// system call for each reserved file each time.
 #[derive(Debug, Default)]
-pub struct Reserved(RwLock<Arc<[Entry]>>);
+pub struct Reserved {
+    entries: RwLock<Arc<[Entry]>>,
+    /// Locked while a look is taken, so that those who open files meanwhile wait for that one.
+    last_look: Mutex<Option<Arc<Look>>>,
+}
 
 type Entry = (PathBuf, &'static str);
+
+/// Age of the oldest look that still serves.
+const LOOK_HOLDS: Duration = Duration::from_millis(100);
+
+/// How far the time of a file's last change may be behind the clock, in seconds: some file systems count in steps of two.
+const CHANGE_LAG: i64 = 3;
 
 /// Places where the kernel shows the memory of processes, or devices: whoever reads there reads the server's
 /// keys.
@@ -27,13 +40,13 @@ impl Reserved {
     /// Reserves these, be they there or not.
     #[must_use]
     pub fn new(entries: Vec<(PathBuf, &'static str)>) -> Self {
-        Self(RwLock::new(entries.into()))
+        Self { entries: RwLock::new(entries.into()), last_look: Mutex::default() }
     }
 
     /// Reserves those of `others` instead.
     pub fn replace(&self, others: &Self) {
         let entries = others.entries();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = entries;
+        *self.entries.write().unwrap_or_else(PoisonError::into_inner) = entries;
     }
 
     /// Reserves those of `others` as well.
@@ -41,24 +54,38 @@ impl Reserved {
         let (mut all, more) = (self.entries().to_vec(), others.entries());
         let new = more.iter().filter(|entry| !all.contains(entry)).cloned().collect::<Vec<_>>();
         all.extend(new);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = all.into();
+        *self.entries.write().unwrap_or_else(PoisonError::into_inner) = all.into();
     }
 
     fn entries(&self) -> Arc<[Entry]> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A look that tells whether `opened` is reserved: the last one, or a new one.
+    fn look_for(&self, opened: &Opened) -> Arc<Look> {
+        let mut last = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries();
+        if let Some(look) = &*last
+            && Arc::ptr_eq(&look.entries, &entries)
+            && look.serves(opened.stat.st_ctime, Instant::now())
+        {
+            return Arc::clone(look);
+        }
+        let look = Arc::new(Look::take(entries));
+        *last = Some(Arc::clone(&look));
+        look
     }
 
     /// Words for what `opened` is or holds of the server's or the kernel's own things; nothing where it may
-    /// be read.
+    /// be read. It blocks: it makes a system call for each folder above, and now and then for each reserved file.
     #[must_use]
     pub fn withholds(&self, opened: &Opened) -> Option<&'static str> {
         let (id, real) = (opened.id(), opened.real_path());
-        let above: Vec<_> = real.ancestors().skip(1).filter_map(FileId::at).collect();
-        let entries = self.entries();
-        let is_in = |kept: FileId| kept == id || above.contains(&kept);
-        let found = entries.iter().find(|(path, _)| FileId::at(path).is_some_and(is_in));
-        let held = || opened.is_folder().then(|| held_in(id, &entries)).flatten();
-        found.map(|(_, what)| *what).or_else(held).or_else(|| of_the_kernel(real))
+        let look = self.look_for(opened);
+        let kept = |id: FileId| look.kept.get(&id).copied();
+        let above = || real.ancestors().skip(1).filter_map(FileId::at).find_map(kept);
+        let held = || opened.is_folder().then(|| look.around.get(&id).copied()).flatten();
+        kept(id).or_else(above).or_else(held).or_else(|| of_the_kernel(real))
     }
 
     /// The same of a path at which there is nothing yet.
@@ -71,22 +98,61 @@ impl Reserved {
     }
 }
 
-/// What of `entries` is, or will be once it is there, somewhere in the folder `id`. Most lie side by side,
-/// and each instance asks that has a folder: so each folder is looked at once.
-fn held_in(id: FileId, entries: &[Entry]) -> Option<&'static str> {
-    let is_below = |folder: &Path| settled(folder).ancestors().any(|above| FileId::at(above) == Some(id));
-    let mut seen = Vec::new();
-    let mut is_new_and_below = |folder: &Path| {
-        let is_new = !seen.iter().any(|seen| seen == folder);
-        seen.extend(is_new.then(|| folder.to_owned()));
-        is_new && is_below(folder)
-    };
-    let found = entries.iter().find(|(path, _)| {
-        // The folder of the name, and that of what the name leads to.
-        path.parent().is_some_and(&mut is_new_and_below)
-            || (path.is_symlink() && settled(path).parent().is_some_and(&mut is_new_and_below))
-    });
-    found.map(|(_, what)| *what)
+/// Where the paths of reserved files led at one moment.
+#[derive(Debug)]
+struct Look {
+    entries: Arc<[Entry]>,
+    began: Instant,
+    /// The same by the clock, in seconds.
+    began_at: i64,
+    /// The reserved files and folders that were there.
+    kept: HashMap<FileId, &'static str>,
+    /// Folders above them, and above those that are yet to come.
+    around: HashMap<FileId, &'static str>,
+}
+
+impl Look {
+    fn take(entries: Arc<[Entry]>) -> Self {
+        let (began, began_at) = (Instant::now(), seconds(SystemTime::now()));
+        let (mut kept, mut around) = (HashMap::new(), HashMap::new());
+        // Most lie side by side, so that each folder is looked at once.
+        let mut seen = HashSet::new();
+        let mut note_above = |folder: &Path, what| {
+            if !seen.insert(folder.to_owned()) {
+                return;
+            }
+            for above in settled(folder).ancestors().filter_map(FileId::at) {
+                around.entry(above).or_insert(what);
+            }
+        };
+        for (path, what) in entries.iter() {
+            let what = *what;
+            if let Some(id) = FileId::at(path) {
+                kept.entry(id).or_insert(what);
+            }
+            // The folder of the name, and that of what the name leads to.
+            path.parent().into_iter().for_each(|folder| note_above(folder, what));
+            if path.is_symlink() {
+                settled(path).parent().into_iter().for_each(|folder| note_above(folder, what));
+            }
+        }
+        Self { entries, began, began_at, kept, around }
+    }
+
+    /// Whether it tells of a file that was last changed at `changed`, in seconds by the clock. To rename a file or to link to it
+    /// changes it, so a renewed key is looked for anew, however young the last look is.
+    ///
+    /// Two cases are found up to [`LOOK_HOLDS`] late: a link that is turned to an older file, which was there to be read until
+    /// then, and a key on a file server whose clock is seconds behind.
+    fn serves(&self, changed: i64, now: Instant) -> bool {
+        now.saturating_duration_since(self.began) < LOOK_HOLDS
+            && changed < self.began_at.saturating_sub(CHANGE_LAG)
+    }
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// `path` without links, as far as it is there.
@@ -110,4 +176,48 @@ fn of_the_kernel(real: &Path) -> Option<&'static str> {
         number.bytes().all(|byte| byte.is_ascii_digit()).then_some(what)
     };
     found.map(|(_, what)| *what).or_else(of_a_process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(began_at: i64) -> Look {
+        let entries = Vec::new().into();
+        Look { entries, began: Instant::now(), began_at, kept: HashMap::new(), around: HashMap::new() }
+    }
+
+    #[test]
+    fn a_look_serves_for_a_moment_and_for_what_did_not_change_since() {
+        let look = look(1_000);
+        for (changed, millis, serves) in [
+            (0, 0, true),
+            (996, 99, true),
+            (996, 100, false),
+            (997, 0, false),
+            (1_000, 0, false),
+            (2_000, 0, false),
+            (i64::MAX, 0, false),
+        ] {
+            assert_eq!(
+                look.serves(changed, look.began + Duration::from_millis(millis)),
+                serves,
+                "{changed} {millis}"
+            );
+        }
+    }
+
+    #[test]
+    fn many_openings_share_a_look_until_other_files_are_reserved() {
+        let reserved = Reserved::new(vec![("/nowhere/key".into(), "a key")]);
+        // Not changed in the last seconds.
+        let old = Opened::folder(Path::new("/sys")).unwrap();
+        assert!(old.stat.st_ctime < seconds(SystemTime::now()) - CHANGE_LAG);
+        let is_shared = || Arc::ptr_eq(&reserved.look_for(&old), &reserved.look_for(&old));
+        assert!((0..100).any(|_| is_shared()));
+        let before = reserved.look_for(&old);
+        reserved.replace(&Reserved::new(vec![("/sys".into(), "the system")]));
+        assert!(!Arc::ptr_eq(&before, &reserved.look_for(&old)));
+        assert_eq!(reserved.withholds(&old), Some("the system"));
+    }
 }

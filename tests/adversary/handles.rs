@@ -2,7 +2,10 @@
 //! small afterwards as it was.
 
 use std::fs::File;
+use std::thread;
 
+use crate::assert_serves;
+use crate::memory::crowd;
 use crate::support::certs::Identity;
 use crate::support::client::Connection;
 use crate::support::components;
@@ -203,6 +206,35 @@ fn listings_of_folders_are_counted_and_charged() {
         }
     }
     assert_at_rest(&server, &tester, before);
+}
+
+/// Calls that list a folder at once, which takes each of them some 20 MB.
+const LISTING: usize = 16;
+const NAME_BYTES: usize = 200;
+
+#[test]
+fn listings_are_charged_to_the_memory_of_all_plugins_before_they_are_read() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester).echo();
+    crowd(&setup.folder().join("crowded"), TOO_MANY - 1, NAME_BYTES);
+    let keys = format!("timeout = \"10m\"\nmemory = \"64MiB\"\n{FOLDER}");
+    let setup = setup.plugin("attacker", components::folders(), &["hold-lists", "sit"], &keys);
+    // Enough for one of them.
+    let mut server = setup.section("[limits]\nplugin_memory = \"36MiB\"").start();
+    server.start_anew();
+    let mut sitting = server.connect(&tester);
+    sitting.send("sit 1 /data\r\n\r\n");
+    let list = || server.connect(&tester).ask("hold-lists 1 /data");
+    server.wait_for_log("a call that holds a listing", |entry| entry.text("line") == Some("sits"));
+    let before = server.memory_kib("VmHWM:");
+    let answers: Vec<String> = thread::scope(|scope| {
+        let asking: Vec<_> = (0..LISTING).map(|_| scope.spawn(list)).collect();
+        asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    assert!(answers.iter().all(|answer| answer.contains("memory")), "{answers:?}");
+    let grown = server.memory_kib("VmHWM:") - before;
+    assert!(grown < 100 << 10, "{grown} KiB");
+    assert_serves(&server, &tester);
 }
 
 #[test]

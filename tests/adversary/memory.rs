@@ -1,7 +1,9 @@
 //! All that can make the server take memory, at once: it takes no more than docs/limits.md says.
 
+use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpStream;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -23,12 +25,18 @@ const STREAMED: usize = 16;
 const HELD: usize = 40;
 const EMPTY: usize = 24;
 
+/// Calls that list a folder a few times, hold that and what else they may open, and the folder's entries.
+const SITTING: usize = 3;
+const LISTINGS: usize = 3;
+const ENTRIES: usize = 20_000;
+const NAME: usize = 100;
+
 /// What the config of the server says; sizes in bytes.
 const STRANGERS: usize = 200;
 const BODY: usize = 256 << 10;
 const IN_FLIGHT_BYTES: usize = 1 << 20;
 const REPLY: usize = 256 << 10;
-const PLUGIN_MEMORY: usize = 48 << 20;
+const PLUGIN_MEMORY: usize = 96 << 20;
 const COMMANDS: usize = 8;
 const STREAMS: usize = 8;
 const IN_FLIGHT: usize = 128;
@@ -62,16 +70,26 @@ fn start(clients: [(&str, &Identity); 4]) -> Server {
     );
     let keys = format!("timeout = \"10m\"\nreply = {:?}", kib(REPLY));
     let shared = format!("instances = \"shared\"\nidle_timeout = \"10m\"\n{keys}");
-    let setup = clients.iter().fold(Setup::new(), |setup, (name, identity)| setup.master(name, identity));
+    let folder = "[plugins.folders.grants.directories]\n\"/data\" = \"crowded\"";
+    let setup = Setup::new();
+    crowd(&setup.folder().join("crowded"), ENTRIES, NAME);
+    let setup = clients.iter().fold(setup, |setup, (name, identity)| setup.master(name, identity));
     let mut server = setup
         .section(&limits)
         .plugin("big", components::hostile(), &["big", "sleep", "body-size", "args"], &keys)
         .plugin("holder", components::hostile(), &["alloc", "hoard"], &shared)
         .plugin("streams", components::streams(), &["whole"], &keys)
+        .plugin("folders", components::folders(), &["sit"], &format!("{keys}\n{folder}"))
         .start();
     // To compile plugins takes memory that is not what this is about; those that are compiled already are mapped.
     server.start_anew();
     server
+}
+
+/// Makes a folder with so many files, whose names have so many bytes.
+pub fn crowd(folder: &Path, entries: usize, name: usize) {
+    fs::create_dir(folder).unwrap();
+    (0..entries).for_each(|number| drop(File::create(folder.join(format!("{number:0name$}"))).unwrap()));
 }
 
 fn kib(bytes: usize) -> String {
@@ -145,6 +163,13 @@ fn all_that_takes_memory_at_once_takes_no_more_than_the_limits_say() {
     // An idle instance keeps what it once had, until others need it.
     assert_eq!(server.connect(&tester).ask(&format!("alloc {KEPT}")), format!("held {KEPT}"));
     assert_eq!(server.connect(&tester).ask("hoard 900"), "900");
+    let before_folders = server.resident_kib() as usize * 1024;
+    let sitting = at_once(SITTING, || {
+        let mut peer = Peer::admitted(server.address(), &wild);
+        peer.send(framed(&format!("sit {LISTINGS} /data"), 0)).unwrap();
+        peer
+    });
+    let of_folders = settled(&server).saturating_sub(before_folders);
     let mut asking = server.connect(&again);
     for number in 0..KEPT_ANSWERS {
         asking.send(framed(&keyed(number), number));
@@ -169,9 +194,10 @@ fn all_that_takes_memory_at_once_takes_no_more_than_the_limits_say() {
     let most = at_rest + most_of_replies + most_of_requests;
     assert!(peak < most, "{peak} bytes at the peak, {most} at most");
     // The attack was one.
+    assert!(of_folders > SITTING * LISTINGS * ENTRIES * NAME, "{of_folders} bytes of listings");
     assert!(of_replies > KEPT + (UNREAD + REPLAYING) * REPLY, "{of_replies} bytes of replies");
     assert!(of_requests > HELD * IN_FLIGHT_BYTES, "{of_requests} bytes of requests");
-    drop((strangers, streamed, streams, unread_ones, replaying, held, empty));
+    drop((sitting, strangers, streamed, streams, unread_ones, replaying, held, empty));
     assert_eq!(server.connect(&tester).ask("@ping"), "pong");
 }
 

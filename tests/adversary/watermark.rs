@@ -33,11 +33,16 @@ fn held(server: &Server) -> u64 {
 
 /// A server without a mark that matters, and an attacker, a client that does no wrong, and an operator.
 fn start() -> (Server, [Identity; 3]) {
+    start_with("", |setup| setup)
+}
+
+/// The same with these limits too, and what `more` adds.
+fn start_with(limits: &str, more: impl FnOnce(Setup) -> Setup) -> (Server, [Identity; 3]) {
     let identities = ["greedy", "quiet", "operator"].map(Identity::new);
     let [greedy, quiet, operator] = &identities;
     let setup = Setup::new().master("greedy", greedy).client("quiet", quiet, &["echo", "@ping"]).echo();
-    let limits = "[limits]\nbody_timeout = \"10m\"\nprocess_memory = \"64GiB\"";
-    let setup = setup.master("operator", operator).section(limits);
+    let limits = format!("[limits]\nbody_timeout = \"10m\"\nprocess_memory = \"64GiB\"\n{limits}");
+    let setup = more(setup.master("operator", operator).section(&limits));
     let warm = "timeout = \"10m\"\ninstances = \"shared\"";
     let setup = setup.plugin("hostile", components::hostile(), &["sleep"], "timeout = \"10m\"");
     let mut server = setup.plugin("warm", components::hostile(), &["body-size"], warm).start();
@@ -134,6 +139,55 @@ fn above_the_mark_calls_are_refused_and_built_ins_go_on_until_there_is_relief() 
     assert_eq!(calm.ask("echo hello"), "hello");
     assert_serves(&server, &quiet);
     eventually("the memory to be given back", || (held(&server) < at_rest + SPARE).then_some(()));
+}
+
+#[test]
+fn above_the_mark_nothing_that_runs_grows_and_neither_what_waits_nor_a_nested_call_begins() {
+    let long = "timeout = \"10m\"\nhost_calls = 1000000000\nmemory = \"1GiB\"";
+    let (server, [greedy, quiet, operator]) = start_with("queue_timeout = \"10m\"", |setup| {
+        setup
+            .plugin("creeping", components::hostile(), &["creep"], &format!("concurrency = 1\n{long}"))
+            .plugin("calling", components::reaching(), &["loop"], long)
+            .section("[plugins.calling.grants]\nfiles = []\ncommands = [\"echo\"]")
+    });
+    let at_rest = held(&server);
+    let mut asked = server.connect(&operator);
+    let send = |command: &str| {
+        let mut connection = server.connect(&greedy);
+        connection.send(format!("{command}\r\nSequence: c\r\n\r\n"));
+        connection
+    };
+    // One grows until it gets no more, one runs others until one is refused, one waits for the first.
+    let (mut growing, mut calling) = (send("creep"), send("loop echo hello"));
+    server.wait_for_log("a call that grows", |entry| entry.text("line") == Some("creeping"));
+    server.wait_for_log("a nested call", |entry| entry.text("via") == Some("calling"));
+    let mut waiting = send("creep");
+    eventually("a call to wait", || {
+        asked.ask("@status metrics").contains("\nlictor_plugin_calls_delayed_total 1\n").then_some(())
+    });
+    let request = format!("sleep 600000\r\nSize: {BODY}\r\n\r\n{}", "b".repeat(BODY));
+    let attackers: Vec<Connection> = (0..CALLS / 2)
+        .map(|_| {
+            let mut attacker = server.connect(&greedy);
+            attacker.send(&request);
+            attacker
+        })
+        .collect();
+    eventually("the calls to hold it all", || (held(&server) > at_rest + SPARE / 2).then_some(()));
+    set_mark(&server, &mut asked, at_rest + SPARE / 2);
+    server.wait_for_log("that memory is short", |entry| entry.message() == SHORT);
+
+    let grown = growing.read_frame();
+    assert_eq!(grown.failure(), ("busy", "unknown"), "{grown:?}");
+    assert!(grown.message.contains("needed more memory than the server has left"), "{grown:?}");
+    assert_eq!(calling.read_frame().text(), "busy: The server is short of memory; try again later");
+    // Its turn has come, and there is no memory for it.
+    let refused = waiting.read_frame();
+    assert_eq!(refused.failure(), ("busy", "not-run"), "{refused:?}");
+    assert!(!is_logged(&server, RELIEVED));
+    drop((attackers, growing, calling, waiting));
+    eventually("relief", || is_logged(&server, RELIEVED).then_some(()));
+    assert_serves(&server, &quiet);
 }
 
 #[test]

@@ -100,9 +100,10 @@ pub const STATEFUL_COMMANDS: [&str; 24] = [
 ];
 
 /// The commands of [`hostile`].
-pub const HOSTILE_COMMANDS: [&str; 35] = [
+pub const HOSTILE_COMMANDS: [&str; 36] = [
     "spin",
     "grow",
+    "creep",
     "recurse",
     "trap",
     "panic",

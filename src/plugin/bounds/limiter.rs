@@ -69,11 +69,6 @@ impl MemoryLimiter {
         })
     }
 
-    /// What the instance may still use.
-    pub(in crate::plugin) fn room(&self) -> usize {
-        self.max_bytes.saturating_sub(self.used_bytes + self.held_bytes)
-    }
-
     /// Tells if the host may hold `bytes` for the instance, as far as its own memory goes.
     pub(in crate::plugin) fn has_room_for(&self, bytes: usize) -> bool {
         self.used_bytes.saturating_add(bytes) <= self.max_bytes
@@ -266,13 +261,13 @@ mod tests {
         let budget = Arc::new(Budget::new(1500));
         let mut limiter = MemoryLimiter::new(1000, 0, Arc::clone(&budget), 0, 100).unwrap();
         assert!(limiter.memory_growing(0, 400, None).unwrap());
-        assert!(limiter.hold(600) && limiter.room() == 0);
+        assert!(limiter.hold(600));
         assert!(!limiter.memory_growing(400, 401, None).unwrap());
         assert_eq!(limiter.refusal(), Some(MemoryRefusal::Own(1000)));
         assert!(!limiter.hold(601));
         assert_eq!(limiter.refusal(), Some(MemoryRefusal::Held(1000)));
         limiter.forget_refusal();
-        assert!(limiter.hold(0) && limiter.room() == 600);
+        assert!(limiter.hold(0) && limiter.has_room_for(600) && !limiter.has_room_for(601));
         assert!(budget.charge(401).is_err() && budget.charge(400).is_ok());
         assert!(limiter.hold(600), "it is charged still");
         assert_eq!(limiter.refusal(), None);

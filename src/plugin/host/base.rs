@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use tokio::task::{JoinError, spawn_blocking};
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
@@ -14,7 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::directories::{self, Folders};
-use super::handles::Growth;
+use super::handles::{Growth, HeldTooMuch};
 use super::stdio::{PluginLog, Stdio, Stream};
 use crate::plugin::instance::HostState;
 use crate::plugin::invoke::Call;
@@ -62,10 +63,17 @@ impl HostState {
     }
 
     /// The folders that were granted, opened when the plugin first asks for them.
-    pub(super) fn granted_folders(&mut self) -> &Folders {
+    pub(super) async fn granted_folders(&mut self) -> Result<&Folders, JoinError> {
         let Self { base, log, call, granted, .. } = self;
         let base = base.get_or_insert_with(|| Base::new(log, call.as_deref()));
-        base.folders.get_or_insert_with(|| directories::open(granted, log))
+        match &mut base.folders {
+            Some(folders) => Ok(folders),
+            unopened => {
+                let (granted, log) = (Arc::clone(granted), Arc::clone(log));
+                let opened = spawn_blocking(move || directories::open(&granted, &log)).await?;
+                Ok(unopened.insert(opened))
+            }
+        }
     }
 
     /// What the guest holds handles of.
@@ -76,6 +84,13 @@ impl HostState {
     /// The same, where the host function may add `growth`.
     pub(super) fn handles_for(&mut self, growth: Growth) -> &mut ResourceTable {
         self.handles.open(growth, &mut self.memory)
+    }
+}
+
+impl HostState {
+    /// Charges what the host function that runs holds, in the place of what it held before.
+    pub(super) fn hold_for_now(&mut self, bytes: usize) -> Result<(), HeldTooMuch> {
+        self.handles.hold_for_now(bytes, &mut self.memory)
     }
 }
 

@@ -5,6 +5,9 @@
 //! link nor an absolute path leads out of it, and refuses whatever would change something. What it does not
 //! do is done here: a plugin holds few files open at the same time, and opens nothing that could keep the
 //! thread waiting that opens it.
+//!
+//! A disk or a network file system may be slow. So whatever opens, looks up or reads runs on a thread for blocking work, here as
+//! in wasmtime. Descriptors are closed on the worker's thread: what is open for reading has nothing to write back.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,7 +73,7 @@ fn withheld(path: &Path, what: &str) -> String {
     format!("{}: it leads to what no plugin may read: {what}", path.display())
 }
 
-/// The folders as they are now. One that can't be opened any more is left out; the log tells of it.
+/// The folders as they are now. One that can't be opened any more is left out; the log tells of it. It blocks.
 pub(super) fn open(granted: &Granted, log: &PluginLog) -> Folders {
     let mut folders = Folders::new();
     for (name, folder) in &granted.directories {
@@ -90,13 +93,15 @@ pub(super) fn open(granted: &Granted, log: &PluginLog) -> Folders {
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut preopens = linker.instance(PREOPENS)?;
-    preopens.func_wrap("get-directories", |mut store: StoreContextMut<'_, HostState>, (): ()| {
-        let state = store.data_mut();
-        let mut given = Vec::new();
-        for (folder, name) in state.granted_folders().clone() {
-            given.push((state.handles().push(Descriptor::Dir(folder))?, name));
-        }
-        Ok((given,))
+    preopens.func_wrap_async("get-directories", |mut store: StoreContextMut<'_, HostState>, (): ()| {
+        Box::new(async move {
+            let state = store.data_mut();
+            let mut given = Vec::new();
+            for (folder, name) in state.granted_folders().await?.clone() {
+                given.push((state.handles().push(Descriptor::Dir(folder))?, name));
+            }
+            Ok((given,))
+        })
     })?;
     let mut types = linker.instance(TYPES)?;
     types.func_wrap_async(

@@ -67,6 +67,8 @@ pub(in crate::plugin) struct Handles {
     nothing: ResourceTable,
     /// What the instance holds beside its handles.
     beside_bytes: usize,
+    /// What the host function that runs holds for it.
+    passing_bytes: usize,
     held_bytes: usize,
     /// What host functions may have added since that was counted.
     uncounted_bytes: usize,
@@ -106,7 +108,14 @@ impl Handles {
             table.set_max_capacity(capacity);
             table
         };
-        Self { table: of(MAX_HANDLES), nothing: of(0), beside_bytes: 0, held_bytes: 0, uncounted_bytes: 0 }
+        Self {
+            table: of(MAX_HANDLES),
+            nothing: of(0),
+            beside_bytes: 0,
+            passing_bytes: 0,
+            held_bytes: 0,
+            uncounted_bytes: 0,
+        }
     }
 
     /// The table, for one host function that may add `growth`; an empty one where the instance, whose limiter is `memory`,
@@ -128,6 +137,17 @@ impl Handles {
     ) -> Result<(), HeldTooMuch> {
         self.beside_bytes += bytes;
         self.count();
+        self.charge(memory)
+    }
+
+    /// Counts what a host function holds while it runs, in the place of what it held before.
+    pub(super) fn hold_for_now(
+        &mut self,
+        bytes: usize,
+        memory: &mut MemoryLimiter,
+    ) -> Result<(), HeldTooMuch> {
+        self.held_bytes = self.held_bytes - self.passing_bytes + bytes;
+        self.passing_bytes = bytes;
         self.charge(memory)
     }
 
@@ -154,8 +174,8 @@ impl Handles {
     }
 
     fn count(&mut self) {
-        self.held_bytes =
-            self.beside_bytes + self.table.iter_mut().map(|entry| bytes_of(entry)).sum::<usize>();
+        let handles = self.table.iter_mut().map(|entry| bytes_of(entry)).sum::<usize>();
+        self.held_bytes = self.beside_bytes + self.passing_bytes + handles;
         self.uncounted_bytes = 0;
     }
 }

@@ -1,7 +1,7 @@
 //! Listings of folders: `read-directory` in front of wasmtime's, which reads a folder of any size in one piece.
 //!
 //! A listing is an operation of the host that carries its names. It has a bound of its own, and no more is read than the
-//! instance has memory for.
+//! instance, and all plugins together, have memory for.
 
 use std::any::Any;
 use std::ffi::CStr;
@@ -28,6 +28,12 @@ const MAX_ENTRIES: usize = 65_536;
 
 /// What an entry takes beside its name, with what the allocator rounds up.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 16;
+
+/// The longest name of a file system.
+const MAX_NAME_BYTES: usize = 255;
+
+/// What is read of a folder before the instance is charged for more.
+const PIECE_BYTES: usize = 256 << 10;
 
 type Entry = Result<DirectoryEntry, ErrorCode>;
 
@@ -73,37 +79,67 @@ async fn list(state: &mut HostState, folder: Resource<Descriptor>) -> Result<Res
         Descriptor::Dir(folder) => Arc::clone(&folder.dir),
         Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),
     };
-    let room = state.memory.room();
-    // A disk or a network file system may keep a reader waiting, which must not hold up other requests.
-    let read = tokio::task::spawn_blocking(move || read(&folder, room)).await;
-    let read = read.map_err(|error| FsError::trap(wasmtime::Error::from(error)))?;
-    let listing = read.map_err(ErrorCode::from)?;
-    let names = listing.left.as_slice().iter().flatten().map(|entry| entry.name.len()).sum();
-    state.volume.carry(names).map_err(FsError::trap)?;
-    if listing.left.len() > MAX_ENTRIES {
+    let read = read(state, folder).await;
+    // From here on it is charged as a handle.
+    state.hold_for_now(0).map_err(FsError::trap)?;
+    Ok(state.handles_for(Growth::Much).push(read?)?)
+}
+
+/// Reads a folder piece by piece, each charged before it is read.
+async fn read(state: &mut HostState, folder: Arc<File>) -> Result<Listing, FsError> {
+    let mut reading = Reading::default();
+    while !reading.is_over {
+        let most = reading.bytes + PIECE_BYTES;
+        state.hold_for_now(most).map_err(FsError::trap)?;
+        let (folder, before) = (Arc::clone(&folder), reading.name_bytes);
+        // A disk or a network file system may keep a reader waiting, which must not hold up other requests.
+        let read = tokio::task::spawn_blocking(move || reading.go_on(&folder, most)).await;
+        let read = read.map_err(|error| FsError::trap(wasmtime::Error::from(error)))?;
+        reading = read.map_err(ErrorCode::from)?;
+        state.volume.carry(reading.name_bytes - before).map_err(FsError::trap)?;
+    }
+    if reading.entries.len() > MAX_ENTRIES {
         Counter::FoldersTooLarge.count();
         return Err(ErrorCode::Quota.into());
     }
-    Ok(state.handles_for(Growth::Much).push(listing)?)
+    Ok(Listing { left: reading.entries.into_iter(), bytes: reading.bytes })
 }
 
-/// Reads `folder`, one entry more than may be, or than fits into `room` bytes: by that one it is found to be too large.
-fn read(folder: &File, room: usize) -> io::Result<Listing> {
-    let (mut entries, mut bytes) = (Vec::new(), 0_usize);
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
+/// A folder of which a part is read.
+#[derive(Default)]
+struct Reading {
+    /// Nothing before the first piece.
+    dir: Option<Dir>,
+    entries: Vec<Entry>,
+    name_bytes: usize,
+    bytes: usize,
+    is_over: bool,
+}
+
+impl Reading {
+    /// Reads on until it takes up to `most` bytes. One entry more is read than may be: by that one a folder is too large.
+    fn go_on(mut self, folder: &File, most: usize) -> io::Result<Self> {
+        let mut dir = self.dir.take().map_or_else(|| Dir::read_from(folder), Ok)?;
+        // A name has 255 bytes at the most.
+        while self.bytes + 2 * ENTRY_BYTES + MAX_NAME_BYTES <= most && self.entries.len() <= MAX_ENTRIES {
+            let Some(entry) = dir.read() else {
+                self.is_over = true;
+                break;
+            };
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            self.entries.push(described(folder, name, entry.file_type()));
+            self.name_bytes += name.to_bytes().len();
+            // A vector that grows has up to twice the room that it needs.
+            self.bytes += 2 * ENTRY_BYTES + name.to_bytes().len();
         }
-        entries.push(described(folder, name, entry.file_type()));
-        // A vector that grows has up to twice the room that it needs.
-        bytes += 2 * ENTRY_BYTES + name.to_bytes().len();
-        if entries.len() > MAX_ENTRIES || bytes > room {
-            break;
-        }
+        self.is_over |= self.entries.len() > MAX_ENTRIES;
+        self.dir = Some(dir);
+        Ok(self)
     }
-    Ok(Listing { left: entries.into_iter(), bytes })
 }
 
 fn described(folder: &File, name: &CStr, kind: FileType) -> Entry {

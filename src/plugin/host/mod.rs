@@ -2,6 +2,10 @@
 //!
 //! Linking is where a capability is granted: a function that is not linked cannot be called, and a plugin that
 //! imports it does not load.
+//!
+//! A host function runs on a thread that serves others as well. So whatever may wait for a disk or for a resolver runs on a
+//! thread for blocking work, in wasmtime's functions too. Reads of the state are the exception: `state/sqlite/readers.rs` says
+//! why. What only asks the kernel (clocks, randomness, a socket's address) is asked in place.
 
 mod base;
 mod call;

@@ -4,7 +4,7 @@ wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
 
 use std::fs::{self, File, OpenOptions, ReadDir};
 use std::io::{self, Read};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use exports::lictor::plugin::commands::{CommandInfo, Failure, Guest};
 use wasip2::filesystem::preopens::get_directories;
@@ -27,6 +27,7 @@ impl Guest for Folders {
             ["size", path] => fs::metadata(path).map(|found| found.len().to_string().into_bytes()),
             ["hold", count, path] => Ok(hold(count.parse().unwrap_or(0), path)),
             ["hold-lists", count, path] => hold_lists(count.parse().unwrap_or(0), path),
+            ["sit", count, path] => sit(count.parse().unwrap_or(0), path),
             ["hold-streams", count] => Ok(hold_streams(count.parse().unwrap_or(0))),
             ["write", path] => nothing(OpenOptions::new().write(true).open(path)),
             ["append", path] => nothing(OpenOptions::new().append(true).open(path)),
@@ -61,14 +62,25 @@ fn list(path: &str) -> io::Result<Vec<u8>> {
 
 /// Lists the same folder again and again, and keeps what it got; tells how often.
 fn hold_lists(count: usize, path: &str) -> io::Result<Vec<u8>> {
-    let held: io::Result<Vec<ReadDir>> = (0..count)
-        .map(|_| {
-            let mut list = fs::read_dir(path)?;
-            list.next().transpose()?;
-            Ok(list)
-        })
-        .collect();
-    Ok(held?.len().to_string().into_bytes())
+    Ok(lists(count, path)?.len().to_string().into_bytes())
+}
+
+fn lists(count: usize, path: &str) -> io::Result<Vec<ReadDir>> {
+    let list = |_| {
+        let mut list = fs::read_dir(path)?;
+        list.next().transpose()?;
+        Ok(list)
+    };
+    (0..count).map(list).collect()
+}
+
+/// Lists the folder, opens it as often as it may, says so, and keeps all that for an hour.
+fn sit(count: usize, path: &str) -> io::Result<Vec<u8>> {
+    let lists = lists(count, path)?;
+    let opened: Vec<File> = (0..100).map_while(|_| File::open(path).ok()).collect();
+    println!("sits");
+    std::thread::sleep(Duration::from_secs(3600));
+    Ok(format!("{} {}", lists.len(), opened.len()).into_bytes())
 }
 
 /// Opens streams of the first file of the first folder, as bare as WASI has them; tells how often that went well, and what

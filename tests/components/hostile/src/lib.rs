@@ -22,6 +22,7 @@ type Command = (&'static str, &'static str, fn(&[String]) -> Answer);
 const COMMANDS: &[Command] = &[
     ("spin", "", misbehave::spin),
     ("grow", "", misbehave::grow),
+    ("creep", "", misbehave::creep),
     ("recurse", "", misbehave::recurse),
     ("trap", "", misbehave::trap),
     ("panic", "TEXT", misbehave::panic),

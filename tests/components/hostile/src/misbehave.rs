@@ -23,6 +23,15 @@ pub fn grow(_: &[String]) -> Answer {
     }
 }
 
+/// Grows a little a hundred times a second and touches none of it, until it gets no more; then it traps.
+pub fn creep(args: &[String]) -> Answer {
+    println!("creeping");
+    while core::arch::wasm32::memory_grow::<0>(1) != usize::MAX {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    trap(args)
+}
+
 pub fn recurse(_: &[String]) -> Answer {
     Ok(deeper(0).to_string().into_bytes())
 }
