@@ -19,6 +19,8 @@ pub struct Fault {
     pub path: PathBuf,
     /// What is wrong with it.
     pub reason: Reason,
+    /// Whether a folder on the way to it is one in which others may put something else in its place.
+    pub(super) is_on_loose_way: bool,
 }
 
 /// What is wrong with a file.
@@ -91,8 +93,8 @@ pub enum Reason {
 }
 
 impl Fault {
-    pub(super) fn new(path: &Path, reason: Reason) -> Self {
-        Self { path: path.to_owned(), reason }
+    pub(crate) fn new(path: &Path, reason: Reason) -> Self {
+        Self { path: path.to_owned(), reason, is_on_loose_way: false }
     }
 
     /// Whether there is just no such file.
@@ -101,8 +103,8 @@ impl Fault {
         matches!(self.reason, Reason::Missing | Reason::NoFolder)
     }
 
-    /// Whether a user who is neither root nor the server's made it so: by a link, by what is there instead,
-    /// or, where nothing is there, by what he may do in his folder.
+    /// Whether a user who is neither root nor the server's may have made it so: by a link, by what is there instead, or by what
+    /// he may do in a folder on the way.
     #[must_use]
     pub fn is_strangers_work(&self) -> bool {
         let is_strangers = |path: &Path| {
@@ -111,6 +113,7 @@ impl Fault {
         };
         match self.reason {
             Reason::Link { .. } => true,
+            _ if self.is_on_loose_way => true,
             _ if self.is_missing() => self.path.parent().is_some_and(is_strangers),
             _ => is_strangers(&self.path),
         }

@@ -76,14 +76,15 @@ impl Opened {
     /// When there is none, it is something else, or the way leads over a stranger's link.
     pub fn folder(path: &Path) -> Result<Self, Fault> {
         let way = walk(path).map_err(|fault| match fault.reason {
-            Reason::Missing => Fault::new(path, Reason::NoFolder),
+            Reason::Missing => Fault { reason: Reason::NoFolder, ..fault },
             _ => fault,
         })?;
         Self::open(path, way, FileType::Directory, Reason::NotFolder)
     }
 
     fn open(path: &Path, way: Way, wanted: FileType, otherwise: Reason) -> Result<Self, Fault> {
-        let fault = |reason| Fault::new(path, reason);
+        let is_on_loose_way = way.loose.is_some();
+        let fault = |reason| Fault { is_on_loose_way, ..Fault::new(path, reason) };
         let found = FileType::from_raw_mode(way.stat.st_mode);
         if found != wanted {
             let is_folder = found == FileType::Directory;
@@ -130,6 +131,12 @@ impl Opened {
     #[must_use]
     pub fn real_path(&self) -> &Path {
         &self.real
+    }
+
+    /// Whether others may have put it there: a folder on the way is theirs, or they may write to it.
+    #[must_use]
+    pub fn is_on_loose_way(&self) -> bool {
+        self.loose.is_some()
     }
 
     /// Number of names that the file has.

@@ -101,7 +101,7 @@ impl<'a> Walk<'a> {
                     self.real.push(&name);
                     return Ok(self.end(name, stat, false));
                 }
-                _ => return Err(Fault::new(self.path, Reason::Missing)),
+                _ => return Err(self.fault(Reason::Missing)),
             }
         }
         let stat = self.stat;
@@ -122,11 +122,11 @@ impl<'a> Walk<'a> {
     fn follow(&mut self, link: &OwnedFd, name: &OsStr, stat: &Stat) -> Result<Option<Way>, Fault> {
         if is_stranger(stat.st_uid) {
             let reason = Reason::Link { link: self.real.join(name), owner: stat.st_uid };
-            return Err(Fault::new(self.path, reason));
+            return Err(self.fault(reason));
         }
         self.links += 1;
         if self.links > MAX_LINKS {
-            return Err(Fault::new(self.path, Reason::Links));
+            return Err(self.fault(Reason::Links));
         }
         let target = rustix::fs::readlinkat(link, "", Vec::new()).map_err(|error| self.fault(error))?;
         let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
@@ -145,9 +145,9 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         if !self.rest.is_empty() {
-            return Err(Fault::new(self.path, Reason::Missing));
+            return Err(self.fault(Reason::Missing));
         }
-        let folder = self.folder.try_clone().map_err(|error| Fault::new(self.path, Reason::from(&error)))?;
+        let folder = self.folder.try_clone().map_err(|error| self.fault(&error))?;
         let (real, loose) = (self.real.clone(), self.loose.take());
         Ok(Some(Way { folder, name: name.to_owned(), is_magic: true, stat, real, loose }))
     }
@@ -186,8 +186,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn fault(&self, error: Errno) -> Fault {
-        Fault::new(self.path, Reason::from(error))
+    fn fault(&self, reason: impl Into<Reason>) -> Fault {
+        Fault { is_on_loose_way: self.loose.is_some(), ..Fault::new(self.path, reason.into()) }
     }
 }
 

@@ -135,7 +135,7 @@ fn hash_file(entry: &Path) -> PathBuf {
 /// Opens an entry, and the file of the hash that it has.
 fn open_whole(entry: &Path) -> Result<[Opened; 2], Fault> {
     let (code, of_hash) = (open_own(entry)?, open_own(&hash_file(entry))?);
-    let damaged = |words: &str| Fault { path: entry.to_owned(), reason: Reason::Other(words.to_owned()) };
+    let damaged = |words: &str| Fault::new(entry, Reason::Other(words.to_owned()));
     let found = hash_of(entry, code.descriptor()).map_err(|error| damaged(&error.to_string()))?;
     if of_hash.bytes(MAX_HASH_BYTES)?.trim_ascii() != found.as_bytes() {
         return Err(damaged("it is damaged"));

@@ -86,17 +86,29 @@ fn a_strangers_link_in_place_of_a_granted_file_is_not_followed() {
     let (server, tester) = server_of(setup, "[\"shared/status.txt\"]", "shared/data");
     let mut connection = server.connect(&tester);
     assert_eq!(connection.ask("read shared/status.txt"), "fine");
-    for target in ["../server.key", "../server.toml", "/etc/passwd"] {
+    // What a stranger does there does not keep the operator from changing something.
+    let can_reload = |what: &str| {
+        let told = server.connect(&tester).ask_framed("@reload");
+        assert!(told.text().contains("nothing has changed"), "{what}: {told:?}");
+    };
+    for target in ["../server.key", "../server.toml", "/proc/self/mem", "/dev/kmsg", "/etc/passwd", "nothing"]
+    {
         as_stranger(&shared, &format!("ln -sfn {target} status.txt"));
+        can_reload(target);
         let frame = connection.ask_framed("read shared/status.txt");
         assert_eq!(frame.failure(), ("denied", "failed"), "{target}: {frame:?}");
         assert!(!format!("{frame:?}").contains("PRIVATE KEY"), "{frame:?}");
     }
     wait_for_reason(&server, "shared/status.txt on the way belongs to user 65534");
-    // What a stranger does there does not keep the operator from changing something.
-    assert!(connection.ask_framed("@reload").text().contains("nothing has changed"));
-    as_stranger(&shared, "rm status.txt; mkdir status.txt");
-    assert!(connection.ask_framed("@reload").text().contains("nothing has changed"));
+    // His folder has things of others' too, which he may give any name there.
+    as_stranger(&shared, "rm status.txt");
+    fs::hard_link(server.folder().join("server.key"), shared.join("status.txt")).unwrap();
+    can_reload("the key under one more name");
+    assert_eq!(connection.ask_framed("read shared/status.txt").failure(), ("denied", "failed"));
+    as_stranger(&shared, "rm -f status.txt; mv data status.txt");
+    can_reload("a folder of root's");
+    as_stranger(&shared, "mv status.txt data; mkdir status.txt");
+    can_reload("a folder of his");
     assert_eq!(connection.ask_framed("read shared/status.txt").failure().0, "unavailable");
     as_stranger(&shared, "rmdir status.txt; echo -n well > status.txt");
     assert_eq!(connection.ask("read shared/status.txt"), "well");

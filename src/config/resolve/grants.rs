@@ -125,16 +125,19 @@ fn file(
     let found = around.folder.path(path.get_ref());
     let shown = path.get_ref().0.display().to_string();
     let key = &format!("{at}.files");
-    let opened = Opened::file(&found);
-    let withheld_as = match &opened {
-        Ok(opened) => around.reserved.withholds(opened),
-        Err(_) => around.reserved.withholds_missing(&found),
+    let fault = match Opened::file(&found) {
+        Ok(opened) => {
+            withhold(key, path, &opened, around, findings);
+            return (shown, found);
+        }
+        Err(fault) => fault,
     };
-    match opened {
-        _ if let Some(what) = withheld_as => withheld(key, path, what, findings),
-        Ok(_) => {}
-        Err(fault) if may_change(&fault) => unreadable(key, path, &fault, findings),
-        Err(fault) => Named { key, path, remedy: "name a plain file" }.report_fault(&fault, findings),
+    // The path alone says what it is.
+    let what = around.reserved.withholds_missing(&found).filter(|_| !fault.is_strangers_work());
+    match what {
+        Some(what) => withheld(key, path, what, findings),
+        None if may_change(&fault) => unreadable(key, path, &fault, findings),
+        None => Named { key, path, remedy: "name a plain file" }.report_fault(&fault, findings),
     }
     (shown, found)
 }
@@ -176,17 +179,35 @@ fn directories(
     let granted = entries.map(|(name, path)| {
         let found = around.folder.path(path.get_ref());
         match Opened::folder(&found) {
-            Ok(opened) => {
-                if let Some(what) = around.reserved.withholds(&opened) {
-                    withheld(key, path, what, findings);
-                }
-            }
+            Ok(opened) => withhold(key, path, &opened, around, findings),
             Err(fault) if fault.is_strangers_work() => unreadable(key, path, &fault, findings),
             Err(fault) => Named { key, path, remedy: "make the folder" }.report_fault(&fault, findings),
         }
         (name.get_ref().0.clone(), found)
     });
     granted.collect()
+}
+
+/// Looks whether a granted file or folder is one that no plugin may read. Where others may have put it there, by a hard link or
+/// by another name, that is a warning: each opening looks again.
+fn withhold(
+    key: &str,
+    path: &Spanned<PathText>,
+    opened: &Opened,
+    around: &Surroundings<'_>,
+    findings: &mut Findings,
+) {
+    let Some(what) = around.reserved.withholds(opened) else { return };
+    if !opened.is_on_loose_way() {
+        return withheld(key, path, what, findings);
+    }
+    findings
+        .warning(format!(
+            "`{key}` leads, by what others may have put there, to what no plugin may read: {what}"
+        ))
+        .at(path.span(), "the plugin can't read it until something else is there")
+        .help("find out who put it there")
+        .done();
 }
 
 fn withheld(key: &str, path: &Spanned<PathText>, what: &str, findings: &mut Findings) {

@@ -43,6 +43,7 @@ pub(in crate::plugin) fn check(grants: &Grants, reserved: &Reserved) -> Result<(
     for (name, folder) in &grants.directories {
         match open_folder(folder, reserved) {
             Err(Unusable::Fault(fault)) if fault.is_strangers_work() => {}
+            Err(Unusable::Withheld { is_on_loose_way: true, .. }) => {}
             Err(fault) => return Err(format!("the folder granted to it as {name} can't be opened: {fault}")),
             Ok(_) => {}
         }
@@ -55,8 +56,8 @@ pub(in crate::plugin) fn check(grants: &Grants, reserved: &Reserved) -> Result<(
 enum Unusable {
     #[error("{0}")]
     Fault(Fault),
-    #[error("{}", withheld(.0, .1))]
-    Withheld(PathBuf, &'static str),
+    #[error("{}", withheld(.path, .what))]
+    Withheld { path: PathBuf, what: &'static str, is_on_loose_way: bool },
 }
 
 /// Opens a folder as it is now: what others have put in its place since the config was read is looked at
@@ -65,7 +66,10 @@ fn open_folder(folder: &Path, reserved: &Reserved) -> Result<Opened, Unusable> {
     let opened = Opened::folder(folder).map_err(Unusable::Fault)?;
     match reserved.withholds(&opened) {
         None => Ok(opened),
-        Some(what) => Err(Unusable::Withheld(folder.to_owned(), what)),
+        Some(what) => {
+            let (path, is_on_loose_way) = (folder.to_owned(), opened.is_on_loose_way());
+            Err(Unusable::Withheld { path, what, is_on_loose_way })
+        }
     }
 }
 
