@@ -94,10 +94,15 @@ impl Live {
 /// Reads the config file of `running` anew.
 fn read(running: &Config) -> anyhow::Result<Config> {
     let loaded = config::load_again(running).map_err(|faults| anyhow!("{}", faults.render(false)))?;
-    for warning in &loaded.warnings {
-        tracing::warn!(target: "lictor::reload", warning = warning.render(false), "a config warning");
-    }
+    log_warnings(&loaded.warnings);
     Ok(loaded.config)
+}
+
+/// Logs the warnings of a config that is to be served.
+pub(super) fn log_warnings(warnings: &[config::Fault]) {
+    for warning in warnings {
+        tracing::warn!(target: "lictor::reload", warning = warning.line(), "a config warning");
+    }
 }
 
 /// The plugins whose component is another one, though no key of theirs changed.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ConfigFile, Failure, load_config_with_warnings, load_named_config, output};
+use super::{ConfigFile, Failure, load_by, load_named_config, output};
 use crate::app;
 use crate::config;
 
@@ -25,7 +25,10 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let loaded = load_config_with_warnings(&self.config.path)?;
+        let loaded = load_by(config::load, &self.config.path)?;
+        for warning in &loaded.warnings {
+            output::faults(|color| warning.render(color));
+        }
         let summary = app::check(&loaded.config).map_err(|error| Failure::usage(format!("{error:#}")))?;
         match &self.diff {
             None => output::line(summary.trim_end_matches('\n')),

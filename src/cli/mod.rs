@@ -137,15 +137,6 @@ fn want_own_config() -> Result<(), Failure> {
     file.and_then(|_| Opened::folder(Path::new(".")).and_then(Opened::trusted)).map(drop).map_err(refused)
 }
 
-/// Loads the config, and tells its warnings or everything that is wrong with it.
-fn load_config_with_warnings(path: &Path) -> Result<Loaded, Failure> {
-    let loaded = load_by(config::load, path)?;
-    for warning in &loaded.warnings {
-        output::faults(|color| warning.render(color));
-    }
-    Ok(loaded)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -1,7 +1,8 @@
 //! `lictor serve`: serves until it is told to stop.
 
-use super::{ConfigFile, Failure, load_config_with_warnings};
+use super::{ConfigFile, Failure, load_by};
 use crate::app;
+use crate::config;
 
 /// Serve the commands of a config file
 ///
@@ -21,7 +22,7 @@ impl Serve {
         let usage = |error: anyhow::Error| Failure::usage(format!("{error:#}"));
         // First of all: a signal may come at any time.
         let supervisor = app::Supervisor::new().map_err(usage)?;
-        let loaded = load_config_with_warnings(&self.config.path)?;
+        let loaded = load_by(config::load, &self.config.path)?;
         supervisor.serve(loaded).map_err(usage)
     }
 }

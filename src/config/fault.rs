@@ -114,6 +114,18 @@ impl Fault {
         Some((line, column))
     }
 
+    /// The whole of it in one line, without the text of the file: `FILE:LINE: MESSAGE; ADVICE`.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let place = self.position().map(|(line, _)| format!(":{line}")).unwrap_or_default();
+        let words: Vec<_> = [&self.message]
+            .into_iter()
+            .chain(&self.help)
+            .map(|words| shown(words, MOST_CHARS).to_string())
+            .collect();
+        format!("{}{place}: {}", self.source.path, words.join("; "))
+    }
+
     /// Where it lies, for sorting: what is about the whole file comes first.
     pub(super) fn offset(&self) -> Option<usize> {
         self.marks.first().map(|mark| mark.span.start)

@@ -49,6 +49,18 @@ impl Bound {
         }
     }
 
+    /// Which edge of the range `amount` is beyond, such as `the least is 128MiB`.
+    #[must_use]
+    pub fn exceeded_by(&self, amount: u64) -> Option<String> {
+        if amount < self.least {
+            Some(format!("the least is {}", self.written(self.least)))
+        } else if amount > self.most {
+            Some(format!("the most is {}", self.written(self.most)))
+        } else {
+            None
+        }
+    }
+
     /// What `field` of the section `at` says if that is within the range, else the default; what lies outside is a fault.
     pub(super) fn hold<Q: Quantity>(
         &self,
@@ -58,16 +70,12 @@ impl Bound {
     ) -> Option<u64> {
         let Some(given) = field.given() else { return self.default };
         let amount = given.get_ref().amount();
-        if (self.least..=self.most).contains(&amount) {
-            return Some(amount);
-        }
-        let (side, edge) = if amount < self.least { ("least", self.least) } else { ("most", self.most) };
+        let Some(edge) = self.exceeded_by(amount) else { return Some(amount) };
         let quote = if self.unit == Unit::Count { "" } else { "\"" };
-        let [edge, least, most] =
-            [edge, self.least, self.most].map(|a| format!("{quote}{}{quote}", self.written(a)));
+        let [least, most] = [self.least, self.most].map(|a| format!("{quote}{}{quote}", self.written(a)));
         findings
             .error(format!("`{}` can't be {}", inside(at, self.key), self.written(amount)))
-            .at(given.span(), format!("the {side} is {}", edge.replace('"', "")))
+            .at(given.span(), edge)
             .help(format!("write a value from {least} to {most}"))
             .done();
         self.default

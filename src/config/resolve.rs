@@ -154,7 +154,7 @@ fn private_key(key: &Spanned<PathText>, folder: &Folder, findings: &mut Findings
     let path = opened.path().display();
     if opened.mode() & 0o077 != 0 {
         findings
-            .warning("others than its owner may use the server's private key")
+            .warning("users other than its owner can use the server's private key")
             .at(key.span(), format!("the mode of this file is {:03o}", opened.mode() & 0o777))
             .help(format!("`chmod 600 {path}`"))
             .done();

@@ -138,13 +138,13 @@ impl Fault {
                 format!("it belongs to user {owner}, and this process runs as user {}", user())
             }
             Reason::Writable { mode } => {
-                format!("others than its owner may write to it: its mode is {mode:03o}")
+                format!("users other than its owner can write to it: its mode is {mode:03o}")
             }
             Reason::NotOwn { owner, .. } if *owner != user() => {
                 format!("it belongs to user {owner}, and was not made by this process's user {}", user())
             }
             Reason::NotOwn { mode, .. } if mode & 0o022 != 0 => {
-                format!("others than its owner may write to it: its mode is {mode:03o}")
+                format!("users other than its owner can write to it: its mode is {mode:03o}")
             }
             Reason::NotOwn { names, .. } => format!("it has {names} names, by which others may reach it"),
             Reason::GroupWritable { mode } => format!("its group may write to it: its mode is {mode:03o}"),
@@ -175,7 +175,7 @@ impl Fault {
                 "only what root or the server's user wrote is trusted; if it may be, `chown root {path}`, or \
                  run this as the server's user"
             ),
-            Reason::Writable { .. } => format!("look who has changed it, then `chmod go-w {path}`"),
+            Reason::Writable { .. } => format!("find out who changed it, then `chmod go-w {path}`"),
             Reason::GroupWritable { .. } => format!("`chmod g-w {path}`"),
             Reason::LooseFolder { folder, owner, .. } if super::walk::is_stranger(*owner) => {
                 format!("`chown root {}`", named(folder))

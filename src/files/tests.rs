@@ -238,7 +238,7 @@ fn a_fault_is_said_in_words() {
     assert_eq!(
         words,
         format!(
-            "{path}: others than its owner may write to it: its mode is 666; look who has changed it, then \
+            "{path}: users other than its owner can write to it: its mode is 666; find out who changed it, then \
              `chmod go-w {path}`"
         )
     );

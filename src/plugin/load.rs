@@ -345,7 +345,7 @@ fn link(compiled: &Compiled, spec: &Spec) -> Result<Linked, String> {
     let engine = runtime.engine();
     let misfits = world::misfits(component, engine, *world, &spec.name, &spec.grants);
     if !misfits.is_empty() {
-        return Err(misfits.join("; "));
+        return Err(misfits.join("\n"));
     }
     if *world == World::StreamingPlugin && spec.instances != Instances::PerRequest {
         return Err(format!(

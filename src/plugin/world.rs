@@ -172,7 +172,7 @@ fn import_misfit(import: &str, plugin: &str, grants: &Grants) -> Option<String> 
             let is_granted = grantable(import).is_some_and(|known| (known.is_granted)(grants));
             let lines = lines.replace("NAME", plugin);
             let misfit = || {
-                format!("it imports {}, which is not granted to it; to grant it, add: {lines}", name(import))
+                format!("it imports {}, which is not granted to it; to grant it, add:\n{lines}", name(import))
             };
             (!is_granted).then(misfit)
         }
@@ -330,12 +330,13 @@ mod tests {
         let all = Grants { config, logging: true, http, ..Grants::default() };
         for (import, line) in [
             ("wasi:config/store@0.2.0-rc.1", "[plugins.p.config]"),
-            ("wasi:logging/logging@0.1.0-draft", "[plugins.p.grants] logging = true"),
-            ("wasi:http/types@0.2.12", "[plugins.p.grants] http = [\"https://HOST\"]"),
-            ("wasi:http/outgoing-handler@0.2.0", "[plugins.p.grants] http = [\"https://HOST\"]"),
+            ("wasi:logging/logging@0.1.0-draft", "[plugins.p.grants]\nlogging = true"),
+            ("wasi:http/types@0.2.12", "[plugins.p.grants]\nhttp = [\"https://HOST\"]"),
+            ("wasi:http/outgoing-handler@0.2.0", "[plugins.p.grants]\nhttp = [\"https://HOST\"]"),
         ] {
             let misfit = import_misfit(import, "p", &Grants::default()).unwrap();
-            assert!(misfit.contains(import) && misfit.ends_with(line), "{misfit}");
+            assert!(misfit.contains(import) && misfit.ends_with(&format!("add:\n{line}")), "{misfit}");
+            assert!(line.parse::<toml::Table>().is_ok(), "{line}");
             assert_eq!(import_misfit(import, "p", &all), None);
         }
     }

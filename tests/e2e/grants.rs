@@ -25,11 +25,11 @@ fn server(sections: &str) -> (Server, Identity) {
 fn what_is_withheld_is_named_with_the_lines_to_add() {
     for (sections, missing, lines) in [
         (LOGGING, "wasi:config/store@0.2.0-rc.1", "[plugins.granted.config]"),
-        (CONFIG, "wasi:logging/logging@0.1.0-draft", "[plugins.granted.grants] logging = true"),
+        (CONFIG, "wasi:logging/logging@0.1.0-draft", "[plugins.granted.grants]\n    | logging = true"),
         (
             &format!("{CONFIG}\n[plugins.granted.grants]\nlogging = false"),
             "wasi:logging/logging@0.1.0-draft",
-            "[plugins.granted.grants] logging = true",
+            "[plugins.granted.grants]\n    | logging = true",
         ),
     ] {
         let (setup, _) = setup(sections);

@@ -6,12 +6,26 @@ use crate::protocol::server_with;
 use crate::support::certs::Identity;
 use crate::support::client::{Connection, Ending, Tls};
 use crate::support::eventually;
-use crate::support::server::Entry;
+use crate::support::server::{Entry, Setup};
 use crate::support::tools::lictor;
 
 fn command<'a>(log: &'a [Entry], name: &str) -> &'a Entry {
     let found = log.iter().find(|entry| entry.message() == "command" && entry.text("command") == Some(name));
     found.unwrap_or_else(|| panic!("no event of {name}: {log:?}"))
+}
+
+#[test]
+fn warnings_of_the_config_are_events_of_the_start() {
+    let (tester, idle) = (Identity::new("tester"), Identity::new("idle"));
+    let server = Setup::new().master("tester", &tester).client("idle", &idle, &[]).echo().start();
+    let warning = server.wait_for_log("the warning", |entry| entry.message() == "a config warning");
+    let words = warning.text("warning").unwrap();
+    assert!(
+        words.contains("server.toml:") && words.contains(": the client `idle` may run nothing; write "),
+        "{words}"
+    );
+    let printed = server.printed();
+    assert_eq!(printed.lines().count(), server.log().len(), "a line is no event: {printed}");
 }
 
 #[test]

@@ -28,9 +28,16 @@ fn a_component_is_shown_with_its_imports_their_grants_and_its_commands() {
         assert!(shown.stdout.contains(words), "no {words:?} in {}", shown.stdout);
     }
     let granted = plugin(&["inspect", path(components::granted())]);
-    for words in ["by grant: [plugins.NAME.config]", "by grant: [plugins.NAME.grants] logging = true"] {
+    for words in ["  by grant\n", "to grant them:\n"] {
         assert!(granted.stdout.contains(words), "no {words:?} in {}", granted.stdout);
     }
+    let (_, lines) = granted.stdout.split_once("to grant them:\n").unwrap();
+    let lines: String =
+        lines.lines().take_while(|line| line.starts_with(' ')).map(|line| format!("{line}\n")).collect();
+    let granted: toml::Table = lines.parse().unwrap();
+    let plugin = &granted["plugins"]["NAME"];
+    assert_eq!(plugin["grants"]["logging"].as_bool(), Some(true), "{plugin}");
+    assert!(plugin["config"].as_table().is_some(), "{plugin}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use clap::Subcommand;
 
 use super::{Failure, output};
 use crate::app::Compiling;
-use crate::config::{ByteSize, Limits, TimeSpan};
+use crate::config::{ByteSize, Limits, TimeSpan, bounds};
 
 /// Make a plugin's project, look at a plugin, run it without a server, or test what its language can do
 #[derive(Debug, Subcommand)]
@@ -44,13 +44,13 @@ impl Plugin {
 #[derive(Debug, clap::Args)]
 struct CompileOptions {
     /// The largest component [default: 64MiB]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = |text: &str| size(text, "limits", "component_size"))]
     component_size: Option<ByteSize>,
     /// The most memory that compiling it may take [default: 2GiB]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = |text: &str| size(text, "limits", "compile_memory"))]
     compile_memory: Option<ByteSize>,
     /// The most time that compiling it may take [default: 1m]
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| time(text, "limits", "compile_time"))]
     compile_time: Option<TimeSpan>,
 }
 
@@ -69,14 +69,22 @@ impl CompileOptions {
     }
 }
 
-/// A size as config files write it.
-fn size(text: &str) -> Result<ByteSize, String> {
-    ByteSize::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
+/// A size as config files write it, within the range of this key.
+fn size(text: &str, section: &str, key: &str) -> Result<ByteSize, String> {
+    let size = ByteSize::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())?;
+    within(section, key, size.bytes()).map(|()| size)
 }
 
-/// A time as config files write it.
-fn time(text: &str) -> Result<TimeSpan, String> {
-    TimeSpan::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
+/// A time as config files write it, within the range of this key.
+fn time(text: &str, section: &str, key: &str) -> Result<TimeSpan, String> {
+    let time = TimeSpan::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())?;
+    within(section, key, time.milliseconds()).map(|()| time)
+}
+
+/// Refuses an amount that a config file could not give this key.
+fn within(section: &str, key: &str, amount: u64) -> Result<(), String> {
+    let bound = bounds().find(|bound| (bound.section, bound.key) == (section, key));
+    bound.and_then(|bound| bound.exceeded_by(amount)).map_or(Ok(()), Err)
 }
 
 /// A number of bytes as people read it.
@@ -109,6 +117,23 @@ mod tests {
                 help.ends_with(&format!("[default: {}]", bound.written(bound.default.unwrap()))),
                 "{help}"
             );
+        }
+    }
+
+    #[test]
+    fn options_of_compiling_have_the_ranges_of_the_config() {
+        for key in ["component_size", "compile_memory", "compile_time", "memory"] {
+            let bound = crate::config::bounds().find(|bound| bound.key == key).unwrap();
+            let option = format!("--{}", key.replace('_', "-"));
+            let parse = |amount| {
+                let written = bound.written(amount);
+                let line = ["lictor", "plugin", "run", option.as_str(), written.as_str(), "x.wasm", "x"];
+                <crate::cli::Cli as clap::Parser>::try_parse_from(line)
+            };
+            assert!(parse(bound.least).is_ok() && parse(bound.most).is_ok(), "{key}");
+            let below = parse(bound.least - 1).unwrap_err().to_string();
+            assert!(below.contains(&bound.exceeded_by(bound.least - 1).unwrap()), "{below}");
+            assert!(parse(bound.most + 1).is_err(), "{key}");
         }
     }
 

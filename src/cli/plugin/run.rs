@@ -52,7 +52,7 @@ pub(in crate::cli) struct Run {
     #[arg(long, value_name = "NAME", default_value = "dev")]
     client: String,
     /// The most memory that it may use
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = |text: &str| size(text, "plugins.NAME", "memory"))]
     memory: ByteSize,
     #[command(flatten)]
     compile: CompileOptions,

@@ -21,10 +21,10 @@ pub(in crate::cli) struct Test {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The most memory that an instance may use
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = |text: &str| size(text, "plugins.NAME", "memory"))]
     memory: ByteSize,
     /// How long one call, and describing itself, may take
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = |text: &str| time(text, "plugins.NAME", "timeout"))]
     timeout: TimeSpan,
     #[command(flatten)]
     compile: CompileOptions,

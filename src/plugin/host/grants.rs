@@ -134,7 +134,7 @@ pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[
         interface: "wasi:logging/logging",
         version: (0, 1),
         is_granted: |grants| grants.logging,
-        lines: "[plugins.NAME.grants] logging = true",
+        lines: "[plugins.NAME.grants]\nlogging = true",
     },
     Grantable {
         interface: "wasi:keyvalue/store",
@@ -164,19 +164,19 @@ pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[
         interface: "lictor:plugin/files",
         version: (0, 1),
         is_granted: |grants| grants.files.is_some(),
-        lines: "[plugins.NAME.grants] files = [\"/PATH\"]",
+        lines: "[plugins.NAME.grants]\nfiles = [\"/PATH\"]",
     },
     Grantable {
         interface: "lictor:plugin/call",
         version: (0, 1),
         is_granted: |grants| grants.commands.is_some(),
-        lines: "[plugins.NAME.grants] commands = [\"COMMAND\"]",
+        lines: "[plugins.NAME.grants]\ncommands = [\"COMMAND\"]",
     },
     Grantable {
         interface: "lictor:plugin/events",
         version: (0, 1),
         is_granted: |grants| grants.events.is_some(),
-        lines: "[plugins.NAME.grants] events = [\"TOPIC\"]",
+        lines: "[plugins.NAME.grants]\nevents = [\"TOPIC\"]",
     },
     Grantable {
         interface: "wasi:http/types",
@@ -192,6 +192,6 @@ pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[
     },
 ];
 
-const HTTP_LINES: &str = "[plugins.NAME.grants] http = [\"https://HOST\"]";
+const HTTP_LINES: &str = "[plugins.NAME.grants]\nhttp = [\"https://HOST\"]";
 
-const KEYVALUE_LINES: &str = "[plugins.NAME.grants] keyvalue = [\"default\"]";
+const KEYVALUE_LINES: &str = "[plugins.NAME.grants]\nkeyvalue = [\"default\"]";
