@@ -40,6 +40,9 @@ const PAUSE_ABOVE: Duration = Duration::from_millis(50);
 /// How often freed memory is given back to the system.
 const PURGE_EVERY: Duration = Duration::from_secs(1);
 
+/// What clients are told of it.
+pub const IS_SHORT: &str = "The server is short of memory; try again later";
+
 /// Whether the process holds more than it may: then nothing is taken on that can wait. A relaxed load.
 #[must_use]
 pub fn is_passed() -> bool {

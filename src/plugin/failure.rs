@@ -13,6 +13,7 @@ use super::instance::HostState;
 use super::invoke::Call;
 use super::load::Plugin;
 use crate::telemetry::metrics::Counter;
+use crate::watermark;
 use crate::wire::{Code, CommandError};
 
 /// wasmtime has no type for this error, only these words; a test with a plugin that returns too much keeps them
@@ -85,11 +86,15 @@ pub(super) fn not_started(plugin: &Plugin, call: &Call, error: &wasmtime::Error)
     if error.is::<PoolConcurrencyLimitError>() {
         return CommandError::not_run(Code::Busy, "No instance is free; try again later");
     }
-    if error.is::<BudgetSpent>() {
-        return CommandError::not_run(
-            Code::Busy,
-            "The server's memory for plugins is used up; try again later",
-        );
+    let spent = match error.downcast_ref::<BudgetSpent>() {
+        Some(BudgetSpent::Process) => Some(watermark::IS_SHORT),
+        Some(BudgetSpent::Plugins { .. }) => {
+            Some("The server's memory for plugins is used up; try again later")
+        }
+        None => None,
+    };
+    if let Some(words) = spent {
+        return CommandError::not_run(Code::Busy, words);
     }
     CommandError::unknown(
         Code::PluginTrapped,

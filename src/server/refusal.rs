@@ -4,6 +4,7 @@ use crate::authz::Denied;
 use crate::route::{Routes, Unknown};
 use crate::telemetry::metrics::Counter;
 use crate::text::shown;
+use crate::watermark;
 use crate::wire::{Code, CommandError, Request};
 
 /// A request that is not carried out, and what its client is told.
@@ -40,9 +41,7 @@ impl TurnedAway {
                 Counter::RateLimited.count();
                 CommandError::not_run(Code::RateLimited, "Too many requests in this second; try again later")
             }
-            Self::MemoryIsShort => {
-                CommandError::not_run(Code::Busy, "The server is short of memory; try again later")
-            }
+            Self::MemoryIsShort => CommandError::not_run(Code::Busy, watermark::IS_SHORT),
         }
     }
 }

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::assert_serves;
 use crate::support::certs::Identity;
 use crate::support::client::Connection;
 use crate::support::components;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
+use crate::{assert_serves, tell_memory};
 
 const MIB: u64 = 1 << 20;
 
@@ -229,4 +229,5 @@ fn bodies_that_are_never_whole_are_given_up_above_the_mark() {
     }
     assert!(refused > 0, "nobody was told");
     assert_serves(&server, &quiet);
+    tell_memory(&server, (mark - SPARE) / 1024);
 }
