@@ -138,7 +138,7 @@ fn a_plugin_without_the_grant_does_not_load() {
     for component in [components::topics(), components::announcing()] {
         let checked = refused(component, "");
         assert_eq!(checked.code, Some(2), "{checked:?}");
-        assert!(checked.stderr.contains("[plugins.mine.grants] events = [\"TOPIC\"]"), "{checked:?}");
+        assert!(checked.stderr.contains("[plugins.mine.grants]\n    | events = [\"TOPIC\"]"), "{checked:?}");
         let checked = refused(component, "[plugins.mine.grants]\nevents = []");
         assert_eq!(checked.code, Some(0), "{checked:?}");
     }

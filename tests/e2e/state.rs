@@ -202,7 +202,7 @@ fn without_a_grant_the_plugin_does_not_load() {
         "wasi:keyvalue/atomics@0.2.0-draft",
         "wasi:keyvalue/batch@0.2.0-draft",
         "lictor:plugin/state@0.1.0",
-        "[plugins.stateful.grants] keyvalue = [\"default\"]",
+        "[plugins.stateful.grants]\n    | keyvalue = [\"default\"]",
     ] {
         assert!(checked.stderr.contains(words), "no {words:?} in {}", checked.stderr);
     }
