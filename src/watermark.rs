@@ -168,7 +168,7 @@ impl Watcher {
         IS_PASSED.store(false, Ordering::SeqCst);
         RELIEVED.notify_waiters();
         let millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(target: "lictor::memory", used_bytes, millis, "memory is short no more");
+        tracing::info!(target: "lictor::memory", used_bytes, millis, "memory is no longer short");
     }
 }
 

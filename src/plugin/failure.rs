@@ -110,8 +110,8 @@ pub(super) fn broken(
     state: Option<&HostState>,
 ) -> CommandError {
     let name = plugin.name();
-    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, error = words(error), "plugin broke off");
     let (code, reason) = classify(error, state, plugin.max_reply_bytes());
+    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, reason, error = words(error), "plugin broke off");
     CommandError::unknown(code, format!("Plugin {name} {reason} (request {})", call.id))
 }
 

@@ -92,7 +92,7 @@ fn is_logged(server: &Server, message: &str) -> bool {
 }
 
 const SHORT: &str = "memory is short: calls are refused, connections wait";
-const RELIEVED: &str = "memory is short no more";
+const RELIEVED: &str = "memory is no longer short";
 
 #[test]
 fn above_the_mark_calls_are_refused_and_built_ins_go_on_until_there_is_relief() {

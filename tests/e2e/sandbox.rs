@@ -63,10 +63,17 @@ fn a_plugin_that_takes_too_much_is_told_as_such() {
     let mut connection = server.connect(&tester);
     assert_failures(
         &mut connection,
-        &["grow", "alloc 9000000", "big 104857600", "big 1048577"],
+        &["grow", "alloc 9000000", "big 104857600", "big 1048577", "big 1200000"],
         "plugin-limit",
         "unknown",
     );
+    // The longest reply that fits into the memory never came whole.
+    for reason in ["bytes of memory", "returned more than its 1048576 bytes"] {
+        server.wait_for_log(reason, |entry| {
+            entry.message() == "plugin broke off"
+                && entry.text("reason").is_some_and(|told| told.ends_with(reason))
+        });
+    }
     assert_eq!(connection.ask("alloc 1000000"), "held 1000000");
     assert_eq!(connection.ask_framed("big 1048576").body.len(), 1 << 20);
 }
