@@ -10,7 +10,7 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tracing::{Level, Subscriber};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -21,6 +21,7 @@ mod commands;
 mod events;
 mod line;
 pub mod metrics;
+mod queue;
 
 pub use commands::{CommandEvent, CommandLog, Recorder};
 
@@ -78,12 +79,11 @@ pub struct Log {
 }
 
 /// Sends events of `level` and above to standard error, from a thread of their own: a log that is not read must not
-/// stop the server, so at 128,000 unwritten lines further ones are dropped.
+/// stop the server, so at 16 MiB of unwritten lines further ones are dropped.
 ///
 /// Only the first call in a process has an effect.
 pub fn init(level: Level, format: Format) -> Log {
-    let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
-    metrics::count_dropped(writer.error_counter());
+    let (writer, guard) = queue::lines(std::io::stderr());
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let backtrace = Backtrace::capture();
@@ -98,8 +98,12 @@ pub fn init(level: Level, format: Format) -> Log {
     Log { _reporter: Reporter::start(), _writer: guard }
 }
 
+/// Bytes of a panic's words that are logged.
+const MAX_PANIC_BYTES: usize = 4096;
+
 /// A panic as an event: what it says may quote what somebody sent.
 fn tell_panic(place: &str, words: &str, backtrace: Option<&str>) {
+    let words = &words[..words.floor_char_boundary(MAX_PANIC_BYTES)];
     tracing::error!(target: "lictor::app", place, words, backtrace, "panicked");
 }
 

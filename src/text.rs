@@ -37,9 +37,10 @@ impl fmt::Display for Shown<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a>(&'a str);
 
-/// Lines and characters of a line that a [`Block`] shows.
+/// Lines, characters of a line, and characters in all that a [`Block`] shows.
 const MAX_BLOCK_LINES: usize = 200;
-const MAX_BLOCK_CHARS: usize = 1024;
+const MAX_LINE_CHARS: usize = 1024;
+const MAX_BLOCK_CHARS: usize = 16 << 10;
 
 /// What a line of a [`Block`] begins with, so that none looks like a line of somebody else.
 const SET_APART: &str = "\n  | ";
@@ -52,14 +53,17 @@ pub fn block(text: &str) -> Block<'_> {
 
 impl fmt::Display for Block<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut left = MAX_BLOCK_CHARS;
         for (number, line) in self.0.lines().enumerate() {
             if number > 0 {
                 f.write_str(SET_APART)?;
             }
-            if number == MAX_BLOCK_LINES {
+            if number == MAX_BLOCK_LINES || left == 0 {
                 return f.write_char('…');
             }
-            write!(f, "{}", shown(line, MAX_BLOCK_CHARS))?;
+            let most = left.min(MAX_LINE_CHARS);
+            write!(f, "{}", shown(line, most))?;
+            left -= line.chars().take(most).count();
         }
         Ok(())
     }
@@ -308,6 +312,8 @@ mod tests {
         let many = "x\n".repeat(MAX_BLOCK_LINES + 5);
         assert_eq!(block(&many).to_string().lines().count(), MAX_BLOCK_LINES + 1);
         assert!(block(&many).to_string().ends_with("\n  | …"));
+        let long = format!("{}\n", "\u{202e}".repeat(MAX_LINE_CHARS)).repeat(MAX_BLOCK_LINES);
+        assert_eq!(block(&long).to_string().matches("\\u{202e}").count(), MAX_BLOCK_CHARS);
     }
 
     #[test]

@@ -14,8 +14,9 @@ use wasmtime::{FrameInfo, OutOfMemory, WasmBacktrace};
 const BACKTRACE: &str = "error while executing at wasm backtrace:";
 const CORE_DUMP: &str = "wasm coredump generated";
 
-/// The most bytes of one cause, which may quote the component.
+/// The most bytes of one cause, which may quote the component, and of all that is said of an error.
 const MAX_CAUSE_BYTES: usize = 16 << 10;
+const MAX_WORDS_BYTES: usize = 2 * MAX_CAUSE_BYTES;
 
 /// The most bytes of a name.
 const MAX_NAME_BYTES: usize = 256;
@@ -27,7 +28,9 @@ pub(super) fn words(error: &wasmtime::Error) -> String {
         text if text.starts_with(BACKTRACE) => error.downcast_ref().map(backtrace),
         text => Some(text),
     });
-    causes.collect::<Vec<_>>().join(": ")
+    let mut words = causes.collect::<Vec<_>>().join(": ");
+    words.truncate(words.floor_char_boundary(MAX_WORDS_BYTES));
+    words
 }
 
 /// Whether the whole of a cause of `error` is one of these texts: what only holds one may quote the guest.

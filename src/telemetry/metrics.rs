@@ -4,10 +4,7 @@
 //! the log is: what counts has nothing to hand along.
 
 use std::fmt::Write;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use tracing_appender::non_blocking::ErrorCounter;
 
 /// Two lines for each counter: its name here and its name for others; and what it counts. Makes the list and the type.
 macro_rules! counters {
@@ -111,7 +108,7 @@ counters! {
     EventsUnlogged "lictor_log_events_counted_total",
         "Events that were counted instead of logged, commands among them.";
     LinesDropped "lictor_log_lines_dropped_total",
-        "Lines of the log that were dropped, as nobody had read those before them.";
+        "Lines of the log that were dropped, as too many bytes of lines before them had not been read.";
     ComponentsTooLarge "lictor_components_too_large_total",
         "Components that were not loaded, as their file is too large.";
     CompileMemoryUsedUp "lictor_compile_memory_used_up_total",
@@ -121,9 +118,6 @@ counters! {
     DumpsRemoved "lictor_core_dumps_removed_total",
         "Core dumps that were removed for newer ones.";
 }
-
-/// What counts the log's dropped lines.
-static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 impl Counter {
     /// Counts one.
@@ -137,17 +131,8 @@ impl Counter {
     }
 
     fn value(self) -> u64 {
-        match (self, DROPPED.get()) {
-            (Self::LinesDropped, Some(dropped)) => dropped.dropped_lines() as u64,
-            _ => COUNTS[self as usize].load(Ordering::Relaxed),
-        }
+        COUNTS[self as usize].load(Ordering::Relaxed)
     }
-}
-
-/// From now on the log's dropped lines are those of `dropped`.
-pub(super) fn count_dropped(dropped: ErrorCounter) {
-    // There is one log in a process; a second one has no effect either.
-    let _ = DROPPED.set(dropped);
 }
 
 /// The counters that have counted something, with their names.

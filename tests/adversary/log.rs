@@ -1,8 +1,9 @@
 //! The log under attack: floods that are to hide something, and names that are to look like something else.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use crate::support::certs::Identity;
@@ -155,6 +156,49 @@ fn a_client_that_comes_and_goes_is_counted() {
         let written = count_in(&server.log(), |entry| entry.message() == message);
         assert!(written <= 100 * seconds, "{written} in {seconds} s");
     }
+}
+
+/// A log that nobody reads takes memory up to a bound, however long its lines are; once it is read it goes on.
+#[test]
+fn a_log_that_nobody_reads_takes_bounded_memory() {
+    const REQUESTS: usize = 12_000;
+    const AT_ONCE: usize = 100;
+    const MOST_KIB: u64 = 40 << 10;
+    let tester = Identity::new("tester");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let setup = Setup::new()
+        .master("tester", &tester)
+        .server(&format!("listen = [\"127.0.0.1:{port}\"]"))
+        .section("[log]\nformat = \"json\"\narguments = true\ncommands_per_second = 1000000");
+    setup.write();
+    let mut child = Killed(lictor(setup.folder()).arg("serve").stderr(Stdio::piped()).spawn().unwrap());
+    let address = ([127, 0, 0, 1], port).into();
+    eventually("the server to listen", || std::net::TcpStream::connect(address).ok());
+    let mut client = Connection::admitted(address, &tester);
+    let resident_kib = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    // Each is a line of 9 KB.
+    let request = format!("@ping {}\r\n\r\n", "\u{202e}".repeat(1024));
+    let before = resident_kib();
+    for _ in 0..REQUESTS / AT_ONCE {
+        client.send(request.repeat(AT_ONCE));
+        (0..AT_ONCE).for_each(|_| drop(client.read_reply()));
+    }
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < MOST_KIB, "{grown} KiB of lines that nobody reads");
+    let metrics = client.ask("@status metrics");
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("lictor_log_lines_dropped_total "));
+    let dropped: usize = dropped.unwrap().parse().unwrap();
+    assert!(dropped > REQUESTS / 2, "{dropped} lines dropped");
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let is_command = |line: &String| line.contains("\"command\":\"@ping\"");
+    let waited = lines.by_ref().filter(is_command).take(REQUESTS - dropped).count();
+    assert_eq!(waited, REQUESTS - dropped);
+    client.ask("@whoami");
+    assert!(lines.any(|line| line.contains("@whoami")), "the log goes on");
 }
 
 /// What would be an event of the log, and a title of the terminal's window, as text of WebAssembly writes them.
