@@ -11,9 +11,10 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
 /// What the hostile plugin is asked, each of its commands at least once.
-const MISDEEDS: [&str; 35] = [
+const MISDEEDS: [&str; 36] = [
     "spin",
     "grow",
+    "creep",
     "recurse",
     "trap",
     "panic at the disco",
