@@ -74,7 +74,7 @@ const CASES: [(&str, &str, Meet); 14] = [
     ("lictor_plugin_memory_used_up_total", "plugin_memory = \"64MiB\"", |server, [tester, _]| {
         let mut connection = server.connect(tester);
         assert_eq!(connection.ask("alloc 40000000"), "held 40000000");
-        connection.send("sleep 3000\r\nSequence: s\r\n\r\nbig 30000000\r\nSequence: b\r\n\r\n");
+        connection.send("sleep 9000\r\nSequence: s\r\n\r\nbig 30000000\r\nSequence: b\r\n\r\n");
         assert_eq!(connection.read_frame().field("Sequence"), Some("b"));
         Box::new(connection)
     }),
