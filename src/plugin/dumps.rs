@@ -68,9 +68,9 @@ impl Dumps {
 /// fewer dumps than there were traps.
 pub(super) fn keep(plugin: &Plugin, call: &Call, instance: Warm, error: wasmtime::Error) {
     let Some(dumps) = plugin.sandbox().dumps() else { return };
-    let (plugin, request) = (plugin.name().to_owned(), call.id);
+    let (plugin, client, request) = (plugin.name().to_owned(), call.caller.name_shared(), call.id);
     if dumps.is_writing.swap(true, Ordering::Acquire) {
-        tracing::info!(target: "lictor::plugin", plugin, %request, "no core dump: another is being written");
+        tracing::info!(target: "lictor::plugin", plugin, client = &*client, %request, "no core dump: another is being written");
         return;
     }
     let writing = Writing(Arc::clone(dumps));
@@ -83,9 +83,11 @@ pub(super) fn keep(plugin: &Plugin, call: &Call, instance: Warm, error: wasmtime
         match kept {
             Ok(path) => {
                 let (path, bytes) = (path.display(), dump.len());
-                tracing::warn!(target: "lictor::plugin", plugin, %request, %path, bytes, "core dump");
+                tracing::warn!(target: "lictor::plugin", plugin, client = &*client, %request, %path, bytes, "core dump");
             }
-            Err(error) => tracing::error!(target: "lictor::plugin", plugin, %request, %error, "no core dump"),
+            Err(error) => {
+                tracing::error!(target: "lictor::plugin", plugin, client = &*client, %request, %error, "no core dump")
+            }
         }
     });
 }

@@ -10,7 +10,7 @@ use super::bindings::lictor::plugin::types::{CommandInfo, Failure};
 use super::bindings::streaming::{StreamingPlugin, StreamingPluginIndices};
 use super::bindings::{Plugin, PluginIndices};
 use super::bounds::{FirstTick, MemoryLimiter, Pace};
-use super::host::{Base, Granted, Handles, Http, PluginLog, Volume};
+use super::host::{Base, CallLabel, Granted, Handles, Http, PluginLog, Volume};
 use super::invoke::Call;
 use super::store::GuestStore;
 use super::stream::{Intake, Outlet, Streaming};
@@ -48,6 +48,11 @@ impl HostState {
     /// The request being handled, as the log and the plugin know it; empty while there is none.
     pub(super) fn request_id(&self) -> String {
         self.call.as_ref().map(|call| call.id.to_string()).unwrap_or_default()
+    }
+
+    /// What the log says of the call that is handled.
+    pub(super) fn label(&self) -> Option<CallLabel> {
+        self.call.as_deref().map(CallLabel::from)
     }
 
     /// Begins `call`, with all that it may use.

@@ -1,9 +1,12 @@
 //! The budgets of all events but those of commands.
 //!
 //! Every event passes here, so none that somebody else can cause is without one. An event is told apart by its message
-//! and by whose it is: a client's, a plugin's, a stranger's by the address. Of each the first in a second are written, the
-//! rest are counted, and told once a second. Strangers have a budget together as well: they do not push out what clients and
-//! operators do.
+//! and by whose it is: a client's, a plugin's, a plugin's for a client, a stranger's by the address. Of each the first in a second
+//! are written, the rest are counted, and told once a second with their most severe level. Strangers have a budget together as
+//! well: they do not push out what clients and operators do.
+//!
+//! Invariant: what one client causes is in no budget and in no count with what another causes. So an event that a client can
+//! cause has the field `client`.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -25,7 +28,7 @@ use crate::sync::locked;
 const EVENTS_PER_SECOND: u32 = 100;
 /// Events of one message in a second that only an operator causes: at the start, and by a reload.
 const OWN_EVENTS_PER_SECOND: u32 = 1_000;
-/// Lines of one plugin in a second: its output and its own events.
+/// Lines of one plugin for one client in a second, and of one plugin outside of calls: its output and its own events.
 const PLUGIN_LINES_PER_SECOND: u32 = 200;
 /// Events of one message and one stranger's address (IPv6: /64 network) in a second.
 const STRANGER_EVENTS_PER_SECOND: u32 = 20;
@@ -59,7 +62,7 @@ impl<S: Subscriber> Layer<S> for Gate {
         let mut fields = SourceFields::default();
         event.record(&mut fields);
         let second = second(*START, Instant::now());
-        locked(&SOURCES).admits(fields.source(metadata), *metadata.level() <= Level::WARN, second)
+        locked(&SOURCES).admits(fields.source(metadata), *metadata.level(), second)
     }
 }
 
@@ -119,17 +122,18 @@ impl SourceFields {
     fn source(self, metadata: &Metadata<'_>) -> Source {
         let Self { message, client, plugin, peer } = self;
         let is_nobodys = client.is_empty() && plugin.is_empty() && peer.is_empty();
-        let is_own = |target: &str| target.starts_with("lictor::app") || target == "lictor::reload";
+        let is_own = |target: &str| {
+            target.starts_with("lictor::app") || ["lictor::reload", "lictor::connection"].contains(&target)
+        };
         let kind = match metadata.target() {
             _ if is_plugins_line(metadata) => {
                 let message = PLUGIN_LINES.to_owned();
-                return Source { message, plugin, kind: Kind::PluginLines, ..Source::default() };
+                return Source { message, client, plugin, kind: Kind::PluginLines, ..Source::default() };
             }
             target if is_nobodys && is_own(target) => Kind::Own,
             _ => Kind::Other,
         };
-        let is_of_connections = metadata.target() == "lictor::connection" || !peer.is_empty();
-        let is_strangers = client.is_empty() && is_of_connections;
+        let is_strangers = client.is_empty() && !peer.is_empty();
         let address = || peer.parse::<SocketAddr>().ok().map(|peer| Network::of(peer.ip()));
         let stranger = is_strangers.then(|| Stranger(address()));
         Source { message, client, plugin, stranger, kind, is_rest: false }
@@ -167,14 +171,24 @@ struct Sources {
     all_strangers: Budget,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tally {
     budget: Budget,
-    is_warning: bool,
+    /// The most severe level of what was only counted.
+    level: Level,
+}
+
+/// The level of counts, unless they are of something more severe.
+const COUNT_LEVEL: Level = Level::INFO;
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { budget: Budget::default(), level: COUNT_LEVEL }
+    }
 }
 
 impl Sources {
-    fn admits(&mut self, source: Source, is_warning: bool, second: u32) -> bool {
+    fn admits(&mut self, source: Source, level: Level, second: u32) -> bool {
         let is_strangers = source.stranger.is_some();
         let (tallies, max) = match is_strangers {
             true => (&mut self.strangers, MAX_STRANGERS),
@@ -185,18 +199,23 @@ impl Sources {
             source
         } else {
             let stranger = source.stranger.map(|_| Stranger(None));
-            Source { message: source.message, stranger, is_rest: true, ..Source::default() }
+            Source {
+                message: source.message,
+                client: source.client,
+                stranger,
+                is_rest: true,
+                ..Source::default()
+            }
         };
         let tally = tallies.entry(source).or_default();
-        tally.is_warning = is_warning;
-        if !tally.budget.admits(second, limit) {
-            return false;
-        }
-        if is_strangers && !self.all_strangers.admits(second, STRANGERS_EVENTS_PER_SECOND) {
+        if tally.budget.admits(second, limit) {
+            if !is_strangers || self.all_strangers.admits(second, STRANGERS_EVENTS_PER_SECOND) {
+                return true;
+            }
             tally.budget.count_unlogged();
-            return false;
         }
-        true
+        tally.level = tally.level.min(level); // the most severe is the least
+        false
     }
 
     /// Takes what was only counted, and forgets the sources that had nothing in the last second.
@@ -212,32 +231,29 @@ impl Sources {
 #[derive(Debug)]
 struct Count {
     source: Source,
-    is_warning: bool,
+    level: Level,
     events: u64,
     sources: Option<u64>,
 }
 
-/// The largest counts by themselves, at most `max`, and of each message the sum of the others.
+/// The largest counts by themselves, at most `max`, and of each message and client the sum of the others.
 fn take_counts(tallies: &mut HashMap<Source, Tally>, max: usize, second: u32) -> Vec<Count> {
-    let counted = tallies.iter().filter_map(|(source, Tally { budget, is_warning })| {
-        let events = budget.take_unlogged();
-        let count = || Count { source: source.clone(), is_warning: *is_warning, events, sources: None };
+    let counted = tallies.iter_mut().filter_map(|(source, Tally { budget, level })| {
+        let (events, level) = (budget.take_unlogged(), std::mem::replace(level, COUNT_LEVEL));
+        let count = || Count { source: source.clone(), level, events, sources: None };
         (events > 0).then(count)
     });
     let mut counts: Vec<_> = counted.collect();
     tallies.retain(|_, tally| tally.budget.was_used(second.saturating_sub(1)));
     counts.sort_unstable_by_key(|count| std::cmp::Reverse(count.events));
     let others = counts.split_off(max.min(counts.len()));
-    let mut sums = HashMap::<String, Count>::new();
-    for Count { source, is_warning, events, .. } in others {
-        let new = || Count {
-            source: Source { message: source.message.clone(), is_rest: true, ..Source::default() },
-            is_warning,
-            events: 0,
-            sources: Some(0),
-        };
-        let sum = sums.entry(source.message.clone()).or_insert_with(new);
+    let mut sums = HashMap::<Source, Count>::new();
+    for Count { source: Source { message, client, .. }, level, events, .. } in others {
+        let source = Source { message, client, is_rest: true, ..Source::default() };
+        let new = || Count { source: source.clone(), level, events: 0, sources: Some(0) };
+        let sum = sums.entry(source.clone()).or_insert_with(new);
         sum.events += events;
+        sum.level = sum.level.min(level);
         sum.sources = sum.sources.map(|sources| sources + 1);
     }
     counts.extend(sums.into_values());
@@ -252,7 +268,7 @@ pub(super) fn report(second: u32) {
 }
 
 fn tell(count: &Count) {
-    let Count { source, is_warning, events, sources } = count;
+    let Count { source, level, events, sources } = count;
     Counter::EventsUnlogged.add(*events);
     let named = |name: &'_ str| (!name.is_empty()).then(|| name.to_owned());
     let (client, plugin) = (named(&source.client), named(&source.plugin));
@@ -268,7 +284,11 @@ fn tell(count: &Count) {
             )
         };
     }
-    if *is_warning { tell!(warn) } else { tell!(info) }
+    match *level {
+        Level::ERROR => tell!(error),
+        Level::WARN => tell!(warn),
+        _ => tell!(info),
+    }
 }
 
 #[cfg(test)]
@@ -281,13 +301,17 @@ mod tests {
         Source { message: message.into(), client: client.into(), ..Source::default() }
     }
 
+    fn of_plugin(client: &str, plugin: &str) -> Source {
+        Source { kind: Kind::PluginLines, plugin: plugin.into(), ..of_client(client, PLUGIN_LINES) }
+    }
+
     fn of_stranger(address: u32, message: &str) -> Source {
         let network = Network::of(Ipv4Addr::from(address).into());
         Source { message: message.into(), stranger: Some(Stranger(Some(network))), ..Source::default() }
     }
 
     fn admitted(sources: &mut Sources, source: &Source, events: usize) -> usize {
-        (0..events).filter(|_| sources.admits(source.clone(), false, 7)).count()
+        (0..events).filter(|_| sources.admits(source.clone(), Level::INFO, 7)).count()
     }
 
     #[test]
@@ -300,15 +324,53 @@ mod tests {
             (Source { kind: Kind::Own, ..of_client("", "listening") }, 1000),
             (of_stranger(1, "refused"), 20),
             (of_stranger(2, "refused"), 20),
-            (Source { kind: Kind::PluginLines, plugin: "p".into(), ..Source::default() }, 200),
+            (of_plugin("", "p"), 200),
+            (of_plugin("a", "p"), 200),
+            (of_plugin("b", "p"), 200),
+            (of_plugin("a", "q"), 200),
         ] {
             assert_eq!(admitted(&mut sources, &source, 1000), limit, "{source:?}");
         }
         let counts = sources.take_counts(7);
-        assert_eq!(counts.len(), 6);
-        assert_eq!(counts.iter().map(|count| count.events).sum::<u64>(), 6000 - 100 * 3 - 20 * 2 - 200);
+        assert_eq!(counts.len(), 9);
+        assert_eq!(counts.iter().map(|count| count.events).sum::<u64>(), 9000 - 100 * 3 - 20 * 2 - 200 * 4);
         assert!(sources.take_counts(9).is_empty());
         assert!(sources.known.is_empty() && sources.strangers.is_empty(), "nothing is kept of what is quiet");
+    }
+
+    #[test]
+    fn a_count_has_the_most_severe_level_of_what_it_counts() {
+        let mut sources = Sources::default();
+        let source = of_plugin("a", "p");
+        // What is written says its level itself.
+        sources.admits(source.clone(), Level::ERROR, 7);
+        assert_eq!(admitted(&mut sources, &source, 300), 199);
+        assert_eq!(sources.take_counts(7)[0].level, Level::INFO);
+        for level in [Level::INFO, Level::WARN, Level::ERROR, Level::DEBUG] {
+            assert!(!sources.admits(source.clone(), level, 7));
+        }
+        assert_eq!(sources.take_counts(7)[0].level, Level::ERROR);
+        assert!(!sources.admits(source, Level::TRACE, 7));
+        assert_eq!(sources.take_counts(7)[0].level, Level::INFO);
+    }
+
+    /// However many sources one client has.
+    #[test]
+    fn no_sum_is_of_two_clients() {
+        let mut sources = Sources::default();
+        for (client, plugins) in [("a", MAX_SOURCES + 10), ("b", 1)] {
+            for plugin in 0..plugins {
+                admitted(&mut sources, &of_plugin(client, &plugin.to_string()), 203);
+            }
+        }
+        let counts = sources.take_counts(7);
+        assert!(counts.len() <= MAX_COUNTS + 2, "{}", counts.len());
+        let of_b: Vec<_> = counts.iter().filter(|count| count.source.client == "b").collect();
+        assert_eq!(of_b.iter().map(|count| count.events).sum::<u64>(), 3);
+        assert_eq!(
+            counts.iter().map(|count| count.events).sum::<u64>(),
+            3 * (MAX_SOURCES as u64 + 1) + 10 * 203 - 200
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::support::client::{Connection, Tls, tcp};
 use crate::support::components::{self, Minimal};
 use crate::support::eventually;
 use crate::support::server::{Entry, Server, Setup};
-use crate::support::tools::{finish, lictor, python};
+use crate::support::tools::{finish, lictor};
 use crate::{assert_serves, server_with};
 
 fn is_command_of(entry: &Entry, client: &str, command: &str) -> bool {
@@ -158,6 +158,46 @@ fn a_client_that_comes_and_goes_is_counted() {
     }
 }
 
+/// What a plugin logs for one client shares no budget with what it logs for another.
+#[test]
+fn a_client_hides_nothing_that_a_plugin_logs_for_another() {
+    const PAYMENTS: usize = 10;
+    let (evil, victim) = (Identity::new("evil"), Identity::new("victim"));
+    let granted = "[plugins.granted.config]\n[plugins.granted.grants]\nlogging = true";
+    let server = Setup::new()
+        .client("evil", &evil, &["*"])
+        .client("victim", &victim, &["*"])
+        .plugin("granted", components::granted(), &["log", "log-flood"], granted)
+        .hostile("")
+        .start();
+    let (mut flooding, mut other) = (server.connect(&evil), server.connect(&victim));
+    for number in 0..PAYMENTS {
+        flooding.ask("log-flood 400");
+        flooding.ask("flood 60000");
+        flooding.ask("log error flood \"the worst\"");
+        other.ask(&format!("log error audit \"payment {number} made\""));
+        other.ask("panic \"a line of the victim\"");
+    }
+    let is_victims = |entry: &Entry| entry.text("client") == Some("victim");
+    eventually("all that plugins log for the victim", || {
+        let log = server.log();
+        let audit = count_in(&log, |entry| is_victims(entry) && entry.text("context") == Some("audit"));
+        let panics = count_in(&log, |entry| {
+            let says = entry.text("line").is_some_and(|line| line.contains("a line of the victim"));
+            is_victims(entry) && entry.message() == "plugin output" && says
+        });
+        (audit == PAYMENTS && panics >= PAYMENTS).then_some(())
+    });
+    // What the flood itself hides is told with its client, and as severe as it was.
+    let is_count = |entry: &Entry| {
+        entry.message() == "not logged one by one" && entry.text("event") == Some("plugin output")
+    };
+    let is_worst = |entry: &Entry| is_count(entry) && entry.text("level") == Some("ERROR");
+    let count = server.wait_for_log("the count of the flood", is_worst);
+    assert_eq!((count.text("client"), count.text("plugin")), (Some("evil"), Some("granted")));
+    assert_eq!(count_in(&server.log(), |entry| is_count(entry) && is_victims(entry)), 0);
+}
+
 /// A log that nobody reads takes memory up to a bound, however long its lines are; once it is read it goes on.
 #[test]
 fn a_log_that_nobody_reads_takes_bounded_memory() {
@@ -237,7 +277,7 @@ fn invalid(text: &str) -> Vec<u8> {
 
 /// Nothing in `text` is obeyed by a terminal, and no line of it begins as an event does.
 #[track_caller]
-fn assert_harmless(text: &str) {
+pub fn assert_harmless(text: &str) {
     assert!(!text.contains(|c: char| c != '\n' && c.is_control()), "{text:?}");
     for line in text.lines() {
         assert!(!line.starts_with(FORGED_DATE), "{text}");
@@ -309,92 +349,4 @@ impl Drop for Killed {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// Runs a command line of `lictor` on a pseudo-terminal, and prints what that is given, as hex.
-const ON_TERMINAL: &str = r#"
-import os, pty, sys
-folder, *command = sys.argv[1:]
-pid, terminal = pty.fork()
-if pid == 0:
-    os.chdir(folder)
-    os.environ.update(TERM="xterm", HOME=folder, XDG_CONFIG_HOME=folder)
-    os.execv(command[0], command)
-seen = b""
-while True:
-    try:
-        data = os.read(terminal, 65536)
-    except OSError:
-        break
-    if not data:
-        break
-    seen += data
-os.waitpid(pid, 0)
-print(seen.hex())
-"#;
-
-/// What `lictor` writes to a terminal, started in `folder` with these arguments.
-fn on_terminal(folder: &str, arguments: &[&str]) -> String {
-    let hex = python(ON_TERMINAL, &[&[folder, env!("CARGO_BIN_EXE_lictor")], arguments].concat());
-    String::from_utf8(base16ct::lower::decode_vec(hex.trim()).unwrap()).unwrap()
-}
-
-#[test]
-fn a_reply_is_not_obeyed_by_a_terminal() {
-    const TITLE: &str = "x\u{1b}]0;PWNED\u{7}\u{1b}]52;c;eA==\u{7}\u{9b}31m\u{202e}y";
-    let setup = Setup::new();
-    let dev = Identity::new("dev");
-    dev.write(setup.folder(), "dev");
-    let setup = setup.section("[clients.dev]\ncertificates = [\"dev.pem\"]\ncommands = [\"*\", \"@*\"]");
-    let server = setup.echo().hostile("").start();
-    server.edit(|text| text.replace("127.0.0.1:0", &server.address().to_string()));
-    let folder = server.folder().display().to_string();
-    let shown = |arguments: &[&str]| on_terminal(&folder, &[&["call"], arguments].concat());
-    // The terminal itself makes `\r\n` of a line's end.
-    const ESCAPED: &str = "x\\x1b]0;PWNED\\x07\\x1b]52;c;eA==\\x07\\u{9b}31m\\u{202e}y";
-    assert_eq!(shown(&["echo", TITLE]), format!("{ESCAPED}\r\n"));
-    let failed = shown(&["fail", "denied", TITLE]);
-    assert!(failed.contains(ESCAPED) && !failed.contains(['\x1b', '\u{9b}']), "{failed:?}");
-    assert_eq!(shown(&["echo", "two\nlines\tand é"]), "two\r\nlines\tand é\r\n");
-    // Who wants the bytes has them, and so has whoever reads them from a pipe.
-    assert_eq!(shown(&["--raw", "echo", TITLE]), TITLE);
-    let piped = finish(lictor(server.folder()).args(["call", "echo", TITLE]));
-    assert_eq!(piped.stdout, format!("{TITLE}\n"));
-}
-
-/// A config file that others had a say in, as one that it includes.
-#[test]
-fn no_byte_of_a_config_file_is_obeyed_by_a_terminal() {
-    const EVIL: &str = "x\u{1b}]0;PWNED\u{7}\u{9b}31m\u{202e}\u{61c}\u{200b}y";
-    for line in [
-        format!("# {EVIL}\nkey = {EVIL}"),
-        format!("\"{EVIL}\" = 1"),
-        format!("[server]\nlisten = [\"{EVIL}\"]"),
-        format!("[clients.\"{}\"]\ncommands = [\"a b\"]", "x\\u001b]0;PWNED\\u0007\\u202e\\n2026-11-29T22"),
-        format!("[server]\ncertificate = \"{}\"", "x\\u001b]0;PWNED\\u0007\\u202e\\n2026-11-29T22"),
-    ] {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("server.toml"), &line).unwrap();
-        let checked = finish(lictor(folder.path()).arg("check"));
-        assert_eq!(checked.code, Some(2), "{checked:?}");
-        assert!(checked.stderr.contains("PWNED"), "{}", checked.stderr);
-        assert_harmless(&checked.stderr);
-        assert!(!checked.stderr.contains(['\u{202e}', '\u{61c}', '\u{200b}']), "{:?}", checked.stderr);
-        // In colours, which are the only sequences.
-        let shown = on_terminal(&folder.path().display().to_string(), &["check"]);
-        assert!(shown.contains("\u{1b}[") && !shown.contains("\u{1b}]"), "{shown:?}");
-        assert!(!shown.contains(['\u{7}', '\u{9b}', '\u{202e}', '\u{61c}', '\u{200b}']), "{shown:?}");
-    }
-}
-
-#[test]
-fn no_name_in_a_certificate_is_obeyed_by_a_terminal() {
-    let folder = tempfile::tempdir().unwrap();
-    let name = "x\n2026-11-29T22\u{1b}]0;PWNED\u{7}\u{9b}31m\u{202e}y";
-    Identity::new(name).write(folder.path(), "evil");
-    let folder = folder.path().display().to_string();
-    let shown = on_terminal(&folder, &["cert", "thumbprint", "evil.pem"]);
-    assert!(shown.contains("PWNED"), "{shown:?}");
-    assert_harmless(&shown.replace("\r\n", "\n"));
-    assert!(!shown.contains('\u{202e}'), "{shown:?}");
 }

@@ -7,6 +7,7 @@
 //! | `heads`        | clients whose heads are broken, or come in crumbs |
 //! | `forged`       | words that look like somebody else's: a reply, an entry of the log |
 //! | `log`          | clients, strangers and plugins' authors who would rather not be seen in the log, or as others |
+//! | `terminal`     | whoever writes what an operator or another user looks at on a terminal |
 //! | `certificates` | strangers whose certificates are odd |
 //! | `strangers`    | strangers that have the server compute, and come again and again |
 //! | `paths`        | paths in the config file that lead to secrets |
@@ -58,6 +59,7 @@ mod signals;
 mod slow;
 mod strangers;
 mod taken;
+mod terminal;
 mod tls;
 mod tools;
 mod watermark;

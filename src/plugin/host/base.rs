@@ -16,7 +16,7 @@ use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::directories::{self, Folders};
 use super::handles::{Growth, HeldTooMuch};
-use super::stdio::{PluginLog, Stdio, Stream};
+use super::stdio::{CallLabel, PluginLog, Stdio, Stream};
 use crate::plugin::instance::HostState;
 use crate::plugin::invoke::Call;
 
@@ -42,8 +42,7 @@ impl Base {
 
     /// Marks what is written from now on as written by `call`.
     pub(in crate::plugin) fn begin(&self, call: Option<&Call>) {
-        let request = call.map(|call| call.id.to_string()).unwrap_or_default();
-        self.streams.iter().for_each(|stream| stream.begin(request.clone()));
+        self.streams.iter().for_each(|stream| stream.begin(call.map(CallLabel::from)));
     }
 }
 
@@ -70,7 +69,8 @@ impl HostState {
             Some(folders) => Ok(folders),
             unopened => {
                 let (granted, log) = (Arc::clone(granted), Arc::clone(log));
-                let opened = spawn_blocking(move || directories::open(&granted, &log)).await?;
+                let call = call.as_deref().map(CallLabel::from);
+                let opened = spawn_blocking(move || directories::open(&granted, &log, call.as_ref())).await?;
                 Ok(unopened.insert(opened))
             }
         }

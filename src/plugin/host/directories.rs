@@ -22,7 +22,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use wasmtime_wasi::p2::{DynInputStream, FsError};
 
 use super::handles::Growth;
-use super::{Granted, Grants, PluginLog, listings};
+use super::{CallLabel, Granted, Grants, PluginLog, listings};
 use crate::files::{Fault, Opened, Reserved};
 use crate::plugin::instance::HostState;
 
@@ -78,7 +78,7 @@ fn withheld(path: &Path, what: &str) -> String {
 }
 
 /// The folders as they are now. One that can't be opened any more is left out; the log tells of it. It blocks.
-pub(super) fn open(granted: &Granted, log: &PluginLog) -> Folders {
+pub(super) fn open(granted: &Granted, log: &PluginLog, call: Option<&CallLabel>) -> Folders {
     let mut folders = Folders::new();
     for (name, folder) in &granted.directories {
         match open_folder(folder, &granted.reserved) {
@@ -86,7 +86,7 @@ pub(super) fn open(granted: &Granted, log: &PluginLog) -> Folders {
                 let folder = Dir::new(opened.into_descriptor(), FsPerms::ReadOnly, OpenMode::READ, false);
                 folders.push((folder, name.clone()));
             }
-            Err(fault) => log.host_fault(None, &format_args!("the folder {fault}")),
+            Err(fault) => log.host_fault(call, &format_args!("the folder {fault}")),
         }
     }
     folders
@@ -165,7 +165,7 @@ async fn open_at(
     match look_at(state, &opened, path).await? {
         None => Ok(opened),
         Some(fault) => {
-            state.log.host_fault(state.call.as_ref().map(|call| call.id), &fault);
+            state.log.host_fault(state.label().as_ref(), &fault);
             state.handles().delete(opened)?;
             Err(ErrorCode::NotPermitted.into())
         }

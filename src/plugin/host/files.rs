@@ -58,7 +58,7 @@ impl HostState {
             Unreadable::Fault(fault) => fault.to_string(),
             Unreadable::Withheld(what) => format!("{path}: it leads to what no plugin may read: {what}"),
         };
-        self.log.host_fault(self.call.as_ref().map(|call| call.id), &words);
+        self.log.host_fault(self.label().as_ref(), &words);
         match unreadable {
             Unreadable::Withheld(_) | Unreadable::Fault(Fault { reason: Reason::Link { .. }, .. }) => {
                 failure("denied", "what stands there now is not granted to the plugin")

@@ -27,7 +27,6 @@ impl logging::Host for HostState {
             logging::Level::Warn => tracing::Level::WARN,
             logging::Level::Error | logging::Level::Critical => tracing::Level::ERROR,
         };
-        let request = self.request_id();
-        self.log.event(level, &request, &context, &message);
+        self.log.event(level, self.label().as_ref(), &context, &message);
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 impl output::Host for HostState {
     fn print(&mut self, text: String) {
-        let request = self.request_id();
-        self.log.print(&request, &mut self.printed_bytes, text.as_bytes());
+        let call = self.label();
+        self.log.print(call.as_ref(), &mut self.printed_bytes, text.as_bytes());
     }
 }

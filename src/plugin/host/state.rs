@@ -165,7 +165,7 @@ impl HostState {
             _ => {}
         }
         if error.blame() == Blame::Operator {
-            self.log.host_fault(self.call.as_ref().map(|call| call.id), error);
+            self.log.host_fault(self.label().as_ref(), error);
         }
     }
 }

@@ -5,11 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, sink};
+use tracing::Level;
+use tracing::field::{DisplayValue, display};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
+use crate::identity::PeerIdentity;
+use crate::plugin::invoke::Call;
 use crate::sync::locked;
 use crate::telemetry::RequestId;
 use crate::text::shown;
@@ -32,6 +36,24 @@ const WRITE_PERMIT_BYTES: usize = 64 << 10;
 /// Stands for what a call printed past its bound.
 const DROPPED: &[u8] = b"[the rest of this call's output is dropped]";
 
+/// What the log says of the call that something is logged for: by it, budgets are each client's own.
+#[derive(Clone, Debug)]
+pub(in crate::plugin) struct CallLabel {
+    request: RequestId,
+    client: PeerIdentity,
+}
+
+impl From<&Call> for CallLabel {
+    fn from(call: &Call) -> Self {
+        Self { request: call.id, client: call.caller.clone() }
+    }
+}
+
+/// The fields of an event that say whose it is; none outside of calls.
+fn fields(call: Option<&CallLabel>) -> (Option<&str>, Option<DisplayValue<RequestId>>) {
+    (call.map(|call| call.client.name()), call.map(|call| display(call.request)))
+}
+
 /// One plugin's way into the log.
 #[derive(Debug)]
 pub(in crate::plugin) struct PluginLog {
@@ -48,11 +70,13 @@ impl PluginLog {
         &self.plugin
     }
 
-    fn line(&self, request: &str, stream: Stream, line: &[u8]) {
+    fn line(&self, call: Option<&CallLabel>, stream: Stream, line: &[u8]) {
+        let (client, request) = fields(call);
         let text = String::from_utf8_lossy(line);
         tracing::info!(
             target: "lictor::plugin::output",
             plugin = &*self.plugin,
+            client,
             request,
             stream = %stream,
             line = %shown(&text, MAX_LINE_BYTES),
@@ -61,30 +85,32 @@ impl PluginLog {
     }
 
     /// A whole text of which each line is one, to the bound of what one call may print.
-    pub(super) fn print(&self, request: &str, printed_bytes: &mut usize, text: &[u8]) {
+    pub(super) fn print(&self, call: Option<&CallLabel>, printed_bytes: &mut usize, text: &[u8]) {
         let (allowed, is_last) = share(printed_bytes, text.len());
         for line in text[..allowed].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            line.chunks(MAX_LINE_BYTES).for_each(|part| self.line(request, Stream::Err, part));
+            line.chunks(MAX_LINE_BYTES).for_each(|part| self.line(call, Stream::Err, part));
         }
         if is_last {
-            self.line(request, Stream::Err, DROPPED);
+            self.line(call, Stream::Err, DROPPED);
         }
     }
 
     /// What the operator has to know of a host function that could not do what the plugin asked for.
-    pub(super) fn host_fault(&self, request: Option<RequestId>, error: &dyn fmt::Display) {
-        let request = request.map(|id| id.to_string()).unwrap_or_default();
-        tracing::warn!(target: "lictor::plugin", plugin = &*self.plugin, request, %error, "a host function failed");
+    pub(super) fn host_fault(&self, call: Option<&CallLabel>, error: &dyn fmt::Display) {
+        let (plugin, (client, request)) = (&*self.plugin, fields(call));
+        tracing::warn!(target: "lictor::plugin", plugin, client, request, %error, "a host function failed");
     }
 
     /// One event of the plugin's own, of `level`.
-    pub(super) fn event(&self, level: tracing::Level, request: &str, context: &str, message: &str) {
+    pub(super) fn event(&self, level: Level, call: Option<&CallLabel>, context: &str, message: &str) {
+        let (client, request) = fields(call);
         macro_rules! event {
             ($level:ident) => {
                 tracing::event!(
                     target: "lictor::plugin::log",
-                    tracing::Level::$level,
+                    Level::$level,
                     plugin = &*self.plugin,
+                    client,
                     request,
                     context = %shown(context, MAX_CONTEXT_CHARS),
                     line = %shown(message, MAX_LINE_BYTES),
@@ -93,18 +119,19 @@ impl PluginLog {
             };
         }
         match level {
-            tracing::Level::TRACE => event!(TRACE),
-            tracing::Level::DEBUG => event!(DEBUG),
-            tracing::Level::INFO => event!(INFO),
-            tracing::Level::WARN => event!(WARN),
-            tracing::Level::ERROR => event!(ERROR),
+            Level::TRACE => event!(TRACE),
+            Level::DEBUG => event!(DEBUG),
+            Level::INFO => event!(INFO),
+            Level::WARN => event!(WARN),
+            Level::ERROR => event!(ERROR),
         }
     }
 
     /// A request that the plugin may not send, without what may be secret in it.
-    pub(super) fn denied(&self, request: &str, url: &str, reason: &str) {
-        let (plugin, url) = (&*self.plugin, shown(url, MAX_URL_CHARS));
-        tracing::warn!(target: "lictor::plugin", plugin, request, %url, reason, "HTTP request denied");
+    pub(super) fn denied(&self, call: Option<&CallLabel>, url: &str, reason: &str) {
+        let (plugin, (client, request)) = (&*self.plugin, fields(call));
+        let url = shown(url, MAX_URL_CHARS);
+        tracing::warn!(target: "lictor::plugin", plugin, client, request, %url, reason, "HTTP request denied");
     }
 }
 
@@ -146,7 +173,7 @@ pub(super) struct Stdio {
 /// What the current call wrote.
 #[derive(Default)]
 struct Output {
-    request: String,
+    call: Option<CallLabel>,
     /// The line that is not ended yet.
     line: Vec<u8>,
     written_bytes: usize,
@@ -157,11 +184,11 @@ impl Stdio {
         Self { stream, log, output: Arc::default() }
     }
 
-    /// Ends what the last call left unended, and marks what comes with `request`.
-    pub(super) fn begin(&self, request: String) {
+    /// Ends what the last call left unended, and marks what comes with `call`.
+    pub(super) fn begin(&self, call: Option<CallLabel>) {
         let mut output = self.output();
         self.end_line(&mut output);
-        *output = Output { request, ..Output::default() };
+        *output = Output { call, ..Output::default() };
     }
 
     fn append(&self, bytes: &[u8]) {
@@ -177,7 +204,7 @@ impl Stdio {
         }
         if is_last {
             self.end_line(&mut output);
-            self.log.line(&output.request, self.stream, DROPPED);
+            self.log.line(output.call.as_ref(), self.stream, DROPPED);
         }
     }
 
@@ -185,7 +212,7 @@ impl Stdio {
         let line = output.line.strip_suffix(b"\n").unwrap_or(&output.line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !line.is_empty() {
-            self.log.line(&output.request, self.stream, line);
+            self.log.line(output.call.as_ref(), self.stream, line);
         }
         output.line.clear();
     }

@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 use super::allow::Origin;
 use super::connect::{Stream, connect};
 use super::{Gate, fault, fields_bytes};
-use crate::plugin::host::{PluginLog, Volume};
+use crate::plugin::host::{CallLabel, PluginLog, Volume};
 use crate::telemetry::metrics::Counter;
 
 /// Bytes of a response's header, and of what was received and not yet asked for.
@@ -43,8 +43,8 @@ pub(super) struct Exchange {
     /// Where its name may lead beside the public network.
     pub(super) networks: Vec<IpNet>,
     pub(super) log: Arc<PluginLog>,
-    /// What the log calls the request that the plugin is at.
-    pub(super) id: String,
+    /// What the plugin is at.
+    pub(super) call: CallLabel,
     pub(super) volume: Volume,
     /// The instance's own.
     pub(super) places: Arc<Semaphore>,
@@ -71,7 +71,7 @@ impl Exchange {
         let stream = connected.inspect_err(|error| {
             if matches!(error, Error::DestinationIpProhibited) {
                 self.log.denied(
-                    &self.id,
+                    Some(&self.call),
                     &url,
                     "its host leads to no public address of another machine, nor to one of its `networks`",
                 );

@@ -33,7 +33,7 @@ use self::allow::{Allowed, Denial, Origin, Scheme};
 use self::exchange::{Exchange, Sending};
 pub(super) use self::heads::held_bytes;
 use super::handles::Growth;
-use super::{HttpGrant, PluginLog, Volume};
+use super::{CallLabel, HttpGrant, PluginLog, Volume};
 use crate::plugin::instance::HostState;
 
 /// Requests that one instance has under way at the same time; more wait.
@@ -101,8 +101,8 @@ pub(in crate::plugin) struct Http {
 struct Sender {
     gate: Option<Arc<Gate>>,
     log: Arc<PluginLog>,
-    /// The request that the plugin is at; none while it describes itself, when it may send nothing.
-    request: Option<String>,
+    /// What the plugin is at; nothing while it describes itself, when it may send nothing.
+    call: Option<CallLabel>,
     volume: Volume,
     places: Arc<Semaphore>,
     call_ended: watch::Receiver<()>,
@@ -121,8 +121,7 @@ impl WasiHttpHooks for Sender {
             Ok(exchange) => Box::new(exchange.run(request)),
             Err(denial) => {
                 self.has_denied = true;
-                let id = self.request.as_deref().unwrap_or_default();
-                self.log.denied(id, &shown_url(request.uri()), denial.reason());
+                self.log.denied(self.call.as_ref(), &shown_url(request.uri()), denial.reason());
                 Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
             }
         }
@@ -136,7 +135,7 @@ impl WasiHttpHooks for Sender {
 impl Sender {
     /// The way for `request`, if it may be sent.
     fn exchange(&self, request: &Request<WasiBody>, times: RequestOptions) -> Result<Exchange, Denial> {
-        let (Some(gate), Some(id)) = (&self.gate, &self.request) else { return Err(Denial::NoCall) };
+        let (Some(gate), Some(call)) = (&self.gate, &self.call) else { return Err(Denial::NoCall) };
         // It would make a tunnel of the connection, through which anything goes.
         if request.method() == Method::CONNECT {
             return Err(Denial::Tunnel);
@@ -148,7 +147,7 @@ impl Sender {
             origin,
             networks,
             log: Arc::clone(&self.log),
-            id: id.clone(),
+            call: call.clone(),
             volume: self.volume.clone(),
             places: Arc::clone(&self.places),
             call_ended: self.call_ended.clone(),
@@ -181,7 +180,7 @@ impl HostState {
         let sender = Sender {
             gate: self.granted.http.clone(),
             log: Arc::clone(&self.log),
-            request: self.call.as_ref().map(|call| call.id.to_string()),
+            call: self.label(),
             volume: self.volume.clone(),
             places: Arc::new(Semaphore::new(MAX_REQUESTS_OF_INSTANCE)),
             call_ended,
