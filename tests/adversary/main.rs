@@ -8,6 +8,7 @@
 //! | `forged`       | words that look like somebody else's: a reply, an entry of the log |
 //! | `log`          | clients, strangers and plugins' authors who would rather not be seen in the log, or as others |
 //! | `terminal`     | whoever writes what an operator or another user looks at on a terminal |
+//! | `answers`      | web servers whose answers to plugins do not end |
 //! | `certificates` | strangers whose certificates are odd |
 //! | `strangers`    | strangers that have the server compute, and come again and again |
 //! | `paths`        | paths in the config file that lead to secrets |
@@ -36,6 +37,7 @@
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod support;
 
+mod answers;
 mod certificates;
 mod clock;
 mod compile;

@@ -53,12 +53,18 @@ impl Web {
 
     /// The same by TLS, as `identity`.
     pub fn secure(identity: &Identity, answer: impl Into<String>) -> Self {
+        Self::secure_with_tickets(identity, 0, answer)
+    }
+
+    /// The same with so many tickets of TLS in front of the answer.
+    pub fn secure_with_tickets(identity: &Identity, tickets: usize, answer: impl Into<String>) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.expect("there are versions").with_no_client_auth();
         let config = config.with_single_cert(vec![identity.certificate()], identity.key());
-        let (config, answer) = (Arc::new(config.expect("the identity is good")), answer.into());
-        Self::listening("127.0.0.1:0", Some(config), move |_, connection| connection.send(&answer))
+        let (mut config, answer) = (config.expect("the identity is good"), answer.into());
+        config.send_tls13_tickets = tickets;
+        Self::listening("127.0.0.1:0", Some(Arc::new(config)), move |_, connection| connection.send(&answer))
     }
 
     fn listening(

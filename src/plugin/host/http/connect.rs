@@ -10,7 +10,7 @@ use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, join};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
@@ -19,7 +19,9 @@ use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::Error;
 
 use super::allow::{Host, Origin, Scheme};
+use super::received::Received;
 use super::{Gate, Web, address, fault, names};
+use crate::plugin::host::Volume;
 use crate::telemetry::metrics::Counter;
 
 /// How long it may take to look a host up, to connect to it and to agree on TLS, together.
@@ -30,17 +32,20 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Connects to `origin` for one request, whose name may lead to `networks` beside the public one.
+/// Connects to `origin` for one request, whose name may lead to `networks` beside the public one. What the server sends,
+/// the handshake's bytes included, is taken from `volume`.
 pub(super) async fn connect(
     gate: &Gate,
     origin: &Origin,
     networks: &[IpNet],
+    volume: &Volume,
     most: Option<Duration>,
 ) -> Result<Box<dyn Stream>, Error> {
     let deadline = Instant::now() + most.unwrap_or(CONNECT_TIMEOUT).min(CONNECT_TIMEOUT);
     let found = timeout_at(deadline, addresses(gate, origin, networks)).await;
     let addresses = found.map_err(|_elapsed| Error::DnsTimeout)??;
-    let stream = first_that_answers(&addresses, deadline).await?;
+    let (reading, writing) = first_that_answers(&addresses, deadline).await?.into_split();
+    let stream = join(Received::new(reading, volume.clone()), writing);
     match origin.scheme {
         Scheme::Http => Ok(Box::new(stream)),
         Scheme::Https => {
@@ -104,7 +109,7 @@ async fn first_that_answers(addresses: &[SocketAddr], deadline: Instant) -> Resu
     Err(last)
 }
 
-async fn secure(web: &Web, host: &Host, stream: TcpStream) -> Result<Box<dyn Stream>, Error> {
+async fn secure(web: &Web, host: &Host, stream: impl Stream + 'static) -> Result<Box<dyn Stream>, Error> {
     let name = match host {
         Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Error::TlsCertificateError)?,
         Host::Address(address) => ServerName::from(IpAddr::to_canonical(address)),
@@ -148,6 +153,7 @@ mod tests {
 
     use super::super::HttpGrant;
     use super::*;
+    use crate::plugin::host::VolumeLimits;
 
     #[tokio::test]
     async fn look_ups_that_do_not_end_hold_up_their_own_plugin_alone() {
@@ -160,10 +166,11 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let origin = Origin::parse(Scheme::Http, &format!("localhost:{port}")).unwrap();
         let networks = ["127.0.0.0/8".parse().unwrap()];
-        let late = connect(&slow, &origin, &networks, Some(Duration::from_millis(20))).await;
+        let volume = Volume::new(VolumeLimits { calls: 0, bytes: 0 });
+        let late = connect(&slow, &origin, &networks, &volume, Some(Duration::from_millis(20))).await;
         assert!(matches!(late, Err(Error::DnsTimeout)));
-        assert!(connect(&other, &origin, &networks, None).await.is_ok());
-        let prohibited = connect(&other, &origin, &[], None).await;
+        assert!(connect(&other, &origin, &networks, &volume, None).await.is_ok());
+        let prohibited = connect(&other, &origin, &[], &volume, None).await;
         assert!(matches!(prohibited, Err(Error::DestinationIpProhibited)));
     }
 }

@@ -2,16 +2,18 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
+use hyper::ext::on_informational;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
 use ipnet::IpNet;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Sleep, sleep, timeout};
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
@@ -22,11 +24,14 @@ use super::{Gate, fault, fields_bytes};
 use crate::plugin::host::{CallLabel, PluginLog, Volume};
 use crate::telemetry::metrics::Counter;
 
-/// Bytes of a response's header, and of what was received and not yet asked for.
+/// Bytes of a response's header, of the informational responses before it, and of what was received and not yet asked for.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// Fields in a response's header.
 const MAX_FIELDS: usize = 256;
+
+/// The status line of an informational response and the empty line behind its fields, about.
+const STATUS_LINE_BYTES: usize = 32;
 
 type Received = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
@@ -67,7 +72,8 @@ impl Exchange {
         let of_plugin = place(&self.gate.places).await?;
         let of_all = place(&self.gate.web.places).await?;
         let url = format!("{}{}", self.origin, request.uri().path());
-        let connected = connect(&self.gate, &self.origin, &self.networks, self.times.connect_timeout).await;
+        let most = self.times.connect_timeout;
+        let connected = connect(&self.gate, &self.origin, &self.networks, &self.volume, most).await;
         let stream = connected.inspect_err(|error| {
             if matches!(error, Error::DestinationIpProhibited) {
                 self.log.denied(
@@ -101,7 +107,9 @@ impl Exchange {
         request: Request<WasiBody>,
         stream: Box<dyn Stream>,
     ) -> Result<(Response<WasiBody>, Option<Connection>), Error> {
-        let request = self.ready_to_send(request)?;
+        let mut request = self.ready_to_send(request)?;
+        let too_many = Arc::new(Notify::new());
+        bound_informational(&mut request, Arc::clone(&too_many));
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_FIELDS);
         let made = builder.handshake(TokioIo::new(stream)).await;
@@ -113,16 +121,15 @@ impl Exchange {
             tokio::select! {
                 biased;
                 response = &mut response => break response,
+                () = too_many.notified() => return Err(Error::HttpResponseHeaderSectionSize(None)),
                 // Whatever ended it, the response's future tells.
                 _ = async { drive(connection.as_mut()).await }, if connection.is_some() => connection = None,
             }
         };
         let response = response.map_err(|_elapsed| Error::ConnectionReadTimeout)?;
         let response = response.map_err(|error| fault::of_exchange(&error))?;
-        let head = fields_bytes(response.headers());
-        self.volume.carry(head).map_err(|_spent| Error::HttpResponseHeaderSectionSize(None))?;
-        let (volume, between_bytes) = (self.volume.clone(), self.times.between_bytes_timeout);
-        let body = |inner| WasiBody::new(ResponseBody { inner, volume, between_bytes, waiting: None });
+        let between_bytes = self.times.between_bytes_timeout;
+        let body = |inner| WasiBody::new(ResponseBody { inner, between_bytes, waiting: None });
         Ok((response.map(body), connection))
     }
 
@@ -137,6 +144,18 @@ impl Exchange {
         parts.headers.insert(HOST, host.map_err(|_| Error::HttpRequestUriInvalid)?);
         Ok(Request::from_parts(parts, RequestBody { inner: body, volume: self.volume.clone() }))
     }
+}
+
+/// Tells `too_many` once the informational responses (1xx) before the response are larger than its own header may be:
+/// hyper skips any number of them.
+fn bound_informational(request: &mut Request<RequestBody>, too_many: Arc<Notify>) {
+    let bytes = AtomicUsize::new(0);
+    on_informational(request, move |informational| {
+        let head = STATUS_LINE_BYTES + fields_bytes(informational.headers());
+        if bytes.fetch_add(head, Ordering::Relaxed) + head > MAX_HEAD_BYTES {
+            too_many.notify_one();
+        }
+    });
 }
 
 async fn drive(connection: Option<&mut Connection>) {
@@ -188,10 +207,9 @@ impl Body for RequestBody {
     }
 }
 
-/// A response's body as the plugin reads it, counted.
+/// A response's body as the plugin reads it.
 struct ResponseBody {
     inner: Incoming,
-    volume: Volume,
     between_bytes: Option<Duration>,
     /// Runs while the plugin waits for a piece.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -212,11 +230,7 @@ impl Body for ResponseBody {
             return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
         };
         self.waiting = None;
-        Poll::Ready(frame.map(|frame| {
-            let frame = frame.map_err(|error| fault::of_body(&error))?;
-            let counted = self.volume.carry(frame_bytes(&frame));
-            counted.map(|()| frame).map_err(|_spent| Error::HttpResponseBodySize(None))
-        }))
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| fault::of_body(&error))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,6 +6,8 @@ use std::io;
 use rustls::Error as TlsError;
 use wasmtime_wasi_http::Error;
 
+use crate::plugin::host::VolumeSpent;
+
 /// The name could not be looked up.
 pub(super) fn of_lookup(error: &io::Error) -> Error {
     tracing::debug!(target: "lictor::plugin", %error, "a name was not found");
@@ -39,7 +41,7 @@ pub(super) fn of_tls(error: &io::Error) -> Error {
 
 /// The exchange failed, up to the response's header.
 pub(super) fn of_exchange(error: &hyper::Error) -> Error {
-    if error.is_parse_too_large() {
+    if error.is_parse_too_large() || is_spent(error) {
         return Error::HttpResponseHeaderSectionSize(None);
     }
     of_body(error)
@@ -51,6 +53,9 @@ pub(super) fn of_body(error: &hyper::Error) -> Error {
     if let Some(Error::HttpRequestBodySize(size)) = source.and_then(|source| source.downcast_ref()) {
         return Error::HttpRequestBodySize(*size);
     }
+    if is_spent(error) {
+        return Error::HttpResponseBodySize(None);
+    }
     let of_socket = source.and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
     if error.is_incomplete_message() || of_socket == Some(io::ErrorKind::UnexpectedEof) {
         return Error::HttpResponseIncomplete;
@@ -61,4 +66,10 @@ pub(super) fn of_body(error: &hyper::Error) -> Error {
         None if error.is_parse() || error.is_user() => Error::HttpProtocolError,
         _ => Error::ConnectionTerminated,
     }
+}
+
+/// The call's volume did not suffice for what the server sent.
+fn is_spent(error: &hyper::Error) -> bool {
+    let of_socket = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    of_socket.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<VolumeSpent>())
 }

@@ -2,7 +2,8 @@
 //!
 //! What a request goes through: [`handle`] counts it and checks its URL against those granted ([`allow`]), then
 //! [`exchange`] waits for a place, and [`connect`] looks the host up ([`names`]), drops what is not public ([`address`]) and connects
-//! to what is left, so that no second look-up can give another answer. Nothing follows a redirect: a plugin that does
+//! to what is left, so that no second look-up can give another answer. All that the server sends is counted as it is
+//! [`received`]. Nothing follows a redirect: a plugin that does
 //! sends another request, which is checked as this one was.
 
 mod address;
@@ -12,6 +13,7 @@ mod exchange;
 mod fault;
 mod heads;
 mod names;
+mod received;
 
 use std::mem::take;
 use std::sync::Arc;
