@@ -34,6 +34,10 @@ pub(super) struct Compile {
 
 impl Compile {
     pub(super) fn run(self) -> Result<(), Failure> {
+        // The component is the cause, and whoever started this says so: the place in the source tells its author nothing.
+        std::panic::set_hook(Box::new(|panic| {
+            output::diagnostics(panic.payload_as_str().unwrap_or_default());
+        }));
         let time = Duration::from_millis(self.milliseconds);
         let compiling = Compiling::by_itself(self.component_bytes, self.memory_bytes, time);
         let done = app::compile_alone(&compiling, &self.world, io::stdin().lock());

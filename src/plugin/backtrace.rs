@@ -50,6 +50,11 @@ pub(super) fn is_of_memory(error: &wasmtime::Error) -> bool {
     })
 }
 
+/// Whether a cause of `error` is that the system refuses something.
+pub(super) fn is_of_system(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| cause.is::<io::Error>() || cause.is::<Errno>())
+}
+
 /// The text of `cause`, as far as it may go.
 fn begin_of(cause: &(dyn StdError + 'static)) -> String {
     let mut text = Bounded { text: String::new(), max_bytes: MAX_CAUSE_BYTES };

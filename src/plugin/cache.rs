@@ -21,6 +21,9 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::backtrace;
+use super::compiling::Compiling;
+use super::definitions;
 use super::folder::{TEMPORARY, Unkept, open_own, open_private, write_whole};
 use crate::files::{Fault, Opened, Reason};
 
@@ -61,12 +64,17 @@ impl Cache {
     }
 
     /// The component whose SHA-256 is `hash`, mapped from its entry; nothing where there is none that can be used.
-    pub(super) fn find(&self, engine: &Engine, hash: &Hash256) -> Option<wasmtime::Result<Component>> {
+    pub(super) fn find(
+        &self,
+        engine: &Engine,
+        hash: &Hash256,
+        compiling: &Compiling,
+    ) -> Option<Result<Component, Unloadable>> {
         let entry = self.entry(hash);
         match open_whole(&entry) {
             Ok([code, of_hash]) => {
                 note_use([&code, &of_hash], SystemTime::now());
-                Some(load(engine, code.descriptor()))
+                Some(load(engine, code.descriptor(), compiling))
             }
             Err(fault) if fault.is_missing() => None,
             Err(fault) => {
@@ -178,16 +186,17 @@ impl Draft {
         self.file.try_clone()
     }
 
-    /// The component, now that its code is written. Keeps the code where that can be done.
-    pub(super) fn component(self, engine: &Engine) -> wasmtime::Result<Component> {
+    /// The component, now that its code is written. Keeps the code where that can be done and it can be loaded.
+    pub(super) fn component(self, engine: &Engine, compiling: &Compiling) -> Result<Component, Unloadable> {
         let Self { file, kept_as } = self;
+        let component = load(engine, &file, compiling)?;
         if let Some((unkept, entry)) = kept_as
             && let Err(error) = keep(unkept, &entry, &file)
         {
             let path = entry.display();
             tracing::warn!(target: "lictor::plugin", %path, %error, "compiled code is not kept");
         }
-        load(engine, &file)
+        Ok(component)
     }
 }
 
@@ -198,19 +207,42 @@ fn keep(unkept: Unkept, entry: &Path, code: &File) -> io::Result<()> {
     write_whole(&hash_file(entry), hash.as_bytes())
 }
 
-/// The component whose code is in `code`: mapped, or copied where files may not be mapped to be run.
+/// Why code that was compiled makes no component.
+#[derive(Debug)]
+pub(super) enum Unloadable {
+    /// Its definitions would take more of this process's memory than a component may, in these words.
+    TooMuch(String),
+    /// The engine says so.
+    Refused(wasmtime::Error),
+}
+
+impl<E: Into<wasmtime::Error>> From<E> for Unloadable {
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+/// The component whose code is in `code`: mapped, or copied where files may not be mapped to be run. Its definitions are
+/// decoded to the heap, so their size is looked at first.
 #[expect(unsafe_code, reason = "the only place that takes compiled code from a file")]
-fn load(engine: &Engine, code: &File) -> wasmtime::Result<Component> {
+fn load(engine: &Engine, code: &File, compiling: &Compiling) -> Result<Component, Unloadable> {
+    if definitions::size(code)? > compiling.definitions_bytes() {
+        return Err(Unloadable::TooMuch(compiling.too_many_definitions()));
+    }
     let by_descriptor = format!("/proc/self/fd/{}", code.as_raw_fd());
     // SAFETY: the bytes are what this program's compiler made for an engine with this one's compatibility hash, and the
     // file is the one that was written or checked: it is opened by its descriptor. Only the server's user may write to
     // it. Entries are replaced by renaming and never changed in place, so a mapping stays as it is.
     let mapped = unsafe { Component::deserialize_file(engine, &by_descriptor) };
-    mapped.or_else(|_| {
-        let bytes = fs::read(&by_descriptor)?;
-        // SAFETY: the same bytes.
-        unsafe { Component::deserialize(engine, bytes) }
-    })
+    let component = match mapped {
+        Err(error) if backtrace::is_of_system(&error) => {
+            let bytes = fs::read(&by_descriptor)?;
+            // SAFETY: the same bytes.
+            unsafe { Component::deserialize(engine, bytes) }
+        }
+        mapped => mapped,
+    };
+    Ok(component?)
 }
 
 #[cfg(test)]

@@ -12,14 +12,23 @@ fn hash(bytes: &[u8]) -> Hash256 {
 }
 
 /// The component in `bytes`, compiled in this process where the cache has it not.
-fn component(cache: &Cache, engine: &Engine, bytes: &[u8], hash: &Hash256) -> wasmtime::Result<Component> {
-    if let Some(component) = cache.find(engine, hash) {
+fn component(cache: &Cache, engine: &Engine, bytes: &[u8], hash: &Hash256) -> Result<Component, Unloadable> {
+    if let Some(component) = find(cache, engine, hash) {
         return component;
     }
     let code = engine.precompile_component(bytes)?;
     let draft = cache.draft(hash).or_else(|_| Draft::in_memory())?;
     draft.output()?.write_all(&code)?;
-    draft.component(engine)
+    draft.component(engine, &within(0))
+}
+
+/// The bounds by a `component_size`.
+fn within(component_bytes: usize) -> Compiling {
+    Compiling::by_itself(component_bytes, 0, Duration::ZERO)
+}
+
+fn find(cache: &Cache, engine: &Engine, hash: &Hash256) -> Option<Result<Component, Unloadable>> {
+    cache.find(engine, hash, &within(0))
 }
 
 /// The files of a folder that end so, with what is in them.
@@ -112,9 +121,9 @@ fn an_entry_that_others_can_have_written_is_compiled_anew() {
                 println!("SKIPPED: {what}; root alone gives files away");
                 continue;
             };
-            assert!(cache.find(&engine, &hash(COMPONENT)).is_none(), "{what}, {of_hash}");
+            assert!(find(&cache, &engine, &hash(COMPONENT)).is_none(), "{what}, {of_hash}");
             component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
-            assert!(cache.find(&engine, &hash(COMPONENT)).is_some(), "{what}, {of_hash}");
+            assert!(find(&cache, &engine, &hash(COMPONENT)).is_some(), "{what}, {of_hash}");
             assert_eq!(fs::symlink_metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{what}");
         }
     }
@@ -129,7 +138,7 @@ fn an_entry_under_the_name_of_another_is_compiled_anew() {
     let (one, other) = (cache.entry(&hash(COMPONENT)), cache.entry(&hash(b"another")));
     fs::rename(hash_file(&one), hash_file(&other)).unwrap();
     fs::rename(one, other).unwrap();
-    assert!(cache.find(&engine, &hash(b"another")).is_none());
+    assert!(find(&cache, &engine, &hash(b"another")).is_none());
 }
 
 fn age(path: &Path, days: u64) {
@@ -190,4 +199,24 @@ fn a_folder_that_takes_nothing_costs_the_cache_only() {
     let cache = Cache::open(&folder.path().join("gone"), &engine).unwrap();
     fs::remove_dir(&cache.folder).unwrap();
     component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
+}
+
+#[test]
+fn definitions_are_bounded_before_they_are_decoded_also_those_of_an_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::default();
+    let cache = Cache::open(folder.path(), &engine).unwrap();
+    let exports: String = (0..150_000).map(|number| format!("(export \"{number}\" (global 0))")).collect();
+    let text = format!("(component (core module (global i32 (i32.const 0)) {exports}))");
+    let (bytes, hash) = (wat::parse_str(text).unwrap(), hash(b"exports"));
+    let is_too_much =
+        |loaded| matches!(loaded, Err(Unloadable::TooMuch(words)) if words.contains("component_size"));
+    assert!(is_too_much(component(&cache, &engine, &bytes, &hash)));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "what can't be loaded is not kept");
+    let draft = cache.draft(&hash).unwrap();
+    draft.output().unwrap().write_all(&engine.precompile_component(&bytes).unwrap()).unwrap();
+    draft.component(&engine, &within(128 << 20)).unwrap();
+    // The bound is lower now than it was when the entry was made.
+    assert!(is_too_much(find(&cache, &engine, &hash).unwrap()));
+    cache.find(&engine, &hash, &within(128 << 20)).unwrap().unwrap();
 }

@@ -7,7 +7,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::backtrace;
-use super::cache::Draft;
+use super::cache::{Draft, Unloadable};
 use super::compiler::{self, Uncompiled};
 use super::engine::Sandbox;
 use super::load::{Plugin, Spec};
@@ -43,8 +43,8 @@ pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec) -> Result<Compi
                 Uncompiled::Invalid(words) => format!("it is not a valid component: {words}"),
                 Uncompiled::Failed(words) => words,
             })?;
-            let runtime = Arc::clone(&runtime);
-            let loading = move || draft.component(runtime.engine()).map_err(|error| unusable(&error));
+            let (runtime, compiling) = (Arc::clone(&runtime), spec.compiling.clone());
+            let loading = move || draft.component(runtime.engine(), &compiling).map_err(words);
             blocking(loading).await?
         }
     };
@@ -73,8 +73,8 @@ fn read(sandbox: &Sandbox, spec: &Spec) -> Result<Read, String> {
     check_form(&bytes)?;
     let world = World::of(&bytes);
     let runtime = sandbox.runtime(world)?;
-    let found = match runtime.compiled_before(&sha256) {
-        Some(component) => Found::Component(component.map_err(|error| unusable(&error))?),
+    let found = match runtime.compiled_before(&sha256, &spec.compiling) {
+        Some(component) => Found::Component(component.map_err(words)?),
         None => Found::Draft(runtime.draft(&sha256).map_err(|error| error.to_string())?),
     };
     Ok(Read { bytes, sha256, world, runtime, found })
@@ -110,8 +110,12 @@ impl Plugin {
 /// What is wrong with compiled code. wasmtime has no type for a component that needs more tables, memories or core instances
 /// than the pool has for one, but says how many it needs and how many there are; a test keeps these words true. They quote
 /// nothing of the component.
-fn unusable(error: &wasmtime::Error) -> String {
-    let words = backtrace::words(error);
+fn words(unloadable: Unloadable) -> String {
+    let error = match unloadable {
+        Unloadable::TooMuch(words) => return words,
+        Unloadable::Refused(error) => error,
+    };
+    let words = backtrace::words(&error);
     let begin = match words.contains("exceeds the") {
         true => "it needs more than this host gives one plugin",
         false => "its compiled code can't be loaded",

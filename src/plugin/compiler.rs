@@ -7,11 +7,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
-use std::time::Duration;
 
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
@@ -21,56 +19,15 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::backtrace;
+use super::compiling::Compiling;
 use super::confine::confine;
 use super::runtime;
 use super::world::World;
 use crate::sync::locked;
-use crate::telemetry::metrics::Counter;
 use crate::text::shown;
-use crate::units::size;
-
-/// The program that is running, wherever its file went meanwhile.
-const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// The verb that compiles.
 const VERB: &str = "compile";
-
-/// By which program a component is compiled, and what that may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compiling {
-    /// A program that has the verb `compile`: the one that is running, but in those that are not `lictor`.
-    pub program: PathBuf,
-    /// The largest file, in bytes.
-    pub component_bytes: usize,
-    /// The most memory that compiling it may take, in bytes of address space.
-    pub memory_bytes: usize,
-    /// How long it may take, by the clock and in processor time.
-    pub time: Duration,
-}
-
-impl Compiling {
-    /// These bounds, by the program that is running.
-    #[must_use]
-    pub fn by_itself(component_bytes: usize, memory_bytes: usize, time: Duration) -> Self {
-        Self { program: OWN_PROGRAM.into(), component_bytes, memory_bytes, time }
-    }
-
-    /// A component whose file is larger than it may be.
-    pub(super) fn too_large(&self) -> String {
-        Counter::ComponentsTooLarge.count();
-        format!("its file is larger than component_size = {}", size(self.component_bytes as u64))
-    }
-
-    fn memory_used_up(&self) -> String {
-        Counter::CompileMemoryUsedUp.count();
-        format!("it takes more than compile_memory = {} to compile", size(self.memory_bytes as u64))
-    }
-
-    fn time_used_up(&self) -> String {
-        Counter::CompileTimeUsedUp.count();
-        format!("it takes more than compile_time = {:?} to compile", self.time)
-    }
-}
 
 /// Why there is no compiled code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,8 +177,30 @@ fn judge(compiling: &Compiling, status: ExitStatus, said: &str) -> Result<(), Un
     if status.code() == Some(INVALID) {
         return Err(Uncompiled::Invalid(said.to_owned()));
     }
+    Err(Uncompiled::Failed(broke_off(status, said)))
+}
+
+/// Exit code of a process of which a thread panicked.
+const PANICKED: i32 = 101;
+
+/// What the standard library writes of a thread that ends the process by its stack.
+const STACK_OVERFLOW: &str = "has overflowed its stack";
+
+/// A compiler that ended as it never does for a component that tools make: what it was given is the cause.
+fn broke_off(status: ExitStatus, said: &str) -> String {
     let words = shown(said, MAX_WORDS_CHARS);
-    Err(Uncompiled::Failed(format!("the compiler broke off ({status}): {words}")))
+    match (status.code(), status.signal()) {
+        (Some(PANICKED), _) => format!("it makes the compiler panic: {words}"),
+        (_, Some(_)) if said.contains(STACK_OVERFLOW) => {
+            "it makes the compiler overflow its stack: types, components or blocks are nested too deep".into()
+        }
+        (_, Some(signal)) if signal == Signal::KILL.as_raw() => {
+            "the compiler was killed, as the system does where memory is short; then lower compile_memory"
+                .into()
+        }
+        (_, Some(_)) => format!("it makes the compiler crash ({status}): {words}"),
+        _ => format!("the compiler broke off ({status}): {words}"),
+    }
 }
 
 /// Says once what the compiler could not give up.
@@ -273,7 +252,7 @@ pub fn compile_alone(compiling: &Compiling, world: &str, input: impl Read) -> io
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -363,17 +342,18 @@ mod tests {
             (Signal::ABORT.as_raw(), "memory allocation of 4096 bytes failed", memory),
             (exit(4), "whatever it says", memory),
             (exit(2), "not\x1b set", "the compiler broke off (exit status: 2): not\\x1b set"),
-            (
-                exit(101),
-                "a panic: os error 12",
-                "the compiler broke off (exit status: 101): a panic: os error 12",
-            ),
+            (exit(101), "a panic: os error 12", "it makes the compiler panic: a panic: os error 12"),
             (
                 Signal::ABORT.as_raw(),
-                "stack overflow",
-                "the compiler broke off (signal: 6 (SIGABRT)): stack overflow",
+                "\nthread 'main' (7) has overflowed its stack\nfatal runtime error: stack overflow, aborting",
+                "it makes the compiler overflow its stack: types, components or blocks are nested too deep",
             ),
-            (Signal::SEGV.as_raw(), "", "the compiler broke off (signal: 11 (SIGSEGV)): "),
+            (
+                Signal::KILL.as_raw(),
+                "",
+                "the compiler was killed, as the system does where memory is short; then lower compile_memory",
+            ),
+            (Signal::SEGV.as_raw(), "", "it makes the compiler crash (signal: 11 (SIGSEGV)): "),
         ] {
             assert_eq!(judged(status, said), Err(Uncompiled::Failed(words.into())));
         }

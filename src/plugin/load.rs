@@ -56,7 +56,7 @@ pub struct Spec {
     /// What it may use beyond what every plugin may.
     pub grants: Grants,
     /// By which program its component is compiled, and what that may take.
-    pub compiling: super::compiler::Compiling,
+    pub compiling: super::compiling::Compiling,
 }
 
 impl Spec {

@@ -10,7 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use super::cache::{Cache, Draft};
+use super::cache::{Cache, Draft, Unloadable};
+use super::compiling::Compiling;
 use super::invoke::MAX_DEPTH;
 use super::ticker::Ticker;
 use super::world::World;
@@ -97,8 +98,12 @@ impl Runtime {
     }
 
     /// The component whose SHA-256 is `hash`, where it was compiled before.
-    pub(super) fn compiled_before(&self, hash: &[u8; 32]) -> Option<wasmtime::Result<Component>> {
-        self.cache.as_ref()?.find(&self.engine, hash)
+    pub(super) fn compiled_before(
+        &self,
+        hash: &[u8; 32],
+        compiling: &Compiling,
+    ) -> Option<Result<Component, Unloadable>> {
+        self.cache.as_ref()?.find(&self.engine, hash, compiling)
     }
 
     /// A file for the code of the component whose SHA-256 is `hash`: in the cache, or where that takes nothing in memory.

@@ -2,9 +2,11 @@
 //! process that is not the server's and has no rights.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use wasm_encoder::{ComponentSection as _, Encode as _, Module, ModuleSection, TypeSection, ValType};
 
 use crate::support::certs::Identity;
 use crate::support::components::{Minimal, bomb};
@@ -54,6 +56,41 @@ fn what_a_component_says_is_not_taken_for_a_fault_of_memory() {
     let said = finish(lictor(setup.folder()).arg("check").arg("--config").arg(setup.write()));
     assert_eq!(said.code, Some(2), "{said:?}");
     assert!(said.stderr.contains("it is not a valid component: ") && said.stderr.contains(name), "{said:?}");
+}
+
+/// Instance types in each other, each exported by the one around it: text that nests so deep is not parsed.
+fn nested_types(folder: &Path, depth: usize) -> PathBuf {
+    let empty = vec![0x42, 0];
+    let types = (0..depth).fold(empty, |inner, _| {
+        let (begin, export) = ([0x42, 2, 1], [4, 0, 1, b'y', 5, 0]);
+        [&begin[..], &inner, &export].concat()
+    });
+    let mut bytes = b"\0asm\x0d\0\x01\0\x07".to_vec();
+    (1 + types.len()).encode(&mut bytes);
+    bytes.push(1);
+    bytes.extend(types);
+    // It is imported.
+    bytes.extend(b"\x0a\x0a\x01\0\x05a:b/c\x05\0");
+    let path = folder.join(format!("nested{depth}.wasm"));
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn a_component_that_breaks_the_compiler_is_told_as_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let panics = "it makes the compiler panic: assertion failed";
+    let overflows =
+        "it makes the compiler overflow its stack: types, components or blocks are nested too deep";
+    for (depth, words) in [(200, panics), (4000, overflows)] {
+        let component = nested_types(folder.path(), depth);
+        let said = finish(lictor(folder.path()).args(["plugin", "inspect"]).arg(&component));
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.stderr.contains(words), "{said:?}");
+        for foreign in ["fault of lictor", ".rs", "registry"] {
+            assert!(!said.stderr.contains(foreign), "{said:?}");
+        }
+    }
 }
 
 #[test]
@@ -183,6 +220,44 @@ fn the_compiler_does_not_outlive_the_server() {
         assert_eq!(server.wait(), code);
         eventually("the compiler to be gone", || seccomp(child).is_none_or(|mode| mode == "0").then_some(()));
     }
+}
+
+/// A plugin beside which a module has so many types of a hundred parameters each, which are decoded to fifty times their size.
+fn of_types(folder: &Path, number: usize) -> PathBuf {
+    const KINDS: [ValType; 4] = [ValType::I32, ValType::I64, ValType::F32, ValType::F64];
+    let mut types = TypeSection::new();
+    for one in 0..number {
+        types.ty().function((0..100).map(|place| KINDS[one >> (place % 10 * 2) & 3]), []);
+    }
+    let mut module = Module::new();
+    let mut bytes = Minimal::new(&["typed"]).bytes();
+    ModuleSection(module.section(&types)).append_to_component(&mut bytes);
+    let path = folder.join(format!("types{number}.wasm"));
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn what_a_component_defines_takes_no_more_of_the_server_than_its_file_may_have() {
+    let tester = Identity::new("tester");
+    let mut server = Setup::new().master("tester", &tester).echo().start();
+    // Refused at first, and then loaded.
+    for (number, is_loaded) in [(20_000, false), (9_800, true)] {
+        let component = of_types(server.folder(), number);
+        let plugin = format!("[plugins.typed]\ncomponent = {component:?}\ncommands = [\"typed\"]\n");
+        server.edit(|text| format!("{}\n{plugin}", text.split("\n[plugins.typed]").next().unwrap()));
+        let before = server.memory_kib("VmHWM:");
+        let told = server.connect(&tester).ask("@reload");
+        assert_eq!(told.contains("component_size = 64MiB"), !is_loaded, "{told}");
+        // The file is held meanwhile, of a megabyte or two.
+        let most = if is_loaded { 70 << 10 } else { 16 << 10 };
+        let grown = server.memory_kib("VmHWM:") - before;
+        assert!(grown < most, "{grown} KiB more at the most for {number} types");
+        tell_memory(&server, before);
+    }
+    assert_eq!(server.connect(&tester).ask("typed"), "ok");
+    server.start_anew();
+    assert_eq!(server.connect(&tester).ask("typed"), "ok");
 }
 
 /// A mangled name of C++, each of whose parts is the part before it twice: demangled it has 2^40 bytes and more.

@@ -1,0 +1,66 @@
+//! By which program a component is compiled and within what bounds, and the words for one that exceeds them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::definitions;
+use crate::telemetry::metrics::Counter;
+use crate::units::size;
+
+/// The program that is running, wherever its file went meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// Definitions that a component may have however small `component_size` is, in bytes: twice those of one of Python.
+const MIN_DEFINITIONS_BYTES: usize = 1 << 20;
+
+/// By which program a component is compiled, and what that may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiling {
+    /// A program that has the verb `compile`: the one that is running, but in those that are not `lictor`.
+    pub program: PathBuf,
+    /// The largest file, in bytes.
+    pub component_bytes: usize,
+    /// The most memory that compiling it may take, in bytes of address space.
+    pub memory_bytes: usize,
+    /// How long it may take, by the clock and in processor time.
+    pub time: Duration,
+}
+
+impl Compiling {
+    /// These bounds, by the program that is running.
+    #[must_use]
+    pub fn by_itself(component_bytes: usize, memory_bytes: usize, time: Duration) -> Self {
+        Self { program: OWN_PROGRAM.into(), component_bytes, memory_bytes, time }
+    }
+
+    /// A component whose file is larger than it may be.
+    pub(super) fn too_large(&self) -> String {
+        Counter::ComponentsTooLarge.count();
+        format!("its file is larger than component_size = {}", size(self.component_bytes as u64))
+    }
+
+    /// The most bytes that a component's definitions may have in its compiled code: decoded they take no more than its file
+    /// may have.
+    pub(super) fn definitions_bytes(&self) -> u64 {
+        (self.component_bytes / definitions::MEMORY_PER_BYTE).max(MIN_DEFINITIONS_BYTES) as u64
+    }
+
+    /// A component whose definitions have more.
+    pub(super) fn too_many_definitions(&self) -> String {
+        Counter::ComponentsTooLarge.count();
+        let most = size(self.component_bytes as u64);
+        format!(
+            "its definitions (types, functions, globals, exports, modules) may take more memory than component_size = {most}"
+        )
+    }
+
+    pub(super) fn memory_used_up(&self) -> String {
+        Counter::CompileMemoryUsedUp.count();
+        format!("it takes more than compile_memory = {} to compile", size(self.memory_bytes as u64))
+    }
+
+    pub(super) fn time_used_up(&self) -> String {
+        Counter::CompileTimeUsedUp.count();
+        format!("it takes more than compile_time = {:?} to compile", self.time)
+    }
+}
