@@ -16,6 +16,9 @@ use crate::text::shown;
 /// How much longer than its own deadline a server is waited for: it is the one to say that the time is over.
 const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 
+/// The longest reply that is kept, and not printed as it comes.
+const MAX_ASKED_BYTES: usize = 1 << 20;
+
 /// What Ctrl-C does while a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interrupt {
@@ -83,7 +86,10 @@ impl Session {
         let mut bytes = Vec::new();
         self.exchange(request, Some(DEADLINE_GRACE), &mut |part| {
             bytes.extend_from_slice(part);
-            Ok(())
+            match bytes.len() > MAX_ASKED_BYTES {
+                true => Err(Failure::failed(format!("the reply has more than {MAX_ASKED_BYTES} bytes"))),
+                false => Ok(()),
+            }
         })?;
         Ok(bytes)
     }
@@ -135,7 +141,7 @@ impl Session {
         let mut is_cancelled = false;
         loop {
             let frame = tokio::select! {
-                frame = connection.next_frame() => frame.map_err(Undone::Lost)?,
+                frame = connection.next_frame_of(own) => frame.map_err(Undone::Lost)?,
                 () = interrupted(interrupt) => {
                     if is_cancelled {
                         return Err(Undone::GivenUp);
@@ -147,22 +153,14 @@ impl Session {
                 }
             };
             match frame {
-                Frame::Part { sequence, body } if sequence == own => {
-                    on_part(&body).map_err(Undone::Failed)?
-                }
-                Frame::Ok { sequence, body } if sequence == own => {
-                    return on_part(&body).map_err(Undone::Failed);
-                }
-                Frame::Err { sequence, refusal }
-                    if sequence.as_ref().is_none_or(|sequence| *sequence == own) =>
-                {
+                Frame::Part { body, .. } => on_part(&body).map_err(Undone::Failed)?,
+                Frame::Ok { body, .. } => return on_part(&body).map_err(Undone::Failed),
+                Frame::Err { sequence, refusal } => {
                     if sequence.is_none() {
                         self.connection = None;
                     }
                     return Err(Undone::Refused(shown(&refusal.to_string(), MAX_SHOWN_CHARS).to_string()));
                 }
-                // The answer to a cancellation.
-                Frame::Part { .. } | Frame::Ok { .. } | Frame::Err { .. } => {}
             }
         }
     }

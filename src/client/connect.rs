@@ -139,7 +139,7 @@ impl Connector {
             .map_err(|error| self.tls_error(error))?;
         let mut connection = Connection::new(stream);
         let address = self.address.clone();
-        match connection.next_plain().await {
+        match connection.greeting().await {
             Ok(Plain::Text(text)) if text == "OK" => Ok(connection),
             Ok(Plain::Text(_)) => {
                 Err(ConnectError::Greeting { address, reason: "it said something else".to_owned() })

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::client::connection::MAX_UNASKED;
 use crate::client::{Frame, Request};
 use crate::identity::Thumbprint;
 
@@ -95,6 +96,32 @@ async fn what_comes_unasked_is_dropped_unless_it_ends_the_connection() {
         connection.fill().await.unwrap();
         assert_eq!(connection.is_still_open().await, is_open);
     }
+}
+
+#[tokio::test]
+async fn replies_to_other_requests_are_dropped_and_do_not_go_on_for_ever() {
+    let (certificate, key) = certificate();
+    let trust = pinned(&certificate);
+    let few = "OK\r\nSequence: old\r\nSize: 1\r\n\r\nx".repeat(MAX_UNASKED);
+    let own = "PART\r\nSequence: 1\r\nSize: 0\r\n\r\n";
+    let answer = format!("{few}{own}{few}OK\r\nSequence: 1\r\nSize: 0\r\n\r\n{few}{few}").leak().as_bytes();
+    let (address, _server) = serve(acceptor(certificate, &key), vec![b"OK\r\n\r\n", answer]).await;
+    let mut connection = connector(address, &trust).connect().await.unwrap();
+    connection.send(b"any").await.unwrap();
+    assert!(matches!(connection.next_frame_of("1").await.unwrap(), Frame::Part { .. }));
+    assert!(matches!(connection.next_frame_of("1").await.unwrap(), Frame::Ok { .. }));
+    assert!(matches!(connection.next_frame_of("1").await, Err(CallError::Unasked)));
+    assert!(!connection.is_still_open().await);
+}
+
+#[tokio::test]
+async fn a_greeting_is_no_longer_than_a_head() {
+    let (certificate, key) = certificate();
+    let trust = pinned(&certificate);
+    let long: &[u8] = vec![b'x'; 20 << 10].leak();
+    let (address, _server) = serve(acceptor(certificate, &key), vec![long]).await;
+    let error = connector(address, &trust).connect().await.unwrap_err().to_string();
+    assert!(error.ends_with("the server sent a head of more than 16384 bytes"), "{error}");
 }
 
 #[tokio::test]

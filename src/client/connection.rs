@@ -15,6 +15,10 @@ use super::reply::{Frame, Plain, ReplyError, ReplyReader};
 /// socket.
 const MAX_READ_AHEAD_BYTES: usize = 1024 * 1024;
 
+/// Frames in a row that answer no request for which somebody waits. Such are due after a cancellation: its own answer, and the
+/// end of what it cancelled.
+pub(super) const MAX_UNASKED: usize = 16;
+
 /// How long the end of a connection waits to be told to the server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -25,6 +29,8 @@ pub struct Connection {
     reading: ReadHalf<TlsStream<TcpStream>>,
     writing: WriteHalf<TlsStream<TcpStream>>,
     replies: ReplyReader,
+    /// Such frames since the last that was waited for.
+    unasked: usize,
 }
 
 /// Why no reply came. The command may have run unless it is known not to have been sent.
@@ -39,6 +45,9 @@ pub enum CallError {
     /// The connection broke.
     #[error("the connection was lost: {0}")]
     Lost(#[source] io::Error),
+    /// The server goes on answering what it was not asked.
+    #[error("the server sent more than {MAX_UNASKED} replies in a row to requests that nobody waits for")]
+    Unasked,
     /// The server's bytes are no reply.
     #[error(transparent)]
     Reply(#[from] ReplyError),
@@ -48,7 +57,7 @@ impl Connection {
     pub(super) fn new(stream: TlsStream<TcpStream>) -> Self {
         let server = stream.get_ref().0.peer_addr();
         let (reading, writing) = tokio::io::split(stream);
-        Self { server, reading, writing, replies: ReplyReader::default() }
+        Self { server, reading, writing, replies: ReplyReader::default(), unasked: 0 }
     }
 
     /// Which of a name's addresses it is connected to.
@@ -105,14 +114,32 @@ impl Connection {
         }
     }
 
-    /// Waits for the next plain reply. May be dropped and called again.
+    /// Waits for the next frame of the request `sequence`, or of the connection as a whole. May be dropped and called again.
     ///
     /// # Errors
-    /// If the connection ends, or what came is no reply.
-    pub async fn next_plain(&mut self) -> Result<Plain, CallError> {
+    /// If the connection ends, what came is no frame, or too many are of other requests.
+    pub async fn next_frame_of(&mut self, sequence: &str) -> Result<Frame, CallError> {
         loop {
-            if let Some(reply) = self.replies.next_plain()? {
-                return Ok(reply);
+            let frame = self.next_frame().await?;
+            if frame.sequence().is_none_or(|of| of == sequence) {
+                self.unasked = 0;
+                return Ok(frame);
+            }
+            self.drop_unasked()?;
+        }
+    }
+
+    /// Counts a frame that nobody waits for.
+    fn drop_unasked(&mut self) -> Result<(), CallError> {
+        self.unasked += 1;
+        if self.unasked > MAX_UNASKED { Err(CallError::Unasked) } else { Ok(()) }
+    }
+
+    /// Waits for what the server says first.
+    pub(super) async fn greeting(&mut self) -> Result<Plain, CallError> {
+        loop {
+            if let Some(greeting) = self.replies.greeting()? {
+                return Ok(greeting);
             }
             self.fill().await?;
         }
@@ -124,6 +151,7 @@ impl Connection {
         loop {
             match self.replies.next_frame() {
                 Ok(Some(Frame::Err { sequence: None, .. })) | Err(_) => return false,
+                Ok(Some(_)) if self.drop_unasked().is_err() => return false,
                 Ok(Some(_)) => continue,
                 Ok(None) => {}
             }

@@ -159,7 +159,16 @@ impl ReplyReader {
     /// If it is too long, or an error that is not UTF-8.
     pub fn next_plain(&mut self) -> Result<Option<Plain>, ReplyError> {
         let limit = self.max_body_bytes;
-        let Some(text) = self.take_until_end(limit, ReplyError::BodyTooLong(limit))? else {
+        self.plain(limit, ReplyError::BodyTooLong(limit))
+    }
+
+    /// The server's greeting, if all of it has come. It is no longer than a head.
+    pub(super) fn greeting(&mut self) -> Result<Option<Plain>, ReplyError> {
+        self.plain(MAX_HEAD_BYTES, ReplyError::HeadTooLong)
+    }
+
+    fn plain(&mut self, limit: usize, too_long: ReplyError) -> Result<Option<Plain>, ReplyError> {
+        let Some(text) = self.take_until_end(limit, too_long)? else {
             return Ok(None);
         };
         let Some(message) = text.strip_prefix(b"ERR ") else {
@@ -184,6 +193,16 @@ impl ReplyReader {
                 Ok(None)
             }
             _ => Err(too_long),
+        }
+    }
+}
+
+impl Frame {
+    /// Of the request that is answered; none where the server speaks of the connection.
+    pub(super) fn sequence(&self) -> Option<&str> {
+        match self {
+            Self::Part { sequence, .. } | Self::Ok { sequence, .. } => Some(sequence),
+            Self::Err { sequence, .. } => sequence.as_deref(),
         }
     }
 }

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::sync::locked;
 
 /// How long nothing has to change before a change is acted on: files are written in pieces, and several at a time.
 const SETTLED: Duration = Duration::from_millis(200);
+
+/// How long a change waits for that at most: a file that changes all the time is not to put off what another one takes away.
+const UNSETTLED: Duration = Duration::from_secs(2);
 
 /// Waits for a change, for ever where none is looked for.
 pub(super) async fn changed(watch: &mut Option<Watch>) {
@@ -25,8 +28,8 @@ pub(super) async fn changed(watch: &mut Option<Watch>) {
 pub(super) struct Watch {
     watcher: RecommendedWatcher,
     changed: mpsc::Receiver<()>,
-    /// Whether something changed that was not acted on.
-    is_dirty: bool,
+    /// Since when something has changed that was not acted on.
+    dirty: Option<Instant>,
     files: Arc<Mutex<Vec<PathBuf>>>,
     folders: Vec<PathBuf>,
 }
@@ -42,7 +45,7 @@ impl Watch {
                 let _ = sender.try_send(());
             }
         })?;
-        Ok(Self { watcher, changed, is_dirty: false, files, folders: Vec::new() })
+        Ok(Self { watcher, changed, dirty: None, files, folders: Vec::new() })
     }
 
     /// Folders are watched, not files: editors and tools write a new file and give it the old one's name.
@@ -66,12 +69,14 @@ impl Watch {
 
     /// Waits for a change and until nothing changes any more. What it has heard of is not lost where the future is dropped.
     async fn changed(&mut self) {
-        if !self.is_dirty && self.changed.recv().await.is_none() {
+        if self.dirty.is_none() && self.changed.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
-        self.is_dirty = true;
-        while let Ok(Some(())) = timeout(SETTLED, self.changed.recv()).await {}
-        self.is_dirty = false;
+        let since = *self.dirty.get_or_insert_with(Instant::now);
+        let settled = async { while let Ok(Some(())) = timeout(SETTLED, self.changed.recv()).await {} };
+        // Its time is over: it is acted on all the same.
+        let _ = timeout_at(since + UNSETTLED, settled).await;
+        self.dirty = None;
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `log`          | clients, strangers and plugins' authors who would rather not be seen in the log, or as others |
 //! | `terminal`     | whoever writes what an operator or another user looks at on a terminal |
 //! | `answers`      | web servers whose answers to plugins do not end |
+//! | `servers`      | servers that clients trust, and that send them what is no reply |
 //! | `certificates` | strangers whose certificates are odd |
 //! | `strangers`    | strangers that have the server compute, and come again and again |
 //! | `paths`        | paths in the config file that lead to secrets |
@@ -57,6 +58,7 @@ mod reload;
 mod replays;
 mod revocation;
 mod scan;
+mod servers;
 mod signals;
 mod slow;
 mod strangers;

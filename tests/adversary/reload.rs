@@ -1,14 +1,16 @@
 //! Operators who take something away while plugins and clients hold up all that they can.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::certs::Identity;
 use crate::support::client::{Connection, Tls};
 use crate::support::components::{self, Minimal};
-use crate::support::eventually;
 use crate::support::server::{Entry, Server, Setup};
+use crate::support::{PATIENCE, eventually};
 
 /// How long a plugin's `describe` takes that does not return: longer than any test waits for anything.
 pub const LOADING: &str = "timeout = \"5m\"\nmemory = \"1MiB\"";
@@ -309,4 +311,29 @@ fn who_asks_for_reloads_without_end_is_taken_out_all_the_same() {
         flood.join().unwrap();
     });
     assert_eq!(server.connect(&tester).ask("echo served"), "served");
+}
+
+#[test]
+fn a_file_that_changes_all_the_time_puts_off_no_watched_change() {
+    let [tester, removed] = ["tester", "removed"].map(Identity::new);
+    let setup = Setup::new().server("watch = true").master("tester", &tester).echo();
+    let (certificate, _) = removed.write(setup.folder(), "removed");
+    let section = format!("[clients.removed]\ncertificates = [{certificate:?}]\ncommands = [\"echo\"]\n");
+    let server = setup.section(&section).start();
+    let mut connection = server.connect(&removed);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            while !is_over.load(Ordering::Relaxed) && begun.elapsed() < 2 * PATIENCE {
+                File::open(&certificate).unwrap().set_modified(SystemTime::now()).unwrap();
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        server.edit(|text| text.replace(&section, ""));
+        let (bytes, _) = connection.read_to_end();
+        is_over.store(true, Ordering::Relaxed);
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains("is unknown"), "{text:?}");
+    });
 }

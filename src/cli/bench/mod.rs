@@ -18,6 +18,9 @@ use crate::load::{self, HandshakePlan, Lictor, LoadError, Mode, Pace, Peer, Plan
 use crate::text::shown;
 use bar::Bar;
 
+/// The `Sequence` of the first call.
+const FIRST: u64 = 0;
+
 /// Measure how a server answers a command under load
 ///
 /// Sends the command again and again over many connections, and shows how many replies came and how long they took. Each
@@ -94,7 +97,7 @@ impl Bench {
         let load = self.load.load()?;
         let request = call::request(&self.command, self.body.as_deref())?;
         let first =
-            request.clone().sequence(0).encode().map_err(|error| Failure::usage(error.to_string()))?;
+            request.clone().sequence(FIRST).encode().map_err(|error| Failure::usage(error.to_string()))?;
         raise_file_limit(self.load.connections)?;
         let target = self.target.resolve()?;
         let server = target.address.to_string();
@@ -175,11 +178,12 @@ async fn first_call(target: Target, request: &[u8], dialect: Lictor) -> Result<P
     Ok(Peer { address, tls: Some(trusted.connector().tls()), dialect: Arc::new(dialect) })
 }
 
-/// Sends a request; returns why it failed, if it did.
+/// Sends the first call; returns why it failed, if it did.
 async fn refusal(connection: &mut Connection, request: &[u8]) -> Result<Option<Refusal>, CallError> {
     connection.send(request).await?;
+    let own = FIRST.to_string();
     loop {
-        match connection.next_frame().await? {
+        match connection.next_frame_of(&own).await? {
             Frame::Part { .. } => {}
             Frame::Ok { .. } => return Ok(None),
             Frame::Err { refusal, .. } => return Ok(Some(refusal)),
