@@ -1,6 +1,9 @@
 //! What is wrong with a config file, shown as rustc shows it: the line, a caret, and what to write instead.
 //!
-//! Knows a text and places in it, not what the text means. The text it shows has been through `redact`.
+//! Knows a text and places in it, not what the text means.
+//!
+//! Invariant: nothing is shown that did not go through `redact`: a [`Source`] is made of what that leaves of a text, a [`Draft`]
+//! of messages without what may be secret in a URL.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,6 +12,7 @@ use std::sync::Arc;
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use super::redact::{self, Grammar};
 use crate::text::{shown, stand_ins};
 
 /// The most faults that are shown: a file of another kind has thousands, and nobody reads further.
@@ -179,9 +183,8 @@ impl fmt::Display for Fault {
 }
 
 impl Source {
-    /// `text` must have been through `redact`.
-    pub(super) fn new(path: &Path, text: String) -> Self {
-        let text = stand_ins(&text).into_owned();
+    pub(super) fn new(path: &Path, text: &str, grammar: Grammar) -> Self {
+        let text = stand_ins(&redact::document(text, grammar)).into_owned();
         Self { path: shown(&path.to_string_lossy(), MOST_CHARS).to_string(), text }
     }
 
@@ -208,6 +211,7 @@ impl<'f> Draft<'f> {
         source: &Arc<Source>,
         found: &'f mut Vec<Fault>,
     ) -> Self {
+        let message = redact::urls(&message).into_owned();
         let fault =
             Fault { severity, message, marks: Vec::new(), help: Vec::new(), source: Arc::clone(source) };
         Self { fault, found }
@@ -216,20 +220,20 @@ impl<'f> Draft<'f> {
     /// Marks a place: the first call says where the fault lies, later ones what else has to do with it.
     pub(super) fn at(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         let span = self.fault.source.caret(span);
-        self.fault.marks.push(Mark { span, label: label.into() });
+        let label = redact::urls(&label.into()).into_owned();
+        self.fault.marks.push(Mark { span, label });
         self
     }
 
     /// Adds what to write instead.
     pub(super) fn help(mut self, advice: impl Into<String>) -> Self {
-        self.fault.help.push(advice.into());
+        self.fault.help.push(redact::urls(&advice.into()).into_owned());
         self
     }
 
     /// Adds each advice.
-    pub(super) fn helps(mut self, advice: impl IntoIterator<Item = String>) -> Self {
-        self.fault.help.extend(advice);
-        self
+    pub(super) fn helps(self, advice: impl IntoIterator<Item = String>) -> Self {
+        advice.into_iter().fold(self, Self::help)
     }
 
     /// Adds it to the faults found.

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use super::fault::{Faults, Source};
 use super::given::Findings;
 use super::names::Refusal;
+use super::redact::Grammar;
 use crate::files::{Authors, Opened};
 use crate::identity::{Authority, RevocationList, Thumbprint, describe};
 
@@ -25,7 +26,7 @@ pub(super) const MOST_CERTIFICATE_BYTES: u64 = 1 << 20;
 /// It can't be read, others may have written it, or it is no text.
 pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, String), Faults> {
     let fail = |refusal: Refusal| {
-        let mut findings = Findings::new(Source::new(path, String::new()));
+        let mut findings = Findings::new(Source::new(path, "", Grammar::Toml));
         findings.error(refusal.what).helps(refusal.advice).done();
         findings.verdict::<()>(None).err().unwrap_or_else(|| Faults::new(Vec::new()))
     };

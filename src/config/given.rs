@@ -14,11 +14,11 @@ use super::amounts::{ByteSize, SizeOrPart, TimeSpan};
 use super::fault::{Draft, Fault, Faults, Severity, Source};
 use super::names::{ClientName, CommandName, CommandPattern, PluginName, Refusal};
 use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
+use super::redact;
 use super::values::{
     Digest, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
     StateEngine, TlsVersion, UriText,
 };
-use crate::text::shown;
 
 /// The faults found so far in one file.
 pub(super) struct Findings {
@@ -307,6 +307,6 @@ pub(super) fn as_table<'v, 'i>(
 
 /// What messages call `key` of the table that they call `at`.
 pub(super) fn inside(at: &str, key: &str) -> String {
-    let key = shown(key, 64);
+    let key = redact::key(at, key);
     if at.is_empty() { key.to_string() } else { format!("{at}.{key}") }
 }

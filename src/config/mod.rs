@@ -20,6 +20,8 @@ mod narrow;
 mod raw;
 mod reach;
 mod redact;
+#[cfg(test)]
+mod redact_tests;
 mod resolve;
 mod values;
 

@@ -14,7 +14,7 @@ use super::given::{Field, Findings, List, Named, Shape};
 use super::limits::RawLimits;
 use super::names::{ClientName, CommandName, CommandPattern, PluginName};
 use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
-use super::redact;
+use super::redact::{self, Grammar};
 use super::values::{
     Digest, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
     StateEngine, TlsVersion, UriText,
@@ -204,7 +204,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<(RawConfig, Findings), Fau
     if let Some(error) = errors.iter().min_by_key(position) {
         return Err(syntax_fault(path, text, error));
     }
-    let mut findings = Findings::new(Source::new(path, redact::document(text, root.get_ref())));
+    let mut findings = Findings::new(Source::new(path, text, Grammar::Toml));
     let span = root.span();
     let root = Spanned::new(span, DeValue::Table(root.into_inner()));
     let raw = match Field::read("", &root, &mut findings) {
@@ -215,7 +215,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<(RawConfig, Findings), Fau
 }
 
 fn syntax_fault(path: &Path, text: &str, error: &toml::de::Error) -> Faults {
-    let mut findings = Findings::new(Source::new(path, redact::lines(text)));
+    let mut findings = Findings::new(Source::new(path, text, Grammar::Broken));
     let span = error.span().unwrap_or_default();
     findings.error("this is not TOML").at(span, error.message().to_owned()).done();
     match findings.verdict::<()>(None) {
@@ -229,7 +229,7 @@ pub(super) fn unknown_key(key: &Spanned<toml::de::DeString<'_>>, known: &[&str],
     let name = key.get_ref();
     let advice = super::keys::instead_of(name, known);
     findings
-        .error(format!("unknown key `{}`", crate::text::shown(name, 64)))
+        .error(format!("unknown key `{}`", redact::key("", name)))
         .at(key.span(), "nothing reads this")
         .helps(advice)
         .done();

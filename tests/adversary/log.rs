@@ -341,6 +341,31 @@ fn assert_reload_is_harmless(setup: Setup, tester: &Identity, name: &str) {
     child.0.kill().unwrap();
 }
 
+/// A slip in the config shows no secret in `check`, in the log, to whoever reloads and to whoever asks for the status.
+#[test]
+fn no_fault_of_a_config_shows_a_secret() {
+    const SECRET: &str = "hunter2SECRET";
+    let (server, tester) = server_with("");
+    let mut operator = server.connect(&tester);
+    let good = fs::read_to_string(server.config()).unwrap();
+    for slip in [
+        "[plugins.echo.config] password = \"S\"",
+        "[plugins.new.config]x=\"S\"",
+        "[plugins.new] config = { x = \"S\" }",
+        "[plugins.echo.config]\n\"S\" = 5 # S",
+        "[plugins.echo.grants]\nhttp = [\"https://h/?token=S\", \"https://u:S@h\"]",
+        "[plugins.new]\ncomponent = \"https://u:S@h/x?S\"",
+    ] {
+        server.edit(|_| format!("{good}\n{}\n", slip.replace('S', SECRET)));
+        let reply = operator.ask_framed("@reload");
+        let checked = finish(lictor(server.folder()).arg("check"));
+        let told = [reply.message, operator.ask("@status"), server.printed(), checked.stdout, checked.stderr];
+        assert_eq!(checked.code, Some(2), "{slip}");
+        assert!(told[1].contains("the last reload failed"), "{slip}: {}", told[1]);
+        told.iter().for_each(|told| assert!(!told.contains("hunter2"), "{slip}: {told}"));
+    }
+}
+
 /// A child that does not outlive its test.
 struct Killed(Child);
 

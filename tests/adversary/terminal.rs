@@ -73,7 +73,6 @@ fn no_byte_of_a_config_file_is_obeyed_by_a_terminal() {
         fs::write(folder.path().join("server.toml"), &line).unwrap();
         let checked = finish(lictor(folder.path()).arg("check"));
         assert_eq!(checked.code, Some(2), "{checked:?}");
-        assert!(checked.stderr.contains("PWNED"), "{}", checked.stderr);
         assert_harmless(&checked.stderr);
         assert!(!checked.stderr.contains(['\u{202e}', '\u{61c}', '\u{200b}']), "{:?}", checked.stderr);
         // In colours, which are the only sequences.

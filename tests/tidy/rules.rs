@@ -96,6 +96,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("rustyline", &["cli"]),
     ("toml", &["config"]),
+    ("toml_parser", &["config"]),
     ("annotate_snippets", &["config"]),
     ("anyhow", &["app", "cli", "kit", "plugin", "reload", "server"]),
     ("rlimit", &["app", "cli"]),

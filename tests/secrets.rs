@@ -1,0 +1,120 @@
+//! Secrets in a config file with a slip in it: no fault shows them, whatever the slip and wherever it is.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::path::Path;
+
+use lictor::config;
+use proptest::prelude::*;
+
+/// What stands around the slip.
+const SAMPLE: &str = include_str!("config/ok-sample.toml");
+
+/// Slips by which a secret comes to stand where none is expected; `{}` stands for it.
+const SLIPS: &[&str] = &[
+    "[plugins.echo.config] password = \"{}\"",
+    "[plugins.echo.config] {}",
+    "[plugins.echo.config]x=\"{}\"",
+    "[plugins.echo.config\nx=\"{}\"",
+    "[plugins.echo.config]\npassword = \"{}",
+    "[plugins.echo.config]\nx = {}",
+    "[plugins.echo.config]\nx = \"\"\"\n{}",
+    "[plugins.echo.config]\n\"{}\" = 5",
+    "[plugins.echo.config]\n{} = 5",
+    "[plugins.echo.config]\n{}",
+    "[plugins.echo.config]\nx = [\"{}\"]",
+    "[plugins.echo.config]\nx = \"{}\"\nx = \"{}\"",
+    "[plugins.echo.config]\nx = \"ok\"\n# {}\n[plugins.echo.config]",
+    "[plugins.echo.config]\r\nx = \"{}\" junk",
+    "[plugins.echo.config]\nx = \"a\" {}",
+    "[plugins.echo.config]\nx.y = \"{}\"",
+    "[plugins.echo.config.sub]\nx = \"{}\"",
+    "[[plugins.echo.config]]\nx = \"{}\"",
+    "[plugins.echo.confg]\nx = \"{}\"",
+    "[plugins.\"echo\".config]\nx = '{}",
+    "[ plugins . echo . config ]\nx = \"\\q{}\"",
+    "[\"plugins\".\"ech\\u006f\".\"conf\\u0069g\"]\nx = {}",
+    "[plugins.new]\nconfig = { x = \"{}\" }",
+    "[plugins.new] config = { x = \"{}\" }",
+    "[plugins.new]\nconfig = { x = \"{}\", y = }",
+    "[plugins.new]\nconfig = {\n x = \"{}\"\n z\n}",
+    "[plugins.new]\nconfig={x=\"{}\"} y",
+    "[plugins.new]\nconfig = \"{}\"",
+    "[plugins.new]\nconfig.x = {}",
+    "[plugins.new]\nconfig.\"{}",
+    "[plugins.new]\nauth = \"{}\"",
+    "[plugins.new]\nPassphrase = \"{}\"",
+    "[plugins.new]\ntimeout = \"1s\" token = \"{}\"",
+    "[plugins.new]\ntimeout = \"1s, token = {}",
+    "[clients.new]\ntoken = \"{}\"",
+    "[identity]\nx = \"-----BEGIN PRIVATE KEY-----\\n{}\"",
+    "[state]\npath = \"\"\"-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\"\"\"",
+    "db_passwd = \"{}\"",
+    "{}",
+];
+
+/// URLs with a secret in them. Damaged, a URL may have anything for its host or path, which faults show.
+const URLS: &[&str] = &[
+    "[plugins.new.grants]\nhttp = [\"https://user:{}@host\"]",
+    "[plugins.new.grants]\nhttp = [\"https://user:/{}@host\"]",
+    "[plugins.new.grants]\nhttp = [\"https://h/?token={}\"]",
+    "[plugins.new.grants]\nhttp = [\"https://h/#{}\"]",
+    "[plugins.new.grants]\nhttp = [{url=\"https://u:{}@h\", networks=5}]",
+    "[plugins.new.grants]\nfiles = [\"https://u:{}@h/x?{}\"]",
+    "[plugins.new]\ncomponent = \"https://u:{}@h/x?{}\"",
+];
+
+/// A secret that no message, label, advice or line of a fault may have in it.
+const SECRET: &str = "hunter2SECRET";
+
+#[track_caller]
+fn keeps_its_secret(text: &str) {
+    let (shown, debug) = match config::parse(Path::new("nowhere/server.toml"), text) {
+        Ok(loaded) => {
+            let warnings = loaded.warnings.iter().map(ToString::to_string).collect::<String>();
+            (warnings, format!("{:?}", loaded.warnings))
+        }
+        Err(faults) => (faults.to_string() + &faults.render(true), format!("{faults:?}")),
+    };
+    assert!(!shown.contains("hunter2"), "{text}\n{shown}");
+    assert!(!debug.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn no_slip_shows_a_secret_wherever_it_stands() {
+    let lines: Vec<_> = SAMPLE.split_inclusive('\n').collect();
+    for slip in SLIPS.iter().chain(URLS) {
+        let slip = slip.replace("{}", SECRET);
+        for place in 0..=lines.len() {
+            keeps_its_secret(&format!("{}{slip}\n{}", lines[..place].concat(), lines[place..].concat()));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Slips among other lines, and damaged besides.
+    #[test]
+    fn no_damage_shows_a_secret(
+        slip in prop::sample::select(SLIPS),
+        at in any::<prop::sample::Index>(),
+        edits in prop::collection::vec(
+            (any::<prop::sample::Index>(), 0..4usize, "[\"'\\[\\]={}\n#., ]{0,2}"), 0..4
+        ),
+    ) {
+        let mut lines: Vec<_> = SAMPLE.split_inclusive('\n').collect();
+        let slip = format!("{}\n", slip.replace("{}", SECRET));
+        lines.insert(at.index(lines.len()), &slip);
+        let mut text = lines.concat();
+        for (place, length, insertion) in edits {
+            let start = text.floor_char_boundary(place.index(text.len() + 1));
+            let end = text.ceil_char_boundary((start + length).min(text.len()));
+            // What is cut out of the secret itself leaves another.
+            let is_within = text.match_indices(SECRET).any(|(at, _)| start < at + SECRET.len() && at < end.max(start + 1));
+            if !is_within {
+                text.replace_range(start..end, &insertion);
+            }
+        }
+        keeps_its_secret(&text);
+    }
+}
