@@ -2,26 +2,24 @@
 //!
 //! The mode is given when the file is created: one that is narrowed afterwards can be opened in between.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
+
+use crate::files;
+
+/// Of files for their owner alone.
+const MODE: u32 = 0o600;
 
 /// Creates `path` with `bytes`, or fails with [`io::ErrorKind::AlreadyExists`]; a link in its place is not
 /// followed.
 pub(crate) fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = open_new(path)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| drop(fs::remove_file(path)))
+    files::make(path, MODE, bytes)
 }
 
-/// Puts `bytes` in the place of `path`, at once: whoever reads it sees all of the old or all of the new.
+/// Puts `bytes` in the place of `path`, at once.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A link (people keep such files elsewhere) stays one: what it points to is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = target.with_file_name(name);
-    create_new(&temporary, bytes)?;
-    fs::rename(&temporary, &target).inspect_err(|_| drop(fs::remove_file(&temporary)))
+    files::put(path, MODE, bytes)
 }
 
 /// Creates a folder for its owner alone, and those above it; one that exists is left as it is.
@@ -32,18 +30,10 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     builder.recursive(true).create(path)
 }
 
-fn open_new(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -63,18 +53,5 @@ mod tests {
         let again = create_new(&inner.join("key"), b"other").unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(inner.join("key")).unwrap(), b"secret");
-    }
-
-    #[test]
-    fn a_replaced_file_keeps_its_link_and_leaves_nothing_behind() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
-        fs::write(&file, "old").unwrap();
-        symlink(&file, &link).unwrap();
-        replace(&link, b"new").unwrap();
-        assert_eq!(fs::read(&file).unwrap(), b"new");
-        assert_eq!(mode(&file), 0o600);
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

@@ -99,11 +99,11 @@ macro_rules! name {
 
 name! {
     /// A client, as the config calls it: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
-    ClientName, plain_name
+    ClientName, listed_name
 }
 name! {
     /// A plugin, as the config calls it: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
-    PluginName, plain_name
+    PluginName, listed_name
 }
 name! {
     /// A key-value store, as plugins open it: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
@@ -187,8 +187,26 @@ fn plain_name(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A name with which lines of `@clients` and `@plugins` begin.
+fn listed_name(text: &str) -> Result<(), Refusal> {
+    begins_no_head(text)?;
+    plain_name(text)
+}
+
+/// A list that began with one of these words would read as the head of a reply, and could not be sent plainly.
+fn begins_no_head(text: &str) -> Result<(), Refusal> {
+    match text {
+        "OK" | "ERR" | "PART" => {
+            let what = "`OK`, `ERR` and `PART` begin the heads of replies, so nothing is called so";
+            Err(Refusal::new(what).advise("write it in small letters, or choose another"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn command_name(text: &str) -> Result<(), Refusal> {
     length(text, "a command's name")?;
+    begins_no_head(text)?;
     if text.starts_with('@') {
         let what = "names that begin with `@` are the server's own commands";
         return Err(Refusal::new(what).advise("leave out the `@`"));

@@ -14,6 +14,7 @@
 //! name.
 
 mod fault;
+mod make;
 mod reserved;
 mod walk;
 
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 pub use fault::{Fault, Reason};
+pub use make::{make, place, put};
 pub use reserved::Reserved;
 use walk::{Way, walk};
 

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
+use super::backtrace;
 use super::cache::{Cache, Draft, Unloadable};
 use super::compiling::Compiling;
 use super::invoke::MAX_DEPTH;
@@ -86,7 +87,7 @@ impl Runtime {
             World::StreamingPlugin => pool(calls + LOADING, (calls + LOADING) * STACKS_PER_STREAM),
         }));
         config.coredump_on_trap(with_core_dumps);
-        let engine = Engine::new(&config).map_err(|error| anyhow!("no sandbox: {error:#}"))?;
+        let engine = Engine::new(&config).map_err(|error| no_sandbox(world, calls, &error))?;
         ticker.add(engine.clone());
         let cache = compiled.and_then(|folder| open_cache(folder, &engine));
         let slots = Arc::new(Semaphore::new(calls as usize));
@@ -146,6 +147,21 @@ impl Runtime {
             CommandError::not_run(Code::Busy, "Too many commands of plugins are running; try again later")
         })
     }
+}
+
+/// Why there are no slots, and what to do about it.
+fn no_sandbox(world: World, calls: u32, error: &wasmtime::Error) -> anyhow::Error {
+    if !backtrace::is_of_memory(error) {
+        return anyhow!("no sandbox: {error:#}");
+    }
+    let key = match world {
+        World::Plugin => "concurrent_commands",
+        World::StreamingPlugin => "concurrent_streams",
+    };
+    anyhow!(
+        "no address space for limits.{key} = {calls} ({error:#}): lower concurrent_commands or concurrent_streams, or raise \
+         the bound on the process's address space (`ulimit -v`, `LimitAS=` of a unit)"
+    )
 }
 
 fn open_cache(folder: &Path, engine: &Engine) -> Option<Cache> {
@@ -216,6 +232,21 @@ mod tests {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         hasher.finish()
+    }
+
+    #[test]
+    fn where_there_is_no_address_space_the_keys_are_told() {
+        let ticker = Ticker::start().unwrap();
+        for (world, key) in
+            [(World::Plugin, "concurrent_commands"), (World::StreamingPlugin, "concurrent_streams")]
+        {
+            let refused = Runtime::new(world, 100_000, &ticker, None, false).err().unwrap().to_string();
+            assert!(
+                refused.starts_with(&format!("no address space for limits.{key} = 100000 (")),
+                "{refused}"
+            );
+            assert!(refused.contains("lower concurrent_commands or concurrent_streams"), "{refused}");
+        }
     }
 
     #[test]

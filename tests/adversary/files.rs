@@ -57,6 +57,37 @@ fn as_stranger(folder: &Path, script: &str) {
     assert_eq!(done.code, Some(0), "{script}: {done:?}");
 }
 
+#[test]
+fn no_verb_writes_through_a_strangers_link() {
+    if !is_root() {
+        return;
+    }
+    let setup = Setup::new();
+    let shared = share(&setup);
+    let precious = setup.folder().join("precious");
+    fs::write(&precious, "precious").unwrap();
+    as_stranger(
+        &shared,
+        "for name in core sealed.wasm x.key; do ln -s ../precious $name; done; ln -s ../home linked",
+    );
+    let hostile = components::hostile().to_str().unwrap();
+    let at = |name: &str| shared.join(name).to_str().unwrap().to_owned();
+    let (core, sealed, linked) = (at("core"), at("sealed.wasm"), at("linked/x"));
+    for arguments in [
+        vec!["plugin", "run", "--core-dump", &core, hostile, "trap"],
+        vec!["plugin", "run", "--core-dump", &linked, hostile, "trap"],
+        vec!["plugin", "seal", hostile, "--without", "acme:none", "-o", &sealed],
+        vec!["cert", "new", "x", "--dir", shared.to_str().unwrap()],
+    ] {
+        let said = finish(lictor(setup.folder()).args(&arguments));
+        assert!(matches!(said.code, Some(1 | 2)), "{arguments:?}: {said:?}");
+        assert_eq!(fs::read(&precious).unwrap(), b"precious", "{arguments:?}");
+    }
+    let made: Vec<_> =
+        fs::read_dir(setup.folder().join("home")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(made, ["lictor"], "the cache alone");
+}
+
 /// A server with a plugin that reads files, and one that reads folders.
 fn server_of(setup: Setup, files: &str, folder: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");

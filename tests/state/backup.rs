@@ -94,3 +94,28 @@ fn a_backup_overwrites_only_when_told() {
         0
     );
 }
+
+#[test]
+fn a_backup_is_made_where_nobody_else_can_put_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, shared) = (folder.path().join("state.db"), folder.path().join("shared"));
+    let engine = lictor::state::SqliteEngine::open(&path, lictor::state::SqliteOptions::default()).unwrap();
+    fs::create_dir(&shared).unwrap();
+    let allow = |mode| fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o777);
+    let target = shared.join("backup.db");
+    let error = engine.backup(&target, Existing::Keep, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("chmod +t"), "{error}");
+    allow(0o1777);
+    let mut modes = Vec::new();
+    let look = &mut |_| {
+        let made: Vec<_> =
+            fs::read_dir(&shared).unwrap().map(|entry| entry.unwrap().metadata().unwrap()).collect();
+        modes.extend(made.iter().map(|made| (made.is_dir(), made.permissions().mode() & 0o777)));
+    };
+    engine.backup(&target, Existing::Keep, look).unwrap();
+    assert_eq!(modes, [(true, 0o700)]);
+    drop(opened(&target));
+    let left: Vec<_> = fs::read_dir(&shared).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name.to_string_lossy().starts_with("backup.db")), "{left:?}");
+}

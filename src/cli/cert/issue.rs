@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -13,6 +13,7 @@ use rcgen::{
 };
 
 use crate::client::private_file;
+use crate::files;
 use crate::identity::Thumbprint;
 
 /// What a server's certificate is for where nothing else is said.
@@ -123,25 +124,24 @@ impl Issued {
 
     /// Writes the certificate and the key, both or neither, into a folder that is made if it is missing.
     /// Nothing is ever overwritten: a key that is lost can't be made again.
-    pub(crate) fn write(&self, files: &Files) -> Result<(), (PathBuf, io::Error)> {
+    pub(crate) fn write(&self, to: &Files) -> Result<(), (PathBuf, io::Error)> {
         let at = |path: &Path| {
             let path = path.to_owned();
             move |error| (path, error)
         };
-        if let Some(folder) = files.key.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        if let Some(folder) = to.key.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             private_file::create_folder(folder).map_err(at(folder))?;
         }
-        private_file::create_new(&files.key, self.key_pem.as_bytes()).map_err(at(&files.key))?;
-        write_new(&files.certificate, self.certificate_pem.as_bytes())
-            .inspect_err(|_| drop(fs::remove_file(&files.key)))
-            .map_err(at(&files.certificate))
+        private_file::create_new(&to.key, self.key_pem.as_bytes()).map_err(at(&to.key))?;
+        write_new(&to.certificate, self.certificate_pem.as_bytes())
+            .inspect_err(|_| drop(fs::remove_file(&to.key)))
+            .map_err(at(&to.certificate))
     }
 }
 
 /// Writes a file that everybody may read, if there is none.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::create_new(path)?;
-    file.write_all(bytes).inspect_err(|_| drop(fs::remove_file(path)))
+    files::make(path, 0o666, bytes)
 }
 
 /// Never shows the key.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::{Failure, output};
-use crate::files::read_named;
+use crate::files::{self, read_named};
 use crate::kit;
 
 /// The largest module or component that is read.
@@ -108,8 +108,9 @@ fn rewrite(from: &Path, to: &Path, change: impl Fn(&[u8]) -> anyhow::Result<Vec<
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(Ok(()), fs::create_dir_all);
     folder
-        .and_then(|()| fs::write(path, bytes))
+        .and_then(|()| files::put(path, 0o666, bytes))
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
 }

@@ -1,13 +1,12 @@
 //! `lictor plugin new`: a project that builds, with everything that it needs but its language's tools.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
 use super::{Failure, output};
+use crate::files;
 use crate::kit::{Language, project};
 
 /// Make a project for a plugin
@@ -90,7 +89,7 @@ fn write(path: &Path, is_program: bool, bytes: &[u8]) -> Result<(), Failure> {
     let written = || {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         let mode = if is_program { 0o755 } else { 0o644 };
-        OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(bytes)
+        files::make(path, mode, bytes)
     };
     written().map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
 }

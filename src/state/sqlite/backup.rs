@@ -1,8 +1,8 @@
 //! Copies a state file while it is in use. It knows no rows.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -10,6 +10,7 @@ use rusqlite::backup::{Backup, StepResult};
 
 use super::fault::{at, in_words};
 use super::schema::{self, folder_of, io, sync_folder};
+use crate::files::{self, Fault};
 use crate::state::StateError;
 
 /// Pages copied between two calls of the progress function: about 4 MiB.
@@ -47,20 +48,37 @@ pub fn backup(
     existing: Existing,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), StateError> {
+    let target = &place(target)?;
     if existing == Existing::Keep && target.symlink_metadata().is_ok() {
         return Err(is_there(target));
     }
     let from = schema::open_unknown(source)?;
     let part = Part::create(target)?;
-    copy(&from, &part.0, progress).map_err(|error| match in_words(&error) {
+    copy(&from, &part.file, progress).map_err(|error| match in_words(&error) {
         StateError::Corrupt { .. } => at(source, &error),
         _ => at(target, &error),
     })?;
-    schema::check(&part.0, &schema::open_unknown(&part.0)?)?;
-    File::open(&part.0)
+    schema::check(&part.file, &schema::open_unknown(&part.file)?)?;
+    File::open(&part.file)
         .and_then(|file| file.sync_all())
         .map_err(|error| io(target, "can't be written", &error))?;
     part.become_target(target, existing)
+}
+
+/// The target without links in its way. In a folder in which anybody may replace anything, no copy is made.
+fn place(target: &Path) -> Result<PathBuf, StateError> {
+    let in_words =
+        |fault: Fault| StateError::Unavailable { what: format!("{}: {}", target.display(), fault.what()) };
+    let place = files::place(target).map_err(in_words)?;
+    let mode = fs::metadata(folder_of(&place)).map_err(|error| io(target, "can't be made", &error))?.mode();
+    if mode & 0o1002 == 0o002 {
+        let what = format!(
+            "{}: everybody may write to its folder; name another, or `chmod +t` it",
+            target.display()
+        );
+        return Err(StateError::Unavailable { what });
+    }
+    Ok(place)
 }
 
 fn copy(from: &Connection, part: &Path, progress: &mut dyn FnMut(Progress)) -> rusqlite::Result<()> {
@@ -88,31 +106,37 @@ fn copy(from: &Connection, part: &Path, progress: &mut dyn FnMut(Progress)) -> r
     to.close().map_err(|(_, error)| error)
 }
 
-/// The copy while it is made; removed when dropped.
-struct Part(PathBuf);
+/// The copy while it is made, in a folder of its own beside the target: whoever else may write to the target's folder finds no
+/// place for one of the files that SQLite opens beside a database. Removed when dropped.
+struct Part {
+    folder: PathBuf,
+    file: PathBuf,
+}
 
 impl Part {
     fn create(target: &Path) -> Result<Self, StateError> {
-        let name = target.file_name().ok_or_else(|| StateError::Unavailable {
-            what: format!("{}: a backup needs the name of a file", target.display()),
-        })?;
-        let name = format!(".{}.{}.part", name.to_string_lossy(), std::process::id());
-        let part = folder_of(target).join(name);
-        let failed = |error| io(&part, "can't be made", &error);
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let folder = folder_of(target).join(format!(".{name}.{}.part", std::process::id()));
         // What a killed process of the same number may have left.
-        match fs::remove_file(&part) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map_err(failed)?;
-        Ok(Self(part))
+        fs::remove_dir_all(&folder).ok();
+        let failed = |error| io(&folder, "can't be made", &error);
+        DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
+        let file = folder.join("copy");
+        let part = Self { folder, file };
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&part.file)
+            .map_err(|error| io(&part.file, "can't be made", &error))?;
+        Ok(part)
     }
 
     fn become_target(self, target: &Path, existing: Existing) -> Result<(), StateError> {
         let named = match existing {
-            Existing::Replace => fs::rename(&self.0, target),
+            Existing::Replace => fs::rename(&self.file, target),
             // A link fails if the name has been taken meanwhile, where a rename would write over it.
-            Existing::Keep => fs::hard_link(&self.0, target).or_else(|error| match error.kind() {
+            Existing::Keep => fs::hard_link(&self.file, target).or_else(|error| match error.kind() {
                 ErrorKind::AlreadyExists => Err(error),
                 // A file system without links: the name is taken first, and then renamed to.
                 _ => OpenOptions::new()
@@ -120,7 +144,7 @@ impl Part {
                     .create_new(true)
                     .mode(0o600)
                     .open(target)
-                    .and_then(|_| fs::rename(&self.0, target)),
+                    .and_then(|_| fs::rename(&self.file, target)),
             }),
         };
         named.map_err(|error| match error.kind() {
@@ -135,11 +159,7 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        for side in ["", "-journal", "-wal", "-shm"] {
-            let mut path = self.0.clone().into_os_string();
-            path.push(side);
-            fs::remove_file(path).ok();
-        }
+        fs::remove_dir_all(&self.folder).ok();
     }
 }
 

@@ -1,0 +1,115 @@
+//! Files that this program makes. Each is new, so that it holds what the program wrote and has the mode that it was given; and
+//! the way to it leads over no stranger's link, so that no other user chooses where it is.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use super::fault::{Fault, Reason};
+use super::walk::walk;
+
+/// Where a new file of this path is: its folder without links, and its name.
+///
+/// # Errors
+///
+/// When the path has no name, there is no such folder, or the way leads over a stranger's link.
+pub fn place(path: &Path) -> Result<PathBuf, Fault> {
+    let Some(name) = path.file_name() else { return Err(Fault::new(path, Reason::NotPlain)) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(walk(folder)?.real.join(name))
+}
+
+/// Makes the file `path` of `bytes`, with `mode` as far as the process's mask lets it.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] when there is anything of this name; otherwise as for [`place`], or when it can't be written.
+pub fn make(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let path = place(path).map_err(in_words)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| drop(fs::remove_file(&path)))
+}
+
+/// Makes the file and puts it in the place of `path`, at once: whoever reads that sees all of the old or all of the new. A link
+/// of this user or root stays one (people keep such files elsewhere): what it leads to is replaced.
+///
+/// # Errors
+///
+/// When `path` is something other than a plain file, the way leads over a stranger's link, or it can't be written.
+pub fn put(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let target = match walk(path) {
+        Ok(way) if FileType::from_raw_mode(way.stat.st_mode) == FileType::RegularFile => way.real,
+        Ok(_) => return Err(in_words(Fault::new(path, Reason::NotPlain))),
+        Err(fault) if fault.is_missing() => place(path).map_err(in_words)?,
+        Err(fault) => return Err(in_words(fault)),
+    };
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let temporary = target.with_file_name(name);
+    make(&temporary, mode, bytes)?;
+    fs::rename(&temporary, &target).inspect_err(|_| drop(fs::remove_file(&temporary)))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn in_words(fault: Fault) -> io::Error {
+    io::Error::other(fault.what())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+
+    use super::*;
+
+    const STRANGER: Option<u32> = Some(65534);
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_link_and_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        symlink(&file, &link).unwrap();
+        put(&link, 0o600, b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert_eq!(mode(&file), 0o600);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path(), Path::new("/dev/null"), Path::new("/")] {
+            put(path, 0o600, b"new").unwrap_err();
+        }
+        assert_eq!(make(folder.path(), 0o600, b"").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_strangers_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("inner")).unwrap();
+        fs::write(at("inner/file"), "old").unwrap();
+        for (link, to) in [("link", "inner/file"), ("dangling", "inner/new"), ("folder", "inner")] {
+            symlink(at(to), at(link)).unwrap();
+            if lchown(at(link), STRANGER, None).is_err() {
+                println!("SKIPPED: root alone gives files away");
+                return;
+            }
+        }
+        for path in ["link", "dangling", "folder/file", "folder/new"] {
+            put(&at(path), 0o600, b"new").unwrap_err();
+            make(&at(path), 0o600, b"new").unwrap_err();
+        }
+        assert_eq!(fs::read(at("inner/file")).unwrap(), b"old");
+        assert_eq!(fs::read_dir(at("inner")).unwrap().count(), 1);
+    }
+}
