@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::ResolvesClientCert;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::provider;
 use crate::files::read_named;
+use crate::identity::pem;
 
 /// The largest file of a certificate and its chain, or of a key.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -64,15 +63,9 @@ impl Credentials {
         let no_certificate = |reason| CredentialsError::Certificate { path: certificate.to_owned(), reason };
         let no_key = |reason| CredentialsError::Key { path: key.to_owned(), reason };
         let bytes = read_named(certificate, MAX_FILE_BYTES).map_err(|fault| no_certificate(fault.what()))?;
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
-            .collect::<Result<_, _>>()
-            .map_err(|e| no_certificate(words(e, "certificate")))?;
-        if chain.is_empty() {
-            return Err(no_certificate(words(pem::Error::NoItemsFound, "certificate")));
-        }
+        let chain = pem::certificates(&bytes).map_err(|fault| no_certificate(fault.in_full()))?;
         let bytes = read_named(key, MAX_FILE_BYTES).map_err(|fault| no_key(fault.what()))?;
-        let private =
-            PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| no_key(words(error, "private key")))?;
+        let private = pem::key(&bytes).map_err(|fault| no_key(fault.in_full()))?;
         let key = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
             let reason = match error {
                 rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
@@ -85,13 +78,6 @@ impl Credentials {
 
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
         Arc::new(SingleCertAndKey::from(Arc::clone(&self.key)))
-    }
-}
-
-fn words(error: pem::Error, wanted: &str) -> String {
-    match error {
-        pem::Error::NoItemsFound => format!("it holds no PEM {wanted}"),
-        error => error.to_string(),
     }
 }
 
@@ -125,9 +111,9 @@ mod tests {
         assert_eq!(format!("{:?}", Credentials::load(&certificate, &key).unwrap()), "Credentials { .. }");
         for (certificate, key, words) in [
             (&absent, &key, "cannot read the certificate"),
-            (&key, &key, "it holds no PEM certificate"),
+            (&key, &key, "this file holds no certificate in PEM"),
             (&certificate, &absent, "cannot read the private key"),
-            (&certificate, &certificate, "it holds no PEM private key"),
+            (&certificate, &certificate, "this file holds no private key in PEM"),
             (&certificate, &other_key, "the key is not the certificate's"),
         ] {
             let error = Credentials::load(certificate, key).unwrap_err().to_string();

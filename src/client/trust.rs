@@ -9,12 +9,12 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use crate::files::read_named;
 use crate::identity::Thumbprint;
+use crate::identity::pem;
 
 /// The largest file of authorities: the roots of a whole system take a quarter of it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -84,12 +84,7 @@ impl Trust {
     pub fn authorities_in(path: &Path) -> Result<Self, TrustError> {
         let fault = |reason: String| TrustError { path: path.to_owned(), reason };
         let bytes = read_named(path, MAX_FILE_BYTES).map_err(|unreadable| fault(unreadable.what()))?;
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
-            .collect::<Result<_, _>>()
-            .map_err(|error| fault(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(fault("it holds no PEM certificate".to_owned()));
-        }
+        let certificates = pem::authorities(&bytes).map_err(|wrong| fault(wrong.in_full()))?;
         let mut roots = RootCertStore::empty();
         for certificate in certificates {
             roots.add(certificate).map_err(|error| fault(error.to_string()))?;
@@ -215,7 +210,7 @@ mod tests {
         assert!(Trust::authorities_in(&file).is_err());
         std::fs::write(&file, "nothing").unwrap();
         let error = Trust::authorities_in(&file).unwrap_err().to_string();
-        assert!(error.contains("holds no PEM certificate"), "{error}");
+        assert!(error.contains("holds no certificate in PEM"), "{error}");
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         std::fs::write(&file, made.cert.pem()).unwrap();
         assert!(Trust::authorities_in(&file).is_ok());

@@ -5,14 +5,14 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::pki_types::CertificateDer;
 
 use super::fault::{Faults, Source};
 use super::given::Findings;
 use super::names::Refusal;
 use super::redact::Grammar;
 use crate::files::{Authors, Opened};
+use crate::identity::pem::{self, PemFault};
 use crate::identity::{Authority, RevocationList, Thumbprint, describe};
 
 /// The largest config file: 10,000 clients take 2 MB.
@@ -49,14 +49,16 @@ pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, Stri
 /// The first certificate of a PEM file.
 ///
 /// # Errors
-/// There is no certificate in it.
+/// There is no certificate in it, or a block of it can't be read.
 pub(super) fn certificate(bytes: &[u8]) -> Result<CertificateDer<'static>, Refusal> {
-    match CertificateDer::pem_slice_iter(bytes).next() {
-        Some(Ok(certificate)) => Ok(certificate),
-        Some(Err(_)) => Err(Refusal::new("the PEM text in this file is damaged")),
-        None if bytes.starts_with(&[0x30, 0x82]) => Err(Refusal::new("this file is DER, and PEM is wanted")
-            .advise("`openssl x509 -inform der -in FILE -out FILE.pem` makes PEM of it")),
-        None => Err(Refusal::new("this file holds no certificate")),
+    Ok(pem::certificates(bytes).map_err(refusal)?.remove(0))
+}
+
+fn refusal(fault: PemFault) -> Refusal {
+    let refusal = Refusal::new(fault.to_string());
+    match fault.advice() {
+        Some(advice) => refusal.advise(advice),
+        None => refusal,
     }
 }
 
@@ -86,11 +88,8 @@ pub(super) fn pinnable(bytes: &[u8]) -> Result<Pinnable, Refusal> {
 /// # Errors
 /// There is no certificate in it, or one that is none of an authority.
 pub(super) fn authorities(bytes: &[u8]) -> Result<Vec<Authority>, Refusal> {
-    // What is wrong with a file without certificates is said of it as of one that should have one.
-    certificate(bytes)?;
-    let certificates = CertificateDer::pem_slice_iter(bytes).zip(1..);
+    let certificates = pem::authorities(bytes).map_err(refusal)?.into_iter().zip(1..);
     let authorities = certificates.map(|(certificate, number)| {
-        let certificate = certificate.map_err(|_| Refusal::new("the PEM text in this file is damaged"))?;
         Authority::new(certificate).map_err(|error| {
             let what = format!("certificate {number} of this file is none of an authority: {error}");
             Refusal::new(what).advise("a client's own certificate goes into its `certificates`")
@@ -104,15 +103,9 @@ pub(super) fn authorities(bytes: &[u8]) -> Result<Vec<Authority>, Refusal> {
 /// # Errors
 /// There is no list in it, or one that can't be used.
 pub(super) fn revocation_lists(bytes: &[u8]) -> Result<Vec<RevocationList>, Refusal> {
-    let lists = CertificateRevocationListDer::pem_slice_iter(bytes).zip(1..).map(|(list, number)| {
-        let list = list.map_err(|_| Refusal::new("the PEM text in this file is damaged"))?;
+    let lists = pem::lists(bytes).map_err(refusal)?.into_iter().zip(1..).map(|(list, number)| {
         RevocationList::new(&list)
             .map_err(|error| Refusal::new(format!("list {number} of this file can't be used: {error}")))
     });
-    let lists: Vec<_> = lists.collect::<Result<_, _>>()?;
-    if lists.is_empty() && bytes.starts_with(&[0x30]) {
-        return Err(Refusal::new("this file is DER, and PEM is wanted")
-            .advise("`openssl crl -inform der -in FILE -out FILE.pem` makes PEM of it"));
-    }
-    if lists.is_empty() { Err(Refusal::new("this file holds no revocation list")) } else { Ok(lists) }
+    lists.collect()
 }

@@ -7,6 +7,7 @@ mod certificate;
 mod faults;
 mod issuers;
 mod peer;
+pub mod pem;
 mod rejection;
 mod revocation;
 mod roster;

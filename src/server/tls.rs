@@ -14,8 +14,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
@@ -26,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::files::{self, Fault, Opened};
+use crate::identity::pem::{self, PemFault};
 use crate::identity::{PeerIdentity, Rejection, Roster, recognize};
 
 /// The largest file of a certificate and its chain, or of a key.
@@ -55,12 +55,12 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file without what should be in it.
-    #[error("{}: {reason}", .path.display())]
+    #[error("{}: {}", .path.display(), .reason.in_full())]
     File {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        reason: String,
+        reason: PemFault,
     },
     /// A file that can't be read, or that others may have written.
     #[error(transparent)]
@@ -86,17 +86,11 @@ pub enum TlsError {
 ///
 /// When a file can't be read or the two do not fit together.
 pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let file_error = |path: &Path, reason: String| TlsError::File { path: path.to_owned(), reason };
+    let file_error = |path: &Path, reason: PemFault| TlsError::File { path: path.to_owned(), reason };
     let certificate = files::read_trusted(&files.certificate, MAX_FILE_BYTES)?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificate)
-        .collect::<Result<_, _>>()
-        .map_err(|error| file_error(&files.certificate, format!("no certificate can be read: {error}")))?;
-    if chain.is_empty() {
-        return Err(file_error(&files.certificate, "there is no certificate in it".into()));
-    }
+    let chain = pem::certificates(&certificate).map_err(|fault| file_error(&files.certificate, fault))?;
     let key = Opened::file(&files.private_key)?.bytes(MAX_FILE_BYTES)?;
-    let key = PrivateKeyDer::from_pem_slice(&key)
-        .map_err(|error| file_error(&files.private_key, format!("no private key can be read: {error}")))?;
+    let key = pem::key(&key).map_err(|fault| file_error(&files.private_key, fault))?;
     let pair_error = |source| TlsError::Pair {
         certificate: files.certificate.clone(),
         private_key: files.private_key.clone(),

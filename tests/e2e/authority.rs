@@ -169,6 +169,41 @@ fn an_authority_or_a_uri_that_is_removed_takes_its_connections_along() {
     is_cut_off(&mut by_new, "is unknown");
 }
 
+/// Two lists joined by hand, the first of which does not end its last line: a reader that passes over what it does not take for
+/// a list would let in whoever stands in the second.
+#[test]
+fn lists_and_authorities_that_are_joined_wrongly_are_refused_and_take_nobody_in() {
+    let [root, other] = ["Root", "Other"].map(Authority::new);
+    let (setup, tester) = vouching(&[&root, &other]);
+    let [of_root, of_other] = [root.revoking(&[]), other.revoking(&[7])];
+    fs::write(setup.folder().join("crl.pem"), format!("{of_root}{of_other}")).unwrap();
+    let server = setup.start();
+    server.edit(|text| text.replace("[identity]\n", "[identity]\nrevocation_lists = [\"crl.pem\"]\n"));
+    let mut operator = server.connect(&tester);
+    assert_eq!(operator.ask("@reload"), "live     changed  identity.revocation_lists");
+    let stolen = other.issue_with("a", &[LAPTOP], |params| params.serial_number = Some(7.into()));
+    assert!(told(&server, &stolen).contains("was taken back by a revocation list"));
+    let joined = |first: &str, second: &str| format!("{}{second}", first.trim_end());
+    for (file, text) in [
+        ("crl.pem", joined(&of_root, &of_other)),
+        ("crl.pem", format!("{of_root}{}", of_other.replace("-----BEGIN", "----BEGIN"))),
+        ("crl.pem", format!("{of_root}{}", other.pem())),
+        ("ca-1.pem", joined(&root.pem(), &other.pem())),
+        ("ca-1.pem", format!("{}{of_other}", other.pem())),
+    ] {
+        let path = server.folder().join(file);
+        let before = fs::read(&path).unwrap();
+        fs::write(&path, &text).unwrap();
+        assert_eq!(operator.ask_framed("@reload").failure(), ("conflict", "failed"), "{text}");
+        let checked = finish(lictor(server.folder()).arg("check"));
+        assert!(checked.code == Some(2) && checked.stderr.contains(file), "{checked:?}");
+        assert!(checked.stderr.contains(" line "), "{checked:?}");
+        assert!(told(&server, &stolen).contains("was taken back by a revocation list"), "{text}");
+        fs::write(&path, before).unwrap();
+    }
+    assert!(operator.ask("@reload").contains("nothing has changed"));
+}
+
 #[test]
 fn a_certificate_that_its_authority_takes_back_is_cut_off_and_no_other() {
     let root = Authority::new("Root");

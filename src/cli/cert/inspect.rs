@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
 
-use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 use crate::files::read_named;
 use crate::identity::Thumbprint;
+use crate::identity::pem::{self, Holds};
 use crate::text::shown;
 
 /// Characters of a subject that are shown.
@@ -37,20 +37,16 @@ pub(crate) fn certificates_in(path: &Path) -> Result<Vec<Certificate>, String> {
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<Certificate>, String> {
-    const BEGIN: &[u8] = b"-----BEGIN ";
-    if memchr::memmem::find(bytes, BEGIN).is_none() {
+    if memchr::memmem::find(bytes, b"-----").is_none() {
         let no_certificate = "it holds no certificate, neither as PEM nor as DER";
         return Certificate::parse(bytes).map(|one| vec![one]).map_err(|_| no_certificate.to_owned());
     }
     let (mut certificates, mut has_key) = (Vec::new(), false);
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
-        let (kind, der) = section.map_err(|error: pem::Error| format!("it is broken PEM: {error}"))?;
-        match kind {
-            SectionKind::Certificate => certificates.push(Certificate::parse(&der)?),
-            SectionKind::PrivateKey | SectionKind::EcPrivateKey | SectionKind::RsaPrivateKey => {
-                has_key = true
-            }
-            _ => {}
+    for block in pem::blocks(bytes).map_err(|fault| fault.in_full())? {
+        match block.holds {
+            Holds::Certificate(der) => certificates.push(Certificate::parse(&der)?),
+            Holds::Key(_) => has_key = true,
+            Holds::List(_) | Holds::Parameters | Holds::Other(_) => {}
         }
     }
     match (certificates.is_empty(), has_key) {
@@ -181,7 +177,7 @@ mod tests {
             (Vec::new(), "holds no certificate, neither"),
             (trailing, "holds no certificate, neither"),
             (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec(), "cannot be read"),
-            (b"-----BEGIN CERTIFICATE-----\nAAAA\n".to_vec(), "broken PEM"),
+            (b"-----BEGIN CERTIFICATE-----\nAAAA\n".to_vec(), "does not end"),
         ] {
             let error = read(&bytes).unwrap_err();
             assert!(error.contains(words), "{error}");

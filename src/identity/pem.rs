@@ -1,0 +1,384 @@
+//! PEM text (RFC 7468), read strictly: every block of it, or none.
+//!
+//! Readers of PEM pass over what they don't take for a block. So a slip in a file (two blocks on one line, a mark with a dash too
+//! few, a half block) takes a revocation list or an authority out of it, and nobody is told. Here what is between blocks may be
+//! text, as OpenSSL writes it, but nothing that looks like a mark or like a part of a block; and each file holds what it is for.
+//!
+//! What a block holds is decoded by rustls's reader. Knows no files.
+
+use std::fmt;
+
+use rustls::pki_types::pem::{PemObject, SectionKind};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+
+/// What is wrong with the text of a file, without the file's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PemFault {
+    /// Number of the line, from 1 on, where it is about one.
+    line: Option<usize>,
+    what: String,
+    advice: Option<&'static str>,
+}
+
+impl PemFault {
+    fn new(line: impl Into<Option<usize>>, what: impl Into<String>) -> Self {
+        Self { line: line.into(), what: what.into(), advice: None }
+    }
+
+    fn advise(mut self, advice: &'static str) -> Self {
+        self.advice = Some(advice);
+        self
+    }
+
+    /// What to do about it, where that is not plain.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        self.advice
+    }
+
+    /// What is wrong, and what to do about it.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        self.advice.map_or_else(|| self.to_string(), |advice| format!("{self}; {advice}"))
+    }
+}
+
+impl fmt::Display for PemFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
+}
+
+impl std::error::Error for PemFault {}
+
+/// One block of a file.
+#[derive(Debug)]
+pub struct Block {
+    /// Line on which it begins, from 1 on.
+    pub line: usize,
+    /// What it holds.
+    pub holds: Holds,
+}
+
+/// What a block holds.
+#[derive(Debug)]
+pub enum Holds {
+    /// A certificate.
+    Certificate(CertificateDer<'static>),
+    /// A private key.
+    Key(PrivateKeyDer<'static>),
+    /// A revocation list.
+    List(CertificateRevocationListDer<'static>),
+    /// Parameters of a kind of key, which OpenSSL puts before it. The key has them itself.
+    Parameters,
+    /// What its label says; a request, a public key.
+    Other(String),
+}
+
+impl Holds {
+    /// A noun for it.
+    fn noun(&self) -> &str {
+        match self {
+            Self::Certificate(_) => "a certificate",
+            Self::Key(_) => "a private key",
+            Self::List(_) => "a revocation list",
+            Self::Parameters => "parameters of a key",
+            Self::Other(label) => label,
+        }
+    }
+}
+
+/// The certificates of a file, at least one. Keys may stand beside them, as where a certificate and its key are one file.
+///
+/// # Errors
+///
+/// When there is none, or anything else is in the file.
+pub fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFault> {
+    let may_be_beside = |holds: &Holds| matches!(holds, Holds::Key(_) | Holds::Parameters);
+    pick(text, "certificate", Der::Certificate, may_be_beside, |holds| match holds {
+        Holds::Certificate(certificate) => Ok(certificate),
+        other => Err(other),
+    })
+}
+
+/// The certificates of authorities, at least one, and nothing else: a list in such a file would not be looked at, and a key
+/// of an authority has no business with a server.
+///
+/// # Errors
+///
+/// When there is none, or anything else is in the file.
+pub fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFault> {
+    pick(
+        text,
+        "certificate",
+        Der::Certificate,
+        |_| false,
+        |holds| match holds {
+            Holds::Certificate(certificate) => Ok(certificate),
+            other => Err(other),
+        },
+    )
+}
+
+/// The revocation lists of a file, at least one, and nothing else.
+///
+/// # Errors
+///
+/// When there is none, or anything else is in the file.
+pub fn lists(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, PemFault> {
+    pick(
+        text,
+        "revocation list",
+        Der::List,
+        |_| false,
+        |holds| match holds {
+            Holds::List(list) => Ok(list),
+            other => Err(other),
+        },
+    )
+}
+
+/// The private key of a file. Certificates may stand beside it. Never shows what is in it.
+///
+/// # Errors
+///
+/// When there is none, or more than one, or anything else is in the file.
+pub fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemFault> {
+    let may_be_beside = |holds: &Holds| matches!(holds, Holds::Certificate(_) | Holds::Parameters);
+    let mut keys = pick(text, "private key", Der::Key, may_be_beside, |holds| match holds {
+        Holds::Key(key) => Ok(key),
+        other => Err(other),
+    })?;
+    match (keys.pop(), keys.len()) {
+        (Some(key), 0) => Ok(key),
+        (_, before) => Err(PemFault::new(None, format!("there are {} private keys in it", before + 1))
+            .advise("leave the one that belongs to the certificate")),
+    }
+}
+
+/// What a file in DER would be, to tell how to make PEM of it.
+#[derive(Clone, Copy)]
+enum Der {
+    Certificate,
+    Key,
+    List,
+}
+
+/// The blocks of `text` that `take` takes, at least one; all others must be such as `may_be_beside` them.
+fn pick<T>(
+    text: &[u8],
+    noun: &str,
+    der: Der,
+    may_be_beside: impl Fn(&Holds) -> bool,
+    take: impl Fn(Holds) -> Result<T, Holds>,
+) -> Result<Vec<T>, PemFault> {
+    let mut taken = Vec::new();
+    if is_der(text) {
+        return Err(PemFault::new(None, "this file is DER, and PEM is wanted").advise(match der {
+            Der::Certificate => "`openssl x509 -inform der -in FILE -out FILE.pem` makes PEM of it",
+            Der::Key => "`openssl pkey -inform der -in FILE -out FILE.key` makes PEM of it",
+            Der::List => "`openssl crl -inform der -in FILE -out FILE.pem` makes PEM of it",
+        }));
+    }
+    for Block { line, holds } in blocks(text)? {
+        match take(holds) {
+            Ok(wanted) => taken.push(wanted),
+            Err(other) if may_be_beside(&other) => {}
+            Err(other) => {
+                let what = format!("{} begins here, and this file is for a {noun}", other.noun());
+                return Err(PemFault::new(line, what).advise("put it into a file of its own, or take it out"));
+            }
+        }
+    }
+    if taken.is_empty() {
+        return Err(PemFault::new(None, format!("this file holds no {noun} in PEM")));
+    }
+    Ok(taken)
+}
+
+/// A sequence of ASN.1 whose length takes more than a byte, which no text begins with.
+fn is_der(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x30, 0x80..=0xff, ..])
+}
+
+/// All blocks of `text`, in their order.
+///
+/// # Errors
+///
+/// When anything looks like a block, or a part of one, and is none.
+pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
+    const UTF_8: &[u8] = b"\xef\xbb\xbf";
+    if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
+        return Err(PemFault::new(None, "this file is UTF-16").advise("save it as ASCII or UTF-8"));
+    }
+    let mut blocks = Vec::new();
+    let mut open: Option<Open> = None;
+    for (number, line) in (1..).zip(lines(text.strip_prefix(UTF_8).unwrap_or(text))) {
+        let line = line.trim_ascii();
+        open = match (mark(line), open) {
+            (Some(Mark::Odd(what)), _) => return Err(PemFault::new(number, what)),
+            (Some(Mark::Begin(label)), None) => Some(Open::new(number, label)),
+            (Some(Mark::Begin(_)), Some(open)) => {
+                let what = format!("a block begins before that of line {} has ended", open.line);
+                return Err(PemFault::new(number, what));
+            }
+            (Some(Mark::End(label)), Some(open)) if label == open.label => {
+                blocks.push(open.close()?);
+                None
+            }
+            (Some(Mark::End(label)), Some(open)) => {
+                let what =
+                    format!("{label} ends here, and what began on line {} is {}", open.line, open.label);
+                return Err(PemFault::new(number, what));
+            }
+            (Some(Mark::End(_)), None) => {
+                return Err(PemFault::new(number, "a block ends here that has not begun"));
+            }
+            (None, Some(mut open)) => {
+                open.add(number, line)?;
+                Some(open)
+            }
+            (None, None) if is_like_a_body(line) => {
+                return Err(PemFault::new(number, "this looks like a part of a block, and none has begun"));
+            }
+            (None, None) => None,
+        };
+    }
+    match open {
+        Some(open) => Err(PemFault::new(open.line, format!("{} begins here and does not end", open.label))),
+        None => Ok(blocks),
+    }
+}
+
+/// Lines, however they end.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = text.split(|byte| *byte == b'\n');
+    lines.flat_map(|line| line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r'))
+}
+
+enum Mark {
+    Begin(String),
+    End(String),
+    /// Nearly one, and what is wrong with it.
+    Odd(&'static str),
+}
+
+/// What a line marks.
+fn mark(line: &[u8]) -> Option<Mark> {
+    const DASHES: &[u8] = b"-----";
+    let label = |begins: &[u8]| {
+        let label = line.strip_prefix(DASHES)?.strip_prefix(begins)?.strip_suffix(DASHES)?;
+        let is_label = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ';
+        label.iter().all(is_label).then(|| String::from_utf8_lossy(label).into_owned())
+    };
+    if let Some(label) = label(b"BEGIN ") {
+        return Some(Mark::Begin(label));
+    }
+    if let Some(label) = label(b"END ") {
+        return Some(Mark::End(label));
+    }
+    let line = line.to_ascii_uppercase();
+    let has = |words: &[u8]| line.windows(words.len()).any(|window| window == words);
+    let is_about_pem = has(b"CERTIFICATE") || has(b"KEY") || has(b"CRL") || has(b"PARAMETERS");
+    let dashes = [&b"--"[..], "–".as_bytes(), "—".as_bytes()];
+    if has(b"-----BEGIN") && has(b"-----END") {
+        Some(Mark::Odd("a block begins and another ends on this line; each needs a line of its own"))
+    } else if has(b"-----BEGIN") || has(b"-----END") {
+        Some(Mark::Odd("something stands beside `-----BEGIN …-----` or `-----END …-----` on this line"))
+    } else if is_about_pem && (has(b"BEGIN") || has(b"END ")) && dashes.iter().any(|dashes| has(dashes)) {
+        Some(Mark::Odd(
+            "this is nearly `-----BEGIN …-----` or `-----END …-----`; it takes five dashes on either side",
+        ))
+    } else {
+        None
+    }
+}
+
+/// Whether a line between blocks is one of base64 as they hold it. A hash in hexadecimal is none.
+fn is_like_a_body(line: &[u8]) -> bool {
+    const LONG: usize = 60;
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+    line.len() >= LONG && line.iter().all(is_base64) && !line.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// A block that has begun.
+struct Open {
+    line: usize,
+    label: String,
+    /// Its lines, with the mark that begins it.
+    text: Vec<u8>,
+}
+
+impl Open {
+    fn new(line: usize, label: String) -> Self {
+        let text = format!("-----BEGIN {}-----\n", Self::usual(&label)).into_bytes();
+        Self { line, label, text }
+    }
+
+    /// The label by which rustls knows what OpenSSL once called otherwise.
+    fn usual(label: &str) -> &str {
+        if label == "X509 CERTIFICATE" { "CERTIFICATE" } else { label }
+    }
+
+    fn add(&mut self, number: usize, line: &[u8]) -> Result<(), PemFault> {
+        if line.contains(&b':') {
+            return Err(encrypted(self.line));
+        }
+        if !line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/= \t".contains(byte)) {
+            return Err(PemFault::new(number, "this is no base64, and a block holds nothing else"));
+        }
+        self.text.extend_from_slice(line);
+        self.text.push(b'\n');
+        Ok(())
+    }
+
+    fn close(self) -> Result<Block, PemFault> {
+        let Self { line, label, mut text } = self;
+        match &*label {
+            "EC PARAMETERS" | "DH PARAMETERS" | "DSA PARAMETERS" => {
+                return Ok(Block { line, holds: Holds::Parameters });
+            }
+            "ENCRYPTED PRIVATE KEY" => return Err(encrypted(line)),
+            "TRUSTED CERTIFICATE" => {
+                return Err(PemFault::new(line, "this is a certificate in a form of OpenSSL's own")
+                    .advise("`openssl x509 -in FILE -out FILE.pem` writes it in the usual one"));
+            }
+            _ => {}
+        }
+        // Four of base64 are three bytes, and rustls's reader takes what is left over for less.
+        let digits =
+            text.iter().skip_while(|byte| **byte != b'\n').filter(|byte| !byte.is_ascii_whitespace());
+        if !digits.count().is_multiple_of(4) {
+            return Err(PemFault::new(line, "of what begins here a part is missing"));
+        }
+        text.extend_from_slice(format!("-----END {}-----\n", Self::usual(&label)).as_bytes());
+        let holds = match <(SectionKind, Vec<u8>)>::pem_slice_iter(&text).next() {
+            Some(Err(error)) => {
+                return Err(PemFault::new(line, format!("what begins here can't be read: {error}")));
+            }
+            Some(Ok((_, der))) if der.is_empty() => {
+                return Err(PemFault::new(line, "nothing is in what begins here"));
+            }
+            Some(Ok((SectionKind::Certificate, der))) => Holds::Certificate(der.into()),
+            Some(Ok((SectionKind::Crl, der))) => Holds::List(der.into()),
+            Some(Ok((kind, der))) => match PrivateKeyDer::from_pem(kind, der) {
+                Some(key) => Holds::Key(key),
+                None => Holds::Other(label),
+            },
+            None => Holds::Other(label),
+        };
+        Ok(Block { line, holds })
+    }
+}
+
+fn encrypted(line: usize) -> PemFault {
+    PemFault::new(line, "the private key that begins here is encrypted, and nobody is asked for its password")
+        .advise("`openssl pkey -in FILE -out FILE.key` writes it without one")
+}
+
+#[cfg(test)]
+#[path = "pem_tests.rs"]
+mod tests;

@@ -1,0 +1,173 @@
+//! Every block of a file is read, or the file is refused.
+
+use proptest::prelude::*;
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, date_time_ymd,
+};
+
+use super::*;
+
+fn certificate(name: &str) -> String {
+    let params = CertificateParams::new([name.to_owned()]).unwrap();
+    params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+}
+
+fn key_text() -> String {
+    KeyPair::generate().unwrap().serialize_pem()
+}
+
+fn list() -> String {
+    let params = CertificateRevocationListParams {
+        this_update: date_time_ymd(2022, 1, 1),
+        next_update: date_time_ymd(2023, 1, 1),
+        crl_number: 1.into(),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let issuer = Issuer::new(CertificateParams::default(), KeyPair::generate().unwrap());
+    params.signed_by(&issuer).unwrap().pem().unwrap()
+}
+
+fn told(text: &str) -> String {
+    blocks(text.as_bytes()).unwrap_err().to_string()
+}
+
+#[test]
+fn what_tools_write_is_read() {
+    let [a, b] = ["a", "b"].map(certificate);
+    let joined = [
+        format!("{a}{b}"),
+        format!("{a}\n\n{b}"),
+        format!("{a}{b}").replace('\n', "\r\n"),
+        format!("{a}{b}").replace('\n', "\r"),
+        format!("\u{feff}{a}{b}"),
+        format!("{a}{b}").trim_end().to_owned(),
+        format!("{a}{b}").replace('\n', " \t\n"),
+        format!("  {}", format!("{a}{b}").replace('\n', "\n  ")),
+        format!(
+            "Certificate:\n    Data:\n        Version: 3 (0x2)\n            04:63:aa\n{a}# b: the other\n{b}"
+        ),
+        format!("subject=CN = a\nissuer=CN = a\n{a}{}\n{b}", "0a".repeat(32)),
+        format!("Bag Attributes\n    friendlyName: a\n{a}Bag Attributes: <Empty Attributes>\n{b}"),
+        format!("{a}{b}").replace("BEGIN CERT", "BEGIN X509 CERT").replace("END CERT", "END X509 CERT"),
+    ];
+    let both = certificates(joined[0].as_bytes()).unwrap();
+    assert_eq!(both.len(), 2);
+    for text in joined {
+        assert_eq!(certificates(text.as_bytes()).as_ref(), Ok(&both), "{text}");
+    }
+}
+
+#[test]
+fn what_is_nearly_a_block_is_told_with_its_line() {
+    let [a, b] = ["a", "b"].map(certificate);
+    let count = a.lines().count();
+    let half = a.replace("-----END CERTIFICATE-----\n", "");
+    let body = a.lines().nth(1).unwrap();
+    for (text, line, words) in [
+        // Two files joined, the first of which does not end its last line.
+        (format!("{}{b}", a.trim_end()), count, "each needs a line of its own"),
+        (format!("{half}{b}"), count, "begins before that of line 1 has ended"),
+        (format!("{b}{half}"), count + 1, "begins here and does not end"),
+        (a.replace("-----BEGIN", "----BEGIN"), 1, "five dashes"),
+        (a.replace("-----BEGIN", "—–BEGIN"), 1, "five dashes"),
+        (a.replace("-----BEGIN", "-----Begin"), 1, "something stands beside"),
+        (a.replace("-----BEGIN", "# -----BEGIN"), 1, "something stands beside"),
+        (a.replace("-----BEGIN", "> -----BEGIN"), 1, "something stands beside"),
+        (a.replace("-----BEGIN", "\"-----BEGIN"), 1, "something stands beside"),
+        (a.replace("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE----"), 1, "something stands beside"),
+        (a.replace("-----END CERTIFICATE", "-----END X509 CRL"), count, "X509 CRL ends here"),
+        (a.replace("-----BEGIN CERTIFICATE-----\n", ""), 1, "looks like a part of a block"),
+        (format!("{a}{body}\n"), count + 1, "looks like a part of a block"),
+        (format!("{a}-----END CERTIFICATE-----\n"), count + 1, "that has not begun"),
+        (a.replace(body, &body.replacen('M', "*", 1)), 2, "no base64"),
+        (a.replace(body, &body[..body.len() - 1]), 1, "a part is missing"),
+        (a.replace(body, "===="), 1, "can't be read"),
+        ("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".into(), 1, "nothing is in"),
+        (a.replace(" CERT", " TRUSTED CERT"), 1, "a form of OpenSSL's own"),
+    ] {
+        let told = told(&text);
+        assert!(told.starts_with(&format!("line {line}: ")) && told.contains(words), "{told}\n{text}");
+    }
+    for utf_16 in [&b"\xff\xfe-\0"[..], b"\xfe\xff\0-"] {
+        assert_eq!(blocks(utf_16).unwrap_err().to_string(), "this file is UTF-16");
+    }
+}
+
+#[test]
+fn a_file_holds_what_it_is_for() {
+    let (certificate, key_text, list) = (certificate("a"), key_text(), list());
+    let parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+    let all = |text: &str| {
+        let text = text.as_bytes();
+        let (key, lists) = (key(text).is_ok(), lists(text).is_ok());
+        [certificates(text).is_ok(), authorities(text).is_ok(), key, lists]
+    };
+    assert_eq!(all(&certificate), [true, true, false, false]);
+    assert_eq!(all(&key_text), [false, false, true, false]);
+    assert_eq!(all(&list), [false, false, false, true]);
+    assert_eq!(all(&format!("{certificate}{key_text}")), [true, false, true, false]);
+    assert_eq!(all(&format!("{parameters}{key_text}")), [false, false, true, false]);
+    assert_eq!(all(&format!("{certificate}{list}")), [false; 4]);
+    assert_eq!(all(&format!("{key_text}{key_text}")), [false; 4]);
+    assert_eq!(all("words\n"), [false; 4]);
+    assert_eq!(all(""), [false; 4]);
+    let in_a_file_of_authorities = authorities(format!("{certificate}{list}").as_bytes()).unwrap_err();
+    assert!(
+        in_a_file_of_authorities
+            .to_string()
+            .ends_with("a revocation list begins here, and this file is for a certificate")
+    );
+    let request = certificate.replace(" CERTIFICATE-", " CERTIFICATE REQUEST-");
+    assert!(
+        certificates(request.as_bytes()).unwrap_err().to_string().contains("CERTIFICATE REQUEST begins here")
+    );
+}
+
+#[test]
+fn what_is_no_text_or_encrypted_is_told_with_what_to_do() {
+    for (text, what, advice) in [
+        (&b"\x30\x82\x01\x0a"[..], "this file is DER, and PEM is wanted", Some("openssl pkey -inform der")),
+        (b"\x30\x81\x9f", "this file is DER, and PEM is wanted", Some("openssl pkey -inform der")),
+        (
+            b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----",
+            "line 1: the private key that begins here is encrypted",
+            Some("openssl pkey -in FILE -out"),
+        ),
+        (
+            b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----",
+            "line 1: the private key that begins here is encrypted",
+            Some("openssl pkey -in FILE -out"),
+        ),
+        (b"", "this file holds no private key in PEM", None),
+    ] {
+        let fault = key(text).unwrap_err();
+        assert!(fault.to_string().starts_with(what), "{fault}");
+        assert_eq!(fault.advice().is_some(), advice.is_some());
+        assert!(fault.advice().unwrap_or_default().contains(advice.unwrap_or_default()), "{fault:?}");
+    }
+}
+
+proptest! {
+    /// Whatever one byte becomes, or is left out, no block is lost without a word.
+    #[test]
+    fn no_slip_takes_a_block_out(at in 0_usize..10_000, byte in proptest::option::of(any::<u8>())) {
+        static TWO: std::sync::LazyLock<String> =
+            std::sync::LazyLock::new(|| ["a", "b"].map(certificate).concat());
+        let mut text = TWO.clone().into_bytes();
+        let at = at % text.len();
+        match byte {
+            Some(byte) => text[at] = byte,
+            None => drop(text.remove(at)),
+        }
+        if let Ok(read) = certificates(&text) {
+            prop_assert_eq!(read.len(), 2);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_survived(text in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = blocks(&text);
+    }
+}
