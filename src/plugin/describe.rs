@@ -8,7 +8,7 @@ use wasmtime::PoolConcurrencyLimitError;
 
 use super::backtrace;
 use super::bindings;
-use super::bounds::Meter;
+use super::bounds::{MemoryRefusal, Meter};
 use super::failure;
 use super::instance::{HostState, Purpose};
 use super::load::Plugin;
@@ -48,7 +48,10 @@ impl Plugin {
 
     async fn describe_itself(&self) -> Result<(Vec<CommandInfo>, usize), String> {
         let reason = |error: &wasmtime::Error, state: &HostState| {
-            let words = backtrace::words(error);
+            let mut words = backtrace::words(error);
+            if let Some(MemoryRefusal::Server) = state.memory.refusal() {
+                words = format!("{}: {words}", self.sandbox().loading_budget().spent());
+            }
             format!("it {} ({words})", failure::reason(error, state, self.max_reply_bytes()))
         };
         let unmade = |why: String| format!("it can't be instantiated: {why}");

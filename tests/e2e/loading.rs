@@ -287,3 +287,13 @@ fn compiled_plugins_are_kept_in_a_folder_of_the_servers_alone() {
     check();
     assert!(fs::read(kept).unwrap().starts_with(b"\x7fELF"));
 }
+
+#[test]
+fn what_gets_no_memory_to_be_loaded_is_told_the_key() {
+    let setup = Setup::new();
+    let setup = setup.plugin("guest", components::streams(), &["count"], "");
+    let setup = setup.section("[limits]\nplugin_memory = \"1MiB\"");
+    let said = finish(lictor(setup.folder()).arg("check").arg("--config").arg(setup.write()));
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.stderr.contains("(limits.plugin_memory)"), "{said:?}");
+}
