@@ -31,6 +31,10 @@ use crate::identity::{PeerIdentity, Rejection, Roster, recognize};
 /// The largest file of a certificate and its chain, or of a key.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// Certificates of a chain in a handshake. Each takes tens of bytes beside its own, so that thousands of empty ones in one
+/// message would take a megabyte; no real one is smaller than a 256th of the largest message.
+const MAX_CERTIFICATES: usize = 256;
+
 /// The oldest version of TLS that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {
@@ -114,7 +118,7 @@ pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Takes any certificate, or none, but only from a peer that proves to hold its key: who is admitted is decided after
+/// Takes any certificate in a chain that is not too long, or none, but only from a peer that proves to hold its key: who is admitted is decided after
 /// the handshake, so that a refused peer can be told why in words.
 #[derive(Debug)]
 struct PossessionVerifier {
@@ -139,9 +143,13 @@ impl ClientCertVerifier for PossessionVerifier {
     fn verify_client_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
+        if intermediates.len() >= MAX_CERTIFICATES {
+            let words = format!("the chain has more than {MAX_CERTIFICATES} certificates");
+            return Err(rustls::Error::General(words));
+        }
         Ok(ClientCertVerified::assertion())
     }
 

@@ -2,16 +2,22 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::iter;
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use socket2::SockRef;
 
+use crate::certificates::showing;
 use crate::peer::Peer;
 use crate::support::certs::Identity;
-use crate::support::client::tcp;
+use crate::support::client::{Tls, tcp};
 use crate::support::components;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
@@ -46,13 +52,15 @@ const IDEMPOTENCY_BYTES: usize = 12 << 20;
 /// An instance keeps so much.
 const KEPT: usize = 20_000_000;
 
-/// What docs/limits.md says that requests of one connection take, its replies, and all that is not one connection's.
+/// What docs/limits.md says that requests of one connection take, its replies, a handshake, and all that is not one
+/// connection's.
 const OF_REQUESTS: usize = 100_000 + IN_FLIGHT * 4_000 + (IN_FLIGHT_BYTES + BODY) * 5 / 2;
 const OF_REPLIES: usize = 100_000 + IN_FLIGHT * 4_000 + (1 << 20) + 3 * REPLY;
+const OF_HANDSHAKE: usize = 300_000;
 const OF_ALL: usize = PLUGIN_MEMORY
     + COMMANDS * (2 * REPLY + 800_000)
     + STREAMS * (REPLY + 2_400_000)
-    + STRANGERS * 100_000
+    + STRANGERS * OF_HANDSHAKE
     + IDEMPOTENCY_BYTES
     + KEPT_ANSWERS * 300;
 
@@ -240,4 +248,58 @@ fn empty_arguments_are_counted_as_what_they_hold() {
     peer.send(format!("args{}\r\n\r\n", " ".repeat(1023)).repeat(32)).unwrap();
     eventually("the connection is read no further", || is_full().then_some(()));
     assert_eq!(server.connect(&tester).ask("@ping"), "pong");
+}
+
+/// Shakes hands up to its own last bytes, behind its chain.
+fn unproved(server: &Server, config: &Arc<ClientConfig>) -> TcpStream {
+    let mut socket = tcp(server.address());
+    let mut tls = ClientConnection::new(Arc::clone(config), "localhost".try_into().unwrap()).unwrap();
+    while tls.wants_write() {
+        tls.write_tls(&mut socket).unwrap();
+    }
+    let has_answer = |tls: &ClientConnection| {
+        !tls.is_handshaking() || tls.protocol_version() == Some(ProtocolVersion::TLSv1_2) && tls.wants_write()
+    };
+    while !has_answer(&tls) {
+        tls.read_tls(&mut socket).unwrap();
+        tls.process_new_packets().unwrap();
+    }
+    let mut answer = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut answer).unwrap();
+    }
+    // By TLS 1.2 it ends with records of 6 and 45 bytes.
+    let held_back = if tls.is_handshaking() { 60 } else { 1 };
+    // A server that has seen enough may have closed.
+    let _ = socket.write_all(&answer[..answer.len() - held_back]);
+    socket
+}
+
+#[test]
+fn handshakes_with_long_chains_take_no_more_than_the_limits_say() {
+    let tester = Identity::new("tester");
+    let key = KeyPair::generate().unwrap();
+    let own = CertificateParams::new(["stranger".to_owned()]).unwrap().self_signed(&key).unwrap();
+    for (size, count, is_taken) in [(50_000, 1, true), (200, 200, true), (0, 10_000, false)] {
+        let chain = iter::repeat_n(CertificateDer::from(vec![b'x'; size]), count);
+        let chain = iter::once(own.der().clone()).chain(chain).collect();
+        let of_1_3 = showing(chain, PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut of_1_2 = Arc::unwrap_or_clone(Tls::anonymous().only_version_1_2().config());
+        of_1_2.client_auth_cert_resolver = Arc::clone(&of_1_3.client_auth_cert_resolver);
+        for mut config in [Arc::unwrap_or_clone(of_1_3), of_1_2] {
+            // So small that the last record has no byte of the chain.
+            config.max_fragment_size = Some(128);
+            let limits = "[limits]\nhandshakes_per_second = 100000\nhandshake_timeout = \"10m\"";
+            let setup = Setup::new().server("min_tls_version = \"1.2\"").master("tester", &tester);
+            let server = setup.section(limits).start();
+            assert_eq!(server.connect(&tester).ask("@ping"), "pong");
+            let (before, config) = (server.resident_kib() as usize * 1024, Arc::new(config));
+            let held: Vec<_> = (0..STRANGERS).map(|_| unproved(&server, &config)).collect();
+            let each = settled(&server).saturating_sub(before) / STRANGERS;
+            let bounds = if is_taken { 100_000..OF_HANDSHAKE } else { 0..100_000 };
+            assert!(bounds.contains(&each), "{each} bytes for {count} certificates of {size}");
+            drop(held);
+            assert_eq!(server.connect(&tester).ask("@ping"), "pong");
+        }
+    }
 }
