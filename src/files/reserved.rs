@@ -11,7 +11,7 @@ use super::{FileId, Opened};
 /// Files and folders that the server keeps for itself, each with words for what it is.
 ///
 /// Their paths are looked up again and again, as each may lead to another file by now: a renewed key is a new file. One
-/// [`Look`] serves all that is opened within [`LOOK_HOLDS`], so that a guest that opens files in a loop does not cost a
+/// look serves all that is opened within 100 ms, so that a guest that opens files in a loop does not cost a
 /// system call for each reserved file each time.
 #[derive(Debug, Default)]
 pub struct Reserved {
