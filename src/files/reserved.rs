@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{FileId, Opened};
+use crate::sync::locked;
 
 /// Files and folders that the server keeps for itself, each with words for what it is.
 ///
@@ -63,7 +64,7 @@ impl Reserved {
 
     /// A look that tells whether `opened` is reserved: the last one, or a new one.
     fn look_for(&self, opened: &Opened) -> Arc<Look> {
-        let mut last = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = locked(&self.last_look);
         let entries = self.entries();
         if let Some(look) = &*last
             && Arc::ptr_eq(&look.entries, &entries)

@@ -79,6 +79,13 @@ pub enum Holds {
 }
 
 impl Holds {
+    fn certificate(self) -> Result<CertificateDer<'static>, Self> {
+        match self {
+            Self::Certificate(certificate) => Ok(certificate),
+            other => Err(other),
+        }
+    }
+
     /// A noun for it.
     fn noun(&self) -> &str {
         match self {
@@ -98,10 +105,7 @@ impl Holds {
 /// When there is none, or anything else is in the file.
 pub fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFault> {
     let may_be_beside = |holds: &Holds| matches!(holds, Holds::Key(_) | Holds::Parameters);
-    pick(text, "certificate", Der::Certificate, may_be_beside, |holds| match holds {
-        Holds::Certificate(certificate) => Ok(certificate),
-        other => Err(other),
-    })
+    pick(text, Wanted::Certificate, may_be_beside, Holds::certificate)
 }
 
 /// The certificates of authorities, at least one, and nothing else: a list in such a file would not be looked at, and a key
@@ -111,16 +115,7 @@ pub fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFaul
 ///
 /// When there is none, or anything else is in the file.
 pub fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFault> {
-    pick(
-        text,
-        "certificate",
-        Der::Certificate,
-        |_| false,
-        |holds| match holds {
-            Holds::Certificate(certificate) => Ok(certificate),
-            other => Err(other),
-        },
-    )
+    pick(text, Wanted::Certificate, |_| false, Holds::certificate)
 }
 
 /// The revocation lists of a file, at least one, and nothing else.
@@ -129,16 +124,11 @@ pub fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFault
 ///
 /// When there is none, or anything else is in the file.
 pub fn lists(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, PemFault> {
-    pick(
-        text,
-        "revocation list",
-        Der::List,
-        |_| false,
-        |holds| match holds {
-            Holds::List(list) => Ok(list),
-            other => Err(other),
-        },
-    )
+    let list = |holds| match holds {
+        Holds::List(list) => Ok(list),
+        other => Err(other),
+    };
+    pick(text, Wanted::List, |_| false, list)
 }
 
 /// The private key of a file. Certificates may stand beside it. Never shows what is in it.
@@ -148,10 +138,11 @@ pub fn lists(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, 
 /// When there is none, or more than one, or anything else is in the file.
 pub fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemFault> {
     let may_be_beside = |holds: &Holds| matches!(holds, Holds::Certificate(_) | Holds::Parameters);
-    let mut keys = pick(text, "private key", Der::Key, may_be_beside, |holds| match holds {
+    let key = |holds| match holds {
         Holds::Key(key) => Ok(key),
         other => Err(other),
-    })?;
+    };
+    let mut keys = pick(text, Wanted::Key, may_be_beside, key)?;
     match (keys.pop(), keys.len()) {
         (Some(key), 0) => Ok(key),
         (_, before) => Err(PemFault::new(None, format!("there are {} private keys in it", before + 1))
@@ -159,33 +150,47 @@ pub fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemFault> {
     }
 }
 
-/// What a file in DER would be, to tell how to make PEM of it.
+/// What a file is for.
 #[derive(Clone, Copy)]
-enum Der {
+enum Wanted {
     Certificate,
     Key,
     List,
 }
 
+impl Wanted {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Key => "private key",
+            Self::List => "revocation list",
+        }
+    }
+
+    /// How to make PEM of it.
+    fn advice_on_der(self) -> &'static str {
+        match self {
+            Self::Certificate => "`openssl x509 -inform der -in FILE -out FILE.pem` makes PEM of it",
+            Self::Key => "`openssl pkey -inform der -in FILE -out FILE.key` makes PEM of it",
+            Self::List => "`openssl crl -inform der -in FILE -out FILE.pem` makes PEM of it",
+        }
+    }
+}
+
 /// The blocks of `text` that `take` takes, at least one; all others must be such as `may_be_beside` them.
 fn pick<T>(
     text: &[u8],
-    noun: &str,
-    der: Der,
+    wanted: Wanted,
     may_be_beside: impl Fn(&Holds) -> bool,
     take: impl Fn(Holds) -> Result<T, Holds>,
 ) -> Result<Vec<T>, PemFault> {
-    let mut taken = Vec::new();
     if is_der(text) {
-        return Err(PemFault::new(None, "this file is DER, and PEM is wanted").advise(match der {
-            Der::Certificate => "`openssl x509 -inform der -in FILE -out FILE.pem` makes PEM of it",
-            Der::Key => "`openssl pkey -inform der -in FILE -out FILE.key` makes PEM of it",
-            Der::List => "`openssl crl -inform der -in FILE -out FILE.pem` makes PEM of it",
-        }));
+        return Err(PemFault::new(None, "this file is DER, and PEM is wanted").advise(wanted.advice_on_der()));
     }
+    let (mut taken, noun) = (Vec::new(), wanted.noun());
     for Block { line, holds } in blocks(text)? {
         match take(holds) {
-            Ok(wanted) => taken.push(wanted),
+            Ok(block) => taken.push(block),
             Err(other) if may_be_beside(&other) => {}
             Err(other) => {
                 let what = format!("{} begins here, and this file is for a {noun}", other.noun());

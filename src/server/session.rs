@@ -111,13 +111,12 @@ impl Session {
 
     /// Whether doubt has lasted so long that what runs has to stop. Said once.
     pub(super) fn poll_patience(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(patience) = self.doubt.as_mut().and_then(|doubt| doubt.patience.as_mut()) else {
-            return false;
-        };
-        if patience.as_mut().poll(cx).is_pending() {
-            return false;
+        let Some(Doubt { patience, .. }) = &mut self.doubt else { return false };
+        let is_over = patience.as_mut().is_some_and(|time| time.as_mut().poll(cx).is_ready());
+        if is_over {
+            *patience = None;
         }
-        self.doubt.as_mut().and_then(|doubt| doubt.patience.take()).is_some()
+        is_over
     }
 
     /// Whether it is not known yet if the client is still admitted. Nothing of it is begun meanwhile.

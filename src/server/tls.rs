@@ -118,8 +118,8 @@ pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Takes any certificate in a chain that is not too long, or none, but only from a peer that proves to hold its key: who is admitted is decided after
-/// the handshake, so that a refused peer can be told why in words.
+/// Takes any certificate, or none, but only in a chain that is not too long, and from a peer that proves to hold its key: who
+/// is admitted is decided after the handshake, so that a refused peer can be told why in words.
 #[derive(Debug)]
 struct PossessionVerifier {
     algorithms: WebPkiSupportedAlgorithms,

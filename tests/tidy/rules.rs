@@ -55,7 +55,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("load", &["client", "sync"]),
     ("identity", &["sync", "text"]),
     ("wire", &["text"]),
-    ("files", &["text", "units"]),
+    ("files", &["sync", "text", "units"]),
     ("network", &[]),
     ("sync", &[]),
     ("text", &[]),
