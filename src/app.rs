@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use tokio::sync::Notify;
 use tracing::Level;
 
+mod advice;
 mod conformance;
-mod ending;
+mod dates;
 mod live;
 mod memory;
 mod plugins;
@@ -30,7 +31,7 @@ pub use crate::plugin::{Compilation, Compiling, HttpGrant, Standing, compile_alo
 
 use self::plugins::Plugins;
 use self::service::tls_files;
-use crate::config::{Config, LogFormat, LogLevel};
+use crate::config::{self, Config, LogFormat, LogLevel};
 use crate::plugin;
 use crate::reload::Handle;
 use crate::server::{Control, Done, tls_acceptor};
@@ -45,17 +46,26 @@ const TASKS_BETWEEN_EVENTS: u32 = 8;
 /// File descriptors that the process needs beside its connections.
 const OTHER_FILES: u64 = 64;
 
+/// A config that may be served.
+pub struct Checked {
+    /// What it is, in lines.
+    pub summary: String,
+    /// What an operator should look at beyond what loading the config warned of.
+    pub warnings: Vec<config::Fault>,
+}
+
 /// Does all that [`Supervisor::serve`] does before it opens a socket, and says what it found.
 ///
 /// # Errors
 ///
 /// The same as for [`Supervisor::serve`].
-pub fn check(config: &Config) -> anyhow::Result<String> {
+pub fn check(config: &Config) -> anyhow::Result<Checked> {
     workers()?.block_on(async {
         tls_acceptor(&tls_files(config))?;
         state::look(config)?;
         let plugins = Plugins::load(config, &MemoryEngine::new()).await?;
-        Ok(summary::summary(config, &plugins, SystemTime::now()))
+        let warnings = advice::advice(config, &plugins, SystemTime::now());
+        Ok(Checked { summary: summary::summary(config, &plugins), warnings })
     })
 }
 

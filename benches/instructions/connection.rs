@@ -58,6 +58,7 @@ async fn connect(folder: &TempDir) -> Connection {
     let address: Address = listener.local_addr().unwrap().to_string().parse().unwrap();
     let files = TlsFiles {
         certificate: path("server.pem"),
+        chain: vec![server.der().clone()],
         private_key: path("server.key"),
         min_version: TlsVersion::V1_3,
     };

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::ending;
+use super::advice;
 use super::memory;
 use super::plugins::Plugins;
 use super::service::{admission_limits, idempotency_limits, service, tls_files};
@@ -42,7 +42,7 @@ impl Live {
         let plugins = Plugins::load(&config, &*engine).await?;
         let ledger = Ledger::new(engine, idempotency_limits(&config));
         let service = Arc::new(service(&config, &plugins, ledger, None));
-        ending::warn(&config, SystemTime::now());
+        advice::log(&advice::advice(&config, &plugins, SystemTime::now()));
         let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
         let server = Server::new(current.clone(), admission_limits(&config), Some(control))?;
         let memory = memory::watch(&config, plugins.sandbox(), &server)?;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use tokio::runtime::Handle;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::ending;
+use super::advice;
 use super::live::{Live, Served};
 use super::plugins::Plugins;
 use super::service::{idempotency_limits, service, tls_files};
@@ -46,7 +46,7 @@ impl Live {
             let ledger = old.current.service.idempotency.renewed(engine, idempotency_limits(&config));
             let service = Arc::new(service(&config, &plugins, ledger, Some(&old.current.service)));
             let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
-            ending::warn(&config, SystemTime::now());
+            advice::log(&advice::advice(&config, &plugins, SystemTime::now()));
             plugins.reserve(&config);
             let files = config.files();
             self.serve(Served { config, plugins, current });
@@ -94,15 +94,8 @@ impl Live {
 /// Reads the config file of `running` anew.
 fn read(running: &Config) -> anyhow::Result<Config> {
     let loaded = config::load_again(running).map_err(|faults| anyhow!("{}", faults.render(false)))?;
-    log_warnings(&loaded.warnings);
+    advice::log(&loaded.warnings);
     Ok(loaded.config)
-}
-
-/// Logs the warnings of a config that is to be served.
-pub(super) fn log_warnings(warnings: &[config::Fault]) {
-    for warning in warnings {
-        tracing::warn!(target: "lictor::reload", warning = warning.line(), "a config warning");
-    }
 }
 
 /// The plugins whose component is another one, though no key of theirs changed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::plugins::Plugins;
 use crate::authz::Policy;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Pin};
 use crate::idempotency::{self, Ledger};
 use crate::identity::{Pinned, Roster};
 use crate::plugin::Shares;
@@ -69,7 +69,8 @@ fn roster(config: &Config) -> Roster {
     let named = || config.clients.iter().map(|(name, client)| (Arc::<str>::from(name.as_ref()), client));
     let pins = named().flat_map(|(name, client)| {
         let pinned = move |ends| Pinned { client: Arc::clone(&name), ends };
-        client.thumbprints.iter().map(move |pin| (pin.thumbprint, pinned(pin.ends)))
+        let ends = |pin: &Pin| pin.validity.map(|validity| validity.not_after);
+        client.thumbprints.iter().map(move |pin| (pin.thumbprint, pinned(ends(pin))))
     });
     let uris = named()
         .flat_map(|(name, client)| client.uris.iter().map(move |uri| (uri.clone(), Arc::clone(&name))));
@@ -120,7 +121,8 @@ pub(super) fn admission_limits(config: &Config) -> AdmissionLimits {
 
 pub(super) fn tls_files(config: &Config) -> TlsFiles {
     TlsFiles {
-        certificate: config.server.certificate.clone(),
+        certificate: config.server.certificate.path.clone(),
+        chain: config.server.certificate.chain.clone(),
         private_key: config.server.private_key.clone(),
         min_version: match config.server.min_tls {
             config::TlsVersion::V1_2 => TlsVersion::V1_2,

@@ -1,26 +1,19 @@
 //! What `lictor check` says of a config that may be served.
 
 use std::fmt::Write as _;
-use std::time::SystemTime;
 
-use super::ending::{ending, outdated};
-use super::memory;
 use super::plugins::Plugins;
 use crate::config::Config;
 
-pub(super) fn summary(config: &Config, plugins: &Plugins, now: SystemTime) -> String {
+pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
     let mut text = format!("{}: ok\n", config.path.display());
     let addresses: Vec<_> = config.server.listen.iter().map(ToString::to_string).collect();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "  listens on {}", addresses.join(", "));
-    for (name, plugin) in plugins.iter() {
+    for (name, _) in plugins.iter() {
         let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
         let commands: Vec<_> = commands.iter().map(AsRef::<str>::as_ref).collect();
         let _ = writeln!(text, "  plugin {name}: {}", commands.join(", "));
-        let described = |command: &&str| plugin.commands().iter().any(|info| info.name == **command);
-        for command in commands.iter().filter(|command| !described(command)) {
-            let _ = writeln!(text, "    note: its `describe` says nothing of {command}");
-        }
     }
     for (name, client) in &config.clients {
         let patterns: Vec<_> = client.commands.iter().map(AsRef::<str>::as_ref).collect();
@@ -34,15 +27,6 @@ pub(super) fn summary(config: &Config, plugins: &Plugins, now: SystemTime) -> St
     }
     for authority in config.identity.authorities.iter().flat_map(|file| &file.authorities) {
         let _ = writeln!(text, "  authority {}: sha256 {}", authority.name(), authority.thumbprint());
-    }
-    for ending in ending(config, now) {
-        let _ = writeln!(text, "  note: {ending}");
-    }
-    for authority in outdated(config, now) {
-        let _ = writeln!(text, "  note: the revocation list of {authority} is out of date");
-    }
-    if let Some(advice) = memory::advice(config) {
-        let _ = writeln!(text, "  note: {advice}");
     }
     text
 }

@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
+use super::advice;
 use super::live::Live;
-use super::reload::log_warnings;
 use super::trials::single_threaded;
 use super::{Operator, privacy, raise_file_limit, start_log, systemd, workers};
 use crate::config::{Config, Loaded};
@@ -76,7 +76,7 @@ impl Supervisor {
         let Self { runtime, stop, hangup } = self;
         let config = loaded.config;
         let _log = start_log(&config);
-        log_warnings(&loaded.warnings);
+        advice::log(&loaded.warnings);
         privacy::close_to_others();
         let workers = workers()?;
         let served = runtime.block_on(supervise(config, workers.handle(), stop, hangup));

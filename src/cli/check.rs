@@ -26,12 +26,11 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let loaded = load_by(config::load, &self.config.path)?;
-        for warning in &loaded.warnings {
-            output::faults(|color| warning.render(color));
-        }
-        let summary = app::check(&loaded.config).map_err(|error| Failure::usage(format!("{error:#}")))?;
+        warn(&loaded.warnings);
+        let checked = app::check(&loaded.config).map_err(|error| Failure::usage(format!("{error:#}")))?;
+        warn(&checked.warnings);
         match &self.diff {
-            None => output::line(summary.trim_end_matches('\n')),
+            None => output::line(checked.summary.trim_end_matches('\n')),
             Some(old) => {
                 let old = load_named_config(old)?.config;
                 let changes = config::diff(&old, &loaded.config);
@@ -43,5 +42,11 @@ impl Check {
                 }
             }
         }
+    }
+}
+
+fn warn(warnings: &[config::Fault]) {
+    for warning in warnings {
+        output::faults(|color| warning.render(color));
     }
 }

@@ -3,10 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::cert::inspect;
 use super::{CONFIG_FILE, Failure, load_named_config, output, want_own_config};
 use crate::client::{Address, Credentials, KnownServers, Trust, folder, parse_pin};
-use crate::config::Config;
+use crate::config::{Config, ServerCertificate};
 use crate::identity::Thumbprint;
 
 /// The options that name a server and a client.
@@ -91,9 +90,8 @@ impl TargetOptions {
             return Ok(TrustSource::Given(trust, path.display().to_string()));
         }
         if let Some(config) = config {
-            let path = &config.server.certificate;
-            let certificates = inspect::certificates_in(path).map_err(Failure::usage)?;
-            let pins = certificates.iter().take(1).map(inspect::Certificate::sha256).collect();
+            let ServerCertificate { path, chain } = &config.server.certificate;
+            let pins = chain.iter().take(1).map(|own| Thumbprint::sha256_of(own)).collect();
             let words = format!("{}, the server's certificate in {}", path.display(), config.path.display());
             return Ok(TrustSource::Given(Trust::Pinned(pins), words));
         }

@@ -216,7 +216,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::parse;
+    use crate::config::{ServerCertificate, parse};
 
     const BASE: &str = "[server]\nlisten = [\"127.0.0.1:1\"]\ncertificate = \"server.pem\"\n\
                         private_key = \"server.key\"\n";
@@ -232,7 +232,7 @@ mod tests {
         let text = BASE.to_owned() + lines;
         let mut config = parse(Path::new(&path), &text).map(|loaded| loaded.config).unwrap();
         // Each is read from a folder of its own.
-        config.server.certificate = "server.pem".into();
+        config.server.certificate = ServerCertificate { path: "server.pem".into(), chain: Vec::new() };
         config.server.private_key = "server.key".into();
         config.server.cache = "cache".into();
         config.plugins.values_mut().for_each(|plugin| plugin.component = "p.wasm".into());

@@ -90,6 +90,19 @@ impl fmt::Display for Faults {
 impl std::error::Error for Faults {}
 
 impl Fault {
+    /// A warning of what no line of the config at `path` is to blame for: what it names, beside what there is.
+    #[must_use]
+    pub fn warning(path: &Path, message: &str, help: Option<&str>) -> Self {
+        let clean = |text: &str| redact::urls(text).into_owned();
+        Self {
+            severity: Severity::Warning,
+            message: clean(message),
+            marks: Vec::new(),
+            help: help.map(clean).into_iter().collect(),
+            source: Arc::new(Source::new(path, "", Grammar::Toml)),
+        }
+    }
+
     /// Whether it prevents serving.
     #[must_use]
     pub fn severity(&self) -> Severity {

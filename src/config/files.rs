@@ -3,7 +3,6 @@
 //! Bytes in, values out: which file they come from, and who may have written it, is `resolve/folder.rs`'s.
 
 use std::path::Path;
-use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
 
@@ -13,7 +12,7 @@ use super::names::Refusal;
 use super::redact::Grammar;
 use crate::files::{Authors, Opened};
 use crate::identity::pem::{self, PemFault};
-use crate::identity::{Authority, RevocationList, Thumbprint, describe};
+use crate::identity::{Authority, RevocationList, Thumbprint, Validity, describe};
 
 /// The largest config file: 10,000 clients take 2 MB.
 const MOST_CONFIG_BYTES: u64 = 16 << 20;
@@ -46,12 +45,12 @@ pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, Stri
     Ok((opened, text))
 }
 
-/// The first certificate of a PEM file.
+/// The certificates of a PEM file, at least one.
 ///
 /// # Errors
 /// There is no certificate in it, or a block of it can't be read.
-pub(super) fn certificate(bytes: &[u8]) -> Result<CertificateDer<'static>, Refusal> {
-    Ok(pem::certificates(bytes).map_err(refusal)?.remove(0))
+pub(super) fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Refusal> {
+    pem::certificates(bytes).map_err(refusal)
 }
 
 fn refusal(fault: PemFault) -> Refusal {
@@ -66,8 +65,8 @@ fn refusal(fault: PemFault) -> Refusal {
 pub(super) struct Pinnable {
     pub(super) sha256: Thumbprint,
     pub(super) sha1: Thumbprint,
-    /// When the certificate ends; `None` where that can't be read.
-    pub(super) ends: Option<SystemTime>,
+    /// When the certificate is valid; `None` where that can't be read.
+    pub(super) validity: Option<Validity>,
 }
 
 /// What a client is known by if it has the first certificate of a PEM file.
@@ -75,11 +74,11 @@ pub(super) struct Pinnable {
 /// # Errors
 /// There is no certificate in it.
 pub(super) fn pinnable(bytes: &[u8]) -> Result<Pinnable, Refusal> {
-    let certificate = certificate(bytes)?;
+    let certificate = chain(bytes)?.remove(0);
     Ok(Pinnable {
         sha256: Thumbprint::sha256_of(&certificate),
         sha1: Thumbprint::sha1_of(&certificate),
-        ends: describe(&certificate).1.map(|validity| validity.not_after),
+        validity: describe(&certificate).1,
     })
 }
 

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 pub use amounts::{ByteSize, SizeOrPart, TimeSpan};
 pub use diff::{Applies, Change, Kind, diff};
@@ -41,10 +41,11 @@ pub use reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 
 use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
 
 use self::given::Findings;
 use crate::files::{Authors, Reserved};
-use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint};
+use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint, Validity};
 
 /// Reads and checks the file at `path`.
 ///
@@ -143,7 +144,7 @@ impl Config {
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files =
-            vec![self.path.clone(), self.server.certificate.clone(), self.server.private_key.clone()];
+            vec![self.path.clone(), self.server.certificate.path.clone(), self.server.private_key.clone()];
         files.extend(self.identity.authorities.iter().map(|file| file.path.clone()));
         files.extend(self.identity.revocation_lists.iter().map(|file| file.path.clone()));
         files.extend(self.clients.values().flat_map(|client| client.certificates.iter().cloned()));
@@ -165,8 +166,8 @@ impl Config {
 pub struct Server {
     /// At least one; none takes a port of another.
     pub listen: Vec<SocketAddr>,
-    /// PEM file of the server's certificate chain; held a certificate when it was looked at.
-    pub certificate: PathBuf,
+    /// The server's certificate, with its chain if it has one.
+    pub certificate: ServerCertificate,
     /// PEM file of its key; was there when it was looked at.
     pub private_key: PathBuf,
     /// The oldest TLS version that is spoken.
@@ -179,6 +180,15 @@ pub struct Server {
     pub core_dumps: Option<PathBuf>,
     /// Whether a change of a file that the config names, or of itself, reloads it.
     pub watch: bool,
+}
+
+/// The certificate that the server shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerCertificate {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// What stood in it: the server's own, and what leads from it to an authority. At least one.
+    pub chain: Vec<CertificateDer<'static>>,
 }
 
 /// How the server behaves on the wire where the protocol leaves a choice.
@@ -246,8 +256,8 @@ pub struct Client {
 pub struct Pin {
     /// Its hash.
     pub thumbprint: Thumbprint,
-    /// When it ends, where its file said so.
-    pub ends: Option<SystemTime>,
+    /// When it is valid, where its file said so.
+    pub validity: Option<Validity>,
 }
 
 /// A plugin: its component, what it serves and within what bounds.
@@ -332,6 +342,14 @@ pub struct State {
     pub store_keys: u64,
     /// The most bytes of keys and values in a store, where its plugin says nothing else.
     pub store_bytes: u64,
+}
+
+/// Shows certificates as people know them.
+impl fmt::Debug for ServerCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chain: Vec<_> = self.chain.iter().map(|certificate| Thumbprint::sha256_of(certificate)).collect();
+        f.debug_struct("ServerCertificate").field("path", &self.path).field("chain", &chain).finish()
+    }
 }
 
 impl fmt::Debug for Plugin {

@@ -24,7 +24,7 @@ use super::limits::{self, Bound, FromAmount, Limits, Quantity, RawLimits};
 use super::names::PluginName;
 use super::raw::{RawConfig, RawLog, RawPlugin, RawServer, RawState};
 use super::values::{PathText, StateEngine};
-use super::{Config, Log, Protocol, Reading, Server, State};
+use super::{Config, Log, Protocol, Reading, Server, ServerCertificate, State};
 use crate::files::Opened;
 
 /// The config that `raw` describes; `None` or faults found mean that it may not be served.
@@ -85,10 +85,10 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
     if !matches!(field, Field::Faulty) {
         report_missing(field, raw, findings);
     }
-    if let Some(certificate) = raw.certificate.given() {
+    let chain = raw.certificate.given().and_then(|certificate| {
         let named = Named { key: "server.certificate", path: certificate, remedy: "`lictor init` makes one" };
-        folder.read(named, files::MOST_CERTIFICATE_BYTES, files::certificate, findings);
-    }
+        folder.read(named, files::MOST_CERTIFICATE_BYTES, files::chain, findings)
+    });
     if let Some(key) = raw.private_key.given() {
         private_key(key, folder, findings);
     }
@@ -107,7 +107,11 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
     }
     Some(Server {
         listen,
-        certificate: folder.path(raw.certificate.value()?),
+        certificate: ServerCertificate {
+            path: folder.path(raw.certificate.value()?),
+            // Where nothing was read, there is a fault.
+            chain: chain.unwrap_or_default(),
+        },
         private_key: folder.path(raw.private_key.value()?),
         min_tls: raw.min_tls_version.value().copied().unwrap_or_default(),
         drain_timeout,

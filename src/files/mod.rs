@@ -276,15 +276,6 @@ impl Authors {
     }
 }
 
-/// Reads a file by whose content the server works; see [`Opened::trusted`].
-///
-/// # Errors
-///
-/// When it can't be opened or read, is larger than `most` bytes, or others may have written it.
-pub fn read_trusted(path: &Path, most: u64) -> Result<Vec<u8>, Fault> {
-    Opened::file(path)?.trusted()?.bytes(most)
-}
-
 /// Reads what a person names on the command line: whoever wrote it, and be it a pipe, as of `<(command)`.
 ///
 /// # Errors

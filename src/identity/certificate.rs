@@ -14,7 +14,7 @@ pub const MAX_NAME_CHARS: usize = 64;
 const UNKNOWN: &str = "<Unknown>";
 
 /// The time in which a certificate is valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Validity {
     /// First second.
     pub not_before: SystemTime,
@@ -33,6 +33,20 @@ impl Validity {
         } else {
             None
         }
+    }
+
+    /// [`fault_at`](Self::fault_at), or that the certificate ends within less than `soon`.
+    #[must_use]
+    pub fn notice_at(&self, now: SystemTime, soon: Duration) -> Option<String> {
+        self.fault_at(now).or_else(|| {
+            let left = self.not_after.duration_since(now).ok().filter(|left| *left < soon)?;
+            let left = match left.as_secs() / (24 * 3600) {
+                0 => "less than a day".to_owned(),
+                1 => "1 day".to_owned(),
+                days => format!("{days} days"),
+            };
+            Some(format!("it ends in {left}, at {}", Utc(self.not_after)))
+        })
     }
 
     /// When both this and `other` are valid.
@@ -91,7 +105,7 @@ pub(super) fn from_unix(seconds: i64) -> SystemTime {
 }
 
 /// A time as RFC 3339 in UTC, to the second.
-struct Utc(SystemTime);
+pub(super) struct Utc(pub(super) SystemTime);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

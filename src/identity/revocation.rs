@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use webpki::{BorrowedCertRevocationList, CertRevocationList, Error};
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use super::certificate::{from_unix, last_name};
+use super::certificate::{Utc, from_unix, last_name};
 use super::thumbprint::Thumbprint;
 
 /// A list of certificates that an authority has taken back. That it is the authority's is looked at whenever a certificate
@@ -18,6 +18,8 @@ pub struct RevocationList {
     issuer: String,
     /// The issuer's whole name, by which certificates are looked up.
     issuer_der: Arc<[u8]>,
+    begins: SystemTime,
+    /// When the next one was to come, if the list says so.
     next: Option<SystemTime>,
     sha256: Thumbprint,
 }
@@ -62,6 +64,7 @@ impl RevocationList {
             list: Arc::new(list.into()),
             issuer: last_name(parsed.issuer()),
             issuer_der: parsed.issuer().as_raw().into(),
+            begins: from_unix(parsed.last_update().timestamp()),
             next: parsed.next_update().map(|time| from_unix(time.timestamp())),
             sha256: Thumbprint::sha256_of(der),
         })
@@ -73,10 +76,14 @@ impl RevocationList {
         &self.issuer
     }
 
-    /// When the next one was to come, if the list says so.
+    /// What is wrong with its dates at `now`, if anything is: then another one may be there.
     #[must_use]
-    pub fn next(&self) -> Option<SystemTime> {
-        self.next
+    pub fn notice_at(&self, now: SystemTime) -> Option<String> {
+        if now < self.begins {
+            return Some(format!("it is of a time to come, {}", Utc(self.begins)));
+        }
+        let due = self.next.filter(|next| *next < now)?;
+        Some(format!("it is out of date: the next one was due at {}", Utc(due)))
     }
 
     /// SHA-256 of the list.

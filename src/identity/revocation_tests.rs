@@ -141,7 +141,7 @@ fn what_is_no_whole_list_is_refused() {
     let of_users =
         CertificateRevocationListParams { issuing_distribution_point: Some(scope), ..list_params(&[7]) };
     let of_users = RevocationList::new(of_users.signed_by(&root).unwrap().der()).unwrap();
-    assert_eq!((of_users.issuer(), of_users.next()), ("Root", Some(date_time_ymd(2023, 1, 1).into())));
+    assert_eq!((of_users.issuer(), of_users.next), ("Root", Some(date_time_ymd(2023, 1, 1).into())));
 }
 
 /// As where one follows the other, and a reload has not come to its end.

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -24,11 +24,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::files::{self, Fault, Opened};
+use crate::files::{Fault, Opened};
 use crate::identity::pem::{self, PemFault};
 use crate::identity::{PeerIdentity, Rejection, Roster, recognize};
 
-/// The largest file of a certificate and its chain, or of a key.
+/// The largest file of a key.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Certificates of a chain in a handshake. Each takes tens of bytes beside its own, so that thousands of empty ones in one
@@ -49,6 +49,8 @@ pub enum TlsVersion {
 pub struct TlsFiles {
     /// PEM file of the server's certificate, with its chain if it has one.
     pub certificate: PathBuf,
+    /// What stood in it.
+    pub chain: Vec<CertificateDer<'static>>,
     /// PEM file of its private key.
     pub private_key: PathBuf,
     /// The oldest version to accept.
@@ -58,15 +60,15 @@ pub struct TlsFiles {
 /// Why the server's certificate can't be used. Never shows what is in a key.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file without what should be in it.
+    /// A file without a key that can be used.
     #[error("{}: {}", .path.display(), .reason.in_full())]
-    File {
+    Key {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: PemFault,
     },
-    /// A file that can't be read, or that others may have written.
+    /// A file that can't be read.
     #[error(transparent)]
     Unreadable(#[from] Fault),
     /// The two do not belong together, or the key is of a kind that is not supported.
@@ -81,20 +83,17 @@ pub enum TlsError {
     },
 }
 
-/// Reads the certificate and makes what handshakes are done with.
+/// Reads the key and makes what handshakes are done with.
 ///
 /// There are no tickets, no session storage and no early data: a resumed session would bring its old certificate
 /// along unchecked, and nothing may be read before the peer is known.
 ///
 /// # Errors
 ///
-/// When a file can't be read or the two do not fit together.
+/// When the key can't be read, or does not fit the certificate.
 pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let file_error = |path: &Path, reason: PemFault| TlsError::File { path: path.to_owned(), reason };
-    let certificate = files::read_trusted(&files.certificate, MAX_FILE_BYTES)?;
-    let chain = pem::certificates(&certificate).map_err(|fault| file_error(&files.certificate, fault))?;
     let key = Opened::file(&files.private_key)?.bytes(MAX_FILE_BYTES)?;
-    let key = pem::key(&key).map_err(|fault| file_error(&files.private_key, fault))?;
+    let key = pem::key(&key).map_err(|reason| TlsError::Key { path: files.private_key.clone(), reason })?;
     let pair_error = |source| TlsError::Pair {
         certificate: files.certificate.clone(),
         private_key: files.private_key.clone(),
@@ -110,7 +109,7 @@ pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         .with_protocol_versions(versions)
         .map_err(pair_error)?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
+        .with_single_cert(files.chain.clone(), key)
         .map_err(pair_error)?;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});

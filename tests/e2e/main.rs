@@ -4,6 +4,7 @@
 //! |-------------|---------------|
 //! | `identity`  | who is admitted, and what the others are told |
 //! | `authority` | who is admitted by the word of an authority |
+//! | `dates`     | the dates of certificates and lists, and a server's certificate that is replaced |
 //! | `protocol`  | bytes in, bytes out; most of it as transcripts in `wire/` |
 //! | `pace`      | clients that are slow, end early, or do not read |
 //! | `sandbox`   | what a plugin can't do, and what its failures look like |
@@ -47,6 +48,7 @@ mod support;
 mod authority;
 mod bench;
 mod cli;
+mod dates;
 mod directories;
 mod documents;
 mod events;

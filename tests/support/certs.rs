@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
@@ -189,6 +189,15 @@ impl Authority {
         Self::of(of_authority(name, end), Key::P256)
     }
 
+    /// One that signed its own certificate, which is not valid yet.
+    #[allow(dead_code, reason = "for the dates")]
+    pub fn beginning_in_2200(name: &str) -> Self {
+        let mut params = of_authority(name, None);
+        params.not_before = date_time_ymd(2200, 1, 1);
+        params.not_after = date_time_ymd(2201, 1, 1);
+        Self::of(params, Key::P256)
+    }
+
     /// One with another kind of key.
     #[allow(dead_code, reason = "for the attacks")]
     pub fn with_key(name: &str, key: Key) -> Self {
@@ -227,8 +236,13 @@ impl Authority {
         certificate.expect("the certificate is made").der().clone()
     }
 
-    /// The list, in PEM, by which it takes back the certificates of these serial numbers.
+    /// The list, in PEM, of 2022, by which it takes back the certificates of these serial numbers.
     pub fn revoking(&self, serials: &[u64]) -> String {
+        self.revoking_from(serials, unix_time(1_640_995_200))
+    }
+
+    /// The same by a list of this time, which is due to be followed by another a year later.
+    pub fn revoking_from(&self, serials: &[u64], begin: SystemTime) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: (*serial).into(),
             revocation_time: date_time_ymd(2022, 1, 1),
@@ -236,8 +250,8 @@ impl Authority {
             invalidity_date: None,
         };
         let list = CertificateRevocationListParams {
-            this_update: date_time_ymd(2022, 1, 1),
-            next_update: date_time_ymd(2023, 1, 1),
+            this_update: begin.into(),
+            next_update: (begin + Duration::from_secs(365 * 24 * 3600)).into(),
             crl_number: 1.into(),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),
@@ -270,6 +284,11 @@ impl Authority {
             key_pem: key.serialize_pem(),
         }
     }
+}
+
+/// So many seconds after the year 1970 began.
+pub fn unix_time(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
 fn of_authority(name: &str, end: Option<SystemTime>) -> CertificateParams {

@@ -76,10 +76,6 @@ impl Certificate {
         })
     }
 
-    pub(crate) fn sha256(&self) -> Thumbprint {
-        self.sha256
-    }
-
     fn remark(&self, now: i64) -> &'static str {
         if now < self.not_before {
             "  (not yet)"

@@ -104,7 +104,7 @@ fn pins(
     for pin in raw.thumbprints.value().into_iter().flat_map(|list| &list.items) {
         let thumbprint = pin.get_ref().0;
         owners.claim(name, &[thumbprint], (Written::Thumbprint, pin.span()), findings);
-        thumbprints.push(Pin { thumbprint, ends: None });
+        thumbprints.push(Pin { thumbprint, validity: None });
         if matches!(thumbprint, Thumbprint::Sha1(_)) {
             old.push((thumbprint, pin.span()));
         }
@@ -114,12 +114,12 @@ fn pins(
         let key = &format!("clients.{name}.certificates");
         let named = folder::Named { key, path, remedy: &format!("`lictor cert new {name}` makes one") };
         let found = folder.read(named, files::MOST_CERTIFICATE_BYTES, files::pinnable, findings);
-        let Some(Pinnable { sha256, sha1, ends }) = found else { continue };
+        let Some(Pinnable { sha256, sha1, validity }) = found else { continue };
         owners.claim(name, &[sha256, sha1], (Written::File, path.span()), findings);
         by_file.push(sha1);
         match thumbprints.iter_mut().find(|pin| pin.thumbprint == sha256) {
-            Some(pin) => pin.ends = ends,
-            None => thumbprints.push(Pin { thumbprint: sha256, ends }),
+            Some(pin) => pin.validity = validity,
+            None => thumbprints.push(Pin { thumbprint: sha256, validity }),
         }
     }
     warn_of_sha1(name, &old, &by_file, findings);
