@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::sync::Notify;
 use tracing::Level;
 
+mod addresses;
 mod advice;
 mod conformance;
 mod dates;

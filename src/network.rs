@@ -1,15 +1,37 @@
-//! What one party can be taken to own: an IPv4 address, or an IPv6 network.
+//! Who a peer is by its address, and what one party can be taken to own: an IPv4 address, or an IPv6 network.
 //!
 //! A host has at least a /64 of its own, often a /56 or a /48, and may come from any address in it. So an IPv6 address
 //! counts in three networks, one in the other. The wider ones also hold several parties, and are allowed more.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use smallvec::{SmallVec, smallvec};
 
 /// The prefixes of the networks that an IPv6 address counts in, the narrowest first: what a host, a site, and a larger site
 /// are given.
 const V6_PREFIXES: [u8; 3] = [64, 56, 48];
+
+/// The address that a peer connects from. Of a peer that came by IPv4 it is the IPv4 address, also if the socket takes both
+/// and the kernel says `::ffff:192.0.2.1`: limits, the log and `@clients` know one address for one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress(SocketAddr);
+
+impl From<SocketAddr> for PeerAddress {
+    fn from(address: SocketAddr) -> Self {
+        match address.ip().to_canonical() {
+            ip @ IpAddr::V4(_) => Self(SocketAddr::new(ip, address.port())),
+            // As it is: a link-local address has its interface.
+            IpAddr::V6(_) => Self(address),
+        }
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
 
 /// One of the networks in which an address counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,20 +41,20 @@ pub struct Network {
 }
 
 impl Network {
-    /// The narrowest network in which `address` counts.
+    /// The narrowest network in which `peer` counts.
     #[must_use]
-    pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
+    pub fn of(peer: PeerAddress) -> Self {
+        match peer.0.ip() {
             IpAddr::V6(address) => Self::of_v6(address, V6_PREFIXES[0]),
             address @ IpAddr::V4(_) => Self { address, prefix: 32 },
         }
     }
 
-    /// All networks in which `address` counts, the narrowest first.
-    pub fn all_of(address: IpAddr) -> SmallVec<[Self; 3]> {
-        match address.to_canonical() {
+    /// All networks in which `peer` counts, the narrowest first.
+    pub fn all_of(peer: PeerAddress) -> SmallVec<[Self; 3]> {
+        match peer.0.ip() {
             IpAddr::V6(address) => V6_PREFIXES.iter().map(|prefix| Self::of_v6(address, *prefix)).collect(),
-            address @ IpAddr::V4(_) => smallvec![Self::of(address)],
+            IpAddr::V4(_) => smallvec![Self::of(peer)],
         }
     }
 
@@ -72,8 +94,25 @@ impl Network {
 mod tests {
     use super::*;
 
+    fn peer(address: &str) -> PeerAddress {
+        SocketAddr::new(address.parse().unwrap(), 9).into()
+    }
+
     fn networks(address: &str) -> SmallVec<[Network; 3]> {
-        Network::all_of(address.parse().unwrap())
+        Network::all_of(peer(address))
+    }
+
+    #[test]
+    fn a_peer_that_came_by_ipv4_has_an_ipv4_address() {
+        for (came, shown) in [
+            ("192.0.2.1:9", "192.0.2.1:9"),
+            ("[::ffff:192.0.2.1]:9", "192.0.2.1:9"),
+            ("[::192.0.2.1]:9", "[::c000:201]:9"),
+            ("[2001:db8::1]:9", "[2001:db8::1]:9"),
+            ("[fe80::1%2]:9", "[fe80::1%2]:9"),
+        ] {
+            assert_eq!(PeerAddress::from(came.parse::<SocketAddr>().unwrap()).to_string(), shown);
+        }
     }
 
     /// How many networks two addresses have in common.
@@ -100,7 +139,7 @@ mod tests {
             assert_eq!(common(a, b), count, "{a} and {b}");
         }
         for address in ["2001:db8:1:2:3::4", "::ffff:192.0.2.1"] {
-            assert_eq!(Network::of(address.parse().unwrap()), networks(address)[0]);
+            assert_eq!(Network::of(peer(address)), networks(address)[0]);
         }
         assert_eq!(networks("2001:db8:1:2:3::4")[0].address().to_string(), "2001:db8:1:2::");
         assert_eq!(networks("2001:db8:1:2::1").len(), 3);

@@ -4,12 +4,13 @@
 use std::time::SystemTime;
 
 use super::plugins::Plugins;
-use super::{dates, memory};
+use super::{addresses, dates, memory};
 use crate::config::{Config, Fault};
 
 /// All that `config`, which names `plugins`, should be looked at for at `now`.
 pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec<Fault> {
     let mut found = undescribed(config, plugins);
+    found.extend(addresses::advice(&config.server.listen));
     found.extend(dates::advice(config, now));
     found.extend(memory::advice(config));
     found.iter().map(|words| Fault::warning(&config.path, words, None)).collect()

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::address::Listen;
 use super::amounts::{ByteSize, SizeOrPart, TimeSpan};
 use super::fault::{Draft, Fault, Faults, Severity, Source};
 use super::names::{ClientName, CommandName, CommandPattern, PluginName, Refusal};
 use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::redact;
 use super::values::{
-    Digest, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
-    StateEngine, TlsVersion, UriText,
+    Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName, StateEngine,
+    TlsVersion, UriText,
 };
 
 /// The faults found so far in one file.

@@ -1,6 +1,6 @@
 //! The config file: one TOML text in, one checked [`Config`] out, or every fault in it.
 //!
-//! `names`, `amounts`, `reach` and `values` are what a value may be, `limits` the bounds with their reasons,
+//! `address`, `amounts`, `names`, `reach` and `values` are what a value may be, `limits` the bounds with their reasons,
 //! `given` and `raw` the file as it was written with the place of each value, `resolve` turns that into a
 //! [`Config`], `fault` shows what is wrong with it.
 //!
@@ -8,6 +8,7 @@
 //! certificates it names, and looks whether the other files are there. It knows no tokio and no wasmtime, so
 //! that `lictor check`, a reload and a test all run the very same code.
 
+mod address;
 mod amounts;
 mod diff;
 mod fault;

@@ -8,6 +8,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::address::Listen;
 use super::amounts::{ByteSize, TimeSpan};
 use super::fault::{Faults, Source};
 use super::given::{Field, Findings, List, Named, Shape};
@@ -16,8 +17,8 @@ use super::names::{ClientName, CommandName, CommandPattern, PluginName};
 use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::redact::{self, Grammar};
 use super::values::{
-    Digest, Instances, Listen, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
-    StateEngine, TlsVersion, UriText,
+    Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName, StateEngine,
+    TlsVersion, UriText,
 };
 
 /// Makes a struct with a [`Field`] for each key, the list of the keys, and the reading of both.

@@ -1,53 +1,13 @@
-//! The values that a config file is made of: addresses, paths, digests and choices of a few words.
+//! The values that a config file is made of: paths, digests and choices of a few words.
 //!
 //! Each can only be made from a text that is one; a refusal says what to write instead. Knows nothing of files,
 //! spans or ranges.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::names::Refusal;
 use crate::identity::{ClientUri, Thumbprint, ThumbprintError, UriError};
-
-/// An address to listen on, with its port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Listen(pub(super) SocketAddr);
-
-impl TryFrom<String> for Listen {
-    type Error = Refusal;
-
-    fn try_from(text: String) -> Result<Self, Refusal> {
-        const DEFAULT_PORT: u16 = 4888;
-        let write = |address: IpAddr, port: u16| format!("write \"{}\"", SocketAddr::new(address, port));
-        if let Ok(address) = text.parse() {
-            return Ok(Self(address));
-        }
-        if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-            let what = "a listen address needs its port";
-            return Err(Refusal::new(what).advise(write(address, DEFAULT_PORT)));
-        }
-        let (host, port) = text.rsplit_once(':').unwrap_or((&text, ""));
-        if let (Ok(address), Err(_)) = (host.trim_matches(['[', ']']).parse::<IpAddr>(), port.parse::<u16>())
-        {
-            let what = "a port is a number from 0 to 65535";
-            return Err(Refusal::new(what).advise(write(address, DEFAULT_PORT)));
-        }
-        let port = port.parse().unwrap_or(DEFAULT_PORT);
-        if matches!(host, "" | "*") {
-            let what = "a listen address needs the IP address to listen on";
-            let advice =
-                format!("write \"0.0.0.0:{port}\" for every IPv4 address, \"[::]:{port}\" for every one");
-            return Err(Refusal::new(what).advise(advice));
-        }
-        let advice =
-            format!("write the IP address and the port, such as \"127.0.0.1:{port}\" or \"[::1]:{port}\"");
-        let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
-        let what =
-            if is_name { "a host name can't be listened on" } else { "this is no address to listen on" };
-        Err(Refusal::new(what).advise(advice))
-    }
-}
 
 /// The path of a file, as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,31 +197,5 @@ choice! {
         Memory = "memory",
         /// In a SQLite file.
         Sqlite = "sqlite",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn listen_addresses_have_an_ip_and_a_port() {
-        for text in ["127.0.0.1:4888", "[::1]:4888", "0.0.0.0:0"] {
-            assert!(Listen::try_from(text.to_owned()).is_ok(), "{text}");
-        }
-        for (text, advice) in [
-            ("127.0.0.1", "\"127.0.0.1:4888\""),
-            ("::1", "\"[::1]:4888\""),
-            ("[::1]", "\"[::1]:4888\""),
-            ("127.0.0.1:70000", "\"127.0.0.1:4888\""),
-            (":4888", "\"0.0.0.0:4888\""),
-            ("*:99", "\"0.0.0.0:99\""),
-            ("localhost:99", "\"127.0.0.1:99\""),
-            ("localhost", "\"127.0.0.1:4888\""),
-            ("", "\"0.0.0.0:4888\""),
-        ] {
-            let refusal = Listen::try_from(text.to_owned()).unwrap_err();
-            assert!(refusal.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {refusal:?}");
-        }
     }
 }

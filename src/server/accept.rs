@@ -2,14 +2,13 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -21,15 +20,14 @@ use super::admission::{AddressPlace, Admission, AdmissionLimits};
 use super::conn::Connection;
 use super::control::Control;
 use super::members::Members;
+use super::stranger::{Explained, FirstBytes};
 use super::tls::{self, Authenticated};
 use super::verify::Verifiers;
 use crate::identity::authenticate;
+use crate::network::PeerAddress;
 use crate::telemetry::ConnectionId;
 use crate::telemetry::metrics::Counter;
 use crate::watermark;
-
-/// Connections that the kernel keeps until they are accepted.
-const BACKLOG: i32 = 1024;
 
 /// How long accepting rests when the process has no file descriptor or memory left for another connection.
 const REST: Duration = Duration::from_millis(100);
@@ -43,26 +41,6 @@ const STOP_SPREAD: Duration = Duration::from_secs(2);
 
 /// Silence after which the kernel asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// Opens a listening socket.
-///
-/// # Errors
-///
-/// When the address is taken or not this machine's.
-pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let open = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
-    };
-    open().with_context(|| format!("cannot listen on {address}"))
-}
 
 /// Accepts connections and serves them.
 pub struct Server {
@@ -191,8 +169,8 @@ impl Server {
         timeout(patience, ending).await.is_ok()
     }
 
-    fn take(&self, tcp: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
-        let Some(address) = self.shared.admission.enter(peer.ip()) else {
+    fn take(&self, tcp: TcpStream, peer: PeerAddress, place: OwnedSemaphorePermit) {
+        let Some(address) = self.shared.admission.enter(peer) else {
             tracing::warn!(target: "lictor::connection", %peer, "refused: too many connections from this address");
             return;
         };
@@ -206,9 +184,10 @@ impl Server {
 }
 
 /// The next connection, once there is memory for one; until then they wait in the kernel.
-async fn accept_one(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+async fn accept_one(listener: &TcpListener) -> io::Result<(TcpStream, PeerAddress)> {
     watermark::relief().await;
-    listener.accept().await
+    let (tcp, peer) = listener.accept().await?;
+    Ok((tcp, peer.into()))
 }
 
 /// When each of so many connections is told that the server stops, which has `patience`: a time of chance for each, in
@@ -237,7 +216,7 @@ fn is_peers_fault(error: &io::Error) -> bool {
 async fn serve(
     shared: Arc<Shared>,
     tcp: TcpStream,
-    peer: SocketAddr,
+    peer: PeerAddress,
     id: ConnectionId,
     address: AddressPlace,
 ) {
@@ -274,17 +253,23 @@ async fn authorize(
     shared: &Shared,
     current: &Current,
     tcp: TcpStream,
-    peer: SocketAddr,
+    peer: PeerAddress,
     id: ConnectionId,
     address: &AddressPlace,
 ) -> Option<Authenticated> {
     prepare(&tcp);
     watermark::relief().await;
     let turn = address.handshake_turn().await?;
+    let Some(first) = FirstBytes::peek(&tcp).await else {
+        Counter::ConnectionsSilent.count();
+        tracing::debug!(target: "lictor::connection", connection = %id, %peer, "nothing came");
+        return None;
+    };
     let handshaken = match tls::handshake(&current.acceptor, tcp).await {
         Ok(handshaken) => handshaken,
         Err(error) => {
-            tracing::info!(target: "lictor::connection", connection = %id, %peer, %error, "handshake failed");
+            let Explained { what, advice } = first.explain(&error);
+            tracing::info!(target: "lictor::connection", connection = %id, %peer, error = &*what, advice, "handshake failed");
             return None;
         }
     };
@@ -317,7 +302,7 @@ async fn authorize(
     }
 }
 
-fn not_in_time(id: ConnectionId, peer: SocketAddr) {
+fn not_in_time(id: ConnectionId, peer: PeerAddress) {
     Counter::HandshakesTimedOut.count();
     tracing::info!(target: "lictor::connection", connection = %id, %peer, "not authorized in time");
 }

@@ -1,7 +1,6 @@
 //! How many connections there may be: in all, from one network, and before they have said who they are.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::{Instant, timeout};
 
 use super::gate::{Gate, Passage};
-use crate::network::Network;
+use crate::network::{Network, PeerAddress};
 use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 
@@ -104,9 +103,9 @@ impl Admission {
         self.places.close();
     }
 
-    /// Counts a connection from `address`, or refuses it where one of its networks has too many.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<AddressPlace> {
-        let (limits, all) = (&self.limits, Network::all_of(address));
+    /// Counts a connection of `peer`, or refuses it where one of its networks has too many.
+    pub(super) fn enter(self: &Arc<Self>, peer: PeerAddress) -> Option<AddressPlace> {
+        let (limits, all) = (&self.limits, Network::all_of(peer));
         let mut networks = self.networks();
         networks.forget_left(Instant::now());
         let is_full = |network: &Network| {

@@ -1,5 +1,6 @@
 //! Who is let in, and who waits.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::poll;
@@ -19,7 +20,7 @@ fn admission() -> Arc<Admission> {
 }
 
 fn enter(admission: &Arc<Admission>, address: &str) -> Option<AddressPlace> {
-    admission.enter(address.parse().unwrap())
+    admission.enter(SocketAddr::new(address.parse().unwrap(), 9).into())
 }
 
 #[test]
@@ -72,7 +73,7 @@ async fn nothing_is_kept_of_a_network_without_connections_once_its_rate_is_all_t
 async fn the_networks_that_are_remembered_are_bounded() {
     let admission = admission();
     for host in 0..u32::try_from(MAX_LEFT).unwrap() + 50 {
-        let place = admission.enter(std::net::Ipv4Addr::from_bits(host).into()).unwrap();
+        let place = admission.enter(SocketAddr::new(Ipv4Addr::from_bits(host).into(), 9).into()).unwrap();
         drop(place.handshake_turn().await);
     }
     let networks = admission.networks();

@@ -2,7 +2,6 @@
 //! config, that they are cut off.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::end::End;
 use crate::identity::{ClientUri, KnownBy, PeerIdentity, Rejection, Thumbprint};
+use crate::network::PeerAddress;
 use crate::sync::locked;
 use crate::telemetry::ConnectionId;
 
@@ -18,7 +18,7 @@ pub(super) struct Member {
     pub(super) id: ConnectionId,
     /// Another one after a reload by which the client is known by something else, or until another time.
     identity: Mutex<PeerIdentity>,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: PeerAddress,
     pub(super) since: Instant,
     requests: AtomicU64,
     /// When its last request was read, in milliseconds after `since`.
@@ -70,7 +70,7 @@ impl Orders {
 }
 
 impl Member {
-    fn new(id: ConnectionId, identity: PeerIdentity, peer: SocketAddr) -> Self {
+    fn new(id: ConnectionId, identity: PeerIdentity, peer: PeerAddress) -> Self {
         Self {
             id,
             identity: Mutex::new(identity),
@@ -221,7 +221,7 @@ impl Members {
         self: &Arc<Self>,
         id: ConnectionId,
         identity: PeerIdentity,
-        peer: SocketAddr,
+        peer: PeerAddress,
     ) -> Membership {
         locked(&self.clients).entry(identity.name_shared()).or_default().has_seen(&identity);
         let member = Arc::new(Member::new(id, identity, peer));

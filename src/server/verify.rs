@@ -184,13 +184,14 @@ impl Drop for Threads {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::sync::mpsc;
 
     use super::*;
     use crate::network::Network;
 
     fn gates(address: &str) -> Vec<Arc<Gate>> {
-        let networks = Network::all_of(address.parse().unwrap());
+        let networks = Network::all_of(SocketAddr::new(address.parse().unwrap(), 9).into());
         networks.into_iter().map(|network| Arc::new(Gate::new(network, 10, 10))).collect()
     }
 

@@ -21,7 +21,7 @@ use tracing_subscriber::layer::Context;
 
 use super::budget::{Budget, START, second};
 use super::metrics::Counter;
-use crate::network::Network;
+use crate::network::{Network, PeerAddress};
 use crate::sync::locked;
 
 /// Events of one message and one client, plugin or other source in a second.
@@ -134,7 +134,7 @@ impl SourceFields {
             _ => Kind::Other,
         };
         let is_strangers = client.is_empty() && !peer.is_empty();
-        let address = || peer.parse::<SocketAddr>().ok().map(|peer| Network::of(peer.ip()));
+        let address = || peer.parse::<SocketAddr>().ok().map(|peer| Network::of(PeerAddress::from(peer)));
         let stranger = is_strangers.then(|| Stranger(address()));
         Source { message, client, plugin, stranger, kind, is_rest: false }
     }
@@ -306,7 +306,7 @@ mod tests {
     }
 
     fn of_stranger(address: u32, message: &str) -> Source {
-        let network = Network::of(Ipv4Addr::from(address).into());
+        let network = Network::of(SocketAddr::new(Ipv4Addr::from(address).into(), 9).into());
         Source { message: message.into(), stranger: Some(Stranger(Some(network))), ..Source::default() }
     }
 

@@ -31,6 +31,8 @@ counters! {
         "Handshakes that had to wait for others of their own address.";
     HandshakesOverRate "lictor_handshakes_over_rate_total",
         "Handshakes that had to wait, as their address had sent as many strangers in a second as it may.";
+    ConnectionsSilent "lictor_connections_silent_total",
+        "Connections whose peer closed them without a byte, as a balancer's check does.";
     HandshakesTimedOut "lictor_handshakes_timed_out_total",
         "Connections that were closed, as their peer was not known in time.";
     HeadsTimedOut "lictor_heads_timed_out_total",

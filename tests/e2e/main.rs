@@ -29,6 +29,7 @@
 //! | `log`       | what an operator finds in the log |
 //! | `metrics`   | that each bound is counted when it is met |
 //! | `interop`   | other people's TLS clients |
+//! | `network`   | both families of addresses, and what comes to the port that is no client |
 //! | `resources` | what strangers and greedy clients can't use up |
 //! | `reload`    | reload and revocation, under load as well |
 //! | `seat`      | what calls in a row hand to each other, and what not |
@@ -65,6 +66,7 @@ mod loading;
 mod log;
 mod metrics;
 mod metrics_alone;
+mod network;
 mod pace;
 mod paused;
 mod plugin;

@@ -1,7 +1,7 @@
 //! A server under a service manager: what it tells, and the sockets that it is given.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::net::UnixDatagram;
@@ -9,8 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use crate::support::certs::Identity;
-use crate::support::client::Connection;
+use crate::support::client::{Connection, tcp};
 use crate::support::eventually;
 use crate::support::server::Setup;
 use crate::support::tools::finish;
@@ -76,29 +78,60 @@ fn a_watchdog_hears_that_the_server_lives() {
     assert!(lives.count() >= 3);
 }
 
+/// `lictor` with `socket` handed over to it.
+fn handed(lictor: &Command, socket: OwnedFd) -> Command {
+    let mut shell = Command::new("sh");
+    // The first socket that is handed over is file 3; this one comes as the standard input.
+    shell.args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\""]);
+    shell.arg(lictor.get_program()).args(lictor.get_args()).stdin(Stdio::from(socket));
+    if let Some(folder) = lictor.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    shell
+}
+
 #[test]
 fn a_socket_that_is_handed_over_takes_the_place_of_the_configs() {
     let tester = Identity::new("tester");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it has an address");
     let setup = Setup::new().server("listen = [\"127.0.0.1:1\"]").master("tester", &tester).echo();
-    let socket = OwnedFd::from(listener);
-    let server = setup.start_by(|lictor| {
-        let mut shell = Command::new("sh");
-        // The first socket that is handed over is file 3; this one comes as the standard input.
-        shell.args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\""]);
-        shell.arg(lictor.get_program()).args(lictor.get_args()).stdin(Stdio::from(socket));
-        if let Some(folder) = lictor.get_current_dir() {
-            shell.current_dir(folder);
-        }
-        shell
-    });
+    let server = setup.start_by(|lictor| handed(&lictor, OwnedFd::from(listener)));
     let mut connection = eventually("an answer", || {
         let connection = Connection::admitted(address, &tester);
         Some(connection)
     });
     assert_eq!(connection.ask("echo handed"), "handed");
     assert_eq!(server.address(), address);
+}
+
+/// `ListenStream=4888` makes a socket of both families, to which IPv4 comes as `::ffff:127.0.0.1`.
+#[test]
+fn a_client_by_ipv4_has_an_ipv4_address_whatever_socket_it_came_to() {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, None).expect("there are sockets");
+    let bound = socket.set_only_v6(false).and_then(|()| {
+        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
+        socket.listen(16)
+    });
+    if let Err(error) = bound {
+        println!("SKIPPED: this machine has no sockets of both families: {error}");
+        return;
+    }
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester).echo();
+    let setup = setup.section("[limits]\nconnections_per_address = 1");
+    let server = setup.start_by(|lictor| handed(&lictor, OwnedFd::from(socket)));
+    let by_ipv4 = SocketAddr::from(([127, 0, 0, 1], server.address().port()));
+    let mut connection = Connection::admitted(by_ipv4, &tester);
+    let clients = connection.ask("@clients");
+    assert!(clients.contains("  127.0.0.1:") && !clients.contains("ffff"), "{clients}");
+    let of_ipv4 = |message: &str| {
+        let entry = server.wait_for_log(message, |entry| entry.message() == message);
+        assert!(entry.text("peer").is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{entry:?}");
+    };
+    of_ipv4("admitted");
+    drop(tcp(by_ipv4));
+    of_ipv4("refused: too many connections from this address");
 }
 
 /// The unit in the documentation, for the program of the tests.

@@ -156,7 +156,7 @@ pub(crate) const MAY_OPEN: &[(&str, &[&str])] = &[
     ),
     // By the number of a descriptor that `files` opened.
     ("fs::read", &["src/plugin/cache.rs"]),
-    ("fs::read_to_string", &["src/watermark/available.rs"]),
+    ("fs::read_to_string", &["src/app/addresses.rs", "src/watermark/available.rs"]),
     ("fs::copy", &[]),
     ("tokio::fs", &[]),
     ("deserialize_file", &["src/plugin/cache.rs"]),

@@ -4,8 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::config::address::Listen;
 use crate::config::given::{Field, Findings, List};
-use crate::config::values::Listen;
 
 /// Where a server listens that was not told: this machine only.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4888);
@@ -30,7 +30,7 @@ pub(super) fn resolve(field: &Field<List<Listen>>, findings: &mut Findings) -> V
                     ("`server.listen` holds an address twice", "and again here", "leave one out")
                 }
                 Conflict::Covered => (
-                    "`server.listen` holds an address and one that stands for every address, with one port",
+                    "`server.listen` holds an address and one that stands for every address of its kind, with one port",
                     "the port is taken by the other already",
                     "keep the one that stands for every address, or give each its own port",
                 ),
@@ -44,15 +44,15 @@ pub(super) fn resolve(field: &Field<List<Listen>>, findings: &mut Findings) -> V
 enum Conflict {
     /// They are equal.
     Same,
-    /// One is every address, the other among them.
+    /// One is every address of its kind, the other among them.
     Covered,
 }
 
-/// Why two addresses can't both be listened on. Port 0 is another free port each time. `[::]` takes IPv4 as well,
-/// where the system is not told otherwise.
+/// Why two addresses can't both be listened on. Port 0 is another free port each time. `[::]` is every IPv6 address: the
+/// socket is told to take no IPv4.
 fn conflict(a: SocketAddr, b: SocketAddr) -> Option<Conflict> {
     let covers =
-        |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+        |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && all.is_ipv6() == one.is_ipv6();
     if a.port() == 0 || a.port() != b.port() {
         None
     } else if a == b {

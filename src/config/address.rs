@@ -1,0 +1,152 @@
+//! An address to listen on, and the many texts that are nearly one.
+//!
+//! Knows the forms of addresses; which of them can be had, and which not together, is for others.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::names::Refusal;
+
+/// The port that is advised where none can be taken from the text.
+const PORT: u16 = 4888;
+
+/// An address to listen on, with its port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listen(pub(super) SocketAddr);
+
+impl TryFrom<String> for Listen {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        match text.parse() {
+            Ok(address) => reachable(address).map(Self),
+            Err(_) => Err(refusal(&text)),
+        }
+    }
+}
+
+fn refused(what: &str, advice: String) -> Refusal {
+    Refusal::new(what).advise(advice)
+}
+
+fn write(ip: IpAddr, port: u16) -> String {
+    format!("write \"{}\"", SocketAddr::new(ip, port))
+}
+
+/// `address`, unless no client could ever connect to it.
+fn reachable(address: SocketAddr) -> Result<SocketAddr, Refusal> {
+    let is_link_local = |ip: &Ipv6Addr| ip.segments()[0] & 0xffc0 == 0xfe80;
+    let port = address.port();
+    if address.ip().is_multicast() || address.ip() == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
+        let what = "this is an address of many machines, to which nobody can connect";
+        return Err(refused(what, "write one of this machine's own: `ip address` shows them".to_owned()));
+    }
+    let SocketAddr::V6(v6) = address else { return Ok(address) };
+    if let ip @ IpAddr::V4(_) = v6.ip().to_canonical() {
+        return Err(refused("this is an IPv4 address, written as an IPv6 one", write(ip, port)));
+    }
+    if is_link_local(v6.ip()) && v6.scope_id() == 0 {
+        let what = "an address that begins with fe80 is another one on each interface";
+        return Err(refused(what, with_interface(*v6.ip(), port)));
+    }
+    Ok(address)
+}
+
+fn with_interface(ip: Ipv6Addr, port: u16) -> String {
+    format!("add the interface's number, such as \"[{ip}%2]:{port}\": `ip link` shows it")
+}
+
+/// What is wrong with a text that is no address and port, by the form that comes nearest.
+fn refusal(text: &str) -> Refusal {
+    if ["unix:", "/", "./", "@", "vsock:", "fd:"].iter().any(|start| text.starts_with(start)) {
+        let what = "clients connect over TCP with TLS; other sockets can't be listened on";
+        return refused(what, format!("write \"127.0.0.1:{PORT}\", which only this machine reaches"));
+    }
+    if let Some((_, rest)) = text.split_once("://") {
+        let rest = rest.trim_end_matches('/');
+        let what = "a listen address has no scheme: the server speaks one protocol, over TLS";
+        return match Listen::try_from(rest.to_owned()) {
+            Ok(Listen(address)) => refused(what, format!("write \"{address}\"")),
+            Err(Refusal { advice, .. }) => Refusal { advice, ..Refusal::new(what) },
+        };
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let (host, number) = (host.trim_matches(['[', ']']), port.parse::<u16>());
+    if let (Ok(IpAddr::V6(ip)), Ok(port)) = (host.parse(), &number) {
+        return refused(
+            "an IPv6 address stands in brackets, and its port behind them",
+            write(ip.into(), *port),
+        );
+    }
+    if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return refused("a listen address needs its port", write(ip, PORT));
+    }
+    if let (Ok(ip), Err(_)) = (host.parse::<IpAddr>(), &number) {
+        return refused("a port is a number from 0 to 65535", write(ip, PORT));
+    }
+    let port = number.unwrap_or(PORT);
+    let before_zone = text.trim_start_matches('[').split_once('%').map(|(ip, _)| ip);
+    if let Some(ip) = before_zone.and_then(|ip| ip.parse::<Ipv6Addr>().ok()) {
+        return refused("an interface stands by its number", with_interface(ip, port));
+    }
+    if matches!(host, "" | "*") {
+        let what = "a listen address needs the IP address to listen on";
+        let advice = format!(
+            "write \"0.0.0.0:{port}\" for every IPv4 address, \"[::]:{port}\" for every IPv6 one, or both"
+        );
+        return refused(what, advice);
+    }
+    let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+    let what = if is_name { "a host name can't be listened on" } else { "this is no address to listen on" };
+    refused(
+        what,
+        format!("write the IP address and the port, such as \"127.0.0.1:{port}\" or \"[::1]:{port}\""),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses_have_an_ip_and_a_port() {
+        for text in ["127.0.0.1:4888", "[::1]:4888", "0.0.0.0:0", "[::]:4888", "[fe80::1%2]:4888"] {
+            assert!(Listen::try_from(text.to_owned()).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_one_is_told_what_to_write() {
+        for (text, what, advice) in [
+            ("127.0.0.1", "needs its port", "\"127.0.0.1:4888\""),
+            ("::1", "needs its port", "\"[::1]:4888\""),
+            ("[::1]", "needs its port", "\"[::1]:4888\""),
+            ("::1:99", "in brackets", "\"[::1]:99\""),
+            ("2001:db8::5:99", "in brackets", "\"[2001:db8::5]:99\""),
+            ("127.0.0.1:70000", "from 0 to 65535", "\"127.0.0.1:4888\""),
+            ("127.0.0.1:http", "from 0 to 65535", "\"127.0.0.1:4888\""),
+            ("[::1]:70000", "from 0 to 65535", "\"[::1]:4888\""),
+            (":4888", "needs the IP address", "\"[::]:4888\" for every IPv6 one"),
+            ("*:99", "needs the IP address", "\"0.0.0.0:99\""),
+            ("", "needs the IP address", "\"0.0.0.0:4888\""),
+            ("localhost:99", "a host name", "\"127.0.0.1:99\""),
+            ("localhost", "a host name", "\"127.0.0.1:4888\""),
+            ("[fe80::1%eth0]:99", "by its number", "\"[fe80::1%2]:99\""),
+            ("fe80::1%eth0", "by its number", "\"[fe80::1%2]:4888\""),
+            ("[fe80::1]:99", "on each interface", "\"[fe80::1%2]:99\""),
+            ("[::ffff:192.0.2.1]:99", "an IPv4 address", "\"192.0.2.1:99\""),
+            ("224.0.0.1:99", "many machines", "`ip address`"),
+            ("255.255.255.255:99", "many machines", "`ip address`"),
+            ("[ff02::1%2]:99", "many machines", "`ip address`"),
+            ("unix:/run/x.sock", "over TCP with TLS", "\"127.0.0.1:4888\""),
+            ("/run/x.sock", "over TCP with TLS", "\"127.0.0.1:4888\""),
+            ("tcp://127.0.0.1:99", "no scheme", "write \"127.0.0.1:99\""),
+            ("https://[::1]:99/", "no scheme", "write \"[::1]:99\""),
+            ("tls://localhost:99", "no scheme", "\"127.0.0.1:99\""),
+            ("10.0.0.0/8:99", "no address", "\"127.0.0.1:99\""),
+        ] {
+            let refusal = Listen::try_from(text.to_owned()).unwrap_err();
+            assert!(refusal.what.contains(what), "{text}: {refusal:?}");
+            assert!(refusal.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {refusal:?}");
+        }
+    }
+}
