@@ -142,7 +142,8 @@ impl Soak {
         let server = setup
             .plugin("kv", components::kv(), &commands, warm)
             .hostile(small)
-            .plugin("streams", components::streams(), &["count", "stall"], "timeout = \"1s\"")
+            .plugin("streams", components::streams(), &["count"], "timeout = \"30s\"")
+            .plugin("stalls", components::streams(), &["stall"], "timeout = \"1s\"")
             .plugin(
                 "web",
                 components::web(),
