@@ -2,21 +2,27 @@
 //!
 //! One reload at a time, of which the newest counts: what is asked for while one loads plugins supersedes it, since the file
 //! may be another one by then. What a reload does is the caller's.
+//!
+//! Invariant: whatever is asked for, and however often, what it takes away is gone at once, and what one of them adds comes in the
+//! end. So reading and taking away wait for nothing, and of reloads that supersede one another each has twice the time of the one
+//! before.
 
+mod changes;
+mod inotify;
 mod watch;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context as _;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
 
 use self::watch::Watch;
 use crate::config::{Applies, Change};
+use crate::files::Sightings;
 use crate::sync::locked;
 use crate::text::block;
 
@@ -26,6 +32,13 @@ const MAX_ASKED: usize = 64;
 /// Keys that an answer names; all of them are in the log and in the status.
 const MAX_NAMED: usize = 8;
 
+/// The time that the loading of a second reload in a row has before a third supersedes it. The first has none: an operator corrects
+/// a config that loads for minutes.
+const UNDISTURBED: Duration = Duration::from_secs(2);
+
+/// How often that is doubled at most, which makes half an hour.
+const MAX_DOUBLED: u32 = 10;
+
 /// What a reload changed, or why it did not.
 pub type Outcome = Result<Vec<Change>, Failed>;
 
@@ -33,17 +46,12 @@ pub type Outcome = Result<Vec<Change>, Failed>;
 pub struct Begun {
     /// What that was.
     pub narrowed: Vec<Change>,
-    /// The second step. Dropped before its end, it changes nothing.
-    pub loading: Pin<Box<dyn Future<Output = anyhow::Result<Done>> + Send>>,
+    /// The second step, which gives what was changed. Dropped before its end, it changes nothing.
+    pub loading: Loading,
 }
 
-/// A reload that is done.
-pub struct Done {
-    /// What it changed.
-    pub changes: Vec<Change>,
-    /// The files to follow from now on.
-    pub files: Vec<PathBuf>,
-}
+/// The second step of a reload.
+pub type Loading = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Change>>> + Send>>;
 
 /// A reload that did not put its config in force.
 #[derive(Clone, Debug)]
@@ -119,7 +127,10 @@ struct UnderWay {
 
 /// Tells what a reload is at.
 #[derive(Clone)]
-pub struct Stage(Arc<Mutex<Books>>);
+pub struct Stage {
+    books: Arc<Mutex<Books>>,
+    read: Arc<Mutex<Option<Sightings>>>,
+}
 
 /// The reloads of one server.
 pub struct Reloads {
@@ -133,6 +144,23 @@ pub struct Reloads {
 struct Asked {
     cause: &'static str,
     by: Option<oneshot::Sender<Outcome>>,
+    /// What it has taken away already.
+    narrowed: Vec<Change>,
+}
+
+impl Asked {
+    fn new(cause: &'static str, by: Option<oneshot::Sender<Outcome>>) -> Self {
+        Self { cause, by, narrowed: Vec::new() }
+    }
+
+    fn failed(&mut self, why: Why) -> Outcome {
+        Err(Failed { why, narrowed: std::mem::take(&mut self.narrowed) })
+    }
+
+    fn answer(self, outcome: Outcome) {
+        // Whoever asked may be gone.
+        let _ = self.by.map(|by| by.send(outcome));
+    }
 }
 
 impl Handle {
@@ -179,67 +207,117 @@ impl Handle {
 impl Stage {
     /// From now on it is at `stage`.
     pub fn set(&self, stage: &str) {
-        if let Some(under_way) = &mut locked(&self.0).under_way {
+        if let Some(under_way) = &mut locked(&self.books).under_way {
             under_way.stage = stage.to_owned();
         }
+    }
+
+    /// What it does depends on files that were so before it read them: a change of any is worth a further reload.
+    pub fn has_read(&self, files: &Sightings) {
+        *locked(&self.read) = Some(files.clone());
     }
 }
 
 impl Reloads {
-    /// Reloads by `hangup`, a signal that is listened for, and by changes of files where `is_watching`.
-    ///
-    /// # Errors
-    ///
-    /// When the system has no watch to give.
-    pub fn new(hangup: Signal, is_watching: bool) -> anyhow::Result<(Self, Handle)> {
-        let watch = is_watching.then(Watch::new).transpose().context("cannot watch files")?;
+    /// Reloads by `hangup`, a signal that is listened for, and by changes of what was `read`, where that is to be watched.
+    pub fn new(hangup: Signal, read: Option<Sightings>) -> (Self, Handle) {
+        let watch = read.map(|read| {
+            let mut watch = Watch::new();
+            watch.follow(Some(read));
+            watch
+        });
         let (sender, asked) = mpsc::channel(MAX_ASKED);
         let books = Arc::<Mutex<Books>>::default();
         let handle = Handle { asked: sender, books: Arc::clone(&books) };
-        Ok((Self { asked, hangup, watch, books }, handle))
+        (Self { asked, hangup, watch, books }, handle)
     }
 
-    /// Follows `files`, and no others any more.
-    pub fn follow(&mut self, files: &[PathBuf]) {
-        if let Some(watch) = &mut self.watch {
-            watch.follow(files);
-        }
-    }
-
-    /// Begins each reload by `begin`, until all handles are gone. Reading and taking away always come to their end, so that
-    /// asking again and again does not hold up a revocation; loading is dropped once another reload is wanted.
+    /// Begins each reload by `begin`, until all handles are gone.
     pub async fn run<B>(mut self, mut begin: impl FnMut(Stage) -> B)
     where
         B: Future<Output = anyhow::Result<Begun>>,
     {
+        let mut superseded = 0;
         let mut next = self.next().await;
-        while let Some(Asked { cause, by }) = next.take() {
+        while let Some(mut asked) = next.take() {
+            let cause = asked.cause;
             tracing::info!(target: "lictor::reload", cause, "reloading");
-            let stage = String::new();
+            let stage = "reading the config".to_owned();
             locked(&self.books).under_way = Some(UnderWay { since: Instant::now(), cause, stage });
-            let outcome = match begin(Stage(Arc::clone(&self.books))).await {
-                Ok(Begun { narrowed, loading }) => {
-                    locked(&self.books).narrow(&narrowed);
-                    tokio::select! {
-                        biased;
-                        done = loading => done.map_err(|error| Failed { why: fault(&error), narrowed }),
-                        wanted = self.next() => {
-                            next = wanted;
-                            Err(Failed { why: Why::Superseded, narrowed })
-                        }
-                    }
+            let taken = std::mem::take(&mut asked.narrowed);
+            let outcome = match self.take_away(&mut asked, &mut begin).await {
+                Ok(loading) => {
+                    let superseding = Instant::now() + undisturbed(superseded);
+                    let loaded;
+                    (loaded, next) = self.load(loading, superseding, &mut begin).await;
+                    superseded = loaded.as_ref().map_or(superseded + 1, |_| 0);
+                    loaded.unwrap_or(Err(Why::Superseded))
                 }
-                Err(error) => Err(Failed { why: fault(&error), narrowed: Vec::new() }),
+                Err(error) => Err(fault(&error)),
             };
-            let outcome = outcome.map(|Done { changes, files }| {
-                self.follow(&files);
-                changes
-            });
+            let outcome = match outcome {
+                Ok(changes) => Ok(with(changes, taken)),
+                Err(why) => {
+                    asked.narrowed = with(taken, std::mem::take(&mut asked.narrowed));
+                    asked.failed(why)
+                }
+            };
             locked(&self.books).keep(&outcome);
-            // Whoever asked may be gone.
-            let _ = by.map(|by| by.send(outcome));
+            asked.answer(outcome);
             if next.is_none() {
                 next = self.next().await;
+            }
+        }
+    }
+
+    /// Does the first step of what was asked; gives the second one.
+    async fn take_away<B>(
+        &mut self,
+        asked: &mut Asked,
+        begin: &mut impl FnMut(Stage) -> B,
+    ) -> anyhow::Result<Loading>
+    where
+        B: Future<Output = anyhow::Result<Begun>>,
+    {
+        let stage = Stage { books: Arc::clone(&self.books), read: Arc::default() };
+        let begun = begin(stage.clone()).await;
+        if let Some(watch) = &mut self.watch {
+            watch.follow(locked(&stage.read).take());
+        }
+        let Begun { narrowed, loading } = begun?;
+        locked(&self.books).narrow(&narrowed);
+        asked.narrowed.extend(narrowed);
+        Ok(loading)
+    }
+
+    /// Waits for the end of `loading`, unless a newer reload supersedes it, for which it gives nothing; and gives the reload that
+    /// was asked for meanwhile, which only takes away until it is time to supersede.
+    async fn load<B>(
+        &mut self,
+        mut loading: Loading,
+        superseding: Instant,
+        begin: &mut impl FnMut(Stage) -> B,
+    ) -> (Option<Result<Vec<Change>, Why>>, Option<Asked>)
+    where
+        B: Future<Output = anyhow::Result<Begun>>,
+    {
+        let mut next: Option<Asked> = None;
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut loading => return (Some(done.map_err(|error| fault(&error))), next),
+                () = sleep_until(superseding.into()), if next.is_some() => return (None, next),
+                asked = self.next() => {
+                    let Some(mut asked) = asked else { return (None, None) };
+                    if Instant::now() < superseding {
+                        // A fault is told when its turn comes.
+                        let _ = self.take_away(&mut asked, begin).await;
+                    }
+                    if let Some(mut older) = next.replace(asked) {
+                        let outcome = older.failed(Why::Superseded);
+                        older.answer(outcome);
+                    }
+                }
             }
         }
     }
@@ -247,10 +325,25 @@ impl Reloads {
     /// The next reload that is wanted; none once nobody can ask any more. Nothing is lost where the future is dropped.
     async fn next(&mut self) -> Option<Asked> {
         tokio::select! {
-            asked = self.asked.recv() => asked.map(|by| Asked { cause: "a command", by: Some(by) }),
-            _ = self.hangup.recv() => Some(Asked { cause: "SIGHUP", by: None }),
-            () = watch::changed(&mut self.watch) => Some(Asked { cause: "a file changed", by: None }),
+            asked = self.asked.recv() => asked.map(|by| Asked::new("a command", Some(by))),
+            _ = self.hangup.recv() => Some(Asked::new("SIGHUP", None)),
+            () = watch::changed(&mut self.watch) => Some(Asked::new("a file changed", None)),
         }
+    }
+}
+
+/// `changes` and those of `others` that are not among them.
+fn with(mut changes: Vec<Change>, others: Vec<Change>) -> Vec<Change> {
+    let new: Vec<_> = others.into_iter().filter(|other| !changes.contains(other)).collect();
+    changes.extend(new);
+    changes
+}
+
+/// How long a reload loads undisturbed after so many that were superseded.
+fn undisturbed(superseded: u32) -> Duration {
+    match superseded.checked_sub(1) {
+        Some(doubled) => UNDISTURBED * 2_u32.pow(doubled.min(MAX_DOUBLED)),
+        None => Duration::ZERO,
     }
 }
 
@@ -263,12 +356,8 @@ impl Books {
         if narrowed.is_empty() {
             return;
         }
-        for change in narrowed {
-            // One key may be narrowed by each of several reloads that fail.
-            if !self.narrowed.contains(change) {
-                self.narrowed.push(change.clone());
-            }
-        }
+        // One key may be narrowed by each of several reloads that fail.
+        self.narrowed = with(std::mem::take(&mut self.narrowed), narrowed.to_vec());
         let taken = narrowed.iter().map(taken).collect::<Vec<_>>().join(", ");
         tracing::info!(target: "lictor::reload", taken, "taken away");
     }

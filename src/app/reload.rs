@@ -11,8 +11,8 @@ use super::advice;
 use super::live::{Live, Served};
 use super::plugins::Plugins;
 use super::service::{idempotency_limits, service, tls_files};
-use crate::config::{self, Applies, Change, Config, Kind, PluginName};
-use crate::reload::{Begun, Done, Stage};
+use crate::config::{self, Applies, Change, Config, Faults, Kind, PluginName};
+use crate::reload::{Begun, Stage};
 use crate::server::{Current, tls_acceptor};
 use crate::state::Engine;
 
@@ -25,11 +25,10 @@ impl Live {
     /// All that is wrong with the file and the certificates; then nothing is changed.
     pub(super) async fn reload(self: Arc<Self>, workers: Handle, stage: Stage) -> anyhow::Result<Begun> {
         let before = self.served();
-        stage.set("reading the config");
-        let running = Arc::clone(&before);
+        let (running, at) = (Arc::clone(&before), stage.clone());
         // Off this thread, which hears signals.
         let reading = spawn_blocking(move || {
-            let wanted = read(&running.config)?;
+            let wanted = read(&running.config, &at)?;
             let acceptor = tls_acceptor(&tls_files(&wanted))?;
             anyhow::Ok((wanted, acceptor))
         });
@@ -48,9 +47,8 @@ impl Live {
             let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
             advice::log(&advice::advice(&config, &plugins, SystemTime::now()));
             plugins.reserve(&config);
-            let files = config.files();
             self.serve(Served { config, plugins, current });
-            Ok(Done { changes, files })
+            Ok(changes)
         });
         Ok(Begun { narrowed, loading })
     }
@@ -92,8 +90,10 @@ impl Live {
 }
 
 /// Reads the config file of `running` anew.
-fn read(running: &Config) -> anyhow::Result<Config> {
-    let loaded = config::load_again(running).map_err(|faults| anyhow!("{}", faults.render(false)))?;
+fn read(running: &Config, stage: &Stage) -> anyhow::Result<Config> {
+    let loaded = config::load_again(running);
+    stage.has_read(loaded.as_ref().map_or_else(Faults::sightings, |loaded| &loaded.sightings));
+    let loaded = loaded.map_err(|faults| anyhow!("{}", faults.render(false)))?;
     advice::log(&loaded.warnings);
     Ok(loaded.config)
 }

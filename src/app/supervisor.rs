@@ -22,6 +22,7 @@ use super::live::Live;
 use super::trials::single_threaded;
 use super::{Operator, privacy, raise_file_limit, start_log, systemd, workers};
 use crate::config::{Config, Loaded};
+use crate::files::Sightings;
 use crate::reload::{Begun, Reloads, Stage};
 use crate::server;
 
@@ -74,12 +75,12 @@ impl Supervisor {
     /// before the first socket is opened.
     pub fn serve(self, loaded: Loaded) -> anyhow::Result<()> {
         let Self { runtime, stop, hangup } = self;
-        let config = loaded.config;
+        let Loaded { config, warnings, sightings } = loaded;
         let _log = start_log(&config);
-        advice::log(&loaded.warnings);
+        advice::log(&warnings);
         privacy::close_to_others();
         let workers = workers()?;
-        let served = runtime.block_on(supervise(config, workers.handle(), stop, hangup));
+        let served = runtime.block_on(supervise((config, sightings), workers.handle(), stop, hangup));
         // A look-up of a name can't be stopped, nor can a plugin that does not yield.
         workers.shutdown_timeout(STOPPING);
         runtime.shutdown_background();
@@ -97,11 +98,15 @@ impl Stop {
     }
 }
 
-async fn supervise(config: Config, workers: &Handle, mut stop: Stop, hangup: Signal) -> anyhow::Result<()> {
+async fn supervise(
+    (config, read): (Config, Sightings),
+    workers: &Handle,
+    mut stop: Stop,
+    hangup: Signal,
+) -> anyhow::Result<()> {
     raise_file_limit(&config);
     let drain = Arc::new(Notify::new());
-    let (mut reloads, handle) = Reloads::new(hangup, config.server.watch)?;
-    reloads.follow(&config.files());
+    let (reloads, handle) = Reloads::new(hangup, config.server.watch.then_some(read));
     let operator = Operator { reloads: handle, drain: Arc::clone(&drain) };
     let starting = workers.spawn(start(config, operator));
     let (live, mut on_workers) = tokio::select! {

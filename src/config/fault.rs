@@ -13,6 +13,7 @@ use std::sync::Arc;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::redact::{self, Grammar};
+use crate::files::Sightings;
 use crate::text::{shown, stand_ins};
 
 /// The most faults that are shown: a file of another kind has thousands, and nobody reads further.
@@ -55,26 +56,41 @@ pub(super) struct Source {
 
 /// All that is wrong with a config file: at least one error, and the warnings.
 #[derive(Debug, Clone)]
-pub struct Faults(Vec<Fault>);
+pub struct Faults {
+    faults: Vec<Fault>,
+    sightings: Sightings,
+}
 
 impl Faults {
     pub(super) fn new(mut faults: Vec<Fault>) -> Self {
         if faults.len() > MOST_SHOWN {
             faults.sort_by_key(Fault::severity); // no error is cut off for a warning before it
         }
-        Self(faults)
+        Self { faults, sightings: Sightings::default() }
+    }
+
+    /// These, found in files that were as `sightings` has them.
+    pub(super) fn found_in(self, sightings: Sightings) -> Self {
+        Self { sightings, ..self }
+    }
+
+    /// All that the config file named, and itself, as it was before it was looked at. As long as it is the same, so are the faults.
+    #[must_use]
+    pub fn sightings(&self) -> &Sightings {
+        &self.sightings
     }
 
     /// Each of them, in the order of the lines; errors first if there are more than can be shown.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
-        self.0.iter()
+        self.faults.iter()
     }
 
     /// All of them, with an empty line between two.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        let mut parts: Vec<_> = self.0.iter().take(MOST_SHOWN).map(|fault| fault.render(color)).collect();
-        if let Some(more) = self.0.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
+        let mut parts: Vec<_> =
+            self.faults.iter().take(MOST_SHOWN).map(|fault| fault.render(color)).collect();
+        if let Some(more) = self.faults.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
             parts.push(format!("and {more} more that are not shown"));
         }
         parts.join("\n\n")

@@ -44,8 +44,7 @@ pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
-use self::given::Findings;
-use crate::files::{Authors, Reserved};
+use crate::files::{Authors, Matters, Reserved, Sightings};
 use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint, Validity};
 
 /// Reads and checks the file at `path`.
@@ -74,10 +73,18 @@ pub fn load_again(running: &Config) -> Result<Loaded, Faults> {
 }
 
 fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
-    let (opened, text) = files::config_text(path, reading.authors)?;
-    let (raw, mut findings) = raw::read(path, &text)?;
-    resolve::look_at_file(&opened, &raw, &mut findings);
-    resolved(path, &raw, reading, findings)
+    let mut sightings = Sightings::default();
+    sightings.note(path, Matters::Content);
+    let read = files::config_text(path, reading.authors).and_then(|(opened, text)| {
+        let (raw, mut findings) = raw::read(path, &text)?;
+        resolve::look_at_file(&opened, &raw, &mut findings);
+        let config = resolve::resolve(path, &raw, reading, (&mut sightings, &mut findings));
+        findings.verdict(config)
+    });
+    match read {
+        Ok((config, warnings)) => Ok(Loaded { config, warnings, sightings: sightings.of_content() }),
+        Err(faults) => Err(faults.found_in(sightings)),
+    }
 }
 
 /// Checks `text`; `path` is what messages call it, and relative paths in it start at the folder of `path`.
@@ -85,18 +92,11 @@ fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
 /// # Errors
 /// Everything that is wrong with it, in the order of the lines.
 pub fn parse(path: &Path, text: &str) -> Result<Loaded, Faults> {
-    let (raw, findings) = raw::read(path, text)?;
-    resolved(path, &raw, Reading::default(), findings)
-}
-
-fn resolved(
-    path: &Path,
-    raw: &raw::RawConfig,
-    reading: Reading<'_>,
-    mut findings: Findings,
-) -> Result<Loaded, Faults> {
-    let config = resolve::resolve(path, raw, reading, &mut findings);
-    findings.verdict(config).map(|(config, warnings)| Loaded { config, warnings })
+    let (raw, mut findings) = raw::read(path, text)?;
+    let mut sightings = Sightings::default();
+    let config = resolve::resolve(path, &raw, Reading::default(), (&mut sightings, &mut findings));
+    let (config, warnings) = findings.verdict(config)?;
+    Ok(Loaded { config, warnings, sightings: sightings.of_content() })
 }
 
 /// What a config file is read with, beside its text.
@@ -114,6 +114,9 @@ pub struct Loaded {
     pub config: Config,
     /// What an operator should look at, in the order of the lines; nothing in it prevents serving.
     pub warnings: Vec<Fault>,
+    /// The files that it is made of, itself and those that it names, as they were before they were read. A change of any is a
+    /// change of what is served.
+    pub sightings: Sightings,
 }
 
 /// A whole config file, resolved: defaults filled in, paths joined to the file's folder, certificates hashed.
@@ -140,19 +143,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// The files that it is made of: itself, and those that it names. A change of any is a change of what is
-    /// served.
-    #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
-        let mut files =
-            vec![self.path.clone(), self.server.certificate.path.clone(), self.server.private_key.clone()];
-        files.extend(self.identity.authorities.iter().map(|file| file.path.clone()));
-        files.extend(self.identity.revocation_lists.iter().map(|file| file.path.clone()));
-        files.extend(self.clients.values().flat_map(|client| client.certificates.iter().cloned()));
-        files.extend(self.plugins.values().map(|plugin| plugin.component.clone()));
-        files
-    }
-
     /// The files and folders that no plugin may read, whatever it is granted.
     #[must_use]
     pub fn reserved(&self) -> Reserved {

@@ -25,14 +25,14 @@ use super::names::PluginName;
 use super::raw::{RawConfig, RawLog, RawPlugin, RawServer, RawState};
 use super::values::{PathText, StateEngine};
 use super::{Config, Log, Protocol, Reading, Server, ServerCertificate, State};
-use crate::files::Opened;
+use crate::files::{Opened, Sightings};
 
-/// The config that `raw` describes; `None` or faults found mean that it may not be served.
+/// The config that `raw` describes; `None` or faults found mean that it may not be served. All that it names is in `sightings`.
 pub(super) fn resolve(
     path: &Path,
     raw: &RawConfig,
     reading: Reading<'_>,
-    findings: &mut Findings,
+    (sightings, findings): (&mut Sightings, &mut Findings),
 ) -> Option<Config> {
     let folder = Folder::of(path, reading.authors);
     let server = server(&raw.server, &folder, findings);
@@ -55,6 +55,7 @@ pub(super) fn resolve(
     }
     let clients = clients::resolve(&raw.clients, &raw.identity, &plugins, &folder, findings);
     let identity = identity::resolve(&raw.identity, &raw.clients, &folder, findings);
+    sightings.extend(folder.into_sightings());
     Some(Config {
         path: path.to_owned(),
         server: server?,
@@ -151,7 +152,7 @@ fn report_missing(field: &Field<RawServer>, raw: &RawServer, findings: &mut Find
 /// Others may own or read the key, as with groups for TLS keys; who does is told.
 fn private_key(key: &Spanned<PathText>, folder: &Folder, findings: &mut Findings) {
     let named = Named { key: "server.private_key", path: key, remedy: "`lictor init` makes one" };
-    let opened = match Opened::file(&folder.path(key.get_ref())) {
+    let opened = match Opened::file(&folder.content(key.get_ref())) {
         Ok(opened) => opened,
         Err(fault) => return named.report_fault(&fault, findings),
     };

@@ -16,6 +16,7 @@
 mod fault;
 mod make;
 mod reserved;
+mod stamp;
 mod walk;
 
 use std::fs::File;
@@ -28,6 +29,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 pub use fault::{Fault, Reason};
 pub use make::{make, place, put};
 pub use reserved::Reserved;
+pub use stamp::{Matters, Sightings, Stamp};
 use walk::{Way, walk};
 
 /// The device and the inode: what makes two names one file.

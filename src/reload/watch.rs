@@ -1,20 +1,27 @@
-//! Changes of the files that a config names.
+//! Changes of what the files of a config lead to.
+//!
+//! A thread looks at all files again and again, which costs about a microsecond a file; `inotify` only says when to look sooner, and
+//! which file its writer has closed. `changes` says when a change is acted on.
+//!
+//! Invariant: no disk is waited for here: this is the thread that hears signals.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::Instant;
 
+use super::changes::Changes;
+use super::inotify::Inotify;
+use crate::files::Sightings;
 use crate::sync::locked;
 
-/// How long nothing has to change before a change is acted on: files are written in pieces, and several at a time.
-const SETTLED: Duration = Duration::from_millis(200);
+/// The time between two looks, if nothing is heard.
+const LOOK: Duration = Duration::from_millis(400);
 
-/// How long a change waits for that at most: a file that changes all the time is not to put off what another one takes away.
-const UNSETTLED: Duration = Duration::from_secs(2);
+/// The same at least, whatever is heard: other files in the folders may change all the time.
+const GAP: Duration = Duration::from_millis(100);
 
 /// Waits for a change, for ever where none is looked for.
 pub(super) async fn changed(watch: &mut Option<Watch>) {
@@ -24,73 +31,96 @@ pub(super) async fn changed(watch: &mut Option<Watch>) {
     }
 }
 
-/// Changes of files.
+/// The files that are followed.
 pub(super) struct Watch {
-    watcher: RecommendedWatcher,
-    changed: mpsc::Receiver<()>,
-    /// Since when something has changed that was not acted on.
-    dirty: Option<Instant>,
-    files: Arc<Mutex<Vec<PathBuf>>>,
-    folders: Vec<PathBuf>,
+    /// Locked by looks alone, one at a time.
+    looker: Arc<Mutex<Looker>>,
+    /// The look that is under way; a disk may take its time.
+    look: Option<JoinHandle<Option<Instant>>>,
+    /// When to look next.
+    next: Instant,
+    /// What the next look is to begin with.
+    order: Option<Order>,
+}
+
+/// What a reload changes of what is followed.
+enum Order {
+    Follow(Sightings),
+    Forget,
+}
+
+struct Looker {
+    changes: Changes,
+    inotify: Option<Inotify>,
 }
 
 impl Watch {
-    pub(super) fn new() -> notify::Result<Self> {
-        let (sender, changed) = mpsc::channel(1);
-        let files = Arc::<Mutex<Vec<PathBuf>>>::default();
-        let followed = Arc::clone(&files);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.map_or(true, |event| concerns(&event, &locked(&followed))) {
-                // One that waits already is as good.
-                let _ = sender.try_send(());
-            }
-        })?;
-        Ok(Self { watcher, changed, dirty: None, files, folders: Vec::new() })
+    pub(super) fn new() -> Self {
+        let looker = Looker { changes: Changes::default(), inotify: Inotify::new() };
+        Self { looker: Arc::new(Mutex::new(looker)), look: None, next: Instant::now(), order: None }
     }
 
-    /// Folders are watched, not files: editors and tools write a new file and give it the old one's name.
-    pub(super) fn follow(&mut self, files: &[PathBuf]) {
-        let files: Vec<_> = files.iter().map(|path| absolute(path)).collect();
-        let mut folders: Vec<_> = files.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
-        folders.sort();
-        folders.dedup();
-        for folder in self.folders.iter().filter(|folder| !folders.contains(folder)) {
-            // It may be gone.
-            let _ = self.watcher.unwatch(folder);
-        }
-        for folder in folders.iter().filter(|folder| !self.folders.contains(folder)) {
-            if let Err(error) = self.watcher.watch(folder, RecursiveMode::NonRecursive) {
-                tracing::warn!(target: "lictor::reload", folder = %folder.display(), %error, "cannot be watched");
-            }
-        }
-        self.folders = folders;
-        *locked(&self.files) = files;
+    /// Follows the files of `read`, which a reload has read since then, and no others any more; where it could not say which it
+    /// read, those that there are.
+    pub(super) fn follow(&mut self, read: Option<Sightings>) {
+        self.order = match (read, self.order.take()) {
+            (Some(read), _) => Some(Order::Follow(read)),
+            (None, Some(order)) => Some(order),
+            (None, None) => Some(Order::Forget),
+        };
+        self.next = Instant::now();
     }
 
-    /// Waits for a change and until nothing changes any more. What it has heard of is not lost where the future is dropped.
+    /// Waits for a change that is to be acted on, which it is by [`Self::follow`]. Nothing is lost where the future is dropped.
     async fn changed(&mut self) {
-        if self.dirty.is_none() && self.changed.recv().await.is_none() {
-            std::future::pending::<()>().await;
+        loop {
+            let look = match &mut self.look {
+                Some(look) => look,
+                none => {
+                    let (looker, order, next) = (Arc::clone(&self.looker), self.order.take(), self.next);
+                    none.insert(spawn_blocking(move || locked(&looker).look(order, next)))
+                }
+            };
+            // One that panics has been told of by its hook.
+            let due = look.await.unwrap_or_default();
+            self.look = None;
+            let now = Instant::now();
+            self.next = match due {
+                // What it found may have been read meanwhile.
+                _ if self.order.is_some() => now,
+                Some(due) if due <= now => return,
+                Some(due) => due.min(now + LOOK),
+                None => now + LOOK,
+            };
         }
-        let since = *self.dirty.get_or_insert_with(Instant::now);
-        let settled = async { while let Ok(Some(())) = timeout(SETTLED, self.changed.recv()).await {} };
-        // Its time is over: it is acted on all the same.
-        let _ = timeout_at(since + UNSETTLED, settled).await;
-        self.dirty = None;
     }
 }
 
-/// Whether an event may have changed one of `files`. To read a file changes nothing, or each reload would be followed by
-/// the next.
-fn concerns(event: &Event, files: &[PathBuf]) -> bool {
-    !event.kind.is_access() && (event.paths.is_empty() || event.paths.iter().any(|path| files.contains(path)))
-}
-
-/// A file's path as the watched folder's events have it.
-fn absolute(path: &Path) -> PathBuf {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match (folder.canonicalize(), path.file_name()) {
-        (Ok(folder), Some(name)) => folder.join(name),
-        _ => path.to_owned(),
+impl Looker {
+    /// Looks at the files at `next`, or sooner if the kernel tells of one; gives when to act on what has changed, if anything
+    /// has.
+    fn look(&mut self, order: Option<Order>, next: Instant) -> Option<Instant> {
+        let left = || next.saturating_duration_since(Instant::now());
+        match &self.inotify {
+            Some(inotify) => {
+                thread::sleep(left().min(GAP));
+                inotify.wait(left());
+            }
+            None => thread::sleep(left()),
+        }
+        let now = Instant::now();
+        match order {
+            Some(Order::Follow(read)) => {
+                self.changes.follow(read, now);
+                if let Some(inotify) = &mut self.inotify {
+                    inotify.follow(self.changes.paths());
+                }
+            }
+            Some(Order::Forget) => self.changes.forget(),
+            None => {}
+        }
+        let closed = self.inotify.as_ref().map(Inotify::closed).unwrap_or_default();
+        self.changes.look(|path, stamp| stamp.again(path), |path| closed.contains(path), now);
+        self.changes.due()
     }
 }

@@ -23,6 +23,13 @@ pub fn slow(folder: &Path) -> PathBuf {
     Minimal::new(&["slow"]).describing_by("(loop $l (br $l))").write(folder, "slow")
 }
 
+/// A plugin that computes for some seconds as it is loaded.
+pub fn ends_late(folder: &Path) -> PathBuf {
+    let describing = "(local $i i64) (loop $l (br_if $l (i64.lt_u \
+                      (local.tee $i (i64.add (local.get $i) (i64.const 1))) (i64.const 3000000000))))";
+    Minimal::new(&["late"]).describing_by(describing).write(folder, "late")
+}
+
 /// The section that has it loaded.
 pub fn loading(server: &Server) -> String {
     format!("[plugins.slow]\ncomponent = {:?}\n{LOADING}\n", slow(server.folder()))
@@ -335,5 +342,42 @@ fn a_file_that_changes_all_the_time_puts_off_no_watched_change() {
         is_over.store(true, Ordering::Relaxed);
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.contains("is unknown"), "{text:?}");
+    });
+}
+
+/// Each time before the plugin is loaded.
+#[test]
+fn a_file_that_changes_all_the_time_keeps_no_addition_away() {
+    let [tester, added, busy] = ["tester", "added", "busy"].map(Identity::new);
+    let setup = Setup::new().server("watch = true").master("tester", &tester).echo();
+    let (certificate, _) = busy.write(setup.folder(), "busy");
+    let section = format!("[clients.busy]\ncertificates = [{certificate:?}]\ncommands = [\"echo\"]\n");
+    let server = setup.section(&section).start();
+    let component = ends_late(server.folder());
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            while !is_over.load(Ordering::Relaxed) && begun.elapsed() < 4 * PATIENCE {
+                busy.write(server.folder(), "busy");
+                thread::sleep(Duration::from_millis(500));
+            }
+        });
+        server.edit(|text| {
+            let plugin = format!(
+                "[plugins.late]\ncomponent = {component:?}\ncommands = [\"late\"]\ntimeout = \"1m\"\n"
+            );
+            text + &plugin + &client("added", &added, "\"late\"")
+        });
+        server.wait_for_log("a reload that gives way", |entry| {
+            entry.message() == "superseded by a newer reload"
+        });
+        server.wait_for_log("the plugin", |entry| entry.message() == "reloaded");
+        assert_eq!(server.connect(&added).ask("late"), "ok");
+        // What is taken away waits for none of it.
+        let mut connection = server.connect(&busy);
+        server.edit(|text| text.replace(&section, ""));
+        is_cut_off(&mut connection, "is unknown");
+        is_over.store(true, Ordering::Relaxed);
     });
 }

@@ -6,9 +6,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::reload::{LOADING, loading, slow};
+use crate::reload::{LOADING, ends_late, loading, slow};
 use crate::support::certs::Identity;
-use crate::support::components::Minimal;
 use crate::support::eventually;
 use crate::support::server::Setup;
 
@@ -63,11 +62,8 @@ fn a_start_that_takes_long_is_ended_by_a_signal_and_keeps_another_in_mind() {
 fn a_hangup_that_comes_while_the_server_starts_is_kept_in_mind() {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester).echo();
-    // It ends by itself, and soon.
-    let describing = "(local $i i64) (loop $l (br_if $l (i64.lt_u \
-                      (local.tee $i (i64.add (local.get $i) (i64.const 1))) (i64.const 3000000000))))";
-    let component = Minimal::new(&["last"]).describing_by(describing).write(setup.folder(), "last");
-    let setup = setup.plugin("last", &component, &["last"], "timeout = \"1m\"");
+    let component = ends_late(setup.folder());
+    let setup = setup.plugin("late", &component, &["late"], "timeout = \"1m\"");
     let log = setup.folder().join("server.log");
     let server = thread::scope(|scope| {
         scope.spawn(|| {
@@ -80,7 +76,7 @@ fn a_hangup_that_comes_while_the_server_starts_is_kept_in_mind() {
         setup.start()
     });
     server.wait_for_log("the reload", |entry| entry.message() == "reloaded");
-    assert_eq!(server.connect(&tester).ask("last"), "ok");
+    assert_eq!(server.connect(&tester).ask("late"), "ok");
 }
 
 /// The process whose config is in `folder`.

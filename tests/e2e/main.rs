@@ -32,6 +32,7 @@
 //! | `network`   | both families of addresses, and what comes to the port that is no client |
 //! | `resources` | what strangers and greedy clients can't use up |
 //! | `reload`    | reload and revocation, under load as well |
+//! | `watch`     | files that come to be others while they are watched, with inotify and without it |
 //! | `seat`      | what calls in a row hand to each other, and what not |
 //! | `worker`    | instances that stay entered |
 //! | `systemd`   | a service manager: what it is told, sockets, the documented unit |
@@ -82,4 +83,5 @@ mod stopping;
 mod streaming;
 mod systemd;
 mod transcript;
+mod watch;
 mod worker;

@@ -12,7 +12,7 @@ use crate::config::names::Refusal;
 use crate::config::raw::RawConfig;
 use crate::config::values::PathText;
 use crate::config::{Server, State};
-use crate::files::{Authors, Fault, Opened, Reason, Reserved};
+use crate::files::{Authors, Fault, Matters, Opened, Reason, Reserved, Sightings};
 
 /// Where relative paths start: the config file's folder.
 pub(super) struct Folder {
@@ -20,6 +20,7 @@ pub(super) struct Folder {
     authors: Authors,
     /// Folders that were warned of: most files of a config lie side by side.
     told: RefCell<Vec<PathBuf>>,
+    sightings: RefCell<Sightings>,
 }
 
 /// A file as a config names it.
@@ -35,16 +36,33 @@ pub(super) struct Named<'a> {
 impl Folder {
     pub(super) fn of(config: &Path, authors: Authors) -> Self {
         let path = config.parent().map(Path::to_owned).unwrap_or_default();
-        Self { path, authors, told: RefCell::default() }
+        Self { path, authors, told: RefCell::default(), sightings: RefCell::default() }
     }
 
+    /// All that was named, as it was before it was looked at.
+    pub(super) fn into_sightings(self) -> Sightings {
+        self.sightings.into_inner()
+    }
+
+    /// Where a file or folder is that the config names.
     pub(super) fn path(&self, text: &PathText) -> PathBuf {
-        self.path.join(&text.0)
+        self.noted(text, Matters::Place)
+    }
+
+    /// Where a file is whose bytes the server works by.
+    pub(super) fn content(&self, text: &PathText) -> PathBuf {
+        self.noted(text, Matters::Content)
+    }
+
+    fn noted(&self, text: &PathText, matters: Matters) -> PathBuf {
+        let path = self.path.join(&text.0);
+        self.sightings.borrow_mut().note(&path, matters);
+        path
     }
 
     /// Opens a file by whose content the server works. What is wrong with it is reported.
     pub(super) fn open(&self, named: Named<'_>, findings: &mut Findings) -> Option<Opened> {
-        let opened = Opened::file(&self.path(named.path.get_ref()));
+        let opened = Opened::file(&self.content(named.path.get_ref()));
         let opened = opened.and_then(|opened| self.authors.want(opened));
         let opened = opened.map_err(|fault| named.report_fault(&fault, findings)).ok()?;
         self.tell(named, &opened, findings);
