@@ -5,28 +5,29 @@ use std::time::SystemTime;
 
 use super::plugins::Plugins;
 use super::{addresses, dates, memory};
-use crate::config::{Config, Fault};
+use crate::config::{self, Config, Fault};
 
 /// All that `config`, which names `plugins`, should be looked at for at `now`.
 pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec<Fault> {
-    let mut found = undescribed(config, plugins);
+    let mut found = Vec::new();
     found.extend(addresses::advice(&config.server.listen));
     found.extend(dates::advice(config, now));
     found.extend(memory::advice(config));
-    found.iter().map(|words| Fault::warning(&config.path, words, None)).collect()
+    let found = found.iter().map(|words| Fault::warning(&config.path, words, None));
+    undescribed(config, plugins).into_iter().chain(found).collect()
 }
 
-/// Commands that go to a plugin which does not describe them.
-fn undescribed(config: &Config, plugins: &Plugins) -> Vec<String> {
+/// Warns of commands that go to a plugin which does not describe them: each call of them is likely to fail.
+fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
     let mut found = Vec::new();
     for (name, plugin) in plugins.iter() {
         let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
-        let is_described =
-            |command: &str| plugin.commands().iter().any(|described| described.name == *command);
-        for command in commands.iter().filter(|command| !is_described(command.as_ref())) {
-            found.push(format!(
-                "`plugins.{name}.commands` holds `{command}`, of which the plugin's `describe` says nothing"
-            ));
+        let described: Vec<&str> = plugin.commands().iter().map(|command| &*command.name).collect();
+        for command in commands.iter().filter(|command| !described.contains(&command.as_ref())) {
+            let words =
+                format!("the plugin `{name}` serves `{command}`, of which its `describe` says nothing");
+            let help = config::instead_of_command(command.as_ref(), &described);
+            found.push(Fault::warning(&config.path, &words, Some(&help)));
         }
     }
     found

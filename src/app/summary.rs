@@ -25,8 +25,16 @@ pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
         let _ =
             writeln!(text, "  client {name}: {pins} certificate(s){uris}, may run {}", patterns.join(" "));
     }
+    for (kind, name) in switched_off(config) {
+        let _ = writeln!(text, "  {kind} {name}: switched off");
+    }
     for authority in config.identity.authorities.iter().flat_map(|file| &file.authorities) {
         let _ = writeln!(text, "  authority {}: sha256 {}", authority.name(), authority.thumbprint());
     }
     text
+}
+
+fn switched_off(config: &Config) -> impl Iterator<Item = (&'static str, &str)> {
+    let plugins = config.disabled.plugins.iter().map(|name| ("plugin", name.as_ref()));
+    plugins.chain(config.disabled.clients.keys().map(|name| ("client", name.as_ref())))
 }

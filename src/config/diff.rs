@@ -85,11 +85,13 @@ fn changed(key: String, applies: Applies) -> Change {
     Change { key, applies, kind: Kind::Changed }
 }
 
-/// What is other in `new` than in `old`, section by section. The place of the file itself is no key.
+/// What is other in `new` than in `old`, section by section. The place of the file itself is no key. What is switched off
+/// is not there, so that switching it off removes it.
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
-    let Config { path: _, server, protocol, identity, limits, log, clients, plugins, state } = new;
+    let Config { path: _, server, protocol, identity, limits, log, clients, plugins, state, disabled: _ } =
+        new;
     compare!(changes, "server", old.server, server, Server {
         listen => "listen" Restart,
         certificate => "certificate" Live,
@@ -268,6 +270,23 @@ mod tests {
         );
         assert!(shown(&new, &new).is_empty());
         assert!(shown(&new, &old).contains(&"live     removed  clients.b".to_owned()));
+    }
+
+    #[test]
+    fn switching_off_removes_and_switching_on_adds() {
+        let pin = "a".repeat(64);
+        let lines = |enabled: &str| {
+            format!(
+                "[clients.a]\n{enabled}thumbprints = [\"{pin}\"]\ncommands = []\n\
+                 [plugins.p]\n{enabled}component = \"p.wasm\"\n"
+            )
+        };
+        let (on, off) = (lines(""), lines("enabled = false\n"));
+        assert_eq!(shown(&on, &off), ["live     removed  clients.a", "live     removed  plugins.p"]);
+        assert_eq!(shown(&off, &on), ["live     added    clients.a", "live     added    plugins.p"]);
+        assert!(shown(&off, "").is_empty() && shown(&on, &lines("enabled = true\n")).is_empty());
+        let narrowed = config(&on).narrowed_to(&config(&off));
+        assert!(narrowed.clients.is_empty() && narrowed.plugins.is_empty());
     }
 
     /// Returns the keys whose rows in docs/config.md say that they need a restart.

@@ -46,6 +46,19 @@ pub(super) fn no_such_choice(text: &str, words: &[&str]) -> Refusal {
     })
 }
 
+/// What to write instead of `command`, where a plugin describes `described`.
+#[must_use]
+pub fn instead_of_command(command: &str, described: &[&str]) -> String {
+    let all = match described {
+        [] => "it describes no command".to_owned(),
+        _ => format!("it describes {}", list(described)),
+    };
+    match closest(command, described.iter().copied()) {
+        Some(meant) => format!("did you mean `{}`? {all}", shown(meant, 64)),
+        None => all,
+    }
+}
+
 /// `words`, each quoted.
 pub(super) fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{}`", shown(word, 64))).collect::<Vec<_>>().join(", ")

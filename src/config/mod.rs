@@ -26,7 +26,7 @@ mod redact_tests;
 mod resolve;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ use std::time::Duration;
 pub use amounts::{ByteSize, SizeOrPart, TimeSpan};
 pub use diff::{Applies, Change, Kind, diff};
 pub use fault::{Fault, Faults, Severity};
-pub use keys::known_keys;
+pub use keys::{instead_of_command, known_keys};
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use names::{BUILT_INS, ClientName, CommandName, CommandPattern, PluginName, Refusal, StoreName};
 pub use reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
@@ -78,7 +78,7 @@ fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
     let read = files::config_text(path, reading.authors).and_then(|(opened, text)| {
         let (raw, mut findings) = raw::read(path, &text)?;
         resolve::look_at_file(&opened, &raw, &mut findings);
-        let config = resolve::resolve(path, &raw, reading, (&mut sightings, &mut findings));
+        let config = resolve::resolve(path, raw, reading, (&mut sightings, &mut findings));
         findings.verdict(config)
     });
     match read {
@@ -94,7 +94,7 @@ fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
 pub fn parse(path: &Path, text: &str) -> Result<Loaded, Faults> {
     let (raw, mut findings) = raw::read(path, text)?;
     let mut sightings = Sightings::default();
-    let config = resolve::resolve(path, &raw, Reading::default(), (&mut sightings, &mut findings));
+    let config = resolve::resolve(path, raw, Reading::default(), (&mut sightings, &mut findings));
     let (config, warnings) = findings.verdict(config)?;
     Ok(Loaded { config, warnings, sightings: sightings.of_content() })
 }
@@ -140,6 +140,17 @@ pub struct Config {
     pub plugins: BTreeMap<PluginName, Plugin>,
     /// `[state]`.
     pub state: State,
+    /// The clients and plugins with `enabled = false`.
+    pub disabled: Disabled,
+}
+
+/// What stands in the file and is switched off. Nothing of it is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Disabled {
+    /// The clients, with the files that their `certificates` names, which stay withheld from plugins.
+    pub clients: BTreeMap<ClientName, Vec<PathBuf>>,
+    /// The plugins.
+    pub plugins: BTreeSet<PluginName>,
 }
 
 impl Config {
@@ -147,7 +158,8 @@ impl Config {
     #[must_use]
     pub fn reserved(&self) -> Reserved {
         let authorities = self.identity.authorities.iter().map(|file| &file.path);
-        let clients = self.clients.values().flat_map(|client| &client.certificates);
+        let clients = self.clients.values().map(|client| &client.certificates);
+        let clients = clients.chain(self.disabled.clients.values()).flatten();
         resolve::reserved(&self.path, Some(&self.server), &self.state, authorities.chain(clients))
     }
 }

@@ -107,6 +107,7 @@ table! {
 table! {
     /// `[clients.NAME]`.
     RawClient {
+        enabled: bool,
         thumbprints: List<PinText>,
         certificates: List<PathText>,
         uris: List<UriText>,
@@ -116,6 +117,7 @@ table! {
 table! {
     /// `[plugins.NAME]`.
     RawPlugin {
+        enabled: bool,
         component: PathText,
         sha256: Digest,
         commands: List<CommandName>,
@@ -163,6 +165,32 @@ table! {
         store_keys: u64,
         store_bytes: ByteSize,
     }
+}
+
+/// The sections with `enabled = false`, of which the form alone was looked at.
+#[derive(Default)]
+pub(super) struct RawDisabled {
+    pub(super) clients: Vec<(Spanned<ClientName>, Spanned<RawClient>)>,
+    pub(super) plugins: Vec<(Spanned<PluginName>, Spanned<RawPlugin>)>,
+}
+
+impl RawConfig {
+    /// Takes out what is switched off, so that for all that follows it does not stand in the file.
+    pub(super) fn take_disabled(&mut self) -> RawDisabled {
+        RawDisabled {
+            clients: take_disabled(&mut self.clients, |client| &client.enabled),
+            plugins: take_disabled(&mut self.plugins, |plugin| &plugin.enabled),
+        }
+    }
+}
+
+fn take_disabled<K, V>(
+    field: &mut Field<Named<K, V>>,
+    enabled: impl Fn(&V) -> &Field<bool>,
+) -> Vec<(Spanned<K>, Spanned<V>)> {
+    let Field::Given(named) = field else { return Vec::new() };
+    let is_off = |raw: &Spanned<V>| enabled(raw.get_ref()).value() == Some(&false);
+    named.get_mut().entries.extract_if(.., |(_, raw)| is_off(raw)).collect()
 }
 
 /// What stands in `http`: a URL, or a table of it and its networks.

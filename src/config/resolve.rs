@@ -22,18 +22,20 @@ use super::files;
 use super::given::{self, Field, Findings};
 use super::limits::{self, Bound, FromAmount, Limits, Quantity, RawLimits};
 use super::names::PluginName;
-use super::raw::{RawConfig, RawLog, RawPlugin, RawServer, RawState};
+use super::raw::{RawConfig, RawDisabled, RawLog, RawPlugin, RawServer, RawState};
 use super::values::{PathText, StateEngine};
-use super::{Config, Log, Protocol, Reading, Server, ServerCertificate, State};
+use super::{Config, Disabled, Log, Protocol, Reading, Server, ServerCertificate, State};
 use crate::files::{Opened, Sightings};
 
 /// The config that `raw` describes; `None` or faults found mean that it may not be served. All that it names is in `sightings`.
 pub(super) fn resolve(
     path: &Path,
-    raw: &RawConfig,
+    mut raw: RawConfig,
     reading: Reading<'_>,
     (sightings, findings): (&mut Sightings, &mut Findings),
 ) -> Option<Config> {
+    let disabled = raw.take_disabled();
+    let raw = &raw;
     let folder = Folder::of(path, reading.authors);
     let server = server(&raw.server, &folder, findings);
     let protocol = raw
@@ -44,11 +46,14 @@ pub(super) fn resolve(
     let log = log(raw.log.value().unwrap_or(&RawLog::default()), findings);
     let state = state(&raw.state, &folder, findings);
     let certificates = certificates(raw).map(|path| folder.path(path.get_ref())).collect::<Vec<_>>();
-    let reserved = reserved(path, server.as_ref(), &state, certificates.iter());
+    let disabled_config = switched_off(&disabled, &folder);
+    let of_disabled = disabled_config.clients.values().flatten();
+    let reserved = reserved(path, server.as_ref(), &state, certificates.iter().chain(of_disabled));
     if let Some(running) = reading.running {
         reserved.extend(&running.reserved());
     }
-    let whole = Whole { limits: &limits, state: &state, folder: &folder, reserved: &reserved };
+    let whole =
+        Whole { limits: &limits, state: &state, folder: &folder, reserved: &reserved, disabled: &disabled };
     let plugins = plugins::resolve(&raw.plugins, whole, findings);
     if raw.state.is_absent() {
         warn_of_forgetting(&raw.plugins, findings);
@@ -66,7 +71,17 @@ pub(super) fn resolve(
         clients,
         plugins: plugins.plugins,
         state,
+        disabled: disabled_config,
     })
+}
+
+fn switched_off(disabled: &RawDisabled, folder: &Folder) -> Disabled {
+    let clients = disabled.clients.iter().map(|(name, raw)| {
+        let certificates = raw.get_ref().certificates.value().into_iter().flat_map(|list| &list.items);
+        (name.get_ref().clone(), certificates.map(|path| folder.path(path.get_ref())).collect())
+    });
+    let plugins = disabled.plugins.iter().map(|(name, _)| name.get_ref().clone());
+    Disabled { clients: clients.collect(), plugins: plugins.collect() }
 }
 
 /// The files of certificates of authorities and clients.

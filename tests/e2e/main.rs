@@ -17,6 +17,7 @@
 //! | `state`     | key-value state as plugins have it, and over `kill -9` |
 //! | `idempotency` | requests that are sent again: answered again and run once, also over `kill -9` |
 //! | `reach`     | files and other commands that a plugin may reach |
+//! | `absent`    | a config that names what is not there, or what is switched off |
 //! | `cli`       | the commands of `lictor` |
 //! | `bench`     | `lictor bench` |
 //! | `plugin`    | `lictor plugin …`, for authors |
@@ -47,6 +48,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod absent;
 mod authority;
 mod bench;
 mod cli;

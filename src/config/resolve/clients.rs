@@ -14,7 +14,7 @@ use super::plugins::Resolved;
 use crate::config::files::{self, Pinnable};
 use crate::config::given::{Field, Findings, Named};
 use crate::config::keys::{closest, list};
-use crate::config::names::{BUILT_INS, ClientName, CommandName, CommandPattern};
+use crate::config::names::{BUILT_INS, ClientName, CommandPattern};
 use crate::config::raw::{RawClient, RawIdentity};
 use crate::config::{Client, Pin};
 use crate::identity::Thumbprint;
@@ -189,7 +189,7 @@ fn commands(
     for pattern in &given.get_ref().items {
         if pattern.get_ref().is_built_in() {
             built_in(name, pattern, findings);
-        } else if plugins.complete {
+        } else {
             served(name, pattern, plugins, findings);
         }
     }
@@ -211,20 +211,9 @@ fn built_in(name: &ClientName, pattern: &Spanned<CommandPattern>, findings: &mut
         .done();
 }
 
-/// Warns of a pattern that no plugin's command fits. `*` alone means those to come as well.
+/// Warns of a pattern that no plugin's command fits.
 fn served(name: &ClientName, pattern: &Spanned<CommandPattern>, plugins: &Resolved, findings: &mut Findings) {
-    let text = pattern.get_ref().as_ref();
-    if text == "*" || plugins.commands.iter().any(|command| pattern.get_ref().allows(command.as_ref())) {
-        return;
-    }
-    let bare = text.trim_end_matches('*');
-    let mut known: Vec<&str> = plugins.commands.iter().map(CommandName::as_ref).collect();
-    known.sort_unstable();
+    let bare = pattern.get_ref().as_ref().trim_end_matches('*');
     let built_in = BUILT_INS.iter().copied().find(|command| command.strip_prefix('@') == Some(bare));
-    let meant = built_in.or_else(|| closest(bare, known));
-    findings
-        .warning(format!("`clients.{name}.commands` holds `{text}`, which no plugin serves"))
-        .at(pattern.span(), "this allows nothing now")
-        .helps(meant.map(|meant| format!("did you mean `{meant}`?")))
-        .done();
+    plugins.warn_of_unserved(&format!("clients.{name}.commands"), pattern, built_in, findings);
 }

@@ -8,7 +8,7 @@ use super::folder::{Folder, Named};
 use crate::config::given::{Field, Findings, List};
 use crate::config::keys::{closest, list};
 use crate::config::names::{CommandPattern, PluginName};
-use crate::config::raw::{RawGrants, RawHttp};
+use crate::config::raw::{RawGrants, RawHttp, RawPlugin};
 use crate::config::reach::StoreGrant;
 use crate::config::values::PathText;
 use crate::config::{Grants, HttpUrl};
@@ -19,6 +19,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) folder: &'a Folder,
     /// The plugins that the file names.
     pub(super) plugins: &'a [PluginName],
+    /// Those among its sections that are switched off.
+    pub(super) disabled: &'a [(Spanned<PluginName>, Spanned<RawPlugin>)],
     /// What is the server's alone.
     pub(super) reserved: &'a Reserved,
 }
@@ -31,7 +33,7 @@ pub(super) fn resolve(
 ) -> Grants {
     let at = format!("plugins.{plugin}.grants");
     for store in items(&raw.keyvalue) {
-        store_of_another(plugin, store, around.plugins, findings);
+        store_of_another(plugin, store, around, findings);
     }
     for pattern in items(&raw.commands).filter(|pattern| pattern.get_ref().is_built_in()) {
         built_in(&at, pattern, findings);
@@ -81,15 +83,22 @@ fn listed<T, U>(field: &Field<List<T>>, each: impl Fn(&T) -> U) -> Option<Vec<U>
 fn store_of_another(
     plugin: &PluginName,
     grant: &Spanned<StoreGrant>,
-    plugins: &[PluginName],
+    around: &Surroundings<'_>,
     findings: &mut Findings,
 ) {
+    let plugins = around.plugins;
     let Some(owner) = &grant.get_ref().plugin else { return };
     if owner == plugin {
         findings
             .error(format!("`{}` is the plugin's own store", grant.get_ref()))
             .at(grant.span(), "own stores have no plugin in front")
             .help(format!("write \"{}\"", grant.get_ref().store))
+            .done();
+    } else if around.disabled.iter().any(|(name, _)| name.get_ref() == owner) {
+        findings
+            .warning(format!("`{}` is a store of a plugin that is switched off", grant.get_ref()))
+            .at(grant.span(), "what is in it stays as it is")
+            .help(format!("write `enabled = true` in [plugins.{owner}], or leave this out"))
             .done();
     } else if !plugins.contains(owner) {
         let known: Vec<&str> = plugins.iter().map(AsRef::as_ref).collect();

@@ -11,9 +11,10 @@ use super::folder::{self, Folder};
 use super::grants::{self, Surroundings};
 use super::{held, optional};
 use crate::config::given::{Field, Findings, List, Named};
+use crate::config::keys::{closest, list};
 use crate::config::limits::{self, FromAmount, Limits};
-use crate::config::names::{CommandName, PluginName};
-use crate::config::raw::RawPlugin;
+use crate::config::names::{CommandName, CommandPattern, PluginName};
+use crate::config::raw::{RawDisabled, RawPlugin};
 use crate::config::{Plugin, State};
 use crate::files::Reserved;
 
@@ -21,9 +22,49 @@ use crate::files::Reserved;
 pub(super) struct Resolved {
     pub(super) plugins: BTreeMap<PluginName, Plugin>,
     /// Every command that is served, those of faulty plugins too.
-    pub(super) commands: HashSet<CommandName>,
+    commands: HashSet<CommandName>,
+    /// The commands that would be served by plugins that are switched off.
+    switched_off: BTreeMap<CommandName, PluginName>,
     /// Whether `commands` are all: none was left out as faulty.
-    pub(super) complete: bool,
+    complete: bool,
+}
+
+impl Resolved {
+    /// Warns of a pattern that `at` holds and that no plugin's command fits. `*` alone means those to come as well; what `guess`
+    /// says is meant before a plugin's command is.
+    pub(super) fn warn_of_unserved(
+        &self,
+        at: &str,
+        pattern: &Spanned<CommandPattern>,
+        guess: Option<&str>,
+        findings: &mut Findings,
+    ) {
+        let fits = |command: &&CommandName| pattern.get_ref().allows((*command).as_ref());
+        let text = pattern.get_ref().as_ref();
+        if !self.complete || text == "*" || self.commands.iter().any(|command| fits(&command)) {
+            return;
+        }
+        if let Some((command, plugin)) = self.switched_off.iter().find(|(command, _)| fits(command)) {
+            findings
+                .warning(format!(
+                    "`{at}` holds `{text}`, and the plugin that serves `{command}` is switched off"
+                ))
+                .at(pattern.span(), "this allows nothing now")
+                .help(format!("write `enabled = true` in [plugins.{plugin}], or leave this out"))
+                .done();
+            return;
+        }
+        let mut known: Vec<&str> = self.commands.iter().map(CommandName::as_ref).collect();
+        known.sort_unstable();
+        let meant = guess.or_else(|| closest(text.trim_end_matches('*'), known.iter().copied()));
+        let served = if known.is_empty() { "none".to_owned() } else { list(&known) };
+        findings
+            .warning(format!("`{at}` holds `{text}`, which no plugin serves"))
+            .at(pattern.span(), "this allows nothing now")
+            .helps(meant.map(|meant| format!("did you mean `{meant}`?")))
+            .help(format!("plugins' commands: {served}"))
+            .done();
+    }
 }
 
 /// What a plugin's section is read with: what the rest of the file says.
@@ -33,6 +74,7 @@ pub(super) struct Whole<'a> {
     pub(super) state: &'a State,
     pub(super) folder: &'a Folder,
     pub(super) reserved: &'a Reserved,
+    pub(super) disabled: &'a RawDisabled,
 }
 
 /// The plugin that serves a command, and the place that says so.
@@ -49,7 +91,12 @@ pub(super) fn resolve(
     if let Some(named) = field.value() {
         complete &= named.whole;
         let names: Vec<PluginName> = named.entries.iter().map(|(name, _)| name.get_ref().clone()).collect();
-        let around = Surroundings { folder: whole.folder, plugins: &names, reserved: whole.reserved };
+        let around = Surroundings {
+            folder: whole.folder,
+            plugins: &names,
+            disabled: &whole.disabled.plugins,
+            reserved: whole.reserved,
+        };
         for (name, raw) in &named.entries {
             complete &= match &raw.get_ref().commands {
                 Field::Absent => true,
@@ -62,7 +109,21 @@ pub(super) fn resolve(
             }
         }
     }
-    Resolved { plugins, commands: servers.into_keys().collect(), complete }
+    let switched_off = whole.disabled.plugins.iter().flat_map(|(name, raw)| {
+        let listed = listed(name, &raw.get_ref().commands);
+        listed.into_iter().map(|(command, _)| (command, name.get_ref().clone()))
+    });
+    let switched_off = switched_off.collect();
+    let resolved = Resolved { plugins, commands: servers.into_keys().collect(), switched_off, complete };
+    for (name, raw) in field.value().into_iter().flat_map(|named| &named.entries) {
+        let at = format!("plugins.{}.grants.commands", name.get_ref());
+        let granted = raw.get_ref().grants.value().and_then(|grants| grants.commands.value());
+        let patterns = granted.into_iter().flat_map(|list| &list.items);
+        for pattern in patterns.filter(|pattern| !pattern.get_ref().is_built_in()) {
+            resolved.warn_of_unserved(&at, pattern, None, findings);
+        }
+    }
+    resolved
 }
 
 fn plugin(
@@ -139,6 +200,20 @@ fn concurrency(at: &str, field: &Field<u64>, limits: &Limits, findings: &mut Fin
     Some(u32::from_amount(amount))
 }
 
+/// The commands that a section lists, or the plugin's own name; and where.
+fn listed(
+    plugin: &Spanned<PluginName>,
+    field: &Field<List<CommandName>>,
+) -> Vec<(CommandName, Range<usize>)> {
+    match field {
+        Field::Faulty => Vec::new(),
+        Field::Absent => vec![(CommandName::from(plugin.get_ref()), plugin.span())],
+        Field::Given(list) => {
+            list.get_ref().items.iter().map(|item| (item.get_ref().clone(), item.span())).collect()
+        }
+    }
+}
+
 /// The commands that go to the plugin: those listed, or its own name.
 fn commands(
     plugin: &Spanned<PluginName>,
@@ -147,22 +222,15 @@ fn commands(
     findings: &mut Findings,
 ) -> Vec<CommandName> {
     let name = plugin.get_ref();
-    let listed = match field {
-        Field::Faulty => Vec::new(),
-        Field::Absent => vec![(CommandName::from(name), plugin.span())],
-        Field::Given(list) => {
-            if list.get_ref().items.is_empty() && list.get_ref().whole {
-                findings
-                    .warning(format!("the plugin `{name}` can't be called"))
-                    .at(list.span(), "it serves no command")
-                    .help(format!("write [\"{name}\"], or leave `commands` out to the same effect"))
-                    .done();
-            }
-            list.get_ref().items.iter().map(|item| (item.get_ref().clone(), item.span())).collect()
-        }
-    };
+    if let Some(list) = field.given().filter(|list| list.get_ref().items.is_empty() && list.get_ref().whole) {
+        findings
+            .warning(format!("the plugin `{name}` can't be called"))
+            .at(list.span(), "it serves no command")
+            .help(format!("write [\"{name}\"], or leave `commands` out to the same effect"))
+            .done();
+    }
     let mut commands = Vec::new();
-    for (command, span) in listed {
+    for (command, span) in listed(plugin, field) {
         if let Some((other, earlier)) = servers.get(&command) {
             let (message, help) = if other == name {
                 (format!("`plugins.{name}.commands` holds a command twice"), "leave one out")
