@@ -24,7 +24,7 @@ mod systemd;
 mod trials;
 
 pub use conformance::{Fault, Report, SuiteLimits, Verdict, test};
-pub use state::{Progress, back_up};
+pub use state::{ByHand, Entry, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
 pub use supervisor::Supervisor;
 pub use trials::{Inspected, TrialRun, inspect, try_out};
 

@@ -9,7 +9,8 @@ use crate::config::{Config, StateEngine};
 use crate::state::sqlite::{self, Existing};
 use crate::state::{Engine, MemoryEngine, SqliteEngine, SqliteOptions};
 
-pub use crate::state::sqlite::Progress;
+pub use crate::state::sqlite::{ByHand, Listed, Progress};
+pub use crate::state::{Entry, Key, Namespace, StateError};
 
 /// Opens the engine. Where no plugin is granted a store and no answers are kept, no file is made.
 ///
@@ -67,6 +68,20 @@ fn file(config: &Config) -> Option<&Path> {
     }
 }
 
+/// The file in which the state of `config` is kept, for those who look into it; it is there.
+///
+/// # Errors
+///
+/// When the state is in no file, or the file is not there yet.
+pub fn state_file(config: &Config) -> anyhow::Result<&Path> {
+    let path = match (config.state.engine, &config.state.path) {
+        (StateEngine::Sqlite, Some(path)) => path,
+        _ => anyhow::bail!("the state is in no file: `state.engine` is not \"sqlite\""),
+    };
+    anyhow::ensure!(path.exists(), "there is no state yet: {} is not there", path.display());
+    Ok(path)
+}
+
 /// Copies the state of `config` to the file `target`, while a server may be using it; tells of its progress.
 ///
 /// # Errors
@@ -78,11 +93,7 @@ pub fn back_up(
     replace: bool,
     progress: &mut dyn FnMut(Progress),
 ) -> anyhow::Result<()> {
-    let source = match (config.state.engine, &config.state.path) {
-        (StateEngine::Sqlite, Some(path)) => path,
-        _ => anyhow::bail!("there is nothing to back up: `state.engine` is not \"sqlite\""),
-    };
-    anyhow::ensure!(source.exists(), "there is no state yet: {} is not there", source.display());
+    let source = state_file(config)?;
     let existing = if replace { Existing::Replace } else { Existing::Keep };
     Ok(sqlite::backup(source, target, existing, progress)?)
 }

@@ -1,16 +1,22 @@
 //! `lictor state …`: what operators do with plugins' state.
 
+mod entries;
+
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use super::{CONFIG_FILE, ConfigFile, Failure, load_named_config, output, want_own_config};
 use crate::app::{self, Progress};
+use crate::config::Config;
 
-/// Back up what plugins keep
+/// Back up what plugins keep, and look into it
 #[derive(Debug, Subcommand)]
 pub(super) enum State {
     Backup(Backup),
+    List(entries::List),
+    Get(entries::Get),
+    Delete(entries::Delete),
 }
 
 /// Copy the state to a file, also while the server runs and writes
@@ -37,16 +43,24 @@ impl State {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Backup(verb) => verb.run(),
+            Self::List(verb) => verb.run(),
+            Self::Get(verb) => verb.run(),
+            Self::Delete(verb) => verb.run(),
         }
     }
 }
 
+/// The config that says where the state is.
+fn loaded(file: &ConfigFile) -> Result<Config, Failure> {
+    if file.path == Path::new(CONFIG_FILE) {
+        want_own_config()?;
+    }
+    Ok(load_named_config(&file.path)?.config)
+}
+
 impl Backup {
     fn run(self) -> Result<(), Failure> {
-        if self.config.path == Path::new(CONFIG_FILE) {
-            want_own_config()?;
-        }
-        let config = load_named_config(&self.config.path)?.config;
+        let config = loaded(&self.config)?;
         let mut pages = 0;
         app::back_up(&config, &self.target, self.replace, &mut |progress: Progress| pages = progress.total)
             .map_err(|error| Failure::failed(format!("{error:#}")))?;

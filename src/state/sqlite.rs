@@ -3,11 +3,13 @@
 //! One thread writes, for all callers: it joins what waits into one transaction and answers after its commit
 //! (`sqlite/writer.rs`). Reads have connections of their own and run on the caller's thread (`sqlite/readers.rs`).
 //! `sqlite/rows.rs` has the statements, `sqlite/schema.rs` decides whether a file is ours, `sqlite/backup.rs` copies it,
+//! `sqlite/byhand.rs` is what an operator does to it,
 //! `sqlite/fault.rs` puts SQLite's errors into words.
 //!
 //! It knows no namespace's rules: those are in `rules`.
 
 mod backup;
+mod byhand;
 mod fault;
 mod group;
 mod readers;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use backup::{Existing, Progress, backup};
+pub use byhand::{ByHand, Listed};
 
 use self::fault::Fault;
 use self::readers::Readers;

@@ -15,6 +15,7 @@
 //! | `http_places` | how many of these are under way at once |
 //! | `directories` | the same of folders |
 //! | `state`     | key-value state as plugins have it, and over `kill -9` |
+//! | `state_verbs` | what operators look up there and delete |
 //! | `idempotency` | requests that are sent again: answered again and run once, also over `kill -9` |
 //! | `reach`     | files and other commands that a plugin may reach |
 //! | `absent`    | a config that names what is not there, or what is switched off |
@@ -81,6 +82,7 @@ mod resources;
 mod sandbox;
 mod seat;
 mod state;
+mod state_verbs;
 mod stopping;
 mod streaming;
 mod systemd;

@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
+use super::byhand::Listed;
 use super::fault::Fault;
 use crate::state::rules::{self, Books, Row, Rows};
 use crate::state::values::{Entry, Expiry, Key, Namespace, Page, Stat, Usage, Value, Version};
@@ -212,6 +213,44 @@ pub(super) fn page(
         page.keys.push(Key::new(text)?);
     }
     Ok(page)
+}
+
+/// All namespaces, and what each holds.
+pub(super) fn namespaces(connection: &Connection) -> rusqlite::Result<Vec<(Namespace, Usage)>> {
+    let sql = "SELECT plugin, store, keys, bytes FROM namespace ORDER BY plugin, store";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| {
+        let (plugin, store): (String, String) = (row.get(0)?, row.get(1)?);
+        let usage = Usage { keys: unsigned(row.get(2)?), bytes: unsigned(row.get(3)?) };
+        Ok((Namespace::new(&plugin, &store), usage))
+    })?;
+    rows.collect()
+}
+
+/// At most `limit` live entries whose keys begin with `prefix`, those after `after`, without their values.
+pub(super) fn listed(
+    connection: &Connection,
+    id: i64,
+    now_ms: u64,
+    (prefix, after, limit): (&str, Option<&Key>, usize),
+) -> Result<Vec<Listed>, Fault> {
+    let sql = "SELECT key, version, expires_at, octet_length(value) FROM entry WHERE namespace = ?1 \
+               AND key >= ?2 AND key > ?3 AND (expires_at IS NULL OR expires_at > ?4) ORDER BY key";
+    let mut statement = connection.prepare_cached(sql)?;
+    // No key is empty, so all are after "".
+    let after = after.map_or("", Key::as_str);
+    let mut rows = statement.query(params![id, prefix, after, signed(now_ms)])?;
+    let mut listed = Vec::new();
+    while let Some(row) = rows.next()?.filter(|_| listed.len() < limit) {
+        let text = row.get_ref(0)?.as_str().map_err(|error| Fault::Broken(error.into()))?;
+        if !text.starts_with(prefix) {
+            break;
+        }
+        let key = Key::new(text)?;
+        let (version, expires_at) = (version(row, 1)?, expiry(row, 2)?);
+        listed.push(Listed { key, version, expires_at, bytes: unsigned(row.get(3)?) });
+    }
+    Ok(listed)
 }
 
 fn version(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Version> {

@@ -104,6 +104,16 @@ pub(super) fn open_unknown(path: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
+/// A connection to such a file that writes as the engine's does.
+pub(super) fn open_unknown_to_write(path: &Path) -> Result<Connection, StateError> {
+    let connection = open_unknown(path)?;
+    connection
+        .pragma_update(None, "query_only", false)
+        .and_then(|()| set_up_writer(&connection, None))
+        .map_err(|error| at(path, &error))?;
+    Ok(connection)
+}
+
 /// Reads the whole file through.
 pub(super) fn check(path: &Path, connection: &Connection) -> Result<(), StateError> {
     let verdict: String = connection
