@@ -25,6 +25,22 @@ pub enum AddressError {
         "{0:?} is neither a host name nor an IP address; write HOST:PORT, with an IPv6 address in brackets"
     )]
     Host(String),
+    /// A socket of this machine, such as `unix:/run/x.sock`.
+    #[error(
+        "{0:?} is no TCP address, and servers listen on TCP alone; write HOST:PORT, such as localhost:4888"
+    )]
+    NoTcp(String),
+    /// A URL.
+    #[error("{0:?} is a URL; write HOST:PORT alone, without `{scheme}` and what follows the port", scheme = scheme_of(.0))]
+    Url(String),
+    /// A port alone.
+    #[error("{0:?} names no host; write HOST:PORT, such as localhost:4888")]
+    NoHost(String),
+    /// An IPv6 address of one interface, such as `fe80::1%eth0`.
+    #[error(
+        "{0:?} names an interface, which no certificate can; write HOST:PORT with a name or another address of the server"
+    )]
+    Interface(String),
     /// What stands behind the colon is no port.
     #[error("{0:?} is no port; write a number from 1 to 65535")]
     Port(String),
@@ -60,6 +76,7 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        look_alike(text).map_or(Ok(()), Err)?;
         let (host, port) = split(text)?;
         let port = match port {
             None => DEFAULT_PORT,
@@ -72,6 +89,22 @@ impl FromStr for Address {
             .map_err(|_| AddressError::Host(host.to_owned()))?;
         Ok(Self { name, port })
     }
+}
+
+/// What is no address by its form, and may look like one to who writes it.
+fn look_alike(text: &str) -> Option<AddressError> {
+    let fault = match text {
+        _ if text.contains("://") => AddressError::Url,
+        _ if ["unix:", "/", "./", "@"].iter().any(|start| text.starts_with(start)) => AddressError::NoTcp,
+        _ if text.starts_with(':') && !text.starts_with("::") => AddressError::NoHost,
+        _ if text.contains('%') => AddressError::Interface,
+        _ => return None,
+    };
+    Some(fault(text.to_owned()))
+}
+
+fn scheme_of(url: &str) -> &str {
+    url.find("://").and_then(|at| url.get(..at + 3)).unwrap_or_default()
 }
 
 /// The host and what stands behind its colon. An IPv6 address has colons of its own, so one with a port
@@ -143,6 +176,24 @@ mod tests {
             "a:b:1",
         ] {
             assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_an_address_is_told_what_it_is() {
+        for (text, words) in [
+            ("unix:/run/x.sock", "no TCP address"),
+            ("/run/x.sock", "no TCP address"),
+            ("@x", "no TCP address"),
+            ("tcp://localhost:4888", "without `tcp://`"),
+            ("https://example.org/", "without `https://`"),
+            (":4888", "names no host"),
+            ("[fe80::1%eth0]:4888", "names an interface"),
+            ("host:70000", "a number from 1 to 65535"),
+            ("", "neither a host name nor an IP address"),
+        ] {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains("write"), "{text}: {error}");
         }
     }
 
