@@ -22,8 +22,10 @@ mod events;
 mod line;
 pub mod metrics;
 mod queue;
+mod source;
 
 pub use commands::{CommandEvent, CommandLog, Recorder};
+pub use source::LASTING;
 
 use budget::Reporter;
 
@@ -104,7 +106,7 @@ const MAX_PANIC_BYTES: usize = 4096;
 /// A panic as an event: what it says may quote what somebody sent.
 fn tell_panic(place: &str, words: &str, backtrace: Option<&str>) {
     let words = &words[..words.floor_char_boundary(MAX_PANIC_BYTES)];
-    tracing::error!(target: "lictor::app", place, words, backtrace, "panicked");
+    tracing::error!(name: LASTING, target: "lictor::app", place, words, backtrace, "panicked");
 }
 
 fn human<W>(level: Level, writer: W, is_colored: bool) -> impl Subscriber + Send + Sync
@@ -200,13 +202,15 @@ mod tests {
             }
         }
         let error = std::io::Error::other(EVIL);
-        let say = || {
+        let say = |line: u32| {
             let (error, dynamic) = (&error, &error as &(dyn std::error::Error + 'static));
             tracing::info!(target: "lictor::test", text = EVIL, shown = %EVIL, debug = ?Evil, %error, dynamic, "said");
             tracing::info!(target: "lictor::test", "{EVIL}");
-            tell_panic("src/x.rs:1", EVIL, None);
+            tell_panic(&format!("src/x.rs:{line}"), EVIL, None);
         };
-        for (is_json, is_colored) in [(false, false), (false, true), (true, false)] {
+        // A panic is told once.
+        for (line, (is_json, is_colored)) in (1..).zip([(false, false), (false, true), (true, false)]) {
+            let say = || say(line);
             let events = Events::default();
             let writer = {
                 let events = events.clone();

@@ -7,13 +7,14 @@
 //! Invariant: nothing here waits for a lock that is held while something is loaded, nor, without a deadline, for a worker.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
@@ -64,6 +65,29 @@ impl Supervisor {
         let hangup = listen(SignalKind::hangup(), "SIGHUP")?;
         drop(entered);
         Ok(Self { runtime, stop, hangup })
+    }
+
+    /// Does `work` on a thread of its own, since a disk may take its time; gives nothing where a signal to stop comes first.
+    ///
+    /// # Errors
+    ///
+    /// When there is no thread, or `work` panicked.
+    pub fn unless_stopped<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> anyhow::Result<Option<T>> {
+        let (give, given) = oneshot::channel();
+        // Of no runtime, which would wait for its end.
+        let thread = thread::Builder::new().name("lictor-start".to_owned());
+        thread.spawn(move || give.send(work())).context("cannot start a thread")?;
+        let Self { runtime, stop, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = stop.signal() => Ok(None),
+                given = given => given.map(Some).context("the start broke off"),
+            }
+        })
     }
 
     /// Serves until SIGINT or SIGTERM, then lets what is under way end; a second signal ends at once. One that comes before

@@ -3,14 +3,14 @@
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
-use crate::sync::locked;
+use crate::telemetry::LASTING;
 
 /// The server serves.
 pub(super) fn ready() {
@@ -22,7 +22,7 @@ pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(error) => {
-            tracing::warn!(target: "lictor::app", %error, "the service manager is not told of the reload")
+            tracing::warn!(name: LASTING, target: "lictor::app", %error, "the service manager is not told of the reload")
         }
     }
 }
@@ -43,22 +43,26 @@ pub(super) fn alive() {
 const PATIENCE: Duration = Duration::from_millis(100);
 
 fn tell(state: &[NotifyState<'_>]) {
-    /// Why it could not be told the last time. It is told twice a second, and one fault is one line.
-    static FAULT: Mutex<Option<String>> = Mutex::new(None);
+    static IS_DEAF: AtomicBool = AtomicBool::new(false);
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let message: String = state.iter().map(|state| format!("{state}\n")).collect();
-    let send = || {
+    let send = || -> std::io::Result<usize> {
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.connect(path)?;
         socket.send(message.as_bytes())
     };
-    let fault = send().err().map(|error: std::io::Error| error.to_string());
-    let mut last = locked(&FAULT);
-    if let Some(error) = fault.as_deref().filter(|_| *last != fault) {
-        tracing::warn!(target: "lictor::app", error, "the service manager cannot be told");
+    let sent = send();
+    let was_deaf = IS_DEAF.swap(sent.is_err(), Ordering::Relaxed);
+    match sent {
+        Err(error) => {
+            tracing::warn!(name: LASTING, target: "lictor::app", %error, "the service manager cannot be told");
+        }
+        Ok(_) if was_deaf => {
+            tracing::info!(name: LASTING, target: "lictor::app", "the service manager can be told again");
+        }
+        Ok(_) => {}
     }
-    *last = fault;
 }
 
 /// The listening sockets that were handed over, by socket activation; none where the server is to open its own.

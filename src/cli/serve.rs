@@ -21,8 +21,11 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let usage = |error: anyhow::Error| Failure::usage(format!("{error:#}"));
         // First of all: a signal may come at any time.
-        let supervisor = app::Supervisor::new().map_err(usage)?;
-        let loaded = load_by(config::load, &self.config.path)?;
-        supervisor.serve(loaded).map_err(usage)
+        let mut supervisor = app::Supervisor::new().map_err(usage)?;
+        let load = move || load_by(config::load, &self.config.path);
+        match supervisor.unless_stopped(load).map_err(usage)? {
+            Some(loaded) => supervisor.serve(loaded?).map_err(usage),
+            None => Ok(()),
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::fingerprint::Fingerprint;
 use super::record::{self, PART_BYTES, Record};
 use super::{Answer, Running};
 use crate::state::{Key, StateError, Store, Ttl, Value};
+use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 use crate::wire::Outcome;
 
@@ -109,7 +110,7 @@ impl Held {
         };
         if let Err(error) = ended {
             tracing::error!(
-                target: "lictor::command", client = &*self.running.owner.0, %error,
+                name: LASTING, target: "lictor::command", client = &*self.running.owner.0, %error,
                 "what became of an Idempotency-Key cannot be kept"
             );
         }

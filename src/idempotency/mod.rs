@@ -42,6 +42,7 @@ use self::full::Full;
 use self::record::Record;
 use crate::state::{Blame, Engine, Expected, Key, Namespace, Quota, StateError, Store, Ttl};
 use crate::sync::locked;
+use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 use crate::wire::{Code, CommandError, Request};
 
@@ -202,7 +203,10 @@ impl Ledger {
             StateError::Conflict { .. } => still_running(),
             error => {
                 if error.blame() == Blame::Operator {
-                    tracing::error!(target: "lictor::command", client, %error, "an Idempotency-Key cannot be kept");
+                    tracing::error!(
+                        name: LASTING, target: "lictor::command", client, %error,
+                        "an Idempotency-Key cannot be kept"
+                    );
                 }
                 let words = "The Idempotency-Key cannot be kept; try again later";
                 CommandError::not_run(Code::Unavailable, words)

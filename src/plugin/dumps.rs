@@ -13,6 +13,7 @@ use super::folder::{open_private, write_whole};
 use super::invoke::Call;
 use super::load::Plugin;
 use super::warm::Warm;
+use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 
 /// Dumps that are kept. One may have as many bytes as its plugin's memory.
@@ -86,7 +87,10 @@ pub(super) fn keep(plugin: &Plugin, call: &Call, instance: Warm, error: wasmtime
                 tracing::warn!(target: "lictor::plugin", plugin, client = &*client, %request, %path, bytes, "core dump");
             }
             Err(error) => {
-                tracing::error!(target: "lictor::plugin", plugin, client = &*client, %request, %error, "no core dump")
+                tracing::error!(
+                    name: LASTING, target: "lictor::plugin", plugin, client = &*client, %request, %error,
+                    "no core dump"
+                )
             }
         }
     });

@@ -12,6 +12,7 @@ use super::host::{MAX_HANDLES, VolumeSpent};
 use super::instance::HostState;
 use super::invoke::Call;
 use super::load::Plugin;
+use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 use crate::watermark;
 use crate::wire::{Code, CommandError};
@@ -82,7 +83,10 @@ pub(super) fn computed_too_long(plugin: &Plugin, call: &Call, spent: CpuSpent) -
 /// the machine.
 pub(super) fn not_started(plugin: &Plugin, call: &Call, error: &wasmtime::Error) -> CommandError {
     let name = plugin.name();
-    tracing::error!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, error = words(error), "no instance");
+    tracing::error!(
+        name: LASTING, target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id,
+        error = words(error), "no instance"
+    );
     if error.is::<PoolConcurrencyLimitError>() {
         return CommandError::not_run(Code::Busy, "No instance is free; try again later");
     }

@@ -25,8 +25,8 @@ use super::tls::{self, Authenticated};
 use super::verify::Verifiers;
 use crate::identity::authenticate;
 use crate::network::PeerAddress;
-use crate::telemetry::ConnectionId;
 use crate::telemetry::metrics::Counter;
+use crate::telemetry::{ConnectionId, LASTING};
 use crate::watermark;
 
 /// How long accepting rests when the process has no file descriptor or memory left for another connection.
@@ -127,6 +127,7 @@ impl Server {
 
     /// Accepts from `listener` until [`Self::stop`].
     pub async fn accept(&self, listener: TcpListener) {
+        let mut is_failing = false;
         // A place is taken before a connection is, so that at the limit further ones wait in the kernel.
         while let Some(place) = self.shared.admission.place().await {
             let notified = self.shared.stop.notified();
@@ -138,10 +139,16 @@ impl Server {
                 () = notified => return,
             };
             match accepted {
-                Ok((tcp, peer)) => self.take(tcp, peer, place),
+                Ok((tcp, peer)) => {
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!(name: LASTING, target: "lictor::connection", "accepts again");
+                    }
+                    self.take(tcp, peer, place);
+                }
                 Err(error) if is_peers_fault(&error) => {}
                 Err(error) => {
-                    tracing::error!(target: "lictor::connection", %error, "cannot accept; trying again");
+                    is_failing = true;
+                    tracing::error!(name: LASTING, target: "lictor::connection", %error, "cannot accept; trying again");
                     sleep(REST).await;
                 }
             }

@@ -16,7 +16,7 @@ use super::End;
 use super::refusal::TurnedAway;
 use super::room::{Answer, Given, Room};
 use crate::plugin::{Call, Ended, Parts};
-use crate::telemetry::RequestId;
+use crate::telemetry::{LASTING, RequestId};
 use crate::wire::{Code, CommandError, Outcome, Request, Sequence};
 
 /// What is kept of a request while its command runs.
@@ -329,6 +329,6 @@ impl Lanes {
 }
 
 fn panicked(error: &JoinError) -> CommandError {
-    tracing::error!(target: "lictor::command", %error, "a command's task panicked");
+    tracing::error!(name: LASTING, target: "lictor::command", %error, "a command's task panicked");
     CommandError::unknown(Code::Internal, "The server failed")
 }

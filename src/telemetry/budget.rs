@@ -89,10 +89,11 @@ impl Reporter {
         let report = move || {
             loop {
                 let waited = stopped.recv_timeout(Duration::from_secs(1));
+                let is_over = waited != Err(RecvTimeoutError::Timeout);
                 let second = second(*START, Instant::now());
-                events::report(second);
+                events::report(if is_over { events::END } else { second });
                 commands::report(second);
-                if waited != Err(RecvTimeoutError::Timeout) {
+                if is_over {
                     return;
                 }
             }

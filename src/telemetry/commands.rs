@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use super::RequestId;
 use super::budget::{Budget, CLOSED, START, second};
-use super::events::ADMITTED;
 use super::metrics::Counter;
+use super::source::ADMITTED;
 use crate::sync::locked;
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request};

@@ -2,36 +2,26 @@
 //!
 //! Every event passes here, so none that somebody else can cause is without one. An event is told apart by its message
 //! and by whose it is: a client's, a plugin's, a plugin's for a client, a stranger's by the address. Of each the first in a second
-//! are written, the rest are counted, and told once a second with their most severe level. Strangers have a budget together as
+//! are written, the rest are counted, and told once a second with their most severe level. Of a state that lasts, and that each try
+//! tells of again (`LASTING`), one event is written until there has been none for a minute. Strangers have a budget together as
 //! well: they do not push out what clients and operators do.
 //!
 //! Invariant: what one client causes is in no budget and in no count with what another causes. So an event that a client can
 //! cause has the field `client`.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
-use std::net::SocketAddr;
 use std::sync::{LazyLock, Mutex};
 use std::time::Instant;
 
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::budget::{Budget, START, second};
 use super::metrics::Counter;
-use crate::network::{Network, PeerAddress};
+use super::source::{ADMITTED, Kind, Source, SourceFields, Stranger, is_plugins_line};
 use crate::sync::locked;
 
-/// Events of one message and one client, plugin or other source in a second.
-const EVENTS_PER_SECOND: u32 = 100;
-/// Events of one message in a second that only an operator causes: at the start, and by a reload.
-const OWN_EVENTS_PER_SECOND: u32 = 1_000;
-/// Lines of one plugin for one client in a second, and of one plugin outside of calls: its output and its own events.
-const PLUGIN_LINES_PER_SECOND: u32 = 200;
-/// Events of one message and one stranger's address (IPv6: /64 network) in a second.
-const STRANGER_EVENTS_PER_SECOND: u32 = 20;
 /// Events of all strangers in a second.
 const STRANGERS_EVENTS_PER_SECOND: u32 = 100;
 
@@ -39,12 +29,13 @@ const STRANGERS_EVENTS_PER_SECOND: u32 = 100;
 const MAX_SOURCES: usize = 16_384;
 const MAX_STRANGERS: usize = 1_024;
 
+/// Seconds without an event after which a state that lasts is over, and how often it is told that it lasts.
+const QUIET_SECONDS: u32 = 60;
+const TOLD_EVERY_SECONDS: u32 = 600;
+
 /// Counts that are told one by one in a second, of sources that have a name, and of strangers; the rest are told as sums.
 const MAX_COUNTS: usize = 256;
 const MAX_STRANGERS_COUNTS: usize = 16;
-
-/// The name of events that were admitted where they were made.
-pub(super) const ADMITTED: &str = "admitted";
 
 static SOURCES: LazyLock<Mutex<Sources>> = LazyLock::new(Mutex::default);
 
@@ -59,108 +50,10 @@ impl<S: Subscriber> Layer<S> for Gate {
         if is_detail || metadata.name() == ADMITTED {
             return true;
         }
-        let mut fields = SourceFields::default();
+        let mut fields = SourceFields::new(metadata);
         event.record(&mut fields);
         let second = second(*START, Instant::now());
         locked(&SOURCES).admits(fields.source(metadata), *metadata.level(), second)
-    }
-}
-
-fn is_plugins_line(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with("lictor::plugin::")
-}
-
-/// What an event is told apart by.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Source {
-    message: String,
-    client: String,
-    plugin: String,
-    stranger: Option<Stranger>,
-    kind: Kind,
-    /// The events of all sources that are too many to be told apart.
-    is_rest: bool,
-}
-
-/// What an event is about, as far as its budget depends on that.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-enum Kind {
-    #[default]
-    Other,
-    PluginLines,
-    Own,
-}
-
-/// A peer that nobody knows; without an address where nothing is known of the peer at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Stranger(Option<Network>);
-
-impl Source {
-    fn limit(&self) -> u32 {
-        match self.kind {
-            _ if self.stranger.is_some() => STRANGER_EVENTS_PER_SECOND,
-            Kind::PluginLines => PLUGIN_LINES_PER_SECOND,
-            Kind::Own => OWN_EVENTS_PER_SECOND,
-            Kind::Other => EVENTS_PER_SECOND,
-        }
-    }
-}
-
-/// What the lines of plugins are called together.
-const PLUGIN_LINES: &str = "plugin output";
-
-/// The fields of an event that say whose it is.
-#[derive(Debug, Default)]
-struct SourceFields {
-    message: String,
-    client: String,
-    plugin: String,
-    peer: String,
-}
-
-impl SourceFields {
-    fn source(self, metadata: &Metadata<'_>) -> Source {
-        let Self { message, client, plugin, peer } = self;
-        let is_nobodys = client.is_empty() && plugin.is_empty() && peer.is_empty();
-        let is_own = |target: &str| {
-            target.starts_with("lictor::app") || ["lictor::reload", "lictor::connection"].contains(&target)
-        };
-        let kind = match metadata.target() {
-            _ if is_plugins_line(metadata) => {
-                let message = PLUGIN_LINES.to_owned();
-                return Source { message, client, plugin, kind: Kind::PluginLines, ..Source::default() };
-            }
-            target if is_nobodys && is_own(target) => Kind::Own,
-            _ => Kind::Other,
-        };
-        let is_strangers = client.is_empty() && !peer.is_empty();
-        let address = || peer.parse::<SocketAddr>().ok().map(|peer| Network::of(PeerAddress::from(peer)));
-        let stranger = is_strangers.then(|| Stranger(address()));
-        Source { message, client, plugin, stranger, kind, is_rest: false }
-    }
-
-    fn field(&mut self, field: &Field) -> Option<&mut String> {
-        match field.name() {
-            "message" => Some(&mut self.message),
-            "client" => Some(&mut self.client),
-            "plugin" => Some(&mut self.plugin),
-            "peer" => Some(&mut self.peer),
-            _ => None,
-        }
-    }
-}
-
-impl Visit for SourceFields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if let Some(text) = self.field(field) {
-            value.clone_into(text);
-        }
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if let Some(text) = self.field(field) {
-            *text = format!("{value:?}");
-        }
     }
 }
 
@@ -176,6 +69,8 @@ struct Tally {
     budget: Budget,
     /// The most severe level of what was only counted.
     level: Level,
+    /// The second in which the source or its count was told.
+    told: u32,
 }
 
 /// The level of counts, unless they are of something more severe.
@@ -183,8 +78,22 @@ const COUNT_LEVEL: Level = Level::INFO;
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { budget: Budget::default(), level: COUNT_LEVEL }
+        Self { budget: Budget::default(), level: COUNT_LEVEL, told: 0 }
     }
+}
+
+impl Tally {
+    fn is_to_be_told(&self, source: &Source, second: u32) -> bool {
+        let lasts = self.budget.was_used(second.saturating_sub(quiet(source)));
+        !lasts
+            || !matches!(source.kind, Kind::Lasting(_))
+            || second.saturating_sub(self.told) >= TOLD_EVERY_SECONDS
+    }
+}
+
+/// Seconds without an event after which nothing is known of a source any more.
+fn quiet(source: &Source) -> u32 {
+    if matches!(source.kind, Kind::Lasting(_)) { QUIET_SECONDS } else { 1 }
 }
 
 impl Sources {
@@ -207,8 +116,13 @@ impl Sources {
                 ..Source::default()
             }
         };
+        let lasts = matches!(source.kind, Kind::Lasting(_)) && tallies.contains_key(&source);
         let tally = tallies.entry(source).or_default();
-        if tally.budget.admits(second, limit) {
+        if lasts {
+            tally.budget.count(second);
+            tally.budget.count_unlogged();
+        } else if tally.budget.admits(second, limit) {
+            tally.told = second;
             if !is_strangers || self.all_strangers.admits(second, STRANGERS_EVENTS_PER_SECOND) {
                 return true;
             }
@@ -238,13 +152,18 @@ struct Count {
 
 /// The largest counts by themselves, at most `max`, and of each message and client the sum of the others.
 fn take_counts(tallies: &mut HashMap<Source, Tally>, max: usize, second: u32) -> Vec<Count> {
-    let counted = tallies.iter_mut().filter_map(|(source, Tally { budget, level })| {
-        let (events, level) = (budget.take_unlogged(), std::mem::replace(level, COUNT_LEVEL));
+    let counted = tallies.iter_mut().filter_map(|(source, tally)| {
+        if !tally.is_to_be_told(source, second) {
+            return None;
+        }
+        tally.told = second;
+        let (events, level) =
+            (tally.budget.take_unlogged(), std::mem::replace(&mut tally.level, COUNT_LEVEL));
         let count = || Count { source: source.clone(), level, events, sources: None };
         (events > 0).then(count)
     });
     let mut counts: Vec<_> = counted.collect();
-    tallies.retain(|_, tally| tally.budget.was_used(second.saturating_sub(1)));
+    tallies.retain(|source, tally| tally.budget.was_used(second.saturating_sub(quiet(source))));
     counts.sort_unstable_by_key(|count| std::cmp::Reverse(count.events));
     let others = counts.split_off(max.min(counts.len()));
     let mut sums = HashMap::<Source, Count>::new();
@@ -259,6 +178,9 @@ fn take_counts(tallies: &mut HashMap<Source, Tally>, max: usize, second: u32) ->
     counts.extend(sums.into_values());
     counts
 }
+
+/// The second in which all is told that was not told before, at the end.
+pub(super) const END: u32 = u32::MAX;
 
 /// Tells what was only counted.
 pub(super) fn report(second: u32) {
@@ -293,9 +215,11 @@ fn tell(count: &Count) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
+    use crate::network::Network;
+    use crate::telemetry::source::PLUGIN_LINES;
 
     fn of_client(client: &str, message: &str) -> Source {
         Source { message: message.into(), client: client.into(), ..Source::default() }
@@ -336,6 +260,24 @@ mod tests {
         assert_eq!(counts.iter().map(|count| count.events).sum::<u64>(), 9000 - 100 * 3 - 20 * 2 - 200 * 4);
         assert!(sources.take_counts(9).is_empty());
         assert!(sources.known.is_empty() && sources.strangers.is_empty(), "nothing is kept of what is quiet");
+    }
+
+    #[test]
+    fn of_what_lasts_the_first_is_written_and_the_rest_is_told_now_and_then_and_at_its_end() {
+        let mut sources = Sources::default();
+        let full = Source { kind: Kind::Lasting(1), ..of_client("", "cannot accept") };
+        let other = Source { kind: Kind::Lasting(2), ..full.clone() };
+        let mut told = Vec::new();
+        for second in 5..2000 {
+            for (source, until) in [(&full, 1500), (&other, 7)] {
+                if second < until && sources.admits(source.clone(), Level::ERROR, second) {
+                    told.push((second, 0));
+                }
+            }
+            told.extend(sources.take_counts(second).iter().map(|count| (second, count.events)));
+        }
+        assert_eq!(told, [(5, 0), (5, 0), (67, 1), (605, 600), (1205, 600), (1560, 294)]);
+        assert!(sources.admits(full, Level::ERROR, 2000), "what begins anew is told anew");
     }
 
     #[test]

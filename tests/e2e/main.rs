@@ -37,6 +37,7 @@
 //! | `watch`     | files that come to be others while they are watched, with inotify and without it |
 //! | `seat`      | what calls in a row hand to each other, and what not |
 //! | `worker`    | instances that stay entered |
+//! | `signals`   | signals that come before the server serves, and as the first process of a container |
 //! | `systemd`   | a service manager: what it is told, sockets, the documented unit |
 //! | `metrics_alone` | bounds that are met one at a time, counted |
 //! | `paused`    | clients that end while their connection is not read |
@@ -81,6 +82,7 @@ mod reload;
 mod resources;
 mod sandbox;
 mod seat;
+mod signals;
 mod state;
 mod state_verbs;
 mod stopping;

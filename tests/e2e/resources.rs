@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::certs::Identity;
 use crate::support::client::{Connection, Tls, tcp};
-use crate::support::server::{Server, Setup};
+use crate::support::server::{Entry, Server, Setup};
 use crate::support::{eventually, tcp_from};
 
 fn limited(limits: &str) -> (Server, Identity) {
@@ -54,11 +54,21 @@ fn a_server_without_file_descriptors_serves_again_when_it_has_some() {
     });
     let mut admitted = server.connect(&tester);
     let crowd: Vec<TcpStream> = (0..100).map(|_| tcp(server.address())).collect();
-    server.wait_for_log("that it cannot accept", |entry| entry.message().contains("accept"));
-    assert!(server.is_running());
-    assert_eq!(admitted.ask("echo hello"), "hello", "a client that is in is served on");
+    let cannot = |entry: &Entry| entry.message() == "cannot accept; trying again";
+    server.wait_for_log("that it cannot accept", cannot);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        assert!(server.is_running());
+        assert_eq!(admitted.ask("echo hello"), "hello", "a client that is in is served on");
+    }
     drop(crowd);
     assert_eq!(server.connect(&tester).ask("echo hello"), "hello");
+    server.wait_for_log("that it accepts", |entry| entry.message() == "accepts again");
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    // It tried ten times a second.
+    assert_eq!(server.log().iter().filter(|entry| cannot(entry)).count(), 1, "{}", server.printed());
+    assert!(server.happened("cannot accept; trying again") > 5, "{}", server.printed());
 }
 
 #[test]

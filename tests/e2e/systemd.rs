@@ -14,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 use crate::support::certs::Identity;
 use crate::support::client::{Connection, tcp};
 use crate::support::eventually;
-use crate::support::server::Setup;
+use crate::support::server::{Entry, Setup};
 use crate::support::tools::finish;
 
 /// Where a manager listens, in the folder of `setup`.
@@ -88,6 +88,29 @@ fn handed(lictor: &Command, socket: OwnedFd) -> Command {
         shell.current_dir(folder);
     }
     shell
+}
+
+/// As after a restart of a container whose manager is gone.
+#[test]
+fn a_manager_that_is_gone_is_told_once_and_again_when_it_is_back() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester).echo();
+    let path = setup.folder().join("notify");
+    let mut server = setup.start_by(|mut lictor| {
+        lictor.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000000");
+        lictor
+    });
+    let deaf = |entry: &Entry| entry.message() == "the service manager cannot be told";
+    server.wait_for_log("that it is gone", deaf);
+    std::thread::sleep(Duration::from_secs(3));
+    let manager = UnixDatagram::bind(&path).expect("a socket is made");
+    manager.recv(&mut [0; 64]).expect("the server tells something");
+    server
+        .wait_for_log("that it is back", |entry| entry.message() == "the service manager can be told again");
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    assert_eq!(server.log().iter().filter(|entry| deaf(entry)).count(), 1, "{}", server.printed());
+    assert!(server.happened("the service manager cannot be told") > 4, "{}", server.printed());
 }
 
 #[test]

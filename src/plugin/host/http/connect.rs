@@ -22,6 +22,7 @@ use super::allow::{Host, Origin, Scheme};
 use super::received::Received;
 use super::{Gate, Web, address, fault, names};
 use crate::plugin::host::Volume;
+use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 
 /// How long it may take to look a host up, to connect to it and to agree on TLS, together.
@@ -141,7 +142,7 @@ async fn tls_connector() -> Result<TlsConnector, Error> {
     match config.await.map_err(|error| error.to_string()).and_then(|config| config) {
         Ok(config) => Ok(TlsConnector::from(Arc::new(config))),
         Err(error) => {
-            tracing::error!(target: "lictor::plugin", error, "plugins' requests to https are impossible");
+            tracing::error!(name: LASTING, target: "lictor::plugin", error, "plugins' requests to https are impossible");
             Err(Error::ConfigurationError)
         }
     }
