@@ -54,10 +54,18 @@ impl File {
 }
 
 impl Changes {
-    /// Follows the files of `read`, which have been read since then, and no others any more.
+    /// Follows the files of `read`, which have been read since then, and no others any more. What has been seen of a file stays
+    /// known: it may have changed while it was read.
     pub(super) fn follow(&mut self, read: Sightings, now: Instant) {
-        let file = |read| File { read, seen: read, since: now, is_closed: false };
-        self.files = read.into_iter().map(|(path, stamp)| (path, file(stamp))).collect();
+        let mut known = std::mem::take(&mut self.files);
+        let files = read.into_iter().map(|(path, read)| {
+            let file = match known.remove(&path) {
+                Some(file) => File { read, ..file },
+                None => File { read, seen: read, since: now, is_closed: false },
+            };
+            (path, file)
+        });
+        self.files = files.collect();
         self.since = None;
     }
 

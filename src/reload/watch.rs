@@ -1,6 +1,6 @@
 //! Changes of what the files of a config lead to.
 //!
-//! A thread looks at all files again and again, which costs about a microsecond a file; `inotify` only says when to look sooner, and
+//! A thread looks at all files again and again, which costs some microseconds a file; `inotify` only says when to look sooner, and
 //! which file its writer has closed. `changes` says when a change is acted on.
 //!
 //! Invariant: no disk is waited for here: this is the thread that hears signals.
@@ -18,7 +18,7 @@ use crate::files::Sightings;
 use crate::sync::locked;
 
 /// The time between two looks, if nothing is heard.
-const LOOK: Duration = Duration::from_millis(400);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The same at least, whatever is heard: other files in the folders may change all the time.
 const GAP: Duration = Duration::from_millis(100);
