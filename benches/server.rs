@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lictor::client::{Address, Connection, Connector, Credentials, Frame, Request, Trust, parse_pin};
+use lictor::client::{Address, Connection, Connector, Credentials, Frame, Request, Trust};
 use lictor::identity::Thumbprint;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -48,7 +48,7 @@ impl Server {
     async fn connect(&self) -> Connection {
         let certs = self.folder.path().join("certs");
         let server = CertificateDer::from_pem_file(certs.join("server.pem")).unwrap();
-        let pin = parse_pin(&Thumbprint::sha256_of(&server).to_string()).unwrap();
+        let pin = Thumbprint::sha256_of(&server);
         let credentials = Credentials::load(&certs.join("dev.pem"), &certs.join("dev.key")).unwrap();
         let address: Address = self.address.parse().unwrap();
         Connector::new(address, &Trust::Pinned(vec![pin]), Some(&credentials))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lictor::authz::Policy;
-use lictor::client::{Address, Connection, Connector, Credentials, Frame, Request, Trust, parse_pin};
+use lictor::client::{Address, Connection, Connector, Credentials, Frame, Request, Trust};
 use lictor::config::CommandPattern;
 use lictor::idempotency::{Ledger, Limits};
 use lictor::identity::Thumbprint;
@@ -67,7 +67,7 @@ async fn connect(folder: &TempDir) -> Connection {
     let serving = Server::new(current, admission(), None).unwrap();
     tokio::spawn(async move { serving.accept(listener).await });
     let credentials = Credentials::load(&path("client.pem"), &path("client.key")).unwrap();
-    let pin = parse_pin(&Thumbprint::sha256_of(server.der()).to_string()).unwrap();
+    let pin = Thumbprint::sha256_of(server.der());
     let trust = Trust::Pinned(vec![pin]);
     Connector::new(address, &trust, Some(&credentials)).unwrap().connect().await.unwrap()
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::{CONFIG_FILE, Failure, load_named_config, output, want_own_config};
-use crate::client::{Address, Credentials, KnownServers, Trust, folder, parse_pin};
+use crate::client::{Address, Credentials, KnownServers, Trust, folder};
 use crate::config::{Config, ServerCertificate};
 use crate::identity::Thumbprint;
 
@@ -24,7 +24,7 @@ pub(super) struct TargetOptions {
     #[arg(long, value_name = "FILE", env = "LICTOR_CA", hide_env_values = true)]
     ca: Option<PathBuf>,
     /// Trust only the server with the certificate of this SHA-256 or SHA-1 thumbprint; goes before --ca
-    #[arg(long, value_name = "THUMBPRINT", env = "LICTOR_PIN", hide_env_values = true, value_parser = parse_pin)]
+    #[arg(long, value_name = "THUMBPRINT", env = "LICTOR_PIN", hide_env_values = true)]
     pin: Option<Thumbprint>,
     /// Take what is not said otherwise from this config file [default: server.toml, where no --server is
     /// given]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, ClientConfig};
+use rustls::{AlertDescription, CertificateError, ClientConfig};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -15,6 +15,7 @@ use super::connection::{CallError, Connection};
 use super::reply::{Plain, Refusal};
 use super::trust::{NotTrusted, not_trusted};
 use super::{Address, Credentials, Trust, provider};
+use crate::identity::Unproven;
 
 /// How long connecting may take, and how long the handshake with the server's greeting may.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -187,11 +188,48 @@ fn tls_reason(error: &rustls::Error) -> String {
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
             "the server takes no TLS version that this client speaks (1.2, 1.3)".to_owned()
         }
-        rustls::Error::AlertReceived(alert) => {
-            format!("the server ended the handshake with the alert {alert:?}")
+        rustls::Error::AlertReceived(
+            alert @ (AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::DecryptError),
+        ) => {
+            format!(
+                "the server could not verify that this client holds its certificate's key (alert {alert:?}); its log and \
+                 `lictor check` say why"
+            )
         }
+        rustls::Error::AlertReceived(alert) => {
+            format!("the server ended the handshake with the alert {alert:?}; its log says why")
+        }
+        rustls::Error::InvalidCertificate(fault) => match Unproven::of(error) {
+            Some(unproven) => unproven.to_string(),
+            None => format!("the server's certificate is refused: {}", refused(fault)),
+        },
         error => error.to_string(),
     }
+}
+
+/// What is wrong with a server's certificate for which an authority is to vouch.
+fn refused(fault: &CertificateError) -> String {
+    let words = match fault {
+        CertificateError::UnknownIssuer => "it leads to none of the authorities that are trusted (--ca)",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it, or a certificate of its chain, has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it, or a certificate of its chain, is not valid yet; is the clock of this machine right?"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is not for the name by which the server is called; call it by a name in the certificate, or pin it (--pin)"
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "its extended key usage is not for servers (serverAuth)"
+        }
+        CertificateError::BadSignature => "a signature is not one of the key that it should be of",
+        other => return format!("it can't be verified ({other:?}); it can still be pinned (--pin)"),
+    };
+    words.to_owned()
 }
 
 impl std::fmt::Debug for Connector {

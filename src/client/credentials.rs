@@ -9,7 +9,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::provider;
 use crate::files::read_named;
-use crate::identity::pem;
+use crate::identity::{PairFault, pair, pem};
 
 /// The largest file of a certificate and its chain, or of a key.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -41,7 +41,7 @@ pub enum CredentialsError {
     },
     /// Both were read, and don't make a pair.
     #[error(
-        "cannot use the certificate {} with the private key {}: {reason}",
+        "cannot use the certificate {} with the private key {}: {fault}",
         .certificate.display(), .key.display()
     )]
     Pair {
@@ -50,7 +50,7 @@ pub enum CredentialsError {
         /// The key's file.
         key: PathBuf,
         /// Why not.
-        reason: String,
+        fault: PairFault,
     },
 }
 
@@ -66,12 +66,10 @@ impl Credentials {
         let chain = pem::certificates(&bytes).map_err(|fault| no_certificate(fault.in_full()))?;
         let bytes = read_named(key, MAX_FILE_BYTES).map_err(|fault| no_key(fault.what()))?;
         let private = pem::key(&bytes).map_err(|fault| no_key(fault.in_full()))?;
-        let key = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
-            let reason = match error {
-                rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
-                error => error.to_string(),
-            };
-            CredentialsError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), reason }
+        let key = pair(chain, private, &provider()).map_err(|fault| CredentialsError::Pair {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            fault,
         })?;
         Ok(Self { key: Arc::new(key) })
     }
@@ -94,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    fn pair(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    fn written(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
         let (certificate, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
         fs::write(&certificate, made.cert.pem()).unwrap();
@@ -105,8 +103,8 @@ mod tests {
     #[test]
     fn a_pair_is_loaded_and_each_fault_is_told_apart() {
         let folder = tempfile::tempdir().unwrap();
-        let (certificate, key) = pair(folder.path(), "one");
-        let (_, other_key) = pair(folder.path(), "two");
+        let (certificate, key) = written(folder.path(), "one");
+        let (_, other_key) = written(folder.path(), "two");
         let absent = folder.path().join("absent");
         assert_eq!(format!("{:?}", Credentials::load(&certificate, &key).unwrap()), "Credentials { .. }");
         for (certificate, key, words) in [
@@ -114,7 +112,11 @@ mod tests {
             (&key, &key, "this file holds no certificate in PEM"),
             (&certificate, &absent, "cannot read the private key"),
             (&certificate, &certificate, "this file holds no private key in PEM"),
-            (&certificate, &other_key, "the key is not the certificate's"),
+            (
+                &certificate,
+                &other_key,
+                "the private key is not the certificate's; where two belong together, `openssl x509",
+            ),
         ] {
             let error = Credentials::load(certificate, key).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

@@ -8,9 +8,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Address, parse_pin, private_file};
+use super::{Address, private_file};
 use crate::files::read_named;
-use crate::identity::Thumbprint;
+use crate::identity::{Thumbprint, ThumbprintError};
 
 /// The most bytes that are read of the file: some 10,000 servers.
 const MAX_FILE_BYTES: usize = 1024 * 1024;
@@ -146,9 +146,8 @@ impl KnownServers {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
-            let mut words = line.split_whitespace();
-            let first = words.next().unwrap_or_default();
-            match parse_line(first, words.next(), words.next()) {
+            let (first, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
+            match parse_line(first, rest) {
                 Ok((address, thumbprint)) => servers.push(Entry { address, thumbprint, line: number }),
                 Err(reason) => {
                     let address =
@@ -219,13 +218,12 @@ impl KnownServers {
     }
 }
 
-fn parse_line(address: &str, pin: Option<&str>, more: Option<&str>) -> Result<(String, Thumbprint), String> {
+fn parse_line(address: &str, pin: &str) -> Result<(String, Thumbprint), String> {
     let address: Address = address.parse().map_err(|error: super::AddressError| error.to_string())?;
-    let pin = pin.ok_or("it names no thumbprint; write ADDRESS sha256:HEX")?;
-    if more.is_some() {
-        return Err("there is more behind the thumbprint; write ADDRESS sha256:HEX".to_owned());
+    if pin.is_empty() {
+        return Err("it names no thumbprint; write ADDRESS sha256:HEX".to_owned());
     }
-    let thumbprint = parse_pin(pin).map_err(|error| error.to_string())?;
+    let thumbprint: Thumbprint = pin.parse().map_err(|error: ThumbprintError| error.to_string())?;
     Ok((address.to_string(), thumbprint))
 }
 

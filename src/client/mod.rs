@@ -26,7 +26,7 @@ pub use known_servers::{BadLine, Known, KnownServers, KnownServersError, folder}
 pub(crate) use private_file::create_folder;
 pub use reply::{Frame, Plain, Refusal, ReplyError, ReplyReader};
 pub use request::{Request, RequestError};
-pub use trust::{NotTrusted, PinError, Trust, TrustError, parse_pin};
+pub use trust::{NotTrusted, Trust, TrustError};
 
 use std::sync::Arc;
 

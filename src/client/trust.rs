@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use crate::files::read_named;
-use crate::identity::Thumbprint;
 use crate::identity::pem;
+use crate::identity::{Proofs, Thumbprint};
 
 /// The largest file of authorities: the roots of a whole system take a quarter of it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -45,37 +45,6 @@ pub struct NotTrusted {
     pub presented: Thumbprint,
 }
 
-/// A text that is no pin.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PinError {
-    /// No thumbprint stands there.
-    #[error(transparent)]
-    Thumbprint(#[from] crate::identity::ThumbprintError),
-    /// The name of another algorithm stands before it.
-    #[error("a thumbprint of this length is not {0}")]
-    Algorithm(&'static str),
-}
-
-/// A thumbprint, with or without `sha1:` or `sha256:` before it.
-///
-/// # Errors
-/// If `text` is no thumbprint, or of the other algorithm.
-pub fn parse_pin(text: &str) -> Result<Thumbprint, PinError> {
-    if let Some(digits) = text.strip_prefix("sha256:") {
-        let pin = digits.parse()?;
-        return if matches!(pin, Thumbprint::Sha256(_)) {
-            Ok(pin)
-        } else {
-            Err(PinError::Algorithm("SHA-256"))
-        };
-    }
-    if let Some(digits) = text.strip_prefix("sha1:") {
-        let pin = digits.parse()?;
-        return if matches!(pin, Thumbprint::Sha1(_)) { Ok(pin) } else { Err(PinError::Algorithm("SHA-1")) };
-    }
-    Ok(text.parse()?)
-}
-
 impl Trust {
     /// Trusts what the certificates in a PEM file certify.
     ///
@@ -86,8 +55,12 @@ impl Trust {
         let bytes = read_named(path, MAX_FILE_BYTES).map_err(|unreadable| fault(unreadable.what()))?;
         let certificates = pem::authorities(&bytes).map_err(|wrong| fault(wrong.in_full()))?;
         let mut roots = RootCertStore::empty();
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| fault(error.to_string()))?;
+        for (number, certificate) in (1..).zip(certificates) {
+            roots.add(certificate).map_err(|_| {
+                fault(format!(
+                    "certificate {number} in it can't be read as one of an authority (X.509, version 3)"
+                ))
+            })?;
         }
         Ok(Self::Authorities(Arc::new(roots)))
     }
@@ -98,7 +71,7 @@ impl Trust {
     ) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
         match self {
             Self::Pinned(pins) => {
-                Ok(Arc::new(PinnedVerifier { pins: pins.clone(), provider: Arc::clone(provider) }))
+                Ok(Arc::new(PinnedVerifier { pins: pins.clone(), proofs: Proofs::new(provider) }))
             }
             Self::Authorities(roots) => {
                 let builder =
@@ -113,7 +86,7 @@ impl Trust {
 #[derive(Debug)]
 struct PinnedVerifier {
     pins: Vec<Thumbprint>,
-    provider: Arc<CryptoProvider>,
+    proofs: Proofs,
 }
 
 impl ServerCertVerifier for PinnedVerifier {
@@ -144,8 +117,7 @@ impl ServerCertVerifier for PinnedVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        self.proofs.verify_tls12(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -154,12 +126,11 @@ impl ServerCertVerifier for PinnedVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        self.proofs.verify_tls13(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.proofs.schemes()
     }
 }
 
@@ -191,16 +162,6 @@ mod tests {
             let error = verify(pins, der).unwrap_err();
             assert_eq!(not_trusted(&error).unwrap().presented, Thumbprint::sha256_of(der));
         }
-    }
-
-    #[test]
-    fn a_pin_may_name_its_algorithm_but_not_another() {
-        let (sha1, sha256) = ("ab".repeat(20), "cd".repeat(32));
-        assert_eq!(parse_pin(&sha1), parse_pin(&format!("sha1:{sha1}")));
-        assert_eq!(parse_pin(&sha256), parse_pin(&format!("sha256:{sha256}")));
-        assert!(parse_pin(&format!("sha1:{sha256}")).is_err());
-        assert!(parse_pin(&format!("sha256:{sha1}")).is_err());
-        assert!(parse_pin("sha256:").is_err());
     }
 
     #[test]

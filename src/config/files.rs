@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 
 use super::fault::{Faults, Source};
@@ -12,7 +13,7 @@ use super::names::Refusal;
 use super::redact::Grammar;
 use crate::files::{Authors, Opened};
 use crate::identity::pem::{self, PemFault};
-use crate::identity::{Authority, RevocationList, Thumbprint, Validity, describe};
+use crate::identity::{Authority, Proofs, RevocationList, Thumbprint, Validity, describe};
 
 /// The largest config file: 10,000 clients take 2 MB.
 const MOST_CONFIG_BYTES: u64 = 16 << 20;
@@ -65,6 +66,8 @@ fn refusal(fault: PemFault) -> Refusal {
 pub(super) struct Pinnable {
     pub(super) sha256: Thumbprint,
     pub(super) sha1: Thumbprint,
+    /// Why no client will ever get in by it, if that is so.
+    pub(super) doubt: Option<String>,
     /// When the certificate is valid; `None` where that can't be read.
     pub(super) validity: Option<Validity>,
 }
@@ -75,7 +78,9 @@ pub(super) struct Pinnable {
 /// There is no certificate in it.
 pub(super) fn pinnable(bytes: &[u8]) -> Result<Pinnable, Refusal> {
     let certificate = chain(bytes)?.remove(0);
+    let proofs = Proofs::new(&aws_lc_rs::default_provider());
     Ok(Pinnable {
+        doubt: proofs.doubt(&certificate),
         sha256: Thumbprint::sha256_of(&certificate),
         sha1: Thumbprint::sha1_of(&certificate),
         validity: describe(&certificate).1,

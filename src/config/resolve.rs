@@ -26,6 +26,7 @@ use super::raw::{RawConfig, RawDisabled, RawLog, RawPlugin, RawServer, RawState}
 use super::values::{PathText, StateEngine};
 use super::{Config, Disabled, Log, Protocol, Reading, Server, ServerCertificate, State};
 use crate::files::{Opened, Sightings};
+use crate::identity::order_fault;
 
 /// The config that `raw` describes; `None` or faults found mean that it may not be served. All that it names is in `sightings`.
 pub(super) fn resolve(
@@ -103,7 +104,12 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
     }
     let chain = raw.certificate.given().and_then(|certificate| {
         let named = Named { key: "server.certificate", path: certificate, remedy: "`lictor init` makes one" };
-        folder.read(named, files::MOST_CERTIFICATE_BYTES, files::chain, findings)
+        let chain = folder.read(named, files::MOST_CERTIFICATE_BYTES, files::chain, findings)?;
+        if let Some((what, advice)) = order_fault(&chain) {
+            let fault = findings.warning("the chain of the server's certificate is not in order");
+            fault.at(certificate.span(), what).help(advice).done();
+        }
+        Some(chain)
     });
     if let Some(key) = raw.private_key.given() {
         private_key(key, folder, findings);

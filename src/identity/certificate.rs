@@ -3,15 +3,12 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::text::shown;
+use super::names::{UNKNOWN, last_name};
 
 /// Characters of a certificate's name that are shown.
 pub const MAX_NAME_CHARS: usize = 64;
-
-/// What is shown of a name that is none.
-const UNKNOWN: &str = "<Unknown>";
 
 /// The time in which a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,13 +82,6 @@ pub fn describe(der: &[u8]) -> (String, Option<Validity>) {
         not_after: from_unix(validity.not_after.timestamp()),
     };
     (last_name(certificate.subject()), Some(validity))
-}
-
-/// The last entry of a name, escaped and cut.
-pub(super) fn last_name(name: &X509Name<'_>) -> String {
-    let last = name.iter_attributes().last();
-    let name = last.and_then(|entry| entry.as_str().ok()).filter(|name| !name.is_empty());
-    name.map_or_else(|| UNKNOWN.to_owned(), |name| shown(name, MAX_NAME_CHARS).to_string())
 }
 
 pub(super) fn from_unix(seconds: i64) -> SystemTime {

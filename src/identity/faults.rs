@@ -82,7 +82,23 @@ pub(super) fn words(error: &Error) -> String {
         | Error::MaximumPathDepthExceeded
         | Error::MaximumSignatureChecksExceeded
         | Error::MaximumNameConstraintComparisonsExceeded => TOO_LONG,
-        error => return format!("its chain is not taken ({error})"),
+        Error::UnsupportedCertVersion => "it, or a certificate of its chain, is not of version 3",
+        Error::UnsupportedCriticalExtension => {
+            "it, or a certificate of its chain, has a critical extension that is not understood"
+        }
+        Error::InvalidSerialNumber => "its serial number, or one in its chain, is negative or too long",
+        Error::SignatureAlgorithmMismatch => {
+            "it, or a certificate of its chain, names two algorithms of its own signature"
+        }
+        Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "a signature in its chain is of a kind that is not verified, such as SHA-1"
+        }
+        error => {
+            return format!(
+                "it, or a certificate of its chain, is written in a way that is not understood ({error:?})"
+            );
+        }
     };
     words.to_owned()
 }

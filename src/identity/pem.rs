@@ -6,6 +6,8 @@
 //!
 //! What a block holds is decoded by rustls's reader. Knows no files.
 
+mod forms;
+
 use std::fmt;
 
 use rustls::pki_types::pem::{PemObject, SectionKind};
@@ -167,6 +169,15 @@ impl Wanted {
         }
     }
 
+    /// How to take it out of PKCS#12.
+    fn advice_on_pkcs12(self) -> &'static str {
+        match self {
+            Self::Certificate => "`openssl pkcs12 -in FILE -nokeys -out FILE.pem` writes its certificates",
+            Self::Key => "`openssl pkcs12 -in FILE -nocerts -noenc -out FILE.key` writes its key",
+            Self::List => "put the list of the authority there",
+        }
+    }
+
     /// How to make PEM of it.
     fn advice_on_der(self) -> &'static str {
         match self {
@@ -184,7 +195,12 @@ fn pick<T>(
     may_be_beside: impl Fn(&Holds) -> bool,
     take: impl Fn(Holds) -> Result<T, Holds>,
 ) -> Result<Vec<T>, PemFault> {
-    if is_der(text) {
+    if forms::is_pkcs12(text) {
+        return Err(
+            PemFault::new(None, "this file is PKCS#12, and PEM is wanted").advise(wanted.advice_on_pkcs12())
+        );
+    }
+    if forms::is_der(text) {
         return Err(PemFault::new(None, "this file is DER, and PEM is wanted").advise(wanted.advice_on_der()));
     }
     let (mut taken, noun) = (Vec::new(), wanted.noun());
@@ -202,11 +218,6 @@ fn pick<T>(
         return Err(PemFault::new(None, format!("this file holds no {noun} in PEM")));
     }
     Ok(taken)
-}
-
-/// A sequence of ASN.1 whose length takes more than a byte, which no text begins with.
-fn is_der(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x30, 0x80..=0xff, ..])
 }
 
 /// All blocks of `text`, in their order.
@@ -330,7 +341,7 @@ impl Open {
 
     fn add(&mut self, number: usize, line: &[u8]) -> Result<(), PemFault> {
         if line.contains(&b':') {
-            return Err(encrypted(self.line));
+            return Err(forms::encrypted(self.line));
         }
         if !line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/= \t".contains(byte)) {
             return Err(PemFault::new(number, "this is no base64, and a block holds nothing else"));
@@ -346,12 +357,7 @@ impl Open {
             "EC PARAMETERS" | "DH PARAMETERS" | "DSA PARAMETERS" => {
                 return Ok(Block { line, holds: Holds::Parameters });
             }
-            "ENCRYPTED PRIVATE KEY" => return Err(encrypted(line)),
-            "TRUSTED CERTIFICATE" => {
-                return Err(PemFault::new(line, "this is a certificate in a form of OpenSSL's own")
-                    .advise("`openssl x509 -in FILE -out FILE.pem` writes it in the usual one"));
-            }
-            _ => {}
+            label => forms::of_label(line, label).map_or(Ok(()), Err)?,
         }
         // Four of base64 are three bytes, and rustls's reader takes what is left over for less.
         let digits =
@@ -361,8 +367,9 @@ impl Open {
         }
         text.extend_from_slice(format!("-----END {}-----\n", Self::usual(&label)).as_bytes());
         let holds = match <(SectionKind, Vec<u8>)>::pem_slice_iter(&text).next() {
-            Some(Err(error)) => {
-                return Err(PemFault::new(line, format!("what begins here can't be read: {error}")));
+            Some(Err(_)) => {
+                return Err(PemFault::new(line, "the base64 of what begins here is damaged")
+                    .advise("copy the file anew, byte for byte"));
             }
             Some(Ok((_, der))) if der.is_empty() => {
                 return Err(PemFault::new(line, "nothing is in what begins here"));
@@ -377,11 +384,6 @@ impl Open {
         };
         Ok(Block { line, holds })
     }
-}
-
-fn encrypted(line: usize) -> PemFault {
-    PemFault::new(line, "the private key that begins here is encrypted, and nobody is asked for its password")
-        .advise("`openssl pkey -in FILE -out FILE.key` writes it without one")
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ fn what_is_nearly_a_block_is_told_with_its_line() {
         (format!("{a}-----END CERTIFICATE-----\n"), count + 1, "that has not begun"),
         (a.replace(body, &body.replacen('M', "*", 1)), 2, "no base64"),
         (a.replace(body, &body[..body.len() - 1]), 1, "a part is missing"),
-        (a.replace(body, "===="), 1, "can't be read"),
+        (a.replace(body, "===="), 1, "is damaged"),
         ("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".into(), 1, "nothing is in"),
         (a.replace(" CERT", " TRUSTED CERT"), 1, "a form of OpenSSL's own"),
     ] {

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use webpki::{BorrowedCertRevocationList, CertRevocationList, Error};
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use super::certificate::{Utc, from_unix, last_name};
+use super::certificate::{Utc, from_unix};
+use super::names::last_name;
 use super::thumbprint::Thumbprint;
 
 /// A list of certificates that an authority has taken back. That it is the authority's is looked at whenever a certificate

@@ -134,6 +134,12 @@ impl Roster {
         pins.filter_map(|(thumbprint, pin)| Some((*thumbprint, pin.ends?)))
     }
 
+    /// The client for which a certificate of one of these hashes is pinned.
+    #[must_use]
+    pub fn pinned_for(&self, sha256: Thumbprint, sha1: Thumbprint) -> Option<&str> {
+        Some(&*self.pin(sha256, sha1)?.client)
+    }
+
     fn pin(&self, sha256: Thumbprint, sha1: Thumbprint) -> Option<&Pinned> {
         self.pins.get(&sha256).or_else(|| self.pins.get(&sha1))
     }

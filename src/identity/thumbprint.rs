@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 
 /// The hash of a certificate's DER bytes.
 ///
-/// Parsed from 40 (SHA-1) or 64 (SHA-256) hexadecimal digits of any case, with or without colons between the
-/// pairs; shown as lower-case hexadecimal without colons.
+/// Parsed from 40 (SHA-1) or 64 (SHA-256) hexadecimal digits as tools print them: in any case, with colons, hyphens or spaces
+/// between pairs, and with a label before them, as in `sha256:…` and `SHA256 Fingerprint=…`. Shown as lower-case
+/// hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Thumbprint {
     /// SHA-1. To pass for a pinned certificate one would need a second preimage, which SHA-1 still resists; new
@@ -22,12 +23,17 @@ pub enum Thumbprint {
 /// A text that is no thumbprint; says what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ThumbprintError {
-    /// A character that is neither a hexadecimal digit nor a colon between two pairs.
-    #[error("{0:?} at position {1} is neither a hexadecimal digit nor a colon between two pairs of them")]
+    /// A character that is neither a hexadecimal digit nor something between two pairs.
+    #[error(
+        "{0:?} at position {1} is neither a hexadecimal digit nor a colon, hyphen or space between two pairs"
+    )]
     Character(char, usize),
     /// Neither 40 nor 64 digits.
     #[error("it has {0} hexadecimal digits; a SHA-1 thumbprint has 40, a SHA-256 thumbprint 64")]
     Length(usize),
+    /// Another algorithm stands before it.
+    #[error("it has {1} hexadecimal digits, which {0}, named before them, has not")]
+    Algorithm(&'static str, usize),
 }
 
 impl Thumbprint {
@@ -43,6 +49,13 @@ impl Thumbprint {
         Self::Sha256(Sha256::digest(der).into())
     }
 
+    fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Sha1(_) => SHA1,
+            Self::Sha256(_) => SHA256,
+        }
+    }
+
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Sha1(bytes) => bytes,
@@ -55,28 +68,78 @@ impl FromStr for Thumbprint {
     type Err = ThumbprintError;
 
     fn from_str(text: &str) -> Result<Self, ThumbprintError> {
-        let mut digits = Vec::with_capacity(64);
-        let mut colon_allowed = false;
-        for (position, character) in text.chars().enumerate() {
-            match character {
-                ':' if colon_allowed => colon_allowed = false,
-                c if c.is_ascii_hexdigit() => {
-                    digits.push(c as u8);
-                    colon_allowed = digits.len() % 2 == 0;
-                }
-                c => return Err(ThumbprintError::Character(c, position + 1)),
-            }
-        }
-        if text.ends_with(':') {
-            return Err(ThumbprintError::Character(':', text.chars().count()));
-        }
+        let (named, digits) = without_label(text);
+        let before = text.chars().count() - digits.chars().count();
+        let digits = hexadecimal(digits.trim_end_matches(is_blank), before)?;
         let length = ThumbprintError::Length(digits.len());
         let bytes = base16ct::mixed::decode_vec(&digits).map_err(|_| length.clone())?;
-        match bytes.len() {
-            20 => Ok(Self::Sha1(bytes.try_into().map_err(|_| length)?)),
-            32 => Ok(Self::Sha256(bytes.try_into().map_err(|_| length)?)),
-            _ => Err(length),
+        let found = match bytes.len() {
+            20 => Self::Sha1(bytes.try_into().map_err(|_| length)?),
+            32 => Self::Sha256(bytes.try_into().map_err(|_| length)?),
+            _ => return Err(length),
+        };
+        match named {
+            Some(named) if named != found.algorithm() => Err(ThumbprintError::Algorithm(named, digits.len())),
+            _ => Ok(found),
         }
+    }
+}
+
+/// Spaces of all kinds, and the marks without a width that Windows copies along.
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || ['\u{200e}', '\u{200f}', '\u{feff}'].contains(&character)
+}
+
+/// What stands before a thumbprint where tools print one, in lower case, and the algorithm that it names.
+const LABELS: &[(&str, Option<&str>)] = &[
+    ("sha256", Some(SHA256)),
+    ("sha-256", Some(SHA256)),
+    ("sha1", Some(SHA1)),
+    ("sha-1", Some(SHA1)),
+    ("fingerprint", None),
+    ("thumbprint", None),
+    ("cert hash(sha1)", Some(SHA1)),
+    ("cert hash(sha256)", Some(SHA256)),
+];
+const SHA1: &str = "SHA-1";
+const SHA256: &str = "SHA-256";
+
+/// The algorithm that is named before a thumbprint, if one is, and the text from the thumbprint on.
+fn without_label(text: &str) -> (Option<&'static str>, &str) {
+    let (mut named, mut rest) = (None, text.trim_start_matches(is_blank));
+    let strip = |rest: &str, label: &str| {
+        rest.get(..label.len()).filter(|begin| begin.eq_ignore_ascii_case(label)).map(|_| label.len())
+    };
+    while let Some((length, algorithm)) =
+        LABELS.iter().find_map(|(label, algorithm)| Some((strip(rest, label)?, *algorithm)))
+    {
+        named = named.or(algorithm);
+        rest = rest[length..].trim_start_matches(is_blank);
+        rest = rest.strip_prefix([':', '=']).unwrap_or(rest).trim_start_matches(is_blank);
+    }
+    (named, rest)
+}
+
+/// The digits of `text`, between whose pairs colons, hyphens or spaces may stand; `before` characters were before them.
+fn hexadecimal(text: &str, before: usize) -> Result<Vec<u8>, ThumbprintError> {
+    let mut digits = Vec::with_capacity(64);
+    let mut last = ':';
+    for (position, character) in text.chars().enumerate() {
+        let is_between_pairs = !digits.is_empty() && digits.len() % 2 == 0;
+        let is_separator = match character {
+            ':' | '-' => last.is_ascii_hexdigit(),
+            blank => is_blank(blank) && !matches!(last, ':' | '-'),
+        };
+        match character {
+            digit if digit.is_ascii_hexdigit() => digits.push(digit as u8),
+            _ if is_between_pairs && is_separator => {}
+            other => return Err(ThumbprintError::Character(other, before + position + 1)),
+        }
+        last = character;
+    }
+    match last {
+        ':' | '-' if !text.is_empty() => Err(ThumbprintError::Character(last, before + text.chars().count())),
+        _ => Ok(digits),
     }
 }
 
@@ -118,6 +181,38 @@ mod tests {
     }
 
     #[test]
+    fn what_tools_print_is_taken() {
+        let with = |separator: &str, digits: &str| {
+            let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+            pairs.collect::<Vec<_>>().join(separator)
+        };
+        let (upper, sha256) = (SHA1.to_uppercase(), "Ab".repeat(32));
+        for (text, digits) in [
+            // Our own: `known_servers`, `cert thumbprint`.
+            (format!("sha256:{sha256}"), &sha256),
+            (format!("  sha256   {sha256}\n"), &sha256),
+            (format!("sha1:{SHA1}"), &upper),
+            // OpenSSL 3, and 1.1.
+            (format!("sha256 Fingerprint={}\n", with(":", &sha256)), &sha256),
+            (format!("SHA256 Fingerprint={}", with(":", &sha256)), &sha256),
+            (format!("SHA1 Fingerprint={}", with(":", &upper)), &upper),
+            // keytool, browsers.
+            (format!("\t SHA256: {}", with(":", &sha256)), &sha256),
+            (format!("SHA-256 Fingerprint {}", with(" ", &sha256)), &sha256),
+            // PowerShell's `Format-List` and `Get-FileHash`, certutil, a Windows dialogue, .NET's BitConverter.
+            (format!("Thumbprint : {upper}"), &upper),
+            (format!("Cert Hash(sha1): {}", with(" ", SHA1)), &upper),
+            (format!("\u{200e}{}", with(" ", SHA1)), &upper),
+            (with("-", &upper), &upper),
+            // GnuPG's groups.
+            (format!("{}  {}", with(" ", &SHA1[..20]), with(" ", &SHA1[20..])), &upper),
+        ] {
+            let parsed = text.parse::<Thumbprint>().unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            assert_eq!(parsed.to_string(), digits.to_lowercase(), "{text:?}");
+        }
+    }
+
+    #[test]
     fn each_wrong_form_says_what_is_wrong() {
         for (text, words) in [
             ("", "it has 0 hexadecimal digits"),
@@ -125,10 +220,21 @@ mod tests {
             (&SHA1[1..], "it has 39"),
             ("xy", "'x' at position 1"),
             ("a:b", "':' at position 2"),
-            ("ab::cd", "':' at position 4"),
             (":ab", "':' at position 1"),
             ("ab:", "':' at position 3"),
-            ("ab é", "' ' at position 3"),
+            ("ab é", "'é' at position 4"),
+            ("ab::cd", "':' at position 4"),
+            ("ab-:cd", "':' at position 4"),
+            ("a b", "' ' at position 2"),
+            ("ab -cd", "'-' at position 4"),
+            ("sha256:", "it has 0 hexadecimal digits"),
+            ("sha256:ab\u{200e}x", "'x' at position 11"),
+            ("MD5 Fingerprint=AB", "'M' at position 1"),
+            (
+                &format!("sha256:{SHA1}"),
+                "it has 40 hexadecimal digits, which SHA-256, named before them, has not",
+            ),
+            (&format!("SHA1 Fingerprint={}", "ab".repeat(32)), "it has 64 hexadecimal digits, which SHA-1"),
         ] {
             let error = text.parse::<Thumbprint>().unwrap_err().to_string();
             assert!(error.contains(words), "{text:?}: {error}");

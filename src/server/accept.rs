@@ -23,7 +23,7 @@ use super::members::Members;
 use super::stranger::{Explained, FirstBytes};
 use super::tls::{self, Authenticated};
 use super::verify::Verifiers;
-use crate::identity::authenticate;
+use crate::identity::{Roster, Unproven, authenticate};
 use crate::network::PeerAddress;
 use crate::telemetry::metrics::Counter;
 use crate::telemetry::{ConnectionId, LASTING};
@@ -275,8 +275,13 @@ async fn authorize(
     let handshaken = match tls::handshake(&current.acceptor, tcp).await {
         Ok(handshaken) => handshaken,
         Err(error) => {
-            let Explained { what, advice } = first.explain(&error);
-            tracing::info!(target: "lictor::connection", connection = %id, %peer, error = &*what, advice, "handshake failed");
+            match tls::unproven(&error) {
+                Some(unproven) => not_proven(unproven, &current.service.roster, id, peer),
+                None => {
+                    let Explained { what, advice } = first.explain(&error);
+                    tracing::info!(target: "lictor::connection", connection = %id, %peer, error = &*what, advice, "handshake failed");
+                }
+            }
             return None;
         }
     };
@@ -306,6 +311,16 @@ async fn authorize(
             let _ = refused.explain().await;
             None
         }
+    }
+}
+
+/// Tells of a handshake in which the peer did not prove to hold its certificate's key. It is a stranger whatever it shows, but
+/// where that is a client's the operator has to know.
+fn not_proven(unproven: &Unproven, roster: &Roster, id: ConnectionId, peer: PeerAddress) {
+    if let Some(of) = roster.pinned_for(unproven.sha256, unproven.sha1) {
+        tracing::warn!(target: "lictor::connection", connection = %id, %peer, of, reason = %unproven, "a client's certificate was shown without proof");
+    } else {
+        tracing::info!(target: "lictor::connection", connection = %id, %peer, error = %unproven, "handshake failed");
     }
 }
 

@@ -11,12 +11,11 @@ use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::files::{Fault, Opened};
 use crate::identity::pem::{self, PemFault};
-use crate::identity::{PeerIdentity, Rejection, Roster, recognize};
+use crate::identity::{PairFault, PeerIdentity, Proofs, Rejection, Roster, Unproven, pair, recognize};
 
 /// The largest file of a key.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -72,15 +71,18 @@ pub enum TlsError {
     #[error(transparent)]
     Unreadable(#[from] Fault),
     /// The two do not belong together, or the key is of a kind that is not supported.
-    #[error("{} and {} do not make a TLS identity: {source}", .certificate.display(), .private_key.display())]
+    #[error("{} and {} do not make a TLS identity: {fault}", .certificate.display(), .private_key.display())]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's.
         private_key: PathBuf,
-        /// What rustls says.
-        source: rustls::Error,
+        /// Why not.
+        fault: PairFault,
     },
+    /// rustls makes no server of anything.
+    #[error("TLS can't be set up: {0}")]
+    Setup(rustls::Error),
 }
 
 /// Reads the key and makes what handshakes are done with.
@@ -94,23 +96,22 @@ pub enum TlsError {
 pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let key = Opened::file(&files.private_key)?.bytes(MAX_FILE_BYTES)?;
     let key = pem::key(&key).map_err(|reason| TlsError::Key { path: files.private_key.clone(), reason })?;
-    let pair_error = |source| TlsError::Pair {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let identity = pair(files.chain.clone(), key, &provider).map_err(|fault| TlsError::Pair {
         certificate: files.certificate.clone(),
         private_key: files.private_key.clone(),
-        source,
-    };
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(PossessionVerifier::new(&provider));
+        fault,
+    })?;
+    let verifier = Arc::new(PossessionVerifier { proofs: Proofs::new(&provider) });
     let versions: &[_] = match files.min_version {
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
     };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
-        .map_err(pair_error)?
+        .map_err(TlsError::Setup)?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(files.chain.clone(), key)
-        .map_err(pair_error)?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
@@ -121,13 +122,7 @@ pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
 /// is admitted is decided after the handshake, so that a refused peer can be told why in words.
 #[derive(Debug)]
 struct PossessionVerifier {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl PossessionVerifier {
-    fn new(provider: &CryptoProvider) -> Self {
-        Self { algorithms: provider.signature_verification_algorithms }
-    }
+    proofs: Proofs,
 }
 
 impl ClientCertVerifier for PossessionVerifier {
@@ -160,7 +155,7 @@ impl ClientCertVerifier for PossessionVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        self.proofs.verify_tls12(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -169,11 +164,11 @@ impl ClientCertVerifier for PossessionVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        self.proofs.verify_tls13(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.proofs.schemes()
     }
 }
 
@@ -197,6 +192,12 @@ pub(super) struct Refused {
 /// Does the handshake.
 pub(super) async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<Handshaken> {
     Ok(Handshaken { stream: acceptor.accept(tcp).await? })
+}
+
+/// The certificate that the peer has shown in the handshake that ended with `error`, if the cause is that it has not proven to
+/// hold its key.
+pub(super) fn unproven(error: &io::Error) -> Option<&Unproven> {
+    Unproven::of(error.get_ref()?.downcast_ref()?)
 }
 
 impl Handshaken {

@@ -134,7 +134,7 @@ fn a_thumbprint_is_read_in_every_form() {
         let pairs: Vec<_> = hex.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect();
         pairs.join(":")
     };
-    let identities: Vec<_> = (0..6).map(|number| Identity::new(&format!("client {number}"))).collect();
+    let identities: Vec<_> = (0..9).map(|number| Identity::new(&format!("client {number}"))).collect();
     let forms = [
         identities[0].sha1(),
         identities[1].sha1().to_uppercase(),
@@ -142,6 +142,9 @@ fn a_thumbprint_is_read_in_every_form() {
         identities[3].sha256(),
         identities[4].sha256().to_uppercase(),
         with_colons(&identities[5].sha256()),
+        format!("sha256:{}", identities[6].sha256()),
+        format!("SHA256 Fingerprint={}", with_colons(&identities[7].sha256().to_uppercase())),
+        format!("Thumbprint : {}", identities[8].sha1().to_uppercase()),
     ];
     let mut setup = Setup::new();
     for (position, form) in forms.iter().enumerate() {

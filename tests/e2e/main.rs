@@ -4,6 +4,8 @@
 //! |-------------|---------------|
 //! | `identity`  | who is admitted, and what the others are told |
 //! | `authority` | who is admitted by the word of an authority |
+//! | `keys`      | keys, chains and names of certificates as other tools make them |
+//! | `odd`       | certificates that a library would refuse, and their keys |
 //! | `dates`     | the dates of certificates and lists, and a server's certificate that is replaced |
 //! | `protocol`  | bytes in, bytes out; most of it as transcripts in `wire/` |
 //! | `pace`      | clients that are slow, end early, or do not read |
@@ -65,6 +67,7 @@ mod http_places;
 mod idempotency;
 mod identity;
 mod interop;
+mod keys;
 mod languages;
 mod limits;
 mod loading;
@@ -72,6 +75,7 @@ mod log;
 mod metrics;
 mod metrics_alone;
 mod network;
+mod odd;
 mod pace;
 mod paused;
 mod plugin;

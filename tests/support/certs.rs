@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use lictor::identity::pem;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
     DnType, DnValue, IsCa, KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
@@ -124,6 +125,18 @@ impl Identity {
             SanType::IpAddress([127, 0, 0, 1].into()),
         ];
         Self::of(Key::P256, params)
+    }
+
+    /// What stands in `<name>.pem` and `<name>.key` of `folder`, in PEM.
+    #[allow(dead_code, reason = "for what others made")]
+    pub fn read(folder: &Path, name: &str) -> Self {
+        let text = |ending: &str| {
+            fs::read_to_string(folder.join(format!("{name}.{ending}"))).expect("the file is there")
+        };
+        let (certificate_pem, key_pem) = (text("pem"), text("key"));
+        let mut chain = pem::certificates(certificate_pem.as_bytes()).expect("the certificate is PEM");
+        let key = pem::key(key_pem.as_bytes()).map(|key| key.secret_der().to_vec()).unwrap_or_default();
+        Self { certificate: chain.remove(0), others: chain, certificate_pem, key, key_pem }
     }
 
     fn of(key: Key, params: CertificateParams) -> Self {
@@ -283,6 +296,41 @@ impl Authority {
             key: key.serialize_der(),
             key_pem: key.serialize_pem(),
         }
+    }
+}
+
+/// A certificate for an RSA key of so many bits, a multiple of 8, of which nobody has the private half: to make one takes
+/// minutes. Its key is another.
+#[allow(dead_code, reason = "for the odd")]
+pub fn with_long_rsa_key(name: &str, bits: usize) -> Identity {
+    struct Long(Vec<u8>);
+    impl rcgen::PublicKeyData for Long {
+        fn der_bytes(&self) -> &[u8] {
+            &self.0
+        }
+
+        fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+            &PKCS_RSA_SHA256
+        }
+    }
+    let number = |digits: &[u8]| {
+        let length = u16::try_from(digits.len()).expect("it fits").to_be_bytes();
+        [&[0x02, 0x82], &length[..], digits].concat()
+    };
+    let mut modulus = vec![0xff; bits / 8 + 1];
+    modulus[0] = 0;
+    let body = [number(&modulus), vec![0x02, 0x03, 1, 0, 1]].concat();
+    let length = u16::try_from(body.len()).expect("it fits").to_be_bytes();
+    let long = Long([&[0x30, 0x82], &length[..], &body].concat());
+    let signer = Authority::new("signer");
+    let certificate = with_name(name).signed_by(&long, &signer.issuer).expect("the certificate is made");
+    let key = Key::P256.generate();
+    Identity {
+        certificate_pem: certificate.pem(),
+        certificate: certificate.der().clone(),
+        others: Vec::new(),
+        key: key.serialize_der(),
+        key_pem: key.serialize_pem(),
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 use crate::files::read_named;
-use crate::identity::Thumbprint;
 use crate::identity::pem::{self, Holds};
+use crate::identity::{Thumbprint, subject};
 use crate::text::shown;
 
 /// Characters of a subject that are shown.
@@ -67,7 +67,7 @@ impl Certificate {
         }
         let seconds = |time: ASN1Time| time.timestamp();
         Ok(Self {
-            subject: shown(&certificate.subject().to_string(), MAX_SUBJECT_CHARS).to_string(),
+            subject: subject(&certificate, MAX_SUBJECT_CHARS),
             uris: uris(&certificate),
             not_before: seconds(certificate.validity().not_before),
             not_after: seconds(certificate.validity().not_after),

@@ -64,6 +64,15 @@ pub(crate) enum Role {
     },
 }
 
+impl Role {
+    /// The names that it is for.
+    pub(crate) fn names(&self) -> &[String] {
+        match self {
+            Self::Client { names } | Self::Server { names } => names,
+        }
+    }
+}
+
 /// A certificate that was made, with its key.
 pub(crate) struct Issued {
     pub(crate) certificate_pem: String,

@@ -95,7 +95,13 @@ pub(super) fn make(name: &CertificateName, role: &Role, days: u32, files: &Files
         }
     }
     let issued = issue::issue(name, role, days)
-        .map_err(|error| Failure::usage(format!("cannot make a certificate for {name}: {error}")))?;
+        .map_err(|_| {
+            let names = role.names().join(", ");
+            Failure::usage(format!(
+                "cannot make a certificate for {name}: a name that it is for is neither a DNS name nor an IP address: \
+                 {names}; write names of other alphabets as DNS has them (xn--…)"
+            ))
+        })?;
     issued.write(files).map_err(|(path, error)| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             Failure::usage(format!("{} exists; nothing is overwritten", path.display()))

@@ -114,7 +114,14 @@ fn pins(
         let key = &format!("clients.{name}.certificates");
         let named = folder::Named { key, path, remedy: &format!("`lictor cert new {name}` makes one") };
         let found = folder.read(named, files::MOST_CERTIFICATE_BYTES, files::pinnable, findings);
-        let Some(Pinnable { sha256, sha1, validity }) = found else { continue };
+        let Some(Pinnable { sha256, sha1, doubt, validity }) = found else { continue };
+        if let Some(doubt) = doubt {
+            findings
+                .warning(format!("the client `{name}` will never get in by a certificate of it: {doubt}"))
+                .at(path.span(), "whoever holds its key can't prove that")
+                .help(format!("`lictor cert new {name}` makes another"))
+                .done();
+        }
         owners.claim(name, &[sha256, sha1], (Written::File, path.span()), findings);
         by_file.push(sha1);
         match thumbprints.iter_mut().find(|pin| pin.thumbprint == sha256) {

@@ -1,0 +1,93 @@
+//! The public key in a certificate, and which kinds of keys can be used.
+
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use webpki::{Error, RawPublicKeyEntity};
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
+
+/// Keys that can be used, in words.
+pub(super) const GOOD_KINDS: &str =
+    "RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, Ed25519, or ML-DSA";
+
+/// Bits of an RSA modulus whose signatures are verified.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// Bits of an RSA exponent with which signatures are verified.
+const MAX_EXPONENT_BITS: usize = 33;
+
+/// The key in a certificate, as it stands there; nothing where the certificate can't be read, or more follows it.
+pub(super) fn key_of(certificate: &[u8]) -> Option<SubjectPublicKeyInfoDer<'static>> {
+    let (rest, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let key = certificate.public_key().raw.to_vec();
+    rest.is_empty().then(|| SubjectPublicKeyInfoDer::from(key))
+}
+
+/// Why no signature of this key can be verified, if that is so.
+pub(super) fn key_fault(
+    key: &SubjectPublicKeyInfoDer<'_>,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Option<String> {
+    let unreadable = || Some("its key can't be read".to_owned());
+    let Ok((_, parsed)) = SubjectPublicKeyInfo::from_der(key.as_ref()) else { return unreadable() };
+    if !is_of_a_known_kind(key, algorithms) {
+        return Some(format!("its key is {}, and not {GOOD_KINDS}", kind(&parsed.algorithm)));
+    }
+    let Ok(PublicKey::RSA(rsa)) = parsed.parsed() else { return None };
+    let (modulus, exponent) = (bits(rsa.modulus), bits(rsa.exponent));
+    if !RSA_BITS.contains(&modulus) {
+        let (least, most) = RSA_BITS.into_inner();
+        return Some(format!("its RSA key has {modulus} bits, and {least} to {most} are taken"));
+    }
+    (exponent > MAX_EXPONENT_BITS).then(|| {
+        format!("the exponent of its RSA key has {exponent} bits, and {MAX_EXPONENT_BITS} are the most")
+    })
+}
+
+/// Whether any of `algorithms` is one of such keys. Each is asked for a signature that none can be.
+fn is_of_a_known_kind(key: &SubjectPublicKeyInfoDer<'_>, algorithms: &WebPkiSupportedAlgorithms) -> bool {
+    let Ok(key) = RawPublicKeyEntity::try_from(key) else { return false };
+    let fits = |verdict| !matches!(verdict, Err(Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)));
+    algorithms.all.iter().any(|algorithm| fits(key.verify_signature(*algorithm, &[], &[])))
+}
+
+/// A noun for a kind of keys.
+pub(super) fn kind(algorithm: &AlgorithmIdentifier<'_>) -> String {
+    let id = algorithm.algorithm.to_id_string();
+    let noun = match &*id {
+        "1.2.840.113549.1.1.1" => "RSA in an unusual form",
+        "1.2.840.113549.1.1.10" => "RSA for PSS alone (rsassaPss)",
+        "1.2.840.10045.2.1" => "on another curve, or on one that it does not name",
+        "1.2.840.10040.4.1" => "DSA",
+        "1.3.101.110" | "1.3.101.111" => "one that can't sign (X25519, X448)",
+        "1.3.101.113" => "Ed448",
+        _ => return format!("of the kind {id}"),
+    };
+    noun.to_owned()
+}
+
+/// Bits of an unsigned number.
+fn bits(number: &[u8]) -> usize {
+    let mut digits = number.iter().skip_while(|byte| **byte == 0);
+    digits.next().map_or(0, |first| 8 * (digits.count() + 1) - first.leading_zeros() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_counted_from_the_first_that_is_set() {
+        for (number, count) in [
+            (&[][..], 0),
+            (&[0, 0], 0),
+            (&[1], 1),
+            (&[0, 0x80, 0], 16),
+            (&[1, 0, 1], 17),
+            (&[0x7f, 0xff], 15),
+        ] {
+            assert_eq!(bits(number), count, "{number:?}");
+        }
+    }
+}

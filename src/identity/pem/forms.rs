@@ -1,0 +1,44 @@
+//! Forms of keys and certificates that are not read, and how to make of each what is.
+
+use super::PemFault;
+
+/// A sequence of ASN.1 that begins with the number 3: a version that neither keys nor what is signed have.
+pub(super) fn is_pkcs12(bytes: &[u8]) -> bool {
+    let head = match bytes {
+        [0x30, length @ 0x80..=0x84, rest @ ..] => rest.get(usize::from(length & 0x7f)..),
+        _ => None,
+    };
+    head.is_some_and(|head| head.starts_with(&[2, 1, 3]))
+}
+
+/// A sequence of ASN.1 whose length takes more than a byte, which no text begins with.
+pub(super) fn is_der(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x30, 0x80..=0xff, ..])
+}
+
+/// What is wrong with a block of this label, which begins on a line, if that is known.
+pub(super) fn of_label(line: usize, label: &str) -> Option<PemFault> {
+    let (what, advice) = match label {
+        "ENCRYPTED PRIVATE KEY" => return Some(encrypted(line)),
+        "DSA PRIVATE KEY" => (
+            "the private key that begins here is DSA, by which TLS proves nothing any more",
+            "`lictor cert new NAME` makes a certificate with a key that can be used",
+        ),
+        "OPENSSH PRIVATE KEY" => (
+            "the private key that begins here is in OpenSSH's own form",
+            "`ssh-keygen -p -m PKCS8 -f FILE` writes it in the usual one",
+        ),
+        "TRUSTED CERTIFICATE" => (
+            "this is a certificate in a form of OpenSSL's own",
+            "`openssl x509 -in FILE -out FILE.pem` writes it in the usual one",
+        ),
+        _ => return None,
+    };
+    Some(PemFault::new(line, what).advise(advice))
+}
+
+/// That the key is encrypted that begins on a line.
+pub(super) fn encrypted(line: usize) -> PemFault {
+    PemFault::new(line, "the private key that begins here is encrypted, and nobody is asked for its password")
+        .advise("`openssl pkey -in FILE -out FILE.key` writes it without one")
+}
