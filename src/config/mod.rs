@@ -11,6 +11,7 @@
 mod address;
 mod amounts;
 mod diff;
+mod edit;
 mod fault;
 mod files;
 mod given;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 pub use amounts::{ByteSize, SizeOrPart, TimeSpan};
 pub use diff::{Applies, Change, Kind, diff};
+pub use edit::{WrittenPin, pins};
 pub use fault::{Fault, Faults, Severity};
 pub use keys::{instead_of_command, known_keys};
 pub use limits::{Bound, Limits, Unit, bounds};

@@ -1,9 +1,9 @@
 //! Files that this program makes. Each is new, so that it holds what the program wrote and has the mode that it was given; and
 //! the way to it leads over no stranger's link, so that no other user chooses where it is.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
@@ -46,11 +46,42 @@ pub fn put(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
         Err(fault) if fault.is_missing() => place(path).map_err(in_words)?,
         Err(fault) => return Err(in_words(fault)),
     };
+    put_at(&target, mode, bytes, |_| Ok(()))
+}
+
+/// [`put`] for a file that is there and keeps its mode, owner and group: who reads the old one reads the new.
+///
+/// # Errors
+///
+/// As for [`put`]; and when the new file can't have the old one's owner.
+pub fn put_alike(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let way = walk(path).map_err(in_words)?;
+    if FileType::from_raw_mode(way.stat.st_mode) != FileType::RegularFile {
+        return Err(in_words(Fault::new(path, Reason::NotPlain)));
+    }
+    let (owner, group, mode) = (way.stat.st_uid, way.stat.st_gid, way.stat.st_mode & 0o7777);
+    put_at(&way.real, 0o600, bytes, |new| {
+        let made = new.metadata()?;
+        if (made.uid(), made.gid()) != (owner, group) {
+            chown(new, Some(owner), Some(group))?;
+        }
+        fs::set_permissions(new, Permissions::from_mode(mode))
+    })
+}
+
+/// Makes a file beside `target`, has it made ready, and gives it that name.
+fn put_at(
+    target: &Path,
+    mode: u32,
+    bytes: &[u8],
+    ready: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let temporary = target.with_file_name(name);
     make(&temporary, mode, bytes)?;
-    fs::rename(&temporary, &target).inspect_err(|_| drop(fs::remove_file(&temporary)))
+    let renamed = ready(&temporary).and_then(|()| fs::rename(&temporary, target));
+    renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
@@ -60,7 +91,7 @@ fn in_words(fault: Fault) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+    use std::os::unix::fs::{lchown, symlink};
 
     use super::*;
 

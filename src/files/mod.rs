@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 pub use fault::{Fault, Reason};
-pub use make::{make, place, put};
+pub use make::{make, place, put, put_alike};
 pub use reserved::Reserved;
 pub use stamp::{Matters, Sightings, Stamp};
 use walk::{Way, walk};

@@ -5,6 +5,7 @@
 //! | `identity`  | who is admitted, and what the others are told |
 //! | `authority` | who is admitted by the word of an authority |
 //! | `keys`      | keys, chains and names of certificates as other tools make them |
+//! | `renew`     | `lictor cert renew` |
 //! | `odd`       | certificates that a library would refuse, and their keys |
 //! | `dates`     | the dates of certificates and lists, and a server's certificate that is replaced |
 //! | `protocol`  | bytes in, bytes out; most of it as transcripts in `wire/` |
@@ -83,6 +84,7 @@ mod prompt;
 mod protocol;
 mod reach;
 mod reload;
+mod renew;
 mod resources;
 mod sandbox;
 mod seat;

@@ -2,6 +2,7 @@
 
 pub(super) mod inspect;
 pub(super) mod issue;
+mod renew;
 
 use std::io;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use issue::{CertificateName, DEFAULT_DAYS, Files, Issued, LOCAL_NAMES, Role};
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Cert {
     New(New),
+    Renew(renew::Renew),
     Thumbprint(Thumbprint),
 }
 
@@ -60,6 +62,7 @@ impl Cert {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::New(verb) => verb.run(),
+            Self::Renew(verb) => verb.run(),
             Self::Thumbprint(verb) => verb.run(),
         }
     }

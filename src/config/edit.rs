@@ -1,0 +1,66 @@
+//! Pins as they stand in a config's text, and one more beside one of them. All else in the text stays as it is.
+
+use toml::Value;
+use toml::de::{DeTable, DeValue};
+
+/// A pin of a client, in the text of a config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenPin {
+    /// The client's name.
+    pub client: String,
+    /// The key in the client's section: `thumbprints` or `certificates`.
+    pub key: &'static str,
+    /// What stands there.
+    pub value: String,
+    /// Where that ends in the text.
+    end: usize,
+}
+
+/// All pins in the text of a config, in their order; none where it is no TOML.
+#[must_use]
+pub fn pins(text: &str) -> Vec<WrittenPin> {
+    let Ok(table) = DeTable::parse(text) else { return Vec::new() };
+    let clients = table.get_ref().get("clients").and_then(|clients| clients.get_ref().as_table());
+    let mut pins = Vec::new();
+    for (name, client) in clients.into_iter().flat_map(|clients| clients.iter()) {
+        for key in ["thumbprints", "certificates"] {
+            let list = client.get_ref().as_table().and_then(|client| client.get(key));
+            let list = list.and_then(|list| list.get_ref().as_array());
+            for item in list.into_iter().flat_map(|list| list.iter()) {
+                let DeValue::String(value) = item.get_ref() else { continue };
+                let (client, value, end) = (name.get_ref().to_string(), value.to_string(), item.span().end);
+                pins.push(WrittenPin { client, key, value, end });
+            }
+        }
+    }
+    pins
+}
+
+impl WrittenPin {
+    /// `text`, in which this pin was found, with the pin `value` behind it in the same list.
+    #[must_use]
+    pub fn with_another(&self, text: &str, value: &str) -> String {
+        let (before, after) = text.split_at(self.end);
+        format!("{before}, {}{after}", Value::from(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_pin_stands_behind_the_old_one_and_nothing_else_is_touched() {
+        let text = "# the office\n[clients.\"a.b\"]\ncertificates = [\n  'certs/é.pem', # its laptop\n]   # none more\n\
+                    [clients.d]\nthumbprints=[\"ab\"]\n";
+        let pins = pins(text);
+        let told: Vec<_> = pins.iter().map(|pin| (&*pin.client, pin.key, &*pin.value)).collect();
+        assert_eq!(told, [("a.b", "certificates", "certs/é.pem"), ("d", "thumbprints", "ab")]);
+        assert_eq!(
+            pins[0].with_another(text, "certs/new.pem"),
+            text.replace("'certs/é.pem',", "'certs/é.pem', \"certs/new.pem\",")
+        );
+        assert_eq!(pins[1].with_another(text, "cd"), text.replace("[\"ab\"]", "[\"ab\", \"cd\"]"));
+        assert_eq!(super::pins("no toml"), []);
+    }
+}

@@ -1,0 +1,167 @@
+//! `lictor cert renew`: from a certificate to its successor, and no step of it twice.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::support::certs::{Authority, Identity};
+use crate::support::server::{Server, Setup};
+use crate::support::tools::{Finished, finish, lictor};
+
+fn renew(folder: &Path, arguments: &[&str]) -> Finished {
+    finish(lictor(folder).args(["cert", "renew"]).args(arguments))
+}
+
+/// The name, without its ending, of the newest files of `name` in `certs`.
+fn newest(folder: &Path, name: &str) -> String {
+    let files = fs::read_dir(folder.join("certs")).unwrap().map(|file| file.unwrap().file_name());
+    let files = files.map(|file| file.into_string().unwrap());
+    let found = files.filter_map(|file| Some(file.strip_suffix(".pem")?.to_owned()));
+    found.filter(|file| file.starts_with(name)).max().unwrap()
+}
+
+/// A server with `laptop` pinned by file and `desk` by thumbprint, both with files in `certs`; `tester` may do anything.
+fn server() -> (Server, Identity) {
+    let (tester, desk) = (Identity::new("tester"), Identity::new("desk"));
+    let setup = Setup::new().echo().master("tester", &tester);
+    let certs = setup.folder().join("certs");
+    fs::create_dir(&certs).unwrap();
+    Identity::new("laptop").write(&certs, "laptop");
+    desk.write(&certs, "desk");
+    let laptop = "# the one in the office\n[clients.laptop]\ncertificates = [ # by file\n  \"certs/laptop.pem\", # old\n]\n\
+                  commands = [\"echo\"]";
+    let server = setup.section(laptop).client("desk", &desk, &["echo"]).start();
+    fs::set_permissions(server.config(), fs::Permissions::from_mode(0o640)).unwrap();
+    (server, tester)
+}
+
+fn call(server: &Server, name: &str) -> Finished {
+    let address = server.address().to_string();
+    let certificate = format!("certs/{name}.pem");
+    let call =
+        ["call", "--config", "server.toml", "--server", &address, "--cert", &certificate, "echo", "hello"];
+    finish(lictor(server.folder()).args(call))
+}
+
+#[test]
+fn a_clients_certificate_and_its_successor_are_both_pinned_until_the_old_line_goes() {
+    let (server, tester) = server();
+    let before = fs::read_to_string(server.config()).unwrap();
+    for (name, key) in [("laptop", "certificates"), ("desk", "thumbprints")] {
+        let renewed = renew(server.folder(), &[name]);
+        assert_eq!(renewed.code, Some(0), "{renewed:?}");
+        let new = newest(server.folder(), name);
+        assert_ne!(new, name);
+        assert!(renewed.stdout.contains(&format!("made certs/{new}.pem and certs/{new}.key")), "{renewed:?}");
+        let told = format!("server.toml: `clients.{name}.{key}` has \"");
+        assert!(renewed.stdout.contains(&told), "{renewed:?}");
+        assert!(renewed.stdout.contains(&format!("out of `clients.{name}.{key}`")), "{renewed:?}");
+        let mode =
+            |file: &str| fs::metadata(server.folder().join(file)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&format!("certs/{new}.key")), mode("server.toml")), (0o600, 0o640));
+        let key = fs::read(server.folder().join(format!("certs/{new}.key"))).unwrap();
+        let text = fs::read_to_string(server.config()).unwrap();
+
+        // Again: nothing is made, and the same is said of what comes next.
+        let again = renew(server.folder(), &[name]);
+        assert_eq!(again.code, Some(0), "{again:?}");
+        assert!(!again.stdout.contains("made ") && renewed.stdout.ends_with(&again.stdout), "{again:?}");
+        assert_eq!(fs::read(server.folder().join(format!("certs/{new}.key"))).unwrap(), key);
+        assert_eq!(fs::read_to_string(server.config()).unwrap(), text);
+    }
+    let text = fs::read_to_string(server.config()).unwrap();
+    let (laptop, desk) = (newest(server.folder(), "laptop"), newest(server.folder(), "desk"));
+    let of_desk = Identity::read(&server.folder().join("certs"), &desk).sha256();
+    let without =
+        text.replace(&format!(", \"certs/{laptop}.pem\""), "").replace(&format!(", \"{of_desk}\""), "");
+    assert_eq!(without, before, "comments and all else stay");
+
+    let mut operator = server.connect(&tester);
+    let changed = operator.ask("@reload");
+    assert!(changed.contains("clients.laptop.thumbprints") && changed.contains("clients.desk.thumbprints"));
+    for name in ["laptop", &laptop, "desk", &desk] {
+        assert_eq!(call(&server, name).stdout, "hello\n", "{name}");
+    }
+    server.edit(|text| text.replace("\"certs/laptop.pem\", ", ""));
+    operator.ask("@reload");
+    assert_eq!((call(&server, "laptop").code, call(&server, &laptop).code), (Some(3), Some(0)));
+}
+
+#[test]
+fn a_renewal_that_broke_off_goes_on_where_it_did() {
+    let (server, _) = server();
+    assert_eq!(renew(server.folder(), &["laptop"]).code, Some(0));
+    let (new, text) = (newest(server.folder(), "laptop"), fs::read_to_string(server.config()).unwrap());
+    server.edit(|text| text.replace(&format!(", \"certs/{new}.pem\""), ""));
+    let resumed = renew(server.folder(), &["laptop"]);
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    assert!(!resumed.stdout.contains("made "), "{resumed:?}");
+    assert_eq!(fs::read_to_string(server.config()).unwrap(), text);
+
+    // One that is done: the next of the same day would need the same files.
+    server.edit(|text| text.replace("\"certs/laptop.pem\", ", ""));
+    let early = renew(server.folder(), &["laptop"]);
+    assert_eq!(early.code, Some(2), "{early:?}");
+    assert!(early.stderr.contains(&format!("certs/{new}.pem exists; nothing is overwritten")), "{early:?}");
+}
+
+#[test]
+fn a_servers_certificate_is_made_and_the_way_there_is_told() {
+    let setup = Setup::new();
+    setup.write();
+    let folder = setup.folder();
+    let renewed = renew(folder, &["server", "--dir", "."]);
+    // Made by a test, for `localhost`, and for servers and clients alike.
+    assert_eq!(renewed.code, Some(0), "{renewed:?}");
+    let made = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let new = made.filter(|file| file.starts_with("server.2") && file.ends_with(".pem")).max().unwrap();
+    let stem = new.strip_suffix(".pem").unwrap();
+    for words in [
+        format!("known_servers`,\n   ADDRESS sha256:{}\n", Identity::read(folder, stem).sha256()),
+        format!("certificate = \"{new}\"\n   private_key = \"{stem}.key\"\n"),
+    ] {
+        assert!(renewed.stdout.contains(&words), "{words}: {renewed:?}");
+    }
+    let shown = finish(lictor(folder).args(["cert", "thumbprint", &new]));
+    assert!(shown.stdout.contains("subject  CN=server"), "{shown:?}");
+    let again = renew(folder, &["server", "--dir", "."]);
+    assert!(renewed.stdout.ends_with(&again.stdout) && !again.stdout.contains("made "), "{again:?}");
+    let text = fs::read_to_string(folder.join("server.toml")).unwrap();
+    let text = text.replace("\"server.pem\"", &format!("{new:?}"));
+    fs::write(folder.join("server.toml"), text.replace("\"server.key\"", &format!("\"{stem}.key\"")))
+        .unwrap();
+    assert_eq!(finish(lictor(folder).arg("check")).code, Some(0));
+}
+
+#[test]
+fn what_cannot_be_renewed_is_told_why_and_where_no_config_is_the_pin_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certs, path) = (folder.path().join("certs"), folder.path());
+    fs::create_dir(&certs).unwrap();
+    let missing = renew(path, &["laptop"]);
+    assert_eq!(missing.code, Some(2), "{missing:?}");
+    assert!(missing.stderr.contains("there is no laptop.pem in certs"), "{missing:?}");
+    Authority::new("Root").issue("ci", "spiffe://example.org/ci").write(&certs, "ci");
+    let signed = renew(path, &["ci"]);
+    assert_eq!(signed.code, Some(2), "{signed:?}");
+    assert!(signed.stderr.contains("certs/ci.pem is signed by an authority"), "{signed:?}");
+
+    let old = Identity::new("laptop");
+    old.write(&certs, "laptop");
+    let renewed = renew(path, &["laptop"]);
+    let new = Identity::read(&certs, &newest(path, "laptop"));
+    assert_eq!(renewed.code, Some(0), "{renewed:?}");
+    for words in [old.sha256(), new.sha256()] {
+        assert!(renewed.stdout.contains(&format!("\"{words}\"")), "{renewed:?}");
+    }
+    let again = renew(path, &["laptop"]);
+    assert!(renewed.stdout.ends_with(&again.stdout) && !again.stdout.contains("made "), "{again:?}");
+
+    let setup = Setup::new();
+    setup.write();
+    fs::create_dir(setup.folder().join("certs")).unwrap();
+    Identity::new("nobody").write(&setup.folder().join("certs"), "nobody");
+    let nobodys = renew(setup.folder(), &["nobody"]);
+    assert_eq!(nobodys.code, Some(2), "{nobodys:?}");
+    assert!(nobodys.stderr.contains("no client of server.toml pins certs/nobody.pem"), "{nobodys:?}");
+}
