@@ -12,6 +12,7 @@ pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec
     let mut found = Vec::new();
     found.extend(addresses::advice(&config.server.listen));
     found.extend(dates::advice(config, now));
+    found.extend(misfits(config));
     found.extend(memory::advice(config));
     let found = found.iter().map(|words| Fault::warning(&config.path, words, None));
     undescribed(config, plugins).into_iter().chain(found).collect()
@@ -31,6 +32,16 @@ fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
         }
     }
     found
+}
+
+/// Revocation lists that do not do what their file was named for.
+fn misfits(config: &Config) -> impl Iterator<Item = String> {
+    let authorities: Vec<_> = config.identity.authorities.iter().flat_map(|file| &file.authorities).collect();
+    let lists = config.identity.revocation_lists.iter().flat_map(|file| &file.lists);
+    lists.filter_map(move |list| {
+        let misfit = list.misfit_of(&authorities)?;
+        Some(format!("the revocation list of {}: {misfit}", list.issuer()))
+    })
 }
 
 /// Logs warnings of a config that is served, or is to be.

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use crate::config::{Config, Limits, SizeOrPart};
 use crate::plugin::Sandbox;
 use crate::server::Server;
+use crate::units::size;
 use crate::watermark::{self, Watch};
 
 /// Holds the process to the mark that `config` says: above it idle instances of `sandbox` are given up, and connections of
@@ -34,8 +35,8 @@ pub(super) fn set_mark(config: &Config) {
     watermark::set_mark(mark(&config.limits, available()));
 }
 
-/// Advice for an operator who lets the compiler take more memory than all of the server may: it is no bound then.
-pub(super) fn advice(config: &Config) -> Option<String> {
+/// Advice for an operator who lets plugins, or the compiler, take more memory than there is for all: it is no bound then.
+pub(super) fn advice(config: &Config) -> Vec<String> {
     advise(&config.limits, available())
 }
 
@@ -52,18 +53,25 @@ fn mark(limits: &Limits, available: Option<u64>) -> u64 {
     }
 }
 
-fn advise(limits: &Limits, available: Option<u64>) -> Option<String> {
-    let (compiler, mark) = (limits.compile_memory_bytes as u64, mark(limits, available));
+fn advise(limits: &Limits, available: Option<u64>) -> Vec<String> {
+    let (compiler, plugins) = (limits.compile_memory_bytes as u64, limits.plugin_memory_bytes as u64);
+    let mark = mark(limits, available);
     let (whose, most) = match available {
         Some(bytes) if bytes < mark => ("the machine has", bytes),
         _ => ("process_memory is", mark),
     };
-    let words = format!(
-        "compile_memory is {} MiB, {whose} {} MiB: lower compile_memory, or the system may kill what compiles",
-        compiler >> 20,
-        most >> 20
-    );
-    (compiler > most).then_some(words)
+    let is_more = |key: &str, bytes: u64, most_words: &str, most: u64, otherwise: &str| {
+        let [bytes_words, most_is] = [bytes, most].map(|bytes| size(bytes >> 20 << 20));
+        let words = format!("{key} is {bytes_words}, {most_words} {most_is}: lower {key}, or {otherwise}");
+        (bytes > most).then_some(words)
+    };
+    let killed = "the system may kill what compiles";
+    let refused = "calls are refused before it bounds them";
+    let compiler = is_more("compile_memory", compiler, whose, most, killed);
+    compiler
+        .into_iter()
+        .chain(is_more("plugin_memory", plugins, "process_memory is", mark, refused))
+        .collect()
 }
 
 #[cfg(test)]
@@ -81,16 +89,29 @@ mod tests {
             (part, None, None),
             (part, Some(5 * GIB), None),
             (size("64GiB"), Some(2 * GIB), None),
-            (part, Some(2 * GIB), Some("process_memory is 1023 MiB")),
-            (size("1GiB"), Some(8 * GIB), Some("process_memory is 1024 MiB")),
-            (size("1GiB"), None, Some("process_memory is 1024 MiB")),
-            (size("64GiB"), Some(GIB), Some("the machine has 1024 MiB")),
+            (part, Some(2 * GIB), Some("process_memory is 1023MiB")),
+            (size("1GiB"), Some(8 * GIB), Some("process_memory is 1GiB")),
+            (size("1GiB"), None, Some("process_memory is 1GiB")),
+            (size("64GiB"), Some(GIB), Some("the machine has 1GiB")),
         ] {
-            let limits = Limits { compile_memory_bytes: 2 << 30, process_memory, ..Limits::default() };
+            let limits = Limits {
+                compile_memory_bytes: 2 << 30,
+                plugin_memory_bytes: 1 << 20,
+                process_memory,
+                ..Limits::default()
+            };
             let advice = advise(&limits, available);
-            let begin = told.map(|told| format!("compile_memory is 2048 MiB, {told}: lower compile_memory"));
-            assert_eq!(advice.is_some(), begin.is_some(), "{advice:?}");
-            assert!(advice.unwrap_or_default().starts_with(&begin.unwrap_or_default()));
+            let begin = told.map(|told| format!("compile_memory is 2GiB, {told}: lower compile_memory"));
+            assert_eq!(advice.len(), usize::from(begin.is_some()), "{advice:?}");
+            assert!(advice.concat().starts_with(&begin.unwrap_or_default()), "{advice:?}");
         }
+        let process_memory = size("1GiB");
+        let limits = Limits { compile_memory_bytes: 1 << 20, process_memory, ..Limits::default() };
+        assert_eq!(
+            advise(&limits, None),
+            [
+                "plugin_memory is 2GiB, process_memory is 1GiB: lower plugin_memory, or calls are refused before it bounds them"
+            ]
+        );
     }
 }

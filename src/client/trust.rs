@@ -6,15 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use crate::files::read_named;
-use crate::identity::pem;
-use crate::identity::{Proofs, Thumbprint};
+use crate::identity::{Proofs, Servers, Thumbprint, pem};
 
 /// The largest file of authorities: the roots of a whole system take a quarter of it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -73,12 +71,7 @@ impl Trust {
             Self::Pinned(pins) => {
                 Ok(Arc::new(PinnedVerifier { pins: pins.clone(), proofs: Proofs::new(provider) }))
             }
-            Self::Authorities(roots) => {
-                let builder =
-                    WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(provider));
-                let verifier = builder.build().map_err(|error| rustls::Error::General(error.to_string()))?;
-                Ok(verifier)
-            }
+            Self::Authorities(roots) => Ok(Arc::new(Servers::trusting(Arc::clone(roots), provider)?)),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A reload puts it in force before it loads any plugin, so that what was taken away waits for none.
 
 use super::{Client, Config, EventGrant, Grants, HttpUrl, Plugin, RevocationFile};
+use crate::identity::RevocationList;
 
 impl Config {
     /// This config without anything that `wanted` takes away: clients, their proofs and permissions, authorities, plugins,
@@ -42,15 +43,19 @@ impl Config {
     }
 }
 
-/// Adds the lists of `file` to those in `force`. A list that a reload brought which then failed is replaced by the one that
-/// follows it in the same file, so that failing reloads do not pile them up; one of the config that was served whole stays.
+/// Adds the lists of `file` to those in `force`. A list that a reload brought which then failed is replaced by one of the same file
+/// that revokes at least as much, so that failing reloads do not pile them up; one of the config that was served whole stays.
 fn revoke(force: &mut Vec<RevocationFile>, file: &RevocationFile) {
     let is_new = |force: &[RevocationFile], list| !force.iter().any(|known| known.lists.contains(list));
     if !file.lists.iter().any(|list| is_new(force, list)) {
         return;
     }
+    let is_covered = |list: &RevocationList| file.lists.iter().any(|new| new.covers(list));
     let mut is_first = true;
-    force.retain(|known| known.path != file.path || std::mem::replace(&mut is_first, false));
+    force.retain(|known| {
+        let is_another = known.path != file.path;
+        is_another || std::mem::replace(&mut is_first, false) || !known.lists.iter().all(is_covered)
+    });
     let lists = file.lists.iter().filter(|list| is_new(force, list)).cloned().collect();
     force.push(RevocationFile { path: file.path.clone(), lists });
 }
@@ -149,7 +154,7 @@ mod tests {
 
     use rcgen::{
         BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
-        KeyIdMethod, KeyPair, date_time_ymd,
+        KeyIdMethod, KeyPair, RevokedCertParams, date_time_ymd,
     };
 
     use crate::config::{Config, diff, parse};
@@ -163,13 +168,19 @@ mod tests {
     }
 
     /// Lists differ by their numbers.
-    fn write_list(file: &Path, issuer: &Issuer, number: u64) {
+    fn write_list(file: &Path, issuer: &Issuer, number: u64, revoked: &[u64]) {
+        let revoked = revoked.iter().map(|serial| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: date_time_ymd(2022, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2022, 1, 1),
             next_update: date_time_ymd(2040, 1, 1),
             crl_number: number.into(),
             issuing_distribution_point: None,
-            revoked_certs: Vec::new(),
+            revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
         std::fs::write(file, params.signed_by(issuer).unwrap().pem().unwrap()).unwrap();
@@ -195,13 +206,13 @@ mod tests {
     fn authorities_of_both_are_left_and_lists_of_either() {
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (issuer(), issuer());
-        write_list(&folder.path().join("a.crl"), &one, 1);
+        write_list(&folder.path().join("a.crl"), &one, 1, &[]);
         let old = config(folder.path(), &[&one, &other], &["a.crl"]);
         let mut force = old.clone();
         // Reloads that fail, each with another list.
         for number in 2..6 {
-            write_list(&folder.path().join("a.crl"), &one, number);
-            write_list(&folder.path().join("b.crl"), &other, number);
+            write_list(&folder.path().join("a.crl"), &one, number, &[]);
+            write_list(&folder.path().join("b.crl"), &other, number, &[]);
             let wanted = config(folder.path(), &[&other], &["a.crl", "b.crl"]);
             force = force.narrowed_to(&wanted);
             let lists: Vec<_> = force.identity.revocation_lists.iter().flat_map(|file| &file.lists).collect();
@@ -214,5 +225,20 @@ mod tests {
         }
         let changed: Vec<_> = diff(&old, &force).iter().map(|change| change.key.clone()).collect();
         assert_eq!(changed, ["identity.authorities", "identity.revocation_lists"]);
+    }
+
+    #[test]
+    fn what_a_reload_revoked_that_failed_stays_revoked_by_the_next_that_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = issuer();
+        write_list(&folder.path().join("a.crl"), &one, 1, &[]);
+        let mut force = config(folder.path(), &[&one], &["a.crl"]);
+        for (number, revoked, count) in [(2, &[5][..], 2), (3, &[6], 3), (4, &[5, 6], 2), (5, &[5, 6, 7], 2)]
+        {
+            write_list(&folder.path().join("a.crl"), &one, number, revoked);
+            force = force.narrowed_to(&config(folder.path(), &[&one], &["a.crl"]));
+            let lists: Vec<_> = force.identity.revocation_lists.iter().flat_map(|file| &file.lists).collect();
+            assert_eq!(lists.len(), count, "{number}");
+        }
     }
 }

@@ -53,8 +53,14 @@ pub(super) fn resolve(
     if let Some(running) = reading.running {
         reserved.extend(&running.reserved());
     }
-    let whole =
-        Whole { limits: &limits, state: &state, folder: &folder, reserved: &reserved, disabled: &disabled };
+    let whole = Whole {
+        limits: &limits,
+        state: &state,
+        folder: &folder,
+        reserved: &reserved,
+        disabled: &disabled,
+        is_reload: reading.running.is_some(),
+    };
     let plugins = plugins::resolve(&raw.plugins, whole, findings);
     if raw.state.is_absent() {
         warn_of_forgetting(&raw.plugins, findings);
@@ -212,9 +218,11 @@ fn optional<Q: Quantity, T: FromAmount>(
 fn limits(field: &Field<RawLimits>, findings: &mut Findings) -> Limits {
     let Some(raw) = field.value() else { return Limits::default() };
     let mut held = Limits::each_held(raw, findings);
+    let half = |whole: usize| whole.div_ceil(2);
     within(
         (limits::connections_per_address, &raw.connections_per_address, &mut held.connections_per_address),
         (limits::connections, &raw.connections, held.connections),
+        half,
         findings,
     );
     within(
@@ -224,6 +232,7 @@ fn limits(field: &Field<RawLimits>, findings: &mut Findings) -> Limits {
             &mut held.unauthenticated_connections,
         ),
         (limits::connections, &raw.connections, held.connections),
+        half,
         findings,
     );
     within(
@@ -237,6 +246,7 @@ fn limits(field: &Field<RawLimits>, findings: &mut Findings) -> Limits {
             &raw.unauthenticated_connections,
             held.unauthenticated_connections,
         ),
+        half,
         findings,
     );
     within(
@@ -246,28 +256,36 @@ fn limits(field: &Field<RawLimits>, findings: &mut Findings) -> Limits {
             &mut held.concurrent_commands_per_client,
         ),
         (limits::concurrent_commands, &raw.concurrent_commands, held.concurrent_commands),
+        half,
         findings,
     );
     within(
         (limits::body, &raw.body, &mut held.body_bytes),
         (limits::in_flight_bytes, &raw.in_flight_bytes, held.in_flight_bytes),
+        |whole| whole,
         findings,
     );
     held
 }
 
-/// Sees to it that a part is no larger than the whole. What was written and is larger is a fault; a default is
-/// lowered, so that nobody is told of a value that he did not write.
+/// Sees to it that a part is no larger than the whole. What was written and is larger is a fault. A default that is not smaller
+/// becomes the `usual` part of the whole: nobody is told of a value that he did not write, and one party is not left all.
 fn within<Q: Quantity>(
     (part_bound, part_field, part): (Bound, &Field<Q>, &mut usize),
     (whole_bound, whole_field, whole): (Bound, &Field<Q>, usize),
+    usual: impl Fn(usize) -> usize,
     findings: &mut Findings,
 ) {
+    let Some(given) = part_field.given() else {
+        if *part >= whole {
+            *part = usual(whole);
+        }
+        return;
+    };
     if *part <= whole {
         return;
     }
     *part = whole;
-    let Some(given) = part_field.given() else { return };
     let (part, name, most) = (part_bound.key, whole_bound.key, whole_bound.written(whole as u64));
     let fault = findings
         .error(format!("`limits.{part}` is more than `limits.{name}`"))

@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{
-    CertRevocationList, EndEntityCert, Error, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter,
-    KeyUsage, RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
+    ALL_VERIFICATION_ALGS, CertRevocationList, EndEntityCert, Error, ExpirationPolicy,
+    ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage, RevocationOptions, RevocationOptionsBuilder,
+    UnknownStatusPolicy, VerifiedPath,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -68,6 +69,23 @@ impl Authority {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether this is its name, in DER.
+    pub(super) fn is_called(&self, name: &[u8]) -> bool {
+        X509Certificate::from_der(&self.certificate).is_ok_and(|(_, own)| own.subject().as_raw() == name)
+    }
+
+    /// Whether `signature` of `message` is by its key, and in the algorithm of this object identifier, in DER.
+    pub(super) fn has_signed(&self, algorithm: &[u8], message: &[u8], signature: &[u8]) -> bool {
+        let Ok((_, own)) = X509Certificate::from_der(&self.certificate) else { return false };
+        let key = &own.public_key().subject_public_key.data;
+        let is_named = |known: &&&dyn SignatureVerificationAlgorithm| {
+            // Behind the tag and the length of the identifier, which is short.
+            known.signature_alg_id().get(2..).is_some_and(|known| known.starts_with(algorithm))
+        };
+        let mut named = ALL_VERIFICATION_ALGS.iter().filter(is_named);
+        named.any(|known| known.verify_signature(key, message, signature).is_ok())
     }
 
     /// When it may be relied on.
@@ -154,7 +172,7 @@ impl Authorities {
         Self { known, lists: Vec::new(), list_signatures: ListSignatures::default(), lists_digest }
     }
 
-    /// The same, which have taken back what stands in these lists.
+    /// The same, which have revoked what stands in these lists.
     pub(super) fn with_lists(mut self, lists: impl IntoIterator<Item = RevocationList>) -> Self {
         for list in lists {
             let has_room =
@@ -203,7 +221,10 @@ impl Authorities {
         let algorithms: Vec<_> =
             counted.iter().map(|counted| counted as &dyn SignatureVerificationAlgorithm).collect();
 
-        let is_in_order = |path: &VerifiedPath<'_>| check_path(path, anchors.authority(path), now);
+        let is_in_order = |path: &VerifiedPath<'_>| {
+            self.check_revoked(path)?;
+            check_path(path, anchors.authority(path), now)
+        };
         let judge = |lists: &[RevocationList]| {
             let lists: Vec<_> = lists.iter().map(RevocationList::list).collect();
             let (of_clients, time) = (KeyUsage::client_auth(), unix_time(now));
@@ -242,6 +263,17 @@ impl Authorities {
             }
             Err(_) => Unverified::Unknown(words(&error)),
         })
+    }
+
+    /// Refuses a path with a certificate that stands in a list. `webpki` looks it up only in a list that says of itself to be
+    /// published where the certificate says (their distribution points), and lists are copied, moved and mirrored.
+    fn check_revoked(&self, path: &VerifiedPath<'_>) -> Result<(), Error> {
+        let is_listed =
+            |issuer: &[u8], serial: &[u8]| self.lists.iter().flatten().any(|list| list.has(issuer, serial));
+        let leaf = path.end_entity();
+        let is_revoked = is_listed(leaf.issuer(), leaf.serial())
+            || path.intermediate_certificates().any(|issuer| is_listed(issuer.issuer(), issuer.serial()));
+        if is_revoked { Err(Error::CertRevoked) } else { Ok(()) }
     }
 
     /// What was found out about `first`, from which `path` leads to `known`.
@@ -304,7 +336,7 @@ impl<'a> Anchors<'a> {
     }
 }
 
-/// How these lists are looked at: what no list is about is not taken back, and a list that is out of date is better than
+/// How these lists are looked at: what no list is about is not revoked, and a list that is out of date is better than
 /// none.
 fn revocation<'a>(lists: &'a [&'a CertRevocationList<'a>]) -> Option<RevocationOptions<'a>> {
     let options = RevocationOptionsBuilder::new(lists).ok()?.with_status_policy(UnknownStatusPolicy::Allow);

@@ -69,7 +69,7 @@ pub(super) fn words(error: &Error) -> String {
             "its extended key usage, or one in its chain, is not for clients (clientAuth)"
         }
         Error::CaUsedAsEndEntity => "it is marked as an authority (CA:TRUE), which no client's is",
-        Error::CertRevoked => "it, or a certificate of its chain, was taken back by a revocation list",
+        Error::CertRevoked => "it, or a certificate of its chain, was revoked",
         Error::InvalidCrlSignatureForPublicKey | Error::IssuerNotCrlSigner => {
             "a revocation list for its chain is not signed by the authority whose name stands there"
         }

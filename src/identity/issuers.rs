@@ -7,6 +7,9 @@ use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 /// Certificates that a peer may show, its own among them. Chains have three or four.
 const MAX_CHAIN: usize = 6;
 
+/// Certificates of a server's chain that are read.
+const MAX_SHOWN: usize = 16;
+
 /// Those of `others`, which came behind a peer's certificate, that may lead from it to an authority, without those that are
 /// authorities themselves.
 ///
@@ -41,6 +44,23 @@ pub(super) fn issuers<'c>(
         taken.push((issuer, CertificateDer::from(&**other)));
     }
     Ok(taken.into_iter().map(|(_, der)| der).collect())
+}
+
+/// Those of `others`, which came behind a server's certificate, that are looked at: of each subject the first, five at most.
+///
+/// A public server's chain may hold more than it needs, and is not refused for that. But from each certificate there is one way
+/// on, so few signatures are computed, whatever the server sends.
+pub(super) fn first_of_each_subject<'c>(others: &'c [CertificateDer<'_>]) -> Vec<CertificateDer<'c>> {
+    let mut taken: Vec<(EndEntityCert<'_>, CertificateDer<'c>)> = Vec::new();
+    // What can't be read vouches for nobody.
+    for other in others.iter().take(MAX_SHOWN) {
+        let Ok(issuer) = EndEntityCert::try_from(other) else { continue };
+        if taken.iter().all(|(taken, _)| taken.subject() != issuer.subject()) {
+            taken.push((issuer, CertificateDer::from(&**other)));
+        }
+    }
+    taken.truncate(MAX_CHAIN - 1);
+    taken.into_iter().map(|(_, der)| der).collect()
 }
 
 /// What a certificate calls its own key.

@@ -49,6 +49,7 @@ fn what_tools_write_is_read() {
             "Certificate:\n    Data:\n        Version: 3 (0x2)\n            04:63:aa\n{a}# b: the other\n{b}"
         ),
         format!("subject=CN = a\nissuer=CN = a\n{a}{}\n{b}", "0a".repeat(32)),
+        format!("{a}pin-sha256:\n{}=\n\x0c\n{b}", "Az0+".repeat(10) + "A0b"),
         format!("Bag Attributes\n    friendlyName: a\n{a}Bag Attributes: <Empty Attributes>\n{b}"),
         format!("{a}{b}").replace("BEGIN CERT", "BEGIN X509 CERT").replace("END CERT", "END X509 CERT"),
     ];
@@ -89,6 +90,14 @@ fn what_is_nearly_a_block_is_told_with_its_line() {
     ] {
         let told = told(&text);
         assert!(told.starts_with(&format!("line {line}: ")) && told.contains(words), "{told}\n{text}");
+    }
+    for joined in [&b"0\x82\x01\x0a\x02\x01"[..], b"-\0-\0-\0-\0-\0B\0", b"\0-\0-\0-\0-\0-\0B"] {
+        let fault = certificates(&[a.as_bytes(), joined].concat()).unwrap_err();
+        assert!(fault.to_string().starts_with(&format!("line {}: this is no text", count + 1)), "{fault}");
+    }
+    for digits in [48, 57, 60, 64, 76] {
+        let fault = lists(&[list().as_bytes(), &body.as_bytes()[..digits.min(body.len())]].concat());
+        assert!(fault.unwrap_err().to_string().contains("looks like a part of a block"), "{digits}");
     }
     for utf_16 in [&b"\xff\xfe-\0"[..], b"\xfe\xff\0-"] {
         assert_eq!(blocks(utf_16).unwrap_err().to_string(), "this file is UTF-16");

@@ -7,11 +7,12 @@ use std::time::SystemTime;
 use webpki::{BorrowedCertRevocationList, CertRevocationList, Error};
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
+use super::authority::Authority;
 use super::certificate::{Utc, from_unix};
 use super::names::last_name;
 use super::thumbprint::Thumbprint;
 
-/// A list of certificates that an authority has taken back. That it is the authority's is looked at whenever a certificate
+/// A list of certificates that an authority has revoked. That it is the authority's is looked at whenever a certificate
 /// is, since only then is it known which authority is meant.
 #[derive(Clone)]
 pub struct RevocationList {
@@ -23,6 +24,7 @@ pub struct RevocationList {
     /// When the next one was to come, if the list says so.
     next: Option<SystemTime>,
     sha256: Thumbprint,
+    der: Arc<[u8]>,
 }
 
 /// Why a list can't be used.
@@ -44,7 +46,7 @@ pub enum RevocationError {
 }
 
 impl RevocationList {
-    /// Reads a list; never judges its dates, as one that is out of date still tells what was taken back until then.
+    /// Reads a list; never judges its dates, as one that is out of date still tells what was revoked until then.
     ///
     /// # Errors
     ///
@@ -68,6 +70,7 @@ impl RevocationList {
             begins: from_unix(parsed.last_update().timestamp()),
             next: parsed.next_update().map(|time| from_unix(time.timestamp())),
             sha256: Thumbprint::sha256_of(der),
+            der: der.into(),
         })
     }
 
@@ -87,6 +90,47 @@ impl RevocationList {
         Some(format!("it is out of date: the next one was due at {}", Utc(due)))
     }
 
+    /// What keeps it from revoking what it lists, where `authorities` are all there are: then its issuer is another one.
+    #[must_use]
+    pub fn misfit_of(&self, authorities: &[&Authority]) -> Option<String> {
+        let is_named = |authority: &&&Authority| authority.is_called(&self.issuer_der);
+        let named: Vec<_> = authorities.iter().filter(is_named).collect();
+        if named.iter().any(|authority| self.is_signed_by(authority)) {
+            return None;
+        }
+        if let Some(authority) = named.first() {
+            let name = authority.name();
+            return Some(format!(
+                "it is not signed by the authority of that name: every certificate of {name} is refused; take the list that {name} made"
+            ));
+        }
+        let signer = authorities.iter().find(|authority| self.is_signed_by(authority));
+        Some(signer.map_or_else(
+            || "no authority here has that name: it is asked only for certificates of an authority in between".to_owned(),
+            |signer| {
+                format!(
+                    "{} signed it, but its issuer is written otherwise than in the certificate of {0}, perhaps in another \
+                     encoding: it revokes nothing; make it with the subject of that certificate, byte for byte",
+                    signer.name()
+                )
+            },
+        ))
+    }
+
+    fn is_signed_by(&self, authority: &Authority) -> bool {
+        let Ok((_, list)) = CertificateRevocationList::from_der(&self.der) else { return false };
+        let algorithm = list.signature_algorithm.algorithm.as_bytes();
+        authority.has_signed(algorithm, list.tbs_cert_list.as_ref(), &list.signature_value.data)
+    }
+
+    /// Whether all that `other` revokes is revoked by it as well.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let Ok((_, list)) = CertificateRevocationList::from_der(&other.der) else { return false };
+        let mut serials = list.iter_revoked_certificates().map(|revoked| revoked.raw_serial());
+        self.has_issuer_of(other) && serials.all(|serial| !matches!(self.list.find_serial(serial), Ok(None)))
+    }
+
     /// SHA-256 of the list.
     #[must_use]
     pub fn thumbprint(&self) -> Thumbprint {
@@ -96,6 +140,11 @@ impl RevocationList {
     /// Whether both are about the certificates of the same issuer.
     pub(super) fn has_issuer_of(&self, other: &Self) -> bool {
         self.issuer_der == other.issuer_der
+    }
+
+    /// Whether the certificate of this serial number by this issuer stands in it. An entry that can't be read is about any.
+    pub(super) fn has(&self, issuer: &[u8], serial: &[u8]) -> bool {
+        self.list.issuer() == issuer && !matches!(self.list.find_serial(serial), Ok(None))
     }
 
     pub(super) fn list(&self) -> &CertRevocationList<'static> {

@@ -83,7 +83,7 @@ fn what_stands_in_the_list_of_its_authority_is_taken_back() {
     let (root, other) = (root("Root"), root("Other"));
     let roster = roster(&[&root, &other], &[list(&root, &[7, 9])]);
     for serial in [7, 9] {
-        is_unusable(&[leaf(serial, &root)], &roster, "was taken back by a revocation list");
+        is_unusable(&[leaf(serial, &root)], &roster, "was revoked");
     }
     assert!(admit(&[leaf(8, &root)], &roster).is_ok());
     assert!(admit(&[leaf(7, &other)], &roster).is_ok(), "the number of another authority's");
@@ -98,8 +98,8 @@ fn an_authority_that_is_taken_back_vouches_for_nobody() {
         admit(&chain, &roster(&[&root], &[list(&root, &[7])])).is_ok(),
         "its number at another authority"
     );
-    is_unusable(&chain, &roster(&[&root], &[list(&root, &[5])]), "was taken back");
-    is_unusable(&chain, &roster(&[&root], &[list(&root, &[]), list(&middle, &[7])]), "was taken back");
+    is_unusable(&chain, &roster(&[&root], &[list(&root, &[5])]), "was revoked");
+    is_unusable(&chain, &roster(&[&root], &[list(&root, &[]), list(&middle, &[7])]), "was revoked");
 }
 
 /// Nobody can tell what such a list is worth, so nobody is admitted past it.
@@ -126,7 +126,7 @@ fn a_list_takes_back_what_was_admitted_before() {
     let identity = admit(&chain, &before).unwrap();
     assert!(before.check(&identity, &chain, now()).is_ok());
     let told = after.check(&identity, &chain, now()).unwrap_err().to_string();
-    assert!(told.contains("was taken back"), "{told}");
+    assert!(told.contains("was revoked"), "{told}");
 }
 
 #[test]
@@ -151,9 +151,58 @@ fn of_two_lists_of_one_issuer_both_count() {
     let lists = [list(&one, &[5]), list(&other, &[7]), list(&one, &[6]), list(&one, &[])];
     let roster = roster(&[&one, &other], &lists);
     for serial in [5, 6] {
-        is_unusable(&[leaf(serial, &one)], &roster, "taken back");
+        is_unusable(&[leaf(serial, &one)], &roster, "was revoked");
     }
-    is_unusable(&[leaf(7, &other)], &roster, "taken back");
+    is_unusable(&[leaf(7, &other)], &roster, "was revoked");
     assert!(admit(&[leaf(7, &one)], &roster).is_ok());
     assert!(admit(&[leaf(5, &other)], &roster).is_ok());
+}
+
+/// Certificates name the places where lists are published, and so do lists; files are copied from elsewhere.
+#[test]
+fn a_list_counts_wherever_it_says_that_it_is_published() {
+    let root = root("Root");
+    let at = |uri: &str| CrlDistributionPoint { uris: vec![uri.to_owned()] };
+    let leaf_at = |uris: &[&str]| {
+        let mut params = params("leaf", 5);
+        params.subject_alt_names = vec![SanType::URI("urn:laptop".try_into().unwrap())];
+        params.crl_distribution_points = uris.iter().map(|uri| at(uri)).collect();
+        params.signed_by(&KeyPair::generate().unwrap(), &root).unwrap().der().clone()
+    };
+    let list_at = |uri: &str, scope, serial| {
+        let point = CrlIssuingDistributionPoint { distribution_point: at(uri), scope };
+        let params = CertificateRevocationListParams {
+            issuing_distribution_point: Some(point),
+            ..list_params(&[serial])
+        };
+        RevocationList::new(params.signed_by(&root).unwrap().der()).unwrap()
+    };
+    for certificate in [leaf_at(&["http://one.example/crl"]), leaf_at(&[])] {
+        for uri in ["http://one.example/crl", "https://mirror.example/crl"] {
+            for scope in [None, Some(CrlScope::UserCertsOnly), Some(CrlScope::CaCertsOnly)] {
+                let roster = |serial| roster(&[&root], &[list_at(uri, scope, serial)]);
+                let chain = std::slice::from_ref(&certificate);
+                is_unusable(chain, &roster(5), "was revoked");
+                assert!(admit(chain, &roster(6)).is_ok());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_that_fits_no_authority_is_told_of() {
+    let (one, other, forger) = (root("one"), root("other"), root("one"));
+    let authorities = [&one, &other].map(|issuer| Authority::new(issuer.der().clone()).unwrap());
+    let authorities: Vec<_> = authorities.iter().collect();
+    let misfit = |list: &RevocationList| list.misfit_of(&authorities);
+    assert_eq!(misfit(&list(&one, &[5])), None);
+    assert!(
+        misfit(&list(&forger, &[5])).unwrap().starts_with("it is not signed by the authority of that name")
+    );
+    assert!(misfit(&list(&root("third"), &[5])).unwrap().starts_with("no authority here has that name"));
+    // The same key, and the name in other letters.
+    let key = KeyPair::try_from(one.key().serialize_der()).unwrap();
+    let renamed = Issuer::self_signed(ca("ONE", 1), key).unwrap();
+    let told = misfit(&list(&renamed, &[5])).unwrap();
+    assert!(told.starts_with("one signed it, but its issuer is written otherwise"), "{told}");
 }

@@ -60,7 +60,7 @@ impl Roster {
         self
     }
 
-    /// The same, but for what authorities have taken back by these lists.
+    /// The same, but for what authorities have revoked by these lists.
     #[must_use]
     pub fn without_revoked(mut self, lists: impl IntoIterator<Item = RevocationList>) -> Self {
         self.authorities = self.authorities.map(|authorities| authorities.with_lists(lists));

@@ -91,7 +91,7 @@ impl<'a> Signatures<'a> {
 }
 
 /// Whether the signatures of revocation lists are good, for as long as the lists are there. To check one takes time in
-/// proportion to its list, and a client that was taken back can come again and again.
+/// proportion to its list, and a client that was revoked can come again and again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ListSignatures(Arc<Mutex<HashMap<ListSignature, bool>>>);
 

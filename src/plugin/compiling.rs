@@ -48,9 +48,11 @@ impl Compiling {
     /// A component whose definitions have more.
     pub(super) fn too_many_definitions(&self) -> String {
         Counter::ComponentsTooLarge.count();
-        let most = size(self.component_bytes as u64);
+        let least = MIN_DEFINITIONS_BYTES * definitions::MEMORY_PER_BYTE;
+        let most = size(self.component_bytes.max(least) as u64);
         format!(
-            "its definitions (types, functions, globals, exports, modules) may take more memory than component_size = {most}"
+            "its definitions (types, functions, globals, exports, modules) may take more than {most} of memory, which is what \
+             component_size allows"
         )
     }
 

@@ -39,6 +39,8 @@ pub struct Call {
     commands: Option<Arc<dyn Commands>>,
     /// How many calls stand between this one and its client's request.
     depth: u8,
+    /// Whether it gives a stream, or is run by a call that does.
+    is_of_stream: AtomicBool,
 }
 
 /// How deep commands may run commands, so that a circle of them ends.
@@ -203,6 +205,7 @@ impl Call {
             has_computed: AtomicBool::new(false),
             commands: None,
             depth: 0,
+            is_of_stream: AtomicBool::new(false),
         }
     }
 
@@ -217,7 +220,8 @@ impl Call {
     pub fn nested(parent: &Self, request: Request, timeout: Duration) -> Self {
         let deadline = parent.deadline.min(Instant::now() + timeout);
         let call = Self::new(request, parent.caller.clone(), parent.id, deadline);
-        Self { commands: parent.commands.clone(), depth: parent.depth + 1, ..call }
+        let is_of_stream = AtomicBool::new(parent.is_of_stream());
+        Self { commands: parent.commands.clone(), depth: parent.depth + 1, is_of_stream, ..call }
     }
 
     /// The plugin is entered for it.
@@ -236,6 +240,15 @@ impl Call {
 
     pub(super) fn commands(&self) -> Option<&dyn Commands> {
         self.commands.as_deref()
+    }
+
+    /// It is to give a stream.
+    pub(super) fn stream(&self) {
+        self.is_of_stream.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_of_stream(&self) -> bool {
+        self.is_of_stream.load(Ordering::Relaxed)
     }
 
     pub(super) fn depth(&self) -> u8 {

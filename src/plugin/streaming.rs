@@ -21,6 +21,7 @@ use crate::wire::CommandError;
 /// What bounds a call bounds this one from each of its parts to the next: the plugin's time, what it computes, what it asks
 /// of the host. The call's deadline holds for all of it. Dropping the future stops the plugin and frees what the call held.
 pub async fn invoke_streaming(mut seat: Seat, plugin: Arc<Plugin>, call: Arc<Call>, outlet: Outlet) -> Ended {
+    call.stream();
     let answer = match seat.take(&plugin, &call).await {
         // In a box of its own, as in `invoke`.
         Ok(_turn) => Box::pin(in_time(&plugin, &call, outlet)).await,

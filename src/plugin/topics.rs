@@ -58,6 +58,9 @@ pub(super) fn covers(outer: &str, inner: &str) -> bool {
 pub(super) struct Event {
     pub(super) topic: Arc<str>,
     pub(super) data: Arc<[u8]>,
+    /// Whether a command that streams published it, or one that such a command runs. A stream could go on for ever by its own
+    /// events, or by those of another, if each of them set its bounds back.
+    pub(super) is_of_stream: bool,
 }
 
 impl Event {
@@ -72,8 +75,8 @@ pub(super) struct Topics(Mutex<Vec<Arc<Inbox>>>);
 
 impl Topics {
     /// Hands an event to those that have subscribed to `topic`; gives how many they are.
-    pub(super) fn publish(&self, topic: &str, data: Vec<u8>) -> u32 {
-        let event = Event { topic: topic.into(), data: data.into() };
+    pub(super) fn publish(&self, topic: &str, data: Vec<u8>, is_of_stream: bool) -> u32 {
+        let event = Event { topic: topic.into(), data: data.into(), is_of_stream };
         let inboxes = self.inboxes();
         let reached = inboxes.iter().filter(|inbox| inbox.offer(&event)).count();
         u32::try_from(reached).unwrap_or(u32::MAX)
@@ -194,14 +197,14 @@ mod tests {
         let topics = Arc::new(Topics::default());
         let [one, all, none] = [(); 3].map(|()| topics.subscriber());
         assert!(one.add("jobs/done".into()) && all.add("jobs/*".into()));
-        assert_eq!(topics.publish("jobs/done", b"a".to_vec()), 2);
-        assert_eq!(topics.publish("jobs/begun", b"b".to_vec()), 1);
-        assert_eq!(topics.publish("other", b"c".to_vec()), 0);
+        assert_eq!(topics.publish("jobs/done", b"a".to_vec(), false), 2);
+        assert_eq!(topics.publish("jobs/begun", b"b".to_vec(), false), 1);
+        assert_eq!(topics.publish("other", b"c".to_vec(), false), 0);
         assert_eq!(next(&one), Some(("jobs/done".into(), "a".into(), 0)));
         assert_eq!(next(&one), None);
         assert_eq!(next(&all), Some(("jobs/done".into(), "a".into(), 0)));
         drop(one);
-        assert_eq!(topics.publish("jobs/done", b"d".to_vec()), 1);
+        assert_eq!(topics.publish("jobs/done", b"d".to_vec(), false), 1);
         assert_eq!(next(&none), None);
     }
 
@@ -211,12 +214,12 @@ mod tests {
         let subscriber = topics.subscriber();
         assert!(subscriber.add("*".into()));
         for number in 0..MAX_WAITING + 3 {
-            topics.publish("t", number.to_string().into_bytes());
+            topics.publish("t", number.to_string().into_bytes(), false);
         }
         assert_eq!(next(&subscriber), Some(("t".into(), "3".into(), 3)));
         assert_eq!(next(&subscriber), Some(("t".into(), "4".into(), 0)));
         for _ in 0..5 {
-            topics.publish("t", vec![b'x'; MAX_EVENT_BYTES]);
+            topics.publish("t", vec![b'x'; MAX_EVENT_BYTES], false);
         }
         let (event, lost) = subscriber.next().now_or_never().unwrap();
         assert_eq!((event.data.len(), lost), (MAX_EVENT_BYTES, MAX_WAITING as u64 - 2 + 2));

@@ -129,3 +129,27 @@ fn a_stream_that_takes_back_what_it_wrote_and_computes_is_stopped() {
         assert_serves(&server, &quiet);
     }
 }
+
+#[test]
+fn a_stream_that_goes_on_by_its_own_events_and_computes_is_stopped() {
+    let (greedy, quiet) = (Identity::new("greedy"), Identity::new("quiet"));
+    let setup = Setup::new().master("greedy", &greedy).client("quiet", &quiet, &["echo", "@ping"]).echo();
+    let grants = "events = [\"feed\", \"publish feed\"]";
+    let keys = format!(
+        "timeout = \"10m\"\ncpu_time = \"300ms\"\n[plugins.feeding.grants]\n{grants}\ncommands = [\"announce\"]"
+    );
+    let setup = setup.plugin("feeding", components::feeding(), &["feed"], &keys);
+    let announcing = format!("[plugins.announcing.grants]\n{grants}");
+    let server = setup.plugin("announcing", components::announcing(), &["announce"], &announcing).start();
+    let mut connection = server.connect(&greedy);
+    for line in ["feed", "feed announce"] {
+        begin(&mut connection, 1, line);
+        assert_serves(&server, &quiet);
+        let ends = read_streams(&mut connection, 1);
+        assert_eq!(ends["s0"].1.failure(), ("plugin-limit", "unknown"), "{line}");
+    }
+    // Each goes on by the events of the other.
+    begin(&mut connection, 2, "feed");
+    let ends = read_streams(&mut connection, 2);
+    assert!(ends.values().all(|(_, end)| end.failure() == ("plugin-limit", "unknown")), "{ends:?}");
+}

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::files::set_mode;
 use crate::support::certs::Identity;
 use crate::support::client::{Connection, Tls};
 use crate::support::components::{self, Minimal};
@@ -111,11 +112,24 @@ fn a_plugin_that_can_not_be_loaded_keeps_nobody_in() {
     let setup = with_clients(Setup::new().master("tester", &tester).echo(), &[("bob", &bob, "\"*\"")]);
     let server = setup.start();
     let (mut operator, mut of_bob) = (server.connect(&tester), server.connect(&bob));
-    std::fs::write(server.folder().join("broken.wasm"), "no component").unwrap();
+    let component = server.folder().join("broken.wasm");
     let broken = "[plugins.broken]\ncomponent = \"broken.wasm\"\n";
     let entry = client("bob", &bob, "\"*\"");
+    let taken = "but what was taken away holds (clients.bob removed)";
+    // It isn't there; others may write to it.
+    for _ in 0..2 {
+        server.edit(|text| text.replace(&entry, "") + broken);
+        assert!(operator.ask_framed("@reload").message.contains(taken));
+        is_cut_off(&mut of_bob, "is unknown");
+        server.edit(|text| text.replace(broken, "") + &entry);
+        assert_eq!(operator.ask("@reload"), "live     added    clients.bob");
+        of_bob = server.connect(&bob);
+        std::fs::write(&component, "no component").unwrap();
+        set_mode(&component, 0o666);
+    }
+    set_mode(&component, 0o644);
     server.edit(|text| text.replace(&entry, "") + broken);
-    for narrowed in ["but what was taken away holds (clients.bob removed)", "and nothing was changed"] {
+    for narrowed in [taken, "and nothing was changed"] {
         let told = operator.ask_framed("@reload");
         assert_eq!(told.failure(), ("conflict", "failed"));
         assert!(told.message.contains(narrowed), "{told:?}");

@@ -78,7 +78,7 @@ fn a_client_whose_chains_take_long_puts_off_no_revocation_and_nothing_of_it_runs
     let mut operator = server.connect(&tester);
     assert_eq!(operator.ask("@reload"), "live     changed  identity.revocation_lists");
     for connection in &mut of_revoked {
-        is_cut_off(connection, "taken back by a revocation list");
+        is_cut_off(connection, "was revoked");
     }
 
     // Who is verified at last goes on, and whoever was not soon enough is told why it was stopped.

@@ -91,7 +91,7 @@ fn a_proof_that_is_taken_away_is_gone_before_a_plugin_is_loaded() {
     let away = [
         (old, "is unknown"),
         (gone.issue("x", "urn:a"), "is unknown"),
-        (numbered(7, "urn:a"), "was taken back"),
+        (numbered(7, "urn:a"), "was revoked"),
         (numbered(8, "urn:b"), "is unknown"),
     ];
     let mut operator = server.connect(&tester);

@@ -181,7 +181,7 @@ fn lists_and_authorities_that_are_joined_wrongly_are_refused_and_take_nobody_in(
     let mut operator = server.connect(&tester);
     assert_eq!(operator.ask("@reload"), "live     changed  identity.revocation_lists");
     let stolen = other.issue_with("a", &[LAPTOP], |params| params.serial_number = Some(7.into()));
-    assert!(told(&server, &stolen).contains("was taken back by a revocation list"));
+    assert!(told(&server, &stolen).contains("was revoked"));
     let joined = |first: &str, second: &str| format!("{}{second}", first.trim_end());
     for (file, text) in [
         ("crl.pem", joined(&of_root, &of_other)),
@@ -197,7 +197,7 @@ fn lists_and_authorities_that_are_joined_wrongly_are_refused_and_take_nobody_in(
         let checked = finish(lictor(server.folder()).arg("check"));
         assert!(checked.code == Some(2) && checked.stderr.contains(file), "{checked:?}");
         assert!(checked.stderr.contains(" line "), "{checked:?}");
-        assert!(told(&server, &stolen).contains("was taken back by a revocation list"), "{text}");
+        assert!(told(&server, &stolen).contains("was revoked"), "{text}");
         fs::write(&path, before).unwrap();
     }
     assert!(operator.ask("@reload").contains("nothing has changed"));
@@ -221,9 +221,9 @@ fn a_certificate_that_its_authority_takes_back_is_cut_off_and_no_other() {
     fs::write(server.folder().join("crl.pem"), root.revoking(&[7])).unwrap();
     assert_eq!(operator.ask("@reload"), "live     changed  identity.revocation_lists");
     assert_eq!(by_stolen.read_frame().failure(), ("cancelled", "unknown"));
-    is_cut_off(&mut by_stolen, "cannot be used: it, or a certificate of its chain, was taken back");
+    is_cut_off(&mut by_stolen, "cannot be used: it, or a certificate of its chain, was revoked");
     assert_eq!(by_good.ask("echo b"), "b");
-    assert!(told(&server, &stolen).contains("was taken back by a revocation list"));
+    assert!(told(&server, &stolen).contains("was revoked"));
     // The list says that another was to follow years ago.
     let outdated = "the revocation list of Root: it is out of date: the next one was due at ";
     server.wait_for_log("a warning", |entry| {

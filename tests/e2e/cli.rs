@@ -300,7 +300,7 @@ fn a_good_config_is_checked_without_serving() {
     fs::write(&config, text).unwrap();
     let checked = finish(lictor(folder.path()).arg("check"));
     assert_eq!(checked.code, Some(0), "{checked:?}");
-    assert!(checked.stderr.contains("warning: compile_memory is 1048576 MiB, "), "{checked:?}");
+    assert!(checked.stderr.contains("warning: compile_memory is 1024GiB, "), "{checked:?}");
 }
 
 #[test]

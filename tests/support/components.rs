@@ -47,6 +47,9 @@ built! {
     folders: "tests/components" "folders";
     /// A plugin that publishes events and gives no streams.
     announcing: "tests/components" "announcing";
+    /// A plugin whose streams go on by events of their own.
+    #[allow(dead_code, reason = "for the attacks")]
+    feeding: "tests/components" "feeding";
     /// A plugin that gives streams.
     streams: "tests/components" "streams";
 }

@@ -23,6 +23,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
             "sync",
             "telemetry",
             "text",
+            "units",
             "watermark",
             "wire",
         ],

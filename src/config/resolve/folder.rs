@@ -62,11 +62,24 @@ impl Folder {
 
     /// Opens a file by whose content the server works. What is wrong with it is reported.
     pub(super) fn open(&self, named: Named<'_>, findings: &mut Findings) -> Option<Opened> {
-        let opened = Opened::file(&self.content(named.path.get_ref()));
-        let opened = opened.and_then(|opened| self.authors.want(opened));
-        let opened = opened.map_err(|fault| named.report_fault(&fault, findings)).ok()?;
+        match self.look_at(named, findings) {
+            Ok(opened) => Some(opened),
+            Err(fault) => {
+                named.report_fault(&fault, findings);
+                None
+            }
+        }
+    }
+
+    /// Opens such a file, which the config may do without for now: only what is odd about it is reported.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn look_at(&self, named: Named<'_>, findings: &mut Findings) -> Result<Opened, Fault> {
+        let opened = Opened::file(&self.content(named.path.get_ref()))?;
+        let opened = self.authors.want(opened)?;
         self.tell(named, &opened, findings);
-        Some(opened)
+        Ok(opened)
     }
 
     /// Reads such a file, which has at most `most` bytes, by `read`. What is wrong with it is reported.

@@ -75,6 +75,9 @@ pub(super) struct Whole<'a> {
     pub(super) folder: &'a Folder,
     pub(super) reserved: &'a Reserved,
     pub(super) disabled: &'a RawDisabled,
+    /// Whether another config serves meanwhile. What this one takes from it is taken away before plugins are loaded, and so a
+    /// component that can't be used is a fault of loading then: it keeps nobody in.
+    pub(super) is_reload: bool,
 }
 
 /// The plugin that serves a command, and the place that says so.
@@ -135,7 +138,7 @@ fn plugin(
 ) -> Option<Plugin> {
     let raw = section.get_ref();
     let at = format!("plugins.{}", name.get_ref());
-    component(&at, section, whole.folder, findings);
+    component(&at, section, whole, findings);
     let timeout = held(&limits::PLUGIN_TIMEOUT, &at, &raw.timeout, findings);
     let memory_bytes = held(&limits::PLUGIN_MEMORY, &at, &raw.memory, findings);
     let reply_bytes = held(&limits::PLUGIN_REPLY, &at, &raw.reply, findings);
@@ -173,7 +176,7 @@ fn plugin(
     })
 }
 
-fn component(at: &str, section: &Spanned<RawPlugin>, folder: &Folder, findings: &mut Findings) {
+fn component(at: &str, section: &Spanned<RawPlugin>, whole: Whole<'_>, findings: &mut Findings) {
     match &section.get_ref().component {
         Field::Faulty => {}
         Field::Absent => findings
@@ -183,7 +186,13 @@ fn component(at: &str, section: &Spanned<RawPlugin>, folder: &Folder, findings: 
             .done(),
         Field::Given(path) => {
             let key = &format!("{at}.component");
-            folder.open(folder::Named { key, path, remedy: "build the plugin" }, findings);
+            let named = folder::Named { key, path, remedy: "build the plugin" };
+            if whole.is_reload {
+                // What is wrong with it is told where it is loaded.
+                let _ = whole.folder.look_at(named, findings);
+            } else {
+                whole.folder.open(named, findings);
+            }
         }
     }
 }

@@ -16,6 +16,11 @@ pub(super) fn is_der(bytes: &[u8]) -> bool {
     matches!(bytes, [0x30, 0x80..=0xff, ..])
 }
 
+/// Whether a line has no character that only files of other kinds have. Text may be in an older encoding.
+pub(super) fn is_text(line: &[u8]) -> bool {
+    line.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace())
+}
+
 /// What is wrong with a block of this label, which begins on a line, if that is known.
 pub(super) fn of_label(line: usize, label: &str) -> Option<PemFault> {
     let (what, advice) = match label {

@@ -42,7 +42,8 @@ impl events::Host for HostState {
         if !self.granted.publishes.iter().any(|granted| covers(granted, &topic)) {
             return refuse("denied", "the plugin may not publish to this topic");
         }
-        Ok(Ok(self.granted.topics.publish(&topic, data)))
+        let is_of_stream = self.call.as_ref().is_some_and(|call| call.is_of_stream());
+        Ok(Ok(self.granted.topics.publish(&topic, data, is_of_stream)))
     }
 
     async fn subscribe(&mut self, topics: String) -> wasmtime::Result<Result<(), Failure>> {
@@ -85,9 +86,13 @@ impl events::Host for HostState {
             streaming.progress.resume();
             return Ok(Ok(None));
         };
-        streaming.progress.step();
         let (topic, data) = (event.topic.to_string(), event.data.to_vec());
-        self.went_on();
+        if event.is_of_stream {
+            streaming.progress.resume();
+        } else {
+            streaming.progress.step();
+            self.went_on();
+        }
         Ok(Ok(Some(events::Event { topic, data, lost })))
     }
 }

@@ -21,6 +21,7 @@ use wasmtime_wasi_http::Error;
 use super::allow::{Host, Origin, Scheme};
 use super::received::Received;
 use super::{Gate, Web, address, fault, names};
+use crate::identity::Servers;
 use crate::plugin::host::Volume;
 use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
@@ -132,9 +133,11 @@ async fn tls_connector() -> Result<TlsConnector, Error> {
             return Err(format!("the system has no root certificates {}", errors.join("; ")));
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = Servers::trusting(Arc::new(roots), &provider).map_err(|error| error.to_string())?;
         let config = ClientConfig::builder_with_provider(provider);
         let config = config.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = config.with_no_client_auth();
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)

@@ -3,7 +3,7 @@
 //! What a request goes through: [`handle`] counts it and checks its URL against those granted ([`allow`]), then
 //! [`exchange`] waits for a place, and [`connect`] looks the host up ([`names`]), drops what is not public ([`address`]) and connects
 //! to what is left, so that no second look-up can give another answer. All that the server sends is counted as it is
-//! [`received`]. Nothing follows a redirect: a plugin that does
+//! [`received`], and its certificate is verified in bounded time ([`Servers`](crate::identity::Servers)). Nothing follows a redirect: a plugin that does
 //! sends another request, which is checked as this one was.
 
 mod address;
