@@ -24,7 +24,7 @@ use wasmtime::component::Component;
 use super::backtrace;
 use super::compiling::Compiling;
 use super::definitions;
-use super::folder::{TEMPORARY, Unkept, open_own, open_private, write_whole};
+use super::folder::{Held, TEMPORARY, Unkept, open_own, open_private, write_whole};
 use crate::files::{Fault, Opened, Reason};
 
 /// Without being used for so long, an entry is removed: plugins come and go, and so do engines' versions.
@@ -96,7 +96,8 @@ impl Cache {
     /// stay. Gives the number of files that are gone.
     pub(super) fn prune(&self, now: SystemTime) -> io::Result<usize> {
         let mut removed = 0;
-        for file in fs::read_dir(&self.folder)? {
+        let folder = Held::of(&self.folder)?;
+        for file in fs::read_dir(folder.path())? {
             let file = file?;
             let Some(keeping) = time_kept(&file.file_name()) else { continue };
             let metadata = file.metadata()?;

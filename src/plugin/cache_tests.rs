@@ -201,6 +201,30 @@ fn a_folder_that_takes_nothing_costs_the_cache_only() {
     component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
 }
 
+/// By whoever owns a folder above.
+#[test]
+fn a_folder_that_was_swapped_is_not_used() {
+    let above = tempfile::tempdir().unwrap();
+    let (folder, secret) = (above.path().join("cache"), above.path().join("secret"));
+    let engine = Engine::default();
+    let cache = Cache::open(&folder, &engine).unwrap();
+    fs::remove_dir(&folder).unwrap();
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
+    assert!(cache.prune(SystemTime::now()).is_err());
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    fs::remove_dir(&folder).unwrap();
+    open_private(&secret).unwrap();
+    std::os::unix::fs::symlink(&secret, &folder).unwrap();
+    if std::os::unix::fs::lchown(&folder, Some(65_534), None).is_err() {
+        return;
+    }
+    component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
+    assert!(cache.prune(SystemTime::now()).is_err());
+    assert_eq!(fs::read_dir(&secret).unwrap().count(), 0);
+}
+
 #[test]
 fn definitions_are_bounded_before_they_are_decoded_also_those_of_an_entry() {
     let folder = tempfile::tempdir().unwrap();

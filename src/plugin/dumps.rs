@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-use super::folder::{open_private, write_whole};
+use super::folder::{Held, open_private, write_whole};
 use super::invoke::Call;
 use super::load::Plugin;
 use super::warm::Warm;
@@ -45,7 +45,8 @@ impl Dumps {
 
     fn remove_oldest(&self) -> io::Result<()> {
         let mut dumps: Vec<(SystemTime, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
+        let folder = Held::of(&self.folder)?;
+        for entry in fs::read_dir(folder.path())? {
             let path = entry?.path();
             let metadata = fs::symlink_metadata(&path)?;
             if metadata.is_file() && path.extension().is_some_and(|extension| extension == EXTENSION) {
@@ -137,6 +138,20 @@ mod tests {
         assert_eq!(there, [vec![false; 4], vec![true; MAX_DUMPS]].concat());
         assert!(dumps.folder.join("notes.txt").exists());
         assert_eq!(fs::metadata(paths.last().unwrap()).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    /// By whoever owns a folder above.
+    #[test]
+    fn a_folder_that_was_swapped_is_not_used() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("dumps");
+        let dumps = Dumps::open(&folder).unwrap();
+        dumps.keep("p-c1-1.", b"\0asm").unwrap();
+        fs::rename(&folder, above.path().join("away")).unwrap();
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(dumps.keep("p-c1-2.", b"\0asm").is_err() && dumps.remove_oldest().is_err());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,22 @@ pub(super) fn open_private(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Such a folder, looked at anew. Whoever owns a folder above may have put another one in its place since, or a link.
+#[derive(Debug)]
+pub(super) struct Held(File);
+
+impl Held {
+    pub(super) fn of(folder: &Path) -> io::Result<Self> {
+        let opened = Opened::folder(folder).and_then(Opened::own).map_err(io::Error::other)?;
+        Ok(Self(opened.into_descriptor()))
+    }
+
+    /// A path that leads to this folder, whatever is put in its place meanwhile.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
 /// Opens a file of such a folder: one that the server made, and nobody else can have changed.
 pub(super) fn open_own(path: &Path) -> Result<Opened, Fault> {
     Opened::file(path).and_then(Opened::own)
@@ -34,6 +51,8 @@ pub(super) struct Unkept {
     temporary: PathBuf,
     path: PathBuf,
     is_kept: bool,
+    /// Where both are.
+    _folder: Held,
 }
 
 impl Unkept {
@@ -41,13 +60,18 @@ impl Unkept {
     pub(super) fn begin(path: &Path) -> io::Result<(Self, File)> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        };
+        let folder = Held::of(folder)?;
+        let path = folder.path().join(name);
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}-{number}.{TEMPORARY}", std::process::id()));
         let temporary = PathBuf::from(name);
         // Left over from a process of the same number that was killed.
         let _ = fs::remove_file(&temporary);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&temporary)?;
-        Ok((Self { temporary, path: path.to_owned(), is_kept: false }, file))
+        Ok((Self { temporary, path, is_kept: false, _folder: folder }, file))
     }
 
     /// Puts the file, which is whole now, in the place of what is there.
