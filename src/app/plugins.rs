@@ -129,7 +129,11 @@ async fn load_all(
                 let loaded = Loaded { plugin: Arc::new(loaded), config: plugin.clone(), quotas };
                 plugins.insert(name.clone(), loaded);
             }
-            Err(error) => faults.push(error.to_string()),
+            Err(error) => {
+                // Anything may have been written where a path was to be.
+                let path = plugin.component.to_string_lossy();
+                faults.push(error.to_string().replace(&*path, &config::without_secrets(&path)));
+            }
         }
     }
     if !faults.is_empty() {

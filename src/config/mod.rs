@@ -41,6 +41,7 @@ pub use keys::{instead_of_command, known_keys};
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use names::{BUILT_INS, ClientName, CommandName, CommandPattern, PluginName, Refusal, StoreName};
 pub use reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
+pub use redact::urls as without_secrets;
 pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 
 use ipnet::IpNet;

@@ -60,7 +60,8 @@ pub(super) fn key<'k>(table: &str, key: &'k str) -> Cow<'k, str> {
 
 /// `text` of a message with every URL in it, and what may be a damaged one, shown without a user, a password, a query and a
 /// fragment.
-pub(super) fn urls(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn urls(text: &str) -> Cow<'_, str> {
     let is_url = |word: &str| word.find([':', '/']).is_some_and(|at| word[at..].contains(['@', '?', '#']));
     if !is_url(text) {
         return text.into();

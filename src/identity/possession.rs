@@ -127,7 +127,8 @@ impl Proofs {
         }
     }
 
-    /// `error` in words, where it is about the certificate; `oddity` is why it could not be read, where that counts.
+    /// `error` in words, where it is about the certificate; `oddity` is why it could not be read, where that counts. Of a signature
+    /// that is not one of the key rustls says so by the alert that it must (`decrypt_error`, RFC 8446, 4.4.3).
     fn unproven(
         &self,
         certificate: &CertificateDer<'_>,
@@ -137,13 +138,13 @@ impl Proofs {
         if !matches!(error, rustls::Error::InvalidCertificate(_)) || certificate.len() > MAX_BYTES {
             return error;
         }
-        let of_key = || key_fault(&own_key(certificate)?, &self.algorithms);
-        let of_signature = || "the signature in the handshake is not one of its key".to_owned();
+        let of_key = own_key(certificate).and_then(|key| key_fault(&key, &self.algorithms));
+        let Some(reason) = of_key.or_else(oddity) else { return error };
         let unproven = Unproven {
             sha256: Thumbprint::sha256_of(certificate),
             sha1: Thumbprint::sha1_of(certificate),
             name: describe(certificate).0,
-            reason: of_key().or_else(oddity).unwrap_or_else(of_signature),
+            reason,
         };
         CertificateError::Other(OtherError(Arc::new(unproven))).into()
     }

@@ -95,13 +95,16 @@ fn of_version_1(certificate: &CertificateDer<'_>, key: &KeyPair) -> CertificateD
 }
 
 #[test]
-fn a_certificate_of_version_1_is_not_admitted_even_if_it_is_pinned() {
+fn a_certificate_of_version_1_is_admitted_if_it_is_pinned_and_its_key_is_proven() {
     let key = KeyPair::generate().unwrap();
     let made = CertificateParams::new(["old".to_owned()]).unwrap().self_signed(&key).unwrap();
     let old = of_version_1(made.der(), &key);
     let tester = Identity::new("tester");
     let server = Setup::new().master("tester", &tester).echo().section(&pinned(&old)).start();
-    assert!(!told(&server, vec![old], &key).starts_with("OK"));
+    let thief = KeyPair::generate().unwrap();
+    assert!(!told(&server, vec![old.clone()], &thief).starts_with("OK"));
+    let config = showing(vec![old], PrivatePkcs8KeyDer::from(key.serialize_der()));
+    assert_eq!(Peer::open(server.address(), config).unwrap().read().unwrap(), b"OK\r\n\r\n");
     assert_serves(&server, &tester);
 }
 
