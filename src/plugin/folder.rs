@@ -16,12 +16,15 @@ pub(super) const TEMPORARY: &str = "tmp";
 /// others could put another in its place.
 pub(super) fn open_private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let opened = Opened::folder(folder).and_then(Opened::own).map_err(io::Error::other)?;
-    for fault in opened.warnings() {
+    for fault in own_folder(folder)?.warnings() {
         let (path, fault) = (folder.display(), fault.to_string());
         tracing::warn!(target: "lictor::plugin", %path, fault, "others can replace a folder of the server's");
     }
     Ok(())
+}
+
+fn own_folder(folder: &Path) -> io::Result<Opened> {
+    Opened::folder(folder).and_then(Opened::own).map_err(io::Error::other)
 }
 
 /// Such a folder, looked at anew. Whoever owns a folder above may have put another one in its place since, or a link.
@@ -30,8 +33,7 @@ pub(super) struct Held(File);
 
 impl Held {
     pub(super) fn of(folder: &Path) -> io::Result<Self> {
-        let opened = Opened::folder(folder).and_then(Opened::own).map_err(io::Error::other)?;
-        Ok(Self(opened.into_descriptor()))
+        Ok(Self(own_folder(folder)?.into_descriptor()))
     }
 
     /// A path that leads to this folder, whatever is put in its place meanwhile.
