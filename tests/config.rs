@@ -41,6 +41,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
             write_key(&certs.join("server.key"), &key, 0o600);
             write_key(&certs.join("open.key"), &key, 0o644);
             write_key(&certs.join("group.key"), &key, 0o640);
+            write_key(&certs.join("joined.pem"), &(made.cert.pem() + &key), 0o644);
         }
         if name == "laptop" {
             fs::write(certs.join("laptop-copy.pem"), made.cert.pem()).unwrap();

@@ -9,13 +9,10 @@ use crate::config::{self, Config, Fault};
 
 /// All that `config`, which names `plugins`, should be looked at for at `now`.
 pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec<Fault> {
-    let mut found = Vec::new();
-    found.extend(addresses::advice(&config.server.listen));
-    found.extend(dates::advice(config, now));
-    found.extend(misfits(config));
-    found.extend(memory::advice(config));
-    let found = found.iter().map(|words| Fault::warning(&config.path, words, None));
-    undescribed(config, plugins).into_iter().chain(found).collect()
+    let in_words = addresses::advice(&config.server.listen).into_iter();
+    let in_words = in_words.chain(misfits(config)).chain(memory::advice(config));
+    let in_words = in_words.map(|words| Fault::warning(&config.path, &words, None));
+    undescribed(config, plugins).into_iter().chain(dates::advice(config, now)).chain(in_words).collect()
 }
 
 /// Warns of commands that go to a plugin which does not describe them: each call of them is likely to fail.

@@ -45,7 +45,6 @@ impl Live {
             let ledger = old.current.service.idempotency.renewed(engine, idempotency_limits(&config));
             let service = Arc::new(service(&config, &plugins, ledger, Some(&old.current.service)));
             let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
-            advice::log(&advice::advice(&config, &plugins, SystemTime::now()));
             plugins.reserve(&config);
             self.serve(Served { config, plugins, current });
             Ok(changes)
@@ -67,6 +66,7 @@ impl Live {
             let old = live.served();
             let at = |plugin: &PluginName| stage.set(&format!("loading plugin {plugin}"));
             let plugins = old.plugins.renewed(&config, &*engine, at).await?;
+            advice::log(&advice::advice(&config, &plugins, SystemTime::now()));
             Ok((plugins, engine))
         };
         loading.spawn_on(load, &workers);

@@ -31,6 +31,9 @@ pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
     for authority in config.identity.authorities.iter().flat_map(|file| &file.authorities) {
         let _ = writeln!(text, "  authority {}: sha256 {}", authority.name(), authority.thumbprint());
     }
+    for list in config.identity.revocation_lists.iter().flat_map(|file| &file.lists) {
+        let _ = writeln!(text, "  revocation list of {}: {list}", list.issuer());
+    }
     text
 }
 

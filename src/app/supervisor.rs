@@ -16,9 +16,10 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 use super::advice;
+use super::dates;
 use super::live::Live;
 use super::trials::single_threaded;
 use super::{Operator, privacy, raise_file_limit, start_log, systemd, workers};
@@ -30,6 +31,9 @@ use crate::server;
 /// How often warm instances, ended certificates and the command log are looked after. What has ended is to be cut off
 /// within a second.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
+
+/// How often the log tells of certificates that end soon and lists that are out of date.
+const DATES: Duration = Duration::from_secs(24 * 3600);
 
 /// How long closing the state may take, and then how long what blocks a thread may go on.
 const STOPPING: Duration = Duration::from_secs(2);
@@ -144,6 +148,7 @@ async fn supervise(
     };
     let beat = Arc::new(Notify::new());
     on_workers.spawn_on(look_after(Arc::clone(&live), Arc::clone(&beat)), workers);
+    on_workers.spawn_on(look_at_dates(Arc::clone(&live)), workers);
     let mut here = JoinSet::new();
     here.spawn(cut_off_expired(Arc::clone(&live)));
     here.spawn(tell_alive(beat));
@@ -203,6 +208,19 @@ async fn look_after(live: Arc<Live>, beat: Arc<Notify>) {
     }
 }
 
+/// Tells of dates that come near while the server runs. A start and each reload tell of theirs.
+async fn look_at_dates(live: Arc<Live>) {
+    every(DATES, || advice::log(&dates::advice(&live.served().config, SystemTime::now()))).await;
+}
+
+/// Does `work` each time after `pause`.
+async fn every(pause: Duration, mut work: impl FnMut()) {
+    loop {
+        sleep(pause).await;
+        work();
+    }
+}
+
 /// Tells the service manager that the server is alive, which takes this thread and the workers.
 async fn tell_alive(beat: Arc<Notify>) {
     loop {
@@ -256,5 +274,20 @@ async fn drained(live: &Live, stop: &mut Stop) {
             }
         }
         () = stop.signal() => tracing::warn!(target: "lictor::app", "stopped at once"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn dates_are_looked_at_each_day_and_not_at_the_start() {
+        let (start, mut looks) = (Instant::now(), Vec::new());
+        let looking = every(DATES, || looks.push(start.elapsed().as_secs() / 3600));
+        assert!(timeout(Duration::from_secs(80 * 3600), looking).await.is_err());
+        assert_eq!(looks, [24, 48, 72]);
     }
 }

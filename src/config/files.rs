@@ -13,12 +13,10 @@ use super::names::Refusal;
 use super::redact::Grammar;
 use crate::files::{Authors, Opened};
 use crate::identity::pem::{self, PemFault};
-use crate::identity::{Authority, Proofs, RevocationList, Thumbprint, Validity, describe};
+use crate::identity::{Authority, Doubt, Proofs, RevocationList, Thumbprint, Validity, describe};
 
 /// The largest config file: 10,000 clients take 2 MB.
 const MOST_CONFIG_BYTES: u64 = 16 << 20;
-/// The largest file of certificates.
-pub(super) const MOST_CERTIFICATE_BYTES: u64 = 1 << 20;
 
 /// The config file that was opened, and its text.
 ///
@@ -66,8 +64,8 @@ fn refusal(fault: PemFault) -> Refusal {
 pub(super) struct Pinnable {
     pub(super) sha256: Thumbprint,
     pub(super) sha1: Thumbprint,
-    /// Why no client will ever get in by it, if that is so.
-    pub(super) doubt: Option<String>,
+    /// Which clients will not get in by it, if any.
+    pub(super) doubt: Option<Doubt>,
     /// When the certificate is valid; `None` where that can't be read.
     pub(super) validity: Option<Validity>,
 }

@@ -25,7 +25,7 @@ use super::names::PluginName;
 use super::raw::{RawConfig, RawDisabled, RawLog, RawPlugin, RawServer, RawState};
 use super::values::{PathText, StateEngine};
 use super::{Config, Disabled, Log, Protocol, Reading, Server, ServerCertificate, State};
-use crate::files::{Opened, Sightings};
+use crate::files::Sightings;
 use crate::identity::order_fault;
 
 /// The config that `raw` describes; `None` or faults found mean that it may not be served. All that it names is in `sightings`.
@@ -65,7 +65,8 @@ pub(super) fn resolve(
     if raw.state.is_absent() {
         warn_of_forgetting(&raw.plugins, findings);
     }
-    let clients = clients::resolve(&raw.clients, &raw.identity, &plugins, &folder, findings);
+    let min_tls = server.as_ref().map(|server| server.min_tls).unwrap_or_default();
+    let clients = clients::resolve(&raw.clients, &raw.identity, min_tls, &plugins, &folder, findings);
     let identity = identity::resolve(&raw.identity, &raw.clients, &folder, findings);
     sightings.extend(folder.into_sightings());
     Some(Config {
@@ -110,7 +111,7 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
     }
     let chain = raw.certificate.given().and_then(|certificate| {
         let named = Named { key: "server.certificate", path: certificate, remedy: "`lictor init` makes one" };
-        let chain = folder.read(named, files::MOST_CERTIFICATE_BYTES, files::chain, findings)?;
+        let chain = folder.read_pem(named, files::chain, findings)?;
         if let Some((what, advice)) = order_fault(&chain) {
             let fault = findings.warning("the chain of the server's certificate is not in order");
             fault.at(certificate.span(), what).help(advice).done();
@@ -118,7 +119,8 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
         Some(chain)
     });
     if let Some(key) = raw.private_key.given() {
-        private_key(key, folder, findings);
+        let named = Named { key: "server.private_key", path: key, remedy: "`lictor init` makes one" };
+        folder.look_at_key(named, findings);
     }
     let drain_timeout = held(&limits::DRAIN_TIMEOUT, "server", &raw.drain_timeout, findings);
     let listen = listen::resolve(&raw.listen, findings);
@@ -173,30 +175,6 @@ fn report_missing(field: &Field<RawServer>, raw: &RawServer, findings: &mut Find
             let what = format!("the section [server] with {names} is missing");
             findings.error(what).help(advice.replace(" here", " below a line `[server]`")).done();
         }
-    }
-}
-
-/// Others may own or read the key, as with groups for TLS keys; who does is told.
-fn private_key(key: &Spanned<PathText>, folder: &Folder, findings: &mut Findings) {
-    let named = Named { key: "server.private_key", path: key, remedy: "`lictor init` makes one" };
-    let opened = match Opened::file(&folder.content(key.get_ref())) {
-        Ok(opened) => opened,
-        Err(fault) => return named.report_fault(&fault, findings),
-    };
-    let path = opened.path().display();
-    if opened.mode() & 0o077 != 0 {
-        findings
-            .warning("users other than its owner can use the server's private key")
-            .at(key.span(), format!("the mode of this file is {:03o}", opened.mode() & 0o777))
-            .help(format!("`chmod 600 {path}`"))
-            .done();
-    }
-    if let Err(fault) = opened.owned() {
-        findings
-            .warning("another user may use the server's private key")
-            .at(key.span(), fault.what())
-            .helps(fault.advice())
-            .done();
     }
 }
 

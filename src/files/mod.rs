@@ -167,6 +167,12 @@ impl Opened {
         self.stat.st_mode & 0o7777
     }
 
+    /// Whether its mode lets users other than its owner do anything with it.
+    #[must_use]
+    pub fn is_for_others(&self) -> bool {
+        self.mode() & 0o077 != 0
+    }
+
     /// Wants a file of root or of the server's user.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub use certificate::{MAX_NAME_CHARS, Validity, describe};
 pub use names::subject;
 pub use pair::{PairFault, order_fault, pair};
 pub use peer::{KnownBy, PeerIdentity};
-pub use possession::{Proofs, Unproven};
+pub use possession::{Doubt, Proofs, Unproven};
 pub use rejection::Rejection;
 pub use revocation::{RevocationError, RevocationList};
 pub use roster::{Pinned, Roster, authenticate, recognize};

@@ -152,6 +152,12 @@ pub fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemFault> {
     }
 }
 
+/// Whether any block of `text` is a private key.
+#[must_use]
+pub fn holds_key(text: &[u8]) -> bool {
+    blocks(text).is_ok_and(|blocks| blocks.iter().any(|block| matches!(block.holds, Holds::Key(_))))
+}
+
 /// What a file is for.
 #[derive(Clone, Copy)]
 enum Wanted {

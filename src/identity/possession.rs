@@ -32,6 +32,15 @@ pub struct Proofs {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
+/// Whose proof of a certificate's key will not be taken, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Nobody's.
+    Always(String),
+    /// Whoever speaks TLS 1.2.
+    WithTls12(String),
+}
+
 /// That the peer has not proven to hold the key of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("certificate ({name}) thumbprint '{sha256}' is not proven to be the peer's: {reason}")]
@@ -83,13 +92,8 @@ impl Proofs {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms).map_err(|error| {
-            let oddity = || {
-                let oddity = oddity(certificate)?;
-                Some(format!("{oddity}, and so its key can be proven with TLS 1.3 alone"))
-            };
-            self.unproven(certificate, error, oddity)
-        })
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+            .map_err(|error| self.unproven(certificate, error, || oddity(certificate).map(with_tls13_alone)))
     }
 
     /// Verifies the signature over `message` by the key of `certificate`, as TLS 1.3 has it.
@@ -112,19 +116,23 @@ impl Proofs {
         verified.map_err(|error| self.unproven(certificate, error, || None))
     }
 
-    /// Why nobody will ever prove to hold the key of `certificate`, if that is so.
+    /// Whose proof to hold the key of `certificate` will not be taken, if anybody's.
     #[must_use]
-    pub fn doubt(&self, certificate: &CertificateDer<'_>) -> Option<String> {
+    pub fn doubt(&self, certificate: &CertificateDer<'_>) -> Option<Doubt> {
         if describe(certificate).1.is_none() {
-            return Some("it is not a valid X.509 certificate".to_owned());
+            return Some(Doubt::Always("it is not a valid X.509 certificate".to_owned()));
         }
-        if let Some(fault) = key_of(certificate).and_then(|key| key_fault(&key, &self.algorithms)) {
-            return Some(fault);
+        let Some(key) = key_of(certificate) else {
+            return Some(Doubt::Always("more bytes follow the certificate in its block".to_owned()));
+        };
+        if let Some(fault) = key_fault(&key, &self.algorithms) {
+            return Some(Doubt::Always(fault));
         }
-        match (oddity(certificate), own_key(certificate)) {
-            (Some(oddity), None) => Some(format!("{oddity}, and it is larger than {} KiB", MAX_BYTES >> 10)),
-            _ => None,
-        }
+        let oddity = oddity(certificate)?;
+        Some(match own_key(certificate) {
+            Some(_) => Doubt::WithTls12(with_tls13_alone(oddity)),
+            None => Doubt::Always(format!("{oddity}, and it is larger than {} KiB", MAX_BYTES >> 10)),
+        })
     }
 
     /// `error` in words, where it is about the certificate; `oddity` is why it could not be read, where that counts. Of a signature
@@ -153,6 +161,10 @@ impl Proofs {
 /// The key in a certificate that is not too large to be read at once.
 fn own_key(certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
     if certificate.len() <= MAX_BYTES { key_of(certificate) } else { None }
+}
+
+fn with_tls13_alone(oddity: String) -> String {
+    format!("{oddity}, and so its key can be proven with TLS 1.3 alone")
 }
 
 /// Why `webpki` does not read `certificate`, if it does not.

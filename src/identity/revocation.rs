@@ -152,6 +152,19 @@ impl RevocationList {
     }
 }
 
+/// How many certificates it revokes, and until when it is in date.
+impl fmt::Display for RevocationList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = CertificateRevocationList::from_der(&self.der)
+            .map_or(0, |(_, list)| list.iter_revoked_certificates().count());
+        write!(f, "revokes {count} certificate(s), ")?;
+        match self.next {
+            Some(next) => write!(f, "the next one is due at {}", Utc(next)),
+            None => f.write_str("does not say when the next one is due"),
+        }
+    }
+}
+
 impl PartialEq for RevocationList {
     fn eq(&self, other: &Self) -> bool {
         self.sha256 == other.sha256

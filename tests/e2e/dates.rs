@@ -76,6 +76,15 @@ fn whatever_has_dates_is_told_alike_by_a_check_a_start_and_a_reload() {
         assert!(line.is_some_and(|line| line.starts_with("warning: ")), "{words}: {checked:?}");
     }
     assert_eq!(checked.stderr.matches("warning: ").count(), said.len(), "{checked:?}");
+    // The advice is for what has begun.
+    for (advice, count) in
+        [("`lictor cert renew` makes its successor", 4), ("put its successor beside it", 1)]
+    {
+        assert_eq!(checked.stderr.matches(advice).count(), count, "{advice}: {checked:?}");
+    }
+    let listed =
+        "  revocation list of Root: revokes 1 certificate(s), the next one is due at 2023-01-01T00:00:00Z\n";
+    assert!(checked.stdout.contains(listed), "{checked:?}");
     assert!(!checked.stdout.contains("note"), "{checked:?}");
     let server = setup.start();
     assert_eq!(warned(&server, &said), (vec![1; said.len()], said.len()), "{}", server.printed());

@@ -13,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection};
 use crate::support::certs::{Identity, with_long_rsa_key};
 use crate::support::client::{Connection, Ending, Tls};
 use crate::support::server::{Server, Setup};
-use crate::support::tools::{Conversation, finish, lictor, openssl, s_client};
+use crate::support::tools::{Conversation, Finished, finish, lictor, openssl, s_client};
 
 /// A kind of certificates, as OpenSSL makes it, and what is said of it with TLS 1.2 and 1.3; nothing where it gets in.
 struct Kind {
@@ -179,16 +179,53 @@ fn a_check_tells_whom_no_certificate_will_ever_let_in_and_why() {
             .section(&format!("[clients.{name}]\ncertificates = [\"{name}.pem\"]\ncommands = [\"@ping\"]"));
     }
     setup.write();
-    let checked = finish(lictor(setup.folder()).arg("check"));
-    assert_eq!(checked.code, Some(0), "{checked:?}");
-    for (name, [_, said]) in kinds() {
-        let told = format!("warning: the client `{name}` will never get in by a certificate of it: ");
+    let told = |name: &str, how: &str, said: Option<&str>, checked: &Finished| {
+        let told = format!("warning: the client `{name}` will {how} by a certificate of it: ");
         let line = checked.stderr.lines().find_map(|line| line.strip_prefix(&told));
         match said {
-            None => assert_eq!(line, None),
+            None => assert_eq!(line, None, "{name} {how}"),
             Some(words) => assert!(line.is_some_and(|line| line.contains(words)), "{name}: {checked:?}"),
         }
+    };
+    let checked = |setup: &Setup| {
+        let checked = finish(lictor(setup.folder()).arg("check"));
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+        checked
+    };
+    let (never, not_with_1_2) = ("never get in", "not get in with TLS 1.2");
+    let by_default = checked(&setup);
+    let setup = setup.server("min_tls_version = \"1.2\"");
+    setup.write();
+    let with_1_2 = checked(&setup);
+    for (name, [with_tls_1_2, said]) in kinds() {
+        told(name, never, said, &by_default);
+        told(name, not_with_1_2, None, &by_default);
+        told(name, never, said, &with_1_2);
+        told(name, not_with_1_2, with_tls_1_2.filter(|_| said.is_none()), &with_1_2);
     }
+}
+
+#[test]
+fn a_certificate_that_more_bytes_follow_is_told_for_what_it_is() {
+    let setup = Setup::new();
+    let identity = Identity::new("desk");
+    let der = [identity.chain()[0].as_ref(), b"\0"].concat();
+    let pem = pem_of(&der);
+    fs::write(setup.folder().join("desk.pem"), pem).unwrap();
+    let section = "[clients.desk]\ncertificates = [\"desk.pem\"]\ncommands = [\"@ping\"]";
+    let setup = setup.section(section);
+    setup.write();
+    let checked = finish(lictor(setup.folder()).arg("check"));
+    let words = "will never get in by a certificate of it: more bytes follow the certificate in its block";
+    assert!(checked.stderr.contains(words), "{checked:?}");
+}
+
+/// A block of PEM, as OpenSSL makes it of these bytes.
+fn pem_of(der: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("der"), der).unwrap();
+    let encoded = finish(openssl(&["base64", "-in", "der"]).current_dir(folder.path()));
+    format!("-----BEGIN CERTIFICATE-----\n{}-----END CERTIFICATE-----\n", encoded.stdout)
 }
 
 #[test]

@@ -16,12 +16,13 @@ use crate::config::given::{Field, Findings, Named};
 use crate::config::keys::{closest, list};
 use crate::config::names::{BUILT_INS, ClientName, CommandPattern};
 use crate::config::raw::{RawClient, RawIdentity};
-use crate::config::{Client, Pin};
-use crate::identity::Thumbprint;
+use crate::config::{Client, Pin, TlsVersion};
+use crate::identity::{Doubt, Thumbprint};
 
 pub(super) fn resolve(
     field: &Field<Named<ClientName, RawClient>>,
     identity: &Field<RawIdentity>,
+    min_tls: TlsVersion,
     plugins: &Resolved,
     folder: &Folder,
     findings: &mut Findings,
@@ -30,7 +31,7 @@ pub(super) fn resolve(
     let mut clients = BTreeMap::new();
     for (name, raw) in field.value().into_iter().flat_map(|named| &named.entries) {
         let client = Client {
-            thumbprints: pins(name.get_ref(), raw, &mut owners, folder, findings),
+            thumbprints: pins(name.get_ref(), raw, min_tls, &mut owners, folder, findings),
             certificates: certificates(raw.get_ref()).map(|path| folder.path(path.get_ref())).collect(),
             uris: uris.of(name.get_ref(), raw.get_ref(), findings),
             commands: commands(name.get_ref(), raw, plugins, findings),
@@ -93,6 +94,7 @@ fn certificates(raw: &RawClient) -> impl Iterator<Item = &Spanned<crate::config:
 fn pins(
     name: &ClientName,
     section: &Spanned<RawClient>,
+    min_tls: TlsVersion,
     owners: &mut Owners,
     folder: &Folder,
     findings: &mut Findings,
@@ -113,14 +115,23 @@ fn pins(
     for path in certificates(raw) {
         let key = &format!("clients.{name}.certificates");
         let named = folder::Named { key, path, remedy: &format!("`lictor cert new {name}` makes one") };
-        let found = folder.read(named, files::MOST_CERTIFICATE_BYTES, files::pinnable, findings);
+        let found = folder.read_pem(named, files::pinnable, findings);
         let Some(Pinnable { sha256, sha1, doubt, validity }) = found else { continue };
-        if let Some(doubt) = doubt {
-            findings
-                .warning(format!("the client `{name}` will never get in by a certificate of it: {doubt}"))
+        let another = format!("`lictor cert new {name}` makes another");
+        match doubt {
+            Some(Doubt::Always(why)) => findings
+                .warning(format!("the client `{name}` will never get in by a certificate of it: {why}"))
                 .at(path.span(), "whoever holds its key can't prove that")
-                .help(format!("`lictor cert new {name}` makes another"))
-                .done();
+                .help(another)
+                .done(),
+            Some(Doubt::WithTls12(why)) if min_tls == TlsVersion::V1_2 => findings
+                .warning(format!(
+                    "the client `{name}` will not get in with TLS 1.2 by a certificate of it: {why}"
+                ))
+                .at(path.span(), "TLS 1.2 can't prove its key")
+                .help(format!("leave it where this client speaks TLS 1.3; else {another}"))
+                .done(),
+            _ => {}
         }
         owners.claim(name, &[sha256, sha1], (Written::File, path.span()), findings);
         by_file.push(sha1);

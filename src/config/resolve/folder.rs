@@ -13,12 +13,16 @@ use crate::config::raw::RawConfig;
 use crate::config::values::PathText;
 use crate::config::{Server, State};
 use crate::files::{Authors, Fault, Matters, Opened, Reason, Reserved, Sightings};
+use crate::identity::pem;
+
+/// The largest file of certificates or revocation lists.
+const MOST_PEM_BYTES: u64 = 1 << 20;
 
 /// Where relative paths start: the config file's folder.
 pub(super) struct Folder {
     path: PathBuf,
     authors: Authors,
-    /// Folders that were warned of: most files of a config lie side by side.
+    /// Folders and keys that were warned of: most files of a config lie side by side.
     told: RefCell<Vec<PathBuf>>,
     sightings: RefCell<Sightings>,
 }
@@ -82,17 +86,37 @@ impl Folder {
         Ok(opened)
     }
 
-    /// Reads such a file, which has at most `most` bytes, by `read`. What is wrong with it is reported.
-    pub(super) fn read<T>(
+    /// Reads such a file, which is PEM, by `read`. What is wrong with it is reported.
+    pub(super) fn read_pem<T>(
         &self,
         named: Named<'_>,
-        most: u64,
         read: impl FnOnce(&[u8]) -> Result<T, Refusal>,
         findings: &mut Findings,
     ) -> Option<T> {
-        let bytes = self.open(named, findings)?.bytes(most);
+        let opened = self.open(named, findings)?;
+        let bytes = opened.bytes(MOST_PEM_BYTES);
         let bytes = bytes.map_err(|fault| named.report_fault(&fault, findings)).ok()?;
+        if pem::holds_key(&bytes) {
+            self.tell_of_loose_key(named, &opened, findings);
+        }
         read(&bytes).map_err(|refusal| named.report(refusal, findings)).ok()
+    }
+
+    /// Looks at a file that holds a private key and need not be the server's own, as with groups for TLS keys; who may use
+    /// it is told.
+    pub(super) fn look_at_key(&self, named: Named<'_>, findings: &mut Findings) {
+        let opened = match Opened::file(&self.content(named.path.get_ref())) {
+            Ok(opened) => opened,
+            Err(fault) => return named.report_fault(&fault, findings),
+        };
+        self.tell_of_loose_key(named, &opened, findings);
+        if let Err(fault) = opened.owned() {
+            findings
+                .warning("another user may use the server's private key")
+                .at(named.path.span(), fault.what())
+                .helps(fault.advice())
+                .done();
+        }
     }
 
     /// Looks at the file of the state, and at SQLite's beside it: what others write there is run as the
@@ -146,12 +170,29 @@ impl Folder {
         }
     }
 
+    /// Warns of a private key that is not its owner's alone. A certificate may stand in the same file, so it is told once.
+    fn tell_of_loose_key(&self, named: Named<'_>, opened: &Opened, findings: &mut Findings) {
+        if !opened.is_for_others() || !self.is_first_word_of(opened.path()) {
+            return;
+        }
+        let (key, path) = (named.key, opened.path().display());
+        findings
+            .warning(format!("`{key}` names a private key that users other than its owner can use"))
+            .at(named.path.span(), format!("the mode of this file is {:03o}", opened.mode() & 0o777))
+            .help(format!("`chmod 600 {path}`"))
+            .done();
+    }
+
     fn is_new(&self, fault: &Fault) -> bool {
         let Reason::LooseFolder { folder, .. } = &fault.reason else { return true };
+        self.is_first_word_of(folder)
+    }
+
+    fn is_first_word_of(&self, path: &Path) -> bool {
         let mut told = self.told.borrow_mut();
-        let is_new = !told.contains(folder);
-        told.push(folder.clone());
-        is_new
+        let is_first = !told.iter().any(|other| other == path);
+        told.push(path.to_owned());
+        is_first
     }
 }
 

@@ -73,7 +73,7 @@ fn read<T>(
     let mut read = Vec::new();
     for path in field.value().into_iter().flat_map(|list| &list.items) {
         let named = folder::Named { key: &format!("identity.{key}"), path, remedy };
-        if let Some(contents) = folder.read(named, files::MOST_CERTIFICATE_BYTES, read_file, findings) {
+        if let Some(contents) = folder.read_pem(named, read_file, findings) {
             read.push((folder.path(path.get_ref()), contents));
         }
     }
