@@ -269,7 +269,7 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
                     PemFault::new(number, what).advise("make PEM of each part first, in ASCII or UTF-8")
                 );
             }
-            (None, None) if is_like_a_body(line) => {
+            (None, None) if forms::is_like_a_body(line) => {
                 return Err(PemFault::new(number, "this looks like a part of a block, and none has begun"));
             }
             (None, None) => None,
@@ -323,14 +323,6 @@ fn mark(line: &[u8]) -> Option<Mark> {
     } else {
         None
     }
-}
-
-/// Whether a line between blocks is one of base64 as they hold it. A hash in hexadecimal is none.
-fn is_like_a_body(line: &[u8]) -> bool {
-    // Tools' lines have 48 to 76 digits; a SHA-256 in base64, which may stand in a remark, has 44.
-    const LONG: usize = 48;
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
-    line.len() >= LONG && line.iter().all(is_base64) && !line.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// A block that has begun.

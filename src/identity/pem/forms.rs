@@ -47,3 +47,11 @@ pub(super) fn encrypted(line: usize) -> PemFault {
     PemFault::new(line, "the private key that begins here is encrypted, and nobody is asked for its password")
         .advise("`openssl pkey -in FILE -out FILE.key` writes it without one")
 }
+
+/// Whether a line between blocks is one of base64 as they hold it. A hash in hexadecimal is none.
+pub(super) fn is_like_a_body(line: &[u8]) -> bool {
+    // Tools' lines have 48 to 76 digits; a SHA-256 in base64, which may stand in a remark, has 44.
+    const LONG: usize = 48;
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+    line.len() >= LONG && line.iter().all(is_base64) && !line.iter().all(u8::is_ascii_hexdigit)
+}
