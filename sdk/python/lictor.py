@@ -10,6 +10,7 @@ This module and the plugin's are imported once while the plugin is built, and ar
 at top level.
 """
 
+import io
 import math
 import sys
 import traceback
@@ -73,6 +74,8 @@ class Commands:
             return _bytes_of(entry.run(*args[1:]))
         except Exception as error:
             raise Err(_failure_of(error)) from None
+        finally:
+            _flush()
 
 
 def caller() -> types.Caller:
@@ -105,9 +108,26 @@ def time_left() -> int:
     return request.time_left_ms()
 
 
+# What crosses at once. The host takes 16 MiB; of a call it logs 64 KiB and counts the rest.
+_PIECE_BYTES = 1 << 20
+
+
 def log(text: str) -> None:
     """Logs a text. What `print` prints is logged too, as of standard output."""
-    output.print(text)
+    # There are texts that are not UTF-8: os.fsdecode makes some.
+    data = str(text).encode("utf-8", "backslashreplace")
+    for at in range(0, len(data), _PIECE_BYTES):
+        output.write(data[at : at + _PIECE_BYTES])
+    output.print("")
+
+
+def _flush() -> None:
+    """What is printed is kept until its line ends, and would be printed for the next request."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # the plugin has put something else there, or closed it
 
 
 def _find(name: str, count: int) -> Command:
@@ -144,9 +164,19 @@ def _failure_of(error: Exception) -> types.Failure:
             return error.value
     # What the frames hold is let go first: the error may be that there is no memory left.
     traceback.clear_frames(error.__traceback__)
-    output.print("".join(traceback.format_exception(error)))
+    _flush()
+    log("".join(traceback.format_exception(error)))
     return types.Failure("failed", "the plugin met an error that it did not expect")
 
 
-# So that what was printed before a trap is in the log.
-sys.stdout.reconfigure(line_buffering=True)
+def _printing(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """The same stream, printed line by line so that what was printed before a trap is in the log.
+
+    As it is, nothing buffers it, and of what is more than 64 KiB the rest would be lost. And nothing that is printed fails.
+    """
+    buffer = io.BufferedWriter(stream.buffer)
+    return io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+# Those that are replaced stay as `sys.__stdout__` and `sys.__stderr__`; without that they would be closed.
+sys.stdout, sys.stderr = _printing(sys.stdout), _printing(sys.stderr)

@@ -4,39 +4,24 @@
 //! logs is caught instead of written.
 
 mod cases;
+mod expected;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use self::cases::{CASES, CLIENT, CONFIG, Case};
+use self::cases::{BORDER, CASES, CLIENT, CONFIG, Case, MAX_REPLY_BYTES};
+use self::expected::{Expected, shown};
 use super::trials::{decoded, everything, open_stores, small_sandbox, stand_in, unserved};
 use crate::identity::PeerIdentity;
 use crate::plugin::{Call, Compiling, CoreDumps, Instances, Plugin, Seat, Spec, invoke};
 use crate::state::MemoryEngine;
 use crate::telemetry::{self, ConnectionId, Events, RequestId};
-use crate::wire::{Code, CommandError};
-
-/// What must come of a request.
-enum Expected {
-    /// This reply, byte for byte.
-    Replies(fn() -> Vec<u8>),
-    /// A reply that is text for which this holds.
-    Matches(fn(&str) -> bool),
-    /// The plugin's own failure, of this code and message.
-    Fails(Code, &'static str),
-    /// The plugin's own failure, of one of these codes.
-    FailsOneOf(&'static [Code]),
-    /// An event of this level that holds this text, and a reply that does not matter.
-    Logs(&'static str, &'static str),
-    /// This text in the log, and one of these codes.
-    LogsAndFails(&'static str, &'static [Code]),
-    /// The host ends it with one of these codes, or the plugin does when it is refused something.
-    Closed(&'static [Code]),
-}
+use crate::wire::CommandError;
 
 /// How one case went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,11 +84,17 @@ pub fn test(path: &Path, limits: SuiteLimits) -> anyhow::Result<Report> {
         let load = began.elapsed();
         let mut verdicts = Vec::new();
         for case in CASES {
-            verdicts.push(suite.verdict(case).await);
+            verdicts.push(suite.verdict(&suite.fresh, case, case.name.to_owned()).await);
         }
         verdicts.push(suite.described());
         let (warm, warm_call) = suite.many_calls().await;
         verdicts.push(warm);
+        for (plugin, kind) in [(&suite.terse, "fresh"), (&suite.warm, "warm")] {
+            for case in BORDER {
+                let name = format!("{kind}: {}", case.name);
+                verdicts.push(suite.verdict(plugin, case, name).await);
+            }
+        }
         let fresh_call = suite.fresh_call().await;
         Ok(Report { verdicts, load, fresh_call, warm_call })
     })
@@ -112,9 +103,12 @@ pub fn test(path: &Path, limits: SuiteLimits) -> anyhow::Result<Report> {
 struct Suite {
     /// A fresh instance for each call.
     fresh: Arc<Plugin>,
-    /// One that lives on.
+    /// The same, whose replies are short.
+    terse: Arc<Plugin>,
+    /// One that lives on, whose replies are short.
     warm: Arc<Plugin>,
     client: PeerIdentity,
+    requests: AtomicU64,
     limits: SuiteLimits,
     events: Events,
 }
@@ -130,23 +124,32 @@ impl Suite {
             Spec { instances, max_calls: u32::MAX, idle: Duration::MAX, ..unserved }
         };
         let fresh = Plugin::load(Arc::clone(&sandbox), spec(Instances::PerRequest)).await?;
-        let warm = Plugin::load(sandbox, spec(Instances::Shared)).await?;
-        let client = stand_in(CLIENT)?;
-        Ok(Self { fresh: Arc::new(fresh), warm: Arc::new(warm), client, limits, events })
+        let terse = |instances| Spec { reply_bytes: MAX_REPLY_BYTES, ..spec(instances) };
+        let warm = Plugin::load(Arc::clone(&sandbox), terse(Instances::Shared)).await?;
+        let terse = Plugin::load(sandbox, terse(Instances::PerRequest)).await?;
+        Ok(Self {
+            fresh: Arc::new(fresh),
+            terse: Arc::new(terse),
+            warm: Arc::new(warm),
+            client: stand_in(CLIENT)?,
+            requests: AtomicU64::new(0),
+            limits,
+            events,
+        })
     }
 
-    async fn verdict(&self, case: &Case) -> Verdict {
+    async fn verdict(&self, plugin: &Arc<Plugin>, case: &Case, name: String) -> Verdict {
         let command = case.head.split([' ', '\r']).next().unwrap_or_default();
         let fault = if self.lacks(command) {
             Some(Fault::Missing)
         } else {
             self.events.clear();
-            match self.ask(&self.fresh, case.head, &(case.body)()).await {
+            match self.ask(plugin, case.head, &(case.body)()).await {
                 Ok(answer) => case.expected.fault(&answer, &self.events.text()).map(Fault::Wrong),
                 Err(error) => Some(Fault::Wrong(format!("{error:#}"))),
             }
         };
-        Verdict { name: case.name.to_owned(), fault }
+        Verdict { name, fault }
     }
 
     fn lacks(&self, command: &str) -> bool {
@@ -162,7 +165,8 @@ impl Suite {
         let head = format!("{head}\r\nSize: {}\r\n\r\n", body.len());
         let request = decoded(&[head.as_bytes(), body].concat())?;
         let timeout = request.timeout_ms().map_or(self.limits.timeout, Duration::from_millis);
-        let id = RequestId { connection: ConnectionId(0), number: 1 };
+        let number = 1 + self.requests.fetch_add(1, Ordering::Relaxed);
+        let id = RequestId { connection: ConnectionId(0), number };
         let deadline = tokio::time::Instant::now() + timeout;
         let call = Call::new(request, self.client.clone(), id, deadline);
         let seat = Seat::new(call.caller.clone(), None);
@@ -222,57 +226,4 @@ impl Suite {
 fn median(mut times: Vec<Duration>) -> Option<Duration> {
     times.sort_unstable();
     times.get(times.len() / 2).copied()
-}
-
-impl Expected {
-    /// What is wrong with `answer`, and with what was logged meanwhile; nothing where all is as it must be.
-    fn fault(&self, answer: &Result<Vec<u8>, CommandError>, log: &str) -> Option<String> {
-        let gave = || format!("it gave {}", shown(&Some(answer.clone())));
-        let is_one_of = |codes: &[Code]| matches!(answer, Err(error) if codes.contains(&error.code));
-        let one_of = |codes: &[Code]| codes.iter().map(|code| code.as_str()).collect::<Vec<_>>().join(" or ");
-        match self {
-            Self::Replies(wanted) => {
-                let wanted = wanted();
-                let words = || format!("{}, not {}", gave(), shown(&Some(Ok(wanted.clone()))));
-                (answer.as_ref().ok() != Some(&wanted)).then(words)
-            }
-            Self::Matches(holds) => {
-                let text = answer.as_ref().ok().and_then(|reply| std::str::from_utf8(reply).ok());
-                (!text.is_some_and(holds)).then(gave)
-            }
-            Self::Fails(code, message) => {
-                let is_it = matches!(answer, Err(error) if error.code == *code && error.message == *message);
-                (!is_it).then(|| format!("{}, not {message:?} ({})", gave(), code.as_str()))
-            }
-            Self::FailsOneOf(codes) | Self::Closed(codes) => {
-                (!is_one_of(codes)).then(|| format!("{}, not {}", gave(), one_of(codes)))
-            }
-            Self::Logs(level, text) => {
-                let logged = log.lines().any(|line| line.contains(level) && line.contains(text));
-                let words = || format!("the log has no {text:?} at {level}; {}", gave());
-                (!logged || answer.is_err()).then(words)
-            }
-            Self::LogsAndFails(text, codes) => {
-                let words = || format!("the log has no {text:?}, or {}, not {}", gave(), one_of(codes));
-                (!log.contains(text) || !is_one_of(codes)).then(words)
-            }
-        }
-    }
-}
-
-/// Characters of an answer that are shown.
-const MAX_SHOWN_CHARS: usize = 200;
-
-fn shown(answer: &Option<Result<Vec<u8>, CommandError>>) -> String {
-    match answer {
-        None => "no answer".to_owned(),
-        Some(Ok(reply)) => {
-            let text = String::from_utf8_lossy(reply);
-            format!("the reply \"{}\" of {} bytes", crate::text::shown(&text, MAX_SHOWN_CHARS), reply.len())
-        }
-        Some(Err(error)) => {
-            let message = crate::text::shown(&error.message, MAX_SHOWN_CHARS);
-            format!("the failure \"{message}\" ({})", error.code.as_str())
-        }
-    }
 }

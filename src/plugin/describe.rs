@@ -2,12 +2,13 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::timeout;
 use wasmtime::PoolConcurrencyLimitError;
 
 use super::backtrace;
-use super::bindings;
+use super::bindings::exports::lictor::plugin::commands::CommandInfo as Described;
 use super::bounds::{MemoryRefusal, Meter};
 use super::failure;
 use super::instance::{HostState, Purpose};
@@ -32,27 +33,30 @@ impl Plugin {
     pub(super) async fn describe(&self) -> Result<(Vec<CommandInfo>, usize), String> {
         let limit = self.timeout();
         let _place = self.sandbox().loading().await;
-        let mut describing = pin!(self.describe_itself());
+        let is_made = AtomicBool::new(false);
+        let mut describing = pin!(self.describe_itself(&is_made));
         let mut meter = Meter::new(self.cpu_time());
         match timeout(limit, poll_fn(|cx| meter.poll(|| describing.as_mut().poll(cx)))).await {
             Ok(Ok(described)) => described,
             Ok(Err(spent)) => Err(format!(
-                "its `describe` computed for more than the plugin's cpu_time of {:?}",
+                "{} computed for more than the plugin's cpu_time of {:?}",
+                running(&is_made),
                 spent.limit
             )),
             Err(_elapsed) => {
-                Err(format!("its `describe` did not return within the plugin's timeout of {limit:?}"))
+                Err(format!("{} did not return within the plugin's timeout of {limit:?}", running(&is_made)))
             }
         }
     }
 
-    async fn describe_itself(&self) -> Result<(Vec<CommandInfo>, usize), String> {
+    /// `is_made` is set once there is an instance.
+    async fn describe_itself(&self, is_made: &AtomicBool) -> Result<(Vec<CommandInfo>, usize), String> {
         let reason = |error: &wasmtime::Error, state: &HostState| {
             let mut words = backtrace::words(error);
             if let Some(MemoryRefusal::Server) = state.memory.refusal() {
                 words = format!("{}: {words}", self.sandbox().loading_budget().spent());
             }
-            format!("it {} ({words})", failure::reason(error, state, self.max_reply_bytes()))
+            format!("it {} ({words})", failure::reason(error, state))
         };
         let unmade = |why: String| format!("it can't be instantiated: {why}");
         let mut instance = loop {
@@ -66,19 +70,37 @@ impl Plugin {
                 Err((error, state)) => return Err(unmade(reason(&error, &state))),
             }
         };
+        is_made.store(true, Ordering::Relaxed);
         let footprint_bytes = instance.state().memory.used_bytes();
         match instance.describe().await {
-            Ok(commands) => Ok((commands.into_iter().map(CommandInfo::from).collect(), footprint_bytes)),
+            Ok(commands) => Ok((kept(commands)?, footprint_bytes)),
             Err(error) => Err(format!("its `describe` failed: {}", reason(&error, instance.state()))),
         }
     }
 }
 
+/// What runs of a plugin that is asked for its commands.
+fn running(is_made: &AtomicBool) -> &'static str {
+    if is_made.load(Ordering::Relaxed) { "its `describe`" } else { "its start function" }
+}
+
+/// The most bytes that a description may have, of which each command counts some beside its texts.
+const MAX_DESCRIPTION_BYTES: usize = 1 << 20;
+const COMMAND_BYTES: usize = 64;
+
+fn kept(commands: Vec<Described>) -> Result<Vec<CommandInfo>, String> {
+    let bytes = |info: &Described| COMMAND_BYTES + info.name.len() + info.summary.len() + info.usage.len();
+    if commands.iter().map(bytes).sum::<usize>() > MAX_DESCRIPTION_BYTES {
+        return Err(format!("its `describe` returned more than {MAX_DESCRIPTION_BYTES} bytes"));
+    }
+    Ok(commands.into_iter().map(CommandInfo::from).collect())
+}
+
 /// Longest texts of a description that are kept, in characters.
 const MAX_DESCRIPTION_CHARS: usize = 400;
 
-impl From<bindings::exports::lictor::plugin::commands::CommandInfo> for CommandInfo {
-    fn from(info: bindings::exports::lictor::plugin::commands::CommandInfo) -> Self {
+impl From<Described> for CommandInfo {
+    fn from(info: Described) -> Self {
         let kept = |text: &str| shown(text, MAX_DESCRIPTION_CHARS).to_string();
         Self {
             name: kept(&info.name),

@@ -10,12 +10,14 @@ use super::bindings::lictor::plugin::types::{CommandInfo, Failure};
 use super::bindings::streaming::{StreamingPlugin, StreamingPluginIndices};
 use super::bindings::{Plugin, PluginIndices};
 use super::bounds::{FirstTick, MemoryLimiter, Pace};
-use super::host::{Base, CallLabel, Granted, Handles, Http, PluginLog, Volume};
+use super::failure;
+use super::host::{Base, CallLabel, Granted, Handles, Http, PluginLog, Printer, Volume};
 use super::invoke::Call;
 use super::store::GuestStore;
 use super::stream::{Intake, Outlet, Streaming};
 use super::worker::{Answer, Desk};
 use super::world::World;
+use crate::state::MAX_BYTES_PER_CALL;
 
 /// What the host keeps beside an instance's memory; host functions get at it.
 pub(super) struct HostState {
@@ -30,8 +32,10 @@ pub(super) struct HostState {
     pub(super) granted: Arc<Granted>,
     /// What the current call may still ask of the host.
     pub(super) volume: Volume,
-    /// Bytes that the current call printed through `lictor:plugin/output`.
-    pub(super) printed_bytes: usize,
+    /// By which the current call prints through `lictor:plugin/output`, made when it does.
+    pub(super) printer: Option<Box<Printer>>,
+    /// The longest reply, in bytes.
+    pub(super) max_reply_bytes: usize,
     /// What the guest holds handles of: streams, stores, requests.
     pub(super) handles: Handles,
     /// What WASI's base keeps. Most plugins never ask for it, so it is made when one does.
@@ -60,7 +64,7 @@ impl HostState {
         self.memory.forget_refusal();
         self.first_tick = None;
         self.volume.begin();
-        self.printed_bytes = 0;
+        self.printer = None;
         self.http = None;
         if let Some(base) = &self.base {
             base.begin(Some(&call));
@@ -72,7 +76,12 @@ impl HostState {
     /// A call that streams went on: what holds for a call holds for it from one step to the next.
     pub(super) fn went_on(&mut self) {
         self.volume.begin();
-        self.printed_bytes = 0;
+        if let Some(printer) = &mut self.printer {
+            printer.renew();
+        }
+        if let Some(base) = &self.base {
+            base.renew();
+        }
     }
 
     /// Ends the call that gave its answer, cuts off what it still had under way, and forgets it.
@@ -83,8 +92,13 @@ impl HostState {
     pub(super) fn end(&mut self) -> wasmtime::Result<()> {
         self.volume.check()?;
         self.handles.settle(&mut self.memory)?;
+        if let Some(refusal) = self.memory.refusal() {
+            let (reason, advice) = failure::of_memory(refusal);
+            self.log.short_of_memory(self.label().as_ref(), &reason, advice);
+        }
         self.call = None;
         self.http = None;
+        self.printer = None;
         if let Some(base) = &self.base {
             base.begin(None);
         }
@@ -187,16 +201,14 @@ pub(super) struct Instance {
 
 impl Instance {
     /// Instantiates a plugin in a store of its own.
-    ///
-    /// `max_reply_bytes` also bounds what the guest may hand to the host in one piece.
     pub(super) async fn new(
         engine: &Engine,
         linked: &Linked,
         state: HostState,
-        max_reply_bytes: usize,
         purpose: Purpose,
     ) -> Result<Self, (wasmtime::Error, HostState)> {
-        let mut store = GuestStore::new(engine, state, max_reply_bytes.saturating_add(HOST_CALL_SLACK_BYTES));
+        let max_piece_bytes = max_piece_bytes(state.max_reply_bytes);
+        let mut store = GuestStore::new(engine, state, max_piece_bytes);
         // A start function computes too.
         match store.enter(|store| linked.instantiate(store, purpose)).await {
             Ok(exports) => Ok(Self { store, exports }),
@@ -299,5 +311,12 @@ impl Instance {
     }
 }
 
-/// What a guest may hand over in one piece beside its reply: the words of a failure, a line of output.
-const HOST_CALL_SLACK_BYTES: usize = 64 << 10;
+/// What a guest may hand to the host in one piece, by a function of the host or as what it returns: all that a store takes
+/// at once, or its reply. What that is allowed for is bounded by itself; this keeps the host from copying without end
+/// before it can look.
+pub(super) fn max_piece_bytes(max_reply_bytes: usize) -> usize {
+    MAX_BYTES_PER_CALL.max(max_reply_bytes).saturating_add(PIECE_SLACK_BYTES)
+}
+
+/// What stands beside that: places of texts in a list, the name of a store, the words of a failure.
+const PIECE_SLACK_BYTES: usize = 64 << 10;

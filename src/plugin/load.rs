@@ -311,7 +311,7 @@ impl Plugin {
         state: HostState,
         purpose: Purpose,
     ) -> Result<Instance, (wasmtime::Error, HostState)> {
-        Instance::new(self.runtime.engine(), &self.linked, state, self.spec.reply_bytes, purpose).await
+        Instance::new(self.runtime.engine(), &self.linked, state, purpose).await
     }
 
     /// The host's part of an instance whose memory is charged to `budget`.
@@ -330,7 +330,8 @@ impl Plugin {
             log: Arc::clone(&self.log),
             granted: Arc::clone(&self.granted),
             volume: Volume::new(self.spec.volume),
-            printed_bytes: 0,
+            printer: None,
+            max_reply_bytes: self.spec.reply_bytes,
             handles: Handles::new(),
             base: None,
             http: None,

@@ -41,6 +41,11 @@ const CORE_INSTANCES_PER_SLOT: u32 = 12;
 const TABLES_PER_SLOT: u32 = 8;
 const MEMORIES_PER_SLOT: u32 = 2;
 
+/// How many of these one component may have; they may all be in one core module.
+const CORE_INSTANCES_PER_COMPONENT: u32 = CORE_INSTANCES_PER_SLOT * 4;
+const TABLES_PER_COMPONENT: u32 = TABLES_PER_SLOT * 4;
+const MEMORIES_PER_COMPONENT: u32 = MEMORIES_PER_SLOT * 4;
+
 /// Stacks of a slot whose plugin streams: it may begin something while another thing of its own waits.
 const STACKS_PER_STREAM: u32 = 4;
 
@@ -211,9 +216,11 @@ fn pool(slots: u32, stacks: u32) -> PoolingAllocationConfig {
         .total_memories(slots * MEMORIES_PER_SLOT)
         .total_tables(slots * TABLES_PER_SLOT)
         .total_stacks(stacks)
-        .max_memories_per_component(MEMORIES_PER_SLOT * 4)
-        .max_tables_per_component(TABLES_PER_SLOT * 4)
-        .max_core_instances_per_component(CORE_INSTANCES_PER_SLOT * 4)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .max_memories_per_module(MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .max_tables_per_module(TABLES_PER_COMPONENT)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_unused_warm_slots(slots)
         .linear_memory_keep_resident(MEMORY_KEPT_RESIDENT_BYTES)

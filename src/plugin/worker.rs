@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::bindings::exports::lictor::plugin::commands::Failure;
+use super::failure;
 use super::instance::Instance;
 use super::invoke::Call;
 use crate::sync::locked;
@@ -22,7 +23,17 @@ use crate::sync::locked;
 /// What a plugin says to a call.
 pub(super) type Answer = Result<Vec<u8>, Failure>;
 
-/// Bytes that an answer holds: a failure's words may be as long as a reply.
+/// As much of `answer` as is kept until it is told: of a reply that is too large, enough to tell that it is.
+pub(super) fn pared(answer: Answer, max_reply_bytes: usize) -> Answer {
+    let mut reply = answer.map_err(failure::pared)?;
+    if reply.len() > max_reply_bytes {
+        reply.truncate(max_reply_bytes + 1);
+        reply.shrink_to_fit();
+    }
+    Ok(reply)
+}
+
+/// Bytes that an answer holds.
 fn size_bytes(answer: &Answer) -> usize {
     answer.as_ref().map_or_else(|failure| failure.code.len() + failure.message.len(), Vec::len)
 }

@@ -107,7 +107,12 @@ pub trait Store: Send + Sync {
     /// expiry stays as it is.
     ///
     /// Answers [`StateError::NotANumber`] or [`StateError::Overflow`], and leaves the entry alone.
-    fn increment(&self, key: Key, delta: i64) -> Answer<'_, i64>;
+    fn increment(&self, key: Key, delta: i64) -> Answer<'_, i64> {
+        self.increment_to(key, delta, i64::MIN)
+    }
+
+    /// The same, where a sum below `least` is a [`StateError::Overflow`] as well.
+    fn increment_to(&self, key: Key, delta: i64, least: i64) -> Answer<'_, i64>;
 
     /// Writes an entry if what is there is what was `expected`, else answers [`StateError::Conflict`].
     fn compare_and_set(

@@ -112,14 +112,14 @@ impl<R: Rows> Space<'_, R> {
         Ok(count)
     }
 
-    /// See [`super::Store::increment`].
-    pub(super) fn increment(&mut self, key: &Key, delta: i64) -> Result<i64, R::Fault> {
+    /// See [`super::Store::increment_to`].
+    pub(super) fn increment_to(&mut self, key: &Key, delta: i64, least: i64) -> Result<i64, R::Fault> {
         let before = self.live(key)?;
         let number = match before {
             None => 0,
             Some(_) => number_in(&self.rows.value(key)?)?,
         };
-        let sum = number.checked_add(delta).ok_or(StateError::Overflow)?;
+        let sum = number.checked_add(delta).filter(|sum| *sum >= least).ok_or(StateError::Overflow)?;
         let value = Value::kept(sum.to_string().as_bytes());
         self.write(key, before, &value, before.and_then(|row| row.expires_at))?;
         Ok(sum)

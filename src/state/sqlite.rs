@@ -225,8 +225,8 @@ impl Store for SqliteStore {
         })
     }
 
-    fn increment(&self, key: Key, delta: i64) -> Answer<'_, i64> {
-        self.write(0, move |space| space.increment(&key, delta))
+    fn increment_to(&self, key: Key, delta: i64, least: i64) -> Answer<'_, i64> {
+        self.write(0, move |space| space.increment_to(&key, delta, least))
     }
 
     fn compare_and_set(

@@ -164,6 +164,12 @@ impl Ttl {
         u64::try_from(ms).map(Self).map_err(|_| StateError::InvalidTtl)
     }
 
+    /// Milliseconds.
+    #[must_use]
+    pub const fn as_ms(self) -> u64 {
+        self.0
+    }
+
     /// When what is written at `now_ms` expires.
     #[must_use]
     pub const fn from_ms(self, now_ms: u64) -> Expiry {
@@ -186,6 +192,15 @@ impl Expiry {
     #[must_use]
     pub const fn is_past(self, now_ms: u64) -> bool {
         self.0 <= now_ms
+    }
+
+    /// How long an entry that was there at `now_ms` lives on, as a time that it can be written back with: not nothing where
+    /// the clock has gone on since it was read, and no more than an entry may have where the clock was set back since it was
+    /// written.
+    #[must_use]
+    pub fn left(self, now_ms: u64) -> Ttl {
+        let longest = Ttl::MAX.as_millis().try_into().unwrap_or(u64::MAX);
+        Ttl(self.0.saturating_sub(now_ms).clamp(1, longest))
     }
 
     /// What an engine kept.
@@ -303,5 +318,22 @@ mod tests {
             assert_eq!(Ttl::new(bad), Err(StateError::InvalidTtl), "{bad:?}");
         }
         assert!(Expiry(6).is_past(6) && !Expiry(6).is_past(5));
+    }
+
+    #[test]
+    fn what_is_left_can_be_written_back() {
+        let longest = Ttl::MAX.as_millis() as u64;
+        for (expiry, now_ms, left) in [
+            (6, 5, 1),
+            (6, 6, 1),
+            (6, 7, 1),
+            (1000, 1, 999),
+            (u64::MAX, 0, longest),
+            (longest + 9, 9, longest),
+        ] {
+            let ttl = Expiry(expiry).left(now_ms);
+            assert_eq!(ttl.as_ms(), left, "{expiry} at {now_ms}");
+            assert_eq!(Ttl::new(Duration::from_millis(ttl.as_ms())), Ok(ttl));
+        }
     }
 }

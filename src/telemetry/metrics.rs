@@ -85,6 +85,8 @@ counters! {
         "Idle warm instances that were given up to make room.";
     RepliesTooLarge "lictor_replies_too_large_total",
         "Calls whose reply is too large.";
+    PiecesTooLarge "lictor_host_pieces_too_large_total",
+        "Calls that broke off, as their plugin handed the host more at once than it takes.";
     StreamsHeldBack "lictor_streams_held_back_total",
         "Times that a stream's plugin had to wait for its client to take what there was.";
     HostCallsUsedUp "lictor_host_calls_used_up_total",

@@ -7,6 +7,7 @@
 //! | `heads`        | clients whose heads are broken, or come in crumbs |
 //! | `forged`       | words that look like somebody else's: a reply, an entry of the log |
 //! | `log`          | clients, strangers and plugins' authors who would rather not be seen in the log, or as others |
+//! | `lines`        | clients of a plugin whose instance serves others too, by what it prints for them |
 //! | `terminal`     | whoever writes what an operator or another user looks at on a terminal |
 //! | `answers`      | web servers whose answers to plugins do not end |
 //! | `servers`      | servers that clients trust, and that send them what is no reply |
@@ -48,6 +49,7 @@ mod files;
 mod forged;
 mod handles;
 mod heads;
+mod lines;
 mod log;
 mod memory;
 mod modes;

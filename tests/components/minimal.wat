@@ -1,6 +1,8 @@
 ;; The smallest plugin. The tests fill in the parts in braces, each to make one misfit (see tests/support/components.rs):
 ;;   version   of the package lictor:plugin that it is built against
 ;;   imports   further imports
+;;   core      further fields of the core module, such as imports; these come first
+;;   with      what it is instantiated with for them
 ;;   count     how many commands that list has
 ;;   data      what lies in memory from address 16 on: the list that `describe` returns, and its texts
 ;;   describe  runs before `describe` returns that list
@@ -17,6 +19,7 @@
   {imports}
 
   (core module $code
+    {core}
     (memory (export "memory") 1)
     (table $table 1 funcref)
     (global $free (mut i32) (i32.const 32768))
@@ -41,7 +44,7 @@
       {handle}
       (i32.const 30000)))
 
-  (core instance $core (instantiate $code))
+  (core instance $core (instantiate $code {with}))
   (func $describe (result (list $command-info))
     (canon lift (core func $core "describe") (memory (core memory $core "memory"))))
   (func $handle (param "args" (list string)) (result (result (list u8) (error $failure)))

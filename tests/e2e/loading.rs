@@ -297,3 +297,44 @@ fn what_gets_no_memory_to_be_loaded_is_told_the_key() {
     assert_eq!(said.code, Some(2), "{said:?}");
     assert!(said.stderr.contains("(limits.plugin_memory)"), "{said:?}");
 }
+
+/// What runs when an instance is made is not what runs when it is asked for its commands.
+#[test]
+fn a_start_function_without_end_is_told_as_one() {
+    let endless = "(func $f (loop $on (br $on))) (start $f)";
+    refused(&["its start function did not return within the plugin's timeout of 500ms"], |folder| {
+        Minimal::new(&["run"]).in_its_module(endless, "").write(folder, "endless")
+    });
+    refused(&["its `describe` did not return within the plugin's timeout of 500ms"], |folder| {
+        Minimal::new(&["run"]).describing_by("(loop $on (br $on))").write(folder, "endless")
+    });
+    let (_, checked) = check("cpu_time = \"50ms\"", |folder| {
+        Minimal::new(&["run"]).in_its_module(endless, "").write(folder, "endless")
+    });
+    let words = "its start function computed for more than the plugin's cpu_time of 50ms";
+    assert!(checked.stderr.contains(words), "{checked:?}");
+    refused(&["it can't be instantiated: it trapped: wasm `unreachable` instruction executed"], |folder| {
+        Minimal::new(&["run"]).in_its_module("(func $f unreachable) (start $f)", "").write(folder, "trapping")
+    });
+}
+
+/// However little `reply` allows.
+#[test]
+fn a_description_has_a_bound_of_its_own() {
+    let summary = "s".repeat(5000);
+    let described = Minimal::new(&["run"]).described("more", &summary, "more");
+    let (_, checked) = check("reply = \"1KiB\"", |folder| described.write(folder, "described"));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    // The same text over and over: each summary is the last one's.
+    let summaries = "(local $at i32) (local.set $at (i32.const 24)) (loop $on
+        (i32.store (local.get $at) (i32.load (i32.const 1704)))
+        (i32.store offset=4 (local.get $at) (i32.load offset=4 (i32.const 1704)))
+        (local.set $at (i32.add (local.get $at) (i32.const 28)))
+        (br_if $on (i32.lt_u (local.get $at) (i32.const 1704))))";
+    let names: Vec<_> = (0..60).map(|number| number.to_string()).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    refused(&["its `describe` returned more than 1048576 bytes"], |folder| {
+        let many = Minimal::new(&names).described("last", &"s".repeat(20_000), "last");
+        many.describing_by(summaries).write(folder, "many")
+    });
+}

@@ -11,6 +11,7 @@
 //! | `protocol`  | bytes in, bytes out; most of it as transcripts in `wire/` |
 //! | `pace`      | clients that are slow, end early, or do not read |
 //! | `sandbox`   | what a plugin can't do, and what its failures look like |
+//! | `broken`    | what calls that break off are told by, and what mends them |
 //! | `loading`   | which components are refused, and with what words |
 //! | `limits`    | what plugins and clients can't use up together: computing time, memory, turns, the disk |
 //! | `grants`    | what a plugin may be granted: given, withheld, overstepped |
@@ -32,6 +33,9 @@
 //! | `languages` | plugins in every language, and new projects |
 //! | `prompt`    | `lictor call` on a terminal |
 //! | `log`       | what an operator finds in the log |
+//! | `printed`   | what plugins print: for whom it is logged, and what of it |
+//! | `crossing`  | what plugins hand to the host: how much, and what they are told beyond |
+//! | `proposals` | which proposals of WebAssembly a component may use |
 //! | `metrics`   | that each bound is counted when it is met |
 //! | `interop`   | other people's TLS clients |
 //! | `network`   | both families of addresses, and what comes to the port that is no client |
@@ -56,7 +60,9 @@ mod support;
 mod absent;
 mod authority;
 mod bench;
+mod broken;
 mod cli;
+mod crossing;
 mod dates;
 mod directories;
 mod documents;
@@ -80,7 +86,9 @@ mod odd;
 mod pace;
 mod paused;
 mod plugin;
+mod printed;
 mod prompt;
+mod proposals;
 mod protocol;
 mod reach;
 mod reload;

@@ -131,10 +131,14 @@ fn printed_lines_are_logged_marked_and_bounded() {
         entry.text("line").is_some_and(|line| line.starts_with("two") && !line.contains('\x1b'))
     });
     connection.ask("print-flood");
-    let dropped = server.wait_for_log("what was dropped", |entry| {
-        entry.text("line").is_some_and(|line| line.contains("the rest of this call's output is dropped"))
-    });
-    assert_eq!(dropped.text("plugin"), Some("reaching"));
+    let begins =
+        server.wait_for_log("where it begins", |entry| entry.message() == "further output is left out");
+    let dropped = server.wait_for_log("what was left out", |entry| entry.message() == "output was left out");
+    for told in [begins, dropped.clone()] {
+        assert_eq!((told.text("plugin"), told.text("stream")), (Some("reaching"), Some("stderr")));
+    }
+    assert_eq!(dropped.value("lines").and_then(|lines| lines.as_u64()), Some(1000 - 64));
+    assert_eq!(dropped.value("bytes").and_then(|bytes| bytes.as_u64()), Some((1000 - 64) * 1024));
     let lines =
         server.log().iter().filter(|entry| entry.text("line").is_some_and(|l| l.starts_with("xxx"))).count();
     assert_eq!(lines, 64, "64 KiB of a call are logged");

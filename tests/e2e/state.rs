@@ -208,6 +208,40 @@ fn without_a_grant_the_plugin_does_not_load() {
     }
 }
 
+/// The sum would be no number that `wasi:keyvalue` has, and is not written.
+#[test]
+fn an_increment_that_cannot_be_told_changes_nothing() {
+    let (server, tester) = in_memory("");
+    let mut connection = server.connect(&tester);
+    assert_eq!(connection.ask("state-increment default n -5"), "-5");
+    assert_eq!(connection.ask_framed("kv-increment default n 3").failure(), ("plugin-failed", "failed"));
+    assert_eq!(connection.ask("kv-get default n"), "-5");
+    assert_eq!(connection.ask("kv-increment default n 5"), "0");
+}
+
+/// However late it is read.
+#[test]
+fn what_is_read_of_an_entry_that_expires_can_be_written_back() {
+    let (server, tester) = in_memory("");
+    let mut connection = server.connect(&tester);
+    let mut were_there = 0;
+    for _ in 0..200 {
+        connection.ask("state-set default k v 2");
+        // It is read until it is gone.
+        loop {
+            let frame = connection.ask_framed("state-get default k");
+            if frame.status == "ERR" {
+                assert_eq!(frame.failure().0, "not-found", "{}", frame.message);
+                break;
+            }
+            let left: u64 = frame.text().rsplit(' ').next().unwrap().parse().unwrap();
+            assert!((1..=2).contains(&left), "{left} ms left");
+            were_there += 1;
+        }
+    }
+    assert!(were_there > 0);
+}
+
 /// Writers count up, each its own key, and note what was answered; the server is killed in the middle, over and over.
 #[test]
 fn what_was_answered_outlives_kill_9() {

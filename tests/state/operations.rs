@@ -119,6 +119,9 @@ fn numbers_are_added_to() {
         let store = case.store("s").await;
         assert_eq!(store.increment(key("n"), 5).await, Ok(5));
         assert_eq!(store.increment(key("n"), -7).await, Ok(-2));
+        assert_eq!(store.increment_to(key("n"), 1, 0).await, Err(StateError::Overflow));
+        assert_eq!(store.increment_to(key("n"), 1, -1).await, Ok(-1), "what is refused changes nothing");
+        assert_eq!(store.increment_to(key("n"), -1, i64::MIN).await, Ok(-2));
         assert_eq!(kept(&store, "n").await.as_deref(), Some("-2"));
         store.set(key("n"), value(&i64::MAX.to_string()), None).await.unwrap();
         assert_eq!(store.increment(key("n"), 0).await, Ok(i64::MAX));

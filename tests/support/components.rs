@@ -33,6 +33,8 @@ built! {
     conformance: "sdk/conformance/rust" "conformance";
     /// A plugin with a command for each misdeed.
     hostile: "tests/components" "hostile";
+    /// A plugin that prints, made with the SDK and the standard library.
+    printing: "tests/components" "printing";
     /// A plugin that uses what a plugin may be granted.
     granted: "tests/components" "granted";
     /// A plugin that uses key-value stores.
@@ -74,8 +76,12 @@ pub const STREAMS_COMMANDS: [&str; 16] = [
     "nothing",
 ];
 
+/// The commands of [`printing`].
+pub const PRINTING_COMMANDS: [&str; 8] =
+    ["half", "half-err", "half-fail", "half-panic", "line", "bytes", "logged", "lines"];
+
 /// The commands of [`stateful`].
-pub const STATEFUL_COMMANDS: [&str; 24] = [
+pub const STATEFUL_COMMANDS: [&str; 25] = [
     "kv-open",
     "kv-get",
     "kv-set",
@@ -89,6 +95,7 @@ pub const STATEFUL_COMMANDS: [&str; 24] = [
     "kv-delete-many",
     "kv-hoard",
     "kv-set-sized",
+    "kv-set-many-sized",
     "state-get",
     "state-set",
     "state-delete",
@@ -103,11 +110,12 @@ pub const STATEFUL_COMMANDS: [&str; 24] = [
 ];
 
 /// The commands of [`hostile`].
-pub const HOSTILE_COMMANDS: [&str; 36] = [
+pub const HOSTILE_COMMANDS: [&str; 37] = [
     "spin",
     "grow",
     "creep",
     "recurse",
+    "deep",
     "trap",
     "panic",
     "exit",
@@ -180,6 +188,8 @@ fn build(workspace: &str, package: &str) -> PathBuf {
 pub struct Minimal {
     commands: Vec<[String; 3]>,
     imports: String,
+    core_imports: String,
+    with: String,
     describe: String,
     handle: String,
     version: String,
@@ -193,6 +203,8 @@ impl Minimal {
         Self {
             commands: commands.collect(),
             imports: String::new(),
+            core_imports: String::new(),
+            with: String::new(),
             describe: String::new(),
             handle: String::new(),
             version: "0.1.0".into(),
@@ -215,6 +227,13 @@ impl Minimal {
     /// Has this text in the component, beside its own module.
     pub fn beside(mut self, text: &str) -> Self {
         self.imports.push_str(text);
+        self
+    }
+
+    /// Has `fields` in its own module, which imports what `with` brings.
+    pub fn in_its_module(mut self, fields: &str, with: &str) -> Self {
+        self.core_imports.push_str(fields);
+        self.with.push_str(with);
         self
     }
 
@@ -249,6 +268,8 @@ impl Minimal {
             .replace("{count}", &escaped(&(self.commands.len() as u32).to_le_bytes()))
             .replace("{data}", &escaped(&self.list()))
             .replace("{imports}", &self.imports)
+            .replace("{core}", &self.core_imports)
+            .replace("{with}", &self.with)
             .replace("{describe}", &self.describe)
             .replace("{handle}", &self.handle)
             .replace("{commands}", self.exported.as_ref().unwrap_or(&commands))

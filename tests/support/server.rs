@@ -326,7 +326,7 @@ impl Guard {
 }
 
 /// One entry of the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry(Value);
 
 impl Entry {

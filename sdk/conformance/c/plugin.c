@@ -1,5 +1,6 @@
 // The conformance plugin in C: all commands of docs/conformance.md.
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,13 @@ static bool print(texts args, size_t count, lictor_reply *reply) {
   (void)count, (void)reply;
   lictor_text text = args[0];
   lictor_plugin_output_print(&text);
+  return true;
+}
+
+static bool say(texts args, size_t count, lictor_reply *reply) {
+  (void)args, (void)count, (void)reply;
+  lictor_bytes text = lictor_body();
+  fwrite(text.ptr, 1, text.len, stdout);
   return true;
 }
 
@@ -235,6 +243,34 @@ static bool state_set(texts args, size_t count, lictor_reply *reply) {
   return true;
 }
 
+static bool state_put(texts args, size_t count, lictor_reply *reply) {
+  (void)count;
+  lictor_text store = default_store(), key = args[0];
+  lictor_bytes value = lictor_body();
+  uint64_t version;
+  lictor_plugin_state_failure_t failure;
+  if (!lictor_plugin_state_set(&store, &key, &value, NULL, &version, &failure)) return lictor_pass(reply, failure);
+  lictor_write_number(reply, version);
+  return true;
+}
+
+static bool state_renew(texts args, size_t count, lictor_reply *reply) {
+  (void)count;
+  lictor_text store = default_store(), key = args[0];
+  lictor_plugin_state_option_entry_t found;
+  uint64_t version;
+  lictor_plugin_state_failure_t failure;
+  if (!lictor_plugin_state_get(&store, &key, &found, &failure)) return lictor_pass(reply, failure);
+  if (!found.is_some) return lictor_fail_with(reply, "not-found", "there is no key ", key);
+  lictor_plugin_state_entry_t entry = found.val;
+  uint64_t *left = entry.expires_in_ms.is_some ? &entry.expires_in_ms.val : NULL;
+  if (!lictor_plugin_state_compare_and_set(&store, &key, &entry.version, &entry.value, left, &version, &failure)) {
+    return lictor_pass(reply, failure);
+  }
+  lictor_write_number(reply, version);
+  return true;
+}
+
 static bool state_swap(texts args, size_t count, lictor_reply *reply) {
   (void)count;
   lictor_text store = default_store(), key = args[0];
@@ -282,6 +318,7 @@ const lictor_command lictor_commands[] = {
     {"panic TEXT", "traps", false, panic},
     {"log LEVEL CONTEXT MESSAGE", "logs an event", false, log_event},
     {"print TEXT", "logs a text", false, print},
+    {"say", "prints the body", false, say},
     {"config KEY", "replies with a value of the config", true, config},
     {"caller", "tells who asks", true, caller},
     {"id", "replies with the request's id", true, id},
@@ -295,6 +332,8 @@ const lictor_command lictor_commands[] = {
     {"kv-keys", "lists the keys", true, kv_keys},
     {"kv-open STORE", "opens a store", true, kv_open},
     {"state-set KEY VALUE TTL-MS", "writes a key that expires", false, state_set},
+    {"state-put KEY", "writes the body", true, state_put},
+    {"state-renew KEY", "writes an entry back as it was read", true, state_renew},
     {"state-swap KEY VERSION VALUE", "writes a key if it is as expected", false, state_swap},
     {"count", "counts this instance's calls", false, counted},
     {"spin", "computes without end", false, spin},

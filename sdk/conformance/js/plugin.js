@@ -5,7 +5,7 @@ import atomics from "wasi:keyvalue/atomics@0.2.0-draft";
 import keyvalue from "wasi:keyvalue/store@0.2.0-draft";
 import logging from "wasi:logging/logging@0.1.0-draft";
 import state from "lictor:plugin/state@0.1.0";
-import { Failure, body, caller, command, encode, header, headers, id, print, timeLeft } from "./lictor.js";
+import { Failure, body, caller, command, decode, encode, header, headers, id, print, timeLeft } from "./lictor.js";
 
 export { commands } from "./lictor.js";
 
@@ -27,6 +27,7 @@ command("log LEVEL CONTEXT MESSAGE", "logs an event", once, (level, context, mes
   logging.log(level, context, message);
 });
 command("print TEXT", "logs a text", once, (text) => print(text));
+command("say", "prints the body", once, () => console.log(decode(body())));
 command("config KEY", "replies with a value of the config", pure, (key) =>
   found(config.get(key), `the config has no ${key}`));
 
@@ -53,6 +54,12 @@ command("state-set KEY VALUE TTL-MS", "writes a key that expires", once, (key, v
   state.set("default", key, encode(value), number(ttl)));
 command("state-swap KEY VERSION VALUE", "writes a key if it is as expected", once, (key, version, value) =>
   state.compareAndSet("default", key, number(version) || null, encode(value), null));
+
+command("state-put KEY", "writes the body", pure, (key) => state.set("default", key, body(), null));
+command("state-renew KEY", "writes an entry back as it was read", pure, (key) => {
+  const { value, version, expiresInMs } = found(state.get("default", key), `there is no key ${key}`);
+  return state.compareAndSet("default", key, version, value, expiresInMs);
+});
 
 let calls = 0;
 command("count", "counts this instance's calls", once, () => ++calls);

@@ -1,5 +1,6 @@
 """The conformance plugin in Python: all commands of docs/conformance.md."""
 
+import sys
 from contextlib import contextmanager
 
 from componentize_py_types import Err
@@ -43,6 +44,11 @@ def log_event(level, context, message):
 @command("print TEXT", "logs a text")
 def print_text(text):
     log(text)
+
+
+@command("say", "prints the body")
+def say():
+    sys.stdout.write(body().decode())
 
 
 @command("config KEY", "replies with a value of the config", idempotent=True)
@@ -125,6 +131,17 @@ def state_set(key, value, ttl):
 @command("state-swap KEY VERSION VALUE", "writes a key if it is as expected")
 def state_swap(key, version, value):
     return state.compare_and_set("default", key, number(version) or None, value.encode(), None)
+
+
+@command("state-put KEY", "writes the body", idempotent=True)
+def state_put(key):
+    return state.set("default", key, body(), None)
+
+
+@command("state-renew KEY", "writes an entry back as it was read", idempotent=True)
+def state_renew(key):
+    entry = found(state.get("default", key), f"there is no key {key}")
+    return state.compare_and_set("default", key, entry.version, entry.value, entry.expires_in_ms)
 
 
 @command("count", "counts this instance's calls")

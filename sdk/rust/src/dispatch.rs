@@ -11,6 +11,7 @@ use crate::bindings::exports::lictor::plugin::commands::{CommandInfo, Failure as
 use crate::bindings::exports::lictor::plugin::worker::Guest as Worker;
 use crate::bindings::lictor::plugin::queue;
 use crate::failure::Failure;
+use crate::output;
 
 /// One command, as the macro `plugin` describes it.
 #[derive(Debug)]
@@ -42,7 +43,9 @@ impl<P: Plugin> Guest for P {
     fn handle(mut arguments: Vec<String>) -> Result<Vec<u8>, WireFailure> {
         before_any_author_code();
         let (name, arguments) = split(&mut arguments);
-        run(P::COMMANDS, name, arguments).map_err(Into::into)
+        let answer = run(P::COMMANDS, name, arguments).map_err(Into::into);
+        output::flush();
+        answer
     }
 }
 
@@ -66,6 +69,7 @@ impl<P: Plugin> Worker for P {
             }
             let name = block.next(&mut arguments);
             answer = Some(run(P::COMMANDS, name, &mut arguments).map_err(Into::into));
+            output::flush();
         }
     }
 }

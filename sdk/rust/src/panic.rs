@@ -16,6 +16,7 @@ pub(crate) fn tell() {
 }
 
 fn print(info: &PanicHookInfo<'_>) {
+    output::flush();
     let words = info.payload_as_str().unwrap_or("a value that is no text");
     output::print(&line(words, info.location()));
 }

@@ -31,7 +31,7 @@ use wit_bindgen::rt::async_support::{StreamReader, StreamWriter, spawn_local};
 use self::bindings::exports::lictor::plugin::streaming_commands::Guest;
 use self::bindings::lictor::plugin::reply;
 use crate::bindings::exports::lictor::plugin::commands::{CommandInfo, Failure as WireFailure};
-use crate::{Arguments, Failure, dispatch};
+use crate::{Arguments, Failure, dispatch, output};
 
 /// What wit-bindgen makes of the world of plugins that stream; what that shares with others is in [`crate::bindings`].
 pub mod bindings {
@@ -76,10 +76,14 @@ impl Writer {
                 whole.extend(part);
                 Ok(())
             }
-            End::Host(stream) => match stream.write_all(part).await.is_empty() {
-                true => Ok(()),
-                false => Err(Failure::unavailable("nobody reads the reply any more")),
-            },
+            End::Host(stream) => {
+                // What was printed before a part is logged before it, however long the part waits.
+                output::flush();
+                match stream.write_all(part).await.is_empty() {
+                    true => Ok(()),
+                    false => Err(Failure::unavailable("nobody reads the reply any more")),
+                }
+            }
         }
     }
 }
@@ -119,7 +123,9 @@ impl<P: Plugin> Guest for P {
         let (stream, reply) = bindings::wit_stream::new();
         spawn_local(async move {
             let (mut arguments, mut writer) = (arguments, Writer(End::Host(stream)));
-            if let Err(failure) = run(P::COMMANDS, &mut arguments, &mut writer).await {
+            let ended = run(P::COMMANDS, &mut arguments, &mut writer).await;
+            output::flush();
+            if let Err(failure) = ended {
                 reply::fail(&failure.into());
             }
         });

@@ -1,6 +1,6 @@
 //! What a conformance plugin is asked, and what it must answer: data, in the order of `docs/conformance.md`.
 
-use super::Expected::{self, Closed, Fails, FailsOneOf, Logs, LogsAndFails, Matches, Replies};
+use super::Expected::{self, Closed, Fails, FailsOneOf, Logs, LogsAndFails, Matches, Prints, Replies};
 use crate::wire::Code;
 
 /// One request and what must come of it.
@@ -33,6 +33,38 @@ fn large() -> Vec<u8> {
 fn every_byte() -> Vec<u8> {
     (0..=255).collect()
 }
+
+fn hundred_kilobytes() -> Vec<u8> {
+    vec![b'v'; 100_000]
+}
+
+/// A line that ends after `MAX_LINE_BYTES` of the log, and one behind it.
+fn long_line() -> Vec<u8> {
+    ("☃".repeat(3000) + "\nbehind it").into()
+}
+
+/// The same, longer than what a reply may be.
+fn two_megabytes() -> Vec<u8> {
+    ("L".repeat(2 << 20) + "\nbehind it").into()
+}
+
+/// What crosses between plugin and host beside replies, where these may have no more than [`MAX_REPLY_BYTES`]: each in a fresh
+/// instance, and then in one that is kept.
+#[rustfmt::skip] // a table
+pub(super) const BORDER: &[Case] = &[
+    Case { name: "a value larger than a reply", head: "state-put large", body: hundred_kilobytes, expected: Matches(|reply| reply.parse::<u64>().is_ok()) },
+    Case { name: "a line that is not ended is logged with its request", head: "say", body: || "half a line ☃".into(), expected: Prints(|log| log.contains("half a line ☃")) },
+    Case { name: "and not with the next", head: "echo hello", body: Vec::new, expected: Prints(|log| !log.contains("half a line")) },
+    Case { name: "a long line is cut between characters", head: "say", body: long_line, expected: Prints(|log| {
+        log.contains(&"☃".repeat(682)) && !log.contains(&"☃".repeat(683)) && !log.contains('\u{fffd}') && log.contains("left_out_bytes=6954") && log.contains("behind it")
+    }) },
+    Case { name: "a line of 2 MiB stops nothing", head: "say", body: two_megabytes, expected: Prints(|log| log.contains("LLLL") && log.contains("behind it")) },
+    case("an entry that expires", "state-set brief x 3600000", Matches(|reply| reply.parse::<u64>().is_ok())),
+    case("is written back as it was read", "state-renew brief", Matches(|reply| reply.parse::<u64>().is_ok())),
+];
+
+/// The longest reply of the plugins that run [`BORDER`].
+pub(super) const MAX_REPLY_BYTES: usize = 1024;
 
 /// Each in a fresh instance, one after the other, over the same store.
 #[rustfmt::skip] // a table

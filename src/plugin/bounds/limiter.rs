@@ -39,6 +39,8 @@ pub(in crate::plugin) enum MemoryRefusal {
     Table(usize),
     /// The instance has this many bytes, which it does not have memory for, or too little, for what the host holds.
     Held(usize),
+    /// The module says that this memory has no more than so many bytes, or this table elements.
+    Declared(usize),
     /// All instances together have all that there is.
     Server,
 }
@@ -139,8 +141,11 @@ impl ResourceLimiter for MemoryLimiter {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if let Some(most) = maximum.filter(|most| desired > *most) {
+            return Ok(self.refuse(MemoryRefusal::Declared(most)));
+        }
         Ok(self.grow(current, desired))
     }
 
@@ -153,8 +158,11 @@ impl ResourceLimiter for MemoryLimiter {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if let Some(most) = maximum.filter(|most| desired > *most) {
+            return Ok(self.refuse(MemoryRefusal::Declared(most)));
+        }
         if desired > self.max_table_elements {
             return Ok(self.refuse(MemoryRefusal::Table(self.max_table_elements)));
         }

@@ -44,6 +44,11 @@ impl Base {
     pub(in crate::plugin) fn begin(&self, call: Option<&Call>) {
         self.streams.iter().for_each(|stream| stream.begin(call.map(CallLabel::from)));
     }
+
+    /// The call that writes may write as much once more.
+    pub(in crate::plugin) fn renew(&self) {
+        self.streams.iter().for_each(Stdio::renew);
+    }
 }
 
 impl WasiView for HostState {

@@ -182,7 +182,8 @@ impl atomics::Host for HostState {
         let bucket = self.bucket(&bucket)?;
         let summed = async {
             let delta = i64::try_from(delta).map_err(|_| StateError::Overflow)?;
-            let sum = bucket.store.increment(Key::new(&key)?, delta).await?;
+            // What can't be told is not written.
+            let sum = bucket.store.increment_to(Key::new(&key)?, delta, 0).await?;
             u64::try_from(sum).map_err(|_| StateError::Overflow)
         };
         Ok(summed.await.map_err(|error| self.kv_error(&error)))

@@ -17,6 +17,7 @@ mod grants;
 mod handles;
 mod http;
 mod keyvalue;
+mod lines;
 mod listings;
 mod logging;
 mod output;
@@ -36,7 +37,7 @@ pub(super) use directories::check as check_directories;
 pub(super) use grants::{GRANTABLE, Grantable, Granted};
 pub(super) use handles::{Handles, MAX_HANDLES, bound_tables, reserve_bytes};
 pub(super) use http::{Http, Web};
-pub(super) use stdio::{CallLabel, PluginLog};
+pub(super) use stdio::{CallLabel, PluginLog, Printer};
 pub(super) use volume::{Volume, VolumeSpent};
 
 use wasmtime::component::Linker;

@@ -1,7 +1,10 @@
 //! `lictor:plugin/output`: lines in the log for plugins without WASI's standard streams. Always there.
 
+use std::sync::Arc;
+
 use wasmtime::component::{HasSelf, Linker};
 
+use super::stdio::{CallLabel, Printer, Stream};
 use crate::plugin::bindings::lictor::plugin::output;
 use crate::plugin::instance::HostState;
 
@@ -11,7 +14,22 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 impl output::Host for HostState {
     fn print(&mut self, text: String) {
-        let call = self.label();
-        self.log.print(call.as_ref(), &mut self.printed_bytes, text.as_bytes());
+        let printer = self.printer();
+        printer.end_line();
+        printer.append(text.as_bytes());
+        printer.end_line();
+    }
+
+    fn write(&mut self, bytes: Vec<u8>) {
+        self.printer().append(&bytes);
+    }
+}
+
+impl HostState {
+    /// By which the current call prints. Most calls print nothing.
+    fn printer(&mut self) -> &mut Printer {
+        let Self { printer, log, call, .. } = self;
+        let call = || call.as_deref().map(CallLabel::from);
+        printer.get_or_insert_with(|| Box::new(Printer::new(Arc::clone(log), Stream::Err, call())))
     }
 }

@@ -8,7 +8,7 @@ use wasmtime::component::Linker;
 use crate::plugin::instance::HostState;
 use crate::plugin::invoke::Call;
 use crate::plugin::store::FIRST_TICKS;
-use crate::plugin::worker::{Answer, Desk};
+use crate::plugin::worker::{Answer, Desk, pared};
 
 type Store<'a> = StoreContextMut<'a, HostState>;
 
@@ -49,7 +49,8 @@ fn answer(store: &mut Store<'_>, said: Answer, function: &str) -> wasmtime::Resu
     if let Some(desk) = state.desk.as_ref().filter(|_| state.handles.hold_much()) {
         desk.wear_out();
     }
-    let next = state.desk.as_ref().and_then(|desk| desk.answer(said, has_passed));
+    let next =
+        state.desk.as_ref().and_then(|desk| desk.answer(pared(said, state.max_reply_bytes), has_passed));
     let has_begun = next.is_some();
     if let Some(call) = next {
         begin(store, call);

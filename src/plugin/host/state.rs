@@ -2,14 +2,14 @@
 //! `keyvalue = ["STORE"]`.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::state::{Entry, Host, Page, add_to_linker};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
-use crate::state::{Blame, Expected, Expiry, Key, StateError, Store, Ttl, Value, Version};
+use crate::state::{Blame, Clock as _, Expected, Key, StateError, Store, SystemClock, Ttl, Value, Version};
 use crate::telemetry::metrics::Counter;
 
 mod bindings {
@@ -44,7 +44,7 @@ impl Host for HostState {
         Ok(Ok(Some(Entry {
             value: found.value.into_bytes().into(),
             version: found.version.as_u64(),
-            expires_in_ms: found.expires_at.map(left_ms),
+            expires_in_ms: found.expires_at.map(|expiry| expiry.left(SystemClock.now_ms()).as_ms()),
         })))
     }
 
@@ -186,9 +186,4 @@ fn code(error: &StateError) -> &'static str {
 
 fn ttl(ms: Option<u64>) -> Result<Option<Ttl>, StateError> {
     ms.map(|ms| Ttl::new(Duration::from_millis(ms))).transpose()
-}
-
-fn left_ms(expiry: Expiry) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    expiry.as_ms().saturating_sub(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }

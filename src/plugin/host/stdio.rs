@@ -1,4 +1,4 @@
-//! A plugin's standard output and error: lines in the server's log, escaped, bounded, marked with plugin and request.
+//! What a plugin prints and logs: events of the server's log, escaped, bounded, marked with plugin, client and request.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,14 +12,12 @@ use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
+use super::lines::{LeftOut, Line, Lines, Piece};
 use crate::identity::PeerIdentity;
 use crate::plugin::invoke::Call;
 use crate::sync::locked;
 use crate::telemetry::RequestId;
 use crate::text::shown;
-
-/// A longer line is logged in pieces of this many bytes.
-const MAX_LINE_BYTES: usize = 2048;
 
 /// Characters of an event's context that are logged.
 const MAX_CONTEXT_CHARS: usize = 128;
@@ -27,14 +25,8 @@ const MAX_CONTEXT_CHARS: usize = 128;
 /// Characters of a URL that are logged.
 const MAX_URL_CHARS: usize = 512;
 
-/// Bytes of output that one call may log; the rest of its output is counted, not logged.
-const MAX_CALL_BYTES: usize = 64 << 10;
-
 /// What a guest may write at once, in bytes.
 const WRITE_PERMIT_BYTES: usize = 64 << 10;
-
-/// Stands for what a call printed past its bound.
-const DROPPED: &[u8] = b"[the rest of this call's output is dropped]";
 
 /// What the log says of the call that something is logged for: by it, budgets are each client's own.
 #[derive(Clone, Debug)]
@@ -70,29 +62,33 @@ impl PluginLog {
         &self.plugin
     }
 
-    fn line(&self, call: Option<&CallLabel>, stream: Stream, line: &[u8]) {
-        let (client, request) = fields(call);
-        let text = String::from_utf8_lossy(line);
-        tracing::info!(
-            target: "lictor::plugin::output",
-            plugin = &*self.plugin,
-            client,
-            request,
-            stream = %stream,
-            line = %shown(&text, MAX_LINE_BYTES),
-            "plugin output"
-        );
+    fn piece(&self, call: Option<&CallLabel>, stream: Stream, piece: Piece<'_>) {
+        let (plugin, (client, request)) = (&*self.plugin, fields(call));
+        match piece {
+            Piece::Line(Line { text, left_out_bytes }) => {
+                let text = String::from_utf8_lossy(text);
+                tracing::info!(
+                    target: "lictor::plugin::output",
+                    plugin,
+                    client,
+                    request,
+                    %stream,
+                    line = %shown(&text, usize::MAX),
+                    left_out_bytes = (left_out_bytes > 0).then_some(left_out_bytes),
+                    "plugin output"
+                );
+            }
+            // Not among the lines, whose budget a plugin that prints so much has used up.
+            Piece::Full => {
+                tracing::info!(target: "lictor::plugin", plugin, client, request, %stream, "further output is left out");
+            }
+        }
     }
 
-    /// A whole text of which each line is one, to the bound of what one call may print.
-    pub(super) fn print(&self, call: Option<&CallLabel>, printed_bytes: &mut usize, text: &[u8]) {
-        let (allowed, is_last) = share(printed_bytes, text.len());
-        for line in text[..allowed].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            line.chunks(MAX_LINE_BYTES).for_each(|part| self.line(call, Stream::Err, part));
-        }
-        if is_last {
-            self.line(call, Stream::Err, DROPPED);
-        }
+    fn left_out(&self, call: Option<&CallLabel>, stream: Stream, left_out: LeftOut) {
+        let (plugin, (client, request)) = (&*self.plugin, fields(call));
+        let LeftOut { lines, bytes } = left_out;
+        tracing::info!(target: "lictor::plugin", plugin, client, request, %stream, lines, bytes, "output was left out");
     }
 
     /// What the operator has to know of a host function that could not do what the plugin asked for.
@@ -101,9 +97,18 @@ impl PluginLog {
         tracing::warn!(target: "lictor::plugin", plugin, client, request, %error, "a host function failed");
     }
 
+    /// What the plugin coped with, or told its client in words that do not name the cause.
+    pub(in crate::plugin) fn short_of_memory(&self, call: Option<&CallLabel>, reason: &str, advice: &str) {
+        let (plugin, (client, request)) = (&*self.plugin, fields(call));
+        tracing::warn!(target: "lictor::plugin", plugin, client, request, reason, advice, "a call got no more memory");
+    }
+
     /// One event of the plugin's own, of `level`.
     pub(super) fn event(&self, level: Level, call: Option<&CallLabel>, context: &str, message: &str) {
         let (client, request) = fields(call);
+        let line = Line::of(message.as_bytes());
+        let text = String::from_utf8_lossy(line.text);
+        let left_out_bytes = (line.left_out_bytes > 0).then_some(line.left_out_bytes);
         macro_rules! event {
             ($level:ident) => {
                 tracing::event!(
@@ -113,7 +118,8 @@ impl PluginLog {
                     client,
                     request,
                     context = %shown(context, MAX_CONTEXT_CHARS),
-                    line = %shown(message, MAX_LINE_BYTES),
+                    line = %shown(&text, usize::MAX),
+                    left_out_bytes,
                     "plugin log"
                 )
             };
@@ -135,15 +141,6 @@ impl PluginLog {
     }
 }
 
-/// How many of `bytes` are logged after `written` of the same call, and whether these are the first that are not. Counts
-/// them.
-fn share(written: &mut usize, bytes: usize) -> (usize, bool) {
-    let allowed = MAX_CALL_BYTES.saturating_sub(*written).min(bytes);
-    let is_last = allowed < bytes && *written <= MAX_CALL_BYTES;
-    *written = written.saturating_add(bytes);
-    (allowed, is_last)
-}
-
 /// Which of the two streams.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stream {
@@ -162,72 +159,71 @@ impl fmt::Display for Stream {
     }
 }
 
-/// One of an instance's two streams. Clones write to the same one, as WASI asks.
-#[derive(Clone)]
-pub(super) struct Stdio {
-    stream: Stream,
+/// One way by which an instance prints, for the call that runs. What is left of that call's is logged when this is dropped.
+#[derive(Debug)]
+pub(in crate::plugin) struct Printer {
     log: Arc<PluginLog>,
-    output: Arc<Mutex<Output>>,
+    stream: Stream,
+    call: Option<CallLabel>,
+    lines: Lines,
 }
 
-/// What the current call wrote.
-#[derive(Default)]
-struct Output {
-    call: Option<CallLabel>,
-    /// The line that is not ended yet.
-    line: Vec<u8>,
-    written_bytes: usize,
+impl Printer {
+    pub(super) fn new(log: Arc<PluginLog>, stream: Stream, call: Option<CallLabel>) -> Self {
+        Self { log, stream, call, lines: Lines::default() }
+    }
+
+    /// Prints `bytes`, whose last line may go on.
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        let Self { log, stream, call, lines } = self;
+        lines.push(bytes, |piece| log.piece(call.as_ref(), *stream, piece));
+    }
+
+    /// Ends the line that has begun.
+    pub(super) fn end_line(&mut self) {
+        let Self { log, stream, call, lines } = self;
+        lines.end(|piece| log.piece(call.as_ref(), *stream, piece));
+    }
+
+    /// The same call may print as much once more.
+    pub(in crate::plugin) fn renew(&mut self) {
+        let left_out = self.lines.renew();
+        if left_out != LeftOut::default() {
+            self.log.left_out(self.call.as_ref(), self.stream, left_out);
+        }
+    }
 }
+
+impl Drop for Printer {
+    fn drop(&mut self) {
+        self.end_line();
+        self.renew();
+    }
+}
+
+/// One of an instance's two standard streams. Clones write to the same one, as WASI asks.
+#[derive(Clone)]
+pub(super) struct Stdio(Arc<Mutex<Printer>>);
 
 impl Stdio {
     pub(super) fn new(log: Arc<PluginLog>, stream: Stream) -> Self {
-        Self { stream, log, output: Arc::default() }
+        Self(Arc::new(Mutex::new(Printer::new(log, stream, None))))
     }
 
-    /// Ends what the last call left unended, and marks what comes with `call`.
+    /// Ends what was printed until now, for whom it was printed; what comes is `call`'s.
     pub(super) fn begin(&self, call: Option<CallLabel>) {
-        let mut output = self.output();
-        self.end_line(&mut output);
-        *output = Output { call, ..Output::default() };
+        let mut printer = self.printer();
+        let (log, stream) = (Arc::clone(&printer.log), printer.stream);
+        *printer = Printer::new(log, stream, call);
     }
 
-    fn append(&self, bytes: &[u8]) {
-        let mut output = self.output();
-        let (allowed, is_last) = share(&mut output.written_bytes, bytes.len());
-        for piece in bytes[..allowed].split_inclusive(|&byte| byte == b'\n') {
-            for part in piece.chunks(MAX_LINE_BYTES) {
-                output.line.extend_from_slice(part);
-                if output.line.ends_with(b"\n") || output.line.len() >= MAX_LINE_BYTES {
-                    self.end_line(&mut output);
-                }
-            }
-        }
-        if is_last {
-            self.end_line(&mut output);
-            self.log.line(output.call.as_ref(), self.stream, DROPPED);
-        }
+    /// [`Printer::renew`].
+    pub(super) fn renew(&self) {
+        self.printer().renew();
     }
 
-    fn end_line(&self, output: &mut Output) {
-        let line = output.line.strip_suffix(b"\n").unwrap_or(&output.line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if !line.is_empty() {
-            self.log.line(output.call.as_ref(), self.stream, line);
-        }
-        output.line.clear();
-    }
-
-    fn output(&self) -> MutexGuard<'_, Output> {
-        locked(&self.output)
-    }
-}
-
-impl Drop for Stdio {
-    fn drop(&mut self) {
-        if Arc::strong_count(&self.output) == 1 {
-            let mut output = self.output();
-            self.end_line(&mut output);
-        }
+    fn printer(&self) -> MutexGuard<'_, Printer> {
+        locked(&self.0)
     }
 }
 
@@ -256,7 +252,7 @@ impl Pollable for Stdio {
 #[async_trait]
 impl OutputStream for Stdio {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.append(&bytes);
+        self.printer().append(&bytes);
         Ok(())
     }
 
@@ -266,22 +262,5 @@ impl OutputStream for Stdio {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         Ok(WRITE_PERMIT_BYTES)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bound_is_told_once_wherever_it_is_met() {
-        for piece in [1000, 1024, MAX_CALL_BYTES, MAX_CALL_BYTES + 1] {
-            let (mut written, mut logged, mut told) = (0, 0, 0);
-            for _ in 0..200 {
-                let (allowed, is_last) = share(&mut written, piece);
-                (logged, told) = (logged + allowed, told + u32::from(is_last));
-            }
-            assert_eq!((logged, told), (MAX_CALL_BYTES, 1), "{piece}");
-        }
     }
 }

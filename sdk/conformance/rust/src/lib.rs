@@ -71,6 +71,17 @@ mod commands {
         output::print(text);
     }
 
+    /// prints the request's body, without an end of the line
+    #[command(idempotent)]
+    fn say() {
+        let text = String::from_utf8_lossy(&request::body()).into_owned();
+        // What the standard library prints reaches the log where it is built for wasm32-wasip2.
+        #[cfg(target_os = "wasi")]
+        std::print!("{text}");
+        #[cfg(not(target_os = "wasi"))]
+        output::print(&text);
+    }
+
     /// replies with a value of the config
     #[command(idempotent)]
     fn config(key: &str) -> Result<Option<String>, Failure> {
@@ -159,6 +170,23 @@ mod commands {
     #[command(idempotent)]
     fn state_set(key: &str, value: &str, ttl_ms: u64) -> Result<u64, Failure> {
         Store::default().set_for(key, value, Duration::from_millis(ttl_ms))
+    }
+
+    /// writes the request's body through lictor:plugin/state
+    #[command(idempotent)]
+    fn state_put(key: &str) -> Result<u64, Failure> {
+        Store::default().set(key, request::body())
+    }
+
+    /// writes an entry back as it was read
+    #[command(idempotent)]
+    fn state_renew(key: &str) -> Result<u64, Failure> {
+        let store = Store::default();
+        let entry = store.entry(key)?.ok_or_else(|| Failure::not_found("there is no such key"))?;
+        match entry.expires_in {
+            Some(left) => store.compare_and_set_for(key, Some(entry.version), entry.value, left),
+            None => store.compare_and_set(key, Some(entry.version), entry.value),
+        }
     }
 
     /// writes through lictor:plugin/state if the entry is of this version

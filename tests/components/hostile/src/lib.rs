@@ -24,6 +24,7 @@ const COMMANDS: &[Command] = &[
     ("grow", "", misbehave::grow),
     ("creep", "", misbehave::creep),
     ("recurse", "", misbehave::recurse),
+    ("deep", "", misbehave::deep),
     ("trap", "", misbehave::trap),
     ("panic", "TEXT", misbehave::panic),
     ("exit", "CODE", misbehave::exit),

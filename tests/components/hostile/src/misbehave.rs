@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use wasip2::clocks::monotonic_clock::subscribe_duration;
@@ -40,6 +41,22 @@ pub fn recurse(_: &[String]) -> Answer {
 #[inline(never)]
 fn deeper(depth: u64) -> u64 {
     if black_box(depth) == u64::MAX { 0 } else { deeper(depth + 1) + 1 }
+}
+
+/// Uses up the stack in its memory, of which each call takes a good part.
+pub fn deep(_: &[String]) -> Answer {
+    Ok(larger(0).to_string().into_bytes())
+}
+
+/// Written word by word: an instruction that fills memory does not tell where it failed.
+#[inline(never)]
+fn larger(depth: u64) -> u64 {
+    let mut frame = [const { MaybeUninit::uninit() }; 64];
+    for word in &mut frame {
+        word.write(depth);
+    }
+    black_box(&frame);
+    if black_box(depth) == u64::MAX { 0 } else { larger(depth + 1) + 1 }
 }
 
 pub fn trap(_: &[String]) -> Answer {

@@ -87,6 +87,11 @@ fn keyvalue(arguments: &[&str]) -> Result<String, Failure> {
             let value = vec![b'x'; number(bytes)? as usize];
             bucket(store)?.set(key, &value).map_err(failed).map(|()| String::new())
         }
+        ["kv-set-many-sized", store, count, bytes] => {
+            let value = vec![b'x'; number(bytes)? as usize];
+            let entries: Vec<_> = (0..number(count)?).map(|n| (format!("many{n}"), value.clone())).collect();
+            batch::set_many(&bucket(store)?, &entries).map_err(failed).map(|()| String::new())
+        }
         _ => Err(failure("bad-arguments", "no such command")),
     }
 }
