@@ -137,6 +137,6 @@ pub(super) const CASES: &[Case] = &[
     case("count: a fresh instance begins anew", "count", Replies(|| b"1".to_vec())),
     case("count: and the next one too", "count", Replies(|| b"1".to_vec())),
     case("the deadline", "spin\r\nTimeout-Ms: 500", Closed(&[Code::Timeout])),
-    case("the memory limit", "grow", Closed(&[Code::PluginLimit, Code::PluginTrapped, Code::PluginFailed])),
+    case("the memory limit, and the key that raises it", "grow", LogsAndFails("raise `memory` of the plugin", &[Code::PluginLimit, Code::PluginTrapped, Code::PluginFailed])),
     case("after all that", "echo still here", Replies(|| b"still here".to_vec())),
 ];

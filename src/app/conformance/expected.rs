@@ -16,7 +16,7 @@ pub(super) enum Expected {
     Logs(&'static str, &'static str),
     /// A log for which this holds once there is a reply, which does not matter.
     Prints(fn(&str) -> bool),
-    /// This text in the log, and one of these codes.
+    /// This text in the log, and one of these codes. What the host itself says is there too.
     LogsAndFails(&'static str, &'static [Code]),
     /// The host ends it with one of these codes, or the plugin does when it is refused something.
     Closed(&'static [Code]),
