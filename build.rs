@@ -58,7 +58,7 @@ fn main() {
 const KIT: [&str; 6] = ["sdk/rust", "sdk/js", "sdk/python", "sdk/c", "sdk/templates", "wit"];
 
 /// Folders in them that hold what was built.
-const BUILT: [&str; 4] = ["target", "build", ".tools", "__pycache__"];
+const BUILT: [&str; 5] = ["target", "build", ".tools", "node_modules", "__pycache__"];
 
 /// Writes the Rust text of a list: each file's path from the root, whether it may be run, and its bytes.
 fn list_kit(root: &Path) {

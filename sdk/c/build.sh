@@ -14,6 +14,9 @@ lictor="${LICTOR:-lictor}"
 build="$here/build"
 name=$(basename -- "$here")
 
+# What an earlier build made is not to be taken for what this one makes.
+rm -f "$here/$name.wasm"
+
 if [ ! -e "$tools/installed" ]; then
   echo "installing ziglang $version into $tools" >&2
   "${PYTHON:-python3}" -m venv "$tools"

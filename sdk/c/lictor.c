@@ -102,6 +102,40 @@ static bool same(lictor_text one, lictor_text other) {
   return one.len == other.len && memcmp(one.ptr, other.ptr, one.len) == 0;
 }
 
+// The bytes of the character with which `text` begins, or 0 where it begins with no UTF-8.
+static size_t character(lictor_text text) {
+  uint8_t first = text.ptr[0];
+  if (first < 0x80) return 1;
+  size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || size > text.len) return 0;
+  for (size_t at = 1; at < size; at++) {
+    if ((text.ptr[at] & 0xc0) != 0x80) return 0;
+  }
+  uint8_t second = text.ptr[1];
+  bool is_one = !(first == 0xe0 && second < 0xa0) && !(first == 0xed && second > 0x9f) &&
+                !(first == 0xf0 && second < 0x90) && !(first == 0xf4 && second > 0x8f);
+  return is_one ? size : 0;
+}
+
+// The text as the host takes it, which traps where a text is no UTF-8: each byte that is none becomes U+FFFD.
+static lictor_text valid(lictor_text text) {
+  size_t at = 0, wrong = 0;
+  while (at < text.len) {
+    size_t size = character(slice((char *)text.ptr + at, text.len - at));
+    wrong += size == 0;
+    at += size > 0 ? size : 1;
+  }
+  if (wrong == 0) return text;
+  lictor_text whole = {take(text.len + 2 * wrong), 0};
+  for (at = 0; at < text.len;) {
+    size_t size = character(slice((char *)text.ptr + at, text.len - at));
+    memcpy(whole.ptr + whole.len, size > 0 ? text.ptr + at : (const uint8_t *)"\xef\xbf\xbd", size > 0 ? size : 3);
+    whole.len += size > 0 ? size : 3;
+    at += size > 0 ? size : 1;
+  }
+  return whole;
+}
+
 void exports_lictor_plugin_commands_describe(exports_lictor_plugin_commands_list_command_info_t *described) {
   size_t count = 0;
   while (lictor_commands[count].usage) count++;
@@ -137,8 +171,8 @@ bool exports_lictor_plugin_commands_handle(bindings_list_string_t *args, binding
   if (done) {
     *bytes = reply.bytes;
   } else {
-    failure->code = reply.code;
-    failure->message = reply.message;
+    failure->code = valid(reply.code);
+    failure->message = valid(reply.message);
   }
   return done;
 }
@@ -241,6 +275,44 @@ lictor_bytes lictor_body(void) {
 }
 
 uint64_t lictor_time_left_ms(void) { return lictor_plugin_request_time_left_ms(); }
+
+// HTTP
+
+bool lictor_http_send(const lictor_http_request *request, lictor_http_response *response, lictor_reply *reply) {
+  bindings_list_tuple2_string_string_t headers = {take(request->headers.len * sizeof *headers.ptr), request->headers.len};
+  for (size_t at = 0; at < headers.len; at++) {
+    headers.ptr[at].f0 = valid(request->headers.ptr[at].f0);
+    headers.ptr[at].f1 = valid(request->headers.ptr[at].f1);
+  }
+  lictor_plugin_http_request_t sent = {
+      .method = valid(lictor_text_of(request->method ? request->method : "GET")),
+      .url = valid(request->url),
+      .headers = headers,
+      .body = request->body,
+      .timeout_ms = {.is_some = request->timeout_ms > 0, .val = request->timeout_ms},
+  };
+  lictor_plugin_http_failure_t failure;
+  return lictor_plugin_http_send(&sent, response, &failure) || lictor_pass(reply, failure);
+}
+
+bool lictor_http_get(const char *url, lictor_http_response *response, lictor_reply *reply) {
+  lictor_http_request request = {.url = lictor_text_of(url)};
+  return lictor_http_send(&request, response, reply);
+}
+
+bool lictor_http_post(const char *url, lictor_bytes body, lictor_http_response *response, lictor_reply *reply) {
+  lictor_http_request request = {.method = "POST", .url = lictor_text_of(url), .body = body};
+  return lictor_http_send(&request, response, reply);
+}
+
+bool lictor_http_header(const lictor_http_response *response, const char *name, lictor_text *value) {
+  for (size_t at = 0; at < response->headers.len; at++) {
+    if (!lictor_equal(response->headers.ptr[at].f0, name)) continue;
+    *value = response->headers.ptr[at].f1;
+    return true;
+  }
+  return false;
+}
 
 // The log
 

@@ -74,7 +74,31 @@ bool lictor_header(const char *name, lictor_text *value);
 lictor_bytes lictor_body(void);
 uint64_t lictor_time_left_ms(void);
 
-// Logs a text. What printf prints is logged too.
+// HTTP, where `http = ["https://HOST"]` is granted. All of them are false where there is no response, and the reply then
+// says why, for the command to return it: `denied`, `unavailable`, `failed` or `bad-arguments`. A response of any status
+// is a response; no redirection is followed.
+typedef struct {
+  // NULL is GET.
+  const char *method;
+  lictor_text url;
+  // Names and values.
+  bindings_list_tuple2_string_string_t headers;
+  lictor_bytes body;
+  // How long it may take in all; 0 is as long as the call.
+  uint64_t timeout_ms;
+} lictor_http_request;
+
+// Its `status`, its `headers` with names in lower case, and its `body`.
+typedef lictor_plugin_http_response_t lictor_http_response;
+
+bool lictor_http_get(const char *url, lictor_http_response *response, lictor_reply *reply);
+bool lictor_http_post(const char *url, lictor_bytes body, lictor_http_response *response, lictor_reply *reply);
+bool lictor_http_send(const lictor_http_request *request, lictor_http_response *response, lictor_reply *reply);
+
+// The first header of this name, in lower case; whether there is one.
+bool lictor_http_header(const lictor_http_response *response, const char *name, lictor_text *value);
+
+// Logs a text; bytes that are no UTF-8 are shown as U+FFFD. What printf prints is logged too.
 void lictor_print(const char *text);
 
 // Logs a text and ends the call as a trap. For what can't be.

@@ -11,6 +11,10 @@ version=0.25.1 # of componentize-py
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 tools="${LICTOR_TOOLS:-$here/.tools}/componentize-py-$version"
 name=$(basename -- "$here")
+build="$here/build"
+
+# What an earlier build made is not to be taken for what this one makes.
+rm -f "$here/$name.wasm"
 
 if [ ! -e "$tools/installed" ]; then
   echo "installing componentize-py $version into $tools" >&2
@@ -18,9 +22,24 @@ if [ ! -e "$tools/installed" ]; then
   "$tools/bin/pip" install --quiet --disable-pip-version-check "componentize-py==$version" >&2
   touch "$tools/installed"
 fi
+# The packages that the plugin itself names.
+packages="$build/packages"
+if [ -e "$here/requirements.txt" ] && ! cmp -s "$here/requirements.txt" "$packages/requirements.txt"; then
+  rm -rf "$packages"
+  # Without code in C, which would be this machine's.
+  "$tools/bin/pip" install --quiet --disable-pip-version-check --target "$packages" --requirement "$here/requirements.txt" >&2
+  find "$packages" -name '*.so' -delete
+  cp "$here/requirements.txt" "$packages/requirements.txt"
+fi
+
+mkdir -p "$build/app" "$packages"
+"$tools/bin/python" "$here/lictor/world.py" "$here" "${LICTOR_WIT:-$here/wit}" "$build/wit"
 
 # Names of modules that stay the same whatever else the world imports.
 names=()
+for interface in call events files http output request state types; do
+  names+=(--import-interface-name "lictor:plugin/$interface@0.1.0=$interface")
+done
 for interface in \
   wasi:config/store@0.2.0-rc.1=config wasi:logging/logging@0.1.0-draft=logging \
   wasi:keyvalue/store@0.2.0-draft=keyvalue wasi:keyvalue/atomics@0.2.0-draft=atomics \
@@ -28,11 +47,24 @@ for interface in \
   names+=(--import-interface-name "$interface")
 done
 
+# The bindings, for editors.
+rm -rf "$build/bindings"
+"$tools/bin/componentize-py" --quiet --wit-path "$build/wit" "${names[@]}" bindings "$build/bindings" >&2
+
+# What the builder imports: the plugin, and then all that it may need later.
+cat >"$build/app/lictor_app.py" <<'APP'
+import plugin  # noqa: F401
+from lictor import Commands  # noqa: F401
+from lictor._bundle import keep
+
+keep()
+APP
+
 # Without --stub-wasi: it would put traps into the place of all that begins with `wasi:`, wasi:config and
 # wasi:keyvalue among them, and of the clock, and freeze the seed of random numbers.
-mkdir -p "$here/build"
-"$tools/bin/componentize-py" --quiet --wit-path "${LICTOR_WIT:-$here/wit}" "${names[@]}" \
-  componentize plugin --python-path "$here" --output "$here/build/open.wasm" >&2
+"$tools/bin/componentize-py" --quiet --wit-path "$build/wit" "${names[@]}" \
+  componentize lictor_app --python-path "$here" --python-path "$packages" --python-path "$build/app" \
+  --output "$build/open.wasm" >&2
 
 # Python's library imports wasi:sockets whatever the plugin does, and plugins get no sockets: here they become traps.
-"${LICTOR:-lictor}" plugin seal "$here/build/open.wasm" --without wasi:sockets -o "$here/$name.wasm"
+"${LICTOR:-lictor}" plugin seal "$build/open.wasm" --without wasi:sockets -o "$here/$name.wasm"

@@ -5,6 +5,7 @@
 
 mod cases;
 mod expected;
+mod web;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,9 +17,10 @@ use tracing::Level;
 
 use self::cases::{BORDER, CASES, CLIENT, CONFIG, Case, MAX_REPLY_BYTES};
 use self::expected::{Expected, shown};
+use self::web::Web;
 use super::trials::{decoded, everything, open_stores, small_sandbox, stand_in, unserved};
 use crate::identity::PeerIdentity;
-use crate::plugin::{Call, Compiling, CoreDumps, Instances, Plugin, Seat, Spec, invoke};
+use crate::plugin::{Call, Compiling, CoreDumps, Grants, HttpGrant, Instances, Plugin, Seat, Spec, invoke};
 use crate::state::MemoryEngine;
 use crate::telemetry::{self, ConnectionId, Events, RequestId};
 use crate::wire::CommandError;
@@ -111,6 +113,7 @@ struct Suite {
     requests: AtomicU64,
     limits: SuiteLimits,
     events: Events,
+    web: Web,
 }
 
 impl Suite {
@@ -118,8 +121,12 @@ impl Suite {
         let sandbox = small_sandbox(CoreDumps::None)?;
         let stores = open_stores(&MemoryEngine::new(), "conformance", &["default"]).await?;
         let config = BTreeMap::from([(CONFIG.0.to_owned(), CONFIG.1.to_owned())]);
+        let web = Web::start().await?;
+        let urls = web.urls().map(|url| (url, Vec::new())).to_vec();
         let spec = |instances| {
-            let (grants, compiling) = (everything(config.clone(), stores.clone()), limits.compiling.clone());
+            let http = Some(HttpGrant { urls: urls.clone() });
+            let grants = Grants { http, ..everything(config.clone(), stores.clone()) };
+            let compiling = limits.compiling.clone();
             let unserved = unserved(path, grants, limits.memory_bytes, limits.timeout, compiling);
             Spec { instances, max_calls: u32::MAX, idle: Duration::MAX, ..unserved }
         };
@@ -135,6 +142,7 @@ impl Suite {
             requests: AtomicU64::new(0),
             limits,
             events,
+            web,
         })
     }
 
@@ -144,7 +152,7 @@ impl Suite {
             Some(Fault::Missing)
         } else {
             self.events.clear();
-            match self.ask(plugin, case.head, &(case.body)()).await {
+            match self.ask(plugin, &self.web.addressed(case.head), &(case.body)()).await {
                 Ok(answer) => case.expected.fault(&answer, &self.events.text()).map(Fault::Wrong),
                 Err(error) => Some(Fault::Wrong(format!("{error:#}"))),
             }

@@ -14,6 +14,9 @@ use crate::plugin::{
 };
 use crate::state::{Engine, Namespace, Quota};
 
+/// What is kept of compiled plugins: some hundred of Python, or some ten thousand of Rust.
+const CACHE_BYTES: u64 = 4 << 30;
+
 /// The plugins of a config, and where they run.
 pub(super) struct Plugins {
     sandbox: Arc<Sandbox>,
@@ -48,7 +51,7 @@ impl Plugins {
         let loaded = load_all(&sandbox, config, state, &BTreeMap::new(), |_| {}).await?;
         // The process does not end before it is done, and nobody waits for it else.
         let pruned = Arc::clone(&sandbox);
-        tokio::task::spawn_blocking(move || pruned.prune_cache());
+        tokio::task::spawn_blocking(move || pruned.prune_cache(CACHE_BYTES));
         Ok(Self { sandbox, loaded })
     }
 

@@ -201,9 +201,12 @@ pub(super) fn small_sandbox(core_dumps: CoreDumps<'_>) -> anyhow::Result<Arc<San
     };
     let cache = own_cache();
     let sandbox = Sandbox::new(limits, Kept { compiled: cache.as_deref(), core_dumps })?;
-    sandbox.prune_cache();
+    sandbox.prune_cache(OWN_CACHE_BYTES);
     Ok(Arc::new(sandbox))
 }
+
+/// What is kept there: an author compiles the same plugin again and again.
+const OWN_CACHE_BYTES: u64 = 256 << 20;
 
 /// Where compiled components of the person who runs this are kept: `$XDG_CACHE_HOME/lictor` or `~/.cache/lictor`. A
 /// component of Python takes seconds to compile.

@@ -30,7 +30,10 @@ use crate::files::{Fault, Opened, Reason};
 /// Without being used for so long, an entry is removed: plugins come and go, and so do engines' versions.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How often a use is noted, and how long a file may take to be written before it counts as left over.
+/// How often a use is noted.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How long a file may take to be written before it counts as left over.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What an entry's hash is of. Entries of other forms have other names.
@@ -92,18 +95,32 @@ impl Cache {
         Ok(Draft { file, kept_as: Some((unkept, entry)) })
     }
 
-    /// Removes the entries that were not used for long, and what killed processes left half-written. Files of others
-    /// stay. Gives the number of files that are gone.
-    pub(super) fn prune(&self, now: SystemTime) -> io::Result<usize> {
+    /// Removes the entries that were not used for long, those that were not used for longest until the rest has at most
+    /// `most_bytes`, and what killed processes left half-written. Files of others stay. Gives the number of files that are
+    /// gone.
+    pub(super) fn prune(&self, now: SystemTime, most_bytes: u64) -> io::Result<usize> {
+        let mut kept = Vec::new();
         let mut removed = 0;
         let folder = Held::of(&self.folder)?;
         for file in fs::read_dir(folder.path())? {
             let file = file?;
             let Some(keeping) = time_kept(&file.file_name()) else { continue };
             let metadata = file.metadata()?;
-            let is_old = |modified| now.duration_since(modified).is_ok_and(|age| age > keeping);
-            if metadata.is_file() && metadata.modified().is_ok_and(is_old) {
+            let Some(used) = metadata.modified().ok().filter(|_| metadata.is_file()) else { continue };
+            if now.duration_since(used).is_ok_and(|age| age > keeping) {
                 fs::remove_file(file.path())?;
+                removed += 1;
+            } else {
+                kept.push((used, metadata.len(), file.path()));
+            }
+        }
+        // The newest first. An entry's hash goes with it, since it was used at the same times.
+        kept.sort_unstable_by(|one, other| other.cmp(one));
+        let mut bytes: u64 = 0;
+        for (_, size, path) in kept {
+            bytes = bytes.saturating_add(size);
+            if bytes > most_bytes {
+                fs::remove_file(path)?;
                 removed += 1;
             }
         }
@@ -126,11 +143,11 @@ fn time_kept(name: &OsStr) -> Option<Duration> {
     }
 }
 
-/// Notes that files were used, once a day. An entry that this fails for is compiled again some day.
+/// Notes that files were used, once an hour. An entry that this fails for is compiled again some day.
 fn note_use(files: [&Opened; 2], now: SystemTime) {
     for file in files.map(Opened::descriptor) {
         let noted = file.metadata().and_then(|metadata| metadata.modified());
-        if noted.is_ok_and(|noted| now.duration_since(noted).is_ok_and(|age| age > DAY)) {
+        if noted.is_ok_and(|noted| now.duration_since(noted).is_ok_and(|age| age > HOUR)) {
             let _ = file.set_modified(now);
         }
     }

@@ -161,7 +161,7 @@ fn what_was_not_used_for_long_is_removed_and_nothing_else() {
     }
     age(&left_over, 2);
     age(&of_others, 300);
-    assert_eq!(cache.prune(SystemTime::now()).unwrap(), 1);
+    assert_eq!(cache.prune(SystemTime::now(), u64::MAX).unwrap(), 1);
     assert!(!left_over.exists() && of_others.exists() && being_written.exists());
 
     // One that is used stays, however long ago it was made.
@@ -169,27 +169,60 @@ fn what_was_not_used_for_long_is_removed_and_nothing_else() {
         age(path, 29);
     }
     component(&cache, &engine, b"not compiled", &hash(COMPONENT)).unwrap();
-    assert_eq!(cache.prune(SystemTime::now() + DAY * 20).unwrap(), 1, "what was being written");
+    assert_eq!(cache.prune(SystemTime::now() + DAY * 20, u64::MAX).unwrap(), 1, "what was being written");
     assert!(entry.exists());
     for path in [&entry, &hash_file(&entry)] {
         age(path, 31);
     }
-    assert_eq!(cache.prune(SystemTime::now()).unwrap(), 2);
+    assert_eq!(cache.prune(SystemTime::now(), u64::MAX).unwrap(), 2);
     assert!(of_others.exists());
 }
 
 #[test]
-fn a_use_is_noted_once_a_day() {
+fn what_is_over_the_bound_is_removed_in_the_order_of_its_last_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::default();
+    let cache = Cache::open(folder.path(), &engine).unwrap();
+    let sizes: Vec<u64> = (1..=3_u64)
+        .map(|number| {
+            // Of different lengths, and the one made last is used first.
+            let name = "x".repeat(usize::try_from(number).unwrap());
+            let text = format!("(component (core module ${name}))");
+            let (bytes, hash) = (wat::parse_str(text).unwrap(), hash(&[u8::try_from(number).unwrap()]));
+            component(&cache, &engine, &bytes, &hash).unwrap();
+            let entry = cache.entry(&hash);
+            for path in [&entry, &hash_file(&entry)] {
+                age(path, number);
+            }
+            fs::metadata(&entry).unwrap().len() + fs::metadata(hash_file(&entry)).unwrap().len()
+        })
+        .collect();
+    let is_kept = |number: u8| find(&cache, &engine, &hash(&[number])).is_some();
+    let of_others = folder.path().join("notes.cwasm");
+    fs::write(&of_others, "x".repeat(1000)).unwrap();
+    assert_eq!(cache.prune(SystemTime::now(), sizes.iter().sum()).unwrap(), 0);
+    assert_eq!(cache.prune(SystemTime::now(), sizes[0] + sizes[1]).unwrap(), 2);
+    assert!(!is_kept(3) && is_kept(2) && is_kept(1));
+    // A use is noted, so the other one goes next.
+    age(&cache.entry(&hash(&[1])), 1);
+    age(&hash_file(&cache.entry(&hash(&[1]))), 1);
+    assert!(is_kept(2));
+    assert_eq!(cache.prune(SystemTime::now(), sizes[1]).unwrap(), 2);
+    assert!(is_kept(2) && !is_kept(1) && of_others.exists());
+}
+
+#[test]
+fn a_use_is_noted_once_an_hour() {
     let folder = tempfile::tempdir().unwrap();
     let entry = folder.path().join("entry.cwasm");
     fs::write(&entry, "x").unwrap();
     let file = Opened::file(&entry).unwrap();
     let noted = || fs::metadata(&entry).unwrap().modified().unwrap();
     let made = noted();
-    note_use([&file, &file], made + DAY / 2);
+    note_use([&file, &file], made + HOUR / 2);
     assert_eq!(noted(), made);
-    note_use([&file, &file], made + DAY * 2);
-    assert_eq!(noted(), made + DAY * 2);
+    note_use([&file, &file], made + HOUR * 2);
+    assert_eq!(noted(), made + HOUR * 2);
 }
 
 #[test]
@@ -212,7 +245,7 @@ fn a_folder_that_was_swapped_is_not_used() {
     fs::create_dir(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
     component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
-    assert!(cache.prune(SystemTime::now()).is_err());
+    assert!(cache.prune(SystemTime::now(), u64::MAX).is_err());
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     fs::remove_dir(&folder).unwrap();
     open_private(&secret).unwrap();
@@ -221,7 +254,7 @@ fn a_folder_that_was_swapped_is_not_used() {
         return;
     }
     component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
-    assert!(cache.prune(SystemTime::now()).is_err());
+    assert!(cache.prune(SystemTime::now(), u64::MAX).is_err());
     assert_eq!(fs::read_dir(&secret).unwrap().count(), 0);
 }
 

@@ -119,10 +119,10 @@ impl Sandbox {
         })
     }
 
-    /// Removes the compiled components that were not used for long, of whichever engine. Reads a folder, so it is kept off
-    /// the threads that serve.
-    pub fn prune_cache(&self) {
-        self.commands.prune_cache();
+    /// Removes the compiled components that were not used for long, of whichever engine, and as many more as makes the rest
+    /// at most `most_bytes`. Reads a folder, so it is kept off the threads that serve.
+    pub fn prune_cache(&self, most_bytes: u64) {
+        self.commands.prune_cache(most_bytes);
     }
 
     /// Gives up all idle warm instances.

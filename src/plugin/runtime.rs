@@ -124,9 +124,9 @@ impl Runtime {
     }
 
     /// Removes the compiled components that were not used for long.
-    pub(super) fn prune_cache(&self) {
+    pub(super) fn prune_cache(&self, most_bytes: u64) {
         let Some(cache) = &self.cache else { return };
-        match cache.prune(SystemTime::now()) {
+        match cache.prune(SystemTime::now(), most_bytes) {
             Ok(0) => {}
             Ok(files) => tracing::info!(target: "lictor::plugin", files, "old compiled code is removed"),
             Err(error) => {

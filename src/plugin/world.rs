@@ -331,6 +331,7 @@ mod tests {
         for (import, line) in [
             ("wasi:config/store@0.2.0-rc.1", "[plugins.p.config]"),
             ("wasi:logging/logging@0.1.0-draft", "[plugins.p.grants]\nlogging = true"),
+            ("lictor:plugin/http@0.1.0", "[plugins.p.grants]\nhttp = [\"https://HOST\"]"),
             ("wasi:http/types@0.2.12", "[plugins.p.grants]\nhttp = [\"https://HOST\"]"),
             ("wasi:http/outgoing-handler@0.2.0", "[plugins.p.grants]\nhttp = [\"https://HOST\"]"),
         ] {

@@ -7,8 +7,18 @@ use crate::support::server::{Entry, Server, Setup};
 use crate::support::tools::{finish, lictor};
 use crate::support::web::Web;
 
-const COMMANDS: [&str; 9] =
-    ["fetch", "follow", "at-once", "body-size", "ignore-body-error", "flood", "keep", "kept", "hoard-bodies"];
+const COMMANDS: [&str; 10] = [
+    "fetch",
+    "whole",
+    "follow",
+    "at-once",
+    "body-size",
+    "ignore-body-error",
+    "flood",
+    "keep",
+    "kept",
+    "hoard-bodies",
+];
 
 pub(super) const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Kind: test\r\n\r\nhello";
 
@@ -18,13 +28,13 @@ pub(super) fn setup(keys: &str, grants: &str) -> (Setup, Identity) {
     (setup.section(&format!("[plugins.web.grants]\n{grants}")), tester)
 }
 
-fn server(keys: &str, grants: &str) -> (Server, Identity) {
+pub(super) fn server(keys: &str, grants: &str) -> (Server, Identity) {
     let (setup, tester) = setup(keys, grants);
     (setup.start(), tester)
 }
 
 /// A server whose plugin may send requests to all of `web`.
-fn granting(web: &Web, keys: &str) -> (Server, Identity) {
+pub(super) fn granting(web: &Web, keys: &str) -> (Server, Identity) {
     server(keys, &format!("http = [{:?}]", web.url("")))
 }
 
@@ -37,7 +47,7 @@ pub(super) fn refusal(connection: &mut Connection, command: &str) -> String {
 }
 
 /// What the log says of a request that a command wanted to send.
-fn denial(server: &Server) -> Entry {
+pub(super) fn denial(server: &Server) -> Entry {
     let of_a_command = |entry: &Entry| entry.text("request").is_some_and(|request| request.starts_with('c'));
     server
         .wait_for_log("the refusal", |entry| entry.message() == "HTTP request denied" && of_a_command(entry))

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
@@ -15,7 +16,7 @@ use crate::support::tools::{finish, lictor};
 
 /// Whether the tools of `language` are to be had here.
 #[expect(clippy::print_stdout, reason = "what is not tested has to be told")]
-fn is_to_be_had(language: &str) -> bool {
+pub(super) fn is_to_be_had(language: &str) -> bool {
     let without = std::env::var("LICTOR_TEST_WITHOUT").unwrap_or_default();
     let is = !without.split(' ').any(|missing| missing == language);
     if !is {
@@ -24,12 +25,18 @@ fn is_to_be_had(language: &str) -> bool {
     is
 }
 
-fn root() -> &'static Path {
+/// A turn to compile components of Python: each takes all cores for long, and several at a time longer than a component may.
+pub(super) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// `lictor` with a cache of compiled components that lasts, since those of Python take long.
-fn author(folder: &Path) -> Command {
+pub(super) fn author(folder: &Path) -> Command {
     let mut command = lictor(folder);
     command.env("XDG_CACHE_HOME", root().join("target/tmp/authors"));
     command
@@ -38,13 +45,25 @@ fn author(folder: &Path) -> Command {
 fn conforms(component: &Path) {
     let folder = TempDir::new().unwrap();
     let mut command = author(folder.path());
-    command.args(["plugin", "test", "--quiet", "--memory", "256MiB", "--timeout", "60s"]).arg(component);
+    command
+        .args([
+            "plugin",
+            "test",
+            "--quiet",
+            "--memory",
+            "256MiB",
+            "--timeout",
+            "60s",
+            "--compile-time",
+            "10m",
+        ])
+        .arg(component);
     let said = at_leisure(&mut command);
-    assert!(said.starts_with("79 passed, 0 did not"), "{said}");
+    assert!(said.starts_with("92 passed, 0 did not"), "{said}");
 }
 
 /// Runs a command that compiles, which may take longer than a test waits for a server; gives what it printed.
-fn at_leisure(command: &mut Command) -> String {
+pub(super) fn at_leisure(command: &mut Command) -> String {
     let output = command.output().expect("it starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
@@ -73,6 +92,7 @@ fn javascript_conforms() {
 #[test]
 fn python_conforms() {
     if is_to_be_had("python") {
+        let _turn = turn();
         conforms(&built("python"));
     }
 }
@@ -133,7 +153,7 @@ fn an_authors_walk_ends_with_an_answer() {
 }
 
 /// A script of a project, which finds tools and program here.
-fn script(project: &Path, name: &str) -> Command {
+pub(super) fn script(project: &Path, name: &str) -> Command {
     let mut script = Command::new(project.join(name));
     // Rust's tools are cargo's own; what cargo was told for the server's build is not for a plugin's.
     for (name, _) in std::env::vars_os() {
@@ -158,6 +178,12 @@ fn new_project(language: &str) {
     let project = folder.path().join("my-greet");
     let said = at_leisure(&mut script(&project, "test.sh"));
     assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 4, "{said}");
+    // A build that fails leaves no component of an earlier one.
+    let source = ["src/lib.rs", "plugin.js", "plugin.py", "plugin.c"].map(|name| project.join(name));
+    let source = source.iter().find(|path| path.exists()).expect("it has a source");
+    std::fs::write(source, "this is no program").unwrap();
+    let failed = script(&project, "build.sh").output().unwrap();
+    assert!(!failed.status.success() && !project.join("my-greet.wasm").exists(), "{failed:?}");
     let again = finish(author(folder.path()).args(["plugin", "new", "my-greet", "--lang", language]));
     assert_eq!(again.code, Some(1), "{again:?}");
     assert!(again.stderr.contains("my-greet is there already"), "{again:?}");
@@ -178,6 +204,7 @@ fn a_new_project_in_javascript_passes_its_own_test() {
 #[test]
 fn a_new_project_in_python_passes_its_own_test() {
     if is_to_be_had("python") {
+        let _turn = turn();
         new_project("python");
     }
 }

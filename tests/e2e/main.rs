@@ -17,6 +17,7 @@
 //! | `grants`    | what a plugin may be granted: given, withheld, overstepped |
 //! | `http`      | the same of HTTP requests |
 //! | `http_places` | how many of these are under way at once |
+//! | `http_whole` | requests in one piece |
 //! | `directories` | the same of folders |
 //! | `state`     | key-value state as plugins have it, and over `kill -9` |
 //! | `state_verbs` | what operators look up there and delete |
@@ -31,6 +32,7 @@
 //! | `events`    | topics, by which plugins tell each other what happens |
 //! | `examples`  | the plugins that come with Lictor |
 //! | `languages` | plugins in every language, and new projects |
+//! | `packages`  | what authors bring along: packages, TypeScript |
 //! | `prompt`    | `lictor call` on a terminal |
 //! | `log`       | what an operator finds in the log |
 //! | `printed`   | what plugins print: for whom it is logged, and what of it |
@@ -71,6 +73,7 @@ mod examples;
 mod grants;
 mod http;
 mod http_places;
+mod http_whole;
 mod idempotency;
 mod identity;
 mod interop;
@@ -84,6 +87,7 @@ mod metrics_alone;
 mod network;
 mod odd;
 mod pace;
+mod packages;
 mod paused;
 mod plugin;
 mod printed;

@@ -66,6 +66,15 @@ static bool say(texts args, size_t count, lictor_reply *reply) {
   return true;
 }
 
+static bool print_odd(texts args, size_t count, lictor_reply *reply) {
+  (void)args, (void)count, (void)reply;
+  lictor_print("");
+  lictor_print("no UTF-8: \xff \xc0\x80 \xed\xa0\x80 \xf0\x9f");
+  printf("no UTF-8: %s\n%*d\n", "\x80", 5000, 1);
+  lictor_print("all shown");
+  return true;
+}
+
 static bool config(texts args, size_t count, lictor_reply *reply) {
   (void)count;
   lictor_text key = args[0];
@@ -286,6 +295,25 @@ static bool state_swap(texts args, size_t count, lictor_reply *reply) {
   return true;
 }
 
+// lictor:plugin/http
+
+static bool http(texts args, size_t count, lictor_reply *reply) {
+  (void)count;
+  bindings_tuple2_string_string_t word = {lictor_text_of("x-word"), args[2]};
+  lictor_http_request request = {
+      .method = lictor_string_of(args[0]), .url = args[1], .headers = {&word, 1}, .body = lictor_body()};
+  lictor_http_response response;
+  lictor_text answer = lictor_text_of("-");
+  if (!number_of(args[3], &request.timeout_ms, reply)) return false;
+  if (!lictor_http_send(&request, &response, reply)) return false;
+  lictor_http_header(&response, "x-answer", &answer);
+  lictor_printf(reply, "%d ", response.status);
+  lictor_write(reply, answer);
+  lictor_write_string(reply, "\n");
+  lictor_write_bytes(reply, response.body);
+  return true;
+}
+
 // What lasts, and what does not end
 
 static bool counted(texts args, size_t count, lictor_reply *reply) {
@@ -319,6 +347,7 @@ const lictor_command lictor_commands[] = {
     {"log LEVEL CONTEXT MESSAGE", "logs an event", false, log_event},
     {"print TEXT", "logs a text", false, print},
     {"say", "prints the body", false, say},
+    {"print-odd", "logs what is hard to show", true, print_odd},
     {"config KEY", "replies with a value of the config", true, config},
     {"caller", "tells who asks", true, caller},
     {"id", "replies with the request's id", true, id},
@@ -335,6 +364,7 @@ const lictor_command lictor_commands[] = {
     {"state-put KEY", "writes the body", true, state_put},
     {"state-renew KEY", "writes an entry back as it was read", true, state_renew},
     {"state-swap KEY VERSION VALUE", "writes a key if it is as expected", false, state_swap},
+    {"http METHOD URL WORD TIMEOUT-MS", "sends a request", false, http},
     {"count", "counts this instance's calls", false, counted},
     {"spin", "computes without end", false, spin},
     {"grow", "takes memory without end", false, grow},

@@ -1,11 +1,10 @@
 // The conformance plugin in JavaScript: all commands of docs/conformance.md.
 
-import config from "wasi:config/store@0.2.0-rc.1";
 import atomics from "wasi:keyvalue/atomics@0.2.0-draft";
 import keyvalue from "wasi:keyvalue/store@0.2.0-draft";
-import logging from "wasi:logging/logging@0.1.0-draft";
-import state from "lictor:plugin/state@0.1.0";
-import { Failure, body, caller, command, decode, encode, header, headers, id, print, timeLeft } from "./lictor.js";
+import {
+  Failure, body, caller, command, config, decode, encode, header, headers, http, id, logEvent, print, state, timeLeft,
+} from "./lictor.js";
 
 export { commands } from "./lictor.js";
 
@@ -24,10 +23,31 @@ command("panic TEXT", "throws what nobody expects", once, (text) => {
 
 command("log LEVEL CONTEXT MESSAGE", "logs an event", once, (level, context, message) => {
   if (!LEVELS.includes(level)) throw new Failure("bad-arguments", `${level} is no level`);
-  logging.log(level, context, message);
+  logEvent(level, message, context);
 });
 command("print TEXT", "logs a text", once, (text) => print(text));
 command("say", "prints the body", once, () => console.log(decode(body())));
+command("print-odd", "logs what is hard to show", pure, () => {
+  const circular = { list: [] };
+  circular.list.push(circular);
+  const failing = () => {
+    throw new Error("no");
+  };
+  const proxy = new Proxy({}, { get: failing, ownKeys: failing, getPrototypeOf: failing });
+  console.log(1n, Symbol("s"), undefined, null, circular, new Map([[1n, circular]]), new Set([circular]));
+  console.log(new Error("outer", { cause: circular }), { get bad() { return failing(); } }, proxy, { toString: failing });
+  console.log("%s %d %j %o", failing, 1n, circular, proxy, "\ud800", () => 1, class {}, Object.create(null));
+  console.table([circular]);
+  console.trace(proxy);
+  console.group(circular);
+  console.count(1n);
+  console.assert(false, 1n);
+  console.dir(proxy);
+  console.time();
+  console.timeEnd();
+  console.groupEnd();
+  console.log("all", "shown");
+});
 command("config KEY", "replies with a value of the config", pure, (key) =>
   found(config.get(key), `the config has no ${key}`));
 
@@ -51,14 +71,24 @@ command("kv-keys", "lists the keys", pure, () => inStore((store) => [...keys(sto
 command("kv-open STORE", "opens a store", pure, (name) => inStore(() => {}, name));
 
 command("state-set KEY VALUE TTL-MS", "writes a key that expires", once, (key, value, ttl) =>
-  state.set("default", key, encode(value), number(ttl)));
+  state.set(key, value, { ttlMs: number(ttl) }));
 command("state-swap KEY VERSION VALUE", "writes a key if it is as expected", once, (key, version, value) =>
-  state.compareAndSet("default", key, number(version) || null, encode(value), null));
+  state.compareAndSet(key, number(version) || null, value));
 
-command("state-put KEY", "writes the body", pure, (key) => state.set("default", key, body(), null));
+command("http METHOD URL WORD TIMEOUT-MS", "sends a request", once, (method, url, word, timeout) => {
+  const timeoutMs = number(timeout) || null;
+  const answer = http.send({ method, url, headers: { "x-word": word }, body: body(), timeoutMs });
+  const head = encode(`${answer.status} ${answer.header("X-Answer") ?? "-"}\n`);
+  const reply = new Uint8Array(head.length + answer.body.length);
+  reply.set(head);
+  reply.set(answer.body, head.length);
+  return reply;
+});
+
+command("state-put KEY", "writes the body", pure, (key) => state.set(key, body()));
 command("state-renew KEY", "writes an entry back as it was read", pure, (key) => {
-  const { value, version, expiresInMs } = found(state.get("default", key), `there is no key ${key}`);
-  return state.compareAndSet("default", key, version, value, expiresInMs);
+  const { value, version, expiresInMs } = found(state.get(key), `there is no key ${key}`);
+  return state.compareAndSet(key, version, value, { ttlMs: expiresInMs });
 });
 
 let calls = 0;

@@ -4,10 +4,11 @@ import sys
 from contextlib import contextmanager
 
 from componentize_py_types import Err
-from wit_world.imports import atomics, config, keyvalue, logging, state
+from wit_world.imports import atomics, keyvalue
 
-from lictor import Commands  # noqa: F401 (what the plugin exports)
-from lictor import Failure, body, caller, command, header, headers, log, request_id, time_left
+from lictor import Failure, body, caller, command, config, header, headers, http, log, log_event, request_id, state, time_left
+
+LEVELS = ["trace", "debug", "info", "warn", "error", "critical"]
 
 calls = 0
 
@@ -33,12 +34,10 @@ def panic(text):
 
 
 @command("log LEVEL CONTEXT MESSAGE", "logs an event")
-def log_event(level, context, message):
-    try:
-        level = logging.Level[level.upper()]
-    except KeyError:
-        raise Failure("bad-arguments", f"{level} is no level") from None
-    logging.log(level, context, message)
+def log_one(level, context, message):
+    if level not in LEVELS:
+        raise Failure("bad-arguments", f"{level} is no level")
+    log_event(level, message, context)
 
 
 @command("print TEXT", "logs a text")
@@ -49,6 +48,23 @@ def print_text(text):
 @command("say", "prints the body")
 def say():
     sys.stdout.write(body().decode())
+
+
+class Odd:
+    """Fails when it is shown."""
+
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+@command("print-odd", "logs what is hard to show")
+def print_odd():
+    circular = []
+    circular.append(circular)
+    for odd in ["\ud800 and \udcff", b"\xff", 1, None, circular, {"a": Odd()}, Odd(), float("nan"), "\0\x1b[2J"]:
+        log(odd)
+    print("\ud800 and \udcff", circular)
+    log("all", "shown")
 
 
 @command("config KEY", "replies with a value of the config", idempotent=True)
@@ -125,23 +141,30 @@ def kv_open(name):
 
 @command("state-set KEY VALUE TTL-MS", "writes a key that expires")
 def state_set(key, value, ttl):
-    return state.set("default", key, value.encode(), number(ttl))
+    return state.set(key, value, ttl_ms=number(ttl))
 
 
 @command("state-swap KEY VERSION VALUE", "writes a key if it is as expected")
 def state_swap(key, version, value):
-    return state.compare_and_set("default", key, number(version) or None, value.encode(), None)
+    return state.compare_and_set(key, number(version) or None, value)
+
+
+@command("http METHOD URL WORD TIMEOUT-MS", "sends a request")
+def http_send(method, url, word, timeout):
+    timeout_ms = number(timeout) or None
+    answer = http.send(method, url, headers={"x-word": word}, body=body(), timeout_ms=timeout_ms)
+    return f"{answer.status} {answer.header('X-Answer') or '-'}\n".encode() + answer.body
 
 
 @command("state-put KEY", "writes the body", idempotent=True)
 def state_put(key):
-    return state.set("default", key, body(), None)
+    return state.set(key, body())
 
 
 @command("state-renew KEY", "writes an entry back as it was read", idempotent=True)
 def state_renew(key):
-    entry = found(state.get("default", key), f"there is no key {key}")
-    return state.compare_and_set("default", key, entry.version, entry.value, entry.expires_in_ms)
+    entry = found(state.get(key), f"there is no key {key}")
+    return state.compare_and_set(key, entry.version, entry.value, ttl_ms=entry.expires_in_ms)
 
 
 @command("count", "counts this instance's calls")

@@ -22,6 +22,8 @@ fi
 export ZIG_GLOBAL_CACHE_DIR="$tools/cache" ZIG_LOCAL_CACHE_DIR="$build/cache"
 zig=("$tools/bin/python" -m ziglang)
 
+# What an earlier build made is not to be taken for what this one makes.
+rm -f "$here/echo.wasm"
 mkdir -p "$build/wit/deps/lictor"
 cp "$here/world.wit" "$build/wit/world.wit"
 cp "$wit/plugin.wit" "$build/wit/deps/lictor/plugin.wit"

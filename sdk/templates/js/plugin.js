@@ -1,7 +1,6 @@
 // {{name}}: a plugin of Lictor. Its commands are below; lictor.js is the kit that it is made with.
 
-import config from "wasi:config/store@0.2.0-rc.1";
-import { Failure, caller, command, print } from "./lictor.js";
+import { Failure, caller, command, config, print } from "./lictor.js";
 
 // What the plugin exports: the table that `command` fills.
 export { commands } from "./lictor.js";

@@ -1,9 +1,6 @@
-"""{{name}}: a plugin of Lictor. Its commands are below; lictor.py is the kit that it is made with."""
+"""{{name}}: a plugin of Lictor. Its commands are below; the folder lictor is the kit that it is made with."""
 
-from wit_world.imports import config
-
-from lictor import Commands  # noqa: F401 (what the plugin exports: the table that `command` fills)
-from lictor import Failure, caller, command, log
+from lictor import Failure, caller, command, config, log
 
 
 @command("{{name}} [WHO]", "greets somebody", idempotent=True)

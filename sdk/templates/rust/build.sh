@@ -6,6 +6,8 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 if command -v rustup > /dev/null && ! rustup target list --installed | grep -qx wasm32-unknown-unknown; then
     rustup target add wasm32-unknown-unknown
 fi
+# What an earlier build made is not to be taken for what this one makes.
+rm -f "{{name}}.wasm"
 cargo build --release --target wasm32-unknown-unknown
 target=${CARGO_TARGET_DIR:-target}
 cp "$target/wasm32-unknown-unknown/release/{{ident}}.wasm" "{{name}}.wasm"

@@ -179,6 +179,12 @@ pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[
         lines: "[plugins.NAME.grants]\nevents = [\"TOPIC\"]",
     },
     Grantable {
+        interface: "lictor:plugin/http",
+        version: (0, 1),
+        is_granted: |grants| grants.http.is_some(),
+        lines: HTTP_LINES,
+    },
+    Grantable {
         interface: "wasi:http/types",
         version: (0, 2),
         is_granted: |grants| grants.http.is_some(),

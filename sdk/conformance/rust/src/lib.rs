@@ -82,6 +82,16 @@ mod commands {
         output::print(&text);
     }
 
+    /// logs what is hard to show
+    #[command(idempotent)]
+    fn print_odd() {
+        for odd in ["", "\n", "a\0b\u{1b}[2J\r\u{85}\u{2028}\u{202e}", "\u{fffd}\u{10ffff}"] {
+            output::print(odd);
+        }
+        output::print(&"x".repeat(10_000));
+        output::print("all shown");
+    }
+
     /// replies with a value of the config
     #[command(idempotent)]
     fn config(key: &str) -> Result<Option<String>, Failure> {
@@ -194,6 +204,18 @@ mod commands {
     fn state_swap(key: &str, version: u64, value: &str) -> Result<u64, Failure> {
         let expected = (version != 0).then_some(version);
         Store::default().compare_and_set(key, expected, value)
+    }
+
+    /// sends a request
+    #[command]
+    fn http(method: &str, url: &str, word: &str, timeout_ms: u64) -> Result<Vec<u8>, Failure> {
+        let mut sent = http::Request::new(method, url).header("x-word", word).body(request::body());
+        if timeout_ms > 0 {
+            sent = sent.timeout(Duration::from_millis(timeout_ms));
+        }
+        let answer = sent.at_most(8 << 20).send()?;
+        let head = format!("{} {}\n", answer.status, answer.header("x-answer").unwrap_or("-"));
+        Ok([head.as_bytes(), &answer.body].concat())
     }
 
     /// counts its calls in this instance

@@ -73,3 +73,34 @@ fn is_spent(error: &hyper::Error) -> bool {
     let of_socket = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     of_socket.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<VolumeSpent>())
 }
+
+/// The code and the words of a failure by which a plugin is told of `error`.
+pub(super) fn told(error: &Error) -> (&'static str, &'static str) {
+    let words = match error {
+        Error::HttpRequestDenied => return ("denied", "this URL is not granted to the plugin"),
+        Error::DestinationIpProhibited => {
+            return ("denied", "the URL's host leads to an address that is not granted to the plugin");
+        }
+        Error::HttpRequestUriInvalid => return ("bad-arguments", "the URL can't be one"),
+        Error::HttpResponseHeaderSectionSize(_) => {
+            return ("failed", "the header of the server's answer is too large");
+        }
+        Error::HttpResponseBodySize(_) => return ("failed", "the server's answer is too large"),
+        Error::DnsTimeout
+        | Error::ConnectionTimeout
+        | Error::ConnectionReadTimeout
+        | Error::ConnectionWriteTimeout
+        | Error::HttpResponseTimeout => "the server did not answer in time",
+        Error::DnsError { .. } | Error::DestinationNotFound => "there is no such host",
+        Error::DestinationUnavailable | Error::DestinationIpUnroutable => "the server can't be reached",
+        Error::ConnectionRefused => "the server refuses the connection",
+        Error::ConnectionTerminated => "the server broke off the connection",
+        Error::ConnectionLimitReached => "there are too many connections",
+        Error::TlsProtocolError | Error::TlsAlertReceived { .. } => "the server can't be spoken to by TLS",
+        Error::TlsCertificateError => "the server's certificate can't be trusted",
+        Error::HttpResponseIncomplete => "the server's answer is incomplete",
+        Error::ConfigurationError => "requests to https are impossible on this machine",
+        _ => "the server does not speak HTTP as it should",
+    };
+    ("unavailable", words)
+}

@@ -19,13 +19,13 @@ use wasmtime_wasi_http::{FieldMap, WasiHttpView as _};
 use crate::plugin::instance::HostState;
 
 /// The longest method, in bytes. Those that are registered have at most 17.
-const MAX_METHOD_BYTES: usize = 32;
+pub(super) const MAX_METHOD_BYTES: usize = 32;
 
 /// The longest path with its query.
-const MAX_PATH_BYTES: usize = 16 << 10;
+pub(super) const MAX_PATH_BYTES: usize = 16 << 10;
 
 /// The longest host with its port; names of DNS have at most 253.
-const MAX_AUTHORITY_BYTES: usize = 1 << 10;
+pub(super) const MAX_AUTHORITY_BYTES: usize = 1 << 10;
 
 /// What a field of a header takes beside its name and value: its entry in a map that grew, or its place in the list of
 /// those of its name.
@@ -36,7 +36,7 @@ const BODY_BYTES: usize = 2 * super::BODY_PIECE_BYTES + (64 << 10);
 
 /// What a request on its way takes, and its response until its body was read: both heads, what is read and written ahead,
 /// TLS, and the request's body.
-const EXCHANGE_BYTES: usize = 256 << 10;
+pub(super) const EXCHANGE_BYTES: usize = 256 << 10;
 
 /// The package's version in wasmtime's bindings.
 const TYPES: &str = "wasi:http/types@0.2.12";
@@ -65,7 +65,7 @@ pub(in crate::plugin::host) fn held_bytes(entry: &(dyn Any + Send)) -> Option<us
 }
 
 /// What the host keeps of `fields`.
-fn kept_bytes(fields: &HeaderMap) -> usize {
+pub(super) fn kept_bytes(fields: &HeaderMap) -> usize {
     fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
 }
 

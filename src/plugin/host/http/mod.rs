@@ -1,6 +1,6 @@
-//! `wasi:http`: requests that a plugin sends. Granted by `http = ["https://HOST"]`.
+//! `wasi:http` and `lictor:plugin/http`: requests that a plugin sends. Granted by `http = ["https://HOST"]`.
 //!
-//! What a request goes through: [`handle`] counts it and checks its URL against those granted ([`allow`]), then
+//! What a request goes through: [`handle`] or, in one piece, [`whole`] counts it and checks its URL against those granted ([`allow`]), then
 //! [`exchange`] waits for a place, and [`connect`] looks the host up ([`names`]), drops what is not public ([`address`]) and connects
 //! to what is left, so that no second look-up can give another answer. All that the server sends is counted as it is
 //! [`received`], and its certificate is verified in bounded time ([`Servers`](crate::identity::Servers)). Nothing follows a redirect: a plugin that does
@@ -14,6 +14,7 @@ mod fault;
 mod heads;
 mod names;
 mod received;
+mod whole;
 
 use std::mem::take;
 use std::sync::Arc;
@@ -119,11 +120,10 @@ impl WasiHttpHooks for Sender {
         options: Option<RequestOptions>,
         _received: Box<dyn Future<Output = wasmtime_wasi_http::Result<()>> + Send>,
     ) -> Sending {
-        match self.exchange(&request, options.unwrap_or_default()) {
-            Ok(exchange) => Box::new(exchange.run(request)),
-            Err(denial) => {
+        match self.permitted(&request, options.unwrap_or_default()) {
+            Some(exchange) => Box::new(exchange.run(request)),
+            None => {
                 self.has_denied = true;
-                self.log.denied(self.call.as_ref(), &shown_url(request.uri()), denial.reason());
                 Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
             }
         }
@@ -135,6 +135,14 @@ impl WasiHttpHooks for Sender {
 }
 
 impl Sender {
+    /// The way for `request`; nothing where it is refused, which the log then tells.
+    fn permitted(&self, request: &Request<WasiBody>, times: RequestOptions) -> Option<Exchange> {
+        let denied = |denial: Denial| {
+            self.log.denied(self.call.as_ref(), &shown_url(request.uri()), denial.reason());
+        };
+        self.exchange(request, times).map_err(denied).ok()
+    }
+
     /// The way for `request`, if it may be sent.
     fn exchange(&self, request: &Request<WasiBody>, times: RequestOptions) -> Result<Exchange, Denial> {
         let (Some(gate), Some(call)) = (&self.gate, &self.call) else { return Err(Denial::NoCall) };
@@ -192,6 +200,14 @@ impl HostState {
     }
 }
 
+impl HostState {
+    /// What sends the current call's requests.
+    fn sender(&mut self) -> &mut Sender {
+        let http = self.http.take().unwrap_or_else(|| Box::new(self.new_http()));
+        &mut self.http.insert(http).sender
+    }
+}
+
 impl WasiHttpView for HostState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         let http = self.http.take().unwrap_or_else(|| Box::new(self.new_http()));
@@ -208,7 +224,8 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let options = LinkOptions::default();
     types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), HostState::http)?;
     linker.instance(OUTGOING_HANDLER)?.func_wrap("handle", handle)?;
-    heads::link(linker)
+    heads::link(linker)?;
+    whole::link(linker)
 }
 
 type Parameters = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);

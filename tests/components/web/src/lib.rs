@@ -1,12 +1,23 @@
 //! A plugin that sends HTTP requests, and tries what it may not.
 
-wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
+wit_bindgen::generate!({
+    path: "../../../wit",
+    inline: "
+        package lictor:web;
+        world web {
+            include lictor:plugin/plugin@0.1.0;
+            import lictor:plugin/http@0.1.0;
+        }
+    ",
+    generate_all,
+});
 
 mod request;
 
 use std::cell::RefCell;
 
 use exports::lictor::plugin::commands::{CommandInfo, Failure, Guest};
+use lictor::plugin::http;
 use request::{Begun, Request, Response};
 use wasip2::http::types::{Method, OutgoingRequest};
 
@@ -38,6 +49,7 @@ impl Guest for Web {
         let arguments: Vec<&str> = args.iter().map(String::as_str).collect();
         match &arguments[..] {
             ["fetch", request @ ..] => Ok(Request::parse(request)?.begin()?.response()?.whole()?.shown()),
+            ["whole", method, url, more @ ..] => whole(method, url, more),
             ["follow", url] => follow(url),
             ["at-once", count, url] => at_once(number(count)?, url),
             ["body-size", request @ ..] => {
@@ -75,6 +87,27 @@ impl Guest for Web {
             _ => Err(Failure { code: "bad-arguments".into(), message: String::new() }),
         }
     }
+}
+
+/// Sends a request by `lictor:plugin/http`, with any of `body=`, `header=NAME:VALUE`, `timeout-ms=`.
+fn whole(method: &str, url: &str, more: &[&str]) -> Result<Vec<u8>, Failure> {
+    let (mut headers, mut body, mut timeout_ms) = (Vec::new(), Vec::new(), None);
+    for part in more {
+        match part.split_once('=') {
+            Some(("body", value)) => body = value.as_bytes().to_vec(),
+            Some(("header", field)) => {
+                let (name, value) = field.split_once(':').unwrap_or((field, ""));
+                headers.push((name.to_owned(), value.to_owned()));
+            }
+            Some(("timeout-ms", value)) => timeout_ms = value.parse().ok(),
+            _ => return Err(failure("no such key")),
+        }
+    }
+    let request = http::Request { method: method.to_owned(), url: url.to_owned(), headers, body, timeout_ms };
+    let answer = http::send(&request)?;
+    let fields = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
+    let head = format!("{}\n{}\n", answer.status, fields.collect::<String>());
+    Ok([head.as_bytes(), &answer.body].concat())
 }
 
 /// Follows redirections as a client does, and tells of each answer's status.

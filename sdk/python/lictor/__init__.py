@@ -1,35 +1,44 @@
 """The kit of a plugin in Python: a table of commands over what `lictor:plugin` imports and exports.
 
-    from lictor import Commands, command
+    from lictor import command
 
     @command("greet [WHO]", "greets somebody", idempotent=True)
     def greet(who="world"):
         return f"hello {who}"
 
+Beside what stands here there are `config`, `state`, `files`, `events`, `http`, `clock` and `random`, each a module of its own
+(`from lictor import http`), and the functions `call` and `log_event`. An interface of the host is a part of the plugin
+only where the plugin names it in one of these ways, so that nothing has to be granted that it does not use.
+
 This module and the plugin's are imported once while the plugin is built, and are frozen then: nothing may ask the host
 at top level.
 """
 
+import importlib
 import io
 import math
 import sys
-import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
+from typing import TYPE_CHECKING
 
 from componentize_py_types import Err
 from wit_world.imports import output, request, types
 
-Reply = str | int | bytes | bytearray | None
+from ._errors import in_one_line, shown
+from ._failure import Failure
 
+if TYPE_CHECKING:
+    from . import clock, config, events, files, http, random, state
+    from ._call import call
+    from ._logging import log_event
 
-class Failure(Exception):
-    """Says no to the client. `code` is bad-arguments, not-found, conflict, denied, unavailable or failed."""
+__all__ = [
+    "Commands", "Failure", "body", "call", "caller", "clock", "command", "config", "events", "files", "header", "headers",
+    "http", "log", "log_event", "random", "request_id", "state", "text", "time_left",
+]
 
-    def __init__(self, code: str, message: str):
-        super().__init__(message)
-        self.code = code
-        self.message = message
+Reply = str | int | float | bytes | bytearray | memoryview | None
 
 
 @dataclass
@@ -63,7 +72,7 @@ def command(usage: str, summary: str, *, idempotent: bool = False):
 
 
 class Commands:
-    """What the plugin exports. The builder looks for it in the plugin's own module, which must import it."""
+    """What the plugin exports."""
 
     def describe(self) -> list[types.CommandInfo]:
         return [entry.info for entry in _table.values()]
@@ -103,6 +112,14 @@ def body() -> bytes:
     return request.body()
 
 
+def text() -> str:
+    """The body of the request, which has to be text in UTF-8."""
+    try:
+        return request.body().decode()
+    except UnicodeDecodeError:
+        raise Failure("bad-arguments", "the body is no text in UTF-8") from None
+
+
 def time_left() -> int:
     """Milliseconds until the host stops this call."""
     return request.time_left_ms()
@@ -112,10 +129,9 @@ def time_left() -> int:
 _PIECE_BYTES = 1 << 20
 
 
-def log(text: str) -> None:
-    """Logs a text. What `print` prints is logged too, as of standard output."""
-    # There are texts that are not UTF-8: os.fsdecode makes some.
-    data = str(text).encode("utf-8", "backslashreplace")
+def log(*values: object) -> None:
+    """Logs values as `print` would show them, and never fails. What `print` prints is logged too, as of standard output."""
+    data = " ".join(map(shown, values)).encode()
     for at in range(0, len(data), _PIECE_BYTES):
         output.write(data[at : at + _PIECE_BYTES])
     output.print("")
@@ -143,12 +159,13 @@ def _bytes_of(reply: Reply) -> bytes:
     match reply:
         case None:
             return b""
-        case bytes() | bytearray():
+        case bytes() | bytearray() | memoryview():
             return bytes(reply)
-        case str() | int():
-            return str(reply).encode()
+        case str() | int() | float():
+            # A surrogate, which no text may have, is shown as one that is missing.
+            return str(reply).encode(errors="replace")
         case _:
-            raise TypeError(f"a reply is str, int, bytes or None, not {type(reply).__name__}")
+            raise TypeError(f"a reply is str, int, float, bytes or None, not {type(reply).__name__}")
 
 
 def _failure_of(error: Exception) -> types.Failure:
@@ -159,14 +176,25 @@ def _failure_of(error: Exception) -> types.Failure:
     """
     match error:
         case Failure():
-            return types.Failure(error.code, error.message)
+            return types.Failure(shown(error.code), shown(error.message))
         case Err(value=types.Failure()):
             return error.value
-    # What the frames hold is let go first: the error may be that there is no memory left.
-    traceback.clear_frames(error.__traceback__)
+    told = in_one_line(error)
     _flush()
-    log("".join(traceback.format_exception(error)))
+    log(told)
     return types.Failure("failed", "the plugin met an error that it did not expect")
+
+
+def __getattr__(name: str):
+    """Modules and functions over interfaces that not every plugin imports."""
+    match name:
+        case "clock" | "config" | "events" | "files" | "http" | "random" | "state":
+            return importlib.import_module(f"{__name__}.{name}")
+        case "call":
+            return importlib.import_module(f"{__name__}._call").call
+        case "log_event":
+            return importlib.import_module(f"{__name__}._logging").log_event
+    raise AttributeError(f"module {__name__} has no {name}")
 
 
 def _printing(stream: io.TextIOWrapper) -> io.TextIOWrapper:

@@ -1,0 +1,14 @@
+"""What the operator tells the plugin in `[plugins.NAME.config]`."""
+
+from wit_world.imports import config as _config
+
+
+def get(key: str, default: str | None = None) -> str | None:
+    """The value of this key, or `default` where there is none."""
+    value = _config.get(key)
+    return default if value is None else value
+
+
+def all() -> dict[str, str]:
+    """All keys with their values."""
+    return dict(_config.get_all())

@@ -1,0 +1,83 @@
+"""HTTP requests. Needs `http = ["https://HOST"]` in the plugin's grants.
+
+    from lictor import http
+
+    answer = http.get("https://api.example.com/things")
+    if answer.ok:
+        things = answer.json()
+
+A response of any status is a response; no redirection is followed. Where there is no response, `lictor.Failure` is raised with
+a `code` (`denied`, `unavailable`, `failed`, `bad-arguments`) and a `message`. A command that does not catch it passes it on
+to the client.
+"""
+
+import json as _json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wit_world.imports import http as _http
+
+from ._failure import host as _host
+
+__all__ = ["Response", "get", "post", "send"]
+
+
+@dataclass
+class Response:
+    """What the server answered."""
+
+    status: int
+    """200 and its like."""
+    headers: list[tuple[str, str]]
+    """Names in lower case, and values, in the order in which they came."""
+    body: bytes
+    """All of it."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is one of 200 to 299."""
+        return 200 <= self.status <= 299
+
+    def header(self, name: str) -> str | None:
+        """The first header of this name."""
+        return next((value for known, value in self.headers if known == name.lower()), None)
+
+    def text(self) -> str:
+        """The body as text in UTF-8; what is none becomes U+FFFD."""
+        return self.body.decode(errors="replace")
+
+    def json(self) -> Any:
+        """What the body is in JSON."""
+        return _json.loads(self.body)
+
+
+@_host
+def send(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+    body: str | bytes = b"",
+    json: Any = None,
+    timeout_ms: int | None = None,
+) -> Response:
+    """Sends a request and waits for the whole response, at most `timeout_ms`. `json` is a body in JSON, with its header."""
+    fields = [(name, str(value)) for name, value in (headers.items() if isinstance(headers, Mapping) else headers)]
+    if json is not None:
+        body = _json.dumps(json)
+        if not any(name.lower() == "content-type" for name, _ in fields):
+            fields.append(("content-type", "application/json"))
+    sent = body.encode() if isinstance(body, str) else bytes(body)
+    answer = _http.send(_http.Request(method.upper(), url, fields, sent, timeout_ms))
+    return Response(answer.status, answer.headers, answer.body)
+
+
+def get(url: str, **options: Any) -> Response:
+    """Sends a `GET`. The options are those of `send`."""
+    return send("GET", url, **options)
+
+
+def post(url: str, body: str | bytes = b"", **options: Any) -> Response:
+    """Sends a `POST`. The options are those of `send`."""
+    return send("POST", url, body=body, **options)

@@ -1,0 +1,200 @@
+//! What authors bring along: packages from npm and PyPI, TypeScript, modules that are imported late. Each computes something
+//! that is checked. The packages are installed once, beside the languages' tools.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::languages::{at_leisure, author, is_to_be_had, root, script, turn};
+use crate::support::tools::finish;
+
+/// What one command of a plugin gave.
+struct Ran {
+    reply: String,
+    log: String,
+    succeeded: bool,
+}
+
+/// A project for a language, with these files in place of the template's.
+fn project(language: &str, files: &[(&str, &str)]) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    at_leisure(author(folder.path()).args(["plugin", "new", "brought", "--lang", language]));
+    let project = folder.path().join("brought");
+    for (name, text) in files {
+        let path = project.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    (folder, project)
+}
+
+/// Where packages are installed once: a folder beside the tools, which `install` fills.
+fn packages(name: &str, wanted: &str, install: impl FnOnce(&Path)) -> PathBuf {
+    let folder = root().join("target/tools").join(name);
+    let told = folder.join("installed.txt");
+    if fs::read_to_string(&told).is_ok_and(|installed| installed == wanted) {
+        return folder;
+    }
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    install(&folder);
+    fs::write(told, wanted).unwrap();
+    folder
+}
+
+fn run(project: &Path, arguments: &[&str]) -> Ran {
+    let mut command = author(project);
+    command.args(["plugin", "run", "--memory", "256MiB", "--timeout", "60s", "--compile-time", "10m"]);
+    let output = command.arg(project.join("brought.wasm")).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { reply: text(&output.stdout), log: text(&output.stderr), succeeded: output.status.success() }
+}
+
+#[track_caller]
+fn replies(project: &Path, arguments: &[&str], reply: &str) {
+    let ran = run(project, arguments);
+    assert!(ran.succeeded && ran.reply.trim_end() == reply, "{arguments:?}: {} {}", ran.reply, ran.log);
+}
+
+/// The command fails, and all that it logs is one line with these words.
+#[track_caller]
+fn fails_in_one_line(project: &Path, arguments: &[&str], words: &[&str]) {
+    let ran = run(project, arguments);
+    assert!(!ran.succeeded, "{}", ran.reply);
+    assert_eq!(ran.log.matches("plugin output").count(), 1, "{}", ran.log);
+    for words in words {
+        assert!(ran.log.contains(words), "no {words:?} in {}", ran.log);
+    }
+}
+
+const NPM: &str = "lodash@4.17.21 zod@3.25.76 date-fns@4.1.0 marked@15.0.12 typescript@5.9.2";
+
+#[test]
+fn packages_from_npm_and_typescript_become_a_plugin() {
+    if !is_to_be_had("js") {
+        return;
+    }
+    let installed = packages("packages-npm", NPM, |folder| {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-fund", "--no-audit", "--loglevel=error", "--prefix"]).arg(folder);
+        at_leisure(npm.args(NPM.split(' ')));
+    });
+    let (_folder, project) = project("js", &[("plugin.ts", include_str!("packages/plugin.ts"))]);
+    fs::remove_file(project.join("plugin.js")).unwrap();
+    symlink(installed.join("node_modules"), project.join("node_modules")).unwrap();
+    at_leisure(&mut script(&project, "build.sh"));
+    let mut checked = Command::new(project.join("node_modules/.bin/tsc"));
+    at_leisure(checked.current_dir(&project).args(["-p", "tsconfig.json", "--skipLibCheck"]));
+
+    replies(&project, &["group", "apple", "avocado", "bean"], r#"{"a":["apple","avocado"],"b":["bean"]}"#);
+    replies(&project, &["check", r#"{"name":"Ada","age":36}"#], "Ada is 36");
+    replies(&project, &["check", r#"{"name":"Ada","age":"old"}"#], "age: Expected number, received string");
+    replies(&project, &["days", "2026-02-27", "3"], "Monday, 2 March 2026");
+    replies(
+        &project,
+        &["html", "# Title\n\n*some* `code`"],
+        "<h1>Title</h1>\n<p><em>some</em> <code>code</code></p>",
+    );
+    replies(
+        &project,
+        &["url", "https://Example.com:443/a/../b?x=1#y", "../c?ü=é"],
+        "https://example.com/c?%C3%BC=%C3%A9 x=1",
+    );
+    replies(&project, &["utf8", "262144"], "1310720 true");
+    replies(&project, &["clone"], "true true 36");
+    fails_in_one_line(&project, &["fail"], &["TypeError", "deep (plugin.ts:", "plugin-failed"]);
+
+    let mut inspect = author(&project);
+    let inspected = at_leisure(
+        inspect.args(["plugin", "inspect", "--compile-time", "10m"]).arg(project.join("brought.wasm")),
+    );
+    assert!(!inspected.contains("by grant"), "it uses nothing that is granted: {inspected}");
+}
+
+#[test]
+fn a_package_that_needs_node_fails_the_build_and_leaves_no_component() {
+    if !is_to_be_had("js") {
+        return;
+    }
+    let source = "import fs from \"node:fs\";\nimport { command } from \"./lictor.js\";\n\
+                  export { commands } from \"./lictor.js\";\ncommand(\"x\", \"x\", () => fs.readFileSync(\"x\"));\n";
+    let (_folder, project) = project("js", &[("plugin.js", source), ("brought.wasm", "of an earlier build")]);
+    let built = finish(&mut script(&project, "build.sh"));
+    assert_ne!(built.code, Some(0));
+    assert!(built.stderr.contains("node:fs is a part of Node.js"), "{built:?}");
+    assert!(!project.join("brought.wasm").exists());
+}
+
+const PYPI: &str = "jinja2==3.1.6\nPyYAML==6.0.2\npython-dateutil==2.9.0.post0\ntzdata==2025.2\n";
+
+/// The packages of [`PYPI`].
+fn from_pypi() -> PathBuf {
+    packages("packages-pypi", PYPI, |folder| {
+        let wanted = folder.join("requirements.txt");
+        fs::write(&wanted, PYPI).unwrap();
+        let pip = root().join("target/tools/componentize-py-0.25.1/bin/pip");
+        let mut pip = Command::new(pip);
+        pip.args(["install", "--quiet", "--disable-pip-version-check", "--target"]).arg(folder);
+        at_leisure(pip.arg("--requirement").arg(&wanted));
+    })
+}
+
+#[test]
+fn packages_from_pypi_become_a_plugin() {
+    if !is_to_be_had("python") {
+        return;
+    }
+    let world = fs::read_to_string(root().join("sdk/templates/common/world.wit")).unwrap();
+    // A second interface by the name of one of the kit's own.
+    let world = world.replacen("  import", "  import wasi:http/types@0.2.0;\n  import", 1);
+    let files = [
+        ("plugin.py", include_str!("packages/plugin.py")),
+        ("letters/__init__.py", ""),
+        ("letters/greeting.txt", "Dear {{ name }},\n"),
+        ("helper.py", "def twice(number):\n    return 2 * number\n"),
+        ("requirements.txt", PYPI),
+        ("wit/world.wit", world.as_str()),
+    ];
+    let (_folder, project) = project("python", &files);
+    fs::create_dir(project.join("build")).unwrap();
+    symlink(from_pypi(), project.join("build/packages")).unwrap();
+    at_leisure(&mut script(&project, "build.sh"));
+    let _turn = turn();
+
+    replies(&project, &["render", "{{ name|upper }} {{ [1, 2, 3]|sum }}", "Ada"], "ADA 6");
+    fails_in_one_line(
+        &project,
+        &["render", "one\ntwo\n{% if name %}", "Ada"],
+        &["TemplateSyntaxError", ":3 template"],
+    );
+    fails_in_one_line(
+        &project,
+        &["render", "one\n{{ 1 / 0 }}", "Ada"],
+        &["ZeroDivisionError", "<template>:2"],
+    );
+    replies(&project, &["letter", "Ada"], "Dear Ada,");
+    replies(
+        &project,
+        &["yaml", "a: [1, {b: c}]\nd: 2026-01-02"],
+        r#"{"a": [1, {"b": "c"}], "d": "2026-01-02"}"#,
+    );
+    replies(&project, &["dates", "Nov 30 2026 5pm"], "2026-11-30 17:00 2026-02-03 2027-01-31 EST");
+    replies(&project, &["zone", "Europe/Berlin"], "2026-07-01 14:00:00+02:00");
+    replies(&project, &["late"], "8 1.1 b'xn--tda'");
+    fails_in_one_line(
+        &project,
+        &["unknown"],
+        &["No module named 'graphlib'", "`import graphlib` at the top of plugin.py", "plugin.py:"],
+    );
+
+    let mut inspect = author(&project);
+    let inspected = at_leisure(
+        inspect.args(["plugin", "inspect", "--compile-time", "10m"]).arg(project.join("brought.wasm")),
+    );
+    for absent in ["wasi:config", "lictor:plugin/http", "wasi:logging"] {
+        assert!(!inspected.contains(absent), "it does not use {absent}: {inspected}");
+    }
+}

@@ -1,0 +1,55 @@
+import datetime
+import importlib
+import importlib.resources
+import json
+from zoneinfo import ZoneInfo
+
+import jinja2
+import yaml
+from dateutil import parser, relativedelta, tz
+
+from lictor import command
+
+
+@command("render TEMPLATE NAME", "renders")
+def render(template, name):
+    environment = jinja2.Environment(loader=jinja2.DictLoader({"letter": template}))
+    return environment.get_template("letter").render(name=name)
+
+
+@command("letter NAME", "renders a file of the plugin's own")
+def letter(name):
+    text = importlib.resources.files("letters").joinpath("greeting.txt").read_text()
+    return jinja2.Template(text).render(name=name)
+
+
+@command("yaml TEXT", "reads YAML")
+def read_yaml(text):
+    return json.dumps(yaml.safe_load(text), default=str)
+
+
+@command("dates TEXT", "reads and counts dates")
+def dates(text):
+    read = parser.parse(text)
+    strict = datetime.datetime.strptime("3 Feb 2026", "%d %b %Y").date()
+    later = (read + relativedelta.relativedelta(months=2, day=31)).date()
+    zone = tz.gettz("America/New_York")
+    return f"{read:%Y-%m-%d %H:%M} {strict} {later} {datetime.datetime(2026, 1, 1, tzinfo=zone):%Z}"
+
+
+@command("zone NAME", "the time in another place")
+def zone(name):
+    return str(datetime.datetime(2026, 7, 1, 12, tzinfo=datetime.UTC).astimezone(ZoneInfo(name)))
+
+
+@command("late", "imports when it runs")
+def late():
+    from decimal import Decimal
+    from helper import twice
+
+    return f"{twice(4)} {Decimal('1.1')} {'ü'.encode('idna')}"
+
+
+@command("unknown", "imports by a name that no import has")
+def unknown():
+    return importlib.import_module("graph" + "lib").__name__
