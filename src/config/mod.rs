@@ -95,9 +95,21 @@ fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
 /// # Errors
 /// Everything that is wrong with it, in the order of the lines.
 pub fn parse(path: &Path, text: &str) -> Result<Loaded, Faults> {
+    parse_in(path, text, Reading::default())
+}
+
+/// The same, whoever wrote the files that it names.
+///
+/// # Errors
+/// Everything else that is wrong with it, in the order of the lines.
+pub fn parse_of_anybody(path: &Path, text: &str) -> Result<Loaded, Faults> {
+    parse_in(path, text, Reading { authors: Authors::Anybody, running: None })
+}
+
+fn parse_in(path: &Path, text: &str, reading: Reading<'_>) -> Result<Loaded, Faults> {
     let (raw, mut findings) = raw::read(path, text)?;
     let mut sightings = Sightings::default();
-    let config = resolve::resolve(path, raw, Reading::default(), (&mut sightings, &mut findings));
+    let config = resolve::resolve(path, raw, reading, (&mut sightings, &mut findings));
     let (config, warnings) = findings.verdict(config)?;
     Ok(Loaded { config, warnings, sightings: sightings.of_content() })
 }

@@ -49,6 +49,8 @@ pub enum Reason {
     Links,
     /// Something else was put in its place while it was being opened.
     Changed,
+    /// SQLite has it open in this process: it is the plugins' state.
+    Held,
     /// It belongs to a user who may not have written it.
     Owner {
         /// Its owner.
@@ -134,6 +136,7 @@ impl Fault {
             }
             Reason::Links => "too many links lead to it".to_owned(),
             Reason::Changed => "it was replaced while it was being opened".to_owned(),
+            Reason::Held => "it is all plugins' state, which this server has open".to_owned(),
             Reason::Owner { owner } => {
                 format!("it belongs to user {owner}, and this process runs as user {}", user())
             }
@@ -171,9 +174,10 @@ impl Fault {
             Reason::Link { .. } => {
                 "only links of root or of the server's user are followed; name what it leads to".to_owned()
             }
-            Reason::Owner { .. } => format!(
-                "only what root or the server's user wrote is trusted; if it may be, `chown root {path}`, or \
-                 run this as the server's user"
+            Reason::Owner { owner } => format!(
+                "only what root or the server's user wrote is trusted; if that is the server's user, run this as that one: \
+                 {}; if not, find out who wrote it, then `chown root {path}`",
+                runuser(*owner)
             ),
             Reason::Writable { .. } => format!("find out who changed it, then `chmod go-w {path}`"),
             Reason::GroupWritable { .. } => format!("`chmod g-w {path}`"),
@@ -182,10 +186,14 @@ impl Fault {
             }
             Reason::LooseFolder { folder, .. } => format!("`chmod go-w {}`", named(folder)),
             Reason::NotOwn { owner, .. } if *owner != user() => {
-                format!("run this as the server's user; or remove {path}, which is made anew")
+                let as_owner = runuser(*owner);
+                format!(
+                    "if that is the server's user, run this as that one: {as_owner}; if not, remove {path}, which is made anew"
+                )
             }
             Reason::NotOwn { .. } => format!("remove {path}, which is made anew"),
             Reason::Changed => "try again".to_owned(),
+            Reason::Held => "name another file".to_owned(),
             _ => return None,
         })
     }
@@ -223,6 +231,11 @@ impl From<&io::Error> for Reason {
 /// A path on one line: names in it may be others'.
 fn named(path: &Path) -> String {
     shown(&path.to_string_lossy(), MAX_SHOWN_PATH).to_string()
+}
+
+/// How root runs a command as another user.
+fn runuser(user: u32) -> String {
+    format!("`runuser -u \"$(id -nu {user})\" -- lictor …`")
 }
 
 fn user() -> u32 {

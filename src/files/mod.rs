@@ -14,6 +14,7 @@
 //! name.
 
 mod fault;
+mod held;
 mod make;
 mod reserved;
 mod stamp;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 pub use fault::{Fault, Reason};
+pub use held::{Held, leads_to_held};
 pub use make::{make, place, put, put_alike};
 pub use reserved::Reserved;
 pub use stamp::{Matters, Sightings, Stamp};
@@ -64,13 +66,26 @@ pub struct Opened {
 
 impl Opened {
     /// Opens a plain file. A pipe or a device is not opened at all, since that alone could block or have
-    /// effects.
+    /// effects; nor is a file that SQLite has open in this process, whose locks would end with it.
     ///
     /// # Errors
     ///
     /// When there is none, it is something else, or the way leads over a stranger's link.
     pub fn file(path: &Path) -> Result<Self, Fault> {
-        Self::open(path, walk(path)?, FileType::RegularFile, Reason::NotPlain)
+        let way = walk(path)?;
+        if held::is_held(FileId::of(&way.stat)) {
+            return Err(Fault { is_on_loose_way: way.loose.is_some(), ..Fault::new(path, Reason::Held) });
+        }
+        Self::open(path, way, (FileType::RegularFile, OFlags::RDONLY), Reason::NotPlain)
+    }
+
+    /// Finds a plain file and looks at it, without being able to read it: its descriptor is none by which it is open.
+    ///
+    /// # Errors
+    ///
+    /// As [`file`](Self::file).
+    pub fn unread(path: &Path) -> Result<Self, Fault> {
+        Self::open(path, walk(path)?, (FileType::RegularFile, OFlags::PATH), Reason::NotPlain)
     }
 
     /// Opens a folder.
@@ -83,10 +98,15 @@ impl Opened {
             Reason::Missing => Fault { reason: Reason::NoFolder, ..fault },
             _ => fault,
         })?;
-        Self::open(path, way, FileType::Directory, Reason::NotFolder)
+        Self::open(path, way, (FileType::Directory, OFlags::RDONLY), Reason::NotFolder)
     }
 
-    fn open(path: &Path, way: Way, wanted: FileType, otherwise: Reason) -> Result<Self, Fault> {
+    fn open(
+        path: &Path,
+        way: Way,
+        (wanted, access): (FileType, OFlags),
+        otherwise: Reason,
+    ) -> Result<Self, Fault> {
         let is_on_loose_way = way.loose.is_some();
         let fault = |reason| Fault { is_on_loose_way, ..Fault::new(path, reason) };
         let found = FileType::from_raw_mode(way.stat.st_mode);
@@ -96,7 +116,7 @@ impl Opened {
         }
         // By name again, since what `walk` holds can't be read. It doesn't wait: the name may lead to a pipe
         // by now.
-        let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let mut flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         flags.set(OFlags::NOFOLLOW, !way.is_magic);
         let opened = rustix::fs::openat(&way.folder, &way.name, flags, Mode::empty());
         let file = opened.map_err(|error| fault(Reason::from(error)))?;

@@ -32,6 +32,7 @@ use super::error::StateError;
 use super::rules::{self, Space};
 use super::values::{Entry, Expected, Key, Namespace, Page, Quota, Stat, Ttl, Usage, Value, Version};
 use super::{Answer, Engine, Store};
+use crate::files::Held;
 
 /// Whether the file at `path` is one that [`SqliteEngine::open`] would take. Changes nothing in it. It blocks.
 ///
@@ -71,6 +72,8 @@ struct Open {
     clock: Arc<dyn Clock>,
     readers: Arc<Readers>,
     writer: Writer,
+    /// Given up last, when nothing has the file open any more.
+    _held: Held,
 }
 
 impl SqliteEngine {
@@ -84,7 +87,8 @@ impl SqliteEngine {
         let connection = schema::open_or_create(path, options.max_file_bytes)?;
         let readers = Arc::new(Readers::open(path, options.readers)?);
         let writer = Writer::start(connection, Arc::clone(&readers), Arc::clone(&options.clock))?;
-        let open = Open { path: path.to_owned(), clock: options.clock, readers, writer };
+        let held = schema::hold(path);
+        let open = Open { path: path.to_owned(), clock: options.clock, readers, writer, _held: held };
         Ok(Self { open: Arc::new(open) })
     }
 

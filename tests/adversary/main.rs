@@ -50,6 +50,7 @@ mod forged;
 mod handles;
 mod heads;
 mod lines;
+mod locks;
 mod log;
 mod memory;
 mod modes;

@@ -1,12 +1,13 @@
 //! `lictor cert renew`: from a certificate to its successor, and no step of it twice.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use crate::support::certs::{Authority, Identity};
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{Finished, finish, lictor};
+use crate::systemd::is_root;
 
 fn renew(folder: &Path, arguments: &[&str]) -> Finished {
     finish(lictor(folder).args(["cert", "renew"]).args(arguments))
@@ -98,11 +99,59 @@ fn a_renewal_that_broke_off_goes_on_where_it_did() {
     assert!(!resumed.stdout.contains("made "), "{resumed:?}");
     assert_eq!(fs::read_to_string(server.config()).unwrap(), text);
 
-    // One that is done: the next of the same day would need the same files.
+    // One that is done.
     server.edit(|text| text.replace("\"certs/laptop.pem\", ", ""));
-    let early = renew(server.folder(), &["laptop"]);
-    assert_eq!(early.code, Some(2), "{early:?}");
-    assert!(early.stderr.contains(&format!("certs/{new}.pem exists; nothing is overwritten")), "{early:?}");
+    let done = renew(server.folder(), &["laptop"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(
+        done.stdout,
+        format!("certs/{new}.pem is in use and was made today: there is nothing left to do\n")
+    );
+}
+
+/// As in the installation of docs/operations.md, where the state, the cache and the server's key belong to the server's user.
+#[test]
+fn root_renews_what_another_user_serves_with() {
+    if !is_root() {
+        return;
+    }
+    let setup = Setup::new().section("[state]\nengine = \"sqlite\"\npath = \"state/state.db\"");
+    let setup = setup.client("desk", &Identity::new("desk"), &["echo"]).echo();
+    setup.write();
+    let folder = setup.folder();
+    fs::create_dir(folder.join("state")).unwrap();
+    fs::write(folder.join("state/state.db"), "").unwrap();
+    fs::create_dir(folder.join("certs")).unwrap();
+    finish(lictor(folder).args(["cert", "new", "laptop"]));
+    let config = folder.join("server.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let laptop = "[clients.laptop]\ncertificates = [\"certs/laptop.pem\"]\ncommands = [\"echo\"]\n";
+    fs::write(&config, text + laptop).unwrap();
+    const NOBODY: u32 = 65534;
+    for file in ["state", "state/state.db", "server.key"] {
+        chown(folder.join(file), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    for arguments in [&["laptop"][..], &["server", "--dir", "."]] {
+        let renewed = renew(folder, arguments);
+        assert_eq!(renewed.code, Some(0), "{renewed:?}");
+        assert!(
+            renewed.stdout.contains("as the user that serves, `lictor check --config server.toml`"),
+            "{renewed:?}"
+        );
+    }
+    let made = fs::read_dir(folder).unwrap().map(|file| file.unwrap());
+    let key = made.filter(|file| file.file_name().to_string_lossy().starts_with("server.2"));
+    let key = key.map(|file| file.path()).find(|file| file.extension().is_some_and(|ending| ending == "key"));
+    assert_eq!(
+        key.unwrap().metadata().unwrap().uid(),
+        NOBODY,
+        "the new key is its user's, as the old one is"
+    );
+    // What a check by root says is to be checked as that user.
+    let checked = finish(lictor(folder).arg("check"));
+    assert_eq!(checked.code, Some(2), "{checked:?}");
+    assert!(checked.stderr.contains("`runuser -u \"$(id -nu 65534)\" -- lictor …`"), "{checked:?}");
+    assert!(!checked.stderr.contains("`chown root state/state.db`, or"), "{checked:?}");
 }
 
 #[test]
@@ -156,6 +205,15 @@ fn what_cannot_be_renewed_is_told_why_and_where_no_config_is_the_pin_is_printed(
     }
     let again = renew(path, &["laptop"]);
     assert!(renewed.stdout.ends_with(&again.stdout) && !again.stdout.contains("made "), "{again:?}");
+
+    // A server's certificate must not become one of a client.
+    finish(lictor(path).args(["cert", "new", "--server", "web", "--san", "localhost"]));
+    let web = renew(path, &["web"]);
+    assert_eq!(web.code, Some(2), "{web:?}");
+    assert!(
+        web.stderr.contains("this is the certificate of a server: name its config by --config"),
+        "{web:?}"
+    );
 
     let setup = Setup::new();
     setup.write();

@@ -236,7 +236,7 @@ fn as_nobody(command: &Command) -> Command {
     lowered
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 

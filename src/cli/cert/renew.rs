@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::issue::{CertificateName, DEFAULT_DAYS, Files, Role};
 use super::make;
-use crate::cli::{CONFIG_FILE, Failure, load_by, output, want_own_config};
+use crate::cli::{CONFIG_FILE, Failure, load_named_config, output, want_own_config};
 use crate::config::{self, Config, WrittenPin, pins};
 use crate::files::{put_alike, read_named};
 use crate::identity::{Thumbprint, pem};
@@ -52,9 +52,9 @@ impl Renew {
             None if !Path::new(CONFIG_FILE).exists() => None,
             None => {
                 want_own_config()?;
-                Some(load_by(config::load, Path::new(CONFIG_FILE))?.config)
+                Some(load_named_config(Path::new(CONFIG_FILE))?.config)
             }
-            Some(path) => Some(load_by(config::load, path)?.config),
+            Some(path) => Some(load_named_config(path)?.config),
         };
         let mut generations = self.generations()?;
         match config {
@@ -95,7 +95,7 @@ impl Renew {
     fn make_next(&self, generations: &mut Vec<Generation>) -> Result<(), Failure> {
         let Some(last) = generations.last() else { return Ok(()) };
         let role = last.role()?;
-        let files = self.files(&jiff::Timestamp::now().strftime(".%Y-%m-%d").to_string());
+        let files = self.files(&today());
         make(&self.name, &role, self.days, &files)?;
         output::line(&format!("made {} and {}", files.certificate.display(), files.key.display()))?;
         // Where root renews what another user serves with, the key is that user's like the old one.
@@ -109,8 +109,19 @@ impl Renew {
         Ok(())
     }
 
+    /// Whether the newest was made today. Where that one is in use, nothing is left to do.
+    fn is_of_today(&self, generations: &[Generation]) -> bool {
+        let of_today = self.files(&today()).certificate;
+        generations.last().is_some_and(|newest| newest.files.certificate == of_today)
+    }
+
     /// Where no config is: what another machine's config is to pin.
     fn unpinned(&self, generations: &mut Vec<Generation>) -> Result<(), Failure> {
+        if generations.last().is_some_and(Generation::is_for_servers_alone) {
+            let words =
+                "this is the certificate of a server: name its config by --config, or run this in its folder";
+            return Err(Failure::usage(words.to_owned()));
+        }
         if generations.len() == 1 {
             self.make_next(generations)?;
         }
@@ -141,6 +152,9 @@ impl Renew {
         };
         let is_pinned_once = pinned.iter().all(|(place, _)| place == last);
         if *last + 1 == generations.len() && is_pinned_once {
+            if self.is_of_today(generations) {
+                return say_done(generations);
+            }
             self.make_next(generations)?;
         }
         if *last + 1 < generations.len() {
@@ -151,13 +165,14 @@ impl Renew {
         let Some((place, old)) = old.filter(|(place, _)| *place + 1 < generations.len()) else {
             return Ok(());
         };
-        let (path, old_files) = (config.path.display(), &generations[*place].files);
+        let old_files = &generations[*place].files;
         output::line(&format!(
             "Next:\n\
-             1. `lictor check --config {path} && lictor reload` puts both pins in force\n\
+             1. put both pins in force: {}\n\
              2. move {} to where the client {} is, with {}, which it uses from then on\n\
              3. once `admitted` in the log shows only the thumbprint {:.8}… for it, take \"{}\" out of `clients.{}.{}`,\n   \
              reload, and delete {} and {}",
+            reload(config),
             new.files.key.display(),
             old.client,
             new.files.certificate.display(),
@@ -173,6 +188,9 @@ impl Renew {
     /// The server's own certificate, of which only one is shown at a time: the config stays as it is.
     fn of_server(&self, generations: &mut Vec<Generation>, config: &Config) -> Result<(), Failure> {
         if generations.last().is_some_and(|newest| is_of_server(newest, config)) {
+            if self.is_of_today(generations) {
+                return say_done(generations);
+            }
             self.make_next(generations)?;
         }
         let Some(new) = generations.last() else { return Ok(()) };
@@ -189,19 +207,49 @@ impl Renew {
              ADDRESS sha256:{}\n   \
              (clients that trust an authority need nothing; those with `--pin` change it after step 2)\n\
              2. in {path} write\n   certificate = \"{}\"\n   private_key = \"{}\"\n   and reload: \
-             `lictor check --config {path} && systemctl reload lictor`, or send SIGHUP\n\
+             {}\n\
              3. then clients take the old line out, and you delete {old} and its key",
             new.sha256,
             in_config(&new.files.certificate),
             in_config(&new.files.key),
+            reload(config)
         ))
     }
+}
+
+/// How the config is put in force, in words.
+fn reload(config: &Config) -> String {
+    format!(
+        "as the user that serves, `lictor check --config {}`; then `systemctl reload lictor`, `lictor reload` or SIGHUP",
+        config.path.display()
+    )
+}
+
+fn say_done(generations: &[Generation]) -> Result<(), Failure> {
+    let newest = generations.last().map(|newest| newest.files.certificate.display().to_string());
+    let words = "is in use and was made today: there is nothing left to do";
+    output::line(&format!("{} {words}", newest.unwrap_or_default()))
+}
+
+/// As in the names of files that are made today.
+fn today() -> String {
+    jiff::Timestamp::now().strftime(".%Y-%m-%d").to_string()
 }
 
 impl Generation {
     fn read(files: Files) -> Result<Self, Failure> {
         let der = first(&files.certificate)?;
         Ok(Self { sha256: Thumbprint::sha256_of(&der), files })
+    }
+
+    /// Whether it says that no client shows it.
+    fn is_for_servers_alone(&self) -> bool {
+        let der = first(&self.files.certificate).unwrap_or_default();
+        let usage = X509Certificate::from_der(&der).ok().and_then(|(_, certificate)| {
+            let usage = certificate.extended_key_usage().ok().flatten()?;
+            Some(usage.value.server_auth && !usage.value.client_auth && !usage.value.any)
+        });
+        usage.unwrap_or(false)
     }
 
     /// For whom it is, and under which names.
@@ -312,7 +360,7 @@ fn pin_last(config: &Config, generations: &[Generation]) -> Result<(), Failure> 
     );
     let path = config.path.display();
     let told = |why: String| Failure::failed(format!("{path} can't be changed: {why}; {by_hand}"));
-    if config::parse(&config.path, &edited).is_err() {
+    if config::parse_of_anybody(&config.path, &edited).is_err() {
         return Err(told("it would not be a config any more".to_owned()));
     }
     put_alike(&config.path, edited.as_bytes()).map_err(|error| told(error.to_string()))?;

@@ -124,7 +124,8 @@ impl Folder {
     pub(super) fn look_at_state(&self, path: &Spanned<PathText>, findings: &mut Findings) {
         let named = Named { key: "state.path", path, remedy: "name a plain file" };
         for file in files_of_state(&self.path(path.get_ref())) {
-            match Opened::file(&file).and_then(|opened| self.authors.want(opened)) {
+            // It may be this server's, which is using it.
+            match Opened::unread(&file).and_then(|opened| self.authors.want(opened)) {
                 Ok(opened) => self.tell(named, &opened, findings),
                 Err(fault) if fault.is_missing() => {}
                 Err(fault) => named.report_fault(&fault, findings),

@@ -23,7 +23,7 @@ use wasmtime_wasi::p2::{DynInputStream, FsError};
 
 use super::handles::Growth;
 use super::{CallLabel, Granted, Grants, PluginLog, listings};
-use crate::files::{Fault, Opened, Reserved};
+use crate::files::{Fault, Opened, Reserved, leads_to_held};
 use crate::plugin::instance::HostState;
 
 /// Files, folders and streams that one instance may hold open: each takes a descriptor of the process, or a thread while it
@@ -161,7 +161,12 @@ async fn open_at(
     if found.is_ok_and(|found| !is_plain(found.type_)) {
         return Err(ErrorCode::NotPermitted.into());
     }
-    let opened = folders.open_at(folder, path_flags, path.clone(), open_flags, flags).await?;
+    if leads_to_state(state, &folder, path_flags, path.clone()).await? {
+        let fault = withheld(Path::new(&path), "all plugins' state");
+        state.log.host_fault(state.label().as_ref(), &fault);
+        return Err(ErrorCode::NotPermitted.into());
+    }
+    let opened = state.folders().open_at(folder, path_flags, path.clone(), open_flags, flags).await?;
     match look_at(state, &opened, path).await? {
         None => Ok(opened),
         Some(fault) => {
@@ -170,6 +175,21 @@ async fn open_at(
             Err(ErrorCode::NotPermitted.into())
         }
     }
+}
+
+/// Whether `path` in a folder leads to the state that this server has open: to open and close that would end SQLite's locks, so
+/// it is found out before.
+async fn leads_to_state(
+    state: &mut HostState,
+    folder: &Resource<Descriptor>,
+    path_flags: PathFlags,
+    path: String,
+) -> Result<bool, FsError> {
+    let Descriptor::Dir(folder) = state.handles().get(folder)? else { return Ok(false) };
+    let folder = Arc::clone(&folder.dir);
+    let follows = path_flags.contains(PathFlags::SYMLINK_FOLLOW);
+    let looking = tokio::task::spawn_blocking(move || leads_to_held(&folder, Path::new(&path), follows));
+    looking.await.map_err(|error| FsError::trap(wasmtime::Error::from(error)))
 }
 
 /// Words for what was opened at `path` in a folder, if it is something that no plugin may read. Links don't

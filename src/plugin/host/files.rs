@@ -60,7 +60,8 @@ impl HostState {
         };
         self.log.host_fault(self.label().as_ref(), &words);
         match unreadable {
-            Unreadable::Withheld(_) | Unreadable::Fault(Fault { reason: Reason::Link { .. }, .. }) => {
+            Unreadable::Withheld(_)
+            | Unreadable::Fault(Fault { reason: Reason::Link { .. } | Reason::Held, .. }) => {
                 failure("denied", "what stands there now is not granted to the plugin")
             }
             Unreadable::Fault(_) => failure("unavailable", "the file can't be read"),

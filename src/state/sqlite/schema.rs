@@ -4,13 +4,13 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::fault::at;
-use crate::files::{Fault, FileId, Opened, Reason};
+use crate::files::{Fault, FileId, Held, Opened, Reason};
 use crate::state::StateError;
 
 /// "Lict": what tells our files from other programs' SQLite files.
@@ -128,7 +128,7 @@ pub(super) fn check(path: &Path, connection: &Connection) -> Result<(), StateErr
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StateError> {
     // SQLite opens by path, so that a link or a file could have come there since the path was looked at.
     let (before, real) = {
-        let opened = open(path)?;
+        let opened = Opened::unread(path).map_err(|fault| in_words(path, &fault))?;
         (opened.id(), opened.real_path().to_owned())
     };
     let connect = || {
@@ -223,7 +223,11 @@ fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
 
 /// What SQLite itself would not refuse, or not in words that help.
 fn look_at_bytes(path: &Path) -> Result<(), StateError> {
-    let opened = open(path)?;
+    let opened = match Opened::file(path) {
+        // It was looked at before this process opened it.
+        Err(Fault { reason: Reason::Held, .. }) => return Ok(()),
+        opened => opened.map_err(|fault| in_words(path, &fault))?,
+    };
     if opened.size() == 0 {
         return Ok(());
     }
@@ -241,25 +245,38 @@ fn look_at_bytes(path: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-fn open(path: &Path) -> Result<Opened, StateError> {
-    Opened::file(path).map_err(|fault| match fault.reason {
+fn in_words(path: &Path, fault: &Fault) -> StateError {
+    match fault.reason {
         Reason::Folder | Reason::NotPlain => foreign(path, "it is not a file"),
-        _ => unusable(&fault),
-    })
+        _ => unusable(fault),
+    }
 }
 
 /// Refuses a file that others may have written, and SQLite's files beside it: what stands in them becomes the state.
 fn want_trusted(path: &Path) -> Result<(), StateError> {
-    open(path)?.trusted().map_err(|fault| unusable(&fault))?;
-    for ending in ["-wal", "-shm", "-journal"] {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(ending);
-        match Opened::file(Path::new(&beside)).and_then(Opened::trusted) {
+    let opened = Opened::unread(path).map_err(|fault| in_words(path, &fault))?;
+    opened.trusted().map_err(|fault| unusable(&fault))?;
+    for beside in beside(path) {
+        match Opened::unread(&beside).and_then(Opened::trusted) {
             Err(fault) if !fault.is_missing() => return Err(unusable(&fault)),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// SQLite's files beside a database.
+fn beside(path: &Path) -> impl Iterator<Item = PathBuf> {
+    ["-wal", "-shm", "-journal"].into_iter().map(|ending| {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(ending);
+        beside.into()
+    })
+}
+
+/// Keeps the state at `path`, which this process has open, from being opened by anything but SQLite.
+pub(super) fn hold(path: &Path) -> Held {
+    Held::new(std::iter::once(path.to_owned()).chain(beside(path)).collect())
 }
 
 fn unusable(fault: &Fault) -> StateError {
