@@ -85,7 +85,8 @@ fn packages_from_npm_and_typescript_become_a_plugin() {
     let (_folder, project) = project("js", &[("plugin.ts", include_str!("packages/plugin.ts"))]);
     fs::remove_file(project.join("plugin.js")).unwrap();
     symlink(installed.join("node_modules"), project.join("node_modules")).unwrap();
-    at_leisure(&mut script(&project, "build.sh"));
+    // The folder in which it is called does not matter, also not to the places of errors.
+    at_leisure(script(&project, "build.sh").current_dir(project.parent().unwrap()));
     let mut checked = Command::new(project.join("node_modules/.bin/tsc"));
     at_leisure(checked.current_dir(&project).args(["-p", "tsconfig.json", "--skipLibCheck"]));
 

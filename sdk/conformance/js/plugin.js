@@ -37,7 +37,9 @@ command("print-odd", "logs what is hard to show", pure, () => {
   console.log(1n, Symbol("s"), undefined, null, circular, new Map([[1n, circular]]), new Set([circular]));
   console.log(new Error("outer", { cause: circular }), { get bad() { return failing(); } }, proxy, { toString: failing });
   console.log("%s %d %j %o", failing, 1n, circular, proxy, "\ud800", () => 1, class {}, Object.create(null));
+  console.log("%s", Object.assign(() => 1, { toString: failing }));
   console.table([circular]);
+  console.dir(circular, proxy);
   console.trace(proxy);
   console.group(circular);
   console.count(1n);

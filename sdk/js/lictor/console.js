@@ -10,8 +10,17 @@ const timers = new Map();
 let indent = "";
 
 /// Logs values, as `console.log` does.
-export function log(...values) {
-  write(formatted(values));
+export const log = harmless((...values) => write(formatted(values)));
+
+/// A function that does its best and never throws, whatever the values do that it is given.
+function harmless(run) {
+  return (...values) => {
+    try {
+      run(...values);
+    } catch {
+      output.print("[values that can't be shown]");
+    }
+  };
 }
 
 /// Units of a text that cross at once. The host takes 16 MiB; of a call it logs 64 KiB and counts the rest.
@@ -44,7 +53,7 @@ function openGroup(...values) {
   indent += "  ";
 }
 
-export const console = {
+const methods = {
   log,
   debug: log,
   info: log,
@@ -73,7 +82,8 @@ export const console = {
     timers.delete(labelled(label));
   },
   trace(...values) {
-    const stack = withSources(String(new Error().stack)).trimEnd().split("\n").slice(1).join("\n");
+    const lines = withSources(String(new Error().stack)).trimEnd().split("\n");
+    const stack = lines.filter((line) => !line.includes("lictor/console.js")).join("\n");
     write(`Trace${values.length > 0 ? `: ${formatted(values)}` : ""}\n${stack}`);
   },
   table(rows, columns) {
@@ -85,6 +95,8 @@ export const console = {
   },
   clear() {},
 };
+
+export const console = Object.fromEntries(Object.entries(methods).map(([name, run]) => [name, harmless(run)]));
 
 /// Forgets groups, counts and timers of the command before.
 export function reset() {

@@ -6,7 +6,7 @@ let table;
 export function withSources(stack) {
   const text = globalThis[Symbol.for("lictor.lines")];
   if (text === undefined) return stack;
-  return stack.replace(/\(\/?plugin\.js:(\d+):\d+\)/g, (place, line) => {
+  return stack.replace(/\((?:[^()\s]*\/)?plugin\.js:(\d+):\d+\)/g, (place, line) => {
     table ??= JSON.parse(text);
     const [source, at] = table.lines.slice(2 * (line - 1), 2 * line);
     return source >= 0 ? `(${table.sources[source]}:${at})` : place;
