@@ -49,6 +49,9 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
             fs::write(certs.join("damaged.pem"), made.cert.pem().replace("MII", "M!I")).unwrap();
         }
     }
+    let text = |name: &str| fs::read_to_string(certs.join(name)).unwrap();
+    let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    fs::write(certs.join("garbled.pem"), text("server.pem") + no_certificate).unwrap();
     let cas = ["ca", "new-ca"].map(|name| {
         let mut params = rcgen::CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -71,6 +74,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
         marks.push((format!("{{{{{name}.crl}}}}"), Thumbprint::sha256_of(list.der()).to_string()));
         made.pem()
     });
+    fs::write(certs.join("two.pem"), cas.concat()).unwrap();
     fs::write(certs.join("both-cas.pem"), cas.concat()).unwrap();
     let laptop = fs::read_to_string(certs.join("laptop.pem")).unwrap();
     fs::write(certs.join("ca-and-laptop.pem"), cas[0].clone() + &laptop).unwrap();

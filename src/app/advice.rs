@@ -6,11 +6,12 @@ use std::time::SystemTime;
 use super::plugins::Plugins;
 use super::{addresses, dates, memory};
 use crate::config::{self, Config, Fault};
+use crate::identity::Authority;
 
 /// All that `config`, which names `plugins`, should be looked at for at `now`.
 pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec<Fault> {
     let in_words = addresses::advice(&config.server.listen).into_iter();
-    let in_words = in_words.chain(misfits(config)).chain(memory::advice(config));
+    let in_words = in_words.chain(misfits(config)).chain(namesakes(config)).chain(memory::advice(config));
     let in_words = in_words.map(|words| Fault::warning(&config.path, &words, None));
     undescribed(config, plugins).into_iter().chain(dates::advice(config, now)).chain(in_words).collect()
 }
@@ -38,6 +39,28 @@ fn misfits(config: &Config) -> impl Iterator<Item = String> {
     lists.filter_map(move |list| {
         let misfit = list.misfit_of(&authorities)?;
         Some(format!("the revocation list of {}: {misfit}", list.issuer()))
+    })
+}
+
+/// Authorities that can vouch for nobody, and those of one name of which one alone can have signed a list.
+fn namesakes(config: &Config) -> impl Iterator<Item = String> {
+    let authorities: Vec<_> = config.identity.authorities.iter().flat_map(|file| &file.authorities).collect();
+    let lists: Vec<_> = config.identity.revocation_lists.iter().flat_map(|file| &file.lists).collect();
+    authorities.clone().into_iter().enumerate().filter_map(move |(place, authority)| {
+        let name = authority.name();
+        if let Some(doubt) = authority.doubt() {
+            return Some(format!("the authority {name} vouches for nobody: {doubt}"));
+        }
+        let is_namesake = |other: &&&Authority| other.has_name_of(authority) && !other.has_key_of(authority);
+        let is_listed = lists.iter().any(|list| list.is_of(authority));
+        authorities[..place].iter().any(|other| is_namesake(&other)).then_some(())?;
+        is_listed.then(|| {
+            format!(
+                "two authorities are called {name} and have different keys, and there is a revocation list of that name: clients \
+                 of the one that did not sign it are refused; give the new authority another name, or leave the list out until \
+                 the old one is gone"
+            )
+        })
     })
 }
 

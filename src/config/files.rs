@@ -13,7 +13,9 @@ use super::names::Refusal;
 use super::redact::Grammar;
 use crate::files::{Authors, Opened};
 use crate::identity::pem::{self, PemFault};
-use crate::identity::{Authority, Doubt, Proofs, RevocationList, Thumbprint, Validity, describe};
+use crate::identity::{
+    Authority, Doubt, Proofs, RevocationList, Thumbprint, Validity, describe, order_fault,
+};
 
 /// The largest config file: 10,000 clients take 2 MB.
 const MOST_CONFIG_BYTES: u64 = 16 << 20;
@@ -49,7 +51,16 @@ pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, Stri
 /// # Errors
 /// There is no certificate in it, or a block of it can't be read.
 pub(super) fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Refusal> {
-    pem::certificates(bytes).map_err(refusal)
+    let chain = pem::certificates(bytes).map_err(refusal)?;
+    // Of the first one more is said elsewhere.
+    let broken = (1..chain.len()).find(|place| describe(&chain[*place]).1.is_none());
+    match broken {
+        Some(place) => {
+            Err(Refusal::new(format!("certificate {} of this file can't be read as X.509", place + 1))
+                .advise("take it out, or copy it anew"))
+        }
+        None => Ok(chain),
+    }
 }
 
 fn refusal(fault: PemFault) -> Refusal {
@@ -68,6 +79,8 @@ pub(super) struct Pinnable {
     pub(super) doubt: Option<Doubt>,
     /// When the certificate is valid; `None` where that can't be read.
     pub(super) validity: Option<Validity>,
+    /// Why the second certificate of the file is no part of the first one's chain, if it isn't.
+    pub(super) stray: Option<String>,
 }
 
 /// What a client is known by if it has the first certificate of a PEM file.
@@ -75,13 +88,15 @@ pub(super) struct Pinnable {
 /// # Errors
 /// There is no certificate in it.
 pub(super) fn pinnable(bytes: &[u8]) -> Result<Pinnable, Refusal> {
-    let certificate = chain(bytes)?.remove(0);
+    let chain = chain(bytes)?;
+    let certificate = &chain[0];
     let proofs = Proofs::new(&aws_lc_rs::default_provider());
     Ok(Pinnable {
-        doubt: proofs.doubt(&certificate),
-        sha256: Thumbprint::sha256_of(&certificate),
-        sha1: Thumbprint::sha1_of(&certificate),
-        validity: describe(&certificate).1,
+        doubt: proofs.doubt(certificate),
+        sha256: Thumbprint::sha256_of(certificate),
+        sha1: Thumbprint::sha1_of(certificate),
+        validity: describe(certificate).1,
+        stray: order_fault(&chain[..chain.len().min(2)]).map(|(what, _)| what),
     })
 }
 

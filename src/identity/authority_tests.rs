@@ -8,6 +8,7 @@ use rcgen::{
 };
 
 use super::*;
+use crate::identity::AuthorityError;
 use crate::identity::{KnownBy, PeerIdentity, Rejection, Roster, authenticate};
 
 pub(super) type Issuer = CertifiedIssuer<'static, KeyPair>;

@@ -2,6 +2,7 @@
 //!
 //! Pure: knows no sockets and no config file, and reads no clock.
 
+mod authorities;
 mod authority;
 mod certificate;
 mod faults;

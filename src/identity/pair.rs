@@ -91,7 +91,14 @@ pub fn order_fault(chain: &[CertificateDer<'_>]) -> Option<(String, String)> {
     let wrong = (1..chain.len()).find(|place| !signs(*place, place - 1))?;
     let name = |place: usize| format!("certificate {} ({})", place + 1, describe(&chain[place]).0);
     let what = format!("{} is followed by {}, which did not sign it", name(wrong - 1), name(wrong));
-    let mut order = vec![0];
+    // The one that signed none of the others; the first where that is not plain.
+    let signs_none = |place: &usize| !(0..chain.len()).any(|other| other != *place && signs(*place, other));
+    let mut leaves = (0..chain.len()).filter(signs_none);
+    let leaf = match (leaves.next(), leaves.next()) {
+        (Some(leaf), None) => leaf,
+        _ => 0,
+    };
+    let mut order = vec![leaf];
     while let Some(last) = order.last().copied()
         && let Some(next) = (0..chain.len()).find(|place| !order.contains(place) && signs(*place, last))
     {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::authority::RestsOn;
+use super::authorities::RestsOn;
 use super::certificate::Validity;
 use super::rejection::Rejection;
 use super::thumbprint::Thumbprint;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use webpki::{BorrowedCertRevocationList, CertRevocationList, Error};
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use super::authority::Authority;
+use super::authority::{Authority, content};
 use super::certificate::{Utc, from_unix};
 use super::names::last_name;
 use super::thumbprint::Thumbprint;
@@ -20,6 +20,8 @@ pub struct RevocationList {
     issuer: String,
     /// The issuer's whole name, by which certificates are looked up.
     issuer_der: Arc<[u8]>,
+    /// The name of the authority that signed it, where the list spells it otherwise.
+    signer: Option<Arc<[u8]>>,
     begins: SystemTime,
     /// When the next one was to come, if the list says so.
     next: Option<SystemTime>,
@@ -67,6 +69,7 @@ impl RevocationList {
             list: Arc::new(list.into()),
             issuer: last_name(parsed.issuer()),
             issuer_der: parsed.issuer().as_raw().into(),
+            signer: None,
             begins: from_unix(parsed.last_update().timestamp()),
             next: parsed.next_update().map(|time| from_unix(time.timestamp())),
             sha256: Thumbprint::sha256_of(der),
@@ -104,17 +107,21 @@ impl RevocationList {
                 "it is not signed by the authority of that name: every certificate of {name} is refused; take the list that {name} made"
             ));
         }
-        let signer = authorities.iter().find(|authority| self.is_signed_by(authority));
-        Some(signer.map_or_else(
-            || "no authority here has that name: it is asked only for certificates of an authority in between".to_owned(),
-            |signer| {
-                format!(
-                    "{} signed it, but its issuer is written otherwise than in the certificate of {0}, perhaps in another \
-                     encoding: it revokes nothing; make it with the subject of that certificate, byte for byte",
-                    signer.name()
-                )
-            },
-        ))
+        let is_signed = authorities.iter().any(|authority| self.is_signed_by(authority));
+        let words = "no authority here has that name: it is asked only for certificates that an authority of that name signed";
+        (!is_signed).then(|| words.to_owned())
+    }
+
+    /// Looks for the authority that signed it, where none of `authorities` has its name byte for byte: that may be written in
+    /// another encoding, and what the authority revoked is revoked all the same.
+    pub(super) fn find_signer<'a>(&mut self, authorities: impl Iterator<Item = &'a Authority> + Clone) {
+        if authorities.clone().any(|authority| authority.is_called(&self.issuer_der)) {
+            return;
+        }
+        let mut authorities = authorities;
+        let signer = authorities.find(|authority| self.is_signed_by(authority));
+        let name = signer.and_then(Authority::subject);
+        self.signer = name.and_then(|name| content(&name).map(Arc::from));
     }
 
     fn is_signed_by(&self, authority: &Authority) -> bool {
@@ -131,6 +138,12 @@ impl RevocationList {
         self.has_issuer_of(other) && serials.all(|serial| !matches!(self.list.find_serial(serial), Ok(None)))
     }
 
+    /// Whether it says that it is of an authority of this name.
+    #[must_use]
+    pub fn is_of(&self, authority: &Authority) -> bool {
+        authority.is_called(&self.issuer_der)
+    }
+
     /// SHA-256 of the list.
     #[must_use]
     pub fn thumbprint(&self) -> Thumbprint {
@@ -144,7 +157,8 @@ impl RevocationList {
 
     /// Whether the certificate of this serial number by this issuer stands in it. An entry that can't be read is about any.
     pub(super) fn has(&self, issuer: &[u8], serial: &[u8]) -> bool {
-        self.list.issuer() == issuer && !matches!(self.list.find_serial(serial), Ok(None))
+        let is_its_issuer = self.list.issuer() == issuer || self.signer.as_deref() == Some(issuer);
+        is_its_issuer && !matches!(self.list.find_serial(serial), Ok(None))
     }
 
     pub(super) fn list(&self) -> &CertRevocationList<'static> {

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
 
-use super::authority::{Authorities, Authority, Unverified, Verified};
+use super::authorities::{Authorities, Unverified, Verified};
+use super::authority::Authority;
 use super::certificate::{describe, uris};
 use super::peer::{KnownBy, Peer, PeerIdentity};
 use super::rejection::Rejection;

@@ -34,6 +34,29 @@ fn vouching(authorities: &[&Authority]) -> (Setup, Identity) {
     )
 }
 
+#[test]
+fn authorities_that_shut_clients_out_are_told_of_by_a_check() {
+    let (old, new) = (Authority::new("Root"), Authority::new("Root"));
+    let (setup, _) = vouching(&[&old, &new]);
+    let warned = |setup: &Setup, words: &str| {
+        setup.write();
+        let checked = finish(lictor(setup.folder()).arg("check"));
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+        checked.stderr.contains(words)
+    };
+    let namesakes = "two authorities are called Root and have different keys, and there is a revocation list of that name";
+    assert!(!warned(&setup, namesakes), "without a list both vouch");
+    fs::write(setup.folder().join("old.crl"), old.revoking(&[1])).unwrap();
+    let text = fs::read_to_string(setup.folder().join("server.toml")).unwrap();
+    fs::write(
+        setup.folder().join("server.toml"),
+        text.replace("[identity]\n", "[identity]\nrevocation_lists = [\"old.crl\"]\n"),
+    )
+    .unwrap();
+    let checked = finish(lictor(setup.folder()).arg("check"));
+    assert!(checked.stderr.contains(namesakes), "{checked:?}");
+}
+
 /// What the server says to this client before it closes.
 fn told(server: &Server, identity: &Identity) -> String {
     let mut connection = Connection::open(server.address(), Tls::showing(identity)).unwrap();

@@ -135,6 +135,12 @@ fn a_chain_that_is_not_in_order_is_served_and_told_with_the_right_order() {
             assert!(checked.stderr.contains(words), "{words}: {checked:?}");
         }
     }
+    // With another one's before it, the server's own is not told to be left out.
+    fs::write(setup.folder().join("server.pem"), middle.pem() + &own).unwrap();
+    let checked = finish(lictor(setup.folder()).arg("check"));
+    assert_eq!(checked.code, Some(2), "{checked:?}");
+    assert!(checked.stderr.contains("write those of the file in the order 2, 1\n"), "{checked:?}");
+    assert!(!checked.stderr.contains("leave out"), "{checked:?}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::config::given::{Field, Findings, Named};
 use crate::config::keys::{closest, list};
 use crate::config::names::{BUILT_INS, ClientName, CommandPattern};
 use crate::config::raw::{RawClient, RawIdentity};
+use crate::config::values::PathText;
 use crate::config::{Client, Pin, TlsVersion};
 use crate::identity::{Doubt, Thumbprint};
 
@@ -87,7 +88,7 @@ impl Owners {
     }
 }
 
-fn certificates(raw: &RawClient) -> impl Iterator<Item = &Spanned<crate::config::values::PathText>> {
+fn certificates(raw: &RawClient) -> impl Iterator<Item = &Spanned<PathText>> {
     raw.certificates.value().into_iter().flat_map(|list| &list.items)
 }
 
@@ -116,23 +117,8 @@ fn pins(
         let key = &format!("clients.{name}.certificates");
         let named = folder::Named { key, path, remedy: &format!("`lictor cert new {name}` makes one") };
         let found = folder.read_pem(named, files::pinnable, findings);
-        let Some(Pinnable { sha256, sha1, doubt, validity }) = found else { continue };
-        let another = format!("`lictor cert new {name}` makes another");
-        match doubt {
-            Some(Doubt::Always(why)) => findings
-                .warning(format!("the client `{name}` will never get in by a certificate of it: {why}"))
-                .at(path.span(), "whoever holds its key can't prove that")
-                .help(another)
-                .done(),
-            Some(Doubt::WithTls12(why)) if min_tls == TlsVersion::V1_2 => findings
-                .warning(format!(
-                    "the client `{name}` will not get in with TLS 1.2 by a certificate of it: {why}"
-                ))
-                .at(path.span(), "TLS 1.2 can't prove its key")
-                .help(format!("leave it where this client speaks TLS 1.3; else {another}"))
-                .done(),
-            _ => {}
-        }
+        let Some(Pinnable { sha256, sha1, doubt, validity, stray }) = found else { continue };
+        warn_of_file(name, path, (doubt, stray), min_tls, findings);
         owners.claim(name, &[sha256, sha1], (Written::File, path.span()), findings);
         by_file.push(sha1);
         match thumbprints.iter_mut().find(|pin| pin.thumbprint == sha256) {
@@ -142,6 +128,39 @@ fn pins(
     }
     warn_of_sha1(name, &old, &by_file, findings);
     thumbprints
+}
+
+/// Warns of a file whose certificates won't all let the client in.
+fn warn_of_file(
+    name: &ClientName,
+    path: &Spanned<PathText>,
+    (doubt, stray): (Option<Doubt>, Option<String>),
+    min_tls: TlsVersion,
+    findings: &mut Findings,
+) {
+    if let Some(stray) = stray {
+        findings
+            .warning(format!("of the certificates in a file of the client `{name}` only the first is pinned"))
+            .at(path.span(), stray)
+            .help("put each certificate that is to be pinned into a file of its own")
+            .done();
+    }
+    let another = format!("`lictor cert new {name}` makes another");
+    match doubt {
+        Some(Doubt::Always(why)) => findings
+            .warning(format!("the client `{name}` will never get in by a certificate of it: {why}"))
+            .at(path.span(), "whoever holds its key can't prove that")
+            .help(another)
+            .done(),
+        Some(Doubt::WithTls12(why)) if min_tls == TlsVersion::V1_2 => findings
+            .warning(format!(
+                "the client `{name}` will not get in with TLS 1.2 by a certificate of it: {why}"
+            ))
+            .at(path.span(), "TLS 1.2 can't prove its key")
+            .help(format!("leave it where this client speaks TLS 1.3; else {another}"))
+            .done(),
+        _ => {}
+    }
 }
 
 fn report_unknowable(name: &ClientName, section: &Spanned<RawClient>, findings: &mut Findings) {
