@@ -23,9 +23,13 @@ fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
         let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
         let described: Vec<&str> = plugin.commands().iter().map(|command| &*command.name).collect();
         for command in commands.iter().filter(|command| !described.contains(&command.as_ref())) {
-            let words =
-                format!("the plugin `{name}` serves `{command}`, of which its `describe` says nothing");
-            let help = config::instead_of_command(command.as_ref(), &described);
+            let words = format!("the plugin `{name}` serves `{command}`, which its `describe` does not name");
+            // The default where no commands are written.
+            let is_own_name = commands.len() == 1 && command.as_ref() == name.as_ref();
+            let help = match is_own_name && !described.is_empty() {
+                true => format!("it describes others: write `commands = {described:?}` in [plugins.{name}]"),
+                false => config::instead_of_command(command.as_ref(), &described),
+            };
             found.push(Fault::warning(&config.path, &words, Some(&help)));
         }
     }
@@ -35,10 +39,11 @@ fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
 /// Revocation lists that do not do what their file was named for.
 fn misfits(config: &Config) -> impl Iterator<Item = String> {
     let authorities: Vec<_> = config.identity.authorities.iter().flat_map(|file| &file.authorities).collect();
-    let lists = config.identity.revocation_lists.iter().flat_map(|file| &file.lists);
-    lists.filter_map(move |list| {
+    let files = config.identity.revocation_lists.iter();
+    let lists = files.flat_map(|file| file.lists.iter().map(move |list| (&file.path, list)));
+    lists.filter_map(move |(path, list)| {
         let misfit = list.misfit_of(&authorities)?;
-        Some(format!("the revocation list of {}: {misfit}", list.issuer()))
+        Some(format!("the revocation list of {} in {}: {misfit}", list.issuer(), path.display()))
     })
 }
 

@@ -76,7 +76,10 @@ fn file(config: &Config) -> Option<&Path> {
 pub fn state_file(config: &Config) -> anyhow::Result<&Path> {
     let path = match (config.state.engine, &config.state.path) {
         (StateEngine::Sqlite, Some(path)) => path,
-        _ => anyhow::bail!("the state is in no file: `state.engine` is not \"sqlite\""),
+        _ => anyhow::bail!(
+            "the state is in no file, but in the server's memory: `state.engine` is not \"sqlite\"; to keep it in a file, \
+             write `engine = \"sqlite\"` and a `path` into [state], and restart the server"
+        ),
     };
     anyhow::ensure!(path.exists(), "there is no state yet: {} is not there", path.display());
     Ok(path)

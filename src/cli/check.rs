@@ -1,10 +1,10 @@
 //! `lictor check`: everything that serving does before it opens a socket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{ConfigFile, Failure, load_by, load_named_config, output};
+use super::{ConfigFile, Exit, Failure, load_by, output};
 use crate::app;
-use crate::config;
+use crate::config::{self, Config};
 
 /// Check a config file and load all that it names, without serving
 ///
@@ -32,7 +32,7 @@ impl Check {
         match &self.diff {
             None => output::line(checked.summary.trim_end_matches('\n')),
             Some(old) => {
-                let old = load_named_config(old)?.config;
+                let old = load_old(old)?;
                 let changes = config::diff(&old, &loaded.config);
                 let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
                 if lines.is_empty() {
@@ -43,6 +43,20 @@ impl Check {
             }
         }
     }
+}
+
+/// The config that `--diff` names, which only has to be read.
+fn load_old(path: &Path) -> Result<Config, Failure> {
+    if !path.exists() {
+        let advice = "name the config file as it was before the change";
+        return Err(Failure::usage(format!("there is no {}, which --diff names: {advice}", path.display())));
+    }
+    let loaded = config::load_of_anybody(path).map_err(|faults| {
+        output::note(&format!("the old config, {}, which --diff names, has faults:", path.display()));
+        output::faults(|color| faults.render(color));
+        Failure::told(Exit::Usage)
+    })?;
+    Ok(loaded.config)
 }
 
 fn warn(warnings: &[config::Fault]) {

@@ -30,8 +30,12 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) fn run(self) -> Result<(), Failure> {
-        for made in self.make(ECHO)? {
+        let all = self.make(ECHO)?;
+        for made in &all {
             output::line(&format!("made {}", made.display()))?;
+        }
+        if all.is_empty() {
+            output::line("nothing is missing")?;
         }
         output::line(&self.next_commands())
     }

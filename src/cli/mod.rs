@@ -127,12 +127,15 @@ fn load_by(load: fn(&Path) -> Result<Loaded, Faults>, path: &Path) -> Result<Loa
 fn want_own_config() -> Result<(), Failure> {
     let refused = |fault: Fault| {
         Failure::usage(format!(
-            "{CONFIG_FILE} in this folder is not used unasked: {}: {}. It would say which server is called, and with \
-             which key; if that is meant, name it: --config ./{CONFIG_FILE}",
+            "{CONFIG_FILE} in this folder is not used, as others may have written it: {}: {}. It chooses the server, the \
+             key and the file of the state; to use it all the same, name it: --config ./{CONFIG_FILE}",
             fault.path.display(),
             fault.what()
         ))
     };
+    if !Path::new(CONFIG_FILE).exists() {
+        return Ok(()); // whoever loads it tells that
+    }
     let file = Opened::file(Path::new(CONFIG_FILE)).and_then(Opened::trusted);
     file.and_then(|_| Opened::folder(Path::new(".")).and_then(Opened::trusted)).map(drop).map_err(refused)
 }

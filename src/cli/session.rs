@@ -10,7 +10,7 @@ use super::output::Reply;
 use super::target::Target;
 use super::trust::{MAX_SHOWN_CHARS, Trusted};
 use super::{Exit, Failure, output};
-use crate::client::{CallError, Connection, Frame, Request};
+use crate::client::{CallError, Connection, Frame, Refusal, Request};
 use crate::text::shown;
 
 /// How much longer than its own deadline a server is waited for: it is the one to say that the time is over.
@@ -41,8 +41,8 @@ pub(super) struct Session {
 /// Why a command was not done. None of them ends a session.
 #[derive(Debug)]
 enum Undone {
-    /// The server said so, in these words.
-    Refused(String),
+    /// The server said so.
+    Refused(Refusal),
     /// The connection ended while a reply was due.
     Lost(CallError),
     /// It did not end in time.
@@ -109,6 +109,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
+        let command = request.command().to_owned();
         let bytes = request.sequence(sequence).encode().map_err(|error| Failure::usage(error.to_string()))?;
         let Some(runtime) = self.runtime.take() else { return Err(Failure::failed("the session is over")) };
         let done = runtime.block_on(async {
@@ -125,7 +126,7 @@ impl Session {
             if !matches!(undone, Undone::Refused(_)) {
                 self.connection = None;
             }
-            undone.into_failure()
+            undone.into_failure(&command)
         })
     }
 
@@ -159,7 +160,7 @@ impl Session {
                     if sequence.is_none() {
                         self.connection = None;
                     }
-                    return Err(Undone::Refused(shown(&refusal.to_string(), MAX_SHOWN_CHARS).to_string()));
+                    return Err(Undone::Refused(refusal));
                 }
             }
         }
@@ -181,9 +182,15 @@ impl Session {
 }
 
 impl Undone {
-    fn into_failure(self) -> Failure {
+    fn into_failure(self, command: &str) -> Failure {
         match self {
-            Self::Refused(words) => Failure::failed(words),
+            Self::Refused(refusal) => {
+                let words = shown(&refusal.to_string(), MAX_SHOWN_CHARS).to_string();
+                Failure::failed(match refusal.is_of_permission() {
+                    true => format!("{words}; {}", how_to_allow(command)),
+                    false => words,
+                })
+            }
             Self::Lost(error) => {
                 let error = shown(&error.to_string(), MAX_SHOWN_CHARS).to_string();
                 Failure::failed(format!("{error}; the command may have run"))
@@ -196,6 +203,15 @@ impl Undone {
             Self::Failed(failure) => failure,
         }
     }
+}
+
+/// How an operator lets a client run `command`.
+fn how_to_allow(command: &str) -> String {
+    let command = shown(command, MAX_SHOWN_CHARS);
+    format!(
+        "to allow it, add \"{command}\" to the `commands` of this client in the server's config file (server.toml), and have \
+         the server reload that by SIGHUP"
+    )
 }
 
 /// The request that ends another one. Its own sequence is one that no command of a session has.

@@ -107,8 +107,8 @@ impl TargetOptions {
             }
             (None, None, Some(config)) => client_of(config),
             (None, None, None) => Err(Failure::usage(
-                "as whom? Name the client's certificate with --cert FILE or LICTOR_CERT (and --key FILE, where the \
-                 key is not beside it); `lictor cert new NAME` makes one",
+                "no client certificate is named: name one with --cert FILE or LICTOR_CERT (and --key FILE, where the key \
+                 is not beside it); `lictor cert new NAME` makes one",
             )),
         }
     }
@@ -155,9 +155,7 @@ fn client_of(config: &Config) -> Result<(PathBuf, PathBuf), Failure> {
             missing.join(", ")
         )
     };
-    Err(Failure::usage(format!(
-        "as whom? {why}; name a certificate with --cert FILE and its key with --key FILE"
-    )))
+    Err(Failure::usage(format!("{why}; name a certificate with --cert FILE and its key with --key FILE")))
 }
 
 fn known_servers() -> Result<KnownServers, Failure> {

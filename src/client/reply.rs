@@ -276,6 +276,14 @@ fn parse_size(digits: &str, max_body_bytes: usize) -> Result<usize, ReplyError> 
     if size > max_body_bytes { Err(ReplyError::BodyTooLong(max_body_bytes)) } else { Ok(size) }
 }
 
+impl Refusal {
+    /// Whether it is the server that does not let this client run the command, and not a plugin that says so.
+    #[must_use]
+    pub fn is_of_permission(&self) -> bool {
+        self.code.as_deref() == Some("forbidden") && self.outcome.as_deref() == Some("not-run")
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;

@@ -106,6 +106,12 @@ impl Request {
         Self { line, headers: String::new(), sequence, timeout, idempotency_key, body: Vec::new() }
     }
 
+    /// The command, as it is written in the line.
+    #[must_use]
+    pub fn command(&self) -> &str {
+        self.line.split(' ').next().unwrap_or_default()
+    }
+
     /// Adds a header for the command. Spaces around the value are not sent: the server would take them away.
     ///
     /// # Errors

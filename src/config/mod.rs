@@ -2,7 +2,8 @@
 //!
 //! `address`, `amounts`, `names`, `reach` and `values` are what a value may be, `limits` the bounds with their reasons,
 //! `given` and `raw` the file as it was written with the place of each value, `resolve` turns that into a
-//! [`Config`], `fault` shows what is wrong with it.
+//! [`Config`], `fault` shows what is wrong with it, and `syntax` what to do where it is no
+//! TOML.
 //!
 //! Invariant: nothing here opens a socket, starts a task or loads a plugin; it reads the config file and the
 //! certificates it names, and looks whether the other files are there. It knows no tokio and no wasmtime, so
@@ -25,6 +26,7 @@ mod redact;
 #[cfg(test)]
 mod redact_tests;
 mod resolve;
+mod syntax;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::address::Listen;
 use super::amounts::{ByteSize, TimeSpan};
@@ -16,6 +16,7 @@ use super::limits::RawLimits;
 use super::names::{ClientName, CommandName, CommandPattern, PluginName};
 use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::redact::{self, Grammar};
+use super::syntax::{self, Advice};
 use super::values::{
     Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName, StateEngine,
     TlsVersion, UriText,
@@ -46,7 +47,7 @@ macro_rules! table {
                             let at = $crate::config::given::inside(at, stringify!($key));
                             raw.$key = $crate::config::given::Field::read(&at, value, findings);
                         })*
-                        _ => $crate::config::raw::unknown_key(key, Self::KEYS, findings),
+                        _ => $crate::config::raw::unknown_key(at, (key, value), Self::KEYS, findings),
                     }
                 }
                 Some(raw)
@@ -246,7 +247,12 @@ pub(super) fn read(path: &Path, text: &str) -> Result<(RawConfig, Findings), Fau
 fn syntax_fault(path: &Path, text: &str, error: &toml::de::Error) -> Faults {
     let mut findings = Findings::new(Source::new(path, text, Grammar::Broken));
     let span = error.span().unwrap_or_default();
-    findings.error("this is not TOML").at(span, error.message().to_owned()).done();
+    let Advice { first, help } = syntax::advice(text, &span, error.message());
+    let mut fault = findings.error("this is not TOML").at(span, error.message().to_owned());
+    if let Some(first) = first {
+        fault = fault.at(first, "the first stands here");
+    }
+    fault.helps(help).done();
     match findings.verdict::<()>(None) {
         Err(faults) => faults,
         Ok(_) => Faults::new(Vec::new()),
@@ -254,12 +260,38 @@ fn syntax_fault(path: &Path, text: &str, error: &toml::de::Error) -> Faults {
 }
 
 /// Reports `key`, which is none of `known`.
-pub(super) fn unknown_key(key: &Spanned<toml::de::DeString<'_>>, known: &[&str], findings: &mut Findings) {
+pub(super) fn unknown_key(
+    at: &str,
+    (key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>),
+    known: &[&str],
+    findings: &mut Findings,
+) {
     let name = key.get_ref();
-    let advice = super::keys::instead_of(name, known);
+    let in_quotes = match super::keys::closest(name, known.iter().copied()) {
+        None => dotted_name(at, name, value),
+        Some(_) => None,
+    };
     findings
         .error(format!("unknown key `{}`", redact::key("", name)))
         .at(key.span(), "nothing reads this")
-        .helps(advice)
+        .helps(in_quotes)
+        .helps(super::keys::instead_of(name, known))
         .done();
+}
+
+/// How a section is written whose name has dots, where `key` of the section `at` is a table, and so may be a part of its name.
+fn dotted_name(at: &str, key: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
+    let (section, name) = at.split_once('.')?;
+    if !matches!(section, "clients" | "plugins") || name.contains('.') {
+        return None;
+    }
+    let mut table = value.get_ref().as_table()?;
+    let mut name = format!("{name}.{}", redact::key("", key));
+    while let (1, Some((key, value))) = (table.len(), table.iter().next())
+        && let Some(inner) = value.get_ref().as_table()
+    {
+        name = format!("{name}.{}", redact::key("", key.get_ref()));
+        table = inner;
+    }
+    Some(format!("a name with dots stands in quotes: [{section}.\"{name}\"]"))
 }

@@ -100,6 +100,9 @@ fn certificates(raw: &RawConfig) -> impl Iterator<Item = &Spanned<PathText>> {
     clients.chain(authorities).flat_map(|list| &list.items)
 }
 
+/// How the server's certificate and key come to be, beside a config that is there.
+const MAKES_ONE: &str = "`lictor init --missing-only` makes one";
+
 /// Where compiled plugins are kept, from the config file's folder.
 const DEFAULT_CACHE: &str = "cache";
 
@@ -110,7 +113,7 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
         report_missing(field, raw, findings);
     }
     let chain = raw.certificate.given().and_then(|certificate| {
-        let named = Named { key: "server.certificate", path: certificate, remedy: "`lictor init` makes one" };
+        let named = Named { key: "server.certificate", path: certificate, remedy: MAKES_ONE };
         let chain = folder.read_pem(named, files::chain, findings)?;
         if let Some((what, advice)) = order_fault(&chain) {
             let fault = findings.warning("the chain of the server's certificate is not in order");
@@ -119,7 +122,7 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
         Some(chain)
     });
     if let Some(key) = raw.private_key.given() {
-        let named = Named { key: "server.private_key", path: key, remedy: "`lictor init` makes one" };
+        let named = Named { key: "server.private_key", path: key, remedy: MAKES_ONE };
         folder.look_at_key(named, findings);
     }
     let drain_timeout = held(&limits::DRAIN_TIMEOUT, "server", &raw.drain_timeout, findings);

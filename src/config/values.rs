@@ -21,6 +21,10 @@ impl TryFrom<String> for PathText {
             let what = "this wants the path of a file, not what is in it";
             return Err(Refusal::new(what).advise("put the PEM text into a file, and write the file's path"));
         }
+        if text.starts_with('~') {
+            let advice = "write the whole path; or `./~…` for what has such a name in this file's folder";
+            return Err(Refusal::new("`~` is not expanded").advise(advice));
+        }
         if text.is_empty() {
             return Err(Refusal::new("a path can't be empty"));
         }
@@ -39,10 +43,15 @@ impl TryFrom<String> for PinText {
     type Error = Refusal;
 
     fn try_from(text: String) -> Result<Self, Refusal> {
-        let advice = "`lictor cert thumbprint FILE` prints a certificate's";
-        text.parse()
-            .map(Self)
-            .map_err(|error: ThumbprintError| Refusal::new(error.to_string()).advise(advice))
+        text.parse().map(Self).map_err(|error: ThumbprintError| {
+            Refusal::new(error.to_string()).advise(match error {
+                ThumbprintError::Path => "a path goes into `certificates`",
+                _ => {
+                    "write a SHA-256, 64 hexadecimal digits, or a SHA-1, 40: `lictor cert thumbprint FILE` prints a \
+                     certificate's"
+                }
+            })
+        })
     }
 }
 
@@ -95,6 +104,9 @@ impl TryFrom<String> for Digest {
             Ok(Thumbprint::Sha1(_)) => {
                 let what = "it has 40 hexadecimal digits, as a SHA-1 has; a SHA-256 has 64";
                 Err(Refusal::new(what).advise(advice))
+            }
+            Err(ThumbprintError::Untaken(name)) => {
+                Err(Refusal::new(format!("{name} is not taken: write the SHA-256")).advise(advice))
             }
             Err(error) => Err(Refusal::new(error.to_string()).advise(advice)),
         }

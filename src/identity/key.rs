@@ -38,10 +38,10 @@ pub(super) fn key_fault(
     let (modulus, exponent) = (bits(rsa.modulus), bits(rsa.exponent));
     if !RSA_BITS.contains(&modulus) {
         let (least, most) = RSA_BITS.into_inner();
-        return Some(format!("its RSA key has {modulus} bits, and {least} to {most} are taken"));
+        return Some(format!("its RSA key has {modulus} bits, and must have {least} to {most}"));
     }
     (exponent > MAX_EXPONENT_BITS).then(|| {
-        format!("the exponent of its RSA key has {exponent} bits, and {MAX_EXPONENT_BITS} are the most")
+        format!("the exponent of its RSA key has {exponent} bits, and may have {MAX_EXPONENT_BITS} at most")
     })
 }
 

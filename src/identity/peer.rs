@@ -102,9 +102,7 @@ impl PeerIdentity {
     /// That it can't be found out whether it would be admitted again.
     #[must_use]
     pub fn unverified(&self) -> Rejection {
-        let Peer { sha1, certificate_name, .. } = &*self.0;
-        let reason = "it cannot be verified".to_owned();
-        Rejection::Unusable { name: certificate_name.clone(), thumbprint: *sha1, reason }
+        self.unusable("it cannot be verified".to_owned())
     }
 
     /// Whether it is [valid](Self::validity) at `now`.
@@ -113,12 +111,15 @@ impl PeerIdentity {
     ///
     /// What is wrong with it, in the words of [`authenticate`](super::authenticate).
     pub fn check_validity(&self, now: SystemTime) -> Result<(), Rejection> {
-        let Peer { sha1, certificate_name, own_validity, validity, .. } = &*self.0;
+        let Peer { own_validity, validity, .. } = &*self.0;
         let fault = own_validity.fault_at(now);
         let fault =
             fault.or_else(|| Some(format!("of its chain, a certificate: {}", validity.fault_at(now)?)));
-        fault.map_or(Ok(()), |reason| {
-            Err(Rejection::Unusable { name: certificate_name.clone(), thumbprint: *sha1, reason })
-        })
+        fault.map_or(Ok(()), |reason| Err(self.unusable(reason)))
+    }
+
+    fn unusable(&self, reason: String) -> Rejection {
+        let Peer { sha1, thumbprint, certificate_name, .. } = &*self.0;
+        Rejection::Unusable { name: certificate_name.clone(), sha1: *sha1, thumbprint: *thumbprint, reason }
     }
 }

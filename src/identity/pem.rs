@@ -209,11 +209,11 @@ fn pick<T>(
     if forms::is_der(text) {
         return Err(PemFault::new(None, "this file is DER, and PEM is wanted").advise(wanted.advice_on_der()));
     }
-    let (mut taken, noun) = (Vec::new(), wanted.noun());
+    let (mut taken, mut beside, noun) = (Vec::new(), None, wanted.noun());
     for Block { line, holds } in blocks(text)? {
         match take(holds) {
             Ok(block) => taken.push(block),
-            Err(other) if may_be_beside(&other) => {}
+            Err(other) if may_be_beside(&other) => beside = Some(other),
             Err(other) => {
                 let what = format!("{} begins here, and this file is for a {noun}", other.noun());
                 return Err(PemFault::new(line, what).advise("put it into a file of its own, or take it out"));
@@ -221,7 +221,7 @@ fn pick<T>(
         }
     }
     if taken.is_empty() {
-        return Err(PemFault::new(None, format!("this file holds no {noun} in PEM")));
+        return Err(forms::without(noun, beside.as_ref().map(Holds::noun)));
     }
     Ok(taken)
 }

@@ -14,6 +14,8 @@ pub enum Rejection {
         /// The certificate's name, safe to show.
         name: String,
         /// Its SHA-1.
+        sha1: Thumbprint,
+        /// Its SHA-256, for the log.
         thumbprint: Thumbprint,
         /// What is not shown, since it is not for strangers: why it is nobody's.
         detail: Option<String>,
@@ -23,6 +25,8 @@ pub enum Rejection {
         /// The certificate's name, safe to show.
         name: String,
         /// Its SHA-1.
+        sha1: Thumbprint,
+        /// Its SHA-256, for the log.
         thumbprint: Thumbprint,
         /// What is wrong with it.
         reason: String,
@@ -40,15 +44,26 @@ impl Rejection {
     }
 }
 
+impl Rejection {
+    /// SHA-256 of the certificate, by which a client is pinned.
+    #[must_use]
+    pub fn thumbprint(&self) -> Option<Thumbprint> {
+        match self {
+            Self::NoCertificate => None,
+            Self::Unknown { thumbprint, .. } | Self::Unusable { thumbprint, .. } => Some(*thumbprint),
+        }
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCertificate => f.write_str("No certificate was provided"),
-            Self::Unknown { name, thumbprint, .. } => {
-                write!(f, "certificate ({name}) thumbprint '{thumbprint}' is unknown")
+            Self::Unknown { name, sha1, .. } => {
+                write!(f, "certificate ({name}) thumbprint '{sha1}' is unknown")
             }
-            Self::Unusable { name, thumbprint, reason } => {
-                write!(f, "certificate ({name}) thumbprint '{thumbprint}' cannot be used: {reason}")
+            Self::Unusable { name, sha1, reason, .. } => {
+                write!(f, "certificate ({name}) thumbprint '{sha1}' cannot be used: {reason}")
             }
         }
     }

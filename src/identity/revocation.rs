@@ -89,8 +89,14 @@ impl RevocationList {
         if now < self.begins {
             return Some(format!("it is of a time to come, {}", Utc(self.begins)));
         }
-        let due = self.next.filter(|next| *next < now)?;
+        let due = self.next.filter(|_| self.is_overdue_at(now))?;
         Some(format!("it is out of date: the next one was due at {}", Utc(due)))
+    }
+
+    /// Whether another one was to come before `now`.
+    #[must_use]
+    pub fn is_overdue_at(&self, now: SystemTime) -> bool {
+        self.begins <= now && self.next.is_some_and(|next| next < now)
     }
 
     /// What keeps it from revoking what it lists, where `authorities` are all there are: then its issuer is another one.
@@ -104,11 +110,11 @@ impl RevocationList {
         if let Some(authority) = named.first() {
             let name = authority.name();
             return Some(format!(
-                "it is not signed by the authority of that name: every certificate of {name} is refused; take the list that {name} made"
+                "it is not signed by the authority of that name, and so every certificate of {name} is refused; take the list that {name} made"
             ));
         }
         let is_signed = authorities.iter().any(|authority| self.is_signed_by(authority));
-        let words = "no authority here has that name: it is asked only for certificates that an authority of that name signed";
+        let words = "no authority here has that name, and so it is asked only for certificates that an authority of that name signed";
         (!is_signed).then(|| words.to_owned())
     }
 

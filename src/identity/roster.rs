@@ -176,7 +176,7 @@ fn of_another(peer: &Peer) -> Rejection {
 
 fn unknown(peer: &Peer, detail: &str) -> Rejection {
     let (name, detail) = (peer.certificate_name.clone(), Some(detail.to_owned()));
-    Rejection::Unknown { name, thumbprint: peer.sha1, detail }
+    Rejection::Unknown { name, sha1: peer.sha1, thumbprint: peer.thumbprint, detail }
 }
 
 /// Admits the holder of the first certificate of `chain`, whose possession of the key the handshake has proven: a certificate
@@ -198,7 +198,7 @@ pub fn authenticate(
     let certificate = chain.first().ok_or(Rejection::NoCertificate)?;
     let (sha1, thumbprint) = hashes(certificate);
     let (certificate_name, own_validity) = describe(certificate);
-    let unusable = |name, reason| Err(Rejection::Unusable { name, thumbprint: sha1, reason });
+    let unusable = |name, reason| Err(Rejection::Unusable { name, sha1, thumbprint, reason });
     match (roster.vouched_for(chain, now), own_validity) {
         (Ok((client, uri, Verified { validity, authority, rests_on })), Some(own_validity)) => {
             let (name, known_by) = (Arc::clone(client), KnownBy::Uri { uri, authority });
@@ -210,7 +210,7 @@ pub fn authenticate(
         (Err(Unverified::Unusable(reason)), _) => unusable(certificate_name, reason),
         (Err(Unverified::Unknown(detail)), _) => {
             let detail = Some(detail);
-            Err(Rejection::Unknown { name: certificate_name, thumbprint: sha1, detail })
+            Err(Rejection::Unknown { name: certificate_name, sha1, thumbprint, detail })
         }
     }
 }
@@ -233,7 +233,7 @@ pub fn recognize(
             Ok(Peer { name, thumbprint, sha1, certificate_name, own_validity, validity, known_by, rests_on }
                 .into())
         }
-        Err(reason) => Err(Rejection::Unusable { name: certificate_name, thumbprint: sha1, reason }),
+        Err(reason) => Err(Rejection::Unusable { name: certificate_name, sha1, thumbprint, reason }),
     })
 }
 

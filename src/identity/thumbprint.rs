@@ -31,6 +31,15 @@ pub enum ThumbprintError {
     /// Neither 40 nor 64 digits.
     #[error("it has {0} hexadecimal digits; a SHA-1 thumbprint has 40, a SHA-256 thumbprint 64")]
     Length(usize),
+    /// Of an algorithm that is not taken: one that is named before it, or that alone has so many digits.
+    #[error("{0} is not taken: write the SHA-256 or the SHA-1")]
+    Untaken(&'static str),
+    /// In another writing.
+    #[error("this is base64, and no hexadecimal digits")]
+    Base64,
+    /// Where a certificate is, and not what it is known by.
+    #[error("this is the path of a file, and no hash")]
+    Path,
     /// Another algorithm stands before it.
     #[error("it has {1} hexadecimal digits, which {0}, named before them, has not")]
     Algorithm(&'static str, usize),
@@ -69,9 +78,16 @@ impl FromStr for Thumbprint {
 
     fn from_str(text: &str) -> Result<Self, ThumbprintError> {
         let (named, digits) = without_label(text);
+        if let Some(untaken) = UNTAKEN.iter().find(|untaken| named == Some(untaken.name)) {
+            return Err(ThumbprintError::Untaken(untaken.name));
+        }
         let before = text.chars().count() - digits.chars().count();
-        let digits = hexadecimal(digits.trim_end_matches(is_blank), before)?;
-        let length = ThumbprintError::Length(digits.len());
+        let digits = digits.trim_end_matches(is_blank);
+        let digits = hexadecimal(digits, before).map_err(|error| other_form(digits).unwrap_or(error))?;
+        let length = match UNTAKEN.iter().find(|untaken| untaken.digits == digits.len()) {
+            Some(untaken) => ThumbprintError::Untaken(untaken.name),
+            None => ThumbprintError::Length(digits.len()),
+        };
         let bytes = base16ct::mixed::decode_vec(&digits).map_err(|_| length.clone())?;
         let found = match bytes.len() {
             20 => Self::Sha1(bytes.try_into().map_err(|_| length)?),
@@ -92,6 +108,14 @@ fn is_blank(character: char) -> bool {
 
 /// What stands before a thumbprint where tools print one, in lower case, and the algorithm that it names.
 const LABELS: &[(&str, Option<&str>)] = &[
+    ("sha2-256", Some(SHA256)),
+    ("sha2-384", Some("SHA-384")),
+    ("sha2-512", Some("SHA-512")),
+    ("sha384", Some("SHA-384")),
+    ("sha-384", Some("SHA-384")),
+    ("sha512", Some("SHA-512")),
+    ("sha-512", Some("SHA-512")),
+    ("md5", Some("MD5")),
     ("sha256", Some(SHA256)),
     ("sha-256", Some(SHA256)),
     ("sha1", Some(SHA1)),
@@ -104,6 +128,35 @@ const LABELS: &[(&str, Option<&str>)] = &[
 const SHA1: &str = "SHA-1";
 const SHA256: &str = "SHA-256";
 
+/// An algorithm by which tools print thumbprints, and by which nobody is known.
+struct Untaken {
+    name: &'static str,
+    digits: usize,
+}
+
+const UNTAKEN: [Untaken; 3] = [
+    Untaken { name: "MD5", digits: 32 },
+    Untaken { name: "SHA-384", digits: 96 },
+    Untaken { name: "SHA-512", digits: 128 },
+];
+
+/// What else than hexadecimal digits `text` is, where that can be told.
+fn other_form(text: &str) -> Option<ThumbprintError> {
+    // Of SHA-1, SHA-256, SHA-384 and SHA-512, without what fills up the last four.
+    const BASE64: [usize; 4] = [27, 43, 64, 86];
+    const ENDINGS: [&str; 5] = [".pem", ".crt", ".cer", ".der", ".key"];
+    let digits = text.trim_start_matches('/').trim_end_matches('=');
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+    let ends = |ending: &&str| text.to_ascii_lowercase().ends_with(*ending);
+    if BASE64.contains(&digits.len()) && digits.bytes().all(is_base64) {
+        Some(ThumbprintError::Base64)
+    } else if text.contains(['/', '\\']) || ENDINGS.iter().any(ends) {
+        Some(ThumbprintError::Path)
+    } else {
+        None
+    }
+}
+
 /// The algorithm that is named before a thumbprint, if one is, and the text from the thumbprint on.
 fn without_label(text: &str) -> (Option<&'static str>, &str) {
     let (mut named, mut rest) = (None, text.trim_start_matches(is_blank));
@@ -114,10 +167,16 @@ fn without_label(text: &str) -> (Option<&'static str>, &str) {
         LABELS.iter().find_map(|(label, algorithm)| Some((strip(rest, label)?, *algorithm)))
     {
         named = named.or(algorithm);
-        rest = rest[length..].trim_start_matches(is_blank);
+        rest = without_file(rest[length..].trim_start_matches(is_blank));
         rest = rest.strip_prefix([':', '=']).unwrap_or(rest).trim_start_matches(is_blank);
     }
     (named, rest)
+}
+
+/// What follows the name of a file in parentheses, as `openssl dgst` prints it.
+fn without_file(text: &str) -> &str {
+    let file = text.strip_prefix('(').and_then(|rest| rest.split_once(")="));
+    file.map_or(text, |(_, rest)| rest.trim_start_matches(is_blank))
 }
 
 /// The digits of `text`, between whose pairs colons, hyphens or spaces may stand; `before` characters were before them.
@@ -197,6 +256,9 @@ mod tests {
             (format!("SHA256 Fingerprint={}", with(":", &sha256)), &sha256),
             (format!("SHA1 Fingerprint={}", with(":", &upper)), &upper),
             // keytool, browsers.
+            (format!("SHA2-256(stdin)= {sha256}"), &sha256),
+            (format!("SHA256(certs/a.der)= {sha256}\n"), &sha256),
+            (format!("SHA1(stdin)= {upper}"), &upper),
             (format!("\t SHA256: {}", with(":", &sha256)), &sha256),
             (format!("SHA-256 Fingerprint {}", with(" ", &sha256)), &sha256),
             // PowerShell's `Format-List` and `Get-FileHash`, certutil, a Windows dialogue, .NET's BitConverter.
@@ -229,7 +291,19 @@ mod tests {
             ("ab -cd", "'-' at position 4"),
             ("sha256:", "it has 0 hexadecimal digits"),
             ("sha256:ab\u{200e}x", "'x' at position 11"),
-            ("MD5 Fingerprint=AB", "'M' at position 1"),
+            ("MD5 Fingerprint=AB", "MD5 is not taken: write the SHA-256 or the SHA-1"),
+            (&"ab".repeat(16), "MD5 is not taken"),
+            (&format!("SHA2-384(stdin)= {}", "ab".repeat(48)), "SHA-384 is not taken"),
+            ("sha384 Fingerprint=AB", "SHA-384 is not taken"),
+            ("SHA-512: ab", "SHA-512 is not taken"),
+            (&"ab".repeat(64), "SHA-512 is not taken"),
+            ("certs/laptop.pem", "this is the path of a file"),
+            ("laptop.CRT", "this is the path of a file"),
+            ("/etc/lictor/laptop", "this is the path of a file"),
+            ("C:\\laptop", "this is the path of a file"),
+            ("n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=", "this is base64"),
+            ("SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg", "this is base64"),
+            ("sha256//n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=", "this is base64"),
             (
                 &format!("sha256:{SHA1}"),
                 "it has 40 hexadecimal digits, which SHA-256, named before them, has not",

@@ -306,7 +306,8 @@ async fn authorize(
         Err(None) => None,
         Err(Some(refused)) => {
             let (rejection, detail) = (refused.rejection(), refused.rejection().detail());
-            tracing::warn!(target: "lictor::connection", connection = %id, %peer, reason = %rejection, detail, "refused");
+            let thumbprint = rejection.thumbprint().map(tracing::field::display);
+            tracing::warn!(target: "lictor::connection", connection = %id, %peer, thumbprint, reason = %rejection, detail, "refused");
             // The peer may be gone before it is told.
             let _ = refused.explain().await;
             None

@@ -20,7 +20,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use backup::{Existing, Progress, backup};
+pub use backup::{BackupError, Existing, Progress, backup};
 pub use byhand::{ByHand, Listed};
 
 use self::fault::Fault;
@@ -101,7 +101,7 @@ impl SqliteEngine {
         target: &Path,
         existing: Existing,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<(), StateError> {
+    ) -> Result<(), BackupError> {
         backup(&self.open.path, target, existing, progress)
     }
 }

@@ -68,7 +68,7 @@ fn a_command_that_its_plugin_does_not_describe_is_warned_of_with_the_nearest() {
     setup.write();
     let checked = finish(lictor(setup.folder()).arg("check"));
     assert_eq!(checked.code, Some(0), "{checked:?}");
-    let undescribed = "the plugin `kv` serves `kv-incr`, of which its `describe` says nothing";
+    let undescribed = "the plugin `kv` serves `kv-incr`, which its `describe` does not name";
     for words in [
         undescribed,
         "did you mean `kv-increment`? it describes `kv-get`, ",
@@ -83,4 +83,15 @@ fn a_command_that_its_plugin_does_not_describe_is_warned_of_with_the_nearest() {
     server.wait_for_log("the same warning", |entry| {
         entry.text("warning").is_some_and(|warning| warning.contains(undescribed))
     });
+    // Without `commands` a plugin serves the one of its own name.
+    let config = server.folder().join("server.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let commands = text.lines().find(|line| line.contains("commands = [\"kv-incr\", ")).unwrap();
+    fs::write(&config, text.replace(&format!("{commands}\n"), "")).unwrap();
+    let checked = finish(lictor(server.folder()).arg("check"));
+    let advice = "it describes others: write `commands = [\"kv-";
+    assert!(
+        checked.stderr.contains(advice) && checked.stderr.contains("\"]` in [plugins.kv]"),
+        "{checked:?}"
+    );
 }

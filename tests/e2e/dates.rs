@@ -42,15 +42,15 @@ fn dated() -> (Setup, Identity, Vec<&'static str>) {
         sections += &format!("[clients.{name}]\ncertificates = [\"{name}.pem\"]\ncommands = [\"@ping\"]\n");
     }
     let said = vec![
-        "the server's certificate (server): it ends in less than a day, at 20",
-        "the certificate (Old) in the chain of the server's: it expired at 1971-01-02T00:00:00Z",
-        "the certificate of the authority Root: it ends in 5 days, at 20",
-        "the certificate of the authority New: it is not valid before 2200-01-01T00:00:00Z",
-        "of the client early: it is not valid before 2200-01-01T00:00:00Z",
-        "of the client past: it expired at 2021-01-01T00:00:00Z",
-        "of the client soon: it ends in 9 days, at 20",
-        "the revocation list of Root: it is out of date: the next one was due at 2023-01-01T00:00:00Z",
-        "the revocation list of New: it is of a time to come, 2200-01-01T00:00:00Z",
+        "server.pem ends in less than a day, at 20",
+        "server.pem expired at 1971-01-02T00:00:00Z",
+        "authorities.pem ends in 5 days, at 20",
+        "authorities.pem is not valid before 2200-01-01T00:00:00Z",
+        "early.pem is not valid before 2200-01-01T00:00:00Z",
+        "past.pem expired at 2021-01-01T00:00:00Z",
+        "soon.pem ends in 9 days, at 20",
+        "old.crl is out of date: the next one was due at 2023-01-01T00:00:00Z",
+        "new.crl is of a time to come, 2200-01-01T00:00:00Z",
     ];
     (setup.section(&sections), tester, said)
 }
@@ -77,9 +77,16 @@ fn whatever_has_dates_is_told_alike_by_a_check_a_start_and_a_reload() {
     }
     assert_eq!(checked.stderr.matches("warning: ").count(), said.len(), "{checked:?}");
     // The advice is for what has begun.
-    for (advice, count) in
-        [("`lictor cert renew` makes its successor", 4), ("put its successor beside it", 1)]
-    {
+    for (advice, count) in [
+        ("`lictor cert renew` makes its successor", 4),
+        ("put its successor beside it", 1),
+        ("help: put the authority's new list there, and reload", 1),
+        ("the server's certificate (server) in server.pem ends", 1),
+        ("the certificate (Old) of the server's chain in server.pem expired", 1),
+        ("the certificate of the authority Root in authorities.pem ends", 1),
+        (" of the client past in past.pem expired", 1),
+        ("the revocation list of Root in old.crl is out of date", 1),
+    ] {
         assert_eq!(checked.stderr.matches(advice).count(), count, "{advice}: {checked:?}");
     }
     let listed =

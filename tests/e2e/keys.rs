@@ -26,7 +26,8 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("dsa", &["its key is DSA, and not RSA of 2048 to 8192 bits", "`lictor cert new NAME` makes"]),
     ("dsa-old", &["line 1: the private key that begins here is DSA", "`lictor cert new NAME` makes"]),
     ("ed448", &["the private key is Ed448, and not RSA of 2048", "`lictor cert new NAME` makes"]),
-    ("short", &["its RSA key has 1024 bits, and 2048 to 8192 are taken", "`lictor cert new NAME` makes"]),
+    ("short", &["its RSA key has 1024 bits, and must have 2048 to 8192", "`lictor cert new NAME` makes"]),
+    ("swapped", &["this file holds a private key, and no certificate", "the key's changed places"]),
     ("ssh", &["is in OpenSSH's own form; `ssh-keygen -p -m PKCS8 -f FILE`"]),
     (
         "bundle",
@@ -40,11 +41,12 @@ fn make_faults(folder: &Path) {
     let root = Authority::new("Root");
     root.issue("order", "spiffe://example.org/order").write(folder, "order");
     write("order.pem", &(root.pem() + &read("order.pem")));
-    for name in ["other", "encrypted", "traditional", "ed448", "ssh", "bundle", "dsa-old"] {
+    for name in ["other", "encrypted", "traditional", "ed448", "ssh", "bundle", "dsa-old", "swapped"] {
         Identity::new(name).write(folder, name);
     }
     Identity::new("somebody else").write(folder, "somebody");
     fs::copy(folder.join("somebody.key"), folder.join("other.key")).unwrap();
+    fs::copy(folder.join("swapped.key"), folder.join("swapped.pem")).unwrap();
     let bundle = [
         "pkcs12",
         "-export",

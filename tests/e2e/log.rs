@@ -64,6 +64,7 @@ fn a_refusal_has_an_event_with_its_reason() {
     connection.read_reply();
     let refused = server.wait_for_log("the refusal", |entry| entry.message() == "refused");
     assert!(refused.text("reason").unwrap().contains(&stranger.sha1()), "{refused:?}");
+    assert_eq!(refused.text("thumbprint"), Some(stranger.sha256().as_str()), "{refused:?}");
 }
 
 /// An attack on TLS is not to look like a client whose network broke.

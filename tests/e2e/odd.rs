@@ -53,7 +53,7 @@ const KINDS: &[Kind] = &[
     good("no-name", &["-subj", "/"]),
     good("sha1", &["-sha1"]),
     Kind { name: "md5", key: &["genrsa", "2048"], certificate: &["-md5"], said: [None, None] },
-    never("rsa-1024", &["genrsa", "1024"], "its RSA key has 1024 bits, and 2048 to 8192 are taken"),
+    never("rsa-1024", &["genrsa", "1024"], "its RSA key has 1024 bits, and must have 2048 to 8192"),
     never("dsa", &["genpkey", "-paramfile", "dsa.params"], "its key is DSA, and not RSA of 2048"),
     never("ed448", &["genpkey", "-algorithm", "ED448"], "its key is Ed448, and not RSA"),
     never("curve", &["ecparam", "-genkey", "-noout", "-name", "secp256k1"], "its key is on another curve"),
@@ -84,7 +84,7 @@ fn make_all(folder: &Path) {
 
 /// Each kind, and what is said of it.
 fn kinds() -> impl Iterator<Item = (&'static str, [Option<&'static str>; 2])> {
-    let long = Some("its RSA key has 8448 bits, and 2048 to 8192 are taken");
+    let long = Some("its RSA key has 8448 bits, and must have 2048 to 8192");
     KINDS.iter().map(|kind| (kind.name, kind.said)).chain([("rsa-8448", [long, long])])
 }
 
@@ -180,7 +180,7 @@ fn a_check_tells_whom_no_certificate_will_ever_let_in_and_why() {
     }
     setup.write();
     let told = |name: &str, how: &str, said: Option<&str>, checked: &Finished| {
-        let told = format!("warning: the client `{name}` will {how} by a certificate of it: ");
+        let told = format!("warning: a certificate of the client `{name}` will {how}: ");
         let line = checked.stderr.lines().find_map(|line| line.strip_prefix(&told));
         match said {
             None => assert_eq!(line, None, "{name} {how}"),
@@ -192,7 +192,7 @@ fn a_check_tells_whom_no_certificate_will_ever_let_in_and_why() {
         assert_eq!(checked.code, Some(0), "{checked:?}");
         checked
     };
-    let (never, not_with_1_2) = ("never get in", "not get in with TLS 1.2");
+    let (never, not_with_1_2) = ("never let it in", "not let it in with TLS 1.2");
     let by_default = checked(&setup);
     let setup = setup.server("min_tls_version = \"1.2\"");
     setup.write();
@@ -216,7 +216,7 @@ fn a_certificate_that_more_bytes_follow_is_told_for_what_it_is() {
     let setup = setup.section(section);
     setup.write();
     let checked = finish(lictor(setup.folder()).arg("check"));
-    let words = "will never get in by a certificate of it: more bytes follow the certificate in its block";
+    let words = "will never let it in: more bytes follow the certificate in its block";
     assert!(checked.stderr.contains(words), "{checked:?}");
 }
 

@@ -335,7 +335,12 @@ fn a_backup_of_a_busy_server_is_a_state_file() {
     assert_eq!(made.code, Some(0), "{made:?}");
     let again = back_up(&[]);
     assert_eq!(again.code, Some(1), "{again:?}");
-    assert!(again.stderr.contains("copy.db"), "{again:?}");
+    let words = "copy.db: there is a file already; name another, or replace it by `--replace`";
+    assert!(again.stderr.contains("the copy can't be made: ") && again.stderr.contains(words), "{again:?}");
+    let mut command = lictor(server.folder());
+    let nowhere = finish(command.args(["state", "backup", "none/copy.db"]));
+    let words = "lictor: the copy can't be made: none/copy.db: there is no such folder; make it";
+    assert!(nowhere.stderr.contains(words), "{nowhere:?}");
     server.connect(&tester).ask("kv-set default k after");
     assert_eq!(back_up(&["--replace"]).code, Some(0));
     server.connect(&tester).ask("kv-set default k later");

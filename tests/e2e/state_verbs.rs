@@ -92,7 +92,7 @@ fn what_is_deleted_is_gone_for_plugins_of_a_server_and_counts_no_more() {
     let folder = server.folder().to_owned();
     let folder = folder.as_path();
     fails(folder, "delete kv nobody", 1, "there is no key nobody");
-    fails(folder, "delete kv", 2, "KEY");
+    fails(folder, "delete kv", 2, "name the KEY to delete, or with --prefix");
     fails(folder, "delete kv one --prefix s/ --yes", 2, "cannot be used with");
     fails(folder, "delete kv --prefix s/", 2, "1200 keys begin with \"s/\", and none was deleted; add --yes");
     assert_eq!(connection.ask("kv-exists default one"), "true");
@@ -123,8 +123,18 @@ fn without_a_file_there_is_nothing_to_look_into() {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester).echo();
     setup.write();
-    fails(setup.folder(), "list", 1, "the state is in no file: `state.engine` is not \"sqlite\"");
+    fails(setup.folder(), "list", 1, "write `engine = \"sqlite\"` and a `path` into [state]");
+    let nowhere = tempfile::tempdir().unwrap();
+    for line in ["list", "get kv a", "delete kv a", "backup copy.db"] {
+        fails(nowhere.path(), line, 2, "there is no server.toml: make one with `lictor init`");
+    }
     let setup = setup.section("[state]\nengine = \"sqlite\"\npath = \"state/state.db\"");
     setup.write();
     fails(setup.folder(), "list", 1, "there is no state yet");
+    let mut server = setup.start();
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    let listed = state(server.folder(), "list");
+    assert_eq!((listed.code, listed.stdout.as_str()), (Some(0), ""), "{listed:?}");
+    assert!(listed.stderr.contains("there are no stores"), "{listed:?}");
 }

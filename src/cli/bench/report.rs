@@ -22,7 +22,7 @@ const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), 
 
 const CORRECTED: &str = "\
 Corrected is what requests would have taken that are sent at a steady rate: a
-closed loop sends nothing while it waits, so a stall counts but once in it.
+closed loop sends nothing while it waits, so it counts a stall only once.
 ";
 
 impl Outcome {

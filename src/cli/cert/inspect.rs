@@ -4,11 +4,12 @@ use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
 
+use rustls::crypto::aws_lc_rs;
 use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 use crate::files::read_named;
 use crate::identity::pem::{self, Holds};
-use crate::identity::{Thumbprint, subject};
+use crate::identity::{Doubt, Proofs, Thumbprint, subject};
 use crate::text::shown;
 
 /// Characters of a subject that are shown.
@@ -27,6 +28,7 @@ pub(crate) struct Certificate {
     not_after: i64,
     sha1: Thumbprint,
     sha256: Thumbprint,
+    doubt: Option<Doubt>,
 }
 
 /// Reads every certificate in a PEM file, or the one in a DER file.
@@ -73,6 +75,15 @@ impl Certificate {
             not_after: seconds(certificate.validity().not_after),
             sha1: Thumbprint::sha1_of(der),
             sha256: Thumbprint::sha256_of(der),
+            doubt: Proofs::new(&aws_lc_rs::default_provider()).doubt(&der.into()),
+        })
+    }
+
+    /// Why it lets nobody in, or not everybody, if that is so.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        Some(match self.doubt.as_ref()? {
+            Doubt::Always(why) => format!("nobody will ever get in by this certificate: {why}"),
+            Doubt::WithTls12(why) => format!("nobody will get in by this certificate with TLS 1.2: {why}"),
         })
     }
 

@@ -138,6 +138,9 @@ impl Thumbprint {
                         let which =
                             if count > 1 { format!(" ({position} of {count})") } else { String::new() };
                         output::line(&format!("{}{which}\n{certificate}", path.display()))?;
+                        if let Some(doubt) = certificate.doubt() {
+                            output::note(&format!("{}{which}: {doubt}", path.display()));
+                        }
                     }
                 }
                 Err(message) => {

@@ -79,7 +79,7 @@ pub(in crate::cli) struct Delete {
     #[arg(value_name = "STORE")]
     store: StoreArgument,
     /// The key
-    #[arg(value_name = "KEY", value_parser = key, required_unless_present = "prefix", conflicts_with = "prefix")]
+    #[arg(value_name = "KEY", value_parser = key, conflicts_with = "prefix")]
     key: Option<Key>,
     /// Delete every key that begins with this
     #[arg(long)]
@@ -177,6 +177,9 @@ impl List {
         for (store, usage) in &namespaces {
             output::line(&format!("{}  keys {}  bytes {}", shown(store), usage.keys, usage.bytes))?;
         }
+        if namespaces.is_empty() {
+            output::note("there are no stores: a plugin makes one when it first opens it");
+        }
         Ok(())
     }
 }
@@ -200,6 +203,10 @@ impl Get {
 
 impl Delete {
     pub(super) fn run(self) -> Result<(), Failure> {
+        if self.key.is_none() && self.prefix.is_none() {
+            let what = "name the KEY to delete, or with --prefix what all keys begin with that are to go";
+            return Err(Failure::usage(what));
+        }
         let state = opened(&self.config, ByHand::write)?;
         let StoreArgument(store) = &self.store;
         want_store(&state, store)?;

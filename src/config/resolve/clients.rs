@@ -148,13 +148,13 @@ fn warn_of_file(
     let another = format!("`lictor cert new {name}` makes another");
     match doubt {
         Some(Doubt::Always(why)) => findings
-            .warning(format!("the client `{name}` will never get in by a certificate of it: {why}"))
+            .warning(format!("a certificate of the client `{name}` will never let it in: {why}"))
             .at(path.span(), "whoever holds its key can't prove that")
             .help(another)
             .done(),
         Some(Doubt::WithTls12(why)) if min_tls == TlsVersion::V1_2 => findings
             .warning(format!(
-                "the client `{name}` will not get in with TLS 1.2 by a certificate of it: {why}"
+                "a certificate of the client `{name}` will not let it in with TLS 1.2: {why}"
             ))
             .at(path.span(), "TLS 1.2 can't prove its key")
             .help(format!("leave it where this client speaks TLS 1.3; else {another}"))

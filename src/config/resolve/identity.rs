@@ -48,7 +48,7 @@ fn warn_of_no_effect(
     {
         findings
             .warning("`identity.authorities` has no effect: no client is known by a URI for which they vouch")
-            .at(span, "they are asked about nobody")
+            .at(span, "no certificate is checked against them")
             .help("write the `uris` of a client, such as `uris = [\"spiffe://example.org/laptop\"]`; or leave this out")
             .done();
     }

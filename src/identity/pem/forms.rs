@@ -21,6 +21,15 @@ pub(super) fn is_text(line: &[u8]) -> bool {
     line.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace())
 }
 
+/// That there is no `wanted` in a file, of which `held` is the last that may be in it.
+pub(super) fn without(wanted: &str, held: Option<&str>) -> PemFault {
+    match held {
+        Some(held) => PemFault::new(None, format!("this file holds {held}, and no {wanted}"))
+            .advise("perhaps the names of the certificate's file and the key's changed places"),
+        None => PemFault::new(None, format!("this file holds no {wanted} in PEM")),
+    }
+}
+
 /// What is wrong with a block of this label, which begins on a line, if that is known.
 pub(super) fn of_label(line: usize, label: &str) -> Option<PemFault> {
     let (what, advice) = match label {

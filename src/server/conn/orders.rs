@@ -115,7 +115,8 @@ impl Connection {
             return;
         }
         let (connection, client) = (self.session.id(), self.session.identity.name());
-        tracing::warn!(target: "lictor::connection", %connection, client, reason = words, detail, "cut off");
+        let thumbprint = self.session.identity.thumbprint();
+        tracing::warn!(target: "lictor::connection", %connection, client, %thumbprint, reason = words, detail, "cut off");
         self.lanes.stop_all_but(|_| false, end.as_str());
         self.reading = Reading::Ended(end, Some(LastWord::Farewell(words)));
     }

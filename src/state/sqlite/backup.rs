@@ -9,12 +9,26 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use super::fault::{at, in_words};
-use super::schema::{self, folder_of, io, sync_folder};
+use super::schema::{self, folder_of, sync_folder};
 use crate::files::{self, Fault};
 use crate::state::StateError;
 
 /// Pages copied between two calls of the progress function: about 4 MiB.
 const STEP_PAGES: i32 = 1024;
+
+/// Why no copy was made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackupError {
+    /// The state itself, or its copy when it was checked.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The place for the copy. The state is as it was.
+    #[error("the copy can't be made: {what}")]
+    Copy {
+        /// What is in the way, and what to do.
+        what: String,
+    },
+}
 
 /// What to do if the target is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +54,14 @@ pub struct Progress {
 /// `target` is there as a whole or not at all: the copy is made under another name beside it.
 ///
 /// # Errors
-/// [`StateError::Foreign`] and the like if `source` is not a state file, [`StateError::Unavailable`] if `target` is there and
-/// should be kept, or can't be written.
+/// [`StateError::Foreign`] and the like if `source` is not a state file, [`BackupError::Copy`] if `target` is there and should be
+/// kept, or can't be written.
 pub fn backup(
     source: &Path,
     target: &Path,
     existing: Existing,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(), StateError> {
+) -> Result<(), BackupError> {
     let target = &place(target)?;
     if existing == Existing::Keep && target.symlink_metadata().is_ok() {
         return Err(is_there(target));
@@ -55,30 +69,46 @@ pub fn backup(
     let from = schema::open_unknown(source)?;
     let part = Part::create(target)?;
     copy(&from, &part.file, progress).map_err(|error| match in_words(&error) {
-        StateError::Corrupt { .. } => at(source, &error),
-        _ => at(target, &error),
+        StateError::Corrupt { .. } => BackupError::State(at(source, &error)),
+        StateError::Unavailable { what } => cannot(target, what),
+        _ => cannot(target, error),
     })?;
     schema::check(&part.file, &schema::open_unknown(&part.file)?)?;
-    File::open(&part.file)
-        .and_then(|file| file.sync_all())
-        .map_err(|error| io(target, "can't be written", &error))?;
+    File::open(&part.file).and_then(|file| file.sync_all()).map_err(|error| cannot(target, error))?;
     part.become_target(target, existing)
 }
 
 /// The target without links in its way. In a folder in which anybody may replace anything, no copy is made.
-fn place(target: &Path) -> Result<PathBuf, StateError> {
-    let in_words =
-        |fault: Fault| StateError::Unavailable { what: format!("{}: {}", target.display(), fault.what()) };
+fn place(target: &Path) -> Result<PathBuf, BackupError> {
+    let in_words = |fault: Fault| match fault.is_missing() {
+        true => cannot(target, NO_FOLDER),
+        false => cannot(target, fault.what()),
+    };
     let place = files::place(target).map_err(in_words)?;
-    let mode = fs::metadata(folder_of(&place)).map_err(|error| io(target, "can't be made", &error))?.mode();
+    let mode = fs::metadata(folder_of(&place)).map_err(|error| of_folder(target, &error))?.mode();
     if mode & 0o1002 == 0o002 {
-        let what = format!(
-            "{}: everybody may write to its folder; name another, or `chmod +t` it",
-            target.display()
-        );
-        return Err(StateError::Unavailable { what });
+        let what = "everybody may write to its folder; name another, or `chmod +t` it";
+        return Err(cannot(target, what));
     }
     Ok(place)
+}
+
+const NO_FOLDER: &str = "there is no such folder; make it, or name another file";
+
+/// That a file can't be made in the folder of `target`.
+fn of_folder(target: &Path, error: &std::io::Error) -> BackupError {
+    match error.kind() {
+        ErrorKind::NotFound => cannot(target, NO_FOLDER),
+        ErrorKind::PermissionDenied => cannot(
+            target,
+            "this user may not write to its folder; name another, or run this as a user who may",
+        ),
+        _ => cannot(target, error),
+    }
+}
+
+fn cannot(target: &Path, why: impl std::fmt::Display) -> BackupError {
+    BackupError::Copy { what: format!("{}: {why}", target.display()) }
 }
 
 fn copy(from: &Connection, part: &Path, progress: &mut dyn FnMut(Progress)) -> rusqlite::Result<()> {
@@ -114,25 +144,20 @@ struct Part {
 }
 
 impl Part {
-    fn create(target: &Path) -> Result<Self, StateError> {
+    fn create(target: &Path) -> Result<Self, BackupError> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let folder = folder_of(target).join(format!(".{name}.{}.part", std::process::id()));
         // What a killed process of the same number may have left.
         fs::remove_dir_all(&folder).ok();
-        let failed = |error| io(&folder, "can't be made", &error);
+        let failed = |error| of_folder(target, &error);
         DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
         let file = folder.join("copy");
         let part = Self { folder, file };
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&part.file)
-            .map_err(|error| io(&part.file, "can't be made", &error))?;
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part.file).map_err(failed)?;
         Ok(part)
     }
 
-    fn become_target(self, target: &Path, existing: Existing) -> Result<(), StateError> {
+    fn become_target(self, target: &Path, existing: Existing) -> Result<(), BackupError> {
         let named = match existing {
             Existing::Replace => fs::rename(&self.file, target),
             // A link fails if the name has been taken meanwhile, where a rename would write over it.
@@ -149,7 +174,7 @@ impl Part {
         };
         named.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => is_there(target),
-            _ => io(target, "can't be made", &error),
+            _ => of_folder(target, &error),
         })?;
         drop(self);
         sync_folder(folder_of(target));
@@ -163,10 +188,6 @@ impl Drop for Part {
     }
 }
 
-fn is_there(target: &Path) -> StateError {
-    let what = format!(
-        "{}: there is a file already; name another, or say that it may be replaced",
-        target.display()
-    );
-    StateError::Unavailable { what }
+fn is_there(target: &Path) -> BackupError {
+    cannot(target, "there is a file already; name another, or replace it by `--replace`")
 }
