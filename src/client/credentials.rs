@@ -109,9 +109,9 @@ mod tests {
         assert_eq!(format!("{:?}", Credentials::load(&certificate, &key).unwrap()), "Credentials { .. }");
         for (certificate, key, words) in [
             (&absent, &key, "cannot read the certificate"),
-            (&key, &key, "this file holds no certificate in PEM"),
+            (&key, &key, "this file holds a private key, and no certificate"),
             (&certificate, &absent, "cannot read the private key"),
-            (&certificate, &certificate, "this file holds no private key in PEM"),
+            (&certificate, &certificate, "this file holds a certificate, and no private key"),
             (
                 &certificate,
                 &other_key,

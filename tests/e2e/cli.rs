@@ -16,7 +16,7 @@ use crate::support::server::{Server, Setup, shared};
 use crate::support::tools::{Finished, finish, finish_reading, lictor, openssl, text_of};
 
 /// A folder in which `lictor init` was run, its server on a port of its own.
-fn initialized() -> (TempDir, u16) {
+pub(crate) fn initialized() -> (TempDir, u16) {
     let folder = TempDir::new().unwrap();
     let made = finish(lictor(folder.path()).arg("init"));
     assert_eq!(made.code, Some(0), "{made:?}");
@@ -29,10 +29,10 @@ fn initialized() -> (TempDir, u16) {
 }
 
 /// A server that is run as a person does, and ends with this value.
-struct Serving(Child);
+pub(crate) struct Serving(Child);
 
 impl Serving {
-    fn begin(folder: &Path, port: u16) -> Self {
+    pub(crate) fn begin(folder: &Path, port: u16) -> Self {
         let mut command = lictor(folder);
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
         let log = fs::File::create(folder.join("log")).unwrap();
@@ -109,67 +109,6 @@ fn init_says_what_comes_next_and_keeps_keys_private() {
     }
     let checked = finish(lictor(&folder).arg("check"));
     assert_eq!(checked.code, Some(0), "{checked:?}");
-}
-
-#[test]
-fn who_may_not_do_what_operators_do_is_told_how_to_allow_it() {
-    let (folder, port) = initialized();
-    let _serving = Serving::begin(folder.path(), port);
-    for (arguments, command) in
-        [(&["reload"][..], "@reload"), (&["status"], "@status"), (&["call", "@kick", "c1"], "@kick")]
-    {
-        let told = finish(lictor(folder.path()).args(arguments));
-        assert_eq!((told.code, told.stdout.as_str()), (Some(1), ""), "{told:?}");
-        let advice =
-            format!("(forbidden, not-run); to allow it, add \"{command}\" to the `commands` of this client");
-        assert!(told.stderr.contains(&advice) && told.stderr.contains("SIGHUP"), "{told:?}");
-    }
-}
-
-#[test]
-fn init_that_has_nothing_to_make_says_so() {
-    let (folder, _) = initialized();
-    let again = finish(lictor(folder.path()).args(["init", "--missing-only"]));
-    assert_eq!(again.code, Some(0), "{again:?}");
-    assert!(again.stdout.starts_with("nothing is missing\n"), "{again:?}");
-}
-
-#[test]
-fn faults_of_the_old_config_are_told_for_what_they_are() {
-    let (folder, _) = initialized();
-    fs::write(folder.path().join("old.toml"), "[server]\nlisten = 5\n").unwrap();
-    let check = |old: &str| finish(lictor(folder.path()).args(["check", "--diff", old]));
-    let faulty = check("old.toml");
-    assert_eq!(faulty.code, Some(2), "{faulty:?}");
-    let words = "lictor: the old config, old.toml, which --diff names, has faults:\n";
-    assert!(faulty.stderr.contains(words) && faulty.stderr.contains("old.toml:2"), "{faulty:?}");
-    let missing = check("nowhere.toml");
-    assert_eq!(missing.code, Some(2), "{missing:?}");
-    assert!(missing.stderr.contains("there is no nowhere.toml, which --diff names"), "{missing:?}");
-    assert!(!missing.stderr.contains("--config"), "{missing:?}");
-}
-
-#[test]
-fn a_config_that_all_may_write_to_is_refused_and_not_unreadable() {
-    let (folder, _) = initialized();
-    let config = folder.path().join("server.toml");
-    fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
-    let checked = finish(lictor(folder.path()).arg("check"));
-    assert_eq!(checked.code, Some(2), "{checked:?}");
-    assert!(checked.stderr.contains("the config file is refused: users other than"), "{checked:?}");
-}
-
-#[test]
-fn a_certificate_that_lets_nobody_in_is_told_beside_its_thumbprint() {
-    let folder = TempDir::new().unwrap();
-    let request =
-        ["req", "-x509", "-newkey", "rsa:1024", "-noenc", "-subj", "/CN=weak", "-keyout", "weak.key"];
-    let made = finish(openssl(&request).args(["-out", "weak.pem"]).current_dir(folder.path()));
-    assert_eq!(made.code, Some(0), "{made:?}");
-    let shown = finish(lictor(folder.path()).args(["cert", "thumbprint", "weak.pem"]));
-    assert_eq!(shown.code, Some(0), "{shown:?}");
-    let words = "weak.pem: nobody will ever get in by this certificate: its RSA key has 1024 bits";
-    assert!(shown.stdout.contains("  sha256   ") && shown.stderr.contains(words), "{shown:?}");
 }
 
 #[test]

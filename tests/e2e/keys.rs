@@ -27,7 +27,7 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("dsa-old", &["line 1: the private key that begins here is DSA", "`lictor cert new NAME` makes"]),
     ("ed448", &["the private key is Ed448, and not RSA of 2048", "`lictor cert new NAME` makes"]),
     ("short", &["its RSA key has 1024 bits, and must have 2048 to 8192", "`lictor cert new NAME` makes"]),
-    ("swapped", &["this file holds a private key, and no certificate", "the key's changed places"]),
+    ("swapped", &["this file holds a private key, and no certificate", "of its key may be swapped"]),
     ("ssh", &["is in OpenSSH's own form; `ssh-keygen -p -m PKCS8 -f FILE`"]),
     (
         "bundle",

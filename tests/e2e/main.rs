@@ -25,6 +25,7 @@
 //! | `reach`     | files and other commands that a plugin may reach |
 //! | `absent`    | a config that names what is not there, or what is switched off |
 //! | `cli`       | the commands of `lictor` |
+//! | `advice`    | what its messages tell a newcomer to do |
 //! | `bench`     | `lictor bench` |
 //! | `plugin`    | `lictor plugin …`, for authors |
 //! | `stopping`  | the ways in which a call is stopped, and what is free then |
@@ -60,6 +61,7 @@
 mod support;
 
 mod absent;
+mod advice;
 mod authority;
 mod bench;
 mod broken;

@@ -25,7 +25,7 @@ pub(super) fn is_text(line: &[u8]) -> bool {
 pub(super) fn without(wanted: &str, held: Option<&str>) -> PemFault {
     match held {
         Some(held) => PemFault::new(None, format!("this file holds {held}, and no {wanted}"))
-            .advise("perhaps the names of the certificate's file and the key's changed places"),
+            .advise("the paths of the certificate and of its key may be swapped"),
         None => PemFault::new(None, format!("this file holds no {wanted} in PEM")),
     }
 }
