@@ -153,9 +153,7 @@ fn warn_of_file(
             .help(another)
             .done(),
         Some(Doubt::WithTls12(why)) if min_tls == TlsVersion::V1_2 => findings
-            .warning(format!(
-                "a certificate of the client `{name}` will not let it in with TLS 1.2: {why}"
-            ))
+            .warning(format!("a certificate of the client `{name}` will not let it in with TLS 1.2: {why}"))
             .at(path.span(), "TLS 1.2 can't prove its key")
             .help(format!("leave it where this client speaks TLS 1.3; else {another}"))
             .done(),
