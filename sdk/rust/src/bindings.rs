@@ -21,6 +21,8 @@ wit_bindgen::generate!({
             import wasi:keyvalue/atomics@0.2.0-draft;
             import wasi:keyvalue/batch@0.2.0-draft;
             import wasi:clocks/monotonic-clock@0.2.0;
+            import wasi:clocks/wall-clock@0.2.0;
+            import wasi:random/random@0.2.0;
             import wasi:http/outgoing-handler@0.2.0;
         }
     ",

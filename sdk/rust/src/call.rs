@@ -1,7 +1,7 @@
 //! Other commands of this server, where `commands = ["PATTERN"]` is granted.
 
 use crate::Failure;
-use crate::bindings::lictor::plugin::call;
+use crate::host::call;
 
 /// Runs a command for the client whose request is being handled, as if it had sent it: with its permissions and never
 /// more, within the grant, and within the request's deadline. The command's name comes first in `arguments`.

@@ -23,11 +23,14 @@
 //! # fn main() {}
 //! ```
 //!
+//! A default in quotes is read as if it stood in the config: `#[config(default = "10s")]` of a `Duration`.
+//!
 //! A field's key is its name. A field that is no `Option` and has no `default` must be there. Types are those of
 //! arguments ([`FromArgument`]). A command takes the settings as a parameter marked `#[config]`, which is no argument
 //! of the command; they are read at each of its calls. Anywhere else there is `Settings::load()`.
 
-use crate::bindings::wasi::config::store;
+use crate::bindings::wasi::config::store::Error;
+use crate::host::config as store;
 use crate::{Failure, FromArgument};
 
 /// A struct that is read from the config. Implemented by `#[derive(Config)]`.
@@ -51,9 +54,9 @@ pub fn get(key: &str) -> Option<String> {
 }
 
 /// `unavailable`: the source of the values can't be read now.
-impl From<store::Error> for Failure {
-    fn from(error: store::Error) -> Self {
-        let (store::Error::Upstream(words) | store::Error::Io(words)) = error;
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (Error::Upstream(words) | Error::Io(words)) = error;
         Self::unavailable(words)
     }
 }
@@ -67,6 +70,12 @@ pub fn optional<T: for<'a> FromArgument<'a>>(key: &str) -> Result<Option<T>, Fai
 pub fn required<T: for<'a> FromArgument<'a>>(key: &str) -> Result<T, Failure> {
     let missing = || Failure::failed(["the plugin's config lacks the key ", key].concat());
     optional(key)?.ok_or_else(missing)
+}
+
+/// The default of `key`, written as it would stand in the config. What `#[derive(Config)]` reads by.
+pub fn default_of<T: for<'a> FromArgument<'a>>(key: &str, text: &str) -> Result<T, Failure> {
+    let wrong = || Failure::failed(["the plugin's default of ", key, " must be ", T::EXPECTED].concat());
+    T::from_argument(&mut text.into()).ok_or_else(wrong)
 }
 
 fn read<T: for<'a> FromArgument<'a>>(key: &str, mut text: String) -> Result<T, Failure> {

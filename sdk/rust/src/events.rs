@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::Failure;
-use crate::bindings::lictor::plugin::events;
 pub use crate::bindings::lictor::plugin::events::Event;
+use crate::host::events;
 
 /// Publishes to a topic, at most 64 KiB; gives how many commands it goes to.
 pub fn publish(topic: &str, data: impl AsRef<[u8]>) -> Result<u32, Failure> {

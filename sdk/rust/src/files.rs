@@ -1,7 +1,7 @@
 //! Single files of the server's machine, where `files = ["/path"]` is granted.
 
 use crate::Failure;
-use crate::bindings::lictor::plugin::files;
+use crate::host::files;
 
 /// All bytes of a granted file, as it is now, at most 1 MiB.
 pub fn read(path: &str) -> Result<Vec<u8>, Failure> {

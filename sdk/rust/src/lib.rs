@@ -36,7 +36,8 @@
 //! | run another command | [`call`] |
 //! | publish and receive events | [`events`] |
 //! | send an HTTP request | [`http`] |
-//! | measure time, wait | [`clock`] |
+//! | know the time, measure it, wait | [`clock`] |
+//! | draw random numbers | [`random`] |
 //! | reply in parts, for as long as the client wants | `streaming`, with the feature of that name |
 //! | call a command in a test | [`testing`] |
 //!
@@ -67,12 +68,14 @@ mod dispatch;
 pub mod events;
 mod failure;
 pub mod files;
+mod host;
 pub mod http;
 pub mod keyvalue;
 pub mod log;
 pub mod output;
 #[cfg(any(target_family = "wasm", test))]
 mod panic;
+pub mod random;
 mod reply;
 pub mod request;
 pub mod state;
@@ -85,8 +88,8 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Config, Failure, FromArgument, IntoReply, call, config, events, files, http, log, log_line, plugin,
-        request, state,
+        Config, Failure, FromArgument, IntoReply, call, clock, config, events, files, http, keyvalue, log, log_line,
+        plugin, random, request, state,
     };
 
     #[cfg(feature = "streaming")]

@@ -8,14 +8,14 @@
 //!
 //! The event's context is the module in which the macro stands.
 
-use crate::bindings::wasi::logging::logging;
+use crate::host::logging;
 
 #[doc(inline)]
 pub use crate::{
     __log_critical as critical, __log_debug as debug, __log_error as error, __log_info as info,
     __log_trace as trace, __log_warn as warn,
 };
-pub use logging::Level;
+pub use crate::bindings::wasi::logging::logging::Level;
 
 /// Logs an event. `context` says which part of the plugin it comes from.
 pub fn event(level: Level, context: &str, message: &str) {

@@ -1,6 +1,6 @@
 //! Lines in the server's log, without any grant and without WASI.
 
-use crate::bindings::lictor::plugin::output;
+use crate::host::output;
 
 /// What crosses at once, in bytes. The host takes 16 MiB; of a call it logs 64 KiB and counts the rest.
 const PIECE_BYTES: usize = 1 << 20;

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use crate::bindings::lictor::plugin::request;
 pub use crate::bindings::lictor::plugin::types::Caller;
+use crate::host::request;
 
 /// Who sent the request, as the TLS certificate proved it. It can't be forged.
 pub fn caller() -> Caller {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use std::vec;
 
 use crate::Failure;
-use crate::bindings::lictor::plugin::state;
+use crate::host::state;
 
 /// A store, by its name in the grant. Making one costs nothing and calls nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

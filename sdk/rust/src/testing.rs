@@ -1,10 +1,41 @@
-//! Commands called by a plugin's own tests, which run on the author's machine by `cargo test`.
+//! Commands called by a plugin's own tests, which run on the author's machine by `cargo test`, without a server.
 //!
-//! Host functions are not there: a command that calls one panics. Test what is pure.
+//! A [`Host`] has what the functions of the host give a command: the request, the config, stores, files, other commands, a
+//! web, clocks and random numbers.
+//!
+//! ```
+//! use lictor_plugin::prelude::*;
+//! use lictor_plugin::state::Store;
+//! use lictor_plugin::testing::Host;
+//!
+//! #[plugin]
+//! mod count {
+//!     /// counts what a client asks for
+//!     #[command]
+//!     fn count(key: &str) -> Result<i64, Failure> {
+//!         Store::default().increment(&[&request::caller().name, ":", key].concat(), 1)
+//!     }
+//! }
+//!
+//! # fn main() {
+//! let host = Host::new().caller("ada").entry("default", "ada:tea", "41");
+//! assert_eq!(host.run(count::COMMANDS, &["count", "tea"]).unwrap(), b"42");
+//! let kept = host.within(|| Store::default().get_text("ada:tea"));
+//! assert_eq!(kept.unwrap().as_deref(), Some("42"));
+//! # }
+//! ```
+
+#[cfg(not(target_family = "wasm"))]
+mod host;
+
+#[cfg(not(target_family = "wasm"))]
+pub use host::Host;
 
 use crate::{Command, Failure, dispatch};
 
 /// Runs the command that `arguments` names, as the host does. The macro `plugin` puts `COMMANDS` into its module.
+///
+/// The functions of the host find nothing there; [`Host::run`] runs a command over what a test needs.
 pub fn run(commands: &'static [Command], arguments: &[&str]) -> Result<Vec<u8>, Failure> {
     let mut arguments: Vec<String> = arguments.iter().map(|argument| String::from(*argument)).collect();
     let (name, arguments) = dispatch::split(&mut arguments);

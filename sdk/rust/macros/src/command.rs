@@ -92,23 +92,24 @@ impl Command {
     /// Its place in the table, where no command writes its reply in parts.
     pub(crate) fn entry(&self) -> TokenStream {
         let (described, reads, values) = (self.description(), self.reads(), self.values());
-        let (conditions, function) = (&self.conditions, &self.function);
+        let (conditions, own_name) = (&self.conditions, self.own_name());
         let call = quote_spanned!(self.reply=> ::lictor_plugin::IntoReply::into_reply(value));
         quote! {
             #(#conditions)*
             ::lictor_plugin::Command {
                 #described
                 run: {
+                    #own_name
                     #[allow(unused_mut, unused_variables)]
-                    fn run(
+                    fn lictor_run(
                         mut arguments: ::lictor_plugin::Arguments<'_>,
                     ) -> ::std::result::Result<::std::vec::Vec<u8>, ::lictor_plugin::Failure> {
                         #reads
                         #[allow(clippy::let_unit_value)]
-                        let value = #function(#(#values),*);
+                        let value = lictor_command(#(#values),*);
                         #call
                     }
-                    run
+                    lictor_run
                 },
             }
         }
@@ -117,10 +118,10 @@ impl Command {
     /// The same, where one does. What a function returns comes last.
     pub(crate) fn streaming_entry(&self) -> TokenStream {
         let (described, reads, values) = (self.description(), self.reads(), self.values());
-        let (conditions, function) = (&self.conditions, &self.function);
+        let (conditions, own_name) = (&self.conditions, self.own_name());
         let value = match self.writes {
-            true => quote!(#function(&mut *writer, #(#values),*).await),
-            false => quote!(#function(#(#values),*)),
+            true => quote!(lictor_command(&mut *writer, #(#values),*).await),
+            false => quote!(lictor_command(#(#values),*)),
         };
         let call = quote_spanned!(self.reply=> ::lictor_plugin::IntoReply::into_reply(value));
         quote! {
@@ -128,8 +129,9 @@ impl Command {
             ::lictor_plugin::streaming::Command {
                 #described
                 run: {
+                    #own_name
                     #[allow(unused_mut, unused_variables)]
-                    fn run<'a>(
+                    fn lictor_run<'a>(
                         mut arguments: ::lictor_plugin::Arguments<'a>,
                         writer: &'a mut ::lictor_plugin::streaming::Writer,
                     ) -> ::lictor_plugin::streaming::Running<'a> {
@@ -141,10 +143,16 @@ impl Command {
                             writer.write(rest).await
                         })
                     }
-                    run
+                    lictor_run
                 },
             }
         }
+    }
+
+    /// A name of our own for the function: its own could be that of what the generated function needs.
+    fn own_name(&self) -> TokenStream {
+        let function = &self.function;
+        quote!(use self::#function as lictor_command;)
     }
 
     fn description(&self) -> TokenStream {

@@ -90,9 +90,12 @@ fn field(field: &Field) -> Result<TokenStream> {
         Missing::Fails => quote_spanned!(span=> #name: ::lictor_plugin::config::required::<#written>(#key)?),
         Missing::Default => quote!(#name: #optional.unwrap_or_default()),
         Missing::Value(value) => {
-            // So that a text in quotes can be the default of a `String`. A number must find its type by itself.
+            // A text is read as if it stood in the config: `"10s"` of a `Duration`. A number must find its type by itself.
             let is_text = matches!(&*value, Expr::Lit(literal) if matches!(literal.lit, syn::Lit::Str(_)));
-            let value = if is_text { quote!(::std::convert::Into::into(#value)) } else { quote!(#value) };
+            let value = match is_text {
+                true => quote_spanned!(span=> ::lictor_plugin::config::default_of::<#written>(#key, #value)?),
+                false => quote!(#value),
+            };
             quote!(#name: match #optional {
                 ::std::option::Option::Some(value) => value,
                 ::std::option::Option::None => #value,

@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 
-use super::url::Url;
 use super::{Error, Request, Response};
 use crate::bindings::wasi::clocks::monotonic_clock;
 use crate::bindings::wasi::http::outgoing_handler;
@@ -21,7 +20,7 @@ const WRITE_BYTES: usize = 4096;
 /// As much as is read at once.
 const READ_BYTES: usize = 64 * 1024;
 
-pub(super) fn send(request: Request) -> Result<Response, Error> {
+pub(crate) fn send(request: Request) -> Result<Response, Error> {
     let deadline = request.timeout.map(|span| monotonic_clock::now().saturating_add(nanoseconds(span)));
     let outgoing = outgoing(&request)?;
     // A body that is asked for is sent, even an empty one, and some servers take none with a `GET`.
@@ -43,7 +42,7 @@ pub(super) fn send(request: Request) -> Result<Response, Error> {
 }
 
 fn outgoing(request: &Request) -> Result<OutgoingRequest, Error> {
-    let url = Url::parse(&request.url).map_err(|what| Error::bad(&["no URL: ", what].concat()))?;
+    let url = request.parsed()?;
     let fields = Fields::new();
     for (name, value) in &request.headers {
         let refused = |_| Error::bad(&["the header ", name, " can't be sent"].concat());

@@ -17,7 +17,8 @@
 //! the plugin decides.
 
 mod error;
-mod exchange;
+#[cfg(target_family = "wasm")]
+pub(crate) mod exchange;
 mod url;
 
 use std::time::Duration;
@@ -85,7 +86,45 @@ impl Request {
 
     /// Sends it, and waits for the whole response.
     pub fn send(self) -> Result<Response, Error> {
-        exchange::send(self)
+        crate::host::http::send(self)
+    }
+
+    /// `GET` and its like.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Where it goes.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The headers in their order.
+    pub fn headers(&self) -> &[(String, Vec<u8>)] {
+        &self.headers
+    }
+
+    /// The body; empty where there is none.
+    pub fn content(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Fails where the URL can't be one.
+    fn parsed(&self) -> Result<url::Url<'_>, Error> {
+        url::Url::parse(&self.url).map_err(|what| Error::bad(&["no URL: ", what].concat()))
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl Request {
+    /// Has `answer` answer it, within the bounds that hold for any answer.
+    pub(crate) fn answered_by(
+        &self,
+        answer: &dyn Fn(&Self) -> Result<Response, Error>,
+    ) -> Result<Response, Error> {
+        self.parsed()?;
+        let response = answer(self)?;
+        if response.body.len() > self.body_bytes { Err(Error::TooLarge(self.body_bytes)) } else { Ok(response) }
     }
 }
 
@@ -101,6 +140,11 @@ pub struct Response {
 }
 
 impl Response {
+    /// A response without headers, for tests.
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into() }
+    }
+
     /// Whether the status is one of 200 to 299.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)

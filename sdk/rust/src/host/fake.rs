@@ -1,0 +1,274 @@
+//! The host of a test: what it holds, and the functions that a plugin imports, over that.
+
+pub(crate) mod keyvalue;
+pub(crate) mod state;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::mem::swap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::Failure;
+use crate::bindings::lictor::plugin::events::Event;
+use crate::bindings::lictor::plugin::types::Caller;
+use crate::bindings::lictor::plugin::types;
+
+/// What answers HTTP requests, and what answers commands that the plugin runs.
+pub(crate) type Web = Rc<dyn Fn(&crate::http::Request) -> Result<crate::http::Response, crate::http::Error>>;
+pub(crate) type Commands = Rc<dyn Fn(&[&str], &[u8]) -> Result<Vec<u8>, Failure>>;
+
+/// What the host of a test holds.
+pub(crate) struct World {
+    pub(crate) caller: Caller,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) time_left: Duration,
+    pub(crate) config: BTreeMap<String, String>,
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    pub(crate) stores: state::Stores,
+    /// The monotonic clock's reading, and the time of day where that was 0.
+    pub(crate) elapsed: Duration,
+    pub(crate) began_at: Duration,
+    pub(crate) seed: u64,
+    pub(crate) printed: Vec<String>,
+    pub(crate) published: Vec<Event>,
+    pub(crate) coming: VecDeque<Event>,
+    pub(crate) subscribed: Vec<String>,
+    pub(crate) web: Option<Web>,
+    pub(crate) commands: Option<Commands>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            caller: Caller { name: "tester".into(), thumbprint: "0".repeat(64) },
+            headers: Vec::new(),
+            body: Vec::new(),
+            time_left: Duration::from_secs(5),
+            config: BTreeMap::new(),
+            files: BTreeMap::new(),
+            stores: state::Stores::default(),
+            elapsed: Duration::ZERO,
+            // A day like any other: 2026-01-01.
+            began_at: Duration::from_secs(1_767_225_600),
+            seed: 0,
+            printed: Vec::new(),
+            published: Vec::new(),
+            coming: VecDeque::new(),
+            subscribed: Vec::new(),
+            web: None,
+            commands: None,
+        }
+    }
+}
+
+thread_local! {
+    static WORLD: RefCell<World> = RefCell::default();
+}
+
+/// Does `work` while the functions of the host are over `world`.
+pub(crate) fn within<T>(world: &RefCell<World>, work: impl FnOnce() -> T) -> T {
+    /// Puts back what was there, also where `work` panics.
+    struct Swapped<'a>(&'a RefCell<World>);
+
+    impl<'a> Swapped<'a> {
+        fn new(world: &'a RefCell<World>) -> Self {
+            WORLD.with_borrow_mut(|current| swap(current, &mut world.borrow_mut()));
+            Self(world)
+        }
+    }
+
+    impl Drop for Swapped<'_> {
+        fn drop(&mut self) {
+            WORLD.with_borrow_mut(|current| swap(current, &mut self.0.borrow_mut()));
+        }
+    }
+
+    let _swapped = Swapped::new(world);
+    work()
+}
+
+fn world<T>(look: impl FnOnce(&mut World) -> T) -> T {
+    WORLD.with_borrow_mut(look)
+}
+
+fn failure(code: &str, message: &str) -> types::Failure {
+    types::Failure { code: code.into(), message: message.into() }
+}
+
+pub(crate) mod request {
+    use super::{Caller, world};
+
+    pub(crate) fn caller() -> Caller {
+        world(|world| world.caller.clone())
+    }
+
+    pub(crate) fn id() -> String {
+        "c0-1".into()
+    }
+
+    pub(crate) fn header(name: &str) -> Option<String> {
+        headers().into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub(crate) fn headers() -> Vec<(String, String)> {
+        world(|world| world.headers.clone())
+    }
+
+    pub(crate) fn body() -> Vec<u8> {
+        world(|world| world.body.clone())
+    }
+
+    pub(crate) fn time_left_ms() -> u64 {
+        world(|world| u64::try_from(world.time_left.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+pub(crate) mod config {
+    use super::world;
+    pub(crate) use crate::bindings::wasi::config::store::Error;
+
+    pub(crate) fn get(key: &str) -> Result<Option<String>, Error> {
+        Ok(world(|world| world.config.get(key).cloned()))
+    }
+}
+
+pub(crate) mod output {
+    use super::world;
+
+    pub(crate) fn print(text: &str) {
+        world(|world| world.printed.extend(text.lines().map(String::from)));
+    }
+
+    pub(crate) fn write(bytes: &[u8]) {
+        print(&String::from_utf8_lossy(bytes));
+    }
+}
+
+pub(crate) mod logging {
+    use super::world;
+    pub(crate) use crate::bindings::wasi::logging::logging::Level;
+
+    pub(crate) fn log(level: Level, _context: &str, message: &str) {
+        let level = format!("{level:?}").to_lowercase();
+        let level = level.rsplit("::").next().unwrap_or_default().to_owned();
+        world(|world| world.printed.push(format!("{level}: {message}")));
+    }
+}
+
+pub(crate) mod files {
+    use super::{failure, types, world};
+
+    pub(crate) fn read(path: &str) -> Result<Vec<u8>, types::Failure> {
+        let found = world(|world| world.files.get(path).cloned());
+        found.ok_or_else(|| failure("not-found", &format!("the test has no file {path}")))
+    }
+}
+
+pub(crate) mod call {
+    use super::{failure, types, world};
+
+    pub(crate) fn command(arguments: &[String], body: &[u8]) -> Result<Vec<u8>, types::Failure> {
+        let Some(commands) = world(|world| world.commands.clone()) else {
+            return Err(failure("denied", "the test has no commands; `Host::commands` gives some"));
+        };
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        commands(&arguments, body).map_err(Into::into)
+    }
+}
+
+pub(crate) mod http {
+    use super::world;
+    use crate::http::{Error, Request, Response};
+
+    pub(crate) fn send(request: Request) -> Result<Response, Error> {
+        let web = world(|world| world.web.clone());
+        request.answered_by(&*web.ok_or(Error::Denied)?)
+    }
+}
+
+pub(crate) mod clock {
+    use std::time::Duration;
+
+    use super::world;
+
+    pub(crate) fn monotonic() -> u64 {
+        world(|world| u64::try_from(world.elapsed.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn unix_time() -> Duration {
+        world(|world| world.began_at + world.elapsed)
+    }
+
+    /// No test waits: the clocks go on.
+    pub(crate) fn sleep(nanoseconds: u64) {
+        world(|world| world.advance(Duration::from_nanos(nanoseconds)));
+    }
+}
+
+impl World {
+    pub(crate) fn advance(&mut self, span: Duration) {
+        self.elapsed = self.elapsed.saturating_add(span);
+        self.time_left = self.time_left.saturating_sub(span);
+    }
+}
+
+pub(crate) mod random {
+    use super::world;
+
+    pub(crate) fn get_random_bytes(count: u64) -> Vec<u8> {
+        let numbers = std::iter::repeat_with(get_random_u64).flat_map(u64::to_le_bytes);
+        numbers.take(usize::try_from(count).unwrap_or(usize::MAX)).collect()
+    }
+
+    /// SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+    pub(crate) fn get_random_u64() -> u64 {
+        world(|world| {
+            world.seed = world.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut number = world.seed;
+            number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            number ^ (number >> 31)
+        })
+    }
+}
+
+pub(crate) mod events {
+    use super::{failure, types, world};
+    pub(crate) use crate::bindings::lictor::plugin::events::Event;
+
+    const MAX_BYTES: usize = 64 << 10;
+
+    pub(crate) fn publish(topic: &str, data: &[u8]) -> Result<u32, types::Failure> {
+        if data.len() > MAX_BYTES {
+            return Err(failure("bad-arguments", "an event has at most 64 KiB"));
+        }
+        world(|world| world.published.push(Event { topic: topic.into(), data: data.into(), lost: 0 }));
+        Ok(1)
+    }
+
+    pub(crate) fn subscribe(topics: &str) -> Result<(), types::Failure> {
+        world(|world| world.subscribed.push(topics.into()));
+        Ok(())
+    }
+
+    /// The next of those that the test has coming; no test waits for another.
+    pub(crate) fn next(timeout_ms: Option<u64>) -> Result<Option<Event>, types::Failure> {
+        let next = world(|world| {
+            let fits = |event: &Event| {
+                let mut topics = world.subscribed.iter();
+                topics.any(|topics| match topics.strip_suffix('*') {
+                    Some(prefix) => event.topic.starts_with(prefix),
+                    None => event.topic == *topics,
+                })
+            };
+            let at = world.coming.iter().position(fits)?;
+            world.coming.remove(at)
+        });
+        match (next, timeout_ms) {
+            (None, None) => Err(failure("unavailable", "the test has no further event")),
+            (next, _) => Ok(next),
+        }
+    }
+}

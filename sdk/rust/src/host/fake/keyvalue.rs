@@ -1,0 +1,101 @@
+//! `wasi:keyvalue` over the stores of a test.
+
+use super::state;
+
+/// As `wasi:keyvalue/store`.
+pub mod store {
+    pub use crate::bindings::wasi::keyvalue::store::{Error, KeyResponse};
+    use crate::bindings::lictor::plugin::types::Failure;
+    use crate::host::fake::state;
+
+    /// An open store.
+    #[derive(Debug)]
+    pub struct Bucket {
+        pub(super) name: String,
+    }
+
+    pub(super) fn error(failure: Failure) -> Error {
+        Error::Other(failure.message)
+    }
+
+    /// Opens a store.
+    pub fn open(name: &str) -> Result<Bucket, Error> {
+        Ok(Bucket { name: name.into() })
+    }
+
+    impl Bucket {
+        /// The value of `key`, if it is there.
+        pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+            Ok(state::get(&self.name, key).map_err(error)?.map(|entry| entry.value))
+        }
+
+        /// Writes a value.
+        pub fn set(&self, key: &str, value: &[u8]) -> Result<(), Error> {
+            state::set(&self.name, key, value, None).map(drop).map_err(error)
+        }
+
+        /// Takes an entry away.
+        pub fn delete(&self, key: &str) -> Result<(), Error> {
+            state::delete(&self.name, key).map(drop).map_err(error)
+        }
+
+        /// Whether there is an entry.
+        pub fn exists(&self, key: &str) -> Result<bool, Error> {
+            Ok(self.get(key)?.is_some())
+        }
+    }
+}
+
+impl store::Bucket {
+    /// The keys behind the first `cursor` of them, at most 1000.
+    pub fn list_keys(&self, cursor: Option<u64>) -> Result<store::KeyResponse, store::Error> {
+        let (mut keys, mut after) = (Vec::new(), None);
+        loop {
+            let page = state::list_keys(&self.name, "", after.as_deref(), 1000).map_err(store::error)?;
+            after = page.keys.last().cloned();
+            keys.extend(page.keys);
+            if !page.more {
+                break;
+            }
+        }
+        let from = cursor.map_or(0, |cursor| (cursor as usize).min(keys.len()));
+        let to = keys.len().min(from + 1000);
+        let cursor = (to < keys.len()).then_some(to as u64);
+        Ok(store::KeyResponse { keys: keys[from..to].to_vec(), cursor })
+    }
+}
+
+/// As `wasi:keyvalue/atomics`.
+pub mod atomics {
+    use super::store::{Bucket, Error, error};
+    use crate::host::fake::state;
+
+    /// Adds to an entry that is a decimal number in text.
+    pub fn increment(bucket: &Bucket, key: &str, delta: u64) -> Result<u64, Error> {
+        let too_large = |_| Error::Other("the sum is too large".into());
+        let sum = state::increment(&bucket.name, key, i64::try_from(delta).map_err(too_large)?);
+        u64::try_from(sum.map_err(error)?).map_err(|_| Error::Other("the sum is negative".into()))
+    }
+}
+
+/// As `wasi:keyvalue/batch`.
+pub mod batch {
+    use super::store::{Bucket, Error};
+
+    /// The values of several keys.
+    #[allow(clippy::type_complexity, reason = "as the interface has it")]
+    pub fn get_many(bucket: &Bucket, keys: &[String]) -> Result<Vec<Option<(String, Vec<u8>)>>, Error> {
+        let one = |key: &String| Ok(bucket.get(key)?.map(|value| (key.clone(), value)));
+        keys.iter().map(one).collect()
+    }
+
+    /// Writes several values.
+    pub fn set_many(bucket: &Bucket, entries: &[(String, Vec<u8>)]) -> Result<(), Error> {
+        entries.iter().try_for_each(|(key, value)| bucket.set(key, value))
+    }
+
+    /// Takes several entries away.
+    pub fn delete_many(bucket: &Bucket, keys: &[String]) -> Result<(), Error> {
+        keys.iter().try_for_each(|key| bucket.delete(key))
+    }
+}

@@ -1,0 +1,157 @@
+//! The stores of a test, by the rules of the host's.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{World, failure, types, world};
+pub(crate) use crate::bindings::lictor::plugin::state::{Entry, Page};
+
+const MAX_KEY_BYTES: usize = 256;
+const MAX_VALUE_BYTES: usize = 1 << 20;
+const MAX_TTL_MS: u64 = 10 * 365 * 24 * 3_600_000;
+const MAX_KEYS: usize = 1000;
+
+/// What all stores hold.
+#[derive(Default)]
+pub(crate) struct Stores {
+    kept: BTreeMap<(String, String), Kept>,
+    last_version: u64,
+    /// What every operation fails with, where the test wants that.
+    pub(crate) failure: Option<types::Failure>,
+}
+
+struct Kept {
+    value: Vec<u8>,
+    version: u64,
+    /// By the monotonic clock.
+    ends: Option<Duration>,
+}
+
+type Answer<T> = Result<T, types::Failure>;
+
+/// Looks at the stores of the test, from which what has expired is gone.
+fn stores<T>(look: impl FnOnce(&mut Stores, Duration) -> Answer<T>) -> Answer<T> {
+    world(|World { stores, elapsed, .. }| {
+        if let Some(failure) = &stores.failure {
+            return Err(failure.clone());
+        }
+        let now = *elapsed;
+        stores.kept.retain(|_, kept| kept.ends.is_none_or(|ends| ends > now));
+        look(stores, now)
+    })
+}
+
+fn id(store: &str, key: &str) -> Answer<(String, String)> {
+    if key.is_empty() || key.len() > MAX_KEY_BYTES || key.chars().any(char::is_control) {
+        return Err(failure("bad-arguments", "a key has 1 to 256 bytes and no control characters"));
+    }
+    Ok((store.into(), key.into()))
+}
+
+fn end(now: Duration, ttl_ms: Option<u64>) -> Answer<Option<Duration>> {
+    match ttl_ms {
+        Some(ttl) if ttl == 0 || ttl > MAX_TTL_MS => {
+            Err(failure("bad-arguments", "a time to live is 1 ms to 10 years"))
+        }
+        ttl => Ok(ttl.map(|ttl| now + Duration::from_millis(ttl))),
+    }
+}
+
+impl Stores {
+    fn write(&mut self, id: (String, String), value: &[u8], ends: Option<Duration>) -> Answer<u64> {
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(failure("bad-arguments", "a value has at most 1 MiB"));
+        }
+        self.last_version += 1;
+        let version = self.last_version;
+        self.kept.insert(id, Kept { value: value.into(), version, ends });
+        Ok(version)
+    }
+
+    fn want(&self, id: &(String, String), expected: Option<u64>) -> Answer<()> {
+        if self.kept.get(id).map(|kept| kept.version) == expected {
+            return Ok(());
+        }
+        Err(failure("conflict", "the entry is not what was expected"))
+    }
+}
+
+pub(crate) fn get(store: &str, key: &str) -> Answer<Option<Entry>> {
+    let id = id(store, key)?;
+    stores(|stores, now| {
+        let entry = |kept: &Kept| Entry {
+            value: kept.value.clone(),
+            version: kept.version,
+            expires_in_ms: kept.ends.map(|ends| ((ends - now).as_millis() as u64).max(1)),
+        };
+        Ok(stores.kept.get(&id).map(entry))
+    })
+}
+
+pub(crate) fn set(store: &str, key: &str, value: &[u8], ttl_ms: Option<u64>) -> Answer<u64> {
+    let id = id(store, key)?;
+    stores(|stores, now| stores.write(id, value, end(now, ttl_ms)?))
+}
+
+pub(crate) fn delete(store: &str, key: &str) -> Answer<bool> {
+    let id = id(store, key)?;
+    stores(|stores, _| Ok(stores.kept.remove(&id).is_some()))
+}
+
+pub(crate) fn increment(store: &str, key: &str, delta: i64) -> Answer<i64> {
+    let id = id(store, key)?;
+    stores(|stores, _| {
+        let kept = stores.kept.get(&id);
+        let number = kept.map_or(Some(0), |kept| std::str::from_utf8(&kept.value).ok()?.parse::<i64>().ok());
+        let sum = number.ok_or_else(|| failure("failed", "the value is no decimal number"))?.checked_add(delta);
+        let sum = sum.ok_or_else(|| failure("failed", "the sum is too large"))?;
+        let ends = kept.and_then(|kept| kept.ends);
+        stores.write(id, sum.to_string().as_bytes(), ends)?;
+        Ok(sum)
+    })
+}
+
+pub(crate) fn compare_and_set(
+    store: &str,
+    key: &str,
+    expected: Option<u64>,
+    value: &[u8],
+    ttl_ms: Option<u64>,
+) -> Answer<u64> {
+    let id = id(store, key)?;
+    stores(|stores, now| {
+        stores.want(&id, expected)?;
+        stores.write(id, value, end(now, ttl_ms)?)
+    })
+}
+
+pub(crate) fn compare_and_delete(store: &str, key: &str, expected: u64) -> Answer<()> {
+    let id = id(store, key)?;
+    stores(|stores, _| {
+        stores.want(&id, Some(expected))?;
+        stores.kept.remove(&id);
+        Ok(())
+    })
+}
+
+pub(crate) fn touch(store: &str, key: &str, ttl_ms: Option<u64>) -> Answer<bool> {
+    let id = id(store, key)?;
+    stores(|stores, now| {
+        let ends = end(now, ttl_ms)?;
+        stores.last_version += 1;
+        let version = stores.last_version;
+        let kept = stores.kept.get_mut(&id).map(|kept| (kept.ends, kept.version) = (ends, version));
+        Ok(kept.is_some())
+    })
+}
+
+pub(crate) fn list_keys(store: &str, prefix: &str, after: Option<&str>, limit: u32) -> Answer<Page> {
+    stores(|stores, _| {
+        let keys = stores.kept.keys().filter(|(of, _)| of == store).map(|(_, key)| key);
+        let fits = |key: &&String| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after);
+        let mut keys = keys.filter(fits);
+        let limit = (limit as usize).min(MAX_KEYS);
+        let page = keys.by_ref().take(limit).cloned().collect();
+        Ok(Page { keys: page, more: keys.next().is_some() })
+    })
+}
