@@ -11,6 +11,8 @@ pub type ProjectFile = (String, bool, Vec<u8>);
 pub enum Language {
     /// The smallest and fastest plugins
     Rust,
+    /// Rust with all of its standard library, which imports WASI
+    RustStd,
     /// JavaScript, run by QuickJS
     Js,
     /// Python 3, run by CPython
@@ -23,7 +25,7 @@ impl Language {
     /// Its folder in `sdk/` and `sdk/templates/`.
     fn folder(self) -> &'static str {
         match self {
-            Self::Rust => "rust",
+            Self::Rust | Self::RustStd => "rust",
             Self::Js => "js",
             Self::Python => "python",
             Self::C => "c",
@@ -42,6 +44,11 @@ impl Language {
                 (kit, "lictor/sdk/rust"),
                 ("wit".into(), "lictor/wit"),
             ],
+            Self::RustStd => {
+                let mut layout = Self::Rust.layout();
+                layout.push(("sdk/templates/rust-std".into(), ""));
+                layout
+            }
             Self::Js | Self::Python | Self::C => vec![
                 (common("test.sh"), "test.sh"),
                 (common(".gitignore"), ".gitignore"),
@@ -88,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_project_has_its_names_and_its_kit() {
-        for language in [Language::Rust, Language::Js, Language::Python, Language::C] {
+        for language in [Language::Rust, Language::RustStd, Language::Js, Language::Python, Language::C] {
             let files = project(language, "my-plugin");
             assert!(files.iter().any(|(path, ..)| path == "README.md"), "{language:?}");
             assert!(

@@ -65,6 +65,7 @@ mod advice;
 mod authority;
 mod bench;
 mod broken;
+mod brought;
 mod cli;
 mod crossing;
 mod dates;

@@ -2,6 +2,7 @@
 # Builds {{name}}.wasm. Needs rustup, and nothing else.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+rm -f "{{name}}.wasm"    # where a build fails, none is there
 
 if command -v rustup > /dev/null && ! rustup target list --installed | grep -qx wasm32-unknown-unknown; then
     rustup target add wasm32-unknown-unknown

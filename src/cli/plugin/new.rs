@@ -17,6 +17,7 @@ use crate::kit::{Language, project};
 #[command(after_help = "\
 Examples:
   lictor plugin new greet --lang rust && cd greet && ./test.sh
+  lictor plugin new greet --lang rust --std    for crates that need files, clocks or random numbers of the system
   lictor plugin new greet --lang python --dir plugins/greet")]
 pub(in crate::cli) struct New {
     /// The plugin, and its command: lower-case letters, digits and `-`, beginning with a letter
@@ -25,6 +26,9 @@ pub(in crate::cli) struct New {
     /// The language that it is written in
     #[arg(long, value_name = "LANG")]
     lang: Lang,
+    /// Build Rust for wasm32-wasip2, whose standard library has files, clocks and random numbers; it starts more slowly
+    #[arg(long)]
+    std: bool,
     /// Where to make it [default: a folder of the plugin's name]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -53,6 +57,16 @@ impl Lang {
         }
     }
 
+    /// The same with all of the language's standard library.
+    fn with_std(self) -> Result<Language, Failure> {
+        match self {
+            Self::Rust => Ok(Language::RustStd),
+            Self::Js | Self::Python | Self::C => {
+                Err(Failure::usage("--std is for Rust alone: leave it out".to_owned()))
+            }
+        }
+    }
+
     fn shown(self) -> &'static str {
         match self {
             Self::Rust => "Rust",
@@ -72,7 +86,8 @@ impl New {
                 folder.display()
             )));
         }
-        let files = project(self.lang.language(), &self.name);
+        let language = if self.std { self.lang.with_std()? } else { self.lang.language() };
+        let files = project(language, &self.name);
         if files.is_empty() {
             return Err(Failure::failed("this program was built without the kits for plugins".to_owned()));
         }

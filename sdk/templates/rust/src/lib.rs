@@ -19,7 +19,6 @@ mod commands {
     }
 }
 
-/// The rest is plain Rust, which `cargo test` tests on this machine.
 fn greeting(greeting: &str, who: &str, from: &str) -> Result<String, Failure> {
     if who.chars().count() > 40 {
         return Err(Failure::bad_arguments("WHO has at most 40 characters"));
@@ -28,13 +27,22 @@ fn greeting(greeting: &str, who: &str, from: &str) -> Result<String, Failure> {
     Ok(format!("{greeting} {who}, from {from}"))
 }
 
+/// `cargo test` runs these on this machine, over a host of the test.
 #[cfg(test)]
 mod tests {
+    use lictor_plugin::testing::Host;
+
     use super::*;
 
     #[test]
+    fn greets_as_it_is_configured() {
+        let host = Host::new().caller("dev").config("greeting", "good day");
+        assert_eq!(host.run(commands::COMMANDS, &["{{name}}", "Ada"]).unwrap(), b"good day Ada, from dev");
+        assert_eq!(host.take_log(), ["greeting Ada"]);
+    }
+
+    #[test]
     fn long_names_are_refused() {
-        assert_eq!(greeting("hello", "Ada", "dev").unwrap(), "hello Ada, from dev");
         assert!(greeting("hello", &"x".repeat(41), "dev").is_err());
     }
 }
