@@ -73,7 +73,10 @@ fn run(component: &Path, arguments: &[&str]) -> String {
     let folder = component.parent().unwrap();
     fs::write(folder.join("rows.csv"), "name,count\na,2\n\"b, c\",40\n").unwrap();
     let mut command = lictor(folder);
-    command.args(["plugin", "run", "--compile-time", "10m", "--body", "rows.csv"]).arg(component).args(arguments);
+    command
+        .args(["plugin", "run", "--compile-time", "10m", "--body", "rows.csv"])
+        .arg(component)
+        .args(arguments);
     let output = command.env("XDG_CACHE_HOME", folder.join("cache")).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
@@ -102,8 +105,9 @@ fn crates_of_rust_work_without_wasi() {
     let component = built(folder.path(), &[], CRATES, NOW);
     works(&component);
     let cache = component.parent().unwrap().join("cache");
-    let inspected =
-        finish(lictor(folder.path()).args(["plugin", "inspect"]).arg(&component).env("XDG_CACHE_HOME", cache));
+    let inspected = finish(
+        lictor(folder.path()).args(["plugin", "inspect"]).arg(&component).env("XDG_CACHE_HOME", cache),
+    );
     let imported: Vec<_> = inspected.stdout.lines().filter(|line| line.contains("wasi:")).collect();
     let few = ["wasi:clocks/", "wasi:random/", "wasi:io/poll"];
     assert!(imported.iter().all(|line| few.iter().any(|known| line.contains(known))), "{inspected:?}");
