@@ -6,16 +6,13 @@ use crate::host::output;
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Logs `text`, line by line, marked with the plugin and the request.
-pub fn print(mut text: &str) {
-    // By `print` alone: to import `write` as well would cost every fresh instance, and a line of which the host logs 2 KiB may be
-    // two.
-    while text.len() > PIECE_BYTES {
-        let most = text.floor_char_boundary(PIECE_BYTES);
-        let (piece, rest) = text.split_at(text[..most].rfind('\n').map_or(most, |end| end + 1));
-        output::print(piece);
-        text = rest;
+pub fn print(text: &str) {
+    if text.len() <= PIECE_BYTES {
+        return output::print(text);
     }
-    output::print(text);
+    output::print("");
+    text.as_bytes().chunks(PIECE_BYTES).for_each(output::write);
+    output::print("");
 }
 
 /// Has what `print!` printed logged, as this call's: the standard library keeps a line until it ends, and a warm instance

@@ -3,7 +3,7 @@
 use std::panic::{Location, PanicHookInfo, set_hook};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::output;
+use crate::{host, output};
 
 /// From now on, tells each panic. Cheap after the first time.
 #[cfg_attr(test, expect(dead_code, reason = "tests keep the hook that they have"))]
@@ -18,7 +18,8 @@ pub(crate) fn tell() {
 fn print(info: &PanicHookInfo<'_>) {
     output::flush();
     let words = info.payload_as_str().unwrap_or("a value that is no text");
-    output::print(&line(words, info.location()));
+    // Not `output::print`: every plugin has this, and each import that is named there would cost a fresh instance of it.
+    host::output::print(&line(words, info.location()));
 }
 
 fn line(words: &str, place: Option<&Location<'_>>) -> String {

@@ -140,6 +140,10 @@ pub(crate) mod output {
     pub(crate) fn print(text: &str) {
         world(|world| world.printed.extend(text.lines().map(String::from)));
     }
+
+    pub(crate) fn write(bytes: &[u8]) {
+        print(&String::from_utf8_lossy(bytes));
+    }
 }
 
 pub(crate) mod logging {
