@@ -49,7 +49,7 @@ impl Server {
         let certs = self.folder.path().join("certs");
         let server = CertificateDer::from_pem_file(certs.join("server.pem")).unwrap();
         let pin = Thumbprint::sha256_of(&server);
-        let credentials = Credentials::load(&certs.join("dev.pem"), &certs.join("dev.key")).unwrap();
+        let credentials = Credentials::load(&certs.join("dev.pem"), None).unwrap();
         let address: Address = self.address.parse().unwrap();
         Connector::new(address, &Trust::Pinned(vec![pin]), Some(&credentials))
             .unwrap()

@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use lictor::cli::{Cli, run};
+use lictor::cli::{parse, run};
 use mimalloc::MiMalloc;
 
 /// A request makes and drops a dozen short allocations; docs/performance.md has what this one saves of them.
@@ -11,5 +10,5 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    run(Cli::parse()).into()
+    run(parse()).into()
 }

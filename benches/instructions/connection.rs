@@ -66,7 +66,7 @@ async fn connect(folder: &TempDir) -> Connection {
     let current = Current { service: Arc::new(service(&client).await), acceptor, handshake_timeout: LONG };
     let serving = Server::new(current, admission(), None).unwrap();
     tokio::spawn(async move { serving.accept(listener).await });
-    let credentials = Credentials::load(&path("client.pem"), &path("client.key")).unwrap();
+    let credentials = Credentials::load(&path("client.pem"), None).unwrap();
     let pin = Thumbprint::sha256_of(server.der());
     let trust = Trust::Pinned(vec![pin]);
     Connector::new(address, &trust, Some(&credentials)).unwrap().connect().await.unwrap()

@@ -44,7 +44,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 fn tell(state: &[NotifyState<'_>]) {
     static IS_DEAF: AtomicBool = AtomicBool::new(false);
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let path = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty());
+    let Some(path) = path else { return };
     let message: String = state.iter().map(|state| format!("{state}\n")).collect();
     let send = || -> std::io::Result<usize> {
         let socket = UnixDatagram::unbound()?;

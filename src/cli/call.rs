@@ -51,7 +51,7 @@ pub(super) struct Call {
 /// What is said of every request of a call.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct RequestOptions {
-    /// How long the command may take, such as 500ms or 2s
+    /// How long the command may take, such as 500ms or 2s; and connecting, though that has 2s at least
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     /// A header for the command; may be repeated
@@ -73,7 +73,7 @@ impl Call {
             };
         }
         let request = self.request()?;
-        let mut session = Session::open(self.target.resolve()?, Interrupt::Ends)?;
+        let mut session = Session::open(self.target.resolve()?, Interrupt::Ends, self.options.timeout)?;
         let done = session.run(request, self.options.timeout, self.options.reply());
         session.close();
         done
@@ -93,7 +93,7 @@ impl Call {
 /// Runs one command without arguments and prints its reply.
 pub(super) fn ask(target: TargetOptions, command: &str) -> Result<(), Failure> {
     let request = request(&[command.to_owned()], None)?;
-    let mut session = Session::open(target.resolve()?, Interrupt::Ends)?;
+    let mut session = Session::open(target.resolve()?, Interrupt::Ends, None)?;
     let done = session.run(request, None, Reply::text());
     session.close();
     done

@@ -21,9 +21,10 @@ mod status;
 mod target;
 mod trust;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::Exit;
 use exit::Failure;
@@ -71,6 +72,22 @@ Examples:
 
 Exit codes: 0 done, 1 the command failed, 2 usage or config, 3 could not connect or authenticate.";
 
+/// The command line of this process. A variable that is set to nothing is as if it were not set.
+#[must_use]
+pub fn parse() -> Cli {
+    let matches = without_empty_variables(Cli::command()).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let arguments = command.mut_args(|argument| match argument.get_env() {
+        Some(name) if is_empty(name) => argument.env(None::<&'static str>),
+        _ => argument,
+    });
+    arguments.mut_subcommands(without_empty_variables)
+}
+
 /// Does what the command line says.
 #[must_use]
 pub fn run(cli: Cli) -> Exit {
@@ -112,7 +129,7 @@ fn load_named_config(path: &Path) -> Result<Loaded, Failure> {
 
 /// Loads the config, or tells everything that is wrong with it.
 fn load_by(load: fn(&Path) -> Result<Loaded, Faults>, path: &Path) -> Result<Loaded, Failure> {
-    if !path.exists() {
+    if is_missing(path) {
         let advice = "make one with `lictor init`, or name another with --config FILE";
         return Err(Failure::usage(format!("there is no {}: {advice}", path.display())));
     }
@@ -120,6 +137,11 @@ fn load_by(load: fn(&Path) -> Result<Loaded, Faults>, path: &Path) -> Result<Loa
         output::faults(|color| faults.render(color));
         Failure::told(Exit::Usage)
     })
+}
+
+/// Whether it is known that there is no such file: one in a folder that may not be entered may be there.
+fn is_missing(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
 }
 
 /// Wants the config file of the current folder, and the folder, of this user or root: it chooses the server,
@@ -142,8 +164,6 @@ fn want_own_config() -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     /// Parses a command line.

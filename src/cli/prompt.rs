@@ -34,7 +34,7 @@ const MAX_LINE_BYTES: u64 = 64 * 1024;
 /// Runs what is typed, until the user leaves. What fails is shown and fails nothing else.
 pub(super) fn converse(target: Target, options: &RequestOptions) -> Result<(), Failure> {
     let address = target.address.to_string();
-    let mut session = Session::open(target, Interrupt::Cancels)?;
+    let mut session = Session::open(target, Interrupt::Cancels, options.timeout())?;
     let mut editor = editor().map_err(cannot_prompt)?;
     editor.set_helper(Some(CommandNames { names: command_names(&mut session) }));
     let history = history_file();
@@ -92,8 +92,12 @@ pub(super) fn run_lines(
     options: &RequestOptions,
     mut input: impl BufRead,
 ) -> Result<(), Failure> {
-    let mut session = Session::open(target, Interrupt::Ends)?;
+    let mut session = Session::open(target, Interrupt::Ends, options.timeout())?;
     let mut any_failed = false;
+    // Editors of Windows put a mark before a text.
+    if input.fill_buf().is_ok_and(|begin| begin.starts_with("\u{feff}".as_bytes())) {
+        input.consume('\u{feff}'.len_utf8());
+    }
     while let Some(line) = next_line(&mut input)? {
         if line.trim().is_empty() {
             continue;

@@ -54,17 +54,29 @@ enum Undone {
 }
 
 impl Session {
-    /// Connects for the first time.
-    pub(super) fn open(target: Target, interrupt: Interrupt) -> Result<Self, Failure> {
+    /// Connects for the first time, to run commands that take `most`, if anything is said of that.
+    pub(super) fn open(
+        target: Target,
+        interrupt: Interrupt,
+        most: Option<Duration>,
+    ) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-        let (trusted, connection) = runtime.block_on(async {
-            let trusted = Trusted::settle(target).await?;
+        let connected = runtime.block_on(async {
+            let trusted = Trusted::settle(target, most).await?;
             let connection = trusted.connect().await?;
             Ok((trusted, connection))
-        })?;
+        });
+        let (trusted, connection) = match connected {
+            Ok(connected) => connected,
+            Err(failure) => {
+                // A name that is still being looked up can't be given up otherwise.
+                runtime.shutdown_background();
+                return Err(failure);
+            }
+        };
         let connection = Some(connection);
         Ok(Self { connection, trusted, next_sequence: 1, interrupt, runtime: Some(runtime) })
     }

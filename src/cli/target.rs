@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::{CONFIG_FILE, Failure, load_named_config, output, want_own_config};
+use super::{CONFIG_FILE, Failure, is_missing, load_named_config, output, want_own_config};
 use crate::client::{Address, Credentials, KnownServers, Trust, folder};
 use crate::config::{Config, ServerCertificate};
+use crate::files::other_writers;
 use crate::identity::Thumbprint;
 
 /// The options that name a server and a client.
@@ -17,7 +18,8 @@ pub(super) struct TargetOptions {
     /// The client's certificate, PEM [default: the first client's of the config file]
     #[arg(long, value_name = "FILE", env = "LICTOR_CERT", hide_env_values = true)]
     cert: Option<PathBuf>,
-    /// The certificate's private key, PEM [default: the certificate's file with the ending .key]
+    /// The certificate's private key, PEM [default: the certificate's file with the ending .key, or that
+    /// file itself]
     #[arg(long, value_name = "FILE", env = "LICTOR_KEY", hide_env_values = true)]
     key: Option<PathBuf>,
     /// Trust a server whose certificate one of these authorities vouches for, PEM
@@ -57,7 +59,7 @@ impl TargetOptions {
         let path = match (&self.config, &self.server) {
             (Some(path), _) => Some(path.clone()),
             (None, Some(_)) => None,
-            (None, None) if Path::new(CONFIG_FILE).exists() => {
+            (None, None) if !is_missing(Path::new(CONFIG_FILE)) => {
                 want_own_config()?;
                 Some(CONFIG_FILE.into())
             }
@@ -71,8 +73,9 @@ impl TargetOptions {
         let config = path.as_deref().map(load_named_config).transpose()?.map(|loaded| loaded.config);
         let trust = self.trust(config.as_ref())?;
         let (certificate, key) = self.certificate_and_key(config.as_ref())?;
-        let credentials =
-            Credentials::load(&certificate, &key).map_err(|error| Failure::usage(error.to_string()))?;
+        let credentials = Credentials::load(&certificate, key.as_deref())
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        warn_of_writers(&key.unwrap_or_else(|| certificate.with_extension("key")));
         let address = match (self.server, &config) {
             (Some(address), _) => address,
             (None, Some(config)) => listen_address(config)?,
@@ -87,6 +90,7 @@ impl TargetOptions {
         }
         if let Some(path) = &self.ca {
             let trust = Trust::authorities_in(path).map_err(|error| Failure::usage(error.to_string()))?;
+            warn_of_writers(path);
             return Ok(TrustSource::Given(trust, path.display().to_string()));
         }
         if let Some(config) = config {
@@ -98,14 +102,13 @@ impl TargetOptions {
         known_servers().map(TrustSource::Remembered)
     }
 
-    fn certificate_and_key(&self, config: Option<&Config>) -> Result<(PathBuf, PathBuf), Failure> {
+    fn certificate_and_key(&self, config: Option<&Config>) -> Result<(PathBuf, Option<PathBuf>), Failure> {
         match (&self.cert, &self.key, config) {
-            (Some(certificate), Some(key), _) => Ok((certificate.clone(), key.clone())),
-            (Some(certificate), None, _) => Ok((certificate.clone(), certificate.with_extension("key"))),
+            (Some(certificate), key, _) => Ok((certificate.clone(), key.clone())),
             (None, Some(_), _) => {
                 Err(Failure::usage("--key needs --cert, the certificate that the key belongs to"))
             }
-            (None, None, Some(config)) => client_of(config),
+            (None, None, Some(config)) => Ok((client_of(config)?, None)),
             (None, None, None) => Err(Failure::usage(
                 "no client certificate is named: name one with --cert FILE or LICTOR_CERT (and --key FILE, where the key \
                  is not beside it); `lictor cert new NAME` makes one",
@@ -136,18 +139,19 @@ fn listen_address(config: &Config) -> Result<Address, Failure> {
     Ok(SocketAddr::new(ip, listen.port()).into())
 }
 
-/// The first client of the config whose certificate has its key beside it.
-fn client_of(config: &Config) -> Result<(PathBuf, PathBuf), Failure> {
+/// The certificate of the first client of the config that has its key with it.
+fn client_of(config: &Config) -> Result<PathBuf, Failure> {
     let certificates = || config.clients.values().flat_map(|client| &client.certificates);
-    let with_key = certificates().map(|path| (path.clone(), path.with_extension("key")));
-    if let Some(found) = with_key.into_iter().find(|(certificate, key)| certificate.exists() && key.exists())
-    {
-        return Ok(found);
+    if let Some(found) = certificates().find(|path| Credentials::has_key(path)) {
+        return Ok(found.clone());
     }
+    let off: Vec<_> = config.disabled.clients.keys().map(|name| format!("`{name}`")).collect();
     let config = config.path.display();
     let missing: Vec<_> =
         certificates().map(|path| path.with_extension("key").display().to_string()).collect();
-    let why = if missing.is_empty() {
+    let why = if missing.is_empty() && !off.is_empty() {
+        format!("in {config} is switched off by `enabled = false`: {}", off.join(", "))
+    } else if missing.is_empty() {
         format!("no client in {config} has `certificates`, only thumbprints")
     } else {
         format!(
@@ -156,6 +160,13 @@ fn client_of(config: &Config) -> Result<(PathBuf, PathBuf), Failure> {
         )
     };
     Err(Failure::usage(format!("{why}; name a certificate with --cert FILE and its key with --key FILE")))
+}
+
+/// Tells of a file by which this user is known, or knows servers, and which others can change.
+fn warn_of_writers(path: &Path) {
+    if let Some(fault) = other_writers(path) {
+        output::note(&format!("warning: {fault}"));
+    }
 }
 
 fn known_servers() -> Result<KnownServers, Failure> {
@@ -167,6 +178,7 @@ fn known_servers() -> Result<KnownServers, Failure> {
     };
     let known = KnownServers::load(&folder.join("known_servers"))
         .map_err(|error| Failure::usage(error.to_string()))?;
+    warn_of_writers(known.path());
     for bad in known.bad_lines() {
         output::note(&format!(
             "{}:{}: this line is ignored: {}",

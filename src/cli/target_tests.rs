@@ -47,7 +47,7 @@ fn a_config_file_names_server_trust_and_client() {
     assert_eq!(pins, [server]);
     assert!(words.contains("server.pem"), "{words}");
     let loaded = load_named_config(&config).unwrap();
-    assert!(client_of(&loaded.config).unwrap().0.ends_with("certs/here.pem"));
+    assert!(client_of(&loaded.config).unwrap().ends_with("certs/here.pem"));
 }
 
 #[test]
@@ -99,4 +99,42 @@ fn what_is_missing_is_said() {
         assert_eq!(failure.exit(), Exit::Usage);
         assert!(failure.message().contains(words), "{}", failure.message());
     }
+}
+
+#[test]
+fn clients_that_are_switched_off_are_named_and_a_key_may_be_in_the_certificates_file() {
+    let (folder, config) = folder_with_config("127.0.0.1:5001");
+    let at = |name: &str| folder.path().join("certs").join(name);
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("[clients.b]", "[clients.b]\nenabled = false")).unwrap();
+    let failure = with_config(&config).resolve().unwrap_err();
+    assert!(failure.message().contains("away.key"), "{}", failure.message());
+    fs::write(&config, text.replace("certificates", "enabled = false\ncertificates")).unwrap();
+    let failure = with_config(&config).resolve().unwrap_err();
+    let words = "is switched off by `enabled = false`: `a`, `b`";
+    assert!(failure.message().contains(words), "{}", failure.message());
+
+    fs::write(&config, text).unwrap();
+    let both = fs::read_to_string(at("here.pem")).unwrap() + &fs::read_to_string(at("here.key")).unwrap();
+    fs::write(at("here.pem"), both).unwrap();
+    fs::remove_file(at("here.key")).unwrap();
+    with_config(&config).resolve().unwrap();
+}
+
+#[test]
+fn a_folder_that_may_not_be_entered_is_not_taken_for_one_without_a_config() {
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() {
+        // Root enters every folder; a name that is too long can't be looked at either.
+        let long = "x".repeat(300);
+        assert!(
+            !super::super::is_missing(Path::new(&long)) && super::super::is_missing(Path::new("no/such"))
+        );
+        return;
+    }
+    let (folder, config) = folder_with_config("127.0.0.1:5001");
+    let mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o000);
+    assert!(!super::super::is_missing(&config));
+    mode(0o700);
 }

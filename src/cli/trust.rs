@@ -4,6 +4,7 @@
 //! here.
 
 use std::io::{self, BufRead};
+use std::time::Duration;
 
 use super::target::{Target, TrustSource};
 use super::{Failure, output};
@@ -27,8 +28,9 @@ enum Origin {
 }
 
 impl Trusted {
-    /// Finds out whether the target is trusted, and asks if that is not known.
-    pub(super) async fn settle(target: Target) -> Result<Self, Failure> {
+    /// Finds out whether the target is trusted, and asks if that is not known. It is waited for as long as commands may take
+    /// at `most`.
+    pub(super) async fn settle(target: Target, most: Option<Duration>) -> Result<Self, Failure> {
         let Target { address, trust, credentials, config } = target;
         let (trust, origin) = match trust {
             TrustSource::Given(trust, words) => {
@@ -38,12 +40,12 @@ impl Trusted {
                 let pins =
                     match known.look_up(&address).map_err(|error| Failure::unreachable(error.to_string()))? {
                         Known::Yes(pins) => pins,
-                        Known::No => vec![introduce(&address, &mut known).await?],
+                        Known::No => vec![introduce(&address, &mut known, most).await?],
                     };
                 (Trust::Pinned(pins), Origin::Remembered(known))
             }
         };
-        let connector = connector(address, &trust, Some(&credentials))?;
+        let connector = connector(address, &trust, Some(&credentials))?.for_commands_of(most);
         Ok(Self { connector, origin })
     }
 
@@ -79,9 +81,13 @@ impl Trusted {
 }
 
 /// Asks an unknown server for its certificate, and the user whether to trust it.
-async fn introduce(address: &Address, known: &mut KnownServers) -> Result<Thumbprint, Failure> {
+async fn introduce(
+    address: &Address,
+    known: &mut KnownServers,
+    most: Option<Duration>,
+) -> Result<Thumbprint, Failure> {
     // With no pin the handshake ends at the server's certificate, before the client's is sent.
-    let stranger = connector(address.clone(), &Trust::Pinned(Vec::new()), None)?;
+    let stranger = connector(address.clone(), &Trust::Pinned(Vec::new()), None)?.for_commands_of(most);
     let presented = match stranger.connect().await {
         Err(ConnectError::NotTrusted { source, .. }) => source.presented,
         Err(error) => {

@@ -8,23 +8,28 @@ use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::connection::{CallError, Connection};
 use super::reply::{Plain, Refusal};
 use super::trust::{NotTrusted, not_trusted};
 use super::{Address, Credentials, Trust, provider};
-use crate::identity::Unproven;
+use crate::identity::{Unproven, server_fault};
 
 /// How long connecting may take, and how long the handshake with the server's greeting may.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long both may take together at least, however little time a command has: they cost more than a command does.
+const LEAST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes connections to one server as one client.
 #[derive(Clone)]
 pub struct Connector {
     address: Address,
     tls: TlsConnector,
+    /// How long both steps may take together.
+    patience: Duration,
 }
 
 /// Why there is no connection. In none of these cases has a request been sent.
@@ -39,10 +44,12 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// Nothing came in time.
-    #[error("{address} did not answer within {} seconds ({step})", STEP_TIMEOUT.as_secs())]
+    #[error("{address} did not answer within {} seconds ({step})", waited.as_secs_f32())]
     TimedOut {
         /// Where.
         address: Address,
+        /// How long was waited for it.
+        waited: Duration,
         /// What was waited for.
         step: &'static str,
     },
@@ -91,7 +98,7 @@ impl Connector {
         credentials: Option<&Credentials>,
     ) -> Result<Self, rustls::Error> {
         let provider = provider();
-        let verifier = trust.verifier(&provider)?;
+        let verifier = trust.verifier(&provider);
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
@@ -102,7 +109,15 @@ impl Connector {
         };
         // A resumed session would skip the check of the server's certificate.
         config.resumption = Resumption::disabled();
-        Ok(Self { address, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { address, tls: TlsConnector::from(Arc::new(config)), patience: 2 * STEP_TIMEOUT })
+    }
+
+    /// The same for commands that may take `most`, if anything is said of that: nobody is waited for longer, though two
+    /// seconds there always are.
+    #[must_use]
+    pub fn for_commands_of(self, most: Option<Duration>) -> Self {
+        let patience = most.map_or(self.patience, |most| most.max(LEAST_TIMEOUT).min(self.patience));
+        Self { patience, ..self }
     }
 
     /// Where it connects to.
@@ -124,12 +139,13 @@ impl Connector {
     /// If there is no server, it is not trusted, or it does not admit this client.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         let target = (self.address.host(), self.address.port());
+        let end = Instant::now() + self.patience;
         let stream = self
-            .within("connecting", TcpStream::connect((target.0.as_str(), target.1)))
+            .within("connecting", end, TcpStream::connect((target.0.as_str(), target.1)))
             .await?
             .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
             .map_err(|source| ConnectError::Connect { address: self.address.clone(), source })?;
-        self.within("TLS handshake and greeting", self.greeted(stream)).await?
+        self.within("TLS handshake and greeting", end, self.greeted(stream)).await?
     }
 
     async fn greeted(&self, stream: TcpStream) -> Result<Connection, ConnectError> {
@@ -155,10 +171,12 @@ impl Connector {
     async fn within<T>(
         &self,
         step: &'static str,
+        end: Instant,
         future: impl Future<Output = T>,
     ) -> Result<T, ConnectError> {
-        let elapsed = |_| ConnectError::TimedOut { address: self.address.clone(), step };
-        timeout(STEP_TIMEOUT, future).await.map_err(elapsed)
+        let waited = STEP_TIMEOUT.min(self.patience);
+        let elapsed = |_| ConnectError::TimedOut { address: self.address.clone(), waited, step };
+        timeout_at(end.min(Instant::now() + STEP_TIMEOUT), future).await.map_err(elapsed)
     }
 
     fn tls_error(&self, error: io::Error) -> ConnectError {
@@ -210,26 +228,17 @@ fn tls_reason(error: &rustls::Error) -> String {
     }
 }
 
-/// What is wrong with a server's certificate for which an authority is to vouch.
+/// What is wrong with a server's certificate for which an authority is to vouch, and what to do.
 fn refused(fault: &CertificateError) -> String {
-    let words = match fault {
-        CertificateError::UnknownIssuer => "it leads to none of the authorities that are trusted (--ca)",
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it, or a certificate of its chain, has expired"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it, or a certificate of its chain, is not valid yet; is the clock of this machine right?"
-        }
+    let advice = match fault {
+        CertificateError::UnknownIssuer => " (--ca)",
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it is not for the name by which the server is called; call it by a name in the certificate, or pin it (--pin)"
+            "; call it by a name in the certificate, or pin it (--pin)"
         }
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "its extended key usage is not for servers (serverAuth)"
-        }
-        CertificateError::BadSignature => "a signature is not one of the key that it should be of",
-        other => return format!("it can't be verified ({other:?}); it can still be pinned (--pin)"),
+        CertificateError::Other(_) | CertificateError::BadEncoding => "; it can still be pinned (--pin)",
+        _ => "",
     };
-    words.to_owned()
+    format!("{}{advice}", server_fault(fault))
 }
 
 impl std::fmt::Debug for Connector {

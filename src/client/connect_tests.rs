@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::client::connection::MAX_UNASKED;
 use crate::client::{Frame, Request};
-use crate::identity::Thumbprint;
+use crate::identity::{Root, Thumbprint};
 
 fn certificate() -> (CertificateDer<'static>, rcgen::KeyPair) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -152,9 +152,7 @@ async fn a_copy_of_the_certificate_without_its_key_is_refused() {
 #[tokio::test]
 async fn an_authority_vouches_for_its_names_only() {
     let (certificate, key) = certificate();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let trust = Trust::Authorities(Arc::new(roots));
+    let trust = Trust::Authorities(vec![Root::new(certificate.clone()).unwrap()]);
     for (name, is_admitted) in [("localhost", true), ("127.0.0.1", false)] {
         let (address, _server) = serve(acceptor(certificate.clone(), &key), vec![b"OK\r\n\r\n"]).await;
         let address = format!("{name}:{}", address.port()).parse().unwrap();

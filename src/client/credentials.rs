@@ -55,23 +55,36 @@ pub enum CredentialsError {
 }
 
 impl Credentials {
-    /// Reads a PEM certificate (with what certifies it, if anything does) and its PEM key.
+    /// Reads a PEM certificate (with what certifies it, if anything does) and its PEM key. Where no file of the key is said, that
+    /// is beside the certificate with the ending `.key`, or in the certificate's own.
     ///
     /// # Errors
     /// If a file can't be read, holds something else, or the two don't belong together.
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self, CredentialsError> {
+    pub fn load(certificate: &Path, key: Option<&Path>) -> Result<Self, CredentialsError> {
+        let beside = certificate.with_extension("key");
+        let key_file = key.unwrap_or(&beside);
         let no_certificate = |reason| CredentialsError::Certificate { path: certificate.to_owned(), reason };
-        let no_key = |reason| CredentialsError::Key { path: key.to_owned(), reason };
+        let no_key = |reason| CredentialsError::Key { path: key_file.to_owned(), reason };
         let bytes = read_named(certificate, MAX_FILE_BYTES).map_err(|fault| no_certificate(fault.what()))?;
         let chain = pem::certificates(&bytes).map_err(|fault| no_certificate(fault.in_full()))?;
-        let bytes = read_named(key, MAX_FILE_BYTES).map_err(|fault| no_key(fault.what()))?;
+        let bytes = match read_named(key_file, MAX_FILE_BYTES) {
+            Err(fault) if key.is_none() && fault.is_missing() && pem::holds_key(&bytes) => bytes,
+            read => read.map_err(|fault| no_key(fault.what()))?,
+        };
         let private = pem::key(&bytes).map_err(|fault| no_key(fault.in_full()))?;
         let key = pair(chain, private, &provider()).map_err(|fault| CredentialsError::Pair {
             certificate: certificate.to_owned(),
-            key: key.to_owned(),
+            key: key_file.to_owned(),
             fault,
         })?;
         Ok(Self { key: Arc::new(key) })
+    }
+
+    /// Whether the key of the certificate in this file is where [`load`](Self::load) looks for it.
+    #[must_use]
+    pub fn has_key(certificate: &Path) -> bool {
+        let is_in = || read_named(certificate, MAX_FILE_BYTES).is_ok_and(|bytes| pem::holds_key(&bytes));
+        certificate.with_extension("key").exists() || is_in()
     }
 
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
@@ -106,7 +119,10 @@ mod tests {
         let (certificate, key) = written(folder.path(), "one");
         let (_, other_key) = written(folder.path(), "two");
         let absent = folder.path().join("absent");
-        assert_eq!(format!("{:?}", Credentials::load(&certificate, &key).unwrap()), "Credentials { .. }");
+        assert_eq!(
+            format!("{:?}", Credentials::load(&certificate, Some(&key)).unwrap()),
+            "Credentials { .. }"
+        );
         for (certificate, key, words) in [
             (&absent, &key, "cannot read the certificate"),
             (&key, &key, "this file holds a private key, and no certificate"),
@@ -118,8 +134,24 @@ mod tests {
                 "the private key is not the certificate's; where two belong together, `openssl x509",
             ),
         ] {
-            let error = Credentials::load(certificate, key).unwrap_err().to_string();
+            let error = Credentials::load(certificate, Some(key)).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn a_key_is_found_beside_its_certificate_or_with_it_in_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = written(folder.path(), "one");
+        assert!(Credentials::has_key(&certificate));
+        Credentials::load(&certificate, None).unwrap();
+        let text = |path: &Path| fs::read_to_string(path).unwrap();
+        let both = folder.path().join("both.pem");
+        fs::write(&both, text(&key) + &text(&certificate)).unwrap();
+        fs::remove_file(&key).unwrap();
+        assert!(Credentials::has_key(&both) && !Credentials::has_key(&certificate));
+        Credentials::load(&both, None).unwrap();
+        let error = Credentials::load(&certificate, None).unwrap_err().to_string();
+        assert!(error.contains("one.key: there is no such file"), "{error}");
     }
 }

@@ -142,7 +142,9 @@ impl KnownServers {
 
     fn parse(path: &Path, text: String) -> Self {
         let (mut servers, mut bad_lines) = (Vec::new(), Vec::new());
-        for (number, line) in (1..).zip(text.lines()) {
+        // Editors of Windows put a mark before a text.
+        let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines();
+        for (number, line) in (1..).zip(lines) {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
@@ -259,6 +261,13 @@ mod tests {
         assert_eq!(known.look_up(&address("d.example")).unwrap(), Known::No);
         let error = known.look_up(&address("b.example")).unwrap_err().to_string();
         assert!(error.starts_with("known:4: "), "{error}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_hides_no_line() {
+        let known = parse(&format!("\u{feff}a.example sha256:{}\n", "11".repeat(32)));
+        assert!(known.bad_lines().is_empty());
+        assert!(matches!(known.look_up(&address("a.example")).unwrap(), Known::Yes(_)));
     }
 
     #[test]

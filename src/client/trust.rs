@@ -9,10 +9,10 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
 
 use crate::files::read_named;
-use crate::identity::{Proofs, Servers, Thumbprint, pem};
+use crate::identity::{Proofs, Root, Servers, Thumbprint, pem};
 
 /// The largest file of authorities: the roots of a whole system take a quarter of it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -24,7 +24,7 @@ pub enum Trust {
     /// which is how an unknown one is asked for it: it gets no certificate of the client's and no request.
     Pinned(Vec<Thumbprint>),
     /// Certificates that chain up to one of these and are for the server's name.
-    Authorities(Arc<RootCertStore>),
+    Authorities(Vec<Root>),
 }
 
 /// A file of authorities that can't be used.
@@ -52,26 +52,22 @@ impl Trust {
         let fault = |reason: String| TrustError { path: path.to_owned(), reason };
         let bytes = read_named(path, MAX_FILE_BYTES).map_err(|unreadable| fault(unreadable.what()))?;
         let certificates = pem::authorities(&bytes).map_err(|wrong| fault(wrong.in_full()))?;
-        let mut roots = RootCertStore::empty();
-        for (number, certificate) in (1..).zip(certificates) {
-            roots.add(certificate).map_err(|_| {
+        let roots = (1..).zip(certificates).map(|(number, certificate)| {
+            Root::new(certificate).ok_or_else(|| {
                 fault(format!(
                     "certificate {number} in it can't be read as one of an authority (X.509, version 3)"
                 ))
-            })?;
-        }
-        Ok(Self::Authorities(Arc::new(roots)))
+            })
+        });
+        roots.collect::<Result<_, _>>().map(Self::Authorities)
     }
 
-    pub(super) fn verifier(
-        &self,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+    pub(super) fn verifier(&self, provider: &CryptoProvider) -> Arc<dyn ServerCertVerifier> {
         match self {
             Self::Pinned(pins) => {
-                Ok(Arc::new(PinnedVerifier { pins: pins.clone(), proofs: Proofs::new(provider) }))
+                Arc::new(PinnedVerifier { pins: pins.clone(), proofs: Proofs::new(provider) })
             }
-            Self::Authorities(roots) => Ok(Arc::new(Servers::trusting(Arc::clone(roots), provider)?)),
+            Self::Authorities(roots) => Arc::new(Servers::trusting(roots.clone(), provider)),
         }
     }
 }
@@ -141,7 +137,7 @@ mod tests {
     use crate::client::provider;
 
     fn verify(pins: Vec<Thumbprint>, der: &[u8]) -> Result<ServerCertVerified, rustls::Error> {
-        let verifier = Trust::Pinned(pins).verifier(&provider()).unwrap();
+        let verifier = Trust::Pinned(pins).verifier(&provider());
         let name = ServerName::try_from("anything.example").unwrap();
         verifier.verify_server_cert(&CertificateDer::from(der), &[], &name, &[], UnixTime::now())
     }

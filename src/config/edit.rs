@@ -36,7 +36,23 @@ pub fn pins(text: &str) -> Vec<WrittenPin> {
     pins
 }
 
+/// A name as a key of the config has it: in quotes, where it is not of letters, digits, `_` and `-` alone.
+#[must_use]
+pub fn key_text(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    match !name.is_empty() && name.bytes().all(is_bare) {
+        true => name.to_owned(),
+        false => Value::from(name).to_string(),
+    }
+}
+
 impl WrittenPin {
+    /// The list that it stands in, as the config calls it.
+    #[must_use]
+    pub fn list(&self) -> String {
+        format!("clients.{}.{}", key_text(&self.client), self.key)
+    }
+
     /// `text`, in which this pin was found, with the pin `value` behind it in the same list.
     #[must_use]
     pub fn with_another(&self, text: &str, value: &str) -> String {
@@ -61,6 +77,10 @@ mod tests {
             text.replace("'certs/é.pem',", "'certs/é.pem', \"certs/new.pem\",")
         );
         assert_eq!(pins[1].with_another(text, "cd"), text.replace("[\"ab\"]", "[\"ab\", \"cd\"]"));
+        assert_eq!(
+            (&*pins[0].list(), &*pins[1].list()),
+            ("clients.\"a.b\".certificates", "clients.d.thumbprints")
+        );
         assert_eq!(super::pins("no toml"), []);
     }
 }

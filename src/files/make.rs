@@ -1,12 +1,13 @@
 //! Files that this program makes. Each is new, so that it holds what the program wrote and has the mode that it was given; and
 //! the way to it leads over no stranger's link, so that no other user chooses where it is.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{CWD, FileType, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use super::fault::{Fault, Reason};
 use super::walk::walk;
@@ -22,15 +23,60 @@ pub fn place(path: &Path) -> Result<PathBuf, Fault> {
     Ok(walk(folder)?.real.join(name))
 }
 
-/// Makes the file `path` of `bytes`, with `mode` as far as the process's mask lets it.
+/// Makes the file `path` of `bytes`, with `mode` as far as the process's mask lets it. It has its name once it is whole: where
+/// there is no space, or the power fails, no part of it has.
 ///
 /// # Errors
 ///
 /// [`io::ErrorKind::AlreadyExists`] when there is anything of this name; otherwise as for [`place`], or when it can't be written.
 pub fn make(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let path = place(path).map_err(in_words)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| drop(fs::remove_file(&path)))
+    if path.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let temporary = write_beside(&path, mode, bytes)?;
+    let named = name_new(&temporary, &path).and_then(|()| sync_folder(&path));
+    named.inspect_err(|_| drop(fs::remove_file(&temporary)))
+}
+
+/// Gives a file the name `path`, which nothing has yet.
+fn name_new(temporary: &Path, path: &Path) -> io::Result<()> {
+    let (from, to) = ((CWD, temporary), (CWD, path));
+    match renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
+        // File systems that can't be told not to replace, such as NFS, have links.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            fs::hard_link(temporary, path).and_then(|()| fs::remove_file(temporary))
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Has the name of a new file written to the disk.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
+    // Not all file systems can.
+    folder.sync_all().or_else(|error| match error.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Ok(()),
+        _ => Err(error),
+    })
+}
+
+/// Writes a file for `target` under a name of its own in that folder.
+fn write_beside(target: &Path, mode: u32, bytes: &[u8]) -> io::Result<PathBuf> {
+    let process = std::process::id();
+    // One may be left of a process of this number that was killed.
+    for number in 0..100 {
+        let mut name = target.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{process}.{number}.new"));
+        let path = target.with_file_name(name);
+        let mut file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            opened => opened?,
+        };
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        return written.map(|()| path.clone()).inspect_err(|_| drop(fs::remove_file(&path)));
+    }
+    Err(io::Error::other(format!("files that end in .{process}.NUMBER.new are in the way; remove them")))
 }
 
 /// Makes the file and puts it in the place of `path`, at once: whoever reads that sees all of the old or all of the new. A link
@@ -76,10 +122,7 @@ fn put_at(
     bytes: &[u8],
     ready: impl FnOnce(&Path) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = target.with_file_name(name);
-    make(&temporary, mode, bytes)?;
+    let temporary = write_beside(target, mode, bytes)?;
     let renamed = ready(&temporary).and_then(|()| fs::rename(&temporary, target));
     renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
@@ -121,6 +164,26 @@ mod tests {
             put(path, 0o600, b"new").unwrap_err();
         }
         assert_eq!(make(folder.path(), 0o600, b"").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_written_whole_has_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        make(&at("whole"), 0o600, b"bytes").unwrap();
+        assert_eq!(make(&at("whole"), 0o600, b"other").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(at("whole")).unwrap(), b"bytes");
+        // One that a process of this number left.
+        let left = at(&format!("next.{}.0.new", std::process::id()));
+        fs::write(&left, "half").unwrap();
+        make(&at("next"), 0o600, b"bytes").unwrap();
+        assert_eq!(
+            (fs::read(at("next")).unwrap(), fs::read(&left).unwrap()),
+            (b"bytes".to_vec(), b"half".to_vec())
+        );
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        assert_eq!(make(&at("dangling"), 0o600, b"").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
     }
 
     #[test]

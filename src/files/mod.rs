@@ -246,12 +246,21 @@ impl Opened {
         Ok(self)
     }
 
+    /// Who else may write to it by its mode.
+    fn other_writers(&self) -> Option<Fault> {
+        let reason = match self.mode() {
+            mode if mode & 0o002 != 0 => Reason::Writable { mode },
+            mode if mode & 0o020 != 0 => Reason::GroupWritable { mode },
+            _ => return None,
+        };
+        Some(Fault::new(&self.path, reason))
+    }
+
     /// What an operator should look at: a group that may write to it, a folder on the way in which others may
     /// put something else in its place.
     #[must_use]
     pub fn warnings(&self) -> Vec<Fault> {
-        let group = (self.mode() & 0o020 != 0)
-            .then(|| Fault::new(&self.path, Reason::GroupWritable { mode: self.mode() }));
+        let group = self.other_writers().filter(|fault| matches!(fault.reason, Reason::GroupWritable { .. }));
         group.into_iter().chain(self.loose.clone()).collect()
     }
 
@@ -302,6 +311,12 @@ impl Authors {
             Self::Anybody => Ok(opened),
         }
     }
+}
+
+/// What others may do with a file that [`read_named`] reads and by which its owner is told from others: write to it.
+#[must_use]
+pub fn other_writers(path: &Path) -> Option<Fault> {
+    Opened::unread(path).ok()?.other_writers()
 }
 
 /// Reads what a person names on the command line: whoever wrote it, and be it a pipe, as of `<(command)`.

@@ -56,6 +56,17 @@ pub(super) fn has_given_up(error: &Error) -> bool {
     )
 }
 
+/// What `webpki` found wrong with the certificate of a server.
+pub(super) fn words_of_server(error: &Error) -> String {
+    let words = match error {
+        Error::CaUsedAsEndEntity => "it is marked as an authority (CA:TRUE), which no server's is",
+        Error::EmptyEkuExtension => "its extended key usage is empty",
+        Error::NameConstraintViolation => "a name constraint in its chain forbids one of its names",
+        error => return words(error),
+    };
+    words.to_owned()
+}
+
 /// What `webpki` found, in the words of the log and of those who may know.
 pub(super) fn words(error: &Error) -> String {
     let words = match error {

@@ -30,6 +30,6 @@ pub use possession::{Doubt, Proofs, Unproven};
 pub use rejection::Rejection;
 pub use revocation::{RevocationError, RevocationList};
 pub use roster::{Pinned, Roster, authenticate, recognize};
-pub use servers::Servers;
+pub use servers::{Root, Servers, server_fault};
 pub use thumbprint::{Thumbprint, ThumbprintError};
 pub use uri::{ClientUri, UriError};

@@ -2,32 +2,73 @@
 //!
 //! rustls's own verifier decides. It computes without a pause, and searches a way through certificates that the server chose: up to
 //! a hundred signatures, and 200,000 steps that each parse a certificate, which takes seconds. So it is shown those alone that lead
-//! straight on.
+//! straight on. And it takes authorities as keys without dates, so that it is shown those alone that are within theirs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 
+use super::certificate::{Validity, describe};
+use super::faults::words_of_server;
 use super::issuers::first_of_each_subject;
+
+/// An authority that vouches for servers, while its certificate is within its dates.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// It alone.
+    store: RootCertStore,
+    name: String,
+    validity: Validity,
+}
+
+impl Root {
+    /// The one of this certificate; nothing where that can't be read.
+    #[must_use]
+    pub fn new(certificate: CertificateDer<'_>) -> Option<Self> {
+        let (name, validity) = describe(&certificate);
+        let mut store = RootCertStore::empty();
+        store.add(certificate).ok()?;
+        Some(Self { store, name, validity: validity? })
+    }
+}
+
+/// That no authority within its dates vouches for a server, and one out of them would.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the authority that vouches for it ({name}) does so no more or not yet: {fault}")]
+struct OutOfDate {
+    name: String,
+    fault: String,
+}
 
 /// Verifies servers by their certificates, in bounded time.
 #[derive(Debug)]
-pub struct Servers(Arc<WebPkiServerVerifier>);
+pub struct Servers {
+    roots: Vec<Root>,
+    /// All of `roots`.
+    store: RootCertStore,
+    algorithms: WebPkiSupportedAlgorithms,
+}
 
 impl Servers {
     /// Those for which one of `roots` vouches.
-    ///
-    /// # Errors
-    ///
-    /// When there are no roots.
-    pub fn trusting(roots: Arc<RootCertStore>, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build();
-        verifier.map(Self).map_err(|error| Error::General(error.to_string()))
+    #[must_use]
+    pub fn trusting(roots: Vec<Root>, provider: &CryptoProvider) -> Self {
+        let store = together(&roots);
+        Self { roots, store, algorithms: provider.signature_verification_algorithms }
     }
+}
+
+fn together<'r>(roots: impl IntoIterator<Item = &'r Root>) -> RootCertStore {
+    roots.into_iter().flat_map(|root| root.store.roots.iter().cloned()).collect()
 }
 
 impl ServerCertVerifier for Servers {
@@ -36,11 +77,32 @@ impl ServerCertVerifier for Servers {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let few = first_of_each_subject(intermediates);
-        self.0.verify_server_cert(end_entity, &few, server_name, ocsp_response, now)
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let verify = |roots: &RootCertStore| {
+            let algorithms = self.algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(&certificate, roots, &few, now, algorithms)
+        };
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(now.as_secs());
+        let fault = |root: &Root| root.validity.fault_at(time);
+        let has_all = self.roots.iter().all(|root| fault(root).is_none());
+        let in_force = match has_all {
+            true => Cow::Borrowed(&self.store),
+            false => Cow::Owned(together(self.roots.iter().filter(|root| fault(root).is_none()))),
+        };
+        verify(&in_force).map_err(|error| {
+            let others = self.roots.iter().filter_map(|root| Some((root, fault(root)?)));
+            let mut would = others.filter(|(root, _)| verify(&root.store).is_ok());
+            would.next().map_or(error, |(root, fault)| {
+                let name = root.name.clone();
+                CertificateError::Other(OtherError(Arc::new(OutOfDate { name, fault }))).into()
+            })
+        })?;
+        verify_server_name(&certificate, server_name)?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -49,7 +111,7 @@ impl ServerCertVerifier for Servers {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -58,12 +120,49 @@ impl ServerCertVerifier for Servers {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
+}
+
+/// What is wrong with a server's certificate for which an authority is to vouch.
+#[must_use]
+pub fn server_fault(fault: &CertificateError) -> String {
+    let words = match fault {
+        CertificateError::UnknownIssuer => "it leads to none of the authorities that are trusted",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it, or a certificate of its chain, has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it, or a certificate of its chain, is not valid yet; is the clock of this machine right?"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is not for the name by which the server is called"
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "its extended key usage, or one in its chain, is not for servers (serverAuth)"
+        }
+        CertificateError::BadSignature => {
+            "a signature in its chain is not of the one whose name stands there"
+        }
+        CertificateError::BadEncoding => "it, or a certificate of its chain, can't be read as X.509",
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "a signature in its chain is of a kind that is not verified, such as SHA-1"
+        }
+        CertificateError::Other(OtherError(inner)) => {
+            return match (inner.downcast_ref::<OutOfDate>(), inner.downcast_ref::<webpki::Error>()) {
+                (Some(out), _) => out.to_string(),
+                (None, Some(error)) => words_of_server(error),
+                (None, None) => inner.to_string(),
+            };
+        }
+        other => return other.to_string(),
+    };
+    words.to_owned()
 }
 
 #[cfg(test)]
@@ -71,7 +170,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-    use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
+    use rustls::crypto::aws_lc_rs;
     use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
 
     use super::*;
@@ -144,9 +243,7 @@ mod tests {
     #[test]
     fn few_signatures_are_computed_whatever_a_server_sends_and_honest_chains_are_verified() {
         let known = root("Root");
-        let mut roots = RootCertStore::empty();
-        roots.add(known.der().clone()).unwrap();
-        let servers = Servers::trusting(Arc::new(roots), &counting()).unwrap();
+        let servers = Servers::trusting(vec![Root::new(known.der().clone()).unwrap()], &counting());
         let is_verified = |certificate: &CertificateDer<'_>, others: &[CertificateDer<'_>]| {
             COMPUTED.store(0, Ordering::Relaxed);
             let name = ServerName::try_from("web.example").unwrap();
@@ -173,6 +270,64 @@ mod tests {
             assert!(!is_verified(&leaf(&forger), &maze));
             let computed = COMPUTED.load(Ordering::Relaxed);
             assert!((1..=8).contains(&computed), "{computed} signatures");
+        }
+    }
+
+    #[test]
+    fn an_authority_out_of_its_dates_vouches_for_no_server() {
+        let dated = |name: &str, from: i32, to: i32| {
+            let mut params = authority(name);
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            params.not_after = rcgen::date_time_ymd(to, 1, 1);
+            params
+        };
+        let key = || KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let of = |issuer: &Issuer| Root::new(issuer.der().clone()).unwrap();
+        let verify = |roots: Vec<Root>, issuer: &Issuer| {
+            let servers = Servers::trusting(roots, &counting());
+            let name = ServerName::try_from("web.example").unwrap();
+            match servers.verify_server_cert(&leaf(issuer), &[], &name, &[], UnixTime::now()) {
+                Ok(_) => String::new(),
+                Err(Error::InvalidCertificate(fault)) => server_fault(&fault),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let good = root("Good");
+        for (name, from, to, fault) in [
+            ("Old", 2020, 2021, "it expired at 2021-01-01T00:00:00Z"),
+            ("Early", 2200, 2201, "it is not valid before 2200-01-01T00:00:00Z"),
+        ] {
+            let odd = Issuer::self_signed(dated(name, from, to), key()).unwrap();
+            let words =
+                format!("the authority that vouches for it ({name}) does so no more or not yet: {fault}");
+            assert_eq!(verify(vec![of(&odd)], &odd), words);
+            assert_eq!(verify(vec![of(&good), of(&odd)], &odd), words);
+            assert_eq!(verify(vec![of(&odd), of(&good)], &good), "");
+            // Another of the same key is in force.
+            let renewed = Issuer::self_signed(dated(name, 2020, 2200), key_again(&odd)).unwrap();
+            assert_eq!(verify(vec![of(&odd), of(&renewed)], &odd), "");
+            let stranger = verify(vec![of(&odd)], &good);
+            assert_eq!(stranger, "it leads to none of the authorities that are trusted");
+        }
+    }
+
+    fn key_again(issuer: &Issuer) -> KeyPair {
+        KeyPair::try_from(issuer.key().serialize_der()).unwrap()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_servers_certificate_is_told_in_words() {
+        for error in [
+            webpki::Error::CaUsedAsEndEntity,
+            webpki::Error::UnsupportedCertVersion,
+            webpki::Error::UnsupportedCriticalExtension,
+            webpki::Error::PathLenConstraintViolated,
+            webpki::Error::NameConstraintViolation,
+            webpki::Error::MaximumSignatureChecksExceeded,
+            webpki::Error::InvalidSerialNumber,
+        ] {
+            let told = server_fault(&CertificateError::Other(OtherError(Arc::new(error.clone()))));
+            assert!(!told.contains(&format!("{error:?}")) && !told.contains("client"), "{told}");
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | `authority` | who is admitted by the word of an authority |
 //! | `keys`      | keys, chains and names of certificates as other tools make them |
 //! | `renew`     | `lictor cert renew` |
+//! | `renewed`   | what it takes over from the old certificate, and where it finds that |
 //! | `odd`       | certificates that a library would refuse, and their keys |
 //! | `dates`     | the dates of certificates and lists, and a server's certificate that is replaced |
 //! | `protocol`  | bytes in, bytes out; most of it as transcripts in `wire/` |
@@ -26,6 +27,7 @@
 //! | `absent`    | a config that names what is not there, or what is switched off |
 //! | `cli`       | the commands of `lictor` |
 //! | `advice`    | what its messages tell a newcomer to do |
+//! | `caller`    | `lictor call` as a client: whom it trusts, by which files and variables |
 //! | `bench`     | `lictor bench` |
 //! | `plugin`    | `lictor plugin …`, for authors |
 //! | `stopping`  | the ways in which a call is stopped, and what is free then |
@@ -66,6 +68,7 @@ mod authority;
 mod bench;
 mod broken;
 mod brought;
+mod caller;
 mod cli;
 mod crossing;
 mod dates;
@@ -100,6 +103,7 @@ mod protocol;
 mod reach;
 mod reload;
 mod renew;
+mod renewed;
 mod resources;
 mod sandbox;
 mod seat;

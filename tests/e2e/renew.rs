@@ -9,12 +9,12 @@ use crate::support::server::{Server, Setup};
 use crate::support::tools::{Finished, finish, lictor};
 use crate::systemd::is_root;
 
-fn renew(folder: &Path, arguments: &[&str]) -> Finished {
+pub fn renew(folder: &Path, arguments: &[&str]) -> Finished {
     finish(lictor(folder).args(["cert", "renew"]).args(arguments))
 }
 
 /// The name, without its ending, of the newest files of `name` in `certs`.
-fn newest(folder: &Path, name: &str) -> String {
+pub fn newest(folder: &Path, name: &str) -> String {
     let files = fs::read_dir(folder.join("certs")).unwrap().map(|file| file.unwrap().file_name());
     let files = files.map(|file| file.into_string().unwrap());
     let found = files.filter_map(|file| Some(file.strip_suffix(".pem")?.to_owned()));
@@ -105,7 +105,9 @@ fn a_renewal_that_broke_off_goes_on_where_it_did() {
     assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!(
         done.stdout,
-        format!("certs/{new}.pem is in use and was made today: there is nothing left to do\n")
+        format!(
+            "certs/{new}.pem is in use and was made today: there is nothing left to do (--again makes another)\n"
+        )
     );
 }
 
@@ -172,7 +174,7 @@ fn a_servers_certificate_is_made_and_the_way_there_is_told() {
         assert!(renewed.stdout.contains(&words), "{words}: {renewed:?}");
     }
     let shown = finish(lictor(folder).args(["cert", "thumbprint", &new]));
-    assert!(shown.stdout.contains("subject  CN=server"), "{shown:?}");
+    assert!(shown.stdout.contains("subject  CN=localhost"), "{shown:?}");
     let again = renew(folder, &["server", "--dir", "."]);
     assert!(renewed.stdout.ends_with(&again.stdout) && !again.stdout.contains("made "), "{again:?}");
     let text = fs::read_to_string(folder.join("server.toml")).unwrap();
@@ -222,4 +224,92 @@ fn what_cannot_be_renewed_is_told_why_and_where_no_config_is_the_pin_is_printed(
     let nobodys = renew(setup.folder(), &["nobody"]);
     assert_eq!(nobodys.code, Some(2), "{nobodys:?}");
     assert!(nobodys.stderr.contains("no client of server.toml pins certs/nobody.pem"), "{nobodys:?}");
+}
+
+/// As the names of files that are made today have it.
+pub fn today() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
+}
+
+#[test]
+fn parts_of_files_stop_no_renewal() {
+    let (server, _) = server();
+    let at = |file: String| server.folder().join("certs").join(file);
+    fs::write(at(format!("laptop.{}.key", today())), "").unwrap();
+    fs::write(at(format!("laptop.{}-2.key", today())), "-----BEGIN PRIVATE KEY-----\nMIGH").unwrap();
+    let renewed = renew(server.folder(), &["laptop"]);
+    assert_eq!(renewed.code, Some(0), "{renewed:?}");
+    let new = format!("laptop.{}-3", today());
+    assert!(renewed.stdout.contains(&format!("made certs/{new}.pem and certs/{new}.key")), "{renewed:?}");
+    let left = format!("certs/laptop.{}.key is left as it is: a key without its certificate", today());
+    assert!(renewed.stderr.contains(&left), "{renewed:?}");
+    let again = renew(server.folder(), &["laptop"]);
+    assert!(again.code == Some(0) && renewed.stdout.ends_with(&again.stdout), "{again:?}");
+    assert_eq!(fs::read(at(format!("laptop.{}.key", today()))).unwrap(), b"");
+
+    fs::write(at(format!("desk.{}.pem", today())), "-----BEGIN CERTIFICATE-----\nMIIB").unwrap();
+    let broken = renew(server.folder(), &["desk"]);
+    assert_eq!(broken.code, Some(2), "{broken:?}");
+    assert!(broken.stderr.contains("if nothing uses it, delete it, and run this again"), "{broken:?}");
+}
+
+#[test]
+fn another_is_made_on_the_same_day_where_that_is_asked_for() {
+    let (server, tester) = server();
+    renew(server.folder(), &["laptop"]);
+    let first = newest(server.folder(), "laptop");
+    server.edit(|text| text.replace("\"certs/laptop.pem\", ", ""));
+    let done = renew(server.folder(), &["laptop"]);
+    assert!(done.stdout.contains("nothing left to do (--again makes another)"), "{done:?}");
+
+    let again = renew(server.folder(), &["laptop", "--again"]);
+    let second = newest(server.folder(), "laptop");
+    assert_eq!((again.code, &*second), (Some(0), &*format!("{first}-2")), "{again:?}");
+    let takes = format!("take \"certs/{first}.pem\" out of `clients.laptop.certificates`");
+    assert!(again.stdout.contains(&takes), "{again:?}");
+    let repeated = renew(server.folder(), &["laptop"]);
+    assert!(again.stdout.ends_with(&repeated.stdout) && !repeated.stdout.contains("made "), "{repeated:?}");
+    server.connect(&tester).ask("@reload");
+    assert_eq!((call(&server, &first).code, call(&server, &second).code), (Some(0), Some(0)));
+
+    // Before the first is out: all but the newest are to go.
+    let third = renew(server.folder(), &["laptop", "--again"]);
+    for old in [&first, &second] {
+        assert!(third.stdout.contains(&format!("\"certs/{old}.pem\" out of `clients.laptop")), "{third:?}");
+    }
+    assert_eq!(newest(server.folder(), "laptop"), format!("{first}-3"));
+}
+
+#[test]
+fn no_certificate_is_pinned_whose_key_is_not_there() {
+    let (server, _) = server();
+    renew(server.folder(), &["laptop"]);
+    let new = newest(server.folder(), "laptop");
+    let key = server.folder().join(format!("certs/{new}.key"));
+    // Moved to where the client is.
+    let held = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    let moved = renew(server.folder(), &["laptop"]);
+    assert!(moved.code == Some(0) && !moved.stdout.contains("move "), "{moved:?}");
+    assert!(moved.stdout.contains(&format!("which is no more in certs/{new}.key")), "{moved:?}");
+
+    server.edit(|text| text.replace(&format!(", \"certs/{new}.pem\""), ""));
+    let text = fs::read_to_string(server.config()).unwrap();
+    let gone = renew(server.folder(), &["laptop"]);
+    assert_eq!(gone.code, Some(2), "{gone:?}");
+    assert!(gone.stderr.contains(&format!("certs/{new}.key: there is no such file")), "{gone:?}");
+    fs::copy(server.folder().join("certs/desk.key"), &key).unwrap();
+    let others = renew(server.folder(), &["laptop"]);
+    assert_eq!(others.code, Some(2), "{others:?}");
+    assert!(others.stderr.contains("the private key is not the certificate's"), "{others:?}");
+    assert_eq!(fs::read_to_string(server.config()).unwrap(), text);
+
+    fs::write(&key, held).unwrap();
+    let asked = renew(server.folder(), &["laptop", "--days", "90"]);
+    assert_eq!(asked.code, Some(0), "{asked:?}");
+    let words =
+        format!("certs/{new}.pem is there already, and is valid for 825 days, not 90: --again makes another");
+    assert!(asked.stderr.contains(&words), "{asked:?}");
+    let as_asked = renew(server.folder(), &["laptop", "--days", "825"]);
+    assert_eq!((as_asked.code, &*as_asked.stderr), (Some(0), ""), "{as_asked:?}");
 }

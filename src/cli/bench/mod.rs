@@ -159,7 +159,7 @@ fn raise_file_limit(connections: usize) -> Result<(), Failure> {
 
 /// Runs the command once, to find out whether there is anything to measure; returns whom to send it to again.
 async fn first_call(target: Target, request: &[u8], dialect: Lictor) -> Result<Peer, Failure> {
-    let trusted = Trusted::settle(target).await?;
+    let trusted = Trusted::settle(target, None).await?;
     let mut connection = trusted.connect().await?;
     let lost = |error: &dyn std::fmt::Display| {
         Failure::failed(shown(&error.to_string(), MAX_SHOWN_CHARS).to_string())

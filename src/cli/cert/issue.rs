@@ -8,13 +8,15 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256,
+    CertificateParams, CustomExtension, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
+use x509_parser::asn1_rs::Tag;
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer, ParsedExtension, X509Certificate, X509Extension};
 
 use crate::client::private_file;
 use crate::files;
-use crate::identity::Thumbprint;
+use crate::identity::{self, Thumbprint};
 
 /// What a server's certificate is for where nothing else is said.
 pub(crate) const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -23,7 +25,7 @@ pub(crate) const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 pub(crate) const DEFAULT_DAYS: u32 = 825;
 
 /// How far back a new certificate is valid, for clocks that are behind.
-const BACKDATED: Duration = Duration::from_secs(60 * 60);
+pub(super) const BACKDATED: Duration = Duration::from_secs(60 * 60);
 
 /// A name that can be a certificate's, its files' and a client's in the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,15 +107,69 @@ pub(crate) fn issue(name: &CertificateName, role: &Role, days: u32) -> Result<Is
     let mut params = CertificateParams::new(names.clone())?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name.to_string());
+    params.extended_key_usages = vec![usage];
+    sign(params, &key, days)
+}
+
+/// Makes a certificate for a new key that says the same as the self-signed certificate `old` of whom it is: its subject, its names,
+/// what it may be used for, and whatever else is in it.
+///
+/// # Errors
+///
+/// What of `old` can't be kept.
+pub(crate) fn issue_again(old: &X509Certificate<'_>, days: u32) -> Result<Issued, String> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    for part in old.subject().iter_attributes() {
+        let kind = part.attr_type().iter().map(Iterator::collect).unwrap_or_default();
+        if let Some(value) = dn_value(part) {
+            params.distinguished_name.push(DnType::CustomDnType(kind), value);
+        }
+    }
+    for extension in old.extensions() {
+        let is_of_key = matches!(
+            extension.parsed_extension(),
+            ParsedExtension::BasicConstraints(_)
+                | ParsedExtension::KeyUsage(_)
+                | ParsedExtension::SubjectKeyIdentifier(_)
+                | ParsedExtension::AuthorityKeyIdentifier(_)
+        );
+        let oid: Vec<u64> = extension.oid.iter().map(Iterator::collect).unwrap_or_default();
+        if !is_of_key {
+            let mut kept = CustomExtension::from_oid_content(&oid, extension.value.to_vec());
+            kept.set_criticality(extension.critical);
+            params.custom_extensions.push(kept);
+        }
+    }
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| error.to_string())?;
+    let issued = sign(params, &key, days).map_err(|error| error.to_string())?;
+    let (_, new) = X509Certificate::from_der(&issued.der).map_err(|error| error.to_string())?;
+    if new.subject().as_raw() != old.subject().as_raw() {
+        return Err(format!("its subject ({}) can't be kept as it is written", identity::subject(old, 200)));
+    }
+    Ok(issued)
+}
+
+/// A part of a subject as it can be written again.
+fn dn_value(part: &AttributeTypeAndValue<'_>) -> Option<DnValue> {
+    let (value, text) = (part.attr_value(), part.as_str().ok()?);
+    Some(match value.tag() {
+        Tag::PrintableString => DnValue::PrintableString(text.try_into().ok()?),
+        Tag::Ia5String => DnValue::Ia5String(text.try_into().ok()?),
+        _ => DnValue::Utf8String(text.to_owned()),
+    })
+}
+
+/// Signs a certificate with its own key.
+fn sign(mut params: CertificateParams, key: &KeyPair, days: u32) -> Result<Issued, rcgen::Error> {
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![usage];
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = Duration::from_secs(now.as_secs());
     params.not_before = epoch + now.saturating_sub(BACKDATED);
     params.not_after = epoch + now + Duration::from_secs(u64::from(days) * 24 * 60 * 60);
-    let certificate = params.self_signed(&key)?;
+    let certificate = params.self_signed(key)?;
     Ok(Issued {
         certificate_pem: certificate.pem(),
         key_pem: key.serialize_pem(),
@@ -127,7 +183,7 @@ impl Issued {
     }
 
     #[cfg(test)]
-    pub(crate) fn der(&self) -> &[u8] {
+    pub(super) fn der(&self) -> &[u8] {
         &self.der
     }
 
@@ -225,7 +281,7 @@ mod tests {
         let files = Files::of(&folder.path().join("certs"), &name("dev"));
         let issued = issue(&name("dev"), &Role::Client { names: vec![] }, 1).unwrap();
         issued.write(&files).unwrap();
-        crate::client::Credentials::load(&files.certificate, &files.key).unwrap();
+        crate::client::Credentials::load(&files.certificate, Some(&files.key)).unwrap();
         assert!(!format!("{issued:?}").contains("PRIVATE"));
 
         let before = (fs::read(&files.certificate).unwrap(), fs::read(&files.key).unwrap());

@@ -1,13 +1,16 @@
 //! `lictor cert`: makes certificates, and tells what one is known by.
 
+mod generation;
 pub(super) mod inspect;
 pub(super) mod issue;
+mod pinned;
 mod renew;
 
 use std::io;
 use std::path::PathBuf;
 
 use super::{Exit, Failure, output};
+use crate::config::key_text;
 use issue::{CertificateName, DEFAULT_DAYS, Files, Issued, LOCAL_NAMES, Role};
 
 /// Make certificates, or show what they are known by
@@ -105,19 +108,22 @@ pub(super) fn make(name: &CertificateName, role: &Role, days: u32, files: &Files
                  {names}; write names of other alphabets as DNS has them (xn--…)"
             ))
         })?;
+    write(&issued, files)?;
+    Ok(issued)
+}
+
+fn write(issued: &Issued, files: &Files) -> Result<(), Failure> {
     issued.write(files).map_err(|(path, error)| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             Failure::usage(format!("{} exists; nothing is overwritten", path.display()))
         }
         _ => Failure::failed(format!("cannot write {}: {error}", path.display())),
-    })?;
-    Ok(issued)
+    })
 }
 
 /// The lines of the config that let a client in.
 fn admission(name: &CertificateName, issued: &Issued, files: &Files) -> String {
-    let name = name.to_string();
-    let key = if name.contains('.') { format!("\"{name}\"") } else { name };
+    let key = key_text(&name.to_string());
     format!(
         "\nTo let it in, add to server.toml:\n\n[clients.{key}]\nthumbprints = [\"{}\"]  \
          # or, with the file there: certificates = [\"{}\"]\n\

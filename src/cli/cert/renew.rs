@@ -3,197 +3,259 @@
 //! Nothing is overwritten or deleted, and each step that was done is found done when the verb is run again: it goes on where it
 //! broke off, and says what comes next.
 
-use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
-
-use super::issue::{CertificateName, DEFAULT_DAYS, Files, Role};
-use super::make;
-use crate::cli::{CONFIG_FILE, Failure, load_named_config, output, want_own_config};
-use crate::config::{self, Config, WrittenPin, pins};
-use crate::files::{put_alike, read_named};
-use crate::identity::{Thumbprint, pem};
+use super::generation::{Generation, Line};
+use super::issue::{CertificateName, DEFAULT_DAYS, Files};
+use super::pinned::Pinned;
+use super::write;
+use crate::cli::{CONFIG_FILE, Failure, is_missing, load_named_config, output, want_own_config};
+use crate::config::{Config, key_text};
 
 /// Make a new key and certificate beside the old, and have the config pin both
 ///
-/// NAME is that of `cert new`. Writes NAME.DATE.pem and NAME.DATE.key; where a client of the config pins the old
+/// NAME is that of `cert new`, or `server`. Writes NAME.DATE.pem and NAME.DATE.key; where a client of the config pins the old
 /// certificate, pins the new one beside it. Deletes nothing, and can be run again: it then says what comes next.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor cert renew laptop            beside server.toml: pins certs/laptop.DATE.pem as well
   lictor cert renew server            the server's own, by the paths in server.toml
+  lictor cert renew laptop --again    another one on the same day, as where its key leaked
   lictor cert renew ci --dir .        where no server.toml is: prints the new pin")]
 pub(in crate::cli) struct Renew {
-    /// What the certificate is called, as for `cert new`
+    /// What the certificate is called, as for `cert new`; or `server` for the one in the config
     name: CertificateName,
-    /// The folder of its files
-    #[arg(long, value_name = "FOLDER", default_value = "certs")]
-    dir: PathBuf,
-    /// How many days the new one is valid from now
-    #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    days: u32,
+    /// The folder of its files [default: certs, or where the config has them]
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+    /// How many days the new one is valid from now [default: 825]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    days: Option<u32>,
+    /// Make another one, also where one was made today or is not in use yet
+    #[arg(long)]
+    again: bool,
     /// The config that pins it [default: server.toml, where one is here]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// A certificate under the name, by the path of its files.
-struct Generation {
-    files: Files,
-    sha256: Thumbprint,
-}
-
 impl Renew {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = match &self.config {
-            None if !Path::new(CONFIG_FILE).exists() => None,
+            None if is_missing(Path::new(CONFIG_FILE)) => None,
             None => {
                 want_own_config()?;
                 Some(load_named_config(Path::new(CONFIG_FILE))?.config)
             }
             Some(path) => Some(load_named_config(path)?.config),
         };
-        let mut generations = self.generations()?;
-        match config {
-            None => self.unpinned(&mut generations),
-            Some(config) if generations.iter().any(|one| is_of_server(one, &config)) => {
-                self.of_server(&mut generations, &config)
+        let line = self.line(config.as_ref())?;
+        let generations = line.generations()?;
+        if generations.is_empty() {
+            return Err(self.missing(config.as_ref()));
+        }
+        let mut renewal = Renewal { verb: &self, line, generations };
+        match &config {
+            None => renewal.unpinned(),
+            Some(config) if renewal.of_server(config).is_some() => renewal.server(config),
+            Some(config) => renewal.client(config),
+        }
+    }
+
+    /// Where its certificates are: by its name in the folder, or by the paths in the config.
+    fn line(&self, config: Option<&Config>) -> Result<Line, Failure> {
+        let name = self.name.to_string();
+        let named = Line::new(self.dir.as_deref().unwrap_or(Path::new(FOLDER)), &name);
+        let Some(config) = config.filter(|_| self.dir.is_none()) else { return Ok(named) };
+        let own = || {
+            Line::of(Files {
+                certificate: config.server.certificate.path.clone(),
+                key: config.server.private_key.clone(),
+            })
+        };
+        if name == SERVER {
+            return Ok(own());
+        }
+        let found = named.generations()?;
+        if found.iter().any(|one| one.is_at(&config.server.certificate.path)) {
+            return Ok(own());
+        }
+        if !found.is_empty() {
+            return Ok(named);
+        }
+        let clients = config.clients.values().map(|client| &client.certificates);
+        let paths = clients.chain(config.disabled.clients.values()).flatten();
+        let lines = paths.map(|certificate| {
+            Line::of(Files { certificate: certificate.clone(), key: certificate.with_extension("key") })
+        });
+        Ok(lines.chain([own()]).find(|line| line.name() == name).unwrap_or(named))
+    }
+
+    fn missing(&self, config: Option<&Config>) -> Failure {
+        let (name, folder) = (self.name.to_string(), self.dir.as_deref().unwrap_or(Path::new(FOLDER)));
+        let advice = match config {
+            Some(config) if name == SERVER => {
+                format!("leave --dir out: {} says where the server's certificate is", config.path.display())
             }
-            Some(config) => self.of_client(&mut generations, &config),
-        }
+            None if name == SERVER => "name the server's config by --config".to_owned(),
+            _ => format!("name its folder by --dir, or make a first one: `lictor cert new {name}`"),
+        };
+        Failure::usage(format!("there is no {name}.pem in {}; {advice}", folder.display()))
+    }
+}
+
+/// Where certificates are, if nothing is said of that.
+const FOLDER: &str = "certs";
+
+/// What the server's own certificate is called, whatever its file is.
+const SERVER: &str = "server";
+
+/// A renewal under way.
+struct Renewal<'v> {
+    verb: &'v Renew,
+    line: Line,
+    /// Not empty; the newest is the last.
+    generations: Vec<Generation>,
+}
+
+impl Renewal<'_> {
+    fn newest(&self) -> &Generation {
+        &self.generations[self.generations.len() - 1]
     }
 
-    /// The certificates of the name that are there, the oldest first; at least one.
-    fn generations(&self) -> Result<Vec<Generation>, Failure> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let file = entry.file_name().to_string_lossy().into_owned();
-            let date = file.strip_suffix(".pem").and_then(|file| file.strip_prefix(&self.name.to_string()));
-            if let Some(date) = date.filter(|date| date.is_empty() || is_date(date)) {
-                found.push(date.to_owned());
+    /// Makes the next generation, if it is time for one: none is under way, or another was asked for.
+    fn make_next(&mut self, is_under_way: bool) -> Result<(), Failure> {
+        let newest = self.newest();
+        if !self.verb.again && (is_under_way || newest.is_of_today()) {
+            let path = newest.files.certificate.display();
+            if let Some((asked, days)) =
+                self.verb.days.and_then(|asked| Some((asked, newest.other_days(asked)?)))
+            {
+                output::note(&format!(
+                    "{path} is there already, and is valid for {days} days, not {asked}: --again makes another"
+                ));
             }
+            return Ok(());
         }
-        found.sort();
-        if found.is_empty() {
-            let (name, folder) = (&self.name, self.dir.display());
-            return Err(Failure::usage(format!(
-                "there is no {name}.pem in {folder}; name its folder by --dir, or make a first one: `lictor cert new {name}`"
-            )));
-        }
-        found.iter().map(|date| Generation::read(self.files(date))).collect()
-    }
-
-    fn files(&self, date: &str) -> Files {
-        let file = |ending| self.dir.join(format!("{}{date}.{ending}", self.name));
-        Files { certificate: file("pem"), key: file("key") }
-    }
-
-    /// Makes the next generation after `generations`.
-    fn make_next(&self, generations: &mut Vec<Generation>) -> Result<(), Failure> {
-        let Some(last) = generations.last() else { return Ok(()) };
-        let role = last.role()?;
-        let files = self.files(&today());
-        make(&self.name, &role, self.days, &files)?;
+        let files = self.line.next()?;
+        let days = self.verb.days.unwrap_or(DEFAULT_DAYS);
+        write(&newest.successor(days, &files)?, &files)?;
         output::line(&format!("made {} and {}", files.certificate.display(), files.key.display()))?;
         // Where root renews what another user serves with, the key is that user's like the old one.
-        if let Ok(old) = last.files.key.metadata()
+        if let Ok(old) = newest.files.key.metadata()
             && chown(&files.key, Some(old.uid()), Some(old.gid())).is_err()
         {
-            let (new, old) = (files.key.display(), last.files.key.display());
+            let (new, old) = (files.key.display(), newest.files.key.display());
             output::note(&format!("{new} is yours, and {old} is not: `chown --reference {old} {new}`"));
         }
-        generations.push(Generation::read(files)?);
+        self.generations.push(Generation::made(files)?);
         Ok(())
     }
 
-    /// Whether the newest was made today. Where that one is in use, nothing is left to do.
-    fn is_of_today(&self, generations: &[Generation]) -> bool {
-        let of_today = self.files(&today()).certificate;
-        generations.last().is_some_and(|newest| newest.files.certificate == of_today)
+    fn say_done(&self) -> Result<(), Failure> {
+        output::line(&format!(
+            "{} is in use and was made today: there is nothing left to do (--again makes another)",
+            self.newest().files.certificate.display()
+        ))
+    }
+
+    /// The files of the generations before the newest, as far as they are here.
+    fn old_files(&self) -> String {
+        let old = self.generations.iter().rev().skip(1).rev();
+        let files = old.flat_map(|old| [&old.files.certificate, &old.files.key]);
+        let names = files.filter(|path| !is_missing(path)).map(|path| path.display().to_string());
+        names.collect::<Vec<_>>().join(" and ")
     }
 
     /// Where no config is: what another machine's config is to pin.
-    fn unpinned(&self, generations: &mut Vec<Generation>) -> Result<(), Failure> {
-        if generations.last().is_some_and(Generation::is_for_servers_alone) {
+    fn unpinned(&mut self) -> Result<(), Failure> {
+        if self.newest().is_for_servers_alone() {
             let words =
                 "this is the certificate of a server: name its config by --config, or run this in its folder";
             return Err(Failure::usage(words.to_owned()));
         }
-        if generations.len() == 1 {
-            self.make_next(generations)?;
-        }
-        let [.., old, new] = generations.as_slice() else { return Ok(()) };
+        self.make_next(self.generations.len() > 1)?;
+        let Some((new, old @ [_, ..])) = self.generations.split_last() else { return self.say_done() };
+        new.want_key()?;
+        let pins: Vec<_> = old.iter().map(|old| format!("\"{}\"", old.sha256)).collect();
+        let certificates: Vec<_> =
+            old.iter().map(|old| old.files.certificate.display().to_string()).collect();
         output::line(&format!(
             "Next:\n\
-             1. on the server, write beside \"{}\" in `thumbprints` of this client, and reload:\n   \"{}\"\n\
+             1. on the server, write beside {} in `thumbprints` of this client, and reload:\n   \"{}\"\n\
              2. use {} and its key here in place of {}\n\
-             3. once that works, take the old thumbprint out, and delete {} and {}",
-            old.sha256,
+             3. once that works, take what was there before out of `thumbprints`, and delete {}",
+            pins.join(", "),
             new.sha256,
             new.files.certificate.display(),
-            old.files.certificate.display(),
-            old.files.certificate.display(),
-            old.files.key.display()
+            certificates.join(", "),
+            self.old_files()
         ))
     }
 
     /// The certificate of a client that the config pins: both are pinned when this is done.
-    fn of_client(&self, generations: &mut Vec<Generation>, config: &Config) -> Result<(), Failure> {
-        let (_, pinned) = written(config, generations)?;
-        let Some((last, _)) = pinned.iter().max_by_key(|(place, _)| *place) else {
-            let (path, newest) = (config.path.display(), &generations[generations.len() - 1]);
-            return Err(Failure::usage(format!(
-                "no client of {path} pins {}, nor does the server show it; `lictor cert thumbprint` shows what it is known by",
-                newest.files.certificate.display()
-            )));
-        };
-        let is_pinned_once = pinned.iter().all(|(place, _)| place == last);
-        if *last + 1 == generations.len() && is_pinned_once {
-            if self.is_of_today(generations) {
-                return say_done(generations);
-            }
-            self.make_next(generations)?;
+    fn client(&mut self, config: &Config) -> Result<(), Failure> {
+        let pinned = Pinned::read(config, &self.generations)?;
+        let count = self.generations.len();
+        self.make_next(!pinned.has_newest(count) || !pinned.old(count).is_empty())?;
+        let count = self.generations.len();
+        if pinned.has_newest(count) && pinned.old(count).is_empty() {
+            return self.say_done();
         }
-        if *last + 1 < generations.len() {
-            pin_last(config, generations)?;
+        let new = self.newest();
+        let is_pinned = pinned.has_newest(count);
+        // Once it is pinned it may have been moved to where the client is.
+        let has_key = !is_missing(&new.files.key);
+        if has_key || !is_pinned {
+            new.want_key()?;
         }
-        let (_, pinned) = written(config, generations)?;
-        let (new, old) = (&generations[generations.len() - 1], pinned.first());
-        let Some((place, old)) = old.filter(|(place, _)| *place + 1 < generations.len()) else {
-            return Ok(());
+        if !is_pinned {
+            pinned.add(config, new)?;
+        }
+        let old = pinned.old(count);
+        let Some((_, first)) = old.first() else { return Ok(()) };
+        let takes: Vec<_> =
+            old.iter().map(|(_, pin)| format!("\"{}\" out of `{}`", pin.value, pin.list())).collect();
+        let (certificate, client) = (new.files.certificate.display(), &first.client);
+        let hand_over = match has_key {
+            true => format!(
+                "move {} to where the client {client} is, with {certificate}, which it uses from then on",
+                new.files.key.display()
+            ),
+            false => format!(
+                "have the client {client} use {certificate}, with its key, which is no more in {}",
+                new.files.key.display()
+            ),
         };
-        let old_files = &generations[*place].files;
         output::line(&format!(
             "Next:\n\
-             1. put both pins in force: {}\n\
-             2. move {} to where the client {} is, with {}, which it uses from then on\n\
-             3. once `admitted` in the log shows only the thumbprint {:.8}… for it, take \"{}\" out of `clients.{}.{}`,\n   \
-             reload, and delete {} and {}",
-            reload(config),
-            new.files.key.display(),
-            old.client,
-            new.files.certificate.display(),
+             1. {}\n\
+             2. {hand_over}\n\
+             3. once `admitted` in the log shows only the thumbprint {:.8}… for it, take {},\n   \
+             reload, and delete {}",
+            in_force(config, client),
             new.sha256.to_string(),
-            old.value,
-            old.client,
-            old.key,
-            old_files.certificate.display(),
-            old_files.key.display()
+            takes.join(" and "),
+            self.old_files()
         ))
     }
 
+    /// The place of the certificate that the server shows, by the path in its config.
+    fn of_server(&self, config: &Config) -> Option<usize> {
+        self.generations.iter().position(|one| one.is_at(&config.server.certificate.path))
+    }
+
     /// The server's own certificate, of which only one is shown at a time: the config stays as it is.
-    fn of_server(&self, generations: &mut Vec<Generation>, config: &Config) -> Result<(), Failure> {
-        if generations.last().is_some_and(|newest| is_of_server(newest, config)) {
-            if self.is_of_today(generations) {
-                return say_done(generations);
-            }
-            self.make_next(generations)?;
+    fn server(&mut self, config: &Config) -> Result<(), Failure> {
+        let in_use = self.of_server(config);
+        self.make_next(in_use.is_some_and(|place| place + 1 < self.generations.len()))?;
+        if in_use.is_some_and(|place| place + 1 == self.generations.len()) {
+            return self.say_done();
         }
-        let Some(new) = generations.last() else { return Ok(()) };
+        let new = self.newest();
+        new.want_key()?;
         let folder = config.path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned()));
         let in_config = |path: &Path| {
             let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -217,155 +279,24 @@ impl Renew {
     }
 }
 
+/// How the pins of a client are put in force, in words.
+fn in_force(config: &Config, client: &str) -> String {
+    let is_off = config.disabled.clients.keys().any(|name| name.to_string() == client);
+    match is_off {
+        false => format!("put both pins in force: {}", reload(config)),
+        true => format!(
+            "the client {client} is switched off, and neither pin is in force: once it is to be let in again, take\n   \
+             `enabled = false` out of `clients.{}`, then {}",
+            key_text(client),
+            reload(config)
+        ),
+    }
+}
+
 /// How the config is put in force, in words.
 fn reload(config: &Config) -> String {
     format!(
         "as the user that serves, `lictor check --config {}`; then `systemctl reload lictor`, `lictor reload` or SIGHUP",
         config.path.display()
     )
-}
-
-fn say_done(generations: &[Generation]) -> Result<(), Failure> {
-    let newest = generations.last().map(|newest| newest.files.certificate.display().to_string());
-    let words = "is in use and was made today: there is nothing left to do";
-    output::line(&format!("{} {words}", newest.unwrap_or_default()))
-}
-
-/// As in the names of files that are made today.
-fn today() -> String {
-    jiff::Timestamp::now().strftime(".%Y-%m-%d").to_string()
-}
-
-impl Generation {
-    fn read(files: Files) -> Result<Self, Failure> {
-        let der = first(&files.certificate)?;
-        Ok(Self { sha256: Thumbprint::sha256_of(&der), files })
-    }
-
-    /// Whether it says that no client shows it.
-    fn is_for_servers_alone(&self) -> bool {
-        let der = first(&self.files.certificate).unwrap_or_default();
-        let usage = X509Certificate::from_der(&der).ok().and_then(|(_, certificate)| {
-            let usage = certificate.extended_key_usage().ok().flatten()?;
-            Some(usage.value.server_auth && !usage.value.client_auth && !usage.value.any)
-        });
-        usage.unwrap_or(false)
-    }
-
-    /// For whom it is, and under which names.
-    fn role(&self) -> Result<Role, Failure> {
-        let der = first(&self.files.certificate)?;
-        let path = self.files.certificate.display();
-        let (_, old) = X509Certificate::from_der(&der)
-            .map_err(|_| Failure::usage(format!("{path} can't be read as X.509")))?;
-        if old.issuer().as_raw() != old.subject().as_raw() {
-            let words = format!("{path} is signed by an authority: have that make its successor");
-            return Err(Failure::usage(words));
-        }
-        let is_of_server = |usage: &x509_parser::extensions::ExtendedKeyUsage<'_>| usage.server_auth;
-        let usage = old.extended_key_usage().ok().flatten();
-        let listed = old.subject_alternative_name().ok().flatten();
-        let listed = listed.into_iter().flat_map(|listed| &listed.value.general_names);
-        let names = listed.filter_map(name_of).collect();
-        Ok(match usage.is_some_and(|usage| is_of_server(usage.value)) {
-            true => Role::Server { names },
-            false => Role::Client { names },
-        })
-    }
-}
-
-/// A name as `--san` takes it.
-fn name_of(name: &GeneralName<'_>) -> Option<String> {
-    match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
-            Ok(v4) => Some(std::net::Ipv4Addr::from(v4).to_string()),
-            Err(_) => Some(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(*bytes).ok()?).to_string()),
-        },
-        _ => None,
-    }
-}
-
-/// The first certificate of a file.
-fn first(path: &Path) -> Result<Vec<u8>, Failure> {
-    /// The largest file that is read.
-    const MAX_FILE_BYTES: u64 = 1 << 20;
-    let told = |why: String| Failure::usage(format!("{}: {why}", path.display()));
-    let bytes = read_named(path, MAX_FILE_BYTES).map_err(|fault| told(fault.what()))?;
-    let chain = pem::certificates(&bytes).map_err(|fault| told(fault.in_full()))?;
-    Ok(chain.first().map(|first| first.to_vec()).unwrap_or_default())
-}
-
-/// `.2026-11-30`.
-fn is_date(text: &str) -> bool {
-    text.strip_prefix('.').is_some_and(|date| date.len() == 10 && date.parse::<jiff::civil::Date>().is_ok())
-}
-
-/// Whether the server shows this certificate, by the path in its config.
-fn is_of_server(one: &Generation, config: &Config) -> bool {
-    is_same(&one.files.certificate, &config.server.certificate.path)
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
-}
-
-/// The text of the config, and the pins in it of these generations, with the place of each.
-fn written(
-    config: &Config,
-    generations: &[Generation],
-) -> Result<(String, Vec<(usize, WrittenPin)>), Failure> {
-    const MAX_CONFIG_BYTES: u64 = 16 << 20;
-    let told = |why: &str| Failure::failed(format!("{}: {why}", config.path.display()));
-    let bytes = read_named(&config.path, MAX_CONFIG_BYTES).map_err(|fault| told(&fault.what()))?;
-    let text = String::from_utf8(bytes).map_err(|_| told("it is no text"))?;
-    let folder = config.path.parent().unwrap_or(Path::new("."));
-    let place = |pin: &WrittenPin| {
-        generations.iter().position(|one| match pin.key {
-            "certificates" => is_same(&one.files.certificate, &folder.join(&pin.value)),
-            _ => pin.value.parse().is_ok_and(|pinned: Thumbprint| one.is(pinned)),
-        })
-    };
-    let pinned = pins(&text).into_iter().filter_map(|pin| Some((place(&pin)?, pin))).collect();
-    Ok((text, pinned))
-}
-
-impl Generation {
-    fn is(&self, pinned: Thumbprint) -> bool {
-        match pinned {
-            Thumbprint::Sha256(_) => pinned == self.sha256,
-            Thumbprint::Sha1(_) => {
-                first(&self.files.certificate).is_ok_and(|der| pinned == Thumbprint::sha1_of(&der))
-            }
-        }
-    }
-}
-
-/// Writes the newest generation beside the one that the config pins last.
-fn pin_last(config: &Config, generations: &[Generation]) -> Result<(), Failure> {
-    let (text, pinned) = written(config, generations)?;
-    let (Some(new), Some((_, beside))) = (generations.last(), pinned.iter().max_by_key(|(place, _)| *place))
-    else {
-        return Ok(());
-    };
-    let file = new.files.certificate.file_name().map(|name| Path::new(&beside.value).with_file_name(name));
-    let value = match (beside.key, file) {
-        ("certificates", Some(file)) => file.display().to_string(),
-        _ => new.sha256.to_string(),
-    };
-    let edited = beside.with_another(&text, &value);
-    let by_hand = format!(
-        "write \"{value}\" beside \"{}\" in `clients.{}.{}`",
-        beside.value, beside.client, beside.key
-    );
-    let path = config.path.display();
-    let told = |why: String| Failure::failed(format!("{path} can't be changed: {why}; {by_hand}"));
-    if config::parse_of_anybody(&config.path, &edited).is_err() {
-        return Err(told("it would not be a config any more".to_owned()));
-    }
-    put_alike(&config.path, edited.as_bytes()).map_err(|error| told(error.to_string()))?;
-    output::line(&format!(
-        "{path}: `clients.{}.{}` has \"{value}\" beside \"{}\"",
-        beside.client, beside.key, beside.value
-    ))
 }

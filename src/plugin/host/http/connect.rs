@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, join};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,7 +21,7 @@ use wasmtime_wasi_http::Error;
 use super::allow::{Host, Origin, Scheme};
 use super::received::Received;
 use super::{Gate, Web, address, fault, names};
-use crate::identity::Servers;
+use crate::identity::{Root, Servers};
 use crate::plugin::host::Volume;
 use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
@@ -126,14 +126,13 @@ async fn secure(web: &Web, host: &Host, stream: impl Stream + 'static) -> Result
 async fn tls_connector() -> Result<TlsConnector, Error> {
     let config = spawn_blocking(|| {
         let found = rustls_native_certs::load_native_certs();
-        let mut roots = RootCertStore::empty();
-        let (taken, _left_out) = roots.add_parsable_certificates(found.certs);
-        if taken == 0 {
+        let roots: Vec<_> = found.certs.into_iter().filter_map(Root::new).collect();
+        if roots.is_empty() {
             let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
             return Err(format!("the system has no root certificates {}", errors.join("; ")));
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = Servers::trusting(Arc::new(roots), &provider).map_err(|error| error.to_string())?;
+        let verifier = Servers::trusting(roots, &provider);
         let config = ClientConfig::builder_with_provider(provider);
         let config = config.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
         let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
