@@ -1,7 +1,7 @@
 //! Files that this program makes. Each is new, so that it holds what the program wrote and has the mode that it was given; and
 //! the way to it leads over no stranger's link, so that no other user chooses where it is.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use super::Opened;
 use super::fault::{Fault, Reason};
 use super::walk::walk;
 
@@ -35,8 +36,8 @@ pub fn make(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     let temporary = write_beside(&path, mode, bytes)?;
-    let named = name_new(&temporary, &path).and_then(|()| sync_folder(&path));
-    named.inspect_err(|_| drop(fs::remove_file(&temporary)))
+    name_new(&temporary, &path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    sync_folder(&path)
 }
 
 /// Gives a file the name `path`, which nothing has yet.
@@ -51,11 +52,10 @@ fn name_new(temporary: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Has the name of a new file written to the disk.
+/// Has the name of a new file written to the disk, where the folder can be opened for that and its file system can do it.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
-    // Not all file systems can.
-    folder.sync_all().or_else(|error| match error.kind() {
+    let Ok(folder) = Opened::folder(path.parent().unwrap_or(Path::new("/"))) else { return Ok(()) };
+    folder.descriptor().sync_all().or_else(|error| match error.kind() {
         io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Ok(()),
         _ => Err(error),
     })

@@ -12,7 +12,7 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 use x509_parser::asn1_rs::Tag;
-use x509_parser::prelude::{AttributeTypeAndValue, FromDer, ParsedExtension, X509Certificate, X509Extension};
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer, ParsedExtension, X509Certificate};
 
 use crate::client::private_file;
 use crate::files;
