@@ -88,8 +88,8 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Config, Failure, FromArgument, IntoReply, call, clock, config, events, files, http, keyvalue, log, log_line,
-        plugin, random, request, state,
+        Config, Failure, FromArgument, IntoReply, call, clock, config, events, files, http, keyvalue, log,
+        log_line, plugin, random, request, state,
     };
 
     #[cfg(feature = "streaming")]

@@ -10,12 +10,12 @@
 
 use crate::host::logging;
 
+pub use crate::bindings::wasi::logging::logging::Level;
 #[doc(inline)]
 pub use crate::{
     __log_critical as critical, __log_debug as debug, __log_error as error, __log_info as info,
     __log_trace as trace, __log_warn as warn,
 };
-pub use crate::bindings::wasi::logging::logging::Level;
 
 /// Logs an event. `context` says which part of the plugin it comes from.
 pub fn event(level: Level, context: &str, message: &str) {

@@ -84,7 +84,8 @@ fn run(host: &Host, arguments: &[&str]) -> Result<String, String> {
 #[test]
 fn without_a_host_there_is_nothing_and_no_test_is_aborted() {
     assert_eq!(testing::run(sample::COMMANDS, &["greet"]).unwrap(), b"hello-tester 10s");
-    let failed = |arguments: &[&str]| testing::run(sample::COMMANDS, arguments).unwrap_err().code().to_owned();
+    let failed =
+        |arguments: &[&str]| testing::run(sample::COMMANDS, arguments).unwrap_err().code().to_owned();
     assert_eq!(failed(&["fetch", "http://a/"]), "denied");
     assert_eq!(failed(&["run", "echo"]), "denied");
     assert_eq!(failed(&["publish", "/x"]), "not-found");
@@ -129,7 +130,8 @@ fn a_web_answers_and_what_is_kept_expires_with_the_clock() {
     ] {
         assert_eq!(run(&host, &["fetch", url]).unwrap_err(), words);
     }
-    let left = |host: &Host| host.within(|| CACHE.entry("http://a/short")).unwrap().and_then(|kept| kept.expires_in);
+    let left =
+        |host: &Host| host.within(|| CACHE.entry("http://a/short")).unwrap().and_then(|kept| kept.expires_in);
     host.advance(Duration::from_secs(59));
     assert_eq!(left(&host), Some(Duration::from_secs(1)));
     assert_eq!(run(&host, &["fetch", "http://a/short"]).unwrap(), "short");

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::Failure;
 use crate::bindings::lictor::plugin::events::Event;
-use crate::bindings::lictor::plugin::types::Caller;
 use crate::bindings::lictor::plugin::types;
+use crate::bindings::lictor::plugin::types::Caller;
 
 /// What answers HTTP requests, and what answers commands that the plugin runs.
 pub(crate) type Web = Rc<dyn Fn(&crate::http::Request) -> Result<crate::http::Response, crate::http::Error>>;

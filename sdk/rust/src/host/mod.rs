@@ -9,7 +9,9 @@ pub(crate) mod fake;
 mod imported;
 
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use fake::{call, clock, config, events, files, http, keyvalue, logging, output, random, request, state};
+pub(crate) use fake::{
+    call, clock, config, events, files, http, keyvalue, logging, output, random, request, state,
+};
 #[cfg(target_family = "wasm")]
 pub(crate) use imported::{
     call, clock, config, events, files, http, keyvalue, logging, output, random, request, state,

@@ -124,7 +124,11 @@ impl Request {
     ) -> Result<Response, Error> {
         self.parsed()?;
         let response = answer(self)?;
-        if response.body.len() > self.body_bytes { Err(Error::TooLarge(self.body_bytes)) } else { Ok(response) }
+        if response.body.len() > self.body_bytes {
+            Err(Error::TooLarge(self.body_bytes))
+        } else {
+            Ok(response)
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use super::state;
 
 /// As `wasi:keyvalue/store`.
 pub mod store {
-    pub use crate::bindings::wasi::keyvalue::store::{Error, KeyResponse};
     use crate::bindings::lictor::plugin::types::Failure;
+    pub use crate::bindings::wasi::keyvalue::store::{Error, KeyResponse};
     use crate::host::fake::state;
 
     /// An open store.

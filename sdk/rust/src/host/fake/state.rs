@@ -103,7 +103,8 @@ pub(crate) fn increment(store: &str, key: &str, delta: i64) -> Answer<i64> {
     stores(|stores, _| {
         let kept = stores.kept.get(&id);
         let number = kept.map_or(Some(0), |kept| std::str::from_utf8(&kept.value).ok()?.parse::<i64>().ok());
-        let sum = number.ok_or_else(|| failure("failed", "the value is no decimal number"))?.checked_add(delta);
+        let sum =
+            number.ok_or_else(|| failure("failed", "the value is no decimal number"))?.checked_add(delta);
         let sum = sum.ok_or_else(|| failure("failed", "the sum is too large"))?;
         let ends = kept.and_then(|kept| kept.ends);
         stores.write(id, sum.to_string().as_bytes(), ends)?;
