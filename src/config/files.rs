@@ -82,6 +82,8 @@ pub(super) struct Pinnable {
     pub(super) doubt: Option<Doubt>,
     /// When the certificate is valid; `None` where that can't be read.
     pub(super) validity: Option<Validity>,
+    /// The certificate.
+    pub(super) certificate: CertificateDer<'static>,
     /// Why the second certificate of the file is no part of the first one's chain, if it isn't.
     pub(super) stray: Option<String>,
 }
@@ -91,15 +93,17 @@ pub(super) struct Pinnable {
 /// # Errors
 /// There is no certificate in it.
 pub(super) fn pinnable(bytes: &[u8]) -> Result<Pinnable, Refusal> {
-    let chain = chain(bytes)?;
-    let certificate = &chain[0];
+    let mut chain = chain(bytes)?;
+    let stray = order_fault(&chain[..chain.len().min(2)]).map(|(what, _)| what);
+    let certificate = chain.swap_remove(0);
     let proofs = Proofs::new(&aws_lc_rs::default_provider());
     Ok(Pinnable {
-        doubt: proofs.doubt(certificate),
-        sha256: Thumbprint::sha256_of(certificate),
-        sha1: Thumbprint::sha1_of(certificate),
-        validity: describe(certificate).1,
-        stray: order_fault(&chain[..chain.len().min(2)]).map(|(what, _)| what),
+        doubt: proofs.doubt(&certificate),
+        sha256: Thumbprint::sha256_of(&certificate),
+        sha1: Thumbprint::sha1_of(&certificate),
+        validity: describe(&certificate).1,
+        certificate,
+        stray,
     })
 }
 

@@ -26,7 +26,7 @@ use super::raw::{RawConfig, RawDisabled, RawLog, RawPlugin, RawServer, RawState}
 use super::values::{PathText, StateEngine};
 use super::{Config, Disabled, Log, Protocol, Reading, Server, ServerCertificate, State};
 use crate::files::Sightings;
-use crate::identity::order_fault;
+use crate::identity::{order_fault, server_doubt};
 
 /// The config that `raw` describes; `None` or faults found mean that it may not be served. All that it names is in `sightings`.
 pub(super) fn resolve(
@@ -66,8 +66,9 @@ pub(super) fn resolve(
         warn_of_forgetting(&raw.plugins, findings);
     }
     let min_tls = server.as_ref().map(|server| server.min_tls).unwrap_or_default();
-    let clients = clients::resolve(&raw.clients, &raw.identity, min_tls, &plugins, &folder, findings);
     let identity = identity::resolve(&raw.identity, &raw.clients, &folder, findings);
+    let beside = clients::Beside { min_tls, lists: &identity.revocation_lists };
+    let clients = clients::resolve(&raw.clients, &raw.identity, beside, &plugins, &folder, findings);
     sightings.extend(folder.into_sightings());
     Some(Config {
         path: path.to_owned(),
@@ -118,6 +119,16 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
         if let Some((what, advice)) = order_fault(&chain) {
             let fault = findings.warning("the chain of the server's certificate is not in order");
             fault.at(certificate.span(), what).help(advice).done();
+        }
+        if let Some(doubt) = chain.first().and_then(server_doubt) {
+            let refused =
+                "clients that trust the authority which signed the server's certificate will refuse it";
+            let fault = findings.warning(refused).at(certificate.span(), doubt);
+            fault
+                .help(
+                    "have the authority make one for servers, with the names by which clients call this one",
+                )
+                .done();
         }
         Some(chain)
     });

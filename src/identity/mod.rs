@@ -24,7 +24,7 @@ mod uri;
 pub use authority::{Authority, AuthorityError};
 pub use certificate::{MAX_NAME_CHARS, Validity, describe};
 pub use names::subject;
-pub use pair::{PairFault, order_fault, pair};
+pub use pair::{PairFault, order_fault, pair, server_doubt};
 pub use peer::{KnownBy, PeerIdentity};
 pub use possession::{Doubt, Proofs, Unproven};
 pub use rejection::Rejection;

@@ -6,11 +6,12 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::asn1_rs::{Any, FromDer, Sequence};
-use x509_parser::prelude::X509Certificate;
+use x509_parser::prelude::{GeneralName, X509Certificate};
 use x509_parser::x509::AlgorithmIdentifier;
 
 use super::certificate::describe;
 use super::key::{GOOD_KINDS, key_fault, key_of, kind};
+use super::possession::oddity;
 
 /// Why a certificate and a key can't be used together, and what to do. Never shows what is in a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +81,34 @@ fn kind_of(key: &PrivateKeyDer<'_>) -> String {
         }
         _ => unknown(),
     }
+}
+
+/// Why clients that trust the authority which signed a server's certificate will refuse that, if they will. Of one that signed
+/// itself nothing is said: its clients know it by its pin, and nothing in it has a say.
+#[must_use]
+pub fn server_doubt(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    if parsed.issuer().as_raw() == parsed.subject().as_raw() {
+        return None;
+    }
+    if let Some(oddity) = oddity(certificate) {
+        return Some(oddity);
+    }
+    let is_authority =
+        parsed.basic_constraints().ok().flatten().is_some_and(|constraints| constraints.value.ca);
+    let usage = parsed.extended_key_usage().ok().flatten();
+    let is_for_others = usage.is_some_and(|usage| !usage.value.server_auth && !usage.value.any);
+    let names = parsed.subject_alternative_name().ok().flatten();
+    let is_name =
+        |name: &GeneralName<'_>| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_));
+    let has_name = names.is_some_and(|names| names.value.general_names.iter().any(is_name));
+    let words = match (is_authority, is_for_others, has_name) {
+        (true, ..) => "it is marked as an authority (basic constraints with CA:TRUE)",
+        (_, true, _) => "its extended key usage is not for servers (serverAuth)",
+        (_, _, false) => "it has no DNS name and no address (subject alternative names)",
+        _ => return None,
+    };
+    Some(words.to_owned())
 }
 
 /// What is wrong with the order of a chain, and what to do: behind each certificate comes the one that signed it.

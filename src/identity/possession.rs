@@ -168,7 +168,7 @@ fn with_tls13_alone(oddity: String) -> String {
 }
 
 /// Why `webpki` does not read `certificate`, if it does not.
-fn oddity(certificate: &CertificateDer<'_>) -> Option<String> {
+pub(super) fn oddity(certificate: &CertificateDer<'_>) -> Option<String> {
     let words = match EndEntityCert::try_from(certificate).err()? {
         Error::UnsupportedCertVersion => "it is not of version 3",
         Error::UnsupportedCriticalExtension => "it has a critical extension that is not understood",

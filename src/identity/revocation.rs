@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use webpki::{BorrowedCertRevocationList, CertRevocationList, Error};
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::authority::{Authority, content};
 use super::certificate::{Utc, from_unix};
@@ -142,6 +142,14 @@ impl RevocationList {
         let Ok((_, list)) = CertificateRevocationList::from_der(&other.der) else { return false };
         let mut serials = list.iter_revoked_certificates().map(|revoked| revoked.raw_serial());
         self.has_issuer_of(other) && serials.all(|serial| !matches!(self.list.find_serial(serial), Ok(None)))
+    }
+
+    /// Whether it names this certificate.
+    #[must_use]
+    pub fn names(&self, certificate: &[u8]) -> bool {
+        let parsed = X509Certificate::from_der(certificate);
+        let issuer = parsed.as_ref().ok().and_then(|(_, parsed)| content(parsed.issuer().as_raw()));
+        issuer.is_some_and(|issuer| parsed.as_ref().is_ok_and(|(_, own)| self.has(issuer, own.raw_serial())))
     }
 
     /// Whether it says that it is of an authority of this name.

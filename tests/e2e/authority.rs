@@ -35,6 +35,26 @@ fn vouching(authorities: &[&Authority]) -> (Setup, Identity) {
 }
 
 #[test]
+fn a_pin_of_a_certificate_that_its_authority_revoked_is_told_of() {
+    let root = Authority::new("Root");
+    let (setup, _) = vouching(&[&root]);
+    let pinned = root.issue_with("pinned", &[], |params| params.serial_number = Some(77.into()));
+    pinned.write(setup.folder(), "pinned");
+    fs::write(setup.folder().join("root.crl"), root.revoking(&[77])).unwrap();
+    let setup = setup.section("[clients.pinned]\ncertificates = [\"pinned.pem\"]\ncommands = [\"echo\"]");
+    setup.write();
+    let told = "the client `pinned` is let in by a certificate that a revocation list names";
+    let config = setup.folder().join("server.toml");
+    assert!(!finish(lictor(setup.folder()).arg("check")).stderr.contains(told));
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("[identity]\n", "[identity]\nrevocation_lists = [\"root.crl\"]\n"))
+        .unwrap();
+    let checked = finish(lictor(setup.folder()).arg("check"));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.stderr.contains(told), "{checked:?}");
+}
+
+#[test]
 fn authorities_that_shut_clients_out_are_told_of_by_a_check() {
     let (old, new) = (Authority::new("Root"), Authority::new("Root"));
     let (setup, _) = vouching(&[&old, &new]);

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use rcgen::{ExtendedKeyUsagePurpose, SanType};
+
 use crate::support::certs::{Authority, Identity, unix_time};
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{finish, lictor};
@@ -21,7 +23,11 @@ fn dated() -> (Setup, Identity, Vec<&'static str>) {
     let (old, new) = (Authority::valid_until("Old", Some(long_ago)), Authority::beginning_in_2200("New"));
     let root = Authority::valid_until("Root", Some(in_days(5)));
     let setup = Setup::new().master("tester", &tester);
-    let server = old.issue_with("server", &[], |params| params.not_after = in_days(0).into());
+    let server = old.issue_with("server", &[], |params| {
+        params.not_after = in_days(0).into();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.subject_alt_names = vec![SanType::DnsName("localhost".try_into().unwrap())];
+    });
     server.write(setup.folder(), "server");
     let write = |name: &str, text: &str| fs::write(setup.folder().join(name), text).unwrap();
     write("server.pem", &(fs::read_to_string(setup.folder().join("server.pem")).unwrap() + &old.pem()));

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use rcgen::{BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa, SanType};
+
 use crate::support::certs::{Authority, Identity};
 use crate::support::client::{Connection, Tls};
 use crate::support::server::{Setup, shared};
@@ -143,6 +145,51 @@ fn a_chain_that_is_not_in_order_is_served_and_told_with_the_right_order() {
     assert_eq!(checked.code, Some(2), "{checked:?}");
     assert!(checked.stderr.contains("write those of the file in the order 2, 1\n"), "{checked:?}");
     assert!(!checked.stderr.contains("leave out"), "{checked:?}");
+}
+
+/// What a pin takes, a client that trusts an authority may not.
+#[test]
+fn a_servers_certificate_that_its_authoritys_clients_refuse_is_told_of() {
+    let setup = Setup::new();
+    setup.write();
+    let root = Authority::new("Root");
+    let named = |params: &mut CertificateParams| {
+        params.subject_alt_names = vec![SanType::DnsName("localhost".try_into().unwrap())];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    };
+    let check = |change: &dyn Fn(&mut CertificateParams)| {
+        let change = |params: &mut CertificateParams| {
+            named(params);
+            change(params);
+        };
+        root.issue_with("server", &[], change).write(setup.folder(), "server");
+        let checked = finish(lictor(setup.folder()).arg("check"));
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+        checked.stderr
+    };
+    let refused = "clients that trust the authority which signed the server's certificate will refuse it";
+    assert!(!check(&|_| {}).contains(refused));
+    let critical = || {
+        let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        extension.set_criticality(true);
+        extension
+    };
+    let cases: [(&str, &dyn Fn(&mut CertificateParams)); 4] = [
+        ("it has no DNS name and no address", &|params| params.subject_alt_names.clear()),
+        ("its extended key usage is not for servers", &|params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        }),
+        ("it is marked as an authority", &|params| {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }),
+        ("it has a critical extension that is not understood", &|params| {
+            params.custom_extensions.push(critical());
+        }),
+    ];
+    for (words, change) in cases {
+        let told = check(change);
+        assert!(told.contains(refused) && told.contains(words), "{words}: {told}");
+    }
 }
 
 #[test]

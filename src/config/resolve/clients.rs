@@ -17,13 +17,20 @@ use crate::config::keys::{closest, list};
 use crate::config::names::{BUILT_INS, ClientName, CommandPattern};
 use crate::config::raw::{RawClient, RawIdentity};
 use crate::config::values::PathText;
-use crate::config::{Client, Pin, TlsVersion};
+use crate::config::{Client, Pin, RevocationFile, TlsVersion};
 use crate::identity::{Doubt, Thumbprint};
+
+/// What else of a config decides whether a certificate lets its client in.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    pub(super) min_tls: TlsVersion,
+    pub(super) lists: &'a [RevocationFile],
+}
 
 pub(super) fn resolve(
     field: &Field<Named<ClientName, RawClient>>,
     identity: &Field<RawIdentity>,
-    min_tls: TlsVersion,
+    beside: Beside<'_>,
     plugins: &Resolved,
     folder: &Folder,
     findings: &mut Findings,
@@ -32,7 +39,7 @@ pub(super) fn resolve(
     let mut clients = BTreeMap::new();
     for (name, raw) in field.value().into_iter().flat_map(|named| &named.entries) {
         let client = Client {
-            thumbprints: pins(name.get_ref(), raw, min_tls, &mut owners, folder, findings),
+            thumbprints: pins(name.get_ref(), raw, beside, &mut owners, folder, findings),
             certificates: certificates(raw.get_ref()).map(|path| folder.path(path.get_ref())).collect(),
             uris: uris.of(name.get_ref(), raw.get_ref(), findings),
             commands: commands(name.get_ref(), raw, plugins, findings),
@@ -95,7 +102,7 @@ fn certificates(raw: &RawClient) -> impl Iterator<Item = &Spanned<PathText>> {
 fn pins(
     name: &ClientName,
     section: &Spanned<RawClient>,
-    min_tls: TlsVersion,
+    beside: Beside<'_>,
     owners: &mut Owners,
     folder: &Folder,
     findings: &mut Findings,
@@ -117,8 +124,9 @@ fn pins(
         let key = &format!("clients.{name}.certificates");
         let named = folder::Named { key, path, remedy: &format!("`lictor cert new {name}` makes one") };
         let found = folder.read_pem(named, files::pinnable, findings);
-        let Some(Pinnable { sha256, sha1, doubt, validity, stray }) = found else { continue };
-        warn_of_file(name, path, (doubt, stray), min_tls, findings);
+        let Some(pinnable) = found else { continue };
+        warn_of_file(name, path, &pinnable, beside, findings);
+        let Pinnable { sha256, sha1, validity, .. } = pinnable;
         owners.claim(name, &[sha256, sha1], (Written::File, path.span()), findings);
         by_file.push(sha1);
         match thumbprints.iter_mut().find(|pin| pin.thumbprint == sha256) {
@@ -134,14 +142,21 @@ fn pins(
 fn warn_of_file(
     name: &ClientName,
     path: &Spanned<PathText>,
-    (doubt, stray): (Option<Doubt>, Option<String>),
-    min_tls: TlsVersion,
+    Pinnable { doubt, stray, certificate, .. }: &Pinnable,
+    beside: Beside<'_>,
     findings: &mut Findings,
 ) {
+    if beside.lists.iter().flat_map(|file| &file.lists).any(|list| list.names(certificate)) {
+        findings
+            .warning(format!("the client `{name}` is let in by a certificate that a revocation list names"))
+            .at(path.span(), "a pin comes first, whatever its authority says")
+            .help("take the pin out if nobody is to get in by it")
+            .done();
+    }
     if let Some(stray) = stray {
         findings
             .warning(format!("of the certificates in a file of the client `{name}` only the first is pinned"))
-            .at(path.span(), stray)
+            .at(path.span(), stray.clone())
             .help("put each certificate that is to be pinned into a file of its own")
             .done();
     }
@@ -152,7 +167,7 @@ fn warn_of_file(
             .at(path.span(), "whoever holds its key can't prove that")
             .help(another)
             .done(),
-        Some(Doubt::WithTls12(why)) if min_tls == TlsVersion::V1_2 => findings
+        Some(Doubt::WithTls12(why)) if beside.min_tls == TlsVersion::V1_2 => findings
             .warning(format!("a certificate of the client `{name}` will not let it in with TLS 1.2: {why}"))
             .at(path.span(), "TLS 1.2 can't prove its key")
             .help(format!("leave it where this client speaks TLS 1.3; else {another}"))
