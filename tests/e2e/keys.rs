@@ -157,7 +157,8 @@ fn a_servers_certificate_that_its_authoritys_clients_refuse_is_told_of() {
         params.subject_alt_names = vec![SanType::DnsName("localhost".try_into().unwrap())];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     };
-    let check = |change: &dyn Fn(&mut CertificateParams)| {
+    type Change<'a> = &'a dyn Fn(&mut CertificateParams);
+    let check = |change: Change<'_>| {
         let change = |params: &mut CertificateParams| {
             named(params);
             change(params);
@@ -174,7 +175,7 @@ fn a_servers_certificate_that_its_authoritys_clients_refuse_is_told_of() {
         extension.set_criticality(true);
         extension
     };
-    let cases: [(&str, &dyn Fn(&mut CertificateParams)); 4] = [
+    let cases: [(&str, Change<'_>); 4] = [
         ("it has no DNS name and no address", &|params| params.subject_alt_names.clear()),
         ("its extended key usage is not for servers", &|params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
