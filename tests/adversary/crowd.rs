@@ -11,11 +11,12 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
 /// What the hostile plugin is asked, each of its commands at least once.
-const MISDEEDS: [&str; 36] = [
+const MISDEEDS: [&str; 37] = [
     "spin",
     "grow",
     "creep",
     "recurse",
+    "deep",
     "trap",
     "panic at the disco",
     "exit 0",

@@ -156,7 +156,9 @@ def wrong_finished(peer):
 
 def wrong_signature(peer):
     create = CertificateVerify.create
-    CertificateVerify.create = lambda self, signature, *more: create(self, signature[:-1] + b"\x00", *more)
+    # Another last byte, whatever it was.
+    wrong = lambda signature: signature[:-1] + bytes([signature[-1] ^ 1])
+    CertificateVerify.create = lambda self, signature, *more: create(self, wrong(signature), *more)
     peer.admit()
 
 
