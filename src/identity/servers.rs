@@ -146,7 +146,8 @@ pub fn server_fault(fault: &CertificateError) -> String {
             "its extended key usage, or one in its chain, is not for servers (serverAuth)"
         }
         CertificateError::BadSignature => {
-            "a signature in its chain is not of the one whose name stands there"
+            "a signature is not one of the key that it should be of: the server does not hold the certificate's key, or its \
+             chain holds what the authority named there did not sign"
         }
         CertificateError::BadEncoding => "it, or a certificate of its chain, can't be read as X.509",
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
