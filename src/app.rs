@@ -26,7 +26,7 @@ mod trials;
 pub use conformance::{Fault, Report, SuiteLimits, Verdict, test};
 pub use state::{ByHand, Entry, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
 pub use supervisor::Supervisor;
-pub use trials::{Inspected, TrialRun, inspect, try_out};
+pub use trials::{Inspected, TrialCall, TrialRun, codes, inspect, try_all, try_out};
 
 pub use crate::plugin::{Compilation, Compiling, HttpGrant, Standing, compile_alone};
 

@@ -204,11 +204,7 @@ fn spec(config: &Config, name: &PluginName, plugin: &config::Plugin, stores: Opt
         component: plugin.component.clone(),
         authors: Authors::Trusted,
         sha256: plugin.sha256,
-        instances: match plugin.instances {
-            config::Instances::PerRequest => Instances::PerRequest,
-            config::Instances::PerClient => Instances::PerClient,
-            config::Instances::Shared => Instances::Shared,
-        },
+        instances: instances(plugin.instances),
         timeout: plugin.timeout,
         cpu_time: plugin.cpu_time,
         volume: VolumeLimits { calls: plugin.host_calls, bytes: plugin.host_bytes },
@@ -218,6 +214,14 @@ fn spec(config: &Config, name: &PluginName, plugin: &config::Plugin, stores: Opt
         max_calls: plugin.max_calls,
         idle: plugin.idle,
         grants: grants(plugin, stores),
+    }
+}
+
+pub(super) fn instances(instances: config::Instances) -> Instances {
+    match instances {
+        config::Instances::PerRequest => Instances::PerRequest,
+        config::Instances::PerClient => Instances::PerClient,
+        config::Instances::Shared => Instances::Shared,
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn service(
             None => Rates::new(clients(), per_second),
         },
         idempotency,
-        limits: connection_limits(config),
+        limits: connection_limits(&config.limits),
         close_on_error: config.protocol.close_on_error,
         log: CommandLog::new(
             config.log.commands_per_second,
@@ -85,8 +85,7 @@ const UNCOUNTED_RATE: u32 = 1_000_000;
 /// Long enough for a hundred small commands, or for a batch of fresh instances; short beside what a client notices.
 const CONNECTION_SLICE: Duration = Duration::from_micros(250);
 
-fn connection_limits(config: &Config) -> ConnectionLimits {
-    let limits = &config.limits;
+pub(super) fn connection_limits(limits: &config::Limits) -> ConnectionLimits {
     ConnectionLimits {
         in_flight: limits.in_flight,
         in_flight_bytes: limits.in_flight_bytes,

@@ -1,23 +1,31 @@
-//! A component without a server and without a config: looked at, or run once.
+//! A component without a server and without a config: looked at, or called.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use bytes::BytesMut;
 use tracing::Level;
 
+use super::plugins::instances;
+use super::service::connection_limits;
+use crate::authz;
+use crate::config::{self, CommandPattern};
 use crate::files::Authors;
+use crate::idempotency::{self, Ledger};
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
-    self, Call, CommandGate, CommandInfo, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant, Inspection,
-    Instances, Kept, Plugin, Sandbox, SandboxLimits, Spec, Stores, Trial, VolumeLimits,
+    self, Call, CommandGate, CommandInfo, Commands, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant,
+    Inspection, Instances, Kept, Plugin, Sandbox, SandboxLimits, Shares, Spec, Stores, Trial, VolumeLimits,
 };
+use crate::route::{Routes, Target};
+use crate::server::{Rates, Rechecks, Service};
 use crate::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
-use crate::telemetry::{self, ConnectionId, Format, RequestId};
-use crate::wire::{Decoder, Request};
+use crate::telemetry::{self, CommandLog, ConnectionId, Format, RequestId};
+use crate::text::shown;
+use crate::wire::{Code, CommandError, Decoder, Request};
 
 /// What is said of a component by its type alone, and its commands, or why it does not load with everything granted.
 pub type Inspected = (Inspection, anyhow::Result<Vec<CommandInfo>>);
@@ -42,13 +50,15 @@ pub fn inspect(path: &Path, compiling: Compiling) -> anyhow::Result<Inspected> {
 const DESCRIBE_TIME: Duration = Duration::from_secs(5);
 const DESCRIBE_MEMORY_BYTES: usize = 64 << 20;
 
-/// One command of a component, to be run without a server.
+/// A component, and perhaps others beside it, to be called without a server.
 #[derive(Clone, Debug)]
 pub struct TrialRun {
     /// The component's file.
     pub component: PathBuf,
-    /// The client that it sees.
-    pub client: String,
+    /// Other plugins, which it may call: their names and their files. They get what it gets.
+    pub others: Vec<(String, PathBuf)>,
+    /// Whose calls share an instance of the component.
+    pub instances: config::Instances,
     /// What it reads through `wasi:config`.
     pub config: BTreeMap<String, String>,
     /// The file that its stores are in; none for stores in memory.
@@ -67,57 +77,216 @@ pub struct TrialRun {
     pub compiling: Compiling,
     /// The most memory that it may use, in bytes.
     pub memory_bytes: usize,
-    /// How long it may take.
+    /// How long a call may take that does not say so itself.
     pub timeout: Duration,
     /// Whether a core dump is wanted if it traps.
     pub core_dump: bool,
-    /// The request, as a client sends it.
+}
+
+/// A call of such a run.
+#[derive(Clone, Debug)]
+pub struct TrialCall {
+    /// The client that the plugin sees.
+    pub client: String,
+    /// The request, as that client sends it.
     pub request: Vec<u8>,
 }
 
-/// Runs one command of a component in this process. What the plugin prints and logs goes to the log, in lines for
-/// people.
+impl TrialCall {
+    /// Looks whether a server would take its request.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        decoded(&self.request).map(drop)
+    }
+}
+
+/// Runs one command of a component in this process, in a fresh instance. What the plugin prints and logs goes to the log, in
+/// lines for people.
 ///
 /// # Errors
 ///
-/// When the component does not load, its state can't be opened, or no instance can be made.
-pub fn try_out(run: &TrialRun) -> anyhow::Result<Trial> {
+/// When a component does not load, its state can't be opened, or no instance can be made.
+pub fn try_out(run: &TrialRun, call: &TrialCall) -> anyhow::Result<Trial> {
     let _log = telemetry::init(Level::INFO, Format::Human);
-    let state: Arc<dyn Engine> = match &run.state {
-        Some(path) => Arc::new(SqliteEngine::open(path, SqliteOptions::default())?),
-        None => Arc::new(MemoryEngine::new()),
-    };
     single_threaded()?.block_on(async {
-        let spec = run.spec(&*state).await?;
-        let core_dumps = if run.core_dump { CoreDumps::HandedOver } else { CoreDumps::None };
-        let plugin = Plugin::load(small_sandbox(core_dumps)?, spec).await?;
-        let request = decoded(&run.request)?;
-        let caller = stand_in(&run.client)?;
-        let id = RequestId { connection: ConnectionId(0), number: 1 };
-        let call = Arc::new(Call::new(request, caller, id, tokio::time::Instant::now() + run.timeout));
+        let company = Company::of(run, std::slice::from_ref(call)).await?;
+        let (plugin, call) = company.routed(call, 1)?;
         let trial = plugin::try_out(&plugin, &call).await;
-        state.close().await?;
+        company.state.close().await?;
         trial.map_err(|error| anyhow::anyhow!("{}", error.message))
     })
+}
+
+/// Runs several calls in the same way, one after the other, in what instances there are then; `ended` is told of each what it gave
+/// and how long it took, and says whether to go on.
+///
+/// # Errors
+///
+/// When a component does not load, or its state can't be opened.
+pub fn try_all(
+    run: &TrialRun,
+    calls: &[TrialCall],
+    mut ended: impl FnMut(usize, Result<Vec<u8>, CommandError>, Duration) -> bool,
+) -> anyhow::Result<()> {
+    let _log = telemetry::init(Level::INFO, Format::Human);
+    single_threaded()?.block_on(async {
+        let company = Company::of(run, calls).await?;
+        for (number, call) in calls.iter().enumerate() {
+            let (plugin, call) = company.routed(call, number as u64 + 1)?;
+            let began = Instant::now();
+            let answer = plugin::invoke_whole(&plugin, &call).await;
+            if !ended(number, answer, began.elapsed()) {
+                break;
+            }
+        }
+        Ok(company.state.close().await?)
+    })
+}
+
+/// Plugins without a server, and what their calls go through, which is what a server's go through.
+struct Company {
+    state: Arc<dyn Engine>,
+    service: Arc<Service>,
+    clients: HashMap<String, PeerIdentity>,
+    timeout: Duration,
+}
+
+impl Company {
+    async fn of(run: &TrialRun, calls: &[TrialCall]) -> anyhow::Result<Self> {
+        let state: Arc<dyn Engine> = match &run.state {
+            Some(path) => Arc::new(SqliteEngine::open(path, SqliteOptions::default())?),
+            None => Arc::new(MemoryEngine::new()),
+        };
+        let mut clients = HashMap::new();
+        for TrialCall { client, .. } in calls {
+            if !clients.contains_key(client) {
+                clients.insert(client.clone(), stand_in(client)?);
+            }
+        }
+        let core_dumps = if run.core_dump { CoreDumps::HandedOver } else { CoreDumps::None };
+        let sandbox = small_sandbox(core_dumps)?;
+        let own = Arc::new(Plugin::load(Arc::clone(&sandbox), run.spec(&*state).await?).await?);
+        let mut plugins = vec![Arc::clone(&own)];
+        for (name, component) in &run.others {
+            anyhow::ensure!(
+                plugins.iter().all(|plugin| plugin.name() != name),
+                "there are two plugins {name}: give one of them another name, --plugin NAME={}",
+                component.display()
+            );
+            let other = TrialRun {
+                component: component.clone(),
+                name: Some(name.clone()),
+                instances: config::Instances::PerRequest,
+                ..run.clone()
+            };
+            plugins.push(Arc::new(Plugin::load(Arc::clone(&sandbox), other.spec(&*state).await?).await?));
+        }
+        let called = calls.iter().map(|call| Ok(decoded(&call.request)?.command().to_owned()));
+        let routes = routes(&plugins, &own, called.collect::<anyhow::Result<Vec<_>>>()?)?;
+        let service = Arc::new(service(&clients, routes, &state));
+        Ok(Self { state, service, clients, timeout: run.timeout })
+    }
+
+    /// The call of this number, and the plugin that carries it out.
+    fn routed(&self, call: &TrialCall, number: u64) -> anyhow::Result<(Arc<Plugin>, Arc<Call>)> {
+        let request = decoded(&call.request)?;
+        let command = shown(request.command(), MAX_COMMAND_CHARS).to_string();
+        let caller = self.clients.get(&call.client).context("the client is nobody")?.clone();
+        let of_server = || anyhow::anyhow!("there is no server to carry out {command}: leave it out");
+        let permit = authz::permit(&caller, request, &self.service.policy).map_err(|_| of_server())?;
+        let Ok(Target::Plugin(_, plugin, request)) = self.service.routes.route(permit) else {
+            return Err(of_server());
+        };
+        let id = RequestId { connection: ConnectionId(0), number };
+        let timeout = request.timeout_ms().map_or(self.timeout, Duration::from_millis);
+        let call = Call::new(request, caller, id, tokio::time::Instant::now() + timeout);
+        let call = call.with_commands(Arc::clone(&self.service) as Arc<dyn Commands>);
+        Ok((Arc::clone(plugin), Arc::new(call)))
+    }
+}
+
+/// Characters of a command that are shown.
+const MAX_COMMAND_CHARS: usize = 64;
+
+/// The commands of `plugins`: those that they describe, or their names if they describe none. What is `called` besides is a
+/// command of `own`.
+fn routes(
+    plugins: &[Arc<Plugin>],
+    own: &Arc<Plugin>,
+    called: Vec<String>,
+) -> anyhow::Result<Routes<Arc<Plugin>>> {
+    let mut commands = BTreeMap::<Arc<str>, Arc<Plugin>>::new();
+    for plugin in plugins {
+        let described = plugin.commands().iter().map(|info| info.name.as_str());
+        let named = plugin.commands().is_empty().then_some(plugin.name());
+        for command in described.chain(named) {
+            let other = commands.insert(command.into(), Arc::clone(plugin));
+            if let Some(other) = other.filter(|other| !Arc::ptr_eq(other, plugin)) {
+                let command = shown(command, MAX_COMMAND_CHARS);
+                anyhow::bail!("both {} and {} have the command {command}", other.name(), plugin.name());
+            }
+        }
+    }
+    for command in called {
+        commands.entry(command.into()).or_insert_with(|| Arc::clone(own));
+    }
+    Ok(commands.into_iter().collect())
+}
+
+/// What a server works by, within its default limits; each client may run all plugins' commands.
+fn service(
+    clients: &HashMap<String, PeerIdentity>,
+    routes: Routes<Arc<Plugin>>,
+    state: &Arc<dyn Engine>,
+) -> Service {
+    let limits = config::Limits::default();
+    let names = || clients.values().map(PeerIdentity::name_shared);
+    let pins = clients.values().map(|client| (client.thumbprint(), client.name_shared()));
+    let all = || CommandPattern::try_from("*".to_owned()).into_iter().collect();
+    Service {
+        roster: pins.collect(),
+        rechecks: Rechecks::default(),
+        policy: names().map(|name| (name, all())).collect(),
+        shares: Shares::new(names(), limits.concurrent_commands_per_client, 0),
+        rates: Rates::new(names(), None),
+        idempotency: Ledger::new(
+            Arc::clone(state),
+            idempotency::Limits { window: Duration::ZERO, max_keys: 0, max_bytes: 0 },
+        ),
+        limits: connection_limits(&limits),
+        close_on_error: false,
+        log: CommandLog::new(0, false, names(), routes.commands(), &[]),
+        routes,
+    }
 }
 
 impl TrialRun {
     async fn spec(&self, state: &dyn Engine) -> anyhow::Result<Spec> {
         let compiling = self.compiling.clone();
-        let mut spec =
-            unserved(&self.component, Grants::default(), self.memory_bytes, self.timeout, compiling);
+        let spec = unserved(&self.component, Grants::default(), self.memory_bytes, self.timeout, compiling);
         let owner = self.name.as_deref().unwrap_or(&spec.name);
         let stores: Vec<&str> = self.stores.iter().map(String::as_str).chain([DEFAULT_STORE]).collect();
         let stores = open_stores(state, owner, &stores).await?;
         let named = |path: &PathBuf| (path.display().to_string(), path.clone());
-        spec.grants = Grants {
+        let grants = Grants {
             files: Some(self.files.iter().map(named).collect()),
             directories: self.directories.clone(),
             http: Some(self.http.clone()),
             ..everything(self.config.clone(), stores)
         };
-        Ok(spec)
+        let instances = instances(self.instances);
+        let (max_calls, idle) = (u32::MAX, Duration::MAX);
+        Ok(Spec { name: owner.into(), instances, max_calls, idle, grants, ..spec })
     }
+}
+
+/// The codes with which commands fail.
+#[must_use]
+pub fn codes() -> Vec<&'static str> {
+    Code::ALL.into_iter().map(Code::as_str).collect()
 }
 
 /// The store that every plugin has here.
@@ -191,7 +360,8 @@ pub(super) fn unserved(
 
 pub(super) fn small_sandbox(core_dumps: CoreDumps<'_>) -> anyhow::Result<Arc<Sandbox>> {
     let limits = SandboxLimits {
-        concurrent_calls: 2,
+        // One at a time; as many instances stay warm.
+        concurrent_calls: 16,
         concurrent_streams: 2,
         waiting_calls: 0,
         max_wait: Duration::ZERO,

@@ -3,7 +3,7 @@
 //! `address`, `amounts`, `names`, `reach` and `values` are what a value may be, `limits` the bounds with their reasons,
 //! `given` and `raw` the file as it was written with the place of each value, `resolve` turns that into a
 //! [`Config`], `fault` shows what is wrong with it, and `syntax` what to do where it is no
-//! TOML.
+//! TOML. `script` is a file of the same form: calls for `lictor plugin run`.
 //!
 //! Invariant: nothing here opens a socket, starts a task or loads a plugin; it reads the config file and the
 //! certificates it names, and looks whether the other files are there. It knows no tokio and no wasmtime, so
@@ -26,6 +26,7 @@ mod redact;
 #[cfg(test)]
 mod redact_tests;
 mod resolve;
+mod script;
 mod syntax;
 mod values;
 
@@ -44,11 +45,13 @@ pub use limits::{Bound, Limits, Unit, bounds};
 pub use names::{BUILT_INS, ClientName, CommandName, CommandPattern, PluginName, Refusal, StoreName};
 pub use reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 pub use redact::urls as without_secrets;
+pub use script::{Expected, ScriptCall, ScriptCommand, script};
 pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
+use self::redact::Grammar;
 use crate::files::{Authors, Matters, Reserved, Sightings};
 use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint, Validity};
 
@@ -81,7 +84,7 @@ fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
     let mut sightings = Sightings::default();
     sightings.note(path, Matters::Content);
     let read = files::config_text(path, reading.authors).and_then(|(opened, text)| {
-        let (raw, mut findings) = raw::read(path, &text)?;
+        let (raw, mut findings) = raw::read(path, &text, Grammar::Toml)?;
         resolve::look_at_file(&opened, &raw, &mut findings);
         let config = resolve::resolve(path, raw, reading, (&mut sightings, &mut findings));
         findings.verdict(config)
@@ -109,7 +112,7 @@ pub fn parse_of_anybody(path: &Path, text: &str) -> Result<Loaded, Faults> {
 }
 
 fn parse_in(path: &Path, text: &str, reading: Reading<'_>) -> Result<Loaded, Faults> {
-    let (raw, mut findings) = raw::read(path, text)?;
+    let (raw, mut findings) = raw::read(path, text, Grammar::Toml)?;
     let mut sightings = Sightings::default();
     let config = resolve::resolve(path, raw, reading, (&mut sightings, &mut findings));
     let (config, warnings) = findings.verdict(config)?;

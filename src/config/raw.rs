@@ -228,24 +228,29 @@ pub(super) const SECTIONS: [(&str, &[&str]); 11] = [
 ///
 /// # Errors
 /// A fault of the TOML itself, which hides everything after it.
-pub(super) fn read(path: &Path, text: &str) -> Result<(RawConfig, Findings), Faults> {
+pub(super) fn read<R: Shape + Default>(
+    path: &Path,
+    text: &str,
+    grammar: Grammar,
+) -> Result<(R, Findings), Faults> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let position = |error: &&toml::de::Error| error.span().map(|span| span.start);
     if let Some(error) = errors.iter().min_by_key(position) {
-        return Err(syntax_fault(path, text, error));
+        return Err(syntax_fault(path, text, grammar, error));
     }
-    let mut findings = Findings::new(Source::new(path, text, Grammar::Toml));
+    let mut findings = Findings::new(Source::new(path, text, grammar));
     let span = root.span();
     let root = Spanned::new(span, DeValue::Table(root.into_inner()));
     let raw = match Field::read("", &root, &mut findings) {
         Field::Given(raw) => raw.into_inner(),
-        Field::Absent | Field::Faulty => RawConfig::default(),
+        Field::Absent | Field::Faulty => R::default(),
     };
     Ok((raw, findings))
 }
 
-fn syntax_fault(path: &Path, text: &str, error: &toml::de::Error) -> Faults {
-    let mut findings = Findings::new(Source::new(path, text, Grammar::Broken));
+fn syntax_fault(path: &Path, text: &str, grammar: Grammar, error: &toml::de::Error) -> Faults {
+    let grammar = if grammar == Grammar::Toml { Grammar::Broken } else { grammar };
+    let mut findings = Findings::new(Source::new(path, text, grammar));
     let span = error.span().unwrap_or_default();
     let Advice { first, help } = syntax::advice(text, &span, error.message());
     let mut fault = findings.error("this is not TOML").at(span, error.message().to_owned());

@@ -23,10 +23,15 @@ pub(super) enum Grammar {
     Toml,
     /// It is not: what stands where may be anything.
     Broken,
+    /// It is a script, or is to be one: of it nothing is secret to the one who runs it.
+    Script,
 }
 
 /// `text` with all hidden that may be secret.
 pub(super) fn document(text: &str, grammar: Grammar) -> String {
+    if grammar == Grammar::Script {
+        return text.to_owned();
+    }
     let mut walk = Walk {
         text,
         grammar,
@@ -187,7 +192,7 @@ impl<'t> Walk<'t> {
         let part =
             quote.and_then(|quote| written.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(written);
         let is_shown = match self.grammar {
-            Grammar::Toml => is_plain_key(&self.path, part),
+            Grammar::Toml | Grammar::Script => is_plain_key(&self.path, part),
             Grammar::Broken => is_word(part),
         };
         if !is_shown {
@@ -258,7 +263,7 @@ impl<'t> Walk<'t> {
         let written = &self.text[start..end];
         let is_shown = is_own_value(&self.path)
             && match self.grammar {
-                Grammar::Toml => is_plain(written),
+                Grammar::Toml | Grammar::Script => is_plain(written),
                 Grammar::Broken => is_harmless(written),
             };
         if is_shown {

@@ -40,6 +40,7 @@ impl Language {
             // The kit reads `wit/` from beside it.
             Self::Rust => vec![
                 (common("test.sh"), "test.sh"),
+                (common("test.toml"), "test.toml"),
                 (template, ""),
                 (kit, "lictor/sdk/rust"),
                 ("wit".into(), "lictor/wit"),
@@ -51,6 +52,7 @@ impl Language {
             }
             Self::Js | Self::Python | Self::C => vec![
                 (common("test.sh"), "test.sh"),
+                (common("test.toml"), "test.toml"),
                 (common(".gitignore"), ".gitignore"),
                 (common("world.wit"), "wit/world.wit"),
                 (kit, ""),

@@ -52,5 +52,5 @@ pub use pool::Instances;
 pub use seat::{Reserved, Seat};
 pub use stream::{Outlet, Parts, pipe};
 pub use streaming::invoke_streaming;
-pub use trial::{Trial, try_out};
+pub use trial::{Trial, invoke_whole, try_out};
 pub use world::Standing;

@@ -1,4 +1,4 @@
-//! One call of a plugin by itself, measured.
+//! Calls of a plugin without a server: one by itself, measured, and one of several.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,9 +10,11 @@ use super::bindings::lictor::plugin::types::Failure;
 use super::bounds::thread_cpu;
 use super::failure;
 use super::instance::Instance;
-use super::invoke::{Call, told};
+use super::invoke::{Call, invoke, told};
 use super::load::Plugin;
-use super::stream::{Streaming, pipe};
+use super::seat::Seat;
+use super::stream::{Parts, Streaming, pipe};
+use super::streaming::invoke_streaming;
 use crate::wire::CommandError;
 
 /// What a call gave and what it cost.
@@ -73,21 +75,42 @@ async fn handle(
     if !plugin.is_streaming() {
         return instance.handle(call).await;
     }
-    let (outlet, mut parts) = pipe();
+    let (outlet, parts) = pipe();
     let streaming = Streaming::begun(plugin.timeout());
-    let mut whole = Vec::new();
-    let collect = async {
-        while let Some(part) = poll_fn(|cx| parts.poll_next(cx)).await {
-            if whole.len() <= plugin.max_reply_bytes() {
-                whole.extend(part);
-            }
-        }
-    };
     let streamed = async {
         let answer = instance.stream(call, streaming, outlet.clone()).await;
         outlet.close();
         answer
     };
-    let (answer, ()) = tokio::join!(streamed, collect);
+    let (answer, whole) = tokio::join!(streamed, joined(parts, plugin.max_reply_bytes()));
     Ok(answer?.map(|()| whole))
+}
+
+/// Runs `call` as a server does, in a warm instance where there is one and the plugin keeps them; gives the reply, of a stream
+/// all of it.
+///
+/// # Errors
+///
+/// What the client would be told; the log has been told the rest.
+pub async fn invoke_whole(plugin: &Arc<Plugin>, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
+    let seat = Seat::new(call.caller.clone(), None);
+    if !plugin.is_streaming() {
+        return invoke(seat, Arc::clone(plugin), Arc::clone(call)).await.answer;
+    }
+    let (outlet, parts) = pipe();
+    let streamed = invoke_streaming(seat, Arc::clone(plugin), Arc::clone(call), outlet);
+    let (ended, whole) = tokio::join!(streamed, joined(parts, plugin.max_reply_bytes()));
+    ended.answer?;
+    told(plugin, call, Ok(whole))
+}
+
+/// All of `parts`, but no more than shows that there is more than `most`.
+async fn joined(mut parts: Parts, most: usize) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(part) = poll_fn(|cx| parts.poll_next(cx)).await {
+        if whole.len() <= most {
+            whole.extend(part);
+        }
+    }
+    whole
 }

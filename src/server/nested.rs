@@ -39,6 +39,16 @@ impl Commands for Shared {
     }
 }
 
+/// The same by what nobody swaps: where there is no server.
+impl Commands for Service {
+    fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> Answer<'a> {
+        Box::pin(async move {
+            let (call, plugin) = begin(self, parent, plugin, request)?;
+            plugin::invoke_nested(plugin, Arc::new(call)).await
+        })
+    }
+}
+
 async fn run(shared: &Shared, parent: &Call, via: &str, request: Request) -> Result<Vec<u8>, CommandError> {
     // Before the look at what is in force, so that no swap after that goes unheard.
     let mut swapped = pin!(shared.swapped.notified());

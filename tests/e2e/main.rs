@@ -30,6 +30,7 @@
 //! | `caller`    | `lictor call` as a client: whom it trusts, by which files and variables |
 //! | `bench`     | `lictor bench` |
 //! | `plugin`    | `lictor plugin …`, for authors |
+//! | `script`    | `lictor plugin run --script`: several calls, other plugins, what is expected |
 //! | `stopping`  | the ways in which a call is stopped, and what is free then |
 //! | `streaming` | replies that come in parts |
 //! | `events`    | topics, by which plugins tell each other what happens |
@@ -106,6 +107,7 @@ mod renew;
 mod renewed;
 mod resources;
 mod sandbox;
+mod script;
 mod seat;
 mod signals;
 mod state;

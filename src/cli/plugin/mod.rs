@@ -4,6 +4,7 @@ mod build;
 mod inspect;
 mod new;
 mod run;
+mod script;
 mod test;
 
 use std::time::Duration;

@@ -1,17 +1,18 @@
-//! `lictor plugin run`: one command of a plugin, without a server.
+//! `lictor plugin run`: commands of a plugin, without a server.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CompileOptions, Failure, bytes, output, size};
-use crate::app::{self, HttpGrant, TrialRun};
+use super::{CompileOptions, Failure, bytes, output, script, size};
+use crate::app::{self, HttpGrant, TrialCall, TrialRun};
 use crate::cli::call::{RequestOptions, read_body};
 use crate::client::{Request, private_file};
-use crate::config::{ByteSize, GuestFolder, HttpPrefix, Network};
+use crate::config::{ByteSize, GuestFolder, HttpPrefix, Instances, Network, PluginName};
 
-/// Run one command of a component, without a server, and show what it cost
+/// Run a command of a component, or a script of several, without a server
 ///
-/// The plugin gets everything that can be granted; what it reaches by that is said here. What it prints and logs goes to standard error, as do the figures.
+/// The plugin gets everything that can be granted; what it reaches by that is said here. What it prints and logs goes to standard error, as does what one command
+/// cost. A script says of each call what it is to give, and the exit code is 1 where one gives something else.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -19,7 +20,9 @@ Examples:
   lictor plugin run greet.wasm --config greeting=hello greet you
   lictor plugin run kv.wasm --state /tmp/kv.db kv-set colour blue
   lictor plugin run check.wasm --file /proc/loadavg check-load 5,4,3 10,8,6
-  lictor plugin run resize.wasm --body picture.png resize 100 > small.png")]
+  lictor plugin run resize.wasm --body picture.png resize 100 > small.png
+  lictor plugin run greet.wasm --script test.toml          [[call]] tables: command, reply, code, …
+  lictor plugin run shop.wasm --plugin kv=kv.wasm buy 17   kv's commands are there to be called")]
 pub(in crate::cli) struct Run {
     /// The component
     #[arg(value_name = "FILE")]
@@ -64,8 +67,22 @@ pub(in crate::cli) struct Run {
     body: Option<PathBuf>,
     #[command(flatten)]
     request: RequestOptions,
+    /// Another plugin, whose commands this one may call; it gets what this one gets
+    #[arg(long = "plugin", value_name = "NAME=FILE", value_parser = plugin)]
+    others: Vec<(PluginName, PathBuf)>,
+    /// Run the calls of this file, one after the other; the stores are kept between them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "body", "headers", "raw", "core_dump"])]
+    script: Option<PathBuf>,
+    /// Whose calls of the script share an instance, as in server.toml: per-request, per-client or shared
+    #[arg(long, value_name = "WHOSE", value_parser = instances)]
+    instances: Option<Instances>,
     /// The command and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "CMD",
+        required_unless_present = "script",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     command: Vec<String>,
 }
 
@@ -74,6 +91,39 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
+        match &self.script {
+            Some(path) => script::run(path, &self.client, &self.plugins()),
+            // Clap does not see to it where the script conflicts with what is there.
+            None if self.instances.is_some() => Err(Failure::usage(
+                "--instances is for the calls of a --script: one command has its own instance",
+            )),
+            None => self.run_one(),
+        }
+    }
+
+    /// What is run, and what it reaches.
+    fn plugins(&self) -> TrialRun {
+        let networks: Vec<_> = self.http_network.iter().map(|network| network.0).collect();
+        let others = self.others.iter().map(|(name, file)| (name.to_string(), file.clone()));
+        TrialRun {
+            component: self.file.clone(),
+            others: others.collect(),
+            instances: self.instances.unwrap_or_default(),
+            config: self.config.iter().cloned().collect(),
+            state: self.state.clone(),
+            name: self.name.clone(),
+            stores: self.store.clone(),
+            files: self.readable.clone(),
+            directories: self.directory.clone(),
+            http: HttpGrant { urls: self.http.iter().map(|url| (url.0.clone(), networks.clone())).collect() },
+            compiling: self.compile.compiling(),
+            memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
+            timeout: self.request.timeout().unwrap_or(DEFAULT_TIMEOUT),
+            core_dump: self.core_dump.is_some(),
+        }
+    }
+
+    fn run_one(self) -> Result<(), Failure> {
         let request =
             Request::from_arguments(&self.command).map_err(|error| Failure::usage(error.to_string()))?;
         let request = self.request.applied(request).map_err(|error| Failure::usage(error.to_string()))?;
@@ -82,23 +132,7 @@ impl Run {
             None => request,
         };
         let request = request.encode().map_err(|error| Failure::usage(error.to_string()))?;
-        let networks: Vec<_> = self.http_network.into_iter().map(|network| network.0).collect();
-        let trial = app::try_out(&TrialRun {
-            component: self.file,
-            client: self.client,
-            config: self.config.into_iter().collect(),
-            state: self.state,
-            name: self.name,
-            stores: self.store,
-            files: self.readable,
-            directories: self.directory,
-            http: HttpGrant { urls: self.http.into_iter().map(|url| (url.0, networks.clone())).collect() },
-            compiling: self.compile.compiling(),
-            memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
-            timeout: self.request.timeout().unwrap_or(DEFAULT_TIMEOUT),
-            core_dump: self.core_dump.is_some(),
-            request,
-        });
+        let trial = app::try_out(&self.plugins(), &TrialCall { client: self.client.clone(), request });
         let trial = trial.map_err(|error| Failure::failed(format!("{error:#}")))?;
         output::diagnostics(&format!(
             "instance {:.1?}, call {:.1?} ({:.1?} computing), memory {}, {} calls to the host",
@@ -135,6 +169,19 @@ fn directory(text: &str) -> Result<(String, PathBuf), String> {
     let (name, folder) = text.split_once('=').ok_or("write /NAME=FOLDER")?;
     let name = GuestFolder::try_from(name.to_owned()).map_err(|refusal| refusal.to_string())?;
     Ok((name.0, folder.into()))
+}
+
+fn plugin(text: &str) -> Result<(PluginName, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("write NAME=FILE, NAME as server.toml would call it")?;
+    let name = PluginName::try_from(name.to_owned()).map_err(|refusal| refusal.to_string())?;
+    Ok((name, file.into()))
+}
+
+fn instances(text: &str) -> Result<Instances, String> {
+    Instances::try_from(text.to_owned()).map_err(|refusal| match refusal.advice {
+        Some(advice) => format!("{}; {advice}", refusal.what),
+        None => refusal.what,
+    })
 }
 
 fn url(text: &str) -> Result<HttpPrefix, String> {

@@ -1,0 +1,249 @@
+//! A script of `lictor plugin run`: each of its calls, what it gave, and what it was to give.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Failure, output};
+use crate::app::{self, TrialCall, TrialRun};
+use crate::cli::Exit;
+use crate::client::{Request, RequestError};
+use crate::config::{self, Expected, Refusal, ScriptCall, ScriptCommand};
+use crate::text::shown;
+
+/// Characters of a command that its line shows.
+const MAX_COMMAND_CHARS: usize = 200;
+
+/// Bytes of a reply that are shown.
+const MAX_REPLY_BYTES: usize = 4096;
+
+/// What a call gave: a reply, or a failure's code and all that is told of it.
+type Given = Result<Vec<u8>, (&'static str, String)>;
+
+/// Runs the script at `path`; `client` makes the calls that do not say who does.
+pub(super) fn run(path: &Path, client: &str, plugins: &TrialRun) -> Result<(), Failure> {
+    let read = config::script(path, &app::codes(), |call| trial_call(call, client));
+    let script = read.map_err(|faults| {
+        output::faults(|color| faults.render(color));
+        Failure::told(Exit::Usage)
+    })?;
+    let (calls, requests): (Vec<_>, Vec<_>) = script.into_iter().unzip();
+    let (mut amiss, mut told) = (0, Ok(()));
+    let done = app::try_all(plugins, &requests, |number, answer, time| {
+        let Some(call) = calls.get(number) else { return false };
+        let given = answer.map_err(|error| {
+            (error.code.as_str(), format!("{} ({}, {})", error.message, error.code, error.outcome))
+        });
+        let mismatch = mismatch(&call.expected, &given);
+        amiss += usize::from(mismatch.is_some());
+        told = output::line(&lines(&call.command, time, &given, mismatch));
+        told.is_ok()
+    });
+    told?;
+    done.map_err(|error| Failure::failed(format!("{error:#}")))?;
+    match amiss {
+        0 => Ok(()),
+        _ => Err(Failure::failed(format!("of {} calls {amiss} did not give what is expected", calls.len()))),
+    }
+}
+
+/// The call as its client sends it, which a server would take.
+fn trial_call(call: &ScriptCall, client: &str) -> Result<TrialCall, Refusal> {
+    let refusal = |what: String| Refusal { what, advice: None };
+    let headers = call.headers.iter().map(|header| {
+        header.split_once(':').ok_or_else(|| Refusal {
+            what: format!("{:?} is no header", shown(header, MAX_COMMAND_CHARS).to_string()),
+            advice: Some("a header is written \"Name: value\"".to_owned()),
+        })
+    });
+    let headers = headers.collect::<Result<Vec<_>, _>>()?;
+    let request = request(call, headers).map_err(|error| refusal(error.to_string()))?;
+    let client = call.client.as_deref().unwrap_or(client).to_owned();
+    let call = TrialCall { client, request };
+    call.check().map_err(|error| refusal(format!("{error:#}")))?;
+    Ok(call)
+}
+
+fn request(call: &ScriptCall, headers: Vec<(&str, &str)>) -> Result<Vec<u8>, RequestError> {
+    let mut request = match &call.command {
+        ScriptCommand::Line(line) => Request::from_line(line)?,
+        ScriptCommand::Words(words) => Request::from_arguments(words)?,
+    };
+    for (name, value) in headers {
+        request = request.header(name, value)?;
+    }
+    if let Some(timeout) = call.timeout {
+        request = request.timeout(timeout);
+    }
+    request.body(call.body.clone()).encode()
+}
+
+/// What was expected and what came, where that is not the same.
+fn mismatch(expected: &Expected, given: &Given) -> Option<(String, String)> {
+    let has = |text: &str| expected.has.as_deref().is_none_or(|part| text.contains(part));
+    let is_as_expected = match (&expected.code, given) {
+        (Some(code), Err((given, told))) => code == given && has(told),
+        (None, Ok(reply)) => {
+            expected.reply.as_ref().is_none_or(|expected| expected == reply)
+                && has(&String::from_utf8_lossy(reply))
+        }
+        (Some(_), Ok(_)) | (None, Err(_)) => false,
+    };
+    if is_as_expected {
+        return None;
+    }
+    let (wanted, came) = (wanted(expected, given), came(expected, given));
+    // Texts that differ in spaces at their end alone.
+    match wanted.trim_end() == came.trim_end() {
+        true => Some((format!("{wanted:?}"), format!("{came:?}"))),
+        false => Some((wanted, came)),
+    }
+}
+
+fn wanted(expected: &Expected, given: &Given) -> String {
+    let part = expected.has.as_ref().map(|part| format!("with {part:?} in it"));
+    match (&expected.code, &expected.reply, part) {
+        (Some(code), _, None) => format!("a failure of the code {code}"),
+        (Some(code), _, Some(part)) => format!("a failure of the code {code} {part}"),
+        // What is wrong may be either.
+        (None, Some(reply), Some(part)) if given.as_ref() == Ok(reply) => format!("a reply {part}"),
+        (None, Some(reply), _) => shown_reply(reply),
+        (None, None, Some(part)) => format!("a reply {part}"),
+        (None, None, None) => "a reply".to_owned(),
+    }
+}
+
+fn came(expected: &Expected, given: &Given) -> String {
+    let reply = match given {
+        Ok(reply) => reply,
+        Err((_, told)) => return told.clone(),
+    };
+    match &expected.reply {
+        Some(wanted) if wanted != reply && !(is_shown(wanted) && is_shown(reply)) => {
+            let same = wanted.iter().zip(reply).take_while(|(wanted, came)| wanted == came).count();
+            format!("{}, the first {same} bytes as expected", shown_reply(reply))
+        }
+        _ => shown_reply(reply),
+    }
+}
+
+/// Whether all of a reply is shown.
+fn is_shown(reply: &[u8]) -> bool {
+    reply.len() <= MAX_REPLY_BYTES && is_text(reply)
+}
+
+fn is_text(reply: &[u8]) -> bool {
+    std::str::from_utf8(reply).is_ok_and(|text| !text.contains('\0'))
+}
+
+/// A reply for people; of one that is long its begin, and of one that is no text how long it is.
+fn shown_reply(reply: &[u8]) -> String {
+    match std::str::from_utf8(reply) {
+        Ok("") => "an empty reply".to_owned(),
+        Ok(text) if is_shown(reply) => text.to_owned(),
+        Ok(text) if is_text(reply) => {
+            let begin = &text[..text.floor_char_boundary(MAX_REPLY_BYTES)];
+            format!("{begin}… ({} bytes in all)", reply.len())
+        }
+        _ => format!("{} bytes that are no text", reply.len()),
+    }
+}
+
+/// What is printed of a call that ended.
+fn lines(
+    command: &ScriptCommand,
+    time: Duration,
+    given: &Given,
+    mismatch: Option<(String, String)>,
+) -> String {
+    let command = match command {
+        ScriptCommand::Line(line) => line.clone(),
+        ScriptCommand::Words(words) => words.join(" "),
+    };
+    let command = shown(&command, MAX_COMMAND_CHARS);
+    match (mismatch, given) {
+        (Some((expected, got)), _) => format!(
+            "FAIL  {command} ({time:.1?})\n  expected: {}\n  got:      {}",
+            indented(&expected, "            "),
+            indented(&got, "            ")
+        ),
+        (None, Ok(reply)) if reply.is_empty() => format!("ok    {command} ({time:.1?})"),
+        (None, Ok(reply)) => {
+            format!("ok    {command} ({time:.1?})\n  {}", indented(shown_reply(reply), "  "))
+        }
+        (None, Err((_, told))) => format!("ok    {command} ({time:.1?})\n  {}", indented(told, "  ")),
+    }
+}
+
+/// A text whose lines after the first are indented.
+fn indented(text: impl Display, by: &str) -> String {
+    text.to_string().trim_end_matches('\n').replace('\n', &format!("\n{by}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is expected, what is given, and what is told of the two.
+    type Case = (Expected, Given, Option<(&'static str, &'static str)>);
+
+    fn expected(reply: Option<&[u8]>, code: Option<&str>, has: Option<&str>) -> Expected {
+        Expected {
+            reply: reply.map(<[u8]>::to_vec),
+            code: code.map(str::to_owned),
+            has: has.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_expected_is_told_by_both() {
+        let failed = || Err(("denied", "no (denied, failed)".to_owned()));
+        let replied = |bytes: &[u8]| Ok(bytes.to_vec());
+        let (long, longer) = (vec![b'x'; MAX_REPLY_BYTES], vec![b'x'; MAX_REPLY_BYTES + 1]);
+        let begin = |length| format!("{}… ({length} bytes in all)", "x".repeat(MAX_REPLY_BYTES));
+        let of_long = mismatch(&expected(Some(&long), None, None), &Ok(longer.clone())).unwrap();
+        assert_eq!(of_long.1, format!("{}, the first {} bytes as expected", begin(longer.len()), long.len()));
+        let cases: [Case; 13] = [
+            (expected(None, None, None), replied(b""), None),
+            (expected(None, None, None), failed(), Some(("a reply", "no (denied, failed)"))),
+            (expected(Some(b"a"), None, None), replied(b"a"), None),
+            (expected(Some(b"a"), None, None), replied(b"a\n"), Some(("\"a\"", "\"a\\n\""))),
+            (expected(Some(b""), None, None), replied(b"b"), Some(("an empty reply", "b"))),
+            (expected(Some(b"a"), None, None), failed(), Some(("a", "no (denied, failed)"))),
+            (expected(None, Some("denied"), None), failed(), None),
+            (
+                expected(None, Some("busy"), None),
+                failed(),
+                Some(("a failure of the code busy", "no (denied, failed)")),
+            ),
+            (
+                expected(None, Some("denied"), None),
+                replied(b"x"),
+                Some(("a failure of the code denied", "x")),
+            ),
+            (expected(None, Some("denied"), Some("no")), failed(), None),
+            (
+                expected(None, Some("denied"), Some("yes")),
+                failed(),
+                Some(("a failure of the code denied with \"yes\" in it", "no (denied, failed)")),
+            ),
+            (expected(None, None, Some("b")), replied(b"abc"), None),
+            (
+                expected(Some(b"\xff\x01"), None, None),
+                replied(b"\xff\x02\x03"),
+                Some(("2 bytes that are no text", "3 bytes that are no text, the first 1 bytes as expected")),
+            ),
+        ];
+        for (expected, given, told) in cases {
+            let told = told.map(|(expected, got)| (expected.to_owned(), got.to_owned()));
+            assert_eq!(mismatch(&expected, &given), told, "{expected:?} {given:?}");
+        }
+    }
+
+    #[test]
+    fn no_line_of_a_reply_looks_like_one_of_a_call() {
+        let command = ScriptCommand::Line("a".to_owned());
+        let told = lines(&command, Duration::ZERO, &Ok(b"1\nok    b\n".to_vec()), None);
+        assert_eq!(told, "ok    a (0.0ns)\n  1\n  ok    b");
+    }
+}

@@ -1,0 +1,310 @@
+//! A script: calls that are run one after the other without a server, and what each is expected to give.
+//!
+//! Written as a config is, and told of as one is where it is wrong. Knows no wire: whoever reads a script says whether a call
+//! is a request.
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::amounts::TimeSpan;
+use super::fault::{Faults, Source};
+use super::given::{Field, Findings, List, Shape};
+use super::keys::no_such_choice;
+use super::names::{ClientName, Refusal};
+use super::raw::{self, table};
+use super::redact::Grammar;
+use super::values::{PathText, PluginSetting};
+use crate::files::read_named;
+
+/// The largest script, and the largest file that it names: as large as any body.
+const MOST_BYTES: u64 = 1 << 30;
+
+table! {
+    /// The whole file.
+    RawScript {
+        call: List<RawCall>,
+    }
+}
+table! {
+    /// `[[call]]`.
+    RawCall {
+        command: ScriptCommand,
+        headers: List<PluginSetting>,
+        body: PluginSetting,
+        body_file: PathText,
+        client: ClientName,
+        timeout: TimeSpan,
+        reply: PluginSetting,
+        reply_file: PathText,
+        code: PluginSetting,
+        has: PluginSetting,
+    }
+}
+
+/// A call of a script.
+#[derive(Clone, Debug)]
+pub struct ScriptCall {
+    /// What it runs.
+    pub command: ScriptCommand,
+    /// Its headers, each as `Name: value`.
+    pub headers: Vec<String>,
+    /// Its body; empty where it has none.
+    pub body: Vec<u8>,
+    /// The client that makes it, where it is said.
+    pub client: Option<String>,
+    /// How long it may take, where it is said.
+    pub timeout: Option<Duration>,
+    /// What it is to give.
+    pub expected: Expected,
+}
+
+/// A command with its arguments, as it is written.
+#[derive(Clone, Debug)]
+pub enum ScriptCommand {
+    /// A line, as it goes over the wire.
+    Line(String),
+    /// The command and its arguments, each by itself.
+    Words(Vec<String>),
+}
+
+/// What a call is to give: a reply, if there is no code.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// The whole reply.
+    pub reply: Option<Vec<u8>>,
+    /// The code of the failure that it is to end with.
+    pub code: Option<String>,
+    /// A text that stands in the reply, or in the failure's words.
+    pub has: Option<String>,
+}
+
+/// Reads the script at `path`; `request` makes a request of each call, or says why that is none. `codes` are those of failures.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the lines.
+pub fn script<T>(
+    path: &Path,
+    codes: &[&str],
+    request: impl Fn(&ScriptCall) -> Result<T, Refusal>,
+) -> Result<Vec<(ScriptCall, T)>, Faults> {
+    let text = text(path)?;
+    let (raw, mut findings) = raw::read::<RawScript>(path, &text, Grammar::Script)?;
+    let mut calls = Vec::new();
+    for raw in raw.call.value().into_iter().flat_map(|list| &list.items) {
+        let Some(call) = resolve(path, raw, codes, &mut findings) else { continue };
+        let made = request(&call).map_err(|refusal| {
+            let message = "the call is no request that a server would take";
+            let fault = findings.error(message).at(place_of(raw.get_ref(), raw.span()), refusal.what);
+            fault.helps(refusal.advice).done();
+        });
+        calls.extend(made.ok().map(|made| (call, made)));
+    }
+    if raw.call.has_none() {
+        let advice = "write one: [[call]] and below it command = \"echo hello\"";
+        findings.error("the script has no call").help(advice).done();
+    }
+    findings.verdict(Some(calls)).map(|(calls, _)| calls)
+}
+
+fn text(path: &Path) -> Result<String, Faults> {
+    let read =
+        read_named(path, MOST_BYTES).map_err(|fault| format!("the script can't be read: {}", fault.what()));
+    let text = read.and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|error| {
+            let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+            let line = valid.filter(|byte| **byte == b'\n').count() + 1;
+            format!("the script is not UTF-8: line {line} holds bytes that are no text; put those into a file, and name it: body_file, reply_file")
+        })
+    });
+    text.map_err(|what| {
+        let mut findings = Findings::new(Source::new(path, "", Grammar::Script));
+        findings.error(what).done();
+        findings.verdict::<()>(None).err().unwrap_or_else(|| Faults::new(Vec::new()))
+    })
+}
+
+/// Where a fault of all of a call is shown.
+fn place_of(raw: &RawCall, whole: Range<usize>) -> Range<usize> {
+    raw.command.given().map_or(whole, Spanned::span)
+}
+
+fn resolve(
+    path: &Path,
+    raw: &Spanned<RawCall>,
+    codes: &[&str],
+    findings: &mut Findings,
+) -> Option<ScriptCall> {
+    let (raw, whole) = (raw.get_ref(), raw.span());
+    if raw.command.is_absent() {
+        let fault = findings.error("a call needs a command").at(whole, "this has none");
+        fault.help("write command = \"echo hello\", or command = [\"echo\", \"two words\"]").done();
+    }
+    let body = bytes(path, ("body", &raw.body), ("body_file", &raw.body_file), findings);
+    let reply = bytes(path, ("reply", &raw.reply), ("reply_file", &raw.reply_file), findings);
+    let headers = raw.headers.value().map(|list| &*list.items).unwrap_or_default();
+    Some(ScriptCall {
+        command: raw.command.value()?.clone(),
+        headers: headers.iter().map(|header| header.get_ref().0.clone()).collect(),
+        body: body.unwrap_or_default(),
+        client: raw.client.value().map(ToString::to_string),
+        timeout: timeout(raw, findings),
+        expected: Expected {
+            code: code(raw, reply.is_some(), codes, findings),
+            reply,
+            has: raw.has.value().map(|text| text.0.clone()),
+        },
+    })
+}
+
+fn timeout(raw: &RawCall, findings: &mut Findings) -> Option<Duration> {
+    let timeout = raw.timeout.given()?;
+    if timeout.get_ref().milliseconds() == 0 {
+        findings.error("a call needs some time").at(timeout.span(), "this is none").done();
+    }
+    Some(timeout.get_ref().duration())
+}
+
+/// The code that is expected; the call does not give a reply then.
+fn code(raw: &RawCall, has_reply: bool, codes: &[&str], findings: &mut Findings) -> Option<String> {
+    let code = raw.code.given()?;
+    let text = &code.get_ref().0;
+    if has_reply {
+        let fault =
+            findings.error("a call gives a reply, or it fails").at(code.span(), "this is for one that fails");
+        fault.help("leave out `code`, or what is said of the reply; `has` may stand beside `code`").done();
+    }
+    if !codes.contains(&text.as_str()) {
+        let Refusal { what, advice } = no_such_choice(text, codes);
+        findings.error("`call.code` wants the code of a failure").at(code.span(), what).helps(advice).done();
+    }
+    Some(text.clone())
+}
+
+/// The bytes that a key says, or the file that another key names.
+fn bytes(
+    script: &Path,
+    (key, text): (&str, &Field<PluginSetting>),
+    (file_key, file): (&str, &Field<PathText>),
+    findings: &mut Findings,
+) -> Option<Vec<u8>> {
+    if let (Some(text), Some(file)) = (text.given(), file.given()) {
+        let fault = findings
+            .error(format!("`call` has `{key}` and `{file_key}`"))
+            .at(file.span(), "this is one too many");
+        fault.at(text.span(), "beside this").help("leave one of them out").done();
+    }
+    if let Some(text) = text.value() {
+        return Some(text.0.clone().into_bytes());
+    }
+    let file = file.given()?;
+    let path = script.parent().unwrap_or(Path::new("")).join(&file.get_ref().0);
+    let read = read_named(&path, MOST_BYTES).map_err(|fault| {
+        let message = format!("the file of `call.{file_key}` can't be read");
+        let advice = format!("paths begin at the script's folder: this one is {}", path.display());
+        findings.error(message).at(file.span(), fault.what()).help(advice).done();
+    });
+    read.ok()
+}
+
+impl Shape for ScriptCommand {
+    fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+        if !matches!(value.get_ref(), DeValue::Array(_)) {
+            return PluginSetting::read(at, value, findings).map(|line| Self::Line(line.0));
+        }
+        let words: List<PluginSetting> = List::read(at, value, findings)?;
+        words.whole.then(|| Self::Words(words.items.into_iter().map(|word| word.into_inner().0).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a script, each fault in one line.
+    fn faults(text: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.toml");
+        std::fs::write(&path, text).unwrap();
+        let read = script(&path, &["not-found", "busy"], |call| match &call.command {
+            ScriptCommand::Line(line) if line.is_empty() => {
+                Err(Refusal { what: "it is empty".to_owned(), advice: Some("write a word".to_owned()) })
+            }
+            _ => Ok(()),
+        });
+        let faults = read.expect_err(text);
+        let all = faults.iter().map(|fault| fault.line().replace(&format!("{}", path.display()), "s.toml"));
+        all.collect()
+    }
+
+    #[test]
+    fn a_wrong_script_says_where_and_what_to_do() {
+        for (text, place, words) in [
+            ("", "s.toml: ", "the script has no call"),
+            ("[[call]]\n", "s.toml:1: ", "a call needs a command"),
+            ("[[call]]\ncommand = \"\"\n", "s.toml:2: ", "write a word"),
+            ("[[call]]\ncommand = [\"a\", 1]\n", "s.toml:2: ", "`call.command` wants a string"),
+            ("[[call]]\ncommand = \"a\"\nreplay = \"a\"\n", "s.toml:3: ", "did you mean `reply`?"),
+            (
+                "[[call]]\ncommand = \"a\"\ncode = \"not-fuond\"\n",
+                "s.toml:3: ",
+                "did you mean \"not-found\"?",
+            ),
+            ("[[call]]\ncommand = \"a\"\nreply = \"x\"\ncode = \"busy\"\n", "s.toml:4: ", "leave out `code`"),
+            (
+                "[[call]]\ncommand = \"a\"\nbody = \"x\"\nbody_file = \"y\"\n",
+                "s.toml:4: ",
+                "leave one of them out",
+            ),
+            (
+                "[[call]]\ncommand = \"a\"\nreply_file = \"none\"\n",
+                "s.toml:3: ",
+                "paths begin at the script's folder",
+            ),
+            ("[[call]]\ncommand = \"a\"\ntimeout = \"0s\"\n", "s.toml:3: ", "a call needs some time"),
+            ("[[call]]\ncommand = \"a\"\ntimeout = 5\n", "s.toml:3: ", "`call.timeout` wants"),
+            ("call = \"a\"\n", "s.toml:1: ", "`call` wants a list"),
+            ("[[call]]\ncommand = a\n", "s.toml:2: ", "this is not TOML"),
+        ] {
+            let faults = faults(text);
+            assert_eq!(faults.len(), 1, "{text:?}: {faults:?}");
+            assert!(faults[0].starts_with(place) && faults[0].contains(words), "{text:?}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_and_shown_with_their_text() {
+        let text = "[[call]]\ncommand = \"a\"\ntimeout = \"0s\"\n[[call]]\ncommand = 7\n";
+        assert_eq!(faults(text).len(), 2);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.toml");
+        std::fs::write(&path, text).unwrap();
+        let shown = script(&path, &[], |_| Ok(())).unwrap_err().render(false);
+        assert!(shown.contains("timeout = \"0s\"") && shown.contains("command = 7"), "{shown}");
+    }
+
+    #[test]
+    fn a_call_has_all_that_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.toml");
+        std::fs::write(folder.path().join("bytes"), b"\xff\0").unwrap();
+        let text = "[[call]]\ncommand = [\"put\", \"two words\"]\nheaders = [\"A: b\", \"A: c\"]\nbody_file = \"bytes\"\n\
+                    client = \"laptop\"\ntimeout = \"2s\"\nreply_file = \"bytes\"\nhas = \"\"\n\
+                    [[call]]\ncommand = 'get \"two words\"'\nbody = \"text\"\ncode = \"busy\"\n";
+        std::fs::write(&path, text).unwrap();
+        let calls = script(&path, &["busy"], |_| Ok(())).unwrap();
+        let (first, second) = (&calls[0].0, &calls[1].0);
+        assert!(matches!(&first.command, ScriptCommand::Words(words) if words[..] == ["put", "two words"]));
+        assert_eq!(
+            (&first.headers[..], &first.body[..]),
+            (&["A: b".to_owned(), "A: c".to_owned()][..], &b"\xff\0"[..])
+        );
+        assert_eq!((first.client.as_deref(), first.timeout), (Some("laptop"), Some(Duration::from_secs(2))));
+        assert_eq!(first.expected.reply.as_deref(), Some(&b"\xff\0"[..]));
+        assert!(matches!(&second.command, ScriptCommand::Line(line) if line == "get \"two words\""));
+        assert_eq!((&second.body[..], second.expected.code.as_deref()), (&b"text"[..], Some("busy")));
+    }
+}
