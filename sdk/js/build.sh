@@ -22,16 +22,17 @@ if [ ! -e "$tools/installed" ]; then
   touch "$tools/installed"
 fi
 # The packages that the plugin itself names.
-if [ -e "$here/package.json" ] && [ ! -e "$here/node_modules" ]; then
+if grep -qs 'ependencies"' "$here/package.json" && [ ! -e "$here/node_modules" ]; then
   npm install --prefix "$here" --no-fund --no-audit --loglevel=error >&2
 fi
 
 mkdir -p "$build"
-node "$here/lictor/build.mjs" "$here" "${LICTOR_WIT:-$here/wit}" "$tools" "$build" >&2
+# `--sync`, but for a plugin whose commands stream.
+runtime=$(node "$here/lictor/build.mjs" "$here" "${LICTOR_WIT:-$here/wit}" "$tools" "$build")
 
 # Without --stub-wasi: it would put traps into the place of all that begins with `wasi:`, wasi:config and
 # wasi:keyvalue among them, and of the clock. Without --minify, so that the log has the names of functions.
-"$tools/node_modules/.bin/componentize-qjs" --sync --opt-size \
+"$tools/node_modules/.bin/componentize-qjs" $runtime --opt-size \
   --wit "$build/wit" --js "$build/plugin.js" --output "$build/new.wasm" >"$build/componentize.log" 2>&1 ||
   { cat "$build/componentize.log" >&2; exit 1; }
 mv "$build/new.wasm" "$here/$name.wasm"

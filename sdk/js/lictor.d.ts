@@ -15,7 +15,7 @@ export class Failure extends Error {
   readonly code: Code;
 }
 
-/** A command's function: it gets the arguments as texts, and returns the reply. It is not `async`. */
+/** A command's function: it gets the arguments as texts, and returns the reply. It is not `async`; a reply in parts is for `stream`. */
 export type Run = (...args: string[]) => Bytes | null | undefined | void;
 
 /**
@@ -31,6 +31,32 @@ export function command(
     idempotent?: boolean;
   },
   run: Run,
+): void;
+
+/**
+ * A command whose reply comes in parts: a generator that yields them, `async` or not. What it returns is sent last. What it throws
+ * ends the reply, whatever was yielded before.
+ */
+export type Parts = AsyncGenerator<Bytes | null | undefined, Bytes | null | undefined | void> | Generator<Bytes | null | undefined, Bytes | null | undefined | void>;
+
+/**
+ * Adds a command that streams, and makes all commands of the plugin such: clients have to give their requests a `Sequence`, and each
+ * request has an instance of its own. A part is asked for when the host has taken the one before it, so a client that does not read
+ * holds the command back. Where it cancels or goes away, nothing behind that point runs, no `finally` either.
+ *
+ *     stream("count TO", "counts", async function* (to) {
+ *       for (let number = 1; number <= Number(to); number++) {
+ *         yield `${number}\n`;
+ *         clock.sleep(1000);
+ *       }
+ *     });
+ */
+export function stream(usage: string, summary: string, run: (...args: string[]) => Parts | Promise<ReturnType<Run>>): void;
+export function stream(
+  usage: string,
+  summary: string,
+  options: { idempotent?: boolean },
+  run: (...args: string[]) => Parts | Promise<ReturnType<Run>>,
 ): void;
 
 /** What the plugin exports: its own file has `export { commands } from "./lictor.js"`. */
@@ -131,10 +157,30 @@ export const files: {
  */
 export function call(args: readonly (string | number)[], options?: { body?: Bytes }): Uint8Array;
 
-/** Topics. Needs `events = ["TOPIC"]` in the plugin's grants. A command of JavaScript can publish; to subscribe is for commands that stream. */
+/** What was published to a topic. */
+export interface Event {
+  readonly topic: string;
+  readonly data: Uint8Array;
+  /** How many events were lost before this one, because the command was slow. */
+  readonly lost: number;
+  /** The data as text in UTF-8. */
+  text(): string;
+  /** What the data is in JSON. */
+  json(): any;
+}
+
+/** Topics. Needs `events = ["TOPIC"]` in the plugin's grants. Each command can publish; to subscribe is for commands that stream. */
 export const events: {
   /** Publishes to a topic, at most 64 KiB; gives how many commands it goes to. */
   publish(topic: string, data: Bytes): number;
+  /** Subscribes to a topic, or with a `*` at its end to all that begin so, until the command ends. At most 32 times. */
+  subscribe(topics: string): void;
+  /**
+   * Waits for the next event; nothing else of the command runs meanwhile, and none of the plugin's time passes. With `timeoutMs`
+   * null where none came.
+   */
+  next(): Event;
+  next(options: { timeoutMs: number | null }): Event | null;
 };
 
 export interface RequestOptions {
@@ -178,6 +224,8 @@ export const clock: {
   now(): number;
   /** Milliseconds of a clock that never goes back; only differences mean something. */
   monotonic(): number;
+  /** Waits. It counts as the command's time, and nothing else of the command runs meanwhile. */
+  sleep(ms: number): void;
 };
 
 export const random: {

@@ -13,32 +13,17 @@ import files_ from "lictor:plugin/files@0.1.0";
 import http_ from "lictor:plugin/http@0.1.0";
 import request from "lictor:plugin/request@0.1.0";
 import state_ from "lictor:plugin/state@0.1.0";
+import clock_ from "wasi:clocks/monotonic-clock@0.2.0";
 import config_ from "wasi:config/store@0.2.0-rc.1";
 import logging_ from "wasi:logging/logging@0.1.0-draft";
 import random_ from "wasi:random/random@0.2.0";
-import { log as print, reset } from "./lictor/console.js";
-import { inspect } from "./lictor/inspect.js";
-import { dropMicrotasks, runMicrotasks } from "./lictor/runtime.js";
-import { fromUtf8, toUtf8 } from "./lictor/text.js";
+import { Failure, bytesOf, decode, encode } from "./lictor/commands.js";
+import { log as print } from "./lictor/console.js";
+import { fromUtf8 } from "./lictor/text.js";
 
-const table = new Map();
-
-// The commands
-
-export class Failure extends Error {
-  constructor(code, message) {
-    super(message);
-    this.name = "Failure";
-    this.code = code;
-  }
-}
-
-export function command(usage, summary, options, run = options) {
-  const [name, ...parameters] = usage.split(" ");
-  const least = parameters.filter((parameter) => !parameter.startsWith("[")).length;
-  const most = usage.endsWith("...") ? Infinity : parameters.length;
-  table.set(name, { name, usage, summary, idempotent: options.idempotent ?? false, least, most, run });
-}
+export { command, commands } from "./lictor/commands.js";
+export { stream } from "./lictor/streaming.js";
+export { Failure, decode, encode };
 
 /// What `use` gives; a failure of the host's as a Failure.
 function host(use) {
@@ -50,23 +35,6 @@ function host(use) {
     throw error;
   }
 }
-
-export const commands = {
-  describe: () =>
-    [...table.values()].map(({ name, summary, usage, idempotent }) => ({ name, summary, usage, idempotent })),
-
-  handle([name, ...args]) {
-    try {
-      reset();
-      const reply = find(name, args.length).run(...args);
-      runMicrotasks();
-      return replied(reply);
-    } catch (error) {
-      dropMicrotasks();
-      throw failureOf(error);
-    }
-  },
-};
 
 // The request
 
@@ -164,7 +132,26 @@ export function call(args, { body = "" } = {}) {
 
 export const events = {
   publish: (topic, data) => host(() => events_.publish(topic, bytesOf(data))),
+  subscribe: (topics) => host(() => events_.subscribe(topics)),
+  next({ timeoutMs = null } = {}) {
+    const event = host(() => events_.next(timeoutMs));
+    return event ? new Event(event) : null;
+  },
 };
+
+class Event {
+  constructor({ topic, data, lost }) {
+    this.topic = topic;
+    this.data = data;
+    this.lost = lost;
+  }
+  text() {
+    return fromUtf8(this.data);
+  }
+  json() {
+    return JSON.parse(this.text());
+  }
+}
 
 // HTTP
 
@@ -208,57 +195,13 @@ class Response {
 export const clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
+  sleep(ms) {
+    const over = clock_.subscribeDuration(Math.max(0, Math.ceil(ms * 1e6)));
+    over.block();
+    over[Symbol.dispose]?.();
+  },
 };
 
 export const random = {
   bytes: (count) => random_.getRandomBytes(count),
 };
-
-// Texts and bytes
-
-export const encode = (text) => toUtf8(String(text));
-
-export function decode(bytes) {
-  try {
-    return fromUtf8(bytes, true);
-  } catch {
-    throw new Failure("bad-arguments", "this is no text in UTF-8");
-  }
-}
-
-function bytesOf(value) {
-  if (value instanceof Uint8Array) return value;
-  if (value instanceof ArrayBuffer) return new Uint8Array(value);
-  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  if (["string", "number", "bigint"].includes(typeof value)) return encode(value);
-  throw new TypeError(`a reply or a value is a text, a number or a Uint8Array, not ${inspect(value, { depth: 0 })}`);
-}
-
-function find(name, count) {
-  const entry = table.get(name);
-  if (!entry) throw new Failure("not-found", `this plugin has no command ${name}`);
-  if (count < entry.least || count > entry.most) throw new Failure("bad-arguments", `usage: ${entry.usage}`);
-  return entry;
-}
-
-function replied(reply) {
-  if (reply === undefined || reply === null) return new Uint8Array(0);
-  if (reply instanceof Promise) throw new TypeError("a command returned a promise: commands are not async");
-  return bytesOf(reply);
-}
-
-/// What the client is told. A failure that the host's interfaces gave (an error's `payload`) is passed on; what nobody
-/// expected goes to the log, and the client only hears that it happened.
-function failureOf(error) {
-  try {
-    const failure = error instanceof Failure ? error : error?.payload;
-    if (typeof failure?.code === "string" && typeof failure.message === "string") {
-      return { code: failure.code.toWellFormed(), message: failure.message.toWellFormed() };
-    }
-  } catch {
-    // It is shown like any other value.
-  }
-  // In one line: a server logs so many lines a second of a plugin, and a stack has many.
-  print(`uncaught ${typeof error === "string" ? error : inspect(error)}`.replace(/\s*\n\s*/g, " "));
-  return { code: "failed", message: "the plugin met an error that it did not expect" };
-}

@@ -7,4 +7,6 @@ set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 [ -n "${LICTOR_BUILT:-}" ] || ./build.sh
+# Its own tests, which need no component.
+if tests=$(compgen -G "*.test.[jt]s"); then node --test --test-reporter=spec $tests; fi
 "${LICTOR:-lictor}" plugin run "$(basename -- "$PWD").wasm" --script test.toml

@@ -1,0 +1,16 @@
+// Commands of this plugin on your own machine, without a server: `npm test`, or as a part of ./test.sh.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Host } from "./lictor/testing.js";
+
+test("greets its caller as the config says", () => {
+  const host = new Host({ caller: "ada", config: { greeting: "good day" } });
+  assert.equal(host.run("{{name}}", "Grace").text(), "good day Grace, from ada");
+  assert.deepEqual(host.takeLog(), ["greeting Grace"]);
+});
+
+test("refuses a name that is too long", () => {
+  const host = new Host();
+  assert.throws(() => host.run("{{name}}", "x".repeat(41)), { code: "bad-arguments" });
+});
