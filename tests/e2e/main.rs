@@ -36,6 +36,8 @@
 //! | `events`    | topics, by which plugins tell each other what happens |
 //! | `examples`  | the plugins that come with Lictor |
 //! | `languages` | plugins in every language, and new projects |
+//! | `javascript` | the host over which authors test plugins in JavaScript |
+//! | `javascript_streams` | plugins in JavaScript whose replies come in parts |
 //! | `packages`  | what authors bring along: packages, TypeScript |
 //! | `prompt`    | `lictor call` on a terminal |
 //! | `log`       | what an operator finds in the log |
@@ -84,6 +86,8 @@ mod http_whole;
 mod idempotency;
 mod identity;
 mod interop;
+mod javascript;
+mod javascript_streams;
 mod keys;
 mod languages;
 mod limits;

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::javascript::tests_pass;
 use crate::languages::{at_leisure, author, is_to_be_had, root, script, turn};
 use crate::support::tools::finish;
 
@@ -82,13 +83,19 @@ fn packages_from_npm_and_typescript_become_a_plugin() {
         npm.args(["install", "--no-fund", "--no-audit", "--loglevel=error", "--prefix"]).arg(folder);
         at_leisure(npm.args(NPM.split(' ')));
     });
-    let (_folder, project) = project("js", &[("plugin.ts", include_str!("packages/plugin.ts"))]);
+    let files = [
+        ("plugin.ts", include_str!("packages/plugin.ts")),
+        ("plugin.test.js", include_str!("packages/plugin.test.js")),
+    ];
+    let (_folder, project) = project("js", &files);
     fs::remove_file(project.join("plugin.js")).unwrap();
     symlink(installed.join("node_modules"), project.join("node_modules")).unwrap();
     // The folder in which it is called does not matter, also not to the places of errors.
     at_leisure(script(&project, "build.sh").current_dir(project.parent().unwrap()));
     let mut checked = Command::new(project.join("node_modules/.bin/tsc"));
     at_leisure(checked.current_dir(&project).args(["-p", "tsconfig.json", "--skipLibCheck"]));
+
+    tests_pass(&project, 1);
 
     replies(&project, &["group", "apple", "avocado", "bean"], r#"{"a":["apple","avocado"],"b":["bean"]}"#);
     replies(&project, &["check", r#"{"name":"Ada","age":36}"#], "Ada is 36");

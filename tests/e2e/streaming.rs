@@ -27,12 +27,12 @@ fn connected(keys: &str) -> (Server, Connection) {
     (server, connection)
 }
 
-fn begin(connection: &mut Connection, sequence: &str, line: &str) {
+pub(super) fn begin(connection: &mut Connection, sequence: &str, line: &str) {
     connection.send(format!("{line}\r\nSequence: {sequence}\r\n\r\n"));
 }
 
 /// The bytes of all parts of the stream whose turn it is, and the frame that ends it.
-fn read_stream(connection: &mut Connection) -> (Vec<u8>, Frame) {
+pub(super) fn read_stream(connection: &mut Connection) -> (Vec<u8>, Frame) {
     let mut whole = Vec::new();
     loop {
         let frame = connection.read_frame();
@@ -44,7 +44,7 @@ fn read_stream(connection: &mut Connection) -> (Vec<u8>, Frame) {
     }
 }
 
-fn stream(connection: &mut Connection, line: &str) -> (Vec<u8>, Frame) {
+pub(super) fn stream(connection: &mut Connection, line: &str) -> (Vec<u8>, Frame) {
     begin(connection, "asked", line);
     let (whole, end) = read_stream(connection);
     assert_eq!(end.field("Sequence"), Some("asked"), "{end:?}");
@@ -162,7 +162,7 @@ fn the_clients_deadline_holds_for_all_of_a_stream() {
 }
 
 /// The one stream that may run; while another does, it is refused.
-fn run_when_free(connection: &mut Connection) {
+pub(super) fn run_when_free(connection: &mut Connection) {
     eventually("a free slot", || {
         let (_, end) = stream(connection, "count 1");
         if end.status == "ERR" {
@@ -172,7 +172,7 @@ fn run_when_free(connection: &mut Connection) {
     });
 }
 
-const ONE_SLOT: &str = "concurrent_streams = 1\nqueue_timeout = \"10ms\"";
+pub(super) const ONE_SLOT: &str = "concurrent_streams = 1\nqueue_timeout = \"10ms\"";
 
 #[test]
 fn a_cancelled_stream_ends_at_once_and_frees_what_it_held() {

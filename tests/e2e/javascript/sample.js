@@ -83,10 +83,3 @@ command("wrong WHAT", "does something wrong, and tells of what it caught", (what
     return `caught ${error.name}: ${error.message}`;
   }
 });
-globalThis.asked = (() => {
-  try {
-    return caller().name;
-  } catch (error) {
-    return error.message;
-  }
-})();

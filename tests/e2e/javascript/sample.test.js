@@ -144,7 +144,6 @@ test("what a plugin has is what it has in a component", () => {
   const host = new Host();
   const names = "process Buffer setTimeout fetch require Intl WebAssembly navigator URLPattern";
   assert.equal(run(host, "evaluate", `"${names}".split(" ").filter((name) => name in globalThis).join()`), "");
-  assert.equal(run(host, "evaluate", "asked"), "nothing can be asked of the host here (caller): no command runs");
   assert.equal(run(host, "evaluate", "Uint8Array.fromBase64('aGk=').toHex() + atob('aGk=') + new Uint8Array([255]).toBase64()"), "6869hi/w==");
   assert.equal(run(host, "evaluate", "new Date(0).getHours() + (new Date() instanceof Date ? ' ' : '') + typeof Date()"), "0 string");
   assert.throws(() => host.run("fail-at", "3"), (failure) => failure.code === "failed" && /failing \(sample\.js|failing \(plugin\.js:\d+\)/.test(failure.cause));

@@ -12,6 +12,8 @@ export class Instance {
   /// The call that runs; none while the plugin is made, as while it is built.
   call = null;
   #realm;
+  /// What the plugin asked while there was none.
+  #asked = null;
 
   /// Of a plugin whose `script` makes a function of `require` and `module` when it is run.
   constructor(host, { script, isStreaming }) {
@@ -25,6 +27,8 @@ export class Instance {
       return interfaces.get(name);
     };
     script.runInContext(this.#realm.context)(require, module);
+    // In a build that is a trap, whatever the plugin catches.
+    if (this.#asked) throw this.#asked;
     this.exports = module.exports;
   }
 
@@ -44,7 +48,10 @@ export class Instance {
     const { make } = this.#realm;
     return make.function((args) => {
       const { call } = this;
-      if (!call) throw make.error(`nothing can be asked of the host here (${name}): no command runs`);
+      if (!call) {
+        this.#asked ??= new Error(`${name} asks the host while no command runs: what stands at a file's top level runs while the plugin is built`);
+        throw make.error(this.#asked.message);
+      }
       if (args.length < types.length) throw make.typeError(`${name} requires ${types.length} arguments`);
       try {
         if (call.ended) throw call.ended;

@@ -1,0 +1,165 @@
+//! The kit for JavaScript: the host over which an author tests commands without a server.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+use crate::languages::{at_leisure, author, is_to_be_had, root, script};
+use crate::support::tools::{Finished, finish};
+
+/// A new project whose plugin and tests are those of `name` in `javascript/`.
+pub(super) fn project(name: &str) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    at_leisure(author(folder.path()).args(["plugin", "new", name, "--lang", "js"]));
+    let project = folder.path().join(name);
+    for (from, to) in [(".js", "plugin.js"), (".test.js", "plugin.test.js")] {
+        let source = root().join(format!("tests/e2e/javascript/{name}{from}"));
+        fs::copy(source, project.join(to)).unwrap();
+    }
+    (folder, project)
+}
+
+/// Node's own runner in a project.
+fn node_test(project: &Path) -> Command {
+    let mut node = Command::new("node");
+    node.args(["--test", "--test-reporter=spec"]).current_dir(project);
+    node.env("LICTOR_TOOLS", root().join("target/tools")).env_remove("NODE_TEST_CONTEXT");
+    node
+}
+
+/// Runs a project's own tests, of which there are so many.
+pub(super) fn tests_pass(project: &Path, count: usize) {
+    let said = at_leisure(&mut node_test(project));
+    assert_eq!(said.lines().filter(|line| line.starts_with('✔')).count(), count, "{said}");
+}
+
+#[test]
+fn the_host_of_a_test_does_what_the_conformance_suite_expects() {
+    if is_to_be_had("js") {
+        tests_pass(&root().join("sdk/conformance/build/js"), 4);
+    }
+}
+
+#[test]
+fn the_host_of_a_test_has_every_function_and_bound_of_the_hosts() {
+    if is_to_be_had("js") {
+        tests_pass(&project("sample").1, 9);
+    }
+}
+
+#[test]
+fn streams_run_over_the_host_of_a_test() {
+    if is_to_be_had("js") {
+        tests_pass(&project("streams").1, 6);
+    }
+}
+
+#[test]
+fn a_test_that_fails_or_lacks_its_tools_is_told() {
+    if !is_to_be_had("js") {
+        return;
+    }
+    let (_folder, project) = project("sample");
+    let lacks = finish(node_test(&project).env("LICTOR_TOOLS", project.join("none")));
+    assert!(lacks.code != Some(0) && lacks.stdout.contains("run ./build.sh once"), "{lacks:?}");
+    let wrong =
+        fs::read_to_string(project.join("plugin.test.js")).unwrap().replace("hello tester", "hello nobody");
+    fs::write(project.join("plugin.test.js"), wrong).unwrap();
+    let failed = finish(&mut script(&project, "test.sh"));
+    assert!(failed.code != Some(0) && failed.stdout.contains("✖ without a host's gifts"), "{failed:?}");
+    let asks = "import { caller } from \"./lictor.js\";\nexport { commands } from \"./lictor.js\";\n\
+                try { caller(); } catch {}\n";
+    fs::write(project.join("plugin.js"), asks).unwrap();
+    let asked = finish(&mut node_test(&project));
+    assert!(
+        asked.code != Some(0) && asked.stdout.contains("caller asks the host while no command runs"),
+        "{asked:?}"
+    );
+    assert_ne!(finish(&mut script(&project, "build.sh")).code, Some(0), "neither does it build");
+    fs::write(project.join("plugin.js"), "import \"lictor:plugin/nosuch@0.1.0\";\nthis is no program")
+        .unwrap();
+    let broken = finish(&mut node_test(&project));
+    assert!(broken.code != Some(0) && broken.stdout.contains("plugin.js:2"), "{broken:?}");
+}
+
+/// The sample as a component, and the project of which it was built.
+fn sample() -> &'static (TempDir, PathBuf) {
+    static BUILT: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let (folder, project) = project("sample");
+        at_leisure(&mut script(&project, "build.sh"));
+        (folder, project)
+    })
+}
+
+/// Runs a command of that component.
+fn in_component(arguments: &[&str]) -> Finished {
+    let project = &sample().1;
+    finish(author(project).args(["plugin", "run"]).arg(project.join("sample.wasm")).args(arguments))
+}
+
+/// The sample's own test has these failures too, and those at bounds that `plugin run` does not set.
+#[test]
+fn what_breaks_off_in_a_test_breaks_off_in_a_component() {
+    if !is_to_be_had("js") {
+        return;
+    }
+    for (what, end) in [
+        ("a key that is a number", "(plugin-trapped, unknown)"),
+        ("a time below zero", "(plugin-trapped, unknown)"),
+        ("a level that is none", "(plugin-trapped, unknown)"),
+        ("a text that is no Unicode", "(plugin-trapped, unknown)"),
+        ("too many random bytes", "(plugin-trapped, unknown)"),
+        ("a promise", "(plugin-failed, failed)"),
+        ("a generator", "(plugin-failed, failed)"),
+        ("a reply that is none", "(plugin-failed, failed)"),
+    ] {
+        let ran = in_component(&["wrong", what]);
+        assert!(ran.code == Some(1) && ran.stderr.contains(end), "{what}: {ran:?}");
+    }
+    let caught = in_component(&["wrong", "too few parameters"]);
+    assert_eq!(caught.stdout, "caught TypeError: get requires 2 arguments\n", "{caught:?}");
+    assert_eq!(
+        in_component(&["bucket"]).stdout,
+        "[[[\"a\",1],null],true,null,{\"keys\":[\"a\",\"b\"],\"cursor\":null}]\n"
+    );
+    assert_eq!(in_component(&["later"]).code, Some(0));
+    let slept = in_component(&["wait", "30"]);
+    assert!(
+        slept.stdout.split(' ').next().and_then(|ms| ms.parse::<f64>().ok()).is_some_and(|ms| ms >= 30.0),
+        "{slept:?}"
+    );
+}
+
+/// What QuickJS has by itself, the context of a test has no more of.
+#[test]
+fn a_test_has_no_globals_that_a_component_lacks() {
+    if !is_to_be_had("js") {
+        return;
+    }
+    let (_folder, project) = project("sample");
+    let code = "Object.getOwnPropertyNames(globalThis).sort().join(' ')";
+    let there = in_component(&["evaluate", code]).stdout;
+    let there: Vec<_> = there.split_whitespace().collect();
+    fs::write(
+        project.join("plugin.test.js"),
+        format!(
+            "import {{ Host }} from './lictor/testing.js';\n\
+             console.log('GLOBALS ' + new Host().run('evaluate', {code:?}).text());"
+        ),
+    )
+    .unwrap();
+    let said = at_leisure(
+        Command::new("node")
+            .arg("plugin.test.js")
+            .current_dir(&project)
+            .env("LICTOR_TOOLS", root().join("target/tools")),
+    );
+    let names = said.lines().find_map(|line| line.strip_prefix("GLOBALS ")).expect("it tells them");
+    assert!(names.contains("TextEncoder"), "{names}");
+    let more: Vec<_> = names.split_whitespace().filter(|name| !there.contains(name)).collect();
+    assert!(more.is_empty(), "a component has no {more:?}");
+}
