@@ -49,16 +49,18 @@ function writeWorld(used, isStreaming) {
   const more = [...used].filter((name) => !known.has(name));
   const missing = more.filter((name) => !ALWAYS_THERE.test(name));
   if (missing.length > 0) {
-    const lines = missing.map((name) => `\n  import ${name};`).join("");
-    throw new Unbuildable(`wit/world.wit has no line for what is imported; add to its world:${lines}`);
+    const words = missing.map((name) => `\n  import ${name};`).join("");
+    throw new Unbuildable(`wit/world.wit has no line for what is imported; add to its world:${words}`);
   }
-  writeFileSync(path, ofKind(kept, isStreaming).replace(/\}\s*$/, `${more.map((name) => `  import ${name};\n`).join("")}}\n`));
+  // The world that it includes has Lictor's.
+  const lines = more.filter((name) => !name.startsWith("lictor:")).map((name) => `  import ${name};\n`);
+  writeFileSync(path, ofKind(kept, isStreaming).replace(/\}\s*$/, `${lines.join("")}}\n`));
 }
 
 /// The world of a plugin whose commands stream, where they do.
 function ofKind(world, isStreaming) {
   if (!isStreaming) return world;
-  const plain = /include lictor:plugin\/plugin@/;
+  const plain = /include lictor:plugin\/(streaming-)?plugin@/;
   if (!plain.test(world)) throw new Unbuildable("wit/world.wit does not include lictor:plugin/plugin, for which a command that streams needs another");
   return world.replace(plain, "include lictor:plugin/streaming-plugin@");
 }
