@@ -11,15 +11,30 @@ use crate::languages::{at_leisure, author, is_to_be_had, root, script};
 use crate::support::tools::{Finished, finish};
 
 /// A new project whose plugin and tests are those of `name` in `javascript/`.
-pub(super) fn project(name: &str) -> (TempDir, PathBuf) {
+fn project(name: &str) -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
-    at_leisure(author(folder.path()).args(["plugin", "new", name, "--lang", "js"]));
-    let project = folder.path().join(name);
+    let project = project_in(folder.path(), name);
+    (folder, project)
+}
+
+fn project_in(folder: &Path, name: &str) -> PathBuf {
+    at_leisure(author(folder).args(["plugin", "new", name, "--lang", "js"]));
+    let project = folder.join(name);
     for (from, to) in [(".js", "plugin.js"), (".test.js", "plugin.test.js")] {
         let source = root().join(format!("tests/e2e/javascript/{name}{from}"));
         fs::copy(source, project.join(to)).unwrap();
     }
-    (folder, project)
+    project
+}
+
+/// The component of such a project, built in a folder that stays for as long as the tests run.
+pub(super) fn built(name: &str) -> PathBuf {
+    let folder = root().join("target/tmp/javascript");
+    let _ = fs::remove_dir_all(folder.join(name));
+    fs::create_dir_all(&folder).unwrap();
+    let project = project_in(&folder, name);
+    at_leisure(&mut script(&project, "build.sh"));
+    project.join(format!("{name}.wasm"))
 }
 
 /// Node's own runner in a project.
@@ -57,48 +72,45 @@ fn streams_run_over_the_host_of_a_test() {
     }
 }
 
+/// The exit code and the output of what may compile for long.
+fn ran(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().expect("it starts");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 #[test]
 fn a_test_that_fails_or_lacks_its_tools_is_told() {
     if !is_to_be_had("js") {
         return;
     }
     let (_folder, project) = project("sample");
-    let lacks = finish(node_test(&project).env("LICTOR_TOOLS", project.join("none")));
-    assert!(lacks.code != Some(0) && lacks.stdout.contains("run ./build.sh once"), "{lacks:?}");
+    let lacks = ran(node_test(&project).env("LICTOR_TOOLS", project.join("none")));
+    assert!(lacks.0 != Some(0) && lacks.1.contains("run ./build.sh once"), "{lacks:?}");
     let wrong =
         fs::read_to_string(project.join("plugin.test.js")).unwrap().replace("hello tester", "hello nobody");
     fs::write(project.join("plugin.test.js"), wrong).unwrap();
-    let failed = finish(&mut script(&project, "test.sh"));
-    assert!(failed.code != Some(0) && failed.stdout.contains("✖ without a host's gifts"), "{failed:?}");
+    let failed = ran(&mut script(&project, "test.sh"));
+    assert!(failed.0 != Some(0) && failed.1.contains("✖ without a host's gifts"), "{failed:?}");
     let asks = "import { caller } from \"./lictor.js\";\nexport { commands } from \"./lictor.js\";\n\
                 try { caller(); } catch {}\n";
     fs::write(project.join("plugin.js"), asks).unwrap();
-    let asked = finish(&mut node_test(&project));
+    let asked = ran(&mut node_test(&project));
     assert!(
-        asked.code != Some(0) && asked.stdout.contains("caller asks the host while no command runs"),
+        asked.0 != Some(0) && asked.1.contains("caller asks the host while no command runs"),
         "{asked:?}"
     );
-    assert_ne!(finish(&mut script(&project, "build.sh")).code, Some(0), "neither does it build");
+    assert_ne!(ran(&mut script(&project, "build.sh")).0, Some(0), "neither does it build");
     fs::write(project.join("plugin.js"), "import \"lictor:plugin/nosuch@0.1.0\";\nthis is no program")
         .unwrap();
-    let broken = finish(&mut node_test(&project));
-    assert!(broken.code != Some(0) && broken.stdout.contains("plugin.js:2"), "{broken:?}");
+    let broken = ran(&mut node_test(&project));
+    assert!(broken.0 != Some(0) && broken.1.contains("plugin.js:2"), "{broken:?}");
 }
 
-/// The sample as a component, and the project of which it was built.
-fn sample() -> &'static (TempDir, PathBuf) {
-    static BUILT: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let (folder, project) = project("sample");
-        at_leisure(&mut script(&project, "build.sh"));
-        (folder, project)
-    })
-}
-
-/// Runs a command of that component.
+/// Runs a command of the sample as a component.
 fn in_component(arguments: &[&str]) -> Finished {
-    let project = &sample().1;
-    finish(author(project).args(["plugin", "run"]).arg(project.join("sample.wasm")).args(arguments))
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let component = BUILT.get_or_init(|| built("sample"));
+    finish(author(component.parent().unwrap()).args(["plugin", "run"]).arg(component).args(arguments))
 }
 
 /// The sample's own test has these failures too, and those at bounds that `plugin run` does not set.

@@ -5,10 +5,8 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
-use crate::javascript::project;
-use crate::languages::{at_leisure, author, is_to_be_had, script};
+use crate::javascript::built;
+use crate::languages::{at_leisure, author, is_to_be_had};
 use crate::streaming::{ONE_SLOT, begin, read_stream, run_when_free, stream};
 use crate::support::certs::Identity;
 use crate::support::client::Connection;
@@ -17,7 +15,7 @@ use crate::support::server::{Server, Setup};
 use crate::support::web::Web;
 
 /// The commands of `javascript/streams.js` that a server is given.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "hello",
     "count",
     "plain",
@@ -30,6 +28,7 @@ const COMMANDS: [&str; 21] = [
     "odd",
     "whole",
     "flood",
+    "hold",
     "stall",
     "sleep",
     "spin",
@@ -43,13 +42,8 @@ const COMMANDS: [&str; 21] = [
 
 /// The plugin of streams, built once.
 fn streams() -> &'static Path {
-    static BUILT: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, component) = BUILT.get_or_init(|| {
-        let (folder, project) = project("streams");
-        at_leisure(&mut script(&project, "build.sh"));
-        (folder, project.join("streams.wasm"))
-    });
-    component
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| built("streams"))
 }
 
 /// A server with that plugin, with `keys` beside its component, and these sections.
@@ -197,7 +191,7 @@ fn a_client_that_cancels_or_goes_away_ends_the_stream_where_it_stands() {
     let (server, tester) = server_with("timeout = \"1h\"", &format!("[limits]\n{ONE_SLOT}"));
     let mut connection = server.connect(&tester);
     let mut other = server.connect(&tester);
-    for line in ["count 1000000 5", "stall 1", "sleep 1", "spin 1", "flood", "subscribe a/*"] {
+    for line in ["count 1000000 5", "stall 1", "sleep 1", "spin 1", "flood", "hold", "subscribe a/*"] {
         begin(&mut connection, "long", line);
         assert_eq!(connection.read_frame().status, "PART", "{line}");
         begin(&mut other, "second", "count 1");
@@ -224,6 +218,8 @@ fn a_client_that_cancels_or_goes_away_ends_the_stream_where_it_stands() {
         drop(leaving);
         run_when_free(&mut other);
     }
+    let said = server.log().into_iter().any(|entry| entry.text("line") == Some("finally ran"));
+    assert!(!said, "no `finally` runs");
 }
 
 #[test]

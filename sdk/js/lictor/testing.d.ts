@@ -64,12 +64,12 @@ export interface Given {
   timeLeft?: number;
   /** The plugin's config. */
   config?: Record<string, string>;
-  /** Files that are granted: what is in them, null where there is none, or how reading fails. */
-  files?: Record<string, Bytes | null | Failure>;
-  /** Commands that the plugin may run: by their names, functions of the arguments (the name first) and the body. */
-  commands?: Record<string, (args: string[], body: Uint8Array) => Bytes | void>;
-  /** URLs that are granted, as in `http = [...]`, with functions that answer for them. What they throw as a Failure is the plugin's. */
-  web?: Record<string, (request: WebRequest) => WebAnswer>;
+  /** Files that are granted: what is in them, null where there is none, a Failure where they can't be read; or functions that give it. */
+  files?: Record<string, Bytes | null | Failure | (() => Bytes | null | Failure)>;
+  /** Commands that the plugin may run, by their names: their replies, or functions of the arguments (the name first) and the body. */
+  commands?: Record<string, Bytes | Failure | ((args: string[], body: Uint8Array) => Bytes | Failure | void)>;
+  /** URLs that are granted, as in `http = [...]`: what is answered, or functions of the request. A Failure, given or thrown, is the plugin's. */
+  web?: Record<string, WebAnswer | Failure | ((request: WebRequest) => WebAnswer | Failure)>;
   /** Topics that are granted, as in `events = [...]`; all without. */
   topics?: string[];
   /** How many others have subscribed to what the plugin publishes. */

@@ -35,15 +35,15 @@ test("a command finds what the test gives it", () => {
       assert.deepEqual([args, Buffer.from(body).toString()], [["hi", "a"], "body"]);
       throw new Failure("conflict", "not now");
     },
-    fails() {
-      throw new Failure("failed", "no");
-    },
+    fails: new Failure("failed", "no"),
+    plain: "a reply",
     broken() {
       throw new RangeError("of the test");
     },
   };
   assert.equal(run(host, "run", "hi"), "not now (conflict)");
   assert.equal(run(host, "run", "fails"), "no (plugin-failed)", "as its client is told");
+  assert.equal(run(host, "run", "plain"), "a reply");
   assert.throws(() => host.run("run", "broken"), new RangeError("of the test"));
   host.files = { "/proc/x": "1 2", "/gone": null, "/large": new Uint8Array((1 << 20) + 1), "/held": new Failure("unavailable", "no") };
   host.subscribers = 3;
@@ -69,9 +69,7 @@ test("a web answers, and what is kept expires with the clock", () => {
         assert.deepEqual([request.method, request.header("Accept"), request.headers.length], ["GET", "*/*", 1]);
         return { "/v1/short": "short", "/v1/slow": { body: "slow", after: 2000 }, "/v1/large": new Uint8Array((8 << 20) + 1) }[request.path] ?? { status: 404 };
       },
-      "http://down": () => {
-        throw new Failure("unavailable", "the server refuses the connection");
-      },
+      "http://down": new Failure("unavailable", "the server refuses the connection"),
     },
   });
   assert.equal(run(host, "fetch", "http://a/v1/short"), "short");

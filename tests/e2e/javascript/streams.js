@@ -59,6 +59,13 @@ stream("sleep TO", "sleeps for an hour, after parts", async function* (to) {
   for (let number = 1; number <= Number(to); number++) yield `${number}\n`;
   clock.sleep(3_600_000);
 });
+stream("hold", "yields for ever, and would say when it ends", async function* () {
+  try {
+    for (;;) yield ".";
+  } finally {
+    print("finally ran");
+  }
+});
 stream("spin TO", "computes without end, after parts", async function* (to) {
   for (let number = 1; number <= Number(to); number++) yield `${number}\n`;
   for (;;);

@@ -45,6 +45,8 @@ test("a client that reads no further cancels, and nothing behind that runs", asy
     if (++count === 20) break;
   }
   assert.deepEqual(host.takeLog(), ["flooded 1"], "the plugin is held back");
+  for await (const part of host.stream("hold")) if (part.length > 0) break;
+  assert.deepEqual(host.takeLog(), [], "no `finally` runs");
   for await (const part of host.stream("tally", 100)) if (String.fromCharCode(...part) === "3\n") break;
   assert.equal(host.store().get("n").text(), "3");
 });

@@ -1,7 +1,7 @@
 // The interfaces that a plugin may import, over the host of a test. Each function has the types of its parameters.
 
 import { Failure } from "./failure.js";
-import { bytesOf } from "./given.js";
+import { answerOf, bytesOf } from "./given.js";
 import { send } from "./web.js";
 
 const MAX_FILE_BYTES = 1 << 20;
@@ -55,9 +55,9 @@ export const INTERFACES = {
       call.operation(Buffer.byteLength(path));
       const { files } = call.host;
       if (!Object.hasOwn(files, path)) refuse("denied", "this file is not granted to the plugin");
-      if (files[path] instanceof Failure) throw files[path];
-      if (files[path] === null) refuse("not-found", "there is no such file now");
-      const bytes = bytesOf(files[path]);
+      const content = answerOf(files[path]);
+      if (content === null) refuse("not-found", "there is no such file now");
+      const bytes = bytesOf(content);
       if (bytes.length > MAX_FILE_BYTES) refuse("failed", "the file is larger than 1 MiB");
       call.carry(bytes.length);
       return bytes;
@@ -190,7 +190,7 @@ function command(call, args, body) {
   if (of(args) + args.length > MAX_HEAD_BYTES) refuse("bad-arguments", "the arguments are longer than 8192 bytes; send large data as the body");
   if (args.length > MAX_ARGUMENTS) refuse("bad-arguments", "there are more than 1024 arguments; send many as the body");
   try {
-    const reply = bytesOf(commands[name](args, body) ?? "");
+    const reply = bytesOf(answerOf(commands[name], args, body) ?? "");
     call.carry(reply.length);
     return reply;
   } catch (error) {

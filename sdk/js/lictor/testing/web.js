@@ -2,6 +2,7 @@
 
 import { isIPv4, isIPv6 } from "node:net";
 import { Failure } from "./failure.js";
+import { answerOf } from "./given.js";
 
 const MAX_BODY_BYTES = 8 << 20;
 const MAX_METHOD_BYTES = 32;
@@ -27,7 +28,7 @@ export function send(web, request, wait) {
   const sent = toBeSent(request);
   if (request.method === "CONNECT") throw denied();
   const answer = grantedFor(web, sent);
-  const { status, headers, body, after } = answered(answer(asked(request, sent)));
+  const { status, headers, body, after } = answered(answerOf(answer, asked(request, sent)));
   const limit = request.timeoutMs ?? Infinity;
   wait(Math.min(after, limit));
   if (after >= limit) throw new Failure("unavailable", "the server did not answer in time");
