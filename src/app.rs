@@ -1,6 +1,5 @@
 //! The composition root: from a config to a running server. The only file that sees everything.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
@@ -17,6 +16,7 @@ mod plugins;
 mod privacy;
 mod reload;
 mod service;
+mod sources;
 mod state;
 mod summary;
 mod supervisor;
@@ -24,9 +24,12 @@ mod systemd;
 mod trials;
 
 pub use conformance::{Fault, Report, SuiteLimits, Verdict, test};
+pub use sources::Sources;
 pub use state::{ByHand, Entry, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
-pub use supervisor::Supervisor;
-pub use trials::{Inspected, TrialCall, TrialRun, codes, inspect, try_all, try_out};
+pub use supervisor::{Running, Supervisor};
+pub use trials::{
+    Inspected, TrialCall, TrialRun, codes, inspect, log_for_authors, own_cache, try_all, try_out,
+};
 
 pub use crate::plugin::{Compilation, Compiling, HttpGrant, Standing, compile_alone};
 
@@ -83,7 +86,7 @@ fn start_log(config: &Config) -> telemetry::Log {
 /// What operators can do to this server.
 struct Operator {
     reloads: Handle,
-    drain: Arc<Notify>,
+    drain: Notify,
 }
 
 impl Control for Operator {

@@ -20,7 +20,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
-use self::watch::Watch;
+pub use self::watch::Watch;
 use crate::config::{Applies, Change};
 use crate::files::Sightings;
 use crate::sync::locked;

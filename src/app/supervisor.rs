@@ -26,7 +26,7 @@ use super::{Operator, privacy, raise_file_limit, start_log, systemd, workers};
 use crate::config::{Config, Loaded};
 use crate::files::Sightings;
 use crate::reload::{Begun, Reloads, Stage};
-use crate::server;
+use crate::server::{self, Control as _};
 
 /// How often warm instances, ended certificates and the command log are looked after. What has ended is to be cut off
 /// within a second.
@@ -102,17 +102,46 @@ impl Supervisor {
     /// When anything in the config can't be had: a plugin, the server's certificate, an address. All of it is tried
     /// before the first socket is opened.
     pub fn serve(self, loaded: Loaded) -> anyhow::Result<()> {
+        self.serve_for(loaded, |_| {})
+    }
+
+    /// The same; `ready` is given the server once it serves.
+    ///
+    /// # Errors
+    ///
+    /// As for [`serve`](Self::serve).
+    pub fn serve_for(self, loaded: Loaded, ready: impl FnOnce(Running)) -> anyhow::Result<()> {
         let Self { runtime, stop, hangup } = self;
         let Loaded { config, warnings, sightings } = loaded;
         let _log = start_log(&config);
         advice::log(&warnings);
         privacy::close_to_others();
         let workers = workers()?;
-        let served = runtime.block_on(supervise((config, sightings), workers.handle(), stop, hangup));
+        let served =
+            runtime.block_on(supervise((config, sightings), workers.handle(), (stop, hangup), ready));
         // A look-up of a name can't be stopped, nor can a plugin that does not yield.
         workers.shutdown_timeout(STOPPING);
         runtime.shutdown_background();
         served
+    }
+}
+
+/// A server that serves, for whoever started it in this process.
+pub struct Running(Arc<Operator>);
+
+impl Running {
+    /// Loads the config anew, as `@reload` does.
+    ///
+    /// # Errors
+    ///
+    /// In words, all that was in its way.
+    pub async fn reload(&self) -> Result<(), String> {
+        self.0.reload().await.map(drop)
+    }
+
+    /// Has it end, as `@drain` does.
+    pub fn stop(&self) {
+        self.0.drain();
     }
 }
 
@@ -129,14 +158,13 @@ impl Stop {
 async fn supervise(
     (config, read): (Config, Sightings),
     workers: &Handle,
-    mut stop: Stop,
-    hangup: Signal,
+    (mut stop, hangup): (Stop, Signal),
+    ready: impl FnOnce(Running),
 ) -> anyhow::Result<()> {
     raise_file_limit(&config);
-    let drain = Arc::new(Notify::new());
     let (reloads, handle) = Reloads::new(hangup, config.server.watch.then_some(read));
-    let operator = Operator { reloads: handle, drain: Arc::clone(&drain) };
-    let starting = workers.spawn(start(config, operator));
+    let operator = Arc::new(Operator { reloads: handle, drain: Notify::new() });
+    let starting = workers.spawn(start(config, Arc::clone(&operator)));
     let (live, mut on_workers) = tokio::select! {
         biased;
         () = stop.signal() => {
@@ -154,9 +182,10 @@ async fn supervise(
     here.spawn(tell_alive(beat));
     systemd::ready();
     let reloading = here.spawn(reload(reloads, Arc::clone(&live), workers.clone()));
+    ready(Running(Arc::clone(&operator)));
     tokio::select! {
         () = stop.signal() => {}
-        () = drain.notified() => {}
+        () = operator.drain.notified() => {}
     }
     // Whoever waits for a reload is told.
     reloading.abort();
@@ -173,8 +202,8 @@ async fn supervise(
 }
 
 /// Does all that comes before clients are served; gives the server, and the tasks that accept.
-async fn start(config: Config, operator: Operator) -> anyhow::Result<(Arc<Live>, JoinSet<()>)> {
-    let live = Arc::new(Live::start(config, Arc::new(operator)).await?);
+async fn start(config: Config, operator: Arc<Operator>) -> anyhow::Result<(Arc<Live>, JoinSet<()>)> {
+    let live = Arc::new(Live::start(config, operator).await?);
     let mut accepting = JoinSet::new();
     for listener in listeners(&live.served().config)? {
         let address = listener.local_addr().context("a listening socket has no address")?;

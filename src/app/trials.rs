@@ -110,7 +110,7 @@ impl TrialCall {
 ///
 /// When a component does not load, its state can't be opened, or no instance can be made.
 pub fn try_out(run: &TrialRun, call: &TrialCall) -> anyhow::Result<Trial> {
-    let _log = telemetry::init(Level::INFO, Format::Human);
+    let _log = log_for_authors();
     single_threaded()?.block_on(async {
         let company = Company::of(run, std::slice::from_ref(call)).await?;
         let (plugin, call) = company.routed(call, 1)?;
@@ -131,7 +131,7 @@ pub fn try_all(
     calls: &[TrialCall],
     mut ended: impl FnMut(usize, Result<Vec<u8>, CommandError>, Duration) -> bool,
 ) -> anyhow::Result<()> {
-    let _log = telemetry::init(Level::INFO, Format::Human);
+    let _log = log_for_authors();
     single_threaded()?.block_on(async {
         let company = Company::of(run, calls).await?;
         for (number, call) in calls.iter().enumerate() {
@@ -144,6 +144,12 @@ pub fn try_all(
         }
         Ok(company.state.close().await?)
     })
+}
+
+/// Has the log written in lines for people, until what is given is dropped. The first log of a process is the only one.
+#[must_use]
+pub fn log_for_authors() -> telemetry::Log {
+    telemetry::init(Level::INFO, Format::Human)
 }
 
 /// Plugins without a server, and what their calls go through, which is what a server's go through.
@@ -380,7 +386,8 @@ const OWN_CACHE_BYTES: u64 = 256 << 20;
 
 /// Where compiled components of the person who runs this are kept: `$XDG_CACHE_HOME/lictor` or `~/.cache/lictor`. A
 /// component of Python takes seconds to compile.
-fn own_cache() -> Option<PathBuf> {
+#[must_use]
+pub fn own_cache() -> Option<PathBuf> {
     let given = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let base = given.or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
     base.is_absolute().then(|| base.join("lictor"))

@@ -89,7 +89,12 @@ impl Init {
     }
 }
 
-fn make_certificate(folder: &Path, name: &str, role: &Role, made: &mut Vec<PathBuf>) -> Result<(), Failure> {
+pub(super) fn make_certificate(
+    folder: &Path,
+    name: &str,
+    role: &Role,
+    made: &mut Vec<PathBuf>,
+) -> Result<(), Failure> {
     let name = name.parse().map_err(Failure::usage)?;
     let files = Files::of(folder, &name);
     match (files.certificate.exists(), files.key.exists()) {

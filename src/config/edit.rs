@@ -42,8 +42,14 @@ pub fn key_text(name: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     match !name.is_empty() && name.bytes().all(is_bare) {
         true => name.to_owned(),
-        false => Value::from(name).to_string(),
+        false => quoted(name),
     }
+}
+
+/// A text as a value of the config has it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
 }
 
 impl WrittenPin {

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 pub use amounts::{ByteSize, SizeOrPart, TimeSpan};
 pub use diff::{Applies, Change, Kind, diff};
-pub use edit::{WrittenPin, key_text, pins};
+pub use edit::{WrittenPin, key_text, pins, quoted};
 pub use fault::{Fault, Faults, Severity};
 pub use keys::{instead_of_command, known_keys};
 pub use limits::{Bound, Limits, Unit, bounds};

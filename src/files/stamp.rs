@@ -15,6 +15,8 @@ use super::FileId;
 pub enum Matters {
     /// The bytes of the file.
     Content,
+    /// Which names there are in the folder.
+    Entries,
     /// Only which file or folder it is, whose it is, and who may use it.
     Place,
 }
@@ -44,6 +46,17 @@ struct Content {
     changed: (i64, i64),
 }
 
+impl Matters {
+    /// Whether size and times of what was found matter.
+    fn of(self, end: &fs::Metadata) -> bool {
+        match self {
+            Self::Content => !end.is_dir(),
+            Self::Entries => end.is_dir(),
+            Self::Place => false,
+        }
+    }
+}
+
 impl Stamp {
     /// Looks at what `path` leads to.
     #[must_use]
@@ -53,13 +66,19 @@ impl Stamp {
             owner: end.uid(),
             mode: end.mode(),
             // The times of a folder are those of its entries, which are other files.
-            content: (matters == Matters::Content && !end.is_dir()).then(|| Content {
+            content: matters.of(&end).then(|| Content {
                 bytes: end.size(),
                 modified: (end.mtime(), end.mtime_nsec()),
                 changed: (end.ctime(), end.ctime_nsec()),
             }),
         });
         Self { matters, found }
+    }
+
+    /// Whether it shows which names there are in a folder, of which none is half there.
+    #[must_use]
+    pub fn is_of_entries(&self) -> bool {
+        self.matters == Matters::Entries
     }
 
     /// Looks at `path` again.
@@ -70,7 +89,7 @@ impl Stamp {
 }
 
 /// What the files that a config names were before they were read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sightings(BTreeMap<PathBuf, Stamp>);
 
 impl Sightings {
@@ -87,6 +106,19 @@ impl Sightings {
         later.0.into_iter().for_each(|(path, stamp)| {
             self.0.entry(path).or_insert(stamp);
         });
+    }
+
+    /// The first path that is not the same in `later`, or is only there.
+    #[must_use]
+    pub fn first_other<'a>(&'a self, later: &'a Self) -> Option<&'a Path> {
+        let is_other = |path: &&PathBuf| self.0.get(*path) != later.0.get(*path);
+        later.0.keys().find(is_other).or_else(|| self.0.keys().find(is_other)).map(PathBuf::as_path)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Those of files whose bytes matter.

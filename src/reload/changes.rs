@@ -91,7 +91,7 @@ impl Changes {
             if seen != file.seen {
                 (file.seen, file.since, file.is_closed) = (seen, now, false);
             }
-            file.is_closed |= is_closed(path);
+            file.is_closed |= seen.is_of_entries() || is_closed(path);
         }
         let is_any = self.files.values().any(File::is_changed);
         self.since = is_any.then(|| self.since.unwrap_or(now));

@@ -32,7 +32,7 @@ pub(super) async fn changed(watch: &mut Option<Watch>) {
 }
 
 /// The files that are followed.
-pub(super) struct Watch {
+pub struct Watch {
     /// Locked by looks alone, one at a time.
     looker: Arc<Mutex<Looker>>,
     /// The look that is under way; a disk may take its time.
@@ -54,15 +54,23 @@ struct Looker {
     inotify: Option<Inotify>,
 }
 
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Watch {
-    pub(super) fn new() -> Self {
+    /// Follows nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
         let looker = Looker { changes: Changes::default(), inotify: Inotify::new() };
         Self { looker: Arc::new(Mutex::new(looker)), look: None, next: Instant::now(), order: None }
     }
 
     /// Follows the files of `read`, which a reload has read since then, and no others any more; where it could not say which it
     /// read, those that there are.
-    pub(super) fn follow(&mut self, read: Option<Sightings>) {
+    pub fn follow(&mut self, read: Option<Sightings>) {
         self.order = match (read, self.order.take()) {
             (Some(read), _) => Some(Order::Follow(read)),
             (None, Some(order)) => Some(order),
@@ -72,7 +80,7 @@ impl Watch {
     }
 
     /// Waits for a change that is to be acted on, which it is by [`Self::follow`]. Nothing is lost where the future is dropped.
-    async fn changed(&mut self) {
+    pub async fn changed(&mut self) {
         loop {
             let look = match &mut self.look {
                 Some(look) => look,

@@ -154,7 +154,11 @@ fn an_authors_walk_ends_with_an_answer() {
 
 /// A script of a project, which finds tools and program here.
 pub(super) fn script(project: &Path, name: &str) -> Command {
-    let mut script = Command::new(project.join(name));
+    with_tools(Command::new(project.join(name)))
+}
+
+/// A command that runs such scripts, or is one.
+pub(super) fn with_tools(mut script: Command) -> Command {
     // Rust's tools are cargo's own; what cargo was told for the server's build is not for a plugin's.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();

@@ -31,6 +31,7 @@
 //! | `bench`     | `lictor bench` |
 //! | `plugin`    | `lictor plugin …`, for authors |
 //! | `script`    | `lictor plugin run --script`: several calls, other plugins, what is expected |
+//! | `dev`       | `lictor plugin dev`: a project that is built, served and tested at each change |
 //! | `stopping`  | the ways in which a call is stopped, and what is free then |
 //! | `streaming` | replies that come in parts |
 //! | `events`    | topics, by which plugins tell each other what happens |
@@ -75,6 +76,7 @@ mod caller;
 mod cli;
 mod crossing;
 mod dates;
+mod dev;
 mod directories;
 mod documents;
 mod events;

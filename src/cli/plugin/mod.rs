@@ -1,6 +1,7 @@
 //! `lictor plugin …`: what authors of plugins need, without a server.
 
 mod build;
+mod dev;
 mod inspect;
 mod new;
 mod run;
@@ -15,10 +16,11 @@ use super::{Failure, output};
 use crate::app::Compiling;
 use crate::config::{ByteSize, Limits, TimeSpan, bounds};
 
-/// Make a plugin's project, look at a plugin, run it without a server, or test what its language can do
+/// Make a plugin's project, work on it, look at a plugin, run it without a server, or test what its language can do
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
     New(new::New),
+    Dev(dev::Dev),
     Inspect(inspect::Inspect),
     Run(Box<run::Run>),
     Test(test::Test),
@@ -31,6 +33,7 @@ impl Plugin {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::New(verb) => verb.run(),
+            Self::Dev(verb) => verb.run(),
             Self::Inspect(verb) => verb.run(),
             Self::Run(verb) => verb.run(),
             Self::Test(verb) => verb.run(),

@@ -16,7 +16,7 @@ use crate::kit::{Language, project};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  lictor plugin new greet --lang rust && cd greet && ./test.sh
+  lictor plugin new greet --lang rust && lictor plugin dev greet
   lictor plugin new greet --lang rust --std    for crates that need files, clocks or random numbers of the system
   lictor plugin new greet --lang python --dir plugins/greet")]
 pub(in crate::cli) struct New {
@@ -95,7 +95,7 @@ impl New {
             write(&folder.join(path), is_program, &bytes)?;
         }
         output::line(&format!("{}: a plugin in {}", folder.display(), self.lang.shown()))?;
-        output::note(&format!("next: cd {} && ./test.sh", folder.display()));
+        output::note(&format!("next: lictor plugin dev {}", folder.display()));
         Ok(())
     }
 }

@@ -1,0 +1,164 @@
+//! `lictor plugin dev`: a project that is built, served and tested anew whenever one of its sources changes.
+
+mod project;
+mod serving;
+mod step;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::project::Project;
+use self::serving::Serving;
+use self::step::Step;
+use super::{Failure, output};
+use crate::app::{self, Sources};
+
+/// Build, serve and test a project anew at each change of its sources
+///
+/// Runs the project's build.sh. What that makes is served at once, by a server on this machine of its own, and called as the command says that is printed; then
+/// test.sh is run. Where a build fails, the last component that was good is still served. A change during a build ends it and begins the next. Runs until
+/// Ctrl-C.
+///
+/// The plugin gets the grants that need nothing said: its log, the store `default`, other commands, topics. For what else it is to reach (settings, files, URLs),
+/// serve it by a config of your own, with --config.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lictor plugin new greet --lang rust && lictor plugin dev greet
+  lictor plugin dev
+  lictor plugin dev greet --config server.toml     whose [plugins.NAME] has component = \"greet/greet.wasm\"")]
+pub(in crate::cli) struct Dev {
+    /// The project, as `lictor plugin new` makes it
+    #[arg(value_name = "FOLDER", default_value = ".")]
+    folder: PathBuf,
+    /// The config to serve [default: one in the project's folder `build`, made for this]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// How long what runs in the background is waited for at the end.
+const ENDING: Duration = Duration::from_secs(1);
+
+impl Dev {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| Failure::failed(format!("cannot start: {error}"));
+        let project = Project::at(&self.folder)?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let _log = app::log_for_authors();
+        let done = runtime.block_on(async {
+            let stop = Stop::new().map_err(failed)?;
+            let serving = Serving::of(&project, self.config.as_deref())?;
+            let sources = Sources::of(&project.folder, serving.made()).map_err(told)?;
+            Workshop { project, serving, sources, stop }.work().await
+        });
+        runtime.shutdown_timeout(ENDING);
+        done
+    }
+}
+
+fn told(error: anyhow::Error) -> Failure {
+    Failure::failed(format!("{error:#}"))
+}
+
+/// The signals to end: those of Ctrl-C, of a service manager, and of a terminal that is closed.
+struct Stop([Signal; 3]);
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [interrupt, terminate, hangup] = kinds.map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    async fn signal(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+/// A project that is worked on, and all that is done with it.
+struct Workshop {
+    project: Project,
+    serving: Serving,
+    sources: Sources,
+    stop: Stop,
+}
+
+impl Workshop {
+    async fn work(self) -> Result<(), Failure> {
+        let Self { project, mut serving, mut sources, mut stop } = self;
+        let ended = loop {
+            let mut is_built = false;
+            let changed = {
+                let mut round = Box::pin(round(&project, &mut serving));
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = stop.signal() => break None,
+                        changed = sources.changed() => break Some(changed),
+                        () = &mut round, if !is_built => is_built = true,
+                    }
+                }
+                // To drop the round ends what is still running of it.
+            };
+            match changed {
+                None => break Ok(()),
+                Some(Err(error)) => break Err(told(error)),
+                Some(Ok(path)) => {
+                    let ended = if is_built { "" } else { ", and what was under way is ended" };
+                    output::note(&format!("{} has changed{ended}", path.display()));
+                }
+            }
+        };
+        serving.stop().await;
+        ended
+    }
+}
+
+/// Builds, serves and tests the project once, and tells how each went. Dropped, it ends what it has started.
+async fn round(project: &Project, serving: &mut Serving) {
+    output::note(&format!("building {}", project.name));
+    let began = Instant::now();
+    let built = Step::begin(project, "build.sh", &[]);
+    let component = match ended(built, "build.sh").await {
+        Ok(()) => project.component(),
+        Err(failure) => Err(failure),
+    };
+    let put = match component {
+        Ok(component) => serving.put(&component).await,
+        Err(failure) => Err(failure),
+    };
+    match put {
+        Ok(call) => output::note(&format!(
+            "{} is served, after {:.1?}; to call it: {call}",
+            project.name,
+            began.elapsed()
+        )),
+        Err(failure) => {
+            failure.tell();
+            return output::note(serving.standing());
+        }
+    }
+    if project.has("test.sh") {
+        match ended(Step::begin(project, "test.sh", &[("LICTOR_BUILT", "1")]), "test.sh").await {
+            Ok(()) => output::note("the tests passed"),
+            Err(failure) => {
+                failure.tell();
+            }
+        }
+    }
+}
+
+/// Waits for the end of a script of the project, which has told what is wrong.
+async fn ended(step: std::io::Result<Step>, name: &str) -> Result<(), Failure> {
+    let cannot = |error: std::io::Error| Failure::failed(format!("{name} cannot be run: {error}"));
+    let status = step.map_err(cannot)?.ended().await.map_err(cannot)?;
+    if status.success() { Ok(()) } else { Err(Failure::failed(format!("{name} failed ({status})"))) }
+}

@@ -1,0 +1,80 @@
+//! The folder of a plugin's project.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::cli::Failure;
+
+/// A project as `lictor plugin new` makes it.
+pub(super) struct Project {
+    /// Its folder, without links.
+    pub(super) folder: PathBuf,
+    /// The same as it was named.
+    pub(super) named: PathBuf,
+    /// What the folder is called, as is the component.
+    pub(super) name: String,
+}
+
+impl Project {
+    /// The project in `folder`.
+    pub(super) fn at(folder: &Path) -> Result<Self, Failure> {
+        let usage = |what: String| Failure::usage(format!("{}: {what}", folder.display()));
+        let real = fs::canonicalize(folder).map_err(|error| usage(format!("no such project: {error}")))?;
+        let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let project = Self { folder: real, named: folder.to_owned(), name };
+        if project.has("build.sh") {
+            return Ok(project);
+        }
+        Err(usage(
+            "there is no build.sh, by which a project is built; `lictor plugin new NAME --lang LANG` makes one".to_owned(),
+        ))
+    }
+
+    /// Whether there is such a file in it.
+    pub(super) fn has(&self, file: &str) -> bool {
+        self.folder.join(file).is_file()
+    }
+
+    /// What build.sh has made: a component of the folder's name, or the only one.
+    pub(super) fn component(&self) -> Result<PathBuf, Failure> {
+        let own = self.folder.join(format!("{}.wasm", self.name));
+        if own.is_file() {
+            return Ok(own);
+        }
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let made: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "wasm")).collect();
+        match <[PathBuf; 1]>::try_from(made) {
+            Ok([only]) => Ok(only),
+            Err(_) => Err(Failure::failed(format!("build.sh made no {}.wasm", self.name))),
+        }
+    }
+
+    /// A file of the project, as a command in the current folder names it.
+    pub(super) fn as_named(&self, file: &str) -> PathBuf {
+        let here = Path::new(".");
+        if self.named == here { PathBuf::from(file) } else { self.named.join(file) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_the_folders_or_the_only_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join("greet").join(name);
+        fs::create_dir(at("")).unwrap();
+        let refused = Project::at(&at("")).err().unwrap();
+        assert!(refused.message().contains("there is no build.sh"), "{}", refused.message());
+        fs::write(at("build.sh"), "").unwrap();
+        let project = Project::at(&at("")).unwrap();
+        assert!(project.component().unwrap_err().message().contains("made no greet.wasm"));
+        fs::write(at("other.wasm"), "").unwrap();
+        assert!(project.component().unwrap().ends_with("greet/other.wasm"));
+        fs::write(at("third.wasm"), "").unwrap();
+        assert!(project.component().is_err());
+        fs::write(at("greet.wasm"), "").unwrap();
+        assert!(project.component().unwrap().ends_with("greet/greet.wasm"));
+    }
+}

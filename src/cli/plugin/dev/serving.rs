@@ -1,0 +1,251 @@
+//! The server of `lictor plugin dev`: in this process, by a config that is made for it or by the author's own.
+//!
+//! It begins once there is a component to serve, since no config with a plugin that is not there is in force.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::project::Project;
+use crate::app::{self, Compiling, Running};
+use crate::cli::cert::issue::{LOCAL_NAMES, Role};
+use crate::cli::init::make_certificate;
+use crate::cli::{Failure, load_by};
+use crate::config::{self, Limits, Loaded, PluginName, key_text, quoted};
+use crate::files;
+
+/// The largest component.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// How long the server has to end, beside what its config gives requests under way.
+const STOPPING: Duration = Duration::from_secs(30);
+
+/// What serves the project's component.
+pub(super) struct Serving {
+    basis: Basis,
+    server: Option<Server>,
+    /// Whether a component has been served.
+    has_served: bool,
+}
+
+enum Basis {
+    /// In this folder, made for it: as it is named in the current one, and as it is.
+    Made { named: PathBuf, folder: PathBuf, listen: String },
+    /// The author's.
+    Own(PathBuf),
+}
+
+/// A server on a thread of its own.
+struct Server {
+    /// Given once it serves.
+    begun: oneshot::Receiver<Running>,
+    running: Option<Running>,
+    /// How it ended.
+    ended: oneshot::Receiver<Result<(), Failure>>,
+    thread: JoinHandle<()>,
+}
+
+impl Serving {
+    /// By the author's `config`, or else by one in the project's folder `build`.
+    pub(super) fn of(project: &Project, config: Option<&Path>) -> Result<Self, Failure> {
+        let basis = match config {
+            Some(path) => Basis::Own(path.to_owned()),
+            None => made(project)?,
+        };
+        Ok(Self { basis, server: None, has_served: false })
+    }
+
+    /// The folders in which it puts what it makes, which are no sources.
+    pub(super) fn made(&self) -> Vec<PathBuf> {
+        let Basis::Own(path) = &self.basis else { return Vec::new() };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::canonicalize(folder).map(|folder| folder.join("cache")).into_iter().collect()
+    }
+
+    /// What is served now, in words.
+    pub(super) fn standing(&self) -> &'static str {
+        if self.has_served {
+            "the last component that was good is still served"
+        } else {
+            "nothing is served yet"
+        }
+    }
+
+    /// Puts `component` in force; gives a command that calls it.
+    pub(super) async fn put(&mut self, component: &Path) -> Result<String, Failure> {
+        let call = match &self.basis {
+            Basis::Made { named, folder, listen } => {
+                let (folder, listen) = (folder.clone(), listen.clone());
+                let (component, named) = (component.to_owned(), named.clone());
+                let wrote = spawn_blocking(move || write(&folder, &listen, &component));
+                let command = wrote.await.map_err(|error| Failure::failed(error.to_string()))??;
+                call(&named.join(crate::cli::CONFIG_FILE), &command)
+            }
+            Basis::Own(path) => call(path, &command_of(path, component)?),
+        };
+        self.reload().await?;
+        self.has_served = true;
+        Ok(call)
+    }
+
+    /// Loads the config: anew, if the server is there.
+    async fn reload(&mut self) -> Result<(), Failure> {
+        if self.server.as_ref().is_some_and(|server| server.thread.is_finished()) {
+            self.server = None;
+        }
+        match &mut self.server {
+            Some(server) => {
+                let running = server.running().await?;
+                running.reload().await.map_err(Failure::failed)
+            }
+            none => {
+                let server = none.insert(Server::start(self.basis.path())?);
+                let begun = server.running().await.map(drop);
+                if begun.is_err() {
+                    self.server = None;
+                }
+                begun
+            }
+        }
+    }
+
+    /// Ends the server, and waits for it.
+    pub(super) async fn stop(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        let stopped = async {
+            if let Ok(running) = server.running().await {
+                running.stop();
+                let _ = (&mut server.ended).await;
+            }
+        };
+        // One that hangs ends with this process.
+        let _ = timeout(STOPPING, stopped).await;
+    }
+}
+
+impl Basis {
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Made { folder, .. } => folder.join(crate::cli::CONFIG_FILE),
+            Self::Own(path) => path.clone(),
+        }
+    }
+}
+
+impl Server {
+    fn start(config: PathBuf) -> Result<Self, Failure> {
+        let (begin, begun) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let serve = move || {
+            let failed = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
+            let supervisor = app::Supervisor::new().map_err(failed)?;
+            let loaded = load_by(config::load, &config)?;
+            // Whoever started it may be gone.
+            supervisor.serve_for(loaded, |running| drop(begin.send(running))).map_err(failed)
+        };
+        let thread = thread::Builder::new().name("lictor-serve".to_owned());
+        let thread = thread
+            .spawn(move || drop(end.send(serve())))
+            .map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?;
+        Ok(Self { begun, running: None, ended, thread })
+    }
+
+    /// The server once it serves, or why it does not. Nothing is lost where the future is dropped.
+    async fn running(&mut self) -> Result<&Running, Failure> {
+        if self.running.is_none() {
+            let Ok(running) = (&mut self.begun).await else {
+                let ended = (&mut self.ended).await;
+                let why = ended.unwrap_or_else(|_| Err(Failure::failed("the server broke off")));
+                return Err(why.err().unwrap_or_else(|| Failure::failed("the server has ended")));
+            };
+            self.running = Some(running);
+        }
+        self.running.as_ref().ok_or_else(|| Failure::failed("there is no server"))
+    }
+}
+
+/// A config of its own, with a client and a port that is free.
+fn made(project: &Project) -> Result<Basis, Failure> {
+    const FOLDER: &str = "build/dev";
+    let (named, folder) = (project.as_named(FOLDER), project.folder.join(FOLDER));
+    let certificates = folder.join("certs");
+    let server = Role::Server { names: LOCAL_NAMES.map(str::to_owned).to_vec() };
+    for (name, role) in [("server", server), ("dev", Role::Client { names: Vec::new() })] {
+        make_certificate(&certificates, name, &role, &mut Vec::new())?;
+    }
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    let listen = free.map_err(|error| Failure::failed(format!("there is no free port: {error}")))?;
+    Ok(Basis::Made { named, folder, listen: listen.to_string() })
+}
+
+/// Writes the component, which loads, and the config that serves it; gives one of its commands.
+fn write(folder: &Path, listen: &str, component: &Path) -> Result<String, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", component.display()));
+    let limits = Limits::default();
+    let compiling =
+        Compiling::by_itself(limits.component_bytes, limits.compile_memory_bytes, limits.compile_time);
+    let (_, commands) =
+        app::inspect(component, compiling).map_err(|error| failed(&format_args!("{error:#}")))?;
+    let commands = commands.map_err(|error| failed(&format_args!("{error:#}")))?;
+    let commands: Vec<_> = commands.into_iter().map(|command| command.name).collect();
+    let name = component.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let plugin = PluginName::try_from(name).map_err(|refusal| failed(&refusal))?;
+    let bytes = files::read_named(component, MOST_BYTES).map_err(|fault| failed(&fault.what()))?;
+    let file = format!("{plugin}.wasm");
+    let config = config_text(listen, &plugin, &file, &commands);
+    for (name, bytes) in [(file.as_str(), &*bytes), (crate::cli::CONFIG_FILE, config.as_bytes())] {
+        let path = folder.join(name);
+        let written = files::put(&path, 0o600, bytes);
+        written.map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+    }
+    Ok(commands.into_iter().next().unwrap_or_else(|| plugin.to_string()))
+}
+
+/// A config that serves `plugin` to one client, with all granted that needs nothing said.
+fn config_text(listen: &str, plugin: &PluginName, file: &str, commands: &[String]) -> String {
+    let key = key_text(plugin.as_ref());
+    let list: Vec<_> = commands.iter().map(|command| quoted(command)).collect();
+    // A plugin that describes none has one of its own name.
+    let commands =
+        if list.is_empty() { String::new() } else { format!("commands = [{}]\n", list.join(", ")) };
+    let cache = app::own_cache().and_then(|cache| Some(format!("cache = {}\n", quoted(cache.to_str()?))));
+    format!(
+        "# Made by `lictor plugin dev`, which makes it anew each time.\n\
+         [server]\nlisten = [{}]\ncertificate = \"certs/server.pem\"\nprivate_key = \"certs/server.key\"\n\
+         drain_timeout = \"1s\"\n{}\n\
+         [state]\nengine = \"memory\"\n\n\
+         [clients.dev]\ncertificates = [\"certs/dev.pem\"]\ncommands = [\"*\", \"@*\"]\n\n\
+         [plugins.{key}]\ncomponent = {}\n{commands}\n\
+         [plugins.{key}.config]\n\n\
+         [plugins.{key}.grants]\nlogging = true\nkeyvalue = [\"default\"]\ncommands = [\"*\"]\nevents = [\"*\"]\n\
+         files = []\nhttp = []\n",
+        quoted(listen),
+        cache.unwrap_or_default(),
+        quoted(file),
+    )
+}
+
+/// A command that the author's config gives to `component`.
+fn command_of(path: &Path, component: &Path) -> Result<String, Failure> {
+    let Loaded { config, .. } = load_by(config::load, path)?;
+    let is_it = |file: &Path| fs::canonicalize(file).is_ok_and(|file| file == component);
+    let plugin = config.plugins.values().find(|plugin| is_it(&plugin.component));
+    let command = plugin.and_then(|plugin| plugin.commands.first()).map(ToString::to_string);
+    command.ok_or_else(|| {
+        Failure::usage(format!(
+            "no plugin of {} is this project's: write component = {} into its section, and the commands of it",
+            path.display(),
+            quoted(&component.to_string_lossy())
+        ))
+    })
+}
+
+fn call(config: &Path, command: &str) -> String {
+    format!("lictor call --config {} {command}", config.display())
+}

@@ -1,0 +1,49 @@
+//! A script of the project that runs. What it prints goes where this program prints, as soon as it is printed.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::project::Project;
+
+/// A script, with all that it has started: they are one process group, which is killed where this is dropped before the script
+/// has ended.
+pub(super) struct Step(Child);
+
+impl Step {
+    /// Runs the script `name` of the project. It finds this program by `LICTOR`, if it is told of no other.
+    pub(super) fn begin(project: &Project, name: &str, variables: &[(&str, &str)]) -> io::Result<Self> {
+        let mut command = Command::new(project.folder.join(name));
+        // Ctrl-C is this program's to hear.
+        command.current_dir(&project.folder).stdin(Stdio::null()).process_group(0);
+        if std::env::var_os("LICTOR").is_none_or(|value| value.is_empty()) {
+            command.env("LICTOR", std::env::current_exe()?);
+        }
+        command.envs(variables.iter().copied()).spawn().map(Self)
+    }
+
+    /// Waits for its end.
+    pub(super) async fn ended(mut self) -> io::Result<ExitStatus> {
+        // Before the first look, so that no end goes unheard.
+        let mut ends = signal(SignalKind::child())?;
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(status);
+            }
+            ends.recv().await;
+        }
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        // The number of one that was waited for may be another's.
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+            let _ = self.0.wait();
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! `lictor plugin dev`: from a change of a source to a new reply over the socket.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::languages::with_tools;
+use crate::support::certs::Identity;
+use crate::support::client::{Connection, Tls};
+use crate::support::components::Minimal;
+use crate::support::server::Setup;
+use crate::support::tools::{finish, lictor};
+
+/// How long a build may take beside others.
+const AT_LEISURE: Duration = Duration::from_secs(300);
+
+/// `lictor plugin dev`, and all that it and what it runs have printed.
+struct Dev {
+    child: Child,
+    screen: Arc<Mutex<String>>,
+}
+
+impl Dev {
+    /// Works on the project in `folder`, which is the current one.
+    fn start(folder: &Path, options: &[&str]) -> Self {
+        let mut command = with_tools(Command::new(env!("CARGO_BIN_EXE_lictor")));
+        command.current_dir(folder).args(["plugin", "dev"]).args(options);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let screen = Arc::<Mutex<String>>::default();
+        shows(child.stdout.take().unwrap(), &screen);
+        shows(child.stderr.take().unwrap(), &screen);
+        Self { child, screen }
+    }
+
+    fn screen(&self) -> String {
+        self.screen.lock().unwrap().clone()
+    }
+
+    /// How often `text` is on the screen.
+    fn count(&self, text: &str) -> usize {
+        self.screen().matches(text).count()
+    }
+
+    /// Waits until `text` is on the screen so often.
+    #[track_caller]
+    fn wait_for(&self, text: &str, times: usize) {
+        let began = Instant::now();
+        while self.count(text) < times {
+            assert!(began.elapsed() < AT_LEISURE, "not {times} times {text:?}: {}", self.screen());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What the command replies that is on the screen, in `folder`.
+    fn call(&self, folder: &Path) -> String {
+        let screen = self.screen();
+        let command = screen.rsplit("to call it: lictor ").next().unwrap().lines().next().unwrap();
+        let called = finish(lictor(folder).args(command.split(' ')));
+        assert_eq!(called.code, Some(0), "{command}: {called:?}\n{screen}");
+        called.stdout
+    }
+
+    /// Sends a signal by its name, and waits for the end.
+    fn end(mut self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let began = Instant::now();
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None => assert!(began.elapsed() < AT_LEISURE, "it goes on: {}", self.screen()),
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(status.code(), Some(0), "{}", self.screen());
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Adds what comes through `pipe` to `screen`.
+fn shows(mut pipe: impl Read + Send + 'static, screen: &Arc<Mutex<String>>) {
+    let screen = Arc::clone(screen);
+    thread::spawn(move || {
+        let mut block = [0; 4096];
+        while let Ok(count @ 1..) = pipe.read(&mut block) {
+            screen.lock().unwrap().push_str(&String::from_utf8_lossy(&block[..count]));
+        }
+    });
+}
+
+/// The processes that work in `folder`, by their command lines; those that have ended do not count.
+fn processes_in(folder: &Path) -> Vec<String> {
+    let folder = folder.canonicalize().unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let is_there = |process: &std::path::PathBuf| {
+        fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&folder))
+    };
+    let line = |process| {
+        fs::read_to_string(Path::new(&process).join("cmdline")).unwrap_or_default().replace('\0', " ")
+    };
+    processes.filter(is_there).map(line).collect()
+}
+
+fn edit(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "no {from:?} in {text}");
+    fs::write(path, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn a_change_becomes_a_reply_and_a_fault_leaves_what_was_good() {
+    let outer = TempDir::new().unwrap();
+    let made = finish(lictor(outer.path()).args(["plugin", "new", "worked-on", "--lang", "rust"]));
+    assert!(made.stderr.contains("lictor plugin dev worked-on"), "{made:?}");
+    let folder = outer.path().join("worked-on");
+    let source = folder.join("src/lib.rs");
+    let dev = Dev::start(&folder, &[]);
+    dev.wait_for("the tests passed", 1);
+    assert_eq!(dev.call(&folder), "hello world, from dev\n");
+    assert!(dev.count("ok    worked-on Ada (") == 1, "{}", dev.screen());
+
+    edit(&source, "\"hello\"", "\"good day\"");
+    dev.wait_for("src/lib.rs has changed\n", 1);
+    dev.wait_for("test.sh failed", 1);
+    assert_eq!(dev.call(&folder), "good day world, from dev\n");
+    assert_eq!(dev.count("expected: hello world, from dev"), 1, "{}", dev.screen());
+
+    let good = fs::read_to_string(&source).unwrap();
+    fs::write(&source, format!("{good}\nfn broken() -> u8 {{ \"text\" }}\n")).unwrap();
+    dev.wait_for("the last component that was good is still served", 1);
+    let line = format!("src/lib.rs:{}:", good.lines().count() + 2);
+    assert!(dev.count(&line) > 0 && dev.count("mismatched types") > 0, "no {line} in {}", dev.screen());
+    assert!(!folder.join("worked-on.wasm").exists());
+    assert_eq!(dev.call(&folder), "good day world, from dev\n");
+
+    fs::write(&source, good.replace("good day", "hi")).unwrap();
+    dev.wait_for("to call it: ", 3);
+    assert_eq!(dev.call(&folder), "hi world, from dev\n");
+    // What the builds made was no change.
+    dev.wait_for("test.sh failed", 2);
+    assert_eq!(dev.count("building worked-on"), 4, "{}", dev.screen());
+    dev.end("-INT");
+    assert_eq!(processes_in(&folder), [""; 0]);
+}
+
+/// A project whose build is one of bash: it takes the component that the source names, or no end.
+fn project() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["one", "two"] {
+        Minimal::new(&[name]).write(folder.path(), name);
+        fs::rename(at(name).with_extension("wasm"), at(name).with_extension("component")).unwrap();
+    }
+    let build = "#!/usr/bin/env bash\nset -euo pipefail\nread -r what < source\nrm -f only.wasm\necho \"compiling $what\" >&2\n\
+                 echo made > build/object\n[ \"$what\" != endless ] || sleep 86399\ncp \"$what.component\" only.wasm\n";
+    fs::create_dir(at("build")).unwrap();
+    fs::write(at("build.sh"), build).unwrap();
+    fs::set_permissions(at("build.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+#[test]
+fn a_change_ends_the_build_that_is_under_way_and_so_does_the_end() {
+    for signal in ["-INT", "-HUP"] {
+        let project = project();
+        let (folder, source) = (project.path(), project.path().join("source"));
+        fs::write(&source, "endless\n").unwrap();
+        let dev = Dev::start(folder, &["."]);
+        // While it still runs.
+        dev.wait_for("compiling endless\n", 1);
+        let sleeping = || processes_in(folder).iter().filter(|line| line.starts_with("sleep ")).count();
+        crate::support::eventually("the build", || (sleeping() == 1).then_some(()));
+
+        fs::write(&source, "one\n").unwrap();
+        dev.wait_for("source has changed, and what was under way is ended\n", 1);
+        dev.wait_for("to call it: ", 1);
+        crate::support::eventually("the end of the build", || (sleeping() == 0).then_some(()));
+        assert_eq!(dev.call(folder), "ok\n");
+        assert_eq!(dev.count("nothing is served yet"), 0, "{}", dev.screen());
+
+        // What editors and tools make is no change: the next build is that of the next change.
+        for made in [".source.swp", "source~", "only.wasm", "build/more", "4913"] {
+            fs::write(folder.join(made), "x").unwrap();
+        }
+        fs::write(&source, "two\n").unwrap();
+        dev.wait_for("to call it: ", 2);
+        assert_eq!(dev.call(folder), "ok\n");
+        assert!(dev.screen().contains(" two\n"), "{}", dev.screen());
+        assert_eq!(dev.count("lictor: building "), 3, "{}", dev.screen());
+
+        fs::write(&source, "three\n").unwrap();
+        dev.wait_for("the last component that was good is still served", 1);
+        fs::write(&source, "endless\n").unwrap();
+        dev.wait_for("compiling endless\n", 2);
+        assert_eq!(dev.call(folder), "ok\n");
+        dev.end(signal);
+        crate::support::eventually("the end of all", || processes_in(folder).is_empty().then_some(()));
+    }
+}
+
+#[test]
+fn a_first_build_that_fails_serves_nothing_and_what_does_not_load_is_told() {
+    let project = project();
+    let (folder, source) = (project.path(), project.path().join("source"));
+    fs::write(&source, "none\n").unwrap();
+    fs::write(folder.join("wrong.component"), "hello").unwrap();
+    let dev = Dev::start(folder, &[]);
+    dev.wait_for("nothing is served yet", 1);
+    assert!(dev.screen().contains("build.sh failed (exit status: 1)"), "{}", dev.screen());
+    fs::write(&source, "wrong\n").unwrap();
+    dev.wait_for("nothing is served yet", 2);
+    assert!(dev.screen().contains("it is not WebAssembly"), "{}", dev.screen());
+    fs::write(&source, "one\n").unwrap();
+    dev.wait_for("to call it: ", 1);
+    assert_eq!(dev.call(folder), "ok\n");
+    dev.end("-TERM");
+}
+
+#[test]
+fn an_authors_own_config_is_served() {
+    let project = project();
+    let (folder, source) = (project.path().canonicalize().unwrap(), project.path().join("source"));
+    fs::write(&source, "one\n").unwrap();
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester);
+    let setup = setup.plugin("mine", &folder.join("only.wasm"), &["one", "two"], "");
+    let config = setup.write();
+    let dev = Dev::start(&folder, &["--config", config.to_str().unwrap()]);
+    dev.wait_for("to call it: ", 1);
+    let address = || {
+        let screen = dev.screen();
+        let listening = screen.lines().find(|line| line.contains("listening"))?.to_owned();
+        listening.split("address=").nth(1)?.split_whitespace().next()?.trim_matches('"').parse().ok()
+    };
+    let address = crate::support::eventually("the address", address);
+    let mut connection = Connection::open(address, Tls::showing(&tester)).unwrap();
+    assert!(connection.is_greeted());
+    assert_eq!(connection.ask("one"), "ok");
+    let plugins = connection.ask("@plugins");
+    fs::write(&source, "two\n").unwrap();
+    dev.wait_for("to call it: ", 2);
+    assert_ne!(connection.ask("@plugins"), plugins);
+    // The build takes the component away before it fails, and the server goes on.
+    fs::write(&source, "none\n").unwrap();
+    dev.wait_for("the last component that was good is still served", 1);
+    assert!(!folder.join("only.wasm").exists());
+    assert_eq!(connection.ask("two"), "ok");
+    dev.end("-INT");
+
+    let other = Setup::new().master("tester", &tester).echo();
+    let other_config = other.write();
+    fs::write(&source, "one\n").unwrap();
+    let dev = Dev::start(&folder, &["--config", other_config.to_str().unwrap()]);
+    dev.wait_for("nothing is served yet", 1);
+    assert!(dev.screen().contains("is this project's: write component = "), "{}", dev.screen());
+}
+
+#[test]
+fn what_is_no_project_is_refused() {
+    let folder = TempDir::new().unwrap();
+    for (argument, words) in [("none", "no such project"), (".", "there is no build.sh")] {
+        let refused = finish(lictor(folder.path()).args(["plugin", "dev", argument]));
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains(words), "{refused:?}");
+    }
+}
