@@ -11,9 +11,20 @@ use crate::identity::Authority;
 /// All that `config`, which names `plugins`, should be looked at for at `now`.
 pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec<Fault> {
     let in_words = addresses::advice(&config.server.listen).into_iter();
-    let in_words = in_words.chain(misfits(config)).chain(namesakes(config)).chain(memory::advice(config));
+    let in_words = in_words
+        .chain(nobody(config))
+        .chain(misfits(config))
+        .chain(namesakes(config))
+        .chain(memory::advice(config));
     let in_words = in_words.map(|words| Fault::warning(&config.path, &words, None));
     undescribed(config, plugins).into_iter().chain(dates::advice(config, now)).chain(in_words).collect()
+}
+
+/// That the config names no client. Those that are switched off are told by other words.
+fn nobody(config: &Config) -> Option<String> {
+    let is_empty = config.clients.is_empty() && config.disabled.clients.is_empty();
+    let words = "no client is named, so nobody can connect: `lictor cert new NAME` makes a certificate, and prints the lines to add";
+    is_empty.then(|| words.to_owned())
 }
 
 /// Warns of commands that go to a plugin which does not describe them: each call of them is likely to fail.
@@ -27,7 +38,10 @@ fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
             // The default where no commands are written.
             let is_own_name = commands.len() == 1 && command.as_ref() == name.as_ref();
             let help = match is_own_name && !described.is_empty() {
-                true => format!("it describes others: write `commands = {described:?}` in [plugins.{name}]"),
+                true => format!(
+                    "it describes others: write `commands = {described:?}` in [plugins.{}]",
+                    config::key_text(name.as_ref())
+                ),
                 false => config::instead_of_command(command.as_ref(), &described),
             };
             found.push(Fault::warning(&config.path, &words, Some(&help)));

@@ -100,7 +100,8 @@ fn read(running: &Config, stage: &Stage) -> anyhow::Result<Config> {
 
 /// The plugins whose component is another one, though no key of theirs changed.
 fn new_components(old: &Plugins, new: &Plugins, changes: &[Change]) -> Vec<Change> {
-    let keys = new.new_since(old).into_iter().map(|name| format!("plugins.{name}"));
+    let keys =
+        new.new_since(old).into_iter().map(|name| format!("plugins.{}", config::key_text(name.as_ref())));
     let is_told = |key: &String| changes.iter().any(|change| change.key.starts_with(key.as_str()));
     let components = keys.filter(|key| !is_told(key)).map(|key| format!("{key}.component"));
     components.map(|key| Change { key, applies: Applies::Live, kind: Kind::Changed }).collect()

@@ -1,6 +1,6 @@
 //! The servers that somebody said to trust, one a line: `ADDRESS sha256:<hex>`.
 //!
-//! A server may have several lines, while it changes its certificate. Lines that begin with `#` and lines
+//! A server may have several lines, while it changes its certificate. What follows a `#` is a remark. Lines
 //! that can't be read are kept as they are: a line that is wrong never counts as trust, and never as
 //! permission to ask for it anew. Decides nothing by itself: whoever asks the person does.
 
@@ -222,6 +222,7 @@ impl KnownServers {
 
 fn parse_line(address: &str, pin: &str) -> Result<(String, Thumbprint), String> {
     let address: Address = address.parse().map_err(|error: super::AddressError| error.to_string())?;
+    let pin = pin.split('#').next().unwrap_or_default().trim_end();
     if pin.is_empty() {
         return Err("it names no thumbprint; write ADDRESS sha256:HEX".to_owned());
     }
@@ -247,7 +248,7 @@ mod tests {
     fn good_lines_count_and_bad_ones_are_told() {
         let one = "11".repeat(32);
         let text = format!(
-            "# servers\n\nA.example sha256:{one}\r\nb.example\nb.example:4888 sha256:12\n\
+            "# servers\n\nA.example sha256:{one} # of the lab\r\nb.example\nb.example:4888 sha256:12\n\
              c d e\n[::1]:9   sha1:{}\na.example:4888 sha256:{}\n: x\n",
             "22".repeat(20),
             "33".repeat(32)

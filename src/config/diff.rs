@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Client, Config, Identity, Log, Plugin, Protocol, Server, State};
+use super::{Client, Config, Identity, Log, Plugin, Protocol, Server, State, key_text};
 
 /// When a change applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,7 +139,7 @@ fn each<N: Ord + fmt::Display, T>(
 ) {
     let names: BTreeSet<&N> = old.keys().chain(new.keys()).collect();
     for name in names {
-        let key = format!("{section}.{name}");
+        let key = format!("{section}.{}", key_text(&name.to_string()));
         let kind = match (old.get(name), new.get(name)) {
             (Some(old), Some(new)) => {
                 compare(changes, &key, old, new);

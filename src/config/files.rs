@@ -11,7 +11,7 @@ use super::fault::{Faults, Source};
 use super::given::Findings;
 use super::names::Refusal;
 use super::redact::Grammar;
-use crate::files::{Authors, Opened, Reason};
+use crate::files::{Authors, Opened};
 use crate::identity::pem::{self, PemFault};
 use crate::identity::{
     Authority, Doubt, Proofs, RevocationList, Thumbprint, Validity, describe, order_fault,
@@ -33,10 +33,7 @@ pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, Stri
     let opened = Opened::file(path).and_then(|opened| authors.want(opened));
     let read = opened.and_then(|opened| Ok((opened.bytes(MOST_CONFIG_BYTES)?, opened)));
     let (bytes, opened) = read.map_err(|fault| {
-        let is_refused =
-            matches!(fault.reason, Reason::Writable { .. } | Reason::Owner { .. } | Reason::Link { .. });
-        let how = if is_refused { "is refused" } else { "can't be read" };
-        let refusal = Refusal::new(format!("the config file {how}: {}", fault.what()));
+        let refusal = Refusal::new(format!("the config file {}: {}", fault.outcome(), fault.what()));
         let otherwise = || "`lictor init` makes one; another is named by `--config FILE`".to_owned();
         fail(refusal.advise(fault.advice().unwrap_or_else(otherwise)))
     })?;

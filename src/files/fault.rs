@@ -121,6 +121,15 @@ impl Fault {
         }
     }
 
+    /// The outcome in a verb: a file that others could have written is refused, all else can't be read.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self.reason {
+            Reason::Writable { .. } | Reason::Owner { .. } | Reason::Link { .. } => "is refused",
+            _ => "can't be read",
+        }
+    }
+
     /// What is wrong, without the path.
     #[must_use]
     pub fn what(&self) -> String {

@@ -237,9 +237,10 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
         return Err(PemFault::new(None, "this file is UTF-16").advise("save it as ASCII or UTF-8"));
     }
     let mut blocks = Vec::new();
-    let mut open: Option<Open> = None;
+    let (mut open, mut unmarked): (Option<Open>, _) = (None, None);
     for (number, line) in (1..).zip(lines(text.strip_prefix(UTF_8).unwrap_or(text))) {
         let line = line.trim_ascii();
+        unmarked = if open.is_none() { forms::Unmarked::with(unmarked, number, line) } else { None };
         open = match (mark(line), open) {
             (Some(Mark::Odd(what)), _) => return Err(PemFault::new(number, what)),
             (Some(Mark::Begin(label)), None) => Some(Open::new(number, label)),
@@ -274,6 +275,11 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
             }
             (None, None) => None,
         };
+        if let Some(whole) = unmarked.as_ref().filter(|unmarked| unmarked.is_whole()) {
+            let what = "this looks like DER in text, without the marks of a block";
+            return Err(PemFault::new(whole.line, what)
+                .advise("put it between `-----BEGIN …-----` and `-----END …-----`, or take it out"));
+        }
     }
     match open {
         Some(open) => Err(PemFault::new(open.line, format!("{} begins here and does not end", open.label))),
@@ -346,7 +352,10 @@ impl Open {
 
     fn add(&mut self, number: usize, line: &[u8]) -> Result<(), PemFault> {
         if line.contains(&b':') {
-            return Err(forms::encrypted(self.line));
+            let is_key = self.label.ends_with("KEY");
+            let headers =
+                || PemFault::new(number, "lines of a header stand in this block").advise("take them out");
+            return Err(if is_key { forms::encrypted(self.line) } else { headers() });
         }
         if !line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/= \t".contains(byte)) {
             return Err(PemFault::new(number, "this is no base64, and a block holds nothing else"));

@@ -29,6 +29,30 @@ fn list() -> String {
     params.signed_by(&issuer).unwrap().pem().unwrap()
 }
 
+/// The block of `pem` as other tools copy what is in it: in short lines, in groups of digits, in hexadecimal.
+fn without_marks(pem: &str) -> Vec<String> {
+    let Holds::List(list) = blocks(pem.as_bytes()).unwrap().remove(0).holds else { panic!("{pem}") };
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let hex = base16ct::lower::encode_string(&list);
+    let in_pieces = |digits: &str, length: usize, between: &str| {
+        let pieces: Vec<_> =
+            digits.as_bytes().chunks(length).map(|piece| str::from_utf8(piece).unwrap()).collect();
+        pieces.join(between)
+    };
+    [
+        in_pieces(&base64, 40, "\n"),
+        in_pieces(&base64, 20, "\r\n  "),
+        in_pieces(&base64, 8, " "),
+        in_pieces(&base64, 30, "\n\n"),
+        in_pieces(base64.trim_end_matches('='), 47, "\n"),
+        hex.clone(),
+        in_pieces(&hex, 64, "\n"),
+        in_pieces(&hex.to_uppercase(), 2, ":"),
+        in_pieces(&hex, 32, "\n").replace("82", "82 "),
+    ]
+    .into()
+}
+
 fn told(text: &str) -> String {
     blocks(text.as_bytes()).unwrap_err().to_string()
 }
@@ -99,6 +123,20 @@ fn what_is_nearly_a_block_is_told_with_its_line() {
         let fault = lists(&[list().as_bytes(), &body.as_bytes()[..digits.min(body.len())]].concat());
         assert!(fault.unwrap_err().to_string().contains("looks like a part of a block"), "{digits}");
     }
+    for unmarked in without_marks(&list()) {
+        let fault = lists(format!("{}\nof another authority:\n{unmarked}", list()).as_bytes()).unwrap_err();
+        let line = list().lines().count() + 3;
+        assert_eq!(
+            fault.to_string().split(", ").next(),
+            Some(&*format!("line {line}: this looks like DER in text")),
+            "{unmarked}"
+        );
+    }
+    let headed = list().replacen('\n', "\nProc-Type: 4,CRL\n\n", 1);
+    assert_eq!(
+        lists(headed.as_bytes()).unwrap_err().to_string(),
+        "line 2: lines of a header stand in this block"
+    );
     for utf_16 in [&b"\xff\xfe-\0"[..], b"\xfe\xff\0-"] {
         assert_eq!(blocks(utf_16).unwrap_err().to_string(), "this file is UTF-16");
     }

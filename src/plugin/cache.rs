@@ -221,7 +221,7 @@ impl Draft {
 /// Gives an entry that was written its name, and then its hash; each is there whole or not at all.
 fn keep(unkept: Unkept, entry: &Path, code: &File) -> io::Result<()> {
     let hash = hash_of(entry, code)?;
-    unkept.keep(code)?;
+    unkept.keep()?;
     write_whole(&hash_file(entry), hash.as_bytes())
 }
 

@@ -86,8 +86,8 @@ fn read_file(spec: &Spec) -> Result<Vec<u8>, String> {
     let read = opened.and_then(|file| file.bytes(most));
     read.map_err(|fault| match (&fault.reason, fault.advice()) {
         (Reason::TooLarge { .. }, _) => spec.compiling.too_large(),
-        (_, Some(advice)) => format!("can't be read: {}; {advice}", fault.what()),
-        (_, None) => format!("can't be read: {}", fault.what()),
+        (_, Some(advice)) => format!("{}: {}; {advice}", fault.outcome(), fault.what()),
+        (_, None) => format!("{}: {}", fault.outcome(), fault.what()),
     })
 }
 

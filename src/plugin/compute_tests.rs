@@ -1,5 +1,6 @@
 //! Calls that compute, wait, end and break off, on one thread for them.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -48,18 +49,33 @@ async fn what_computes_goes_on_elsewhere_and_comes_back_with_what_it_gives() {
 
 #[tokio::test]
 async fn many_have_a_tick_in_turn() {
+    const CALLS: usize = 4;
     let compute = Compute::of(1).unwrap();
-    let calls: Vec<_> = (0..4).map(|_| flags()).collect();
-    let tasks: Vec<_> = calls.iter().cloned().map(|(o, t)| compute.aside(Box::pin(computes(o, t)))).collect();
-    let tasks: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
-    until(|| calls.iter().all(|(_, ticks)| ticks.load(Ordering::Relaxed) > 100)).await;
-    calls.iter().for_each(|(is_over, _)| is_over.store(true, Ordering::Relaxed));
+    let turns = Arc::new(Mutex::new((Vec::new(), [0; CALLS])));
+    let takes_turns = |call: usize| {
+        let turns = Arc::clone(&turns);
+        async move {
+            while turns.lock().unwrap().1.iter().any(|had| *had < 100) {
+                {
+                    let mut turns = turns.lock().unwrap();
+                    turns.0.push(call);
+                    turns.1[call] += 1;
+                }
+                give_way().await;
+            }
+        }
+    };
+    let tasks: Vec<_> =
+        (0..CALLS).map(|call| tokio::spawn(compute.aside(Box::pin(takes_turns(call))))).collect();
     for task in tasks {
         task.await.unwrap();
     }
-    let ticks: Vec<_> = calls.iter().map(|(_, ticks)| ticks.load(Ordering::Relaxed)).collect();
-    let (least, most) = (ticks.iter().min().unwrap(), ticks.iter().max().unwrap());
-    assert!(most - least <= 100, "{ticks:?}");
+    let turns = &turns.lock().unwrap().0;
+    // Before that, those that have begun take turns alone.
+    let begun = (0..CALLS).map(|call| turns.iter().position(|of| *of == call).unwrap()).max().unwrap();
+    for turn in turns[begun..].windows(CALLS) {
+        assert_eq!(turn.iter().collect::<BTreeSet<_>>().len(), CALLS, "{turns:?}");
+    }
 }
 
 #[tokio::test]

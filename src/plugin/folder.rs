@@ -76,9 +76,9 @@ impl Unkept {
         Ok((Self { temporary, path, is_kept: false, _folder: folder }, file))
     }
 
-    /// Puts the file, which is whole now, in the place of what is there.
-    pub(super) fn keep(mut self, file: &File) -> io::Result<()> {
-        file.sync_all()?;
+    /// Puts the file, which is whole now, in the place of what is there. Never waits for the disk: on a busy one that takes half a
+    /// minute, in which no plugin would start. What a power cut leaves of an entry of the cache does not have its hash.
+    pub(super) fn keep(mut self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.path)?;
         self.is_kept = true;
         Ok(())
@@ -98,5 +98,6 @@ impl Drop for Unkept {
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (unkept, mut file) = Unkept::begin(path)?;
     file.write_all(bytes)?;
-    unkept.keep(&file)
+    drop(file);
+    unkept.keep()
 }

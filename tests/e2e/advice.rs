@@ -68,3 +68,19 @@ fn a_certificate_that_lets_nobody_in_is_told_beside_its_thumbprint() {
     let words = "weak.pem: nobody will ever get in by this certificate: its RSA key has 1024 bits";
     assert!(shown.stdout.contains("  sha256   ") && shown.stderr.contains(words), "{shown:?}");
 }
+
+#[test]
+fn a_config_that_lets_nobody_in_is_told_so() {
+    let (folder, _) = initialized();
+    let config = folder.path().join("server.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let (before, after) = text.split_once("[clients.dev]").unwrap();
+    let plugins = &after[after.find("[plugins.echo]").unwrap()..];
+    fs::write(&config, format!("{before}{plugins}")).unwrap();
+    let checked = finish(lictor(folder.path()).arg("check"));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(
+        checked.stderr.contains("no client is named, so nobody can connect: `lictor cert new NAME`"),
+        "{checked:?}"
+    );
+}

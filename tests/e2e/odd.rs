@@ -180,7 +180,7 @@ fn a_check_tells_whom_no_certificate_will_ever_let_in_and_why() {
     }
     setup.write();
     let told = |name: &str, how: &str, said: Option<&str>, checked: &Finished| {
-        let told = format!("warning: a certificate of the client `{name}` will {how}: ");
+        let told = format!("warning: the certificate {name}.pem of the client `{name}` will {how}: ");
         let line = checked.stderr.lines().find_map(|line| line.strip_prefix(&told));
         match said {
             None => assert_eq!(line, None, "{name} {how}"),

@@ -14,10 +14,10 @@ use super::plugins::Resolved;
 use crate::config::files::{self, Pinnable};
 use crate::config::given::{Field, Findings, Named};
 use crate::config::keys::{closest, list};
-use crate::config::names::{BUILT_INS, ClientName, CommandPattern};
+use crate::config::names::{BUILT_INS, ClientName, CommandPattern, NOT_YET};
 use crate::config::raw::{RawClient, RawIdentity};
 use crate::config::values::PathText;
-use crate::config::{Client, Pin, RevocationFile, TlsVersion};
+use crate::config::{Client, Pin, RevocationFile, TlsVersion, key_text};
 use crate::identity::{Doubt, Thumbprint};
 
 /// What else of a config decides whether a certificate lets its client in.
@@ -121,7 +121,7 @@ fn pins(
     }
     let mut by_file = Vec::new();
     for path in certificates(raw) {
-        let key = &format!("clients.{name}.certificates");
+        let key = &format!("clients.{}.certificates", key_text(name.as_ref()));
         let named = folder::Named { key, path, remedy: &format!("`lictor cert new {name}` makes one") };
         let found = folder.read_pem(named, files::pinnable, findings);
         let Some(pinnable) = found else { continue };
@@ -146,16 +146,21 @@ fn warn_of_file(
     beside: Beside<'_>,
     findings: &mut Findings,
 ) {
+    let shown = path.get_ref().0.display();
     if beside.lists.iter().flat_map(|file| &file.lists).any(|list| list.names(certificate)) {
         findings
-            .warning(format!("the client `{name}` is let in by a certificate that a revocation list names"))
+            .warning(format!(
+                "the client `{name}` is let in by a certificate that a revocation list names, {shown}"
+            ))
             .at(path.span(), "a pin comes first, whatever its authority says")
             .help("take the pin out if nobody is to get in by it")
             .done();
     }
     if let Some(stray) = stray {
         findings
-            .warning(format!("of the certificates in a file of the client `{name}` only the first is pinned"))
+            .warning(format!(
+                "of the certificates in {shown} only the first is pinned, for the client `{name}`"
+            ))
             .at(path.span(), stray.clone())
             .help("put each certificate that is to be pinned into a file of its own")
             .done();
@@ -163,12 +168,14 @@ fn warn_of_file(
     let another = format!("`lictor cert new {name}` makes another");
     match doubt {
         Some(Doubt::Always(why)) => findings
-            .warning(format!("a certificate of the client `{name}` will never let it in: {why}"))
+            .warning(format!("the certificate {shown} of the client `{name}` will never let it in: {why}"))
             .at(path.span(), "whoever holds its key can't prove that")
             .help(another)
             .done(),
         Some(Doubt::WithTls12(why)) if beside.min_tls == TlsVersion::V1_2 => findings
-            .warning(format!("a certificate of the client `{name}` will not let it in with TLS 1.2: {why}"))
+            .warning(format!(
+                "the certificate {shown} of the client `{name}` will not let it in with TLS 1.2: {why}"
+            ))
             .at(path.span(), "TLS 1.2 can't prove its key")
             .help(format!("leave it where this client speaks TLS 1.3; else {another}"))
             .done(),
@@ -249,9 +256,16 @@ fn commands(
 /// Reports a pattern for built-in commands that means none of them.
 fn built_in(name: &ClientName, pattern: &Spanned<CommandPattern>, findings: &mut Findings) {
     let text = pattern.get_ref().as_ref();
+    if text == NOT_YET {
+        let message =
+            format!("`clients.{}.commands` holds `{text}`, which is not there yet", key_text(name.as_ref()));
+        let help = "leave it out; a later version will have it";
+        return findings.warning(message).at(pattern.span(), "this allows nothing now").help(help).done();
+    }
     if BUILT_INS.iter().any(|command| pattern.get_ref().allows(command)) {
         return;
     }
+    let name = key_text(name.as_ref());
     let message = format!("`clients.{name}.commands` holds `{text}`, which is no built-in command");
     let fault = findings.error(message).at(pattern.span(), "there is no such command");
     let meant = closest(text.trim_end_matches('*'), BUILT_INS);
@@ -265,5 +279,10 @@ fn built_in(name: &ClientName, pattern: &Spanned<CommandPattern>, findings: &mut
 fn served(name: &ClientName, pattern: &Spanned<CommandPattern>, plugins: &Resolved, findings: &mut Findings) {
     let bare = pattern.get_ref().as_ref().trim_end_matches('*');
     let built_in = BUILT_INS.iter().copied().find(|command| command.strip_prefix('@') == Some(bare));
-    plugins.warn_of_unserved(&format!("clients.{name}.commands"), pattern, built_in, findings);
+    plugins.warn_of_unserved(
+        &format!("clients.{}.commands", key_text(name.as_ref())),
+        pattern,
+        built_in,
+        findings,
+    );
 }

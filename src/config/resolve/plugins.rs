@@ -15,7 +15,7 @@ use crate::config::keys::{closest, list};
 use crate::config::limits::{self, FromAmount, Limits};
 use crate::config::names::{CommandName, CommandPattern, PluginName};
 use crate::config::raw::{RawDisabled, RawPlugin};
-use crate::config::{Plugin, State};
+use crate::config::{Plugin, State, key_text};
 use crate::files::Reserved;
 
 /// What `[plugins]` came to.
@@ -50,7 +50,10 @@ impl Resolved {
                     "`{at}` holds `{text}`, and the plugin that serves `{command}` is switched off"
                 ))
                 .at(pattern.span(), "this allows nothing now")
-                .help(format!("write `enabled = true` in [plugins.{plugin}], or leave this out"))
+                .help(format!(
+                    "write `enabled = true` in [plugins.{}], or leave this out",
+                    key_text(plugin.as_ref())
+                ))
                 .done();
             return;
         }
@@ -119,7 +122,7 @@ pub(super) fn resolve(
     let switched_off = switched_off.collect();
     let resolved = Resolved { plugins, commands: servers.into_keys().collect(), switched_off, complete };
     for (name, raw) in field.value().into_iter().flat_map(|named| &named.entries) {
-        let at = format!("plugins.{}.grants.commands", name.get_ref());
+        let at = format!("plugins.{}.grants.commands", key_text(name.get_ref().as_ref()));
         let granted = raw.get_ref().grants.value().and_then(|grants| grants.commands.value());
         let patterns = granted.into_iter().flat_map(|list| &list.items);
         for pattern in patterns.filter(|pattern| !pattern.get_ref().is_built_in()) {
@@ -137,7 +140,7 @@ fn plugin(
     findings: &mut Findings,
 ) -> Option<Plugin> {
     let raw = section.get_ref();
-    let at = format!("plugins.{}", name.get_ref());
+    let at = format!("plugins.{}", key_text(name.get_ref().as_ref()));
     component(&at, section, whole, findings);
     let timeout = held(&limits::PLUGIN_TIMEOUT, &at, &raw.timeout, findings);
     let memory_bytes = held(&limits::PLUGIN_MEMORY, &at, &raw.memory, findings);
@@ -242,7 +245,10 @@ fn commands(
     for (command, span) in listed(plugin, field) {
         if let Some((other, earlier)) = servers.get(&command) {
             let (message, help) = if other == name {
-                (format!("`plugins.{name}.commands` holds a command twice"), "leave one out")
+                (
+                    format!("`plugins.{}.commands` holds a command twice", key_text(name.as_ref())),
+                    "leave one out",
+                )
             } else {
                 let message =
                     format!("the command `{command}` is served by two plugins, `{other}` and `{name}`");

@@ -64,3 +64,71 @@ pub(super) fn is_like_a_body(line: &[u8]) -> bool {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
     line.len() >= LONG && line.iter().all(is_base64) && !line.iter().all(u8::is_ascii_hexdigit)
 }
+
+/// DER in base64 or hexadecimal that stands between blocks without its marks, in lines of whatever length.
+pub(super) struct Unmarked {
+    /// Line on which it begins, from 1 on.
+    pub(super) line: usize,
+    is_hex: bool,
+    /// Digits that are still to come.
+    missing: usize,
+}
+
+impl Unmarked {
+    /// What `before` is with one more line, or what begins with it.
+    pub(super) fn with(before: Option<Self>, number: usize, line: &[u8]) -> Option<Self> {
+        let digits: Vec<u8> =
+            line.iter().filter(|byte| !byte.is_ascii_whitespace() && **byte != b':').copied().collect();
+        match before {
+            Some(before) => before.and(&digits),
+            None => Self::begin(number, &digits),
+        }
+    }
+
+    fn begin(line: usize, digits: &[u8]) -> Option<Self> {
+        let is_hex = digits.starts_with(b"308");
+        let head = match is_hex {
+            true => base16ct::mixed::decode_vec(digits.get(..10)?).ok()?,
+            false => six_bytes(digits.first_chunk()?)?.to_vec(),
+        };
+        // A sequence whose length takes one byte, two or three.
+        let bytes = match head[..] {
+            [0x30, 0x81, a, ..] => 3 + usize::from(a),
+            [0x30, 0x82, a, b, ..] => 4 + usize::from(u16::from_be_bytes([a, b])),
+            [0x30, 0x83, a, b, c, ..] => 5 + usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()?,
+            _ => return None,
+        };
+        let missing = if is_hex { bytes * 2 } else { (bytes * 4).div_ceil(3) };
+        Self { line, is_hex, missing }.and(digits)
+    }
+
+    fn and(mut self, digits: &[u8]) -> Option<Self> {
+        let is_digit = |byte: &u8| match self.is_hex {
+            true => byte.is_ascii_hexdigit(),
+            false => byte.is_ascii_alphanumeric() || b"+/=".contains(byte),
+        };
+        digits.iter().all(is_digit).then(|| {
+            self.missing = self.missing.saturating_sub(digits.len());
+            self
+        })
+    }
+
+    /// Whether all of it is there.
+    pub(super) fn is_whole(&self) -> bool {
+        self.missing == 0
+    }
+}
+
+/// The bytes of eight digits of base64 (RFC 4648).
+fn six_bytes(digits: &[u8; 8]) -> Option<[u8; 6]> {
+    let value = |digit: &u8| match digit {
+        b'A'..=b'Z' => Some(digit - b'A'),
+        b'a'..=b'z' => Some(digit - b'a' + 26),
+        b'0'..=b'9' => Some(digit - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let bits = digits.iter().try_fold(0, |bits: u64, digit| Some(bits << 6 | u64::from(value(digit)?)))?;
+    bits.to_be_bytes().last_chunk().copied()
+}
