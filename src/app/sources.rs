@@ -16,8 +16,21 @@ const MOST: usize = 10_000;
 /// Folders that builds make, and those of their tools.
 const MADE_FOLDERS: [&str; 4] = ["build", "target", "node_modules", "__pycache__"];
 
-/// Files that builds and editors make, by their ends. The last are those of SQLite's databases.
-const MADE_ENDS: [&str; 8] = ["~", ".wasm", ".swp", ".swx", ".tmp", ".db", ".db-wal", ".db-shm"];
+/// Files that builds and editors make, by their ends; logs, and the files of SQLite's databases, which a server of the project writes.
+const MADE_ENDS: [&str; 12] = [
+    "~",
+    ".wasm",
+    ".swp",
+    ".swx",
+    ".tmp",
+    ".log",
+    ".db",
+    ".db-wal",
+    ".db-shm",
+    ".sqlite",
+    ".sqlite-wal",
+    ".sqlite-shm",
+];
 
 /// The same by their names; with the last, vi tries out whether it can write.
 const MADE_FILES: [&str; 3] = ["Cargo.lock", "package-lock.json", "4913"];
@@ -31,7 +44,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Watches the project in `folder` from now on, but not what is in the folders `without`.
+    /// Watches the project in `folder`, whose path has no links, from now on; but not the files and folders `without`.
     ///
     /// # Errors
     ///
@@ -139,6 +152,7 @@ mod tests {
             "plugin.c~",
             "4913",
             "state.db-wal",
+            "dev.log",
             "cache/x",
         ];
         for name in sources.iter().chain(&made).filter(|name| **name != "link") {

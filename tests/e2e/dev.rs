@@ -231,6 +231,27 @@ fn a_first_build_that_fails_serves_nothing_and_what_does_not_load_is_told() {
 }
 
 #[test]
+fn what_is_printed_into_the_project_is_no_change() {
+    let project = project();
+    let folder = project.path();
+    fs::write(folder.join("source"), "one\n").unwrap();
+    let screen = fs::File::create(folder.join("screen")).unwrap();
+    let mut command = with_tools(Command::new(env!("CARGO_BIN_EXE_lictor")));
+    command.current_dir(folder).args(["plugin", "dev"]).stdin(Stdio::null());
+    command.stdout(screen.try_clone().unwrap()).stderr(screen);
+    let dev = Dev { child: command.spawn().unwrap(), screen: Arc::default() };
+    let printed = |times| {
+        let text = fs::read_to_string(folder.join("screen")).unwrap();
+        (text.matches("to call it: ").count() == times).then_some(text)
+    };
+    crate::support::eventually("the first", || printed(1));
+    fs::write(folder.join("source"), "two\n").unwrap();
+    let text = crate::support::eventually("the second", || printed(2));
+    assert!(text.contains("source has changed") && !text.contains("screen has changed"), "{text}");
+    dev.end("-INT");
+}
+
+#[test]
 fn an_authors_own_config_is_served() {
     let project = project();
     let (folder, source) = (project.path().canonicalize().unwrap(), project.path().join("source"));

@@ -51,7 +51,8 @@ impl Dev {
         let done = runtime.block_on(async {
             let stop = Stop::new().map_err(failed)?;
             let serving = Serving::of(&project, self.config.as_deref())?;
-            let sources = Sources::of(&project.folder, serving.made()).map_err(told)?;
+            let made = serving.made().into_iter().chain(step::screen()).collect();
+            let sources = Sources::of(&project.folder, made).map_err(told)?;
             Workshop { project, serving, sources, stop }.work().await
         });
         runtime.shutdown_timeout(ENDING);

@@ -1,13 +1,20 @@
 //! A script of the project that runs. What it prints goes where this program prints, as soon as it is printed.
 
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::project::Project;
+
+/// The files to which this program prints, and with it what it runs, where it prints to files.
+pub(super) fn screen() -> impl Iterator<Item = PathBuf> {
+    ["/proc/self/fd/1", "/proc/self/fd/2"].into_iter().filter_map(|output| fs::read_link(output).ok())
+}
 
 /// A script, with all that it has started: they are one process group, which is killed where this is dropped before the script
 /// has ended.
