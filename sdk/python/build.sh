@@ -26,9 +26,9 @@ fi
 packages="$build/packages"
 if [ -e "$here/requirements.txt" ] && ! cmp -s "$here/requirements.txt" "$packages/requirements.txt"; then
   rm -rf "$packages"
-  # Without code in C, which would be this machine's.
+  # Without compiled code, which would be this machine's.
   "$tools/bin/pip" install --quiet --disable-pip-version-check --target "$packages" --requirement "$here/requirements.txt" >&2
-  find "$packages" -name '*.so' -delete
+  (cd "$packages" && find . -name '*.so' -print -delete) | cut -d / -f 2 | cut -d . -f 1 | sort -u >"$packages/compiled.txt"
   cp "$here/requirements.txt" "$packages/requirements.txt"
 fi
 
@@ -37,7 +37,7 @@ mkdir -p "$build/app" "$packages"
 
 # Names of modules that stay the same whatever else the world imports.
 names=()
-for interface in call events files http output request state types; do
+for interface in call events files http output reply request state types; do
   names+=(--import-interface-name "lictor:plugin/$interface@0.1.0=$interface")
 done
 for interface in \
@@ -52,10 +52,18 @@ rm -rf "$build/bindings"
 "$tools/bin/componentize-py" --quiet --wit-path "$build/wit" "${names[@]}" bindings "$build/bindings" >&2
 
 # What the builder imports: the plugin, and then all that it may need later.
-cat >"$build/app/lictor_app.py" <<'APP'
-import plugin  # noqa: F401
-from lictor import Commands  # noqa: F401
-from lictor._bundle import keep
+exports="lictor import Commands"
+if grep -q "include lictor:plugin/streaming-plugin@" "$build/wit/world.wit"; then
+  exports="lictor._streaming import StreamingCommands"
+fi
+compiled=""
+if [ -e "$packages/compiled.txt" ]; then compiled=$(tr '\n' ' ' <"$packages/compiled.txt"); fi
+cat >"$build/app/lictor_app.py" <<APP
+from lictor._bundle import keep, load
+
+load("$compiled".split())
+
+from $exports  # noqa: E402, F401
 
 keep()
 APP

@@ -7,7 +7,8 @@
         return f"hello {who}"
 
 Beside what stands here there are `config`, `state`, `files`, `events`, `http`, `clock` and `random`, each a module of its own
-(`from lictor import http`), and the functions `call` and `log_event`. An interface of the host is a part of the plugin
+(`from lictor import http`), and the functions `call` and `log_event`; `stream` is for replies in parts. Tests are
+written with `lictor.testing`. An interface of the host is a part of the plugin
 only where the plugin names it in one of these ways, so that nothing has to be granted that it does not use.
 
 This module and the plugin's are imported once while the plugin is built, and are frozen then: nothing may ask the host
@@ -15,12 +16,18 @@ at top level.
 """
 
 import importlib
+import inspect
 import io
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+if sys.platform != "wasi":
+    # A test, on the author's machine: the host is the one of `lictor.testing`, and packages are those of the last build.
+    sys.path.insert(0, __file__.removesuffix("__init__.py") + "testing/bindings")
+    sys.path.append(__file__.removesuffix("lictor/__init__.py") + "build/packages")
 
 from componentize_py_types import Err
 from wit_world.imports import output, request, types
@@ -35,10 +42,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Commands", "Failure", "body", "call", "caller", "clock", "command", "config", "events", "files", "header", "headers",
-    "http", "log", "log_event", "random", "request_id", "state", "text", "time_left",
+    "http", "log", "log_event", "random", "request_id", "state", "stream", "text", "time_left",
 ]
 
 Reply = str | int | float | bytes | bytearray | memoryview | None
+Parts = Iterator[Reply] | AsyncIterator[Reply]
 
 
 @dataclass
@@ -48,7 +56,7 @@ class Command:
     info: types.CommandInfo
     least: int
     most: float
-    run: Callable[..., Reply]
+    run: Callable[..., Reply | Parts]
 
 
 _table: dict[str, Command] = {}
@@ -60,15 +68,47 @@ def command(usage: str, summary: str, *, idempotent: bool = False):
     `usage` begins with its name and says how many arguments it takes: `[X]` may be left out, and what ends with `...`
     may be repeated. The function gets them as texts, and returns the reply: a text, a number, bytes, or None.
     """
-    name, *parameters = usage.split(" ")
-    least = sum(not parameter.startswith("[") for parameter in parameters)
-    most = math.inf if usage.endswith("...") else len(parameters)
-
     def add(run: Callable[..., Reply]) -> Callable[..., Reply]:
-        _table[name] = Command(types.CommandInfo(name, summary, usage, idempotent), least, most, run)
+        if inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run):
+            raise TypeError(f"{run.__name__} yields its reply in parts: write @stream in place of @command")
+        if inspect.iscoroutinefunction(run):
+            raise TypeError(f"{run.__name__} is async: a command replies with what its function returns, so write def")
+        _enter(run, usage, summary, idempotent)
         return run
 
     return add
+
+
+def stream(usage: str, summary: str, *, idempotent: bool = False):
+    """Makes a generator function a command whose reply comes in parts: each value that it yields is one.
+
+        @stream("count TO", "counts, a number each second")
+        def count(to):
+            for number in range(1, int(to) + 1):
+                yield f"{number}\\n"
+                time.sleep(1)
+
+    A part is sent as it is yielded, and `yield` waits while the client does not read. When the function ends, the reply
+    ends; what it raises ends the reply as a failure, whatever was yielded before. When the client cancels or goes away, the
+    plugin is dropped at the `yield` or the call of the host where it stands: no `finally` runs.
+
+    Where a plugin has one such command, the replies of all of its commands stream.
+    """
+
+    def add(run: Callable[..., Parts]) -> Callable[..., Parts]:
+        if not (inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run)):
+            raise TypeError(f"{run.__name__} has no yield: a command that streams yields the parts of its reply")
+        _enter(run, usage, summary, idempotent)
+        return run
+
+    return add
+
+
+def _enter(run: Callable[..., Reply | Parts], usage: str, summary: str, idempotent: bool) -> None:
+    name, *parameters = usage.split(" ")
+    least = sum(not parameter.startswith("[") for parameter in parameters)
+    most = math.inf if usage.endswith("...") else len(parameters)
+    _table[name] = Command(types.CommandInfo(name, summary, usage, idempotent), least, most, run)
 
 
 class Commands:
@@ -197,7 +237,7 @@ def __getattr__(name: str):
     raise AttributeError(f"module {__name__} has no {name}")
 
 
-def _printing(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+def _printing(stream) -> io.TextIOWrapper:
     """The same stream, printed line by line so that what was printed before a trap is in the log.
 
     As it is, nothing buffers it, and of what is more than 64 KiB the rest would be lost. And nothing that is printed fails.
@@ -206,5 +246,6 @@ def _printing(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     return io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-# Those that are replaced stay as `sys.__stdout__` and `sys.__stderr__`; without that they would be closed.
-sys.stdout, sys.stderr = _printing(sys.stdout), _printing(sys.stderr)
+if sys.platform == "wasi":
+    # Those that are replaced stay as `sys.__stdout__` and `sys.__stderr__`; without that they would be closed.
+    sys.stdout, sys.stderr = _printing(sys.stdout), _printing(sys.stderr)

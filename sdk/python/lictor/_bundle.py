@@ -27,6 +27,9 @@ LEFT_OUT = {
     "sqlite3", "ssl", "test", "tkinter", "turtle", "turtledemo", "unittest", "venv", "webbrowser", "xmlrpc",
 }  # fmt: skip
 
+# Packages that are compiled, and what is there without that.
+INSTEAD = {"pydantic_core": "`pydantic<2`, which is the pure Python one,"}
+
 # Larger than any data file of which a plugin would make use; bounds what the component grows by.
 MOST_DATA_BYTES = 8 << 20
 
@@ -115,6 +118,18 @@ class _File(Traversable):
 _kept = _Kept()
 
 
+def load(compiled: list[str]) -> None:
+    """Imports the plugin. In the packages `compiled` there was code that is compiled for this machine."""
+    try:
+        importlib.import_module("plugin")
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in compiled:
+            raise
+        other = INSTEAD.get(package, "a version of pure Python, or another package")
+        raise ImportError(f"the package {package} is compiled code, which no plugin can run: write {other} into requirements.txt") from None
+
+
 def keep() -> None:
     """Puts all of it into memory. The build calls this when the plugin has been imported."""
     sources = dict(_own_packages())
@@ -163,8 +178,9 @@ def _neighbours(folder: str):
     for entry in os.scandir(folder):
         stem, extension = os.path.splitext(entry.name)
         if extension == ".py" and stem.isidentifier():
-            yield stem, entry.path
-        elif entry.name.isidentifier() and entry.name not in ("lictor", "build", "wit") and entry.is_dir():
+            # Tests are no part of the plugin.
+            yield from () if stem.startswith("test_") or stem == "conftest" else [(stem, entry.path)]
+        elif entry.name.isidentifier() and entry.name not in ("lictor", "build", "wit", "tests") and entry.is_dir():
             if os.path.exists(f"{entry.path}/__init__.py"):
                 yield from _package(entry.name, entry.path)
 

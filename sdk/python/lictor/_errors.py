@@ -50,7 +50,7 @@ def _named(error: BaseException) -> str:
 
 def _places(error: BaseException) -> list[str]:
     frames = traceback.extract_tb(error.__traceback__)
-    kit = ("/lictor/__init__.py", "/lictor/_bundle.py")
+    kit = tuple(f"/lictor/{name}.py" for name in ("__init__", "_bundle", "_parts", "_streaming"))
     places = [frame for frame in reversed(frames) if not frame.filename.endswith(kit)]
     return [f"{', in' if at else ' at'} {_short(frame.filename)}:{frame.lineno} {frame.name}{_code(frame)}" for at, frame in enumerate(places)]
 

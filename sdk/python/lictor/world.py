@@ -3,7 +3,8 @@
     python world.py PROJECT WIT OUT
 
 OUT gets the WIT package WIT; of the imports in its world.wit those of the host's interfaces stay that the code of PROJECT names,
-by the kit (`from lictor import http`) or by the bindings (`from wit_world.imports import http`).
+by the kit (`from lictor import http`) or by the bindings (`from wit_world.imports import http`). Where it names the kit's
+`stream`, the world is that of plugins whose replies come in parts. Tests are no part of the plugin.
 """
 
 import ast
@@ -21,6 +22,7 @@ KIT = {
     "http": "lictor:plugin/http",
     "log_event": "wasi:logging/logging",
     "state": "lictor:plugin/state",
+    "stream": "lictor:plugin/reply",
 }
 BINDINGS = KIT | {
     "atomics": "wasi:keyvalue/atomics",
@@ -31,7 +33,7 @@ BINDINGS = KIT | {
 # Python has random numbers of its own.
 NEVER = "wasi:random/random"
 
-SKIPPED = {"lictor", "build", "wit", "__pycache__", "node_modules"}
+SKIPPED = {"lictor", "build", "wit", "tests", "__pycache__", "node_modules"}
 
 
 def names_in(path: Path) -> set[str]:
@@ -73,7 +75,7 @@ def sources(folder: Path):
     for path in folder.iterdir():
         if path.is_dir() and path.name not in SKIPPED and not path.name.startswith("."):
             yield from sources(path)
-        elif path.suffix == ".py":
+        elif path.suffix == ".py" and not path.name.startswith("test_") and path.name != "conftest.py":
             yield path
 
 
@@ -86,7 +88,10 @@ def main(project: Path, wit: Path, out: Path) -> None:
     if world.exists():
         line = re.compile(r"^[ \t]*import ([^\s;@]+)[^\s;]*;[^\n]*\n", re.MULTILINE)
         text = world.read_text(encoding="utf-8")
-        world.write_text(line.sub(lambda found: "" if found[1] in unused else found[0], text), encoding="utf-8")
+        text = line.sub(lambda found: "" if found[1] in unused else found[0], text)
+        if KIT["stream"] in used:
+            text = text.replace("include lictor:plugin/plugin@", "include lictor:plugin/streaming-plugin@")
+        world.write_text(text, encoding="utf-8")
 
 
 main(*map(Path, sys.argv[1:]))

@@ -9,4 +9,5 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 [ -n "${LICTOR_BUILT:-}" ] || ./build.sh
 # Its own tests, which need no component.
 if tests=$(compgen -G "*.test.[jt]s"); then node --test --test-reporter=spec $tests; fi
+if compgen -G "test_*.py" >/dev/null; then "${PYTHON:-python3}" -m unittest; fi
 "${LICTOR:-lictor}" plugin run "$(basename -- "$PWD").wasm" --script test.toml

@@ -1,0 +1,92 @@
+"""What a plugin exports whose replies come in parts."""
+
+import asyncio
+import contextvars
+import heapq
+import itertools
+import time
+from collections.abc import AsyncIterator
+
+import componentize_py_async_support
+import wit_world.exports
+from componentize_py_types import Err
+from wit_world.imports import reply, types
+
+from . import _failure_of, _flush, _table
+from ._parts import begin, parts
+
+# The host takes up a part in pieces of this size, as the client reads.
+_PIECE_BYTES = 64 << 10
+
+
+class StreamingCommands(wit_world.exports.StreamingCommands):
+    """What the plugin exports."""
+
+    def describe(self) -> list[types.CommandInfo]:
+        return [entry.info for entry in _table.values()]
+
+    async def handle(self, args: list[str]):
+        try:
+            begun = begin(args)
+        except Exception as error:
+            raise Err(_failure_of(error)) from None
+        finally:
+            _flush()
+        writer, reader = wit_world.byte_stream()
+        componentize_py_async_support.spawn(_send(parts(begun), writer))
+        return reader
+
+
+async def _send(reply_in_parts: AsyncIterator[bytes], writer) -> None:
+    with writer:
+        try:
+            async for part in reply_in_parts:
+                # What was printed before a part is logged before it, however long the part waits.
+                _flush()
+                await _write(part, writer)
+        except Exception as error:
+            reply.fail(_failure_of(error))
+        finally:
+            _flush()
+
+
+async def _write(part: bytes, writer) -> None:
+    view = memoryview(part)
+    for at in range(0, len(part), _PIECE_BYTES):
+        await writer.write_all(bytes(view[at : at + _PIECE_BYTES]))
+
+
+class _Loop(type(componentize_py_async_support._loop)):
+    """The loop of componentize-py, with timers: there `asyncio.sleep` and its like are not implemented.
+
+    The host has no clock that an instance could wait for beside its streams. So the loop waits once nothing else can go on.
+    """
+
+    _timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+    _numbers = itertools.count()
+
+    def time(self):
+        return time.monotonic()
+
+    def call_at(self, when, callback, *args, context=None):
+        handle = asyncio.TimerHandle(when, callback, args, self, context or contextvars.copy_context())
+        heapq.heappush(self._timers, (when, next(self._numbers), handle))
+        return handle
+
+    def call_later(self, delay, callback, *args, context=None):
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def _timer_handle_cancelled(self, handle):
+        pass
+
+    def poll(self, future_state):
+        super().poll(future_state)
+        while self._timers:
+            when, _, handle = heapq.heappop(self._timers)
+            if not handle.cancelled():
+                time.sleep(max(0, when - self.time()))
+                future_state.handles.append(handle)
+                super().poll(future_state)
+
+
+componentize_py_async_support._loop.__class__ = _Loop

@@ -1,0 +1,1 @@
+"""How a streamed reply ends. In a test the kit tells `lictor.testing` instead."""
