@@ -364,7 +364,7 @@ bool lictor_number(lictor_text text, uint64_t *number) {
 }
 
 // Standard output and error of the C library, which would import WASI preview 1: to the log. The names are those by
-// which the pinned compiler's library calls its imports. What else it would import (files, the clock, random numbers)
+// which the pinned compiler's library calls its imports; the clock is in lictor_clock.c. What else it would import (files, random numbers)
 // is not here, and componentizing fails where a plugin uses it.
 
 int32_t __imported_wasi_snapshot_preview1_fd_write(int32_t file, int32_t parts, int32_t count, int32_t written) {

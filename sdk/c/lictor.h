@@ -74,6 +74,12 @@ bool lictor_header(const char *name, lictor_text *value);
 lictor_bytes lictor_body(void);
 uint64_t lictor_time_left_ms(void);
 
+// Time, where the world imports wasi:clocks, as that of a new project does: milliseconds since 1970, UTC; nanoseconds of a clock
+// that never goes back, of which only differences mean something; and waiting, which counts as the command's time.
+uint64_t lictor_now_ms(void);
+uint64_t lictor_monotonic_ns(void);
+void lictor_sleep_ms(uint64_t milliseconds);
+
 // HTTP, where `http = ["https://HOST"]` is granted. All of them are false where there is no response, and the reply then
 // says why, for the command to return it: `denied`, `unavailable`, `failed` or `bad-arguments`. A response of any status
 // is a response; no redirection is followed.

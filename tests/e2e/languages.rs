@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
@@ -218,6 +219,42 @@ fn a_new_project_in_c_passes_its_own_test() {
     if is_to_be_had("c") {
         new_project("c");
     }
+}
+
+#[test]
+fn a_plugin_in_c_has_clocks_and_imports_them_only_if_it_asks() {
+    if !is_to_be_had("c") {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    at_leisure(author(folder.path()).args(["plugin", "new", "clock", "--lang", "c"]));
+    let project = folder.path().join("clock");
+    let of_component = |arguments: &[&str]| {
+        let (verb, rest) = arguments.split_first().unwrap();
+        let mut command = author(folder.path());
+        at_leisure(command.args(["plugin", verb]).arg(project.join("clock.wasm")).args(rest))
+    };
+    at_leisure(&mut script(&project, "build.sh"));
+    assert!(!of_component(&["inspect"]).contains("wasi:clocks"));
+    std::fs::copy(root().join("tests/e2e/languages/clock.c"), project.join("plugin.c")).unwrap();
+    at_leisure(&mut script(&project, "build.sh"));
+    assert!(of_component(&["inspect"]).contains("wasi:clocks/wall-clock@0.2.0"));
+    let before = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let told = of_component(&["run", "now"]);
+    let times: Vec<u64> = told.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    for seconds in [times[0] / 1000, times[1], times[2]] {
+        assert!((before..=before + 60).contains(&seconds), "{told} is not {before}");
+    }
+    let waited: u64 = of_component(&["run", "wait", "120"]).trim().parse().unwrap();
+    assert!((120..5000).contains(&waited), "{waited}");
+    // Longer than the clock counts is longer than the call may take.
+    let late = finish(
+        author(folder.path())
+            .args(["plugin", "run", "--timeout", "100ms"])
+            .arg(project.join("clock.wasm"))
+            .args(["wait", &u64::MAX.to_string()]),
+    );
+    assert!(late.stderr.contains("(timeout, unknown)"), "{late:?}");
 }
 
 /// Zig has no kit; it is there over the bindings of C, whose tools bring its compiler.

@@ -39,6 +39,7 @@
 //! | `languages` | plugins in every language, and new projects |
 //! | `javascript` | the host over which authors test plugins in JavaScript |
 //! | `javascript_streams` | plugins in JavaScript whose replies come in parts |
+//! | `python`    | the kit for Python: the host of authors' tests, and replies in parts |
 //! | `packages`  | what authors bring along: packages, TypeScript |
 //! | `prompt`    | `lictor call` on a terminal |
 //! | `log`       | what an operator finds in the log |
@@ -107,6 +108,7 @@ mod printed;
 mod prompt;
 mod proposals;
 mod protocol;
+mod python;
 mod reach;
 mod reload;
 mod renew;

@@ -136,7 +136,8 @@ fn a_package_that_needs_node_fails_the_build_and_leaves_no_component() {
     assert!(!project.join("brought.wasm").exists());
 }
 
-const PYPI: &str = "jinja2==3.1.6\nPyYAML==6.0.2\npython-dateutil==2.9.0.post0\ntzdata==2025.2\n";
+const PYPI: &str =
+    "jinja2==3.1.6\npydantic==1.10.27\nPyYAML==6.0.2\npython-dateutil==2.9.0.post0\ntzdata==2025.2\n";
 
 /// The packages of [`PYPI`].
 fn from_pypi() -> PathBuf {
@@ -190,6 +191,16 @@ fn packages_from_pypi_become_a_plugin() {
         r#"{"a": [1, {"b": "c"}], "d": "2026-01-02"}"#,
     );
     replies(&project, &["dates", "Nov 30 2026 5pm"], "2026-11-30 17:00 2026-02-03 2027-01-31 EST");
+    replies(
+        &project,
+        &["order", r#"{"items": [{"name": "tea", "price": "2.5"}]}"#],
+        r#"{"items": [{"name": "tea", "price": 2.5, "note": null}], "total": 2.5}"#,
+    );
+    replies(
+        &project,
+        &["order", r#"{"items": [{"name": "chocolate", "price": 0}]}"#],
+        "items.0.name: ensure this value has at most 5 characters; items.0.price: must be positive",
+    );
     replies(&project, &["zone", "Europe/Berlin"], "2026-07-01 14:00:00+02:00");
     replies(&project, &["late"], "8 1.1 b'xn--tda'");
     fails_in_one_line(
@@ -204,5 +215,35 @@ fn packages_from_pypi_become_a_plugin() {
     );
     for absent in ["wasi:config", "lictor:plugin/http", "wasi:logging"] {
         assert!(!inspected.contains(absent), "it does not use {absent}: {inspected}");
+    }
+}
+
+/// Of a package that is compiled the code can't be imported, and the build says what to write instead.
+#[test]
+fn a_compiled_package_fails_the_build_with_what_to_do() {
+    if !is_to_be_had("python") {
+        return;
+    }
+    let (_folder, project) = project("python", &[("brought.wasm", "of an earlier build")]);
+    for (package, words) in [
+        ("pydantic_core", "write `pydantic<2`, which is the pure Python one, into requirements.txt"),
+        ("stone", "write a version of pure Python, or another package, into requirements.txt"),
+    ] {
+        let wheel = format!("{package}-1.0-py3-none-any.whl");
+        let make = format!(
+            "import zipfile\nwith zipfile.ZipFile({wheel:?}, 'w') as wheel:\n    for name, text in [\n        \
+             ('{package}/__init__.py', 'from ._inner import x'), ('{package}/_inner.so', ''),\n        \
+             ('{package}-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: {package}\\nVersion: 1.0\\n'),\n        \
+             ('{package}-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n'),\n        \
+             ('{package}-1.0.dist-info/RECORD', ''),\n    ]:\n        wheel.writestr(name, text)\n"
+        );
+        at_leisure(Command::new("python3").args(["-c", &make]).current_dir(&project));
+        fs::write(project.join("requirements.txt"), format!("{}\n", project.join(wheel).display())).unwrap();
+        fs::write(project.join("plugin.py"), format!("import {package}\n")).unwrap();
+        let built = finish(&mut script(&project, "build.sh"));
+        assert_ne!(built.code, Some(0));
+        let told = format!("the package {package} is compiled code, which no plugin can run: {words}");
+        assert!(built.stderr.contains(&told), "{built:?}");
+        assert!(!project.join("brought.wasm").exists());
     }
 }

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import jinja2
 import yaml
 from dateutil import parser, relativedelta, tz
+from pydantic import BaseModel, Field, ValidationError, validator
 
 from lictor import command
 
@@ -35,6 +36,31 @@ def dates(text):
     later = (read + relativedelta.relativedelta(months=2, day=31)).date()
     zone = tz.gettz("America/New_York")
     return f"{read:%Y-%m-%d %H:%M} {strict} {later} {datetime.datetime(2026, 1, 1, tzinfo=zone):%Z}"
+
+
+class Item(BaseModel):
+    name: str = Field(..., max_length=5)
+    price: float
+    note: str | None = None
+
+    @validator("price")
+    def positive(cls, price):
+        if price <= 0:
+            raise ValueError("must be positive")
+        return price
+
+
+class Order(BaseModel):
+    items: list[Item]
+
+
+@command("order JSON", "reads an order and sums it up")
+def order(text):
+    try:
+        read = Order.parse_raw(text)
+    except ValidationError as error:
+        return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+    return json.dumps(read.dict() | {"total": sum(item.price for item in read.items)})
 
 
 @command("zone NAME", "the time in another place")

@@ -25,13 +25,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from componentize_py_types import Err
-from wit_world import MILLISECOND, MOST_REPLY, Broken, Call, Stopped, World, enter, leave
+from wit_world import MILLISECOND, MOST_REPLY, Broken, Call, World, enter, leave
 from wit_world.imports import http as _http
 from wit_world.imports import types
 from wit_world.imports.events import Event
 
-from .. import Commands, Failure, Reply, _bytes_of, _failure_of, _flush, _printing
+from .. import Commands, Failure, Reply, _bytes_of, _failure_of, _flush, _printing, _table
 from .._parts import begin, parts
+from .._stopped import Stopped
 from ..http import Response
 from ._nature import Nature, loop
 
@@ -93,7 +94,7 @@ class Host:
         self.stores_fail: Failure | None = None
         """What each operation on stores fails with, where a test wants that."""
         self._world = World(began_at=unix_time * 1000 * MILLISECOND, random=_random.Random(seed))
-        self._world.coming = [Event(topic, _octets(data)) for topic, data in events]
+        self._world.coming = [Event(topic, _octets(data), 0) for topic, data in events]
         self._calls: list[tuple[Call | None, contextlib.ExitStack]] = []
         self._fill({"default": {}} | dict(stores or {}))
 
@@ -114,11 +115,13 @@ class Host:
         """
         with self._under_way(self._begin(streams=False)):
             texts = _texts(arguments)
+            reply = b""
             failed = None
             try:
                 reply = Commands().handle(texts)
             except Err as error:
                 failed = error
+            # Outside of `except`, or the test would show the bindings' error beside the cause.
             if failed is not None:
                 raise _told(failed) from failed.__context__
             if len(reply) > MOST_REPLY:
@@ -192,9 +195,8 @@ class Host:
 
     def _enter(self, call: Call) -> None:
         world = self._world
-        fields = self.headers.items() if isinstance(self.headers, Mapping) else self.headers
         world.caller = (self.caller, "0" * 64)
-        world.headers = [(name, value) for name, value in fields if name.lower() not in _OF_THE_PROTOCOL]
+        world.headers = [(name, value) for name, value in _fields(self.headers) if name.lower() not in _OF_THE_PROTOCOL]
         world.body = _octets(self.body)
         world.config = self.config
         world.files = {path: _content(content) for path, content in self.files.items()}
@@ -263,12 +265,18 @@ def _texts(arguments: tuple[str, ...]) -> list[str]:
         if not isinstance(argument, str):
             raise TypeError(f"arguments are texts, as a client sends them, not {type(argument).__name__}")
     if not arguments:
-        raise TypeError("name a command: run(\"greet\", \"Ada\")")
+        raise TypeError('name a command: run("greet", "Ada")')
+    if not _table:
+        raise RuntimeError("there is no command yet: import the plugin's module in the test")
     return list(arguments)
 
 
 def _octets(data: str | bytes) -> bytes:
     return data.encode() if isinstance(data, str) else bytes(data)
+
+
+def _fields(headers: Headers) -> list[tuple[str, str]]:
+    return list(headers.items() if isinstance(headers, Mapping) else headers)
 
 
 def _content(content: Any) -> Any:
@@ -286,7 +294,7 @@ def _answers(answer: Any) -> Callable[[_http.Request], _http.Response]:
     def response(request: _http.Request) -> _http.Response:
         given = _given(answer, request)
         if isinstance(given, Response):
-            return _http.Response(given.status, list(given.headers), _octets(given.body))
+            return _http.Response(given.status, _fields(given.headers), _octets(given.body))
         return _http.Response(200, [], _octets(given))
 
     return response

@@ -1,41 +1,51 @@
 """Clocks and random numbers of Python's library, which in a test are the host's: no test waits, and a seed says what is drawn."""
 
 import asyncio
+import copyreg
 import datetime
 import os
 import random
 import selectors
 import sys
 import time
+import weakref
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-from wit_world import Stopped, World, current
+from wit_world import World, current, is_entered
 
-_real_gmtime, _real_strftime, _real_datetime, _real_date = time.gmtime, time.strftime, datetime.datetime, datetime.date
+from .._stopped import Stopped
+
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
-def _time_ns() -> int:
+def _unix_ns() -> int:
     world = current()
     return world.began_at + world.elapsed
 
 
-def _monotonic_ns() -> int:
+def _elapsed_ns() -> int:
     return current().elapsed
 
 
-def _sleep(seconds: float, /) -> None:
+def _sleep(seconds: float) -> None:
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
     current().sleep(round(seconds * 1_000_000_000))
 
 
-def _gmtime(seconds: float | None = None, /) -> time.struct_time:
-    return _real_gmtime(_time_ns() // 1_000_000_000 if seconds is None else seconds)
+def _gmtime(seconds: float | None = None) -> time.struct_time:
+    return _real_gmtime(_unix_ns() // 1_000_000_000 if seconds is None else seconds)
 
 
-def _strftime(format: str, moment: Any = None, /) -> str:
+def _strftime(format: str, moment: Any = None) -> str:
     return _real_strftime(format, _gmtime() if moment is None else moment)
+
+
+def _now(tz: datetime.tzinfo | None = None) -> datetime.datetime:
+    moment = _EPOCH + datetime.timedelta(microseconds=_unix_ns() // 1000)
+    return moment.replace(tzinfo=None) if tz is None else moment.astimezone(tz)
 
 
 class _Same(type):
@@ -56,12 +66,11 @@ class _Datetime(datetime.datetime, metaclass=_Same):
 
     @classmethod
     def now(cls, tz: datetime.tzinfo | None = None) -> Any:
-        moment = _EPOCH + datetime.timedelta(microseconds=_time_ns() // 1000)
-        return moment.replace(tzinfo=None) if tz is None else moment.astimezone(tz)
+        return _now(tz) if is_entered() else _real_datetime.now(tz)
 
     @classmethod
     def utcnow(cls) -> Any:
-        return cls.now()
+        return cls.now(datetime.timezone.utc).replace(tzinfo=None)
 
     @classmethod
     def today(cls) -> Any:
@@ -79,25 +88,44 @@ class _Date(datetime.date, metaclass=_Same):
         return _Datetime.now().date()
 
 
+_real_gmtime, _real_strftime, _real_datetime, _real_date = time.gmtime, time.strftime, datetime.datetime, datetime.date
+# Pickles have the classes by their names.
+for _class, _name in [(_Datetime, "datetime"), (_Date, "date")]:
+    _class.__module__, _class.__qualname__ = "datetime", _name
+
+
+def _within(real: Callable, instead: Callable) -> Callable:
+    """`instead` while a command runs: what is imported meanwhile keeps it."""
+    return lambda *args, **kwargs: (instead if is_entered() else real)(*args, **kwargs)
+
+
 # What stands for what while a command runs, whatever name it was imported by.
-_INSTEAD: dict[int, tuple[Any, Any]] = {
-    id(real): (real, instead)
-    for real, instead in [
-        (time.time, lambda: _time_ns() / 1_000_000_000),
-        (time.time_ns, _time_ns),
-        (time.monotonic, lambda: _monotonic_ns() / 1_000_000_000),
-        (time.monotonic_ns, _monotonic_ns),
-        (time.perf_counter, lambda: _monotonic_ns() / 1_000_000_000),
-        (time.perf_counter_ns, _monotonic_ns),
-        (time.sleep, _sleep),
-        (time.gmtime, _gmtime),
-        (time.localtime, _gmtime),
-        (time.strftime, _strftime),
-        (datetime.datetime, _Datetime),
-        (datetime.date, _Date),
-        (os.urandom, lambda count: current().random.randbytes(count)),
-    ]
-}
+_INSTEAD: dict[int, tuple[Any, Any]] = {id(real): (real, _within(real, instead)) for real, instead in [
+    (time.time, lambda: _unix_ns() / 1_000_000_000),
+    (time.time_ns, _unix_ns),
+    (time.monotonic, lambda: _elapsed_ns() / 1_000_000_000),
+    (time.monotonic_ns, _elapsed_ns),
+    (time.perf_counter, lambda: _elapsed_ns() / 1_000_000_000),
+    (time.perf_counter_ns, _elapsed_ns),
+    (time.sleep, _sleep),
+    (time.gmtime, _gmtime),
+    (time.localtime, _gmtime),
+    (time.strftime, _strftime),
+    (os.urandom, lambda count: current().random.randbytes(count)),
+]}  # fmt: skip
+_INSTEAD |= {id(real): (real, instead) for real, instead in [(_real_datetime, _Datetime), (_real_date, _Date)]}
+
+# Of each module how many names it has, and which of them are to be replaced.
+_found: weakref.WeakKeyDictionary[ModuleType, tuple[int, list[str]]] = weakref.WeakKeyDictionary()
+
+
+def _names_in(module: ModuleType) -> list[str]:
+    names = vars(module)
+    count, found = _found.get(module, (0, []))
+    if count != len(names):
+        found = [name for name, value in list(names.items()) if id(value) in _INSTEAD]
+        _found[module] = len(names), found
+    return found
 
 
 class Nature:
@@ -109,22 +137,25 @@ class Nature:
 
     def enter(self, world: World) -> None:
         for module in list(sys.modules.values()):
-            names = getattr(module, "__dict__", None)
-            if names is None or names.get("__name__") == __name__:
-                continue
-            for name, value in list(names.items()):
-                real, instead = _INSTEAD.get(id(value), (None, None))
-                if real is value and instead is not None:
-                    names[name] = instead
-                    self._replaced.append((names, name, value))
-        self._state = random.getstate()
+            if isinstance(module, ModuleType) and module.__name__ != __name__:
+                self._replace(vars(module), _names_in(module))
+        for real, instead in [(_real_datetime, _Datetime), (_real_date, _Date)]:
+            copyreg.pickle(real, lambda moment, instead=instead: (instead, moment.__reduce__()[1]))
         random.seed(world.random.getrandbits(64))
+
+    def _replace(self, names: dict[str, Any], found: list[str]) -> None:
+        for name in found:
+            real, instead = _INSTEAD.get(id(names.get(name)), (None, None))
+            if real is not None:
+                names[name] = instead
+                self._replaced.append((names, name, real))
 
     def leave(self) -> None:
         random.setstate(self._state)
+        for real in (_real_datetime, _real_date):
+            copyreg.dispatch_table.pop(real, None)
         for names, name, real in self._replaced:
             names[name] = real
-        self._replaced.clear()
 
 
 class _Selector(selectors.DefaultSelector):

@@ -7,24 +7,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from lictor._stopped import Stopped
+
 MILLISECOND = 1_000_000
 # Bytes that a plugin may hand over at once.
 MOST_AT_ONCE = (16 << 20) + (64 << 10)
 MOST_REPLY = 1 << 20
 MOST_OPERATIONS = 10_000
 MOST_CARRIED = 64 << 20
-
-
-class Stopped(BaseException):
-    """The host ended the call: by a trap, at a limit, or because nobody reads the reply. No code of a plugin catches that.
-
-    `code` is what the client gets: `timeout`, `plugin-limit`, `plugin-trapped` or `cancelled`.
-    """
-
-    def __init__(self, code: str, message: str):
-        super().__init__(f"{message} ({code})")
-        self.code = code
-        self.message = message
 
 
 class Broken(BaseException):
@@ -140,10 +130,15 @@ def leave() -> None:
     _worlds.pop()
 
 
+def is_entered() -> bool:
+    """Whether there is a world."""
+    return bool(_worlds)
+
+
 def current() -> World:
     """The world of the test that runs."""
     if not _worlds:
-        raise RuntimeError("the host is asked where no command runs: a plugin asks it in its commands, and a test within `with host:`")
+        raise RuntimeError("nothing may ask the host but a command that runs, and a test within `with host:`")
     return _worlds[-1]
 
 

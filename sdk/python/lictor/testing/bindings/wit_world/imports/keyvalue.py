@@ -44,7 +44,9 @@ def errors():
     try:
         yield
     except Err as error:
-        raise Err(Error_Other(error.value.message)) if isinstance(error.value, types.Failure) else error
+        if isinstance(error.value, types.Failure):
+            raise Err(Error_Other(error.value.message)) from None
+        raise
 
 
 class Bucket:

@@ -64,7 +64,8 @@ def increment(store: str, key: str, delta: int) -> int:
 
 def compare_and_set(store: str, key: str, expected: int | None, value: bytes, ttl_ms: int | None) -> int:
     world, entries = opened(store, size(key) + len(octets(value)))
-    checked(key), fitting(value)
+    checked(key)
+    fitting(value)
     ends = end(world, ttl_ms)
     want(entries, key, None if expected is None else count(expected))
     return write(world, entries, key, value, ends)

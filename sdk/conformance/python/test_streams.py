@@ -1,0 +1,143 @@
+"""Replies in parts, and topics, over the host of tests."""
+
+import asyncio
+import time
+
+from lictor import command, events, log, state, stream
+from lictor.testing import Event, Failure, Host, Stopped
+
+from test_conformance import Case
+
+
+@command("publish TOPIC DATA", "publishes")
+def publish(topic, data):
+    return events.publish(topic, data)
+
+
+@command("subscribe TOPIC", "can't")
+def subscribe(topic):
+    events.subscribe(topic)
+
+
+@stream("count-to TO", "counts")
+def count_to(to):
+    try:
+        for number in range(1, int(to) + 1):
+            print("counted", number)
+            yield number
+            time.sleep(1)
+    finally:
+        log("done")
+        state.set("done", "yes")
+
+
+@stream("count-async TO", "counts, two timers at a time")
+async def count_async(to):
+    for number in range(1, int(to) + 1):
+        await asyncio.gather(asyncio.sleep(1), asyncio.sleep(2))
+        yield f"{number}\n"
+    raise Failure("conflict", "enough")
+
+
+@stream("follow TOPICS", "tells what is published")
+def follow(topics):
+    events.subscribe(topics)
+    while event := events.next(60_000):
+        yield f"{event.topic} {len(event.data)} {event.lost}\n"
+
+
+@stream("follow-on TOPICS", "tells it without an end")
+def follow_on(topics):
+    events.subscribe(topics)
+    while True:
+        yield events.next().data
+
+
+@stream("odd KIND", "yields what is odd")
+def odd(kind):
+    yield {"none": None, "empty": "", "bytes": b"\xff", "number": 1.5, "object": object()}[kind]
+
+
+@stream("nothing", "yields nothing")
+def nothing():
+    yield from ()
+
+
+class Streams(Case):
+    def test_parts_come_as_they_are_yielded(self):
+        parts = self.host.stream("count-to", "3")
+        self.assertEqual(next(parts), b"1")
+        self.assertEqual(self.host.take_log(), ["counted 1"])
+        self.assertEqual(list(parts), [b"2", b"3"])
+        self.assertEqual(self.host.take_log(), ["counted 2", "counted 3", "done"])
+        # Longer in all than a call may take.
+        self.assertEqual(len(list(self.host.stream("count-to", "20"))), 20)
+        self.host.time_left_ms = 1000
+        with self.assertRaises(Stopped):
+            list(self.host.stream("count-to", "2"))
+
+    def test_a_command_that_is_dropped_does_nothing_more(self):
+        parts = self.host.stream("count-to", "3")
+        next(parts)
+        parts.close()
+        self.assertEqual(self.host.take_log(), ["counted 1"])
+        with self.host:
+            self.assertIsNone(state.get("done"))
+
+    def test_a_failure_comes_after_the_parts(self):
+        seen = []
+        with self.assertRaises(Failure) as failed:
+            for part in self.host.stream("count-async", "2"):
+                seen.append(part)
+        self.assertEqual((seen, failed.exception.code), ([b"1\n", b"2\n"], "conflict"))
+        with self.assertRaises(Failure) as failed:
+            next(self.host.stream("count-to"))
+        self.assertEqual((failed.exception.code, failed.exception.message), ("bad-arguments", "usage: count-to TO"))
+
+    def test_what_a_part_may_be(self):
+        for kind, parts in [("none", []), ("empty", []), ("bytes", [b"\xff"]), ("number", [b"1.5"])]:
+            self.assertEqual(list(self.host.stream("odd", kind)), parts)
+        with self.assertRaises(Failure) as failed:
+            list(self.host.stream("odd", "object"))
+        self.assertIsInstance(failed.exception.__cause__, TypeError)
+        self.assertEqual(list(self.host.stream("nothing")), [])
+        # A command that replies with a whole is one part.
+        self.assertEqual(list(self.host.stream("echo", "a")), [b"a"])
+
+    def test_events_come_to_those_who_subscribed(self):
+        host = Host(events=[("a/1", "x"), ("b", "y"), ("a/2", "zz")])
+        self.assertEqual(list(host.stream("follow", "a/*")), [b"a/1 1 0\n", b"a/2 2 0\n"])
+        parts = Host(events=[("a", "x")]).stream("follow-on", "a")
+        self.assertEqual(next(parts), b"x")
+        with self.assertRaises(Stopped) as stopped:
+            next(parts)
+        self.assertEqual(stopped.exception.code, "cancelled")
+
+    def test_who_is_slow_loses_the_oldest(self):
+        host = Host(events=[("jobs", "first")])
+        self.assertEqual(host.run("publish", "jobs", "nobody hears"), b"0")
+        parts = host.stream("follow", "jobs")
+        self.assertEqual(next(parts), b"jobs 5 0\n")
+        for _ in range(258):
+            self.assertEqual(host.run("publish", "jobs", "x"), b"1")
+        self.assertEqual(host.take_published()[0], Event("jobs", b"nobody hears"))
+        self.assertEqual([next(parts), next(parts)], [b"jobs 1 2\n", b"jobs 1 0\n"])
+        for topic, data, code in [("", "x", "bad-arguments"), ("a b", "x", "bad-arguments"), ("a", "x" * 65_537, "bad-arguments")]:
+            self.host.body = b""
+            self.fails(code, "publish", topic, data)
+        self.fails("unavailable", "subscribe", "a")
+
+    def test_decorators_say_which_of_them_fits(self):
+        def parts():
+            yield 1
+
+        async def later():
+            return 1
+
+        for decorator, function, words in [
+            (command, parts, "write @stream"),
+            (command, later, "write def"),
+            (stream, later, "has no yield"),
+        ]:
+            with self.assertRaisesRegex(TypeError, words):
+                decorator("x", "x")(function)
