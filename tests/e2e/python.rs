@@ -15,7 +15,6 @@ use crate::support::certs::Identity;
 use crate::support::client::Connection;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
-use crate::support::tools::finish;
 use crate::support::web::Web;
 
 /// Runs Python's own runner in a project, over tests of which there are so many.
@@ -34,7 +33,7 @@ fn the_host_of_a_test_has_every_function_and_bound_of_the_hosts() {
     let mut assemble = Command::new(sdk.join("assemble.sh"));
     assemble.arg("python").arg(sdk.join("conformance/python")).arg(sdk.join("conformance/world.wit"));
     at_leisure(assemble.arg(folder.path()));
-    tests_pass(folder.path(), 22);
+    tests_pass(folder.path(), 24);
 }
 
 #[test]
@@ -49,9 +48,10 @@ fn a_test_that_fails_fails_the_projects_own_test() {
     let test = project.join("test_plugin.py");
     let text = std::fs::read_to_string(&test).unwrap();
     std::fs::write(&test, text.replace("good day Grace", "good night Grace")).unwrap();
-    let tested = finish(&mut script(&project, "test.sh"));
-    assert_ne!(tested.code, Some(0), "{tested:?}");
-    assert!(tested.stderr.contains("good night Grace") && !tested.stdout.contains("ok "), "{tested:?}");
+    let tested = script(&project, "test.sh").output().unwrap();
+    let [stdout, stderr] = [&tested.stdout, &tested.stderr].map(|said| String::from_utf8_lossy(said));
+    assert!(!tested.status.success() && stderr.contains("good night Grace"), "{stderr}");
+    assert!(!stdout.contains("ok "), "{stdout}");
     // Of tests nothing is in the component, be it code or what the code names.
     let mut inspect = author(&project);
     inspect.args(["plugin", "inspect", "--compile-time", "10m"]).arg(project.join("greet.wasm"));
@@ -66,10 +66,11 @@ fn a_test_that_fails_fails_the_projects_own_test() {
     assert!(!holds("test_refuses_a_long_name") && !holds("Commands called by a plugin's own tests"));
 }
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "hello",
     "count",
     "timers",
+    "waits",
     "kinds",
     "nothing",
     "break-off",
@@ -154,6 +155,7 @@ fn parts_come_as_they_are_yielded_and_then_the_end() {
     assert_eq!((end.text(), end.field("Size")), ("", Some("0")));
     for (line, whole) in [
         ("timers 2", b"1\n2\nwaited".as_slice()),
+        ("waits not", b"xy"),
         ("kinds", b"text \xe2\x98\x83 ? \xff\0abcd11.5"),
         ("nothing", b""),
         ("hello Ada", b"hello Ada"),
@@ -208,7 +210,7 @@ fn a_trap_ends_the_stream_and_nothing_else() {
     if !is_to_be_had("python") {
         return;
     }
-    let (_server, mut connection) = connected("timeout = \"1m\"");
+    let (server, mut connection) = connected("timeout = \"1m\"");
     begin(&mut connection, "other", "count 20 50");
     begin(&mut connection, "trap", "break-off 2 exit");
     let (mut whole, mut ends) = (Vec::new(), Vec::new());
@@ -220,6 +222,13 @@ fn a_trap_ends_the_stream_and_nothing_else() {
             _ => ends.push(frame),
         }
     }
+    for (line, parts) in [("waits at-once", b"".as_slice()), ("waits later", b"x")] {
+        let (whole, end) = stream(&mut connection, line);
+        assert_eq!((whole.as_slice(), end.failure()), (parts, ("plugin-trapped", "unknown")), "{line}");
+    }
+    server.wait_for_log("why", |entry| {
+        entry.text("line").is_some_and(|line| line.contains("the command waits for what nothing does"))
+    });
     assert_eq!(whole, b"1\n2\n");
     assert_eq!((ends[0].field("Sequence"), ends[0].failure()), (Some("trap"), ("plugin-trapped", "unknown")));
     assert_eq!((ends[1].field("Sequence"), ends[1].text()), (Some("other"), ""));

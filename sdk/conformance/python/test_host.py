@@ -35,6 +35,11 @@ def draw():
     return f"{random.random()} {secrets.token_hex(4)} {uuid.uuid4()}"
 
 
+@command("head NAME VALUE", "sends a header")
+def head(name, value):
+    return http.get("http://web/", headers={name: value}).body
+
+
 @command("read PATH", "reads a file")
 def read(path):
     return files.read(path)
@@ -163,6 +168,17 @@ class Bounds(Case):
         self.host.commands = {"echo": refuse, "hi": Failure("timeout", "too late")}
         self.fails("conflict", "run", "echo", words="not now")
         self.fails("timeout", "run", "hi", words="too late")
+
+    def test_which_headers_are_sent_and_which_urls_are_granted(self):
+        self.host.web = {"http://web/": lambda request: repr(request.headers), "http://web/v1": "one"}
+        self.replies("[('X-A', 'grüße')]", "head", "X-A", "grüße")
+        self.fails("bad-arguments", "head", "Host", "other", words="the header Host is the host's to send")
+        self.fails("bad-arguments", "head", "a b", "c", words="it is no name")
+        self.fails("bad-arguments", "head", "Content-Length", "5", words="not the body's length")
+        self.host.web = {"http://web/v1": "one"}
+        for url, code in [("v1", ""), ("v1/x", ""), ("v1?x", ""), ("v10", "denied"), ("v1/../x", "denied"), ("v1/%2e", "denied")]:
+            reply = self.host.run("swallow", f"http://web/{url}")
+            self.assertEqual(reply, b"one" if not code else b"caught this URL is not granted to the plugin", url)
 
     def test_a_fault_of_the_test_is_no_failure_of_the_plugins(self):
         self.host.web = {"http://web": lambda request: self.assertEqual(request.url, "other")}

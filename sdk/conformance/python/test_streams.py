@@ -39,6 +39,12 @@ async def count_async(to):
     raise Failure("conflict", "enough")
 
 
+@stream("wait-for-ever", "waits for what never comes")
+async def wait_for_ever():
+    yield "x"
+    await asyncio.Event().wait()
+
+
 @stream("follow TOPICS", "tells what is published")
 def follow(topics):
     events.subscribe(topics)
@@ -82,6 +88,9 @@ class Streams(Case):
         parts.close()
         self.assertEqual(self.host.take_log(), ["counted 1"])
         with self.host:
+            parts = self.host.stream("count-to", "3")
+            next(parts)
+            parts.close()
             self.assertIsNone(state.get("done"))
 
     def test_a_failure_comes_after_the_parts(self):
@@ -93,6 +102,13 @@ class Streams(Case):
         with self.assertRaises(Failure) as failed:
             next(self.host.stream("count-to"))
         self.assertEqual((failed.exception.code, failed.exception.message), ("bad-arguments", "usage: count-to TO"))
+
+    def test_what_never_comes_is_not_waited_for(self):
+        parts = self.host.stream("wait-for-ever")
+        self.assertEqual(next(parts), b"x")
+        with self.assertRaises(Stopped) as stopped:
+            next(parts)
+        self.assertEqual(stopped.exception.code, "plugin-trapped")
 
     def test_what_a_part_may_be(self):
         for kind, parts in [("none", []), ("empty", []), ("bytes", [b"\xff"]), ("number", [b"1.5"])]:

@@ -126,7 +126,7 @@ def load(compiled: list[str]) -> None:
         package = (error.name or "").partition(".")[0]
         if package not in compiled:
             raise
-        other = INSTEAD.get(package, "a version of pure Python, or another package")
+        other = INSTEAD.get(package, "a version of pure Python, or another package,")
         raise ImportError(f"the package {package} is compiled code, which no plugin can run: write {other} into requirements.txt") from None
 
 

@@ -59,7 +59,8 @@ async def _write(part: bytes, writer) -> None:
 class _Loop(type(componentize_py_async_support._loop)):
     """The loop of componentize-py, with timers: there `asyncio.sleep` and its like are not implemented.
 
-    The host has no clock that an instance could wait for beside its streams. So the loop waits once nothing else can go on.
+    The host has no clock that an instance could wait for beside its streams. So the loop waits once nothing else can go on, and
+    while a part waits for the client no timer comes.
     """
 
     _timers: list[tuple[float, int, asyncio.TimerHandle]] = []
@@ -81,12 +82,18 @@ class _Loop(type(componentize_py_async_support._loop)):
 
     def poll(self, future_state):
         super().poll(future_state)
-        while self._timers:
-            when, _, handle = heapq.heappop(self._timers)
+        # What tasks wait for behind the reply's end is nobody's concern.
+        while self._timers and future_state.pending_count > 0:
+            when, _, handle = self._timers[0]
+            if future_state.futures and when > self.time():
+                break
+            heapq.heappop(self._timers)
             if not handle.cancelled():
                 time.sleep(max(0, when - self.time()))
                 future_state.handles.append(handle)
                 super().poll(future_state)
+        if future_state.pending_count > 0 and not future_state.futures:
+            raise RuntimeError("the command waits for what nothing does")
 
 
 componentize_py_async_support._loop.__class__ = _Loop

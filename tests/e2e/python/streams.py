@@ -33,6 +33,22 @@ async def timers(to):
         yield "waited"
 
 
+@stream("waits HOW", "leaves a task behind, or waits for what never comes")
+async def waits(how):
+    event = asyncio.Event()
+    match how:
+        case "at-once":
+            await event.wait()
+        case "later":
+            yield "x"
+            await event.wait()
+        case "not":
+            task = asyncio.create_task(asyncio.sleep(3600))
+            yield "x"
+            assert not task.done()
+            yield "y"
+
+
 @stream("kinds", "parts of each kind")
 def kinds():
     yield from ["text ☃ \ud800 ", b"\xff\0", bytearray(b"ab"), memoryview(b"cd"), 1, 1.5, None, ""]

@@ -163,7 +163,7 @@ class _Selector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list:
         if timeout is None:
-            raise Stopped("timeout", "the command waits for what nothing in the test does")
+            raise Stopped("plugin-trapped", "the command waits for what nothing does")
         if timeout > 0:
             current().sleep(round(timeout * 1_000_000_000) + 1)
         return super().select(0)
