@@ -201,7 +201,8 @@ export class Stores {
     }
     checkNumber(entries.length);
     checkBytes(entries.reduce((sum, [key, value]) => sum + byteLength(key) + value.length, 0));
-    this.#write(this.#open(store), [...new Map(entries)], null);
+    const inOrder = [...new Map(entries)].sort(([one], [other]) => Buffer.compare(Buffer.from(one), Buffer.from(other)));
+    this.#write(this.#open(store), inOrder, null);
   }
 
   deleteMany(store, keys) {

@@ -18,6 +18,7 @@ const OF_THE_HOST = new Set([
   "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "transfer-encoding", "upgrade",
   "host", "http2-settings",
 ]);
+const AUTHORITY = /^(\[[0-9A-Za-z:.]*\]|[0-9A-Za-z._~!$&'()*+,;=-]+)(:[0-9A-Za-z._~!$&'()*+,;=-]*)?$/;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 const refuse = (message) => new Failure("bad-arguments", message);
@@ -54,7 +55,9 @@ function partsOf(url) {
   if (authority.includes("@")) throw wrong("has a user's name in it; a header says who asks");
   if (authority === "" || authority.length > MAX_AUTHORITY_BYTES) throw wrong("names no host");
   if (path.length > MAX_PATH_BYTES) throw wrong("is too long");
-  if (!/^(\[[^\]]*\]|[^:[\]]+)(:\d*)?$/.test(authority) || /[<>"{}|\\^`]/.test(authority)) throw wrong("can't be one");
+  const [plain, ...query] = path.split("?");
+  const isOdd = !AUTHORITY.test(authority) || /[<>`]/.test(plain) || /[<>]/.test(query.join());
+  if (isOdd) throw wrong("can't be one");
   return { scheme: scheme.toLowerCase(), authority, path: path.startsWith("/") ? path : `/${path}` };
 }
 
