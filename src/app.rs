@@ -31,7 +31,7 @@ pub use trials::{
     Inspected, TrialCall, TrialRun, codes, inspect, log_for_authors, own_cache, try_all, try_out,
 };
 
-pub use crate::plugin::{Compilation, Compiling, HttpGrant, Standing, compile_alone};
+pub use crate::plugin::{Compilation, Compiling, HttpGrant, Standing, Work, compile_alone};
 
 use self::plugins::Plugins;
 use self::service::tls_files;

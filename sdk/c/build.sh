@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the plugin of the folder in which this script stands, from its *.c: NAME.wasm, NAME being the folder's.
+# Builds the plugin of the folder in which this script stands, from its *.c: NAME.wasm, NAME being the folder's, and
+# NAME.wasm.debug, by which the server's log tells the lines where it trapped.
 #
 #   LICTOR_TOOLS  folder into which tools are put, and found again; `.tools` beside this script without it
 #   LICTOR_WIT    the WIT package whose world the plugin has; `wit` beside this script without it
@@ -15,7 +16,7 @@ build="$here/build"
 name=$(basename -- "$here")
 
 # What an earlier build made is not to be taken for what this one makes.
-rm -f "$here/$name.wasm"
+rm -f "$here/$name.wasm" "$here/$name.wasm.debug"
 
 if [ ! -e "$tools/installed" ]; then
   echo "installing ziglang $version into $tools" >&2
@@ -28,8 +29,8 @@ export ZIG_GLOBAL_CACHE_DIR="$tools/cache" ZIG_LOCAL_CACHE_DIR="$build/cache"
 "$lictor" plugin bindings --lang c --wit "${LICTOR_WIT:-$here/wit}" --out "$build/bindings"
 
 # wasi-libc as a library without a `main`. The stack is small, so that a fresh instance needs little memory; Zig puts it
-# below all data, so that too deep a recursion traps. Of -g1 the names of functions stay, by which the log tells traps.
-# assert() is kept.
+# below all data, so that too deep a recursion traps. Of -g1 the names of functions stay in the component, by which the log
+# tells traps, and files and lines go into the debug file. assert() is kept.
 "$tools/bin/python" -m ziglang cc -target wasm32-wasi -mexec-model=reactor \
   -std=c17 -Os -g1 -UNDEBUG -Wall -Wextra -fno-sanitize=undefined \
   -Wl,-z,stack-size=65536 \

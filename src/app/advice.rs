@@ -17,7 +17,8 @@ pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec
         .chain(namesakes(config))
         .chain(memory::advice(config));
     let in_words = in_words.map(|words| Fault::warning(&config.path, &words, None));
-    undescribed(config, plugins).into_iter().chain(dates::advice(config, now)).chain(in_words).collect()
+    let of_plugins = undescribed(config, plugins).into_iter().chain(undebugged(config, plugins));
+    of_plugins.chain(dates::advice(config, now)).chain(in_words).collect()
 }
 
 /// That the config names no client. Those that are switched off are told by other words.
@@ -48,6 +49,15 @@ fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
         }
     }
     found
+}
+
+/// Warns of debug files that are there and tell nothing.
+fn undebugged(config: &Config, plugins: &Plugins) -> impl Iterator<Item = Fault> {
+    plugins.iter().filter_map(|(name, plugin)| {
+        let fault = plugin.debug_fault()?;
+        let words = format!("the debug file of the plugin `{name}` is not used: {}", fault.what);
+        Some(Fault::warning(&config.path, &words, Some(&fault.help)))
+    })
 }
 
 /// Revocation lists that do not do what their file was named for.

@@ -157,9 +157,9 @@ impl Loaded {
         Self { plugin, config: config.clone(), quotas }
     }
 
-    /// Whether it is what `config` says, with the component that is there now.
+    /// Whether it is what `config` says, with the component and the debug file that are there now.
     async fn is_of(&self, config: &config::Plugin, quotas: &[Quota]) -> bool {
-        self.config == *config && self.quotas == quotas && self.plugin.is_of_its_file().await
+        self.config == *config && self.quotas == quotas && self.plugin.is_of_its_files().await
     }
 }
 

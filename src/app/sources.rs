@@ -17,9 +17,10 @@ const MOST: usize = 10_000;
 const MADE_FOLDERS: [&str; 4] = ["build", "target", "node_modules", "__pycache__"];
 
 /// Files that builds and editors make, by their ends; logs, and the files of SQLite's databases, which a server of the project writes.
-const MADE_ENDS: [&str; 12] = [
+const MADE_ENDS: [&str; 13] = [
     "~",
     ".wasm",
+    ".wasm.debug",
     ".swp",
     ".swx",
     ".tmp",
@@ -138,6 +139,7 @@ mod tests {
         ];
         let made = [
             "greet.wasm",
+            "greet.wasm.debug",
             "build/core.wasm",
             "target/x",
             "lictor/target/x",

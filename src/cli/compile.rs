@@ -1,10 +1,10 @@
-//! `lictor compile`: what the program starts itself as, to compile one component within bounds.
+//! `lictor compile`: what the program starts itself as, to compile one component, or read its debug file, within bounds.
 
 use std::io;
 use std::time::Duration;
 
 use super::{Exit, Failure, output};
-use crate::app::{self, Compilation, Compiling};
+use crate::app::{self, Compilation, Compiling, Work};
 
 /// Compile the component on standard input, and write its code to standard output
 ///
@@ -19,8 +19,11 @@ Examples:
 )]
 pub(super) struct Compile {
     /// The world that its plugin is of: plugin or streaming-plugin
-    #[arg(long, value_name = "WORLD")]
+    #[arg(long, value_name = "WORLD", default_value = "plugin")]
     world: String,
+    /// Write places instead of code, by the debug file, which is this many bytes and follows the component
+    #[arg(long, value_name = "N", conflicts_with = "world")]
+    debug_bytes: Option<usize>,
     /// The largest component
     #[arg(long, value_name = "N")]
     component_bytes: usize,
@@ -40,17 +43,21 @@ impl Compile {
         }));
         let time = Duration::from_millis(self.milliseconds);
         let compiling = Compiling::by_itself(self.component_bytes, self.memory_bytes, time);
-        let done = app::compile_alone(&compiling, &self.world, io::stdin().lock());
-        let Compilation { kept_rights, code } = done.map_err(|error| match error.kind() {
+        let work = match self.debug_bytes {
+            Some(debug_bytes) => Work::Places { debug_bytes },
+            None => Work::Code { world: self.world },
+        };
+        let done = app::compile_alone(&compiling, &work, io::stdin().lock());
+        let Compilation { kept_rights, made } = done.map_err(|error| match error.kind() {
             io::ErrorKind::OutOfMemory => Failure::told(Exit::NoMemory),
             _ => Failure::usage(error.to_string()),
         })?;
-        let code = code.map_err(|words| {
+        let made = made.map_err(|words| {
             output::diagnostics(&words);
             Failure::told(Exit::Failed)
         })?;
         let mut written = output::Reply::raw();
-        written.part(&code)?;
+        written.part(&made)?;
         written.end()?;
         if !kept_rights.is_empty() {
             output::diagnostics(&kept_rights.join("; "));

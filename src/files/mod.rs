@@ -313,6 +313,14 @@ impl Authors {
     }
 }
 
+/// The debug file that goes with a component's file.
+#[must_use]
+pub fn debug_file(component: &Path) -> PathBuf {
+    let mut path = component.as_os_str().to_owned();
+    path.push(".debug");
+    path.into()
+}
+
 /// What others may do with a file that [`read_named`] reads and by which its owner is told from others: write to it.
 #[must_use]
 pub fn other_writers(path: &Path) -> Option<Fault> {

@@ -7,6 +7,8 @@ use wit_bindgen_core::Files;
 use wit_component::ComponentEncoder;
 use wit_parser::Resolve;
 
+use super::debug::{Built, apart, is_component};
+
 /// A file of the bindings: its name, without a folder, and its content.
 pub type File = (String, Vec<u8>);
 
@@ -28,27 +30,21 @@ pub fn c_bindings(wit: &Path, world: Option<&str>) -> Result<Vec<File>> {
     Ok(files.iter().map(|(name, content)| (name.to_owned(), content.to_vec())).collect())
 }
 
-/// The component that a core module is, if it was linked with the bindings' object file and imports only what its
-/// world has, without its debug information, but with its functions' names, by which traps are told. There is no adapter for `wasi_snapshot_preview1`: a module which imports that is refused.
-pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {
-    let mut encoder = ComponentEncoder::default();
-    encoder
-        .module(&without_debug(module)?)
-        .context("it is no core module that was linked with its bindings")?;
-    encoder.validate(true).encode().context("it does not fit its world")
-}
-
-fn without_debug(module: &[u8]) -> Result<Vec<u8>> {
-    let mut kept = wasm_encoder::Module::new();
-    for payload in wasmparser::Parser::new(0).parse_all(module) {
-        let payload = payload?;
-        let is_debug = matches!(&payload, wasmparser::Payload::CustomSection(section) if section.name().starts_with(".debug_"));
-        if let Some((id, range)) = payload.as_section()
-            && !is_debug
-        {
-            let range = usize::try_from(range.start)?..usize::try_from(range.end)?;
-            kept.section(&wasm_encoder::RawSection { id, data: &module[range] });
-        }
+/// The component that a core module is, if it was linked with the bindings' object file and imports only what its world has; with
+/// its functions' names, by which traps are told, and its debug information apart. There is no adapter for
+/// `wasi_snapshot_preview1`: a module which imports that is refused. What is a component already is only taken apart.
+///
+/// The author's files are in the folder `source_root`.
+///
+/// # Errors
+///
+/// When it is neither a component nor a core module with its world.
+pub fn componentize(module: &[u8], source_root: &str) -> Result<Built> {
+    if is_component(module) {
+        return apart(module, source_root);
     }
-    Ok(kept.finish())
+    let mut encoder = ComponentEncoder::default();
+    encoder.module(module).context("it is no core module that was linked with its bindings")?;
+    let whole = encoder.validate(true).encode().context("it does not fit its world")?;
+    apart(&whole, source_root)
 }

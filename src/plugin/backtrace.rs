@@ -10,6 +10,8 @@ use std::io;
 use rustix::io::Errno;
 use wasmtime::{FrameInfo, OutOfMemory, WasmBacktrace};
 
+use super::places::{Place, Places};
+
 /// How wasmtime begins to write these two.
 const BACKTRACE: &str = "error while executing at wasm backtrace:";
 const CORE_DUMP: &str = "wasm coredump generated";
@@ -23,14 +25,26 @@ const MAX_NAME_BYTES: usize = 256;
 
 /// An error with all its causes and the guest's backtrace, which is one of them; without the core dump, which is too.
 pub(super) fn words(error: &wasmtime::Error) -> String {
+    words_with(error, &Places::NONE)
+}
+
+/// The same with the places of the backtrace's functions in the author's files.
+pub(super) fn words_with(error: &wasmtime::Error, places: &Places) -> String {
     let causes = error.chain().filter_map(|cause| match begin_of(cause) {
         text if text.starts_with(CORE_DUMP) => None,
-        text if text.starts_with(BACKTRACE) => error.downcast_ref().map(backtrace),
+        text if text.starts_with(BACKTRACE) => backtrace(error, places),
         text => Some(text),
     });
     let mut words = causes.collect::<Vec<_>>().join(": ");
     words.truncate(words.floor_char_boundary(MAX_WORDS_BYTES));
     words
+}
+
+/// Where in the author's own files `error` came about: the innermost of the backtrace's places that is in one.
+pub(super) fn authors_place(error: &wasmtime::Error, places: &Places) -> Option<String> {
+    let frames = error.downcast_ref::<WasmBacktrace>()?.frames();
+    let mut found = frames.iter().flat_map(|frame| places_of(frame, places));
+    found.find(Place::is_authors).map(|place| place.to_string())
 }
 
 /// Whether the whole of a cause of `error` is one of these texts: what only holds one may quote the guest.
@@ -89,28 +103,47 @@ impl Write for Bounded {
     }
 }
 
-/// A backtrace as wasmtime writes it, one frame a line, the innermost first.
-fn backtrace(backtrace: &WasmBacktrace) -> String {
+/// The backtrace in `error` as wasmtime writes it, one frame a line, the innermost first. A function that was made part of others
+/// has them on lines of their own.
+pub(super) fn backtrace(error: &wasmtime::Error, places: &Places) -> Option<String> {
     let mut text = BACKTRACE.to_owned();
-    for (number, frame) in backtrace.frames().iter().enumerate() {
+    for (number, frame) in error.downcast_ref::<WasmBacktrace>()?.frames().iter().enumerate() {
         let offset = frame.module_offset().map(|offset| format!("{offset:#8x} - ")).unwrap_or_default();
         let module = shortened(frame.module().name().unwrap_or("<unknown>"));
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n  {number:>3}: {offset}{module}!{}", function(frame));
+        let _ = write!(text, "\n  {number:>3}: {offset}{module}!");
+        let places = places_of(frame, places);
+        for (depth, place) in places.iter().enumerate() {
+            // The outermost is the one that the component has, and calls so.
+            let name = match depth + 1 == places.len() {
+                true => function(frame),
+                false => place.function.to_owned(),
+            };
+            let before = if depth == 0 { "" } else { "\n         inlined into " };
+            let _ = write!(text, "{before}{name} at {place}");
+        }
+        if places.is_empty() {
+            text.push_str(&function(frame));
+        }
     }
-    text
+    Some(text)
+}
+
+fn places_of<'a>(frame: &FrameInfo, places: &'a Places) -> Vec<Place<'a>> {
+    frame.module_offset().map(|offset| places.at(offset)).unwrap_or_default()
 }
 
 fn function(frame: &FrameInfo) -> String {
-    let Some(name) = frame.func_name() else { return format!("<wasm function {}>", frame.func_index()) };
-    match rustc_demangle::try_demangle(name) {
-        Ok(demangled) => shortened(demangled),
-        Err(_) => shortened(name),
-    }
+    frame.func_name().map_or_else(|| format!("<wasm function {}>", frame.func_index()), readable)
+}
+
+/// A function's name as its author knows it.
+pub(super) fn readable(name: &str) -> String {
+    rustc_demangle::try_demangle(name).map_or_else(|_| shortened(name), shortened)
 }
 
 /// As much of `name` as a line has room for. A name that grows as it is written is not written to its end.
-fn shortened(name: impl fmt::Display) -> String {
+pub(super) fn shortened(name: impl fmt::Display) -> String {
     let mut text = Bounded { text: String::new(), max_bytes: MAX_NAME_BYTES };
     let whole = write!(text, "{name}");
     if whole.is_err() { text.text + "…" } else { text.text }

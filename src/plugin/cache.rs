@@ -1,7 +1,7 @@
 //! Compiled components, kept on disk: a restart maps them instead of compiling them again.
 //!
 //! An entry is named by what it was made of, the component's SHA-256 and all of the engine's settings and version that
-//! its code depends on, so it never has to be rewritten. To map compiled code is to run it without any of the checks
+//! its code depends on, so it never has to be rewritten. What a debug file told is kept the same way. To map compiled code is to run it without any of the checks
 //! that a component goes through: whoever wrote it has the server's rights. So an entry is opened once, and it is used
 //! only if the server's user made it and nobody else can have changed it, in a folder of which the same holds. It is
 //! also checked against a hash of its own and of its name, so that a damaged one is compiled anew, and one that
@@ -25,6 +25,7 @@ use super::backtrace;
 use super::compiling::Compiling;
 use super::definitions;
 use super::folder::{Held, TEMPORARY, Unkept, open_own, open_private, write_whole};
+use super::places::{MAX_PLACES_BYTES, Places};
 use crate::files::{Fault, Opened, Reason};
 
 /// Without being used for so long, an entry is removed: plugins come and go, and so do engines' versions.
@@ -35,6 +36,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// How long a file may take to be written before it counts as left over.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What entries' names end in: those of code, and those of tables of places.
+pub(super) const CODE: &str = "cwasm";
+pub(super) const PLACES: &str = "places";
 
 /// What an entry's hash is of. Entries of other forms have other names.
 const FORM: &str = "name and code";
@@ -62,8 +67,8 @@ impl Cache {
         Ok(Self { folder: folder.to_owned(), engine: format!("{:016x}", hasher.finish()) })
     }
 
-    fn entry(&self, component: &Hash256) -> PathBuf {
-        self.folder.join(format!("{}-{}.cwasm", base16ct::lower::encode_string(component), self.engine))
+    fn path(&self, hash: &Hash256, form: &str) -> PathBuf {
+        self.folder.join(format!("{}-{}.{form}", base16ct::lower::encode_string(hash), self.engine))
     }
 
     /// The component whose SHA-256 is `hash`, mapped from its entry; nothing where there is none that can be used.
@@ -73,11 +78,21 @@ impl Cache {
         hash: &Hash256,
         compiling: &Compiling,
     ) -> Option<Result<Component, Unloadable>> {
-        let entry = self.entry(hash);
-        match open_whole(&entry) {
-            Ok([code, of_hash]) => {
-                note_use([&code, &of_hash], SystemTime::now());
-                Some(load(engine, code.descriptor(), compiling))
+        let code = self.entry(hash, CODE)?;
+        Some(load(engine, code.descriptor(), compiling))
+    }
+
+    /// The places of the component and the debug file for which `hash` stands; nothing where there is no entry of them that can
+    /// be used.
+    pub(super) fn find_places(&self, hash: &Hash256) -> Option<Places> {
+        Places::of(self.entry(hash, PLACES)?.bytes(MAX_PLACES_BYTES as u64).ok()?)
+    }
+
+    fn entry(&self, hash: &Hash256, form: &str) -> Option<Opened> {
+        match open_whole(&self.path(hash, form)) {
+            Ok([entry, of_hash]) => {
+                note_use([&entry, &of_hash], SystemTime::now());
+                Some(entry)
             }
             Err(fault) if fault.is_missing() => None,
             Err(fault) => {
@@ -88,9 +103,9 @@ impl Cache {
         }
     }
 
-    /// A file for the code of the component whose SHA-256 is `hash`.
-    pub(super) fn draft(&self, hash: &Hash256) -> io::Result<Draft> {
-        let entry = self.entry(hash);
+    /// A file for what is made of the component for which `hash` stands.
+    pub(super) fn draft(&self, hash: &Hash256, form: &str) -> io::Result<Draft> {
+        let entry = self.path(hash, form);
         let (unkept, file) = Unkept::begin(&entry)?;
         Ok(Draft { file, kept_as: Some((unkept, entry)) })
     }
@@ -137,7 +152,7 @@ fn time_kept(name: &OsStr) -> Option<Duration> {
         return None;
     }
     match extensions {
-        "cwasm" | "sha256" => Some(UNUSED),
+        CODE | PLACES | "sha256" => Some(UNUSED),
         _ if Path::new(extensions).extension().is_some_and(|extension| extension == TEMPORARY) => Some(DAY),
         _ => None,
     }
@@ -206,15 +221,28 @@ impl Draft {
 
     /// The component, now that its code is written. Keeps the code where that can be done and it can be loaded.
     pub(super) fn component(self, engine: &Engine, compiling: &Compiling) -> Result<Component, Unloadable> {
-        let Self { file, kept_as } = self;
-        let component = load(engine, &file, compiling)?;
-        if let Some((unkept, entry)) = kept_as
-            && let Err(error) = keep(unkept, &entry, &file)
+        let component = load(engine, &self.file, compiling)?;
+        self.keep();
+        Ok(component)
+    }
+
+    /// The places, now that their table is written. Keeps it where that can be done and it is one.
+    pub(super) fn places(self) -> io::Result<Places> {
+        let path = self.kept_as.as_ref().map_or(Path::new(PLACES), |(_, entry)| entry.as_path());
+        let table =
+            Opened::held(self.file.try_clone()?, path).and_then(|table| table.bytes(MAX_PLACES_BYTES as u64));
+        let places = Places::of(table.map_err(io::Error::other)?).ok_or(io::ErrorKind::InvalidData)?;
+        self.keep();
+        Ok(places)
+    }
+
+    fn keep(self) {
+        if let Some((unkept, entry)) = self.kept_as
+            && let Err(error) = keep(unkept, &entry, &self.file)
         {
             let path = entry.display();
             tracing::warn!(target: "lictor::plugin", %path, %error, "compiled code is not kept");
         }
-        Ok(component)
     }
 }
 

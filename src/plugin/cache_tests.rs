@@ -17,7 +17,7 @@ fn component(cache: &Cache, engine: &Engine, bytes: &[u8], hash: &Hash256) -> Re
         return component;
     }
     let code = engine.precompile_component(bytes)?;
-    let draft = cache.draft(hash).or_else(|_| Draft::in_memory())?;
+    let draft = cache.draft(hash, CODE).or_else(|_| Draft::in_memory())?;
     draft.output()?.write_all(&code)?;
     draft.component(engine, &within(0))
 }
@@ -115,7 +115,7 @@ fn an_entry_that_others_can_have_written_is_compiled_anew() {
             let engine = Engine::default();
             let cache = Cache::open(folder.path(), &engine).unwrap();
             component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
-            let entry = cache.entry(&hash(COMPONENT));
+            let entry = cache.path(&hash(COMPONENT), CODE);
             let file = if of_hash { hash_file(&entry) } else { entry.clone() };
             let Ok(()) = spoil(&file) else {
                 println!("SKIPPED: {what}; root alone gives files away");
@@ -135,7 +135,7 @@ fn an_entry_under_the_name_of_another_is_compiled_anew() {
     let engine = Engine::default();
     let cache = Cache::open(folder.path(), &engine).unwrap();
     component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
-    let (one, other) = (cache.entry(&hash(COMPONENT)), cache.entry(&hash(b"another")));
+    let (one, other) = (cache.path(&hash(COMPONENT), CODE), cache.path(&hash(b"another"), CODE));
     fs::rename(hash_file(&one), hash_file(&other)).unwrap();
     fs::rename(one, other).unwrap();
     assert!(find(&cache, &engine, &hash(b"another")).is_none());
@@ -190,7 +190,7 @@ fn what_is_over_the_bound_is_removed_in_the_order_of_its_last_use() {
             let text = format!("(component (core module ${name}))");
             let (bytes, hash) = (wat::parse_str(text).unwrap(), hash(&[u8::try_from(number).unwrap()]));
             component(&cache, &engine, &bytes, &hash).unwrap();
-            let entry = cache.entry(&hash);
+            let entry = cache.path(&hash, CODE);
             for path in [&entry, &hash_file(&entry)] {
                 age(path, number);
             }
@@ -204,8 +204,8 @@ fn what_is_over_the_bound_is_removed_in_the_order_of_its_last_use() {
     assert_eq!(cache.prune(SystemTime::now(), sizes[0] + sizes[1]).unwrap(), 2);
     assert!(!is_kept(3) && is_kept(2) && is_kept(1));
     // A use is noted, so the other one goes next.
-    age(&cache.entry(&hash(&[1])), 1);
-    age(&hash_file(&cache.entry(&hash(&[1]))), 1);
+    age(&cache.path(&hash(&[1]), CODE), 1);
+    age(&hash_file(&cache.path(&hash(&[1]), CODE)), 1);
     assert!(is_kept(2));
     assert_eq!(cache.prune(SystemTime::now(), sizes[1]).unwrap(), 2);
     assert!(is_kept(2) && !is_kept(1) && of_others.exists());
@@ -270,7 +270,7 @@ fn definitions_are_bounded_before_they_are_decoded_also_those_of_an_entry() {
         |loaded| matches!(loaded, Err(Unloadable::TooMuch(words)) if words.contains("component_size"));
     assert!(is_too_much(component(&cache, &engine, &bytes, &hash)));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "what can't be loaded is not kept");
-    let draft = cache.draft(&hash).unwrap();
+    let draft = cache.draft(&hash, CODE).unwrap();
     draft.output().unwrap().write_all(&engine.precompile_component(&bytes).unwrap()).unwrap();
     draft.component(&engine, &within(128 << 20)).unwrap();
     // The bound is lower now than it was when the entry was made.

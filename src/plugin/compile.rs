@@ -7,8 +7,9 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::backtrace;
-use super::cache::{Draft, Unloadable};
-use super::compiler::{self, Uncompiled};
+use super::cache::{CODE, Draft, Unloadable};
+use super::compiler::{self, Uncompiled, Work};
+use super::debug::Debug;
 use super::engine::Sandbox;
 use super::load::{Plugin, Spec};
 use super::runtime::Runtime;
@@ -23,6 +24,7 @@ pub(super) struct Compiled {
     /// Where its world's plugins run, which it was compiled for.
     pub(super) runtime: Arc<Runtime>,
     pub(super) size_bytes: usize,
+    pub(super) debug: Arc<Debug>,
 }
 
 /// Reads and compiles the component of `spec`. To drop the future ends the compiler.
@@ -38,7 +40,8 @@ pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec) -> Result<Compi
         Found::Component(component) => component,
         Found::Draft(draft) => {
             let output = draft.output().map_err(|error| error.to_string())?;
-            let compiled = compiler::run(&spec.compiling, world, &bytes, output).await;
+            let work = Work::Code { world: world.name().to_owned() };
+            let compiled = compiler::run(&spec.compiling, &work, &[&bytes], output).await;
             compiled.map_err(|uncompiled| match uncompiled {
                 Uncompiled::Invalid(words) => invalid(&words),
                 Uncompiled::Failed(words) => words,
@@ -48,7 +51,8 @@ pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec) -> Result<Compi
             blocking(loading).await?
         }
     };
-    Ok(Compiled { component, sha256, world, runtime, size_bytes })
+    let debug = Arc::new(Debug::of(&runtime, spec, (&bytes, &sha256)).await);
+    Ok(Compiled { component, sha256, world, runtime, size_bytes, debug })
 }
 
 /// A component's bytes and what is known of them without the compiler.
@@ -75,7 +79,7 @@ fn read(sandbox: &Sandbox, spec: &Spec) -> Result<Read, String> {
     let runtime = sandbox.runtime(world)?;
     let found = match runtime.compiled_before(&sha256, &spec.compiling) {
         Some(component) => Found::Component(component.map_err(words)?),
-        None => Found::Draft(runtime.draft(&sha256).map_err(|error| error.to_string())?),
+        None => Found::Draft(runtime.draft(&sha256, CODE).map_err(|error| error.to_string())?),
     };
     Ok(Read { bytes, sha256, world, runtime, found })
 }
@@ -92,18 +96,18 @@ fn read_file(spec: &Spec) -> Result<Vec<u8>, String> {
 }
 
 /// Does `work` off the threads that serve.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
 }
 
 impl Plugin {
-    /// Whether its component's file is the one that it was loaded from.
-    pub async fn is_of_its_file(&self) -> bool {
-        let spec = self.spec.clone();
-        let hashing = blocking(move || Ok(Sha256::digest(read_file(&spec)?)));
-        hashing.await.is_ok_and(|hash| hash.as_slice() == self.sha256())
+    /// Whether its component's file and the debug file beside it are those that it was loaded from.
+    pub async fn is_of_its_files(&self) -> bool {
+        let (spec, debug) = (self.spec.clone(), Arc::clone(&self.debug));
+        let hashing = blocking(move || Ok((Sha256::digest(read_file(&spec)?), debug.is_of_its_file(&spec))));
+        hashing.await.is_ok_and(|(hash, is_debug)| is_debug && hash.as_slice() == self.sha256())
     }
 }
 

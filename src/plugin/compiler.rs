@@ -1,10 +1,10 @@
-//! A process of its own for each component that is compiled: what its author wrote decides how long that takes, and
-//! how much memory.
+//! A process of its own for each component that is compiled, and for each debug file: what its author wrote decides how long that
+//! takes, and how much memory.
 //!
-//! [`run`] starts one and bounds it from outside; [`compile_alone`] is what it does.
+//! [`run`] starts one and bounds it from outside; `alone` is what it does.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
@@ -18,11 +18,7 @@ use tokio::net::unix::pipe;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::backtrace;
 use super::compiling::Compiling;
-use super::confine::confine;
-use super::runtime;
-use super::world::World;
 use crate::sync::locked;
 use crate::text::shown;
 
@@ -44,19 +40,34 @@ const MAX_WORDS_BYTES: u64 = 16 << 10;
 /// The same of what is shown of a compiler that broke off, in characters.
 const MAX_WORDS_CHARS: usize = 400;
 
-/// Compiles the component in `bytes` for `world` into the file `output`. To drop the future ends the compiler.
-pub(super) async fn run(
-    compiling: &Compiling,
-    world: World,
-    bytes: &[u8],
-    output: File,
-) -> Result<(), Uncompiled> {
-    drive(compiling, command(compiling, world, output), bytes).await
+/// What such a process makes of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Code.
+    Code {
+        /// The name of the world that its plugin is of.
+        world: String,
+    },
+    /// The table of places, by its debug file, which follows it.
+    Places {
+        /// How many bytes that has.
+        debug_bytes: usize,
+    },
 }
 
-/// Has `command` compile `bytes`. A thread that serves nobody waits for its end: with processes of tokio's each worker would
+/// Does `work` on the component that is the first of `input`, into the file `output`. To drop the future ends the compiler.
+pub(super) async fn run(
+    compiling: &Compiling,
+    work: &Work,
+    input: &[&[u8]],
+    output: File,
+) -> Result<(), Uncompiled> {
+    drive(compiling, command(compiling, work, output), input).await
+}
+
+/// Has `command` work on `input`. A thread that serves nobody waits for its end: with processes of tokio's each worker would
 /// look for ended ones whenever it parks.
-async fn drive(compiling: &Compiling, mut command: Command, bytes: &[u8]) -> Result<(), Uncompiled> {
+async fn drive(compiling: &Compiling, mut command: Command, input: &[&[u8]]) -> Result<(), Uncompiled> {
     let failed = |error: io::Error| Uncompiled::Failed(format!("it can't be compiled: {error}"));
     let mut child = command.spawn().map_err(|error| {
         let program = compiling.program.display();
@@ -66,7 +77,7 @@ async fn drive(compiling: &Compiling, mut command: Command, bytes: &[u8]) -> Res
     let running = Running(Arc::new(Mutex::new(child)));
     let child = Arc::clone(&running.0);
     let mut ended = spawn_blocking(move || wait(&child));
-    let Ok(conversed) = timeout(compiling.time, converse(pipes, bytes, &mut ended)).await else {
+    let Ok(conversed) = timeout(compiling.time, converse(pipes, input, &mut ended)).await else {
         drop(running);
         // Its memory is to be free when this is told.
         let _ = ended.await;
@@ -92,13 +103,17 @@ const MAX_THREADS: usize = 8;
 /// Address space that the allocator takes at a time, in KiB; by itself it takes a gigabyte before the first line runs.
 const ARENA_KIB: &str = "65536";
 
-fn command(compiling: &Compiling, world: World, output: File) -> Command {
+fn command(compiling: &Compiling, work: &Work, output: File) -> Command {
+    let work = match work {
+        Work::Code { world } => ["--world".to_owned(), world.clone()],
+        Work::Places { debug_bytes } => ["--debug-bytes".to_owned(), debug_bytes.to_string()],
+    };
     let threads = available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS);
     let mut command = Command::new(&compiling.program);
     command
         .arg0("lictor")
         .arg(VERB)
-        .args(["--world", world.name()])
+        .args(work)
         .args(["--component-bytes", &compiling.component_bytes.to_string()])
         .args(["--memory-bytes", &compiling.memory_bytes.to_string()])
         .args(["--milliseconds", &compiling.time.as_millis().to_string()])
@@ -115,17 +130,19 @@ fn command(compiling: &Compiling, world: World, output: File) -> Command {
     command
 }
 
-/// Gives the compiler the component, hears what it has to say, and waits for its end.
+/// Gives the compiler its input, hears what it has to say, and waits for its end.
 async fn converse(
-    (input, words): (Option<ChildStdin>, Option<ChildStderr>),
-    bytes: &[u8],
+    (stdin, words): (Option<ChildStdin>, Option<ChildStderr>),
+    input: &[&[u8]],
     ended: &mut JoinHandle<io::Result<ExitStatus>>,
 ) -> io::Result<(ExitStatus, String)> {
     let give = async move {
-        if let Some(input) = input {
-            let mut input = pipe::Sender::from_owned_fd(input.into())?;
-            // One that ends before it has read all says why.
-            let _ = input.write_all(bytes).await;
+        if let Some(stdin) = stdin {
+            let mut stdin = pipe::Sender::from_owned_fd(stdin.into())?;
+            for bytes in input {
+                // One that ends before it has read all says why.
+                let _ = stdin.write_all(bytes).await;
+            }
         }
         io::Result::Ok(())
     };
@@ -214,44 +231,9 @@ fn note_refused(said: &str) {
     }
 }
 
-/// What came of [`compile_alone`].
-#[derive(Debug)]
-pub struct Compilation {
-    /// What the process could not give up, in words for the log.
-    pub kept_rights: Vec<String>,
-    /// The code; or what is wrong with the component, which is larger than it may be, or invalid.
-    pub code: Result<Vec<u8>, String>,
-}
-
-/// Compiles the component in `input`, in a process that was started for it by `run`.
-///
-/// # Errors
-///
-/// When the process can't bound itself, has no such world, or, of the kind `OutOfMemory`, less memory than it needs.
-pub fn compile_alone(compiling: &Compiling, world: &str, input: impl Read) -> io::Result<Compilation> {
-    let world = World::named(world).ok_or_else(|| io::Error::other("there is no such world"))?;
-    let memory_bytes = u64::try_from(compiling.memory_bytes).unwrap_or(u64::MAX);
-    let kept_rights = confine(memory_bytes, compiling.time)?;
-    // The compiler would start them itself, and panic where there is no room for their stacks.
-    rayon::ThreadPoolBuilder::new().build_global().map_err(|_| io::ErrorKind::OutOfMemory)?;
-    let engine = runtime::compiling_engine(world).map_err(|error| match backtrace::is_of_memory(&error) {
-        true => io::ErrorKind::OutOfMemory.into(),
-        false => io::Error::other(error),
-    })?;
-    let mut bytes = Vec::new();
-    let most = u64::try_from(compiling.component_bytes).unwrap_or(u64::MAX);
-    input.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() > compiling.component_bytes {
-        return Ok(Compilation { kept_rights, code: Err(compiling.too_large()) });
-    }
-    match engine.precompile_component(&bytes) {
-        Err(error) if backtrace::is_of_memory(&error) => Err(io::ErrorKind::OutOfMemory.into()),
-        code => Ok(Compilation { kept_rights, code: code.map_err(|error| backtrace::words(&error)) }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -282,7 +264,7 @@ mod tests {
     async fn a_compiler_that_nobody_waits_for_is_killed() {
         let begun = Instant::now();
         let (command, mut output) = shell("echo begun; exec sleep 60");
-        let driving = tokio::spawn(async move { drive(&within(LONG), command, &[0; LARGE]).await });
+        let driving = tokio::spawn(async move { drive(&within(LONG), command, &[&[0; LARGE]]).await });
         let mut output = spawn_blocking(move || {
             let mut begin = [0; 6];
             output.read_exact(&mut begin).map(|()| output).unwrap()
@@ -303,7 +285,7 @@ mod tests {
         // It reads nothing; or has closed what it could be heard by.
         for script in ["exec sleep 60", "exec <&- 2>&-; exec sleep 60"] {
             let (command, mut output) = shell(script);
-            let driven = drive(&within(Duration::from_millis(200)), command, &[0; LARGE]).await;
+            let driven = drive(&within(Duration::from_millis(200)), command, &[&[0; LARGE]]).await;
             assert_eq!(driven, Err(Uncompiled::Failed(within(Duration::from_millis(200)).time_used_up())));
             assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "{script}");
         }
@@ -319,7 +301,7 @@ mod tests {
             ("cat > /dev/null; head -c 100000 /dev/zero >&2; exit 1", MAX_WORDS_BYTES as usize),
         ] {
             let (command, _output) = shell(script);
-            let driven = drive(&within(LONG), command, &[0; LARGE]).await;
+            let driven = drive(&within(LONG), command, &[&[0; LARGE]]).await;
             let Err(Uncompiled::Invalid(words)) = driven else { panic!("{script}: {driven:?}") };
             assert_eq!(words.len(), said, "{script}: {words}");
         }

@@ -70,6 +70,7 @@ impl Dumps {
 /// fewer dumps than there were traps.
 pub(super) fn keep(plugin: &Plugin, call: &Call, instance: Warm, error: wasmtime::Error) {
     let Some(dumps) = plugin.sandbox().dumps() else { return };
+    let debug = Arc::clone(&plugin.debug);
     let (plugin, client, request) = (plugin.name().to_owned(), call.caller.name_shared(), call.id);
     if dumps.is_writing.swap(true, Ordering::Acquire) {
         tracing::info!(target: "lictor::plugin", plugin, client = &*client, %request, "no core dump: another is being written");
@@ -77,7 +78,7 @@ pub(super) fn keep(plugin: &Plugin, call: &Call, instance: Warm, error: wasmtime
     }
     let writing = Writing(Arc::clone(dumps));
     tokio::task::spawn_blocking(move || {
-        let Some(dump) = instance.into_core_dump(&error, &plugin) else { return };
+        let Some(dump) = instance.into_core_dump(&error, &plugin, debug.places()) else { return };
         let name = file_name(&plugin, &request.to_string(), Timestamp::now());
         let kept = writing.0.keep(&name, &dump);
         // Whoever reads that there is a dump may make the next one.

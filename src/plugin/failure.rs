@@ -4,7 +4,7 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
-use super::backtrace::{fault_address, says, words};
+use super::backtrace::{authors_place, fault_address, says, words, words_with};
 use super::bindings::lictor::plugin::types::Failure;
 use super::bounds::BudgetSpent;
 use super::bounds::CpuSpent;
@@ -131,7 +131,9 @@ pub(super) fn broken(
 ) -> CommandError {
     let name = plugin.name();
     let Broken { code, reason, advice } = classify(error, state, plugin.max_reply_bytes());
-    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, reason, advice, error = words(error), "plugin broke off");
+    let places = plugin.debug.places();
+    let (at, error) = (authors_place(error, places), words_with(error, places));
+    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, reason, advice, at, error, "plugin broke off");
     CommandError::unknown(code, format!("Plugin {name} {reason} (request {})", call.id))
 }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
+use wasm_encoder::{CustomSection, Section as _};
 use wasmtime::component::{Accessor, ComponentExportIndex, Func, InstancePre, TypedFunc};
 use wasmtime::{Engine, Store, WasmCoreDump};
 
+use super::backtrace;
 use super::bindings::lictor::plugin::types::{CommandInfo, Failure};
 use super::bindings::streaming::{StreamingPlugin, StreamingPluginIndices};
 use super::bindings::{Plugin, PluginIndices};
@@ -13,11 +15,15 @@ use super::bounds::{FirstTick, MemoryLimiter, Pace};
 use super::failure;
 use super::host::{Base, CallLabel, Granted, Handles, Http, PluginLog, Printer, Volume};
 use super::invoke::Call;
+use super::places::Places;
 use super::store::GuestStore;
 use super::stream::{Intake, Outlet, Streaming};
 use super::worker::{Answer, Desk};
 use super::world::World;
 use crate::state::MAX_BYTES_PER_CALL;
+
+/// The section of a core dump that has its backtrace in words.
+const BACKTRACE_SECTION: &str = "lictor.backtrace";
 
 /// What the host keeps beside an instance's memory; host functions get at it.
 pub(super) struct HostState {
@@ -301,9 +307,20 @@ impl Instance {
 
     /// The core dump of the trap in `error`, by which a call broke off in this instance; none where the engine makes
     /// none. `name` is what it calls the plugin. As large as what the instance's memories hold, so it takes its time.
-    pub(super) fn into_core_dump(self, error: &wasmtime::Error, name: &str) -> Option<Vec<u8>> {
-        let dump = error.downcast_ref::<WasmCoreDump>()?;
-        Some(self.store.into_core_dump(dump, name))
+    ///
+    /// The form of core dumps has no lines of an author's files, so the backtrace with these is a section of its own.
+    pub(super) fn into_core_dump(
+        self,
+        error: &wasmtime::Error,
+        name: &str,
+        places: &Places,
+    ) -> Option<Vec<u8>> {
+        let mut dump = self.store.into_core_dump(error.downcast_ref::<WasmCoreDump>()?, name);
+        if let Some(text) = backtrace::backtrace(error, places) {
+            let section = CustomSection { name: BACKTRACE_SECTION.into(), data: text.as_bytes().into() };
+            section.append_to(&mut dump);
+        }
+        Some(dump)
     }
 
     pub(super) fn state(&self) -> &HostState {

@@ -10,6 +10,7 @@ use wasmtime::PoolConcurrencyLimitError;
 
 use super::bounds::{Budget, BudgetSpent, MemoryLimiter, MemoryRefusal, Pace};
 use super::compile::{Compiled, compile};
+use super::debug::{Debug, DebugFault};
 use super::describe::CommandInfo;
 use super::engine::Sandbox;
 use super::host::{self, Granted, Grants, Handles, PluginLog, Volume, VolumeLimits, reserve_bytes};
@@ -82,6 +83,7 @@ pub struct LoadError {
 pub struct Plugin {
     pub(super) spec: Spec,
     sha256: [u8; 32],
+    pub(super) debug: Arc<Debug>,
     sandbox: Arc<Sandbox>,
     runtime: Arc<Runtime>,
     world: World,
@@ -120,6 +122,7 @@ impl Plugin {
             granted: Arc::new(spec.grants.prepare(sandbox.web(), sandbox.topics(), sandbox.reserved())),
             turns: new_turns(&spec),
             sha256: of.sha256,
+            debug: Arc::clone(&of.debug),
             pace: Pace::default(),
             footprint_bytes: 0,
             commands: Vec::new(),
@@ -144,6 +147,7 @@ impl Plugin {
         let spec = Spec { grants, ..self.spec.clone() };
         let plugin = Self {
             sha256: self.sha256,
+            debug: Arc::clone(&self.debug),
             sandbox: Arc::clone(&self.sandbox),
             runtime: Arc::clone(&self.runtime),
             world: self.world,
@@ -181,6 +185,12 @@ impl Plugin {
     #[must_use]
     pub fn sha256(&self) -> &[u8; 32] {
         &self.sha256
+    }
+
+    /// Why the debug file beside its component is not used, if there is one.
+    #[must_use]
+    pub fn debug_fault(&self) -> Option<&DebugFault> {
+        self.debug.fault()
     }
 
     /// How long one of its commands may take; one that streams, from one part to the next.

@@ -4,6 +4,7 @@
 //! [`Call`] comes from a request that was permitted and routed, and what goes back is bytes or a
 //! [`CommandError`](crate::wire::CommandError).
 
+mod alone;
 mod backtrace;
 mod batch;
 mod bindings;
@@ -14,9 +15,11 @@ mod compiler;
 mod compiling;
 mod compute;
 mod confine;
+mod debug;
 mod definitions;
 mod describe;
 mod dumps;
+mod dwarf;
 mod engine;
 mod failure;
 mod folder;
@@ -25,6 +28,7 @@ mod inspect;
 mod instance;
 mod invoke;
 mod load;
+mod places;
 mod pool;
 mod runtime;
 mod seat;
@@ -38,10 +42,12 @@ mod warm;
 mod worker;
 mod world;
 
+pub use alone::{Compilation, compile_alone};
 pub use batch::{Progress, run_ready};
 pub use bounds::{Share, Shares};
-pub use compiler::{Compilation, compile_alone};
+pub use compiler::Work;
 pub use compiling::Compiling;
+pub use debug::DebugFault;
 pub use describe::CommandInfo;
 pub use engine::{CoreDumps, Kept, Sandbox, SandboxLimits};
 pub use host::{CommandGate, EventsGrant, Grants, HttpGrant, MAX_OPEN_FILES, Stores, VolumeLimits};

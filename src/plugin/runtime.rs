@@ -14,6 +14,7 @@ use super::backtrace;
 use super::cache::{Cache, Draft, Unloadable};
 use super::compiling::Compiling;
 use super::invoke::MAX_DEPTH;
+use super::places::Places;
 use super::ticker::Ticker;
 use super::world::World;
 use crate::telemetry::metrics::Counter;
@@ -112,10 +113,15 @@ impl Runtime {
         self.cache.as_ref()?.find(&self.engine, hash, compiling)
     }
 
-    /// A file for the code of the component whose SHA-256 is `hash`: in the cache, or where that takes nothing in memory.
-    pub(super) fn draft(&self, hash: &[u8; 32]) -> io::Result<Draft> {
+    /// The places that were found before by a component and its debug file, which `hash` stands for.
+    pub(super) fn places_before(&self, hash: &[u8; 32]) -> Option<Places> {
+        self.cache.as_ref()?.find_places(hash)
+    }
+
+    /// A file for what is made of the component that `hash` stands for: in the cache, or where that takes nothing in memory.
+    pub(super) fn draft(&self, hash: &[u8; 32], form: &'static str) -> io::Result<Draft> {
         match &self.cache {
-            Some(cache) => cache.draft(hash).or_else(|error| {
+            Some(cache) => cache.draft(hash, form).or_else(|error| {
                 tracing::warn!(target: "lictor::plugin", %error, "compiled code is not kept");
                 Draft::in_memory()
             }),

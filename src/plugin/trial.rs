@@ -59,7 +59,7 @@ pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, Command
         Ok(Ok(answer)) => (told(plugin, call, answer), None),
         Ok(Err(error)) => {
             let told = failure::broken(plugin, call, &error, Some(state));
-            (Err(told), instance.into_core_dump(&error, plugin.name()))
+            (Err(told), instance.into_core_dump(&error, plugin.name(), plugin.debug.places()))
         }
         Err(_elapsed) => (Err(failure::timed_out(plugin, call)), None),
     };

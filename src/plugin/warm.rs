@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::instance::{HostState, Instance};
 use super::invoke::Call;
+use super::places::Places;
 use super::worker::{Answer, Left, Worker};
 
 /// An instance, and what it has behind it.
@@ -111,9 +112,14 @@ impl Warm {
     }
 
     /// [`Instance::into_core_dump`].
-    pub(super) fn into_core_dump(self, error: &wasmtime::Error, name: &str) -> Option<Vec<u8>> {
+    pub(super) fn into_core_dump(
+        self,
+        error: &wasmtime::Error,
+        name: &str,
+        places: &Places,
+    ) -> Option<Vec<u8>> {
         match self.guest {
-            Guest::Outside(instance) => instance.into_core_dump(error, name),
+            Guest::Outside(instance) => instance.into_core_dump(error, name, places),
             Guest::Inside(_) => None,
         }
     }

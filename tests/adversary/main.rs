@@ -26,6 +26,7 @@
 //! | `signals`      | plugins that take their time to load, while a signal comes or a service manager listens |
 //! | `memory`       | clients, plugins and strangers that take all the memory that they may |
 //! | `compile`      | authors whose components are made against the compiler |
+//! | `debug`        | authors whose debug files are made against their reader |
 //! | `watermark`    | clients that together hold more memory than the process may |
 //! | `tls`          | peers that break TLS |
 //! | `scan`         | a scanner of TLS servers, which is to find nothing |
@@ -45,6 +46,7 @@ mod clock;
 mod compile;
 mod crowd;
 mod cut;
+mod debug;
 mod files;
 mod forged;
 mod handles;

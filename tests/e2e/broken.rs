@@ -17,10 +17,12 @@ fn what_broke_a_call_off_says_what_mends_it() {
         ("beyond", "(i32.store (i32.const 0x7fff0000) (i32.const 1))"),
         ("declared", "(drop (memory.grow $small (i32.const 2))) unreachable"),
         ("divided", "(drop (i32.div_u (i32.const 1) (i32.const 0)))"),
+        ("endless", "(call $again)"),
     ];
     for (name, instructions) in pointers {
-        let component =
-            Minimal::new(&[name]).in_its_module("(memory $small 1 2)", "").handling_by(instructions);
+        let component = Minimal::new(&[name])
+            .in_its_module("(memory $small 1 2) (func $again (call $again))", "")
+            .handling_by(instructions);
         let component = component.write(setup.folder(), name);
         setup = setup.plugin(name, &component, &[name], "");
     }
@@ -33,6 +35,7 @@ fn what_broke_a_call_off_says_what_mends_it() {
         ("across", "plugin-trapped", "at 0xfffffffc, just below address 0: most likely", stack),
         ("beyond", "plugin-trapped", "trapped: out of bounds memory access (request", None),
         ("divided", "plugin-trapped", "trapped: integer divide by zero (request", None),
+        ("endless", "plugin-trapped", "trapped: its call stack is exhausted", Some("512 KiB is fixed")),
         (
             "declared",
             "plugin-limit",
@@ -53,4 +56,18 @@ fn what_broke_a_call_off_says_what_mends_it() {
         assert_eq!(told.is_some(), advice.is_some(), "{command}: {broke:?}");
         assert!(advice.is_none_or(|advice| told.unwrap().contains(advice)), "{command}: {broke:?}");
     }
+}
+
+/// A plugin that copes with an allocation that failed answers, and the operator hears of it all the same.
+#[test]
+fn a_call_that_copes_with_too_little_memory_is_told_to_the_operator() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester);
+    let component = Minimal::new(&["coped"]).handling_by("(drop (memory.grow (i32.const 1000)))");
+    let component = component.write(setup.folder(), "coped");
+    let server = setup.plugin("coped", &component, &["coped"], "memory = \"8MiB\"").start();
+    assert_eq!(server.connect(&tester).ask("coped"), "ok");
+    let told = server.wait_for_log("it", |entry| entry.message() == "a call got no more memory");
+    assert_eq!(told.text("reason"), Some("needed more than its 8388608 bytes of memory"), "{told:?}");
+    assert!(told.text("advice").unwrap().contains("`memory`"), "{told:?}");
 }

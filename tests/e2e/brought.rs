@@ -63,6 +63,7 @@ fn built(folder: &Path, options: &[&str], crates: &str, now: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/brought");
     let mut build = Command::new(project.join("build.sh"));
     build.current_dir(&project).env("CARGO_TARGET_DIR", target).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
+    build.env("LICTOR", env!("CARGO_BIN_EXE_lictor"));
     let output = build.env("CARGO_PROFILE_RELEASE_LTO", "off").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     project.join("brought.wasm")

@@ -13,6 +13,7 @@
 //! | `pace`      | clients that are slow, end early, or do not read |
 //! | `sandbox`   | what a plugin can't do, and what its failures look like |
 //! | `broken`    | what calls that break off are told by, and what mends them |
+//! | `places`    | the files and lines that traps are told by, and the debug files that tell them |
 //! | `loading`   | which components are refused, and with what words |
 //! | `limits`    | what plugins and clients can't use up together: computing time, memory, turns, the disk |
 //! | `grants`    | what a plugin may be granted: given, withheld, overstepped |
@@ -103,6 +104,7 @@ mod odd;
 mod pace;
 mod packages;
 mod paused;
+mod places;
 mod plugin;
 mod printed;
 mod prompt;

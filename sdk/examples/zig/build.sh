@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the example: echo.wasm, beside this script.
+# Builds the example: echo.wasm and echo.wasm.debug, beside this script.
 #
 #   LICTOR_TOOLS  folder into which tools are put, and found again; `.tools` beside this script without it
 #   LICTOR        the program `lictor`; found on the path without it
@@ -23,7 +23,7 @@ export ZIG_GLOBAL_CACHE_DIR="$tools/cache" ZIG_LOCAL_CACHE_DIR="$build/cache"
 zig=("$tools/bin/python" -m ziglang)
 
 # What an earlier build made is not to be taken for what this one makes.
-rm -f "$here/echo.wasm"
+rm -f "$here/echo.wasm" "$here/echo.wasm.debug"
 mkdir -p "$build/wit/deps/lictor"
 cp "$here/world.wit" "$build/wit/world.wit"
 cp "$wit/plugin.wit" "$build/wit/deps/lictor/plugin.wit"

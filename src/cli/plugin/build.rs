@@ -41,13 +41,17 @@ enum BindingsLanguage {
     C,
 }
 
-/// Make a component of a core module that was linked with its bindings
+/// Make a component of a core module that was linked with its bindings, with its debug information in a file of its own
+///
+/// The debug information goes into FILE.debug, beside the component, by which the server's log tells the lines where a plugin
+/// trapped. A component that is made already only has its debug information moved.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  lictor plugin componentize build/core.wasm -o greet.wasm")]
+  lictor plugin componentize build/core.wasm -o greet.wasm
+  lictor plugin componentize target/wasm32-unknown-unknown/release/greet.wasm -o greet.wasm")]
 pub(in crate::cli) struct Componentize {
-    /// The core module
+    /// The core module, or the component
     #[arg(value_name = "FILE")]
     module: PathBuf,
     /// Where to put the component
@@ -88,23 +92,49 @@ impl Bindings {
 
 impl Componentize {
     pub(super) fn run(self) -> Result<(), Failure> {
-        rewrite(&self.module, &self.output, kit::componentize)
+        // Without links taken out: compilers name the folder as it was named to them.
+        let folder = self.output.parent().unwrap_or(Path::new(""));
+        let root = std::env::current_dir().map(|here| here.join(folder)).unwrap_or_default();
+        let root = root.to_string_lossy();
+        let built = changed(&self.module, |bytes| kit::componentize(bytes, root.trim_end_matches('/')))?;
+        let debug = files::debug_file(&self.output);
+        match &built.debug {
+            Some(bytes) => put(&debug, bytes)?,
+            // One of an earlier build tells of other code.
+            None => remove(&debug)?,
+        }
+        put(&self.output, &built.component)
     }
 }
 
 impl Seal {
     pub(super) fn run(self) -> Result<(), Failure> {
-        rewrite(&self.component, &self.output, |bytes| kit::seal(bytes, &self.without))
+        let sealed = changed(&self.component, |bytes| kit::seal(bytes, &self.without))?;
+        put(&self.output, &sealed)
     }
 }
 
-fn rewrite(from: &Path, to: &Path, change: impl Fn(&[u8]) -> anyhow::Result<Vec<u8>>) -> Result<(), Failure> {
+/// What `change` makes of the file `from`.
+fn changed<T>(from: &Path, change: impl Fn(&[u8]) -> anyhow::Result<T>) -> Result<T, Failure> {
     let told = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", from.display()));
     let bytes = read_named(from, MAX_BYTES).map_err(|fault| told(&fault.what()))?;
-    let changed = change(&bytes).map_err(|error| told(&format_args!("{error:#}")))?;
-    write(to, &changed)?;
-    output::note(&format!("{}: {}", to.display(), super::bytes(changed.len())));
+    change(&bytes).map_err(|error| told(&format_args!("{error:#}")))
+}
+
+/// Writes a file and says so.
+fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    write(path, bytes)?;
+    output::note(&format!("{}: {}", path.display(), super::bytes(bytes.len())));
     Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::failed(format!("cannot remove {}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {

@@ -58,6 +58,11 @@ impl Folder {
         self.noted(text, Matters::Content)
     }
 
+    /// Has a file followed that may be there or not, and that is looked at elsewhere.
+    pub(super) fn follow(&self, path: &Path) {
+        self.sightings.borrow_mut().note(path, Matters::Content);
+    }
+
     fn noted(&self, text: &PathText, matters: Matters) -> PathBuf {
         let path = self.path.join(&text.0);
         self.sightings.borrow_mut().note(&path, matters);

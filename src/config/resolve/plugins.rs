@@ -16,7 +16,7 @@ use crate::config::limits::{self, FromAmount, Limits};
 use crate::config::names::{CommandName, CommandPattern, PluginName};
 use crate::config::raw::{RawDisabled, RawPlugin};
 use crate::config::{Plugin, State, key_text};
-use crate::files::Reserved;
+use crate::files::{Reserved, debug_file};
 
 /// What `[plugins]` came to.
 pub(super) struct Resolved {
@@ -190,6 +190,7 @@ fn component(at: &str, section: &Spanned<RawPlugin>, whole: Whole<'_>, findings:
         Field::Given(path) => {
             let key = &format!("{at}.component");
             let named = folder::Named { key, path, remedy: "build the plugin" };
+            whole.folder.follow(&debug_file(&whole.folder.path(path.get_ref())));
             if whole.is_reload {
                 // What is wrong with it is told where it is loaded.
                 let _ = whole.folder.look_at(named, findings);

@@ -198,6 +198,7 @@ fn write(folder: &Path, listen: &str, component: &Path) -> Result<String, Failur
     let plugin = PluginName::try_from(name).map_err(|refusal| failed(&refusal))?;
     let bytes = files::read_named(component, MOST_BYTES).map_err(|fault| failed(&fault.what()))?;
     let file = format!("{plugin}.wasm");
+    put_debug_file(component, &folder.join(&file))?;
     let config = config_text(listen, &plugin, &file, &commands);
     for (name, bytes) in [(file.as_str(), &*bytes), (crate::cli::CONFIG_FILE, config.as_bytes())] {
         let path = folder.join(name);
@@ -205,6 +206,20 @@ fn write(folder: &Path, listen: &str, component: &Path) -> Result<String, Failur
         written.map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
     }
     Ok(commands.into_iter().next().unwrap_or_else(|| plugin.to_string()))
+}
+
+/// Puts the debug file of `component`, if it has one, beside `copy` of that.
+fn put_debug_file(component: &Path, copy: &Path) -> Result<(), Failure> {
+    let (from, to) = (files::debug_file(component), files::debug_file(copy));
+    let put = match files::read_named(&from, MOST_BYTES) {
+        Ok(bytes) => files::put(&to, 0o600, &bytes),
+        // One of an earlier build tells of other code.
+        Err(_) => fs::remove_file(&to).or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        }),
+    };
+    put.map_err(|error| Failure::failed(format!("cannot write {}: {error}", to.display())))
 }
 
 /// A config that serves `plugin` to one client, with all granted that needs nothing said.

@@ -1,0 +1,219 @@
+//! Debug information apart from the component: `NAME.wasm.debug` is the component as its tools made it, `NAME.wasm` the same
+//! without debug information.
+//!
+//! So the two belong together where the one without its debug information is the other, byte for byte; and tools that know
+//! WebAssembly read the debug file as any component.
+
+use std::ops::Range;
+
+use anyhow::{Result, bail};
+use wasm_encoder::{CustomSection, RawSection, Section as _};
+use wasmparser::BinaryReader;
+
+/// What names of sections with debug information begin with.
+const DEBUG: &str = ".debug_";
+
+/// The section of a debug file that says in which folder the author's files were.
+const SOURCE_ROOT: &str = "lictor.source-root";
+
+/// How deep components may nest here: deeper than any tool makes them.
+const MAX_DEPTH: u32 = 32;
+
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const HEADER_BYTES: usize = 8;
+
+/// Ids of sections: those that others tell of, and of a component those that hold a core module or a component.
+const CUSTOM: u8 = 0;
+const CODE: u8 = 10;
+const MODULE: u8 = 1;
+const NESTED: u8 = 4;
+
+/// A component, and what is in its debug file, if it has debug information.
+#[derive(Debug)]
+pub struct Built {
+    /// The component.
+    pub component: Vec<u8>,
+    /// The debug file's bytes.
+    pub debug: Option<Vec<u8>>,
+}
+
+/// A component with its debug information taken apart.
+#[derive(Debug, Default)]
+pub struct Parted<'a> {
+    /// The component without it.
+    pub bare: Vec<u8>,
+    /// Its core modules, as they stand in it.
+    pub modules: Vec<Module<'a>>,
+    /// The folder in which the author's files were.
+    pub source_root: Option<&'a str>,
+}
+
+/// A core module's code and its debug information.
+#[derive(Debug, Default)]
+pub struct Module<'a> {
+    /// Where in the file the content of the code section is. Addresses in debug information begin there.
+    pub code: Range<usize>,
+    /// The sections with debug information, by their names.
+    pub debug: Vec<(&'a str, &'a [u8])>,
+}
+
+/// Whether these bytes begin as a component does.
+pub(super) fn is_component(bytes: &[u8]) -> bool {
+    bytes.starts_with(COMPONENT)
+}
+
+/// Moves the debug information out of the component `whole`, which was made of files in the folder `source_root`.
+pub(super) fn apart(whole: &[u8], source_root: &str) -> Result<Built> {
+    let Parted { bare, modules, .. } = parted(whole)?;
+    let debug = modules.iter().any(|module| !module.debug.is_empty()).then(|| {
+        let mut debug = whole.to_vec();
+        let root = source_root.as_bytes().into();
+        CustomSection { name: SOURCE_ROOT.into(), data: root }.append_to(&mut debug);
+        debug
+    });
+    Ok(Built { component: bare, debug })
+}
+
+/// Takes a component's debug information apart. Looks at where its sections are, and at nothing in them.
+///
+/// # Errors
+///
+/// When it is no component, or its sections exceed it.
+pub fn parted(component: &[u8]) -> Result<Parted<'_>> {
+    if !is_component(component) {
+        bail!("it is no component");
+    }
+    let mut parted = Parted::default();
+    parted.bare = bare((component, 0), MAX_DEPTH, &mut parted)?;
+    Ok(parted)
+}
+
+/// The component or core module in `bytes`, which is that far into the file, without debug information.
+fn bare<'a>((bytes, at): (&'a [u8], usize), depth: u32, parted: &mut Parted<'a>) -> Result<Vec<u8>> {
+    let is_component = is_component(bytes);
+    if depth == 0 || !(is_component || bytes.starts_with(CORE_MODULE)) {
+        bail!("it holds something that is neither a component nor a core module, or is nested too deep");
+    }
+    let mut kept = bytes[..HEADER_BYTES].to_vec();
+    let mut module = Module::default();
+    for (id, range) in sections(bytes)? {
+        let content = &bytes[range.clone()];
+        match id {
+            MODULE | NESTED if is_component => {
+                let inner = bare((content, at + range.start), depth - 1, parted)?;
+                RawSection { id, data: &inner }.append_to(&mut kept);
+                continue;
+            }
+            CUSTOM => {
+                let (name, data) = custom(content)?;
+                if !is_component && name.starts_with(DEBUG) {
+                    module.debug.push((name, data));
+                    continue;
+                }
+                if is_component && name == SOURCE_ROOT {
+                    parted.source_root = std::str::from_utf8(data).ok();
+                    continue;
+                }
+            }
+            CODE if !is_component => module.code = at + range.start..at + range.end,
+            _ => {}
+        }
+        RawSection { id, data: content }.append_to(&mut kept);
+    }
+    if !is_component {
+        parted.modules.push(module);
+    }
+    Ok(kept)
+}
+
+/// The id and the place of each section.
+fn sections(bytes: &[u8]) -> Result<Vec<(u8, Range<usize>)>> {
+    let mut reader = BinaryReader::new(bytes, 0);
+    reader.read_bytes(HEADER_BYTES)?;
+    let mut found = Vec::new();
+    while !reader.eof() {
+        let id = reader.read_u8()?;
+        let size = reader.read_var_u32()? as usize;
+        let start = bytes.len() - reader.bytes_remaining();
+        reader.read_bytes(size)?;
+        found.push((id, start..start + size));
+    }
+    Ok(found)
+}
+
+/// The name and the content of a custom section.
+fn custom(section: &[u8]) -> Result<(&str, &[u8])> {
+    let mut reader = BinaryReader::new(section, 0);
+    let name = reader.read_string()?;
+    Ok((name, &section[section.len() - reader.bytes_remaining()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(with_debug: bool) -> Vec<u8> {
+        let mut module = CORE_MODULE.to_vec();
+        let mut add = |name: &str, data: &[u8]| {
+            CustomSection { name: name.into(), data: data.into() }.append_to(&mut module);
+        };
+        if with_debug {
+            add(".debug_info", b"units");
+        }
+        add("name", b"functions");
+        if with_debug {
+            add(".debug_line", &[7; 300]);
+        }
+        RawSection { id: CODE, data: &[0] }.append_to(&mut module);
+        module
+    }
+
+    /// A core module in a component, another in a component in that.
+    fn component(with_debug: bool) -> Vec<u8> {
+        let mut inner = COMPONENT.to_vec();
+        RawSection { id: MODULE, data: &module(with_debug) }.append_to(&mut inner);
+        let mut component = COMPONENT.to_vec();
+        RawSection { id: NESTED, data: &inner }.append_to(&mut component);
+        RawSection { id: MODULE, data: &module(with_debug) }.append_to(&mut component);
+        component
+    }
+
+    #[test]
+    fn a_component_without_its_debug_information_is_as_if_it_never_had_any() {
+        let whole = component(true);
+        let built = apart(&whole, "/home/ada/greet").unwrap();
+        assert_eq!(built.component, component(false));
+        let debug = built.debug.unwrap();
+        assert!(debug.starts_with(&whole));
+        let parted = parted(&debug).unwrap();
+        assert_eq!(parted.bare, component(false));
+        assert_eq!(parted.source_root, Some("/home/ada/greet"));
+        assert_eq!(parted.modules.len(), 2);
+        for module in &parted.modules {
+            assert_eq!(debug[module.code.clone()], [0]);
+            assert_eq!(module.debug, [(".debug_info", &b"units"[..]), (".debug_line", &[7; 300])]);
+        }
+        let again = apart(&built.component, "/elsewhere").unwrap();
+        assert!(again.debug.is_none() && again.component == component(false));
+    }
+
+    #[test]
+    fn what_is_cut_off_or_nested_without_end_is_no_component() {
+        let whole = component(true);
+        for length in 0..whole.len() {
+            // Whole sections at the end may be missing.
+            if let Ok(parted) = parted(&whole[..length]) {
+                assert!(parted.modules.len() < 2, "{length}");
+            }
+        }
+        let mut nested = COMPONENT.to_vec();
+        for _ in 0..MAX_DEPTH {
+            let mut around = COMPONENT.to_vec();
+            RawSection { id: NESTED, data: &nested }.append_to(&mut around);
+            nested = around;
+        }
+        assert!(parted(&nested).is_err());
+        assert!(parted(&module(true)).is_err() && parted(b"").is_err());
+    }
+}

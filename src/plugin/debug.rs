@@ -1,0 +1,147 @@
+//! The debug file beside a component: read and handed to the process that compiles, unparsed, which gives the table of places.
+//!
+//! A plugin is the same without it. So whatever is wrong with it costs the places, and is told.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::cache::{Draft, PLACES};
+use super::compile::blocking;
+use super::compiler::{self, Uncompiled, Work};
+use super::load::Spec;
+use super::places::Places;
+use super::runtime::Runtime;
+use crate::files::{Fault, Opened, Reason, debug_file};
+use crate::telemetry::metrics::Counter;
+use crate::text::shown;
+use crate::units::size;
+
+/// The most that is shown of what is wrong with a debug file, in characters.
+const MAX_WORDS_CHARS: usize = 400;
+
+/// What to do about a debug file that tells nothing of the component.
+const PUT_ANEW: &str =
+    "put the component and its debug file of one build side by side, or remove the debug file";
+
+/// What to do about one that tells too much.
+const LESS: &str =
+    "build with less debug information (in Rust `debug = \"line-tables-only\"`), or remove the debug file";
+
+/// Why a debug file is not used, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DebugFault {
+    /// What is wrong with which file.
+    pub what: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl DebugFault {
+    fn new(spec: &Spec, what: &str, help: &str) -> Self {
+        let path = debug_file(&spec.component);
+        let what = format!("{}: {what}", path.display());
+        Self { what: shown(&what, MAX_WORDS_CHARS).to_string(), help: help.to_owned() }
+    }
+}
+
+/// The SHA-256 of a debug file, if there is one that can be read.
+pub(super) type Seen = Result<Option<[u8; 32]>, DebugFault>;
+
+/// What a debug file was when its plugin was loaded, and what it told.
+pub(super) struct Debug {
+    seen: Seen,
+    places: Result<Places, DebugFault>,
+}
+
+impl Debug {
+    /// What the debug file beside the component of `spec` tells of that, whose `bytes` these are. To drop the future ends the
+    /// process that reads it.
+    pub(super) async fn of(runtime: &Arc<Runtime>, spec: &Spec, (bytes, sha256): (&[u8], &[u8; 32])) -> Self {
+        let reading = spec.clone();
+        let read = blocking(move || Ok(read(&reading))).await;
+        match read.unwrap_or_else(|words| Err(DebugFault::new(spec, &words, PUT_ANEW))) {
+            Ok(None) => Self { seen: Ok(None), places: Ok(Places::NONE) },
+            Ok(Some((debug, debug_sha256))) => {
+                // Of both: neither says of which other it is.
+                let both = Sha256::digest([*sha256, debug_sha256].concat()).into();
+                let places = places(runtime, spec, (bytes, &debug), both).await;
+                let places = places.map_err(|(words, help)| DebugFault::new(spec, &words, help));
+                Self { seen: Ok(Some(debug_sha256)), places }
+            }
+            Err(fault) => Self { seen: Err(fault.clone()), places: Err(fault) },
+        }
+    }
+
+    /// Whether the file is what it was.
+    pub(super) fn is_of_its_file(&self, spec: &Spec) -> bool {
+        self.seen == read(spec).map(|debug| debug.map(|(_, sha256)| sha256))
+    }
+
+    /// Where what is, if that is known.
+    pub(super) fn places(&self) -> &Places {
+        static NONE: Places = Places::NONE;
+        self.places.as_ref().unwrap_or(&NONE)
+    }
+
+    /// What is wrong with the file.
+    pub(super) fn fault(&self) -> Option<&DebugFault> {
+        self.places.as_ref().err()
+    }
+}
+
+/// The debug file's bytes and their SHA-256; none where there is none.
+fn read(spec: &Spec) -> Result<Option<(Vec<u8>, [u8; 32])>, DebugFault> {
+    let most = spec.compiling.component_bytes as u64;
+    let opened = Opened::file(&debug_file(&spec.component)).and_then(|file| spec.authors.want(file));
+    match opened.and_then(|file| file.bytes(most)) {
+        Ok(bytes) => {
+            let sha256 = Sha256::digest(&bytes).into();
+            Ok(Some((bytes, sha256)))
+        }
+        Err(fault) if fault.is_missing() => Ok(None),
+        Err(Fault { reason: Reason::TooLarge { .. }, .. }) => {
+            Counter::ComponentsTooLarge.count();
+            let what = format!("it is larger than component_size = {}", size(most));
+            Err(DebugFault::new(spec, &what, LESS))
+        }
+        Err(fault) => {
+            let help = fault.advice().unwrap_or_else(|| PUT_ANEW.to_owned());
+            Err(DebugFault::new(spec, &fault.what(), &help))
+        }
+    }
+}
+
+/// The places that a debug file tells of its component, found before or now; `both` stands for the two in the cache. Or why there
+/// are none, and what to do.
+async fn places(
+    runtime: &Arc<Runtime>,
+    spec: &Spec,
+    (component, debug): (&[u8], &[u8]),
+    both: [u8; 32],
+) -> Result<Places, (String, &'static str)> {
+    let failed = |words: String| (words, PUT_ANEW);
+    let within = Arc::clone(runtime);
+    let found = blocking(move || match within.places_before(&both) {
+        Some(places) => Ok(Found::Places(places)),
+        None => within.draft(&both, PLACES).map(Found::Draft).map_err(|error| error.to_string()),
+    });
+    let draft = match found.await.map_err(failed)? {
+        Found::Places(places) => return Ok(places),
+        Found::Draft(draft) => draft,
+    };
+    let output = draft.output().map_err(|error| failed(error.to_string()))?;
+    let work = Work::Places { debug_bytes: debug.len() };
+    let run = compiler::run(&spec.compiling, &work, &[component, debug], output).await;
+    run.map_err(|uncompiled| match uncompiled {
+        Uncompiled::Invalid(words) => failed(words),
+        Uncompiled::Failed(words) => (words, LESS),
+    })?;
+    blocking(move || draft.places().map_err(|error| error.to_string())).await.map_err(failed)
+}
+
+/// The places, or a file for their table.
+enum Found {
+    Places(Places),
+    Draft(Draft),
+}

@@ -1,0 +1,286 @@
+//! Places in an author's files, by where in a component code is: a table, made by the process that compiles and read when a
+//! plugin traps.
+//!
+//! Whoever makes a table has read what a component's author wrote against it, so nothing in a table is believed: a number that
+//! leads out of it leads nowhere.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+
+/// The largest table: of some megabytes of code. It is kept in memory for as long as the plugin is.
+pub(super) const MAX_PLACES_BYTES: usize = 16 << 20;
+
+/// How many functions that were made part of one another are told of one place.
+pub(super) const MAX_INLINED: usize = 16;
+
+/// What names of files begin with that are not below the author's folder, or are of the kit.
+pub(super) const ELSEWHERE: &str = "…/";
+
+/// Stands for no frame.
+const NONE: u32 = u32::MAX;
+
+const WORD_BYTES: usize = 4;
+
+/// Words before the rows: how many rows, frames and names there are.
+const HEADER_WORDS: usize = 3;
+
+/// A row: from where on, and the frame that is there. A frame: its function, its file, its line, and the frame into which it was
+/// made. A name: where it ends among all names.
+const ROW_WORDS: usize = 2;
+const FRAME_WORDS: usize = 4;
+
+/// A function and where in it something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    pub(super) function: &'a str,
+    /// Empty where it is not known.
+    pub(super) file: &'a str,
+    /// 0 where it is not known.
+    pub(super) line: u32,
+}
+
+impl Place<'_> {
+    /// Whether it is in the author's own files.
+    pub(super) fn is_authors(&self) -> bool {
+        !self.file.is_empty() && !self.file.starts_with(ELSEWHERE)
+    }
+}
+
+/// The file and the line.
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.file, self.line) {
+            ("", _) => f.write_str("an unknown place"),
+            (file, 0) => f.write_str(file),
+            (file, line) => write!(f, "{file}:{line}"),
+        }
+    }
+}
+
+/// A table that is being made.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    /// From where to where there is which frame.
+    rows: Vec<(u32, u32, u32)>,
+    frames: HashMap<[u32; FRAME_WORDS], u32>,
+    names: HashMap<String, u32>,
+}
+
+/// The number of `one` among those that are known, of which it is one then.
+fn number<K: Hash + Eq + Borrow<Q>, Q: ToOwned<Owned = K> + Hash + Eq + ?Sized>(
+    known: &mut HashMap<K, u32>,
+    one: &Q,
+) -> u32 {
+    if let Some(number) = known.get(one) {
+        return *number;
+    }
+    let next = u32::try_from(known.len()).unwrap_or(NONE);
+    known.insert(one.to_owned(), next);
+    next
+}
+
+fn in_order<K>(known: HashMap<K, u32>) -> Vec<K> {
+    let mut known: Vec<_> = known.into_iter().collect();
+    known.sort_unstable_by_key(|(_, number)| *number);
+    known.into_iter().map(|(key, _)| key).collect()
+}
+
+impl Table {
+    /// Notes that the code from `start` to `end` is of the first of these places, which was made part of the function of the next,
+    /// and so on.
+    pub(super) fn add(&mut self, (start, end): (u32, u32), places: &[Place<'_>]) {
+        let mut frame = NONE;
+        for place in places.iter().rev() {
+            let [function, file] = [place.function, place.file].map(|name| number(&mut self.names, name));
+            frame = number(&mut self.frames, &[function, file, place.line, frame]);
+        }
+        self.rows.push((start, end, frame));
+    }
+
+    /// The table's bytes; none where they are more than may be kept.
+    pub(super) fn into_bytes(mut self) -> Option<Vec<u8>> {
+        self.rows.sort_unstable();
+        let mut rows: Vec<[u32; ROW_WORDS]> = Vec::new();
+        let mut covered = 0;
+        for (start, end, frame) in self.rows {
+            let start = start.max(covered);
+            if start >= end {
+                continue;
+            }
+            if start > covered {
+                rows.push([covered, NONE]);
+            }
+            if rows.last().is_none_or(|[_, last]| *last != frame) {
+                rows.push([start, frame]);
+            }
+            covered = end;
+        }
+        rows.push([covered, NONE]);
+        let (frames, names) = (in_order(self.frames), in_order(self.names));
+        let mut bytes = Vec::new();
+        let mut put = |words: &[u32]| words.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+        put(&[rows.len(), frames.len(), names.len()].map(|count| u32::try_from(count).unwrap_or(NONE)));
+        rows.iter().for_each(|row| put(row));
+        frames.iter().for_each(|frame| put(frame));
+        let mut end = 0;
+        for name in &names {
+            end += name.len();
+            put(&[u32::try_from(end).unwrap_or(NONE)]);
+        }
+        names.iter().for_each(|name| bytes.extend(name.as_bytes()));
+        (bytes.len() <= MAX_PLACES_BYTES).then_some(bytes)
+    }
+}
+
+/// A table that is read.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    bytes: Vec<u8>,
+    rows: usize,
+    frames: usize,
+    names: usize,
+}
+
+impl Places {
+    /// Those of a component of which nothing is known.
+    pub(super) const NONE: Self = Self { bytes: Vec::new(), rows: 0, frames: 0, names: 0 };
+
+    /// The table that these bytes are; none where they are cut off.
+    pub(super) fn of(bytes: Vec<u8>) -> Option<Self> {
+        let mut places = Self { bytes, ..Self::default() };
+        let [rows, frames, names] = [0, 1, 2].map(|index| places.word(index).map(|count| count as usize));
+        (places.rows, places.frames, places.names) = (rows?, frames?, names?);
+        (places.text_at()? <= places.bytes.len()).then_some(places)
+    }
+
+    /// The places of the code that is `offset` bytes into the component: the function that was made part of others first. None
+    /// where nothing is known of it.
+    pub(super) fn at(&self, offset: usize) -> Vec<Place<'_>> {
+        let mut found = Vec::new();
+        let mut frame = u32::try_from(offset).ok().and_then(|offset| self.frame_at(offset));
+        while let Some((place, outer)) = frame.and_then(|frame| self.frame(frame)) {
+            found.push(place);
+            frame = Some(outer).filter(|_| found.len() < MAX_INLINED);
+        }
+        found
+    }
+
+    /// The frame of the last row that begins no later than `offset`.
+    fn frame_at(&self, offset: u32) -> Option<u32> {
+        let (mut low, mut high) = (0, self.rows);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.word(HEADER_WORDS + middle * ROW_WORDS)? <= offset {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        self.word(HEADER_WORDS + low.checked_sub(1)? * ROW_WORDS + 1)
+    }
+
+    /// The place of a frame, and the frame into which it was made.
+    fn frame(&self, number: u32) -> Option<(Place<'_>, u32)> {
+        let number = usize::try_from(number).ok().filter(|number| *number < self.frames)?;
+        let at = HEADER_WORDS + self.rows * ROW_WORDS + number * FRAME_WORDS;
+        let [function, file] = [0, 1].map(|index| self.word(at + index).and_then(|name| self.name(name)));
+        Some((Place { function: function?, file: file?, line: self.word(at + 2)? }, self.word(at + 3)?))
+    }
+
+    fn name(&self, number: u32) -> Option<&str> {
+        let number = usize::try_from(number).ok().filter(|number| *number < self.names)?;
+        let ends = HEADER_WORDS + self.rows * ROW_WORDS + self.frames * FRAME_WORDS;
+        let end = self.word(ends + number)? as usize;
+        let start = if number == 0 { 0 } else { self.word(ends + number - 1)? as usize };
+        let text = self.bytes.get(self.text_at()?..)?;
+        std::str::from_utf8(text.get(start..end)?).ok()
+    }
+
+    /// Where the names' text begins.
+    fn text_at(&self) -> Option<usize> {
+        let rows = self.rows.checked_mul(ROW_WORDS)?;
+        let frames = self.frames.checked_mul(FRAME_WORDS)?;
+        let words = rows.checked_add(frames)?.checked_add(self.names)?.checked_add(HEADER_WORDS)?;
+        words.checked_mul(WORD_BYTES)
+    }
+
+    fn word(&self, index: usize) -> Option<u32> {
+        let at = index.checked_mul(WORD_BYTES)?;
+        let bytes = self.bytes.get(at..at.checked_add(WORD_BYTES)?)?;
+        bytes.try_into().ok().map(u32::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place<'a>(function: &'a str, file: &'a str, line: u32) -> Place<'a> {
+        Place { function, file, line }
+    }
+
+    fn table() -> Vec<u8> {
+        let mut table = Table::default();
+        let (nth, greet) = (place("nth", "src/helper.rs", 7), place("greet", "src/lib.rs", 20));
+        table.add((20, 30), &[nth, greet]);
+        table.add((10, 20), &[greet]);
+        table.add((25, 40), &[place("main", "…/rt.rs", 0)]);
+        table.add((50, 50), &[greet]);
+        table.into_bytes().unwrap()
+    }
+
+    #[test]
+    fn each_place_is_found_by_where_its_code_is() {
+        let places = Places::of(table()).unwrap();
+        let told = |offset| places.at(offset).iter().map(|place| place.to_string()).collect::<Vec<_>>();
+        for offset in [0, 9, 40, 50, 51, usize::MAX] {
+            assert_eq!(told(offset), [""; 0], "{offset}");
+        }
+        assert_eq!((told(10), told(19)), (vec!["src/lib.rs:20".into()], vec!["src/lib.rs:20".into()]));
+        for offset in [20, 25, 29] {
+            assert_eq!(told(offset), ["src/helper.rs:7", "src/lib.rs:20"], "{offset}");
+        }
+        assert_eq!(told(39), ["…/rt.rs"]);
+        assert_eq!(places.at(20)[0].function, "nth");
+        assert!(places.at(20)[0].is_authors() && !places.at(39)[0].is_authors());
+        assert!(Places::NONE.at(20).is_empty());
+    }
+
+    #[test]
+    fn a_table_that_was_cut_off_or_has_a_circle_tells_less() {
+        let whole = table();
+        for length in 0..whole.len() {
+            if let Some(places) = Places::of(whole[..length].to_vec()) {
+                assert!(places.at(20).len() <= 2);
+            }
+        }
+        // One row, one frame that was made part of itself, one name.
+        let words = [1, 1, 1, 0, 0, 0, 0, 5, 0, 1];
+        let mut bytes: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+        bytes.push(b'f');
+        assert_eq!(Places::of(bytes).unwrap().at(3), vec![place("f", "f", 5); MAX_INLINED]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_its_reader_fail(bytes in prop::collection::vec(any::<u8>(), 0..200), offset: u32) {
+            if let Some(places) = Places::of(bytes) {
+                places.at(offset as usize);
+            }
+        }
+
+        /// Mostly a table, with small numbers where it has any.
+        #[test]
+        fn no_numbers_make_its_reader_fail(
+            counts in [0..4_u32, 0..4_u32, 0..4_u32],
+            words in prop::collection::vec(prop_oneof![0..64_u32, any::<u32>()], 40),
+            offset: u32,
+        ) {
+            let bytes = counts.iter().chain(&words).flat_map(|word| word.to_le_bytes()).collect();
+            prop_assert!(Places::of(bytes).unwrap().at(offset as usize).len() <= MAX_INLINED);
+        }
+    }
+}
