@@ -62,12 +62,12 @@ impl Debug {
         let read = blocking(move || Ok(read(&reading))).await;
         match read.unwrap_or_else(|words| Err(DebugFault::new(spec, &words, PUT_ANEW))) {
             Ok(None) => Self { seen: Ok(None), places: Ok(Places::NONE) },
-            Ok(Some((debug, debug_sha256))) => {
+            Ok(Some(debug)) => {
                 // Of both: neither says of which other it is.
-                let both = Sha256::digest([*sha256, debug_sha256].concat()).into();
-                let places = places(runtime, spec, (bytes, &debug), both).await;
+                let both = Sha256::digest([*sha256, debug.sha256].concat()).into();
+                let places = places(runtime, spec, (bytes, &debug.bytes), both).await;
                 let places = places.map_err(|(words, help)| DebugFault::new(spec, &words, help));
-                Self { seen: Ok(Some(debug_sha256)), places }
+                Self { seen: Ok(Some(debug.sha256)), places }
             }
             Err(fault) => Self { seen: Err(fault.clone()), places: Err(fault) },
         }
@@ -75,7 +75,7 @@ impl Debug {
 
     /// Whether the file is what it was.
     pub(super) fn is_of_its_file(&self, spec: &Spec) -> bool {
-        self.seen == read(spec).map(|debug| debug.map(|(_, sha256)| sha256))
+        self.seen == read(spec).map(|debug| debug.map(|debug| debug.sha256))
     }
 
     /// Where what is, if that is known.
@@ -90,14 +90,20 @@ impl Debug {
     }
 }
 
-/// The debug file's bytes and their SHA-256; none where there is none.
-fn read(spec: &Spec) -> Result<Option<(Vec<u8>, [u8; 32])>, DebugFault> {
+/// A debug file's bytes.
+struct Read {
+    bytes: Vec<u8>,
+    sha256: [u8; 32],
+}
+
+/// Reads the debug file, if there is one.
+fn read(spec: &Spec) -> Result<Option<Read>, DebugFault> {
     let most = spec.compiling.component_bytes as u64;
     let opened = Opened::file(&debug_file(&spec.component)).and_then(|file| spec.authors.want(file));
     match opened.and_then(|file| file.bytes(most)) {
         Ok(bytes) => {
             let sha256 = Sha256::digest(&bytes).into();
-            Ok(Some((bytes, sha256)))
+            Ok(Some(Read { bytes, sha256 }))
         }
         Err(fault) if fault.is_missing() => Ok(None),
         Err(Fault { reason: Reason::TooLarge { .. }, .. }) => {

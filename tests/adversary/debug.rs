@@ -94,7 +94,7 @@ fn circle() -> Sections {
 
 fn junk() -> Sections {
     [".debug_abbrev", ".debug_info", ".debug_line", ".debug_str", ".debug_ranges", ".debug_aranges"]
-        .map(|name| (name, (0..999_u32).map(|byte| (byte * 89 >> 3) as u8).collect()))
+        .map(|name| (name, (0..999_u32).map(|byte| ((byte * 89) >> 3) as u8).collect()))
         .to_vec()
 }
 
