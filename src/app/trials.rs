@@ -152,16 +152,6 @@ pub fn log_for_authors() -> telemetry::Log {
     telemetry::init(Level::INFO, Format::Human)
 }
 
-/// The plugin of `spec`. What is wrong with its debug file is logged.
-async fn loaded(sandbox: &Arc<Sandbox>, spec: Spec) -> anyhow::Result<Arc<Plugin>> {
-    let plugin = Plugin::load(Arc::clone(sandbox), spec).await?;
-    if let Some(fault) = plugin.debug_fault() {
-        let (what, help) = (&*fault.what, &*fault.help);
-        tracing::warn!(target: "lictor::plugin", what, help, "the debug file is not used");
-    }
-    Ok(Arc::new(plugin))
-}
-
 /// Plugins without a server, and what their calls go through, which is what a server's go through.
 struct Company {
     state: Arc<dyn Engine>,
@@ -184,7 +174,7 @@ impl Company {
         }
         let core_dumps = if run.core_dump { CoreDumps::HandedOver } else { CoreDumps::None };
         let sandbox = small_sandbox(core_dumps)?;
-        let own = loaded(&sandbox, run.spec(&*state).await?).await?;
+        let own = Arc::new(Plugin::load(Arc::clone(&sandbox), run.spec(&*state).await?).await?);
         let mut plugins = vec![Arc::clone(&own)];
         for (name, component) in &run.others {
             anyhow::ensure!(
@@ -198,8 +188,9 @@ impl Company {
                 instances: config::Instances::PerRequest,
                 ..run.clone()
             };
-            plugins.push(loaded(&sandbox, other.spec(&*state).await?).await?);
+            plugins.push(Arc::new(Plugin::load(Arc::clone(&sandbox), other.spec(&*state).await?).await?));
         }
+        plugins.iter().filter_map(|plugin| plugin.debug_fault()).for_each(|fault| fault.log());
         let called = calls.iter().map(|call| Ok(decoded(&call.request)?.command().to_owned()));
         let routes = routes(&plugins, &own, called.collect::<anyhow::Result<Vec<_>>>()?)?;
         let service = Arc::new(service(&clients, routes, &state));

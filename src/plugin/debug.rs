@@ -38,6 +38,12 @@ pub struct DebugFault {
 }
 
 impl DebugFault {
+    /// Logs it, where no config warns of it.
+    pub fn log(&self) {
+        let Self { what, help } = self;
+        tracing::warn!(target: "lictor::plugin", what, help, "the debug file is not used");
+    }
+
     fn new(spec: &Spec, what: &str, help: &str) -> Self {
         let path = debug_file(&spec.component);
         let what = format!("{}: {what}", path.display());

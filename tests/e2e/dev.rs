@@ -132,6 +132,8 @@ fn a_change_becomes_a_reply_and_a_fault_leaves_what_was_good() {
     dev.wait_for("the tests passed", 1);
     assert_eq!(dev.call(&folder), "hello world, from dev\n");
     assert!(dev.count("ok    worked-on Ada (") == 1, "{}", dev.screen());
+    let debug = ["worked-on.wasm.debug", "build/dev/worked-on.wasm.debug"].map(|name| folder.join(name));
+    assert_eq!(fs::read(&debug[0]).unwrap(), fs::read(&debug[1]).unwrap());
 
     edit(&source, "\"hello\"", "\"good day\"");
     dev.wait_for("src/lib.rs has changed\n", 1);
