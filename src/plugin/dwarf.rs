@@ -17,7 +17,7 @@ use crate::kit::{self, Module};
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 
 /// Files and folders of the author's folder that are the kits' and the tools'.
-const KITS: [&str; 6] = ["lictor", "lictor.c", "lictor.h", "build", "target", ".tools"];
+const KITS: [&str; 7] = ["lictor", "lictor.c", "lictor.h", "lictor_clock.c", "build", "target", ".tools"];
 
 /// Stands for a function of no name.
 const UNKNOWN: &str = "<unknown>";
