@@ -238,7 +238,7 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
     }
     let mut blocks = Vec::new();
     let (mut open, mut unmarked): (Option<Open>, _) = (None, None);
-    for (number, line) in (1..).zip(lines(text.strip_prefix(UTF_8).unwrap_or(text))) {
+    for (number, line) in (1..).zip(forms::lines(text.strip_prefix(UTF_8).unwrap_or(text))) {
         let line = line.trim_ascii();
         unmarked = if open.is_none() { forms::Unmarked::with(unmarked, number, line) } else { None };
         open = match (mark(line), open) {
@@ -285,12 +285,6 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
         Some(open) => Err(PemFault::new(open.line, format!("{} begins here and does not end", open.label))),
         None => Ok(blocks),
     }
-}
-
-/// Lines, however they end.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let lines = text.split(|byte| *byte == b'\n');
-    lines.flat_map(|line| line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r'))
 }
 
 enum Mark {

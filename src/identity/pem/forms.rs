@@ -16,6 +16,12 @@ pub(super) fn is_der(bytes: &[u8]) -> bool {
     matches!(bytes, [0x30, 0x80..=0xff, ..])
 }
 
+/// Lines, however they end.
+pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = text.split(|byte| *byte == b'\n');
+    lines.flat_map(|line| line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r'))
+}
+
 /// Whether a line has no character that only files of other kinds have. Text may be in an older encoding.
 pub(super) fn is_text(line: &[u8]) -> bool {
     line.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace())
