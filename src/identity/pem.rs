@@ -237,13 +237,15 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
         return Err(PemFault::new(None, "this file is UTF-16").advise("save it as ASCII or UTF-8"));
     }
     let mut blocks = Vec::new();
-    let (mut open, mut unmarked): (Option<Open>, _) = (None, None);
+    let (mut open, mut encoded): (Option<Open>, _) = (None, forms::Encoded::default());
     for (number, line) in (1..).zip(forms::lines(text.strip_prefix(UTF_8).unwrap_or(text))) {
         let line = line.trim_ascii();
-        unmarked = if open.is_none() { forms::Unmarked::with(unmarked, number, line) } else { None };
         open = match (mark(line), open) {
             (Some(Mark::Odd(what)), _) => return Err(PemFault::new(number, what)),
-            (Some(Mark::Begin(label)), None) => Some(Open::new(number, label)),
+            (Some(Mark::Begin(label)), None) => {
+                encoded = forms::Encoded::default();
+                Some(Open::new(number, label))
+            }
             (Some(Mark::Begin(_)), Some(open)) => {
                 let what = format!("a block begins before that of line {} has ended", open.line);
                 return Err(PemFault::new(number, what));
@@ -270,16 +272,15 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
                     PemFault::new(number, what).advise("make PEM of each part first, in ASCII or UTF-8")
                 );
             }
-            (None, None) if forms::is_like_a_body(line) => {
-                return Err(PemFault::new(number, "this looks like a part of a block, and none has begun"));
+            (None, None) => {
+                if let Some(line) = encoded.add(number, line) {
+                    let what = "this looks like a part of a block, and none has begun";
+                    let advice = "put it between `-----BEGIN …-----` and `-----END …-----`, or take it out";
+                    return Err(PemFault::new(line, what).advise(advice));
+                }
+                None
             }
-            (None, None) => None,
         };
-        if let Some(whole) = unmarked.as_ref().filter(|unmarked| unmarked.is_whole()) {
-            let what = "this looks like DER in text, without the marks of a block";
-            return Err(PemFault::new(whole.line, what)
-                .advise("put it between `-----BEGIN …-----` and `-----END …-----`, or take it out"));
-        }
     }
     match open {
         Some(open) => Err(PemFault::new(open.line, format!("{} begins here and does not end", open.label))),

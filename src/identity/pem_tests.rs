@@ -29,28 +29,45 @@ fn list() -> String {
     params.signed_by(&issuer).unwrap().pem().unwrap()
 }
 
-/// The block of `pem` as other tools copy what is in it: in short lines, in groups of digits, in hexadecimal.
+/// The block of `pem` as other tools copy what is in it: in lines of whatever length, in groups of digits, in hexadecimal; quoted,
+/// as a remark, in other files' forms; a part of it alone.
 fn without_marks(pem: &str) -> Vec<String> {
     let Holds::List(list) = blocks(pem.as_bytes()).unwrap().remove(0).holds else { panic!("{pem}") };
     let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     let hex = base16ct::lower::encode_string(&list);
     let in_pieces = |digits: &str, length: usize, between: &str| {
-        let pieces: Vec<_> =
-            digits.as_bytes().chunks(length).map(|piece| str::from_utf8(piece).unwrap()).collect();
-        pieces.join(between)
+        let pieces = digits.as_bytes().chunks(length).map(|piece| str::from_utf8(piece).unwrap());
+        pieces.collect::<Vec<_>>().join(between)
     };
-    [
-        in_pieces(&base64, 40, "\n"),
+    let mut forms = vec![
         in_pieces(&base64, 20, "\r\n  "),
         in_pieces(&base64, 8, " "),
         in_pieces(&base64, 30, "\n\n"),
         in_pieces(base64.trim_end_matches('='), 47, "\n"),
-        hex.clone(),
-        in_pieces(&hex, 64, "\n"),
         in_pieces(&hex.to_uppercase(), 2, ":"),
         in_pieces(&hex, 32, "\n").replace("82", "82 "),
-    ]
-    .into()
+        format!("MIP///8A\n{}", in_pieces(&base64, 40, "\n")),
+        format!("crl: {base64}"),
+        format!("{{\"crl\": \"{base64}\"}}"),
+        format!("<X509CRL>{base64}</X509CRL>"),
+        in_pieces(&base64.replace('+', "-").replace('/', "_"), 40, "\n"),
+        in_pieces(&base64[..base64.len() - 8], 40, "\n"),
+        in_pieces(&format!("{}{}", &base64[200..], &base64[..200]), 40, "\n"),
+    ];
+    for length in [4, 5, 7, 8, 20, 40, 47, 48, 64] {
+        forms.push(in_pieces(&base64, length, "\n"));
+    }
+    for length in [2, 3, 9, 10, 40, 60, 64, 1000] {
+        forms.push(in_pieces(&hex, length, "\n"));
+    }
+    for before in ["> ", "# ", "; ", "\"", "| ", "- ", "1 ", "X509CRL:", "\u{a0}", "\u{200b}"] {
+        forms.push(format!("{before}{}", in_pieces(&base64, 40, &format!("\n{before}"))));
+        forms.push(format!("{before}{}", in_pieces(&hex, 60, &format!("\n{before}"))));
+    }
+    for behind in ["\\", ",", "\"", ";", ".", "\\n", "\u{a0}"] {
+        forms.push(format!("{}{behind}", in_pieces(&base64, 64, &format!("{behind}\n"))));
+    }
+    forms
 }
 
 fn told(text: &str) -> String {
@@ -74,6 +91,13 @@ fn what_tools_write_is_read() {
         ),
         format!("subject=CN = a\nissuer=CN = a\n{a}{}\n{b}", "0a".repeat(32)),
         format!("{a}pin-sha256:\n{}=\n\x0c\n{b}", "Az0+".repeat(10) + "A0b"),
+        format!("{a}{}\n{b}", "The certificate of the other office which replaces that of 2024\n".repeat(9)),
+        format!(
+            "{a}    Modulus:\n{}\n{b}",
+            "        00:b3:30:82:aa:0c:ff:15:04:63:aa:0c:ff:15:04:\n".repeat(20)
+        ),
+        format!("{a}SHA1 {}\nSHA256 {}\nserial {}\n{b}", "0a".repeat(20), "0b".repeat(32), "0c".repeat(20)),
+        format!("{a}# /etc/ssl/certs/OfTheOtherOffice2024/AndOfItsBranch/certificate\n{b}"),
         format!("Bag Attributes\n    friendlyName: a\n{a}Bag Attributes: <Empty Attributes>\n{b}"),
         format!("{a}{b}").replace("BEGIN CERT", "BEGIN X509 CERT").replace("END CERT", "END X509 CERT"),
     ];
@@ -124,12 +148,11 @@ fn what_is_nearly_a_block_is_told_with_its_line() {
         assert!(fault.unwrap_err().to_string().contains("looks like a part of a block"), "{digits}");
     }
     for unmarked in without_marks(&list()) {
-        let fault = lists(format!("{}\nof another authority:\n{unmarked}", list()).as_bytes()).unwrap_err();
-        let line = list().lines().count() + 3;
-        assert_eq!(
-            fault.to_string().split(", ").next(),
-            Some(&*format!("line {line}: this looks like DER in text")),
-            "{unmarked}"
+        let text = format!("{}\nof another authority:\n{unmarked}\n{}", list(), list());
+        let fault = lists(text.as_bytes()).map(|lists| lists.len()).expect_err(&unmarked).to_string();
+        assert!(
+            fault.ends_with("this looks like a part of a block, and none has begun"),
+            "{fault}\n{unmarked}"
         );
     }
     let headed = list().replacen('\n', "\nProc-Type: 4,CRL\n\n", 1);

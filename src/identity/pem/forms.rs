@@ -63,78 +63,129 @@ pub(super) fn encrypted(line: usize) -> PemFault {
         .advise("`openssl pkey -in FILE -out FILE.key` writes it without one")
 }
 
-/// Whether a line between blocks is one of base64 as they hold it. A hash in hexadecimal is none.
-pub(super) fn is_like_a_body(line: &[u8]) -> bool {
-    // Tools' lines have 48 to 76 digits; a SHA-256 in base64, which may stand in a remark, has 44.
-    const LONG: usize = 48;
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
-    line.len() >= LONG && line.iter().all(is_base64) && !line.iter().all(u8::is_ascii_hexdigit)
+/// What text between two blocks holds of what blocks hold: DER in base64 or hexadecimal, whatever stands around it. Remarks hold
+/// hashes, so a little of it is text.
+#[derive(Default)]
+pub(super) struct Encoded {
+    /// Line on which the first of it stands, from 1 on.
+    line: usize,
+    /// Digits of base64 in words that are nothing else.
+    base64: usize,
+    /// Hexadecimal digits in words that are nothing else.
+    hex: usize,
+    /// The lines up to here that are digits alone.
+    lines: Lines,
 }
 
-/// DER in base64 or hexadecimal that stands between blocks without its marks, in lines of whatever length.
-pub(super) struct Unmarked {
-    /// Line on which it begins, from 1 on.
-    pub(super) line: usize,
+/// Lines that are digits alone, one after the other; whitespace and colons do not count.
+#[derive(Default)]
+struct Lines {
+    first: usize,
+    begins: Vec<u8>,
+    has_colon: bool,
     is_hex: bool,
-    /// Digits that are still to come.
-    missing: usize,
+    digits: Mix,
 }
 
-impl Unmarked {
-    /// What `before` is with one more line, or what begins with it.
-    pub(super) fn with(before: Option<Self>, number: usize, line: &[u8]) -> Option<Self> {
-        let digits: Vec<u8> =
-            line.iter().filter(|byte| !byte.is_ascii_whitespace() && **byte != b':').copied().collect();
-        match before {
-            Some(before) => before.and(&digits),
-            None => Self::begin(number, &digits),
+/// How many digits of base64 there are, and of which kinds.
+#[derive(Default)]
+struct Mix {
+    all: usize,
+    capitals: usize,
+    numerals: usize,
+}
+
+/// A line of a block has at least so many digits with all tools; a SHA-256 in base64 has 44.
+const LINE: usize = 48;
+
+/// A word of so many digits may be encoded. Those of languages are shorter, or of one kind of digits.
+const WORD: usize = 16;
+
+/// So many digits are more than a few hashes: 132 bytes of base64, and 128 of hexadecimal. What blocks hold is not shorter.
+const MUCH_BASE64: usize = 176;
+const MUCH_HEX: usize = 257;
+
+impl Encoded {
+    /// Adds line `number`; gives the line on which there begins what is no text.
+    pub(super) fn add(&mut self, number: usize, line: &[u8]) -> Option<usize> {
+        let words = line.split(|byte| !is_base64(*byte));
+        for word in words.filter(|word| word.len() >= WORD) {
+            let is_hex = word.iter().all(u8::is_ascii_hexdigit);
+            if !is_hex && !Mix::of(word).is_mixed() {
+                continue;
+            }
+            if self.base64 + self.hex == 0 {
+                self.line = number;
+            }
+            *(if is_hex { &mut self.hex } else { &mut self.base64 }) += word.len();
+            if self.base64 >= MUCH_BASE64 || self.hex >= MUCH_HEX || (!is_hex && word.len() >= LINE) {
+                return Some(if word.len() >= LINE { number } else { self.line });
+            }
         }
-    }
-
-    fn begin(line: usize, digits: &[u8]) -> Option<Self> {
-        let is_hex = digits.starts_with(b"308");
-        let head = match is_hex {
-            true => base16ct::mixed::decode_vec(digits.get(..10)?).ok()?,
-            false => six_bytes(digits.first_chunk()?)?.to_vec(),
-        };
-        // A sequence whose length takes one byte, two or three.
-        let bytes = match head[..] {
-            [0x30, 0x81, a, ..] => 3 + usize::from(a),
-            [0x30, 0x82, a, b, ..] => 4 + usize::from(u16::from_be_bytes([a, b])),
-            [0x30, 0x83, a, b, c, ..] => 5 + usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()?,
-            _ => return None,
-        };
-        let missing = if is_hex { bytes * 2 } else { (bytes * 4).div_ceil(3) };
-        Self { line, is_hex, missing }.and(digits)
-    }
-
-    fn and(mut self, digits: &[u8]) -> Option<Self> {
-        let is_digit = |byte: &u8| match self.is_hex {
-            true => byte.is_ascii_hexdigit(),
-            false => byte.is_ascii_alphanumeric() || b"+/=".contains(byte),
-        };
-        digits.iter().all(is_digit).then(|| {
-            self.missing = self.missing.saturating_sub(digits.len());
-            self
-        })
-    }
-
-    /// Whether all of it is there.
-    pub(super) fn is_whole(&self) -> bool {
-        self.missing == 0
+        self.lines.add(number, line)
     }
 }
 
-/// The bytes of eight digits of base64 (RFC 4648).
-fn six_bytes(digits: &[u8; 8]) -> Option<[u8; 6]> {
-    let value = |digit: &u8| match digit {
-        b'A'..=b'Z' => Some(digit - b'A'),
-        b'a'..=b'z' => Some(digit - b'a' + 26),
-        b'0'..=b'9' => Some(digit - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    };
-    let bits = digits.iter().try_fold(0, |bits: u64, digit| Some(bits << 6 | u64::from(value(digit)?)))?;
-    bits.to_be_bytes().last_chunk().copied()
+impl Lines {
+    fn add(&mut self, number: usize, line: &[u8]) -> Option<usize> {
+        let digits: Vec<u8> =
+            line.iter().copied().filter(|byte| !byte.is_ascii_whitespace() && *byte != b':').collect();
+        let has_colon = line.contains(&b':');
+        let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
+        let are_digits =
+            digits.iter().all(|byte| is_base64(*byte)) && (is_hex || !has_colon && is_grouped(line));
+        if !are_digits {
+            *self = Self::default();
+            return None;
+        }
+        if self.digits.all == 0 {
+            *self = Self { first: number, is_hex: true, ..Self::default() };
+        }
+        self.has_colon |= has_colon;
+        self.is_hex &= is_hex;
+        self.begins.extend(digits.iter().take(3_usize.saturating_sub(self.begins.len())));
+        self.digits.add(&digits);
+        let is_much = match self.is_hex {
+            // Bytes with colons between are how OpenSSL writes numbers. DER begins with 30 8x.
+            true => self.digits.all >= MUCH_HEX && (!self.has_colon || self.begins == b"308"),
+            false => !self.has_colon && self.digits.all >= MUCH_BASE64 && self.digits.is_mixed(),
+        };
+        is_much.then_some(self.first)
+    }
+}
+
+impl Mix {
+    fn of(digits: &[u8]) -> Self {
+        let mut mix = Self::default();
+        mix.add(digits);
+        mix
+    }
+
+    fn add(&mut self, digits: &[u8]) {
+        self.all += digits.len();
+        self.capitals += digits.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+        self.numerals += digits.iter().filter(|byte| byte.is_ascii_digit()).count();
+    }
+
+    /// Whether there are of each kind about as many as in what is encoded, of which two fifths are capitals and a seventh numerals;
+    /// words and paths have fewer.
+    fn is_mixed(&self) -> bool {
+        let small = self.all - self.capitals - self.numerals;
+        self.capitals * 5 >= self.all && self.numerals * 33 >= self.all && small * 5 >= self.all
+    }
+}
+
+/// Whether the words of a line, but the last, are of one length, as digits are grouped and words are not.
+fn is_grouped(line: &[u8]) -> bool {
+    let mut lengths = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(<[u8]>::len);
+    let Some(first) = lengths.next() else { return true };
+    let others: Vec<_> = lengths.collect();
+    others
+        .split_last()
+        .is_none_or(|(last, others)| *last <= first && others.iter().all(|length| *length == first))
+}
+
+/// Whether it is a digit of base64, or of its form for URLs.
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=_-".contains(&byte)
 }
