@@ -34,5 +34,5 @@ runtime=$(node "$here/lictor/build.mjs" "$here" "${LICTOR_WIT:-$here/wit}" "$too
 # wasi:keyvalue among them, and of the clock. Without --minify, so that the log has the names of functions.
 "$tools/node_modules/.bin/componentize-qjs" $runtime --opt-size \
   --wit "$build/wit" --js "$build/plugin.js" --output "$build/new.wasm" >"$build/componentize.log" 2>&1 ||
-  { cat "$build/componentize.log" >&2; exit 1; }
+  { cat "$([ -s "$build/fault.txt" ] && echo "$build/fault.txt" || echo "$build/componentize.log")" >&2; exit 1; }
 mv "$build/new.wasm" "$here/$name.wasm"

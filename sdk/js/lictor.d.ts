@@ -1,4 +1,7 @@
-/** The kit of a plugin of Lictor in JavaScript and TypeScript. */
+/**
+ * The kit of a plugin of Lictor in JavaScript and TypeScript. What a function can't take is a TypeError, or a RangeError where only its
+ * size is wrong; the host is not asked then.
+ */
 
 /** Bytes, or a text in UTF-8, or a number in decimal. */
 export type Bytes = Uint8Array | ArrayBuffer | string | number | bigint;
@@ -8,10 +11,12 @@ export type Code = "bad-arguments" | "not-found" | "conflict" | "denied" | "unav
 
 /**
  * Says no to the client: `throw new Failure("not-found", "there is no such user")`. The functions of this kit throw it too, with
- * what the host said; a command that does not catch it passes it on.
+ * what the host said; a command that does not catch it passes it on, and its place goes to the log.
  */
 export class Failure extends Error {
   constructor(code: Code, message: string);
+  /** Its code is `failed`. */
+  constructor(message: string);
   readonly code: Code;
 }
 
@@ -20,7 +25,7 @@ export type Run = (...args: string[]) => Bytes | null | undefined | void;
 
 /**
  * Adds a command. `usage` begins with its name and says how many arguments it takes: `[X]` may be left out, and what ends
- * with `...` may be repeated, as in `copy FROM [TO]` and `sum NUMBER...`.
+ * with `...` may be repeated, as in `copy FROM [TO]` and `sum NUMBER...`. What may be left out comes last.
  */
 export function command(usage: string, summary: string, run: Run): void;
 export function command(
@@ -229,7 +234,7 @@ export const clock: {
 };
 
 export const random: {
-  /** So many random bytes that are fit for secrets. */
+  /** So many random bytes that are fit for secrets, at most a MiB. */
   bytes(count: number): Uint8Array;
 };
 

@@ -17,30 +17,21 @@ import clock_ from "wasi:clocks/monotonic-clock@0.2.0";
 import config_ from "wasi:config/store@0.2.0-rc.1";
 import logging_ from "wasi:logging/logging@0.1.0-draft";
 import random_ from "wasi:random/random@0.2.0";
-import { Failure, bytesOf, decode, encode } from "./lictor/commands.js";
+import { array, delta, level, options, refusal, text as string, texted, whole, wholeOrNull } from "./lictor/check.js";
+import { bytesOf, decode, encode, host } from "./lictor/commands.js";
 import { log as print } from "./lictor/console.js";
+import { Failure } from "./lictor/failure.js";
 import { fromUtf8 } from "./lictor/text.js";
 
 export { command, commands } from "./lictor/commands.js";
 export { stream } from "./lictor/streaming.js";
 export { Failure, decode, encode };
 
-/// What `use` gives; a failure of the host's as a Failure.
-function host(use) {
-  try {
-    return use();
-  } catch (error) {
-    const failure = error?.payload;
-    if (typeof failure?.code === "string") throw new Failure(failure.code, failure.message);
-    throw error;
-  }
-}
-
 // The request
 
 export const caller = () => request.caller();
 export const id = () => request.id();
-export const header = (name) => request.header(name);
+export const header = (name) => request.header(string(name, "name"));
 export const headers = () => request.headers();
 export const body = () => request.body();
 export const text = () => decode(request.body());
@@ -50,14 +41,16 @@ export const timeLeft = () => request.timeLeftMs();
 
 export { print };
 
-export function logEvent(level, message, context = "") {
-  logging_.log(level, context, message);
+export function logEvent(severity, message, context = "") {
+  // A text that was cut within a character is no reason to fail.
+  const whole = (value, name) => string(value?.toWellFormed?.() ?? value, name);
+  logging_.log(level(severity, "level"), whole(context, "context"), whole(message, "message"));
 }
 
 // The operator's config
 
 export const config = {
-  get: (key) => config_.get(key) ?? null,
+  get: (key) => config_.get(string(key, "key")) ?? null,
   all: () => Object.fromEntries(config_.getAll()),
 };
 
@@ -66,32 +59,39 @@ export const config = {
 export class Store {
   #name;
   constructor(name = "default") {
-    this.#name = name;
+    this.#name = string(name, "the name of a store");
   }
   get(key) {
-    const entry = host(() => state_.get(this.#name, key));
+    const entry = this.#of(key, "get");
     return entry ? new Entry(entry) : null;
   }
-  set(key, value, { ttlMs = null } = {}) {
-    return host(() => state_.set(this.#name, key, bytesOf(value), ttlMs));
+  set(key, value, given = {}) {
+    const { ttlMs } = options(given, "ttlMs");
+    return this.#of(key, "set", bytesOf(value), wholeOrNull(ttlMs, "ttlMs"));
   }
   delete(key) {
-    return host(() => state_.delete(this.#name, key));
+    return this.#of(key, "delete");
   }
-  increment(key, delta = 1) {
-    return host(() => state_.increment(this.#name, key, delta));
+  increment(key, by = 1) {
+    return this.#of(key, "increment", delta(by, "delta"));
   }
-  compareAndSet(key, expected, value, { ttlMs = null } = {}) {
-    return host(() => state_.compareAndSet(this.#name, key, expected, bytesOf(value), ttlMs));
+  compareAndSet(key, expected, value, given = {}) {
+    const { ttlMs } = options(given, "ttlMs");
+    return this.#of(key, "compareAndSet", wholeOrNull(expected, "expected"), bytesOf(value), wholeOrNull(ttlMs, "ttlMs"));
   }
   compareAndDelete(key, expected) {
-    host(() => state_.compareAndDelete(this.#name, key, expected));
+    this.#of(key, "compareAndDelete", whole(expected, "expected"));
   }
   touch(key, ttlMs = null) {
-    return host(() => state_.touch(this.#name, key, ttlMs));
+    return this.#of(key, "touch", wholeOrNull(ttlMs, "ttlMs"));
   }
-  listKeys(prefix = "", { after = null, limit = 1000 } = {}) {
-    return host(() => state_.listKeys(this.#name, prefix, after, limit));
+  listKeys(prefix = "", given = {}) {
+    const { after = null, limit = 1000 } = options(given, "after", "limit");
+    const [from, most] = [after === null ? null : string(after, "after"), whole(limit, "limit", 0, 2 ** 32)];
+    return host(() => state_.listKeys(this.#name, string(prefix, "prefix"), from, most));
+  }
+  #of(key, name, ...rest) {
+    return host(() => state_[name](this.#name, string(key, "key"), ...rest));
   }
   *keys(prefix = "") {
     for (let after = null, more = true; more; ) {
@@ -122,18 +122,21 @@ export const state = /* @__PURE__ */ new Store();
 // Files, other commands, events
 
 export const files = {
-  read: (path) => host(() => files_.read(path)),
+  read: (path) => host(() => files_.read(string(path, "path"))),
   text: (path) => decode(files.read(path)),
 };
 
-export function call(args, { body = "" } = {}) {
-  return host(() => caller_.command(args.map(String), bytesOf(body)));
+export function call(args, given = {}) {
+  const { body = "" } = options(given, "body");
+  const texts = array(args, "args").map((arg) => texted(arg, "each of args"));
+  return host(() => caller_.command(texts, bytesOf(body)));
 }
 
 export const events = {
-  publish: (topic, data) => host(() => events_.publish(topic, bytesOf(data))),
-  subscribe: (topics) => host(() => events_.subscribe(topics)),
-  next({ timeoutMs = null } = {}) {
+  publish: (topic, data) => host(() => events_.publish(string(topic, "topic"), bytesOf(data))),
+  subscribe: (topics) => host(() => events_.subscribe(string(topics, "topics"))),
+  next(given = {}) {
+    const timeoutMs = wholeOrNull(options(given, "timeoutMs").timeoutMs, "timeoutMs");
     const event = host(() => events_.next(timeoutMs));
     return event ? new Event(event) : null;
   },
@@ -155,19 +158,29 @@ class Event {
 
 // HTTP
 
+const OF_REQUEST = ["headers", "body", "json", "timeoutMs"];
+
 export const http = {
-  send({ method = "GET", url, headers = {}, body, json, timeoutMs = null }) {
+  send(request) {
+    const { method = "GET", url, headers = {}, body, json, timeoutMs } = options(request, "url", "method", ...OF_REQUEST);
     const pairs = headers[Symbol.iterator] ? [...headers] : Object.entries(headers);
-    const fields = pairs.map(([name, value]) => [String(name), String(value)]);
+    const fields = pairs.map(([name, value]) => [string(name, "the name of a header"), texted(value, `the header ${name}`)]);
+    let content = body ?? "";
     if (json !== undefined) {
-      body = JSON.stringify(json);
+      content = JSON.stringify(json);
       if (!fields.some(([name]) => name.toLowerCase() === "content-type")) fields.push(["content-type", "application/json"]);
     }
-    const sent = { method: method.toUpperCase(), url: String(url), headers: fields, body: bytesOf(body ?? ""), timeoutMs };
+    const sent = {
+      method: string(method, "method").toUpperCase(),
+      url: string(url?.href ?? url, "url"),
+      headers: fields,
+      body: bytesOf(content),
+      timeoutMs: wholeOrNull(timeoutMs, "timeoutMs"),
+    };
     return new Response(host(() => http_.send(sent)));
   },
-  get: (url, options = {}) => http.send({ ...options, method: "GET", url }),
-  post: (url, body, options = {}) => http.send({ ...options, method: "POST", url, body }),
+  get: (url, given = {}) => http.send({ ...options(given, ...OF_REQUEST), method: "GET", url }),
+  post: (url, body, given = {}) => http.send({ ...options(given, ...OF_REQUEST), method: "POST", url, body }),
 };
 
 class Response {
@@ -196,6 +209,7 @@ export const clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   sleep(ms) {
+    if (typeof ms !== "number" || !(ms < 2 ** 43)) throw refusal(TypeError, "ms", "a number of milliseconds", ms);
     const over = clock_.subscribeDuration(Math.max(0, Math.ceil(ms * 1e6)));
     over.block();
     over[Symbol.dispose]?.();
@@ -203,5 +217,5 @@ export const clock = {
 };
 
 export const random = {
-  bytes: (count) => random_.getRandomBytes(count),
+  bytes: (count) => random_.getRandomBytes(whole(count, "count", 0, (1 << 20) + 1)),
 };

@@ -10,6 +10,9 @@ use tempfile::TempDir;
 use crate::languages::{at_leisure, author, is_to_be_had, root, script};
 use crate::support::tools::{Finished, finish};
 
+/// What the sample does with the kit that the kit refuses, and its words.
+const REFUSED: &str = include_str!("javascript/sample.refused.txt");
+
 /// A new project whose plugin and tests are those of `name` in `javascript/`.
 fn project(name: &str) -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
@@ -24,6 +27,7 @@ fn project_in(folder: &Path, name: &str) -> PathBuf {
         let source = root().join(format!("tests/e2e/javascript/{name}{from}"));
         fs::copy(source, project.join(to)).unwrap();
     }
+    fs::write(project.join("refused.txt"), REFUSED).unwrap();
     project
 }
 
@@ -61,7 +65,7 @@ fn the_host_of_a_test_does_what_the_conformance_suite_expects() {
 #[test]
 fn the_host_of_a_test_has_every_function_and_bound_of_the_hosts() {
     if is_to_be_had("js") {
-        tests_pass(&project("sample").1, 9);
+        tests_pass(&project("sample").1, 10);
     }
 }
 
@@ -120,11 +124,7 @@ fn what_breaks_off_in_a_test_breaks_off_in_a_component() {
         return;
     }
     for (what, end) in [
-        ("a key that is a number", "(plugin-trapped, unknown)"),
-        ("a time below zero", "(plugin-trapped, unknown)"),
-        ("a level that is none", "(plugin-trapped, unknown)"),
-        ("a text that is no Unicode", "(plugin-trapped, unknown)"),
-        ("too many random bytes", "(plugin-trapped, unknown)"),
+        ("a raw key that is a number", "(plugin-trapped, unknown)"),
         ("a promise", "(plugin-failed, failed)"),
         ("a generator", "(plugin-failed, failed)"),
         ("a reply that is none", "(plugin-failed, failed)"),
@@ -132,6 +132,15 @@ fn what_breaks_off_in_a_test_breaks_off_in_a_component() {
         let ran = in_component(&["wrong", what]);
         assert!(ran.code == Some(1) && ran.stderr.contains(end), "{what}: {ran:?}");
     }
+    assert_eq!(in_component(&["refused"]).stdout, REFUSED);
+    let plain = in_component(&["fail-plainly"]);
+    assert!(plain.stderr.contains("something went wrong (plugin-failed, failed)"), "{plain:?}");
+    let passed_on = in_component(&["left", "a"]);
+    let place = passed_on.stderr.lines().find(|line| line.contains("plugin output"));
+    assert!(
+        place.is_some_and(|line| line.contains("uncaught Failure: ") && line.contains("(plugin.js:")),
+        "the host's own failure has a place: {passed_on:?}"
+    );
     let caught = in_component(&["wrong", "too few parameters"]);
     assert_eq!(caught.stdout, "caught TypeError: get requires 2 arguments\n", "{caught:?}");
     assert_eq!(
@@ -144,6 +153,59 @@ fn what_breaks_off_in_a_test_breaks_off_in_a_component() {
         slept.stdout.split(' ').next().and_then(|ms| ms.parse::<f64>().ok()).is_some_and(|ms| ms >= 30.0),
         "{slept:?}"
     );
+}
+
+/// What stands at a file's top level and can't become a plugin: the build says why and where, and leaves no component.
+#[test]
+fn a_fault_at_the_top_level_fails_the_build_with_its_place() {
+    if !is_to_be_had("js") {
+        return;
+    }
+    let (_folder, project) = project("sample");
+    fs::write(project.join("helper.js"), "export const read = (text) =>\n  JSON.parse(text);\n").unwrap();
+    let start = "import { command, config, stream } from \"./lictor.js\";\nexport { commands } from \"./lictor.js\";\n";
+    let one = r#"command("a", "b", () => "c");"#;
+    for (code, words) in [
+        (
+            r#"const greeting = config.get("greeting");"#,
+            "plugin.js:3: Error: get asks the host while no command runs",
+        ),
+        (r#"try { config.all(); } catch {}"#, "plugin.js:3: Error: getAll asks the host"),
+        ("import { read } from \"./helper.js\";\nread(\"{\");", "helper.js:2: SyntaxError: "),
+        ("import { read } from \"./helper.js\";\nread(\"{\");", "\n  from plugin.js:4"),
+        ("throw \"a text\";", "the top level throws 'a text', which is no Error"),
+        (
+            r#"command("a", () => 1);"#,
+            r#"plugin.js:3: TypeError: command("a", "what it does", …) has to have a text"#,
+        ),
+        (r#"command("a", "b");"#, "has to be a function, not undefined"),
+        (r#"command("a", "b", { idem: true }, () => 1);"#, "there is no option idem; there is idempotent"),
+        (&format!("{one}\n{one}"), "plugin.js:4: TypeError: the command a is added twice"),
+        (
+            &format!("{}\n{one}", one.replace("command", "stream")),
+            "plugin.js:4: TypeError: the command a is added twice",
+        ),
+        (r#"command("a [B] C", "b", () => 1);"#, "has C behind [B], which may be left out"),
+        (r#"command("a B... C", "b", () => 1);"#, "has B... before its end"),
+        (r#"command("a  B", "b", () => 1);"#, "one space between them"),
+        ("", "plugin.js has no command; add one:\n  command("),
+    ] {
+        fails_to_build(&project, &format!("{start}{code}\n"), words);
+    }
+    let unexported = format!("import {{ command }} from \"./lictor.js\";\n{one}\n");
+    fails_to_build(&project, &unexported, "add this line:\n  export { commands } from \"./lictor.js\";");
+    // What nobody hears of in a component either is no fault, nor is a list of arguments that are each left out.
+    let fine = "command(\"d [E [F...]]\", \"b\", () => 1);\n(async () => { await null; null.x; })();\n";
+    fs::write(project.join("plugin.js"), format!("{start}{one}\n{fine}")).unwrap();
+    at_leisure(&mut script(&project, "build.sh"));
+}
+
+fn fails_to_build(project: &Path, source: &str, words: &str) {
+    fs::write(project.join("plugin.js"), source).unwrap();
+    fs::write(project.join("sample.wasm"), "of an earlier build").unwrap();
+    let built = finish(&mut script(project, "build.sh"));
+    assert!(built.code != Some(0) && built.stderr.contains(words), "{source}: {built:?}");
+    assert!(!built.stderr.contains("wasm") && !project.join("sample.wasm").exists(), "{source}: {built:?}");
 }
 
 /// What QuickJS has by itself, the context of a test has no more of.

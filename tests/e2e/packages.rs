@@ -136,6 +136,28 @@ fn a_package_that_needs_node_fails_the_build_and_leaves_no_component() {
     assert!(!project.join("brought.wasm").exists());
 }
 
+#[test]
+fn a_package_that_is_missing_is_told_with_how_to_get_it() {
+    if !is_to_be_had("js") {
+        return;
+    }
+    let source = "import a from \"papaparse\";\nimport b from \"@of/some/part\";\nimport c from \"path\";\n\
+                  import d from \"node:fs/promises\";\nimport e from \"./none.js\";\nconsole.log(a, b, c, d, e);\n";
+    let (_folder, project) = project("js", &[("plugin.js", source)]);
+    let built = finish(&mut script(&project, "build.sh"));
+    for words in [
+        "the package papaparse is not installed: run `npm install papaparse`",
+        "plugin.js:1:14",
+        "the package @of/some is not installed: run `npm install @of/some`",
+        "path is a part of Node.js, which plugins don't have; `npm install path` may find",
+        "node:fs/promises is a part of Node.js, which plugins don't have",
+        "Could not resolve \"./none.js\"",
+    ] {
+        assert!(built.code != Some(0) && built.stderr.contains(words), "no {words:?} in {built:?}");
+    }
+    assert!(!built.stderr.contains("external"), "{built:?}");
+}
+
 const PYPI: &str =
     "jinja2==3.1.6\npydantic==1.10.27\nPyYAML==6.0.2\npython-dateutil==2.9.0.post0\ntzdata==2025.2\n";
 

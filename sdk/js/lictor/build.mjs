@@ -5,33 +5,71 @@
 // OUT gets plugin.js, which is plugin.ts or plugin.js of PROJECT with all that it imports, and wit/, which is WIT with the
 // imports that no code uses taken out of its world, and with `streaming-plugin` in the place of `plugin` where a command
 // streams. TOOLS has esbuild and core-js-pure. Prints the options for componentize-qjs.
+//
+// The top level of the plugin is run once in Node.js, for componentize-qjs has no words for what goes wrong there. OUT gets these as
+// fault.txt, where it may be that QuickJS knows what this Node.js does not.
 
 import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { HOST, Unbuildable, bundle } from "./bundle.mjs";
+import { inspect } from "node:util";
+import { Unbuildable, bundle, scriptOf } from "./bundle.mjs";
+import { AsksTheHost, Instance } from "./testing/instance.js";
+import { INTERFACES } from "./testing/interfaces.js";
 
 const [project, wit, tools, out] = process.argv.slice(2);
 
 /// Interfaces that a plugin may import without a line in its world: they are always there.
 const ALWAYS_THERE = /^(lictor:plugin\/(request|output|reply)|wasi:(clocks|io|random)\/[a-z-]+)@/;
 
-/// Interfaces of the host stay imports; what is not used of them goes.
-const host = {
-  name: "host",
-  setup: (build) => build.onResolve({ filter: HOST }, ({ path }) => ({ path, external: true, sideEffects: false })),
-};
+// As in a component, where no promise that fails at the top level is heard of.
+process.on("unhandledRejection", () => {});
+process.env.TZ = "UTC";
+process.setSourceMapsEnabled(false);
+Error.stackTraceLimit = 50;
 
 try {
-  const { code, used, isStreaming } = await bundle({ project, tools, host });
+  const { code, used, isStreaming, warnings } = await bundle({ project, tools });
+  process.stderr.write(warnings);
   writeFileSync(join(out, "plugin.js"), code);
   writeWorld(used, isStreaming);
+  writeFileSync(join(out, "fault.txt"), faultOf(await scriptOf({ project, tools }), used));
   // The runtime without promises starts faster, and needs no host that drives them.
   console.log(isStreaming ? "" : "--sync");
 } catch (error) {
-  // esbuild has told of its own errors.
-  if (error instanceof Unbuildable) console.error(error.message);
-  else if (!error.errors) throw error;
+  if (!(error instanceof Unbuildable)) throw error;
+  console.error(error.message.trimEnd());
   process.exit(1);
+}
+
+/// Runs the plugin's top level, unless it wants more of a host than tests have. Gives what goes wrong there, if anything does.
+function faultOf({ name, lines, ...plugin }, used) {
+  if ([...used].some((interface_) => !INTERFACES[interface_])) return "";
+  let table, described;
+  try {
+    const made = new Instance({ now: Date.now(), elapsed: performance.now() }, plugin).exports;
+    table = made.streamingCommands ?? made.commands;
+    described = table?.describe();
+  } catch (error) {
+    const words = `${placed(error, lines)}\n`;
+    if (error instanceof AsksTheHost) throw new Unbuildable(words);
+    return words;
+  }
+  if (!table) throw new Unbuildable(`${name} does not export its commands; add this line:\n  export { commands } from "./lictor.js";`);
+  if (described.length > 0) return "";
+  throw new Unbuildable(`${name} has no command; add one:\n  command("hello [WHO]", "greets somebody", (who = "world") => "hello " + who);`);
+}
+
+/// An error of the top level with its places in the author's files, the innermost first.
+function placed(error, { sources, lines }) {
+  const isError = typeof error?.stack === "string";
+  const places = (isError ? error.stack : "").split("\n").flatMap((frame) => {
+    const [, at] = /plugin\.js:(\d+):\d+\)?$/.exec(frame) ?? [];
+    const [source, line] = at === undefined ? [] : lines.slice(2 * (at - 1), 2 * at);
+    return source >= 0 && !/^lictor(\.js$|\/)/.test(sources[source]) ? [`${sources[source]}:${line}`] : [];
+  });
+  const [first, ...others] = new Set(places);
+  const words = isError ? `${error.name}: ${error.message}` : `the top level throws ${inspect(error)}, which is no Error and has no place`;
+  return `${first ? `${first}: ` : ""}${words}${others.map((place) => `\n  from ${place}`).join("")}`;
 }
 
 /// A world has a line for each thing that a plugin may import; here it keeps those that are used.

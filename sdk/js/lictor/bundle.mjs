@@ -1,14 +1,18 @@
 // Bundles a plugin: plugin.ts or plugin.js of a project with all that it imports, in one file. Used by the build and by tests.
 
 import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { createRequire, isBuiltin } from "node:module";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import vm from "node:vm";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/// Interfaces of the host, by their names in WIT.
-export const HOST = /^(lictor|wasi|[a-z-]+):[a-z-]+\//;
+/// Interfaces of the host, by their names in WIT, stay imports; what is not used of them goes.
+const host = {
+  name: "host",
+  setup: (build) => build.onResolve({ filter: /^[a-z-]+:[a-z-]+\// }, ({ path }) => ({ path, external: true, sideEffects: false })),
+};
 
 /// What only commands that stream import.
 const REPLY = "lictor:plugin/reply@0.1.0";
@@ -16,17 +20,24 @@ const REPLY = "lictor:plugin/reply@0.1.0";
 /// A fault of the author's, who has been told all of it.
 export class Unbuildable extends Error {}
 
-/// Bundles the plugin of the folder `project`. `host` is a plugin of esbuild for imports of the host; `options` are further ones of
-/// esbuild. `tools` has esbuild and core-js-pure.
+/// Bundles the plugin of the folder `project`. `tools` has esbuild and core-js-pure; `format` is one of esbuild's.
 ///
-/// Gives the code, whose last line tells lines of the author's files; what it imports of the host; and whether its commands
-/// stream. Where they do, its export is `streamingCommands`, and else what the author exports.
-export async function bundle({ project, tools, host, options }) {
+/// Gives the code, whose last line tells lines of the author's files; the name of the author's own; what it imports of the host; and
+/// whether its commands stream. Where they do, its export is `streamingCommands`, and else what the author exports. `warnings` are in
+/// words.
+export async function bundle({ project, tools, format = "esm" }) {
   const entry = ["plugin.ts", "plugin.js"].map((name) => join(project, name)).find(existsSync);
   if (!entry) throw new Unbuildable(`${project} has neither plugin.js nor plugin.ts`);
   const esbuild = createRequire(join(tools, "package.json"))("esbuild");
-  const build = (entryPoint) =>
-    esbuild.build({ ...settings(project, tools), ...entryPoint, ...options, plugins: [host, parts(tools)] });
+  const words = async (messages, kind) => (await esbuild.formatMessages(messages, { kind, color: process.stderr.isTTY })).join("");
+  const build = async (entryPoint) => {
+    try {
+      return await esbuild.build({ ...settings(project, tools), format, ...entryPoint, plugins: [parts(tools), host] });
+    } catch (error) {
+      if (!error.errors) throw error;
+      throw new Unbuildable(await words(error.errors.map((fault) => toInstall(fault, project)), "error"));
+    }
+  };
   const imports = ({ metafile }) =>
     Object.values(metafile.outputs).flatMap((output) => output.imports.filter(({ external }) => external).map(({ path }) => path));
   let built = await build({ entryPoints: [entry] });
@@ -36,7 +47,28 @@ export async function bundle({ project, tools, host, options }) {
     built = await build({ stdin: { contents, resolveDir: project, sourcefile: "(entry)" } });
   }
   const text = (ending) => built.outputFiles.find(({ path }) => path.endsWith(ending)).text;
-  return { code: `${text(".js")}${lineTable(text(".js.map"))}`, map: text(".js.map"), used: new Set(imports(built)), isStreaming };
+  const code = `${text(".js")}${lineTable(text(".js.map"))}`;
+  const warnings = await words(built.warnings, "warning");
+  return { code, map: text(".js.map"), name: basename(entry), used: new Set(imports(built)), isStreaming, warnings };
+}
+
+/// A package that is not there is to be installed; esbuild would have it left out.
+function toInstall(fault, project) {
+  const [, name] = /^Could not resolve "((?:@[^/"]+\/)?[^./"][^/"]*)(?:\/[^"]*)?"/.exec(fault.text) ?? [];
+  if (!name || existsSync(join(project, "node_modules", name))) return fault;
+  if (isBuiltin(name)) {
+    const more = `\`npm install ${name}\` may find a package that does the same`;
+    return { ...fault, text: `${name} is a part of Node.js, which plugins don't have; ${more}`, notes: [] };
+  }
+  return { ...fault, text: `the package ${name} is not installed: run \`npm install ${name}\``, notes: [] };
+}
+
+/// The plugin as a script that makes a function of `require` and `module`, for a context of Node.js.
+export async function scriptOf({ project, tools }) {
+  const { code, map, name, isStreaming } = await bundle({ project, tools, format: "cjs" });
+  const shown = `//# sourceMappingURL=data:application/json;base64,${Buffer.from(map).toString("base64")}`;
+  const filename = join(project, "build", "plugin.js");
+  return { script: new vm.Script(`(function (require, module) {${code}\n})\n${shown}`, { filename }), name, isStreaming, lines: linesOf(map) };
 }
 
 function settings(project, tools) {
@@ -44,7 +76,6 @@ function settings(project, tools) {
     outfile: join(project, "build", "plugin.js"),
     write: false,
     bundle: true,
-    format: "esm",
     target: "es2023",
     platform: "browser",
     charset: "utf8",
@@ -53,7 +84,7 @@ function settings(project, tools) {
     metafile: true,
     inject: [join(here, "globals.js")],
     define: { "process.env": "{}", "process.env.NODE_ENV": '"production"', global: "globalThis" },
-    logLevel: "warning",
+    logLevel: "silent",
     absWorkingDir: project,
   };
 }
@@ -75,8 +106,13 @@ function parts(tools) {
   };
 }
 
-/// A table to put behind the code, for the stacks of errors: each line's file and its line there.
+/// A table to put behind the code, for the stacks of errors.
 function lineTable(map) {
+  return `globalThis[Symbol.for("lictor.lines")] = ${JSON.stringify(JSON.stringify(linesOf(map)))};\n`;
+}
+
+/// Of each line of the code its file and its line there.
+function linesOf(map) {
   const { sources, mappings } = JSON.parse(map);
   let [source, at] = [0, 0];
   const lines = mappings.split(";").flatMap((segments) => {
@@ -90,9 +126,7 @@ function lineTable(map) {
     }
     return first;
   });
-  const shown = sources.map((name) => name.replace(/^(\.\.\/)+/, ""));
-  const table = JSON.stringify(JSON.stringify({ sources: shown, lines }));
-  return `globalThis[Symbol.for("lictor.lines")] = ${table};\n`;
+  return { sources: sources.map((name) => name.replace(/^(\.\.\/)+/, "")), lines };
 }
 
 /// The numbers of one segment of a source map, in digits of six bits, the lowest first.

@@ -1,25 +1,57 @@
 // The table of commands, and what becomes of what a command gives.
 
+import { options as checked, run as runnable, shown, text } from "./check.js";
 import { log as print, reset } from "./console.js";
+import { Failure } from "./failure.js";
 import { inspect } from "./inspect.js";
 import { dropMicrotasks, runMicrotasks } from "./runtime.js";
 import { fromUtf8, toUtf8 } from "./text.js";
 
 const table = new Map();
 
-export class Failure extends Error {
-  constructor(code, message) {
-    super(message);
-    this.name = "Failure";
-    this.code = code;
+/// Failures that the host gave, and not the author.
+const ofHost = new WeakSet();
+
+/// What `use` gives; a failure of the host's as a Failure.
+export function host(use) {
+  try {
+    return use();
+  } catch (error) {
+    const given = error?.payload;
+    if (typeof given?.code !== "string") throw error;
+    const failure = new Failure(given.code, given.message);
+    ofHost.add(failure);
+    throw failure;
   }
 }
 
-export function command(usage, summary, options, run = options) {
+export function command(usage, summary, options, run) {
+  if (typeof options === "function" && run === undefined) [options, run] = [{}, options];
+  text(usage, "the usage of a command");
+  const called = `command(${JSON.stringify(usage)}, "what it does", …)`;
+  if (typeof summary !== "string") throw new TypeError(`${called} has to have a text for what it does, not ${shown(summary)}`);
+  runnable(run, `the last argument of ${called}`);
+  const { idempotent = false } = checked(options ?? {}, "idempotent");
+  if (typeof idempotent !== "boolean") throw new TypeError(`idempotent has to be true or false, not ${shown(idempotent)}`);
+  const { name, least, most } = parsed(usage);
+  if (table.has(name)) throw new TypeError(`the command ${name} is added twice`);
+  table.set(name, { name, usage, summary, idempotent, least, most, run });
+}
+
+/// A command's name and how many arguments it takes.
+function parsed(usage) {
+  const wrong = (why) => new TypeError(`the usage ${JSON.stringify(usage)} ${why}`);
   const [name, ...parameters] = usage.split(" ");
-  const least = parameters.filter((parameter) => !parameter.startsWith("[")).length;
-  const most = usage.endsWith("...") ? Infinity : parameters.length;
-  table.set(name, { name, usage, summary, idempotent: options.idempotent ?? false, least, most, run });
+  if (name === "" || parameters.includes("")) throw wrong("has to be a name and its arguments, with one space between them");
+  const isOptional = (parameter) => parameter.startsWith("[");
+  const firstOptional = parameters.findIndex(isOptional);
+  const least = firstOptional < 0 ? parameters.length : firstOptional;
+  const behind = parameters.slice(least).find((parameter) => !isOptional(parameter));
+  if (behind) throw wrong(`has ${behind} behind ${parameters[least]}, which may be left out: put those last, each in brackets of its own`);
+  const repeats = (parameter) => /\.\.\.\]*$/.test(parameter);
+  const repeated = parameters.findIndex(repeats);
+  if (repeated >= 0 && repeated < parameters.length - 1) throw wrong(`has ${parameters[repeated]} before its end: what may be repeated comes last`);
+  return { name, least, most: repeated >= 0 ? Infinity : parameters.length };
 }
 
 export const commands = {
@@ -53,20 +85,25 @@ export function replied(reply) {
   return bytesOf(reply);
 }
 
-/// What the client is told. A failure that the host's interfaces gave (an error's `payload`) is passed on; what nobody
-/// expected goes to the log, and the client only hears that it happened.
+/// What the client is told. A failure that the host's interfaces gave (an error's `payload`) is passed on, and goes to the log with
+/// its place, since the author did not write it; what nobody expected does too, and the client only hears that it happened.
 export function failureOf(error) {
   try {
     const failure = error instanceof Failure ? error : error?.payload;
     if (typeof failure?.code === "string" && typeof failure.message === "string") {
+      if (failure !== error || ofHost.has(error)) logUncaught(error);
       return { code: failure.code.toWellFormed(), message: failure.message.toWellFormed() };
     }
   } catch {
     // It is shown like any other value.
   }
-  // In one line: a server logs so many lines a second of a plugin, and a stack has many.
-  print(`uncaught ${typeof error === "string" ? error : inspect(error)}`.replace(/\s*\n\s*/g, " "));
+  logUncaught(error);
   return { code: "failed", message: "the plugin met an error that it did not expect" };
+}
+
+/// In one line: a server logs so many lines a second of a plugin, and a stack has many.
+function logUncaught(error) {
+  print(`uncaught ${typeof error === "string" ? error : inspect(error)}`.replace(/\s*\n\s*/g, " "));
 }
 
 // Texts and bytes
@@ -74,8 +111,10 @@ export function failureOf(error) {
 export const encode = (text) => toUtf8(String(text));
 
 export function decode(bytes) {
+  if (typeof bytes === "string") throw new TypeError("what is decoded has to be bytes, not a text");
+  const known = bytesOf(bytes);
   try {
-    return fromUtf8(bytes, true);
+    return fromUtf8(known, true);
   } catch {
     throw new Failure("bad-arguments", "this is no text in UTF-8");
   }

@@ -4,12 +4,15 @@
 import URL from "core-js-pure/web/url";
 import URLSearchParams from "core-js-pure/web/url-search-params";
 import random from "wasi:random/random@0.2.0";
+import { whole } from "./check.js";
 
 export { URL, URLSearchParams };
 
 /// Random numbers that are fit for secrets, of the Web Crypto API.
 export const crypto = {
   getRandomValues(array) {
+    if (!ArrayBuffer.isView(array)) throw new TypeError("what is filled has to be an array of bytes or integers, such as a Uint8Array");
+    whole(array.byteLength, "its length in bytes", 0, (1 << 20) + 1);
     new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(random.getRandomBytes(array.byteLength));
     return array;
   },

@@ -8,7 +8,7 @@ import { reset } from "./console.js";
 /// Ends the reply with a failure. The build takes a plugin that imports `reply` for one that streams: so only `stream` names it.
 let fail;
 
-export function stream(usage, summary, options, run = options) {
+export function stream(usage, summary, options, run) {
   command(usage, summary, options, run);
   fail = (why) => reply.fail(why);
   // Here the host drives promises, and a command may wait for what it queued.

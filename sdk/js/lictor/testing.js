@@ -15,9 +15,8 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import vm from "node:vm";
-import { HOST, bundle } from "./bundle.mjs";
-import { Failure } from "./testing/failure.js";
+import { scriptOf } from "./bundle.mjs";
+import { Failure } from "./failure.js";
 import { Content, bytesOf } from "./testing/given.js";
 import { Instance, failureOf } from "./testing/instance.js";
 import { Stores } from "./testing/state.js";
@@ -40,14 +39,7 @@ const plugin = await load();
 async function load() {
   const tools = join(process.env.LICTOR_TOOLS ?? join(project, ".tools"), "js-1");
   if (!existsSync(join(tools, "installed"))) throw new Error(`${tools} has no tools: run ./build.sh once, which installs them`);
-  const host = {
-    name: "host",
-    setup: (build) => build.onResolve({ filter: HOST }, ({ path }) => ({ path, external: true, sideEffects: false })),
-  };
-  const { code, map, isStreaming } = await bundle({ project, tools, host, options: { format: "cjs" } });
-  const shown = `//# sourceMappingURL=data:application/json;base64,${Buffer.from(map).toString("base64")}`;
-  const script = new vm.Script(`(function (require, module) {${code}\n})\n${shown}`, { filename: join(project, "build", "plugin.js") });
-  return { script, isStreaming };
+  return scriptOf({ project, tools });
 }
 
 /// What a test may give a host, and what there is without.

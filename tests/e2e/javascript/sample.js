@@ -4,7 +4,7 @@ import keyvalue from "wasi:keyvalue/store@0.2.0-draft";
 import batch from "wasi:keyvalue/batch@0.2.0-draft";
 import state_ from "lictor:plugin/state@0.1.0";
 import {
-  Store, body, call, caller, clock, command, config, events, files, headers, http, logEvent, print, random, state, text, timeLeft,
+  Failure, Store, body, call, caller, clock, command, config, decode, events, files, headers, http, logEvent, print, random, state, text, timeLeft,
 } from "./lictor.js";
 
 export { commands } from "./lictor.js";
@@ -46,6 +46,9 @@ command("bucket", "works on a store by wasi:keyvalue", () => {
   return JSON.stringify([many, store.exists("b"), store.get("none"), store.listKeys(null)]);
 });
 command("evaluate CODE", "evaluates", (code) => String((0, eval)(code)));
+command("fail-plainly", "fails as an Error would", () => {
+  throw new Failure("something went wrong");
+});
 command("later", "leaves a promise behind", () => {
   Promise.resolve().then(() => state.set("late", "x"));
   queueMicrotask(() => state.set("queued", "x"));
@@ -55,14 +58,42 @@ command("fail-at DEPTH", "fails within", function failing(depth) {
   return null.x;
 });
 
-// What a plugin would do wrong.
-const WRONG = {
+// What a plugin would do wrong. This the kit refuses.
+const REFUSED = {
   "a key that is a number": () => state.get(5),
-  "a time below zero": () => state.set("a", "b", { ttlMs: -1 }),
-  "a level that is none": () => logEvent("loud", "x"),
+  "a key that is missing": () => state.set(undefined, "v"),
   "a text that is no Unicode": () => state.get("\ud800"),
-  "too few parameters": () => state_.get("default"),
+  "a time below zero": () => state.set("a", "b", { ttlMs: -1 }),
+  "a time that is a text": () => http.get("http://a/", { timeoutMs: "5000" }),
+  "a time that is no number": () => http.get("http://a/", { timeoutMs: NaN }),
+  "a time in place of options": () => state.set("a", "b", 60_000),
+  "an option that is none": () => http.get("http://a/", { timeout: 5 }),
+  "options that are null": () => events.next(null),
+  "half a step": () => state.increment("n", 1.5),
+  "a step that is a text": () => state.increment("n", "5"),
+  "a step that is a bigint": () => state.increment("n", 5n),
+  "a version that is none": () => state.compareAndDelete("a", null),
+  "a limit below zero": () => state.listKeys("", { limit: -1 }),
+  "a level that is none": () => logEvent("warning", "x"),
+  "a message that is missing": () => logEvent("warn", undefined),
   "too many random bytes": () => random.bytes((1 << 20) + 1),
+  "random bytes below zero": () => random.bytes(-1),
+  "more random values than there are": () => crypto.getRandomValues(new Uint8Array((1 << 20) + 1)),
+  "a command that is a text": () => call("greet"),
+  "an argument that is missing": () => call(["greet", undefined]),
+  "a topic that is missing": () => events.publish(undefined, "x"),
+  "topics that are a list": () => events.subscribe(["a"]),
+  "a path that is a number": () => files.read(1),
+  "a header that is missing": () => http.get("http://a/", { headers: { token: config.get("token") } }),
+  "a URL that is missing": () => http.post(undefined, "x"),
+  "a nap that is a text": () => clock.sleep("5"),
+  "a name of a config that is missing": () => config.get(),
+  "a store that is a number": () => new Store(1),
+  "a text that is decoded": () => decode("x"),
+};
+const WRONG = {
+  "too few parameters": () => state_.get("default"),
+  "a raw key that is a number": () => state_.get("default", 5),
   "too much at once": () => files.read("x".repeat(17 << 20)),
   "too many operations": () => {
     for (;;) state.get("a");
@@ -75,11 +106,22 @@ const WRONG = {
   "a generator": function* () {},
   "a reply that is none": () => ({}),
 };
+const RETURNED = ["a promise", "a generator", "a reply that is none"];
 command("wrong WHAT", "does something wrong, and tells of what it caught", (what) => {
   try {
     const done = WRONG[what]();
-    if (["a promise", "a generator", "a reply that is none"].includes(what)) return done;
+    if (RETURNED.includes(what)) return done;
   } catch (error) {
     return `caught ${error.name}: ${error.message}`;
   }
 });
+command("refused", "does all that the kit refuses, and tells how", () =>
+  Object.entries(REFUSED).map(([what, work]) => {
+    try {
+      return `${what}: gave ${work()}`;
+    } catch (error) {
+      const place = /plugin\.js:\d+/.test(error.stack) ? "" : " without a place";
+      return `${what}: ${error.name}: ${error.message}${place}`;
+    }
+  }).join("\n"),
+);

@@ -1,6 +1,6 @@
 // What a test gives a host.
 
-import { Failure } from "./failure.js";
+import { Failure } from "../failure.js";
 
 /// Bytes, or a text, or a number in decimal.
 export function bytesOf(value) {

@@ -1,12 +1,19 @@
 // An instance of a plugin in a test: its code in a context of its own, whose imports are the interfaces of a host.
 
 import { Call } from "./call.js";
-import { Failure } from "./failure.js";
+import { Failure } from "../failure.js";
 import { Handle, INTERFACES, Payload } from "./interfaces.js";
-import { Ended, Realm, TYPES, typed } from "./realm.js";
+import { Ended, Realm, typed } from "./realm.js";
 
 /// The most bytes that a plugin hands over at once.
 const MAX_PIECE_BYTES = (16 << 20) + (64 << 10);
+
+/// A plugin asked the host while there was no call.
+export class AsksTheHost extends Error {
+  constructor(name) {
+    super(`${name} asks the host while no command runs: what stands at a file's top level runs once, while the plugin is built`);
+  }
+}
 
 export class Instance {
   /// The call that runs; none while the plugin is made, as while it is built.
@@ -26,9 +33,12 @@ export class Instance {
       if (!interfaces.has(name)) interfaces.set(name, this.#interface(name));
       return interfaces.get(name);
     };
-    script.runInContext(this.#realm.context)(require, module);
-    // In a build that is a trap, whatever the plugin catches.
-    if (this.#asked) throw this.#asked;
+    try {
+      script.runInContext(this.#realm.context)(require, module);
+    } finally {
+      // In a build that is a trap, whatever the plugin catches.
+      if (this.#asked) throw this.#asked;
+    }
     this.exports = module.exports;
   }
 
@@ -49,7 +59,7 @@ export class Instance {
     return make.function((args) => {
       const { call } = this;
       if (!call) {
-        this.#asked ??= new Error(`${name} asks the host while no command runs: what stands at a file's top level runs while the plugin is built`);
+        this.#asked ??= new AsksTheHost(name);
         throw make.error(this.#asked.message);
       }
       if (args.length < types.length) throw make.typeError(`${name} requires ${types.length} arguments`);
@@ -102,7 +112,7 @@ export class Instance {
 
   /// Bytes that the plugin gave.
   bytes(value) {
-    return TYPES.bytes(value);
+    return typed("bytes", value);
   }
 }
 

@@ -1,6 +1,6 @@
 // The interfaces that a plugin may import, over the host of a test. Each function has the types of its parameters.
 
-import { Failure } from "./failure.js";
+import { Failure } from "../failure.js";
 import { answerOf, bytesOf } from "./given.js";
 import { send } from "./web.js";
 

@@ -2,7 +2,8 @@
 // crosses into it and out of it is copied, and refused as the component model refuses it.
 
 import vm from "node:vm";
-import { Failure } from "./failure.js";
+import { array, delta, level, refusal, text, whole } from "../check.js";
+import { Failure } from "../failure.js";
 
 /// Globals that QuickJS has in a plugin. What else V8 has is taken away.
 const GLOBALS = new Set(
@@ -103,66 +104,53 @@ export class Realm {
   }
 }
 
-/// Breaks the call off, as the component's runtime does where a value is of another type than the interface's.
-function trap(expected, value) {
-  const shown = typeof value === "object" && value !== null ? "an object" : typeof value === "string" ? JSON.stringify(value) : String(value);
-  return new Ended("plugin-trapped", `the plugin hands over ${shown} where the host expects ${expected}`);
-}
-
-const isArray = (value) => Array.isArray(value);
 const typeOf = (value) => Object.prototype.toString.call(value).slice(8, -1);
-
-function integer(value, least, most, expected) {
-  if (typeof value !== "number") throw trap(expected, value);
-  const whole = Number.isNaN(value) ? 0 : Math.trunc(value);
-  if (whole < least || whole > most) throw trap(expected, value);
-  return whole;
-}
-
-const LEVELS = ["trace", "debug", "info", "warn", "error", "critical"];
 
 /// Types of interfaces: what a value of the plugin's is to the host.
 export const TYPES = {
-  string(value) {
-    if (typeof value !== "string" || !value.isWellFormed()) throw trap("a text", value);
-    return value;
-  },
-  bytes(value) {
+  string: text,
+  bytes(value, name) {
     if (typeOf(value) === "Uint8Array") return new Uint8Array(value);
-    if (!isArray(value)) throw trap("a Uint8Array", value);
-    return Uint8Array.from(value, (byte) => integer(byte, -(2 ** 31), 2 ** 32, "a byte"));
+    if (!Array.isArray(value)) throw refusal(TypeError, name, "a Uint8Array", value);
+    return Uint8Array.from(value, (byte) => whole(byte, name, 0, 256));
   },
-  u64: (value) => integer(value, 0, 2 ** 64, "a number from 0"),
-  s64: (value) => integer(value, -(2 ** 63), 2 ** 63, "a number"),
-  u32: (value) => integer(value, -(2 ** 63), 2 ** 64, "a number") >>> 0,
-  level(value) {
-    if (!LEVELS.includes(value)) throw trap(`one of ${LEVELS.join(", ")}`, value);
-    return value;
-  },
-  texts: (value) => list(value, TYPES.string),
-  pairs: (value) => list(value, (pair) => list(pair, TYPES.string)),
-  entries: (value) => list(value, (entry) => [TYPES.string(entry?.[0]), TYPES.bytes(entry?.[1])]),
-  failure: (value) => record(value, { code: "string", message: "string" }),
-  request: (value) =>
-    record(value, { method: "string", url: "string", headers: "pairs", body: "bytes", timeoutMs: "option-u64" }),
-  bucket(value) {
-    if (typeof value?.store !== "string") throw trap("an open store", value);
+  u64: (value, name) => whole(value, name),
+  s64: delta,
+  u32: (value, name) => whole(value, name, 0, 2 ** 32),
+  level,
+  texts: list((value, name) => text(value, name)),
+  pairs: list(list((value, name) => text(value, name))),
+  entries: list((entry, name) => [text(entry?.[0], name), TYPES.bytes(entry?.[1], name)]),
+  failure: record({ code: "string", message: "string" }),
+  request: record({ method: "string", url: "string", headers: "pairs", body: "bytes", timeoutMs: "option-u64" }),
+  bucket(value, name) {
+    if (typeof value?.store !== "string") throw refusal(TypeError, name, "an open store", value);
     return value.store;
   },
 };
 
-function list(value, each) {
-  if (!isArray(value)) throw trap("an array", value);
-  return Array.from(value, each);
+function list(each) {
+  return (value, name) => Array.from(array(value, name), (of) => each(of, name));
 }
 
-function record(value, fields) {
-  if (typeof value !== "object" || value === null) throw trap("an object", value);
-  return Object.fromEntries(Object.entries(fields).map(([name, type]) => [name, typed(type, value[name])]));
+function record(fields) {
+  return (value, name) => {
+    if (typeof value !== "object" || value === null) throw refusal(TypeError, name, "an object", value);
+    return Object.fromEntries(Object.entries(fields).map(([field, type]) => [field, checked(type, value[field], field)]));
+  };
 }
 
 /// The value as one of this type; `option-` before it lets it be missing.
+function checked(type, value, name) {
+  if (!type.startsWith("option-")) return TYPES[type](value, name);
+  return value === undefined || value === null ? null : checked(type.slice("option-".length), value, name);
+}
+
+/// The same. A value of another type breaks the call off, as it does in a component's runtime.
 export function typed(type, value) {
-  if (!type.startsWith("option-")) return TYPES[type](value);
-  return value === undefined || value === null ? null : typed(type.slice("option-".length), value);
+  try {
+    return checked(type, value, "what the plugin hands to the host");
+  } catch (error) {
+    throw new Ended("plugin-trapped", error.message);
+  }
 }

@@ -1,6 +1,6 @@
 // Stores of a test, by the rules of the server's: `lictor:plugin/state`, and `wasi:keyvalue` over the same entries.
 
-import { Failure } from "./failure.js";
+import { Failure } from "../failure.js";
 
 const MAX_KEY_BYTES = 256;
 const MAX_VALUE_BYTES = 1 << 20;

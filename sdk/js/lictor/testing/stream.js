@@ -1,6 +1,6 @@
 // A reply in parts, as a test reads it.
 
-import { Failure } from "./failure.js";
+import { Failure } from "../failure.js";
 import { Content } from "./given.js";
 import { failureOf } from "./instance.js";
 import { Ended } from "./realm.js";

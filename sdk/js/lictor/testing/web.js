@@ -1,7 +1,7 @@
 // The web of a test: which requests are sent, by the rules of the server's, and what answers them.
 
 import { isIPv4, isIPv6 } from "node:net";
-import { Failure } from "./failure.js";
+import { Failure } from "../failure.js";
 import { answerOf } from "./given.js";
 
 const MAX_BODY_BYTES = 8 << 20;
