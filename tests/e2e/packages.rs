@@ -155,7 +155,11 @@ fn a_package_that_is_missing_is_told_with_how_to_get_it() {
     ] {
         assert!(built.code != Some(0) && built.stderr.contains(words), "no {words:?} in {built:?}");
     }
-    assert!(!built.stderr.contains("external"), "{built:?}");
+    // It is there, and has no such part.
+    fs::create_dir_all(project.join("node_modules/papaparse")).unwrap();
+    let built_again = finish(&mut script(&project, "build.sh"));
+    assert!(built_again.stderr.contains("Could not resolve \"papaparse\""), "{built_again:?}");
+    assert!(!format!("{built:?}{built_again:?}").contains("external"), "{built:?} {built_again:?}");
 }
 
 const PYPI: &str =

@@ -52,10 +52,11 @@ export async function bundle({ project, tools, format = "esm" }) {
   return { code, map: text(".js.map"), name: basename(entry), used: new Set(imports(built)), isStreaming, warnings };
 }
 
-/// A package that is not there is to be installed; esbuild would have it left out.
+/// A package that is not there is to be installed; esbuild advises to leave it out.
 function toInstall(fault, project) {
   const [, name] = /^Could not resolve "((?:@[^/"]+\/)?[^./"][^/"]*)(?:\/[^"]*)?"/.exec(fault.text) ?? [];
-  if (!name || existsSync(join(project, "node_modules", name))) return fault;
+  const isThere = !name || existsSync(join(project, "node_modules", name));
+  if (isThere) return { ...fault, notes: fault.notes.filter(({ text }) => !text.includes(" as external ")) };
   if (isBuiltin(name)) {
     const more = `\`npm install ${name}\` may find a package that does the same`;
     return { ...fault, text: `${name} is a part of Node.js, which plugins don't have; ${more}`, notes: [] };

@@ -5,6 +5,8 @@ import type { Bytes, Code } from "../lictor.js";
 /** How a command failed, or how the test wants something to fail. `cause` is the line that an unexpected error left in the log. */
 export class Failure extends Error {
   constructor(code: Code | "timeout" | "cancelled" | "plugin-limit" | "plugin-trapped" | "plugin-failed" | "forbidden", message: string);
+  /** Its code is `failed`. */
+  constructor(message: string);
   readonly code: string;
 }
 

@@ -90,6 +90,7 @@ const REFUSED = {
   "a name of a config that is missing": () => config.get(),
   "a store that is a number": () => new Store(1),
   "a text that is decoded": () => decode("x"),
+  "a code that is a number": () => new Failure(404, "x"),
 };
 const WRONG = {
   "too few parameters": () => state_.get("default"),
