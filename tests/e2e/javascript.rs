@@ -166,6 +166,8 @@ fn a_fault_at_the_top_level_fails_the_build_with_its_place() {
         .unwrap();
     let start = "import { command, config, stream } from \"./lictor.js\";\nexport { commands } from \"./lictor.js\";\n";
     let one = r#"command("a", "b", () => "c");"#;
+    let twice = format!("{one}\n{one}");
+    let streams_too = format!("{}\n{one}", one.replace("command", "stream"));
     for (code, words) in [
         (
             r#"const greeting = config.get("greeting");"#,
@@ -181,11 +183,8 @@ fn a_fault_at_the_top_level_fails_the_build_with_its_place() {
         ),
         (r#"command("a", "b");"#, "has to be a function, not undefined"),
         (r#"command("a", "b", { idem: true }, () => 1);"#, "there is no option idem; there is idempotent"),
-        (&format!("{one}\n{one}"), "plugin.js:4: TypeError: the command a is added twice"),
-        (
-            &format!("{}\n{one}", one.replace("command", "stream")),
-            "plugin.js:4: TypeError: the command a is added twice",
-        ),
+        (twice.as_str(), "plugin.js:4: TypeError: the command a is added twice"),
+        (streams_too.as_str(), "plugin.js:4: TypeError: the command a is added twice"),
         (r#"command("a [B] C", "b", () => 1);"#, "has C behind [B], which may be left out"),
         (r#"command("a B... C", "b", () => 1);"#, "has B... before its end"),
         (r#"command("a  B", "b", () => 1);"#, "one space between them"),
