@@ -173,7 +173,7 @@ fn a_fault_at_the_top_level_fails_the_build_with_its_place() {
             r#"const greeting = config.get("greeting");"#,
             "plugin.js:3: Error: get asks the host while no command runs",
         ),
-        (r#"try { config.all(); } catch {}"#, "plugin.js:3: Error: getAll asks the host"),
+        ("try { config.all(); } catch {}", "plugin.js:3: Error: getAll asks the host"),
         ("import { read } from \"./helper.js\";\nread(\"{\");", "helper.js:2: SyntaxError: "),
         ("import { read } from \"./helper.js\";\nread(\"{\");", "\n  from plugin.js:4"),
         ("throw \"a text\";", "the top level throws 'a text', which is no Error"),
