@@ -29,10 +29,10 @@ export ZIG_GLOBAL_CACHE_DIR="$tools/cache" ZIG_LOCAL_CACHE_DIR="$build/cache"
 "$lictor" plugin bindings --lang c --wit "${LICTOR_WIT:-$here/wit}" --out "$build/bindings"
 
 # wasi-libc as a library without a `main`. The stack is small, so that a fresh instance needs little memory; Zig puts it
-# below all data, so that too deep a recursion traps. Of -g1 the names of functions stay in the component, by which the log
+# below all data, so that too deep a recursion traps. Commands have parameters that not every one uses. Of -g1 the names of functions stay in the component, by which the log
 # tells traps, and files and lines go into the debug file. assert() is kept.
 "$tools/bin/python" -m ziglang cc -target wasm32-wasi -mexec-model=reactor \
-  -std=c17 -Os -g1 -UNDEBUG -Wall -Wextra -fno-sanitize=undefined \
+  -std=c17 -Os -g1 -UNDEBUG -Wall -Wextra -Wno-unused-parameter -fno-sanitize=undefined \
   -Wl,-z,stack-size=65536 \
   -I "$here" -I "$build/bindings" -o "$build/core.wasm" \
   "$here"/*.c "$build/bindings/bindings.c" "$build/bindings/bindings_component_type.o"

@@ -209,22 +209,36 @@ void lictor_write_number(lictor_reply *reply, uint64_t number) {
   lictor_write(reply, slice(digits + at, sizeof digits - at));
 }
 
-void lictor_printf(lictor_reply *reply, const char *format, ...) {
-  va_list values, again;
-  va_start(values, format);
+static lictor_text formatted(const char *format, va_list values) {
+  va_list again;
   va_copy(again, values);
   int length = vsnprintf(NULL, 0, format, values);
-  if (length < 0) lictor_panic("lictor_printf: the format is wrong");
+  if (length < 0) lictor_panic("lictor_printf or lictor_failf: the format is wrong");
   char *text = take((size_t)length + 1);
   vsnprintf(text, (size_t)length + 1, format, again);
   va_end(again);
+  return slice(text, (size_t)length);
+}
+
+void lictor_printf(lictor_reply *reply, const char *format, ...) {
+  va_list values;
+  va_start(values, format);
+  lictor_write(reply, formatted(format, values));
   va_end(values);
-  lictor_write(reply, slice(text, (size_t)length));
 }
 
 bool lictor_fail(lictor_reply *reply, const char *code, const char *message) {
   reply->code = lictor_text_of(code);
   reply->message = lictor_text_of(message);
+  return false;
+}
+
+bool lictor_failf(lictor_reply *reply, const char *code, const char *format, ...) {
+  va_list values;
+  va_start(values, format);
+  reply->code = lictor_text_of(code);
+  reply->message = formatted(format, values);
+  va_end(values);
   return false;
 }
 
@@ -349,6 +363,15 @@ char *lictor_string_of(lictor_text text) {
   if (text.len > 0) memcpy(copy, text.ptr, text.len);
   copy[text.len] = '\0';
   return copy;
+}
+
+lictor_text lictor_join(const lictor_text *args, size_t count, const char *separator) {
+  lictor_reply whole = {0};
+  for (size_t i = 0; i < count; i++) {
+    if (i > 0) lictor_write_string(&whole, separator);
+    lictor_write(&whole, args[i]);
+  }
+  return (lictor_text){whole.bytes.ptr, whole.bytes.len};
 }
 
 bool lictor_equal(lictor_text text, const char *other) { return same(text, lictor_text_of(other)); }

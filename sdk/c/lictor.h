@@ -59,8 +59,9 @@ void lictor_write_number(lictor_reply *reply, uint64_t number);
 __attribute__((format(printf, 2, 3))) void lictor_printf(lictor_reply *reply, const char *format, ...);
 
 // Says no to the client: `return lictor_fail(…)`. `code` is bad-arguments, not-found, conflict, denied, unavailable
-// or failed. The second one has a name in its message: `there is no key ` and `k`.
+// or failed. The second one's message is as printf writes it, the third one's has a name behind it: `there is no key ` and `k`.
 bool lictor_fail(lictor_reply *reply, const char *code, const char *message);
+__attribute__((format(printf, 3, 4))) bool lictor_failf(lictor_reply *reply, const char *code, const char *format, ...);
 bool lictor_fail_with(lictor_reply *reply, const char *code, const char *message, lictor_text name);
 
 // Passes a failure on that an interface of the host gave.
@@ -116,6 +117,9 @@ void *lictor_alloc(size_t size);
 // The text which is this string of C, and a string of C which is this text.
 lictor_text lictor_text_of(const char *text);
 char *lictor_string_of(lictor_text text);
+
+// The arguments as one text, with `separator` between them.
+lictor_text lictor_join(const lictor_text *args, size_t count, const char *separator);
 
 bool lictor_equal(lictor_text text, const char *other);
 

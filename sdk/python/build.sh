@@ -13,8 +13,15 @@ tools="${LICTOR_TOOLS:-$here/.tools}/componentize-py-$version"
 name=$(basename -- "$here")
 build="$here/build"
 
+# What this machine's Python has or is told is no part of a plugin, and no one reads traces of the tools' own code.
+export PYTHONNOUSERSITE=1
+unset PYTHONPATH PYTHONHOME RUST_BACKTRACE
+
 # What an earlier build made is not to be taken for what this one makes.
 rm -f "$here/$name.wasm"
+
+# Reads all of the plugin's code, so a wrong line ends the build before anything is installed or run.
+"${PYTHON:-python3}" -I "$here/lictor/world.py" "$here" "${LICTOR_WIT:-$here/wit}" "$build/wit"
 
 if [ ! -e "$tools/installed" ]; then
   echo "installing componentize-py $version into $tools" >&2
@@ -32,8 +39,7 @@ if [ -e "$here/requirements.txt" ] && ! cmp -s "$here/requirements.txt" "$packag
   cp "$here/requirements.txt" "$packages/requirements.txt"
 fi
 
-mkdir -p "$build/app" "$packages"
-"$tools/bin/python" "$here/lictor/world.py" "$here" "${LICTOR_WIT:-$here/wit}" "$build/wit"
+mkdir -p "$build/app" "$packages" "$build/nothing/lib/site-packages"
 
 # Names of modules that stay the same whatever else the world imports.
 names=()
@@ -68,11 +74,20 @@ from $exports  # noqa: E402, F401
 keep()
 APP
 
+# VIRTUAL_ENV: componentize-py would add the packages of the machine's Python to those that are named here.
+#
 # Without --stub-wasi: it would put traps into the place of all that begins with `wasi:`, wasi:config and
 # wasi:keyvalue among them, and of the clock, and freeze the seed of random numbers.
-"$tools/bin/componentize-py" --quiet --wit-path "$build/wit" "${names[@]}" \
+VIRTUAL_ENV="$build/nothing" "$tools/bin/componentize-py" --quiet --wit-path "$build/wit" "${names[@]}" \
   componentize lictor_app --python-path "$here" --python-path "$packages" --python-path "$build/app" \
-  --output "$build/open.wasm" >&2
+  --output "$build/open.wasm" >"$build/told.txt" 2>&1 || {
+  sed -n -e "s/^ImportError: \\(the plugin can't be imported: \\)/\\1/p" \
+    -e "s/.*called trapping stub: /nothing may ask the host while the plugin is built, at top level; this was asked: /p" \
+    "$build/told.txt" >"$build/why.txt"
+  if [ ! -s "$build/why.txt" ]; then mv "$build/told.txt" "$build/why.txt"; fi
+  cat "$build/why.txt" >&2
+  exit 1
+}
 
 # Python's library imports wasi:sockets whatever the plugin does, and plugins get no sockets: here they become traps.
 "${LICTOR:-lictor}" plugin seal "$build/open.wasm" --without wasi:sockets -o "$here/$name.wasm"

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use wasmparser::{Parser, Payload};
 use wit_bindgen_core::Files;
 use wit_component::ComponentEncoder;
 use wit_parser::Resolve;
@@ -43,8 +44,27 @@ pub fn componentize(module: &[u8], source_root: &str) -> Result<Built> {
     if is_component(module) {
         return apart(module, source_root);
     }
+    let asked = asked_of_the_system(module);
+    if !asked.is_empty() {
+        bail!(
+            "the C library asks the system for {}, which a plugin has not: what C itself has for files, the environment, random \
+             numbers and waiting does not work; see docs/languages.md, C",
+            asked.join(", ")
+        );
+    }
     let mut encoder = ComponentEncoder::default();
     encoder.module(module).context("it is no core module that was linked with its bindings")?;
     let whole = encoder.validate(true).encode().context("it does not fit its world")?;
     apart(&whole, source_root)
+}
+
+/// Functions of WASI preview 1 that the module imports. The C library calls them for `fopen`, `getenv` and the like.
+fn asked_of_the_system(module: &[u8]) -> Vec<&str> {
+    let payloads = Parser::new(0).parse_all(module).filter_map(Result::ok);
+    let sections = payloads.filter_map(|payload| match payload {
+        Payload::ImportSection(imports) => Some(imports),
+        _ => None,
+    });
+    let imports = sections.flat_map(|imports| imports.into_imports().filter_map(Result::ok));
+    imports.filter(|import| import.module == "wasi_snapshot_preview1").map(|import| import.name).collect()
 }

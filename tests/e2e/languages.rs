@@ -257,6 +257,35 @@ fn a_plugin_in_c_has_clocks_and_imports_them_only_if_it_asks() {
     assert!(late.stderr.contains("(timeout, unknown)"), "{late:?}");
 }
 
+#[test]
+fn a_plugin_in_c_builds_without_warnings_and_what_a_plugin_has_not_is_named() {
+    if !is_to_be_had("c") {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    at_leisure(author(folder.path()).args(["plugin", "new", "words", "--lang", "c"]));
+    let project = folder.path().join("words");
+    std::fs::copy(root().join("tests/e2e/languages/words.c"), project.join("plugin.c")).unwrap();
+    let built = finish(&mut script(&project, "build.sh"));
+    assert!(built.code == Some(0) && !built.stderr.contains("warning"), "{built:?}");
+    let run = |arguments: &[&str]| {
+        let mut command = author(folder.path());
+        finish(command.args(["plugin", "run"]).arg(project.join("words.wasm")).args(arguments))
+    };
+    assert_eq!(run(&["join", "a", "", "☃"]).stdout.trim_end(), "a, , ☃");
+    assert_eq!(run(&["join"]).stdout.trim_end(), "");
+    let refused = run(&["refuse", "☃"]);
+    assert!(refused.stderr.contains("3 of ☃ (conflict, failed)"), "{refused:?}");
+
+    let source = std::fs::read_to_string(project.join("plugin.c")).unwrap();
+    let asks = source.replace("return true;", "return getenv(\"HOME\") != NULL;");
+    std::fs::write(project.join("plugin.c"), format!("#include <stdlib.h>\n{asks}")).unwrap();
+    let built = finish(&mut script(&project, "build.sh"));
+    assert!(built.code == Some(1) && !project.join("words.wasm").exists(), "{built:?}");
+    let told = "the C library asks the system for environ_get, environ_sizes_get, which a plugin has not";
+    assert!(built.stderr.contains(told) && built.stderr.contains("docs/languages.md"), "{built:?}");
+}
+
 /// Zig has no kit; it is there over the bindings of C, whose tools bring its compiler.
 #[test]
 fn the_example_in_zig_builds_and_replies() {

@@ -225,6 +225,7 @@ fn packages_from_pypi_become_a_plugin() {
         &["unknown"],
         &["No module named 'graphlib'", "`import graphlib` at the top of plugin.py", "plugin.py:"],
     );
+    faults_are_told_with_their_places(&project);
 
     let mut inspect = author(&project);
     let inspected = at_leisure(
@@ -232,6 +233,21 @@ fn packages_from_pypi_become_a_plugin() {
     );
     for absent in ["wasi:config", "lictor:plugin/http", "wasi:logging"] {
         assert!(!inspected.contains(absent), "it does not use {absent}: {inspected}");
+    }
+}
+
+/// Of the author's code, and of nothing else.
+fn faults_are_told_with_their_places(project: &Path) {
+    for (command, words) in [
+        (
+            "wrong",
+            ["state: the key has to be a text (str), not int: 5 at plugin.py:", " wrong (`state.set(5, "],
+        ),
+        ("dict", ["the command dict, plugin.py:", " gives_a_dict, gave a value of the type dict"]),
+        ("deep", [" down (`return down(number + 1)`) 99", " times, in plugin.py:"]),
+        ("exit", ["SystemExit: 3; sys.exit ends the call as a trap", " at plugin.py:"]),
+    ] {
+        fails_in_one_line(project, &[command], &words);
     }
 }
 
@@ -247,6 +263,49 @@ fn models_are_checked(project: &Path) {
         &["order", r#"{"items": [{"name": "chocolate", "price": 0}]}"#],
         "items.0.name: ensure this value has at most 5 characters; items.0.price: must be positive",
     );
+}
+
+/// Those of the requirements alone, whatever the machine's Python has: else two machines would build two plugins.
+#[test]
+fn a_package_of_this_machine_is_not_taken() {
+    if !is_to_be_had("python") {
+        return;
+    }
+    let (_folder, project) = project("python", &[("plugin.py", "import json\nimport of_the_machine\n")]);
+    let machine = TempDir::new().unwrap();
+    let site = machine.path().join("lib/site-packages");
+    fs::create_dir_all(&site).unwrap();
+    fs::write(site.join("of_the_machine.py"), "").unwrap();
+    let mut build = script(&project, "build.sh");
+    build.env("PYTHONPATH", &site).env("VIRTUAL_ENV", machine.path()).env("RUST_BACKTRACE", "1");
+    let built = finish(&mut build);
+    assert_ne!(built.code, Some(0));
+    let told = "the plugin can't be imported: uncaught ModuleNotFoundError: No module named 'of_the_machine'; a plugin has \
+                Python's library, what stands beside plugin.py, and the packages of requirements.txt: write the one that has \
+                of_the_machine into it at plugin.py:2 <module> (`import of_the_machine`)\n";
+    assert_eq!(built.stderr, told);
+    assert!(!project.join("brought.wasm").exists());
+}
+
+#[test]
+fn code_that_can_not_be_compiled_ends_the_build_before_tools_are_installed() {
+    let files = [
+        ("plugin.py", "import json\n\ndef f(:\n    pass\n"),
+        ("parts/__init__.py", "return 2\n"),
+        ("test_plugin.py", "no code either"),
+    ];
+    let (folder, project) = project("python", &files);
+    let tools = folder.path().join("tools");
+    let built = finish(script(&project, "build.sh").env("LICTOR_TOOLS", &tools));
+    assert_ne!(built.code, Some(0));
+    for words in [
+        "plugin.py:3: SyntaxError: ",
+        "    def f(:\n",
+        "parts/__init__.py:1: SyntaxError: 'return' outside function",
+    ] {
+        assert!(built.stderr.contains(words), "no {words:?} in {}", built.stderr);
+    }
+    assert!(!built.stderr.contains("test_plugin") && !tools.exists(), "{}", built.stderr);
 }
 
 /// Of a package that is compiled the code can't be imported, and the build says what to write instead.

@@ -23,25 +23,21 @@ static bool echo(texts args, size_t count, lictor_reply *reply) {
 }
 
 static bool body(texts args, size_t count, lictor_reply *reply) {
-  (void)args, (void)count;
   lictor_write_bytes(reply, lictor_body());
   return true;
 }
 
 static bool fail(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   reply->code = args[0];
   reply->message = args[1];
   return false;
 }
 
 static bool panic(texts args, size_t count, lictor_reply *reply) {
-  (void)count, (void)reply;
   lictor_panic(lictor_string_of(args[0]));
 }
 
 static bool log_event(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   static const char *const levels[] = {"trace", "debug", "info", "warn", "error", "critical"};
   for (uint8_t level = 0; level < sizeof levels / sizeof *levels; level++) {
     if (!lictor_equal(args[0], levels[level])) continue;
@@ -53,21 +49,18 @@ static bool log_event(texts args, size_t count, lictor_reply *reply) {
 }
 
 static bool print(texts args, size_t count, lictor_reply *reply) {
-  (void)count, (void)reply;
   lictor_text text = args[0];
   lictor_plugin_output_print(&text);
   return true;
 }
 
 static bool say(texts args, size_t count, lictor_reply *reply) {
-  (void)args, (void)count, (void)reply;
   lictor_bytes text = lictor_body();
   fwrite(text.ptr, 1, text.len, stdout);
   return true;
 }
 
 static bool print_odd(texts args, size_t count, lictor_reply *reply) {
-  (void)args, (void)count, (void)reply;
   lictor_print("");
   lictor_print("no UTF-8: \xff \xc0\x80 \xed\xa0\x80 \xf0\x9f");
   printf("no UTF-8: %s\n%*d\n", "\x80", 5000, 1);
@@ -76,7 +69,6 @@ static bool print_odd(texts args, size_t count, lictor_reply *reply) {
 }
 
 static bool config(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   lictor_text key = args[0];
   bindings_option_string_t value;
   wasi_config_store_error_t error;
@@ -87,7 +79,6 @@ static bool config(texts args, size_t count, lictor_reply *reply) {
 }
 
 static bool caller(texts args, size_t count, lictor_reply *reply) {
-  (void)args, (void)count;
   lictor_write(reply, lictor_caller_name());
   lictor_write_string(reply, " ");
   lictor_write(reply, lictor_caller_thumbprint());
@@ -95,13 +86,11 @@ static bool caller(texts args, size_t count, lictor_reply *reply) {
 }
 
 static bool id(texts args, size_t count, lictor_reply *reply) {
-  (void)args, (void)count;
   lictor_write(reply, lictor_id());
   return true;
 }
 
 static bool header(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   lictor_text value;
   if (!lictor_header(lictor_string_of(args[0]), &value)) {
     return lictor_fail_with(reply, "not-found", "there is no header ", args[0]);
@@ -111,7 +100,6 @@ static bool header(texts args, size_t count, lictor_reply *reply) {
 }
 
 static bool headers(texts args, size_t count, lictor_reply *reply) {
-  (void)args, (void)count;
   bindings_list_tuple2_string_string_t all;
   lictor_plugin_request_headers(&all);
   for (size_t at = 0; at < all.len; at++) {
@@ -124,7 +112,6 @@ static bool headers(texts args, size_t count, lictor_reply *reply) {
 }
 
 static bool time_left(texts args, size_t count, lictor_reply *reply) {
-  (void)args, (void)count;
   lictor_write_number(reply, lictor_time_left_ms());
   return true;
 }
@@ -185,7 +172,6 @@ static bool increment(bucket store, texts args, lictor_reply *reply) {
 }
 
 static bool keys(bucket store, texts args, lictor_reply *reply) {
-  (void)args;
   uint64_t cursor, *from = NULL;
   do {
     wasi_keyvalue_store_key_response_t page;
@@ -209,39 +195,32 @@ static bool nothing(bucket store, texts args, lictor_reply *reply) {
 static lictor_text default_store(void) { return lictor_text_of("default"); }
 
 static bool kv_set(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   return in_store(default_store(), args, reply, set);
 }
 
 static bool kv_get(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   return in_store(default_store(), args, reply, get);
 }
 
 static bool kv_delete(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   return in_store(default_store(), args, reply, delete);
 }
 
 static bool kv_increment(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   return in_store(default_store(), args, reply, increment);
 }
 
 static bool kv_keys(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   return in_store(default_store(), args, reply, keys);
 }
 
 static bool kv_open(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   return in_store(args[0], args, reply, nothing);
 }
 
 // lictor:plugin/state
 
 static bool state_set(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   lictor_text store = default_store(), key = args[0];
   lictor_bytes value = bytes_of(args[1]);
   uint64_t ttl, version;
@@ -253,7 +232,6 @@ static bool state_set(texts args, size_t count, lictor_reply *reply) {
 }
 
 static bool state_put(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   lictor_text store = default_store(), key = args[0];
   lictor_bytes value = lictor_body();
   uint64_t version;
@@ -264,7 +242,6 @@ static bool state_put(texts args, size_t count, lictor_reply *reply) {
 }
 
 static bool state_renew(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   lictor_text store = default_store(), key = args[0];
   lictor_plugin_state_option_entry_t found;
   uint64_t version;
@@ -281,7 +258,6 @@ static bool state_renew(texts args, size_t count, lictor_reply *reply) {
 }
 
 static bool state_swap(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   lictor_text store = default_store(), key = args[0];
   lictor_bytes value = bytes_of(args[2]);
   uint64_t expected, version;
@@ -298,7 +274,6 @@ static bool state_swap(texts args, size_t count, lictor_reply *reply) {
 // lictor:plugin/http
 
 static bool http(texts args, size_t count, lictor_reply *reply) {
-  (void)count;
   bindings_tuple2_string_string_t word = {lictor_text_of("x-word"), args[2]};
   lictor_http_request request = {
       .method = lictor_string_of(args[0]), .url = args[1], .headers = {&word, 1}, .body = lictor_body()};
@@ -317,20 +292,17 @@ static bool http(texts args, size_t count, lictor_reply *reply) {
 // What lasts, and what does not end
 
 static bool counted(texts args, size_t count, lictor_reply *reply) {
-  (void)args, (void)count;
   static uint64_t calls;
   lictor_write_number(reply, ++calls);
   return true;
 }
 
 static bool spin(texts args, size_t count, lictor_reply *reply) {
-  (void)args, (void)count, (void)reply;
   for (volatile unsigned turn = 0;; turn++) {
   }
 }
 
 static bool grow(texts args, size_t count, lictor_reply *reply) {
-  (void)args, (void)count, (void)reply;
   const size_t size = 1 << 20;
   for (;;) {
     volatile uint8_t *taken = malloc(size);

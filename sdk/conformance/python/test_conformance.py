@@ -66,7 +66,7 @@ class Conformance(Case):
         self.fails("not-found", "no-such-command")
         fault = self.fails("failed", "panic", "the sky is falling")
         self.assertIsInstance(fault.__cause__, RuntimeError)
-        self.assertIn("the sky is falling", self.host.take_log()[0])
+        self.assertRegex(self.host.take_log()[0], "^error: uncaught RuntimeError: the sky is falling at .*plugin.py:")
 
     def test_what_is_logged(self):
         for level in plugin.LEVELS:

@@ -3,12 +3,14 @@
 import pickle
 import random
 import secrets
+import sys
 import time
 import uuid
 from datetime import date, datetime
 from time import sleep
 
-from lictor import call, clock, command, files, http, state, time_left
+from lictor import call, clock, command, config, events, files, header, http, log_event, state, time_left
+from lictor import random as lictor_random
 from lictor.testing import Failure, Host
 
 from componentize_py_types import Err
@@ -80,29 +82,80 @@ def large(count):
     return b"x" * int(count)
 
 
+CROSSING = {
+    "set": lambda: state.set(5, "x"),
+    "value": lambda: state.set("a", 5),
+    "surrogate": lambda: state.get("\ud800"),
+    "time": lambda: state.set("a", "b", ttl_ms=-1),
+    "sum": lambda: state.increment("a", 2**63),
+    "version": lambda: state.compare_and_set("a", "1", "b"),
+    "swap": lambda: state.compare_and_delete("a", None),
+    "touch": lambda: state.touch("a", 1.5),
+    "prefix": lambda: state.list_keys(5),
+    "after": lambda: state.list_keys(after=5),
+    "limit": lambda: state.list_keys(limit=2**32),
+    "store": lambda: state.Store(None),
+    "method": lambda: http.send(5, "http://web/"),
+    "url": lambda: http.get(b"http://web/"),
+    "field": lambda: http.get("http://web/", headers={"a": b"b"}),
+    "body": lambda: http.post("http://web/", {"a": 1}),
+    "timeout": lambda: http.get("http://web/", timeout_ms=2**64),
+    "file": lambda: files.read(None),
+    "line": lambda: call("echo hi"),
+    "argument": lambda: call(["echo", None]),
+    "sent": lambda: call(["echo"], body=5),
+    "topic": lambda: events.publish(5, "x"),
+    "data": lambda: events.publish("a", 5),
+    "topics": lambda: events.subscribe(5),
+    "wait": lambda: events.next("1"),
+    "bytes": lambda: lictor_random.bytes("x"),
+    "less": lambda: lictor_random.bytes(-1),
+    "sleep": lambda: clock.sleep("x"),
+    "level": lambda: log_event("loud", "x"),
+    "message": lambda: log_event("info", 5),
+    "context": lambda: log_event("info", "x", 5),
+    "key": lambda: config.get(5),
+    "header": lambda: header(5),
+}
+
+
 @command("cross KIND", "hands over what can't cross")
 def cross(kind):
     try:
-        match kind:
-            case "surrogate":
-                state.get("\ud800")
-            case "number":
-                state.get(5)
-            case "time":
-                state.set("a", "b", ttl_ms=-1)
-            case "sum":
-                state.increment("a", 2**63)
-            case "limit":
-                state.list_keys(limit=1.5)
-            case "timeout":
-                http.get("http://web/", timeout_ms=2**64)
+        CROSSING[kind]()
+    except (TypeError, ValueError) as error:
+        return f"caught {error}"
+
+
+@command("open NAME", "hands the bindings what can't cross")
+def open_store(kind):
+    try:
+        keyvalue.open({"number": 5, "surrogate": "\ud800"}[kind])
     except Exception as error:
         return f"caught {error}"
 
 
+@command("dict", "gives a dict")
+def gives_a_dict():
+    return {}
+
+
+def down(number):
+    return over(number)
+
+
+def over(number):
+    return down(number + 1)
+
+
+@command("deep", "goes down without end")
+def deep():
+    return down(0)
+
+
 @command("leave", "exits")
 def leave():
-    raise SystemExit
+    sys.exit(3)
 
 
 @command("swallow URL", "catches all it can")
@@ -145,9 +198,27 @@ class Bounds(Case):
         self.stopped("plugin-limit", "large", str((1 << 20) + 1))
         self.host.body = b"x" * (17 << 20)
         self.stopped("plugin-limit", "state-put", "a")
+
+    def test_what_can_not_cross_is_an_error_with_its_place(self):
+        for kind in CROSSING:
+            self.assertRegex(self.host.run("cross", kind).decode(), "^caught .", kind)
+        self.replies("caught state: the key has to be a text (str), not int: 5", "cross", "set")
+        self.replies("caught state: ttl_ms has to be from 0 to 18446744073709551615, not -1", "cross", "time")
+        for kind in ("number", "surrogate"):
+            self.stopped("plugin-trapped", "open", kind)
+
+    def test_what_nobody_caught_is_an_error_of_the_log_with_its_places(self):
+        for name, words in [
+            ("dict", r"the command dict, .*test_host.py:\d+ gives_a_dict, gave a value of the type dict"),
+            ("deep", r"RecursionError: .* at .*:\d+ (down|over) .* 4\d\d times, in .*:\d+ (down|over) .* 4\d\d times, in .* deep .*"),
+        ]:
+            self.fails("failed", name)
+            [line] = self.host.take_log()
+            self.assertRegex(line, f"^error: uncaught {'TypeError: a reply is .*' if name == 'dict' else ''}{words}")
+            self.assertNotIn("lictor/", line)
         self.stopped("plugin-trapped", "leave")
-        for kind in ("surrogate", "number", "time", "sum", "limit", "timeout"):
-            self.stopped("plugin-trapped", "cross", kind)
+        [line] = self.host.take_log()
+        self.assertRegex(line, r"^error: uncaught SystemExit: 3; sys.exit ends the call as a trap: .* at .*test_host.py:\d+ leave")
 
     def test_files_and_other_commands(self):
         self.host.files = {"/proc/loadavg": "0.1 0.2", "/gone": None, "/large": bytes((1 << 20) + 1)}

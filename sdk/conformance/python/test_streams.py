@@ -144,6 +144,9 @@ class Streams(Case):
         self.fails("unavailable", "subscribe", "a")
 
     def test_decorators_say_which_of_them_fits(self):
+        with self.assertRaisesRegex(TypeError, r'write host.stream\("count-to", …\)'):
+            self.host.run("count-to", "3")
+
         def parts():
             yield 1
 
@@ -157,3 +160,18 @@ class Streams(Case):
         ]:
             with self.assertRaisesRegex(TypeError, words):
                 decorator("x", "x")(function)
+
+    def test_a_command_that_its_function_can_not_carry_out_fails_at_once(self):
+        for usage, function, words in [
+            ("greet WHO", lambda: None, r'"greet WHO" may give 1 arguments, which .*test_streams.py:\d+ .* too many'),
+            ("greet WHO", lambda who, how: None, "missing a required argument: 'how'"),
+            ("greet [WHO]", lambda who: None, "may give 0 arguments"),
+            ("greet WHO [HOW]", lambda who: None, "may give 2 arguments"),
+            ("greet WHO...", lambda who, how="x": None, "too many"),
+            ("greet", lambda *, who: None, "missing a required argument: 'who'"),
+        ]:
+            with self.assertRaisesRegex(TypeError, words, msg=usage):
+                command(usage, "x")(function)
+        with self.assertRaisesRegex(ValueError, r"two functions are the command count-to: .*:\d+ count_to and .*test_streams"):
+            command("count-to", "x")(lambda: None)
+        self.fails("not-found", "greet", "a")

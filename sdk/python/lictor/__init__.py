@@ -32,8 +32,9 @@ if sys.platform != "wasi":
 from componentize_py_types import Err
 from wit_world.imports import output, request, types
 
-from ._errors import in_one_line, shown
+from ._errors import in_one_line, place_of, shown
 from ._failure import Failure
+from ._values import text as _text
 
 if TYPE_CHECKING:
     from . import clock, config, events, files, http, random, state
@@ -69,7 +70,7 @@ def command(usage: str, summary: str, *, idempotent: bool = False):
     may be repeated. The function gets them as texts, and returns the reply: a text, a number, bytes, or None.
     """
     def add(run: Callable[..., Reply]) -> Callable[..., Reply]:
-        if inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run):
+        if _yields(run):
             raise TypeError(f"{run.__name__} yields its reply in parts: write @stream in place of @command")
         if inspect.iscoroutinefunction(run):
             raise TypeError(f"{run.__name__} is async: a command replies with what its function returns, so write def")
@@ -96,7 +97,7 @@ def stream(usage: str, summary: str, *, idempotent: bool = False):
     """
 
     def add(run: Callable[..., Parts]) -> Callable[..., Parts]:
-        if not (inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run)):
+        if not _yields(run):
             raise TypeError(f"{run.__name__} has no yield: a command that streams yields the parts of its reply")
         _enter(run, usage, summary, idempotent)
         return run
@@ -104,10 +105,25 @@ def stream(usage: str, summary: str, *, idempotent: bool = False):
     return add
 
 
+def _yields(run: Callable[..., Reply | Parts]) -> bool:
+    return inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run)
+
+
 def _enter(run: Callable[..., Reply | Parts], usage: str, summary: str, idempotent: bool) -> None:
     name, *parameters = usage.split(" ")
     least = sum(not parameter.startswith("[") for parameter in parameters)
     most = math.inf if usage.endswith("...") else len(parameters)
+    if name in _table:
+        raise ValueError(f"two functions are the command {name}: {place_of(_table[name].run)} and {place_of(run)}")
+    signature = inspect.signature(run)
+    for count in (least, len(signature.parameters) + len(parameters) if most == math.inf else most):
+        try:
+            signature.bind(*range(count))
+        except TypeError as error:
+            raise TypeError(
+                f'"{usage}" may give {count} arguments, which {place_of(run)} can\'t take: {error}; write a parameter for each'
+                " argument, with a default for each [ARGUMENT], and *rest for ARGUMENT..."
+            ) from None
     _table[name] = Command(types.CommandInfo(name, summary, usage, idempotent), least, most, run)
 
 
@@ -120,9 +136,12 @@ class Commands:
     def handle(self, args: list[str]) -> bytes:
         try:
             entry = _find(args[0], len(args) - 1)
-            return _bytes_of(entry.run(*args[1:]))
+            return _bytes_of(entry.run(*args[1:]), entry)
         except Exception as error:
             raise Err(_failure_of(error)) from None
+        except SystemExit as error:
+            _report(error)
+            raise
         finally:
             _flush()
 
@@ -139,7 +158,7 @@ def request_id() -> str:
 
 def header(name: str) -> str | None:
     """The first header of this name."""
-    return request.header(name)
+    return request.header(_text("header: the name", name))
 
 
 def headers() -> list[tuple[str, str]]:
@@ -195,7 +214,8 @@ def _find(name: str, count: int) -> Command:
     return entry
 
 
-def _bytes_of(reply: Reply) -> bytes:
+def _bytes_of(reply: Reply, entry: Command | None = None) -> bytes:
+    """The reply, or a part of one, of this command, or of another one that a test plays."""
     match reply:
         case None:
             return b""
@@ -205,7 +225,11 @@ def _bytes_of(reply: Reply) -> bytes:
             # A surrogate, which no text may have, is shown as one that is missing.
             return str(reply).encode(errors="replace")
         case _:
-            raise TypeError(f"a reply is str, int, float, bytes or None, not {type(reply).__name__}")
+            gave = f"the command {entry.info.name}, {place_of(entry.run)}, gave" if entry else "got"
+            raise TypeError(
+                f"a reply is str, int, float, bytes or None; {gave} a value of the type {type(reply).__name__}"
+                " (json.dumps makes text of what JSON has)"
+            )
 
 
 def _failure_of(error: Exception) -> types.Failure:
@@ -219,10 +243,19 @@ def _failure_of(error: Exception) -> types.Failure:
             return types.Failure(shown(error.code), shown(error.message))
         case Err(value=types.Failure()):
             return error.value
+    _report(error)
+    return types.Failure("failed", "the plugin met an error that it did not expect")
+
+
+def _report(error: BaseException) -> None:
+    """Logs what nobody caught: as an error where the plugin's code has `log_event`, and else as a line like those of `log`."""
     told = in_one_line(error)
     _flush()
-    log(told)
-    return types.Failure("failed", "the plugin met an error that it did not expect")
+    logging = sys.modules.get(f"{__name__}._logging")
+    if logging is None:
+        log(told)
+    else:
+        logging.log_event("error", told)
 
 
 def __getattr__(name: str):

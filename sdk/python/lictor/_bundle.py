@@ -16,6 +16,8 @@ from importlib.machinery import ModuleSpec
 from importlib.resources.abc import Traversable, TraversableResources
 from importlib.util import spec_from_loader
 
+from ._errors import in_one_line
+
 LIBRARY = "/python/"
 
 # Imported by the interpreter's C code, or by name.
@@ -29,6 +31,12 @@ LEFT_OUT = {
 
 # Packages that are compiled, and what is there without that.
 INSTEAD = {"pydantic_core": "`pydantic<2`, which is the pure Python one,"}
+
+# Of the machine's Python no package is taken.
+MISSING = (
+    "a plugin has Python's library, what stands beside plugin.py, and the packages of requirements.txt:"
+    " write the one that has {} into it"
+)
 
 # Larger than any data file of which a plugin would make use; bounds what the component grows by.
 MOST_DATA_BYTES = 8 << 20
@@ -122,12 +130,14 @@ def load(compiled: list[str]) -> None:
     """Imports the plugin. In the packages `compiled` there was code that is compiled for this machine."""
     try:
         importlib.import_module("plugin")
-    except ImportError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in compiled:
-            raise
-        other = INSTEAD.get(package, "a version of pure Python, or another package,")
-        raise ImportError(f"the package {package} is compiled code, which no plugin can run: write {other} into requirements.txt") from None
+    except BaseException as error:
+        package = (getattr(error, "name", None) or "").partition(".")[0]
+        told = in_one_line(error, MISSING)
+        if isinstance(error, ImportError) and package in compiled:
+            other = INSTEAD.get(package, "a version of pure Python, or another package,")
+            told = f"the package {package} is compiled code, which no plugin can run: write {other} into requirements.txt; {told}"
+        # By these words build.sh finds it among the traces of the tools.
+        raise ImportError(f"the plugin can't be imported: {told}") from None
 
 
 def keep() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from wit_world.imports import call as _call
 
 from ._failure import host as _host
+from ._values import octets, text
 
 
 @_host
@@ -14,4 +15,7 @@ def call(args: Iterable[str], *, body: str | bytes = b"") -> bytes:
     `args` are its name and its arguments. Needs `commands = ["PATTERN"]` in the plugin's grants. What the command fails with
     is raised as `lictor.Failure`.
     """
-    return _call.command([str(argument) for argument in args], body.encode() if isinstance(body, str) else bytes(body))
+    if isinstance(args, str | bytes):
+        raise TypeError(f'call takes a list, the name first: call(["echo", "hi"]), not {args!r}')
+    texts = [str(argument) if isinstance(argument, int | float) else text("call: an argument", argument) for argument in args]
+    return _call.command(texts, octets("call: the body", body))

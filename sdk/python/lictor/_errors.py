@@ -1,6 +1,8 @@
 """Errors in one line of the log: a server logs so many lines a second of a plugin, and a traceback has many."""
 
+import inspect
 import traceback
+from collections import Counter
 
 # Bytes of a line that the server logs in one piece.
 MOST_CHARACTERS = 1900
@@ -15,10 +17,15 @@ def shown(value: object) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def in_one_line(error: BaseException) -> str:
-    """The error, the places where it was raised, the innermost first, and what caused it."""
+# What to do about a module that is not found while a command runs.
+LATE = "a plugin has the modules that were imported while it was built: write `import {}` at the top of plugin.py"
+
+
+def in_one_line(error: BaseException, missing: str = LATE) -> str:
+    """The error, the places where it was raised, the innermost first, and what caused it; `missing` is what to do about a module
+    that is not found."""
     try:
-        told = _told(error)
+        told = _told(error, missing)
     except Exception:  # Its own `__str__` may raise.
         told = f"uncaught {type(error).__name__}"
     finally:
@@ -27,12 +34,12 @@ def in_one_line(error: BaseException) -> str:
     return shown(told if len(told) <= MOST_CHARACTERS else f"{told[:MOST_CHARACTERS]}…")
 
 
-def _told(error: BaseException) -> str:
+def _told(error: BaseException, missing: str) -> str:
     parts = [f"uncaught {_named(error)}"]
+    if isinstance(error, SystemExit):
+        parts.append("; sys.exit ends the call as a trap: end a command with return, or with raise Failure(…)")
     if isinstance(error, ModuleNotFoundError) and error.name:
-        parts.append(
-            f"; a plugin has the modules that were imported while it was built: write `import {error.name}` at the top of plugin.py"
-        )
+        parts.append(f"; {missing.format(error.name)}")
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -49,14 +56,23 @@ def _named(error: BaseException) -> str:
 
 
 def _places(error: BaseException) -> list[str]:
-    frames = traceback.extract_tb(error.__traceback__)
-    kit = tuple(f"/lictor/{name}.py" for name in ("__init__", "_bundle", "_parts", "_streaming"))
-    places = [frame for frame in reversed(frames) if not frame.filename.endswith(kit)]
-    return [f"{', in' if at else ' at'} {_short(frame.filename)}:{frame.lineno} {frame.name}{_code(frame)}" for at, frame in enumerate(places)]
+    """Each place once, also those of a recursion, or its caller would not be seen."""
+    others = (_places.__code__.co_filename.removesuffix("_errors.py"), "<frozen importlib", "/python/importlib/")
+    frames = [frame for frame in reversed(traceback.extract_tb(error.__traceback__)) if not frame.filename.startswith(others)]
+    counts = Counter(_place(frame) for frame in frames)
+    return [
+        f"{', in' if at else ' at'} {place}{f' {count} times' if count > 1 else ''}" for at, (place, count) in enumerate(counts.items())
+    ]
 
 
-def _code(frame: traceback.FrameSummary) -> str:
-    return f" (`{frame.line}`)" if frame.line else ""
+def _place(frame: traceback.FrameSummary) -> str:
+    return f"{_short(frame.filename)}:{frame.lineno} {frame.name}{f' (`{frame.line}`)' if frame.line else ''}"
+
+
+def place_of(function) -> str:
+    """The place of a function in the author's code."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{_short(code.co_filename)}:{code.co_firstlineno} {code.co_name}" if code else repr(function)
 
 
 def _short(filename: str) -> str:

@@ -12,7 +12,7 @@ import wit_world.exports
 from componentize_py_types import Err
 from wit_world.imports import reply, types
 
-from . import _failure_of, _flush, _table
+from . import _failure_of, _flush, _report, _table
 from ._parts import begin, parts
 
 # The host takes up a part in pieces of this size, as the client reads.
@@ -30,10 +30,13 @@ class StreamingCommands(wit_world.exports.StreamingCommands):
             begun = begin(args)
         except Exception as error:
             raise Err(_failure_of(error)) from None
+        except SystemExit as error:
+            _report(error)
+            raise
         finally:
             _flush()
         writer, reader = wit_world.byte_stream()
-        componentize_py_async_support.spawn(_send(parts(begun), writer))
+        componentize_py_async_support.spawn(_send(parts(*begun), writer))
         return reader
 
 
@@ -46,6 +49,9 @@ async def _send(reply_in_parts: AsyncIterator[bytes], writer) -> None:
                 await _write(part, writer)
         except Exception as error:
             reply.fail(_failure_of(error))
+        except SystemExit as error:
+            _report(error)
+            raise
         finally:
             _flush()
 

@@ -2,10 +2,12 @@
 
 from wit_world.imports import config as _config
 
+from ._values import text as _text
+
 
 def get(key: str, default: str | None = None) -> str | None:
     """The value of this key, or `default` where there is none."""
-    value = _config.get(key)
+    value = _config.get(_text("config.get: the key", key))
     return default if value is None else value
 
 

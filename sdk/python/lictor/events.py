@@ -11,6 +11,10 @@ from wit_world.imports import events as _events
 from wit_world.imports.events import Event
 
 from ._failure import host as _host
+from ._values import octets as _octets
+from ._values import optional as _optional
+from ._values import text as _text
+from ._values import whole as _whole
 
 __all__ = ["Event", "next", "publish", "subscribe"]
 
@@ -18,7 +22,7 @@ __all__ = ["Event", "next", "publish", "subscribe"]
 @_host
 def publish(topic: str, data: str | bytes) -> int:
     """Publishes to a topic, at most 64 KiB; gives how many commands it goes to."""
-    return _events.publish(topic, data.encode() if isinstance(data, str) else bytes(data))
+    return _events.publish(_text("events.publish: the topic", topic), _octets("events.publish: the data", data))
 
 
 @_host
@@ -27,7 +31,7 @@ def subscribe(topics: str) -> None:
 
     For commands that stream; in others it fails with `unavailable`. At most 32 times.
     """
-    _events.subscribe(topics)
+    _events.subscribe(_text("events.subscribe: the topics", topics))
 
 
 @_host
@@ -36,4 +40,4 @@ def next(timeout_ms: int | None = None) -> Event | None:
 
     None where none came in `timeout_ms`. While it waits, no time passes for the plugin's `timeout`.
     """
-    return _events.next(timeout_ms)
+    return _events.next(_optional(_whole, "events.next: timeout_ms", timeout_ms))

@@ -19,6 +19,10 @@ from typing import Any
 from wit_world.imports import http as _http
 
 from ._failure import host as _host
+from ._values import octets as _octets
+from ._values import optional as _optional
+from ._values import text as _text
+from ._values import whole as _whole
 
 __all__ = ["Response", "get", "post", "send"]
 
@@ -63,14 +67,20 @@ def send(
     timeout_ms: int | None = None,
 ) -> Response:
     """Sends a request and waits for the whole response, at most `timeout_ms`. `json` is a body in JSON, with its header."""
-    fields = [(name, str(value)) for name, value in (headers.items() if isinstance(headers, Mapping) else headers)]
+    fields = [_field(*field) for field in (headers.items() if isinstance(headers, Mapping) else headers)]
     if json is not None:
         body = _json.dumps(json)
         if not any(name.lower() == "content-type" for name, _ in fields):
             fields.append(("content-type", "application/json"))
-    sent = body.encode() if isinstance(body, str) else bytes(body)
-    answer = _http.send(_http.Request(method.upper(), url, fields, sent, timeout_ms))
+    sent = _octets("http: the body (json= sends a value as JSON)", body)
+    method, url = _text("http: the method", method).upper(), _text("http: the URL", url)
+    answer = _http.send(_http.Request(method, url, fields, sent, _optional(_whole, "http: timeout_ms", timeout_ms)))
     return Response(answer.status, answer.headers, answer.body)
+
+
+def _field(name: str, value: object) -> tuple[str, str]:
+    value = str(value) if isinstance(value, int | float) else value
+    return _text("http: the name of a header", name), _text(f"http: the header {name}", value)
 
 
 def get(url: str, **options: Any) -> Response:

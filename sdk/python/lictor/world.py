@@ -3,14 +3,18 @@
     python world.py PROJECT WIT OUT
 
 OUT gets the WIT package WIT; of the imports in its world.wit those of the host's interfaces stay that the code of PROJECT names,
-by the kit (`from lictor import http`) or by the bindings (`from wit_world.imports import http`). Where it names the kit's
+by the kit (`from lictor import http`) or by the bindings (`from wit_world.imports import http`). Code that can't be compiled ends
+the build here, with its line. Where it names the kit's
 `stream`, the world is that of plugins whose replies come in parts. Tests are no part of the plugin.
 """
 
 import ast
+import platform
 import re
 import shutil
 import sys
+import traceback
+import warnings
 from pathlib import Path
 
 # Names of the kit and of the bindings, and their interfaces.
@@ -33,6 +37,9 @@ BINDINGS = KIT | {
 # Python has random numbers of its own.
 NEVER = "wasi:random/random"
 
+# The Python in which plugins run.
+OF_PLUGINS = (3, 14)
+
 SKIPPED = {"lictor", "build", "wit", "tests", "__pycache__", "node_modules"}
 
 
@@ -41,10 +48,7 @@ def names_in(path: Path) -> set[str]:
     text = path.read_text(encoding="utf-8", errors="replace")
     if "lictor" not in text and "wit_world" not in text:
         return set()
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
-        return set()
+    tree = ast.parse(text)
     used, kit, bindings = set(), {"lictor"}, {"imports"}
     nodes = list(ast.walk(tree))
     for node in nodes:
@@ -79,8 +83,27 @@ def sources(folder: Path):
             yield path
 
 
+def compiles(path: Path, project: Path) -> bool:
+    """Whether the file can be compiled; if not, says where and why."""
+    name = str(path.relative_to(project))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(path.read_bytes(), name, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        *shown, why = traceback.format_exception_only(error)
+        print(f"{name}:{getattr(error, 'lineno', None) or 1}: {why}", *shown[1:], sep="", end="", file=sys.stderr)
+        if sys.version_info < OF_PLUGINS:
+            print(f"(Python {platform.python_version()} read it, as tests do; what newer ones have, PYTHON=python3.14 reads)", file=sys.stderr)
+        return False
+    return True
+
+
 def main(project: Path, wit: Path, out: Path) -> None:
-    used = set().union(*(names_in(path) for path in sources(project)))
+    files = sorted(sources(project))
+    if any([not compiles(path, project) for path in files]):
+        sys.exit(1)
+    used = set().union(*(names_in(path) for path in files))
     unused = (set(BINDINGS.values()) | {NEVER}) - used
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(wit, out)

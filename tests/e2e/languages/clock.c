@@ -6,7 +6,6 @@
 #include "lictor.h"
 
 static bool now(const lictor_text *args, size_t count, lictor_reply *reply) {
-  (void)args, (void)count;
   struct timespec day, steady;
   if (clock_gettime(CLOCK_REALTIME, &day) != 0 || clock_gettime(CLOCK_MONOTONIC, &steady) != 0) lictor_panic("no clock");
   lictor_printf(reply, "%llu %lld %lld", (unsigned long long)lictor_now_ms(), (long long)time(NULL), (long long)day.tv_sec);
@@ -14,7 +13,6 @@ static bool now(const lictor_text *args, size_t count, lictor_reply *reply) {
 }
 
 static bool wait(const lictor_text *args, size_t count, lictor_reply *reply) {
-  (void)count;
   uint64_t milliseconds;
   if (!lictor_number(args[0], &milliseconds)) return lictor_fail(reply, "bad-arguments", "MS must be a number");
   uint64_t began = lictor_monotonic_ns();

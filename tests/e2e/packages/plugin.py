@@ -9,7 +9,7 @@ import yaml
 from dateutil import parser, relativedelta, tz
 from pydantic import BaseModel, Field, ValidationError, validator
 
-from lictor import command
+from lictor import command, state
 
 
 @command("render TEMPLATE NAME", "renders")
@@ -79,3 +79,27 @@ def late():
 @command("unknown", "imports by a name that no import has")
 def unknown():
     return importlib.import_module("graph" + "lib").__name__
+
+
+@command("wrong", "hands over what can't cross")
+def wrong():
+    state.set(5, "x")
+
+
+@command("dict", "gives no reply")
+def gives_a_dict():
+    return {}
+
+
+def down(number):
+    return down(number + 1)
+
+
+@command("deep", "goes down without end")
+def deep():
+    return down(0)
+
+
+@command("exit", "exits")
+def leave():
+    raise SystemExit(3)

@@ -30,7 +30,7 @@ from wit_world.imports import http as _http
 from wit_world.imports import types
 from wit_world.imports.events import Event
 
-from .. import Commands, Failure, Reply, _bytes_of, _failure_of, _flush, _printing, _table
+from .. import Commands, Failure, Reply, _bytes_of, _failure_of, _flush, _printing, _table, _yields
 from .._parts import begin, parts
 from .._stopped import Stopped
 from ..http import Response
@@ -115,6 +115,9 @@ class Host:
         """
         with self._under_way(self._begin(streams=False)):
             texts = _texts(arguments)
+            entry = _table.get(texts[0])
+            if entry is not None and _yields(entry.run):
+                raise TypeError(f'{texts[0]} streams its reply: write host.stream("{texts[0]}", …), which gives the parts')
             reply = b""
             failed = None
             try:
@@ -137,7 +140,7 @@ class Host:
         """
         call = self._begin(streams=True)
         with self._under_way(call):
-            coming = parts(_begun(arguments))
+            coming = parts(*_begun(arguments))
         self._world.streams.append(call)
         own = loop()
         try:
@@ -188,8 +191,8 @@ class Host:
             yield
         except Broken as broken:
             raise broken.__cause__ or broken from None
-        except SystemExit:
-            raise Stopped("plugin-trapped", "the command exited") from None
+        except SystemExit as error:
+            raise Stopped("plugin-trapped", "the command called sys.exit") from error
         finally:
             self._leave()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from lictor import _values
 from lictor._stopped import Stopped
 
 MILLISECOND = 1_000_000
@@ -142,32 +143,27 @@ def current() -> World:
     return _worlds[-1]
 
 
-def text(value: Any) -> str:
-    """The value, which has to be text that can cross to the host. What can't cross is no exception in a component: it traps."""
-    if not isinstance(value, str):
-        raise Stopped("plugin-trapped", f"the host takes a text here, not {value!r}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise Stopped("plugin-trapped", f"the host takes text without surrogates, not {value!r}") from None
-    return value
+def _crossing(check: Callable, what: str) -> Callable:
+    """The kit's check of a value, for code that calls the bindings by itself: there what can't cross is no exception, it traps."""
+
+    def checked(value: Any, *bounds: int) -> Any:
+        try:
+            return check(what, value, *bounds)
+        except (TypeError, ValueError) as error:
+            raise Stopped("plugin-trapped", str(error)) from None
+
+    return checked
+
+
+text = _crossing(_values.text, "what the host takes here")
+whole = _crossing(_values.whole, "what the host takes here")
+# A number of 64 bits without a sign.
+count = whole
 
 
 def size(value: Any) -> int:
     """The bytes of a text that can cross to the host."""
     return len(text(value).encode())
-
-
-def whole(value: Any, least: int, most: int) -> int:
-    """The value, which has to be a whole number in this range."""
-    if not isinstance(value, int) or not least <= value <= most:
-        raise Stopped("plugin-trapped", f"the host takes a whole number from {least} to {most} here, not {value!r}")
-    return value
-
-
-def count(value: Any) -> int:
-    """The value, which has to be a number of 64 bits without a sign."""
-    return whole(value, 0, 2**64 - 1)
 
 
 def octets(value: Any) -> bytes:
