@@ -135,7 +135,7 @@ def load(compiled: list[str]) -> None:
         told = in_one_line(error, MISSING)
         if isinstance(error, ImportError) and package in compiled:
             other = INSTEAD.get(package, "a version of pure Python, or another package,")
-            told = f"the package {package} is compiled code, which no plugin can run: write {other} into requirements.txt; {told}"
+            told = f"the package {package} is compiled code, which no plugin can run: write {other} into requirements.txt"
         # By these words build.sh finds it among the traces of the tools.
         raise ImportError(f"the plugin can't be imported: {told}") from None
 
