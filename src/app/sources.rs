@@ -40,21 +40,23 @@ const MADE_FILES: [&str; 3] = ["Cargo.lock", "package-lock.json", "4913"];
 pub struct Sources {
     folder: PathBuf,
     without: Vec<PathBuf>,
+    also: Option<PathBuf>,
     seen: Sightings,
     watch: Watch,
 }
 
 impl Sources {
-    /// Watches the project in `folder`, whose path has no links, from now on; but not the files and folders `without`.
+    /// Watches the project in `folder`, whose path has no links, from now on, and the file `also`; but not the files and folders
+    /// `without`.
     ///
     /// # Errors
     ///
     /// When there are more files than can be watched.
-    pub fn of(folder: &Path, without: Vec<PathBuf>) -> anyhow::Result<Self> {
-        let (seen, all) = look(folder, &without)?;
+    pub fn of(folder: &Path, without: Vec<PathBuf>, also: Option<PathBuf>) -> anyhow::Result<Self> {
+        let (seen, all) = look(folder, &without, also.as_deref())?;
         let mut watch = Watch::new();
         watch.follow(Some(all));
-        Ok(Self { folder: folder.to_owned(), without, seen, watch })
+        Ok(Self { folder: folder.to_owned(), without, also, seen, watch })
     }
 
     /// Waits for another change, and names a file that is another one, or gone. Nothing is lost where the future is dropped.
@@ -65,7 +67,7 @@ impl Sources {
     pub async fn changed(&mut self) -> anyhow::Result<PathBuf> {
         loop {
             self.watch.changed().await;
-            let (now, all) = look(&self.folder, &self.without)?;
+            let (now, all) = look(&self.folder, &self.without, self.also.as_deref())?;
             self.watch.follow(Some(all));
             let changed = self.seen.first_other(&now).map(Path::to_owned);
             if let Some(path) = changed {
@@ -78,8 +80,11 @@ impl Sources {
 
 /// What sources there are now, and they with the folders in which others may come to be. A link's end is looked at, and no folder is
 /// entered by one.
-fn look(folder: &Path, without: &[PathBuf]) -> anyhow::Result<(Sightings, Sightings)> {
+fn look(folder: &Path, without: &[PathBuf], also: Option<&Path>) -> anyhow::Result<(Sightings, Sightings)> {
     let (mut files, mut all) = (Sightings::default(), Sightings::default());
+    if let Some(also) = also {
+        files.note(also, Matters::Content);
+    }
     let mut folders = vec![folder.to_owned()];
     while let Some(inner) = folders.pop() {
         all.note(&inner, Matters::Entries);
@@ -162,7 +167,7 @@ mod tests {
             fs::write(at(name), "").unwrap();
         }
         symlink("/", at("link")).unwrap();
-        let (files, _) = look(folder.path(), &[at("cache")]).unwrap();
+        let (files, _) = look(folder.path(), &[at("cache")], None).unwrap();
         let mut found: Vec<_> = files.into_iter().map(|(path, _)| path).collect();
         found.sort();
         let mut expected = sources.map(at);
@@ -176,7 +181,7 @@ mod tests {
         for number in 0..=MOST {
             fs::write(folder.path().join(number.to_string()), "").unwrap();
         }
-        let error = look(folder.path(), &[]).err().unwrap().to_string();
+        let error = look(folder.path(), &[], None).err().unwrap().to_string();
         assert!(error.contains("too many to watch"), "{error}");
     }
 
@@ -186,7 +191,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         fs::create_dir(at("src")).unwrap();
         fs::write(at("src/a.rs"), "1").unwrap();
-        let mut sources = Sources::of(folder.path(), Vec::new()).unwrap();
+        let mut sources = Sources::of(folder.path(), Vec::new(), None).unwrap();
         let mut next = async || sources.changed().await.unwrap();
         fs::write(at("src/a.rs"), "22").unwrap();
         assert_eq!(next().await, Path::new("src/a.rs"));

@@ -77,6 +77,8 @@ pub struct TrialRun {
     pub compiling: Compiling,
     /// The most memory that it may use, in bytes.
     pub memory_bytes: usize,
+    /// The largest reply, in bytes.
+    pub reply_bytes: usize,
     /// How long a call may take that does not say so itself.
     pub timeout: Duration,
     /// Whether a core dump is wanted if it traps.
@@ -286,7 +288,8 @@ impl TrialRun {
         };
         let instances = instances(self.instances);
         let (max_calls, idle) = (u32::MAX, Duration::MAX);
-        Ok(Spec { name: owner.into(), instances, max_calls, idle, grants, ..spec })
+        let reply_bytes = self.reply_bytes;
+        Ok(Spec { name: owner.into(), instances, max_calls, idle, grants, reply_bytes, ..spec })
     }
 }
 

@@ -179,6 +179,12 @@ fn code(raw: &RawCall, has_reply: bool, codes: &[&str], findings: &mut Findings)
     }
     if !codes.contains(&text.as_str()) {
         let Refusal { what, advice } = no_such_choice(text, codes);
+        // Codes of plugins that clients know by another name.
+        let advice = if text == "failed" {
+            Some("a plugin's `failed` is \"plugin-failed\" to its clients".to_owned())
+        } else {
+            advice
+        };
         findings.error("`call.code` wants the code of a failure").at(code.span(), what).helps(advice).done();
     }
     Some(text.clone())
@@ -252,6 +258,11 @@ mod tests {
                 "[[call]]\ncommand = \"a\"\ncode = \"not-fuond\"\n",
                 "s.toml:3: ",
                 "did you mean \"not-found\"?",
+            ),
+            (
+                "[[call]]\ncommand = \"a\"\ncode = \"failed\"\n",
+                "s.toml:3: ",
+                "is \"plugin-failed\" to its clients",
             ),
             ("[[call]]\ncommand = \"a\"\nreply = \"x\"\ncode = \"busy\"\n", "s.toml:4: ", "leave out `code`"),
             (

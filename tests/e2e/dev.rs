@@ -282,6 +282,13 @@ fn an_authors_own_config_is_served() {
     dev.wait_for("the last component that was good is still served", 1);
     assert!(!folder.join("only.wasm").exists());
     assert_eq!(connection.ask("two"), "ok");
+    // A change of the config counts as well.
+    fs::write(&source, "one\n").unwrap();
+    dev.wait_for("to call it: ", 3);
+    let changed = fs::read_to_string(&config).unwrap() + "[plugins.mine.grants]\nlogging = true\n";
+    fs::write(&config, changed).unwrap();
+    dev.wait_for("to call it: ", 4);
+    assert!(dev.screen().contains("server.toml has changed"), "{}", dev.screen());
     dev.end("-INT");
 
     let other = Setup::new().master("tester", &tester).echo();

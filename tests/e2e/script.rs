@@ -268,6 +268,18 @@ fn the_parts_of_a_reply_are_joined() {
 }
 
 #[test]
+fn a_reply_is_bounded_as_in_a_server() {
+    let large = |more: &[&str]| {
+        let script =
+            Script::new("[[call]]\ncommand = \"echo\"\nbody_file = \"large\"\nreply_file = \"large\"\n");
+        script.with("large", &vec![b'l'; (1 << 20) + 1]).run(components::echo(), more)
+    };
+    let bounded = large(&[]);
+    assert!(bounded.code == Some(1) && bounded.stdout.contains("plugin-limit"), "{bounded:?}");
+    assert_eq!(large(&["--reply", "2MiB"]).code, Some(0));
+}
+
+#[test]
 fn a_wrong_script_is_told_by_its_lines_and_nothing_is_run() {
     for (text, words) in [
         ("[[call]]\ncommand = 'echo \"a'\n", &["calls.toml:2:11", "argument 2 has no closing quote"][..]),

@@ -57,6 +57,9 @@ pub(in crate::cli) struct Run {
     /// The most memory that it may use
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = |text: &str| size(text, "plugins.NAME", "memory"))]
     memory: ByteSize,
+    /// The largest reply
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = |text: &str| size(text, "plugins.NAME", "reply"))]
+    reply: ByteSize,
     #[command(flatten)]
     compile: CompileOptions,
     /// A file for a core dump, if the plugin traps: its memory and its stack, for a debugger
@@ -118,6 +121,7 @@ impl Run {
             http: HttpGrant { urls: self.http.iter().map(|url| (url.0.clone(), networks.clone())).collect() },
             compiling: self.compile.compiling(),
             memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
+            reply_bytes: usize::try_from(self.reply.bytes()).unwrap_or(usize::MAX),
             timeout: self.request.timeout().unwrap_or(DEFAULT_TIMEOUT),
             core_dump: self.core_dump.is_some(),
         }

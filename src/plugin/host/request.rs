@@ -1,5 +1,7 @@
 //! `lictor:plugin/request`: the request being handled.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -39,9 +41,16 @@ impl request::Host for HostState {
     }
 
     fn time_left_ms(&mut self) -> u64 {
-        let Some(call) = &self.call else { return 0 };
+        u64::try_from(self.time_left().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl HostState {
+    /// The time until the call is stopped, or a stream, if nothing more comes of it; none without a call.
+    pub(super) fn time_left(&self) -> Duration {
+        let Some(call) = &self.call else { return Duration::ZERO };
         let patience_ends = self.streaming.as_ref().map(|streaming| streaming.progress.patience_ends());
         let deadline = patience_ends.map_or(call.deadline, |ends| ends.min(call.deadline));
-        u64::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX)
+        deadline.saturating_duration_since(Instant::now())
     }
 }

@@ -68,7 +68,7 @@ export const INTERFACES = {
     send: ["request", (call, request) => {
       const { method, url, headers, body } = request;
       call.operation(of([method, url, ...headers.flat()]) + body.length);
-      const response = send(call.host.web, request, (ms) => call.wait(ms));
+      const response = send(call.host.web, request, call.timeLeft, (ms) => call.wait(ms));
       call.carry(response.body.length);
       return response;
     }],

@@ -21,16 +21,20 @@ const OF_THE_HOST = new Set([
 const AUTHORITY = /^(\[[0-9A-Za-z:.]*\]|[0-9A-Za-z._~!$&'()*+,;=-]+)(:[0-9A-Za-z._~!$&'()*+,;=-]*)?$/;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
+/// The most time that a request leaves to its call.
+const TO_ANSWER_MS = 250;
+
 const refuse = (message) => new Failure("bad-arguments", message);
 const denied = () => new Failure("denied", "this URL is not granted to the plugin");
 
-/// Sends a request into `web`, whose keys are the URLs that are granted and whose values answer. `wait` lets time pass.
-export function send(web, request, wait) {
+/// Sends a request into `web`, whose keys are the URLs that are granted and whose values answer. `wait` lets time pass, of which the
+/// call has `timeLeft`.
+export function send(web, request, timeLeft, wait) {
   const sent = toBeSent(request);
   if (request.method === "CONNECT") throw denied();
   const answer = grantedFor(web, sent);
   const { status, headers, body, after } = answered(answerOf(answer, asked(request, sent)));
-  const limit = request.timeoutMs ?? Infinity;
+  const limit = Math.min(request.timeoutMs ?? Infinity, timeLeft - Math.min(timeLeft / 10, TO_ANSWER_MS));
   wait(Math.min(after, limit));
   if (after >= limit) throw new Failure("unavailable", "the server did not answer in time");
   return received(status, headers, body);

@@ -52,7 +52,7 @@ impl Dev {
             let stop = Stop::new().map_err(failed)?;
             let serving = Serving::of(&project, self.config.as_deref())?;
             let made = serving.made().into_iter().chain(step::screen()).collect();
-            let sources = Sources::of(&project.folder, made).map_err(told)?;
+            let sources = Sources::of(&project.folder, made, self.config.clone()).map_err(told)?;
             Workshop { project, serving, sources, stop }.work().await
         });
         runtime.shutdown_timeout(ENDING);

@@ -33,6 +33,9 @@ mod bindings {
 /// The largest body of a response that is taken.
 const MAX_BODY_BYTES: usize = 8 << 20;
 
+/// The most time that a request leaves to its call.
+const TO_ANSWER: Duration = Duration::from_millis(250);
+
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     http::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
@@ -41,7 +44,8 @@ impl http::Host for HostState {
     async fn send(&mut self, request: http::Request) -> wasmtime::Result<Result<http::Response, Failure>> {
         self.volume.check()?;
         self.volume.operation(head_bytes(&request))?;
-        let within = request.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
+        let within =
+            request.timeout_ms.map_or(Duration::MAX, Duration::from_millis).min(self.time_for_a_request());
         let request = match to_be_sent(request) {
             Ok(request) => request,
             Err(words) => return Ok(Err(failure("bad-arguments", words))),
@@ -57,6 +61,12 @@ impl http::Host for HostState {
 }
 
 impl HostState {
+    /// The time that the call has left, less what the plugin needs to say that there was no response.
+    fn time_for_a_request(&self) -> Duration {
+        let left = self.time_left();
+        left - (left / 10).min(TO_ANSWER)
+    }
+
     /// Sends `request`, for which `held` bytes are held, and collects the response.
     async fn exchange(&mut self, request: Request<WasiBody>, held: usize) -> Result<http::Response, Missing> {
         let permitted = self.sender().permitted(&request, RequestOptions::default());

@@ -7,6 +7,8 @@ from .. import MILLISECOND, World, count, current, octets, size, text
 from .types import fails
 
 MOST_BODY_BYTES = 8 << 20
+# The most time that a request leaves to its call.
+TO_ANSWER_MS = 250
 MOST_HEADER_BYTES = 16 << 10
 MOST_PATH_BYTES = 16 << 10
 MOST_METHOD_BYTES = 32
@@ -68,9 +70,12 @@ def _answered(world: World, answer, request: Request) -> Response:
     finally:
         world.call = call
     took, world.elapsed = world.elapsed - began, began
-    limit = None if request.timeout_ms is None else request.timeout_ms * MILLISECOND
-    world.sleep(took if limit is None else min(took, limit))
-    if limit is not None and took >= limit:
+    left = call.ends - world.elapsed
+    limit = left - min(left // 10, TO_ANSWER_MS * MILLISECOND)
+    if request.timeout_ms is not None:
+        limit = min(limit, request.timeout_ms * MILLISECOND)
+    world.sleep(min(took, limit))
+    if took >= limit:
         raise fails("unavailable", "the server did not answer in time")
     if len(response.body) > MOST_BODY_BYTES:
         raise fails("failed", "the server's answer has more than 8 MiB")
