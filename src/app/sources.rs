@@ -17,13 +17,14 @@ const MOST: usize = 10_000;
 const MADE_FOLDERS: [&str; 4] = ["build", "target", "node_modules", "__pycache__"];
 
 /// Files that builds and editors make, by their ends; logs, and the files of SQLite's databases, which a server of the project writes.
-const MADE_ENDS: [&str; 13] = [
+const MADE_ENDS: [&str; 14] = [
     "~",
     ".wasm",
     ".wasm.debug",
     ".swp",
     ".swx",
     ".tmp",
+    ".new",
     ".log",
     ".db",
     ".db-wal",
@@ -144,6 +145,7 @@ mod tests {
         ];
         let made = [
             "greet.wasm",
+            "greet.wasm.20937.0.new",
             "greet.wasm.debug",
             "build/core.wasm",
             "target/x",

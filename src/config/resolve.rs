@@ -59,7 +59,7 @@ pub(super) fn resolve(
         folder: &folder,
         reserved: &reserved,
         disabled: &disabled,
-        is_reload: reading.running.is_some(),
+        loads_plugins: reading.running.is_none() && reading.authors == Authors::Trusted,
     };
     let plugins = plugins::resolve(&raw.plugins, whole, findings);
     if raw.state.is_absent() {

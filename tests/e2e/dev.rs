@@ -141,6 +141,11 @@ fn a_change_becomes_a_reply_and_a_fault_leaves_what_was_good() {
     assert_eq!(dev.call(&folder), "good day world, from dev\n");
     assert_eq!(dev.count("expected: hello world, from dev"), 1, "{}", dev.screen());
 
+    // For a change of its tests the component is built no more.
+    edit(&folder.join("test.toml"), "hello", "good day");
+    dev.wait_for("the tests passed", 2);
+    assert_eq!(dev.count("building worked-on"), 2, "{}", dev.screen());
+
     let good = fs::read_to_string(&source).unwrap();
     fs::write(&source, format!("{good}\nfn broken() -> u8 {{ \"text\" }}\n")).unwrap();
     dev.wait_for("the last component that was good is still served", 1);
@@ -195,7 +200,7 @@ fn a_change_ends_the_build_that_is_under_way_and_so_does_the_end() {
         assert_eq!(dev.count("nothing is served yet"), 0, "{}", dev.screen());
 
         // What editors and tools make is no change: the next build is that of the next change.
-        for made in [".source.swp", "source~", "only.wasm", "build/more", "4913"] {
+        for made in [".source.swp", "only.wasm.7.0.new", "source~", "only.wasm", "build/more", "4913"] {
             fs::write(folder.join(made), "x").unwrap();
         }
         fs::write(&source, "two\n").unwrap();
@@ -282,6 +287,15 @@ fn an_authors_own_config_is_served() {
     dev.wait_for("the last component that was good is still served", 1);
     assert!(!folder.join("only.wasm").exists());
     assert_eq!(connection.ask("two"), "ok");
+    // No client needs the component.
+    let address = address.to_string();
+    let called =
+        finish(lictor(setup.folder()).args(["call", "--server", &address, "--cert", "tester.pem"]).args([
+            "--config",
+            "server.toml",
+            "two",
+        ]));
+    assert_eq!((called.code, called.stdout.as_str()), (Some(0), "ok\n"), "{called:?}");
     // A change of the config counts as well.
     fs::write(&source, "one\n").unwrap();
     dev.wait_for("to call it: ", 3);

@@ -78,9 +78,10 @@ pub(super) struct Whole<'a> {
     pub(super) folder: &'a Folder,
     pub(super) reserved: &'a Reserved,
     pub(super) disabled: &'a RawDisabled,
-    /// Whether another config serves meanwhile. What this one takes from it is taken away before plugins are loaded, and so a
-    /// component that can't be used is a fault of loading then: it keeps nobody in.
-    pub(super) is_reload: bool,
+    /// Whether a component that can't be used is a fault of the config. Not where another config serves meanwhile: what this one
+    /// takes from it is taken away before plugins are loaded, and a component that is missing then keeps nobody in. Nor where
+    /// no plugin will be loaded, as where a client looks up its server.
+    pub(super) loads_plugins: bool,
 }
 
 /// The plugin that serves a command, and the place that says so.
@@ -191,11 +192,11 @@ fn component(at: &str, section: &Spanned<RawPlugin>, whole: Whole<'_>, findings:
             let key = &format!("{at}.component");
             let named = folder::Named { key, path, remedy: "build the plugin" };
             whole.folder.follow(&debug_file(&whole.folder.path(path.get_ref())));
-            if whole.is_reload {
+            if whole.loads_plugins {
+                whole.folder.open(named, findings);
+            } else {
                 // What is wrong with it is told where it is loaded.
                 let _ = whole.folder.look_at(named, findings);
-            } else {
-                whole.folder.open(named, findings);
             }
         }
     }

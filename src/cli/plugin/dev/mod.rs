@@ -95,16 +95,18 @@ struct Workshop {
 impl Workshop {
     async fn work(self) -> Result<(), Failure> {
         let Self { project, mut serving, mut sources, mut stop } = self;
+        // Whether what there is now is served, and only its tests are to be run.
+        let mut is_served = false;
         let ended = loop {
-            let mut is_built = false;
+            let mut is_done = false;
             let changed = {
-                let mut round = Box::pin(round(&project, &mut serving));
+                let mut round = Box::pin(round(&project, &mut serving, &mut is_served));
                 loop {
                     tokio::select! {
                         biased;
                         () = stop.signal() => break None,
                         changed = sources.changed() => break Some(changed),
-                        () = &mut round, if !is_built => is_built = true,
+                        () = &mut round, if !is_done => is_done = true,
                     }
                 }
                 // To drop the round ends what is still running of it.
@@ -113,7 +115,8 @@ impl Workshop {
                 None => break Ok(()),
                 Some(Err(error)) => break Err(told(error)),
                 Some(Ok(path)) => {
-                    let ended = if is_built { "" } else { ", and what was under way is ended" };
+                    is_served &= Project::is_of_tests(&path);
+                    let ended = if is_done { "" } else { ", and what was under way is ended" };
                     output::note(&format!("{} has changed{ended}", path.display()));
                 }
             }
@@ -123,12 +126,27 @@ impl Workshop {
     }
 }
 
-/// Builds, serves and tests the project once, and tells how each went. Dropped, it ends what it has started.
-async fn round(project: &Project, serving: &mut Serving) {
+/// Builds and serves the project, unless it `is_served` as it is; then tests it. Tells how each went. Dropped, it ends what it has
+/// started.
+async fn round(project: &Project, serving: &mut Serving, is_served: &mut bool) {
+    if !*is_served {
+        *is_served = serve(project, serving).await;
+    }
+    if *is_served && project.has("test.sh") {
+        match ended(Step::begin(project, "test.sh", &[("LICTOR_BUILT", "1")]), "test.sh").await {
+            Ok(()) => output::note("the tests passed"),
+            Err(failure) => {
+                failure.tell();
+            }
+        }
+    }
+}
+
+/// Builds the project, and serves what that made. Tells whether it is served.
+async fn serve(project: &Project, serving: &mut Serving) -> bool {
     output::note(&format!("building {}", project.name));
     let began = Instant::now();
-    let built = Step::begin(project, "build.sh", &[]);
-    let component = match ended(built, "build.sh").await {
+    let component = match ended(Step::begin(project, "build.sh", &[]), "build.sh").await {
         Ok(()) => project.component(),
         Err(failure) => Err(failure),
     };
@@ -137,22 +155,15 @@ async fn round(project: &Project, serving: &mut Serving) {
         Err(failure) => Err(failure),
     };
     match put {
-        Ok(call) => output::note(&format!(
-            "{} is served, after {:.1?}; to call it: {call}",
-            project.name,
-            began.elapsed()
-        )),
+        Ok(call) => {
+            let took = began.elapsed();
+            output::note(&format!("{} is served, after {took:.1?}; to call it: {call}", project.name));
+            true
+        }
         Err(failure) => {
             failure.tell();
-            return output::note(serving.standing());
-        }
-    }
-    if project.has("test.sh") {
-        match ended(Step::begin(project, "test.sh", &[("LICTOR_BUILT", "1")]), "test.sh").await {
-            Ok(()) => output::note("the tests passed"),
-            Err(failure) => {
-                failure.tell();
-            }
+            output::note(serving.standing());
+            false
         }
     }
 }

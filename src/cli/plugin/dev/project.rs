@@ -35,6 +35,13 @@ impl Project {
         self.folder.join(file).is_file()
     }
 
+    /// Whether a file, by its path in the project, is of the tests alone: no component is another one for it.
+    pub(super) fn is_of_tests(path: &Path) -> bool {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let is_test = ["test.sh", "test.toml"].contains(&&*name) || name.contains(".test.");
+        is_test || path.starts_with("tests") || (name.starts_with("test_") && name.ends_with(".py"))
+    }
+
     /// What build.sh has made: a component of the folder's name, or the only one.
     pub(super) fn component(&self) -> Result<PathBuf, Failure> {
         let own = self.folder.join(format!("{}.wasm", self.name));
@@ -59,6 +66,25 @@ impl Project {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_the_tests_are_known_by_their_names() {
+        for path in [
+            "test.toml",
+            "test.sh",
+            "test_plugin.py",
+            "sub/test_x.py",
+            "plugin.test.js",
+            "plugin.test.ts",
+            "tests/a.rs",
+        ] {
+            assert!(Project::is_of_tests(Path::new(path)), "{path}");
+        }
+        for path in ["plugin.py", "latest.py", "test_data.json", "src/tests.rs", "contest.js", "attest.toml"]
+        {
+            assert!(!Project::is_of_tests(Path::new(path)), "{path}");
+        }
+    }
 
     #[test]
     fn a_component_is_the_folders_or_the_only_one() {
