@@ -95,6 +95,12 @@ pub struct TrialCall {
 }
 
 impl TrialCall {
+    /// Whether it is a command that a server carries out itself.
+    #[must_use]
+    pub fn is_of_server(&self) -> bool {
+        decoded(&self.request).is_ok_and(|request| request.command().starts_with('@'))
+    }
+
     /// Looks whether a server would take its request.
     ///
     /// # Errors
@@ -114,7 +120,8 @@ impl TrialCall {
 pub fn try_out(run: &TrialRun, call: &TrialCall) -> anyhow::Result<Trial> {
     let _log = log_for_authors();
     single_threaded()?.block_on(async {
-        let company = Company::of(run, std::slice::from_ref(call)).await?;
+        let command = decoded(&call.request)?.command().to_owned();
+        let company = Company::of(run, std::slice::from_ref(call), Some(command)).await?;
         let (plugin, call) = company.routed(call, 1)?;
         let trial = plugin::try_out(&plugin, &call).await;
         company.state.close().await?;
@@ -123,7 +130,7 @@ pub fn try_out(run: &TrialRun, call: &TrialCall) -> anyhow::Result<Trial> {
 }
 
 /// Runs several calls in the same way, one after the other, in what instances there are then; `ended` is told of each what it gave
-/// and how long it took, and says whether to go on.
+/// and how long it took.
 ///
 /// # Errors
 ///
@@ -131,18 +138,15 @@ pub fn try_out(run: &TrialRun, call: &TrialCall) -> anyhow::Result<Trial> {
 pub fn try_all(
     run: &TrialRun,
     calls: &[TrialCall],
-    mut ended: impl FnMut(usize, Result<Vec<u8>, CommandError>, Duration) -> bool,
+    mut ended: impl FnMut(usize, Result<Vec<u8>, CommandError>, Duration),
 ) -> anyhow::Result<()> {
     let _log = log_for_authors();
     single_threaded()?.block_on(async {
-        let company = Company::of(run, calls).await?;
+        let company = Company::of(run, calls, None).await?;
         for (number, call) in calls.iter().enumerate() {
-            let (plugin, call) = company.routed(call, number as u64 + 1)?;
             let began = Instant::now();
-            let answer = plugin::invoke_whole(&plugin, &call).await;
-            if !ended(number, answer, began.elapsed()) {
-                break;
-            }
+            let answer = company.answer(call, number as u64 + 1).await?;
+            ended(number, answer, began.elapsed());
         }
         Ok(company.state.close().await?)
     })
@@ -163,7 +167,8 @@ struct Company {
 }
 
 impl Company {
-    async fn of(run: &TrialRun, calls: &[TrialCall]) -> anyhow::Result<Self> {
+    /// For `calls`. A command that no plugin describes is unknown, but for `own_command`, which is one of the component.
+    async fn of(run: &TrialRun, calls: &[TrialCall], own_command: Option<String>) -> anyhow::Result<Self> {
         let state: Arc<dyn Engine> = match &run.state {
             Some(path) => Arc::new(SqliteEngine::open(path, SqliteOptions::default())?),
             None => Arc::new(MemoryEngine::new()),
@@ -193,10 +198,19 @@ impl Company {
             plugins.push(Arc::new(Plugin::load(Arc::clone(&sandbox), other.spec(&*state).await?).await?));
         }
         plugins.iter().filter_map(|plugin| plugin.debug_fault()).for_each(|fault| fault.log());
-        let called = calls.iter().map(|call| Ok(decoded(&call.request)?.command().to_owned()));
-        let routes = routes(&plugins, &own, called.collect::<anyhow::Result<Vec<_>>>()?)?;
+        let routes = routes(&plugins, &own, own_command)?;
         let service = Arc::new(service(&clients, routes, &state));
         Ok(Self { state, service, clients, timeout: run.timeout })
+    }
+
+    /// What the call of this number gives.
+    async fn answer(&self, call: &TrialCall, number: u64) -> anyhow::Result<Result<Vec<u8>, CommandError>> {
+        let request = decoded(&call.request)?;
+        if !self.service.routes.has(request.command()) {
+            return Ok(Err(CommandError::unknown_command(request.command())));
+        }
+        let (plugin, call) = self.routed(call, number)?;
+        Ok(plugin::invoke_whole(&plugin, &call).await)
     }
 
     /// The call of this number, and the plugin that carries it out.
@@ -220,12 +234,11 @@ impl Company {
 /// Characters of a command that are shown.
 const MAX_COMMAND_CHARS: usize = 64;
 
-/// The commands of `plugins`: those that they describe, or their names if they describe none. What is `called` besides is a
-/// command of `own`.
+/// The commands of `plugins`: those that they describe, or their names if they describe none; and `own_command`, which is one of `own`.
 fn routes(
     plugins: &[Arc<Plugin>],
     own: &Arc<Plugin>,
-    called: Vec<String>,
+    own_command: Option<String>,
 ) -> anyhow::Result<Routes<Arc<Plugin>>> {
     let mut commands = BTreeMap::<Arc<str>, Arc<Plugin>>::new();
     for plugin in plugins {
@@ -239,7 +252,7 @@ fn routes(
             }
         }
     }
-    for command in called {
+    if let Some(command) = own_command {
         commands.entry(command.into()).or_insert_with(|| Arc::clone(own));
     }
     Ok(commands.into_iter().collect())

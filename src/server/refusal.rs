@@ -16,13 +16,13 @@ pub(super) struct Refused {
 /// The client may not run it. A command that does not exist is said to be unknown to whoever asks.
 pub(super) fn denied<P>(Denied { request }: Denied, routes: &Routes<P>) -> Refused {
     let command = request.command();
-    let error = if routes.has(command) { forbidden(command) } else { unknown(command) };
+    let error = if routes.has(command) { forbidden(command) } else { CommandError::unknown_command(command) };
     Refused { error, request }
 }
 
 /// There is no such command.
 pub(super) fn unrouted(Unknown { request }: Unknown) -> Refused {
-    Refused { error: unknown(request.command()), request }
+    Refused { error: CommandError::unknown_command(request.command()), request }
 }
 
 /// Why a request is not run, whatever it asks for. Its client is told in its turn.
@@ -44,10 +44,6 @@ impl TurnedAway {
             Self::MemoryIsShort => CommandError::not_run(Code::Busy, watermark::IS_SHORT),
         }
     }
-}
-
-fn unknown(command: &str) -> CommandError {
-    CommandError::not_run(Code::UnknownCommand, format!("Unknown command {}", shown(command, 64)))
 }
 
 /// It is there, and not for this client.

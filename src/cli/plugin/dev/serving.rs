@@ -18,7 +18,7 @@ use crate::cli::cert::issue::{LOCAL_NAMES, Role};
 use crate::cli::init::make_certificate;
 use crate::cli::{Failure, load_by};
 use crate::config::{self, Limits, Loaded, PluginName, key_text, quoted};
-use crate::files;
+use crate::files::{self, Opened};
 
 /// The largest component.
 const MOST_BYTES: u64 = 1 << 30;
@@ -211,7 +211,8 @@ fn write(folder: &Path, listen: &str, component: &Path) -> Result<String, Failur
 /// Puts the debug file of `component`, if it has one, beside `copy` of that.
 fn put_debug_file(component: &Path, copy: &Path) -> Result<(), Failure> {
     let (from, to) = (files::debug_file(component), files::debug_file(copy));
-    let put = match files::read_named(&from, MOST_BYTES) {
+    let read = Opened::file(&from).and_then(|opened| opened.bytes(MOST_BYTES));
+    let put = match read {
         Ok(bytes) => files::put(&to, 0o600, &bytes),
         // One of an earlier build tells of other code.
         Err(_) => fs::remove_file(&to).or_else(|error| match error.kind() {
@@ -262,5 +263,12 @@ fn command_of(path: &Path, component: &Path) -> Result<String, Failure> {
 }
 
 fn call(config: &Path, command: &str) -> String {
-    format!("lictor call --config {} {command}", config.display())
+    let path = config.display().to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
+    let path = match path.bytes().all(is_plain) {
+        true => path,
+        // As a shell takes it for one word.
+        false => format!("'{}'", path.replace('\'', "'\\''")),
+    };
+    format!("lictor call --config {path} {command}")
 }

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::project::Project;
@@ -16,8 +16,8 @@ pub(super) fn screen() -> impl Iterator<Item = PathBuf> {
     ["/proc/self/fd/1", "/proc/self/fd/2"].into_iter().filter_map(|output| fs::read_link(output).ok())
 }
 
-/// A script, with all that it has started: they are one process group, which is killed where this is dropped before the script
-/// has ended.
+/// A script, with all that it has started: they are one process group, which is killed once the script has ended, or where this is
+/// dropped before that.
 pub(super) struct Step(Child);
 
 impl Step {
@@ -37,11 +37,24 @@ impl Step {
         // Before the first look, so that no end goes unheard.
         let mut ends = signal(SignalKind::child())?;
         loop {
-            if let Some(status) = self.0.try_wait()? {
-                return Ok(status);
+            if self.has_ended() {
+                self.kill();
+                return self.0.wait();
             }
             ends.recv().await;
         }
+    }
+}
+
+impl Step {
+    /// Whether the script has ended. Its number stays its own, and its group's, until it is waited for.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        !matches!(waitid(WaitId::Pid(Pid::from_child(&self.0)), options), Ok(None))
+    }
+
+    fn kill(&self) {
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
     }
 }
 
@@ -49,7 +62,7 @@ impl Drop for Step {
     fn drop(&mut self) {
         // The number of one that was waited for may be another's.
         if matches!(self.0.try_wait(), Ok(None)) {
-            let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+            self.kill();
             let _ = self.0.wait();
         }
     }
