@@ -25,7 +25,7 @@ use super::names::PluginName;
 use super::raw::{RawConfig, RawDisabled, RawLog, RawPlugin, RawServer, RawState};
 use super::values::{PathText, StateEngine};
 use super::{Config, Disabled, Log, Protocol, Reading, Server, ServerCertificate, State};
-use crate::files::Sightings;
+use crate::files::{Authors, Sightings};
 use crate::identity::{order_fault, server_doubt};
 
 /// The config that `raw` describes; `None` or faults found mean that it may not be served. All that it names is in `sightings`.

@@ -288,6 +288,7 @@ fn an_authors_own_config_is_served() {
     assert!(!folder.join("only.wasm").exists());
     assert_eq!(connection.ask("two"), "ok");
     // No client needs the component.
+    tester.write(setup.folder(), "tester");
     let address = address.to_string();
     let called =
         finish(lictor(setup.folder()).args(["call", "--server", &address, "--cert", "tester.pem"]).args([
