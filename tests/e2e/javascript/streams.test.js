@@ -52,7 +52,7 @@ test("a client that reads no further cancels, and nothing behind that runs", asy
 });
 
 test("bounds hold from one part to the next", async () => {
-  const host = new Host({ timeLeft: 1000, web: { "http://a": () => ({ body: "page", after: 900 }) } });
+  const host = new Host({ timeLeft: 1000, web: { "http://a": () => ({ body: "page", after: 850 }) } });
   assert.deepEqual(await all(host, "count", 5, 900), ["1\n2\n3\n4\n5\n", null]);
   assert.equal(host.elapsed, 4500);
   assert.match((await all(host, "count", 5, 1000))[1], /stopped at the deadline \(timeout\)/);
