@@ -16,6 +16,7 @@
 //! | `places`    | the files and lines that traps are told by, and the debug files that tell them |
 //! | `loading`   | which components are refused, and with what words |
 //! | `limits`    | what plugins and clients can't use up together: computing time, memory, turns, the disk |
+//! | `memory`    | the SDK's allocator for Rust |
 //! | `grants`    | what a plugin may be granted: given, withheld, overstepped |
 //! | `http`      | the same of HTTP requests |
 //! | `http_places` | how many of these are under way at once |
@@ -97,6 +98,7 @@ mod languages;
 mod limits;
 mod loading;
 mod log;
+mod memory;
 mod metrics;
 mod metrics_alone;
 mod network;

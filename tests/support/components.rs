@@ -33,6 +33,9 @@ built! {
     conformance: "sdk/conformance/rust" "conformance";
     /// A plugin with a command for each misdeed.
     hostile: "tests/components" "hostile";
+    /// A plugin that allocates by the SDK's allocator.
+    #[allow(dead_code, reason = "for the end-to-end tests")]
+    allocating: "tests/components/allocating" "allocating";
     /// A plugin that prints, made with the SDK and the standard library.
     printing: "tests/components" "printing";
     /// A plugin that uses what a plugin may be granted.
@@ -151,9 +154,10 @@ pub const HOSTILE_COMMANDS: [&str; 37] = [
 ];
 
 /// Plugins import no WASI; the others need it, for what they do wrong.
-const TARGETS: [(&str, &str); 3] = [
+const TARGETS: [(&str, &str); 4] = [
     ("plugins", "wasm32-unknown-unknown"),
     ("sdk/conformance/rust", "wasm32-unknown-unknown"),
+    ("tests/components/allocating", "wasm32-unknown-unknown"),
     ("tests/components", "wasm32-wasip2"),
 ];
 

@@ -11,15 +11,17 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::arch::wasm32;
 use std::cell::UnsafeCell;
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 
-use talc::base::Talc;
-use talc::base::binning::Binning;
-use talc::cell::TalcSyncCell;
-use talc::source::Source;
+use talc::base::{CHUNK_UNIT, Talc};
+use talc::min_first_heap_size;
+use talc::source::Manual;
 use talc::wasm::WasmBinning;
 
 const PAGE: usize = 64 * 1024;
+
+/// What talc writes behind each allocation.
+const MARK_BYTES: usize = size_of::<usize>();
 
 /// The sizes of blocks: 16 bytes, and twice as much each time.
 const SIZES: usize = 6;
@@ -37,13 +39,13 @@ static ALLOCATOR: Allocator = Allocator {
         end: null_mut(),
         started: false,
     }),
-    large: TalcSyncCell::new_wasm(Heap { started: false }),
+    large: UnsafeCell::new(Large { talc: Talc::new(Manual), started: false }),
 };
 
 /// Short allocations from lists, long ones from talc.
 struct Allocator {
     small: UnsafeCell<Small>,
-    large: TalcSyncCell<Heap, WasmBinning>,
+    large: UnsafeCell<Large>,
 }
 
 /// Free blocks by their size, and the rest of the chunk that blocks are cut from.
@@ -75,14 +77,14 @@ fn size_of(layout: Layout) -> Option<usize> {
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(size) = size_of(layout) else {
-            // SAFETY: what holds of the caller's layout.
-            return unsafe { self.large.alloc(layout) };
+            // SAFETY: one thread, nothing in there calls back, and what holds of the caller's layout.
+            return unsafe { (*self.large.get()).alloc(layout) };
         };
         // SAFETY: one thread, and nothing below calls back into this function while the reference is used.
         let small = unsafe { &mut *self.small.get() };
         let block = small.free[size];
         if block.is_null() {
-            return small.cut(SMALLEST_BYTES << size, &self.large);
+            return small.cut(SMALLEST_BYTES << size, self.large.get());
         }
         // SAFETY: blocks in the list are free and hold the next one.
         small.free[size] = unsafe { (*block).next };
@@ -92,7 +94,7 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         let Some(size) = size_of(layout) else {
             // SAFETY: it came from there, as the layout is the same.
-            return unsafe { self.large.dealloc(at, layout) };
+            return unsafe { (*self.large.get()).talc.deallocate(at, layout) };
         };
         // SAFETY: as in `alloc`.
         let small = unsafe { &mut *self.small.get() };
@@ -108,7 +110,7 @@ unsafe impl GlobalAlloc for Allocator {
         match (size_of(layout), size_of(wanted)) {
             (Some(old), Some(new)) if old == new => at,
             // SAFETY: it came from there.
-            (None, None) => unsafe { self.large.realloc(at, layout, bytes) },
+            (None, None) => unsafe { (*self.large.get()).realloc(at, layout, wanted) },
             // SAFETY: as for `alloc` and `dealloc`; what is copied lies in both.
             _ => unsafe {
                 let moved = self.alloc(wanted);
@@ -124,12 +126,13 @@ unsafe impl GlobalAlloc for Allocator {
 
 impl Small {
     /// A block of so many bytes that was never used.
-    fn cut(&mut self, bytes: usize, large: &TalcSyncCell<Heap, WasmBinning>) -> *mut u8 {
+    fn cut(&mut self, bytes: usize, large: *mut Large) -> *mut u8 {
         if self.end.addr() - self.next.addr() < bytes {
             let first = if self.started { null_mut() } else { first_chunk() };
             self.started = true;
-            // SAFETY: a chunk is no empty layout.
-            self.next = if first.is_null() { unsafe { large.alloc(Layout::new::<Chunk>()) } } else { first };
+            // SAFETY: it is the allocator's, which nobody else uses now, and a chunk is no empty layout.
+            self.next =
+                if first.is_null() { unsafe { (*large).alloc(Layout::new::<Chunk>()) } } else { first };
             if self.next.is_null() {
                 self.end = null_mut();
                 return null_mut();
@@ -163,41 +166,78 @@ fn initial_end() -> usize {
     (&raw const __heap_end).addr()
 }
 
-/// Hands out what the linker left free of the initial memory, and grows the memory only when that is used up.
-#[derive(Debug)]
-struct Heap {
-    started: bool,
-}
-
 unsafe extern "C" {
     // Set by the linker: the first byte after stack and data, and the end of the initial memory.
     static __heap_base: u8;
     static __heap_end: u8;
 }
 
-// SAFETY: `acquire` allocates nothing, and claims each piece of memory once: the linker's spare room the first time,
-// and after that pages that have just been added.
-unsafe impl Source for Heap {
-    fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
-        if !talc.source.started {
-            talc.source.started = true;
-            let chunk = first_chunk();
-            let start = if chunk.is_null() { first_free() } else { chunk.wrapping_add(CHUNK_BYTES) };
-            let size = initial_end().saturating_sub(start.addr());
-            // SAFETY: nothing else uses the memory between these two marks; see above.
-            if size > 0 && unsafe { talc.claim(start, size) }.is_some() {
-                return Ok(());
-            }
+/// Talc, over what the linker left free of the initial memory, and over pages that are added when that is used up.
+struct Large {
+    talc: Talc<Manual, WasmBinning>,
+    started: bool,
+}
+
+impl Large {
+    /// Memory for `layout`, whose size is not 0. Null where there is none: the memory grows once at the most for each
+    /// allocation, and one that does not fit then fails.
+    unsafe fn alloc(&mut self, layout: Layout) -> *mut u8 {
+        // SAFETY: what holds of the caller's layout, three times.
+        let mut found = unsafe { self.talc.try_allocate(layout) };
+        if found.is_none() && !self.started {
+            self.start();
+            found = unsafe { self.talc.try_allocate(layout) };
         }
-        // The allocator's own marks and the alignment have to fit in beside the allocation.
-        let wanted = layout.size().checked_add(layout.align()).and_then(|n| n.checked_add(PAGE)).ok_or(())?;
-        let pages = wanted / PAGE;
+        if found.is_none() && self.grow(layout) {
+            found = unsafe { self.talc.try_allocate(layout) };
+        }
+        found.map_or(null_mut(), NonNull::as_ptr)
+    }
+
+    unsafe fn realloc(&mut self, at: *mut u8, layout: Layout, wanted: Layout) -> *mut u8 {
+        // SAFETY: `at` came from here with `layout`, and neither size is 0; the caller promises it. What is copied lies in
+        // both, since an allocation that shrinks stays where it is.
+        unsafe {
+            if self.talc.try_realloc_in_place(at, layout, wanted.size()) {
+                return at;
+            }
+            let moved = self.alloc(wanted);
+            if !moved.is_null() {
+                moved.copy_from_nonoverlapping(at, layout.size());
+                self.talc.deallocate(at, layout);
+            }
+            moved
+        }
+    }
+
+    /// Takes what is left of the initial memory behind the first chunk of blocks, if that is enough for talc to begin with.
+    fn start(&mut self) {
+        self.started = true;
+        let chunk = first_chunk();
+        let start = if chunk.is_null() { first_free() } else { chunk.wrapping_add(CHUNK_BYTES) };
+        let size = initial_end().saturating_sub(start.addr());
+        // SAFETY: nothing else uses the memory between these two marks, which are claimed once.
+        unsafe { self.talc.claim(start, size) };
+    }
+
+    /// Adds the pages in which an allocation of `layout` fits wherever it has to begin there; false where there are none.
+    fn grow(&mut self, layout: Layout) -> bool {
+        // A piece of memory begins with talc's table if it is the first, and with a mark if not.
+        let head = if self.talc.is_metadata_established() {
+            CHUNK_UNIT
+        } else {
+            min_first_heap_size::<WasmBinning>()
+        };
+        // The allocation and the mark behind it, as talc rounds them.
+        let body = (layout.size() + MARK_BYTES).next_multiple_of(CHUNK_UNIT);
+        let align = if layout.align() > CHUNK_UNIT { layout.align() } else { 0 };
+        // No sum overflows: a layout's size and alignment are 2 GiB together at the most.
+        let pages = (head + body + align).div_ceil(PAGE);
         let before = wasm32::memory_grow::<0>(pages);
         if before == usize::MAX {
-            return Err(());
+            return false;
         }
-        let added = (before * PAGE) as *mut u8;
         // SAFETY: these pages have just been added, and nobody else knows of them.
-        unsafe { talc.claim(added, pages * PAGE) }.map(|_| ()).ok_or(())
+        unsafe { self.talc.claim((before * PAGE) as *mut u8, pages * PAGE) }.is_some()
     }
 }
