@@ -291,6 +291,21 @@ fn every_bound_has_a_metric_and_every_metric_a_bound() {
     none(&faults, bounds.len());
 }
 
+/// What the SDK tells authors to write is what their projects have.
+#[test]
+fn the_profile_of_the_sdks_readme_is_the_projects() {
+    let profile = |path: &str| {
+        let text = text(path).replace("{{name}}", "NAME");
+        let from = text.find("[profile.release]").expect(path);
+        text[from..]
+            .lines()
+            .take_while(|line| !line.is_empty() && *line != "```")
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(profile("sdk/rust/README.md"), profile("sdk/templates/rust/Cargo.toml"));
+}
+
 /// Fails if there are faults, or if nothing was looked at.
 #[track_caller]
 fn none(faults: &[String], looked_at: usize) {

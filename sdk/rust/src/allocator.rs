@@ -11,7 +11,8 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::arch::wasm32;
 use std::cell::UnsafeCell;
-use std::ptr::{NonNull, null_mut};
+use std::mem::replace;
+use std::ptr::null_mut;
 
 use talc::base::{CHUNK_UNIT, Talc};
 use talc::min_first_heap_size;
@@ -65,7 +66,7 @@ struct Block {
 unsafe impl Sync for Allocator {}
 
 /// Which list serves `layout`; none where it is talc's.
-fn size_of(layout: Layout) -> Option<usize> {
+fn list_of(layout: Layout) -> Option<usize> {
     let is_short = layout.size() <= LARGEST_BYTES && layout.align() <= SMALLEST_BYTES;
     is_short
         .then(|| (usize::BITS - (layout.size().saturating_sub(1) / SMALLEST_BYTES).leading_zeros()) as usize)
@@ -76,7 +77,7 @@ fn size_of(layout: Layout) -> Option<usize> {
 // begin at multiples of 16 bytes, as chunks do and their sizes are.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(size) = size_of(layout) else {
+        let Some(size) = list_of(layout) else {
             // SAFETY: one thread, nothing in there calls back, and what holds of the caller's layout.
             return unsafe { (*self.large.get()).alloc(layout) };
         };
@@ -92,7 +93,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        let Some(size) = size_of(layout) else {
+        let Some(size) = list_of(layout) else {
             // SAFETY: it came from there, as the layout is the same.
             return unsafe { (*self.large.get()).talc.deallocate(at, layout) };
         };
@@ -107,7 +108,7 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         // SAFETY: the caller promises that this is a layout.
         let wanted = unsafe { Layout::from_size_align_unchecked(bytes, layout.align()) };
-        match (size_of(layout), size_of(wanted)) {
+        match (list_of(layout), list_of(wanted)) {
             (Some(old), Some(new)) if old == new => at,
             // SAFETY: it came from there.
             (None, None) => unsafe { (*self.large.get()).realloc(at, layout, wanted) },
@@ -182,16 +183,18 @@ impl Large {
     /// Memory for `layout`, whose size is not 0. Null where there is none: the memory grows once at the most for each
     /// allocation, and one that does not fit then fails.
     unsafe fn alloc(&mut self, layout: Layout) -> *mut u8 {
-        // SAFETY: what holds of the caller's layout, three times.
-        let mut found = unsafe { self.talc.try_allocate(layout) };
-        if found.is_none() && !self.started {
-            self.start();
-            found = unsafe { self.talc.try_allocate(layout) };
+        let mut may_grow = true;
+        loop {
+            // SAFETY: what holds of the caller's layout.
+            if let Some(found) = unsafe { self.talc.try_allocate(layout) } {
+                return found.as_ptr();
+            }
+            if !self.started {
+                self.start();
+            } else if !replace(&mut may_grow, false) || !self.grow(layout) {
+                return null_mut();
+            }
         }
-        if found.is_none() && self.grow(layout) {
-            found = unsafe { self.talc.try_allocate(layout) };
-        }
-        found.map_or(null_mut(), NonNull::as_ptr)
     }
 
     unsafe fn realloc(&mut self, at: *mut u8, layout: Layout, wanted: Layout) -> *mut u8 {

@@ -74,6 +74,7 @@ impl Writer {
             _ if part.is_empty() => Ok(()),
             End::Test(whole) => {
                 whole.extend(part);
+                crate::testing::renew();
                 Ok(())
             }
             End::Host(stream) => {
@@ -159,9 +160,12 @@ pub(crate) fn collect(commands: &'static [Command], arguments: &[&str]) -> (Vec<
     let ended = {
         let mut running = Box::pin(run(commands, &mut arguments, &mut writer));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        match running.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(ended) => ended,
-            std::task::Poll::Pending => panic!("the command waits for something that is not there in a test"),
+        match crate::testing::one_call(|| running.as_mut().poll(&mut context)) {
+            Ok(std::task::Poll::Ready(ended)) => ended,
+            Ok(std::task::Poll::Pending) => {
+                panic!("the command waits for something that is not there in a test")
+            }
+            Err(stopped) => Err(stopped),
         }
     };
     match writer.0 {

@@ -1,7 +1,10 @@
 //! Commands called by a plugin's own tests, which run on the author's machine by `cargo test`, without a server.
 //!
 //! A [`Host`] has what the functions of the host give a command: the request, the config, stores, files, other commands, a
-//! web, clocks and random numbers.
+//! web, clocks and random numbers. It refuses what the server's host refuses, with the same codes, and ends a command as
+//! that does: `timeout` where its time is up, `plugin-limit` where it asks for more than 10,000 operations of the host or
+//! moves more than 64 MiB through it. What is not there: memory and computing time are not bounded, stores have no quota,
+//! a web answers any URL (so its function says [`Error::Denied`](crate::http::Error) where a grant would), and events go to no other plugin.
 //!
 //! ```
 //! use lictor_plugin::prelude::*;
@@ -31,6 +34,16 @@ mod host;
 #[cfg(not(target_family = "wasm"))]
 pub use host::Host;
 
+#[cfg(all(feature = "streaming", not(target_family = "wasm")))]
+pub(crate) use crate::host::fake::renew;
+#[cfg(all(feature = "streaming", target_family = "wasm"))]
+pub(crate) use unbounded::renew;
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use crate::host::fake::one_call;
+#[cfg(target_family = "wasm")]
+pub(crate) use unbounded::one_call;
+
 use crate::{Command, Failure, dispatch};
 
 /// Runs the command that `arguments` names, as the host does. The macro `plugin` puts `COMMANDS` into its module.
@@ -39,7 +52,7 @@ use crate::{Command, Failure, dispatch};
 pub fn run(commands: &'static [Command], arguments: &[&str]) -> Result<Vec<u8>, Failure> {
     let mut arguments: Vec<String> = arguments.iter().map(|argument| String::from(*argument)).collect();
     let (name, arguments) = dispatch::split(&mut arguments);
-    dispatch::run(commands, name, arguments)
+    one_call(|| dispatch::run(commands, name, arguments))?
 }
 
 /// Runs a command that writes its reply in parts, to its end; gives all that it wrote, and how it ended.
@@ -49,4 +62,15 @@ pub fn stream(
     arguments: &[&str],
 ) -> (Vec<u8>, Result<(), Failure>) {
     crate::streaming::collect(commands, arguments)
+}
+
+/// In a component the host bounds a call, and not the test.
+#[cfg(target_family = "wasm")]
+mod unbounded {
+    pub(crate) fn one_call<T>(work: impl FnOnce() -> T) -> Result<T, crate::Failure> {
+        Ok(work())
+    }
+
+    #[cfg(feature = "streaming")]
+    pub(crate) fn renew() {}
 }

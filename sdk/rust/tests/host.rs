@@ -86,9 +86,13 @@ fn without_a_host_there_is_nothing_and_no_test_is_aborted() {
     assert_eq!(testing::run(sample::COMMANDS, &["greet"]).unwrap(), b"hello-tester 10s");
     let failed =
         |arguments: &[&str]| testing::run(sample::COMMANDS, arguments).unwrap_err().code().to_owned();
-    assert_eq!(failed(&["fetch", "http://a/"]), "denied");
+    assert_eq!(failed(&["fetch", "http://a/"]), "denied", "by the store");
+    assert_eq!(
+        run(&Host::new().store("cache"), &["fetch", "http://a/"]).unwrap_err(),
+        "the address is not granted to the plugin (denied)"
+    );
     assert_eq!(failed(&["run", "echo"]), "denied");
-    assert_eq!(failed(&["publish", "/x"]), "not-found");
+    assert_eq!(failed(&["publish", "/x"]), "denied");
 }
 
 #[test]
@@ -111,7 +115,7 @@ fn a_command_finds_what_the_test_gives_it() {
 
 #[test]
 fn a_web_answers_and_what_is_kept_expires_with_the_clock() {
-    let host = Host::new().web(|request| {
+    let host = Host::new().store("cache").web(|request| {
         assert_eq!((request.method(), request.headers().len()), ("GET", 1));
         match request.url() {
             "http://a/short" => Ok(http::Response::new(200, "short")),
@@ -187,6 +191,133 @@ fn events_come_to_those_who_subscribed() {
         assert!(events::next_within(Duration::from_secs(1)).unwrap().is_none());
         assert_eq!(events::next().unwrap_err().code(), "unavailable");
     });
+}
+
+fn code<T: std::fmt::Debug>(host: &Host, work: impl FnOnce() -> Result<T, Failure>) -> String {
+    host.within(work).unwrap_err().code().to_owned()
+}
+
+#[test]
+fn what_a_test_did_not_give_is_denied() {
+    let host = Host::new().missing_file("/gone").entry("kept", "a", "1");
+    assert_eq!(code(&host, || files::read("/x")), "denied");
+    assert_eq!(code(&host, || files::read("/gone")), "not-found");
+    let host = host.file("/large", vec![0; (1 << 20) + 1]);
+    assert_eq!(code(&host, || files::read("/large")), "failed");
+    let other = Store::new("other");
+    assert_eq!(code(&host, || other.get("a")), "denied");
+    assert_eq!(code(&host, || other.set("a", "")), "denied");
+    assert_eq!(code(&host, || other.list("").collect::<Result<Vec<_>, _>>()), "denied");
+    assert_eq!(code(&host, || Ok(keyvalue::store::open("other")?)), "denied");
+    let host = host.store("other");
+    assert_eq!(host.within(|| other.get("a")), Ok(None));
+    assert_eq!(host.within(|| Store::new("kept").get_text("a")).unwrap().as_deref(), Some("1"));
+}
+
+/// A web that needs 3 s for each answer.
+fn slow(time_left: u64) -> Host {
+    Host::new().time_left(Duration::from_secs(time_left)).web(|_| {
+        clock::sleep(Duration::from_secs(3));
+        Ok(http::Response::new(200, "late"))
+    })
+}
+
+#[test]
+fn a_slow_web_is_waited_for_no_longer_than_it_may_take() {
+    let fetch = |seconds| http::Request::new("GET", "http://a/").timeout(Duration::from_secs(seconds)).send();
+    let host = slow(10);
+    host.within(|| {
+        let begun = clock::Instant::now();
+        assert_eq!(fetch(1), Err(http::Error::TimedOut));
+        assert_eq!((begun.elapsed(), request::time_left()), (Duration::from_secs(1), Duration::from_secs(9)));
+        assert_eq!(fetch(3), Err(http::Error::TimedOut));
+        assert_eq!(fetch(4).unwrap().status, 200);
+        assert_eq!((begun.elapsed(), request::time_left()), (Duration::from_secs(7), Duration::from_secs(3)));
+    });
+    let host = slow(2).store("cache");
+    let stopped = host.run(sample::COMMANDS, &["fetch", "http://a/"]).unwrap_err();
+    assert_eq!(stopped.to_string(), "the plugin was stopped at the deadline (timeout)");
+    assert_eq!(run(&host, &["wait", "2s"]).unwrap_err(), "the plugin was stopped at the deadline (timeout)");
+    assert!(run(&host, &["wait", "1s"]).is_ok(), "the next command has its own time");
+    assert_eq!(host.within(clock::unix_time).as_secs(), 1_767_225_600 + 5, "no clock runs beyond a deadline");
+    let host = host.commands(|_, _| {
+        clock::sleep(Duration::from_secs(2));
+        Ok(Vec::new())
+    });
+    assert_eq!(run(&host, &["run", "x"]).unwrap_err(), "the plugin was stopped at the deadline (timeout)");
+}
+
+#[test]
+fn requests_are_refused_that_the_host_would_not_send() {
+    let host = Host::new().web(|_| Ok(http::Response::new(200, "")));
+    let get = || http::Request::new("GET", "http://a/");
+    host.within(|| {
+        for (name, value) in [
+            ("host", "b"),
+            ("Transfer-Encoding", "chunked"),
+            ("a b", "c"),
+            ("", "c"),
+            ("x", "y\n"),
+            ("content-length", "7"),
+        ] {
+            let refused = http::Error::BadRequest(format!("the header {name} can't be sent"));
+            assert_eq!(get().header(name, value).send(), Err(refused), "{name}: {value:?}");
+        }
+        assert!(get().header("x", "a\tb").header("content-length", "0").send().is_ok());
+        let large = get().header("x", "y".repeat(17 << 10)).send();
+        assert_eq!(large, Err(http::Error::BadRequest("the headers are too large".into())));
+        for (method, url) in
+            [("G T", "http://a/"), ("", "http://a/"), ("GET", "http://a\\b/"), ("GET", "http://a/<")]
+        {
+            let sent = http::Request::new(method, url).send();
+            assert!(matches!(sent, Err(http::Error::BadRequest(_))), "{method} {url}: {sent:?}");
+        }
+        assert_eq!(http::Request::new("CONNECT", "http://a/").send(), Err(http::Error::Denied));
+    });
+}
+
+#[test]
+fn a_call_may_ask_the_host_for_so_much_and_no_more() {
+    let host = Host::new().file("/a", vec![0; 1 << 20]);
+    let write = |count: usize| {
+        let host = &host;
+        move || host.within(|| (0..count).all(|_| Store::default().set("a", "b").is_ok()))
+    };
+    write(10_000)();
+    let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(write(10_001))).unwrap_err();
+    let words = stopped.downcast::<String>().unwrap();
+    assert_eq!(*words, "the plugin asked for more than its 10000 operations of the host (plugin-limit)");
+    let read = |count| move || (0..count).for_each(|_| drop(files::read("/a").unwrap()));
+    host.within(read(63));
+    let stopped =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.within(read(65)))).unwrap_err();
+    assert!(stopped.downcast::<String>().unwrap().contains("64 MiB"));
+    // Many keys at once are one operation.
+    let keys: Vec<String> = (0..1000).map(|number| format!("k{number}")).collect();
+    host.within(|| {
+        let bucket = keyvalue::store::open("default").unwrap();
+        for _ in 0..11 {
+            keyvalue::batch::get_many(&bucket, &keys).unwrap();
+        }
+        let more: Vec<String> = (0..1001).map(|number| format!("k{number}")).collect();
+        assert!(keyvalue::batch::get_many(&bucket, &more).is_err());
+        let entries = [("good".into(), Vec::new()), (String::new(), Vec::new())];
+        assert!(keyvalue::batch::set_many(&bucket, &entries).is_err());
+        assert!(!bucket.exists("good").unwrap(), "all or none");
+    });
+}
+
+#[test]
+fn topics_have_the_rules_of_the_hosts() {
+    let host = Host::new();
+    for topic in ["", "a b", "é", &"x".repeat(129)] {
+        assert_eq!(code(&host, || events::publish(topic, "")), "bad-arguments", "{topic}");
+        assert_eq!(code(&host, || events::subscribe(topic)), "bad-arguments", "{topic}");
+    }
+    assert_eq!(code(&host, || events::publish("a", vec![0; (64 << 10) + 1])), "bad-arguments");
+    assert_eq!(code(&host, events::next), "failed", "nothing is subscribed to");
+    assert_eq!(code(&host, || (0..33).try_for_each(|_| events::subscribe("a/*"))), "failed");
+    assert_eq!(host.within(|| events::subscribe("*")), Ok(()));
 }
 
 /// Also where the command panics, which the test may expect.

@@ -10,4 +10,5 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 # Its own tests, which need no component.
 if tests=$(compgen -G "*.test.[jt]s"); then node --test --test-reporter=spec $tests; fi
 if compgen -G "test_*.py" >/dev/null; then "${PYTHON:-python3}" -m unittest; fi
+if [ -f Cargo.toml ]; then cargo test --quiet; fi
 "${LICTOR:-lictor}" plugin run "$(basename -- "$PWD").wasm" --script test.toml

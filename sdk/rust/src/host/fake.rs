@@ -1,7 +1,14 @@
 //! The host of a test: what it holds, and the functions that a plugin imports, over that.
 
+mod bounds;
+pub(crate) mod events;
+pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod state;
+
+pub(crate) use bounds::one_call;
+#[cfg(feature = "streaming")]
+pub(crate) use bounds::renew;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -24,8 +31,13 @@ pub(crate) struct World {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) time_left: Duration,
+    /// What the call that is under way may still do.
+    left: Option<bounds::Left>,
+    /// Whether the test's own functions run, which may take as long as they like.
+    is_answering: bool,
     pub(crate) config: BTreeMap<String, String>,
-    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Granted files; none where one is not there now.
+    pub(crate) files: BTreeMap<String, Option<Vec<u8>>>,
     pub(crate) stores: state::Stores,
     /// The monotonic clock's reading, and the time of day where that was 0.
     pub(crate) elapsed: Duration,
@@ -46,6 +58,8 @@ impl Default for World {
             headers: Vec::new(),
             body: Vec::new(),
             time_left: Duration::from_secs(5),
+            left: None,
+            is_answering: false,
             config: BTreeMap::new(),
             files: BTreeMap::new(),
             stores: state::Stores::default(),
@@ -121,7 +135,7 @@ pub(crate) mod request {
     }
 
     pub(crate) fn time_left_ms() -> u64 {
-        world(|world| u64::try_from(world.time_left.as_millis()).unwrap_or(u64::MAX))
+        u64::try_from(super::bounds::time_left().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -158,33 +172,52 @@ pub(crate) mod logging {
 }
 
 pub(crate) mod files {
+    use super::bounds::{carry, operation};
     use super::{failure, types, world};
 
+    const MAX_BYTES: usize = 1 << 20;
+
     pub(crate) fn read(path: &str) -> Result<Vec<u8>, types::Failure> {
-        let found = world(|world| world.files.get(path).cloned());
-        found.ok_or_else(|| failure("not-found", &format!("the test has no file {path}")))
+        operation(path.len());
+        let file = world(|world| world.files.get(path).cloned());
+        let file = file.ok_or_else(|| failure("denied", "this file is not granted to the plugin"))?;
+        let bytes = file.ok_or_else(|| failure("not-found", "there is no such file now"))?;
+        if bytes.len() > MAX_BYTES {
+            return Err(failure("failed", "the file is larger than 1 MiB"));
+        }
+        carry(bytes.len());
+        Ok(bytes)
     }
 }
 
 pub(crate) mod call {
+    use super::bounds::{answering, carry, operation};
     use super::{failure, types, world};
 
+    const MAX_HEAD_BYTES: usize = 8192;
+    const MAX_ARGUMENTS: usize = 1024;
+
     pub(crate) fn command(arguments: &[String], body: &[u8]) -> Result<Vec<u8>, types::Failure> {
+        let bytes: usize = arguments.iter().map(String::len).sum();
+        operation(bytes + body.len());
         let Some(commands) = world(|world| world.commands.clone()) else {
             return Err(failure("denied", "the test has no commands; `Host::commands` gives some"));
         };
+        let refuse = |words| Err(failure("bad-arguments", words));
+        if arguments.first().is_none_or(String::is_empty) {
+            return refuse("a command needs a name");
+        }
+        if bytes + arguments.len() > MAX_HEAD_BYTES {
+            return refuse("the arguments are longer than 8192 bytes; send large data as the body");
+        }
+        if arguments.len() > MAX_ARGUMENTS {
+            return refuse("there are more than 1024 arguments; send many as the body");
+        }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        commands(&arguments, body).map_err(Into::into)
-    }
-}
-
-pub(crate) mod http {
-    use super::world;
-    use crate::http::{Error, Request, Response};
-
-    pub(crate) fn send(request: Request) -> Result<Response, Error> {
-        let web = world(|world| world.web.clone());
-        request.answered_by(&*web.ok_or(Error::Denied)?)
+        let (answer, _) = answering(None, || commands(&arguments, body));
+        let reply = answer.map_err(types::Failure::from)?;
+        carry(reply.len());
+        Ok(reply)
     }
 }
 
@@ -203,21 +236,19 @@ pub(crate) mod clock {
 
     /// No test waits: the clocks go on.
     pub(crate) fn sleep(nanoseconds: u64) {
-        world(|world| world.advance(Duration::from_nanos(nanoseconds)));
-    }
-}
-
-impl World {
-    pub(crate) fn advance(&mut self, span: Duration) {
-        self.elapsed = self.elapsed.saturating_add(span);
-        self.time_left = self.time_left.saturating_sub(span);
+        super::bounds::pass(Duration::from_nanos(nanoseconds));
     }
 }
 
 pub(crate) mod random {
     use super::world;
 
+    const MAX_RANDOM_BYTES: u64 = 1 << 20;
+
     pub(crate) fn get_random_bytes(count: u64) -> Vec<u8> {
+        if count > MAX_RANDOM_BYTES {
+            super::bounds::stop("plugin-trapped", "asked for more than 1 MiB of random bytes at once");
+        }
         let numbers = std::iter::repeat_with(get_random_u64).flat_map(u64::to_le_bytes);
         numbers.take(usize::try_from(count).unwrap_or(usize::MAX)).collect()
     }
@@ -231,44 +262,5 @@ pub(crate) mod random {
             number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             number ^ (number >> 31)
         })
-    }
-}
-
-pub(crate) mod events {
-    use super::{failure, types, world};
-    pub(crate) use crate::bindings::lictor::plugin::events::Event;
-
-    const MAX_BYTES: usize = 64 << 10;
-
-    pub(crate) fn publish(topic: &str, data: &[u8]) -> Result<u32, types::Failure> {
-        if data.len() > MAX_BYTES {
-            return Err(failure("bad-arguments", "an event has at most 64 KiB"));
-        }
-        world(|world| world.published.push(Event { topic: topic.into(), data: data.into(), lost: 0 }));
-        Ok(1)
-    }
-
-    pub(crate) fn subscribe(topics: &str) -> Result<(), types::Failure> {
-        world(|world| world.subscribed.push(topics.into()));
-        Ok(())
-    }
-
-    /// The next of those that the test has coming; no test waits for another.
-    pub(crate) fn next(timeout_ms: Option<u64>) -> Result<Option<Event>, types::Failure> {
-        let next = world(|world| {
-            let fits = |event: &Event| {
-                let mut topics = world.subscribed.iter();
-                topics.any(|topics| match topics.strip_suffix('*') {
-                    Some(prefix) => event.topic.starts_with(prefix),
-                    None => event.topic == *topics,
-                })
-            };
-            let at = world.coming.iter().position(fits)?;
-            world.coming.remove(at)
-        });
-        match (next, timeout_ms) {
-            (None, None) => Err(failure("unavailable", "the test has no further event")),
-            (next, _) => Ok(next),
-        }
     }
 }

@@ -117,13 +117,18 @@ impl Request {
 
 #[cfg(not(target_family = "wasm"))]
 impl Request {
-    /// Has `answer` answer it, within the bounds that hold for any answer.
-    pub(crate) fn answered_by(
-        &self,
-        answer: &dyn Fn(&Self) -> Result<Response, Error>,
-    ) -> Result<Response, Error> {
-        self.parsed()?;
-        let response = answer(self)?;
+    /// The URL's host and its path, as they are sent.
+    pub(crate) fn parts(&self) -> Result<(&str, &str), Error> {
+        self.parsed().map(|url| (url.authority, url.path))
+    }
+
+    /// How long it may take.
+    pub(crate) fn bound(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// The response, if it is not too large.
+    pub(crate) fn bounded(&self, response: Response) -> Result<Response, Error> {
         if response.body.len() > self.body_bytes {
             Err(Error::TooLarge(self.body_bytes))
         } else {

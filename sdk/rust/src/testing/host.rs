@@ -6,14 +6,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::events::Event;
-use crate::host::fake::{World, state, within};
+use crate::host::fake::{World, one_call, state, within};
 use crate::{Command, Failure, http};
 
 /// What the functions of the host give a command. It is a host for this thread alone, and keeps what commands change: what
 /// one command stores, the next one reads.
 ///
-/// Everything that a test gives it is granted. Nothing else is there: a file is `not-found`, an address `denied`. No test
-/// waits: [`clock::sleep`](crate::clock::sleep) sets the clocks on.
+/// Everything that a test gives it is granted, and the store `default`. Nothing else is there: another file, store or address
+/// is `denied`. No test waits: [`clock::sleep`](crate::clock::sleep) sets the clocks on, and a command that sleeps longer than
+/// it may fails with `timeout`.
 #[derive(Default)]
 pub struct Host {
     world: RefCell<World>,
@@ -63,15 +64,26 @@ impl Host {
 
     /// Puts a file there.
     pub fn file(self, path: &str, content: impl Into<Vec<u8>>) -> Self {
-        self.with(|world| drop(world.files.insert(path.into(), content.into())))
+        self.with(|world| drop(world.files.insert(path.into(), Some(content.into()))))
     }
 
-    /// Puts an entry that does not expire into a store.
+    /// Has a granted file not be there.
+    pub fn missing_file(self, path: &str) -> Self {
+        self.with(|world| drop(world.files.insert(path.into(), None)))
+    }
+
+    /// Grants a store that is empty. `default` is there without.
+    pub fn store(self, name: &str) -> Self {
+        self.with(|world| world.stores.grant(name))
+    }
+
+    /// Grants a store, and puts an entry that does not expire into it.
     ///
     /// # Panics
     ///
     /// Where the key or the value can't be one.
     pub fn entry(self, store: &str, key: &str, value: impl AsRef<[u8]>) -> Self {
+        self.world.borrow_mut().stores.grant(store);
         let written = self.within(|| state::set(store, key, value.as_ref(), None));
         assert!(written.is_ok(), "the entry {key} can't be written: {written:?}");
         self
@@ -82,7 +94,8 @@ impl Host {
         self.with(|world| world.stores.failure = failure.map(Into::into))
     }
 
-    /// Answers HTTP requests.
+    /// Answers HTTP requests. It may sleep, to be slow: a request that is not to take so long is told
+    /// [`TimedOut`](http::Error::TimedOut).
     pub fn web(
         self,
         answer: impl Fn(&http::Request) -> Result<http::Response, http::Error> + 'static,
@@ -113,14 +126,12 @@ impl Host {
     /// Sets the clocks on, as if a test had waited: entries expire.
     pub fn advance(&self, span: Duration) {
         let mut world = self.world.borrow_mut();
-        let time_left = world.time_left;
-        world.advance(span);
-        world.time_left = time_left;
+        world.elapsed = world.elapsed.saturating_add(span);
     }
 
     /// Runs the command that `arguments` names, as [`testing::run`](super::run) does. Each has the whole time.
     pub fn run(&self, commands: &'static [Command], arguments: &[&str]) -> Result<Vec<u8>, Failure> {
-        self.within(|| super::run(commands, arguments))
+        within(&self.world, || super::run(commands, arguments))
     }
 
     /// Runs a command that writes its reply in parts, as [`testing::stream`](super::stream) does.
@@ -130,15 +141,16 @@ impl Host {
         commands: &'static [crate::streaming::Command],
         arguments: &[&str],
     ) -> (Vec<u8>, Result<(), Failure>) {
-        self.within(|| super::stream(commands, arguments))
+        within(&self.world, || super::stream(commands, arguments))
     }
 
     /// Does `work`, such as to call a function of the plugin or to look into a store, over this host.
+    ///
+    /// # Panics
+    ///
+    /// Where the host would end a command that does it.
     pub fn within<T>(&self, work: impl FnOnce() -> T) -> T {
-        let time_left = self.world.borrow().time_left;
-        let done = within(&self.world, work);
-        self.world.borrow_mut().time_left = time_left;
-        done
+        within(&self.world, || one_call(work)).unwrap_or_else(|stopped| panic!("{stopped}"))
     }
 
     /// Takes the lines that were logged: as printed by `log_line!`, or with their level, `warn: the file is empty`.
