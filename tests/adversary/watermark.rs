@@ -135,7 +135,7 @@ fn above_the_mark_calls_are_refused_and_built_ins_go_on_until_there_is_relief() 
         }
         assert_eq!(late.join().unwrap(), "late", "it is accepted at relief");
     });
-    assert!(is_logged(&server, RELIEVED));
+    server.wait_for_log("that there is relief", |entry| entry.message() == RELIEVED);
     assert_eq!(calm.ask("echo hello"), "hello");
     assert_serves(&server, &quiet);
     eventually("the memory to be given back", || (held(&server) < at_rest + SPARE).then_some(()));
