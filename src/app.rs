@@ -21,15 +21,15 @@ mod state;
 mod summary;
 mod supervisor;
 mod systemd;
+mod trial_call;
 mod trials;
 
 pub use conformance::{Fault, Report, SuiteLimits, Verdict, test};
 pub use sources::Sources;
 pub use state::{ByHand, Entry, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
 pub use supervisor::{Running, Supervisor};
-pub use trials::{
-    Inspected, TrialCall, TrialRun, codes, inspect, log_for_authors, own_cache, try_all, try_out,
-};
+pub use trial_call::TrialCall;
+pub use trials::{Inspected, TrialRun, codes, inspect, log_for_authors, own_cache, try_all, try_out};
 
 pub use crate::plugin::{Compilation, Compiling, HttpGrant, Standing, Work, compile_alone};
 

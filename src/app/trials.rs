@@ -11,6 +11,7 @@ use tracing::Level;
 
 use super::plugins::instances;
 use super::service::connection_limits;
+use super::trial_call::TrialCall;
 use crate::authz;
 use crate::config::{self, CommandPattern};
 use crate::files::Authors;
@@ -83,32 +84,6 @@ pub struct TrialRun {
     pub timeout: Duration,
     /// Whether a core dump is wanted if it traps.
     pub core_dump: bool,
-}
-
-/// A call of such a run.
-#[derive(Clone, Debug)]
-pub struct TrialCall {
-    /// The client that the plugin sees.
-    pub client: String,
-    /// The request, as that client sends it.
-    pub request: Vec<u8>,
-}
-
-impl TrialCall {
-    /// Whether it is a command that a server carries out itself.
-    #[must_use]
-    pub fn is_of_server(&self) -> bool {
-        decoded(&self.request).is_ok_and(|request| request.command().starts_with('@'))
-    }
-
-    /// Looks whether a server would take its request.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it.
-    pub fn check(&self) -> anyhow::Result<()> {
-        decoded(&self.request).map(drop)
-    }
 }
 
 /// Runs one command of a component in this process, in a fresh instance. What the plugin prints and logs goes to the log, in

@@ -63,8 +63,7 @@ pub fn load(path: &Path) -> Result<Loaded, Faults> {
     load_in(path, Reading::default())
 }
 
-/// The same for a file that a person named to learn from it where a server is: it may be anybody's, and its components need not
-/// be there.
+/// The same for a file that a person named to learn where a server is: anybody's, and its components need not be there.
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the lines.
