@@ -111,7 +111,9 @@ impl Encoded {
         let words = line.split(|byte| !is_base64(*byte));
         for word in words.filter(|word| word.len() >= WORD) {
             let is_hex = word.iter().all(u8::is_ascii_hexdigit);
-            if !is_hex && !Mix::of(word).is_mixed() {
+            // As blocks have them; what underlines a title is none.
+            let is_line = word.len() == line.len() && word.len() >= LINE && !word.ends_with(b"===");
+            if !is_hex && !is_line && !Mix::of(word).is_mixed() {
                 continue;
             }
             if self.base64 + self.hex == 0 {
