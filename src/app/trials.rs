@@ -95,8 +95,7 @@ pub struct TrialRun {
 pub fn try_out(run: &TrialRun, call: &TrialCall) -> anyhow::Result<Trial> {
     let _log = log_for_authors();
     single_threaded()?.block_on(async {
-        let command = decoded(&call.request)?.command().to_owned();
-        let company = Company::of(run, std::slice::from_ref(call), Some(command)).await?;
+        let company = Company::of(run, std::slice::from_ref(call)).await?;
         let (plugin, call) = company.routed(call, 1)?;
         let trial = plugin::try_out(&plugin, &call).await;
         company.state.close().await?;
@@ -117,7 +116,7 @@ pub fn try_all(
 ) -> anyhow::Result<()> {
     let _log = log_for_authors();
     single_threaded()?.block_on(async {
-        let company = Company::of(run, calls, None).await?;
+        let company = Company::of(run, calls).await?;
         for (number, call) in calls.iter().enumerate() {
             let began = Instant::now();
             let answer = company.answer(call, number as u64 + 1).await?;
@@ -142,8 +141,7 @@ struct Company {
 }
 
 impl Company {
-    /// For `calls`. A command that no plugin describes is unknown, but for `own_command`, which is one of the component.
-    async fn of(run: &TrialRun, calls: &[TrialCall], own_command: Option<String>) -> anyhow::Result<Self> {
+    async fn of(run: &TrialRun, calls: &[TrialCall]) -> anyhow::Result<Self> {
         let state: Arc<dyn Engine> = match &run.state {
             Some(path) => Arc::new(SqliteEngine::open(path, SqliteOptions::default())?),
             None => Arc::new(MemoryEngine::new()),
@@ -173,17 +171,14 @@ impl Company {
             plugins.push(Arc::new(Plugin::load(Arc::clone(&sandbox), other.spec(&*state).await?).await?));
         }
         plugins.iter().filter_map(|plugin| plugin.debug_fault()).for_each(|fault| fault.log());
-        let routes = routes(&plugins, &own, own_command)?;
+        let called = calls.iter().map(|call| Ok(decoded(&call.request)?.command().to_owned()));
+        let routes = routes(&plugins, &own, called.collect::<anyhow::Result<Vec<_>>>()?)?;
         let service = Arc::new(service(&clients, routes, &state));
         Ok(Self { state, service, clients, timeout: run.timeout })
     }
 
     /// What the call of this number gives.
     async fn answer(&self, call: &TrialCall, number: u64) -> anyhow::Result<Result<Vec<u8>, CommandError>> {
-        let request = decoded(&call.request)?;
-        if !self.service.routes.has(request.command()) {
-            return Ok(Err(CommandError::unknown_command(request.command())));
-        }
         let (plugin, call) = self.routed(call, number)?;
         Ok(plugin::invoke_whole(&plugin, &call).await)
     }
@@ -209,11 +204,12 @@ impl Company {
 /// Characters of a command that are shown.
 const MAX_COMMAND_CHARS: usize = 64;
 
-/// The commands of `plugins`: those that they describe, or their names if they describe none; and `own_command`, which is one of `own`.
+/// The commands of `plugins`: those that they describe, or their names if they describe none. What is `called` besides is a
+/// command of `own`.
 fn routes(
     plugins: &[Arc<Plugin>],
     own: &Arc<Plugin>,
-    own_command: Option<String>,
+    called: Vec<String>,
 ) -> anyhow::Result<Routes<Arc<Plugin>>> {
     let mut commands = BTreeMap::<Arc<str>, Arc<Plugin>>::new();
     for plugin in plugins {
@@ -227,7 +223,7 @@ fn routes(
             }
         }
     }
-    if let Some(command) = own_command {
+    for command in called {
         commands.entry(command.into()).or_insert_with(|| Arc::clone(own));
     }
     Ok(commands.into_iter().collect())
