@@ -79,16 +79,6 @@ pub enum Target<'a, P> {
     Plugin(&'a Arc<str>, &'a P, Request),
 }
 
-impl<P> Target<'_, P> {
-    /// Gives the request back.
-    #[must_use]
-    pub fn into_request(self) -> Request {
-        match self {
-            Self::BuiltIn(_, request) | Self::Plugin(_, _, request) => request,
-        }
-    }
-}
-
 /// A permitted request that nothing carries out.
 #[derive(Debug)]
 pub struct Unknown {

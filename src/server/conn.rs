@@ -23,7 +23,7 @@ use super::in_place::{InPlace, Ran};
 use super::lanes::{Arrival, Lanes, Ticket, held_bytes};
 use super::link::{Link, ReadError};
 use super::members::Member;
-use super::refusal::{Refused, TurnedAway};
+use super::refusal::Refusal;
 use super::session::Session;
 use super::{End, Service, once};
 use crate::route::Target;
@@ -217,7 +217,7 @@ impl Connection {
             match read {
                 Some(Ok(request)) => self.accept((request, None), now, cx, until),
                 Some(Err(ReadError::Unread(request))) => {
-                    self.accept((request, Some(TurnedAway::MemoryIsShort)), now, cx, until);
+                    self.accept((request, Some(Refusal::MemoryIsShort)), now, cx, until);
                 }
                 Some(Err(ReadError::Fault(fault))) => self.end_reading(End::BadRequest, Some(fault)),
                 Some(Err(ReadError::Io(error))) => self.read_failed(&error),
@@ -248,23 +248,22 @@ impl Connection {
         self.link.unwritten_bytes() < MAX_UNWRITTEN_BYTES
     }
 
+    /// Gives a request its id and its place in the order: behind the batch, unless it joins that; a plain one behind the plain
+    /// one before it, which may run on; any behind answers that have left no room for its own.
     fn accept(
         &mut self,
-        (request, turned_away): (Request, Option<TurnedAway>),
+        (request, refusal): (Request, Option<Refusal>),
         now: Instant,
         cx: &mut Context<'_>,
         until: Instant,
     ) {
         self.session.requests += 1;
         let id = RequestId { connection: self.session.id(), number: self.session.requests };
-        let over_rate = self.session.is_over_rate().then_some(TurnedAway::OverRate);
-        let turned_away = over_rate.or(turned_away);
-        self.run_in_turn(Arrival { id, at: now, turned_away, request }, now, cx, until);
-    }
-
-    /// A plain request comes after those before it, of which the last may run on; and any after the answers of a batch that
-    /// have left no room for its own.
-    fn run_in_turn(&mut self, arrival: Arrival, now: Instant, cx: &mut Context<'_>, until: Instant) {
+        let over_rate = self.session.is_over_rate().then_some(Refusal::OverRate);
+        let arrival = Arrival { id, at: now, refusal: over_rate.or(refusal), request };
+        if !self.batch.accepts(&arrival, &self.session.service.routes) {
+            self.run_batch(cx, until);
+        }
         match arrival.request.sequence() {
             None if self.lanes.plain_waits() => self.lanes.wait(arrival),
             _ if !self.has_room_to_write() => self.lanes.wait(arrival),
@@ -272,11 +271,11 @@ impl Connection {
         }
     }
 
-    /// The way of one request: permit, route, run, reply.
+    /// The way of one request: permit, route, run, reply. Each is done once; a request that waits has been through none.
     ///
     /// What goes to a plugin is put to the batch, to be run with what comes next; all else is answered at once.
     fn run(&mut self, arrival: Arrival, now: Instant, cx: &mut Context<'_>, until: Instant) {
-        let Arrival { id, at: arrived, turned_away, request } = arrival;
+        let Arrival { id, at: arrived, refusal, request } = arrival;
         let sequence = request.sequence().cloned();
         if let Some(sequence) = &sequence
             && self.lanes.is_in_flight(sequence)
@@ -289,17 +288,7 @@ impl Connection {
         let (bytes, has_key) = (held_bytes(&request, &arguments), request.idempotency_key().is_some());
         let ticket = |command: Arc<str>| Ticket { id, sequence, command, arguments, arrived, bytes, sent: 0 };
 
-        let target = session.target(request, turned_away);
-        let goes_with_batch = match &target {
-            Ok(Target::Plugin(_, plugin, _)) if !has_key => self.batch.goes_with(plugin),
-            _ => self.batch.is_empty(),
-        };
-        match target {
-            target if !goes_with_batch => {
-                let request = target.map_or_else(|refused| refused.request, Target::into_request);
-                self.run_batch(cx, until);
-                self.run_in_turn(Arrival { id, at: arrived, turned_away, request }, now, cx, until);
-            }
+        match session.target(request, refusal) {
             Ok(Target::Plugin(command, plugin, request)) if has_key || plugin.is_streaming() => {
                 match once::begin(session, ticket(Arc::clone(command)), request, plugin, lanes) {
                     Ok(()) => cx.waker().wake_by_ref(),
@@ -324,7 +313,14 @@ impl Connection {
                     }
                 }
             }
-            Err(Refused { request, error }) => self.reply(&ticket(request.command().into()), Err(&error)),
+            // It was to join the batch by its command. Its reply comes after theirs, so it waits for its turn instead.
+            Err(refused) if !self.batch.is_empty() => {
+                lanes.wait(Arrival { id, at: arrived, refusal, request: refused.request });
+            }
+            Err(refused) => {
+                refused.count();
+                self.reply(&ticket(refused.request.command().into()), Err(&refused.error()));
+            }
         }
     }
 
@@ -345,7 +341,12 @@ impl Connection {
             // The task has to be asked once, so that its end wakes this connection.
             cx.waker().wake_by_ref();
         }
-        batch.empty(answers.len()).rev().for_each(|arrival| self.lanes.wait_first(arrival));
+        for left in batch.empty(answers.len()).rev() {
+            match left {
+                Ok(arrival) => self.lanes.wait_first(arrival),
+                Err(answered) => self.reply(&answered.0, Err(&answered.1)),
+            }
+        }
         self.batch = batch;
     }
 

@@ -13,7 +13,7 @@ use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::End;
-use super::refusal::TurnedAway;
+use super::refusal::Refusal;
 use super::room::{Answer, Given, Room};
 use crate::plugin::{Call, Ended, Parts};
 use crate::telemetry::{LASTING, RequestId};
@@ -44,8 +44,8 @@ pub(super) fn held_bytes(request: &Request, arguments: &Option<String>) -> usize
 pub(super) struct Arrival {
     pub(super) id: RequestId,
     pub(super) at: Instant,
-    /// Why it is not to be run, where it is not.
-    pub(super) turned_away: Option<TurnedAway>,
+    /// The reason not to run it, if there is one; its client is told in its turn.
+    pub(super) refusal: Option<Refusal>,
     pub(super) request: Request,
 }
 
@@ -169,10 +169,10 @@ impl Lanes {
         Some(arrival)
     }
 
-    /// Has those that wait for their turn be told then that memory is short, and gives up what they hold.
-    pub(super) fn turn_away_waiting(&mut self) {
-        for Arrival { turned_away, request, .. } in &mut self.waiting {
-            turned_away.get_or_insert(TurnedAway::MemoryIsShort);
+    /// Refuses those that wait, as memory is short, and frees their bodies; their clients are told in their turn.
+    pub(super) fn refuse_waiting(&mut self) {
+        for Arrival { refusal, request, .. } in &mut self.waiting {
+            refusal.get_or_insert(Refusal::MemoryIsShort);
             self.held_bytes -= request.body().len();
             request.drop_body();
         }

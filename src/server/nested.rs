@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 
 use super::Service;
 use super::accept::Shared;
-use super::refusal::{self, TurnedAway};
+use super::refusal::{Refusal, Refused};
 use crate::authz;
 use crate::plugin::{self, Answer, Call, Commands};
 use crate::route::Target;
@@ -94,16 +94,18 @@ fn begin(
         return Err(CommandError::not_run(Code::Forbidden, words));
     }
     let permit = authz::permit(&parent.caller, request, &service.policy)
-        .map_err(|denied| refusal::denied(denied, &service.routes).error)?;
+        .map_err(|denied| Refused::denied(denied, &service.routes).error())?;
     match service.routes.route(permit) {
-        Err(unrouted) => Err(refusal::unrouted(unrouted).error),
+        Err(unrouted) => Err(Refused::unrouted(unrouted).error()),
         // A grant can't name one, so this is for a client's own connection only.
-        Ok(Target::BuiltIn(_, request)) => Err(refusal::forbidden(request.command())),
+        Ok(Target::BuiltIn(_, request)) => Err(Refused { request, refusal: Refusal::Forbidden }.error()),
         Ok(Target::Plugin(_, plugin, _)) if plugin.is_streaming() => {
             let words = "A command that streams can't be run by a plugin";
             Err(CommandError::not_run(Code::ReplyUnframeable, words))
         }
-        Ok(Target::Plugin(..)) if watermark::is_passed() => Err(TurnedAway::MemoryIsShort.error()),
+        Ok(Target::Plugin(_, _, request)) if watermark::is_passed() => {
+            Err(Refused { request, refusal: Refusal::MemoryIsShort }.error())
+        }
         Ok(Target::Plugin(_, plugin, request)) => {
             let call = Call::nested(parent, request, plugin.timeout());
             call.check_deadline(tokio::time::Instant::now())?;

@@ -1,4 +1,4 @@
-//! What is said of a command that is not run.
+//! Requests that are not run, and what their clients are told.
 
 use crate::authz::Denied;
 use crate::route::{Routes, Unknown};
@@ -7,49 +7,57 @@ use crate::text::shown;
 use crate::watermark;
 use crate::wire::{Code, CommandError, Request};
 
-/// A request that is not carried out, and what its client is told.
+/// A request that is not run.
 pub(super) struct Refused {
     pub(super) request: Request,
-    pub(super) error: CommandError,
+    pub(super) refusal: Refusal,
 }
 
-/// The client may not run it. A command that does not exist is said to be unknown to whoever asks.
-pub(super) fn denied<P>(Denied { request }: Denied, routes: &Routes<P>) -> Refused {
-    let command = request.command();
-    let error = if routes.has(command) { forbidden(command) } else { CommandError::unknown_command(command) };
-    Refused { error, request }
-}
-
-/// There is no such command.
-pub(super) fn unrouted(Unknown { request }: Unknown) -> Refused {
-    Refused { error: CommandError::unknown_command(request.command()), request }
-}
-
-/// Why a request is not run, whatever it asks for. Its client is told in its turn.
+/// The reason for which a request is not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TurnedAway {
-    /// Its client has sent too many.
+pub(super) enum Refusal {
+    /// There is no such command.
+    Unknown,
+    /// The command exists, but this client may not run it.
+    Forbidden,
+    /// The client has sent too many requests.
     OverRate,
     /// The process holds as much memory as it may.
     MemoryIsShort,
 }
 
-impl TurnedAway {
-    pub(super) fn error(self) -> CommandError {
-        match self {
-            Self::OverRate => {
-                Counter::RateLimited.count();
+impl Refused {
+    /// Refuses what no pattern of the client allows. A command that does not exist is unknown to whoever asks.
+    pub(super) fn denied<P>(Denied { request }: Denied, routes: &Routes<P>) -> Self {
+        let refusal = if routes.has(request.command()) { Refusal::Forbidden } else { Refusal::Unknown };
+        Self { request, refusal }
+    }
+
+    /// Refuses what nothing carries out.
+    pub(super) fn unrouted(Unknown { request }: Unknown) -> Self {
+        Self { request, refusal: Refusal::Unknown }
+    }
+
+    /// Returns the words for the client.
+    pub(super) fn error(&self) -> CommandError {
+        let command = self.request.command();
+        match self.refusal {
+            Refusal::Unknown => CommandError::unknown_command(command),
+            Refusal::Forbidden => CommandError::not_run(
+                Code::Forbidden,
+                format!("Command {} is not allowed to this client", shown(command, 64)),
+            ),
+            Refusal::OverRate => {
                 CommandError::not_run(Code::RateLimited, "Too many requests in this second; try again later")
             }
-            Self::MemoryIsShort => CommandError::not_run(Code::Busy, watermark::IS_SHORT),
+            Refusal::MemoryIsShort => CommandError::not_run(Code::Busy, watermark::IS_SHORT),
         }
     }
-}
 
-/// It is there, and not for this client.
-pub(super) fn forbidden(command: &str) -> CommandError {
-    CommandError::not_run(
-        Code::Forbidden,
-        format!("Command {} is not allowed to this client", shown(command, 64)),
-    )
+    /// Counts a refusal by its bound; called where the refusal is sent, once.
+    pub(super) fn count(&self) {
+        if self.refusal == Refusal::OverRate {
+            Counter::RateLimited.count();
+        }
+    }
 }

@@ -14,7 +14,7 @@ use super::accept::Shared;
 use super::lanes::{Arrival, Lanes, Ticket, held_bytes};
 use super::members::Member;
 use super::rates::Rate;
-use super::refusal::{self, Refused, TurnedAway};
+use super::refusal::{Refusal, Refused};
 use super::{End, Service};
 use crate::authz;
 use crate::identity::{PeerIdentity, Rejection};
@@ -134,21 +134,21 @@ impl Session {
         self.rate.as_ref().is_some_and(Rate::is_over)
     }
 
-    /// What carries out a request, unless it is `turned_away`: the steps permit and route.
+    /// Permits and routes a request; one with a `refusal` that was decided before goes no further than permission.
     pub(super) fn target(
         &self,
         request: Request,
-        turned_away: Option<TurnedAway>,
+        refusal: Option<Refusal>,
     ) -> Result<Target<'_, Arc<Plugin>>, Refused> {
         let Service { policy, routes, .. } = &*self.service;
         let permit = authz::permit(&self.identity, request, policy);
-        let permit = permit.map_err(|denied| refusal::denied(denied, routes))?;
-        if let Some(turned_away) = turned_away {
-            return Err(Refused { request: permit.into_request(), error: turned_away.error() });
+        let permit = permit.map_err(|denied| Refused::denied(denied, routes))?;
+        if let Some(refusal) = refusal {
+            return Err(Refused { request: permit.into_request(), refusal });
         }
-        match routes.route(permit).map_err(refusal::unrouted)? {
+        match routes.route(permit).map_err(Refused::unrouted)? {
             Target::Plugin(_, _, request) if watermark::is_passed() => {
-                Err(Refused { request, error: TurnedAway::MemoryIsShort.error() })
+                Err(Refused { request, refusal: Refusal::MemoryIsShort })
             }
             target => Ok(target),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::certs::Identity;
-use crate::support::client::Connection;
+use crate::support::client::{Connection, Frame};
 use crate::support::components;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
@@ -133,6 +133,25 @@ fn each_bound_that_is_met_is_counted_by_its_name() {
         meet(&server, &tester);
         eventually(name, || (metrics(&mut operator)[name] > 0).then_some(()));
         assert!(operator.ask("@status").contains(&format!("\n{name} ")), "{name}");
+    }
+}
+
+#[test]
+fn each_request_over_the_rate_is_counted_once_also_behind_a_batch() {
+    for instances in ["shared", "per-client"] {
+        let (operator, tester) = (Identity::new("operator"), Identity::new("tester"));
+        let setup = Setup::new().master("operator", &operator).master("tester", &tester);
+        let setup = setup.hostile(&format!("instances = \"{instances}\""));
+        let server = setup.section("[limits]\nrequests_per_second = 20").start();
+        let mut connection = server.connect(&tester);
+        // The first that is too many comes behind a batch of those that were not.
+        let frames = connection.ask_all(&[("args a", ""); 200]);
+        let refused: Vec<&Frame> = frames.iter().filter(|frame| frame.status == "ERR").collect();
+        assert!(refused.iter().all(|frame| frame.failure() == ("rate-limited", "not-run")), "{refused:?}");
+        let refused = refused.len() as u64;
+        assert!((100..200).contains(&refused), "{instances}: {refused}");
+        let mut operator = server.connect(&operator);
+        assert_eq!(metrics(&mut operator)["lictor_requests_rate_limited_total"], refused, "{instances}");
     }
 }
 

@@ -84,6 +84,24 @@ fn plain_requests_are_answered_in_their_order_whatever_runs_on() {
 }
 
 #[test]
+fn what_a_batch_refuses_by_its_permission_is_answered_in_its_turn() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().client("tester", &tester, &["args", "sleep", "leak"]).hostile(SHARED);
+    let server = setup.start();
+    let mut connection = server.connect(&tester);
+    // `body` goes to the plugin of those before it, so only its permission keeps it out of their batch.
+    let commands = ["args a", "body", "sleep 100", "body", "args b", "body", "body", "args c"];
+    connection.send(commands.map(|command| format!("{command}\r\n\r\n")).concat());
+    let replies: Vec<String> = commands.iter().map(|_| connection.read_reply()).collect();
+    let denied = "ERR Command body is not allowed to this client";
+    for (reply, begin) in replies.iter().zip(["a", denied, "slept", denied, "b", denied, denied, "c"]) {
+        assert!(reply.contains(begin), "{replies:?}");
+    }
+    let frames = connection.ask_all(&[("leak", ""), ("body", ""), ("leak", ""), ("leak", ""), ("body", "")]);
+    assert_eq!(frames.iter().map(told).collect::<Vec<_>>(), ["1", "forbidden", "2", "3", "forbidden"]);
+}
+
+#[test]
 fn a_deadline_that_has_passed_is_told_in_its_place() {
     let (server, tester) = with_hostile(SHARED);
     let mut connection = server.connect(&tester);

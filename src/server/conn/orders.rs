@@ -9,7 +9,7 @@ use super::{Connection, Reading};
 use crate::server::end::End;
 use crate::server::lanes::Arrival;
 use crate::server::members::Cut;
-use crate::server::refusal::TurnedAway;
+use crate::server::refusal::Refusal;
 use crate::server::session::Session;
 use crate::telemetry::metrics::Counter;
 use crate::text::shown;
@@ -71,9 +71,9 @@ impl Connection {
         if !watermark::is_passed() {
             return;
         }
-        self.lanes.turn_away_waiting();
+        self.lanes.refuse_waiting();
         if let Some(request) = self.link.shed_body().filter(|_| matches!(self.reading, Reading::Open)) {
-            self.accept((request, Some(TurnedAway::MemoryIsShort)), now, cx, until);
+            self.accept((request, Some(Refusal::MemoryIsShort)), now, cx, until);
         }
     }
 
