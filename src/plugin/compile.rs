@@ -10,9 +10,9 @@ use super::backtrace;
 use super::cache::{CODE, Draft, Unloadable};
 use super::compiler::{self, Uncompiled, Work};
 use super::debug::Debug;
-use super::engine::Sandbox;
 use super::load::{Plugin, Spec};
 use super::runtime::Runtime;
+use super::sandbox::Sandbox;
 use super::world::World;
 use crate::files::{Opened, Reason};
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::compile::compile;
-use super::engine::Sandbox;
 use super::load::{LoadError, Plugin, Spec};
+use super::sandbox::Sandbox;
 use super::world::{self, Standing};
 use crate::text::{Foreign, shown};
 

@@ -46,19 +46,22 @@ pub struct Call {
 /// How deep commands may run commands, so that a circle of them ends.
 pub(super) const MAX_DEPTH: u8 = 4;
 
-/// What a command will have given.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, CommandError>> + Send + 'a>>;
+/// The reply to a command: its bytes, or the failure that the client is told.
+pub type Reply = Result<Vec<u8>, CommandError>;
+
+/// A reply to come.
+pub type ReplyFuture<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
 
 /// Runs commands for plugins. Made by whoever knows permissions and routes, neither of which is known here.
 pub trait Commands: Send + Sync {
     /// Carries `request` through permission and routing, and out, for the client of `parent`; `plugin` asks for it.
-    fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> Answer<'a>;
+    fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> ReplyFuture<'a>;
 }
 
 /// A call that ended.
 pub struct Ended {
     /// What the client is to be told; the log has been told the rest.
-    pub answer: Result<Vec<u8>, CommandError>,
+    pub answer: Reply,
     /// Where it ran, for the next.
     pub seat: Seat,
 }
@@ -82,7 +85,7 @@ pub async fn invoke(mut seat: Seat, plugin: Arc<Plugin>, call: Arc<Call>) -> End
 /// # Errors
 ///
 /// What the client is to be told; the log has been told the rest.
-pub async fn invoke_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u8>, CommandError> {
+pub async fn invoke_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Reply {
     let _place = plugin.runtime().nested_place()?;
     let _turn = plugin.turn(call.deadline).await?;
     run_in_time(&mut Seat::new(call.caller.clone(), None), &plugin, &call).await
@@ -92,11 +95,7 @@ pub async fn invoke_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Result<Vec<u
 struct Elapsed;
 
 /// Runs `call` within the bounds on its time.
-async fn run_in_time(
-    seat: &mut Seat,
-    plugin: &Arc<Plugin>,
-    call: &Arc<Call>,
-) -> Result<Vec<u8>, CommandError> {
+async fn run_in_time(seat: &mut Seat, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Reply {
     let running = pin!(run(seat, plugin, call));
     in_time(plugin, call, Meter::new(plugin.cpu_time()), running).await
 }
@@ -107,8 +106,8 @@ pub(super) async fn in_time(
     plugin: &Plugin,
     call: &Call,
     mut meter: Meter,
-    mut running: Pin<&mut impl Future<Output = Result<Vec<u8>, CommandError>>>,
-) -> Result<Vec<u8>, CommandError> {
+    mut running: Pin<&mut impl Future<Output = Reply>>,
+) -> Reply {
     let mut metered = poll_fn(|cx| meter.poll(|| running.as_mut().poll(cx)));
     // Most calls end in their first poll, which no timer can break off.
     let ended = match poll_fn(|cx| Poll::Ready(Pin::new(&mut metered).poll(cx))).await {
@@ -138,7 +137,7 @@ pub(super) async fn in_time(
     }
 }
 
-async fn run(seat: &mut Seat, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
+async fn run(seat: &mut Seat, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Reply {
     plugin.pace().begin().await;
     let mut instance = match seat.take_instance(plugin) {
         Some(instance) => instance,
@@ -159,7 +158,7 @@ pub(super) fn conclude(
     call: &Call,
     instance: Warm,
     answer: wasmtime::Result<Result<Vec<u8>, Failure>>,
-) -> Result<Vec<u8>, CommandError> {
+) -> Reply {
     match answer {
         Ok(answer) => {
             seat.keep_instance(plugin, instance);
@@ -174,11 +173,7 @@ pub(super) fn conclude(
 }
 
 /// What the client is told of a plugin's own answer.
-pub(super) fn told(
-    plugin: &Plugin,
-    call: &Call,
-    answer: Result<Vec<u8>, Failure>,
-) -> Result<Vec<u8>, CommandError> {
+pub(super) fn told(plugin: &Plugin, call: &Call, answer: Result<Vec<u8>, Failure>) -> Reply {
     match answer {
         Ok(reply) if reply.len() > plugin.max_reply_bytes() => Err(failure::reply_too_large(plugin, call)),
         Ok(reply) => Ok(reply),
@@ -229,8 +224,8 @@ impl Call {
         self.has_begun.store(true, Ordering::Relaxed);
     }
 
-    /// The plugin has computed for a tick; whether that is the first.
-    pub(super) fn computes(&self) -> bool {
+    /// Marks that the plugin has computed for a tick; returns whether that is the first.
+    pub(super) fn mark_computing(&self) -> bool {
         !self.has_computed.swap(true, Ordering::Relaxed)
     }
 

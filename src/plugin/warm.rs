@@ -43,7 +43,7 @@ impl Warm {
             Guest::Outside(instance) => instance.handle(call).await,
             Guest::Inside(worker) => match worker.handle(call).await {
                 Ok(answer) => Ok(answer),
-                Err(left) => Err(self.was_left(left)),
+                Err(left) => Err(self.unwrap_left(left)),
             },
         }
     }
@@ -54,7 +54,7 @@ impl Warm {
             Guest::Outside(_) => Err(wasmtime::format_err!("it has begun no call")),
             Guest::Inside(worker) => match worker.go_on().await {
                 Ok(answer) => Ok(answer),
-                Err(left) => Err(self.was_left(left)),
+                Err(left) => Err(self.unwrap_left(left)),
             },
         }
     }
@@ -75,10 +75,10 @@ impl Warm {
         };
         let polled = worker.poll_all(calls, until, counted, cx);
         self.calls += begun + u32::from(matches!(polled, Ok(true)));
-        polled.map_err(|left| self.was_left(left))
+        polled.map_err(|left| self.unwrap_left(left))
     }
 
-    fn was_left(&mut self, Left { instance, error }: Left) -> wasmtime::Error {
+    fn unwrap_left(&mut self, Left { instance, error }: Left) -> wasmtime::Error {
         self.guest = Guest::Outside(instance);
         error
     }

@@ -15,12 +15,13 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::bindings::exports::lictor::plugin::commands::Failure;
+use super::bounds::FirstTick;
 use super::failure;
 use super::instance::Instance;
 use super::invoke::Call;
 use crate::sync::locked;
 
-/// What a plugin says to a call.
+/// The answer of a plugin to a call.
 pub(super) type Answer = Result<Vec<u8>, Failure>;
 
 /// As much of `answer` as is kept until it is told: of a reply that is too large, enough to tell that it is.
@@ -68,9 +69,9 @@ struct Papers {
 
 impl Desk {
     /// Lays down the answer of the call that has begun, and gives the next that the guest has at hand. Whether there is still
-    /// time for that is asked where a tick `has_passed` during the call, and every few calls: to look at a clock costs a
+    /// time for that is asked where the call saw its `first_tick`, and every few calls: to look at a clock costs a
     /// small call a part of its time.
-    pub(super) fn answer(&self, answer: Answer, has_passed: bool) -> Option<Arc<Call>> {
+    pub(super) fn answer(&self, answer: Answer, first_tick: Option<FirstTick>) -> Option<Arc<Call>> {
         let mut papers = self.papers();
         papers.answer_bytes += size_bytes(&answer);
         papers.answers.push(answer);
@@ -78,7 +79,8 @@ impl Desk {
             return None;
         }
         if papers.answer_bytes >= MAX_ANSWER_BYTES
-            || (has_passed || papers.answers.len().is_multiple_of(ANSWERS_BETWEEN_LOOKS)) && papers.is_late()
+            || (first_tick.is_some() || papers.answers.len().is_multiple_of(ANSWERS_BETWEEN_LOOKS))
+                && papers.is_late()
         {
             papers.is_closed = true;
             return None;

@@ -9,9 +9,9 @@ use std::time::SystemTime;
 
 use super::Service;
 use super::lanes::Lanes;
-use super::room::Answer;
 use super::session::Session;
 use crate::identity::PeerIdentity;
+use crate::plugin::Reply;
 use crate::route::{BUILT_INS, BuiltIn};
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request, Sequence};
@@ -21,7 +21,7 @@ pub(super) enum Done {
     /// Its answer.
     Now(Result<Cow<'static, [u8]>, CommandError>),
     /// What will give it.
-    Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
+    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
 }
 
 /// Carries out a built-in; `lanes` are those of the connection that asks.

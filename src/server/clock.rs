@@ -62,13 +62,13 @@ impl Clock {
         }
     }
 
-    /// Something came or was answered.
-    pub(super) fn is_active(&mut self, now: Instant) {
+    /// Notes that a byte, a request or a reply came.
+    pub(super) fn note_activity(&mut self, now: Instant) {
         self.active = now;
     }
 
-    /// The client took something, or there is something for it to take.
-    pub(super) fn has_written(&mut self, now: Instant) {
+    /// Notes that the client took something, or that there is something for it to take.
+    pub(super) fn note_write(&mut self, now: Instant) {
         self.written = now;
     }
 

@@ -51,8 +51,8 @@ pub(super) struct Connection {
     reading: Reading,
     clock: Clock,
     is_flushing: bool,
-    /// Whether answers lie there to which others are gathered.
-    is_gathering: bool,
+    /// Whether the last pass put its flush off.
+    is_deferred: bool,
     in_place: InPlace,
     is_listening: bool,
 }
@@ -75,7 +75,7 @@ impl Connection {
             reading: Reading::Open,
             clock: Clock::new(now, now + limits.idle_timeout),
             is_flushing: false,
-            is_gathering: false,
+            is_deferred: false,
             in_place: InPlace::default(),
             is_listening: false,
         }
@@ -113,8 +113,10 @@ impl Connection {
         self.poll_orders(cx);
         self.shed_if_memory_is_short(now, cx, until);
         loop {
+            let was_deferred = std::mem::take(&mut self.is_deferred);
             let mut progressed = self.poll_answers(cx);
-            if self.gathers(progressed, cx) {
+            if progressed && !was_deferred && self.lanes.are_running() {
+                self.defer_flush(cx);
                 return Poll::Pending;
             }
             progressed |= self.run_waiting(cx, until);
@@ -146,8 +148,8 @@ impl Connection {
             if !progressed {
                 break;
             }
-            self.clock.is_active(now);
-            self.session.member.has_read(self.session.requests, now);
+            self.clock.note_activity(now);
+            self.session.member.record_requests(self.session.requests, now);
             if is_done {
                 break;
             }
@@ -178,14 +180,11 @@ impl Connection {
         progressed
     }
 
-    /// Answers of calls that ran on are written once others that have ended meanwhile lie beside them: each call is a task,
-    /// its end wakes this one, and this one's turn comes before those of the calls that are about to end as well.
-    fn gathers(&mut self, has_answers: bool, cx: &mut Context<'_>) -> bool {
-        self.is_gathering = has_answers && !self.is_gathering && self.lanes.are_running();
-        if self.is_gathering {
-            cx.waker().wake_by_ref();
-        }
-        self.is_gathering
+    /// Defers the flush by one scheduler pass, so that calls completing together share a write: the first completion wakes this
+    /// task before its siblings have finished.
+    fn defer_flush(&mut self, cx: &mut Context<'_>) {
+        self.is_deferred = true;
+        cx.waker().wake_by_ref();
     }
 
     /// Runs the requests that wait and whose turn has come. Those that there is no time for are progress to come.
@@ -259,8 +258,8 @@ impl Connection {
     ) {
         self.session.requests += 1;
         let id = RequestId { connection: self.session.id(), number: self.session.requests };
-        let over_rate = self.session.is_over_rate().then_some(Refusal::OverRate);
-        let arrival = Arrival { id, at: now, refusal: over_rate.or(refusal), request };
+        let refusal = self.session.spend_rate().err().or(refusal);
+        let arrival = Arrival { id, at: now, refusal, request };
         if !self.batch.accepts(&arrival, &self.session.service.routes) {
             self.run_batch(cx, until);
         }
@@ -387,12 +386,12 @@ impl Connection {
             return Poll::Ready(Ok(()));
         }
         if !self.is_flushing {
-            self.clock.has_written(now);
+            self.clock.note_write(now);
         }
         self.is_flushing = true;
         let flushed = self.link.poll_flush(cx);
         if self.link.unwritten_bytes() < before {
-            self.clock.has_written(now);
+            self.clock.note_write(now);
         }
         let flushed = ready!(flushed);
         self.is_flushing = false;

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
-use super::room::{Answer, size_bytes};
-use crate::plugin::{Call, Ended, Plugin, Progress, Seat, invoke, run_ready};
+use super::room::size_bytes;
+use crate::plugin::{Call, Ended, Plugin, Progress, Reply, Seat, invoke, run_ready};
 
 /// Bytes of answers that lie here, from which on no further call is begun before they are taken.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -24,7 +24,7 @@ pub(super) struct InPlace {
 /// How far the calls went. What has no answer and does not run on has not begun.
 pub(super) struct Ran {
     /// What the first of them gave.
-    pub(super) answers: Vec<Answer>,
+    pub(super) answers: Vec<Reply>,
     /// The call after those: it waits, or computes for longer than a tick.
     pub(super) runs_on: Option<ReusableBoxFuture<'static, Ended>>,
 }
@@ -75,7 +75,7 @@ impl InPlace {
         &mut self,
         command: impl Future<Output = Ended> + Send + 'static,
         cx: &mut Context<'_>,
-    ) -> Result<Answer, ReusableBoxFuture<'static, Ended>> {
+    ) -> Result<Reply, ReusableBoxFuture<'static, Ended>> {
         let mut command = match self.spare.take() {
             Some(mut spare) => {
                 spare.set(command);
@@ -98,6 +98,6 @@ impl InPlace {
     }
 }
 
-fn bytes_of(answers: &[Answer]) -> usize {
+fn bytes_of(answers: &[Reply]) -> usize {
     answers.iter().map(size_bytes).sum()
 }

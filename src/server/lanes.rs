@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::End;
 use super::refusal::Refusal;
-use super::room::{Answer, Given, Room};
-use crate::plugin::{Call, Ended, Parts};
+use super::room::{Given, Room};
+use crate::plugin::{Call, Ended, Parts, Reply};
 use crate::telemetry::{LASTING, RequestId};
 use crate::wire::{Code, CommandError, Outcome, Request, Sequence};
 
@@ -214,7 +214,7 @@ impl Lanes {
     }
 
     /// Lets a command of the server's own run on by itself.
-    pub(super) fn run_own(&mut self, ticket: Ticket, command: impl Future<Output = Answer> + Send + 'static) {
+    pub(super) fn run_own(&mut self, ticket: Ticket, command: impl Future<Output = Reply> + Send + 'static) {
         let room = self.room();
         self.spawn(ticket, None, None, async { room.hold(command.await, 0, ()).await });
     }
@@ -288,7 +288,7 @@ impl Lanes {
 
     /// The next request to end, and its answer; of a stream, once its parts are taken. `Pending` also while none runs;
     /// whoever starts one asks again.
-    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<(Ticket, Answer)> {
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<(Ticket, Reply)> {
         if self.running.is_empty() {
             return Poll::Pending;
         }

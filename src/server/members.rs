@@ -121,8 +121,8 @@ impl Member {
         self.order(Orders::STOP);
     }
 
-    /// Notes that it has read so many requests.
-    pub(super) fn has_read(&self, requests: u64, at: tokio::time::Instant) {
+    /// Records how many requests it has read, and when the last.
+    pub(super) fn record_requests(&self, requests: u64, at: tokio::time::Instant) {
         let after = at.into_std().saturating_duration_since(self.since);
         self.last_request.store(u64::try_from(after.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.requests.store(requests, Ordering::Relaxed);
@@ -177,7 +177,7 @@ pub(super) struct Seen {
 const MAX_SEEN: usize = 16;
 
 impl Record {
-    fn has_seen(&mut self, identity: &PeerIdentity) {
+    fn remember(&mut self, identity: &PeerIdentity) {
         let uri = match identity.known_by() {
             KnownBy::Pin => None,
             KnownBy::Uri { uri, .. } => Some(uri.clone()),
@@ -223,7 +223,7 @@ impl Members {
         identity: PeerIdentity,
         peer: PeerAddress,
     ) -> Membership {
-        locked(&self.clients).entry(identity.name_shared()).or_default().has_seen(&identity);
+        locked(&self.clients).entry(identity.name_shared()).or_default().remember(&identity);
         let member = Arc::new(Member::new(id, identity, peer));
         locked(&self.present).insert(id.0, Arc::clone(&member));
         // Either `stop` finds it among the present, or this sees that it has begun.

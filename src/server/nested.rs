@@ -12,7 +12,7 @@ use super::Service;
 use super::accept::Shared;
 use super::refusal::{Refusal, Refused};
 use crate::authz;
-use crate::plugin::{self, Answer, Call, Commands};
+use crate::plugin::{self, Call, Commands, Reply, ReplyFuture};
 use crate::route::Target;
 use crate::telemetry::CommandEvent;
 use crate::text::shown;
@@ -20,7 +20,7 @@ use crate::watermark;
 use crate::wire::{Code, CommandError, Request};
 
 impl Commands for Shared {
-    fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> Answer<'a> {
+    fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> ReplyFuture<'a> {
         Box::pin(async move {
             let (began, command) = (Instant::now(), Arc::from(request.command()));
             let service = self.service();
@@ -41,7 +41,7 @@ impl Commands for Shared {
 
 /// The same by what nobody swaps: where there is no server.
 impl Commands for Service {
-    fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> Answer<'a> {
+    fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> ReplyFuture<'a> {
         Box::pin(async move {
             let (call, plugin) = begin(self, parent, plugin, request)?;
             plugin::invoke_nested(plugin, Arc::new(call)).await
@@ -49,7 +49,7 @@ impl Commands for Service {
     }
 }
 
-async fn run(shared: &Shared, parent: &Call, via: &str, request: Request) -> Result<Vec<u8>, CommandError> {
+async fn run(shared: &Shared, parent: &Call, via: &str, request: Request) -> Reply {
     // Before the look at what is in force, so that no swap after that goes unheard.
     let mut swapped = pin!(shared.swapped.notified());
     let (call, plugin) = begin(&shared.service(), parent, via, request)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
+use super::refusal::Refusal;
 use crate::identity::PeerIdentity;
 
 /// The rates of all clients there are. Clients come from the config, so there is a bounded number of them.
@@ -52,8 +53,12 @@ impl Rates {
 }
 
 impl Rate {
-    /// Counts a request; whether it is one too many.
-    pub(super) fn is_over(&self) -> bool {
-        self.0.check().is_err()
+    /// Spends one request of the rate, if there is one left.
+    ///
+    /// # Errors
+    ///
+    /// That it is one too many.
+    pub(super) fn spend(&self) -> Result<(), Refusal> {
+        self.0.check().map_err(|_| Refusal::OverRate)
     }
 }

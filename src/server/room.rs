@@ -8,17 +8,15 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::plugin::Reply;
 use crate::wire::CommandError;
 
 /// Bytes of answers that lie there, of commands that hold nothing any more. One whose answer goes beyond keeps its slot until
 /// there is room, so that a client that does not read has no more answers lying there than it has calls running.
 const MAX_ANSWER_BYTES: u32 = 256 << 10;
 
-/// What a command gives.
-pub(super) type Answer = Result<Vec<u8>, CommandError>;
-
 /// Bytes that an answer holds.
-pub(super) fn size_bytes(answer: &Answer) -> usize {
+pub(super) fn size_bytes(answer: &Reply) -> usize {
     answer.as_ref().map_or_else(|error| error.message.len(), Vec::len)
 }
 
@@ -29,7 +27,7 @@ pub(super) struct Room(Arc<Semaphore>);
 /// An answer, and its part of the room until it is dropped.
 #[derive(Debug)]
 pub(super) struct Given {
-    pub(super) answer: Answer,
+    pub(super) answer: Reply,
     _part: Option<OwnedSemaphorePermit>,
 }
 
@@ -42,7 +40,7 @@ impl Default for Room {
 impl Room {
     /// Holds an answer, and `beside` it so many bytes more. Until there is room for them it is held by `place`, which is what
     /// its command ran in.
-    pub(super) async fn hold<P>(self, answer: Answer, beside: usize, place: P) -> Given {
+    pub(super) async fn hold<P>(self, answer: Reply, beside: usize, place: P) -> Given {
         let part = self.part(size_bytes(&answer) + beside).await;
         drop(place);
         Given { answer, _part: part }
@@ -51,7 +49,7 @@ impl Room {
     /// Makes room for `bytes`, and only then reads an answer that has no more.
     pub(super) async fn read<F>(&self, bytes: usize, answer: F) -> Option<Given>
     where
-        F: Future<Output = Option<Answer>>,
+        F: Future<Output = Option<Reply>>,
     {
         let part = self.part(bytes).await;
         Some(Given { answer: answer.await?, _part: part })

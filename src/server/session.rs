@@ -129,9 +129,13 @@ impl Session {
         self.member.set_identity(self.identity.clone());
     }
 
-    /// Counts a request; whether it is more than the client may send.
-    pub(super) fn is_over_rate(&self) -> bool {
-        self.rate.as_ref().is_some_and(Rate::is_over)
+    /// Spends one request of the client's rate.
+    ///
+    /// # Errors
+    ///
+    /// That it is more than the client may send.
+    pub(super) fn spend_rate(&self) -> Result<(), Refusal> {
+        self.rate.as_ref().map_or(Ok(()), Rate::spend)
     }
 
     /// Permits and routes a request; one with a `refusal` that was decided before goes no further than permission.

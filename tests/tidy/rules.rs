@@ -126,7 +126,7 @@ pub(crate) const MAY_SPEAK: &[(&str, &[&str])] = &[
 /// How errors are written with all that they quote, and the files of `src/plugin` that may: what wasmtime says of a component
 /// has names in it that its author chose.
 pub(crate) const MAY_QUOTE: &[(&str, &[&str])] = &[
-    ("{error:#}", &["src/plugin/load.rs", "src/plugin/engine.rs", "src/plugin/runtime.rs"]),
+    ("{error:#}", &["src/plugin/load.rs", "src/plugin/sandbox.rs", "src/plugin/runtime.rs"]),
     ("{error:?}", &[]),
     (".chain()", &["src/plugin/backtrace.rs"]),
 ];

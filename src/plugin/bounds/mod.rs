@@ -2,7 +2,7 @@
 //!
 //! `queue` and `share` are who may run at once, `pace` where it begins, `meter` for how long a call may,
 //! `limiter` and `budget` the memory of an instance and of all of them. What a call may ask of the host is in
-//! `host/volume.rs`; slots and time are in `engine.rs` and `invoke.rs`.
+//! `host/volume.rs`; slots and time are in `sandbox.rs` and `invoke.rs`.
 
 mod budget;
 mod limiter;

@@ -56,7 +56,7 @@ impl Pace {
 
     /// `call` has computed for a tick. It tells so once: while it goes on, shorter ones may end.
     fn computed_for_a_tick(&self, call: &Call) {
-        if call.computes() {
+        if call.mark_computing() {
             self.computes.store(true, Ordering::Relaxed);
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::queue::Queue;
 use crate::identity::PeerIdentity;
-use crate::plugin::engine::Sandbox;
+use crate::plugin::sandbox::Sandbox;
 use crate::telemetry::metrics::Counter;
 use crate::wire::CommandError;
 

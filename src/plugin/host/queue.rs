@@ -26,7 +26,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             {
                 return Ok((None,));
             }
-            let Some(desk) = desk(&store, false) else {
+            let Some(desk) = desk(&store, Option::is_none) else {
                 wasmtime::bail!(
                     "it calls `queue.next` without an answer elsewhere than in `worker.run` where no request has begun"
                 );
@@ -40,17 +40,17 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 /// Ends the call that has begun, and begins the next that the guest has at hand; whether there is one. `function` is what
 /// the guest called for that.
 fn answer(store: &mut Store<'_>, said: Answer, function: &str) -> wasmtime::Result<bool> {
-    if desk(store, true).is_none() {
+    if desk(store, Option::is_some).is_none() {
         wasmtime::bail!("it calls `queue.{function}` while no request of `queue` has begun");
     }
     let state = store.data_mut();
-    let has_passed = state.first_tick.is_some();
+    let first_tick = state.first_tick;
     state.end()?;
     if let Some(desk) = state.desk.as_ref().filter(|_| state.handles.hold_much()) {
         desk.wear_out();
     }
     let next =
-        state.desk.as_ref().and_then(|desk| desk.answer(pared(said, state.max_reply_bytes), has_passed));
+        state.desk.as_ref().and_then(|desk| desk.answer(pared(said, state.max_reply_bytes), first_tick));
     let has_begun = next.is_some();
     if let Some(call) = next {
         begin(store, call);
@@ -58,10 +58,10 @@ fn answer(store: &mut Store<'_>, said: Answer, function: &str) -> wasmtime::Resu
     Ok(has_begun)
 }
 
-/// The desk of an instance that is at work, where a call has begun or none has.
-fn desk<'a>(store: &'a Store<'_>, has_begun: bool) -> Option<&'a Arc<Desk>> {
+/// Returns the desk of an instance that is at work, if its call is as asked: begun, or none.
+fn desk<'a>(store: &'a Store<'_>, call: fn(&Option<Arc<Call>>) -> bool) -> Option<&'a Arc<Desk>> {
     let state = store.data();
-    state.desk.as_ref().filter(|_| state.call.is_some() == has_begun)
+    state.desk.as_ref().filter(|_| call(&state.call))
 }
 
 async fn take(store: &mut Store<'_>, desk: &Desk) -> Vec<u8> {
