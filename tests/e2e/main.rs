@@ -35,12 +35,13 @@
 //! | `script`    | `lictor plugin run --script`: several calls, other plugins, what is expected |
 //! | `dev`       | `lictor plugin dev`: a project that is built, served and tested at each change |
 //! | `stopping`  | the ways in which a call is stopped, and what is free then |
-//! | `streaming` | replies that come in parts |
+//! | `streams`   | replies that come in parts, in Rust, JavaScript and Python |
+//! | `streaming` | what is beside that in Rust, and in clients |
 //! | `events`    | topics, by which plugins tell each other what happens |
 //! | `examples`  | the plugins that come with Lictor |
 //! | `languages` | plugins in every language, and new projects |
 //! | `javascript` | the host over which authors test plugins in JavaScript |
-//! | `javascript_streams` | plugins in JavaScript whose replies come in parts |
+//! | `javascript_streams` | the same in JavaScript |
 //! | `python`    | the kit for Python: the host of authors' tests, and replies in parts |
 //! | `packages`  | what authors bring along: packages, TypeScript |
 //! | `prompt`    | `lictor call` on a terminal |
@@ -71,6 +72,7 @@ mod support;
 
 mod absent;
 mod advice;
+mod alike;
 mod authority;
 mod bench;
 mod broken;
@@ -126,6 +128,7 @@ mod state;
 mod state_verbs;
 mod stopping;
 mod streaming;
+mod streams;
 mod systemd;
 mod transcript;
 mod watch;

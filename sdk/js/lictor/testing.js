@@ -19,13 +19,12 @@ import { scriptOf } from "./bundle.mjs";
 import { Failure } from "./failure.js";
 import { Content, bytesOf } from "./testing/given.js";
 import { Instance, failureOf } from "./testing/instance.js";
+import { MAX_REPLY_BYTES } from "./testing/interfaces.js";
 import { Stores } from "./testing/state.js";
 import { Stream } from "./testing/stream.js";
 
 export { Failure };
 
-/// The longest reply that is no stream, by default on a server.
-const MAX_REPLY_BYTES = 1 << 20;
 /// Headers that the protocol itself reads.
 const OF_THE_PROTOCOL = ["sequence", "size", "timeout-ms"];
 

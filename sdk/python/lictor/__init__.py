@@ -134,16 +134,9 @@ class Commands:
         return [entry.info for entry in _table.values()]
 
     def handle(self, args: list[str]) -> bytes:
-        try:
+        with _Failing(_raise):
             entry = _find(args[0], len(args) - 1)
             return _bytes_of(entry.run(*args[1:]), entry)
-        except Exception as error:
-            raise Err(_failure_of(error)) from None
-        except SystemExit as error:
-            _report(error)
-            raise
-        finally:
-            _flush()
 
 
 def caller() -> types.Caller:
@@ -245,6 +238,31 @@ def _failure_of(error: Exception) -> types.Failure:
             return error.value
     _report(error)
     return types.Failure("failed", "the plugin met an error that it did not expect")
+
+
+class _Failing:
+    """Gives `fail` what the client is told of what a command raises. Logs what was printed, however the command ends."""
+
+    def __init__(self, fail: Callable[[types.Failure], None]):
+        self._fail = fail
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        try:
+            if isinstance(error, Exception):
+                self._fail(_failure_of(error))
+                return True
+            if isinstance(error, SystemExit):
+                _report(error)
+            return False
+        finally:
+            _flush()
+
+
+def _raise(failure: types.Failure) -> None:
+    raise Err(failure) from None
 
 
 def _report(error: BaseException) -> None:

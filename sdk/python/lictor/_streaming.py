@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator
 
 import componentize_py_async_support
 import wit_world.exports
-from componentize_py_types import Err
 from wit_world.imports import reply, types
 
-from . import _failure_of, _flush, _report, _table
+from . import _Failing, _flush, _raise, _table
 from ._parts import begin, parts
 
 # The host takes up a part in pieces of this size, as the client reads.
@@ -26,34 +25,19 @@ class StreamingCommands(wit_world.exports.StreamingCommands):
         return [entry.info for entry in _table.values()]
 
     async def handle(self, args: list[str]):
-        try:
+        with _Failing(_raise):
             begun = begin(args)
-        except Exception as error:
-            raise Err(_failure_of(error)) from None
-        except SystemExit as error:
-            _report(error)
-            raise
-        finally:
-            _flush()
         writer, reader = wit_world.byte_stream()
         componentize_py_async_support.spawn(_send(parts(*begun), writer))
         return reader
 
 
 async def _send(reply_in_parts: AsyncIterator[bytes], writer) -> None:
-    with writer:
-        try:
-            async for part in reply_in_parts:
-                # What was printed before a part is logged before it, however long the part waits.
-                _flush()
-                await _write(part, writer)
-        except Exception as error:
-            reply.fail(_failure_of(error))
-        except SystemExit as error:
-            _report(error)
-            raise
-        finally:
+    with writer, _Failing(reply.fail):
+        async for part in reply_in_parts:
+            # What was printed before a part is logged before it, however long the part waits.
             _flush()
+            await _write(part, writer)
 
 
 async def _write(part: bytes, writer) -> None:

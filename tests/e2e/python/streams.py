@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from lictor import Failure, body, caller, command, events, http, log, state, stream, time_left
+from lictor import Failure, body, caller, command, events, http, log, stream, time_left
 
 
 @command("hello [NAME]", "a whole reply", idempotent=True)
@@ -59,8 +59,8 @@ def nothing():
     yield from ()
 
 
-@stream("break-off TO HOW", "ends in the middle")
-def break_off(to, how):
+@stream("break-off TO [HOW]", "ends in the middle")
+def break_off(to, how="failure"):
     yield from (f"{number}\n" for number in range(1, int(to) + 1))
     match how:
         case "failure":
@@ -76,8 +76,6 @@ def break_off(to, how):
                 pass
         case "stall":
             time.sleep(3600)
-        case "never":
-            yield from forever()
         case "swallow":
             try:
                 raise Failure("not-found", "no more")
@@ -106,17 +104,12 @@ def flood():
         log(f"flooded {mebibytes}")
 
 
-@stream("ends", "tells the store how it ends")
+@stream("ends", "yields for ever, and would say when it ends")
 def ends():
     try:
         yield from forever()
     finally:
-        state.set("ended", "yes")
-
-
-@stream("ended", "what it was told")
-def ended():
-    yield state.get("ended") is not None
+        log("finally ran")
 
 
 @stream("prints COUNT", "prints between parts")

@@ -2,7 +2,7 @@
 
 import { Failure } from "../failure.js";
 import { answerOf, bytesOf } from "./given.js";
-import { send } from "./web.js";
+import { bytesIn, send, shortened } from "./web.js";
 
 const MAX_FILE_BYTES = 1 << 20;
 const MAX_EVENT_BYTES = 64 << 10;
@@ -11,6 +11,13 @@ const MAX_SUBSCRIPTIONS = 32;
 const MAX_RANDOM_BYTES = 1 << 20;
 const MAX_HEAD_BYTES = 8192;
 const MAX_ARGUMENTS = 1024;
+/// The longest reply that is no stream, by default on a server.
+export const MAX_REPLY_BYTES = 1 << 20;
+/// What a command's client is told; a plugin's failure of another code is `plugin-failed` to it.
+const CODES = new Set(
+  `bad-request too-large unknown-command forbidden bad-arguments not-found conflict denied timeout cancelled busy rate-limited
+  plugin-failed plugin-trapped plugin-limit reply-unframeable unavailable shutting-down internal`.split(/\s+/),
+);
 /// Listings that may be under way over one open store.
 const MAX_CURSORS = 64;
 
@@ -38,7 +45,7 @@ export const INTERFACES = {
   "lictor:plugin/request@0.1.0": {
     caller: ["", ({ host }) => ({ name: host.caller, thumbprint: host.thumbprint })],
     id: ["", ({ host }) => host.id],
-    header: ["string", ({ host }, name) => host.headerPairs().find(([known]) => known.toLowerCase() === name.toLowerCase())?.[1]],
+    header: ["string", ({ host }, name) => host.headerPairs().find(([known]) => known.toLowerCase() === name.toLowerCase())?.[1] ?? null],
     headers: ["", ({ host }) => host.headerPairs()],
     body: ["", ({ host }) => bytesOf(host.body)],
     timeLeftMs: ["", (call) => Math.floor(call.timeLeft)],
@@ -67,9 +74,9 @@ export const INTERFACES = {
   "lictor:plugin/http@0.1.0": {
     send: ["request", (call, request) => {
       const { method, url, headers, body } = request;
-      call.operation(of([method, url, ...headers.flat()]) + body.length);
+      call.operation(of([method, url]) + bytesIn(headers) + body.length);
       const response = send(call.host.web, request, call.timeLeft, (ms) => call.wait(ms));
-      call.carry(response.body.length);
+      call.carry(bytesIn(response.headers) + response.body.length);
       return response;
     }],
   },
@@ -161,7 +168,7 @@ function open(call, name) {
   const method = (run) => kept((of, ...args) => run(of.host.stores, ...args));
   const own = (run) => (of, ...args) => method(run)(of, ...args);
   return new Handle({ store: name }, {
-    get: ["string", own((stores, key) => stores.get(name, key)?.value)],
+    get: ["string", own((stores, key) => stores.get(name, key)?.value ?? null)],
     set: ["string bytes", own((stores, key, value) => void stores.set(name, key, value, null))],
     delete: ["string", own((stores, key) => void stores.delete(name, key))],
     exists: ["string", own((stores, key) => stores.get(name, key) !== null)],
@@ -185,19 +192,21 @@ function command(call, args, body) {
   call.operation(of(args) + body.length);
   const { plugin, commands } = call.host;
   const name = args[0] ?? "";
-  if (!Object.hasOwn(commands, name)) refuse("forbidden", `The plugin ${plugin} may not run ${name.slice(0, 64)}`);
+  if (!Object.hasOwn(commands, name)) refuse("forbidden", `The plugin ${plugin} may not run ${shortened(name)}`);
   if (name === "") refuse("bad-arguments", "a command needs a name");
   if (of(args) + args.length > MAX_HEAD_BYTES) refuse("bad-arguments", "the arguments are longer than 8192 bytes; send large data as the body");
   if (args.length > MAX_ARGUMENTS) refuse("bad-arguments", "there are more than 1024 arguments; send many as the body");
+  let reply;
   try {
-    const reply = bytesOf(answerOf(commands[name], args, body) ?? "");
-    call.carry(reply.length);
-    return reply;
+    reply = bytesOf(answerOf(commands[name], args, body) ?? "");
   } catch (error) {
     // As its client would have been told.
-    if (error instanceof Failure && error.code === "failed") throw new Failure("plugin-failed", error.message);
+    if (error instanceof Failure && !CODES.has(error.code)) throw new Failure("plugin-failed", error.message);
     throw error;
   }
+  if (reply.length > MAX_REPLY_BYTES) refuse("plugin-limit", `Plugin ${name} returned more than its ${MAX_REPLY_BYTES} bytes`);
+  call.carry(reply.length);
+  return reply;
 }
 
 const isTopic = (text) => text.length <= MAX_TOPIC_BYTES && /^[A-Za-z0-9._\-/:]+$/.test(text);

@@ -4,6 +4,7 @@
 import vm from "node:vm";
 import { array, delta, level, refusal, text, whole } from "../check.js";
 import { Failure } from "../failure.js";
+import * as base64 from "./base64.js";
 
 /// Globals that QuickJS has in a plugin. What else V8 has is taken away.
 const GLOBALS = new Set(
@@ -16,7 +17,7 @@ const GLOBALS = new Set(
 );
 
 /// Run in the context before the plugin: what QuickJS has and V8 lacks, and clocks that the test sets.
-const PRELUDE = new vm.Script(`(now, elapsed, { atob, btoa, textOf, bytesOf, DOMException }) => {
+const PRELUDE = new vm.Script(`(now, elapsed, { atob, btoa, base64, DOMException }) => {
   const Real = Date;
   globalThis.Date = new Proxy(Real, {
     apply: () => new Real(now()).toString(),
@@ -33,16 +34,45 @@ const PRELUDE = new vm.Script(`(now, elapsed, { atob, btoa, textOf, bytesOf, DOM
       if (!Object.hasOwn(target, name)) Object.defineProperty(target, name, { value, writable: true, configurable: true });
     }
   };
+  const chosen = (given, ...names) => {
+    const { fault, ...options } = base64.options(given, ...names);
+    if (fault) throw new TypeError(fault);
+    return options;
+  };
+  const textOf = (text) => {
+    if (typeof text !== "string") throw new TypeError("what is read has to be a text");
+    return text;
+  };
+  const bytesOf = (array) => {
+    if (!(array instanceof Uint8Array)) throw new TypeError("this is no Uint8Array");
+    return array;
+  };
+  const read = ({ bytes, fault }) => {
+    if (fault) throw new SyntaxError(fault);
+    return new Uint8Array(bytes);
+  };
+  const set = (array, { bytes, read, fault }) => {
+    array.set(bytes);
+    if (fault) throw new SyntaxError(fault);
+    return { read, written: bytes.length };
+  };
+  const OF_READING = ["alphabet", "lastChunkHandling"];
   add(Uint8Array, {
-    fromBase64: (text) => new Uint8Array(bytesOf(text)),
-    fromHex: (text) => Uint8Array.from(text.match(/../g) ?? [], (digits) => parseInt(digits, 16)),
+    fromBase64: (text, options) => read(base64.fromBase64(textOf(text), chosen(options, ...OF_READING))),
+    fromHex: (text) => read(base64.fromHex(textOf(text))),
   });
   add(Uint8Array.prototype, {
-    toBase64() {
-      return textOf(this);
+    toBase64(options) {
+      return base64.toBase64(bytesOf(this), chosen(options, "alphabet"), Boolean(options?.omitPadding));
+    },
+    setFromBase64(text, options) {
+      return set(this, base64.fromBase64(textOf(text), chosen(options, ...OF_READING), bytesOf(this).length));
     },
     toHex() {
-      return Array.from(this, (byte) => byte.toString(16).padStart(2, "0")).join("");
+      return Array.from(bytesOf(this), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    },
+    setFromHex(text) {
+      return set(this, base64.fromHex(textOf(text), bytesOf(this).length));
     },
   });
   add(Promise, {
@@ -62,17 +92,6 @@ const PRELUDE = new vm.Script(`(now, elapsed, { atob, btoa, textOf, bytesOf, DOM
   };
 }`);
 
-const BASE64 = {
-  atob,
-  btoa,
-  DOMException,
-  textOf: (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64"),
-  bytesOf(text) {
-    if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text)) throw new SyntaxError("this is no base64");
-    return Buffer.from(text, "base64");
-  },
-};
-
 /// The host ended the call, or the call broke off: whatever the plugin makes of it, that is its end.
 export class Ended extends Failure {}
 
@@ -85,14 +104,13 @@ export class Realm {
       if (!GLOBALS.has(name)) vm.runInContext(`delete globalThis[${JSON.stringify(name)}]`, this.context);
     }
     const { now, elapsed } = clocks;
-    this.make = PRELUDE.runInContext(this.context)(now, elapsed, BASE64);
+    this.make = PRELUDE.runInContext(this.context)(now, elapsed, { atob, btoa, base64, DOMException });
   }
 
-  /// A copy of a value in the context. What is missing is null there.
+  /// A copy of a value in the context.
   enter(value) {
-    if (value === undefined || value === null) return null;
     if (typeof value === "function") return this.make.function((args) => this.enter(value(...args)));
-    if (typeof value !== "object") return value;
+    if (typeof value !== "object" || value === null) return value;
     if (value instanceof Uint8Array) {
       const bytes = this.make.bytes(value.length);
       bytes.set(value);

@@ -18,7 +18,7 @@ const OF_THE_HOST = new Set([
   "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "transfer-encoding", "upgrade",
   "host", "http2-settings",
 ]);
-const AUTHORITY = /^(\[[0-9A-Za-z:.]*\]|[0-9A-Za-z._~!$&'()*+,;=-]+)(:[0-9A-Za-z._~!$&'()*+,;=-]*)?$/;
+const AUTHORITY = /^(\[[0-9A-Za-z:.%]*\]|[0-9A-Za-z._~!$&'()*+,;=-]+)(:[0-9A-Za-z._~!$&'()*+,;=-]*)?$/;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /// The most time that a request leaves to its call.
@@ -33,11 +33,11 @@ export function send(web, request, timeLeft, wait) {
   const sent = toBeSent(request);
   if (request.method === "CONNECT") throw denied();
   const answer = grantedFor(web, sent);
-  const { status, headers, body, after } = answered(answerOf(answer, asked(request, sent)));
+  const response = answered(answerOf(answer, asked(request, sent)));
   const limit = Math.min(request.timeoutMs ?? Infinity, timeLeft - Math.min(timeLeft / 10, TO_ANSWER_MS));
-  wait(Math.min(after, limit));
-  if (after >= limit) throw new Failure("unavailable", "the server did not answer in time");
-  return received(status, headers, body);
+  wait(Math.min(response.after, limit));
+  if (response.after >= limit) throw new Failure("unavailable", "the server did not answer in time");
+  return received(request.method, response);
 }
 
 /// The request's URL in its parts, or what is wrong with the request.
@@ -65,10 +65,13 @@ function partsOf(url) {
   return { scheme: scheme.toLowerCase(), authority, path: path.startsWith("/") ? path : `/${path}` };
 }
 
+/// What fields come to, with what divides them.
+export const bytesIn = (fields) => fields.reduce((sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value) + 4, 0);
+
 function checkFields(headers, length) {
   let bytes = 0;
   for (const [name, value] of headers) {
-    const wrong = (why) => refuse(`the header ${name.slice(0, 64)}${why}`);
+    const wrong = (why) => refuse(`the header ${shortened(name)}${why}`);
     if (!TOKEN.test(name)) throw wrong(" can't be sent: it is no name");
     const known = name.toLowerCase();
     if (OF_THE_HOST.has(known)) throw wrong(" is the host's to send");
@@ -80,6 +83,12 @@ function checkFields(headers, length) {
   }
   if (bytes > MAX_FIELDS_BYTES) throw refuse("the headers are larger than 16 KiB");
 }
+
+/// As the host shows names that somebody else chose.
+export const shortened = (name) => {
+  const characters = Array.from(name);
+  return characters.length > 64 ? `${characters.slice(0, 64).join("")}…` : name;
+};
 
 /// Scheme, host and port in one way of writing; null where the authority can be read in two ways.
 function originOf(scheme, authority) {
@@ -96,7 +105,9 @@ function hostOf(text) {
   }
   if (isIPv4(text)) return text;
   const name = text.replace(/\.$/, "").toLowerCase();
-  return name.length <= 253 && name.split(".").every((label) => /^[a-z0-9_-]{1,63}$/.test(label)) ? name : null;
+  const isName = name.length <= 253 && name.split(".").every((label) => /^[a-z0-9_-]{1,63}$/.test(label));
+  // What looks like an address, with a dot behind it, is looked up as a name.
+  return isName ? `${name}.` : null;
 }
 
 /// What answers for the first granted URL that holds this one.
@@ -146,17 +157,22 @@ function answered(given) {
   const { status = 200, headers = {}, body = "", json, after = 0, ...others } = isWhole ? given : { body: given ?? "" };
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) throw new TypeError(`an answer has no ${unknown}; it has status, headers, body, json, after`);
+  if (!(Number.isInteger(status) && status >= 200 && status <= 999)) throw new TypeError(`no answer has the status ${status}`);
   const pairs = headers[Symbol.iterator] ? [...headers] : Object.entries(headers);
   const bytes = json !== undefined ? Buffer.from(JSON.stringify(json)) : ArrayBuffer.isView(body) ? body : Buffer.from(String(body));
-  return { status, headers: pairs.map(([name, value]) => [name.toLowerCase(), String(value)]), body: new Uint8Array(bytes), after };
+  return { status, headers: pairs.map(([name, value]) => [name.toLowerCase(), String(value).replace(/^[ \t]+|[ \t]+$/g, "")]), body: new Uint8Array(bytes), after };
 }
 
-/// The response as the plugin gets it, if it is not too large.
-function received(status, headers, body) {
-  const bytes = headers.reduce((sum, [name, value]) => sum + name.length + Buffer.byteLength(value) + 4, 0);
+/// The response as the plugin gets it, if it is not too large: the fields of one name beside each other.
+function received(method, { status, headers: came, body: written }) {
+  const names = new Set(came.map(([name]) => name));
+  const headers = [...names].flatMap((name) => came.filter(([known]) => known === name));
+  const bytes = bytesIn(headers);
   if (headers.length > MAX_RECEIVED_FIELDS || bytes > MAX_RECEIVED_BYTES) {
     throw new Failure("failed", "the header of the server's answer is too large");
   }
+  // What a server may write behind such a head is no part of its answer.
+  const body = method === "HEAD" || [204, 304].includes(status) ? new Uint8Array(0) : written;
   if (body.length > MAX_BODY_BYTES) throw new Failure("failed", "the server's answer has more than 8 MiB");
   return { status, headers, body };
 }

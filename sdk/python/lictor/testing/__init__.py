@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import io
 import random as _random
+import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +31,7 @@ from wit_world.imports import http as _http
 from wit_world.imports import types
 from wit_world.imports.events import Event
 
-from .. import Commands, Failure, Reply, _bytes_of, _failure_of, _flush, _printing, _table, _yields
+from .. import Commands, Failure, Reply, _bytes_of, _Failing, _printing, _table, _yields
 from .._parts import begin, parts
 from .._stopped import Stopped
 from ..http import Response
@@ -201,7 +202,7 @@ class Host:
         world.caller = (self.caller, "0" * 64)
         world.headers = [(name, value) for name, value in _fields(self.headers) if name.lower() not in _OF_THE_PROTOCOL]
         world.body = _octets(self.body)
-        world.config = self.config
+        world.config = {key: _config(key, value) for key, value in self.config.items()}
         world.files = {path: _content(content) for path, content in self.files.items()}
         world.web = {url: _answers(answer) for url, answer in self.web.items()}
         world.commands = {name: _replies(reply) for name, reply in self.commands.items()}
@@ -241,21 +242,20 @@ class _Printed(io.RawIOBase):
 
 
 def _begun(arguments: tuple[str, ...]) -> Any:
-    try:
-        return begin(_texts(arguments))
-    except Exception as error:
-        raise _told(Err(_failure_of(error))) from error
+    texts = _texts(arguments)
+    with _Failing(_fail):
+        return begin(texts)
 
 
 def _next(own: asyncio.AbstractEventLoop, coming: AsyncGenerator[bytes, None]) -> bytes | None:
-    try:
+    with _Failing(_fail), contextlib.suppress(StopAsyncIteration):
         return own.run_until_complete(anext(coming))
-    except StopAsyncIteration:
-        return None
-    except Exception as error:
-        raise _told(Err(_failure_of(error))) from error
-    finally:
-        _flush()
+    return None
+
+
+def _fail(failure: types.Failure) -> None:
+    """Fails as the client is told it, because of what the command raised."""
+    raise Failure(failure.code, failure.message) from sys.exc_info()[1]
 
 
 def _told(error: Err) -> Failure:
@@ -278,6 +278,12 @@ def _octets(data: str | bytes) -> bytes:
     return data.encode() if isinstance(data, str) else bytes(data)
 
 
+def _config(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"what an operator writes for {key} comes to the plugin as a text, not as {type(value).__name__}")
+    return value
+
+
 def _fields(headers: Headers) -> list[tuple[str, str]]:
     return list(headers.items() if isinstance(headers, Mapping) else headers)
 
@@ -297,6 +303,8 @@ def _answers(answer: Any) -> Callable[[_http.Request], _http.Response]:
     def response(request: _http.Request) -> _http.Response:
         given = _given(answer, request)
         if isinstance(given, Response):
+            if not 200 <= given.status <= 999:
+                raise Broken from ValueError(f"no answer has the status {given.status}")
             return _http.Response(given.status, _fields(given.headers), _octets(given.body))
         return _http.Response(200, [], _octets(given))
 

@@ -3,6 +3,7 @@
 import asyncio
 import copyreg
 import datetime
+import math
 import os
 import random
 import selectors
@@ -30,6 +31,8 @@ def _elapsed_ns() -> int:
 
 
 def _sleep(seconds: float) -> None:
+    if seconds in (math.inf, -math.inf):
+        raise OverflowError("timestamp out of range for platform time_t")
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
     current().sleep(round(seconds * 1_000_000_000))

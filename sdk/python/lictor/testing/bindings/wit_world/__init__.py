@@ -4,12 +4,16 @@ this place; the kit does not know which of the two it imports."""
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
+import lictor
 from lictor import _values
 from lictor._stopped import Stopped
 
+# By what it is called in the words of the host: as a build calls it, by its folder.
+PLUGIN = Path(lictor.__file__).resolve().parent.parent.name
 MILLISECOND = 1_000_000
 # Bytes that a plugin may hand over at once.
 MOST_AT_ONCE = (16 << 20) + (64 << 10)
@@ -164,6 +168,21 @@ count = whole
 def size(value: Any) -> int:
     """The bytes of a text that can cross to the host."""
     return len(text(value).encode())
+
+
+def items(value: Any) -> list:
+    """The value, which has to be a list."""
+    if not isinstance(value, list):
+        raise Stopped("plugin-trapped", f"the host takes a list here, not {type(value).__name__}")
+    return value
+
+
+def pairs(value: Any) -> list[tuple[Any, Any]]:
+    """The value, which has to be a list of pairs."""
+    for pair in items(value):
+        if not (isinstance(pair, tuple) and len(pair) == 2):
+            raise Stopped("plugin-trapped", f"the host takes a list of tuples of two here, and none of {type(pair).__name__}")
+    return value
 
 
 def octets(value: Any) -> bytes:

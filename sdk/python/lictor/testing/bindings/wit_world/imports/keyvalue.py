@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from componentize_py_types import Err
 
-from .. import current, octets, size
+from .. import Stopped, current, octets, size
 from . import state, types
 
 MOST_CURSORS = 64
@@ -60,7 +60,7 @@ class Bucket:
     def opened(self, carried: int):
         """The world, and the entries of the store."""
         if self.name is None:
-            raise AssertionError("the bucket was released")
+            raise Stopped("plugin-trapped", "the bucket was released")
         return state.opened(self.name, carried)
 
     def get(self, key: str) -> bytes | None:

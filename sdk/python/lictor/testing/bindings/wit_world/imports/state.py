@@ -63,10 +63,12 @@ def increment(store: str, key: str, delta: int) -> int:
 
 
 def compare_and_set(store: str, key: str, expected: int | None, value: bytes, ttl_ms: int | None) -> int:
-    world, entries = opened(store, size(key) + len(octets(value)))
+    carried = size(key) + len(octets(value))
+    # Here, as in a listing, the host asks for the store last.
     checked(key)
     fitting(value)
-    ends = end(world, ttl_ms)
+    ends = end(current(), ttl_ms)
+    world, entries = opened(store, carried)
     want(entries, key, None if expected is None else count(expected))
     return write(world, entries, key, value, ends)
 
@@ -90,8 +92,9 @@ def touch(store: str, key: str, ttl_ms: int | None) -> bool:
 
 def list_keys(store: str, prefix: str, after: str | None, limit: int) -> Page:
     whole(limit, 0, 2**32 - 1)
-    world, entries = opened(store, size(prefix))
-    behind = b"" if after is None else checked(after).encode()
+    carried = size(prefix)
+    behind = b"" if after is None else checked(text(after)).encode()
+    world, entries = opened(store, carried)
     keys = sorted(key.encode() for key in entries)
     keys = [key for key in keys if key.startswith(prefix.encode()) and (after is None or key > behind)]
     page = keys[: min(max(limit, 1), MOST_KEYS)]

@@ -1,0 +1,89 @@
+//! The hosts over which authors test commands without a server, beside the server's own: a plugin gives both the same odd inputs,
+//! and both answer alike, letter for letter.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::languages::author;
+use crate::support::tools::{Finished, finish};
+use crate::support::web::Web;
+
+/// What is asked of a plugin `mixed`, with the lines that come of each at least. `DIR` has the files, and the web is at `odd`.
+const CALLS: [(&[&str], usize); 7] = [
+    (&["state", "1", "300"], 300),
+    (&["state", "2", "300"], 300),
+    (&["state", "3", "300"], 300),
+    (&["requests"], 120),
+    (&["topics"], 40),
+    (&["answers", "http://odd"], 3),
+    (&["others", "DIR/there", "DIR/missing", "DIR/large"], 20),
+];
+
+/// Answers that have bytes behind their heads where HTTP has no body: behind a 204, for a `HEAD`, behind a 304.
+fn odd_web() -> Web {
+    Web::new(|request, connection| {
+        let status = match request.line.split(' ').next() {
+            Some("GET") => "204 No Content",
+            Some("HEAD") => "200 OK",
+            _ => "304 Not Modified",
+        };
+        connection.send(&format!("HTTP/1.1 {status}\r\nB: 1\r\nA:  2 \r\nb: 3\r\n\r\nbody"));
+    })
+}
+
+/// Asks `component`, and by `here` its code over the host of a test, which prints the reply and the end of a line, or the code of
+/// how the call ended; `more` calls are the language's own.
+pub(super) fn answer_alike(component: &Path, here: impl Fn(&[String]) -> Command, more: &[&[&str]]) {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("there"), "12345").unwrap();
+    fs::write(folder.path().join("large"), vec![0; (1 << 20) + 1]).unwrap();
+    let web = odd_web();
+    let odd = format!("http://{}", web.address);
+    let path = |name: &str| format!("{}/{name}", folder.path().display());
+    let there = |call: &[&str]| {
+        let mut run = author(folder.path());
+        run.args(["plugin", "run", "--timeout", "60s", "--memory", "256MiB", "--compile-time", "10m"]);
+        run.args(["--http", "http://127.0.0.1:1/v1", "--http", "http://127.0.0.1:1/v2/", "--http", &odd]);
+        run.args(["--config", "greeting=hi", "--config", "number=5", "--header", "Lang: de"]);
+        for name in ["there", "missing", "large"] {
+            run.args(["--file", &path(name)]);
+        }
+        let named = |word: &&str| word.replace("DIR/", &path("")).replace("http://odd", &odd);
+        finish(run.arg(component).args(call.iter().map(named)))
+    };
+    let here = |call: &[&str]| {
+        let named: Vec<String> = call.iter().map(|word| word.replace("DIR/", &path(""))).collect();
+        let ran = finish(&mut here(&named));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.stdout
+    };
+    let more = more.iter().map(|call| (*call, 1));
+    for (call, least) in CALLS.into_iter().chain(more) {
+        let (there, here) = (replied(&there(call)), here(call));
+        for (there, here) in there.lines().zip(here.lines()) {
+            assert_eq!(here, there, "{call:?}");
+        }
+        assert_eq!(
+            (here.lines().count(), here.lines().count() >= least),
+            (there.lines().count(), true),
+            "{call:?}"
+        );
+    }
+    let raw = here(&["raw"]);
+    assert!(raw.lines().count() > 10, "{raw}");
+    for what in raw.lines() {
+        let (there, here) = (there(&["raw", what]), here(&["raw", what]));
+        // It may be stricter: what a component makes something of, by chance, ends the call here.
+        if here != "plugin-trapped\n" {
+            assert_eq!(here, replied(&there), "{what}");
+        }
+    }
+}
+
+fn replied(ran: &Finished) -> String {
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    ran.stdout.clone()
+}
