@@ -4,6 +4,7 @@ import { options as checked, run as runnable, shown, text } from "./check.js";
 import { log as print, reset } from "./console.js";
 import { Failure } from "./failure.js";
 import { inspect } from "./inspect.js";
+import { forgetRejections, throwUnhandled } from "./promises.js";
 import { dropMicrotasks, runMicrotasks } from "./runtime.js";
 import { fromUtf8, toUtf8 } from "./text.js";
 
@@ -61,9 +62,12 @@ export const commands = {
   handle([name, ...args]) {
     try {
       reset();
+      forgetRejections();
       const reply = find(name, args.length).run(...args);
       runMicrotasks();
-      return replied(reply);
+      const bytes = replied(reply);
+      throwUnhandled();
+      return bytes;
     } catch (error) {
       dropMicrotasks();
       throw failureOf(error);

@@ -6,9 +6,11 @@ let table;
 export function withSources(stack) {
   const text = globalThis[Symbol.for("lictor.lines")];
   if (text === undefined) return stack;
-  return stack.replace(/\((?:[^()\s]*\/)?plugin\.js:(\d+):\d+\)/g, (place, line) => {
+  const shown = stack.replace(/\((?:[^()\s]*\/)?plugin\.js:(\d+):\d+\)/g, (place, line) => {
     table ??= JSON.parse(text);
     const [source, at] = table.lines.slice(2 * (line - 1), 2 * line);
     return source >= 0 ? `(${table.sources[source]}:${at})` : place;
   });
+  // What the build put in for `async` and promises says nothing.
+  return shown.split("\n").filter((frame) => !/[/(]plugin\.js:\d+:\d+\)|lictor\/promises\.js/.test(frame)).join("\n");
 }

@@ -2,6 +2,7 @@
 
 import request from "lictor:plugin/request@0.1.0";
 import { console } from "./console.js";
+import "./promises.js";
 import { fromUtf8, toUtf8 } from "./text.js";
 
 class TextEncoder {

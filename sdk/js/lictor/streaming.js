@@ -4,6 +4,7 @@
 import reply from "lictor:plugin/reply@0.1.0";
 import { command, commands, failureOf, find, replied } from "./commands.js";
 import { reset } from "./console.js";
+import { forgetRejections, heard, throwUnhandled } from "./promises.js";
 
 /// Ends the reply with a failure. The build takes a plugin that imports `reply` for one that streams: so only `stream` names it.
 let fail;
@@ -26,7 +27,9 @@ export const streamingCommands = {
   async handle([name, ...args]) {
     try {
       reset();
-      return parts(find(name, args.length).run, args);
+      forgetRejections();
+      const { run } = find(name, args.length);
+      return new Parts(() => run(...args));
     } catch (error) {
       throw failureOf(error);
     }
@@ -34,17 +37,43 @@ export const streamingCommands = {
 };
 
 /// What a command yields, and last what it returns. A part is asked for when the host has taken the one before it.
-async function* parts(run, args) {
-  try {
-    const given = await run(...args);
-    const isGenerator = typeof given?.next === "function";
-    for (let isDone = false; !isDone; ) {
-      const { done, value } = isGenerator ? await given.next() : { done: true, value: given };
-      const part = replied(await value);
-      if (part.length > 0) yield part;
-      isDone = done;
+class Parts {
+  #begin;
+  #given = null;
+  #isDone = false;
+
+  constructor(begin) {
+    this.#begin = begin;
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  async next() {
+    try {
+      this.#given ??= { of: await heard(this.#begin) };
+      while (!this.#isDone) {
+        const part = replied(await heard(() => this.#step()));
+        if (this.#isDone) throwUnhandled();
+        if (part.length > 0) return { done: false, value: part };
+      }
+    } catch (error) {
+      this.#isDone = true;
+      fail(failureOf(error));
     }
-  } catch (error) {
-    fail(failureOf(error));
+    return { done: true, value: undefined };
+  }
+
+  /// The next value, or a promise of it.
+  #step() {
+    const { of } = this.#given;
+    const noted = ({ done, value }) => {
+      this.#isDone = done;
+      return value;
+    };
+    if (typeof of?.next !== "function") return noted({ done: true, value: of });
+    const next = of.next();
+    return typeof next?.then === "function" ? next.then(noted) : noted(next);
   }
 }
