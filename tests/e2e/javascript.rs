@@ -66,14 +66,14 @@ fn the_host_of_a_test_does_what_the_conformance_suite_expects() {
 #[test]
 fn the_host_of_a_test_has_every_function_and_bound_of_the_hosts() {
     if is_to_be_had("js") {
-        tests_pass(&project("sample").1, 10);
+        tests_pass(&project("sample").1, 11);
     }
 }
 
 #[test]
 fn streams_run_over_the_host_of_a_test() {
     if is_to_be_had("js") {
-        tests_pass(&project("streams").1, 6);
+        tests_pass(&project("streams").1, 7);
     }
 }
 
@@ -134,6 +134,20 @@ fn what_breaks_off_in_a_test_breaks_off_in_a_component() {
         assert!(ran.code == Some(1) && ran.stderr.contains(end), "{what}: {ran:?}");
     }
     assert_eq!(in_component(&["refused"]).stdout, REFUSED);
+    for (how, end) in [
+        ("now", "(plugin-failed, failed)"),
+        ("followed", "(plugin-failed, failed)"),
+        ("constructed", "(plugin-failed, failed)"),
+        ("refused", "none (not-found, failed)"),
+    ] {
+        let left = in_component(&["leave", how]);
+        assert!(left.code == Some(1) && left.stderr.contains(end), "{how}: {left:?}");
+        let told = left.stderr.contains("uncaught ") && left.stderr.contains("(plugin.js:");
+        assert_eq!(told, how != "refused", "{how}: {left:?}");
+    }
+    for how in ["later", "handled"] {
+        assert_eq!(in_component(&["leave", how]).stdout, "done\n", "{how}");
+    }
     let plain = in_component(&["fail-plainly"]);
     assert!(plain.stderr.contains("something went wrong (plugin-failed, failed)"), "{plain:?}");
     let passed_on = in_component(&["left", "a"]);

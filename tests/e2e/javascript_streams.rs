@@ -14,7 +14,7 @@ use crate::support::server::Setup;
 use crate::support::web::Web;
 
 /// The commands of `javascript/streams.js` that a server is given.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 26] = [
     "hello",
     "count",
     "plain",
@@ -37,6 +37,10 @@ const COMMANDS: [&str; 22] = [
     "fetch",
     "subscribe",
     "publish",
+    "leave",
+    "leave-last",
+    "stuck",
+    "mend",
 ];
 
 /// The plugin of streams, built once.
@@ -57,6 +61,7 @@ pub(super) const PLUGIN: Plugin = Plugin {
         ("empty", b"x"),
         ("hello Ada", b"hello Ada"),
         ("caller", b"tester  true"),
+        ("mend", b"caught rejected,rejected"),
     ],
     failures: &[
         ("count", "", ("bad-arguments", "failed"), "usage: count TO [EVERY-MS]"),
@@ -66,6 +71,12 @@ pub(super) const PLUGIN: Plugin = Plugin {
         ("break-off 3", "1\n2\n3\n", ("not-found", "failed"), "no more"),
         ("panic 2", "1\n2\n", ("plugin-failed", "failed"), UNEXPECTED),
         ("odd", "1\n", ("plugin-failed", "failed"), UNEXPECTED),
+        ("leave now", "1\n2\n", ("plugin-failed", "failed"), UNEXPECTED),
+        ("leave later", "1\n2\n", ("plugin-failed", "failed"), UNEXPECTED),
+        ("leave followed", "1\n2\n", ("plugin-failed", "failed"), UNEXPECTED),
+        ("leave refused", "1\n2\n", ("not-found", "failed"), "none"),
+        ("leave-last later", "1\n", ("plugin-failed", "failed"), UNEXPECTED),
+        ("stuck", "", ("plugin-failed", "failed"), UNEXPECTED),
         ("subscribe b", "", ("denied", "failed"), "the plugin may not subscribe to these topics"),
         ("fetch 1 http://127.0.0.1:9/", "", ("denied", "failed"), "this URL is not granted to the plugin"),
     ],
@@ -102,11 +113,18 @@ fn an_unexpected_error_is_logged_with_its_place() {
         return;
     }
     let (server, mut connection) = connected(&PLUGIN, "");
-    assert_eq!(stream(&mut connection, "panic 2").1.failure(), ("plugin-failed", "failed"));
-    let logged = server.wait_for_log("the error", |entry| {
-        entry.text("line").is_some_and(|line| line.contains("uncaught TypeError"))
-    });
-    assert!(logged.text("line").is_some_and(|line| line.contains("plugin.js:")), "{logged:?}");
+    // Thrown, and what a promise was rejected with that nobody handles.
+    for line in ["panic 2", "leave later"] {
+        let before = server.log().len();
+        assert_eq!(stream(&mut connection, line).1.failure(), ("plugin-failed", "failed"), "{line}");
+        eventually("the error", || {
+            let log = server.log();
+            let told = log[before..].iter().filter_map(|entry| entry.text("line"));
+            told.filter(|line| line.contains("uncaught TypeError") && line.contains("plugin.js:"))
+                .next()
+                .map(drop)
+        });
+    }
 }
 
 #[test]

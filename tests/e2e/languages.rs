@@ -268,6 +268,11 @@ fn a_plugin_in_c_builds_without_warnings_and_what_a_plugin_has_not_is_named() {
     std::fs::copy(root().join("tests/e2e/languages/words.c"), project.join("plugin.c")).unwrap();
     let built = finish(&mut script(&project, "build.sh"));
     assert!(built.code == Some(0) && !built.stderr.contains("warning"), "{built:?}");
+    let component = || std::fs::read(project.join("words.wasm")).unwrap();
+    let first = component();
+    std::fs::remove_dir_all(project.join("build")).unwrap();
+    at_leisure(&mut script(&project, "build.sh"));
+    assert!(first == component(), "two builds are the same, byte for byte");
     let run = |arguments: &[&str]| {
         let mut command = author(folder.path());
         finish(command.args(["plugin", "run"]).arg(project.join("words.wasm")).args(arguments))

@@ -33,7 +33,7 @@ fn the_host_of_a_test_has_every_function_and_bound_of_the_hosts() {
     let mut assemble = Command::new(sdk.join("assemble.sh"));
     assemble.arg("python").arg(sdk.join("conformance/python")).arg(sdk.join("conformance/world.wit"));
     at_leisure(assemble.arg(folder.path()));
-    tests_pass(folder.path(), 27);
+    tests_pass(folder.path(), 28);
 }
 
 #[test]
@@ -83,11 +83,13 @@ fn a_test_that_fails_fails_the_projects_own_test() {
     assert!(!holds("test_refuses_a_long_name") && !holds("Commands called by a plugin's own tests"));
 }
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "hello",
     "count",
     "timers",
     "waits",
+    "leave",
+    "lacks",
     "kinds",
     "nothing",
     "break-off",
@@ -139,6 +141,10 @@ pub(super) const PLUGIN: Plugin = Plugin {
         ("hello Ada", b"hello Ada"),
         ("caller", b"tester b'' True"),
         ("break-off 1 swallow", b"1\ncaught"),
+        ("leave asked", b"in a task12"),
+        ("lacks threads", b"not there"),
+        ("lacks sockets", b"not there"),
+        ("lacks programs", b"not there"),
     ],
     failures: &[
         ("count", "", ("bad-arguments", "failed"), "usage: count TO [EVERY-MS]"),
@@ -192,6 +198,24 @@ fn an_unexpected_error_is_logged_with_its_place() {
     });
     let line = logged.text("line").unwrap();
     assert!(line.contains("plugin.py:") && !line.contains("lictor/"), "{line}");
+}
+
+/// As in any Python: a line of the log, and the command goes on.
+#[test]
+fn an_exception_that_nobody_asks_for_is_logged() {
+    if !is_to_be_had("python") {
+        return;
+    }
+    let (server, mut connection) = connected(&PLUGIN, "timeout = \"1m\"");
+    for (how, words) in [
+        ("task", "uncaught RuntimeError: in a task at plugin.py:"),
+        ("future", "uncaught RuntimeError: in a future"),
+        ("callback", "uncaught ZeroDivisionError: division by zero at plugin.py:"),
+    ] {
+        let (whole, end) = stream(&mut connection, &format!("leave {how}"));
+        assert_eq!((whole.as_slice(), end.status.as_str()), (b"12".as_slice(), "OK"), "{how}: {end:?}");
+        server.wait_for_log(words, |entry| entry.text("line").is_some_and(|line| line.starts_with(words)));
+    }
 }
 
 #[test]

@@ -45,6 +45,29 @@ async def wait_for_ever():
     await asyncio.Event().wait()
 
 
+@stream("forget HOW", "leaves an exception behind that nobody asks for")
+async def forget(how):
+    if how == "future":
+        asyncio.get_running_loop().create_future().set_exception(RuntimeError("left"))
+    else:
+        kept = asyncio.create_task(fails())
+    yield "1"
+    await asyncio.sleep(1)
+    if how == "asked":
+        yield repr(kept.exception())
+    if how == "stuck":
+        await asyncio.Event().wait()
+
+
+async def fails():
+    raise RuntimeError("left")
+
+
+@stream("lacks", "asks the loop for threads")
+async def lacks():
+    yield await asyncio.to_thread(lambda: 1)
+
+
 @stream("follow TOPICS", "tells what is published")
 def follow(topics):
     events.subscribe(topics)
@@ -109,6 +132,20 @@ class Streams(Case):
         with self.assertRaises(Stopped) as stopped:
             next(parts)
         self.assertEqual(stopped.exception.code, "plugin-trapped")
+
+    def test_an_exception_that_nobody_asks_for_is_logged(self):
+        for how in ("task", "future"):
+            self.assertEqual(list(self.host.stream("forget", how)), [b"1"])
+            [line] = self.host.take_log()
+            self.assertRegex(line, "^error: uncaught RuntimeError: left")
+        self.assertEqual(list(self.host.stream("forget", "asked")), [b"1", b"RuntimeError('left')"])
+        self.assertEqual(self.host.take_log(), [])
+        with self.assertRaises(Stopped):
+            list(self.host.stream("forget", "stuck"))
+        self.assertRegex(self.host.take_log()[0], r"^error: uncaught RuntimeError: left at .*test_streams.py:\d+ fails")
+        with self.assertRaises(Failure) as failed:
+            list(self.host.stream("lacks"))
+        self.assertIsInstance(failed.exception.__cause__, NotImplementedError)
 
     def test_what_a_part_may_be(self):
         for kind, parts in [("none", []), ("empty", []), ("bytes", [b"\xff"]), ("number", [b"1.5"])]:

@@ -7,8 +7,8 @@ const { then } = Native.prototype;
 /// Those of the call that nobody has handled yet, and what they were rejected with.
 const unhandled = new Map();
 
-/// What has had no handler for so many turns of the queue gets none: in a plugin nothing comes from elsewhere but between parts.
-const TURNS = 1000;
+/// What has had no handler for so many turns of the queue gets none. And so long goes on what is left when a command ends.
+const TURNS = 100;
 /// Ends the part that is waited for; none where nothing drives promises.
 let alarm = null;
 
@@ -61,18 +61,17 @@ class Watched extends Native {
     unhandled.set(this, why);
     // An engine that tells of such promises has not to tell of this one as well.
     then.call(this, undefined, () => {});
-    if (alarm) this.#isLeft(why, TURNS);
-  }
-
-  #isLeft(why, turns) {
-    if (!unhandled.has(this)) return;
-    if (turns > 0) then.call(Native.resolve(), () => this.#isLeft(why, turns - 1));
-    else alarm(why);
+    if (alarm) afterTurns(() => unhandled.has(this) && alarm(why));
   }
 }
 
 Object.defineProperty(Watched, "name", { value: "Promise" });
 globalThis.Promise = Watched;
+
+function afterTurns(run, turns = TURNS) {
+  if (turns === 0) run();
+  else then.call(Native.resolve(), () => afterTurns(run, turns - 1));
+}
 
 /// Forgets what was left at the top level, or by the call before.
 export function forgetRejections() {
@@ -86,6 +85,9 @@ export function throwUnhandled() {
     throw why;
   }
 }
+
+/// Hears what goes on behind the end of a command.
+export const heardOut = () => heard(() => new Watched((done) => afterTurns(done))).then(throwUnhandled);
 
 /// What comes of `work`, unless a promise is rejected meanwhile that nobody handles.
 export function heard(work) {

@@ -4,7 +4,7 @@
 import reply from "lictor:plugin/reply@0.1.0";
 import { command, commands, failureOf, find, replied } from "./commands.js";
 import { reset } from "./console.js";
-import { forgetRejections, heard, throwUnhandled } from "./promises.js";
+import { forgetRejections, heard, heardOut } from "./promises.js";
 
 /// Ends the reply with a failure. The build takes a plugin that imports `reply` for one that streams: so only `stream` names it.
 let fail;
@@ -55,7 +55,7 @@ class Parts {
       this.#given ??= { of: await heard(this.#begin) };
       while (!this.#isDone) {
         const part = replied(await heard(() => this.#step()));
-        if (this.#isDone) throwUnhandled();
+        if (this.#isDone) await heardOut();
         if (part.length > 0) return { done: false, value: part };
       }
     } catch (error) {

@@ -12,7 +12,7 @@ import wit_world.exports
 from wit_world.imports import reply, types
 
 from . import _Failing, _flush, _raise, _table
-from ._parts import begin, parts
+from ._parts import begin, noted, parts, tell, tell_left
 
 # The host takes up a part in pieces of this size, as the client reads.
 _PIECE_BYTES = 64 << 10
@@ -47,7 +47,8 @@ async def _write(part: bytes, writer) -> None:
 
 
 class _Loop(type(componentize_py_async_support._loop)):
-    """The loop of componentize-py, with timers: there `asyncio.sleep` and its like are not implemented.
+    """The loop of componentize-py, where an exception that nobody handles would be silent, or a trap, and with timers: there
+    `asyncio.sleep` and its like are not implemented.
 
     The host has no clock that an instance could wait for beside its streams. So the loop waits once nothing else can go on, and
     while a part waits for the client no timer comes.
@@ -55,6 +56,15 @@ class _Loop(type(componentize_py_async_support._loop)):
 
     _timers: list[tuple[float, int, asyncio.TimerHandle]] = []
     _numbers = itertools.count()
+
+    def call_exception_handler(self, context):
+        tell(context)
+
+    def create_task(self, coroutine, **options):
+        return noted(super().create_task(coroutine, **options))
+
+    def call_soon(self, callback, *args, context=None):
+        return super().call_soon(callback, *args, context=context or contextvars.copy_context())
 
     def time(self):
         return time.monotonic()
@@ -83,6 +93,7 @@ class _Loop(type(componentize_py_async_support._loop)):
                 future_state.handles.append(handle)
                 super().poll(future_state)
         if future_state.pending_count > 0 and not future_state.futures:
+            tell_left()
             raise RuntimeError("the command waits for what nothing does")
 
 

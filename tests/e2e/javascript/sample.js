@@ -53,6 +53,17 @@ command("later", "leaves a promise behind", () => {
   Promise.resolve().then(() => state.set("late", "x"));
   queueMicrotask(() => state.set("queued", "x"));
 });
+command("leave HOW", "leaves a promise to itself that is rejected", (how) => {
+  const left = how === "constructed" ? new Promise((_, reject) => reject(new RangeError("none"))) : rejected(how);
+  if (how === "handled") left.catch(() => print("never driven"));
+  return "done";
+});
+async function rejected(how) {
+  if (how === "later") await null;
+  if (how === "followed") return rejected("now");
+  if (how === "refused") throw new Failure("not-found", "none");
+  null.x;
+}
 command("fail-at DEPTH", "fails within", function failing(depth) {
   if (Number(depth) > 0) return failing(depth - 1);
   return null.x;

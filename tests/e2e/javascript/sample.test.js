@@ -156,6 +156,22 @@ test("what is left behind by a command does not run, as in a component", async (
   assert.deepEqual(host.store().keys(), ["queued"]);
 });
 
+test("a promise that is rejected and that nobody handles fails its command", () => {
+  const host = new Host();
+  for (const [how, end, words] of [
+    ["now", /did not expect \(failed\)$/, /^uncaught TypeError: .*plugin\.js:\d+/],
+    ["followed", /did not expect \(failed\)$/, /^uncaught TypeError: /],
+    ["constructed", /did not expect \(failed\)$/, /^uncaught RangeError: none/],
+    ["refused", /^none \(not-found\)$/, /^$/],
+    ["later", /^done$/, /^$/],
+    ["handled", /^done$/, /^$/],
+  ]) {
+    assert.match(run(host, "leave", how), end, how);
+    assert.match(host.takeLog().join("\n"), words, how);
+  }
+  assert.equal(run(host, "evaluate", "`${Promise.name} ${Promise.resolve() instanceof Promise}`"), "Promise true");
+});
+
 test("a value that no function takes is refused, and can be caught", () => {
   const host = new Host();
   assert.equal(`${run(host, "refused")}\n`, readFileSync("refused.txt", "utf8"));

@@ -105,3 +105,30 @@ stream("next MS", "waits for an event for so long", async function* (ms) {
   yield String(events.next({ timeoutMs: Number(ms) }));
 });
 command("publish TOPIC TEXT", "publishes", (topic, text) => events.publish(topic, text));
+
+async function failing(how) {
+  if (how === "later") await null;
+  if (how === "followed") return failing("later");
+  if (how === "refused") throw new Failure("not-found", "none");
+  null.x;
+}
+stream("leave HOW", "leaves a promise to itself that is rejected, between parts", async function* (how) {
+  yield "1\n";
+  failing(how);
+  yield "2\n";
+  yield "3\n";
+});
+stream("leave-last HOW", "does so behind its parts", function* (how) {
+  yield "1\n";
+  failing(how);
+});
+stream("stuck", "waits for one that a rejected one would have resolved", async () => {
+  await new Promise((done) => void failing("later").then(done));
+});
+stream("mend", "handles rejected promises, be it late", async function* () {
+  const late = failing("now");
+  for (let turn = 0; turn < 50; turn++) await null;
+  yield await late.catch(() => "caught ");
+  failing("later").catch(() => {});
+  yield await Promise.allSettled([failing("now"), failing("followed")]).then((ended) => ended.map(({ status }) => status).join());
+});

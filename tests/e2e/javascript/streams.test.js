@@ -37,6 +37,20 @@ test("a failure comes before or after parts", async () => {
   }, (failure) => failure instanceof Failure && failure.code === "not-found");
 });
 
+test("a promise that is rejected and that nobody handles fails its command", async () => {
+  const host = new Host();
+  const unexpected = "the plugin met an error that it did not expect (failed)";
+  for (const how of ["now", "later", "followed"]) {
+    assert.deepEqual(await all(host, "leave", how), ["1\n2\n", unexpected], how);
+    assert.deepEqual(await all(host, "leave-last", how), ["1\n", unexpected], how);
+  }
+  assert.deepEqual(await all(host, "stuck"), ["", unexpected]);
+  assert.match(host.takeLog().join("\n"), /^(uncaught TypeError: .*\n?){7}$/);
+  assert.deepEqual(await all(host, "leave", "refused"), ["1\n2\n", "none (not-found)"]);
+  assert.deepEqual(await all(host, "mend"), ["caught rejected,rejected", null]);
+  assert.deepEqual(host.takeLog(), []);
+});
+
 test("a client that reads no further cancels, and nothing behind that runs", async () => {
   const host = new Host();
   let count = 0;

@@ -49,6 +49,42 @@ async def waits(how):
             yield "y"
 
 
+async def rejected():
+    await asyncio.sleep(0.01)
+    raise RuntimeError("in a task")
+
+
+@stream("leave HOW", "leaves an exception behind that nobody asks for, or that somebody does")
+async def leave(how):
+    match how:
+        case "task":
+            asyncio.create_task(rejected())
+        case "future":
+            asyncio.get_running_loop().create_future().set_exception(RuntimeError("in a future"))
+        case "callback":
+            asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+        case "asked":
+            await asyncio.wait([task := asyncio.create_task(rejected())])
+            yield task.exception().args[0]
+    yield "1"
+    await asyncio.sleep(0.05)
+    yield "2"
+
+
+@stream("lacks HOW", "asks the loop for what a plugin has not")
+async def lacks(how):
+    try:
+        match how:
+            case "threads":
+                await asyncio.to_thread(lambda: 1)
+            case "sockets":
+                await asyncio.open_connection("127.0.0.1", 1)
+            case "programs":
+                await asyncio.create_subprocess_exec("true")
+    except NotImplementedError:
+        yield "not there"
+
+
 @stream("kinds", "parts of each kind")
 def kinds():
     yield from ["text ☃ \ud800 ", b"\xff\0", bytearray(b"ab"), memoryview(b"cd"), 1, 1.5, None, ""]

@@ -16,6 +16,7 @@ from typing import Any
 
 from wit_world import World, current, is_entered
 
+from .._parts import noted, tell, tell_left
 from .._stopped import Stopped
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -166,12 +167,31 @@ class _Selector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list:
         if timeout is None:
+            tell_left()
             raise Stopped("plugin-trapped", "the command waits for what nothing does")
         if timeout > 0:
             current().sleep(round(timeout * 1_000_000_000) + 1)
         return super().select(0)
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop whose timers go by the host's clock, and that has what a plugin's has."""
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if is_entered():
+            tell(context)
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task:
+        return noted(super().create_task(coro, **options))
+
+    def _lacks(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+    run_in_executor = create_connection = create_datagram_endpoint = create_server = getaddrinfo = getnameinfo = _lacks
+    create_unix_connection = create_unix_server = connect_read_pipe = connect_write_pipe = subprocess_exec = subprocess_shell = _lacks
+    add_reader = add_writer = add_signal_handler = sock_recv = sock_sendall = sock_connect = sock_accept = _lacks
+
+
 def loop() -> asyncio.AbstractEventLoop:
-    """A loop whose timers go by the host's clock."""
-    return asyncio.SelectorEventLoop(_Selector())
+    """A new one, for one reply."""
+    return _Loop(_Selector())
