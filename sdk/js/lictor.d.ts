@@ -40,7 +40,7 @@ export function command(
 
 /**
  * A command whose reply comes in parts: a generator that yields them, `async` or not. What it returns is sent last. What it throws
- * ends the reply, whatever was yielded before.
+ * ends the reply, whatever was yielded before, and so does a promise that is rejected and that nothing handles.
  */
 export type Parts = AsyncGenerator<Bytes | null | undefined, Bytes | null | undefined | void> | Generator<Bytes | null | undefined, Bytes | null | undefined | void>;
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::languages::author;
+use crate::languages::{at_leisure, author};
 use crate::support::tools::{Finished, finish};
 use crate::support::web::Web;
 
@@ -54,6 +54,8 @@ pub(super) fn answer_alike(component: &Path, here: impl Fn(&[String]) -> Command
         let named = |word: &&str| word.replace("DIR/", &path("")).replace("http://odd", &odd);
         finish(run.arg(component).args(call.iter().map(named)))
     };
+    // It takes long, and then what it was compiled to is kept.
+    at_leisure(author(folder.path()).args(["plugin", "inspect", "--compile-time", "10m"]).arg(component));
     let here = |call: &[&str]| {
         let named: Vec<String> = call.iter().map(|word| word.replace("DIR/", &path(""))).collect();
         let ran = finish(&mut here(&named));

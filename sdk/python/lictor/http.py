@@ -34,7 +34,7 @@ class Response:
     status: int
     """200 and its like."""
     headers: list[tuple[str, str]]
-    """Names in lower case, and values, in the order in which they came."""
+    """Names in lower case, and values, in the order in which they came; those of one name stand together."""
     body: bytes
     """All of it."""
 
