@@ -8,7 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::languages::{at_leisure, author};
-use crate::support::tools::{Finished, finish};
+use crate::support::tools::Finished;
 use crate::support::web::Web;
 
 /// What is asked of a plugin `mixed`, with the lines that come of each at least. `DIR` has the files, and the web is at `odd`.
@@ -52,13 +52,13 @@ pub(super) fn answer_alike(component: &Path, here: impl Fn(&[String]) -> Command
             run.args(["--file", &path(name)]);
         }
         let named = |word: &&str| word.replace("DIR/", &path("")).replace("http://odd", &odd);
-        finish(run.arg(component).args(call.iter().map(named)))
+        ended(run.arg(component).args(call.iter().map(named)))
     };
     // It takes long, and then what it was compiled to is kept.
     at_leisure(author(folder.path()).args(["plugin", "inspect", "--compile-time", "10m"]).arg(component));
     let here = |call: &[&str]| {
         let named: Vec<String> = call.iter().map(|word| word.replace("DIR/", &path(""))).collect();
-        let ran = finish(&mut here(&named));
+        let ran = ended(&mut here(&named));
         assert_eq!(ran.code, Some(0), "{ran:?}");
         ran.stdout
     };
@@ -83,6 +83,13 @@ pub(super) fn answer_alike(component: &Path, here: impl Fn(&[String]) -> Command
             assert_eq!(here, replied(&there), "{what}");
         }
     }
+}
+
+/// Runs a command to its end, however long it takes.
+fn ended(command: &mut Command) -> Finished {
+    let output = command.output().expect("it starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Finished { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
 fn replied(ran: &Finished) -> String {
