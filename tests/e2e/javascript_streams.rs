@@ -114,10 +114,8 @@ fn an_unexpected_error_is_logged_with_its_place() {
         assert_eq!(stream(&mut connection, line).1.failure(), ("plugin-failed", "failed"), "{line}");
         eventually("the error", || {
             let log = server.log();
-            let told = log[before..].iter().filter_map(|entry| entry.text("line"));
-            told.filter(|line| line.contains("uncaught TypeError") && line.contains("plugin.js:"))
-                .next()
-                .map(drop)
+            let mut told = log[before..].iter().filter_map(|entry| entry.text("line"));
+            told.find(|line| line.contains("uncaught TypeError") && line.contains("plugin.js:")).map(drop)
         });
     }
 }
