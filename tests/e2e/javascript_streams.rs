@@ -82,7 +82,7 @@ pub(super) const PLUGIN: Plugin = Plugin {
         ("subscribe b", "", ("denied", "failed"), "the plugin may not subscribe to these topics"),
         ("fetch 1 http://127.0.0.1:9/", "", ("denied", "failed"), "this URL is not granted to the plugin"),
     ],
-    trap: ("deep 2", "streams trapped"),
+    trap: ("deep 2", "its call stack is exhausted"),
     patience: "timeout = \"600ms\"",
     stalls: &["stall 0", "stall 2", "sleep 0", "sleep 2"],
     every_ms: 150,
