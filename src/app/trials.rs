@@ -18,8 +18,9 @@ use crate::files::Authors;
 use crate::idempotency::{self, Ledger};
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
-    self, Call, CommandGate, CommandInfo, Commands, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant,
-    Inspection, Instances, Kept, Plugin, Sandbox, SandboxLimits, Shares, Spec, Stores, Trial, VolumeLimits,
+    self, Call, CommandGate, CommandInfo, Commands, Compiling, CoreDumps, DeadlineOf, EventsGrant, Grants,
+    HttpGrant, Inspection, Instances, Kept, Plugin, Sandbox, SandboxLimits, Shares, Spec, Stores, Trial,
+    VolumeLimits,
 };
 use crate::route::{Routes, Target};
 use crate::server::{Rates, Rechecks, Service};
@@ -195,8 +196,9 @@ impl Company {
         };
         let id = RequestId { connection: ConnectionId(0), number };
         let timeout = request.timeout_ms().map_or(self.timeout, Duration::from_millis);
+        let whose = if timeout == self.timeout { DeadlineOf::Plugin } else { DeadlineOf::Client };
         let call = Call::new(request, caller, id, tokio::time::Instant::now() + timeout);
-        let call = call.with_commands(Arc::clone(&self.service) as Arc<dyn Commands>);
+        let call = call.with_deadline_of(whose).with_commands(Arc::clone(&self.service) as Arc<dyn Commands>);
         Ok((Arc::clone(plugin), Arc::new(call)))
     }
 }

@@ -47,6 +47,12 @@ pub(super) fn authors_place(error: &wasmtime::Error, places: &Places) -> Option<
     found.find(Place::is_authors).map(|place| place.to_string())
 }
 
+/// Whether the backtrace of `error` says something: the innermost function has a name. Those of QuickJS have none.
+pub(super) fn names_functions(error: &wasmtime::Error) -> bool {
+    let trace = error.downcast_ref::<WasmBacktrace>();
+    trace.is_some_and(|trace| trace.frames().first().is_some_and(|frame| frame.func_name().is_some()))
+}
+
 /// Whether the whole of a cause of `error` is one of these texts: what only holds one may quote the guest.
 pub(super) fn says(error: &wasmtime::Error, texts: &[&str]) -> bool {
     error.chain().any(|cause| texts.contains(&&*begin_of(cause)))

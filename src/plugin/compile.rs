@@ -44,7 +44,7 @@ pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec) -> Result<Compi
             let compiled = compiler::run(&spec.compiling, &work, &[&bytes], output).await;
             compiled.map_err(|uncompiled| match uncompiled {
                 Uncompiled::Invalid(words) => invalid(&words),
-                Uncompiled::Failed(words) => words,
+                Uncompiled::Exceeding(words) | Uncompiled::Failed(words) => words,
             })?;
             let (runtime, compiling) = (Arc::clone(&runtime), spec.compiling.clone());
             let loading = move || draft.component(runtime.engine(), &compiling).map_err(words);

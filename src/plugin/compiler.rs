@@ -30,7 +30,9 @@ const VERB: &str = "compile";
 pub(super) enum Uncompiled {
     /// The compiler says so of the component, in words that hold some of the component's own.
     Invalid(String),
-    /// It takes more than it may, or the compiler could not do its work.
+    /// It takes more than it may, or breaks the compiler: so it will within the same bounds.
+    Exceeding(String),
+    /// The compiler could not do its work.
     Failed(String),
 }
 
@@ -81,7 +83,7 @@ async fn drive(compiling: &Compiling, mut command: Command, input: &[&[u8]]) -> 
         drop(running);
         // Its memory is to be free when this is told.
         let _ = ended.await;
-        return Err(Uncompiled::Failed(compiling.time_used_up()));
+        return Err(Uncompiled::Exceeding(compiling.time_used_up()));
     };
     let (status, said) = conversed.map_err(failed)?;
     judge(compiling, status, &said)
@@ -185,16 +187,16 @@ fn judge(compiling: &Compiling, status: ExitStatus, said: &str) -> Result<(), Un
     }
     let by_signal = |signal: Signal| status.signal() == Some(signal.as_raw());
     if by_signal(Signal::XCPU) {
-        return Err(Uncompiled::Failed(compiling.time_used_up()));
+        return Err(Uncompiled::Exceeding(compiling.time_used_up()));
     }
     let is_aborted = by_signal(Signal::ABORT) && said.starts_with(ALLOCATION_FAILED);
     if by_signal(Signal::XFSZ) || status.code() == Some(NO_MEMORY) || is_aborted {
-        return Err(Uncompiled::Failed(compiling.memory_used_up()));
+        return Err(Uncompiled::Exceeding(compiling.memory_used_up()));
     }
     if status.code() == Some(INVALID) {
         return Err(Uncompiled::Invalid(said.to_owned()));
     }
-    Err(Uncompiled::Failed(broke_off(status, said)))
+    Err(broke_off(status, said))
 }
 
 /// Exit code of a process of which a thread panicked.
@@ -204,19 +206,20 @@ const PANICKED: i32 = 101;
 const STACK_OVERFLOW: &str = "has overflowed its stack";
 
 /// A compiler that ended as it never does for a component that tools make: what it was given is the cause.
-fn broke_off(status: ExitStatus, said: &str) -> String {
+fn broke_off(status: ExitStatus, said: &str) -> Uncompiled {
     let words = shown(said, MAX_WORDS_CHARS);
     match (status.code(), status.signal()) {
-        (Some(PANICKED), _) => format!("it makes the compiler panic: {words}"),
-        (_, Some(_)) if said.contains(STACK_OVERFLOW) => {
-            "it makes the compiler overflow its stack: types, components or blocks are nested too deep".into()
-        }
-        (_, Some(signal)) if signal == Signal::KILL.as_raw() => {
+        (Some(PANICKED), _) => Uncompiled::Exceeding(format!("it makes the compiler panic: {words}")),
+        (_, Some(_)) if said.contains(STACK_OVERFLOW) => Uncompiled::Exceeding(
+            "it makes the compiler overflow its stack: types, components or blocks are nested too deep"
+                .into(),
+        ),
+        (_, Some(signal)) if signal == Signal::KILL.as_raw() => Uncompiled::Failed(
             "the compiler was killed, as the system does where memory is short; then lower compile_memory"
-                .into()
-        }
-        (_, Some(_)) => format!("it makes the compiler crash ({status}): {words}"),
-        _ => format!("the compiler broke off ({status}): {words}"),
+                .into(),
+        ),
+        (_, Some(_)) => Uncompiled::Exceeding(format!("it makes the compiler crash ({status}): {words}")),
+        _ => Uncompiled::Failed(format!("the compiler broke off ({status}): {words}")),
     }
 }
 
@@ -286,7 +289,7 @@ mod tests {
         for script in ["exec sleep 60", "exec <&- 2>&-; exec sleep 60"] {
             let (command, mut output) = shell(script);
             let driven = drive(&within(Duration::from_millis(200)), command, &[&[0; LARGE]]).await;
-            assert_eq!(driven, Err(Uncompiled::Failed(within(Duration::from_millis(200)).time_used_up())));
+            assert_eq!(driven, Err(Uncompiled::Exceeding(within(Duration::from_millis(200)).time_used_up())));
             assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "{script}");
         }
         assert!(begun.elapsed() < LONG);
@@ -337,7 +340,9 @@ mod tests {
             ),
             (Signal::SEGV.as_raw(), "", "it makes the compiler crash (signal: 11 (SIGSEGV)): "),
         ] {
-            assert_eq!(judged(status, said), Err(Uncompiled::Failed(words.into())));
+            let by_the_machine = words.starts_with("the compiler ");
+            let kind = if by_the_machine { Uncompiled::Failed } else { Uncompiled::Exceeding };
+            assert_eq!(judged(status, said), Err(kind(words.into())));
         }
     }
 }

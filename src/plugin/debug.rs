@@ -2,17 +2,20 @@
 //!
 //! A plugin is the same without it. So whatever is wrong with it costs the places, and is told.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
 
 use super::cache::{Draft, PLACES};
 use super::compile::blocking;
 use super::compiler::{self, Uncompiled, Work};
+use super::compiling::Compiling;
 use super::load::Spec;
 use super::places::Places;
 use super::runtime::Runtime;
 use crate::files::{Fault, Opened, Reason, debug_file};
+use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 use crate::text::shown;
 use crate::units::size;
@@ -133,6 +136,9 @@ async fn places(
     both: [u8; 32],
 ) -> Result<Places, (String, &'static str)> {
     let failed = |words: String| (words, PUT_ANEW);
+    if let Some(words) = runtime.hopeless().words(&both, &spec.compiling) {
+        return Err((words, LESS));
+    }
     let within = Arc::clone(runtime);
     let found = blocking(move || match within.places_before(&both) {
         Some(places) => Ok(Found::Places(places)),
@@ -147,13 +153,64 @@ async fn places(
     let run = compiler::run(&spec.compiling, &work, &[component, debug], output).await;
     run.map_err(|uncompiled| match uncompiled {
         Uncompiled::Invalid(words) => failed(words),
+        Uncompiled::Exceeding(words) => {
+            runtime.hopeless().add(both, &spec.compiling, &words);
+            (words, LESS)
+        }
         Uncompiled::Failed(words) => (words, LESS),
     })?;
     blocking(move || draft.places().map_err(|error| error.to_string())).await.map_err(failed)
+}
+
+/// Debug files that told nothing within the bounds on their reader, each with its component, the bounds, and the words. One is not
+/// read again until one of these changes: it would take as long each time that its plugin is loaded.
+#[derive(Default)]
+pub(super) struct Hopeless(Mutex<VecDeque<([u8; 32], Compiling, String)>>);
+
+/// How many are remembered; one more takes the place of the oldest.
+const MAX_HOPELESS: usize = 64;
+
+impl Hopeless {
+    fn words(&self, both: &[u8; 32], compiling: &Compiling) -> Option<String> {
+        let known = locked(&self.0);
+        let found = known.iter().find(|(file, bounds, _)| file == both && bounds == compiling);
+        found.map(|(_, _, words)| words.clone())
+    }
+
+    fn add(&self, both: [u8; 32], compiling: &Compiling, words: &str) {
+        let mut known = locked(&self.0);
+        if known.len() == MAX_HOPELESS {
+            known.pop_front();
+        }
+        known.push_back((both, compiling.clone(), words.to_owned()));
+    }
 }
 
 /// The places, or a file for their table.
 enum Found {
     Places(Places),
     Draft(Draft),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_hopeless_file_is_known_until_it_or_a_bound_changes_and_the_oldest_is_forgotten() {
+        let hopeless = Hopeless::default();
+        let bounds = |seconds| Compiling::by_itself(1 << 20, 1 << 29, Duration::from_secs(seconds));
+        hopeless.add([0; 32], &bounds(1), "too long");
+        assert_eq!(hopeless.words(&[0; 32], &bounds(1)).as_deref(), Some("too long"));
+        assert_eq!(hopeless.words(&[1; 32], &bounds(1)), None);
+        assert_eq!(hopeless.words(&[0; 32], &bounds(2)), None);
+        for file in 1..=MAX_HOPELESS {
+            hopeless.add([u8::try_from(file).unwrap(); 32], &bounds(1), "too long");
+        }
+        assert_eq!(hopeless.words(&[0; 32], &bounds(1)), None);
+        assert!(hopeless.words(&[1; 32], &bounds(1)).is_some());
+        assert_eq!(locked(&hopeless.0).len(), MAX_HOPELESS);
+    }
 }

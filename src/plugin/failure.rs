@@ -4,7 +4,7 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
-use super::backtrace::{authors_place, fault_address, says, words, words_with};
+use super::backtrace::{authors_place, fault_address, names_functions, says, words, words_with};
 use super::bindings::lictor::plugin::types::Failure;
 use super::bounds::BudgetSpent;
 use super::bounds::CpuSpent;
@@ -13,10 +13,11 @@ use super::host::{MAX_HANDLES, VolumeSpent};
 use super::instance::{HostState, max_piece_bytes};
 use super::invoke::Call;
 use super::load::Plugin;
+use super::stopped::{DeadlineOf, Stopped};
 use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 use crate::watermark;
-use crate::wire::{Code, CommandError};
+use crate::wire::{Code, CommandError, Outcome};
 
 /// wasmtime has no type for this error, only these words; a test with a plugin that hands over too much keeps them
 /// true.
@@ -56,64 +57,94 @@ pub(super) fn code(of_plugin: &str) -> Code {
     }
 }
 
-/// The call went on past its deadline and was stopped.
-pub(super) fn timed_out(plugin: &Plugin, call: &Call) -> CommandError {
-    Counter::CallsTimedOut.count();
-    tracing::warn!(target: "lictor::plugin", plugin = plugin.name(), client = call.caller.name(), request = %call.id,
-        "stopped at the deadline");
-    let name = plugin.name();
+/// The call was stopped; by `error`, where it broke off while it computed.
+pub(super) fn stopped(
+    plugin: &Plugin,
+    call: &Call,
+    why: Stopped,
+    error: Option<&wasmtime::Error>,
+) -> CommandError {
+    let (name, client, request) = (plugin.name(), call.caller.name(), call.id);
+    let doing = doing(call, error);
+    let places = plugin.debug.places();
+    let at = error.and_then(|error| authors_place(error, places));
+    let error = error.filter(|error| names_functions(error)).map(|error| words_with(error, places));
+    let (code, told) = match why {
+        Stopped::AtDeadline => {
+            Counter::CallsTimedOut.count();
+            let (deadline, advice) = deadline(plugin, call);
+            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, deadline, advice, doing, at, error, "stopped at the deadline");
+            (Code::Timeout, "was stopped at the deadline".to_owned())
+        }
+        Stopped::Stalled => {
+            let timeout = plugin.timeout();
+            Counter::CallsTimedOut.count();
+            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, ?timeout, advice = RAISE_TIMEOUT, doing, at, error, "stopped: its stream stalled");
+            (Code::Timeout, format!("sent nothing for {timeout:?} and was stopped"))
+        }
+        Stopped::Computed(CpuSpent { used, limit }) => {
+            let used_ms = u64::try_from(used.as_millis()).unwrap_or(u64::MAX);
+            Counter::CpuTimeUsedUp.count();
+            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, used_ms, cpu_time = ?limit, advice = RAISE_CPU_TIME, doing, at, error, "stopped: computed for too long");
+            (Code::PluginLimit, format!("computed for more than its {limit:?}"))
+        }
+    };
     CommandError {
-        code: Code::Timeout,
+        code,
         outcome: call.outcome_if_stopped(),
-        message: format!("Plugin {name} was stopped at the deadline (request {})", call.id).into(),
+        message: format!("Plugin {name} {told} (request {request})").into(),
     }
 }
 
-/// Nothing came of the call's stream for too long, and it was stopped.
-pub(super) fn stalled(plugin: &Plugin, call: &Call) -> CommandError {
-    let (name, timeout) = (plugin.name(), plugin.timeout());
-    Counter::CallsTimedOut.count();
-    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, ?timeout, "stopped: its stream stalled");
-    CommandError {
-        code: Code::Timeout,
-        outcome: call.outcome_if_stopped(),
-        message: format!("Plugin {name} sent nothing for {timeout:?} and was stopped (request {})", call.id)
-            .into(),
+/// What a call was at that is stopped.
+fn doing(call: &Call, error: Option<&wasmtime::Error>) -> &'static str {
+    match (error, call.outcome_if_stopped()) {
+        (Some(_), _) => "it computed",
+        (None, Outcome::NotRun) => "it had not begun",
+        (None, _) => "it waited for the host",
     }
 }
 
-/// The call computed for longer than it may and was stopped.
-pub(super) fn computed_too_long(plugin: &Plugin, call: &Call, spent: CpuSpent) -> CommandError {
-    let (name, used_ms) = (plugin.name(), u64::try_from(spent.used.as_millis()).unwrap_or(u64::MAX));
-    Counter::CpuTimeUsedUp.count();
-    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, used_ms, "stopped: computed for too long");
-    CommandError {
-        code: Code::PluginLimit,
-        outcome: call.outcome_if_stopped(),
-        message: format!("Plugin {name} computed for more than its {:?} (request {})", spent.limit, call.id)
-            .into(),
+/// Whose the deadline of `call` is and how long, and what gives it more time.
+fn deadline(plugin: &Plugin, call: &Call) -> (String, &'static str) {
+    match (call.stop.deadline_of, call.request.timeout_ms()) {
+        (DeadlineOf::Client, Some(timeout_ms)) => (
+            format!("its client's Timeout-Ms of {timeout_ms}"),
+            "have the client send a longer `Timeout-Ms`, or none: `--timeout` of `lictor call`, `timeout` in a script",
+        ),
+        (DeadlineOf::Parent, _) => (
+            "that of the command that runs it".into(),
+            "raise `timeout` of the plugin that runs it, or have its client send a longer `Timeout-Ms`",
+        ),
+        (DeadlineOf::Client | DeadlineOf::Plugin, _) => {
+            (format!("its plugin's timeout of {:?}", plugin.timeout()), RAISE_TIMEOUT)
+        }
     }
 }
+
+const RAISE_TIMEOUT: &str = "raise `timeout` of the plugin, or `--timeout` of the command line";
+
+const RAISE_CPU_TIME: &str = "raise `cpu_time` of the plugin";
 
 /// No instance could be made. The plugin was instantiated when it was loaded, so this is the pool or the memory of
 /// the machine.
 pub(super) fn not_started(plugin: &Plugin, call: &Call, error: &wasmtime::Error) -> CommandError {
     let name = plugin.name();
-    tracing::error!(
-        name: LASTING, target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id,
-        error = words(error), "no instance"
-    );
-    if error.is::<PoolConcurrencyLimitError>() {
-        return CommandError::not_run(Code::Busy, "No instance is free; try again later");
-    }
-    let spent = match error.downcast_ref::<BudgetSpent>() {
-        Some(BudgetSpent::Process) => Some(watermark::IS_SHORT),
+    let busy = match error.downcast_ref::<BudgetSpent>() {
+        _ if error.is::<PoolConcurrencyLimitError>() => {
+            Some(("No instance is free; try again later", RAISE_CONCURRENCY))
+        }
+        Some(BudgetSpent::Process) => Some((watermark::IS_SHORT, RAISE_PLUGIN_MEMORY)),
         Some(BudgetSpent::Plugins { .. }) => {
-            Some("The server's memory for plugins is used up; try again later")
+            Some(("The server's memory for plugins is used up; try again later", RAISE_PLUGIN_MEMORY))
         }
         None => None,
     };
-    if let Some(words) = spent {
+    tracing::error!(
+        name: LASTING, target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id,
+        error = words(error), advice = busy.map(|(_, advice)| advice), "no instance"
+    );
+    if let Some((words, _)) = busy {
         return CommandError::not_run(Code::Busy, words);
     }
     CommandError::unknown(
@@ -129,6 +160,9 @@ pub(super) fn broken(
     error: &wasmtime::Error,
     state: Option<&HostState>,
 ) -> CommandError {
+    if let (Some(why), Some(Trap::Interrupt)) = (call.stop.why(), error.downcast_ref()) {
+        return stopped(plugin, call, why, Some(error));
+    }
     let name = plugin.name();
     let Broken { code, reason, advice } = classify(error, state, plugin.max_reply_bytes());
     let places = plugin.debug.places();
@@ -140,7 +174,7 @@ pub(super) fn broken(
 /// The reply came whole but is longer than allowed.
 pub(super) fn reply_too_large(plugin: &Plugin, call: &Call) -> CommandError {
     let (name, max) = (plugin.name(), plugin.max_reply_bytes());
-    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, max_bytes = max, "reply too large");
+    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, max_bytes = max, advice = RAISE_REPLY, "reply too large");
     Counter::RepliesTooLarge.count();
     CommandError::unknown(
         Code::PluginLimit,
@@ -187,12 +221,20 @@ pub(super) fn of_memory(refusal: MemoryRefusal) -> (String, &'static str) {
             ),
             "build it with a larger maximum, or none: `--max-memory` of its linker",
         ),
-        MemoryRefusal::Server => (
-            "needed more memory than the server has left for plugins".into(),
-            "raise `plugin_memory` and `process_memory` of [limits] as far as the machine has memory",
-        ),
+        MemoryRefusal::Server => {
+            ("needed more memory than the server has left for plugins".into(), RAISE_PLUGIN_MEMORY)
+        }
     }
 }
+
+const RAISE_PLUGIN_MEMORY: &str =
+    "raise `plugin_memory` and `process_memory` of [limits] as far as the machine has memory";
+
+const RAISE_CONCURRENCY: &str =
+    "raise `concurrent_commands` of [limits], or lower `concurrency` of the plugins that run longest";
+
+const RAISE_REPLY: &str =
+    "raise `reply` of the plugin, or `--reply` of the command line; or have it reply in parts";
 
 const RAISE_MEMORY: &str = "raise `memory` of the plugin, or `--memory` of the command line";
 
@@ -203,7 +245,7 @@ fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes:
         return Broken { code, reason, advice: Some(advice) };
     }
     if let Some(spent) = error.downcast_ref::<VolumeSpent>() {
-        return Broken::limit(spent.to_string(), Some("raise `host_calls` or `host_bytes` of the plugin"));
+        return Broken::limit(spent.to_string(), Some(spent.advice()));
     }
     if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full))
         || says(error, &HANDLES_TEXTS)

@@ -14,6 +14,7 @@ use super::bindings::exports::lictor::plugin::commands::Failure;
 use super::bounds::Meter;
 use super::load::Plugin;
 use super::seat::Seat;
+use super::stopped::{DeadlineOf, Stop, Stopped, break_off};
 use super::warm::Warm;
 use super::{dumps, failure};
 use crate::identity::PeerIdentity;
@@ -41,6 +42,8 @@ pub struct Call {
     depth: u8,
     /// Whether it gives a stream, or is run by a call that does.
     is_of_stream: AtomicBool,
+    /// How it is stopped.
+    pub(super) stop: Stop,
 }
 
 /// How deep commands may run commands, so that a circle of them ends.
@@ -130,11 +133,13 @@ pub(super) async fn in_time(
         }
     };
     plugin.pace().ended(call);
-    match ended {
-        Ok(Ok(result)) => result,
-        Ok(Err(spent)) => Err(failure::computed_too_long(plugin, call, spent)),
-        Err(Elapsed) => Err(failure::timed_out(plugin, call)),
-    }
+    let why = match ended {
+        Ok(Ok(result)) => return result,
+        Ok(Err(spent)) => Stopped::Computed(spent),
+        Err(Elapsed) => Stopped::AtDeadline,
+    };
+    let broken_off = break_off(call, why, running).await;
+    broken_off.unwrap_or_else(|| Err(failure::stopped(plugin, call, why, None)))
 }
 
 async fn run(seat: &mut Seat, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Reply {
@@ -201,7 +206,15 @@ impl Call {
             commands: None,
             depth: 0,
             is_of_stream: AtomicBool::new(false),
+            stop: Stop::default(),
         }
+    }
+
+    /// The same call, whose deadline is somebody's.
+    #[must_use]
+    pub fn with_deadline_of(mut self, whose: DeadlineOf) -> Self {
+        self.stop.deadline_of = whose;
+        self
     }
 
     /// The same call, whose plugin may run others through `commands`.
@@ -213,8 +226,10 @@ impl Call {
     /// A call that `parent` waits for: its client's, and over no later than it, nor after `timeout`.
     #[must_use]
     pub fn nested(parent: &Self, request: Request, timeout: Duration) -> Self {
-        let deadline = parent.deadline.min(Instant::now() + timeout);
-        let call = Self::new(request, parent.caller.clone(), parent.id, deadline);
+        let own = Instant::now() + timeout;
+        let whose = if parent.deadline < own { DeadlineOf::Parent } else { DeadlineOf::Plugin };
+        let call = Self::new(request, parent.caller.clone(), parent.id, parent.deadline.min(own))
+            .with_deadline_of(whose);
         let is_of_stream = AtomicBool::new(parent.is_of_stream());
         Self { commands: parent.commands.clone(), depth: parent.depth + 1, is_of_stream, ..call }
     }

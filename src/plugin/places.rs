@@ -157,9 +157,23 @@ impl Places {
 
     /// The places of the code that is `offset` bytes into the component: the function that was made part of others first. None
     /// where nothing is known of it.
+    ///
+    /// The head of a loop, where a call is stopped that computes, often has no line: it is given that of what follows it in the
+    /// same function.
     pub(super) fn at(&self, offset: usize) -> Vec<Place<'_>> {
+        let row = u32::try_from(offset).ok().and_then(|offset| self.row_at(offset));
+        let mut found = row.map(|row| self.chain(row)).unwrap_or_default();
+        if let (Some(row), Some(first)) = (row, found.first_mut().filter(|first| first.line == 0)) {
+            let is_in_it = |place: &&Place<'_>| place.function == first.function && place.file == first.file;
+            first.line = self.chain(row + 1).iter().find(is_in_it).map_or(0, |next| next.line);
+        }
+        found
+    }
+
+    /// The places of a row.
+    fn chain(&self, row: usize) -> Vec<Place<'_>> {
         let mut found = Vec::new();
-        let mut frame = u32::try_from(offset).ok().and_then(|offset| self.frame_at(offset));
+        let mut frame = Some(row).filter(|row| *row < self.rows).and_then(|row| self.row_word(row, 1));
         while let Some((place, outer)) = frame.and_then(|frame| self.frame(frame)) {
             found.push(place);
             frame = Some(outer).filter(|_| found.len() < MAX_INLINED);
@@ -167,17 +181,21 @@ impl Places {
         found
     }
 
-    /// The frame of the last row that begins no later than `offset`.
-    fn frame_at(&self, offset: u32) -> Option<u32> {
+    /// The last row that begins no later than `offset`.
+    fn row_at(&self, offset: u32) -> Option<usize> {
         let (mut low, mut high) = (0, self.rows);
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.word(HEADER_WORDS + middle * ROW_WORDS)? <= offset {
+            match self.row_word(middle, 0)? <= offset {
                 true => low = middle + 1,
                 false => high = middle,
             }
         }
-        self.word(HEADER_WORDS + low.checked_sub(1)? * ROW_WORDS + 1)
+        low.checked_sub(1)
+    }
+
+    fn row_word(&self, row: usize, index: usize) -> Option<u32> {
+        self.word(HEADER_WORDS + row * ROW_WORDS + index)
     }
 
     /// The place of a frame, and the frame into which it was made.
@@ -229,6 +247,10 @@ mod tests {
         table.add((10, 20), &[greet]);
         table.add((25, 40), &[place("main", "…/rt.rs", 0)]);
         table.add((50, 50), &[greet]);
+        // The head of a loop, and what is in it.
+        table.add((60, 62), &[place("spin", "src/helper.rs", 0), greet]);
+        table.add((62, 70), &[place("black_box", "…/hint.rs", 3), place("spin", "src/helper.rs", 9), greet]);
+        table.add((70, 72), &[place("spin", "src/helper.rs", 0), greet]);
         table.into_bytes().unwrap()
     }
 
@@ -244,6 +266,8 @@ mod tests {
             assert_eq!(told(offset), ["src/helper.rs:7", "src/lib.rs:20"], "{offset}");
         }
         assert_eq!(told(39), ["…/rt.rs"]);
+        assert_eq!(told(60), ["src/helper.rs:9", "src/lib.rs:20"]);
+        assert_eq!(told(70), ["src/helper.rs", "src/lib.rs:20"]);
         assert_eq!(places.at(20)[0].function, "nth");
         assert!(places.at(20)[0].is_authors() && !places.at(39)[0].is_authors());
         assert!(Places::NONE.at(20).is_empty());

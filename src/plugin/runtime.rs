@@ -13,6 +13,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use super::backtrace;
 use super::cache::{Cache, Draft, Unloadable};
 use super::compiling::Compiling;
+use super::debug::Hopeless;
 use super::invoke::MAX_DEPTH;
 use super::places::Places;
 use super::ticker::Ticker;
@@ -67,6 +68,7 @@ pub(super) struct Runtime {
     /// For commands that commands run.
     nested: Semaphore,
     cache: Option<Cache>,
+    hopeless: Hopeless,
 }
 
 impl Runtime {
@@ -97,7 +99,13 @@ impl Runtime {
         ticker.add(engine.clone());
         let cache = compiled.and_then(|folder| open_cache(folder, &engine));
         let slots = Arc::new(Semaphore::new(calls as usize));
-        Ok(Self { engine, slots, nested: Semaphore::new(most_nested(calls) as usize), cache })
+        Ok(Self {
+            engine,
+            slots,
+            nested: Semaphore::new(most_nested(calls) as usize),
+            cache,
+            hopeless: Hopeless::default(),
+        })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -116,6 +124,11 @@ impl Runtime {
     /// The places that were found before by a component and its debug file, which `hash` stands for.
     pub(super) fn places_before(&self, hash: &[u8; 32]) -> Option<Places> {
         self.cache.as_ref()?.find_places(hash)
+    }
+
+    /// Debug files that are not read again.
+    pub(super) fn hopeless(&self) -> &Hopeless {
+        &self.hopeless
     }
 
     /// A file for what is made of the component that `hash` stands for: in the cache, or where that takes nothing in memory.

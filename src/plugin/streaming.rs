@@ -10,6 +10,7 @@ use super::bounds::Meter;
 use super::invoke::{Call, Ended};
 use super::load::Plugin;
 use super::seat::Seat;
+use super::stopped::{Stopped, break_off};
 use super::stream::{Outlet, Streaming};
 use super::warm::Warm;
 use super::{dumps, failure};
@@ -45,15 +46,17 @@ async fn in_time(plugin: &Arc<Plugin>, call: &Arc<Call>, outlet: Outlet) -> Resu
         }
         meter.poll(|| running.as_mut().poll(cx))
     });
-    tokio::select! {
+    let why = tokio::select! {
         ended = timeout_at(call.deadline, metered) => match ended {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(spent)) if plugin.cpu_time().is_some() => Err(failure::computed_too_long(plugin, call, spent)),
-            Ok(Err(_spent)) => Err(failure::stalled(plugin, call)),
-            Err(_elapsed) => Err(failure::timed_out(plugin, call)),
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(spent)) if plugin.cpu_time().is_some() => Stopped::Computed(spent),
+            Ok(Err(_spent)) => Stopped::Stalled,
+            Err(_elapsed) => Stopped::AtDeadline,
         },
-        () = progress.stalled() => Err(failure::stalled(plugin, call)),
-    }
+        () = progress.stalled() => Stopped::Stalled,
+    };
+    let broken_off = break_off(call, why, running).await;
+    broken_off.unwrap_or_else(|| Err(failure::stopped(plugin, call, why, None)))
 }
 
 async fn run(

@@ -1,6 +1,7 @@
 //! Calls of a plugin without a server: one by itself, measured, and one of several.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::instance::Instance;
 use super::invoke::{Call, invoke, told};
 use super::load::Plugin;
 use super::seat::Seat;
+use super::stopped::{Stopped, break_off};
 use super::stream::{Parts, Streaming, pipe};
 use super::streaming::invoke_streaming;
 use crate::wire::CommandError;
@@ -46,22 +48,28 @@ pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, Command
     let _slot = plugin.slot(call.deadline).await?;
     let mut instance = match timeout_at(call.deadline, plugin.instantiate()).await {
         Ok(instance) => instance.map_err(|error| failure::not_started(plugin, call, &error))?,
-        Err(_elapsed) => return Err(failure::timed_out(plugin, call)),
+        Err(_elapsed) => return Err(failure::stopped(plugin, call, Stopped::AtDeadline, None)),
     };
     let instantiation = began.elapsed();
     let (began, cpu_began) = (Instant::now(), thread_cpu());
-    let handled = timeout_at(call.deadline, handle(plugin, &mut instance, call)).await;
+    let handled = {
+        let mut handling = pin!(handle(plugin, &mut instance, call));
+        match timeout_at(call.deadline, handling.as_mut()).await {
+            Ok(handled) => Some(handled),
+            Err(_elapsed) => break_off(call, Stopped::AtDeadline, handling).await,
+        }
+    };
     let cpu = thread_cpu().saturating_sub(cpu_began);
     let wall = began.elapsed();
     let state = instance.state();
     let (memory_bytes, host_calls) = (state.memory.used_bytes(), state.volume.calls());
     let (answer, core_dump) = match handled {
-        Ok(Ok(answer)) => (told(plugin, call, answer), None),
-        Ok(Err(error)) => {
+        Some(Ok(answer)) => (told(plugin, call, answer), None),
+        Some(Err(error)) => {
             let told = failure::broken(plugin, call, &error, Some(state));
             (Err(told), instance.into_core_dump(&error, plugin.name(), plugin.debug.places()))
         }
-        Err(_elapsed) => (Err(failure::timed_out(plugin, call)), None),
+        None => (Err(failure::stopped(plugin, call, Stopped::AtDeadline, None)), None),
     };
     Ok(Trial { answer, instantiation, wall, cpu, memory_bytes, host_calls, core_dump })
 }

@@ -18,7 +18,7 @@ use super::refusal::{Refusal, Refused};
 use super::{End, Service};
 use crate::authz;
 use crate::identity::{PeerIdentity, Rejection};
-use crate::plugin::{Call, Plugin, Seat, Share, invoke_streaming, pipe};
+use crate::plugin::{Call, DeadlineOf, Plugin, Seat, Share, invoke_streaming, pipe};
 use crate::route::Target;
 use crate::telemetry::{CommandEvent, ConnectionId, Recorder, RequestId};
 use crate::watermark;
@@ -183,7 +183,8 @@ impl Session {
         let of_client =
             request.timeout_ms().and_then(|timeout| arrived.checked_add(Duration::from_millis(timeout)));
         let deadline = of_client.map_or(limit, |of_client| of_client.min(limit));
-        let call = Call::new(request, self.identity.clone(), id, deadline);
+        let whose = if deadline < limit { DeadlineOf::Client } else { DeadlineOf::Plugin };
+        let call = Call::new(request, self.identity.clone(), id, deadline).with_deadline_of(whose);
         Arc::new(if plugin.runs_commands() { call.with_commands(self.server.clone()) } else { call })
     }
 

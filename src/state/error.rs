@@ -147,6 +147,17 @@ impl StateError {
     }
 }
 
+impl QuotaKind {
+    /// What gives the store more of it.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Keys => "raise `store_keys` of the plugin or of [state], or have entries expire",
+            Self::Bytes => "raise `store_bytes` of the plugin or of [state], or have entries expire",
+        }
+    }
+}
+
 impl fmt::Display for QuotaKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

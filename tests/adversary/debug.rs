@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::certs::Identity;
 use crate::support::components::Minimal;
-use crate::support::server::Setup;
+use crate::support::server::{Server, Setup};
 use crate::{assert_serves, tell_memory};
 
 /// So much may the server grow by what happens in another process.
@@ -98,6 +98,12 @@ fn junk() -> Sections {
         .to_vec()
 }
 
+fn warnings_of_long(server: &Server) -> usize {
+    let log = server.log();
+    let is_it = |words: &str| words.contains("the debug file of the plugin `long` is not used");
+    log.iter().filter(|entry| entry.text("warning").is_some_and(is_it)).count()
+}
+
 #[test]
 fn debug_files_against_their_reader_cost_the_places_alone() {
     let tester = Identity::new("tester");
@@ -133,6 +139,20 @@ fn debug_files_against_their_reader_cost_the_places_alone() {
         });
         assert_eq!(broke.text("at").is_some(), words.is_none(), "{broke:?}");
     }
+    // As long as it stays as it is, none is read again.
+    let refused = || {
+        let metrics = server.connect(&tester).ask("@status metrics");
+        let line = metrics.lines().find(|line| line.starts_with("lictor_compile_memory_used_up_total "));
+        line.expect("the metric is there").to_owned()
+    };
+    let (refused_before, warned_before) = (refused(), warnings_of_long(&server));
+    assert_eq!(refused_before, "lictor_compile_memory_used_up_total 1");
+    let commands = "commands = [\"long\"]\n";
+    server.edit(|text| text.replace(commands, &format!("{commands}timeout = \"4s\"\n")));
+    server.signal("HUP");
+    server.wait_for_log("the reload", |entry| entry.message() == "reloaded");
+    crate::support::eventually("the warning", || (warnings_of_long(&server) > warned_before).then_some(()));
+    assert_eq!(refused(), refused_before);
     tell_memory(&server, before);
     assert!(server.resident_kib() < before + GROWTH_KIB);
     assert_serves(&server, &tester);

@@ -1,8 +1,8 @@
 //! Calls that break off: what the client is told, and what the operator is told to do about it.
 
 use crate::support::certs::Identity;
-use crate::support::components::Minimal;
-use crate::support::server::Setup;
+use crate::support::components::{self, Minimal};
+use crate::support::server::{Entry, Server, Setup};
 
 /// The client is told what it was, and the operator what mends it.
 #[test]
@@ -70,4 +70,149 @@ fn a_call_that_copes_with_too_little_memory_is_told_to_the_operator() {
     let told = server.wait_for_log("it", |entry| entry.message() == "a call got no more memory");
     assert_eq!(told.text("reason"), Some("needed more than its 8388608 bytes of memory"), "{told:?}");
     assert!(told.text("advice").unwrap().contains("`memory`"), "{told:?}");
+}
+
+/// A server whose plugins compute or wait for longer than they may.
+fn overdue() -> (Server, Identity) {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester);
+    let loops = Minimal::new(&["loops"]).handling_by("(loop $again (br $again))");
+    let loops = loops.write(setup.folder(), "loops");
+    let setup = setup
+        .plugin("hostile", components::hostile(), &["spin", "sleep"], "timeout = \"700ms\"")
+        .plugin("loops", &loops, &["loops"], "timeout = \"20s\"\ncpu_time = \"100ms\"")
+        .plugin("streams", components::streams(), &["count"], "timeout = \"20s\"")
+        .plugin("brief", components::streams(), &["stall"], "timeout = \"300ms\"");
+    let setup = setup.plugin(
+        "relaying",
+        components::relaying(),
+        &["run-streamed"],
+        "timeout = \"20s\"\n[plugins.relaying.grants]\ncommands = [\"spin\"]",
+    );
+    (setup.server("core_dumps = \"dumps\"").start(), tester)
+}
+
+/// A request, the plugin that is stopped, the code, the event, whose deadline it says, what the plugin was doing, and the function of
+/// which it tells: none where it waited, or where no function has a name.
+type Overdue =
+    (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
+
+const OVERDUE: [Overdue; 6] = [
+    ("spin", "hostile", "timeout", DEADLINE, "its plugin's timeout of 700ms", "it computed", "spin"),
+    (
+        "spin\r\nTimeout-Ms: 100",
+        "hostile",
+        "timeout",
+        DEADLINE,
+        "its client's Timeout-Ms of 100",
+        "it computed",
+        "spin",
+    ),
+    (
+        "sleep 60000",
+        "hostile",
+        "timeout",
+        DEADLINE,
+        "its plugin's timeout of 700ms",
+        "it waited for the host",
+        "",
+    ),
+    ("loops", "loops", "plugin-limit", "stopped: computed for too long", "", "it computed", ""),
+    ("stall 1", "brief", "timeout", "stopped: its stream stalled", "", "it waited for the host", ""),
+    (
+        "run-streamed spin\r\nTimeout-Ms: 200",
+        "hostile",
+        "timeout",
+        DEADLINE,
+        "that of the command that runs it",
+        "it computed",
+        "spin",
+    ),
+];
+
+const DEADLINE: &str = "stopped at the deadline";
+
+/// In whatever way a call computes too long, the log has the place of it, whose deadline that was, and what gives it more time.
+#[test]
+fn a_call_that_is_stopped_says_where_it_was_and_whose_deadline_it_was() {
+    let (server, tester) = overdue();
+    let mut connection = server.connect(&tester);
+    for (line, plugin, code, event, whose, doing, function) in OVERDUE {
+        let before = server.log().len();
+        let mut frame = connection.ask_framed(line);
+        while frame.status == "PART" {
+            frame = connection.read_frame();
+        }
+        assert_eq!(frame.failure(), (code, "unknown"), "{line}: {}", frame.message);
+        assert!(!frame.message.contains("wasm"), "{}", frame.message);
+        let told = crate::support::eventually(line, || {
+            let log = server.log();
+            let is_it = |entry: &&Entry| entry.message() == event && entry.text("plugin") == Some(plugin);
+            log.into_iter().skip(before).find(|entry| is_it(&entry))
+        });
+        assert_eq!(told.text("deadline").unwrap_or_default(), whose, "{told:?}");
+        assert_eq!(told.text("doing"), Some(doing), "{told:?}");
+        assert!(told.text("advice").is_some(), "{told:?}");
+        let error = told.text("error").unwrap_or_default();
+        assert_eq!(error.is_empty(), function.is_empty(), "{told:?}");
+        assert!(error.contains(function), "{told:?}");
+    }
+    // What they held is in a core dump, as of a trap.
+    server.wait_for_log("a core dump", |entry| entry.message() == "core dump");
+}
+
+/// Whoever asks for too much, or for what is not granted, finds the key or the grant in the log; its client does not.
+#[test]
+fn what_is_refused_says_which_key_or_grant_it_takes() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester);
+    let setup = setup
+        .plugin("hostile", components::hostile(), &["big"], "reply = \"1KiB\"")
+        .plugin(
+            "stateful",
+            components::stateful(),
+            &["kv-set", "kv-open", "state-get"],
+            "store_keys = 1\n[plugins.stateful.grants]\nkeyvalue = [\"default\"]",
+        )
+        .plugin(
+            "reaching",
+            components::reaching(),
+            &["read", "run"],
+            "[plugins.reaching.grants]\nfiles = []\ncommands = []",
+        )
+        .plugin("web", components::web(), &["fetch"], "[plugins.web.grants]\nhttp = [\"https://a.example\"]");
+    let server = setup.start();
+    let mut connection = server.connect(&tester);
+    connection.ask_framed("kv-set default one 1");
+    for (line, event, advice) in [
+        ("big 2000", "reply too large", "raise `reply` of the plugin"),
+        (
+            "fetch GET https://b.example/x?secret",
+            "HTTP request denied",
+            "add \"https://b.example\" to `http` of [plugins.web.grants]",
+        ),
+        (
+            "read /etc/shadow",
+            "a host function failed",
+            "add \"/etc/shadow\" to `files` of [plugins.reaching.grants]",
+        ),
+        ("run echo", "a host function failed", "add \"echo\" to `commands` of [plugins.reaching.grants]"),
+        (
+            "kv-open third",
+            "a host function failed",
+            "add \"third\" to `keyvalue` of [plugins.stateful.grants]",
+        ),
+        (
+            "state-get third k",
+            "a host function failed",
+            "add \"third\" to `keyvalue` of [plugins.stateful.grants]",
+        ),
+        ("kv-set default two 2", "a host function failed", "raise `store_keys` of the plugin or of [state]"),
+    ] {
+        let frame = connection.ask_framed(line);
+        assert!(!frame.message.contains("raise") && !frame.message.contains("add "), "{}", frame.message);
+        server.wait_for_log(line, |entry| {
+            entry.message() == event && entry.text("advice").is_some_and(|told| told.contains(advice))
+        });
+    }
 }

@@ -55,8 +55,12 @@ fn line_of(source: &str, mark: &str) -> usize {
 
 fn served(setup: Setup, component: &Path) -> (Server, Identity) {
     let tester = Identity::new("tester");
-    let setup =
-        setup.master("tester", &tester).plugin("placed", component, &["nth", "over", "trap", "deep"], "");
+    let setup = setup.master("tester", &tester).plugin(
+        "placed",
+        component,
+        &["nth", "over", "trap", "deep", "spin"],
+        "",
+    );
     (setup.start(), tester)
 }
 
@@ -108,6 +112,35 @@ fn a_trap_is_told_by_the_line_of_its_author() {
     server.start_anew();
     check(&server);
     assert_eq!(tables(&server), before);
+}
+
+/// The same where it does not trap, but is stopped as it computes.
+#[test]
+fn a_call_that_is_stopped_is_told_by_the_line_of_its_author() {
+    let is_in_the_loop = |place: &str| {
+        let line = place.strip_prefix("src/helper.rs:").and_then(|line| line.parse::<usize>().ok());
+        line.is_some_and(|line| (line_of(HELPER, "spin")..line_of(HELPER, "spin ends")).contains(&line))
+    };
+    let setup = Setup::new();
+    let [component, _debug] = copied(setup.folder());
+    let (server, tester) = served(setup, &component);
+    let frame = server.connect(&tester).ask_framed("spin 1\r\nTimeout-Ms: 200");
+    assert_eq!(frame.failure(), ("timeout", "unknown"), "{}", frame.message);
+    assert!(!frame.message.contains("src/") && !frame.message.contains(".rs"), "{}", frame.message);
+    let told = server.wait_for_log("it", |entry| entry.message() == "stopped at the deadline");
+    assert!(is_in_the_loop(told.text("at").unwrap()), "{told:?}");
+    assert!(told.text("error").unwrap().contains("spin at src/helper.rs:"), "{told:?}");
+    // Without a server too.
+    let folder = TempDir::new().unwrap();
+    let [component, _debug] = copied(folder.path());
+    let mut run = lictor(folder.path());
+    let options = ["plugin", "run", "--timeout", "200ms", "--core-dump", "spin.core"];
+    let ran = finish(run.args(options).arg(&component).args(["spin", "1"]));
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let at = ran.stderr.split("at=\"").nth(1).unwrap_or_default().split('"').next().unwrap();
+    assert!(is_in_the_loop(at), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`--timeout` of the command line"), "{}", ran.stderr);
+    assert!(backtrace_of(&folder.path().join("spin.core")).contains("spin at src/helper.rs:"));
 }
 
 #[test]

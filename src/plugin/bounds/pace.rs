@@ -4,8 +4,11 @@
 //! whose calls do not would be a tick in front of all else there. So after one that did not, the next begins on the
 //! [threads](crate::plugin::compute) on which it would go on, and so on until one ends sooner.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -19,6 +22,9 @@ use crate::plugin::ticker::TICK;
 
 /// Ticks between two times that a call gives way.
 const TICKS: u64 = 1;
+
+/// Ticks until the next look of a call that has given way: that is due at once, before it computes any further.
+const AT_ONCE: u64 = 0;
 
 /// What is known of one plugin's calls.
 #[derive(Clone, Debug, Default)]
@@ -75,16 +81,32 @@ pub(in crate::plugin) struct FirstTick {
 /// The epoch goes on whether the call's thread has a processor or not, and on a busy machine a command of microseconds can
 /// see many ticks. So what counts is the time of the thread, which is looked at from the first tick on that the call sees:
 /// to look when it begins would cost every call more than it saves.
+///
+/// It is looked at once more as it goes on, and is interrupted there where it was stopped meanwhile.
 pub(in crate::plugin) fn give_way(state: &mut HostState) -> UpdateDeadline {
+    if let Some(call) = state.call.as_ref().filter(|call| call.stop.resume()) {
+        return match call.stop.why() {
+            Some(_) => UpdateDeadline::Interrupt,
+            None => UpdateDeadline::Continue(TICKS),
+        };
+    }
     let is_known_to_compute = state.call.as_ref().is_some_and(|call| call.has_computed());
     if !is_known_to_compute && !has_computed_for_a_tick(&mut state.first_tick) {
         return UpdateDeadline::Continue(TICKS);
     }
     // What an instance does before its first call says nothing of its calls.
-    if let Some(call) = &state.call {
-        state.pace.computed_for_a_tick(call);
-    }
-    UpdateDeadline::YieldCustom(TICKS, Box::pin(compute::give_way()))
+    let Some(call) = &state.call else {
+        return UpdateDeadline::YieldCustom(TICKS, Box::pin(compute::give_way()));
+    };
+    state.pace.computed_for_a_tick(call);
+    call.stop.set_aside();
+    UpdateDeadline::YieldCustom(AT_ONCE, Box::pin(wait_for_turn(Arc::clone(call))))
+}
+
+/// Gives way until `call` may compute again, or is to break off.
+async fn wait_for_turn(call: Arc<Call>) {
+    let mut turn = pin!(compute::give_way());
+    poll_fn(|cx| if call.stop.why().is_some() { Poll::Ready(()) } else { turn.as_mut().poll(cx) }).await;
 }
 
 fn has_computed_for_a_tick(first: &mut Option<FirstTick>) -> bool {

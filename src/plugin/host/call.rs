@@ -10,6 +10,7 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::call;
+use super::Missing;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
 use crate::plugin::invoke::MAX_DEPTH;
@@ -71,6 +72,7 @@ impl HostState {
         let command = args.first().map_or("", String::as_str);
         let is_granted = self.granted.commands.as_ref().is_some_and(|gate| (gate.0)(command));
         if !is_granted {
+            self.log.not_granted(self.label().as_ref(), Missing::Command(command));
             let words = format!("The plugin {} may not run {}", self.log.plugin(), shown(command, 64));
             return refuse(Code::Forbidden, words);
         }

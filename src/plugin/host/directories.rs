@@ -86,7 +86,7 @@ pub(super) fn open(granted: &Granted, log: &PluginLog, call: Option<&CallLabel>)
                 let folder = Dir::new(opened.into_descriptor(), FsPerms::ReadOnly, OpenMode::READ, false);
                 folders.push((folder, name.clone()));
             }
-            Err(fault) => log.host_fault(call, &format_args!("the folder {fault}")),
+            Err(fault) => log.host_fault(call, &format_args!("the folder {fault}"), None),
         }
     }
     folders
@@ -163,14 +163,14 @@ async fn open_at(
     }
     if leads_to_state(state, &folder, path_flags, path.clone()).await? {
         let fault = withheld(Path::new(&path), "all plugins' state");
-        state.log.host_fault(state.label().as_ref(), &fault);
+        state.log.host_fault(state.label().as_ref(), &fault, None);
         return Err(ErrorCode::NotPermitted.into());
     }
     let opened = state.folders().open_at(folder, path_flags, path.clone(), open_flags, flags).await?;
     match look_at(state, &opened, path).await? {
         None => Ok(opened),
         Some(fault) => {
-            state.log.host_fault(state.label().as_ref(), &fault);
+            state.log.host_fault(state.label().as_ref(), &fault, None);
             state.handles().delete(opened)?;
             Err(ErrorCode::NotPermitted.into())
         }

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::events;
+use super::Missing;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
 use crate::plugin::topics::{MAX_EVENT_BYTES, MAX_INBOX_BYTES, covers, is_pattern, is_topic};
@@ -40,6 +41,7 @@ impl events::Host for HostState {
             return refuse("bad-arguments", "an event has at most 65536 bytes");
         }
         if !self.granted.publishes.iter().any(|granted| covers(granted, &topic)) {
+            self.log.not_granted(self.label().as_ref(), Missing::Publish(&topic));
             return refuse("denied", "the plugin may not publish to this topic");
         }
         let is_of_stream = self.call.as_ref().is_some_and(|call| call.is_of_stream());
@@ -55,6 +57,7 @@ impl events::Host for HostState {
             return refuse("bad-arguments", "this is no topic, and no start of topics with a * behind it");
         }
         if !self.granted.subscribes.iter().any(|granted| covers(granted, &topics)) {
+            self.log.not_granted(self.label().as_ref(), Missing::Subscribe(&topics));
             return refuse("denied", "the plugin may not subscribe to these topics");
         }
         if streaming.subscriber.is_none() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::files;
+use super::Missing;
 use crate::files::{Fault, Opened, Reason, Reserved};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
@@ -32,6 +33,7 @@ impl files::Host for HostState {
     async fn read(&mut self, path: String) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
         self.volume.operation(path.len())?;
         let Some(granted) = self.granted.files.get(&path).cloned() else {
+            self.log.not_granted(self.label().as_ref(), Missing::File(&path));
             return Ok(Err(failure("denied", "this file is not granted to the plugin")));
         };
         let reserved = Arc::clone(&self.granted.reserved);
@@ -58,7 +60,7 @@ impl HostState {
             Unreadable::Fault(fault) => fault.to_string(),
             Unreadable::Withheld(what) => format!("{path}: it leads to what no plugin may read: {what}"),
         };
-        self.log.host_fault(self.label().as_ref(), &words);
+        self.log.host_fault(self.label().as_ref(), &words, None);
         match unreadable {
             Unreadable::Withheld(_)
             | Unreadable::Fault(Fault { reason: Reason::Link { .. } | Reason::Held, .. }) => {

@@ -12,6 +12,7 @@ use super::http::{Gate, Web};
 use crate::files::Reserved;
 use crate::plugin::topics::Topics;
 use crate::state::Store;
+use crate::text::shown;
 
 /// What a plugin may use beyond what every plugin may.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +93,55 @@ impl Grants {
             topics: Arc::clone(topics),
             http: self.http.as_ref().map(|grant| Arc::new(Gate::new(grant, Arc::clone(web)))),
         }
+    }
+}
+
+/// Characters of a name that are shown of what is not granted.
+const MAX_MISSING_CHARS: usize = 256;
+
+/// What a plugin asks for that its grants do not hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Missing<'a> {
+    /// The store that it opens by this name.
+    Store(&'a str),
+    /// The file that it asks for by this path.
+    File(&'a str),
+    /// Another plugin's command.
+    Command(&'a str),
+    /// To publish to this topic.
+    Publish(&'a str),
+    /// To subscribe to these topics.
+    Subscribe(&'a str),
+    /// Requests to this URL.
+    Url(&'a str),
+}
+
+impl Missing<'_> {
+    /// What is not granted.
+    pub(super) fn what(self) -> String {
+        let (kind, name) = match self {
+            Self::Store(name) => ("the store", name),
+            Self::File(path) => ("the file", path),
+            Self::Command(name) => ("the command", name),
+            Self::Publish(topic) => ("to publish to the topic", topic),
+            Self::Subscribe(topics) => ("to subscribe to the topics", topics),
+            Self::Url(url) => ("the URL", url),
+        };
+        format!("{kind} {:?} is not granted", shown(name, MAX_MISSING_CHARS).to_string())
+    }
+
+    /// What to write to grant it to `plugin`, if it is to have it.
+    pub(super) fn advice(self, plugin: &str) -> String {
+        let (value, key, option) = match self {
+            Self::Store(name) => (name.to_owned(), "keyvalue", ", or `--store` of the command line"),
+            Self::File(path) => (path.to_owned(), "files", ", or `--file` of the command line"),
+            Self::Command(name) => (name.to_owned(), "commands", ""),
+            Self::Publish(topic) => (format!("publish {topic}"), "events", ""),
+            Self::Subscribe(topics) => (format!("subscribe {topics}"), "events", ""),
+            Self::Url(url) => (url.to_owned(), "http", ", or `--http` of the command line"),
+        };
+        let value = shown(&value, MAX_MISSING_CHARS).to_string();
+        format!("add {value:?} to `{key}` of [plugins.{plugin}.grants]{option}")
     }
 }
 

@@ -8,6 +8,7 @@ use wasmtime::component::{HasSelf, Linker, Resource};
 
 use self::bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use self::bindings::wasi::keyvalue::{atomics, batch, store};
+use super::Missing;
 use crate::plugin::instance::HostState;
 use crate::state::{Key, MAX_KEYS_PER_CALL, StateError, Store, Value};
 use crate::sync::locked;
@@ -101,7 +102,10 @@ impl HostState {
 impl store::Host for HostState {
     async fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
         self.volume.operation(identifier.len())?;
-        let Some(store) = self.granted.stores.0.get(&identifier) else { return Ok(Err(Error::AccessDenied)) };
+        let Some(store) = self.granted.stores.0.get(&identifier) else {
+            self.log.not_granted(self.label().as_ref(), Missing::Store(&identifier));
+            return Ok(Err(Error::AccessDenied));
+        };
         let bucket = Bucket { store: Arc::clone(store), cursors: Arc::default() };
         Ok(Ok(self.handles().push(bucket)?))
     }

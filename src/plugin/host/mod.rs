@@ -34,6 +34,7 @@ pub use volume::VolumeLimits;
 
 pub(super) use base::Base;
 pub(super) use directories::check as check_directories;
+use grants::Missing;
 pub(super) use grants::{GRANTABLE, Grantable, Granted};
 pub(super) use handles::{Handles, MAX_HANDLES, bound_tables, reserve_bytes};
 pub(super) use http::{Http, Web};

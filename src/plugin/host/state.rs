@@ -7,6 +7,7 @@ use std::time::Duration;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::state::{Entry, Host, Page, add_to_linker};
+use super::Missing;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
 use crate::state::{Blame, Clock as _, Expected, Key, StateError, Store, SystemClock, Ttl, Value, Version};
@@ -128,7 +129,8 @@ impl Host for HostState {
 
 /// Why the store was not asked, or said no.
 enum Refusal {
-    NotGranted,
+    /// The store of this name.
+    NotGranted(String),
     State(StateError),
 }
 
@@ -141,13 +143,14 @@ impl From<StateError> for Refusal {
 impl HostState {
     /// The store that the plugin opens as `name`.
     fn store(&self, name: &str) -> Result<Arc<dyn Store>, Refusal> {
-        self.granted.stores.0.get(name).cloned().ok_or(Refusal::NotGranted)
+        self.granted.stores.0.get(name).cloned().ok_or_else(|| Refusal::NotGranted(name.to_owned()))
     }
 
     /// What the plugin is told; the log is told all of what is the operator's to mend.
     fn failure(&self, refusal: Refusal) -> Failure {
         match refusal {
-            Refusal::NotGranted => {
+            Refusal::NotGranted(name) => {
+                self.log.not_granted(self.label().as_ref(), Missing::Store(&name));
                 Failure { code: "denied".into(), message: "this store is not granted to the plugin".into() }
             }
             Refusal::State(error) => {
@@ -159,13 +162,19 @@ impl HostState {
 
     /// Logs what only the operator can mend, and counts what met a bound.
     pub(super) fn tell_operator(&self, error: &StateError) {
-        match error {
-            StateError::QuotaExceeded { .. } => Counter::StoreQuotasUsedUp.count(),
-            StateError::Unavailable { .. } => Counter::StateUnavailable.count(),
-            _ => {}
-        }
-        if error.blame() == Blame::Operator {
-            self.log.host_fault(self.label().as_ref(), error);
+        let advice = match error {
+            StateError::QuotaExceeded { kind, .. } => {
+                Counter::StoreQuotasUsedUp.count();
+                Some(kind.advice())
+            }
+            StateError::Unavailable { .. } => {
+                Counter::StateUnavailable.count();
+                None
+            }
+            _ => None,
+        };
+        if error.blame() == Blame::Operator || advice.is_some() {
+            self.log.host_fault(self.label().as_ref(), error, advice);
         }
     }
 }

@@ -12,6 +12,7 @@ use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
+use super::Missing;
 use super::lines::{LeftOut, Line, Lines, Piece};
 use crate::identity::PeerIdentity;
 use crate::plugin::invoke::Call;
@@ -92,9 +93,20 @@ impl PluginLog {
     }
 
     /// What the operator has to know of a host function that could not do what the plugin asked for.
-    pub(super) fn host_fault(&self, call: Option<&CallLabel>, error: &dyn fmt::Display) {
+    /// `advice` is what mends it, where that is a key of the config.
+    pub(super) fn host_fault(
+        &self,
+        call: Option<&CallLabel>,
+        error: &dyn fmt::Display,
+        advice: Option<&str>,
+    ) {
         let (plugin, (client, request)) = (&*self.plugin, fields(call));
-        tracing::warn!(target: "lictor::plugin", plugin, client, request, %error, "a host function failed");
+        tracing::warn!(target: "lictor::plugin", plugin, client, request, %error, advice, "a host function failed");
+    }
+
+    /// What the plugin asked for and was not granted.
+    pub(super) fn not_granted(&self, call: Option<&CallLabel>, missing: Missing<'_>) {
+        self.host_fault(call, &missing.what(), Some(&missing.advice(&self.plugin)));
     }
 
     /// What the plugin coped with, or told its client in words that do not name the cause.
@@ -134,10 +146,10 @@ impl PluginLog {
     }
 
     /// A request that the plugin may not send, without what may be secret in it.
-    pub(super) fn denied(&self, call: Option<&CallLabel>, url: &str, reason: &str) {
+    pub(super) fn denied(&self, call: Option<&CallLabel>, url: &str, reason: &str, advice: &str) {
         let (plugin, (client, request)) = (&*self.plugin, fields(call));
         let url = shown(url, MAX_URL_CHARS);
-        tracing::warn!(target: "lictor::plugin", plugin, client, request, %url, reason, "HTTP request denied");
+        tracing::warn!(target: "lictor::plugin", plugin, client, request, %url, reason, advice, "HTTP request denied");
     }
 }
 

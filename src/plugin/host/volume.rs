@@ -48,6 +48,16 @@ impl fmt::Display for VolumeSpent {
     }
 }
 
+impl VolumeSpent {
+    /// What gives calls more of it.
+    pub(in crate::plugin) fn advice(self) -> &'static str {
+        match self.by_calls {
+            true => "raise `host_calls` of the plugin",
+            false => "raise `host_bytes` of the plugin",
+        }
+    }
+}
+
 impl Volume {
     pub(in crate::plugin) fn new(limits: VolumeLimits) -> Self {
         let left = Left {

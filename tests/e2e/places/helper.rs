@@ -21,3 +21,12 @@ pub(crate) fn deep(count: u32) -> u32 { // here: deep
     }
     std::hint::black_box(&held).iter().fold(0, |sum, one| sum ^ one)
 } // here: deep ends
+
+#[inline(never)]
+pub(crate) fn spin(from: u64) -> u64 { // here: spin
+    let mut turns = from;
+    while turns != 0 {
+        turns = std::hint::black_box(turns.wrapping_mul(3) | 1);
+    }
+    turns
+} // here: spin ends

@@ -24,6 +24,12 @@ mod commands {
         crate::helper::trap(address as usize)
     }
 
+    /// computes without end
+    #[command]
+    fn spin(from: u64) -> u64 {
+        crate::helper::spin(from)
+    }
+
     /// goes deep
     #[command]
     fn deep(count: u32) -> u32 {

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::plugin::host::Missing;
+
 /// How a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
@@ -155,6 +157,19 @@ impl Denial {
             Self::Tunnel => "`CONNECT` is never sent",
             Self::NoCall => "it came while no command was run",
         }
+    }
+
+    /// What mends it; `url` is what would have to be granted to `plugin`.
+    pub(super) fn advice(self, url: &str, plugin: &str) -> String {
+        let words = match self {
+            Self::NotGranted => return Missing::Url(url).advice(plugin),
+            Self::AmbiguousPath => {
+                "have it send a path without `.`, `..`, `\\` and escapes of these, or grant the host without a path"
+            }
+            Self::Tunnel => "the bound is fixed: have it send the request itself",
+            Self::NoCall => "have it send requests in `handle` alone",
+        };
+        words.to_owned()
     }
 }
 

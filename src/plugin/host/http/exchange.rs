@@ -80,6 +80,7 @@ impl Exchange {
                     Some(&self.call),
                     &url,
                     "its host leads to no public address of another machine, nor to one of its `networks`",
+                    "add the address's network to `networks` of this URL in `http`, or `--http-network` of the command line",
                 );
             }
         })?;

@@ -138,7 +138,8 @@ impl Sender {
     /// The way for `request`; nothing where it is refused, which the log then tells.
     fn permitted(&self, request: &Request<WasiBody>, times: RequestOptions) -> Option<Exchange> {
         let denied = |denial: Denial| {
-            self.log.denied(self.call.as_ref(), &shown_url(request.uri()), denial.reason());
+            let advice = denial.advice(&granted_by(request.uri()), self.log.plugin());
+            self.log.denied(self.call.as_ref(), &shown_url(request.uri()), denial.reason(), &advice);
         };
         self.exchange(request, times).map_err(denied).ok()
     }
@@ -173,6 +174,11 @@ fn origin(url: &Uri) -> Option<Origin> {
         _ => return None,
     };
     Origin::parse(scheme, url.authority()?.as_str())
+}
+
+/// What to grant for `url`: all of its host. Of another scheme there is none, and no host has a user.
+fn granted_by(url: &Uri) -> String {
+    origin(url).map_or_else(|| "https://HOST".to_owned(), |origin| origin.to_string())
 }
 
 /// `url` for the log: without its query, and without a user or a password, since these may be secret.
