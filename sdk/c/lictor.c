@@ -252,6 +252,20 @@ bool lictor_fail_with(lictor_reply *reply, const char *code, const char *message
 }
 
 bool lictor_pass(lictor_reply *reply, lictor_plugin_types_failure_t failure) {
+  bool blames = lictor_equal(failure.code, "bad-arguments") || lictor_equal(failure.code, "not-found") ||
+                lictor_equal(failure.code, "denied");
+  if (!blames) return lictor_pass_as_is(reply, failure);
+  lictor_reply told = {0};
+  lictor_write_string(&told, "uncaught failure of the host: ");
+  lictor_write(&told, failure.message);
+  lictor_write_string(&told, " (");
+  lictor_write(&told, failure.code);
+  lictor_write_string(&told, ")");
+  lictor_print(lictor_string_of((lictor_text){told.bytes.ptr, told.bytes.len}));
+  return lictor_fail(reply, "failed", "the plugin met an error that it did not expect");
+}
+
+bool lictor_pass_as_is(lictor_reply *reply, lictor_plugin_types_failure_t failure) {
   reply->code = failure.code;
   reply->message = failure.message;
   return false;

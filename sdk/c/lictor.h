@@ -64,8 +64,12 @@ bool lictor_fail(lictor_reply *reply, const char *code, const char *message);
 __attribute__((format(printf, 3, 4))) bool lictor_failf(lictor_reply *reply, const char *code, const char *format, ...);
 bool lictor_fail_with(lictor_reply *reply, const char *code, const char *message, lictor_text name);
 
-// Passes a failure on that an interface of the host gave.
+// Passes a failure on that an interface of the host gave. Where its code would blame the client for what the plugin asked of the
+// host (bad-arguments, not-found, denied), the client is told `failed`, and the log the message.
 bool lictor_pass(lictor_reply *reply, lictor_plugin_types_failure_t failure);
+
+// The same with code and message as they are: what another command gave, and where the client chose the key, the file, the URL.
+bool lictor_pass_as_is(lictor_reply *reply, lictor_plugin_types_failure_t failure);
 
 // The request.
 lictor_text lictor_caller_name(void);
@@ -82,8 +86,8 @@ uint64_t lictor_monotonic_ns(void);
 void lictor_sleep_ms(uint64_t milliseconds);
 
 // HTTP, where `http = ["https://HOST"]` is granted. All of them are false where there is no response, and the reply then
-// says why, for the command to return it: `denied`, `unavailable`, `failed` or `bad-arguments`. A response of any status
-// is a response; no redirection is followed.
+// says why, for the command to return it: what lictor_pass makes of `denied`, `unavailable`, `failed` or `bad-arguments`. A
+// response of any status is a response; no redirection is followed.
 typedef struct {
   // NULL is GET.
   const char *method;

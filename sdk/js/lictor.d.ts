@@ -11,7 +11,9 @@ export type Code = "bad-arguments" | "not-found" | "conflict" | "denied" | "unav
 
 /**
  * Says no to the client: `throw new Failure("not-found", "there is no such user")`. The functions of this kit throw it too, with
- * what the host said; a command that does not catch it passes it on, and its place goes to the log.
+ * what the host said. Where a command does not catch that, its place goes to the log, and the client is told code and message only
+ * if these do not blame it for what the plugin asked of the host: `bad-arguments`, `not-found` and `denied` become `failed`. To
+ * tell the client as it is, throw a new `Failure` with both.
  */
 export class Failure extends Error {
   constructor(code: Code, message: string);

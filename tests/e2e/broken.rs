@@ -81,14 +81,7 @@ fn overdue() -> (Server, Identity) {
     let setup = setup
         .plugin("hostile", components::hostile(), &["spin", "sleep"], "timeout = \"700ms\"")
         .plugin("loops", &loops, &["loops"], "timeout = \"20s\"\ncpu_time = \"100ms\"")
-        .plugin("streams", components::streams(), &["count"], "timeout = \"20s\"")
         .plugin("brief", components::streams(), &["stall"], "timeout = \"300ms\"");
-    let setup = setup.plugin(
-        "relaying",
-        components::relaying(),
-        &["run-streamed"],
-        "timeout = \"20s\"\n[plugins.relaying.grants]\ncommands = [\"spin\"]",
-    );
     (setup.server("core_dumps = \"dumps\"").start(), tester)
 }
 
@@ -97,7 +90,7 @@ fn overdue() -> (Server, Identity) {
 type Overdue =
     (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 
-const OVERDUE: [Overdue; 6] = [
+const OVERDUE: [Overdue; 5] = [
     ("spin", "hostile", "timeout", DEADLINE, "its plugin's timeout of 700ms", "it computed", "spin"),
     (
         "spin\r\nTimeout-Ms: 100",
@@ -119,15 +112,6 @@ const OVERDUE: [Overdue; 6] = [
     ),
     ("loops", "loops", "plugin-limit", "stopped: computed for too long", "", "it computed", ""),
     ("stall 1", "brief", "timeout", "stopped: its stream stalled", "", "it waited for the host", ""),
-    (
-        "run-streamed spin\r\nTimeout-Ms: 200",
-        "hostile",
-        "timeout",
-        DEADLINE,
-        "that of the command that runs it",
-        "it computed",
-        "spin",
-    ),
 ];
 
 const DEADLINE: &str = "stopped at the deadline";

@@ -129,7 +129,7 @@ fn a_call_that_is_stopped_is_told_by_the_line_of_its_author() {
     assert!(!frame.message.contains("src/") && !frame.message.contains(".rs"), "{}", frame.message);
     let told = server.wait_for_log("it", |entry| entry.message() == "stopped at the deadline");
     assert!(is_in_the_loop(told.text("at").unwrap()), "{told:?}");
-    assert!(told.text("error").unwrap().contains("spin at src/helper.rs:"), "{told:?}");
+    assert!(told.text("error").unwrap().contains(" at src/helper.rs:"), "{told:?}");
     // Without a server too.
     let folder = TempDir::new().unwrap();
     let [component, _debug] = copied(folder.path());
@@ -140,7 +140,7 @@ fn a_call_that_is_stopped_is_told_by_the_line_of_its_author() {
     let at = ran.stderr.split("at=\"").nth(1).unwrap_or_default().split('"').next().unwrap();
     assert!(is_in_the_loop(at), "{}", ran.stderr);
     assert!(ran.stderr.contains("`--timeout` of the command line"), "{}", ran.stderr);
-    assert!(backtrace_of(&folder.path().join("spin.core")).contains("spin at src/helper.rs:"));
+    assert!(backtrace_of(&folder.path().join("spin.core")).contains(" at src/helper.rs:"));
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub(crate) fn check(
             return Ok(Report::new(State::Critical, error.to_string()));
         }
         Err(error @ Error::TooLarge(_)) => return Ok(Report::new(State::Unknown, error.to_string())),
-        Err(error) => return Err(error.into()),
+        // The client chooses the URL.
+        Err(error) => return Err(Failure::from(error).as_is()),
     };
     // As the classic check has it: a redirection is an answer, a client's fault a warning.
     let state = match answer.status {

@@ -13,25 +13,26 @@ mod commands {
     /// replies with the value of a key
     #[command(idempotent)]
     fn kv_get(key: &str) -> Result<Vec<u8>, Failure> {
-        STORE.get(key)?.ok_or_else(|| missing(key))
+        STORE.get(key).map_err(of_key)?.ok_or_else(|| missing(key))
     }
 
     /// writes a value, the request's body where VALUE is -, and replies with its version
     #[command(idempotent)]
     fn kv_set(key: &str, value: String, expires_after: Option<Duration>) -> Result<u64, Failure> {
         let value = if value == "-" { request::body() } else { value.into_bytes() };
-        match expires_after {
+        let written = match expires_after {
             Some(span) => STORE.set_for(key, value, span),
             None => STORE.set(key, value),
-        }
+        };
+        written.map_err(of_key)
     }
 
     /// takes keys away, and replies with how many of them were there
     #[command(idempotent, usage = "kv-delete KEY...")]
     fn kv_delete(key: &str, others: &[String]) -> Result<usize, Failure> {
-        let mut deleted = usize::from(STORE.delete(key)?);
+        let mut deleted = usize::from(STORE.delete(key).map_err(of_key)?);
         for other in others {
-            deleted += usize::from(STORE.delete(other)?);
+            deleted += usize::from(STORE.delete(other).map_err(of_key)?);
         }
         match deleted {
             0 if others.is_empty() => Err(missing(key)),
@@ -43,7 +44,7 @@ mod commands {
     /// adds to a number, 1 unless BY is given, and replies with the sum
     #[command]
     fn kv_increment(key: &str, by: Option<i64>) -> Result<i64, Failure> {
-        STORE.increment(key, by.unwrap_or(1))
+        STORE.increment(key, by.unwrap_or(1)).map_err(of_key)
     }
 
     /// replies with the keys that begin with PREFIX, or all, a line each
@@ -51,6 +52,11 @@ mod commands {
     fn kv_list(prefix: Option<&str>) -> Result<String, Failure> {
         listing(STORE.list(prefix.unwrap_or_default()), LISTING_BYTES)
     }
+}
+
+/// The client chooses keys, values and times: what the store says of these is for it.
+fn of_key(failure: Failure) -> Failure {
+    if failure.code() == "bad-arguments" { failure.as_is() } else { failure }
 }
 
 fn missing(key: &str) -> Failure {

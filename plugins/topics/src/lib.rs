@@ -8,13 +8,14 @@ mod commands {
     /// tells all that have subscribed to a topic, and gives how many they are
     #[command]
     fn publish(topic: &str, text: &[String]) -> Result<u32, Failure> {
-        events::publish(topic, text.join(" "))
+        // The client chooses the topic.
+        events::publish(topic, text.join(" ")).map_err(Failure::as_is)
     }
 
     /// tells what is published to a topic, or to all that begin so, until it is cancelled
     #[command(idempotent, usage = "subscribe TOPIC|START*")]
     async fn subscribe(reply: &mut Writer, topics: &str) -> Result<(), Failure> {
-        events::subscribe(topics)?;
+        events::subscribe(topics).map_err(Failure::as_is)?;
         loop {
             reply.write(line(&events::next()?)).await?;
         }

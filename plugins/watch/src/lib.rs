@@ -13,10 +13,11 @@ mod commands {
     #[command(idempotent)]
     async fn watch(reply: &mut Writer, file: &str, every: Option<Duration>) -> Result<(), Failure> {
         let every = every.unwrap_or(EVERY);
-        let mut seen = files::read(file)?.len();
+        // The client chooses the file.
+        let mut seen = files::read(file).map_err(Failure::as_is)?.len();
         loop {
             clock::sleep(every);
-            let now = files::read(file)?;
+            let now = files::read(file).map_err(Failure::as_is)?;
             reply.write(news(seen, &now)).await?;
             seen = now.len();
         }

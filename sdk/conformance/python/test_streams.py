@@ -175,9 +175,9 @@ class Streams(Case):
             self.assertEqual(host.run("publish", "jobs", "x"), b"1")
         self.assertEqual(host.take_published()[0], Event("jobs", b"nobody hears"))
         self.assertEqual([next(parts), next(parts)], [b"jobs 1 2\n", b"jobs 1 0\n"])
-        for topic, data, code in [("", "x", "bad-arguments"), ("a b", "x", "bad-arguments"), ("a", "x" * 65_537, "bad-arguments")]:
+        for topic, data in [("", "x"), ("a b", "x"), ("a", "x" * 65_537)]:
             self.host.body = b""
-            self.fails(code, "publish", topic, data)
+            self.fails("failed", "publish", topic, data, words="did not expect")
         self.fails("unavailable", "subscribe", "a")
 
     def test_decorators_say_which_of_them_fits(self):

@@ -10,18 +10,21 @@ import { fromUtf8, toUtf8 } from "./text.js";
 
 const table = new Map();
 
-/// Failures that the host gave, and not the author.
-const ofHost = new WeakSet();
+/// Codes that would blame the client for what the plugin asked of the host.
+const BLAMING = ["bad-arguments", "not-found", "denied"];
+
+/// Failures that the host gave, and not the author, each with the codes of which the client is not told.
+const ofHost = new WeakMap();
 
 /// What `use` gives; a failure of the host's as a Failure.
-export function host(use) {
+export function host(use, blaming = BLAMING) {
   try {
     return use();
   } catch (error) {
     const given = error?.payload;
     if (typeof given?.code !== "string") throw error;
     const failure = new Failure(given.code, given.message);
-    ofHost.add(failure);
+    ofHost.set(failure, blaming);
     throw failure;
   }
 }
@@ -89,21 +92,26 @@ export function replied(reply) {
   return bytesOf(reply);
 }
 
-/// What the client is told. A failure that the host's interfaces gave (an error's `payload`) is passed on, and goes to the log with
-/// its place, since the author did not write it; what nobody expected does too, and the client only hears that it happened.
+/// What the client is told. A failure that the host's interfaces gave (an error's `payload`) goes to the log with its place, since
+/// the author did not write it, and is passed on unless that would blame the client. What nobody expected goes to the log too, and
+/// the client only hears that it happened.
 export function failureOf(error) {
   try {
     const failure = error instanceof Failure ? error : error?.payload;
     if (typeof failure?.code === "string" && typeof failure.message === "string") {
-      if (failure !== error || ofHost.has(error)) logUncaught(error);
+      const blaming = failure === error ? ofHost.get(error) : BLAMING;
+      if (blaming) logUncaught(error);
+      if (blaming?.includes(failure.code)) return UNEXPECTED;
       return { code: failure.code.toWellFormed(), message: failure.message.toWellFormed() };
     }
   } catch {
     // It is shown like any other value.
   }
   logUncaught(error);
-  return { code: "failed", message: "the plugin met an error that it did not expect" };
+  return UNEXPECTED;
 }
+
+const UNEXPECTED = { code: "failed", message: "the plugin met an error that it did not expect" };
 
 /// In one line: a server logs so many lines a second of a plugin, and a stack has many.
 function logUncaught(error) {

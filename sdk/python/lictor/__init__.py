@@ -33,7 +33,7 @@ from componentize_py_types import Err
 from wit_world.imports import output, request, types
 
 from ._errors import in_one_line, place_of, shown
-from ._failure import Failure
+from ._failure import Failure, blames_the_client
 from ._values import text as _text
 
 if TYPE_CHECKING:
@@ -228,10 +228,12 @@ def _bytes_of(reply: Reply, entry: Command | None = None) -> bytes:
 def _failure_of(error: Exception) -> types.Failure:
     """What the client is told.
 
-    A failure that the host's interfaces gave is passed on; what nobody expected goes to the log, and the client only
-    hears that it happened.
+    A failure that the host's interfaces gave is passed on unless that would blame the client. That one, and what nobody
+    expected, goes to the log, and the client only hears that it happened.
     """
     match error:
+        case _ if blames_the_client(error):
+            pass
         case Failure():
             return types.Failure(shown(error.code), shown(error.message))
         case Err(value=types.Failure()):

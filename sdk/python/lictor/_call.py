@@ -8,7 +8,6 @@ from ._failure import host as _host
 from ._values import octets, text
 
 
-@_host
 def call(args: Iterable[str], *, body: str | bytes = b"") -> bytes:
     """Runs another command for the client whose request is being handled, with that client's permissions.
 
@@ -18,4 +17,5 @@ def call(args: Iterable[str], *, body: str | bytes = b"") -> bytes:
     if isinstance(args, str | bytes):
         raise TypeError(f'call takes a list, the name first: call(["echo", "hi"]), not {args!r}')
     texts = [str(argument) if isinstance(argument, int | float) else text("call: an argument", argument) for argument in args]
-    return _call.command(texts, octets("call: the body", body))
+    # Its failures are what another command told the client.
+    return _host(_call.command, is_of_host=False)(texts, octets("call: the body", body))

@@ -7,8 +7,8 @@
         things = answer.json()
 
 A response of any status is a response; no redirection is followed. Where there is no response, `lictor.Failure` is raised with
-a `code` (`denied`, `unavailable`, `failed`, `bad-arguments`) and a `message`. A command that does not catch it passes it on
-to the client.
+a `code` (`denied`, `unavailable`, `failed`, `bad-arguments`) and a `message`. Where a command does not catch it, `lictor.Failure`
+says what the client is told.
 """
 
 import json as _json

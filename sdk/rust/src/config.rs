@@ -68,18 +68,23 @@ pub fn optional<T: for<'a> FromArgument<'a>>(key: &str) -> Result<Option<T>, Fai
 
 /// The value of `key`, which must be there. What `#[derive(Config)]` reads by.
 pub fn required<T: for<'a> FromArgument<'a>>(key: &str) -> Result<T, Failure> {
-    let missing = || Failure::failed(["the plugin's config lacks the key ", key].concat());
+    let missing = || {
+        Failure::failed(
+            ["[plugins.NAME.config] lacks the key `", key, "`, which must be ", T::EXPECTED].concat(),
+        )
+    };
     optional(key)?.ok_or_else(missing)
 }
 
 /// The default of `key`, written as it would stand in the config. What `#[derive(Config)]` reads by.
 pub fn default_of<T: for<'a> FromArgument<'a>>(key: &str, text: &str) -> Result<T, Failure> {
-    let wrong = || Failure::failed(["the plugin's default of ", key, " must be ", T::EXPECTED].concat());
+    let wrong =
+        || Failure::failed(["the plugin's own default of `", key, "` must be ", T::EXPECTED].concat());
     T::from_argument(&mut text.into()).ok_or_else(wrong)
 }
 
 fn read<T: for<'a> FromArgument<'a>>(key: &str, mut text: String) -> Result<T, Failure> {
-    let wrong = || Failure::failed(["in the plugin's config, ", key, " must be ", T::EXPECTED].concat());
+    let wrong = || Failure::failed(["`", key, "` of [plugins.NAME.config] must be ", T::EXPECTED].concat());
     T::from_argument(&mut text).ok_or_else(wrong)
 }
 
@@ -92,6 +97,9 @@ mod tests {
         assert_eq!(read::<u8>("retries", "3".into()), Ok(3));
         let failure = read::<u8>("retries", "many".into()).unwrap_err();
         assert_eq!(failure.code(), "failed");
-        assert_eq!(failure.message(), "in the plugin's config, retries must be a whole number from 0 to 255");
+        assert_eq!(
+            failure.message(),
+            "`retries` of [plugins.NAME.config] must be a whole number from 0 to 255"
+        );
     }
 }

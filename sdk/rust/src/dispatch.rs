@@ -160,7 +160,7 @@ pub(crate) fn run(
     arguments: &mut [String],
 ) -> Result<Vec<u8>, Failure> {
     let command = find(commands, name, |command| command.name)?;
-    (command.run)(Arguments::new(arguments, command.usage))
+    (command.run)(Arguments::new(arguments, command.usage)).map_err(Failure::told)
 }
 
 /// The command called `name`. `name_of` gives a command's.

@@ -11,11 +11,29 @@ use crate::bindings::lictor::plugin::types;
 /// Why a command was not carried out. The client gets the code and the message.
 ///
 /// Fail before anything was changed, or say in the message what was.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// A failure of the host's that a command does not handle, but passes on by `?`, does not blame the client: where its code is
+/// `bad-arguments`, `not-found` or `denied`, the client is told `failed`, and the log the words. [`Failure::as_is`] has the
+/// client told what the host said.
+#[derive(Clone, Debug)]
 pub struct Failure {
     code: Cow<'static, str>,
     message: String,
+    /// Whether the host gave it, and the author did not.
+    is_of_host: bool,
 }
+
+/// Equal where a client would be told the same.
+impl PartialEq for Failure {
+    fn eq(&self, other: &Self) -> bool {
+        self.code == other.code && self.message == other.message
+    }
+}
+
+impl Eq for Failure {}
+
+/// What the client is told of a failure for which it is not to blame.
+const UNEXPECTED: &str = "the plugin met an error that it did not expect";
 
 impl Failure {
     /// The command can't work with these arguments, or with this body.
@@ -56,7 +74,31 @@ impl Failure {
     /// A failure with any code, for instance one that was had from [`crate::call`]. The host reads a code that it does
     /// not know as `failed`.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        Self { code: code.into(), message: message.into(), is_of_host: false }
+    }
+
+    /// A failure that the host gave.
+    pub(crate) fn of_host(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { is_of_host: true, ..Self::new(code, message) }
+    }
+
+    /// The same failure, of which the client is told the code and the words, also where the host gave them: for instance where
+    /// the client chose the key, the file or the URL. `STORE.get(key).map_err(Failure::as_is)?`.
+    pub fn as_is(self) -> Self {
+        Self { is_of_host: false, ..self }
+    }
+
+    /// What the client is told of a failure that a command ended with; the log is told what the client is not.
+    #[cold]
+    pub(crate) fn told(self) -> Self {
+        if !self.is_of_host || !matches!(&*self.code, "bad-arguments" | "not-found" | "denied") {
+            return self;
+        }
+        // Not `output::print`, for the reason that a panic has.
+        crate::host::output::print(
+            &["uncaught failure of the host: ", &self.message, " (", &self.code, ")"].concat(),
+        );
+        Self::failed(UNEXPECTED)
     }
 
     /// `bad-arguments` and its like.
@@ -83,7 +125,7 @@ impl std::error::Error for Failure {}
 
 impl From<types::Failure> for Failure {
     fn from(failure: types::Failure) -> Self {
-        Self { code: Cow::Owned(failure.code), message: failure.message }
+        Self::of_host(failure.code, failure.message)
     }
 }
 
@@ -143,7 +185,7 @@ impl From<std::io::Error> for Failure {
             TimedOut | Interrupted | WouldBlock => "unavailable",
             _ => "failed",
         };
-        Self::new(code, error.to_string())
+        Self::of_host(code, error.to_string())
     }
 }
 
@@ -165,6 +207,20 @@ mod tests {
         assert_eq!(code(std::io::ErrorKind::NotFound), "not-found");
         assert_eq!(code(std::io::ErrorKind::PermissionDenied), "denied");
         assert_eq!(code(std::io::ErrorKind::InvalidData), "failed");
+    }
+
+    #[test]
+    fn a_failure_of_the_host_does_not_blame_the_client_unless_the_author_says_so() {
+        let of_host = |code: &str| Failure::of_host(code.to_owned(), "no");
+        for code in ["bad-arguments", "not-found", "denied"] {
+            assert_eq!(of_host(code).code(), code, "the author can tell it");
+            assert_eq!(of_host(code).told(), Failure::failed(UNEXPECTED));
+            assert_eq!(of_host(code).as_is().told(), Failure::new(code.to_owned(), "no"));
+            assert_eq!(Failure::new(code.to_owned(), "no").told().code(), code);
+        }
+        for code in ["conflict", "unavailable", "failed", "timeout"] {
+            assert_eq!(of_host(code).told(), of_host(code));
+        }
     }
 
     #[test]

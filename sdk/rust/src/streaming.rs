@@ -150,7 +150,7 @@ async fn run(
 ) -> Result<(), Failure> {
     let (name, arguments) = dispatch::split(arguments);
     let command = dispatch::find(commands, name, |command| command.name)?;
-    (command.run)(Arguments::new(arguments, command.usage), writer).await
+    (command.run)(Arguments::new(arguments, command.usage), writer).await.map_err(Failure::told)
 }
 
 /// Runs a command of a test, in which nothing waits.

@@ -86,13 +86,13 @@ fn without_a_host_there_is_nothing_and_no_test_is_aborted() {
     assert_eq!(testing::run(sample::COMMANDS, &["greet"]).unwrap(), b"hello-tester 10s");
     let failed =
         |arguments: &[&str]| testing::run(sample::COMMANDS, arguments).unwrap_err().code().to_owned();
-    assert_eq!(failed(&["fetch", "http://a/"]), "denied", "by the store");
+    assert_eq!(failed(&["fetch", "http://a/"]), "failed", "by the store");
     assert_eq!(
         run(&Host::new().store("cache"), &["fetch", "http://a/"]).unwrap_err(),
-        "the address is not granted to the plugin (denied)"
+        "the plugin met an error that it did not expect (failed)"
     );
     assert_eq!(failed(&["run", "echo"]), "denied");
-    assert_eq!(failed(&["publish", "/x"]), "denied");
+    assert_eq!(failed(&["publish", "/x"]), "failed");
 }
 
 #[test]
@@ -130,10 +130,15 @@ fn a_web_answers_and_what_is_kept_expires_with_the_clock() {
         ("http://a/long", "the server's answer has more than 10 bytes (failed)"),
         ("http://a/slow", "the server did not answer in time (unavailable)"),
         ("http://a/none", "the status is 404 (unavailable)"),
-        ("a", "no URL: it does not begin with http:// or https:// (bad-arguments)"),
+        ("a", "the plugin met an error that it did not expect (failed)"),
     ] {
         assert_eq!(run(&host, &["fetch", url]).unwrap_err(), words);
     }
+    let log = host.take_log();
+    assert_eq!(
+        log,
+        ["uncaught failure of the host: no URL: it does not begin with http:// or https:// (bad-arguments)"]
+    );
     let left =
         |host: &Host| host.within(|| CACHE.entry("http://a/short")).unwrap().and_then(|kept| kept.expires_in);
     host.advance(Duration::from_secs(59));

@@ -11,9 +11,18 @@ export { commands } from "./lictor.js";
 
 const cache = new Store("cache");
 
+/// A command whose client is told what the host says.
+const asIs = (run) => (...args) => {
+  try {
+    return run(...args);
+  } catch (error) {
+    throw error instanceof Failure ? new Failure(error.code, error.message) : error;
+  }
+};
+
 command("greet", "greets its caller", () => `${config.get("greeting") ?? "hello"} ${caller().name} ${JSON.stringify(config.all())}`);
 command("echo", "tells what came", () => `${JSON.stringify(headers())} ${text()}`);
-command("fetch URL [TIMEOUT-MS]", "fetches a page, and keeps it for a minute", (url, timeout) => {
+command("fetch URL [TIMEOUT-MS]", "fetches a page, and keeps it for a minute", asIs((url, timeout) => {
   const kept = cache.get(url);
   if (kept) return kept.value;
   const answer = http.get(url, { headers: { accept: "*/*" }, timeoutMs: timeout ? Number(timeout) : null });
@@ -21,7 +30,7 @@ command("fetch URL [TIMEOUT-MS]", "fetches a page, and keeps it for a minute", (
   cache.set(url, answer.body, { ttlMs: 60_000 });
   logEvent("info", `fetched ${url}`);
   return answer.body;
-});
+}));
 command("left KEY", "tells when an entry expires", (key) => String(cache.get(key)?.expiresInMs));
 command("run NAME", "runs another command", (name) => call([name, "a"], { body: "body" }));
 command("wait MS", "waits", (ms) => {
@@ -30,10 +39,10 @@ command("wait MS", "waits", (ms) => {
   return `${performance.now() - begun} ${timeLeft()} ${new Date().toISOString()} ${Date.now() === clock.now()}`;
 });
 command("draw", "draws numbers", () => `${random.bytes(3)} ${Math.random()} ${crypto.randomUUID()}`);
-command("publish PATH", "publishes what stands in a file", (path) => {
+command("publish PATH", "publishes what stands in a file", asIs((path) => {
   print("two\nlines");
   return events.publish("files", files.read(path));
-});
+}));
 command("subscribe", "can't", () => events.subscribe("x"));
 command("put KEY [MANY]", "writes entries", (key, many = 1) => {
   for (let at = 0; at < Number(many); at++) state.set(`${key}${at}`, body());

@@ -107,7 +107,9 @@ test("stores have the rules of the server's", () => {
   const host = new Host({ stores: { default: { a: 5, "é": "x" } }, body: "1" });
   const store = host.store();
   assert.deepEqual([store.get("a").text(), store.get("none"), store.get("a").expiresInMs], ["5", null, null]);
-  assert.equal(run(host, "left", "a"), "this store is not granted to the plugin (denied)");
+  // The client chose no store.
+  assert.equal(run(host, "left", "a"), "the plugin met an error that it did not expect (failed)");
+  assert.match(host.takeLog()[0], /^uncaught Failure: this store is not granted to the plugin .*plugin\.js:\d+/);
   assert.throws(() => host.store("cache"), /the host has no store cache/);
   for (const key of ["", "a\nb", "x".repeat(257), "é".repeat(129)]) assert.throws(() => store.set(key, ""), { code: "bad-arguments" });
   for (const ttlMs of [0, 10 * 365 * 24 * 3_600_000 + 1]) assert.throws(() => store.set("a", "", { ttlMs }), { code: "bad-arguments" });

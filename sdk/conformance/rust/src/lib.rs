@@ -172,7 +172,8 @@ mod commands {
     /// opens a store through wasi:keyvalue
     #[command(idempotent)]
     fn kv_open(store: &str) -> Result<(), Failure> {
-        store::open(store)?;
+        // The client chose the store.
+        store::open(store).map_err(|error| Failure::from(error).as_is())?;
         Ok(())
     }
 

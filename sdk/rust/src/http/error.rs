@@ -29,7 +29,7 @@ impl Display for Error {
 
 impl std::error::Error for Error {}
 
-/// `bad-arguments`, `denied`, `failed` for a body that is too large, else `unavailable`.
+/// `bad-arguments`, `denied`, `failed` for a body that is too large, else `unavailable`: a failure of the host's.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error {
@@ -38,7 +38,7 @@ impl From<Error> for Failure {
             Error::TooLarge(_) => "failed",
             Error::TimedOut | Error::Unavailable(_) => "unavailable",
         };
-        Self::new(code, error.words().into_owned())
+        Self::of_host(code, error.words().into_owned())
     }
 }
 
