@@ -8,6 +8,7 @@ use tracing::Level;
 
 mod addresses;
 mod advice;
+mod company;
 mod conformance;
 mod dates;
 mod live;
@@ -25,13 +26,13 @@ mod trial_call;
 mod trials;
 
 pub use conformance::{Fault, Report, SuiteLimits, Verdict, test};
-pub use sources::Sources;
+pub use sources::{Round, Sources};
 pub use state::{ByHand, Entry, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
 pub use supervisor::{Running, Supervisor};
 pub use trial_call::TrialCall;
-pub use trials::{Inspected, TrialRun, codes, inspect, log_for_authors, own_cache, try_all, try_out};
+pub use trials::{Inspected, TrialRun, Tried, codes, inspect, log_for_authors, own_cache, try_all, try_out};
 
-pub use crate::plugin::{Compilation, Compiling, HttpGrant, Standing, Work, compile_alone};
+pub use crate::plugin::{Compilation, Compiling, HttpGrant, Standing, Work, compile_alone, grant_lines};
 
 use self::plugins::Plugins;
 use self::service::tls_files;
@@ -67,7 +68,7 @@ pub fn check(config: &Config) -> anyhow::Result<Checked> {
     workers()?.block_on(async {
         tls_acceptor(&tls_files(config))?;
         state::look(config)?;
-        let plugins = Plugins::load(config, &MemoryEngine::new()).await?;
+        let plugins = Plugins::load(config, &config.server.cache, &MemoryEngine::new()).await?;
         let warnings = advice::advice(config, &plugins, SystemTime::now());
         Ok(Checked { summary: summary::summary(config, &plugins), warnings })
     })

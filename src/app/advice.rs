@@ -39,10 +39,7 @@ fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
             // The default where no commands are written.
             let is_own_name = commands.len() == 1 && command.as_ref() == name.as_ref();
             let help = match is_own_name && !described.is_empty() {
-                true => format!(
-                    "it describes others: write `commands = {described:?}` in [plugins.{}]",
-                    config::key_text(name.as_ref())
-                ),
+                true => format!("it describes others: write `commands = {described:?}` in [{}]", name.key()),
                 false => config::instead_of_command(command.as_ref(), &described),
             };
             found.push(Fault::warning(&config.path, &words, Some(&help)));

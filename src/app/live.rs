@@ -1,5 +1,6 @@
 //! The running server: what is in force, which anybody reads without waiting, and how it comes into force at the start.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
@@ -34,13 +35,18 @@ pub(super) struct Served {
 }
 
 impl Live {
-    /// Does all that comes before the first socket is opened.
-    pub(super) async fn start(config: Config, control: Arc<dyn Control>) -> anyhow::Result<Self> {
+    /// Does all that comes before the first socket is opened. What is compiled is kept in `cache`, or else where the config says.
+    pub(super) async fn start(
+        config: Config,
+        cache: Option<PathBuf>,
+        control: Arc<dyn Control>,
+    ) -> anyhow::Result<Self> {
         let acceptor = tls_acceptor(&tls_files(&config))?;
         let mut state = state::Kept::open(&config)?;
         let engine = state.engine(&config)?;
-        let plugins = Plugins::load(&config, &*engine).await?;
-        let ledger = Ledger::new(engine, idempotency_limits(&config));
+        let cache = cache.unwrap_or_else(|| config.server.cache.clone());
+        let plugins = Plugins::load(&config, &cache, &*engine).await?;
+        let ledger = Ledger::new(engine, idempotency_limits(&config.limits));
         let service = Arc::new(service(&config, &plugins, ledger, None));
         advice::log(&advice::advice(&config, &plugins, SystemTime::now()));
         let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };

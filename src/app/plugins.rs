@@ -1,6 +1,7 @@
 //! The plugins of a config: loaded, each with what it is granted and no more.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,8 +34,8 @@ struct Loaded {
 
 impl Plugins {
     /// Loads all plugins, one after the other: each compilation uses all cores, and two would take twice the memory.
-    /// Reports every plugin that can't be loaded, not the first only.
-    pub(super) async fn load(config: &Config, state: &dyn Engine) -> anyhow::Result<Self> {
+    /// Reports every plugin that can't be loaded, not the first only. What is compiled is kept in `cache`.
+    pub(super) async fn load(config: &Config, cache: &Path, state: &dyn Engine) -> anyhow::Result<Self> {
         let limits = &config.limits;
         let bounds = SandboxLimits {
             concurrent_calls: u32::try_from(limits.concurrent_commands).unwrap_or(u32::MAX),
@@ -45,7 +46,7 @@ impl Plugins {
             http_requests: limits.http_requests,
         };
         let core_dumps = config.server.core_dumps.as_deref().map_or(CoreDumps::None, CoreDumps::In);
-        let kept = Kept { compiled: Some(&config.server.cache), core_dumps };
+        let kept = Kept { compiled: Some(cache), core_dumps };
         let sandbox = Arc::new(Sandbox::new(bounds, kept)?);
         sandbox.reserved().replace(&config.reserved());
         let loaded = load_all(&sandbox, config, state, &BTreeMap::new(), |_| {}).await?;
@@ -153,7 +154,8 @@ impl Loaded {
             let granted: Vec<_> = config.grants.keyvalue.iter().flatten().map(ToString::to_string).collect();
             stores.0.retain(|name, _| granted.contains(name));
         }
-        let plugin = Arc::new(self.plugin.with_grants(grants(config, stores)));
+        let plugin =
+            Arc::new(self.plugin.with_grants(grants(config.config.as_ref(), &config.grants, stores)));
         Self { plugin, config: config.clone(), quotas }
     }
 
@@ -201,6 +203,7 @@ fn spec(config: &Config, name: &PluginName, plugin: &config::Plugin, stores: Opt
     Spec {
         compiling: compiling(&config.limits),
         name: name.as_ref().into(),
+        key: name.key(),
         component: plugin.component.clone(),
         authors: Authors::Trusted,
         sha256: plugin.sha256,
@@ -213,7 +216,7 @@ fn spec(config: &Config, name: &PluginName, plugin: &config::Plugin, stores: Opt
         concurrency: plugin.concurrency,
         max_calls: plugin.max_calls,
         idle: plugin.idle,
-        grants: grants(plugin, stores),
+        grants: grants(plugin.config.as_ref(), &plugin.grants, stores),
     }
 }
 
@@ -230,8 +233,12 @@ pub(super) fn compiling(limits: &config::Limits) -> Compiling {
     Compiling::by_itself(limits.component_bytes, limits.compile_memory_bytes, limits.compile_time)
 }
 
-fn grants(plugin: &config::Plugin, stores: Option<Stores>) -> Grants {
-    let granted = &plugin.grants;
+/// What a plugin is granted that has these settings, `granted` and, by that, these stores.
+pub(super) fn grants(
+    settings: Option<&BTreeMap<String, String>>,
+    granted: &config::Grants,
+    stores: Option<Stores>,
+) -> Grants {
     let gate = |commands: &Vec<CommandPattern>| {
         let commands = commands.clone();
         CommandGate(Arc::new(move |command| commands.iter().any(|pattern| pattern.allows(command))))
@@ -247,7 +254,7 @@ fn grants(plugin: &config::Plugin, stores: Option<Stores>) -> Grants {
         HttpGrant { urls: urls.iter().map(named).collect() }
     };
     Grants {
-        config: plugin.config.clone(),
+        config: settings.cloned(),
         logging: granted.logging,
         stores,
         files: granted.files.as_ref().map(|files| files.iter().cloned().collect()),

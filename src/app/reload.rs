@@ -42,7 +42,7 @@ impl Live {
             changes.extend(new_components(&before.plugins, &plugins, &changes));
             let config = Arc::unwrap_or_clone(config);
             let old = self.served();
-            let ledger = old.current.service.idempotency.renewed(engine, idempotency_limits(&config));
+            let ledger = old.current.service.idempotency.renewed(engine, idempotency_limits(&config.limits));
             let service = Arc::new(service(&config, &plugins, ledger, Some(&old.current.service)));
             let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
             plugins.reserve(&config);
@@ -100,8 +100,7 @@ fn read(running: &Config, stage: &Stage) -> anyhow::Result<Config> {
 
 /// The plugins whose component is another one, though no key of theirs changed.
 fn new_components(old: &Plugins, new: &Plugins, changes: &[Change]) -> Vec<Change> {
-    let keys =
-        new.new_since(old).into_iter().map(|name| format!("plugins.{}", config::key_text(name.as_ref())));
+    let keys = new.new_since(old).into_iter().map(PluginName::key);
     let is_told = |key: &String| changes.iter().any(|change| change.key.starts_with(key.as_str()));
     let components = keys.filter(|key| !is_told(key)).map(|key| format!("{key}.component"));
     components.map(|key| Change { key, applies: Applies::Live, kind: Kind::Changed }).collect()

@@ -98,8 +98,7 @@ pub(super) fn connection_limits(limits: &config::Limits) -> ConnectionLimits {
     }
 }
 
-pub(super) fn idempotency_limits(config: &Config) -> idempotency::Limits {
-    let limits = &config.limits;
+pub(super) fn idempotency_limits(limits: &config::Limits) -> idempotency::Limits {
     idempotency::Limits {
         window: limits.idempotency_window,
         max_keys: limits.idempotency_keys,

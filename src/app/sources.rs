@@ -2,13 +2,30 @@
 //!
 //! All files of the folder are sources but those that tools and editors make there, which have known names. The watch tells that
 //! something is another than it was; what it is decides whether that counts, since a build makes files beside its sources.
+//!
+//! A file that has the same bytes again has not changed. One that has others after each round (a build and its tests) is no source but
+//! what the round makes: if each change of it began the next round, there would be no end. Nobody tells who wrote a file, so one is
+//! taken for that only after [`MADE_AFTER`] rounds in a row, of which the last have run to their ends.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
 
-use crate::files::{Matters, Sightings};
+use crate::files::{Matters, Opened, Sightings};
 use crate::reload::Watch;
+
+/// Rounds that a change of the same file breaks off: whoever writes a source does not wait for one that is out of date. The next
+/// ones run to their ends, and begin anew.
+const BROKEN_OFF: u32 = 2;
+
+/// Rounds in a row after which a file that has changed in each is taken for what they make; those after the first
+/// [`BROKEN_OFF`] are whole.
+const MADE_AFTER: u32 = 4;
+
+/// The largest file whose bytes are compared; of a larger one a write is a change.
+const MOST_COMPARED_BYTES: u64 = 1 << 20;
 
 /// The most files and folders that are looked at: a look takes some microseconds for each, four times a second.
 const MOST: usize = 10_000;
@@ -44,6 +61,22 @@ pub struct Sources {
     also: Option<PathBuf>,
     seen: Sightings,
     watch: Watch,
+    /// Hashes of what the files hold.
+    contents: BTreeMap<PathBuf, u64>,
+    /// The files that have changed in this round.
+    changed: BTreeSet<PathBuf>,
+    /// Those that have changed in each of the last rounds, and in how many.
+    rounds: BTreeMap<PathBuf, u32>,
+    is_in_round: bool,
+}
+
+/// What has changed in a round that has run to its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// A file for which another round is to begin.
+    pub changed: Option<PathBuf>,
+    /// Those that are taken for what rounds make from now on.
+    pub made: Vec<PathBuf>,
 }
 
 impl Sources {
@@ -57,10 +90,61 @@ impl Sources {
         let (seen, all) = look(folder, &without, also.as_deref())?;
         let mut watch = Watch::new();
         watch.follow(Some(all));
-        Ok(Self { folder: folder.to_owned(), without, also, seen, watch })
+        let contents = seen.paths().filter_map(|path| Some((path.to_owned(), hash(path)?))).collect();
+        Ok(Self {
+            folder: folder.to_owned(),
+            without,
+            also,
+            seen,
+            watch,
+            contents,
+            changed: BTreeSet::new(),
+            rounds: BTreeMap::new(),
+            is_in_round: false,
+        })
     }
 
-    /// Waits for another change, and names a file that is another one, or gone. Nothing is lost where the future is dropped.
+    /// A round begins: what changes from now on may be of its making.
+    pub fn begin_round(&mut self) {
+        self.is_in_round = true;
+    }
+
+    /// A round has run to its end.
+    ///
+    /// # Errors
+    ///
+    /// When there are more files than can be watched.
+    pub fn end_round(&mut self) -> anyhow::Result<Round> {
+        let changed = self.look()?;
+        self.changed.extend(changed);
+        self.is_in_round = false;
+        let before = std::mem::take(&mut self.rounds);
+        let rounds = |path: &PathBuf| before.get(path).map_or(1, |rounds| rounds.saturating_add(1));
+        self.rounds = std::mem::take(&mut self.changed)
+            .into_iter()
+            .map(|path| {
+                let rounds = rounds(&path);
+                (path, rounds)
+            })
+            .collect();
+        let named = |(path, _): (&PathBuf, &u32)| self.named(path);
+        Ok(Round {
+            changed: self.rounds.iter().find(|(_, rounds)| **rounds < MADE_AFTER).map(named),
+            made: self.rounds.iter().filter(|(_, rounds)| **rounds == MADE_AFTER).map(named).collect(),
+        })
+    }
+
+    /// A round has ended before it could make all that it makes.
+    fn break_off(&mut self) {
+        self.is_in_round = false;
+        for path in std::mem::take(&mut self.changed) {
+            let rounds = self.rounds.entry(path).or_default();
+            *rounds = (*rounds).max(BROKEN_OFF.min(*rounds + 1));
+        }
+    }
+
+    /// Waits for another change, which breaks off the round that is under way, if one is. Names a file that is another one, or gone.
+    /// Nothing is lost where the future is dropped.
     ///
     /// # Errors
     ///
@@ -68,15 +152,54 @@ impl Sources {
     pub async fn changed(&mut self) -> anyhow::Result<PathBuf> {
         loop {
             self.watch.changed().await;
-            let (now, all) = look(&self.folder, &self.without, self.also.as_deref())?;
-            self.watch.follow(Some(all));
-            let changed = self.seen.first_other(&now).map(Path::to_owned);
-            if let Some(path) = changed {
-                self.seen = now;
-                return Ok(path.strip_prefix(&self.folder).map_or(path.clone(), Path::to_owned));
+            let changed = self.look()?;
+            let first = match self.is_in_round {
+                true => changed
+                    .iter()
+                    .find(|path| self.rounds.get(*path).is_none_or(|rounds| *rounds < BROKEN_OFF)),
+                false => changed.first(),
+            };
+            let first = first.map(|path| self.named(path));
+            if self.is_in_round {
+                self.changed.extend(changed);
+            }
+            if let Some(path) = first {
+                self.break_off();
+                return Ok(path);
             }
         }
     }
+
+    /// The files that hold something else than before, or are gone.
+    fn look(&mut self) -> anyhow::Result<Vec<PathBuf>> {
+        let (now, all) = look(&self.folder, &self.without, self.also.as_deref())?;
+        self.watch.follow(Some(all));
+        let others: Vec<_> = self.seen.others(&now).map(Path::to_owned).collect();
+        self.seen = now;
+        Ok(others.into_iter().filter(|path| self.holds_other(path)).collect())
+    }
+
+    fn holds_other(&mut self, path: &Path) -> bool {
+        let before = self.contents.remove(path);
+        let now = hash(path);
+        self.contents.extend(now.map(|hash| (path.to_owned(), hash)));
+        before.is_none() || before != now
+    }
+
+    /// A file by its path in the project.
+    fn named(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.folder).unwrap_or(path).to_owned()
+    }
+}
+
+/// What a file holds, and what may be done with it; nothing where it can't be read, or is large.
+fn hash(path: &Path) -> Option<u64> {
+    let opened = Opened::file(path).ok()?;
+    let bytes = opened.bytes(MOST_COMPARED_BYTES).ok()?;
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u32(opened.mode());
+    hasher.write(&bytes);
+    Some(hasher.finish())
 }
 
 /// What sources there are now, and they with the folders in which others may come to be. A link's end is looked at, and no folder is
@@ -127,6 +250,9 @@ fn is_made(name: &OsStr, is_folder: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -185,6 +311,64 @@ mod tests {
         }
         let error = look(folder.path(), &[], None).err().unwrap().to_string();
         assert!(error.contains("too many to watch"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_each_round_writes_begins_no_round_for_ever_and_a_source_always_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("source"), "0").unwrap();
+        fs::write(at("stamp"), "0").unwrap();
+        let mut sources = Sources::of(folder.path(), Vec::new(), None).unwrap();
+        let changed = |path: &str| Round { changed: Some(path.into()), made: Vec::new() };
+        // Written before its end, a file breaks off two rounds, and after that lets them run on.
+        for round in ["1", "2"] {
+            sources.begin_round();
+            fs::write(at("stamp"), round).unwrap();
+            assert_eq!(sources.changed().await.unwrap(), Path::new("stamp"));
+        }
+        let patience = Duration::from_millis(600);
+        for (round, ended) in [
+            ("3", changed("stamp")),
+            ("4", Round { changed: None, made: vec!["stamp".into()] }),
+            ("5", Round::default()),
+        ] {
+            sources.begin_round();
+            fs::write(at("stamp"), round).unwrap();
+            assert!(timeout(patience, sources.changed()).await.is_err(), "round {round}");
+            assert_eq!(sources.end_round().unwrap(), ended, "round {round}");
+        }
+        // A source breaks off a round all the same, and that is then no word on what it would have made.
+        sources.begin_round();
+        fs::write(at("source"), "1").unwrap();
+        assert_eq!(sources.changed().await.unwrap(), Path::new("source"));
+        sources.begin_round();
+        fs::write(at("stamp"), "6").unwrap();
+        assert_eq!(sources.end_round().unwrap(), Round::default());
+        // Between rounds it counts, and after one that did not write it too.
+        fs::write(at("stamp"), "by hand").unwrap();
+        assert_eq!(sources.changed().await.unwrap(), Path::new("stamp"));
+        sources.begin_round();
+        assert_eq!(sources.end_round().unwrap(), Round::default());
+        sources.begin_round();
+        fs::write(at("stamp"), "7").unwrap();
+        assert_eq!(sources.end_round().unwrap(), changed("stamp"));
+    }
+
+    #[tokio::test]
+    async fn the_same_bytes_are_no_change_but_another_mode_is() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("a"), "1").unwrap();
+        fs::write(at("b"), "1").unwrap();
+        let mut sources = Sources::of(folder.path(), Vec::new(), None).unwrap();
+        fs::write(at("a"), "1").unwrap();
+        assert!(timeout(Duration::from_millis(600), sources.changed()).await.is_err());
+        fs::write(at("b"), "2").unwrap();
+        assert_eq!(sources.changed().await.unwrap(), Path::new("b"));
+        fs::set_permissions(at("a"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(sources.changed().await.unwrap(), Path::new("a"));
     }
 
     #[tokio::test]

@@ -6,6 +6,8 @@
 //!
 //! Invariant: nothing here waits for a lock that is held while something is loaded, nor, without a deadline, for a worker.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -102,15 +104,20 @@ impl Supervisor {
     /// When anything in the config can't be had: a plugin, the server's certificate, an address. All of it is tried
     /// before the first socket is opened.
     pub fn serve(self, loaded: Loaded) -> anyhow::Result<()> {
-        self.serve_for(loaded, |_| {})
+        self.serve_for(loaded, None, |_| {})
     }
 
-    /// The same; `ready` is given the server once it serves.
+    /// The same; `ready` is given the server once it serves. What is compiled is kept in `cache`, or else where the config says.
     ///
     /// # Errors
     ///
     /// As for [`serve`](Self::serve).
-    pub fn serve_for(self, loaded: Loaded, ready: impl FnOnce(Running)) -> anyhow::Result<()> {
+    pub fn serve_for(
+        self,
+        loaded: Loaded,
+        cache: Option<PathBuf>,
+        ready: impl FnOnce(Running),
+    ) -> anyhow::Result<()> {
         let Self { runtime, stop, hangup } = self;
         let Loaded { config, warnings, sightings } = loaded;
         let _log = start_log(&config);
@@ -118,7 +125,7 @@ impl Supervisor {
         privacy::close_to_others();
         let workers = workers()?;
         let served =
-            runtime.block_on(supervise((config, sightings), workers.handle(), (stop, hangup), ready));
+            runtime.block_on(supervise((config, cache, sightings), workers.handle(), (stop, hangup), ready));
         // A look-up of a name can't be stopped, nor can a plugin that does not yield.
         workers.shutdown_timeout(STOPPING);
         runtime.shutdown_background();
@@ -127,7 +134,11 @@ impl Supervisor {
 }
 
 /// A server that serves, for whoever started it in this process.
-pub struct Running(Arc<Operator>);
+pub struct Running {
+    operator: Arc<Operator>,
+    /// Where it listens, in the order of the config.
+    pub addresses: Vec<SocketAddr>,
+}
 
 impl Running {
     /// Loads the config anew, as `@reload` does.
@@ -136,12 +147,12 @@ impl Running {
     ///
     /// In words, all that was in its way.
     pub async fn reload(&self) -> Result<(), String> {
-        self.0.reload().await.map(drop)
+        self.operator.reload().await.map(drop)
     }
 
     /// Has it end, as `@drain` does.
     pub fn stop(&self) {
-        self.0.drain();
+        self.operator.drain();
     }
 }
 
@@ -156,7 +167,7 @@ impl Stop {
 }
 
 async fn supervise(
-    (config, read): (Config, Sightings),
+    (config, cache, read): (Config, Option<PathBuf>, Sightings),
     workers: &Handle,
     (mut stop, hangup): (Stop, Signal),
     ready: impl FnOnce(Running),
@@ -164,8 +175,8 @@ async fn supervise(
     raise_file_limit(&config);
     let (reloads, handle) = Reloads::new(hangup, config.server.watch.then_some(read));
     let operator = Arc::new(Operator { reloads: handle, drain: Notify::new() });
-    let starting = workers.spawn(start(config, Arc::clone(&operator)));
-    let (live, mut on_workers) = tokio::select! {
+    let starting = workers.spawn(start(config, cache, Arc::clone(&operator)));
+    let (live, mut on_workers, addresses) = tokio::select! {
         biased;
         () = stop.signal() => {
             systemd::stopping();
@@ -182,7 +193,7 @@ async fn supervise(
     here.spawn(tell_alive(beat));
     systemd::ready();
     let reloading = here.spawn(reload(reloads, Arc::clone(&live), workers.clone()));
-    ready(Running(Arc::clone(&operator)));
+    ready(Running { operator: Arc::clone(&operator), addresses });
     tokio::select! {
         () = stop.signal() => {}
         () = operator.drain.notified() => {}
@@ -201,17 +212,22 @@ async fn supervise(
     })
 }
 
-/// Does all that comes before clients are served; gives the server, and the tasks that accept.
-async fn start(config: Config, operator: Arc<Operator>) -> anyhow::Result<(Arc<Live>, JoinSet<()>)> {
-    let live = Arc::new(Live::start(config, operator).await?);
-    let mut accepting = JoinSet::new();
+/// Does all that comes before clients are served; gives the server, the tasks that accept, and where they do.
+async fn start(
+    config: Config,
+    cache: Option<PathBuf>,
+    operator: Arc<Operator>,
+) -> anyhow::Result<(Arc<Live>, JoinSet<()>, Vec<SocketAddr>)> {
+    let live = Arc::new(Live::start(config, cache, operator).await?);
+    let (mut accepting, mut addresses) = (JoinSet::new(), Vec::new());
     for listener in listeners(&live.served().config)? {
         let address = listener.local_addr().context("a listening socket has no address")?;
         tracing::info!(target: "lictor::app", %address, "listening");
+        addresses.push(address);
         let live = Arc::clone(&live);
         accepting.spawn(async move { live.server.accept(listener).await });
     }
-    Ok((live, accepting))
+    Ok((live, accepting, addresses))
 }
 
 /// The sockets that the service manager handed over, or, where it did not, those of the config.

@@ -9,24 +9,18 @@ use anyhow::Context as _;
 use bytes::BytesMut;
 use tracing::Level;
 
-use super::plugins::instances;
-use super::service::connection_limits;
+use super::company::Company;
+use super::plugins::{grants, instances};
 use super::trial_call::TrialCall;
-use crate::authz;
-use crate::config::{self, CommandPattern};
+use crate::config::{self, PluginName, ScriptGrants, StoreGrant, key_text};
 use crate::files::Authors;
-use crate::idempotency::{self, Ledger};
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
-    self, Call, CommandGate, CommandInfo, Commands, Compiling, CoreDumps, DeadlineOf, EventsGrant, Grants,
-    HttpGrant, Inspection, Instances, Kept, Plugin, Sandbox, SandboxLimits, Shares, Spec, Stores, Trial,
-    VolumeLimits,
+    self, CommandGate, CommandInfo, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant, Inspection,
+    Instances, Kept, Sandbox, SandboxLimits, Spec, Stores, Trial, VolumeLimits,
 };
-use crate::route::{Routes, Target};
-use crate::server::{Rates, Rechecks, Service};
-use crate::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
-use crate::telemetry::{self, CommandLog, ConnectionId, Format, RequestId};
-use crate::text::shown;
+use crate::state::{Engine, MemoryEngine, Namespace, Quota};
+use crate::telemetry::{self, Format};
 use crate::wire::{Code, CommandError, Decoder, Request};
 
 /// What is said of a component by its type alone, and its commands, or why it does not load with everything granted.
@@ -61,6 +55,8 @@ pub struct TrialRun {
     pub others: Vec<(String, PathBuf)>,
     /// Whose calls share an instance of the component.
     pub instances: config::Instances,
+    /// What plugins are granted by a script, each by its name; the others get what the following say.
+    pub granted: BTreeMap<PluginName, ScriptGrants>,
     /// What it reads through `wasi:config`.
     pub config: BTreeMap<String, String>,
     /// The file that its stores are in; none for stores in memory.
@@ -87,25 +83,34 @@ pub struct TrialRun {
     pub core_dump: bool,
 }
 
-/// Runs one command of a component in this process, in a fresh instance. What the plugin prints and logs goes to the log, in
-/// lines for people.
+/// Runs one command of a component in this process, in a fresh instance; `part` is given each part of a stream. What the plugin
+/// prints and logs goes to the log, in lines for people.
 ///
 /// # Errors
 ///
 /// When a component does not load, its state can't be opened, or no instance can be made.
-pub fn try_out(run: &TrialRun, call: &TrialCall) -> anyhow::Result<Trial> {
+pub fn try_out(run: &TrialRun, call: &TrialCall, part: &mut dyn FnMut(&[u8])) -> anyhow::Result<Trial> {
     let _log = log_for_authors();
     single_threaded()?.block_on(async {
         let company = Company::of(run, std::slice::from_ref(call)).await?;
         let (plugin, call) = company.routed(call, 1)?;
-        let trial = plugin::try_out(&plugin, &call).await;
-        company.state.close().await?;
+        let trial = plugin::try_out(&plugin, &call, part).await;
+        company.close().await?;
         trial.map_err(|error| anyhow::anyhow!("{}", error.message))
     })
 }
 
-/// Runs several calls in the same way, one after the other, in what instances there are then; `ended` is told of each what it gave
-/// and how long it took.
+/// What a call gave that is one of several.
+pub struct Tried {
+    /// What the client would get; of a stream all of it.
+    pub answer: Result<Vec<u8>, CommandError>,
+    /// The parts of a stream that then failed.
+    pub sent: Vec<u8>,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// Runs several calls in the same way, one after the other, in what instances there are then; `ended` is told of each what it gave.
 ///
 /// # Errors
 ///
@@ -113,17 +118,18 @@ pub fn try_out(run: &TrialRun, call: &TrialCall) -> anyhow::Result<Trial> {
 pub fn try_all(
     run: &TrialRun,
     calls: &[TrialCall],
-    mut ended: impl FnMut(usize, Result<Vec<u8>, CommandError>, Duration),
+    mut ended: impl FnMut(usize, Tried),
 ) -> anyhow::Result<()> {
     let _log = log_for_authors();
     single_threaded()?.block_on(async {
         let company = Company::of(run, calls).await?;
         for (number, call) in calls.iter().enumerate() {
-            let began = Instant::now();
-            let answer = company.answer(call, number as u64 + 1).await?;
-            ended(number, answer, began.elapsed());
+            let (plugin, call) = company.routed(call, number as u64 + 1)?;
+            let (began, mut sent) = (Instant::now(), Vec::new());
+            let answer = company.run(&plugin, &call, &mut sent).await;
+            ended(number, Tried { answer, sent, time: began.elapsed() });
         }
-        Ok(company.state.close().await?)
+        company.close().await
     })
 }
 
@@ -133,150 +139,68 @@ pub fn log_for_authors() -> telemetry::Log {
     telemetry::init(Level::INFO, Format::Human)
 }
 
-/// Plugins without a server, and what their calls go through, which is what a server's go through.
-struct Company {
-    state: Arc<dyn Engine>,
-    service: Arc<Service>,
-    clients: HashMap<String, PeerIdentity>,
-    timeout: Duration,
-}
-
-impl Company {
-    async fn of(run: &TrialRun, calls: &[TrialCall]) -> anyhow::Result<Self> {
-        let state: Arc<dyn Engine> = match &run.state {
-            Some(path) => Arc::new(SqliteEngine::open(path, SqliteOptions::default())?),
-            None => Arc::new(MemoryEngine::new()),
-        };
-        let mut clients = HashMap::new();
-        for TrialCall { client, .. } in calls {
-            if !clients.contains_key(client) {
-                clients.insert(client.clone(), stand_in(client)?);
-            }
-        }
-        let core_dumps = if run.core_dump { CoreDumps::HandedOver } else { CoreDumps::None };
-        let sandbox = small_sandbox(core_dumps)?;
-        let own = Arc::new(Plugin::load(Arc::clone(&sandbox), run.spec(&*state).await?).await?);
-        let mut plugins = vec![Arc::clone(&own)];
-        for (name, component) in &run.others {
-            anyhow::ensure!(
-                plugins.iter().all(|plugin| plugin.name() != name),
-                "there are two plugins {name}: give one of them another name, --plugin NAME={}",
-                component.display()
-            );
-            let other = TrialRun {
-                component: component.clone(),
-                name: Some(name.clone()),
-                instances: config::Instances::PerRequest,
-                ..run.clone()
-            };
-            plugins.push(Arc::new(Plugin::load(Arc::clone(&sandbox), other.spec(&*state).await?).await?));
-        }
-        plugins.iter().filter_map(|plugin| plugin.debug_fault()).for_each(|fault| fault.log());
-        let called = calls.iter().map(|call| Ok(decoded(&call.request)?.command().to_owned()));
-        let routes = routes(&plugins, &own, called.collect::<anyhow::Result<Vec<_>>>()?)?;
-        let service = Arc::new(service(&clients, routes, &state));
-        Ok(Self { state, service, clients, timeout: run.timeout })
-    }
-
-    /// What the call of this number gives.
-    async fn answer(&self, call: &TrialCall, number: u64) -> anyhow::Result<Result<Vec<u8>, CommandError>> {
-        let (plugin, call) = self.routed(call, number)?;
-        Ok(plugin::invoke_whole(&plugin, &call).await)
-    }
-
-    /// The call of this number, and the plugin that carries it out.
-    fn routed(&self, call: &TrialCall, number: u64) -> anyhow::Result<(Arc<Plugin>, Arc<Call>)> {
-        let request = decoded(&call.request)?;
-        let command = shown(request.command(), MAX_COMMAND_CHARS).to_string();
-        let caller = self.clients.get(&call.client).context("the client is nobody")?.clone();
-        let of_server = || anyhow::anyhow!("there is no server to carry out {command}: leave it out");
-        let permit = authz::permit(&caller, request, &self.service.policy).map_err(|_| of_server())?;
-        let Ok(Target::Plugin(_, plugin, request)) = self.service.routes.route(permit) else {
-            return Err(of_server());
-        };
-        let id = RequestId { connection: ConnectionId(0), number };
-        let timeout = request.timeout_ms().map_or(self.timeout, Duration::from_millis);
-        let whose = if timeout == self.timeout { DeadlineOf::Plugin } else { DeadlineOf::Client };
-        let call = Call::new(request, caller, id, tokio::time::Instant::now() + timeout);
-        let call = call.with_deadline_of(whose).with_commands(Arc::clone(&self.service) as Arc<dyn Commands>);
-        Ok((Arc::clone(plugin), Arc::new(call)))
-    }
-}
-
-/// Characters of a command that are shown.
-const MAX_COMMAND_CHARS: usize = 64;
-
-/// The commands of `plugins`: those that they describe, or their names if they describe none. What is `called` besides is a
-/// command of `own`.
-fn routes(
-    plugins: &[Arc<Plugin>],
-    own: &Arc<Plugin>,
-    called: Vec<String>,
-) -> anyhow::Result<Routes<Arc<Plugin>>> {
-    let mut commands = BTreeMap::<Arc<str>, Arc<Plugin>>::new();
-    for plugin in plugins {
-        let described = plugin.commands().iter().map(|info| info.name.as_str());
-        let named = plugin.commands().is_empty().then_some(plugin.name());
-        for command in described.chain(named) {
-            let other = commands.insert(command.into(), Arc::clone(plugin));
-            if let Some(other) = other.filter(|other| !Arc::ptr_eq(other, plugin)) {
-                let command = shown(command, MAX_COMMAND_CHARS);
-                anyhow::bail!("both {} and {} have the command {command}", other.name(), plugin.name());
-            }
-        }
-    }
-    for command in called {
-        commands.entry(command.into()).or_insert_with(|| Arc::clone(own));
-    }
-    Ok(commands.into_iter().collect())
-}
-
-/// What a server works by, within its default limits; each client may run all plugins' commands.
-fn service(
-    clients: &HashMap<String, PeerIdentity>,
-    routes: Routes<Arc<Plugin>>,
-    state: &Arc<dyn Engine>,
-) -> Service {
-    let limits = config::Limits::default();
-    let names = || clients.values().map(PeerIdentity::name_shared);
-    let pins = clients.values().map(|client| (client.thumbprint(), client.name_shared()));
-    let all = || CommandPattern::try_from("*".to_owned()).into_iter().collect();
-    Service {
-        roster: pins.collect(),
-        rechecks: Rechecks::default(),
-        policy: names().map(|name| (name, all())).collect(),
-        shares: Shares::new(names(), limits.concurrent_commands_per_client, 0),
-        rates: Rates::new(names(), None),
-        idempotency: Ledger::new(
-            Arc::clone(state),
-            idempotency::Limits { window: Duration::ZERO, max_keys: 0, max_bytes: 0 },
-        ),
-        limits: connection_limits(&limits),
-        close_on_error: false,
-        log: CommandLog::new(0, false, names(), routes.commands(), &[]),
-        routes,
-    }
-}
-
 impl TrialRun {
-    async fn spec(&self, state: &dyn Engine) -> anyhow::Result<Spec> {
+    /// The component's own name: that of the plugin whose stores it has.
+    #[must_use]
+    pub fn own_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| stem(&self.component))
+    }
+
+    /// The names of all plugins that may have one.
+    #[must_use]
+    pub fn names(&self) -> Vec<PluginName> {
+        let others = self.others.iter().map(|(name, _)| name.clone());
+        std::iter::once(self.own_name()).chain(others).filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// Whether anything is said of what a plugin may reach that no script grants anything.
+    #[must_use]
+    pub fn has_grants(&self) -> bool {
+        let paths = self.files.len() + self.directories.len();
+        self.config.len() + self.stores.len() + paths + self.http.urls.len() > 0
+    }
+
+    pub(super) async fn spec(&self, state: &dyn Engine) -> anyhow::Result<Spec> {
         let compiling = self.compiling.clone();
         let spec = unserved(&self.component, Grants::default(), self.memory_bytes, self.timeout, compiling);
-        let owner = self.name.as_deref().unwrap_or(&spec.name);
+        let owner = self.own_name();
+        let grants = match self.granted.get(owner.as_str()) {
+            Some(granted) => granted_by_script(granted, &owner, state).await?,
+            None => self.everything(&owner, state).await?,
+        };
+        let instances = instances(self.instances);
+        let (max_calls, idle) = (u32::MAX, Duration::MAX);
+        let (key, reply_bytes) = (section_key(&owner), self.reply_bytes);
+        Ok(Spec { name: owner.into(), key, instances, max_calls, idle, grants, reply_bytes, ..spec })
+    }
+
+    async fn everything(&self, owner: &str, state: &dyn Engine) -> anyhow::Result<Grants> {
         let stores: Vec<&str> = self.stores.iter().map(String::as_str).chain([DEFAULT_STORE]).collect();
         let stores = open_stores(state, owner, &stores).await?;
         let named = |path: &PathBuf| (path.display().to_string(), path.clone());
-        let grants = Grants {
+        Ok(Grants {
             files: Some(self.files.iter().map(named).collect()),
             directories: self.directories.clone(),
             http: Some(self.http.clone()),
             ..everything(self.config.clone(), stores)
-        };
-        let instances = instances(self.instances);
-        let (max_calls, idle) = (u32::MAX, Duration::MAX);
-        let reply_bytes = self.reply_bytes;
-        Ok(Spec { name: owner.into(), instances, max_calls, idle, grants, reply_bytes, ..spec })
+        })
     }
+}
+
+/// What a script grants the plugin `owner`, and no more.
+async fn granted_by_script(
+    granted: &ScriptGrants,
+    owner: &str,
+    state: &dyn Engine,
+) -> anyhow::Result<Grants> {
+    let mut stores = granted.grants.keyvalue.as_ref().map(|_| Stores::default());
+    for grant in granted.grants.keyvalue.iter().flatten() {
+        let StoreGrant { plugin, store } = grant;
+        let owner = plugin.as_ref().map_or(owner, AsRef::as_ref);
+        let opened = state.open(Namespace::new(owner, store.as_ref()), Quota::default()).await?;
+        stores.get_or_insert_default().0.insert(grant.to_string(), opened);
+    }
+    Ok(grants(granted.config.as_ref(), &granted.grants, stores))
 }
 
 /// The codes with which commands fail.
@@ -326,6 +250,15 @@ pub(super) fn stand_in(name: &str) -> anyhow::Result<PeerIdentity> {
     identity.map_err(|rejection| anyhow::anyhow!("{rejection}"))
 }
 
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The key of a section for a plugin that may have any name.
+fn section_key(name: &str) -> String {
+    format!("plugins.{}", key_text(name))
+}
+
 /// A plugin that no config file names.
 pub(super) fn unserved(
     path: &Path,
@@ -334,8 +267,9 @@ pub(super) fn unserved(
     timeout: Duration,
     compiling: Compiling,
 ) -> Spec {
-    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = stem(path);
     Spec {
+        key: section_key(&name),
         name: name.into(),
         component: path.to_owned(),
         authors: Authors::Anybody,

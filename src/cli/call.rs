@@ -17,8 +17,9 @@ const MAX_BODY_BYTES: u64 = 1 << 30;
 
 /// Run a command on a server, or several at a prompt
 ///
-/// In a folder with a server.toml, calls the server of that file as its first client. Elsewhere, name the
-/// server and the client's certificate; an unknown server's thumbprint is shown, and trusted when you say so.
+/// In a folder with a server.toml, calls the server of that file, as its first client by name whose key is here; --cert FILE names
+/// another. Elsewhere, name the server and the client's certificate; an unknown server's thumbprint is shown, and trusted when
+/// you say so.
 ///
 /// With no command: a prompt, or where standard input is no terminal, the commands in it, one a line.
 #[derive(Debug, clap::Args)]

@@ -59,7 +59,7 @@ fn load_old(path: &Path) -> Result<Config, Failure> {
     Ok(loaded.config)
 }
 
-fn warn(warnings: &[config::Fault]) {
+pub(super) fn warn(warnings: &[config::Fault]) {
     for warning in warnings {
         output::faults(|color| warning.render(color));
     }

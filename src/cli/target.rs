@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{CONFIG_FILE, Failure, is_missing, load_named_config, output, want_own_config};
 use crate::client::{Address, Credentials, KnownServers, Trust, folder};
-use crate::config::{Config, ServerCertificate};
+use crate::config::{Client, ClientName, Config, ServerCertificate};
 use crate::files::other_writers;
 use crate::identity::Thumbprint;
 
@@ -15,7 +15,8 @@ pub(super) struct TargetOptions {
     /// The server, HOST:PORT [default: the first listen address of the config file]
     #[arg(long, value_name = "ADDRESS", env = "LICTOR_SERVER", hide_env_values = true)]
     server: Option<Address>,
-    /// The client's certificate, PEM [default: the first client's of the config file]
+    /// The client's certificate, PEM [default: that of the config file's first client, by
+    /// name, whose key is beside it]
     #[arg(long, value_name = "FILE", env = "LICTOR_CERT", hide_env_values = true)]
     cert: Option<PathBuf>,
     /// The certificate's private key, PEM [default: the certificate's file with the ending .key, or that
@@ -131,19 +132,37 @@ fn listen_address(config: &Config) -> Result<Address, Failure> {
             "{path} lets the system choose the port; name it with --server HOST:PORT"
         )));
     }
-    let ip = match listen.ip() {
+    Ok(reached_at(*listen).into())
+}
+
+/// Where a server that listens at `address` is reached from here.
+pub(super) fn reached_at(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    Ok(SocketAddr::new(ip, listen.port()).into())
+    SocketAddr::new(ip, address.port())
 }
 
-/// The certificate of the first client of the config that has its key with it.
+/// The certificate of the first client of the config, by their names, that has its key with it. Says which that is where it is one
+/// of several.
 fn client_of(config: &Config) -> Result<PathBuf, Failure> {
     let certificates = || config.clients.values().flat_map(|client| &client.certificates);
-    if let Some(found) = certificates().find(|path| Credentials::has_key(path)) {
-        return Ok(found.clone());
+    let own = |(name, client): (&ClientName, &Client)| {
+        let certificate = client.certificates.iter().find(|path| Credentials::has_key(path))?;
+        Some((name.clone(), certificate.clone()))
+    };
+    let mut own = config.clients.iter().filter_map(own);
+    if let Some((name, certificate)) = own.next() {
+        if let Some((other, of_other)) = own.next() {
+            output::note(&format!(
+                "as the client {name}, the first by name whose key is here; to call as another, name its certificate: --cert {} \
+                 is {other}'s",
+                of_other.display()
+            ));
+        }
+        return Ok(certificate);
     }
     let off: Vec<_> = config.disabled.clients.keys().map(|name| format!("`{name}`")).collect();
     let config = config.path.display();

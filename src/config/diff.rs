@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Client, Config, Identity, Log, Plugin, Protocol, Server, State, key_text};
+use super::{Client, ClientName, Config, Identity, Log, Plugin, PluginName, Protocol, Server, State};
 
 /// When a change applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,8 +117,8 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         arguments => "arguments" Live,
         commands_per_second => "commands_per_second" Live,
     });
-    each(&mut changes, "clients", &old.clients, clients, client);
-    each(&mut changes, "plugins", &old.plugins, plugins, plugin);
+    each(&mut changes, ClientName::key, &old.clients, clients, client);
+    each(&mut changes, PluginName::key, &old.plugins, plugins, plugin);
     compare!(changes, "state", old.state, state, State {
         engine => "engine" Restart,
         path => "path" Restart,
@@ -130,16 +130,16 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
 }
 
 /// What comes, goes and differs of named things.
-fn each<N: Ord + fmt::Display, T>(
+fn each<N: Ord, T>(
     changes: &mut Vec<Change>,
-    section: &str,
+    key: fn(&N) -> String,
     old: &BTreeMap<N, T>,
     new: &BTreeMap<N, T>,
     compare: fn(&mut Vec<Change>, &str, &T, &T),
 ) {
     let names: BTreeSet<&N> = old.keys().chain(new.keys()).collect();
     for name in names {
-        let key = format!("{section}.{}", key_text(&name.to_string()));
+        let key = key(name);
         let kind = match (old.get(name), new.get(name)) {
             (Some(old), Some(new)) => {
                 compare(changes, &key, old, new);

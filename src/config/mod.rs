@@ -45,7 +45,7 @@ pub use limits::{Bound, Limits, Unit, bounds};
 pub use names::{BUILT_INS, ClientName, CommandName, CommandPattern, PluginName, Refusal, StoreName};
 pub use reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 pub use redact::urls as without_secrets;
-pub use script::{Expected, ScriptCall, ScriptCommand, script};
+pub use script::{Expected, Script, ScriptCall, ScriptCommand, ScriptGrants, script};
 pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 
 use ipnet::IpNet;

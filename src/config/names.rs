@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::edit::key_text;
+
 /// The commands that the server itself answers; plugins' commands can't begin with `@`.
 pub const BUILT_INS: [&str; 11] = [
     "@ping",
@@ -166,6 +168,22 @@ impl CommandPattern {
     #[must_use]
     pub fn is_prefix(&self) -> bool {
         self.0.ends_with('*')
+    }
+}
+
+impl ClientName {
+    /// The key of its section in the config.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("clients.{}", key_text(&self.0))
+    }
+}
+
+impl PluginName {
+    /// The key of its section in the config.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("plugins.{}", key_text(&self.0))
     }
 }
 

@@ -15,17 +15,19 @@ use std::path::Path;
 use toml::Spanned;
 
 pub(super) use self::folder::{look_at_file, reserved};
+pub(super) use self::plugins::settings;
 
 use self::folder::{Folder, Named};
+use self::grants::Surroundings;
 use self::plugins::Whole;
 use super::files;
 use super::given::{self, Field, Findings};
 use super::limits::{self, Bound, FromAmount, Limits, Quantity, RawLimits};
 use super::names::PluginName;
-use super::raw::{RawConfig, RawDisabled, RawLog, RawPlugin, RawServer, RawState};
+use super::raw::{RawConfig, RawDisabled, RawGrants, RawLog, RawPlugin, RawServer, RawState};
 use super::values::{PathText, StateEngine};
-use super::{Config, Disabled, Log, Protocol, Reading, Server, ServerCertificate, State};
-use crate::files::{Authors, Sightings};
+use super::{Config, Disabled, Grants, Log, Protocol, Reading, Server, ServerCertificate, State};
+use crate::files::{Authors, Reserved, Sightings};
 use crate::identity::{order_fault, server_doubt};
 
 /// The config that `raw` describes; `None` or faults found mean that it may not be served. All that it names is in `sightings`.
@@ -82,6 +84,18 @@ pub(super) fn resolve(
         state,
         disabled: disabled_config,
     })
+}
+
+/// What a script at `path` grants the plugin `name`, one of `plugins`, in the form of a config.
+pub(super) fn granted_as_in_config(
+    path: &Path,
+    (name, plugins): (&PluginName, &[PluginName]),
+    raw: &RawGrants,
+    findings: &mut Findings,
+) -> Grants {
+    let (folder, reserved) = (Folder::of(path, Authors::Anybody), Reserved::default());
+    let around = Surroundings { folder: &folder, plugins, disabled: &[], reserved: &reserved };
+    grants::resolve(name, raw, &around, findings)
 }
 
 fn switched_off(disabled: &RawDisabled, folder: &Folder) -> Disabled {

@@ -3,6 +3,7 @@
 //! Written as a config is, and told of as one is where it is wrong. Knows no wire: whoever reads a script says whether a call
 //! is a request.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -10,15 +11,17 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::Grants;
 use super::amounts::TimeSpan;
-use super::fault::{Faults, Source};
-use super::given::{Field, Findings, List, Shape};
-use super::keys::no_such_choice;
-use super::names::{ClientName, Refusal};
-use super::raw::{self, table};
+use super::fault::{Fault, Faults, Source};
+use super::given::{Field, Findings, List, Named, Shape};
+use super::keys::{closest, list, no_such_choice};
+use super::names::{ClientName, PluginName, Refusal};
+use super::raw::{self, RawGrants, table};
 use super::redact::Grammar;
-use super::values::{PathText, PluginSetting};
-use crate::files::read_named;
+use super::resolve::{granted_as_in_config, settings};
+use super::values::{PathText, PluginSetting, SettingName};
+use crate::files::{Opened, read_named};
 
 /// The largest script, and the largest file that it names: as large as any body.
 const MOST_BYTES: u64 = 1 << 30;
@@ -27,6 +30,14 @@ table! {
     /// The whole file.
     RawScript {
         call: List<RawCall>,
+        plugins: Named<PluginName, RawGranted>,
+    }
+}
+table! {
+    /// `[plugins.NAME]`.
+    RawGranted {
+        config: Named<SettingName, PluginSetting>,
+        grants: RawGrants,
     }
 }
 table! {
@@ -43,6 +54,26 @@ table! {
         code: PluginSetting,
         has: PluginSetting,
     }
+}
+
+/// A script.
+#[derive(Debug)]
+pub struct Script<T> {
+    /// Its calls, and what was made of each.
+    pub calls: Vec<(ScriptCall, T)>,
+    /// What it grants plugins, each by its name.
+    pub granted: BTreeMap<PluginName, ScriptGrants>,
+    /// What does not prevent that it is run.
+    pub warnings: Vec<Fault>,
+}
+
+/// What a script grants a plugin, and no more.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptGrants {
+    /// Its settings, where it has any.
+    pub config: Option<BTreeMap<String, String>>,
+    /// What it may reach.
+    pub grants: Grants,
 }
 
 /// A call of a script.
@@ -82,15 +113,17 @@ pub struct Expected {
     pub has: Option<String>,
 }
 
-/// Reads the script at `path`; `request` makes a request of each call, or says why that is none. `codes` are those of failures.
+/// Reads the script at `path`, whose calls these `plugins` carry out; `request` makes a request of each call, or says why that is none.
+/// `codes` are those of failures.
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the lines.
 pub fn script<T>(
     path: &Path,
+    plugins: &[PluginName],
     codes: &[&str],
     request: impl Fn(&ScriptCall) -> Result<T, Refusal>,
-) -> Result<Vec<(ScriptCall, T)>, Faults> {
+) -> Result<Script<T>, Faults> {
     let text = text(path)?;
     let (raw, mut findings) = raw::read::<RawScript>(path, &text, Grammar::Script)?;
     let mut calls = Vec::new();
@@ -107,7 +140,34 @@ pub fn script<T>(
         let advice = "write one: [[call]] and below it command = \"echo hello\"";
         findings.error("the script has no call").help(advice).done();
     }
-    findings.verdict(Some(calls)).map(|(calls, _)| calls)
+    let granted = granted(path, &raw, plugins, &mut findings);
+    let (script, warnings) = findings.verdict(Some((calls, granted)))?;
+    Ok(Script { calls: script.0, granted: script.1, warnings })
+}
+
+fn granted(
+    path: &Path,
+    raw: &RawScript,
+    plugins: &[PluginName],
+    findings: &mut Findings,
+) -> BTreeMap<PluginName, ScriptGrants> {
+    let sections = raw.plugins.value().into_iter().flat_map(|named| &named.entries);
+    let granted = sections.map(|(name, raw)| {
+        let (at, name, raw) = (name.span(), name.get_ref(), raw.get_ref());
+        if !plugins.contains(name) {
+            let known: Vec<_> = plugins.iter().map(AsRef::as_ref).collect();
+            let fault = findings.error(format!("no plugin `{name}` is run")).at(at, "there is none");
+            let fault = fault.helps(closest(name.as_ref(), known.iter().copied()).map(did_you_mean));
+            fault.help(format!("plugins: {}; --plugin {name}=FILE brings one", list(&known))).done();
+        }
+        let grants = raw.grants.value().map(|raw| granted_as_in_config(path, (name, plugins), raw, findings));
+        (name.clone(), ScriptGrants { config: settings(&raw.config), grants: grants.unwrap_or_default() })
+    });
+    granted.collect()
+}
+
+fn did_you_mean(meant: &str) -> String {
+    format!("did you mean `{meant}`?")
 }
 
 fn text(path: &Path) -> Result<String, Faults> {
@@ -208,7 +268,8 @@ fn bytes(
     }
     let file = file.given()?;
     let path = script.parent().unwrap_or(Path::new("")).join(&file.get_ref().0);
-    let read = read_named(&path, MOST_BYTES).map_err(|fault| {
+    // No pipe: a script that names one would wait for ever.
+    let read = Opened::file(&path).and_then(|opened| opened.bytes(MOST_BYTES)).map_err(|fault| {
         let message = format!("the file of `call.{file_key}` can't be read");
         let advice = format!("paths begin at the script's folder: this one is {}", path.display());
         findings.error(message).at(file.span(), fault.what()).help(advice).done();
@@ -235,7 +296,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.toml");
         std::fs::write(&path, text).unwrap();
-        let read = script(&path, &["not-found", "busy"], |call| match &call.command {
+        let plugins = ["greet".parse().unwrap()];
+        let read = script(&path, &plugins, &["not-found", "busy"], |call| match &call.command {
             ScriptCommand::Line(line) if line.is_empty() => {
                 Err(Refusal { what: "it is empty".to_owned(), advice: Some("write a word".to_owned()) })
             }
@@ -278,6 +340,26 @@ mod tests {
             ("[[call]]\ncommand = \"a\"\ntimeout = \"0s\"\n", "s.toml:3: ", "a call needs some time"),
             ("[[call]]\ncommand = \"a\"\ntimeout = 5\n", "s.toml:3: ", "`call.timeout` wants"),
             ("call = \"a\"\n", "s.toml:1: ", "`call` wants a list"),
+            (
+                "[[call]]\ncommand = \"a\"\n[plugins.greeet.grants]\nlogging = true\n",
+                "s.toml:3: ",
+                "did you mean `greet`?",
+            ),
+            (
+                "[[call]]\ncommand = \"a\"\n[plugins.greet]\ncomponent = \"a.wasm\"\n",
+                "s.toml:4: ",
+                "`component`",
+            ),
+            (
+                "[[call]]\ncommand = \"a\"\n[plugins.greet.grants]\nhttp = [\"ftp://a\"]\n",
+                "s.toml:4: ",
+                "`plugins.greet.grants.http` wants a URL",
+            ),
+            (
+                "[[call]]\ncommand = \"a\"\n[plugins.greet.grants.directories]\n\"/a\" = \"none\"\n",
+                "s.toml:4: ",
+                "make the folder",
+            ),
             ("[[call]]\ncommand = a\n", "s.toml:2: ", "this is not TOML"),
         ] {
             let faults = faults(text);
@@ -293,7 +375,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.toml");
         std::fs::write(&path, text).unwrap();
-        let shown = script(&path, &[], |_| Ok(())).unwrap_err().render(false);
+        let shown = script(&path, &[], &[], |_| Ok(())).unwrap_err().render(false);
         assert!(shown.contains("timeout = \"0s\"") && shown.contains("command = 7"), "{shown}");
     }
 
@@ -306,7 +388,7 @@ mod tests {
                     client = \"laptop\"\ntimeout = \"2s\"\nreply_file = \"bytes\"\nhas = \"\"\n\
                     [[call]]\ncommand = 'get \"two words\"'\nbody = \"text\"\ncode = \"busy\"\n";
         std::fs::write(&path, text).unwrap();
-        let calls = script(&path, &["busy"], |_| Ok(())).unwrap();
+        let Script { calls, .. } = script(&path, &[], &["busy"], |_| Ok(())).unwrap();
         let (first, second) = (&calls[0].0, &calls[1].0);
         assert!(matches!(&first.command, ScriptCommand::Words(words) if words[..] == ["put", "two words"]));
         assert_eq!(

@@ -232,6 +232,9 @@ impl From<&io::Error> for Reason {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
             io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::IsADirectory => Self::Folder,
+            // What opening a socket gives, and a device that is not there.
+            _ if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => Self::NotPlain,
             _ => Self::Other(error.to_string()),
         }
     }

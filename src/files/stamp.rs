@@ -108,11 +108,16 @@ impl Sightings {
         });
     }
 
-    /// The first path that is not the same in `later`, or is only there.
-    #[must_use]
-    pub fn first_other<'a>(&'a self, later: &'a Self) -> Option<&'a Path> {
-        let is_other = |path: &&PathBuf| self.0.get(*path) != later.0.get(*path);
-        later.0.keys().find(is_other).or_else(|| self.0.keys().find(is_other)).map(PathBuf::as_path)
+    /// The paths that are not the same in `later`, or are only there; then those that are not there any more.
+    pub fn others<'a>(&'a self, later: &'a Self) -> impl Iterator<Item = &'a Path> {
+        let changed = later.0.iter().filter(|(path, stamp)| self.0.get(*path) != Some(*stamp));
+        let gone = self.0.iter().filter(|(path, _)| !later.0.contains_key(*path));
+        changed.chain(gone).map(|(path, _)| path.as_path())
+    }
+
+    /// The paths.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
     }
 
     /// How many there are.

@@ -215,6 +215,13 @@ impl Ledger {
     }
 }
 
+/// What a request with a key is told whose command streams: no answer of such a one is kept.
+#[must_use]
+pub fn refused_of_stream() -> CommandError {
+    let words = "A command that streams takes no Idempotency-Key; send the request without one";
+    CommandError::not_run(Code::BadArguments, words)
+}
+
 fn still_running() -> CommandError {
     let words = "The request with this Idempotency-Key is still running; try again later";
     CommandError::not_run(Code::Conflict, words)

@@ -30,6 +30,8 @@ const UNLIMITED: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub struct Spec {
     /// Its name in the config.
     pub name: Arc<str>,
+    /// The key of its section there, for messages.
+    pub key: String,
     /// The component's file.
     pub component: PathBuf,
     /// Who may have written that file.
@@ -354,15 +356,15 @@ impl Plugin {
 fn link(compiled: &Compiled, spec: &Spec) -> Result<Linked, String> {
     let Compiled { component, world, runtime, .. } = compiled;
     let engine = runtime.engine();
-    let misfits = world::misfits(component, engine, *world, &spec.name, &spec.grants);
+    let misfits = world::misfits(component, engine, *world, &spec.key, &spec.grants);
     if !misfits.is_empty() {
         return Err(misfits.join("\n"));
     }
     if *world == World::StreamingPlugin && spec.instances != Instances::PerRequest {
         return Err(format!(
             "its commands give streams, and each of these has an instance of its own; take `instances` out of \
-             [plugins.{}]",
-            spec.name
+             [{}]",
+            spec.key
         ));
     }
     let linker =

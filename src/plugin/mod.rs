@@ -61,4 +61,4 @@ pub use stopped::DeadlineOf;
 pub use stream::{Outlet, Parts, pipe};
 pub use streaming::invoke_streaming;
 pub use trial::{Trial, invoke_whole, try_out};
-pub use world::Standing;
+pub use world::{Standing, grant_lines};

@@ -22,7 +22,7 @@ use crate::wire::CommandError;
 /// What a call gave and what it cost.
 #[derive(Clone, Debug)]
 pub struct Trial {
-    /// What the client would get.
+    /// What the client would get; of a stream, what it would get after its parts.
     pub answer: Result<Vec<u8>, CommandError>,
     /// Time to make the instance.
     pub instantiation: Duration,
@@ -38,12 +38,17 @@ pub struct Trial {
     pub core_dump: Option<Vec<u8>>,
 }
 
-/// Runs `call` in a fresh instance of `plugin`. On a runtime of one thread, `cpu` is that of the call alone.
+/// Runs `call` in a fresh instance of `plugin`; `part` is given each part of a stream. On a runtime of one thread, `cpu` is that of
+/// the call, and of `part`, alone.
 ///
 /// # Errors
 ///
 /// When there is no instance.
-pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, CommandError> {
+pub async fn try_out(
+    plugin: &Plugin,
+    call: &Arc<Call>,
+    part: &mut dyn FnMut(&[u8]),
+) -> Result<Trial, CommandError> {
     let began = Instant::now();
     let _slot = plugin.slot(call.deadline).await?;
     let mut instance = match timeout_at(call.deadline, plugin.instantiate()).await {
@@ -53,7 +58,7 @@ pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, Command
     let instantiation = began.elapsed();
     let (began, cpu_began) = (Instant::now(), thread_cpu());
     let handled = {
-        let mut handling = pin!(handle(plugin, &mut instance, call));
+        let mut handling = pin!(handle(plugin, &mut instance, call, part));
         match timeout_at(call.deadline, handling.as_mut()).await {
             Ok(handled) => Some(handled),
             Err(_elapsed) => break_off(call, Stopped::AtDeadline, handling).await,
@@ -74,11 +79,12 @@ pub async fn try_out(plugin: &Plugin, call: &Arc<Call>) -> Result<Trial, Command
     Ok(Trial { answer, instantiation, wall, cpu, memory_bytes, host_calls, core_dump })
 }
 
-/// The reply, of a stream all of it, but no more than shows that it is too large.
+/// The reply; of a stream each part as it comes, and then nothing.
 async fn handle(
     plugin: &Plugin,
     instance: &mut Instance,
     call: &Arc<Call>,
+    part: &mut dyn FnMut(&[u8]),
 ) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
     if !plugin.is_streaming() {
         return instance.handle(call).await;
@@ -90,35 +96,40 @@ async fn handle(
         outlet.close();
         answer
     };
-    let (answer, whole) = tokio::join!(streamed, joined(parts, plugin.max_reply_bytes()));
-    Ok(answer?.map(|()| whole))
+    let (answer, ()) = tokio::join!(streamed, each(parts, part));
+    Ok(answer?.map(|()| Vec::new()))
 }
 
 /// Runs `call` as a server does, in a warm instance where there is one and the plugin keeps them; gives the reply, of a stream
-/// all of it.
+/// all of it. The parts of a stream that then fails are put into `sent`.
 ///
 /// # Errors
 ///
 /// What the client would be told; the log has been told the rest.
-pub async fn invoke_whole(plugin: &Arc<Plugin>, call: &Arc<Call>) -> Result<Vec<u8>, CommandError> {
+pub async fn invoke_whole(
+    plugin: &Arc<Plugin>,
+    call: &Arc<Call>,
+    sent: &mut Vec<u8>,
+) -> Result<Vec<u8>, CommandError> {
     let seat = Seat::new(call.caller.clone(), None);
     if !plugin.is_streaming() {
         return invoke(seat, Arc::clone(plugin), Arc::clone(call)).await.answer;
     }
     let (outlet, parts) = pipe();
     let streamed = invoke_streaming(seat, Arc::clone(plugin), Arc::clone(call), outlet);
-    let (ended, whole) = tokio::join!(streamed, joined(parts, plugin.max_reply_bytes()));
+    // No more than shows that there is too much.
+    let mut join = |part: &[u8]| {
+        if sent.len() <= plugin.max_reply_bytes() {
+            sent.extend(part);
+        }
+    };
+    let (ended, ()) = tokio::join!(streamed, each(parts, &mut join));
     ended.answer?;
-    told(plugin, call, Ok(whole))
+    told(plugin, call, Ok(std::mem::take(sent)))
 }
 
-/// All of `parts`, but no more than shows that there is more than `most`.
-async fn joined(mut parts: Parts, most: usize) -> Vec<u8> {
-    let mut whole = Vec::new();
+async fn each(mut parts: Parts, take: &mut dyn FnMut(&[u8])) {
     while let Some(part) = poll_fn(|cx| parts.poll_next(cx)).await {
-        if whole.len() <= most {
-            whole.extend(part);
-        }
+        take(&part);
     }
-    whole
 }

@@ -1,5 +1,7 @@
 //! Which world a component is of, whether it fits that, and if not, what to tell its operator.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use wasmparser::{Chunk, Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex};
@@ -123,18 +125,18 @@ const MAX_TOLD_IMPORTS: usize = 16;
 
 /// Checks the names of what `component` imports and exports; says of each misfit what it is and what to do.
 ///
-/// `plugin` is the plugin's name in the config, for the lines to add there.
+/// `key` is that of the plugin's section in the config, for the lines to add there.
 pub(super) fn misfits(
     component: &Component,
     engine: &Engine,
     world: World,
-    plugin: &str,
+    key: &str,
     grants: &Grants,
 ) -> Vec<String> {
     let types = component.component_type();
-    let imports = types.imports(engine).filter_map(|(import, _)| import_misfit(import, plugin, grants));
+    let imports: Vec<&str> = types.imports(engine).map(|(import, _)| import).collect();
     let exports: Vec<String> = types.exports(engine).map(|(name, _)| name.to_owned()).collect();
-    imports.take(MAX_TOLD_IMPORTS).chain(export_misfit(world, &exports)).collect()
+    import_misfits(&imports, key, grants).into_iter().chain(export_misfit(world, &exports)).collect()
 }
 
 /// The function by which an instance of `component` stays entered, where it exports one of a version that this host runs.
@@ -164,19 +166,37 @@ fn function(
     component.get_export_index(Some(&interface), function)
 }
 
-fn import_misfit(import: &str, plugin: &str, grants: &Grants) -> Option<String> {
-    match standing(import) {
-        Standing::AlwaysThere => None,
+/// A line for each import that nothing grants, and one for all that are not granted, so that the lines to add stand there once.
+fn import_misfits(imports: &[&str], key: &str, grants: &Grants) -> Vec<String> {
+    let missing = imports.iter().filter_map(|import| match standing(import) {
         Standing::Missing(reason) => Some(format!("it imports {}, {reason}", name(import))),
-        Standing::ByGrant(lines) => {
-            let is_granted = grantable(import).is_some_and(|known| (known.is_granted)(grants));
-            let lines = lines.replace("NAME", plugin);
-            let misfit = || {
-                format!("it imports {}, which is not granted to it; to grant it, add:\n{lines}", name(import))
-            };
-            (!is_granted).then(misfit)
-        }
+        Standing::AlwaysThere | Standing::ByGrant(_) => None,
+    });
+    let ungranted = imports.iter().filter_map(|import| {
+        let known = grantable(import).filter(|known| !(known.is_granted)(grants))?;
+        matches!(standing(import), Standing::ByGrant(_)).then(|| (name(import).to_string(), known.lines))
+    });
+    let (names, lines): (Vec<_>, Vec<_>) = ungranted.take(MAX_TOLD_IMPORTS).unzip();
+    let ungranted = names.split_last().map(|(last, others)| {
+        let (names, are, them) = match others {
+            [] => (last.clone(), "is", "it"),
+            _ => (format!("{} and {last}", others.join(", ")), "are", "them"),
+        };
+        let lines = grant_lines(lines).join("\n").replace("plugins.NAME", key);
+        format!("it imports {names}, which {are} not granted to it; to grant {them}, add:\n{lines}")
+    });
+    missing.take(MAX_TOLD_IMPORTS).chain(ungranted).collect()
+}
+
+/// The lines of several grants as one text has them: each table once, with its keys.
+#[must_use]
+pub fn grant_lines(grants: impl IntoIterator<Item = &'static str>) -> Vec<&'static str> {
+    let mut tables = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for grant in grants {
+        let mut lines = grant.lines();
+        tables.entry(lines.next().unwrap_or_default()).or_default().extend(lines);
     }
+    tables.into_iter().flat_map(|(table, keys)| [table].into_iter().chain(keys)).collect()
 }
 
 /// The name of what a component imports or exports, as it is shown: its author may have put any character into it.
@@ -271,7 +291,7 @@ mod tests {
             "wasi:io/poll@0.2.0",
             "wasi:io/poll@0.2.6",
         ] {
-            assert_eq!(import_misfit(import, "p", &Grants::default()), None, "{import}");
+            assert_eq!(import_misfits(&[import], "plugins.p", &Grants::default()), [""; 0], "{import}");
         }
         assert_eq!(export_misfit(World::Plugin, &["x".into(), "lictor:plugin/commands@0.1.4".into()]), None);
     }
@@ -306,7 +326,8 @@ mod tests {
             ("acme:thing/api@1.0.0", "does not offer"),
             ("plain-function", "does not offer"),
         ] {
-            let misfit = import_misfit(import, "p", &Grants::default()).unwrap();
+            let misfits = import_misfits(&[import], "plugins.p", &Grants::default());
+            let [misfit] = &misfits[..] else { panic!("{misfits:?}") };
             assert!(misfit.contains(import) && misfit.contains(words), "{misfit}");
         }
     }
@@ -335,10 +356,35 @@ mod tests {
             ("wasi:http/types@0.2.12", "[plugins.p.grants]\nhttp = [\"https://HOST\"]"),
             ("wasi:http/outgoing-handler@0.2.0", "[plugins.p.grants]\nhttp = [\"https://HOST\"]"),
         ] {
-            let misfit = import_misfit(import, "p", &Grants::default()).unwrap();
+            let misfits = import_misfits(&[import], "plugins.p", &Grants::default());
+            let [misfit] = &misfits[..] else { panic!("{misfits:?}") };
             assert!(misfit.contains(import) && misfit.ends_with(&format!("add:\n{line}")), "{misfit}");
             assert!(line.parse::<toml::Table>().is_ok(), "{line}");
-            assert_eq!(import_misfit(import, "p", &all), None);
+            assert_eq!(import_misfits(&[import], "plugins.p", &all), [""; 0]);
         }
+    }
+
+    #[test]
+    fn all_that_is_not_granted_is_told_with_each_table_once() {
+        let imports = [
+            "acme:thing/api@1.0.0",
+            "wasi:http/types@0.2.0",
+            "wasi:config/store@0.2.0-rc.1",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:logging/logging@0.1.0-draft",
+        ];
+        let misfits = import_misfits(&imports, "plugins.\"a.b\"", &Grants::default());
+        let [missing, ungranted] = &misfits[..] else { panic!("{misfits:?}") };
+        assert!(missing.contains("acme:thing/api@1.0.0, which this host does not offer"), "{missing}");
+        let (words, lines) = ungranted.split_once(" are not granted to it; to grant them, add:\n").unwrap();
+        assert_eq!(
+            words,
+            "it imports wasi:http/types@0.2.0, wasi:config/store@0.2.0-rc.1, wasi:http/outgoing-handler@0.2.0 and \
+             wasi:logging/logging@0.1.0-draft, which"
+        );
+        let table: toml::Table = lines.parse().unwrap();
+        let plugin = &table["plugins"]["a.b"];
+        assert_eq!(plugin["grants"].as_table().unwrap().len(), 2, "{plugin}");
+        assert!(plugin["config"].as_table().is_some(), "{plugin}");
     }
 }

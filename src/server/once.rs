@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::lanes::{Lanes, Ticket};
 use super::room::{Given, Room};
 use super::session::Session;
-use crate::idempotency::{Asked, Claim, Claimed, Ledger};
+use crate::idempotency::{Asked, Claim, Claimed, Ledger, refused_of_stream};
 use crate::plugin::{Call, Ended, Plugin, Reserved, Seat, Share, invoke};
 use crate::wire::{Code, CommandError, Outcome, Request};
 
@@ -27,8 +27,7 @@ pub(super) fn begin(
 ) -> Result<(), (Ticket, CommandError)> {
     let has_key = request.idempotency_key().is_some();
     if plugin.is_streaming() && has_key {
-        let words = "A command that streams takes no Idempotency-Key; send the request without one";
-        return Err((ticket, CommandError::not_run(Code::BadArguments, words)));
+        return Err((ticket, refused_of_stream()));
     }
     if plugin.is_streaming() {
         return session.stream(ticket, request, plugin, lanes);

@@ -42,7 +42,9 @@ impl Refused {
     pub(super) fn error(&self) -> CommandError {
         let command = self.request.command();
         match self.refusal {
-            Refusal::Unknown => CommandError::unknown_command(command),
+            Refusal::Unknown => {
+                CommandError::not_run(Code::UnknownCommand, format!("Unknown command {}", shown(command, 64)))
+            }
             Refusal::Forbidden => CommandError::not_run(
                 Code::Forbidden,
                 format!("Command {} is not allowed to this client", shown(command, 64)),

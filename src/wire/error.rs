@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::reply::MAX_MESSAGE_CHARS;
-use crate::text::shown;
 
 /// The kind of a failure, the value of a framed reply's `Code` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,11 +153,6 @@ impl CommandError {
     /// A command that was never started.
     pub fn not_run(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(code, Outcome::NotRun, message.into())
-    }
-
-    /// A command that there is not.
-    pub fn unknown_command(command: &str) -> Self {
-        Self::not_run(Code::UnknownCommand, format!("Unknown command {}", shown(command, 64)))
     }
 
     /// A command that ran and said no.

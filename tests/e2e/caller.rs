@@ -157,3 +157,32 @@ fn a_variable_that_is_set_to_nothing_is_not_set() {
     });
     assert!(!quiet.printed().contains("the service manager cannot be told"), "{}", quiet.printed());
 }
+
+#[test]
+fn of_several_clients_with_keys_the_one_that_calls_is_named_with_another() {
+    let (one, two) = (Identity::new("one"), Identity::new("two"));
+    let client =
+        |name: &str| format!("[clients.{name}]\ncertificates = [\"{name}.pem\"]\ncommands = [\"@whoami\"]");
+    // Not in the order of their names.
+    let setup = Setup::new().section(&client("two")).section(&client("one"));
+    one.write(setup.folder(), "one");
+    two.write(setup.folder(), "two");
+    let server = setup.start();
+    let whoami = |more: &[&str]| {
+        let address = server.address().to_string();
+        let mut command = lictor(server.folder());
+        finish(
+            command.args(["call", "--server", &address, "--config", "server.toml"]).args(more).arg("@whoami"),
+        )
+    };
+    let first = whoami(&[]);
+    assert!(first.code == Some(0) && first.stdout.contains("one"), "{first:?}");
+    let words = ["as the client one, the first by name", "--cert ", "two.pem is two's"];
+    assert!(words.iter().all(|words| first.stderr.contains(words)), "{first:?}");
+    let second = whoami(&["--cert", "two.pem"]);
+    assert!(second.code == Some(0) && second.stdout.contains("two"), "{second:?}");
+    assert_eq!(second.stderr, "");
+    // Where there is one, nothing has to be said.
+    fs::remove_file(server.folder().join("two.key")).unwrap();
+    assert_eq!(whoami(&[]).stderr, "");
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -164,12 +164,23 @@ fn a_change_becomes_a_reply_and_a_fault_leaves_what_was_good() {
     assert_eq!(processes_in(&folder), [""; 0]);
 }
 
+/// A project, in a folder of its own.
+struct Made(TempDir);
+
+impl Made {
+    fn path(&self) -> PathBuf {
+        self.0.path().join("only")
+    }
+}
+
 /// A project whose build is one of bash: it takes the component that the source names, or no end.
-fn project() -> TempDir {
-    let folder = TempDir::new().unwrap();
-    let at = |name: &str| folder.path().join(name);
+fn project() -> Made {
+    let project = Made(TempDir::new().unwrap());
+    let folder = project.path();
+    fs::create_dir(&folder).unwrap();
+    let at = |name: &str| folder.join(name);
     for name in ["one", "two"] {
-        Minimal::new(&[name]).write(folder.path(), name);
+        Minimal::new(&[name]).write(&folder, name);
         fs::rename(at(name).with_extension("wasm"), at(name).with_extension("component")).unwrap();
     }
     let build = "#!/usr/bin/env bash\nset -euo pipefail\nread -r what < source\nrm -f only.wasm\necho \"compiling $what\" >&2\n\
@@ -177,14 +188,14 @@ fn project() -> TempDir {
     fs::create_dir(at("build")).unwrap();
     fs::write(at("build.sh"), build).unwrap();
     fs::set_permissions(at("build.sh"), fs::Permissions::from_mode(0o755)).unwrap();
-    folder
+    project
 }
 
 #[test]
 fn a_change_ends_the_build_that_is_under_way_and_so_does_the_end() {
     for signal in ["-INT", "-HUP"] {
         let project = project();
-        let (folder, source) = (project.path(), project.path().join("source"));
+        let (folder, source) = (&project.path(), project.path().join("source"));
         fs::write(&source, "endless\n").unwrap();
         let dev = Dev::start(folder, &["."]);
         // While it still runs.
@@ -222,7 +233,7 @@ fn a_change_ends_the_build_that_is_under_way_and_so_does_the_end() {
 #[test]
 fn a_first_build_that_fails_serves_nothing_and_what_does_not_load_is_told() {
     let project = project();
-    let (folder, source) = (project.path(), project.path().join("source"));
+    let (folder, source) = (&project.path(), project.path().join("source"));
     fs::write(&source, "none\n").unwrap();
     fs::write(folder.join("wrong.component"), "hello").unwrap();
     let dev = Dev::start(folder, &[]);
@@ -240,7 +251,7 @@ fn a_first_build_that_fails_serves_nothing_and_what_does_not_load_is_told() {
 #[test]
 fn what_is_printed_into_the_project_is_no_change() {
     let project = project();
-    let folder = project.path();
+    let folder = &project.path();
     fs::write(folder.join("source"), "one\n").unwrap();
     let screen = fs::File::create(folder.join("screen")).unwrap();
     let mut command = with_tools(Command::new(env!("CARGO_BIN_EXE_lictor")));
@@ -259,13 +270,58 @@ fn what_is_printed_into_the_project_is_no_change() {
 }
 
 #[test]
+fn what_a_build_writes_beside_its_sources_begins_no_build_for_ever() {
+    let project = project();
+    let folder = &project.path();
+    fs::write(folder.join("source"), "one\n").unwrap();
+    let build = fs::read_to_string(folder.join("build.sh")).unwrap();
+    let build =
+        format!("{build}printf %s \"$RANDOM$RANDOM$RANDOM\" > stamp\necho same > generated\necho built\n");
+    fs::write(folder.join("build.sh"), build).unwrap();
+    let dev = Dev::start(folder, &[]);
+    dev.wait_for("stamp has changed in each of the last builds", 1);
+    let built = dev.count("\nbuilt\n");
+    // It is no source of a build any more, and the others are.
+    fs::write(folder.join("source"), "two\n").unwrap();
+    dev.wait_for("\nbuilt\n", built + 1);
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(dev.count("\nbuilt\n"), built + 1, "{}", dev.screen());
+    assert_eq!(dev.count("in each of the last builds"), 1, "{}", dev.screen());
+    // By hand, between two builds, it is.
+    fs::write(folder.join("stamp"), "by hand").unwrap();
+    dev.wait_for("\nbuilt\n", built + 2);
+    dev.end("-INT");
+}
+
+#[test]
+fn a_folder_whose_name_no_plugin_can_have_is_refused_before_it_is_built() {
+    let outer = TempDir::new().unwrap();
+    for name in ["two words", ".hidden"] {
+        let folder = outer.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("build.sh"), "#!/bin/sh\ntouch built\n").unwrap();
+        fs::set_permissions(folder.join("build.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        let refused = finish(lictor(outer.path()).args(["plugin", "dev", name]));
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        for words in
+            ["no plugin can have the name of this folder", "Rename the folder", "--config server.toml"]
+        {
+            assert!(refused.stderr.contains(words), "no {words:?} in {refused:?}");
+        }
+        assert!(!folder.join("built").exists() && !folder.join("build").exists());
+    }
+}
+
+#[test]
 fn an_authors_own_config_is_served() {
     let project = project();
     let (folder, source) = (project.path().canonicalize().unwrap(), project.path().join("source"));
     fs::write(&source, "one\n").unwrap();
     let tester = Identity::new("tester");
-    let setup = Setup::new().master("tester", &tester);
+    let client = "[clients.tester]\ncertificates = [\"tester.pem\"]\ncommands = [\"*\", \"@*\"]";
+    let setup = Setup::new().section(client);
     let setup = setup.plugin("mine", &folder.join("only.wasm"), &["one", "two"], "");
+    tester.write(setup.folder(), "tester");
     let config = setup.write();
     let dev = Dev::start(&folder, &["--config", config.to_str().unwrap()]);
     dev.wait_for("to call it: ", 1);
@@ -287,8 +343,14 @@ fn an_authors_own_config_is_served() {
     dev.wait_for("the last component that was good is still served", 1);
     assert!(!folder.join("only.wasm").exists());
     assert_eq!(connection.ask("two"), "ok");
+    // The command that is printed says the port, which the config leaves to the system.
+    let printed = dev.screen();
+    let printed = printed.rsplit("to call it: ").next().unwrap().lines().next().unwrap();
+    assert_eq!(printed, format!("lictor call --server {address} --config {} one", config.display()));
+    assert_eq!(dev.call(&folder), "ok\n");
+    // Compiled once: where `lictor plugin run` of tests looks for it, and not beside the config as well.
+    assert!(!setup.folder().join("cache").exists());
     // No client needs the component.
-    tester.write(setup.folder(), "tester");
     let address = address.to_string();
     let called =
         finish(lictor(setup.folder()).args(["call", "--server", &address, "--cert", "tester.pem"]).args([

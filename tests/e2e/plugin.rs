@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::components::{self, Minimal};
+use crate::support::server::Setup;
 use crate::support::tools::{Finished, finish, lictor};
 
 fn plugin(arguments: &[&str]) -> Finished {
@@ -38,6 +39,19 @@ fn a_component_is_shown_with_its_imports_their_grants_and_its_commands() {
     let plugin = &granted["plugins"]["NAME"];
     assert_eq!(plugin["grants"]["logging"].as_bool(), Some(true), "{plugin}");
     assert!(plugin["config"].as_table().is_some(), "{plugin}");
+}
+
+#[test]
+fn all_that_is_not_granted_is_told_once_with_each_table_once() {
+    let setup = Setup::new().plugin("\"a.b\"", components::check(), &["check-load"], "");
+    let config = setup.write();
+    let checked = finish(lictor(setup.folder()).arg("check").arg("--config").arg(config));
+    assert_eq!(checked.code, Some(2), "{checked:?}");
+    for words in
+        ["not granted to it; to grant them, add:", "[plugins.\"a.b\".config]", "[plugins.\"a.b\".grants]"]
+    {
+        assert_eq!(checked.stderr.matches(words).count(), 1, "{words}: {}", checked.stderr);
+    }
 }
 
 #[test]

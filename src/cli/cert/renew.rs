@@ -11,7 +11,7 @@ use super::issue::{CertificateName, DEFAULT_DAYS, Files};
 use super::pinned::Pinned;
 use super::write;
 use crate::cli::{CONFIG_FILE, Failure, is_missing, load_named_config, output, want_own_config};
-use crate::config::{Config, key_text};
+use crate::config::Config;
 
 /// Make a new key and certificate beside the old, and have the config pin both
 ///
@@ -281,13 +281,13 @@ impl Renewal<'_> {
 
 /// How the pins of a client are put in force, in words.
 fn in_force(config: &Config, client: &str) -> String {
-    let is_off = config.disabled.clients.keys().any(|name| name.to_string() == client);
-    match is_off {
-        false => format!("put both pins in force: {}", reload(config)),
-        true => format!(
+    let off = config.disabled.clients.keys().find(|name| name.as_ref() == client);
+    match off {
+        None => format!("put both pins in force: {}", reload(config)),
+        Some(name) => format!(
             "the client {client} is switched off, and neither pin is in force: once it is to be let in again, take\n   \
-             `enabled = false` out of `clients.{}`, then {}",
-            key_text(client),
+             `enabled = false` out of `{}`, then {}",
+            name.key(),
             reload(config)
         ),
     }

@@ -1,6 +1,5 @@
 //! `lictor plugin inspect`: what a component needs and offers.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -31,13 +30,12 @@ impl Inspect {
         let world = world(&inspection.exports).unwrap_or_default();
         let mut text = format!("{path}: a component of {}{world}\n", bytes(inspection.size_bytes));
         let mut lines = Vec::new();
-        let mut tables = BTreeMap::<_, BTreeSet<_>>::new();
+        let mut by_grant = Vec::new();
         for (import, standing) in &inspection.imports {
             let words = match standing {
                 Standing::AlwaysThere => "always there".to_owned(),
                 Standing::ByGrant(lines) => {
-                    let mut lines = lines.lines();
-                    tables.entry(lines.next().unwrap_or_default()).or_default().extend(lines);
+                    by_grant.push(*lines);
                     "by grant".to_owned()
                 }
                 Standing::Missing(reason) => reason.clone(),
@@ -45,8 +43,8 @@ impl Inspect {
             lines.push((import.as_str(), words));
         }
         section(&mut text, "imports", &lines);
-        let grants = tables.iter().flat_map(|(table, keys)| [table].into_iter().chain(keys));
-        let grants: Vec<_> = grants.map(|line| (*line, String::new())).collect();
+        let grants: Vec<_> =
+            app::grant_lines(by_grant).into_iter().map(|line| (line, String::new())).collect();
         section(&mut text, "to grant them", &grants);
         let exports: Vec<_> = inspection.exports.iter().map(|name| (name.as_str(), String::new())).collect();
         section(&mut text, "exports", &exports);

@@ -1,5 +1,6 @@
 //! `lictor plugin run`: commands of a plugin, without a server.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::config::{ByteSize, GuestFolder, HttpPrefix, Instances, Network, Plugi
 /// Run a command of a component, or a script of several, without a server
 ///
 /// The plugin gets everything that can be granted; what it reaches by that is said here. What it prints and logs goes to standard error, as does what one command
-/// cost. A script says of each call what it is to give, and the exit code is 1 where one gives something else.
+/// cost. A script says of each call what it is to give, and the exit code is 1 where one gives something else; it may also say what
+/// plugins are granted, as server.toml does.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -95,7 +97,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
         match &self.script {
-            Some(path) => script::run(path, &self.client, &self.plugins()),
+            Some(path) => script::run(path, &self.client, self.plugins()),
             // Clap does not see to it where the script conflicts with what is there.
             None if self.instances.is_some() => Err(Failure::usage(
                 "--instances is for the calls of a --script: one command has its own instance",
@@ -109,6 +111,7 @@ impl Run {
         let networks: Vec<_> = self.http_network.iter().map(|network| network.0).collect();
         let others = self.others.iter().map(|(name, file)| (name.to_string(), file.clone()));
         TrialRun {
+            granted: BTreeMap::new(),
             component: self.file.clone(),
             others: others.collect(),
             instances: self.instances.unwrap_or_default(),
@@ -136,7 +139,15 @@ impl Run {
             None => request,
         };
         let request = request.encode().map_err(|error| Failure::usage(error.to_string()))?;
-        let trial = app::try_out(&self.plugins(), &TrialCall { client: self.client.clone(), request });
+        let call = TrialCall { client: self.client.clone(), request };
+        // What can't be shown is run to its end all the same.
+        let (mut reply, mut shown) = (self.request.reply(), Ok(()));
+        let trial = app::try_out(&self.plugins(), &call, &mut |part| {
+            if shown.is_ok() {
+                shown = reply.part(part);
+            }
+        });
+        shown?;
         let trial = trial.map_err(|error| Failure::failed(format!("{error:#}")))?;
         output::diagnostics(&format!(
             "instance {:.1?}, call {:.1?} ({:.1?} computing), memory {}, {} calls to the host",
@@ -153,11 +164,11 @@ impl Run {
         }
         match trial.answer {
             Ok(body) => {
-                let mut reply = self.request.reply();
                 reply.part(&body)?;
                 reply.end()
             }
             Err(error) => {
+                reply.end()?;
                 Err(Failure::failed(format!("{} ({}, {})", error.message, error.code, error.outcome)))
             }
         }

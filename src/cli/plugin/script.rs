@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Failure, output};
-use crate::app::{self, TrialCall, TrialRun};
+use crate::app::{self, TrialCall, TrialRun, Tried};
 use crate::cli::Exit;
+use crate::cli::check::warn;
 use crate::client::{Request, RequestError};
-use crate::config::{self, Expected, Refusal, ScriptCall, ScriptCommand};
+use crate::config::{self, Expected, Refusal, Script, ScriptCall, ScriptCommand};
 use crate::text::shown;
 
 /// Characters of a command that its line shows.
@@ -17,23 +18,45 @@ const MAX_COMMAND_CHARS: usize = 200;
 /// Bytes of a reply that are shown.
 const MAX_REPLY_BYTES: usize = 4096;
 
-/// What a call gave: a reply, or a failure's code and all that is told of it.
-type Given = Result<Vec<u8>, (&'static str, String)>;
+/// What a call gave.
+type Given = Result<Vec<u8>, Failed>;
+
+/// How a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Failed {
+    code: &'static str,
+    /// All that is told of it.
+    told: String,
+    /// The parts of its reply before that.
+    sent: Vec<u8>,
+}
 
 /// Runs the script at `path`; `client` makes the calls that do not say who does.
-pub(super) fn run(path: &Path, client: &str, plugins: &TrialRun) -> Result<(), Failure> {
-    let read = config::script(path, &app::codes(), |call| trial_call(call, client));
-    let script = read.map_err(|faults| {
+pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Failure> {
+    let names = plugins.names();
+    let read = config::script(path, &names, &app::codes(), |call| trial_call(call, client));
+    let Script { calls, granted, warnings } = read.map_err(|faults| {
         output::faults(|color| faults.render(color));
         Failure::told(Exit::Usage)
     })?;
-    let (calls, requests): (Vec<_>, Vec<_>) = script.into_iter().unzip();
+    warn(&warnings);
+    if plugins.has_grants() && names.iter().all(|name| granted.contains_key(name)) {
+        return Err(Failure::usage(format!(
+            "{} says what each plugin is granted: write it there, below [plugins.NAME.grants] or .config, and leave out --config, \
+             --store, --file, --directory and --http",
+            path.display()
+        )));
+    }
+    let plugins = TrialRun { granted, ..plugins };
+    let (calls, requests): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
     // What can't be shown counts all the same.
     let (mut amiss, mut told) = (0, Ok(()));
-    let done = app::try_all(plugins, &requests, |number, answer, time| {
+    let done = app::try_all(&plugins, &requests, |number, Tried { answer, sent, time }| {
         let Some(call) = calls.get(number) else { return };
-        let given = answer.map_err(|error| {
-            (error.code.as_str(), format!("{} ({}, {})", error.message, error.code, error.outcome))
+        let given = answer.map_err(|error| Failed {
+            code: error.code.as_str(),
+            told: format!("{} ({}, {})", error.message, error.code, error.outcome),
+            sent,
         });
         let mismatch = mismatch(&call.expected, &given);
         amiss += usize::from(mismatch.is_some());
@@ -78,7 +101,10 @@ fn request(call: &ScriptCall, headers: Vec<(&str, &str)>) -> Result<Vec<u8>, Req
         ScriptCommand::Words(words) => Request::from_arguments(words)?,
     };
     for (name, value) in headers {
-        request = request.header(name, value)?;
+        request = match name.eq_ignore_ascii_case("Idempotency-Key") {
+            true => request.idempotency_key(value.trim_matches(' '))?,
+            false => request.header(name, value)?,
+        };
     }
     if let Some(timeout) = call.timeout {
         request = request.timeout(timeout);
@@ -92,7 +118,9 @@ fn mismatch(expected: &Expected, given: &Given) -> Option<(String, String)> {
         expected.has.as_deref().is_none_or(|part| memchr::memmem::find(bytes, part.as_bytes()).is_some())
     };
     let is_as_expected = match (&expected.code, given) {
-        (Some(code), Err((given, told))) => code == given && has(told.as_bytes()),
+        (Some(code), Err(failed)) => {
+            code == failed.code && (has(failed.told.as_bytes()) || has(&failed.sent))
+        }
         (None, Ok(reply)) => expected.reply.as_ref().is_none_or(|expected| expected == reply) && has(reply),
         (Some(_), Ok(_)) | (None, Err(_)) => false,
     };
@@ -123,7 +151,7 @@ fn wanted(expected: &Expected, given: &Given) -> String {
 fn came(expected: &Expected, given: &Given) -> String {
     let reply = match given {
         Ok(reply) => reply,
-        Err((_, told)) => return told.clone(),
+        Err(failed) => return shown_failure(failed),
     };
     match &expected.reply {
         Some(wanted) if wanted != reply && !(is_shown(wanted) && is_shown(reply)) => {
@@ -156,6 +184,14 @@ fn shown_reply(reply: &[u8]) -> String {
     }
 }
 
+/// The parts that came, and the failure after them.
+fn shown_failure(Failed { told, sent, .. }: &Failed) -> String {
+    match sent.is_empty() {
+        true => told.clone(),
+        false => format!("{}\n{told}", shown_reply(sent).trim_end_matches('\n')),
+    }
+}
+
 /// What is printed of a call that ended.
 fn lines(
     command: &ScriptCommand,
@@ -178,7 +214,9 @@ fn lines(
         (None, Ok(reply)) => {
             format!("ok    {command} ({time:.1?})\n  {}", indented(shown_reply(reply), "  "))
         }
-        (None, Err((_, told))) => format!("ok    {command} ({time:.1?})\n  {}", indented(told, "  ")),
+        (None, Err(failed)) => {
+            format!("ok    {command} ({time:.1?})\n  {}", indented(shown_failure(failed), "  "))
+        }
     }
 }
 
@@ -204,13 +242,16 @@ mod tests {
 
     #[test]
     fn what_is_not_as_expected_is_told_by_both() {
-        let failed = || Err(("denied", "no (denied, failed)".to_owned()));
+        let failed_after = |sent: &[u8]| {
+            Err(Failed { code: "denied", told: "no (denied, failed)".to_owned(), sent: sent.to_vec() })
+        };
+        let failed = || failed_after(b"");
         let replied = |bytes: &[u8]| Ok(bytes.to_vec());
         let (long, longer) = (vec![b'x'; MAX_REPLY_BYTES], vec![b'x'; MAX_REPLY_BYTES + 1]);
         let begin = |length| format!("{}… ({length} bytes in all)", "x".repeat(MAX_REPLY_BYTES));
         let of_long = mismatch(&expected(Some(&long), None, None), &Ok(longer.clone())).unwrap();
         assert_eq!(of_long.1, format!("{}, the first {} bytes as expected", begin(longer.len()), long.len()));
-        let cases: [Case; 13] = [
+        let cases: [Case; 15] = [
             (expected(None, None, None), replied(b""), None),
             (expected(None, None, None), failed(), Some(("a reply", "no (denied, failed)"))),
             (expected(Some(b"a"), None, None), replied(b"a"), None),
@@ -235,6 +276,12 @@ mod tests {
                 Some(("a failure of the code denied with \"yes\" in it", "no (denied, failed)")),
             ),
             (expected(None, None, Some("b")), replied(b"abc"), None),
+            (
+                expected(None, None, None),
+                failed_after(b"1\n2\n"),
+                Some(("a reply", "1\n2\nno (denied, failed)")),
+            ),
+            (expected(None, Some("denied"), Some("2\n")), failed_after(b"1\n2\n"), None),
             (
                 expected(Some(b"\xff\x01"), None, None),
                 replied(b"\xff\x02\x03"),

@@ -17,7 +17,7 @@ use crate::config::keys::{closest, list};
 use crate::config::names::{BUILT_INS, ClientName, CommandPattern, NOT_YET};
 use crate::config::raw::{RawClient, RawIdentity};
 use crate::config::values::PathText;
-use crate::config::{Client, Pin, RevocationFile, TlsVersion, key_text};
+use crate::config::{Client, Pin, RevocationFile, TlsVersion};
 use crate::identity::{Doubt, Thumbprint};
 
 /// What else of a config decides whether a certificate lets its client in.
@@ -121,7 +121,7 @@ fn pins(
     }
     let mut by_file = Vec::new();
     for path in certificates(raw) {
-        let key = &format!("clients.{}.certificates", key_text(name.as_ref()));
+        let key = &format!("{}.certificates", name.key());
         let named = folder::Named { key, path, remedy: &format!("`lictor cert new {name}` makes one") };
         let found = folder.read_pem(named, files::pinnable, findings);
         let Some(pinnable) = found else { continue };
@@ -257,16 +257,14 @@ fn commands(
 fn built_in(name: &ClientName, pattern: &Spanned<CommandPattern>, findings: &mut Findings) {
     let text = pattern.get_ref().as_ref();
     if text == NOT_YET {
-        let message =
-            format!("`clients.{}.commands` holds `{text}`, which is not there yet", key_text(name.as_ref()));
+        let message = format!("`{}.commands` holds `{text}`, which is not there yet", name.key());
         let help = "leave it out; a later version will have it";
         return findings.warning(message).at(pattern.span(), "this allows nothing now").help(help).done();
     }
     if BUILT_INS.iter().any(|command| pattern.get_ref().allows(command)) {
         return;
     }
-    let name = key_text(name.as_ref());
-    let message = format!("`clients.{name}.commands` holds `{text}`, which is no built-in command");
+    let message = format!("`{}.commands` holds `{text}`, which is no built-in command", name.key());
     let fault = findings.error(message).at(pattern.span(), "there is no such command");
     let meant = closest(text.trim_end_matches('*'), BUILT_INS);
     fault
@@ -279,10 +277,5 @@ fn built_in(name: &ClientName, pattern: &Spanned<CommandPattern>, findings: &mut
 fn served(name: &ClientName, pattern: &Spanned<CommandPattern>, plugins: &Resolved, findings: &mut Findings) {
     let bare = pattern.get_ref().as_ref().trim_end_matches('*');
     let built_in = BUILT_INS.iter().copied().find(|command| command.strip_prefix('@') == Some(bare));
-    plugins.warn_of_unserved(
-        &format!("clients.{}.commands", key_text(name.as_ref())),
-        pattern,
-        built_in,
-        findings,
-    );
+    plugins.warn_of_unserved(&format!("{}.commands", name.key()), pattern, built_in, findings);
 }

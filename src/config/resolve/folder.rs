@@ -11,7 +11,7 @@ use crate::config::given::Findings;
 use crate::config::names::Refusal;
 use crate::config::raw::RawConfig;
 use crate::config::values::PathText;
-use crate::config::{Server, State, key_text};
+use crate::config::{Server, State};
 use crate::files::{Authors, Fault, Matters, Opened, Reason, Reserved, Sightings};
 use crate::identity::pem;
 
@@ -242,7 +242,7 @@ pub(in crate::config) fn look_at_file(opened: &Opened, raw: &RawConfig, findings
     let with_config = plugins.filter_map(|(name, raw)| Some((name, raw.get_ref().config.given()?)));
     let with_settings = with_config.into_iter().find(|(_, config)| !config.get_ref().entries.is_empty());
     if let (Some((name, config)), true) = (with_settings, opened.mode() & 0o004 != 0) {
-        let at = format!("plugins.{}.config", key_text(name.get_ref().as_ref()));
+        let at = format!("{}.config", name.get_ref().key());
         findings
             .warning(format!("any user of this machine may read `{at}`, and what secrets are in it"))
             .at(config.span(), format!("the mode of this file is {:03o}", opened.mode()))

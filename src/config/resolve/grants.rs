@@ -11,7 +11,7 @@ use crate::config::names::{CommandPattern, PluginName};
 use crate::config::raw::{RawGrants, RawHttp, RawPlugin};
 use crate::config::reach::StoreGrant;
 use crate::config::values::PathText;
-use crate::config::{Grants, HttpUrl, key_text};
+use crate::config::{Grants, HttpUrl};
 use crate::files::{Fault, Opened, Reason, Reserved};
 
 /// What a grant is checked against.
@@ -31,7 +31,7 @@ pub(super) fn resolve(
     around: &Surroundings<'_>,
     findings: &mut Findings,
 ) -> Grants {
-    let at = format!("plugins.{}.grants", key_text(plugin.as_ref()));
+    let at = format!("{}.grants", plugin.key());
     for store in items(&raw.keyvalue) {
         store_of_another(plugin, store, around, findings);
     }
@@ -98,16 +98,13 @@ fn store_of_another(
         findings
             .warning(format!("`{}` is a store of a plugin that is switched off", grant.get_ref()))
             .at(grant.span(), "what is in it stays as it is")
-            .help(format!(
-                "write `enabled = true` in [plugins.{}], or leave this out",
-                key_text(owner.as_ref())
-            ))
+            .help(format!("write `enabled = true` in [{}], or leave this out", owner.key()))
             .done();
     } else if !plugins.contains(owner) {
         let known: Vec<&str> = plugins.iter().map(AsRef::as_ref).collect();
         findings
             .error(format!("`{}` is a store of a plugin that is not there", grant.get_ref()))
-            .at(grant.span(), format!("there is no `plugins.{}`", key_text(owner.as_ref())))
+            .at(grant.span(), format!("there is no `{}`", owner.key()))
             .helps(
                 closest(owner.as_ref(), known.iter().copied())
                     .map(|meant| format!("did you mean `{meant}`?")),

@@ -15,7 +15,8 @@ use crate::config::keys::{closest, list};
 use crate::config::limits::{self, FromAmount, Limits};
 use crate::config::names::{CommandName, CommandPattern, PluginName};
 use crate::config::raw::{RawDisabled, RawPlugin};
-use crate::config::{Plugin, State, key_text};
+use crate::config::values::{PluginSetting, SettingName};
+use crate::config::{Plugin, State};
 use crate::files::{Reserved, debug_file};
 
 /// What `[plugins]` came to.
@@ -50,10 +51,7 @@ impl Resolved {
                     "`{at}` holds `{text}`, and the plugin that serves `{command}` is switched off"
                 ))
                 .at(pattern.span(), "this allows nothing now")
-                .help(format!(
-                    "write `enabled = true` in [plugins.{}], or leave this out",
-                    key_text(plugin.as_ref())
-                ))
+                .help(format!("write `enabled = true` in [{}], or leave this out", plugin.key()))
                 .done();
             return;
         }
@@ -123,7 +121,7 @@ pub(super) fn resolve(
     let switched_off = switched_off.collect();
     let resolved = Resolved { plugins, commands: servers.into_keys().collect(), switched_off, complete };
     for (name, raw) in field.value().into_iter().flat_map(|named| &named.entries) {
-        let at = format!("plugins.{}.grants.commands", key_text(name.get_ref().as_ref()));
+        let at = format!("{}.grants.commands", name.get_ref().key());
         let granted = raw.get_ref().grants.value().and_then(|grants| grants.commands.value());
         let patterns = granted.into_iter().flat_map(|list| &list.items);
         for pattern in patterns.filter(|pattern| !pattern.get_ref().is_built_in()) {
@@ -141,7 +139,7 @@ fn plugin(
     findings: &mut Findings,
 ) -> Option<Plugin> {
     let raw = section.get_ref();
-    let at = format!("plugins.{}", key_text(name.get_ref().as_ref()));
+    let at = name.get_ref().key();
     component(&at, section, whole, findings);
     let timeout = held(&limits::PLUGIN_TIMEOUT, &at, &raw.timeout, findings);
     let memory_bytes = held(&limits::PLUGIN_MEMORY, &at, &raw.memory, findings);
@@ -149,10 +147,6 @@ fn plugin(
     let concurrency = concurrency(&at, &raw.concurrency, whole.limits, findings);
     let max_calls = held(&limits::PLUGIN_MAX_CALLS, &at, &raw.max_calls, findings);
     let idle = held(&limits::PLUGIN_IDLE_TIMEOUT, &at, &raw.idle_timeout, findings);
-    let config = raw.config.given().map(|given| {
-        let entries = &given.get_ref().entries;
-        entries.iter().map(|(key, value)| (key.get_ref().0.clone(), value.get_ref().0.clone())).collect()
-    });
     let grants = raw.grants.value().map(|raw| grants::resolve(name.get_ref(), raw, around, findings));
     let cpu_time = optional(&limits::PLUGIN_CPU_TIME, &at, &raw.cpu_time, findings);
     let host_calls = held(&limits::PLUGIN_HOST_CALLS, &at, &raw.host_calls, findings);
@@ -175,9 +169,20 @@ fn plugin(
         host_bytes,
         store_keys: store_keys.unwrap_or(whole.state.store_keys),
         store_bytes: store_bytes.unwrap_or(whole.state.store_bytes),
-        config,
+        config: settings(&raw.config),
         grants: grants.unwrap_or_default(),
     })
+}
+
+/// What a plugin reads through `wasi:config`; nothing where it may not.
+pub(in crate::config) fn settings(
+    field: &Field<Named<SettingName, PluginSetting>>,
+) -> Option<BTreeMap<String, String>> {
+    let entries = &field.value()?.entries;
+    let entry = |(key, value): &(Spanned<SettingName>, Spanned<PluginSetting>)| {
+        (key.get_ref().0.clone(), value.get_ref().0.clone())
+    };
+    Some(entries.iter().map(entry).collect())
 }
 
 fn component(at: &str, section: &Spanned<RawPlugin>, whole: Whole<'_>, findings: &mut Findings) {
@@ -247,10 +252,7 @@ fn commands(
     for (command, span) in listed(plugin, field) {
         if let Some((other, earlier)) = servers.get(&command) {
             let (message, help) = if other == name {
-                (
-                    format!("`plugins.{}.commands` holds a command twice", key_text(name.as_ref())),
-                    "leave one out",
-                )
+                (format!("`{}.commands` holds a command twice", name.key()), "leave one out")
             } else {
                 let message =
                     format!("the command `{command}` is served by two plugins, `{other}` and `{name}`");

@@ -14,7 +14,7 @@ use self::project::Project;
 use self::serving::Serving;
 use self::step::Step;
 use super::{Failure, output};
-use crate::app::{self, Sources};
+use crate::app::{self, Round, Sources};
 
 /// Build, serve and test a project anew at each change of its sources
 ///
@@ -99,6 +99,7 @@ impl Workshop {
         let mut is_served = false;
         let ended = loop {
             let mut is_done = false;
+            sources.begin_round();
             let changed = {
                 let mut round = Box::pin(round(&project, &mut serving, &mut is_served));
                 loop {
@@ -106,7 +107,12 @@ impl Workshop {
                         biased;
                         () = stop.signal() => break None,
                         changed = sources.changed() => break Some(changed),
-                        () = &mut round, if !is_done => is_done = true,
+                        () = &mut round, if !is_done => {
+                            is_done = true;
+                            if let Some(changed) = sources.end_round().map(after).transpose() {
+                                break Some(changed);
+                            }
+                        }
                     }
                 }
                 // To drop the round ends what is still running of it.
@@ -124,6 +130,18 @@ impl Workshop {
         serving.stop().await;
         ended
     }
+}
+
+/// Tells of what a round has made; gives a file for which the next is to begin.
+fn after(Round { changed, made }: Round) -> Option<PathBuf> {
+    for path in made {
+        output::note(&format!(
+            "{} has changed in each of the last builds, so it is taken for what they write: a change of it during a build or a test \
+             does not begin another. Have it written into `build`; or, if you changed it yourself, save it once more",
+            path.display()
+        ));
+    }
+    changed
 }
 
 /// Builds and serves the project, unless it `is_served` as it is; then tests it. Tells how each went. Dropped, it ends what it has

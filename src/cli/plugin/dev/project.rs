@@ -4,6 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Failure;
+use crate::config::{PluginName, Refusal};
+use crate::text::shown;
+
+/// Characters of a folder's name that are shown.
+const MAX_NAME_CHARS: usize = 64;
 
 /// A project as `lictor plugin new` makes it.
 pub(super) struct Project {
@@ -28,6 +33,21 @@ impl Project {
         Err(usage(
             "there is no build.sh, by which a project is built; `lictor plugin new NAME --lang LANG` makes one".to_owned(),
         ))
+    }
+
+    /// The plugin's name in a config that is made for it: the folder's, if a plugin may have that.
+    pub(super) fn plugin_name(&self) -> Result<PluginName, Failure> {
+        let refused = |refusal: Refusal| {
+            let advice = refusal.advice.map(|advice| format!(" ({advice})")).unwrap_or_default();
+            Failure::usage(format!(
+                "{}: no plugin can have the name of this folder, {:?}: {}{advice}. Rename the folder; or name the plugin in a config, \
+                 and serve that: --config server.toml",
+                self.named.display(),
+                shown(&self.name, MAX_NAME_CHARS).to_string(),
+                refusal.what
+            ))
+        };
+        self.name.parse().map_err(refused)
     }
 
     /// Whether there is such a file in it.

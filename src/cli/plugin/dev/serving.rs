@@ -3,7 +3,7 @@
 //! It begins once there is a component to serve, since no config with a plugin that is not there is in force.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -16,8 +16,9 @@ use super::project::Project;
 use crate::app::{self, Compiling, Running};
 use crate::cli::cert::issue::{LOCAL_NAMES, Role};
 use crate::cli::init::make_certificate;
+use crate::cli::target::reached_at;
 use crate::cli::{Failure, load_by};
-use crate::config::{self, Limits, Loaded, PluginName, key_text, quoted};
+use crate::config::{self, Config, Limits, Loaded, PluginName, quoted};
 use crate::files::{self, Opened};
 
 /// The largest component.
@@ -36,7 +37,7 @@ pub(super) struct Serving {
 
 enum Basis {
     /// In this folder, made for it: as it is named in the current one, and as it is.
-    Made { named: PathBuf, folder: PathBuf, listen: String },
+    Made { named: PathBuf, folder: PathBuf, listen: String, plugin: PluginName },
     /// The author's.
     Own(PathBuf),
 }
@@ -79,34 +80,39 @@ impl Serving {
 
     /// Puts `component` in force; gives a command that calls it.
     pub(super) async fn put(&mut self, component: &Path) -> Result<String, Failure> {
-        let call = match &self.basis {
-            Basis::Made { named, folder, listen } => {
-                let (folder, listen) = (folder.clone(), listen.clone());
+        let (config, command, has_port) = match &self.basis {
+            Basis::Made { named, folder, listen, plugin } => {
+                let (folder, listen, plugin) = (folder.clone(), listen.clone(), plugin.clone());
                 let (component, named) = (component.to_owned(), named.clone());
-                let wrote = spawn_blocking(move || write(&folder, &listen, &component));
+                let wrote = spawn_blocking(move || write(&folder, &listen, &plugin, &component));
                 let command = wrote.await.map_err(|error| Failure::failed(error.to_string()))??;
-                call(&named.join(crate::cli::CONFIG_FILE), &command)
+                (named.join(crate::cli::CONFIG_FILE), command, true)
             }
-            Basis::Own(path) => call(path, &command_of(path, component)?),
+            Basis::Own(path) => {
+                let Loaded { config, .. } = load_by(config::load, path)?;
+                let has_port = config.server.listen.first().is_some_and(|listen| listen.port() != 0);
+                (path.clone(), command_of(&config, component)?, has_port)
+            }
         };
-        self.reload().await?;
+        let addresses = self.reload().await?;
         self.has_served = true;
-        Ok(call)
+        Ok(call(&config, addresses.first().filter(|_| !has_port), &command))
     }
 
-    /// Loads the config: anew, if the server is there.
-    async fn reload(&mut self) -> Result<(), Failure> {
+    /// Loads the config: anew, if the server is there. Gives where that listens.
+    async fn reload(&mut self) -> Result<Vec<SocketAddr>, Failure> {
         if self.server.as_ref().is_some_and(|server| server.thread.is_finished()) {
             self.server = None;
         }
         match &mut self.server {
             Some(server) => {
                 let running = server.running().await?;
-                running.reload().await.map_err(Failure::failed)
+                running.reload().await.map_err(Failure::failed)?;
+                Ok(running.addresses.clone())
             }
             none => {
                 let server = none.insert(Server::start(self.basis.path())?);
-                let begun = server.running().await.map(drop);
+                let begun = server.running().await.map(|running| running.addresses.clone());
                 if begun.is_err() {
                     self.server = None;
                 }
@@ -147,7 +153,9 @@ impl Server {
             let supervisor = app::Supervisor::new().map_err(failed)?;
             let loaded = load_by(config::load, &config)?;
             // Whoever started it may be gone.
-            supervisor.serve_for(loaded, |running| drop(begin.send(running))).map_err(failed)
+            let ready = |running| drop(begin.send(running));
+            // Where `lictor plugin run` of the project's tests finds it compiled.
+            supervisor.serve_for(loaded, app::own_cache(), ready).map_err(failed)
         };
         let thread = thread::Builder::new().name("lictor-serve".to_owned());
         let thread = thread
@@ -173,6 +181,7 @@ impl Server {
 /// A config of its own, with a client and a port that is free.
 fn made(project: &Project) -> Result<Basis, Failure> {
     const FOLDER: &str = "build/dev";
+    let plugin = project.plugin_name()?;
     let (named, folder) = (project.as_named(FOLDER), project.folder.join(FOLDER));
     let certificates = folder.join("certs");
     let server = Role::Server { names: LOCAL_NAMES.map(str::to_owned).to_vec() };
@@ -181,11 +190,11 @@ fn made(project: &Project) -> Result<Basis, Failure> {
     }
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     let listen = free.map_err(|error| Failure::failed(format!("there is no free port: {error}")))?;
-    Ok(Basis::Made { named, folder, listen: listen.to_string() })
+    Ok(Basis::Made { named, folder, listen: listen.to_string(), plugin })
 }
 
 /// Writes the component, which loads, and the config that serves it; gives one of its commands.
-fn write(folder: &Path, listen: &str, component: &Path) -> Result<String, Failure> {
+fn write(folder: &Path, listen: &str, plugin: &PluginName, component: &Path) -> Result<String, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", component.display()));
     let limits = Limits::default();
     let compiling =
@@ -194,12 +203,10 @@ fn write(folder: &Path, listen: &str, component: &Path) -> Result<String, Failur
         app::inspect(component, compiling).map_err(|error| failed(&format_args!("{error:#}")))?;
     let commands = commands.map_err(|error| failed(&format_args!("{error:#}")))?;
     let commands: Vec<_> = commands.into_iter().map(|command| command.name).collect();
-    let name = component.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let plugin = PluginName::try_from(name).map_err(|refusal| failed(&refusal))?;
     let bytes = files::read_named(component, MOST_BYTES).map_err(|fault| failed(&fault.what()))?;
     let file = format!("{plugin}.wasm");
     put_debug_file(component, &folder.join(&file))?;
-    let config = config_text(listen, &plugin, &file, &commands);
+    let config = config_text(listen, plugin, &file, &commands);
     for (name, bytes) in [(file.as_str(), &*bytes), (crate::cli::CONFIG_FILE, config.as_bytes())] {
         let path = folder.join(name);
         let written = files::put(&path, 0o600, bytes);
@@ -225,44 +232,43 @@ fn put_debug_file(component: &Path, copy: &Path) -> Result<(), Failure> {
 
 /// A config that serves `plugin` to one client, with all granted that needs nothing said.
 fn config_text(listen: &str, plugin: &PluginName, file: &str, commands: &[String]) -> String {
-    let key = key_text(plugin.as_ref());
+    let key = plugin.key();
     let list: Vec<_> = commands.iter().map(|command| quoted(command)).collect();
     // A plugin that describes none has one of its own name.
     let commands =
         if list.is_empty() { String::new() } else { format!("commands = [{}]\n", list.join(", ")) };
-    let cache = app::own_cache().and_then(|cache| Some(format!("cache = {}\n", quoted(cache.to_str()?))));
     format!(
         "# Made by `lictor plugin dev`, which makes it anew each time.\n\
          [server]\nlisten = [{}]\ncertificate = \"certs/server.pem\"\nprivate_key = \"certs/server.key\"\n\
-         drain_timeout = \"1s\"\n{}\n\
+         drain_timeout = \"1s\"\n\n\
          [state]\nengine = \"memory\"\n\n\
          [clients.dev]\ncertificates = [\"certs/dev.pem\"]\ncommands = [\"*\", \"@*\"]\n\n\
-         [plugins.{key}]\ncomponent = {}\n{commands}\n\
-         [plugins.{key}.config]\n\n\
-         [plugins.{key}.grants]\nlogging = true\nkeyvalue = [\"default\"]\ncommands = [\"*\"]\nevents = [\"*\"]\n\
+         [{key}]\ncomponent = {}\n{commands}\n\
+         [{key}.config]\n\n\
+         [{key}.grants]\nlogging = true\nkeyvalue = [\"default\"]\ncommands = [\"*\"]\nevents = [\"*\"]\n\
          files = []\nhttp = []\n",
         quoted(listen),
-        cache.unwrap_or_default(),
         quoted(file),
     )
 }
 
 /// A command that the author's config gives to `component`.
-fn command_of(path: &Path, component: &Path) -> Result<String, Failure> {
-    let Loaded { config, .. } = load_by(config::load, path)?;
+fn command_of(config: &Config, component: &Path) -> Result<String, Failure> {
     let is_it = |file: &Path| fs::canonicalize(file).is_ok_and(|file| file == component);
     let plugin = config.plugins.values().find(|plugin| is_it(&plugin.component));
     let command = plugin.and_then(|plugin| plugin.commands.first()).map(ToString::to_string);
     command.ok_or_else(|| {
         Failure::usage(format!(
             "no plugin of {} is this project's: write component = {} into its section, and the commands of it",
-            path.display(),
+            config.path.display(),
             quoted(&component.to_string_lossy())
         ))
     })
 }
 
-fn call(config: &Path, command: &str) -> String {
+/// The line that runs `command` on the server of this config, at `address` where that does not say it.
+fn call(config: &Path, address: Option<&SocketAddr>, command: &str) -> String {
+    let server = address.map(|address| format!("--server {} ", reached_at(*address))).unwrap_or_default();
     let path = config.display().to_string();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
     let path = match path.bytes().all(is_plain) {
@@ -270,5 +276,5 @@ fn call(config: &Path, command: &str) -> String {
         // As a shell takes it for one word.
         false => format!("'{}'", path.replace('\'', "'\\''")),
     };
-    format!("lictor call --config {path} {command}")
+    format!("lictor call {server}--config {path} {command}")
 }
