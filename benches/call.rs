@@ -101,6 +101,7 @@ fn plugin(runtime: &Runtime, component: PathBuf, instances: Instances, grants: G
         memory_bytes: 1 << 30,
     };
     let spec = Spec {
+        key: String::new(),
         authors: Authors::Trusted,
         name: "bench".into(),
         component,

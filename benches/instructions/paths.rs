@@ -125,6 +125,7 @@ pub(super) async fn echo(instances: Instances) -> Arc<Plugin> {
         memory_bytes: 1 << 30,
     };
     let spec = Spec {
+        key: String::new(),
         authors: Authors::Trusted,
         name: "echo".into(),
         component: Path::new(env!("OUT_DIR")).join("echo.wasm"),

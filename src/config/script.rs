@@ -141,8 +141,8 @@ pub fn script<T>(
         findings.error("the script has no call").help(advice).done();
     }
     let granted = granted(path, &raw, plugins, &mut findings);
-    let (script, warnings) = findings.verdict(Some((calls, granted)))?;
-    Ok(Script { calls: script.0, granted: script.1, warnings })
+    let ((calls, granted), warnings) = findings.verdict(Some((calls, granted)))?;
+    Ok(Script { calls, granted, warnings })
 }
 
 fn granted(
@@ -156,18 +156,15 @@ fn granted(
         let (at, name, raw) = (name.span(), name.get_ref(), raw.get_ref());
         if !plugins.contains(name) {
             let known: Vec<_> = plugins.iter().map(AsRef::as_ref).collect();
+            let meant = closest(name.as_ref(), known.iter().copied());
             let fault = findings.error(format!("no plugin `{name}` is run")).at(at, "there is none");
-            let fault = fault.helps(closest(name.as_ref(), known.iter().copied()).map(did_you_mean));
+            let fault = fault.helps(meant.map(|meant| format!("did you mean `{meant}`?")));
             fault.help(format!("plugins: {}; --plugin {name}=FILE brings one", list(&known))).done();
         }
         let grants = raw.grants.value().map(|raw| granted_as_in_config(path, (name, plugins), raw, findings));
         (name.clone(), ScriptGrants { config: settings(&raw.config), grants: grants.unwrap_or_default() })
     });
     granted.collect()
-}
-
-fn did_you_mean(meant: &str) -> String {
-    format!("did you mean `{meant}`?")
 }
 
 fn text(path: &Path) -> Result<String, Faults> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -66,6 +67,13 @@ impl Dev {
         let called = finish(lictor(folder).args(command.split(' ')));
         assert_eq!(called.code, Some(0), "{command}: {called:?}\n{screen}");
         called.stdout
+    }
+
+    /// Where its server listens.
+    fn address(&self) -> Option<SocketAddr> {
+        let screen = self.screen();
+        let listening = screen.lines().find(|line| line.contains("listening"))?;
+        listening.split("address=").nth(1)?.split_whitespace().next()?.trim_matches('"').parse().ok()
     }
 
     /// Sends a signal by its name, and waits for the end.
@@ -325,12 +333,7 @@ fn an_authors_own_config_is_served() {
     let config = setup.write();
     let dev = Dev::start(&folder, &["--config", config.to_str().unwrap()]);
     dev.wait_for("to call it: ", 1);
-    let address = || {
-        let screen = dev.screen();
-        let listening = screen.lines().find(|line| line.contains("listening"))?.to_owned();
-        listening.split("address=").nth(1)?.split_whitespace().next()?.trim_matches('"').parse().ok()
-    };
-    let address = crate::support::eventually("the address", address);
+    let address = crate::support::eventually("the address", || dev.address());
     let mut connection = Connection::open(address, Tls::showing(&tester)).unwrap();
     assert!(connection.is_greeted());
     assert_eq!(connection.ask("one"), "ok");

@@ -122,6 +122,7 @@ mod renewed;
 mod resources;
 mod sandbox;
 mod script;
+mod script_grants;
 mod seat;
 mod signals;
 mod state;
