@@ -145,8 +145,8 @@ pub(super) fn reached_at(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The certificate of the first client of the config, by their names, that has its key with it. Says which that is where it is one
-/// of several.
+/// The certificate of the first client of the config, by their names, that has its key with it. Where it is one of several,
+/// somebody at a terminal is told which; for scripts it is the same each time.
 fn client_of(config: &Config) -> Result<PathBuf, Failure> {
     let certificates = || config.clients.values().flat_map(|client| &client.certificates);
     let own = |(name, client): (&ClientName, &Client)| {
@@ -155,7 +155,9 @@ fn client_of(config: &Config) -> Result<PathBuf, Failure> {
     };
     let mut own = config.clients.iter().filter_map(own);
     if let Some((name, certificate)) = own.next() {
-        if let Some((other, of_other)) = own.next() {
+        if output::is_stderr_terminal()
+            && let Some((other, of_other)) = own.next()
+        {
             output::note(&format!(
                 "as the client {name}, the first by name whose key is here; to call as another, name its certificate: --cert {} \
                  is {other}'s",

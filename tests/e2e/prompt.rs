@@ -110,3 +110,22 @@ fn an_unknown_server_is_trusted_only_by_a_yes_and_then_remembered() {
     // Nobody is asked the second time.
     assert_eq!(on_terminal(&["", "hello"]), "0");
 }
+
+#[test]
+fn of_several_clients_with_keys_the_one_that_calls_is_named_with_another() {
+    let client =
+        |name: &str| format!("[clients.{name}]\ncertificates = [\"{name}.pem\"]\ncommands = [\"@whoami\"]");
+    let setup = Setup::new().section(&client("two")).section(&client("one"));
+    for name in ["one", "two"] {
+        Identity::new(name).write(setup.folder(), name);
+    }
+    let server = setup.start();
+    let (folder, address) = (server.folder().display().to_string(), server.address());
+    let call = |more: &str, script: &[&str]| {
+        let call = format!("call --server {address} --config server.toml {more}@whoami");
+        python(TALK, &[&[env!("CARGO_BIN_EXE_lictor"), folder.as_str(), call.as_str()], script].concat())
+    };
+    let told = ["", "as the client one, the first by name", "", "two.pem is two's", "", "one"];
+    assert_eq!(call("", &told).trim(), "0");
+    assert_eq!(call("--cert two.pem ", &["", "two"]).trim(), "0");
+}
