@@ -101,7 +101,7 @@ fn a_script_grants_what_a_config_would_and_no_more() {
         code = "denied"
         [[call]]
         command = "check-load 1,1,1 2,2,2"
-        code = "denied"
+        code = "plugin-failed"
         "#
     );
     let granted = format!(
