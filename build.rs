@@ -1,9 +1,10 @@
 //! Builds the example plugin `plugins/echo`, which `lictor init` writes into a new folder, to `$OUT_DIR/echo.wasm`; and
 //! lists the files of which `lictor plugin new` makes a project in `$OUT_DIR/kit.rs`, to be part of the program.
 //!
-//! Where it cannot be built for a reason that is no fault of its source (the WebAssembly target is not installed, or
-//! this is a packaged crate, which holds no nested crates), the file is empty and a warning says what to do. The
-//! server is the same without it.
+//! Where the WebAssembly target is not installed, the plugin's file is empty and a warning says what to do. The server is
+//! the same without it.
+//!
+//! A packed crate holds no nested crates. It has their files in `packed/`, from which they are put together in `$OUT_DIR`.
 
 use std::env;
 use std::ffi::OsStr;
@@ -27,19 +28,19 @@ const SOURCES: [&str; 8] = [
 ];
 
 fn main() {
-    let root = PathBuf::from(cargo_set("CARGO_MANIFEST_DIR"));
-    let component = PathBuf::from(cargo_set("OUT_DIR")).join("echo.wasm");
+    let here = PathBuf::from(cargo_set("CARGO_MANIFEST_DIR"));
+    let out = PathBuf::from(cargo_set("OUT_DIR"));
+    let component = out.join("echo.wasm");
 
     println!("cargo:rerun-if-changed=build.rs");
+    let is_checkout = here.join("plugins/echo/Cargo.toml").is_file();
+    let root = if is_checkout { here } else { unpacked(&here, &out.join("checkout")) };
+    if is_checkout {
+        for source in SOURCES.iter().chain(&KIT) {
+            println!("cargo:rerun-if-changed={source}");
+        }
+    }
     list_kit(&root);
-    let plugins = root.join("plugins");
-    if !plugins.join("echo/Cargo.toml").is_file() {
-        println!("cargo:warning=no sources of plugins/echo here: `lictor init` will have no example plugin");
-        return write(&component, &[]);
-    }
-    for source in SOURCES {
-        println!("cargo:rerun-if-changed={source}");
-    }
     if !target_is_installed() {
         println!(
             "cargo:warning={TARGET} is not installed: `lictor init` will have no example plugin; \
@@ -47,7 +48,7 @@ fn main() {
         );
         return write(&component, &[]);
     }
-    let built = build_echo(&plugins, &root.join("target/plugins"));
+    let built = build_echo(&root.join("plugins"), &root.join("target/plugins"));
     match fs::read(&built) {
         Ok(bytes) => write(&component, &bytes),
         Err(error) => panic!("plugins/echo was built, but {} cannot be read: {error}", built.display()),
@@ -60,11 +61,34 @@ const KIT: [&str; 6] = ["sdk/rust", "sdk/js", "sdk/python", "sdk/c", "sdk/templa
 /// Folders in them that hold what was built.
 const BUILT: [&str; 5] = ["target", "build", ".tools", "node_modules", "__pycache__"];
 
+/// Puts together in `root` what the packed crate in `here` has of a checkout's sources of plugins; gives `root` back.
+fn unpacked(here: &Path, root: &Path) -> PathBuf {
+    println!("cargo:rerun-if-changed=packed");
+    let mut files = Vec::new();
+    for (from, folder) in [("", "sdk"), ("", "wit"), ("packed", "plugins"), ("packed", "sdk")] {
+        collect(&here.join(from).join(folder), &mut files);
+    }
+    for file in files {
+        let name = file.strip_prefix(here.join("packed")).or(file.strip_prefix(here)).unwrap_or(&file);
+        let to = root.join(name);
+        let is_renamed = to.extension().is_some_and(|extension| extension == "packed");
+        copy(&file, &if is_renamed { to.with_extension("") } else { to });
+    }
+    root.to_owned()
+}
+
+/// Makes `to` a copy of `from`.
+fn copy(from: &Path, to: &Path) {
+    let made = to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::copy(from, to));
+    if let Err(error) = made {
+        panic!("{} cannot be copied to {}: {error}", from.display(), to.display());
+    }
+}
+
 /// Writes the Rust text of a list: each file's path from the root, whether it may be run, and its bytes.
 fn list_kit(root: &Path) {
     let mut files = Vec::new();
     for folder in KIT {
-        println!("cargo:rerun-if-changed={folder}");
         collect(&root.join(folder), &mut files);
     }
     files.sort();

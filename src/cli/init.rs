@@ -1,6 +1,8 @@
 //! `lictor init`: all that a first server needs, in a folder.
 
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::cert::issue::{DEFAULT_DAYS, Files, LOCAL_NAMES, Role, write_new};
@@ -52,6 +54,9 @@ impl Init {
         for (name, role) in [("server", server), ("dev", Role::Client { names: Vec::new() })] {
             make_certificate(&certificates, name, &role, &mut made)?;
         }
+        if !made.is_empty() {
+            make_private(&certificates)?;
+        }
         if !component.exists() {
             write(&component, echo, &mut made)?;
         }
@@ -66,7 +71,7 @@ impl Init {
         if echo.is_empty() && !component.exists() {
             return Err(Failure::usage(
                 "this lictor was built without its example plugin, so it cannot make one.\n\
-                 Nothing was written. Build it again after: rustup target add wasm32-wasip2",
+                 Nothing was written. Build it again after: rustup target add wasm32-unknown-unknown",
             ));
         }
         if config.exists() && !self.missing_only {
@@ -119,9 +124,16 @@ pub(super) fn make_certificate(
     Ok(())
 }
 
+/// Closes a folder of keys to other users, also one that came with a checkout.
+fn make_private(folder: &Path) -> Result<(), Failure> {
+    fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(|error| {
+        Failure::failed(format!("cannot close {} to other users: {error}", folder.display()))
+    })
+}
+
 fn write(path: &Path, bytes: &[u8], made: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let create = |path: &Path| -> io::Result<()> {
-        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
         write_new(path, bytes)
     };
     create(path).map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
@@ -131,14 +143,16 @@ fn write(path: &Path, bytes: &[u8], made: &mut Vec<PathBuf>) -> Result<(), Failu
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::cli::Exit;
     use crate::config;
 
     fn init(folder: &Path) -> Init {
         Init { folder: folder.to_owned(), missing_only: false }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
     /// All files below a folder with their bytes.
@@ -166,15 +180,8 @@ mod tests {
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         assert_eq!(loaded.config.clients.len(), 1);
         assert_eq!(fs::read(folder.join("plugins/echo.wasm")).unwrap(), b"component");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = |path: &str| fs::metadata(folder.join(path)).unwrap().permissions().mode() & 0o777;
-            assert_eq!(
-                (mode("certs"), mode("certs/dev.key"), mode("certs/server.key")),
-                (0o700, 0o600, 0o600)
-            );
-        }
+        let mode = |path: &str| mode(&folder.join(path));
+        assert_eq!((mode("certs"), mode("certs/dev.key"), mode("certs/server.key")), (0o700, 0o600, 0o600));
     }
 
     #[test]
@@ -194,7 +201,10 @@ mod tests {
         let failure = missing_only.make(b"other").unwrap_err();
         assert!(failure.message().contains("dev.key exists without"), "{}", failure.message());
         fs::remove_file(folder.path().join("certs/dev.key")).unwrap();
+        let certificates = folder.path().join("certs");
+        fs::set_permissions(&certificates, Permissions::from_mode(0o755)).unwrap();
         assert_eq!(missing_only.make(b"other").unwrap().len(), 3);
+        assert_eq!(mode(&certificates), 0o700);
     }
 
     #[test]

@@ -17,8 +17,13 @@ use crate::support::tools::{Finished, finish, finish_reading, lictor, openssl, t
 
 /// A folder in which `lictor init` was run, its server on a port of its own.
 pub(crate) fn initialized() -> (TempDir, u16) {
+    initialized_by(lictor(Path::new(".")))
+}
+
+/// The same by a program of the test's own.
+pub(crate) fn initialized_by(mut program: Command) -> (TempDir, u16) {
     let folder = TempDir::new().unwrap();
-    let made = finish(lictor(folder.path()).arg("init"));
+    let made = finish(program.current_dir(folder.path()).arg("init"));
     assert_eq!(made.code, Some(0), "{made:?}");
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = folder.path().join("server.toml");
@@ -33,7 +38,11 @@ pub(crate) struct Serving(Child);
 
 impl Serving {
     pub(crate) fn begin(folder: &Path, port: u16) -> Self {
-        let mut command = lictor(folder);
+        Self::begin_by(lictor(folder), folder, port)
+    }
+
+    /// The same by a program of the test's own.
+    pub(crate) fn begin_by(mut command: Command, folder: &Path, port: u16) -> Self {
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
         let log = fs::File::create(folder.join("log")).unwrap();
         let mut serving = Self(command.stderr(log).spawn().unwrap());

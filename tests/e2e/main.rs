@@ -32,6 +32,7 @@
 //! | `caller`    | `lictor call` as a client: whom it trusts, by which files and variables |
 //! | `bench`     | `lictor bench` |
 //! | `plugin`    | `lictor plugin …`, for authors |
+//! | `packaged`  | the crate as it is packed, installed from that |
 //! | `script`    | `lictor plugin run --script`: several calls, other plugins, what is expected |
 //! | `dev`       | `lictor plugin dev`: a project that is built, served and tested at each change |
 //! | `stopping`  | the ways in which a call is stopped, and what is free then |
@@ -106,6 +107,7 @@ mod metrics_alone;
 mod network;
 mod odd;
 mod pace;
+mod packaged;
 mod packages;
 mod paused;
 mod places;

@@ -1,0 +1,129 @@
+//! The crate as `cargo package` packs it: what is installed from it does what a build in a checkout does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::cli::{Serving, initialized_by};
+use crate::support::tools::{at_home, finish, lictor};
+
+/// Languages of which `plugin new` makes projects, the last two with all options that change the files.
+const PROJECTS: [&[&str]; 5] = [
+    &["--lang", "js"],
+    &["--lang", "python"],
+    &["--lang", "c"],
+    &["--lang", "rust"],
+    &["--lang", "rust", "--std"],
+];
+
+#[test]
+fn a_packed_crate_installs_and_works() {
+    let folder = TempDir::new().unwrap();
+    let installed = install(&unpack(folder.path()), folder.path());
+
+    let (served, port) = initialized_by(at_home(&installed, folder.path()));
+    let _serving = Serving::begin_by(at_home(&installed, served.path()), served.path(), port);
+    let echoed = finish(at_home(&installed, served.path()).args(["call", "echo", "hello"]));
+    assert_eq!((echoed.code, echoed.stdout.as_str()), (Some(0), "hello\n"), "{echoed:?}");
+
+    for options in PROJECTS {
+        let of_package = project(at_home(&installed, folder.path()), options);
+        let of_checkout = project(lictor(folder.path()), options);
+        assert!(of_checkout.len() > 5, "{options:?}: {:?}", of_checkout.keys());
+        for path in of_checkout.keys().chain(of_package.keys()) {
+            assert!(of_checkout.get(path) == of_package.get(path), "{options:?}: {}", path.display());
+        }
+    }
+    builds(&installed, folder.path());
+}
+
+/// Packs this checkout and unpacks that into `folder`; gives the crate's folder.
+fn unpack(folder: &Path) -> PathBuf {
+    let mut pack = Command::new(env!("CARGO"));
+    pack.current_dir(env!("CARGO_MANIFEST_DIR"));
+    // What is in a working copy and not yet committed belongs to what is tested.
+    pack.args([
+        "package",
+        "--offline",
+        "--locked",
+        "--no-verify",
+        "--allow-dirty",
+        "--quiet",
+        "--package",
+        "lictor",
+    ]);
+    run(pack.arg("--target-dir").arg(folder.join("packed")));
+    let name = concat!("lictor-", env!("CARGO_PKG_VERSION"));
+    let file = folder.join("packed/package").join(format!("{name}.crate"));
+    // The files are as new as they are here: by their times in the package, of 2006, cargo would take them for built.
+    run(Command::new("tar").arg("xzmf").arg(file).arg("-C").arg(folder));
+    folder.join(name)
+}
+
+/// What sets the packed crate's build apart from the checkout's, which cargo would otherwise take for the same one.
+const APART: [&str; 4] = [
+    "--config",
+    "profile.dev.package.lictor.opt-level=0",
+    "--config",
+    "profile.dev.package.lictor.codegen-units=255",
+];
+
+/// Installs the crate in `source`, in the tests' profile, so that most crates which it is made of are built already. The
+/// program itself goes into a folder of this test: others run the one beside those crates.
+fn install(source: &Path, folder: &Path) -> PathBuf {
+    let built = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let mut install = Command::new(env!("CARGO"));
+    install.current_dir(folder).env_remove("CARGO_TARGET_DIR").env("CARGO_BUILD_BUILD_DIR", built);
+    install
+        .args(APART)
+        .args(["install", "--offline", "--locked", "--debug", "--quiet", "--path"])
+        .arg(source);
+    install.arg("--root").arg(folder.join("root")).arg("--target-dir").arg(folder.join("built"));
+    run(&mut install);
+    folder.join("root/bin/lictor")
+}
+
+/// The files of a project that a program makes, which is away afterwards.
+fn project(mut program: Command, options: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
+    let folder = program.get_current_dir().expect("a program has a folder").join("project");
+    let made = finish(program.args(["plugin", "new", "project"]).args(options));
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.clone()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path.strip_prefix(&folder).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    fs::remove_dir_all(folder).unwrap();
+    files
+}
+
+/// A project in Rust that the installed program makes is built and tested by its own script.
+fn builds(installed: &Path, folder: &Path) {
+    let made = finish(at_home(installed, folder).args(["plugin", "new", "greet", "--lang", "rust"]));
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let mut build = Command::new(folder.join("greet/build.sh"));
+    build.current_dir(folder.join("greet")).env("LICTOR", installed);
+    run(build.env("CARGO_TARGET_DIR", root().join("target/brought")));
+    let called = finish(at_home(installed, folder).args(["plugin", "inspect", "greet/greet.wasm"]));
+    assert_eq!(called.code, Some(0), "{called:?}");
+}
+
+/// Runs a command to its end, however long that takes.
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
