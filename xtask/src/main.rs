@@ -78,11 +78,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Builds in the profile of the tests, and one small test as well: so the crates have the features that the tests ask for, and
+/// `cargo xtask test` builds none of them again.
 fn serve() -> Result<(), String> {
     add_target()?;
     plugins()?;
-    run(cargo(&["build", "--release", "--locked", "--bin", "lictor"]))?;
-    let lictor = target_folder().join("release").join("lictor");
+    run(cargo(&["build", "--locked", "--package", "lictor", "--bin", "lictor", "--test", "tidy"]))?;
+    let lictor = target_folder().join("debug").join("lictor");
     run(command(&lictor, &["init", "--missing-only"]))?;
     run(command(&lictor, &["serve"]))
 }
