@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 
-use crate::cli::{Serving, initialized};
+use crate::initialized::{Serving, initialized};
 use crate::support::tools::{finish, lictor, openssl};
 
 #[test]

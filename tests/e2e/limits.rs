@@ -201,13 +201,13 @@ fn calls_that_compute_take_turns_and_leave_room_for_short_ones() {
 
 #[test]
 fn calls_that_compute_do_it_on_threads_of_their_own() {
-    let (server, tester) = hostile_with(Setup::new(), "timeout = \"200ms\"");
+    let (server, tester) = hostile_with(Setup::new(), "cpu_time = \"20ms\"\ntimeout = \"10m\"");
     let mut connection = server.connect(&tester);
     let (_, of_the_start) = server.computed_ticks("compute");
     // All of them begin anew again and again.
     for _ in 0..10 {
         let frames = connection.ask_all(&[("spin", ""); 16]);
-        assert!(frames.iter().all(|frame| is_failure(frame, "timeout", "unknown")), "{frames:?}");
+        assert!(frames.iter().all(|frame| is_failure(frame, "plugin-limit", "unknown")), "{frames:?}");
     }
     let (there, elsewhere) = server.computed_ticks("compute");
     let elsewhere = elsewhere - of_the_start;

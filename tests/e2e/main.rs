@@ -93,6 +93,7 @@ mod http_places;
 mod http_whole;
 mod idempotency;
 mod identity;
+mod initialized;
 mod interop;
 mod javascript;
 mod javascript_streams;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::cli::{Serving, initialized_by};
+use crate::initialized::{Serving, initialized_by};
 use crate::support::tools::{at_home, finish, lictor};
 
 /// Languages of which `plugin new` makes projects, the last two with all options that change the files.
