@@ -162,10 +162,22 @@ static bool run(lictor_text name, const lictor_text *args, size_t count, lictor_
   return lictor_fail_with(reply, "not-found", "this plugin has no command ", name);
 }
 
+// Of a command that returned false by itself, in the reply and in the log.
+static void tell_no_reason(const bindings_list_string_t *args, lictor_reply *reply) {
+  lictor_reply told = {0};
+  lictor_write_string(&told, "the command ");
+  if (args->len > 0) lictor_write(&told, args->ptr[0]);
+  lictor_write_string(&told, " returned false and gave no reason, as lictor_fail does");
+  reply->code = lictor_text_of("failed");
+  reply->message = (lictor_text){told.bytes.ptr, told.bytes.len};
+  lictor_print(lictor_string_of(reply->message));
+}
+
 bool exports_lictor_plugin_commands_handle(bindings_list_string_t *args, bindings_list_u8_t *bytes,
                                            exports_lictor_plugin_commands_failure_t *failure) {
   lictor_reply reply = {0};
   bool done = args->len > 0 && run(args->ptr[0], args->ptr + 1, args->len - 1, &reply);
+  if (!done && !reply.code.ptr) tell_no_reason(args, &reply);
   // What printf keeps until its line ends would be printed for the next request.
   fflush(NULL);
   if (done) {

@@ -44,7 +44,8 @@ typedef struct {
   const char *summary;
   // Whether running it twice has the same effect as running it once.
   bool idempotent;
-  // Carries it out. There are as many arguments as `usage` allows. Returns true, or what lictor_fail returns.
+  // Carries it out. There are as many arguments as `usage` allows. Returns true, or what lictor_fail
+  // returns; false without that is a failure that says so, and a line of the log.
   bool (*run)(const lictor_text *args, size_t count, lictor_reply *reply);
 } lictor_command;
 

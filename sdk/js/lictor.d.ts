@@ -170,7 +170,7 @@ export interface Event {
   readonly data: Uint8Array;
   /** How many events were lost before this one, because the command was slow. */
   readonly lost: number;
-  /** The data as text in UTF-8. */
+  /** The data as text in UTF-8; bytes that are none become U+FFFD, and nothing is thrown. `decode(event.data)` refuses them. */
   text(): string;
   /** What the data is in JSON. */
   json(): any;
@@ -209,9 +209,9 @@ export interface Response {
   readonly body: Uint8Array;
   /** The first header of this name. */
   header(name: string): string | null;
-  /** The body as text in UTF-8. */
+  /** The body as text in UTF-8; bytes that are none become U+FFFD, and nothing is thrown. `decode(answer.body)` refuses them. */
   text(): string;
-  /** What the body is in JSON. */
+  /** What the body is in JSON. Where it is none, this is a `Failure` of code `failed`, which fails the command unless it is caught. */
   json(): any;
 }
 

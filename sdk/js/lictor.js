@@ -18,7 +18,7 @@ import config_ from "wasi:config/store@0.2.0-rc.1";
 import logging_ from "wasi:logging/logging@0.1.0-draft";
 import random_ from "wasi:random/random@0.2.0";
 import { array, delta, level, options, refusal, text as string, texted, whole, wholeOrNull } from "./lictor/check.js";
-import { bytesOf, decode, encode, host } from "./lictor/commands.js";
+import { bytesOf, decode, encode, failureOfHost, host } from "./lictor/commands.js";
 import { log as print } from "./lictor/console.js";
 import { Failure } from "./lictor/failure.js";
 import { fromUtf8 } from "./lictor/text.js";
@@ -178,14 +178,16 @@ export const http = {
       body: bytesOf(content),
       timeoutMs: wholeOrNull(timeoutMs, "timeoutMs"),
     };
-    return new Response(host(() => http_.send(sent)));
+    return new Response(host(() => http_.send(sent)), sent.url);
   },
   get: (url, given = {}) => http.send({ ...options(given, ...OF_REQUEST), method: "GET", url }),
   post: (url, body, given = {}) => http.send({ ...options(given, ...OF_REQUEST), method: "POST", url, body }),
 };
 
 class Response {
-  constructor({ status, headers, body }) {
+  #url;
+  constructor({ status, headers, body }, url) {
+    this.#url = url;
     this.status = status;
     this.headers = headers;
     this.body = body;
@@ -200,7 +202,11 @@ class Response {
     return fromUtf8(this.body);
   }
   json() {
-    return JSON.parse(this.text());
+    try {
+      return JSON.parse(this.text());
+    } catch (error) {
+      throw failureOfHost("failed", `the answer of ${this.#url.split("?")[0]} is no JSON: ${error.message}`);
+    }
   }
 }
 

@@ -83,10 +83,10 @@ pub fn project(language: Language, name: &str) -> Vec<ProjectFile> {
     files
 }
 
-/// Puts the plugin's name where the template has a mark for it; `{{ident}}` is the name as an identifier.
+/// Puts the plugin's name where the template has a mark for it.
 fn named(bytes: &[u8], name: &str) -> Vec<u8> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => text.replace("{{name}}", name).replace("{{ident}}", &name.replace('-', "_")).into_bytes(),
+        Ok(text) => text.replace("{{name}}", name).into_bytes(),
         Err(_) => bytes.to_vec(),
     }
 }
@@ -106,7 +106,7 @@ mod tests {
             );
             for (path, _, bytes) in files.iter().filter(|(path, ..)| !path.contains('/')) {
                 let text = String::from_utf8_lossy(bytes);
-                assert!(!text.contains("{{name}}") && !text.contains("{{ident}}"), "{path}");
+                assert!(!text.contains("{{name}}"), "{path}");
             }
         }
     }

@@ -66,7 +66,7 @@ fn the_host_of_a_test_does_what_the_conformance_suite_expects() {
 #[test]
 fn the_host_of_a_test_has_every_function_and_bound_of_the_hosts() {
     if is_to_be_had("js") {
-        tests_pass(&project("sample").1, 11);
+        tests_pass(&project("sample").1, 12);
     }
 }
 
@@ -148,6 +148,15 @@ fn what_breaks_off_in_a_test_breaks_off_in_a_component() {
     for how in ["later", "handled"] {
         assert_eq!(in_component(&["leave", how]).stdout, "done\n", "{how}");
     }
+    for (how, words) in [
+        ("long", "v… at long (plugin.js:"),
+        ("wide", "日… at wide (plugin.js:"),
+        ("object", "the command unexpected returned { a: 1 }: a reply is a text"),
+        ("fetch", "; plugins have no fetch: use http of ./lictor.js"),
+    ] {
+        let told = in_component(&["unexpected", how]).stderr;
+        assert!(told.contains(words) && (how == "object" || told.contains("(plugin.js:")), "{how}: {told}");
+    }
     let plain = in_component(&["fail-plainly"]);
     assert!(plain.stderr.contains("something went wrong (plugin-failed, failed)"), "{plain:?}");
     let passed_on = in_component(&["left", "a"]);
@@ -203,12 +212,21 @@ fn a_fault_at_the_top_level_fails_the_build_with_its_place() {
         (r#"command("a [B] C", "b", () => 1);"#, "has C behind [B], which may be left out"),
         (r#"command("a B... C", "b", () => 1);"#, "has B... before its end"),
         (r#"command("a  B", "b", () => 1);"#, "one space between them"),
+        (
+            r#"command("a", "b", async () => "c");"#,
+            "plugin.js:3: TypeError: the command a is async: it replies with what its function returns",
+        ),
+        ("async function run() {}\ncommand(\"a [B]\", \"b\", run);", "plugin.js:4: TypeError: the command a is async"),
+        ("fetch(\"https://api/\");", "plugin.js:3: ReferenceError: fetch is not defined; plugins have no fetch: use http"),
         ("", "plugin.js has no command; add one:\n  command("),
     ] {
         fails_to_build(&project, &format!("{start}{code}\n"), words);
     }
     let unexported = format!("import {{ command }} from \"./lictor.js\";\n{one}\n");
     fails_to_build(&project, &unexported, "add this line:\n  export { commands } from \"./lictor.js\";");
+    fs::write(project.join("plugin.ts"), "").unwrap();
+    fails_to_build(&project, &format!("{start}{one}\n"), "has both plugin.js and plugin.ts: ");
+    fs::remove_file(project.join("plugin.ts")).unwrap();
     // What nobody hears of in a component either is no fault, nor what QuickJS has and this Node.js lacks.
     let fine = "command(\"d [E [F...]]\", \"b\", () => 1);\n(async () => { await null; null.x; })();\nnew InternalError();\n";
     fs::write(project.join("plugin.js"), format!("{start}{one}\n{fine}")).unwrap();

@@ -200,6 +200,22 @@ fn a_new_project_in_rust_passes_its_own_test() {
 }
 
 #[test]
+fn a_project_in_rust_is_built_by_its_folders_name() {
+    let folder = TempDir::new().unwrap();
+    at_leisure(author(folder.path()).args(["plugin", "new", "greet", "--lang", "rust"]));
+    let project = folder.path().join("renamed");
+    std::fs::rename(folder.path().join("greet"), &project).unwrap();
+    let manifest = std::fs::read_to_string(project.join("Cargo.toml")).unwrap();
+    let called = manifest.replacen("name = \"greet\"", "name = \"of-another-name\"", 1);
+    assert_ne!(called, manifest);
+    std::fs::write(project.join("Cargo.toml"), called).unwrap();
+    let said = at_leisure(&mut script(&project, "test.sh"));
+    assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 4, "{said}");
+    assert!(project.join("renamed.wasm").exists() && project.join("renamed.wasm.debug").exists());
+    assert!(!project.join("greet.wasm").exists());
+}
+
+#[test]
 fn a_new_project_in_javascript_passes_its_own_test() {
     if is_to_be_had("js") {
         new_project("js");
@@ -281,6 +297,10 @@ fn a_plugin_in_c_builds_without_warnings_and_what_a_plugin_has_not_is_named() {
     assert_eq!(run(&["join"]).stdout.trim_end(), "");
     let refused = run(&["refuse", "☃"]);
     assert!(refused.stderr.contains("3 of ☃ (conflict, failed)"), "{refused:?}");
+    let forgot = run(&["forget"]);
+    let told = "the command forget returned false and gave no reason, as lictor_fail does";
+    assert!(forgot.stderr.contains(&format!("line=\"{told}\"")), "{forgot:?}");
+    assert!(forgot.stderr.contains(&format!("lictor: {told} (plugin-failed, failed)")), "{forgot:?}");
 
     let source = std::fs::read_to_string(project.join("plugin.c")).unwrap();
     let asks = source.replace("return true;", "return getenv(\"HOME\") != NULL;");

@@ -33,7 +33,7 @@ fn the_host_of_a_test_has_every_function_and_bound_of_the_hosts() {
     let mut assemble = Command::new(sdk.join("assemble.sh"));
     assemble.arg("python").arg(sdk.join("conformance/python")).arg(sdk.join("conformance/world.wit"));
     at_leisure(assemble.arg(folder.path()));
-    tests_pass(folder.path(), 28);
+    tests_pass(folder.path(), 33);
 }
 
 #[test]

@@ -1,15 +1,26 @@
 """What the host of tests, `lictor.testing`, has beside what docs/conformance.md asks for."""
 
+import importlib
+import inspect
+import mimetypes
+import os
 import pickle
 import random
 import secrets
+import socket
+import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 import uuid
 from datetime import date, datetime
+from pathlib import Path
 from time import sleep
+from unittest import mock
 
 from lictor import call, clock, command, config, events, files, header, http, log_event, state, time_left
+from lictor import _errors
 from lictor import random as lictor_random
 from lictor.testing import Failure, Host
 
@@ -166,6 +177,62 @@ def swallow(url):
         return f"caught {error}"
 
 
+@command("store NAME [KEY]", "reads from a store, or refuses to")
+def read_a_store(name, key=None):
+    if key is None:
+        raise Failure("bad-arguments", "which key?")
+    return state.Store(name).get(key)
+
+
+@command("long CHARACTER", "raises a long error")
+def raise_much(character):
+    try:
+        {}[character * 5000]
+    except KeyError as error:
+        raise ValueError(character * 5_000_000) from error
+
+
+@command("lack NAME", "fails as an import does")
+def lack(name):
+    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@command("json URL", "asks for JSON")
+def read_json(url):
+    return str(http.get(url).json())
+
+
+TAKEN_AWAY = {
+    "file open": lambda: open(__file__),
+    "file write": lambda: open(f"{__file__}.new", "w"),
+    "file pathlib": lambda: Path(__file__).read_text(),
+    "file os": lambda: os.open(__file__, os.O_RDONLY),
+    "file stat": lambda: os.stat(__file__),
+    "file folder": lambda: os.listdir("/"),
+    "file scan": lambda: list(os.scandir("/")),
+    "file remove": lambda: os.remove("/none"),
+    "file temporary": lambda: tempfile.mkstemp(),
+    "no exists": lambda: os.path.exists(__file__),
+    "no is_file": lambda: os.path.isfile(__file__),
+    "socket socket": lambda: socket.socket(),
+    "socket connect": lambda: socket.create_connection(("127.0.0.1", 9)),
+    "socket name": lambda: socket.getaddrinfo("127.0.0.1", 9),
+    "socket url": lambda: urllib.request.urlopen("http://127.0.0.1:9/"),
+    "process run": lambda: subprocess.run(["true"]),
+    "process system": lambda: os.system("true"),
+    # What a component has in memory.
+    "inside": lambda: importlib.import_module("wave") and len(inspect.getsource(lack)[:3] + mimetypes.guess_type("a.b")[0].__class__.__name__[:1]),
+}
+
+
+@command("outside WHAT", "asks for what is not there")
+def outside(what):
+    try:
+        return str(TAKEN_AWAY[what]())
+    except OSError as error:
+        return f"{type(error).__name__}: {error}"
+
+
 class Bounds(Case):
     def test_no_test_waits_and_time_is_used_up(self):
         self.replies("3500", "wait", "1500")
@@ -218,7 +285,59 @@ class Bounds(Case):
             self.assertNotIn("lictor/", line)
         self.stopped("plugin-trapped", "leave")
         [line] = self.host.take_log()
-        self.assertRegex(line, r"^error: uncaught SystemExit: 3; sys.exit ends the call as a trap: .* at .*test_host.py:\d+ leave")
+        self.assertRegex(line, r"^error: uncaught SystemExit: 3 at .*test_host.py:\d+ leave .*; sys.exit ends the call as a trap: ")
+
+    def test_a_failure_of_the_hosts_that_nobody_caught_is_logged_and_the_authors_is_not(self):
+        self.host.body = b"x"
+        self.fails("failed", "store", "none", "a")
+        self.host.stores_fail = Failure("unavailable", "the store is away")
+        self.fails("unavailable", "store", "default", "a")
+        for code, line in zip(["denied", "unavailable"], self.host.take_log(), strict=True):
+            words = rf"^error: uncaught Failure: .* \(code {code}\) at .*test_host.py:\d+ read_a_store \(`return state.Store"
+            self.assertRegex(line, words)
+        self.host.stores_fail = None
+        self.fails("bad-arguments", "store", "none")
+        self.assertEqual(self.host.take_log(), [])
+
+    def test_a_message_is_cut_and_its_place_is_not(self):
+        for character in "v日":
+            self.fails("failed", "long", character)
+            [line] = self.host.take_log()
+            self.assertRegex(line, f"^error: uncaught ValueError: {character}+… at .*test_host.py:\\d+ raise_much .*; caused by KeyError")
+            self.assertLess(len(line.encode()), 2048)
+
+    def test_advice_for_a_module_that_is_missing_fits(self):
+        for name, words in [
+            ("ssl", "ssl is a part of Python that plugins don't have"),
+            ("fcntl", "fcntl is a part of Python that plugins don't have"),
+            ("graphlib", "write `import graphlib` at the top of plugin.py"),
+            ("graphlip", "no module is called graphlip: write it as it is spelt, or the package that has it into requirements.txt"),
+        ]:
+            with mock.patch.object(_errors, "at_hand", frozenset(["graphlib", "ssl"])):
+                self.fails("failed", "lack", name)
+            [line] = self.host.take_log()
+            self.assertRegex(line, rf"^error: uncaught ModuleNotFoundError: No module named '{name}' at .*test_host.py:\d+ lack .*; .*{words}$")
+
+    def test_a_command_has_no_files_sockets_and_processes(self):
+        no_file, no_socket = "FileNotFoundError", "plugins get no sockets: use lictor.http"
+        for what in TAKEN_AWAY.keys() - {"inside"}:
+            told = self.host.run("outside", what).decode()
+            self.assertRegex(told, {"no": "^False$", "file": f"^{no_file}", "socket": no_socket, "process": "^OSError"}[what.split(" ")[0]], what)
+        self.assertEqual(self.host.run("outside", "inside"), b"4")
+        # The test's own do, also while a command runs.
+        with self.host:
+            self.assertTrue(Path(__file__).exists())
+        self.host.web = {"https://own/": lambda _: Path(__file__).read_text()[:1] + str(socket.socket().close())}
+        self.replies('"None', "swallow", "https://own/")
+        self.assertRegex(self.host.run("outside", "file open").decode(), no_file)
+        self.assertTrue(Path(__file__).exists())
+
+    def test_an_answer_that_is_no_json_is_a_failure(self):
+        self.host.web = {"https://own/": "<html>", "https://other/": b"\xff"}
+        self.fails("failed", "json", "https://own/a?key=x", words="the answer of https://own/a is no JSON: Expecting value")
+        [line] = self.host.take_log()
+        self.assertRegex(line, r"^error: uncaught Failure: the answer of .* at .*test_host.py:\d+ read_json")
+        self.fails("failed", "json", "https://other/", words="the answer of https://other/ is no JSON: 'utf-8' codec")
 
     def test_files_and_other_commands(self):
         self.host.files = {"/proc/loadavg": "0.1 0.2", "/gone": None, "/large": bytes((1 << 20) + 1)}

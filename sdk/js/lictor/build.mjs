@@ -12,6 +12,7 @@
 import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
+import { advice } from "./absent.js";
 import { Unbuildable, bundle, scriptOf } from "./bundle.mjs";
 import { AsksTheHost, Instance } from "./testing/instance.js";
 import { INTERFACES } from "./testing/interfaces.js";
@@ -44,19 +45,26 @@ try {
 /// Runs the plugin's top level, unless it wants more of a host than tests have. Gives what goes wrong there, if anything does.
 function faultOf({ name, lines, ...plugin }, used) {
   if ([...used].some((interface_) => !INTERFACES[interface_])) return "";
-  let table, described;
+  let table;
   try {
     const made = new Instance({ now: Date.now(), elapsed: performance.now() }, plugin).exports;
     table = made.streamingCommands ?? made.commands;
-    described = table?.describe();
   } catch (error) {
     const words = `${placed(error, lines)}\n`;
     if (error instanceof AsksTheHost) throw new Unbuildable(words);
     return words;
   }
   if (!table) throw new Unbuildable(`${name} does not export its commands; add this line:\n  export { commands } from "./lictor.js";`);
-  if (described.length > 0) return "";
+  if (describedBy(table, lines).length > 0) return "";
   throw new Unbuildable(`${name} has no command; add one:\n  command("hello [WHO]", "greets somebody", (who = "world") => "hello " + who);`);
+}
+
+function describedBy(table, lines) {
+  try {
+    return table.describe();
+  } catch (error) {
+    throw new Unbuildable(placed(error, lines));
+  }
 }
 
 /// An error of the top level with its places in the author's files, the innermost first.
@@ -68,7 +76,7 @@ function placed(error, { sources, lines }) {
     return source >= 0 && !/^lictor(\.js$|\/)/.test(sources[source]) ? [`${sources[source]}:${line}`] : [];
   });
   const [first, ...others] = new Set(places);
-  const words = isError ? `${error.name}: ${error.message}` : `the top level throws ${inspect(error)}, which is no Error and has no place`;
+  const words = isError ? `${error.name}: ${error.message}${advice(error)}` : `the top level throws ${inspect(error)}, which is no Error and has no place`;
   return `${first ? `${first}: ` : ""}${words}${others.map((place) => `\n  from ${place}`).join("")}`;
 }
 

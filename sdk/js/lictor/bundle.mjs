@@ -26,8 +26,9 @@ export class Unbuildable extends Error {}
 /// whether its commands stream. Where they do, its export is `streamingCommands`, and else what the author exports. `warnings` are in
 /// words.
 export async function bundle({ project, tools, format = "esm" }) {
-  const entry = ["plugin.ts", "plugin.js"].map((name) => join(project, name)).find(existsSync);
+  const [entry, other] = ["plugin.ts", "plugin.js"].map((name) => join(project, name)).filter(existsSync);
   if (!entry) throw new Unbuildable(`${project} has neither plugin.js nor plugin.ts`);
+  if (other) throw new Unbuildable(`${project} has both plugin.js and plugin.ts: the plugin is one of them, so remove the other`);
   const esbuild = createRequire(join(tools, "package.json"))("esbuild");
   const words = async (messages, kind) => (await esbuild.formatMessages(messages, { kind, color: process.stderr.isTTY })).join("");
   const build = async (entryPoint) => {

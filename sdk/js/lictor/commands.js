@@ -1,9 +1,10 @@
 // The table of commands, and what becomes of what a command gives.
 
+import { advice } from "./absent.js";
 import { options as checked, run as runnable, shown, text } from "./check.js";
 import { log as print, reset } from "./console.js";
 import { Failure } from "./failure.js";
-import { inspect } from "./inspect.js";
+import { cut, inspect } from "./inspect.js";
 import { forgetRejections, throwUnhandled } from "./promises.js";
 import { dropMicrotasks, runMicrotasks } from "./runtime.js";
 import { fromUtf8, toUtf8 } from "./text.js";
@@ -22,11 +23,15 @@ export function host(use, blaming = BLAMING) {
     return use();
   } catch (error) {
     const given = error?.payload;
-    if (typeof given?.code !== "string") throw error;
-    const failure = new Failure(given.code, given.message);
-    ofHost.set(failure, blaming);
-    throw failure;
+    throw typeof given?.code === "string" ? failureOfHost(given.code, given.message, blaming) : error;
   }
+}
+
+/// A failure that goes to the log with its place where nobody catches it.
+export function failureOfHost(code, message, blaming = BLAMING) {
+  const failure = new Failure(code, message);
+  ofHost.set(failure, blaming);
+  return failure;
 }
 
 export function command(usage, summary, options, run) {
@@ -39,8 +44,12 @@ export function command(usage, summary, options, run) {
   if (typeof idempotent !== "boolean") throw new TypeError(`idempotent has to be true or false, not ${shown(idempotent)}`);
   const { name, least, most } = parsed(usage);
   if (table.has(name)) throw new TypeError(`the command ${name} is added twice`);
-  table.set(name, { name, usage, summary, idempotent, least, most, run });
+  const fault = isAsync(run) ? new TypeError(`the command ${name} is async: it replies with what its function returns, so take out async`) : null;
+  table.set(name, { name, usage, summary, idempotent, least, most, run, fault });
 }
+
+/// Of a function as the build writes it: those that are `async` call a helper of the build's.
+const isAsync = (run) => /^[^{]*(=>|\{\s*return)\s*__async\d*\(/.test(String(run));
 
 /// A command's name and how many arguments it takes.
 function parsed(usage) {
@@ -58,17 +67,23 @@ function parsed(usage) {
   return { name, least, most: repeated >= 0 ? Infinity : parameters.length };
 }
 
+export const described = () =>
+  [...table.values()].map(({ name, summary, usage, idempotent }) => ({ name, summary, usage, idempotent }));
+
 export const commands = {
-  describe: () =>
-    [...table.values()].map(({ name, summary, usage, idempotent }) => ({ name, summary, usage, idempotent })),
+  describe() {
+    for (const { fault } of table.values()) if (fault) throw fault;
+    return described();
+  },
 
   handle([name, ...args]) {
     try {
       reset();
       forgetRejections();
-      const reply = find(name, args.length).run(...args);
+      const entry = find(name, args.length);
+      const reply = entry.run(...args);
       runMicrotasks();
-      const bytes = replied(reply);
+      const bytes = replied(reply, entry);
       throwUnhandled();
       return bytes;
     } catch (error) {
@@ -85,11 +100,15 @@ export function find(name, count) {
   return entry;
 }
 
-export function replied(reply) {
+/// The bytes of a reply, or of a part of one, of this command.
+export function replied(reply, { name }) {
   if (reply === undefined || reply === null) return new Uint8Array(0);
-  if (reply instanceof Promise) throw new TypeError("a command returned a promise: commands are not async, unless added by `stream`");
-  if (typeof reply.next === "function") throw new TypeError("a command returned a generator: add it by `stream`, not by `command`");
-  return bytesOf(reply);
+  const bytes = bytesOfAny(reply);
+  if (bytes) return bytes;
+  const returned = `the command ${name} returned`;
+  if (reply instanceof Promise) throw new TypeError(`${returned} a promise: commands are not async, unless added by \`stream\``);
+  if (typeof reply.next === "function") throw new TypeError(`${returned} a generator: add it by \`stream\`, not by \`command\``);
+  throw new TypeError(`${returned} ${inspect(reply, { depth: 0 })}: a reply is a text, a number or a Uint8Array (JSON.stringify makes a text)`);
 }
 
 /// What the client is told. A failure that the host's interfaces gave (an error's `payload`) goes to the log with its place, since
@@ -113,9 +132,13 @@ export function failureOf(error) {
 
 const UNEXPECTED = { code: "failed", message: "the plugin met an error that it did not expect" };
 
+/// Of a line of 2048 bytes, so that there is room for the places.
+const MAX_HEAD_BYTES = 700;
+
 /// In one line: a server logs so many lines a second of a plugin, and a stack has many.
 function logUncaught(error) {
-  print(`uncaught ${typeof error === "string" ? error : inspect(error)}`.replace(/\s*\n\s*/g, " "));
+  const told = typeof error === "string" ? cut(error, MAX_HEAD_BYTES) : inspect(error, { headBytes: MAX_HEAD_BYTES });
+  print(`uncaught ${told}${advice(error)}`.replace(/\s*\n\s*/g, " "));
 }
 
 // Texts and bytes
@@ -133,9 +156,14 @@ export function decode(bytes) {
 }
 
 export function bytesOf(value) {
+  const bytes = bytesOfAny(value);
+  if (bytes) return bytes;
+  throw new TypeError(`a reply or a value is a text, a number or a Uint8Array, not ${inspect(value, { depth: 0 })}`);
+}
+
+function bytesOfAny(value) {
   if (value instanceof Uint8Array) return value;
   if (value instanceof ArrayBuffer) return new Uint8Array(value);
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  if (["string", "number", "bigint"].includes(typeof value)) return encode(value);
-  throw new TypeError(`a reply or a value is a text, a number or a Uint8Array, not ${inspect(value, { depth: 0 })}`);
+  return ["string", "number", "bigint"].includes(typeof value) ? encode(value) : null;
 }

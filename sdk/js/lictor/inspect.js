@@ -1,20 +1,29 @@
 // Shows any value as Node's `util.inspect` does. Never throws, and bounds what it returns.
 
 import { withSources } from "./lines.js";
+import { toUtf8 } from "./text.js";
 
 const DEPTH = 2;
 const BREAK_LENGTH = 80;
 const MOST_ENTRIES = 100;
 const MOST_TEXT = 10_000;
 
-/// The value as text. `depth` is how many objects deep it is shown.
-export function inspect(value, { depth = DEPTH, compact = 3, breakLength = BREAK_LENGTH } = {}) {
-  const context = { depth: depth ?? Infinity, compact, breakLength, seen: [], indent: 0, level: 0, circular: new Map() };
+/// The value as text. `depth` is how many objects deep it is shown, `headBytes` how much of what an error says.
+export function inspect(value, { depth = DEPTH, compact = 3, breakLength = BREAK_LENGTH, headBytes = Infinity } = {}) {
+  const context = { headBytes, depth: depth ?? Infinity, compact, breakLength, seen: [], indent: 0, level: 0, circular: new Map() };
   try {
     return format(context, value, 0, true);
   } catch (error) {
     return unshowable(error);
   }
+}
+
+/// The beginning of a text, of at most so many bytes in UTF-8.
+export function cut(text, bytes) {
+  if (bytes === Infinity) return text;
+  let shown = text.slice(0, bytes);
+  while (toUtf8(shown).length > bytes) shown = shown.slice(0, shown.length * 0.75);
+  return shown.length < text.length ? `${shown}…` : text;
 }
 
 /// `printf`-like: the first value's `%s`, `%d`, `%i`, `%f`, `%j`, `%o`, `%O`, `%c` and `%%` take the values behind it.
@@ -265,7 +274,9 @@ function errorShape(context, error, name, level) {
   }
   const head = safely(() => Error.prototype.toString.call(error), () => name ?? "Error");
   const stack = safely(() => withSources(String(error.stack ?? "")), () => "").trimEnd();
-  const whole = stack === "" ? `[${head}]` : stack.startsWith(head) ? stack : `${head}\n${stack}`;
+  const frames = stack.startsWith(head) ? stack.slice(head.length) : `\n${stack}`;
+  const said = cut(head, context.headBytes);
+  const whole = stack === "" ? `[${said}]` : `${said}${frames}`;
   const indented = whole.replaceAll("\n", `\n${" ".repeat(context.indent)}`);
   return { base: indented, open: "{", close: "}", keys, isError: true };
 }

@@ -2,7 +2,7 @@
 // `streamingCommands` in the place of `commands`: then all of its commands stream.
 
 import reply from "lictor:plugin/reply@0.1.0";
-import { command, commands, failureOf, find, replied } from "./commands.js";
+import { command, described, failureOf, find, replied } from "./commands.js";
 import { reset } from "./console.js";
 import { forgetRejections, heard, heardOut } from "./promises.js";
 
@@ -22,14 +22,14 @@ function queuePromise(run) {
 }
 
 export const streamingCommands = {
-  describe: () => commands.describe(),
+  describe: described,
 
   async handle([name, ...args]) {
     try {
       reset();
       forgetRejections();
-      const { run } = find(name, args.length);
-      return new Parts(() => run(...args));
+      const entry = find(name, args.length);
+      return new Parts(entry, () => entry.run(...args));
     } catch (error) {
       throw failureOf(error);
     }
@@ -38,11 +38,13 @@ export const streamingCommands = {
 
 /// What a command yields, and last what it returns. A part is asked for when the host has taken the one before it.
 class Parts {
+  #entry;
   #begin;
   #given = null;
   #isDone = false;
 
-  constructor(begin) {
+  constructor(entry, begin) {
+    this.#entry = entry;
     this.#begin = begin;
   }
 
@@ -54,7 +56,7 @@ class Parts {
     try {
       this.#given ??= { of: await heard(this.#begin) };
       while (!this.#isDone) {
-        const part = replied(await heard(() => this.#step()));
+        const part = replied(await heard(() => this.#step()), this.#entry);
         if (this.#isDone) await heardOut();
         if (part.length > 0) return { done: false, value: part };
       }

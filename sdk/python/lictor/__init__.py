@@ -32,8 +32,9 @@ if sys.platform != "wasi":
 from componentize_py_types import Err
 from wit_world.imports import output, request, types
 
+from . import _sockets
 from ._errors import in_one_line, place_of, shown
-from ._failure import Failure, blames_the_client
+from ._failure import Failure, blames_the_client, is_of_host
 from ._values import text as _text
 
 if TYPE_CHECKING:
@@ -228,15 +229,18 @@ def _bytes_of(reply: Reply, entry: Command | None = None) -> bytes:
 def _failure_of(error: Exception) -> types.Failure:
     """What the client is told.
 
-    A failure that the host's interfaces gave is passed on unless that would blame the client. That one, and what nobody
-    expected, goes to the log, and the client only hears that it happened.
+    A failure that the host's interfaces gave goes to the log with its place, since the author did not write it, and is passed on
+    unless that would blame the client. What nobody expected goes to the log too, and the client only hears that it happened.
     """
     match error:
         case _ if blames_the_client(error):
             pass
         case Failure():
+            if is_of_host(error):
+                _report(error)
             return types.Failure(shown(error.code), shown(error.message))
         case Err(value=types.Failure()):
+            _report(error)
             return error.value
     _report(error)
     return types.Failure("failed", "the plugin met an error that it did not expect")
@@ -300,5 +304,6 @@ def _printing(stream) -> io.TextIOWrapper:
 
 
 if sys.platform == "wasi":
+    _sockets.take_away()
     # Those that are replaced stay as `sys.__stdout__` and `sys.__stderr__`; without that they would be closed.
     sys.stdout, sys.stderr = _printing(sys.stdout), _printing(sys.stderr)

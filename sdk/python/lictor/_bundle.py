@@ -4,19 +4,25 @@ That is: all modules and data files of the packages that were imported while the
 the standard library that the code names somewhere. They are compressed, and cost nothing until they are asked for.
 """
 
+import contextlib
+import functools
 import importlib
 import io
 import linecache
 import os
+import pkgutil
 import re
 import sys
+import types
 import zlib
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.resources.abc import Traversable, TraversableResources
 from importlib.util import spec_from_loader
 
-from ._errors import in_one_line
+import wit_world.imports
+
+from . import _errors
 
 LIBRARY = "/python/"
 
@@ -31,12 +37,6 @@ LEFT_OUT = {
 
 # Packages that are compiled, and what is there without that.
 INSTEAD = {"pydantic_core": "`pydantic<2`, which is the pure Python one,"}
-
-# Of the machine's Python no package is taken.
-MISSING = (
-    "a plugin has Python's library, what stands beside plugin.py, and the packages of requirements.txt:"
-    " write the one that has {} into it"
-)
 
 # Larger than any data file of which a plugin would make use; bounds what the component grows by.
 MOST_DATA_BYTES = 8 << 20
@@ -128,16 +128,51 @@ _kept = _Kept()
 
 def load(compiled: list[str]) -> None:
     """Imports the plugin. In the packages `compiled` there was code that is compiled for this machine."""
+    folders = filter(os.path.isdir, sys.path)
+    _errors.at_hand = frozenset(sys.builtin_module_names).union(name.partition(".")[0] for folder in folders for name in os.listdir(folder))
     try:
-        importlib.import_module("plugin")
+        with _building() as asked:
+            importlib.import_module("plugin")
+        if asked:
+            raise asked[0]
     except BaseException as error:
         package = (getattr(error, "name", None) or "").partition(".")[0]
-        told = in_one_line(error, MISSING)
+        told = _errors.in_one_line(error)
         if isinstance(error, ImportError) and package in compiled:
             other = INSTEAD.get(package, "a version of pure Python, or another package,")
             told = f"the package {package} is compiled code, which no plugin can run: write {other} into requirements.txt"
         # By these words build.sh finds it among the traces of the tools.
         raise ImportError(f"the plugin can't be imported: {told}") from None
+
+
+@contextlib.contextmanager
+def _building():
+    """Meanwhile what asks the host raises an error, which has a line where a trap has none. Gives them all, in case one is caught."""
+    asked = []
+
+    def asking(name, function):
+        @functools.wraps(function)
+        def ask(*args, **kwargs):
+            if is_over:
+                return function(*args, **kwargs)
+            asked.append(RuntimeError(f"at top level, while the plugin is built, nothing may ask the host, as {name} does"))
+            raise asked[-1]
+
+        return ask
+
+    is_over = False
+    found = []
+    for _, name, _ in pkgutil.iter_modules(wit_world.imports.__path__):
+        names = vars(importlib.import_module(f"wit_world.imports.{name}"))
+        found += [(names, key, value) for key, value in names.items() if isinstance(value, types.FunctionType)]
+    for names, key, value in found:
+        names[key] = asking(f"{names['__name__'].rpartition('.')[2]}.{key}", value)
+    try:
+        yield asked
+    finally:
+        is_over = True
+        for names, key, value in found:
+            names[key] = value
 
 
 def keep() -> None:

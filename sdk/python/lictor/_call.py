@@ -18,4 +18,4 @@ def call(args: Iterable[str], *, body: str | bytes = b"") -> bytes:
         raise TypeError(f'call takes a list, the name first: call(["echo", "hi"]), not {args!r}')
     texts = [str(argument) if isinstance(argument, int | float) else text("call: an argument", argument) for argument in args]
     # Its failures are what another command told the client.
-    return _host(_call.command, is_of_host=False)(texts, octets("call: the body", body))
+    return _host(_call.command, blaming=())(texts, octets("call: the body", body))

@@ -14,7 +14,8 @@ class Failure(Exception):
     `denied` become `failed`, and the log has the message. To tell the client as it is, raise a new `Failure` with both.
     """
 
-    _is_of_host = False
+    # Of one that the author did not write: the codes that would blame the client.
+    _blaming: tuple[str, ...] | None = None
 
     def __init__(self, code: str, message: str):
         super().__init__(message)
@@ -29,12 +30,25 @@ _BLAMING = ("bad-arguments", "not-found", "denied")
 def blames_the_client(error: Exception) -> bool:
     """Whether the host gave this failure, and its code is about what the client sent."""
     match error:
-        case Failure(_is_of_host=True, code=code) | Err(value=types.Failure(code=code)):
+        case Failure(_blaming=tuple() as blaming, code=code):
+            return code in blaming
+        case Err(value=types.Failure(code=code)):
             return code in _BLAMING
     return False
 
 
-def host(function, *, is_of_host=True):
+def is_of_host(failure: Failure) -> bool:
+    """Whether the author did not write it: it goes to the log with its place where nobody catches it."""
+    return failure._blaming is not None
+
+
+def of_host(code: str, message: str, blaming: tuple[str, ...] = _BLAMING) -> Failure:
+    failure = Failure(code, message)
+    failure._blaming = blaming
+    return failure
+
+
+def host(function, *, blaming: tuple[str, ...] = _BLAMING):
     """Has a function raise the host's failures as `Failure`."""
 
     @functools.wraps(function)
@@ -43,9 +57,7 @@ def host(function, *, is_of_host=True):
             return function(*args, **kwargs)
         except Err as error:
             if isinstance(error.value, types.Failure):
-                failure = Failure(error.value.code, error.value.message)
-                failure._is_of_host = is_of_host
-                raise failure from None
+                raise of_host(error.value.code, error.value.message, blaming) from None
             raise
 
     return call

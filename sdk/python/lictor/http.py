@@ -19,6 +19,7 @@ from typing import Any
 from wit_world.imports import http as _http
 
 from ._failure import host as _host
+from ._failure import of_host as _of_host
 from ._values import octets as _octets
 from ._values import optional as _optional
 from ._values import text as _text
@@ -37,6 +38,8 @@ class Response:
     """Names in lower case, and values, in the order in which they came; those of one name stand together."""
     body: bytes
     """All of it."""
+    url: str = ""
+    """What was asked, without its query."""
 
     @property
     def ok(self) -> bool:
@@ -48,12 +51,15 @@ class Response:
         return next((value for known, value in self.headers if known == name.lower()), None)
 
     def text(self) -> str:
-        """The body as text in UTF-8; what is none becomes U+FFFD."""
+        """The body as text in UTF-8; bytes that are none become U+FFFD, and no error is raised."""
         return self.body.decode(errors="replace")
 
     def json(self) -> Any:
-        """What the body is in JSON."""
-        return _json.loads(self.body)
+        """What the body is in JSON. Where it is none, the command fails with `failed`, unless it catches this `Failure`."""
+        try:
+            return _json.loads(self.body)
+        except ValueError as error:
+            raise _of_host("failed", f"the answer of {self.url} is no JSON: {error}") from None
 
 
 @_host
@@ -75,7 +81,7 @@ def send(
     sent = _octets("http: the body (json= sends a value as JSON)", body)
     method, url = _text("http: the method", method).upper(), _text("http: the URL", url)
     answer = _http.send(_http.Request(method, url, fields, sent, _optional(_whole, "http: timeout_ms", timeout_ms)))
-    return Response(answer.status, answer.headers, answer.body)
+    return Response(answer.status, answer.headers, answer.body, url.partition("?")[0])
 
 
 def _field(name: str, value: object) -> tuple[str, str]:

@@ -146,3 +146,15 @@ command("refused", "does all that the kit refuses, and tells how", () =>
     }
   }).join("\n"),
 );
+
+const UNEXPECTED = {
+  long: () => { throw new Error("v".repeat(5_000_000)); },
+  wide: () => { throw new Error("日".repeat(5000)); },
+  object: () => ({ a: 1 }),
+  fetch: () => fetch("https://api/"),
+  timer: () => setTimeout(() => {}, 1),
+  storage: () => localStorage.getItem("a"),
+  own: () => nowhere,
+};
+command("unexpected HOW", "goes wrong", (how) => UNEXPECTED[how]());
+command("json URL", "asks for JSON", (url) => String(http.get(url).json()));

@@ -193,5 +193,26 @@ test("what breaks a call off in a component does so here, whatever the plugin ca
     ["a generator", /did not expect \(failed\)/],
     ["a reply that is none", /did not expect \(failed\)/],
   ]) assert.match(run(host, "wrong", what), words, what);
-  assert.match(host.takeLog().join("\n"), /commands are not async[^]*add it by `stream`[^]*a reply or a value is/);
+  assert.match(host.takeLog().join("\n"), /commands are not async[^]*add it by `stream`[^]*the command wrong returned \{\}: a reply is/);
+});
+
+test("what nobody expected is told with its place and what to do", () => {
+  const host = new Host({ web: { "https://own/": "<html>" } });
+  for (const [how, words] of [
+    ["long", /^uncaught Error: v+… at .*plugin\.js:/],
+    ["wide", /^uncaught Error: 日+… at .*plugin\.js:/],
+    ["object", /^uncaught TypeError: the command unexpected returned \{ a: 1 \}: a reply is a text/],
+    ["fetch", /^uncaught ReferenceError: fetch is not defined at .*plugin\.js:.*; plugins have no fetch: use http of \.\/lictor\.js$/],
+    ["timer", /; plugins have no setTimeout: use clock\.sleep of /],
+    ["storage", /; plugins have no localStorage: use state of /],
+    ["own", /^uncaught ReferenceError: nowhere is not defined at [^;]*$/],
+  ]) {
+    assert.throws(() => host.run("unexpected", how), { code: "failed" });
+    const [line, ...more] = host.takeLog();
+    assert.match(line, words, how);
+    assert.equal(more.length, 0, how);
+  }
+  const message = /^the answer of https:\/\/own\/a is no JSON: ./;
+  assert.throws(() => host.run("json", "https://own/a?key=x"), { code: "failed", message });
+  assert.match(host.takeLog()[0], /^uncaught Failure: the answer of .*plugin\.js:/);
 });

@@ -2,6 +2,8 @@ import datetime
 import importlib
 import importlib.resources
 import json
+import socket
+import urllib.request
 from zoneinfo import ZoneInfo
 
 import jinja2
@@ -76,9 +78,35 @@ def late():
     return f"{twice(4)} {Decimal('1.1')} {'ü'.encode('idna')}"
 
 
-@command("unknown", "imports by a name that no import has")
-def unknown():
-    return importlib.import_module("graph" + "lib").__name__
+@command("unknown NAME", "imports by a name that no import has")
+def unknown(name):
+    return importlib.import_module(name).__name__
+
+
+@command("connect", "asks for a socket, and catches the refusal")
+def connect():
+    told = []
+    for ask in (socket.socket, lambda: socket.create_connection(("127.0.0.1", 9)), lambda: socket.getaddrinfo("127.0.0.1", 9)):
+        try:
+            told.append(str(ask()))
+        except OSError as error:
+            told.append(str(error))
+    return ", ".join(told)
+
+
+@command("open-url URL", "asks for a page by Python's library")
+def open_url(url):
+    return urllib.request.urlopen(url).read()
+
+
+@command("long", "raises a long error")
+def raise_much():
+    raise ValueError("日" * 5000)
+
+
+@command("ungranted", "reads from a store that is not granted")
+def read_what_is_not_granted():
+    return state.Store("none").get("a")
 
 
 @command("wrong", "hands over what can't cross")

@@ -35,6 +35,7 @@ from .. import Commands, Failure, Reply, _bytes_of, _Failing, _printing, _table,
 from .._parts import begin, parts
 from .._stopped import Stopped
 from ..http import Response
+from ._closed import command_runs
 from ._nature import Nature, loop
 
 __all__ = ["Event", "Failure", "Host", "Response", "Stopped"]
@@ -50,7 +51,7 @@ class Host:
     """What a command finds. It keeps what commands change: what one stores, the next one reads.
 
     Everything that a test gives is granted, and the store `default`. Nothing else is there: another file or address is
-    `denied`. No test waits: `time.sleep` sets the clocks on, and a command that sleeps longer than it may is stopped.
+    `denied`, and a command has no files, sockets and processes of Python's library. No test waits: `time.sleep` sets the clocks on, and a command that sleeps longer than it may is stopped.
 
     All that is given here is an attribute as well, and may be changed between two commands.
     """
@@ -189,7 +190,8 @@ class Host:
     def _under_way(self, call: Call) -> Iterator[None]:
         self._enter(call)
         try:
-            yield
+            with command_runs():
+                yield
         except Broken as broken:
             raise broken.__cause__ or broken from None
         except SystemExit as error:
@@ -323,7 +325,8 @@ def _given(answer: Any, *asked: Any) -> Any:
     if not callable(answer):
         return answer
     try:
-        return answer(*asked)
+        with command_runs(False):
+            return answer(*asked)
     except Failure as failure:
         raise _wire(failure) from None
     except Exception as error:

@@ -1,4 +1,5 @@
-"""Clocks and random numbers of Python's library, which in a test are the host's: no test waits, and a seed says what is drawn."""
+"""Clocks and random numbers of Python's library, which in a test are the host's: no test waits, and a seed says what is drawn. Files
+are in _closed.py."""
 
 import asyncio
 import copyreg
@@ -18,6 +19,7 @@ from wit_world import World, current, is_entered
 
 from .._parts import noted, tell, tell_left
 from .._stopped import Stopped
+from ._closed import INSTEAD
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -117,7 +119,7 @@ _INSTEAD: dict[int, tuple[Any, Any]] = {id(real): (real, _within(real, instead))
     (time.strftime, _strftime),
     (os.urandom, lambda count: current().random.randbytes(count)),
 ]}  # fmt: skip
-_INSTEAD |= {id(real): (real, instead) for real, instead in [(_real_datetime, _Datetime), (_real_date, _Date)]}
+_INSTEAD |= {id(real): (real, instead) for real, instead in [(_real_datetime, _Datetime), (_real_date, _Date), *INSTEAD]}
 
 # Of each module how many names it has, and which of them are to be replaced.
 _found: weakref.WeakKeyDictionary[ModuleType, tuple[int, list[str]]] = weakref.WeakKeyDictionary()
