@@ -10,8 +10,8 @@ from typing import Any
 
 from .._sockets import NONE
 
-# Of Python's library and of tools for tests: these read what a component has in memory, or what is none of the command's.
-_OPEN_TO = {"importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "pkgutil", "linecache", "tokenize", "zoneinfo", "mimetypes"}
+# Of Python's library and of tools for tests: these read what a component has in memory, or is none of the command's.
+_OPEN_TO = {"importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "pkgutil", "linecache", "tokenize"}
 _TOOLS = {"lictor", "_pytest", "coverage"}
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
 
