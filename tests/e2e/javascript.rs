@@ -216,8 +216,14 @@ fn a_fault_at_the_top_level_fails_the_build_with_its_place() {
             r#"command("a", "b", async () => "c");"#,
             "plugin.js:3: TypeError: the command a is async: it replies with what its function returns",
         ),
-        ("async function run() {}\ncommand(\"a [B]\", \"b\", run);", "plugin.js:4: TypeError: the command a is async"),
-        ("fetch(\"https://api/\");", "plugin.js:3: ReferenceError: fetch is not defined; plugins have no fetch: use http"),
+        (
+            "async function run() {}\ncommand(\"a [B]\", \"b\", run);",
+            "plugin.js:4: TypeError: the command a is async",
+        ),
+        (
+            "fetch(\"https://api/\");",
+            "plugin.js:3: ReferenceError: fetch is not defined; plugins have no fetch: use http",
+        ),
         ("", "plugin.js has no command; add one:\n  command("),
     ] {
         fails_to_build(&project, &format!("{start}{code}\n"), words);

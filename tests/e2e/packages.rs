@@ -220,18 +220,7 @@ fn packages_from_pypi_become_a_plugin() {
     models_are_checked(&project);
     replies(&project, &["zone", "Europe/Berlin"], "2026-07-01 14:00:00+02:00");
     replies(&project, &["late"], "8 1.1 b'xn--tda'");
-    for (name, advice) in [
-        ("graphlib", "; a plugin has the modules that were imported while it was built: write `import graphlib` at the top of"),
-        ("ssl", "; ssl is a part of Python that plugins don't have"),
-        ("nosuch", "; no module is called nosuch: write it as it is spelt, or the package that has it into requirements"),
-    ] {
-        fails_in_one_line(&project, &["unknown", name], &[&format!("No module named '{name}' at plugin.py:"), advice]);
-    }
-    let none = "plugins get no sockets: use lictor.http";
-    replies(&project, &["connect"], &[none; 3].join(", "));
-    for url in ["http://127.0.0.1:9/", "https://127.0.0.1:9/"] {
-        fails_in_one_line(&project, &["open-url", url], &["URLError", none, " in plugin.py:", " open_url (`"]);
-    }
+    what_is_not_there_is_told(&project);
     faults_are_told_with_their_places(&project);
 
     let mut inspect = author(&project);
@@ -240,6 +229,32 @@ fn packages_from_pypi_become_a_plugin() {
     );
     for absent in ["wasi:config", "lictor:plugin/http", "wasi:logging"] {
         assert!(!inspected.contains(absent), "it does not use {absent}: {inspected}");
+    }
+}
+
+/// Modules, each with advice that fits, and sockets.
+fn what_is_not_there_is_told(project: &Path) {
+    for (name, advice) in [
+        (
+            "graphlib",
+            "; a plugin has the modules that were imported while it was built: write `import graphlib` at the top of",
+        ),
+        ("ssl", "; ssl is a part of Python that plugins don't have"),
+        (
+            "nosuch",
+            "; no module is called nosuch: write it as it is spelt, or the package that has it into requirements",
+        ),
+    ] {
+        fails_in_one_line(
+            project,
+            &["unknown", name],
+            &[&format!("No module named '{name}' at plugin.py:"), advice],
+        );
+    }
+    let none = "plugins get no sockets: use lictor.http";
+    replies(project, &["connect"], &[none; 3].join(", "));
+    for url in ["http://127.0.0.1:9/", "https://127.0.0.1:9/"] {
+        fails_in_one_line(project, &["open-url", url], &["URLError", none, " in plugin.py:", " open_url (`"]);
     }
 }
 
