@@ -262,5 +262,6 @@ pub(super) fn grants(
         commands: granted.commands.as_ref().map(gate),
         events: granted.events.as_ref().map(topics),
         http: granted.http.as_ref().map(to),
+        is_written: granted.is_written,
     }
 }

@@ -223,6 +223,7 @@ pub(super) fn everything(config: BTreeMap<String, String>, stores: Stores) -> Gr
         commands: Some(CommandGate(Arc::new(|_| true))),
         events: Some(EventsGrant { publishes: vec!["*".to_owned()], subscribes: vec!["*".to_owned()] }),
         http: Some(HttpGrant::default()),
+        is_written: false,
     }
 }
 

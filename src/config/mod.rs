@@ -134,8 +134,7 @@ pub struct Loaded {
     pub config: Config,
     /// What an operator should look at, in the order of the lines; nothing in it prevents serving.
     pub warnings: Vec<Fault>,
-    /// The files that it is made of, itself and those that it names, as they were before they were read. A change of any is a
-    /// change of what is served.
+    /// The files that it is made of, itself and those that it names, as they were before they were read: a change of any counts.
     pub sightings: Sightings,
 }
 
@@ -323,8 +322,7 @@ pub struct Plugin {
     pub grants: Grants,
 }
 
-/// What a plugin may reach beyond its own memory: nothing that does not stand here. An empty list lets it
-/// import the interface, and reach nothing through it.
+/// What a plugin may reach beyond its own memory. An empty list lets it import the interface, and reach nothing through it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants {
     /// Whether it may write events into the log through `wasi:logging`.
@@ -341,6 +339,8 @@ pub struct Grants {
     pub events: Option<Vec<EventGrant>>,
     /// The URLs it may send requests to.
     pub http: Option<Vec<HttpUrl>>,
+    /// Whether the file has a table for them.
+    pub is_written: bool,
 }
 
 /// A URL that a plugin may send requests to.

@@ -100,6 +100,7 @@ impl Grants {
             directories: meet(&self.directories, &wanted.directories, same),
             events: each(self.events.as_ref(), wanted.events.as_ref(), EventGrant::both),
             http: each(self.http.as_ref(), wanted.http.as_ref(), HttpUrl::both),
+            is_written: self.is_written,
         }
     }
 }

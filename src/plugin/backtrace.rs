@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use wasmtime::{FrameInfo, OutOfMemory, WasmBacktrace};
 
 use super::places::{Place, Places};
+use crate::text::shown;
 
 /// How wasmtime begins to write these two.
 const BACKTRACE: &str = "error while executing at wasm backtrace:";
@@ -123,7 +124,7 @@ pub(super) fn backtrace(error: &wasmtime::Error, places: &Places) -> Option<Stri
             // The outermost is the one that the component has, and calls so.
             let name = match depth + 1 == places.len() {
                 true => function(frame),
-                false => place.function.to_owned(),
+                false => shortened(place.function),
             };
             let before = if depth == 0 { "" } else { "\n         inlined into " };
             let _ = write!(text, "{before}{name} at {place}");
@@ -148,11 +149,15 @@ pub(super) fn readable(name: &str) -> String {
     rustc_demangle::try_demangle(name).map_or_else(|_| shortened(name), shortened)
 }
 
-/// As much of `name` as a line has room for. A name that grows as it is written is not written to its end.
+/// As much of `name` as a line has room for, made safe to show: a core dump has it, too. A name that grows as it is written is
+/// not written to its end.
 pub(super) fn shortened(name: impl fmt::Display) -> String {
     let mut text = Bounded { text: String::new(), max_bytes: MAX_NAME_BYTES };
     let whole = write!(text, "{name}");
-    if whole.is_err() { text.text + "…" } else { text.text }
+    if whole.is_err() {
+        text.text.push('…');
+    }
+    shown(&text.text, MAX_NAME_BYTES).to_string()
 }
 
 #[cfg(test)]
@@ -176,6 +181,7 @@ mod tests {
             assert_eq!(shortened(name), name);
         }
         assert_eq!(shortened("é".repeat(200)), "é".repeat(128) + "…");
+        assert_eq!(shortened("a\x1b]0;x\x07\nb"), "a\\x1b]0;x\\x07\\nb");
         let name = "_ZN4core9panicking5panic17h0123456789abcdefE";
         let demangled = rustc_demangle::try_demangle(name).map(shortened).unwrap();
         assert_eq!(demangled, "core::panicking::panic::h0123456789abcdef");

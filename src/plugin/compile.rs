@@ -27,13 +27,16 @@ pub(super) struct Compiled {
     pub(super) debug: Arc<Debug>,
 }
 
-/// Reads and compiles the component of `spec`. To drop the future ends the compiler.
+/// What is looked at in a component's bytes before it is compiled.
+pub(super) type Check = fn(&[u8], &Spec) -> Result<(), String>;
+
+/// Reads and compiles the component of `spec`, unless `check` finds something first. To drop the future ends the compiler.
 ///
 /// What is done in this process before the compiler's is bounded by the file's size: its bytes are gone over twice, once
 /// for its hash and once for its world.
-pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec) -> Result<Compiled, String> {
+pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec, check: Check) -> Result<Compiled, String> {
     let (reading_in, of) = (Arc::clone(sandbox), spec.clone());
-    let read = blocking(move || read(&reading_in, &of)).await?;
+    let read = blocking(move || read(&reading_in, &of, check)).await?;
     let Read { bytes, sha256, world, runtime, found } = read;
     let size_bytes = bytes.len();
     let component = match found {
@@ -70,11 +73,12 @@ enum Found {
     Draft(Draft),
 }
 
-fn read(sandbox: &Sandbox, spec: &Spec) -> Result<Read, String> {
+fn read(sandbox: &Sandbox, spec: &Spec, check: Check) -> Result<Read, String> {
     let bytes = read_file(spec)?;
     let sha256: [u8; 32] = Sha256::digest(&bytes).into();
     check_hash(&sha256, spec.sha256)?;
     check_form(&bytes)?;
+    check(&bytes, spec)?;
     let world = World::of(&bytes);
     let runtime = sandbox.runtime(world)?;
     let found = match runtime.compiled_before(&sha256, &spec.compiling) {

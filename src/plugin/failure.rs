@@ -9,7 +9,7 @@ use super::bindings::lictor::plugin::types::Failure;
 use super::bounds::BudgetSpent;
 use super::bounds::CpuSpent;
 use super::bounds::MemoryRefusal;
-use super::host::{MAX_HANDLES, VolumeSpent};
+use super::host::{HeldTooMuch, MAX_HANDLES, VolumeSpent};
 use super::instance::{HostState, max_piece_bytes};
 use super::invoke::Call;
 use super::load::Plugin;
@@ -64,7 +64,8 @@ pub(super) fn stopped(
     why: Stopped,
     error: Option<&wasmtime::Error>,
 ) -> CommandError {
-    let (name, client, request) = (plugin.name(), call.caller.name(), call.id);
+    let (name, client, request, command) =
+        (plugin.name(), call.caller.name(), call.id, call.request.command());
     let doing = doing(call, error);
     let places = plugin.debug.places();
     let at = error.and_then(|error| authors_place(error, places));
@@ -73,19 +74,19 @@ pub(super) fn stopped(
         Stopped::AtDeadline => {
             Counter::CallsTimedOut.count();
             let (deadline, advice) = deadline(plugin, call);
-            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, deadline, advice, doing, at, error, "stopped at the deadline");
+            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, command, deadline, advice, doing, at, error, "stopped at the deadline");
             (Code::Timeout, "was stopped at the deadline".to_owned())
         }
         Stopped::Stalled => {
             let timeout = plugin.timeout();
             Counter::CallsTimedOut.count();
-            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, ?timeout, advice = RAISE_TIMEOUT, doing, at, error, "stopped: its stream stalled");
+            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, command, ?timeout, advice = RAISE_TIMEOUT, doing, at, error, "stopped: its stream stalled");
             (Code::Timeout, format!("sent nothing for {timeout:?} and was stopped"))
         }
         Stopped::Computed(CpuSpent { used, limit }) => {
             let used_ms = u64::try_from(used.as_millis()).unwrap_or(u64::MAX);
             Counter::CpuTimeUsedUp.count();
-            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, used_ms, cpu_time = ?limit, advice = RAISE_CPU_TIME, doing, at, error, "stopped: computed for too long");
+            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, command, used_ms, cpu_time = ?limit, advice = RAISE_CPU_TIME, doing, at, error, "stopped: computed for too long");
             (Code::PluginLimit, format!("computed for more than its {limit:?}"))
         }
     };
@@ -164,17 +165,25 @@ pub(super) fn broken(
         return stopped(plugin, call, why, Some(error));
     }
     let name = plugin.name();
-    let Broken { code, reason, advice } = classify(error, state, plugin.max_reply_bytes());
+    let refusal = state.and_then(|state| state.memory.refusal());
+    let Broken { code, reason, advice } = match refusal.filter(|refusal| is_by(*refusal, error)) {
+        Some(refusal) => {
+            // It is told here.
+            let _ = state.and_then(|state| state.memory.untold_refusal());
+            broken_by(refusal, error)
+        }
+        None => classify(error, plugin.max_reply_bytes()),
+    };
     let places = plugin.debug.places();
     let (at, error) = (authors_place(error, places), words_with(error, places));
-    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, reason, advice, at, error, "plugin broke off");
+    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, command = call.request.command(), reason, advice, at, error, "plugin broke off");
     CommandError::unknown(code, format!("Plugin {name} {reason} (request {})", call.id))
 }
 
 /// The reply came whole but is longer than allowed.
 pub(super) fn reply_too_large(plugin: &Plugin, call: &Call) -> CommandError {
     let (name, max) = (plugin.name(), plugin.max_reply_bytes());
-    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, max_bytes = max, advice = RAISE_REPLY, "reply too large");
+    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id, command = call.request.command(), max_bytes = max, advice = RAISE_REPLY, "reply too large");
     Counter::RepliesTooLarge.count();
     CommandError::unknown(
         Code::PluginLimit,
@@ -184,7 +193,11 @@ pub(super) fn reply_too_large(plugin: &Plugin, call: &Call) -> CommandError {
 
 /// A failure while loading, in words for the operator.
 pub(super) fn reason(error: &wasmtime::Error, state: &HostState) -> String {
-    let Broken { reason, advice, .. } = classify(error, Some(state), state.max_reply_bytes);
+    let refusal = state.memory.refusal().filter(|refusal| !error.is::<Trap>() || is_by(*refusal, error));
+    let Broken { reason, advice, .. } = match refusal {
+        Some(refusal) => broken_by(refusal, error),
+        None => classify(error, state.max_reply_bytes),
+    };
     advice.map_or_else(|| reason.clone(), |advice| format!("{reason}; {advice}"))
 }
 
@@ -216,10 +229,12 @@ pub(super) fn of_memory(refusal: MemoryRefusal) -> (String, &'static str) {
             "the bound is fixed: let it use several tables, or memory",
         ),
         MemoryRefusal::Declared(max) => (
-            format!(
-                "needed more than the {max} bytes of memory or elements of a table that it declares as its most"
-            ),
+            format!("needed more than the {max} bytes of memory that it declares as its most"),
             "build it with a larger maximum, or none: `--max-memory` of its linker",
+        ),
+        MemoryRefusal::DeclaredTable(max) => (
+            format!("needed more than the {max} elements of a table that it declares as its most"),
+            "build it with a larger maximum of that table, or none",
         ),
         MemoryRefusal::Server => {
             ("needed more memory than the server has left for plugins".into(), RAISE_PLUGIN_MEMORY)
@@ -238,12 +253,27 @@ const RAISE_REPLY: &str =
 
 const RAISE_MEMORY: &str = "raise `memory` of the plugin, or `--memory` of the command line";
 
-fn classify(error: &wasmtime::Error, state: Option<&HostState>, max_reply_bytes: usize) -> Broken {
-    if let Some(refusal) = state.and_then(|state| state.memory.refusal()) {
-        let (reason, advice) = of_memory(refusal);
-        let code = if refusal == MemoryRefusal::Server { Code::Busy } else { Code::PluginLimit };
-        return Broken { code, reason, advice: Some(advice) };
+/// Whether `error` may have come of `refusal`, which the plugin may also have coped with: an allocator that gets no memory aborts,
+/// and the host fails where it holds too much.
+fn is_by(refusal: MemoryRefusal, error: &wasmtime::Error) -> bool {
+    match error.downcast_ref::<Trap>() {
+        Some(trap) => *trap == Trap::UnreachableCodeReached,
+        None => {
+            matches!(refusal, MemoryRefusal::Held(_) | MemoryRefusal::Server)
+                && (error.is::<HeldTooMuch>() || error.is::<ResourceTableError>())
+        }
     }
+}
+
+/// A call that broke off in `error` by `refusal`, as far as that can be known.
+fn broken_by(refusal: MemoryRefusal, error: &wasmtime::Error) -> Broken {
+    let (reason, advice) = of_memory(refusal);
+    let reason = if error.is::<Trap>() { format!("trapped after it {reason}") } else { reason };
+    let code = if refusal == MemoryRefusal::Server { Code::Busy } else { Code::PluginLimit };
+    Broken { code, reason, advice: Some(advice) }
+}
+
+fn classify(error: &wasmtime::Error, max_reply_bytes: usize) -> Broken {
     if let Some(spent) = error.downcast_ref::<VolumeSpent>() {
         return Broken::limit(spent.to_string(), Some(spent.advice()));
     }

@@ -31,7 +31,7 @@ pub async fn inspect(
     sandbox: Arc<Sandbox>,
     spec: Spec,
 ) -> Result<(Inspection, Result<Plugin, LoadError>), Foreign> {
-    let compiled = compile(&sandbox, &spec).await?;
+    let compiled = compile(&sandbox, &spec, |_, _| Ok(())).await?;
     let world = compiled.component.component_type();
     let engine = compiled.runtime.engine();
     let shown = |name| shown(name, MAX_NAME_CHARS).to_string();

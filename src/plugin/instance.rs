@@ -90,6 +90,14 @@ impl HostState {
         }
     }
 
+    /// Logs that the call got no more memory, where it did not and nothing said so.
+    fn tell_refusal(&self) {
+        if let Some(refusal) = self.memory.untold_refusal() {
+            let (reason, advice) = failure::of_memory(refusal);
+            self.log.short_of_memory(self.label().as_ref(), &reason, advice);
+        }
+    }
+
     /// Ends the call that gave its answer, cuts off what it still had under way, and forgets it.
     ///
     /// # Errors
@@ -98,10 +106,7 @@ impl HostState {
     pub(super) fn end(&mut self) -> wasmtime::Result<()> {
         self.volume.check()?;
         self.handles.settle(&mut self.memory)?;
-        if let Some(refusal) = self.memory.refusal() {
-            let (reason, advice) = failure::of_memory(refusal);
-            self.log.short_of_memory(self.label().as_ref(), &reason, advice);
-        }
+        self.tell_refusal();
         self.call = None;
         self.http = None;
         self.printer = None;
@@ -109,6 +114,15 @@ impl HostState {
             base.begin(None);
         }
         Ok(())
+    }
+}
+
+impl Drop for HostState {
+    /// In the middle of a call, however that was ended.
+    fn drop(&mut self) {
+        if self.call.is_some() {
+            self.tell_refusal();
+        }
     }
 }
 

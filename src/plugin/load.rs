@@ -108,7 +108,8 @@ impl Plugin {
     /// When the file can't be read, is no component, does not fit the world, needs what is not there, or fails to
     /// describe itself within its limits.
     pub async fn load(sandbox: Arc<Sandbox>, spec: Spec) -> Result<Self, LoadError> {
-        match compile(&sandbox, &spec).await {
+        let check = |bytes: &[u8], spec: &Spec| world::check_imports(bytes, &spec.key, &spec.grants);
+        match compile(&sandbox, &spec, check).await {
             Ok(compiled) => Self::of(&compiled, sandbox, spec).await,
             Err(reason) => Err(spec.error(reason)),
         }

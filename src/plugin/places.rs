@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 
+use crate::text::shown;
+
 /// The largest table: of some megabytes of code. It is kept in memory for as long as the plugin is.
 pub(super) const MAX_PLACES_BYTES: usize = 16 << 20;
 
@@ -48,13 +50,17 @@ impl Place<'_> {
     }
 }
 
-/// The file and the line.
+/// Characters of a file's name that are shown.
+const MAX_FILE_CHARS: usize = 1024;
+
+/// The file and the line, made safe to show: a core dump has them as well as the log.
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = shown(self.file, MAX_FILE_CHARS);
         match (self.file, self.line) {
             ("", _) => f.write_str("an unknown place"),
-            (file, 0) => f.write_str(file),
-            (file, line) => write!(f, "{file}:{line}"),
+            (_, 0) => write!(f, "{file}"),
+            (_, line) => write!(f, "{file}:{line}"),
         }
     }
 }
@@ -271,6 +277,13 @@ mod tests {
         assert_eq!(places.at(20)[0].function, "nth");
         assert!(places.at(20)[0].is_authors() && !places.at(39)[0].is_authors());
         assert!(Places::NONE.at(20).is_empty());
+    }
+
+    /// A core dump has it as it is told here.
+    #[test]
+    fn a_name_of_a_file_is_safe_to_show() {
+        let place = place("f", "a\x1b]0;x\x07\nb.rs", 7);
+        assert_eq!(place.to_string(), "a\\x1b]0;x\\x07\\nb.rs:7");
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wasmparser::{Chunk, Parser, Payload};
+use wasmparser::{Chunk, ComponentTypeRef, Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex};
 
-use super::host::{GRANTABLE, Grantable, Grants};
+use super::host::{GRANTABLE, GRANTS_TABLE, Grantable, Grants};
 use crate::text::{Shown, shown};
 
 /// The package that plugins are built against, and the version that this host has.
@@ -27,7 +27,13 @@ impl World {
     /// own. What is no component is taken for one of `world plugin`, and found out later.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let wanted = format!("{PACKAGE}/{}", Self::StreamingPlugin.commands());
-        let streams = has_export(bytes, |export| split_version(export).0 == wanted);
+        let mut streams = false;
+        walk(bytes, |payload| {
+            if let Payload::ComponentExportSection(section) = payload {
+                let mut exports = section.clone().into_iter().map_while(Result::ok);
+                streams |= exports.any(|export| split_version(export.name.name).0 == wanted);
+            }
+        });
         if streams { Self::StreamingPlugin } else { Self::Plugin }
     }
 
@@ -53,9 +59,39 @@ impl World {
     }
 }
 
-/// Whether the name of something that a component exports fits, of as many as can be read. Done before anything bounds
-/// what the component may cost: goes over the bytes once, and keeps nothing.
-fn has_export(mut bytes: &[u8], fits: impl Fn(&str) -> bool) -> bool {
+/// Checks if what the component in `bytes` imports is granted, before it is compiled: that may take minutes, of which an operator
+/// who forgot a grant is to have none. `key` is the plugin's in the config.
+pub(super) fn check_imports(bytes: &[u8], key: &str, grants: &Grants) -> Result<(), String> {
+    let mut misfits = Vec::new();
+    walk(bytes, |payload| {
+        if let Payload::ComponentImportSection(section) = payload {
+            let imports = section.clone().into_iter().map_while(Result::ok);
+            let interfaces = imports.filter(|import| matches!(import.ty, ComponentTypeRef::Instance(_)));
+            let names: Vec<&str> = interfaces.map(|import| import.name.name).collect();
+            misfits.extend(names.into_iter().filter(|name| !fits(name, grants)).map(str::to_owned));
+            misfits.truncate(MAX_TOLD_IMPORTS);
+        }
+    });
+    let misfits: Vec<&str> = misfits.iter().map(String::as_str).collect();
+    // Anything else is the author's to mend, who is told of exports as well.
+    match misfits.iter().any(|import| matches!(standing(import), Standing::ByGrant(_))) {
+        true => Err(import_misfits(&misfits, key, grants).join("\n")),
+        false => Ok(()),
+    }
+}
+
+/// Whether a plugin with `grants` may import `import`.
+fn fits(import: &str, grants: &Grants) -> bool {
+    match standing(import) {
+        Standing::AlwaysThere => true,
+        Standing::ByGrant(_) => grantable(import).is_some_and(|known| (known.is_granted)(grants)),
+        Standing::Missing(_) => false,
+    }
+}
+
+/// Shows `look` the sections of the component in `bytes`, as many as can be read. Done before anything bounds what the component
+/// may cost: goes over the bytes once, and keeps nothing.
+fn walk(mut bytes: &[u8], mut look: impl FnMut(&Payload<'_>)) {
     let mut parser = Parser::new(0);
     while let Ok(Chunk::Parsed { consumed, payload }) = parser.parse(bytes, true) {
         let skipped = match payload {
@@ -64,19 +100,15 @@ fn has_export(mut bytes: &[u8], fits: impl Fn(&str) -> bool) -> bool {
             | Payload::ComponentSection { unchecked_range: range, .. } => {
                 usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
             }
-            Payload::ComponentExportSection(section) => {
-                if section.into_iter().map_while(Result::ok).any(|export| fits(export.name.name)) {
-                    return true;
-                }
+            Payload::End(_) => break,
+            payload => {
+                look(&payload);
                 0
             }
-            Payload::End(_) => break,
-            _ => 0,
         };
         let Some(rest) = bytes.get(consumed.saturating_add(skipped)..) else { break };
         bytes = rest;
     }
-    false
 }
 
 /// Interfaces that every plugin may import, with the minor version of their package that the host has. An interface
@@ -182,10 +214,23 @@ fn import_misfits(imports: &[&str], key: &str, grants: &Grants) -> Vec<String> {
             [] => (last.clone(), "is", "it"),
             _ => (format!("{} and {last}", others.join(", ")), "are", "them"),
         };
-        let lines = grant_lines(lines).join("\n").replace("plugins.NAME", key);
-        format!("it imports {names}, which {are} not granted to it; to grant {them}, add:\n{lines}")
+        let add = to_add(&grant_lines(lines), grants).replace("plugins.NAME", key);
+        format!("it imports {names}, which {are} not granted to it; to grant {them}, {add}")
     });
     missing.take(MAX_TOLD_IMPORTS).chain(ungranted).collect()
+}
+
+/// What to do with `lines` of [`grant_lines`]. A table that is there already can't be written once more.
+fn to_add(lines: &[&str], grants: &Grants) -> String {
+    let table = lines.iter().position(|line| *line == GRANTS_TABLE);
+    let Some(table) = table.filter(|_| grants.is_written) else {
+        return format!("add:\n{}", lines.join("\n"));
+    };
+    let before = match &lines[..table] {
+        [] => String::new(),
+        others => format!("add:\n{}\nand ", others.join("\n")),
+    };
+    format!("{before}add to {GRANTS_TABLE}:\n{}", lines[table + 1..].join("\n"))
 }
 
 /// The lines of several grants as one text has them: each table once, with its keys.
@@ -280,111 +325,5 @@ fn shown_version((major, minor, patch): (u64, u64, u64)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn compatible_versions_of_what_is_there_fit() {
-        for import in [
-            "lictor:plugin/request@0.1.0",
-            "lictor:plugin/types@0.1.9",
-            "wasi:io/poll@0.2.0",
-            "wasi:io/poll@0.2.6",
-        ] {
-            assert_eq!(import_misfits(&[import], "plugins.p", &Grants::default()), [""; 0], "{import}");
-        }
-        assert_eq!(export_misfit(World::Plugin, &["x".into(), "lictor:plugin/commands@0.1.4".into()]), None);
-    }
-
-    #[test]
-    fn a_world_is_told_by_exports_alone() {
-        let component = |export: &str| {
-            // What a component within exports does not count.
-            let inner = r#"(component (instance $i) (export "lictor:plugin/streaming-commands@0.1.0" (instance $i)))"#;
-            let text = format!(
-                r#"(component {inner} (core module) (instance $i) (export "{export}" (instance $i)))"#
-            );
-            wat::parse_str(text).unwrap()
-        };
-        assert_eq!(World::of(&component("lictor:plugin/commands@0.1.0")), World::Plugin);
-        for version in ["0.1.0", "0.1.7", "0.2.0"] {
-            let streams = component(&format!("lictor:plugin/streaming-commands@{version}"));
-            assert_eq!(World::of(&streams), World::StreamingPlugin);
-            assert_eq!(World::of(&streams[..streams.len() / 2]), World::Plugin, "cut off");
-        }
-        assert_eq!(World::of(b"nonsense"), World::Plugin);
-    }
-
-    #[test]
-    fn a_misfit_names_the_import_and_what_there_is() {
-        for (import, words) in [
-            ("lictor:plugin/request@0.2.0", "this host has lictor:plugin/request@0.1"),
-            ("wasi:io/poll@0.3.0", "this host has wasi:io/poll@0.2"),
-            ("wasi:sockets/tcp@0.2.0", "no sockets"),
-            ("wasi:http/incoming-handler@0.2.0", "does not offer"),
-            ("wasi:http/outgoing-handler@0.3.0", "this host has wasi:http/outgoing-handler@0.2"),
-            ("acme:thing/api@1.0.0", "does not offer"),
-            ("plain-function", "does not offer"),
-        ] {
-            let misfits = import_misfits(&[import], "plugins.p", &Grants::default());
-            let [misfit] = &misfits[..] else { panic!("{misfits:?}") };
-            assert!(misfit.contains(import) && misfit.contains(words), "{misfit}");
-        }
-    }
-
-    #[test]
-    fn a_missing_or_foreign_export_is_told() {
-        let foreign = export_misfit(World::Plugin, &["lictor:plugin/commands@0.2.0".into()]).unwrap();
-        assert!(foreign.contains("lictor:plugin/commands@0.2.0"), "{foreign}");
-        let missing = export_misfit(World::Plugin, &[]).unwrap();
-        assert!(missing.contains("exports nothing"), "{missing}");
-        let exports = ["lictor:plugin/streaming-commands@0.1.0", "lictor:plugin/commands@0.1.0"];
-        let both = export_misfit(World::StreamingPlugin, &exports.map(String::from)).unwrap();
-        assert!(both.ends_with("one of the two"), "{both}");
-        assert_eq!(export_misfit(World::StreamingPlugin, &[exports[0].into()]), None);
-    }
-
-    #[test]
-    fn what_is_not_granted_is_told_with_the_line_to_add() {
-        let config = Some(std::collections::BTreeMap::default());
-        let http = Some(super::super::host::HttpGrant::default());
-        let all = Grants { config, logging: true, http, ..Grants::default() };
-        for (import, line) in [
-            ("wasi:config/store@0.2.0-rc.1", "[plugins.p.config]"),
-            ("wasi:logging/logging@0.1.0-draft", "[plugins.p.grants]\nlogging = true"),
-            ("lictor:plugin/http@0.1.0", "[plugins.p.grants]\nhttp = [\"https://HOST\"]"),
-            ("wasi:http/types@0.2.12", "[plugins.p.grants]\nhttp = [\"https://HOST\"]"),
-            ("wasi:http/outgoing-handler@0.2.0", "[plugins.p.grants]\nhttp = [\"https://HOST\"]"),
-        ] {
-            let misfits = import_misfits(&[import], "plugins.p", &Grants::default());
-            let [misfit] = &misfits[..] else { panic!("{misfits:?}") };
-            assert!(misfit.contains(import) && misfit.ends_with(&format!("add:\n{line}")), "{misfit}");
-            assert!(line.parse::<toml::Table>().is_ok(), "{line}");
-            assert_eq!(import_misfits(&[import], "plugins.p", &all), [""; 0]);
-        }
-    }
-
-    #[test]
-    fn all_that_is_not_granted_is_told_with_each_table_once() {
-        let imports = [
-            "acme:thing/api@1.0.0",
-            "wasi:http/types@0.2.0",
-            "wasi:config/store@0.2.0-rc.1",
-            "wasi:http/outgoing-handler@0.2.0",
-            "wasi:logging/logging@0.1.0-draft",
-        ];
-        let misfits = import_misfits(&imports, "plugins.\"a.b\"", &Grants::default());
-        let [missing, ungranted] = &misfits[..] else { panic!("{misfits:?}") };
-        assert!(missing.contains("acme:thing/api@1.0.0, which this host does not offer"), "{missing}");
-        let (words, lines) = ungranted.split_once(" are not granted to it; to grant them, add:\n").unwrap();
-        assert_eq!(
-            words,
-            "it imports wasi:http/types@0.2.0, wasi:config/store@0.2.0-rc.1, wasi:http/outgoing-handler@0.2.0 and \
-             wasi:logging/logging@0.1.0-draft, which"
-        );
-        let table: toml::Table = lines.parse().unwrap();
-        let plugin = &table["plugins"]["a.b"];
-        assert_eq!(plugin["grants"].as_table().unwrap().len(), 2, "{plugin}");
-        assert!(plugin["config"].as_table().is_some(), "{plugin}");
-    }
-}
+#[path = "world_tests.rs"]
+mod tests;

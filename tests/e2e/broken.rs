@@ -4,58 +4,124 @@ use crate::support::certs::Identity;
 use crate::support::components::{self, Minimal};
 use crate::support::server::{Entry, Server, Setup};
 
+/// Commands, and the instructions that break them off.
+const BREAKING: [(&str, &str); 11] = [
+    // The stack pointer of an empty stack, less a frame; the same, and what is read from there on; any other pointer.
+    ("below", "(i32.store (i32.const -16) (i32.const 1))"),
+    ("across", "(drop (i64.load offset=12 (i32.const -16)))"),
+    ("beyond", "(i32.store (i32.const 0x7fff0000) (i32.const 1))"),
+    ("declared", "(drop (memory.grow $small (i32.const 2))) unreachable"),
+    ("divided", "(drop (i32.div_u (i32.const 1) (i32.const 0)))"),
+    ("endless", "(call $again)"),
+    ("whole", "(if (i32.eq (memory.grow $plain (i32.const 65536)) (i32.const -1)) (then unreachable))"),
+    (
+        "full",
+        "(if (i32.eq (table.grow $most (ref.null func) (i32.const 30000)) (i32.const -1)) (then unreachable))",
+    ),
+    ("few", "(drop (table.grow $few (ref.null func) (i32.const 2))) unreachable"),
+    ("coped-divided", "(drop (memory.grow (i32.const 3000))) (drop (i32.div_u (i32.const 1) (i32.const 0)))"),
+    ("coped-endless", "(drop (memory.grow (i32.const 3000))) (call $again)"),
+];
+
+/// A command, the code and the words of its failure, and what the advice has.
+const BROKEN: [(&str, &str, &str, Option<&str>); 13] = [
+    ("deep", "plugin-trapped", "just below address 0: most likely its stack is used up", STACK),
+    ("below", "plugin-trapped", "at 0xfffffff0, just below address 0: most likely", STACK),
+    ("across", "plugin-trapped", "at 0xfffffffc, just below address 0: most likely", STACK),
+    ("beyond", "plugin-trapped", "trapped: out of bounds memory access (request", None),
+    ("divided", "plugin-trapped", "trapped: integer divide by zero (request", None),
+    ("endless", "plugin-trapped", "trapped: its call stack is exhausted", Some("512 KiB is fixed")),
+    (
+        "declared",
+        "plugin-limit",
+        "trapped after it needed more than the 131072 bytes of memory that it declares",
+        Some("--max-memory"),
+    ),
+    (
+        "whole",
+        "plugin-limit",
+        "trapped after it needed more than its 8388608 bytes of memory",
+        Some("`memory`"),
+    ),
+    ("full", "plugin-limit", "trapped after it needed more than 20000 elements in a table", Some("several")),
+    (
+        "few",
+        "plugin-limit",
+        "needed more than the 2 elements of a table that it declares",
+        Some("that table"),
+    ),
+    ("coped-divided", "plugin-trapped", "trapped: integer divide by zero (request", None),
+    ("coped-endless", "plugin-trapped", "trapped: its call stack is exhausted", Some("512 KiB is fixed")),
+    ("grow", "plugin-limit", "needed more than its 8388608 bytes of memory", Some("`memory`")),
+];
+
+const TABLES: &str = "(table $most 1 funcref) (table $few 1 2 funcref)";
+
+const STACK: Option<&str> = Some("-z stack-size=");
+
 /// The client is told what it was, and the operator what mends it.
 #[test]
 fn what_broke_a_call_off_says_what_mends_it() {
     let tester = Identity::new("tester");
     let mut setup =
         Setup::new().master("tester", &tester).echo().hostile("memory = \"8MiB\"\nhost_calls = 1");
-    let pointers = [
-        // The stack pointer of an empty stack, less a frame; the same, and what is read from there on; any other pointer.
-        ("below", "(i32.store (i32.const -16) (i32.const 1))"),
-        ("across", "(drop (i64.load offset=12 (i32.const -16)))"),
-        ("beyond", "(i32.store (i32.const 0x7fff0000) (i32.const 1))"),
-        ("declared", "(drop (memory.grow $small (i32.const 2))) unreachable"),
-        ("divided", "(drop (i32.div_u (i32.const 1) (i32.const 0)))"),
-        ("endless", "(call $again)"),
-    ];
-    for (name, instructions) in pointers {
+    for (name, instructions) in BREAKING {
         let component = Minimal::new(&[name])
-            .in_its_module("(memory $small 1 2) (func $again (call $again))", "")
+            .in_its_module(
+                &format!("{TABLES} (memory $small 1 2) (memory $plain 1) (func $again (call $again))"),
+                "",
+            )
             .handling_by(instructions);
         let component = component.write(setup.folder(), name);
-        setup = setup.plugin(name, &component, &[name], "");
+        setup = setup.plugin(name, &component, &[name], "memory = \"8MiB\"");
     }
     let server = setup.start();
     let mut connection = server.connect(&tester);
-    let stack = Some("-z stack-size=");
-    for (command, code, words, advice) in [
-        ("deep", "plugin-trapped", "just below address 0: most likely its stack is used up", stack),
-        ("below", "plugin-trapped", "at 0xfffffff0, just below address 0: most likely", stack),
-        ("across", "plugin-trapped", "at 0xfffffffc, just below address 0: most likely", stack),
-        ("beyond", "plugin-trapped", "trapped: out of bounds memory access (request", None),
-        ("divided", "plugin-trapped", "trapped: integer divide by zero (request", None),
-        ("endless", "plugin-trapped", "trapped: its call stack is exhausted", Some("512 KiB is fixed")),
-        (
-            "declared",
-            "plugin-limit",
-            "131072 bytes of memory or elements of a table that it declares",
-            Some("--max-memory"),
-        ),
-        ("grow", "plugin-limit", "needed more than its 8388608 bytes of memory", Some("`memory`")),
-    ] {
+    for (command, code, words, advice) in BROKEN {
         let frame = connection.ask_framed(command);
         assert_eq!(frame.failure(), (code, "unknown"), "{command}: {}", frame.message);
         assert!(frame.message.contains(words), "{command}: {}", frame.message);
         let reason = frame.message.split(" (request").next().unwrap();
         let broke = server.wait_for_log(command, |entry| {
             entry.message() == "plugin broke off"
+                && entry.text("command") == Some(command)
                 && entry.text("reason").is_some_and(|told| reason.ends_with(told))
         });
         let told = broke.text("advice");
         assert_eq!(told.is_some(), advice.is_some(), "{command}: {broke:?}");
         assert!(advice.is_none_or(|advice| told.unwrap().contains(advice)), "{command}: {broke:?}");
     }
+    // What a call coped with before something else ended it is told beside that, and once.
+    let is_told = |entry: &Entry| entry.message() == "a call got no more memory";
+    server.wait_for_log("the last", |entry| is_told(entry) && entry.text("plugin") == Some("coped-endless"));
+    let log = server.log();
+    let coped = log.iter().filter(|entry| is_told(entry));
+    let coped: Vec<_> = coped.filter_map(|entry| entry.text("plugin")).collect();
+    assert_eq!(coped, ["coped-divided", "coped-endless"]);
+}
+
+/// A plugin whose `command` runs these instructions and waits for a minute.
+fn waiting(command: &str, instructions: &str) -> Minimal {
+    let host = r#"
+        (import "wasi:io/poll@0.2.0" (instance $poll
+          (export "pollable" (type $pollable (sub resource)))
+          (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+        (alias export $poll "pollable" (type $pollable))
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+          (alias outer 1 $pollable (type $outer))
+          (export "pollable" (type $pollable (eq $outer)))
+          (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
+        (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+        (core func $block (canon lower (func $poll "[method]pollable.block")))"#;
+    let imports = r#"
+        (import "wait" "subscribe" (func $subscribe (param i64) (result i32)))
+        (import "wait" "block" (func $block (param i32)))"#;
+    let with =
+        r#"(with "wait" (instance (export "subscribe" (func $subscribe)) (export "block" (func $block))))"#;
+    Minimal::new(&[command])
+        .beside(host)
+        .in_its_module(imports, with)
+        .handling_by(&format!("{instructions} (call $block (call $subscribe (i64.const 60000000000)))"))
 }
 
 /// A plugin that copes with an allocation that failed answers, and the operator hears of it all the same.
@@ -65,11 +131,62 @@ fn a_call_that_copes_with_too_little_memory_is_told_to_the_operator() {
     let setup = Setup::new().master("tester", &tester);
     let component = Minimal::new(&["coped"]).handling_by("(drop (memory.grow (i32.const 1000)))");
     let component = component.write(setup.folder(), "coped");
-    let server = setup.plugin("coped", &component, &["coped"], "memory = \"8MiB\"").start();
+    let late = Minimal::new(&["late"])
+        .handling_by("(drop (memory.grow (i32.const 1000))) (loop $again (br $again))");
+    let late = late.write(setup.folder(), "late");
+    let waits = waiting("waits", "(drop (memory.grow (i32.const 1000)))").write(setup.folder(), "waits");
+    let server = setup
+        .plugin("coped", &component, &["coped"], "memory = \"8MiB\"")
+        .plugin("late", &late, &["late"], "memory = \"8MiB\"\ntimeout = \"200ms\"")
+        .plugin("waits", &waits, &["waits"], "memory = \"8MiB\"\ntimeout = \"200ms\"")
+        .start();
     assert_eq!(server.connect(&tester).ask("coped"), "ok");
-    let told = server.wait_for_log("it", |entry| entry.message() == "a call got no more memory");
-    assert_eq!(told.text("reason"), Some("needed more than its 8388608 bytes of memory"), "{told:?}");
-    assert!(told.text("advice").unwrap().contains("`memory`"), "{told:?}");
+    for command in ["late", "waits"] {
+        let frame = server.connect(&tester).ask_framed(command);
+        assert_eq!(frame.failure(), ("timeout", "unknown"), "{}", frame.message);
+    }
+    for plugin in ["coped", "late", "waits"] {
+        let told = server.wait_for_log(plugin, |entry| {
+            entry.message() == "a call got no more memory" && entry.text("plugin") == Some(plugin)
+        });
+        assert_eq!(told.text("reason"), Some("needed more than its 8388608 bytes of memory"), "{told:?}");
+        assert!(told.text("advice").unwrap().contains("`memory`"), "{told:?}");
+    }
+}
+
+/// What a store or a file did not do names what was asked for; the client learns none of it.
+#[test]
+fn what_the_host_could_not_do_names_the_operation_and_on_what() {
+    let tester = Identity::new("tester");
+    let setup = Setup::new().master("tester", &tester);
+    let missing = setup.folder().join("missing");
+    let files = format!("[plugins.reaching.grants]\ncommands = []\nfiles = [\"{}\"]", missing.display());
+    let stateful = ["kv-set", "kv-set-sized", "kv-set-many-sized", "kv-get", "state-set"];
+    let grants = "[plugins.stateful.grants]\nkeyvalue = [\"default\"]";
+    let events = "[plugins.announcing.grants]\nevents = []";
+    let setup = setup
+        .plugin("stateful", components::stateful(), &stateful, grants)
+        .plugin("announcing", components::announcing(), &["announce"], events)
+        .plugin("reaching", components::reaching(), &["read"], &files);
+    let server = setup.start();
+    let mut connection = server.connect(&tester);
+    let long = "k".repeat(600);
+    for (line, told) in [
+        ("kv-set-sized default k 1048577".into(), "`set` of \"k\" in the store \"default\": a value".into()),
+        (format!("kv-get default {long}"), format!("`get` of \"{}…\" in the store", "k".repeat(64))),
+        ("kv-set-many-sized default 1001 1".into(), "`set-many` of \"".into()),
+        ("state-set default k v 0".into(), "`set` of \"k\" in the store \"default\": not a time".into()),
+        ("announce a$b".into(), "`publish` of \"a$b\": a topic is".into()),
+        (format!("read {}", missing.display()), format!("{}: there is no such file now", missing.display())),
+    ] {
+        let frame = connection.ask_framed(&line);
+        assert_eq!(frame.status, "ERR", "{line}: {frame:?}");
+        assert!(!frame.message.contains("in the store"), "{}", frame.message);
+        server.wait_for_log(&line, |entry| {
+            let error = entry.text("error").unwrap_or_default();
+            entry.message() == "a host function failed" && error.contains(&*told)
+        });
+    }
 }
 
 /// A server whose plugins compute or wait for longer than they may.
@@ -135,6 +252,7 @@ fn a_call_that_is_stopped_says_where_it_was_and_whose_deadline_it_was() {
             log.into_iter().skip(before).find(|entry| is_it(&entry))
         });
         assert_eq!(told.text("deadline").unwrap_or_default(), whose, "{told:?}");
+        assert!(line.contains(told.text("command").unwrap()), "{told:?}");
         assert_eq!(told.text("doing"), Some(doing), "{told:?}");
         assert!(told.text("advice").is_some(), "{told:?}");
         let error = told.text("error").unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What a plugin may be granted: given, withheld, overstepped.
 
 use crate::support::certs::Identity;
-use crate::support::components;
+use crate::support::components::{self, Minimal};
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{finish, lictor};
 
@@ -25,11 +25,15 @@ fn server(sections: &str) -> (Server, Identity) {
 fn what_is_withheld_is_named_with_the_lines_to_add() {
     for (sections, missing, lines) in [
         (LOGGING, "wasi:config/store@0.2.0-rc.1", "[plugins.granted.config]"),
-        (CONFIG, "wasi:logging/logging@0.1.0-draft", "[plugins.granted.grants]\n    | logging = true"),
+        (
+            CONFIG,
+            "wasi:logging/logging@0.1.0-draft",
+            "add:\n    | [plugins.granted.grants]\n    | logging = true",
+        ),
         (
             &format!("{CONFIG}\n[plugins.granted.grants]\nlogging = false"),
             "wasi:logging/logging@0.1.0-draft",
-            "[plugins.granted.grants]\n    | logging = true",
+            "add to [plugins.granted.grants]:\n    | logging = true",
         ),
     ] {
         let (setup, _) = setup(sections);
@@ -39,6 +43,25 @@ fn what_is_withheld_is_named_with_the_lines_to_add() {
         for words in ["plugin granted", missing, "not granted", lines] {
             assert!(checked.stderr.contains(words), "no {words:?} in {}", checked.stderr);
         }
+    }
+}
+
+/// To compile may take minutes. This one would not compile.
+#[test]
+fn what_is_withheld_is_told_before_anything_is_compiled() {
+    let setup = Setup::new();
+    let component = Minimal::new(&["run"])
+        .importing("lictor:plugin/state@0.1.0", "")
+        .beside("(core module (func (result i32)))")
+        .write(setup.folder(), "guest");
+    for (keys, words) in [
+        ("", "which is not granted to it"),
+        ("[plugins.guest.grants]\nkeyvalue = []", "it is not a valid component"),
+    ] {
+        let config = Setup::new().plugin("guest", &component, &["run"], keys);
+        let checked = finish(lictor(config.folder()).arg("check").arg("--config").arg(config.write()));
+        assert_eq!(checked.code, Some(2), "{checked:?}");
+        assert!(checked.stderr.contains(words), "{}", checked.stderr);
     }
 }
 

@@ -170,6 +170,15 @@ fn a_response_larger_than_fits_is_told_in_its_own_words() {
         is_refused(&mut first.connect(&tester), &command, "plugin-failed", TOO_LARGE);
         endless.wait_for_close();
     }
+    let impossible = Web::new(|_, connection| {
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n");
+    });
+    let (server, tester) = granting(&impossible, "");
+    let command = format!("whole GET {}", impossible.url("/?secret"));
+    is_refused(&mut server.connect(&tester), &command, "plugin-failed", "impossible Content-Length");
+    let logged = server.wait_for_log("the URL", |entry| entry.message() == "a host function failed");
+    let error = logged.text("error").unwrap();
+    assert!(error.starts_with(&format!("{}: the header", impossible.url("/"))), "{logged:?}");
     let whole = Web::new(|_, connection| {
         connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2097152\r\n\r\n");
         connection.send(&"x".repeat(2 << 20));

@@ -125,7 +125,7 @@ fn a_script_grants_what_a_config_would_and_no_more() {
     let less = script.with("calls.toml", (granted.replace("http = ", "# ") + &calls).as_bytes());
     let refused = less.run(components::check(), &[]);
     assert_eq!((refused.code, &refused.stdout[..]), (Some(1), ""), "{refused:?}");
-    for words in ["which are not granted to it", "[plugins.check.grants]\n    | http = "] {
+    for words in ["which are not granted to it", "add to [plugins.check.grants]:\n    | http = "] {
         assert!(refused.stderr.contains(words), "no {words:?} in {refused:?}");
     }
     // Options are for plugins of which it says nothing.

@@ -52,6 +52,7 @@ pub(super) fn resolve(
             .http
             .value()
             .map(|list| list.items.iter().filter_map(|item| url(&at, item, findings)).collect()),
+        is_written: true,
     }
 }
 

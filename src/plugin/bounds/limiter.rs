@@ -1,6 +1,7 @@
 //! The bounds on an instance's memory: its own, and its part of what all instances may use.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::ResourceLimiter;
 
@@ -27,6 +28,8 @@ pub(in crate::plugin) struct MemoryLimiter {
     /// The most that a table may have, in elements.
     max_table_elements: usize,
     refused: Option<MemoryRefusal>,
+    /// Whether somebody was told of that.
+    is_told: AtomicBool,
     charge: Charge,
 }
 
@@ -39,8 +42,10 @@ pub(in crate::plugin) enum MemoryRefusal {
     Table(usize),
     /// The instance has this many bytes, which it does not have memory for, or too little, for what the host holds.
     Held(usize),
-    /// The module says that this memory has no more than so many bytes, or this table elements.
+    /// The module says that this memory has no more than so many bytes.
     Declared(usize),
+    /// The module says that this table has no more than so many elements.
+    DeclaredTable(usize),
     /// All instances together have all that there is.
     Server,
 }
@@ -67,6 +72,7 @@ impl MemoryLimiter {
             last_growth_bytes: 0,
             max_table_elements,
             refused: None,
+            is_told: AtomicBool::new(false),
             charge,
         })
     }
@@ -97,9 +103,15 @@ impl MemoryLimiter {
         self.refused
     }
 
+    /// The same, once: for whoever tells of it.
+    pub(in crate::plugin) fn untold_refusal(&self) -> Option<MemoryRefusal> {
+        self.refused.filter(|_| !self.is_told.swap(true, Ordering::Relaxed))
+    }
+
     /// Begins another call.
     pub(in crate::plugin) fn forget_refusal(&mut self) {
         self.refused = None;
+        self.is_told = AtomicBool::new(false);
     }
 
     /// What the instance uses.
@@ -143,7 +155,8 @@ impl ResourceLimiter for MemoryLimiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if let Some(most) = maximum.filter(|most| desired > *most) {
+        // What declares no maximum has the engine's, which is no lower than the instance's bound.
+        if let Some(most) = maximum.filter(|most| desired > *most && *most < self.max_bytes) {
             return Ok(self.refuse(MemoryRefusal::Declared(most)));
         }
         Ok(self.grow(current, desired))
@@ -160,8 +173,9 @@ impl ResourceLimiter for MemoryLimiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if let Some(most) = maximum.filter(|most| desired > *most) {
-            return Ok(self.refuse(MemoryRefusal::Declared(most)));
+        // The same: the engine's is the bound on all tables.
+        if let Some(most) = maximum.filter(|most| desired > *most && *most < self.max_table_elements) {
+            return Ok(self.refuse(MemoryRefusal::DeclaredTable(most)));
         }
         if desired > self.max_table_elements {
             return Ok(self.refuse(MemoryRefusal::Table(self.max_table_elements)));
@@ -221,6 +235,8 @@ mod tests {
         assert_eq!(limiter.refusal(), None);
         assert!(!limiter.table_growing(25, 26, None).unwrap());
         assert_eq!(limiter.refusal(), Some(MemoryRefusal::Own(1000)));
+        assert_eq!(limiter.untold_refusal(), Some(MemoryRefusal::Own(1000)));
+        assert_eq!((limiter.untold_refusal(), limiter.refusal().is_some()), (None, true));
         limiter.forget_refusal();
         assert_eq!(limiter.refusal(), None);
     }
@@ -231,6 +247,27 @@ mod tests {
         assert!(limiter.table_growing(0, 50, None).unwrap());
         assert!(!limiter.table_growing(50, 51, None).unwrap());
         assert_eq!(limiter.refusal(), Some(MemoryRefusal::Table(50)));
+    }
+
+    /// The engine gives a maximum of its own for what declares none, or a higher one.
+    #[test]
+    fn a_maximum_is_the_modules_only_below_the_bounds() {
+        let mut limiter = limiter(1000, &Arc::new(Budget::new(10_000)));
+        for (is_table, desired, maximum, refusal) in [
+            (false, 300, 200, MemoryRefusal::Declared(200)),
+            (false, 1001, 1000, MemoryRefusal::Own(1000)),
+            (false, 5000, 4000, MemoryRefusal::Own(1000)),
+            (true, 30, 20, MemoryRefusal::DeclaredTable(20)),
+            (true, 51, 50, MemoryRefusal::Table(50)),
+            (true, 5000, 4000, MemoryRefusal::Table(50)),
+        ] {
+            let grown = match is_table {
+                true => limiter.table_growing(0, desired, Some(maximum)),
+                false => limiter.memory_growing(0, desired, Some(maximum)),
+            };
+            assert!(!grown.unwrap());
+            assert_eq!(limiter.refusal(), Some(refusal));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::Missing;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
 use crate::plugin::topics::{MAX_EVENT_BYTES, MAX_INBOX_BYTES, covers, is_pattern, is_topic};
+use crate::text::shown;
 
 mod bindings {
     #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
@@ -23,6 +24,9 @@ mod bindings {
     });
 }
 
+/// Characters of a topic that are logged.
+const MAX_TOPIC_CHARS: usize = 128;
+
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     events::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
@@ -31,14 +35,29 @@ fn refuse<T>(code: &str, message: &str) -> wasmtime::Result<Result<T, Failure>> 
     Ok(Err(Failure { code: code.to_owned(), message: message.to_owned() }))
 }
 
+impl HostState {
+    /// What `operation` answers that can't be done with `topic`; the log is told of which that was.
+    fn refused<T>(
+        &self,
+        operation: &str,
+        topic: &str,
+        message: &str,
+    ) -> wasmtime::Result<Result<T, Failure>> {
+        let topic = shown(topic, MAX_TOPIC_CHARS);
+        self.log
+            .host_refused(self.label().as_ref(), &format_args!("`{operation}` of \"{topic}\": {message}"));
+        refuse("bad-arguments", message)
+    }
+}
+
 impl events::Host for HostState {
     async fn publish(&mut self, topic: String, data: Vec<u8>) -> wasmtime::Result<Result<u32, Failure>> {
         self.volume.operation(topic.len() + data.len())?;
         if !is_topic(&topic) {
-            return refuse("bad-arguments", "a topic is 1 to 128 letters, digits and . _ - / :");
+            return self.refused("publish", &topic, "a topic is 1 to 128 letters, digits and . _ - / :");
         }
         if data.len() > MAX_EVENT_BYTES {
-            return refuse("bad-arguments", "an event has at most 65536 bytes");
+            return self.refused("publish", &topic, "an event has at most 65536 bytes");
         }
         if !self.granted.publishes.iter().any(|granted| covers(granted, &topic)) {
             self.log.not_granted(self.label().as_ref(), Missing::Publish(&topic));
@@ -54,7 +73,11 @@ impl events::Host for HostState {
             return refuse("unavailable", "only a command that streams may subscribe");
         };
         if !is_pattern(&topics) {
-            return refuse("bad-arguments", "this is no topic, and no start of topics with a * behind it");
+            return self.refused(
+                "subscribe",
+                &topics,
+                "this is no topic, and no start of topics with a * behind it",
+            );
         }
         if !self.granted.subscribes.iter().any(|granted| covers(granted, &topics)) {
             self.log.not_granted(self.label().as_ref(), Missing::Subscribe(&topics));

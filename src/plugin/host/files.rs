@@ -10,6 +10,7 @@ use super::Missing;
 use crate::files::{Fault, Opened, Reason, Reserved};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
+use crate::text::shown;
 
 mod bindings {
     #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
@@ -24,6 +25,9 @@ mod bindings {
 
 /// The largest file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Characters of a file's path that are logged.
+const MAX_PATH_CHARS: usize = 256;
 
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     files::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
@@ -50,12 +54,17 @@ impl files::Host for HostState {
 
 impl HostState {
     fn unreadable(&self, path: &str, unreadable: &Unreadable) -> Failure {
+        let refuse = |code, words| {
+            let path = shown(path, MAX_PATH_CHARS);
+            self.log.host_refused(self.label().as_ref(), &format!("{path}: {words}"));
+            failure(code, words)
+        };
         let words = match unreadable {
             Unreadable::Fault(fault) if fault.is_missing() => {
-                return failure("not-found", "there is no such file now");
+                return refuse("not-found", "there is no such file now");
             }
             Unreadable::Fault(Fault { reason: Reason::TooLarge { .. }, .. }) => {
-                return failure("failed", "the file is larger than 1 MiB");
+                return refuse("failed", "the file is larger than 1 MiB");
             }
             Unreadable::Fault(fault) => fault.to_string(),
             Unreadable::Withheld(what) => format!("{path}: it leads to what no plugin may read: {what}"),

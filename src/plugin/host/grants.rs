@@ -33,6 +33,8 @@ pub struct Grants {
     pub events: Option<EventsGrant>,
     /// Where it may send HTTP requests; nothing where nowhere.
     pub http: Option<HttpGrant>,
+    /// Whether the config file has a table for all but the first of these, to which what is missing is to be added.
+    pub is_written: bool,
 }
 
 /// Topics, each by its name or by the start of names and a `*`.
@@ -171,6 +173,9 @@ pub(in crate::plugin) struct Grantable {
     /// What to write below `[plugins.NAME]` to grant it, `NAME` being the plugin's.
     pub(in crate::plugin) lines: &'static str,
 }
+
+/// The table of the config that all grants but the plugin's own config stand in, of the plugin `NAME`.
+pub(in crate::plugin) const GRANTS_TABLE: &str = "[plugins.NAME.grants]";
 
 /// All of them.
 pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[

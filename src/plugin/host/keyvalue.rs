@@ -9,6 +9,7 @@ use wasmtime::component::{HasSelf, Linker, Resource};
 use self::bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use self::bindings::wasi::keyvalue::{atomics, batch, store};
 use super::Missing;
+use super::state::Asked;
 use crate::plugin::instance::HostState;
 use crate::state::{Key, MAX_KEYS_PER_CALL, StateError, Store, Value};
 use crate::sync::locked;
@@ -41,6 +42,8 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 #[derive(Clone)]
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Bucket {
+    /// The name by which it was opened.
+    name: Arc<str>,
     store: Arc<dyn Store>,
     /// Where pages of a listing ended: WASI's cursors are numbers, and these are their places from 1. Only the last
     /// [`MAX_CURSORS`] are kept.
@@ -81,6 +84,18 @@ pub(super) fn held_bytes(entry: &(dyn Any + Send)) -> Option<usize> {
     entry.downcast_ref::<Bucket>().map(|bucket| bucket.cursors().last.len() * CURSOR_BYTES)
 }
 
+fn checked(keys: &[String]) -> Result<Vec<Key>, StateError> {
+    keys.iter().map(|key| Key::new(key)).collect()
+}
+
+/// All of several keys, for the log.
+fn joined<'a>(keys: impl Iterator<Item = &'a str>) -> String {
+    keys.take(MAX_LOGGED_KEYS).collect::<Vec<_>>().join(", ")
+}
+
+/// Keys of a batch that are logged.
+const MAX_LOGGED_KEYS: usize = 4;
+
 /// What the host function gives: the outer error ends the call, the inner one is the plugin's to handle.
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
@@ -89,13 +104,9 @@ impl HostState {
         Ok(self.handles().get(bucket)?.clone())
     }
 
-    fn kv_error(&self, error: &StateError) -> Error {
-        self.tell_operator(error);
+    fn kv_error(&self, asked: Asked<'_>, error: &StateError) -> Error {
+        self.tell(asked, error);
         Error::Other(error.plain())
-    }
-
-    fn keys(&self, keys: &[String]) -> Result<Vec<Key>, Error> {
-        keys.iter().map(|key| Key::new(key)).collect::<Result<_, _>>().map_err(|error| self.kv_error(&error))
     }
 }
 
@@ -106,7 +117,8 @@ impl store::Host for HostState {
             self.log.not_granted(self.label().as_ref(), Missing::Store(&identifier));
             return Ok(Err(Error::AccessDenied));
         };
-        let bucket = Bucket { store: Arc::clone(store), cursors: Arc::default() };
+        let name = identifier.into();
+        let bucket = Bucket { name, store: Arc::clone(store), cursors: Arc::default() };
         Ok(Ok(self.handles().push(bucket)?))
     }
 }
@@ -121,7 +133,7 @@ impl store::HostBucket for HostState {
         };
         let value = match found {
             Ok(entry) => entry.map(|entry| Vec::from(entry.value.into_bytes())),
-            Err(error) => return Ok(Err(self.kv_error(&error))),
+            Err(error) => return Ok(Err(self.kv_error(Asked("get", &bucket.name, &key), &error))),
         };
         self.volume.carry(value.as_ref().map_or(0, Vec::len))?;
         Ok(Ok(value))
@@ -131,21 +143,24 @@ impl store::HostBucket for HostState {
         self.volume.operation(key.len() + value.len())?;
         let bucket = self.bucket(&bucket)?;
         let written = async { bucket.store.set(Key::new(&key)?, Value::new(value)?, None).await };
-        Ok(written.await.map(drop).map_err(|error| self.kv_error(&error)))
+        Ok(written.await.map(drop).map_err(|error| self.kv_error(Asked("set", &bucket.name, &key), &error)))
     }
 
     async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<()> {
         self.volume.operation(key.len())?;
         let bucket = self.bucket(&bucket)?;
         let deleted = async { bucket.store.delete(Key::new(&key)?).await };
-        Ok(deleted.await.map(drop).map_err(|error| self.kv_error(&error)))
+        Ok(deleted
+            .await
+            .map(drop)
+            .map_err(|error| self.kv_error(Asked("delete", &bucket.name, &key), &error)))
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<bool> {
         self.volume.operation(key.len())?;
         let bucket = self.bucket(&bucket)?;
         let found = async { bucket.store.exists(&Key::new(&key)?).await };
-        Ok(found.await.map_err(|error| self.kv_error(&error)))
+        Ok(found.await.map_err(|error| self.kv_error(Asked("exists", &bucket.name, &key), &error)))
     }
 
     async fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<u64>) -> Answer<KeyResponse> {
@@ -160,7 +175,7 @@ impl store::HostBucket for HostState {
         };
         let page = match bucket.store.list_keys("", after.as_ref(), MAX_KEYS_PER_CALL).await {
             Ok(page) => page,
-            Err(error) => return Ok(Err(self.kv_error(&error))),
+            Err(error) => return Ok(Err(self.kv_error(Asked("list-keys", &bucket.name, ""), &error))),
         };
         let keys: Vec<String> = page.keys.iter().map(|key| key.as_str().to_owned()).collect();
         self.volume.carry(keys.iter().map(String::len).sum())?;
@@ -190,7 +205,7 @@ impl atomics::Host for HostState {
             let sum = bucket.store.increment_to(Key::new(&key)?, delta, 0).await?;
             u64::try_from(sum).map_err(|_| StateError::Overflow)
         };
-        Ok(summed.await.map_err(|error| self.kv_error(&error)))
+        Ok(summed.await.map_err(|error| self.kv_error(Asked("increment", &bucket.name, &key), &error)))
     }
 }
 
@@ -202,13 +217,13 @@ impl batch::Host for HostState {
     ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
         self.volume.operation(keys.iter().map(String::len).sum())?;
         let bucket = self.bucket(&bucket)?;
-        let checked = match self.keys(&keys) {
-            Ok(checked) => checked,
-            Err(error) => return Ok(Err(error)),
-        };
-        let entries = match bucket.store.get_many(&checked).await {
+        let read = async { bucket.store.get_many(&checked(&keys)?).await };
+        let entries = match read.await {
             Ok(entries) => entries,
-            Err(error) => return Ok(Err(self.kv_error(&error))),
+            Err(error) => {
+                let keys = joined(keys.iter().map(String::as_str));
+                return Ok(Err(self.kv_error(Asked("get-many", &bucket.name, &keys), &error)));
+            }
         };
         let values = entries.into_iter().map(|entry| entry.map(|entry| Vec::from(entry.value.into_bytes())));
         let found: Vec<_> = keys.into_iter().zip(values).map(|(key, value)| Some((key, value?))).collect();
@@ -219,6 +234,7 @@ impl batch::Host for HostState {
     async fn set_many(&mut self, bucket: Resource<Bucket>, entries: Vec<(String, Vec<u8>)>) -> Answer<()> {
         self.volume.operation(entries.iter().map(|(key, value)| key.len() + value.len()).sum())?;
         let bucket = self.bucket(&bucket)?;
+        let keys = joined(entries.iter().map(|(key, _)| key.as_str()));
         let written = async {
             let entries: Vec<_> = entries
                 .into_iter()
@@ -226,17 +242,17 @@ impl batch::Host for HostState {
                 .collect::<Result<_, StateError>>()?;
             bucket.store.set_many(entries, None).await
         };
-        Ok(written.await.map_err(|error| self.kv_error(&error)))
+        Ok(written.await.map_err(|error| self.kv_error(Asked("set-many", &bucket.name, &keys), &error)))
     }
 
     async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Answer<()> {
         self.volume.operation(keys.iter().map(String::len).sum())?;
         let bucket = self.bucket(&bucket)?;
-        let keys = match self.keys(&keys) {
-            Ok(keys) => keys,
-            Err(error) => return Ok(Err(error)),
-        };
-        Ok(bucket.store.delete_many(keys).await.map(drop).map_err(|error| self.kv_error(&error)))
+        let deleted = async { bucket.store.delete_many(checked(&keys)?).await };
+        Ok(deleted.await.map(drop).map_err(|error| {
+            let keys = joined(keys.iter().map(String::as_str));
+            self.kv_error(Asked("delete-many", &bucket.name, &keys), &error)
+        }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `lictor:plugin/state`: a plugin's key-value state, with expiry, compare-and-set and listing by prefix. Granted by
 //! `keyvalue = ["STORE"]`.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
 use crate::state::{Blame, Clock as _, Expected, Key, StateError, Store, SystemClock, Ttl, Value, Version};
 use crate::telemetry::metrics::Counter;
+use crate::text::shown;
 
 mod bindings {
     #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
@@ -34,12 +36,12 @@ type Answer<T> = wasmtime::Result<Result<T, Failure>>;
 impl Host for HostState {
     async fn get(&mut self, store: String, key: String) -> Answer<Option<Entry>> {
         self.volume.operation(key.len())?;
-        let store = self.store(&store);
-        let found = async { Ok(store?.get(&Key::new(&key)?).await?) };
+        let granted = self.store(&store);
+        let found = async { Ok(granted?.get(&Key::new(&key)?).await?) };
         let found = match found.await {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Ok(None)),
-            Err(refusal) => return Ok(Err(self.failure(refusal))),
+            Err(refusal) => return Ok(Err(self.failure(Asked("get", &store, &key), refusal))),
         };
         self.volume.carry(found.value.as_bytes().len())?;
         Ok(Ok(Some(Entry {
@@ -51,23 +53,26 @@ impl Host for HostState {
 
     async fn set(&mut self, store: String, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Answer<u64> {
         self.volume.operation(key.len() + value.len())?;
-        let store = self.store(&store);
-        let written = async { Ok(store?.set(Key::new(&key)?, Value::new(value)?, ttl(ttl_ms)?).await?) };
-        Ok(written.await.map(Version::as_u64).map_err(|refusal| self.failure(refusal)))
+        let granted = self.store(&store);
+        let written = async { Ok(granted?.set(Key::new(&key)?, Value::new(value)?, ttl(ttl_ms)?).await?) };
+        Ok(written
+            .await
+            .map(Version::as_u64)
+            .map_err(|refusal| self.failure(Asked("set", &store, &key), refusal)))
     }
 
     async fn delete(&mut self, store: String, key: String) -> Answer<bool> {
         self.volume.operation(key.len())?;
-        let store = self.store(&store);
-        let deleted = async { Ok(store?.delete(Key::new(&key)?).await?) };
-        Ok(deleted.await.map_err(|refusal| self.failure(refusal)))
+        let granted = self.store(&store);
+        let deleted = async { Ok(granted?.delete(Key::new(&key)?).await?) };
+        Ok(deleted.await.map_err(|refusal| self.failure(Asked("delete", &store, &key), refusal)))
     }
 
     async fn increment(&mut self, store: String, key: String, delta: i64) -> Answer<i64> {
         self.volume.operation(key.len())?;
-        let store = self.store(&store);
-        let summed = async { Ok(store?.increment(Key::new(&key)?, delta).await?) };
-        Ok(summed.await.map_err(|refusal| self.failure(refusal)))
+        let granted = self.store(&store);
+        let summed = async { Ok(granted?.increment(Key::new(&key)?, delta).await?) };
+        Ok(summed.await.map_err(|refusal| self.failure(Asked("increment", &store, &key), refusal)))
     }
 
     async fn compare_and_set(
@@ -79,28 +84,31 @@ impl Host for HostState {
         ttl_ms: Option<u64>,
     ) -> Answer<u64> {
         self.volume.operation(key.len() + value.len())?;
-        let store = self.store(&store);
+        let granted = self.store(&store);
         let expected = expected.map(Version::from_u64).map_or(Expected::Absent, Expected::Version);
         let written = async {
-            let (key, value, ttl) = (Key::new(&key)?, Value::new(value)?, ttl(ttl_ms)?);
-            Ok(store?.compare_and_set(key, expected, value, ttl).await?)
+            let (at, value, ttl) = (Key::new(&key)?, Value::new(value)?, ttl(ttl_ms)?);
+            Ok(granted?.compare_and_set(at, expected, value, ttl).await?)
         };
-        Ok(written.await.map(Version::as_u64).map_err(|refusal| self.failure(refusal)))
+        Ok(written
+            .await
+            .map(Version::as_u64)
+            .map_err(|refusal| self.failure(Asked("compare-and-set", &store, &key), refusal)))
     }
 
     async fn compare_and_delete(&mut self, store: String, key: String, expected: u64) -> Answer<()> {
         self.volume.operation(key.len())?;
-        let store = self.store(&store);
+        let granted = self.store(&store);
         let expected = Version::from_u64(expected);
-        let deleted = async { Ok(store?.compare_and_delete(Key::new(&key)?, expected).await?) };
-        Ok(deleted.await.map_err(|refusal| self.failure(refusal)))
+        let deleted = async { Ok(granted?.compare_and_delete(Key::new(&key)?, expected).await?) };
+        Ok(deleted.await.map_err(|refusal| self.failure(Asked("compare-and-delete", &store, &key), refusal)))
     }
 
     async fn touch(&mut self, store: String, key: String, ttl_ms: Option<u64>) -> Answer<bool> {
         self.volume.operation(key.len())?;
-        let store = self.store(&store);
-        let touched = async { Ok(store?.touch(Key::new(&key)?, ttl(ttl_ms)?).await?.is_some()) };
-        Ok(touched.await.map_err(|refusal| self.failure(refusal)))
+        let granted = self.store(&store);
+        let touched = async { Ok(granted?.touch(Key::new(&key)?, ttl(ttl_ms)?).await?.is_some()) };
+        Ok(touched.await.map_err(|refusal| self.failure(Asked("touch", &store, &key), refusal)))
     }
 
     async fn list_keys(
@@ -111,15 +119,15 @@ impl Host for HostState {
         limit: u32,
     ) -> Answer<Page> {
         self.volume.operation(prefix.len())?;
-        let store = self.store(&store);
+        let granted = self.store(&store);
         let listed = async {
             let after = after.map(|after| Key::new(&after)).transpose()?;
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            Ok(store?.list_keys(&prefix, after.as_ref(), limit).await?)
+            Ok(granted?.list_keys(&prefix, after.as_ref(), limit).await?)
         };
         let page = match listed.await {
             Ok(page) => page,
-            Err(refusal) => return Ok(Err(self.failure(refusal))),
+            Err(refusal) => return Ok(Err(self.failure(Asked("list-keys", &store, &prefix), refusal))),
         };
         let keys: Vec<String> = page.keys.iter().map(|key| key.as_str().to_owned()).collect();
         self.volume.carry(keys.iter().map(String::len).sum())?;
@@ -140,6 +148,21 @@ impl From<StateError> for Refusal {
     }
 }
 
+/// What a plugin asks of a store: the operation, the name by which it opens the store, and the key, or the begin of keys.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a>(pub(super) &'static str, pub(super) &'a str, pub(super) &'a str);
+
+/// Characters of a store's name and of a key that are logged.
+const MAX_NAME_CHARS: usize = 64;
+
+impl fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(operation, store, key) = self;
+        let [store, key] = [store, key].map(|name| shown(name, MAX_NAME_CHARS));
+        write!(f, "`{operation}` of \"{key}\" in the store \"{store}\"")
+    }
+}
+
 impl HostState {
     /// The store that the plugin opens as `name`.
     fn store(&self, name: &str) -> Result<Arc<dyn Store>, Refusal> {
@@ -147,21 +170,26 @@ impl HostState {
     }
 
     /// What the plugin is told; the log is told all of what is the operator's to mend.
-    fn failure(&self, refusal: Refusal) -> Failure {
+    fn failure(&self, asked: Asked<'_>, refusal: Refusal) -> Failure {
         match refusal {
             Refusal::NotGranted(name) => {
                 self.log.not_granted(self.label().as_ref(), Missing::Store(&name));
                 Failure { code: "denied".into(), message: "this store is not granted to the plugin".into() }
             }
             Refusal::State(error) => {
-                self.tell_operator(&error);
+                self.tell(asked, &error);
                 Failure { code: code(&error).into(), message: error.plain() }
             }
         }
     }
 
-    /// Logs what only the operator can mend, and counts what met a bound.
-    pub(super) fn tell_operator(&self, error: &StateError) {
+    /// Logs why `asked` was not done: what the operator can mend as a warning. Conflicts are no faults, and are not logged. Counts
+    /// what met a bound.
+    pub(super) fn tell(&self, asked: Asked<'_>, error: &StateError) {
+        if matches!(error, StateError::Conflict { .. }) {
+            return;
+        }
+        let (call, words) = (self.label(), format!("{asked}: {error}"));
         let advice = match error {
             StateError::QuotaExceeded { kind, .. } => {
                 Counter::StoreQuotasUsedUp.count();
@@ -173,8 +201,9 @@ impl HostState {
             }
             _ => None,
         };
-        if error.blame() == Blame::Operator || advice.is_some() {
-            self.log.host_fault(self.label().as_ref(), error, advice);
+        match error.blame() {
+            Blame::Plugin if advice.is_none() => self.log.host_refused(call.as_ref(), &words),
+            Blame::Plugin | Blame::Operator => self.log.host_fault(call.as_ref(), &words, advice),
         }
     }
 }

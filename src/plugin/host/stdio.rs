@@ -104,6 +104,12 @@ impl PluginLog {
         tracing::warn!(target: "lictor::plugin", plugin, client, request, %error, advice, "a host function failed");
     }
 
+    /// What a host function did not do, as the plugin asked for what can't be: that is its author's to mend.
+    pub(super) fn host_refused(&self, call: Option<&CallLabel>, error: &dyn fmt::Display) {
+        let (plugin, (client, request)) = (&*self.plugin, fields(call));
+        tracing::info!(target: "lictor::plugin", plugin, client, request, %error, "a host function failed");
+    }
+
     /// What the plugin asked for and was not granted.
     pub(super) fn not_granted(&self, call: Option<&CallLabel>, missing: Missing<'_>) {
         self.host_fault(call, &missing.what(), Some(&missing.advice(&self.plugin)));

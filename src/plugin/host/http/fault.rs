@@ -83,7 +83,10 @@ pub(super) fn told(error: &Error) -> (&'static str, &'static str) {
         }
         Error::HttpRequestUriInvalid => return ("bad-arguments", "the URL can't be one"),
         Error::HttpResponseHeaderSectionSize(_) => {
-            return ("failed", "the header of the server's answer is too large");
+            return (
+                "failed",
+                "the header of the server's answer is too large, or has an impossible Content-Length",
+            );
         }
         Error::HttpResponseBodySize(_) => return ("failed", "the server's answer is too large"),
         Error::DnsTimeout

@@ -15,9 +15,10 @@ use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiB
 
 use self::bindings::lictor::plugin::http;
 use super::heads::{EXCHANGE_BYTES, MAX_AUTHORITY_BYTES, MAX_METHOD_BYTES, MAX_PATH_BYTES, kept_bytes};
-use super::{FIELD_BYTES, MAX_FIELDS_BYTES, fault};
+use super::{FIELD_BYTES, MAX_FIELDS_BYTES, fault, shown_url};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
+use crate::text::shown;
 
 mod bindings {
     #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
@@ -32,6 +33,9 @@ mod bindings {
 
 /// The largest body of a response that is taken.
 const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// Characters of a URL that are logged.
+const MAX_URL_CHARS: usize = 512;
 
 /// The most time that a request leaves to its call.
 const TO_ANSWER: Duration = Duration::from_millis(250);
@@ -48,15 +52,27 @@ impl http::Host for HostState {
             request.timeout_ms.map_or(Duration::MAX, Duration::from_millis).min(self.time_for_a_request());
         let request = match to_be_sent(request) {
             Ok(request) => request,
-            Err(words) => return Ok(Err(failure("bad-arguments", words))),
+            Err(words) => {
+                self.log.host_refused(self.label().as_ref(), &format!("an HTTP request: {words}"));
+                return Ok(Err(failure("bad-arguments", words)));
+            }
         };
+        let url = shown_url(request.uri());
         let held = EXCHANGE_BYTES + request.body().size_hint().exact().map_or(0, saturated);
         self.handles.hold_for_now(held, &mut self.memory)?;
         let answered = timeout(within, self.exchange(request, held)).await;
         self.handles.hold_for_now(0, &mut self.memory)?;
         // A body that ran over the volume ends the call, whatever was made of that.
         self.volume.check()?;
-        Ok(answered.unwrap_or(Err(Error::HttpResponseTimeout.into())).map_err(|missing| missing.told()))
+        Ok(answered.unwrap_or(Err(Error::HttpResponseTimeout.into())).map_err(|missing| {
+            let told = missing.told();
+            // What is not granted was logged, with what grants it.
+            if told.code != "denied" {
+                let error = format!("{}: {}", shown(&url, MAX_URL_CHARS), told.message);
+                self.log.host_refused(self.label().as_ref(), &error);
+            }
+            told
+        }))
     }
 }
 
@@ -210,7 +226,7 @@ fn url(text: &str) -> Result<Uri, &'static str> {
 fn fields(headers: Vec<(String, String)>, length: usize) -> Result<HeaderMap, String> {
     let mut fields = HeaderMap::new();
     for (name, value) in headers {
-        let refuse = |why| format!("the header {}{why}", crate::text::shown(&name, 64));
+        let refuse = |why| format!("the header {}{why}", shown(&name, 64));
         let known = HeaderName::try_from(&name).map_err(|_| refuse(" can't be sent: it is no name"))?;
         if DEFAULT_FORBIDDEN_HEADERS.contains(&known) {
             return Err(refuse(" is the host's to send"));
