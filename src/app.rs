@@ -30,7 +30,9 @@ pub use sources::{Round, Sources};
 pub use state::{ByHand, Entry, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
 pub use supervisor::{Running, Supervisor};
 pub use trial_call::TrialCall;
-pub use trials::{Inspected, TrialRun, Tried, codes, inspect, log_for_authors, own_cache, try_all, try_out};
+pub use trials::{
+    Inspected, TrialRun, Tried, codes, inspect, log_for_authors, name_faults, own_cache, try_all, try_out,
+};
 
 pub use crate::plugin::{Compilation, Compiling, HttpGrant, Standing, Work, compile_alone, grant_lines};
 

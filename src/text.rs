@@ -197,6 +197,17 @@ pub fn stand_ins(text: &str) -> Cow<'_, str> {
     Cow::Owned(visible)
 }
 
+/// `text` as a shell takes it for one word and for nothing else, for a command that is printed to be pasted.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    // In any place of a word, for any shell.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
 fn push_lines(text: &str, visible: &mut String) {
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {

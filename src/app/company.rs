@@ -1,6 +1,7 @@
 //! Plugins that are called without a server: they go through the same as in one, from permission and routing to the answer.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,16 @@ pub(super) struct Company {
 impl Company {
     pub(super) async fn of(run: &TrialRun, calls: &[TrialCall]) -> anyhow::Result<Self> {
         let state: Arc<dyn Engine> = match &run.state {
-            Some(path) => Arc::new(SqliteEngine::open(path, SqliteOptions::default())?),
+            Some(path) => {
+                // The engine makes the folder too, which here may be misspelt.
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                anyhow::ensure!(
+                    folder.is_none_or(Path::is_dir),
+                    "{}: there is no such folder to keep the state in: make it, or correct --state",
+                    folder.unwrap_or(path).display()
+                );
+                Arc::new(SqliteEngine::open(path, SqliteOptions::default())?)
+            }
             None => Arc::new(MemoryEngine::new()),
         };
         let mut clients = HashMap::new();

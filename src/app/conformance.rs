@@ -131,6 +131,10 @@ impl Suite {
             Spec { instances, max_calls: u32::MAX, idle: Duration::MAX, ..unserved }
         };
         let fresh = Plugin::load(Arc::clone(&sandbox), spec(Instances::PerRequest)).await?;
+        anyhow::ensure!(
+            !fresh.is_streaming(),
+            "its commands give streams, and the suite is for components of `world plugin`: run its commands by `lictor plugin run`"
+        );
         let terse = |instances| Spec { reply_bytes: MAX_REPLY_BYTES, ..spec(instances) };
         let warm = Plugin::load(Arc::clone(&sandbox), terse(Instances::Shared)).await?;
         let terse = Plugin::load(sandbox, terse(Instances::PerRequest)).await?;

@@ -68,6 +68,8 @@ pub struct Sources {
     /// Those that have changed in each of the last rounds, and in how many.
     rounds: BTreeMap<PathBuf, u32>,
     is_in_round: bool,
+    /// Whether there are more than can be watched.
+    is_too_many: bool,
 }
 
 /// What has changed in a round that has run to its end.
@@ -87,7 +89,8 @@ impl Sources {
     ///
     /// When there are more files than can be watched.
     pub fn of(folder: &Path, without: Vec<PathBuf>, also: Option<PathBuf>) -> anyhow::Result<Self> {
-        let (seen, all) = look(folder, &without, also.as_deref())?;
+        let Looked { files: seen, all, is_whole } = look(folder, &without, also.as_deref());
+        anyhow::ensure!(is_whole, "{}", too_many(folder));
         let mut watch = Watch::new();
         watch.follow(Some(all));
         let contents = seen.paths().filter_map(|path| Some((path.to_owned(), hash(path)?))).collect();
@@ -101,6 +104,7 @@ impl Sources {
             changed: BTreeSet::new(),
             rounds: BTreeMap::new(),
             is_in_round: false,
+            is_too_many: false,
         })
     }
 
@@ -113,11 +117,11 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// When there are more files than can be watched.
+    /// As for [`changed`](Self::changed).
     pub fn end_round(&mut self) -> anyhow::Result<Round> {
+        self.is_in_round = false;
         let changed = self.look()?;
         self.changed.extend(changed);
-        self.is_in_round = false;
         let before = std::mem::take(&mut self.rounds);
         let rounds = |path: &PathBuf| before.get(path).map_or(1, |rounds| rounds.saturating_add(1));
         self.rounds = std::mem::take(&mut self.changed)
@@ -148,7 +152,7 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// When there are more files than can be watched.
+    /// Once when there come to be more files than can be watched. Until there are fewer, no change is one.
     pub async fn changed(&mut self) -> anyhow::Result<PathBuf> {
         loop {
             self.watch.changed().await;
@@ -172,8 +176,13 @@ impl Sources {
 
     /// The files that hold something else than before, or are gone.
     fn look(&mut self) -> anyhow::Result<Vec<PathBuf>> {
-        let (now, all) = look(&self.folder, &self.without, self.also.as_deref())?;
+        let Looked { files: now, all, is_whole } = look(&self.folder, &self.without, self.also.as_deref());
         self.watch.follow(Some(all));
+        let was_told = std::mem::replace(&mut self.is_too_many, !is_whole);
+        if !is_whole {
+            let told = format!("{}. Until there are fewer, no change begins a build", too_many(&self.folder));
+            return if was_told { Ok(Vec::new()) } else { Err(anyhow::anyhow!(told)) };
+        }
         let others: Vec<_> = self.seen.others(&now).map(Path::to_owned).collect();
         self.seen = now;
         Ok(others.into_iter().filter(|path| self.holds_other(path)).collect())
@@ -202,9 +211,26 @@ fn hash(path: &Path) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// What sources there are now, and they with the folders in which others may come to be. A link's end is looked at, and no folder is
-/// entered by one.
-fn look(folder: &Path, without: &[PathBuf], also: Option<&Path>) -> anyhow::Result<(Sightings, Sightings)> {
+/// What was found below a folder.
+struct Looked {
+    /// The sources.
+    files: Sightings,
+    /// They, and the folders in which others may come to be.
+    all: Sightings,
+    /// Whether that is all there is: no more than [`MOST`].
+    is_whole: bool,
+}
+
+fn too_many(folder: &Path) -> String {
+    format!(
+        "there are more than {MOST} files below {}, which are too many to watch: what is made or brought belongs into `build` or \
+         `target`, where it is not looked at",
+        folder.display()
+    )
+}
+
+/// Looks at what sources there are now. A link's end is looked at, and no folder is entered by one.
+fn look(folder: &Path, without: &[PathBuf], also: Option<&Path>) -> Looked {
     let (mut files, mut all) = (Sightings::default(), Sightings::default());
     if let Some(also) = also {
         files.note(also, Matters::Content);
@@ -222,16 +248,14 @@ fn look(folder: &Path, without: &[PathBuf], also: Option<&Path>) -> anyhow::Resu
                 true => folders.push(entry.path()),
                 false => files.note(&entry.path(), Matters::Content),
             }
-            anyhow::ensure!(
-                files.count() + all.count() + folders.len() <= MOST,
-                "there are more than {MOST} files below {}, which are too many to watch: what is made or brought belongs into \
-                 `build` or `target`, where it is not looked at",
-                folder.display()
-            );
+            if files.count() + all.count() + folders.len() > MOST {
+                all.extend(files.clone());
+                return Looked { files, all, is_whole: false };
+            }
         }
     }
     all.extend(files.clone());
-    Ok((files, all))
+    Looked { files, all, is_whole: true }
 }
 
 /// Whether tools or editors make what has this name.
@@ -248,152 +272,5 @@ fn is_made(name: &OsStr, is_folder: bool) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-    use std::time::Duration;
-
-    use tokio::time::timeout;
-
-    use super::*;
-
-    #[test]
-    fn what_tools_and_editors_make_is_no_source() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let sources = [
-            "plugin.c",
-            "src/lib.rs",
-            ".cargo/config.toml",
-            "Cargo.toml",
-            "src/build.rs",
-            "test.toml",
-            "link",
-        ];
-        let made = [
-            "greet.wasm",
-            "greet.wasm.20937.0.new",
-            "greet.wasm.debug",
-            "build/core.wasm",
-            "target/x",
-            "lictor/target/x",
-            ".tools/x",
-            ".git/HEAD",
-            "node_modules/a/b.js",
-            "lictor/__pycache__/x.pyc",
-            "Cargo.lock",
-            ".plugin.c.swp",
-            ".#plugin.c",
-            "#plugin.c#",
-            "plugin.c~",
-            "4913",
-            "state.db-wal",
-            "dev.log",
-            "cache/x",
-        ];
-        for name in sources.iter().chain(&made).filter(|name| **name != "link") {
-            fs::create_dir_all(at(name).parent().unwrap()).unwrap();
-            fs::write(at(name), "").unwrap();
-        }
-        symlink("/", at("link")).unwrap();
-        let (files, _) = look(folder.path(), &[at("cache")], None).unwrap();
-        let mut found: Vec<_> = files.into_iter().map(|(path, _)| path).collect();
-        found.sort();
-        let mut expected = sources.map(at);
-        expected.sort();
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn too_many_files_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        for number in 0..=MOST {
-            fs::write(folder.path().join(number.to_string()), "").unwrap();
-        }
-        let error = look(folder.path(), &[], None).err().unwrap().to_string();
-        assert!(error.contains("too many to watch"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn what_each_round_writes_begins_no_round_for_ever_and_a_source_always_does() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::write(at("source"), "0").unwrap();
-        fs::write(at("stamp"), "0").unwrap();
-        let mut sources = Sources::of(folder.path(), Vec::new(), None).unwrap();
-        let changed = |path: &str| Round { changed: Some(path.into()), made: Vec::new() };
-        // Written before its end, a file breaks off two rounds, and after that lets them run on.
-        for round in ["1", "2"] {
-            sources.begin_round();
-            fs::write(at("stamp"), round).unwrap();
-            assert_eq!(sources.changed().await.unwrap(), Path::new("stamp"));
-        }
-        let patience = Duration::from_millis(600);
-        for (round, ended) in [
-            ("3", changed("stamp")),
-            ("4", Round { changed: None, made: vec!["stamp".into()] }),
-            ("5", Round::default()),
-        ] {
-            sources.begin_round();
-            fs::write(at("stamp"), round).unwrap();
-            assert!(timeout(patience, sources.changed()).await.is_err(), "round {round}");
-            assert_eq!(sources.end_round().unwrap(), ended, "round {round}");
-        }
-        // A source breaks off a round all the same, and that is then no word on what it would have made.
-        sources.begin_round();
-        fs::write(at("source"), "1").unwrap();
-        assert_eq!(sources.changed().await.unwrap(), Path::new("source"));
-        sources.begin_round();
-        fs::write(at("stamp"), "6").unwrap();
-        assert_eq!(sources.end_round().unwrap(), Round::default());
-        // Between rounds it counts, and after one that did not write it too.
-        fs::write(at("stamp"), "by hand").unwrap();
-        assert_eq!(sources.changed().await.unwrap(), Path::new("stamp"));
-        sources.begin_round();
-        assert_eq!(sources.end_round().unwrap(), Round::default());
-        sources.begin_round();
-        fs::write(at("stamp"), "7").unwrap();
-        assert_eq!(sources.end_round().unwrap(), changed("stamp"));
-    }
-
-    #[tokio::test]
-    async fn the_same_bytes_are_no_change_but_another_mode_is() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::write(at("a"), "1").unwrap();
-        fs::write(at("b"), "1").unwrap();
-        let mut sources = Sources::of(folder.path(), Vec::new(), None).unwrap();
-        fs::write(at("a"), "1").unwrap();
-        assert!(timeout(Duration::from_millis(600), sources.changed()).await.is_err());
-        fs::write(at("b"), "2").unwrap();
-        assert_eq!(sources.changed().await.unwrap(), Path::new("b"));
-        fs::set_permissions(at("a"), fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(sources.changed().await.unwrap(), Path::new("a"));
-    }
-
-    #[tokio::test]
-    async fn a_source_that_is_written_made_or_removed_is_named_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::create_dir(at("src")).unwrap();
-        fs::write(at("src/a.rs"), "1").unwrap();
-        let mut sources = Sources::of(folder.path(), Vec::new(), None).unwrap();
-        let mut next = async || sources.changed().await.unwrap();
-        fs::write(at("src/a.rs"), "22").unwrap();
-        assert_eq!(next().await, Path::new("src/a.rs"));
-        fs::create_dir(at("src/deep")).unwrap();
-        fs::write(at("src/deep/b.rs"), "").unwrap();
-        assert_eq!(next().await, Path::new("src/deep/b.rs"));
-        fs::write(at("new.rs"), "").unwrap();
-        assert_eq!(next().await, Path::new("new.rs"));
-        fs::remove_file(at("src/a.rs")).unwrap();
-        assert_eq!(next().await, Path::new("src/a.rs"));
-        // What is made is none: the next to be named is the next that is written.
-        fs::create_dir(at("build")).unwrap();
-        for made in ["greet.wasm", "build/x", ".x.swp"] {
-            fs::write(at(made), "").unwrap();
-        }
-        fs::write(at("new.rs"), "more").unwrap();
-        assert_eq!(next().await, Path::new("new.rs"));
-    }
-}
+#[path = "sources_tests.rs"]
+mod tests;

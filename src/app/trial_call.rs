@@ -1,6 +1,9 @@
 //! A call that is made without a server.
 
+use std::str::FromStr as _;
+
 use super::trials::decoded;
+use crate::config::{CommandName, Refusal};
 
 /// A call of a [`TrialRun`](super::TrialRun).
 #[derive(Clone, Debug)]
@@ -18,12 +21,23 @@ impl TrialCall {
         decoded(&self.request).is_ok_and(|request| request.command().starts_with('@'))
     }
 
-    /// Looks whether a server would take its request.
+    /// Looks whether a server would take its request, whose body may have `body_bytes`.
     ///
     /// # Errors
     ///
     /// What is wrong with it.
-    pub fn check(&self) -> anyhow::Result<()> {
-        decoded(&self.request).map(drop)
+    pub fn check(&self, body_bytes: usize) -> anyhow::Result<()> {
+        let request = decoded(&self.request)?;
+        let length = request.body().len();
+        anyhow::ensure!(
+            length <= body_bytes,
+            "its body has {length} bytes, and a server takes {body_bytes} (`body` in its [limits]): make it smaller, or allow more by \
+             --body-size"
+        );
+        let command = CommandName::from_str(request.command()).map_err(|Refusal { what, advice }| {
+            let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+            anyhow::anyhow!("no plugin can have this command: {what}{advice}")
+        });
+        command.map(drop)
     }
 }

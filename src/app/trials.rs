@@ -1,7 +1,8 @@
 //! A component without a server and without a config: looked at, or called.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +13,7 @@ use tracing::Level;
 use super::company::Company;
 use super::plugins::{grants, instances};
 use super::trial_call::TrialCall;
-use crate::config::{self, PluginName, ScriptGrants, StoreGrant, key_text};
+use crate::config::{self, CommandName, PluginName, Refusal, ScriptGrants, StoreGrant, key_text};
 use crate::files::Authors;
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
@@ -21,6 +22,7 @@ use crate::plugin::{
 };
 use crate::state::{Engine, MemoryEngine, Namespace, Quota};
 use crate::telemetry::{self, Format};
+use crate::text::shown;
 use crate::wire::{Code, CommandError, Decoder, Request};
 
 /// What is said of a component by its type alone, and its commands, or why it does not load with everything granted.
@@ -41,6 +43,25 @@ pub fn inspect(path: &Path, compiling: Compiling) -> anyhow::Result<Inspected> {
     let (inspection, plugin) = inspected.map_err(|reason| anyhow::anyhow!("{reason}"))?;
     Ok((inspection, plugin.map(|plugin| plugin.commands().to_vec()).map_err(Into::into)))
 }
+
+/// What a plugin says of its commands that no config can say: then nobody can call them.
+#[must_use]
+pub fn name_faults(commands: &[CommandInfo]) -> Option<String> {
+    let mut names = BTreeSet::new();
+    let faults = commands.iter().filter_map(|CommandInfo { name, .. }| match CommandName::from_str(name) {
+        Err(Refusal { what, .. }) => Some(format!("\"{}\": {what}", shown(name, MAX_NAME_CHARS))),
+        Ok(_) if !names.insert(name) => Some(format!("\"{name}\": it is there twice")),
+        Ok(_) => None,
+    });
+    let faults: Vec<_> = faults.take(MAX_NAME_FAULTS).collect();
+    let words =
+        "its `describe` names commands as none can be named; name them otherwise in the plugin's source:";
+    (!faults.is_empty()).then(|| format!("{words}\n{}", faults.join("\n")))
+}
+
+/// Names that are told to be wrong, and characters of each that are shown.
+const MAX_NAME_FAULTS: usize = 16;
+const MAX_NAME_CHARS: usize = 64;
 
 /// How long an inspected component may take to describe itself, and the most memory that it may use for that.
 const DESCRIBE_TIME: Duration = Duration::from_secs(5);
@@ -77,6 +98,12 @@ pub struct TrialRun {
     pub memory_bytes: usize,
     /// The largest reply, in bytes.
     pub reply_bytes: usize,
+    /// The most operations of the host in a call.
+    pub host_calls: u64,
+    /// The most bytes that these carry.
+    pub host_bytes: u64,
+    /// The largest body of a request, in bytes.
+    pub body_bytes: usize,
     /// How long a call may take that does not say so itself.
     pub timeout: Duration,
     /// Whether a core dump is wanted if it traps.
@@ -171,7 +198,8 @@ impl TrialRun {
         let instances = instances(self.instances);
         let (max_calls, idle) = (u32::MAX, Duration::MAX);
         let (key, reply_bytes) = (section_key(&owner), self.reply_bytes);
-        Ok(Spec { name: owner.into(), key, instances, max_calls, idle, grants, reply_bytes, ..spec })
+        let volume = VolumeLimits { calls: self.host_calls, bytes: self.host_bytes };
+        Ok(Spec { name: owner.into(), key, instances, max_calls, idle, grants, reply_bytes, volume, ..spec })
     }
 
     async fn everything(&self, owner: &str, state: &dyn Engine) -> anyhow::Result<Grants> {

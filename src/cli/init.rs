@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::cert::issue::{DEFAULT_DAYS, Files, LOCAL_NAMES, Role, write_new};
-use super::{CONFIG_FILE, Failure, cert, output};
+use super::{CONFIG_FILE, Failure, cert, output, paste};
 
 /// The example plugin, compiled when this program was; empty where that could not be done.
 const ECHO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.wasm"));
@@ -86,7 +86,7 @@ impl Init {
 
     fn next_commands(&self) -> String {
         let is_here = self.folder.as_os_str().is_empty() || self.folder == Path::new(".");
-        let step = if is_here { String::new() } else { format!("cd {} && ", self.folder.display()) };
+        let step = if is_here { String::new() } else { format!("cd {} && ", paste::path(&self.folder)) };
         format!(
             "\nNext:                     {step}lictor serve\n\
              and in another terminal:  {step}lictor call echo hello"

@@ -11,6 +11,7 @@ mod compile;
 mod exit;
 mod init;
 mod output;
+mod paste;
 mod plugin;
 mod prompt;
 mod reload;

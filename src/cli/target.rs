@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::{CONFIG_FILE, Failure, is_missing, load_named_config, output, want_own_config};
+use super::{CONFIG_FILE, Failure, is_missing, load_named_config, output, paste, want_own_config};
 use crate::client::{Address, Credentials, KnownServers, Trust, folder};
 use crate::config::{Client, ClientName, Config, ServerCertificate};
 use crate::files::other_writers;
@@ -161,7 +161,7 @@ fn client_of(config: &Config) -> Result<PathBuf, Failure> {
             output::note(&format!(
                 "as the client {name}, the first by name whose key is here; to call as another, name its certificate: --cert {} \
                  is {other}'s",
-                of_other.display()
+                paste::path(&of_other)
             ));
         }
         return Ok(certificate);

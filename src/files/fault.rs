@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::text::shown;
+use crate::text::{shell_word, shown};
 use crate::units::size;
 
 /// Longest path that is shown: as long as the kernel takes one.
@@ -178,7 +178,7 @@ impl Fault {
     /// What to do about it, where that can be said.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
-        let path = named(&self.path);
+        let path = shell_word(&named(&self.path));
         Some(match &self.reason {
             Reason::Link { .. } => {
                 "only links of root or of the server's user are followed; name what it leads to".to_owned()
@@ -191,9 +191,9 @@ impl Fault {
             Reason::Writable { .. } => format!("find out who changed it, then `chmod go-w {path}`"),
             Reason::GroupWritable { .. } => format!("`chmod g-w {path}`"),
             Reason::LooseFolder { folder, owner, .. } if super::walk::is_stranger(*owner) => {
-                format!("`chown root {}`", named(folder))
+                format!("`chown root {}`", shell_word(&named(folder)))
             }
-            Reason::LooseFolder { folder, .. } => format!("`chmod go-w {}`", named(folder)),
+            Reason::LooseFolder { folder, .. } => format!("`chmod go-w {}`", shell_word(&named(folder))),
             Reason::NotOwn { owner, .. } if *owner != user() => {
                 let as_owner = runuser(*owner);
                 format!(

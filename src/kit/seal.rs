@@ -2,6 +2,8 @@
 //!
 //! Python's runtime imports `wasi:sockets` whatever the plugin does, and plugins get no sockets.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, bail};
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions};
@@ -13,20 +15,34 @@ use wit_parser::{ManglingAndAbi, Resolve, WorldId, WorldKey};
 ///
 /// # Errors
 ///
-/// When it is no component, or can't be without them.
+/// When it is no component, has none of them, or can't be without them.
 pub fn seal(component: &[u8], package: &str) -> Result<Vec<u8>> {
     let DecodedWasm::Component(mut resolve, world) = wit_component::decode(component)? else {
         bail!("it is no component");
     };
-    if !turn_round(&mut resolve, world, package) {
-        return Ok(component.to_vec());
+    let packages = imported(&resolve, world);
+    if !packages.contains(package) {
+        let packages: Vec<_> = packages.iter().map(String::as_str).collect();
+        bail!(
+            "it imports nothing of a package {package:?}: {}",
+            match &packages[..] {
+                [] => "it imports no package at all, so there is nothing to take out".to_owned(),
+                _ => format!("name one that it imports, without a version: {}", packages.join(", ")),
+            }
+        );
     }
+    turn_round(&mut resolve, world, package);
     plug(component, &stub(&resolve, world)?)
 }
 
+/// The packages whose interfaces are imported, such as `wasi:io`.
+fn imported(resolve: &Resolve, world: WorldId) -> BTreeSet<String> {
+    let names = resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key));
+    names.filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect()
+}
+
 /// Makes of the component's world that of its stub: what is imported of `package` is exported, and nothing else.
-/// Whether there is any.
-fn turn_round(resolve: &mut Resolve, world: WorldId, package: &str) -> bool {
+fn turn_round(resolve: &mut Resolve, world: WorldId, package: &str) {
     let prefix = format!("{package}/");
     let keys: Vec<WorldKey> = resolve.worlds[world].imports.keys().cloned().collect();
     let names: Vec<String> = keys.iter().map(|key| resolve.name_world_key(key)).collect();
@@ -41,7 +57,6 @@ fn turn_round(resolve: &mut Resolve, world: WorldId, package: &str) -> bool {
             world.imports.shift_remove(key);
         }
     }
-    !world.exports.is_empty()
 }
 
 /// A component of this world whose functions trap.

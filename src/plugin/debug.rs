@@ -3,6 +3,8 @@
 //! A plugin is the same without it. So whatever is wrong with it costs the places, and is told.
 
 use std::collections::VecDeque;
+use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
@@ -114,7 +116,10 @@ fn read(spec: &Spec) -> Result<Option<Read>, DebugFault> {
             let sha256 = Sha256::digest(&bytes).into();
             Ok(Some(Read { bytes, sha256 }))
         }
-        Err(fault) if fault.is_missing() => Ok(None),
+        Err(fault) if fault.is_missing() => match is_link(&debug_file(&spec.component)) {
+            true => Err(DebugFault::new(spec, "it is a link that leads nowhere", PUT_ANEW)),
+            false => Ok(None),
+        },
         Err(Fault { reason: Reason::TooLarge { .. }, .. }) => {
             Counter::ComponentsTooLarge.count();
             let what = format!("it is larger than component_size = {}", size(most));
@@ -125,6 +130,10 @@ fn read(spec: &Spec) -> Result<Option<Read>, DebugFault> {
             Err(DebugFault::new(spec, &fault.what(), &help))
         }
     }
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink())
 }
 
 /// The places that a debug file tells of its component, found before or now; `both` stands for the two in the cache. Or why there

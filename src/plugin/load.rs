@@ -364,7 +364,7 @@ fn link(compiled: &Compiled, spec: &Spec) -> Result<Linked, String> {
     if *world == World::StreamingPlugin && spec.instances != Instances::PerRequest {
         return Err(format!(
             "its commands give streams, and each of these has an instance of its own; take `instances` out of \
-             [{}]",
+             [{}], or leave out `--instances`",
             spec.key
         ));
     }

@@ -17,7 +17,8 @@ use super::seat::Seat;
 use super::stopped::{Stopped, break_off};
 use super::stream::{Parts, Streaming, pipe};
 use super::streaming::invoke_streaming;
-use crate::wire::CommandError;
+use crate::units::size;
+use crate::wire::{Code, CommandError};
 
 /// What a call gave and what it cost.
 #[derive(Clone, Debug)]
@@ -100,6 +101,9 @@ async fn handle(
     Ok(answer?.map(|()| Vec::new()))
 }
 
+/// The most of a stream that is held to be compared. No key bounds a stream, as it is held nowhere else.
+const MAX_JOINED_BYTES: usize = 64 << 20;
+
 /// Runs `call` as a server does, in a warm instance where there is one and the plugin keeps them; gives the reply, of a stream
 /// all of it. The parts of a stream that then fails are put into `sent`.
 ///
@@ -117,15 +121,22 @@ pub async fn invoke_whole(
     }
     let (outlet, parts) = pipe();
     let streamed = invoke_streaming(seat, Arc::clone(plugin), Arc::clone(call), outlet);
-    // No more than shows that there is too much.
+    let mut is_whole = true;
     let mut join = |part: &[u8]| {
-        if sent.len() <= plugin.max_reply_bytes() {
+        is_whole &= part.len() <= MAX_JOINED_BYTES - sent.len();
+        if is_whole {
             sent.extend(part);
         }
     };
     let (ended, ()) = tokio::join!(streamed, each(parts, &mut join));
     ended.answer?;
-    told(plugin, call, Ok(std::mem::take(sent)))
+    match is_whole {
+        true => Ok(std::mem::take(sent)),
+        false => Err(CommandError::unknown(
+            Code::PluginLimit,
+            format!("Its parts are more than {}", size(MAX_JOINED_BYTES as u64)),
+        )),
+    }
 }
 
 async fn each(mut parts: Parts, take: &mut dyn FnMut(&[u8])) {

@@ -278,9 +278,12 @@ fn not_offered(interface: &str) -> String {
     if interface.starts_with("wasi:sockets/") {
         return "and plugins get no sockets; build it without networking".to_owned();
     }
+    let own = ALWAYS_THERE.iter().map(|(known, _)| *known).filter(|known| known.starts_with(PACKAGE));
+    let own: Vec<_> = own.collect();
     format!(
-        "which this host does not offer; it offers {PACKAGE}/request@{}, WASI 0.2's cli, clocks, \
-         filesystem, io and random, which reach nothing, and by grant {}",
+        "which this host does not offer; it offers {} (of {}), WASI 0.2's cli, clocks, filesystem, io and random, which reach \
+         nothing, and by grant {}",
+        own.join(", "),
         shown_version(VERSION),
         GRANTABLE.iter().map(|known| known.interface).collect::<Vec<_>>().join(" and ")
     )

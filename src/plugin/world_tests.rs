@@ -42,7 +42,7 @@ fn a_misfit_names_the_import_and_what_there_is() {
         ("wasi:sockets/tcp@0.2.0", "no sockets"),
         ("wasi:http/incoming-handler@0.2.0", "does not offer"),
         ("wasi:http/outgoing-handler@0.3.0", "this host has wasi:http/outgoing-handler@0.2"),
-        ("acme:thing/api@1.0.0", "does not offer"),
+        ("acme:thing/api@1.0.0", "does not offer; it offers lictor:plugin/output, "),
         ("plain-function", "does not offer"),
     ] {
         let misfits = import_misfits(&[import], "plugins.p", &Grants::default());

@@ -76,7 +76,7 @@ fn no_verb_writes_through_a_strangers_link() {
     for arguments in [
         vec!["plugin", "run", "--core-dump", &core, hostile, "trap"],
         vec!["plugin", "run", "--core-dump", &linked, hostile, "trap"],
-        vec!["plugin", "seal", hostile, "--without", "acme:none", "-o", &sealed],
+        vec!["plugin", "seal", hostile, "--without", "wasi:cli", "-o", &sealed],
         vec!["cert", "new", "x", "--dir", shared.to_str().unwrap()],
     ] {
         let said = finish(lictor(setup.folder()).args(&arguments));

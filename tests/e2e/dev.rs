@@ -1,5 +1,6 @@
 //! `lictor plugin dev`: from a change of a source to a new reply over the socket.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -23,16 +24,17 @@ use crate::support::tools::{finish, lictor};
 const AT_LEISURE: Duration = Duration::from_secs(300);
 
 /// `lictor plugin dev`, and all that it and what it runs have printed.
-struct Dev {
-    child: Child,
+pub(super) struct Dev {
+    pub(super) child: Child,
     screen: Arc<Mutex<String>>,
 }
 
 impl Dev {
     /// Works on the project in `folder`, which is the current one.
-    fn start(folder: &Path, options: &[&str]) -> Self {
+    pub(super) fn start(folder: &Path, options: &[&str]) -> Self {
         let mut command = with_tools(Command::new(env!("CARGO_BIN_EXE_lictor")));
         command.current_dir(folder).args(["plugin", "dev"]).args(options);
+        command.env("PATH", on_path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let screen = Arc::<Mutex<String>>::default();
@@ -41,18 +43,18 @@ impl Dev {
         Self { child, screen }
     }
 
-    fn screen(&self) -> String {
+    pub(super) fn screen(&self) -> String {
         self.screen.lock().unwrap().clone()
     }
 
     /// How often `text` is on the screen.
-    fn count(&self, text: &str) -> usize {
+    pub(super) fn count(&self, text: &str) -> usize {
         self.screen().matches(text).count()
     }
 
     /// Waits until `text` is on the screen so often.
     #[track_caller]
-    fn wait_for(&self, text: &str, times: usize) {
+    pub(super) fn wait_for(&self, text: &str, times: usize) {
         let began = Instant::now();
         while self.count(text) < times {
             assert!(began.elapsed() < AT_LEISURE, "not {times} times {text:?}: {}", self.screen());
@@ -61,7 +63,7 @@ impl Dev {
     }
 
     /// What the command replies that is on the screen, in `folder`.
-    fn call(&self, folder: &Path) -> String {
+    pub(super) fn call(&self, folder: &Path) -> String {
         let screen = self.screen();
         let command = screen.rsplit("to call it: lictor ").next().unwrap().lines().next().unwrap();
         let called = finish(lictor(folder).args(command.split(' ')));
@@ -70,14 +72,14 @@ impl Dev {
     }
 
     /// Where its server listens.
-    fn address(&self) -> Option<SocketAddr> {
+    pub(super) fn address(&self) -> Option<SocketAddr> {
         let screen = self.screen();
         let listening = screen.lines().find(|line| line.contains("listening"))?;
         listening.split("address=").nth(1)?.split_whitespace().next()?.trim_matches('"').parse().ok()
     }
 
     /// Sends a signal by its name, and waits for the end.
-    fn end(mut self, signal: &str) {
+    pub(super) fn end(mut self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
         let began = Instant::now();
@@ -97,6 +99,13 @@ impl Drop for Dev {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The folders of programs, this one's first.
+fn on_path() -> OsString {
+    let own = Path::new(env!("CARGO_BIN_EXE_lictor")).parent().unwrap().to_owned();
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths([own].into_iter().chain(std::env::split_paths(&others))).unwrap()
 }
 
 /// Adds what comes through `pipe` to `screen`.
@@ -173,16 +182,16 @@ fn a_change_becomes_a_reply_and_a_fault_leaves_what_was_good() {
 }
 
 /// A project, in a folder of its own.
-struct Made(TempDir);
+pub(super) struct Made(TempDir);
 
 impl Made {
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.0.path().join("only")
     }
 }
 
 /// A project whose build is one of bash: it takes the component that the source names, or no end.
-fn project() -> Made {
+pub(super) fn project() -> Made {
     let project = Made(TempDir::new().unwrap());
     let folder = project.path();
     fs::create_dir(&folder).unwrap();
@@ -201,7 +210,7 @@ fn project() -> Made {
 
 #[test]
 fn a_change_ends_the_build_that_is_under_way_and_so_does_the_end() {
-    for signal in ["-INT", "-HUP"] {
+    for signal in ["-INT", "-HUP", "-QUIT"] {
         let project = project();
         let (folder, source) = (&project.path(), project.path().join("source"));
         fs::write(&source, "endless\n").unwrap();

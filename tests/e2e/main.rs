@@ -83,6 +83,7 @@ mod cli;
 mod crossing;
 mod dates;
 mod dev;
+mod dev_faults;
 mod directories;
 mod documents;
 mod events;

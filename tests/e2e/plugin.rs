@@ -128,3 +128,117 @@ fn a_trial_that_is_asked_for_wrongly_ends_with_2() {
         assert_eq!(plugin(arguments).code, Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn names_that_no_config_takes_are_refused_as_there() {
+    for (option, value, words) in [
+        ("--name", "x/y", "can't stand in a name"),
+        ("--name", "", "can't be empty"),
+        ("--client", "a b", "can't stand in a name"),
+        ("--store", "../x", "can't stand in a name"),
+        ("--config", "=v", "there is no key"),
+        ("--plugin", "a b=x.wasm", "can't stand in a name"),
+        ("--host-calls", "many", "whole number"),
+        ("--host-calls", "1000000001", "the most is"),
+        ("--host-bytes", "65GiB", "the most is"),
+    ] {
+        let run = plugin(&["run", "x.wasm", option, value, "x"]);
+        assert_eq!(run.code, Some(2), "{option} {value}: {run:?}");
+        assert!(run.stderr.contains(words), "{option} {value}: no {words:?} in {}", run.stderr);
+    }
+    let run = plugin(&["run", path(components::echo()), "k*"]);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(
+        run.stderr.contains("no plugin can have this command: a plugin's command is one name"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn commands_that_no_config_can_name_are_faults_of_the_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    for (names, words) in [
+        (&["@ping"][..], "\"@ping\": names that begin with `@`"),
+        (&["good", "a b"], "\"a b\": ' ' at position 2"),
+        (&[""], "\"\": a command's name can't be empty"),
+        (&["k*"], "\"k*\": a plugin's command is one name"),
+        (&["same", "other", "same"], "\"same\": it is there twice"),
+    ] {
+        let component = Minimal::new(names).write(folder.path(), "x.wasm");
+        let shown = plugin(&["inspect", path(&component)]);
+        assert_eq!(shown.code, Some(1), "{shown:?}");
+        assert!(shown.stdout.contains("commands:\n"), "{shown:?}");
+        for words in ["its `describe` names commands as none can be named", words] {
+            assert!(shown.stderr.contains(words), "{names:?}: no {words:?} in {}", shown.stderr);
+        }
+    }
+}
+
+#[test]
+fn operations_of_the_host_are_bounded_as_in_a_server() {
+    let kv = path(components::kv());
+    let set = |options: &[&str]| plugin(&[&["run", kv], options, &["kv-set", "colour", "blue"]].concat());
+    assert_eq!(set(&[]).code, Some(0));
+    for option in [["--host-calls", "0"], ["--host-bytes", "1B"]] {
+        let bounded = set(&option);
+        assert_eq!(bounded.code, Some(1), "{bounded:?}");
+        for words in ["(plugin-limit, unknown)", option[0]] {
+            assert!(bounded.stderr.contains(words), "no {words:?} in {}", bounded.stderr);
+        }
+    }
+}
+
+#[test]
+fn state_is_kept_in_a_folder_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("none/x.db");
+    let run = plugin(&["run", path(components::kv()), "--state", path(&state), "kv-get", "x"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.contains("there is no such folder to keep the state in"), "{run:?}");
+    assert!(!folder.path().join("none").exists());
+}
+
+#[test]
+fn what_was_denied_is_told_with_the_options_that_grant() {
+    let run = plugin(&["run", path(components::check()), "check-http", "http://127.0.0.1:1/", "1", "2"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    for words in ["(denied, ", "--http URL", "--plugin NAME=FILE"] {
+        assert!(run.stderr.contains(words), "no {words:?} in {}", run.stderr);
+    }
+}
+
+#[test]
+fn streams_are_told_from_what_the_suite_tests_and_what_is_kept_warm() {
+    let streams = path(components::streams());
+    let tested = plugin(&["test", streams]);
+    assert_eq!(tested.code, Some(1), "{tested:?}");
+    assert!(tested.stderr.contains("the suite is for components of `world plugin`"), "{tested:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("calls.toml");
+    fs::write(&script, "[[call]]\ncommand = \"count 1 0\"\n").unwrap();
+    let kept = plugin(&["run", streams, "--script", path(&script), "--instances", "shared"]);
+    assert_eq!(kept.code, Some(1), "{kept:?}");
+    assert!(kept.stderr.contains("leave out `--instances`"), "{kept:?}");
+}
+
+#[test]
+fn a_build_step_that_would_do_nothing_or_half_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (hostile, sealed) = (path(components::hostile()), at("sealed.wasm"));
+    for package in ["lictor:plugin/http", "", "wasi:sokcets", "wasi:cli@0.2.0"] {
+        let run = plugin(&["seal", hostile, "--without", package, "-o", path(&sealed)]);
+        assert_eq!(run.code, Some(1), "{package}: {run:?}");
+        for words in ["it imports nothing of a package", "name one that it imports", "wasi:cli"] {
+            assert!(run.stderr.contains(words), "{package}: no {words:?} in {}", run.stderr);
+        }
+        assert!(!sealed.exists(), "{package}");
+    }
+    fs::create_dir(at("made")).unwrap();
+    for verb in [&["componentize", hostile][..], &["seal", hostile, "--without", "wasi:cli"]] {
+        let run = plugin(&[verb, &["-o", path(&at("made"))]].concat());
+        assert_eq!(run.code, Some(2), "{verb:?}: {run:?}");
+        assert!(run.stderr.contains("is a folder: name the component's file"), "{verb:?}: {run:?}");
+        assert!(!at("made.debug").exists(), "{verb:?}");
+    }
+}

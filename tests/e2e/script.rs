@@ -265,6 +265,19 @@ fn the_parts_of_a_reply_are_joined() {
     let run = script.with("whole", &vec![b'w'; 200_000]).run(components::streams(), &[]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stdout.contains("w… (200000 bytes in all)\n"), "{}", run.stdout.len());
+    // `reply` is for what is held in memory by a server.
+    let large = Script::new("[[call]]\ncommand = \"whole 2000000\"\nreply_file = \"whole\"\n");
+    let run = large.with("whole", &vec![b'w'; 2_000_000]).run(components::streams(), &["--reply", "1KiB"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    // As much as is compared, and no more.
+    let bound = 64 << 20;
+    let calls = format!(
+        "[[call]]\ncommand = \"whole {bound}\"\nhas = \"ww\"\n[[call]]\ncommand = \"whole {}\"\ncode = \"plugin-limit\"\n\
+         has = \"Its parts are more than 64MiB\"\n",
+        bound + 1
+    );
+    let run = Script::new(&calls).run(components::streams(), &["--timeout", "1m", "--memory", "512MiB"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
 }
 
 #[test]
@@ -272,7 +285,9 @@ fn a_reply_is_bounded_as_in_a_server() {
     let large = |more: &[&str]| {
         let script =
             Script::new("[[call]]\ncommand = \"echo\"\nbody_file = \"large\"\nreply_file = \"large\"\n");
-        script.with("large", &vec![b'l'; (1 << 20) + 1]).run(components::echo(), more)
+        script
+            .with("large", &vec![b'l'; (1 << 20) + 1])
+            .run(components::echo(), &[&["--body-size", "2MiB"], more].concat())
     };
     let bounded = large(&[]);
     assert!(bounded.code == Some(1) && bounded.stdout.contains("plugin-limit"), "{bounded:?}");
@@ -299,6 +314,10 @@ fn a_wrong_script_is_told_by_its_lines_and_nothing_is_run() {
             assert!(run.stderr.contains(words), "{text}: no {words:?} in {}", run.stderr);
         }
     }
+    let large = Script::new("[[call]]\ncommand = \"echo\"\nbody_file = \"large\"\n");
+    let large = large.with("large", &vec![b'l'; (1 << 20) + 1]).run(components::echo(), &[]);
+    assert_eq!((large.code, large.stdout.as_str()), (Some(2), ""), "{large:?}");
+    assert!(large.stderr.contains("1048577 bytes, and a server takes 1048576"), "{large:?}");
     let of_server = Script::new("[[call]]\ncommand = \"@ping\"\n").run(components::echo(), &[]);
     assert_eq!(of_server.code, Some(2), "{of_server:?}");
     let words = ["calls.toml:2:11", "there is no server to carry this out", "take the call out"];

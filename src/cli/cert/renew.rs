@@ -10,7 +10,7 @@ use super::generation::{Generation, Line};
 use super::issue::{CertificateName, DEFAULT_DAYS, Files};
 use super::pinned::Pinned;
 use super::write;
-use crate::cli::{CONFIG_FILE, Failure, is_missing, load_named_config, output, want_own_config};
+use crate::cli::{CONFIG_FILE, Failure, is_missing, load_named_config, output, paste, want_own_config};
 use crate::config::Config;
 
 /// Make a new key and certificate beside the old, and have the config pin both
@@ -297,6 +297,6 @@ fn in_force(config: &Config, client: &str) -> String {
 fn reload(config: &Config) -> String {
     format!(
         "as the user that serves, `lictor check --config {}`; then `systemctl reload lictor`, `lictor reload` or SIGHUP",
-        config.path.display()
+        paste::path(&config.path)
     )
 }

@@ -92,6 +92,7 @@ impl Bindings {
 
 impl Componentize {
     pub(super) fn run(self) -> Result<(), Failure> {
+        want_file(&self.output)?;
         // Without links taken out: compilers name the folder as it was named to them.
         let folder = self.output.parent().unwrap_or(Path::new(""));
         let root = std::env::current_dir().map(|here| here.join(folder)).unwrap_or_default();
@@ -109,8 +110,17 @@ impl Componentize {
 
 impl Seal {
     pub(super) fn run(self) -> Result<(), Failure> {
+        want_file(&self.output)?;
         let sealed = changed(&self.component, |bytes| kit::seal(bytes, &self.without))?;
         put(&self.output, &sealed)
+    }
+}
+
+/// Refuses a folder where a component is to be put, before anything is written.
+fn want_file(output: &Path) -> Result<(), Failure> {
+    match output.is_dir() {
+        true => Err(Failure::usage(format!("{} is a folder: name the component's file", output.display()))),
+        false => Ok(()),
     }
 }
 

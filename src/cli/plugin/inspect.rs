@@ -61,7 +61,7 @@ impl Inspect {
         }
         output::line(text.trim_end())?;
         match commands {
-            Ok(_) => Ok(()),
+            Ok(commands) => app::name_faults(&commands).map(Failure::failed).map_or(Ok(()), Err),
             Err(error) => Err(Failure::failed(format!("it does not load: {error:#}"))),
         }
     }

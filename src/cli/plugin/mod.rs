@@ -125,6 +125,24 @@ mod tests {
     }
 
     #[test]
+    fn options_of_running_have_the_defaults_of_the_config() {
+        let told = <super::run::Run as clap::Args>::augment_args(clap::Command::new("x"));
+        for (section, key, option) in [
+            ("plugins.NAME", "memory", "memory"),
+            ("plugins.NAME", "reply", "reply"),
+            ("plugins.NAME", "host_calls", "host_calls"),
+            ("plugins.NAME", "host_bytes", "host_bytes"),
+            ("limits", "body", "body_size"),
+        ] {
+            let mut bounds = crate::config::bounds();
+            let bound = bounds.find(|bound| (bound.section, bound.key) == (section, key)).unwrap();
+            let argument = told.get_arguments().find(|argument| argument.get_id() == option).unwrap();
+            let [default] = argument.get_default_values() else { panic!("{option}") };
+            assert_eq!(default.to_str().unwrap(), bound.written(bound.default.unwrap()), "{option}");
+        }
+    }
+
+    #[test]
     fn options_of_compiling_have_the_ranges_of_the_config() {
         for key in ["component_size", "compile_memory", "compile_time", "memory"] {
             let bound = crate::config::bounds().find(|bound| bound.key == key).unwrap();

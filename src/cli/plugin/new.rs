@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::{Failure, output};
+use crate::cli::paste;
 use crate::files;
 use crate::kit::{Language, project};
 
@@ -95,7 +96,7 @@ impl New {
             write(&folder.join(path), is_program, &bytes)?;
         }
         output::line(&format!("{}: a plugin in {}", folder.display(), self.lang.shown()))?;
-        output::note(&format!("next: lictor plugin dev {}", folder.display()));
+        output::note(&format!("next: lictor plugin dev {}", paste::path(&folder)));
         Ok(())
     }
 }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use super::{CompileOptions, Failure, bytes, output, script, size};
+use super::{CompileOptions, Failure, bytes, output, script, size, within};
 use crate::app::{self, HttpGrant, TrialCall, TrialRun};
 use crate::cli::call::{RequestOptions, read_body};
 use crate::client::{Request, private_file};
-use crate::config::{ByteSize, GuestFolder, HttpPrefix, Instances, Network, PluginName};
+use crate::config::{
+    ByteSize, ClientName, GuestFolder, HttpPrefix, Instances, Network, PluginName, Refusal, StoreName,
+};
 
 /// Run a command of a component, or a script of several, without a server
 ///
@@ -36,11 +39,11 @@ pub(in crate::cli) struct Run {
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// The plugin's name in the config, whose stores in the file they are [default: the component's file name]
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = named::<PluginName>)]
+    name: Option<PluginName>,
     /// One more store that it may open, beside `default`
-    #[arg(long, value_name = "NAME")]
-    store: Vec<String>,
+    #[arg(long, value_name = "NAME", value_parser = named::<StoreName>)]
+    store: Vec<StoreName>,
     /// A file that it may read through lictor:plugin/files
     #[arg(long = "file", value_name = "PATH")]
     readable: Vec<PathBuf>,
@@ -54,14 +57,23 @@ pub(in crate::cli) struct Run {
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     http_network: Vec<Network>,
     /// The client that the plugin sees
-    #[arg(long, value_name = "NAME", default_value = "dev")]
-    client: String,
+    #[arg(long, value_name = "NAME", default_value = "dev", value_parser = named::<ClientName>)]
+    client: ClientName,
     /// The most memory that it may use
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = |text: &str| size(text, "plugins.NAME", "memory"))]
     memory: ByteSize,
     /// The largest reply
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = |text: &str| size(text, "plugins.NAME", "reply"))]
     reply: ByteSize,
+    /// The most operations on stores, files, the network and other commands in one call
+    #[arg(long, value_name = "COUNT", default_value = "10000", value_parser = |text: &str| count(text, "plugins.NAME", "host_calls"))]
+    host_calls: u64,
+    /// The most bytes that these operations of one call carry
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = |text: &str| size(text, "plugins.NAME", "host_bytes"))]
+    host_bytes: ByteSize,
+    /// The largest body of a request
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = |text: &str| size(text, "limits", "body"))]
+    body_size: ByteSize,
     #[command(flatten)]
     compile: CompileOptions,
     /// A file for a core dump, if the plugin traps: its memory and its stack, for a debugger
@@ -91,13 +103,17 @@ pub(in crate::cli) struct Run {
     command: Vec<String>,
 }
 
+/// What is told of a command that was denied something.
+const OPTIONS_THAT_GRANT: &str = "options say what a plugin may reach here: --http URL (and --http-network for one that is not public), --file PATH, \
+     --directory /NAME=FOLDER, --store NAME, --config KEY=VALUE, --plugin NAME=FILE";
+
 /// How long a command may take where --timeout says nothing: as in a config file.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
         match &self.script {
-            Some(path) => script::run(path, &self.client, self.plugins()),
+            Some(path) => script::run(path, self.client.as_ref(), self.plugins()),
             // Clap does not see to it where the script conflicts with what is there.
             None if self.instances.is_some() => Err(Failure::usage(
                 "--instances is for the calls of a --script: one command has its own instance",
@@ -117,14 +133,17 @@ impl Run {
             instances: self.instances.unwrap_or_default(),
             config: self.config.iter().cloned().collect(),
             state: self.state.clone(),
-            name: self.name.clone(),
-            stores: self.store.clone(),
+            name: self.name.as_ref().map(ToString::to_string),
+            stores: self.store.iter().map(ToString::to_string).collect(),
             files: self.readable.clone(),
             directories: self.directory.clone(),
             http: HttpGrant { urls: self.http.iter().map(|url| (url.0.clone(), networks.clone())).collect() },
             compiling: self.compile.compiling(),
             memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
             reply_bytes: usize::try_from(self.reply.bytes()).unwrap_or(usize::MAX),
+            host_calls: self.host_calls,
+            host_bytes: self.host_bytes.bytes(),
+            body_bytes: usize::try_from(self.body_size.bytes()).unwrap_or(usize::MAX),
             timeout: self.request.timeout().unwrap_or(DEFAULT_TIMEOUT),
             core_dump: self.core_dump.is_some(),
         }
@@ -139,10 +158,14 @@ impl Run {
             None => request,
         };
         let request = request.encode().map_err(|error| Failure::usage(error.to_string()))?;
-        let call = TrialCall { client: self.client.clone(), request };
+        let call = TrialCall { client: self.client.to_string(), request };
+        let plugins = self.plugins();
+        if !call.is_of_server() {
+            call.check(plugins.body_bytes).map_err(|error| Failure::usage(format!("{error:#}")))?;
+        }
         // What can't be shown is run to its end all the same.
         let (mut reply, mut shown) = (self.request.reply(), Ok(()));
-        let trial = app::try_out(&self.plugins(), &call, &mut |part| {
+        let trial = app::try_out(&plugins, &call, &mut |part| {
             if shown.is_ok() {
                 shown = reply.part(part);
             }
@@ -169,6 +192,9 @@ impl Run {
             }
             Err(error) => {
                 reply.end()?;
+                if error.code.as_str() == "denied" {
+                    output::note(OPTIONS_THAT_GRANT);
+                }
                 Err(Failure::failed(format!("{} ({}, {})", error.message, error.code, error.outcome)))
             }
         }
@@ -177,32 +203,50 @@ impl Run {
 
 fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    if key.is_empty() {
+        return Err("there is no key before the `=`: write KEY=VALUE".to_owned());
+    }
     Ok((key.to_owned(), value.to_owned()))
 }
 
 fn directory(text: &str) -> Result<(String, PathBuf), String> {
     let (name, folder) = text.split_once('=').ok_or("write /NAME=FOLDER")?;
-    let name = GuestFolder::try_from(name.to_owned()).map_err(|refusal| refusal.to_string())?;
+    let name = GuestFolder::try_from(name.to_owned()).map_err(told)?;
     Ok((name.0, folder.into()))
 }
 
 fn plugin(text: &str) -> Result<(PluginName, PathBuf), String> {
     let (name, file) = text.split_once('=').ok_or("write NAME=FILE, NAME as server.toml would call it")?;
-    let name = PluginName::try_from(name.to_owned()).map_err(|refusal| refusal.to_string())?;
+    let name = named(name)?;
     Ok((name, file.into()))
 }
 
 fn instances(text: &str) -> Result<Instances, String> {
-    Instances::try_from(text.to_owned()).map_err(|refusal| match refusal.advice {
-        Some(advice) => format!("{}; {advice}", refusal.what),
-        None => refusal.what,
-    })
+    Instances::try_from(text.to_owned()).map_err(told)
 }
 
 fn url(text: &str) -> Result<HttpPrefix, String> {
-    HttpPrefix::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
+    HttpPrefix::try_from(text.to_owned()).map_err(told)
 }
 
 fn network(text: &str) -> Result<Network, String> {
-    Network::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())
+    Network::try_from(text.to_owned()).map_err(told)
+}
+
+/// A name as the config has it.
+fn named<T: FromStr<Err = Refusal>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(told)
+}
+
+/// A number as the config has it, within the range of this key.
+fn count(text: &str, section: &str, key: &str) -> Result<u64, String> {
+    let count = text.parse().map_err(|_| "write a whole number".to_owned())?;
+    within(section, key, count).map(|()| count)
+}
+
+fn told(refusal: Refusal) -> String {
+    match refusal.advice {
+        Some(advice) => format!("{}; {advice}", refusal.what),
+        None => refusal.what,
+    }
 }

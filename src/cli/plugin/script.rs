@@ -34,7 +34,8 @@ struct Failed {
 /// Runs the script at `path`; `client` makes the calls that do not say who does.
 pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Failure> {
     let names = plugins.names();
-    let read = config::script(path, &names, &app::codes(), |call| trial_call(call, client));
+    let read =
+        config::script(path, &names, &app::codes(), |call| trial_call(call, client, plugins.body_bytes));
     let Script { calls, granted, warnings } = read.map_err(|faults| {
         output::faults(|color| faults.render(color));
         Failure::told(Exit::Usage)
@@ -72,7 +73,7 @@ pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Fa
 }
 
 /// The call as its client sends it, which a server would take.
-fn trial_call(call: &ScriptCall, client: &str) -> Result<TrialCall, Refusal> {
+fn trial_call(call: &ScriptCall, client: &str, body_bytes: usize) -> Result<TrialCall, Refusal> {
     let refusal = |what: String| Refusal { what, advice: None };
     let headers = call.headers.iter().map(|header| {
         header.split_once(':').ok_or_else(|| Refusal {
@@ -91,7 +92,7 @@ fn trial_call(call: &ScriptCall, client: &str) -> Result<TrialCall, Refusal> {
             advice: Some(advice.to_owned()),
         });
     }
-    call.check().map_err(|error| refusal(format!("{error:#}")))?;
+    call.check(body_bytes).map_err(|error| refusal(format!("{error:#}")))?;
     Ok(call)
 }
 
@@ -222,7 +223,7 @@ fn lines(
 
 /// A text whose lines after the first are indented.
 fn indented(text: impl Display, by: &str) -> String {
-    text.to_string().trim_end_matches('\n').replace('\n', &format!("\n{by}"))
+    text.to_string().trim_end_matches(['\r', '\n']).replace('\n', &format!("\n{by}"))
 }
 
 #[cfg(test)]
@@ -299,5 +300,7 @@ mod tests {
         let command = ScriptCommand::Line("a".to_owned());
         let told = lines(&command, Duration::ZERO, &Ok(b"1\nok    b\n".to_vec()), None);
         assert_eq!(told, "ok    a (0.0ns)\n  1\n  ok    b");
+        let told = lines(&command, Duration::ZERO, &Ok(b"1,2\r\n3\r\n".to_vec()), None);
+        assert_eq!(told, "ok    a (0.0ns)\n  1,2\r\n  3");
     }
 }

@@ -14,6 +14,7 @@ use crate::config::values::PathText;
 use crate::config::{Server, State};
 use crate::files::{Authors, Fault, Matters, Opened, Reason, Reserved, Sightings};
 use crate::identity::pem;
+use crate::text::shell_word;
 
 /// The largest file of certificates or revocation lists.
 const MOST_PEM_BYTES: u64 = 1 << 20;
@@ -181,11 +182,11 @@ impl Folder {
         if !opened.is_for_others() || !self.is_first_word_of(opened.path()) {
             return;
         }
-        let (key, path) = (named.key, opened.path().display());
+        let key = named.key;
         findings
             .warning(format!("`{key}` names a private key that users other than its owner can use"))
             .at(named.path.span(), format!("the mode of this file is {:03o}", opened.mode() & 0o777))
-            .help(format!("`chmod 600 {path}`"))
+            .help(format!("`chmod 600 {}`", shell_word(&opened.path().to_string_lossy())))
             .done();
     }
 
@@ -246,7 +247,7 @@ pub(in crate::config) fn look_at_file(opened: &Opened, raw: &RawConfig, findings
         findings
             .warning(format!("any user of this machine may read `{at}`, and what secrets are in it"))
             .at(config.span(), format!("the mode of this file is {:03o}", opened.mode()))
-            .help(format!("`chmod o-r {}`", opened.path().display()))
+            .help(format!("`chmod o-r {}`", shell_word(&opened.path().to_string_lossy())))
             .done();
     }
 }

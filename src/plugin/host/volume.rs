@@ -52,8 +52,8 @@ impl VolumeSpent {
     /// What gives calls more of it.
     pub(in crate::plugin) fn advice(self) -> &'static str {
         match self.by_calls {
-            true => "raise `host_calls` of the plugin",
-            false => "raise `host_bytes` of the plugin",
+            true => "raise `host_calls` of the plugin, or `--host-calls` of the command line",
+            false => "raise `host_bytes` of the plugin, or `--host-bytes` of the command line",
         }
     }
 }

@@ -46,6 +46,7 @@ impl Dev {
     pub(super) fn run(self) -> Result<(), Failure> {
         let failed = |error: std::io::Error| Failure::failed(format!("cannot start: {error}"));
         let project = Project::at(&self.folder)?;
+        let _lock = project.locked()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let _log = app::log_for_authors();
         let done = runtime.block_on(async {
@@ -53,7 +54,8 @@ impl Dev {
             let serving = Serving::of(&project, self.config.as_deref())?;
             let made = serving.made().into_iter().chain(step::screen()).collect();
             let sources = Sources::of(&project.folder, made, self.config.clone()).map_err(told)?;
-            Workshop { project, serving, sources, stop }.work().await
+            Workshop { project, serving, sources, stop }.work().await;
+            Ok(())
         });
         runtime.shutdown_timeout(ENDING);
         done
@@ -64,22 +66,24 @@ fn told(error: anyhow::Error) -> Failure {
     Failure::failed(format!("{error:#}"))
 }
 
-/// The signals to end: those of Ctrl-C, of a service manager, and of a terminal that is closed.
-struct Stop([Signal; 3]);
+/// The signals to end: those of Ctrl-C and Ctrl-\, of a service manager, and of a terminal that is closed.
+struct Stop([Signal; 4]);
 
 impl Stop {
     fn new() -> std::io::Result<Self> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [interrupt, terminate, hangup] = kinds.map(signal);
-        Ok(Self([interrupt?, terminate?, hangup?]))
+        let kinds =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
+        let [interrupt, terminate, hangup, quit] = kinds.map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?, quit?]))
     }
 
     async fn signal(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
+        let [interrupt, terminate, hangup, quit] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
+            _ = quit.recv() => {}
         }
     }
 }
@@ -93,11 +97,11 @@ struct Workshop {
 }
 
 impl Workshop {
-    async fn work(self) -> Result<(), Failure> {
+    async fn work(self) {
         let Self { project, mut serving, mut sources, mut stop } = self;
         // Whether what there is now is served, and only its tests are to be run.
         let mut is_served = false;
-        let ended = loop {
+        loop {
             let mut is_done = false;
             sources.begin_round();
             let changed = {
@@ -106,11 +110,14 @@ impl Workshop {
                     tokio::select! {
                         biased;
                         () = stop.signal() => break None,
-                        changed = sources.changed() => break Some(changed),
+                        changed = sources.changed() => match changed {
+                            Ok(path) => break Some(path),
+                            Err(error) => output::note(&format!("{error:#}")),
+                        },
                         () = &mut round, if !is_done => {
                             is_done = true;
-                            if let Some(changed) = sources.end_round().map(after).transpose() {
-                                break Some(changed);
+                            if let Some(path) = after(sources.end_round()) {
+                                break Some(path);
                             }
                         }
                     }
@@ -118,22 +125,24 @@ impl Workshop {
                 // To drop the round ends what is still running of it.
             };
             match changed {
-                None => break Ok(()),
-                Some(Err(error)) => break Err(told(error)),
-                Some(Ok(path)) => {
+                None => break,
+                Some(path) => {
                     is_served &= Project::is_of_tests(&path);
                     let ended = if is_done { "" } else { ", and what was under way is ended" };
                     output::note(&format!("{} has changed{ended}", path.display()));
                 }
             }
-        };
+        }
         serving.stop().await;
-        ended
     }
 }
 
 /// Tells of what a round has made; gives a file for which the next is to begin.
-fn after(Round { changed, made }: Round) -> Option<PathBuf> {
+fn after(ended: anyhow::Result<Round>) -> Option<PathBuf> {
+    let Round { changed, made } = ended.unwrap_or_else(|error| {
+        output::note(&format!("{error:#}"));
+        Round::default()
+    });
     for path in made {
         output::note(&format!(
             "{} has changed in each of the last builds, so it is taken for what they write: a change of it during a build or a test \

@@ -1,10 +1,15 @@
 //! The folder of a plugin's project.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::cli::Failure;
 use crate::config::{PluginName, Refusal};
+use crate::files::{self, Opened};
 use crate::text::shown;
 
 /// Characters of a folder's name that are shown.
@@ -50,6 +55,23 @@ impl Project {
         self.name.parse().map_err(refused)
     }
 
+    /// Keeps others like this process from working in the folder until what is given is dropped.
+    pub(super) fn locked(&self) -> Result<Opened, Failure> {
+        let cannot = |what: String| Failure::failed(format!("{}: {what}", self.named.display()));
+        let folder = Opened::folder(&self.folder).map_err(|fault| cannot(fault.what()))?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(folder),
+            Err(Errno::WOULDBLOCK) => {
+                let process = holder(&self.folder).map(|id| format!(", process {id}")).unwrap_or_default();
+                Err(Failure::usage(format!(
+                    "{}: another `lictor plugin dev` works in this folder{process}: use that one, or end it",
+                    self.named.display()
+                )))
+            }
+            Err(error) => Err(cannot(format!("the folder can't be locked: {error}"))),
+        }
+    }
+
     /// Whether there is such a file in it.
     pub(super) fn has(&self, file: &str) -> bool {
         self.folder.join(file).is_file()
@@ -82,6 +104,22 @@ impl Project {
         if self.named == here { PathBuf::from(file) } else { self.named.join(file) }
     }
 }
+
+/// The process that holds the lock on `folder`, if the kernel tells.
+fn holder(folder: &Path) -> Option<u32> {
+    let inode = fs::metadata(folder).ok()?.ino().to_string();
+    let locks = files::read_named(Path::new("/proc/locks"), MOST_LOCKS_BYTES).ok()?;
+    // Such as `1: FLOCK  ADVISORY  WRITE 1234 fe:01:5678 0 EOF`.
+    String::from_utf8_lossy(&locks).lines().find_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, "WRITE", process, file, ..] = words[..] else { return None };
+        let process = process.parse::<u32>().ok().filter(|process| *process > 0)?;
+        file.ends_with(&format!(":{inode}")).then_some(process)
+    })
+}
+
+/// The most that is read of the kernel's list of locks.
+const MOST_LOCKS_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {

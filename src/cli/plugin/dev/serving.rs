@@ -17,9 +17,10 @@ use crate::app::{self, Compiling, Running};
 use crate::cli::cert::issue::{LOCAL_NAMES, Role};
 use crate::cli::init::make_certificate;
 use crate::cli::target::reached_at;
-use crate::cli::{Failure, load_by};
+use crate::cli::{Failure, load_by, output, paste};
 use crate::config::{self, Config, Limits, Loaded, PluginName, quoted};
 use crate::files::{self, Opened};
+use crate::text::shell_word;
 
 /// The largest component.
 const MOST_BYTES: u64 = 1 << 30;
@@ -31,6 +32,8 @@ const STOPPING: Duration = Duration::from_secs(30);
 pub(super) struct Serving {
     basis: Basis,
     server: Option<Server>,
+    /// Where the config had it listen as it began.
+    listen: Vec<SocketAddr>,
     /// Whether a component has been served.
     has_served: bool,
 }
@@ -59,7 +62,7 @@ impl Serving {
             Some(path) => Basis::Own(path.to_owned()),
             None => made(project)?,
         };
-        Ok(Self { basis, server: None, has_served: false })
+        Ok(Self { basis, server: None, listen: Vec::new(), has_served: false })
     }
 
     /// The folders in which it puts what it makes, which are no sources.
@@ -80,23 +83,39 @@ impl Serving {
 
     /// Puts `component` in force; gives a command that calls it.
     pub(super) async fn put(&mut self, component: &Path) -> Result<String, Failure> {
-        let (config, command, has_port) = match &self.basis {
+        let (config, command, listen) = match &self.basis {
             Basis::Made { named, folder, listen, plugin } => {
                 let (folder, listen, plugin) = (folder.clone(), listen.clone(), plugin.clone());
                 let (component, named) = (component.to_owned(), named.clone());
                 let wrote = spawn_blocking(move || write(&folder, &listen, &plugin, &component));
                 let command = wrote.await.map_err(|error| Failure::failed(error.to_string()))??;
-                (named.join(crate::cli::CONFIG_FILE), command, true)
+                (named.join(crate::cli::CONFIG_FILE), command, None)
             }
             Basis::Own(path) => {
                 let Loaded { config, .. } = load_by(config::load, path)?;
-                let has_port = config.server.listen.first().is_some_and(|listen| listen.port() != 0);
-                (path.clone(), command_of(&config, component)?, has_port)
+                (path.clone(), command_of(&config, component)?, Some(config.server.listen))
             }
         };
         let addresses = self.reload().await?;
         self.has_served = true;
-        Ok(call(&config, addresses.first().filter(|_| !has_port), &command))
+        let is_said = listen.is_none_or(|listen| self.says_address(listen, &config));
+        Ok(call(&config, addresses.first().filter(|_| !is_said), &command))
+    }
+
+    /// Whether whoever reads the author's config, which says to `listen` there, finds the server.
+    fn says_address(&mut self, listen: Vec<SocketAddr>, config: &Path) -> bool {
+        if self.listen.is_empty() {
+            self.listen = listen.clone();
+        }
+        if self.listen != listen {
+            output::note(&format!(
+                "{}: `listen` has changed, and this server goes on to listen where it did: for another address, end `lictor plugin dev` \
+                 and start it again",
+                config.display()
+            ));
+            return false;
+        }
+        listen.first().is_some_and(|listen| listen.port() != 0)
     }
 
     /// Loads the config: anew, if the server is there. Gives where that listens.
@@ -111,6 +130,7 @@ impl Serving {
                 Ok(running.addresses.clone())
             }
             none => {
+                self.listen.clear();
                 let server = none.insert(Server::start(self.basis.path())?);
                 let begun = server.running().await.map(|running| running.addresses.clone());
                 if begun.is_err() {
@@ -202,6 +222,7 @@ fn write(folder: &Path, listen: &str, plugin: &PluginName, component: &Path) -> 
     let (_, commands) =
         app::inspect(component, compiling).map_err(|error| failed(&format_args!("{error:#}")))?;
     let commands = commands.map_err(|error| failed(&format_args!("{error:#}")))?;
+    app::name_faults(&commands).map_or(Ok(()), |fault| Err(failed(&fault)))?;
     let commands: Vec<_> = commands.into_iter().map(|command| command.name).collect();
     let bytes = files::read_named(component, MOST_BYTES).map_err(|fault| failed(&fault.what()))?;
     let file = format!("{plugin}.wasm");
@@ -221,11 +242,24 @@ fn put_debug_file(component: &Path, copy: &Path) -> Result<(), Failure> {
     let read = Opened::file(&from).and_then(|opened| opened.bytes(MOST_BYTES));
     let put = match read {
         Ok(bytes) => files::put(&to, 0o600, &bytes),
-        // One of an earlier build tells of other code.
-        Err(_) => fs::remove_file(&to).or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        }),
+        Err(fault) => {
+            if fs::symlink_metadata(&from).is_ok() {
+                let what = if fault.is_missing() {
+                    "it is a link that leads nowhere".to_owned()
+                } else {
+                    fault.what()
+                };
+                let from = from.display();
+                output::note(&format!(
+                    "{from}: the debug file is not used: {what}. Remove it, or build it anew"
+                ));
+            }
+            // One of an earlier build tells of other code.
+            fs::remove_file(&to).or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })
+        }
     };
     put.map_err(|error| Failure::failed(format!("cannot write {}: {error}", to.display())))
 }
@@ -269,12 +303,6 @@ fn command_of(config: &Config, component: &Path) -> Result<String, Failure> {
 /// The line that runs `command` on the server of this config, at `address` where that does not say it.
 fn call(config: &Path, address: Option<&SocketAddr>, command: &str) -> String {
     let server = address.map(|address| format!("--server {} ", reached_at(*address))).unwrap_or_default();
-    let path = config.display().to_string();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
-    let path = match path.bytes().all(is_plain) {
-        true => path,
-        // As a shell takes it for one word.
-        false => format!("'{}'", path.replace('\'', "'\\''")),
-    };
-    format!("lictor call {server}--config {path} {command}")
+    let (lictor, config) = (paste::program(), paste::path(config));
+    format!("{lictor} call {server}--config {config} {}", shell_word(command))
 }

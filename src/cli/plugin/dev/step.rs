@@ -3,13 +3,15 @@
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::project::Project;
+use crate::text::shell_word;
 
 /// The files to which this program prints, and with it what it runs, where it prints to files.
 pub(super) fn screen() -> impl Iterator<Item = PathBuf> {
@@ -23,13 +25,15 @@ pub(super) struct Step(Child);
 impl Step {
     /// Runs the script `name` of the project. It finds this program by `LICTOR`, if it is told of no other.
     pub(super) fn begin(project: &Project, name: &str, variables: &[(&str, &str)]) -> io::Result<Self> {
-        let mut command = Command::new(project.folder.join(name));
+        let script = project.folder.join(name);
+        let mut command = Command::new(&script);
         // Ctrl-C is this program's to hear.
         command.current_dir(&project.folder).stdin(Stdio::null()).process_group(0);
         if std::env::var_os("LICTOR").is_none_or(|value| value.is_empty()) {
             command.env("LICTOR", std::env::current_exe()?);
         }
-        command.envs(variables.iter().copied()).spawn().map(Self)
+        let begun = command.envs(variables.iter().copied()).spawn();
+        begun.map(Self).map_err(|error| not_begun(error, &script))
     }
 
     /// Waits for its end.
@@ -44,6 +48,23 @@ impl Step {
             ends.recv().await;
         }
     }
+}
+
+/// Why `script` could not be begun, and what to do.
+fn not_begun(error: io::Error, script: &Path) -> io::Error {
+    let what_to_do = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("`chmod +x {}` makes it a program", shell_word(&script.to_string_lossy()))
+        }
+        io::ErrorKind::NotFound if script.exists() => {
+            "its first line names a program that is not here; `#!/usr/bin/env bash` finds bash".to_owned()
+        }
+        _ if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+            "write into its first line which program runs it, such as `#!/usr/bin/env bash`".to_owned()
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}; {what_to_do}"))
 }
 
 impl Step {
