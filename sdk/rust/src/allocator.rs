@@ -1,12 +1,14 @@
-//! The global allocator on wasm32-unknown-unknown: it starts in the memory that the linker left free.
+//! The global allocator on wasm32-unknown-unknown. Its first memory is the part that the linker left free.
 //!
-//! The target's own allocator grows the memory at its first allocation, which is a system call, and a fresh page to
-//! fault in, for each fresh instance; most instances live for one short request. On wasm32-wasip2 the C library owns
-//! the heap and begins in the same place, so there is nothing to gain there, and two allocators must not share it.
+//! The target's own allocator grows the memory at its first allocation. That costs each fresh instance a
+//! system call and a page fault, and most instances live for one short request. On wasm32-wasip2 the C
+//! library owns the heap and begins in the same place: nothing is gained there, and two allocators must not
+//! share it.
 //!
-//! Arguments and replies are mostly short, and each costs an allocation. So what is short comes from lists of free
-//! blocks, one list a size (segregated free lists: Wilson et al., "Dynamic Storage Allocation: A Survey and Critical
-//! Review", 1995), which takes a dozen instructions where a general allocator takes a hundred. What is long is talc's.
+//! Arguments and replies are mostly short, and each costs an allocation. Short allocations therefore come
+//! from lists of free blocks, one list for each size (segregated free lists: Wilson et al., "Dynamic Storage
+//! Allocation: A Survey and Critical Review", 1995), which takes a dozen instructions where a general
+//! allocator takes a hundred. Talc serves the long ones.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::arch::wasm32;
@@ -21,15 +23,16 @@ use talc::wasm::WasmBinning;
 
 const PAGE: usize = 64 * 1024;
 
-/// What talc writes behind each allocation.
+/// Size of the mark that talc writes behind each allocation.
 const MARK_BYTES: usize = size_of::<usize>();
 
-/// The sizes of blocks: 16 bytes, and twice as much each time.
+/// Number of block sizes: 16 bytes, doubled each time.
 const SIZES: usize = 6;
 const SMALLEST_BYTES: usize = 16;
 const LARGEST_BYTES: usize = SMALLEST_BYTES << (SIZES - 1);
 
-/// What blocks are cut from, and what the first of these leaves of the initial memory for all else at least.
+/// Size of a chunk, from which blocks are cut; also the least that the first chunk leaves of the initial
+/// memory for everything else.
 const CHUNK_BYTES: usize = 4096;
 
 #[global_allocator]
@@ -65,20 +68,20 @@ struct Block {
 // SAFETY: this target has one thread.
 unsafe impl Sync for Allocator {}
 
-/// Which list serves `layout`; none where it is talc's.
+/// List that serves `layout`; none if talc does.
 fn list_of(layout: Layout) -> Option<usize> {
     let is_short = layout.size() <= LARGEST_BYTES && layout.align() <= SMALLEST_BYTES;
     is_short
         .then(|| (usize::BITS - (layout.size().saturating_sub(1) / SMALLEST_BYTES).leading_zeros()) as usize)
 }
 
-// SAFETY: a block is in one list or handed out, and never both: `alloc` takes it off its list, and only `dealloc`,
-// which its owner calls once, puts it back. Its size follows from the layout alone, which is the same in both. Blocks
-// begin at multiples of 16 bytes, as chunks do and their sizes are.
+// SAFETY: a block is either in one list or handed out: `alloc` takes it off its list, and only `dealloc`,
+// which its owner calls once, puts it back. Its size follows from the layout alone, which is the same in
+// both. Blocks begin at multiples of 16 bytes, because chunks do and block sizes are such multiples.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(size) = list_of(layout) else {
-            // SAFETY: one thread, nothing in there calls back, and what holds of the caller's layout.
+            // SAFETY: one thread, nothing in there calls back, and the caller vouches for the layout.
             return unsafe { (*self.large.get()).alloc(layout) };
         };
         // SAFETY: one thread, and nothing below calls back into this function while the reference is used.
@@ -94,13 +97,13 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         let Some(size) = list_of(layout) else {
-            // SAFETY: it came from there, as the layout is the same.
+            // SAFETY: `large` allocated it, since the layout is the same.
             return unsafe { (*self.large.get()).talc.deallocate(at, layout) };
         };
         // SAFETY: as in `alloc`.
         let small = unsafe { &mut *self.small.get() };
         let block: *mut Block = at.cast();
-        // SAFETY: the block is the caller's to give back, and large and aligned enough.
+        // SAFETY: the caller gives the block back, and it is large and aligned enough.
         unsafe { block.write(Block { next: small.free[size] }) };
         small.free[size] = block;
     }
@@ -110,9 +113,9 @@ unsafe impl GlobalAlloc for Allocator {
         let wanted = unsafe { Layout::from_size_align_unchecked(bytes, layout.align()) };
         match (list_of(layout), list_of(wanted)) {
             (Some(old), Some(new)) if old == new => at,
-            // SAFETY: it came from there.
+            // SAFETY: `large` allocated it.
             (None, None) => unsafe { (*self.large.get()).realloc(at, layout, wanted) },
-            // SAFETY: as for `alloc` and `dealloc`; what is copied lies in both.
+            // SAFETY: as for `alloc` and `dealloc`; the copied bytes lie within both allocations.
             _ => unsafe {
                 let moved = self.alloc(wanted);
                 if !moved.is_null() {
@@ -126,19 +129,19 @@ unsafe impl GlobalAlloc for Allocator {
 }
 
 impl Small {
-    /// A block of so many bytes that was never used.
+    /// Cuts a never used block of this many bytes from the chunk.
     fn cut(&mut self, bytes: usize, large: *mut Large) -> *mut u8 {
         if self.end.addr() - self.next.addr() < bytes {
             let first = if self.started { null_mut() } else { first_chunk() };
             self.started = true;
-            // SAFETY: it is the allocator's, which nobody else uses now, and a chunk is no empty layout.
+            // SAFETY: the allocator owns it and nobody else is using it; a chunk is not an empty layout.
             self.next =
                 if first.is_null() { unsafe { (*large).alloc(Layout::new::<Chunk>()) } } else { first };
             if self.next.is_null() {
                 self.end = null_mut();
                 return null_mut();
             }
-            // Within what was just taken.
+            // Within the chunk just taken.
             self.end = self.next.wrapping_add(CHUNK_BYTES);
         }
         let block = self.next;
@@ -147,12 +150,12 @@ impl Small {
     }
 }
 
-/// What blocks are cut from.
+/// Memory from which blocks are cut.
 #[repr(C, align(16))]
 struct Chunk([u8; CHUNK_BYTES]);
 
-/// The initial memory's first free bytes, so that an instance that needs no more has nothing of talc set up. Null where
-/// there are not enough.
+/// Returns the first free bytes of the initial memory, so that a small instance never has to set up talc.
+/// Null if too few bytes are free.
 fn first_chunk() -> *mut u8 {
     let start = first_free();
     if initial_end().saturating_sub(start.addr()) < CHUNK_BYTES { null_mut() } else { start }
@@ -173,19 +176,19 @@ unsafe extern "C" {
     static __heap_end: u8;
 }
 
-/// Talc, over what the linker left free of the initial memory, and over pages that are added when that is used up.
+/// Talc, over the initial memory that the linker left free, and over pages added once that is used up.
 struct Large {
     talc: Talc<Manual, WasmBinning>,
     started: bool,
 }
 
 impl Large {
-    /// Memory for `layout`, whose size is not 0. Null where there is none: the memory grows once at the most for each
-    /// allocation, and one that does not fit then fails.
+    /// Allocates `layout`, whose size is not 0. Null on failure: the memory grows at most once for each
+    /// allocation, and one that still does not fit fails.
     unsafe fn alloc(&mut self, layout: Layout) -> *mut u8 {
         let mut may_grow = true;
         loop {
-            // SAFETY: what holds of the caller's layout.
+            // SAFETY: the caller vouches for the layout.
             if let Some(found) = unsafe { self.talc.try_allocate(layout) } {
                 return found.as_ptr();
             }
@@ -198,8 +201,8 @@ impl Large {
     }
 
     unsafe fn realloc(&mut self, at: *mut u8, layout: Layout, wanted: Layout) -> *mut u8 {
-        // SAFETY: `at` came from here with `layout`, and neither size is 0; the caller promises it. What is copied lies in
-        // both, since an allocation that shrinks stays where it is.
+        // SAFETY: the caller promises that `at` came from here with `layout`, and that neither size is 0. The
+        // copied bytes lie within both, since an allocation that shrinks stays in place.
         unsafe {
             if self.talc.try_realloc_in_place(at, layout, wanted.size()) {
                 return at;
@@ -213,7 +216,8 @@ impl Large {
         }
     }
 
-    /// Takes what is left of the initial memory behind the first chunk of blocks, if that is enough for talc to begin with.
+    /// Claims the rest of the initial memory behind the first chunk of blocks, if talc can begin with that
+    /// little.
     fn start(&mut self) {
         self.started = true;
         let chunk = first_chunk();
@@ -223,7 +227,7 @@ impl Large {
         unsafe { self.talc.claim(start, size) };
     }
 
-    /// Adds the pages in which an allocation of `layout` fits wherever it has to begin there; false where there are none.
+    /// Adds enough pages for an allocation of `layout` at any alignment; false if there are none.
     fn grow(&mut self, layout: Layout) -> bool {
         // A piece of memory begins with talc's table if it is the first, and with a mark if not.
         let head = if self.talc.is_metadata_established() {
@@ -240,7 +244,7 @@ impl Large {
         if before == usize::MAX {
             return false;
         }
-        // SAFETY: these pages have just been added, and nobody else knows of them.
+        // SAFETY: these pages have just been added, and nobody else uses them.
         unsafe { self.talc.claim((before * PAGE) as *mut u8, pages * PAGE) }.is_some()
     }
 }

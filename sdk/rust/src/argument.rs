@@ -1,8 +1,9 @@
-//! From the text of an argument to a value. No code here allocates or formats: it runs at every call.
+//! Conversion of an argument's text to a value. No code here allocates or formats, because it runs in every
+//! call.
 
 use std::time::Duration;
 
-/// A type that an argument of a command can have, and a value in the plugin's config.
+/// A type that a command's argument or a value in the plugin's config can have.
 ///
 /// ```
 /// use lictor_plugin::FromArgument;
@@ -27,10 +28,10 @@ use std::time::Duration;
     note = "there are String, &str, integers, floats, bool, char and Duration"
 )]
 pub trait FromArgument<'a>: Sized {
-    /// What the argument must be, as it fits into "NAME must be ...": `a whole number from 0 to 255`.
+    /// Description of a valid argument, worded to follow "NAME must be": `a whole number from 0 to 255`.
     const EXPECTED: &'static str;
 
-    /// Reads the argument; `None` where it is not what is [expected](Self::EXPECTED). The text may be taken out.
+    /// Reads the argument; `None` if it is not what is [expected](Self::EXPECTED). May take the text out.
     fn from_argument(text: &'a mut String) -> Option<Self>;
 }
 
@@ -100,7 +101,7 @@ whole_numbers! {
 
 macro_rules! decimal_numbers {
     ($($number:ty),+) => {$(
-        /// Infinity and what is no number at all are refused.
+        /// Refuses infinity and NaN.
         impl FromArgument<'_> for $number {
             const EXPECTED: &'static str = "a number";
 

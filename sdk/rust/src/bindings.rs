@@ -1,7 +1,8 @@
-//! What wit-bindgen makes of `wit/`, as it is. The modules of this crate wrap it; what they lack can be had here.
+//! Unmodified output of wit-bindgen for `wit/`. The modules of this crate wrap it; use it directly for
+//! anything they lack.
 //!
-//! The world names every interface that a host may offer. A component imports only those of which a function is left
-//! after linking, so a plugin that never opens a store needs no grant for one.
+//! The world names every interface that a host may offer. A component imports only the interfaces of which a
+//! function remains after linking, so a plugin that never opens a store needs no grant for one.
 
 #![allow(missing_docs, unreachable_pub, clippy::all)]
 

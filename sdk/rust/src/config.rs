@@ -1,4 +1,4 @@
-//! What the operator wrote into `[plugins.NAME.config]`.
+//! The operator's settings in `[plugins.NAME.config]`.
 //!
 //! ```no_run
 //! use lictor_plugin::prelude::*;
@@ -23,11 +23,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! A default in quotes is read as if it stood in the config: `#[config(default = "10s")]` of a `Duration`.
+//! A default in quotes is read as if it were written in the config: `#[config(default = "10s")]` of a
+//! `Duration`.
 //!
-//! A field's key is its name. A field that is no `Option` and has no `default` must be there. Types are those of
-//! arguments ([`FromArgument`]). A command takes the settings as a parameter marked `#[config]`, which is no argument
-//! of the command; they are read at each of its calls. Anywhere else there is `Settings::load()`.
+//! A field's key is its name. A field that is not an `Option` and has no `default` is required. Types are
+//! those of arguments ([`FromArgument`]). A command takes the settings as a parameter marked `#[config]`,
+//! which is not an argument of the command; the settings are read at each call. Anywhere else call
+//! `Settings::load()`.
 
 use crate::bindings::wasi::config::store::Error;
 use crate::host::config as store;
@@ -39,16 +41,16 @@ use crate::{Failure, FromArgument};
     label = "add `#[derive(Config)]` to it"
 )]
 pub trait Config: Sized {
-    /// Reads all keys. Fails where one is missing or has a wrong form, and says which.
+    /// Reads all keys. Fails if one is missing or malformed, and names it.
     fn load() -> Result<Self, Failure>;
 }
 
-/// The value of this key, if it is there. Fails only where the host can't tell.
+/// Returns the value of this key, if set. Fails only if the host can't read the config.
 pub fn try_get(key: &str) -> Result<Option<String>, Failure> {
     Ok(store::get(key)?)
 }
 
-/// The value of this key, if it is there.
+/// Returns the value of this key, if set.
 pub fn get(key: &str) -> Option<String> {
     store::get(key).ok().flatten()
 }
@@ -61,12 +63,12 @@ impl From<Error> for Failure {
     }
 }
 
-/// The value of `key`, if it is there. What `#[derive(Config)]` reads by.
+/// Returns the value of `key`, if set. For the output of `#[derive(Config)]`.
 pub fn optional<T: for<'a> FromArgument<'a>>(key: &str) -> Result<Option<T>, Failure> {
     try_get(key)?.map(|text| read(key, text)).transpose()
 }
 
-/// The value of `key`, which must be there. What `#[derive(Config)]` reads by.
+/// Returns the value of `key`, which is required. For the output of `#[derive(Config)]`.
 pub fn required<T: for<'a> FromArgument<'a>>(key: &str) -> Result<T, Failure> {
     let missing = || {
         Failure::failed(
@@ -76,7 +78,7 @@ pub fn required<T: for<'a> FromArgument<'a>>(key: &str) -> Result<T, Failure> {
     optional(key)?.ok_or_else(missing)
 }
 
-/// The default of `key`, written as it would stand in the config. What `#[derive(Config)]` reads by.
+/// Returns the default of `key`, written as it would be in the config. For the output of `#[derive(Config)]`.
 pub fn default_of<T: for<'a> FromArgument<'a>>(key: &str, text: &str) -> Result<T, Failure> {
     let wrong =
         || Failure::failed(["the plugin's own default of `", key, "` must be ", T::EXPECTED].concat());

@@ -1,8 +1,9 @@
-//! From the host's call to an author's function: finds the command, hands out its arguments, says what is wrong with
-//! them.
+//! From the host's call to an author's function: finds the command, hands out its arguments, and reports
+//! errors in them.
 //!
-//! The macro `plugin` makes a [`Command`] of each function, and a call of [`Arguments`] of each of its parameters; all
-//! else is here, once, and not in each plugin's own code. Nothing here allocates unless the call fails.
+//! The macro `plugin` makes a [`Command`] of each function, and a call of [`Arguments`] of each of its
+//! parameters. The rest is here once, rather than in each plugin's own code. Nothing here allocates unless
+//! the call fails.
 
 use std::ops::Range;
 
@@ -13,16 +14,16 @@ use crate::bindings::lictor::plugin::queue;
 use crate::failure::Failure;
 use crate::output;
 
-/// One command, as the macro `plugin` describes it.
+/// A command, as the macro `plugin` describes it.
 #[derive(Debug)]
 pub struct Command {
-    /// The first argument that runs it.
+    /// Name: the first argument, which selects the command.
     pub name: &'static str,
-    /// What it does, in one line.
+    /// One line of help.
     pub summary: &'static str,
-    /// Its arguments: `greet NAME [TIMES]`.
+    /// Usage line: `greet NAME [TIMES]`.
     pub usage: &'static str,
-    /// Whether running it twice has the same effect as running it once.
+    /// Running the command twice has the same effect as running it once.
     pub idempotent: bool,
     /// Reads the arguments and calls the author's function.
     pub run: fn(Arguments<'_>) -> Result<Vec<u8>, Failure>,
@@ -57,7 +58,7 @@ impl<P: Plugin> Worker for P {
         let mut answer: Option<Result<Vec<u8>, WireFailure>> = None;
         loop {
             let next = match &answer {
-                // Most are these.
+                // The common case.
                 Some(Ok(reply)) if !block.is_done() => match queue::reply(reply) {
                     true => None,
                     false => queue::next(None),
@@ -74,7 +75,7 @@ impl<P: Plugin> Worker for P {
     }
 }
 
-/// Requests as `queue` hands them over. The host's blocks are whole, so nothing is made of one that is not.
+/// Requests as `queue` hands them over. The host's blocks are complete, so an incomplete one is not read.
 struct Block {
     bytes: Vec<u8>,
     at: usize,
@@ -85,8 +86,8 @@ impl Block {
         Self { bytes, at: 0 }
     }
 
-    /// The name of the next request's command; none where it has not even that. Its `arguments` take the place of those of
-    /// the request before it, in the memory that these had, where the command left them.
+    /// Returns the name of the next request's command; none if the request lacks one. Its `arguments` replace
+    /// those of the previous request and reuse their memory, where the command left it.
     fn next(&mut self, arguments: &mut Vec<String>) -> Option<&str> {
         let count = self.number();
         let name = (count > 0).then(|| self.range());
@@ -110,7 +111,7 @@ impl Block {
         self.at >= self.bytes.len()
     }
 
-    /// Where the next text is.
+    /// Range of the next text.
     fn range(&mut self) -> Range<usize> {
         let length = self.number();
         let from = self.at;
@@ -127,7 +128,8 @@ impl Block {
 }
 
 fn text_of(bytes: &[u8], range: Range<usize>) -> &str {
-    // SAFETY: the host gives UTF-8, here as in any string of the component model, which are taken as they are.
+    // SAFETY: the host gives UTF-8 here, as in every string of the component model, which are not checked
+    // either.
     unsafe { str::from_utf8_unchecked(bytes.get(range).unwrap_or_default()) }
 }
 
@@ -145,7 +147,7 @@ fn info(command: &Command) -> CommandInfo {
     }
 }
 
-/// The name of a command, if there is one, and its arguments.
+/// Splits off the command's name, if there is one, from its arguments.
 pub(crate) fn split(arguments: &mut [String]) -> (Option<&str>, &mut [String]) {
     match arguments.split_first_mut() {
         Some((name, arguments)) => (Some(name), arguments),
@@ -153,7 +155,7 @@ pub(crate) fn split(arguments: &mut [String]) -> (Option<&str>, &mut [String]) {
     }
 }
 
-/// Runs the command called `name` with `arguments`.
+/// Runs the command `name` with `arguments`.
 pub(crate) fn run(
     commands: &'static [Command],
     name: Option<&str>,
@@ -163,9 +165,9 @@ pub(crate) fn run(
     (command.run)(Arguments::new(arguments, command.usage)).map_err(Failure::told)
 }
 
-/// The command called `name`. `name_of` gives a command's.
+/// Returns the command `name`. `name_of` returns a command's name.
 ///
-/// An only command answers to any name, since the operator may have routed it under another than its own.
+/// A plugin's only command answers to any name, since the operator may have routed another name to it.
 pub(crate) fn find<C>(
     commands: &'static [C],
     name: Option<&str>,
@@ -187,7 +189,7 @@ fn unknown(name: &str, commands: Vec<&str>) -> Failure {
     Failure::bad_arguments(words.concat())
 }
 
-/// The arguments of a command that have not been read yet.
+/// A command's arguments that have not been read yet.
 #[derive(Debug)]
 pub struct Arguments<'a> {
     left: &'a mut [String],
@@ -199,12 +201,12 @@ impl<'a> Arguments<'a> {
         Self { left: arguments, usage }
     }
 
-    /// Fails where there are more than `most`.
+    /// Fails if there are more than `most`.
     pub fn at_most(&self, most: usize) -> Result<(), Failure> {
         if self.left.len() > most { Err(self.wrong(&["there are too many arguments"])) } else { Ok(()) }
     }
 
-    /// The next one, called `name`, which must be there.
+    /// Returns the next argument, `name`, which is required.
     pub fn required<T: FromArgument<'a>>(&mut self, name: &str) -> Result<T, Failure> {
         match self.next() {
             Some(text) => self.read(name, text),
@@ -212,7 +214,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The next one, called `name`, if there is one.
+    /// Returns the next argument, `name`, if there is one.
     pub fn optional<T: FromArgument<'a>>(&mut self, name: &str) -> Result<Option<T>, Failure> {
         match self.next() {
             Some(text) => self.read(name, text).map(Some),
@@ -220,7 +222,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// All others, each called `name`.
+    /// Returns all remaining arguments, each called `name`.
     pub fn rest<T: FromArgument<'a>>(&mut self, name: &str) -> Result<Vec<T>, Failure> {
         let mut values = Vec::with_capacity(self.left.len());
         while let Some(text) = self.next() {
@@ -229,7 +231,7 @@ impl<'a> Arguments<'a> {
         Ok(values)
     }
 
-    /// All others as they are.
+    /// Returns all remaining arguments as they are.
     pub fn texts(&mut self) -> &'a [String] {
         let left: &'a mut [String] = std::mem::take(&mut self.left);
         left
@@ -271,7 +273,7 @@ mod tests {
         let mut arguments = Vec::new();
         assert_eq!(block.next(&mut arguments), Some("echo"));
         assert_eq!(arguments, ["é x", ""]);
-        // What a command took out is not missed by the next.
+        // The next request does not depend on text that a command took out.
         arguments[0] = String::new();
         assert_eq!(block.next(&mut arguments), Some("a"));
         assert_eq!(arguments, ["b"]);
@@ -285,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_torn_block_has_what_is_in_it() {
-        // Two arguments, of which the second is longer than what is left.
+        // Two arguments; the second claims to be longer than the remaining bytes.
         let bytes = [2, 0, 0, 0, 1, 0, 0, 0, b'a', 9, 0, 0, 0, b'b'];
         for end in 0..bytes.len() {
             let (mut block, mut arguments) = (Block::new(bytes[..end].to_vec()), Vec::new());

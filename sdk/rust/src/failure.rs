@@ -1,4 +1,4 @@
-//! Why a command was not carried out: what the client is told.
+//! Failures of commands, as the client sees them.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
@@ -8,22 +8,22 @@ use std::string::FromUtf8Error;
 
 use crate::bindings::lictor::plugin::types;
 
-/// Why a command was not carried out. The client gets the code and the message.
+/// Reason why a command was not carried out. The client receives the code and the message.
 ///
-/// Fail before anything was changed, or say in the message what was.
+/// Fail before changing anything, or say in the message what was changed.
 ///
-/// A failure of the host's that a command does not handle, but passes on by `?`, does not blame the client: where its code is
-/// `bad-arguments`, `not-found` or `denied`, the client is told `failed`, and the log the words. [`Failure::as_is`] has the
-/// client told what the host said.
+/// A failure of the host that a command does not handle but passes on with `?` does not blame the client: if
+/// its code is `bad-arguments`, `not-found` or `denied`, the client receives `failed`, and the words go to
+/// the log. [`Failure::as_is`] sends the client the host's own code and words.
 #[derive(Clone, Debug)]
 pub struct Failure {
     code: Cow<'static, str>,
     message: String,
-    /// Whether the host gave it, and the author did not.
+    /// Set if the host made the failure, and not the author.
     is_of_host: bool,
 }
 
-/// Equal where a client would be told the same.
+/// Equal if a client would receive the same.
 impl PartialEq for Failure {
     fn eq(&self, other: &Self) -> bool {
         self.code == other.code && self.message == other.message
@@ -32,7 +32,7 @@ impl PartialEq for Failure {
 
 impl Eq for Failure {}
 
-/// What the client is told of a failure for which it is not to blame.
+/// Message to the client for a failure that is not the client's fault.
 const UNEXPECTED: &str = "the plugin met an error that it did not expect";
 
 impl Failure {
@@ -41,12 +41,12 @@ impl Failure {
         Self::new("bad-arguments", message)
     }
 
-    /// What the command was to work on does not exist.
+    /// The thing that the command was to work on does not exist.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new("not-found", message)
     }
 
-    /// What the command was to work on is in another state than expected.
+    /// The thing that the command was to work on is in another state than expected.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new("conflict", message)
     }
@@ -56,57 +56,58 @@ impl Failure {
         Self::new("denied", message)
     }
 
-    /// Something that the command needs can't be reached now.
+    /// Something the command needs can't be reached now.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new("unavailable", message)
     }
 
-    /// All else.
+    /// Any other failure.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new("failed", message)
     }
 
-    /// A `failed` with the words of any error, for `map_err`.
+    /// Makes a `failed` with the words of any error, for `map_err`.
     pub fn because(error: impl Display) -> Self {
         Self::failed(error.to_string())
     }
 
-    /// A failure with any code, for instance one that was had from [`crate::call`]. The host reads a code that it does
-    /// not know as `failed`.
+    /// Makes a failure with any code, for instance one returned by [`crate::call`]. The host treats an
+    /// unknown code as `failed`.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), is_of_host: false }
     }
 
-    /// A failure that the host gave.
+    /// Makes a failure that the host reported.
     pub(crate) fn of_host(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { is_of_host: true, ..Self::new(code, message) }
     }
 
-    /// The same failure, of which the client is told the code and the words, also where the host gave them: for instance where
-    /// the client chose the key, the file or the URL. `STORE.get(key).map_err(Failure::as_is)?`.
+    /// Sends the client this failure's code and words, even if the host made it: for instance when the client
+    /// chose the key, the file or the URL. `STORE.get(key).map_err(Failure::as_is)?`.
     pub fn as_is(self) -> Self {
         Self { is_of_host: false, ..self }
     }
 
-    /// What the client is told of a failure that a command ended with; the log is told what the client is not.
+    /// Returns the failure that the client receives when a command ends with this one; logs anything withheld
+    /// from the client.
     #[cold]
     pub(crate) fn told(self) -> Self {
         if !self.is_of_host || !matches!(&*self.code, "bad-arguments" | "not-found" | "denied") {
             return self;
         }
-        // Not `output::print`, for the reason that a panic has.
+        // Not `output::print`, for the same reason as in a panic.
         crate::host::output::print(
             &["uncaught failure of the host: ", &self.message, " (", &self.code, ")"].concat(),
         );
         Self::failed(UNEXPECTED)
     }
 
-    /// `bad-arguments` and its like.
+    /// Returns the code, such as `bad-arguments`.
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// One sentence for whoever sent the command.
+    /// Returns the message: one sentence for the client.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -149,11 +150,11 @@ impl From<&str> for Failure {
     }
 }
 
-/// Text that can't be read is nearly always the client's: an argument or the body. Where it is not, say so by
+/// Unreadable text nearly always comes from the client, as an argument or the body. If it does not, use
 /// [`Failure::because`].
 macro_rules! blame_the_client {
     ($($error:ty),+) => {$(
-        /// `bad-arguments`: what can't be read is taken to be the client's.
+        /// `bad-arguments`: unreadable text is taken to be the client's.
         impl From<$error> for Failure {
             fn from(error: $error) -> Self {
                 Self::bad_arguments(error.to_string())
@@ -171,8 +172,8 @@ impl From<fmt::Error> for Failure {
     }
 }
 
-/// By its kind: `not-found`, `denied`, `conflict` (it exists already), `unavailable` (timed out, interrupted), else
-/// `failed`.
+/// By the error's kind: `not-found`, `denied`, `conflict` (already exists), `unavailable` (timed out,
+/// interrupted), else `failed`.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind::{

@@ -1,10 +1,11 @@
-//! `wasi:keyvalue` as it is, where `keyvalue = ["STORE"]` is granted. [`crate::state`] can do more with less.
+//! The plain `wasi:keyvalue`, where `keyvalue = ["STORE"]` is granted. [`crate::state`] does more with less
+//! code.
 
 use crate::Failure;
 use crate::bindings::wasi::keyvalue::store::Error;
 pub use crate::host::keyvalue::{atomics, batch, store};
 
-/// `denied`, or `failed` with the store's words: a failure of the host's.
+/// `denied`, or `failed` with the store's words: a failure of the host.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {

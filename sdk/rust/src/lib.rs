@@ -19,9 +19,9 @@
 //! # }
 //! ```
 //!
-//! The macro [`plugin`] makes from it what the host calls: the list of commands with their help, and the call that
-//! picks the function, reads its arguments and turns its value into the reply. `README.md` beside this crate says how
-//! to build it.
+//! The macro [`plugin`] generates the host's entry points: the list of commands with their help, and the call
+//! that picks the function, reads its arguments and turns its value into the reply. `README.md` beside this
+//! crate says how to build it.
 //!
 //! | to | there is |
 //! |---|---|
@@ -41,12 +41,12 @@
 //! | reply in parts, for as long as the client wants | `streaming`, with the feature of that name |
 //! | call a command in a test | [`testing`] |
 //!
-//! Only what a plugin uses is imported by its component, and has to be granted.
+//! A component imports, and needs to be granted, only what the plugin uses.
 //!
-//! What the standard library has of files and clocks (`std::fs`, `std::time::Instant`) works where the plugin is built
-//! for `wasm32-wasip2`, and only there.
+//! Files and clocks of the standard library (`std::fs`, `std::time::Instant`) work in a plugin built for
+//! `wasm32-wasip2`, and only there.
 
-// By this name the macros' output finds the crate, within its own tests as well.
+// The macros' output finds the crate under this name, in its own tests as well.
 extern crate self as lictor_plugin;
 
 pub use lictor_plugin_macros::{Config, plugin};
@@ -83,7 +83,7 @@ pub mod state;
 pub mod streaming;
 pub mod testing;
 
-/// What nearly every plugin needs, to be had by `use lictor_plugin::prelude::*`.
+/// The items that nearly every plugin needs, for `use lictor_plugin::prelude::*`.
 pub mod prelude {
     pub use std::time::Duration;
 
@@ -96,7 +96,7 @@ pub mod prelude {
     pub use crate::streaming::Writer;
 }
 
-/// The same, of a plugin whose commands stream.
+/// Exports a plugin whose commands stream.
 #[cfg(feature = "streaming")]
 #[doc(hidden)]
 #[macro_export]
@@ -107,13 +107,13 @@ macro_rules! __export_streaming {
     };
 }
 
-/// What the macros' output names. Not for authors.
+/// Items that the macros' output names. Not for authors.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::dispatch::Plugin;
 }
 
-/// Exports a plugin: `bindings::export!` names the bindings by a path, which only this crate knows for certain.
+/// Exports a plugin: `bindings::export!` names the bindings by a path that only this crate knows for certain.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {

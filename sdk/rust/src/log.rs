@@ -6,7 +6,7 @@
 //! log::warn!("the file has {} lines", 3);
 //! ```
 //!
-//! The event's context is the module in which the macro stands.
+//! The event's context is the module that calls the macro.
 
 use crate::host::logging;
 
@@ -17,12 +17,12 @@ pub use crate::{
     __log_trace as trace, __log_warn as warn,
 };
 
-/// Logs an event. `context` says which part of the plugin it comes from.
+/// Logs an event. `context` names the part of the plugin that it comes from.
 pub fn event(level: Level, context: &str, message: &str) {
     logging::log(level, context, message);
 }
 
-// One by one: a macro that another macro makes can't be named by a path.
+// Written out one by one: a macro made by another macro can't be named by a path.
 
 /// Logs the finest detail.
 #[doc(hidden)]
@@ -31,21 +31,21 @@ macro_rules! __log_trace {
     ($($arguments:tt)*) => { $crate::__log!(Trace, $($arguments)*) };
 }
 
-/// Logs what helps to find a fault.
+/// Logs details that help to find a fault.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log_debug {
     ($($arguments:tt)*) => { $crate::__log!(Debug, $($arguments)*) };
 }
 
-/// Logs what an operator may want to know.
+/// Logs something an operator may want to know.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log_info {
     ($($arguments:tt)*) => { $crate::__log!(Info, $($arguments)*) };
 }
 
-/// Logs what may become a fault.
+/// Logs something that may become a fault.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log_warn {

@@ -1,8 +1,9 @@
-//! Lines in the server's log, without any grant and without WASI.
+//! Lines in the server's log, without a grant and without WASI.
 
 use crate::host::output;
 
-/// What crosses at once, in bytes. The host takes 16 MiB; of a call it logs 64 KiB and counts the rest.
+/// Most bytes passed to the host at once. The host takes 16 MiB; it logs 64 KiB of a call and counts the
+/// rest.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Logs `text`, line by line, marked with the plugin and the request.
@@ -15,20 +16,20 @@ pub fn print(text: &str) {
     output::print("");
 }
 
-/// Has what `print!` printed logged, as this call's: the standard library keeps a line until it ends, and a warm instance
-/// would print it for the next client.
+/// Logs pending output of `print!` as this call's: the standard library keeps a line until it ends, and a
+/// warm instance would print it for the next client.
 pub(crate) fn flush() {
-    // Elsewhere nothing is printed by the standard library, and a plugin is smaller without that part of it.
+    // On other targets the standard library prints nothing, and a plugin is smaller without that part of it.
     #[cfg(target_os = "wasi")]
     {
-        // There is nobody to be told that the log can't be had.
+        // Nobody can be told that the log is unavailable.
         let _ = std::io::Write::flush(&mut std::io::stdout());
     }
 }
 
 /// Logs a line, formatted as by `println!`.
 ///
-/// `println!` itself reaches the log where the plugin is built for `wasm32-wasip2`, and nothing elsewhere.
+/// `println!` itself reaches the log in a plugin built for `wasm32-wasip2`, and goes nowhere in any other.
 #[macro_export]
 macro_rules! log_line {
     ($($arguments:tt)*) => {

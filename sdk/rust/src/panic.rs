@@ -1,16 +1,16 @@
-//! What happens at a panic: its words and its place go to the server's log before the instance traps.
+//! Panics: the message and the place go to the server's log before the instance traps.
 
 use std::panic::{Location, PanicHookInfo, set_hook};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{host, output};
 
-/// From now on, tells each panic. Cheap after the first time.
+/// Logs every panic from now on. Cheap after the first time.
 #[cfg_attr(test, expect(dead_code, reason = "tests keep the hook that they have"))]
 pub(crate) fn tell() {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if !TOLD.swap(true, Ordering::Relaxed) {
-        // A function has no size, so the box allocates nothing.
+        // A function has no size, so the box does not allocate.
         set_hook(Box::new(print));
     }
 }
@@ -18,7 +18,8 @@ pub(crate) fn tell() {
 fn print(info: &PanicHookInfo<'_>) {
     output::flush();
     let words = info.payload_as_str().unwrap_or("a value that is no text");
-    // Not `output::print`: every plugin has this, and each import that is named there would cost a fresh instance of it.
+    // Not `output::print`: every plugin has this code, and each import named there would cost a fresh
+    // instance of it.
     host::output::print(&line(words, info.location()));
 }
 
@@ -35,7 +36,8 @@ fn line(words: &str, place: Option<&Location<'_>>) -> String {
     line
 }
 
-/// In decimal. Without the standard library's formatting, which every plugin would carry for this one number.
+/// Appends in decimal, without the standard library's formatting, which every plugin would carry for this one
+/// number.
 fn push_number(line: &mut String, number: u32) {
     if number >= 10 {
         push_number(line, number / 10);

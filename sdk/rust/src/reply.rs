@@ -1,4 +1,4 @@
-//! From a command's value to the bytes of its reply.
+//! Conversion of a command's value to the bytes of its reply.
 
 use std::borrow::Cow;
 
@@ -6,15 +6,16 @@ use crate::Failure;
 
 /// A type that a command can return.
 ///
-/// There are texts and bytes as they are, numbers in decimal, `bool` as `true` or `false`, `()` as an empty reply,
-/// `Option` where nothing is the failure `not-found`, and `Result` with any error that turns into a [`Failure`].
+/// Implemented for texts and bytes as they are, numbers in decimal, `bool` as `true` or `false`, `()` as an
+/// empty reply, `Option`, of which `None` is the failure `not-found`, and `Result` with any error that
+/// converts into a [`Failure`].
 #[diagnostic::on_unimplemented(
     message = "a command can't return `{Self}`",
     label = "implement `lictor_plugin::IntoReply` for it",
     note = "there are (), texts, bytes, numbers, bool, char, Option, and Result with an error that turns into a `Failure`"
 )]
 pub trait IntoReply {
-    /// The reply, or why there is none.
+    /// Converts the value to the reply, or to a failure.
     fn into_reply(self) -> Result<Vec<u8>, Failure>;
 }
 

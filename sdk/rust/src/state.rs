@@ -12,10 +12,11 @@
 //! }
 //! ```
 //!
-//! Keys are 1 to 256 bytes without control characters, values at most 1 MiB, times to live from 1 ms to 10 years. A
-//! write is answered when it is as durable as the server's engine gets. Failures: `bad-arguments` where a key, a value
-//! or a time can't be one, `denied` where the store is not granted, `conflict` where the entry is not what was expected,
-//! `unavailable` where the engine can't do it now, `failed` where a quota is used up or there is no number to count up.
+//! Keys are 1 to 256 bytes without control characters, values at most 1 MiB, times to live from 1 ms to 10
+//! years. A write returns once it is as durable as the server's engine makes it. Failures: `bad-arguments`
+//! for an invalid key, value or time, `denied` for a store that is not granted, `conflict` for an entry other
+//! than expected, `unavailable` if the engine can't do it now, `failed` for an exhausted quota or an entry to
+//! increment that is not a number.
 
 use std::time::Duration;
 use std::vec;
@@ -23,20 +24,20 @@ use std::vec;
 use crate::Failure;
 use crate::host::state;
 
-/// A store, by its name in the grant. Making one costs nothing and calls nobody.
+/// A store, by its name in the grant. Creating one is free and calls nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Store<'a> {
     name: &'a str,
 }
 
-/// What is kept under a key.
+/// An entry of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The bytes.
+    /// The value's bytes.
     pub value: Vec<u8>,
-    /// Which write it is of. It changes at every write and never comes twice in a store.
+    /// Version, which changes at every write and never repeats within a store.
     pub version: u64,
-    /// How long until it expires; `None` where it does not.
+    /// Time until it expires; `None` if it does not.
     pub expires_in: Option<Duration>,
 }
 
@@ -48,23 +49,23 @@ impl Default for Store<'static> {
 }
 
 impl<'a> Store<'a> {
-    /// The store of this name.
+    /// Returns the store `name`.
     pub const fn new(name: &'a str) -> Self {
         Self { name }
     }
 
-    /// The value of `key`, if it is there.
+    /// Returns the value of `key`, if there is one.
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Failure> {
         Ok(state::get(self.name, key)?.map(|entry| entry.value))
     }
 
-    /// The value of `key`, if it is there, as text; `failed` where it is not UTF-8.
+    /// Returns the value of `key` as text, if there is one; `failed` if it is not UTF-8.
     pub fn get_text(&self, key: &str) -> Result<Option<String>, Failure> {
         let text = self.get(key)?.map(String::from_utf8).transpose();
         text.map_err(|_| Failure::failed(["the value of ", key, " is not UTF-8"].concat()))
     }
 
-    /// The entry of `key`, if it is there: its value, its version, and when it expires.
+    /// Returns the entry of `key`, if there is one: its value, its version, and its expiry.
     pub fn entry(&self, key: &str) -> Result<Option<Entry>, Failure> {
         Ok(state::get(self.name, key)?.map(|entry| Entry {
             value: entry.value,
@@ -73,29 +74,29 @@ impl<'a> Store<'a> {
         }))
     }
 
-    /// Writes an entry that does not expire, whatever was there. Gives its version.
+    /// Writes an entry that does not expire, replacing any other. Returns its version.
     pub fn set(&self, key: &str, value: impl AsRef<[u8]>) -> Result<u64, Failure> {
         Ok(state::set(self.name, key, value.as_ref(), None)?)
     }
 
-    /// Writes an entry that expires after `span`, whatever was there. Gives its version.
+    /// Writes an entry that expires after `span`, replacing any other. Returns its version.
     pub fn set_for(&self, key: &str, value: impl AsRef<[u8]>, span: Duration) -> Result<u64, Failure> {
         Ok(state::set(self.name, key, value.as_ref(), Some(milliseconds(span)))?)
     }
 
-    /// Takes an entry away; whether it was there.
+    /// Deletes an entry; returns true if there was one.
     pub fn delete(&self, key: &str) -> Result<bool, Failure> {
         Ok(state::delete(self.name, key)?)
     }
 
-    /// Adds `delta` to an entry that is a decimal number in text, and gives the sum. A missing one counts as 0. Its
-    /// expiry stays as it is.
+    /// Adds `delta` to an entry that is a decimal number in text, and returns the sum. A missing entry counts
+    /// as 0. The expiry stays as it is.
     pub fn increment(&self, key: &str, delta: i64) -> Result<i64, Failure> {
         Ok(state::increment(self.name, key, delta)?)
     }
 
-    /// Writes an entry that does not expire if what is there is of the version `expected`, or, with `None`, if there
-    /// is nothing. Gives the new version; `conflict` where it is not so.
+    /// Writes an entry that does not expire if the present one has the version `expected`, or, with `None`,
+    /// if there is none. Returns the new version; `conflict` otherwise.
     pub fn compare_and_set(
         &self,
         key: &str,
@@ -105,7 +106,7 @@ impl<'a> Store<'a> {
         Ok(state::compare_and_set(self.name, key, expected, value.as_ref(), None)?)
     }
 
-    /// The same with an entry that expires after `span`.
+    /// Like [`compare_and_set`](Self::compare_and_set), with an entry that expires after `span`.
     pub fn compare_and_set_for(
         &self,
         key: &str,
@@ -116,34 +117,34 @@ impl<'a> Store<'a> {
         Ok(state::compare_and_set(self.name, key, expected, value.as_ref(), Some(milliseconds(span)))?)
     }
 
-    /// Takes an entry away if it still is of the version `expected`; `conflict` where it is not.
+    /// Deletes an entry if it still has the version `expected`; `conflict` otherwise.
     pub fn compare_and_delete(&self, key: &str, expected: u64) -> Result<(), Failure> {
         Ok(state::compare_and_delete(self.name, key, expected)?)
     }
 
-    /// Has an entry expire after `span`, or never; whether it was there.
+    /// Makes an entry expire after `span`, or never; returns true if there was one.
     pub fn touch(&self, key: &str, span: Option<Duration>) -> Result<bool, Failure> {
         Ok(state::touch(self.name, key, span.map(milliseconds))?)
     }
 
-    /// The keys that begin with `prefix`, in the order of their bytes, fetched page by page as they are asked for.
+    /// Returns the keys that begin with `prefix`, in byte order, fetched page by page as needed.
     pub fn list(&self, prefix: &str) -> Keys<'a> {
         Keys { store: *self, prefix: prefix.into(), page: Vec::new().into_iter(), after: None, more: true }
     }
 }
 
-/// The keys of a store. After a failure there are no more.
+/// The keys of a store. Ends after a failure.
 #[derive(Debug)]
 pub struct Keys<'a> {
     store: Store<'a>,
     prefix: String,
     page: vec::IntoIter<String>,
-    /// The last key of `page`, from which the next page goes on.
+    /// The last key of `page`, after which the next page begins.
     after: Option<String>,
     more: bool,
 }
 
-/// As many keys as the host gives at once.
+/// Most keys the host returns at once.
 const PAGE: u32 = 1000;
 
 impl Iterator for Keys<'_> {
@@ -159,7 +160,7 @@ impl Iterator for Keys<'_> {
             }
             match state::list_keys(self.store.name, &self.prefix, self.after.as_deref(), PAGE) {
                 Ok(page) => {
-                    // A page without keys has no place to go on from.
+                    // After an empty page there is no key to continue from.
                     self.more = page.more && !page.keys.is_empty();
                     self.after = page.keys.last().cloned();
                     self.page = page.keys.into_iter();
@@ -173,8 +174,8 @@ impl Iterator for Keys<'_> {
     }
 }
 
-/// As the host counts; centuries where it does not fit, which the host refuses. Less than one is 1, which is the least
-/// that there is.
+/// Converts to the host's unit; saturates, after centuries, to a value that the host refuses. Rounds up to 1,
+/// the least that the host accepts.
 fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(u64::from(!span.is_zero()))
 }

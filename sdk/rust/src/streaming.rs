@@ -1,4 +1,5 @@
-//! Commands that write their replies in parts: output that goes on for long, or that is larger than what the host holds.
+//! Commands that write their replies in parts: for output that lasts long, or is larger than the host
+//! buffers.
 //!
 //! ```
 //! use lictor_plugin::prelude::*;
@@ -20,8 +21,8 @@
 //! # }
 //! ```
 //!
-//! A write waits while the client does not read. When the client goes away or cancels, the instance is dropped where it
-//! stands: nothing behind that point runs. A failure ends the reply, whatever was written before it.
+//! A write waits while the client does not read. When the client disconnects or cancels, the instance is
+//! dropped at that point: no later code runs. A failure ends the reply, even after parts of it were written.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -33,7 +34,8 @@ use self::bindings::lictor::plugin::reply;
 use crate::bindings::exports::lictor::plugin::commands::{CommandInfo, Failure as WireFailure};
 use crate::{Arguments, Failure, dispatch, output};
 
-/// What wit-bindgen makes of the world of plugins that stream; what that shares with others is in [`crate::bindings`].
+/// Output of wit-bindgen for the world of plugins that stream; types shared with other plugins are in
+/// [`crate::bindings`].
 pub mod bindings {
     #![allow(missing_docs, unreachable_pub, clippy::all)]
 
@@ -52,7 +54,7 @@ pub mod bindings {
     });
 }
 
-/// Where a command's reply goes.
+/// The destination of a command's reply.
 #[derive(Debug)]
 pub struct Writer(End);
 
@@ -63,11 +65,12 @@ enum End {
 }
 
 impl Writer {
-    /// Sends the next part of the reply, and waits until the host has taken it. Parts may come out joined or split.
+    /// Sends the next part of the reply, and waits until the host has taken it. Parts may be joined or split
+    /// on the way.
     ///
     /// # Errors
     ///
-    /// `unavailable`, where the host takes no more: there is nobody to tell.
+    /// `unavailable`, if the host takes no more: nobody is left to receive it.
     pub async fn write(&mut self, part: impl Into<Vec<u8>>) -> Result<(), Failure> {
         let part = part.into();
         match &mut self.0 {
@@ -78,7 +81,7 @@ impl Writer {
                 Ok(())
             }
             End::Host(stream) => {
-                // What was printed before a part is logged before it, however long the part waits.
+                // Lines printed before a part are logged before it, however long the part waits.
                 output::flush();
                 match stream.write_all(part).await.is_empty() {
                     true => Ok(()),
@@ -89,19 +92,19 @@ impl Writer {
     }
 }
 
-/// A command under way.
+/// A running command.
 pub type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
 
-/// One command, as the macro `plugin` describes it.
+/// A command, as the macro `plugin` describes it.
 #[derive(Debug)]
 pub struct Command {
-    /// The first argument that runs it.
+    /// Name: the first argument, which selects the command.
     pub name: &'static str,
-    /// What it does, in one line.
+    /// One line of help.
     pub summary: &'static str,
-    /// Its arguments: `count TO`.
+    /// Usage line: `count TO`.
     pub usage: &'static str,
-    /// Whether running it twice has the same effect as running it once.
+    /// Running the command twice has the same effect as running it once.
     pub idempotent: bool,
     /// Reads the arguments and calls the author's function.
     pub run: for<'a> fn(Arguments<'a>, &'a mut Writer) -> Running<'a>,
@@ -153,7 +156,7 @@ async fn run(
     (command.run)(Arguments::new(arguments, command.usage), writer).await.map_err(Failure::told)
 }
 
-/// Runs a command of a test, in which nothing waits.
+/// Runs a command in a test, where nothing waits.
 pub(crate) fn collect(commands: &'static [Command], arguments: &[&str]) -> (Vec<u8>, Result<(), Failure>) {
     let mut arguments: Vec<String> = arguments.iter().map(|argument| String::from(*argument)).collect();
     let mut writer = Writer(End::Test(Vec::new()));

@@ -1,10 +1,13 @@
-//! Commands called by a plugin's own tests, which run on the author's machine by `cargo test`, without a server.
+//! Commands called by a plugin's own tests, which run with `cargo test` on the author's machine, without a
+//! server.
 //!
-//! A [`Host`] has what the functions of the host give a command: the request, the config, stores, files, other commands, a
-//! web, clocks and random numbers. It refuses what the server's host refuses, with the same codes, and ends a command as
-//! that does: `timeout` where its time is up, `plugin-limit` where it asks for more than 10,000 operations of the host or
-//! moves more than 64 MiB through it. What is not there: memory and computing time are not bounded, stores have no quota,
-//! a web answers any URL (so its function says [`Error::Denied`](crate::http::Error) where a grant would), and events go to no other plugin.
+//! A [`Host`] provides everything that a command may ask of the host: the request, the config, stores, files,
+//! other commands, a web, clocks and random numbers. It refuses the same things as the server's host, with
+//! the same codes, and ends a command for the same reasons: `timeout` when its time is up, `plugin-limit`
+//! when it asks for more than 10,000 operations of the host or moves more than 64 MiB through it.
+//! Differences: memory and computing time are not bounded, stores have no quota, a web answers any URL (so
+//! its function returns [`Error::Denied`](crate::http::Error) where a grant would), and events reach no other
+//! plugin.
 //!
 //! ```
 //! use lictor_plugin::prelude::*;
@@ -46,16 +49,17 @@ pub(crate) use unbounded::one_call;
 
 use crate::{Command, Failure, dispatch};
 
-/// Runs the command that `arguments` names, as the host does. The macro `plugin` puts `COMMANDS` into its module.
+/// Runs the command that `arguments` names, as the host does. The macro `plugin` puts `COMMANDS` into its
+/// module.
 ///
-/// The functions of the host find nothing there; [`Host::run`] runs a command over what a test needs.
+/// The functions of the host find nothing there; use [`Host::run`] to run a command with a prepared host.
 pub fn run(commands: &'static [Command], arguments: &[&str]) -> Result<Vec<u8>, Failure> {
     let mut arguments: Vec<String> = arguments.iter().map(|argument| String::from(*argument)).collect();
     let (name, arguments) = dispatch::split(&mut arguments);
     one_call(|| dispatch::run(commands, name, arguments))?
 }
 
-/// Runs a command that writes its reply in parts, to its end; gives all that it wrote, and how it ended.
+/// Runs a command that writes its reply in parts, to its end; returns everything it wrote, and how it ended.
 #[cfg(feature = "streaming")]
 pub fn stream(
     commands: &'static [crate::streaming::Command],
@@ -64,7 +68,7 @@ pub fn stream(
     crate::streaming::collect(commands, arguments)
 }
 
-/// In a component the host bounds a call, and not the test.
+/// In a component the host bounds a call; the test does not.
 #[cfg(target_family = "wasm")]
 mod unbounded {
     pub(crate) fn one_call<T>(work: impl FnOnce() -> T) -> Result<T, crate::Failure> {

@@ -1,4 +1,4 @@
-//! Commands that use every function of the host, over the host of a test.
+//! Commands that use every function of the host, on the host of a test.
 
 #![allow(clippy::unwrap_used)]
 
@@ -219,7 +219,7 @@ fn what_a_test_did_not_give_is_denied() {
     assert_eq!(host.within(|| Store::new("kept").get_text("a")).unwrap().as_deref(), Some("1"));
 }
 
-/// A web that needs 3 s for each answer.
+/// A web that takes 3 s for each answer.
 fn slow(time_left: u64) -> Host {
     Host::new().time_left(Duration::from_secs(time_left)).web(|_| {
         clock::sleep(Duration::from_secs(3));
@@ -297,7 +297,7 @@ fn a_call_may_ask_the_host_for_so_much_and_no_more() {
     let stopped =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.within(read(65)))).unwrap_err();
     assert!(stopped.downcast::<String>().unwrap().contains("64 MiB"));
-    // Many keys at once are one operation.
+    // Many keys in one call count as one operation.
     let keys: Vec<String> = (0..1000).map(|number| format!("k{number}")).collect();
     host.within(|| {
         let bucket = keyvalue::store::open("default").unwrap();
@@ -325,7 +325,7 @@ fn topics_have_the_rules_of_the_hosts() {
     assert_eq!(host.within(|| events::subscribe("*")), Ok(()));
 }
 
-/// Also where the command panics, which the test may expect.
+/// Holds even if the command panics, which the test may expect.
 #[test]
 fn a_host_is_of_its_test_alone() {
     let host = Host::new().caller("ada");

@@ -1,11 +1,12 @@
-//! The macros with a compiler behind them: a plugin of every kind of parameter and reply, called as the host does.
+//! The macros together with a compiler: a plugin with every kind of parameter and reply, called as the host
+//! does.
 
 #![allow(clippy::unwrap_used)]
 
 use lictor_plugin::prelude::*;
 use lictor_plugin::testing;
 
-/// An argument of a type of the plugin's own.
+/// An argument of a plugin's own type.
 #[derive(Debug, PartialEq)]
 enum Color {
     Red,
@@ -42,7 +43,7 @@ struct Settings {
 
 #[plugin]
 mod sample {
-    // Not needed, and no fault.
+    // Unused, which is not an error.
     use super::*;
 
     /// greets somebody
@@ -168,7 +169,7 @@ fn what_is_wrong_is_said() {
     assert!(wrong(&["hello"]).starts_with("this plugin has no command hello, only greet, add-all, join"));
     assert_eq!(wrong(&["parse", "x"]), "invalid digit found in string");
     assert_eq!(wrong(&[]), "there is no command");
-    // Told before the config is read, of which there is none here.
+    // Reported before the config is read, of which there is none here.
     assert_eq!(wrong(&["configured"]), "usage: configured NAME (NAME is missing)");
     assert_eq!(wrong(&["configured-too"]), "usage: configured-too WHOM (NAME is missing)");
 }

@@ -1,4 +1,4 @@
-//! The host of a test: what it holds, and the functions that a plugin imports, over that.
+//! The host of a test: its contents, and the functions that a plugin imports, working on them.
 
 mod bounds;
 pub(crate) mod events;
@@ -21,22 +21,22 @@ use crate::bindings::lictor::plugin::events::Event;
 use crate::bindings::lictor::plugin::types;
 use crate::bindings::lictor::plugin::types::Caller;
 
-/// What answers HTTP requests, and what answers commands that the plugin runs.
+/// Test functions that answer HTTP requests, and commands that the plugin runs.
 pub(crate) type Web = Rc<dyn Fn(&crate::http::Request) -> Result<crate::http::Response, crate::http::Error>>;
 pub(crate) type Commands = Rc<dyn Fn(&[&str], &[u8]) -> Result<Vec<u8>, Failure>>;
 
-/// What the host of a test holds.
+/// Contents of a test's host.
 pub(crate) struct World {
     pub(crate) caller: Caller,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) time_left: Duration,
-    /// What the call that is under way may still do.
+    /// Remaining bounds of the current call.
     left: Option<bounds::Left>,
-    /// Whether the test's own functions run, which may take as long as they like.
+    /// Set while the test's own functions run, which may take as long as they like.
     is_answering: bool,
     pub(crate) config: BTreeMap<String, String>,
-    /// Granted files; none where one is not there now.
+    /// Granted files; `None` for one that does not exist now.
     pub(crate) files: BTreeMap<String, Option<Vec<u8>>>,
     pub(crate) stores: state::Stores,
     /// The monotonic clock's reading, and the time of day where that was 0.
@@ -64,7 +64,7 @@ impl Default for World {
             files: BTreeMap::new(),
             stores: state::Stores::default(),
             elapsed: Duration::ZERO,
-            // A day like any other: 2026-01-01.
+            // An arbitrary day: 2026-01-01.
             began_at: Duration::from_secs(1_767_225_600),
             seed: 0,
             printed: Vec::new(),
@@ -81,9 +81,9 @@ thread_local! {
     static WORLD: RefCell<World> = RefCell::default();
 }
 
-/// Does `work` while the functions of the host are over `world`.
+/// Does `work` while the functions of the host act on `world`.
 pub(crate) fn within<T>(world: &RefCell<World>, work: impl FnOnce() -> T) -> T {
-    /// Puts back what was there, also where `work` panics.
+    /// Restores the previous world, even if `work` panics.
     struct Swapped<'a>(&'a RefCell<World>);
 
     impl<'a> Swapped<'a> {
@@ -234,7 +234,7 @@ pub(crate) mod clock {
         world(|world| world.began_at + world.elapsed)
     }
 
-    /// No test waits: the clocks go on.
+    /// No test waits: the clocks advance.
     pub(crate) fn sleep(nanoseconds: u64) {
         super::bounds::pass(Duration::from_nanos(nanoseconds));
     }

@@ -1,4 +1,4 @@
-//! The imports of a component, under the names that the rest of this crate has for them.
+//! The imports of a component, under the names that the rest of this crate uses.
 
 pub(crate) use crate::bindings::lictor::plugin::{call, events, files, output, request, state};
 pub(crate) use crate::bindings::wasi::config::store as config;

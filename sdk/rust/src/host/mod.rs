@@ -1,7 +1,8 @@
-//! The functions of the host: in a component its imports; in a test, on the author's machine, those of
-//! [`crate::testing::Host`].
+//! The functions of the host: the imports in a component; those of [`crate::testing::Host`] in a test on the
+//! author's machine.
 //!
-//! Invariant: nothing else in this crate calls an import. An import that a test reaches ends the whole process.
+//! Invariant: nothing else in this crate calls an import. An import that a test reaches ends the whole
+//! process.
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod fake;

@@ -1,4 +1,4 @@
-//! Why there is no response, from forty codes to the five cases in which a plugin acts differently.
+//! Reasons for a missing response: forty codes reduced to the five cases in which a plugin acts differently.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
@@ -6,18 +6,18 @@ use std::fmt::{self, Display, Formatter};
 use crate::Failure;
 use crate::bindings::wasi::http::types::ErrorCode;
 
-/// Why there is no response.
+/// Reason why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The URL, the method or a header can't be one; how.
+    /// The URL, the method or a header is not valid; says why.
     BadRequest(String),
     /// The address is not granted to the plugin.
     Denied,
-    /// It took longer than it may.
+    /// The request took longer than allowed.
     TimedOut,
     /// The response's body is longer than this many bytes.
     TooLarge(usize),
-    /// All else, mostly a server that can't be reached; what.
+    /// Any other reason, mostly an unreachable server; says which.
     Unavailable(Cow<'static, str>),
 }
 
@@ -29,7 +29,8 @@ impl Display for Error {
 
 impl std::error::Error for Error {}
 
-/// `bad-arguments`, `denied`, `failed` for a body that is too large, else `unavailable`: a failure of the host's.
+/// `bad-arguments`, `denied`, `failed` for a body that is too large, else `unavailable`: a failure of the
+/// host.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error {

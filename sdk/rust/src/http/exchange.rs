@@ -1,7 +1,7 @@
 //! One request and its response, by WASI's handles.
 //!
-//! Invariant: each handle is dropped before the one that it came from. The host traps where that is not so, and Rust
-//! drops locals in the reverse order of their declaration, which is why some are declared where they are.
+//! Invariant: each handle is dropped before the one it came from; otherwise the host traps. Rust drops locals
+//! in reverse order of declaration, which is why some are declared where they are.
 
 use std::borrow::Cow;
 
@@ -15,15 +15,15 @@ use crate::bindings::wasi::io::poll::{Pollable, poll};
 use crate::bindings::wasi::io::streams::{InputStream, StreamError};
 use crate::clock::nanoseconds;
 
-/// As much as `blocking-write-and-flush` takes.
+/// Limit of `blocking-write-and-flush`.
 const WRITE_BYTES: usize = 4096;
-/// As much as is read at once.
+/// Most bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
 
 pub(crate) fn send(request: Request) -> Result<Response, Error> {
     let deadline = request.timeout.map(|span| monotonic_clock::now().saturating_add(nanoseconds(span)));
     let outgoing = outgoing(&request)?;
-    // A body that is asked for is sent, even an empty one, and some servers take none with a `GET`.
+    // Opening a body sends it, even an empty one, and some servers refuse a `GET` with a body.
     let body = if request.body.is_empty() { None } else { outgoing.body().ok() };
     let answer = outgoing_handler::handle(outgoing, Some(options(&request)))?;
     if let Some(body) = body {
@@ -34,7 +34,7 @@ pub(crate) fn send(request: Request) -> Result<Response, Error> {
     let answer =
         answer.get().and_then(Result::ok).ok_or(Error::Unavailable(Cow::Borrowed("no answer came")))??;
     let status = answer.status();
-    // A statement of its own: the header's handle is dropped at its end.
+    // A separate statement, so that the headers' handle is dropped at its end.
     let headers = answer.headers().entries();
     let body = answer.consume().map_err(|()| broken_off())?;
     let body = read(&body, request.body_bytes, deadline)?;
@@ -50,7 +50,8 @@ fn outgoing(request: &Request) -> Result<OutgoingRequest, Error> {
     }
     let has_length = request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     if !request.body.is_empty() && !has_length {
-        // Without it the body would go in chunks, which not every server takes. A host that refuses it knows better.
+        // Without it the body would be sent in chunks, which not every server accepts. A host that refuses
+        // the header knows better.
         let _ = fields.append("content-length", request.body.len().to_string().as_bytes());
     }
     let outgoing = OutgoingRequest::new(fields);
@@ -81,8 +82,8 @@ fn method(name: &str) -> Method {
     }
 }
 
-/// The time for the whole is a bound for each step too, so that the host closes what nobody waits for. A host may not
-/// know one of these; then the deadline alone holds.
+/// Bounds each step by the time for the whole, so that the host closes an exchange that nobody waits for. A
+/// host may not support one of these options; then the deadline alone applies.
 fn options(request: &Request) -> RequestOptions {
     let options = RequestOptions::new();
     if let Some(span) = request.timeout.map(nanoseconds) {
@@ -93,7 +94,8 @@ fn options(request: &Request) -> RequestOptions {
     options
 }
 
-/// Writes the body. A server that answers early may read none of it: that is no fault, and what it answers counts.
+/// Writes the body. A server that answers early may read none of it: that is not an error, and its answer
+/// counts.
 fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), Error> {
     let stream = body.write().map_err(|()| broken_off())?;
     for piece in bytes.chunks(WRITE_BYTES) {
@@ -110,7 +112,7 @@ fn read(body: &IncomingBody, most: usize, deadline: Option<u64>) -> Result<Vec<u
     let mut bytes = Vec::new();
     loop {
         wait(stream.subscribe(), deadline)?;
-        // One byte more than there may be tells that there are too many.
+        // Asks for one byte beyond the limit, to detect a body that is too long.
         let wanted = (most - bytes.len()).saturating_add(1).min(READ_BYTES);
         let Some(piece) = read_piece(&stream, wanted)? else { return Ok(bytes) };
         if piece.len() > most - bytes.len() {
@@ -120,7 +122,7 @@ fn read(body: &IncomingBody, most: usize, deadline: Option<u64>) -> Result<Vec<u
     }
 }
 
-/// The next bytes; `None` at the end.
+/// Reads the next bytes; `None` at the end.
 fn read_piece(stream: &InputStream, wanted: usize) -> Result<Option<Vec<u8>>, Error> {
     match stream.read(wanted as u64) {
         Ok(piece) => Ok(Some(piece)),
@@ -138,7 +140,7 @@ fn wait(until: Pollable, deadline: Option<u64>) -> Result<(), Error> {
         return Ok(());
     };
     let too_late = monotonic_clock::subscribe_instant(deadline);
-    // Both may be there; then the answer counts.
+    // Both may be ready; then the response wins.
     if poll(&[&until, &too_late]).contains(&0) { Ok(()) } else { Err(Error::TimedOut) }
 }
 

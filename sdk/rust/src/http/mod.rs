@@ -13,8 +13,8 @@
 //! }
 //! ```
 //!
-//! A response of any status is a response. No redirection is followed: where one leads has to be granted as well, so
-//! the plugin decides.
+//! A response of any status is a response. Redirects are not followed: the target has to be granted as well,
+//! so the plugin decides.
 
 mod error;
 #[cfg(target_family = "wasm")]
@@ -25,8 +25,8 @@ use std::time::Duration;
 
 pub use error::Error;
 
-/// The most bytes of a response's body that are read unless [`Request::at_most`] says otherwise: 1 MiB, as much as a
-/// reply may have by default.
+/// Most bytes of a response's body that are read unless [`Request::at_most`] says otherwise: 1 MiB, the
+/// default limit of a reply.
 pub const DEFAULT_BODY_BYTES: usize = 1024 * 1024;
 
 /// Sends a `GET`.
@@ -34,7 +34,7 @@ pub fn get(url: &str) -> Result<Response, Error> {
     Request::new("GET", url).send()
 }
 
-/// A request to be sent.
+/// A request to send.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent before `send`"]
 pub struct Request {
@@ -47,7 +47,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without headers and without a body.
+    /// Makes a request without headers and body.
     pub fn new(method: &str, url: &str) -> Self {
         Self {
             method: method.into(),
@@ -59,7 +59,7 @@ impl Request {
         }
     }
 
-    /// Adds a header. `Host` and what concerns the connection alone is the host's affair, and refused.
+    /// Adds a header. `Host` and headers that concern only the connection are left to the host, and refused.
     pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -71,8 +71,8 @@ impl Request {
         self
     }
 
-    /// Gives up after this time, from the connection to the last byte of the body. Without, the time that the command
-    /// has left is the bound, and the host's own for single steps.
+    /// Gives up after this time, from the connection to the last byte of the body. By default the command's
+    /// remaining time is the bound, and the host's own bounds apply to single steps.
     pub fn timeout(mut self, span: Duration) -> Self {
         self.timeout = Some(span);
         self
@@ -84,32 +84,32 @@ impl Request {
         self
     }
 
-    /// Sends it, and waits for the whole response.
+    /// Sends the request and waits for the whole response.
     pub fn send(self) -> Result<Response, Error> {
         crate::host::http::send(self)
     }
 
-    /// `GET` and its like.
+    /// Returns the method, such as `GET`.
     pub fn method(&self) -> &str {
         &self.method
     }
 
-    /// Where it goes.
+    /// Returns the URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The headers in their order.
+    /// Returns the headers in order.
     pub fn headers(&self) -> &[(String, Vec<u8>)] {
         &self.headers
     }
 
-    /// The body; empty where there is none.
+    /// Returns the body; empty if there is none.
     pub fn content(&self) -> &[u8] {
         &self.body
     }
 
-    /// Fails where the URL can't be one.
+    /// Fails if the URL is not valid.
     fn parsed(&self) -> Result<url::Url<'_>, Error> {
         url::Url::parse(&self.url).map_err(|what| Error::bad(&["no URL: ", what].concat()))
     }
@@ -117,17 +117,17 @@ impl Request {
 
 #[cfg(not(target_family = "wasm"))]
 impl Request {
-    /// The URL's host and its path, as they are sent.
+    /// Returns the URL's host and path, as they are sent.
     pub(crate) fn parts(&self) -> Result<(&str, &str), Error> {
         self.parsed().map(|url| (url.authority, url.path))
     }
 
-    /// How long it may take.
+    /// Returns the time the request may take.
     pub(crate) fn bound(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// The response, if it is not too large.
+    /// Returns the response, unless it is too large.
     pub(crate) fn bounded(&self, response: Response) -> Result<Response, Error> {
         if response.body.len() > self.body_bytes {
             Err(Error::TooLarge(self.body_bytes))
@@ -137,35 +137,35 @@ impl Request {
     }
 }
 
-/// What the server answered.
+/// A server's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// `200` and its like.
+    /// Status, such as `200`.
     pub status: u16,
-    /// The headers in their order. Their names are as they came.
+    /// The headers in order. Their names are unchanged.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The whole body.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// A response without headers, for tests.
+    /// Makes a response without headers, for tests.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// Whether the status is one of 200 to 299.
+    /// Returns true for a status of 200 to 299.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The first header of this name, compared without case, if it is text.
+    /// Returns the first header of this name, compared without case, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(value).ok()
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> Result<&str, std::str::Utf8Error> {
         std::str::from_utf8(&self.body)
     }

@@ -1,16 +1,16 @@
-//! The parts of a URL that a request is made of. Whether they are well-formed is for the host to judge.
+//! The parts of a URL from which a request is made. The host judges if they are well-formed.
 
-/// `scheme://authority path`, the path with its query and without its fragment.
+/// `scheme://authority path`; the path includes the query and excludes the fragment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Url<'a> {
     pub(super) is_https: bool,
     pub(super) authority: &'a str,
-    /// Begins with `/`, or with `?` where the URL has a query and no path, or is empty.
+    /// Begins with `/`, or with `?` if the URL has a query and no path, or is empty.
     pub(super) path: &'a str,
 }
 
 impl<'a> Url<'a> {
-    /// The parts, or what is wrong.
+    /// Splits the text into its parts, or says what is wrong.
     pub(super) fn parse(text: &'a str) -> Result<Self, &'static str> {
         if text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
             return Err("it has a space or a control character");
@@ -26,7 +26,7 @@ impl<'a> Url<'a> {
         let (authority, path) = rest.split_at(end);
         match authority {
             "" => Err("it names no host"),
-            // Nobody would read it there, and it would stand in logs.
+            // Nobody would read it there, and it would end up in logs.
             _ if authority.contains('@') => Err("it has a user's name; use a header"),
             _ => Ok(Self { is_https, authority, path }),
         }

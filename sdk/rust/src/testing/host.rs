@@ -1,4 +1,4 @@
-//! What a command finds in a test.
+//! The host that a command runs on in a test.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,12 +9,12 @@ use crate::events::Event;
 use crate::host::fake::{World, one_call, state, within};
 use crate::{Command, Failure, http};
 
-/// What the functions of the host give a command. It is a host for this thread alone, and keeps what commands change: what
-/// one command stores, the next one reads.
+/// Everything that the functions of the host provide to a command. It serves this thread alone and keeps the
+/// changes of commands: the next command reads what an earlier one stored.
 ///
-/// Everything that a test gives it is granted, and the store `default`. Nothing else is there: another file, store or address
-/// is `denied`. No test waits: [`clock::sleep`](crate::clock::sleep) sets the clocks on, and a command that sleeps longer than
-/// it may fails with `timeout`.
+/// Everything that a test adds is granted, and so is the store `default`. Any other file, store or address is
+/// `denied`. No test waits: [`clock::sleep`](crate::clock::sleep) advances the clocks, and a command that
+/// sleeps past its deadline fails with `timeout`.
 #[derive(Default)]
 pub struct Host {
     world: RefCell<World>,
@@ -27,7 +27,7 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// A host with a request of the client `tester`, without headers and body, and with nothing else.
+    /// Makes a host with a request of the client `tester`, without headers and body, and with nothing else.
     pub fn new() -> Self {
         Self::default()
     }
@@ -37,7 +37,7 @@ impl Host {
         self
     }
 
-    /// Has requests come from this client.
+    /// Sets the client that sends the requests.
     pub fn caller(self, name: &str) -> Self {
         self.with(|world| world.caller.name = name.into())
     }
@@ -52,7 +52,7 @@ impl Host {
         self.with(|world| world.body = body.into())
     }
 
-    /// Sets how much time a command has left; 5 s without.
+    /// Sets the time a command has left; 5 s by default.
     pub fn time_left(self, span: Duration) -> Self {
         self.with(|world| world.time_left = span)
     }
@@ -62,26 +62,26 @@ impl Host {
         self.with(|world| drop(world.config.insert(key.into(), value.into())))
     }
 
-    /// Puts a file there.
+    /// Grants a file with this content.
     pub fn file(self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         self.with(|world| drop(world.files.insert(path.into(), Some(content.into()))))
     }
 
-    /// Has a granted file not be there.
+    /// Grants a file that does not exist.
     pub fn missing_file(self, path: &str) -> Self {
         self.with(|world| drop(world.files.insert(path.into(), None)))
     }
 
-    /// Grants a store that is empty. `default` is there without.
+    /// Grants an empty store. `default` is always granted.
     pub fn store(self, name: &str) -> Self {
         self.with(|world| world.stores.grant(name))
     }
 
-    /// Grants a store, and puts an entry that does not expire into it.
+    /// Grants a store, and adds an entry that does not expire.
     ///
     /// # Panics
     ///
-    /// Where the key or the value can't be one.
+    /// If the key or the value is not valid.
     pub fn entry(self, store: &str, key: &str, value: impl AsRef<[u8]>) -> Self {
         self.world.borrow_mut().stores.grant(store);
         let written = self.within(|| state::set(store, key, value.as_ref(), None));
@@ -89,12 +89,12 @@ impl Host {
         self
     }
 
-    /// Has each operation on stores fail, until it is `None`.
+    /// Makes every operation on stores fail, until set to `None`.
     pub fn stores_fail(self, failure: Option<Failure>) -> Self {
         self.with(|world| world.stores.failure = failure.map(Into::into))
     }
 
-    /// Answers HTTP requests. It may sleep, to be slow: a request that is not to take so long is told
+    /// Answers HTTP requests. The function may sleep, to be slow: a request with a shorter timeout fails with
     /// [`TimedOut`](http::Error::TimedOut).
     pub fn web(
         self,
@@ -103,12 +103,12 @@ impl Host {
         self.with(|world| world.web = Some(Rc::new(answer)))
     }
 
-    /// Answers commands that the plugin runs, by their arguments, the name first, and their body.
+    /// Answers commands that the plugin runs, given their arguments, the name first, and their body.
     pub fn commands(self, answer: impl Fn(&[&str], &[u8]) -> Result<Vec<u8>, Failure> + 'static) -> Self {
         self.with(|world| world.commands = Some(Rc::new(answer)))
     }
 
-    /// Has an event come, for commands that subscribe to its topic.
+    /// Queues an event for commands that subscribe to its topic.
     pub fn event(self, topic: &str, data: impl Into<Vec<u8>>) -> Self {
         self.with(|world| world.coming.push_back(Event { topic: topic.into(), data: data.into(), lost: 0 }))
     }
@@ -118,18 +118,19 @@ impl Host {
         self.with(|world| world.began_at = time.saturating_sub(world.elapsed))
     }
 
-    /// Has random numbers be those that follow from `seed`.
+    /// Seeds the random numbers.
     pub fn seed(self, seed: u64) -> Self {
         self.with(|world| world.seed = seed)
     }
 
-    /// Sets the clocks on, as if a test had waited: entries expire.
+    /// Advances the clocks, as if the test had waited: entries expire.
     pub fn advance(&self, span: Duration) {
         let mut world = self.world.borrow_mut();
         world.elapsed = world.elapsed.saturating_add(span);
     }
 
-    /// Runs the command that `arguments` names, as [`testing::run`](super::run) does. Each has the whole time.
+    /// Runs the command that `arguments` names, as [`testing::run`](super::run) does. Each command has the
+    /// whole time.
     pub fn run(&self, commands: &'static [Command], arguments: &[&str]) -> Result<Vec<u8>, Failure> {
         within(&self.world, || super::run(commands, arguments))
     }
@@ -144,21 +145,21 @@ impl Host {
         within(&self.world, || super::stream(commands, arguments))
     }
 
-    /// Does `work`, such as to call a function of the plugin or to look into a store, over this host.
+    /// Does `work` on this host, for instance to call a function of the plugin or to look into a store.
     ///
     /// # Panics
     ///
-    /// Where the host would end a command that does it.
+    /// If the host would end a command that does the same.
     pub fn within<T>(&self, work: impl FnOnce() -> T) -> T {
         within(&self.world, || one_call(work)).unwrap_or_else(|stopped| panic!("{stopped}"))
     }
 
-    /// Takes the lines that were logged: as printed by `log_line!`, or with their level, `warn: the file is empty`.
+    /// Takes the logged lines: as printed by `log_line!`, or with their level, `warn: the file is empty`.
     pub fn take_log(&self) -> Vec<String> {
         std::mem::take(&mut self.world.borrow_mut().printed)
     }
 
-    /// Takes the events that were published.
+    /// Takes the published events.
     pub fn take_published(&self) -> Vec<Event> {
         std::mem::take(&mut self.world.borrow_mut().published)
     }

@@ -1,4 +1,4 @@
-//! What one call of a test may use: its time, and what it asks of the host. Where that is used up, the call ends as a server
+//! Bounds of one call in a test: its time, and its use of the host. A call that exceeds one ends as a server
 //! would end it.
 
 use std::mem::{replace, take};
@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::world;
 use crate::Failure;
 
-/// What one call may ask of the host, by default on a server.
+/// A server's default bounds on one call's use of the host.
 const MAX_OPERATIONS: usize = 10_000;
 const MAX_BYTES: usize = 64 << 20;
 
-/// What is left of that for a call, and of its time.
+/// Time, operations and bytes that a call has left.
 pub(super) struct Left {
     time: Duration,
     operations: usize,
@@ -25,7 +25,7 @@ impl Left {
     }
 }
 
-/// How a call ends that the host ends: the payload of a panic, which no code of the plugin's sees.
+/// Payload of the panic by which the host ends a call, which no code of the plugin's sees.
 struct Stopped(Failure);
 
 /// Ends the call.
@@ -33,7 +33,7 @@ pub(super) fn stop(code: &'static str, words: &str) -> ! {
     resume_unwind(Box::new(Stopped(Failure::new(code, ["the plugin ", words].concat()))))
 }
 
-/// Does `work` as one call, which has the whole time and may ask as much as any. Fails where the host ends it.
+/// Does `work` as one call with the whole time and fresh bounds. Fails if the host ends the call.
 pub(crate) fn one_call<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     let before = world(|world| {
         let left = world.left.replace(Left::whole(world.time_left));
@@ -50,17 +50,17 @@ pub(crate) fn one_call<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     })
 }
 
-/// How much time the call has left.
+/// Time that the call has left.
 pub(super) fn time_left() -> Duration {
     world(|world| world.left.as_ref().map_or(world.time_left, |left| left.time))
 }
 
-/// What `change` makes of what is left, if it is enough. Where no call is under way, anything is.
+/// Applies `change` to the remaining bounds and returns its result. Outside a call nothing is bounded.
 fn is_enough(change: impl FnOnce(&mut Left) -> bool) -> bool {
     world(|world| world.left.as_mut().is_none_or(change))
 }
 
-/// One operation of the host that carries so many bytes.
+/// Counts one operation of the host that carries this many bytes.
 pub(super) fn operation(bytes: usize) {
     let take = |left: &mut Left| left.operations.checked_sub(1).map(|less| left.operations = less).is_some();
     if !is_enough(take) {
@@ -69,7 +69,7 @@ pub(super) fn operation(bytes: usize) {
     carry(bytes);
 }
 
-/// Does `work`, which looks at stores several times, as one operation.
+/// Counts `work`, which looks at stores several times, as one operation.
 pub(super) fn as_one<T>(work: impl FnOnce() -> T) -> T {
     operation(0);
     let swap = |operations: usize| {
@@ -81,7 +81,7 @@ pub(super) fn as_one<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// So many bytes go through the host.
+/// Counts bytes that pass through the host.
 pub(super) fn carry(bytes: usize) {
     let take = |left: &mut Left| left.bytes.checked_sub(bytes).map(|less| left.bytes = less).is_some();
     if !is_enough(take) {
@@ -89,12 +89,12 @@ pub(super) fn carry(bytes: usize) {
     }
 }
 
-/// A part was taken, or an event came: the bounds begin anew.
+/// Renews the bounds: a part was taken, or an event came.
 pub(crate) fn renew() {
     world(|world| world.left = world.left.take().map(|_| Left::whole(world.time_left)));
 }
 
-/// Lets time pass. A command whose time is up ends there.
+/// Advances the clocks. A command whose time is up ends there.
 pub(super) fn pass(span: Duration) {
     let is_late = world(|world| {
         let left = world.left.as_mut().filter(|_| !world.is_answering);
@@ -114,8 +114,8 @@ pub(super) fn pass(span: Duration) {
     }
 }
 
-/// Has the test's own function answer, which may sleep to be slow. The command waits for it no longer than `limit`; whether
-/// the answer came by then is told beside it. A command whose own time is up by then ends there.
+/// Runs the test's own function, which may sleep to be slow. The command waits at most `limit`; the returned
+/// flag says if the answer came in time. A command whose own time is up by then ends there.
 pub(super) fn answering<T>(limit: Option<Duration>, answer: impl FnOnce() -> T) -> (T, bool) {
     let began = world(|world| {
         world.is_answering = true;

@@ -43,7 +43,7 @@ pub(crate) fn subscribe(topics: &str) -> Result<(), types::Failure> {
     Ok(())
 }
 
-/// The next of those that the test has coming; no test waits for another.
+/// Returns the next event that the test queued; no test waits for another.
 pub(crate) fn next(timeout_ms: Option<u64>) -> Result<Option<Event>, types::Failure> {
     if world(|world| world.subscribed.is_empty()) {
         return Err(failure("failed", "there is nothing that it has subscribed to"));
@@ -62,7 +62,7 @@ pub(crate) fn next(timeout_ms: Option<u64>) -> Result<Option<Event>, types::Fail
     match (next, timeout_ms) {
         (None, None) => Err(failure("unavailable", "the test has no further event")),
         (None, Some(millis)) => {
-            // It takes none of the command's time.
+            // The wait takes none of the command's time.
             world(|world| world.elapsed = world.elapsed.saturating_add(Duration::from_millis(millis)));
             Ok(None)
         }

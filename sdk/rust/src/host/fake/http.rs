@@ -1,4 +1,4 @@
-//! The web of a test: which requests are sent, by the rules of the host's, and what answers them.
+//! The web of a test: requests are checked by the host's rules and answered by a test's function.
 
 use super::bounds::{answering, carry, operation};
 use super::world;
@@ -7,10 +7,10 @@ use crate::http::{Error, Request, Response};
 const MAX_METHOD_BYTES: usize = 32;
 const MAX_AUTHORITY_BYTES: usize = 1 << 10;
 const MAX_PATH_BYTES: usize = 16 << 10;
-/// Of a request's headers, with what the host needs to keep each.
+/// Limit on a request's headers, and the host's overhead for each.
 const MAX_FIELDS_BYTES: usize = 16 << 10;
 const FIELD_BYTES: usize = 224;
-/// Headers that the host sends.
+/// Headers that only the host sets.
 const OF_THE_HOST: [&str; 9] = [
     "connection",
     "host",

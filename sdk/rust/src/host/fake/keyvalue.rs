@@ -41,12 +41,12 @@ pub mod store {
             state::set(&self.name, key, value, None).map(drop).map_err(error)
         }
 
-        /// Takes an entry away.
+        /// Deletes an entry.
         pub fn delete(&self, key: &str) -> Result<(), Error> {
             state::delete(&self.name, key).map(drop).map_err(error)
         }
 
-        /// Whether there is an entry.
+        /// Returns true if there is an entry.
         pub fn exists(&self, key: &str) -> Result<bool, Error> {
             Ok(self.get(key)?.is_some())
         }
@@ -54,7 +54,7 @@ pub mod store {
 }
 
 impl store::Bucket {
-    /// The keys behind the first `cursor` of them, at most 1000.
+    /// Returns the keys after the first `cursor` ones, at most 1000.
     pub fn list_keys(&self, cursor: Option<u64>) -> Result<store::KeyResponse, store::Error> {
         let keys = as_one(|| self.all_keys()).map_err(store::error)?;
         let from = cursor.map_or(0, |cursor| (cursor as usize).min(keys.len()));
@@ -124,7 +124,7 @@ pub mod batch {
         as_one(|| entries.iter().try_for_each(|(key, value)| bucket.set(key, value)))
     }
 
-    /// Takes several entries away, all of them or none.
+    /// Deletes several entries, all of them or none.
     pub fn delete_many(bucket: &Bucket, keys: &[String]) -> Result<(), Error> {
         keys.iter().try_for_each(|key| state::check(key, &[])).map_err(error)?;
         check("a call in keys", keys.len(), MAX_KEYS)?;

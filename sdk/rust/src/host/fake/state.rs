@@ -1,4 +1,4 @@
-//! The stores of a test, by the rules of the host's.
+//! The stores of a test, which follow the rules of the host's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,13 +12,13 @@ const MAX_VALUE_BYTES: usize = 1 << 20;
 const MAX_TTL_MS: u64 = 10 * 365 * 24 * 3_600_000;
 const MAX_KEYS: usize = 1000;
 
-/// What all stores hold.
+/// Contents of all stores.
 pub(crate) struct Stores {
-    /// The names of those that are granted.
+    /// Names of the granted stores.
     granted: BTreeSet<String>,
     kept: BTreeMap<(String, String), Kept>,
     last_version: u64,
-    /// What every operation fails with, where the test wants that.
+    /// Failure of every operation, if the test sets one.
     pub(crate) failure: Option<types::Failure>,
 }
 
@@ -38,7 +38,7 @@ struct Kept {
 
 type Answer<T> = Result<T, types::Failure>;
 
-/// Looks at the store, from which what has expired is gone. It is an operation that carries so many bytes.
+/// Looks into the store after removing expired entries. Counts as one operation that carries this many bytes.
 fn stores<T>(store: &str, bytes: usize, look: impl FnOnce(&mut Stores, Duration) -> Answer<T>) -> Answer<T> {
     operation(bytes);
     world(|World { stores, elapsed, .. }| {
@@ -54,7 +54,7 @@ fn stores<T>(store: &str, bytes: usize, look: impl FnOnce(&mut Stores, Duration)
     })
 }
 
-/// Fails where the key or the value can't be one.
+/// Fails if the key or the value is not valid.
 pub(super) fn check(key: &str, value: &[u8]) -> Answer<()> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES || key.chars().any(char::is_control) {
         return Err(failure("bad-arguments", "a key has 1 to 256 bytes and no control characters"));
@@ -80,7 +80,7 @@ fn end(now: Duration, ttl_ms: Option<u64>) -> Answer<Option<Duration>> {
 }
 
 impl Stores {
-    /// Grants the store of this name.
+    /// Grants the store `name`.
     pub(crate) fn grant(&mut self, name: &str) {
         self.granted.insert(name.into());
     }
