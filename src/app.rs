@@ -45,23 +45,23 @@ use crate::server::{Control, Done, tls_acceptor};
 use crate::state::MemoryEngine;
 use crate::telemetry::{self, Format};
 
-/// After so many tasks a busy thread looks whether sockets became ready. A connection may work for a quarter of a
-/// millisecond each time, so at tokio's 61 a quiet client would wait for tens of milliseconds beside busy ones; see
-/// `benches/neighbours.rs`. To look costs a microsecond, a tenth of a small command.
+/// Tasks that a busy thread runs before it polls the sockets. A connection may work for a quarter of a
+/// millisecond each time, so at tokio's default of 61 a quiet client would wait tens of milliseconds beside
+/// busy ones; see `benches/neighbours.rs`. Polling costs a microsecond, a tenth of a small command.
 const TASKS_BETWEEN_EVENTS: u32 = 8;
 
-/// File descriptors that the process needs beside its connections.
+/// File descriptors that the process needs besides its connections.
 const OTHER_FILES: u64 = 64;
 
 /// A config that may be served.
 pub struct Checked {
-    /// What it is, in lines.
+    /// Description of the config, in lines.
     pub summary: String,
-    /// What an operator should look at beyond what loading the config warned of.
+    /// Further advice to the operator, beyond the warnings from loading the config.
     pub warnings: Vec<config::Fault>,
 }
 
-/// Does all that [`Supervisor::serve`] does before it opens a socket, and says what it found.
+/// Does everything that [`Supervisor::serve`] does before it opens a socket, and returns the findings.
 ///
 /// # Errors
 ///
@@ -86,7 +86,7 @@ fn start_log(config: &Config) -> telemetry::Log {
     telemetry::init(level(config.log.level), format(config.log.format))
 }
 
-/// What operators can do to this server.
+/// Operations on this server for operators.
 struct Operator {
     reloads: Handle,
     drain: Notify,
@@ -111,8 +111,8 @@ impl Control for Operator {
     }
 }
 
-/// Every connection takes a file descriptor, as do the requests that plugins send and the files that they hold open; and
-/// the usual soft limit of 1024 is older than that idea.
+/// Raises the soft limit of open files, which is 1024 by default: every connection takes a file descriptor,
+/// as do the requests that plugins send and the files that they hold open.
 fn raise_file_limit(config: &Config) {
     let limits = &config.limits;
     let have_folders = config.plugins.values().any(|plugin| !plugin.grants.directories.is_empty());

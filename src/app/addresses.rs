@@ -1,20 +1,20 @@
-//! Listen addresses that this machine does not have, as far as the kernel's tables say: nothing is opened for it, so a server
-//! that listens there is not disturbed.
+//! Listen addresses that this machine lacks, according to the kernel's tables. No socket is opened, so a
+//! server that listens there is not disturbed.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// The networks whose addresses are this machine's.
+/// Networks whose addresses belong to this machine.
 #[derive(Debug, Default)]
 struct Local {
-    /// `None` where the table can't be read, or where any address may be listened on.
+    /// `None` if the table can't be read, or if any address may be listened on.
     v4: Option<Vec<Ipv4Net>>,
     v6: Option<Vec<Ipv6Net>>,
 }
 
-/// A warning of each of `listen` that can't be had now.
+/// Warns of each address in `listen` that is not available now.
 pub(super) fn advice(listen: &[SocketAddr]) -> Vec<String> {
     let missing = Local::now().missing(listen);
     let words = missing.iter().map(|address| {
@@ -50,7 +50,8 @@ impl Local {
     }
 }
 
-/// The local networks of the kernel's IPv4 routes: a line with an address, and below it those with a length and a kind.
+/// Parses the local networks of the kernel's IPv4 routes: a line with an address, and below it those with a
+/// length and a kind.
 fn of_fib_trie(table: &str) -> Vec<Ipv4Net> {
     let mut address = Ipv4Addr::UNSPECIFIED;
     let mut local = Vec::new();
@@ -65,7 +66,7 @@ fn of_fib_trie(table: &str) -> Vec<Ipv4Net> {
     local
 }
 
-/// The addresses of the kernel's IPv6 interfaces: each a line that begins with its 32 digits.
+/// Parses the addresses of the kernel's IPv6 interfaces: each is a line that begins with its 32 digits.
 fn of_if_inet6(table: &str) -> Vec<Ipv6Net> {
     let digits = table.lines().filter_map(|line| line.split(' ').next());
     let bits = digits.filter_map(|digits| u128::from_str_radix(digits, 16).ok());

@@ -1,5 +1,5 @@
-//! What an operator should look at in a config that may be served, beyond what its own lines are warned of: one list, which
-//! `lictor check` prints, and which the start and each reload log.
+//! Advice on a config that may be served, beyond the warnings about its own lines: one list, which `lictor
+//! check` prints, and which the start and each reload log.
 
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use super::{addresses, dates, memory};
 use crate::config::{self, Config, Fault};
 use crate::identity::Authority;
 
-/// All that `config`, which names `plugins`, should be looked at for at `now`.
+/// Returns all advice on `config`, which names `plugins`, at the time `now`.
 pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec<Fault> {
     let in_words = addresses::advice(&config.server.listen).into_iter();
     let in_words = in_words
@@ -21,14 +21,14 @@ pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec
     of_plugins.chain(dates::advice(config, now)).chain(in_words).collect()
 }
 
-/// That the config names no client. Those that are switched off are told by other words.
+/// Warns if the config names no client. Disabled clients are reported elsewhere.
 fn nobody(config: &Config) -> Option<String> {
     let is_empty = config.clients.is_empty() && config.disabled.clients.is_empty();
     let words = "no client is named, so nobody can connect: `lictor cert new NAME` makes a certificate, and prints the lines to add";
     is_empty.then(|| words.to_owned())
 }
 
-/// Warns of commands that go to a plugin which does not describe them: each call of them is likely to fail.
+/// Warns of commands routed to a plugin that does not describe them: calls of them are likely to fail.
 fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
     let mut found = Vec::new();
     for (name, plugin) in plugins.iter() {
@@ -36,7 +36,7 @@ fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
         let described: Vec<&str> = plugin.commands().iter().map(|command| &*command.name).collect();
         for command in commands.iter().filter(|command| !described.contains(&command.as_ref())) {
             let words = format!("the plugin `{name}` serves `{command}`, which its `describe` does not name");
-            // The default where no commands are written.
+            // The default if no commands are configured.
             let is_own_name = commands.len() == 1 && command.as_ref() == name.as_ref();
             let help = match is_own_name && !described.is_empty() {
                 true => format!("it describes others: write `commands = {described:?}` in [{}]", name.key()),
@@ -48,7 +48,7 @@ fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
     found
 }
 
-/// Warns of debug files that are there and tell nothing.
+/// Warns of debug files that exist and are unusable.
 fn undebugged(config: &Config, plugins: &Plugins) -> impl Iterator<Item = Fault> {
     plugins.iter().filter_map(|(name, plugin)| {
         let fault = plugin.debug_fault()?;
@@ -57,7 +57,7 @@ fn undebugged(config: &Config, plugins: &Plugins) -> impl Iterator<Item = Fault>
     })
 }
 
-/// Revocation lists that do not do what their file was named for.
+/// Warns of revocation lists that do not do what their file was named for.
 fn misfits(config: &Config) -> impl Iterator<Item = String> {
     let authorities: Vec<_> = config.identity.authorities.iter().flat_map(|file| &file.authorities).collect();
     let files = config.identity.revocation_lists.iter();
@@ -68,7 +68,8 @@ fn misfits(config: &Config) -> impl Iterator<Item = String> {
     })
 }
 
-/// Authorities that can vouch for nobody, and those of one name of which one alone can have signed a list.
+/// Warns of authorities that can vouch for nobody, and of authorities that share a name, if a revocation list
+/// has that name too: only one of them can have signed it.
 fn namesakes(config: &Config) -> impl Iterator<Item = String> {
     let authorities: Vec<_> = config.identity.authorities.iter().flat_map(|file| &file.authorities).collect();
     let lists: Vec<_> = config.identity.revocation_lists.iter().flat_map(|file| &file.lists).collect();
@@ -90,7 +91,7 @@ fn namesakes(config: &Config) -> impl Iterator<Item = String> {
     })
 }
 
-/// Logs warnings of a config that is served, or is to be.
+/// Logs warnings about a config that is, or is about to be, in force.
 pub(super) fn log(warnings: &[Fault]) {
     for warning in warnings {
         tracing::warn!(target: "lictor::reload", warning = warning.line(), "a config warning");

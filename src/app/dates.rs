@@ -1,24 +1,25 @@
-//! The dates of all that a config names and that has dates: the server's certificate, authorities, revocation lists, pins.
+//! Validity dates of everything in a config that has them: the server's certificate, authorities, revocation
+//! lists, pins.
 
 use std::time::{Duration, SystemTime};
 
 use crate::config::{Config, Fault, ServerCertificate};
 use crate::identity::{Validity, describe};
 
-/// Long enough to replace a certificate in working hours.
+/// Notice before an expiry: long enough to replace a certificate in working hours.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// What to do about the certificate of a server or a client that ends.
+/// Help for an expiring certificate of the server or a client.
 const RENEW: &str =
     "`lictor cert renew` makes its successor; or, where an authority signed it, have that make one";
 
-/// What to do about that of an authority.
+/// Help for an expiring certificate of an authority.
 const RENEW_AUTHORITY: &str = "put its successor beside it into `authorities`";
 
-/// What to do about a revocation list that has a successor.
+/// Help for a revocation list that is due to be replaced.
 const RENEW_LIST: &str = "put the authority's new list there, and reload";
 
-/// What can't be used at `now`, or only for some days more, and why.
+/// Warns of certificates and lists that can't be used at `now` or expire within days, with the reason.
 pub(super) fn advice(config: &Config, now: SystemTime) -> Vec<Fault> {
     let told = |(whose, validity): (String, Validity), help| {
         let notice = validity.notice_at(now, SOON)?;
@@ -30,12 +31,12 @@ pub(super) fn advice(config: &Config, now: SystemTime) -> Vec<Fault> {
     own.chain(authorities).chain(of_lists(config, now)).collect()
 }
 
-/// Says `notice`, which begins with "it", of `whose`.
+/// Replaces the "it" with which `notice` begins by `whose`.
 fn sentence(whose: &str, notice: &str) -> String {
     format!("{whose} {}", notice.strip_prefix("it ").unwrap_or(notice))
 }
 
-/// The server's own certificate, and each that it is shown with.
+/// The server's own certificate, and the rest of its chain.
 fn of_server(config: &Config) -> impl Iterator<Item = (String, Validity)> {
     let ServerCertificate { path, chain } = &config.server.certificate;
     chain.iter().enumerate().filter_map(|(place, certificate)| {
@@ -57,11 +58,11 @@ fn of_authorities(config: &Config) -> impl Iterator<Item = (String, Validity)> {
     })
 }
 
-/// The certificates that are pinned by file; what those have that are pinned by thumbprint is not known.
+/// Client certificates pinned by file; the dates of certificates pinned by thumbprint are unknown.
 fn of_clients(config: &Config) -> impl Iterator<Item = (String, Validity)> {
     config.clients.iter().flat_map(|(name, client)| {
         let pins = client.thumbprints.iter().filter_map(|pin| Some((pin.thumbprint, pin.validity?)));
-        // Which of several files a pin is of is not kept.
+        // With several files, the one that a pin came from is not recorded.
         let place = match &*client.certificates {
             [path] => format!(" in {}", path.display()),
             _ => String::new(),
@@ -73,7 +74,7 @@ fn of_clients(config: &Config) -> impl Iterator<Item = (String, Validity)> {
     })
 }
 
-/// Revocation lists. One that is out of date is followed all the same.
+/// Revocation lists. An outdated list still applies.
 fn of_lists(config: &Config, now: SystemTime) -> impl Iterator<Item = Fault> {
     let files = config.identity.revocation_lists.iter();
     let lists = files.flat_map(|file| file.lists.iter().map(move |list| (&file.path, list)));

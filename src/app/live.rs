@@ -1,4 +1,4 @@
-//! The running server: what is in force, which anybody reads without waiting, and how it comes into force at the start.
+//! The running server: its state in force, which can be read without waiting, and its start.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,17 +17,17 @@ use crate::server::{Control, Current, Server, tls_acceptor};
 use crate::sync::locked;
 use crate::watermark::Watch;
 
-/// A server and what it serves.
+/// A server, and its state in force.
 pub(super) struct Live {
     pub(super) server: Server,
     _memory: Watch,
-    /// Held for an assignment, never while anything is loaded: stopping and housekeeping read it.
+    /// Locked only for an assignment, never while anything is loaded: stopping and housekeeping read it.
     served: Mutex<Arc<Served>>,
-    /// Held while plugins are loaded, and by none but that and [`Self::close`].
+    /// Locked while plugins are loaded, and otherwise only by [`Self::close`].
     pub(super) state: tokio::sync::Mutex<state::Kept>,
 }
 
-/// What is in force. A reload swaps it whole.
+/// The state in force. A reload swaps all of it.
 pub(super) struct Served {
     pub(super) config: Config,
     pub(super) plugins: Plugins,
@@ -35,7 +35,8 @@ pub(super) struct Served {
 }
 
 impl Live {
-    /// Does all that comes before the first socket is opened. What is compiled is kept in `cache`, or else where the config says.
+    /// Does everything that precedes the first socket. Compiled plugins are kept in `cache`, or by default in
+    /// the config's cache folder.
     pub(super) async fn start(
         config: Config,
         cache: Option<PathBuf>,
@@ -56,7 +57,7 @@ impl Live {
         Ok(Self { server, _memory: memory, served, state: tokio::sync::Mutex::new(state) })
     }
 
-    /// What is in force.
+    /// Returns the state in force.
     pub(super) fn served(&self) -> Arc<Served> {
         Arc::clone(&self.lock())
     }
@@ -68,13 +69,13 @@ impl Live {
         *self.lock() = Arc::new(next);
     }
 
-    /// What is to be done now and then.
+    /// Does periodic housekeeping.
     pub(super) fn look_after(&self, now: Instant) {
         let served = self.served();
         served.plugins.iter().for_each(|(_, plugin)| plugin.retire_idle(now));
     }
 
-    /// Closes what has to be closed in good order.
+    /// Closes everything that needs an orderly close.
     pub(super) async fn close(&self) -> anyhow::Result<()> {
         self.served().current.service.idempotency.close().await;
         self.state.lock().await.close().await

@@ -1,4 +1,4 @@
-//! The memory that the process may hold, and what is done where it holds more.
+//! The bound on the process's memory, and the measures taken above it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use crate::server::Server;
 use crate::units::size;
 use crate::watermark::{self, Watch};
 
-/// Holds the process to the mark that `config` says: above it idle instances of `sandbox` are given up, and connections of
-/// `server` give up what they hold of requests that have not begun.
+/// Bounds the process to the config's mark: above it, idle instances of `sandbox` are given up, and
+/// connections of `server` give up the memory they hold for requests that have not begun.
 ///
 /// # Errors
 ///
-/// When the system does not tell what the process holds.
+/// If the system does not report the process's memory.
 pub(super) fn watch(config: &Config, sandbox: &Arc<Sandbox>, server: &Server) -> anyhow::Result<Watch> {
     set_mark(config);
     tracing::info!(
@@ -30,12 +30,12 @@ pub(super) fn watch(config: &Config, sandbox: &Arc<Sandbox>, server: &Server) ->
     watch.context("the process's memory cannot be watched")
 }
 
-/// Sets the mark that `config` says.
+/// Sets the mark from `config`.
 pub(super) fn set_mark(config: &Config) {
     watermark::set_mark(mark(&config.limits, available()));
 }
 
-/// Advice for an operator who lets plugins, or the compiler, take more memory than there is for all: it is no bound then.
+/// Warns of a limit on plugins' or the compiler's memory that exceeds all there is, and so bounds nothing.
 pub(super) fn advice(config: &Config) -> Vec<String> {
     advise(&config.limits, available())
 }
@@ -44,7 +44,7 @@ fn available() -> Option<u64> {
     watermark::available(Path::new("/"))
 }
 
-/// The mark in bytes. Where the machine does not tell what it has, a part of it is no mark.
+/// Returns the mark in bytes. A percentage is no mark if the machine's memory is unknown.
 fn mark(limits: &Limits, available: Option<u64>) -> u64 {
     match (limits.process_memory, available) {
         (SizeOrPart::Size(size), _) => size.bytes(),

@@ -1,4 +1,4 @@
-//! The plugins of a config: loaded, each with what it is granted and no more.
+//! The plugins of a config, loaded with their grants and no more.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,16 +15,16 @@ use crate::plugin::{
 };
 use crate::state::{Engine, Namespace, Quota};
 
-/// What is kept of compiled plugins: some hundred of Python, or some ten thousand of Rust.
+/// Bound on the cache of compiled plugins: about a hundred of Python, or ten thousand of Rust.
 const CACHE_BYTES: u64 = 4 << 30;
 
-/// The plugins of a config, and where they run.
+/// The plugins of a config, and the sandbox that runs them.
 pub(super) struct Plugins {
     sandbox: Arc<Sandbox>,
     loaded: BTreeMap<PluginName, Loaded>,
 }
 
-/// A plugin, and what it was made of.
+/// A plugin, and the settings it was loaded with.
 #[derive(Clone)]
 struct Loaded {
     plugin: Arc<Plugin>,
@@ -33,8 +33,9 @@ struct Loaded {
 }
 
 impl Plugins {
-    /// Loads all plugins, one after the other: each compilation uses all cores, and two would take twice the memory.
-    /// Reports every plugin that can't be loaded, not the first only. What is compiled is kept in `cache`.
+    /// Loads all plugins, one after the other: each compilation uses all cores, and two would take twice the
+    /// memory. Reports every plugin that can't be loaded, not only the first. Compiled plugins are kept in
+    /// `cache`.
     pub(super) async fn load(config: &Config, cache: &Path, state: &dyn Engine) -> anyhow::Result<Self> {
         let limits = &config.limits;
         let bounds = SandboxLimits {
@@ -50,34 +51,33 @@ impl Plugins {
         let sandbox = Arc::new(Sandbox::new(bounds, kept)?);
         sandbox.reserved().replace(&config.reserved());
         let loaded = load_all(&sandbox, config, state, &BTreeMap::new(), |_| {}).await?;
-        // The process does not end before it is done, and nobody waits for it else.
+        // The process does not end before this is done, and nothing else waits for it.
         let pruned = Arc::clone(&sandbox);
         tokio::task::spawn_blocking(move || pruned.prune_cache(CACHE_BYTES));
         Ok(Self { sandbox, loaded })
     }
 
-    /// The plugins of `config` in the same sandbox. One of which neither the config nor the component has changed stays,
-    /// warm instances and all.
-    /// `at` is told which is loaded.
+    /// Loads the plugins of `config` into the same sandbox. A plugin whose config and component are unchanged
+    /// stays, with its warm instances. Calls `at` with the name of each plugin that comes next.
     pub(super) async fn renewed(
         &self,
         config: &Config,
         state: &dyn Engine,
         at: impl Fn(&PluginName),
     ) -> anyhow::Result<Self> {
-        // Both are kept from plugins until one of the two configs is the only one.
+        // The sandbox reserves for both configs until only one of them remains.
         self.sandbox.reserved().extend(&config.reserved());
         let loaded = load_all(&self.sandbox, config, state, &self.loaded, at).await?;
         Ok(Self { sandbox: Arc::clone(&self.sandbox), loaded })
     }
 
-    /// Keeps from plugins what `config`, the one in force, keeps for itself, and nothing else.
+    /// Reserves for the server what `config`, the one in force, reserves, and nothing else.
     pub(super) fn reserve(&self, config: &Config) {
         self.sandbox.reserved().replace(&config.reserved());
     }
 
-    /// Those of these that are in `config`, which takes away from theirs and adds nothing, each with the grants that it has
-    /// there. Nothing is loaded.
+    /// Returns the plugins that are also in `config`, each with its grants there. `config` only takes away,
+    /// so nothing is loaded.
     pub(super) fn narrowed_to(&self, config: &Config) -> Self {
         let kept = self.loaded.iter().filter_map(|(name, loaded)| {
             let plugin = config.plugins.get(name)?;
@@ -90,7 +90,7 @@ impl Plugins {
         Self { sandbox: Arc::clone(&self.sandbox), loaded: kept.collect() }
     }
 
-    /// Where they run, also after reloads.
+    /// Returns the sandbox, which outlives reloads.
     pub(super) fn sandbox(&self) -> &Arc<Sandbox> {
         &self.sandbox
     }
@@ -99,7 +99,7 @@ impl Plugins {
         self.loaded.iter().map(|(name, loaded)| (name, &loaded.plugin))
     }
 
-    /// Those that are not, or not the same, in `old`.
+    /// Returns the plugins that are missing from `old`, or differ there.
     pub(super) fn new_since(&self, old: &Self) -> Vec<&PluginName> {
         let is_old = |name, plugin| old.loaded.get(name).is_some_and(|old| Arc::ptr_eq(&old.plugin, plugin));
         self.iter().filter(|(name, plugin)| !is_old(*name, *plugin)).map(|(name, _)| name).collect()
@@ -134,7 +134,7 @@ async fn load_all(
                 plugins.insert(name.clone(), loaded);
             }
             Err(error) => {
-                // Anything may have been written where a path was to be.
+                // Anything may have been written in place of a path.
                 let path = plugin.component.to_string_lossy();
                 faults.push(error.to_string().replace(&*path, &config::without_secrets(&path)));
             }
@@ -147,7 +147,7 @@ async fn load_all(
 }
 
 impl Loaded {
-    /// The same component with the grants of `config`, which are among those that it has.
+    /// Returns the same component with the grants of `config`, a subset of its own.
     fn narrowed_to(&self, config: &config::Plugin, quotas: Vec<Quota>) -> Self {
         let mut stores = self.plugin.grants().stores.clone();
         if let Some(stores) = &mut stores {
@@ -159,20 +159,20 @@ impl Loaded {
         Self { plugin, config: config.clone(), quotas }
     }
 
-    /// Whether it is what `config` says, with the component and the debug file that are there now.
+    /// Returns true if the plugin matches `config`, with the component and the debug file as they are now.
     async fn is_of(&self, config: &config::Plugin, quotas: &[Quota]) -> bool {
         self.config == *config && self.quotas == quotas && self.plugin.is_of_its_files().await
     }
 }
 
-/// The quotas of the stores that the plugin `name` was granted.
+/// Returns the quotas of the stores granted to the plugin `name`.
 fn quotas(config: &Config, name: &PluginName) -> Vec<Quota> {
     let granted = config.plugins.get(name).and_then(|plugin| plugin.grants.keyvalue.as_deref());
     let owners = granted.unwrap_or_default().iter().map(|grant| grant.plugin.as_ref().unwrap_or(name));
     owners.map(|owner| quota(config, owner)).collect()
 }
 
-/// A store's quota is its owner's, whoever writes to it.
+/// Returns a store's quota: that of its owner, whichever plugin writes to it.
 fn quota(config: &Config, owner: &PluginName) -> Quota {
     config.plugins.get(owner).map_or_else(Quota::default, |owner| Quota {
         max_keys: owner.store_keys,
@@ -180,7 +180,7 @@ fn quota(config: &Config, owner: &PluginName) -> Quota {
     })
 }
 
-/// The stores that the plugin `name` was granted, by the names by which it opens them.
+/// Opens the stores granted to the plugin `name`, under the names by which the plugin opens them.
 async fn open_stores(
     config: &Config,
     name: &PluginName,
@@ -228,12 +228,12 @@ pub(super) fn instances(instances: config::Instances) -> Instances {
     }
 }
 
-/// What compiling a component may take, by the program that is running.
+/// Settings for compiling a component, with the running program as the compiler.
 pub(super) fn compiling(limits: &config::Limits) -> Compiling {
     Compiling::by_itself(limits.component_bytes, limits.compile_memory_bytes, limits.compile_time)
 }
 
-/// What a plugin is granted that has these settings, `granted` and, by that, these stores.
+/// Returns the grants of a plugin with these settings, `granted`, and the stores that follow from it.
 pub(super) fn grants(
     settings: Option<&BTreeMap<String, String>>,
     granted: &config::Grants,

@@ -1,9 +1,10 @@
-//! What other processes of the server's user can't see: its memory, which holds the server's key.
+//! Hides the server's memory, which holds the server's key, from other processes of its user.
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-/// Gives up being looked into: no process without `CAP_SYS_PTRACE` attaches to this one or reads its memory, and a crash leaves
-/// no core dump, whatever the limit was. What the kernel refuses is logged; a service unit can do the same.
+/// Makes the process undumpable: no process without `CAP_SYS_PTRACE` attaches to it or reads its memory, and
+/// a crash leaves no core dump, whatever the limit was. A refusal by the kernel is logged; a service unit can
+/// do the same.
 pub(super) fn close_to_others() {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(target: "lictor::app", %error, "other processes of this user can read the server's memory");

@@ -1,4 +1,4 @@
-//! A reload in two steps: what the new config takes away is gone at once, and what it adds comes once all of it is loaded.
+//! A reload in two steps: the new config's removals apply at once, its additions once all of them are loaded.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,16 +17,16 @@ use crate::server::{Current, tls_acceptor};
 use crate::state::Engine;
 
 impl Live {
-    /// Reads the config file anew, and puts in force what is left by it of what is in force. The plugins are loaded on
-    /// `workers` by the future that is given, which then swaps everything at once; dropped, it changes nothing more.
+    /// Rereads the config file, and narrows the state in force to it. The returned future loads the plugins
+    /// on `workers` and then swaps everything at once; if dropped, it changes nothing more.
     ///
     /// # Errors
     ///
-    /// All that is wrong with the file and the certificates; then nothing is changed.
+    /// All faults of the file and the certificates; then nothing is changed.
     pub(super) async fn reload(self: Arc<Self>, workers: Handle, stage: Stage) -> anyhow::Result<Begun> {
         let before = self.served();
         let (running, at) = (Arc::clone(&before), stage.clone());
-        // Off this thread, which hears signals.
+        // Not on this thread, which handles signals.
         let reading = spawn_blocking(move || {
             let wanted = read(&running.config, &at)?;
             let acceptor = tls_acceptor(&tls_files(&wanted))?;
@@ -52,7 +52,7 @@ impl Live {
         Ok(Begun { narrowed, loading })
     }
 
-    /// Loads the plugins of `config` on `workers`, for as long as the future is there.
+    /// Loads the plugins of `config` on `workers`; dropping the future stops it.
     async fn load(
         self: &Arc<Self>,
         config: Arc<Config>,
@@ -73,7 +73,7 @@ impl Live {
         loading.join_next().await.context("nothing was loaded")?.context("the plugins cannot be loaded")?
     }
 
-    /// Puts in force what `wanted` leaves of what is in force; gives what it took away.
+    /// Narrows the state in force to `wanted`; returns the removals.
     fn narrow(&self, wanted: &Config) -> Vec<Change> {
         let old = self.served();
         let config = old.config.narrowed_to(wanted);
@@ -89,7 +89,7 @@ impl Live {
     }
 }
 
-/// Reads the config file of `running` anew.
+/// Rereads the config file of `running`.
 fn read(running: &Config, stage: &Stage) -> anyhow::Result<Config> {
     let loaded = config::load_again(running);
     stage.has_read(loaded.as_ref().map_or_else(Faults::sightings, |loaded| &loaded.sightings));
@@ -98,7 +98,7 @@ fn read(running: &Config, stage: &Stage) -> anyhow::Result<Config> {
     Ok(loaded.config)
 }
 
-/// The plugins whose component is another one, though no key of theirs changed.
+/// Returns plugins whose component has changed, although none of their keys has.
 fn new_components(old: &Plugins, new: &Plugins, changes: &[Change]) -> Vec<Change> {
     let keys = new.new_since(old).into_iter().map(PluginName::key);
     let is_told = |key: &String| changes.iter().any(|change| change.key.starts_with(key.as_str()));

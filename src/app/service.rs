@@ -1,4 +1,4 @@
-//! From a config and its plugins to what connections work by.
+//! From a config and its plugins to the service that connections use.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::route::{OPERATORS, Routes};
 use crate::server::{AdmissionLimits, ConnectionLimits, Rates, Rechecks, Service, TlsFiles, TlsVersion};
 use crate::telemetry::CommandLog;
 
-/// What connections work by; parts of clients in what runs at once go on from `old`.
+/// Builds the service for connections; clients' shares in running calls carry over from `old`.
 pub(super) fn service(
     config: &Config,
     plugins: &Plugins,
@@ -27,7 +27,7 @@ pub(super) fn service(
     });
     let clients = || config.clients.keys().map(|name| name.as_ref().into());
     let at_once = config.limits.concurrent_commands_per_client;
-    // One client does not fill the queue in which the others wait for a plugin or a slot.
+    // No single client may fill the queue in which the others wait for a plugin or a slot.
     let waiting = config.limits.queue.div_ceil(2);
     let per_second =
         NonZeroU32::new(config.limits.requests_per_second).filter(|rate| rate.get() < UNCOUNTED_RATE);
@@ -58,13 +58,13 @@ pub(super) fn service(
     }
 }
 
-/// What each client may run.
+/// Commands that each client may run.
 fn policy(config: &Config) -> Policy {
     let clients = config.clients.iter();
     clients.map(|(name, client)| (name.as_ref().into(), client.commands.clone())).collect()
 }
 
-/// Who is admitted.
+/// Clients that are admitted.
 fn roster(config: &Config) -> Roster {
     let named = || config.clients.iter().map(|(name, client)| (Arc::<str>::from(name.as_ref()), client));
     let pins = named().flat_map(|(name, client)| {
@@ -79,10 +79,11 @@ fn roster(config: &Config) -> Roster {
     pins.collect::<Roster>().with_uris(authorities, uris).without_revoked(lists)
 }
 
-/// A rate from which on requests are not counted: the largest that the config takes.
+/// Rate from which on requests are not counted: the largest that the config accepts.
 const UNCOUNTED_RATE: u32 = 1_000_000;
 
-/// Long enough for a hundred small commands, or for a batch of fresh instances; short beside what a client notices.
+/// Long enough for a hundred small commands, or for a batch of fresh instances; too short for a client to
+/// notice.
 const CONNECTION_SLICE: Duration = Duration::from_micros(250);
 
 pub(super) fn connection_limits(limits: &config::Limits) -> ConnectionLimits {

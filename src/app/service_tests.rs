@@ -1,4 +1,4 @@
-//! That a narrowed config lets in and allows what both of its configs do, and nothing else.
+//! A narrowed config admits and allows exactly the intersection of its two configs.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -25,16 +25,16 @@ const URLS: [&str; 6] = [
 const TOPICS: [&str; 6] = ["*", "jobs/*", "jobs/done", "publish jobs/*", "subscribe *", "publish *"];
 const NETWORKS: [&str; 4] = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "fd00::/8"];
 
-/// The certificates that clients come with.
+/// Certificates of clients.
 fn certificates() -> Vec<CertificateDer<'static>> {
     let made = (0..4).map(|_| rcgen::generate_simple_self_signed(["peer".to_owned()]).unwrap());
     made.map(|made| made.cert.der().clone()).collect()
 }
 
-/// What one client has: which certificates, and which patterns; none where the client is not there.
+/// A client's certificates and patterns; `None` if the config does not name the client.
 type Draft = Option<(Vec<usize>, Vec<&'static str>)>;
 
-/// A config's clients, and what its plugin is granted.
+/// A config's clients, and the grants of its plugin.
 #[derive(Clone, Debug)]
 struct Drafts {
     clients: [Draft; 3],
@@ -44,7 +44,7 @@ struct Drafts {
 
 fn drafts() -> impl Strategy<Value = Drafts> {
     let some = |of: &'static [&'static str]| subsequence(of, 0..=of.len().min(4)).prop_shuffle();
-    // Each certificate is one client's at most.
+    // Each certificate belongs to at most one client.
     let owners = proptest::collection::vec(select(&[0_usize, 1, 2, 3][..]), 4);
     let clients = (owners, [some(&PATTERNS), some(&PATTERNS), some(&PATTERNS)], any::<[bool; 3]>());
     let granted = proptest::option::of([some(&PATTERNS[4..]), some(&URLS), some(&TOPICS), some(&NETWORKS)]);
@@ -59,7 +59,7 @@ fn drafts() -> impl Strategy<Value = Drafts> {
     })
 }
 
-/// The config that `drafts` stand for, in `folder`.
+/// Makes in `folder` the config that `drafts` describe.
 fn config(folder: &Path, certificates: &[CertificateDer<'_>], drafts: &Drafts) -> Config {
     let mut text = format!(
         "[server]\nlisten = [\"127.0.0.1:1\"]\ncertificate = \"server.pem\"\nprivate_key = \"server.key\"\n\
@@ -85,7 +85,7 @@ fn config(folder: &Path, certificates: &[CertificateDer<'_>], drafts: &Drafts) -
     parsed.unwrap_or_else(|faults| panic!("{}\n{text}", faults.render(false))).config
 }
 
-/// What a config admits and allows, as words.
+/// Lists, in words, everything that a config admits and allows.
 fn allowed(config: &Config, certificates: &[CertificateDer<'_>]) -> Vec<String> {
     let roster = roster(config);
     let policy = policy(config);
@@ -158,7 +158,7 @@ fn a_narrowed_config_allows_what_both_do_and_nothing_else() {
         prop_assert_eq!(all(&narrowed), both(&old, &new));
         prop_assert_eq!(narrowed.limits.requests_per_second, drafts[0].rate.min(drafts[1].rate));
         prop_assert_eq!(old.narrowed_to(&old), old.clone());
-        // Once more, as after a reload that failed.
+        // Again, as after a failed reload.
         let again = narrowed.narrowed_to(&newer);
         prop_assert_eq!(all(&again), both(&narrowed, &newer));
         prop_assert_eq!(again.narrowed_to(&newer), again.clone());

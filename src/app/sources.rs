@@ -1,11 +1,13 @@
-//! The sources of a plugin's project: which files they are, and that one of them has changed.
+//! The sources of a plugin's project: which files they are, and which of them have changed.
 //!
-//! All files of the folder are sources but those that tools and editors make there, which have known names. The watch tells that
-//! something is another than it was; what it is decides whether that counts, since a build makes files beside its sources.
+//! All files in the folder are sources, except those made by tools and editors, which have known names. The
+//! watch reports that something has changed; this module decides if that counts, since a build makes files
+//! beside its sources.
 //!
-//! A file that has the same bytes again has not changed. One that has others after each round (a build and its tests) is no source but
-//! what the round makes: if each change of it began the next round, there would be no end. Nobody tells who wrote a file, so one is
-//! taken for that only after [`MADE_AFTER`] rounds in a row, of which the last have run to their ends.
+//! A file rewritten with the same bytes has not changed. A file that differs after each round (a build and
+//! its tests) is the round's output, not a source: otherwise its changes would start new rounds for ever. The
+//! system does not say who wrote a file, so it is taken for output only after [`MADE_AFTER`] consecutive
+//! rounds, of which the last ran to their ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -16,24 +18,25 @@ use std::path::{Path, PathBuf};
 use crate::files::{Matters, Opened, Sightings};
 use crate::reload::Watch;
 
-/// Rounds that a change of the same file breaks off: whoever writes a source does not wait for one that is out of date. The next
-/// ones run to their ends, and begin anew.
+/// Rounds that changes of the same file break off: an author saving a source does not wait for an outdated
+/// round. Later rounds run to their ends before the next begins.
 const BROKEN_OFF: u32 = 2;
 
-/// Rounds in a row after which a file that has changed in each is taken for what they make; those after the first
-/// [`BROKEN_OFF`] are whole.
+/// Consecutive rounds after which a file that has changed in each is taken for their output; those after the
+/// first [`BROKEN_OFF`] ran to their ends.
 const MADE_AFTER: u32 = 4;
 
-/// The largest file whose bytes are compared; of a larger one a write is a change.
+/// The largest file whose bytes are compared; for a larger one every write is a change.
 const MOST_COMPARED_BYTES: u64 = 1 << 20;
 
-/// The most files and folders that are looked at: a look takes some microseconds for each, four times a second.
+/// Most files and folders that are watched: each costs some microseconds per look, four times a second.
 const MOST: usize = 10_000;
 
-/// Folders that builds make, and those of their tools.
+/// Folders of build output and of build tools.
 const MADE_FOLDERS: [&str; 4] = ["build", "target", "node_modules", "__pycache__"];
 
-/// Files that builds and editors make, by their ends; logs, and the files of SQLite's databases, which a server of the project writes.
+/// Endings of files that builds and editors make; also of logs and SQLite databases, which a server of the
+/// project writes.
 const MADE_ENDS: [&str; 14] = [
     "~",
     ".wasm",
@@ -51,43 +54,43 @@ const MADE_ENDS: [&str; 14] = [
     ".sqlite-shm",
 ];
 
-/// The same by their names; with the last, vi tries out whether it can write.
+/// Names of such files; vi writes the last to test if it can write.
 const MADE_FILES: [&str; 3] = ["Cargo.lock", "package-lock.json", "4913"];
 
-/// The sources of a project, which are watched.
+/// A project's sources, under watch.
 pub struct Sources {
     folder: PathBuf,
     without: Vec<PathBuf>,
     also: Option<PathBuf>,
     seen: Sightings,
     watch: Watch,
-    /// Hashes of what the files hold.
+    /// Hashes of the files' contents.
     contents: BTreeMap<PathBuf, u64>,
-    /// The files that have changed in this round.
+    /// Files that have changed in this round.
     changed: BTreeSet<PathBuf>,
-    /// Those that have changed in each of the last rounds, and in how many.
+    /// Files that have changed in each of the last rounds, and the number of these rounds.
     rounds: BTreeMap<PathBuf, u32>,
     is_in_round: bool,
-    /// Whether there are more than can be watched.
+    /// Set while there are more files than can be watched.
     is_too_many: bool,
 }
 
-/// What has changed in a round that has run to its end.
+/// Changes during a round that ran to its end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Round {
-    /// A file for which another round is to begin.
+    /// A file that calls for another round.
     pub changed: Option<PathBuf>,
-    /// Those that are taken for what rounds make from now on.
+    /// Files that are taken for the rounds' output from now on.
     pub made: Vec<PathBuf>,
 }
 
 impl Sources {
-    /// Watches the project in `folder`, whose path has no links, from now on, and the file `also`; but not the files and folders
-    /// `without`.
+    /// Starts watching the project in `folder`, whose path has no links, and the file `also`, except the
+    /// files and folders `without`.
     ///
     /// # Errors
     ///
-    /// When there are more files than can be watched.
+    /// If there are more files than can be watched.
     pub fn of(folder: &Path, without: Vec<PathBuf>, also: Option<PathBuf>) -> anyhow::Result<Self> {
         let Looked { files: seen, all, is_whole } = look(folder, &without, also.as_deref());
         anyhow::ensure!(is_whole, "{}", too_many(folder));
@@ -108,12 +111,12 @@ impl Sources {
         })
     }
 
-    /// A round begins: what changes from now on may be of its making.
+    /// Begins a round: later changes may be its own.
     pub fn begin_round(&mut self) {
         self.is_in_round = true;
     }
 
-    /// A round has run to its end.
+    /// Ends a round that ran to its end.
     ///
     /// # Errors
     ///
@@ -138,7 +141,7 @@ impl Sources {
         })
     }
 
-    /// A round has ended before it could make all that it makes.
+    /// Ends a round before it could write all of its output.
     fn break_off(&mut self) {
         self.is_in_round = false;
         for path in std::mem::take(&mut self.changed) {
@@ -147,12 +150,12 @@ impl Sources {
         }
     }
 
-    /// Waits for another change, which breaks off the round that is under way, if one is. Names a file that is another one, or gone.
-    /// Nothing is lost where the future is dropped.
+    /// Waits for another change and breaks off the current round, if there is one. Returns a file that has
+    /// changed or is gone. Dropping the future loses nothing.
     ///
     /// # Errors
     ///
-    /// Once when there come to be more files than can be watched. Until there are fewer, no change is one.
+    /// Once, when there are more files than can be watched. Until there are fewer, no change counts.
     pub async fn changed(&mut self) -> anyhow::Result<PathBuf> {
         loop {
             self.watch.changed().await;
@@ -174,7 +177,7 @@ impl Sources {
         }
     }
 
-    /// The files that hold something else than before, or are gone.
+    /// Returns the files whose contents have changed, or which are gone.
     fn look(&mut self) -> anyhow::Result<Vec<PathBuf>> {
         let Looked { files: now, all, is_whole } = look(&self.folder, &self.without, self.also.as_deref());
         self.watch.follow(Some(all));
@@ -195,13 +198,13 @@ impl Sources {
         before.is_none() || before != now
     }
 
-    /// A file by its path in the project.
+    /// Returns a file's path within the project.
     fn named(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.folder).unwrap_or(path).to_owned()
     }
 }
 
-/// What a file holds, and what may be done with it; nothing where it can't be read, or is large.
+/// Hashes a file's contents and mode; `None` if it can't be read or is large.
 fn hash(path: &Path) -> Option<u64> {
     let opened = Opened::file(path).ok()?;
     let bytes = opened.bytes(MOST_COMPARED_BYTES).ok()?;
@@ -211,13 +214,13 @@ fn hash(path: &Path) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// What was found below a folder.
+/// Files and folders found below a folder.
 struct Looked {
     /// The sources.
     files: Sightings,
-    /// They, and the folders in which others may come to be.
+    /// The sources, and the folders in which new ones may appear.
     all: Sightings,
-    /// Whether that is all there is: no more than [`MOST`].
+    /// False if there are more than [`MOST`].
     is_whole: bool,
 }
 
@@ -229,7 +232,7 @@ fn too_many(folder: &Path) -> String {
     )
 }
 
-/// Looks at what sources there are now. A link's end is looked at, and no folder is entered by one.
+/// Lists the current sources. A link's target is looked at, but no folder is entered through a link.
 fn look(folder: &Path, without: &[PathBuf], also: Option<&Path>) -> Looked {
     let (mut files, mut all) = (Sightings::default(), Sightings::default());
     if let Some(also) = also {
@@ -238,7 +241,7 @@ fn look(folder: &Path, without: &[PathBuf], also: Option<&Path>) -> Looked {
     let mut folders = vec![folder.to_owned()];
     while let Some(inner) = folders.pop() {
         all.note(&inner, Matters::Entries);
-        // One that is gone by now is a change of the one above it.
+        // A folder that has just disappeared counts as a change of its parent.
         for entry in fs::read_dir(&inner).into_iter().flatten().flatten() {
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
             if is_made(&entry.file_name(), is_folder) || without.contains(&entry.path()) {
@@ -258,7 +261,7 @@ fn look(folder: &Path, without: &[PathBuf], also: Option<&Path>) -> Looked {
     Looked { files, all, is_whole: true }
 }
 
-/// Whether tools or editors make what has this name.
+/// Returns true if tools or editors make entries of this name.
 fn is_made(name: &OsStr, is_folder: bool) -> bool {
     let name = name.to_string_lossy();
     match is_folder {

@@ -1,4 +1,4 @@
-//! Which files are sources, and what of their changes counts.
+//! The files that count as sources, and the changes of them that count.
 
 use std::os::unix::fs::symlink;
 use std::time::Duration;
@@ -63,7 +63,7 @@ async fn too_many_files_are_refused_and_told_of_once_while_they_are_watched() {
     };
     words(Sources::of(folder.path(), Vec::new(), None).err().unwrap());
     words(loop {
-        // It may have seen them as they came.
+        // The watch may have seen the files arrive.
         if let Err(error) = sources.changed().await {
             break error;
         }
@@ -82,7 +82,7 @@ async fn what_each_round_writes_begins_no_round_for_ever_and_a_source_always_doe
     fs::write(at("stamp"), "0").unwrap();
     let mut sources = Sources::of(folder.path(), Vec::new(), None).unwrap();
     let changed = |path: &str| Round { changed: Some(path.into()), made: Vec::new() };
-    // Written before its end, a file breaks off two rounds, and after that lets them run on.
+    // A file written before the round's end breaks off two rounds, and then lets them run on.
     for round in ["1", "2"] {
         sources.begin_round();
         fs::write(at("stamp"), round).unwrap();
@@ -99,14 +99,14 @@ async fn what_each_round_writes_begins_no_round_for_ever_and_a_source_always_doe
         assert!(timeout(patience, sources.changed()).await.is_err(), "round {round}");
         assert_eq!(sources.end_round().unwrap(), ended, "round {round}");
     }
-    // A source breaks off a round all the same, and that is then no word on what it would have made.
+    // A source still breaks off a round, and that says nothing about what the round would have written.
     sources.begin_round();
     fs::write(at("source"), "1").unwrap();
     assert_eq!(sources.changed().await.unwrap(), Path::new("source"));
     sources.begin_round();
     fs::write(at("stamp"), "6").unwrap();
     assert_eq!(sources.end_round().unwrap(), Round::default());
-    // Between rounds it counts, and after one that did not write it too.
+    // The file counts between rounds, and also after a round that did not write it.
     fs::write(at("stamp"), "by hand").unwrap();
     assert_eq!(sources.changed().await.unwrap(), Path::new("stamp"));
     sources.begin_round();
@@ -149,7 +149,7 @@ async fn a_source_that_is_written_made_or_removed_is_named_and_nothing_else() {
     assert_eq!(next().await, Path::new("new.rs"));
     fs::remove_file(at("src/a.rs")).unwrap();
     assert_eq!(next().await, Path::new("src/a.rs"));
-    // What is made is none: the next to be named is the next that is written.
+    // Output does not count: the next file named is the next source written.
     fs::create_dir(at("build")).unwrap();
     for made in ["greet.wasm", "build/x", ".x.swp"] {
         fs::write(at(made), "").unwrap();

@@ -1,4 +1,4 @@
-//! Where plugins' state and clients' answers are kept: the engine that the config names.
+//! The engine that the config names, which stores plugins' state and clients' answers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::state::{Engine, MemoryEngine, SqliteEngine, SqliteOptions};
 pub use crate::state::sqlite::{ByHand, Listed, Progress};
 pub use crate::state::{Entry, Key, Namespace, StateError};
 
-/// Opens the engine. Where no plugin is granted a store and no answers are kept, no file is made.
+/// Opens the engine. Creates no file if no plugin is granted a store and no answers are kept.
 ///
-/// It blocks, for milliseconds as a rule.
+/// Blocks, usually for milliseconds.
 fn open(config: &Config) -> anyhow::Result<Arc<dyn Engine>> {
     let Some(path) = file(config) else { return Ok(Arc::new(MemoryEngine::new())) };
     let options = SqliteOptions { max_file_bytes: config.state.file_size, ..SqliteOptions::default() };
@@ -23,7 +23,7 @@ fn open(config: &Config) -> anyhow::Result<Arc<dyn Engine>> {
     Ok(Arc::new(engine))
 }
 
-/// The engine of a server, which is opened once there is something to keep, be it by a reload.
+/// A server's engine, opened once there is something to store, which may be at a reload.
 pub(super) struct Kept {
     engine: Arc<dyn Engine>,
     is_used: bool,
@@ -34,7 +34,7 @@ impl Kept {
         Ok(Self { engine: open(config)?, is_used: is_used(config) })
     }
 
-    /// The engine for `config`.
+    /// Returns the engine for `config`.
     pub(super) fn engine(&mut self, config: &Config) -> anyhow::Result<Arc<dyn Engine>> {
         if !self.is_used && is_used(config) {
             *self = Self::open(config)?;
@@ -47,7 +47,7 @@ impl Kept {
     }
 }
 
-/// What can be said of the state without opening it for writing: another process may be using it.
+/// Checks the state without opening it for writing, since another process may be using it.
 pub(super) fn look(config: &Config) -> anyhow::Result<()> {
     match file(config) {
         Some(path) if path.exists() => sqlite::look(path).context("the plugins' state cannot be used"),
@@ -55,7 +55,8 @@ pub(super) fn look(config: &Config) -> anyhow::Result<()> {
     }
 }
 
-/// Whether there is something to keep: stores of plugins, or answers to requests with an `Idempotency-Key`.
+/// Returns true if there is something to store: stores of plugins, or answers to requests with an
+/// `Idempotency-Key`.
 fn is_used(config: &Config) -> bool {
     let mut granted = config.plugins.values().filter_map(|plugin| plugin.grants.keyvalue.as_ref());
     !config.limits.idempotency_window.is_zero() || granted.any(|stores| !stores.is_empty())
@@ -68,11 +69,11 @@ fn file(config: &Config) -> Option<&Path> {
     }
 }
 
-/// The file in which the state of `config` is kept, for those who look into it; it is there.
+/// Returns the existing file that holds the state of `config`, for inspection.
 ///
 /// # Errors
 ///
-/// When the state is in no file, or the file is not there yet.
+/// If the state is not in a file, or the file does not exist yet.
 pub fn state_file(config: &Config) -> anyhow::Result<&Path> {
     let path = match (config.state.engine, &config.state.path) {
         (StateEngine::Sqlite, Some(path)) => path,
@@ -85,11 +86,11 @@ pub fn state_file(config: &Config) -> anyhow::Result<&Path> {
     Ok(path)
 }
 
-/// Copies the state of `config` to the file `target`, while a server may be using it; tells of its progress.
+/// Copies the state of `config` to the file `target`, while a server may be using it; reports its progress.
 ///
 /// # Errors
 ///
-/// When the state is not in a file, or either file can't be used; when `target` is there and `replace` is not said.
+/// If the state is not in a file, or either file can't be used; if `target` exists and `replace` is not set.
 pub fn back_up(
     config: &Config,
     target: &Path,

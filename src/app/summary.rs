@@ -1,4 +1,4 @@
-//! What `lictor check` says of a config that may be served.
+//! The text by which `lictor check` describes a config that may be served.
 
 use std::fmt::Write as _;
 

@@ -1,10 +1,11 @@
-//! The thread that no plugin can hold: it hears signals, cuts off what has ended, tells the service manager, reloads and
-//! stops.
+//! The thread that no plugin can block: it handles signals, disconnects clients whose certificates have
+//! expired, notifies the service manager, reloads and stops.
 //!
-//! Clients are served, and plugins run, on the threads of another runtime, the workers. Whatever holds those up (a plugin
-//! that is loaded or that does not yield, a slow disk), this thread goes on, and the process ends in bounded time.
+//! Clients are served, and plugins run, on the threads of another runtime, the workers. Even if these are
+//! blocked (by a plugin that is loading or does not yield, or by a slow disk), this thread goes on, and the
+//! process ends in bounded time.
 //!
-//! Invariant: nothing here waits for a lock that is held while something is loaded, nor, without a deadline, for a worker.
+//! Invariant: nothing here waits for a lock held during loading, nor, without a deadline, for a worker.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,36 +31,36 @@ use crate::files::Sightings;
 use crate::reload::{Begun, Reloads, Stage};
 use crate::server::{self, Control as _};
 
-/// How often warm instances, ended certificates and the command log are looked after. What has ended is to be cut off
-/// within a second.
+/// Interval at which warm instances, expired certificates and the command log are looked after. An expired
+/// client is to be cut off within a second.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
-/// How often the log tells of certificates that end soon and lists that are out of date.
+/// Interval at which the log warns of certificates that expire soon and of outdated lists.
 const DATES: Duration = Duration::from_secs(24 * 3600);
 
-/// How long closing the state may take, and then how long what blocks a thread may go on.
+/// Longest time for closing the state, and then for threads that are still blocked.
 const STOPPING: Duration = Duration::from_secs(2);
 
-/// A server to be, which hears signals.
+/// A server before its start, which already handles signals.
 pub struct Supervisor {
     runtime: Runtime,
     stop: Stop,
     hangup: Signal,
 }
 
-/// The signals to stop.
+/// Signals to stop.
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Supervisor {
-    /// Hears signals from now on, also as the first process of a container, for which the kernel has no defaults. SIGHUP is
-    /// kept in mind until there is something to reload.
+    /// Handles signals from now on, even as the first process of a container, for which the kernel has no
+    /// defaults. SIGHUP is kept until there is something to reload.
     ///
     /// # Errors
     ///
-    /// When the system gives no handlers.
+    /// If the system refuses a handler.
     pub fn new() -> anyhow::Result<Self> {
         let runtime = single_threaded()?;
         let entered = runtime.enter();
@@ -73,17 +74,18 @@ impl Supervisor {
         Ok(Self { runtime, stop, hangup })
     }
 
-    /// Does `work` on a thread of its own, since a disk may take its time; gives nothing where a signal to stop comes first.
+    /// Does `work` on a separate thread, since a disk may be slow; returns `None` if a signal to stop comes
+    /// first.
     ///
     /// # Errors
     ///
-    /// When there is no thread, or `work` panicked.
+    /// If the thread can't be started, or `work` panicked.
     pub fn unless_stopped<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> anyhow::Result<Option<T>> {
         let (give, given) = oneshot::channel();
-        // Of no runtime, which would wait for its end.
+        // Outside any runtime, which would wait for the thread's end.
         let thread = thread::Builder::new().name("lictor-start".to_owned());
         thread.spawn(move || give.send(work())).context("cannot start a thread")?;
         let Self { runtime, stop, .. } = self;
@@ -96,18 +98,19 @@ impl Supervisor {
         })
     }
 
-    /// Serves until SIGINT or SIGTERM, then lets what is under way end; a second signal ends at once. One that comes before
-    /// all is loaded ends the start.
+    /// Serves until SIGINT or SIGTERM, then lets running requests end; a second signal ends them at once. A
+    /// signal before everything is loaded ends the start.
     ///
     /// # Errors
     ///
-    /// When anything in the config can't be had: a plugin, the server's certificate, an address. All of it is tried
-    /// before the first socket is opened.
+    /// If anything in the config is unavailable: a plugin, the server's certificate, an address. Everything
+    /// is tried before the first socket is opened.
     pub fn serve(self, loaded: Loaded) -> anyhow::Result<()> {
         self.serve_for(loaded, None, |_| {})
     }
 
-    /// The same; `ready` is given the server once it serves. What is compiled is kept in `cache`, or else where the config says.
+    /// Like [`serve`](Self::serve); calls `ready` with the server once it serves. Compiled plugins are kept
+    /// in `cache`, or by default in the config's cache folder.
     ///
     /// # Errors
     ///
@@ -126,31 +129,31 @@ impl Supervisor {
         let workers = workers()?;
         let served =
             runtime.block_on(supervise((config, cache, sightings), workers.handle(), (stop, hangup), ready));
-        // A look-up of a name can't be stopped, nor can a plugin that does not yield.
+        // A name lookup can't be stopped, nor can a plugin that does not yield.
         workers.shutdown_timeout(STOPPING);
         runtime.shutdown_background();
         served
     }
 }
 
-/// A server that serves, for whoever started it in this process.
+/// A serving server, for code in this process that started it.
 pub struct Running {
     operator: Arc<Operator>,
-    /// Where it listens, in the order of the config.
+    /// Its listening addresses, in the config's order.
     pub addresses: Vec<SocketAddr>,
 }
 
 impl Running {
-    /// Loads the config anew, as `@reload` does.
+    /// Reloads the config, as `@reload` does.
     ///
     /// # Errors
     ///
-    /// In words, all that was in its way.
+    /// In words, all reasons for the failure.
     pub async fn reload(&self) -> Result<(), String> {
         self.operator.reload().await.map(drop)
     }
 
-    /// Has it end, as `@drain` does.
+    /// Stops the server, as `@drain` does.
     pub fn stop(&self) {
         self.operator.drain();
     }
@@ -198,13 +201,13 @@ async fn supervise(
         () = stop.signal() => {}
         () = operator.drain.notified() => {}
     }
-    // Whoever waits for a reload is told.
+    // Clients waiting for a reload are told.
     reloading.abort();
     drained(&live, &mut stop).await;
     here.shutdown().await;
     on_workers.abort_all();
     let closed = timeout(STOPPING, live.close()).await;
-    // The last of it may be its to close, and a disk be slow.
+    // This may be the last reference, and closing takes long on a slow disk.
     workers.spawn_blocking(move || drop(live));
     closed.unwrap_or_else(|_elapsed| {
         tracing::warn!(target: "lictor::app", "the state could not be closed in good order in time");
@@ -212,7 +215,8 @@ async fn supervise(
     })
 }
 
-/// Does all that comes before clients are served; gives the server, the tasks that accept, and where they do.
+/// Does everything that precedes serving; returns the server, the tasks that accept connections, and their
+/// addresses.
 async fn start(
     config: Config,
     cache: Option<PathBuf>,
@@ -230,7 +234,7 @@ async fn start(
     Ok((live, accepting, addresses))
 }
 
-/// The sockets that the service manager handed over, or, where it did not, those of the config.
+/// Returns the service manager's sockets, or, without them, those of the config.
 fn listeners(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
     let given = systemd::listeners()?;
     if given.is_empty() {
@@ -243,7 +247,7 @@ fn listeners(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
     given.collect::<Result<_, _>>().context("a handed-over socket cannot be used")
 }
 
-/// Looks after what the workers use, and beats as long as they run tasks.
+/// Does the workers' housekeeping, and beats as long as they run tasks.
 async fn look_after(live: Arc<Live>, beat: Arc<Notify>) {
     let mut rounds = interval(HOUSEKEEPING);
     loop {
@@ -253,12 +257,12 @@ async fn look_after(live: Arc<Live>, beat: Arc<Notify>) {
     }
 }
 
-/// Tells of dates that come near while the server runs. A start and each reload tell of theirs.
+/// Logs dates that come near while the server runs. The start and each reload log theirs.
 async fn look_at_dates(live: Arc<Live>) {
     every(DATES, || advice::log(&dates::advice(&live.served().config, SystemTime::now()))).await;
 }
 
-/// Does `work` each time after `pause`.
+/// Does `work` repeatedly, each time after `pause`.
 async fn every(pause: Duration, mut work: impl FnMut()) {
     loop {
         sleep(pause).await;
@@ -266,7 +270,7 @@ async fn every(pause: Duration, mut work: impl FnMut()) {
     }
 }
 
-/// Tells the service manager that the server is alive, which takes this thread and the workers.
+/// Reports the server alive to the service manager, which proves that this thread and the workers run.
 async fn tell_alive(beat: Arc<Notify>) {
     loop {
         beat.notified().await;
@@ -304,7 +308,7 @@ async fn begin_reload(live: Arc<Live>, workers: Handle, stage: Stage) -> anyhow:
     }
 }
 
-/// Takes nothing more, and lets what is under way end for as long as the config says, or until there is another signal.
+/// Stops accepting, and lets running requests end within the config's time, or until another signal.
 async fn drained(live: &Live, stop: &mut Stop) {
     let patience = live.served().config.server.drain_timeout;
     systemd::stopping();

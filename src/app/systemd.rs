@@ -1,5 +1,5 @@
-//! The service manager, systemd or one that speaks as it does: what it is told, and the sockets that it hands over. Without
-//! one, nothing here does anything.
+//! The service manager, systemd or one with the same protocol: notifications to it, and listening sockets
+//! from it. Does nothing without one.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -12,12 +12,12 @@ use sd_notify::NotifyState;
 
 use crate::telemetry::LASTING;
 
-/// The server serves.
+/// Reports that the server serves.
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// A reload has begun; [`ready`] ends it.
+/// Reports that a reload has begun; [`ready`] ends it.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -27,19 +27,19 @@ pub(super) fn reloading() {
     }
 }
 
-/// The server is about to end.
+/// Reports that the server is about to end.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// The server is alive; of interest where the unit has `WatchdogSec`.
+/// Reports that the server is alive, if the unit has `WatchdogSec`.
 pub(super) fn alive() {
     if sd_notify::watchdog_enabled().is_some() {
         tell(&[NotifyState::Watchdog]);
     }
 }
 
-/// How long a manager that takes no message is waited for. It is told by the thread that hears signals.
+/// Longest wait for a manager that accepts no message, because the thread that handles signals sends it.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 fn tell(state: &[NotifyState<'_>]) {
@@ -66,11 +66,11 @@ fn tell(state: &[NotifyState<'_>]) {
     }
 }
 
-/// The listening sockets that were handed over, by socket activation; none where the server is to open its own.
+/// Returns the listening sockets from socket activation; none if the server is to open its own.
 ///
 /// # Errors
 ///
-/// When what was handed over are no TCP sockets.
+/// If a given socket is not a TCP socket.
 pub(super) fn listeners() -> anyhow::Result<Vec<TcpListener>> {
     let mut given = ListenFd::from_env();
     let mut listeners = Vec::new();
