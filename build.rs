@@ -1,10 +1,12 @@
-//! Builds the example plugin `plugins/echo`, which `lictor init` writes into a new folder, to `$OUT_DIR/echo.wasm`; and
-//! lists the files of which `lictor plugin new` makes a project in `$OUT_DIR/kit.rs`, to be part of the program.
+//! Builds the example plugin `plugins/echo`, which `lictor init` writes into a new folder, to
+//! `$OUT_DIR/echo.wasm`; and lists in `$OUT_DIR/kit.rs` the files from which `lictor plugin new` makes a
+//! project, to embed them in the program.
 //!
-//! Where the WebAssembly target is not installed, the plugin's file is empty and a warning says what to do. The server is
+//! Without the WebAssembly target the plugin's file is empty, and a warning says what to do. The server is
 //! the same without it.
 //!
-//! A packed crate holds no nested crates. It has their files in `packed/`, from which they are put together in `$OUT_DIR`.
+//! A packed crate holds no nested crates. It has their files in `packed/`, and they are reassembled in
+//! `$OUT_DIR`.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,10 +14,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// As `plugins/.cargo/config.toml` is made for: what is built for it imports no WASI.
+/// The target of `plugins/.cargo/config.toml`. Plugins built for it import no WASI.
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// What the plugin is made of. Of the SDK not the whole folder, in which its own tests leave what they build.
+/// Sources of the plugin. Only parts of the SDK's folder: its own tests leave build output there.
 const SOURCES: [&str; 8] = [
     "plugins/echo",
     "plugins/Cargo.toml",
@@ -55,13 +57,13 @@ fn main() {
     }
 }
 
-/// Folders of which `lictor plugin new` makes a project.
+/// Folders from which `lictor plugin new` makes a project.
 const KIT: [&str; 6] = ["sdk/rust", "sdk/js", "sdk/python", "sdk/c", "sdk/templates", "wit"];
 
-/// Folders in them that hold what was built.
+/// Folders of build output within them.
 const BUILT: [&str; 5] = ["target", "build", ".tools", "node_modules", "__pycache__"];
 
-/// Puts together in `root` what the packed crate in `here` has of a checkout's sources of plugins; gives `root` back.
+/// Reassembles in `root` the sources of plugins that the packed crate in `here` holds; returns `root`.
 fn unpacked(here: &Path, root: &Path) -> PathBuf {
     println!("cargo:rerun-if-changed=packed");
     let mut files = Vec::new();
@@ -77,7 +79,7 @@ fn unpacked(here: &Path, root: &Path) -> PathBuf {
     root.to_owned()
 }
 
-/// Makes `to` a copy of `from`.
+/// Copies `from` to `to`.
 fn copy(from: &Path, to: &Path) {
     let made = to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::copy(from, to));
     if let Err(error) = made {
@@ -85,7 +87,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Writes the Rust text of a list: each file's path from the root, whether it may be run, and its bytes.
+/// Writes the Rust text of a list: each file's path from the root, a flag if it is executable, and its bytes.
 fn list_kit(root: &Path) {
     let mut files = Vec::new();
     for folder in KIT {
@@ -118,7 +120,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether the standard library for the target is there. The path is watched, so that adding the target is enough.
+/// Returns true if the standard library for the target is installed. The path is watched, so that adding the
+/// target is enough.
 fn target_is_installed() -> bool {
     let asked =
         Command::new(cargo_set("RUSTC")).args(["--print", "target-libdir", "--target", TARGET]).output();
@@ -130,7 +133,7 @@ fn target_is_installed() -> bool {
 
 fn build_echo(plugins: &Path, target_dir: &Path) -> PathBuf {
     let mut cargo = Command::new(cargo_set("CARGO"));
-    // From within `plugins`, so that its `.cargo/config.toml` is read.
+    // Runs in `plugins`, so that its `.cargo/config.toml` is read.
     cargo.current_dir(plugins);
     cargo.args(["build", "--release", "--locked", "--package", "echo", "--target", TARGET, "--target-dir"]);
     cargo.arg(target_dir);
@@ -149,8 +152,8 @@ fn build_echo(plugins: &Path, target_dir: &Path) -> PathBuf {
     target_dir.join(TARGET).join("release/echo.wasm")
 }
 
-/// Flags, wrappers (clippy's is one), profiles and folders meant for the server, with which the plugin would be built
-/// wrongly or into a folder that is locked.
+/// Matches flags, wrappers (clippy's is one), profiles and folders meant for the server. With them the plugin
+/// would be built wrongly, or into a locked folder.
 fn is_about_this_build(name: &OsStr) -> bool {
     const NAMES: [&str; 6] = [
         "RUSTC_WRAPPER",
@@ -179,7 +182,7 @@ fn write(component: &Path, bytes: &[u8]) {
     }
 }
 
-/// A variable that cargo always sets for a build script.
+/// Returns a variable that cargo always sets for a build script.
 fn cargo_set(name: &str) -> String {
     match env::var(name) {
         Ok(value) => value,
