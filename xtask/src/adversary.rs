@@ -1,4 +1,4 @@
-//! What attacks are made with: fuzz targets, and tools from PyPI.
+//! Tools for attacks: fuzz targets, and programs from PyPI.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -9,11 +9,11 @@ use std::thread;
 
 use super::{cargo, command, root, target_folder};
 
-/// The largest input: two heads of the largest size.
+/// Largest input: two heads of the largest size.
 const MAX_INPUT_BYTES: &str = "-max_len=16384";
 
-/// Runs fuzz targets: all of them or one, each for a minute or so many seconds, as many at once as there are processors. What
-/// they find is in `fuzz/artifacts/`.
+/// Runs fuzz targets: all of them or one, for a minute or the given seconds each, as many at once as there
+/// are processors. Findings go to `fuzz/artifacts/`.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
     const USAGE: &str = "cargo xtask fuzz [TARGET] [--time SECONDS]";
     let (named, seconds) = match *arguments {
@@ -23,7 +23,7 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
         [target, "--time", seconds] => (Some(target), seconds),
         _ => return Err(USAGE.to_owned()),
     };
-    // libFuzzer would take what is no number for "without end".
+    // libFuzzer would read a malformed number as "without end".
     let seconds: u32 = seconds.parse().map_err(|_| USAGE.to_owned())?;
     let path = cargo_fuzz()?;
     let targets = targets()?;
@@ -49,10 +49,10 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// New inputs go to a corpus below the target folder, and those of the repository are read beside it. Gives the row of the
-/// table of docs/security.md.
+/// Fuzzes a target. New inputs go to a corpus below the target folder; those of the repository are read as
+/// well. Returns the row for the table of docs/security.md.
 ///
-/// Others run beside it, so what it prints goes into a file, and is shown where something was found.
+/// Others run at the same time, so the output goes to a file, and is shown if something was found.
 fn run_target(target: &str, seconds: u32, path: &OsString) -> Result<String, String> {
     let found = target_folder().join("fuzz/corpus").join(target);
     let printed = target_folder().join("fuzz").join(target).with_extension("log");
@@ -85,7 +85,7 @@ fn targets() -> Result<Vec<String>, String> {
     Ok(targets)
 }
 
-/// Installs a nightly toolchain and cargo-fuzz where they are missing; gives the search path that has both.
+/// Installs a nightly toolchain and cargo-fuzz if they are missing; returns a search path with both.
 fn cargo_fuzz() -> Result<OsString, String> {
     let works = |mut program: Command| program.output().is_ok_and(|output| output.status.success());
     if !works(on_nightly(&["rustc", "--version"])) {
@@ -113,7 +113,8 @@ fn with_path(mut command: Command, path: &OsString) -> Command {
     command
 }
 
-/// Makes the Python environment of `tests/adversary`. Gives its name where its tools are not to be had here, which is told.
+/// Makes the Python environment of `tests/adversary`. If its tools are unavailable here, reports that and
+/// returns its name.
 pub(crate) fn tls_tools() -> Option<&'static str> {
     let script: PathBuf = root().join("tests/adversary/tools.sh");
     let mut make = command(&script, &[]);

@@ -1,9 +1,9 @@
-//! The server as it is shipped: optimized by what it does under load.
+//! The server as shipped: optimized by a profile of its work under load.
 //!
-//! Which branches are taken, what calls what, and what is never run is counted in a build of its own that serves a load of
-//! small commands; with these counts the compiler lays out and inlines the final build (profile-guided optimization, see
-//! "Profile-guided Optimization" in The rustc book). The counts stay in the target folder and are used until they are made
-//! anew.
+//! A separate build serves a load of small commands and counts which branches are taken, what calls what, and
+//! what never runs. From these counts the compiler lays out and inlines the final build (profile-guided
+//! optimization, see "Profile-guided Optimization" in The rustc book). The counts stay in the target folder
+//! and are used until they are made anew.
 
 use std::fs;
 use std::net::TcpListener;
@@ -17,11 +17,12 @@ use super::{cargo, command, plugins, root, run, target_folder, tell};
 /// The cargo profile, which optimizes across crates.
 pub(crate) const PROFILE: &str = "dist";
 
-/// How long the counting server may take until it serves.
+/// Longest time for the counting server's start.
 const START: Duration = Duration::from_secs(60);
 
-/// What it serves: connections, requests in flight on each, seconds, and the command. All that is to be fast is in it, and
-/// what is asked for most has most of the time. Each begins with as many handshakes as it has connections.
+/// The loads: connections, requests in flight on each, duration, and the command. They include everything
+/// that is to be fast, and the most frequent commands run longest. Each load begins with as many handshakes
+/// as it has connections.
 const LOADS: &[(&str, &str, &str, &[&str])] = &[
     ("50", "1", "6s", &["warm", "0123456789abcdef"]),
     ("50", "16", "6s", &["warm", "0123456789abcdef"]),
@@ -34,7 +35,7 @@ const LOADS: &[(&str, &str, &str, &[&str])] = &[
     ("50", "16", "2s", &["kv-get", "key"]),
 ];
 
-/// Makes the counts anew, and by them the program.
+/// Makes the counts anew, and builds the program from them.
 pub(crate) fn dist() -> Result<(), String> {
     count()?;
     let shipped = build()?;
@@ -42,8 +43,8 @@ pub(crate) fn dist() -> Result<(), String> {
     Ok(())
 }
 
-/// Builds `shipped/lictor` in the target folder by the counts that are there; where there are none, they are made first. Gives
-/// its path.
+/// Builds `shipped/lictor` in the target folder from the existing counts, or makes them first. Returns its
+/// path.
 pub(crate) fn build() -> Result<PathBuf, String> {
     if !counts().is_file() {
         count()?;
@@ -84,19 +85,20 @@ fn count() -> Result<(), String> {
     run(merging)
 }
 
-/// `cargo build` of the server for `host`, which is named so that what runs within the build has other flags.
+/// Prepares `cargo build` of the server for `host`. Naming the host keeps the flags off build
+/// scripts and macros.
 fn lictor(host: &str, target: &Path, flag: &str) -> Command {
     let mut build =
         cargo(&["build", "--profile", PROFILE, "--locked", "--package", "lictor", "--bin", "lictor"]);
     let given = std::env::var("RUSTFLAGS").unwrap_or_default();
     let flags: Vec<&str> = given.split_whitespace().chain([flag]).collect();
-    // Divided by this character, so that a path may have spaces.
+    // Separated by this character, so that a path may contain spaces.
     build.args(["--target", host, "--target-dir"]).arg(target);
     build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     build
 }
 
-/// Has `program` serve all loads from the folder `served`, and leave its counts in `raw`.
+/// Lets `program` serve all loads from the folder `served`, and leave its counts in `raw`.
 fn serve(program: &Path, served: &Path, raw: &Path) -> Result<(), String> {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = free.map_err(|error| format!("no port to serve at: {error}"))?;
@@ -107,7 +109,7 @@ fn serve(program: &Path, served: &Path, raw: &Path) -> Result<(), String> {
     copy(&root().join("plugins/kv.wasm"), &served.join("plugins/kv.wasm"))?;
     let as_client = |arguments: &[&str]| {
         let mut client = command(program, arguments);
-        // Its counts are of no use.
+        // The client's counts are of no use.
         client.current_dir(served).env("LLVM_PROFILE_FILE", served.join("client.profraw"));
         client
     };
@@ -142,25 +144,25 @@ fn serve(program: &Path, served: &Path, raw: &Path) -> Result<(), String> {
     if ended.success() { Ok(()) } else { Err(format!("{}: {ended}", program.display())) }
 }
 
-/// A process that does not outlive this one's interest in it.
+/// A process that is killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Errors mean that it has ended.
+        // Errors mean that the process has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The machine that is compiled for.
+/// Returns the target triple of this machine.
 fn host() -> Result<String, String> {
     let version = output_of("rustc", &["--version", "--verbose"])?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).ok_or_else(|| format!("rustc does not say its host:\n{version}"))
 }
 
-/// The program that merges counts; it comes with the compiler, whose format they have.
+/// Returns the program that merges counts; it comes with the compiler, since their formats must match.
 fn profdata(host: &str) -> Result<PathBuf, String> {
     let sysroot = output_of("rustc", &["--print", "sysroot"])?;
     let program = Path::new(sysroot.trim()).join("lib/rustlib").join(host).join("bin/llvm-profdata");

@@ -1,8 +1,8 @@
-//! Tables that tasks make, in the documents that show them.
+//! Generated tables in documents.
 
 use super::root;
 
-/// Puts `text` into a document of the repository, in place of what stands between its marks of `name`.
+/// Writes `text` into a document of the repository, between its marks of `name`.
 pub(crate) fn fill(document: &str, name: &str, text: &str) -> Result<(), String> {
     let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
     let path = root().join(document);

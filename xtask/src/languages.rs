@@ -1,4 +1,4 @@
-//! The conformance plugin in each language: built, tested, and told of in `docs/languages.md`.
+//! The conformance plugin in each language: built, tested, and listed in `docs/languages.md`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,17 +6,18 @@ use std::time::Instant;
 
 use super::{cargo, command, document, root, run, target_folder, tell};
 
-/// Languages whose tools come from npm or PyPI: the folder's name, what people call it, and what runs or compiles it.
+/// Languages whose tools come from npm or PyPI: the folder's name, the language's name, and its interpreter
+/// or compiler.
 const LANGUAGES: [(&str, &str, &str); 3] =
     [("js", "JavaScript", "QuickJS"), ("python", "Python", "CPython"), ("c", "C", "clang of zig")];
 
-/// Programs by which the tools are installed, with the Debian packages that bring them. The second is asked for what a
-/// bare Python of Debian lacks.
+/// Programs that install the tools, with the Debian packages that provide them. The second is asked for a
+/// module that Debian's bare Python lacks.
 const INSTALLERS: [(&str, &[&str], &str); 2] =
     [("npm", &["--version"], "npm"), ("python3", &["-m", "ensurepip", "--version"], "python3-venv")];
 
-/// Builds the conformance plugin in all these languages with the program `lictor`. Gives the languages that could not be
-/// built because their tools are not to be had here, which is told.
+/// Builds the conformance plugin in all these languages with the program `lictor`. Reports and returns the
+/// languages that were not built because their tools are unavailable here.
 pub(crate) fn build(lictor: &Path) -> Vec<&'static str> {
     for (program, arguments, package) in INSTALLERS {
         let works =
@@ -44,7 +45,7 @@ fn build_one(language: &str, lictor: &Path) -> Result<(), String> {
     run(build)
 }
 
-/// Builds and tests all of them with a release of the server, and writes the table.
+/// Builds and tests all languages with a release build of the server, and writes the table.
 pub(crate) fn table() -> Result<(), String> {
     run(cargo(&["build", "--release", "--locked", "--bin", "lictor"]))?;
     let lictor = target_folder().join("release/lictor");
@@ -57,7 +58,7 @@ pub(crate) fn table() -> Result<(), String> {
     write_table(&rows)
 }
 
-/// One language's line: builds once more, with everything in place, for the time that takes.
+/// Returns a language's row. Builds once more, with everything in place, to measure the time.
 fn row(
     name: &str,
     by: &str,
@@ -90,7 +91,7 @@ fn row(
     ))
 }
 
-/// Makes the compiler see a change, so that the time is that of building what an author has changed.
+/// Makes the compiler see a change, so that the measured time is that of a build after an edit.
 fn touch_sources(component: &Path) -> Result<(), String> {
     let source = root().join("sdk/conformance/rust/src/lib.rs");
     let now = std::time::SystemTime::now();
@@ -117,7 +118,7 @@ fn rust() -> Result<(), String> {
         super::PLUGIN_TARGET,
         "--target-dir",
     ]);
-    // From within the folder, where its own cargo config is.
+    // Runs in the folder, which has its own cargo config.
     build.arg(target_folder().join("plugins")).current_dir(root().join("sdk/conformance/rust"));
     run(build)
 }

@@ -1,6 +1,7 @@
-//! What a checkout needs done around cargo. `cargo xtask serve` and `cargo xtask test` are the README's two commands.
+//! Tasks around cargo in a checkout. `cargo xtask serve` and `cargo xtask test` are the README's two
+//! commands.
 //!
-//! Needs rustup and a C compiler and no crate, so that it is built in a second on a fresh machine.
+//! Needs only rustup and a C compiler, and no crate, so that it builds in a second on a fresh machine.
 
 mod adversary;
 mod dist;
@@ -12,20 +13,20 @@ mod versus;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Plugins are built for this: they import no WASI.
+/// Target of plugins: they import no WASI.
 const PLUGIN_TARGET: &str = "wasm32-unknown-unknown";
 
-/// The tests' components are built for this.
+/// Target of the tests' components.
 const COMPONENT_TARGET: &str = "wasm32-wasip2";
 
-/// Workspaces beside the server's own.
+/// Workspaces besides the server's own.
 const GUESTS: [&str; 6] =
     ["plugins", "sdk/conformance/rust", "sdk/rust", "tests/components", "benches/versus/http-echo", "fuzz"];
 
-/// Those of them that have tests which run on this machine.
+/// Guest workspaces with tests that run on this machine.
 const TESTED_GUESTS: [&str; 2] = ["plugins", "sdk/rust"];
 
-/// Programs that the tests run as clients of the server, with the Debian packages that bring them.
+/// Programs that the tests run as clients of the server, with the Debian packages that provide them.
 const TOOLS: [(&str, &str); 2] = [("openssl", "openssl"), ("python3", "python3")];
 
 const USAGE: &str = "\
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            // The one program here whose whole output is for the person who called it.
+            // The only program here whose whole output is for its caller.
             #[expect(clippy::print_stderr, reason = "it is a command")]
             {
                 eprintln!("{message}");
@@ -78,8 +79,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Builds in the profile of the tests, and one small test as well: so the crates have the features that the tests ask for, and
-/// `cargo xtask test` builds none of them again.
+/// Builds in the profile of the tests, together with a small test: the crates then have the features that the
+/// tests need, and `cargo xtask test` rebuilds none of them.
 fn serve() -> Result<(), String> {
     add_target()?;
     plugins()?;
@@ -89,7 +90,7 @@ fn serve() -> Result<(), String> {
     run(command(&lictor, &["serve"]))
 }
 
-/// The documentation's examples first, so that what cargo prints last is the summary of real tests.
+/// Runs the documentation's examples first, so that cargo's last output is the summary of real tests.
 fn test(filters: &[&str]) -> Result<(), String> {
     add_target()?;
     TOOLS.iter().try_for_each(|(program, package)| install(program, package))?;
@@ -101,7 +102,8 @@ fn test(filters: &[&str]) -> Result<(), String> {
     let no_run = cargo(&[&tests[..], &["--no-run"]].concat());
     let mut tests = cargo(&[&tests[..], filters].concat());
     if filters.is_empty() {
-        // By itself the program would be built with other features of what it has in common with its tests, and so twice.
+        // Built alone, the program would have other features in the crates it shares with its tests, and be
+        // built twice.
         run(no_run)?;
         let mut without = languages::build(&target_folder().join("debug/lictor"));
         without.extend(adversary::tls_tools());
@@ -110,16 +112,16 @@ fn test(filters: &[&str]) -> Result<(), String> {
     run(tests)
 }
 
-/// What of a plugin or of the SDK can be tested without a host.
+/// Runs the tests of plugins or of the SDK that need no host.
 fn test_guests(guests: &str) -> Result<(), String> {
     let folder = root().join(guests);
     let mut test = cargo(&["test", "--locked", "--all-features", "--target-dir"]);
-    // From within the folder, where the guests' own cargo config is.
+    // Runs in the folder, which has the guests' own cargo config.
     test.arg(target_folder().join(guests)).current_dir(&folder);
     run(test)
 }
 
-/// In the profile of the tests, so that nothing has to be built for it a second time.
+/// Uses the profile of the tests, so that nothing is built a second time.
 fn instructions(what: &str) -> Result<(), String> {
     add_target()?;
     install("valgrind", "valgrind")?;
@@ -150,13 +152,13 @@ fn check() -> Result<(), String> {
     run(docs)
 }
 
-/// Builds every plugin of the workspace in `plugins/` and puts it beside its sources.
+/// Builds every plugin of the workspace in `plugins/` and copies it beside its sources.
 fn plugins() -> Result<(), String> {
     let folder = root().join("plugins");
     let target = target_folder().join("plugins");
     let manifest = folder.join("Cargo.toml");
     let mut build = cargo(&["build", "--release", "--locked", "--target", PLUGIN_TARGET, "--manifest-path"]);
-    // From within the folder, where the guests' own cargo config is.
+    // Runs in the folder, which has the guests' own cargo config.
     build.arg(&manifest).arg("--target-dir").arg(&target).current_dir(&folder);
     run(build)?;
     let built = target.join(PLUGIN_TARGET).join("release");
@@ -169,14 +171,15 @@ fn plugins() -> Result<(), String> {
     Ok(())
 }
 
-/// The folders in `folder` that are crates.
+/// Returns the folders in `folder` that are crates.
 fn crates_in(folder: &Path) -> Result<Vec<String>, String> {
     let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let crates = entries.flatten().filter(|entry| entry.path().join("Cargo.toml").is_file());
     Ok(crates.filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
-/// Adds the guests' targets where they are missing. Where cargo was not installed by rustup it is left to whoever did.
+/// Adds the guests' targets if they are missing. If rustup did not install cargo, that is left to its
+/// installer.
 fn add_target() -> Result<(), String> {
     let installed =
         Command::new("rustup").current_dir(root()).args(["target", "list", "--installed"]).output();
@@ -190,7 +193,7 @@ fn add_target() -> Result<(), String> {
     run(command(Path::new("rustup"), &[&["target", "add"], &missing[..]].concat()))
 }
 
-/// Installs a program that is missing, where the machine has a way to.
+/// Installs a missing program, if the machine has a way to.
 fn install(program: &str, package: &str) -> Result<(), String> {
     if Command::new(program).arg("--version").output().is_ok() {
         return Ok(());
@@ -230,7 +233,7 @@ fn run(mut command: Command) -> Result<(), String> {
     }
 }
 
-/// For the person who called it, beside what the tools print.
+/// Prints a message for the caller, beside the output of the tools.
 #[expect(clippy::print_stderr, reason = "it is a command")]
 fn tell(message: &str) {
     eprintln!("\nxtask: {message}\n");

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::{cargo, command, document, run, target_folder};
 
-/// Runs it for so many minutes, half an hour where nothing is said; with `--write` its table goes into docs/security.md.
+/// Runs the soak for this many minutes, half an hour by default; `--write` puts its table into
+/// docs/security.md.
 pub(crate) fn soak(arguments: &[&str]) -> Result<(), String> {
     const USAGE: &str = "cargo xtask soak [--minutes N] [--write]";
     let (minutes, is_written) = match *arguments {
@@ -18,7 +19,7 @@ pub(crate) fn soak(arguments: &[&str]) -> Result<(), String> {
         return Err(USAGE.to_owned());
     }
     let table = target_folder().join("soak.md");
-    // In the profile of the tests, so that nothing has to be built for it a second time.
+    // Uses the profile of the tests, so that nothing is built a second time.
     let mut soak = cargo(&["test", "--locked", "--package", "lictor", "--test", "soak", "--", "--nocapture"]);
     soak.env("LICTOR_SOAK_MINUTES", minutes).env("LICTOR_SOAK_TABLE", &table);
     run(soak)?;
@@ -33,7 +34,7 @@ pub(crate) fn soak(arguments: &[&str]) -> Result<(), String> {
     document::fill("docs/security.md", "soak", &text)
 }
 
-/// The commit that ran, where git tells.
+/// Returns the commit that ran, if git knows it.
 fn commit() -> Option<String> {
     let told = command(Path::new("git"), &["rev-parse", "--short", "HEAD"]).output().ok()?;
     let head = String::from_utf8(told.stdout).ok()?;

