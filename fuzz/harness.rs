@@ -1,6 +1,6 @@
-//! What must hold for any bytes: one function for each target in `targets/`.
+//! Properties that hold for any bytes: one function for each target in `targets/`.
 //!
-//! The targets call them with what libFuzzer makes up, and `tests/fuzz.rs` with the corpus.
+//! The targets call them with libFuzzer's inputs, and `tests/fuzz.rs` with the corpus.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use lictor::wire::{
 };
 use rustls::pki_types::CertificateDer;
 
-/// A target's name, which is also that of its folder in `corpus/`, and what it calls.
+/// A target's name, which is also that of its folder in `corpus/`, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 5] = [
     ("decode", decode),
     ("reply", reply),
@@ -26,17 +26,17 @@ pub const TARGETS: [Target; 5] = [
     ("config", config),
 ];
 
-/// The largest body that [`decode`] takes: small, so that inputs get beyond it.
+/// Largest body that [`decode`] takes: small, so that inputs exceed it.
 const MAX_BODY_BYTES: usize = 4096;
 
-/// In how many ways [`decode`] splits its input, beside in none and in single bytes.
+/// Number of further splits of its input that [`decode`] tries, besides no split and single bytes.
 const SPLITS: u64 = 6;
 
 /// The end of a head and of a plain reply.
 const END: &[u8] = b"\r\n\r\n";
 
-/// A client's bytes: requests and the fault at their end do not depend on how the bytes are split, nor on bodies that are
-/// refused; nothing is held beyond the limits, and a fault makes one reply.
+/// A client's bytes: neither the requests nor the fault at their end depend on how the bytes are split, or on
+/// bodies that are refused; no limit is exceeded, and a fault makes one reply.
 pub fn decode(bytes: &[u8]) {
     let whole = decoded([bytes], Bodies::Taken);
     assert_eq!(decoded(bytes.chunks(1), Bodies::Taken), whole, "in single bytes");
@@ -52,7 +52,7 @@ pub fn decode(bytes: &[u8]) {
         assert!(request.arguments().next().is_some_and(|command| !command.is_empty()));
         assert!(request.body().len() <= MAX_BODY_BYTES);
         assert!(request.headers().all(|(name, value)| is_one_line(name) && is_one_line(value)));
-        // It is found again as what its plugin reads.
+        // The idempotency key is the header that the plugin reads.
         assert_eq!(request.idempotency_key(), request.header("Idempotency-Key"));
     }
     if let Some(fault) = fault {
@@ -62,18 +62,19 @@ pub fn decode(bytes: &[u8]) {
     }
 }
 
-/// What becomes of a body of which a part is still to come.
+/// Treatment of a body that has not fully arrived.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Bodies {
     Taken,
     Refused,
 }
 
-/// The requests that were read, and the fault after them.
+/// The decoded requests, and the fault after them.
 type Decoded = (Vec<Request>, Option<Fault>);
 
-/// A refused body is dropped as a whole, and no byte more: it is missing, and all else is as if it had been taken. A request
-/// whose body never came whole is read only where it is refused.
+/// A refused body is dropped as a whole, and not a byte more: its request is missing, and everything else is
+/// as if the body had been taken. A request whose body never arrived in full is read only if bodies are
+/// refused.
 fn assert_same_but_refused((requests, fault): &Decoded, (whole, fault_of_whole): &Decoded) {
     assert_eq!(fault, fault_of_whole, "the fault behind refused bodies");
     let surplus = requests.len().checked_sub(whole.len());
@@ -87,7 +88,7 @@ fn assert_same_but_refused((requests, fault): &Decoded, (whole, fault_of_whole):
     }
 }
 
-/// All that comes out of `pieces`, fed one after the other; ends at the first fault.
+/// Decodes `pieces`, fed one after the other; ends at the first fault.
 fn decoded<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, bodies: Bodies) -> Decoded {
     let mut decoder = Decoder::new(MAX_BODY_BYTES);
     let mut buffer = BytesMut::new();
@@ -113,7 +114,8 @@ fn decoded<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, bodies: Bodies) -> De
     (requests, None)
 }
 
-/// `bytes` in pieces, whose lengths depend on the bytes and on `salt` alone, so that a finding can be replayed.
+/// Splits `bytes` into pieces whose lengths depend only on the bytes and on `salt`, so that a finding can be
+/// replayed.
 fn pieces(bytes: &[u8], salt: u64) -> Vec<&[u8]> {
     let mut state = bytes.iter().fold(salt, |state, byte| next(state ^ u64::from(*byte)));
     let mut pieces = Vec::new();
@@ -129,13 +131,14 @@ fn pieces(bytes: &[u8], salt: u64) -> Vec<&[u8]> {
     pieces
 }
 
-/// The next state of a linear congruential generator, with Knuth's constants.
+/// Returns the next state of a linear congruential generator, with Knuth's constants.
 fn next(state: u64) -> u64 {
     state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
 }
 
-/// A command's answer: whatever it is, the client reads one reply, and with a `Sequence` exactly these bytes. Cut at NULs
-/// it is several plain ones, of which none reads as a frame, alone or among the others.
+/// A command's answer: for any bytes the client reads one reply, and with a `Sequence` exactly these bytes.
+/// Split at NULs, the input is several plain replies, none of which reads as a frame, alone or among the
+/// others.
 pub fn reply(answer: &[u8]) {
     let mut in_a_row = BytesMut::new();
     for answer in answer.split(|byte| *byte == 0) {
@@ -169,7 +172,7 @@ pub fn reply(answer: &[u8]) {
     }
 }
 
-/// That nobody who reads plain `replies` line by line finds the head of a frame among them.
+/// Asserts that a client reading plain `replies` line by line finds no head of a frame among them.
 fn assert_has_no_frame(replies: &[u8]) {
     let text = std::str::from_utf8(replies).unwrap();
     let mut lines = text.split("\r\n");
@@ -187,7 +190,7 @@ fn first_end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(END.len()).position(|window| window == END)
 }
 
-/// That `out` is `ERR …` with one empty line, at its end, and nothing that a terminal would obey.
+/// Asserts that `out` is `ERR …` with one empty line, at its end, and nothing that a terminal would obey.
 fn assert_is_one_error(out: &[u8]) {
     assert!(out.starts_with(b"ERR ") && first_end(out) == Some(out.len() - END.len()));
     let text = std::str::from_utf8(out).unwrap();
@@ -198,11 +201,12 @@ fn is_one_line(text: &str) -> bool {
     !text.contains(char::is_control)
 }
 
-/// The certificate of an authority. The corpus of `certificate` has one that it signed, and nobody has its key any more.
+/// The certificate of an authority. The corpus of `certificate` has one that it signed; its key no longer
+/// exists.
 const AUTHORITY: &[u8] = include_bytes!("authority");
 
-/// A stranger's certificate: it is admitted only where it is pinned, or signed by an authority and with a client's URI, and
-/// within its dates; and what is said of it, to the stranger and in the log, is one short line.
+/// A stranger's certificate: it is admitted only if it is pinned, or signed by an authority with a client's
+/// URI, and within its dates. Its description, both to the stranger and in the log, is one short line.
 pub fn certificate(der: &[u8]) {
     let chain = [CertificateDer::from(der)];
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
@@ -242,7 +246,8 @@ fn assert_is_short_line(text: &str) {
     assert!(is_one_line(text) && text.chars().count() < 1200, "{text:?}");
 }
 
-/// A thumbprint: what is read is shown as the same digits, which may have a label before them, and read again as the same.
+/// A thumbprint: it is shown as the digits that were read, which may follow a label, and reading them again
+/// gives the same thumbprint.
 pub fn thumbprint(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match text.parse::<Thumbprint>() {
@@ -256,8 +261,8 @@ pub fn thumbprint(bytes: &[u8]) {
     }
 }
 
-/// A config file: it is read in the same way each time, what is wrong with it has words and a place in the text, and both
-/// ways of showing it end well.
+/// A config file: reading it is deterministic, every fault has words and a place in the text, and both ways
+/// of showing a fault succeed.
 pub fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let path = Path::new("nowhere/server.toml");

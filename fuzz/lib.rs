@@ -1,9 +1,9 @@
-//! The server's pure modules, and what must hold in them for any bytes.
+//! The server's pure modules, and the properties that hold in them for any bytes.
 //!
-//! They are taken in by their paths, not by the server's crate: a target is built in a minute, and only the code that it is
-//! about is instrumented. It also shows that these modules need no sockets and no sandbox.
+//! The modules are included by path, not as the server's crate: a target builds in a minute, and only the
+//! code under test is instrumented. This also shows that these modules need no sockets and no sandbox.
 
-// The modules name each other by `crate`, the harness names them as the tests do.
+// The modules name each other through `crate`, the harness names them as the tests do.
 extern crate self as lictor;
 
 #[path = "../src/config/mod.rs"]

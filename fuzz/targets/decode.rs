@@ -1,4 +1,4 @@
-//! A client's bytes, in every way of splitting them.
+//! A client's bytes, split in every way.
 
 #![no_main]
 
