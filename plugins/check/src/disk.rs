@@ -1,4 +1,4 @@
-//! `check-disk`: the output of `df -P -k`, in a file, as a plugin can't ask the system itself.
+//! `check-disk`: reads the output of `df -P -k` from a file, since a plugin can't ask the system itself.
 
 use crate::report::{Figure, Report, State};
 use crate::threshold::Percent;
@@ -15,7 +15,7 @@ pub(crate) fn check(df: &str, path: &str, warning: &Percent, critical: &Percent)
     let Some(mount) = df.lines().filter_map(parse).find(|mount| mount.path == path) else {
         return Report::new(State::Unknown, format!("nothing is mounted at {path}"));
     };
-    // As `df` counts: what is kept for the superuser is neither used nor available.
+    // As `df` counts: space reserved for the superuser is neither used nor available.
     let (used, available) = (mount.used_kilobytes as f64, mount.available_kilobytes as f64);
     let total = used + available;
     let percent = if total > 0.0 { 100.0 * used / total } else { 0.0 };
@@ -40,8 +40,8 @@ pub(crate) fn check(df: &str, path: &str, warning: &Percent, critical: &Percent)
     })
 }
 
-/// `Filesystem 1024-blocks Used Available Capacity Mounted on`. The first and the last may hold spaces, so the three
-/// numbers and the percentage between them are looked for. The heading has none, and is passed over.
+/// `Filesystem 1024-blocks Used Available Capacity Mounted on`. The first and the last may contain spaces, so
+/// the three numbers and the percentage between them are searched for. The heading has none and is skipped.
 fn parse(line: &str) -> Option<Mount<'_>> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let at = words.windows(4).position(|window| {
@@ -49,8 +49,8 @@ fn parse(line: &str) -> Option<Mount<'_>> {
             && (window[3].ends_with('%') || window[3] == "-")
     })?;
     let path = *words.get(at + 4)?;
-    // From there to the end of the line, spaces as they are. Words are parts of the line, so the difference of their
-    // addresses is a place in it.
+    // From there to the end of the line, with its spaces. Words are slices of the line, so the difference of
+    // their addresses is an offset in it.
     let begin = path.as_ptr().addr() - line.as_ptr().addr();
     Some(Mount {
         path: line.get(begin..)?.trim_end(),

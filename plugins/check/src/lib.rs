@@ -1,10 +1,10 @@
-//! `check-*`: what monitoring asks of a machine, in the words of the Monitoring Plugins guidelines: the state, what was
-//! found, and after a `|` the figures. A check that finds something wrong is a reply, not a failure; a failure means
-//! that nothing could be checked.
+//! `check-*`: checks of a machine for monitoring, in the format of the Monitoring Plugins guidelines: the
+//! state, the finding, and after a `|` the figures. A check that finds something wrong is a reply, not a
+//! failure; a failure means that nothing could be checked.
 //!
-//! Needs the grants `files = ["/proc/loadavg", "/proc/meminfo", "/run/lictor/df"]` and `http = […]`, each for its own
-//! check, and all of them to be loaded. A timer of the system writes the file of `check-disk`:
-//! `df -P -k > /run/lictor/df`.
+//! Needs the grants `files = ["/proc/loadavg", "/proc/meminfo", "/run/lictor/df"]` and `http = […]`, each for
+//! its own check; the plugin loads only if all of them are granted. A system timer writes the file for
+//! `check-disk`: `df -P -k > /run/lictor/df`.
 
 mod disk;
 mod load;
@@ -19,10 +19,10 @@ use lictor_plugin::prelude::*;
 use report::Report;
 use threshold::{Averages, Percent, Range};
 
-/// The most bytes of a web page that are read.
+/// Most bytes of a web page that are read.
 const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// What the operator may set.
+/// The operator's settings.
 #[derive(Config)]
 struct Settings {
     /// A file with the output of `df -P -k`.
@@ -62,7 +62,7 @@ mod commands {
         warn_seconds: Option<Range>,
         crit_seconds: Option<Range>,
     ) -> Result<Report, Failure> {
-        // A tenth of the time is kept for telling that the rest was not enough.
+        // Keeps a tenth of the time to report that the rest was not enough.
         let left = request::time_left();
         let request = http::Request::new("GET", url).at_most(PAGE_BYTES).timeout(left - left / 10);
         let begin = Instant::now();

@@ -1,4 +1,4 @@
-//! `check-load`: `/proc/loadavg`, which begins with three averages.
+//! `check-load`: reads `/proc/loadavg`, which begins with three averages.
 
 use lictor_plugin::Failure;
 

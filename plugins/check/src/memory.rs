@@ -1,4 +1,5 @@
-//! `check-memory`: `/proc/meminfo`. Used is what is not available, since the kernel gives caches back when asked.
+//! `check-memory`: reads `/proc/meminfo`. Memory that is not available counts as used, since the kernel gives
+//! caches back on demand.
 
 use lictor_plugin::Failure;
 

@@ -1,4 +1,4 @@
-//! A reply as monitoring reads it: `STATE - words|figure figure`.
+//! A reply in the format of monitoring: `STATE - words|figure figure`.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use lictor_plugin::{Failure, IntoReply};
 
 use crate::threshold::Range;
 
-/// In the order of how bad it is.
+/// In order of severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
     Ok,
@@ -15,7 +15,7 @@ pub(crate) enum State {
     Unknown,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Report {
     state: State,
@@ -23,7 +23,7 @@ pub(crate) struct Report {
     figures: String,
 }
 
-/// One of the figures behind the `|`.
+/// A figure behind the `|`.
 pub(crate) struct Figure<'a> {
     pub(crate) label: &'a str,
     pub(crate) value: f64,
@@ -32,18 +32,18 @@ pub(crate) struct Figure<'a> {
     pub(crate) decimals: usize,
     pub(crate) warning: Option<&'a Range>,
     pub(crate) critical: Option<&'a Range>,
-    /// The most that it can be.
+    /// Largest possible value.
     pub(crate) most: Option<f64>,
 }
 
 impl Report {
     pub(crate) fn new(state: State, words: impl Into<String>) -> Self {
-        // What stands behind a `|` would be read as figures.
+        // Text behind a `|` would be read as figures.
         let words = words.into().replace(['|', '\n', '\r'], " ");
         Self { state, words, figures: String::new() }
     }
 
-    /// Adds a figure, and makes the state worse where a threshold says so.
+    /// Adds a figure, and worsens the state if a threshold says so.
     pub(crate) fn figure(mut self, figure: &Figure<'_>) -> Self {
         self.state = self.state.max(figure.state());
         if !self.figures.is_empty() {
@@ -53,7 +53,7 @@ impl Report {
         self
     }
 
-    /// All of it, in one line.
+    /// Returns the whole report in one line.
     pub(crate) fn text(&self) -> String {
         let state = match self.state {
             State::Ok => "OK",
@@ -82,12 +82,12 @@ impl Figure<'_> {
         }
     }
 
-    /// `label=value[unit];warning;critical;least;most`. The least is 0 for all that is measured here.
+    /// Writes `label=value[unit];warning;critical;least;most`. The least is 0 for everything measured here.
     fn write(&self, text: &mut String) {
         let decimals = self.decimals;
         let range = |range: Option<&Range>| range.map(|range| range.text(decimals)).unwrap_or_default();
         let most = self.most.map(|most| format!("{most:.decimals$}")).unwrap_or_default();
-        // Writing to a text never fails.
+        // Writing to a string never fails.
         let _ = write!(
             text,
             "{}={:.decimals$}{};{};{};0;{most}",
@@ -100,7 +100,7 @@ impl Figure<'_> {
     }
 }
 
-/// A label with a space, a quote or an equals sign stands in quotes, and quotes in it are doubled.
+/// Quotes a label that contains a space, a quote or an equals sign, and doubles the quotes in it.
 fn label(text: &str) -> String {
     match text.contains([' ', '\'', '=', '|']) {
         true => format!("'{}'", text.replace('\'', "''").replace('|', " ")),

@@ -1,4 +1,4 @@
-//! Thresholds as the Monitoring Plugins guidelines write them.
+//! Thresholds in the syntax of the Monitoring Plugins guidelines.
 //!
 //! | range | alerts where the value is |
 //! |---|---|
@@ -10,13 +10,13 @@
 
 use lictor_plugin::FromArgument;
 
-/// When to alert.
+/// Range of values that alerts.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Range {
-    /// Infinite where there is no such end.
+    /// Infinite if there is no such end.
     from: f64,
     to: f64,
-    /// Whether to alert inside of it, not outside.
+    /// Alerts for values inside the range, instead of outside.
     inside: bool,
 }
 
@@ -37,7 +37,7 @@ impl Range {
         (self.from <= value && value <= self.to) == self.inside
     }
 
-    /// The range as figures have it, its numbers with so many decimals.
+    /// Returns the range as figures show it, with this many decimals.
     pub(crate) fn text(&self, decimals: usize) -> String {
         let at = if self.inside { "@" } else { "" };
         let from = match self.from {
@@ -51,7 +51,7 @@ impl Range {
 }
 
 fn number(text: &str) -> Option<f64> {
-    // The standard library reads `inf` and `1e5` as well, which the guidelines don't know.
+    // The standard library also reads `inf` and `1e5`, which are not in the guidelines.
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
     is_plain.then(|| text.parse().ok()).flatten()
 }
@@ -64,7 +64,7 @@ impl FromArgument<'_> for Range {
     }
 }
 
-/// A range of percents; `%` may stand behind each of its numbers.
+/// A range of percentages; `%` may follow each of its numbers.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Percent(pub(crate) Range);
 

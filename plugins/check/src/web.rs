@@ -1,4 +1,4 @@
-//! `check-http`: what a web server's answer says about it.
+//! `check-http`: judges a web server by its answer.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use lictor_plugin::http::{Error, Response};
 use crate::report::{Figure, Report, State};
 use crate::threshold::Range;
 
-/// A server that can't be reached is a finding. A URL that can't be one or is not granted is a failure of the command.
+/// An unreachable server is a finding. A URL that is invalid or not granted is a failure of the command.
 pub(crate) fn check(
     answer: Result<Response, Error>,
     took: Duration,
@@ -24,7 +24,7 @@ pub(crate) fn check(
         // The client chooses the URL.
         Err(error) => return Err(Failure::from(error).as_is()),
     };
-    // As the classic check has it: a redirection is an answer, a client's fault a warning.
+    // As in the classic check: a redirect is OK, a client error a warning.
     let state = match answer.status {
         ..400 => State::Ok,
         400..500 => State::Warning,

@@ -5,7 +5,7 @@ use lictor_plugin::state::Store;
 
 const STORE: Store = Store::new("default");
 
-/// The most bytes that a listing may have: well below what a reply may have by default, 1 MiB.
+/// Most bytes of a listing: well below the default limit of a reply, 1 MiB.
 const LISTING_BYTES: usize = 900 * 1024;
 
 #[plugin]
@@ -54,7 +54,7 @@ mod commands {
     }
 }
 
-/// The client chooses keys, values and times: what the store says of these is for it.
+/// The client chooses keys, values and times, so the store's complaint about them goes to the client.
 fn of_key(failure: Failure) -> Failure {
     if failure.code() == "bad-arguments" { failure.as_is() } else { failure }
 }
@@ -63,7 +63,8 @@ fn missing(key: &str) -> Failure {
     Failure::not_found(format!("there is no key {key}"))
 }
 
-/// A line for each key. A listing that would be longer than `most` bytes fails: half of one looks like a whole one.
+/// Lists one key per line. Fails if the listing would exceed `most` bytes: half a listing looks like a whole
+/// one.
 fn listing(keys: impl Iterator<Item = Result<String, Failure>>, most: usize) -> Result<String, Failure> {
     let mut lines = String::new();
     for key in keys {

@@ -1,4 +1,4 @@
-//! Topics for clients: `publish` tells those that `subscribe`. It needs `events = ["TOPICS*"]`.
+//! Topics for clients: `publish` reaches the clients that `subscribe`. Needs `events = ["TOPICS*"]`.
 
 use lictor_plugin::events::Event;
 use lictor_plugin::prelude::*;
@@ -22,7 +22,7 @@ mod commands {
     }
 }
 
-/// An event in a line, after one that tells of those that were lost before it.
+/// Formats an event as a line, after a line that reports the events lost before it.
 fn line(event: &Event) -> String {
     let text = String::from_utf8_lossy(&event.data);
     let line = format!("{} {text}\n", event.topic);

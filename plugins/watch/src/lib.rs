@@ -1,10 +1,10 @@
-//! `watch`: what is appended to a file, as it comes. It needs `files = ["FILE"]`, and a `timeout` longer than the file is
-//! ever quiet.
+//! `watch`: shows text appended to a file as it arrives. Needs `files = ["FILE"]`, and a `timeout` longer
+//! than the file is ever quiet.
 
 use lictor_plugin::clock;
 use lictor_plugin::prelude::*;
 
-/// How often it looks where nothing else is said.
+/// Default interval between looks at the file.
 const EVERY: Duration = Duration::from_millis(500);
 
 #[plugin]
@@ -24,7 +24,8 @@ mod commands {
     }
 }
 
-/// What came to a file of `seen` bytes that is `now`. One that is shorter is another file in its place.
+/// Returns the bytes appended to a file of `seen` bytes that is `now`. A shorter file has replaced the old
+/// one.
 fn news(seen: usize, now: &[u8]) -> &[u8] {
     now.get(seen..).unwrap_or(now)
 }
