@@ -1,6 +1,6 @@
-//! What it costs to call a plugin: in a warm instance, and in a fresh one; and to read and write state through one.
+//! Costs of calling a plugin in a warm and in a fresh instance, and of reading and writing state through one.
 //!
-//! `plugins/kv.wasm` has to be there: `cargo xtask plugins` makes it.
+//! Needs `plugins/kv.wasm`, which `cargo xtask plugins` builds.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -43,7 +43,8 @@ fn call(c: &mut Criterion) {
     group.finish();
 }
 
-/// A key is read, and is durably written, through the plugin `kv` in warm instances; by one caller, and by 32 at once.
+/// Reads a key, and durably writes one, through the plugin `kv` in warm instances; with one caller, and with
+/// 32 at once.
 fn keyvalue(c: &mut Criterion) {
     const CALLERS: u64 = 32;
     let runtime = Runtime::new().unwrap();

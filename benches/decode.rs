@@ -1,4 +1,4 @@
-//! What it costs to read a request.
+//! Cost of reading a request.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

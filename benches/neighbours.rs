@@ -1,11 +1,12 @@
-//! What a client that asks for `echo` feels of another client whose plugin misbehaves.
+//! Effect on a client that asks for `echo` of another client whose plugin misbehaves.
 //!
-//! The server is the real binary in a process of its own; both clients are in this one. The misbehaving client keeps
-//! several connections full of one kind of misdeed, while the quiet one asks for one `echo` after the other, in a fresh
-//! instance and in a warm one by turns, and notes how long each took. Kinds are run in turns, several rounds, and of each
-//! figure the median over the rounds is shown, with its ratio to that of the quiet client alone.
+//! The server is the real binary in its own process; both clients are in this one. The misbehaving client
+//! keeps several connections full of one kind of misdeed, while the quiet one asks for one `echo` after the
+//! other, alternately in a fresh and in a warm instance, and notes how long each took. Kinds are run in turns
+//! for several rounds; each figure is the median over the rounds, with its ratio to that of the quiet client
+//! alone.
 //!
-//! Server and clients share the machine: what the misbehaving client itself computes is part of what the quiet one feels.
+//! Server and clients share the machine: the misbehaving client's own computing slows the quiet one too.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 #![allow(unreachable_pub, dead_code, reason = "only a part of the tests' support is used")]
@@ -21,13 +22,13 @@ use support::server::{Server, Setup};
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-/// Nobody misbehaves.
+/// No client misbehaves.
 const ALONE: &str = "nobody";
 
-/// A misdeed: what it is called, the request, and how many of them each connection has in flight.
+/// A misdeed: its name, the request, and the number in flight on each connection.
 const MISDEEDS: &[(&str, &str, usize)] = &[
     (ALONE, "", 0),
-    // No misdeed, but as many short calls as the machine bears, to compare the floods below with.
+    // Not a misdeed, but as many short calls as the machine can take, as a reference for the floods below.
     ("short calls", "fresh hello", 32),
     ("spin", "spin", 16),
     ("memory grows", "grow", 4),
@@ -45,15 +46,16 @@ const CONNECTIONS: usize = 4;
 /// The commands of the quiet client.
 const ECHOES: [&str; 2] = ["fresh", "warm"];
 
-/// Which part of the sorted times each figure stands at.
+/// The quantile behind each figure.
 const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
 fn main() {
-    // `cargo test --benches` only wants to know whether it runs.
+    // `cargo test --benches` only checks that the benchmark runs.
     let is_measured = std::env::args().any(|argument| argument == "--bench");
     let (rounds, time) =
         if is_measured { (7, Duration::from_secs(2)) } else { (1, Duration::from_millis(50)) };
-    // As with other benchmarks, a word on the command line leaves those that have it, and the quiet client alone.
+    // As in other benchmarks, a word on the command line selects the misdeeds that contain it; the quiet
+    // client alone is always measured.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let is_wanted = |name: &str| name == ALONE || wanted.iter().all(|word| name.contains(word.as_str()));
     let misdeeds: Vec<_> = MISDEEDS.iter().filter(|(name, ..)| is_wanted(name)).collect();
@@ -69,7 +71,7 @@ fn main() {
     show(&misdeeds.iter().map(|(name, ..)| *name).zip(medians).collect::<Vec<_>>());
 }
 
-/// For each echo, its percentiles in microseconds.
+/// Percentiles in microseconds for each echo.
 type Figures = [[f64; PERCENTILES.len()]; ECHOES.len()];
 
 fn start(quiet: &Identity, wild: &Identity) -> Server {
@@ -80,7 +82,7 @@ fn start(quiet: &Identity, wild: &Identity) -> Server {
     setup.hostile("timeout = \"500ms\"").start()
 }
 
-/// What the quiet client measures in so long a time beside a misdeed.
+/// Measures the quiet client for this long beside a misdeed.
 fn beside(
     server: &Server,
     (quiet, wild): (&Identity, &Identity),
@@ -95,7 +97,7 @@ fn beside(
         let mut connection = server.connect(quiet);
         let mut times = ECHOES.map(|_| Vec::new());
         let began = Instant::now();
-        // The first fifth is not counted: the misbehaving client gets going.
+        // The first fifth is not counted: the misbehaving client is still starting.
         while began.elapsed() < time {
             for (echo, times) in ECHOES.iter().zip(&mut times) {
                 let asked = Instant::now();

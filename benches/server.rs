@@ -1,7 +1,8 @@
-//! What a command costs through the whole server: TCP, TLS, protocol, permission, a sandboxed plugin and back.
+//! Cost of a command through the whole server: TCP, TLS, protocol, permission, a sandboxed plugin and back.
 //!
-//! The server is the real binary in a process of its own; the client is in this one, on one connection, with so many
-//! framed requests in flight. Server and client share the machine, so figures are for comparing two builds of ours.
+//! The server is the real binary in its own process; the client is in this one, on one connection, with a
+//! number of framed requests in flight. Server and client share the machine, so figures only serve to compare
+//! two builds of Lictor.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -17,7 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// A server in a folder of its own; both go when it is dropped.
+/// A server in its own folder; dropping it ends the process and deletes the folder.
 struct Server {
     process: Child,
     address: String,
@@ -39,7 +40,7 @@ impl Server {
             lictor().args(["serve", "--config"]).arg(&path).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
         let listening = log.by_ref().map(Result::unwrap).find(|line| line.contains("\"listening\"")).unwrap();
-        // The rest of the log is read, so that the server never waits for it.
+        // Reads the rest of the log, so that the server never blocks on it.
         std::thread::spawn(move || log.for_each(drop));
         let address = listening.split("\"address\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
         Self { process, address, folder }
@@ -84,7 +85,7 @@ fn server(c: &mut Criterion) {
     group.finish();
 }
 
-/// Sends `times` requests, `in_flight` at once, and waits for all answers.
+/// Sends `times` requests, `in_flight` at a time, and waits for all answers.
 async fn pipeline(connection: &mut Connection, command: &str, in_flight: u64, times: u64) -> Duration {
     let batch: Vec<u8> = (1..=in_flight)
         .flat_map(|n| {

@@ -1,4 +1,4 @@
-//! What it costs to read and to write state.
+//! Costs of reading and writing state.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -59,7 +59,7 @@ fn reads(c: &mut Criterion) {
             bencher.iter(|| black_box(runtime.block_on(store.get_many(&keys)).unwrap()));
         });
     }
-    // What a read would cost that is handed to another thread.
+    // Cost of a read that is handed to another thread.
     let store = runtime.block_on(filled(&*engines[1].1, 16));
     group.bench_function("sqlite/get-16-on-another-thread", |bencher| {
         let handle = runtime.handle().clone();
@@ -92,7 +92,7 @@ fn writes(c: &mut Criterion) {
     group.finish();
 }
 
-/// How long `writes` of `callers` take, each caller waiting for every answer.
+/// Times `writes` by `callers`, each caller waiting for every answer.
 async fn timed(store: &Arc<dyn Store>, callers: usize, writes: u64) -> Duration {
     let start = Instant::now();
     let mut tasks = JoinSet::new();

@@ -1,8 +1,9 @@
-//! How soon a call that does not end is stopped, by each of the ways to stop one, and what it held is there for the next; and
-//! how soon a client that is taken out of the config is cut off.
+//! Time until an endless call is stopped, in each of the ways to stop one, and its resources are free for the
+//! next call; and time until a client removed from the config is disconnected.
 //!
-//! Each plugin runs one call at a time. A second call waits for the first to be stopped; measured is the time from what
-//! stops the first to the answer of the second, on another connection. So the second's own run and its way back are in it.
+//! Each plugin runs one call at a time, so a second call waits for the first to be stopped. Measured is the
+//! time from the event that stops the first to the answer of the second, on another connection. This includes
+//! the second call's own run and its way back.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 #![allow(unreachable_pub, dead_code, reason = "only a part of the tests' support is used")]
@@ -18,13 +19,13 @@ use support::server::{Server, Setup};
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-/// When a call is stopped by a deadline.
+/// Deadline that stops a call.
 const DEADLINE: Duration = Duration::from_millis(50);
 
-/// A time-out that is never reached.
+/// A timeout that is never reached.
 const NEVER: &str = "10m";
 
-/// What stops a call.
+/// A way to stop a call.
 #[derive(Clone, Copy)]
 enum Way {
     ClientsDeadline,
@@ -41,7 +42,7 @@ const WAYS: [(Way, &str); 4] = [
 ];
 
 fn main() {
-    // `cargo test --benches` only wants to know whether it runs.
+    // `cargo test --benches` only checks that the benchmark runs.
     let is_measured = std::env::args().any(|argument| argument == "--bench");
     let times = if is_measured { 200 } else { 1 };
     let (unlimited, limited) = (start(NEVER), start(&format!("{}ms", DEADLINE.as_millis())));
@@ -63,7 +64,8 @@ fn main() {
     }
 }
 
-/// Takes a client out of the config, as often as that: from the signal to reload until its connection has ended.
+/// Removes a client from the config this many times, and measures from the reload signal until its connection
+/// has ended.
 fn revoke(is_bomb_loaded: bool, times: usize) -> Vec<Duration> {
     let [tester, bob] = ["tester", "bob"].map(Identity::new);
     let setup = Setup::new().master("tester", &tester).echo();
@@ -88,8 +90,8 @@ fn revoke(is_bomb_loaded: bool, times: usize) -> Vec<Duration> {
     std::iter::repeat_with(revoke).take(times).collect()
 }
 
-/// Has a call of this kind run, stops it, and gives the time until the plugin answers another; none where that came too
-/// soon to be measured.
+/// Starts a call of this kind, stops it, and returns the time until the plugin answers another; `None` if the
+/// call stopped too soon to be measured.
 fn stop(server: &Server, tester: &Identity, (_, command, probe): &Kind, way: Way) -> Option<Duration> {
     let (mut connection, mut other) = (server.connect(tester), server.connect(tester));
     let limit = match way {
@@ -101,7 +103,7 @@ fn stop(server: &Server, tester: &Identity, (_, command, probe): &Kind, way: Way
     is_read(&mut connection);
     other.send(format!("{probe}\r\nSequence: p\r\n\r\n"));
     if !is_read(&mut other) {
-        // The machine had other things to do until the deadline had passed.
+        // The machine was busy until the deadline had passed.
         return None;
     }
     let stopped = match way {
@@ -121,8 +123,8 @@ fn stop(server: &Server, tester: &Identity, (_, command, probe): &Kind, way: Way
     Some(Instant::now().saturating_duration_since(stopped))
 }
 
-/// Requests are read in their order, so that the one before this has begun, or waits for its turn. Tells whether it has
-/// not ended.
+/// Requests are read in order, so the previous one has begun, or is waiting. Returns true if it has not
+/// ended.
 fn is_read(connection: &mut Connection) -> bool {
     connection.send("@ping\r\nSequence: read\r\n\r\n");
     let mut waits = true;
@@ -130,7 +132,7 @@ fn is_read(connection: &mut Connection) -> bool {
         let frame = connection.read_frame();
         match frame.field("Sequence") {
             Some("read") => return waits,
-            // A stream may have sent its first part.
+            // A stream may already have sent its first part.
             _ => waits &= frame.status == "PART",
         }
     }

@@ -1,5 +1,6 @@
-//! Requests through the server: TCP, TLS, protocol, permission, plugin and back. Server and client are two tasks of one
-//! thread, so the client's part is counted too; it sends the same bytes each time and only counts what comes.
+//! Requests through the server: TCP, TLS, protocol, permission, plugin and back. Server and client are two
+//! tasks of one thread, so the client's part is counted too; it sends the same bytes each time and only
+//! counts the bytes received.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -24,10 +25,10 @@ use super::paths::{Identity, echo, identity, roster, runtime};
 
 const LONG: Duration = Duration::from_secs(600);
 
-/// The defaults.
+/// The defaults of the limits.
 const KEPT: Limits = Limits { window: LONG, max_keys: 10_000, max_bytes: 64 << 20 };
 
-/// Sends `in_flight` framed requests of `command` at once, waits for the replies, and that so many times.
+/// Sends `in_flight` framed requests of `command` at once and waits for the replies, `times` times.
 pub(super) fn run(command: &str, in_flight: u64, times: u64) {
     let batch: Vec<u8> = (1..=in_flight).flat_map(|number| framed(command, number)).collect();
     let folder = tempfile::tempdir().unwrap();

@@ -1,19 +1,19 @@
-//! How many instructions the hot paths take, against what was stored.
+//! Instruction counts of the hot paths, compared with stored counts.
 //!
-//! Times vary by half on a busy machine; instructions of one binary repeat to the hundredth. So what was won is kept by
-//! counting them, under valgrind's callgrind. Each path is run in a process of its own, once so many times and once
-//! three times as many, and the difference is what the runs themselves took, without what was set up for them.
+//! Times vary by half on a busy machine; the instructions of one binary vary by a hundredth. Gains are
+//! therefore guarded by counting instructions under valgrind's callgrind. Each path runs in its own process,
+//! once N times and once 3 N times; the difference is the cost of the runs themselves, without their setup.
 //!
-//! `cargo xtask instructions` builds the components, installs valgrind where it is missing, and compares with
-//! `benches/instructions/kept.toml`: a path that takes more than the margin fails. `cargo xtask instructions --write` stores
-//! what it counts; a change that makes a path dearer on purpose says why in its commit.
+//! `cargo xtask instructions` builds the components, installs valgrind if it is missing, and compares with
+//! `benches/instructions/kept.toml`: a path that exceeds the margin fails. `cargo xtask instructions --write`
+//! stores the counts; a change that makes a path dearer on purpose says why in its commit.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod connection;
 mod paths;
 
-/// The program's own.
+/// The same allocator as the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -21,24 +21,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// By how much a path may take more than what is stored, in per cent.
+/// Allowed excess over the stored count, in per cent.
 const MARGIN_PERCENT: f64 = 1.0;
 
-/// The same of a connection: how often its runtime looks for timers and sockets depends on when they are due, and varies by
-/// a hundredth from one build to the next.
+/// Allowed excess of a connection's path: its runtime polls timers and sockets depending on when they are
+/// due, which varies by a hundredth from one build to the next.
 const CONNECTION_MARGIN_PERCENT: f64 = 2.0;
 
-/// How often a path is counted before it takes too many. Hashes with random keys, addresses and the times at which a timer
-/// fires move a count by up to a hundredth, so the least of several counts.
+/// Counts of a path before it fails. Hashes with random keys, addresses and the firing of timers move a count
+/// by up to a hundredth, so the lowest of several counts is compared.
 const TRIES: usize = 5;
 
-/// The same before a count is stored.
+/// Counts of a path before one is stored.
 const TRIES_TO_STORE: usize = 3;
 
-/// By how much it may take less before that is to be stored, so that what was won is not lost again unseen.
+/// Saving after which a new count should be stored, so that the gain is not lost again unnoticed.
 const SLACK_PERCENT: f64 = 10.0;
 
-/// What is stored, from the root of the repository.
+/// File of stored counts, from the root of the repository.
 const KEPT: &str = "benches/instructions/kept.toml";
 
 fn main() -> ExitCode {
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
             write(&count_all(|_, _| true, TRIES_TO_STORE));
             ExitCode::SUCCESS
         }
-        // `cargo test --benches` only wants to know whether it runs.
+        // `cargo test --benches` only checks that the benchmark runs.
         _ => {
             paths::PATHS.iter().for_each(|(name, _)| paths::run(name, 1));
             ExitCode::SUCCESS
@@ -64,7 +64,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Instructions of one run of each path: the least of so many counts at most, as long as it is `counted_again`.
+/// Counts the instructions of one run of each path: the lowest of at most `tries` counts, repeated while it
+/// is `counted_again`.
 fn count_all(counted_again: impl Fn(&str, u64) -> bool, tries: usize) -> BTreeMap<String, u64> {
     let least = |&(name, times): &(&str, u64)| {
         let mut least = count(name, times);
@@ -79,7 +80,7 @@ fn count_all(counted_again: impl Fn(&str, u64) -> bool, tries: usize) -> BTreeMa
     paths::PATHS.iter().map(least).collect()
 }
 
-/// By how much a count is more than what is stored, in per cent; nothing where nothing is stored.
+/// Returns a count's excess over the stored one, in per cent; `None` if none is stored.
 fn change(kept: &BTreeMap<String, u64>, name: &str, count: u64) -> Option<f64> {
     kept.get(name).map(|stored| (count as f64 / *stored as f64 - 1.0) * 100.0)
 }
@@ -97,10 +98,11 @@ fn count(name: &str, times: u64) -> u64 {
     many.saturating_sub(few) / (2 * times)
 }
 
-/// Instructions of a process that runs the path so many times.
+/// Counts the instructions of a process that runs the path this many times.
 fn collected(name: &str, times: u64) -> u64 {
     let output = Command::new("valgrind")
-        // What compiles plugins has to see the same processor. What it counts goes where it tells its faults, not here.
+        // The process that compiles plugins has to see the same processor. Its count goes to its own error
+        // output, not here.
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--trace-children=yes"])
         .arg(std::env::current_exe().unwrap())
         .args(["--path", name, &times.to_string()])

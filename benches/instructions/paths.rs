@@ -1,4 +1,4 @@
-//! The hot paths: what each request goes through.
+//! The hot paths, which every request takes.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::connection;
 
-/// What is counted, and how many times it is run for that.
+/// The paths, and the number of runs to count.
 pub(super) const PATHS: &[(&str, u64)] = &[
     ("decode/plain", 20_000),
     ("decode/framed", 20_000),
@@ -35,7 +35,7 @@ pub(super) const PATHS: &[(&str, u64)] = &[
 const PLAIN: &[u8] = b"echo 0123456789abcdef\r\n\r\n";
 const FRAMED: &[u8] = b"echo 0123456789abcdef\r\nSequence: 12\r\n\r\n";
 
-/// Runs the path `name` so many times.
+/// Runs the path `name` this many times.
 pub(super) fn run(name: &str, times: u64) {
     match name {
         "decode/plain" => decode(PLAIN, times),
@@ -71,7 +71,7 @@ fn reply(times: u64) {
     }
 }
 
-/// A call, from the request that was routed to the plugin's bytes.
+/// A call, from the routed request to the plugin's bytes.
 fn call(instances: Instances, times: u64) {
     let runtime = runtime();
     let plugin = runtime.block_on(echo(instances));
@@ -93,7 +93,7 @@ fn request(bytes: &[u8]) -> Request {
     Decoder::new(0).decode(&mut BytesMut::from(bytes)).unwrap().unwrap()
 }
 
-/// One thread: which of several runs first is no matter of instructions.
+/// Single-threaded: the order in which several threads run does not affect instructions.
 pub(super) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -114,7 +114,7 @@ fn caller(identity: &Identity) -> PeerIdentity {
     authenticate(&[identity.der().clone()], &roster(identity), SystemTime::now()).unwrap()
 }
 
-/// The plugin `echo`, in a sandbox of one slot: valgrind has little address space to give.
+/// Loads the plugin `echo` in a sandbox of one slot, since valgrind has little address space.
 pub(super) async fn echo(instances: Instances) -> Arc<Plugin> {
     let limits = SandboxLimits {
         concurrent_calls: 1,
@@ -143,7 +143,7 @@ pub(super) async fn echo(instances: Instances) -> Arc<Plugin> {
         compiling: Compiling {
             program: env!("CARGO_BIN_EXE_lictor").into(),
             component_bytes: 64 << 20,
-            // Under valgrind a process takes many times the address space that it asks for.
+            // Under valgrind a process takes many times the address space that it requests.
             memory_bytes: 1 << 40,
             time: Duration::from_secs(60),
         },

@@ -1,8 +1,8 @@
-//! Tables in Markdown, and their places in `docs/performance.md`. Pure: text in, text out.
+//! Markdown tables, and their places in `docs/performance.md`. Pure: text in, text out.
 
 use std::fmt::Write;
 
-/// A table: its head, and rows of as many cells.
+/// A table: its header, and rows with as many cells.
 pub struct Table {
     text: String,
     columns: usize,
@@ -24,7 +24,7 @@ impl Table {
     }
 }
 
-/// `document` with `text` in the place called `name`, between its comments.
+/// Returns `document` with `text` in the place `name`, between its comments.
 pub fn filled(document: &str, name: &str, text: &str) -> Result<String, String> {
     let (begin, end) = (format!("<!-- versus:begin {name} -->\n"), format!("<!-- versus:end {name} -->"));
     let lacking = |mark: &str| format!("there is no place for {name}: {} is missing", mark.trim_end());

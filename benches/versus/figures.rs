@@ -1,27 +1,27 @@
-//! How figures are written: three digits, since the fourth is noise, and a unit that fits. Pure.
+//! Formatting of figures: three digits, since the fourth is noise, and a unit that fits. Pure.
 
 use super::spread::Spread;
 
-/// What a figure counts.
+/// Quantity that a figure counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Unit {
-    /// Things, or things a second.
+    /// A count, or a count per second.
     Count,
     /// Nanoseconds.
     Time,
     /// Bytes.
     Size,
-    /// One thing over another.
+    /// One quantity over another.
     Ratio,
     /// A part of a whole, 0 to 1.
     Share,
 }
 
-/// Written where there is no figure.
+/// Placeholder for a missing figure.
 pub const NOTHING: &str = "–";
 
 impl Unit {
-    /// By how much figures about as large as this are divided, and what is written behind them.
+    /// Returns the divisor and the suffix for figures of about this size.
     fn scale(self, figure: f64) -> (f64, &'static str) {
         let steps: &[(f64, &str)] = match self {
             Self::Count | Self::Ratio => &[(1.0, "")],
@@ -33,13 +33,13 @@ impl Unit {
         steps.iter().rev().find(fits).copied().unwrap_or(steps[0])
     }
 
-    /// `82.3 µs`.
+    /// Formats as `82.3 µs`.
     pub fn of(self, figure: f64) -> String {
         let (step, unit) = self.scale(figure);
         format!("{}{unit}", digits(figure / step))
     }
 
-    /// `82.3 µs (80.1–85.0)`, in the unit of the middle.
+    /// Formats as `82.3 µs (80.1–85.0)`, in the unit of the median.
     pub fn of_spread(self, spread: Option<Spread>) -> String {
         let Some(Spread { median, least, most }) = spread else { return NOTHING.into() };
         let (step, unit) = self.scale(median);
@@ -50,7 +50,7 @@ impl Unit {
     }
 }
 
-/// Three digits of a number that is not negative: `54,300`, `820`, `82.3`, `1.25`, `0.08`.
+/// Formats a non-negative number in three digits: `54,300`, `820`, `82.3`, `1.25`, `0.08`.
 pub fn digits(number: f64) -> String {
     if number < 9.995 {
         return format!("{number:.2}");

@@ -1,8 +1,9 @@
-//! HTTP/1.1 on a connection that stays, as much of it as `wasmtime serve` answers with: replies with a `Content-Length`.
+//! HTTP/1.1 on a persistent connection, limited to the replies of `wasmtime serve`: those with a
+//! `Content-Length`.
 
 use lictor::load::{Dialect, Reply};
 
-/// The request whose query comes back, the same in each slot; answered in order.
+/// A request whose query is echoed, the same in each slot; answered in order.
 pub struct Http {
     request: Vec<u8>,
 }

@@ -1,14 +1,14 @@
-//! The machine: which processor cores there are, and putting this program on one of them.
+//! The machine: its processor cores, and moving this program to one of them.
 
 use std::env;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Set for the program that runs on its core: the cores as `SERVER,LOAD`.
+/// Environment variable of the program once it runs on its core: the cores as `SERVER,LOAD`.
 const CORES: &str = "LICTOR_VERSUS_CORES";
 
-/// Where the servers run, and where what loads them does.
+/// Core of the servers, and core of the load.
 #[derive(Clone, Copy, Debug)]
 pub struct Cores {
     pub server: usize,
@@ -16,10 +16,11 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// The cores of this run; this program is on the second of them, with its temporary files in `folder`.
+    /// Returns the cores of this run; this program is on the second of them, with its temporary files in
+    /// `folder`.
     ///
-    /// Called first by a program that is on whichever core: that one is replaced by itself, put in its place. The folder is
-    /// one on a disk, which a machine's usual one need not be: durable writes are measured.
+    /// Call this first: a program on any core replaces itself by itself on the right one. `folder` must be on
+    /// a disk, unlike some machines' usual temporary folder, because durable writes are measured.
     pub fn take(folder: &str) -> Result<Self, String> {
         if let Ok(cores) = env::var(CORES) {
             let (server, load) = cores.split_once(',').ok_or("no cores are named")?;
@@ -40,7 +41,7 @@ impl Cores {
     }
 }
 
-/// Lets this thread, and those that it starts from now on, run on these cores.
+/// Moves this thread, and all threads that it starts later, to these cores.
 pub fn move_to(cores: &[usize]) -> Result<(), String> {
     let cores = list_of(cores);
     let this = std::process::id().to_string();
@@ -50,19 +51,19 @@ pub fn move_to(cores: &[usize]) -> Result<(), String> {
     moved.status.success().then_some(()).ok_or_else(told)
 }
 
-/// As Linux reads it: `0,1`.
+/// Formats cores as Linux reads them: `0,1`.
 pub fn list_of(cores: &[usize]) -> String {
     cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// The cores that this process may run on.
+/// Returns the cores that this process may run on.
 fn allowed() -> Vec<usize> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
     cores_of(list.trim())
 }
 
-/// The numbers of a list as Linux writes it: `0-2,4`.
+/// Parses a list of cores as Linux writes it: `0-2,4`.
 pub fn cores_of(list: &str) -> Vec<usize> {
     let mut cores = Vec::new();
     for part in list.split(',') {
@@ -74,7 +75,7 @@ pub fn cores_of(list: &str) -> Vec<usize> {
     cores
 }
 
-/// What the machine is, in a few words.
+/// Describes the machine in a few words.
 pub fn described() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");

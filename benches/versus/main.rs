@@ -1,10 +1,12 @@
-//! Lictor beside other programs: Redis, which has the protocol and the clients, and `wasmtime serve`, which has the sandbox.
+//! Lictor beside other programs: Redis, which has the protocol and the clients, and `wasmtime serve`, which
+//! has the sandbox.
 //!
-//! `cargo xtask versus` gets what this needs, and runs it. Each server is a process on one core, and what loads it, this
-//! program, is on another. In each round each server has its turn, so that what the machine does to one it does to all; what
-//! is told is the median over the rounds, and of ratios the median of those of single rounds.
+//! `cargo xtask versus` fetches everything that this needs, and runs it. Each server is a process on one
+//! core; its load, this program, is on another. Every server is measured in every round, so that disturbances
+//! of the machine affect all of them. Reported is the median over the rounds, and for ratios the median of
+//! the rounds' ratios.
 //!
-//! The tables go to standard output, as `docs/performance.md` has them; what goes on meanwhile, to standard error.
+//! The tables go to standard output, in the format of `docs/performance.md`; progress goes to standard error.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 #![allow(unreachable_pub, dead_code, reason = "only a part of the tests' support is used")]
@@ -40,23 +42,23 @@ use peers::{redis, wasmtime};
 use scenarios::{ALL, CONNECTIONS};
 use support::certs::Identity;
 
-/// The folder of the pictures, beside the document.
+/// Folder of the pictures, beside the document.
 const PICTURES: &str = "performance";
 
-/// What every scenario stands on: this program, as it was asked for.
+/// Basis of every scenario: this program's options and resources.
 pub struct Bench {
-    /// What the command line says.
+    /// Options from the command line.
     pub options: Options,
-    /// Where this program and the servers run.
+    /// Cores of this program and of the servers.
     pub cores: Cores,
-    /// On which all load is made.
+    /// Runtime that makes all load.
     pub runtime: Runtime,
-    /// Whom all servers know.
+    /// The client known to all servers.
     pub client: Identity,
 }
 
 impl Bench {
-    /// The closed loop, with so many requests in flight on each connection.
+    /// Plans the closed loop, with this many requests in flight on each connection.
     pub fn closed(&self, in_flight: usize) -> Plan {
         Plan {
             connections: CONNECTIONS,
@@ -67,14 +69,15 @@ impl Bench {
         }
     }
 
-    /// For the person who waits.
+    /// Shows progress to the user.
     pub fn tell(&self, message: &str) {
         eprintln!("  {message}");
     }
 }
 
 fn main() -> ExitCode {
-    // `cargo test --benches` only wants to know whether it is built: to run it takes minutes, and other programs.
+    // `cargo test --benches` only checks that the benchmark builds: running it takes minutes, and other
+    // programs.
     if !std::env::args().any(|argument| argument == "--bench") {
         return ExitCode::SUCCESS;
     }
@@ -109,7 +112,7 @@ fn run(options: Options, cores: Cores) -> Result<(), String> {
     Ok(())
 }
 
-/// How the text below it was made, and on what.
+/// Says how the text below was made, and on which machine.
 fn first_line(bench: &Bench, scenario: &str) -> String {
     let version = |name: &str, version: Result<String, String>| Some(format!("{name} {}", version.ok()?));
     let versions = [

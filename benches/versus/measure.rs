@@ -1,4 +1,5 @@
-//! Contenders measured in turns: each for a while in each round, so that what the machine does to one it does to all.
+//! Contenders measured in turns: each for a while in each round, so that disturbances of the machine affect
+//! all of them.
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
@@ -19,10 +20,10 @@ use super::figures::{NOTHING, Unit};
 use super::peers::Server;
 use super::spread::Spread;
 
-/// How long an idle generator is looked at before each turn.
+/// Time for which an idle generator is observed before each turn.
 const CALIBRATION: Duration = Duration::from_millis(100);
 
-/// A server that is asked for one thing in one way.
+/// A server with one kind of request and load.
 pub struct Contender<'server> {
     pub name: &'static str,
     pub server: &'server Server,
@@ -30,7 +31,7 @@ pub struct Contender<'server> {
     pub load: Load,
 }
 
-/// A server of a scenario, and what it is asked.
+/// A server of a scenario, and the request for it.
 pub struct Asked {
     pub name: &'static str,
     pub server: Server,
@@ -43,40 +44,40 @@ impl Asked {
     }
 }
 
-/// How a server is loaded.
+/// The load on a server.
 #[derive(Clone, Copy)]
 pub enum Load {
-    /// With requests on connections that stay.
+    /// Requests on persistent connections.
     Steady(Plan),
-    /// With connections of one request each.
+    /// Connections of one request each.
     Handshakes(HandshakePlan),
 }
 
-/// What a contender did in one round.
+/// Results of a contender in one round.
 pub struct Sample {
-    /// Replies a second.
+    /// Replies per second.
     pub per_second: f64,
     /// Nanoseconds.
     pub p50: f64,
     pub p99: f64,
     pub p999: f64,
-    /// The server's processor time for a request, in nanoseconds; not a number where there was too little to tell.
+    /// The server's processor time for a request, in nanoseconds; NaN if there was too little to measure.
     pub server_cpu: f64,
-    /// How much of its core the generator had work for: near 1, it was the limit and not the server.
+    /// Share of its core that the generator used: near 1, the generator was the limit and not the server.
     pub generator: f64,
     /// Requests without an answer.
     pub unanswered: u64,
-    /// Requests that failed, and what was said of the first of them.
+    /// Number of failed requests, and the message of the first.
     pub failed: Option<(u64, String)>,
 }
 
-/// What a contender did in all rounds.
+/// Results of a contender in all rounds.
 pub struct Series {
     pub name: &'static str,
     pub samples: Vec<Sample>,
-    /// Of all rounds together, in nanoseconds.
+    /// Latencies of all rounds together, in nanoseconds.
     pub latency: Histogram<u64>,
-    /// Why it was not measured to the end.
+    /// Reason why measuring broke off.
     pub trouble: Option<String>,
 }
 
@@ -86,7 +87,7 @@ impl Series {
         Self { name, samples: Vec::new(), latency, trouble: None }
     }
 
-    /// One figure of each round.
+    /// Returns one figure of each round.
     pub fn each(&self, figure: fn(&Sample) -> f64) -> impl Iterator<Item = f64> {
         self.samples.iter().map(figure)
     }
@@ -101,7 +102,7 @@ impl Series {
     }
 }
 
-/// Measures all of them, one after the other, in each of so many rounds.
+/// Measures each contender once in each of this many rounds.
 pub fn in_turns(bench: &Bench, contenders: &[Contender<'_>], rounds: usize) -> Vec<Series> {
     let names: Vec<&'static str> = contenders.iter().map(|contender| contender.name).collect();
     in_turns_by(bench, &names, rounds, |turn| {
@@ -110,7 +111,7 @@ pub fn in_turns(bench: &Bench, contenders: &[Contender<'_>], rounds: usize) -> V
     })
 }
 
-/// The same of whatever `measure` does when it is somebody's turn.
+/// Runs `measure` for each name once in each of this many rounds.
 pub fn in_turns_by(
     bench: &Bench,
     names: &[&'static str],
@@ -136,7 +137,7 @@ pub fn in_turns_by(
     all
 }
 
-/// Measures one of them once.
+/// Measures a contender once.
 pub fn once(bench: &Bench, contender: &Contender<'_>) -> Result<(Sample, Report), String> {
     let peer = contender.server.peer(&contender.dialect);
     let watched = Watched::new(contender.server, contender.load.warm_up());
@@ -150,11 +151,13 @@ pub fn once(bench: &Bench, contender: &Contender<'_>) -> Result<(Sample, Report)
     Ok((Sample { server_cpu, ..Sample::of(&report) }, report))
 }
 
-/// Runs `measure` with a generator that never sleeps, and tells how much of its core it had work for.
+/// Runs `measure` with a generator that never sleeps, and returns the share of its core that the generator
+/// used.
 ///
-/// To wake a thread on another core costs the server that answers it more than the answer, above all in a virtual machine.
-/// So a server that is slower than its load would pay for each answer, and one that is faster for none, which is a matter of
-/// the generator and not of either. Not for loads that share the generator's core with anything.
+/// Waking a thread on another core costs the answering server more than the answer, above all in a virtual
+/// machine. A server slower than its load would then pay for each answer, and a faster one for none, which
+/// depends on the generator and not on the servers. Not for loads that share the generator's core with
+/// anything else.
 fn awake<T>(measure: impl FnOnce() -> Result<T, String>, bench: &Bench) -> Result<(T, f64), String> {
     let looks = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&looks);
@@ -164,7 +167,7 @@ fn awake<T>(measure: impl FnOnce() -> Result<T, String>, bench: &Bench) -> Resul
             yield_now().await;
         }
     });
-    // Looks of a generator that has nothing to do, by which those beside a load are judged.
+    // The idle generator's rate of polls, by which those under load are judged.
     bench.runtime.block_on(async { sleep(CALIBRATION).await });
     let idle_looks = looks.swap(0, Ordering::Relaxed) as f64 / CALIBRATION.as_secs_f64();
     let began = Instant::now();
@@ -174,7 +177,8 @@ fn awake<T>(measure: impl FnOnce() -> Result<T, String>, bench: &Bench) -> Resul
     Ok((measured?, (1.0 - idle).clamp(0.0, 1.0)))
 }
 
-/// Runs `during` while another load runs on another thread of this core; `other` gets a runtime, and what ends it.
+/// Runs `during` while another load runs on another thread of this core; `other` receives a runtime, and the
+/// callback that ends it.
 pub fn beside<T>(
     other: impl FnOnce(&Runtime, OnProgress<'_>) -> Result<Report, LoadError> + Send,
     during: impl FnOnce() -> T,
@@ -193,7 +197,7 @@ pub fn beside<T>(
     })
 }
 
-/// One thread for all, whose processor time is then measured along.
+/// One thread for everything, so that its processor time is measured as well.
 pub fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime starts")
 }
@@ -223,11 +227,11 @@ impl Sample {
     }
 }
 
-/// A server's processor time while it is under load, looked at about ten times a second.
+/// A server's processor time under load, sampled about ten times a second.
 struct Watched<'server> {
     server: &'server Server,
     warm_up: Duration,
-    /// Processor time and replies at the first look after the warm-up, and at the last.
+    /// Processor time and replies at the first sample after the warm-up, and at the last.
     first: Cell<Option<(Duration, u64)>>,
     last: Cell<Option<(Duration, u64)>>,
 }
@@ -254,7 +258,7 @@ impl<'server> Watched<'server> {
     }
 }
 
-/// A line for each contender, of what it did: `request` or `connection`.
+/// Tabulates one row of results for each contender; `what` is `request` or `connection`.
 pub fn table(all: &[Series], what: &str) -> String {
     let (rate, cpu) = (format!("{what}s/s"), format!("server's CPU a {what}"));
     let mut table = Table::new(&["server", &rate, "p50", "p99", "p99.9", &cpu, "generator's core"]);
@@ -274,7 +278,7 @@ pub fn table(all: &[Series], what: &str) -> String {
     table.into_text()
 }
 
-/// A line for each pair of names whose both were measured: the first one's figures over the second's.
+/// Tabulates a row for each pair of names that were both measured: the first one's figures over the second's.
 pub fn ratios(pairs: &[(&str, &str)], all: &[Series], what: &str) -> String {
     let (rate, cpu) = (format!("{what}s/s"), format!("server's CPU a {what}"));
     let mut table = Table::new(&["ratio", &rate, "p50", "p99", &cpu]);
@@ -293,7 +297,7 @@ pub fn ratios(pairs: &[(&str, &str)], all: &[Series], what: &str) -> String {
     table.into_text()
 }
 
-/// What went wrong, a sentence each.
+/// Describes each problem in a sentence.
 pub fn troubles(all: &[Series]) -> Vec<String> {
     let mut troubles = Vec::new();
     for Series { name, samples, trouble, .. } in all {

@@ -41,22 +41,22 @@ impl Options {
         if self.quick { 1 } else { self.rounds.into() }
     }
 
-    /// How long a program is measured in a round.
+    /// Returns the time for which a program is measured in a round.
     pub fn time(&self) -> Duration {
         if self.quick { Duration::from_millis(200) } else { Duration::from_secs(3) }
     }
 
-    /// How long it runs before that.
+    /// Returns the warm-up time before that.
     pub fn warm_up(&self) -> Duration {
         if self.quick { Duration::from_millis(50) } else { Duration::from_millis(500) }
     }
 
-    /// `usual` of something, or a few of it.
+    /// Returns `usual`, or `few` in a quick run.
     pub fn many(&self, usual: usize, few: usize) -> usize {
         if self.quick { few } else { usual }
     }
 
-    /// How often each had its turn, in words.
+    /// Describes the rounds in words.
     pub fn described(&self) -> String {
         match self.rounds {
             _ if self.quick => "`--quick`, whose figures mean nothing".to_owned(),

@@ -1,4 +1,4 @@
-//! What a scenario gives: the text and tables for the document, and pictures.
+//! Results of a scenario: the text and tables for the document, and pictures.
 
 use super::measure::{self, Series};
 
@@ -6,21 +6,21 @@ use super::measure::{self, Series};
 #[derive(Default)]
 pub struct Outcome {
     paragraphs: Vec<String>,
-    /// What was left out or went wrong, a sentence each.
+    /// Omissions and problems, a sentence each.
     pub notes: Vec<String>,
     pub pictures: Vec<Picture>,
 }
 
 /// A picture that belongs to the text.
 pub struct Picture {
-    /// Of the file, without its ending.
+    /// File name without its ending.
     pub name: &'static str,
     pub title: String,
     pub svg: String,
 }
 
 impl Outcome {
-    /// What there is of a peer; where it can't be had, the reader is told.
+    /// Returns the peer; if it is unavailable, notes that for the reader.
     pub fn had<T>(&mut self, name: &str, peer: Result<T, String>) -> Option<T> {
         match peer {
             Ok(peer) => Some(peer),
@@ -38,7 +38,7 @@ impl Outcome {
         self.paragraphs.push(paragraph.into());
     }
 
-    /// The tables of what was measured in turns: the figures, and the ratios of these pairs.
+    /// Adds the tables of contenders measured in turns: the figures, and the ratios of these pairs.
     pub fn add_series(&mut self, all: &[Series], pairs: &[(&str, &str)], what: &str) {
         self.add(measure::table(all, what));
         self.add(measure::ratios(pairs, all, what));
@@ -52,7 +52,7 @@ impl Outcome {
         }
     }
 
-    /// Has the text show its pictures, which are files in `folder`.
+    /// Refers from the text to its pictures, which are files in `folder`.
     pub fn show_pictures(&mut self, folder: &str) {
         let shown = self
             .pictures
@@ -61,7 +61,7 @@ impl Outcome {
         self.paragraphs.extend(shown);
     }
 
-    /// All of it, below a first line.
+    /// Returns the whole text below a first line.
     pub fn text(&self, first: &str) -> String {
         let notes = self.notes.join(" ");
         let paragraphs =

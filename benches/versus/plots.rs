@@ -1,4 +1,4 @@
-//! Pictures of figures, as SVG text. Pure: the same figures give the same bytes.
+//! Charts as SVG text. Pure: the same figures give the same bytes.
 
 use std::error::Error;
 use std::ops::Range;
@@ -9,15 +9,15 @@ use plotters::prelude::*;
 use super::figures::Unit;
 use super::spread::Spread;
 
-/// One bar: a median, and how far the rounds lie apart.
+/// One bar: the median and spread of the rounds.
 pub struct Bar<'a> {
     pub name: &'a str,
     pub spread: Spread,
-    /// What is written behind its figure; nothing where it is empty.
+    /// Note behind the bar's figure; may be empty.
     pub note: String,
 }
 
-/// Lines over two axes, the upright one of nanoseconds and logarithmic.
+/// Lines over two axes; the vertical axis is logarithmic, in nanoseconds.
 pub struct Chart<'a> {
     pub title: &'a str,
     pub x_name: &'a str,
@@ -31,10 +31,10 @@ pub struct Line<'a> {
     pub points: Vec<(f64, f64)>,
 }
 
-/// What the level axis counts.
+/// Unit of the horizontal axis.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Scale {
-    /// Requests a second.
+    /// Requests per second.
     Load,
     /// Nines: 1 is 90 %, 2 is 99 %.
     Nines,
@@ -48,8 +48,8 @@ const TITLE: (&str, u32) = ("sans-serif", 19);
 const TEXT: (&str, u32) = ("sans-serif", 14);
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
-/// Colors that can be told apart by those who see few, so that a program has the same in all pictures: the begin of its name,
-/// without the marks of Markdown.
+/// Colors that people with color blindness can tell apart, so that a program has the same in all pictures: by
+/// the beginning of its name, without Markdown.
 const COLORS: [(&str, RGBColor); 6] = [
     ("Redis", RGBColor(213, 94, 0)),
     ("Lictor echo warm", RGBColor(0, 114, 178)),
@@ -63,12 +63,12 @@ fn color_of(name: &str) -> RGBColor {
     COLORS.iter().find(|(begin, _)| name.starts_with(begin)).map_or(BLACK, |(_, color)| *color)
 }
 
-/// A name as it is drawn.
+/// Returns a name as it is drawn.
 fn plain(name: &str) -> String {
     name.replace('`', "")
 }
 
-/// Level bars from zero, the first on top.
+/// Draws horizontal bars from zero, the first on top.
 pub fn bars(title: &str, x_name: &str, bars: &[Bar<'_>]) -> Result<String, String> {
     drawn(|area| {
         let most = bars.iter().map(|bar| bar.spread.most).fold(0.0, f64::max);
@@ -79,7 +79,7 @@ pub fn bars(title: &str, x_name: &str, bars: &[Bar<'_>]) -> Result<String, Strin
             .margin_right(36)
             .x_label_area_size(48)
             .y_label_area_size(190)
-            // Room for what is written behind the longest bar.
+            // Room for the note behind the longest bar.
             .build_cartesian_2d(0.0..(most * 1.55).max(1.0), count..0.0)?;
         let name_at = |place: f64| {
             let bar = (place.fract() - 0.5).abs() < 0.01;
@@ -107,7 +107,7 @@ pub fn bars(title: &str, x_name: &str, bars: &[Bar<'_>]) -> Result<String, Strin
     })
 }
 
-/// A line for each of them, with a legend.
+/// Draws a line for each series, with a legend.
 pub fn lines(chart: &Chart<'_>) -> Result<String, String> {
     let points = || chart.lines.iter().flat_map(|line| &line.points).copied();
     let most_x = points().map(|(x, _)| x).fold(0.0, f64::max);
@@ -116,7 +116,7 @@ pub fn lines(chart: &Chart<'_>) -> Result<String, String> {
     if !least_y.is_finite() {
         return Err("nothing was measured".into());
     }
-    // From a line of the grid to one.
+    // From one grid line to another.
     let y_range = decade(least_y.max(1.0) * 0.9, f64::floor)..decade(most_y * 1.1, f64::ceil);
     drawn(|area| lines_in(area, chart, 0.0..most_x * 1.02, y_range))
 }
@@ -151,7 +151,7 @@ fn lines_in(area: &Area<'_>, chart: &Chart<'_>, x_range: Range<f64>, y_range: Ra
     drawing
         .configure_series_labels()
         .position(match chart.x_scale {
-            // Where lines that rise leave room.
+            // The corner that rising lines leave free.
             Scale::Load => SeriesLabelPosition::UpperLeft,
             Scale::Nines => SeriesLabelPosition::LowerRight,
         })
@@ -162,7 +162,7 @@ fn lines_in(area: &Area<'_>, chart: &Chart<'_>, x_range: Range<f64>, y_range: Ra
     Ok(())
 }
 
-/// The SVG of what `draw` draws on white, which is readable on a dark page as well.
+/// Returns the SVG drawn by `draw`, on white, which is also readable on a dark page.
 fn drawn(draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String, String> {
     let mut svg = String::new();
     {
@@ -177,12 +177,12 @@ fn drawn(draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String, String> {
     Ok(svg)
 }
 
-/// The power of ten that `number` lies above, or below.
+/// Rounds `number` to a power of ten, up or down.
 fn decade(number: f64, round: fn(f64) -> f64) -> f64 {
     10_f64.powf(round(number.log10()))
 }
 
-/// A figure at an axis, which is round: `100 µs`.
+/// Formats a figure on an axis, which is round: `100 µs`.
 pub fn tick(unit: Unit, figure: f64) -> String {
     let written = if figure == 0.0 { "0".into() } else { unit.of(figure) };
     match written.split_once('.') {
@@ -196,7 +196,7 @@ pub fn tick(unit: Unit, figure: f64) -> String {
     }
 }
 
-/// So many nines in percent: `99.9 %`.
+/// Formats a number of nines in percent: `99.9 %`.
 pub fn part(nines: f64) -> String {
     let decimals = (nines - 2.0).max(0.0).ceil() as usize;
     format!("{:.decimals$} %", 100.0 * (1.0 - 10_f64.powf(-nines)))

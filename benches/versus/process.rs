@@ -1,4 +1,4 @@
-//! A server's process: started on its cores, watched, and ended with its value, or with this process if that dies first.
+//! A server's process: started on its cores, observed, and killed on drop, or when this process dies.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::machine::list_of;
 
-/// How long a server may take to be ready: a hundred plugins may have to be compiled.
+/// Longest time for a server to become ready: a hundred plugins may have to be compiled.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How many ticks a second Linux counts processor time in where programs read it, on all machines of today.
+/// Ticks per second in which Linux reports processor time, on all of today's machines.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A running server.
@@ -21,8 +21,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` on these cores, and waits for the line it prints when it is ready: the first of which `ready` makes
-    /// something. All that it prints is read as long as it runs, so that it never waits for a reader.
+    /// Starts `command` on these cores, and waits for the line that says it is ready: the first one for which
+    /// `ready` returns something. Reads all output as long as the process runs, so that it never blocks on a
+    /// reader.
     pub fn start<T>(
         command: &Command,
         cores: &[usize],
@@ -42,17 +43,17 @@ impl Process {
         Ok((process, found))
     }
 
-    /// Processor time so far of all its threads, those that ended among them.
+    /// Returns the processor time so far of all its threads, including ended ones.
     pub fn cpu(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        // The program's name may hold spaces; the numbers begin behind its parenthesis.
+        // The program's name may contain spaces; the numbers begin after its parenthesis.
         let numbers = stat.rsplit_once(')').map_or("", |(_, numbers)| numbers);
         let ticks: f64 =
             numbers.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum();
         Duration::from_secs_f64(ticks / TICKS_PER_SECOND)
     }
 
-    /// Bytes of memory that are there.
+    /// Returns the process's resident memory in bytes.
     pub fn memory(&self) -> f64 {
         let rollup =
             fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap_or_default();
@@ -68,7 +69,8 @@ impl Drop for Process {
     }
 }
 
-/// `command` run by two small programs that become it: one says that it dies with this process, one on which cores it is.
+/// Wraps `command` in two small programs that exec it: one ties its life to this process, the other sets its
+/// cores.
 fn placed(command: &Command, cores: &[usize]) -> Command {
     let mut placed = Command::new("setpriv");
     placed.args(["--pdeathsig", "KILL", "--", "taskset", "--cpu-list", &list_of(cores)]);
@@ -85,7 +87,7 @@ fn placed(command: &Command, cores: &[usize]) -> Command {
     placed
 }
 
-/// Reads lines to the end, and tells them as long as somebody hears.
+/// Reads lines to the end, and sends them as long as somebody receives.
 fn listen(output: impl Read + Send + 'static, said: Sender<String>) {
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {

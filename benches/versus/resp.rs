@@ -1,8 +1,8 @@
-//! The language of Redis, as much of it as its answers here take: one line, a number or one text.
+//! The protocol of Redis, limited to the answers used here: one line, a number or one text.
 
 use lictor::load::{Dialect, Reply};
 
-/// One command with its arguments, the same in each slot; answered in order.
+/// A command with its arguments, the same in each slot; answered in order.
 pub struct Resp {
     request: Vec<u8>,
 }

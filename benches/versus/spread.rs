@@ -1,16 +1,16 @@
-//! Figures of several rounds, and how one program's stand to another's. Pure: numbers in, numbers out.
+//! Figures of several rounds, and ratios between programs. Pure: numbers in, numbers out.
 
-/// The middle of some figures, and how far they lie apart.
+/// The median and range of some figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// The middle one; of an even number, the mean of the two in the middle.
+    /// The middle figure, or the mean of the two in the middle.
     pub median: f64,
     pub least: f64,
     pub most: f64,
 }
 
 impl Spread {
-    /// None where there is no figure. What is not finite (a division by nothing) is no figure.
+    /// `None` without any figure. Values that are not finite (a division by zero) are not figures.
     pub fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut figures: Vec<f64> = figures.into_iter().filter(|figure| figure.is_finite()).collect();
         figures.sort_by(f64::total_cmp);
@@ -19,8 +19,8 @@ impl Spread {
         Some(Self { median: f64::midpoint(below, above), least, most })
     }
 
-    /// Ours over theirs, each in one round. A machine that gets slower from round to round slows both, and so drops out,
-    /// which it does not in a ratio of medians.
+    /// Ratios of ours to theirs, each within one round. A machine that slows down from round to round slows
+    /// both, which cancels out here, and would not in a ratio of medians.
     pub fn of_ratios(
         ours: impl IntoIterator<Item = f64>,
         theirs: impl IntoIterator<Item = f64>,

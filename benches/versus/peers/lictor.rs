@@ -1,4 +1,4 @@
-//! Lictor as it is shipped, at its defaults but for what a scenario asks of it.
+//! Lictor as shipped, with defaults except where a scenario changes them.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub fn echoing(client: &Identity) -> Setup {
         .plugin("fresh", components::echo(), &["fresh"], "instances = \"per-request\"")
 }
 
-/// The plugin `kv` in warm instances, its store in a file: a write that is answered is on the disk.
+/// The plugin `kv` in warm instances, its store in a file: an answered write is on the disk.
 pub fn keeping(client: &Identity) -> Setup {
     let keys = "instances = \"shared\"\n[plugins.kv.grants]\nkeyvalue = [\"default\"]";
     Setup::new()
@@ -33,13 +33,13 @@ pub fn start(setup: Setup, cores: &[usize], client: &Identity) -> Result<Server,
     Ok(Server::new(process, address, Some(client), setup))
 }
 
-/// The same of a config file that stays.
+/// Starts a server with an existing config file.
 pub fn start_with(
     folder: &Path,
     config: &Path,
     cores: &[usize],
 ) -> Result<(Process, std::net::SocketAddr), String> {
-    // Without this, which `cargo xtask versus` says, it is that of this build.
+    // `cargo xtask versus` sets this variable; without it, the program of this build is used.
     let shipped = std::env::var_os("VERSUS_LICTOR");
     let mut command = shipped.map_or_else(|| lictor(folder), |program| at_home(Path::new(&program), folder));
     command.arg("serve").arg("--config").arg(config);

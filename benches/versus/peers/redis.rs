@@ -1,4 +1,5 @@
-//! Redis of the Debian package: TLS 1.3 alone, clients with certificates, everything kept in memory or every write on the disk.
+//! Redis of the Debian package: TLS 1.3 only, clients with certificates, data in memory only or with every
+//! write on the disk.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -11,23 +12,24 @@ use super::Server;
 use crate::process::Process;
 use crate::support::certs::Identity;
 
-/// What becomes of writes.
+/// Durability of writes.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Keeps {
-    /// They are in memory.
+    /// In memory only.
     Nothing,
-    /// They are on the disk before they are answered.
+    /// On the disk before they are answered.
     EveryWrite,
 }
 
-/// The most connections, above the most that a scenario opens.
+/// Connection limit, above the most that any scenario opens.
 const CONNECTIONS: usize = 12_000;
 
-/// Starts it and waits until it accepts connections.
+/// Starts Redis and waits until it accepts connections.
 pub fn start(keeps: Keeps, cores: &[usize], client: &Identity) -> Result<Server, String> {
     version()?;
     let folder = TempDir::new().map_err(|error| format!("no folder for Redis: {error}"))?;
-    // It can't choose one by itself. Whoever takes the port in between makes it fail, and say so.
+    // Redis can't choose a port itself. If another program takes this one in between, Redis fails with an
+    // error.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     let address = free.map_err(|error| format!("no port for Redis: {error}"))?;
     let config = config(folder.path(), address, keeps, client);
@@ -40,7 +42,7 @@ pub fn start(keeps: Keeps, cores: &[usize], client: &Identity) -> Result<Server,
     Ok(Server::new(process, address, Some(client), folder))
 }
 
-/// `7.0.15`.
+/// Returns the version, such as `7.0.15`.
 pub fn version() -> Result<String, String> {
     let output = Command::new("redis-server").arg("--version").output();
     let output = output.map_err(|_| "there is no redis-server here (Debian: redis-server)".to_owned())?;
@@ -51,7 +53,7 @@ pub fn version() -> Result<String, String> {
 
 fn config(folder: &Path, address: SocketAddr, keeps: Keeps, client: &Identity) -> String {
     let (certificate, key) = Identity::of_server().write(folder, "server");
-    // The client's certificate is signed by itself, and so stands for its authority.
+    // The client's certificate is self-signed, and so serves as its own authority.
     let (authority, _) = client.write(folder, "client");
     let append = match keeps {
         Keeps::Nothing => "appendonly no",

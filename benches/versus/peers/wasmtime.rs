@@ -1,4 +1,4 @@
-//! `wasmtime serve`: a sandboxed component behind HTTP/1.1, without TLS and without clients that are known.
+//! `wasmtime serve`: a sandboxed component behind HTTP/1.1, without TLS and without client identities.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,20 +7,20 @@ use std::process::Command;
 use super::{Server, address_in};
 use crate::process::Process;
 
-/// The program, and the component of `http-echo/`: `cargo xtask versus` gets the one and builds the other.
+/// The program, which `cargo xtask versus` fetches, and the component of `http-echo/`, which it builds.
 const PROGRAM: &str = "LICTOR_VERSUS_WASMTIME";
 const COMPONENT: &str = "LICTOR_VERSUS_HTTP_ECHO";
 
-/// How long an instance lives.
+/// Lifetime of an instance.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Instances {
-    /// For one request: its default for components of WASI 0.2.
+    /// One request: wasmtime's default for components of WASI 0.2.
     Fresh,
-    /// For as many requests as a shared one of Lictor's.
+    /// As many requests as a shared instance of Lictor's.
     Reused,
 }
 
-/// Starts it and waits until it listens.
+/// Starts wasmtime and waits until it listens.
 pub fn start(instances: Instances, cores: &[usize]) -> Result<Server, String> {
     let mut command = Command::new(path(PROGRAM)?);
     command.args(["serve", "--addr", "127.0.0.1:0"]);
@@ -32,7 +32,7 @@ pub fn start(instances: Instances, cores: &[usize]) -> Result<Server, String> {
     Ok(Server::new(process, address, None, ()))
 }
 
-/// `49.0.3`.
+/// Returns the version, such as `49.0.3`.
 pub fn version() -> Result<String, String> {
     let output = Command::new(path(PROGRAM)?).arg("--version").output();
     let output = output.map_err(|error| format!("wasmtime does not start: {error}"))?;

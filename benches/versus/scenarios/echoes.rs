@@ -1,4 +1,4 @@
-//! The servers that answer with what they are asked: what most scenarios compare.
+//! Servers that echo their request, which most scenarios compare.
 
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ pub const PING: &str = "Lictor `@ping`";
 pub const SERVE: &str = "`wasmtime serve`";
 pub const SERVE_REUSED: &str = "`wasmtime serve`, reused";
 
-/// Those whose ratios are of interest: like with like, and what the sandbox costs.
+/// Pairs with interesting ratios: like with like, and the cost of the sandbox.
 pub const PAIRS: [(&str, &str); 4] = [(WARM, REDIS), (FRESH, SERVE), (WARM, SERVE_REUSED), (PING, WARM)];
 
-/// The servers; those that can't be had here are missing.
+/// The servers; unavailable ones are missing.
 pub struct Echoes {
     lictor: Option<Server>,
     redis: Option<Server>,
@@ -45,7 +45,7 @@ impl Echoes {
         }
     }
 
-    /// What each of them is asked, all under the same load.
+    /// Returns each server's request, all under the same load.
     pub fn contenders(&self, load: Load) -> Vec<Contender<'_>> {
         let resp = || Arc::new(Resp::new(&["ECHO", PAYLOAD]));
         let http = || Arc::new(Http::new(PAYLOAD));
@@ -63,7 +63,7 @@ impl Echoes {
     }
 }
 
-/// A Lictor server is asked for this command, framed.
+/// Makes a dialect that sends this command to a Lictor server, framed.
 pub fn asking(arguments: &[&str]) -> Arc<dyn Dialect> {
     let request = Request::from_arguments(arguments).expect("these arguments can be sent");
     Arc::new(Lictor::new(request, Mode::Framed))

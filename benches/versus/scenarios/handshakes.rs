@@ -1,4 +1,4 @@
-//! Connections: how many a second, and what those who are connected already feel of them.
+//! Connections: handshakes per second, and their effect on clients that are already connected.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::peers::{lictor, redis};
 use crate::resp::Resp;
 use crate::spread::Spread;
 
-/// How many connect at once.
+/// Number of clients that connect at once.
 const CONCURRENT: usize = 8;
 
-/// Those whose handshakes are the same: TLS 1.3 with a certificate on each side, and no session that is taken up again.
+/// Servers with the same handshake: TLS 1.3 with a certificate on each side, and no session resumption.
 fn peers(bench: &Bench, outcome: &mut Outcome) -> Vec<Asked> {
     let cores = &[bench.cores.server];
     let redis = outcome.had("Redis", redis::start(Keeps::Nothing, cores, &bench.client));
@@ -33,7 +33,7 @@ fn peers(bench: &Bench, outcome: &mut Outcome) -> Vec<Asked> {
     redis.into_iter().chain(outcome.had("Lictor", lictor).map(asked)).collect()
 }
 
-/// Connect, shake hands, one request, close: again and again.
+/// Connects, shakes hands, sends one request and closes, repeatedly.
 pub fn connect(bench: &Bench) -> Outcome {
     let mut outcome = Outcome::default();
     let peers = peers(bench, &mut outcome);
@@ -45,7 +45,7 @@ pub fn connect(bench: &Bench) -> Outcome {
     outcome
 }
 
-/// Warm echoes of connected clients, while others connect, and while none does.
+/// Warm echoes of connected clients, both while others connect and while none do.
 pub fn storm(bench: &Bench) -> Outcome {
     let mut outcome = Outcome::default();
     let peers = peers(bench, &mut outcome);
@@ -71,7 +71,7 @@ pub fn storm(bench: &Bench) -> Outcome {
     outcome
 }
 
-/// A line for each server: calm, in the storm, and the ratio of both.
+/// Tabulates a row for each server: calm, in the storm, and the ratio of both.
 fn stormed(all: &[Series], handshakes: &[Vec<f64>]) -> String {
     let mut table = Table::new(&[
         "server",

@@ -1,4 +1,4 @@
-//! What is measured. Each scenario starts its servers, measures them in turns, and ends them.
+//! The scenarios. Each starts its servers, measures them in turns, and ends them.
 
 mod echoes;
 mod handshakes;
@@ -14,16 +14,16 @@ use std::time::Duration;
 use super::Bench;
 use super::outcome::Outcome;
 
-/// The text that is echoed: 16 bytes.
+/// Echoed text: 16 bytes.
 pub const PAYLOAD: &str = "0123456789abcdef";
 
-/// How many clients load a server.
+/// Number of clients that load a server.
 pub const CONNECTIONS: usize = 50;
 
-/// How long a load is planned that is ended with what is measured beside it: longer than any of these.
+/// Planned time of a load that ends with the measurement beside it: longer than any of these.
 const LONG: Duration = Duration::from_secs(600);
 
-/// A scenario's name, which is a word of the command line and a place in the document, and what runs it.
+/// A scenario's name, which is a word of the command line and a place in the document, and its function.
 pub type Scenario = (&'static str, fn(&Bench) -> Outcome);
 
 pub const ALL: [Scenario; 10] = [

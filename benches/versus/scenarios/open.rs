@@ -1,5 +1,6 @@
-//! The open loop: so many requests a second, however long the answers take, and latency counted from when a request was
-//! due. So a server that stops for a moment is charged for all who would have come in it (no coordinated omission).
+//! The open loop: a fixed number of requests per second, however long the answers take. Latency counts from
+//! the time a request was due, so a server that stalls is charged for all requests due in the stall (no
+//! coordinated omission).
 
 use std::collections::BTreeMap;
 
@@ -13,28 +14,29 @@ use crate::measure::{Contender, Load, Series, in_turns};
 use crate::outcome::Outcome;
 use crate::plots::{Chart, Line, Scale, lines};
 
-/// Those that are offered as much as each other.
+/// Pairs with the same offered load.
 const PAIRS: [(&str, &str); 2] = [(WARM, REDIS), (FRESH, REDIS)];
 
-/// Parts of the rate of the closed loop, in percent.
+/// Fractions of the closed loop's rate, in percent.
 const STEPS: [u32; 9] = [10, 20, 30, 40, 50, 60, 70, 80, 90];
 
-/// A contender that answers less of what it is offered has more than it can do: its latency grows as long as one measures.
+/// A contender that answers a smaller fraction of its load is overloaded: its latency grows for as long as it
+/// is measured.
 const KEEPS_UP: f64 = 0.98;
 
-/// What each of them is measured by: requests a second.
+/// Full load of each contender: requests per second.
 type Most = BTreeMap<&'static str, f64>;
 
-/// One contender at each step.
+/// One contender's results at each step.
 struct Curve {
     name: &'static str,
     points: Vec<Point>,
 }
 
 struct Point {
-    /// Requests a second.
+    /// Requests per second.
     offered: f64,
-    /// Nanoseconds; nothing if it did not keep up.
+    /// Nanoseconds; `None` if the contender did not keep up.
     p99: Option<f64>,
 }
 
@@ -59,8 +61,8 @@ pub fn open(bench: &Bench) -> Outcome {
     outcome
 }
 
-/// What each is measured by: what it answers in the closed loop; but what Redis does (or `echo`, where there is none) is the
-/// measure of all that speak TLS, so that they are offered the same.
+/// Returns the full load of each contender: its rate in the closed loop. All that speak TLS have the rate of
+/// Redis (or of `echo`, without Redis), so that they are offered the same.
 fn most(bench: &Bench, servers: &Echoes) -> Most {
     let mut contenders = servers.contenders(Load::Steady(bench.closed(1)));
     contenders.retain(|contender| [REDIS, WARM, SERVE, SERVE_REUSED].contains(&contender.name));
@@ -73,10 +75,10 @@ fn most(bench: &Bench, servers: &Echoes) -> Most {
     most
 }
 
-/// All of them, offered so many percent of what they are measured by.
+/// Returns all contenders, offered this percentage of their full load.
 fn offered<'s>(servers: &'s Echoes, most: &Most, plan: Plan, percent: u32) -> Vec<Contender<'s>> {
     let mut contenders = servers.contenders(Load::Steady(plan));
-    // It is hardly to be told from `echo`, and has its place in the closed loop.
+    // Its results hardly differ from those of `echo`; the closed loop shows it.
     contenders.retain(|contender| contender.name != PING && most.contains_key(contender.name));
     for contender in &mut contenders {
         let per_second = most[contender.name] * f64::from(percent) / 100.0;
@@ -86,7 +88,7 @@ fn offered<'s>(servers: &'s Echoes, most: &Most, plan: Plan, percent: u32) -> Ve
 }
 
 fn sweep(bench: &Bench, servers: &Echoes, most: &Most, steps: &[u32]) -> Vec<Curve> {
-    // There are many steps.
+    // Shorter, because there are many steps.
     let plan = Plan { time: bench.options.time() / 3, ..bench.closed(1) };
     let mut curves: Vec<Curve> = Vec::new();
     for percent in steps {
@@ -132,9 +134,9 @@ fn over_load(curves: &[Curve]) -> Chart<'_> {
     }
 }
 
-/// How long the fastest part of the requests took, for ever larger parts.
+/// Charts the latency that each fraction of the requests stays below.
 fn percentiles(all: &[Series]) -> Chart<'_> {
-    // Up to all but one in ten thousand, twenty steps to each nine.
+    // Up to all but one in ten thousand, with twenty steps for each nine.
     let nines = || (0..=80).map(|step| f64::from(step) / 20.0);
     let latency = |series: &Series, nines: f64| {
         let percent = 100.0 * (1.0 - 10_f64.powf(-nines));

@@ -1,4 +1,4 @@
-//! What a server takes before it does anything: memory of idle connections, and the time to start.
+//! Costs of a server before it does anything: memory of idle connections, and the time to start.
 
 use std::sync::Arc;
 use std::thread;
@@ -19,19 +19,19 @@ use crate::spread::Spread;
 use crate::support::components;
 use crate::support::server::Setup;
 
-/// How many connections are held.
+/// Number of connections held.
 const IDLE: usize = 10_000;
 
-/// Files that this program needs beside its connections.
+/// Files that this program needs besides its connections.
 const OTHER_FILES: u64 = 256;
 
-/// How long buffers of handshakes have to be given back.
+/// Time for buffers of handshakes to be freed.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How many plugins a server starts with.
+/// Number of plugins that a server starts with.
 const PLUGINS: usize = 100;
 
-/// Memory of connections that are admitted and say nothing. In each round the servers are new ones.
+/// Memory of connections that are admitted and idle. Each round starts new servers.
 pub fn idle(bench: &Bench) -> Outcome {
     let mut outcome = Outcome::default();
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
@@ -98,7 +98,7 @@ fn held(bench: &Bench, server: &Server, dialect: &Arc<dyn Dialect>, count: usize
     Ok(Memory { before, after })
 }
 
-/// From the start of the process to the line that says that it listens, with plugins compiled before.
+/// Time from the start of the process to the line that reports listening, with plugins already compiled.
 pub fn start(bench: &Bench) -> Outcome {
     let mut outcome = Outcome::default();
     let count = bench.options.many(PLUGINS, 3);
@@ -118,7 +118,7 @@ pub fn start(bench: &Bench) -> Outcome {
             Unit::Size.of_spread(Spread::of(all.iter().map(|(_, memory)| *memory))),
         ]);
     };
-    // The first one compiles them.
+    // The first start compiles them.
     let cold: Vec<_> = outcome.had("Lictor", started()).into_iter().collect();
     row("nothing compiled", &cold);
     let rounds = 0..bench.options.rounds();
@@ -128,12 +128,13 @@ pub fn start(bench: &Bench) -> Outcome {
     outcome
 }
 
-/// So many plugins, each of another component: the same code, and a custom section that differs.
+/// Sets up this many plugins, each with a different component: the same code, and a custom section that
+/// differs.
 fn many_plugins(count: usize, bench: &Bench) -> Setup {
     let echo = std::fs::read(components::echo()).expect("the component is read");
     let mut setup = Setup::new().master("client", &bench.client);
     for number in 0..count {
-        // Custom sections are number 0, with their length, and the length of their name before it.
+        // A custom section is number 0, its length, and the length of its name.
         let name = format!("copy-{number:04}");
         let section = [&[0, name.len() as u8 + 1, name.len() as u8], name.as_bytes()].concat();
         let path = setup.folder().join(&name).with_extension("wasm");

@@ -1,4 +1,4 @@
-//! What a second core is good for, with requests whose work is in the server: each has an instance of its own.
+//! Gain from a second core, with requests whose work is in the server: each has its own instance.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::peers::{lictor, wasmtime};
 const LICTOR: [&str; 2] = ["Lictor `echo` fresh, 1 core", "Lictor `echo` fresh, 2 cores"];
 const SERVE: [&str; 2] = ["`wasmtime serve`, 1 core", "`wasmtime serve`, 2 cores"];
 
-/// The load shares the second core with the server: the ratio is below what a second core to itself would give.
+/// The load shares the second core with the server: the ratio is below that of a second core for the server
+/// alone.
 pub fn scale(bench: &Bench) -> Outcome {
     let mut outcome = Outcome::default();
     let load = Load::Steady(bench.closed(16));

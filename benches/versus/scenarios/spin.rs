@@ -1,4 +1,4 @@
-//! A quiet client beside one whose plugin computes without end, in as many calls as there are cores and more.
+//! A quiet client beside one whose plugin computes endlessly, in at least as many calls as there are cores.
 
 use ::lictor::load::{self, OnProgress, Pace, Plan};
 use tokio::runtime::Runtime;
@@ -15,21 +15,23 @@ use crate::peers::lictor;
 use crate::spread::Spread;
 use crate::support::certs::Identity;
 
-/// How often the quiet client asks, in a second: seldom enough that it finds the server asleep or at the spinning plugin.
+/// The quiet client's requests per second: so few that it finds the server asleep or busy with the spinning
+/// plugin.
 const PER_SECOND: f64 = 500.0;
 
-/// What the quiet client is measured beside: connections of the other client, and spinning calls on each. A call is stopped
-/// at its time-out, and asked for again.
+/// Disturbances of the quiet client: connections of the other client, and spinning calls on each. A call is
+/// stopped at its timeout, and repeated.
 const BESIDE: [(&str, usize, usize); 3] =
     [("alone", 0, 0), ("beside 2 spinning calls", 2, 1), ("beside 64 spinning calls", 4, 16)];
 
-/// The server has both cores, and so have its clients: on one of them a client would wait for the core, and not for its answer.
+/// The server and its clients share both cores: on a single core a client would wait for the core, and not
+/// for its answer.
 pub fn spin(bench: &Bench) -> Outcome {
     let mut outcome = Outcome::default();
     let both = [bench.cores.server, bench.cores.load];
     if outcome.had("This scenario", move_to(&both)).is_some() {
         measure(bench, &both, &mut outcome);
-        // What follows is measured on one core again.
+        // Later scenarios are measured on one core again.
         outcome.notes.extend(move_to(&[bench.cores.load]).err());
     }
     outcome
@@ -68,7 +70,7 @@ fn measure(bench: &Bench, both: &[usize], outcome: &mut Outcome) {
     outcome.notes.extend(troubles(&all));
 }
 
-/// What the quiet client feels, and the ratio of that to when it is alone.
+/// Tabulates the quiet client's latency, and its ratio to the latency without disturbance.
 fn felt(all: &[Series]) -> String {
     let mut table = Table::new(&["a quiet client", "p50", "ratio", "p99", "ratio", "p99.9", "ratio"]);
     let figures: [fn(&Sample) -> f64; 3] = [|sample| sample.p50, |sample| sample.p99, |sample| sample.p999];

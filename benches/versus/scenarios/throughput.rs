@@ -1,4 +1,4 @@
-//! As many requests as go: the closed loop, in which each slot asks again as soon as it is answered.
+//! Maximum throughput: the closed loop, in which each slot asks again as soon as it is answered.
 
 use super::CONNECTIONS;
 use super::echoes::{Echoes, PAIRS};
@@ -9,12 +9,12 @@ use crate::outcome::Outcome;
 use crate::plots::{Bar, bars};
 use crate::spread::Spread;
 
-/// One request in flight on each connection: what it costs to wake a server up.
+/// One request in flight on each connection: includes the cost of waking the server.
 pub fn echo(bench: &Bench) -> Outcome {
     at_depth(bench, 1, "echo")
 }
 
-/// Sixteen in flight: what a request costs once the server is awake.
+/// Sixteen in flight: the cost of a request once the server is awake.
 pub fn pipeline(bench: &Bench) -> Outcome {
     at_depth(bench, 16, "pipeline")
 }
@@ -38,7 +38,7 @@ fn at_depth(bench: &Bench, in_flight: usize, picture: &'static str) -> Outcome {
     outcome
 }
 
-/// How a contender stands to the other of its pair.
+/// Describes a contender's ratio to the other of its pair.
 fn ratio(ours: &Series, all: &[Series]) -> String {
     let pair = PAIRS.iter().find(|(name, _)| *name == ours.name);
     let theirs = pair.and_then(|(_, theirs)| all.iter().find(|series| series.name == *theirs));

@@ -1,6 +1,8 @@
-//! Answers an HTTP request with its query: what `echo` is to Lictor, in as few calls of the host as HTTP takes.
+//! Answers an HTTP request with its query: the counterpart of Lictor's `echo`, with as few host calls as HTTP
+//! allows.
 //!
-//! The query and not the body, since reading a body takes several calls more: `wasmtime serve` is shown at its best.
+//! The query and not the body, since reading a body takes several more calls: `wasmtime serve` is shown at
+//! its best.
 
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
@@ -14,8 +16,8 @@ impl Guest for Echo {
         let target = request.path_with_query().unwrap_or_default();
         let text = target.split_once('?').map_or("", |(_, query)| query);
         let headers = Fields::new();
-        // Otherwise the reply would be sent in chunks, which is more work for both ends. A fault of these calls shows at
-        // the other end, where the text is missing.
+        // Otherwise the reply would be sent in chunks, which is more work for both ends. A failure of these
+        // calls shows at the client, as missing text.
         let _ = headers.append("content-length", text.len().to_string().as_bytes());
         let response = OutgoingResponse::new(headers);
         let Ok(body) = response.body() else { return };
