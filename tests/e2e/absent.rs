@@ -1,4 +1,4 @@
-//! A config that names what is not there, or what is switched off.
+//! A config that names missing files, or sections that are disabled.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::support::components;
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{finish, lictor};
 
-/// Switches a section off, or on again.
+/// Disables a section, or enables it again.
 fn switch(server: &Server, section: &str, enabled: &str) {
     server.edit(|text| {
         let text = text.replace("enabled = false\n", "");
@@ -47,7 +47,7 @@ fn the_commands_of_a_plugin_that_is_switched_off_are_unknown() {
     let mut connection = server.connect(&tester);
     assert_eq!(connection.ask("echo here"), "here");
     switch(&server, "plugins.echo", "enabled = false\n");
-    // Nobody needs it any more.
+    // No longer needed by any plugin.
     fs::remove_file(component).unwrap();
     assert_eq!(connection.ask("@reload"), "live     removed  plugins.echo");
     assert_eq!(connection.ask("echo gone"), "ERR Unknown command echo");
@@ -83,7 +83,7 @@ fn a_command_that_its_plugin_does_not_describe_is_warned_of_with_the_nearest() {
     server.wait_for_log("the same warning", |entry| {
         entry.text("warning").is_some_and(|warning| warning.contains(undescribed))
     });
-    // Without `commands` a plugin serves the one of its own name.
+    // Without `commands` a plugin serves the command of its own name.
     let config = server.folder().join("server.toml");
     let text = fs::read_to_string(&config).unwrap();
     let commands = text.lines().find(|line| line.ends_with("\"kv-get\"]")).unwrap();

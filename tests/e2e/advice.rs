@@ -1,4 +1,4 @@
-//! Messages of `lictor` that say what to do, as a newcomer meets them.
+//! Messages of `lictor` that tell a newcomer what to do.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,5 @@
-//! The hosts over which authors test commands without a server, beside the server's own: a plugin gives both the same odd inputs,
-//! and both answer alike, letter for letter.
+//! The hosts on which authors test commands without a server, compared with the server's own: a plugin passes
+//! the same odd inputs to both, and both answer alike, letter for letter.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,8 @@ use crate::languages::{at_leisure, author};
 use crate::support::tools::Finished;
 use crate::support::web::Web;
 
-/// What is asked of a plugin `mixed`, with the lines that come of each at least. `DIR` has the files, and the web is at `odd`.
+/// Calls of a plugin `mixed`, with the least number of lines that each returns. `DIR` contains the files, and
+/// the web is at `odd`.
 const CALLS: [(&[&str], usize); 7] = [
     (&["state", "1", "300"], 300),
     (&["state", "2", "300"], 300),
@@ -22,7 +23,7 @@ const CALLS: [(&[&str], usize); 7] = [
     (&["others", "DIR/there", "DIR/missing", "DIR/large"], 20),
 ];
 
-/// Answers that have bytes behind their heads where HTTP has no body: behind a 204, for a `HEAD`, behind a 304.
+/// Answers with bytes after the head where HTTP allows no body: after a 204, for a `HEAD`, after a 304.
 fn odd_web() -> Web {
     Web::new(|request, connection| {
         let status = match request.line.split(' ').next() {
@@ -34,8 +35,8 @@ fn odd_web() -> Web {
     })
 }
 
-/// Asks `component`, and by `here` its code over the host of a test, which prints the reply and the end of a line, or the code of
-/// how the call ended; `more` calls are the language's own.
+/// Calls `component`, and with `here` its code on the host of a test, which prints the reply and a newline,
+/// or the code with which the call ended; `more` calls are specific to the language.
 pub(super) fn answer_alike(component: &Path, here: impl Fn(&[String]) -> Command, more: &[&[&str]]) {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("there"), "12345").unwrap();
@@ -54,7 +55,7 @@ pub(super) fn answer_alike(component: &Path, here: impl Fn(&[String]) -> Command
         let named = |word: &&str| word.replace("DIR/", &path("")).replace("http://odd", &odd);
         ended(run.arg(component).args(call.iter().map(named)))
     };
-    // It takes long, and then what it was compiled to is kept.
+    // Compiling takes long; its result is cached for the calls below.
     at_leisure(author(folder.path()).args(["plugin", "inspect", "--compile-time", "10m"]).arg(component));
     let here = |call: &[&str]| {
         let named: Vec<String> = call.iter().map(|word| word.replace("DIR/", &path(""))).collect();
@@ -78,7 +79,7 @@ pub(super) fn answer_alike(component: &Path, here: impl Fn(&[String]) -> Command
     assert!(raw.lines().count() > 10, "{raw}");
     for what in raw.lines() {
         let (there, here) = (there(&["raw", what]), here(&["raw", what]));
-        // It may be stricter: what a component makes something of, by chance, ends the call here.
+        // The host of a test may be stricter: it ends the call on input that a component happens to accept.
         if here != "plugin-trapped\n" {
             assert_eq!(here, replied(&there), "{what}");
         }

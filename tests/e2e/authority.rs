@@ -1,4 +1,4 @@
-//! Clients that are known by a URI for which an authority vouches.
+//! Clients identified by a URI for which an authority vouches.
 
 use std::fs;
 use std::thread;
@@ -14,13 +14,13 @@ use crate::support::tools::{finish, lictor};
 
 const LAPTOP: &str = "spiffe://example.org/laptop";
 
-/// The section of the client `name`, which is known by `uri` and may do all.
+/// Section of the client `name`, which is identified by `uri` and may run everything.
 fn client(name: &str, uri: &str) -> String {
     format!("[clients.{name}]\nuris = [\"{uri}\"]\ncommands = [\"*\", \"@*\"]\n")
 }
 
-/// A config in the making that takes the word of these authorities, each in a file of its number, for `laptop`; and the
-/// client `tester`, who is pinned.
+/// Sets up a config that trusts these authorities, each in a numbered file, for `laptop`; and the client
+/// `tester`, which is pinned.
 fn vouching(authorities: &[&Authority]) -> (Setup, Identity) {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester).echo().hostile("");
@@ -77,7 +77,7 @@ fn authorities_that_shut_clients_out_are_told_of_by_a_check() {
     assert!(checked.stderr.contains(namesakes), "{checked:?}");
 }
 
-/// What the server says to this client before it closes.
+/// Returns the server's message to this client before it closes.
 fn told(server: &Server, identity: &Identity) -> String {
     let mut connection = Connection::open(server.address(), Tls::showing(identity)).unwrap();
     let (said, ending) = connection.read_to_end();
@@ -108,7 +108,7 @@ fn a_uri_admits_through_an_authority_below_the_one_that_is_known() {
     let clients = server.connect(&tester).ask("@clients");
     let certificate = format!("certificate {}… by {LAPTOP} for ", &laptop.sha256()[..8]);
     assert!(clients.contains("laptop  connections 1") && clients.contains(&certificate), "{clients}");
-    // Another certificate of the same URI is the same client, without a word in the config.
+    // Another certificate with the same URI is the same client, without a change of the config.
     assert_eq!(server.connect(&root.issue("new", LAPTOP)).ask("echo hello"), "hello");
     let mut old_style = Connection::open(server.address(), Tls::showing(&laptop).only_version_1_2()).unwrap();
     assert_eq!(old_style.read_reply(), "OK");
@@ -191,7 +191,7 @@ fn an_authority_or_a_uri_that_is_removed_takes_its_connections_along() {
     let (setup, tester) = vouching(&[&old, &new]);
     let server = setup.start();
     let mut operator = server.connect(&tester);
-    // Two authorities side by side, as while one takes the place of the other.
+    // Two authorities side by side, as while one replaces the other.
     let (mut by_old, mut by_new) =
         (server.connect(&old.issue("a", LAPTOP)), server.connect(&new.issue("b", LAPTOP)));
     by_old.send("sleep 4000\r\nSequence: s\r\n\r\n");
@@ -212,8 +212,8 @@ fn an_authority_or_a_uri_that_is_removed_takes_its_connections_along() {
     is_cut_off(&mut by_new, "is unknown");
 }
 
-/// Two lists joined by hand, the first of which does not end its last line: a reader that passes over what it does not take for
-/// a list would let in whoever stands in the second.
+/// Two lists joined by hand, the first without a newline at its end: a reader that skips everything it does
+/// not recognize as a list would admit the clients revoked in the second.
 #[test]
 fn lists_and_authorities_that_are_joined_wrongly_are_refused_and_take_nobody_in() {
     let [root, other] = ["Root", "Other"].map(Authority::new);
@@ -268,7 +268,7 @@ fn a_certificate_that_its_authority_takes_back_is_cut_off_and_no_other() {
     is_cut_off(&mut by_stolen, "cannot be used: it, or a certificate of its chain, was revoked");
     assert_eq!(by_good.ask("echo b"), "b");
     assert!(told(&server, &stolen).contains("was revoked"));
-    // The list says that another was to follow years ago.
+    // The list's successor was due years ago.
     let outdated = "crl.pem is out of date: the next one was due at ";
     server.wait_for_log("a warning", |entry| {
         entry.text("warning").is_some_and(|words| words.contains(outdated))
@@ -300,7 +300,7 @@ fn whatever_ends_in_a_chain_takes_the_connection_along() {
     let root = Authority::new("Root");
     let (setup, tester) = vouching(&[&Authority::new("Long root"), &root]);
     let server = setup.start();
-    // From here on, since a server may take long to start.
+    // Counted from here on, since the server may take long to start.
     let end = in_seconds(5);
     let (short_root, short_middle) =
         (Authority::valid_until("Short root", Some(end)), root.below("Short middle", Some(end)));

@@ -1,5 +1,5 @@
-//! `lictor bench` against the real server. How fast that is has no say here: loads are short, and what is measured is
-//! only looked at for what it must be on any machine.
+//! `lictor bench` against the real server. The server's speed does not matter: loads are short, and results
+//! are checked only for properties that hold on any machine.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,7 +12,8 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{Finished, finish, lictor, wait};
 
-/// A server whose folder has the certificates of `tester`, who may do anything, and of `guest`, who may only ping.
+/// A server whose folder has the certificates of `tester`, which may do anything, and of `guest`, which may
+/// only ping.
 fn server() -> Server {
     let (tester, guest) = (Identity::new("tester"), Identity::new("guest"));
     let setup = Setup::new().master("tester", &tester).client("guest", &guest, &["@ping"]).echo().hostile("");
@@ -22,7 +23,8 @@ fn server() -> Server {
     setup.start()
 }
 
-/// `lictor bench` of a short load, as the client whose certificate this is; the server is trusted by its config's word.
+/// Prepares `lictor bench` of a short load, as the client with this certificate; the server is trusted
+/// through its config.
 fn bench_as(server: &Server, certificate: &str, more: &[&str]) -> Command {
     let mut command = lictor(server.folder());
     command.args(["bench", "--config", "server.toml", "--cert", certificate, "--server"]);
@@ -42,7 +44,7 @@ fn bench(server: &Server, more: &[&str]) -> Finished {
     finish(&mut bench_as(server, "tester.pem", more))
 }
 
-/// The report of a load that ended with this code.
+/// Returns the report of a load that ended with this code.
 fn report(server: &Server, code: i32, more: &[&str]) -> Value {
     let finished = bench(server, &[&["--json"], more].concat());
     assert_eq!(finished.code, Some(code), "{more:?}: {finished:?}");
@@ -186,7 +188,7 @@ fn an_interrupt_ends_it_early_with_a_report() {
     command.arg(server.address().to_string()).args(["--time", "1h", "--warm-up", "0ms"]).args(more);
     let output = fs::File::create(server.folder().join("report.json")).unwrap();
     let mut child = command.stdin(Stdio::null()).stdout(output).spawn().unwrap();
-    // Not the first one, by which the command is tried.
+    // Not the first request, which tries the command.
     server.wait_for_log("a request of the load", |entry| {
         entry.text("request").is_some_and(|request| request.ends_with("-3"))
     });

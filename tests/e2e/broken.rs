@@ -1,4 +1,4 @@
-//! Calls that break off: what the client is told, and what the operator is told to do about it.
+//! Calls that break off: the message to the client, and the advice to the operator.
 
 use crate::support::certs::Identity;
 use crate::support::components::{self, Minimal};
@@ -6,7 +6,8 @@ use crate::support::server::{Entry, Server, Setup};
 
 /// Commands, and the instructions that break them off.
 const BREAKING: [(&str, &str); 11] = [
-    // The stack pointer of an empty stack, less a frame; the same, and what is read from there on; any other pointer.
+    // The stack pointer of an empty stack, minus a frame; the same, and a read from there on; any other
+    // pointer.
     ("below", "(i32.store (i32.const -16) (i32.const 1))"),
     ("across", "(drop (i64.load offset=12 (i32.const -16)))"),
     ("beyond", "(i32.store (i32.const 0x7fff0000) (i32.const 1))"),
@@ -23,7 +24,7 @@ const BREAKING: [(&str, &str); 11] = [
     ("coped-endless", "(drop (memory.grow (i32.const 3000))) (call $again)"),
 ];
 
-/// A command, the code and the words of its failure, and what the advice has.
+/// A command, the code and the words of its failure, and a part of the advice.
 const BROKEN: [(&str, &str, &str, Option<&str>); 13] = [
     ("deep", "plugin-trapped", "just below address 0: most likely its stack is used up", STACK),
     ("below", "plugin-trapped", "at 0xfffffff0, just below address 0: most likely", STACK),
@@ -59,7 +60,7 @@ const TABLES: &str = "(table $most 1 funcref) (table $few 1 2 funcref)";
 
 const STACK: Option<&str> = Some("-z stack-size=");
 
-/// The client is told what it was, and the operator what mends it.
+/// The client learns the cause, and the operator the remedy.
 #[test]
 fn what_broke_a_call_off_says_what_mends_it() {
     let tester = Identity::new("tester");
@@ -91,7 +92,7 @@ fn what_broke_a_call_off_says_what_mends_it() {
         assert_eq!(told.is_some(), advice.is_some(), "{command}: {broke:?}");
         assert!(advice.is_none_or(|advice| told.unwrap().contains(advice)), "{command}: {broke:?}");
     }
-    // What a call coped with before something else ended it is told beside that, and once.
+    // A failed allocation that a call survived, before something else ended it, is reported besides that, once.
     let is_told = |entry: &Entry| entry.message() == "a call got no more memory";
     server.wait_for_log("the last", |entry| is_told(entry) && entry.text("plugin") == Some("coped-endless"));
     let log = server.log();
@@ -124,7 +125,7 @@ fn waiting(command: &str, instructions: &str) -> Minimal {
         .handling_by(&format!("{instructions} (call $block (call $subscribe (i64.const 60000000000)))"))
 }
 
-/// A plugin that copes with an allocation that failed answers, and the operator hears of it all the same.
+/// A plugin that survives a failed allocation answers, and the operator still learns of it.
 #[test]
 fn a_call_that_copes_with_too_little_memory_is_told_to_the_operator() {
     let tester = Identity::new("tester");
@@ -154,7 +155,7 @@ fn a_call_that_copes_with_too_little_memory_is_told_to_the_operator() {
     }
 }
 
-/// What a store or a file did not do names what was asked for; the client learns none of it.
+/// A failed operation on a store or a file is logged with the thing asked for; the client learns none of it.
 #[test]
 fn what_the_host_could_not_do_names_the_operation_and_on_what() {
     let tester = Identity::new("tester");
@@ -189,7 +190,7 @@ fn what_the_host_could_not_do_names_the_operation_and_on_what() {
     }
 }
 
-/// A server whose plugins compute or wait for longer than they may.
+/// A server with plugins that compute or wait longer than they may.
 fn overdue() -> (Server, Identity) {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester);
@@ -202,8 +203,8 @@ fn overdue() -> (Server, Identity) {
     (setup.server("core_dumps = \"dumps\"").start(), tester)
 }
 
-/// A request, the plugin that is stopped, the code, the event, whose deadline it says, what the plugin was doing, and the function of
-/// which it tells: none where it waited, or where no function has a name.
+/// A request, the stopped plugin, the code, the event, the owner of the deadline, the plugin's activity, and
+/// the reported function: none if it waited, or if no function has a name.
 type Overdue =
     (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 
@@ -233,7 +234,7 @@ const OVERDUE: [Overdue; 5] = [
 
 const DEADLINE: &str = "stopped at the deadline";
 
-/// In whatever way a call computes too long, the log has the place of it, whose deadline that was, and what gives it more time.
+/// However a call computes too long, the log has its place, the owner of the deadline, and the remedy.
 #[test]
 fn a_call_that_is_stopped_says_where_it_was_and_whose_deadline_it_was() {
     let (server, tester) = overdue();
@@ -259,11 +260,12 @@ fn a_call_that_is_stopped_says_where_it_was_and_whose_deadline_it_was() {
         assert_eq!(error.is_empty(), function.is_empty(), "{told:?}");
         assert!(error.contains(function), "{told:?}");
     }
-    // What they held is in a core dump, as of a trap.
+    // Their memory is in a core dump, as after a trap.
     server.wait_for_log("a core dump", |entry| entry.message() == "core dump");
 }
 
-/// Whoever asks for too much, or for what is not granted, finds the key or the grant in the log; its client does not.
+/// A request for too much, or for something not granted, logs the missing key or grant; the client does not
+/// see it.
 #[test]
 fn what_is_refused_says_which_key_or_grant_it_takes() {
     let tester = Identity::new("tester");

@@ -1,4 +1,4 @@
-//! What authors bring: crates that many use, in projects as `lictor plugin new` makes them.
+//! Popular crates that authors bring along, in projects made by `lictor plugin new`.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::support::tools::{finish, lictor};
 
 const SOURCE: &str = include_str!("brought/rust.rs");
 
-/// The crates as docs/languages.md says how each is named, for the target without WASI.
+/// The crates as docs/languages.md declares them, for the target without WASI.
 const CRATES: &str = r#"
 lictor-plugin = { path = "lictor/sdk/rust", features = ["getrandom"] }
 serde_json = "1"
@@ -31,7 +31,7 @@ fn now_by_chrono(time: Duration) -> Result<chrono::DateTime<chrono::Utc>, Failur
 }
 ";
 
-/// The same as their own pages have them, for the target with all of the standard library.
+/// The same crates as their own documentation declares them, for the target with the whole standard library.
 const CRATES_WITH_STD: &str = r#"
 lictor-plugin = { path = "lictor/sdk/rust" }
 serde_json = "1"
@@ -49,7 +49,7 @@ fn now_by_chrono(_time: Duration) -> Result<chrono::DateTime<chrono::Utc>, Failu
 }
 ";
 
-/// Makes a project of these crates and builds it without optimization, where a call needs most of its stack.
+/// Makes a project with these crates and builds it without optimization, so that a call needs the most stack.
 fn built(folder: &Path, options: &[&str], crates: &str, now: &str) -> PathBuf {
     let new = ["plugin", "new", "brought", "--lang", "rust"];
     let made = finish(lictor(folder).args(new).args(options));
@@ -69,7 +69,7 @@ fn built(folder: &Path, options: &[&str], crates: &str, now: &str) -> PathBuf {
     project.join("brought.wasm")
 }
 
-/// Runs a command; gives what it printed. To compile so much unoptimized code takes a while.
+/// Runs a command; returns its output. Compiling so much unoptimized code takes a while.
 fn run(component: &Path, arguments: &[&str]) -> String {
     let folder = component.parent().unwrap();
     fs::write(folder.join("rows.csv"), "name,count\na,2\n\"b, c\",40\n").unwrap();
@@ -83,7 +83,7 @@ fn run(component: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
-/// All commands do what they say.
+/// Checks that all commands work.
 fn works(component: &Path) {
     let says = |arguments: &[&str]| run(component, arguments);
     assert_eq!(says(&["json", "100"]), "200");

@@ -1,4 +1,4 @@
-//! `lictor call` as a client: whom it trusts, with which files, for how long, and by which variables.
+//! `lictor call` as a client: the servers it trusts, and its files, deadlines and environment variables.
 
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ fn server_showing(own: &Identity) -> Server {
     setup.start()
 }
 
-/// Calls `echo hello` by the name `localhost`.
+/// Calls `echo hello` under the name `localhost`.
 fn call(server: &Server, more: &[&str]) -> Finished {
     let address = format!("localhost:{}", server.address().port());
     let mut command = lictor(server.folder());
@@ -163,7 +163,7 @@ fn of_several_clients_with_keys_the_first_by_name_calls() {
     let (one, two) = (Identity::new("one"), Identity::new("two"));
     let client =
         |name: &str| format!("[clients.{name}]\ncertificates = [\"{name}.pem\"]\ncommands = [\"@whoami\"]");
-    // Not in the order of their names.
+    // Not in alphabetical order.
     let setup = Setup::new().section(&client("two")).section(&client("one"));
     one.write(setup.folder(), "one");
     two.write(setup.folder(), "two");
@@ -177,7 +177,7 @@ fn of_several_clients_with_keys_the_first_by_name_calls() {
     };
     let first = whoami(&[]);
     assert!(first.code == Some(0) && first.stdout.contains("one"), "{first:?}");
-    // A script need not hear it each time.
+    // A script need not see the notice each time.
     assert_eq!(first.stderr, "");
     let second = whoami(&["--cert", "two.pem"]);
     assert!(second.code == Some(0) && second.stdout.contains("two"), "{second:?}");

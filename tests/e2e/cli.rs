@@ -1,4 +1,4 @@
-//! The commands of `lictor`, as a person runs them.
+//! The commands of `lictor`, run as a person does.
 
 use std::fs;
 use std::io::Write;
@@ -22,7 +22,8 @@ fn call(server: &Server, more: &[&str]) -> Finished {
     finish(command.args(more))
 }
 
-/// A server, and its certificate's SHA-256; its client's certificate lies in its folder as `tester.pem`.
+/// Returns a server, and its certificate's SHA-256; its client's certificate is in its folder as
+/// `tester.pem`.
 fn server_and_pin() -> (Server, String) {
     let (tester, own) = (Identity::new("tester"), Identity::of_server());
     let setup = Setup::new().master("tester", &tester).echo().hostile("");
@@ -31,7 +32,7 @@ fn server_and_pin() -> (Server, String) {
     (setup.start(), own.sha256())
 }
 
-/// Puts one server into the file of known servers.
+/// Adds one server to the file of known servers.
 fn know(server: &Server, thumbprint: &str) {
     let folder = server.folder().join("home/lictor");
     fs::create_dir_all(&folder).unwrap();
@@ -252,7 +253,7 @@ fn the_lines_that_cert_new_prints_let_the_client_in() {
 #[test]
 fn a_good_config_is_checked_without_serving() {
     let (folder, port) = initialized();
-    // Held, so that a check that opens a socket would fail.
+    // Occupied, so that a check that opens a socket would fail.
     let _held = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let checked = finish(lictor(folder.path()).arg("check"));
     assert_eq!(checked.code, Some(0), "{checked:?}");

@@ -1,11 +1,12 @@
-//! What plugins hand to the host: `reply` bounds what they reply, and each other thing has a bound and words of its own.
+//! Data that plugins pass to the host: `reply` bounds only replies; everything else has its own bound and its
+//! own words.
 
 use crate::metrics::metrics;
 use crate::support::certs::Identity;
 use crate::support::components::{self, HOSTILE_COMMANDS, PRINTING_COMMANDS, STATEFUL_COMMANDS};
 use crate::support::server::{Server, Setup};
 
-/// What the plugins have that shows how little `reply` has to do with all else.
+/// A tight bound on replies, to show that it affects nothing else.
 const TERSE: &str = "reply = \"1KiB\"";
 
 /// A server with plugins that keep state, run commands, publish and print, all with `keys`.
@@ -32,7 +33,7 @@ fn what_goes_to_the_host_is_not_bounded_as_replies_are() {
         let mut connection = server.connect(&tester);
         assert_eq!(connection.ask("kv-set-sized default k 100000"), "");
         assert_eq!(connection.ask("kv-set-sized default k 1048576"), "");
-        // A batch of 2 MB, and the largest that a store takes.
+        // A batch of 2 MB, and the largest that a store accepts.
         assert_eq!(connection.ask("kv-set-many-sized default 20 100000"), "");
         assert_eq!(connection.ask("kv-set-many-sized default 15 1048576"), "");
         assert_eq!(connection.ask("logged L 100000"), "printed");
@@ -73,7 +74,7 @@ fn each_bound_has_words_of_its_own() {
     );
 }
 
-/// A long failure and a long description are bounded too, and so is what a warm instance's replies hold.
+/// A long failure and a long description are bounded too, and so are the replies that a warm instance holds.
 #[test]
 fn a_reply_that_is_too_large_keeps_its_instance_and_the_calls_behind_it() {
     let (server, tester) = server_with("reply = \"1KiB\"\ninstances = \"shared\"");

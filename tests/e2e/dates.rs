@@ -1,4 +1,4 @@
-//! The dates of all that has some, and a server's certificate that is replaced.
+//! Validity dates of everything that has them, and a replaced server certificate.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -11,12 +11,13 @@ use crate::support::tools::{finish, lictor};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// So many days from now, and a minute.
+/// Returns the time this many days from now, plus a minute.
 fn in_days(days: u32) -> SystemTime {
     SystemTime::now() + DAY * days + Duration::from_secs(60)
 }
 
-/// A server whose dates are all worth a word, but for those of `later` and `tester`; and what is said of each.
+/// A server with a warning for every date, except those of `later` and `tester`; and the words of each
+/// warning.
 fn dated() -> (Setup, Identity, Vec<&'static str>) {
     let tester = Identity::new("tester");
     let long_ago = unix_time(366 * 24 * 3600);
@@ -61,7 +62,7 @@ fn dated() -> (Setup, Identity, Vec<&'static str>) {
     (setup.section(&sections), tester, said)
 }
 
-/// How often the log has a warning with each of `said`; and how many warnings it has.
+/// Counts the warnings in the log that contain each of `said`, and all warnings.
 fn warned(server: &Server, said: &[&str]) -> (Vec<usize>, usize) {
     let log = server.log();
     let warnings: Vec<_> = log.iter().filter(|entry| entry.message() == "a config warning").collect();
@@ -82,7 +83,7 @@ fn whatever_has_dates_is_told_alike_by_a_check_a_start_and_a_reload() {
         assert!(line.is_some_and(|line| line.starts_with("warning: ")), "{words}: {checked:?}");
     }
     assert_eq!(checked.stderr.matches("warning: ").count(), said.len(), "{checked:?}");
-    // The advice is for what has begun.
+    // Advice is given only for certificates that are already valid.
     for (advice, count) in [
         ("`lictor cert renew` makes its successor", 4),
         ("put its successor beside it", 1),

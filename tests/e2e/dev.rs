@@ -20,17 +20,17 @@ use crate::support::components::Minimal;
 use crate::support::server::Setup;
 use crate::support::tools::{finish, lictor};
 
-/// How long a build may take beside others.
+/// Longest time for a build while others run.
 const AT_LEISURE: Duration = Duration::from_secs(300);
 
-/// `lictor plugin dev`, and all that it and what it runs have printed.
+/// `lictor plugin dev`, and the output of the program and its children.
 pub(super) struct Dev {
     pub(super) child: Child,
     screen: Arc<Mutex<String>>,
 }
 
 impl Dev {
-    /// Works on the project in `folder`, which is the current one.
+    /// Starts work on the project in `folder`, which is the current one.
     pub(super) fn start(folder: &Path, options: &[&str]) -> Self {
         let mut command = with_tools(Command::new(env!("CARGO_BIN_EXE_lictor")));
         command.current_dir(folder).args(["plugin", "dev"]).args(options);
@@ -47,12 +47,12 @@ impl Dev {
         self.screen.lock().unwrap().clone()
     }
 
-    /// How often `text` is on the screen.
+    /// Counts `text` on the screen.
     pub(super) fn count(&self, text: &str) -> usize {
         self.screen().matches(text).count()
     }
 
-    /// Waits until `text` is on the screen so often.
+    /// Waits until `text` is on the screen this many times.
     #[track_caller]
     pub(super) fn wait_for(&self, text: &str, times: usize) {
         let began = Instant::now();
@@ -62,7 +62,7 @@ impl Dev {
         }
     }
 
-    /// What the command replies that is on the screen, in `folder`.
+    /// Runs, in `folder`, the command shown on the screen, and returns its reply.
     pub(super) fn call(&self, folder: &Path) -> String {
         let screen = self.screen();
         let command = screen.rsplit("to call it: lictor ").next().unwrap().lines().next().unwrap();
@@ -71,14 +71,14 @@ impl Dev {
         called.stdout
     }
 
-    /// Where its server listens.
+    /// Returns the listening address of its server.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         let screen = self.screen();
         let listening = screen.lines().find(|line| line.contains("listening"))?;
         listening.split("address=").nth(1)?.split_whitespace().next()?.trim_matches('"').parse().ok()
     }
 
-    /// Sends a signal by its name, and waits for the end.
+    /// Sends a signal by its name, and waits for the process to end.
     pub(super) fn end(mut self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
@@ -101,14 +101,14 @@ impl Drop for Dev {
     }
 }
 
-/// The folders of programs, this one's first.
+/// Returns the folders of programs, this one's first.
 fn on_path() -> OsString {
     let own = Path::new(env!("CARGO_BIN_EXE_lictor")).parent().unwrap().to_owned();
     let others = std::env::var_os("PATH").unwrap_or_default();
     std::env::join_paths([own].into_iter().chain(std::env::split_paths(&others))).unwrap()
 }
 
-/// Adds what comes through `pipe` to `screen`.
+/// Adds everything read from `pipe` to `screen`.
 fn shows(mut pipe: impl Read + Send + 'static, screen: &Arc<Mutex<String>>) {
     let screen = Arc::clone(screen);
     thread::spawn(move || {
@@ -119,7 +119,7 @@ fn shows(mut pipe: impl Read + Send + 'static, screen: &Arc<Mutex<String>>) {
     });
 }
 
-/// The processes that work in `folder`, by their command lines; those that have ended do not count.
+/// Returns the command lines of processes whose working folder is `folder`, except ended ones.
 fn processes_in(folder: &Path) -> Vec<String> {
     let folder = folder.canonicalize().unwrap();
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
@@ -158,7 +158,7 @@ fn a_change_becomes_a_reply_and_a_fault_leaves_what_was_good() {
     assert_eq!(dev.call(&folder), "good day world, from dev\n");
     assert_eq!(dev.count("expected: hello world, from dev"), 1, "{}", dev.screen());
 
-    // For a change of its tests the component is built no more.
+    // A change of its tests does not rebuild the component.
     edit(&folder.join("test.toml"), "hello", "good day");
     dev.wait_for("the tests passed", 2);
     assert_eq!(dev.count("building worked-on"), 2, "{}", dev.screen());
@@ -174,14 +174,14 @@ fn a_change_becomes_a_reply_and_a_fault_leaves_what_was_good() {
     fs::write(&source, good.replace("good day", "hi")).unwrap();
     dev.wait_for("to call it: ", 3);
     assert_eq!(dev.call(&folder), "hi world, from dev\n");
-    // What the builds made was no change.
+    // Build output did not count as a change.
     dev.wait_for("test.sh failed", 2);
     assert_eq!(dev.count("building worked-on"), 4, "{}", dev.screen());
     dev.end("-INT");
     assert_eq!(processes_in(&folder), [""; 0]);
 }
 
-/// A project, in a folder of its own.
+/// A project in its own folder.
 pub(super) struct Made(TempDir);
 
 impl Made {
@@ -190,7 +190,8 @@ impl Made {
     }
 }
 
-/// A project whose build is one of bash: it takes the component that the source names, or no end.
+/// Makes a project that is built by a bash script: it takes the component that the source names, or never
+/// ends.
 pub(super) fn project() -> Made {
     let project = Made(TempDir::new().unwrap());
     let folder = project.path();
@@ -215,7 +216,7 @@ fn a_change_ends_the_build_that_is_under_way_and_so_does_the_end() {
         let (folder, source) = (&project.path(), project.path().join("source"));
         fs::write(&source, "endless\n").unwrap();
         let dev = Dev::start(folder, &["."]);
-        // While it still runs.
+        // While it is still running.
         dev.wait_for("compiling endless\n", 1);
         let sleeping = || processes_in(folder).iter().filter(|line| line.starts_with("sleep ")).count();
         crate::support::eventually("the build", || (sleeping() == 1).then_some(()));
@@ -227,7 +228,7 @@ fn a_change_ends_the_build_that_is_under_way_and_so_does_the_end() {
         assert_eq!(dev.call(folder), "ok\n");
         assert_eq!(dev.count("nothing is served yet"), 0, "{}", dev.screen());
 
-        // What editors and tools make is no change: the next build is that of the next change.
+        // Files of editors and tools are not a change: the next build is that of the next source change.
         for made in [".source.swp", "only.wasm.7.0.new", "source~", "only.wasm", "build/more", "4913"] {
             fs::write(folder.join(made), "x").unwrap();
         }
@@ -298,13 +299,13 @@ fn what_a_build_writes_beside_its_sources_begins_no_build_for_ever() {
     let dev = Dev::start(folder, &[]);
     dev.wait_for("stamp has changed in each of the last builds", 1);
     let built = dev.count("\nbuilt\n");
-    // It is no source of a build any more, and the others are.
+    // The file no longer counts as a source during a build; the others still do.
     fs::write(folder.join("source"), "two\n").unwrap();
     dev.wait_for("\nbuilt\n", built + 1);
     thread::sleep(Duration::from_secs(1));
     assert_eq!(dev.count("\nbuilt\n"), built + 1, "{}", dev.screen());
     assert_eq!(dev.count("in each of the last builds"), 1, "{}", dev.screen());
-    // By hand, between two builds, it is.
+    // Edited by hand between two builds, it counts again.
     fs::write(folder.join("stamp"), "by hand").unwrap();
     dev.wait_for("\nbuilt\n", built + 2);
     dev.end("-INT");
@@ -350,19 +351,20 @@ fn an_authors_own_config_is_served() {
     fs::write(&source, "two\n").unwrap();
     dev.wait_for("to call it: ", 2);
     assert_ne!(connection.ask("@plugins"), plugins);
-    // The build takes the component away before it fails, and the server goes on.
+    // The build deletes the component before it fails, and the server goes on.
     fs::write(&source, "none\n").unwrap();
     dev.wait_for("the last component that was good is still served", 1);
     assert!(!folder.join("only.wasm").exists());
     assert_eq!(connection.ask("two"), "ok");
-    // The command that is printed says the port, which the config leaves to the system.
+    // The printed command contains the port, which the config leaves to the system.
     let printed = dev.screen();
     let printed = printed.rsplit("to call it: ").next().unwrap().lines().next().unwrap();
     assert_eq!(printed, format!("lictor call --server {address} --config {} one", config.display()));
     assert_eq!(dev.call(&folder), "ok\n");
-    // Compiled once: where `lictor plugin run` of tests looks for it, and not beside the config as well.
+    // Compiled once, in the cache that the tests' `lictor plugin run` reads, and not beside the config as
+    // well.
     assert!(!setup.folder().join("cache").exists());
-    // No client needs the component.
+    // Clients do not need the component.
     let address = address.to_string();
     let called =
         finish(lictor(setup.folder()).args(["call", "--server", &address, "--cert", "tester.pem"]).args([

@@ -1,4 +1,4 @@
-//! `lictor plugin dev`: what is wrong with a project, and what is told of it.
+//! `lictor plugin dev`: faults of a project, and how they are reported.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,7 +15,7 @@ use crate::support::tools::{finish, lictor};
 fn a_command_that_is_printed_runs_nothing_else() {
     let project = project();
     let folder = &project.path();
-    // What a plugin may name a command, and a shell would take for two.
+    // A valid command name that a shell would take for two commands.
     let odd = "x;touch$IFS'pwned'";
     Minimal::new(&[odd]).write(folder, "odd");
     fs::rename(folder.join("odd.wasm"), folder.join("odd.component")).unwrap();

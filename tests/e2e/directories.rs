@@ -1,4 +1,4 @@
-//! Folders that a plugin may read: given, withheld, overstepped.
+//! Folders that a plugin may read: granted, withheld, exceeded.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -98,7 +98,7 @@ fn nothing_in_a_granted_folder_can_be_changed() {
     assert_eq!(tree(&server.folder().join("granted")), before);
 }
 
-/// The names, contents and times of all that is in `folder`.
+/// Lists the names, contents and times of everything in `folder`.
 fn tree(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -153,7 +153,7 @@ fn a_plugin_holds_few_files_open_and_none_that_waits() {
     let (count, error) = held.split_once(' ').unwrap();
     assert!((16..32).contains(&count.parse::<u32>().unwrap()), "{held}");
     assert!(error.contains("uota"), "{held}");
-    // A pipe that nobody writes to would hold up its reader.
+    // Opening a pipe that nobody writes to would block the reader.
     let made = Command::new("mkfifo").arg(server.folder().join("granted/pipe")).status();
     assert!(made.unwrap().success());
     let frame = connection.ask_framed("read /data/pipe");

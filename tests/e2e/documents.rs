@@ -1,16 +1,17 @@
-//! What the documents show is what happens: their transcripts are replayed against a real server.
+//! Documents match the program: their transcripts are replayed against a real server.
 //!
-//! Each document has a folder of its own, made by `lictor init`, and a server of its own, which runs in it. Blocks are
-//! replayed from top to bottom. They are told by the words behind their fence:
+//! Each document has its own folder, made by `lictor init`, and its own server, which runs there. Blocks are
+//! replayed from top to bottom. The words after their fence tell them apart:
 //!
-//! - `console`: a shell's transcript. A line behind `$ ` is run; it goes on in the next line where it ends with a
-//!   backslash. What follows, up to the next one, is all that it must print, standard error included. Where lines stand
-//!   behind `> `, they are typed once what stands before them was printed; standard error is left out, and the program
-//!   is ended at its last line.
-//! - `transcript`: bytes on the wire. docs/protocol.md tells its notation.
-//! - a language and a file's name (`python client.py`): that file is put into the folder.
+//! - `console`: a shell's transcript. A line after `$ ` is run; it continues in the next line if it ends with
+//!   a backslash. The text up to the next one is its exact output, standard error included. If lines follow
+//!   `> `, each is typed once the text before it was printed; standard error is then left out, and the
+//!   program is ended at its last line.
+//! - `transcript`: bytes on the wire. docs/protocol.md describes the notation.
+//! - a language and a file's name (`python client.py`): the file is put into the folder.
 //!
-//! `…` stands for any text in a line, and for any lines where it is alone in one. 4888 stands for the server's port.
+//! `…` stands for any text in a line, and for any lines if it is alone in one. 4888 stands for the server's
+//! port.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -28,7 +29,7 @@ use crate::support::client::Connection;
 use crate::support::eventually;
 use crate::support::tools::{Conversation, finish, lictor, text_of};
 
-/// The port that documents speak of.
+/// The port in the documents.
 const TOLD_PORT: &str = "4888";
 
 #[test]
@@ -73,7 +74,7 @@ fn every_document_with_a_transcript_is_replayed() {
     assert!(seen > 0, "no document has a transcript");
 }
 
-/// Replays all of a document, which must have blocks of these kinds.
+/// Replays a whole document, which must contain blocks of these kinds.
 fn replay(document: &str, kinds: &[&str]) {
     let blocks = blocks(&text_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join(document)));
     for kind in kinds {
@@ -100,9 +101,9 @@ fn replay(document: &str, kinds: &[&str]) {
 
 /// A fenced block.
 struct Block {
-    /// Of its fence, from 1.
+    /// Line of its fence, from 1.
     line: usize,
-    /// The words behind the fence.
+    /// Words after the fence.
     words: Vec<String>,
     lines: Vec<String>,
 }
@@ -136,7 +137,7 @@ fn blocks(document: &str) -> Vec<Block> {
     blocks
 }
 
-/// A folder as `lictor init` makes it, and a server that runs in it.
+/// A folder made by `lictor init`, and a server that runs in it.
 struct Site {
     folder: TempDir,
     address: SocketAddr,
@@ -148,7 +149,7 @@ impl Site {
         let folder = TempDir::new().unwrap();
         let made = finish(lictor(folder.path()).arg("init"));
         assert_eq!(made.code, Some(0), "{made:?}");
-        // The system chooses the port; then the config that `lictor call` reads is told of it.
+        // The system chooses the port, which is then written into the config that `lictor call` reads.
         let config = fs::read_to_string(folder.path().join("server.toml")).unwrap();
         let told = format!("127.0.0.1:{TOLD_PORT}");
         assert!(config.contains(&told), "{config}");
@@ -166,7 +167,7 @@ impl Site {
         site
     }
 
-    /// `text` with the server's port in it.
+    /// Returns `text` with the server's port in it.
     fn with_port(&self, text: &str) -> String {
         text.replace(TOLD_PORT, &self.address.port().to_string())
     }
@@ -175,7 +176,7 @@ impl Site {
         fs::write(self.folder.path().join(file), self.with_port(text) + "\n").unwrap();
     }
 
-    /// A shell that knows `lictor`.
+    /// Prepares a shell that finds `lictor`.
     fn shell(&self, script: &str) -> Command {
         let like = lictor(self.folder.path());
         let programs = Path::new(like.get_program()).parent().unwrap();
@@ -185,7 +186,7 @@ impl Site {
         shell.arg("-c").arg(self.with_port(script)).current_dir(self.folder.path());
         for (name, value) in like.get_envs() {
             match value {
-                // Python may be where the user's home says.
+                // Python may be installed below the user's home.
                 _ if name == "HOME" => {}
                 Some(value) => drop(shell.env(name, value)),
                 None => drop(shell.env_remove(name)),
@@ -195,7 +196,7 @@ impl Site {
         shell
     }
 
-    /// A connection of the client `dev`, after the greeting.
+    /// Opens a connection of the client `dev`, after the greeting.
     fn connect(&self) -> Connection {
         let file = |name: &str| self.folder.path().join("certs").join(name);
         let mut roots = RootCertStore::empty();
@@ -222,14 +223,14 @@ impl Drop for Site {
     }
 }
 
-/// The address in the log's entry that says it.
+/// Returns the address from the log's entry about listening.
 fn listening(log: &str) -> Option<SocketAddr> {
     let entries = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let mut addresses = entries.filter(|entry| entry["message"] == "listening");
     addresses.find_map(|entry| entry["address"].as_str()?.parse().ok())
 }
 
-/// Runs the commands of a block, each with what stands below it.
+/// Runs the commands of a block, each with the text below it.
 fn console(site: &Site, lines: &[String]) {
     let mut rest = lines;
     assert!(rest.first().is_some_and(|line| line.starts_with("$ ")), "a console block begins with a command");
@@ -281,12 +282,12 @@ fn converse(site: &Site, command: &str, lines: &[String]) {
     }
 }
 
-/// What a line of a console block has a person type.
+/// Returns the text that a line of a console block types.
 fn typed(line: &str) -> Option<&str> {
     if line == ">" { Some("") } else { line.strip_prefix("> ") }
 }
 
-/// Replays the connections of a block, which empty lines part.
+/// Replays the connections of a block, which are separated by empty lines.
 fn conversations(site: &Site, lines: &[String]) {
     let conversations = lines.split(|line| line.is_empty()).filter(|lines| !lines.is_empty());
     assert!(conversations.map(|lines| conversation(site.connect(), lines)).count() > 0, "an empty block");
@@ -345,7 +346,7 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Whether lines are as wanted.
+/// Returns true if lines match those wanted.
 fn fit(lines: &[&str], wanted: &[&str]) -> bool {
     match (lines, wanted) {
         (_, ["…"]) => true,
@@ -355,7 +356,7 @@ fn fit(lines: &[&str], wanted: &[&str]) -> bool {
     }
 }
 
-/// Whether a line is as wanted, each `…` standing for any text.
+/// Returns true if a line matches the wanted one, with each `…` for any text.
 fn fits(line: &str, wanted: &str) -> bool {
     let Some((begin, rest)) = wanted.split_once('…') else { return line == wanted };
     let Some(line) = line.strip_prefix(begin) else { return false };

@@ -1,4 +1,4 @@
-//! Topics: what is published and who is told, what is granted, and what becomes of those that are slow.
+//! Topics: publishing and receiving events, grants, and slow subscribers.
 
 use std::path::Path;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{finish, lictor};
 
-/// A server with the plugins `topics` and `announcing`, the first with these grants, and a connection.
+/// Starts a server with the plugins `topics`, with these grants, and `announcing`.
 fn server(grants: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");
     let server = Setup::new()
@@ -24,7 +24,7 @@ fn server(grants: &str) -> (Server, Identity) {
     (server, tester)
 }
 
-/// Subscribes, and waits until that is done.
+/// Subscribes, and waits until the subscription is active.
 fn subscribe(connection: &mut Connection, other: &mut Connection, topics: &str, reached: &str) {
     connection.send(format!("subscribe {topics}\r\nSequence: {topics}\r\n\r\n"));
     let topic = topics.replace('*', "begin");
@@ -38,7 +38,7 @@ fn subscribe(connection: &mut Connection, other: &mut Connection, topics: &str, 
     }
 }
 
-/// What `publish` gives: how many were told.
+/// Returns the reply of `publish`: the number of subscribers reached.
 fn published(connection: &mut Connection, topic: &str, text: &str) -> String {
     connection.send(format!("publish {topic} {text}\r\nSequence: p\r\n\r\n"));
     let (mut whole, mut frame) = (Vec::new(), connection.read_frame());
@@ -56,7 +56,7 @@ fn what_is_published_comes_to_all_that_subscribed() {
     let [mut one, mut all, mut other] = [(); 3].map(|()| server.connect(&tester));
     subscribe(&mut one, &mut other, "jobs/done", "1");
     subscribe(&mut all, &mut other, "jobs/*", "1");
-    // For longer than the plugin's timeout nothing comes.
+    // No event comes for longer than the plugin's timeout.
     thread::sleep(Duration::from_millis(700));
     assert_eq!(published(&mut other, "jobs/done", "first of all"), "2");
     assert_eq!(published(&mut other, "jobs/more", "second"), "1");
@@ -73,7 +73,7 @@ fn what_is_published_comes_to_all_that_subscribed() {
     assert_eq!(other.read_frame().text(), "2");
     assert_eq!(one.read_frame().body, b"jobs/done body\n");
 
-    // Who leaves is told nothing.
+    // A client that cancels receives nothing more.
     one.send("@cancel jobs/done\r\n\r\n");
     eventually("the end of a subscription", || {
         (published(&mut other, "jobs/done", "x") == "1").then_some(())

@@ -1,4 +1,4 @@
-//! The plugins that come with Lictor, each doing what it is for. `echo` is all over the other tests.
+//! The plugins that come with Lictor, each at its purpose. `echo` is used throughout the other tests.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What a plugin may be granted: given, withheld, overstepped.
+//! Grants of a plugin: given, withheld, exceeded.
 
 use crate::support::certs::Identity;
 use crate::support::components::{self, Minimal};
@@ -46,7 +46,7 @@ fn what_is_withheld_is_named_with_the_lines_to_add() {
     }
 }
 
-/// To compile may take minutes. This one would not compile.
+/// Compiling may take minutes. This component would not compile.
 #[test]
 fn what_is_withheld_is_told_before_anything_is_compiled() {
     let setup = Setup::new();

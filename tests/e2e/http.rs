@@ -1,4 +1,4 @@
-//! HTTP requests of plugins: given, withheld, overstepped. The servers they go to are `support::web`'s.
+//! HTTP requests of plugins: granted, withheld, exceeded. The servers they reach are those of `support::web`.
 
 use crate::support::certs::Identity;
 use crate::support::client::Connection;
@@ -33,12 +33,12 @@ pub(super) fn server(keys: &str, grants: &str) -> (Server, Identity) {
     (setup.start(), tester)
 }
 
-/// A server whose plugin may send requests to all of `web`.
+/// Starts a server whose plugin may send requests to all of `web`.
 pub(super) fn granting(web: &Web, keys: &str) -> (Server, Identity) {
     server(keys, &format!("http = [{:?}]", web.url("")))
 }
 
-/// The words of a plugin that was told why there is no response.
+/// Returns the words of a plugin that got an error instead of a response.
 #[track_caller]
 pub(super) fn refusal(connection: &mut Connection, command: &str) -> String {
     let frame = connection.ask_framed(command);
@@ -46,7 +46,7 @@ pub(super) fn refusal(connection: &mut Connection, command: &str) -> String {
     frame.message
 }
 
-/// What the log says of a request that a command wanted to send.
+/// Returns the log's entry about a request that a command wanted to send.
 pub(super) fn denial(server: &Server) -> Entry {
     let of_a_command = |entry: &Entry| entry.text("request").is_some_and(|request| request.starts_with('c'));
     server
@@ -194,7 +194,7 @@ fn a_name_or_a_server_that_is_not_there_is_told() {
     assert!(words.starts_with("ErrorCode::Dns"), "{words}");
 }
 
-/// A server whose plugin may send requests to `https://HOST:PORT` and trusts `trusted`.
+/// Starts a server whose plugin may send requests to `https://HOST:PORT` and trusts `trusted`.
 fn trusting(trusted: &Identity, origin: &str) -> (Server, Identity) {
     let networks = "networks = [\"127.0.0.0/8\", \"::1\"]";
     let (setup, tester) = setup("", &format!("http = [{{ url = {origin:?}, {networks} }}]"));
@@ -222,7 +222,7 @@ fn a_trusted_certificate_of_this_name_is_asked_for() {
 #[test]
 fn another_certificate_gets_no_request() {
     let other = Identity::new("other");
-    // One of the right name that nobody trusts, and a trusted one of another name.
+    // An untrusted certificate with the right name, and a trusted one with another name.
     for (identity, is_trusted) in [(Identity::of_server(), false), (Identity::new("elsewhere"), true)] {
         let web = Web::secure(&identity, HELLO);
         let origin = format!("https://localhost:{}", web.address.port());

@@ -1,4 +1,4 @@
-//! Places for HTTP requests of plugins: how many are under way at once, and whom that holds up.
+//! Slots for HTTP requests of plugins: the number in progress at once, and the calls that wait for them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,7 +10,7 @@ use crate::support::server::Setup;
 use crate::support::web::Web;
 use crate::support::{components, eventually};
 
-/// A server that answers no request until it is told to, and counts those that wait.
+/// A web server that answers no request until it is released, and counts those that wait.
 struct Held {
     web: Web,
     waiting: Arc<AtomicUsize>,
@@ -53,7 +53,7 @@ fn few_requests_are_under_way_at_once_and_the_others_wait() {
         let mut connection = server.connect(&tester);
         connection.send(format!("at-once 12 {}\r\nSequence: 1\r\n\r\n", held.web.url("/")));
         held.wait_for(most);
-        // Whatever else was begun would be there by the time that other commands have been answered.
+        // Any other request would have started by the time other commands have been answered.
         let mut other = server.connect(&tester);
         (0..20).for_each(|_| drop(refusal(&mut other, "fetch GET http://denied/")));
         assert!(metrics(&mut other)["lictor_http_requests_delayed_total"] > 0);

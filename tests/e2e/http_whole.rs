@@ -1,10 +1,11 @@
-//! HTTP requests in one piece, by `lictor:plugin/http`: behind the same grant and the same checks as `wasi:http`.
+//! HTTP requests in one piece, by `lictor:plugin/http`: behind the same grant and the same checks as
+//! `wasi:http`.
 
 use crate::http::{HELLO, denial, granting, server};
 use crate::support::client::Connection;
 use crate::support::web::Web;
 
-/// The code and the words by which the plugin was refused, which it passes on.
+/// Returns the code and the words of the plugin's refusal, which it passes on.
 #[track_caller]
 fn refused(connection: &mut Connection, command: &str) -> (String, String) {
     let frame = connection.ask_framed(command);
@@ -73,7 +74,7 @@ fn what_is_not_granted_is_denied_and_never_sent() {
         is_refused(&mut connection, &command, "bad-arguments", "is the host's to send");
     }
     assert!(web.seen().is_empty(), "{:?}", web.seen());
-    // A refusal leaves nothing behind for the next request, of whichever interface.
+    // A refusal does not affect the next request, on either interface.
     assert!(connection.ask(&format!("whole GET {}", web.url("/v1/x"))).starts_with("200\n"));
     is_refused(&mut connection, "whole GET http://10.0.0.1/path?token=secret", "denied", "not granted");
     assert!(connection.ask(&format!("fetch GET {}", web.url("/v1/x"))).starts_with("200\n"));
@@ -125,7 +126,7 @@ fn a_server_that_answers_late_or_wrongly_is_told() {
         is_refused(&mut first.connect(&tester), &command, "unavailable", "did not answer in time");
         silent.wait_for_close();
     }
-    // However long the request may take, the plugin has time to say that nothing came.
+    // However long the request may take, the plugin has time left to report that nothing came.
     let (second, tester) = granting(&silent, "timeout = \"3s\"");
     for more in ["", " timeout-ms=60000"] {
         let command = format!("whole GET {}{more}", silent.url("/body"));
@@ -196,7 +197,7 @@ fn a_response_larger_than_fits_is_told_in_its_own_words() {
         third.connect(&tester).ask_framed(&command).body.len(),
         "200\ncontent-length: 2097152\n\n".len() + (2 << 20)
     );
-    // What the call may move is a bound of another kind: the operator's.
+    // The bound on a call's total bytes is a different one, set by the operator.
     let (fourth, tester) = granting(&endless, "host_bytes = \"1MiB\"");
     let frame = fourth.connect(&tester).ask_framed(&format!("whole GET {}", endless.url("/")));
     assert_eq!(frame.failure(), ("plugin-limit", "unknown"), "{frame:?}");

@@ -1,4 +1,5 @@
-//! Requests with an `Idempotency-Key`: run once, however often they are sent, over restarts, crashes and reloads.
+//! Requests with an `Idempotency-Key`: run once, however often they are sent, across restarts, crashes and
+//! reloads.
 
 use std::path::Path;
 use std::thread;
@@ -12,8 +13,8 @@ use crate::support::components::{self, STATEFUL_COMMANDS, STREAMS_COMMANDS};
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
-/// A server with the hostile plugin and one that counts, whose clients `tester` and `other` may do anything, and these
-/// `limits` and `state`.
+/// A server with the hostile plugin and a counting one, whose clients `tester` and `other` may do anything,
+/// and with these `limits` and `state`.
 struct Bench {
     server: Server,
     tester: Identity,
@@ -42,7 +43,7 @@ impl Bench {
         self.server.connect(&self.tester)
     }
 
-    /// How often `state-slow` began to count under `name`.
+    /// Counts how often `state-slow` began under `name`.
     fn runs(&self, name: &str) -> u64 {
         let counted = self.connect().ask(&format!("state-get default {name}"));
         counted.split(' ').next().and_then(|sum| sum.parse().ok()).unwrap_or(0)
@@ -77,7 +78,7 @@ fn a_request_that_is_sent_again_is_answered_again_and_not_run_again() {
     assert_eq!(ask(&mut bench.connect(), "id", "k").text(), first.text(), "on whatever connection");
     assert_ne!(ask(&mut connection, "id", "l").text(), first.text(), "another key is another request");
     assert_ne!(connection.ask("id"), first.text(), "without one it is run");
-    // Plain, with another deadline, quoted.
+    // In a plain request, with another deadline, and quoted.
     connection.send("\"id\"\r\nidempotency-key:  k \r\nTimeout-Ms: 5000\r\n\r\n");
     assert_eq!(connection.read_reply(), first.text());
 
@@ -146,7 +147,7 @@ fn of_requests_at_the_same_time_one_is_run() {
 fn an_answer_outlives_the_server() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
-    // No plugin has a store: the file is for the answers alone.
+    // No plugin has a store: the file is only for the answers.
     let start = || {
         let tester = Identity::new("tester");
         let setup = Setup::new().master("tester", &tester).hostile("");
@@ -158,7 +159,7 @@ fn an_answer_outlives_the_server() {
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
     let (mut server, tester) = start();
-    // So that its id is another one.
+    // So that its id differs.
     server.connect(&tester).ask("id");
     assert_eq!(ask(&mut server.connect(&tester), "id", "k").text(), first);
     is_refused(&ask(&mut server.connect(&tester), "fail denied no", "f"), "denied", "failed", "no");

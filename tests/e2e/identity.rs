@@ -1,4 +1,4 @@
-//! Who is admitted, and what the others are told.
+//! Admission of clients, and the message to those refused.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use crate::support::client::{Connection, Ending, Tls, tcp};
 use crate::support::server::{Server, Setup, shared};
 use crate::support::tools::{self, Conversation};
 
-/// What the server says to this client, whose handshake succeeds, before it closes.
+/// Returns the server's message to this client, whose handshake succeeds, before it closes.
 fn told(server: &Server, tls: Tls) -> String {
     let mut connection = Connection::open(server.address(), tls).expect("the handshake is done");
     let (said, ending) = connection.read_to_end();
@@ -19,12 +19,12 @@ fn told(server: &Server, tls: Tls) -> String {
     String::from_utf8(said).expect("what is said is UTF-8")
 }
 
-/// The same, to a client that sends 64 KB, a valid request among it, before it reads.
+/// Does the same for a client that sends 64 KB, with a valid request among it, before it reads.
 fn told_after_sending(server: &Server, tls: Tls) -> String {
     let mut connection = Connection::open(server.address(), tls).expect("the handshake is done");
     let mut bytes = b"echo hello\r\n\r\n".to_vec();
     bytes.resize(64 * 1024, b'x');
-    // The server may be quicker to close than we are to send.
+    // The server may close before everything is sent.
     let _ = connection.try_send(bytes);
     let (said, _) = connection.read_to_end();
     String::from_utf8(said).expect("what is said is UTF-8")
@@ -206,7 +206,7 @@ fn nothing_runs_before_the_client_is_known() {
             String::from_utf8_lossy(&said)
         );
     }
-    // What it would have written to the log, the plugin writes there for an admitted client only.
+    // The plugin logs its line for an admitted client only.
     assert_eq!(server.connect(&tester).ask("flood-line 10"), "flooded");
     server.wait_for_log("the plugin's line", |entry| entry.text("line") == Some("LLLLLLLLLL"));
     assert!(!server.printed().contains("floodflood"));
@@ -255,7 +255,7 @@ fn openssl_is_given_no_session_to_resume() {
         assert!(shown.contains("New, TLSv1"), "{shown}");
         client.say("@ping\r\n\r\n");
         client.hear("pong\r\n\r\n");
-        // OpenSSL writes this file as soon as there is a session that could be resumed.
+        // OpenSSL writes this file as soon as there is a resumable session.
         assert!(!session.exists(), "{version}");
     }
 }
@@ -272,7 +272,7 @@ fn a_silent_stranger_is_put_out_while_others_are_served() {
     assert_eq!(connection.ask("@ping"), "pong");
     for socket in &mut silent {
         let mut rest = Vec::new();
-        // An alert may come first; a reset is an end, too.
+        // An alert may come first; a reset counts as the end, too.
         let _ = socket.read_to_end(&mut rest);
         assert!(rest.len() < 100, "{rest:?}");
     }

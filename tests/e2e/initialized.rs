@@ -1,4 +1,4 @@
-//! A folder that `lictor init` made, and a server that is run there as a person does.
+//! A folder made by `lictor init`, with a server run there as a person would.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,12 +10,12 @@ use tempfile::TempDir;
 use crate::support::eventually;
 use crate::support::tools::{finish, lictor, text_of};
 
-/// A folder in which `lictor init` was run, its server on a port of its own.
+/// Runs `lictor init` in a folder and gives its server its own port.
 pub(crate) fn initialized() -> (TempDir, u16) {
     initialized_by(lictor(Path::new(".")))
 }
 
-/// The same by a program of the test's own.
+/// Does the same with the test's own program.
 pub(crate) fn initialized_by(mut program: Command) -> (TempDir, u16) {
     let folder = TempDir::new().unwrap();
     let made = finish(program.current_dir(folder.path()).arg("init"));
@@ -28,7 +28,7 @@ pub(crate) fn initialized_by(mut program: Command) -> (TempDir, u16) {
     (folder, port)
 }
 
-/// A server that is run as a person does, and ends with this value.
+/// A server run as a person would, which ends with this value.
 pub(crate) struct Serving(Child);
 
 impl Serving {
@@ -36,7 +36,7 @@ impl Serving {
         Self::begin_by(lictor(folder), folder, port)
     }
 
-    /// The same by a program of the test's own.
+    /// Does the same with the test's own program.
     pub(crate) fn begin_by(mut command: Command, folder: &Path, port: u16) -> Self {
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
         let log = fs::File::create(folder.join("log")).unwrap();

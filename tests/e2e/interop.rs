@@ -1,9 +1,9 @@
-//! Other people's TLS clients speak the protocol.
+//! Third-party TLS clients speak the protocol.
 
 use crate::support::server::{Shared, shared};
 use crate::support::tools::{Conversation, finish, openssl, python, s_client};
 
-/// The shared server, whose client's certificate lies beside its config as `tester.pem` and `tester.key`.
+/// The shared server, with its client's certificate beside its config as `tester.pem` and `tester.key`.
 fn with_files() -> &'static Shared {
     static WRITTEN: std::sync::Once = std::sync::Once::new();
     WRITTEN.call_once(|| drop(shared().tester.write(shared().server.folder(), "tester")));
@@ -52,7 +52,7 @@ fn openssl_s_client_without_a_certificate_is_told() {
     assert_eq!(client.hear_out(), "ERR No certificate was provided\r\n\r\n");
 }
 
-/// Certificates that OpenSSL makes, with its own defaults: version 3, marked as an authority, SHA-256 with RSA.
+/// Certificates with OpenSSL's own defaults: version 3, marked as an authority, SHA-256 with RSA.
 #[test]
 fn a_certificate_made_by_openssl_is_admitted_by_the_fingerprint_that_openssl_shows() {
     use crate::support::server::Setup;

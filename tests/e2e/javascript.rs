@@ -1,4 +1,4 @@
-//! The kit for JavaScript: the host over which an author tests commands without a server.
+//! The kit for JavaScript: the host on which authors test commands without a server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::alike::answer_alike;
 use crate::languages::{at_leisure, author, is_to_be_had, root, script};
 use crate::support::tools::{Finished, finish};
 
-/// What the sample does with the kit that the kit refuses, and its words.
+/// Uses of the kit in the sample that the kit refuses, with its words.
 const REFUSED: &str = include_str!("javascript/sample.refused.txt");
 
-/// A new project whose plugin and tests are those of `name` in `javascript/`.
+/// Makes a project whose plugin and tests are those of `name` in `javascript/`.
 fn project(name: &str) -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
     let project = project_in(folder.path(), name);
@@ -32,7 +32,7 @@ fn project_in(folder: &Path, name: &str) -> PathBuf {
     project
 }
 
-/// The component of such a project, built in a folder that stays for as long as the tests run.
+/// Builds the component of such a project, in a folder that stays for as long as the tests run.
 pub(super) fn built(name: &str) -> PathBuf {
     let folder = root().join("target/tmp/javascript");
     let _ = fs::remove_dir_all(folder.join(name));
@@ -42,7 +42,7 @@ pub(super) fn built(name: &str) -> PathBuf {
     project.join(format!("{name}.wasm"))
 }
 
-/// Node's own runner in a project.
+/// Prepares Node's own test runner in a project.
 fn node_test(project: &Path) -> Command {
     let mut node = Command::new("node");
     node.args(["--test", "--test-reporter=spec"]).current_dir(project);
@@ -50,7 +50,7 @@ fn node_test(project: &Path) -> Command {
     node
 }
 
-/// Runs a project's own tests, of which there are so many.
+/// Runs a project's own tests and checks their number.
 pub(super) fn tests_pass(project: &Path, count: usize) {
     let said = at_leisure(&mut node_test(project));
     assert_eq!(said.lines().filter(|line| line.starts_with('✔')).count(), count, "{said}");
@@ -77,7 +77,7 @@ fn streams_run_over_the_host_of_a_test() {
     }
 }
 
-/// The exit code and the output of what may compile for long.
+/// Returns the exit code and the output of a command that may compile for long.
 fn ran(command: &mut Command) -> (Option<i32>, String) {
     let output = command.output().expect("it starts");
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
@@ -118,7 +118,7 @@ fn in_component(arguments: &[&str]) -> Finished {
     finish(author(component.parent().unwrap()).args(["plugin", "run"]).arg(component).args(arguments))
 }
 
-/// The sample's own test has these failures too, and those at bounds that `plugin run` does not set.
+/// The sample's own test covers these failures too, and those at bounds that `plugin run` does not set.
 #[test]
 fn what_breaks_off_in_a_test_breaks_off_in_a_component() {
     if !is_to_be_had("js") {
@@ -179,7 +179,8 @@ fn what_breaks_off_in_a_test_breaks_off_in_a_component() {
     );
 }
 
-/// What stands at a file's top level and can't become a plugin: the build says why and where, and leaves no component.
+/// Code at a file's top level that can't become a plugin: the build reports the reason and the place, and
+/// leaves no component.
 #[test]
 fn a_fault_at_the_top_level_fails_the_build_with_its_place() {
     if !is_to_be_had("js") {
@@ -233,7 +234,8 @@ fn a_fault_at_the_top_level_fails_the_build_with_its_place() {
     fs::write(project.join("plugin.ts"), "").unwrap();
     fails_to_build(&project, &format!("{start}{one}\n"), "has both plugin.js and plugin.ts: ");
     fs::remove_file(project.join("plugin.ts")).unwrap();
-    // What nobody hears of in a component either is no fault, nor what QuickJS has and this Node.js lacks.
+    // Failures that go unnoticed in a component too are allowed, and so are features of QuickJS that this
+    // Node.js lacks.
     let fine = "command(\"d [E [F...]]\", \"b\", () => 1);\n(async () => { await null; null.x; })();\nnew InternalError();\n";
     fs::write(project.join("plugin.js"), format!("{start}{one}\n{fine}")).unwrap();
     at_leisure(&mut script(&project, "build.sh"));
@@ -247,7 +249,7 @@ fn fails_to_build(project: &Path, source: &str, words: &str) {
     assert!(!built.stderr.contains("wasm") && !project.join("sample.wasm").exists(), "{source}: {built:?}");
 }
 
-/// What QuickJS has by itself, the context of a test has no more of.
+/// The context of a test has no globals beyond those of QuickJS.
 #[test]
 fn a_test_has_no_globals_that_a_component_lacks() {
     if !is_to_be_had("js") {

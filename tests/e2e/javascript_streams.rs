@@ -1,4 +1,4 @@
-//! Commands in JavaScript whose replies come in parts, beside what `streams` has of them.
+//! Commands in JavaScript that reply in parts, beyond the cases in `streams`.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -15,7 +15,7 @@ use crate::support::eventually;
 use crate::support::server::Setup;
 use crate::support::web::Web;
 
-/// The commands of `javascript/streams.js` that a server is given.
+/// Commands of `javascript/streams.js` that the server routes.
 const COMMANDS: [&str; 26] = [
     "hello",
     "count",
@@ -45,13 +45,13 @@ const COMMANDS: [&str; 26] = [
     "mend",
 ];
 
-/// The plugin of streams, built once.
+/// Builds the plugin of streams once.
 fn streams() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| built("streams"))
 }
 
-/// What the cases of `streams` ask of it.
+/// Description of the plugin for the cases in `streams`.
 pub(super) const PLUGIN: Plugin = Plugin {
     component: || streams().to_owned(),
     commands: &COMMANDS,
@@ -113,7 +113,7 @@ fn an_unexpected_error_is_logged_with_its_place() {
         return;
     }
     let (server, mut connection) = connected(&PLUGIN, "");
-    // Thrown, and what a promise was rejected with that nobody handles.
+    // A thrown error, and an unhandled rejection of a promise.
     for line in ["panic 2", "leave later"] {
         let before = server.log().len();
         assert_eq!(stream(&mut connection, line).1.failure(), ("plugin-failed", "failed"), "{line}");
@@ -134,7 +134,7 @@ fn events_come_to_a_command_that_subscribed() {
     let [mut one, mut other] = [(); 2].map(|()| server.connect(&tester));
     begin(&mut one, "s", "subscribe a/*");
     assert_eq!(one.read_frame().body, b"subscribed\n");
-    // No time passes for it while it waits.
+    // Waiting takes none of its time.
     thread::sleep(Duration::from_millis(1200));
     assert_eq!(stream(&mut other, "publish a/1 first").0, b"1");
     assert_eq!(one.read_frame().body, b"a/1 0 first\n");

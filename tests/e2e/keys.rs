@@ -1,4 +1,4 @@
-//! Keys, chains and names of certificates as other tools make them, and what is said of what does not do.
+//! Keys, chains and names of certificates made by other tools, and the words about unusable ones.
 
 use std::fs;
 use std::path::Path;
@@ -10,13 +10,13 @@ use crate::support::client::{Connection, Tls};
 use crate::support::server::{Setup, shared};
 use crate::support::tools::{finish, lictor, openssl};
 
-/// Runs OpenSSL in `folder`, which ends well.
+/// Runs OpenSSL in `folder`, which must succeed.
 fn made(folder: &Path, arguments: &[&str]) {
     let made = finish(openssl(arguments).current_dir(folder));
     assert_eq!(made.code, Some(0), "{arguments:?}: {made:?}");
 }
 
-/// Files `NAME.pem` and `NAME.key` that don't do, and the words for each.
+/// Files `NAME.pem` and `NAME.key` that are unusable, and the words about each.
 const FAULTS: &[(&str, &[&str])] = &[
     ("other", &["the private key is not the certificate's; where two belong together, `openssl x509"]),
     (
@@ -139,7 +139,7 @@ fn a_chain_that_is_not_in_order_is_served_and_told_with_the_right_order() {
             assert!(checked.stderr.contains(words), "{words}: {checked:?}");
         }
     }
-    // With another one's before it, the server's own is not told to be left out.
+    // If another certificate precedes the server's own, the advice is not to leave its own out.
     fs::write(setup.folder().join("server.pem"), middle.pem() + &own).unwrap();
     let checked = finish(lictor(setup.folder()).arg("check"));
     assert_eq!(checked.code, Some(2), "{checked:?}");
@@ -147,7 +147,7 @@ fn a_chain_that_is_not_in_order_is_served_and_told_with_the_right_order() {
     assert!(!checked.stderr.contains("leave out"), "{checked:?}");
 }
 
-/// What a pin takes, a client that trusts an authority may not.
+/// A certificate that a pin accepts may be refused by clients that trust an authority.
 #[test]
 fn a_servers_certificate_that_its_authoritys_clients_refuse_is_told_of() {
     let setup = Setup::new();

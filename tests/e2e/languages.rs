@@ -1,7 +1,8 @@
-//! Plugins in every language: the conformance suite, and projects as `lictor plugin new` makes them.
+//! Plugins in every language: the conformance suite, and projects made by `lictor plugin new`.
 //!
-//! `cargo xtask test` installs the languages' tools into `target/tools` and builds the conformance plugins before these
-//! tests run. What it could not build for want of tools it has told, and names in `LICTOR_TEST_WITHOUT`.
+//! `cargo xtask test` installs the languages' tools into `target/tools` and builds the conformance plugins
+//! before these tests run. It reports languages that it could not build for lack of tools, and names them in
+//! `LICTOR_TEST_WITHOUT`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +16,7 @@ use crate::support::components;
 use crate::support::server::Setup;
 use crate::support::tools::{finish, lictor};
 
-/// Whether the tools of `language` are to be had here.
+/// Returns true if the tools of `language` are installed here.
 #[expect(clippy::print_stdout, reason = "what is not tested has to be told")]
 pub(super) fn is_to_be_had(language: &str) -> bool {
     let without = std::env::var("LICTOR_TEST_WITHOUT").unwrap_or_default();
@@ -26,7 +27,8 @@ pub(super) fn is_to_be_had(language: &str) -> bool {
     is
 }
 
-/// A turn to compile components of Python: each takes all cores for long, and several at a time longer than a component may.
+/// Waits for the right to compile components of Python: each takes all cores for long, and several at a time
+/// would exceed a component's time.
 pub(super) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -36,7 +38,7 @@ pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `lictor` with a cache of compiled components that lasts, since those of Python take long.
+/// Prepares `lictor` with a lasting cache of compiled components, since those of Python take long.
 pub(super) fn author(folder: &Path) -> Command {
     let mut command = lictor(folder);
     command.env("XDG_CACHE_HOME", root().join("target/tmp/authors"));
@@ -63,7 +65,7 @@ fn conforms(component: &Path) {
     assert!(said.starts_with("92 passed, 0 did not"), "{said}");
 }
 
-/// Runs a command that compiles, which may take longer than a test waits for a server; gives what it printed.
+/// Runs a command that compiles, which may exceed a test's usual wait for a server; returns its output.
 pub(super) fn at_leisure(command: &mut Command) -> String {
     let output = command.output().expect("it starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -112,13 +114,13 @@ fn the_suite_tells_what_does_not_conform() {
     assert_eq!(tested.code, Some(1), "{tested:?}");
     assert!(tested.stdout.contains("ok       echo: Unicode"), "{tested:?}");
     assert!(tested.stdout.contains("MISSING  panic: its text is in the log"), "{tested:?}");
-    // It has commands of other names, and more of them: only what they do is wrong.
+    // It has other commands, and more of them: only their behavior is wrong.
     let tested = finish(author(folder.path()).args(["plugin", "test", "--quiet"]).arg(components::hostile()));
     assert_eq!(tested.code, Some(1), "{tested:?}");
     assert!(!tested.stdout.contains("\nok "), "{tested:?}");
 }
 
-/// The walk in docs/plugins.md, with the command that stands there, to a server that answers it.
+/// The walk in docs/plugins.md, with the command given there, up to a server's answer.
 #[test]
 fn an_authors_walk_ends_with_an_answer() {
     let folder = TempDir::new().unwrap();
@@ -153,14 +155,14 @@ fn an_authors_walk_ends_with_an_answer() {
     assert!(document.contains(&wrong.message), "docs/plugins.md has not {:?}", wrong.message);
 }
 
-/// A script of a project, which finds tools and program here.
+/// Prepares a script of a project, with tools and program on its path.
 pub(super) fn script(project: &Path, name: &str) -> Command {
     with_tools(Command::new(project.join(name)))
 }
 
-/// A command that runs such scripts, or is one.
+/// Prepares a command that runs such scripts, or is one.
 pub(super) fn with_tools(mut script: Command) -> Command {
-    // Rust's tools are cargo's own; what cargo was told for the server's build is not for a plugin's.
+    // Rust's tools are cargo's own; cargo's settings for the server's build are not for a plugin's.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("CARGO_") && name != "CARGO_HOME"
@@ -183,7 +185,7 @@ fn new_project(language: &str) {
     let project = folder.path().join("my-greet");
     let said = at_leisure(&mut script(&project, "test.sh"));
     assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 4, "{said}");
-    // A build that fails leaves no component of an earlier one.
+    // A failed build leaves no component of an earlier one.
     let source = ["src/lib.rs", "plugin.js", "plugin.py", "plugin.c"].map(|name| project.join(name));
     let source = source.iter().find(|path| path.exists()).expect("it has a source");
     std::fs::write(source, "this is no program").unwrap();
@@ -263,7 +265,7 @@ fn a_plugin_in_c_has_clocks_and_imports_them_only_if_it_asks() {
     }
     let waited: u64 = of_component(&["run", "wait", "120"]).trim().parse().unwrap();
     assert!((120..5000).contains(&waited), "{waited}");
-    // Longer than the clock counts is longer than the call may take.
+    // A time beyond the clock's range exceeds the call's time.
     let late = finish(
         author(folder.path())
             .args(["plugin", "run", "--timeout", "100ms"])
@@ -311,7 +313,7 @@ fn a_plugin_in_c_builds_without_warnings_and_what_a_plugin_has_not_is_named() {
     assert!(built.stderr.contains(told) && built.stderr.contains("docs/languages.md"), "{built:?}");
 }
 
-/// Zig has no kit; it is there over the bindings of C, whose tools bring its compiler.
+/// Zig has no kit; the example uses the bindings of C, whose tools include Zig's compiler.
 #[test]
 fn the_example_in_zig_builds_and_replies() {
     if is_to_be_had("c") {

@@ -1,4 +1,4 @@
-//! What plugins and clients can't use up together: computing time, memory, turns, the disk.
+//! Resources that plugins and clients can't exhaust: computing time, memory, slots, the disk.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{finish, lictor};
 
-/// A server with the hostile plugin, configured by `keys`, for one client that may do anything.
+/// Starts a server with the hostile plugin, configured by `keys`, for one client that may do anything.
 fn hostile_with(setup: Setup, keys: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");
     let server = setup.master("tester", &tester).echo().hostile(keys).start();
@@ -85,7 +85,7 @@ fn idle_instances_make_room_in_the_pool() {
     }
 }
 
-/// A server whose plugins have 64 MiB, of which the command `hold` takes so many pages and does not end.
+/// Starts a server whose plugins have 64 MiB, of which the endless command `hold` takes this many pages.
 fn with_memory_held(pages: usize) -> (Server, Identity) {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester).section("[limits]\nplugin_memory = \"64MiB\"");
@@ -129,7 +129,7 @@ fn a_call_that_needs_more_memory_than_there_is_left_is_told_to_come_again() {
     eventually("memory to be left", || (other.ask("alloc 30000000") == "held 30000000").then_some(()));
 }
 
-/// Lets a client, on two connections, spin in more calls than it may have at once.
+/// Lets a client spin, on two connections, in more calls than it may run at once.
 fn greedy(server: &Server, identity: &Identity) -> [Connection; 2] {
     [(); 2].map(|()| {
         let mut connection = server.connect(identity);
@@ -153,7 +153,7 @@ fn a_client_leaves_turns_to_the_others() {
     for _ in 0..5 {
         assert_eq!(connection.ask("echo hello"), "hello", "a fourth slot is free for others");
     }
-    // What it waits for comes in turn, on whichever connection.
+    // Its waiting calls run in turn, on either connection.
     connections[0].send("echo\r\nSequence: e\r\nSize: 2\r\n\r\nme");
     connections[0].send("@cancel 0\r\nSequence: c0\r\n\r\n");
     for number in 0..10 {
@@ -195,7 +195,7 @@ fn calls_that_compute_take_turns_and_leave_room_for_short_ones() {
     for _ in 0..200 {
         assert_eq!(connection.ask("echo hello"), "hello");
     }
-    // One tick of each spinner before each echo would be 6.4 seconds on two processors.
+    // One tick of each spinner before each echo would take 6.4 seconds on two processors.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?} beside 64 spinners", begun.elapsed());
 }
 
@@ -204,7 +204,7 @@ fn calls_that_compute_do_it_on_threads_of_their_own() {
     let (server, tester) = hostile_with(Setup::new(), "cpu_time = \"20ms\"\ntimeout = \"10m\"");
     let mut connection = server.connect(&tester);
     let (_, of_the_start) = server.computed_ticks("compute");
-    // All of them begin anew again and again.
+    // All of them start again and again.
     for _ in 0..10 {
         let frames = connection.ask_all(&[("spin", ""); 16]);
         assert!(frames.iter().all(|frame| is_failure(frame, "plugin-limit", "unknown")), "{frames:?}");
@@ -281,7 +281,7 @@ fn a_trap_leaves_a_core_dump_where_they_are_asked_for() {
         let name = dump.file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with("hostile-c1-") && name.ends_with(".core"), "{name}");
     }
-    // The log has the place of the trap, and not the dump.
+    // The log has the place of the trap, and not the core dump.
     let broke_off = server.wait_for_log("a trap", |entry| entry.message() == "plugin broke off");
     let error = broke_off.text("error").unwrap();
     assert!(error.contains("unreachable") && error.contains("wasm backtrace"), "{error}");
@@ -352,11 +352,11 @@ fn requests_beyond_a_clients_rate_are_answered_in_their_turn() {
         frame.status == "OK" || frame.failure() == ("rate-limited", "not-run")
     };
     assert!(frames.iter().all(is_right));
-    // Another connection of the same client is the same client; another client is not.
+    // Another connection of the same client counts as the same client; another client does not.
     let refused = server.connect(&one).ask_all(&[("@ping", ""); 10]);
     assert!(refused.iter().any(|frame| frame.status == "ERR"));
     assert!(server.connect(&other).ask_all(&[("@ping", ""); 10]).iter().all(|frame| frame.status == "OK"));
-    // Plain ones keep their order.
+    // Plain replies keep their order.
     connection.send("echo a\r\n\r\n".repeat(30));
     let replies: Vec<String> = (0..30).map(|_| connection.read_reply()).collect();
     assert!(

@@ -1,4 +1,4 @@
-//! Which components are refused, and with what words.
+//! Components that are refused, and the words for each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::support::components::{self, Minimal};
 use crate::support::server::Setup;
 use crate::support::tools::{Finished, finish, lictor};
 
-/// A config with one plugin `guest`, whose component `make` writes into a folder, and its check.
+/// Makes a config with one plugin `guest`, whose component `make` writes into a folder, and checks it.
 fn check(keys: &str, make: impl FnOnce(&Path) -> PathBuf) -> (Setup, Finished) {
     let setup = Setup::new();
     let component = make(setup.folder());
@@ -18,8 +18,8 @@ fn check(keys: &str, make: impl FnOnce(&Path) -> PathBuf) -> (Setup, Finished) {
     (setup, finished)
 }
 
-/// Wants that the component is refused by `check`, and that the text has all of `words`, the plugin's name among
-/// them; and that the server refuses it in the same way, before it listens.
+/// Asserts that `check` refuses the component with all of `words` and the plugin's name, and that the server
+/// refuses it in the same way, before it listens.
 #[track_caller]
 fn refused(words: &[&str], make: impl FnOnce(&Path) -> PathBuf) {
     let (setup, checked) = check("timeout = \"500ms\"", make);
@@ -51,7 +51,8 @@ fn the_smallest_plugin_runs() {
     assert!(finished.stdout.contains("guest"), "{finished:?}");
 }
 
-/// Each file in `tests/components/old` is what a plugin of one version may import, with the types that it had then.
+/// Each file in `tests/components/old` has the imports allowed to a plugin of one version, with the types of
+/// that version.
 #[test]
 fn plugins_built_against_every_earlier_version_load_and_run() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/components/old");
@@ -282,7 +283,7 @@ fn compiled_plugins_are_kept_in_a_folder_of_the_servers_alone() {
     let made = fs::metadata(kept).unwrap().modified().unwrap();
     check();
     assert_eq!(fs::metadata(kept).unwrap().modified().unwrap(), made, "it was compiled again");
-    // Code that somebody else put there is compiled over, never run.
+    // Code put there by somebody else is compiled over, never run.
     fs::write(kept, "not what was compiled").unwrap();
     check();
     assert!(fs::read(kept).unwrap().starts_with(b"\x7fELF"));
@@ -298,7 +299,7 @@ fn what_gets_no_memory_to_be_loaded_is_told_the_key() {
     assert!(said.stderr.contains("(limits.plugin_memory)"), "{said:?}");
 }
 
-/// What runs when an instance is made is not what runs when it is asked for its commands.
+/// An endless start function is reported as such, not as an endless `describe`.
 #[test]
 fn a_start_function_without_end_is_told_as_one() {
     let endless = "(func $f (loop $on (br $on))) (start $f)";
@@ -318,7 +319,7 @@ fn a_start_function_without_end_is_told_as_one() {
     });
 }
 
-/// However little `reply` allows.
+/// Holds however little `reply` allows.
 #[test]
 fn a_description_has_a_bound_of_its_own() {
     let summary = "s".repeat(5000);

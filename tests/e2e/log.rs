@@ -1,4 +1,4 @@
-//! What an operator finds in the log.
+//! Information for operators in the log.
 
 use std::fs;
 
@@ -67,12 +67,12 @@ fn a_refusal_has_an_event_with_its_reason() {
     assert_eq!(refused.text("thumbprint"), Some(stranger.sha256().as_str()), "{refused:?}");
 }
 
-/// An attack on TLS is not to look like a client whose network broke.
+/// An attack on TLS must not look like a client's broken network.
 #[test]
 fn a_fault_of_tls_is_told_from_a_client_that_went_away() {
     let (server, tester) = server_with("");
     let mut forger = server.connect(&tester);
-    // A record of 32 bytes that nobody encrypted.
+    // A record of 32 unencrypted bytes.
     forger.send_raw(&[&[0x17, 3, 3, 0, 32][..], &[0; 32]].concat());
     assert_eq!(forger.read_to_end().1, Ending::Alert);
     let fault = server.wait_for_log("the fault", |entry| entry.message() == "TLS fault");
@@ -133,7 +133,7 @@ fn beyond_its_budget_the_log_counts_good_commands_and_still_tells_the_bad_ones()
 #[test]
 fn a_level_leaves_out_what_is_below_it() {
     let tester = Identity::new("tester");
-    // The address cannot be read from such a log, so the server is asked to listen on one that is known.
+    // The address cannot be read from such a log, so the server listens on a known one.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = format!(
         "[server]\nlisten = [\"127.0.0.1:{port}\"]\ncertificate = \"server.pem\"\nprivate_key = \"server.key\"\n\
@@ -158,7 +158,7 @@ fn a_level_leaves_out_what_is_below_it() {
 fn every_line_of_the_log_is_an_event() {
     let (mut server, tester) = server_with("");
     server.connect(&tester).ask("flood");
-    // What is read while it is written may end in the middle of a line, or have more lines a moment later.
+    // A log read while the server writes may end in the middle of a line, or have more lines a moment later.
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
     let printed = server.printed();

@@ -2,68 +2,68 @@
 //!
 //! | module      | what it shows |
 //! |-------------|---------------|
-//! | `identity`  | who is admitted, and what the others are told |
-//! | `authority` | who is admitted by the word of an authority |
-//! | `keys`      | keys, chains and names of certificates as other tools make them |
+//! | `identity`  | admission of clients, and the message to those refused |
+//! | `authority` | admission through an authority's word |
+//! | `keys`      | keys, chains and names of certificates made by other tools |
 //! | `renew`     | `lictor cert renew` |
-//! | `renewed`   | what it takes over from the old certificate, and where it finds that |
+//! | `renewed`   | properties taken over from the old certificate, and the ways to find that certificate |
 //! | `odd`       | certificates that a library would refuse, and their keys |
-//! | `dates`     | the dates of certificates and lists, and a server's certificate that is replaced |
+//! | `dates`     | the dates of certificates and lists, and a replaced server certificate |
 //! | `protocol`  | bytes in, bytes out; most of it as transcripts in `wire/` |
 //! | `pace`      | clients that are slow, end early, or do not read |
-//! | `sandbox`   | what a plugin can't do, and what its failures look like |
-//! | `broken`    | what calls that break off are told by, and what mends them |
-//! | `places`    | the files and lines that traps are told by, and the debug files that tell them |
-//! | `loading`   | which components are refused, and with what words |
-//! | `limits`    | what plugins and clients can't use up together: computing time, memory, turns, the disk |
+//! | `sandbox`   | the limits of a plugin's reach, and the look of its failures |
+//! | `broken`    | messages about calls that break off, and their remedies |
+//! | `places`    | the files and lines reported for traps, and the debug files behind them |
+//! | `loading`   | components that are refused, and the words for each |
+//! | `limits`    | resources that plugins and clients can't exhaust: computing time, memory, slots, the disk |
 //! | `memory`    | the SDK's allocator for Rust |
-//! | `grants`    | what a plugin may be granted: given, withheld, overstepped |
-//! | `http`      | the same of HTTP requests |
-//! | `http_places` | how many of these are under way at once |
-//! | `http_whole` | requests in one piece |
-//! | `directories` | the same of folders |
-//! | `state`     | key-value state as plugins have it, and over `kill -9` |
-//! | `state_verbs` | what operators look up there and delete |
-//! | `idempotency` | requests that are sent again: answered again and run once, also over `kill -9` |
-//! | `reach`     | files and other commands that a plugin may reach |
-//! | `absent`    | a config that names what is not there, or what is switched off |
+//! | `grants`    | grants of a plugin: given, withheld, exceeded |
+//! | `http`      | the same for HTTP requests |
+//! | `http_places` | slots for HTTP requests in progress |
+//! | `http_whole` | HTTP requests in one piece |
+//! | `directories` | the same for folders |
+//! | `state`     | key-value state as plugins see it, and across `kill -9` |
+//! | `state_verbs` | lookups and deletions of state by operators |
+//! | `idempotency` | repeated requests: answered again and run once, also across `kill -9` |
+//! | `reach`     | files and other commands within a plugin's reach |
+//! | `absent`    | a config that names missing files, or sections that are disabled |
 //! | `cli`       | the commands of `lictor` |
-//! | `advice`    | what its messages tell a newcomer to do |
-//! | `caller`    | `lictor call` as a client: whom it trusts, by which files and variables |
+//! | `advice`    | messages of `lictor` that tell a newcomer what to do |
+//! | `caller`    | `lictor call` as a client: the servers it trusts, its files and environment variables |
 //! | `bench`     | `lictor bench` |
 //! | `plugin`    | `lictor plugin …`, for authors |
-//! | `packaged`  | the crate as it is packed, installed from that |
-//! | `script`    | `lictor plugin run --script`: several calls, other plugins, what is expected |
+//! | `packaged`  | the packed crate, and an installation from it |
+//! | `script`    | `lictor plugin run --script`: several calls, other plugins, expectations |
 //! | `dev`       | `lictor plugin dev`: a project that is built, served and tested at each change |
-//! | `stopping`  | the ways in which a call is stopped, and what is free then |
-//! | `streams`   | replies that come in parts, in Rust, JavaScript and Python |
-//! | `streaming` | what is beside that in Rust, and in clients |
-//! | `events`    | topics, by which plugins tell each other what happens |
+//! | `stopping`  | the ways in which a call is stopped, and the resources freed |
+//! | `streams`   | replies in parts, in Rust, JavaScript and Python |
+//! | `streaming` | further cases in Rust, and in clients |
+//! | `events`    | topics, by which plugins notify each other |
 //! | `examples`  | the plugins that come with Lictor |
 //! | `languages` | plugins in every language, and new projects |
-//! | `javascript` | the host over which authors test plugins in JavaScript |
-//! | `javascript_streams` | the same in JavaScript |
+//! | `javascript` | the host on which authors test plugins in JavaScript |
+//! | `javascript_streams` | replies in parts in JavaScript |
 //! | `python`    | the kit for Python: the host of authors' tests, and replies in parts |
-//! | `packages`  | what authors bring along: packages, TypeScript |
+//! | `packages`  | dependencies that authors bring along: packages, TypeScript |
 //! | `prompt`    | `lictor call` on a terminal |
-//! | `log`       | what an operator finds in the log |
-//! | `printed`   | what plugins print: for whom it is logged, and what of it |
-//! | `crossing`  | what plugins hand to the host: how much, and what they are told beyond |
-//! | `proposals` | which proposals of WebAssembly a component may use |
-//! | `metrics`   | that each bound is counted when it is met |
-//! | `interop`   | other people's TLS clients |
-//! | `network`   | both families of addresses, and what comes to the port that is no client |
-//! | `resources` | what strangers and greedy clients can't use up |
+//! | `log`       | information for operators in the log |
+//! | `printed`   | output of plugins: the request it is logged for, and the part that is logged |
+//! | `crossing`  | data that plugins pass to the host: its bounds, and the errors beyond |
+//! | `proposals` | proposals of WebAssembly that a component may use |
+//! | `metrics`   | each bound is counted when it is met |
+//! | `interop`   | third-party TLS clients |
+//! | `network`   | both families of addresses, and traffic on the port that is not a client's |
+//! | `resources` | resources that strangers and greedy clients can't exhaust |
 //! | `reload`    | reload and revocation, under load as well |
-//! | `watch`     | files that come to be others while they are watched, with inotify and without it |
-//! | `seat`      | what calls in a row hand to each other, and what not |
+//! | `watch`     | files that change while they are watched, with inotify and without it |
+//! | `seat`      | resources that consecutive calls share, and those they must not |
 //! | `worker`    | instances that stay entered |
-//! | `signals`   | signals that come before the server serves, and as the first process of a container |
-//! | `systemd`   | a service manager: what it is told, sockets, the documented unit |
+//! | `signals`   | signals before the server serves, and as the first process of a container |
+//! | `systemd`   | a service manager: notifications, sockets, the documented unit |
 //! | `metrics_alone` | bounds that are met one at a time, counted |
 //! | `paused`    | clients that end while their connection is not read |
-//! | `transcript` | what runs the cases in `wire/` |
-//! | `documents` | that the documents' transcripts are what happens |
+//! | `transcript` | the runner of the cases in `wire/` |
+//! | `documents` | the documents' transcripts match the program |
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "in a binary nothing is reachable")]

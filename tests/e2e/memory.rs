@@ -1,4 +1,5 @@
-//! The SDK's allocator for Rust: what is asked for is there, whatever its size, and the memory grows by no more than that.
+//! The SDK's allocator for Rust: allocations of any size succeed, and the memory grows by no more than they
+//! need.
 
 use crate::support::certs::Identity;
 use crate::support::components;
@@ -12,7 +13,7 @@ fn allocating(keys: &str) -> (Server, Identity) {
     (setup.plugin("allocating", components::allocating(), &["allocate"], keys).start(), tester)
 }
 
-/// The pages that hold an allocation and what an allocator writes beside it.
+/// Returns the pages that hold an allocation and the allocator's data beside it.
 fn pages_for(bytes: usize, align: usize) -> usize {
     let align = if align > 16 { align } else { 0 };
     (16 + (bytes + 4).next_multiple_of(16) + align).div_ceil(PAGE)
@@ -26,7 +27,7 @@ fn allocations_of_all_sizes_about_whole_pages_fit_and_grow_the_memory_by_no_more
     for pages in [1, 2, 10, 16] {
         for bytes in pages * PAGE - 60..pages * PAGE + 20 {
             asked.push((1, vec![bytes]));
-            // In the place of a shorter one, and of one that is not the allocator's own affair.
+            // In place of a shorter one, and of one that the small-block lists serve.
             asked.push((8, vec![bytes / 2, bytes, bytes + PAGE]));
             asked.push((1, vec![5, bytes, 7, bytes]));
         }
@@ -62,7 +63,7 @@ fn allocations_of_all_sizes_about_whole_pages_fit_and_grow_the_memory_by_no_more
 fn an_allocation_for_which_there_is_no_memory_fails_and_one_that_just_fits_does_not() {
     let (server, tester) = allocating("memory = \"8MiB\"");
     let mut connection = server.connect(&tester);
-    // What a fresh instance has already is less than 2 MiB.
+    // A fresh instance already has less than 2 MiB.
     assert_eq!(connection.ask(&format!("allocate 1 {}", 96 * PAGE - 20)), "96");
     let refused = connection.ask_framed(&format!("allocate 1 {}", 128 * PAGE));
     assert_eq!(refused.status, "ERR");

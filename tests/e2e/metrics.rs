@@ -1,4 +1,4 @@
-//! That each bound is counted when it is met, and only then.
+//! Each bound is counted when it is met, and only then.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::support::components;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
-/// What `@status metrics` tells, by name.
+/// Reads `@status metrics`, by name.
 pub fn metrics(operator: &mut Connection) -> BTreeMap<String, u64> {
     let text = operator.ask("@status metrics");
     let samples = text.lines().filter(|line| !line.starts_with('#'));
@@ -67,7 +67,7 @@ fn nothing_is_counted_while_all_goes_well() {
     assert_eq!(operator.ask_framed("@status everything").failure(), ("bad-arguments", "failed"));
 }
 
-/// What somebody does to meet a bound, and the metric that counts it.
+/// A metric, and the actions that meet its bound.
 type Case = (&'static str, fn(&Server, &Identity));
 
 const CASES: [Case; 16] = [
@@ -88,7 +88,7 @@ const CASES: [Case; 16] = [
         server.connect(tester).ask_all(&[("sleep 50", ""); 3]);
     }),
     ("lictor_queue_full_total", |server, tester| {
-        // Two run, two of this client may wait.
+        // Two run, and two of this client may wait.
         [(); 2].map(|()| server.connect(tester)).iter_mut().for_each(|connection| {
             (0..4).for_each(|number| connection.send(format!("sleep 500\r\nSequence: {number}\r\n\r\n")));
             assert_eq!(connection.read_frame().failure(), ("busy", "not-run"));
@@ -144,7 +144,7 @@ fn each_request_over_the_rate_is_counted_once_also_behind_a_batch() {
         let setup = setup.hostile(&format!("instances = \"{instances}\""));
         let server = setup.section("[limits]\nrequests_per_second = 20").start();
         let mut connection = server.connect(&tester);
-        // The first that is too many comes behind a batch of those that were not.
+        // The first request in excess comes after a batch of allowed ones.
         let frames = connection.ask_all(&[("args a", ""); 200]);
         let refused: Vec<&Frame> = frames.iter().filter(|frame| frame.status == "ERR").collect();
         assert!(refused.iter().all(|frame| frame.failure() == ("rate-limited", "not-run")), "{refused:?}");

@@ -1,4 +1,4 @@
-//! The same for bounds that need a config, or a crowd, of their own.
+//! Counted bounds that need their own config, or a crowd.
 
 use std::any::Any;
 
@@ -9,10 +9,10 @@ use crate::support::components;
 use crate::support::server::{Server, Setup};
 use crate::support::{eventually, tcp_from};
 
-/// What two clients do to meet a bound; what they hold is held until it was counted.
+/// Actions of two clients that meet a bound; the returned resources are held until it was counted.
 type Meet = fn(&Server, [&Identity; 2]) -> Box<dyn Any>;
 
-/// The metric, the limits by which it is met, and how.
+/// The metric, the limits by which it is met, and the actions.
 const CASES: [(&str, &str, Meet); 14] = [
     ("lictor_connections_delayed_total", "connections = 2\nconnections_per_address = 2", |server, _| {
         Box::new([tcp(server.address()), tcp(server.address())])
@@ -80,7 +80,7 @@ const CASES: [(&str, &str, Meet); 14] = [
     }),
 ];
 
-/// A client that sends so many of the same command and reads nothing.
+/// A client that sends this many of the same command and reads nothing.
 fn sending(server: &Server, client: &Identity, command: &str, count: usize) -> Connection {
     let mut connection = server.connect(client);
     let requests = (0..count).map(|number| format!("{command}\r\nSequence: {number}\r\n\r\n"));

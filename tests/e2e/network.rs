@@ -1,4 +1,4 @@
-//! Both families of addresses on one port, and what comes to the port that is no client.
+//! Both families of addresses on one port, and traffic on the port that is not a client's.
 
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
@@ -41,7 +41,7 @@ fn one_port_takes_both_families() {
 #[test]
 fn a_check_tells_of_an_address_that_is_not_this_machines() {
     let tester = Identity::new("tester");
-    // For documentation, so nobody has it.
+    // Reserved for documentation, so no machine has it.
     let setup = Setup::new().server("listen = [\"203.0.113.1:4888\", \"127.0.0.1:4888\"]");
     let setup = setup.master("tester", &tester).echo();
     setup.write();
@@ -54,15 +54,15 @@ fn a_check_tells_of_an_address_that_is_not_this_machines() {
     assert!(served.stderr.contains("this machine has no such address: `ip address` shows"), "{served:?}");
 }
 
-/// Sends `bytes` and waits until the server has ended the connection.
+/// Sends `bytes` and waits until the server has closed the connection.
 fn knock(server: &Server, bytes: &[u8]) {
     let mut socket = tcp(server.address());
     socket.write_all(bytes).expect("the server takes it");
-    // A reset is an end as well.
+    // A reset counts as the end.
     let _ = socket.read_to_end(&mut Vec::new());
 }
 
-/// The advice for a handshake that failed with `error`.
+/// Returns the advice for a handshake that failed with `error`.
 fn advised(server: &Server, error: &str) -> String {
     let entry = server.wait_for_log(error, |entry| {
         entry.message() == "handshake failed" && entry.text("error") == Some(error)
@@ -96,7 +96,7 @@ fn what_comes_to_the_port_is_named() {
     assert!(!server.printed().contains("secret"), "only the first word is logged");
 }
 
-/// A ClientHello of `version`, without extensions.
+/// Builds a ClientHello of `version`, without extensions.
 fn old_hello(version: [u8; 2]) -> Vec<u8> {
     let suites = [0x00, 0x2f];
     let mut hello = version.to_vec();
@@ -135,7 +135,7 @@ fn a_connection_without_a_byte_is_counted_and_not_logged() {
     assert!(!messages.iter().any(|message| message == "handshake failed" || message == "nothing came"));
 }
 
-/// The alert that a client is sent, or sends, is told by what it means here.
+/// An alert, in either direction, is explained by its meaning here.
 #[test]
 fn a_handshake_that_fails_is_explained() {
     let (server, tester) = server();
@@ -169,7 +169,7 @@ fn a_handshake_that_fails_is_explained() {
     }
 }
 
-/// As docs/protocol.md says: a name is not looked at, and neither is an address or what is nearly a name.
+/// As docs/protocol.md says: neither a name nor an address nor a malformed name is looked at.
 #[test]
 fn any_host_name_is_taken() {
     let (server, _) = server();
@@ -195,7 +195,7 @@ fn a_client_that_ends_in_the_handshake_is_told_as_that() {
     drop(socket);
     let error = "the client ended the connection in the middle of the handshake";
     assert!(advised(&server, error).contains("trust the server's certificate"));
-    // One that is only slow is none.
+    // A client that ends after the handshake is not one of these.
     let mut connection = Connection::open(server.address(), Tls::showing(&tester)).unwrap();
     assert!(connection.is_greeted());
     connection.end_sending();

@@ -1,4 +1,5 @@
-//! Certificates that a library would refuse: a pin is the hash of one, so all that counts is that the peer proves to hold its key.
+//! Certificates that a library would refuse: a pin is a certificate's hash, so all that counts is the peer's
+//! proof that it holds the key.
 
 use std::fs;
 use std::net::TcpListener;
@@ -15,7 +16,8 @@ use crate::support::client::{Connection, Ending, Tls};
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{Conversation, Finished, finish, lictor, openssl, s_client};
 
-/// A kind of certificates, as OpenSSL makes it, and what is said of it with TLS 1.2 and 1.3; nothing where it gets in.
+/// A kind of certificate made by OpenSSL, and the reason for its refusal with TLS 1.2 and 1.3; `None` if it
+/// is admitted.
 struct Kind {
     name: &'static str,
     key: &'static [&'static str],
@@ -60,7 +62,7 @@ const KINDS: &[Kind] = &[
     never("pss", &["genpkey", "-algorithm", "RSA-PSS"], "its key is RSA for PSS alone (rsassaPss)"),
 ];
 
-/// Runs OpenSSL in `folder`, which ends well.
+/// Runs OpenSSL in `folder`, which must succeed.
 fn made(folder: &Path, arguments: &[&str]) {
     let made = finish(openssl(arguments).current_dir(folder));
     assert_eq!(made.code, Some(0), "{arguments:?}: {made:?}");
@@ -82,13 +84,13 @@ fn make_all(folder: &Path) {
     with_long_rsa_key("rsa-8448", 8448).write(folder, "rsa-8448");
 }
 
-/// Each kind, and what is said of it.
+/// Returns each kind, and the reasons for its refusal.
 fn kinds() -> impl Iterator<Item = (&'static str, [Option<&'static str>; 2])> {
     let long = Some("its RSA key has 8448 bits, and must have 2048 to 8192");
     KINDS.iter().map(|kind| (kind.name, kind.said)).chain([("rsa-8448", [long, long])])
 }
 
-/// How a client of the kind `name` is pinned.
+/// Pins a client of the kind `name` by the method `how`.
 fn pin(identity: &Identity, name: &str, how: &str) -> String {
     match how {
         "sha1" => format!("thumbprints = [\"{}\"]", identity.sha1()),
@@ -97,7 +99,8 @@ fn pin(identity: &Identity, name: &str, how: &str) -> String {
     }
 }
 
-/// What the log says of the one who showed the certificate of `name` without proof, once it says it `count` times.
+/// Returns the logged reason for the `count`th refusal of a client that showed the certificate of `name`
+/// without proof.
 fn unproven(server: &Server, name: &str, count: usize) -> String {
     let of = |entry: &&crate::support::server::Entry| {
         entry.message() == "a client's certificate was shown without proof" && entry.text("of") == Some(name)
@@ -109,7 +112,7 @@ fn unproven(server: &Server, name: &str, count: usize) -> String {
     })
 }
 
-/// Connects, and says whether the greeting came; else an alert did.
+/// Connects, and returns true on a greeting; otherwise there must be an alert.
 fn gets_in(server: &Server, tls: Tls) -> bool {
     let Ok(mut connection) = Connection::open(server.address(), tls) else { return false };
     if connection.is_greeted() {
@@ -120,7 +123,7 @@ fn gets_in(server: &Server, tls: Tls) -> bool {
     false
 }
 
-/// Kinds on one server: the log has twenty lines a second for what a stranger does.
+/// Kinds on one server: the log shows twenty lines a second about strangers.
 const AT_ONCE: usize = 4;
 
 #[test]
@@ -145,7 +148,8 @@ fn what_is_pinned_gets_in_whatever_stands_in_it_if_its_key_can_be_proven() {
     }
 }
 
-/// Shows the certificate of `identity` with TLS 1.2 and 1.3, with its key where that can be used at all, and without.
+/// Shows the certificate of `identity` with TLS 1.2 and 1.3, with its key if that is usable at all, and
+/// without.
 fn shows(server: &Server, name: &str, identity: &Identity, said: [Option<&str>; 2]) {
     let thief = Identity::new("thief");
     let stealing = || Tls::stealing(identity, &thief);
@@ -159,10 +163,10 @@ fn shows(server: &Server, name: &str, identity: &Identity, said: [Option<&str>; 
             assert!(reason.contains(words) && reason.contains(&identity.sha256()), "{name}: {reason}");
         }
     }
-    // Who has seen the certificate has not got its key.
+    // Seeing a certificate does not give away its key.
     for (tls, said) in [(stealing(), said[1]), (stealing().only_version_1_2(), said[0])] {
         assert!(!gets_in(server, tls), "{name} was stolen");
-        // Of a wrong signature alone the log has what the alert says.
+        // A wrong signature alone is logged only with the words of the alert.
         let Some(words) = said else { continue };
         told += 1;
         let reason = unproven(server, name, told);
@@ -220,7 +224,7 @@ fn a_certificate_that_more_bytes_follow_is_told_for_what_it_is() {
     assert!(checked.stderr.contains(words), "{checked:?}");
 }
 
-/// A block of PEM, as OpenSSL makes it of these bytes.
+/// Encodes these bytes as PEM, with OpenSSL.
 fn pem_of(der: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("der"), der).unwrap();

@@ -1,4 +1,4 @@
-//! Clients that are slow, end early, or do not read; and how long each may take.
+//! Clients that are slow, end early, or do not read; and their deadlines.
 
 use std::time::{Duration, Instant};
 
@@ -42,11 +42,12 @@ fn a_client_that_does_not_read_is_not_read_from_while_others_are_served() {
     let mut greedy = shared().connect();
     let request = "body\r\nSize: 4096\r\n\r\n".to_owned() + &"b".repeat(4096);
     let sent = greedy.send_until_stuck(request.as_bytes());
-    // What the sockets' and the server's buffers hold is a few megabytes; an unbounded queue would take all.
+    // The buffers of the sockets and the server hold a few megabytes; an unbounded queue would take
+    // everything.
     assert!(sent < 64 << 20, "the server took {sent} bytes");
     assert_eq!(shared().connect().ask("echo hello"), "hello");
 
-    // All that was taken is answered once the client reads, and at once: not when some deadline wakes the server.
+    // Everything taken is answered as soon as the client reads: no deadline has to wake the server first.
     let begun = Instant::now();
     for _ in 0..sent / request.len() {
         let reply = greedy.read_reply();
@@ -59,7 +60,7 @@ fn a_client_that_does_not_read_is_not_read_from_while_others_are_served() {
 fn a_client_that_never_reads_is_cut_off() {
     let (server, tester) = server_with("[limits]\nwrite_timeout = \"300ms\"");
     let mut greedy = server.connect(&tester);
-    // 100 MB of replies, more than any socket's buffers hold.
+    // 100 MB of replies, more than the buffers of any socket hold.
     for number in 0..100 {
         greedy.send(format!("big 1000000\r\nSequence: {number}\r\n\r\n"));
     }
@@ -91,7 +92,7 @@ fn a_body_larger_than_the_limit_is_refused_before_it_is_read() {
 fn a_large_body_arrives_whole() {
     let mut connection = shared().connect();
     let body: Vec<u8> = (0..1 << 20).map(|number: u32| (number % 251) as u8).collect();
-    // Two plugins with allocators of their own.
+    // Two plugins with different allocators.
     for command in ["body", "echo"] {
         connection.send(format!("{command}\r\nSize: {}\r\nSequence: 1\r\n\r\n", body.len()));
         connection.send(&body);
@@ -134,7 +135,7 @@ fn a_request_in_flight_ends_before_the_server_does() {
     let (mut server, tester) = server_with("");
     let mut connection = server.connect(&tester);
     connection.send("sleep 1000\r\nSequence: 1\r\n\r\n");
-    // It was read after the other, which therefore runs.
+    // This request was read after the other, which is therefore running.
     assert_eq!(connection.ask("@ping"), "pong");
     server.signal("TERM");
     assert_eq!(connection.read_frame().text(), "slept");

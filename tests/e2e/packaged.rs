@@ -1,4 +1,4 @@
-//! The crate as `cargo package` packs it: what is installed from it does what a build in a checkout does.
+//! The crate packed by `cargo package`: a program installed from it works like a build in a checkout.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::initialized::{Serving, initialized_by};
 use crate::support::tools::{at_home, finish, lictor};
 
-/// Languages of which `plugin new` makes projects, the last two with all options that change the files.
+/// Languages of new projects, the last two with all options that change the files.
 const PROJECTS: [&[&str]; 5] = [
     &["--lang", "js"],
     &["--lang", "python"],
@@ -40,11 +40,11 @@ fn a_packed_crate_installs_and_works() {
     builds(&installed, folder.path());
 }
 
-/// Packs this checkout and unpacks that into `folder`; gives the crate's folder.
+/// Packs this checkout and unpacks the package into `folder`; returns the crate's folder.
 fn unpack(folder: &Path) -> PathBuf {
     let mut pack = Command::new(env!("CARGO"));
     pack.current_dir(env!("CARGO_MANIFEST_DIR"));
-    // What is in a working copy and not yet committed belongs to what is tested.
+    // Uncommitted changes of a working copy are part of the test.
     pack.args([
         "package",
         "--offline",
@@ -58,12 +58,12 @@ fn unpack(folder: &Path) -> PathBuf {
     run(pack.arg("--target-dir").arg(folder.join("packed")));
     let name = concat!("lictor-", env!("CARGO_PKG_VERSION"));
     let file = folder.join("packed/package").join(format!("{name}.crate"));
-    // The files are as new as they are here: by their times in the package, of 2006, cargo would take them for built.
+    // The files get present times: by their times in the package, of 2006, cargo would consider them built.
     run(Command::new("tar").arg("xzmf").arg(file).arg("-C").arg(folder));
     folder.join(name)
 }
 
-/// What sets the packed crate's build apart from the checkout's, which cargo would otherwise take for the same one.
+/// Options that keep cargo from taking the packed crate's build for the checkout's.
 const APART: [&str; 4] = [
     "--config",
     "profile.dev.package.lictor.opt-level=0",
@@ -71,8 +71,8 @@ const APART: [&str; 4] = [
     "profile.dev.package.lictor.codegen-units=255",
 ];
 
-/// Installs the crate in `source`, in the tests' profile, so that most crates which it is made of are built already. The
-/// program itself goes into a folder of this test: others run the one beside those crates.
+/// Installs the crate in `source` with the tests' profile, so that most of its dependencies are already
+/// built. The program itself goes into a folder of this test: others run the one beside those dependencies.
 fn install(source: &Path, folder: &Path) -> PathBuf {
     let built = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let mut install = Command::new(env!("CARGO"));
@@ -86,7 +86,7 @@ fn install(source: &Path, folder: &Path) -> PathBuf {
     folder.join("root/bin/lictor")
 }
 
-/// The files of a project that a program makes, which is away afterwards.
+/// Returns the files of a project made by a program, and deletes the project.
 fn project(mut program: Command, options: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
     let folder = program.get_current_dir().expect("a program has a folder").join("project");
     let made = finish(program.args(["plugin", "new", "project"]).args(options));
@@ -107,7 +107,7 @@ fn project(mut program: Command, options: &[&str]) -> BTreeMap<PathBuf, Vec<u8>>
     files
 }
 
-/// A project in Rust that the installed program makes is built and tested by its own script.
+/// Has the installed program make a project in Rust, which its own script builds and tests.
 fn builds(installed: &Path, folder: &Path) {
     let made = finish(at_home(installed, folder).args(["plugin", "new", "greet", "--lang", "rust"]));
     assert_eq!(made.code, Some(0), "{made:?}");

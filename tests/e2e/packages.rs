@@ -1,5 +1,5 @@
-//! What authors bring along: packages from npm and PyPI, TypeScript, modules that are imported late. Each computes something
-//! that is checked. The packages are installed once, beside the languages' tools.
+//! Dependencies that authors bring along: packages from npm and PyPI, TypeScript, late imports. Each computes
+//! a checked result. The packages are installed once, beside the languages' tools.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,14 +12,14 @@ use crate::javascript::tests_pass;
 use crate::languages::{at_leisure, author, is_to_be_had, root, script, turn};
 use crate::support::tools::finish;
 
-/// What one command of a plugin gave.
+/// The outcome of a plugin's command.
 struct Ran {
     reply: String,
     log: String,
     succeeded: bool,
 }
 
-/// A project for a language, with these files in place of the template's.
+/// Makes a project for a language, with these files in place of the template's.
 fn project(language: &str, files: &[(&str, &str)]) -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
     at_leisure(author(folder.path()).args(["plugin", "new", "brought", "--lang", language]));
@@ -32,7 +32,7 @@ fn project(language: &str, files: &[(&str, &str)]) -> (TempDir, PathBuf) {
     (folder, project)
 }
 
-/// Where packages are installed once: a folder beside the tools, which `install` fills.
+/// Returns the folder where packages are installed once, beside the tools; `install` fills it.
 fn packages(name: &str, wanted: &str, install: impl FnOnce(&Path)) -> PathBuf {
     let folder = root().join("target/tools").join(name);
     let told = folder.join("installed.txt");
@@ -60,14 +60,14 @@ fn replies(project: &Path, arguments: &[&str], reply: &str) {
     assert!(ran.succeeded && ran.reply.trim_end() == reply, "{arguments:?}: {} {}", ran.reply, ran.log);
 }
 
-/// What a command says that fails, however long it takes.
+/// Returns the output of a command that fails, however long it takes.
 fn fails_at_leisure(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(!output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The command fails, and all that it logs is one line with these words.
+/// Asserts that the command fails, and logs just one line, with these words.
 #[track_caller]
 fn fails_in_one_line(project: &Path, arguments: &[&str], words: &[&str]) {
     let ran = run(project, arguments);
@@ -97,7 +97,7 @@ fn packages_from_npm_and_typescript_become_a_plugin() {
     let (_folder, project) = project("js", &files);
     fs::remove_file(project.join("plugin.js")).unwrap();
     symlink(installed.join("node_modules"), project.join("node_modules")).unwrap();
-    // The folder in which it is called does not matter, also not to the places of errors.
+    // The folder from which it is called does not matter, not even to the places of errors.
     at_leisure(script(&project, "build.sh").current_dir(project.parent().unwrap()));
     let mut checked = Command::new(project.join("node_modules/.bin/tsc"));
     at_leisure(checked.current_dir(&project).args(["-p", "tsconfig.json", "--skipLibCheck"]));
@@ -162,7 +162,7 @@ fn a_package_that_is_missing_is_told_with_how_to_get_it() {
     ] {
         assert!(built.code != Some(0) && built.stderr.contains(words), "no {words:?} in {built:?}");
     }
-    // It is there, and has no such part.
+    // The package exists, and has no such part.
     fs::create_dir_all(project.join("node_modules/papaparse")).unwrap();
     let built_again = finish(&mut script(&project, "build.sh"));
     assert!(built_again.stderr.contains("Could not resolve \"papaparse\""), "{built_again:?}");
@@ -172,7 +172,7 @@ fn a_package_that_is_missing_is_told_with_how_to_get_it() {
 const PYPI: &str =
     "jinja2==3.1.6\npydantic==1.10.27\nPyYAML==6.0.2\npython-dateutil==2.9.0.post0\ntzdata==2025.2\n";
 
-/// The packages of [`PYPI`].
+/// Installs the packages of [`PYPI`].
 fn from_pypi() -> PathBuf {
     packages("packages-pypi", PYPI, |folder| {
         let wanted = folder.join("requirements.txt");
@@ -190,7 +190,7 @@ fn packages_from_pypi_become_a_plugin() {
         return;
     }
     let world = fs::read_to_string(root().join("sdk/templates/common/world.wit")).unwrap();
-    // A second interface by the name of one of the kit's own.
+    // A second interface with the name of one of the kit's own.
     let world = world.replacen("  import", "  import wasi:http/types@0.2.0;\n  import", 1);
     let files = [
         ("plugin.py", include_str!("packages/plugin.py")),
@@ -239,7 +239,7 @@ fn packages_from_pypi_become_a_plugin() {
     }
 }
 
-/// Modules, each with advice that fits, and sockets.
+/// Checks the advice for missing modules and for sockets.
 fn what_is_not_there_is_told(project: &Path) {
     for (name, advice) in [
         (
@@ -265,7 +265,7 @@ fn what_is_not_there_is_told(project: &Path) {
     }
 }
 
-/// Of the author's code, and of nothing else.
+/// Only places in the author's code are reported.
 fn faults_are_told_with_their_places(project: &Path) {
     for (command, words) in [
         (
@@ -282,7 +282,7 @@ fn faults_are_told_with_their_places(project: &Path) {
     }
 }
 
-/// By pydantic.
+/// Models are those of pydantic.
 fn models_are_checked(project: &Path) {
     replies(
         project,
@@ -296,7 +296,8 @@ fn models_are_checked(project: &Path) {
     );
 }
 
-/// Those of the requirements alone, whatever the machine's Python has: else two machines would build two plugins.
+/// Only packages in the requirements count, whatever the machine's Python has: otherwise two machines would
+/// build two different plugins.
 #[test]
 fn a_package_of_this_machine_is_not_taken() {
     if !is_to_be_had("python") {
@@ -321,7 +322,7 @@ fn what_asks_the_host_at_top_level_fails_the_build_with_its_line() {
     if !is_to_be_had("python") {
         return;
     }
-    // Catching it does not help: the component would be another one than its author thinks.
+    // Catching the error does not help: the component would differ from what its author expects.
     let source = "from lictor import state\n\ntry:\n    state.get(\"a\")\nexcept Exception:\n    pass\n";
     let (_folder, project) = project("python", &[("plugin.py", source)]);
     let told = "the plugin can't be imported: uncaught RuntimeError: at top level, while the plugin is built, nothing may \
@@ -350,7 +351,7 @@ fn code_that_can_not_be_compiled_ends_the_build_before_tools_are_installed() {
     assert!(!built.stderr.contains("test_plugin") && !tools.exists(), "{}", built.stderr);
 }
 
-/// Of a package that is compiled the code can't be imported, and the build says what to write instead.
+/// The code of a compiled package can't be imported, and the build says what to write instead.
 #[test]
 fn a_compiled_package_fails_the_build_with_what_to_do() {
     if !is_to_be_had("python") {

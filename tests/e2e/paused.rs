@@ -1,4 +1,5 @@
-//! A connection on which no further request is read, as it has as much in flight as it may: its client is heard all the same.
+//! A connection on which no further request is read, because its maximum is in flight, still notices its
+//! client.
 
 use crate::metrics::metrics;
 use crate::support::certs::Identity;
@@ -21,7 +22,7 @@ fn start() -> (Server, Identity) {
     (server, tester)
 }
 
-/// As much as may be in flight, all of which runs.
+/// Fills the connection with running requests.
 fn fill(server: &Server, tester: &Identity, connection: &mut Connection) {
     let requests = (0..IN_FLIGHT).map(|number| format!("sleep 600000\r\nSequence: {number}\r\n\r\n"));
     connection.send(requests.collect::<String>());

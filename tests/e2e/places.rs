@@ -1,4 +1,4 @@
-//! The lines of an author's files that a trap is told by, from the debug file beside the component.
+//! Lines of an author's files that are reported for a trap, from the debug file beside the component.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,12 +14,12 @@ use crate::support::server::{Entry, Server, Setup};
 use crate::support::tools::{Finished, finish, lictor};
 
 const HELPER: &str = include_str!("places/helper.rs");
-/// What reads beyond any memory.
+/// A command that reads beyond any memory.
 const TRAP: &str = "trap 2147418112";
 
 const COMMANDS: &str = include_str!("places/lib.rs");
 
-/// A project of Rust whose commands trap in their second file, built once.
+/// Builds once a project in Rust whose commands trap in their second file.
 fn project() -> &'static Path {
     static PROJECT: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, project) = PROJECT.get_or_init(|| {
@@ -39,7 +39,7 @@ fn new_project(folder: &Path, language: &str) -> PathBuf {
     folder.join("placed")
 }
 
-/// Copies of the component and its debug file in the folder of `setup`.
+/// Copies the component and its debug file into `folder`.
 fn copied(folder: &Path) -> [PathBuf; 2] {
     ["placed.wasm", "placed.wasm.debug"].map(|name| {
         fs::copy(project().join(name), folder.join(name)).unwrap();
@@ -47,7 +47,7 @@ fn copied(folder: &Path) -> [PathBuf; 2] {
     })
 }
 
-/// The line of `source` that is marked so.
+/// Returns the line of `source` with this mark.
 fn line_of(source: &str, mark: &str) -> usize {
     let mark = format!("// here: {mark}");
     1 + source.lines().position(|line| line.ends_with(&mark)).unwrap()
@@ -64,7 +64,7 @@ fn served(setup: Setup, component: &Path) -> (Server, Identity) {
     (setup.start(), tester)
 }
 
-/// What the log has of the trap of `command`, of which the client is told nothing of files.
+/// Returns the log's entry about the trap of `command`; the client learns nothing about files.
 fn trapped(server: &Server, tester: &Identity, command: &str) -> Entry {
     let frame = server.connect(tester).ask_framed(command);
     assert_eq!(frame.failure(), ("plugin-trapped", "unknown"), "{command}: {}", frame.message);
@@ -93,7 +93,7 @@ fn a_trap_is_told_by_the_line_of_its_author() {
             assert!(error.contains("inlined into ") && error.contains("…/"), "{error}");
             assert!(!error.contains(project().to_str().unwrap()), "{error}");
         }
-        // Its first instruction traps, or the call: both are in it.
+        // Either its first instruction traps, or the call: both are in the function.
         let deep = trapped(server, &tester, "deep 100000");
         assert!(deep.text("reason").unwrap().contains("its stack is used up"), "{deep:?}");
         let at = deep.text("at").unwrap().strip_prefix("src/helper.rs:").unwrap().parse::<usize>().unwrap();
@@ -101,7 +101,7 @@ fn a_trap_is_told_by_the_line_of_its_author() {
         assert!(server.log().iter().all(|entry| !entry.text("warning").unwrap_or("").contains("debug file")));
     };
     check(&server);
-    // From the cache.
+    // Places come from the cache.
     let tables = |server: &Server| {
         let entries = fs::read_dir(server.folder().join("cache")).unwrap().map(|entry| entry.unwrap());
         let tables = entries.filter(|entry| entry.path().extension().is_some_and(|form| form == "places"));
@@ -114,7 +114,7 @@ fn a_trap_is_told_by_the_line_of_its_author() {
     assert_eq!(tables(&server), before);
 }
 
-/// The same where it does not trap, but is stopped as it computes.
+/// The same for a call that is stopped while it computes, instead of trapping.
 #[test]
 fn a_call_that_is_stopped_is_told_by_the_line_of_its_author() {
     let is_in_the_loop = |place: &str| {
@@ -130,7 +130,7 @@ fn a_call_that_is_stopped_is_told_by_the_line_of_its_author() {
     let told = server.wait_for_log("it", |entry| entry.message() == "stopped at the deadline");
     assert!(is_in_the_loop(told.text("at").unwrap()), "{told:?}");
     assert!(told.text("error").unwrap().contains(" at src/helper.rs:"), "{told:?}");
-    // Without a server too.
+    // The same without a server.
     let folder = TempDir::new().unwrap();
     let [component, _debug] = copied(folder.path());
     let mut run = lictor(folder.path());
@@ -147,7 +147,7 @@ fn a_call_that_is_stopped_is_told_by_the_line_of_its_author() {
 fn a_component_is_built_the_same_with_a_debug_file_and_without() {
     let folder = TempDir::new().unwrap();
     let [component, debug] = copied(folder.path());
-    // Without its debug information it is what was built, and has none.
+    // The file without debug information is the built component, and has no debug file.
     let again = folder.path().join("again.wasm");
     let mut componentize = lictor(folder.path());
     fs::write(folder.path().join("again.wasm.debug"), "of another build").unwrap();
@@ -186,7 +186,7 @@ fn an_author_sees_the_line_without_a_server_and_in_a_core_dump() {
     assert!(text.contains("commands::COMMANDS") && !text.contains("helper.rs"), "{text}");
 }
 
-/// The section of a core dump that tools show as text.
+/// Returns the section of a core dump that tools show as text.
 fn backtrace_of(dump: &Path) -> String {
     let dump = fs::read(dump).unwrap();
     let section = wasmparser::Parser::new(0).parse_all(&dump).find_map(|payload| match payload.unwrap() {
@@ -230,7 +230,7 @@ fn a_debug_file_that_comes_or_goes_is_noticed() {
     assert_eq!(warnings(), 1);
 }
 
-/// What `lictor check` says of a server with the plugin, once `spoil` was done to its debug file.
+/// Runs `lictor check` for a server with the plugin, after `spoil` has damaged its debug file.
 fn checked(limits: &str, spoil: impl FnOnce(&Path)) -> Finished {
     let setup = Setup::new().section(&format!("[limits]\n{limits}"));
     let [component, debug] = copied(setup.folder());

@@ -1,4 +1,4 @@
-//! `lictor plugin …`: what authors need, without a server.
+//! `lictor plugin …`: tools for authors, without a server.
 
 use std::fs;
 use std::path::Path;

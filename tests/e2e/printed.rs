@@ -1,4 +1,4 @@
-//! What plugins print: for whom it stands in the log, and what of it.
+//! Output of plugins: the request it is logged for, and the part that is logged.
 
 use crate::support::certs::Identity;
 use crate::support::client::Connection;
@@ -6,7 +6,7 @@ use crate::support::components::{self, PRINTING_COMMANDS};
 use crate::support::eventually;
 use crate::support::server::{Entry, Server, Setup};
 
-/// A server with the plugin `printing`, configured by `keys`, and two clients that may do anything.
+/// Starts a server with the plugin `printing`, configured by `keys`, and two clients that may do anything.
 fn printing(keys: &str) -> (Server, [Identity; 2]) {
     let clients = [Identity::new("alice"), Identity::new("bob")];
     let setup = Setup::new().master("alice", &clients[0]).master("bob", &clients[1]);
@@ -22,7 +22,7 @@ fn left_out(entry: &Entry) -> u64 {
     entry.value("left_out_bytes").map_or(0, |value| value.as_u64().unwrap())
 }
 
-/// The last of `count` lines that were each printed with another one behind it.
+/// Returns the last of `count` lines, each of which was followed by another one.
 fn long_line(server: &Server, count: usize) -> Entry {
     eventually("what was printed behind it", || {
         let mut lines = lines(server);
@@ -33,7 +33,7 @@ fn long_line(server: &Server, count: usize) -> Entry {
     })
 }
 
-/// By an instance that serves both: what was not ended with one request is no part of what the other's prints.
+/// In an instance that serves both: an unfinished line of one request is no part of the other's output.
 #[test]
 fn what_is_printed_for_a_request_is_logged_with_it_and_no_other() {
     for keys in ["instances = \"shared\"", "instances = \"per-client\"", ""] {
@@ -45,7 +45,7 @@ fn what_is_printed_for_a_request_is_logged_with_it_and_no_other() {
                 assert_eq!(connection.ask(&format!("half \"of {name} {round};\"")), "printed");
                 assert_eq!(connection.ask(&format!("half-err \"of {name} {round};\"")), "printed");
                 assert_eq!(connection.ask(&format!("half-fail \"of {name} {round};\"")), "ERR printed");
-                // Several at hand, which one instance takes in a row.
+                // Several at once, which one instance takes consecutively.
                 let half = format!("half \"of {name} {round};\"\r\n\r\n");
                 connection.send(half.repeat(3));
                 (0..3).for_each(|_| assert_eq!(connection.read_reply(), "printed"));
@@ -57,7 +57,7 @@ fn what_is_printed_for_a_request_is_logged_with_it_and_no_other() {
         let logged = eventually("all that was printed", || {
             let lines = lines(&server);
             let of = |name: &str| lines.iter().filter(|line| line.text("client") == Some(name)).count();
-            // One line of each call; of those that panic that, and what the panic says.
+            // One line for each call; for those that panic, that line and the panic's message.
             (names.iter().all(|name| of(name) == 5 * 6 + 2)).then_some(lines)
         });
         let mut requests: Vec<_> =
@@ -94,7 +94,7 @@ fn a_long_line_is_cut_between_characters_and_what_is_left_out_is_told() {
     }
 }
 
-/// However short replies may be.
+/// Holds however short replies may be.
 #[test]
 fn no_line_is_too_long_to_be_printed() {
     let (server, [alice, _]) = printing("reply = \"1KiB\"\nmemory = \"256MiB\"\ntimeout = \"60s\"");
@@ -114,12 +114,12 @@ fn no_line_is_too_long_to_be_printed() {
     });
 }
 
-/// What is not written is told without the plugin's help: it prints once and never again.
+/// Omitted output is reported without the plugin's help: it prints once and never again.
 #[test]
 fn what_is_left_out_of_the_log_is_told_at_once() {
     let (server, [alice, bob]) = printing("instances = \"shared\"");
     let mut connection = server.connect(&alice);
-    // More lines than a second has room for.
+    // More lines than fit into a second.
     assert_eq!(connection.ask("lines 1000 8"), "printed");
     let is_alices =
         |entry: &Entry| (entry.text("client"), entry.text("plugin")) == (Some("alice"), Some("printing"));
@@ -131,12 +131,12 @@ fn what_is_left_out_of_the_log_is_told_at_once() {
         (of("plugin output").count() as u64 + counted == 1000).then_some(counted)
     });
     assert!(counted > 0, "a second has room for all of them");
-    // More bytes than a call has room for.
+    // More bytes than fit into a call.
     let mut connection = server.connect(&bob);
     assert_eq!(connection.ask("lines 100 1000"), "printed");
     let told = server.wait_for_log("what was left out", |entry| entry.message() == "output was left out");
     assert_eq!((told.text("client"), told.text("stream")), (Some("bob"), Some("stdout")));
-    // The last line that has room has room for a part.
+    // The last line that fits is cut.
     let (logged, bytes) = (65_536 / 1000 + 1, 65_536 % 1000);
     assert_eq!(told.value("lines").and_then(|lines| lines.as_u64()), Some(100 - logged));
     assert_eq!(told.value("bytes").and_then(|bytes| bytes.as_u64()), Some((100 - logged) * 1000));
@@ -147,7 +147,8 @@ fn what_is_left_out_of_the_log_is_told_at_once() {
     assert_eq!(lines[0].text("request"), told.text("request"));
 }
 
-/// What a plugin keeps itself and prints later is the later request's: the host can't tell whose it was.
+/// Text that a plugin buffers itself and prints later counts as the later request's: the host can't tell them
+/// apart.
 #[test]
 fn the_next_request_begins_with_a_line_of_its_own() {
     let (server, [alice, bob]) = printing("instances = \"shared\"");

@@ -1,11 +1,11 @@
-//! `lictor call` on a terminal: a real one, made by Python's `pty`.
+//! `lictor call` on a real terminal, made by Python's `pty`.
 
 use crate::support::certs::Identity;
 use crate::support::server::{Server, Setup};
 use crate::support::tools::python;
 
-/// Runs a command line of `lictor` on a pseudo-terminal, in a folder: types the first of each pair of further arguments and
-/// waits for the second; then ends the input and prints the exit code.
+/// Runs a command line of `lictor` on a pseudo-terminal, in a folder: types the first of each pair of further
+/// arguments and waits for the second; then ends the input and prints the exit code.
 const TALK: &str = r#"
 import os, pty, select, sys, time
 lictor, folder, command, *script = sys.argv[1:]
@@ -53,7 +53,7 @@ fn server() -> Server {
 #[test]
 fn the_prompt_runs_commands_shows_errors_and_goes_on() {
     let server = server();
-    // The config says port 0; the prompt has to know the real one.
+    // The config says port 0; the prompt needs the real one.
     let config = server.folder().join("server.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("127.0.0.1:0", &server.address().to_string())).unwrap();
@@ -76,12 +76,12 @@ fn the_prompt_runs_commands_shows_errors_and_goes_on() {
             "hello",
             "help\r",
             "Ctrl-D",
-            // A reply is not obeyed by the terminal that it is shown on.
+            // The terminal does not obey a reply that it shows.
             "echo \"\\x1b\\x5d0;P\\x07\"\r",
             "\\x1b]0;P\\x07",
             "echo again\r",
             "again",
-            // What was typed is remembered: arrow up twice, past `echo again`, is `help`; once is `echo again`.
+            // Typed lines are remembered: arrow up twice, past `echo again`, is `help`; once is `echo again`.
             "\x1b[A\r",
             "again",
         ],
@@ -107,7 +107,7 @@ fn an_unknown_server_is_trusted_only_by_a_yes_and_then_remembered() {
     assert_eq!(on_terminal(&["", "[y/N]", "y\r", "hello"]), "0");
     let text = std::fs::read_to_string(&known).unwrap();
     assert!(text.contains(&server.address().to_string()) && text.contains("sha256:"), "{text}");
-    // Nobody is asked the second time.
+    // There is no question the second time.
     assert_eq!(on_terminal(&["", "hello"]), "0");
 }
 

@@ -1,4 +1,4 @@
-//! Which proposals of WebAssembly a component may use: what docs/plugins.md says of each.
+//! Proposals of WebAssembly that a component may use, as docs/plugins.md lists them.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::support::components::Minimal;
 use crate::support::server::Setup;
 use crate::support::tools::{finish, lictor};
 
-/// What a core module has that uses it, for what runs. Each is run.
+/// Supported proposals, each with a part of a core module that uses it. Each is run.
 const THERE: [(&str, &str); 19] = [
     ("multi-value", "(func (result i32 i32) (i32.const 1) (i32.const 2))"),
     ("mutable globals", "(global (export \"g\") (mut i32) (i32.const 0))"),
@@ -49,7 +49,7 @@ const THERE: [(&str, &str); 19] = [
     ),
 ];
 
-/// The same for what does not load, and a word that the reason has.
+/// Unsupported proposals, with such a part, and a word of the reason.
 const NOT_THERE: [(&str, &str, &str); 10] = [
     ("externref", "(table 1 externref)", "gc"),
     ("structs of GC", "(type $s (struct (field i32))) (func (drop (struct.new_default $s)))", "gc"),
@@ -76,7 +76,7 @@ const NOT_THERE: [(&str, &str, &str); 10] = [
     ),
 ];
 
-/// Of the component model, what is there for streams alone.
+/// Parts of the component model that only streams may use.
 const NOT_THERE_OF_COMPONENTS: [(&str, &str); 2] = [
     ("(core func $yield (canon thread.yield))", "component model async"),
     ("(type $s (stream u8))", "component model async"),
@@ -86,7 +86,7 @@ fn with(module: &str) -> Minimal {
     Minimal::new(&["go"]).beside(&format!("(core module $more {module}) (core instance (instantiate $more))"))
 }
 
-/// Loads a component that has `module` beside its own, and runs a command of it.
+/// Loads a component that contains `module` beside its own, and runs a command of it.
 fn run(folder: &Path, module: &str) -> (Option<i32>, String) {
     let component = with(module).write(folder, "more");
     let run = finish(lictor(folder).args(["plugin", "run"]).arg(&component).arg("go"));
@@ -135,7 +135,7 @@ fn a_core_module_may_have_all_that_a_component_may() {
     }
 }
 
-/// However many memories share it.
+/// Holds for any number of memories that share the limit.
 #[test]
 fn memories_of_one_module_have_the_memory_of_the_instance_together() {
     let tester = Identity::new("tester");

@@ -1,4 +1,4 @@
-//! Bytes in, bytes out. What can be told as a transcript stands in `wire/`.
+//! Bytes in, bytes out. Cases that fit a transcript are in `wire/`.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use crate::support::client::Connection;
 use crate::support::server::{Server, Setup, shared};
 use crate::transcript;
 
-/// A server with both plugins for one client that may do anything, and these sections.
+/// Starts a server with both plugins for one client that may do anything, and these sections.
 pub fn server_with(sections: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");
     let server = Setup::new().master("tester", &tester).echo().hostile("").section(sections).start();
     (server, tester)
 }
 
-/// A head of `length` bytes, its empty line included.
+/// Makes a head of `length` bytes, including its empty line.
 fn head_of(length: usize) -> String {
     let fixed = "body-size\r\nX: \r\n\r\n";
     format!("body-size\r\nX: {}\r\n\r\n", "v".repeat(length - fixed.len()))
@@ -98,7 +98,7 @@ fn plain_commands_run_one_after_the_other() {
     let mut connection = server.connect(&tester);
     connection.send("sleep 20\r\n\r\nleak\r\n\r\nsleep 20\r\n\r\nleak\r\n\r\n");
     let replies: Vec<_> = (0..4).map(|_| connection.read_reply()).collect();
-    // One instance: had two run at once, there were two.
+    // One instance: two calls at once would have made two.
     assert_eq!(replies, ["slept", "1", "slept", "2"]);
 }
 
@@ -231,7 +231,7 @@ fn a_client_may_run_what_it_is_granted_and_no_more() {
     assert_eq!(names_in(&connection.ask("@commands")), ["@commands"]);
 }
 
-/// The commands that `@commands` lists: the first word of each line.
+/// Returns the commands that `@commands` lists: the first word of each line.
 fn names_in(list: &str) -> Vec<&str> {
     list.lines().map(|line| line.split(' ').next().unwrap_or_default()).collect()
 }

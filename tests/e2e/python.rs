@@ -1,5 +1,5 @@
-//! The kit for Python: the host over which an author tests commands, and commands whose replies come in parts over a real
-//! server.
+//! The kit for Python: the host on which an author tests commands, and commands that reply in parts through a
+//! real server.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +17,7 @@ use crate::support::eventually;
 use crate::support::server::Setup;
 use crate::support::web::Web;
 
-/// Runs Python's own runner in a project, over tests of which there are so many.
+/// Runs Python's own test runner in a project and checks the number of tests.
 fn tests_pass(project: &Path, count: usize) {
     let mut python = Command::new("python3");
     let told = python.args(["-W", "error", "-m", "unittest"]).current_dir(project).output().unwrap();
@@ -25,7 +25,7 @@ fn tests_pass(project: &Path, count: usize) {
     assert!(told.contains(&format!("\nRan {count} tests in ")) && told.ends_with("\nOK\n"), "{told}");
 }
 
-/// The same bounds and words as the host's, by what the conformance suite expects and beyond.
+/// The same bounds and words as the host's, those in the conformance suite and more.
 #[test]
 fn the_host_of_a_test_has_every_function_and_bound_of_the_hosts() {
     let folder = TempDir::new().unwrap();
@@ -69,7 +69,7 @@ fn a_test_that_fails_fails_the_projects_own_test() {
     let [stdout, stderr] = [&tested.stdout, &tested.stderr].map(|said| String::from_utf8_lossy(said));
     assert!(!tested.status.success() && stderr.contains("good night Grace"), "{stderr}");
     assert!(!stdout.contains("ok "), "{stdout}");
-    // Of tests nothing is in the component, be it code or what the code names.
+    // The component contains nothing of the tests, neither their code nor the modules they import.
     let mut inspect = author(&project);
     inspect.args(["plugin", "inspect", "--compile-time", "10m"]).arg(project.join("greet.wasm"));
     std::fs::write(&test, format!("{text}\nfrom lictor import http\n")).unwrap();
@@ -103,7 +103,7 @@ const COMMANDS: [&str; 17] = [
     "publish",
 ];
 
-/// A project whose plugin is the one of `name` in `python/`, and is built.
+/// Builds a project with the plugin `name` of `python/`.
 fn built(name: &str) -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
     at_leisure(author(folder.path()).args(["plugin", "new", name, "--lang", "python"]));
@@ -114,7 +114,7 @@ fn built(name: &str) -> (TempDir, PathBuf) {
     (folder, project)
 }
 
-/// The plugin of streams, built and compiled once.
+/// Builds and compiles the plugin of streams once.
 fn streams() -> &'static Path {
     static BUILT: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, component) = BUILT.get_or_init(|| {
@@ -128,7 +128,7 @@ fn streams() -> &'static Path {
     component
 }
 
-/// What the cases of `streams` ask of it.
+/// Description of the plugin for the cases in `streams`.
 pub(super) const PLUGIN: Plugin = Plugin {
     component: || streams().to_owned(),
     commands: &COMMANDS,
@@ -198,7 +198,7 @@ fn an_unexpected_error_is_logged_with_its_place() {
     assert!(line.contains("plugin.py:") && !line.contains("lictor/"), "{line}");
 }
 
-/// As in any Python: a line of the log, and the command goes on.
+/// As in any Python: it is logged in a line, and the command goes on.
 #[test]
 fn an_exception_that_nobody_asks_for_is_logged() {
     if !is_to_be_had("python") {
@@ -254,7 +254,7 @@ fn http_and_topics_go_on_between_parts() {
     assert_eq!((String::from_utf8_lossy(&whole).as_ref(), end.text()), ("web\nweb\nweb\n", ""), "{end:?}");
     begin(&mut one, "s", "subscribe a/*");
     eventually("a subscription", || (stream(&mut other, "publish a/x begin").0 == b"1").then_some(()));
-    // For longer than the plugin's timeout nothing comes.
+    // No event comes for longer than the plugin's timeout.
     thread::sleep(Duration::from_millis(1500));
     assert_eq!(stream(&mut other, "publish a/y second").0, b"1");
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! Files and other commands that a plugin may reach: given, withheld, overstepped.
+//! Files and other commands within a plugin's reach: granted, withheld, exceeded.
 
 use crate::support::certs::Identity;
 use crate::support::components;
@@ -6,7 +6,7 @@ use crate::support::server::{Server, Setup};
 
 const COMMANDS: [&str; 4] = ["read", "run", "print", "print-flood"];
 
-/// A server with the plugin `reaching` of these grants, and a client that may run `commands`.
+/// Starts a server with the plugin `reaching` with these grants, and a client that may run `commands`.
 fn server(grants: &str, commands: &[&str]) -> (Server, Identity) {
     let tester = Identity::new("tester");
     let setup = Setup::new().client("tester", &tester, commands).echo().hostile("");
@@ -38,7 +38,7 @@ fn granted_files_are_read_and_no_others() {
     }
     std::fs::write(server.folder().join("later.txt"), "it is there now").unwrap();
     assert_eq!(connection.ask("read later.txt"), "it is there now");
-    // A pipe that nobody writes to would hold up its reader.
+    // Opening a pipe that nobody writes to would block the reader.
     std::fs::remove_file(server.folder().join("later.txt")).unwrap();
     let made = std::process::Command::new("mkfifo").arg(server.folder().join("later.txt")).status();
     assert!(made.unwrap().success());
@@ -59,9 +59,9 @@ fn a_command_runs_with_the_clients_permissions_and_the_grant() {
     let mut connection = server.connect(&tester);
     assert_eq!(connection.ask("run echo \"a b\" ☃"), "a b ☃");
     assert_eq!(connection.ask("run fail conflict \"no and no\""), "conflict: no and no");
-    // Granted, but the client itself may not.
+    // The plugin may, but the client may not.
     assert_eq!(connection.ask("run body-size"), "forbidden: Command body-size is not allowed to this client");
-    // The client may, but it is not granted.
+    // The client may, but the plugin may not.
     assert_eq!(connection.ask("run run echo"), "forbidden: The plugin reaching may not run run");
     assert!(connection.ask("run @whoami").starts_with("forbidden: The plugin reaching may not run @whoami"));
     assert!(connection.ask("run missing").starts_with("unknown-command: "));
@@ -105,7 +105,7 @@ fn the_deadline_of_the_request_holds_for_what_it_runs() {
     assert_eq!(connection.ask("echo still here"), "still here");
 }
 
-/// A call that waits for another holds one place, not two: else all places could be held by those that wait.
+/// A call that waits for another one holds one slot, not two: otherwise waiting calls could hold all slots.
 #[test]
 fn waiting_calls_hold_no_second_place() {
     let tester = Identity::new("tester");

@@ -1,4 +1,4 @@
-//! A config that is loaded anew while clients are served: all of it or nothing, and no request is lost.
+//! A config reloaded while clients are served: all of it applies or nothing, and no request is lost.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::support::eventually;
 use crate::support::server::{Entry, Server, Setup};
 use crate::support::tools::{finish, lictor};
 
-/// A component that answers with this letter and a `k`.
+/// Makes a component that answers with this letter and a `k`.
 fn version(folder: &Path, name: &str, letter: char) -> PathBuf {
     let instructions = format!("(i32.store8 (i32.const 30016) (i32.const {}))", u32::from(letter));
     Minimal::new(&["version"]).handling_by(&instructions).write(folder, name)
@@ -25,7 +25,7 @@ fn with_echo() -> (Server, Identity) {
     (server, tester)
 }
 
-/// Wants that the connection is ended within a second or so, and what it reads last.
+/// Asserts that the connection is closed within about a second, after these words.
 #[track_caller]
 pub fn is_cut_off(connection: &mut Connection, words: &str) {
     let begun = Instant::now();
@@ -62,7 +62,7 @@ fn an_operator_reloads_and_is_told_what_changed() {
         status.contains("reloads 2 done, 0 failed") && status.contains("waiting for a restart: limits.queue"),
         "{status}"
     );
-    // The connection goes on, with the body's new limit as well.
+    // The connection goes on, with the new body limit as well.
     connection.send(format!("echo\r\nSequence: b\r\nSize: 1500000\r\n\r\n{}", "x".repeat(1_500_000)));
     assert_eq!(
         connection.read_frame().failure().0,
@@ -195,7 +195,7 @@ fn a_permission_that_is_withdrawn_stops_what_runs_by_it_and_nothing_else() {
     assert_eq!(connection.ask_framed("echo before").text(), "before");
     server.edit(|text| text.replace(&entry("\"echo\", \"sleep\", \"body\""), &entry("\"echo\"")));
     assert_eq!(operator.ask("@reload"), "live     changed  clients.laptop.commands");
-    // Framed and plain, in whatever order the two kinds come.
+    // Framed and plain replies may come in any order.
     let begun = Instant::now();
     let mut text = String::new();
     while !text.contains("\r\nc\r\n\r\n")
@@ -241,7 +241,7 @@ fn several_certificates_let_a_client_change_its_own() {
     operator.ask("@reload");
     is_cut_off(&mut with_old, "is unknown");
     assert_eq!(with_new.ask("echo n"), "n");
-    // A certificate that becomes another client's brings nothing of that client's to the connection that there is.
+    // A certificate that becomes another client's gives the existing connection nothing of that client's.
     server.edit(|text| text.replace("[clients.laptop]", "[clients.desk]"));
     operator.ask("@reload");
     is_cut_off(&mut with_new, "is unknown");
@@ -308,7 +308,8 @@ fn operators_end_connections_and_the_server() {
     assert_eq!(server.wait(), Some(0));
 }
 
-/// Fifty clients, two hundred reloads that swap a plugin's version, the server's certificate and clients of no concern.
+/// Fifty clients, and two hundred reloads that swap a plugin's version, the server's certificate and
+/// unrelated clients.
 #[test]
 fn under_load_no_request_is_lost_or_mixed_by_reloads() {
     const CLIENTS: usize = 50;
@@ -353,7 +354,7 @@ fn under_load_no_request_is_lost_or_mixed_by_reloads() {
     });
     assert!(answered.load(Ordering::Relaxed) > u64::from(RELOADS), "{answered:?}");
     let (early, late) = (sizes[RELOADS as usize / 4], sizes[RELOADS as usize - 1]);
-    // A snapshot that is kept would be 150 of them.
+    // A leaked config would be there 150 times.
     assert!(late < early + early / 4, "{early} KiB became {late} KiB");
     let status = server.connect(&tester).ask("@status");
     assert!(status.contains(&format!("reloads {RELOADS} done, 0 failed")), "{status}");

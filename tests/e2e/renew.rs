@@ -1,4 +1,4 @@
-//! `lictor cert renew`: from a certificate to its successor, and no step of it twice.
+//! `lictor cert renew`: the steps from a certificate to its successor, none of them done twice.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -13,7 +13,7 @@ pub fn renew(folder: &Path, arguments: &[&str]) -> Finished {
     finish(lictor(folder).args(["cert", "renew"]).args(arguments))
 }
 
-/// The name, without its ending, of the newest files of `name` in `certs`.
+/// Returns the name, without its ending, of the newest files of `name` in `certs`.
 pub fn newest(folder: &Path, name: &str) -> String {
     let files = fs::read_dir(folder.join("certs")).unwrap().map(|file| file.unwrap().file_name());
     let files = files.map(|file| file.into_string().unwrap());
@@ -21,7 +21,8 @@ pub fn newest(folder: &Path, name: &str) -> String {
     found.filter(|file| file.starts_with(name)).max().unwrap()
 }
 
-/// A server with `laptop` pinned by file and `desk` by thumbprint, both with files in `certs`; `tester` may do anything.
+/// Starts a server with `laptop` pinned by file and `desk` by thumbprint, both with files in `certs`;
+/// `tester` may do anything.
 fn server() -> (Server, Identity) {
     let (tester, desk) = (Identity::new("tester"), Identity::new("desk"));
     let setup = Setup::new().echo().master("tester", &tester);
@@ -63,7 +64,7 @@ fn a_clients_certificate_and_its_successor_are_both_pinned_until_the_old_line_go
         let key = fs::read(server.folder().join(format!("certs/{new}.key"))).unwrap();
         let text = fs::read_to_string(server.config()).unwrap();
 
-        // Again: nothing is made, and the same is said of what comes next.
+        // Running again makes nothing, and names the same next steps.
         let again = renew(server.folder(), &[name]);
         assert_eq!(again.code, Some(0), "{again:?}");
         assert!(!again.stdout.contains("made ") && renewed.stdout.ends_with(&again.stdout), "{again:?}");
@@ -99,7 +100,7 @@ fn a_renewal_that_broke_off_goes_on_where_it_did() {
     assert!(!resumed.stdout.contains("made "), "{resumed:?}");
     assert_eq!(fs::read_to_string(server.config()).unwrap(), text);
 
-    // One that is done.
+    // A completed renewal.
     server.edit(|text| text.replace("\"certs/laptop.pem\", ", ""));
     let done = renew(server.folder(), &["laptop"]);
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -111,7 +112,8 @@ fn a_renewal_that_broke_off_goes_on_where_it_did() {
     );
 }
 
-/// As in the installation of docs/operations.md, where the state, the cache and the server's key belong to the server's user.
+/// As in the installation in docs/operations.md, where the state, the cache and the server's key belong to
+/// the server's user.
 #[test]
 fn root_renews_what_another_user_serves_with() {
     if !is_root() {
@@ -149,7 +151,7 @@ fn root_renews_what_another_user_serves_with() {
         NOBODY,
         "the new key is its user's, as the old one is"
     );
-    // What a check by root says is to be checked as that user.
+    // A check by root has to be repeated as that user.
     let checked = finish(lictor(folder).arg("check"));
     assert_eq!(checked.code, Some(2), "{checked:?}");
     assert!(checked.stderr.contains("`runuser -u \"$(id -nu 65534)\" -- lictor …`"), "{checked:?}");
@@ -208,7 +210,7 @@ fn what_cannot_be_renewed_is_told_why_and_where_no_config_is_the_pin_is_printed(
     let again = renew(path, &["laptop"]);
     assert!(renewed.stdout.ends_with(&again.stdout) && !again.stdout.contains("made "), "{again:?}");
 
-    // A server's certificate must not become one of a client.
+    // A server's certificate must not become a client's.
     finish(lictor(path).args(["cert", "new", "--server", "web", "--san", "localhost"]));
     let web = renew(path, &["web"]);
     assert_eq!(web.code, Some(2), "{web:?}");
@@ -226,7 +228,7 @@ fn what_cannot_be_renewed_is_told_why_and_where_no_config_is_the_pin_is_printed(
     assert!(nobodys.stderr.contains("no client of server.toml pins certs/nobody.pem"), "{nobodys:?}");
 }
 
-/// As the names of files that are made today have it.
+/// Returns today's date, as in the names of new files.
 pub fn today() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }
@@ -272,7 +274,7 @@ fn another_is_made_on_the_same_day_where_that_is_asked_for() {
     server.connect(&tester).ask("@reload");
     assert_eq!((call(&server, &first).code, call(&server, &second).code), (Some(0), Some(0)));
 
-    // Before the first is out: all but the newest are to go.
+    // Before the first is removed: all but the newest have to go.
     let third = renew(server.folder(), &["laptop", "--again"]);
     for old in [&first, &second] {
         assert!(third.stdout.contains(&format!("\"certs/{old}.pem\" out of `clients.laptop")), "{third:?}");
@@ -286,7 +288,7 @@ fn no_certificate_is_pinned_whose_key_is_not_there() {
     renew(server.folder(), &["laptop"]);
     let new = newest(server.folder(), "laptop");
     let key = server.folder().join(format!("certs/{new}.key"));
-    // Moved to where the client is.
+    // Moved to the client's machine.
     let held = fs::read(&key).unwrap();
     fs::remove_file(&key).unwrap();
     let moved = renew(server.folder(), &["laptop"]);

@@ -1,4 +1,4 @@
-//! `lictor cert renew`: what a successor takes over, and where certificates are found by the config.
+//! `lictor cert renew`: properties that a successor takes over, and certificates found through the config.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::support::certs::Identity;
 use crate::support::server::Setup;
 use crate::support::tools::{finish, openssl};
 
-/// What OpenSSL shows of a certificate's subject, its names, and what it is for.
+/// Returns a certificate's subject, names and purposes, as OpenSSL shows them.
 fn shown(certificate: &Path) -> String {
     let path = certificate.display().to_string();
     let names = "subjectAltName,extendedKeyUsage,nsComment";

@@ -1,4 +1,4 @@
-//! What strangers and greedy clients can't use up.
+//! Resources that strangers and greedy clients can't exhaust.
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ fn limited(limits: &str) -> (Server, Identity) {
     (setup.section(&format!("[limits]\n{limits}")).start(), tester)
 }
 
-/// Whether the server ends this connection without a word, as far as it can be seen at once.
+/// Returns true if the server has silently closed this connection, as far as can be seen at once.
 fn is_ended(socket: &mut TcpStream) -> bool {
     socket.set_nonblocking(true).unwrap();
     let ended = match socket.read(&mut [0; 64]) {
@@ -66,7 +66,7 @@ fn a_server_without_file_descriptors_serves_again_when_it_has_some() {
     server.wait_for_log("that it accepts", |entry| entry.message() == "accepts again");
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
-    // It tried ten times a second.
+    // The server tried ten times a second.
     assert_eq!(server.log().iter().filter(|entry| cannot(entry)).count(), 1, "{}", server.printed());
     assert!(server.happened("cannot accept; trying again") > 5, "{}", server.printed());
 }
@@ -84,7 +84,7 @@ fn strangers_beyond_the_bound_wait_and_are_put_out_in_time() {
     let (server, tester) = limited("unauthenticated_connections = 4\nhandshake_timeout = \"500ms\"");
     let mut silent: Vec<TcpStream> = (0..20).map(|_| tcp(server.address())).collect();
     let begun = Instant::now();
-    // Every stranger is given the same time from its arrival, whether it had its turn or not.
+    // Every stranger has the same time from its arrival, even if it never got a slot.
     eventually("the strangers to be put out", || silent.iter_mut().all(is_ended).then_some(()));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(server.connect(&tester).ask("echo hello"), "hello");
@@ -153,7 +153,7 @@ fn requests_held_for_one_connection_are_bounded_in_bytes_and_answered_all() {
     let server = Setup::new().master("tester", &tester).hostile("").section(limits).start();
     let mut connection = server.connect(&tester);
     connection.send("sleep 500\r\n\r\n");
-    // More than may be held, behind a request that takes its time.
+    // More than the connection may buffer, behind a slow request.
     let request = format!("body-size\r\nSize: 65536\r\n\r\n{}", "b".repeat(65_536));
     (0..8).for_each(|_| connection.send(&request));
     assert_eq!(connection.read_reply(), "slept");

@@ -1,4 +1,4 @@
-//! What a plugin can't do to the server, to other clients and to the log, and what its failures look like.
+//! The protection of the server, other clients and the log from a plugin, and the look of its failures.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,15 @@ use crate::support::components::Minimal;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup, shared};
 
-/// A server with the hostile plugin, configured by `keys`, for one client that may do anything.
+/// Starts a server with the hostile plugin, configured by `keys`, for one client that may do anything.
 fn hostile_with(keys: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");
     let server = Setup::new().master("tester", &tester).echo().hostile(keys).start();
     (server, tester)
 }
 
-/// Runs each request framed and wants this code and outcome, and that the connection goes on; then the same plain.
+/// Asserts that each request fails with this code and outcome, framed and then plain, and that the connection
+/// goes on.
 fn assert_failures(connection: &mut Connection, requests: &[&str], code: &str, outcome: &str) {
     for request in requests {
         let frame = connection.ask_framed(request);
@@ -30,7 +31,7 @@ fn assert_failures(connection: &mut Connection, requests: &[&str], code: &str, o
     }
 }
 
-/// A client is told no backtrace and no path of the server's.
+/// Asserts that a client sees no backtrace and no path of the server's.
 fn assert_keeps_secrets(message: &str) {
     for secret in ["wasm backtrace", "stack backtrace", "hostile::", ".wasm", "/tmp", "lib.rs"] {
         assert!(!message.contains(secret), "{message:?} tells {secret:?}");
@@ -67,7 +68,7 @@ fn a_plugin_that_takes_too_much_is_told_as_such() {
         "plugin-limit",
         "unknown",
     );
-    // The longest reply that fits into the memory never came whole.
+    // The longest reply that fits into the memory never arrived whole.
     server.wait_for_log("the trap", |entry| {
         entry.message() == "plugin broke off"
             && entry.text("reason").is_some_and(|told| told.ends_with("bytes of memory"))
@@ -104,7 +105,7 @@ fn tables_count_as_memory() {
 fn a_plugin_that_breaks_the_interface_is_told_as_such() {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester).echo();
-    // A reply outside its memory, a case that the result does not have, a failure that is not UTF-8.
+    // A reply outside the plugin's memory, a case that the result type lacks, a failure that is not UTF-8.
     let liars = [
         ("outside", "(i32.store (i32.const 30004) (i32.const 0xfffffff0))"),
         ("no-case", "(i32.store (i32.const 30000) (i32.const 7))"),
@@ -161,7 +162,7 @@ fn a_clients_own_instance_sees_nobody_else() {
         (server.connect(&one), server.connect(&one), server.connect(&other));
     let counted = [of_one.ask("leak"), of_one.ask("leak"), also_of_one.ask("leak"), of_other.ask("leak")];
     assert_eq!(counted, ["1", "2", "3", "1"], "one client has two connections");
-    // The caller is the request's, not the instance's.
+    // The caller belongs to the request, not to the instance.
     assert!(of_one.ask("whoami").starts_with("one "));
     assert!(of_other.ask("whoami").starts_with("other "));
 }
@@ -312,7 +313,7 @@ fn a_call_is_stopped_when_its_client_goes_away() {
         assert_eq!(connection.ask("@ping"), "pong", "read after the other, which therefore runs");
         drop(connection);
         let mut next = server.connect(&tester);
-        // The plugin's only turn is free again, long before the deadline of the call that had it.
+        // The plugin's only slot is free again, long before the deadline of the call that held it.
         eventually("the plugin to be free", || (next.ask("leak") == "1").then_some(()));
     }
 }

@@ -1,5 +1,5 @@
-//! `lictor plugin run --script`: several calls without a server, the stores and instances between them, other plugins, and
-//! what each call is to give.
+//! `lictor plugin run --script`: several calls without a server, the stores and instances they share, other
+//! plugins, and the expected result of each call.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::support::components;
 use crate::support::tools::{Finished, finish, lictor};
 
-/// A script beside which its files are.
+/// A script, with its files beside it.
 pub(super) struct Script(pub(super) TempDir);
 
 impl Script {
@@ -31,7 +31,7 @@ impl Script {
     }
 }
 
-/// What was printed, without the times.
+/// Returns the output without the times.
 pub(super) fn printed(run: &Finished) -> Vec<String> {
     let timeless = |line: &str| match line.starts_with("ok ") || line.starts_with("FAIL ") {
         true => line.rsplit_once(" (").map_or(line, |(call, _)| call).to_owned(),
@@ -176,7 +176,7 @@ fn what_is_not_as_expected_is_shown_and_all_calls_are_run() {
         "  six",
     ];
     assert_eq!(printed(&run), told);
-    // What is to reply and fails is amiss, whatever else is said.
+    // A call that should reply fails the script if it fails, whatever else is expected of it.
     let failing = Script::new("[[call]]\ncommand = \"fail denied no\"\n").run(components::hostile(), &[]);
     assert_eq!((failing.code, &printed(&failing)[2][..]), (Some(1), "  got:      no (denied, failed)"));
 }
@@ -225,7 +225,7 @@ fn other_plugins_are_called_as_in_a_server() {
     let (kv, streams) = (named("store", components::kv()), named("streams", components::streams()));
     let run = script.run(components::reaching(), &["--plugin", &kv, "--plugin", &streams]);
     assert_eq!(run.code, Some(0), "{run:?}");
-    // One command by itself is the same.
+    // A single command without a script does the same.
     let folder = TempDir::new().unwrap();
     let mut one = lictor(folder.path());
     one.args(["plugin", "run"]).arg(components::reaching()).args([
@@ -265,11 +265,11 @@ fn the_parts_of_a_reply_are_joined() {
     let run = script.with("whole", &vec![b'w'; 200_000]).run(components::streams(), &[]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stdout.contains("w… (200000 bytes in all)\n"), "{}", run.stdout.len());
-    // `reply` is for what is held in memory by a server.
+    // `reply` bounds only replies that a server holds in memory.
     let large = Script::new("[[call]]\ncommand = \"whole 2000000\"\nreply_file = \"whole\"\n");
     let run = large.with("whole", &vec![b'w'; 2_000_000]).run(components::streams(), &["--reply", "1KiB"]);
     assert_eq!(run.code, Some(0), "{run:?}");
-    // As much as is compared, and no more.
+    // The most that is compared, and one byte more.
     let bound = 64 << 20;
     let calls = format!(
         "[[call]]\ncommand = \"whole {bound}\"\nhas = \"ww\"\n[[call]]\ncommand = \"whole {}\"\ncode = \"plugin-limit\"\n\

@@ -1,4 +1,5 @@
-//! `lictor plugin run --script`: what a script grants, which files it reads, keys by which calls run once, and streams that fail.
+//! `lictor plugin run --script`: its grants, the files it reads, keys by which calls run once, and streams
+//! that fail.
 
 use std::fs;
 use std::process::Command;
@@ -31,14 +32,14 @@ fn the_parts_before_a_failure_are_shown_and_then_the_failure() {
     for (command, told) in [
         (&["break-off", "2"][..], "no more (not-found, failed)"),
         (&["trap", "2"], "(plugin-trapped, unknown)"),
-        // They are there when the time is up, too.
+        // The first parts arrive even if the time runs out.
         (&["count", "1000000", "100"], "(timeout, unknown)"),
     ] {
         let run = one(command);
         assert_eq!(run.code, Some(1), "{command:?}: {run:?}");
         assert!(run.stdout.starts_with("1\n2\n") && run.stderr.contains(told), "{command:?}: {run:?}");
     }
-    // No bound of one reply is one of a stream, as in a server.
+    // The bound on a reply does not apply to a stream, as in a server.
     let large = one(&["whole", "2000000"]);
     assert_eq!((large.code, large.stdout.len()), (Some(0), 2_000_001), "{}", large.stderr);
 }
@@ -77,7 +78,7 @@ fn an_idempotency_key_has_a_call_run_once() {
         "#,
     );
     let streams = format!("streams={}", components::streams().display());
-    // A second run has none of the keys of the first, though it has its stores.
+    // A second run has the stores of the first, but none of its keys.
     let run = script.run(components::kv(), &["--plugin", &streams, "--state", "kept.db"]);
     assert_eq!(run.code, Some(0), "{run:?}");
     let again = script.run(components::kv(), &["--plugin", &streams, "--state", "kept.db"]);
@@ -121,14 +122,14 @@ fn a_script_grants_what_a_config_would_and_no_more() {
     let run = script.run(components::check(), &[]);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert_eq!(web.seen().len(), 1);
-    // What it does not grant can't be had, and is told as by a server.
+    // Anything not granted is denied, with a server's words.
     let less = script.with("calls.toml", (granted.replace("http = ", "# ") + &calls).as_bytes());
     let refused = less.run(components::check(), &[]);
     assert_eq!((refused.code, &refused.stdout[..]), (Some(1), ""), "{refused:?}");
     for words in ["which are not granted to it", "add to [plugins.check.grants]:\n    | http = "] {
         assert!(refused.stderr.contains(words), "no {words:?} in {refused:?}");
     }
-    // Options are for plugins of which it says nothing.
+    // Options are only for plugins that the script does not describe.
     let both = less.run(components::check(), &["--config", "df=disks"]);
     assert_eq!(both.code, Some(2), "{both:?}");
     assert!(both.stderr.contains("says what each plugin is granted"), "{both:?}");

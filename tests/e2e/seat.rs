@@ -1,4 +1,4 @@
-//! Calls in a row: what one hands to the next on its connection, and what it must not.
+//! Consecutive calls: resources that one passes to the next on its connection, and those it must not.
 
 use crate::support::certs::Identity;
 use crate::support::client::{Connection, Frame};
@@ -57,7 +57,7 @@ fn a_call_that_waits_keeps_its_own_slot_and_is_overtaken() {
     let frames: Vec<Frame> = (0..4).map(|_| connection.read_frame()).collect();
     let order: Vec<&str> = frames.iter().filter_map(|frame| frame.field("Sequence")).collect();
     assert_eq!(order, ["1", "2", "3", "slow"]);
-    // The instance of the first went with the call that waits; the two after it have another.
+    // The first one's instance went with the waiting call; the two after it have another.
     assert_eq!(bodies(&frames), ["1", "1", "2", "slept"]);
 }
 
@@ -67,7 +67,7 @@ fn one_slot_serves_all_connections_that_have_calls_in_a_row() {
         "[limits]\nconcurrent_commands = 1\nconcurrent_commands_per_client = 1\nqueue_timeout = \"20s\"";
     let tester = Identity::new("tester");
     let mut setup = Setup::new().master("tester", &tester).section(few).echo();
-    // One plugin with turns of its own, for which calls have to wait in an order that can't be a circle.
+    // A plugin with its own slots, for which calls have to wait in an order that can't be circular.
     for (name, keys) in
         [("one", "instances = \"shared\"\nconcurrency = 1"), ("many", "instances = \"per-client\"")]
     {

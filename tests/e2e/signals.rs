@@ -1,4 +1,5 @@
-//! Signals that come before the server serves, at every moment from its handlers on, and as the first process of a container.
+//! Signals before the server serves, at every moment after its handlers are set, and as the first process of
+//! a container.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -11,10 +12,10 @@ use crate::support::eventually;
 use crate::support::server::Setup;
 use crate::support::tools::{lictor, text_of, wait};
 
-/// Plugins of which each is compiled at the start.
+/// Plugins, each of which is compiled at the start.
 const PLUGINS: usize = 60;
 
-/// A server that starts, and the process that signals are sent to.
+/// A starting server, and the process that receives signals.
 struct Starting {
     _setup: Setup,
     log: PathBuf,
@@ -23,7 +24,7 @@ struct Starting {
 }
 
 impl Starting {
-    /// Waits until the server hears signals, and no longer.
+    /// Waits until the server handles signals, and no longer.
     fn of(setup: Setup, as_first_process: bool) -> Self {
         setup.write();
         let plain = lictor(setup.folder());
@@ -59,7 +60,7 @@ impl Starting {
         eventually(words, || self.printed().contains(words).then_some(()));
     }
 
-    /// Wants that it ends by itself, and in good order.
+    /// Asserts that the server ends by itself, and in good order.
     fn ends(&mut self) {
         assert_eq!(wait(&mut self.child, "the server"), Some(0), "{}", self.printed());
     }
@@ -72,7 +73,7 @@ impl Drop for Starting {
     }
 }
 
-/// Whether the process is a server that catches SIGHUP, SIGINT and SIGTERM.
+/// Returns true if the process is a server that catches SIGHUP, SIGINT and SIGTERM.
 fn hears(process: u32) -> bool {
     const CAUGHT: u64 = 1 | 1 << 1 | 1 << 14;
     let status = text_of(format!("/proc/{process}/status").as_ref());
@@ -135,6 +136,6 @@ fn a_config_that_takes_long_to_read_holds_up_no_signal() {
     let mut server = Starting::of(Setup::new().section(&clients), false);
     server.signal("TERM");
     server.ends();
-    // What has been read would be warned of first.
+    // A config that had been read would have been warned of first.
     assert_eq!(server.printed(), "");
 }

@@ -1,4 +1,4 @@
-//! Key-value state as plugins have it: what is kept, for whom, how much, and what outlives the server.
+//! Key-value state as plugins see it: its contents, owners, quotas, and survival of the server's end.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,8 @@ use crate::support::components::{self, STATEFUL_COMMANDS};
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{finish, lictor};
 
-/// A server whose plugin `stateful` has `grants`, its own keys `keys`, and a section `[state]` of these lines.
+/// Sets up a server whose plugin `stateful` has `grants`, its own keys `keys`, and a section `[state]` with
+/// these lines.
 fn setup(keys: &str, grants: &str, state: &str) -> (Setup, Identity) {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester);
@@ -131,7 +132,7 @@ fn a_store_is_its_plugins_own_unless_it_is_shared() {
         let setup = setup.plugin(name, components::stateful(), &[&command], "store_keys = 2");
         setup.section(&format!("[plugins.{name}.grants]\nkeyvalue = {grants}"))
     };
-    // Three plugins of the same component, each with one of its commands: `kv-set`, `kv-get`, `kv-exists`.
+    // Three plugins with the same component, each with one of its commands: `kv-set`, `kv-get`, `kv-exists`.
     let setup = Setup::new().master("tester", &tester).section("[state]\nengine = \"memory\"");
     let setup = plugin(setup, "set", "[\"default\"]");
     let setup = plugin(setup, "get", "[\"set/default\", \"default\"]");
@@ -142,7 +143,7 @@ fn a_store_is_its_plugins_own_unless_it_is_shared() {
     assert_eq!(connection.ask_framed("kv-get default k").failure().0, "not-found", "its own is another");
     assert_eq!(connection.ask("kv-exists default k"), "false");
     assert_eq!(connection.ask_framed("kv-exists set/default k").failure().0, "denied");
-    // The quota is the owner's.
+    // The owner's quota applies.
     connection.ask("kv-set default l v");
     let full = connection.ask_framed("kv-set default m v");
     assert!(full.message.contains("quota of 2 keys is used up"), "{full:?}");
@@ -208,7 +209,7 @@ fn without_a_grant_the_plugin_does_not_load() {
     }
 }
 
-/// The sum would be no number that `wasi:keyvalue` has, and is not written.
+/// The sum would not be a valid number in `wasi:keyvalue`, and is not written.
 #[test]
 fn an_increment_that_cannot_be_told_changes_nothing() {
     let (server, tester) = in_memory("");
@@ -219,7 +220,7 @@ fn an_increment_that_cannot_be_told_changes_nothing() {
     assert_eq!(connection.ask("kv-increment default n 5"), "0");
 }
 
-/// However late it is read.
+/// Holds however late the entry is read.
 #[test]
 fn what_is_read_of_an_entry_that_expires_can_be_written_back() {
     let (server, tester) = in_memory("");
@@ -227,7 +228,7 @@ fn what_is_read_of_an_entry_that_expires_can_be_written_back() {
     let mut were_there = 0;
     for _ in 0..200 {
         connection.ask("state-set default k v 2");
-        // It is read until it is gone.
+        // Reads the entry until it is gone.
         loop {
             let frame = connection.ask_framed("state-get default k");
             if frame.status == "ERR" {
@@ -242,7 +243,7 @@ fn what_is_read_of_an_entry_that_expires_can_be_written_back() {
     assert!(were_there > 0);
 }
 
-/// Writers count up, each its own key, and note what was answered; the server is killed in the middle, over and over.
+/// Writers count up, each its own key, and note the answers; the server is killed in the middle, repeatedly.
 #[test]
 fn what_was_answered_outlives_kill_9() {
     const ROUNDS: usize = 4;
@@ -257,7 +258,7 @@ fn what_was_answered_outlives_kill_9() {
             let kept = connection.ask(&format!("state-get default w{writer}"));
             let kept: u64 = kept.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
             assert!(kept >= *answered, "round {round}: {kept} is kept of {answered} that were answered");
-            // At most one write was under way when the server was killed.
+            // At most one write was in progress when the server was killed.
             assert!(kept <= answered + 1, "round {round}: {kept} where {answered} were answered");
         }
         let enough = AtomicBool::new(false);
@@ -279,7 +280,8 @@ fn what_was_answered_outlives_kill_9() {
     assert!(answered.iter().all(|last| *last > 50), "{answered:?}");
 }
 
-/// Counts up until the server is gone; gives the last answer. Says when it has written enough for the kill to come.
+/// Counts up until the server is gone; returns the last answer. Sets `enough` once it has written enough for
+/// the kill.
 fn count_up(connection: &mut Connection, writer: usize, enough: &AtomicBool) -> u64 {
     let mut last = 0;
     let request = format!("state-increment default w{writer} 1\r\n\r\n");

@@ -1,4 +1,4 @@
-//! `lictor state list|get|delete` beside a server that runs, and without one.
+//! `lictor state list|get|delete` beside a running server, and without one.
 
 use std::path::Path;
 
@@ -109,7 +109,7 @@ fn what_is_deleted_is_gone_for_plugins_of_a_server_and_counts_no_more() {
     assert_eq!(deleted.stderr, "kv/default: 1200 keys are deleted\n", "{deleted:?}");
     assert!(done(folder, "list").starts_with("kv/default  keys 0  bytes 0\n"));
     fails(folder, "delete kv --prefix s/ --yes", 1, "no key begins with \"s/\"");
-    // The server goes on, and so do the verbs without it.
+    // The server goes on, and the commands also work without it.
     assert_eq!(connection.ask("kv-set default after v"), "");
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));

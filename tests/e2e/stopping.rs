@@ -1,6 +1,7 @@
-//! The ways in which a call is stopped: what its client is told by each, and that what the call held is there for the next.
+//! The ways in which a call is stopped: the message to its client in each, and the release of the call's
+//! resources.
 //!
-//! How fast that is, `benches/stops.rs` measures; here each has seconds.
+//! `benches/stops.rs` measures the speed of this; here each stop may take seconds.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ fn begin(connection: &mut Connection, sequence: &str, line: &str, headers: &str)
     connection.send(format!("{line}\r\nSequence: {sequence}\r\n{headers}\r\n"));
 }
 
-/// The end of the reply with this sequence; its parts, and other replies, are passed over.
+/// Returns the end of the reply with this sequence; skips its parts, and other replies.
 fn end_of(connection: &mut Connection, sequence: &str) -> crate::support::client::Frame {
     loop {
         let frame = connection.read_frame();
@@ -24,7 +25,7 @@ fn end_of(connection: &mut Connection, sequence: &str) -> crate::support::client
     }
 }
 
-/// Waits until the plugin's one turn is taken: what comes behind is not begun before its deadline.
+/// Waits until the plugin's only slot is taken, so that a later call does not begin before its deadline.
 fn wait_until_it_runs(server: &Server, tester: &Identity, probe: &str) {
     let mut other = server.connect(tester);
     eventually("the call to run", || {
@@ -34,7 +35,7 @@ fn wait_until_it_runs(server: &Server, tester: &Identity, probe: &str) {
     });
 }
 
-/// The plugin's next call has its turn, within the time that a queued one waits.
+/// Asserts that the plugin's next call gets a slot, within the time that a queued one waits.
 #[track_caller]
 fn assert_is_free(server: &Server, tester: &Identity, (kind, _, probe): &Kind) {
     let (mut other, begun) = (server.connect(tester), Instant::now());

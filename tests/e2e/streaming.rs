@@ -1,4 +1,4 @@
-//! Replies that come in parts, beside what `streams` has of them: what a plugin in Rust shows, and what clients do.
+//! Replies in parts, beyond the cases in `streams`: plugins in Rust, and clients.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::support::eventually;
 use crate::support::server::Setup;
 use crate::support::tools::{Conversation, finish, lictor};
 
-/// What the cases of `streams` ask of it.
+/// Description of the plugin for the cases in `streams`.
 pub(super) const PLUGIN: Plugin = Plugin {
     component: || components::streams().to_owned(),
     commands: &STREAMS_COMMANDS,
@@ -130,7 +130,7 @@ fn lictor_call_prints_parts_as_they_come() {
         command
     };
     let mut talk = Conversation::with(&mut call(&["watch", "watched.log", "20ms"]));
-    // What is written before it watches is not told.
+    // Text written before it starts to watch is not shown.
     let mut file = fs::OpenOptions::new().append(true).open(&watched).unwrap();
     let heard = thread::scope(|scope| {
         let heard = scope.spawn(|| talk.hear("new\n"));

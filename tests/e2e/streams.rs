@@ -1,4 +1,5 @@
-//! What replies in parts do in every language: the same cases over the plugins that stream, each with the words of its commands.
+//! Replies in parts in every language: the same cases for every streaming plugin, each with its own commands
+//! and words.
 
 use std::path::PathBuf;
 use std::thread;
@@ -10,41 +11,42 @@ use crate::support::client::{Connection, Frame};
 use crate::support::eventually;
 use crate::support::server::{Entry, Server, Setup};
 
-/// A plugin whose commands stream, and what its commands are. All have `count TO [EVERY-MS]`, `break-off 3`, `whole BYTES` and
-/// `flood`.
+/// A plugin whose commands stream, and a description of its commands. All have `count TO [EVERY-MS]`,
+/// `break-off 3`, `whole BYTES` and `flood`.
 pub(super) struct Plugin {
     pub(super) component: fn() -> PathBuf,
     pub(super) commands: &'static [&'static str],
     pub(super) grants: &'static str,
-    /// Replies that are right, beside those.
+    /// Further commands with the right replies.
     pub(super) wholes: &'static [(&'static str, &'static [u8])],
-    /// Failures, each behind these parts: code and outcome, and message.
+    /// Failing commands, each with the parts before the failure, code and outcome, and message.
     pub(super) failures:
         &'static [(&'static str, &'static str, (&'static str, &'static str), &'static str)],
-    /// What traps behind two parts, and what the log then tells.
+    /// A command that traps after two parts, and the resulting words in the log.
     pub(super) trap: (&'static str, &'static str),
-    /// Keys of a server that soon stops what gives no part, and what gives none after some parts, or, with a 0, at once.
+    /// Keys of a server that soon stops a call without parts; and commands that stall after some parts, or,
+    /// with a 0, at once.
     pub(super) patience: &'static str,
     pub(super) stalls: &'static [&'static str],
-    /// Milliseconds from one part to the next in which nothing is stopped; eight times that is longer than the patience.
+    /// Milliseconds between parts that are short enough not to be stopped; eight of them exceed the patience.
     pub(super) every_ms: u32,
-    /// Logs 200 KB beside its parts.
+    /// A command that logs 200 KB beside its parts.
     pub(super) prints: &'static str,
-    /// Keys of a server that bounds what is used, and what uses it up behind its parts.
+    /// Keys of a server with bounds on resources; and commands that exhaust these after their parts.
     pub(super) bounds: &'static str,
     pub(super) greedy: &'static [&'static str],
-    /// What goes on without an end behind a first part.
+    /// Commands that continue endlessly after a first part.
     pub(super) endless: &'static [&'static str],
 }
 
-/// What a client is told of a fault that nobody expected.
+/// Message to a client about an unexpected fault.
 pub(super) const UNEXPECTED: &str = "the plugin met an error that it did not expect";
 
-/// For plugins that have topics, the web and a store.
+/// Grants for plugins that use topics, the web and a store.
 pub(super) const GRANTS: &str =
     "[plugins.streams.grants]\nevents = [\"a/*\", \"publish b\"]\nhttp = []\nkeyvalue = [\"default\"]";
 
-/// Each case as a test of each language.
+/// Makes each case a test of each language.
 macro_rules! cases {
     ($language:ident, $plugin:expr, $tools:expr, $($case:ident)*) => {
         mod $language {
@@ -76,10 +78,10 @@ cases! {
     python, crate::python::PLUGIN, crate::languages::is_to_be_had("python");
 }
 
-/// A server with the plugin, with `keys` beside its component, `echo`, and these sections.
+/// Starts a server with the plugin, with `keys` beside its component, `echo`, and these sections.
 pub(super) fn server_with(plugin: &Plugin, keys: &str, sections: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");
-    // What takes long to compile was compiled before.
+    // Components that take long to compile come from the cache.
     let cache = format!("cache = {:?}", root().join("target/tmp/authors/lictor"));
     let setup = Setup::new().master("tester", &tester).echo().server(&cache).section(sections);
     let component = (plugin.component)();
@@ -96,7 +98,7 @@ pub(super) fn begin(connection: &mut Connection, sequence: &str, line: &str) {
     connection.send(format!("{line}\r\nSequence: {sequence}\r\n\r\n"));
 }
 
-/// The bytes of all parts of the stream whose turn it is, and the frame that ends it.
+/// Returns the bytes of all parts of the next stream, and the frame that ends it.
 pub(super) fn read_stream(connection: &mut Connection) -> (Vec<u8>, Frame) {
     let mut whole = Vec::new();
     loop {
@@ -116,7 +118,8 @@ pub(super) fn stream(connection: &mut Connection, line: &str) -> (Vec<u8>, Frame
     (whole, end)
 }
 
-/// What comes of two streams until both have ended: the parts and the end of each, in the order of their sequences.
+/// Reads two streams until both have ended; returns the parts and the end of each, in the order of their
+/// sequences.
 fn read_both(connection: &mut Connection, sequences: [&str; 2]) -> [(Vec<u8>, Frame); 2] {
     let mut wholes = [Vec::new(), Vec::new()];
     let mut ends = [None, None];
@@ -135,7 +138,7 @@ fn read_both(connection: &mut Connection, sequences: [&str; 2]) -> [(Vec<u8>, Fr
     [(one, end), (other, other_end)]
 }
 
-/// What was printed, or is told of the plugin.
+/// Returns the printed line, or the message about the plugin.
 fn said(entry: &Entry) -> &str {
     entry.text("line").unwrap_or_else(|| entry.message())
 }
@@ -213,7 +216,7 @@ fn what_is_used_is_bounded_from_one_part_to_the_next(plugin: &Plugin) {
     );
 }
 
-/// Waits for the place of the one stream that may run; while another does, one more is refused.
+/// Runs a stream once the only slot is free; while another stream holds it, one more is refused.
 fn run_when_free(connection: &mut Connection) {
     eventually("a free slot", || {
         let (_, end) = stream(connection, "count 1");
@@ -273,7 +276,7 @@ fn a_client_that_does_not_read_holds_the_plugin_back(plugin: &Plugin) {
     });
     assert!(held < 32, "{held} MiB were taken from the plugin for a client that reads nothing");
     assert_eq!(server.connect(&tester).ask("echo others go on"), "others go on");
-    // It goes on where it stood, as soon as the client reads.
+    // It resumes where it stopped, as soon as the client reads.
     let mut whole = 0;
     while whole < (held + 8) << 20 {
         let frame = slow.read_frame();
@@ -300,7 +303,7 @@ fn streams_run_beside_each_other_and_end_with_the_server(plugin: &Plugin) {
     assert_eq!(server.wait(), Some(0));
 }
 
-/// What `lictor plugin inspect` tells of a plugin that was built for streams.
+/// Asserts that `lictor plugin inspect` recognizes a plugin built for streams.
 pub(super) fn is_built_for_streams(inspected: &str) {
     for words in ["of the world lictor:plugin/streaming-plugin@0.1.0", "lictor:plugin/events@0.1.0"] {
         assert!(inspected.contains(words), "no {words:?} in {inspected}");

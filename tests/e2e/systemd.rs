@@ -1,4 +1,4 @@
-//! A server under a service manager: what it tells, and the sockets that it is given.
+//! A server under a service manager: its notifications, and the sockets passed to it.
 
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
@@ -17,14 +17,14 @@ use crate::support::eventually;
 use crate::support::server::{Entry, Setup};
 use crate::support::tools::finish;
 
-/// Where a manager listens, in the folder of `setup`.
+/// Binds the manager's socket, in the folder of `setup`.
 fn manager(setup: &Setup) -> UnixDatagram {
     let socket = UnixDatagram::bind(setup.folder().join("notify")).expect("a socket is made");
     socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time is set");
     socket
 }
 
-/// The next message that is not about being alive.
+/// Returns the next message, skipping those about being alive.
 fn heard(manager: &UnixDatagram) -> String {
     let mut bytes = [0; 512];
     loop {
@@ -78,10 +78,10 @@ fn a_watchdog_hears_that_the_server_lives() {
     assert!(lives.count() >= 3);
 }
 
-/// `lictor` with `socket` handed over to it.
+/// Prepares `lictor` with `socket` passed to it.
 fn handed(lictor: &Command, socket: OwnedFd) -> Command {
     let mut shell = Command::new("sh");
-    // The first socket that is handed over is file 3; this one comes as the standard input.
+    // The first passed socket is file 3; this one comes as the standard input.
     shell.args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\""]);
     shell.arg(lictor.get_program()).args(lictor.get_args()).stdin(Stdio::from(socket));
     if let Some(folder) = lictor.get_current_dir() {
@@ -128,7 +128,7 @@ fn a_socket_that_is_handed_over_takes_the_place_of_the_configs() {
     assert_eq!(server.address(), address);
 }
 
-/// `ListenStream=4888` makes a socket of both families, to which IPv4 comes as `::ffff:127.0.0.1`.
+/// `ListenStream=4888` makes a socket of both families, on which IPv4 addresses appear as `::ffff:127.0.0.1`.
 #[test]
 fn a_client_by_ipv4_has_an_ipv4_address_whatever_socket_it_came_to() {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None).expect("there are sockets");
@@ -157,7 +157,7 @@ fn a_client_by_ipv4_has_an_ipv4_address_whatever_socket_it_came_to() {
     of_ipv4("refused: too many connections from this address");
 }
 
-/// The unit in the documentation, for the program of the tests.
+/// Returns the unit in the documentation, adapted to the tests' program.
 fn documented_unit() -> String {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
     let units: Vec<_> =
@@ -166,7 +166,7 @@ fn documented_unit() -> String {
     unit.replace("/usr/local/bin/lictor", env!("CARGO_BIN_EXE_lictor"))
 }
 
-/// The values of all lines with this `key`.
+/// Returns the values of all lines with this `key`.
 fn values<'u>(unit: &'u str, key: &str) -> Vec<&'u str> {
     unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
 }
@@ -210,14 +210,15 @@ fn the_documented_unit_lets_the_server_do_its_work() {
     assert_eq!(values(&unit, "CapabilityBoundingSet"), [""], "no capability is left");
 }
 
-/// As which user a server is run to which root's rights are no help: nobody, where the tests are root's; else the tests' own.
+/// The user of a server without root's rights: nobody, if the tests run as root; otherwise the tests' own
+/// user.
 const NOBODY: u32 = 65534;
 
-/// `command` as that user, with no capability and no way to one.
+/// Wraps `command` to run as that user, with no capability and no way to one.
 fn as_nobody(command: &Command) -> Command {
     let mut lowered = Command::new("setpriv");
     lowered.arg("--no-new-privs");
-    // Only who has capabilities can take them from the set.
+    // Only a process with capabilities can take them from the set.
     if is_root() {
         let user = NOBODY.to_string();
         lowered.args(["--bounding-set=-all", "--inh-caps=-all", "--clear-groups"]);
@@ -240,7 +241,7 @@ pub fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// Gives all in `folder` to that user.
+/// Makes that user the owner of everything in `folder`.
 fn give_to_nobody(folder: &Path) {
     if !is_root() {
         return;
@@ -271,7 +272,7 @@ fn no_process_of_its_user_looks_into_the_server() {
         give_to_nobody(&folder);
         as_nobody(&lictor)
     });
-    // What it needs of itself it has: the plugin was compiled, the state made, the config is read again.
+    // It has access to its own files: the plugin was compiled, the state made, and the config is read again.
     let mut connection = server.connect(&tester);
     assert_eq!(connection.ask("echo hello"), "hello");
     assert_eq!(connection.ask("@reload"), "nothing has changed");

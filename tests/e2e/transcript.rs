@@ -1,14 +1,15 @@
-//! Transcripts of the wire as text files: what is sent, and what must come back.
+//! Transcripts of the wire as text files: the bytes sent, and the bytes expected back.
 //!
-//! A case begins with `== title`. `> ` sends the rest of its line, `< ` wants exactly its bytes back, `~ ` wants a
-//! plain reply that fits a pattern with `*`, and `closed` wants the end of the connection. A case without `closed`
-//! must leave the connection usable. `\r \n \t \\ \xHH` stand for bytes, `#` begins a comment line.
+//! A case begins with `== title`. `> ` sends the rest of its line, `< ` expects exactly its bytes back, `~ `
+//! expects a plain reply that matches a pattern with `*`, and `closed` expects the end of the connection. A
+//! case without `closed` must leave the connection usable. `\r \n \t \\ \xHH` stand for bytes, `#` begins a
+//! comment line.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::support::client::Connection;
 
-/// How a case's bytes are handed over.
+/// Pace at which a case's bytes are sent.
 #[derive(Clone, Copy, Debug)]
 enum Pace {
     Whole,
@@ -27,7 +28,7 @@ enum Step {
     Closed,
 }
 
-/// Runs every case of `file` on a connection of its own, whole and byte by byte.
+/// Runs every case of `file` on its own connection, whole and byte by byte.
 pub fn check(name: &str, file: &str, connect: impl Fn() -> Connection) {
     let cases = parse(file);
     assert!(!cases.is_empty(), "{name} has no cases");
@@ -66,7 +67,7 @@ fn run(case: &Case<'_>, pace: Pace, mut connection: Connection) {
 fn send(bytes: &[u8], pace: Pace, connection: &mut Connection) {
     match pace {
         Pace::Whole => connection.send(bytes),
-        // A fault may be told, and the connection closed, before the last byte.
+        // The server may report a fault, and close the connection, before the last byte.
         Pace::ByteByByte => drop(bytes.iter().try_for_each(|byte| connection.try_send([*byte]))),
     }
 }
@@ -121,7 +122,7 @@ fn unescape(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Whether `text` is `pattern`, each `*` of it standing for anything.
+/// Returns true if `text` matches `pattern`, with each `*` for any text.
 fn fits(text: &str, pattern: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };

@@ -1,5 +1,5 @@
-//! Files that come to be others while `[server] watch` is on: whatever way a path comes to lead to other bytes is seen, with
-//! inotify and without it.
+//! Files that change while `[server] watch` is on: every way in which a path can come to lead to other bytes
+//! is seen, with inotify and without it.
 
 mod failed;
 mod links;
@@ -18,22 +18,22 @@ use crate::support::client::{Connection, Tls};
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
-/// Within two seconds, as the contract has it, and what a busy machine adds.
+/// Two seconds, as documented, plus the delay of a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
-/// What a server can do about inotify.
+/// A server's access to inotify.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kernel {
-    /// All.
+    /// Full access.
     Telling,
-    /// Nothing: this user has no instance left.
+    /// None: this user has no instance left.
     NoInstances,
-    /// Nothing: this user has no watch left.
+    /// None: this user has no watch left.
     NoWatches,
 }
 
 impl Kernel {
-    /// What limits it in a user namespace, which has limits of its own.
+    /// Returns the shell command that limits it in a user namespace, which has its own limits.
     fn limiting(self) -> &'static str {
         match self {
             Self::Telling => ":",
@@ -42,7 +42,7 @@ impl Kernel {
         }
     }
 
-    /// Whether this machine can be made to be so.
+    /// Returns true if this machine can provide it.
     fn can_be(self) -> bool {
         let made = Command::new("unshare").args(["-Urm", "sh", "-c", self.limiting()]).output();
         made.is_ok_and(|made| made.status.success())
@@ -65,7 +65,7 @@ impl Kernel {
     }
 }
 
-/// With inotify, and without it where that can be.
+/// Returns both states, with inotify and, where possible, without it.
 fn kernels() -> Vec<Kernel> {
     if !Kernel::NoInstances.can_be() {
         skipped("the same without inotify: no user namespace can be made here");
@@ -79,7 +79,7 @@ fn skipped(what: &str) {
     println!("SKIPPED: {what}");
 }
 
-/// A way in which `who.pem` of a folder comes to be another certificate: how it is at first, and what happens then.
+/// A way in which `who.pem` of a folder becomes another certificate: the initial state, and the change.
 struct Way {
     name: &'static str,
     make: fn(&Path, &str),
@@ -91,14 +91,14 @@ fn write(path: impl AsRef<Path>, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// Has the link at `path` lead to `end` from one moment to the next.
+/// Atomically replaces the link at `path` by one to `end`.
 fn lead(path: impl AsRef<Path>, end: &str) {
     let new = path.as_ref().with_extension("new-link");
     symlink(end, &new).unwrap();
     rename(new, path).unwrap();
 }
 
-/// `folder` with something behind its name.
+/// Appends `end` to the name of `folder`.
 fn beside(folder: &Path, end: &str) -> PathBuf {
     folder.with_extension(end)
 }
@@ -117,12 +117,12 @@ fn not_reloaded(server: &Server) -> u64 {
         + server.happened("not reloaded, but what was taken away holds")
 }
 
-/// A client's section, whose certificate is in a file.
+/// Makes the section of a client whose certificate is in a file.
 fn section(name: &str, file: &str) -> String {
     format!("[clients.{name}]\ncertificates = [\"{file}\"]\ncommands = [\"@whoami\"]\n")
 }
 
-/// Has each of `ways` happen to a server, which is to see it soon, once, and not before it has happened.
+/// Applies each of `ways` to a server, which has to see it soon, once, and not before it has happened.
 fn are_seen(ways: &[Way]) {
     thread::scope(|scope| {
         for kernel in kernels() {
@@ -206,7 +206,7 @@ fn files_that_are_written_are_seen() {
     ]);
 }
 
-/// Touched with the same bytes it may be another file as well, of which one reload makes sure.
+/// A touched file with the same bytes may also be a replaced one, so one reload checks it.
 #[test]
 fn a_touched_file_is_read_once_and_other_files_are_not() {
     for kernel in kernels() {

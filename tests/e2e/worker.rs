@@ -1,4 +1,4 @@
-//! Instances that stay entered (`lictor:plugin/worker`), and calls that are handed to one together.
+//! Instances that stay entered (`lictor:plugin/worker`), and calls handed to one together.
 
 use crate::support::certs::Identity;
 use crate::support::client::Frame;
@@ -60,7 +60,7 @@ fn a_call_that_runs_on_is_overtaken_by_those_behind_it_and_holds_none_of_them() 
         );
         let frames: Vec<Frame> = commands.iter().map(|_| connection.read_frame()).collect();
         let mut order: Vec<&str> = frames.iter().filter_map(|frame| frame.field("Sequence")).collect();
-        // Those may overtake each other too.
+        // These three may overtake each other too.
         order[..3].sort_unstable();
         assert_eq!(order[..3], ["0", "2", "4"], "{stuck}");
         assert!(frames[3..].iter().all(|frame| told(frame) == "timeout"), "{stuck}: {frames:?}");
@@ -89,7 +89,8 @@ fn what_a_batch_refuses_by_its_permission_is_answered_in_its_turn() {
     let setup = Setup::new().client("tester", &tester, &["args", "sleep", "leak"]).hostile(SHARED);
     let server = setup.start();
     let mut connection = server.connect(&tester);
-    // `body` goes to the plugin of those before it, so only its permission keeps it out of their batch.
+    // `body` is served by the same plugin as the requests before it, so only its permission keeps it out of
+    // their batch.
     let commands = ["args a", "body", "sleep 100", "body", "args b", "body", "body", "args c"];
     connection.send(commands.map(|command| format!("{command}\r\n\r\n")).concat());
     let replies: Vec<String> = commands.iter().map(|_| connection.read_reply()).collect();
@@ -119,7 +120,8 @@ fn a_sequence_may_come_again_once_it_was_answered_and_not_before() {
         connection.send("leak\r\nSequence: s\r\n\r\n");
         assert_eq!(told(&connection.read_frame()), body);
     }
-    // The same in one piece. On a busy machine one may run on, and the next is rightly a fault then.
+    // The same in one piece. On a busy machine one may still be running, and the next is then rightly a
+    // fault.
     eventually("three that each end at once", || {
         let mut connection = server.connect(&tester);
         connection.send("leak\r\nSequence: s\r\n\r\n".repeat(3));
@@ -157,7 +159,7 @@ fn misuse_of_the_queue_breaks_off_that_call_alone() {
         let told: Vec<String> = frames.iter().map(told).collect();
         assert_eq!(told[2], "plugin-trapped", "{misuse}: {told:?}");
         assert_eq!(frames[2].field("Outcome"), Some("unknown"), "{misuse}");
-        // What comes behind it has an instance of its own, in which the next misuse is met with.
+        // Calls after it have another instance, in which the next misuse happens.
         let counts: Vec<u32> = [0, 1, 3, 4].iter().map(|&at| told[at].parse().unwrap()).collect();
         assert_eq!((counts[1] - counts[0], counts[2], counts[3]), (1, 1, 2), "{misuse}: {told:?}");
     }
@@ -180,18 +182,18 @@ fn large_answers_of_a_batch_are_all_sent() {
     let mut connection = server.connect(&tester);
     let frames = connection.ask_all(&[("big 100000", ""); 20]);
     assert!(frames.iter().all(|frame| frame.body.len() == 100_000));
-    // Of words as long only the beginning is kept and told.
+    // Of messages that long, only the beginning is kept and sent.
     let frames = connection.ask_all(&[("fail-big", ""); 20]);
     assert!(frames.iter().all(|frame| frame.failure() == ("plugin-failed", "failed")), "{frames:?}");
     assert!(frames.iter().all(|frame| frame.message.chars().count() == 1025));
     let frames = connection.ask_all(&[("leak", ""); 100]);
     let mut counts: Vec<u32> = frames.iter().map(|frame| told(frame).parse().unwrap()).collect();
-    // Those that there was no time for in one turn may be overtaken.
+    // Calls that did not fit into one turn may be overtaken.
     counts.sort_unstable();
     assert!(counts.windows(2).all(|pair| pair[1] == pair[0] + 1), "{counts:?}");
 }
 
-/// Plugins of toolchains that know nothing of `worker`.
+/// Plugins of toolchains without support for `worker`.
 #[test]
 fn a_warm_instance_without_a_worker_is_entered_for_each_call() {
     let tester = Identity::new("tester");

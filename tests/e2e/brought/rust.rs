@@ -1,4 +1,5 @@
-//! A plugin over crates that authors bring; `now` and `dice` are replaced where the standard library has them.
+//! A plugin with crates that authors bring along; `now` and `dice` are replaced where the standard library
+//! has them.
 
 use lictor_plugin::prelude::*;
 

@@ -1,4 +1,4 @@
-//! What the commands do that trap.
+//! Bodies of the commands that trap.
 
 pub(crate) fn nth(list: &[u32], index: usize) -> u32 {
     list[index] // here: nth

@@ -1,4 +1,4 @@
-//! Reloads that fail, and what has them tried again.
+//! Reloads that fail, and the events that retry them.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,7 +12,7 @@ use crate::support::components::Minimal;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
-/// A reload that fails, and what mends it without a change of the config.
+/// A failing reload, and a remedy without a change of the config.
 struct Failing {
     name: &'static str,
     make: fn(&Path),
@@ -104,7 +104,7 @@ fn is_mended(server: &Server, Failing { name, make, edit, mend }: &Failing) {
     let mended = Instant::now();
     eventually(name, || (server.happened("reloaded") > reloaded).then_some(()));
     assert!(mended.elapsed() < SOON, "{name}: {:?}", mended.elapsed());
-    // As it was, for the next.
+    // Restored for the next case.
     server.edit(|_| text);
     eventually(name, || (server.happened("reloaded") > reloaded + 1).then_some(()));
     fs::remove_dir_all(late).unwrap();

@@ -1,4 +1,4 @@
-//! Links and folders on the way to a file.
+//! Links and folders on the path of a file.
 
 use std::fs::{self, hard_link, rename};
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! Volumes: all files of a config at once, and what is mounted where one was.
+//! Volumes: all files of a config at once, and another file system mounted over one.
 
 use std::fs::{self, rename};
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use crate::support::eventually;
 use crate::support::server::Setup;
 use crate::support::tools::{finish, s_client};
 
-/// Gives the file `name` of the volume in `folder` other bytes, as Kubernetes does it.
+/// Replaces the bytes of the file `name` in the volume in `folder`, as Kubernetes does it.
 fn swap(folder: &Path, name: &str, bytes: &[u8]) {
     let before = fs::read_link(folder.join("..data")).unwrap();
     let after = format!("{}1", before.display());
@@ -26,7 +26,7 @@ fn swap(folder: &Path, name: &str, bytes: &[u8]) {
     rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
 }
 
-/// As a volume of Kubernetes has it, where all files are links by way of one.
+/// As in a volume of Kubernetes, where all files are links through a single one.
 #[test]
 fn every_kind_of_file_is_seen_in_a_mounted_volume() {
     let (old, new) = (Authority::new("Old"), Authority::new("New"));
