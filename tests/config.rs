@@ -1,8 +1,8 @@
-//! The config file: each `tests/config/NAME.toml` and what `lictor::config` says of it in `NAME.txt`.
+//! The config file: each `tests/config/NAME.toml`, and the verdict of `lictor::config` on it in `NAME.txt`.
 //!
-//! To add a case, write the `.toml`, run with `BLESS=1`, and read the `.txt` that this makes. In a `.toml`,
-//! `{{laptop.sha1}}` and `{{laptop.sha256}}` stand for the thumbprints of `certs/laptop.pem`, and likewise for the
-//! other certificates of [`Fixture`], which are made anew for each run.
+//! To add a case, write the `.toml`, run with `BLESS=1`, and review the resulting `.txt`. In a `.toml`,
+//! `{{laptop.sha1}}` and `{{laptop.sha256}}` stand for the thumbprints of `certs/laptop.pem`, and likewise
+//! for the other certificates of [`Fixture`], which are made anew for each run.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::collections::BTreeSet;
@@ -14,13 +14,13 @@ use lictor::config::{self, Loaded, Severity};
 use lictor::identity::Thumbprint;
 use proptest::prelude::*;
 
-/// The example that the server's contract gives; it must load as it stands.
+/// The example in the server's contract; it must load unchanged.
 const SAMPLE: &str = include_str!("config/ok-sample.toml");
 
 /// A folder with the files that the cases name.
 struct Fixture {
     folder: tempfile::TempDir,
-    /// What stands in a case, and what it stands for.
+    /// Placeholders in a case, and their values.
     marks: Vec<(String, String)>,
 }
 
@@ -82,7 +82,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     for name in ["echo", "kv", "time"] {
         fs::write(plugins.join(name).with_extension("wasm"), "").unwrap();
     }
-    // Whatever the umask is: what others may write to is warned of, or refused.
+    // For any umask: files that others may write are warned of, or refused.
     let modes = std::process::Command::new("chmod").args(["-R", "go-w"]).arg(folder.path()).status();
     assert!(modes.unwrap().success());
     Fixture { folder, marks }
@@ -101,7 +101,7 @@ impl Fixture {
         self.folder.path().join(name)
     }
 
-    /// What the config module says of `text`, without what differs from run to run.
+    /// Returns the config module's verdict on `text`, without parts that differ between runs.
     fn verdict(&self, name: &str, text: &str) -> String {
         let text = self.marks.iter().fold(text.to_owned(), |text, (mark, value)| text.replace(mark, value));
         let verdict = match config::parse(&self.path(&format!("{name}.toml")), &text) {
@@ -116,7 +116,7 @@ impl Fixture {
     }
 }
 
-/// The warnings, a line, and the whole config if `in_full`.
+/// Shows the warnings, a line, and the whole config if `in_full`.
 fn accepted(loaded: &Loaded, in_full: bool) -> String {
     let config = &loaded.config;
     let mut text = String::new();
@@ -135,7 +135,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
 }
 
-/// Runs every case; fails on none.
+/// Runs every case; fails if there are none.
 #[test]
 fn check() {
     let bless = std::env::var_os("BLESS").is_some();
@@ -230,7 +230,7 @@ fn thousands_of_faults_are_cut_short_but_no_error_for_a_warning() {
     assert!(shown.contains("more that are not shown") && shown.lines().count() < 1_000);
 }
 
-/// The documentation names every key, and every bound's default and range as they are.
+/// The documentation names every key, and every bound's actual default and range.
 #[test]
 fn the_documentation_is_complete() {
     let docs = documentation();
@@ -285,7 +285,7 @@ fn documentation() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md")).unwrap()
 }
 
-/// The text below the headline of a section of the config file.
+/// Returns the text below the heading of a section of the config file.
 fn section_of<'d>(docs: &'d str, section: &str) -> &'d str {
     let headline = format!("\n## `[{section}]`");
     let start = docs.find(&headline).unwrap_or_else(|| panic!("docs/config.md lacks [{section}]"));
@@ -293,7 +293,7 @@ fn section_of<'d>(docs: &'d str, section: &str) -> &'d str {
     &text[..text.find("\n## ").unwrap_or(text.len())]
 }
 
-/// Parsing and showing must end well, whatever the text.
+/// Parsing and showing must not panic, for any text.
 fn survives(text: &str) {
     let path = Path::new("nowhere/server.toml");
     if let Err(faults) = config::parse(path, text) {

@@ -1,6 +1,6 @@
-//! The corpora of the fuzz targets, replayed: what fuzzing once found stays found, without a fuzzer.
+//! The corpora of the fuzz targets, replayed without a fuzzer, so that earlier findings stay covered.
 //!
-//! A finding is added as a file of its own in `fuzz/corpus/TARGET/`, named after what is wrong with it.
+//! Add a finding as a separate file in `fuzz/corpus/TARGET/`, named after its fault.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[path = "../fuzz/harness.rs"]
 mod harness;
 
-/// What lies in a folder below `fuzz/`.
+/// Lists a folder below `fuzz/`.
 fn entries(folder: &str) -> BTreeSet<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

@@ -1,4 +1,4 @@
-//! From an identity and a request to what carries it out: permission and routing, as a table.
+//! From an identity and a request to the handler: permission and routing, as a table.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Secrets in a config file with a slip in it: no fault shows them, whatever the slip and wherever it is.
+//! Secrets in a config file with a mistake: no fault shows them, for any kind and place of mistake.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use lictor::config;
 use proptest::prelude::*;
 
-/// What stands around the slip.
+/// The text around the mistake.
 const SAMPLE: &str = include_str!("config/ok-sample.toml");
 
-/// Slips by which a secret comes to stand where none is expected; `{}` stands for it.
+/// Mistakes that put a secret where none is expected; `{}` stands for it.
 const SLIPS: &[&str] = &[
     "[plugins.echo.config] password = \"{}\"",
     "[plugins.echo.config] {}",
@@ -52,7 +52,7 @@ const SLIPS: &[&str] = &[
     "{}",
 ];
 
-/// URLs with a secret in them. Damaged, a URL may have anything for its host or path, which faults show.
+/// URLs with a secret in them. A damaged URL may have anything as its host or path, which faults show.
 const URLS: &[&str] = &[
     "[plugins.new.grants]\nhttp = [\"https://user:{}@host\"]",
     "[plugins.new.grants]\nhttp = [\"https://user:/{}@host\"]",
@@ -63,7 +63,7 @@ const URLS: &[&str] = &[
     "[plugins.new]\ncomponent = \"https://u:{}@h/x?{}\"",
 ];
 
-/// A secret that no message, label, advice or line of a fault may have in it.
+/// A secret that must not appear in any message, label, advice or line of a fault.
 const SECRET: &str = "hunter2SECRET";
 
 #[track_caller]
@@ -93,7 +93,7 @@ fn no_slip_shows_a_secret_wherever_it_stands() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Slips among other lines, and damaged besides.
+    /// Mistakes among other lines, with further damage.
     #[test]
     fn no_damage_shows_a_secret(
         slip in prop::sample::select(SLIPS),
@@ -109,7 +109,7 @@ proptest! {
         for (place, length, insertion) in edits {
             let start = text.floor_char_boundary(place.index(text.len() + 1));
             let end = text.ceil_char_boundary((start + length).min(text.len()));
-            // What is cut out of the secret itself leaves another.
+            // A cut within the secret itself leaves a different text.
             let is_within = text.match_indices(SECRET).any(|(at, _)| start < at + SECRET.len() && at < end.max(start + 1));
             if !is_within {
                 text.replace_range(start..end, &insertion);

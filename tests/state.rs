@@ -1,5 +1,5 @@
-//! The key-value engines: one conformance suite over all of them, a comparison with a model, and for SQLite what
-//! happens to the file when the process is killed, the disk is full or the file is not what it should be.
+//! The key-value engines: one conformance suite over all of them, a comparison with a model, and, for SQLite,
+//! a killed process, a full disk and a damaged file.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 

@@ -1,7 +1,8 @@
-//! What no compiler checks: which module may know which, how long files and functions may get, what may not be in the
-//! repository, that documents name what there is.
+//! Rules that no compiler checks: dependencies between modules, lengths of files and functions, forbidden
+//! content of the repository, and names in documents.
 //!
-//! Each check reads the files that git tracks or would track, fails if it finds nothing to look at, and says what to do.
+//! Each check reads the files that git tracks or would track, fails if it finds nothing to look at, and says
+//! what to do.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -102,7 +103,7 @@ fn unsafe_code_stands_in_one_file() {
     assert_eq!(found.collect::<Vec<_>>(), ["src/plugin/cache.rs"]);
 }
 
-/// What has a store of its own can run a guest that the ticker does not count.
+/// Code with a separate store could run a guest that the ticker does not count.
 #[test]
 fn guests_have_their_stores_from_one_file() {
     let files = shipped_code();
@@ -203,7 +204,7 @@ fn every_dependency_is_explained() {
     none(&faults, wanted.len());
 }
 
-/// The fuzz targets are built by hand now and then, with another compiler, so that nobody else would miss a crate there.
+/// The fuzz targets are only built by hand, with another compiler, so a missing crate would go unnoticed.
 #[test]
 fn fuzz_targets_have_the_crates_of_what_they_take_in() {
     let table = |manifest: &str| text(manifest).parse::<toml::Table>().unwrap()["dependencies"].clone();
@@ -291,7 +292,7 @@ fn every_bound_has_a_metric_and_every_metric_a_bound() {
     none(&faults, bounds.len());
 }
 
-/// What the SDK tells authors to write is what their projects have.
+/// The SDK tells authors to write the same profile that their projects have.
 #[test]
 fn the_profile_of_the_sdks_readme_is_the_projects() {
     let profile = |path: &str| {
@@ -313,7 +314,8 @@ fn none(faults: &[String], looked_at: usize) {
     assert!(faults.is_empty(), "{} faults\n  {}", faults.len(), faults.join("\n  "));
 }
 
-/// What is longer than `most`: faults where it is not in `exceptions`, has grown, or could have a smaller number there.
+/// Finds lengths above `most`: faults if not in `exceptions`, or grown, or small enough for a lower number
+/// there.
 fn ratchet(
     lengths: &BTreeMap<String, usize>,
     most: usize,
@@ -349,7 +351,7 @@ fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The files that git tracks, or would if they were added; by their paths from the root.
+/// Lists the files that git tracks, or would if they were added, by their paths from the root.
 fn files() -> Vec<String> {
     let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
     let listed = Command::new("git").current_dir(root()).args(arguments).output();
@@ -364,13 +366,13 @@ fn rust_files() -> Vec<String> {
     files().into_iter().filter(|path| path.ends_with(".rs")).collect()
 }
 
-/// The server's source files and their code.
+/// Returns the server's source files and their code.
 fn source_code() -> Vec<(String, String)> {
     let files = rust_files().into_iter().filter(|path| path.starts_with("src/"));
     files.map(|path| (path.clone(), code_of(&text(&path)))).collect()
 }
 
-/// The same without its tests.
+/// Returns the same without its tests.
 fn shipped_code() -> Vec<(String, String)> {
     let shipped = source_code().into_iter().filter(|(path, _)| !is_of_tests(path));
     shipped.map(|(path, code)| (path, without_tests(&code))).collect()
@@ -380,7 +382,7 @@ fn is_of_tests(path: &str) -> bool {
     path.ends_with("_tests.rs") || path.ends_with("/tests.rs")
 }
 
-/// The top-level module that `src/…` belongs to.
+/// Returns the top-level module that `src/…` belongs to.
 fn module_of(path: &str) -> String {
     let below = path.strip_prefix("src/").unwrap();
     below.split('/').next().unwrap().trim_end_matches(".rs").to_owned()

@@ -1,5 +1,6 @@
-//! What the comparison with other programs (`benches/versus`) computes and reads: medians and ratios, how figures are
-//! written, tables and their places, pictures, and the languages of the other programs. Benchmarks run no tests of their own.
+//! Computing and reading parts of the comparison with other programs (`benches/versus`): medians and ratios,
+//! formatting of figures, tables and their places, pictures, and the other programs' protocols. Benchmarks
+//! run no tests of their own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, dead_code, reason = "only what is pure is tested here")]

@@ -1,4 +1,4 @@
-//! The wire protocol as bytes in and values out: every way of splitting the bytes, every fault, and the client's own
+//! The wire protocol as bytes in and values out: every split of the bytes, every fault, and the client's own
 //! encoder and reader against the server's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -13,7 +13,7 @@ mod replies;
 
 const MAX_BODY_BYTES: usize = 10_000;
 
-/// All that comes out of `pieces`, fed one after the other; ends at the first fault.
+/// Decodes `pieces`, fed one after the other; ends at the first fault.
 fn decode(pieces: &[&[u8]]) -> (Vec<Request>, Option<Fault>) {
     let mut decoder = Decoder::new(MAX_BODY_BYTES);
     let mut buffer = BytesMut::new();
@@ -155,7 +155,7 @@ fn a_request_has_so_many_arguments_and_headers_and_no_more() {
     assert_eq!(only(line(MAX_ARGUMENTS).as_bytes()).arguments().len(), MAX_ARGUMENTS);
     let too_many = Fault::TooManyArguments { at: MAX_ARGUMENTS + 2 };
     assert_eq!(decode(&[line(MAX_ARGUMENTS + 1).as_bytes()]).1.as_ref(), Some(&too_many));
-    // The first fault in the order of the bytes is told.
+    // The first fault in byte order is reported.
     let behind = format!("c{}\"not closed\r\n", " ".repeat(MAX_ARGUMENTS));
     assert_eq!(decode(&[behind.as_bytes()]).1.as_ref(), Some(&too_many));
     let words = too_many.to_string();
@@ -199,7 +199,8 @@ fn a_small_body_keeps_nothing_of_a_large_one_before_it() {
         kept.push(request.unwrap().body().clone());
     }
     for body in kept {
-        // It stands for itself alone, with no room behind or before it: another buffer could not be made of it.
+        // The buffer holds the body alone, with no room before or after it, so no other buffer could share
+        // it.
         let (length, begin) = (body.len(), body.as_ptr());
         let whole = Vec::from(body);
         assert_eq!((whole.capacity(), whole.as_ptr()), (length, begin));
@@ -242,7 +243,7 @@ fn the_phase_tells_what_is_missing() {
 fn a_body_that_is_refused_is_dropped_as_it_comes_and_the_next_request_is_read() {
     const BODY: &[u8] = b"Sequence: x\r\n\r\nbody";
     let head = format!("a\r\nSequence: s\r\nSize: {}\r\n\r\n", BODY.len());
-    // So much of the body has come when it is refused, and so much comes in the next piece.
+    // Bytes of the body that have arrived when it is refused, and bytes in the next piece.
     for came in 0..BODY.len() {
         for next in 1..=BODY.len() - came {
             let mut decoder = Decoder::new(BODY.len());
@@ -273,7 +274,7 @@ fn an_announced_body_reserves_little_before_it_comes() {
     assert!(buffer.capacity() <= 128 << 10, "{}", buffer.capacity());
 }
 
-/// Bytes that look like requests, broken here and there.
+/// Generates bytes that look like requests, with some damage.
 fn nearly_requests() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         8 => "(echo|@ping|kv-get)( [a-z\"\\\\]{0,8}){0,3}\r\n".prop_map(String::into_bytes),

@@ -1,4 +1,4 @@
-//! Web servers that answer plugins' requests without end, by what HTTP and TLS skip.
+//! Web servers that answer plugins' requests endlessly, with data that HTTP and TLS skip.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,17 +10,18 @@ use crate::support::components;
 use crate::support::server::{Server, Setup};
 use crate::support::web::Web;
 
-/// Calls at once, and the requests of each.
+/// Concurrent calls, and the requests of each.
 const CALLS: usize = 4;
 const REQUESTS: usize = 8;
 
-/// How long another client's `echo` takes on average meanwhile; several times that where a read of an answer never yields.
+/// Mean time of another client's `echo` during the attack; it takes several times as long if a read of an
+/// answer never yields.
 const UNDISTURBED: Duration = Duration::from_millis(150);
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// A server whose plugin may send requests to `origin` and move `bytes`, a client that may do anything, and one that does
-/// no wrong.
+/// Sets up a server whose plugin may send requests to `origin` and move `bytes`, with a client that may do
+/// anything, and a well-behaved one.
 fn granting(origin: &str, bytes: &str) -> (Setup, Identity, Identity) {
     let (greedy, quiet) = (Identity::new("greedy"), Identity::new("quiet"));
     let setup = Setup::new().master("greedy", &greedy).client("quiet", &quiet, &["echo", "@ping"]).echo();
@@ -29,7 +30,7 @@ fn granting(origin: &str, bytes: &str) -> (Setup, Identity, Identity) {
     (setup.section(&format!("[plugins.web.grants]\nhttp = [{origin:?}]")), greedy, quiet)
 }
 
-/// Answers by `start`, and then by `piece` again and again.
+/// Answers with `start`, and then endlessly with `piece`.
 fn endless(start: &str, piece: &str) -> Web {
     let (start, pieces) = (start.to_owned(), piece.repeat((256 << 10) / piece.len()));
     Web::new(move |_, connection| {
@@ -38,7 +39,7 @@ fn endless(start: &str, piece: &str) -> Web {
     })
 }
 
-/// The code of the failure by which a call ended, or the words of its plugin.
+/// Returns the code of the failure with which a call ended, or the words of its plugin.
 fn end(connection: &mut Connection) -> String {
     let frame = connection.read_frame();
     let (code, _) = frame.failure();
@@ -75,13 +76,13 @@ fn an_answer_without_end_is_bounded_and_holds_nobody_up() {
             (mean_of_echo(&server, &quiet, || calls.is_finished()), calls.join().unwrap())
         });
         assert!(mean < UNDISTURBED, "{what}: {mean:?}, {ends:?}");
-        // On a busy machine the time is over sooner.
+        // On a busy machine the deadline may come first.
         assert!(ends.iter().all(|end| end.contains(told) || end == "timeout"), "{what}: {ends:?}");
         assert_serves(&server, &quiet);
     }
 }
 
-/// How long an `echo` takes until `is_over`; at least one is measured.
+/// Returns the mean time of an `echo` until `is_over`; at least one is measured.
 fn mean_of_echo(server: &Server, quiet: &Identity, is_over: impl Fn() -> bool) -> Duration {
     let mut connection = server.connect(quiet);
     let (begun, mut count) = (Instant::now(), 0);

@@ -1,4 +1,4 @@
-//! Strangers whose certificates are odd.
+//! Strangers with odd certificates.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub(crate) fn showing(
     Arc::new(config)
 }
 
-/// What the server says to whoever shows this chain.
+/// Returns the server's message to a client that shows this chain.
 fn told(server: &Server, chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> String {
     let config = showing(chain, PrivatePkcs8KeyDer::from(key.serialize_der()));
     Peer::open(server.address(), config).map_or_else(|_| String::new(), |mut peer| peer.read_to_end())
@@ -53,14 +53,14 @@ fn pinned(certificate: &CertificateDer<'_>) -> String {
     format!("[clients.odd]\nthumbprints = [\"{sha256}\"]\ncommands = [\"*\"]")
 }
 
-/// A value of DER: its tag, and the bytes of all of it.
+/// A DER value: its tag, and all its bytes.
 struct Element<'d> {
     tag: u8,
     whole: &'d [u8],
     content: &'d [u8],
 }
 
-/// The values that stand in `der` one after the other.
+/// Splits `der` into its consecutive values.
 fn elements(mut der: &[u8]) -> Vec<Element<'_>> {
     let mut elements = Vec::new();
     while let [tag, first, ..] = *der {
@@ -74,13 +74,13 @@ fn elements(mut der: &[u8]) -> Vec<Element<'_>> {
     elements
 }
 
-/// A value of up to 64 KB.
+/// Encodes a value of up to 64 KB.
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).unwrap().to_be_bytes();
     [&[tag, 0x82], &length[..], content].concat()
 }
 
-/// Without its version and its extensions a certificate is one of version 1, as old tools make them. Signed anew.
+/// Removes the version and the extensions and signs again: the result is of version 1, as from old tools.
 fn of_version_1(certificate: &CertificateDer<'_>, key: &KeyPair) -> CertificateDer<'static> {
     const SEQUENCE: u8 = 0x30;
     const BIT_STRING: u8 = 0x03;
@@ -128,7 +128,7 @@ fn a_chain_of_thousands_is_cut_off() {
     assert_serves(&server, &tester);
 }
 
-/// OpenSSL's own rules are lowered for it: it would not show such a certificate by itself.
+/// OpenSSL's own rules are lowered for this: it refuses to show such a certificate.
 #[test]
 fn a_key_of_1024_bits_is_not_admitted_even_if_it_is_pinned() {
     let tester = Identity::new("tester");

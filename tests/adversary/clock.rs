@@ -1,4 +1,5 @@
-//! Plugins that compute where no clock would reach them: within another's stream, and beside a write that they took back.
+//! Plugins that compute where a clock might not reach them: within another plugin's stream, and beside a
+//! write that they took back.
 
 use std::collections::HashMap;
 
@@ -9,11 +10,11 @@ use crate::support::components;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
-/// Calls at once: more than a machine of two processors has threads that serve.
+/// Concurrent calls: more than a machine with two processors has serving threads.
 const MANY: usize = 3;
 
-/// A server with `run-streamed`, which runs `spin` in a stream, with `keys` for the plugin of `spin`; a client that may do
-/// anything, and one that does no wrong.
+/// Starts a server with `run-streamed`, which runs `spin` in a stream, with `keys` for the plugin of `spin`;
+/// with a client that may do anything, and a well-behaved one.
 fn server_with(keys: &str) -> (Server, Identity, Identity) {
     let (greedy, quiet) = (Identity::new("greedy"), Identity::new("quiet"));
     let keys = format!("concurrency = {MANY}\n{keys}");
@@ -24,12 +25,12 @@ fn server_with(keys: &str) -> (Server, Identity, Identity) {
     (setup.server("drain_timeout = \"1s\"").start(), greedy, quiet)
 }
 
-/// Sends the request so many times, as `s0`, `s1` and so on.
+/// Sends the request this many times, as `s0`, `s1` and so on.
 fn begin(connection: &mut Connection, times: usize, line: &str) {
     (0..times).for_each(|number| connection.send(format!("{line}\r\nSequence: s{number}\r\n\r\n")));
 }
 
-/// What the streams gave and how each ended, by their sequences.
+/// Returns the output of the streams and their ends, by sequence.
 fn read_streams(connection: &mut Connection, times: usize) -> HashMap<String, (String, Frame)> {
     let (mut parts, mut ends) = (HashMap::<String, String>::new(), HashMap::new());
     while ends.len() < times {
@@ -45,14 +46,14 @@ fn read_streams(connection: &mut Connection, times: usize) -> HashMap<String, (S
     ends
 }
 
-/// Begins as many loops as the plugin runs at once, each within a stream, and waits until they run.
+/// Starts as many loops as the plugin runs at once, each within a stream, and waits until they run.
 fn spin_in_streams(server: &Server, greedy: &Identity) -> Connection {
     let mut connection = server.connect(greedy);
     begin(&mut connection, MANY, "run-streamed spin");
     let mut probe = server.connect(greedy);
     eventually("the loops to run", || {
         probe.send("leak\r\nSequence: p\r\nTimeout-Ms: 50\r\n\r\n");
-        // Before the loops run there is a place, and it is answered.
+        // While a loop has not started there is a free slot, and the probe is answered.
         let end = probe.read_frame();
         (end.status == "ERR" && end.failure() == ("timeout", "not-run")).then_some(())
     });
@@ -91,7 +92,7 @@ fn a_command_that_loops_within_a_stream_ends_with_the_stream() {
             let mut operator = server.connect(&greedy);
             let clients = operator.ask("@clients");
             let ids = clients.lines().filter_map(|line| line.strip_prefix("  c")?.split_whitespace().next());
-            // The operator's own is the last.
+            // The operator's own connection is the last.
             ids.for_each(|id| operator.send(format!("@kick c{id}\r\n\r\n")));
             connection.read_to_end();
         }),
@@ -114,7 +115,7 @@ fn a_command_that_loops_within_a_stream_ends_with_the_stream() {
 fn a_stream_that_takes_back_what_it_wrote_and_computes_is_stopped() {
     let bounds = [
         ("timeout = \"1s\"", "timeout"),
-        // Long, since on a busy machine it may be a while until so much was computed.
+        // Long, since on a busy machine that much computing takes a while.
         ("timeout = \"10m\"\ncpu_time = \"300ms\"", "plugin-limit"),
     ];
     for (keys, told) in bounds {
@@ -148,7 +149,7 @@ fn a_stream_that_goes_on_by_its_own_events_and_computes_is_stopped() {
         let ends = read_streams(&mut connection, 1);
         assert_eq!(ends["s0"].1.failure(), ("plugin-limit", "unknown"), "{line}");
     }
-    // Each goes on by the events of the other.
+    // Each is driven by the events of the other.
     begin(&mut connection, 2, "feed");
     let ends = read_streams(&mut connection, 2);
     assert!(ends.values().all(|(_, end)| end.failure() == ("plugin-limit", "unknown")), "{ends:?}");

@@ -1,4 +1,4 @@
-//! Components that take the compiler longer, or more memory, than anybody has: refused in words, within bounds, by a
+//! Components that take the compiler too long, or too much memory: refused in words, within bounds, by a
 //! process that is not the server's and has no rights.
 
 use std::fs;
@@ -15,10 +15,10 @@ use crate::support::server::{Server, Setup};
 use crate::support::tools::{Finished, finish, lictor};
 use crate::{assert_serves, tell_memory};
 
-/// So much may the server grow by what happens in another process.
+/// Most that the server may grow through work in another process.
 const GROWTH_KIB: u64 = 48 << 10;
 
-/// What is too little for it, and how that is told.
+/// Limits that are too low for the component, and the words for each.
 const TOO_LITTLE: [(&str, &str, &str); 3] = [
     ("compile_time", "1s", "it takes more than compile_time = 1s to compile"),
     ("compile_memory", "192MiB", "it takes more than compile_memory = 192MiB to compile"),
@@ -58,7 +58,7 @@ fn what_a_component_says_is_not_taken_for_a_fault_of_memory() {
     assert!(said.stderr.contains("it is not a valid component: ") && said.stderr.contains(name), "{said:?}");
 }
 
-/// Instance types in each other, each exported by the one around it: text that nests so deep is not parsed.
+/// Builds nested instance types, each exported by the one around it; text nested that deeply is not parsed.
 fn nested_types(folder: &Path, depth: usize) -> PathBuf {
     let empty = vec![0x42, 0];
     let types = (0..depth).fold(empty, |inner, _| {
@@ -69,7 +69,7 @@ fn nested_types(folder: &Path, depth: usize) -> PathBuf {
     (1 + types.len()).encode(&mut bytes);
     bytes.push(1);
     bytes.extend(types);
-    // It is imported.
+    // The type is used by an import.
     bytes.extend(b"\x0a\x0a\x01\0\x05a:b/c\x05\0");
     let path = folder.join(format!("nested{depth}.wasm"));
     fs::write(&path, bytes).unwrap();
@@ -110,12 +110,12 @@ fn a_compile_bomb_is_refused_by_the_verbs_for_authors() {
             assert!(said.stderr.contains(words), "{verb}: {said:?}");
         }
     }
-    // None of them left anything half-written.
+    // None of them left a partial file.
     let cache = folder.path().join("home/lictor");
     assert_eq!(fs::read_dir(cache).unwrap().count(), 0);
 }
 
-/// A server with `echo`, whose config names the bomb from now on.
+/// Starts a server with `echo`, and then adds the bomb to its config.
 fn about_to_load(folder_limits: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");
     let server = Setup::new().master("tester", &tester).echo().section(folder_limits).start();
@@ -124,7 +124,7 @@ fn about_to_load(folder_limits: &str) -> (Server, Identity) {
     (server, tester)
 }
 
-/// Processes that `parent` started and that have not ended.
+/// Returns the running processes that `parent` started.
 fn children(parent: u32) -> Vec<u32> {
     let processes =
         fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
@@ -137,7 +137,7 @@ fn children(parent: u32) -> Vec<u32> {
     processes.filter(is_child).collect()
 }
 
-/// The process that compiles for `server`, once it has given up what it gives up.
+/// Returns the process that compiles for `server`, once it has given up its rights.
 fn compiler(server: &Server) -> u32 {
     eventually("a process that compiles", || {
         let child = *children(server.process()).first()?;
@@ -150,7 +150,7 @@ fn seccomp(process: u32) -> Option<String> {
     row(process, "status", "Seccomp:")
 }
 
-/// What a file of a process says behind `name`.
+/// Returns the text after `name` in a file about a process.
 fn row(process: u32, file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{process}/{file}")).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
@@ -187,7 +187,7 @@ fn the_compiler_has_no_rights_and_bounds_itself() {
         ("status", "NoNewPrivs:", "1"),
         ("limits", "Max address space", "8589934592"),
         ("limits", "Max file size", "8589934592"),
-        // At the hard one the kernel kills without saying why.
+        // The kernel enforces the hard limit by killing, without a reason.
         ("limits", "Max cpu time", "90 91"),
         ("limits", "Max core file size", "0"),
     ] {
@@ -197,7 +197,7 @@ fn the_compiler_has_no_rights_and_bounds_itself() {
         assert_eq!(found, wanted, "{name}");
     }
     assert_eq!(fs::read_to_string(format!("/proc/{child}/oom_score_adj")).unwrap().trim(), "1000");
-    // Of a process that is not dumpable root alone may look at these.
+    // Only root may read these of a process that is not dumpable.
     let Ok(descriptors) = fs::read_dir(format!("/proc/{child}/fd")) else { return };
     let mut descriptors: Vec<_> = descriptors.map(|entry| entry.unwrap().file_name()).collect();
     descriptors.sort();
@@ -216,13 +216,14 @@ fn the_compiler_does_not_outlive_the_server() {
         server.signal("HUP");
         let child = compiler(&server);
         server.signal(signal);
-        // It would have ended by another if it had waited for what it loads.
+        // If the server had waited for the compilation, another signal would have ended it.
         assert_eq!(server.wait(), code);
         eventually("the compiler to be gone", || seccomp(child).is_none_or(|mode| mode == "0").then_some(()));
     }
 }
 
-/// A plugin beside which a module has so many types of a hundred parameters each, which are decoded to fifty times their size.
+/// Makes a plugin with a module of this many types, with a hundred parameters each; decoded, they take fifty
+/// times their size.
 fn of_types(folder: &Path, number: usize) -> PathBuf {
     const KINDS: [ValType; 4] = [ValType::I32, ValType::I64, ValType::F32, ValType::F64];
     let mut types = TypeSection::new();
@@ -241,7 +242,7 @@ fn of_types(folder: &Path, number: usize) -> PathBuf {
 fn what_a_component_defines_takes_no_more_of_the_server_than_its_file_may_have() {
     let tester = Identity::new("tester");
     let mut server = Setup::new().master("tester", &tester).echo().start();
-    // Refused at first, and then loaded.
+    // The first is refused, the second is loaded.
     for (number, is_loaded) in [(20_000, false), (9_800, true)] {
         let component = of_types(server.folder(), number);
         let plugin = format!("[plugins.typed]\ncomponent = {component:?}\ncommands = [\"typed\"]\n");
@@ -249,7 +250,8 @@ fn what_a_component_defines_takes_no_more_of_the_server_than_its_file_may_have()
         let before = server.memory_kib("VmHWM:");
         let told = server.connect(&tester).ask("@reload");
         assert_eq!(told.contains("what component_size allows"), !is_loaded, "{told}");
-        // The file is held meanwhile, and what is done for the first time takes some megabytes. Decoded, the refused one takes 110.
+        // The file is in memory meanwhile, and first-time work takes some megabytes. Decoded, the refused one
+        // takes 110.
         let most = (32 << 10) + if is_loaded { 64 << 10 } else { 0 };
         let grown = server.memory_kib("VmHWM:") - before;
         assert!(grown < most, "{grown} KiB more at the most for {number} types");
@@ -260,7 +262,8 @@ fn what_a_component_defines_takes_no_more_of_the_server_than_its_file_may_have()
     assert_eq!(server.connect(&tester).ask("typed"), "ok");
 }
 
-/// A mangled name of C++, each of whose parts is the part before it twice: demangled it has 2^40 bytes and more.
+/// Makes a mangled C++ name, each of whose parts is the previous part twice: demangled it has more than 2^40
+/// bytes.
 fn doubled_name() -> String {
     let reference = |number: usize| {
         let digit = |digit| char::from_digit(digit as u32, 36).unwrap().to_ascii_uppercase();

@@ -1,4 +1,4 @@
-//! A client that has a plugin do all that it should not, at once, beside one that does its work.
+//! A client whose plugin commits all misdeeds at once, beside one that works.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -10,7 +10,7 @@ use crate::support::components::HOSTILE_COMMANDS;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
-/// What the hostile plugin is asked, each of its commands at least once.
+/// Requests to the hostile plugin, each of its commands at least once.
 const MISDEEDS: [&str; 37] = [
     "spin",
     "grow",
@@ -51,10 +51,10 @@ const MISDEEDS: [&str; 37] = [
     "hoard 5000",
 ];
 
-/// On how many connections they are asked. One client has half of the slots, and these need fewer.
+/// Connections of the attack. A client may use half of the slots, and these need fewer.
 const CONNECTIONS: usize = 3;
 
-/// How many requests the other client sends.
+/// Requests of the other client.
 const REQUESTS: usize = 300;
 
 #[test]
@@ -80,7 +80,7 @@ fn every_misdeed_at_once_costs_a_well_behaved_client_no_request() {
     }
 }
 
-/// Ends the attack with the work, also where that panics.
+/// Ends the attack with the work, even if the work panics.
 struct RaisedAtTheEnd<'a>(&'a AtomicBool);
 
 impl Drop for RaisedAtTheEnd<'_> {
@@ -89,7 +89,7 @@ impl Drop for RaisedAtTheEnd<'_> {
     }
 }
 
-/// Asks for all misdeeds together, over and over. Each has an answer, and the connection goes on.
+/// Requests all misdeeds together, repeatedly. Each gets an answer, and the connection goes on.
 fn misbehave(server: &Server, greedy: &Identity, is_over: &AtomicBool, rounds: &AtomicUsize) {
     let mut connection = server.connect(greedy);
     while !is_over.load(Ordering::Relaxed) {
@@ -100,7 +100,7 @@ fn misbehave(server: &Server, greedy: &Identity, is_over: &AtomicBool, rounds: &
     }
 }
 
-/// Sends requests that must all succeed, until they are enough and the other has been at it for a while.
+/// Sends requests that must all succeed, until there are enough and the attack has run for a while.
 fn work(server: &Server, quiet: &Identity, rounds: &AtomicUsize) {
     let mut connection = server.connect(quiet);
     let request = |number: usize, connection: &mut Connection| {

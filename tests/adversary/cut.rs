@@ -1,4 +1,4 @@
-//! Clients that break off, where it is least convenient.
+//! Clients that break off at inconvenient moments.
 
 use crate::peer::{Peer, client_hello, reset};
 use crate::support::client::tcp;
@@ -8,10 +8,10 @@ use crate::{assert_serves, server_with};
 
 use std::io::Write;
 
-/// How many connections one attack makes.
+/// Connections of one attack.
 const TIMES: usize = 50;
 
-/// How many connections have ended, by the log.
+/// Returns the number of ended connections in the log.
 fn ended(server: &Server) -> u64 {
     server.happened("ended")
 }
@@ -43,8 +43,8 @@ fn a_reset_in_the_handshake_costs_nobody_else_anything() {
     assert_serves(&server, &tester);
 }
 
-/// The end of the TCP connection is nothing that a client has signed: whoever sits between can make it. So what was cut off
-/// by it is not run, even where what is there could be read as less.
+/// A client does not sign the end of its TCP connection: anybody in between can cause it. A request cut off
+/// by it is not run, even if the rest could be read as a shorter one.
 #[test]
 fn what_was_cut_off_without_a_word_in_tls_is_not_run() {
     let (server, tester) = server_with("");
@@ -72,7 +72,7 @@ fn clients_that_leave_while_their_commands_run_leave_nothing_behind() {
             peer.reset();
         }
     }
-    // There are eight slots: were one not given back, the next clients would miss it.
+    // There are eight slots: if one were lost, the next clients would miss it.
     let mut connection = server.connect(&tester);
     let naps: Vec<_> = (0..8).map(|_| ("sleep 100", "")).collect();
     assert!(connection.ask_all(&naps).iter().all(|frame| frame.text() == "slept"));

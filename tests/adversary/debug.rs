@@ -1,4 +1,4 @@
-//! Debug files that are made against their reader: each costs the places that it would tell, and nothing else.
+//! Debug files crafted against their reader: each costs the places that it would provide, and nothing else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use crate::support::components::Minimal;
 use crate::support::server::{Server, Setup};
 use crate::{assert_serves, tell_memory};
 
-/// So much may the server grow by what happens in another process.
+/// Most that the server may grow through work in another process.
 const GROWTH_KIB: u64 = 48 << 10;
 
-/// Sections with debug information, by name.
+/// Sections of debug information, by name.
 type Sections = Vec<(&'static str, Vec<u8>)>;
 
-/// A plugin that traps in `name`, with these sections in its debug file.
+/// Makes a plugin that traps in `name`, with these sections in its debug file.
 fn forged(folder: &Path, name: &str, sections: &Sections) -> PathBuf {
     let escaped = |bytes: &[u8]| {
         let mut text = String::with_capacity(bytes.len() * 3);
@@ -36,18 +36,18 @@ fn hex(digit: u8) -> char {
     char::from(b"0123456789abcdef"[usize::from(digit)])
 }
 
-/// One unit: `entries` by `abbreviations`, of code from its begin.
+/// Builds one unit: `entries` encoded by `abbreviations`, for code from its beginning.
 fn unit(abbreviations: &[u8], entries: &[u8]) -> Sections {
     const HEADER: [u8; 7] = [4, 0, 0, 0, 0, 0, 4];
     const ROOT: [u8; 13] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0, 0, 0];
     let length = (HEADER.len() + ROOT.len() + entries.len()) as u32;
     let info = [&length.to_le_bytes()[..], &HEADER, &ROOT, entries].concat();
-    // A unit with its line table and its code, then those of `entries`.
+    // A unit with its line table and its code, then the abbreviations for `entries`.
     let root = [1, 0x11, 1, 0x10, 0x17, 0x11, 0x01, 0x12, 0x06, 0, 0];
     vec![(".debug_abbrev", [&root[..], abbreviations, &[0]].concat()), (".debug_info", info)]
 }
 
-/// The line table of one file, by this program.
+/// Builds the line table of one file from this program.
 fn lines(program: &[u8]) -> Vec<u8> {
     let header =
         [&[1, 1, 1, 0xfb, 14, 13, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1][..], b"\0a.c\0\0\0\0\0"].concat();
@@ -55,10 +55,10 @@ fn lines(program: &[u8]) -> Vec<u8> {
     [&(counted.len() as u32).to_le_bytes()[..], &counted].concat()
 }
 
-/// A row at the begin of the code, which has the functions there asked for.
+/// A row at the beginning of the code, so that its functions are looked up.
 const ONE_ROW: &[u8] = &[0, 5, 2, 0, 0, 0, 0, 1, 2, 0x80, 1, 0, 1, 1];
 
-/// A function with functions made part of it, each in the one before.
+/// Builds a function with inlined functions, each within the one before.
 fn deep() -> Sections {
     const DEPTH: usize = 200_000;
     let function = [2, 0x2e, 1, 0x11, 0x01, 0x12, 0x06, 0, 0];
@@ -72,7 +72,7 @@ fn deep() -> Sections {
     sections
 }
 
-/// A byte a row: each a byte of code further, with the line one more.
+/// Builds one row per byte: each a byte of code further, with the next line.
 fn long() -> Sections {
     const ROWS: usize = 12 << 20;
     let mut program = vec![0, 5, 2, 0, 0, 0, 0];
@@ -83,7 +83,7 @@ fn long() -> Sections {
     sections
 }
 
-/// A function whose name is that of itself.
+/// Builds a function whose name refers to itself.
 fn circle() -> Sections {
     let function = [2, 0x2e, 0, 0x11, 0x01, 0x12, 0x06, 0x31, 0x13, 0, 0];
     let entry = [2, 0, 0, 0, 0, 0xff, 0, 0, 0, 24, 0, 0, 0];
@@ -139,7 +139,7 @@ fn debug_files_against_their_reader_cost_the_places_alone() {
         });
         assert_eq!(broke.text("at").is_some(), words.is_none(), "{broke:?}");
     }
-    // As long as it stays as it is, none is read again.
+    // A file that stays the same is not read again.
     let refused = || {
         let metrics = server.connect(&tester).ask("@status metrics");
         let line = metrics.lines().find(|line| line.starts_with("lictor_compile_memory_used_up_total "));

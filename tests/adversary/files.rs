@@ -1,7 +1,7 @@
-//! Files that another user of the machine writes, replaces, or leads elsewhere: what is granted to plugins,
-//! and what the server works by.
+//! Files that another user of the machine writes, replaces, or redirects: those granted to plugins, and those
+//! the server works with.
 //!
-//! What takes another user is shown where the tests run as root, and left out else.
+//! Attacks that need another user run only if the tests run as root.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
@@ -15,10 +15,10 @@ use crate::support::components::{self, Minimal};
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{Finished, finish, lictor};
 
-/// A user who is neither root nor whoever runs the tests.
+/// A user who is neither root nor the tests' own.
 pub const STRANGER: u32 = 65_534;
 
-/// Whether there can be files of another user.
+/// Returns true if files of another user are possible here.
 #[expect(clippy::print_stdout, reason = "what is not tested has to be told")]
 pub fn is_root() -> bool {
     let probe = tempfile::NamedTempFile::new().unwrap();
@@ -33,8 +33,7 @@ pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// A folder `shared` beside the config that belongs to another user, as far as there can be one, and files in
-/// it.
+/// Makes a folder `shared` beside the config that belongs to another user, if possible, with files in it.
 fn share(setup: &Setup) -> PathBuf {
     let shared = setup.folder().join("shared");
     fs::create_dir_all(shared.join("data")).unwrap();
@@ -42,13 +41,13 @@ fn share(setup: &Setup) -> PathBuf {
     fs::write(shared.join("data/a.txt"), "the text of a").unwrap();
     set_mode(setup.folder(), 0o755);
     for path in ["", "status.txt", "data", "data/a.txt"] {
-        // Without root it stays ours.
+        // Without root it stays with the tests' user.
         let _ = chown(shared.join(path), Some(STRANGER), None);
     }
     shared
 }
 
-/// Does as the other user what a shell does with `script`.
+/// Runs `script` in a shell as the other user.
 fn as_stranger(folder: &Path, script: &str) {
     let user = STRANGER.to_string();
     let mut shell = Command::new("setpriv");
@@ -88,7 +87,7 @@ fn no_verb_writes_through_a_strangers_link() {
     assert_eq!(made, ["lictor"], "the cache alone");
 }
 
-/// A server with a plugin that reads files, and one that reads folders.
+/// Starts a server with a plugin that reads files, and one that reads folders.
 fn server_of(setup: Setup, files: &str, folder: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");
     let setup = setup.master("tester", &tester).echo().hostile("");
@@ -99,7 +98,7 @@ fn server_of(setup: Setup, files: &str, folder: &str) -> (Server, Identity) {
     (setup.start(), tester)
 }
 
-/// That the log tells of a host function that failed for this reason.
+/// Waits until the log reports a host function that failed for this reason.
 fn wait_for_reason(server: &Server, reason: &str) {
     server.wait_for_log(reason, |entry| {
         entry.message() == "a host function failed"
@@ -117,7 +116,7 @@ fn a_strangers_link_in_place_of_a_granted_file_is_not_followed() {
     let (server, tester) = server_of(setup, "[\"shared/status.txt\"]", "shared/data");
     let mut connection = server.connect(&tester);
     assert_eq!(connection.ask("read shared/status.txt"), "fine");
-    // What a stranger does there does not keep the operator from changing something.
+    // A stranger's change there does not keep the operator from reloading.
     let can_reload = |what: &str| {
         let told = server.connect(&tester).ask_framed("@reload");
         assert!(told.text().contains("nothing has changed"), "{what}: {told:?}");
@@ -131,7 +130,7 @@ fn a_strangers_link_in_place_of_a_granted_file_is_not_followed() {
         assert!(!format!("{frame:?}").contains("PRIVATE KEY"), "{frame:?}");
     }
     wait_for_reason(&server, "shared/status.txt on the way belongs to user 65534");
-    // His folder has things of others' too, which he may give any name there.
+    // The stranger's folder also holds others' files, which may be given any name there.
     as_stranger(&shared, "rm status.txt");
     fs::hard_link(server.folder().join("server.key"), shared.join("status.txt")).unwrap();
     can_reload("the key under one more name");
@@ -143,7 +142,7 @@ fn a_strangers_link_in_place_of_a_granted_file_is_not_followed() {
     assert_eq!(connection.ask_framed("read shared/status.txt").failure().0, "unavailable");
     as_stranger(&shared, "rmdir status.txt; echo -n well > status.txt");
     assert_eq!(connection.ask("read shared/status.txt"), "well");
-    // Links of root and of the server's user are followed, as those of Kubernetes' secrets are.
+    // Links of root and of the server's user are followed, such as those of Kubernetes' secrets.
     fs::remove_file(shared.join("status.txt")).unwrap();
     symlink("data/a.txt", shared.join("status.txt")).unwrap();
     assert_eq!(connection.ask("read shared/status.txt"), "the text of a");
@@ -176,7 +175,7 @@ fn no_link_and_no_hard_link_gives_a_plugin_the_servers_own_files() {
         refused(&format!("a hard link to {file}"));
         wait_for_reason(&server, what);
     }
-    // The key is renewed while the server runs.
+    // The key is replaced while the server runs.
     let key = server.folder().join("server.key");
     fs::copy(&key, server.folder().join("new.key")).unwrap();
     fs::rename(server.folder().join("new.key"), &key).unwrap();
@@ -197,10 +196,10 @@ fn a_folder_that_was_swapped_for_the_servers_is_not_read() {
         as_stranger(&shared, "mv data old; ln -s old data");
         assert_eq!(connection.ask_framed("list /data").failure().0, "plugin-failed");
         wait_for_reason(&server, "shared/data on the way belongs to user 65534");
-        // What a stranger does there does not keep the operator from changing something.
+        // A stranger's change there does not keep the operator from reloading.
         for away in ["true", "rm data", "touch data"] {
             as_stranger(&shared, away);
-            // The plugin is loaded anew.
+            // The plugin is reloaded.
             server.edit(|text| text.replace("[plugins.folders]\n", "[plugins.folders]\nmax_calls = 7\n"));
             assert_eq!(connection.ask_framed("@reload").status, "OK", "{away}");
             server.edit(|text| text.replace("max_calls = 7\n", ""));
@@ -232,19 +231,19 @@ fn a_hard_link_within_a_granted_folder_gives_no_plugin_the_servers_key() {
     assert_eq!(frame.failure(), ("plugin-failed", "failed"), "{frame:?}");
     assert!(!format!("{frame:?}").contains("PRIVATE KEY"), "{frame:?}");
     wait_for_reason(&server, "the server's private key");
-    // What the server keeps may come to lie in the folder.
+    // The server's own files may end up in the folder.
     fs::rename(server.folder().join("cache"), shared.join("data/cache")).unwrap();
     symlink(shared.join("data/cache"), server.folder().join("cache")).unwrap();
     assert_eq!(connection.ask_framed("list /data/cache").failure().0, "plugin-failed");
     assert_serves(&server, &tester);
 }
 
-/// What `lictor check` says of the config of `setup`.
+/// Runs `lictor check` on the config of `setup`.
 pub fn check(setup: &Setup) -> Finished {
     finish(lictor(setup.folder()).arg("check").arg("--config").arg(setup.write()))
 }
 
-/// A setup with a minimal plugin of these keys, and state in a file.
+/// Sets up a minimal plugin with these keys, and state in a file.
 pub fn setup_with(keys: &str) -> Setup {
     let setup = Setup::new().client("tester", &Identity::new("tester"), &["@ping"]);
     let component = Minimal::new(&["p"]).write(setup.folder(), "p");

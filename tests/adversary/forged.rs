@@ -1,4 +1,4 @@
-//! Words that look like somebody else's: a reply of the server, an entry of its log.
+//! Text disguised as something else: a reply of the server, an entry of its log.
 
 use serde_json::Value;
 
@@ -8,10 +8,10 @@ use crate::support::components;
 use crate::support::server::{Server, Setup};
 use crate::{assert_serves, server_with};
 
-/// What would be a second reply, had its line ends not been escaped. As an argument is written.
+/// A second reply, if its line ends were not escaped. Written as an argument.
 const SECOND_REPLY: &str = r#""no\r\n\r\nOK\r\nSequence: asked\r\nSize: 6\r\n\r\nforged""#;
 
-/// What would be an entry of the log of its own.
+/// A separate log entry, if it were not escaped.
 const ENTRY: &str = "x\n{\"level\":\"ERROR\",\"message\":\"forged\",\"client\":\"admin\"}\n\u{1b}[2J\u{202e}";
 
 #[test]
@@ -37,7 +37,7 @@ fn no_argument_makes_two_replies_of_one() {
             assert!(!code.is_empty() && !outcome.is_empty(), "{frame:?}");
             assert!(!frame.message.contains(char::is_control), "{frame:?}");
         }
-        // Each was answered once: what comes next is the answer to this.
+        // Each was answered once, so the next reply belongs to this.
         assert_eq!(connection.ask("@ping"), "pong", "after {command}");
     }
     assert_serves(&server, &some);
@@ -92,8 +92,8 @@ fn no_certificates_name_makes_an_entry_of_the_log() {
     assert_is_honest(server, "refused");
 }
 
-/// Ends the server and looks at its log, which must have `word` in it: each line is one entry, none of them forged, with
-/// nothing in it that a terminal would obey.
+/// Ends the server and checks its log, which must contain `word`: each line is one entry, none of them is
+/// forged, and nothing in it controls a terminal.
 fn assert_is_honest(mut server: Server, word: &str) {
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));

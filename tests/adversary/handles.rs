@@ -1,5 +1,5 @@
-//! Plugins that have the host hold things for them, behind handles: each is told which bound it met, and the server is as
-//! small afterwards as it was.
+//! Plugins that make the host hold resources behind handles: each learns the bound it met, and the server
+//! shrinks back to its former size.
 
 use std::fs::File;
 use std::thread;
@@ -13,11 +13,12 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 use crate::tell_memory;
 
-/// By how much the server may have grown after an attack, in KiB. Each of them would make it grow by a multiple of that.
+/// Most that the server may have grown after an attack, in KiB. Each attack could make it grow by a multiple
+/// of this.
 const MOST_GROWN_KIB: u64 = 40 << 10;
 
-/// A server with a plugin of these commands and keys for one client, started anew: to compile takes memory that is not what
-/// this is about.
+/// Starts a server with a plugin with these commands and keys for one client, and restarts it: memory used
+/// for compiling would distort the figures.
 fn serving(component: &str, commands: &[&str], keys: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");
     let component = match component {
@@ -32,14 +33,15 @@ fn serving(component: &str, commands: &[&str], keys: &str) -> (Server, Identity)
     (server, tester)
 }
 
-/// Asks `command` again and again; gives the code of each failure.
+/// Sends `command` repeatedly; returns the code of each failure.
 fn ask(connection: &mut Connection, command: &str, times: usize) -> Vec<(String, String)> {
     let answers = (0..times).map(|_| connection.ask_framed(command));
     let failed = answers.filter(|frame| frame.status == "ERR");
     failed.map(|frame| (frame.failure().0.to_owned(), frame.message.clone())).collect()
 }
 
-/// That the server serves, and is about as large as `before`, once what it freed went back to the system.
+/// Asserts that the server serves, and is about as large as `before`, once freed memory went back to the
+/// system.
 #[track_caller]
 fn assert_at_rest(server: &Server, tester: &Identity, before: u64) {
     assert_eq!(server.connect(tester).ask("echo hello"), "hello");
@@ -57,7 +59,7 @@ fn methods_of_requests_are_short_whatever_a_plugin_sets() {
     let (server, tester) = serving("web", &["hoard-methods"], &keys);
     let before = server.resident_kib();
     let mut connection = server.connect(&tester);
-    // Each of them is refused by itself, so the calls end well.
+    // Each of them is refused separately, so the calls succeed.
     assert_eq!(ask(&mut connection, "hoard-methods 300 1000000", 6), []);
     assert_at_rest(&server, &tester, before);
 }
@@ -149,7 +151,7 @@ fn streams_of_a_component_are_few_and_charged_from_the_start() {
     assert_at_rest(&server, &tester, before);
 }
 
-/// One entry more than a folder may have that is listed.
+/// One entry more than a listed folder may have.
 const TOO_MANY: usize = 65_537;
 
 #[test]
@@ -175,7 +177,7 @@ fn a_folder_of_too_many_entries_is_not_listed() {
 
 const FOLDER: &str = "[plugins.attacker.grants.directories]\n\"/data\" = \"crowded\"";
 
-/// Entries of a folder, of which a few listings fit into an instance's memory.
+/// Entries of a folder, a few listings of which fit into an instance's memory.
 const ENTRIES: usize = 20_000;
 
 #[test]
@@ -208,7 +210,7 @@ fn listings_of_folders_are_counted_and_charged() {
     assert_at_rest(&server, &tester, before);
 }
 
-/// Calls that list a folder at once, which takes each of them some 20 MB.
+/// Concurrent calls that list a folder, which takes some 20 MB each.
 const LISTING: usize = 16;
 const NAME_BYTES: usize = 200;
 
@@ -247,7 +249,7 @@ fn streams_of_one_file_are_as_few_as_open_files() {
     let server = setup.plugin("attacker", components::folders(), &["hold-streams"], FOLDER).start();
     let mut connection = server.connect(&tester);
     assert_eq!(connection.ask("hold-streams 20"), "20");
-    // With the folders and the file, of which each takes a place.
+    // Together with the folders and the file, each of which takes a place.
     let held = connection.ask("hold-streams 100");
     let (count, words) = held.split_once(' ').expect("it is refused");
     assert!((20..32).contains(&count.parse().unwrap()) && words.contains("quota"), "{held}");

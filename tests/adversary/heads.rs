@@ -1,9 +1,9 @@
-//! Heads that are broken, and heads that come in crumbs.
+//! Heads that are broken, and heads that arrive in tiny pieces.
 
 use crate::peer::Peer;
 use crate::{assert_serves, server_with};
 
-/// The most bytes that a head may have.
+/// Limit on a head in bytes.
 const MOST: usize = 8192;
 
 #[test]
@@ -15,7 +15,7 @@ fn a_head_in_records_of_one_byte_is_one_head() {
     peer.send_in_records_of(1, head.as_bytes()).unwrap();
     assert_eq!(peer.read().unwrap(), b"0\r\n\r\n");
 
-    // It is refused at its last byte, or before: nothing more is read, so that the rest may not be taken.
+    // The head is refused at its last byte, or before: nothing more is read, so sending the rest may fail.
     let _ = peer.send_in_records_of(1, head.replace("X: ", "X: x").as_bytes());
     let told = peer.read_to_end();
     assert!(told.starts_with("ERR Bad request: the head is longer than 8192 bytes"), "{told:?}");
@@ -40,7 +40,7 @@ fn hundreds_of_broken_heads_are_told_and_forgotten() {
     for _ in 0..30 {
         for bytes in broken {
             let mut peer = Peer::admitted(server.address(), &tester);
-            // The server may be quicker to close than we are to send.
+            // The server may close before everything is sent.
             let _ = peer.send([bytes, b"\r\n\r\necho never\r\n\r\n"].concat());
             let told = peer.read_to_end();
             assert!(told.starts_with("ERR Bad request: "), "{told:?}");

@@ -1,4 +1,4 @@
-//! Clients of a plugin that has one instance for all of them: what is printed for one is to stand under the other's request.
+//! Clients that share a plugin's only instance: output of one is meant to appear under another's request.
 
 use crate::assert_serves;
 use crate::support::certs::Identity;
@@ -6,7 +6,7 @@ use crate::support::components::{self, PRINTING_COMMANDS};
 use crate::support::eventually;
 use crate::support::server::{Entry, Setup};
 
-/// Lines without an end, which are to run on into the next client's, and whatever else can be printed.
+/// Unfinished lines, meant to continue in the next client's, and any other output.
 #[test]
 fn no_line_of_one_client_runs_on_into_anothers() {
     const ROUNDS: usize = 20;

@@ -1,5 +1,5 @@
-//! Locks on the state: SQLite's end when the server closes any descriptor of one of its files, and the next program that opens
-//! the state would then remove what the server still writes to.
+//! Locks on the state: SQLite's locks end when the server closes any descriptor of one of its files, and the
+//! next program that opens the state would then remove files that the server still writes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use crate::support::components;
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{finish, lictor};
 
-/// The files of the state on which the server holds locks, by their names.
+/// Returns the names of the state files on which the server holds locks.
 fn locked(server: &Server) -> Vec<&'static str> {
     let locks = fs::read_to_string("/proc/locks").unwrap();
     let process = server.process().to_string();
@@ -25,17 +25,17 @@ fn locked(server: &Server) -> Vec<&'static str> {
         .collect()
 }
 
-/// Whether the server still has the files that are there, and not ones that somebody removed.
+/// Returns true if the server's files are the existing ones, and none was removed.
 fn has_lost_none(server: &Server) -> bool {
     let open = fs::read_dir(format!("/proc/{}/fd", server.process())).unwrap();
     let open = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
     open.filter(|path| path.to_string_lossy().contains("state.db")).all(|path| path.exists())
 }
 
-/// All files on which there are locks while the server has the state.
+/// All files with locks while the server has the state open.
 const ALL: [&str; 2] = ["state.db", "state.db-shm"];
 
-/// A server with state, and a plugin that has the folder `granted` and the file `status.txt` in it.
+/// Starts a server with state, and a plugin with the folder `granted` and the file `status.txt` in it.
 fn server() -> (Server, Identity) {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester);
@@ -98,7 +98,7 @@ fn nothing_that_a_plugin_opens_takes_the_locks_of_the_state_away() {
             assert_eq!(locked(&server), ALL, "{command}");
         }
         assert_eq!(client.ask_framed(&format!("read /data/{file}")).status, "ERR");
-        // A reload looks at the file that is granted.
+        // A reload looks at the granted file.
         server.connect(&tester).ask_framed("@reload");
         assert_eq!(locked(&server), ALL, "a reload with {file} under the name of a granted file");
     }

@@ -1,4 +1,4 @@
-//! The log under attack: floods that are to hide something, and names that are to look like something else.
+//! The log under attack: floods meant to hide something, and names meant to look like something else.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -24,7 +24,7 @@ fn count_in(log: &[Entry], fits: impl Fn(&Entry) -> bool) -> usize {
     log.iter().filter(|entry| fits(entry)).count()
 }
 
-/// Waits until as many events as `total` are accounted for: written as they are, or counted.
+/// Waits until `total` events are accounted for: written one by one, or counted.
 fn wait_for_all(
     server: &Server,
     total: u64,
@@ -77,7 +77,7 @@ fn a_clients_refusals_do_not_hide_anothers() {
     let server = setup.start();
     let (mut flooding, mut other) = (server.connect(&alice), server.connect(&bob));
     let flood = |connection: &mut Connection| {
-        // Each another word, which is to be no entry of its own anywhere.
+        // Each a different word, none of which may become an entry of its own.
         let requests: String = (0..FLOOD).map(|number| format!("nosuch{number}\r\n\r\n")).collect();
         connection.send(requests);
         (0..FLOOD).for_each(|_| assert!(connection.read_reply().starts_with("ERR Unknown command")));
@@ -106,7 +106,7 @@ fn strangers_fill_no_log_and_hide_nobody() {
     let begun = Instant::now();
     for number in 0..STRANGERS {
         let mut stranger = tcp(server.address());
-        // No handshake; it may be cut off before all of it is sent.
+        // Not a handshake; it may be cut off before everything is sent.
         let _ = std::io::Write::write_all(&mut stranger, b"GET / HTTP/1.1\r\n\r\n");
         if number % 200 == 0 {
             assert_serves(&server, &tester);
@@ -127,7 +127,7 @@ fn strangers_fill_no_log_and_hide_nobody() {
     };
     wait_for_all(&server, STRANGERS as u64, is_of("handshake failed"), is_counted("handshake failed"));
     wait_for_all(&server, 30, is_of("refused"), is_counted("refused"));
-    // Twenty of each a second, and a count of the others.
+    // Twenty of each per second, and a count of the others.
     let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
     let log = server.log();
     let of_strangers = count_in(&log, |entry| {
@@ -139,7 +139,7 @@ fn strangers_fill_no_log_and_hide_nobody() {
     assert_eq!(count_in(&log, |entry| entry.message() == "admitted"), 3);
 }
 
-/// A client that comes and goes fills the log as little as a stranger does.
+/// A client that connects and disconnects repeatedly fills the log as little as a stranger does.
 #[test]
 fn a_client_that_comes_and_goes_is_counted() {
     let (server, tester) = server_with("");
@@ -158,7 +158,7 @@ fn a_client_that_comes_and_goes_is_counted() {
     }
 }
 
-/// What a plugin logs for one client shares no budget with what it logs for another.
+/// A plugin's output for one client shares no budget with its output for another.
 #[test]
 fn a_client_hides_nothing_that_a_plugin_logs_for_another() {
     const PAYMENTS: usize = 10;
@@ -188,7 +188,7 @@ fn a_client_hides_nothing_that_a_plugin_logs_for_another() {
         });
         (audit == PAYMENTS && panics >= PAYMENTS).then_some(())
     });
-    // What the flood itself hides is told with its client, and as severe as it was.
+    // The flood's own omitted lines are counted under its client, at their original level.
     let is_count = |entry: &Entry| {
         entry.message() == "not logged one by one" && entry.text("event") == Some("plugin output")
     };
@@ -198,7 +198,7 @@ fn a_client_hides_nothing_that_a_plugin_logs_for_another() {
     assert_eq!(count_in(&server.log(), |entry| is_count(entry) && is_victims(entry)), 0);
 }
 
-/// A log that nobody reads takes memory up to a bound, however long its lines are; once it is read it goes on.
+/// A log that nobody reads takes bounded memory, however long its lines are; once it is read it goes on.
 #[test]
 fn a_log_that_nobody_reads_takes_bounded_memory() {
     const REQUESTS: usize = 12_000;
@@ -241,13 +241,13 @@ fn a_log_that_nobody_reads_takes_bounded_memory() {
     assert!(lines.any(|line| line.contains("@whoami")), "the log goes on");
 }
 
-/// What would be an event of the log, and a title of the terminal's window, as text of WebAssembly writes them.
+/// A log event and a terminal's window title, if they were not escaped, in the syntax of WebAssembly text.
 const FORGED: &str = r#"x\0a2026-11-29T22:00:00.000000Z  INFO lictor::command: command client=\"admin\" command=pay outcome=\"ok\"\0a\1b]0;PWNED\07"#;
 
-/// What the line of it would begin with.
+/// The beginning of its line.
 const FORGED_DATE: &str = "2026-11-29T22";
 
-/// Components whose names are to be taken for something else, each by its file's name.
+/// Makes components with names disguised as something else, each by its file's name.
 fn evil_components(folder: &Path) -> [&'static str; 3] {
     let trap = format!(
         "(drop (call $evil)) (i32.const 0)) (func $evil (@name \"{FORGED}\") (result i32) unreachable"
@@ -255,13 +255,13 @@ fn evil_components(folder: &Path) -> [&'static str; 3] {
     Minimal::new(&["pay"]).describing_by(&trap).write(folder, "trap");
     let import = format!("url=<{FORGED}>");
     Minimal::new(&["pay"]).importing(&import, "").write(folder, "import");
-    // A name that is none, which is quoted by the validator.
+    // An invalid name, which the validator quotes.
     let text = format!(r#"(component (instance $i) (export "a{FORGED}" (instance $i)))"#);
     fs::write(folder.join("invalid.wasm"), invalid(&text)).unwrap();
     ["trap", "import", "invalid"]
 }
 
-/// A component that the assembler would not make: it is made with a placeholder of the same length.
+/// Makes a component that the assembler refuses: by way of a placeholder of the same length.
 fn invalid(text: &str) -> Vec<u8> {
     let name = text.split('"').nth(1).unwrap().to_owned();
     let bytes =
@@ -275,7 +275,7 @@ fn invalid(text: &str) -> Vec<u8> {
     [&whole[..at], evil.as_bytes(), &whole[at + evil.len()..]].concat()
 }
 
-/// Nothing in `text` is obeyed by a terminal, and no line of it begins as an event does.
+/// Asserts that nothing in `text` controls a terminal, and that no line begins like an event.
 #[track_caller]
 pub fn assert_harmless(text: &str) {
     assert!(!text.contains(|c: char| c != '\n' && c.is_control()), "{text:?}");
@@ -309,11 +309,11 @@ fn no_name_of_a_component_forges_an_event_or_reaches_a_terminal() {
     }
 }
 
-/// Serves without the evil plugin, reloads with it, and reads what the operator is told by the log and by `@status`.
+/// Serves without the evil plugin, reloads with it, and reads the log and `@status` as the operator does.
 fn assert_reload_is_harmless(setup: Setup, tester: &Identity, name: &str) {
     let with_evil = fs::read_to_string(setup.write()).unwrap();
     let (before, _) = with_evil.split_once("[plugins.evil]").unwrap();
-    // The address cannot be read from such a log, so the server is asked to listen on one that is known.
+    // The address cannot be read from such a log, so the server listens on a known one.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = setup.folder().join("server.toml");
     let write =
@@ -341,7 +341,7 @@ fn assert_reload_is_harmless(setup: Setup, tester: &Identity, name: &str) {
     child.0.kill().unwrap();
 }
 
-/// A slip in the config shows no secret in `check`, in the log, to whoever reloads and to whoever asks for the status.
+/// A mistake in the config shows no secret in `check`, in the log, in a reload's reply, or in the status.
 #[test]
 fn no_fault_of_a_config_shows_a_secret() {
     const SECRET: &str = "hunter2SECRET";
@@ -366,7 +366,7 @@ fn no_fault_of_a_config_shows_a_secret() {
     }
 }
 
-/// A child that does not outlive its test.
+/// A child that is killed with its test.
 struct Killed(Child);
 
 impl Drop for Killed {

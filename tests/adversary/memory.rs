@@ -1,4 +1,4 @@
-//! All that can make the server take memory, at once: it takes no more than docs/limits.md says.
+//! All uses of the server's memory at once: it takes no more than docs/limits.md says.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -22,22 +22,23 @@ use crate::support::components;
 use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 
-/// Clients that do not read: what they ask for, what they ask for again, streams that have ended.
+/// Clients that do not read: their requests, repeated requests, and ended streams.
 const UNREAD: usize = 48;
 const REPLAYING: usize = 24;
 const STREAMED: usize = 16;
 
-/// Clients whose requests lie there: with large bodies, with empty arguments.
+/// Clients with pending requests: with large bodies, and with empty arguments.
 const HELD: usize = 40;
 const EMPTY: usize = 24;
 
-/// Calls that list a folder a few times, hold that and what else they may open, and the folder's entries.
+/// Calls that list a folder a few times, hold the listings and everything else they may open, and the
+/// folder's entries.
 const SITTING: usize = 3;
 const LISTINGS: usize = 3;
 const ENTRIES: usize = 20_000;
 const NAME: usize = 100;
 
-/// What the config of the server says; sizes in bytes.
+/// Values in the server's config; sizes in bytes.
 const STRANGERS: usize = 200;
 const BODY: usize = 256 << 10;
 const IN_FLIGHT_BYTES: usize = 1 << 20;
@@ -49,11 +50,11 @@ const IN_FLIGHT: usize = 128;
 const KEPT_ANSWERS: usize = 40;
 const IDEMPOTENCY_BYTES: usize = 12 << 20;
 
-/// An instance keeps so much.
+/// Memory that an instance keeps.
 const KEPT: usize = 20_000_000;
 
-/// What docs/limits.md says that requests of one connection take, its replies, a handshake, and all that is not one
-/// connection's.
+/// Limits from docs/limits.md for the requests of one connection, its replies, a handshake, and everything
+/// that is not a connection's.
 const OF_REQUESTS: usize = 100_000 + IN_FLIGHT * 4_000 + (IN_FLIGHT_BYTES + BODY) * 5 / 2;
 const OF_REPLIES: usize = 100_000 + IN_FLIGHT * 4_000 + (1 << 20) + 3 * REPLY;
 const OF_HANDSHAKE: usize = 300_000;
@@ -89,12 +90,12 @@ fn start(clients: [(&str, &Identity); 4]) -> Server {
         .plugin("streams", components::streams(), &["whole"], &keys)
         .plugin("folders", components::folders(), &["sit"], &format!("{keys}\n{folder}"))
         .start();
-    // To compile plugins takes memory that is not what this is about; those that are compiled already are mapped.
+    // Memory used for compiling plugins would distort the figures; after a restart compiled ones are mapped.
     server.start_anew();
     server
 }
 
-/// Makes a folder with so many files, whose names have so many bytes.
+/// Makes a folder with this many files, whose names have `name` bytes.
 pub fn crowd(folder: &Path, entries: usize, name: usize) {
     fs::create_dir(folder).unwrap();
     (0..entries).for_each(|number| drop(File::create(folder.join(format!("{number:0name$}"))).unwrap()));
@@ -104,7 +105,7 @@ fn kib(bytes: usize) -> String {
     format!("{}KiB", bytes >> 10)
 }
 
-/// Whose replies lie with the server: it asks for more than any socket takes, and reads none of it.
+/// A client with buffered replies: it asks for more than any socket takes, and reads none of it.
 fn unread(server: &Server, wild: &Identity, request: impl Fn(usize) -> String, count: usize) -> Peer {
     let mut peer = Peer::admitted(server.address(), wild);
     SockRef::from(peer.socket()).set_recv_buffer_size(4096).unwrap();
@@ -112,30 +113,31 @@ fn unread(server: &Server, wild: &Identity, request: impl Fn(usize) -> String, c
     peer
 }
 
-/// A request with a `Sequence`; `head` has its arguments and may have headers.
+/// Makes a request with a `Sequence`; `head` has its arguments and may have headers.
 fn framed(head: &str, number: usize) -> String {
     format!("{head}\r\nSequence: {number}\r\n\r\n")
 }
 
-/// A request for an answer that is kept under one of so many keys.
+/// Makes a request whose answer is kept under one of `KEPT_ANSWERS` keys.
 fn keyed(number: usize) -> String {
     format!("big {REPLY}\r\nIdempotency-Key: {}", number % KEPT_ANSWERS)
 }
 
-/// Whose requests lie with the server: behind one that waits, as much as is read, and a body that is never whole.
+/// A client with buffered requests: behind a waiting one, as many as are read, and a body that is never
+/// complete.
 fn held(server: &Server, patient: &Identity) -> Peer {
     let mut peer = Peer::admitted(server.address(), patient);
     peer.send("sleep 600000\r\n\r\n").unwrap();
     let body = "b".repeat(BODY - 512);
     let request = format!("body-size\r\nSize: {}\r\n\r\n{body}", body.len());
     peer.set_write_timeout(Duration::from_millis(500));
-    // The server stops to read at some point, and what is sent then stays in the sockets.
+    // At some point the server stops reading, and later bytes stay in the sockets.
     let is_held = (0..100).any(|_| peer.send(&request).is_err());
     assert!(is_held, "the server reads on and on");
     peer
 }
 
-/// Whose requests say nothing: behind one that waits, as many as are read, of a thousand arguments each.
+/// A client with empty requests: behind a waiting one, as many as are read, with a thousand arguments each.
 fn empty(server: &Server, patient: &Identity) -> Peer {
     let mut peer = Peer::admitted(server.address(), patient);
     peer.send("sleep 600000\r\n\r\n").unwrap();
@@ -143,7 +145,7 @@ fn empty(server: &Server, patient: &Identity) -> Peer {
     peer
 }
 
-/// A handshake that is never whole, of about the largest size.
+/// Opens a handshake that is never completed, of about the largest size.
 fn half_open(server: &Server) -> TcpStream {
     let mut socket = tcp(server.address());
     let message = [0x01, 0x00, 0xff, 0x00];
@@ -168,7 +170,7 @@ fn all_that_takes_memory_at_once_takes_no_more_than_the_limits_say() {
     let server = start([("tester", &tester), ("wild", &wild), ("again", &again), ("patient", &patient)]);
     let at_rest = server.resident_kib() as usize * 1024;
 
-    // An idle instance keeps what it once had, until others need it.
+    // An idle instance keeps memory it once had, until others need it.
     assert_eq!(server.connect(&tester).ask(&format!("alloc {KEPT}")), format!("held {KEPT}"));
     assert_eq!(server.connect(&tester).ask("hoard 900"), "900");
     let before_folders = server.resident_kib() as usize * 1024;
@@ -201,7 +203,7 @@ fn all_that_takes_memory_at_once_takes_no_more_than_the_limits_say() {
     let peak = server.memory_kib("VmHWM:") as usize * 1024;
     let most = at_rest + most_of_replies + most_of_requests;
     assert!(peak < most, "{peak} bytes at the peak, {most} at most");
-    // The attack was one.
+    // The attack was effective.
     assert!(of_folders > SITTING * LISTINGS * ENTRIES * NAME, "{of_folders} bytes of listings");
     assert!(of_replies > KEPT + (UNREAD + REPLAYING) * REPLY, "{of_replies} bytes of replies");
     assert!(of_requests > HELD * IN_FLIGHT_BYTES, "{of_requests} bytes of requests");
@@ -209,7 +211,7 @@ fn all_that_takes_memory_at_once_takes_no_more_than_the_limits_say() {
     assert_eq!(server.connect(&tester).ask("@ping"), "pong");
 }
 
-/// So many peers, made side by side.
+/// Makes this many peers in parallel.
 fn at_once(count: usize, make: impl Fn() -> Peer + Sync) -> Vec<Peer> {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..count).map(|_| scope.spawn(&make)).collect();
@@ -217,7 +219,7 @@ fn at_once(count: usize, make: impl Fn() -> Peer + Sync) -> Vec<Peer> {
     })
 }
 
-/// The server's memory once it grows no more.
+/// Returns the server's memory once it has stopped growing.
 fn settled(server: &Server) -> usize {
     eventually("memory to grow no more", || {
         let before = server.resident_kib();
@@ -227,7 +229,7 @@ fn settled(server: &Server) -> usize {
     })
 }
 
-/// What a counter of the server stands at.
+/// Returns a counter of the server.
 fn counted(server: &Server, operator: &Identity, name: &str) -> u64 {
     let metrics = server.connect(operator).ask("@status metrics");
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -250,7 +252,7 @@ fn empty_arguments_are_counted_as_what_they_hold() {
     assert_eq!(server.connect(&tester).ask("@ping"), "pong");
 }
 
-/// Shakes hands up to its own last bytes, behind its chain.
+/// Shakes hands up to the client's last bytes, after its chain.
 fn unproved(server: &Server, config: &Arc<ClientConfig>) -> TcpStream {
     let mut socket = tcp(server.address());
     let mut tls = ClientConnection::new(Arc::clone(config), "localhost".try_into().unwrap()).unwrap();
@@ -268,9 +270,9 @@ fn unproved(server: &Server, config: &Arc<ClientConfig>) -> TcpStream {
     while tls.wants_write() {
         tls.write_tls(&mut answer).unwrap();
     }
-    // By TLS 1.2 it ends with records of 6 and 45 bytes.
+    // In TLS 1.2 the handshake ends with records of 6 and 45 bytes.
     let held_back = if tls.is_handshaking() { 60 } else { 1 };
-    // A server that has seen enough may have closed.
+    // The server may have seen enough and closed.
     let _ = socket.write_all(&answer[..answer.len() - held_back]);
     socket
 }
@@ -287,7 +289,7 @@ fn handshakes_with_long_chains_take_no_more_than_the_limits_say() {
         let mut of_1_2 = Arc::unwrap_or_clone(Tls::anonymous().only_version_1_2().config());
         of_1_2.client_auth_cert_resolver = Arc::clone(&of_1_3.client_auth_cert_resolver);
         for mut config in [Arc::unwrap_or_clone(of_1_3), of_1_2] {
-            // So small that the last record has no byte of the chain.
+            // So small that the last record contains no byte of the chain.
             config.max_fragment_size = Some(128);
             let limits = "[limits]\nhandshakes_per_second = 100000\nhandshake_timeout = \"10m\"";
             let setup = Setup::new().server("min_tls_version = \"1.2\"").master("tester", &tester);
@@ -296,7 +298,7 @@ fn handshakes_with_long_chains_take_no_more_than_the_limits_say() {
             let (before, config) = (server.resident_kib() as usize * 1024, Arc::new(config));
             let held: Vec<_> = (0..STRANGERS).map(|_| unproved(&server, &config)).collect();
             let each = settled(&server).saturating_sub(before) / STRANGERS;
-            // Of a chain that is refused the allocator may keep something for a while.
+            // The allocator may keep something of a refused chain for a while.
             let least = if is_taken { 100_000 } else { 0 };
             assert!((least..OF_HANDSHAKE).contains(&each), "{each} bytes for {count} certificates of {size}");
             drop(held);

@@ -1,4 +1,4 @@
-//! Files by which the server works that others may write, own or read.
+//! The server's files, if others may write, own or read them.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -10,10 +10,10 @@ use crate::support::components::Minimal;
 use crate::support::server::Setup;
 use crate::support::tools::{finish, lictor};
 
-/// Files of [`setup_with`] by which the server works, beside its state.
+/// Files of [`setup_with`] that the server works with, besides its state.
 const WORKED_BY: [&str; 5] = ["server.toml", "p.wasm", "server.pem", "ca.pem", "ca.crl"];
 
-/// A setup with an authority and a revocation list of it.
+/// Sets up an authority and its revocation list.
 pub fn with_authority(setup: Setup) -> Setup {
     let authority = Authority::new("ca");
     fs::write(setup.folder().join("ca.pem"), authority.pem()).unwrap();
@@ -106,8 +106,8 @@ fn secrets_in_a_config_that_all_may_read_are_told() {
     }
 }
 
-/// Kubernetes mounts secrets and config maps as folders of mode 777, in which each name is a link over a
-/// link. Cargo gives a component two names.
+/// Kubernetes mounts secrets and config maps as folders of mode 777, in which each name is a link through
+/// another link. Cargo gives a component two names.
 #[test]
 fn the_folders_of_kubernetes_and_the_outputs_of_cargo_are_taken() {
     let tester = Identity::new("tester");

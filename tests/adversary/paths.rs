@@ -1,5 +1,5 @@
-//! Paths in the config file that lead to secrets, by whatever detour. What a plugin writes as a path at run time is shown in
-//! the end-to-end tests `directories` and `reach`.
+//! Paths in the config file that lead to secrets, by any detour. Paths that a plugin uses at run time are
+//! covered by the end-to-end tests `directories` and `reach`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use crate::support::components::Minimal;
 use crate::support::server::Setup;
 use crate::support::tools::{finish, lictor};
 
-/// A folder with a config file and, beside the server's key, links of all kinds to it.
+/// Sets up a folder with a config file and, beside the server's key, links of all kinds to it.
 fn setup() -> Setup {
     let setup = Setup::new().client("tester", &Identity::new("tester"), &["@ping"]);
     let folder = setup.folder();
@@ -20,7 +20,7 @@ fn setup() -> Setup {
     setup
 }
 
-/// Whether `lictor check` refuses the plugin with these keys because they lead to a secret.
+/// Returns true if `lictor check` refuses the plugin with these keys because they lead to a secret.
 fn is_withheld(setup: Setup, keys: &str) -> bool {
     let component = Minimal::new(&["p"]).write(setup.folder(), "p");
     let setup = setup.plugin("p", &component, &["p"], keys);

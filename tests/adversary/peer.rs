@@ -1,4 +1,4 @@
-//! A TLS client whose socket and records are in the test's hands.
+//! A TLS client whose socket and records the test controls.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use socket2::SockRef;
 use crate::support::certs::Identity;
 use crate::support::client::{Tls, tcp};
 
-/// What fits into one TLS record.
+/// Capacity of one TLS record.
 const RECORD_BYTES: usize = 16 * 1024;
 
 pub struct Peer {
@@ -21,12 +21,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Connects, and shakes hands as far as the client has a part in it.
+    /// Connects, and completes the client's part of the handshake.
     pub fn open(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<Self> {
         Self::open_over(tcp(address), config)
     }
 
-    /// The same over a connection that there is.
+    /// Does the same over an existing connection.
     pub fn open_over(socket: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
         let mut peer = Self { tls: connection(config), socket };
         while peer.tls.is_handshaking() {
@@ -60,17 +60,17 @@ impl Peer {
         &self.socket
     }
 
-    /// Gives up sending what the server does not take for so long.
+    /// Stops sending when the server takes nothing for this long.
     pub fn set_write_timeout(&self, time: Duration) {
         self.socket.set_write_timeout(Some(time)).expect("a time-out is set");
     }
 
-    /// The certificate that the server showed.
+    /// Returns the server's certificate.
     pub fn server_certificate(&self) -> Option<CertificateDer<'static>> {
         self.tls.peer_certificates()?.first().map(|certificate| certificate.clone().into_owned())
     }
 
-    /// The next bytes that the server sends; none once it has ended the connection.
+    /// Returns the next bytes from the server; none once it has ended the connection.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut block = [0; RECORD_BYTES];
         loop {
@@ -85,7 +85,7 @@ impl Peer {
         }
     }
 
-    /// All that comes until the connection ends, in whatever way.
+    /// Reads until the connection ends, in any way.
     pub fn read_to_end(&mut self) -> String {
         let mut said = Vec::new();
         loop {
@@ -102,13 +102,13 @@ impl Peer {
         }
     }
 
-    /// Waits no longer than `pace` for what the server sends.
+    /// Reads the next bytes from the server, waiting at most `pace`.
     pub fn read_within(&mut self, pace: Duration) -> io::Result<Vec<u8>> {
         self.socket.set_read_timeout(Some(pace))?;
         self.read()
     }
 
-    /// Ends the sending side of the TCP connection without a word in TLS, as somebody between the two could.
+    /// Ends the sending side of the TCP connection without a close_notify, as somebody in between could.
     pub fn cut_sending(&self) {
         self.socket.shutdown(Shutdown::Write).expect("the socket is open");
     }
@@ -126,7 +126,7 @@ impl Peer {
     }
 }
 
-/// The bytes of a ClientHello.
+/// Returns the bytes of a ClientHello.
 pub fn client_hello() -> Vec<u8> {
     let mut bytes = Vec::new();
     connection(Tls::anonymous().config()).write_tls(&mut bytes).expect("it is written to memory");

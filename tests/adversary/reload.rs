@@ -1,4 +1,4 @@
-//! Operators who take something away while plugins and clients hold up all that they can.
+//! Operators who remove something while plugins and clients block as much as they can.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,25 +13,25 @@ use crate::support::components::{self, Minimal};
 use crate::support::server::{Entry, Server, Setup};
 use crate::support::{PATIENCE, eventually};
 
-/// How long a plugin's `describe` takes that does not return: longer than any test waits for anything.
+/// Keys of a plugin whose `describe` does not return: its timeout is longer than any test waits.
 pub const LOADING: &str = "timeout = \"5m\"\nmemory = \"1MiB\"";
 
-/// Within a second, as the contract has it, and what a busy machine adds.
+/// One second, as documented, plus the delay of a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A plugin that computes for all of its time as it is loaded.
+/// Makes a plugin that computes for all of its time while it is loaded.
 pub fn slow(folder: &Path) -> PathBuf {
     Minimal::new(&["slow"]).describing_by("(loop $l (br $l))").write(folder, "slow")
 }
 
-/// A plugin that computes for some seconds as it is loaded.
+/// Makes a plugin that computes for some seconds while it is loaded.
 pub fn ends_late(folder: &Path) -> PathBuf {
     let describing = "(local $i i64) (loop $l (br_if $l (i64.lt_u \
                       (local.tee $i (i64.add (local.get $i) (i64.const 1))) (i64.const 3000000000))))";
     Minimal::new(&["late"]).describing_by(describing).write(folder, "late")
 }
 
-/// The section that has it loaded.
+/// Returns the section that loads it.
 pub fn loading(server: &Server) -> String {
     format!("[plugins.slow]\ncomponent = {:?}\n{LOADING}\n", slow(server.folder()))
 }
@@ -40,7 +40,7 @@ fn client(name: &str, identity: &Identity, commands: &str) -> String {
     format!("[clients.{name}]\nthumbprints = [\"{}\"]\ncommands = [{commands}]\n", identity.sha256())
 }
 
-/// Asks for a reload that does not end, and waits until it loads.
+/// Starts a reload that does not end, and waits until it loads.
 pub fn begin_reload(server: &Server, operator: &mut Connection) {
     server.signal("HUP");
     eventually("the plugin to be loaded", || {
@@ -98,7 +98,7 @@ fn what_is_taken_away_is_gone_before_a_plugin_is_loaded_and_what_is_added_is_not
     for key in ["clients.bob removed", "clients.carl.commands changed", "plugins.extra removed"] {
         assert!(status.contains(key), "{status}");
     }
-    // Without the plugin all of it comes, and a reload that is given up for it has failed nothing.
+    // Without the plugin all additions apply, and the abandoned reload does not count as failed.
     server.edit(|text| text.replace(&slow, ""));
     assert!(operator.ask("@reload").contains("added    clients.dora"));
     assert!(is_admitted(&server, &dora));
@@ -116,7 +116,7 @@ fn a_plugin_that_can_not_be_loaded_keeps_nobody_in() {
     let broken = "[plugins.broken]\ncomponent = \"broken.wasm\"\n";
     let entry = client("bob", &bob, "\"*\"");
     let taken = "but what was taken away holds (clients.bob removed)";
-    // It isn't there; others may write to it.
+    // The component is missing; then others may write to it.
     for _ in 0..2 {
         server.edit(|text| text.replace(&entry, "") + broken);
         assert!(operator.ask_framed("@reload").message.contains(taken));
@@ -137,7 +137,7 @@ fn a_plugin_that_can_not_be_loaded_keeps_nobody_in() {
         assert!(status.contains("since the last reload that succeeded: clients.bob removed"), "{status}");
     }
     is_cut_off(&mut of_bob, "is unknown");
-    // Who is added comes with the plugins or not at all, though it is only put back.
+    // An added client is admitted with the plugins or not at all, even one that is only put back.
     server.edit(|text| text + &entry);
     assert_eq!(operator.ask_framed("@reload").failure(), ("conflict", "failed"));
     assert!(!is_admitted(&server, &bob));
@@ -160,7 +160,7 @@ fn a_certificate_that_ends_while_a_plugin_is_loaded_is_cut_off() {
     assert!(operator.ask("@status").contains("loading plugin slow"));
 }
 
-/// Two clients hold both slots and nearly all of the memory for plugins.
+/// Two clients hold both slots and nearly all memory of plugins.
 #[test]
 fn clients_that_hold_all_slots_and_all_memory_hold_up_no_reload() {
     let [tester, alice, bob] = ["tester", "alice", "bob"].map(Identity::new);
@@ -183,7 +183,7 @@ fn clients_that_hold_all_slots_and_all_memory_hold_up_no_reload() {
     server.edit(|text| text.replace("timeout = \"9m\"", "timeout = \"8m\""));
     let told = operator.ask("@reload");
     assert!(told.contains("plugins.hostile.timeout"), "{told}");
-    // Clients who are taken out give back what they held.
+    // Removed clients release their slots and memory.
     let entries = [client("alice", &alice, "\"*\""), client("bob", &bob, "\"*\"")];
     server.edit(|text| entries.iter().fold(text, |text, entry| text.replace(entry, "")));
     assert!(operator.ask("@reload").contains("removed  clients.alice"));
@@ -191,7 +191,8 @@ fn clients_that_hold_all_slots_and_all_memory_hold_up_no_reload() {
     assert_eq!(operator.ask("body-size"), "0");
 }
 
-/// The two plugins that run other commands in a loop: one for each reply, and one in a stream.
+/// Starts a server with the two plugins that run other commands in a loop: one in single replies, and one in
+/// a stream.
 fn looping(tester: &Identity, alice: &Identity) -> Server {
     let keys = "timeout = \"10m\"\nhost_calls = 1000000000\nhost_bytes = \"64GiB\"";
     let setup = Setup::new().master("tester", tester).echo().hostile("timeout = \"10m\"");
@@ -203,7 +204,7 @@ fn looping(tester: &Identity, alice: &Identity) -> Server {
     setup.plugin("relaying", components::relaying(), &["loop-streamed"], &of_stream).start()
 }
 
-/// Has alice run the loops, and waits until what they run runs.
+/// Starts the loops for alice, and waits until their commands run.
 fn loop_for(server: &Server, alice: &Identity, inner: &str) -> [Connection; 2] {
     let runs = |via: &str| {
         let fits = |entry: &&Entry| entry.message() == "command" && entry.text("via") == Some(via);
@@ -221,7 +222,7 @@ fn loop_for(server: &Server, alice: &Identity, inner: &str) -> [Connection; 2] {
     })
 }
 
-/// What a loop ended with, be it in one reply or in parts.
+/// Returns the end of a loop, whether in one reply or in parts.
 fn ended_with(connection: &mut Connection) -> String {
     let begun = Instant::now();
     let mut text = String::new();
@@ -269,7 +270,7 @@ fn what_plugins_run_for_a_client_ends_with_its_permission_their_grant_or_the_plu
         server.edit(|_| whole.clone());
         operator.ask("@reload");
     }
-    // And the one that runs at that moment, for as long as it likes.
+    // A command that is running at that moment is stopped too, however long it would take.
     let sleeping = loop_for(&server, &alice, "sleep 600000");
     eventually("both to sleep", || operator.ask("@clients").contains("requests 1  unused 1 s").then_some(()));
     server.edit(|text| text.replace(allowed, "commands = [\"loop\", \"loop-streamed\"]"));
@@ -277,7 +278,7 @@ fn what_plugins_run_for_a_client_ends_with_its_permission_their_grant_or_the_plu
     for mut connection in sleeping {
         assert_eq!(ended_with(&mut connection), "cancelled: The permission was withdrawn");
     }
-    // What runs them is by a permission too.
+    // The looping commands themselves need a permission too.
     server.edit(|_| whole.clone());
     operator.ask("@reload");
     let loops = loop_for(&server, &alice, "echo x");
@@ -359,7 +360,7 @@ fn a_file_that_changes_all_the_time_puts_off_no_watched_change() {
     });
 }
 
-/// Each time before the plugin is loaded.
+/// The change comes each time before the plugin is loaded.
 #[test]
 fn a_file_that_changes_all_the_time_keeps_no_addition_away() {
     let [tester, added, busy] = ["tester", "added", "busy"].map(Identity::new);
@@ -388,7 +389,7 @@ fn a_file_that_changes_all_the_time_keeps_no_addition_away() {
         });
         server.wait_for_log("the plugin", |entry| entry.message() == "reloaded");
         assert_eq!(server.connect(&added).ask("late"), "ok");
-        // What is taken away waits for none of it.
+        // Removals wait for none of it.
         let mut connection = server.connect(&busy);
         server.edit(|text| text.replace(&section, ""));
         is_cut_off(&mut connection, "is unknown");

@@ -1,5 +1,5 @@
-//! Requests with an `Idempotency-Key`: what is kept of them takes no memory without a place for it, and what has to be written
-//! for them holds up nobody else.
+//! Requests with an `Idempotency-Key`: their stored answers take no memory without a permit, and writes for
+//! them delay nobody else.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 use crate::{assert_serves, tell_memory};
 
-/// A server whose state is in a file, with these `limits`.
+/// Starts a server whose state is in a file, with these `limits`.
 fn server_with(limits: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester).echo().hostile("timeout = \"10m\"");
@@ -33,15 +33,15 @@ fn ask(connection: &mut Connection, line: &str, key: impl std::fmt::Display) -> 
     connection.read_frame()
 }
 
-/// Bytes of each answer that is asked for again.
+/// Bytes of each repeated answer.
 const ANSWER: usize = 1_000_000;
 
-/// Answers that are kept, within the quota of 64 MiB.
+/// Stored answers, within the quota of 64 MiB.
 const KEYS: usize = 50;
 
 const CONNECTIONS: usize = 40;
 
-/// What docs/limits.md says that the replies of one connection take, with the default of `reply`.
+/// Limit from docs/limits.md for the replies of one connection, with the default of `reply`.
 const OF_CONNECTION: usize = 100_000 + 128 * 4_000 + (1 << 20) + 3 * (1 << 20);
 
 #[test]
@@ -52,11 +52,11 @@ fn replays_that_nobody_reads_take_no_more_memory_than_other_replies() {
     for key in 0..KEYS {
         assert_eq!(ask(&mut connection, &format!("big {ANSWER}"), key).body.len(), ANSWER);
     }
-    // That once, as others do: the pages are there afterwards.
+    // Repeated once beforehand: the pages stay allocated.
     assert_eq!(ask(&mut connection, &format!("big {ANSWER}"), 0).body.len(), ANSWER);
     let before = server.resident_kib() as usize * 1024;
 
-    // As many of a connection as it may have in flight: 60 bytes each are sent, and nothing is read.
+    // The maximum in flight on a connection: 60 bytes each are sent, and nothing is read.
     let burst: String = (0..128).map(|n| request(&format!("big {ANSWER}"), n, n % KEYS)).collect();
     let attack = || {
         let mut peer = Peer::admitted(server.address(), &tester);
@@ -73,9 +73,9 @@ fn replays_that_nobody_reads_take_no_more_memory_than_other_replies() {
     })
     .saturating_sub(before);
     assert!(taken < CONNECTIONS * OF_CONNECTION, "{taken} bytes, {} at most", CONNECTIONS * OF_CONNECTION);
-    // The attack was one.
+    // The attack was effective.
     assert!(taken > CONNECTIONS * ANSWER, "{taken} bytes");
-    // They hold no slot, nor a part of their client's share.
+    // The repeats hold no slot, and no part of their client's share.
     assert_serves(&server, &tester);
     assert_eq!(ask(&mut connection, "id", "new").status, "OK");
     drop(peers);
@@ -84,7 +84,7 @@ fn replays_that_nobody_reads_take_no_more_memory_than_other_replies() {
     });
     tell_memory(&server, before as u64 / 1024);
 
-    // Who reads gets all of them, in whatever order.
+    // A client that reads receives all of them, in any order.
     let burst: String = (0..KEYS).map(|n| request(&format!("big {ANSWER}"), n, n)).collect();
     connection.send(burst);
     let mut answered: Vec<usize> = (0..KEYS)
@@ -98,10 +98,11 @@ fn replays_that_nobody_reads_take_no_more_memory_than_other_replies() {
     assert!(answered.into_iter().eq(0..KEYS));
 }
 
-/// The thread by which all writes to the state go.
+/// The thread that performs all writes to the state.
 const WRITER: &str = "state-writer";
 
-/// How often it waits at most by itself in a time: it looks for what has expired, each time with a commit.
+/// Returns the most that the thread waits for its own reasons in this time: it looks for expired entries,
+/// with a commit each time.
 fn waits_by_itself(time: Duration) -> u64 {
     20 + 10 * time.as_secs()
 }
@@ -115,15 +116,15 @@ fn keys_beyond_the_quota_are_refused_without_a_write() {
     }
     let (began, before) = (Instant::now(), server.waits(WRITER));
     assert!(before > 0, "there is no thread of this name");
-    // One by one, since those that come together are written together.
+    // One by one, since simultaneous writes are grouped.
     for key in 5..1005 {
         assert_eq!(ask(&mut connection, "id", key).failure(), ("rate-limited", "not-run"));
     }
     let (time, waits) = (began.elapsed(), server.waits(WRITER) - before);
-    // Now and then it is looked again whether there is room.
+    // The server checks for room again now and then.
     let most = waits_by_itself(time) + (1 + time.as_millis() as u64 / 250) * 8;
     assert!(waits <= most, "{waits} waits for 1000 keys in {time:?}, {most} at most");
-    // What is kept is told, and what has no key is run.
+    // A stored answer is returned, and a request without a key is run.
     assert_eq!(ask(&mut connection, "id", 0).status, "OK");
     assert_serves(&server, &tester);
 }
@@ -132,7 +133,7 @@ fn keys_beyond_the_quota_are_refused_without_a_write() {
 fn a_client_that_has_to_wait_for_its_own_calls_has_no_key_written_meanwhile() {
     let (server, tester) = server_with("concurrent_commands_per_client = 1\nqueue_timeout = \"20ms\"");
     let mut connection = server.connect(&tester);
-    // Its namespace is there from now on.
+    // Its namespace exists from now on.
     assert_eq!(ask(&mut connection, "id", "first").status, "OK");
     let mut busy = server.connect(&tester);
     busy.send("sleep 600000\r\nSequence: long\r\n\r\n");
@@ -145,7 +146,7 @@ fn a_client_that_has_to_wait_for_its_own_calls_has_no_key_written_meanwhile() {
     let (time, waits) = (began.elapsed(), server.waits(WRITER) - before);
     let most = waits_by_itself(time);
     assert!(waits <= most, "{waits} waits in {time:?}, {most} at most");
-    // None of them has left a mark.
+    // None of them has left a record.
     busy.send("@cancel long\r\nSequence: stop\r\n\r\n");
     let _both = [(); 2].map(|()| busy.read_frame());
     for key in 0..100 {

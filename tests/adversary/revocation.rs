@@ -1,4 +1,4 @@
-//! Revocation by a list, while a client does what it can to put it off.
+//! Revocation by a list, while a client tries to delay it.
 
 use rcgen::CertificateParams;
 
@@ -8,11 +8,11 @@ use crate::support::certs::{Authority, Identity, Key};
 use crate::support::client::Connection;
 use crate::support::server::{Entry, Server, Setup};
 
-/// Connections of the client whose chains take long, and those of them that run something.
+/// Connections of the client with slow chains, and those of them that run something.
 const CONNECTIONS: usize = 400;
 const RUNNING: usize = 40;
 
-/// Certificates that look like the authority's, of which each chain has some.
+/// Certificates that look like the authority's; each chain contains some.
 const FORGED: u64 = 30;
 
 const REVOKED: [&str; 4] = ["a", "b", "c", "d"];
@@ -21,7 +21,7 @@ fn uri(name: &str) -> String {
     format!("urn:example:{name}")
 }
 
-/// A server that takes the word of `root` for the clients that will be revoked and for one more, named slow.
+/// Starts a server that trusts `root` for the clients to be revoked and for another one, named slow.
 fn serving(root: &Authority, tester: &Identity) -> Server {
     let setup = Setup::new();
     std::fs::write(setup.folder().join("ca.pem"), root.pem()).unwrap();
@@ -36,8 +36,8 @@ fn serving(root: &Authority, tester: &Identity) -> Server {
     REVOKED.iter().fold(setup, |setup, name| setup.section(&section(name))).start()
 }
 
-/// Connections of a client below `root`, each with a chain of its own. Behind its certificate are some of its authority that
-/// `root` did not sign, which takes long to find.
+/// Opens connections of a client below `root`, each with a different chain. After its certificate come some
+/// of its authority that `root` did not sign, which takes long to find out.
 fn with_slow_chains(server: &Server, root: &Authority) -> Vec<Connection> {
     let (middle, forger) = (root.below("Middle", None), Authority::with_key("Root", Key::P521));
     let slow = middle.issue("slow", &uri("slow"));
@@ -81,7 +81,7 @@ fn a_client_whose_chains_take_long_puts_off_no_revocation_and_nothing_of_it_runs
         is_cut_off(connection, "was revoked");
     }
 
-    // Who is verified at last goes on, and whoever was not soon enough is told why it was stopped.
+    // A client that is verified at last goes on; the others are told why they were stopped.
     let mut stopped = 0;
     for (number, connection) in of_slow.iter_mut().enumerate() {
         connection.send("echo still\r\nSequence: e\r\n\r\n");

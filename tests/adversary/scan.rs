@@ -1,4 +1,4 @@
-//! A scanner of TLS servers, `sslyze`, is to find nothing.
+//! A scanner of TLS servers, `sslyze`, must find nothing.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::support::certs::Identity;
 use crate::support::server::{Server, Setup};
 use crate::{assert_serves, server_with, tools};
 
-/// What the scanner is to look for: all that it knows but what is HTTP's.
+/// The scans: all that the scanner knows, except those of HTTP.
 const SCANS: [&str; 16] = [
     "--certinfo",
     "--sslv2",
@@ -28,7 +28,7 @@ const SCANS: [&str; 16] = [
     "--elliptic_curves",
 ];
 
-/// What is to be found whatever the config says: a path through the report, and what stands there.
+/// Results for any config: a path through the report, and the value there.
 const FOUND: [(&str, &str); 12] = [
     ("/ssl_2_0_cipher_suites/result/accepted_cipher_suites", "[]"),
     ("/ssl_3_0_cipher_suites/result/accepted_cipher_suites", "[]"),
@@ -54,11 +54,11 @@ const OF_TLS_1_2: [&str; 3] = [
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
 ];
 
-/// What the scanner finds at this server; none where it is not to be had.
+/// Scans this server; `None` if the scanner is unavailable.
 fn scanned(server: &Server) -> Option<Value> {
     let report = server.folder().join("report.json");
     let mut scan = Command::new(tools::python()?);
-    // No profile, since to each a certificate that is signed by itself is a fault. Its libraries warn of each other.
+    // No profile, since each treats a self-signed certificate as a fault. Its libraries warn of each other.
     scan.args(["-W", "ignore", "-m", "sslyze", "--quiet", "--mozilla_config", "disable"]).args(SCANS);
     tools::output(scan.arg("--json_out").arg(&report).arg(server.address().to_string()));
     let report: Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
@@ -67,7 +67,7 @@ fn scanned(server: &Server) -> Option<Value> {
     Some(scan["scan_result"].clone())
 }
 
-/// That there are these cipher suites and this resumption, and nothing else.
+/// Asserts these cipher suites and this resumption, and nothing else.
 fn assert_found(found: &Value, of_tls_1_2: &[&str], resumption: &str) {
     for (path, wanted) in FOUND {
         let is = found.pointer(path).unwrap_or_else(|| panic!("no {path} in {found:#}"));

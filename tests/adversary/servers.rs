@@ -1,4 +1,4 @@
-//! Servers that `lictor call` trusts, and that send without end what is no reply.
+//! Servers that `lictor call` trusts, and that endlessly send invalid replies.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,10 +13,10 @@ use crate::support::tools::{Finished, finish, lictor};
 
 const GREETING: &str = "OK\r\n\r\n";
 
-/// Far less than anything that is waited for without a bound, or than 256 MiB take.
+/// Far less than any unbounded wait, or the transfer of 256 MiB, would take.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Greets each client with `greeting`, and sends `piece` again and again.
+/// Greets each client with `greeting`, and endlessly sends `piece`.
 fn endless(identity: &Identity, greeting: &'static str, piece: &str) -> SocketAddr {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -27,7 +27,7 @@ fn endless(identity: &Identity, greeting: &'static str, piece: &str) -> SocketAd
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for socket in listener.incoming().map_while(Result::ok) {
-            // Until the client has had enough.
+            // Until the client gives up.
             let _ = flood(socket, Arc::clone(&config), greeting, &pieces);
         }
     });
@@ -43,7 +43,7 @@ fn flood(socket: TcpStream, config: Arc<ServerConfig>, greeting: &str, pieces: &
     }
 }
 
-/// `lictor call` there, without a time of its own.
+/// Runs `lictor call` against it, without a deadline.
 fn called(greeting: &'static str, piece: &str) -> Finished {
     let (tester, own) = (Identity::new("tester"), Identity::of_server());
     let address = endless(&own, greeting, piece).to_string();

@@ -1,4 +1,4 @@
-//! Signals, and a service manager, while a plugin takes its time to load.
+//! Signals, and a service manager, while a plugin is slow to load.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -79,7 +79,7 @@ fn a_hangup_that_comes_while_the_server_starts_is_kept_in_mind() {
     assert_eq!(server.connect(&tester).ask("late"), "ok");
 }
 
-/// The process whose config is in `folder`.
+/// Returns the process whose config is in `folder`.
 fn process_of(folder: &Path) -> Option<u32> {
     let config = folder.join("server.toml");
     std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).find_map(|entry| {
@@ -111,7 +111,7 @@ fn a_service_manager_hears_that_a_server_lives_while_it_loads_a_plugin() {
     };
     while !heard().contains("RELOADING=1") {}
     assert!((0..5).all(|_| heard() == "WATCHDOG=1\n"));
-    // A manager that takes nothing holds up neither clients nor a signal.
+    // A manager that accepts nothing delays neither clients nor a signal.
     drop(manager);
     let unread = UnixDatagram::bind(path.with_extension("2")).unwrap();
     std::fs::rename(path.with_extension("2"), &path).unwrap();

@@ -1,4 +1,4 @@
-//! Strangers and clients that take their time. What is sent at a pace never makes the server wait longer.
+//! Strangers and clients that are slow. Sending at a pace never makes the server wait longer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -9,10 +9,10 @@ use crate::support::client::tcp;
 use crate::support::{eventually, tcp_from};
 use crate::{assert_serves, server_with};
 
-/// Between two bytes.
+/// Pause between two bytes.
 const PACE: Duration = Duration::from_millis(20);
 
-/// How many strangers come at once. Their sockets and the server's need as many open files in two processes.
+/// Concurrent strangers. Their sockets and the server's need as many open files in two processes.
 const CROWD: usize = 3000;
 
 #[test]
@@ -61,7 +61,7 @@ fn thousands_of_half_open_connections_keep_nobody_out() {
     let (server, tester) = server_with("[limits]\nhandshake_timeout = \"10s\"");
     let mut crowd: Vec<TcpStream> = (0..CROWD).map(|_| tcp_from([127, 0, 0, 2], server.address())).collect();
     for (number, socket) in crowd.iter_mut().enumerate() {
-        // Some say nothing, others begin a ClientHello.
+        // Some send nothing, others begin a ClientHello.
         let _ = socket.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00][..number % 6]);
     }
     assert_serves(&server, &tester);
@@ -70,7 +70,7 @@ fn thousands_of_half_open_connections_keep_nobody_out() {
     assert_serves(&server, &tester);
 }
 
-/// Whether the server has ended this connection, as far as it can be seen at once.
+/// Returns true if the server has ended this connection, as far as can be seen at once.
 fn is_ended(socket: &mut TcpStream) -> bool {
     socket.set_nonblocking(true).unwrap();
     !socket.read(&mut [0; 64]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)

@@ -1,4 +1,4 @@
-//! Strangers that have the server compute, and come again and again.
+//! Strangers that make the server compute, and come again and again.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -20,13 +20,13 @@ use crate::support::{eventually, tcp_from};
 
 const URI: &str = "urn:example:laptop";
 
-/// Certificates in a maze, the stranger's own not among them.
+/// Certificates in a maze, besides the stranger's own.
 const WALLS: usize = 5;
 
-/// How many strangers come at once.
+/// Concurrent strangers.
 const STRANGERS: usize = 24;
 
-/// Kinds of authorities whose signatures take long.
+/// Kinds of authorities with slow signatures.
 const KINDS: [Key; 3] = [Key::P256, Key::P521, Key::Rsa4096];
 
 /// Shows `chain` with the key of `identity`, whose certificate is the first.
@@ -35,11 +35,11 @@ pub(crate) fn with_chain(identity: &Identity, chain: Vec<CertificateDer<'static>
     showing(chain, key)
 }
 
-/// A server that takes the word of an authority with a key of this kind for one client, beside a client that is pinned; and what
-/// strangers show it: a maze of certificates that are all named like the authority, one of many certificates of one key, and a
-/// certificate that nobody knows, which says nothing of an authority.
+/// Starts a server that trusts an authority with a key of this kind for one client, beside a pinned client.
+/// Strangers show it a maze of certificates that all have the authority's name, one of many certificates for
+/// one key, and an unknown certificate that refers to no authority.
 ///
-/// Strangers know the client's URI and the authority's name. There is no bound on how often they come.
+/// Strangers know the client's URI and the authority's name. They may come any number of times.
 fn maze(kind: Key) -> (Server, Identity, [Arc<ClientConfig>; 3]) {
     let (setup, tester) = (Setup::new(), Identity::new("tester"));
     fs::write(setup.folder().join("ca.pem"), Authority::with_key("Maze", kind).pem()).unwrap();
@@ -65,14 +65,14 @@ fn maze(kind: Key) -> (Server, Identity, [Arc<ClientConfig>; 3]) {
     (server, tester, [of_one_name, of_one_key, unknown])
 }
 
-/// Comes once, and is told that nobody knows it.
+/// Connects once, and is refused as unknown.
 fn come(address: SocketAddr, config: &Arc<ClientConfig>) {
     let mut connection = Connection::open_with(address, Arc::clone(config)).unwrap();
     let told = connection.read_reply();
     assert!(told.starts_with("ERR certificate (") && told.ends_with("' is unknown"), "{told}");
 }
 
-/// How long all threads of the server computed in one run of this, in ticks.
+/// Returns the computing time of all server threads during `run`, in ticks.
 fn ticks_of(server: &Server, run: impl FnOnce()) -> u64 {
     let all = || {
         let (some, others) = server.computed_ticks("verify");
@@ -94,7 +94,7 @@ fn a_maze_of_certificates_costs_little_more_than_any_certificate_of_a_stranger()
         let usual = cost(&unknown);
         for (maze, config) in [("of one name", of_one_name), ("of one key", of_one_key)] {
             let ticks = cost(&config);
-            // Five signatures more at the most, of which the slowest take a millisecond.
+            // At most five more signatures, the slowest of which take a millisecond.
             let most = 5 * usual + 40;
             assert!(ticks <= most, "{kind:?} {maze}: {ticks} ticks, and {usual} are usual");
         }
@@ -141,7 +141,7 @@ fn beside_strangers_with_mazes_a_client_is_answered_as_beside_any_strangers() {
     }
 }
 
-/// Ends the others' work with one's own, also where that panics.
+/// Ends the others' work with this one, even if it panics.
 struct RaisedAtTheEnd<'a>(&'a AtomicBool);
 
 impl Drop for RaisedAtTheEnd<'_> {
@@ -150,7 +150,8 @@ impl Drop for RaisedAtTheEnd<'_> {
     }
 }
 
-/// A server to which an address may send so many strangers in a second, on all addresses of this machine.
+/// Starts a server that accepts this many strangers per second from an address, on all addresses of this
+/// machine.
 fn with_rate(per_second: u32) -> (Server, Identity, SocketAddr) {
     let tester = Identity::new("tester");
     let server = Setup::new()
@@ -188,7 +189,7 @@ fn strangers_beyond_their_rate_wait_and_hold_up_nobody_at_another_address() {
 #[test]
 fn clients_of_one_address_come_as_fast_as_they_can_and_strangers_among_them_keep_none_out() {
     const CLIENTS: usize = 100;
-    // At two a second they would take longer than a handshake may.
+    // At two per second they would exceed the time of a handshake.
     let (_server, tester, address) = with_rate(2);
     let mut operator = Connection::admitted(address, &tester);
     let config = Tls::showing(&tester).config();
@@ -202,7 +203,7 @@ fn clients_of_one_address_come_as_fast_as_they_can_and_strangers_among_them_keep
     }
     let status = operator.ask("@status");
     assert!(!status.contains("lictor_handshakes_over_rate_total"), "{status}");
-    // All at once, and with somebody whom nobody knows in front.
+    // All at once, and with an unknown stranger before them.
     let stranger = tcp(address);
     thread::scope(|scope| {
         for _ in 0..CLIENTS {

@@ -1,4 +1,4 @@
-//! What a reload takes away by its new config is gone before it loads a plugin: proofs and grants of each kind.
+//! Removals by a reload's new config apply before a plugin is loaded: proofs and grants of each kind.
 
 use crate::reload::{begin_reload, is_cut_off, loading};
 use crate::support::certs::{Authority, Identity};

@@ -1,4 +1,5 @@
-//! Whatever others wrote is shown on a terminal and not obeyed: replies, lines of a config file, names in certificates.
+//! Text of others is shown on a terminal and does not control it: replies, lines of a config file, names in
+//! certificates.
 
 use std::fs;
 
@@ -7,7 +8,7 @@ use crate::support::certs::Identity;
 use crate::support::server::Setup;
 use crate::support::tools::{finish, lictor, python};
 
-/// Runs a command line of `lictor` on a pseudo-terminal, and prints what that is given, as hex.
+/// Runs a command line of `lictor` on a pseudo-terminal, and prints its output, as hex.
 const ON_TERMINAL: &str = r#"
 import os, pty, sys
 folder, *command = sys.argv[1:]
@@ -29,7 +30,7 @@ os.waitpid(pid, 0)
 print(seen.hex())
 "#;
 
-/// What `lictor` writes to a terminal, started in `folder` with these arguments.
+/// Returns the terminal output of `lictor`, started in `folder` with these arguments.
 fn on_terminal(folder: &str, arguments: &[&str]) -> String {
     let hex = python(ON_TERMINAL, &[&[folder, env!("CARGO_BIN_EXE_lictor")], arguments].concat());
     String::from_utf8(base16ct::lower::decode_vec(hex.trim()).unwrap()).unwrap()
@@ -46,19 +47,19 @@ fn a_reply_is_not_obeyed_by_a_terminal() {
     server.edit(|text| text.replace("127.0.0.1:0", &server.address().to_string()));
     let folder = server.folder().display().to_string();
     let shown = |arguments: &[&str]| on_terminal(&folder, &[&["call"], arguments].concat());
-    // The terminal itself makes `\r\n` of a line's end.
+    // The terminal itself turns a line end into `\r\n`.
     const ESCAPED: &str = "x\\x1b]0;PWNED\\x07\\x1b]52;c;eA==\\x07\\u{9b}31m\\u{202e}y";
     assert_eq!(shown(&["echo", TITLE]), format!("{ESCAPED}\r\n"));
     let failed = shown(&["fail", "denied", TITLE]);
     assert!(failed.contains(ESCAPED) && !failed.contains(['\x1b', '\u{9b}']), "{failed:?}");
     assert_eq!(shown(&["echo", "two\nlines\tand é"]), "two\r\nlines\tand é\r\n");
-    // Who wants the bytes has them, and so has whoever reads them from a pipe.
+    // `--raw` gives the plain bytes, and so does a pipe.
     assert_eq!(shown(&["--raw", "echo", TITLE]), TITLE);
     let piped = finish(lictor(server.folder()).args(["call", "echo", TITLE]));
     assert_eq!(piped.stdout, format!("{TITLE}\n"));
 }
 
-/// A config file that others had a say in, as one that it includes.
+/// A config file that others had a part in, such as one that it includes.
 #[test]
 fn no_byte_of_a_config_file_is_obeyed_by_a_terminal() {
     const EVIL: &str = "x\u{1b}]0;PWNED\u{7}\u{9b}31m\u{202e}\u{61c}\u{200b}y";
@@ -75,7 +76,7 @@ fn no_byte_of_a_config_file_is_obeyed_by_a_terminal() {
         assert_eq!(checked.code, Some(2), "{checked:?}");
         assert_harmless(&checked.stderr);
         assert!(!checked.stderr.contains(['\u{202e}', '\u{61c}', '\u{200b}']), "{:?}", checked.stderr);
-        // In colours, which are the only sequences.
+        // In colors, which are the only escape sequences.
         let shown = on_terminal(&folder.path().display().to_string(), &["check"]);
         assert!(shown.contains("\u{1b}[") && !shown.contains("\u{1b}]"), "{shown:?}");
         assert!(!shown.contains(['\u{7}', '\u{9b}', '\u{202e}', '\u{61c}', '\u{200b}']), "{shown:?}");

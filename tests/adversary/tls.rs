@@ -1,5 +1,5 @@
-//! Peers that break TLS, made with `tlslite-ng` in `hostile_tls.py`: each holds the key of an admitted certificate, and so gets
-//! as far as one can.
+//! Peers that break TLS, made with `tlslite-ng` in `hostile_tls.py`: each holds the key of an admitted
+//! certificate, and so gets as far as possible.
 
 use std::io::{ErrorKind, Read, Write};
 use std::process::Command;
@@ -9,12 +9,12 @@ use crate::support::client::tcp;
 use crate::support::server::{Server, Setup};
 use crate::{assert_serves, server_with, tools};
 
-/// What became of a peer that the server is to put out, where its last words may get lost: it closes while the peer sends.
+/// Outcome for a disconnected peer whose last words may get lost: the server closes while the peer sends.
 const ENDED: &str = "ended";
 
-/// Lets peers with the certificate of `client` attack, and asserts what becomes of each. One that does nothing wrong comes first:
-/// what is seen of the others is the attack's doing. Nothing is done where the tools are not to be had; then it
-/// gives false.
+/// Runs attacks of peers with the certificate of `client`, and asserts the outcome of each. A well-behaved
+/// peer comes first, so that the other outcomes are due to the attacks. Does nothing and returns false if the
+/// tools are unavailable.
 fn check(server: &Server, client: &Identity, attacks: &[(&str, &str)]) -> bool {
     let Some(python) = tools::python() else { return false };
     let (certificate, key) = client.write(server.folder(), "attacker");
@@ -111,7 +111,7 @@ fn nobody_renegotiates() {
     );
 }
 
-/// Without a library: a ClientHello that says it has 16 MB is not waited for, nor kept.
+/// Without a library: a ClientHello that announces 16 MB is neither waited for nor buffered.
 #[test]
 fn a_giant_hello_is_cut_off() {
     let (server, tester) = server_with("");

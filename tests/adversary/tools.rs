@@ -1,13 +1,13 @@
-//! The tools from PyPI that attacks are made with, in a Python environment below the target folder.
+//! Tools from PyPI for the attacks, in a Python environment below the target folder.
 //!
-//! `cargo xtask test` makes it before these tests run; where it can't, it tells so and names `tls-tools` in
-//! `LICTOR_TEST_WITHOUT`. Without xtask, the first test that needs them makes it.
+//! `cargo xtask test` makes it before these tests run; if it can't, it says so and names `tls-tools` in
+//! `LICTOR_TEST_WITHOUT`. Without xtask, the first test that needs the tools makes it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The environment's Python; none where its tools are not to be had here.
+/// Returns the environment's Python; `None` if its tools are unavailable here.
 #[expect(clippy::print_stdout, reason = "what is not tested has to be told")]
 pub fn python() -> Option<&'static Path> {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
@@ -31,7 +31,8 @@ pub fn python() -> Option<&'static Path> {
     Some(python)
 }
 
-/// What such a program prints, which must end well. It may take longer than a test waits for a server.
+/// Returns the output of such a program, which must succeed. It may take longer than a test's usual wait for
+/// a server.
 pub fn output(command: &mut Command) -> String {
     let output = command.output().expect("it starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

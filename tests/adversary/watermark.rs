@@ -1,4 +1,4 @@
-//! Clients that together make the server hold more memory than the process may, each within all bounds of its own.
+//! Clients that together make the server exceed the process's memory, each within all of its own bounds.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,30 +13,30 @@ use crate::{assert_serves, tell_memory};
 
 const MIB: u64 = 1 << 20;
 
-/// How much the process may hold beyond what it holds at rest.
+/// Memory that the process may take above its memory at rest.
 const SPARE: u64 = 64 * MIB;
 
-/// What may come between two looks of a watch that a loaded machine keeps from its processor.
+/// Memory that may be taken between two looks of the watch, on a machine busy enough to delay it.
 const MARGIN: u64 = 128 * MIB;
 
-/// Connections, each with a body of the largest size: eight times what there is to spare.
+/// Connections, each with a body of the largest size: eight times the spare memory.
 const CROWD: usize = 512;
 const BODY: usize = 1 << 20;
 
-/// Calls that hold a body each while they wait, and an instance: more than there is to spare.
+/// Waiting calls, each with a body and an instance: more than the spare memory.
 const CALLS: usize = 120;
 
-/// Anonymous and shared memory of the server, in bytes.
+/// Returns the server's anonymous and shared memory, in bytes.
 fn held(server: &Server) -> u64 {
     (server.memory_kib("RssAnon:") + server.memory_kib("RssShmem:")) << 10
 }
 
-/// A server without a mark that matters, and an attacker, a client that does no wrong, and an operator.
+/// Starts a server with an irrelevant mark, for an attacker, a well-behaved client, and an operator.
 fn start() -> (Server, [Identity; 3]) {
     start_with("", |setup| setup)
 }
 
-/// The same with these limits too, and what `more` adds.
+/// Does the same with these further limits, and with the additions of `more`.
 fn start_with(limits: &str, more: impl FnOnce(Setup) -> Setup) -> (Server, [Identity; 3]) {
     let identities = ["greedy", "quiet", "operator"].map(Identity::new);
     let [greedy, quiet, operator] = &identities;
@@ -46,7 +46,7 @@ fn start_with(limits: &str, more: impl FnOnce(Setup) -> Setup) -> (Server, [Iden
     let warm = "timeout = \"10m\"\ninstances = \"shared\"";
     let setup = setup.plugin("hostile", components::hostile(), &["sleep"], "timeout = \"10m\"");
     let mut server = setup.plugin("warm", components::hostile(), &["body-size"], warm).start();
-    // To compile plugins takes memory that is not what this is about; those that are compiled already are mapped.
+    // Memory used for compiling plugins would distort the figures; after a restart compiled ones are mapped.
     server.start_anew();
     assert_serves(&server, quiet);
     (server, identities)
@@ -59,7 +59,7 @@ fn set_mark(server: &Server, operator: &mut Connection, bytes: u64) {
     assert!(told.contains("live     changed  limits.process_memory"), "{told}");
 }
 
-/// Runs `attack` and gives the most that the server held meanwhile.
+/// Runs `attack` and returns the server's peak memory meanwhile.
 fn most_during(server: &Server, attack: impl FnOnce()) -> u64 {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -78,7 +78,7 @@ fn most_during(server: &Server, attack: impl FnOnce()) -> u64 {
     })
 }
 
-/// Raised also where the attack panics.
+/// Sets the flag even if the attack panics.
 struct RaisedAtTheEnd<'a>(&'a AtomicBool);
 
 impl Drop for RaisedAtTheEnd<'_> {
@@ -157,7 +157,7 @@ fn above_the_mark_nothing_that_runs_grows_and_neither_what_waits_nor_a_nested_ca
         connection.send(format!("{command}\r\nSequence: c\r\n\r\n"));
         connection
     };
-    // One grows until it gets no more, one runs others until one is refused, one waits for the first.
+    // One grows until it gets no more, one runs other commands until one is refused, one waits for the first.
     let (mut growing, mut calling) = (send("creep"), send("loop echo hello"));
     server.wait_for_log("a call that grows", |entry| entry.text("line") == Some("creeping"));
     server.wait_for_log("a nested call", |entry| entry.text("via") == Some("calling"));
@@ -181,7 +181,7 @@ fn above_the_mark_nothing_that_runs_grows_and_neither_what_waits_nor_a_nested_ca
     assert_eq!(grown.failure(), ("busy", "unknown"), "{grown:?}");
     assert!(grown.message.contains("needed more memory than the server has left"), "{grown:?}");
     assert_eq!(calling.read_frame().text(), "busy: The server is short of memory; try again later");
-    // Its turn has come, and there is no memory for it.
+    // It has its turn, but there is no memory for it.
     let refused = waiting.read_frame();
     assert_eq!(refused.failure(), ("busy", "not-run"), "{refused:?}");
     assert!(!is_logged(&server, RELIEVED));
@@ -205,14 +205,14 @@ fn bodies_that_are_never_whole_are_given_up_above_the_mark() {
             }
         });
         eventually("the mark to be passed", || is_logged(&server, SHORT).then_some(()));
-        // The attackers are there all the time, and hold nothing.
+        // The attackers stay connected, and hold nothing.
         eventually("relief", || is_logged(&server, RELIEVED).then_some(()));
         eventually("a command to be run", || {
             (server.connect(&quiet).ask_framed("echo hello").status == "OK").then_some(())
         });
     });
     assert!(most <= mark + MARGIN, "{} MiB, the mark is {} MiB", most / MIB, mark / MIB);
-    // What is left of a body that was given up is no request; what comes behind it is one.
+    // The rest of an abandoned body is not a request; the text after it is.
     let mut refused = 0;
     for attacker in &mut attackers {
         attacker.send("b@ping\r\nSequence: p\r\n\r\n");

@@ -92,7 +92,7 @@ fn what_broke_a_call_off_says_what_mends_it() {
         assert_eq!(told.is_some(), advice.is_some(), "{command}: {broke:?}");
         assert!(advice.is_none_or(|advice| told.unwrap().contains(advice)), "{command}: {broke:?}");
     }
-    // A failed allocation that a call survived, before something else ended it, is reported besides that, once.
+    // A failed allocation that a call survived before something else ended it is reported besides, once.
     let is_told = |entry: &Entry| entry.message() == "a call got no more memory";
     server.wait_for_log("the last", |entry| is_told(entry) && entry.text("plugin") == Some("coped-endless"));
     let log = server.log();

@@ -15,7 +15,7 @@
 //! | `broken`    | messages about calls that break off, and their remedies |
 //! | `places`    | the files and lines reported for traps, and the debug files behind them |
 //! | `loading`   | components that are refused, and the words for each |
-//! | `limits`    | resources that plugins and clients can't exhaust: computing time, memory, slots, the disk |
+//! | `limits`    | resources that plugins and clients can't exhaust: computing time, memory, slots, disk |
 //! | `memory`    | the SDK's allocator for Rust |
 //! | `grants`    | grants of a plugin: given, withheld, exceeded |
 //! | `http`      | the same for HTTP requests |

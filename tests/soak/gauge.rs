@@ -1,4 +1,4 @@
-//! What the process takes, by `/proc` and by `@status`.
+//! Resources of the process, from `/proc` and from `@status`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::Soak;
 use crate::support::client::Connection;
 
-/// What is looked at: its name, its unit, and by how much it may be more at the end than after the warm-up.
+/// Measured resources: name, unit, and allowed growth from the warm-up to the end.
 ///
-/// Memory: what allocators keep for later differs by some megabytes from one rest to the next. Files: the state's engine opens
-/// readers as it needs them. Threads: those that do what blocks end some time after they were last needed.
+/// Memory: the reserves of allocators differ by some megabytes from one rest to the next. Files: the state's
+/// engine opens readers as needed. Threads: those for blocking work end some time after their last use.
 pub const LOOKED_AT: [(&str, &str, u64); 5] = [
     ("resident memory", "KiB", 24 << 10),
     ("its own part of shared memory and the rest (PSS)", "KiB", 24 << 10),
@@ -20,13 +20,13 @@ pub const LOOKED_AT: [(&str, &str, u64); 5] = [
     ("tasks", "", 0),
 ];
 
-/// How long nothing has to change until the server is said to be at rest, and how long that is waited for.
+/// Time without changes after which the server is at rest, and the longest wait for that.
 const REST: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
-/// One look: a number for each that is [looked at](LOOKED_AT).
+/// One sample: a number for each [measured resource](LOOKED_AT).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     pub figures: [u64; LOOKED_AT.len()],
@@ -34,12 +34,12 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// What does not change at rest; memory does, a little.
+    /// Returns the figures that stay constant at rest; memory varies a little.
     fn counts(&self) -> (&[u64], u64) {
         (&self.figures[2..], self.connections)
     }
 
-    /// What is more than it may be after `before`, in words.
+    /// Describes each figure that exceeds its allowed growth since `before`.
     fn grown_since(&self, before: &Self) -> Vec<String> {
         let pairs = self.figures.iter().zip(before.figures).zip(LOOKED_AT);
         let grown = pairs.filter(|((now, before), (.., margin))| **now > before + margin);
@@ -51,7 +51,7 @@ impl Sample {
     }
 }
 
-/// Looks at one server, by a connection of an operator.
+/// Samples one server, through an operator's connection.
 pub struct Gauge {
     process: PathBuf,
     connection: Connection,
@@ -69,7 +69,7 @@ impl Gauge {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             line.and_then(|line| line.split(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("{status}"))
         };
-        // The server is not dumpable: its open files and its memory in detail are for root alone, and 0 to others.
+        // The server is not dumpable: only root sees its open files and its memory in detail, others see 0.
         let entries = |folder: &str| {
             fs::read_dir(self.process.join(folder)).map_or(0, |entries| entries.count() as u64)
         };
@@ -85,14 +85,14 @@ impl Gauge {
         }
     }
 
-    /// A line of a file of the process; nothing where the kernel has no such file, or does not show it.
+    /// Returns a line of a file of the process; 0 if the kernel has no such file, or does not show it.
     fn kib(&self, file: &str, name: &str) -> u64 {
         let text = fs::read_to_string(self.process.join(file)).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
     }
 
-    /// The first look after nothing has changed for a while.
+    /// Returns the first sample after a while without changes.
     pub fn at_rest(&mut self) -> Sample {
         let (began, mut last, mut since) = (Instant::now(), self.sample(), Instant::now());
         loop {
@@ -108,7 +108,7 @@ impl Gauge {
         }
     }
 
-    /// The first look at which nothing has grown since `before`; where something has, a late one, and what that is.
+    /// Returns the first sample that has not grown since `before`; or else a late one, with its growth.
     pub fn at_rest_after(&mut self, before: &Sample) -> (Sample, Vec<String>) {
         let began = Instant::now();
         loop {

@@ -1,17 +1,17 @@
-//! Mixed traffic against the real server for a time, and what it leaves behind: nothing may have gone wrong, got lost or
+//! Mixed traffic against the real server for a time, and its effects: nothing may have failed, got lost or
 //! grown.
 //!
-//! | module     | who is there |
+//! | module     | participants |
 //! |------------|--------------|
-//! | `steady`   | clients that do nothing wrong; each of their answers is known beforehand, and what they count must be there |
-//! | `passing`  | clients that come and go, in good order and otherwise |
-//! | `wild`     | clients whose plugins misbehave, whose bytes are no requests, and strangers |
-//! | `operator` | who swaps a plugin, the server's certificate and a client, again and again |
-//! | `gauge`    | what the process takes, and whether that has grown |
+//! | `steady`   | well-behaved clients; each of their answers is known beforehand, and their counts must be stored |
+//! | `passing`  | clients that connect and disconnect, in good order and otherwise |
+//! | `wild`     | clients whose plugins misbehave, whose bytes are invalid requests, and strangers |
+//! | `operator` | an operator that repeatedly swaps a plugin, the server's certificate and a client |
+//! | `gauge`    | the resources of the process, and their growth |
 //! | `report`   | the table of a run |
 //!
-//! Among the other tests it goes on until everybody has had a few rounds. `cargo xtask soak` runs the same for as long as it
-//! is told, by `LICTOR_SOAK_MINUTES`, and takes the table from the file `LICTOR_SOAK_TABLE`.
+//! Among the other tests it runs until every role has done a few rounds. `cargo xtask soak` runs the same for
+//! the time in `LICTOR_SOAK_MINUTES`, and takes the table from the file `LICTOR_SOAK_TABLE`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
@@ -41,7 +41,7 @@ use support::certs::Identity;
 use support::components;
 use support::server::{Server, Setup};
 
-/// A kind of client: its name, how many of them there are, and what one of them does for as long as its shift goes on.
+/// A kind of client: its name, the number of them, and the work of each during its shift.
 type Role = (&'static str, usize, fn(&Soak, &Shift<'_>));
 
 const ROLES: [Role; 11] = [
@@ -58,14 +58,14 @@ const ROLES: [Role; 11] = [
     ("reload", 1, operator::reload),
 ];
 
-/// How many rounds everybody has at least, before the first look and between the two.
+/// Least number of rounds of every role, before the first sample and between the two.
 const ROUNDS: (u64, u64) = (2, 5);
 
-/// How long the warm-up of a long run is at least: until then the sandbox has used each of its places, and allocators have
-/// what they keep.
+/// Least warm-up of a long run: by then the sandbox has used each of its slots, and allocators have their
+/// reserves.
 const WARM_UP: Duration = Duration::from_secs(120);
 
-/// Between two looks at what the process takes.
+/// Time between two samples.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
 /// Small bounds, so that all of them are met.
@@ -82,7 +82,7 @@ compile_memory = \"512MiB\"
 compile_time = \"15s\"
 idempotency_window = \"20s\"";
 
-/// The server, its clients, and what they did.
+/// The server, its clients, and their results.
 struct Soak {
     server: Server,
     steady: Identity,
@@ -91,21 +91,21 @@ struct Soak {
     operator: Identity,
     stranger: Identity,
     tally: steady::Tally,
-    /// Rounds of each role.
+    /// Rounds done by each role.
     rounds: [AtomicU64; ROLES.len()],
     is_over: AtomicBool,
 }
 
-/// One client's time.
+/// One client's shift.
 struct Shift<'a> {
     soak: &'a Soak,
     role: usize,
-    /// Which of those of its role.
+    /// Number among the clients of its role.
     number: usize,
 }
 
 impl Shift<'_> {
-    /// Does one round after the other, until the time is over.
+    /// Does one round after the other, until the shift is over.
     fn each(&self, pause: Duration, mut round: impl FnMut(u64)) {
         for number in 0.. {
             if self.soak.is_over.load(Ordering::Relaxed) {
@@ -164,7 +164,7 @@ impl Soak {
         Self { server, steady, passing, wild, operator, stranger, tally, rounds, is_over }
     }
 
-    /// Has everybody there until it `is_enough`; gives what was seen meanwhile.
+    /// Runs all clients until it `is_enough`; returns the samples taken meanwhile.
     fn run(&self, gauge: &mut Gauge, is_enough: impl Fn(&Self) -> bool) -> Vec<Sample> {
         let mut samples = Vec::new();
         self.is_over.store(false, Ordering::Relaxed);
@@ -192,18 +192,18 @@ impl Soak {
         samples
     }
 
-    /// How many rounds each role has had.
+    /// Returns the number of rounds each role has done.
     fn done(&self) -> [u64; ROLES.len()] {
         self.rounds.each_ref().map(|rounds| rounds.load(Ordering::Relaxed))
     }
 
-    /// Whether each role has had so many rounds.
+    /// Returns true if each role has done this many rounds.
     fn has_done(&self, rounds: &[u64]) -> bool {
         self.done().iter().zip(rounds).all(|(done, wanted)| done >= wanted)
     }
 }
 
-/// Ends the time of all with that of one, who may have met what is wrong.
+/// Ends all shifts with that of one, which may have found a failure.
 struct RaisedAtTheEnd<'a>(&'a AtomicBool);
 
 impl Drop for RaisedAtTheEnd<'_> {

@@ -1,4 +1,4 @@
-//! Who changes the server while it serves.
+//! The operator, which changes the server while it serves.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -9,17 +9,18 @@ use crate::support::certs::Identity;
 use crate::support::components::{Minimal, bomb};
 use crate::{Shift, Soak};
 
-/// A component that answers with this letter and a `k`, in place of the one before it.
+/// Makes a component that answers with this letter and a `k`, and replaces the previous one.
 pub fn version(folder: &Path, letter: char) -> PathBuf {
     let instructions = format!("(i32.store8 (i32.const 30016) (i32.const {}))", u32::from(letter));
     Minimal::new(&["version"]).handling_by(&instructions).write(folder, "guest")
 }
 
-/// Of so many reloads one names a component that can't be compiled.
+/// One in this many reloads names a component that can't be compiled.
 const RELOADS_PER_BOMB: u64 = 10;
 
-/// Swaps a plugin's version and the server's certificate, adds a client or takes it away, and reloads; all of it is in effect
-/// at once. Ends a connection of its own. Now and then it names a component that can't be compiled, which changes nothing.
+/// Swaps a plugin's version and the server's certificate, adds or removes a client, and reloads; everything
+/// applies at once. Disconnects one of its own connections. Now and then names a component that can't be
+/// compiled, which changes nothing.
 pub fn reload(soak: &Soak, shift: &Shift<'_>) {
     let mut connection = soak.server.connect(&soak.operator);
     let component = bomb(soak.server.folder());

@@ -1,4 +1,5 @@
-//! Clients that come and go: in good order, in the middle of something, and with streams that they do not read to the end.
+//! Clients that connect and disconnect: in good order, in the middle of something, and with partly read
+//! streams.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use crate::peer::Peer;
 use crate::support::client::{Connection, Frame};
 use crate::{Shift, Soak};
 
-/// Comes, asks a little, and leaves in good order: at once, after its last reply, or with its own side ended first.
+/// Connects, sends a few requests, and leaves in good order: at once, after its last reply, or after ending
+/// its own side first.
 pub fn come_and_go(soak: &Soak, shift: &Shift<'_>) {
     shift.each(Duration::from_millis(150), |round| {
         let mut connection = soak.server.connect(&soak.passing);
@@ -25,7 +27,7 @@ pub fn come_and_go(soak: &Soak, shift: &Shift<'_>) {
     });
 }
 
-/// Comes, and breaks off where it is least convenient.
+/// Connects, and breaks off at an inconvenient moment.
 pub fn break_off(soak: &Soak, shift: &Shift<'_>) {
     shift.each(Duration::from_millis(150), |round| {
         let mut peer = Peer::admitted(soak.server.address(), &soak.passing);
@@ -37,26 +39,26 @@ pub fn break_off(soak: &Soak, shift: &Shift<'_>) {
                 }
                 peer.reset();
             }
-            // While a write of its own is on the way to the disk.
+            // While its write is on the way to the disk.
             1 => {
                 soak.tally.torn.sent.fetch_add(1, Ordering::Relaxed);
                 peer.send("kv-increment torn\r\n\r\n").unwrap();
                 peer.reset();
             }
-            // While its replies are.
+            // While its replies are on their way.
             2 => {
                 let request = |number| format!("big 60000\r\nSequence: {number}\r\n\r\n");
                 peer.send((0..8).map(request).collect::<String>()).unwrap();
                 assert!(peer.read().unwrap().starts_with(b"OK\r\nSequence: "));
                 peer.reset();
             }
-            // In a request, without a word in TLS.
+            // In a request, without a close_notify.
             3 => {
                 peer.send("echo a\r\n\r\necho cut-off\r\nSize: 7\r\n\r\n").unwrap();
                 peer.cut_sending();
                 assert!(!peer.read_to_end().contains("cut-off"));
             }
-            // Between two requests, without a word in TLS.
+            // Between two requests, without a close_notify.
             _ => {
                 soak.tally.torn.sent.fetch_add(1, Ordering::Relaxed);
                 peer.send("kv-increment torn\r\nSequence: 1\r\n\r\n").unwrap();
@@ -68,7 +70,7 @@ pub fn break_off(soak: &Soak, shift: &Shift<'_>) {
     });
 }
 
-/// Starts streams: one to its end, one that is cancelled, one that stalls, one that nobody reads.
+/// Starts streams: one that completes, one that is cancelled, one that stalls, one that nobody reads.
 pub fn stream(soak: &Soak, shift: &Shift<'_>) {
     let mut connection = soak.server.connect(&soak.passing);
     shift.each(Duration::from_millis(200), |_| {
@@ -110,7 +112,7 @@ fn begin(connection: &mut Connection, line: &str) {
     connection.send(format!("{line}\r\nSequence: s\r\n\r\n"));
 }
 
-/// The bytes of all parts of the stream, and the frame that ends it.
+/// Returns the bytes of all parts of the stream, and the frame that ends it.
 fn read_stream(connection: &mut Connection) -> (Vec<u8>, Frame) {
     let mut whole = Vec::new();
     loop {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::gauge::{LOOKED_AT, Sample};
 use crate::{ROLES, Soak};
 
-/// What was taken before, meanwhile and after, and who did what for it.
+/// Tabulates the resources used before, during and after the run, and the work done by each role.
 pub fn table(soak: &Soak, time: Duration, before: &Sample, during: &[Sample], after: &Sample) -> String {
     let mut table = String::from(
         "| what | at rest, after the warm-up | the most under load | at rest, at the end | may be more by |\n\
@@ -36,7 +36,7 @@ pub fn table(soak: &Soak, time: Duration, before: &Sample, during: &[Sample], af
     )
 }
 
-/// Prints the table, and writes it to where `cargo xtask soak` wants it.
+/// Prints the table, and writes it to the file that `cargo xtask soak` names.
 #[expect(clippy::print_stdout, reason = "the test runner shows it where it is asked to")]
 pub fn hand_over(table: &str) {
     println!("{table}");
@@ -49,7 +49,7 @@ fn mb(kib: u64) -> f64 {
     kib as f64 * 1024.0 / 1e6
 }
 
-/// 1234567 as 1,234,567.
+/// Formats 1234567 as 1,234,567.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned());

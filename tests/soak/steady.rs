@@ -1,5 +1,5 @@
-//! Clients that do nothing wrong. Each of their commands succeeds, or fails as it must, and what they were told is kept is
-//! there at the end.
+//! Well-behaved clients. Each of their commands succeeds, or fails as it must, and every acknowledged write
+//! is stored at the end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,19 +7,19 @@ use std::time::Duration;
 use crate::support::client::Connection;
 use crate::{Shift, Soak};
 
-/// Clients that count.
+/// Number of counting clients.
 pub const COUNTERS: usize = 2;
 
-/// Increments by the keys that they are of: what is stored must be what was acknowledged.
+/// Acknowledged increments by key; the stored sums must equal them.
 #[derive(Default)]
 pub struct Tally {
-    /// Of each client's own key.
+    /// Increments of each client's own key.
     own: [AtomicU64; COUNTERS],
-    /// Of the key that all of them count.
+    /// Increments of the key that all of them count.
     all: AtomicU64,
-    /// Of the key of clients that break off: such an increment may have had its effect or not.
+    /// Increments of the key of clients that break off: these may or may not have had their effect.
     pub torn: Torn,
-    /// Answers that were what they had to be.
+    /// Correct answers.
     pub answers: AtomicU64,
 }
 
@@ -30,13 +30,13 @@ pub struct Torn {
 }
 
 impl Tally {
-    /// Increments that were acknowledged.
+    /// Returns the number of acknowledged increments.
     pub fn acknowledged(&self) -> u64 {
         let own: u64 = self.own.iter().map(|count| count.load(Ordering::Relaxed)).sum();
         own + self.all.load(Ordering::Relaxed) + self.torn.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Wants all of it stored.
+    /// Asserts that all of them are stored.
     pub fn check(&self, connection: &mut Connection) {
         let mut stored = |key: &str| -> u64 {
             let frame = connection.ask_framed(&format!("kv-get {key}"));
@@ -57,7 +57,8 @@ fn own_key(number: usize) -> String {
     format!("count-{number}")
 }
 
-/// Counts, one by one, by a key of its own and by one of all. Nobody else touches the former, so each answer is known.
+/// Counts, one by one, with its own key and with a shared one. No other client touches the former, so each
+/// answer is known.
 pub fn count(soak: &Soak, shift: &Shift<'_>) {
     let mut connection = soak.server.connect(&soak.steady);
     let (own, key) = (&soak.tally.own[shift.number], own_key(shift.number));
@@ -74,7 +75,7 @@ pub fn count(soak: &Soak, shift: &Shift<'_>) {
     });
 }
 
-/// Asks for many things at once, and one after the other.
+/// Sends many requests at once, and one after the other.
 pub fn ask(soak: &Soak, shift: &Shift<'_>) {
     let mut connection = soak.server.connect(&soak.steady);
     let key = format!("note-{}", shift.number);
@@ -103,7 +104,7 @@ pub fn ask(soak: &Soak, shift: &Shift<'_>) {
         for (frame, failure) in frames[4..].iter().zip(failures) {
             assert_eq!(frame.failure(), failure, "{frame:?}");
         }
-        // What is idempotent may be sent twice.
+        // An idempotent command may be sent twice.
         for _ in 0..2 {
             let set = connection.ask_framed(&format!("kv-set {key} {round}"));
             assert!(set.text().parse::<u64>().is_ok(), "{set:?}");

@@ -1,4 +1,5 @@
-//! Clients that have plugins misbehave, that send what is no request, and strangers. Each is told what is wrong.
+//! Clients that make plugins misbehave, clients that send invalid requests, and strangers. Each learns its
+//! fault.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -10,11 +11,11 @@ use std::time::Duration;
 use crate::support::client::{Connection, Frame, Tls, tcp};
 use crate::{Shift, Soak};
 
-/// A success, where it stands among the codes of a misdeed.
+/// Stands for a success among the codes of a misdeed.
 const OK: &str = "OK";
 
-/// What the hostile plugin is asked, and the codes of which its answer must have one. Which bound is met first is a matter of
-/// how busy the machine is.
+/// Requests to the hostile plugin, and the allowed codes of each answer. The load of the machine decides
+/// which bound is met first.
 const MISDEEDS: [(&str, &[&str]); 21] = [
     ("spin", &["plugin-limit", "timeout"]),
     ("grow", &["plugin-limit", "timeout", "busy"]),
@@ -39,12 +40,12 @@ const MISDEEDS: [(&str, &[&str]); 21] = [
     ("queue-leave", &["plugin-trapped", "timeout", OK]),
 ];
 
-/// The first asks for one misdeed after the other, the second for all of them at once.
+/// The first client requests one misdeed after the other, the second all of them at once.
 pub fn misbehave(soak: &Soak, shift: &Shift<'_>) {
     let mut connection = soak.server.connect(&soak.wild);
     let is_right = |(misdeed, codes): (&str, &[&str]), frame: &Frame| {
         let (code, outcome) = if frame.status == OK { (OK, "") } else { frame.failure() };
-        // One that has to wait for the others may wait for too long.
+        // A request that has to wait for the others may wait too long.
         assert!(codes.contains(&code) || outcome == "not-run", "{misdeed}: {frame:?}");
     };
     if shift.number == 0 {
@@ -62,7 +63,7 @@ pub fn misbehave(soak: &Soak, shift: &Shift<'_>) {
     });
 }
 
-/// What plugins are asked to have the host hold for them, and the codes of which each answer must have one.
+/// Resources that plugins make the host hold, and the allowed codes of each answer.
 const HOLDINGS: [(&str, &[&str]); 6] = [
     ("hoard-methods 300 1000000", &["plugin-limit", "timeout", OK]),
     ("hoard-paths 20 16000", &["plugin-limit", "timeout", OK]),
@@ -72,10 +73,10 @@ const HOLDINGS: [(&str, &[&str]); 6] = [
     ("hold-streams 100", &["plugin-limit", "timeout", OK]),
 ];
 
-/// Entries of the folder that is listed.
+/// Entries of the listed folder.
 const ENTRIES: usize = 5000;
 
-/// The folder whose listings are held.
+/// Makes the folder whose listings are held.
 pub fn crowded(folder: &Path) {
     let crowded = folder.join("crowded");
     fs::create_dir(&crowded).unwrap();
@@ -83,7 +84,7 @@ pub fn crowded(folder: &Path) {
         .for_each(|number| fs::write(crowded.join(format!("an-entry-of-some-length-{number}")), "").unwrap());
 }
 
-/// Asks for one thing after the other that the host has to hold.
+/// Requests one held resource after the other.
 pub fn hold(soak: &Soak, shift: &Shift<'_>) {
     let mut connection = soak.server.connect(&soak.wild);
     shift.each(Duration::from_millis(200), |round| {
@@ -95,7 +96,7 @@ pub fn hold(soak: &Soak, shift: &Shift<'_>) {
     });
 }
 
-/// Bytes that are no request.
+/// Bytes that are not a request.
 const NONSENSE: [&[u8]; 8] = [
     b"echo a\n",
     b"echo a\rb",
@@ -107,7 +108,7 @@ const NONSENSE: [&[u8]; 8] = [
     b"echo\r\nSize: 99999999\r\n\r\n",
 ];
 
-/// What comes before is answered, then the fault is told, then the connection ends.
+/// Earlier requests are answered, then the fault is reported, then the connection ends.
 pub fn send_nonsense(soak: &Soak, shift: &Shift<'_>) {
     shift.each(Duration::from_millis(200), |round| {
         let mut connection = soak.server.connect(&soak.wild);
@@ -121,11 +122,11 @@ pub fn send_nonsense(soak: &Soak, shift: &Shift<'_>) {
     });
 }
 
-/// Keys under which answers are kept and asked for again; beside them there is room for some more.
+/// Keys of stored and repeated answers; there is room for some more.
 const KEYS: u64 = 20;
 
-/// Asks for answers again by their `Idempotency-Key`, of whose requests some say nothing in a thousand arguments; on one
-/// connection it reads nothing and breaks off, on the other it reads, and sends keys beyond its quota as well.
+/// Repeats requests by their `Idempotency-Key`, some of which have a thousand empty arguments; one connection
+/// reads nothing and breaks off, the other reads, and also exceeds its quota of keys.
 pub fn send_again(soak: &Soak, shift: &Shift<'_>) {
     let mut connection = soak.server.connect(&soak.wild);
     let keyed = |line: &str, number: u64, key: String| {
@@ -135,12 +136,12 @@ pub fn send_again(soak: &Soak, shift: &Shift<'_>) {
     shift.each(Duration::from_millis(200), |round| {
         let mut unread = soak.server.connect(&soak.wild);
         let empty = |number| format!("echo{}\r\nSequence: e{number}\r\n\r\n", " ".repeat(1023));
-        // It is read no further at some point, and may be cut off.
+        // At some point it is no longer read, and it may be cut off.
         let _ = unread.try_send((0..40).map(|number| again(number) + &empty(number)).collect::<String>());
 
         connection.send(again(round));
         let frame = connection.read_frame();
-        // One that has to wait may wait for too long, and one that broke off may have begun.
+        // A request that has to wait may wait too long, and one that broke off may have begun.
         let is_told =
             frame.status != OK && (frame.failure().1 == "not-run" || frame.failure().0 == "conflict");
         assert!(is_told || frame.body.len() == 60000, "{frame:?}");
@@ -154,10 +155,10 @@ pub fn send_again(soak: &Soak, shift: &Shift<'_>) {
     });
 }
 
-/// Strangers that are there at once, half open.
+/// Concurrent half-open strangers.
 const HALF_OPEN: usize = 20;
 
-/// Shows an unknown certificate or none, speaks no TLS, or says nothing and stays.
+/// Shows an unknown certificate or none, speaks no TLS, or sends nothing and stays.
 pub fn be_strange(soak: &Soak, shift: &Shift<'_>) {
     let (address, mut half_open) = (soak.server.address(), VecDeque::new());
     shift.each(Duration::from_millis(200), |round| match round % 4 {
@@ -174,7 +175,7 @@ pub fn be_strange(soak: &Soak, shift: &Shift<'_>) {
         }
         2 => {
             let mut socket = tcp(address);
-            // The server may have closed before all of it was sent.
+            // The server may have closed before everything was sent.
             let _ = socket.write_all(b"GET / HTTP/1.1\r\nHost: lictor\r\n\r\n");
             let _ = socket.read_to_end(&mut Vec::new());
         }
@@ -188,7 +189,7 @@ pub fn be_strange(soak: &Soak, shift: &Shift<'_>) {
     });
 }
 
-/// What a stranger is told at the end of its handshake.
+/// Returns the message to a stranger at the end of its handshake.
 fn refusal(connection: std::io::Result<Connection>) -> String {
     let (told, _) = connection.expect("in TLS 1.3 a client is done before it is refused").read_to_end();
     String::from_utf8_lossy(&told).into_owned()

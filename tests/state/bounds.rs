@@ -1,4 +1,4 @@
-//! Quotas and sizes at their edges, on every engine; and that what is refused leaves no trace.
+//! Quotas and sizes at their edges, on every engine; a refused write leaves no trace.
 
 use lictor::state::{
     Blame, Expected, MAX_BYTES_PER_CALL, MAX_KEYS_PER_CALL, Quota, QuotaKind, StateError, Usage, Value,
@@ -23,7 +23,7 @@ fn the_last_key_fits_and_one_more_does_not() {
         assert_eq!(set.await, Err(refused.clone()));
         assert_eq!(refused.blame(), Blame::Plugin);
         assert_eq!(refused.plain(), "the store's quota of 2 keys is used up: the write would make it 3");
-        // Writing over one is no key more.
+        // Overwriting a key does not add one.
         store.set(key("a"), value("22"), None).await.unwrap();
         store.delete(key("b")).await.unwrap();
         store.set(key("c"), value("1"), None).await.unwrap();
@@ -61,7 +61,7 @@ fn many_are_written_as_a_whole_or_not_at_all() {
         assert_eq!(store.set_many(large, None).await, Err(full(QuotaKind::Bytes, 100, 101)));
         assert_eq!((store.get(&key("a")).await.unwrap(), store.usage().await.unwrap()), before);
         assert_eq!(store.list_keys("", None, 9).await.unwrap().keys, [key("a")]);
-        // It is what comes out that counts, not what is on the way there.
+        // Only the result counts, not the intermediate state.
         store.set_many(vec![(key("a"), value("")), (key("b"), bytes(98))], None).await.unwrap();
         assert_eq!(store.usage().await.unwrap(), Usage { keys: 2, bytes: 100 });
         store.set_many(vec![(key("a"), bytes(98)), (key("b"), value(""))], None).await.unwrap();
@@ -84,7 +84,7 @@ fn what_has_expired_is_in_nobodys_way() {
         store.set_many(new, None).await.unwrap();
         assert_eq!(store.usage().await.unwrap().keys, 600);
         assert_eq!(store.list_keys("old", None, 1000).await.unwrap().keys, []);
-        // Writing over an expired entry counts it once.
+        // Overwriting an expired entry counts it once.
         store.touch(key("new0"), ttl(10)).await.unwrap();
         case.clock.advance(10);
         store.set(key("new0"), value("xyz"), None).await.unwrap();

@@ -1,4 +1,4 @@
-//! Killed in the middle of writing, again and again: whatever was answered is there.
+//! Repeatedly killed while writing: every acknowledged write is stored.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +9,8 @@ use crate::support::{child, key, opened, path_from_parent, run, spawned, store_i
 const ROUNDS: u64 = 12;
 const CALLERS: u64 = 16;
 
-/// Not a test by itself: the child of the one below. Writes numbered keys and prints each when it is answered.
+/// Not a test by itself: the child of the one below. Writes numbered keys and prints each when it is
+/// acknowledged.
 #[test]
 fn child_that_writes() {
     let Some(path) = path_from_parent() else { return };
@@ -39,7 +40,7 @@ fn what_was_answered_survives_kill_9() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
     let mut answered = BTreeSet::new();
-    // Some numbers that look random and are the same every time.
+    // Pseudorandom numbers that are the same every time.
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for round in 0..ROUNDS {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -53,7 +54,7 @@ fn what_was_answered_survives_kill_9() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What it had printed and nobody had read yet was answered too.
+        // Writes that were printed but not yet read were acknowledged too.
         for line in lines {
             note(&line, &mut answered);
         }
@@ -78,7 +79,7 @@ fn what_was_answered_survives_kill_9() {
 }
 
 fn note(line: &str, answered: &mut BTreeSet<u64>) -> bool {
-    // Lines are written in one piece each, so that none is cut off by the kill.
+    // Each line is written in one piece, so the kill cuts off none.
     let Some((_, number)) = line.split_once("wrote ") else { return false };
     answered.insert(number.parse().unwrap())
 }

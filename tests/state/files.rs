@@ -1,4 +1,4 @@
-//! SQLite's files: what is kept over restarts, who may read them, and which are refused with what words.
+//! SQLite's files: their contents across restarts, their permissions, and the words for refused ones.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use crate::support::{ManualClock, bytes, kept, key, opened, refused, run, store_in, ttl, value};
 
-/// A file with some entries, closed.
+/// Makes a file with some entries, and closes it.
 fn filled(path: &Path) {
     run(async {
         let store = store_in(&opened(path)).await;
@@ -34,7 +34,7 @@ fn assert_words(error: &StateError, path: &Path, words: &[&str]) {
     assert_eq!(error.blame(), Blame::Operator);
 }
 
-/// Whether `text` stands in any of the files in the folder of `path`.
+/// Returns true if `text` occurs in any of the files in the folder of `path`.
 fn is_anywhere(text: &str, path: &Path) -> bool {
     let files =
         fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
@@ -46,7 +46,7 @@ fn what_was_deleted_expired_or_written_over_is_left_in_no_file_and_no_backup() {
     let folder = tempfile::tempdir().unwrap();
     let (path, backups) = (folder.path().join("state.db"), tempfile::tempdir().unwrap());
     let target = backups.path().join("backup.db");
-    // One that shares its page with others, and one that has pages of its own.
+    // An entry that shares its page with others, and one with its own pages.
     let small = "a secret that nobody may find again".to_owned();
     let large = "another secret, and a long one".repeat(1000);
     let clock = ManualClock::new();
@@ -210,7 +210,7 @@ fn a_file_with_rubbish_in_it_is_refused() {
         let path = folder.path().join(format!("state{page}.db"));
         filled(&path);
         let mut file = OpenOptions::new().write(true).open(&path).unwrap();
-        // Behind the header, which says whose file it is.
+        // After the header, which identifies the program.
         file.seek(SeekFrom::Start(page * 4096 + if page == 0 { 100 } else { 0 })).unwrap();
         file.write_all(&[0xa5; 2000]).unwrap();
         let error = refused(&path);

@@ -1,4 +1,5 @@
-//! No room: by the file's bound, and by a limit of the operating system that makes writing fail for real.
+//! No room: through the file's bound, and through a limit of the operating system that makes writes fail for
+//! real.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,7 +11,7 @@ use rlimit::Resource;
 
 use crate::support::{bytes, child, kept, key, opened, path_from_parent, run, store_in, value};
 
-/// Writes until it fails; how many were written.
+/// Writes until one fails; returns the number of successful writes.
 async fn fill(store: &Arc<dyn Store>) -> (usize, StateError) {
     for n in 0..10_000 {
         if let Err(error) = store.set(key(&format!("fill{n:05}")), bytes(10_000), None).await {
@@ -45,7 +46,7 @@ fn at_the_bound_of_the_file_writes_fail_and_all_else_goes_on() {
         let full = "state is unavailable: the disk is full, or the state file at its bound";
         assert_eq!(error.to_string(), full);
         assert_readable(&store, written).await;
-        // In one group with a write that finds no room, others do.
+        // Other writes succeed in one group with a write that finds no room.
         let mut tasks = tokio::task::JoinSet::new();
         for n in 0..16 {
             let store = Arc::clone(&store);
@@ -59,7 +60,7 @@ fn at_the_bound_of_the_file_writes_fail_and_all_else_goes_on() {
         }
         assert_eq!(tasks.join_all().await, [true; 16]);
         assert_eq!(kept(&store, "small").await.as_deref(), Some("9"));
-        // Room is made, and used.
+        // Deletions make room, which is used.
         let gone = (0..written).map(|n| key(&format!("fill{n:05}"))).collect();
         store.delete_many(gone).await.unwrap();
         let (again, _) = fill(&store).await;
@@ -75,7 +76,7 @@ fn when_the_system_refuses_to_write_earlier_data_stays_and_writing_recovers() {
     let path = folder.path().join("state.db");
     run(async { store_in(&opened(&path)).await.set(key("early"), value("1"), None).await.unwrap() });
     let program = child("full::child_with_a_limit", &path);
-    // Without the trap the signal of a file that grows too large would end the child.
+    // Without the trap the signal for an oversized file would end the child.
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(program.get_program()).args(program.get_args());
     shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));

@@ -1,4 +1,5 @@
-//! Random operations on every engine and on a map that is right by being simple: all must agree on every answer.
+//! Random operations on every engine and on a map that is simple enough to be right: all must agree on every
+//! answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ enum Step {
     Delete(u8),
     DeleteMany(Vec<u8>),
     Increment(u8, i64),
-    /// With the version that is there, with one that is not, or for an absent entry.
+    /// With the current version, with another one, or for an absent entry.
     Compare(u8, u8, Option<String>, Option<u64>),
     Touch(u8, Option<u64>),
     Wait(u64),
@@ -65,7 +66,7 @@ impl Model {
         Usage { keys: self.entries.len() as u64, bytes: bytes as u64 }
     }
 
-    /// Takes over `after` if the quota has room for it.
+    /// Becomes `after` if the quota allows it.
     fn become_if_room(&mut self, after: Self, quota: Quota) -> Result<(), StateError> {
         let (old, new) = (self.usage(), after.usage());
         let refuse = |kind, limit, needed| Err(StateError::QuotaExceeded { kind, limit, needed });
@@ -88,7 +89,7 @@ impl Model {
     }
 }
 
-/// Names of which some begin like others.
+/// Names, some of which are prefixes of others.
 fn name(number: u8) -> String {
     ["a", "ab", "abc", "b", "ba", "é", "z"][usize::from(number)].to_owned()
 }

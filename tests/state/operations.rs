@@ -1,4 +1,4 @@
-//! What each operation does, on every engine.
+//! The effect of each operation, on every engine.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ fn values_are_bytes_and_keys_may_be_of_any_script() {
 #[test]
 fn namespaces_do_not_see_each_other() {
     on_every_engine(async |case| {
-        // Pairs that a joined key would mix up.
+        // Pairs that would collide in a joined key.
         let names = [("a", "bc"), ("ab", "c"), ("a/b", "c"), ("a", "b/c"), ("abc", "")];
         for (plugin, store) in names {
             let store = case.engine.open(Namespace::new(plugin, store), Quota::default()).await.unwrap();
@@ -156,7 +156,7 @@ fn a_compare_and_set_wants_what_is_there() {
         assert_eq!(delete(first).await, Err(StateError::Conflict { current: Some(second) }));
         assert_eq!(delete(second).await, Ok(()));
         assert_eq!(delete(second).await, Err(StateError::Conflict { current: None }));
-        // Written anew, with the same value: not the entry that was meant.
+        // Written again, with the same value: not the entry that was meant.
         let third = store.set(key("a"), value("2"), None).await.unwrap();
         assert_eq!(delete(second).await, Err(StateError::Conflict { current: Some(third) }));
     });

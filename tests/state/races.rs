@@ -20,7 +20,7 @@ fn increments_of_32_tasks_add_up() {
                 let mut seen = Vec::new();
                 for _ in 0..25 {
                     seen.push(store.increment(key("n"), 1).await.unwrap());
-                    // What one has been told is there.
+                    // An acknowledged write is visible.
                     let mine = key(&format!("mine{task}"));
                     store.set(mine.clone(), value(&seen.len().to_string()), None).await.unwrap();
                     let read = store.get(&mine).await.unwrap().unwrap().value;

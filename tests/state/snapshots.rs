@@ -1,4 +1,4 @@
-//! Reads of SQLite that share a snapshot, which they do while nothing is written.
+//! Reads of SQLite that share a snapshot while nothing is written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{bytes, kept, key, opened, run, store_in, value};
 
-/// Longer than nothing must have been written for snapshots to be kept.
+/// Longer than the time without writes after which snapshots are kept.
 const QUIET: Duration = Duration::from_millis(15);
 
 #[test]
@@ -54,7 +54,7 @@ fn a_snapshot_that_is_kept_does_not_make_the_side_file_grow() {
         let store = store_in(&engine).await;
         for round in 0..2 {
             tokio::time::sleep(QUIET).await;
-            // One after the other they are of one connection.
+            // Sequential reads use one connection.
             for _ in 0..5 {
                 store.get(&key("k0")).await.unwrap();
             }
@@ -62,7 +62,7 @@ fn a_snapshot_that_is_kept_does_not_make_the_side_file_grow() {
                 store.set(key(&format!("k{number}")), bytes(200_000), None).await.unwrap();
             }
             let side_file = std::fs::metadata(path.with_extension("db-wal")).unwrap().len();
-            // SQLite empties it when it has 1,000 pages of 4 KiB, and finishes the transaction that it is at.
+            // SQLite empties it at 1,000 pages of 4 KiB, after finishing its current transaction.
             assert!(side_file < 10_000_000, "{side_file} bytes after round {round}, of 30 MB each");
         }
     });

@@ -1,4 +1,4 @@
-//! An engine of each kind for every test, and a clock that stands still.
+//! An engine of each kind for every test, and a clock that is set by hand.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use lictor::state::{
 };
 use tempfile::TempDir;
 
-/// Time that goes on when it is told to.
+/// A clock that only moves when told to.
 pub(crate) struct ManualClock(AtomicU64);
 
 impl ManualClock {
@@ -32,7 +32,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// An engine with nothing in it.
+/// An empty engine.
 pub(crate) struct Case {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) clock: Arc<ManualClock>,
@@ -101,7 +101,7 @@ pub(crate) fn text(entry: Option<Entry>) -> Option<String> {
     entry.map(|entry| String::from_utf8(entry.value.into_bytes().to_vec()).unwrap())
 }
 
-/// What is kept under `name`, as text.
+/// Returns the value of `name`, as text.
 pub(crate) async fn kept(store: &Arc<dyn Store>, name: &str) -> Option<String> {
     text(store.get(&key(name)).await.unwrap())
 }
@@ -121,14 +121,14 @@ pub(crate) async fn store_in(engine: &Arc<dyn Engine>) -> Arc<dyn Store> {
     engine.open(Namespace::new("plugin", "store"), Quota::default()).await.unwrap()
 }
 
-/// This test program again, to run `test` as a child that finds `path` in its environment.
+/// Prepares this test program to run `test` as a child that finds `path` in its environment.
 pub(crate) fn child(test: &str, path: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(CHILD, path);
     command
 }
 
-/// The path that a parent gave to this process, if it is a child.
+/// Returns the path from the parent, if this process is a child.
 pub(crate) fn path_from_parent() -> Option<PathBuf> {
     std::env::var_os(CHILD).map(PathBuf::from)
 }

@@ -47,10 +47,10 @@ impl Key {
     }
 }
 
-/// A certificate, signed by itself or by an [`Authority`], and its key.
+/// A certificate, self-signed or signed by an [`Authority`], and its key.
 pub struct Identity {
     certificate: CertificateDer<'static>,
-    /// What leads from it to an authority that others know.
+    /// Chain from it to an authority known to others.
     others: Vec<CertificateDer<'static>>,
     certificate_pem: String,
     key: Vec<u8>,
@@ -58,24 +58,24 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// An everyday certificate: P-256, valid for decades, `name` as its CN.
+    /// Makes an ordinary certificate: P-256, valid for decades, `name` as its CN.
     pub fn new(name: &str) -> Self {
         Self::of(Key::P256, with_name(name))
     }
 
-    /// An everyday certificate with another kind of key.
+    /// Makes an ordinary certificate with another kind of key.
     pub fn with_key(name: &str, key: Key) -> Self {
         Self::of(key, with_name(name))
     }
 
-    /// Marked as a certificate authority, as `openssl req -x509` does without being asked.
+    /// Makes one marked as a certificate authority, as `openssl req -x509` does by default.
     pub fn marked_as_ca(name: &str) -> Self {
         let mut params = with_name(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self::of(Key::P256, params)
     }
 
-    /// Valid until 2021.
+    /// Makes one valid until 2021.
     pub fn expired(name: &str) -> Self {
         let mut params = with_name(name);
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -83,14 +83,14 @@ impl Identity {
         Self::of(Key::P256, params)
     }
 
-    /// Valid for so long from now, in whole seconds.
+    /// Makes one valid for this long from now, in whole seconds.
     pub fn valid_for(name: &str, time: std::time::Duration) -> Self {
         let mut params = with_name(name);
         params.not_after = (SystemTime::now() + time).into();
         Self::of(Key::P256, params)
     }
 
-    /// Valid from 2200 on.
+    /// Makes one valid from 2200 on.
     pub fn not_yet_valid(name: &str) -> Self {
         let mut params = with_name(name);
         params.not_before = date_time_ymd(2200, 1, 1);
@@ -98,26 +98,26 @@ impl Identity {
         Self::of(Key::P256, params)
     }
 
-    /// With an empty subject.
+    /// Makes one with an empty subject.
     pub fn nameless() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         Self::of(Key::P256, params)
     }
 
-    /// With a subject that does not end in a CN: `CN=first, O=last`.
+    /// Makes one with a subject that does not end in a CN: `CN=first, O=last`.
     pub fn with_organization(common_name: &str, organization: &str) -> Self {
         let mut params = with_name(common_name);
         params.distinguished_name.push(DnType::OrganizationName, organization);
         Self::of(Key::P256, params)
     }
 
-    /// With a URI for which nobody vouches.
+    /// Makes one with a URI that no authority vouches for.
     pub fn with_uri(name: &str, uri: &str) -> Self {
         Self::of(Key::P256, with_uris(name, &[uri]))
     }
 
-    /// For a server on 127.0.0.1.
+    /// Makes one for a server on 127.0.0.1.
     pub fn of_server() -> Self {
         let mut params = with_name("localhost");
         params.subject_alt_names = vec![
@@ -127,7 +127,7 @@ impl Identity {
         Self::of(Key::P256, params)
     }
 
-    /// What stands in `<name>.pem` and `<name>.key` of `folder`, in PEM.
+    /// Reads `<name>.pem` and `<name>.key` in `folder`, in PEM.
     #[allow(dead_code, reason = "for what others made")]
     pub fn read(folder: &Path, name: &str) -> Self {
         let text = |ending: &str| {
@@ -155,7 +155,7 @@ impl Identity {
         self.certificate.clone()
     }
 
-    /// The certificate, and what it is shown with.
+    /// Returns the certificate, followed by its chain.
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         std::iter::once(&self.certificate).chain(&self.others).cloned().collect()
     }
@@ -164,12 +164,12 @@ impl Identity {
         PrivatePkcs8KeyDer::from(self.key.clone()).into()
     }
 
-    /// 40 lower-case hexadecimal digits.
+    /// Returns 40 lower-case hexadecimal digits.
     pub fn sha1(&self) -> String {
         base16ct::lower::encode_string(&Sha1::digest(&self.certificate))
     }
 
-    /// 64 lower-case hexadecimal digits.
+    /// Returns 64 lower-case hexadecimal digits.
     pub fn sha256(&self) -> String {
         base16ct::lower::encode_string(&Sha256::digest(&self.certificate))
     }
@@ -187,22 +187,22 @@ impl Identity {
 /// An authority, which signs certificates.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    /// What leads from its certificate to an authority above it.
+    /// Chain from its certificate to an authority above it.
     others: Vec<CertificateDer<'static>>,
 }
 
 impl Authority {
-    /// One that signed its own certificate, as good for decades.
+    /// Makes a self-signed authority, valid for decades.
     pub fn new(name: &str) -> Self {
         Self::valid_until(name, None)
     }
 
-    /// One that signed its own certificate, which ends at a time.
+    /// Makes a self-signed authority that expires at `end`.
     pub fn valid_until(name: &str, end: Option<SystemTime>) -> Self {
         Self::of(of_authority(name, end), Key::P256)
     }
 
-    /// One that signed its own certificate, which is not valid yet.
+    /// Makes a self-signed authority that is not valid yet.
     #[allow(dead_code, reason = "for the dates")]
     pub fn beginning_in_2200(name: &str) -> Self {
         let mut params = of_authority(name, None);
@@ -211,7 +211,7 @@ impl Authority {
         Self::of(params, Key::P256)
     }
 
-    /// One with another kind of key.
+    /// Makes an authority with another kind of key.
     #[allow(dead_code, reason = "for the attacks")]
     pub fn with_key(name: &str, key: Key) -> Self {
         Self::of(of_authority(name, None), key)
@@ -222,7 +222,7 @@ impl Authority {
         Self { issuer: issuer.expect("the certificate is made"), others: Vec::new() }
     }
 
-    /// One whose certificate this one signed.
+    /// Makes an authority whose certificate this one signed.
     pub fn below(&self, name: &str, end: Option<SystemTime>) -> Self {
         let key = Key::P256.generate();
         let issuer = CertifiedIssuer::signed_by(of_authority(name, end), key, &self.issuer);
@@ -240,7 +240,7 @@ impl Authority {
         self.issuer.der().clone()
     }
 
-    /// Another certificate for the key of `other`, by this name and with this serial number.
+    /// Signs another certificate for the key of `other`, with this name and this serial number.
     #[allow(dead_code, reason = "for the attacks")]
     pub fn certify(&self, other: &Self, name: &str, serial: u64) -> CertificateDer<'static> {
         let mut params = of_authority(name, None);
@@ -249,12 +249,12 @@ impl Authority {
         certificate.expect("the certificate is made").der().clone()
     }
 
-    /// The list, in PEM, of 2022, by which it takes back the certificates of these serial numbers.
+    /// Returns a revocation list of 2022, in PEM, of the certificates with these serial numbers.
     pub fn revoking(&self, serials: &[u64]) -> String {
         self.revoking_from(serials, unix_time(1_640_995_200))
     }
 
-    /// The same by a list of this time, which is due to be followed by another a year later.
+    /// Returns such a list of this date, whose successor is due a year later.
     pub fn revoking_from(&self, serials: &[u64], begin: SystemTime) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: (*serial).into(),
@@ -273,12 +273,12 @@ impl Authority {
         list.signed_by(&self.issuer).expect("the list is made").pem().expect("it is PEM")
     }
 
-    /// A certificate with this name and this URI.
+    /// Issues a certificate with this name and this URI.
     pub fn issue(&self, name: &str, uri: &str) -> Identity {
         self.issue_with(name, &[uri], |_| {})
     }
 
-    /// A certificate with this name, these URIs, and whatever `change` makes of it.
+    /// Issues a certificate with this name, these URIs, and the changes of `change`.
     pub fn issue_with(
         &self,
         name: &str,
@@ -299,8 +299,8 @@ impl Authority {
     }
 }
 
-/// A certificate for an RSA key of so many bits, a multiple of 8, of which nobody has the private half: to make one takes
-/// minutes. Its key is another.
+/// Makes a certificate for an RSA key of this many bits, a multiple of 8. Nobody has the private half, since
+/// generating one takes minutes; the identity has another key.
 #[allow(dead_code, reason = "for the odd")]
 pub fn with_long_rsa_key(name: &str, bits: usize) -> Identity {
     struct Long(Vec<u8>);
@@ -334,7 +334,7 @@ pub fn with_long_rsa_key(name: &str, bits: usize) -> Identity {
     }
 }
 
-/// So many seconds after the year 1970 began.
+/// Returns the time this many seconds after the beginning of 1970.
 pub fn unix_time(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }

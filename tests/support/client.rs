@@ -1,4 +1,4 @@
-//! A client that sends and reads bytes, and knows nothing of the protocol beyond where a reply ends.
+//! A client that sends and reads bytes, and knows nothing of the protocol except the end of a reply.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,7 +20,7 @@ use super::certs::Identity;
 
 const END: &[u8] = b"\r\n\r\n";
 
-/// A TCP connection without TLS. Reading and writing give up after [`PATIENCE`].
+/// Opens a TCP connection without TLS. Reads and writes give up after [`PATIENCE`].
 pub fn tcp(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts");
     socket.set_read_timeout(Some(PATIENCE)).expect("a time-out is set");
@@ -29,7 +29,7 @@ pub fn tcp(address: SocketAddr) -> TcpStream {
     socket
 }
 
-/// How a client shakes hands.
+/// The handshake settings of a client.
 pub struct Tls {
     provider: Arc<CryptoProvider>,
     versions: Vec<&'static SupportedProtocolVersion>,
@@ -53,14 +53,14 @@ impl Tls {
         Self::anonymous().with(identity, identity)
     }
 
-    /// A client that shows somebody's certificate without having its key.
+    /// A client that shows somebody's certificate without its key.
     pub fn stealing(certificate_of: &Identity, key_of: &Identity) -> Self {
         Self::anonymous().with(certificate_of, key_of)
     }
 
     fn with(mut self, certificate_of: &Identity, key_of: &Identity) -> Self {
         let key = self.provider.key_provider.load_private_key(key_of.key()).expect("the key is read");
-        // Made by hand, because rustls looks whether certificate and key belong together.
+        // Built by hand, because rustls checks that certificate and key belong together.
         self.shown = Some(CertifiedKey::new(certificate_of.chain(), key));
         self
     }
@@ -89,16 +89,16 @@ impl Tls {
     }
 }
 
-/// A connection with TLS.
+/// A TLS connection.
 pub struct Connection {
     tls: StreamOwned<ClientConnection, TcpStream>,
     unread: Vec<u8>,
 }
 
-/// How the server ended the connection.
+/// The way in which the server ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With TLS's close_notify: nothing can have been cut off.
+    /// With TLS's close_notify: nothing was cut off.
     Clean,
     /// Without it.
     Cut,
@@ -114,7 +114,8 @@ impl Connection {
         connection
     }
 
-    /// Connects and shakes hands. In TLS 1.3 the client is done before the server has looked at its certificate.
+    /// Connects and completes the handshake. In TLS 1.3 the client is done before the server has checked its
+    /// certificate.
     pub fn open(address: SocketAddr, tls: Tls) -> io::Result<Self> {
         Self::open_with(address, tls.config())
     }
@@ -134,18 +135,18 @@ impl Connection {
         self.try_send(bytes).expect("the server takes it");
     }
 
-    /// For when the server may have closed.
+    /// Sends `bytes` to a server that may have closed.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.tls.write_all(bytes.as_ref())?;
         self.tls.flush()
     }
 
-    /// Sends bytes as they are, past TLS.
+    /// Sends bytes as they are, bypassing TLS.
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.tls.sock.write_all(bytes).expect("the server takes it");
     }
 
-    /// Says that nothing more will be sent, and goes on reading.
+    /// Announces that nothing more will be sent, and goes on reading.
     pub fn end_sending(&mut self) {
         self.tls.conn.send_close_notify();
         while self.tls.conn.wants_write() {
@@ -153,7 +154,7 @@ impl Connection {
         }
     }
 
-    /// The text up to the next empty line.
+    /// Returns the text up to the next empty line.
     pub fn read_reply(&mut self) -> String {
         let end = loop {
             if let Some(end) = self.unread.windows(END.len()).position(|window| window == END) {
@@ -165,7 +166,7 @@ impl Connection {
         String::from_utf8(reply).expect("a reply is UTF-8")
     }
 
-    /// The same from a server that may be gone.
+    /// Does the same with a server that may be gone.
     pub fn try_read_reply(&mut self) -> Option<String> {
         while !self.unread.windows(END.len()).any(|window| window == END) {
             if !matches!(self.read_more(), Ok(1..)) {
@@ -175,7 +176,7 @@ impl Connection {
         Some(self.read_reply())
     }
 
-    /// The next `count` bytes.
+    /// Returns the next `count` bytes.
     pub fn read_bytes(&mut self, count: usize) -> Vec<u8> {
         while self.unread.len() < count {
             self.read_some();
@@ -183,7 +184,7 @@ impl Connection {
         self.unread.drain(..count).collect()
     }
 
-    /// The next framed reply.
+    /// Returns the next framed reply.
     pub fn read_frame(&mut self) -> Frame {
         let head = self.read_reply();
         let mut frame = Frame::parse(&head);
@@ -192,7 +193,7 @@ impl Connection {
         frame
     }
 
-    /// Reads the greeting, or whatever else comes.
+    /// Reads the first reply; returns true if it is the greeting.
     pub fn is_greeted(&mut self) -> bool {
         while self.unread.len() < 6 && matches!(self.read_more(), Ok(1..)) {}
         let greeted = self.unread.starts_with(b"OK\r\n\r\n");
@@ -200,14 +201,14 @@ impl Connection {
         greeted
     }
 
-    /// Sends one request with nothing but its line, and reads the plain reply.
+    /// Sends one request that is only its line, and returns the plain reply.
     pub fn ask(&mut self, line: &str) -> String {
         self.send(format!("{line}\r\n\r\n"));
         self.read_reply()
     }
 
-    /// Sends framed requests in one piece, each a command and the headers behind it with, after a `|`, its body; gives
-    /// their replies in that order.
+    /// Sends framed requests in one piece, each a command and its headers, followed, after a `|`, by its
+    /// body; returns their replies in that order.
     pub fn ask_all(&mut self, requests: &[(&str, &str)]) -> Vec<Frame> {
         let framed = requests.iter().enumerate().map(|(place, (command, rest))| {
             let (headers, body) = rest.split_once('|').unwrap_or((rest, ""));
@@ -220,7 +221,7 @@ impl Connection {
         frames
     }
 
-    /// Sends one framed request with nothing but its line, and reads the next frame.
+    /// Sends one framed request that is only its line, and returns the next frame.
     pub fn ask_framed(&mut self, line: &str) -> Frame {
         self.send(format!("{line}\r\nSequence: asked\r\n\r\n"));
         let frame = self.read_frame();
@@ -228,7 +229,7 @@ impl Connection {
         frame
     }
 
-    /// All that comes until the server ends the connection, and how it did.
+    /// Reads until the server ends the connection; returns the bytes, and the kind of ending.
     pub fn read_to_end(&mut self) -> (Vec<u8>, Ending) {
         let ending = loop {
             match self.read_more() {
@@ -254,13 +255,14 @@ impl Connection {
         self.tls.conn.handshake_kind()
     }
 
-    /// How many session tickets came so far.
+    /// Returns the number of session tickets received so far.
     pub fn tickets(&self) -> u32 {
         self.tls.conn.tls13_tickets_received()
     }
 
-    /// Sends `bytes` over and over, without reading, until the server has taken nothing for a while. Counts what was
-    /// sent; beyond it the server may have the beginning of a TLS record, of which it can make nothing.
+    /// Sends `bytes` repeatedly, without reading, until the server has taken nothing for a while. Returns the
+    /// number of bytes sent; the server may also have the beginning of another TLS record, which it can't
+    /// use.
     pub fn send_until_stuck(&mut self, bytes: &[u8]) -> usize {
         const WHILE: Duration = Duration::from_secs(1);
         const RECORD: usize = 16 * 1024;
@@ -286,8 +288,8 @@ impl Connection {
         assert!(!matches!(read, Ok(0) | Err(_)), "the connection ended ({read:?}) after {said:?}");
     }
 
-    /// Reads, and nothing else: rustls's own `read` first sends what could not be sent before, and what is there to
-    /// be read is lost when that fails.
+    /// Only reads: rustls's own `read` first sends pending bytes, and if that fails, bytes that could be read
+    /// are lost.
     fn read_more(&mut self) -> io::Result<usize> {
         let StreamOwned { conn, sock } = &mut self.tls;
         let mut block = [0; 16 * 1024];
@@ -310,7 +312,7 @@ impl Connection {
 pub struct Frame {
     /// `OK`, `ERR` or `PART`.
     pub status: String,
-    /// What follows on the first line.
+    /// The rest of the first line.
     pub message: String,
     fields: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -332,13 +334,13 @@ impl Frame {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body of a success.
+    /// Returns the body of a success.
     pub fn text(&self) -> &str {
         assert_eq!(self.status, "OK", "{self:?}");
         std::str::from_utf8(&self.body).expect("this body is UTF-8")
     }
 
-    /// `Code` and `Outcome` of a failure.
+    /// Returns `Code` and `Outcome` of a failure.
     pub fn failure(&self) -> (&str, &str) {
         assert_eq!(self.status, "ERR", "{self:?}");
         (self.field("Code").unwrap_or_default(), self.field("Outcome").unwrap_or_default())
@@ -358,7 +360,7 @@ impl ResolvesClientCert for Shown {
     }
 }
 
-/// Takes any server's certificate whose key signed the handshake.
+/// Accepts any server's certificate whose key signed the handshake.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 

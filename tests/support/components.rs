@@ -1,5 +1,5 @@
-//! WebAssembly for the tests: the crates in `plugins/` and `tests/components/`, built once for a run, and small
-//! components made of text.
+//! WebAssembly for the tests: the crates in `plugins/` and `tests/components/`, built once per run, and small
+//! components made from text.
 
 use std::env;
 use std::fs;
@@ -21,41 +21,41 @@ macro_rules! built {
 built! {
     /// The example plugin.
     echo: "plugins" "echo";
-    /// The plugin that keeps values under keys.
+    /// The plugin that stores values under keys.
     kv: "plugins" "kv";
     /// The plugin with the monitoring checks.
     check: "plugins" "check";
-    /// The plugin that tells what is appended to a file.
+    /// The plugin that shows text appended to a file.
     watch: "plugins" "watch";
-    /// The plugin by which clients tell each other what happens.
+    /// The plugin by which clients notify each other.
     topics: "plugins" "topics";
     /// The conformance plugin in Rust.
     conformance: "sdk/conformance/rust" "conformance";
     /// A plugin with a command for each misdeed.
     hostile: "tests/components" "hostile";
-    /// A plugin that allocates by the SDK's allocator.
+    /// A plugin that allocates through the SDK's allocator.
     #[allow(dead_code, reason = "for the end-to-end tests")]
     allocating: "tests/components/allocating" "allocating";
     /// A plugin that prints, made with the SDK and the standard library.
     printing: "tests/components" "printing";
-    /// A plugin that uses what a plugin may be granted.
+    /// A plugin that uses everything a plugin may be granted.
     granted: "tests/components" "granted";
     /// A plugin that uses key-value stores.
     stateful: "tests/components" "stateful";
     /// A plugin that reads files and runs other commands.
     reaching: "tests/components" "reaching";
-    /// A plugin that runs other commands and gives their replies as streams.
+    /// A plugin that runs other commands and streams their replies.
     relaying: "tests/components" "relaying";
     /// A plugin that sends HTTP requests.
     web: "tests/components" "web";
     /// A plugin that reads folders.
     folders: "tests/components" "folders";
-    /// A plugin that publishes events and gives no streams.
+    /// A plugin that publishes events and has no streams.
     announcing: "tests/components" "announcing";
-    /// A plugin whose streams go on by events of their own.
+    /// A plugin whose streams are driven by their own events.
     #[allow(dead_code, reason = "for the attacks")]
     feeding: "tests/components" "feeding";
-    /// A plugin that gives streams.
+    /// A plugin with streams.
     streams: "tests/components" "streams";
 }
 
@@ -153,7 +153,7 @@ pub const HOSTILE_COMMANDS: [&str; 37] = [
     "hoard",
 ];
 
-/// Plugins import no WASI; the others need it, for what they do wrong.
+/// Plugins import no WASI; the others need it for their misdeeds.
 const TARGETS: [(&str, &str); 4] = [
     ("plugins", "wasm32-unknown-unknown"),
     ("sdk/conformance/rust", "wasm32-unknown-unknown"),
@@ -170,7 +170,7 @@ fn build(workspace: &str, package: &str) -> PathBuf {
     cargo.current_dir(root.join(workspace));
     cargo.args(["build", "--quiet", "--release", "--locked", "--package", package, "--target", target]);
     cargo.arg("--target-dir").arg(&target_dir);
-    // What cargo and the user set for the server's build is not meant for a plugin's.
+    // The settings of cargo and the user for the server's build are not for a plugin's.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         let of_the_user = ["CARGO_HOME", "CARGO_NET", "CARGO_HTTP", "CARGO_REGISTRIES", "RUSTUP_"];
@@ -188,7 +188,7 @@ fn build(workspace: &str, package: &str) -> PathBuf {
     target_dir.join(target).join("release").join(package).with_extension("wasm")
 }
 
-/// A component of a few hundred bytes: `tests/components/minimal.wat` with some of its parts replaced.
+/// A component of a few hundred bytes: `tests/components/minimal.wat` with some parts replaced.
 pub struct Minimal {
     commands: Vec<[String; 3]>,
     imports: String,
@@ -216,25 +216,25 @@ impl Minimal {
         }
     }
 
-    /// One more command, described by these texts: its name, what it does, its arguments.
+    /// Adds a command with these texts: its name, its summary, its arguments.
     pub fn described(mut self, name: &str, summary: &str, usage: &str) -> Self {
         self.commands.push([name.into(), summary.into(), usage.into()]);
         self
     }
 
-    /// Imports the interface `name` with the functions in `exports`, which are its text.
+    /// Imports the interface `name` with the functions in `exports`, given as text.
     pub fn importing(mut self, name: &str, exports: &str) -> Self {
         self.imports.push_str(&format!("(import \"{name}\" (instance {exports}))\n"));
         self
     }
 
-    /// Has this text in the component, beside its own module.
+    /// Adds this text to the component, beside its own module.
     pub fn beside(mut self, text: &str) -> Self {
         self.imports.push_str(text);
         self
     }
 
-    /// Has `fields` in its own module, which imports what `with` brings.
+    /// Adds `fields` to its own module, which imports the instances in `with`.
     pub fn in_its_module(mut self, fields: &str, with: &str) -> Self {
         self.core_imports.push_str(fields);
         self.with.push_str(with);
@@ -253,7 +253,7 @@ impl Minimal {
         self
     }
 
-    /// Built against this version of `lictor:plugin`.
+    /// Sets the version of `lictor:plugin` that it is built against.
     pub fn of_version(mut self, version: &str) -> Self {
         self.version = version.into();
         self
@@ -265,7 +265,7 @@ impl Minimal {
         self
     }
 
-    /// The component, binary.
+    /// Returns the binary component.
     pub fn bytes(&self) -> Vec<u8> {
         let commands = format!("lictor:plugin/commands@{}", self.version);
         let text = include_str!("../components/minimal.wat")
@@ -288,8 +288,8 @@ impl Minimal {
         path
     }
 
-    /// `list<command-info>` as it lies in memory from address 16 on: records of seven words (three texts and a
-    /// boolean), and the texts behind them.
+    /// Encodes `list<command-info>` for memory from address 16 on: records of seven words (three texts and a
+    /// boolean), followed by the texts.
     fn list(&self) -> Vec<u8> {
         const BEGIN: usize = 16;
         const RECORD: usize = 7 * 4;
@@ -309,12 +309,13 @@ impl Minimal {
     }
 }
 
-/// A string literal of the text format.
+/// Encodes a string literal of the text format.
 fn escaped(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
 }
 
-/// A component of 21 KB whose compilation takes minutes and gigabytes: each of its loops hands on each of its locals.
+/// Makes a component of 21 KB whose compilation takes minutes and gigabytes: each of its loops passes on each
+/// of its locals.
 #[allow(dead_code, reason = "for the attacks")]
 pub fn bomb(folder: &Path) -> PathBuf {
     const LOOPS: usize = 200;

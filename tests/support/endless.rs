@@ -1,17 +1,17 @@
-//! Calls that do not end by themselves, of each kind that there is.
+//! Calls that do not end by themselves, of every kind.
 
 use super::certs::Identity;
 use super::components;
 use super::server::{Server, Setup};
 use super::web::Web;
 
-/// A plugin's call that does not end: what it is at, its command, and one that its plugin answers at once.
+/// A call that does not end: its activity, its command, and a command that its plugin answers at once.
 pub type Kind = (&'static str, String, &'static str);
 
-/// What a stopped call's slot and memory may take to be there again. Queued calls give up after it.
+/// Longest time for a stopped call's slot and memory to be free again. Queued calls give up after it.
 const SECONDS: &str = "[limits]\nqueue_timeout = \"2s\"\nplugin_memory = \"16MiB\"";
 
-/// A server each of whose plugins runs one call at a time, for so long.
+/// Starts a server each of whose plugins runs one call at a time, for at most `timeout`.
 pub fn start(timeout: &str) -> (Server, Identity, Vec<Kind>) {
     let tester = Identity::new("tester");
     let silent = Web::new(|_, connection| connection.wait_for_close());

@@ -1,7 +1,7 @@
-//! What the end-to-end tests stand on: a real server in a folder of its own, certificates of all kinds, clients that
+//! Basis of the end-to-end tests: a real server in its own folder, certificates of all kinds, clients that
 //! speak raw bytes, and components that misbehave.
 //!
-//! Nothing here decides what is right; it knows no text that the server answers with, apart from its greeting.
+//! Nothing here decides what is right; it knows none of the server's answers, except its greeting.
 
 pub mod certs;
 pub mod client;
@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-/// How long a test waits for what must happen. Far more than anything takes, and never what is measured.
+/// Longest wait of a test for a required event. Far longer than any takes, and never the measured time.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Asks again and again until there is an answer; panics with `what` after [`PATIENCE`].
+/// Calls `attempt` until it returns a value; panics with `what` after [`PATIENCE`].
 pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -32,7 +32,7 @@ pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A TCP connection from another address of this machine: all of 127.0.0.0/8 is.
+/// Opens a TCP connection from another address of this machine, which has all of 127.0.0.0/8.
 #[allow(dead_code, reason = "the soak has one address")]
 pub fn tcp_from(host: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");

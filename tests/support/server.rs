@@ -1,4 +1,4 @@
-//! The real server, in a folder of its own, on a port that the system chooses.
+//! The real server, in its own folder, on a port that the system chooses.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use super::client::Connection;
 use super::tools::{lictor, text_of, wait};
 use super::{components, eventually};
 
-/// A config file in the making, in a folder with a certificate for the server.
+/// A config file being built, in a folder with a certificate for the server.
 pub struct Setup {
     folder: TempDir,
     server_keys: String,
@@ -38,13 +38,13 @@ impl Setup {
         self.folder.path()
     }
 
-    /// A client that is pinned by the SHA-256 of its certificate.
+    /// Adds a client that is pinned by the SHA-256 of its certificate.
     pub fn client(self, name: &str, identity: &Identity, commands: &[&str]) -> Self {
         let thumbprint = identity.sha256();
         self.section(&format!("[clients.{name}]\nthumbprints = [\"{thumbprint}\"]\ncommands = {commands:?}"))
     }
 
-    /// A client that may do anything.
+    /// Adds a client that may do anything.
     pub fn master(self, name: &str, identity: &Identity) -> Self {
         self.client(name, identity, &["*", "@*"])
     }
@@ -53,24 +53,24 @@ impl Setup {
         self.plugin("echo", components::echo(), &["echo"], "")
     }
 
-    /// The hostile plugin, with `keys` beside its component and commands.
+    /// Adds the hostile plugin, with `keys` beside its component and commands.
     pub fn hostile(self, keys: &str) -> Self {
         self.plugin("hostile", components::hostile(), &components::HOSTILE_COMMANDS, keys)
     }
 
-    /// A plugin with these commands and whatever else `keys` says.
+    /// Adds a plugin with these commands and `keys`.
     pub fn plugin(self, name: &str, component: &Path, commands: &[&str], keys: &str) -> Self {
         self.section(&format!("[plugins.{name}]\ncomponent = {component:?}\ncommands = {commands:?}\n{keys}"))
     }
 
-    /// Lines of the config file that make sections.
+    /// Adds sections to the config file.
     pub fn section(mut self, lines: &str) -> Self {
         self.sections.push_str(lines);
         self.sections.push_str("\n\n");
         self
     }
 
-    /// Lines of the section `[server]`.
+    /// Adds lines to the section `[server]`.
     pub fn server(mut self, lines: &str) -> Self {
         self.server_keys.push_str(lines);
         self.server_keys.push('\n');
@@ -94,11 +94,11 @@ impl Setup {
         self.start_by(|lictor| lictor)
     }
 
-    /// Starts the server through a command that `wrap` makes of the plain one.
+    /// Starts the server through a command that `wrap` makes from the plain one.
     pub fn start_by(self, wrap: impl FnOnce(Command) -> Command) -> Server {
         self.write();
         let (child, guard) = launch(self.folder(), wrap);
-        // Nothing is known of the address yet; it is set below, and a panic before that ends the child as well.
+        // The address is still unknown; it is set below, and a panic before that ends the child as well.
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let log = self.folder().join(LOG);
         let mut server = Server { folder: self.folder, address, log, guard, child };
@@ -107,10 +107,10 @@ impl Setup {
     }
 }
 
-/// Where a server's log goes, in its folder.
+/// Name of a server's log, in its folder.
 const LOG: &str = "server.log";
 
-/// A server of the config in `folder`, and what ends it.
+/// Starts a server with the config in `folder`; also returns the guard that ends it.
 fn launch(folder: &Path, wrap: impl FnOnce(Command) -> Command) -> (Child, Guard) {
     let mut command = lictor(folder);
     command.arg("serve").arg("--config").arg(folder.join("server.toml")).stdin(Stdio::null());
@@ -131,7 +131,8 @@ pub struct Server {
     child: Child,
 }
 
-/// A server with `echo` and the hostile plugin, at its defaults, that tests share; its one client may do anything.
+/// A server with `echo` and the hostile plugin, with default settings, that tests share; its one client may
+/// do anything.
 pub fn shared() -> &'static Shared {
     static SHARED: OnceLock<Shared> = OnceLock::new();
     SHARED.get_or_init(|| {
@@ -141,14 +142,14 @@ pub fn shared() -> &'static Shared {
     })
 }
 
-/// What [`shared`] gives.
+/// The server and client of [`shared`].
 pub struct Shared {
     pub server: Server,
     pub tester: Identity,
 }
 
 impl Shared {
-    /// A connection of the client that may do anything.
+    /// Opens a connection of the client that may do anything.
     pub fn connect(&self) -> Connection {
         self.server.connect(&self.tester)
     }
@@ -167,12 +168,12 @@ impl Server {
         Connection::admitted(self.address, identity)
     }
 
-    /// The config file.
+    /// Returns the config file's path.
     pub fn config(&self) -> PathBuf {
         self.folder().join("server.toml")
     }
 
-    /// Writes the config file anew, as `edit` makes it of what is there.
+    /// Rewrites the config file with the result of `edit` on its text.
     pub fn edit(&self, edit: impl FnOnce(String) -> String) {
         let text = fs::read_to_string(self.config()).expect("the config file is read");
         let new = self.folder().join("server.toml.new");
@@ -180,24 +181,24 @@ impl Server {
         fs::rename(new, self.config()).expect("the config file is replaced");
     }
 
-    /// The number of the server's process.
+    /// Returns the id of the server's process.
     pub fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// The server's resident memory, in KiB.
+    /// Returns the server's resident memory, in KiB.
     pub fn resident_kib(&self) -> u64 {
         self.memory_kib("VmRSS:")
     }
 
-    /// A line about memory of the server's `/proc/…/status`, in KiB.
+    /// Returns a line about memory of the server's `/proc/…/status`, in KiB.
     pub fn memory_kib(&self, name: &str) -> u64 {
         let status = text_of(Path::new(&format!("/proc/{}/status", self.process())));
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("Linux tells of memory")
     }
 
-    /// Ends the server without a word to it, and starts it anew in the same folder.
+    /// Kills the server, and starts it again in the same folder.
     #[allow(dead_code, reason = "for the soak")]
     pub fn start_anew(&mut self) {
         self.guard.call_off();
@@ -206,11 +207,12 @@ impl Server {
         self.address = self.listening();
     }
 
-    /// How long the server's threads have computed, in ticks of the kernel's books: those with this name, and all others.
+    /// Returns the computing time of the server's threads, in kernel ticks: of those with this name, and of
+    /// all others.
     pub fn computed_ticks(&self, name: &str) -> (u64, u64) {
         let mut ticks = (0, 0);
         for thread in fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap() {
-            // One that has ended meanwhile is not there.
+            // A thread that has ended meanwhile is missing.
             let Ok(stat) = fs::read_to_string(thread.unwrap().path().join("stat")) else { continue };
             let (thread, figures) = stat.rsplit_once(')').expect("proc(5) has the name in brackets");
             let computed: u64 =
@@ -220,7 +222,7 @@ impl Server {
         ticks
     }
 
-    /// How often the server's threads with this name have waited: for work, for the disk.
+    /// Counts the waits of the server's threads with this name: for work, for the disk.
     #[allow(dead_code, reason = "for the attacks")]
     pub fn waits(&self, name: &str) -> u64 {
         let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
@@ -234,12 +236,12 @@ impl Server {
         waits.sum()
     }
 
-    /// The log's entries so far.
+    /// Returns the log's entries so far.
     pub fn log(&self) -> Vec<Entry> {
         text_of(&self.log).lines().filter_map(Entry::parse).collect()
     }
 
-    /// All that the server printed so far.
+    /// Returns everything that the server printed so far.
     pub fn printed(&self) -> String {
         text_of(&self.log)
     }
@@ -249,7 +251,7 @@ impl Server {
         eventually(&format!("{what} in the log"), || self.log().into_iter().find(&fits))
     }
 
-    /// How often the log tells of `message`, one by one and in its counts.
+    /// Counts `message` in the log, both single entries and summaries.
     pub fn happened(&self, message: &str) -> u64 {
         let events = self.log().into_iter().map(|entry| match entry.message() {
             "not logged one by one" if entry.text("event") == Some(message) => {
@@ -266,7 +268,7 @@ impl Server {
         assert!(sent.expect("kill starts").success(), "the server is not there any more");
     }
 
-    /// The exit code of a server that is about to end.
+    /// Returns the exit code of a server that is about to end.
     pub fn wait(&mut self) -> Option<i32> {
         wait(&mut self.child, "the server")
     }
@@ -304,7 +306,8 @@ impl Drop for Server {
     }
 }
 
-/// Kills a child and removes its folder when this process ends in whatever way: values in statics are never dropped.
+/// Kills a child and removes its folder when this process ends in any way: values in statics are never
+/// dropped.
 struct Guard(Child);
 
 impl Guard {
@@ -338,7 +341,7 @@ impl Entry {
         self.text("message").unwrap_or_default()
     }
 
-    /// The text of a field, be it beside the message or in `fields`.
+    /// Returns the text of a field, either beside the message or in `fields`.
     pub fn text(&self, field: &str) -> Option<&str> {
         self.value(field).and_then(Value::as_str)
     }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::{PATIENCE, eventually};
 
-/// What a program that ended left behind.
+/// The result of a program that ended.
 #[derive(Debug)]
 pub struct Finished {
     /// Its exit code; none if a signal ended it.
@@ -20,12 +20,13 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// The `lictor` binary, to be run in `folder`, which is also the user's home: nothing on this machine has a say.
+/// Prepares the `lictor` binary to run in `folder`, which is also the user's home: no settings of this
+/// machine apply.
 pub fn lictor(folder: &Path) -> Command {
     at_home(Path::new(env!("CARGO_BIN_EXE_lictor")), folder)
 }
 
-/// The same of any `program` that is one.
+/// Does the same for any such `program`.
 pub fn at_home(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder);
@@ -41,7 +42,7 @@ pub fn at_home(program: &Path, folder: &Path) -> Command {
     command
 }
 
-/// Runs `command` to its end with nothing to read.
+/// Runs `command` to its end with empty input.
 pub fn finish(command: &mut Command) -> Finished {
     finish_reading(command, "")
 }
@@ -64,7 +65,7 @@ pub fn finish_reading(command: &mut Command, input: &str) -> Finished {
     Finished { code, stdout: text(stdout), stderr: text(stderr) }
 }
 
-/// The exit code of a child that is about to end.
+/// Returns the exit code of a child that is about to end.
 pub fn wait(child: &mut Child, what: &str) -> Option<i32> {
     let begun = Instant::now();
     eventually(&format!("the end of {what}"), || {
@@ -85,7 +86,7 @@ fn gather(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
     })
 }
 
-/// `openssl`, which must be there: what cannot be tested is not to pass.
+/// Prepares `openssl`, which must be installed: an untested property must not pass.
 pub fn openssl(arguments: &[&str]) -> Command {
     let mut command = Command::new("openssl");
     command.args(arguments);
@@ -96,7 +97,7 @@ pub fn openssl(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a Python program, which must end with status 0, and returns what it prints.
+/// Runs a Python program, which must end with status 0, and returns its output.
 pub fn python(program: &str, arguments: &[&str]) -> String {
     assert!(
         Command::new("python3")
@@ -110,7 +111,7 @@ pub fn python(program: &str, arguments: &[&str]) -> String {
     finished.stdout
 }
 
-/// A program that one talks to: what it prints is read while its input stays open.
+/// An interactive program: its output is read while its input stays open.
 pub struct Conversation {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -132,7 +133,7 @@ impl Conversation {
         stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("the program reads");
     }
 
-    /// What is printed up to and with `text`.
+    /// Returns the output up to and including `text`.
     pub fn hear(&mut self, text: &str) -> String {
         loop {
             if let Some(at) = self.unread.windows(text.len()).position(|window| window == text.as_bytes()) {
@@ -146,7 +147,7 @@ impl Conversation {
         }
     }
 
-    /// All that is printed until the program's output ends, its input still being open.
+    /// Returns all output until the program closes it, its input still being open.
     pub fn hear_out(&mut self) -> String {
         loop {
             match self.printed.recv_timeout(PATIENCE) {
@@ -189,7 +190,7 @@ fn why(error: RecvTimeoutError) -> &'static str {
     }
 }
 
-/// `openssl s_client` as a client with the certificate in the files `<name>.pem` and `<name>.key` of `folder`.
+/// Prepares `openssl s_client` with the certificate in the files `<name>.pem` and `<name>.key` of `folder`.
 pub fn s_client(address: SocketAddr, folder: &Path, name: &str, more: &[&str]) -> Command {
     let mut command = openssl(&["s_client", "-connect", &address.to_string()]);
     command.arg("-cert").arg(folder.join(format!("{name}.pem")));
@@ -198,7 +199,7 @@ pub fn s_client(address: SocketAddr, folder: &Path, name: &str, more: &[&str]) -
     command
 }
 
-/// The text of a file; empty while it is not there.
+/// Returns the text of a file; empty while the file does not exist.
 pub fn text_of(path: &Path) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }

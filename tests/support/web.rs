@@ -1,5 +1,5 @@
-//! A web server in a few lines, which answers what a test says, byte for byte. It listens on the loopback network, on a port
-//! that the system chooses, and runs until the tests end.
+//! A small web server, which answers as a test says, byte for byte. It listens on the loopback network, on a
+//! port that the system chooses, and runs until the tests end.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,19 +12,19 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::PATIENCE;
 use super::certs::Identity;
 
-/// A server.
+/// A running web server.
 pub struct Web {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Request>>>,
     closed: Receiver<()>,
 }
 
-/// A request as it came.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The first line.
     pub line: String,
-    /// The header's fields, one a line, names in lower case.
+    /// The header's fields, one per line, names in lower case.
     pub fields: String,
     pub body: String,
 }
@@ -46,17 +46,17 @@ impl Web {
         Self::new(move |_, connection| connection.send(&answer))
     }
 
-    /// Answers each request by `answer`.
+    /// Answers each request by calling `answer`.
     pub fn new(answer: impl Fn(&Request, &mut Connection) + Send + Sync + 'static) -> Self {
         Self::listening("127.0.0.1:0", None, answer)
     }
 
-    /// The same by TLS, as `identity`.
+    /// Does the same over TLS, as `identity`.
     pub fn secure(identity: &Identity, answer: impl Into<String>) -> Self {
         Self::secure_with_tickets(identity, 0, answer)
     }
 
-    /// The same with so many tickets of TLS in front of the answer.
+    /// Does the same with this many TLS tickets before the answer.
     pub fn secure_with_tickets(identity: &Identity, tickets: usize, answer: impl Into<String>) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -94,17 +94,17 @@ impl Web {
         web
     }
 
-    /// The URL of `path` by this server's address.
+    /// Returns the URL of `path` at this server's address.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// The requests that came, in their order.
+    /// Returns the received requests in order.
     pub fn seen(&self) -> Vec<Request> {
         self.seen.lock().expect("no test panics with it").clone()
     }
 
-    /// Waits until a connection was found closed by its other end.
+    /// Waits until a connection was closed by its other end.
     pub fn wait_for_close(&self) {
         self.closed.recv_timeout(PATIENCE).expect("a connection is closed");
     }
@@ -120,7 +120,7 @@ fn open(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> io::Result<Box<dyn
 }
 
 impl Connection {
-    /// Sends it if the other end still takes it; tells whether.
+    /// Sends `bytes`; returns true if the other end still takes them.
     pub fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).and_then(|()| self.stream.flush()).is_ok()
     }
@@ -129,19 +129,19 @@ impl Connection {
         self.try_send(text.as_bytes());
     }
 
-    /// Sends the same again and again, until the other end closes.
+    /// Sends `text` repeatedly, until the other end closes.
     pub fn send_without_end(&mut self, text: &str) {
         while self.try_send(text.as_bytes()) {}
         let _ = self.closed.send(());
     }
 
-    /// Says nothing until the other end closes.
+    /// Waits silently until the other end closes.
     pub fn wait_for_close(&mut self) {
         while matches!(self.stream.read(&mut [0; 4096]), Ok(1..)) {}
         let _ = self.closed.send(());
     }
 
-    /// The request, with the body that `content-length` or chunks make; without one where it broke off.
+    /// Reads a request, with the body that `content-length` or chunks give; none if it broke off.
     fn request(&mut self) -> Option<Request> {
         let head = self.read_until(b"\r\n\r\n")?;
         let (line, fields) = head.split_once("\r\n")?;

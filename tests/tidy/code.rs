@@ -1,10 +1,11 @@
-//! Rust's source as text: without comments and literals, what it names, and how long its functions are.
+//! Rust source as text: stripped of comments and literals, the names in it, and the length of its functions.
 //!
-//! No parser: what rustfmt leaves is regular enough.
+//! Not a parser: rustfmt's output is regular enough.
 
 #![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
 
-/// The top-level modules that a file names, by `crate::`, by `lictor::` or by more `super::` than it is deep.
+/// Lists the top-level modules that a file names, through `crate::`, through `lictor::` or through more
+/// `super::` than it is deep.
 pub fn named_modules(path: &str, code: &str) -> Vec<(usize, String)> {
     let mut named = Vec::new();
     for root in ["crate", "lictor"] {
@@ -25,7 +26,7 @@ pub fn named_modules(path: &str, code: &str) -> Vec<(usize, String)> {
     named
 }
 
-/// Whether the word at `at` is a crate's name: the begin of a path, or of a `use`.
+/// Returns true if the word at `at` is a crate's name: the beginning of a path, or of a `use`.
 pub fn names_a_crate(code: &str, at: usize, name: &str) -> bool {
     let (before, after) = (code[..at].trim_end(), &code[at + name.len()..]);
     let goes_on = after.starts_with("::") || (before.ends_with("use") && after.starts_with([';', ' ']));
@@ -33,7 +34,7 @@ pub fn names_a_crate(code: &str, at: usize, name: &str) -> bool {
     goes_on && !before.strip_suffix("::").is_some_and(is_inner)
 }
 
-/// Where `word` stands in `code` by itself, not as part of a longer one.
+/// Finds `word` in `code` as a whole word.
 pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word).map(|(at, _)| at).filter(move |at| {
@@ -51,7 +52,7 @@ pub fn line_of(code: &str, at: usize) -> usize {
     1 + code[..at].matches('\n').count()
 }
 
-/// `source` with spaces in place of comments and of what stands in literals; line ends stay.
+/// Returns `source` with spaces in place of comments and the contents of literals; line ends stay.
 pub fn code_of(source: &str) -> String {
     let mut code = String::with_capacity(source.len());
     let mut rest = source;
@@ -69,7 +70,7 @@ pub fn code_of(source: &str) -> String {
     code
 }
 
-/// The length of the comment or literal at the begin of `rest`; 0 where there is none.
+/// Returns the length of the comment or literal at the beginning of `rest`; 0 if there is none.
 fn literal_or_comment(rest: &str, before: Option<char>) -> usize {
     if rest.starts_with("//") {
         return rest.find('\n').unwrap_or(rest.len());
@@ -99,7 +100,7 @@ fn literal_or_comment(rest: &str, before: Option<char>) -> usize {
     }
 }
 
-/// The length of a literal with escapes, its quotes included.
+/// Returns the length of a literal with escapes, its quotes included.
 fn quoted(rest: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in rest.char_indices().skip(1) {
@@ -111,7 +112,7 @@ fn quoted(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-/// `code` without the items marked `#[cfg(test)]`; line ends stay.
+/// Returns `code` without the items marked `#[cfg(test)]`; line ends stay.
 pub fn without_tests(code: &str) -> String {
     const MARK: &str = "#[cfg(test)]";
     let mut kept = String::with_capacity(code.len());
@@ -125,7 +126,7 @@ pub fn without_tests(code: &str) -> String {
     kept + rest
 }
 
-/// Every function with a body: its name and its lines.
+/// Lists every function with a body: its name and its number of lines.
 pub fn functions(code: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for at in words(code, "fn") {
@@ -138,7 +139,7 @@ pub fn functions(code: &str) -> Vec<(String, usize)> {
     found
 }
 
-/// Up to the parenthesis that closes the first one.
+/// Returns the length up to the parenthesis that closes the first one.
 pub fn call_length(code: &str) -> usize {
     let mut open = 0_usize;
     for (at, c) in code.char_indices() {
@@ -152,7 +153,7 @@ pub fn call_length(code: &str) -> usize {
     code.len()
 }
 
-/// Up to the `;` or the closing brace that ends the item at the begin of `code`.
+/// Returns the length up to the `;` or the closing brace that ends the item at the beginning of `code`.
 fn item_length(code: &str) -> Option<usize> {
     let (mut braces, mut brackets) = (0_usize, 0_usize);
     for (at, c) in code.char_indices() {

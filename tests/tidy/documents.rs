@@ -1,10 +1,10 @@
-//! What documents and manifests name.
+//! Names in documents and manifests.
 
 #![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
 
 use std::collections::BTreeSet;
 
-/// The names of all dependencies of a manifest, whatever they are needed for.
+/// Returns the names of all dependencies of a manifest, of every kind.
 pub fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (key, value) in manifest {
@@ -18,13 +18,13 @@ pub fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
     names
 }
 
-/// The names in the first cells of a document's tables: `` | `name` | `` or `` | `one`, `other` | ``.
+/// Returns the names in the first cells of a document's tables: `` | `name` | `` or `` | `one`, `other` | ``.
 pub fn named_in_tables(document: &str) -> BTreeSet<String> {
     let cells = document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
     cells.flat_map(|(cell, _)| cell.split("`, `").map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// The targets of a document's links, and their lines.
+/// Returns the targets of a document's links, and their lines.
 pub fn links(document: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut is_fenced = false;
@@ -33,7 +33,7 @@ pub fn links(document: &str) -> Vec<(usize, String)> {
         if is_fenced {
             continue;
         }
-        // What stands between backticks is no link.
+        // Text between backticks is not a link.
         let prose: String = line.split('`').step_by(2).collect();
         let targets = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
         found.extend(targets.map(|(target, _)| (number, target.to_owned())));
@@ -41,7 +41,7 @@ pub fn links(document: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// The tests that a document names: `` `module::test` ``.
+/// Returns the tests that a document names: `` `module::test` ``.
 pub fn named_tests(document: &str) -> BTreeSet<String> {
     let is_name = |text: &&str| {
         let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == ':';
@@ -50,7 +50,8 @@ pub fn named_tests(document: &str) -> BTreeSet<String> {
     document.split('`').skip(1).step_by(2).filter(is_name).map(str::to_owned).collect()
 }
 
-/// The log events in a document's table: `` | `target` | `message`, … | ``, where an empty target is the one above.
+/// Returns the log events in a document's table: `` | `target` | `message`, … | ``, where an empty target
+/// repeats the one above.
 pub fn named_events(document: &str) -> BTreeSet<(String, String)> {
     let mut events = BTreeSet::new();
     let mut current = "";
@@ -66,7 +67,7 @@ pub fn named_events(document: &str) -> BTreeSet<(String, String)> {
     events
 }
 
-/// The metrics that a text names: `lictor_…_total`.
+/// Returns the metrics that a text names: `lictor_…_total`.
 pub fn named_metrics(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
     let words = text.split(|c: char| !is_part(c));

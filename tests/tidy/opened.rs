@@ -1,4 +1,4 @@
-//! Who opens files, and by what words.
+//! Files that may open files, and the calls they may use.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! The rules that `tests/tidy.rs` checks, as tables.
 
-/// Which of the crate's modules may name which others. ARCHITECTURE.md says why.
+/// Modules of the crate that each module may name. ARCHITECTURE.md gives the reasons.
 pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["app", "client", "config", "files", "identity", "kit", "load", "text"]),
@@ -67,7 +67,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("lib", &[]),
 ];
 
-/// Which modules may name a crate of others. What is not here may be named anywhere.
+/// Modules that may name an external crate. A crate missing here may be named anywhere.
 pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin"]),
     ("wasmtime_wasi", &["plugin"]),
@@ -109,32 +109,33 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("tracing_appender", &["telemetry"]),
 ];
 
-/// By which of its words a file prints or picks exit codes, and which files may use it. One file writes for all of `cli`, so
-/// that nothing of others reaches a terminal as it is; one writes the log.
+/// Words by which a file prints or picks exit codes, and the files that may use each. One file writes for all
+/// of `cli`, so that no foreign text reaches a terminal unescaped; one writes the log.
 pub(crate) const MAY_SPEAK: &[(&str, &[&str])] = &[
     ("print!", &[]),
     ("println!", &[]),
     ("eprint!", &[]),
     ("eprintln!", &[]),
     ("stdout()", &["src/cli/output.rs"]),
-    // A progress bar of its own words.
+    // A progress bar with only its own words.
     ("stderr()", &["src/cli/output.rs", "src/cli/bench/bar.rs", "src/telemetry.rs"]),
     ("ExitCode", &["src/cli/exit.rs", "src/main.rs"]),
     ("process::exit", &[]),
 ];
 
-/// How errors are written with all that they quote, and the files of `src/plugin` that may: what wasmtime says of a component
-/// has names in it that its author chose.
+/// Ways to write errors with everything they quote, and the files of `src/plugin` that may: wasmtime's errors
+/// about a component contain names chosen by its author.
 pub(crate) const MAY_QUOTE: &[(&str, &[&str])] = &[
     ("{error:#}", &["src/plugin/load.rs", "src/plugin/sandbox.rs", "src/plugin/runtime.rs"]),
     ("{error:?}", &[]),
     (".chain()", &["src/plugin/backtrace.rs"]),
 ];
 
-/// By which words a file is opened, and which files may: all others have `files` open what somebody else wrote. What stands
-/// here makes files anew and writes them, or opens what it wrote itself.
+/// Words by which a file is opened, and the files that may use each: all others let `files` open anything
+/// written by others. The files listed here create and write files, or open their own.
 pub(crate) const MAY_OPEN: &[(&str, &[&str])] = &[
-    // Two sync what they made: a folder's new name, a backup. The last reads the kernel's figures, as `available.rs` below.
+    // Two sync files they made: a folder's new name, a backup. The last reads the kernel's figures, as
+    // `available.rs` below.
     (
         "File::open",
         &[
@@ -147,7 +148,7 @@ pub(crate) const MAY_OPEN: &[(&str, &[&str])] = &[
     ("File::options", &[]),
     ("File::create", &[]),
     ("File::create_new", &[]),
-    // To the kernel, of the process itself.
+    // Writes to the kernel, about the process itself.
     ("fs::write", &["src/plugin/confine.rs"]),
     (
         "OpenOptions",
@@ -174,19 +175,19 @@ pub(crate) const MAY_OPEN: &[(&str, &[&str])] = &[
 pub(crate) const MAX_FILE_LINES: usize = 400;
 pub(crate) const MAX_FUNCTION_LINES: usize = 60;
 
-/// Files that are longer than [`MAX_FILE_LINES`], with their lines. A number here only ever gets smaller.
+/// Files longer than [`MAX_FILE_LINES`], with their lines. A number here may only get smaller.
 pub(crate) const LONG_FILES: &[(&str, usize)] = &[("src/server/conn.rs", 430)];
 
-/// Functions that are longer than [`MAX_FUNCTION_LINES`], with their lines. A number here only ever gets smaller.
+/// Functions longer than [`MAX_FUNCTION_LINES`], with their lines. A number here may only get smaller.
 pub(crate) const LONG_FUNCTIONS: &[(&str, usize)] = &[];
 
-/// How much shorter than its number a file or function may get before the number has to follow.
+/// Lines that a file or function may shrink below its number before the number has to follow.
 pub(crate) const SLACK_LINES: usize = 30;
 
-/// Made or secret files, which are never committed.
+/// Generated or secret files, which are never committed.
 pub(crate) const NEVER_TRACKED: &[&str] = &["wasm", "cwasm", "key", "pem", "der", "p12", "db", "log"];
 
-/// What may stand in no file, in two parts so that it does not stand in this one.
+/// Text forbidden in all files, split in two so that it does not occur in this one.
 pub(crate) const FORBIDDEN_TEXT: &[(&str, &str, &str)] = &[
     ("/wo", "rk/", "a path of somebody's machine"),
     ("/ro", "ot/", "a path of somebody's machine"),
@@ -199,5 +200,5 @@ pub(crate) const FORBIDDEN_TEXT: &[(&str, &str, &str)] = &[
     ("proxy.go", "lang.org", "a registry's host; name the package"),
 ];
 
-/// Words that say that something is not done.
+/// Words that mark unfinished work.
 pub(crate) const FORBIDDEN_WORDS: &[(&str, &str)] = &[("TO", "DO"), ("FIX", "ME"), ("XX", "X"), ("HA", "CK")];

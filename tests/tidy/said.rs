@@ -1,4 +1,4 @@
-//! Who writes to a terminal and to the log, and by what words.
+//! Files that write to a terminal and to the log, and the calls they may use.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ fn only_one_file_prints_and_one_writes_the_log() {
 struct Event {
     place: String,
     level: &'static str,
-    /// As it is written.
+    /// The call as written.
     call: String,
     code: String,
 }
@@ -40,7 +40,7 @@ fn events() -> Vec<Event> {
     let mut events = Vec::new();
     for (path, code) in shipped_code() {
         let source = text(&path);
-        // The last is what a macro of a file's own writes.
+        // The last is written by a file's own macro.
         for level in ["error!", "warn!", "info!", "debug!", "trace!", "event!", "$level!"] {
             for at in words(&code, level).filter(|at| code[..*at].ends_with("tracing::")) {
                 let line = line_of(&code, at);
@@ -55,7 +55,7 @@ fn events() -> Vec<Event> {
     events
 }
 
-/// Values go into fields, where they are told apart from words of the server's own, and an event is known by its message.
+/// Values go into fields, apart from the server's own words, and an event is identified by its message.
 #[test]
 fn messages_of_events_are_words_of_their_own() {
     let events = events();

@@ -1,4 +1,4 @@
-//! Answers to bytes, and what a client makes of them.
+//! Encoding of answers, and their reading by a client.
 
 use bytes::BytesMut;
 use lictor::client::{Frame, Plain, ReplyReader};
@@ -50,7 +50,7 @@ fn is_not_sent_plainly(text: &[u8]) {
     let (reply, sent) = encoded(None, Ok(text));
     let refused = ("ERR Reply needs a Sequence header\r\n\r\n", Sent::Unframeable);
     assert_eq!((reply.as_str(), sent), refused, "{}", text.escape_ascii());
-    // With a `Sequence` it is what it is.
+    // With a `Sequence` the text is unchanged.
     let (reply, sent) = encoded(Some("s"), Ok(std::str::from_utf8(text).map_or(&b"x"[..], str::as_bytes)));
     assert!(reply.starts_with("OK\r\nSequence: s\r\n") && sent == Sent::Whole);
 }
@@ -78,8 +78,8 @@ fn a_result_that_reads_as_a_frame_or_an_error_is_not_sent_plainly() {
     }
 }
 
-/// What a client makes of `bytes` that reads line by line and takes whatever it can for a frame: the `Sequence`s of all of
-/// them.
+/// Simulates a client that reads line by line and takes every possible line for a frame; returns the
+/// `Sequence`s of all frames.
 fn frames_by_line(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.split("\r\n");
@@ -97,7 +97,7 @@ fn frames_by_line(bytes: &[u8]) -> Vec<String> {
     sequences
 }
 
-/// The same of a client that looks for empty lines, at each place where a reply may begin for it.
+/// Simulates a client that looks for empty lines, from each place where a reply may begin; returns the same.
 fn frames_by_end(mut bytes: &[u8]) -> Vec<String> {
     let mut sequences = Vec::new();
     while let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -124,7 +124,7 @@ fn a_fault_is_answered_plainly_but_a_large_body_by_its_sequence() {
     assert!(reply.contains("\r\nSequence: s\r\nCode: too-large\r\nOutcome: not-run\r\n"), "{reply}");
 }
 
-/// Answers that look like frames, broken here and there.
+/// Generates answers that look like frames, with some damage.
 fn nearly_frames() -> impl Strategy<Value = Result<String, CommandError>> {
     let line = prop_oneof![
         4 => "(OK|PART|ERR|ERR no|ok|x)?",
@@ -164,7 +164,7 @@ proptest! {
         }
         prop_assert_eq!(frames_by_line(&out), Vec::<String>::new());
         prop_assert_eq!(frames_by_end(&out), Vec::<String>::new());
-        // Each of them is one reply, and only errors read as such.
+        // Each of them is one reply, and only errors read as errors.
         let mut reader = ReplyReader::default();
         reader.push(&out);
         for answer in &answers {

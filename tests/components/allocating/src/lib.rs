@@ -1,4 +1,4 @@
-//! A plugin that allocates what it is told. Built for wasm32-unknown-unknown, where the SDK's allocator is.
+//! A plugin that allocates as told. Built for wasm32-unknown-unknown, which has the SDK's allocator.
 
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::arch::wasm32::memory_size;
@@ -21,7 +21,8 @@ mod commands {
             before = now;
         };
         let mut current = layout(*first)?;
-        // SAFETY: no layout is empty, each is the allocation's own, and no byte is written or read outside of it.
+        // SAFETY: no layout is empty, each is the allocation's own, and no byte outside it is written or
+        // read.
         unsafe {
             let mut at = written(alloc(current), current)?;
             tell();

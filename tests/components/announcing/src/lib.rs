@@ -1,4 +1,4 @@
-//! A plugin that publishes events and gives no streams.
+//! A plugin that publishes events and has no streams.
 
 wit_bindgen::generate!({
     path: "../../../wit",

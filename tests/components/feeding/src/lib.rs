@@ -1,4 +1,4 @@
-//! A plugin whose streams go on by events of their own, and send nothing.
+//! A plugin whose streams are driven by their own events, and send nothing.
 
 wit_bindgen::generate!({
     path: "../../../wit",
@@ -29,8 +29,8 @@ impl Guest for Feeding {
         Vec::new()
     }
 
-    /// `feed` publishes to the topic that it has subscribed to, and takes the event, without end. `feed COMMAND` has that
-    /// command, which the plugin may run, publish it.
+    /// `feed` endlessly publishes to the topic that it has subscribed to, and takes the event. `feed COMMAND`
+    /// publishes through that command, which the plugin may run.
     async fn handle(args: Vec<String>) -> Result<StreamReader<u8>, Failure> {
         events::subscribe("feed")?;
         loop {

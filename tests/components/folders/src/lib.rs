@@ -1,4 +1,4 @@
-//! A plugin that reads folders, and tries what it may not.
+//! A plugin that reads folders, and tries forbidden operations.
 
 wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
 
@@ -60,7 +60,7 @@ fn list(path: &str) -> io::Result<Vec<u8>> {
     Ok(names.join(" ").into_bytes())
 }
 
-/// Lists the same folder again and again, and keeps what it got; tells how often.
+/// Lists the same folder repeatedly, and keeps the lists; returns their number.
 fn hold_lists(count: usize, path: &str) -> io::Result<Vec<u8>> {
     Ok(lists(count, path)?.len().to_string().into_bytes())
 }
@@ -74,7 +74,7 @@ fn lists(count: usize, path: &str) -> io::Result<Vec<ReadDir>> {
     (0..count).map(list).collect()
 }
 
-/// Lists the folder, opens it as often as it may, says so, and keeps all that for an hour.
+/// Lists the folder, opens it as often as allowed, says so, and keeps everything for an hour.
 fn sit(count: usize, path: &str) -> io::Result<Vec<u8>> {
     let lists = lists(count, path)?;
     let opened: Vec<File> = (0..100).map_while(|_| File::open(path).ok()).collect();
@@ -83,8 +83,8 @@ fn sit(count: usize, path: &str) -> io::Result<Vec<u8>> {
     Ok(format!("{} {}", lists.len(), opened.len()).into_bytes())
 }
 
-/// Opens streams of the first file of the first folder, as bare as WASI has them; tells how often that went well, and what
-/// then went wrong.
+/// Opens streams of the first file of the first folder, by plain WASI; returns the number of successes, and
+/// the error after them.
 fn hold_streams(count: usize) -> Vec<u8> {
     let folders = get_directories();
     let (flags, read) = (Flags::empty(), DescriptorFlags::READ);
@@ -100,7 +100,8 @@ fn hold_streams(count: usize) -> Vec<u8> {
     held.len().to_string().into_bytes()
 }
 
-/// Opens the same file again and again, and keeps it open; tells how often that went well, and what then went wrong.
+/// Opens the same file repeatedly, and keeps it open; returns the number of successes, and the error after
+/// them.
 fn hold(count: usize, path: &str) -> Vec<u8> {
     let mut held = Vec::new();
     for _ in 0..count {

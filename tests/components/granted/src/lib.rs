@@ -1,4 +1,4 @@
-//! A plugin that uses what a plugin may be granted, one command for each function.
+//! A plugin that uses everything a plugin may be granted, one command for each function.
 
 wit_bindgen::generate!({
     path: "../../../wit",

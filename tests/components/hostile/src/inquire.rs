@@ -1,4 +1,4 @@
-//! Commands that tell what a plugin can see.
+//! Commands that report everything visible to a plugin.
 
 use std::collections::hash_map::RandomState;
 use std::fmt::Write;
@@ -16,7 +16,7 @@ pub fn alloc(args: &[String]) -> Answer {
     Ok(format!("held {size}").into_bytes())
 }
 
-/// How often this instance was called: 1 where every request has a fresh one.
+/// Number of calls of this instance: 1 if every request has a fresh one.
 pub fn leak(_: &[String]) -> Answer {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     Ok((CALLS.fetch_add(1, Ordering::Relaxed) + 1).to_string().into_bytes())
@@ -72,7 +72,7 @@ pub fn env(_: &[String]) -> Answer {
     Ok(text.into_bytes())
 }
 
-/// One line an attempt: `refused` or what was got.
+/// One line per attempt: `refused` or the result.
 pub fn files(_: &[String]) -> Answer {
     let attempts: [(&str, io::Result<String>); 6] = [
         ("list /", list("/")),
@@ -96,7 +96,7 @@ fn list(folder: &str) -> io::Result<String> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.path().display().to_string())).collect()
 }
 
-/// Differs from call to call if the host's random numbers do.
+/// Differs between calls if the host's random numbers do.
 pub fn random(_: &[String]) -> Answer {
     Ok(format!("{:016x}", RandomState::new().hash_one(0_u8)).into_bytes())
 }

@@ -1,5 +1,5 @@
-//! A plugin that does what a plugin should not, one command for each misdeed. Built on `std`, so that it imports
-//! all that a Rust program brings along from WASI.
+//! A plugin that misbehaves, one command for each misdeed. Built on `std`, so that it imports everything that
+//! a Rust program brings along from WASI.
 
 mod inquire;
 mod misbehave;
@@ -16,7 +16,7 @@ export!(Hostile);
 
 type Answer = Result<Vec<u8>, Failure>;
 
-/// One command: its name, its arguments as `@commands` shows them, and what it does with them.
+/// A command: its name, its arguments as `@commands` shows them, and its function.
 type Command = (&'static str, &'static str, fn(&[String]) -> Answer);
 
 const COMMANDS: &[Command] = &[

@@ -24,7 +24,7 @@ pub fn grow(_: &[String]) -> Answer {
     }
 }
 
-/// Grows a little a hundred times a second and touches none of it, until it gets no more; then it traps.
+/// Grows a hundred times a second, touching nothing, until it gets no more memory; then it traps.
 pub fn creep(args: &[String]) -> Answer {
     println!("creeping");
     while core::arch::wasm32::memory_grow::<0>(1) != usize::MAX {
@@ -37,18 +37,18 @@ pub fn recurse(_: &[String]) -> Answer {
     Ok(deeper(0).to_string().into_bytes())
 }
 
-/// The addition after the call keeps the optimizer from making a loop of it.
+/// The addition after the call keeps the optimizer from turning it into a loop.
 #[inline(never)]
 fn deeper(depth: u64) -> u64 {
     if black_box(depth) == u64::MAX { 0 } else { deeper(depth + 1) + 1 }
 }
 
-/// Uses up the stack in its memory, of which each call takes a good part.
+/// Exhausts the stack in its memory, of which each call takes a good part.
 pub fn deep(_: &[String]) -> Answer {
     Ok(larger(0).to_string().into_bytes())
 }
 
-/// Written word by word: an instruction that fills memory does not tell where it failed.
+/// Written word by word: an instruction that fills memory does not report where it failed.
 #[inline(never)]
 fn larger(depth: u64) -> u64 {
     let mut frame = [const { MaybeUninit::uninit() }; 64];
@@ -77,7 +77,7 @@ pub fn sleep(args: &[String]) -> Answer {
     Ok(b"slept".to_vec())
 }
 
-/// So many timers that are not waited for, and never given back.
+/// Makes this many timers, which are never waited for or returned.
 pub fn hoard(args: &[String]) -> Answer {
     let count = number(args)?;
     (0..count).map(|_| subscribe_duration(u64::MAX)).for_each(std::mem::forget);
@@ -92,19 +92,19 @@ pub fn flood_err(args: &[String]) -> Answer {
     lines(io::stderr(), args)
 }
 
-/// Lines of 100 bytes: as many as make up the given number of bytes, or without end.
+/// Writes lines of 100 bytes: as many as make up the given number of bytes, or endlessly.
 fn lines(mut to: impl Write, args: &[String]) -> Answer {
     let line = format!("{}\n", "flood".repeat(20));
     let mut left = if args.is_empty() { u64::MAX } else { number(args)? };
     while left > 0 {
-        // A host may refuse more output; this plugin does not take no for an answer.
+        // A host may refuse more output; this plugin goes on regardless.
         let _ = to.write_all(line.as_bytes());
         left = left.saturating_sub(line.len() as u64);
     }
     Ok(b"flooded".to_vec())
 }
 
-/// One line that does not end.
+/// Writes an endless line.
 pub fn flood_line(args: &[String]) -> Answer {
     let mut stdout = io::stdout();
     let block = [b'L'; 4096];
@@ -118,8 +118,8 @@ pub fn flood_line(args: &[String]) -> Answer {
     Ok(b"flooded".to_vec())
 }
 
-/// Writes what would fool a reader of the log if it were not escaped: terminal commands, line ends, an entry of the
-/// log's own form, bytes that are not UTF-8.
+/// Writes text that would fool a reader of the log if it were not escaped: terminal commands, line ends, an
+/// entry in the log's own format, bytes that are not UTF-8.
 pub fn forge_log(_: &[String]) -> Answer {
     let mut stdout = io::stdout();
     let lines: [&[u8]; 4] = [

@@ -1,4 +1,4 @@
-//! An instance that stays entered, and what it should not do as one.
+//! An instance that stays entered, and its misdeeds.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +7,7 @@ use crate::lictor::plugin::queue;
 
 static LEAVES: AtomicBool = AtomicBool::new(false);
 
-/// Takes requests until one of them was to leave.
+/// Takes requests until one of them says to leave.
 pub(crate) fn run(handle: impl Fn(Vec<String>) -> Answer) {
     let (mut block, mut answer) = (Vec::new().into_iter(), None);
     while !LEAVES.load(Ordering::Relaxed) {
@@ -18,7 +18,7 @@ pub(crate) fn run(handle: impl Fn(Vec<String>) -> Answer) {
     }
 }
 
-/// The next request of a block.
+/// Parses the next request of a block.
 fn arguments(block: &mut impl Iterator<Item = u8>) -> Vec<String> {
     let count = number(block);
     (0..count)
@@ -38,17 +38,17 @@ pub(crate) fn more(_args: &[String]) -> Answer {
     Ok(queue::next(None).unwrap_or_default())
 }
 
-/// Answers for the request of somebody else: where it was entered by `handle`, there is none.
+/// Answers for another's request: when entered through `handle`, there is none.
 pub(crate) fn next(_args: &[String]) -> Answer {
     Ok(queue::next(Some(Ok(b"next"))).unwrap_or_default())
 }
 
-/// The same by the function that does not wait.
+/// Does the same through the function that does not wait.
 pub(crate) fn reply(_args: &[String]) -> Answer {
     Ok(vec![queue::reply(b"reply").into()])
 }
 
-/// Returns from `run` with a request in hand.
+/// Returns from `run` with a request unanswered.
 pub(crate) fn leave(_args: &[String]) -> Answer {
     LEAVES.store(true, Ordering::Relaxed);
     Ok(Vec::new())

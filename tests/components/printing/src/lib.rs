@@ -1,4 +1,4 @@
-//! A plugin that prints: by the standard library, which keeps a line until it ends, and by the SDK.
+//! A plugin that prints: through the standard library, which keeps a line until it ends, and through the SDK.
 
 use std::io::{Write, stdout};
 

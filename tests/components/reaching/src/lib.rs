@@ -22,15 +22,16 @@ export!(Reaching);
 
 impl Guest for Reaching {
     fn describe() -> Vec<CommandInfo> {
-        // There is no request yet, so nothing can be run for anybody.
+        // There is no request yet, so no command may run.
         if call::command(&["echo".to_owned()], &[]).is_ok() {
             panic!("a command was run with no request");
         }
         Vec::new()
     }
 
-    /// `read PATH`; `run COMMAND [ARGUMENT]...` with the request's body; `loop COMMAND [ARGUMENT]...` until it fails; `print TEXT`. A failure of what was asked comes
-    /// back as the reply, so that a test sees codes which a plugin itself can't fail with.
+    /// `read PATH`; `run COMMAND [ARGUMENT]...` with the request's body; `loop COMMAND [ARGUMENT]...` until
+    /// it fails; `print TEXT`. Their failures are returned as replies, so that a test sees codes with which a
+    /// plugin itself can't fail.
     fn handle(args: Vec<String>) -> Result<Vec<u8>, Failure> {
         match args[0].as_str() {
             "read" => files::read(&args[1]),

@@ -1,4 +1,4 @@
-//! A plugin that runs other commands and gives their replies as streams.
+//! A plugin that runs other commands and streams their replies.
 
 wit_bindgen::generate!({
     path: "../../../wit",
@@ -26,8 +26,8 @@ impl Guest for Relaying {
         Vec::new()
     }
 
-    /// `run-streamed COMMAND [ARGUMENT]...` with the request's body. A failure of the command comes as the stream's content.
-    /// `loop-streamed` runs it again and again until it fails.
+    /// `run-streamed COMMAND [ARGUMENT]...` with the request's body. A failure of the command is the stream's
+    /// content. `loop-streamed` runs it repeatedly until it fails.
     async fn handle(args: Vec<String>) -> Result<StreamReader<u8>, Failure> {
         let is_loop = args[0] == "loop-streamed";
         let mut result = call::command(&args[1..], &request::body());

@@ -1,5 +1,5 @@
-//! A plugin that uses key-value stores, one command for each function. `kv-…` is `wasi:keyvalue`, `state-…` is
-//! `lictor:plugin/state`; the first argument is the store.
+//! A plugin that uses key-value stores, one command for each function. `kv-…` is `wasi:keyvalue`, `state-…`
+//! is `lictor:plugin/state`; the first argument is the store.
 
 wit_bindgen::generate!({
     path: "../../../wit",
@@ -78,7 +78,7 @@ fn keyvalue(arguments: &[&str]) -> Result<String, Failure> {
         ["kv-delete-many", store, ref keys @ ..] => {
             batch::delete_many(&bucket(store)?, &owned(keys)).map_err(failed).map(|()| String::new())
         }
-        // Opens stores and keeps them, to see where the host's patience ends.
+        // Opens stores and keeps them, to reach the host's bound.
         ["kv-hoard", store, count] => {
             let kept: Vec<Bucket> = (0..number(count)?).map(|_| bucket(store)).collect::<Result<_, _>>()?;
             Ok(kept.len().to_string())
@@ -96,7 +96,7 @@ fn keyvalue(arguments: &[&str]) -> Result<String, Failure> {
     }
 }
 
-/// All keys, the number of each page's before them.
+/// Returns all keys, with their number before each page.
 fn pages(bucket: &Bucket) -> Result<String, Failure> {
     let (mut text, mut cursor) = (Vec::new(), None);
     loop {
@@ -127,7 +127,7 @@ fn of_state(arguments: &[&str]) -> Result<String, Failure> {
             let delta = delta.parse().map_err(|_| failure("bad-arguments", "no number"))?;
             Ok(state::increment(store, key, delta)?.to_string())
         }
-        // Counts that it began, and then takes its time.
+        // Counts its start, and is then slow.
         ["state-slow", store, key, ms] => {
             let sum = state::increment(store, key, 1)?;
             std::thread::sleep(Duration::from_millis(number(ms)?));

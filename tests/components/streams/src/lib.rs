@@ -1,4 +1,4 @@
-//! A plugin whose commands give streams, good ones and bad ones, one command for each.
+//! A plugin whose commands stream, well or badly, one command for each way.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -68,7 +68,7 @@ async fn run(args: &[String], mut writer: StreamWriter<u8>) {
             count(&mut writer, number(1), 0).await;
             std::thread::sleep(Duration::from_secs(3600));
         }
-        // The stream stays open, with nobody who could write to it.
+        // The stream stays open, and nobody can write to it.
         "leave" => {
             count(&mut writer, number(1), 0).await;
             std::mem::forget(writer);
@@ -103,13 +103,13 @@ async fn run(args: &[String], mut writer: StreamWriter<u8>) {
     }
 }
 
-/// Makes so many streams that nobody reads, and tells how many there are.
+/// Makes this many streams that nobody reads, and writes their number.
 async fn hoard(writer: &mut StreamWriter<u8>, count: u64) {
     let kept: Vec<_> = (0..count).map(|_| wit_stream::new::<u8>()).collect();
     drop(writer.write_all(kept.len().to_string().into_bytes()).await);
 }
 
-/// Writes each number by itself.
+/// Writes each number separately.
 async fn count(writer: &mut StreamWriter<u8>, to: u64, every_ms: u64) {
     for number in 1..=to {
         drop(writer.write_all(format!("{number}\n").into_bytes()).await);
@@ -119,7 +119,7 @@ async fn count(writer: &mut StreamWriter<u8>, to: u64, every_ms: u64) {
     }
 }
 
-/// Writes for as long as somebody takes it, and tells the log of each megabyte.
+/// Writes for as long as the host accepts it, and logs each megabyte.
 async fn flood(writer: &mut StreamWriter<u8>) {
     for mebibytes in 1.. {
         for _ in 0..16 {
@@ -131,7 +131,7 @@ async fn flood(writer: &mut StreamWriter<u8>) {
     }
 }
 
-/// Writes until that has to wait, takes back what waits, and computes.
+/// Writes until a write has to wait, takes that one back, and computes.
 async fn take_back(writer: &mut StreamWriter<u8>) {
     loop {
         let mut write = pin!(writer.write(vec![b't'; 64 << 10]));

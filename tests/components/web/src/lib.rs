@@ -1,4 +1,4 @@
-//! A plugin that sends HTTP requests, and tries what it may not.
+//! A plugin that sends HTTP requests, and tries forbidden ones.
 
 wit_bindgen::generate!({
     path: "../../../wit",
@@ -26,14 +26,14 @@ struct Web;
 export!(Web);
 
 thread_local! {
-    /// Responses that are kept from one call to the next.
+    /// Responses that are kept between calls.
     static KEPT: RefCell<Vec<Response>> = const { RefCell::new(Vec::new()) };
-    /// And requests that are never sent.
+    /// Requests that are never sent.
     static HEADS: RefCell<Vec<OutgoingRequest>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Guest for Web {
-    /// Sends a request too, where the host lets it.
+    /// Sends a request too, if the host allows it.
     fn describe() -> Vec<CommandInfo> {
         let sent = Request::parse(&["GET", "http://127.0.0.1:9/describe"]).and_then(Request::begin);
         let summary = sent.map_or_else(|failure| failure.message, |_| "sent".to_owned());
@@ -89,7 +89,7 @@ impl Guest for Web {
     }
 }
 
-/// Sends a request by `lictor:plugin/http`, with any of `body=`, `header=NAME:VALUE`, `timeout-ms=`.
+/// Sends a request through `lictor:plugin/http`, with any of `body=`, `header=NAME:VALUE`, `timeout-ms=`.
 fn whole(method: &str, url: &str, more: &[&str]) -> Result<Vec<u8>, Failure> {
     let (mut headers, mut body, mut timeout_ms) = (Vec::new(), Vec::new(), None);
     for part in more {
@@ -110,7 +110,7 @@ fn whole(method: &str, url: &str, more: &[&str]) -> Result<Vec<u8>, Failure> {
     Ok([head.as_bytes(), &answer.body].concat())
 }
 
-/// Follows redirections as a client does, and tells of each answer's status.
+/// Follows redirects as a client does, and returns the status of each answer.
 fn follow(url: &str) -> Result<Vec<u8>, Failure> {
     let mut url = url.to_owned();
     let mut path = Vec::new();
@@ -131,7 +131,7 @@ fn follow(url: &str) -> Result<Vec<u8>, Failure> {
     Ok(path.join(" ").into_bytes())
 }
 
-/// Begins several requests before it waits for the first.
+/// Sends several requests before it waits for the first.
 fn at_once(count: usize, url: &str) -> Result<Vec<u8>, Failure> {
     let begun: Result<Vec<Begun>, Failure> =
         (0..count).map(|_| Request::parse(&["GET", url])?.begin()).collect();

@@ -1,4 +1,4 @@
-//! One request, as bare as `wasi:http` has it, so that nothing is put right before the host sees it.
+//! One request through plain `wasi:http`, so that nothing is corrected before the host sees it.
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
@@ -10,7 +10,7 @@ use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 use crate::exports::lictor::plugin::commands::Failure;
 use crate::failure;
 
-/// A request in the making.
+/// A request before it is sent.
 pub struct Request {
     request: OutgoingRequest,
     options: RequestOptions,
@@ -20,7 +20,7 @@ pub struct Request {
 /// A request on its way.
 pub struct Begun(FutureIncomingResponse);
 
-/// A response whose body may be there yet.
+/// A response whose body may not be read yet.
 pub struct Response {
     pub status: u16,
     headers: Vec<(String, Vec<u8>)>,
@@ -29,7 +29,8 @@ pub struct Response {
 }
 
 impl Request {
-    /// Of a method, a URL, and any of `body=`, `header=NAME:VALUE`, `connect-ms=`, `first-byte-ms=`, `between-bytes-ms=`.
+    /// Parses a method, a URL, and any of `body=`, `header=NAME:VALUE`, `connect-ms=`, `first-byte-ms=`,
+    /// `between-bytes-ms=`.
     pub fn parse(arguments: &[&str]) -> Result<Self, Failure> {
         let [method, url, more @ ..] = arguments else { return Err(failure("no method and URL")) };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| failure("no scheme"))?;
@@ -76,7 +77,7 @@ impl Request {
         }
     }
 
-    /// Sends it with its body.
+    /// Sends the request with its body.
     pub fn begin(self) -> Result<Begun, Failure> {
         let Self { request, options, body } = self;
         let outgoing = if body.is_empty() { None } else { Some(body_of(&request)?) };
@@ -92,7 +93,7 @@ impl Request {
         Ok(Begun(begun))
     }
 
-    /// Sends a body without an end, until it is told to stop.
+    /// Sends an endless body, until told to stop.
     pub fn flood(self) -> Result<String, Failure> {
         let outgoing = body_of(&self.request)?;
         let _begun = send(self.request, self.options)?;
@@ -126,7 +127,7 @@ impl Begun {
 }
 
 impl Response {
-    /// With its body.
+    /// Reads the body.
     pub fn whole(mut self) -> Result<Self, Failure> {
         let mut body = Vec::new();
         self.read(|piece| body.extend_from_slice(piece))?;
@@ -134,7 +135,7 @@ impl Response {
         Ok(self)
     }
 
-    /// How long its body is.
+    /// Counts the bytes of the body.
     pub fn count(mut self) -> Result<usize, Failure> {
         let mut count = 0;
         self.read(|piece| count += piece.len())?;
@@ -154,13 +155,13 @@ impl Response {
         }
     }
 
-    /// The value of the header's field `name`.
+    /// Returns the value of the header `name`.
     pub fn header(&self, name: &str) -> Option<String> {
         let found = self.headers.iter().find(|(found, _)| found == name);
         found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
     }
 
-    /// Status, header and body, each on lines of its own.
+    /// Shows status, header and body, each on separate lines.
     pub fn shown(&self) -> Vec<u8> {
         let fields =
             self.headers.iter().map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value)));
@@ -169,7 +170,7 @@ impl Response {
     }
 }
 
-/// Makes requests with bodies that are filled and never sent; gives how many there are when the host says no more.
+/// Makes requests with filled bodies and never sends them; returns their number when the host refuses more.
 pub fn hoard(count: usize) -> Result<usize, Failure> {
     let mut kept = Vec::new();
     for _ in 0..count {
@@ -182,8 +183,8 @@ pub fn hoard(count: usize) -> Result<usize, Failure> {
     Ok(kept.len())
 }
 
-/// Makes requests of a method and a path, whether the host takes these or not, and keeps them behind those of earlier
-/// calls; gives how many are kept.
+/// Makes requests with a method and a path, even if the host refuses these, and keeps them with those of
+/// earlier calls; returns the number kept.
 pub fn hoard_heads(
     kept: &mut Vec<OutgoingRequest>,
     count: usize,
@@ -199,7 +200,7 @@ pub fn hoard_heads(
     Ok(kept.len().to_string().into_bytes())
 }
 
-/// Makes headers that are filled; gives how many there are when the host says no more.
+/// Makes filled headers; returns their number when the host refuses more.
 pub fn hoard_fields(count: usize) -> Result<usize, Failure> {
     let mut kept = Vec::new();
     for _ in 0..count {
