@@ -43,8 +43,7 @@ fn call(c: &mut Criterion) {
     group.finish();
 }
 
-/// Reads a key, and durably writes one, through the plugin `kv` in warm instances; with one caller, and with
-/// 32 at once.
+/// Durable writes and reads of a key through the plugin `kv` in warm instances; one caller, and 32 at once.
 fn keyvalue(c: &mut Criterion) {
     const CALLERS: u64 = 32;
     let runtime = Runtime::new().unwrap();

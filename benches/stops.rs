@@ -64,8 +64,7 @@ fn main() {
     }
 }
 
-/// Removes a client from the config this many times, and measures from the reload signal until its connection
-/// has ended.
+/// Removes a client from the config this many times; measures from the reload signal until its disconnect.
 fn revoke(is_bomb_loaded: bool, times: usize) -> Vec<Duration> {
     let [tester, bob] = ["tester", "bob"].map(Identity::new);
     let setup = Setup::new().master("tester", &tester).echo();
@@ -123,8 +122,7 @@ fn stop(server: &Server, tester: &Identity, (_, command, probe): &Kind, way: Way
     Some(Instant::now().saturating_duration_since(stopped))
 }
 
-/// Requests are read in order, so the previous one has begun, or is waiting. Returns true if it has not
-/// ended.
+/// Requests are read in order, so the previous one runs or waits. Returns true if it has not ended.
 fn is_read(connection: &mut Connection) -> bool {
     connection.send("@ping\r\nSequence: read\r\n\r\n");
     let mut waits = true;

@@ -114,8 +114,7 @@ fn decoded<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, bodies: Bodies) -> De
     (requests, None)
 }
 
-/// Splits `bytes` into pieces whose lengths depend only on the bytes and on `salt`, so that a finding can be
-/// replayed.
+/// Splits `bytes` into pieces, by the bytes and `salt` alone, so that a finding can be replayed.
 fn pieces(bytes: &[u8], salt: u64) -> Vec<&[u8]> {
     let mut state = bytes.iter().fold(salt, |state, byte| next(state ^ u64::from(*byte)));
     let mut pieces = Vec::new();
@@ -201,8 +200,7 @@ fn is_one_line(text: &str) -> bool {
     !text.contains(char::is_control)
 }
 
-/// The certificate of an authority. The corpus of `certificate` has one that it signed; its key no longer
-/// exists.
+/// An authority's certificate. The corpus of `certificate` has one that it signed; its key no longer exists.
 const AUTHORITY: &[u8] = include_bytes!("authority");
 
 /// A stranger's certificate: it is admitted only if it is pinned, or signed by an authority with a client's

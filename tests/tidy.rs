@@ -314,8 +314,7 @@ fn none(faults: &[String], looked_at: usize) {
     assert!(faults.is_empty(), "{} faults\n  {}", faults.len(), faults.join("\n  "));
 }
 
-/// Finds lengths above `most`: faults if not in `exceptions`, or grown, or small enough for a lower number
-/// there.
+/// Finds lengths above `most`: faults if not in `exceptions`, or grown, or far below their number there.
 fn ratchet(
     lengths: &BTreeMap<String, usize>,
     most: usize,

@@ -199,8 +199,7 @@ fn a_small_body_keeps_nothing_of_a_large_one_before_it() {
         kept.push(request.unwrap().body().clone());
     }
     for body in kept {
-        // The buffer holds the body alone, with no room before or after it, so no other buffer could share
-        // it.
+        // The buffer holds the body alone, with no room before or after it, and so is not shared.
         let (length, begin) = (body.len(), body.as_ptr());
         let whole = Vec::from(body);
         assert_eq!((whole.capacity(), whole.as_ptr()), (length, begin));

@@ -76,8 +76,7 @@ impl Bench {
 }
 
 fn main() -> ExitCode {
-    // `cargo test --benches` only checks that the benchmark builds: running it takes minutes, and other
-    // programs.
+    // `cargo test --benches` only checks that this builds: running it takes minutes, and other programs.
     if !std::env::args().any(|argument| argument == "--bench") {
         return ExitCode::SUCCESS;
     }

@@ -1,5 +1,4 @@
-//! Contenders measured in turns: each for a while in each round, so that disturbances of the machine affect
-//! all of them.
+//! Contenders measured in turns, each for a while in each round, so that disturbances affect all of them.
 
 use std::cell::Cell;
 use std::ops::ControlFlow;

@@ -69,8 +69,7 @@ impl Drop for Process {
     }
 }
 
-/// Wraps `command` in two small programs that exec it: one ties its life to this process, the other sets its
-/// cores.
+/// Wraps `command` in two small programs: one ties its life to this process, the other sets its cores.
 fn placed(command: &Command, cores: &[usize]) -> Command {
     let mut placed = Command::new("setpriv");
     placed.args(["--pdeathsig", "KILL", "--", "taskset", "--cpu-list", &list_of(cores)]);

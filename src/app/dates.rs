@@ -1,5 +1,4 @@
-//! Validity dates of everything in a config that has them: the server's certificate, authorities, revocation
-//! lists, pins.
+//! Validity dates in a config: those of the server's certificate, authorities, revocation lists, pins.
 
 use std::time::{Duration, SystemTime};
 

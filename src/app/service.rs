@@ -82,8 +82,7 @@ fn roster(config: &Config) -> Roster {
 /// Rate from which on requests are not counted: the largest that the config accepts.
 const UNCOUNTED_RATE: u32 = 1_000_000;
 
-/// Long enough for a hundred small commands, or for a batch of fresh instances; too short for a client to
-/// notice.
+/// Long enough for a hundred small commands, or a batch of fresh instances; too short for a client to notice.
 const CONNECTION_SLICE: Duration = Duration::from_micros(250);
 
 pub(super) fn connection_limits(limits: &config::Limits) -> ConnectionLimits {

@@ -35,8 +35,8 @@ const MOST: usize = 10_000;
 /// Folders of build output and of build tools.
 const MADE_FOLDERS: [&str; 4] = ["build", "target", "node_modules", "__pycache__"];
 
-/// Endings of files that builds and editors make; also of logs and SQLite databases, which a server of the
-/// project writes.
+/// Endings of files that builds and editors make, of logs, and of SQLite files, which a project's server
+/// writes.
 const MADE_ENDS: [&str; 14] = [
     "~",
     ".wasm",

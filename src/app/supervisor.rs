@@ -215,8 +215,7 @@ async fn supervise(
     })
 }
 
-/// Does everything that precedes serving; returns the server, the tasks that accept connections, and their
-/// addresses.
+/// Does everything that precedes serving; returns the server, the accepting tasks, and their addresses.
 async fn start(
     config: Config,
     cache: Option<PathBuf>,

@@ -250,8 +250,8 @@ fn what_a_component_defines_takes_no_more_of_the_server_than_its_file_may_have()
         let before = server.memory_kib("VmHWM:");
         let told = server.connect(&tester).ask("@reload");
         assert_eq!(told.contains("what component_size allows"), !is_loaded, "{told}");
-        // The file is in memory meanwhile, and first-time work takes some megabytes. Decoded, the refused one
-        // takes 110.
+        // The file is in memory, and first-time work takes some megabytes. Decoded, the refused one takes
+        // 110.
         let most = (32 << 10) + if is_loaded { 64 << 10 } else { 0 };
         let grown = server.memory_kib("VmHWM:") - before;
         assert!(grown < most, "{grown} KiB more at the most for {number} types");
@@ -262,8 +262,7 @@ fn what_a_component_defines_takes_no_more_of_the_server_than_its_file_may_have()
     assert_eq!(server.connect(&tester).ask("typed"), "ok");
 }
 
-/// Makes a mangled C++ name, each of whose parts is the previous part twice: demangled it has more than 2^40
-/// bytes.
+/// Makes a C++ name in which each part is the previous one twice: demangled it exceeds 2^40 bytes.
 fn doubled_name() -> String {
     let reference = |number: usize| {
         let digit = |digit| char::from_digit(digit as u32, 36).unwrap().to_ascii_uppercase();

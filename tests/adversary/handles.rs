@@ -13,8 +13,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 use crate::tell_memory;
 
-/// Most that the server may have grown after an attack, in KiB. Each attack could make it grow by a multiple
-/// of this.
+/// Most that the server may have grown after an attack, in KiB. Each could make it grow by a multiple of it.
 const MOST_GROWN_KIB: u64 = 40 << 10;
 
 /// Starts a server with a plugin with these commands and keys for one client, and restarts it: memory used
@@ -40,8 +39,7 @@ fn ask(connection: &mut Connection, command: &str, times: usize) -> Vec<(String,
     failed.map(|frame| (frame.failure().0.to_owned(), frame.message.clone())).collect()
 }
 
-/// Asserts that the server serves, and is about as large as `before`, once freed memory went back to the
-/// system.
+/// Asserts that the server serves, and is about as large as `before`, after returning freed memory.
 #[track_caller]
 fn assert_at_rest(server: &Server, tester: &Identity, before: u64) {
     assert_eq!(server.connect(tester).ask("echo hello"), "hello");

@@ -16,7 +16,7 @@
 //! | `paths`        | paths in the config file that lead to secrets |
 //! | `files`        | another user of the machine, who replaces or redirects granted files |
 //! | `modes`        | another user of the machine, who may write, own or read the server's files |
-//! | `replays`      | clients that repeat requests by `Idempotency-Key`, and read nothing, or exceed their quota |
+//! | `replays`      | clients that repeat requests by `Idempotency-Key`, read nothing, or exceed quotas |
 //! | `crowd`        | a client whose plugin commits all misdeeds at once |
 //! | `clock`        | plugins that compute where a clock might not reach them |
 //! | `handles`      | plugins that make the host hold resources |
@@ -77,8 +77,7 @@ mod watermark;
 use support::certs::Identity;
 use support::server::{Server, Setup};
 
-/// Starts a server with `echo` and the hostile plugin for one client that may do anything, and these
-/// sections.
+/// Starts a server with `echo`, the hostile plugin and these sections, for one client that may do anything.
 fn server_with(sections: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");
     let server = Setup::new().master("tester", &tester).echo().hostile("").section(sections).start();
@@ -93,8 +92,8 @@ fn assert_serves(server: &Server, client: &Identity) {
     assert_eq!(connection.ask_framed("@ping").text(), "pong");
 }
 
-/// Prints the server's memory after an attack, as a table row: `cargo test --test adversary -- --nocapture`
-/// shows it.
+/// Prints the server's memory after an attack as a table row, shown by `cargo test --test adversary --
+/// --nocapture`.
 #[expect(clippy::print_stdout, reason = "it is a figure, and no fault")]
 fn tell_memory(server: &Server, before_kib: u64) {
     let mib = |kib: u64| (kib as f64 / 1024.0).round();

@@ -123,8 +123,7 @@ fn keyed(number: usize) -> String {
     format!("big {REPLY}\r\nIdempotency-Key: {}", number % KEPT_ANSWERS)
 }
 
-/// A client with buffered requests: behind a waiting one, as many as are read, and a body that is never
-/// complete.
+/// A client with buffered requests: behind a waiting one, as many as are read, and an incomplete body.
 fn held(server: &Server, patient: &Identity) -> Peer {
     let mut peer = Peer::admitted(server.address(), patient);
     peer.send("sleep 600000\r\n\r\n").unwrap();

@@ -191,8 +191,8 @@ fn clients_that_hold_all_slots_and_all_memory_hold_up_no_reload() {
     assert_eq!(operator.ask("body-size"), "0");
 }
 
-/// Starts a server with the two plugins that run other commands in a loop: one in single replies, and one in
-/// a stream.
+/// Starts a server with two plugins that run other commands in a loop: one in single replies, one in a
+/// stream.
 fn looping(tester: &Identity, alice: &Identity) -> Server {
     let keys = "timeout = \"10m\"\nhost_calls = 1000000000\nhost_bytes = \"64GiB\"";
     let setup = Setup::new().master("tester", tester).echo().hostile("timeout = \"10m\"");

@@ -150,8 +150,7 @@ impl Drop for RaisedAtTheEnd<'_> {
     }
 }
 
-/// Starts a server that accepts this many strangers per second from an address, on all addresses of this
-/// machine.
+/// Starts a server on all addresses of this machine, with this many strangers per second from each address.
 fn with_rate(per_second: u32) -> (Server, Identity, SocketAddr) {
     let tester = Identity::new("tester");
     let server = Setup::new()

@@ -1,5 +1,4 @@
-//! Text of others is shown on a terminal and does not control it: replies, lines of a config file, names in
-//! certificates.
+//! Text of others never controls a terminal: replies, lines of a config file, names in certificates.
 
 use std::fs;
 

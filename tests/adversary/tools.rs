@@ -31,8 +31,8 @@ pub fn python() -> Option<&'static Path> {
     Some(python)
 }
 
-/// Returns the output of such a program, which must succeed. It may take longer than a test's usual wait for
-/// a server.
+/// Returns the output of such a program, which must succeed. It may run longer than a test waits for a
+/// server.
 pub fn output(command: &mut Command) -> String {
     let output = command.output().expect("it starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -12,8 +12,8 @@ use crate::support::eventually;
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{Finished, finish, lictor, wait};
 
-/// A server whose folder has the certificates of `tester`, which may do anything, and of `guest`, which may
-/// only ping.
+/// A server whose folder has the certificates of `tester`, with all rights, and of `guest`, which may only
+/// ping.
 fn server() -> Server {
     let (tester, guest) = (Identity::new("tester"), Identity::new("guest"));
     let setup = Setup::new().master("tester", &tester).client("guest", &guest, &["@ping"]).echo().hostile("");

@@ -6,7 +6,7 @@ use crate::support::server::{Entry, Server, Setup};
 
 /// Commands, and the instructions that break them off.
 const BREAKING: [(&str, &str); 11] = [
-    // The stack pointer of an empty stack, minus a frame; the same, and a read from there on; any other
+    // The stack pointer of an empty stack, minus a frame; the same, and a read from there on; another
     // pointer.
     ("below", "(i32.store (i32.const -16) (i32.const 1))"),
     ("across", "(drop (i64.load offset=12 (i32.const -16)))"),
@@ -264,8 +264,7 @@ fn a_call_that_is_stopped_says_where_it_was_and_whose_deadline_it_was() {
     server.wait_for_log("a core dump", |entry| entry.message() == "core dump");
 }
 
-/// A request for too much, or for something not granted, logs the missing key or grant; the client does not
-/// see it.
+/// A request for too much, or for something not granted, logs the missing key or grant only for operators.
 #[test]
 fn what_is_refused_says_which_key_or_grant_it_takes() {
     let tester = Identity::new("tester");

@@ -22,8 +22,7 @@ fn call(server: &Server, more: &[&str]) -> Finished {
     finish(command.args(more))
 }
 
-/// Returns a server, and its certificate's SHA-256; its client's certificate is in its folder as
-/// `tester.pem`.
+/// Returns a server, and its certificate's SHA-256; its client's certificate is `tester.pem` in its folder.
 fn server_and_pin() -> (Server, String) {
     let (tester, own) = (Identity::new("tester"), Identity::of_server());
     let setup = Setup::new().master("tester", &tester).echo().hostile("");

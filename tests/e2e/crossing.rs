@@ -1,5 +1,4 @@
-//! Data that plugins pass to the host: `reply` bounds only replies; everything else has its own bound and its
-//! own words.
+//! Data that plugins pass to the host: `reply` bounds only replies; all else has its own bounds and words.
 
 use crate::metrics::metrics;
 use crate::support::certs::Identity;

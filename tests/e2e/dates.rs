@@ -16,8 +16,7 @@ fn in_days(days: u32) -> SystemTime {
     SystemTime::now() + DAY * days + Duration::from_secs(60)
 }
 
-/// A server with a warning for every date, except those of `later` and `tester`; and the words of each
-/// warning.
+/// A server with a warning for every date, except those of `later` and `tester`; and the warnings' words.
 fn dated() -> (Setup, Identity, Vec<&'static str>) {
     let tester = Identity::new("tester");
     let long_ago = unix_time(366 * 24 * 3600);

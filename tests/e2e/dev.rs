@@ -190,7 +190,7 @@ impl Made {
     }
 }
 
-/// Makes a project that is built by a bash script: it takes the component that the source names, or never
+/// Makes a project with a bash script as its build, which takes the component its source names, or never
 /// ends.
 pub(super) fn project() -> Made {
     let project = Made(TempDir::new().unwrap());
@@ -361,8 +361,7 @@ fn an_authors_own_config_is_served() {
     let printed = printed.rsplit("to call it: ").next().unwrap().lines().next().unwrap();
     assert_eq!(printed, format!("lictor call --server {address} --config {} one", config.display()));
     assert_eq!(dev.call(&folder), "ok\n");
-    // Compiled once, in the cache that the tests' `lictor plugin run` reads, and not beside the config as
-    // well.
+    // Compiled once, in the cache that the tests' `lictor plugin run` reads, and not beside the config.
     assert!(!setup.folder().join("cache").exists());
     // Clients do not need the component.
     let address = address.to_string();

@@ -1,5 +1,4 @@
-//! HTTP requests in one piece, by `lictor:plugin/http`: behind the same grant and the same checks as
-//! `wasi:http`.
+//! HTTP requests in one piece, by `lictor:plugin/http`: with the grant and the checks of `wasi:http`.
 
 use crate::http::{HELLO, denial, granting, server};
 use crate::support::client::Connection;

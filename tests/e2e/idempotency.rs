@@ -1,5 +1,4 @@
-//! Requests with an `Idempotency-Key`: run once, however often they are sent, across restarts, crashes and
-//! reloads.
+//! Requests with an `Idempotency-Key`: run once, however often sent, across restarts, crashes and reloads.
 
 use std::path::Path;
 use std::thread;

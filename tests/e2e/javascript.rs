@@ -234,8 +234,7 @@ fn a_fault_at_the_top_level_fails_the_build_with_its_place() {
     fs::write(project.join("plugin.ts"), "").unwrap();
     fails_to_build(&project, &format!("{start}{one}\n"), "has both plugin.js and plugin.ts: ");
     fs::remove_file(project.join("plugin.ts")).unwrap();
-    // Failures that go unnoticed in a component too are allowed, and so are features of QuickJS that this
-    // Node.js lacks.
+    // Failures that a component ignores too are allowed, and features of QuickJS that this Node.js lacks.
     let fine = "command(\"d [E [F...]]\", \"b\", () => 1);\n(async () => { await null; null.x; })();\nnew InternalError();\n";
     fs::write(project.join("plugin.js"), format!("{start}{one}\n{fine}")).unwrap();
     at_leisure(&mut script(&project, "build.sh"));

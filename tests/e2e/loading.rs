@@ -51,8 +51,7 @@ fn the_smallest_plugin_runs() {
     assert!(finished.stdout.contains("guest"), "{finished:?}");
 }
 
-/// Each file in `tests/components/old` has the imports allowed to a plugin of one version, with the types of
-/// that version.
+/// Each file in `tests/components/old` has the imports allowed to plugins of one version, with its types.
 #[test]
 fn plugins_built_against_every_earlier_version_load_and_run() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/components/old");

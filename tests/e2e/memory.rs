@@ -1,5 +1,4 @@
-//! The SDK's allocator for Rust: allocations of any size succeed, and the memory grows by no more than they
-//! need.
+//! The SDK's allocator for Rust: allocations of any size succeed, and the memory grows only as needed.
 
 use crate::support::certs::Identity;
 use crate::support::components;

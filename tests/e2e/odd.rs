@@ -16,8 +16,7 @@ use crate::support::client::{Connection, Ending, Tls};
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{Conversation, Finished, finish, lictor, openssl, s_client};
 
-/// A kind of certificate made by OpenSSL, and the reason for its refusal with TLS 1.2 and 1.3; `None` if it
-/// is admitted.
+/// A kind of certificate by OpenSSL, and the refusal with TLS 1.2 and 1.3; `None` if it is admitted.
 struct Kind {
     name: &'static str,
     key: &'static [&'static str],
@@ -99,8 +98,7 @@ fn pin(identity: &Identity, name: &str, how: &str) -> String {
     }
 }
 
-/// Returns the logged reason for the `count`th refusal of a client that showed the certificate of `name`
-/// without proof.
+/// Returns the logged reason of the `count`th refusal for showing the certificate of `name` without proof.
 fn unproven(server: &Server, name: &str, count: usize) -> String {
     let of = |entry: &&crate::support::server::Entry| {
         entry.message() == "a client's certificate was shown without proof" && entry.text("of") == Some(name)
@@ -148,8 +146,7 @@ fn what_is_pinned_gets_in_whatever_stands_in_it_if_its_key_can_be_proven() {
     }
 }
 
-/// Shows the certificate of `identity` with TLS 1.2 and 1.3, with its key if that is usable at all, and
-/// without.
+/// Shows the certificate of `identity` with TLS 1.2 and 1.3, without its key and, if usable, with it.
 fn shows(server: &Server, name: &str, identity: &Identity, said: [Option<&str>; 2]) {
     let thief = Identity::new("thief");
     let stealing = || Tls::stealing(identity, &thief);

@@ -42,8 +42,7 @@ fn a_client_that_does_not_read_is_not_read_from_while_others_are_served() {
     let mut greedy = shared().connect();
     let request = "body\r\nSize: 4096\r\n\r\n".to_owned() + &"b".repeat(4096);
     let sent = greedy.send_until_stuck(request.as_bytes());
-    // The buffers of the sockets and the server hold a few megabytes; an unbounded queue would take
-    // everything.
+    // Buffers of sockets and server hold a few megabytes; an unbounded queue would take everything.
     assert!(sent < 64 << 20, "the server took {sent} bytes");
     assert_eq!(shared().connect().ask("echo hello"), "hello");
 

@@ -1,5 +1,4 @@
-//! A connection on which no further request is read, because its maximum is in flight, still notices its
-//! client.
+//! A connection that reads no further request, because its maximum is in flight, still notices its client.
 
 use crate::metrics::metrics;
 use crate::support::certs::Identity;

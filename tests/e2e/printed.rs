@@ -147,8 +147,7 @@ fn what_is_left_out_of_the_log_is_told_at_once() {
     assert_eq!(lines[0].text("request"), told.text("request"));
 }
 
-/// Text that a plugin buffers itself and prints later counts as the later request's: the host can't tell them
-/// apart.
+/// Text that a plugin buffers and prints later counts as the later request's: the host can't know better.
 #[test]
 fn the_next_request_begins_with_a_line_of_its_own() {
     let (server, [alice, bob]) = printing("instances = \"shared\"");

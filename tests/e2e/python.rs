@@ -1,5 +1,4 @@
-//! The kit for Python: the host on which an author tests commands, and commands that reply in parts through a
-//! real server.
+//! The kit for Python: the host on which authors test commands, and replies in parts through a real server.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -15,8 +15,7 @@ fn hostile_with(keys: &str) -> (Server, Identity) {
     (server, tester)
 }
 
-/// Asserts that each request fails with this code and outcome, framed and then plain, and that the connection
-/// goes on.
+/// Asserts that each request fails with this code and outcome, framed and plain, and the connection goes on.
 fn assert_failures(connection: &mut Connection, requests: &[&str], code: &str, outcome: &str) {
     for request in requests {
         let frame = connection.ask_framed(request);

@@ -1,5 +1,4 @@
-//! `lictor plugin run --script`: its grants, the files it reads, keys by which calls run once, and streams
-//! that fail.
+//! `lictor plugin run --script`: grants, files that are read, keys by which calls run once, failing streams.
 
 use std::fs;
 use std::process::Command;

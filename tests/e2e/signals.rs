@@ -1,5 +1,5 @@
-//! Signals before the server serves, at every moment after its handlers are set, and as the first process of
-//! a container.
+//! Signals before the server serves, at any time after its handlers are set, and as a container's first
+//! process.
 
 use std::fmt::Write as _;
 use std::fs::File;

@@ -13,8 +13,8 @@ use crate::support::components::{self, STATEFUL_COMMANDS};
 use crate::support::server::{Server, Setup};
 use crate::support::tools::{finish, lictor};
 
-/// Sets up a server whose plugin `stateful` has `grants`, its own keys `keys`, and a section `[state]` with
-/// these lines.
+/// Sets up a server whose plugin `stateful` has `grants` and `keys`, and whose section `[state]` has these
+/// lines.
 fn setup(keys: &str, grants: &str, state: &str) -> (Setup, Identity) {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester);
@@ -280,8 +280,7 @@ fn what_was_answered_outlives_kill_9() {
     assert!(answered.iter().all(|last| *last > 50), "{answered:?}");
 }
 
-/// Counts up until the server is gone; returns the last answer. Sets `enough` once it has written enough for
-/// the kill.
+/// Counts up until the server is gone; returns the last answer. Sets `enough` once the kill may come.
 fn count_up(connection: &mut Connection, writer: usize, enough: &AtomicBool) -> u64 {
     let mut last = 0;
     let request = format!("state-increment default w{writer} 1\r\n\r\n");

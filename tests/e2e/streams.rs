@@ -1,5 +1,5 @@
-//! Replies in parts in every language: the same cases for every streaming plugin, each with its own commands
-//! and words.
+//! Replies in parts in every language: the same cases for every streaming plugin, with its commands and
+//! words.
 
 use std::path::PathBuf;
 use std::thread;
@@ -118,8 +118,7 @@ pub(super) fn stream(connection: &mut Connection, line: &str) -> (Vec<u8>, Frame
     (whole, end)
 }
 
-/// Reads two streams until both have ended; returns the parts and the end of each, in the order of their
-/// sequences.
+/// Reads two streams to their ends; returns the parts and the end of each, in the order of `sequences`.
 fn read_both(connection: &mut Connection, sequences: [&str; 2]) -> [(Vec<u8>, Frame); 2] {
     let mut wholes = [Vec::new(), Vec::new()];
     let mut ends = [None, None];

@@ -210,8 +210,7 @@ fn the_documented_unit_lets_the_server_do_its_work() {
     assert_eq!(values(&unit, "CapabilityBoundingSet"), [""], "no capability is left");
 }
 
-/// The user of a server without root's rights: nobody, if the tests run as root; otherwise the tests' own
-/// user.
+/// The user of a server without root's rights: nobody, if the tests run as root; else the tests' own user.
 const NOBODY: u32 = 65534;
 
 /// Wraps `command` to run as that user, with no capability and no way to one.

@@ -89,8 +89,8 @@ fn what_a_batch_refuses_by_its_permission_is_answered_in_its_turn() {
     let setup = Setup::new().client("tester", &tester, &["args", "sleep", "leak"]).hostile(SHARED);
     let server = setup.start();
     let mut connection = server.connect(&tester);
-    // `body` is served by the same plugin as the requests before it, so only its permission keeps it out of
-    // their batch.
+    // `body` goes to the same plugin as the requests before it, so only its permission keeps it out of a
+    // batch.
     let commands = ["args a", "body", "sleep 100", "body", "args b", "body", "body", "args c"];
     connection.send(commands.map(|command| format!("{command}\r\n\r\n")).concat());
     let replies: Vec<String> = commands.iter().map(|_| connection.read_reply()).collect();
@@ -120,8 +120,7 @@ fn a_sequence_may_come_again_once_it_was_answered_and_not_before() {
         connection.send("leak\r\nSequence: s\r\n\r\n");
         assert_eq!(told(&connection.read_frame()), body);
     }
-    // The same in one piece. On a busy machine one may still be running, and the next is then rightly a
-    // fault.
+    // The same in one piece. On a busy machine one may still be running, and the next is rightly a fault.
     eventually("three that each end at once", || {
         let mut connection = server.connect(&tester);
         connection.send("leak\r\nSequence: s\r\n\r\n".repeat(3));

@@ -3,7 +3,7 @@
 //!
 //! | module     | participants |
 //! |------------|--------------|
-//! | `steady`   | well-behaved clients; each of their answers is known beforehand, and their counts must be stored |
+//! | `steady`   | well-behaved clients; their answers are known beforehand, and their counts must be stored |
 //! | `passing`  | clients that connect and disconnect, in good order and otherwise |
 //! | `wild`     | clients whose plugins misbehave, whose bytes are invalid requests, and strangers |
 //! | `operator` | an operator that repeatedly swaps a plugin, the server's certificate and a client |
@@ -61,8 +61,7 @@ const ROLES: [Role; 11] = [
 /// Least number of rounds of every role, before the first sample and between the two.
 const ROUNDS: (u64, u64) = (2, 5);
 
-/// Least warm-up of a long run: by then the sandbox has used each of its slots, and allocators have their
-/// reserves.
+/// Least warm-up of a long run: by then the sandbox has used every slot, and allocators have their reserves.
 const WARM_UP: Duration = Duration::from_secs(120);
 
 /// Time between two samples.

@@ -1,5 +1,4 @@
-//! Clients that connect and disconnect: in good order, in the middle of something, and with partly read
-//! streams.
+//! Clients that connect and disconnect: in good order, in the middle of something, with partly read streams.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -57,8 +57,7 @@ fn own_key(number: usize) -> String {
     format!("count-{number}")
 }
 
-/// Counts, one by one, with its own key and with a shared one. No other client touches the former, so each
-/// answer is known.
+/// Counts, one by one, with its own key and a shared one. Only it uses the former, so each answer is known.
 pub fn count(soak: &Soak, shift: &Shift<'_>) {
     let mut connection = soak.server.connect(&soak.steady);
     let (own, key) = (&soak.tally.own[shift.number], own_key(shift.number));

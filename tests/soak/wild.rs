@@ -1,5 +1,4 @@
-//! Clients that make plugins misbehave, clients that send invalid requests, and strangers. Each learns its
-//! fault.
+//! Clients that misuse plugins or send invalid requests, and strangers. Each learns its fault.
 
 use std::collections::VecDeque;
 use std::fs;

@@ -9,8 +9,7 @@ use crate::support::{child, key, opened, path_from_parent, run, spawned, store_i
 const ROUNDS: u64 = 12;
 const CALLERS: u64 = 16;
 
-/// Not a test by itself: the child of the one below. Writes numbered keys and prints each when it is
-/// acknowledged.
+/// Not a test by itself: the child of the one below. Writes numbered keys and prints acknowledged ones.
 #[test]
 fn child_that_writes() {
     let Some(path) = path_from_parent() else { return };

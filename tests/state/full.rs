@@ -1,5 +1,4 @@
-//! No room: through the file's bound, and through a limit of the operating system that makes writes fail for
-//! real.
+//! No room: through the file's bound, and through a limit of the operating system that fails real writes.
 
 use std::io::Write;
 use std::path::Path;

@@ -1,5 +1,4 @@
-//! Random operations on every engine and on a map that is simple enough to be right: all must agree on every
-//! answer.
+//! Random operations on every engine and on a simple map: all must agree on every answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -174,7 +174,7 @@ impl Identity {
         base16ct::lower::encode_string(&Sha256::digest(&self.certificate))
     }
 
-    /// Writes `<name>.pem` and `<name>.key`, which only its owner may read, into `folder`; returns their paths.
+    /// Writes `<name>.pem`, and `<name>.key`, readable only by its owner, into `folder`; returns their paths.
     pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let (certificate, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
         fs::write(&certificate, &self.certificate_pem).expect("the certificate is written");

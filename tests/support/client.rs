@@ -114,7 +114,7 @@ impl Connection {
         connection
     }
 
-    /// Connects and completes the handshake. In TLS 1.3 the client is done before the server has checked its
+    /// Connects and shakes hands. In TLS 1.3 the client is done before the server has checked its
     /// certificate.
     pub fn open(address: SocketAddr, tls: Tls) -> io::Result<Self> {
         Self::open_with(address, tls.config())
@@ -288,8 +288,7 @@ impl Connection {
         assert!(!matches!(read, Ok(0) | Err(_)), "the connection ended ({read:?}) after {said:?}");
     }
 
-    /// Only reads: rustls's own `read` first sends pending bytes, and if that fails, bytes that could be read
-    /// are lost.
+    /// Only reads: rustls's own `read` first sends pending bytes, and if that fails, readable bytes are lost.
     fn read_more(&mut self) -> io::Result<usize> {
         let StreamOwned { conn, sock } = &mut self.tls;
         let mut block = [0; 16 * 1024];

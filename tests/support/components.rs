@@ -314,8 +314,7 @@ fn escaped(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
 }
 
-/// Makes a component of 21 KB whose compilation takes minutes and gigabytes: each of its loops passes on each
-/// of its locals.
+/// Makes a component of 21 KB that takes minutes and gigabytes to compile: every loop passes on every local.
 #[allow(dead_code, reason = "for the attacks")]
 pub fn bomb(folder: &Path) -> PathBuf {
     const LOOPS: usize = 200;

@@ -131,8 +131,7 @@ pub struct Server {
     child: Child,
 }
 
-/// A server with `echo` and the hostile plugin, with default settings, that tests share; its one client may
-/// do anything.
+/// A server with `echo` and the hostile plugin, with defaults, shared by tests; its client may do anything.
 pub fn shared() -> &'static Shared {
     static SHARED: OnceLock<Shared> = OnceLock::new();
     SHARED.get_or_init(|| {
@@ -207,8 +206,7 @@ impl Server {
         self.address = self.listening();
     }
 
-    /// Returns the computing time of the server's threads, in kernel ticks: of those with this name, and of
-    /// all others.
+    /// Returns the computing time of the server's threads with this name, and of all others, in kernel ticks.
     pub fn computed_ticks(&self, name: &str) -> (u64, u64) {
         let mut ticks = (0, 0);
         for thread in fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap() {
@@ -306,8 +304,7 @@ impl Drop for Server {
     }
 }
 
-/// Kills a child and removes its folder when this process ends in any way: values in statics are never
-/// dropped.
+/// Kills a child and removes its folder when this process ends in any way: statics are never dropped.
 struct Guard(Child);
 
 impl Guard {

@@ -20,8 +20,7 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Prepares the `lictor` binary to run in `folder`, which is also the user's home: no settings of this
-/// machine apply.
+/// Prepares `lictor` to run in `folder`, which is also the user's home: no settings of this machine apply.
 pub fn lictor(folder: &Path) -> Command {
     at_home(Path::new(env!("CARGO_BIN_EXE_lictor")), folder)
 }

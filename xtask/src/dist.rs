@@ -43,8 +43,7 @@ pub(crate) fn dist() -> Result<(), String> {
     Ok(())
 }
 
-/// Builds `shipped/lictor` in the target folder from the existing counts, or makes them first. Returns its
-/// path.
+/// Builds `shipped/lictor` in the target folder from the counts, which are made if missing. Returns its path.
 pub(crate) fn build() -> Result<PathBuf, String> {
     if !counts().is_file() {
         count()?;

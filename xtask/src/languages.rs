@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::{cargo, command, document, root, run, target_folder, tell};
 
-/// Languages whose tools come from npm or PyPI: the folder's name, the language's name, and its interpreter
-/// or compiler.
+/// Languages with tools from npm or PyPI: the folder's name, the language's name, its interpreter or
+/// compiler.
 const LANGUAGES: [(&str, &str, &str); 3] =
     [("js", "JavaScript", "QuickJS"), ("python", "Python", "CPython"), ("c", "C", "clang of zig")];
 

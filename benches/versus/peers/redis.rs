@@ -28,8 +28,7 @@ const CONNECTIONS: usize = 12_000;
 pub fn start(keeps: Keeps, cores: &[usize], client: &Identity) -> Result<Server, String> {
     version()?;
     let folder = TempDir::new().map_err(|error| format!("no folder for Redis: {error}"))?;
-    // Redis can't choose a port itself. If another program takes this one in between, Redis fails with an
-    // error.
+    // Redis can't choose a port itself. If another program takes this one in between, Redis fails.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     let address = free.map_err(|error| format!("no port for Redis: {error}"))?;
     let config = config(folder.path(), address, keeps, client);

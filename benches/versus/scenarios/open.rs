@@ -20,8 +20,7 @@ const PAIRS: [(&str, &str); 2] = [(WARM, REDIS), (FRESH, REDIS)];
 /// Fractions of the closed loop's rate, in percent.
 const STEPS: [u32; 9] = [10, 20, 30, 40, 50, 60, 70, 80, 90];
 
-/// A contender that answers a smaller fraction of its load is overloaded: its latency grows for as long as it
-/// is measured.
+/// A contender that answers a smaller fraction of its load is overloaded: its latency grows without end.
 const KEEPS_UP: f64 = 0.98;
 
 /// Full load of each contender: requests per second.

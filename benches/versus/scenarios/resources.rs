@@ -128,8 +128,7 @@ pub fn start(bench: &Bench) -> Outcome {
     outcome
 }
 
-/// Sets up this many plugins, each with a different component: the same code, and a custom section that
-/// differs.
+/// Sets up this many plugins with different components: the same code, and a custom section that differs.
 fn many_plugins(count: usize, bench: &Bench) -> Setup {
     let echo = std::fs::read(components::echo()).expect("the component is read");
     let mut setup = Setup::new().master("client", &bench.client);

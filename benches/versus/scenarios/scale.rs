@@ -14,8 +14,7 @@ use crate::peers::{lictor, wasmtime};
 const LICTOR: [&str; 2] = ["Lictor `echo` fresh, 1 core", "Lictor `echo` fresh, 2 cores"];
 const SERVE: [&str; 2] = ["`wasmtime serve`, 1 core", "`wasmtime serve`, 2 cores"];
 
-/// The load shares the second core with the server: the ratio is below that of a second core for the server
-/// alone.
+/// The load shares the second core with the server: the ratio is lower than with a second core for itself.
 pub fn scale(bench: &Bench) -> Outcome {
     let mut outcome = Outcome::default();
     let load = Load::Steady(bench.closed(16));

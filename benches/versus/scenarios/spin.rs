@@ -15,8 +15,7 @@ use crate::peers::lictor;
 use crate::spread::Spread;
 use crate::support::certs::Identity;
 
-/// The quiet client's requests per second: so few that it finds the server asleep or busy with the spinning
-/// plugin.
+/// The quiet client's requests per second: few, so that the server is asleep or busy with the other plugin.
 const PER_SECOND: f64 = 500.0;
 
 /// Disturbances of the quiet client: connections of the other client, and spinning calls on each. A call is
@@ -24,8 +23,7 @@ const PER_SECOND: f64 = 500.0;
 const BESIDE: [(&str, usize, usize); 3] =
     [("alone", 0, 0), ("beside 2 spinning calls", 2, 1), ("beside 64 spinning calls", 4, 16)];
 
-/// The server and its clients share both cores: on a single core a client would wait for the core, and not
-/// for its answer.
+/// The server and its clients share both cores: on a single core a client would mostly wait for the core.
 pub fn spin(bench: &Bench) -> Outcome {
     let mut outcome = Outcome::default();
     let both = [bench.cores.server, bench.cores.load];

@@ -11,8 +11,7 @@ use crate::peers::redis::Keeps;
 use crate::peers::{lictor, redis};
 use crate::resp::Resp;
 
-/// Request to each of the two servers, and its names with one and with sixteen requests in flight on each
-/// connection.
+/// Request to each of the two servers, and its names with one and with sixteen in flight on each connection.
 const OURS: [(&[&str], [&str; 2]); 2] = [
     (&["kv-get", "key"], ["Lictor `kv-get`, 1 in flight", "Lictor `kv-get`, 16 in flight"]),
     (&["kv-set", "key", PAYLOAD], ["Lictor `kv-set`, 1 in flight", "Lictor `kv-set`, 16 in flight"]),

@@ -63,8 +63,7 @@ fn missing(key: &str) -> Failure {
     Failure::not_found(format!("there is no key {key}"))
 }
 
-/// Lists one key per line. Fails if the listing would exceed `most` bytes: half a listing looks like a whole
-/// one.
+/// Lists one key per line. Fails if that would exceed `most` bytes: half a listing looks like a whole one.
 fn listing(keys: impl Iterator<Item = Result<String, Failure>>, most: usize) -> Result<String, Failure> {
     let mut lines = String::new();
     for key in keys {

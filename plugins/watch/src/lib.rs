@@ -24,8 +24,7 @@ mod commands {
     }
 }
 
-/// Returns the bytes appended to a file of `seen` bytes that is `now`. A shorter file has replaced the old
-/// one.
+/// Returns the bytes appended to a file of `seen` bytes that is `now`. A shorter file is a different one.
 fn news(seen: usize, now: &[u8]) -> &[u8] {
     now.get(seen..).unwrap_or(now)
 }

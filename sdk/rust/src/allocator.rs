@@ -216,8 +216,7 @@ impl Large {
         }
     }
 
-    /// Claims the rest of the initial memory behind the first chunk of blocks, if talc can begin with that
-    /// little.
+    /// Claims the rest of the initial memory behind the first chunk of blocks, if that is enough for talc.
     fn start(&mut self) {
         self.started = true;
         let chunk = first_chunk();

@@ -1,5 +1,4 @@
-//! Conversion of an argument's text to a value. No code here allocates or formats, because it runs in every
-//! call.
+//! Conversion of an argument's text to a value. It runs in every call, so no code allocates or formats.
 
 use std::time::Duration;
 

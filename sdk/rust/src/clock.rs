@@ -1,5 +1,4 @@
-//! Time of day, elapsed time, and waiting. Works on every target, unlike `std::time`, which needs
-//! `wasm32-wasip2`.
+//! Time of day, elapsed time, and waiting. Works on every target; `std::time` only on `wasm32-wasip2`.
 
 use std::time::Duration;
 

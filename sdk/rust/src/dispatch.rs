@@ -128,8 +128,7 @@ impl Block {
 }
 
 fn text_of(bytes: &[u8], range: Range<usize>) -> &str {
-    // SAFETY: the host gives UTF-8 here, as in every string of the component model, which are not checked
-    // either.
+    // SAFETY: the host gives UTF-8 here, as in every string of the component model, also unchecked.
     unsafe { str::from_utf8_unchecked(bytes.get(range).unwrap_or_default()) }
 }
 

@@ -88,8 +88,7 @@ impl Failure {
         Self { is_of_host: false, ..self }
     }
 
-    /// Returns the failure that the client receives when a command ends with this one; logs anything withheld
-    /// from the client.
+    /// Returns the client's version of a failure that ends a command; logs anything withheld from the client.
     #[cold]
     pub(crate) fn told(self) -> Self {
         if !self.is_of_host || !matches!(&*self.code, "bad-arguments" | "not-found" | "denied") {

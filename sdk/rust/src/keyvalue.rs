@@ -1,5 +1,4 @@
-//! The plain `wasi:keyvalue`, where `keyvalue = ["STORE"]` is granted. [`crate::state`] does more with less
-//! code.
+//! Plain `wasi:keyvalue`, where `keyvalue = ["STORE"]` is granted. [`crate::state`] does more with less code.
 
 use crate::Failure;
 use crate::bindings::wasi::keyvalue::store::Error;

@@ -2,8 +2,7 @@
 
 use crate::host::output;
 
-/// Most bytes passed to the host at once. The host takes 16 MiB; it logs 64 KiB of a call and counts the
-/// rest.
+/// Most bytes passed to the host at once. It takes 16 MiB, logs 64 KiB of a call, and counts the rest.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Logs `text`, line by line, marked with the plugin and the request.

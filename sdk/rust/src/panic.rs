@@ -18,8 +18,7 @@ pub(crate) fn tell() {
 fn print(info: &PanicHookInfo<'_>) {
     output::flush();
     let words = info.payload_as_str().unwrap_or("a value that is no text");
-    // Not `output::print`: every plugin has this code, and each import named there would cost a fresh
-    // instance of it.
+    // Not `output::print`: every plugin has this code, and another import would cost each fresh instance.
     host::output::print(&line(words, info.location()));
 }
 
@@ -36,8 +35,7 @@ fn line(words: &str, place: Option<&Location<'_>>) -> String {
     line
 }
 
-/// Appends in decimal, without the standard library's formatting, which every plugin would carry for this one
-/// number.
+/// Appends in decimal. The standard library's formatting would be in every plugin for this one number.
 fn push_number(line: &mut String, number: u32) {
     if number >= 10 {
         push_number(line, number / 10);

@@ -1,5 +1,4 @@
-//! The macros together with a compiler: a plugin with every kind of parameter and reply, called as the host
-//! does.
+//! The macros with a compiler: a plugin with every kind of parameter and reply, called as the host does.
 
 #![allow(clippy::unwrap_used)]
 

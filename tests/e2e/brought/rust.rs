@@ -1,5 +1,4 @@
-//! A plugin with crates that authors bring along; `now` and `dice` are replaced where the standard library
-//! has them.
+//! A plugin with crates of others; `now` and `dice` are replaced where the standard library has them.
 
 use lictor_plugin::prelude::*;
 

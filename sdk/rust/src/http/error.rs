@@ -29,8 +29,7 @@ impl Display for Error {
 
 impl std::error::Error for Error {}
 
-/// `bad-arguments`, `denied`, `failed` for a body that is too large, else `unavailable`: a failure of the
-/// host.
+/// `bad-arguments`, `denied`, `failed` for a body that is too large, else `unavailable`: the host's failure.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error {

@@ -94,8 +94,7 @@ fn options(request: &Request) -> RequestOptions {
     options
 }
 
-/// Writes the body. A server that answers early may read none of it: that is not an error, and its answer
-/// counts.
+/// Writes the body. A server that answers early may read none of it, which is no error: its answer counts.
 fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), Error> {
     let stream = body.write().map_err(|()| broken_off())?;
     for piece in bytes.chunks(WRITE_BYTES) {

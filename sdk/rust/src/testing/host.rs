@@ -129,8 +129,7 @@ impl Host {
         world.elapsed = world.elapsed.saturating_add(span);
     }
 
-    /// Runs the command that `arguments` names, as [`testing::run`](super::run) does. Each command has the
-    /// whole time.
+    /// Runs the command that `arguments` names, like [`testing::run`](super::run). Each has the whole time.
     pub fn run(&self, commands: &'static [Command], arguments: &[&str]) -> Result<Vec<u8>, Failure> {
         within(&self.world, || super::run(commands, arguments))
     }

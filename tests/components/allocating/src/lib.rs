@@ -21,8 +21,7 @@ mod commands {
             before = now;
         };
         let mut current = layout(*first)?;
-        // SAFETY: no layout is empty, each is the allocation's own, and no byte outside it is written or
-        // read.
+        // SAFETY: no layout is empty, each is the allocation's own, and only bytes inside are used.
         unsafe {
             let mut at = written(alloc(current), current)?;
             tell();

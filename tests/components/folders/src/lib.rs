@@ -100,8 +100,7 @@ fn hold_streams(count: usize) -> Vec<u8> {
     held.len().to_string().into_bytes()
 }
 
-/// Opens the same file repeatedly, and keeps it open; returns the number of successes, and the error after
-/// them.
+/// Opens a file repeatedly, and keeps it open; returns the number of successes, and the error after them.
 fn hold(count: usize, path: &str) -> Vec<u8> {
     let mut held = Vec::new();
     for _ in 0..count {

@@ -1,5 +1,4 @@
-//! Bounds of one call in a test: its time, and its use of the host. A call that exceeds one ends as a server
-//! would end it.
+//! Bounds of one call in a test: its time, and its use of the host. Exceeding one ends it as a server would.
 
 use std::mem::{replace, take};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
