@@ -1,5 +1,5 @@
-//! Advice on a config that may be served, beyond the warnings about its own lines: one list, which `lictor
-//! check` prints, and which the start and each reload log.
+//! Advice on a config that may be served, beyond the warnings about its own lines: one list, printed by
+//! `lictor check`, and logged by the start and each reload.
 
 use std::time::SystemTime;
 

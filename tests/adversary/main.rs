@@ -92,8 +92,7 @@ fn assert_serves(server: &Server, client: &Identity) {
     assert_eq!(connection.ask_framed("@ping").text(), "pong");
 }
 
-/// Prints the server's memory after an attack as a table row, shown by `cargo test --test adversary --
-/// --nocapture`.
+/// Prints the server's memory after an attack as a table row; `--nocapture` shows it.
 #[expect(clippy::print_stdout, reason = "it is a figure, and no fault")]
 fn tell_memory(server: &Server, before_kib: u64) {
     let mib = |kib: u64| (kib as f64 / 1024.0).round();

@@ -31,8 +31,7 @@ const SIZES: usize = 6;
 const SMALLEST_BYTES: usize = 16;
 const LARGEST_BYTES: usize = SMALLEST_BYTES << (SIZES - 1);
 
-/// Size of a chunk, from which blocks are cut; also the least that the first chunk leaves of the initial
-/// memory for everything else.
+/// Size of a chunk, from which blocks are cut. The first chunk is part of the initial memory, if it fits.
 const CHUNK_BYTES: usize = 4096;
 
 #[global_allocator]

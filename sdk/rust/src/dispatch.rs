@@ -75,7 +75,7 @@ impl<P: Plugin> Worker for P {
     }
 }
 
-/// Requests as `queue` hands them over. The host's blocks are complete, so an incomplete one is not read.
+/// Requests as `queue` hands them over. The host's blocks are complete; a torn one is not treated specially.
 struct Block {
     bytes: Vec<u8>,
     at: usize,
