@@ -65,7 +65,7 @@ pub struct Checked {
 ///
 /// # Errors
 ///
-/// The same as for [`Supervisor::serve`].
+/// As for [`Supervisor::serve`].
 pub fn check(config: &Config) -> anyhow::Result<Checked> {
     workers()?.block_on(async {
         tls_acceptor(&tls_files(config))?;
@@ -76,7 +76,7 @@ pub fn check(config: &Config) -> anyhow::Result<Checked> {
     })
 }
 
-/// The runtime that serves clients and runs plugins.
+/// Starts the runtime that serves clients and runs plugins.
 fn workers() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().event_interval(TASKS_BETWEEN_EVENTS).build().context("cannot start the runtime")
@@ -111,7 +111,7 @@ impl Control for Operator {
     }
 }
 
-/// Raises the soft limit of open files, which is 1024 by default: every connection takes a file descriptor,
+/// Raises the soft limit of open files, usually 1024: every connection takes a file descriptor,
 /// as do the requests that plugins send and the files that they hold open.
 fn raise_file_limit(config: &Config) {
     let limits = &config.limits;

@@ -28,7 +28,7 @@ const COMMANDS: [&str; 15] = [
     "shorten",
 ];
 
-/// A setup with the folder `granted` beside the config, and what is in it.
+/// Sets up the folder `granted` with its contents beside the config.
 fn setup(grants: &str) -> (Setup, Identity) {
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester);

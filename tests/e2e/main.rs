@@ -1,6 +1,6 @@
 //! End-to-end tests: the real binary, real TLS, real components.
 //!
-//! | module      | what it shows |
+//! | module      | subject |
 //! |-------------|---------------|
 //! | `identity`  | admission of clients, and the message to those refused |
 //! | `authority` | admission through an authority's word |

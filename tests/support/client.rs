@@ -100,7 +100,7 @@ pub struct Connection {
 pub enum Ending {
     /// With TLS's close_notify: nothing was cut off.
     Clean,
-    /// Without it.
+    /// Without a close_notify: bytes may have been cut off.
     Cut,
     /// With a TLS alert.
     Alert,

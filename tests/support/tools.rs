@@ -52,7 +52,7 @@ pub fn finish_reading(command: &mut Command, input: &str) -> Finished {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{program} does not start: {error}"));
     let mut stdin = child.stdin.take().expect("stdin is a pipe");
-    // It may end without reading.
+    // The program may end without reading.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let stdout = gather(child.stdout.take().expect("stdout is a pipe"));

@@ -17,7 +17,7 @@ pub fn named_modules(path: &str, code: &str) -> Vec<(usize, String)> {
     }
     let depth = path.matches('/').count() - usize::from(path.ends_with("/mod.rs"));
     for (number, line) in (1..).zip(code.lines()) {
-        // In a module within the file, one `super` more stays inside.
+        // In a module within the file, one more `super` stays inside.
         let inner = usize::from(line.starts_with([' ', '\t']));
         if line.contains(&"super::".repeat((depth + inner).max(1))) {
             named.push((number, "super".to_owned()));

@@ -1,4 +1,4 @@
-//! `echo`, the smallest useful plugin: it answers with its arguments, or with its body if it has none.
+//! `echo`, the smallest useful plugin: answers with its arguments, or with its body if it has none.
 
 use lictor_plugin::prelude::*;
 

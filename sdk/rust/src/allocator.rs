@@ -59,7 +59,7 @@ struct Small {
     started: bool,
 }
 
-/// A free block: it holds the next one of its size.
+/// A free block, which points to the next one of its size.
 struct Block {
     next: *mut Block,
 }
@@ -89,7 +89,7 @@ unsafe impl GlobalAlloc for Allocator {
         if block.is_null() {
             return small.cut(SMALLEST_BYTES << size, self.large.get());
         }
-        // SAFETY: blocks in the list are free and hold the next one.
+        // SAFETY: blocks in the list are free and point to the next one.
         small.free[size] = unsafe { (*block).next };
         block.cast()
     }
@@ -108,7 +108,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        // SAFETY: the caller promises that this is a layout.
+        // SAFETY: the caller promises a valid layout.
         let wanted = unsafe { Layout::from_size_align_unchecked(bytes, layout.align()) };
         match (list_of(layout), list_of(wanted)) {
             (Some(old), Some(new)) if old == new => at,
@@ -236,7 +236,7 @@ impl Large {
         // The allocation and the mark behind it, as talc rounds them.
         let body = (layout.size() + MARK_BYTES).next_multiple_of(CHUNK_UNIT);
         let align = if layout.align() > CHUNK_UNIT { layout.align() } else { 0 };
-        // No sum overflows: a layout's size and alignment are 2 GiB together at the most.
+        // No sum overflows: a layout's size and alignment together are at most 2 GiB.
         let pages = (head + body + align).div_ceil(PAGE);
         let before = wasm32::memory_grow::<0>(pages);
         if before == usize::MAX {

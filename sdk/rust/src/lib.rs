@@ -23,12 +23,12 @@
 //! that picks the function, reads its arguments and turns its value into the reply. `README.md` beside this
 //! crate says how to build it.
 //!
-//! | to | there is |
+//! | task | use |
 //! |---|---|
-//! | read arguments of a type of one's own | [`FromArgument`] |
-//! | reply with a type of one's own | [`IntoReply`] |
-//! | fail | [`Failure`], into which the usual errors turn by `?` |
-//! | know the request | [`request`] |
+//! | read arguments of your own type | [`FromArgument`] |
+//! | reply with your own type | [`IntoReply`] |
+//! | fail | [`Failure`], to which the usual errors convert with `?` |
+//! | inspect the request | [`request`] |
 //! | log | [`log_line!`], and [`log`] where `logging = true` is granted |
 //! | read the plugin's config | [`config`] and `#[derive(Config)]` |
 //! | keep state | [`state`]; [`keyvalue`] for the interface of WASI |
@@ -36,7 +36,7 @@
 //! | run another command | [`call`] |
 //! | publish and receive events | [`events`] |
 //! | send an HTTP request | [`http`] |
-//! | know the time, measure it, wait | [`clock`] |
+//! | read the time, measure it, wait | [`clock`] |
 //! | draw random numbers | [`random`] |
 //! | reply in parts, for as long as the client wants | `streaming`, with the feature of that name |
 //! | call a command in a test | [`testing`] |

@@ -59,7 +59,7 @@ macro_rules! __log_error {
     ($($arguments:tt)*) => { $crate::__log!(Error, $($arguments)*) };
 }
 
-/// Logs a fault after which the plugin can't go on.
+/// Logs a fault from which the plugin can't recover.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log_critical {

@@ -24,7 +24,7 @@ impl FromArgument<'_> for Color {
     }
 }
 
-/// Read from the config in a plugin; here it shows that the macro takes it.
+/// In a plugin this is read from the config; here it shows that the macro accepts it.
 #[derive(Config)]
 #[allow(dead_code)]
 struct Settings {

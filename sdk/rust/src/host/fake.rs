@@ -39,7 +39,7 @@ pub(crate) struct World {
     /// Granted files; `None` for one that does not exist now.
     pub(crate) files: BTreeMap<String, Option<Vec<u8>>>,
     pub(crate) stores: state::Stores,
-    /// The monotonic clock's reading, and the time of day where that was 0.
+    /// The monotonic clock's reading, and the time of day when that was 0.
     pub(crate) elapsed: Duration,
     pub(crate) began_at: Duration,
     pub(crate) seed: u64,

@@ -1,4 +1,4 @@
-//! One request and its response, by WASI's handles.
+//! One request and its response, through WASI's handles.
 //!
 //! Invariant: each handle is dropped before the one it came from; otherwise the host traps. Rust drops locals
 //! in reverse order of declaration, which is why some are declared where they are.

@@ -93,7 +93,7 @@ fn failure(code: &str, message: &str) -> Failure {
     Failure { code: code.into(), message: message.into() }
 }
 
-/// The first argument as a number.
+/// Parses the first argument as a number.
 fn number(args: &[String]) -> Result<u64, Failure> {
     args.first()
         .and_then(|text| text.parse().ok())

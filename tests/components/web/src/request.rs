@@ -17,7 +17,7 @@ pub struct Request {
     body: String,
 }
 
-/// A request on its way.
+/// A request in progress.
 pub struct Begun(FutureIncomingResponse);
 
 /// A response whose body may not be read yet.

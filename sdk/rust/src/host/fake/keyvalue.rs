@@ -31,7 +31,7 @@ pub mod store {
     }
 
     impl Bucket {
-        /// The value of `key`, if it is there.
+        /// Returns the value of `key`, if there is one.
         pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
             Ok(state::get(&self.name, key).map_err(error)?.map(|entry| entry.value))
         }
@@ -81,7 +81,7 @@ pub mod atomics {
     use super::store::{Bucket, Error, error};
     use crate::host::fake::state;
 
-    /// Adds to an entry that is a decimal number in text.
+    /// Adds to an entry that is a decimal number in text, and returns the sum.
     pub fn increment(bucket: &Bucket, key: &str, delta: u64) -> Result<u64, Error> {
         let too_large = |_| Error::Other("the sum is too large".into());
         let sum = state::increment(&bucket.name, key, i64::try_from(delta).map_err(too_large)?);
@@ -103,7 +103,7 @@ pub mod batch {
         if size > limit { Err(Error::Other(words())) } else { Ok(()) }
     }
 
-    /// The values of several keys.
+    /// Returns the values of several keys.
     #[allow(clippy::type_complexity, reason = "as the interface has it")]
     pub fn get_many(bucket: &Bucket, keys: &[String]) -> Result<Vec<Option<(String, Vec<u8>)>>, Error> {
         check("a call in keys", keys.len(), MAX_KEYS)?;
