@@ -1,7 +1,7 @@
-//! All authorities, and whether a chain of certificates leads to one of them.
+//! The configured authorities, and the verification of certificate chains against them.
 //!
-//! Signatures, dates, constraints and usages are judged by `webpki`; here is what it leaves out (the dates of the authorities
-//! themselves, what keys may be used for), and how what it says is put into words.
+//! `webpki` judges signatures, dates, constraints and usages. This module checks what `webpki` leaves out
+//! (the dates of the authorities themselves, the key usages) and puts verdicts into words.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,51 +21,54 @@ use super::revocation::RevocationList;
 use super::signatures::{ListSignatures, Signatures};
 use super::thumbprint::Thumbprint;
 
-/// All authorities whose word is taken.
+/// All trusted authorities.
 #[derive(Clone, Debug)]
 pub(super) struct Authorities {
     known: Vec<Known>,
-    /// Of each issuer at most one list in a set: `webpki` looks at the first of an issuer alone, so each set is asked by itself.
-    /// Several sets are the exception: a list and the one that follows it.
+    /// Each set holds at most one list of each issuer: `webpki` looks only at an issuer's first list, so each
+    /// set is queried by itself. There is more than one set only while a list and its successor are both
+    /// present.
     lists: Vec<Vec<RevocationList>>,
     list_signatures: ListSignatures,
-    /// Tells these lists from others.
+    /// Distinguishes these lists from others.
     lists_digest: Thumbprint,
 }
 
-/// An authority, and what is looked for in it.
+/// An authority with its parsed trust anchor.
 #[derive(Clone, Debug)]
 struct Known {
     authority: Authority,
     thumbprint: Thumbprint,
     anchor: TrustAnchor<'static>,
-    /// What certificates that it signed call its key, where it has such a name.
+    /// The subject key identifier, if the authority's certificate has one.
     key_identifier: Option<Vec<u8>>,
 }
 
 /// A chain that leads to an authority.
 #[derive(Debug)]
 pub(super) struct Verified {
-    /// When all of it is valid.
+    /// Intersection of the validity periods of the whole chain.
     pub(super) validity: Validity,
     /// The authority's name.
     pub(super) authority: Arc<str>,
     pub(super) rests_on: RestsOn,
 }
 
-/// What a chain was verified by: while that is there, the chain need not be verified again.
+/// Authority and lists a chain was verified against. While both are unchanged, the chain need not be verified
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RestsOn {
     authority: Thumbprint,
     lists: Thumbprint,
 }
 
-/// A chain that does not do.
+/// A rejected chain.
 #[derive(Debug)]
 pub(super) enum Unverified {
-    /// It leads to no authority, or nobody can tell. Why not is for the log: a stranger is told nothing.
+    /// Leads to no authority, or that cannot be determined. The reason is for the log only: a stranger learns
+    /// nothing.
     Unknown(String),
-    /// An authority, or one that it vouches for, did sign the certificate. Its holder may know what is wrong.
+    /// The certificate was signed by an authority or an intermediate of one. Its holder may learn the reason.
     Unusable(String),
 }
 
@@ -76,7 +79,7 @@ impl Authorities {
             if known.iter().any(|known| known.authority == authority) {
                 continue;
             }
-            // `Authority::new` has tried.
+            // `Authority::new` has parsed this certificate before.
             let Ok(anchor) = webpki::anchor_from_trusted_cert(&authority.certificate) else { continue };
             let anchor = anchor.to_owned();
             let key_identifier = key_identifier(&authority.certificate);
@@ -86,7 +89,7 @@ impl Authorities {
         Self { known, lists: Vec::new(), list_signatures: ListSignatures::default(), lists_digest }
     }
 
-    /// The same, which have revoked what stands in these lists.
+    /// Adds revocation lists.
     pub(super) fn with_lists(mut self, lists: impl IntoIterator<Item = RevocationList>) -> Self {
         for mut list in lists {
             list.find_signer(self.known.iter().map(|known| &known.authority));
@@ -102,15 +105,17 @@ impl Authorities {
         self
     }
 
-    /// Whether a chain that `rests_on` something would be verified by the same anew.
+    /// Returns true if a chain that `rests_on` these values would be verified against the same authority and
+    /// lists today.
     pub(super) fn still_verify(&self, rests_on: RestsOn) -> bool {
         rests_on.lists == self.lists_digest
             && self.known.iter().any(|known| known.thumbprint == rests_on.authority)
     }
 
-    /// Whether the first certificate of `chain` is a client's at `now`, by the word of an authority.
+    /// Verifies that the first certificate of `chain` is a client's at `now`, vouched for by an authority.
     ///
-    /// A stranger has a say in how long it takes: up to [`MAX_SIGNATURES`](super::signatures::MAX_SIGNATURES) are computed.
+    /// A stranger influences the duration: up to [`MAX_SIGNATURES`](super::signatures::MAX_SIGNATURES)
+    /// signatures are computed.
     pub(super) fn verify(
         &self,
         chain: &[CertificateDer<'_>],
@@ -164,8 +169,9 @@ impl Authorities {
         if signatures.are_used_up() || has_given_up(&error) {
             return Err(Unverified::Unknown(TOO_LONG.to_owned()));
         }
-        // Whoever shows what no authority ever signed learns nothing of it: it is asked whether the chain would have led
-        // to one, for whatever use, at the time at which the last of it began.
+        // A peer whose certificate no authority ever signed must learn nothing from the refusal. So check
+        // whether the chain would have led to an authority for any usage, at the time when its last
+        // certificate became valid.
         let begins =
             chain.iter().filter_map(|certificate| describe(certificate).1).map(|dates| dates.not_before);
         let then = unix_time(begins.max().unwrap_or(now));
@@ -180,10 +186,11 @@ impl Authorities {
         })
     }
 
-    /// Refuses a path with a certificate that stands in a list. `webpki` looks it up only in a list that says of itself to be
-    /// published where the certificate says (their distribution points), and lists are copied, moved and mirrored.
+    /// Refuses a path with a revoked certificate. `webpki` consults a list only if its distribution point
+    /// matches the certificate's, but lists are copied, moved and mirrored.
     ///
-    /// The `authority` at its end may stand in a list of one above it: that it is named in the config as well does not undo that.
+    /// The `authority` at the end may be revoked by a list of a higher authority: being named in the config
+    /// as well does not undo that.
     fn check_revoked(&self, path: &VerifiedPath<'_>, authority: &Authority) -> Result<(), Error> {
         let is_listed =
             |issuer: &[u8], serial: &[u8]| self.lists.iter().flatten().any(|list| list.has(issuer, serial));
@@ -194,7 +201,7 @@ impl Authorities {
         if is_revoked { Err(Error::CertRevoked) } else { Ok(()) }
     }
 
-    /// What was found out about `first`, from which `path` leads to `known`.
+    /// Returns the verdict on `first`, from which `path` leads to `known`.
     fn verified(
         &self,
         first: &CertificateDer<'_>,
@@ -221,16 +228,16 @@ impl Known {
     }
 }
 
-/// The authorities in the order in which they are tried.
+/// Authorities in the order in which they are tried.
 struct Anchors<'a> {
     known: Vec<&'a Known>,
-    /// Those of `known`, in their order.
+    /// Trust anchors of `known`, in the same order.
     anchors: Vec<TrustAnchor<'a>>,
 }
 
 impl<'a> Anchors<'a> {
-    /// First those whose key `chain` names: an authority may have been renewed under its name many times, and each that is
-    /// tried in vain costs a signature.
+    /// Puts the authorities whose key `chain` names first: an authority may have been renewed many times
+    /// under one name, and each failed attempt costs a signature.
     fn in_order(known: &'a [Known], chain: &[CertificateDer<'_>]) -> Self {
         let mut known: Vec<_> = known.iter().collect();
         if known.len() > 1 {
@@ -242,7 +249,7 @@ impl<'a> Anchors<'a> {
         Self { known, anchors }
     }
 
-    /// The authority at the end of `path`.
+    /// Returns the authority at the end of `path`.
     fn known(&self, path: &VerifiedPath<'_>) -> &'a Known {
         let place = self.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
         // `path` ends with one of `anchors`.
@@ -254,15 +261,15 @@ impl<'a> Anchors<'a> {
     }
 }
 
-/// How these lists are looked at: what no list is about is not revoked, and a list that is out of date is better than
+/// Revocation options: a certificate that no list covers is not revoked, and an outdated list is better than
 /// none.
 fn revocation<'a>(lists: &'a [&'a CertRevocationList<'a>]) -> Option<RevocationOptions<'a>> {
     let options = RevocationOptionsBuilder::new(lists).ok()?.with_status_policy(UnknownStatusPolicy::Allow);
     Some(options.with_expiration_policy(ExpirationPolicy::Ignore).build())
 }
 
-/// What `webpki` leaves out: it takes authorities as keys without dates, and lets any certificate sign that is marked as
-/// an authority, whatever its key usage says.
+/// Checks that `webpki` leaves out: it treats authorities as keys without dates, and accepts any certificate
+/// marked as an authority as a signer, whatever its key usage says.
 fn check_path(path: &VerifiedPath<'_>, authority: &Authority, now: SystemTime) -> Result<(), Error> {
     for issuer in path.intermediate_certificates() {
         let der = issuer.der();
@@ -279,7 +286,7 @@ fn check_path(path: &VerifiedPath<'_>, authority: &Authority, now: SystemTime) -
     if time > after { Err(Error::CertExpired { time, not_after: after }) } else { Ok(()) }
 }
 
-/// Any extended key usage.
+/// Accepts any extended key usage.
 struct AnyUse;
 
 impl ExtendedKeyUsageValidator for AnyUse {

@@ -1,4 +1,4 @@
-//! An authority: a certificate that is marked as one that signs others, and what can be said of it before any client comes.
+//! An authority: a certificate marked as one that signs others, and the checks on it that need no client.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::certificate::{Validity, describe};
 use super::key::key_fault;
 use super::thumbprint::Thumbprint;
 
-/// The certificate of an authority: it may be taken, and is marked as one that signs others.
+/// The certificate of an authority, parsed and marked as one that signs others.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Authority {
     pub(super) certificate: CertificateDer<'static>,
@@ -22,26 +22,26 @@ pub struct Authority {
     pub(super) validity: Validity,
 }
 
-/// Why a certificate is none of an authority.
+/// Reasons why a certificate is not an authority's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorityError {
-    /// It can't be read.
+    /// Unreadable.
     #[error("it is not a certificate that can be read")]
     Unreadable,
-    /// It is one of a client or a server.
+    /// A client's or server's certificate.
     #[error("it is not marked as an authority (basic constraints with CA:TRUE)")]
     Unmarked,
-    /// It may sign other things, and no certificates.
+    /// The key usage allows no signing of certificates.
     #[error("its key usage does not let it sign certificates (keyCertSign)")]
     MayNotSign,
 }
 
 impl Authority {
-    /// Looks at a certificate; never at its dates, which are looked at whenever a client comes.
+    /// Checks a certificate, but not its dates; those are checked at each handshake.
     ///
     /// # Errors
     ///
-    /// When it is not one that may sign others.
+    /// The certificate may not sign others.
     pub fn new(certificate: CertificateDer<'static>) -> Result<Self, AuthorityError> {
         let (name, validity) = describe(&certificate);
         let validity = validity.ok_or(AuthorityError::Unreadable)?;
@@ -57,34 +57,34 @@ impl Authority {
         Ok(Self { certificate, name: name.into(), validity })
     }
 
-    /// The name in its certificate, escaped and cut.
+    /// The name in the certificate, escaped and truncated.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether this is its name, in DER.
+    /// Returns true if the subject name equals `name`, in DER.
     pub(super) fn is_called(&self, name: &[u8]) -> bool {
         self.parsed().is_some_and(|own| own.subject().as_raw() == name)
     }
 
-    /// The issuer and the serial number of its certificate, as `webpki` has them.
+    /// Issuer and serial number of the certificate, in the form that `webpki` uses.
     pub(super) fn issuer_and_serial(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         let own = self.parsed()?;
         Some((content(own.issuer().as_raw())?.to_vec(), own.raw_serial().to_vec()))
     }
 
-    /// Its name, in DER.
+    /// The subject name, in DER.
     pub(super) fn subject(&self) -> Option<Vec<u8>> {
         Some(self.parsed()?.subject().as_raw().to_vec())
     }
 
-    /// Its certificate; `new` has read it.
+    /// Parses the certificate again; `new` has parsed it once.
     pub(super) fn parsed(&self) -> Option<X509Certificate<'_>> {
         Some(X509Certificate::from_der(&self.certificate).ok()?.1)
     }
 
-    /// Why no client will ever be vouched for by it, if that is so.
+    /// Returns the reason why this authority can never vouch for a client, if there is one.
     #[must_use]
     pub fn doubt(&self) -> Option<String> {
         let own = self.parsed()?;
@@ -105,38 +105,39 @@ impl Authority {
         })
     }
 
-    /// Whether `signature` of `message` is by its key, and in the algorithm of this object identifier, in DER.
+    /// Verifies that this authority's key made `signature` over `message`; `algorithm` is the object
+    /// identifier, in DER.
     pub(super) fn has_signed(&self, algorithm: &[u8], message: &[u8], signature: &[u8]) -> bool {
         let Some(own) = self.parsed() else { return false };
         let key = &own.public_key().subject_public_key.data;
         let is_named = |known: &&&dyn SignatureVerificationAlgorithm| {
-            // Behind the tag and the length of the identifier, which is short.
+            // The known identifier follows its tag and length, one byte each.
             known.signature_alg_id().get(2..).is_some_and(|known| known.starts_with(algorithm))
         };
         let mut named = ALL_VERIFICATION_ALGS.iter().filter(is_named);
         named.any(|known| known.verify_signature(key, message, signature).is_ok())
     }
 
-    /// Whether `other` has the same name.
+    /// Returns true if `other` has the same name.
     #[must_use]
     pub fn has_name_of(&self, other: &Self) -> bool {
         self.subject() == other.subject()
     }
 
-    /// Whether `other` has the same key.
+    /// Returns true if `other` has the same key.
     #[must_use]
     pub fn has_key_of(&self, other: &Self) -> bool {
         let key = |authority: &Self| Some(authority.parsed()?.public_key().raw.to_vec());
         key(self) == key(other)
     }
 
-    /// When it may be relied on.
+    /// Validity period of the certificate.
     #[must_use]
     pub fn validity(&self) -> Validity {
         self.validity
     }
 
-    /// SHA-256 of its certificate.
+    /// SHA-256 of the certificate.
     #[must_use]
     pub fn thumbprint(&self) -> Thumbprint {
         Thumbprint::sha256_of(&self.certificate)
@@ -149,12 +150,12 @@ impl fmt::Debug for Authority {
     }
 }
 
-/// What is in a DER sequence, without its head: names as `webpki` has them.
+/// The content of a DER sequence without its header: the form of names that `webpki` uses.
 pub(super) fn content(sequence: &[u8]) -> Option<&[u8]> {
     Some(Any::from_der(sequence).ok()?.1.data)
 }
 
-/// Whether the key usage, where there is one, lets a certificate sign others.
+/// Returns true if the certificate may sign others: its key usage says so, or it has none.
 pub(super) fn may_sign_others(certificate: &X509Certificate<'_>) -> bool {
     match certificate.key_usage() {
         Ok(Some(usage)) => usage.value.key_cert_sign(),

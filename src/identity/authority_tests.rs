@@ -1,4 +1,4 @@
-//! Chains of all kinds, and who is admitted by them.
+//! Chains of all kinds, and the clients they admit.
 
 use std::ops::Range;
 
@@ -62,7 +62,7 @@ pub(super) fn roster(authorities: &[&Issuer]) -> Roster {
     Roster::default().with_uris(authorities, [(LAPTOP.parse().unwrap(), Arc::from("laptop"))])
 }
 
-/// A root, an authority below it, and what leads from there to the root.
+/// A root, an authority below it, and the certificate that leads from there to the root.
 fn two() -> (Issuer, Issuer, CertificateDer<'static>) {
     let root = root(ca("Root", 2015..2060));
     let middle = below(ca("Middle", 2016..2050), &root);
@@ -74,7 +74,7 @@ pub(super) fn admitted(chain: &[CertificateDer<'_>], roster: &Roster) -> PeerIde
     authenticate(chain, roster, year(NOW)).unwrap()
 }
 
-/// What its holder is told, and what stands in the log beyond that.
+/// Runs a refused chain; returns the peer's message and the additional detail in the log.
 pub(super) fn refused(chain: &[CertificateDer<'_>], roster: &Roster) -> (String, String) {
     let rejection = authenticate(chain, roster, year(NOW)).unwrap_err();
     (rejection.to_string(), rejection.detail().unwrap_or_default().to_owned())
@@ -102,7 +102,8 @@ fn a_uri_admits_where_the_chain_leads_to_an_authority() {
     assert_eq!(identity.known_by().to_string(), format!("{LAPTOP} by Root"));
     let direct = admitted(&[signed(leaf(&[LAPTOP]), &root)], &roster(&[&root]));
     assert_eq!(direct.name(), "laptop");
-    // An authority below another may be trusted alone; and one's own certificate may come along.
+    // A subordinate authority may be trusted alone, and a chain may include a trusted authority's own
+    // certificate.
     let lower = roster(&[&middle]);
     assert_eq!(admitted(&chain[..1], &lower).known_by().to_string(), format!("{LAPTOP} by Middle"));
     assert_eq!(admitted(&[chain[0].clone(), der, root.der().clone()], &roster(&[&root])).name(), "laptop");
@@ -130,7 +131,7 @@ fn what_no_authority_signed_is_unknown_whatever_else_is_wrong_with_it() {
     expired.not_after = date_time_ymd(2021, 1, 1);
     is_unknown(&[of_itself(expired)], &roster, "expired");
     is_unknown(&[of_itself(leaf(&[LAPTOP, "spiffe://example.org/b"]))], &roster, "leads to no authority");
-    // The chain is not whole, or leads elsewhere.
+    // Incomplete chain, or a chain to another root.
     is_unknown(&[signed(leaf(&[LAPTOP]), &middle)], &roster, "leads to no authority");
     let other = self::root(ca("Other", 2015..2060));
     let chain = [signed(leaf(&[LAPTOP]), &other), other.der().clone()];
@@ -256,7 +257,8 @@ fn constraints_on_names_hold_and_those_on_uris_forbid_all() {
     elsewhere.subject_alt_names.push(SanType::DnsName("example.com".try_into().unwrap()));
     is_unknown(&chain(elsewhere), &roster(&[&root]), "a name constraint");
 
-    // Permitted: URIs whose host is example.org. That is what the URI has, and nobody looks.
+    // A constraint that permits URIs whose host is example.org. The client's URI has that host, but `webpki`
+    // does not check URIs.
     let content = [&[0x30, 17, 0xa0, 15, 0x30, 13, 0x86, 11][..], b"example.org"].concat();
     let mut of_uris = ca("Of URIs", 2016..2050);
     of_uris.custom_extensions = vec![CustomExtension::from_oid_content(&[2, 5, 29, 30], content)];
@@ -286,7 +288,7 @@ fn a_pin_comes_before_a_uri() {
     let identity = admitted(std::slice::from_ref(&certificate), &roster);
     assert_eq!((identity.name(), identity.known_by()), ("pinned", &KnownBy::Pin));
     assert_eq!(roster.clients().into_iter().collect::<Vec<_>>(), ["laptop", "pinned"]);
-    // Nobody who was another client a moment ago becomes this one on the way.
+    // A connection admitted as another client never becomes this one.
     let rejection = roster.check(
         &admitted(std::slice::from_ref(&certificate), &self::roster(&[&root])),
         &[certificate],
@@ -311,12 +313,12 @@ fn who_was_admitted_is_checked_anew_against_other_authorities() {
         Roster::default().with_uris([authority(&old)], [(LAPTOP.parse().unwrap(), Arc::from("desk"))]);
     assert!(of_another.check(&identity, &chain, year(NOW)).is_err(), "its name and rights were another's");
     assert!(check(&[&old]).is_ok_and(|_| roster(&[&old]).check(&identity, &chain, year(2041)).is_err()));
-    // From its URI to its pin: the same client, by something else.
+    // Moved from its URI to a pin: the same client, known by something else.
     let pins: Roster = [(identity.thumbprint(), Arc::<str>::from("laptop"))].into_iter().collect();
     assert_eq!(pins.check(&identity, &chain, year(NOW)).unwrap().known_by(), &KnownBy::Pin);
 }
 
-/// The authority with the same key and another end: what vouches for the client ends then.
+/// An authority renewed with the same key and a later end: the client's validity follows the new end.
 #[test]
 fn an_authority_that_is_renewed_moves_the_end() {
     let key = KeyPair::generate().unwrap();

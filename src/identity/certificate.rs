@@ -1,4 +1,4 @@
-//! What a certificate says of itself.
+//! Names and validity read from a certificate.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -7,10 +7,10 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::names::{UNKNOWN, last_name};
 
-/// Characters of a certificate's name that are shown.
+/// Maximum characters of a certificate's name shown.
 pub const MAX_NAME_CHARS: usize = 64;
 
-/// The time in which a certificate is valid.
+/// Validity period of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Validity {
     /// First second.
@@ -20,7 +20,7 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Why the certificate can't be used at `now`, if it can't.
+    /// Returns the reason why the certificate cannot be used at `now`, if there is one.
     #[must_use]
     pub fn fault_at(&self, now: SystemTime) -> Option<String> {
         if now < self.not_before {
@@ -32,7 +32,7 @@ impl Validity {
         }
     }
 
-    /// [`fault_at`](Self::fault_at), or that the certificate ends within less than `soon`.
+    /// Returns [`fault_at`](Self::fault_at), or a notice that the certificate expires in less than `soon`.
     #[must_use]
     pub fn notice_at(&self, now: SystemTime, soon: Duration) -> Option<String> {
         self.fault_at(now).or_else(|| {
@@ -46,7 +46,7 @@ impl Validity {
         })
     }
 
-    /// When both this and `other` are valid.
+    /// The period in which both are valid.
     pub(super) fn with(self, other: Self) -> Self {
         Self {
             not_before: self.not_before.max(other.not_before),
@@ -55,7 +55,7 @@ impl Validity {
     }
 }
 
-/// The URIs among the names of a certificate, or `None` where its names can't be read.
+/// The URIs among the subject alternative names, or `None` if the names cannot be read.
 pub(super) fn uris(der: &[u8]) -> Option<Vec<String>> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let Some(names) = certificate.subject_alternative_name().ok()? else { return Some(Vec::new()) };
@@ -63,7 +63,7 @@ pub(super) fn uris(der: &[u8]) -> Option<Vec<String>> {
     for name in &names.value.general_names {
         match name {
             GeneralName::URI(uri) => uris.push((*uri).to_owned()),
-            // What one reader makes nothing of, another might take for a URI.
+            // Another parser might read an invalid name as a URI.
             GeneralName::Invalid(..) => return None,
             _ => {}
         }
@@ -71,8 +71,8 @@ pub(super) fn uris(der: &[u8]) -> Option<Vec<String>> {
     Some(uris)
 }
 
-/// The subject's last name entry (mostly the CN), escaped and cut, and the validity; no validity where the
-/// certificate can't be parsed.
+/// The last entry of the subject (mostly the CN), escaped and truncated, and the validity; no validity if the
+/// certificate cannot be parsed.
 #[must_use]
 pub fn describe(der: &[u8]) -> (String, Option<Validity>) {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else { return (UNKNOWN.to_owned(), None) };

@@ -1,4 +1,4 @@
-//! Faults of chains of certificates, and their words.
+//! Faults of certificate chains, and their messages.
 
 use rustls::pki_types::CertificateDer;
 use std::time::SystemTime;
@@ -8,7 +8,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::authority::Authority;
 use super::certificate::describe;
 
-/// Which certificate of `path`, which leads from `first` to `authority`, can't be used at `now`, and why, if one can't.
+/// Names the certificate of `path`, which leads from `first` to `authority`, that is outside its validity at
+/// `now`, and says why.
 pub(super) fn date_fault(
     first: &CertificateDer<'_>,
     path: &VerifiedPath<'_>,
@@ -28,7 +29,8 @@ pub(super) fn date_fault(
     Some(format!("of its chain, authority ({}): {fault}", authority.name()))
 }
 
-/// What is wrong with what the certificate of a client says of its key, as the X.509-SVID specification has it.
+/// Returns the fault in a client certificate's key usage, if any, by the rules of the X.509-SVID
+/// specification.
 pub(super) fn leaf_fault(der: &[u8]) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(der).ok()?;
     let usage = match parsed.key_usage() {
@@ -42,10 +44,10 @@ pub(super) fn leaf_fault(der: &[u8]) -> Option<String> {
     (!is_for_handshakes).then(|| "its key usage lacks digitalSignature".to_owned())
 }
 
-/// What is said of a chain that is not searched to the end.
+/// Message for a chain whose search was aborted.
 pub(super) const TOO_LONG: &str = "to check its chain would take too long";
 
-/// Whether a search was broken off.
+/// Returns true if a search was aborted.
 pub(super) fn has_given_up(error: &Error) -> bool {
     matches!(
         error,
@@ -56,7 +58,7 @@ pub(super) fn has_given_up(error: &Error) -> bool {
     )
 }
 
-/// What `webpki` found wrong with the certificate of a server.
+/// Message for a fault that `webpki` found in a server's certificate.
 pub(super) fn words_of_server(error: &Error) -> String {
     let words = match error {
         Error::CaUsedAsEndEntity => "it is marked as an authority (CA:TRUE), which no server's is",
@@ -67,7 +69,7 @@ pub(super) fn words_of_server(error: &Error) -> String {
     words.to_owned()
 }
 
-/// What `webpki` found, in the words of the log and of those who may know.
+/// Message for a fault that `webpki` found, for the log and for peers entitled to the reason.
 pub(super) fn words(error: &Error) -> String {
     let words = match error {
         Error::UnknownIssuer => "it leads to no authority",

@@ -1,24 +1,25 @@
-//! Which certificates of a stranger's chain may vouch for which, judged before a signature is looked at.
+//! Selects the issuers in a stranger's chain before any signature is checked.
 
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
-/// Certificates that a peer may show, its own among them. Chains have three or four.
+/// Maximum certificates a peer may send, including its own. Usual chains have three or four.
 const MAX_CHAIN: usize = 6;
 
-/// Certificates of a server's chain that are read.
+/// Maximum certificates of a server's chain that are read.
 const MAX_SHOWN: usize = 16;
 
-/// Those of `others`, which came behind a peer's certificate, that may lead from it to an authority, without those that are
-/// authorities themselves.
+/// Returns those of `others`, sent after a peer's own certificate, that may lead from it to an authority,
+/// without the authorities themselves.
 ///
-/// No two of them have one subject and different keys. So from each certificate there is one way on, and no maze of them is
-/// searched. What has one subject and one key is one authority that several others vouch for, which is usual.
+/// No two of them have one subject and different keys. So each certificate has only one continuation, and
+/// there is no maze to search. Several certificates with one subject and one key are usual: one authority,
+/// cross-signed by others.
 ///
 /// # Errors
 ///
-/// What is wrong with them.
+/// The fault of the chain.
 pub(super) fn issuers<'c>(
     others: &'c [CertificateDer<'_>],
     is_authority: impl Fn(&[u8]) -> bool,
@@ -32,7 +33,7 @@ pub(super) fn issuers<'c>(
         if is_authority(other) || taken.iter().any(|(_, taken)| **taken == **other) {
             continue;
         }
-        // What can't be read vouches for nobody.
+        // An unreadable certificate vouches for nobody.
         let Ok(issuer) = EndEntityCert::try_from(other) else { continue };
         let is_another = |taken: &EndEntityCert<'_>| {
             taken.subject() == issuer.subject()
@@ -46,13 +47,14 @@ pub(super) fn issuers<'c>(
     Ok(taken.into_iter().map(|(_, der)| der).collect())
 }
 
-/// Those of `others`, which came behind a server's certificate, that are looked at: of each subject the first, five at most.
+/// Returns those of `others`, sent after a server's own certificate, that are used: the first of each
+/// subject, at most five.
 ///
-/// A public server's chain may hold more than it needs, and is not refused for that. But from each certificate there is one way
-/// on, so few signatures are computed, whatever the server sends.
+/// A public server's chain may contain superfluous certificates and is not refused for them. Each certificate
+/// has only one continuation, so few signatures are computed whatever the server sends.
 pub(super) fn first_of_each_subject<'c>(others: &'c [CertificateDer<'_>]) -> Vec<CertificateDer<'c>> {
     let mut taken: Vec<(EndEntityCert<'_>, CertificateDer<'c>)> = Vec::new();
-    // What can't be read vouches for nobody.
+    // An unreadable certificate vouches for nobody.
     for other in others.iter().take(MAX_SHOWN) {
         let Ok(issuer) = EndEntityCert::try_from(other) else { continue };
         if taken.iter().all(|(taken, _)| taken.subject() != issuer.subject()) {
@@ -63,7 +65,7 @@ pub(super) fn first_of_each_subject<'c>(others: &'c [CertificateDer<'_>]) -> Vec
     taken.into_iter().map(|(_, der)| der).collect()
 }
 
-/// What a certificate calls its own key.
+/// The subject key identifier of a certificate.
 pub(super) fn key_identifier(der: &[u8]) -> Option<Vec<u8>> {
     extension(der, |extension| match extension {
         ParsedExtension::SubjectKeyIdentifier(key) => Some(key.0.to_vec()),
@@ -71,7 +73,7 @@ pub(super) fn key_identifier(der: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// What a certificate calls the key by which it was signed.
+/// The authority key identifier: the key that signed this certificate.
 pub(super) fn issuers_key(der: &[u8]) -> Option<Vec<u8>> {
     extension(der, |extension| match extension {
         ParsedExtension::AuthorityKeyIdentifier(issuer) => Some(issuer.key_identifier.as_ref()?.0.to_vec()),

@@ -1,4 +1,4 @@
-//! The public key in a certificate, and which kinds of keys can be used.
+//! The public key in a certificate, and the supported kinds of keys.
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
@@ -7,24 +7,24 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
-/// Keys that can be used, in words.
+/// Supported keys, in words.
 pub(super) const GOOD_KINDS: &str =
     "RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, Ed25519, or ML-DSA";
 
-/// Bits of an RSA modulus whose signatures are verified.
+/// RSA modulus sizes, in bits, whose signatures can be verified.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// Bits of an RSA exponent with which signatures are verified.
+/// Maximum bits of an RSA exponent with which signatures can be verified.
 const MAX_EXPONENT_BITS: usize = 33;
 
-/// The key in a certificate, as it stands there; nothing where the certificate can't be read, or more follows it.
+/// The key in a certificate, unchanged; `None` if the certificate cannot be read or has trailing bytes.
 pub(super) fn key_of(certificate: &[u8]) -> Option<SubjectPublicKeyInfoDer<'static>> {
     let (rest, certificate) = X509Certificate::from_der(certificate).ok()?;
     let key = certificate.public_key().raw.to_vec();
     rest.is_empty().then(|| SubjectPublicKeyInfoDer::from(key))
 }
 
-/// Why no signature of this key can be verified, if that is so.
+/// Returns the reason why no signature of this key can be verified, if there is one.
 pub(super) fn key_fault(
     key: &SubjectPublicKeyInfoDer<'_>,
     algorithms: &WebPkiSupportedAlgorithms,
@@ -45,14 +45,14 @@ pub(super) fn key_fault(
     })
 }
 
-/// Whether any of `algorithms` is one of such keys. Each is asked for a signature that none can be.
+/// Returns true if any of `algorithms` supports the key. Probes each with an impossible signature.
 fn is_of_a_known_kind(key: &SubjectPublicKeyInfoDer<'_>, algorithms: &WebPkiSupportedAlgorithms) -> bool {
     let Ok(key) = RawPublicKeyEntity::try_from(key) else { return false };
     let fits = |verdict| !matches!(verdict, Err(Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)));
     algorithms.all.iter().any(|algorithm| fits(key.verify_signature(*algorithm, &[], &[])))
 }
 
-/// A noun for a kind of keys.
+/// A noun for a kind of key.
 pub(super) fn kind(algorithm: &AlgorithmIdentifier<'_>) -> String {
     let id = algorithm.algorithm.to_id_string();
     let noun = match &*id {
@@ -67,7 +67,7 @@ pub(super) fn kind(algorithm: &AlgorithmIdentifier<'_>) -> String {
     noun.to_owned()
 }
 
-/// Bits of an unsigned number.
+/// Bit length of an unsigned number.
 fn bits(number: &[u8]) -> usize {
     let mut digits = number.iter().skip_while(|byte| **byte == 0);
     digits.next().map_or(0, |first| 8 * (digits.count() + 1) - first.leading_zeros() as usize)

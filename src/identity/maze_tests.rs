@@ -1,6 +1,6 @@
-//! Chains that are made to be searched for long, and honest ones that look like them.
+//! Chains built to make the search long, and honest ones that look alike.
 //!
-//! What counts is the number of signatures that are computed: how long each takes is the authority's key.
+//! The tests count computed signatures: the time of each depends on the authority's key.
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P521_SHA512, PKCS_RSA_SHA256, RsaKeySize};
 
@@ -10,7 +10,7 @@ use super::tests::{
 use super::*;
 use crate::identity::signatures::MAX_SIGNATURES;
 
-/// An authority with each kind of key that takes long, and a forger of its name with such a key.
+/// An authority with each kind of slow key, and a forger of the same name with such a key.
 fn authorities() -> [(Issuer, Issuer); 3] {
     let keys: [fn() -> KeyPair; 3] = [
         || KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(),
@@ -21,7 +21,7 @@ fn authorities() -> [(Issuer, Issuer); 3] {
     keys.map(|key| (root(key()), root(key())))
 }
 
-/// How many signatures are computed for `chain`, and what comes of it.
+/// Returns the number of signatures computed for `chain`, and the verdict.
 fn computed(chain: &[CertificateDer<'_>], authorities: &[&Issuer]) -> (usize, String) {
     let authorities = Authorities::new(authorities.iter().map(|issuer| authority(issuer)));
     let signatures = Signatures::of(chain, &authorities.list_signatures);
@@ -32,8 +32,8 @@ fn computed(chain: &[CertificateDer<'_>], authorities: &[&Issuer]) -> (usize, St
     (signatures.count(), found)
 }
 
-/// The certificates behind the first, and the one that signed it, are named like the authority, with keys of their own: each
-/// might have signed each.
+/// All issuers, including the signer of the first certificate, have the authority's name but keys of their
+/// own: any might have signed any.
 #[test]
 fn no_signature_is_computed_for_a_maze_of_certificates_of_one_name() {
     for (root, forger) in authorities() {
@@ -48,8 +48,8 @@ fn no_signature_is_computed_for_a_maze_of_certificates_of_one_name() {
     }
 }
 
-/// One key under many certificates, each with the authority's name as its issuer. That is allowed, as an authority may be
-/// vouched for by several; each costs a signature, and no more.
+/// One key in many certificates, each with the authority's name as the issuer. That is allowed, as an
+/// authority may be cross-signed; each costs one signature and no more.
 #[test]
 fn few_signatures_are_computed_for_many_certificates_of_one_key() {
     for (root, forger) in authorities() {
@@ -63,7 +63,7 @@ fn few_signatures_are_computed_for_many_certificates_of_one_key() {
         let (count, found) = computed(&chain, &[&root]);
         assert_eq!((count, found.contains("a signature in its chain")), (5, true), "{found}");
     }
-    // The operator has many authorities of that name: then it could be each of them.
+    // The operator has many authorities of that name, and each may be the signer.
     let others: Vec<_> = (0..20).map(|_| self::root(ca("Root", 2015..2060))).collect();
     let forger = self::root(ca("Root", 2015..2060));
     let middle = below(ca("Middle", 2016..2050), &forger);
@@ -73,8 +73,8 @@ fn few_signatures_are_computed_for_many_certificates_of_one_key() {
     is_unknown(&chain, &roster(&others.iter().collect::<Vec<_>>()), TOO_LONG);
 }
 
-/// A stranger knows an authority that the root has signed, and hangs forged ones below it: then signatures by its key are
-/// looked at as well.
+/// A stranger takes an authority that the root has signed and appends forged ones below it: then signatures
+/// by its key are checked as well.
 #[test]
 fn few_signatures_are_computed_below_an_authority_that_is_none_of_the_strangers() {
     let root = root(ca("Root", 2015..2060));
@@ -103,11 +103,12 @@ fn an_authority_that_several_vouch_for_leads_to_the_one_that_is_known() {
     for known in [&old, &new] {
         assert_eq!(admitted(&chain, &roster(&[known])).name(), "laptop");
     }
-    // An authority whose key was changed vouches for the new one under its own name; the old one came along.
+    // An authority with a changed key vouches for the new key under its own name; the old certificate is in
+    // the chain.
     let renewed = below(ca("Old", 2016..2050), &old);
     let chain = [signed(leaf(&[LAPTOP]), &renewed), renewed.der().clone(), old.der().clone()];
     assert_eq!(admitted(&chain, &roster(&[&old])).name(), "laptop");
-    // The same certificate twice is no other one.
+    // A repeated certificate does not count as another one.
     let chain = [chain[0].clone(), chain[1].clone(), chain[1].clone()];
     assert_eq!(admitted(&chain, &roster(&[&old])).name(), "laptop");
 }
@@ -122,7 +123,7 @@ fn a_client_of_one_of_many_authorities_of_one_name_costs_as_much_as_any() {
         let chain = [signed(params, all[place])];
         assert_eq!(computed(&chain, &all), (1, "admitted".to_owned()));
     }
-    // Without the authority's key in the certificate it may take as many as there are.
+    // Without the authority's key identifier in the certificate, all candidates may be tried.
     let chain = [signed(leaf(&[LAPTOP]), all[MAX_SIGNATURES - 1])];
     assert_eq!(computed(&chain, &all), (MAX_SIGNATURES, "admitted".to_owned()));
     let chain = [signed(leaf(&[LAPTOP]), all[MAX_SIGNATURES])];
@@ -160,7 +161,7 @@ fn a_chain_is_verified_anew_where_what_it_rests_on_has_changed_and_only_there() 
         assert!(roster.check_without_chain(&identity, year(2041)).is_some_and(|checked| checked.is_err()));
     }
     assert!(check(&roster(&[&other])).is_none(), "another authority may vouch for it");
-    // Whose URI is no client's any more is told at once, whatever the authorities are.
+    // A client whose URI is no longer listed is refused at once, whatever the authorities are.
     let uris = [("urn:another".parse().unwrap(), Arc::from("laptop"))];
     let elsewhere = crate::identity::Roster::default().with_uris([authority(&root)], uris);
     assert!(check(&elsewhere).is_some_and(|checked| checked.is_err()));

@@ -1,4 +1,4 @@
-//! Who the peer is: a certificate chain in, a [`PeerIdentity`] out.
+//! The peer's identity: a certificate chain in, a [`PeerIdentity`] out.
 //!
 //! Pure: knows no sockets and no config file, and reads no clock.
 

@@ -1,4 +1,4 @@
-//! Names in certificates, in every encoding of text that certificates have had.
+//! Names in certificates, in every text encoding that certificates have had.
 
 use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::objects::{oid_registry, oid2abbrev};
@@ -8,17 +8,17 @@ use x509_parser::x509::AttributeTypeAndValue;
 use super::certificate::MAX_NAME_CHARS;
 use crate::text::shown;
 
-/// What is shown of a name that is none.
+/// Shown in place of a missing or unreadable name.
 pub(super) const UNKNOWN: &str = "<Unknown>";
 
-/// The last entry of a name, escaped and cut.
+/// The last entry of a name, escaped and truncated.
 pub(super) fn last_name(name: &X509Name<'_>) -> String {
     let last = name.iter_attributes().last();
     let name = last.and_then(|entry| text(entry.attr_value())).filter(|name| !name.is_empty());
     name.map_or_else(|| UNKNOWN.to_owned(), |name| shown(&name, MAX_NAME_CHARS).to_string())
 }
 
-/// All of the subject of a certificate, such as `O=Example, CN=laptop`, escaped and cut after `max_chars`.
+/// The whole subject of a certificate, such as `O=Example, CN=laptop`, escaped and truncated to `max_chars`.
 #[must_use]
 pub fn subject(certificate: &X509Certificate<'_>, max_chars: usize) -> String {
     let part = |parts: Vec<String>, between| parts.join(between);
@@ -33,8 +33,8 @@ fn entry(entry: &AttributeTypeAndValue<'_>) -> String {
     format!("{kind}={}", text(entry.attr_value()).as_deref().unwrap_or(UNKNOWN))
 }
 
-/// The text of a value. T61 (Teletex) has several alphabets, and what wrote it meant Latin-1; so did what wrote other bytes than
-/// ASCII where only ASCII may stand.
+/// The text of a value. T61 (Teletex) has several alphabets, but its writers meant Latin-1; so did those that
+/// put non-ASCII bytes into an ASCII type.
 fn text(value: &Any<'_>) -> Option<String> {
     let bytes = value.data;
     let latin = || bytes.iter().copied().map(char::from).collect::<String>();

@@ -1,4 +1,4 @@
-//! A certificate and its private key, on either end of a connection.
+//! A certificate and its private key, of a server or a client.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::certificate::describe;
 use super::key::{GOOD_KINDS, key_fault, key_of, kind};
 use super::possession::oddity;
 
-/// Why a certificate and a key can't be used together, and what to do. Never shows what is in a key.
+/// The reason why a certificate and a key cannot be used together, and a remedy. Never shows key contents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct PairFault {
     what: String,
@@ -28,11 +28,11 @@ impl fmt::Display for PairFault {
 
 const ANOTHER: &str = "`lictor cert new NAME` makes a certificate with a key that can be used";
 
-/// The first certificate of `chain` with its private key. What else stands in the certificate has no say.
+/// Pairs the first certificate of `chain` with its private key. Nothing but the certificate's key is checked.
 ///
 /// # Errors
 ///
-/// When the two don't belong together, or the key is of a kind that can't be used.
+/// The two do not belong together, or the kind of key is not supported.
 pub fn pair(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -83,8 +83,8 @@ fn kind_of(key: &PrivateKeyDer<'_>) -> String {
     }
 }
 
-/// Why clients that trust the authority which signed a server's certificate will refuse that, if they will. Of one that signed
-/// itself nothing is said: its clients know it by its pin, and nothing in it has a say.
+/// Returns the reason why clients that trust the signing authority will refuse this server certificate, if
+/// there is one. None for a self-signed certificate: clients pin it, and its contents do not matter.
 #[must_use]
 pub fn server_doubt(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
@@ -111,7 +111,7 @@ pub fn server_doubt(certificate: &CertificateDer<'_>) -> Option<String> {
     Some(words.to_owned())
 }
 
-/// What is wrong with the order of a chain, and what to do: behind each certificate comes the one that signed it.
+/// Returns the fault in the order of a chain, and a remedy: each certificate must be followed by its issuer.
 #[must_use]
 pub fn order_fault(chain: &[CertificateDer<'_>]) -> Option<(String, String)> {
     let parsed: Vec<_> = chain.iter().map(|der| Some(X509Certificate::from_der(der).ok()?.1)).collect();
@@ -120,7 +120,7 @@ pub fn order_fault(chain: &[CertificateDer<'_>]) -> Option<(String, String)> {
     let wrong = (1..chain.len()).find(|place| !signs(*place, place - 1))?;
     let name = |place: usize| format!("certificate {} ({})", place + 1, describe(&chain[place]).0);
     let what = format!("{} is followed by {}, which did not sign it", name(wrong - 1), name(wrong));
-    // The one that signed none of the others; the first where that is not plain.
+    // The leaf signed none of the others; the first certificate if that is ambiguous.
     let signs_none = |place: &usize| !(0..chain.len()).any(|other| other != *place && signs(*place, other));
     let mut leaves = (0..chain.len()).filter(signs_none);
     let leaf = match (leaves.next(), leaves.next()) {

@@ -1,4 +1,4 @@
-//! Who a peer turned out to be.
+//! The identity of a peer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use super::rejection::Rejection;
 use super::thumbprint::Thumbprint;
 use super::uri::ClientUri;
 
-/// A client that proved that it holds the key of an admitted certificate. Only [`authenticate`](super::authenticate) makes one.
+/// A client that has proven possession of an admitted certificate's key. Only
+/// [`authenticate`](super::authenticate) makes one.
 #[derive(Clone, Debug)]
 pub struct PeerIdentity(Arc<Peer>);
 
@@ -20,12 +21,12 @@ pub(super) struct Peer {
     pub(super) thumbprint: Thumbprint,
     pub(super) sha1: Thumbprint,
     pub(super) certificate_name: String,
-    /// When its certificate is valid.
+    /// Validity of its own certificate.
     pub(super) own_validity: Validity,
-    /// When all that it was known by is valid, the certificate among it.
+    /// Intersection of the validity of the certificate and all others that identify the client.
     pub(super) validity: Validity,
     pub(super) known_by: KnownBy,
-    /// Where an authority vouched for it: which one.
+    /// Authority and lists behind the chain, if an authority vouched for the client.
     pub(super) rests_on: Option<RestsOn>,
 }
 
@@ -35,16 +36,16 @@ impl From<Peer> for PeerIdentity {
     }
 }
 
-/// What a client is known by.
+/// The credential by which a client is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KnownBy {
-    /// Its certificate, which is pinned.
+    /// Its pinned certificate.
     Pin,
-    /// A URI in its certificate, for which an authority vouches.
+    /// A URI in its certificate, vouched for by an authority.
     Uri {
         /// The URI.
         uri: ClientUri,
-        /// The name in the authority's certificate, escaped and cut.
+        /// The name in the authority's certificate, escaped and truncated.
         authority: Arc<str>,
     },
 }
@@ -69,7 +70,7 @@ impl PeerIdentity {
         &self.0.name
     }
 
-    /// The same, to be kept.
+    /// The client's name, shared.
     #[must_use]
     pub fn name_shared(&self) -> Arc<str> {
         Arc::clone(&self.0.name)
@@ -81,35 +82,35 @@ impl PeerIdentity {
         self.0.thumbprint
     }
 
-    /// The name in its certificate, escaped and cut.
+    /// The name in its certificate, escaped and truncated.
     #[must_use]
     pub fn certificate_name(&self) -> &str {
         &self.0.certificate_name
     }
 
-    /// What it is known by.
+    /// The credential by which the client is known.
     #[must_use]
     pub fn known_by(&self) -> &KnownBy {
         &self.0.known_by
     }
 
-    /// When its certificate is valid, with all of the chain by which an authority vouches for it.
+    /// Validity of its certificate and of the chain by which an authority vouches for it.
     #[must_use]
     pub fn validity(&self) -> Validity {
         self.0.validity
     }
 
-    /// That it can't be found out whether it would be admitted again.
+    /// The rejection of a client that cannot be verified again.
     #[must_use]
     pub fn unverified(&self) -> Rejection {
         self.unusable("it cannot be verified".to_owned())
     }
 
-    /// Whether it is [valid](Self::validity) at `now`.
+    /// Checks that the identity is [valid](Self::validity) at `now`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in the words of [`authenticate`](super::authenticate).
+    /// The fault, in the words of [`authenticate`](super::authenticate).
     pub fn check_validity(&self, now: SystemTime) -> Result<(), Rejection> {
         let Peer { own_validity, validity, .. } = &*self.0;
         let fault = own_validity.fault_at(now);

@@ -1,10 +1,11 @@
 //! PEM text (RFC 7468), read strictly: every block of it, or none.
 //!
-//! Readers of PEM pass over what they don't take for a block. So a slip in a file (two blocks on one line, a mark with a dash too
-//! few, a half block) takes a revocation list or an authority out of it, and nobody is told. Here what is between blocks may be
-//! text, as OpenSSL writes it, but nothing that looks like a mark or like a part of a block; and each file holds what it is for.
+//! Usual PEM readers skip what they do not recognize as a block. So a slip in a file (two blocks on one line,
+//! a marker with a dash too few, half a block) silently drops a revocation list or an authority. Here the
+//! space between blocks may hold text, as OpenSSL writes it, but nothing that looks like a marker or a part
+//! of a block; and each file holds only its own kind of block.
 //!
-//! What a block holds is decoded by rustls's reader. Knows no files.
+//! rustls's reader decodes the contents. Knows no files.
 
 mod forms;
 
@@ -13,10 +14,10 @@ use std::fmt;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
-/// What is wrong with the text of a file, without the file's name.
+/// A fault in the text of a file; does not contain the file's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PemFault {
-    /// Number of the line, from 1 on, where it is about one.
+    /// Line number, from 1, if the fault is about one line.
     line: Option<usize>,
     what: String,
     advice: Option<&'static str>,
@@ -32,13 +33,13 @@ impl PemFault {
         self
     }
 
-    /// What to do about it, where that is not plain.
+    /// A remedy, where it is not obvious.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         self.advice
     }
 
-    /// What is wrong, and what to do about it.
+    /// The fault and its remedy.
     #[must_use]
     pub fn in_full(&self) -> String {
         self.advice.map_or_else(|| self.to_string(), |advice| format!("{self}; {advice}"))
@@ -59,13 +60,13 @@ impl std::error::Error for PemFault {}
 /// One block of a file.
 #[derive(Debug)]
 pub struct Block {
-    /// Line on which it begins, from 1 on.
+    /// First line of the block, from 1.
     pub line: usize,
-    /// What it holds.
+    /// Its contents.
     pub holds: Holds,
 }
 
-/// What a block holds.
+/// The contents of a block.
 #[derive(Debug)]
 pub enum Holds {
     /// A certificate.
@@ -74,9 +75,9 @@ pub enum Holds {
     Key(PrivateKeyDer<'static>),
     /// A revocation list.
     List(CertificateRevocationListDer<'static>),
-    /// Parameters of a kind of key, which OpenSSL puts before it. The key has them itself.
+    /// Key parameters, which OpenSSL puts before a key. The key itself contains them.
     Parameters,
-    /// What its label says; a request, a public key.
+    /// Anything else, such as a request or a public key: its label.
     Other(String),
 }
 
@@ -88,7 +89,7 @@ impl Holds {
         }
     }
 
-    /// A noun for it.
+    /// A noun for the contents.
     fn noun(&self) -> &str {
         match self {
             Self::Certificate(_) => "a certificate",
@@ -100,22 +101,23 @@ impl Holds {
     }
 }
 
-/// The certificates of a file, at least one. Keys may stand beside them, as where a certificate and its key are one file.
+/// The certificates of a file, at least one. Keys may be in the same file, as where a certificate and its key
+/// are one file.
 ///
 /// # Errors
 ///
-/// When there is none, or anything else is in the file.
+/// The file has no certificate, or contains anything else.
 pub fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFault> {
     let may_be_beside = |holds: &Holds| matches!(holds, Holds::Key(_) | Holds::Parameters);
     pick(text, Wanted::Certificate, may_be_beside, Holds::certificate)
 }
 
-/// The certificates of authorities, at least one, and nothing else: a list in such a file would not be looked at, and a key
-/// of an authority has no business with a server.
+/// The certificates of authorities, at least one, and nothing else: a list in such a file would be ignored,
+/// and an authority's key has no business with a server.
 ///
 /// # Errors
 ///
-/// When there is none, or anything else is in the file.
+/// The file has no certificate, or contains anything else.
 pub fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFault> {
     pick(text, Wanted::Certificate, |_| false, Holds::certificate)
 }
@@ -124,7 +126,7 @@ pub fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFault
 ///
 /// # Errors
 ///
-/// When there is none, or anything else is in the file.
+/// The file has no list, or contains anything else.
 pub fn lists(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, PemFault> {
     let list = |holds| match holds {
         Holds::List(list) => Ok(list),
@@ -133,11 +135,11 @@ pub fn lists(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, 
     pick(text, Wanted::List, |_| false, list)
 }
 
-/// The private key of a file. Certificates may stand beside it. Never shows what is in it.
+/// The private key of a file. Certificates may be in the same file. Never shows key contents.
 ///
 /// # Errors
 ///
-/// When there is none, or more than one, or anything else is in the file.
+/// The file has no key, more than one, or contains anything else.
 pub fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemFault> {
     let may_be_beside = |holds: &Holds| matches!(holds, Holds::Certificate(_) | Holds::Parameters);
     let key = |holds| match holds {
@@ -152,13 +154,13 @@ pub fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemFault> {
     }
 }
 
-/// Whether any block of `text` is a private key.
+/// Returns true if any block of `text` is a private key.
 #[must_use]
 pub fn holds_key(text: &[u8]) -> bool {
     blocks(text).is_ok_and(|blocks| blocks.iter().any(|block| matches!(block.holds, Holds::Key(_))))
 }
 
-/// What a file is for.
+/// The kind of block a file is for.
 #[derive(Clone, Copy)]
 enum Wanted {
     Certificate,
@@ -175,7 +177,7 @@ impl Wanted {
         }
     }
 
-    /// How to take it out of PKCS#12.
+    /// Advice on converting from PKCS#12.
     fn advice_on_pkcs12(self) -> &'static str {
         match self {
             Self::Certificate => "`openssl pkcs12 -in FILE -nokeys -out FILE.pem` writes its certificates",
@@ -184,7 +186,7 @@ impl Wanted {
         }
     }
 
-    /// How to make PEM of it.
+    /// Advice on converting from DER.
     fn advice_on_der(self) -> &'static str {
         match self {
             Self::Certificate => "`openssl x509 -inform der -in FILE -out FILE.pem` makes PEM of it",
@@ -194,7 +196,7 @@ impl Wanted {
     }
 }
 
-/// The blocks of `text` that `take` takes, at least one; all others must be such as `may_be_beside` them.
+/// Collects the blocks of `text` that `take` accepts, at least one; all others must satisfy `may_be_beside`.
 fn pick<T>(
     text: &[u8],
     wanted: Wanted,
@@ -226,11 +228,11 @@ fn pick<T>(
     Ok(taken)
 }
 
-/// All blocks of `text`, in their order.
+/// Returns all blocks of `text`, in order.
 ///
 /// # Errors
 ///
-/// When anything looks like a block, or a part of one, and is none.
+/// Anything looks like a block, or a part of one, and is none.
 pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
     const UTF_8: &[u8] = b"\xef\xbb\xbf";
     if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
@@ -291,11 +293,11 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
 enum Mark {
     Begin(String),
     End(String),
-    /// Nearly one, and what is wrong with it.
+    /// Almost a marker; the string says what is wrong.
     Odd(&'static str),
 }
 
-/// What a line marks.
+/// Parses a line as a marker.
 fn mark(line: &[u8]) -> Option<Mark> {
     const DASHES: &[u8] = b"-----";
     let label = |begins: &[u8]| {
@@ -326,11 +328,11 @@ fn mark(line: &[u8]) -> Option<Mark> {
     }
 }
 
-/// A block that has begun.
+/// A block whose end has not been read.
 struct Open {
     line: usize,
     label: String,
-    /// Its lines, with the mark that begins it.
+    /// Its lines, including the BEGIN marker.
     text: Vec<u8>,
 }
 
@@ -340,7 +342,7 @@ impl Open {
         Self { line, label, text }
     }
 
-    /// The label by which rustls knows what OpenSSL once called otherwise.
+    /// Maps OpenSSL's former label to the one that rustls knows.
     fn usual(label: &str) -> &str {
         if label == "X509 CERTIFICATE" { "CERTIFICATE" } else { label }
     }
@@ -368,7 +370,7 @@ impl Open {
             }
             label => forms::of_label(line, label).map_or(Ok(()), Err)?,
         }
-        // Four of base64 are three bytes, and rustls's reader takes what is left over for less.
+        // Four base64 digits are three bytes; rustls's reader would accept a truncated rest.
         let digits =
             text.iter().skip_while(|byte| **byte != b'\n').filter(|byte| !byte.is_ascii_whitespace());
         if !digits.count().is_multiple_of(4) {

@@ -29,8 +29,8 @@ fn list() -> String {
     params.signed_by(&issuer).unwrap().pem().unwrap()
 }
 
-/// The block of `pem` as other tools copy what is in it: in lines of whatever length, in groups of digits, in hexadecimal; quoted,
-/// as a remark, in other files' forms; a part of it alone.
+/// A block of `pem` in the forms in which other tools copy its contents: lines of any length, groups of
+/// digits, hexadecimal; quoted, as a remark, in the formats of other files; a part of it alone.
 fn without_marks(pem: &str) -> Vec<String> {
     let Holds::List(list) = blocks(pem.as_bytes()).unwrap().remove(0).holds else { panic!("{pem}") };
     let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
@@ -115,7 +115,7 @@ fn what_is_nearly_a_block_is_told_with_its_line() {
     let half = a.replace("-----END CERTIFICATE-----\n", "");
     let body = a.lines().nth(1).unwrap();
     for (text, line, words) in [
-        // Two files joined, the first of which does not end its last line.
+        // Two concatenated files, the first without a final newline.
         (format!("{}{b}", a.trim_end()), count, "each needs a line of its own"),
         (format!("{half}{b}"), count, "begins before that of line 1 has ended"),
         (format!("{b}{half}"), count + 1, "begins here and does not end"),
@@ -220,7 +220,7 @@ fn what_is_no_text_or_encrypted_is_told_with_what_to_do() {
 }
 
 proptest! {
-    /// Whatever one byte becomes, or is left out, no block is lost without a word.
+    /// Whichever byte is changed or dropped, no block is lost silently.
     #[test]
     fn no_slip_takes_a_block_out(at in 0_usize..10_000, byte in proptest::option::of(any::<u8>())) {
         static TWO: std::sync::LazyLock<String> =

@@ -1,9 +1,9 @@
-//! Whether a peer holds the key of the certificate that it shows.
+//! Proof that a peer holds the key of its certificate.
 //!
-//! A pin is the hash of a certificate's bytes, so nothing in the certificate has a say but its dates and its key. `webpki`, which
-//! rustls asks, reads no certificate of version 1, with an extension that it does not know and must, with a long serial
-//! number. The key of such a certificate is taken as it stands there, and the signature of TLS 1.3 is verified by that key
-//! alone. Which chains lead to an authority is judged elsewhere, and by `webpki`.
+//! A pin is the hash of a certificate's bytes, so only the certificate's dates and its key count. `webpki`,
+//! which rustls uses, reads no certificate of version 1, none with an unknown critical extension and none
+//! with an overlong serial number. The key of such a certificate is extracted unchanged, and the TLS 1.3
+//! signature is verified by that key alone. Chains to an authority are judged elsewhere, by `webpki`.
 //!
 //! Invariant: nothing is asserted here. A signature that is not verified ends the handshake.
 
@@ -22,41 +22,41 @@ use super::certificate::describe;
 use super::key::{key_fault, key_of};
 use super::thumbprint::Thumbprint;
 
-/// The largest certificate that is read here, where a stranger waits for the answer on a thread that serves. To read it takes
-/// less time than to check a signature.
+/// Maximum size of a certificate that is parsed here, while a stranger occupies a serving thread. Parsing
+/// takes less time than checking a signature.
 const MAX_BYTES: usize = 16 << 10;
 
-/// The proofs of possession that are understood.
+/// The supported proofs of possession.
 #[derive(Clone, Copy, Debug)]
 pub struct Proofs {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Whose proof of a certificate's key will not be taken, and why.
+/// The peers whose proof of a certificate's key is not accepted, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// Nobody's.
+    /// All peers.
     Always(String),
-    /// Whoever speaks TLS 1.2.
+    /// Peers that use TLS 1.2.
     WithTls12(String),
 }
 
-/// That the peer has not proven to hold the key of a certificate.
+/// The peer has not proven possession of a certificate's key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("certificate ({name}) thumbprint '{sha256}' is not proven to be the peer's: {reason}")]
 pub struct Unproven {
     /// SHA-256 of the certificate.
     pub sha256: Thumbprint,
-    /// Its SHA-1.
+    /// SHA-1 of the certificate.
     pub sha1: Thumbprint,
-    /// The name in it, escaped and cut.
+    /// The name in it, escaped and truncated.
     pub name: String,
-    /// Why not.
+    /// The reason.
     pub reason: String,
 }
 
 impl Unproven {
-    /// The one in the error by which rustls ended a handshake.
+    /// Extracts this error from the rustls error that ended a handshake.
     #[must_use]
     pub fn of(error: &rustls::Error) -> Option<&Self> {
         match error {
@@ -69,23 +69,24 @@ impl Unproven {
 }
 
 impl Proofs {
-    /// Those of `provider`.
+    /// The algorithms of `provider`.
     #[must_use]
     pub fn new(provider: &CryptoProvider) -> Self {
         Self { algorithms: provider.signature_verification_algorithms }
     }
 
-    /// The schemes of signatures, to be told the peer.
+    /// The signature schemes offered to the peer.
     #[must_use]
     pub fn schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
 
-    /// Verifies the signature over `message` by the key of `certificate`, as TLS 1.2 has it.
+    /// Verifies the signature over `message` by the key of `certificate`, as TLS 1.2 defines it.
     ///
     /// # Errors
     ///
-    /// It is not one of that key, or `webpki` can't read the certificate: rustls verifies no signature of TLS 1.2 without it.
+    /// The key did not make the signature, or `webpki` cannot read the certificate: rustls cannot verify TLS
+    /// 1.2 signatures without `webpki`.
     pub fn verify_tls12(
         &self,
         message: &[u8],
@@ -96,11 +97,11 @@ impl Proofs {
             .map_err(|error| self.unproven(certificate, error, || oddity(certificate).map(with_tls13_alone)))
     }
 
-    /// Verifies the signature over `message` by the key of `certificate`, as TLS 1.3 has it.
+    /// Verifies the signature over `message` by the key of `certificate`, as TLS 1.3 defines it.
     ///
     /// # Errors
     ///
-    /// It is not one of that key, or the key is of a kind that can't be proven.
+    /// The key did not make the signature, or the kind of key is not supported.
     pub fn verify_tls13(
         &self,
         message: &[u8],
@@ -116,7 +117,7 @@ impl Proofs {
         verified.map_err(|error| self.unproven(certificate, error, || None))
     }
 
-    /// Whose proof to hold the key of `certificate` will not be taken, if anybody's.
+    /// Returns the peers whose proof of the key of `certificate` will not be accepted, if any.
     #[must_use]
     pub fn doubt(&self, certificate: &CertificateDer<'_>) -> Option<Doubt> {
         if describe(certificate).1.is_none() {
@@ -135,8 +136,9 @@ impl Proofs {
         })
     }
 
-    /// `error` in words, where it is about the certificate; `oddity` is why it could not be read, where that counts. Of a signature
-    /// that is not one of the key rustls says so by the alert that it must (`decrypt_error`, RFC 8446, 4.4.3).
+    /// Puts `error` into words, if it concerns the certificate; `oddity` gives the reason why the certificate
+    /// could not be read, where that matters. For a bad signature rustls sends the alert itself
+    /// (`decrypt_error`, RFC 8446, 4.4.3).
     fn unproven(
         &self,
         certificate: &CertificateDer<'_>,
@@ -158,7 +160,7 @@ impl Proofs {
     }
 }
 
-/// The key in a certificate that is not too large to be read at once.
+/// The key in a certificate that is small enough to be parsed here.
 fn own_key(certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
     if certificate.len() <= MAX_BYTES { key_of(certificate) } else { None }
 }
@@ -167,7 +169,7 @@ fn with_tls13_alone(oddity: String) -> String {
     format!("{oddity}, and so its key can be proven with TLS 1.3 alone")
 }
 
-/// Why `webpki` does not read `certificate`, if it does not.
+/// Returns the reason why `webpki` cannot read `certificate`, if it cannot.
 pub(super) fn oddity(certificate: &CertificateDer<'_>) -> Option<String> {
     let words = match EndEntityCert::try_from(certificate).err()? {
         Error::UnsupportedCertVersion => "it is not of version 3",

@@ -1,15 +1,15 @@
-//! Why a peer is not admitted, and who may know.
+//! Reasons for not admitting a peer, and which of them the peer may learn.
 
 use std::fmt;
 
 use super::thumbprint::Thumbprint;
 
-/// Why a peer is not admitted. Shown, it is the text that the peer is sent behind `ERR `.
+/// The reason why a peer is not admitted. Its `Display` is the text sent to the peer after `ERR `.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// The peer sent no certificate.
     NoCertificate,
-    /// The certificate is nobody's.
+    /// The certificate belongs to no client.
     Unknown {
         /// The certificate's name, safe to show.
         name: String,
@@ -17,10 +17,10 @@ pub enum Rejection {
         sha1: Thumbprint,
         /// Its SHA-256, for the log.
         thumbprint: Thumbprint,
-        /// What is not shown, since it is not for strangers: why it is nobody's.
+        /// Reason why the certificate belongs to no client; for the log, not displayed to strangers.
         detail: Option<String>,
     },
-    /// The certificate is a client's, but not now.
+    /// The certificate is a client's, but unusable now.
     Unusable {
         /// The certificate's name, safe to show.
         name: String,
@@ -28,13 +28,13 @@ pub enum Rejection {
         sha1: Thumbprint,
         /// Its SHA-256, for the log.
         thumbprint: Thumbprint,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
 }
 
 impl Rejection {
-    /// What the log tells beyond that.
+    /// Additional detail for the log.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         match self {
@@ -45,7 +45,7 @@ impl Rejection {
 }
 
 impl Rejection {
-    /// SHA-256 of the certificate, by which a client is pinned.
+    /// SHA-256 of the certificate, by which a client can be pinned.
     #[must_use]
     pub fn thumbprint(&self) -> Option<Thumbprint> {
         match self {

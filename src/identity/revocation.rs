@@ -1,4 +1,4 @@
-//! Lists by which authorities take back certificates that have not ended.
+//! Revocation lists: certificates that an authority took back before their end.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,35 +12,35 @@ use super::certificate::{Utc, from_unix};
 use super::names::last_name;
 use super::thumbprint::Thumbprint;
 
-/// A list of certificates that an authority has revoked. That it is the authority's is looked at whenever a certificate
-/// is, since only then is it known which authority is meant.
+/// A list of certificates that an authority has revoked. Its signature is checked whenever a certificate is,
+/// since only then is it known which authority is meant.
 #[derive(Clone)]
 pub struct RevocationList {
     list: Arc<CertRevocationList<'static>>,
     issuer: String,
-    /// The issuer's whole name, by which certificates are looked up.
+    /// The issuer's full name, the key for looking up certificates.
     issuer_der: Arc<[u8]>,
-    /// The name of the authority that signed it, where the list spells it otherwise.
+    /// The name of the authority that signed the list, if the list spells it differently.
     signer: Option<Arc<[u8]>>,
     begins: SystemTime,
-    /// When the next one was to come, if the list says so.
+    /// Due date of the next list, if the list has one.
     next: Option<SystemTime>,
     sha256: Thumbprint,
     der: Arc<[u8]>,
 }
 
-/// Why a list can't be used.
+/// Reasons why a list cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RevocationError {
-    /// It can't be read.
+    /// Unreadable.
     #[error("it is not a revocation list that can be read")]
     Unreadable,
-    /// Of the first version.
+    /// Version 1.
     #[error(
         "it is of version 1, and one of version 2 is wanted (in OpenSSL's terms, one with `crl_extensions`)"
     )]
     Version,
-    /// It does not stand for itself.
+    /// Not a complete list.
     #[error(
         "it is a delta list, or an indirect one, or for some reasons alone; only whole lists are understood"
     )]
@@ -48,11 +48,11 @@ pub enum RevocationError {
 }
 
 impl RevocationList {
-    /// Reads a list; never judges its dates, as one that is out of date still tells what was revoked until then.
+    /// Parses a list; does not judge its dates, as an outdated list still names earlier revocations.
     ///
     /// # Errors
     ///
-    /// When it is none, or of a kind that is not understood.
+    /// The bytes are no list, or an unsupported kind.
     pub fn new(der: &[u8]) -> Result<Self, RevocationError> {
         let list = BorrowedCertRevocationList::from_der(der).and_then(|list| list.to_owned());
         let list = list.map_err(|error| match error {
@@ -77,13 +77,13 @@ impl RevocationList {
         })
     }
 
-    /// The name of the authority whose list it says it is, escaped and cut.
+    /// The name of the authority that the list names as its issuer, escaped and truncated.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// What is wrong with its dates at `now`, if anything is: then another one may be there.
+    /// Returns the fault in the list's dates at `now`, if any; then a newer list may exist.
     #[must_use]
     pub fn notice_at(&self, now: SystemTime) -> Option<String> {
         if now < self.begins {
@@ -93,13 +93,14 @@ impl RevocationList {
         Some(format!("it is out of date: the next one was due at {}", Utc(due)))
     }
 
-    /// Whether another one was to come before `now`.
+    /// Returns true if the next list was due before `now`.
     #[must_use]
     pub fn is_overdue_at(&self, now: SystemTime) -> bool {
         self.begins <= now && self.next.is_some_and(|next| next < now)
     }
 
-    /// What keeps it from revoking what it lists, where `authorities` are all there are: then its issuer is another one.
+    /// Returns the reason why the list revokes nothing if `authorities` are all there are: its issuer is none
+    /// of them.
     #[must_use]
     pub fn misfit_of(&self, authorities: &[&Authority]) -> Option<String> {
         let is_named = |authority: &&&Authority| authority.is_called(&self.issuer_der);
@@ -118,8 +119,8 @@ impl RevocationList {
         (!is_signed).then(|| words.to_owned())
     }
 
-    /// Looks for the authority that signed it, where none of `authorities` has its name byte for byte: that may be written in
-    /// another encoding, and what the authority revoked is revoked all the same.
+    /// Finds the authority that signed the list if none of `authorities` has its name byte for byte: the name
+    /// may be in another encoding, and the revocations apply all the same.
     pub(super) fn find_signer<'a>(&mut self, authorities: impl Iterator<Item = &'a Authority> + Clone) {
         if authorities.clone().any(|authority| authority.is_called(&self.issuer_der)) {
             return;
@@ -136,7 +137,7 @@ impl RevocationList {
         authority.has_signed(algorithm, list.tbs_cert_list.as_ref(), &list.signature_value.data)
     }
 
-    /// Whether all that `other` revokes is revoked by it as well.
+    /// Returns true if this list revokes everything that `other` revokes.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let Ok((_, list)) = CertificateRevocationList::from_der(&other.der) else { return false };
@@ -144,7 +145,7 @@ impl RevocationList {
         self.has_issuer_of(other) && serials.all(|serial| !matches!(self.list.find_serial(serial), Ok(None)))
     }
 
-    /// Whether it names this certificate.
+    /// Returns true if the list names this certificate.
     #[must_use]
     pub fn names(&self, certificate: &[u8]) -> bool {
         let parsed = X509Certificate::from_der(certificate);
@@ -152,7 +153,7 @@ impl RevocationList {
         issuer.is_some_and(|issuer| parsed.as_ref().is_ok_and(|(_, own)| self.has(issuer, own.raw_serial())))
     }
 
-    /// Whether it says that it is of an authority of this name.
+    /// Returns true if the list names an authority of this name as its issuer.
     #[must_use]
     pub fn is_of(&self, authority: &Authority) -> bool {
         authority.is_called(&self.issuer_der)
@@ -164,12 +165,13 @@ impl RevocationList {
         self.sha256
     }
 
-    /// Whether both are about the certificates of the same issuer.
+    /// Returns true if both lists have the same issuer.
     pub(super) fn has_issuer_of(&self, other: &Self) -> bool {
         self.issuer_der == other.issuer_der
     }
 
-    /// Whether the certificate of this serial number by this issuer stands in it. An entry that can't be read is about any.
+    /// Returns true if the list revokes this serial number of this issuer. An unreadable entry counts for any
+    /// serial number.
     pub(super) fn has(&self, issuer: &[u8], serial: &[u8]) -> bool {
         let is_its_issuer = self.list.issuer() == issuer || self.signer.as_deref() == Some(issuer);
         is_its_issuer && !matches!(self.list.find_serial(serial), Ok(None))
@@ -180,7 +182,7 @@ impl RevocationList {
     }
 }
 
-/// How many certificates it revokes, and until when it is in date.
+/// Shows the number of revoked certificates and the due date of the next list.
 impl fmt::Display for RevocationList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = CertificateRevocationList::from_der(&self.der)

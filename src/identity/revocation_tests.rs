@@ -1,4 +1,4 @@
-//! What lists take back, and what not.
+//! The reach of revocation lists.
 
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, CertifiedIssuer, CrlDistributionPoint,
@@ -102,7 +102,7 @@ fn an_authority_that_is_taken_back_vouches_for_nobody() {
     is_unusable(&chain, &roster(&[&root], &[list(&root, &[]), list(&middle, &[7])]), "was revoked");
 }
 
-/// Nobody can tell what such a list is worth, so nobody is admitted past it.
+/// Such a list proves nothing, so nobody is admitted past it.
 #[test]
 fn a_list_that_its_authority_did_not_sign_keeps_its_clients_out() {
     let (real, forger) = (root("Root"), root("Root"));
@@ -144,7 +144,7 @@ fn what_is_no_whole_list_is_refused() {
     assert_eq!((of_users.issuer(), of_users.next), ("Root", Some(date_time_ymd(2023, 1, 1).into())));
 }
 
-/// As where one follows the other, and a reload has not come to its end.
+/// Happens when one list follows the other and a reload has not finished.
 #[test]
 fn of_two_lists_of_one_issuer_both_count() {
     let (one, other) = (root("one"), root("other"));
@@ -158,7 +158,7 @@ fn of_two_lists_of_one_issuer_both_count() {
     assert!(admit(&[leaf(5, &other)], &roster).is_ok());
 }
 
-/// Certificates name the places where lists are published, and so do lists; files are copied from elsewhere.
+/// Certificates and lists name the places where lists are published, but files are copied from elsewhere.
 #[test]
 fn a_list_counts_wherever_it_says_that_it_is_published() {
     let root = root("Root");
@@ -206,7 +206,7 @@ fn a_list_that_fits_no_authority_is_told_of() {
     assert_eq!(misfit(&list(&renamed, &[5])), None);
 }
 
-/// An authority that is renewed, or tools that write lists, may spell its name in another encoding.
+/// A renewed authority, or a tool that writes lists, may spell the name in another encoding.
 #[test]
 fn a_list_counts_however_it_spells_the_name_of_the_authority_that_signed_it() {
     let root = root("Root");

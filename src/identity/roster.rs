@@ -1,4 +1,4 @@
-//! Who is admitted.
+//! The admitted clients.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::revocation::RevocationList;
 use super::thumbprint::Thumbprint;
 use super::uri::ClientUri;
 
-/// Who is admitted: by which certificates, and by which URIs where an authority vouches for them.
+/// The admitted clients: by pinned certificates, and by URIs that an authority vouches for.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     pins: HashMap<Thumbprint, Pinned>,
@@ -23,12 +23,12 @@ pub struct Roster {
     authorities: Option<Authorities>,
 }
 
-/// Whose a pinned certificate is.
+/// The owner of a pinned certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pinned {
     /// The client's name.
     pub client: Arc<str>,
-    /// When the certificate ends, where that is known before the client comes.
+    /// End of the certificate's validity, if known before the client connects.
     pub ends: Option<SystemTime>,
 }
 
@@ -46,7 +46,7 @@ impl<P: Into<Pinned>> FromIterator<(Thumbprint, P)> for Roster {
 }
 
 impl Roster {
-    /// The same, and the clients that are known by these URIs if one of these authorities vouches for them.
+    /// Adds clients known by these URIs if one of these authorities vouches for them.
     #[must_use]
     pub fn with_uris(
         mut self,
@@ -54,26 +54,26 @@ impl Roster {
         uris: impl IntoIterator<Item = (ClientUri, Arc<str>)>,
     ) -> Self {
         self.uris = uris.into_iter().collect();
-        // Without authorities nobody's word is taken, and without URIs nobody can be meant.
+        // Authorities without URIs, or URIs without authorities, admit nobody.
         let mut authorities = authorities.into_iter().peekable();
         let is_wanted = !self.uris.is_empty() && authorities.peek().is_some();
         self.authorities = is_wanted.then(|| Authorities::new(authorities));
         self
     }
 
-    /// The same, but for what authorities have revoked by these lists.
+    /// Adds revocation lists of the authorities.
     #[must_use]
     pub fn without_revoked(mut self, lists: impl IntoIterator<Item = RevocationList>) -> Self {
         self.authorities = self.authorities.map(|authorities| authorities.with_lists(lists));
         self
     }
 
-    /// Whether `identity`, which was admitted once with this `chain`, would be again at `now`, as the same client; and the
-    /// identity that it has then, which may be known by something else and until another time.
+    /// Checks that `identity`, once admitted with this `chain`, would still be admitted at `now` as the same
+    /// client. Returns its current identity, which may have another credential and another end.
     ///
     /// # Errors
     ///
-    /// Why not, in the words of [`authenticate`].
+    /// The reason, in the words of [`authenticate`].
     pub fn check(
         &self,
         identity: &PeerIdentity,
@@ -87,7 +87,8 @@ impl Roster {
         if renewed.name() == identity.name() { Ok(renewed) } else { Err(of_another(identity.peer())) }
     }
 
-    /// [`check`](Self::check) as far as it needs no look at the chain; nothing where that has to be verified anew.
+    /// [`check`](Self::check) as far as it does not need the chain; `None` if the chain has to be verified
+    /// again.
     #[must_use]
     pub fn check_without_chain(
         &self,
@@ -107,12 +108,12 @@ impl Roster {
                 return Some(Err(unknown(peer, NOT_PINNED)));
             }
             (None, KnownBy::Pin) => return None,
-            // A client's certificate has one URI.
+            // A client's certificate has only one URI.
             (None, KnownBy::Uri { uri, .. }) if !self.uris.get(uri).is_some_and(is_still) => {
                 return Some(Err(unknown(peer, NO_URI)));
             }
             (None, KnownBy::Uri { .. }) => {
-                // Signatures that were good are so still; their dates are in the identity's.
+                // Signatures verified once stay good; the identity holds the dates.
                 let still =
                     |rests_on| self.authorities.as_ref().is_some_and(|all| all.still_verify(rests_on));
                 if !peer.rests_on.is_some_and(still) {
@@ -129,13 +130,13 @@ impl Roster {
         self.pins.values().map(|pin| &*pin.client).chain(self.uris.values().map(|name| &**name)).collect()
     }
 
-    /// The certificates that are pinned for `client`, as far as it is known when they end.
+    /// The certificates pinned for `client` whose end is known.
     pub fn ends_of(&self, client: &str) -> impl Iterator<Item = (Thumbprint, SystemTime)> {
         let pins = self.pins.iter().filter(move |(_, pin)| &*pin.client == client);
         pins.filter_map(|(thumbprint, pin)| Some((*thumbprint, pin.ends?)))
     }
 
-    /// The client for which a certificate of one of these hashes is pinned.
+    /// The client for which a certificate with one of these hashes is pinned.
     #[must_use]
     pub fn pinned_for(&self, sha256: Thumbprint, sha1: Thumbprint) -> Option<&str> {
         Some(&*self.pin(sha256, sha1)?.client)
@@ -145,7 +146,7 @@ impl Roster {
         self.pins.get(&sha256).or_else(|| self.pins.get(&sha1))
     }
 
-    /// Whose the first certificate of `chain` is by a URI, and all that was found out about that.
+    /// Returns the client that owns the first certificate of `chain` by a URI, with the verdict on the chain.
     fn vouched_for(
         &self,
         chain: &[CertificateDer<'_>],
@@ -155,7 +156,7 @@ impl Roster {
         let authorities = self.authorities.as_ref().ok_or_else(|| unknown(NOT_PINNED))?;
         let uris = chain.first().and_then(|certificate| uris(certificate));
         let uris = uris.ok_or_else(|| unknown("it is not pinned, and its names cannot be read"))?;
-        // Strangers with other URIs cost no look at a signature.
+        // Strangers with other URIs cost no signature check.
         let known = uris.iter().find_map(|uri| self.uris.get_key_value(uri.as_str()));
         let (uri, client) = known.ok_or_else(|| unknown(NO_URI))?;
         let verified = authorities.verify(chain, now)?;
@@ -179,14 +180,15 @@ fn unknown(peer: &Peer, detail: &str) -> Rejection {
     Rejection::Unknown { name, sha1: peer.sha1, thumbprint: peer.thumbprint, detail }
 }
 
-/// Admits the holder of the first certificate of `chain`, whose possession of the key the handshake has proven: a certificate
-/// that is pinned as it is, whoever signed it; another if it has the URI of a client and the chain leads to an authority.
+/// Admits the holder of the first certificate of `chain`; the handshake has proven possession of the key. A
+/// pinned certificate is accepted as it is, whoever signed it; any other needs a client's URI and a chain to
+/// an authority.
 ///
-/// A stranger has a say in how long it takes, but for what [`recognize`] decides.
+/// Unless [`recognize`] decides, a stranger influences the duration.
 ///
 /// # Errors
 ///
-/// When there is no certificate, it is not on the `roster`, or it is not valid at `now`.
+/// There is no certificate, it is not on the `roster`, or it is not valid at `now`.
 pub fn authenticate(
     chain: &[CertificateDer<'_>],
     roster: &Roster,
@@ -215,7 +217,7 @@ pub fn authenticate(
     }
 }
 
-/// [`authenticate`] as far as pins decide it, which costs little; nothing where the chain has to be looked at.
+/// [`authenticate`] as far as pins decide, which is cheap; `None` if the chain has to be verified.
 pub fn recognize(
     chain: &[CertificateDer<'_>],
     roster: &Roster,

@@ -1,8 +1,10 @@
-//! Servers that an authority vouches for: those that plugins send requests to, and Lictor's own for its client.
+//! Servers that an authority vouches for: those that plugins send requests to, and Lictor's own server for
+//! its client.
 //!
-//! rustls's own verifier decides. It computes without a pause, and searches a way through certificates that the server chose: up to
-//! a hundred signatures, and 200,000 steps that each parse a certificate, which takes seconds. So it is shown those alone that lead
-//! straight on. And it takes authorities as keys without dates, so that it is shown those alone that are within theirs.
+//! rustls's own verifier decides. It computes without yielding, and searches certificates that the server
+//! chose: up to 100 signatures and 200,000 steps that each parse a certificate, which takes seconds. So it is
+//! passed only certificates that form a straight path. It also treats authorities as keys without dates, so
+//! it is passed only those within their dates.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,14 +26,14 @@ use super::issuers::first_of_each_subject;
 /// An authority that vouches for servers, while its certificate is within its dates.
 #[derive(Clone, Debug)]
 pub struct Root {
-    /// It alone.
+    /// Contains this authority alone.
     store: RootCertStore,
     name: String,
     validity: Validity,
 }
 
 impl Root {
-    /// The one of this certificate; nothing where that can't be read.
+    /// Makes one from its certificate; `None` if that cannot be read.
     #[must_use]
     pub fn new(certificate: CertificateDer<'_>) -> Option<Self> {
         let (name, validity) = describe(&certificate);
@@ -41,7 +43,7 @@ impl Root {
     }
 }
 
-/// That no authority within its dates vouches for a server, and one out of them would.
+/// No authority within its dates vouches for the server, but one outside its dates would.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the authority that vouches for it ({name}) does so no more or not yet: {fault}")]
 struct OutOfDate {
@@ -49,7 +51,7 @@ struct OutOfDate {
     fault: String,
 }
 
-/// Verifies servers by their certificates, in bounded time.
+/// Verifies server certificates in bounded time.
 #[derive(Debug)]
 pub struct Servers {
     roots: Vec<Root>,
@@ -59,7 +61,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Those for which one of `roots` vouches.
+    /// Trusts servers for which one of `roots` vouches.
     #[must_use]
     pub fn trusting(roots: Vec<Root>, provider: &CryptoProvider) -> Self {
         let store = together(&roots);
@@ -128,7 +130,7 @@ impl ServerCertVerifier for Servers {
     }
 }
 
-/// What is wrong with a server's certificate for which an authority is to vouch.
+/// Message for a fault in a server's certificate that needs an authority.
 #[must_use]
 pub fn server_fault(fault: &CertificateError) -> String {
     let words = match fault {
@@ -180,7 +182,7 @@ mod tests {
 
     static COMPUTED: AtomicUsize = AtomicUsize::new(0);
 
-    /// An algorithm that counts what it computes.
+    /// Counts computed signatures.
     #[derive(Debug)]
     struct Counting(&'static dyn SignatureVerificationAlgorithm);
 
@@ -263,7 +265,7 @@ mod tests {
             assert!(is_verified(&leaf(&low), &others));
             assert!(COMPUTED.load(Ordering::Relaxed) <= 8);
         }
-        // Each might have signed each, and the known one too, of whom they have the name alone.
+        // Any might have signed any, including the trusted root, of which the stranger has only the name.
         let forger = root("Root");
         let walls: Vec<_> = (0..200).map(|_| below("Root", &forger).der().clone()).collect();
         let of_one_key: Vec<_> = (0..200).map(|_| forger.der().clone()).collect();
@@ -304,7 +306,7 @@ mod tests {
             assert_eq!(verify(vec![of(&odd)], &odd), words);
             assert_eq!(verify(vec![of(&good), of(&odd)], &odd), words);
             assert_eq!(verify(vec![of(&odd), of(&good)], &good), "");
-            // Another of the same key is in force.
+            // Another root with the same key is in force.
             let renewed = Issuer::self_signed(dated(name, 2020, 2200), key_again(&odd)).unwrap();
             assert_eq!(verify(vec![of(&odd), of(&renewed)], &odd), "");
             let stranger = verify(vec![of(&odd)], &good);

@@ -1,7 +1,7 @@
-//! Signatures that are checked for one chain, counted, since a stranger chooses how many there are to check.
+//! Counts the signatures checked for one chain, since a stranger chooses their number.
 //!
-//! `webpki` has a budget of its own: 100, which can't be changed, for each search. So it is handed algorithms that count, look up
-//! what they have checked before, and say no once the budget of the chain is used up.
+//! `webpki` has a fixed budget of 100 for each search. So it is handed algorithms that count, reuse earlier
+//! verdicts and refuse once the chain's budget is used up.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,11 +13,11 @@ use webpki::ALL_VERIFICATION_ALGS;
 
 use crate::sync::locked;
 
-/// Signatures that are checked for one chain, all searches in it together: three lead from a client to a root by way of an
-/// authority in between, six through the longest chain, and the rest is for authorities of one name.
+/// Maximum signatures checked for one chain, over all searches: three lead from a client to a root through
+/// one intermediate, six through the longest chain; the rest allows for authorities of one name.
 pub(super) const MAX_SIGNATURES: usize = 10;
 
-/// Signatures of revocation lists that are remembered.
+/// Maximum revocation list signatures remembered.
 const MAX_LISTS: usize = 64;
 
 /// The signatures that were checked for one chain.
@@ -34,8 +34,8 @@ struct Checked {
     is_used_up: bool,
 }
 
-/// Whether a key made the signature of a certificate. Both are known by where they lie: all that a search looks at stays in
-/// its place until the search ends.
+/// Verdict on one certificate signature by one key. Both are identified by address: nothing that a search
+/// looks at moves until the search ends.
 #[derive(Debug)]
 struct Verdict {
     message: (usize, usize),
@@ -44,24 +44,24 @@ struct Verdict {
 }
 
 impl<'a> Signatures<'a> {
-    /// The budget of `chain`. All other messages whose signatures are checked with it are those of revocation lists, which
+    /// The budget of `chain`. All other signatures checked with it are those of revocation lists, which
     /// `lists` remembers.
     pub(super) fn of(chain: &'a [CertificateDer<'a>], lists: &'a ListSignatures) -> Self {
         Self { chain, lists, checked: Mutex::default() }
     }
 
-    /// Whether more had to be checked than may be. What was found then is not to be relied on, unless it is a path.
+    /// Returns true if the budget was exceeded. Then no result is reliable, except a path.
     pub(super) fn are_used_up(&self) -> bool {
         locked(&self.checked).is_used_up
     }
 
-    /// How many were computed.
+    /// Number of signatures computed.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         locked(&self.checked).verdicts.len()
     }
 
-    /// All algorithms, such that they count.
+    /// All algorithms, wrapped to count.
     pub(super) fn algorithms(&'a self) -> Vec<Counted<'a>> {
         ALL_VERIFICATION_ALGS
             .iter()
@@ -90,12 +90,12 @@ impl<'a> Signatures<'a> {
     }
 }
 
-/// Whether the signatures of revocation lists are good, for as long as the lists are there. To check one takes time in
-/// proportion to its list, and a client that was revoked can come again and again.
+/// Verdicts on revocation list signatures, kept as long as the lists. A check takes time in proportion to the
+/// size of its list, and a revoked client can reconnect at will.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ListSignatures(Arc<Mutex<HashMap<ListSignature, bool>>>);
 
-/// The signature of the list that lies there, by the key of the one whose list it says it is.
+/// The signature of the list at this address, by the key of its alleged issuer.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ListSignature {
     list: (usize, usize),
@@ -112,7 +112,7 @@ impl ListSignatures {
         if known.len() >= MAX_LISTS {
             known.clear();
         }
-        // Under the lock, so that many who come at once have it computed once.
+        // Computed under the lock, so that concurrent clients share one computation.
         let is_good = compute();
         known.insert(signature, is_good);
         is_good
@@ -146,7 +146,7 @@ impl SignatureVerificationAlgorithm for Counted<'_> {
     }
 }
 
-/// Where bytes lie, and how many they are.
+/// Address and length of bytes.
 fn place(bytes: &[u8]) -> (usize, usize) {
     (bytes.as_ptr().addr(), bytes.len())
 }

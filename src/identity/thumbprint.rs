@@ -1,4 +1,4 @@
-//! Hashes of certificates, the names by which clients are known.
+//! Certificate hashes, by which clients are known.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,23 +7,22 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// The hash of a certificate's DER bytes.
-///
-/// Parsed from 40 (SHA-1) or 64 (SHA-256) hexadecimal digits as tools print them: in any case, with colons, hyphens or spaces
-/// between pairs, and with a label before them, as in `sha256:…` and `SHA256 Fingerprint=…`. Shown as lower-case
-/// hexadecimal.
+/// Parsed from 40 (SHA-1) or 64 (SHA-256) hexadecimal digits as tools print them: in any case, with colons,
+/// hyphens or spaces between pairs, and with an optional label, as in `sha256:…` and `SHA256 Fingerprint=…`.
+/// Shown as lower-case hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Thumbprint {
-    /// SHA-1. To pass for a pinned certificate one would need a second preimage, which SHA-1 still resists; new
-    /// pins are better made with SHA-256.
+    /// SHA-1. Impersonating a pinned certificate would take a second preimage, which SHA-1 still resists; use
+    /// SHA-256 for new pins.
     Sha1([u8; 20]),
     /// SHA-256.
     Sha256([u8; 32]),
 }
 
-/// A text that is no thumbprint; says what is wrong with it.
+/// A text that is no thumbprint, with the fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ThumbprintError {
-    /// A character that is neither a hexadecimal digit nor something between two pairs.
+    /// A character that is neither a hexadecimal digit nor a separator between two pairs.
     #[error(
         "{0:?} at position {1} is neither a hexadecimal digit nor a colon, hyphen or space between two pairs"
     )]
@@ -31,16 +30,16 @@ pub enum ThumbprintError {
     /// Neither 40 nor 64 digits.
     #[error("it has {0} hexadecimal digits; a SHA-1 thumbprint has 40, a SHA-256 thumbprint 64")]
     Length(usize),
-    /// Of an algorithm that is not taken: one that is named before it, or that alone has so many digits.
+    /// Unsupported algorithm, named by the label or recognized by the number of digits.
     #[error("{0} is not taken: write the SHA-256 or the SHA-1")]
     Untaken(&'static str),
-    /// In another writing.
+    /// Base64 instead of hexadecimal.
     #[error("this is base64, and no hexadecimal digits")]
     Base64,
-    /// Where a certificate is, and not what it is known by.
+    /// The path of a certificate file instead of its hash.
     #[error("this is the path of a file, and no hash")]
     Path,
-    /// Another algorithm stands before it.
+    /// The number of digits does not match the named algorithm.
     #[error("it has {1} hexadecimal digits, which {0}, named before them, has not")]
     Algorithm(&'static str, usize),
 }
@@ -101,12 +100,12 @@ impl FromStr for Thumbprint {
     }
 }
 
-/// Spaces of all kinds, and the marks without a width that Windows copies along.
+/// Spaces of all kinds, and the zero-width marks that Windows copies along.
 fn is_blank(character: char) -> bool {
     character.is_whitespace() || ['\u{200e}', '\u{200f}', '\u{feff}'].contains(&character)
 }
 
-/// What stands before a thumbprint where tools print one, in lower case, and the algorithm that it names.
+/// Labels that tools print before a thumbprint, in lower case, with the algorithm that each names.
 const LABELS: &[(&str, Option<&str>)] = &[
     ("sha2-256", Some(SHA256)),
     ("sha2-384", Some("SHA-384")),
@@ -128,7 +127,7 @@ const LABELS: &[(&str, Option<&str>)] = &[
 const SHA1: &str = "SHA-1";
 const SHA256: &str = "SHA-256";
 
-/// An algorithm by which tools print thumbprints, and by which nobody is known.
+/// An algorithm in which tools print thumbprints, but by which no client is known.
 struct Untaken {
     name: &'static str,
     digits: usize,
@@ -140,9 +139,9 @@ const UNTAKEN: [Untaken; 3] = [
     Untaken { name: "SHA-512", digits: 128 },
 ];
 
-/// What else than hexadecimal digits `text` is, where that can be told.
+/// Recognizes other kinds of text in place of hexadecimal digits.
 fn other_form(text: &str) -> Option<ThumbprintError> {
-    // Of SHA-1, SHA-256, SHA-384 and SHA-512, without what fills up the last four.
+    // Lengths of SHA-1, SHA-256, SHA-384 and SHA-512, without the padding.
     const BASE64: [usize; 4] = [27, 43, 64, 86];
     const ENDINGS: [&str; 5] = [".pem", ".crt", ".cer", ".der", ".key"];
     let digits = text.trim_start_matches('/').trim_end_matches('=');
@@ -157,7 +156,7 @@ fn other_form(text: &str) -> Option<ThumbprintError> {
     }
 }
 
-/// The algorithm that is named before a thumbprint, if one is, and the text from the thumbprint on.
+/// Splits off the label: returns the algorithm that it names, if any, and the thumbprint's text.
 fn without_label(text: &str) -> (Option<&'static str>, &str) {
     let (mut named, mut rest) = (None, text.trim_start_matches(is_blank));
     let strip = |rest: &str, label: &str| {
@@ -173,13 +172,14 @@ fn without_label(text: &str) -> (Option<&'static str>, &str) {
     (named, rest)
 }
 
-/// What follows the name of a file in parentheses, as `openssl dgst` prints it.
+/// Skips a file name in parentheses, as `openssl dgst` prints it.
 fn without_file(text: &str) -> &str {
     let file = text.strip_prefix('(').and_then(|rest| rest.split_once(")="));
     file.map_or(text, |(_, rest)| rest.trim_start_matches(is_blank))
 }
 
-/// The digits of `text`, between whose pairs colons, hyphens or spaces may stand; `before` characters were before them.
+/// Parses the digits of `text`, with colons, hyphens or spaces between pairs; `before` is the number of
+/// preceding characters.
 fn hexadecimal(text: &str, before: usize) -> Result<Vec<u8>, ThumbprintError> {
     let mut digits = Vec::with_capacity(64);
     let mut last = ':';
@@ -261,7 +261,7 @@ mod tests {
             (format!("SHA1(stdin)= {upper}"), &upper),
             (format!("\t SHA256: {}", with(":", &sha256)), &sha256),
             (format!("SHA-256 Fingerprint {}", with(" ", &sha256)), &sha256),
-            // PowerShell's `Format-List` and `Get-FileHash`, certutil, a Windows dialogue, .NET's BitConverter.
+            // PowerShell's `Format-List` and `Get-FileHash`, certutil, Windows dialogs, .NET's BitConverter.
             (format!("Thumbprint : {upper}"), &upper),
             (format!("Cert Hash(sha1): {}", with(" ", SHA1)), &upper),
             (format!("\u{200e}{}", with(" ", SHA1)), &upper),

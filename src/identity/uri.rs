@@ -1,44 +1,44 @@
-//! The URIs by which clients are known where authorities vouch for them; SPIFFE IDs before all.
+//! URIs by which authorities' clients are known, above all SPIFFE IDs.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The longest URI, in bytes: what the SPIFFE specification has every implementation take.
+/// Maximum bytes of a URI: the length that the SPIFFE specification requires every implementation to accept.
 const MAX_BYTES: usize = 2048;
 
-/// The longest trust domain, in bytes, as the specification says.
+/// Maximum bytes of a trust domain, by the specification.
 const MAX_TRUST_DOMAIN_BYTES: usize = 255;
 
 const SPIFFE: &str = "spiffe";
 
-/// A URI that stands for one client. It is compared byte by byte: nothing is normalized, and there are no patterns.
+/// A URI that stands for one client. Compared byte by byte: no normalization and no patterns.
 ///
-/// One of the scheme `spiffe` is a SPIFFE ID with a path, as the certificate of a workload has it. Others are taken as they
-/// are written, if they are URIs at all.
+/// With the scheme `spiffe`, a SPIFFE ID with a path, as a workload's certificate has it. Other valid URIs
+/// are taken as written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientUri(Arc<str>);
 
-/// A text that can't stand for a client; says what is wrong with it.
+/// A text that cannot stand for a client, with the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
-    /// Longer than any URI that is taken.
+    /// Too long.
     #[error("it has more than {MAX_BYTES} bytes")]
     Length,
-    /// No scheme, or nothing behind it.
+    /// No scheme, or nothing after it.
     #[error("it is no URI, which begins with a scheme and a colon")]
     Scheme,
-    /// A character that no URI has.
+    /// A character that URIs do not have.
     #[error("{0:?} can't stand in a URI")]
     Character(char),
-    /// The character of patterns.
+    /// A wildcard.
     #[error("there are no patterns: a URI stands for itself alone")]
     Pattern,
     /// The scheme `spiffe` in another case.
     #[error("the scheme of a SPIFFE ID is written in lower case")]
     SchemeCase,
-    /// A trust domain that is empty, too long, or has what none may have.
+    /// A trust domain that is empty, too long, or has a forbidden character.
     #[error(
         "the trust domain of a SPIFFE ID has 1 to {MAX_TRUST_DOMAIN_BYTES} of a-z, 0-9, `.`, `-` and `_`, and neither \
          user nor port"
@@ -47,7 +47,7 @@ pub enum UriError {
     /// No path.
     #[error("it names a whole trust domain; the SPIFFE ID of a client has a path")]
     NoPath,
-    /// A path that is none of a SPIFFE ID.
+    /// A path that is invalid in a SPIFFE ID.
     #[error(
         "the path of a SPIFFE ID is made of segments of a-z, A-Z, 0-9, `.`, `-` and `_`, none of them empty, `.` or `..`; \
          neither a query nor a fragment follows it"
@@ -90,7 +90,7 @@ impl FromStr for ClientUri {
     }
 }
 
-/// What the SPIFFE ID specification says of all that comes behind the scheme.
+/// Checks everything after the scheme by the SPIFFE ID specification.
 fn check_spiffe(rest: &str) -> Result<(), UriError> {
     let rest = rest.strip_prefix("//").ok_or(UriError::TrustDomain)?;
     let (domain, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -108,7 +108,7 @@ fn check_spiffe(rest: &str) -> Result<(), UriError> {
     if segments.split('/').all(is_segment) { Ok(()) } else { Err(UriError::Path) }
 }
 
-/// Those of RFC 3986, but `*`, which whoever writes it means as a pattern.
+/// Characters of RFC 3986, except `*`, which is meant as a pattern.
 fn may_stand_in_a_uri(character: char) -> bool {
     character.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()+,;=%".contains(character)
 }

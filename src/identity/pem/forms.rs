@@ -1,8 +1,8 @@
-//! Forms of keys and certificates that are not read, and how to make of each what is.
+//! Unsupported forms of keys and certificates, and advice on converting them.
 
 use super::PemFault;
 
-/// A sequence of ASN.1 that begins with the number 3: a version that neither keys nor what is signed have.
+/// An ASN.1 sequence that begins with the number 3: a version that neither keys nor signed objects have.
 pub(super) fn is_pkcs12(bytes: &[u8]) -> bool {
     let head = match bytes {
         [0x30, length @ 0x80..=0x84, rest @ ..] => rest.get(usize::from(length & 0x7f)..),
@@ -11,23 +11,24 @@ pub(super) fn is_pkcs12(bytes: &[u8]) -> bool {
     head.is_some_and(|head| head.starts_with(&[2, 1, 3]))
 }
 
-/// A sequence of ASN.1 whose length takes more than a byte, which no text begins with.
+/// An ASN.1 sequence with a multi-byte length; no text begins so.
 pub(super) fn is_der(bytes: &[u8]) -> bool {
     matches!(bytes, [0x30, 0x80..=0xff, ..])
 }
 
-/// Lines, however they end.
+/// Lines with any kind of line ending.
 pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = text.split(|byte| *byte == b'\n');
     lines.flat_map(|line| line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r'))
 }
 
-/// Whether a line has no character that only files of other kinds have. Text may be in an older encoding.
+/// Returns true if the line has none of the control characters that mark binary files. Text may be in an
+/// older encoding.
 pub(super) fn is_text(line: &[u8]) -> bool {
     line.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace())
 }
 
-/// That there is no `wanted` in a file, of which `held` is the last that may be in it.
+/// The fault of a file without any `wanted`; `held` is the last other content that it has.
 pub(super) fn without(wanted: &str, held: Option<&str>) -> PemFault {
     match held {
         Some(held) => PemFault::new(None, format!("this file holds {held}, and no {wanted}"))
@@ -36,7 +37,7 @@ pub(super) fn without(wanted: &str, held: Option<&str>) -> PemFault {
     }
 }
 
-/// What is wrong with a block of this label, which begins on a line, if that is known.
+/// Returns the fault of a block with this label, which begins on `line`, if the label is known.
 pub(super) fn of_label(line: usize, label: &str) -> Option<PemFault> {
     let (what, advice) = match label {
         "ENCRYPTED PRIVATE KEY" => return Some(encrypted(line)),
@@ -57,27 +58,27 @@ pub(super) fn of_label(line: usize, label: &str) -> Option<PemFault> {
     Some(PemFault::new(line, what).advise(advice))
 }
 
-/// That the key is encrypted that begins on a line.
+/// The fault of an encrypted key that begins on `line`.
 pub(super) fn encrypted(line: usize) -> PemFault {
     PemFault::new(line, "the private key that begins here is encrypted, and nobody is asked for its password")
         .advise("`openssl pkey -in FILE -out FILE.key` writes it without one")
 }
 
-/// What text between two blocks holds of what blocks hold: DER in base64 or hexadecimal, whatever stands around it. Remarks hold
-/// hashes, so a little of it is text.
+/// Detects block contents in the text between blocks: DER in base64 or hexadecimal, whatever surrounds it.
+/// Remarks may contain hashes, so small amounts pass as text.
 #[derive(Default)]
 pub(super) struct Encoded {
-    /// Line on which the first of it stands, from 1 on.
+    /// Line on which the first of it is, from 1.
     line: usize,
-    /// Digits of base64 in words that are nothing else.
+    /// Base64 digits in words that can be nothing else.
     base64: usize,
-    /// Hexadecimal digits in words that are nothing else.
+    /// Hexadecimal digits in words that can be nothing else.
     hex: usize,
-    /// The lines up to here that are digits alone.
+    /// The preceding lines that consist of digits alone.
     lines: Lines,
 }
 
-/// Lines that are digits alone, one after the other; whitespace and colons do not count.
+/// Consecutive lines of digits alone; whitespace and colons do not count.
 #[derive(Default)]
 struct Lines {
     first: usize,
@@ -87,7 +88,7 @@ struct Lines {
     digits: Mix,
 }
 
-/// How many digits of base64 there are, and of which kinds.
+/// Number of base64 digits, and how many are capitals and numerals.
 #[derive(Default)]
 struct Mix {
     all: usize,
@@ -95,23 +96,25 @@ struct Mix {
     numerals: usize,
 }
 
-/// A line of a block has at least so many digits with all tools; a SHA-256 in base64 has 44.
+/// Minimum digits of a block's full line, with any tool; a SHA-256 in base64 has 44.
 const LINE: usize = 48;
 
-/// A word of so many digits may be encoded. Those of languages are shorter, or of one kind of digits.
+/// Minimum digits of a word that may be encoded data. Words of natural languages are shorter, or all of one
+/// kind of digit.
 const WORD: usize = 16;
 
-/// So many digits are more than a few hashes: 132 bytes of base64, and 128 of hexadecimal. What blocks hold is not shorter.
+/// More digits than a few hashes have: 132 bytes of base64, and 128 of hexadecimal. Block contents are never
+/// shorter.
 const MUCH_BASE64: usize = 176;
 const MUCH_HEX: usize = 257;
 
 impl Encoded {
-    /// Adds line `number`; gives the line on which there begins what is no text.
+    /// Adds line `number`; returns the line on which non-text begins.
     pub(super) fn add(&mut self, number: usize, line: &[u8]) -> Option<usize> {
         let words = line.split(|byte| !is_base64(*byte));
         for word in words.filter(|word| word.len() >= WORD) {
             let is_hex = word.iter().all(u8::is_ascii_hexdigit);
-            // As blocks have them; what underlines a title is none.
+            // A full line of a block; a title's underline is none.
             let is_line = word.len() == line.len() && word.len() >= LINE && !word.ends_with(b"===");
             if !is_hex && !is_line && !Mix::of(word).is_mixed() {
                 continue;
@@ -148,7 +151,7 @@ impl Lines {
         self.begins.extend(digits.iter().take(3_usize.saturating_sub(self.begins.len())));
         self.digits.add(&digits);
         let is_much = match self.is_hex {
-            // Bytes with colons between are how OpenSSL writes numbers. DER begins with 30 8x.
+            // OpenSSL prints numbers as bytes separated by colons. DER begins with 30 8x.
             true => self.digits.all >= MUCH_HEX && (!self.has_colon || self.begins == b"308"),
             false => !self.has_colon && self.digits.all >= MUCH_BASE64 && self.digits.is_mixed(),
         };
@@ -169,15 +172,15 @@ impl Mix {
         self.numerals += digits.iter().filter(|byte| byte.is_ascii_digit()).count();
     }
 
-    /// Whether there are of each kind about as many as in what is encoded, of which two fifths are capitals and a seventh numerals;
-    /// words and paths have fewer.
+    /// Returns true if the mix of kinds resembles encoded data, of which two fifths are capitals and a
+    /// seventh numerals; words and paths have fewer.
     fn is_mixed(&self) -> bool {
         let small = self.all - self.capitals - self.numerals;
         self.capitals * 5 >= self.all && self.numerals * 33 >= self.all && small * 5 >= self.all
     }
 }
 
-/// Whether the words of a line, but the last, are of one length, as digits are grouped and words are not.
+/// Returns true if all words of a line but the last have one length: digits are grouped so, words are not.
 fn is_grouped(line: &[u8]) -> bool {
     let mut lengths = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(<[u8]>::len);
     let Some(first) = lengths.next() else { return true };
@@ -187,7 +190,7 @@ fn is_grouped(line: &[u8]) -> bool {
         .is_none_or(|(last, others)| *last <= first && others.iter().all(|length| *length == first))
 }
 
-/// Whether it is a digit of base64, or of its form for URLs.
+/// Returns true for a digit of base64, or of its URL-safe form.
 fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/=_-".contains(&byte)
 }
