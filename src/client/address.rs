@@ -1,4 +1,4 @@
-//! Where a server is: a host and a port. Knows no sockets; names are resolved when a connection is made.
+//! A server's address: host and port. Knows no sockets; names are resolved when a connection is made.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -6,11 +6,11 @@ use std::str::FromStr;
 
 use rustls::pki_types::ServerName;
 
-/// The port of an address that names none.
+/// Default port.
 pub const DEFAULT_PORT: u16 = 4888;
 
 /// A server's host name or IP address, and its port. Shown as `host:port` in lower case, which is also the
-/// name under which a server is remembered.
+/// key in the list of known servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     name: ServerName<'static>,
@@ -20,12 +20,12 @@ pub struct Address {
 /// A text that is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// What stands before the port is neither a DNS name nor an IP address.
+    /// The part before the port is neither a DNS name nor an IP address.
     #[error(
         "{0:?} is neither a host name nor an IP address; write HOST:PORT, with an IPv6 address in brackets"
     )]
     Host(String),
-    /// A socket of this machine, such as `unix:/run/x.sock`.
+    /// A Unix socket, such as `unix:/run/x.sock`.
     #[error(
         "{0:?} is no TCP address, and servers listen on TCP alone; write HOST:PORT, such as localhost:4888"
     )]
@@ -33,27 +33,27 @@ pub enum AddressError {
     /// A URL.
     #[error("{0:?} is a URL; write HOST:PORT alone, without `{scheme}` and what follows the port", scheme = scheme_of(.0))]
     Url(String),
-    /// A port alone.
+    /// A port without a host.
     #[error("{0:?} names no host; write HOST:PORT, such as localhost:4888")]
     NoHost(String),
-    /// An IPv6 address of one interface, such as `fe80::1%eth0`.
+    /// An IPv6 address with a zone, such as `fe80::1%eth0`.
     #[error(
         "{0:?} names an interface, which no certificate can; write HOST:PORT with a name or another address of the server"
     )]
     Interface(String),
-    /// What stands behind the colon is no port.
+    /// The part after the colon is no port.
     #[error("{0:?} is no port; write a number from 1 to 65535")]
     Port(String),
 }
 
 impl Address {
-    /// What the server is asked for in the TLS handshake.
+    /// The server name requested in the TLS handshake.
     #[must_use]
     pub fn server_name(&self) -> ServerName<'static> {
         self.name.clone()
     }
 
-    /// The host as the resolver takes it: without brackets.
+    /// The host in the resolver's form: without brackets.
     #[must_use]
     pub fn host(&self) -> String {
         self.name.to_str().into_owned()
@@ -91,7 +91,7 @@ impl FromStr for Address {
     }
 }
 
-/// What is no address by its form, and may look like one to who writes it.
+/// Recognizes texts of other forms that may be mistaken for an address.
 fn look_alike(text: &str) -> Option<AddressError> {
     let fault = match text {
         _ if text.contains("://") => AddressError::Url,
@@ -107,8 +107,8 @@ fn scheme_of(url: &str) -> &str {
     url.find("://").and_then(|at| url.get(..at + 3)).unwrap_or_default()
 }
 
-/// The host and what stands behind its colon. An IPv6 address has colons of its own, so one with a port
-/// stands in brackets.
+/// Splits the host from the text after its colon. An IPv6 address contains colons, so with a port it must be
+/// in brackets.
 fn split(text: &str) -> Result<(&str, Option<&str>), AddressError> {
     if let Some(rest) = text.strip_prefix('[') {
         let bad = || AddressError::Host(text.to_owned());

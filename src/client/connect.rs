@@ -1,4 +1,4 @@
-//! From an address to a connection on which the server has said that it takes requests.
+//! From an address to a connection on which the server has said that it accepts requests.
 
 use std::io;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use super::trust::{NotTrusted, not_trusted};
 use super::{Address, Credentials, Trust, provider};
 use crate::identity::{Unproven, server_fault};
 
-/// How long connecting may take, and how long the handshake with the server's greeting may.
+/// Timeout of each step: connecting, and the TLS handshake with the server's greeting.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long both may take together at least, however little time a command has: they cost more than a command does.
+/// Minimum timeout of both steps together, however little time a command has: they cost more than a command.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes connections to one server as one client.
@@ -28,61 +28,61 @@ const LEAST_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Connector {
     address: Address,
     tls: TlsConnector,
-    /// How long both steps may take together.
+    /// Timeout of both steps together.
     patience: Duration,
 }
 
-/// Why there is no connection. In none of these cases has a request been sent.
+/// The reason for having no connection. In none of these cases has a request been sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// No connection at all.
+    /// The TCP connection failed.
     #[error("cannot connect to {address}: {source}")]
     Connect {
-        /// Where.
+        /// The server's address.
         address: Address,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// Nothing came in time.
+    /// No answer in time.
     #[error("{address} did not answer within {} seconds ({step})", waited.as_secs_f32())]
     TimedOut {
-        /// Where.
+        /// The server's address.
         address: Address,
-        /// How long was waited for it.
+        /// Elapsed time.
         waited: Duration,
-        /// What was waited for.
+        /// The step that timed out.
         step: &'static str,
     },
-    /// The server is not one that is trusted.
+    /// The server is not trusted.
     #[error("{address}: {source}")]
     NotTrusted {
-        /// Where.
+        /// The server's address.
         address: Address,
-        /// What it presented.
+        /// The certificate that it presented.
         source: NotTrusted,
     },
     /// The handshake failed.
     #[error("no TLS connection with {address}: {reason}")]
     Tls {
-        /// Where.
+        /// The server's address.
         address: Address,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
     /// The server does not admit this client.
     #[error("{address} does not admit this client: {refusal}")]
     Refused {
-        /// Where.
+        /// The server's address.
         address: Address,
-        /// What it says.
+        /// The server's refusal.
         refusal: Refusal,
     },
     /// The server did not greet as a Lictor server does.
     #[error("{address} did not greet as a Lictor server does: {reason}")]
     Greeting {
-        /// Where.
+        /// The server's address.
         address: Address,
-        /// What it did.
+        /// The fault.
         reason: String,
     },
 }
@@ -91,7 +91,7 @@ impl Connector {
     /// Prepares connections to `address`.
     ///
     /// # Errors
-    /// If TLS can't be set up with what is trusted.
+    /// If TLS cannot be set up with these trust settings.
     pub fn new(
         address: Address,
         trust: &Trust,
@@ -112,28 +112,28 @@ impl Connector {
         Ok(Self { address, tls: TlsConnector::from(Arc::new(config)), patience: 2 * STEP_TIMEOUT })
     }
 
-    /// The same for commands that may take `most`, if anything is said of that: nobody is waited for longer, though two
-    /// seconds there always are.
+    /// Limits the timeout to `most`, the time that a command may take, if set; but never to less than two
+    /// seconds.
     #[must_use]
     pub fn for_commands_of(self, most: Option<Duration>) -> Self {
         let patience = most.map_or(self.patience, |most| most.max(LEAST_TIMEOUT).min(self.patience));
         Self { patience, ..self }
     }
 
-    /// Where it connects to.
+    /// The server's address.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// What shakes hands, and the name it asks for: for whoever makes connections of another kind than [`Connection`]. It
-    /// trusts whom this connector trusts, and resumes no session.
+    /// The TLS connector and the server name, for callers that make connections of another kind than
+    /// [`Connection`]. Trusts the same servers as this connector, and resumes no session.
     #[must_use]
     pub fn tls(&self) -> (TlsConnector, ServerName<'static>) {
         (self.tls.clone(), self.address.server_name())
     }
 
-    /// Connects, shakes hands and waits for the server's greeting.
+    /// Connects, performs the handshake and waits for the server's greeting.
     ///
     /// # Errors
     /// If there is no server, it is not trusted, or it does not admit this client.
@@ -162,7 +162,8 @@ impl Connector {
                 Err(ConnectError::Greeting { address, reason: "it said something else".to_owned() })
             }
             Ok(Plain::Err(refusal)) => Err(ConnectError::Refused { address, refusal }),
-            // In TLS 1.3 a server's no to the client's certificate comes only after the client's handshake.
+            // In TLS 1.3 a server rejects the client's certificate only after the client has completed its
+            // handshake.
             Err(CallError::Lost(error)) => Err(self.tls_error(error)),
             Err(error) => Err(ConnectError::Greeting { address, reason: error.to_string() }),
         }
@@ -228,7 +229,7 @@ fn tls_reason(error: &rustls::Error) -> String {
     }
 }
 
-/// What is wrong with a server's certificate for which an authority is to vouch, and what to do.
+/// Message for a fault in a server's certificate that needs an authority, with a remedy.
 fn refused(fault: &CertificateError) -> String {
     let advice = match fault {
         CertificateError::UnknownIssuer => " (--ca)",

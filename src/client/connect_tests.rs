@@ -31,8 +31,8 @@ fn acceptor(certificate: CertificateDer<'static>, key: &rcgen::KeyPair) -> TlsAc
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// Serves one connection: sends each of `answers`, the first at once and the others for what comes in; gives
-/// back what came in.
+/// Serves one connection: sends the first of `answers` at once and each other one in reply to input; returns
+/// the input.
 async fn serve(
     acceptor: TlsAcceptor,
     answers: Vec<&'static [u8]>,

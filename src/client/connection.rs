@@ -1,4 +1,4 @@
-//! A conversation with a server that has admitted this client: bytes out, replies in.
+//! A connection to a server that has admitted this client: bytes out, replies in.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,15 +11,14 @@ use tokio_rustls::client::TlsStream;
 
 use super::reply::{Frame, Plain, ReplyError, ReplyReader};
 
-/// How much of what the server sends is read while a request is still being written. More stays in the
-/// socket.
+/// Maximum bytes read from the server while a request is still being written. The rest stays in the socket.
 const MAX_READ_AHEAD_BYTES: usize = 1024 * 1024;
 
-/// Frames in a row that answer no request for which somebody waits. Such are due after a cancellation: its own answer, and the
-/// end of what it cancelled.
+/// Maximum consecutive frames for requests that no caller waits for. A few are due after a cancellation: its
+/// own reply, and the end of the cancelled request.
 pub(super) const MAX_UNASKED: usize = 16;
 
-/// How long the end of a connection waits to be told to the server.
+/// Timeout for telling the server that the connection ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection over which any number of requests may be sent.
@@ -29,11 +28,11 @@ pub struct Connection {
     reading: ReadHalf<TlsStream<TcpStream>>,
     writing: WriteHalf<TlsStream<TcpStream>>,
     replies: ReplyReader,
-    /// Such frames since the last that was waited for.
+    /// Consecutive frames since the last expected one that no caller waited for.
     unasked: usize,
 }
 
-/// Why no reply came. The command may have run unless it is known not to have been sent.
+/// The reason for having no reply. The command may have run unless it is known not to have been sent.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The server ended the connection.
@@ -45,7 +44,7 @@ pub enum CallError {
     /// The connection broke.
     #[error("the connection was lost: {0}")]
     Lost(#[source] io::Error),
-    /// The server goes on answering what it was not asked.
+    /// The server keeps sending unsolicited replies.
     #[error("the server sent more than {MAX_UNASKED} replies in a row to requests that nobody waits for")]
     Unasked,
     /// The server's bytes are no reply.
@@ -60,19 +59,19 @@ impl Connection {
         Self { server, reading, writing, replies: ReplyReader::default(), unasked: 0 }
     }
 
-    /// Which of a name's addresses it is connected to.
+    /// The address that was connected to, of those of the server's name.
     ///
     /// # Errors
-    /// If the connection had ended already when it was made.
+    /// If the connection had ended by the time it was made.
     pub fn server(&self) -> Result<SocketAddr, CallError> {
         self.server.as_ref().copied().map_err(|_| CallError::Closed)
     }
 
     /// Sends one or more encoded requests.
     ///
-    /// What the server says meanwhile is read: it may refuse a body before all of it is sent, and two ends
-    /// that only write would wait for each other. That the server closed is not an error here, for why it did
-    /// is yet to be read.
+    /// Reads incoming bytes meanwhile: the server may refuse a body before all of it is sent, and if both
+    /// ends only wrote they would deadlock. A close by the server is not an error here, because its reason
+    /// has yet to be read.
     ///
     /// # Errors
     /// If the connection is lost.
@@ -104,7 +103,7 @@ impl Connection {
     /// Waits for the next frame. May be dropped and called again.
     ///
     /// # Errors
-    /// If the connection ends, or what came is no frame.
+    /// If the connection ends, or the bytes are no frame.
     pub async fn next_frame(&mut self) -> Result<Frame, CallError> {
         loop {
             if let Some(frame) = self.replies.next_frame()? {
@@ -117,7 +116,7 @@ impl Connection {
     /// Waits for the next frame of the request `sequence`, or of the connection as a whole. May be dropped and called again.
     ///
     /// # Errors
-    /// If the connection ends, what came is no frame, or too many are of other requests.
+    /// If the connection ends, the bytes are no frame, or too many frames belong to other requests.
     pub async fn next_frame_of(&mut self, sequence: &str) -> Result<Frame, CallError> {
         loop {
             let frame = self.next_frame().await?;
@@ -129,13 +128,13 @@ impl Connection {
         }
     }
 
-    /// Counts a frame that nobody waits for.
+    /// Counts a frame that no caller waits for.
     fn drop_unasked(&mut self) -> Result<(), CallError> {
         self.unasked += 1;
         if self.unasked > MAX_UNASKED { Err(CallError::Unasked) } else { Ok(()) }
     }
 
-    /// Waits for what the server says first.
+    /// Waits for the server's greeting.
     pub(super) async fn greeting(&mut self) -> Result<Plain, CallError> {
         loop {
             if let Some(greeting) = self.replies.greeting()? {
@@ -145,8 +144,8 @@ impl Connection {
         }
     }
 
-    /// Whether the server still listens, as far as that can be known without waiting. For use while no framed reply
-    /// is due: frames for requests that nobody waits for any more are dropped.
+    /// Returns true if the server is still connected, as far as can be known without waiting. Call only while
+    /// no framed reply is due: frames of abandoned requests are dropped.
     pub async fn is_still_open(&mut self) -> bool {
         loop {
             match self.replies.next_frame() {
@@ -160,22 +159,22 @@ impl Connection {
                 read = self.fill() => if read.is_err() {
                     return false;
                 },
-                // Only when a task gives way does the runtime look at the socket.
+                // The runtime polls the socket only when a task yields.
                 () = tokio::task::yield_now() => return true,
             }
         }
     }
 
-    /// Ends the connection in order.
+    /// Closes the connection cleanly.
     pub async fn close(mut self) {
-        // A server that is gone needs no farewell.
+        // Best effort: the server may be gone.
         let _ = timeout(CLOSE_TIMEOUT, self.writing.shutdown()).await;
     }
 
     pub(super) async fn fill(&mut self) -> Result<(), CallError> {
         let read = match self.reading.read_buf(self.replies.buffer()).await {
-            // A connection that ends without TLS's farewell is an end like another: a reply says itself
-            // whether it is whole.
+            // An end without TLS's close_notify is an end like any other: a reply itself says whether it is
+            // complete.
             Err(error) if is_end(&error) => 0,
             read => read.map_err(CallError::Lost)?,
         };

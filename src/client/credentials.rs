@@ -1,4 +1,4 @@
-//! The certificate and key by which a client proves who it is.
+//! The certificate and key by which a client proves its identity.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use super::provider;
 use crate::files::read_named;
 use crate::identity::{PairFault, pair, pem};
 
-/// The largest file of a certificate and its chain, or of a key.
+/// Maximum size of a certificate file, including its chain, and of a key file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// A client's certificate with its private key, known to belong together.
+/// A client's certificate with its matching private key.
 #[derive(Clone)]
 pub struct Credentials {
     key: Arc<CertifiedKey>,
 }
 
-/// Why a certificate and a key can't be used.
+/// Reasons why a certificate and a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// The certificate's file can't be read as PEM.
@@ -28,7 +28,7 @@ pub enum CredentialsError {
     Certificate {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
     /// The key's file can't be read as PEM.
@@ -36,10 +36,10 @@ pub enum CredentialsError {
     Key {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
-    /// Both were read, and don't make a pair.
+    /// Both files were read, but do not match.
     #[error(
         "cannot use the certificate {} with the private key {}: {fault}",
         .certificate.display(), .key.display()
@@ -49,17 +49,17 @@ pub enum CredentialsError {
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// Why not.
+        /// The cause.
         fault: PairFault,
     },
 }
 
 impl Credentials {
-    /// Reads a PEM certificate (with what certifies it, if anything does) and its PEM key. Where no file of the key is said, that
-    /// is beside the certificate with the ending `.key`, or in the certificate's own.
+    /// Reads a PEM certificate (with its chain, if any) and its PEM key. Without a key path, the key is in
+    /// the file of the same name with the extension `.key`, or in the certificate's file.
     ///
     /// # Errors
-    /// If a file can't be read, holds something else, or the two don't belong together.
+    /// If a file cannot be read, holds something else, or the two do not belong together.
     pub fn load(certificate: &Path, key: Option<&Path>) -> Result<Self, CredentialsError> {
         let beside = certificate.with_extension("key");
         let key_file = key.unwrap_or(&beside);
@@ -80,7 +80,7 @@ impl Credentials {
         Ok(Self { key: Arc::new(key) })
     }
 
-    /// Whether the key of the certificate in this file is where [`load`](Self::load) looks for it.
+    /// Returns true if the certificate's key is where [`load`](Self::load) looks for it.
     #[must_use]
     pub fn has_key(certificate: &Path) -> bool {
         let is_in = || read_named(certificate, MAX_FILE_BYTES).is_ok_and(|bytes| pem::holds_key(&bytes));

@@ -1,8 +1,8 @@
-//! The servers that somebody said to trust, one a line: `ADDRESS sha256:<hex>`.
+//! The list of servers that the user trusts, one a line: `ADDRESS sha256:<hex>`.
 //!
-//! A server may have several lines, while it changes its certificate. What follows a `#` is a remark. Lines
-//! that can't be read are kept as they are: a line that is wrong never counts as trust, and never as
-//! permission to ask for it anew. Decides nothing by itself: whoever asks the person does.
+//! A server may have several lines while it changes its certificate. Text after a `#` is a remark. Unreadable
+//! lines are kept unchanged: a faulty line never counts as trust, nor as permission to ask for trust again.
+//! Makes no decisions: the caller that asks the user does.
 
 use std::fmt;
 use std::io;
@@ -12,25 +12,26 @@ use super::{Address, private_file};
 use crate::files::read_named;
 use crate::identity::{Thumbprint, ThumbprintError};
 
-/// The most bytes that are read of the file: some 10,000 servers.
+/// Maximum bytes of the file: some 10,000 servers.
 const MAX_FILE_BYTES: usize = 1024 * 1024;
 
-/// The folder of a person's own files, `$XDG_CONFIG_HOME/lictor` or `~/.config/lictor`; nothing where the
-/// environment names no home.
+/// The user's config folder, `$XDG_CONFIG_HOME/lictor` or `~/.config/lictor`; `None` if the environment names
+/// no home.
 #[must_use]
 pub fn folder() -> Option<PathBuf> {
     folder_in(std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from), std::env::home_dir())
 }
 
 fn folder_in(config: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
-    // A relative path there is invalid by the XDG specification, and would move with the current folder.
+    // The XDG specification declares relative paths invalid, and such a folder would change with the current
+    // one.
     let config = config.filter(|path| path.is_absolute());
     config
         .or_else(|| Some(home.filter(|path| path.is_absolute())?.join(".config")))
         .map(|path| path.join("lictor"))
 }
 
-/// The file of trusted servers, as it was read.
+/// The file of trusted servers, as read.
 #[derive(Clone, Debug)]
 pub struct KnownServers {
     path: PathBuf,
@@ -46,38 +47,38 @@ struct Entry {
     line: usize,
 }
 
-/// A line that can't be read.
+/// An unreadable line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// Its number, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The fault.
     pub reason: String,
-    /// Its first word, the address it would be about.
+    /// Its first word: presumably the server's address.
     address: String,
 }
 
-/// What the file says of a server.
+/// The entry for a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
     /// Nothing.
     No,
-    /// These certificates are its own.
+    /// The server's certificates.
     Yes(Vec<Thumbprint>),
 }
 
-/// Why the file can't be used.
+/// Reasons why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KnownServersError {
-    /// It can't be read or written.
+    /// Cannot be read or written.
     #[error("cannot use the list of known servers {}: {source}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// It has a line about this server that says nothing: it is not known what was meant.
+    /// A line about this server is unreadable, so its intent is unknown.
     #[error(
         "{}:{line}: this line is about {address} and cannot be read: {reason}\n\
          Correct or delete the line.", .path.display()
@@ -89,10 +90,10 @@ pub enum KnownServersError {
         line: usize,
         /// The server.
         address: String,
-        /// What is wrong with the line.
+        /// The fault.
         reason: String,
     },
-    /// The server has another certificate than the one that is known.
+    /// The server presents another certificate than the known one.
     #[error(
         "THE CERTIFICATE OF {address} HAS CHANGED. Somebody may be posing as the server.\n\
          it now presents  sha256:{presented}\n\
@@ -103,33 +104,33 @@ pub enum KnownServersError {
     Changed {
         /// The file.
         path: PathBuf,
-        /// The line that holds what was trusted.
+        /// The line of the known certificate.
         line: usize,
         /// The server.
         address: String,
-        /// What was trusted.
+        /// The known certificate.
         known: PinText,
-        /// What it presents now.
+        /// The certificate presented now.
         presented: Thumbprint,
     },
 }
 
-/// A thumbprint with its algorithm before it.
+/// A thumbprint with its algorithm as a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinText(Thumbprint);
 
 impl fmt::Display for PinText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The shown form of `Debug` is the one that pins are written in.
+        // `Debug` prints a thumbprint in the form of pins.
         write!(f, "{:?}", self.0)
     }
 }
 
 impl KnownServers {
-    /// Reads the file; one that does not exist knows no server.
+    /// Reads the file; if it does not exist, no server is known.
     ///
     /// # Errors
-    /// If it is there and can't be read.
+    /// If the file exists and cannot be read.
     pub fn load(path: &Path) -> Result<Self, KnownServersError> {
         let fault = |source| KnownServersError::Io { path: path.to_owned(), source };
         let text = match read_named(path, MAX_FILE_BYTES as u64) {
@@ -142,7 +143,7 @@ impl KnownServers {
 
     fn parse(path: &Path, text: String) -> Self {
         let (mut servers, mut bad_lines) = (Vec::new(), Vec::new());
-        // Editors of Windows put a mark before a text.
+        // Windows editors put a byte order mark before a text.
         let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines();
         for (number, line) in (1..).zip(lines) {
             if line.trim().is_empty() || line.starts_with('#') {
@@ -161,7 +162,7 @@ impl KnownServers {
         Self { path: path.to_owned(), text, servers, bad_lines }
     }
 
-    /// The lines that can't be read.
+    /// The unreadable lines.
     #[must_use]
     pub fn bad_lines(&self) -> &[BadLine] {
         &self.bad_lines
@@ -173,10 +174,10 @@ impl KnownServers {
         &self.path
     }
 
-    /// What is known of the server at `address`.
+    /// Looks up the server at `address`.
     ///
     /// # Errors
-    /// If there is a line about it that can't be read.
+    /// If a line about it is unreadable.
     pub fn look_up(&self, address: &Address) -> Result<Known, KnownServersError> {
         let address = address.to_string();
         if let Some(bad) = self.bad_lines.iter().find(|bad| bad.address == address) {
@@ -192,7 +193,7 @@ impl KnownServers {
         Ok(if known.is_empty() { Known::No } else { Known::Yes(known) })
     }
 
-    /// The words for a known server that presents another certificate than it is known by.
+    /// The error for a known server that presents another certificate.
     #[must_use]
     pub fn changed(&self, address: &Address, presented: Thumbprint) -> Option<KnownServersError> {
         let address = address.to_string();
@@ -201,7 +202,7 @@ impl KnownServers {
         Some(KnownServersError::Changed { path, line, address, known, presented })
     }
 
-    /// Adds a server. Reads the file anew first, for another program may have added one.
+    /// Adds a server. Reads the file again first, as another program may have changed it.
     ///
     /// # Errors
     /// If the file can't be read or written.

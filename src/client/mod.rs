@@ -1,12 +1,11 @@
-//! The other end of the wire: what `lictor call` and `lictor bench` use to speak to a server.
+//! The other end of the wire, used by `lictor call` and `lictor bench`.
 //!
-//! In the order in which a conversation goes: an [`Address`], whom to [`Trust`] there, the [`Credentials`] to
-//! show, a [`Connector`] that makes a [`Connection`], [`Request`]s that are encoded for it and the [`Frame`]s
-//! that come back.
+//! In the order of a conversation: an [`Address`], the [`Trust`] in its server, the [`Credentials`] to show,
+//! a [`Connector`] that makes a [`Connection`], encoded [`Request`]s and the [`Frame`]s that come back.
 //!
-//! It is written from the protocol's description and shares no code with `wire`, so that a fault in one of
-//! them is found by the other. It must not know the server's modules, the config file or the terminal: it
-//! never prints, asks or picks an exit code.
+//! Written from the protocol's description; shares no code with `wire`, so that either reveals faults in the
+//! other. Must not know the server's modules, the config file or the terminal: never prints, asks or chooses
+//! an exit code.
 
 mod address;
 mod connect;
@@ -32,8 +31,8 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-/// The cryptography of every connection, given to rustls explicitly: a process-wide default could be set by
-/// anybody.
+/// The crypto provider of every connection, passed to rustls explicitly: any code could set the process-wide
+/// default.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

@@ -1,6 +1,6 @@
 //! Files that only their owner may read: keys, and the list of trusted servers.
 //!
-//! The mode is given when the file is created: one that is narrowed afterwards can be opened in between.
+//! The mode is set on creation: a file restricted afterwards can be opened in between.
 
 use std::fs;
 use std::io;
@@ -8,21 +8,21 @@ use std::path::Path;
 
 use crate::files;
 
-/// Of files for their owner alone.
+/// Mode of files for their owner alone.
 const MODE: u32 = 0o600;
 
-/// Creates `path` with `bytes`, or fails with [`io::ErrorKind::AlreadyExists`]; a link in its place is not
-/// followed.
+/// Creates `path` with `bytes`, or fails with [`io::ErrorKind::AlreadyExists`]; does not follow a link at
+/// `path`.
 pub(crate) fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     files::make(path, MODE, bytes)
 }
 
-/// Puts `bytes` in the place of `path`, at once.
+/// Replaces `path` by `bytes` atomically.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     files::put(path, MODE, bytes)
 }
 
-/// Creates a folder for its owner alone, and those above it; one that exists is left as it is.
+/// Creates a folder, and its missing parents, for the owner alone; leaves an existing folder unchanged.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]

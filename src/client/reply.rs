@@ -1,59 +1,59 @@
-//! The server's bytes, read into replies as they come. Knows no sockets: whoever has one pushes what it read.
+//! Parses the server's bytes into replies as they arrive. Knows no sockets: the caller pushes the bytes read.
 //!
-//! A server is trusted to be itself, not to be right: a head has a bound and a grammar, a body a bound, and
-//! no memory is set aside for bytes that are only promised.
+//! The server is authenticated, but not assumed to be correct: heads have a limit and a grammar, bodies a
+//! limit, and no memory is allocated for bytes that were only announced.
 
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 
-/// The longest head of a reply: an error's message is at most 1,024 characters, so this is ample.
+/// Maximum bytes of a reply's head. An error's message has at most 1,024 characters, so this is ample.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// The longest body. A reply is held in memory until it is whole.
+/// Maximum bytes of a body. A reply is buffered until it is complete.
 const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 
 /// The end of a head and of a plain reply.
 const END: &[u8] = b"\r\n\r\n";
 
-/// What comes back for a request that had a `Sequence`.
+/// A reply to a request with a `Sequence`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// A part of a reply that goes on.
+    /// A part of a reply, to be continued.
     Part {
         /// The request's sequence.
         sequence: String,
-        /// These bytes of it.
+        /// The bytes of this part.
         body: Bytes,
     },
-    /// The reply's end, or all of it.
+    /// The last part of a reply, or the whole of it.
     Ok {
         /// The request's sequence.
         sequence: String,
-        /// Its bytes.
+        /// The bytes of this part.
         body: Bytes,
     },
     /// The command was not carried out, or the connection is refused.
     Err {
-        /// The request's sequence; nothing where the server speaks of the connection as a whole, which it
-        /// then closes.
+        /// The request's sequence; `None` if the error concerns the whole connection, which the server then
+        /// closes.
         sequence: Option<String>,
-        /// What the server says.
+        /// The server's message.
         refusal: Refusal,
     },
 }
 
-/// What comes back for a request that had no `Sequence`.
+/// A reply to a request without a `Sequence`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plain {
     /// The reply's text.
     Text(Bytes),
-    /// The message behind `ERR`.
+    /// The message after `ERR`.
     Err(Refusal),
 }
 
-/// A server's `ERR`. Shown with its code and outcome, if it has them, and as it came: whoever shows it on a
+/// A server's `ERR`. Displayed with its code and outcome, if any, and unescaped: whoever shows it on a
 /// terminal must escape it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Refusal {
@@ -61,17 +61,17 @@ pub struct Refusal {
     pub message: String,
     /// The kind of failure.
     pub code: Option<String>,
-    /// Whether the command ran: `not-run`, `failed` or `unknown`.
+    /// States if the command ran: `not-run`, `failed` or `unknown`.
     pub outcome: Option<String>,
 }
 
-/// Bytes that are no reply. What follows them can't be read any more.
+/// Bytes that are no reply. The bytes after them cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
     /// The head does not end.
     #[error("the server sent a head of more than {MAX_HEAD_BYTES} bytes")]
     HeadTooLong,
-    /// The body is larger than fits.
+    /// The body exceeds the limit.
     #[error("the server's reply is larger than {0} bytes")]
     BodyTooLong(usize),
     /// The head breaks the grammar.
@@ -79,14 +79,14 @@ pub enum ReplyError {
     Malformed(&'static str),
 }
 
-/// Makes replies of bytes. Which kind comes next, plain or framed, is known by whoever sent the requests, or by the
-/// first line: no server sends a plain reply that reads as a frame or, unless it is one, as an error.
+/// Parses replies. The kind of the next one, plain or framed, follows from the requests or from the first
+/// line: no server sends a plain reply that parses as a frame or, unless it is one, as an error.
 #[derive(Debug)]
 pub struct ReplyReader {
     buffer: BytesMut,
-    /// Bytes of the buffer in which no end begins.
+    /// Bytes of the buffer already searched for an end.
     scanned: usize,
-    /// A frame whose body is not complete.
+    /// Head of a frame whose body is incomplete.
     head: Option<Head>,
     max_body_bytes: usize,
 }
@@ -114,23 +114,23 @@ impl Default for ReplyReader {
 }
 
 impl ReplyReader {
-    /// Takes bytes that came.
+    /// Appends received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Where bytes that come may be written at the end, instead of pushing them.
+    /// The buffer, for reading into directly instead of pushing.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
-    /// Whether it holds part of a reply.
+    /// Returns true if a reply is incomplete.
     #[must_use]
     pub fn is_within_a_reply(&self) -> bool {
         self.head.is_some() || !self.buffer.is_empty()
     }
 
-    /// The next frame, if all of it has come.
+    /// Returns the next frame, if complete.
     ///
     /// # Errors
     /// If the bytes are no frame.
@@ -153,7 +153,7 @@ impl ReplyReader {
         }
     }
 
-    /// The next plain reply, if all of it has come.
+    /// Returns the next plain reply, if complete.
     ///
     /// # Errors
     /// If it is too long, or an error that is not UTF-8.
@@ -162,7 +162,7 @@ impl ReplyReader {
         self.plain(limit, ReplyError::BodyTooLong(limit))
     }
 
-    /// The server's greeting, if all of it has come. It is no longer than a head.
+    /// Returns the server's greeting, if complete. Limited to the size of a head.
     pub(super) fn greeting(&mut self) -> Result<Option<Plain>, ReplyError> {
         self.plain(MAX_HEAD_BYTES, ReplyError::HeadTooLong)
     }
@@ -179,7 +179,7 @@ impl ReplyReader {
         Ok(Some(Plain::Err(Refusal { message: message.to_owned(), ..Refusal::default() })))
     }
 
-    /// What stands before the next empty line, without it. Looks at each byte once, whatever the splits.
+    /// Takes the text before the next empty line. Scans each byte once, however the bytes are split.
     fn take_until_end(&mut self, limit: usize, too_long: ReplyError) -> Result<Option<Bytes>, ReplyError> {
         match memmem::find(&self.buffer[self.scanned..], END) {
             Some(position) if self.scanned + position <= limit => {
@@ -198,7 +198,7 @@ impl ReplyReader {
 }
 
 impl Frame {
-    /// Of the request that is answered; none where the server speaks of the connection.
+    /// The sequence of the answered request; `None` for an error of the whole connection.
     pub(super) fn sequence(&self) -> Option<&str> {
         match self {
             Self::Part { sequence, .. } | Self::Ok { sequence, .. } => Some(sequence),
@@ -225,7 +225,7 @@ impl Head {
                 "size" => &mut size,
                 "code" => &mut code,
                 "outcome" => &mut outcome,
-                // Later servers may send more.
+                // Later servers may send other headers.
                 _ => continue,
             };
             if slot.replace(value.trim_matches(' ').to_owned()).is_some() {
@@ -271,13 +271,13 @@ fn parse_size(digits: &str, max_body_bytes: usize) -> Result<usize, ReplyError> 
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(ReplyError::Malformed("a Size that is no number"));
     }
-    // So many digits that they don't fit a number are too large as well.
+    // A number too long to parse is too large as well.
     let size = digits.parse().unwrap_or(usize::MAX);
     if size > max_body_bytes { Err(ReplyError::BodyTooLong(max_body_bytes)) } else { Ok(size) }
 }
 
 impl Refusal {
-    /// Whether it is the server that does not let this client run the command, and not a plugin that says so.
+    /// Returns true if the server forbids this client the command, as opposed to a plugin that says so.
     #[must_use]
     pub fn is_of_permission(&self) -> bool {
         self.code.as_deref() == Some("forbidden") && self.outcome.as_deref() == Some("not-run")

@@ -21,7 +21,7 @@ fn err(sequence: Option<&str>, message: &str, code: Option<&str>, outcome: Optio
     Frame::Err { sequence: sequence.map(str::to_owned), refusal }
 }
 
-/// All frames of `pieces`, pushed one after the other.
+/// Collects all frames of `pieces`, pushed one after the other.
 fn frames(pieces: &[&[u8]]) -> Result<Vec<Frame>, ReplyError> {
     let mut reader = ReplyReader { max_body_bytes: 100, ..ReplyReader::default() };
     let mut frames = Vec::new();
@@ -118,7 +118,7 @@ fn heads_and_bodies_have_bounds() {
     let endless = vec![b'x'; MAX_HEAD_BYTES + 4];
     assert_eq!(frames(&[&endless[..MAX_HEAD_BYTES + 3]]), Ok(vec![]));
     assert_eq!(frames(&[&endless]), Err(ReplyError::HeadTooLong));
-    // The bound does not depend on where the bytes are split.
+    // The limit does not depend on the split.
     let longest = format!("ERR {}", "x".repeat(MAX_HEAD_BYTES - 4));
     assert_eq!(frames(&[longest.as_bytes(), END]).map(|frames| frames.len()), Ok(1));
     assert_eq!(frames(&[longest.as_bytes(), b"x", END]), Err(ReplyError::HeadTooLong));

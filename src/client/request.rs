@@ -1,22 +1,22 @@
 //! A request's bytes: the line of arguments, the headers, the body.
 //!
-//! Every text can be an argument: what the line can't carry as it stands is quoted. What the server would
-//! refuse for its form is refused here, before it costs the connection. Knows no sockets.
+//! Any text can be an argument: texts that the line cannot carry unchanged are quoted. Requests that the
+//! server would refuse for their form are refused here, before that costs the connection. Knows no sockets.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-/// The most bytes that a server reads as a head.
+/// Maximum bytes of a head that a server accepts.
 pub(super) const MAX_HEAD_BYTES: usize = 8192;
 
-/// The most arguments, and headers for the command, that a server takes. The key that has a request run once is one.
+/// Maximum arguments and custom headers that a server accepts. The idempotency key counts as a header.
 const MAX_ARGUMENTS: usize = 1024;
 const MAX_HEADERS: usize = 128;
 
-/// The headers that the protocol reads itself; each has its own method here.
+/// Headers defined by the protocol; each has its own method here.
 const PROTOCOL_HEADERS: [&str; 4] = ["Sequence", "Size", "Timeout-Ms", "Idempotency-Key"];
 
-/// A request that was not sent yet.
+/// A request to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     line: String,
@@ -27,7 +27,7 @@ pub struct Request {
     body: Vec<u8>,
 }
 
-/// A request that no server would take.
+/// A request that every server would refuse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// The first argument is empty.
@@ -39,25 +39,25 @@ pub enum RequestError {
          in a quoted argument write it as \\r, \\n, \\t or \\xHH"
     )]
     Control(usize),
-    /// A header's name is no token.
+    /// The name of a header is no token.
     #[error("{0:?} is no name of a header; use letters, digits and -")]
     HeaderName(String),
-    /// A header's value has a control character.
+    /// The value of a header has a control character.
     #[error("the value of the header {0} has a control character")]
     HeaderValue(String),
-    /// A key that no server takes.
+    /// An invalid idempotency key.
     #[error("{0:?} is no Idempotency-Key; it has 1 to 64 visible ASCII characters, and no space")]
     IdempotencyKey(String),
-    /// A header that the protocol reads itself.
+    /// A header defined by the protocol.
     #[error("the header {0} is the protocol's own")]
     ProtocolHeader(String),
-    /// There are more arguments than a server takes.
+    /// More arguments than a server accepts.
     #[error("there are {0} arguments; at most {MAX_ARGUMENTS} can be sent, so put many of them in the body")]
     TooManyArguments(usize),
-    /// There are more headers than a server takes.
+    /// More headers than a server accepts.
     #[error("there are {0} headers; at most {MAX_HEADERS} can be sent, so put many of them in the body")]
     TooManyHeaders(usize),
-    /// Arguments and headers are longer than a server reads.
+    /// Arguments and headers exceed the maximum size of a head.
     #[error(
         "the arguments and headers take {0} bytes; at most {MAX_HEAD_BYTES} can be sent, \
          so put what is long in the body"
@@ -66,10 +66,10 @@ pub enum RequestError {
 }
 
 impl Request {
-    /// A request of these arguments, the command's name first.
+    /// Builds a request from arguments, the command's name first.
     ///
     /// # Errors
-    /// If there is no first argument or it is empty, or there are too many.
+    /// If there is no first argument, it is empty, or there are too many.
     pub fn from_arguments<A: AsRef<str>>(arguments: &[A]) -> Result<Self, RequestError> {
         if arguments.first().is_none_or(|command| command.as_ref().is_empty()) {
             return Err(RequestError::EmptyCommand);
@@ -87,10 +87,10 @@ impl Request {
         Ok(Self::of(line))
     }
 
-    /// A request whose line of arguments is `line`, quoted already where that is needed.
+    /// Builds a request from the line of arguments, with quotes where needed.
     ///
     /// # Errors
-    /// If the line is empty, begins with a space or holds a control character.
+    /// If the line is empty, begins with a space or contains a control character.
     pub fn from_line(line: &str) -> Result<Self, RequestError> {
         if line.is_empty() || line.starts_with(' ') {
             return Err(RequestError::EmptyCommand);
@@ -106,16 +106,16 @@ impl Request {
         Self { line, headers: String::new(), sequence, timeout, idempotency_key, body: Vec::new() }
     }
 
-    /// The command, as it is written in the line.
+    /// The command, as written in the line.
     #[must_use]
     pub fn command(&self) -> &str {
         self.line.split(' ').next().unwrap_or_default()
     }
 
-    /// Adds a header for the command. Spaces around the value are not sent: the server would take them away.
+    /// Adds a header for the command. Trims spaces around the value, as the server would.
     ///
     /// # Errors
-    /// If the name is no token or one of the protocol's own, or the value has a control character.
+    /// If the name is no token or belongs to the protocol, or the value has a control character.
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, RequestError> {
         if name.is_empty() || !name.bytes().all(is_token) {
             return Err(RequestError::HeaderName(name.to_owned()));
@@ -130,24 +130,24 @@ impl Request {
         Ok(self)
     }
 
-    /// Asks for a framed reply under this number, which no other request in flight may have.
+    /// Requests a framed reply with this number, which no other request in flight may have.
     #[must_use]
     pub fn sequence(mut self, sequence: u64) -> Self {
         self.sequence = Some(sequence);
         self
     }
 
-    /// Asks the server to stop the command after this time.
+    /// Asks the server to stop the command after `timeout`.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Has the server run it once, however often it is sent with this key.
+    /// Makes the server run the request once, however often it is sent with this key.
     ///
     /// # Errors
-    /// If no server would take the key.
+    /// If every server would refuse the key.
     pub fn idempotency_key(mut self, key: &str) -> Result<Self, RequestError> {
         if !(1..=64).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(RequestError::IdempotencyKey(key.to_owned()));
@@ -156,17 +156,17 @@ impl Request {
         Ok(self)
     }
 
-    /// Sends `body` with it.
+    /// Adds a body.
     #[must_use]
     pub fn body(mut self, body: Vec<u8>) -> Self {
         self.body = body;
         self
     }
 
-    /// The bytes to send.
+    /// Encodes the request.
     ///
     /// # Errors
-    /// If the head is longer than a server reads, or has more headers than it takes.
+    /// If the head is too long, or has too many headers.
     pub fn encode(&self) -> Result<Vec<u8>, RequestError> {
         let headers = self.headers.lines().count() + usize::from(self.idempotency_key.is_some());
         if headers > MAX_HEADERS {
@@ -177,7 +177,7 @@ impl Request {
             push_header(&mut head, "Sequence", sequence);
         }
         if let Some(timeout) = self.timeout {
-            // Rounded up: a timeout of less than a millisecond is not one of zero, which has passed already.
+            // Rounded up: less than a millisecond must not become zero, which has already expired.
             push_header(
                 &mut head,
                 "Timeout-Ms",
@@ -201,11 +201,11 @@ impl Request {
 }
 
 fn push_header(head: &mut String, name: &str, value: impl std::fmt::Display) {
-    // Writing to a string can't fail.
+    // Writing to a string cannot fail.
     let _ = write!(head, "{name}: {value}\r\n");
 }
 
-/// Writes an argument bare where that is the same text to the server, and in quotes otherwise.
+/// Writes an argument bare if the server then reads the same text, and quoted otherwise.
 fn push_argument(line: &mut String, argument: &str) {
     let is_bare = !argument.is_empty()
         && !argument.starts_with('"')
@@ -229,7 +229,7 @@ fn push_argument(line: &mut String, argument: &str) {
     line.push('"');
 }
 
-/// The bytes that may not stand in a head. C1 controls are two bytes in UTF-8, neither of which is one.
+/// Bytes forbidden in a head. C1 controls are two bytes in UTF-8, neither of which is a control.
 fn is_control(character: char) -> bool {
     character.is_ascii_control()
 }
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(beyond, Err(RequestError::TooManyHeaders(MAX_HEADERS + 1)));
     }
 
-    /// Reads a line of arguments as the protocol's description says, to check what was written.
+    /// Parses a line of arguments by the protocol's description, to check the written one.
     fn read_arguments(line: &str) -> Vec<String> {
         let (mut arguments, mut rest) = (Vec::new(), Some(line));
         while let Some(text) = rest {

@@ -1,7 +1,7 @@
-//! Which server's certificate is accepted: a pinned one, or one that an authority vouches for.
+//! Accepted server certificates: pinned ones, or those that an authority vouches for.
 //!
-//! A pin names one certificate, so neither its names nor its dates are looked at; that the server holds its
-//! private key is always proved, by the handshake's signature.
+//! A pin names one certificate, so neither its names nor its dates are checked; the handshake's signature
+//! always proves that the server holds the private key.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,20 +14,21 @@ use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureSchem
 use crate::files::read_named;
 use crate::identity::{Proofs, Root, Servers, Thumbprint, pem};
 
-/// The largest file of authorities: the roots of a whole system take a quarter of it.
+/// Maximum size of a file of authorities: a whole system's roots take a quarter of it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Whom to believe that they are the server.
+/// Trusted servers.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// The certificates of these thumbprints. With none of them, every server is refused with its thumbprint,
-    /// which is how an unknown one is asked for it: it gets no certificate of the client's and no request.
+    /// The certificates with these thumbprints. An empty list refuses every server and reports its
+    /// thumbprint: this is how an unknown server's thumbprint is obtained without sending it the client's
+    /// certificate or a request.
     Pinned(Vec<Thumbprint>),
-    /// Certificates that chain up to one of these and are for the server's name.
+    /// Certificates that chain up to one of these and are valid for the server's name.
     Authorities(Vec<Root>),
 }
 
-/// A file of authorities that can't be used.
+/// A file of authorities that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {} as the certificates of authorities: {reason}", .path.display())]
 pub struct TrustError {
@@ -39,15 +40,15 @@ pub struct TrustError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the server's certificate sha256:{presented} is not the one that was pinned")]
 pub struct NotTrusted {
-    /// SHA-256 of the certificate that the server sent. It is not yet proved that the server holds its key.
+    /// SHA-256 of the certificate that the server sent. Possession of its key has not been proven yet.
     pub presented: Thumbprint,
 }
 
 impl Trust {
-    /// Trusts what the certificates in a PEM file certify.
+    /// Trusts the authorities in a PEM file.
     ///
     /// # Errors
-    /// If the file can't be read or holds no certificate that can be an authority.
+    /// If the file cannot be read or holds no certificate that can be an authority.
     pub fn authorities_in(path: &Path) -> Result<Self, TrustError> {
         let fault = |reason: String| TrustError { path: path.to_owned(), reason };
         let bytes = read_named(path, MAX_FILE_BYTES).map_err(|unreadable| fault(unreadable.what()))?;
@@ -98,7 +99,7 @@ impl ServerCertVerifier for PinnedVerifier {
         Err(CertificateError::Other(OtherError(Arc::new(NotTrusted { presented }))).into())
     }
 
-    // A thumbprint proves nothing by itself, as certificates are public: these two checks do, that the server
+    // Certificates are public, so a thumbprint alone proves nothing; these two checks prove that the server
     // holds the private key.
     fn verify_tls12_signature(
         &self,
