@@ -1,4 +1,4 @@
-//! Faults of files, in words: which file, what is wrong with it, what to do.
+//! File faults in words: the file, the fault, the remedy.
 
 use std::fmt;
 use std::io;
@@ -9,74 +9,73 @@ use rustix::io::Errno;
 use crate::text::{shell_word, shown};
 use crate::units::size;
 
-/// Longest path that is shown: as long as the kernel takes one.
+/// Maximum characters of a path shown: the kernel's limit.
 const MAX_SHOWN_PATH: usize = 4096;
 
-/// Why a file is not used, or what an operator should look at.
+/// The reason why a file is not used, or a warning to the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The file or folder.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The fault.
     pub reason: Reason,
-    /// Whether a folder on the way to it is one in which others may put something else in its place.
+    /// Set if others may replace the file through a folder on the way.
     pub(super) is_on_loose_way: bool,
 }
 
-/// What is wrong with a file.
+/// A file's fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// There is none.
+    /// No such file.
     Missing,
-    /// There is no such folder.
+    /// No such folder.
     NoFolder,
-    /// This process may not read it, or not go where it is.
+    /// This process may not read the file or search its folder.
     Denied,
-    /// It is a folder where a file is wanted.
+    /// A folder where a file is required.
     Folder,
-    /// It is a pipe, a socket or a device.
+    /// A pipe, a socket or a device.
     NotPlain,
-    /// It is no folder.
+    /// Not a folder.
     NotFolder,
-    /// A link on the way to it belongs to a user whose links are not followed.
+    /// A link on the way belongs to a user whose links are not followed.
     Link {
         /// The link.
         link: PathBuf,
         /// Its owner.
         owner: u32,
     },
-    /// Links on the way to it lead to links, and so on.
+    /// Too many nested links.
     Links,
-    /// Something else was put in its place while it was being opened.
+    /// Replaced while being opened.
     Changed,
-    /// SQLite has it open in this process: it is the plugins' state.
+    /// Opened by SQLite in this process: the plugins' state.
     Held,
-    /// It belongs to a user who may not have written it.
+    /// Owned by a user who may not be its author.
     Owner {
         /// Its owner.
         owner: u32,
     },
-    /// Users may write to it who may not.
+    /// Writable by users who must not write to it.
     Writable {
         /// Its permission bits.
         mode: u32,
     },
-    /// It isn't as the server itself makes such a file: others may have put it there, or can change it.
+    /// Not as the server itself creates such a file: others may have put it there, or can change it.
     NotOwn {
         /// Its owner.
         owner: u32,
         /// Its permission bits.
         mode: u32,
-        /// The number of its names.
+        /// The number of its hard links.
         names: u64,
     },
-    /// Its group may write to it.
+    /// Writable by its group.
     GroupWritable {
         /// Its permission bits.
         mode: u32,
     },
-    /// Others may put something else in its place: this folder on the way to it is theirs, or they may write
-    /// to it.
+    /// Others may replace the file: they own this folder on the way, or may write to it.
     LooseFolder {
         /// The folder.
         folder: PathBuf,
@@ -85,12 +84,12 @@ pub enum Reason {
         /// Its owner.
         owner: u32,
     },
-    /// It is larger than it may be.
+    /// Larger than allowed.
     TooLarge {
-        /// The most bytes.
+        /// Maximum size, in bytes.
         most: u64,
     },
-    /// What the system says.
+    /// The system's message.
     Other(String),
 }
 
@@ -99,14 +98,14 @@ impl Fault {
         Self { path: path.to_owned(), reason, is_on_loose_way: false }
     }
 
-    /// Whether there is just no such file.
+    /// Returns true if the file merely does not exist.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self.reason, Reason::Missing | Reason::NoFolder)
     }
 
-    /// Whether a user who is neither root nor the server's may have made it so: by a link, by what is there instead, or by what
-    /// he may do in a folder on the way.
+    /// Returns true if a user other than root and the server's may have caused this: by a link, by the object
+    /// found, or by their rights in a folder on the way.
     #[must_use]
     pub fn is_strangers_work(&self) -> bool {
         let is_strangers = |path: &Path| {
@@ -121,7 +120,8 @@ impl Fault {
         }
     }
 
-    /// The outcome in a verb: a file that others could have written is refused, all else can't be read.
+    /// The outcome as a predicate: a file that others could have written "is refused", any other "can't be
+    /// read".
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self.reason {
@@ -130,7 +130,7 @@ impl Fault {
         }
     }
 
-    /// What is wrong, without the path.
+    /// The fault, without the path.
     #[must_use]
     pub fn what(&self) -> String {
         match &self.reason {
@@ -175,7 +175,7 @@ impl Fault {
         }
     }
 
-    /// What to do about it, where that can be said.
+    /// A remedy, if there is one.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         let path = shell_word(&named(&self.path));
@@ -208,7 +208,7 @@ impl Fault {
     }
 }
 
-/// All of it on one line.
+/// Shows path, fault and remedy on one line.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", named(&self.path), self.what())?;
@@ -233,19 +233,19 @@ impl From<&io::Error> for Reason {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
             io::ErrorKind::PermissionDenied => Self::Denied,
             io::ErrorKind::IsADirectory => Self::Folder,
-            // What opening a socket gives, and a device that is not there.
+            // The error on opening a socket, or a device that does not exist.
             _ if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => Self::NotPlain,
             _ => Self::Other(error.to_string()),
         }
     }
 }
 
-/// A path on one line: names in it may be others'.
+/// A path on one line: others may have chosen names in it.
 fn named(path: &Path) -> String {
     shown(&path.to_string_lossy(), MAX_SHOWN_PATH).to_string()
 }
 
-/// How root runs a command as another user.
+/// The command by which root runs Lictor as another user.
 fn runuser(user: u32) -> String {
     format!("`runuser -u \"$(id -nu {user})\" -- lictor …`")
 }

@@ -1,9 +1,9 @@
 //! Files on which this process holds locks.
 //!
-//! A lock by `fcntl` belongs to a process and ends when the process closes any descriptor of the file, whoever opened it
-//! (fcntl(2), "Advisory record locking"; SQLite, "How To Corrupt An SQLite Database File", 2.2). Another process that opens the
-//! file then takes itself for the only one, and removes what the first still works with. So a file that SQLite has open is never
-//! opened by anything else in this process.
+//! A lock by `fcntl` belongs to a process and ends when the process closes any descriptor of the file,
+//! whoever opened it (fcntl(2), "Advisory record locking"; SQLite, "How To Corrupt An SQLite Database File",
+//! 2.2). Another process that opens the file then believes it is the only one, and removes files that the
+//! first still uses. So nothing else in this process ever opens a file that SQLite has open.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -18,16 +18,16 @@ static HELD: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 #[derive(Debug, PartialEq)]
 struct Entry {
     path: PathBuf,
-    /// What the path led to, should it lead to another file later.
+    /// Identity of the file when it was held, in case the path leads to another file later.
     id: Option<FileId>,
 }
 
-/// Keeps files from being opened for as long as it is there.
+/// Prevents files from being opened, until dropped.
 #[derive(Debug)]
 pub struct Held(Vec<PathBuf>);
 
 impl Held {
-    /// Keeps the files at `paths` from being opened, those that are there and those that come.
+    /// Prevents the files at `paths` from being opened, both present and future ones.
     #[must_use]
     pub fn new(paths: Vec<PathBuf>) -> Self {
         let entries = paths.iter().map(|path| Entry { path: path.clone(), id: FileId::at(path) });
@@ -40,7 +40,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut held = lock();
         for path in &self.0 {
-            // One entry each: the same file may be held twice.
+            // Only one entry each: the same file may be held twice.
             if let Some(at) = held.iter().position(|entry| entry.path == *path) {
                 held.swap_remove(at);
             }
@@ -52,14 +52,14 @@ fn lock() -> std::sync::MutexGuard<'static, Vec<Entry>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether this file is held.
+/// Returns true if this file is held.
 pub(super) fn is_held(id: FileId) -> bool {
     let held = lock();
     held.iter().any(|entry| entry.id == Some(id))
         || held.iter().any(|entry| FileId::at(&entry.path) == Some(id))
 }
 
-/// Whether `path` in `folder` leads to a file that is held. Nothing is opened for it but the way.
+/// Returns true if `path` in `folder` leads to a held file. Resolves the path without opening the file.
 pub fn leads_to_held(folder: impl AsFd, path: &Path, follows_link: bool) -> bool {
     if lock().is_empty() {
         return false;

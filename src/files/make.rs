@@ -1,5 +1,5 @@
-//! Files that this program makes. Each is new, so that it holds what the program wrote and has the mode that it was given; and
-//! the way to it leads over no stranger's link, so that no other user chooses where it is.
+//! Files that this program creates. Each is new, so its content and mode are the program's; and the way to it
+//! follows no stranger's link, so no other user chooses its location.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -13,23 +13,24 @@ use super::Opened;
 use super::fault::{Fault, Reason};
 use super::walk::walk;
 
-/// Where a new file of this path is: its folder without links, and its name.
+/// Resolves the location of a new file: its folder without links, and its name.
 ///
 /// # Errors
 ///
-/// When the path has no name, there is no such folder, or the way leads over a stranger's link.
+/// The path has no name, there is no such folder, or the way leads over a stranger's link.
 pub fn place(path: &Path) -> Result<PathBuf, Fault> {
     let Some(name) = path.file_name() else { return Err(Fault::new(path, Reason::NotPlain)) };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(walk(folder)?.real.join(name))
 }
 
-/// Makes the file `path` of `bytes`, with `mode` as far as the process's mask lets it. It has its name once it is whole: where
-/// there is no space, or the power fails, no part of it has.
+/// Creates the file `path` with `bytes`, and `mode` as far as the umask allows. The name appears once the
+/// file is complete: after a full disk or a power failure no partial file has it.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::AlreadyExists`] when there is anything of this name; otherwise as for [`place`], or when it can't be written.
+/// [`io::ErrorKind::AlreadyExists`] if the name is taken; otherwise as [`place`], or the file cannot be
+/// written.
 pub fn make(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let path = place(path).map_err(in_words)?;
     if path.symlink_metadata().is_ok() {
@@ -40,11 +41,11 @@ pub fn make(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     sync_folder(&path)
 }
 
-/// Gives a file the name `path`, which nothing has yet.
+/// Renames a file to `path`, which must not exist.
 fn name_new(temporary: &Path, path: &Path) -> io::Result<()> {
     let (from, to) = ((CWD, temporary), (CWD, path));
     match renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
-        // File systems that can't be told not to replace, such as NFS, have links.
+        // File systems without a rename that does not replace, such as NFS, have hard links.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             fs::hard_link(temporary, path).and_then(|()| fs::remove_file(temporary))
         }
@@ -52,7 +53,8 @@ fn name_new(temporary: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Has the name of a new file written to the disk, where the folder can be opened for that and its file system can do it.
+/// Syncs the folder, so that the name of a new file is on disk, if the folder can be opened and its file
+/// system supports that.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let Ok(folder) = Opened::folder(path.parent().unwrap_or(Path::new("/"))) else { return Ok(()) };
     folder.descriptor().sync_all().or_else(|error| match error.kind() {
@@ -61,10 +63,10 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Writes a file for `target` under a name of its own in that folder.
+/// Writes a file for `target` under a unique name in the same folder.
 fn write_beside(target: &Path, mode: u32, bytes: &[u8]) -> io::Result<PathBuf> {
     let process = std::process::id();
-    // One may be left of a process of this number that was killed.
+    // A killed process with the same number may have left one.
     for number in 0..100 {
         let mut name = target.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{process}.{number}.new"));
@@ -79,12 +81,12 @@ fn write_beside(target: &Path, mode: u32, bytes: &[u8]) -> io::Result<PathBuf> {
     Err(io::Error::other(format!("files that end in .{process}.NUMBER.new are in the way; remove them")))
 }
 
-/// Makes the file and puts it in the place of `path`, at once: whoever reads that sees all of the old or all of the new. A link
-/// of this user or root stays one (people keep such files elsewhere): what it leads to is replaced.
+/// Creates the file and replaces `path` atomically: a reader sees all of the old or all of the new. A link of
+/// this user or root stays (people keep such files elsewhere); its target is replaced.
 ///
 /// # Errors
 ///
-/// When `path` is something other than a plain file, the way leads over a stranger's link, or it can't be written.
+/// `path` is not a plain file, the way leads over a stranger's link, or the file cannot be written.
 pub fn put(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let target = match walk(path) {
         Ok(way) if FileType::from_raw_mode(way.stat.st_mode) == FileType::RegularFile => way.real,
@@ -95,11 +97,12 @@ pub fn put(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     put_at(&target, mode, bytes, |_| Ok(()))
 }
 
-/// [`put`] for a file that is there and keeps its mode, owner and group: who reads the old one reads the new.
+/// [`put`] for an existing file that keeps its mode, owner and group: readers of the old file can read the
+/// new one.
 ///
 /// # Errors
 ///
-/// As for [`put`]; and when the new file can't have the old one's owner.
+/// As for [`put`]; also if the new file cannot be given the old one's owner.
 pub fn put_alike(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let way = walk(path).map_err(in_words)?;
     if FileType::from_raw_mode(way.stat.st_mode) != FileType::RegularFile {
@@ -115,7 +118,7 @@ pub fn put_alike(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Makes a file beside `target`, has it made ready, and gives it that name.
+/// Writes a file beside `target`, runs `ready` on it, and renames it.
 fn put_at(
     target: &Path,
     mode: u32,
@@ -173,7 +176,7 @@ mod tests {
         make(&at("whole"), 0o600, b"bytes").unwrap();
         assert_eq!(make(&at("whole"), 0o600, b"other").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(at("whole")).unwrap(), b"bytes");
-        // One that a process of this number left.
+        // Left by a process with the same number.
         let left = at(&format!("next.{}.0.new", std::process::id()));
         fs::write(&left, "half").unwrap();
         make(&at("next"), 0o600, b"bytes").unwrap();

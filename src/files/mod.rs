@@ -1,16 +1,16 @@
-//! Files and folders that somebody else wrote: opened step by step, looked at by their descriptors, read
-//! within bounds.
+//! Files and folders written by others: opened step by step, checked by their descriptors, read within
+//! limits.
 //!
-//! A path is only a name: what it leads to can change between two looks at it. So a file is opened once, and
-//! all that is asked of it (kind, owner, mode, identity, bytes) is asked of that one descriptor. On the way
-//! there a link is followed only if root or the server's user made it, as the kernel does it in folders like
-//! `/tmp`: whoever may write to a folder could else have the server read any file in his place.
+//! A path is only a name: its target can change between two lookups. So a file is opened once, and all its
+//! properties (kind, owner, mode, identity, bytes) are read from that one descriptor. On the way a link is
+//! followed only if root or the server's user made it, as the kernel does in folders like `/tmp`: otherwise
+//! anybody who may write to a folder could make the server read any file instead.
 //!
-//! *The server's user* is the effective user of this process, whichever verb it runs.
+//! *The server's user* is the effective user of this process, whichever subcommand runs.
 //!
-//! Knows nothing of what the bytes mean, nor of the config, the sandbox or the log.
+//! Knows nothing of the meaning of the bytes, nor of the config, the sandbox or the log.
 //!
-//! Invariant: nothing else in the program opens a file to read it; `tests/tidy.rs` has the exceptions by
+//! Invariant: nothing else in the program opens a file to read it; `tests/tidy.rs` lists the exceptions by
 //! name.
 
 mod fault;
@@ -34,7 +34,7 @@ pub use reserved::Reserved;
 pub use stamp::{Matters, Sightings, Stamp};
 use walk::{Way, walk};
 
-/// The device and the inode: what makes two names one file.
+/// Device and inode: equal for all names of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileId {
     device: u64,
@@ -46,15 +46,15 @@ impl FileId {
         Self { device: stat.st_dev, inode: stat.st_ino }
     }
 
-    /// Identity of what `path` leads to now, whoever made the links on the way; nothing where there is
-    /// nothing.
+    /// Identity of the present target of `path`, whoever made the links on the way; `None` if there is no
+    /// target.
     #[must_use]
     pub fn at(path: &Path) -> Option<Self> {
         rustix::fs::stat(path).ok().map(|stat| Self::of(&stat))
     }
 }
 
-/// A plain file or a folder that is open for reading, and what its descriptor says of it.
+/// A plain file or a folder open for reading, with the metadata of its descriptor.
 #[derive(Debug)]
 pub struct Opened {
     file: File,
@@ -65,12 +65,12 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens a plain file. A pipe or a device is not opened at all, since that alone could block or have
-    /// effects; nor is a file that SQLite has open in this process, whose locks would end with it.
+    /// Opens a plain file. Pipes and devices are not opened at all, since opening alone could block or have
+    /// effects; nor are files that SQLite has open in this process, as closing them would end its locks.
     ///
     /// # Errors
     ///
-    /// When there is none, it is something else, or the way leads over a stranger's link.
+    /// There is no such file, it is something else, or the way leads over a stranger's link.
     pub fn file(path: &Path) -> Result<Self, Fault> {
         let way = walk(path)?;
         if held::is_held(FileId::of(&way.stat)) {
@@ -79,7 +79,7 @@ impl Opened {
         Self::open(path, way, (FileType::RegularFile, OFlags::RDONLY), Reason::NotPlain)
     }
 
-    /// Finds a plain file and looks at it, without being able to read it: its descriptor is none by which it is open.
+    /// Finds a plain file and its metadata; its descriptor does not count as an open file and cannot be read.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Opened {
     ///
     /// # Errors
     ///
-    /// When there is none, it is something else, or the way leads over a stranger's link.
+    /// There is no such folder, it is something else, or the way leads over a stranger's link.
     pub fn folder(path: &Path) -> Result<Self, Fault> {
         let way = walk(path).map_err(|fault| match fault.reason {
             Reason::Missing => Fault { reason: Reason::NoFolder, ..fault },
@@ -114,8 +114,8 @@ impl Opened {
             let is_folder = found == FileType::Directory;
             return Err(fault(if is_folder { Reason::Folder } else { otherwise }));
         }
-        // By name again, since what `walk` holds can't be read. It doesn't wait: the name may lead to a pipe
-        // by now.
+        // Opened by name again, since the descriptor of `walk` cannot be read. Nonblocking: the name may lead
+        // to a pipe by now.
         let mut flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         flags.set(OFlags::NOFOLLOW, !way.is_magic);
         let opened = rustix::fs::openat(&way.folder, &way.name, flags, Mode::empty());
@@ -127,11 +127,11 @@ impl Opened {
         Ok(Self { file: file.into(), stat, path: path.to_owned(), real: way.real, loose: way.loose })
     }
 
-    /// Takes a descriptor that was opened elsewhere, by way of `path`.
+    /// Wraps a descriptor that was opened elsewhere, by way of `path`.
     ///
     /// # Errors
     ///
-    /// When the system can't tell of it.
+    /// The system cannot return its metadata.
     pub fn held(file: File, path: &Path) -> Result<Self, Fault> {
         let stat = rustix::fs::fstat(&file).map_err(|error| Fault::new(path, Reason::from(error)))?;
         let real = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
@@ -145,37 +145,37 @@ impl Opened {
         FileId::of(&self.stat)
     }
 
-    /// Path as it was given.
+    /// The path as given.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Path without links, as the way went. It names the file; it doesn't open it.
+    /// The path without links. It names the file; opening it may give another.
     #[must_use]
     pub fn real_path(&self) -> &Path {
         &self.real
     }
 
-    /// Whether others may have put it there: a folder on the way is theirs, or they may write to it.
+    /// Returns true if others may have put the file there: they own a folder on the way, or may write to it.
     #[must_use]
     pub fn is_on_loose_way(&self) -> bool {
         self.loose.is_some()
     }
 
-    /// Number of names that the file has.
+    /// Number of hard links.
     #[must_use]
     pub fn links(&self) -> u64 {
         self.stat.st_nlink
     }
 
-    /// Whether it is a folder.
+    /// Returns true for a folder.
     #[must_use]
     pub fn is_folder(&self) -> bool {
         FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
     }
 
-    /// Bytes in the file when it was opened.
+    /// Size in bytes when opened.
     #[must_use]
     pub fn size(&self) -> u64 {
         u64::try_from(self.stat.st_size).unwrap_or(0)
@@ -187,43 +187,44 @@ impl Opened {
         self.stat.st_mode & 0o7777
     }
 
-    /// Whether its mode lets users other than its owner do anything with it.
+    /// Returns true if its mode grants users other than its owner anything.
     #[must_use]
     pub fn is_for_others(&self) -> bool {
         self.mode() & 0o077 != 0
     }
 
-    /// Wants a file of root or of the server's user.
+    /// Requires an owner that is root or the server's user.
     ///
     /// # Errors
     ///
-    /// When it belongs to another user.
+    /// It belongs to another user.
     pub fn owned(&self) -> Result<(), Fault> {
         let owner = self.stat.st_uid;
         if walk::is_stranger(owner) { Err(Fault::new(&self.path, Reason::Owner { owner })) } else { Ok(()) }
     }
 
-    /// Descriptor, to be mapped or hashed.
+    /// The descriptor, for mapping or hashing.
     #[must_use]
     pub fn descriptor(&self) -> &File {
         &self.file
     }
 
-    /// Gives the descriptor away.
+    /// Returns the descriptor.
     #[must_use]
     pub fn into_descriptor(self) -> File {
         self.file
     }
 
-    /// Wants a file or a folder by whose content the server works (config, component, list, state): written
-    /// by nobody but root and the server's user. Its group may write to it, which [`Opened::warnings`] tells.
+    /// Requires a file or folder whose content directs the server (config, component, list, state) to be
+    /// writable only by root and the server's user. Its group may write to it, which [`Opened::warnings`]
+    /// reports.
     ///
     /// # Errors
     ///
-    /// When it belongs to another user, or when others may write to it.
+    /// It belongs to another user, or others may write to it.
     pub fn trusted(self) -> Result<Self, Fault> {
         self.owned()?;
-        // In a folder like `/tmp` others may add something, and not replace what is there.
+        // In a folder like `/tmp` others may add files, but not replace existing ones.
         let is_sticky = self.is_folder() && self.mode() & 0o1000 != 0;
         if self.mode() & 0o002 != 0 && !is_sticky {
             return Err(Fault::new(&self.path, Reason::Writable { mode: self.mode() }));
@@ -231,12 +232,12 @@ impl Opened {
         Ok(self)
     }
 
-    /// Wants a file that the server itself wrote and nobody else can have changed: of the server's user,
-    /// writable for it alone, with one name.
+    /// Requires a file that the server itself wrote and nobody else can have changed: owned by the server's
+    /// user, writable for that user alone, with one name.
     ///
     /// # Errors
     ///
-    /// When any of that isn't so.
+    /// Any of these conditions fails.
     pub fn own(self) -> Result<Self, Fault> {
         let (owner, mode, names) = (self.stat.st_uid, self.mode(), self.links());
         let is_own = owner == rustix::process::geteuid().as_raw() && mode & 0o022 == 0;
@@ -246,7 +247,7 @@ impl Opened {
         Ok(self)
     }
 
-    /// Who else may write to it by its mode.
+    /// Reports other users that may write to the file by its mode.
     fn other_writers(&self) -> Option<Fault> {
         let reason = match self.mode() {
             mode if mode & 0o002 != 0 => Reason::Writable { mode },
@@ -256,23 +257,23 @@ impl Opened {
         Some(Fault::new(&self.path, reason))
     }
 
-    /// What an operator should look at: a group that may write to it, a folder on the way in which others may
-    /// put something else in its place.
+    /// Warnings for the operator: a group that may write to the file, a folder on the way in which others may
+    /// replace it.
     #[must_use]
     pub fn warnings(&self) -> Vec<Fault> {
         let group = self.other_writers().filter(|fault| matches!(fault.reason, Reason::GroupWritable { .. }));
         group.into_iter().chain(self.loose.clone()).collect()
     }
 
-    /// Reads the whole file, which has at most `most` bytes.
+    /// Reads the whole file.
     ///
     /// # Errors
     ///
-    /// When it can't be read, or is larger.
+    /// It cannot be read, or is larger than `most` bytes.
     pub fn bytes(&self, most: u64) -> Result<Vec<u8>, Fault> {
         let fault = |reason| Fault::new(&self.path, reason);
         let mut bytes = Vec::new();
-        // One that is too large is not read first, to be refused then.
+        // Refuse an oversized file before reading it.
         if self.size() > most {
             return Err(fault(Reason::TooLarge { most }));
         }
@@ -292,19 +293,19 @@ impl AsFd for Opened {
 /// Users who may have written a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Authors {
-    /// Root and the server's user, since the server does what stands there.
+    /// Root and the server's user, since the server acts on the content.
     #[default]
     Trusted,
-    /// Any user: it is only looked at.
+    /// Any user: the content is only inspected.
     Anybody,
 }
 
 impl Authors {
-    /// Wants a file that one of these wrote.
+    /// Requires a file written by one of these users.
     ///
     /// # Errors
     ///
-    /// When somebody else may have; see [`Opened::trusted`].
+    /// Somebody else may have written it; see [`Opened::trusted`].
     pub fn want(self, opened: Opened) -> Result<Opened, Fault> {
         match self {
             Self::Trusted => opened.trusted(),
@@ -313,7 +314,7 @@ impl Authors {
     }
 }
 
-/// The debug file that goes with a component's file.
+/// The debug file of a component's file.
 #[must_use]
 pub fn debug_file(component: &Path) -> PathBuf {
     let mut path = component.as_os_str().to_owned();
@@ -321,17 +322,17 @@ pub fn debug_file(component: &Path) -> PathBuf {
     path.into()
 }
 
-/// What others may do with a file that [`read_named`] reads and by which its owner is told from others: write to it.
+/// Reports other users that may write to a file that [`read_named`] reads and that identifies its owner.
 #[must_use]
 pub fn other_writers(path: &Path) -> Option<Fault> {
     Opened::unread(path).ok()?.other_writers()
 }
 
-/// Reads what a person names on the command line: whoever wrote it, and be it a pipe, as of `<(command)`.
+/// Reads a file named on the command line: whoever wrote it, and even a pipe, as of `<(command)`.
 ///
 /// # Errors
 ///
-/// When it can't be read, or is larger than `most` bytes.
+/// It cannot be read, or is larger than `most` bytes.
 pub fn read_named(path: &Path, most: u64) -> Result<Vec<u8>, Fault> {
     let fault = |reason| Fault::new(path, reason);
     let mut bytes = Vec::new();

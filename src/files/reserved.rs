@@ -1,5 +1,4 @@
-//! Files that the server keeps for itself, so that no grant leads to them: by whatever path, link or hard
-//! link.
+//! Files reserved for the server: no grant leads to them, by whatever path, link or hard link.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -9,27 +8,27 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::{FileId, Opened};
 use crate::sync::locked;
 
-/// Files and folders that the server keeps for itself, each with words for what it is.
+/// Files and folders that the server reserves for itself, each with a description.
 ///
-/// Their paths are looked up again and again, as each may lead to another file by now: a renewed key is a new file. One
-/// look serves all that is opened within 100 ms, so that a guest that opens files in a loop does not cost a
-/// system call for each reserved file each time.
+/// Their paths are looked up repeatedly, as each may lead to another file by now: a renewed key is a new
+/// file. One lookup serves all files opened within 100 ms, so that a guest that opens files in a loop does
+/// not cost a system call for each reserved file each time.
 #[derive(Debug, Default)]
 pub struct Reserved {
     entries: RwLock<Arc<[Entry]>>,
-    /// Locked while a look is taken, so that those who open files meanwhile wait for that one.
+    /// Locked during a lookup, so that concurrent opens wait for its result.
     last_look: Mutex<Option<Arc<Look>>>,
 }
 
 type Entry = (PathBuf, &'static str);
 
-/// Age of the oldest look that still serves.
+/// Maximum age of a usable lookup.
 const LOOK_HOLDS: Duration = Duration::from_millis(100);
 
-/// How far the time of a file's last change may be behind the clock, in seconds: some file systems count in steps of two.
+/// Seconds by which a file's change time may lag behind the clock: some file systems count in steps of two.
 const CHANGE_LAG: i64 = 3;
 
-/// Places where the kernel shows the memory of processes, or devices: whoever reads there reads the server's
+/// Places where the kernel exposes processes' memory, or devices: reading there would reveal the server's
 /// keys.
 const OF_THE_KERNEL: [(&str, &str); 3] = [
     ("/proc/self", "the server's own process"),
@@ -38,19 +37,19 @@ const OF_THE_KERNEL: [(&str, &str); 3] = [
 ];
 
 impl Reserved {
-    /// Reserves these, be they there or not.
+    /// Reserves these paths, existing or not.
     #[must_use]
     pub fn new(entries: Vec<(PathBuf, &'static str)>) -> Self {
         Self { entries: RwLock::new(entries.into()), last_look: Mutex::default() }
     }
 
-    /// Reserves those of `others` instead.
+    /// Reserves the paths of `others` instead.
     pub fn replace(&self, others: &Self) {
         let entries = others.entries();
         *self.entries.write().unwrap_or_else(PoisonError::into_inner) = entries;
     }
 
-    /// Reserves those of `others` as well.
+    /// Reserves the paths of `others` as well.
     pub fn extend(&self, others: &Self) {
         let (mut all, more) = (self.entries().to_vec(), others.entries());
         let new = more.iter().filter(|entry| !all.contains(entry)).cloned().collect::<Vec<_>>();
@@ -62,7 +61,7 @@ impl Reserved {
         Arc::clone(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A look that tells whether `opened` is reserved: the last one, or a new one.
+    /// Returns a lookup recent enough for `opened`: the last one, or a new one.
     fn look_for(&self, opened: &Opened) -> Arc<Look> {
         let mut last = locked(&self.last_look);
         let entries = self.entries();
@@ -77,8 +76,8 @@ impl Reserved {
         look
     }
 
-    /// Words for what `opened` is or holds of the server's or the kernel's own things; nothing where it may
-    /// be read. It blocks: it makes a system call for each folder above, and now and then for each reserved file.
+    /// Describes the reserved or kernel object that `opened` is or contains; `None` if it may be read.
+    /// Blocks: makes a system call for each folder above, and now and then for each reserved file.
     #[must_use]
     pub fn withholds(&self, opened: &Opened) -> Option<&'static str> {
         let (id, real) = (opened.id(), opened.real_path());
@@ -89,7 +88,7 @@ impl Reserved {
         kept(id).or_else(above).or_else(held).or_else(|| of_the_kernel(real))
     }
 
-    /// The same of a path at which there is nothing yet.
+    /// Like `withholds`, for a path that does not exist yet.
     #[must_use]
     pub fn withholds_missing(&self, path: &Path) -> Option<&'static str> {
         let path = settled(path);
@@ -99,16 +98,16 @@ impl Reserved {
     }
 }
 
-/// Where the paths of reserved files led at one moment.
+/// Targets of the reserved paths at one moment.
 #[derive(Debug)]
 struct Look {
     entries: Arc<[Entry]>,
     began: Instant,
-    /// The same by the clock, in seconds.
+    /// Wall-clock time of `began`, in seconds.
     began_at: i64,
-    /// The reserved files and folders that were there.
+    /// The reserved files and folders that existed.
     kept: HashMap<FileId, &'static str>,
-    /// Folders above them, and above those that are yet to come.
+    /// Folders above them, and above those that do not exist yet.
     around: HashMap<FileId, &'static str>,
 }
 
@@ -116,7 +115,7 @@ impl Look {
     fn take(entries: Arc<[Entry]>) -> Self {
         let (began, began_at) = (Instant::now(), seconds(SystemTime::now()));
         let (mut kept, mut around) = (HashMap::new(), HashMap::new());
-        // Most lie side by side, so that each folder is looked at once.
+        // Most are siblings, so look up each folder once.
         let mut seen = HashSet::new();
         let mut note_above = |folder: &Path, what| {
             if !seen.insert(folder.to_owned()) {
@@ -131,7 +130,7 @@ impl Look {
             if let Some(id) = FileId::at(path) {
                 kept.entry(id).or_insert(what);
             }
-            // The folder of the name, and that of what the name leads to.
+            // The folder of the name, and that of its target.
             path.parent().into_iter().for_each(|folder| note_above(folder, what));
             if path.is_symlink() {
                 settled(path).parent().into_iter().for_each(|folder| note_above(folder, what));
@@ -140,11 +139,12 @@ impl Look {
         Self { entries, began, began_at, kept, around }
     }
 
-    /// Whether it tells of a file that was last changed at `changed`, in seconds by the clock. To rename a file or to link to it
-    /// changes it, so a renewed key is looked for anew, however young the last look is.
+    /// Returns true if this lookup is valid for a file last changed at `changed`, in wall-clock seconds.
+    /// Renaming or linking a file changes it, so a renewed key causes a new lookup, however recent the last
+    /// one is.
     ///
-    /// Two cases are found up to [`LOOK_HOLDS`] late: a link that is turned to an older file, which was there to be read until
-    /// then, and a key on a file server whose clock is seconds behind.
+    /// Two cases are detected up to [`LOOK_HOLDS`] late: a link redirected to an older file, which was
+    /// readable until then, and a key on a file server whose clock is seconds behind.
     fn serves(&self, changed: i64, now: Instant) -> bool {
         now.saturating_duration_since(self.began) < LOOK_HOLDS
             && changed < self.began_at.saturating_sub(CHANGE_LAG)
@@ -156,7 +156,7 @@ fn seconds(time: SystemTime) -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// `path` without links, as far as it is there.
+/// `path` without links, as far as it exists.
 fn settled(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = path.ancestors().find_map(|above| {
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn many_openings_share_a_look_until_other_files_are_reserved() {
         let reserved = Reserved::new(vec![("/nowhere/key".into(), "a key")]);
-        // Not changed in the last seconds.
+        // Not changed within the last seconds.
         let old = Opened::folder(Path::new("/sys")).unwrap();
         assert!(old.stat.st_ctime < seconds(SystemTime::now()) - CHANGE_LAG);
         let is_shared = || Arc::ptr_eq(&reserved.look_for(&old), &reserved.look_for(&old));

@@ -1,7 +1,7 @@
-//! What paths lead to, told apart without reading a byte.
+//! Detects changes of paths' targets without reading a byte.
 //!
-//! A name says little: a link on the way, a folder that was renamed, or a mount changes what a path leads to, and leaves no trace
-//! in the folder that the path names. So two looks at the path's end are compared.
+//! A name says little: a link on the way, a renamed folder, or a mount changes a path's target, and leaves no
+//! trace in the folder that the path names. So the metadata of the target is compared.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,25 +10,25 @@ use std::path::{Path, PathBuf};
 
 use super::FileId;
 
-/// As far as a path's end matters.
+/// The aspects of a path's target that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matters {
     /// The bytes of the file.
     Content,
-    /// Which names there are in the folder.
+    /// The names in the folder.
     Entries,
-    /// Only which file or folder it is, whose it is, and who may use it.
+    /// Only the identity, owner and mode of the file or folder.
     Place,
 }
 
-/// What a path led to when it was looked at; two that are equal show the same file, unchanged.
+/// Metadata of a path's target; equal stamps mean the same file, unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     matters: Matters,
     found: Option<Found>,
 }
 
-/// The end of a path.
+/// The target of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Found {
     id: FileId,
@@ -37,8 +37,8 @@ struct Found {
     content: Option<Content>,
 }
 
-/// Where the bytes matter: how many they are, and when they were written. The time of the last change of the entry as a whole shows
-/// a write after which somebody put back the other time, as `cp -p` does.
+/// Size and times of the content, where the bytes matter. The inode's change time reveals a write whose
+/// modification time was reset, as `cp -p` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Content {
     bytes: u64,
@@ -47,7 +47,7 @@ struct Content {
 }
 
 impl Matters {
-    /// Whether size and times of what was found matter.
+    /// Returns true if size and times of the target matter.
     fn of(self, end: &fs::Metadata) -> bool {
         match self {
             Self::Content => !end.is_dir(),
@@ -58,7 +58,7 @@ impl Matters {
 }
 
 impl Stamp {
-    /// Looks at what `path` leads to.
+    /// Takes the stamp of the target of `path`.
     #[must_use]
     pub fn of(path: &Path, matters: Matters) -> Self {
         let found = fs::metadata(path).ok().map(|end| Found {
@@ -75,25 +75,25 @@ impl Stamp {
         Self { matters, found }
     }
 
-    /// Whether it shows which names there are in a folder, of which none is half there.
+    /// Returns true if the stamp shows the names in a folder. A name never appears half-written.
     #[must_use]
     pub fn is_of_entries(&self) -> bool {
         self.matters == Matters::Entries
     }
 
-    /// Looks at `path` again.
+    /// Takes a new stamp of `path`.
     #[must_use]
     pub fn again(self, path: &Path) -> Self {
         Self::of(path, self.matters)
     }
 }
 
-/// What the files that a config names were before they were read.
+/// Stamps of the files that a config names, taken before the files were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sightings(BTreeMap<PathBuf, Stamp>);
 
 impl Sightings {
-    /// Looks at `path`, which is about to be read or looked into. The first look at its content counts.
+    /// Stamps `path`, which is about to be read or listed. The first stamp of its content counts.
     pub fn note(&mut self, path: &Path, matters: Matters) {
         let is_noted = |stamp: &Stamp| matters == Matters::Place || stamp.matters == Matters::Content;
         if !self.0.get(path).is_some_and(is_noted) {
@@ -101,14 +101,14 @@ impl Sightings {
         }
     }
 
-    /// Adds those of `later`, which were made afterwards.
+    /// Adds those of `later`, taken afterwards.
     pub fn extend(&mut self, later: Self) {
         later.0.into_iter().for_each(|(path, stamp)| {
             self.0.entry(path).or_insert(stamp);
         });
     }
 
-    /// The paths that are not the same in `later`, or are only there; then those that are not there any more.
+    /// The paths that differ in `later` or exist only there; then those missing there.
     pub fn others<'a>(&'a self, later: &'a Self) -> impl Iterator<Item = &'a Path> {
         let changed = later.0.iter().filter(|(path, stamp)| self.0.get(*path) != Some(*stamp));
         let gone = self.0.iter().filter(|(path, _)| !later.0.contains_key(*path));
@@ -120,13 +120,13 @@ impl Sightings {
         self.0.keys().map(PathBuf::as_path)
     }
 
-    /// How many there are.
+    /// The number of paths.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Those of files whose bytes matter.
+    /// Keeps only files whose bytes matter.
     #[must_use]
     pub fn of_content(mut self) -> Self {
         self.0.retain(|_, stamp| stamp.matters == Matters::Content);

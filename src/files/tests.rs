@@ -1,4 +1,4 @@
-//! Files of other users, links in circles, pipes: each in a folder of its own.
+//! Files of other users, circular links, pipes: each in a folder of its own.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -8,15 +8,15 @@ use tempfile::TempDir;
 
 use super::{Fault, FileId, Opened, Reason, Reserved, read_named};
 
-/// A user who is neither root nor whoever runs the tests.
+/// A user other than root and the one that runs the tests.
 const STRANGER: u32 = 65_534;
 
-/// Bytes of a file, whoever wrote it.
+/// Reads a file, whoever wrote it.
 fn read_any(path: &Path, most: u64) -> Result<Vec<u8>, Fault> {
     Opened::file(path)?.bytes(most)
 }
 
-/// A folder as no umask can make it another.
+/// A folder with the same modes under any umask.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("file"), 0o644);
@@ -32,7 +32,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Gives a file, or the link itself, to a stranger; only root can.
+/// Changes the owner of a file, or of a link itself, to a stranger; only root can.
 #[must_use]
 fn is_given_away(path: &Path) -> bool {
     let is_given = std::os::unix::fs::lchown(path, Some(STRANGER), None).is_ok();
@@ -42,7 +42,7 @@ fn is_given_away(path: &Path) -> bool {
     is_given
 }
 
-/// Reads a file by whose content the server works.
+/// Reads a file whose content directs the server.
 fn read_trusted(path: &Path, most: u64) -> Result<Vec<u8>, Fault> {
     Opened::file(path)?.trusted()?.bytes(most)
 }
@@ -126,7 +126,7 @@ fn a_file_is_read_within_its_bound() {
     let file = folder.path().join("file");
     assert_eq!(read_trusted(&file, 4).unwrap(), b"text");
     assert_eq!(reason_within(&file, 3), Reason::TooLarge { most: 3 });
-    // It says that it is empty.
+    // Its metadata says that it is empty.
     assert_eq!(reason_within(Path::new("/proc/self/maps"), 3), Reason::TooLarge { most: 3 });
 }
 
@@ -269,7 +269,7 @@ fn what_a_person_names_may_be_a_pipe() {
 const KEY: &str = "the key";
 const CACHE: &str = "the cache";
 
-/// A folder with a key and what leads to it, and what is reserved there.
+/// A folder with a key, names that lead to the key, and the reserved paths there.
 fn kept() -> (TempDir, Reserved) {
     let folder = folder();
     let at = |path: &str| folder.path().join(path);

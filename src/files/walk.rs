@@ -1,5 +1,4 @@
-//! The way to a file, one name after the other, so that each link on it can be looked at before it is
-//! followed.
+//! Resolves a path name by name, so that each link on it can be checked before it is followed.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,21 +11,21 @@ use rustix::io::Errno;
 use super::FileId;
 use super::fault::{Fault, Reason};
 
-/// Most links on one way, as in the kernel.
+/// Maximum links on one path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// The file system of processes, whose links may lead where no path does.
+/// Magic number of procfs, whose links may lead where no path does.
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
-/// Where a path led.
+/// The result of resolving a path.
 pub(super) struct Way {
-    /// The folder that it ended in.
+    /// The folder that contains the target.
     pub(super) folder: OwnedFd,
     /// The name there.
     pub(super) name: OsString,
-    /// Whether the kernel has to follow the name, which is a link of a process to what it has open.
+    /// Set for a magic link, by which a process shows its open files: only the kernel can follow the name.
     pub(super) is_magic: bool,
-    /// What was there.
+    /// Metadata of the target.
     pub(super) stat: Stat,
     /// The path without links.
     pub(super) real: PathBuf,
@@ -34,23 +33,23 @@ pub(super) struct Way {
     pub(super) loose: Option<Fault>,
 }
 
-/// Whether a user is neither root nor the one that this process runs as.
+/// Returns true if the user is neither root nor the one that this process runs as.
 pub(super) fn is_stranger(user: u32) -> bool {
     user != 0 && user != rustix::process::geteuid().as_raw()
 }
 
-/// Goes to `path`, whatever is there.
+/// Resolves `path`, whatever its target is.
 pub(super) fn walk(path: &Path) -> Result<Way, Fault> {
     Walk::begin(path)?.go_on()
 }
 
 struct Walk<'a> {
     path: &'a Path,
-    /// The folder that was reached.
+    /// The folder reached so far.
     folder: OwnedFd,
     stat: Stat,
     real: PathBuf,
-    /// The names that are yet to come, the last one first.
+    /// The remaining names, in reverse order.
     rest: Vec<OsString>,
     links: usize,
     loose: Option<Fault>,
@@ -78,7 +77,7 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
-    /// Puts the names of `path` before those that are yet to come.
+    /// Puts the names of `path` before the remaining ones.
     fn push(&mut self, path: &Path) {
         let names = path.components().filter(|part| !matches!(part, Component::CurDir));
         let at = self.rest.len();
@@ -118,7 +117,7 @@ impl<'a> Walk<'a> {
         self.note_looseness();
     }
 
-    /// Follows a link, if it may be; the end of the way, where the kernel alone knows where the link leads.
+    /// Follows a link, if permitted; returns the end of the way if only the kernel knows the link's target.
     fn follow(&mut self, link: &OwnedFd, name: &OsStr, stat: &Stat) -> Result<Option<Way>, Fault> {
         if is_stranger(stat.st_uid) {
             let reason = Reason::Link { link: self.real.join(name), owner: stat.st_uid };
@@ -165,8 +164,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Looks at the folders above the one in which a relative path begins. Those that may not be looked at
-    /// are the system's business.
+    /// Checks the folders above the one in which a relative path begins. Folders that may not be opened are
+    /// the system's business.
     fn look_above(&mut self) {
         let (mut real, mut below) = (self.real.clone(), FileId::of(&self.stat));
         let mut folder = open_path(self.folder.as_fd(), OsStr::new(".."));
@@ -191,15 +190,14 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Opens what `name` is in `folder` itself, be it a link, without being able to read it.
+/// Opens `name` in `folder` itself, even if it is a link, without the ability to read it.
 fn open_path(folder: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::empty())
 }
 
-/// Whether others may put something else in the place of what is in a folder. Where the sticky bit is set
-/// they may add something and not replace what is another's; and on a read-only mount nobody may, as with
-/// Kubernetes' ConfigMaps.
+/// Returns true if others may replace entries of a folder. With the sticky bit they may add entries but not
+/// replace those of others; and on a read-only mount nobody may, as with Kubernetes' ConfigMaps.
 fn is_loose(folder: &OwnedFd, stat: &Stat) -> bool {
     let is_shared = stat.st_mode & 0o022 != 0 && stat.st_mode & 0o1000 == 0;
     if !is_shared && !is_stranger(stat.st_uid) {
