@@ -1,4 +1,4 @@
-//! Bytes to requests, however they are split.
+//! Bytes to requests, however the bytes are split.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -6,11 +6,11 @@ use super::fault::Fault;
 use super::head::{Head, HeadParser};
 use super::request::Request;
 
-/// How much the read buffer is grown at a time for a body. A client that announces a large body and sends
-/// nothing makes the server reserve no more than this.
+/// Growth of the read buffer at a time for a body. A client that announces a large body and sends nothing
+/// makes the server reserve no more than this.
 const BODY_CHUNK_BYTES: usize = 64 * 1024;
 
-/// Where in a request the stream of bytes stands; deadlines depend on it.
+/// Position of the byte stream within a request; deadlines depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Between two requests.
@@ -21,10 +21,10 @@ pub enum Phase {
     Body,
 }
 
-/// Makes requests of a connection's bytes.
+/// Decodes a connection's bytes into requests.
 ///
-/// It holds one head (parsed, at most 8192 bytes) and no body: those bytes stay in the caller's buffer, which
-/// never needs to hold more than one head or one body of the largest size, and what one read brings beyond it.
+/// Holds one head (parsed, at most 8192 bytes) and no body: those bytes stay in the caller's buffer, which
+/// never needs to hold more than one head or one body of the largest size, plus the excess of one read.
 #[derive(Debug)]
 pub struct Decoder {
     max_body_bytes: usize,
@@ -38,27 +38,27 @@ enum State {
         request: Request,
         size: usize,
     },
-    /// The body of a request that was taken out without it: so many bytes are still to be dropped.
+    /// The body of a request that was taken out without it: `left` bytes are still to be dropped.
     Refused {
         left: usize,
     },
-    /// The framing was broken; nothing more can be read.
+    /// The framing was broken; nothing more can be decoded.
     Faulty(Fault),
 }
 
 impl Decoder {
-    /// A decoder that takes bodies of at most `max_body_bytes` bytes.
+    /// A decoder that accepts bodies of at most `max_body_bytes` bytes.
     #[must_use]
     pub fn new(max_body_bytes: usize) -> Self {
         Self { max_body_bytes, state: State::Head(HeadParser::default()) }
     }
 
-    /// Takes bodies of at most `max_body_bytes` bytes from the next request on.
+    /// Limits bodies to `max_body_bytes` bytes from the next request on.
     pub fn set_max_body_bytes(&mut self, max_body_bytes: usize) {
         self.max_body_bytes = max_body_bytes;
     }
 
-    /// Takes the next request off the front of `input`, or nothing while it is incomplete.
+    /// Takes the next request off the front of `input`; `None` while it is incomplete.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Decoder {
         decoded
     }
 
-    /// Where the stream stands after the last call of [`Self::decode`].
+    /// Position of the stream after the last call of [`Self::decode`].
     #[must_use]
     pub fn phase(&self) -> Phase {
         match &self.state {
@@ -81,8 +81,9 @@ impl Decoder {
         }
     }
 
-    /// Takes out the request whose body has not come whole, without it: what came of the body is dropped from `input`, which is
-    /// what the last call of [`Self::decode`] left, and the rest is as it comes. Nothing where there is no such request.
+    /// Takes out a request whose body is incomplete, without the body: drops the received part from `input`,
+    /// which must be as the last call of [`Self::decode`] left it, and later the rest as it arrives. `None`
+    /// if there is no such request.
     pub fn refuse_body(&mut self, input: &mut BytesMut) -> Option<Request> {
         let left = match &self.state {
             State::Body { size, .. } => size.checked_sub(input.len()).filter(|left| *left > 0)?,
@@ -138,7 +139,7 @@ impl Decoder {
         }
         let whole = std::mem::replace(&mut self.state, State::Head(HeadParser::default()));
         let State::Body { mut request, size } = whole else { return Ok(None) };
-        // Not a part of the read buffer, all of which it would keep: that may be large by a body that came before.
+        // Copied: a slice would keep the whole read buffer alive, which an earlier body may have made large.
         request.0.body = Bytes::copy_from_slice(&input[..size]);
         input.advance(size);
         Ok(Some(request))

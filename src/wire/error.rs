@@ -1,7 +1,7 @@
-//! What a command's failure is called on the wire.
+//! Names of command failures on the wire.
 //!
-//! Codes and outcomes are contract: clients decide by them whether to try again. Words may change, codes not.
-//! Whoever refuses or runs a request makes a [`CommandError`]; only `reply` writes it.
+//! Codes and outcomes are contract: clients use them to decide about a retry. Messages may change, codes may
+//! not. The code that refuses or runs a request makes a [`CommandError`]; only `reply` writes it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,17 +14,17 @@ use super::reply::MAX_MESSAGE_CHARS;
 pub enum Code {
     /// The head breaks the grammar.
     BadRequest,
-    /// The body is larger than the server takes.
+    /// The body is larger than the server accepts.
     TooLarge,
     /// No plugin and no built-in has this name.
     UnknownCommand,
     /// The client may not run this command.
     Forbidden,
-    /// The command can't work with these arguments.
+    /// The command cannot work with these arguments.
     BadArguments,
-    /// What the command was to work on does not exist.
+    /// The object of the command does not exist.
     NotFound,
-    /// What the command was to work on is in another state than expected.
+    /// The object of the command is not in the expected state.
     Conflict,
     /// The plugin refused.
     Denied,
@@ -34,17 +34,17 @@ pub enum Code {
     Cancelled,
     /// Too much is running already.
     Busy,
-    /// The client sends more than it may.
+    /// The client exceeds its rate limit.
     RateLimited,
     /// The plugin reports a failure of its own.
     PluginFailed,
     /// The plugin crashed.
     PluginTrapped,
-    /// The plugin went over one of its limits.
+    /// The plugin exceeded one of its limits.
     PluginLimit,
     /// A plain reply cannot carry the result.
     ReplyUnframeable,
-    /// Something that the command needs cannot be reached.
+    /// A resource that the command needs is unreachable.
     Unavailable,
     /// The server is stopping.
     ShuttingDown,
@@ -109,14 +109,14 @@ impl fmt::Display for Code {
     }
 }
 
-/// What the client may assume of a command that failed.
+/// Assumptions that the client may make about a failed command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It was never started: safe to send again.
     NotRun,
-    /// It ran, and said no.
+    /// It ran, and reported failure.
     Failed,
-    /// It was started and did not end: it may have had effects.
+    /// It was started and not completed: it may have had effects.
     Unknown,
 }
 
@@ -138,14 +138,14 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Why a command was not carried out, as its client is told.
+/// A failed command, as reported to its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandError {
     /// The kind of failure.
     pub code: Code,
-    /// What the client may assume.
+    /// The assumption that the client may make.
     pub outcome: Outcome,
-    /// One sentence for people. It is escaped and cut when it is written.
+    /// One sentence for people. Escaped and truncated when written.
     pub message: Cow<'static, str>,
 }
 
@@ -155,7 +155,7 @@ impl CommandError {
         Self::new(code, Outcome::NotRun, message.into())
     }
 
-    /// A command that ran and said no.
+    /// A command that ran and reported failure.
     pub fn failed(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(code, Outcome::Failed, message.into())
     }
@@ -165,7 +165,7 @@ impl CommandError {
         Self::new(code, Outcome::Unknown, message.into())
     }
 
-    /// Of a message that is longer than is ever written no more is kept: it may be a plugin's, and as large as a reply.
+    /// Truncates a message longer than is ever written: it may be a plugin's, and as large as a reply.
     fn new(code: Code, outcome: Outcome, mut message: Cow<'static, str>) -> Self {
         if message.len() > MAX_KEPT_BYTES {
             message = message[..message.floor_char_boundary(MAX_KEPT_BYTES)].to_owned().into();
@@ -174,8 +174,8 @@ impl CommandError {
     }
 }
 
-/// Bytes of a message that are kept: more than what is written has, of the longest characters, so that it is cut there and
-/// shown to be.
+/// Bytes of a message that are kept: more than the longest characters of a written message take, so that
+/// writing it truncates it visibly.
 const MAX_KEPT_BYTES: usize = 4 * (MAX_MESSAGE_CHARS + 1);
 
 #[cfg(test)]

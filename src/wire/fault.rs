@@ -1,8 +1,8 @@
-//! What is wrong with a request's bytes, and where.
+//! Faults in a request's bytes, and their positions.
 
 use super::{MAX_ARGUMENTS, MAX_HEAD_BYTES, MAX_HEADERS, Sequence};
 
-/// A fault in the framing. After one, where the next request begins is not known: the connection ends.
+/// A fault in the framing. The start of the next request is then unknown, so the connection ends.
 ///
 /// `at` counts bytes of the head from 1; `line` counts its lines from 1, the line of arguments being the first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,13 +39,13 @@ pub enum Fault {
     /// The command's name is empty.
     #[error("the first argument is empty at byte {at}")]
     EmptyCommand {
-        /// Where it should stand.
+        /// Its expected place.
         at: usize,
     },
     /// More arguments than a request may have.
     #[error("argument {} begins at byte {at}, and a request has {MAX_ARGUMENTS} at most; send many as a body, with a Size header", MAX_ARGUMENTS + 1)]
     TooManyArguments {
-        /// Where the first that is too many begins.
+        /// Place of the first excess argument.
         at: usize,
     },
     /// More headers than a request may have.
@@ -61,18 +61,18 @@ pub enum Fault {
     UnclosedQuote {
         /// Its number, the command being 1.
         argument: usize,
-        /// Where it opens.
+        /// Place of its opening quote.
         at: usize,
     },
-    /// Something other than a space behind a closing quote.
+    /// A character other than a space after a closing quote.
     #[error("a space or the line's end must follow the closing quote of argument {argument}, at byte {at}")]
     AfterQuote {
         /// Its number.
         argument: usize,
-        /// What follows the quote.
+        /// Place of the character after the quote.
         at: usize,
     },
-    /// A backslash with something unknown behind it.
+    /// A backslash followed by an unknown escape.
     #[error("unknown escape at byte {at}; known are \\\" \\\\ \\r \\n \\t \\xHH")]
     BadEscape {
         /// The backslash's place.
@@ -103,7 +103,7 @@ pub enum Fault {
     /// `Sequence`, `Size`, `Timeout-Ms` or `Idempotency-Key` given twice.
     #[error("{name} is repeated in line {line}")]
     Repeated {
-        /// Which of them.
+        /// Its name.
         name: &'static str,
         /// The second one's line.
         line: usize,
@@ -120,7 +120,7 @@ pub enum Fault {
         /// Its line.
         line: usize,
     },
-    /// A number that is none.
+    /// A number with an invalid form.
     #[error("{name} in line {line} is not a whole decimal number")]
     Number {
         /// The header.
@@ -128,14 +128,14 @@ pub enum Fault {
         /// Its line.
         line: usize,
     },
-    /// A body that the server would not take.
+    /// A body larger than the server accepts.
     #[error("a body of {size} bytes is larger than the limit of {max}")]
     TooLarge {
-        /// What `Size` says.
+        /// The value of `Size`.
         size: u64,
-        /// What the server takes.
+        /// The server's limit.
         max: usize,
-        /// The request's `Sequence`, where it had one.
+        /// The request's `Sequence`, if it had one.
         sequence: Option<Sequence>,
     },
     /// A `Sequence` that another request in flight has.

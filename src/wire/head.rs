@@ -1,9 +1,9 @@
 //! The head of a request: lines ended by CR LF, the last of them empty.
 //!
-//! The head is scanned and parsed line by line as its bytes come, each byte once, and the first fault in the
-//! order of the bytes is the one reported: so what comes out does not depend on how the bytes were split, the
-//! work is linear, and a fault is told at once (a client that ends its lines with LF alone would otherwise wait
-//! for a reply that never comes).
+//! The head is scanned and parsed line by line as its bytes arrive, each byte once, and the first fault in
+//! byte order is reported. So the result does not depend on the split, the work is linear, and a fault is
+//! reported at once (otherwise a client that ends its lines with LF alone would wait for a reply that never
+//! comes).
 
 use memchr::memchr;
 
@@ -12,16 +12,17 @@ use super::quote::parse_arguments;
 use super::request::{Parts, Request, Sequence, Span, Text, is_token};
 use super::{MAX_HEAD_BYTES, MAX_HEADERS};
 
-/// A head of which a part may have been read.
+/// A head that may be partly read.
 #[derive(Debug, Default)]
 pub(super) struct HeadParser {
-    /// What was read of the request; nothing before its first line is whole, so that an idle connection holds none.
+    /// The parsed part of the request; `None` until its first line is complete, so that an idle connection
+    /// allocates nothing.
     parts: Option<Box<Parts>>,
     size: Option<u64>,
-    /// Bytes of the head that were looked at.
+    /// Bytes of the head already scanned.
     scanned: usize,
     line_start: usize,
-    /// Lines that are complete.
+    /// Completed lines.
     lines: usize,
 }
 
@@ -29,14 +30,15 @@ pub(super) struct HeadParser {
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) request: Request,
-    /// What `Size` says; 0 where there is none.
+    /// The value of `Size`, or 0.
     pub(super) size: u64,
-    /// Bytes of the head, with its empty line.
+    /// Bytes of the head, including its empty line.
     pub(super) length: usize,
 }
 
 impl HeadParser {
-    /// Goes on with `input`, which begins where the head does and is at least as long as at the call before.
+    /// Continues with `input`, which begins where the head does and is at least as long as in the previous
+    /// call.
     pub(super) fn advance(&mut self, input: &[u8]) -> Result<Option<Head>, Fault> {
         let window = &input[..input.len().min(MAX_HEAD_BYTES)];
         loop {
@@ -64,7 +66,7 @@ impl HeadParser {
         }
     }
 
-    /// Whether any byte of a head has come.
+    /// Returns true once any byte of a head has been read.
     pub(super) fn is_begun(&self) -> bool {
         self.scanned > 0
     }
@@ -96,13 +98,13 @@ impl HeadParser {
     }
 }
 
-/// What a `Sequence` says that is written as it mostly is. All framed requests have one, so it is not looked at for what else
-/// it might be.
+/// Fast path for a `Sequence` header in its usual form: every framed request has one, so skip the checks for
+/// other headers.
 fn usual_sequence(line: &[u8]) -> Option<Sequence> {
     Sequence::of_bytes(line.strip_prefix(b"Sequence: ")?)
 }
 
-/// Parses a header, which is the head's `line`th line.
+/// Parses a header; `line` is the number of its line in the head.
 fn parse_header(text: &str, line: usize, parts: &mut Parts, size: &mut Option<u64>) -> Result<(), Fault> {
     let colon = memchr(b':', text.as_bytes()).ok_or(Fault::NoColon { line })?;
     let (name, value) = (&text[..colon], &text[colon + 1..]);
@@ -128,7 +130,7 @@ fn parse_header(text: &str, line: usize, parts: &mut Parts, size: &mut Option<u6
     }
 }
 
-/// Notes where an `Idempotency-Key` stands: it is the plugin's to read as well.
+/// Records the position of an `Idempotency-Key`: the plugin can read it as well.
 fn set_key(slot: &mut Option<Span>, value: &str, span: Span, line: usize) -> Result<(), Fault> {
     if !is_token(value.as_bytes()) {
         return Err(Fault::IdempotencyKey { line });
@@ -146,10 +148,11 @@ fn trim_spaces(mut text: &str) -> &str {
     text
 }
 
-/// Where the first control byte is, looked for in eight bytes at a time.
+/// Finds the first control byte, eight bytes at a time.
 ///
-/// Of a word's bytes that are less than 32, or 127, the sums below set the highest bits. A carry may set that of a byte
-/// behind one of them as well, never before the first (H. Warren, Hacker's Delight, 6-1: the search for a zero byte).
+/// The sums below set the highest bit of each byte of a word that is less than 32, or 127. A carry may also
+/// set that of a byte after such a byte, never before the first (H. Warren, Hacker's Delight, 6-1: the search
+/// for a zero byte).
 fn find_control(bytes: &[u8]) -> Option<usize> {
     const EACH: u64 = u64::from_le_bytes([1; 8]);
     const HIGHEST: u64 = EACH << 7;
@@ -171,7 +174,7 @@ fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
 }
 
-/// Whether a byte is a `tchar` of RFC 9110, section 5.6.2.
+/// Set for each `tchar` of RFC 9110, section 5.6.2.
 const IS_TOKEN: [bool; 256] = {
     let mut is_token = [false; 256];
     let mut byte = 0;
@@ -200,7 +203,7 @@ fn set_once<T>(slot: &mut Option<T>, value: T, name: &'static str, line: usize) 
     }
 }
 
-/// Digits alone: no sign, no space, no other base, and at most what 64 bits hold.
+/// Parses digits alone: no sign, no space, no other base, at most 64 bits.
 fn number(value: &str, name: &'static str, line: usize) -> Result<u64, Fault> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| value.parse().ok()).flatten().ok_or(Fault::Number { name, line })
@@ -231,7 +234,7 @@ mod tests {
         assert!(head.len() <= MAX_HEAD_BYTES);
         let (mut parser, mut looked_at, mut done) = (HeadParser::default(), 0, false);
         for end in 1..=head.len() {
-            // From where the last call stopped: a CR is looked at again when what follows it has come.
+            // From where the last call stopped: a CR is scanned again once the next byte is there.
             looked_at += end - parser.scanned;
             done = parser.advance(&head.as_bytes()[..end]).unwrap().is_some();
         }

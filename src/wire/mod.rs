@@ -1,7 +1,7 @@
-//! The wire protocol: bytes to [`Request`]s, answers to bytes.
+//! The wire protocol: bytes to [`Request`]s, replies to bytes.
 //!
-//! Sans-IO: this module knows no socket, no TLS, no task, no clock, no plugin and no permission, so that every
-//! way of splitting the bytes can be tested. `docs/protocol.md` has the grammar.
+//! Sans-IO: this module knows no socket, no TLS, no task, no clock, no plugin and no permission, so that
+//! every split of the bytes can be tested. `docs/protocol.md` has the grammar.
 
 mod decode;
 mod error;
@@ -17,12 +17,12 @@ pub use fault::Fault;
 pub use reply::{GREETING, Sent, encode_farewell, encode_fault, encode_part, encode_reply, is_plain_text};
 pub use request::{Request, Sequence};
 
-/// The longest head, in bytes, with its final empty line.
+/// Maximum bytes of a head, including its final empty line.
 pub const MAX_HEAD_BYTES: usize = 8192;
 
-/// The most arguments of a request, the command among them. An empty one costs its client a byte, and the server and the
-/// plugin many times that.
+/// Maximum arguments of a request, including the command. An empty one costs its client a byte, and the
+/// server and the plugin many times that.
 pub const MAX_ARGUMENTS: usize = 1024;
 
-/// The most headers that are handed to a plugin.
+/// Maximum headers that are passed to a plugin.
 pub const MAX_HEADERS: usize = 128;

@@ -1,4 +1,5 @@
-//! The line of arguments: single spaces between them, double quotes where one holds spaces or any other byte.
+//! The line of arguments: single spaces between arguments, double quotes around one that contains spaces or
+//! other special bytes.
 
 use memchr::{memchr, memchr2};
 
@@ -33,8 +34,8 @@ pub(super) fn parse_arguments(line: &str, request: &mut Parts) -> Result<(), Fau
     if request.command().is_empty() { Err(Fault::EmptyCommand { at: 1 }) } else { Ok(()) }
 }
 
-/// Appends the quoted argument at the start of `text` to `out`; returns how many bytes of `text` it takes.
-/// `at` is the place of the opening quote in the head, from 1.
+/// Appends the quoted argument at the start of `text` to `out`; returns its length in `text`. `at` is the
+/// place of the opening quote in the head, from 1.
 fn unquote(text: &str, at: usize, argument: usize, out: &mut Text) -> Result<usize, Fault> {
     let bytes = text.as_bytes();
     let mut resolved = Vec::new();
@@ -63,7 +64,7 @@ fn unquote(text: &str, at: usize, argument: usize, out: &mut Text) -> Result<usi
     Ok(position)
 }
 
-/// The byte that the escape behind a backslash stands for, and the escape's length.
+/// The byte for the escape after a backslash, and the escape's length.
 fn unescape(escape: &[u8]) -> Option<(u8, usize)> {
     Some(match escape.first()? {
         b'"' => (b'"', 1),

@@ -1,4 +1,4 @@
-//! Answers to bytes.
+//! Replies to bytes.
 
 use bytes::{BufMut, BytesMut};
 use memchr::memmem;
@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::request::Sequence;
 use crate::text::shown;
 
-/// What the server sends when a client is admitted.
+/// Sent once a client is admitted.
 pub const GREETING: &[u8] = b"OK\r\n\r\n";
 
 /// The end of a head and of a plain reply.
@@ -17,19 +17,19 @@ const END: &[u8] = b"\r\n\r\n";
 /// The end of a line. Two in a row are an [`END`].
 const LINE_END: &[u8] = b"\r\n";
 
-/// Characters of a message that are sent; what is longer is cut.
+/// Maximum characters of a message; longer messages are truncated.
 pub(super) const MAX_MESSAGE_CHARS: usize = 1024;
 
-/// What [`encode_reply`] sent: the answer as it was given, or, where a plain reply can't carry it, an error.
+/// Result of [`encode_reply`]: the reply as given or, if a plain reply cannot carry it, an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// The answer.
+    /// The reply.
     Whole,
     /// `ERR Reply needs a Sequence header`.
     Unframeable,
 }
 
-/// Appends the reply to a command: framed where the request had a `sequence`, plain otherwise.
+/// Appends the reply to a command: framed if the request had a `sequence`, plain otherwise.
 pub fn encode_reply(
     sequence: Option<&Sequence>,
     answer: Result<&[u8], &CommandError>,
@@ -52,7 +52,7 @@ pub fn encode_reply(
     Sent::Whole
 }
 
-/// Appends the answer to bytes that are no request, after which the connection ends.
+/// Appends the reply to bytes that are no request; the connection then ends.
 pub fn encode_fault(fault: &Fault, out: &mut BytesMut) {
     match fault {
         Fault::TooLarge { sequence: Some(sequence), .. } => {
@@ -62,22 +62,24 @@ pub fn encode_fault(fault: &Fault, out: &mut BytesMut) {
     }
 }
 
-/// Appends why the connection ends, to be read last.
+/// Appends the reason for the end of the connection: its last reply.
 pub fn encode_farewell(words: &str, out: &mut BytesMut) {
     plain_error(words, out);
 }
 
-/// Whether `text` can be sent as a plain reply: UTF-8 without an empty line, whose first line is none that begins the head
-/// of a frame or an error. So a plain reply ends at the first empty line, and never reads as anything else.
+/// Returns true if `text` can be sent as a plain reply: UTF-8 without an empty line, whose first line does
+/// not begin the head of a frame or an error. So a plain reply ends at the first empty line, and cannot be
+/// misread as anything else.
 ///
-/// `OK` alone is a plain reply: the head of a frame has a `Sequence`, and the greeting comes before the first reply.
+/// `OK` alone is a plain reply: the head of a frame has a `Sequence`, and the greeting comes before the first
+/// reply.
 #[must_use]
 pub fn is_plain_text(text: &[u8]) -> bool {
     !(begins_otherwise(text) || text.ends_with(LINE_END) || memmem::find(text, END).is_some())
         && std::str::from_utf8(text).is_ok()
 }
 
-/// Whether something other than a plain reply begins with these bytes: an empty line, the head of a frame, an error.
+/// Returns true if these bytes begin something else: an empty line, the head of a frame, an error.
 fn begins_otherwise(text: &[u8]) -> bool {
     match text.first() {
         Some(b'\r') => text.starts_with(LINE_END),
@@ -88,7 +90,7 @@ fn begins_otherwise(text: &[u8]) -> bool {
     }
 }
 
-/// Appends a part of the reply to the command with this `sequence`; its end comes by [`encode_reply`].
+/// Appends a part of the reply to the command with this `sequence`; [`encode_reply`] ends the reply.
 pub fn encode_part(sequence: &Sequence, part: &[u8], out: &mut BytesMut) {
     frame(b"PART\r\nSequence: ", sequence, part, out);
 }
@@ -128,7 +130,7 @@ fn err_line(message: &str, out: &mut BytesMut) {
     out.put_slice(shown(message, MAX_MESSAGE_CHARS).to_string().as_bytes());
 }
 
-/// A failure without words is told by its code.
+/// The code stands in for an empty message.
 fn message(error: &CommandError) -> &str {
     if error.message.is_empty() { error.code.as_str() } else { &error.message }
 }

@@ -1,4 +1,4 @@
-//! A request as it was parsed.
+//! A parsed request.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,19 +9,19 @@ use smallvec::SmallVec;
 
 use super::{MAX_ARGUMENTS, MAX_HEAD_BYTES};
 
-/// The token by which a framed reply is told from others: 1 to 64 visible ASCII characters.
+/// The token that identifies a framed reply: 1 to 64 visible ASCII characters.
 #[derive(PartialEq, Eq, Hash)]
 pub struct Sequence(SmallVec<[u8; 24]>);
 
 impl Clone for Sequence {
-    /// All bytes at once: `SmallVec` clones one after the other.
+    /// Copies all bytes at once: `SmallVec` clones them one by one.
     fn clone(&self) -> Self {
         Self(SmallVec::from_slice(&self.0))
     }
 }
 
 impl Sequence {
-    /// `text` as a sequence token, or nothing where it is none.
+    /// Parses a sequence token; `None` if `text` is not valid.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::of_bytes(text.as_bytes())
@@ -38,7 +38,7 @@ impl Sequence {
     }
 }
 
-/// Whether `bytes` are 1 to 64 visible ASCII characters.
+/// Returns true for 1 to 64 visible ASCII characters.
 pub(super) fn is_token(bytes: &[u8]) -> bool {
     (1..=64).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
 }
@@ -55,7 +55,7 @@ impl fmt::Debug for Sequence {
     }
 }
 
-/// A part of [`Parts::text`]. A head has at most 8192 bytes, so 16 bits do.
+/// A range of [`Parts::text`]. A head has at most 8192 bytes, so 16 bits suffice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     start: u16,
@@ -75,16 +75,16 @@ impl Span {
 
 /// One request: arguments, headers and body, within the protocol's limits.
 ///
-/// It passes through a dozen hands before its command runs, so it is a pointer: what it holds is moved once, into the
-/// box.
+/// A pointer, as it is handed on a dozen times before its command runs: the contents are moved only once,
+/// into the box.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request(pub(super) Box<Parts>);
 
 /// The arguments and headers of a request.
 pub(super) type Text = SmallString<[u8; 32]>;
 
-/// What a request holds. All its text stands in one string, so that its arguments cost no allocation; nor does the string
-/// where it is short, as most are.
+/// The contents of a request. One string holds all its text, so that its arguments cost no allocation; nor
+/// does the string if it is short, as most are.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct Parts {
     pub(super) text: Text,
@@ -105,12 +105,12 @@ impl Parts {
 }
 
 impl Request {
-    /// A request that did not come over the wire, within the same limits: one that a plugin makes for its client. It
-    /// has no headers.
+    /// Makes a request that does not come over the wire, within the same limits: one that a plugin composes
+    /// for its client. It has no headers.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in words.
+    /// The fault, in words.
     pub fn composed(arguments: &[String], body: Bytes) -> Result<Self, &'static str> {
         if arguments.first().is_none_or(String::is_empty) {
             return Err("a command needs a name");
@@ -130,7 +130,7 @@ impl Request {
         Ok(Self(Box::new(parts)))
     }
 
-    /// The first argument, which picks the plugin. Never empty.
+    /// The first argument, which selects the plugin. Never empty.
     #[must_use]
     pub fn command(&self) -> &str {
         self.0.command()
@@ -141,44 +141,44 @@ impl Request {
         self.0.arguments.iter().map(|span| &self.0.text[span.range()])
     }
 
-    /// The headers that are the plugin's to read, in the order in which they were sent.
+    /// The headers for the plugin, in the order sent.
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         let text = &self.0.text;
         self.0.headers.iter().map(|(name, value)| (&text[name.range()], &text[value.range()]))
     }
 
-    /// The value of the first header of this name, of any case.
+    /// The value of the first header of this name, ignoring case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find_map(|(n, value)| n.eq_ignore_ascii_case(name).then_some(value))
     }
 
-    /// The `Sequence` header: with it the reply is framed and may overtake others.
+    /// The `Sequence` header. A request with one gets a framed reply, which may overtake others.
     #[must_use]
     pub fn sequence(&self) -> Option<&Sequence> {
         self.0.sequence.as_ref()
     }
 
-    /// The client's deadline in milliseconds from when the request was read; 0 has passed already.
+    /// The client's deadline, in milliseconds after the request was read; 0 has already expired.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
         self.0.timeout_ms
     }
 
-    /// The `Idempotency-Key` header: with it the request is run once, however often it is sent. It is one of the
+    /// The `Idempotency-Key` header. A request with one runs once, however often it is sent. It is one of the
     /// [`headers`](Self::headers) as well, and 1 to 64 visible ASCII characters.
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&str> {
         self.0.idempotency_key.map(|span| &self.0.text[span.range()])
     }
 
-    /// The body, empty where there is none.
+    /// The body, possibly empty.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.0.body
     }
 
-    /// Gives up the body of a request that will not be run.
+    /// Drops the body of a request that will not run.
     pub fn drop_body(&mut self) {
         self.0.body = Bytes::new();
     }
@@ -189,8 +189,8 @@ impl Request {
         self.0.text.len()
     }
 
-    /// Bytes that the request holds, for the bound on what a connection has in flight: what it says, and what says where each
-    /// argument and header stands.
+    /// Memory held by the request, for the limit on a connection's requests in flight: its contents, and the
+    /// spans of its arguments and headers.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         let Parts { text, arguments, headers, body, .. } = &*self.0;
