@@ -1,4 +1,5 @@
-//! C bindings from WIT, and components from core modules: what a plugin in C or Zig needs beside its compiler.
+//! C bindings from WIT, and components from core modules: what a plugin in C or Zig needs besides its
+//! compiler.
 
 use std::path::Path;
 
@@ -10,17 +11,18 @@ use wit_parser::Resolve;
 
 use super::debug::{Built, apart, is_component};
 
-/// A file of the bindings: its name, without a folder, and its content.
+/// A file of the bindings: its name, without a folder, and its contents.
 pub type File = (String, Vec<u8>);
 
-/// C bindings of `world`, or of the only world, of the WIT package in the folder `wit`: `bindings.h`, `bindings.c`, and the object file
-/// `bindings_component_type.o`, which carries the world into the linked module for [`componentize`].
+/// C bindings of `world`, or of the only world, of the WIT package in the folder `wit`: `bindings.h`,
+/// `bindings.c`, and the object file `bindings_component_type.o`, which carries the world into the linked
+/// module for [`componentize`].
 ///
 /// # Errors
 ///
-/// When there is no such package or world, or it has what C can't have.
+/// There is no such package or world, or it has something that C cannot express.
 ///
-/// Names in C begin with `bindings_` whatever the world is called, so that one `lictor.h` fits all worlds.
+/// Names in C begin with `bindings_` whatever the world's name, so that one `lictor.h` fits all worlds.
 pub fn c_bindings(wit: &Path, world: Option<&str>) -> Result<Vec<File>> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit)?;
@@ -31,15 +33,16 @@ pub fn c_bindings(wit: &Path, world: Option<&str>) -> Result<Vec<File>> {
     Ok(files.iter().map(|(name, content)| (name.to_owned(), content.to_vec())).collect())
 }
 
-/// The component that a core module is, if it was linked with the bindings' object file and imports only what its world has; with
-/// its functions' names, by which traps are told, and its debug information apart. There is no adapter for
-/// `wasi_snapshot_preview1`: a module which imports that is refused. What is a component already is only taken apart.
+/// Turns a core module into a component. The module must be linked with the bindings' object file and import
+/// only what its world has. The component keeps its functions' names, which traps are reported by; its debug
+/// information is separated. There is no adapter for `wasi_snapshot_preview1`: a module that imports that is
+/// refused. If the input already is a component, only its debug information is separated.
 ///
 /// The author's files are in the folder `source_root`.
 ///
 /// # Errors
 ///
-/// When it is neither a component nor a core module with its world.
+/// The input is neither a component nor a core module with its world.
 pub fn componentize(module: &[u8], source_root: &str) -> Result<Built> {
     if is_component(module) {
         return apart(module, source_root);
@@ -58,7 +61,8 @@ pub fn componentize(module: &[u8], source_root: &str) -> Result<Built> {
     apart(&whole, source_root)
 }
 
-/// Functions of WASI preview 1 that the module imports. The C library calls them for `fopen`, `getenv` and the like.
+/// Functions of WASI preview 1 that the module imports. The C library calls them for `fopen`, `getenv` and
+/// the like.
 fn asked_of_the_system(module: &[u8]) -> Vec<&str> {
     let payloads = Parser::new(0).parse_all(module).filter_map(Result::ok);
     let sections = payloads.filter_map(|payload| match payload {

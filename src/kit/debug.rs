@@ -1,8 +1,8 @@
-//! Debug information apart from the component: `NAME.wasm.debug` is the component as its tools made it, `NAME.wasm` the same
-//! without debug information.
+//! Separation of debug information: `NAME.wasm.debug` is the component as its tools made it, `NAME.wasm` the
+//! same without debug information.
 //!
-//! So the two belong together where the one without its debug information is the other, byte for byte; and tools that know
-//! WebAssembly read the debug file as any component.
+//! So the two match if the former without its debug information equals the latter, byte for byte; and
+//! WebAssembly tools read the debug file as any component.
 
 use std::ops::Range;
 
@@ -10,60 +10,63 @@ use anyhow::{Result, bail};
 use wasm_encoder::{CustomSection, RawSection, Section as _};
 use wasmparser::BinaryReader;
 
-/// What names of sections with debug information begin with.
+/// Prefix of the names of debug sections.
 const DEBUG: &str = ".debug_";
 
-/// The section of a debug file that says in which folder the author's files were.
+/// Section of a debug file that names the folder of the author's files.
 const SOURCE_ROOT: &str = "lictor.source-root";
 
-/// How deep components may nest here: deeper than any tool makes them.
+/// Maximum nesting of components: more than any tool produces.
 const MAX_DEPTH: u32 = 32;
 
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const HEADER_BYTES: usize = 8;
 
-/// Ids of sections: those that others tell of, and of a component those that hold a core module or a component.
+/// Section ids: custom sections, code, and the sections of a component that hold a core module or a
+/// component.
 const CUSTOM: u8 = 0;
 const CODE: u8 = 10;
 const MODULE: u8 = 1;
 const NESTED: u8 = 4;
 
-/// A component, and what is in its debug file, if it has debug information.
+/// A component, and the contents of its debug file, if it has debug information.
 #[derive(Debug)]
 pub struct Built {
-    /// The component.
+    /// The component, without debug information.
     pub component: Vec<u8>,
     /// The debug file's bytes.
     pub debug: Option<Vec<u8>>,
 }
 
-/// A component with its debug information taken apart.
+/// A component separated from its debug information.
 #[derive(Debug, Default)]
 pub struct Parted<'a> {
-    /// The component without it.
+    /// The component without debug information.
     pub bare: Vec<u8>,
-    /// Its core modules, as they stand in it.
+    /// Its core modules, as found in the file.
     pub modules: Vec<Module<'a>>,
-    /// The folder in which the author's files were.
+    /// The folder of the author's files.
     pub source_root: Option<&'a str>,
 }
 
 /// A core module's code and its debug information.
 #[derive(Debug, Default)]
 pub struct Module<'a> {
-    /// Where in the file the content of the code section is. Addresses in debug information begin there.
+    /// Position of the code section's content in the file. Addresses in debug information are relative to its
+    /// start.
     pub code: Range<usize>,
-    /// The sections with debug information, by their names.
+    /// The debug sections, with their names.
     pub debug: Vec<(&'a str, &'a [u8])>,
 }
 
-/// Whether these bytes begin as a component does.
+/// Returns true if these bytes begin like a component.
 pub(super) fn is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(COMPONENT)
 }
 
-/// Moves the debug information out of the component `whole`, which was made of files in the folder `source_root`.
+/// Separates the debug information from the component `whole`, which was built from files in the folder
+/// `source_root`.
 pub(super) fn apart(whole: &[u8], source_root: &str) -> Result<Built> {
     let Parted { bare, modules, .. } = parted(whole)?;
     let debug = modules.iter().any(|module| !module.debug.is_empty()).then(|| {
@@ -75,11 +78,11 @@ pub(super) fn apart(whole: &[u8], source_root: &str) -> Result<Built> {
     Ok(Built { component: bare, debug })
 }
 
-/// Takes a component's debug information apart. Looks at where its sections are, and at nothing in them.
+/// Separates a component's debug information. Reads only the positions of sections, not their contents.
 ///
 /// # Errors
 ///
-/// When it is no component, or its sections exceed it.
+/// The bytes are no component, or its sections exceed it.
 pub fn parted(component: &[u8]) -> Result<Parted<'_>> {
     if !is_component(component) {
         bail!("it is no component");
@@ -89,7 +92,7 @@ pub fn parted(component: &[u8]) -> Result<Parted<'_>> {
     Ok(parted)
 }
 
-/// The component or core module in `bytes`, which is that far into the file, without debug information.
+/// Returns the component or core module in `bytes`, at offset `at` of the file, without debug information.
 fn bare<'a>((bytes, at): (&'a [u8], usize), depth: u32, parted: &mut Parted<'a>) -> Result<Vec<u8>> {
     let is_component = is_component(bytes);
     if depth == 0 || !(is_component || bytes.starts_with(CORE_MODULE)) {
@@ -127,7 +130,7 @@ fn bare<'a>((bytes, at): (&'a [u8], usize), depth: u32, parted: &mut Parted<'a>)
     Ok(kept)
 }
 
-/// The id and the place of each section.
+/// The id and range of each section.
 fn sections(bytes: &[u8]) -> Result<Vec<(u8, Range<usize>)>> {
     let mut reader = BinaryReader::new(bytes, 0);
     reader.read_bytes(HEADER_BYTES)?;
@@ -142,7 +145,7 @@ fn sections(bytes: &[u8]) -> Result<Vec<(u8, Range<usize>)>> {
     Ok(found)
 }
 
-/// The name and the content of a custom section.
+/// The name and contents of a custom section.
 fn custom(section: &[u8]) -> Result<(&str, &[u8])> {
     let mut reader = BinaryReader::new(section, 0);
     let name = reader.read_string()?;
@@ -169,7 +172,7 @@ mod tests {
         module
     }
 
-    /// A core module in a component, another in a component in that.
+    /// A component that contains a core module and a component with another one.
     fn component(with_debug: bool) -> Vec<u8> {
         let mut inner = COMPONENT.to_vec();
         RawSection { id: MODULE, data: &module(with_debug) }.append_to(&mut inner);
@@ -202,7 +205,7 @@ mod tests {
     fn what_is_cut_off_or_nested_without_end_is_no_component() {
         let whole = component(true);
         for length in 0..whole.len() {
-            // Whole sections at the end may be missing.
+            // Sections at the end may be missing as a whole.
             if let Ok(parted) = parted(&whole[..length]) {
                 assert!(parted.modules.len() < 2, "{length}");
             }

@@ -1,4 +1,4 @@
-//! What authors' projects are made of and built with: the kits' files, C bindings, and components.
+//! The materials and tools of authors' projects: the kits' files, C bindings, and components.
 //!
 //! Knows nothing of the server, the config or the sandbox: names and bytes in, names and bytes out.
 

@@ -1,9 +1,9 @@
 //! The files of a new project: a template of its language, the kit, and the interfaces.
 
-/// The files that a project may be made of: path in the repository, whether it is a program, and what is in it.
+/// All files that a project may contain: path in the repository, executable or not, contents.
 static KIT: &[(&str, bool, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/kit.rs"));
 
-/// A file of a project: its path there, whether it is a program, and what is in it.
+/// A file of a project: its path there, executable or not, contents.
 pub type ProjectFile = (String, bool, Vec<u8>);
 
 /// A language for which there is a kit.
@@ -22,7 +22,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// Its folder in `sdk/` and `sdk/templates/`.
+    /// The language's folder in `sdk/` and `sdk/templates/`.
     fn folder(self) -> &'static str {
         match self {
             Self::Rust | Self::RustStd => "rust",
@@ -32,12 +32,12 @@ impl Language {
         }
     }
 
-    /// Where in a project each folder or file of the repository goes; later ones win.
+    /// Maps each folder or file of the repository to its place in a project; later entries win.
     fn layout(self) -> Vec<(String, &'static str)> {
         let common = |name: &str| format!("sdk/templates/common/{name}");
         let (kit, template) = (format!("sdk/{}", self.folder()), format!("sdk/templates/{}", self.folder()));
         match self {
-            // The kit reads `wit/` from beside it.
+            // The kit reads `wit/` from a neighbouring folder.
             Self::Rust => vec![
                 (common("test.sh"), "test.sh"),
                 (common("test.toml"), "test.toml"),
@@ -64,8 +64,8 @@ impl Language {
     }
 }
 
-/// The files of a project for the plugin `name`; none where this program was built without the kits. Where two have one
-/// path, the later of the layout is it.
+/// The files of a project for the plugin `name`; none if this program was built without the kits. If two have
+/// one path, the one later in the layout wins.
 #[must_use]
 pub fn project(language: Language, name: &str) -> Vec<ProjectFile> {
     let mut files: Vec<ProjectFile> = Vec::new();
@@ -83,7 +83,7 @@ pub fn project(language: Language, name: &str) -> Vec<ProjectFile> {
     files
 }
 
-/// Puts the plugin's name where the template has a mark for it.
+/// Replaces the template's placeholder by the plugin's name.
 fn named(bytes: &[u8], name: &str) -> Vec<u8> {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.replace("{{name}}", name).into_bytes(),

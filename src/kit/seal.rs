@@ -1,4 +1,4 @@
-//! Takes imports out of a component which its toolchain put there unasked.
+//! Removes imports that a component's toolchain added unasked.
 //!
 //! Python's runtime imports `wasi:sockets` whatever the plugin does, and plugins get no sockets.
 
@@ -10,12 +10,12 @@ use wac_graph::{CompositionGraph, EncodeOptions};
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding};
 use wit_parser::{ManglingAndAbi, Resolve, WorldId, WorldKey};
 
-/// `component` without its imports of the WIT package `namespace:name` (for instance `wasi:sockets`): each function
-/// of them traps where it is called, inside the component.
+/// Removes the imports of the WIT package `namespace:name` (for instance `wasi:sockets`) from `component`: a
+/// call of any of their functions traps inside the component.
 ///
 /// # Errors
 ///
-/// When it is no component, has none of them, or can't be without them.
+/// The bytes are no component, import nothing of the package, or cannot do without it.
 pub fn seal(component: &[u8], package: &str) -> Result<Vec<u8>> {
     let DecodedWasm::Component(mut resolve, world) = wit_component::decode(component)? else {
         bail!("it is no component");
@@ -35,13 +35,13 @@ pub fn seal(component: &[u8], package: &str) -> Result<Vec<u8>> {
     plug(component, &stub(&resolve, world)?)
 }
 
-/// The packages whose interfaces are imported, such as `wasi:io`.
+/// The packages with imported interfaces, such as `wasi:io`.
 fn imported(resolve: &Resolve, world: WorldId) -> BTreeSet<String> {
     let names = resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key));
     names.filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect()
 }
 
-/// Makes of the component's world that of its stub: what is imported of `package` is exported, and nothing else.
+/// Turns the component's world into that of its stub: exports the imports from `package`, and nothing else.
 fn turn_round(resolve: &mut Resolve, world: WorldId, package: &str) {
     let prefix = format!("{package}/");
     let keys: Vec<WorldKey> = resolve.worlds[world].imports.keys().cloned().collect();
@@ -68,7 +68,7 @@ fn stub(resolve: &Resolve, world: WorldId) -> Result<Vec<u8>> {
     encoder.validate(true).encode().context("the stub")
 }
 
-/// `component` and `stub` as one, which imports what `component` does and `stub` does not export.
+/// Composes `component` and `stub`: the result imports whatever `component` does and `stub` does not export.
 fn plug(component: &[u8], stub: &[u8]) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
     let types = graph.types_mut();
