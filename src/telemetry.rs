@@ -1,8 +1,9 @@
-//! Names of log events and their fields, and how they are written; `metrics` has what is counted.
+//! Log events, the names of their fields, and their output; counters are in `metrics`.
 //!
-//! Observes values, decides nothing. Events of a connection have the target `lictor::connection`, of a command
-//! `lictor::command`, of a plugin `lictor::plugin`. Every event is written by `line`, which lets no value make a line or reach a
-//! terminal as it is, and goes through a budget: `events`, or `commands` for those of commands.
+//! Observes values, decides nothing. Events of a connection have the target `lictor::connection`, of a
+//! command `lictor::command`, of a plugin `lictor::plugin`. Every event is written by `line`, which lets no
+//! value add a line or reach a terminal unescaped, and is subject to a budget: `events`, or `commands` for
+//! those of commands.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
@@ -31,7 +32,7 @@ use budget::Reporter;
 
 use crate::sync::locked;
 
-/// The number of a connection, counted from the server's start.
+/// The number of a connection since the server's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub u64);
 
@@ -56,7 +57,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// How events are written.
+/// The output format of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Lines for people, coloured on a terminal.
@@ -66,22 +67,22 @@ pub enum Format {
 }
 
 impl Format {
-    /// `Human` where standard error is a terminal, `Json` otherwise.
+    /// `Human` if standard error is a terminal, `Json` otherwise.
     #[must_use]
     pub fn fitting() -> Self {
         if std::io::stderr().is_terminal() { Self::Human } else { Self::Json }
     }
 }
 
-/// The log of a process. What is still queued is written when it is dropped, after what was counted and not yet told.
+/// The log of a process. Dropping it reports outstanding counts, then writes the queued lines.
 #[derive(Debug)]
 pub struct Log {
     _reporter: Reporter,
     _writer: WorkerGuard,
 }
 
-/// Sends events of `level` and above to standard error, from a thread of their own: a log that is not read must not
-/// stop the server, so at 16 MiB of unwritten lines further ones are dropped.
+/// Sends events of `level` and above to standard error, from a separate thread: a log that is not read must
+/// not stop the server, so beyond 16 MiB of unwritten lines further ones are dropped.
 ///
 /// Only the first call in a process has an effect.
 pub fn init(level: Level, format: Format) -> Log {
@@ -92,7 +93,7 @@ pub fn init(level: Level, format: Format) -> Log {
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
         tell_panic(&place, panic.payload_as_str().unwrap_or_default(), backtrace.as_deref());
     }));
-    // An error means that there is a subscriber already, which then goes on.
+    // An error means that a subscriber is already set; it stays.
     let _ = match format {
         Format::Human => human(level, writer, std::io::stderr().is_terminal()).try_init(),
         Format::Json => json(level, writer).try_init(),
@@ -100,10 +101,10 @@ pub fn init(level: Level, format: Format) -> Log {
     Log { _reporter: Reporter::start(), _writer: guard }
 }
 
-/// Bytes of a panic's words that are logged.
+/// Maximum bytes of a panic's message that are logged.
 const MAX_PANIC_BYTES: usize = 4096;
 
-/// A panic as an event: what it says may quote what somebody sent.
+/// Logs a panic as an event: its message may quote foreign text.
 fn tell_panic(place: &str, words: &str, backtrace: Option<&str>) {
     let words = &words[..words.floor_char_boundary(MAX_PANIC_BYTES)];
     tracing::error!(name: LASTING, target: "lictor::app", place, words, backtrace, "panicked");
@@ -132,27 +133,28 @@ fn registry(
     tracing_subscriber::registry().with(LevelFilter::from_level(level)).with(events::Gate)
 }
 
-/// Events that are kept instead of written, a line each.
+/// Events kept in memory instead of being written, a line each.
 #[derive(Clone, Debug, Default)]
 pub struct Events(Arc<Mutex<Vec<u8>>>);
 
-/// Keeps the events of `level` and above. Only the first call in a process, of this or of [`init`], has an effect.
+/// Keeps the events of `level` and above. Only the first call in a process, of this or of [`init`], has an
+/// effect.
 pub fn catch(level: Level) -> Events {
     let events = Events::default();
     let writer = events.clone();
-    // An error means that there is a subscriber already, which then goes on.
+    // An error means that a subscriber is already set; it stays.
     let _ = human(level, move || writer.clone(), false).try_init();
     events
 }
 
 impl Events {
-    /// What was kept since the last [`Events::clear`].
+    /// The events since the last [`Events::clear`].
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    /// Forgets what was kept.
+    /// Discards the events.
     pub fn clear(&self) {
         self.bytes().clear();
     }
@@ -183,7 +185,7 @@ mod tests {
         assert_eq!(id.to_string(), "c12-3");
     }
 
-    /// What is below the level costs a look at one number: it is never asked for its fields.
+    /// An event below the level costs one comparison: its fields are never recorded.
     #[test]
     fn a_level_is_known_to_where_events_are_made() {
         let events = Events::default();
@@ -191,7 +193,7 @@ mod tests {
         assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
     }
 
-    /// Whatever is said by whatever kind of field, in either form.
+    /// Any text in any kind of field, in both formats.
     #[test]
     fn no_value_makes_a_line_or_is_obeyed_by_a_terminal() {
         const EVIL: &str = "x\n2026-11-29T22:00:00Z  INFO lictor::command: command client=\"admin\"\r\u{1b}]0;y\u{7}\u{9b}\u{202e}\u{61c}\u{200b}\u{7f}";
@@ -208,7 +210,7 @@ mod tests {
             tracing::info!(target: "lictor::test", "{EVIL}");
             tell_panic(&format!("src/x.rs:{line}"), EVIL, None);
         };
-        // A panic is told once.
+        // A panic is reported once.
         for (line, (is_json, is_colored)) in (1..).zip([(false, false), (false, true), (true, false)]) {
             let say = || say(line);
             let events = Events::default();

@@ -1,4 +1,4 @@
-//! How many events are written in each second, how those beyond are counted, and the thread that tells the counts.
+//! Budgets of events per second, counts of the events beyond them, and the thread that reports the counts.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,27 +8,27 @@ use std::time::{Duration, Instant};
 
 use super::{commands, events};
 
-/// What seconds are counted from.
+/// Start of the first second.
 pub(super) static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The number of the second that `at` lies in, after `start`.
+/// Number of seconds from `start` to `at`.
 pub(super) fn second(start: Instant, at: Instant) -> u32 {
     u32::try_from(at.saturating_duration_since(start).as_secs()).unwrap_or(u32::MAX)
 }
 
-/// The number of events in the current second, and of those that were only counted since they were told last.
+/// Number of events in the current second, and of those only counted since the last report.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
-    /// The second in the upper half, its events in the lower.
+    /// The second in the upper half, its number of events in the lower.
     window: AtomicU64,
     unlogged: AtomicU64,
 }
 
-/// As many events as there are in a second of which no more are written.
+/// Marks a second whose budget is used up, in place of its number of events.
 pub(super) const CLOSED: u32 = u32::MAX;
 
 impl Budget {
-    /// Counts one event in `second`, and says whether it is among the first `max` of it.
+    /// Counts one event in `second`; returns true if it is among the first `max`.
     pub(super) fn admits(&self, second: u32, max: u32) -> bool {
         let seen = self.seen(second);
         if seen < max {
@@ -39,13 +39,14 @@ impl Budget {
         seen < max
     }
 
-    /// Events in `second`, or in a later one if that has begun: what began early and ended late has no second anew.
+    /// Events in `second`, or in a later one that has begun: an event that began early and ended late must
+    /// not reopen an old second.
     pub(super) fn seen(&self, second: u32) -> u32 {
         let (latest, seen) = split(self.window.load(Ordering::Relaxed));
         if latest >= second { seen } else { 0 }
     }
 
-    /// Threads that meet here may count too few, so that some events too many are written, which does no harm.
+    /// Concurrent threads may count too few, so that a few events too many are written, which is harmless.
     pub(super) fn set(&self, second: u32, seen: u32) {
         let (latest, _) = split(self.window.load(Ordering::Relaxed));
         self.window.store(u64::from(latest.max(second)) << 32 | u64::from(seen), Ordering::Relaxed);
@@ -60,11 +61,11 @@ impl Budget {
     }
 
     pub(super) fn take_unlogged(&self) -> u64 {
-        // A read first: most of the time there is nothing, and then no cache line is taken from the others.
+        // Read first: the count is mostly zero, and then no cache line is taken from other cores.
         if self.unlogged.load(Ordering::Relaxed) == 0 { 0 } else { self.unlogged.swap(0, Ordering::Relaxed) }
     }
 
-    /// Whether there was an event in `second` or later.
+    /// Returns true if there was an event in `second` or later.
     pub(super) fn was_used(&self, second: u32) -> bool {
         let (latest, seen) = split(self.window.load(Ordering::Relaxed));
         latest >= second && seen > 0
@@ -76,7 +77,8 @@ fn split(window: u64) -> (u32, u32) {
     ((window >> 32) as u32, window as u32)
 }
 
-/// A thread that tells once a second what was only counted. It belongs to no runtime: it goes on whatever holds those up.
+/// A thread that reports counts once a second. Independent of any runtime, so that it continues when those
+/// are blocked.
 #[derive(Debug)]
 pub(super) struct Reporter {
     stop: Option<mpsc::Sender<()>>,
@@ -98,7 +100,7 @@ impl Reporter {
                 }
             }
         };
-        // Without it the log is as before, only that nothing tells what was counted.
+        // Without the thread logging works as before, only counts are not reported.
         let thread = thread::Builder::new().name("lictor-log".to_owned()).spawn(report).ok();
         Self { stop: Some(stop), thread }
     }
@@ -107,7 +109,7 @@ impl Reporter {
 impl Drop for Reporter {
     fn drop(&mut self) {
         self.stop.take();
-        // A panic there has been told by its hook.
+        // The panic hook has already reported a panic.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
@@ -125,7 +127,7 @@ mod tests {
         assert_eq!(budget.take_unlogged(), 0);
     }
 
-    /// Commands that began in different seconds end side by side.
+    /// Commands that began in different seconds end at the same time.
     #[test]
     fn what_began_in_an_earlier_second_does_not_open_the_present_one_again() {
         let budget = Budget::default();

@@ -1,8 +1,9 @@
 //! The event of each command, and its budgets.
 //!
-//! A server that answers hundreds of thousands of commands a second would spend more time on its log than on them. So
-//! commands are written up to a number a second and counted beyond, by client and command: what one client does, however often,
-//! hides nothing that another does, and none of its own other commands. What operators change is always written.
+//! A server that runs hundreds of thousands of commands a second would spend more time on its log than on
+//! them. So commands are written up to a number per second and counted beyond, by client and command: a
+//! client's flood hides neither another client's commands nor its own other commands. Operators' changes are
+//! always written.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -18,22 +19,22 @@ use crate::sync::locked;
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request};
 
-/// Successes of each client and command in a second that are written however many others there were.
+/// Successes of each client and command in a second that are always written, however many others there were.
 const FIRST_PER_SECOND: u32 = 10;
-/// Failures of each client, command and code in a second that are written.
+/// Maximum failures of each client, command and code written in a second.
 const FAILURES_PER_SECOND: u32 = 10;
 
-/// Characters of a command's name, and of all its arguments, that are logged.
+/// Maximum characters logged of a command's name, and of all its arguments.
 const MAX_COMMAND_CHARS: usize = 64;
 const MAX_ARGUMENTS_CHARS: usize = 1024;
 
-/// Commands of which a connection has the budgets at hand.
+/// Number of commands whose budgets a connection caches.
 const MAX_RECENT: usize = 16;
 
-/// Counts of one client that are told one by one in a second; the rest are told as a sum.
+/// Maximum counts of one client reported individually in a second; the rest are reported as a sum.
 const MAX_COUNTS: usize = 32;
 
-/// The budgets of everybody's commands. The last one to hold them tells what was counted.
+/// The budgets of all clients' commands. Dropping the last reference reports the counts.
 #[derive(Clone, Debug)]
 pub struct CommandLog(Arc<Budgets>);
 
@@ -41,28 +42,29 @@ pub struct CommandLog(Arc<Budgets>);
 struct Budgets {
     started: Instant,
     arguments: bool,
-    /// Successes that are written in a second.
+    /// Maximum successes written in a second.
     per_second: u32,
-    /// How many of them each client may have, by how many clients have any.
+    /// Each client's share of that, which depends on the number of active clients.
     share: AtomicU32,
     written: Budget,
-    /// The commands that there are. Others are one, or each client could make as many budgets as there are words.
+    /// The existing commands. All other names share one budget, or a client could create a budget for every
+    /// word.
     commands: HashSet<Arc<str>>,
-    /// Those of them that are always written where they succeed.
+    /// Commands whose successes are always written.
     always: &'static [&'static str],
     clients: HashMap<Arc<str>, Arc<ClientBudgets>>,
 }
 
-/// Those of one client.
+/// The budgets of one client.
 #[derive(Debug, Default)]
 struct ClientBudgets {
     written: Budget,
     commands: Mutex<HashMap<Arc<str>, Arc<CommandBudgets>>>,
-    /// Of all that is no command.
+    /// Budget of all names that are no commands.
     unknown: CommandBudgets,
 }
 
-/// Those of one client's command.
+/// The budgets of one client's command.
 #[derive(Debug, Default)]
 struct CommandBudgets {
     is_always_written: bool,
@@ -70,7 +72,7 @@ struct CommandBudgets {
     failed: [Budget; Code::ALL.len()],
 }
 
-/// The logs that are in use: that of the config in force, and those that connections have not left yet.
+/// Logs in use: that of the current config, and those that connections still hold.
 static LOGS: Mutex<Vec<Weak<Budgets>>> = Mutex::new(Vec::new());
 
 /// Writes the commands of one client, on one connection.
@@ -79,30 +81,31 @@ pub struct Recorder {
     log: Arc<Budgets>,
     name: Arc<str>,
     client: Arc<ClientBudgets>,
-    /// The budgets of the commands that came here, so that no lock is taken for the next ones of theirs.
+    /// Budgets of this connection's recent commands, to avoid a lock for each command.
     recent: RefCell<Vec<(Arc<str>, Arc<CommandBudgets>)>>,
 }
 
-/// A command that ended.
+/// A completed command.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandEvent<'a> {
     /// Its request.
     pub id: RequestId,
     /// Its first argument, as the client sent it.
     pub command: &'a Arc<str>,
-    /// The plugin that ran it for its client, where one did.
+    /// The plugin that ran the command for its client, if any.
     pub via: Option<&'a str>,
-    /// When it was read.
+    /// Time at which the request was read.
     pub began: Instant,
     /// The reply's length in bytes, or the failure.
     pub result: Result<usize, &'a CommandError>,
-    /// All its arguments as they are logged, where [`CommandLog::arguments`] gave them.
+    /// All its arguments as logged, if [`CommandLog::arguments`] returned them.
     pub arguments: Option<&'a str>,
 }
 
 impl CommandLog {
-    /// A log of `per_second` successful commands a second, which these clients share, with arguments where `arguments`
-    /// says so. `commands` are all that there are, `always` those that are written whenever they succeed.
+    /// A log of `per_second` successful commands a second, which these clients share; logs arguments if
+    /// `arguments` is set. `commands` are all existing commands, `always` those whose successes are always
+    /// written.
     #[must_use]
     pub fn new(
         per_second: u32,
@@ -128,7 +131,7 @@ impl CommandLog {
         Self(budgets)
     }
 
-    /// The arguments of `request` as they are to be logged; nothing where they are not.
+    /// The arguments of `request` in the form to be logged; `None` if arguments are not logged.
     #[must_use]
     pub fn arguments(&self, request: &Request) -> Option<String> {
         self.0.arguments.then(|| {
@@ -137,7 +140,7 @@ impl CommandLog {
         })
     }
 
-    /// What writes the commands of `client`.
+    /// Returns a recorder for the commands of `client`.
     #[must_use]
     pub fn recorder(&self, client: Arc<str>) -> Recorder {
         let budgets = self.0.clients.get(&client).map(Arc::clone).unwrap_or_default();
@@ -146,7 +149,7 @@ impl CommandLog {
 }
 
 impl Recorder {
-    /// Writes `event`, or counts it where its second has enough of the kind.
+    /// Writes `event`, or counts it if its budget for this second is used up.
     pub fn record(&self, event: &CommandEvent<'_>) {
         if self.admits(event) {
             self.write(event);
@@ -159,7 +162,7 @@ impl Recorder {
             return self.decide(&self.client.unknown, event, second);
         }
         let mut recent = self.recent.borrow_mut();
-        // Most come from the routes, which give each command as the same allocation.
+        // Most come from the routes, which share one allocation for each command.
         let same = recent.iter().find(|(known, _)| Arc::ptr_eq(known, event.command));
         if let Some((_, budgets)) = same.or_else(|| recent.iter().find(|(known, _)| known == event.command)) {
             return self.decide(budgets, event, second);
@@ -183,7 +186,7 @@ impl Recorder {
         }
     }
 
-    /// Once a second has no room any more, one look at the command's own budget tells.
+    /// Once a second is closed, reading the command's own budget suffices.
     fn admits_success(&self, budgets: &CommandBudgets, second: u32) -> bool {
         let seen = budgets.succeeded.seen(second);
         if seen != CLOSED {
@@ -236,7 +239,7 @@ impl ClientBudgets {
         Arc::clone(commands.entry(Arc::clone(command)).or_insert_with(|| Arc::new(new())))
     }
 
-    /// What was only counted, the largest counts first.
+    /// Takes the counts, largest first.
     fn take_counts(&self) -> Vec<Count> {
         let commands: Vec<_> =
             locked(&self.commands).iter().map(|(name, it)| (name.clone(), it.clone())).collect();
@@ -255,8 +258,8 @@ impl ClientBudgets {
     }
 }
 
-/// Commands that were only counted: of one name, or none where they are none that there is; and of one code, or none where
-/// they succeeded.
+/// Number of commands that were only counted; `command` is `None` for names that are no commands, `code` is
+/// `None` for successes.
 struct Count {
     command: Option<Arc<str>>,
     code: Option<Code>,
@@ -264,7 +267,7 @@ struct Count {
 }
 
 impl Budgets {
-    /// Tells what was only counted, and divides the next second among those who had something in this one or the last.
+    /// Reports counts, and divides the next second among clients active in this one or the last.
     fn report(&self, second: u32) {
         let mut active = 0;
         for (client, budgets) in &self.clients {
@@ -285,7 +288,7 @@ impl Drop for Budgets {
     }
 }
 
-/// Tells what was only counted, of all logs that are in use.
+/// Reports the counts of all logs in use.
 pub(super) fn report(second: u32) {
     let logs: Vec<_> = locked(&LOGS).iter().filter_map(Weak::upgrade).collect();
     logs.iter().for_each(|log| log.report(second));
@@ -322,7 +325,7 @@ mod tests {
         CommandLog::new(per_second, false, clients.into_iter(), commands.into_iter(), &["@kick"])
     }
 
-    /// How many of `events` of `command` in one second are written.
+    /// Returns how many of `events` of `command` in one second are written.
     fn written(
         recorder: &Recorder,
         command: &str,
@@ -357,7 +360,7 @@ mod tests {
         let counts = [(Some("echo".to_owned()), None, 900), (Some("kv-set".to_owned()), None, 40)];
         assert_eq!(counted(&log, "a"), counts);
         assert_eq!(counted(&log, "b"), [(Some("echo".to_owned()), None, 40)]);
-        // Another connection of the same client has no budget of its own.
+        // Another connection of the same client shares its budget.
         assert_eq!(written(&log.recorder("a".into()), "echo", Ok(1), 10), 0);
     }
 
@@ -382,7 +385,7 @@ mod tests {
         let (unknown, forbidden, busy) =
             (error(Code::UnknownCommand), error(Code::Forbidden), error(Code::Busy));
         assert_eq!(written(&a, "nosuch", Err(&unknown), 1000), 10);
-        // Whatever it is called, what is no command has one budget.
+        // All names that are no commands share one budget.
         assert_eq!((0..1000).filter(|n| written(&a, &format!("no{n}"), Err(&unknown), 1) > 0).count(), 0);
         assert_eq!((0..1000).filter(|n| written(&a, &format!("no{n}"), Err(&busy), 1) > 0).count(), 10);
         assert_eq!(written(&a, "@kick", Err(&forbidden), 11), 10);

@@ -1,12 +1,14 @@
-//! The budgets of all events but those of commands.
+//! The budgets of all events except those of commands.
 //!
-//! Every event passes here, so none that somebody else can cause is without one. An event is told apart by its message
-//! and by whose it is: a client's, a plugin's, a plugin's for a client, a stranger's by the address. Of each the first in a second
-//! are written, the rest are counted, and told once a second with their most severe level. Of a state that lasts, and that each try
-//! tells of again (`LASTING`), one event is written until there has been none for a minute. Strangers have a budget together as
-//! well: they do not push out what clients and operators do.
+//! Every event passes here, so no event that others can cause is without a budget. Events are distinguished
+//! by message and source: a client, a plugin, a plugin for a client, a stranger by address. Of each kind the
+//! first in a second are written; the rest are counted, and reported once a second with their most severe
+//! level. Of a lasting state that every attempt reports again (`LASTING`), one event is written until there
+//! has been none for a minute. Strangers also share a budget: they cannot displace events of clients and
+//! operators.
 //!
-//! Invariant: what one client causes is in no budget and in no count with what another causes. So an event that a client can
+//! Invariant: events caused by one client share no budget and no count with those of another. So an event
+//! that a client can cause has the field `client`.
 //! cause has the field `client`.
 
 use std::collections::HashMap;
@@ -22,18 +24,19 @@ use super::metrics::Counter;
 use super::source::{ADMITTED, Kind, Source, SourceFields, Stranger, is_plugins_line};
 use crate::sync::locked;
 
-/// Events of all strangers in a second.
+/// Maximum events of all strangers in a second.
 const STRANGERS_EVENTS_PER_SECOND: u32 = 100;
 
-/// Sources and messages that are told apart within a second; the events of further ones are counted as one.
+/// Maximum sources and messages distinguished within a second; the events of further ones are counted as one.
 const MAX_SOURCES: usize = 16_384;
 const MAX_STRANGERS: usize = 1_024;
 
-/// Seconds without an event after which a state that lasts is over, and how often it is told that it lasts.
+/// Seconds without an event after which a lasting state is over, and the interval of reports while it lasts.
 const QUIET_SECONDS: u32 = 60;
 const TOLD_EVERY_SECONDS: u32 = 600;
 
-/// Counts that are told one by one in a second, of sources that have a name, and of strangers; the rest are told as sums.
+/// Maximum counts reported individually in a second, of named sources and of strangers; the rest are reported
+/// as sums.
 const MAX_COUNTS: usize = 256;
 const MAX_STRANGERS_COUNTS: usize = 16;
 
@@ -45,7 +48,7 @@ pub(super) struct Gate;
 impl<S: Subscriber> Layer<S> for Gate {
     fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        // Who wants details has asked for them; plugins' lines have a budget at every level.
+        // Details were requested explicitly; plugins' lines have a budget at every level.
         let is_detail = *metadata.level() > Level::INFO && !is_plugins_line(metadata);
         if is_detail || metadata.name() == ADMITTED {
             return true;
@@ -67,13 +70,13 @@ struct Sources {
 #[derive(Debug)]
 struct Tally {
     budget: Budget,
-    /// The most severe level of what was only counted.
+    /// The most severe level among the counted events.
     level: Level,
-    /// The second in which the source or its count was told.
+    /// The second in which the source or its count was last reported.
     told: u32,
 }
 
-/// The level of counts, unless they are of something more severe.
+/// The level of counts, unless a counted event is more severe.
 const COUNT_LEVEL: Level = Level::INFO;
 
 impl Default for Tally {
@@ -91,7 +94,7 @@ impl Tally {
     }
 }
 
-/// Seconds without an event after which nothing is known of a source any more.
+/// Seconds without an event after which a source is forgotten.
 fn quiet(source: &Source) -> u32 {
     if matches!(source.kind, Kind::Lasting(_)) { QUIET_SECONDS } else { 1 }
 }
@@ -132,7 +135,7 @@ impl Sources {
         false
     }
 
-    /// Takes what was only counted, and forgets the sources that had nothing in the last second.
+    /// Takes the counts, and forgets sources without an event in the last second.
     fn take_counts(&mut self, second: u32) -> Vec<Count> {
         self.all_strangers.take_unlogged();
         let mut counts = take_counts(&mut self.known, MAX_COUNTS, second);
@@ -141,7 +144,7 @@ impl Sources {
     }
 }
 
-/// Events that were only counted: of one source, or of so many others.
+/// Events that were only counted: of one source, or of the number `sources` of other sources.
 #[derive(Debug)]
 struct Count {
     source: Source,
@@ -150,7 +153,8 @@ struct Count {
     sources: Option<u64>,
 }
 
-/// The largest counts by themselves, at most `max`, and of each message and client the sum of the others.
+/// Takes the largest counts individually, at most `max`, and the sum of the others for each message and
+/// client.
 fn take_counts(tallies: &mut HashMap<Source, Tally>, max: usize, second: u32) -> Vec<Count> {
     let counted = tallies.iter_mut().filter_map(|(source, tally)| {
         if !tally.is_to_be_told(source, second) {
@@ -179,12 +183,12 @@ fn take_counts(tallies: &mut HashMap<Source, Tally>, max: usize, second: u32) ->
     counts
 }
 
-/// The second in which all is told that was not told before, at the end.
+/// Stands for the end of the process: everything still unreported is then reported.
 pub(super) const END: u32 = u32::MAX;
 
-/// Tells what was only counted.
+/// Reports the counts.
 pub(super) fn report(second: u32) {
-    // Not under the lock, which the events that tell it would wait for.
+    // Not under the lock: the events that report the counts would wait for it.
     let counts = locked(&SOURCES).take_counts(second);
     counts.iter().for_each(tell);
 }
@@ -284,7 +288,7 @@ mod tests {
     fn a_count_has_the_most_severe_level_of_what_it_counts() {
         let mut sources = Sources::default();
         let source = of_plugin("a", "p");
-        // What is written says its level itself.
+        // A written event states its own level.
         sources.admits(source.clone(), Level::ERROR, 7);
         assert_eq!(admitted(&mut sources, &source, 300), 199);
         assert_eq!(sources.take_counts(7)[0].level, Level::INFO);
@@ -296,7 +300,7 @@ mod tests {
         assert_eq!(sources.take_counts(7)[0].level, Level::INFO);
     }
 
-    /// However many sources one client has.
+    /// Regardless of the number of one client's sources.
     #[test]
     fn no_sum_is_of_two_clients() {
         let mut sources = Sources::default();

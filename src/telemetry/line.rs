@@ -1,4 +1,5 @@
-//! How the fields of an event are written: whatever a value holds, the event is one line, and its fields can be told apart.
+//! Formatting of events' fields: whatever a value contains, an event is one line, and its fields stay
+//! distinguishable.
 
 use std::fmt::{self, Debug};
 use std::io;
@@ -10,8 +11,8 @@ use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 
 use crate::text::{self, shown};
 
-/// Fields for people: the message, and `name=value` for each other field. A value of more than one plain word stands in
-/// quotes.
+/// Formats fields for people: the message, and `name=value` for each other field. A value other than one
+/// plain word is quoted.
 #[derive(Debug)]
 pub(super) struct Fields;
 
@@ -56,7 +57,7 @@ impl Line<'_> {
         for part in value.split_inclusive(['"', '\\']) {
             let plain = part.trim_end_matches(['"', '\\']);
             write!(self.writer, "{}", shown(plain, usize::MAX))?;
-            // What ends the value, or would have the next character escaped.
+            // Characters that would end the value, or escape the next character.
             part[plain.len()..].chars().try_for_each(|c| write!(self.writer, "\\{c}"))?;
         }
         self.writer.write_char('"')
@@ -77,7 +78,7 @@ impl Visit for Line<'_> {
     }
 }
 
-/// Lines of JSON, with what is hidden in them written as JSON's own escapes.
+/// Lines of JSON, with hidden characters written as JSON's own escapes.
 pub(super) struct JsonLines<W>(pub(super) W);
 
 impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for JsonLines<W> {
@@ -90,7 +91,7 @@ impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for JsonLines<W> {
 
 pub(super) struct JsonWriter<W>(W);
 
-/// An event comes in one piece.
+/// Each event arrives in one call.
 impl<W: io::Write> io::Write for JsonWriter<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match std::str::from_utf8(line) {

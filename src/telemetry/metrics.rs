@@ -1,19 +1,20 @@
-//! How often each bound was met, as counters by the names that monitoring knows them by.
+//! Counters of how often each bound was met, under the names that monitoring uses.
 //!
-//! A counter is raised where something is refused, held back or given up, never where all goes well. They are the process's, as
-//! the log is: what counts has nothing to hand along.
+//! A counter is raised where something is refused, delayed or dropped, never on success. Counters are global
+//! to the process, as the log is, so that callers need no handle.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Two lines for each counter: its name here and its name for others; and what it counts. Makes the list and the type.
+/// Two lines for each counter: its name here and its exported name; and its description. Makes the list and
+/// the type.
 macro_rules! counters {
     ($($counter:ident $name:literal, $help:literal;)*) => {
-        /// What is counted.
+        /// A counter.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Counter { $(#[doc = $help] $counter,)* }
 
-        /// Every counter, with its name and what it counts.
+        /// Every counter, with its name and description.
         const COUNTERS: &[(Counter, &str, &str)] = &[$((Counter::$counter, $name, $help),)*];
 
         static COUNTS: [AtomicU64; COUNTERS.len()] = [const { AtomicU64::new(0) }; COUNTERS.len()];
@@ -129,7 +130,7 @@ impl Counter {
         self.add(1);
     }
 
-    /// Counts so many.
+    /// Adds `number`.
     pub fn add(self, number: u64) {
         COUNTS[self as usize].fetch_add(number, Ordering::Relaxed);
     }
@@ -139,7 +140,7 @@ impl Counter {
     }
 }
 
-/// The counters that have counted something, with their names.
+/// The counters above zero, with their names.
 pub fn counted() -> impl Iterator<Item = (&'static str, u64)> {
     let all = COUNTERS.iter().map(|(counter, name, _)| (*name, counter.value()));
     all.filter(|(_, count)| *count > 0)

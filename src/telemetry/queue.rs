@@ -1,7 +1,8 @@
-//! Lines on their way from whoever logs to the thread that writes them.
+//! Lines on their way from the logging threads to the writing thread.
 //!
-//! `tracing-appender` bounds their number alone, and a line may be short or hold much foreign text. So their bytes are counted:
-//! where a line is handed over, and given back where it is written. A log that nobody reads takes no more memory than that.
+//! `tracing-appender` limits only their number, and a line may be short or contain much foreign text. So
+//! their bytes are counted: added when a line is queued, subtracted when it is written. A log that nobody
+//! reads takes no more memory than that.
 
 use std::io;
 use std::sync::Arc;
@@ -12,23 +13,24 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::metrics::Counter;
 
-/// Bytes of lines that may wait.
+/// Maximum bytes of queued lines.
 pub(super) const MAX_WAITING_BYTES: usize = 16 << 20;
 
-/// What the shortest line counts as: its place in the queue, and what the allocator keeps for it.
+/// Minimum cost of a line: its slot in the queue, and the allocator's overhead.
 const MIN_LINE_BYTES: usize = 128;
 
-/// As many lines as the bytes allow, and one place for the word that ends the thread: none is ever dropped for its number.
+/// Maximum lines that fit the bytes, plus one slot for the message that ends the thread: no line is ever
+/// dropped for their number.
 const MAX_WAITING_LINES: usize = MAX_WAITING_BYTES / MIN_LINE_BYTES + 1;
 
-/// Hands lines over; beyond the bound they are dropped and counted.
+/// Queues lines; beyond the limit they are dropped and counted.
 #[derive(Clone)]
 pub(super) struct Lines {
     queue: NonBlocking,
     waiting: Arc<AtomicUsize>,
 }
 
-/// Lines that a thread of its own writes to `output`. What waits is written when the guard is dropped.
+/// Returns a queue whose thread writes lines to `output`. Dropping the guard writes the queued lines.
 pub(super) fn lines(output: impl io::Write + Send + 'static) -> (Lines, WorkerGuard) {
     let waiting = Arc::default();
     let written = Written { output, waiting: Arc::clone(&waiting) };
@@ -49,7 +51,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// An event comes in one piece.
+/// Each event arrives in one call.
 impl io::Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let cost = cost(line);
@@ -67,7 +69,7 @@ impl io::Write for Lines {
     }
 }
 
-/// Where the thread writes to. It writes each line by one call of `write_all`.
+/// The thread's output. The thread writes each line by one call of `write_all`.
 struct Written<W> {
     output: W,
     waiting: Arc<AtomicUsize>,
@@ -76,7 +78,7 @@ struct Written<W> {
 impl<W: io::Write> io::Write for Written<W> {
     fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
         let written = self.output.write_all(line);
-        // A line that can't be written is gone as well.
+        // A line that could not be written has left the queue as well.
         self.waiting.fetch_sub(cost(line), Ordering::Relaxed);
         written
     }
@@ -98,7 +100,7 @@ mod tests {
     use super::*;
     use crate::sync::locked;
 
-    /// An output that takes nothing while the test holds the lock.
+    /// An output that blocks while the test holds the lock.
     #[derive(Clone, Default)]
     struct Held(Arc<Mutex<usize>>);
 

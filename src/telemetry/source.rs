@@ -1,4 +1,4 @@
-//! Whose an event is, and what it is told apart by.
+//! The source of an event, and the criteria that distinguish events.
 
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -9,30 +9,31 @@ use tracing::field::{Field, Visit};
 
 use crate::network::{Network, PeerAddress};
 
-/// Events of one message and one client, plugin or other source in a second.
+/// Maximum events in a second of one message and one client, plugin or other source.
 const EVENTS_PER_SECOND: u32 = 100;
-/// Events of one message in a second that only an operator causes: at the start, and by a reload.
+/// Maximum events in a second of one message that only an operator causes: at the start, and by a reload.
 const OWN_EVENTS_PER_SECOND: u32 = 1_000;
-/// Lines of one plugin for one client in a second, and of one plugin outside of calls: its output and its own events.
+/// Maximum lines in a second of one plugin for one client, and of one plugin outside of calls: its output and
+/// its own events.
 const PLUGIN_LINES_PER_SECOND: u32 = 200;
-/// Events of one message and one stranger's address (IPv6: /64 network) in a second.
+/// Maximum events in a second of one message and one stranger's address (IPv6: /64 network).
 const STRANGER_EVENTS_PER_SECOND: u32 = 20;
 
 /// The name of events that were admitted where they were made.
 pub(super) const ADMITTED: &str = "admitted";
 
-/// The name of events that tell of a state which lasts, and would tell of it again and again: the first is written, the others
-/// are counted until there has been none for a while.
+/// The name of events that report a lasting state, and would report it again and again: the first is written,
+/// the others are counted until there has been none for a while.
 pub const LASTING: &str = "lasting";
 
-/// Fields by which the same trouble differs from one call to the next.
+/// Fields in which one fault differs from call to call.
 const OF_ONE_CALL: &[&str] = &["connection", "request"];
 
 pub(super) fn is_plugins_line(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("lictor::plugin::")
 }
 
-/// What an event is told apart by.
+/// The criteria that distinguish an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Source {
     pub(super) message: String,
@@ -40,27 +41,27 @@ pub(super) struct Source {
     pub(super) plugin: String,
     pub(super) stranger: Option<Stranger>,
     pub(super) kind: Kind,
-    /// The events of all sources that are too many to be told apart.
+    /// Set for the combined events of all sources beyond the limit.
     pub(super) is_rest: bool,
 }
 
-/// What an event is about, as far as its budget depends on that.
+/// The subject of an event, as far as its budget depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     #[default]
     Other,
     PluginLines,
     Own,
-    /// A state that lasts, of which each event tells again; and the number that all its other fields make.
+    /// A lasting state, reported again by each event; the number is a hash of all other fields.
     Lasting(u64),
 }
 
-/// A peer that nobody knows; without an address where nothing is known of the peer at all.
+/// An unknown peer; without an address if nothing at all is known of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stranger(pub(super) Option<Network>);
 
 impl Source {
-    /// Events of it that are written in a second.
+    /// Maximum events of this source written in a second.
     pub(super) fn limit(&self) -> u32 {
         match self.kind {
             _ if self.stranger.is_some() => STRANGER_EVENTS_PER_SECOND,
@@ -71,17 +72,17 @@ impl Source {
     }
 }
 
-/// What the lines of plugins are called together.
+/// The common name of plugins' lines.
 pub(super) const PLUGIN_LINES: &str = "plugin output";
 
-/// The fields of an event that say whose it is.
+/// The fields of an event that identify its source.
 #[derive(Debug, Default)]
 pub(super) struct SourceFields {
     message: String,
     client: String,
     plugin: String,
     peer: String,
-    /// All other fields but those of one call, where they tell states that last apart.
+    /// Hash of all other fields, except those of one call; distinguishes lasting states.
     details: Option<DefaultHasher>,
 }
 
