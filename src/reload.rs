@@ -1,11 +1,11 @@
-//! When the config is loaded anew, and what became of it: by SIGHUP, when an operator asks, or when a file changes.
+//! Triggers and outcomes of config reloads: by SIGHUP, by an operator's request, or by a file change.
 //!
-//! One reload at a time, of which the newest counts: what is asked for while one loads plugins supersedes it, since the file
-//! may be another one by then. What a reload does is the caller's.
+//! One reload at a time, and the newest counts: a request that arrives while plugins are loading supersedes
+//! that reload, since the file may have changed. The caller defines the work of a reload.
 //!
-//! Invariant: whatever is asked for, and however often, what it takes away is gone at once, and what one of them adds comes in the
-//! end. So reading and taking away wait for nothing, and of reloads that supersede one another each has twice the time of the one
-//! before.
+//! Invariant: whatever the requests and however many, anything that one of them takes away is gone at once,
+//! and anything that one adds comes in the end. So reading and taking away wait for nothing, and among
+//! reloads that supersede one another each has twice the time of the one before.
 
 mod changes;
 mod inotify;
@@ -26,38 +26,38 @@ use crate::files::Sightings;
 use crate::sync::locked;
 use crate::text::block;
 
-/// Reloads that may be asked for before the next is looked at; whoever asks beyond that waits.
+/// Maximum queued requests for reloads; further callers wait.
 const MAX_ASKED: usize = 64;
 
-/// Keys that an answer names; all of them are in the log and in the status.
+/// Maximum keys named in a reply; all of them are in the log and in the status.
 const MAX_NAMED: usize = 8;
 
-/// The time that the loading of a second reload in a row has before a third supersedes it. The first has none: an operator corrects
-/// a config that loads for minutes.
+/// Time for which a second reload in a row loads before a third supersedes it. The first has none: an
+/// operator may correct a config that loads for minutes.
 const UNDISTURBED: Duration = Duration::from_secs(2);
 
-/// How often that is doubled at most, which makes half an hour.
+/// Maximum doublings of that time, which make half an hour.
 const MAX_DOUBLED: u32 = 10;
 
-/// What a reload changed, or why it did not.
+/// The changes of a reload, or the reason why it failed.
 pub type Outcome = Result<Vec<Change>, Failed>;
 
-/// A reload whose first step is done: what the new config takes away is gone.
+/// A reload after its first step: everything that the new config takes away is gone.
 pub struct Begun {
-    /// What that was.
+    /// The changes that took something away.
     pub narrowed: Vec<Change>,
-    /// The second step, which gives what was changed. Dropped before its end, it changes nothing.
+    /// The second step, which returns the changes. Dropped before its end, it changes nothing.
     pub loading: Loading,
 }
 
 /// The second step of a reload.
 pub type Loading = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Change>>> + Send>>;
 
-/// A reload that did not put its config in force.
+/// A reload that did not put its config into force.
 #[derive(Clone, Debug)]
 pub struct Failed {
     why: Why,
-    /// What it took away all the same.
+    /// The changes that took something away all the same.
     narrowed: Vec<Change>,
 }
 
@@ -68,7 +68,7 @@ enum Why {
     Stopping,
 }
 
-/// In words for an operator; the first line says what holds now.
+/// Message for an operator; the first line states the present situation.
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.why, self.narrowed.len()) {
@@ -91,30 +91,30 @@ impl fmt::Display for Failed {
     }
 }
 
-/// A change by which something was taken away.
+/// Shows a change that took something away.
 fn taken(change: &Change) -> String {
     format!("{} {}", change.key, change.kind)
 }
 
-/// Asks for reloads, and tells of the last.
+/// Requests reloads, and reports on the last.
 #[derive(Clone)]
 pub struct Handle {
     asked: mpsc::Sender<oneshot::Sender<Outcome>>,
     books: Arc<Mutex<Books>>,
 }
 
-/// The reload that is under way, the last one, and how many there were.
+/// The reload in progress, the last one, and the number of reloads.
 #[derive(Clone, Debug, Default)]
 struct Books {
     under_way: Option<UnderWay>,
     succeeded: u64,
     failed: u64,
     at: Option<SystemTime>,
-    /// Why the last one failed, where it did.
+    /// The fault of the last reload, if it failed.
     fault: Option<String>,
-    /// All that was taken away since the last one that succeeded.
+    /// Everything taken away since the last successful reload.
     narrowed: Vec<Change>,
-    /// Keys whose new values wait for a restart.
+    /// Keys whose new values need a restart.
     pending: Vec<String>,
 }
 
@@ -125,7 +125,7 @@ struct UnderWay {
     stage: String,
 }
 
-/// Tells what a reload is at.
+/// Reports the progress of a reload.
 #[derive(Clone)]
 pub struct Stage {
     books: Arc<Mutex<Books>>,
@@ -140,11 +140,11 @@ pub struct Reloads {
     books: Arc<Mutex<Books>>,
 }
 
-/// That a reload is wanted.
+/// A request for a reload.
 struct Asked {
     cause: &'static str,
     by: Option<oneshot::Sender<Outcome>>,
-    /// What it has taken away already.
+    /// Changes by which it has taken something away.
     narrowed: Vec<Change>,
 }
 
@@ -158,17 +158,17 @@ impl Asked {
     }
 
     fn answer(self, outcome: Outcome) {
-        // Whoever asked may be gone.
+        // The requester may be gone.
         let _ = self.by.map(|by| by.send(outcome));
     }
 }
 
 impl Handle {
-    /// Loads the config anew, and waits for the end of it.
+    /// Reloads the config, and waits for the outcome.
     ///
     /// # Errors
     ///
-    /// All that was in its way.
+    /// All faults that prevented it.
     pub async fn reload(&self) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let stopping = || Failed { why: Why::Stopping, narrowed: Vec::new() };
@@ -176,7 +176,7 @@ impl Handle {
         answered.await.map_err(|_| stopping())?
     }
 
-    /// What there is to know of the reloads so far, in lines.
+    /// Status of the reloads so far, in lines.
     #[must_use]
     pub fn status(&self) -> String {
         let Books { under_way, succeeded, failed, at, fault, narrowed, pending } =
@@ -205,21 +205,22 @@ impl Handle {
 }
 
 impl Stage {
-    /// From now on it is at `stage`.
+    /// Records that the reload is now at `stage`.
     pub fn set(&self, stage: &str) {
         if let Some(under_way) = &mut locked(&self.books).under_way {
             under_way.stage = stage.to_owned();
         }
     }
 
-    /// What it does depends on files that were so before it read them: a change of any is worth a further reload.
+    /// Records the files that the reload depends on, as they were before it read them: a change of any causes
+    /// a further reload.
     pub fn has_read(&self, files: &Sightings) {
         *locked(&self.read) = Some(files.clone());
     }
 }
 
 impl Reloads {
-    /// Reloads by `hangup`, a signal that is listened for, and by changes of what was `read`, where that is to be watched.
+    /// Reloads on `hangup`, and on changes of the files in `read`, if watching is wanted.
     pub fn new(hangup: Signal, read: Option<Sightings>) -> (Self, Handle) {
         let watch = read.map(|read| {
             let mut watch = Watch::new();
@@ -232,7 +233,7 @@ impl Reloads {
         (Self { asked, hangup, watch, books }, handle)
     }
 
-    /// Begins each reload by `begin`, until all handles are gone.
+    /// Starts each reload by `begin`, until all handles are gone.
     pub async fn run<B>(mut self, mut begin: impl FnMut(Stage) -> B)
     where
         B: Future<Output = anyhow::Result<Begun>>,
@@ -270,7 +271,7 @@ impl Reloads {
         }
     }
 
-    /// Does the first step of what was asked; gives the second one.
+    /// Performs the first step of a reload; returns the second one.
     async fn take_away<B>(
         &mut self,
         asked: &mut Asked,
@@ -290,8 +291,8 @@ impl Reloads {
         Ok(loading)
     }
 
-    /// Waits for the end of `loading`, unless a newer reload supersedes it, for which it gives nothing; and gives the reload that
-    /// was asked for meanwhile, which only takes away until it is time to supersede.
+    /// Waits for the end of `loading`, or returns no outcome once a newer reload supersedes it; also returns
+    /// the reload requested meanwhile, which only takes away until it is time to supersede.
     async fn load<B>(
         &mut self,
         mut loading: Loading,
@@ -310,7 +311,7 @@ impl Reloads {
                 asked = self.next() => {
                     let Some(mut asked) = asked else { return (None, None) };
                     if Instant::now() < superseding {
-                        // A fault is told when its turn comes.
+                        // A fault is reported when this reload runs.
                         let _ = self.take_away(&mut asked, begin).await;
                     }
                     if let Some(mut older) = next.replace(asked) {
@@ -322,7 +323,7 @@ impl Reloads {
         }
     }
 
-    /// The next reload that is wanted; none once nobody can ask any more. Nothing is lost where the future is dropped.
+    /// The next request for a reload; `None` once nobody can send one. Cancel safe.
     async fn next(&mut self) -> Option<Asked> {
         tokio::select! {
             asked = self.asked.recv() => asked.map(|by| Asked::new("a command", Some(by))),
@@ -332,14 +333,14 @@ impl Reloads {
     }
 }
 
-/// `changes` and those of `others` that are not among them.
+/// `changes`, plus those of `others` that are not among them.
 fn with(mut changes: Vec<Change>, others: Vec<Change>) -> Vec<Change> {
     let new: Vec<_> = others.into_iter().filter(|other| !changes.contains(other)).collect();
     changes.extend(new);
     changes
 }
 
-/// How long a reload loads undisturbed after so many that were superseded.
+/// Time for which a reload loads undisturbed after `superseded` superseded ones.
 fn undisturbed(superseded: u32) -> Duration {
     match superseded.checked_sub(1) {
         Some(doubled) => UNDISTURBED * 2_u32.pow(doubled.min(MAX_DOUBLED)),
@@ -356,7 +357,7 @@ impl Books {
         if narrowed.is_empty() {
             return;
         }
-        // One key may be narrowed by each of several reloads that fail.
+        // Several failing reloads may each narrow the same key.
         self.narrowed = with(std::mem::take(&mut self.narrowed), narrowed.to_vec());
         let taken = narrowed.iter().map(taken).collect::<Vec<_>>().join(", ");
         tracing::info!(target: "lictor::reload", taken, "taken away");

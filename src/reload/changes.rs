@@ -1,8 +1,8 @@
-//! Which files are others than they were when they were read, and whether that may be acted on yet. Pure.
+//! Detects files that differ from when they were read, and decides when to act on that. Pure.
 //!
-//! A file may be in the middle of being written, and several files may be written one after the other. So a change counts once the
-//! file has stayed as it is for a while, which is short where its writer is known to have closed it. Neither a file that changes
-//! without end nor many of them hold up the others.
+//! A file may be in the middle of being written, and several files may be written one after the other. So a
+//! change counts once the file has been stable for a while, which is short if its writer is known to have
+//! closed it. Neither a file that changes without end nor a series of them delays the others.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,25 @@ use tokio::time::Instant;
 
 use crate::files::{Sightings, Stamp};
 
-/// How long a file stays as it is before it counts as written.
+/// Time for which a file must be stable before it counts as written.
 const STANDS: Duration = Duration::from_secs(1);
 
-/// The same for a file whose writer has closed it, or that was moved to its place: another file may be about to follow.
+/// The same for a file whose writer has closed it, or that was moved into place: another file may be about to
+/// follow.
 const CLOSED: Duration = Duration::from_millis(200);
 
-/// How long a file that counts waits for others that are still being written, from the first change on. With [`STANDS`] and the time
-/// between two looks it stays below two seconds.
+/// Maximum time, from the first change, for which a stable file waits for others still being written. Even
+/// with [`STANDS`] and the interval of looks the delay stays below two seconds.
 const WAITS: Duration = Duration::from_millis(1500);
 
-/// How long a change waits if nothing stands still.
+/// Maximum delay of a change if no file becomes stable.
 const RESTLESS: Duration = Duration::from_secs(5);
 
-/// The files that are followed.
+/// The files that are watched.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     files: BTreeMap<PathBuf, File>,
-    /// Since when something has been different.
+    /// Time of the first difference.
     since: Option<Instant>,
 }
 
@@ -37,7 +38,7 @@ pub(super) struct Changes {
 struct File {
     read: Stamp,
     seen: Stamp,
-    /// Since when it has been as it is.
+    /// Time of the last observed change.
     since: Instant,
     is_closed: bool,
 }
@@ -47,15 +48,15 @@ impl File {
         self.read != self.seen
     }
 
-    /// When it counts, if nothing happens to it until then.
+    /// Time from which the file counts as written, if it does not change until then.
     fn counts(&self) -> Instant {
         self.since + if self.is_closed { CLOSED } else { STANDS }
     }
 }
 
 impl Changes {
-    /// Follows the files of `read`, which have been read since then, and no others any more. What has been seen of a file stays
-    /// known: it may have changed while it was read.
+    /// Watches the files of `read`, which have since been read, and no others. Earlier observations of a file
+    /// are kept: it may have changed while being read.
     pub(super) fn follow(&mut self, read: Sightings, now: Instant) {
         let mut known = std::mem::take(&mut self.files);
         let files = read.into_iter().map(|(path, read)| {
@@ -69,7 +70,7 @@ impl Changes {
         self.since = None;
     }
 
-    /// Takes all files as read.
+    /// Treats all files as read.
     pub(super) fn forget(&mut self) {
         self.files.values_mut().for_each(|file| file.read = file.seen);
         self.since = None;
@@ -79,7 +80,7 @@ impl Changes {
         self.files.keys().map(PathBuf::as_path)
     }
 
-    /// Looks at all of them by `look`. Those that `is_closed` names have been closed by whoever wrote them.
+    /// Checks all files by `look`. `is_closed` names those closed by their writers.
     pub(super) fn look(
         &mut self,
         look: impl Fn(&Path, Stamp) -> Stamp,
@@ -97,7 +98,7 @@ impl Changes {
         self.since = is_any.then(|| self.since.unwrap_or(now));
     }
 
-    /// When what has changed is to be acted on, if nothing happens until then; nothing where nothing has.
+    /// Time at which to act on the changes, if nothing happens until then; `None` without changes.
     pub(super) fn due(&self) -> Option<Instant> {
         let since = self.since?;
         let counts = || self.files.values().filter(|file| file.is_changed()).map(File::counts);
@@ -111,10 +112,11 @@ mod tests {
     use super::*;
     use crate::files::Matters;
 
-    /// Writes of one file or another: when, which, and whether it is closed then.
+    /// Writes to either file: time, file, closed or not.
     type Writes = Vec<(u64, &'static str, bool)>;
 
-    /// When two files are acted on of which `at` ms after the beginning the one or the other is written, and then perhaps closed.
+    /// Time at which changes are acted on if two files are written, and perhaps closed, at these times, in ms
+    /// from the beginning.
     fn acted_on(writes: &[(u64, &str, bool)]) -> Option<u64> {
         let folder = tempfile::tempdir().unwrap();
         let mut sightings = Sightings::default();

@@ -1,6 +1,8 @@
-//! What the kernel tells of the folders in which files lie: that one was closed by whoever wrote it, or moved there.
+//! The kernel's events of the folders that contain the files: a file was closed by its writer, or moved into
+//! place.
 //!
-//! It only makes the watch quicker. What it does not tell of, and what it can't watch, is found by looking.
+//! They only make the watch faster. Changes that cause no event, or in places that cannot be watched, are
+//! found by polling.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -14,27 +16,27 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init, remove_watch};
 use rustix::io::Errno;
 
-/// Reading a file is none of it, or each reload would be followed by the next.
+/// Reads are left out, or each reload would cause the next.
 const TOLD: WatchFlags = WatchFlags::CLOSE_WRITE.union(WatchFlags::MOVED_TO).union(WatchFlags::ONLYDIR);
 
-/// Bytes of events that are read at a time, and how often before the files are looked at.
+/// Bytes of events read at a time, and maximum reads before the files are checked.
 const READ_BYTES: usize = 4096;
 const MAX_READS: usize = 64;
 
-/// The folders that the kernel tells of.
+/// Watches folders by inotify.
 #[derive(Debug)]
 pub(super) struct Inotify {
     descriptor: OwnedFd,
-    /// The files by the watch of a folder and the name there, which is another one for what a link leads to.
+    /// The files by the watch of a folder and the name there; for a link, also those of its target.
     files: HashMap<(i32, OsString), Vec<PathBuf>>,
     is_used_up: bool,
 }
 
 impl Inotify {
-    /// Nothing where the kernel gives none, which is logged.
+    /// Returns `None` if the kernel refuses, which is logged.
     pub(super) fn new() -> Option<Self> {
         let made = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(|errno| match errno {
-            // The process's own limit has the same number; then no other descriptor could be had.
+            // The process's own limit has the same error number; then no other descriptor could be opened.
             Errno::MFILE if std::io::stdin().as_fd().try_clone_to_owned().is_ok() => used_up("instances"),
             errno => errno.to_string(),
         });
@@ -42,14 +44,14 @@ impl Inotify {
         Some(Self { descriptor, files: HashMap::new(), is_used_up: false })
     }
 
-    /// Waits until there is something to tell, but no longer than this.
+    /// Waits for an event, at most for `most`.
     pub(super) fn wait(&self, most: Duration) {
         let most = Timespec::try_from(most).ok();
-        // Interrupted or not, the files are looked at next.
+        // Interrupted or not, the files are checked next.
         let _ = poll(&mut [PollFd::new(&self.descriptor, PollFlags::IN)], most.as_ref());
     }
 
-    /// Watches the folders of `paths` as they are now, and those of the files to which links lead.
+    /// Watches the present folders of `paths`, and those of the files that links lead to.
     pub(super) fn follow<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) {
         let before: HashSet<_> = self.files.drain().map(|((watch, _), _)| watch).collect();
         let mut used_up = false;
@@ -76,7 +78,7 @@ impl Inotify {
         self.is_used_up = used_up;
     }
 
-    /// The followed files that were closed by whoever wrote them, or moved to their place, since this was asked last.
+    /// The watched files that were closed by their writers, or moved into place, since the last call.
     pub(super) fn closed(&self) -> HashSet<PathBuf> {
         let mut closed = HashSet::new();
         let mut buffer = [MaybeUninit::uninit(); READ_BYTES];

@@ -1,9 +1,9 @@
-//! Changes of what the files of a config lead to.
+//! Changes of the files that a config names, and of their targets.
 //!
-//! A thread looks at all files again and again, which costs some microseconds a file; `inotify` only says when to look sooner, and
-//! which file its writer has closed. `changes` says when a change is acted on.
+//! A thread polls all files, which costs some microseconds a file; `inotify` only triggers earlier polls and
+//! reports files closed by their writers. `changes` decides when to act on a change.
 //!
-//! Invariant: no disk is waited for here: this is the thread that hears signals.
+//! Invariant: never waits for a disk, as this is the thread that receives signals.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -17,13 +17,13 @@ use super::inotify::Inotify;
 use crate::files::Sightings;
 use crate::sync::locked;
 
-/// The time between two looks, if nothing is heard.
+/// Time between two polls without an event.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The same at least, whatever is heard: other files in the folders may change all the time.
+/// Minimum time between two polls, whatever the events: other files in the folders may change all the time.
 const GAP: Duration = Duration::from_millis(100);
 
-/// Waits for a change, for ever where none is looked for.
+/// Waits for a change; for ever without a watch.
 pub(super) async fn changed(watch: &mut Option<Watch>) {
     match watch {
         Some(watch) => watch.changed().await,
@@ -31,19 +31,19 @@ pub(super) async fn changed(watch: &mut Option<Watch>) {
     }
 }
 
-/// The files that are followed.
+/// The files that are watched.
 pub struct Watch {
-    /// Locked by looks alone, one at a time.
+    /// Locked only by polls, one at a time.
     looker: Arc<Mutex<Looker>>,
-    /// The look that is under way; a disk may take its time.
+    /// The poll in progress; a disk may be slow.
     look: Option<JoinHandle<Option<Instant>>>,
-    /// When to look next.
+    /// Time of the next poll.
     next: Instant,
-    /// What the next look is to begin with.
+    /// Change to apply at the start of the next poll.
     order: Option<Order>,
 }
 
-/// What a reload changes of what is followed.
+/// A reload's change to the set of watched files.
 enum Order {
     Follow(Sightings),
     Forget,
@@ -61,15 +61,15 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// Follows nothing yet.
+    /// Watches nothing yet.
     #[must_use]
     pub fn new() -> Self {
         let looker = Looker { changes: Changes::default(), inotify: Inotify::new() };
         Self { looker: Arc::new(Mutex::new(looker)), look: None, next: Instant::now(), order: None }
     }
 
-    /// Follows the files of `read`, which a reload has read since then, and no others any more; where it could not say which it
-    /// read, those that there are.
+    /// Watches the files of `read`, which a reload has since read, and no others; if the reload could not say
+    /// which files it read, the present set stays.
     pub fn follow(&mut self, read: Option<Sightings>) {
         self.order = match (read, self.order.take()) {
             (Some(read), _) => Some(Order::Follow(read)),
@@ -79,7 +79,7 @@ impl Watch {
         self.next = Instant::now();
     }
 
-    /// Waits for a change that is to be acted on, which it is by [`Self::follow`]. Nothing is lost where the future is dropped.
+    /// Waits for a change to act on; the caller must then call [`Self::follow`]. Cancel safe.
     pub async fn changed(&mut self) {
         loop {
             let look = match &mut self.look {
@@ -89,12 +89,12 @@ impl Watch {
                     none.insert(spawn_blocking(move || locked(&looker).look(order, next)))
                 }
             };
-            // One that panics has been told of by its hook.
+            // The panic hook has already reported a panic.
             let due = look.await.unwrap_or_default();
             self.look = None;
             let now = Instant::now();
             self.next = match due {
-                // What it found may have been read meanwhile.
+                // Its findings may have been read by a reload meanwhile.
                 _ if self.order.is_some() => now,
                 Some(due) if due <= now => return,
                 Some(due) => due.min(now + LOOK),
@@ -105,8 +105,8 @@ impl Watch {
 }
 
 impl Looker {
-    /// Looks at the files at `next`, or sooner if the kernel tells of one; gives when to act on what has changed, if anything
-    /// has.
+    /// Checks the files at `next`, or sooner after a kernel event; returns the time at which to act on the
+    /// changes, if there are any.
     fn look(&mut self, order: Option<Order>, next: Instant) -> Option<Instant> {
         let left = || next.saturating_duration_since(Instant::now());
         match &self.inotify {
