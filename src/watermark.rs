@@ -1,7 +1,8 @@
-//! The mark of the process's memory above which the server takes on nothing more.
+//! A mark on the process's memory above which the server accepts no further work.
 //!
-//! All other bounds are each for one thing; this one is for their sum, and for what no bound was thought of. The mark is the
-//! process's, as its memory is, so whoever asks has nothing to hand along. Knows neither what holds memory nor what gives it up.
+//! Each other bound limits one thing; this one limits their sum, and everything without a bound of its own.
+//! The mark is global to the process, as its memory is, so that callers need no handle. Knows neither what
+//! holds memory nor what releases it.
 
 mod available;
 mod usage;
@@ -20,39 +21,40 @@ use crate::telemetry::metrics::Counter;
 
 pub use self::available::available;
 
-/// Whether the mark is passed and there was no relief since.
+/// Set while the mark is exceeded and there has been no relief.
 static IS_PASSED: AtomicBool = AtomicBool::new(false);
 static MARK_BYTES: AtomicU64 = AtomicU64::new(u64::MAX);
 static USED_BYTES: AtomicU64 = AtomicU64::new(0);
 static RELIEVED: Notify = Notify::const_new();
 
-/// How fast clients are taken to fill memory, in bytes per second: several times what they can send over loopback, for what is
-/// made of it. It sets how soon after one look comes the next.
+/// Assumed rate at which clients fill memory, in bytes per second: several times their rate over loopback, to
+/// account for derived data. Determines the time until the next look.
 const FILLED_PER_SECOND: u64 = 4 << 30;
 
-/// The least and the most time between two looks. A look costs some 40 µs.
+/// Minimum and maximum time between two looks. A look costs some 40 µs.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Time between two looks above the mark, where nothing more is taken on.
+/// Time between two looks above the mark, while no further work is accepted.
 const PAUSE_ABOVE: Duration = Duration::from_millis(50);
 
-/// How often freed memory is given back to the system.
+/// Interval of returning freed memory to the system.
 const PURGE_EVERY: Duration = Duration::from_secs(1);
 
-/// What clients are told of it.
+/// Message to clients.
 pub const IS_SHORT: &str = "The server is short of memory; try again later";
 
-/// Whether the process holds more than it may: then nothing is taken on that can wait. A relaxed load.
+/// Returns true if the process holds too much memory: then reject or delay all work that can wait. A relaxed
+/// load.
 #[must_use]
 pub fn is_passed() -> bool {
     IS_PASSED.load(Ordering::Relaxed)
 }
 
-/// Waits until the process holds no more than it may.
+/// Waits until the process holds no more memory than it may.
 pub async fn relief() {
     while is_passed() {
-        // Made before the flag is looked at again, so that no relief is missed.
+        // Created before the flag is checked again, so that no relief is missed.
         let relieved = RELIEVED.notified();
         if !is_passed() {
             return;
@@ -72,25 +74,26 @@ pub fn mark_bytes() -> u64 {
     MARK_BYTES.load(Ordering::Relaxed)
 }
 
-/// What the process held at the last look, in bytes.
+/// Memory held at the last look, in bytes.
 #[must_use]
 pub fn used_bytes() -> u64 {
     USED_BYTES.load(Ordering::Relaxed)
 }
 
-/// Looks at the process's memory, from a thread of its own that nothing else can hold. Stops and joins it when dropped.
+/// Monitors the process's memory on a separate thread that nothing else can block. Stops and joins it when
+/// dropped.
 pub struct Watch {
     is_stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
-    /// Starts to look. Above the mark memory is to be given up by `give_up`, again and again; `tell` is called when the mark is
-    /// passed and at relief.
+    /// Starts monitoring. Above the mark `give_up` is called repeatedly to release memory; `tell` is called
+    /// when the mark is passed and at relief.
     ///
     /// # Errors
     ///
-    /// When the system does not tell what the process holds, or gives no thread.
+    /// The system does not provide the memory figures, or no thread can be started.
     pub fn start(give_up: impl Fn() + Send + 'static, tell: impl Fn() + Send + 'static) -> io::Result<Self> {
         let usage = Usage::open()?;
         let is_stopped = Arc::new(AtomicBool::new(false));
@@ -117,7 +120,7 @@ struct Watcher {
     usage: Usage,
     is_stopped: Arc<AtomicBool>,
     purged: Instant,
-    /// Since when the mark is passed.
+    /// Time since which the mark has been exceeded.
     passed: Option<Instant>,
 }
 
@@ -137,14 +140,15 @@ impl Watcher {
                 _ => {}
             }
             if self.passed.is_some() {
-                // What is dropped is not this module's, and a panic in it must not end the watch.
+                // `give_up` runs foreign drop code, and a panic in it must not end the watch.
                 let _ = catch_unwind(AssertUnwindSafe(give_up));
             }
             thread::park_timeout(pause(used, mark));
         }
     }
 
-    /// What the process holds; where that is too much, or it is time, without what the allocator only keeps.
+    /// Returns the memory held; above the mark, or when a purge is due, without freed memory that the
+    /// allocator retains.
     fn look(&mut self) -> u64 {
         let mut used = self.usage.bytes();
         if self.purged.elapsed() >= PURGE_EVERY || is_above(self.passed.is_some(), used, mark_bytes()) {
@@ -172,7 +176,7 @@ impl Watcher {
     }
 }
 
-/// However it ends, nobody waits for a relief that nobody would see.
+/// However the watcher ends, nobody waits for a relief that it can no longer notice.
 impl Drop for Watcher {
     fn drop(&mut self) {
         IS_PASSED.store(false, Ordering::SeqCst);
@@ -180,12 +184,12 @@ impl Drop for Watcher {
     }
 }
 
-/// Whether `used` is too much: above the mark, and, where it was passed, until there is a tenth of it to spare.
+/// Returns true if `used` is too much: above the mark or, once that was exceeded, above nine tenths of it.
 fn is_above(was_above: bool, used: u64, mark: u64) -> bool {
     used > if was_above { mark / 10 * 9 } else { mark }
 }
 
-/// How long to wait for the next look: no longer than memory takes to be filled up to the mark.
+/// Time until the next look: no longer than filling the memory up to the mark takes.
 fn pause(used: u64, mark: u64) -> Duration {
     match mark.checked_sub(used) {
         None => PAUSE_ABOVE,

@@ -1,16 +1,16 @@
-//! How much memory there is for the process: of the machine, and of the control groups that it is in.
+//! Memory available to the process: of the machine, and of its control groups.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// Where control groups of version 2 are mounted: everywhere, or beside those of version 1.
+/// Mount points of control groups of version 2: alone, or beside those of version 1.
 const GROUPS: [&str; 2] = ["sys/fs/cgroup", "sys/fs/cgroup/unified"];
 
-/// Where those of version 1 for memory are.
+/// Mount point of the memory groups of version 1.
 const MEMORY_GROUPS: &str = "sys/fs/cgroup/memory";
 
-/// The most memory that this process can have, in bytes: the least of the machine's and of the limits of its control groups and
-/// their parents. `root` is the folder in which `proc` and `sys` are. Nothing where none of it can be read.
+/// Maximum memory of this process, in bytes: the least of the machine's and the limits of its control groups
+/// and their parents. `root` is the folder with `proc` and `sys`. `None` if none of these can be read.
 #[must_use]
 pub fn available(root: &Path) -> Option<u64> {
     machine(root).into_iter().chain(limits(root)).min()
@@ -22,11 +22,11 @@ fn machine(root: &Path) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1 << 10)
 }
 
-/// Each limit that is set, from the process's own groups up to the topmost that it sees.
+/// Each limit that is set, from the process's own groups up to the topmost visible one.
 fn limits(root: &Path) -> Vec<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let mut limits = Vec::new();
-    // `NUMBER:CONTROLLERS:PATH`, where version 2 has no controllers.
+    // `NUMBER:CONTROLLERS:PATH`; version 2 has no controllers.
     for line in groups.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
@@ -47,14 +47,14 @@ fn limits(root: &Path) -> Vec<u64> {
     limits
 }
 
-/// The path of a group as it is below the mount. In a container it may be one of outside, which is not there; then the mount itself
-/// is the container's group.
+/// The path of a group below the mount. In a container it may be the host's path, which does not exist there;
+/// then the mount itself is the container's group.
 fn below_mount(path: &str) -> PathBuf {
     let parts = Path::new(path).components();
     parts.filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
-/// `max` is no limit; version 1 writes a number larger than any machine's memory.
+/// `max` means no limit; version 1 writes a number larger than any machine's memory.
 fn limit(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
@@ -66,10 +66,10 @@ mod tests {
     const MEMINFO: (&str, &str) = ("proc/meminfo", "MemTotal:        1000 kB\nMemFree:          10 kB\n");
     const MACHINE: Option<u64> = Some(1_000 << 10);
 
-    /// Files with what is in them.
+    /// Files with their contents.
     type Files = &'static [(&'static str, &'static str)];
 
-    /// Each a case, the files that there are, and what is available.
+    /// Description, files, and the available memory.
     const CASES: [(&str, Files, Option<u64>); 14] = [
         ("nothing can be read", &[], None),
         ("no groups", &[MEMINFO], MACHINE),

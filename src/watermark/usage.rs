@@ -1,4 +1,4 @@
-//! What the process holds of the machine's memory.
+//! Memory held by the process.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -6,15 +6,15 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::thread;
 
-/// Room for the whole text: it has some 1.5 KB.
+/// Buffer for the whole text, which has some 1.5 KB.
 const TEXT_BYTES: usize = 8 << 10;
 
-/// The kernel's figures of this process.
+/// The kernel's figures for this process.
 ///
-/// Of all that is resident, anonymous and shared memory count: pages of files, such as the program's and compiled plugins', are
-/// the kernel's to take back. `status` has both figures for the cost of a few sums; `smaps_rollup` is exact, and walks all page
-/// tables for it; `statm` does not tell shared memory from files. The file is held open, so that a process without a free
-/// descriptor can still look.
+/// Of the resident memory, anonymous and shared memory count: the kernel can reclaim file pages, such as the
+/// program's and compiled plugins'. `status` has both figures for the cost of a few sums; `smaps_rollup` is
+/// exact, but walks all page tables; `statm` does not distinguish shared memory from files. The file is held
+/// open, so that a process without a free descriptor can still read it.
 pub(super) struct Usage {
     status: File,
     text: Vec<u8>,
@@ -23,14 +23,15 @@ pub(super) struct Usage {
 impl Usage {
     /// # Errors
     ///
-    /// When the system does not tell.
+    /// The system does not provide the figures.
     pub(super) fn open() -> io::Result<Self> {
         let mut usage = Self { status: File::open("/proc/self/status")?, text: vec![0; TEXT_BYTES] };
         usage.read().ok_or_else(|| io::Error::other("/proc/self/status has no RssAnon"))?;
         Ok(usage)
     }
 
-    /// In bytes; nothing is known to fail here that did not fail when it was opened, and then it is taken to be none.
+    /// Memory held, in bytes. No failure is known here that would not already have occurred on opening; one
+    /// counts as zero.
     pub(super) fn bytes(&mut self) -> u64 {
         self.read().unwrap_or(0)
     }
@@ -41,7 +42,7 @@ impl Usage {
     }
 }
 
-/// The anonymous and the shared memory in a text of `/proc/PID/status`.
+/// Anonymous plus shared memory in a text of `/proc/PID/status`.
 fn bytes_of(status: &str) -> Option<u64> {
     let kib = |name: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -50,13 +51,14 @@ fn bytes_of(status: &str) -> Option<u64> {
     kib("RssAnon:")?.checked_add(kib("RssShmem:")?)?.checked_mul(1 << 10)
 }
 
-/// Gives freed memory back to the system.
+/// Returns freed memory to the system.
 ///
-/// The allocator does so by itself a second after it was freed, but only when a thread next frees a page; after a burst none does,
-/// and hundreds of megabytes stay. The end of a thread that allocated something has it look through all of its arenas.
+/// The allocator does so a second after memory was freed, but only when a thread next frees a page; after a
+/// burst none does, and hundreds of megabytes stay. The end of a thread that allocated something makes the
+/// allocator scan all its arenas.
 pub(super) fn purge() {
     let purge = thread::Builder::new().name("memory-purge".into());
-    // Without a thread for it there is nothing to purge by; the next look tries again.
+    // If no thread can be started, the next look tries again.
     if let Ok(thread) = purge.spawn(|| drop(black_box(Box::new(0_u64)))) {
         let _ = thread.join();
     }
