@@ -1,13 +1,14 @@
 //! Lictor: a plugin-hosting command server.
 //!
-//! The modules in the order in which a request goes through them; each hands the next a value that only it can
-//! make, so that skipping a step does not compile:
+//! The modules in the order in which a request passes through them; each hands the next a value that only it
+//! can make, so that skipping a step does not compile:
 //!
 //! ```text
 //! TCP → TLS → PeerIdentity → Request → Permit → Target → plugin instance → Outcome → Reply bytes
 //! ```
 //!
-//! `ARCHITECTURE.md` tells the same as a walk through the files; `tests/tidy.rs` keeps the edges between modules.
+//! `ARCHITECTURE.md` describes the same as a walk through the files; `tests/tidy.rs` checks the edges between
+//! modules.
 
 pub mod server;
 

@@ -1,11 +1,12 @@
-//! Parses the command line, does what it says, exits.
+//! Parses the command line, runs it, exits.
 
 use std::process::ExitCode;
 
 use lictor::cli::{parse, run};
 use mimalloc::MiMalloc;
 
-/// A request makes and drops a dozen short allocations; docs/performance.md has what this one saves of them.
+/// A request makes and drops a dozen short allocations; docs/performance.md shows how much time this
+/// allocator saves.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

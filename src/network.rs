@@ -1,19 +1,20 @@
-//! Who a peer is by its address, and what one party can be taken to own: an IPv4 address, or an IPv6 network.
+//! A peer's address, and the networks that one party may own: an IPv4 address, or an IPv6 network.
 //!
-//! A host has at least a /64 of its own, often a /56 or a /48, and may come from any address in it. So an IPv6 address
-//! counts in three networks, one in the other. The wider ones also hold several parties, and are allowed more.
+//! A host has at least a /64 of its own, often a /56 or a /48, and may connect from any address in it. So an
+//! IPv6 address counts in three nested networks. The wider ones also hold several parties, and have higher
+//! limits.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use smallvec::{SmallVec, smallvec};
 
-/// The prefixes of the networks that an IPv6 address counts in, the narrowest first: what a host, a site, and a larger site
-/// are given.
+/// The prefixes of the networks in which an IPv6 address counts, the narrowest first: as assigned to a host,
+/// a site, and a larger site.
 const V6_PREFIXES: [u8; 3] = [64, 56, 48];
 
-/// The address that a peer connects from. Of a peer that came by IPv4 it is the IPv4 address, also if the socket takes both
-/// and the kernel says `::ffff:192.0.2.1`: limits, the log and `@clients` know one address for one host.
+/// The address of a peer. For an IPv4 peer it is the IPv4 address, even if a dual-stack socket reports
+/// `::ffff:192.0.2.1`: limits, the log and `@clients` know one address for one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddress(SocketAddr);
 
@@ -21,7 +22,7 @@ impl From<SocketAddr> for PeerAddress {
     fn from(address: SocketAddr) -> Self {
         match address.ip().to_canonical() {
             ip @ IpAddr::V4(_) => Self(SocketAddr::new(ip, address.port())),
-            // As it is: a link-local address has its interface.
+            // Unchanged: a link-local address has its interface.
             IpAddr::V6(_) => Self(address),
         }
     }
@@ -58,7 +59,7 @@ impl Network {
         }
     }
 
-    /// Its first address.
+    /// The network's first address.
     #[must_use]
     pub fn address(self) -> IpAddr {
         self.address
@@ -69,15 +70,15 @@ impl Network {
         Self { address: IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask)), prefix }
     }
 
-    /// So many times as wide as the narrowest of its kind, in steps.
+    /// Number of steps by which it is wider than the narrowest of its kind.
     fn step(self) -> u32 {
         let wider = |prefix: &u8| *prefix == self.prefix;
         let step = V6_PREFIXES.iter().position(wider).unwrap_or_default();
         u32::try_from(step).unwrap_or_default()
     }
 
-    /// What of `whole` this network may have where the narrowest may have `part`: twice as much with each step, and never
-    /// more than leaves to others half of what the step before left.
+    /// The part of `whole` for this network if the narrowest has `part`: doubles with each step, but always
+    /// leaves to others half of what the step before left.
     pub fn part(self, part: usize, whole: usize) -> usize {
         let doubled = part.saturating_mul(1 << self.step());
         let left = whole.saturating_sub(part) >> self.step();
@@ -115,7 +116,7 @@ mod tests {
         }
     }
 
-    /// How many networks two addresses have in common.
+    /// Number of networks that two addresses share.
     fn common(a: &str, b: &str) -> usize {
         networks(a).iter().filter(|network| networks(b).contains(network)).count()
     }
@@ -132,7 +133,7 @@ mod tests {
             ("2001:db8:1:200::1", "2001:db8:1:300::1", 1),
             ("2001:db8:1::1", "2001:db8:1:ffff::1", 1),
             ("2001:db8:1::1", "2001:db8:2::1", 0),
-            // One network is none of another kind that begins alike.
+            // Networks that look alike but differ in prefix are distinct.
             ("2001:db8:1::1", "2001:db8:1:0::1", 3),
             ("::1", "::2", 3),
         ] {

@@ -1,20 +1,21 @@
-//! Foreign text: what a client, a certificate, a plugin, a server or a file of others had a say in, made safe to show.
+//! Foreign text: text influenced by a client, a certificate, a plugin, a server or another's file, made safe
+//! to show.
 //!
-//! Such text reaches a reply, the log or a terminal only through the types of this module. Knows nothing of who sent it or
-//! where it goes.
+//! Such text reaches a reply, the log or a terminal only through the types of this module. Knows nothing of
+//! its sender or destination.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-/// Foreign text on one line: characters that are hidden or obeyed are escaped, and what comes after `max_chars`
-/// characters is cut and marked with `…`.
+/// Foreign text on one line: hidden and control characters are escaped; beyond `max_chars` characters it is
+/// truncated and marked with `…`.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
     text: &'a str,
     max_chars: usize,
 }
 
-/// `text` on one line, at most `max_chars` characters of it.
+/// Shows `text` on one line, at most `max_chars` characters of it.
 #[must_use]
 pub fn shown(text: &str, max_chars: usize) -> Shown<'_> {
     Shown { text, max_chars }
@@ -32,20 +33,20 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Foreign text of several lines, such as a backtrace. Each line is escaped, and all but the first are set apart from the
-/// lines around them.
+/// Foreign text of several lines, such as a backtrace. Each line is escaped, and all but the first are marked
+/// to distinguish them from surrounding lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a>(&'a str);
 
-/// Lines, characters of a line, and characters in all that a [`Block`] shows.
+/// Maximum lines, characters of a line, and total characters that a [`Block`] shows.
 const MAX_BLOCK_LINES: usize = 200;
 const MAX_LINE_CHARS: usize = 1024;
 const MAX_BLOCK_CHARS: usize = 16 << 10;
 
-/// What a line of a [`Block`] begins with, so that none looks like a line of somebody else.
+/// Prefix of a [`Block`]'s lines, so that none can pass for a line from another source.
 const SET_APART: &str = "\n  | ";
 
-/// `text` line by line.
+/// Shows `text` line by line.
 #[must_use]
 pub fn block(text: &str) -> Block<'_> {
     Block(text.trim_end())
@@ -69,7 +70,8 @@ impl fmt::Display for Block<'_> {
     }
 }
 
-/// Foreign text that is kept, such as why a component does not load. It can only be shown, as a [`Block`].
+/// Foreign text that is stored, such as the reason why a component does not load. Can only be shown, as a
+/// [`Block`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Foreign(String);
 
@@ -91,16 +93,16 @@ impl fmt::Debug for Foreign {
     }
 }
 
-/// Foreign bytes on their way to a terminal, in pieces as they come. Line ends and tabs stay; what is no text is written
-/// as `\xHH`.
+/// Foreign bytes for a terminal, in pieces as they arrive. Line ends and tabs stay; bytes that are no text
+/// are written as `\xHH`.
 #[derive(Debug, Default)]
 pub struct Terminal {
-    /// The begin of a character, or of a line's end, whose rest is yet to come.
+    /// An incomplete character or line end.
     begun: Vec<u8>,
 }
 
 impl Terminal {
-    /// The next piece.
+    /// Converts the next piece.
     pub fn piece(&mut self, bytes: &[u8]) -> String {
         self.begun.extend_from_slice(bytes);
         let pieces = std::mem::take(&mut self.begun);
@@ -135,7 +137,7 @@ impl Terminal {
         visible
     }
 
-    /// What is left when nothing more comes.
+    /// Converts the rest once no more bytes follow.
     pub fn end(&mut self) -> String {
         let mut visible = String::new();
         push_bytes(&std::mem::take(&mut self.begun), &mut visible);
@@ -143,7 +145,7 @@ impl Terminal {
     }
 }
 
-/// `text` for a terminal: line ends and tabs stay, all else that is hidden or obeyed is escaped.
+/// Escapes `text` for a terminal: all hidden and control characters except line ends and tabs.
 #[must_use]
 pub fn lines(text: &str) -> String {
     let mut visible = String::with_capacity(text.len());
@@ -151,8 +153,8 @@ pub fn lines(text: &str) -> String {
     visible
 }
 
-/// `json` with what is hidden written as JSON's own escapes, which changes no value: a document's text has such characters
-/// in strings alone.
+/// Writes hidden characters in `json` as JSON's own escapes, which changes no value: in a JSON document only
+/// strings contain such characters.
 #[must_use]
 pub fn json(json: &str) -> Cow<'_, str> {
     let is_hidden = |c: char| c != '\n' && is_hidden(c);
@@ -173,8 +175,8 @@ pub fn json(json: &str) -> Cow<'_, str> {
     Cow::Owned(visible)
 }
 
-/// `text` with another character of as many bytes in place of each that is hidden, so that places in it stay; line ends and
-/// tabs stay as well.
+/// Replaces each hidden character of `text` by another of the same length in bytes, so that positions stay
+/// valid; keeps line ends and tabs.
 #[must_use]
 pub fn stand_ins(text: &str) -> Cow<'_, str> {
     let is_replaced = |c: char| !matches!(c, '\n' | '\t') && is_hidden(c);
@@ -186,7 +188,7 @@ pub fn stand_ins(text: &str) -> Cow<'_, str> {
     while let Some(c) = rest.next() {
         match c.len_utf8() {
             _ if !is_replaced(c) => visible.push(c),
-            // The end of a line as other systems write it.
+            // A CR LF line end.
             1 if c == '\r' && rest.peek() == Some(&'\n') => visible.push(c),
             1 => visible.push('?'),
             2 => visible.push('¿'),
@@ -197,10 +199,10 @@ pub fn stand_ins(text: &str) -> Cow<'_, str> {
     Cow::Owned(visible)
 }
 
-/// `text` as a shell takes it for one word and for nothing else, for a command that is printed to be pasted.
+/// Quotes `text` so that a shell reads it as exactly one word, for printed commands that users paste.
 #[must_use]
 pub fn shell_word(text: &str) -> String {
-    // In any place of a word, for any shell.
+    // Plain anywhere in a word, in any shell.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
     match !text.is_empty() && text.bytes().all(is_plain) {
         true => text.to_owned(),
@@ -213,7 +215,7 @@ fn push_lines(text: &str, visible: &mut String) {
     while let Some(c) = characters.next() {
         match c {
             '\n' | '\t' => visible.push(c),
-            // The end of a line as other systems write it.
+            // A CR LF line end.
             '\r' if characters.peek() == Some(&'\n') => {}
             // Writing to a string cannot fail.
             c => drop(write_visible(c, visible)),
@@ -239,7 +241,7 @@ fn write_visible(c: char, out: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// Whether `c` is not seen, or changes how the text around it is read or what a terminal does.
+/// Returns true if `c` is invisible, changes how the text around it is read, or controls a terminal.
 fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
@@ -247,9 +249,10 @@ fn is_hidden(c: char) -> bool {
     HIDDEN.iter().any(|(first, last)| (*first..=*last).contains(&c)) || is_noncharacter(c)
 }
 
-/// Beyond ASCII, by Unicode 17: the control characters (`Cc`); `Default_Ignorable_Code_Point` of `DerivedCoreProperties.txt`,
-/// which has `Bidi_Control` of `PropList.txt` in it, zero-width characters, variation selectors and tags; line and
-/// paragraph separators (`Zl`, `Zp`); and the marks of interlinear annotation.
+/// Non-ASCII characters that are hidden, by Unicode 17: the control characters (`Cc`);
+/// `Default_Ignorable_Code_Point` of `DerivedCoreProperties.txt`, which includes `Bidi_Control` of
+/// `PropList.txt`, zero-width characters, variation selectors and tags; line and paragraph separators (`Zl`,
+/// `Zp`); and the marks of interlinear annotation.
 const HIDDEN: &[(char, char)] = &[
     ('\u{80}', '\u{9f}'),
     ('\u{ad}', '\u{ad}'),
@@ -292,7 +295,7 @@ mod tests {
         assert_eq!(shown("ééé", 3).to_string(), "ééé");
     }
 
-    /// The properties, written out: each range by its ends, and the characters beside it that are seen.
+    /// The properties, written out: each range by its ends, and the visible characters next to it.
     #[test]
     fn every_hidden_character_is_known_and_no_other() {
         for c in ('\0'..=char::MAX).filter(|c| c.is_control()) {

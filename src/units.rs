@@ -1,6 +1,6 @@
 //! Units of time and size, and amounts in words: a whole number and its unit, as a config file writes them.
 
-/// A unit's name, and what one of it is in the smallest unit.
+/// A unit's name, and its size in the smallest unit.
 pub type Unit = (&'static str, u64);
 
 /// Units of time, in milliseconds, from the largest.
@@ -9,7 +9,7 @@ pub const TIME: [Unit; 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms
 /// Units of size, in bytes, from the largest.
 pub const SIZE: [Unit; 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// `amount` in the largest of `units` that divides it.
+/// Formats `amount` in the largest of `units` that divides it.
 #[must_use]
 pub fn in_largest(amount: u64, units: &[Unit]) -> String {
     let fits = |(_, size): &&Unit| amount >= *size && amount.is_multiple_of(*size);
@@ -17,7 +17,7 @@ pub fn in_largest(amount: u64, units: &[Unit]) -> String {
     format!("{}{unit}", amount / size)
 }
 
-/// A number of bytes in words, such as `64KiB`.
+/// Formats a number of bytes, such as `64KiB`.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     in_largest(bytes, &SIZE)

@@ -1,6 +1,6 @@
-//! What a client may run: `(PeerIdentity, Request, Policy)` to [`Permit`] or [`Denied`].
+//! Authorization of commands: `(PeerIdentity, Request, Policy)` to [`Permit`] or [`Denied`].
 //!
-//! Pure, and deny by default. Knows no plugin: whether a command exists is not its concern.
+//! Pure, and deny by default. Knows no plugin: the existence of a command is not its concern.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::config::CommandPattern;
 use crate::identity::PeerIdentity;
 use crate::wire::Request;
 
-/// Each client's allowed commands. Its keys are the operator's, so a fast hash does.
+/// Each client's allowed commands. The operator chooses the keys, so a fast hash suffices.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     clients: HashMap<Arc<str>, Vec<CommandPattern>, FxBuildHasher>,
@@ -24,7 +24,7 @@ impl FromIterator<(Arc<str>, Vec<CommandPattern>)> for Policy {
 }
 
 impl Policy {
-    /// Whether the client of `identity` may run `command`.
+    /// Returns true if the client of `identity` may run `command`.
     #[must_use]
     pub fn allows(&self, identity: &PeerIdentity, command: &str) -> bool {
         self.clients
@@ -46,7 +46,7 @@ impl Permit {
         &self.request
     }
 
-    /// Hands the request on.
+    /// Returns the request.
     #[must_use]
     pub fn into_request(self) -> Request {
         self.request
@@ -56,15 +56,15 @@ impl Permit {
 /// A request that its client may not make.
 #[derive(Debug)]
 pub struct Denied {
-    /// It, so that it can be answered.
+    /// The request, for the reply.
     pub request: Request,
 }
 
-/// Lets `request` of `identity` through where `policy` says so.
+/// Permits `request` of `identity` if `policy` allows it.
 ///
 /// # Errors
 ///
-/// [`Denied`] where no pattern of the client matches, or the client is not in the policy.
+/// [`Denied`] if no pattern of the client matches, or the client is not in the policy.
 pub fn permit(identity: &PeerIdentity, request: Request, policy: &Policy) -> Result<Permit, Denied> {
     if policy.allows(identity, request.command()) { Ok(Permit { request }) } else { Err(Denied { request }) }
 }

@@ -1,4 +1,4 @@
-//! Where a permitted request goes: [`Permit`] to [`Target`].
+//! The route of a permitted request: [`Permit`] to [`Target`].
 //!
 //! Knows no wasmtime: a plugin is whatever `P` the composition root puts into the table.
 
@@ -10,7 +10,7 @@ use rustc_hash::FxBuildHasher;
 use crate::authz::Permit;
 use crate::wire::Request;
 
-/// A command that the server answers by itself.
+/// A command that the server itself answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuiltIn {
     /// `@ping`
@@ -35,8 +35,8 @@ pub enum BuiltIn {
     Drain,
 }
 
-/// All built-ins with their usage and summary, in the order in which `@commands` shows them. `server::builtin`
-/// carries them out.
+/// All built-ins with their usage and summary, in the order in which `@commands` shows them.
+/// `server::builtin` runs them.
 pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
     (BuiltIn::Ping, "@ping", "@ping", "answers pong"),
     (BuiltIn::Whoami, "@whoami", "@whoami", "tells who the server takes you for"),
@@ -55,10 +55,10 @@ pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
     (BuiltIn::Drain, "@drain", "@drain", "has the server stop once its requests have ended"),
 ];
 
-/// The built-ins by which an operator changes what the server does.
+/// The built-ins by which an operator changes the server's behaviour.
 pub const OPERATORS: &[&str] = &["@reload", "@kick", "@drain"];
 
-/// The commands of all plugins. Their names are the operator's, so a fast hash does.
+/// The commands of all plugins. The operator chooses their names, so a fast hash suffices.
 #[derive(Clone, Debug)]
 pub struct Routes<P> {
     plugins: HashMap<Arc<str>, P, FxBuildHasher>,
@@ -70,28 +70,28 @@ impl<P> FromIterator<(Arc<str>, P)> for Routes<P> {
     }
 }
 
-/// What carries out a request.
+/// The executor of a request.
 #[derive(Debug)]
 pub enum Target<'a, P> {
     /// The server.
     BuiltIn(BuiltIn, Request),
-    /// A plugin, under the name by which the table knows the command.
+    /// A plugin, with the table's copy of the command's name.
     Plugin(&'a Arc<str>, &'a P, Request),
 }
 
-/// A permitted request that nothing carries out.
+/// A permitted request without a target.
 #[derive(Debug)]
 pub struct Unknown {
-    /// It, so that it can be answered.
+    /// The request, for the reply.
     pub request: Request,
 }
 
 impl<P> Routes<P> {
-    /// Finds what carries out the permitted request.
+    /// Finds the target of the permitted request.
     ///
     /// # Errors
     ///
-    /// [`Unknown`] where there is no such command.
+    /// [`Unknown`] if there is no such command.
     pub fn route(&self, permit: Permit) -> Result<Target<'_, P>, Unknown> {
         let request = permit.into_request();
         let command = request.command();
@@ -107,7 +107,7 @@ impl<P> Routes<P> {
         }
     }
 
-    /// Whether there is such a command.
+    /// Returns true if there is such a command.
     #[must_use]
     pub fn has(&self, command: &str) -> bool {
         built_in(command).is_some() || self.plugins.contains_key(command)
@@ -118,7 +118,7 @@ impl<P> Routes<P> {
         self.plugins.keys().cloned().chain(BUILT_INS.iter().map(|(_, name, ..)| Arc::from(*name)))
     }
 
-    /// Whether `command` goes to a plugin of which `is` is true.
+    /// Returns true if `command` goes to a plugin for which `is` returns true.
     pub fn goes_to(&self, command: &str, is: impl FnOnce(&P) -> bool) -> bool {
         self.plugins.get(command).is_some_and(is)
     }
