@@ -12,7 +12,7 @@ use crate::client::{Request, RequestError};
 use crate::config::TimeSpan;
 use crate::files::read_named;
 
-/// The largest body that any server takes.
+/// Maximum size of a body on any server.
 const MAX_BODY_BYTES: u64 = 1 << 30;
 
 /// Run a command on a server, or several at a prompt
@@ -80,7 +80,7 @@ impl Call {
         done
     }
 
-    /// The request, before anybody is connected to.
+    /// Builds the request, before any connection is made.
     fn request(&self) -> Result<Request, Failure> {
         let request = request(&self.command, self.body.as_deref())?;
         let request = self.options.applied(request).and_then(|request| match &self.idempotency_key {
@@ -100,9 +100,9 @@ pub(super) fn ask(target: TargetOptions, command: &str) -> Result<(), Failure> {
     done
 }
 
-/// The request of a command as it was typed, with a body from a file.
+/// Builds the request of a command as typed, with a body from a file.
 pub(super) fn request(command: &[String], body: Option<&Path>) -> Result<Request, Failure> {
-    // An option of the verb that is misspelled must not become a command.
+    // A misspelled option of the subcommand must not become a command.
     if let Some(option) = command.first().filter(|first| first.starts_with('-')) {
         let advice = "see --help; a command of such a name can be sent at the prompt of `lictor call`";
         return Err(Failure::usage(format!("there is no option {option}: {advice}")));
@@ -115,7 +115,7 @@ pub(super) fn request(command: &[String], body: Option<&Path>) -> Result<Request
 }
 
 impl RequestOptions {
-    /// A request with what these options add to it.
+    /// Applies these options to a request.
     pub(super) fn applied(&self, mut request: Request) -> Result<Request, RequestError> {
         for (name, value) in &self.headers {
             request = request.header(name, value)?;
@@ -150,7 +150,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     if time.is_zero() { Err("a command needs some time".to_owned()) } else { Ok(time) }
 }
 
-/// A time as the config file writes it.
+/// Parses a time in the config file's notation.
 pub(super) fn time_span(text: &str) -> Result<Duration, String> {
     TimeSpan::try_from(text.to_owned()).map(TimeSpan::duration).map_err(|refusal| match refusal.advice {
         Some(advice) => format!("{}; {advice}", refusal.what),

@@ -1,4 +1,4 @@
-//! `lictor check`: everything that serving does before it opens a socket.
+//! `lictor check`: everything that `serve` does before it opens a socket.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ impl Check {
     }
 }
 
-/// The config that `--diff` names, which only has to be read.
+/// Loads the config that `--diff` names; it only has to be readable.
 fn load_old(path: &Path) -> Result<Config, Failure> {
     if !path.exists() {
         let advice = "name the config file as it was before the change";

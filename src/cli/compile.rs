@@ -1,4 +1,5 @@
-//! `lictor compile`: what the program starts itself as, to compile one component, or read its debug file, within bounds.
+//! `lictor compile`: a process that Lictor starts to compile one component, or to read its debug file, within
+//! limits.
 
 use std::io;
 use std::time::Duration;
@@ -37,7 +38,8 @@ pub(super) struct Compile {
 
 impl Compile {
     pub(super) fn run(self) -> Result<(), Failure> {
-        // The component is the cause, and whoever started this says so: the place in the source tells its author nothing.
+        // The component is the cause, and the parent process says so: a position in Lictor's source is of no
+        // use to its author.
         std::panic::set_hook(Box::new(|panic| {
             output::diagnostics(panic.payload_as_str().unwrap_or_default());
         }));

@@ -1,22 +1,23 @@
-//! How the program ends.
+//! Exit codes.
 
 use std::process::ExitCode;
 
 use super::output;
 
-/// An exit code. Scripts decide by it, so a number never changes its meaning.
+/// An exit code. Scripts rely on it, so a number never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// What was asked for is done.
+    /// The request was carried out.
     Done = 0,
     /// The command failed.
     Failed = 1,
-    /// The command line or the config is wrong.
+    /// The command line or the config is faulty.
     Usage = 2,
-    /// There was no connection, or one end does not accept the other.
+    /// No connection, or one end does not accept the other.
     Unreachable = 3,
-    /// A component takes more memory to compile than it may; of `lictor compile` alone, for the process that started it.
+    /// A component takes more memory to compile than allowed; used only by `lictor compile`, for its parent
+    /// process.
     NoMemory = 4,
 }
 
@@ -26,7 +27,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb ends before it is done.
+/// The reason why a subcommand ends early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     exit: Exit,
@@ -46,7 +47,7 @@ impl Failure {
         Self { exit: Exit::Unreachable, message: Some(message.into()) }
     }
 
-    /// One that the user has been told of, or need not be.
+    /// A failure that has been reported, or need not be.
     pub(super) fn told(exit: Exit) -> Self {
         Self { exit, message: None }
     }
@@ -55,7 +56,7 @@ impl Failure {
         self.exit
     }
 
-    /// Shows it, once.
+    /// Reports the failure, once.
     pub(super) fn tell(self) -> Exit {
         if let Some(message) = self.message {
             output::note(&message);

@@ -1,4 +1,4 @@
-//! `lictor init`: all that a first server needs, in a folder.
+//! `lictor init`: everything that a first server needs, in a folder.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::cert::issue::{DEFAULT_DAYS, Files, LOCAL_NAMES, Role, write_new};
 use super::{CONFIG_FILE, Failure, cert, output, paste};
 
-/// The example plugin, compiled when this program was; empty where that could not be done.
+/// The example plugin, compiled together with this program; empty if that was not possible.
 const ECHO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.wasm"));
 
 /// Make a config, certificates and an example plugin
@@ -42,8 +42,7 @@ impl Init {
         output::line(&self.next_commands())
     }
 
-    /// Makes the files; gives back those that it made. The config comes last: where it exists, all the others
-    /// do.
+    /// Creates the files; returns those created. The config comes last: once it exists, so do all others.
     fn make(&self, echo: &[u8]) -> Result<Vec<PathBuf>, Failure> {
         let config = self.folder.join(CONFIG_FILE);
         let component = self.folder.join("plugins/echo.wasm");
@@ -66,7 +65,7 @@ impl Init {
         Ok(made)
     }
 
-    /// Everything that can be known to be wrong before anything is written.
+    /// Detects all foreseeable faults before anything is written.
     fn refuse_early(&self, config: &Path, component: &Path, echo: &[u8]) -> Result<(), Failure> {
         if echo.is_empty() && !component.exists() {
             return Err(Failure::usage(
@@ -124,7 +123,7 @@ pub(super) fn make_certificate(
     Ok(())
 }
 
-/// Closes a folder of keys to other users, also one that came with a checkout.
+/// Closes a folder of keys to other users, even if it came with a checkout.
 fn make_private(folder: &Path) -> Result<(), Failure> {
     fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(|error| {
         Failure::failed(format!("cannot close {} to other users: {error}", folder.display()))
@@ -155,7 +154,7 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
-    /// All files below a folder with their bytes.
+    /// All files below a folder, with their contents.
     fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         let mut all = Vec::new();
         for entry in fs::read_dir(folder).unwrap() {

@@ -1,6 +1,6 @@
-//! The command line: one file a verb. The only place that prints, asks, or picks exit codes.
+//! The command line: one file a subcommand. The only place that prints, asks, or chooses exit codes.
 //!
-//! In a verb, what is wrong with the command line, the config or the other end is a `Failure`, told once,
+//! In a subcommand, a fault of the command line, the config or the other end is a `Failure`, reported once,
 //! here.
 
 mod bench;
@@ -60,7 +60,7 @@ enum Verb {
     State(state::State),
 }
 
-/// The config file where none is named, in the current folder.
+/// Default config file, in the current folder.
 const CONFIG_FILE: &str = "server.toml";
 
 const EXAMPLES: &str = "\
@@ -73,7 +73,7 @@ Examples:
 
 Exit codes: 0 done, 1 the command failed, 2 usage or config, 3 could not connect or authenticate.";
 
-/// The command line of this process. A variable that is set to nothing is as if it were not set.
+/// Parses this process's command line. An empty environment variable counts as unset.
 #[must_use]
 pub fn parse() -> Cli {
     let matches = without_empty_variables(Cli::command()).get_matches();
@@ -89,10 +89,10 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     arguments.mut_subcommands(without_empty_variables)
 }
 
-/// Does what the command line says.
+/// Runs the command line.
 #[must_use]
 pub fn run(cli: Cli) -> Exit {
-    // What a panic says may quote what somebody sent.
+    // A panic's message may quote foreign text.
     std::panic::set_hook(Box::new(|panic| {
         output::note(&format!("a fault of lictor; please report it: {panic}"))
     }));
@@ -123,12 +123,12 @@ struct ConfigFile {
     path: PathBuf,
 }
 
-/// Loads a config that is only asked where a server or its state is: it may be of another user.
+/// Loads a config only to locate a server or its state: it may belong to another user.
 fn load_named_config(path: &Path) -> Result<Loaded, Failure> {
     load_by(config::load_of_anybody, path)
 }
 
-/// Loads the config, or tells everything that is wrong with it.
+/// Loads the config, or reports all its faults.
 fn load_by(load: fn(&Path) -> Result<Loaded, Faults>, path: &Path) -> Result<Loaded, Failure> {
     if is_missing(path) {
         let advice = "make one with `lictor init`, or name another with --config FILE";
@@ -140,13 +140,13 @@ fn load_by(load: fn(&Path) -> Result<Loaded, Faults>, path: &Path) -> Result<Loa
     })
 }
 
-/// Whether it is known that there is no such file: one in a folder that may not be entered may be there.
+/// Returns true if the file certainly does not exist: one in an inaccessible folder might.
 fn is_missing(path: &Path) -> bool {
     matches!(path.try_exists(), Ok(false))
 }
 
-/// Wants the config file of the current folder, and the folder, of this user or root: it chooses the server,
-/// by which certificate that is known, and which key is used there.
+/// Requires that the config file of the current folder, and the folder, belong to this user or root: the
+/// config chooses the server, the certificate by which that is known, and the key to use.
 fn want_own_config() -> Result<(), Failure> {
     let refused = |fault: Fault| {
         Failure::usage(format!(

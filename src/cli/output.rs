@@ -1,17 +1,18 @@
 //! Standard output and standard error, which no other file writes to.
 //!
-//! What is written may hold words of a server, a component, a certificate or a file of others, so on its way here all
-//! that a terminal obeys is escaped, whoever made the text; and a message's lines are set apart, so that none looks like
-//! one of the log. Only replies are exempt, where they go to no terminal or are wanted raw.
+//! Output may contain text of a server, a component, a certificate or another's file, so here all terminal
+//! controls are escaped, whoever made the text; and a message's further lines are indented, so that none can
+//! pass for a log line. Only replies are exempt, if they do not go to a terminal or are wanted raw.
 //!
-//! Output that nobody reads any more (`lictor call … | head -1`) ends the program quietly.
+//! Output that nobody reads any more (`lictor call …
+//! head -1`) ends the program quietly.
 
 use std::io::{self, IsTerminal, Write};
 
 use super::{Exit, Failure};
 use crate::text::{self, Terminal};
 
-/// Writes to standard output as it is.
+/// Writes to standard output unchanged.
 fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
@@ -20,38 +21,38 @@ fn write(bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
-/// Writes a text and the end of its line to standard output.
+/// Writes a text and a newline to standard output.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
     write(format!("{}\n", text::lines(text)).as_bytes())
 }
 
-/// Writes a JSON document and the end of its line to standard output.
+/// Writes a JSON document and a newline to standard output.
 pub(super) fn json(document: &serde_json::Value) -> Result<(), Failure> {
     write(format!("{}\n", text::json(&document.to_string())).as_bytes())
 }
 
-/// Tells the user something beside the result.
+/// Prints a message to the user besides the result.
 pub(super) fn note(message: &str) {
     diagnostics(&format!("lictor: {}", set_apart(message)));
 }
 
-/// A message whose lines after the first are indented.
+/// Indents the lines of a message after the first.
 fn set_apart(message: &str) -> String {
     message.trim_end_matches('\n').replace('\n', "\n  ")
 }
 
-/// Writes a text that is complete in itself to standard error.
+/// Writes a complete text to standard error.
 pub(super) fn diagnostics(text: &str) {
     to_stderr(&format!("{}\n", text::lines(text.trim_end_matches('\n'))));
 }
 
-/// Asks the user something on standard error, and leaves the cursor behind it.
+/// Prints a question to standard error, and leaves the cursor behind it.
 pub(super) fn question(text: &str) {
     to_stderr(&text::lines(text));
 }
 
-/// Writes faults of a config file to standard error, in colours where there are any; the parts of a fault are escaped when
-/// it is rendered.
+/// Writes faults of a config file to standard error, in colours if supported; rendering escapes the parts of
+/// a fault.
 pub(super) fn faults(render: impl FnOnce(bool) -> String) {
     let is_colored = is_stderr_colored();
     let rendered = render(is_colored);
@@ -60,11 +61,11 @@ pub(super) fn faults(render: impl FnOnce(bool) -> String) {
 
 fn to_stderr(text: &str) {
     let mut stderr = io::stderr().lock();
-    // There is nobody to tell that nobody can be told.
+    // If standard error fails, there is no way to report it.
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
-/// Whether somebody can be asked.
+/// Returns true if a user can be asked.
 pub(super) fn is_interactive() -> bool {
     io::stdin().is_terminal() && is_stderr_terminal()
 }
@@ -78,26 +79,26 @@ fn is_stderr_colored() -> bool {
     wanted && std::env::var_os("TERM").is_none_or(|term| term != "dumb") && is_stderr_terminal()
 }
 
-/// A reply on its way to standard output: to a terminal with what that obeys escaped, else its exact bytes; and where they
-/// are text a newline that ends the last line.
+/// A reply on its way to standard output: to a terminal with controls escaped, otherwise its exact bytes;
+/// text gets a final newline if it lacks one.
 #[derive(Debug)]
 pub(super) struct Reply {
     ends_lines: bool,
     is_text: bool,
-    /// Where a terminal reads it.
+    /// Set if the output goes to a terminal.
     terminal: Option<Terminal>,
-    /// The begin of a character whose rest is yet to come.
+    /// An incomplete character.
     begun: Vec<u8>,
     last: Option<u8>,
 }
 
 impl Reply {
-    /// A reply to which nothing is added, and of which nothing is escaped.
+    /// A reply with nothing added and nothing escaped.
     pub(super) fn raw() -> Self {
         Self { ends_lines: false, ..Self::exact() }
     }
 
-    /// A reply whose last line is ended if it is text.
+    /// A reply that, if it is text, ends with a newline.
     pub(super) fn text() -> Self {
         let terminal = io::stdout().is_terminal().then(Terminal::default);
         Self { terminal, ..Self::exact() }
@@ -107,7 +108,7 @@ impl Reply {
         Self { ends_lines: true, is_text: true, terminal: None, begun: Vec::new(), last: None }
     }
 
-    /// Writes a part of it.
+    /// Writes a part of the reply.
     pub(super) fn part(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.look_at(bytes);
         match &mut self.terminal {
@@ -116,7 +117,7 @@ impl Reply {
         }
     }
 
-    /// Ends it.
+    /// Ends the reply.
     pub(super) fn end(mut self) -> Result<(), Failure> {
         if let Some(terminal) = &mut self.terminal {
             write(terminal.end().as_bytes())?;
@@ -137,7 +138,7 @@ impl Reply {
         }
     }
 
-    /// On a terminal all is text.
+    /// A terminal shows everything as text.
     fn lacks_newline(&self) -> bool {
         let is_text = self.terminal.is_some() || (self.is_text && self.begun.is_empty());
         self.ends_lines && is_text && self.last.is_some_and(|last| last != b'\n')

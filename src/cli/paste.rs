@@ -1,4 +1,4 @@
-//! Commands that are printed to be pasted into a shell.
+//! Printed commands that users paste into a shell.
 
 use std::env;
 use std::ffi::OsStr;
@@ -7,13 +7,13 @@ use std::path::Path;
 use crate::files::FileId;
 use crate::text::shell_word;
 
-/// A path that no verb takes for an option.
+/// A path that no subcommand mistakes for an option.
 pub(super) fn path(path: &Path) -> String {
     let path = path.to_string_lossy();
     shell_word(&if path.starts_with('-') { format!("./{path}").into() } else { path })
 }
 
-/// This program: by its name, if the shell finds it by that, else by its path.
+/// This program: its name if the shell finds it by that, otherwise its path.
 pub(super) fn program() -> String {
     const NAME: &str = "lictor";
     let Ok(own) = env::current_exe() else { return NAME.to_owned() };
@@ -23,7 +23,7 @@ pub(super) fn program() -> String {
     }
 }
 
-/// Whether a shell that searches the folders of `search` for `name` runs `program`.
+/// Returns true if a shell that searches the folders of `search` for `name` runs `program`.
 fn is_found_in(search: &OsStr, name: &str, program: &Path) -> bool {
     let found = env::split_paths(search).map(|folder| folder.join(name)).find(|path| path.is_file());
     found.is_some_and(|found| FileId::at(&found) == FileId::at(program))

@@ -25,13 +25,13 @@ Tab completes the name of a command; @commands lists what you may run.
 Ctrl-C cancels a command that runs. help, exit and quit are the prompt's own; a server's
 command of that name is sent as \"help\", in quotes. Ctrl-D leaves too.";
 
-/// The most lines of history that are kept.
+/// Maximum lines of history.
 const MAX_HISTORY: usize = 1000;
 
-/// The longest line that is read from standard input: longer than any head that a server takes.
+/// Maximum length of a line from standard input: longer than any head that a server accepts.
 const MAX_LINE_BYTES: u64 = 64 * 1024;
 
-/// Runs what is typed, until the user leaves. What fails is shown and fails nothing else.
+/// Runs the lines typed, until the user leaves. A failure is shown and does not end the session.
 pub(super) fn converse(target: Target, options: &RequestOptions) -> Result<(), Failure> {
     let address = target.address.to_string();
     let mut session = Session::open(target, Interrupt::Cancels, options.timeout())?;
@@ -39,7 +39,7 @@ pub(super) fn converse(target: Target, options: &RequestOptions) -> Result<(), F
     editor.set_helper(Some(CommandNames { names: command_names(&mut session) }));
     let history = history_file();
     if let Some(file) = &history {
-        // A first time there is none.
+        // Missing on the first run.
         let _ = editor.load_history(file);
     }
     output::diagnostics(&format!("Connected to {address}. `help` helps, Ctrl-D leaves."));
@@ -81,12 +81,12 @@ fn read_and_run(
                 Ok(()) => {}
             },
         }
-        // Losing a line of history is not worth a word.
+        // A lost line of history is not worth a message.
         let _ = editor.add_history_entry(&line);
     }
 }
 
-/// Runs every line of `input`, in order. Stops only where there is no connection any more.
+/// Runs every line of `input`, in order. Stops only if the connection fails.
 pub(super) fn run_lines(
     target: Target,
     options: &RequestOptions,
@@ -94,7 +94,7 @@ pub(super) fn run_lines(
 ) -> Result<(), Failure> {
     let mut session = Session::open(target, Interrupt::Ends, options.timeout())?;
     let mut any_failed = false;
-    // Editors of Windows put a mark before a text.
+    // Windows editors put a byte order mark before a text.
     if input.fill_buf().is_ok_and(|begin| begin.starts_with("\u{feff}".as_bytes())) {
         input.consume('\u{feff}'.len_utf8());
     }
@@ -115,7 +115,7 @@ pub(super) fn run_lines(
     outcome(any_failed)
 }
 
-/// The next line without its end.
+/// Reads the next line, without its end.
 fn next_line(input: &mut impl BufRead) -> Result<Option<String>, Failure> {
     let mut line = String::new();
     let read = std::io::Read::take(&mut *input, MAX_LINE_BYTES).read_line(&mut line);
@@ -130,7 +130,7 @@ fn next_line(input: &mut impl BufRead) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Runs one line as it stands.
+/// Runs one line unchanged.
 fn run_line(session: &mut Session, options: &RequestOptions, line: &str) -> Result<(), Failure> {
     let request = Request::from_line(line).and_then(|request| options.applied(request));
     let request = request.map_err(|error| Failure::usage(error.to_string()))?;
@@ -151,13 +151,13 @@ impl<'l> Typed<'l> {
             "" => Self::Nothing,
             "help" => Self::Help,
             "exit" | "quit" => Self::Exit,
-            // Spaces before it only keep a line out of the history; those behind it are an argument's.
+            // Leading spaces only keep a line out of the history; trailing spaces belong to an argument.
             _ => Self::Command(line.trim_start()),
         }
     }
 }
 
-/// The commands that this client may run, to complete their names. A client that may not ask has none.
+/// The commands that this client may run, for completion. Empty if the client may not ask.
 fn command_names(session: &mut Session) -> Vec<String> {
     let reply = Request::from_arguments(&["@commands"]).ok().and_then(|request| session.ask(request).ok());
     names_in(&String::from_utf8_lossy(&reply.unwrap_or_default()))
@@ -179,7 +179,7 @@ struct CommandNames {
 }
 
 impl CommandNames {
-    /// Names that go on as the text before the cursor does, if that is a line's first word.
+    /// Names that begin with the text before the cursor, if that is a line's first word.
     fn beginning_with(&self, before: &str) -> Vec<String> {
         if before.contains(' ') {
             return Vec::new();
@@ -214,7 +214,7 @@ fn editor() -> rustyline::Result<Editor<CommandNames, FileHistory>> {
     Editor::with_config(config)
 }
 
-/// Where the history is kept. rustyline makes the file its owner's alone.
+/// The history file. rustyline makes it accessible to its owner only.
 fn history_file() -> Option<PathBuf> {
     let folder = folder()?;
     create_folder(&folder).ok()?;

@@ -1,4 +1,4 @@
-//! `lictor reload`: has a server load its config anew.
+//! `lictor reload`: makes a server reload its config.
 
 use super::Failure;
 use super::call::ask;

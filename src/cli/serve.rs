@@ -1,4 +1,4 @@
-//! `lictor serve`: serves until it is told to stop.
+//! `lictor serve`: serves until stopped.
 
 use super::{ConfigFile, Failure, load_by};
 use crate::app;
@@ -20,7 +20,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let usage = |error: anyhow::Error| Failure::usage(format!("{error:#}"));
-        // First of all: a signal may come at any time.
+        // First of all: a signal may arrive at any time.
         let mut supervisor = app::Supervisor::new().map_err(usage)?;
         let load = move || load_by(config::load, &self.config.path);
         match supervisor.unless_stopped(load).map_err(usage)? {

@@ -1,5 +1,4 @@
-//! One user's requests to one server, one after the other, over a connection that is made anew when it is
-//! lost.
+//! One user's requests to one server, in sequence, over a connection that is re-established when lost.
 
 use std::time::Duration;
 
@@ -13,24 +12,24 @@ use super::{Exit, Failure, output};
 use crate::client::{CallError, Connection, Frame, Refusal, Request};
 use crate::text::shown;
 
-/// How much longer than its own deadline a server is waited for: it is the one to say that the time is over.
+/// Time for which a server is awaited beyond its own deadline: the server should report the timeout.
 const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 
-/// The longest reply that is kept, and not printed as it comes.
+/// Maximum size of a reply that is buffered instead of printed as it arrives.
 const MAX_ASKED_BYTES: usize = 1 << 20;
 
-/// What Ctrl-C does while a command runs.
+/// Effect of Ctrl-C while a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interrupt {
-    /// It ends the program, and with the connection the command.
+    /// Ends the program, and with the connection the command.
     Ends,
-    /// It cancels the command; a second time it drops the connection.
+    /// Cancels the command; a second Ctrl-C drops the connection.
     Cancels,
 }
 
-/// A user and a server.
+/// A session of a user with a server.
 pub(super) struct Session {
-    // Before the runtime, which drives it and must be dropped after it.
+    // Declared before the runtime, which drives it and must be dropped after it.
     connection: Option<Connection>,
     trusted: Trusted,
     next_sequence: u64,
@@ -38,23 +37,23 @@ pub(super) struct Session {
     runtime: Option<Runtime>,
 }
 
-/// Why a command was not done. None of them ends a session.
+/// The reason why a command was not completed. None of them ends a session.
 #[derive(Debug)]
 enum Undone {
-    /// The server said so.
+    /// The server refused.
     Refused(Refusal),
     /// The connection ended while a reply was due.
     Lost(CallError),
-    /// It did not end in time.
+    /// No reply in time.
     TimedOut(Duration),
-    /// The user did not want to wait any longer.
+    /// The user stopped waiting.
     GivenUp,
-    /// There is another reason to stop.
+    /// Another failure.
     Failed(Failure),
 }
 
 impl Session {
-    /// Connects for the first time, to run commands that take `most`, if anything is said of that.
+    /// Connects for the first time, to run commands that take at most `most`, if set.
     pub(super) fn open(
         target: Target,
         interrupt: Interrupt,
@@ -72,7 +71,7 @@ impl Session {
         let (trusted, connection) = match connected {
             Ok(connected) => connected,
             Err(failure) => {
-                // A name that is still being looked up can't be given up otherwise.
+                // A name lookup in progress cannot be aborted otherwise.
                 runtime.shutdown_background();
                 return Err(failure);
             }
@@ -81,7 +80,7 @@ impl Session {
         Ok(Self { connection, trusted, next_sequence: 1, interrupt, runtime: Some(runtime) })
     }
 
-    /// Runs one command and prints its reply, or why there is none.
+    /// Runs one command and prints its reply, or the reason for having none.
     pub(super) fn run(
         &mut self,
         request: Request,
@@ -93,7 +92,7 @@ impl Session {
         reply.end()
     }
 
-    /// Runs one command for its reply.
+    /// Runs one command and returns its reply.
     pub(super) fn ask(&mut self, request: Request) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         self.exchange(request, Some(DEADLINE_GRACE), &mut |part| {
@@ -106,7 +105,7 @@ impl Session {
         Ok(bytes)
     }
 
-    /// Ends the connection in order.
+    /// Closes the connection cleanly.
     pub(super) fn close(mut self) {
         if let (Some(runtime), Some(connection)) = (&self.runtime, self.connection.take()) {
             runtime.block_on(connection.close());
@@ -134,7 +133,7 @@ impl Session {
         });
         self.runtime = Some(runtime);
         done.map_err(|undone| {
-            // After these the connection may hold the rest of a reply that nobody waits for.
+            // After these the connection may still receive the rest of an abandoned reply.
             if !matches!(undone, Undone::Refused(_)) {
                 self.connection = None;
             }
@@ -178,7 +177,7 @@ impl Session {
         }
     }
 
-    /// The connection, made anew if the server ended it since the last reply.
+    /// The connection, re-established if the server has closed it since the last reply.
     async fn connected(&mut self) -> Result<&mut Connection, Failure> {
         let is_open = match &mut self.connection {
             Some(connection) => connection.is_still_open().await,
@@ -217,7 +216,7 @@ impl Undone {
     }
 }
 
-/// How an operator lets a client run `command`.
+/// Advice for an operator on permitting `command`.
 fn how_to_allow(command: &str) -> String {
     let command = shown(command, MAX_SHOWN_CHARS);
     format!(
@@ -226,7 +225,7 @@ fn how_to_allow(command: &str) -> String {
     )
 }
 
-/// The request that ends another one. Its own sequence is one that no command of a session has.
+/// The request that cancels another. Its own sequence differs from those of all commands of a session.
 fn cancellation(sequence: &str) -> Vec<u8> {
     format!("@cancel {sequence}\r\nSequence: cancel-{sequence}\r\n\r\n").into_bytes()
 }
@@ -238,7 +237,7 @@ async fn interrupted(interrupt: Interrupt) {
     }
 }
 
-/// Remembers whether a command failed while others go on.
+/// The failure of a series in which a command failed, if any did.
 pub(super) fn outcome(any_failed: bool) -> Result<(), Failure> {
     if any_failed { Err(Failure::told(Exit::Failed)) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! `lictor state …`: what operators do with plugins' state.
+//! `lictor state …`: operators' tools for plugins' state.
 
 mod entries;
 
@@ -50,7 +50,7 @@ impl State {
     }
 }
 
-/// The config that says where the state is.
+/// Loads the config that locates the state.
 fn loaded(file: &ConfigFile) -> Result<Config, Failure> {
     if file.path == Path::new(CONFIG_FILE) {
         want_own_config()?;

@@ -1,4 +1,4 @@
-//! `lictor status`: how a server is.
+//! `lictor status`: a server's status.
 
 use super::Failure;
 use super::call::ask;

@@ -1,4 +1,5 @@
-//! Which server to call, whom to trust there, and as whom: from options, the environment, or a config file.
+//! The server to call, the trust in it, and the client's credentials: from options, the environment, or a
+//! config file.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -41,21 +42,21 @@ pub(super) struct Target {
     pub(super) address: Address,
     pub(super) trust: TrustSource,
     pub(super) credentials: Credentials,
-    /// The config file that it was taken from.
+    /// The config file that they come from.
     pub(super) config: Option<PathBuf>,
 }
 
-/// Where the trust in a server comes from.
+/// The source of the trust in a server.
 #[derive(Debug)]
 pub(super) enum TrustSource {
-    /// Somebody said it for this call, in these words.
+    /// Given for this call, in these words.
     Given(Trust, String),
-    /// What was trusted before, or is now asked for.
+    /// The list of known servers, or the user's answer now.
     Remembered(KnownServers),
 }
 
 impl TargetOptions {
-    /// Puts it together.
+    /// Resolves the options.
     pub(super) fn resolve(self) -> Result<Target, Failure> {
         let path = match (&self.config, &self.server) {
             (Some(path), _) => Some(path.clone()),
@@ -118,7 +119,7 @@ impl TargetOptions {
     }
 }
 
-/// Where a server of this config is reached from here.
+/// The address of this config's server, as seen from here.
 fn listen_address(config: &Config) -> Result<Address, Failure> {
     let Some(listen) = config.server.listen.first() else {
         return Err(Failure::usage(format!(
@@ -135,7 +136,7 @@ fn listen_address(config: &Config) -> Result<Address, Failure> {
     Ok(reached_at(*listen).into())
 }
 
-/// Where a server that listens at `address` is reached from here.
+/// The address of a server that listens at `address`, as seen from here.
 pub(super) fn reached_at(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -145,8 +146,8 @@ pub(super) fn reached_at(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The certificate of the first client of the config, by their names, that has its key with it. Where it is one of several,
-/// somebody at a terminal is told which; for scripts it is the same each time.
+/// The certificate of the config's first client, by name, that has its key with it. If there are several, a
+/// user at a terminal is told which is used; for scripts it is the same each time.
 fn client_of(config: &Config) -> Result<PathBuf, Failure> {
     let certificates = || config.clients.values().flat_map(|client| &client.certificates);
     let own = |(name, client): (&ClientName, &Client)| {
@@ -183,7 +184,7 @@ fn client_of(config: &Config) -> Result<PathBuf, Failure> {
     Err(Failure::usage(format!("{why}; name a certificate with --cert FILE and its key with --key FILE")))
 }
 
-/// Tells of a file by which this user is known, or knows servers, and which others can change.
+/// Warns of a file that identifies this user, or lists known servers, and that others can change.
 fn warn_of_writers(path: &Path) {
     if let Some(fault) = other_writers(path) {
         output::note(&format!("warning: {fault}"));

@@ -1,4 +1,4 @@
-//! Where a server, a client and trust are taken from.
+//! The sources of a server, a client and trust.
 
 use std::fs;
 
@@ -125,7 +125,7 @@ fn clients_that_are_switched_off_are_named_and_a_key_may_be_in_the_certificates_
 fn a_folder_that_may_not_be_entered_is_not_taken_for_one_without_a_config() {
     use std::os::unix::fs::PermissionsExt;
     if rustix::process::geteuid().is_root() {
-        // Root enters every folder; a name that is too long can't be looked at either.
+        // Root can enter every folder; an overlong name cannot be looked up either.
         let long = "x".repeat(300);
         assert!(
             !super::super::is_missing(Path::new(&long)) && super::super::is_missing(Path::new("no/such"))

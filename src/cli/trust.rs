@@ -1,7 +1,6 @@
-//! Makes a connection whose server is trusted, and asks whether to trust one that is not known.
+//! Connects to a trusted server, and asks about an unknown one.
 //!
-//! Trust is never silent: a server is accepted because somebody named its certificate, or said yes to it
-//! here.
+//! Trust is never silent: a server is accepted because its certificate was named, or the user said yes here.
 
 use std::io::{self, BufRead};
 use std::time::Duration;
@@ -12,13 +11,13 @@ use crate::client::{Address, ConnectError, Connection, Connector, Known, KnownSe
 use crate::identity::Thumbprint;
 use crate::text::shown;
 
-/// Characters of what a server says that are shown.
+/// Maximum characters of a server's text shown.
 pub(super) const MAX_SHOWN_CHARS: usize = 2000;
 
-/// A server that is trusted, to connect to as often as needed.
+/// A trusted server, for any number of connections.
 pub(super) struct Trusted {
     connector: Connector,
-    /// What to add to the message when there is no connection.
+    /// Context for the message if there is no connection.
     origin: Origin,
 }
 
@@ -28,8 +27,8 @@ enum Origin {
 }
 
 impl Trusted {
-    /// Finds out whether the target is trusted, and asks if that is not known. It is waited for as long as commands may take
-    /// at `most`.
+    /// Determines if the target is trusted, and asks if that is unknown. The timeout is based on `most`, the
+    /// time that commands may take.
     pub(super) async fn settle(target: Target, most: Option<Duration>) -> Result<Self, Failure> {
         let Target { address, trust, credentials, config } = target;
         let (trust, origin) = match trust {
@@ -54,7 +53,7 @@ impl Trusted {
         self.connector.connect().await.map_err(|error| self.explain(&error))
     }
 
-    /// By what it connects.
+    /// The connector.
     pub(super) fn connector(&self) -> &Connector {
         &self.connector
     }
@@ -80,7 +79,7 @@ impl Trusted {
     }
 }
 
-/// Asks an unknown server for its certificate, and the user whether to trust it.
+/// Obtains an unknown server's certificate, and asks the user about trusting it.
 async fn introduce(
     address: &Address,
     known: &mut KnownServers,

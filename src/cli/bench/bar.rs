@@ -1,4 +1,4 @@
-//! How far a load has come, on standard error while it runs; nothing where that is no terminal.
+//! Progress of a load, on standard error while it runs; nothing if that is no terminal.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Bar {
         self.bar.set_position(millis(progress.elapsed));
     }
 
-    /// Takes it away: the report follows.
+    /// Removes the bar: the report follows.
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }

@@ -6,24 +6,24 @@ use hdrhistogram::Histogram;
 
 use super::report::time;
 
-/// The most lines of a chart.
+/// Maximum lines of a chart.
 const MAX_LINES: usize = 16;
 
-/// The longest bar, in characters.
+/// Maximum length of a bar, in characters.
 const MAX_BAR: usize = 56;
 
-/// The bounds within a decade, in tenths of it, from the finest.
+/// Bounds within a decade, in tenths of it, from the finest.
 const STEPS: [&[u64]; 4] =
     [&[10, 12, 15, 20, 25, 30, 40, 50, 60, 80], &[10, 15, 25, 40, 60], &[10, 20, 50], &[10]];
 
-/// A range of latencies, up to and with `to` nanoseconds, and how many lie in it.
+/// A range of latencies, up to and including `to` nanoseconds, and their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) to: u64,
     pub(super) count: u64,
 }
 
-/// Ranges that grow by about the same factor, as fine as fits; nothing of an empty histogram.
+/// Ranges that grow by about the same factor, as fine as fits; none for an empty histogram.
 pub(super) fn ranges(histogram: &Histogram<u64>) -> Vec<Range> {
     if histogram.is_empty() {
         return Vec::new();
@@ -38,13 +38,13 @@ pub(super) fn ranges(histogram: &Histogram<u64>) -> Vec<Range> {
     ranges.collect()
 }
 
-/// The bounds that hold all that was recorded.
+/// Bounds that cover all recorded values.
 fn bounds(histogram: &Histogram<u64>, steps: &[u64]) -> Vec<u64> {
     let mut bounds = Vec::new();
-    // From 100 ns: no reply comes sooner.
+    // From 100 ns: no reply arrives sooner.
     for decade in (1..17).map(|exponent| 10_u64.pow(exponent)) {
         for bound in steps.iter().map(|step| step * decade) {
-            // What the histogram can't tell apart from the bound lies in its range.
+            // Values that the histogram cannot distinguish from the bound are in its range.
             let bound = histogram.highest_equivalent(bound);
             if bound < histogram.min() {
                 continue;
@@ -58,7 +58,7 @@ fn bounds(histogram: &Histogram<u64>, steps: &[u64]) -> Vec<u64> {
     bounds
 }
 
-/// The lines: a bound, a bar, how much of all lies below it and above the bound before.
+/// The lines: a bound, a bar, and the share of values between the preceding bound and this one.
 pub(super) fn chart(histogram: &Histogram<u64>) -> String {
     let ranges = ranges(histogram);
     let most = ranges.iter().map(|range| range.count).max().unwrap_or(0).max(1);
@@ -66,7 +66,7 @@ pub(super) fn chart(histogram: &Histogram<u64>) -> String {
     let mut text = String::new();
     for Range { to, count } in ranges {
         let length = (count as f64 / most as f64 * MAX_BAR as f64).round() as usize;
-        // What there is is seen.
+        // A range with any values has a visible bar.
         let bar = "#".repeat(length.max(usize::from(count > 0)));
         let share = count as f64 / all as f64 * 100.0;
         let share = if count > 0 && share < 0.05 { "<0.1".to_owned() } else { format!("{share:.1}") };

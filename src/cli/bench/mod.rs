@@ -1,4 +1,4 @@
-//! `lictor bench`: measures how a server answers one command under load.
+//! `lictor bench`: measures a server's replies to one command under load.
 
 mod bar;
 mod chart;
@@ -76,14 +76,14 @@ struct LoadOptions {
     handshakes: bool,
 }
 
-/// A load that can be run.
+/// A valid load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Load {
     Steady(Plan),
     Handshakes(HandshakePlan),
 }
 
-/// What was measured, for whom it is shown to.
+/// The measurement, with the details to report.
 struct Outcome {
     load: Load,
     server: String,
@@ -115,7 +115,7 @@ impl Bench {
 }
 
 impl LoadOptions {
-    /// The load, if these options make one.
+    /// Builds the load, if these options are consistent.
     fn load(&self) -> Result<Load, Failure> {
         let Self { connections, in_flight, time, warm_up, .. } = *self;
         if self.handshakes {
@@ -140,9 +140,9 @@ impl LoadOptions {
     }
 }
 
-/// A connection takes a file, and the usual limit is 1024.
+/// A connection takes a file descriptor, and the usual limit is 1024.
 fn raise_file_limit(connections: usize) -> Result<(), Failure> {
-    /// What else is open: the terminal, the runtime's own, a first connection.
+    /// Other open files: the terminal, the runtime's own, a first connection.
     const OTHER_FILES: u64 = 32;
     let wanted = connections as u64 + OTHER_FILES;
     let limit = rlimit::increase_nofile_limit(wanted)
@@ -152,12 +152,12 @@ fn raise_file_limit(connections: usize) -> Result<(), Failure> {
             "{connections} connections need {wanted} open files, and this process may have {limit}: raise the limit \
              (`ulimit -n`), or take fewer --connections"
         ))),
-        // Whether it is enough shows when connections are made.
+        // If the limit is unknown, connecting will show if it suffices.
         _ => Ok(()),
     }
 }
 
-/// Runs the command once, to find out whether there is anything to measure; returns whom to send it to again.
+/// Runs the command once, to see if there is anything to measure; returns the peer for further calls.
 async fn first_call(target: Target, request: &[u8], dialect: Lictor) -> Result<Peer, Failure> {
     let trusted = Trusted::settle(target, None).await?;
     let mut connection = trusted.connect().await?;
@@ -178,7 +178,7 @@ async fn first_call(target: Target, request: &[u8], dialect: Lictor) -> Result<P
     Ok(Peer { address, tls: Some(trusted.connector().tls()), dialect: Arc::new(dialect) })
 }
 
-/// Sends the first call; returns why it failed, if it did.
+/// Sends the first call; returns the refusal, if it failed.
 async fn refusal(connection: &mut Connection, request: &[u8]) -> Result<Option<Refusal>, CallError> {
     connection.send(request).await?;
     let own = FIRST.to_string();
@@ -191,7 +191,7 @@ async fn refusal(connection: &mut Connection, request: &[u8]) -> Result<Option<R
     }
 }
 
-/// Runs the load. Ctrl-C ends it with a report; a second time, and before it has begun, without.
+/// Runs the load. Ctrl-C ends it with a report; a second Ctrl-C, or one before the load has begun, without.
 async fn measure(peer: &Peer, load: Load) -> Result<Report, Failure> {
     let bar = Bar::new(load);
     let (has_begun, is_stopped) = (Cell::new(false), Cell::new(false));
@@ -241,7 +241,7 @@ impl Outcome {
         if as_json { output::json(&self.json()) } else { output::line(&self.text()) }
     }
 
-    /// How the program ends: a command that failed is one that failed, however many did not.
+    /// The program's exit: failed if any command failed, however many succeeded.
     fn judge(&self) -> Result<(), Failure> {
         if self.report.replies == 0 {
             Err(Failure::failed("no reply came in the measured time"))

@@ -1,4 +1,4 @@
-//! What a load measured, as text for people and as JSON for programs.
+//! The result of a load, as text for people and as JSON for programs.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use super::{Load, Outcome};
 use crate::load::{Pace, Report};
 use crate::text::shown;
 
-/// From this share of a core on, figures tell of the generator.
+/// Share of a core from which on the figures reflect the generator's limits.
 const BUSY_SHARE: f64 = 0.9;
 
-/// Characters of a command or of a failure's code that are shown.
+/// Maximum characters of a command or of a failure's code shown.
 const MAX_SHOWN_CHARS: usize = 60;
 
-/// The quantiles that are shown, with their names.
+/// The quantiles shown, with their names.
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
 const CORRECTED: &str = "\
@@ -26,7 +26,7 @@ closed loop sends nothing while it waits, so it counts a stall only once.
 ";
 
 impl Outcome {
-    /// For people.
+    /// The report for people.
     pub(super) fn text(&self) -> String {
         let report = &self.report;
         let command = shown(&self.command.join(" "), MAX_SHOWN_CHARS).to_string();
@@ -48,7 +48,7 @@ impl Outcome {
         text.trim_end().to_owned()
     }
 
-    /// For programs. Times are in microseconds.
+    /// The report for programs. Times are in microseconds.
     pub(super) fn json(&self) -> Value {
         let report = &self.report;
         let (kind, rate, in_flight, connections, warm_up) = match self.load {
@@ -87,7 +87,7 @@ impl Outcome {
         })
     }
 
-    /// Whether requests were held up by replies that were late.
+    /// Returns true if late replies delayed further requests.
     fn is_correctable(&self) -> bool {
         matches!(self.load, Load::Steady(plan) if plan.pace == Pace::Closed)
     }
@@ -171,7 +171,7 @@ fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1e3
 }
 
-/// Nanoseconds in a fitting unit, with three digits.
+/// Formats nanoseconds in a fitting unit, with three digits.
 pub(super) fn time(nanos: u64) -> String {
     let (amount, unit) = match nanos as f64 {
         small if small < 999.5e3 => (small / 1e3, "µs"),
@@ -190,7 +190,7 @@ pub(super) fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
-/// A number with a comma after each three digits.
+/// Formats a number with a comma after each three digits.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

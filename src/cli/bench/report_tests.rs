@@ -1,4 +1,4 @@
-//! What reports look like.
+//! The form of reports.
 
 use std::collections::BTreeMap;
 

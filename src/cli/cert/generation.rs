@@ -1,4 +1,4 @@
-//! The certificates that followed each other under one name, as files in one folder.
+//! Successive certificates of one name, as files in one folder.
 
 use std::fs;
 use std::io;
@@ -13,14 +13,15 @@ use crate::client::Credentials;
 use crate::files::read_named;
 use crate::identity::{Thumbprint, describe, pem};
 
-/// A day, and the number of a certificate among those of that day.
+/// A day, and the number of a certificate on that day.
 type Made = (Date, u32);
 
-/// Where the certificates of a name are: `NAME.pem`, then `NAME.DATE.pem`, and `NAME.DATE-2.pem` where one day has several.
+/// The certificates of a name: `NAME.pem`, then `NAME.DATE.pem`, and `NAME.DATE-2.pem` if one day has
+/// several.
 pub(super) struct Line {
     folder: PathBuf,
     name: String,
-    /// Files that are among them whatever they are called.
+    /// Files that belong to the line whatever their names.
     own: Option<Files>,
 }
 
@@ -29,7 +30,7 @@ pub(super) struct Generation {
     pub(super) files: Files,
     pub(super) sha256: Thumbprint,
     der: Vec<u8>,
-    /// What stands behind the name: nothing, or a date.
+    /// The suffix of the name: nothing, or a date.
     date: Option<Made>,
 }
 
@@ -38,7 +39,7 @@ impl Line {
         Self { folder: folder.to_owned(), name: name.to_owned(), own: None }
     }
 
-    /// The line of this certificate.
+    /// The line that contains this certificate.
     pub(super) fn of(own: Files) -> Self {
         let name = own.certificate.file_stem().unwrap_or_default().to_string_lossy();
         let folder = own.certificate.parent().unwrap_or(Path::new("")).to_owned();
@@ -49,7 +50,7 @@ impl Line {
         &self.name
     }
 
-    /// Those that are there, the oldest first.
+    /// The existing certificates, oldest first.
     pub(super) fn generations(&self) -> Result<Vec<Generation>, Failure> {
         let mut found: Vec<_> =
             self.dates()?.into_iter().map(|(date, rest)| (date, self.files(&rest))).collect();
@@ -63,7 +64,7 @@ impl Line {
         found.into_iter().map(|(date, files)| Generation::read(files, date)).collect()
     }
 
-    /// What stands between the name and the ending of each certificate, and as a date.
+    /// The text between the name and the extension of each certificate, with its parsed date.
     fn dates(&self) -> Result<Vec<(Option<Made>, String)>, Failure> {
         let folder = Some(&*self.folder).filter(|folder| !folder.as_os_str().is_empty());
         let entries = match fs::read_dir(folder.unwrap_or(Path::new("."))) {
@@ -84,7 +85,7 @@ impl Line {
             .collect())
     }
 
-    /// The files of the one that is made now: none of them is there.
+    /// Free file names for a new certificate.
     pub(super) fn next(&self) -> Result<Files, Failure> {
         let day = today().strftime(".%Y-%m-%d");
         let dates =
@@ -113,7 +114,7 @@ fn today() -> Date {
     jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
-/// `.2026-11-30`, or `.2026-11-30-2`.
+/// Parses `.2026-11-30`, or `.2026-11-30-2`.
 fn date(text: &str) -> Option<Made> {
     let text = text.strip_prefix('.')?;
     let date = text.get(..10)?.parse().ok()?;
@@ -123,7 +124,7 @@ fn date(text: &str) -> Option<Made> {
     }
 }
 
-/// A name without the date behind it.
+/// Strips the date from a name.
 fn undated(name: &str) -> &str {
     let dated = name.match_indices('.').find(|(place, _)| date(&name[*place..]).is_some());
     dated.map_or(name, |(place, _)| &name[..place])
@@ -140,7 +141,7 @@ impl Generation {
         Ok(Self { sha256: Thumbprint::sha256_of(&der), der, files, date })
     }
 
-    /// One that was just made.
+    /// A certificate just made.
     pub(super) fn made(files: Files) -> Result<Self, Failure> {
         Self::read(files, Some((today(), 1)))
     }
@@ -156,12 +157,12 @@ impl Generation {
         }
     }
 
-    /// Whether this is its file.
+    /// Returns true if `certificate` is its file.
     pub(super) fn is_at(&self, certificate: &Path) -> bool {
         is_same(&self.files.certificate, certificate)
     }
 
-    /// Whether it says that no client shows it.
+    /// Returns true if its usage excludes clients.
     pub(super) fn is_for_servers_alone(&self) -> bool {
         let usage = X509Certificate::from_der(&self.der).ok().and_then(|(_, certificate)| {
             let usage = certificate.extended_key_usage().ok().flatten()?;
@@ -170,7 +171,7 @@ impl Generation {
         usage.unwrap_or(false)
     }
 
-    /// How many days it is valid for, if not for `asked`.
+    /// Returns its days of validity, if other than `asked`.
     pub(super) fn other_days(&self, asked: u32) -> Option<u64> {
         const DAY: u64 = 24 * 60 * 60;
         let validity = describe(&self.der).1?;
@@ -179,7 +180,7 @@ impl Generation {
         (!is_as_asked).then_some(seconds / DAY)
     }
 
-    /// Wants its key where it is to be, before anybody is told to use it.
+    /// Requires its key in the expected place, before anybody is told to use it.
     pub(super) fn want_key(&self) -> Result<(), Failure> {
         let Files { certificate, key } = &self.files;
         Credentials::load(certificate, Some(key)).map(drop).map_err(|error| {
@@ -192,7 +193,7 @@ impl Generation {
         })
     }
 
-    /// The next one, which says the same for a key of its own.
+    /// Makes its successor, with the same contents and a new key.
     pub(super) fn successor(&self, days: u32, files: &Files) -> Result<Issued, Failure> {
         let path = self.files.certificate.display();
         let (_, old) = X509Certificate::from_der(&self.der)
@@ -214,7 +215,7 @@ impl Generation {
 
 /// The first certificate of a file.
 fn first(path: &Path) -> Result<Vec<u8>, String> {
-    /// The largest file that is read.
+    /// Maximum size of the file.
     const MAX_FILE_BYTES: u64 = 1 << 20;
     let bytes = read_named(path, MAX_FILE_BYTES).map_err(|fault| fault.what())?;
     let chain = pem::certificates(&bytes).map_err(|fault| fault.in_full())?;

@@ -1,4 +1,4 @@
-//! What stands in a certificate's file.
+//! The contents of a certificate file.
 
 use std::fmt;
 use std::path::Path;
@@ -12,17 +12,17 @@ use crate::identity::pem::{self, Holds};
 use crate::identity::{Doubt, Proofs, Thumbprint, subject};
 use crate::text::shown;
 
-/// Characters of a subject that are shown.
+/// Maximum characters of a subject shown.
 const MAX_SUBJECT_CHARS: usize = 256;
 
-/// The largest file that is read; a chain of certificates takes some kilobytes.
+/// Maximum size of the file; a chain of certificates takes some kilobytes.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// A certificate, in what people know it by.
+/// The parts of a certificate by which people know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Certificate {
     subject: String,
-    /// What `uris` in the config compares with.
+    /// Compared with `uris` in the config.
     uris: Vec<String>,
     not_before: i64,
     not_after: i64,
@@ -79,7 +79,7 @@ impl Certificate {
         })
     }
 
-    /// Why it lets nobody in, or not everybody, if that is so.
+    /// Returns the reason why it admits nobody, or not everybody, if there is one.
     pub(crate) fn doubt(&self) -> Option<String> {
         Some(match self.doubt.as_ref()? {
             Doubt::Always(why) => format!("nobody will ever get in by this certificate: {why}"),
@@ -123,7 +123,7 @@ fn uris(certificate: &X509Certificate<'_>) -> Vec<String> {
     uris.collect()
 }
 
-/// A time as RFC 3339 in UTC.
+/// Formats a time as RFC 3339 in UTC.
 fn utc(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("{seconds} s"), |time| time.to_string())
 }

@@ -18,16 +18,16 @@ use crate::client::private_file;
 use crate::files;
 use crate::identity::{self, Thumbprint};
 
-/// What a server's certificate is for where nothing else is said.
+/// Default names of a server's certificate.
 pub(crate) const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// How long a certificate is valid where nothing else is said.
+/// Default days of validity.
 pub(crate) const DEFAULT_DAYS: u32 = 825;
 
-/// How far back a new certificate is valid, for clocks that are behind.
+/// Time by which a new certificate is backdated, for clocks that are slow.
 pub(super) const BACKDATED: Duration = Duration::from_secs(60 * 60);
 
-/// A name that can be a certificate's, its files' and a client's in the config.
+/// A name suitable for a certificate, its files and a client in the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CertificateName(String);
 
@@ -51,12 +51,12 @@ impl fmt::Display for CertificateName {
     }
 }
 
-/// Whom a certificate is for.
+/// The holder of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// A client, known by its thumbprint.
     Client {
-        /// Names that it holds; the server looks at none of them.
+        /// Names in the certificate; the server ignores them.
         names: Vec<String>,
     },
     /// A server under these DNS names and IP addresses.
@@ -67,7 +67,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// The names that it is for.
+    /// The names in the certificate.
     pub(crate) fn names(&self) -> &[String] {
         match self {
             Self::Client { names } | Self::Server { names } => names,
@@ -75,14 +75,14 @@ impl Role {
     }
 }
 
-/// A certificate that was made, with its key.
+/// A new certificate, with its key.
 pub(crate) struct Issued {
     pub(crate) certificate_pem: String,
     key_pem: String,
     der: Vec<u8>,
 }
 
-/// Where a certificate was written.
+/// The files of a certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Files {
     pub(crate) certificate: PathBuf,
@@ -95,9 +95,9 @@ impl Files {
     }
 }
 
-/// Makes a certificate for an ECDSA P-256 key of its own, valid for `days`.
+/// Makes a certificate with a new ECDSA P-256 key, valid for `days`.
 ///
-/// It is no authority: whoever trusts it trusts this one certificate.
+/// It is no authority: trust in it extends to this one certificate only.
 pub(crate) fn issue(name: &CertificateName, role: &Role, days: u32) -> Result<Issued, rcgen::Error> {
     let (names, usage) = match role {
         Role::Client { names } => (names, ExtendedKeyUsagePurpose::ClientAuth),
@@ -111,12 +111,12 @@ pub(crate) fn issue(name: &CertificateName, role: &Role, days: u32) -> Result<Is
     sign(params, &key, days)
 }
 
-/// Makes a certificate for a new key that says the same as the self-signed certificate `old` of whom it is: its subject, its names,
-/// what it may be used for, and whatever else is in it.
+/// Makes a certificate with a new key and the other contents of the self-signed certificate `old`: its
+/// subject, names, usages and everything else.
 ///
 /// # Errors
 ///
-/// What of `old` can't be kept.
+/// The part of `old` that cannot be kept.
 pub(crate) fn issue_again(old: &X509Certificate<'_>, days: u32) -> Result<Issued, String> {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -150,7 +150,7 @@ pub(crate) fn issue_again(old: &X509Certificate<'_>, days: u32) -> Result<Issued
     Ok(issued)
 }
 
-/// A part of a subject as it can be written again.
+/// Converts a part of a subject for the new certificate.
 fn dn_value(part: &AttributeTypeAndValue<'_>) -> Option<DnValue> {
     let (value, text) = (part.attr_value(), part.as_str().ok()?);
     Some(match value.tag() {
@@ -187,8 +187,8 @@ impl Issued {
         &self.der
     }
 
-    /// Writes the certificate and the key, both or neither, into a folder that is made if it is missing.
-    /// Nothing is ever overwritten: a key that is lost can't be made again.
+    /// Writes the certificate and the key, both or neither, into a folder, which is created if missing. Never
+    /// overwrites anything: a lost key cannot be restored.
     pub(crate) fn write(&self, to: &Files) -> Result<(), (PathBuf, io::Error)> {
         let at = |path: &Path| {
             let path = path.to_owned();
@@ -204,7 +204,7 @@ impl Issued {
     }
 }
 
-/// Writes a file that everybody may read, if there is none.
+/// Writes a world-readable file, if none exists.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     files::make(path, 0o666, bytes)
 }

@@ -1,4 +1,4 @@
-//! `lictor cert`: makes certificates, and tells what one is known by.
+//! `lictor cert`: makes certificates, and shows the thumbprints and names by which they are known.
 
 mod generation;
 pub(super) mod inspect;
@@ -93,7 +93,7 @@ impl New {
     }
 }
 
-/// Makes a certificate and writes it where nothing stands yet.
+/// Makes a certificate and writes it to files that must not exist yet.
 pub(super) fn make(name: &CertificateName, role: &Role, days: u32, files: &Files) -> Result<Issued, Failure> {
     for path in [&files.certificate, &files.key] {
         if path.symlink_metadata().is_ok() {
@@ -121,7 +121,7 @@ fn write(issued: &Issued, files: &Files) -> Result<(), Failure> {
     })
 }
 
-/// The lines of the config that let a client in.
+/// The config lines that admit a client.
 fn admission(name: &CertificateName, issued: &Issued, files: &Files) -> String {
     let key = key_text(&name.to_string());
     format!(

@@ -7,15 +7,15 @@ use crate::cli::{Failure, output};
 use crate::config::{self, Config, WrittenPin, pins};
 use crate::files::{put_alike, read_named};
 
-/// The config's text, and the pins in it of some generations.
+/// The config's text, and its pins of the given generations.
 pub(super) struct Pinned {
     text: String,
-    /// With the place of the generation that each pins, the oldest first; not empty.
+    /// Each pin with the index of its generation, oldest first; not empty.
     pub(super) pins: Vec<(usize, WrittenPin)>,
 }
 
 impl Pinned {
-    /// Those in the config as it is now.
+    /// Reads the pins in the current config.
     pub(super) fn read(config: &Config, generations: &[Generation]) -> Result<Self, Failure> {
         const MAX_CONFIG_BYTES: u64 = 16 << 20;
         let told = |why: &str| Failure::failed(format!("{}: {why}", config.path.display()));
@@ -40,7 +40,7 @@ impl Pinned {
         }
     }
 
-    /// Those of others than the newest of the generations, of which there are `count`.
+    /// The pins of all but the newest of `count` generations.
     pub(super) fn old(&self, count: usize) -> Vec<&(usize, WrittenPin)> {
         self.pins.iter().filter(|(place, _)| place + 1 < count).collect()
     }
@@ -49,7 +49,7 @@ impl Pinned {
         self.pins.iter().any(|(place, _)| place + 1 == count)
     }
 
-    /// Writes the generation `new` beside the one that is pinned last.
+    /// Adds a pin of the generation `new` next to the last existing pin.
     pub(super) fn add(&self, config: &Config, new: &Generation) -> Result<(), Failure> {
         let Some((_, beside)) = self.pins.last() else { return Ok(()) };
         let file =

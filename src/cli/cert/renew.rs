@@ -1,7 +1,7 @@
-//! `lictor cert renew`: a new key and certificate beside the old, and what is to be done with them.
+//! `lictor cert renew`: a new key and certificate beside the old, and instructions for using them.
 //!
-//! Nothing is overwritten or deleted, and each step that was done is found done when the verb is run again: it goes on where it
-//! broke off, and says what comes next.
+//! Nothing is overwritten or deleted. When the subcommand is run again, it detects the completed steps,
+//! continues with the first open one, and states the next.
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ impl Renew {
         }
     }
 
-    /// Where its certificates are: by its name in the folder, or by the paths in the config.
+    /// The certificate's line: by its name in the folder, or by the paths in the config.
     fn line(&self, config: Option<&Config>) -> Result<Line, Failure> {
         let name = self.name.to_string();
         let named = Line::new(self.dir.as_deref().unwrap_or(Path::new(FOLDER)), &name);
@@ -106,17 +106,17 @@ impl Renew {
     }
 }
 
-/// Where certificates are, if nothing is said of that.
+/// Default folder of certificates.
 const FOLDER: &str = "certs";
 
-/// What the server's own certificate is called, whatever its file is.
+/// The name of the server's own certificate, whatever its file's name.
 const SERVER: &str = "server";
 
-/// A renewal under way.
+/// A renewal in progress.
 struct Renewal<'v> {
     verb: &'v Renew,
     line: Line,
-    /// Not empty; the newest is the last.
+    /// Not empty; the newest is last.
     generations: Vec<Generation>,
 }
 
@@ -125,7 +125,7 @@ impl Renewal<'_> {
         &self.generations[self.generations.len() - 1]
     }
 
-    /// Makes the next generation, if it is time for one: none is under way, or another was asked for.
+    /// Makes the next generation, if due: none is in progress, or another was requested.
     fn make_next(&mut self, is_under_way: bool) -> Result<(), Failure> {
         let newest = self.newest();
         if !self.verb.again && (is_under_way || newest.is_of_today()) {
@@ -143,7 +143,7 @@ impl Renewal<'_> {
         let days = self.verb.days.unwrap_or(DEFAULT_DAYS);
         write(&newest.successor(days, &files)?, &files)?;
         output::line(&format!("made {} and {}", files.certificate.display(), files.key.display()))?;
-        // Where root renews what another user serves with, the key is that user's like the old one.
+        // If root renews another user's certificate, the new key must belong to the old one's owner.
         if let Ok(old) = newest.files.key.metadata()
             && chown(&files.key, Some(old.uid()), Some(old.gid())).is_err()
         {
@@ -161,7 +161,7 @@ impl Renewal<'_> {
         ))
     }
 
-    /// The files of the generations before the newest, as far as they are here.
+    /// The files of all generations but the newest, as far as they exist here.
     fn old_files(&self) -> String {
         let old = self.generations.iter().rev().skip(1).rev();
         let files = old.flat_map(|old| [&old.files.certificate, &old.files.key]);
@@ -169,7 +169,7 @@ impl Renewal<'_> {
         names.collect::<Vec<_>>().join(" and ")
     }
 
-    /// Where no config is: what another machine's config is to pin.
+    /// Without a config: states the pin for another machine's config.
     fn unpinned(&mut self) -> Result<(), Failure> {
         if self.newest().is_for_servers_alone() {
             let words =
@@ -195,7 +195,7 @@ impl Renewal<'_> {
         ))
     }
 
-    /// The certificate of a client that the config pins: both are pinned when this is done.
+    /// Renews a client's certificate that the config pins: afterwards both are pinned.
     fn client(&mut self, config: &Config) -> Result<(), Failure> {
         let pinned = Pinned::read(config, &self.generations)?;
         let count = self.generations.len();
@@ -206,7 +206,7 @@ impl Renewal<'_> {
         }
         let new = self.newest();
         let is_pinned = pinned.has_newest(count);
-        // Once it is pinned it may have been moved to where the client is.
+        // Once the new certificate is pinned, its key may have been moved to the client.
         let has_key = !is_missing(&new.files.key);
         if has_key || !is_pinned {
             new.want_key()?;
@@ -242,12 +242,13 @@ impl Renewal<'_> {
         ))
     }
 
-    /// The place of the certificate that the server shows, by the path in its config.
+    /// The index of the certificate that the server presents, by the path in its config.
     fn of_server(&self, config: &Config) -> Option<usize> {
         self.generations.iter().position(|one| one.is_at(&config.server.certificate.path))
     }
 
-    /// The server's own certificate, of which only one is shown at a time: the config stays as it is.
+    /// Renews the server's own certificate, of which only one is presented at a time: the config stays
+    /// unchanged.
     fn server(&mut self, config: &Config) -> Result<(), Failure> {
         let in_use = self.of_server(config);
         self.make_next(in_use.is_some_and(|place| place + 1 < self.generations.len()))?;
@@ -279,7 +280,7 @@ impl Renewal<'_> {
     }
 }
 
-/// How the pins of a client are put in force, in words.
+/// Instructions for putting a client's pins into force.
 fn in_force(config: &Config, client: &str) -> String {
     let off = config.disabled.clients.keys().find(|name| name.as_ref() == client);
     match off {
@@ -293,7 +294,7 @@ fn in_force(config: &Config, client: &str) -> String {
     }
 }
 
-/// How the config is put in force, in words.
+/// Instructions for putting the config into force.
 fn reload(config: &Config) -> String {
     format!(
         "as the user that serves, `lictor check --config {}`; then `systemctl reload lictor`, `lictor reload` or SIGHUP",

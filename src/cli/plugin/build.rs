@@ -9,7 +9,7 @@ use super::{Failure, output};
 use crate::files::{self, read_named};
 use crate::kit;
 
-/// The largest module or component that is read.
+/// Maximum size of a module or component.
 const MAX_BYTES: u64 = 1 << 30;
 
 /// Generate a language's bindings of a world
@@ -93,7 +93,7 @@ impl Bindings {
 impl Componentize {
     pub(super) fn run(self) -> Result<(), Failure> {
         want_file(&self.output)?;
-        // Without links taken out: compilers name the folder as it was named to them.
+        // With links kept: compilers record the folder under the name they were given.
         let folder = self.output.parent().unwrap_or(Path::new(""));
         let root = std::env::current_dir().map(|here| here.join(folder)).unwrap_or_default();
         let root = root.to_string_lossy();
@@ -101,7 +101,7 @@ impl Componentize {
         let debug = files::debug_file(&self.output);
         match &built.debug {
             Some(bytes) => put(&debug, bytes)?,
-            // One of an earlier build tells of other code.
+            // One of an earlier build describes other code.
             None => remove(&debug)?,
         }
         put(&self.output, &built.component)
@@ -116,7 +116,7 @@ impl Seal {
     }
 }
 
-/// Refuses a folder where a component is to be put, before anything is written.
+/// Refuses a folder as a component's file name, before anything is written.
 fn want_file(output: &Path) -> Result<(), Failure> {
     match output.is_dir() {
         true => Err(Failure::usage(format!("{} is a folder: name the component's file", output.display()))),
@@ -124,14 +124,14 @@ fn want_file(output: &Path) -> Result<(), Failure> {
     }
 }
 
-/// What `change` makes of the file `from`.
+/// Applies `change` to the contents of the file `from`.
 fn changed<T>(from: &Path, change: impl Fn(&[u8]) -> anyhow::Result<T>) -> Result<T, Failure> {
     let told = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", from.display()));
     let bytes = read_named(from, MAX_BYTES).map_err(|fault| told(&fault.what()))?;
     change(&bytes).map_err(|error| told(&format_args!("{error:#}")))
 }
 
-/// Writes a file and says so.
+/// Writes a file and reports it.
 fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write(path, bytes)?;
     output::note(&format!("{}: {}", path.display(), super::bytes(bytes.len())));

@@ -1,4 +1,4 @@
-//! `lictor plugin inspect`: what a component needs and offers.
+//! `lictor plugin inspect`: a component's needs and offers.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ impl Inspect {
     }
 }
 
-/// The world that a component with these exports is of, as the end of a sentence.
+/// The world of a component with these exports, as the end of a sentence.
 fn world(exports: &[String]) -> Option<String> {
     let worlds =
         [("lictor:plugin/streaming-commands@", "streaming-plugin"), ("lictor:plugin/commands@", "plugin")];
@@ -77,7 +77,7 @@ fn world(exports: &[String]) -> Option<String> {
     })
 }
 
-/// Appends a heading and its lines, in two columns; nothing where there are none.
+/// Appends a heading and its lines, in two columns; nothing without lines.
 fn section(text: &mut String, heading: &str, lines: &[(&str, String)]) {
     if lines.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! `lictor plugin …`: what authors of plugins need, without a server.
+//! `lictor plugin …`: tools for plugin authors, without a server.
 
 mod build;
 mod dev;
@@ -73,25 +73,25 @@ impl CompileOptions {
     }
 }
 
-/// A size as config files write it, within the range of this key.
+/// Parses a size in the config files' notation, within the range of this key.
 fn size(text: &str, section: &str, key: &str) -> Result<ByteSize, String> {
     let size = ByteSize::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())?;
     within(section, key, size.bytes()).map(|()| size)
 }
 
-/// A time as config files write it, within the range of this key.
+/// Parses a time in the config files' notation, within the range of this key.
 fn time(text: &str, section: &str, key: &str) -> Result<TimeSpan, String> {
     let time = TimeSpan::try_from(text.to_owned()).map_err(|refusal| refusal.to_string())?;
     within(section, key, time.milliseconds()).map(|()| time)
 }
 
-/// Refuses an amount that a config file could not give this key.
+/// Refuses an amount that is out of this key's range in a config file.
 fn within(section: &str, key: &str, amount: u64) -> Result<(), String> {
     let bound = bounds().find(|bound| (bound.section, bound.key) == (section, key));
     bound.and_then(|bound| bound.exceeded_by(amount)).map_or(Ok(()), Err)
 }
 
-/// A number of bytes as people read it.
+/// Formats a number of bytes for people.
 fn bytes(count: usize) -> String {
     const KIB: f64 = 1024.0;
     match count as f64 {

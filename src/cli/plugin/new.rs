@@ -1,4 +1,4 @@
-//! `lictor plugin new`: a project that builds, with everything that it needs but its language's tools.
+//! `lictor plugin new`: a project that builds, with everything that it needs except its language's tools.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ impl Lang {
         }
     }
 
-    /// The same with all of the language's standard library.
+    /// The same language with its full standard library.
     fn with_std(self) -> Result<Language, Failure> {
         match self {
             Self::Rust => Ok(Language::RustStd),
@@ -110,7 +110,7 @@ fn write(path: &Path, is_program: bool, bytes: &[u8]) -> Result<(), Failure> {
     written().map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
 }
 
-/// What may name a plugin, a package of every language and a command.
+/// Accepts names valid for a plugin, a package of every language and a command.
 fn name(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_name = text.starts_with(|c: char| c.is_ascii_lowercase())

@@ -103,18 +103,18 @@ pub(in crate::cli) struct Run {
     command: Vec<String>,
 }
 
-/// What is told of a command that was denied something.
+/// Message after a command was denied something.
 const OPTIONS_THAT_GRANT: &str = "options say what a plugin may reach here: --http URL (and --http-network for one that is not public), --file PATH, \
      --directory /NAME=FOLDER, --store NAME, --config KEY=VALUE, --plugin NAME=FILE";
 
-/// How long a command may take where --timeout says nothing: as in a config file.
+/// Default time limit of a command: as in a config file.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
         match &self.script {
             Some(path) => script::run(path, self.client.as_ref(), self.plugins()),
-            // Clap does not see to it where the script conflicts with what is there.
+            // Clap does not require the script if a conflicting argument is present.
             None if self.instances.is_some() => Err(Failure::usage(
                 "--instances is for the calls of a --script: one command has its own instance",
             )),
@@ -122,7 +122,7 @@ impl Run {
         }
     }
 
-    /// What is run, and what it reaches.
+    /// The plugin to run, and its grants.
     fn plugins(&self) -> TrialRun {
         let networks: Vec<_> = self.http_network.iter().map(|network| network.0).collect();
         let others = self.others.iter().map(|(name, file)| (name.to_string(), file.clone()));
@@ -163,7 +163,7 @@ impl Run {
         if !call.is_of_server() {
             call.check(plugins.body_bytes).map_err(|error| Failure::usage(format!("{error:#}")))?;
         }
-        // What can't be shown is run to its end all the same.
+        // If output fails, the command still runs to its end.
         let (mut reply, mut shown) = (self.request.reply(), Ok(()));
         let trial = app::try_out(&plugins, &call, &mut |part| {
             if shown.is_ok() {
@@ -233,12 +233,12 @@ fn network(text: &str) -> Result<Network, String> {
     Network::try_from(text.to_owned()).map_err(told)
 }
 
-/// A name as the config has it.
+/// Parses a name in the config's notation.
 fn named<T: FromStr<Err = Refusal>>(text: &str) -> Result<T, String> {
     text.parse().map_err(told)
 }
 
-/// A number as the config has it, within the range of this key.
+/// Parses a number in the config's notation, within the range of this key.
 fn count(text: &str, section: &str, key: &str) -> Result<u64, String> {
     let count = text.parse().map_err(|_| "write a whole number".to_owned())?;
     within(section, key, count).map(|()| count)

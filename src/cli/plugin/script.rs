@@ -1,4 +1,4 @@
-//! A script of `lictor plugin run`: each of its calls, what it gave, and what it was to give.
+//! A script of `lictor plugin run`: each call, its result, and the expected result.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -12,26 +12,26 @@ use crate::client::{Request, RequestError};
 use crate::config::{self, Expected, Refusal, Script, ScriptCall, ScriptCommand};
 use crate::text::shown;
 
-/// Characters of a command that its line shows.
+/// Maximum characters of a command shown in its line.
 const MAX_COMMAND_CHARS: usize = 200;
 
-/// Bytes of a reply that are shown.
+/// Maximum bytes of a reply shown.
 const MAX_REPLY_BYTES: usize = 4096;
 
-/// What a call gave.
+/// The result of a call.
 type Given = Result<Vec<u8>, Failed>;
 
-/// How a call failed.
+/// A failed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Failed {
     code: &'static str,
-    /// All that is told of it.
+    /// The failure's full message.
     told: String,
-    /// The parts of its reply before that.
+    /// The parts of its reply sent before the failure.
     sent: Vec<u8>,
 }
 
-/// Runs the script at `path`; `client` makes the calls that do not say who does.
+/// Runs the script at `path`; `client` makes the calls that name no client.
 pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Failure> {
     let names = plugins.names();
     let read =
@@ -50,7 +50,7 @@ pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Fa
     }
     let plugins = TrialRun { granted, ..plugins };
     let (calls, requests): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
-    // What can't be shown counts all the same.
+    // If output fails, results still count.
     let (mut amiss, mut told) = (0, Ok(()));
     let done = app::try_all(&plugins, &requests, |number, Tried { answer, sent, time }| {
         let Some(call) = calls.get(number) else { return };
@@ -72,7 +72,7 @@ pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Fa
     }
 }
 
-/// The call as its client sends it, which a server would take.
+/// Builds the call as its client sends it, in a form that a server accepts.
 fn trial_call(call: &ScriptCall, client: &str, body_bytes: usize) -> Result<TrialCall, Refusal> {
     let refusal = |what: String| Refusal { what, advice: None };
     let headers = call.headers.iter().map(|header| {
@@ -113,7 +113,7 @@ fn request(call: &ScriptCall, headers: Vec<(&str, &str)>) -> Result<Vec<u8>, Req
     request.body(call.body.clone()).encode()
 }
 
-/// What was expected and what came, where that is not the same.
+/// The expected and the actual result, if they differ.
 fn mismatch(expected: &Expected, given: &Given) -> Option<(String, String)> {
     let has = |bytes: &[u8]| {
         expected.has.as_deref().is_none_or(|part| memchr::memmem::find(bytes, part.as_bytes()).is_some())
@@ -129,7 +129,7 @@ fn mismatch(expected: &Expected, given: &Given) -> Option<(String, String)> {
         return None;
     }
     let (wanted, came) = (wanted(expected, given), came(expected, given));
-    // Texts that differ in spaces at their end alone.
+    // The texts differ only in whitespace at their end.
     match wanted.trim_end() == came.trim_end() {
         true => Some((format!("{wanted:?}"), format!("{came:?}"))),
         false => Some((wanted, came)),
@@ -141,7 +141,7 @@ fn wanted(expected: &Expected, given: &Given) -> String {
     match (&expected.code, &expected.reply, part) {
         (Some(code), _, None) => format!("a failure of the code {code}"),
         (Some(code), _, Some(part)) => format!("a failure of the code {code} {part}"),
-        // What is wrong may be either.
+        // Either may be the mismatch.
         (None, Some(reply), Some(part)) if given.as_ref() == Ok(reply) => format!("a reply {part}"),
         (None, Some(reply), _) => shown_reply(reply),
         (None, None, Some(part)) => format!("a reply {part}"),
@@ -163,7 +163,7 @@ fn came(expected: &Expected, given: &Given) -> String {
     }
 }
 
-/// Whether all of a reply is shown.
+/// Returns true if the whole reply is shown.
 fn is_shown(reply: &[u8]) -> bool {
     reply.len() <= MAX_REPLY_BYTES && is_text(reply)
 }
@@ -172,7 +172,7 @@ fn is_text(reply: &[u8]) -> bool {
     std::str::from_utf8(reply).is_ok_and(|text| !text.contains('\0'))
 }
 
-/// A reply for people; of one that is long its begin, and of one that is no text how long it is.
+/// Formats a reply for people; truncates long text, and describes binary data by its length.
 fn shown_reply(reply: &[u8]) -> String {
     match std::str::from_utf8(reply) {
         Ok("") => "an empty reply".to_owned(),
@@ -185,7 +185,7 @@ fn shown_reply(reply: &[u8]) -> String {
     }
 }
 
-/// The parts that came, and the failure after them.
+/// The parts that arrived, and the failure after them.
 fn shown_failure(Failed { told, sent, .. }: &Failed) -> String {
     match sent.is_empty() {
         true => told.clone(),
@@ -193,7 +193,7 @@ fn shown_failure(Failed { told, sent, .. }: &Failed) -> String {
     }
 }
 
-/// What is printed of a call that ended.
+/// The lines printed for a completed call.
 fn lines(
     command: &ScriptCommand,
     time: Duration,
@@ -221,7 +221,7 @@ fn lines(
     }
 }
 
-/// A text whose lines after the first are indented.
+/// Indents the lines of a text after the first.
 fn indented(text: impl Display, by: &str) -> String {
     text.to_string().trim_end_matches(['\r', '\n']).replace('\n', &format!("\n{by}"))
 }
@@ -230,7 +230,7 @@ fn indented(text: impl Display, by: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What is expected, what is given, and what is told of the two.
+    /// Expected result, actual result, and the reported mismatch.
     type Case = (Expected, Given, Option<(&'static str, &'static str)>);
 
     fn expected(reply: Option<&[u8]>, code: Option<&str>, has: Option<&str>) -> Expected {

@@ -1,4 +1,4 @@
-//! `lictor state list|get|delete`: single entries of plugins' stores, also while the server runs.
+//! `lictor state list|get|delete`: single entries of plugins' stores, even while the server runs.
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -91,10 +91,10 @@ pub(in crate::cli) struct Delete {
     config: ConfigFile,
 }
 
-/// Keys that are collected at a time, before they are deleted.
+/// Keys collected at a time for deletion.
 const PAGE: usize = 1000;
 
-/// A store as a grant of another plugin names it.
+/// A store in the notation of another plugin's grant.
 #[derive(Clone, Debug)]
 struct StoreArgument(Namespace);
 
@@ -131,7 +131,7 @@ fn opened(
     open(path).map_err(failed)
 }
 
-/// Wants that there is such a store: that a name has a slip is not that a key is gone.
+/// Requires the store to exist: a misspelled name must not look like a missing key.
 fn want_store(state: &ByHand, store: &Namespace) -> Result<(), Failure> {
     let namespaces = state.namespaces().map_err(failed)?;
     if namespaces.iter().any(|(namespace, _)| namespace == store) {
@@ -222,7 +222,8 @@ impl Delete {
         }
     }
 
-    /// Deletes those that are there now, page by page, so that what a plugin writes meanwhile can't keep it going.
+    /// Deletes the present entries, page by page, so that concurrent writes of a plugin cannot prolong it
+    /// indefinitely.
     fn all(&self, state: &ByHand, store: &Namespace, prefix: &str) -> Result<(), Failure> {
         let (mut count, mut after) = (0, None);
         loop {
@@ -253,7 +254,7 @@ fn missing(store: &Namespace, key: &Key) -> Failure {
     Failure::failed(format!("{}: there is no key {}", shown(store), key.as_str()))
 }
 
-/// Milliseconds until `ms` after 1970.
+/// Milliseconds from now until `ms` after 1970.
 fn left_ms(ms: u64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let left = Duration::from_millis(ms).saturating_sub(now);
@@ -273,7 +274,7 @@ fn line_of(entry: &Listed) -> String {
     format!("{bytes:>8} bytes  version {version:<8}  {left:>10}  {key}")
 }
 
-/// An entry with its value: as text where it is text, otherwise in hexadecimal.
+/// An entry with its value: as text if possible, otherwise in hexadecimal.
 fn json_of_all(key: &Key, entry: &Entry) -> Value {
     let left = entry.expires_at.map(|at| left_ms(at.as_ms()));
     let bytes = entry.value.as_bytes();

@@ -1,4 +1,4 @@
-//! `lictor plugin dev`: a project that is built, served and tested anew whenever one of its sources changes.
+//! `lictor plugin dev`: builds, serves and tests a project whenever one of its sources changes.
 
 mod project;
 mod serving;
@@ -39,7 +39,7 @@ pub(in crate::cli) struct Dev {
     config: Option<PathBuf>,
 }
 
-/// How long what runs in the background is waited for at the end.
+/// Timeout for background tasks at the end.
 const ENDING: Duration = Duration::from_secs(1);
 
 impl Dev {
@@ -66,7 +66,7 @@ fn told(error: anyhow::Error) -> Failure {
     Failure::failed(format!("{error:#}"))
 }
 
-/// The signals to end: those of Ctrl-C and Ctrl-\, of a service manager, and of a terminal that is closed.
+/// The signals that end the program: Ctrl-C and Ctrl-\, a service manager's, and a closed terminal's.
 struct Stop([Signal; 4]);
 
 impl Stop {
@@ -88,7 +88,7 @@ impl Stop {
     }
 }
 
-/// A project that is worked on, and all that is done with it.
+/// A project with its server and watched sources.
 struct Workshop {
     project: Project,
     serving: Serving,
@@ -99,7 +99,7 @@ struct Workshop {
 impl Workshop {
     async fn work(self) {
         let Self { project, mut serving, mut sources, mut stop } = self;
-        // Whether what there is now is served, and only its tests are to be run.
+        // Set if the present component is served, and only the tests must run.
         let mut is_served = false;
         loop {
             let mut is_done = false;
@@ -122,7 +122,7 @@ impl Workshop {
                         }
                     }
                 }
-                // To drop the round ends what is still running of it.
+                // Dropping the round ends its running processes.
             };
             match changed {
                 None => break,
@@ -137,7 +137,7 @@ impl Workshop {
     }
 }
 
-/// Tells of what a round has made; gives a file for which the next is to begin.
+/// Reports on the files a round has written; returns a file whose change requires another round.
 fn after(ended: anyhow::Result<Round>) -> Option<PathBuf> {
     let Round { changed, made } = ended.unwrap_or_else(|error| {
         output::note(&format!("{error:#}"));
@@ -153,8 +153,8 @@ fn after(ended: anyhow::Result<Round>) -> Option<PathBuf> {
     changed
 }
 
-/// Builds and serves the project, unless it `is_served` as it is; then tests it. Tells how each went. Dropped, it ends what it has
-/// started.
+/// Builds and serves the project, unless it `is_served` unchanged; then tests it. Reports the results.
+/// Dropping the future ends the processes it started.
 async fn round(project: &Project, serving: &mut Serving, is_served: &mut bool) {
     if !*is_served {
         *is_served = serve(project, serving).await;
@@ -169,7 +169,7 @@ async fn round(project: &Project, serving: &mut Serving, is_served: &mut bool) {
     }
 }
 
-/// Builds the project, and serves what that made. Tells whether it is served.
+/// Builds the project, and serves the result. Returns true if that succeeded.
 async fn serve(project: &Project, serving: &mut Serving) -> bool {
     output::note(&format!("building {}", project.name));
     let began = Instant::now();
@@ -195,7 +195,7 @@ async fn serve(project: &Project, serving: &mut Serving) -> bool {
     }
 }
 
-/// Waits for the end of a script of the project, which has told what is wrong.
+/// Waits for the end of a script of the project, which reports its own faults.
 async fn ended(step: std::io::Result<Step>, name: &str) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| Failure::failed(format!("{name} cannot be run: {error}"));
     let status = step.map_err(cannot)?.ended().await.map_err(cannot)?;

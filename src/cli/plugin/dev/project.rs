@@ -12,16 +12,16 @@ use crate::config::{PluginName, Refusal};
 use crate::files::{self, Opened};
 use crate::text::shown;
 
-/// Characters of a folder's name that are shown.
+/// Maximum characters of a folder's name shown.
 const MAX_NAME_CHARS: usize = 64;
 
-/// A project as `lictor plugin new` makes it.
+/// A project in the form that `lictor plugin new` makes.
 pub(super) struct Project {
     /// Its folder, without links.
     pub(super) folder: PathBuf,
-    /// The same as it was named.
+    /// The folder as named by the user.
     pub(super) named: PathBuf,
-    /// What the folder is called, as is the component.
+    /// The folder's name, which is also the component's.
     pub(super) name: String,
 }
 
@@ -40,7 +40,7 @@ impl Project {
         ))
     }
 
-    /// The plugin's name in a config that is made for it: the folder's, if a plugin may have that.
+    /// The plugin's name in a generated config: the folder's, if valid for a plugin.
     pub(super) fn plugin_name(&self) -> Result<PluginName, Failure> {
         let refused = |refusal: Refusal| {
             let advice = refusal.advice.map(|advice| format!(" ({advice})")).unwrap_or_default();
@@ -55,7 +55,7 @@ impl Project {
         self.name.parse().map_err(refused)
     }
 
-    /// Keeps others like this process from working in the folder until what is given is dropped.
+    /// Locks the folder against other processes like this one until the result is dropped.
     pub(super) fn locked(&self) -> Result<Opened, Failure> {
         let cannot = |what: String| Failure::failed(format!("{}: {what}", self.named.display()));
         let folder = Opened::folder(&self.folder).map_err(|fault| cannot(fault.what()))?;
@@ -72,19 +72,20 @@ impl Project {
         }
     }
 
-    /// Whether there is such a file in it.
+    /// Returns true if the project has this file.
     pub(super) fn has(&self, file: &str) -> bool {
         self.folder.join(file).is_file()
     }
 
-    /// Whether a file, by its path in the project, is of the tests alone: no component is another one for it.
+    /// Returns true if a file, by its path in the project, belongs to the tests only: the component does not
+    /// depend on it.
     pub(super) fn is_of_tests(path: &Path) -> bool {
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let is_test = ["test.sh", "test.toml"].contains(&&*name) || name.contains(".test.");
         is_test || path.starts_with("tests") || (name.starts_with("test_") && name.ends_with(".py"))
     }
 
-    /// What build.sh has made: a component of the folder's name, or the only one.
+    /// The result of build.sh: a component of the folder's name, or the only one.
     pub(super) fn component(&self) -> Result<PathBuf, Failure> {
         let own = self.folder.join(format!("{}.wasm", self.name));
         if own.is_file() {
@@ -98,18 +99,18 @@ impl Project {
         }
     }
 
-    /// A file of the project, as a command in the current folder names it.
+    /// A file of the project, as a path for commands in the current folder.
     pub(super) fn as_named(&self, file: &str) -> PathBuf {
         let here = Path::new(".");
         if self.named == here { PathBuf::from(file) } else { self.named.join(file) }
     }
 }
 
-/// The process that holds the lock on `folder`, if the kernel tells.
+/// The process that holds the lock on `folder`, if the kernel reports it.
 fn holder(folder: &Path) -> Option<u32> {
     let inode = fs::metadata(folder).ok()?.ino().to_string();
     let locks = files::read_named(Path::new("/proc/locks"), MOST_LOCKS_BYTES).ok()?;
-    // Such as `1: FLOCK  ADVISORY  WRITE 1234 fe:01:5678 0 EOF`.
+    // Example: `1: FLOCK  ADVISORY  WRITE 1234 fe:01:5678 0 EOF`.
     String::from_utf8_lossy(&locks).lines().find_map(|line| {
         let words: Vec<_> = line.split_whitespace().collect();
         let [_, "FLOCK", _, "WRITE", process, file, ..] = words[..] else { return None };
@@ -118,7 +119,7 @@ fn holder(folder: &Path) -> Option<u32> {
     })
 }
 
-/// The most that is read of the kernel's list of locks.
+/// Maximum bytes read of the kernel's list of locks.
 const MOST_LOCKS_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! The server of `lictor plugin dev`: in this process, by a config that is made for it or by the author's own.
+//! The server of `lictor plugin dev`: in this process, with a generated config or the author's own.
 //!
-//! It begins once there is a component to serve, since no config with a plugin that is not there is in force.
+//! It starts once there is a component to serve, since a config with a missing plugin cannot take effect.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -22,41 +22,41 @@ use crate::config::{self, Config, Limits, Loaded, PluginName, quoted};
 use crate::files::{self, Opened};
 use crate::text::shell_word;
 
-/// The largest component.
+/// Maximum size of a component.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// How long the server has to end, beside what its config gives requests under way.
+/// Timeout for the server to stop, beyond its config's drain time.
 const STOPPING: Duration = Duration::from_secs(30);
 
-/// What serves the project's component.
+/// Serves the project's component.
 pub(super) struct Serving {
     basis: Basis,
     server: Option<Server>,
-    /// Where the config had it listen as it began.
+    /// The listen addresses of the config at the start.
     listen: Vec<SocketAddr>,
-    /// Whether a component has been served.
+    /// Set once a component has been served.
     has_served: bool,
 }
 
 enum Basis {
-    /// In this folder, made for it: as it is named in the current one, and as it is.
+    /// A generated config in this folder: the folder as named from the current one, and its real path.
     Made { named: PathBuf, folder: PathBuf, listen: String, plugin: PluginName },
-    /// The author's.
+    /// The author's config.
     Own(PathBuf),
 }
 
 /// A server on a thread of its own.
 struct Server {
-    /// Given once it serves.
+    /// Sent once the server serves.
     begun: oneshot::Receiver<Running>,
     running: Option<Running>,
-    /// How it ended.
+    /// The server's result.
     ended: oneshot::Receiver<Result<(), Failure>>,
     thread: JoinHandle<()>,
 }
 
 impl Serving {
-    /// By the author's `config`, or else by one in the project's folder `build`.
+    /// Uses the author's `config`, or generates one in the project's folder `build`.
     pub(super) fn of(project: &Project, config: Option<&Path>) -> Result<Self, Failure> {
         let basis = match config {
             Some(path) => Basis::Own(path.to_owned()),
@@ -65,14 +65,14 @@ impl Serving {
         Ok(Self { basis, server: None, listen: Vec::new(), has_served: false })
     }
 
-    /// The folders in which it puts what it makes, which are no sources.
+    /// The folders for its own output, which are no sources.
     pub(super) fn made(&self) -> Vec<PathBuf> {
         let Basis::Own(path) = &self.basis else { return Vec::new() };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::canonicalize(folder).map(|folder| folder.join("cache")).into_iter().collect()
     }
 
-    /// What is served now, in words.
+    /// Describes the component served now.
     pub(super) fn standing(&self) -> &'static str {
         if self.has_served {
             "the last component that was good is still served"
@@ -81,7 +81,7 @@ impl Serving {
         }
     }
 
-    /// Puts `component` in force; gives a command that calls it.
+    /// Puts `component` into force; returns a command that calls it.
     pub(super) async fn put(&mut self, component: &Path) -> Result<String, Failure> {
         let (config, command, listen) = match &self.basis {
             Basis::Made { named, folder, listen, plugin } => {
@@ -102,7 +102,7 @@ impl Serving {
         Ok(call(&config, addresses.first().filter(|_| !is_said), &command))
     }
 
-    /// Whether whoever reads the author's config, which says to `listen` there, finds the server.
+    /// Returns true if the author's config, with these `listen` addresses, suffices to find the server.
     fn says_address(&mut self, listen: Vec<SocketAddr>, config: &Path) -> bool {
         if self.listen.is_empty() {
             self.listen = listen.clone();
@@ -118,7 +118,7 @@ impl Serving {
         listen.first().is_some_and(|listen| listen.port() != 0)
     }
 
-    /// Loads the config: anew, if the server is there. Gives where that listens.
+    /// Loads the config, or reloads it if the server is running. Returns the server's addresses.
     async fn reload(&mut self) -> Result<Vec<SocketAddr>, Failure> {
         if self.server.as_ref().is_some_and(|server| server.thread.is_finished()) {
             self.server = None;
@@ -141,7 +141,7 @@ impl Serving {
         }
     }
 
-    /// Ends the server, and waits for it.
+    /// Stops the server, and waits for its end.
     pub(super) async fn stop(&mut self) {
         let Some(mut server) = self.server.take() else { return };
         let stopped = async {
@@ -150,7 +150,7 @@ impl Serving {
                 let _ = (&mut server.ended).await;
             }
         };
-        // One that hangs ends with this process.
+        // A hanging server ends with this process.
         let _ = timeout(STOPPING, stopped).await;
     }
 }
@@ -172,9 +172,9 @@ impl Server {
             let failed = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
             let supervisor = app::Supervisor::new().map_err(failed)?;
             let loaded = load_by(config::load, &config)?;
-            // Whoever started it may be gone.
+            // The receiver may be gone.
             let ready = |running| drop(begin.send(running));
-            // Where `lictor plugin run` of the project's tests finds it compiled.
+            // In this cache `lictor plugin run` of the project's tests finds the compiled component.
             supervisor.serve_for(loaded, app::own_cache(), ready).map_err(failed)
         };
         let thread = thread::Builder::new().name("lictor-serve".to_owned());
@@ -184,7 +184,7 @@ impl Server {
         Ok(Self { begun, running: None, ended, thread })
     }
 
-    /// The server once it serves, or why it does not. Nothing is lost where the future is dropped.
+    /// Returns the server once it serves, or the reason why it does not. Cancel safe.
     async fn running(&mut self) -> Result<&Running, Failure> {
         if self.running.is_none() {
             let Ok(running) = (&mut self.begun).await else {
@@ -198,7 +198,7 @@ impl Server {
     }
 }
 
-/// A config of its own, with a client and a port that is free.
+/// Generates a config, with a client and a free port.
 fn made(project: &Project) -> Result<Basis, Failure> {
     const FOLDER: &str = "build/dev";
     let plugin = project.plugin_name()?;
@@ -213,7 +213,7 @@ fn made(project: &Project) -> Result<Basis, Failure> {
     Ok(Basis::Made { named, folder, listen: listen.to_string(), plugin })
 }
 
-/// Writes the component, which loads, and the config that serves it; gives one of its commands.
+/// Writes the component, after loading it, and the config that serves it; returns one of its commands.
 fn write(folder: &Path, listen: &str, plugin: &PluginName, component: &Path) -> Result<String, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", component.display()));
     let limits = Limits::default();
@@ -236,7 +236,7 @@ fn write(folder: &Path, listen: &str, plugin: &PluginName, component: &Path) -> 
     Ok(commands.into_iter().next().unwrap_or_else(|| plugin.to_string()))
 }
 
-/// Puts the debug file of `component`, if it has one, beside `copy` of that.
+/// Copies the debug file of `component`, if any, to its place beside `copy`.
 fn put_debug_file(component: &Path, copy: &Path) -> Result<(), Failure> {
     let (from, to) = (files::debug_file(component), files::debug_file(copy));
     let read = Opened::file(&from).and_then(|opened| opened.bytes(MOST_BYTES));
@@ -254,7 +254,7 @@ fn put_debug_file(component: &Path, copy: &Path) -> Result<(), Failure> {
                     "{from}: the debug file is not used: {what}. Remove it, or build it anew"
                 ));
             }
-            // One of an earlier build tells of other code.
+            // One of an earlier build describes other code.
             fs::remove_file(&to).or_else(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => Ok(()),
                 _ => Err(error),
@@ -264,11 +264,11 @@ fn put_debug_file(component: &Path, copy: &Path) -> Result<(), Failure> {
     put.map_err(|error| Failure::failed(format!("cannot write {}: {error}", to.display())))
 }
 
-/// A config that serves `plugin` to one client, with all granted that needs nothing said.
+/// A config that serves `plugin` to one client, with all grants that need no settings.
 fn config_text(listen: &str, plugin: &PluginName, file: &str, commands: &[String]) -> String {
     let key = plugin.key();
     let list: Vec<_> = commands.iter().map(|command| quoted(command)).collect();
-    // A plugin that describes none has one of its own name.
+    // A plugin that describes no commands has one of its own name.
     let commands =
         if list.is_empty() { String::new() } else { format!("commands = [{}]\n", list.join(", ")) };
     format!(
@@ -286,7 +286,7 @@ fn config_text(listen: &str, plugin: &PluginName, file: &str, commands: &[String
     )
 }
 
-/// A command that the author's config gives to `component`.
+/// A command of `component` in the author's config.
 fn command_of(config: &Config, component: &Path) -> Result<String, Failure> {
     let is_it = |file: &Path| fs::canonicalize(file).is_ok_and(|file| file == component);
     let plugin = config.plugins.values().find(|plugin| is_it(&plugin.component));
@@ -300,7 +300,7 @@ fn command_of(config: &Config, component: &Path) -> Result<String, Failure> {
     })
 }
 
-/// The line that runs `command` on the server of this config, at `address` where that does not say it.
+/// The line that runs `command` on the server of this config, with `address` if the config does not have it.
 fn call(config: &Path, address: Option<&SocketAddr>, command: &str) -> String {
     let server = address.map(|address| format!("--server {} ", reached_at(*address))).unwrap_or_default();
     let (lictor, config) = (paste::program(), paste::path(config));

@@ -1,4 +1,4 @@
-//! A script of the project that runs. What it prints goes where this program prints, as soon as it is printed.
+//! A running script of the project. Its output goes directly to this program's output.
 
 use std::fs;
 use std::io;
@@ -13,21 +13,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::project::Project;
 use crate::text::shell_word;
 
-/// The files to which this program prints, and with it what it runs, where it prints to files.
+/// The files to which this program and its scripts print, if output is redirected to files.
 pub(super) fn screen() -> impl Iterator<Item = PathBuf> {
     ["/proc/self/fd/1", "/proc/self/fd/2"].into_iter().filter_map(|output| fs::read_link(output).ok())
 }
 
-/// A script, with all that it has started: they are one process group, which is killed once the script has ended, or where this is
-/// dropped before that.
+/// A script and all its child processes: one process group, which is killed once the script has ended, or
+/// when this is dropped before.
 pub(super) struct Step(Child);
 
 impl Step {
-    /// Runs the script `name` of the project. It finds this program by `LICTOR`, if it is told of no other.
+    /// Runs the script `name` of the project. Sets `LICTOR` to this program, unless it is already set.
     pub(super) fn begin(project: &Project, name: &str, variables: &[(&str, &str)]) -> io::Result<Self> {
         let script = project.folder.join(name);
         let mut command = Command::new(&script);
-        // Ctrl-C is this program's to hear.
+        // This program handles Ctrl-C.
         command.current_dir(&project.folder).stdin(Stdio::null()).process_group(0);
         if std::env::var_os("LICTOR").is_none_or(|value| value.is_empty()) {
             command.env("LICTOR", std::env::current_exe()?);
@@ -36,9 +36,9 @@ impl Step {
         begun.map(Self).map_err(|error| not_begun(error, &script))
     }
 
-    /// Waits for its end.
+    /// Waits for the script's end.
     pub(super) async fn ended(mut self) -> io::Result<ExitStatus> {
-        // Before the first look, so that no end goes unheard.
+        // Registered before the first check, so that no exit is missed.
         let mut ends = signal(SignalKind::child())?;
         loop {
             if self.has_ended() {
@@ -50,7 +50,7 @@ impl Step {
     }
 }
 
-/// Why `script` could not be begun, and what to do.
+/// Adds a remedy to the reason why `script` could not be started.
 fn not_begun(error: io::Error, script: &Path) -> io::Error {
     let what_to_do = match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -68,7 +68,8 @@ fn not_begun(error: io::Error, script: &Path) -> io::Error {
 }
 
 impl Step {
-    /// Whether the script has ended. Its number stays its own, and its group's, until it is waited for.
+    /// Returns true if the script has ended. Its process id, and its group's, stay reserved until it is
+    /// waited for.
     fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         !matches!(waitid(WaitId::Pid(Pid::from_child(&self.0)), options), Ok(None))
@@ -81,7 +82,7 @@ impl Step {
 
 impl Drop for Step {
     fn drop(&mut self) {
-        // The number of one that was waited for may be another's.
+        // Once waited for, its process id may belong to another process.
         if matches!(self.0.try_wait(), Ok(None)) {
             self.kill();
             let _ = self.0.wait();
