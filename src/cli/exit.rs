@@ -8,7 +8,7 @@ use super::output;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// The request was carried out.
+    /// Success.
     Done = 0,
     /// The command failed.
     Failed = 1,

@@ -100,7 +100,7 @@ impl Connection {
         }
     }
 
-    /// Waits for the next frame. May be dropped and called again.
+    /// Waits for the next frame. Cancel safe.
     ///
     /// # Errors
     /// If the connection ends, or the bytes are no frame.
@@ -113,7 +113,7 @@ impl Connection {
         }
     }
 
-    /// Waits for the next frame of the request `sequence`, or of the connection as a whole. May be dropped and called again.
+    /// Waits for the next frame of the request `sequence`, or of the connection as a whole. Cancel safe.
     ///
     /// # Errors
     /// If the connection ends, the bytes are no frame, or too many frames belong to other requests.

@@ -288,7 +288,7 @@ fn a_pin_comes_before_a_uri() {
     let identity = admitted(std::slice::from_ref(&certificate), &roster);
     assert_eq!((identity.name(), identity.known_by()), ("pinned", &KnownBy::Pin));
     assert_eq!(roster.clients().into_iter().collect::<Vec<_>>(), ["laptop", "pinned"]);
-    // A connection admitted as another client never becomes this one.
+    // An identity admitted as another client does not become this one on a re-check.
     let rejection = roster.check(
         &admitted(std::slice::from_ref(&certificate), &self::roster(&[&root])),
         &[certificate],
@@ -318,7 +318,7 @@ fn who_was_admitted_is_checked_anew_against_other_authorities() {
     assert_eq!(pins.check(&identity, &chain, year(NOW)).unwrap().known_by(), &KnownBy::Pin);
 }
 
-/// An authority renewed with the same key and a later end: the client's validity follows the new end.
+/// An authority with the same key and another end: the client's validity follows that end.
 #[test]
 fn an_authority_that_is_renewed_moves_the_end() {
     let key = KeyPair::generate().unwrap();

@@ -99,8 +99,8 @@ impl RevocationList {
         self.begins <= now && self.next.is_some_and(|next| next < now)
     }
 
-    /// Returns the reason why the list cannot revoke what it lists if `authorities` are all there are: none of
-    /// them is its issuer.
+    /// Returns the reason why the list cannot revoke what it lists if `authorities` are all there are: none
+    /// of them is its issuer.
     #[must_use]
     pub fn misfit_of(&self, authorities: &[&Authority]) -> Option<String> {
         let is_named = |authority: &&&Authority| authority.is_called(&self.issuer_der);

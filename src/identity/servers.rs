@@ -265,7 +265,7 @@ mod tests {
             assert!(is_verified(&leaf(&low), &others));
             assert!(COMPUTED.load(Ordering::Relaxed) <= 8);
         }
-        // Any might have signed any, including the trusted root, of which the stranger has only the name.
+        // Any might have signed any, and so might the trusted root, whose name they share.
         let forger = root("Root");
         let walls: Vec<_> = (0..200).map(|_| below("Root", &forger).der().clone()).collect();
         let of_one_key: Vec<_> = (0..200).map(|_| forger.der().clone()).collect();

@@ -1,4 +1,4 @@
-//! `lictor plugin bindings`, `componentize` and `seal`: steps of building a plugin that its language's tools lack.
+//! `lictor plugin bindings`, `componentize` and `seal`: build steps that a plugin language's own tools lack.
 
 use std::fs;
 use std::path::{Path, PathBuf};
