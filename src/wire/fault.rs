@@ -4,7 +4,7 @@ use super::{MAX_ARGUMENTS, MAX_HEAD_BYTES, MAX_HEADERS, Sequence};
 
 /// A fault in the framing. The start of the next request is then unknown, so the connection ends.
 ///
-/// `at` counts bytes of the head from 1; `line` counts its lines from 1, beginning with the line of arguments.
+/// `at` counts bytes of the head from 1; `line` its lines from 1, the line of arguments being the first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// LF without CR before it.
