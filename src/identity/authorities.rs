@@ -169,9 +169,8 @@ impl Authorities {
         if signatures.are_used_up() || has_given_up(&error) {
             return Err(Unverified::Unknown(TOO_LONG.to_owned()));
         }
-        // A peer whose certificate no authority ever signed must learn nothing from the refusal. So check
-        // whether the chain would have led to an authority for any usage, at the time when its last
-        // certificate became valid.
+        // A stranger must learn nothing from the refusal. So check whether the chain would have led to an
+        // authority for any usage, at the time when its last certificate became valid.
         let begins =
             chain.iter().filter_map(|certificate| describe(certificate).1).map(|dates| dates.not_before);
         let then = unix_time(begins.max().unwrap_or(now));

@@ -1,9 +1,8 @@
 //! PEM text (RFC 7468), read strictly: every block of it, or none.
 //!
-//! Usual PEM readers skip what they do not recognize as a block. So a slip in a file (two blocks on one line,
-//! a marker with a dash too few, half a block) silently drops a revocation list or an authority. Here the
-//! space between blocks may hold text, as OpenSSL writes it, but nothing that looks like a marker or a part
-//! of a block; and each file holds only its own kind of block.
+//! PEM readers skip text that they do not recognize as a block. So a slip in a file (two blocks on one line, a
+//! marker with a dash too few, half a block) silently drops a revocation list or an authority. Here the text
+//! between blocks must not resemble a marker or a part of a block; and each file holds only its own kind.
 //!
 //! rustls's reader decodes the contents. Knows no files.
 
@@ -101,8 +100,7 @@ impl Holds {
     }
 }
 
-/// The certificates of a file, at least one. Keys may be in the same file, as where a certificate and its key
-/// are one file.
+/// The certificates of a file, at least one. Keys may be in the same file, such as a certificate's own key.
 ///
 /// # Errors
 ///

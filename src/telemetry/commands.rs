@@ -1,9 +1,8 @@
 //! The event of each command, and its budgets.
 //!
-//! A server that runs hundreds of thousands of commands a second would spend more time on its log than on
-//! them. So commands are written up to a number per second and counted beyond, by client and command: a
-//! client's flood hides neither another client's commands nor its own other commands. Operators' changes are
-//! always written.
+//! A server that runs hundreds of thousands of commands a second would spend more time logging than running
+//! them. So commands are written up to a number per second and counted beyond, by client and command: a flood
+//! hides neither another client's commands nor the client's other ones. Operators' changes are always written.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -47,8 +46,7 @@ struct Budgets {
     /// Each client's share of that, which depends on the number of active clients.
     share: AtomicU32,
     written: Budget,
-    /// The existing commands. All other names share one budget, or a client could create a budget for every
-    /// word.
+    /// The existing commands. Other names share one budget, or a client could create one for every word.
     commands: HashSet<Arc<str>>,
     /// Commands whose successes are always written.
     always: &'static [&'static str],
@@ -103,9 +101,8 @@ pub struct CommandEvent<'a> {
 }
 
 impl CommandLog {
-    /// A log of `per_second` successful commands a second, which these clients share; logs arguments if
-    /// `arguments` is set. `commands` are all existing commands, `always` those whose successes are always
-    /// written.
+    /// A log of `per_second` successful commands a second, which these clients share, with `arguments` or
+    /// without. `commands` are all existing commands, `always` those whose successes are always written.
     #[must_use]
     pub fn new(
         per_second: u32,
