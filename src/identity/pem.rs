@@ -1,8 +1,8 @@
 //! PEM text (RFC 7468), read strictly: every block of it, or none.
 //!
-//! PEM readers skip text that they do not recognize as a block. So a slip in a file (two blocks on one line, a
-//! marker with a dash too few, half a block) silently drops a revocation list or an authority. Here the text
-//! between blocks must not resemble a marker or a part of a block; and each file holds only its own kind.
+//! PEM readers skip text that is no block. So a slip in a file (two blocks on one line, a marker with a dash
+//! too few, half a block) silently drops a revocation list or an authority. Here text between blocks, as
+//! OpenSSL writes it, must not resemble a marker or a part of a block; and each file holds what it is for.
 //!
 //! rustls's reader decodes the contents. Knows no files.
 

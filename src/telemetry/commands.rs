@@ -2,7 +2,8 @@
 //!
 //! A server that runs hundreds of thousands of commands a second would spend more time logging than running
 //! them. So commands are written up to a number per second and counted beyond, by client and command: a flood
-//! hides neither another client's commands nor the client's other ones. Operators' changes are always written.
+//! hides neither another client's commands nor the client's other ones. Operators' changes are always
+//! written.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
