@@ -1,15 +1,15 @@
-//! An address to listen on, and the many texts that are nearly one.
+//! A listen address, and advice for the many texts that are nearly one.
 //!
-//! Knows the forms of addresses; which of them can be had, and which not together, is for others.
+//! Knows the forms of addresses. Other modules check whether an address can be bound, and which conflict.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::names::Refusal;
 
-/// The port that is advised where none can be taken from the text.
+/// The port advised where the text has no usable one.
 const PORT: u16 = 4888;
 
-/// An address to listen on, with its port.
+/// A listen address with its port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Listen(pub(super) SocketAddr);
 
@@ -32,7 +32,7 @@ fn write(ip: IpAddr, port: u16) -> String {
     format!("write \"{}\"", SocketAddr::new(ip, port))
 }
 
-/// `address`, unless no client could ever connect to it.
+/// Returns `address`, unless no client could ever connect to it.
 fn reachable(address: SocketAddr) -> Result<SocketAddr, Refusal> {
     let is_link_local = |ip: &Ipv6Addr| ip.segments()[0] & 0xffc0 == 0xfe80;
     let port = address.port();
@@ -55,7 +55,7 @@ fn with_interface(ip: Ipv6Addr, port: u16) -> String {
     format!("add the interface's number, such as \"[{ip}%2]:{port}\": `ip link` shows it")
 }
 
-/// What is wrong with a text that is no address and port, by the form that comes nearest.
+/// Explains why a text is not an address and port, guided by the form it resembles most.
 fn refusal(text: &str) -> Refusal {
     if ["unix:", "/", "./", "@", "vsock:", "fd:"].iter().any(|start| text.starts_with(start)) {
         let what = "clients connect over TCP with TLS; other sockets can't be listened on";

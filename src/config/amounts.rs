@@ -1,6 +1,6 @@
-//! Times and sizes as a config file writes them: a whole number and its unit.
+//! Times and sizes as written in a config file: a whole number and its unit.
 //!
-//! Knows nothing of what they bound; `limits` does.
+//! Knows nothing of the bounds they are used for; `limits` does.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,16 +20,16 @@ pub struct ByteSize {
     bytes: u64,
 }
 
-/// A size, or a part of all that there is: `800MiB`, `80%`.
+/// A size, or a percentage of the total: `800MiB`, `80%`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizeOrPart {
-    /// So many bytes.
+    /// A number of bytes.
     Size(ByteSize),
-    /// So many hundredths: 1 to 100.
+    /// A percentage: 1 to 100.
     Percent(u8),
 }
 
-/// The longest number that advice repeats.
+/// The longest number, in digits, that advice repeats.
 const LONGEST_QUOTED: usize = 20;
 
 impl TimeSpan {
@@ -37,13 +37,13 @@ impl TimeSpan {
         Self { milliseconds }
     }
 
-    /// In milliseconds.
+    /// Returns the time in milliseconds.
     #[must_use]
     pub const fn milliseconds(self) -> u64 {
         self.milliseconds
     }
 
-    /// The same as the standard library's type.
+    /// Returns the time as a [`Duration`].
     #[must_use]
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.milliseconds)
@@ -55,7 +55,7 @@ impl ByteSize {
         Self { bytes }
     }
 
-    /// How many bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub const fn bytes(self) -> u64 {
         self.bytes
@@ -127,8 +127,8 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// The number in `text` times its unit. `meant` finds what a number and a unit which is none may stand for, so that the advice can be
-/// what to type.
+/// Multiplies the number in `text` by its unit. For an unknown or missing unit, `meant` lists the likely
+/// intended amounts, so that the advice can be typed as it is.
 fn amount(
     text: &str,
     units: &[Unit],
@@ -170,7 +170,7 @@ fn time_meant(number: &str, unit: &str) -> Vec<String> {
 
 fn size_meant(number: &str, unit: &str) -> Vec<String> {
     let units: &[&str] = match unit.to_ascii_lowercase().as_str() {
-        // A large number without a unit is one of bytes.
+        // A large number without a unit is most likely bytes.
         "" => match number.parse() {
             Ok(bytes @ 1024..) => return vec![ByteSize { bytes }.to_string()],
             _ => &["MiB", "KiB", "B"],

@@ -1,38 +1,38 @@
-//! What changes from one config to the next, key by key, and when each change applies. Pure.
+//! Differences between one config and the next, key by key, and when each applies. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{Client, ClientName, Config, Identity, Log, Plugin, PluginName, Protocol, Server, State};
 
-/// When a change applies.
+/// The moment a change takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Applies {
     /// At the next reload.
     Live,
-    /// When the server is started anew; a reload leaves what it has.
+    /// At the next server start; a reload keeps the running value.
     Restart,
 }
 
-/// A key whose value is another one.
+/// A key whose value has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The key with its section, such as `server.listen`; `clients.NAME` for a client that comes or goes.
+    /// The key with its section, such as `server.listen`; `clients.NAME` for a client added or removed.
     pub key: String,
-    /// When the new value applies.
+    /// The moment the new value takes effect.
     pub applies: Applies,
-    /// What happens to the key.
+    /// The kind of change.
     pub kind: Kind,
 }
 
-/// What happens to a key.
+/// The kind of change to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It is there now, and was not.
+    /// Only the new config has the key.
     Added,
-    /// It was there, and is no more.
+    /// Only the old config has the key.
     Removed,
-    /// It has another value.
+    /// The value differs.
     Changed,
 }
 
@@ -56,7 +56,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The limits that are built into the sandbox and the doors when the server starts.
+/// Limits built into the sandbox and the accept path at server start.
 const RESTART_LIMITS: &[&str] = &[
     "connections",
     "connections_per_address",
@@ -71,7 +71,7 @@ const RESTART_LIMITS: &[&str] = &[
     "queue_timeout",
 ];
 
-/// Pushes a change for each field that differs. All fields stand in a pattern, so that none is forgotten.
+/// Pushes a change for each field that differs. The pattern names every field, so that none is forgotten.
 macro_rules! compare {
     ($changes:ident, $section:expr, $old:expr, $new:expr, $type:ident { $($field:ident => $key:literal $applies:ident,)* }) => {{
         let $type { $($field: _,)* } = $new;
@@ -85,8 +85,8 @@ fn changed(key: String, applies: Applies) -> Change {
     Change { key, applies, kind: Kind::Changed }
 }
 
-/// What is other in `new` than in `old`, section by section. The place of the file itself is no key. What is switched off
-/// is not there, so that switching it off removes it.
+/// Lists what differs between `old` and `new`, section by section. The path of the config file is not a key.
+/// Disabled entries count as absent, so disabling one removes it.
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -129,7 +129,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     changes
 }
 
-/// What comes, goes and differs of named things.
+/// Compares two maps: added and removed entries, and the differences of entries in both.
 fn each<N: Ord, T>(
     changes: &mut Vec<Change>,
     key: fn(&N) -> String,
@@ -184,7 +184,8 @@ fn plugin(changes: &mut Vec<Change>, section: &str, old: &Plugin, new: &Plugin) 
 }
 
 impl Config {
-    /// This config as a server can take it that runs `running`: what needs a restart stays as it is there.
+    /// Returns this config as a reload may apply it to a server that runs `running`: keys that need a restart
+    /// keep their running values.
     #[must_use]
     pub fn applied_to(mut self, running: &Self) -> Self {
         let old = running.clone();
@@ -223,7 +224,7 @@ mod tests {
     const BASE: &str = "[server]\nlisten = [\"127.0.0.1:1\"]\ncertificate = \"server.pem\"\n\
                         private_key = \"server.key\"\n";
 
-    /// A config of the defaults with these lines.
+    /// The default config plus these lines.
     fn config(lines: &str) -> Config {
         let folder = tempfile::tempdir().unwrap();
         let certificate = rcgen::generate_simple_self_signed(["server".to_owned()]).unwrap();
@@ -233,7 +234,7 @@ mod tests {
         std::fs::write(folder.path().join("p.wasm"), "").unwrap();
         let text = BASE.to_owned() + lines;
         let mut config = parse(Path::new(&path), &text).map(|loaded| loaded.config).unwrap();
-        // Each is read from a folder of its own.
+        // Each config is read from its own temporary folder.
         config.server.certificate = ServerCertificate { path: "server.pem".into(), chain: Vec::new() };
         config.server.private_key = "server.key".into();
         config.server.cache = "cache".into();
@@ -317,7 +318,7 @@ mod tests {
         .collect()
     }
 
-    /// What stands in a file counts, not where it lies.
+    /// The content of a file counts, not its path.
     #[test]
     fn authorities_and_uris_apply_live() {
         let folder = tempfile::tempdir().unwrap();

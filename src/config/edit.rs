@@ -1,22 +1,23 @@
-//! Pins as they stand in a config's text, and one more beside one of them. All else in the text stays as it is.
+//! Finds the pins in a config's text, and inserts another beside one of them. The rest of the text is
+//! unchanged.
 
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-/// A pin of a client, in the text of a config.
+/// A client's pin in the text of a config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenPin {
     /// The client's name.
     pub client: String,
     /// The key in the client's section: `thumbprints` or `certificates`.
     pub key: &'static str,
-    /// What stands there.
+    /// The value as written in the list.
     pub value: String,
-    /// Where that ends in the text.
+    /// The end of the value in the text, in bytes.
     end: usize,
 }
 
-/// All pins in the text of a config, in their order; none where it is no TOML.
+/// Lists all pins in the text of a config, in order; empty if the text is not TOML.
 #[must_use]
 pub fn pins(text: &str) -> Vec<WrittenPin> {
     let Ok(table) = DeTable::parse(text) else { return Vec::new() };
@@ -36,7 +37,7 @@ pub fn pins(text: &str) -> Vec<WrittenPin> {
     pins
 }
 
-/// A name as a key of the config has it: in quotes, where it is not of letters, digits, `_` and `-` alone.
+/// Writes a name as a config key: quoted unless made only of letters, digits, `_` and `-`.
 #[must_use]
 pub fn key_text(name: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
@@ -46,20 +47,21 @@ pub fn key_text(name: &str) -> String {
     }
 }
 
-/// A text as a value of the config has it.
+/// Writes a text as a config value.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
 impl WrittenPin {
-    /// The list that it stands in, as the config calls it.
+    /// The list that holds this pin, by its config key.
     #[must_use]
     pub fn list(&self) -> String {
         format!("clients.{}.{}", key_text(&self.client), self.key)
     }
 
-    /// `text`, in which this pin was found, with the pin `value` behind it in the same list.
+    /// Returns `text`, the text this pin was found in, with the pin `value` inserted after it in the same
+    /// list.
     #[must_use]
     pub fn with_another(&self, text: &str, value: &str) -> String {
         let (before, after) = text.split_at(self.end);

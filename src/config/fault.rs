@@ -1,9 +1,9 @@
-//! What is wrong with a config file, shown as rustc shows it: the line, a caret, and what to write instead.
+//! Faults of a config file, shown as rustc shows its errors: the line, a caret, and the fix.
 //!
-//! Knows a text and places in it, not what the text means.
+//! Knows a text and positions in it, not its meaning.
 //!
-//! Invariant: nothing is shown that did not go through `redact`: a [`Source`] is made of what that leaves of a text, a [`Draft`]
-//! of messages without what may be secret in a URL.
+//! Invariant: nothing is shown that did not go through `redact`. A [`Source`] holds redacted text, and a
+//! [`Draft`] holds messages without the possibly secret parts of URLs.
 
 use std::fmt;
 use std::ops::Range;
@@ -16,21 +16,21 @@ use super::redact::{self, Grammar};
 use crate::files::Sightings;
 use crate::text::{shown, stand_ins};
 
-/// The most faults that are shown: a file of another kind has thousands, and nobody reads further.
+/// The most faults shown: a file of another kind has thousands, and nobody reads that far.
 const MOST_SHOWN: usize = 100;
 /// The longest message, label or advice, in characters.
 const MOST_CHARS: usize = 600;
 
-/// Whether a fault prevents serving.
+/// The severity of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It does.
+    /// Prevents serving.
     Error,
-    /// It does not, but an operator should look at it.
+    /// Does not prevent serving, but needs an operator's attention.
     Warning,
 }
 
-/// Something wrong with a config file.
+/// A fault in a config file.
 #[derive(Debug, Clone)]
 pub struct Fault {
     severity: Severity,
@@ -40,21 +40,21 @@ pub struct Fault {
     source: Arc<Source>,
 }
 
-/// A place in the text and what to say of it; the first of a fault's is where it lies.
+/// A span of the text and its label. A fault's first mark is its position.
 #[derive(Debug, Clone)]
 struct Mark {
     span: Range<usize>,
     label: String,
 }
 
-/// The text that faults are shown in.
+/// The redacted text that faults are shown in.
 #[derive(Debug)]
 pub(super) struct Source {
     path: String,
     text: String,
 }
 
-/// All that is wrong with a config file: at least one error, and the warnings.
+/// All faults of a config file: at least one error, and the warnings.
 #[derive(Debug, Clone)]
 pub struct Faults {
     faults: Vec<Fault>,
@@ -69,23 +69,24 @@ impl Faults {
         Self { faults, sightings: Sightings::default() }
     }
 
-    /// These, found in files that were as `sightings` has them.
+    /// Attaches `sightings`: the state of the files the faults were found in.
     pub(super) fn found_in(self, sightings: Sightings) -> Self {
         Self { sightings, ..self }
     }
 
-    /// All that the config file named, and itself, as it was before it was looked at. As long as it is the same, so are the faults.
+    /// The state of the config file and of every file it names, taken before they were read. As long as this
+    /// state holds, so do the faults.
     #[must_use]
     pub fn sightings(&self) -> &Sightings {
         &self.sightings
     }
 
-    /// Each of them, in the order of the lines; errors first if there are more than can be shown.
+    /// Iterates over the faults in line order; errors first if there are more than can be shown.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.faults.iter()
     }
 
-    /// All of them, with an empty line between two.
+    /// Renders all faults, separated by empty lines.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let mut parts: Vec<_> =
@@ -106,7 +107,7 @@ impl fmt::Display for Faults {
 impl std::error::Error for Faults {}
 
 impl Fault {
-    /// A warning of what no line of the config at `path` is to blame for: what it names, beside what there is.
+    /// A warning about something the config at `path` names, where no line is to blame.
     #[must_use]
     pub fn warning(path: &Path, message: &str, help: Option<&str>) -> Self {
         let clean = |text: &str| redact::urls(text).into_owned();
@@ -119,25 +120,25 @@ impl Fault {
         }
     }
 
-    /// Whether it prevents serving.
+    /// The severity: whether the fault prevents serving.
     #[must_use]
     pub fn severity(&self) -> Severity {
         self.severity
     }
 
-    /// What is wrong, in one line.
+    /// The message, in one line.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What to write instead.
+    /// Advice on what to write instead.
     #[must_use]
     pub fn help(&self) -> &[String] {
         &self.help
     }
 
-    /// The line and the column where it lies, both from 1; `None` if it is about the whole file.
+    /// The line and column of the fault, both from 1; `None` if it concerns the whole file.
     #[must_use]
     pub fn position(&self) -> Option<(usize, usize)> {
         let start = self.marks.first()?.span.start;
@@ -147,7 +148,7 @@ impl Fault {
         Some((line, column))
     }
 
-    /// The whole of it in one line, without the text of the file: `FILE:LINE: MESSAGE; ADVICE`.
+    /// The fault in one line, without the text of the file: `FILE:LINE: MESSAGE; ADVICE`.
     #[must_use]
     pub fn line(&self) -> String {
         let place = self.position().map(|(line, _)| format!(":{line}")).unwrap_or_default();
@@ -159,12 +160,12 @@ impl Fault {
         format!("{}{place}: {}", self.source.path, words.join("; "))
     }
 
-    /// Where it lies, for sorting: what is about the whole file comes first.
+    /// The fault's offset, for sorting: faults of the whole file come first.
     pub(super) fn offset(&self) -> Option<usize> {
         self.marks.first().map(|mark| mark.span.start)
     }
 
-    /// The whole of it, several lines long.
+    /// Renders the fault with its source lines.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
@@ -182,8 +183,8 @@ impl Fault {
         renderer.render(&report)
     }
 
-    /// The lines from the first mark to the last, and the number of their first. Only they are handed to the
-    /// renderer, which reads all that it is given for each fault.
+    /// The lines from the first mark to the last, and the number of the first of them. Only these go to the
+    /// renderer, which scans all its input for each fault.
     fn window(&self) -> Option<(Range<usize>, usize)> {
         let text = &self.source.text;
         let first = self.marks.iter().map(|mark| mark.span.start).min()?;
@@ -217,7 +218,8 @@ impl Source {
         Self { path: shown(&path.to_string_lossy(), MOST_CHARS).to_string(), text }
     }
 
-    /// The first line of `span`, within the text and between characters: what a caret can stand under.
+    /// The part of `span` that carets can underline: its first line, clamped to the text and to character
+    /// boundaries.
     fn caret(&self, span: Range<usize>) -> Range<usize> {
         let start = self.text.floor_char_boundary(span.start);
         let end = self.text.floor_char_boundary(span.end.max(start));
@@ -226,7 +228,7 @@ impl Source {
     }
 }
 
-/// A fault in the making; [`Draft::done`] adds it to those found.
+/// A fault being built; [`Draft::done`] adds it to the faults found.
 #[must_use]
 pub(super) struct Draft<'f> {
     fault: Fault,
@@ -246,7 +248,7 @@ impl<'f> Draft<'f> {
         Self { fault, found }
     }
 
-    /// Marks a place: the first call says where the fault lies, later ones what else has to do with it.
+    /// Marks a span: the first call sets the fault's position, later ones mark related places.
     pub(super) fn at(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         let span = self.fault.source.caret(span);
         let label = redact::urls(&label.into()).into_owned();
@@ -254,18 +256,18 @@ impl<'f> Draft<'f> {
         self
     }
 
-    /// Adds what to write instead.
+    /// Adds advice on what to write instead.
     pub(super) fn help(mut self, advice: impl Into<String>) -> Self {
         self.fault.help.push(redact::urls(&advice.into()).into_owned());
         self
     }
 
-    /// Adds each advice.
+    /// Adds several pieces of advice.
     pub(super) fn helps(self, advice: impl IntoIterator<Item = String>) -> Self {
         advice.into_iter().fold(self, Self::help)
     }
 
-    /// Adds it to the faults found.
+    /// Adds the fault to the faults found.
     pub(super) fn done(self) {
         self.found.push(self.fault);
     }

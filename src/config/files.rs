@@ -1,6 +1,6 @@
-//! What stands in the files that a config names: the text of the config itself, certificates, lists.
+//! Contents of the files that a config names: the text of the config itself, certificates, revocation lists.
 //!
-//! Bytes in, values out: which file they come from, and who may have written it, is `resolve/folder.rs`'s.
+//! Bytes in, values out: `resolve/folder.rs` opens the files and checks who could have written them.
 
 use std::path::Path;
 
@@ -17,13 +17,13 @@ use crate::identity::{
     Authority, Doubt, Proofs, RevocationList, Thumbprint, Validity, describe, order_fault,
 };
 
-/// The largest config file: 10,000 clients take 2 MB.
+/// The largest config file, in bytes: 10,000 clients take 2 MB.
 const MOST_CONFIG_BYTES: u64 = 16 << 20;
 
-/// The config file that was opened, and its text.
+/// Opens the config file and reads its text.
 ///
 /// # Errors
-/// It can't be read, others may have written it, or it is no text.
+/// The file can't be read, may have been written by others, or is not UTF-8.
 pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, String), Faults> {
     let fail = |refusal: Refusal| {
         let mut findings = Findings::new(Source::new(path, "", Grammar::Toml));
@@ -46,13 +46,13 @@ pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, Stri
     Ok((opened, text))
 }
 
-/// The certificates of a PEM file, at least one.
+/// Parses the certificates of a PEM file, at least one.
 ///
 /// # Errors
-/// There is no certificate in it, or a block of it can't be read.
+/// The file has no certificate, or a block that can't be read.
 pub(super) fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Refusal> {
     let chain = pem::certificates(bytes).map_err(refusal)?;
-    // Of the first one more is said elsewhere.
+    // A broken first certificate is reported elsewhere, with more detail.
     let broken = (1..chain.len()).find(|place| describe(&chain[*place]).1.is_none());
     match broken {
         Some(place) => {
@@ -71,24 +71,24 @@ fn refusal(fault: PemFault) -> Refusal {
     }
 }
 
-/// What a client is known by if it has the first certificate of a PEM file.
+/// The first certificate of a PEM file, and the hashes that pin a client to it.
 pub(super) struct Pinnable {
     pub(super) sha256: Thumbprint,
     pub(super) sha1: Thumbprint,
-    /// Which clients will not get in by it, if any.
+    /// The clients that can't authenticate with this certificate, if any.
     pub(super) doubt: Option<Doubt>,
-    /// When the certificate is valid; `None` where that can't be read.
+    /// The certificate's validity period; `None` if it can't be read.
     pub(super) validity: Option<Validity>,
     /// The certificate.
     pub(super) certificate: CertificateDer<'static>,
-    /// Why the second certificate of the file is no part of the first one's chain, if it isn't.
+    /// The reason why the file's second certificate is not part of the first one's chain, if it isn't.
     pub(super) stray: Option<String>,
 }
 
-/// What a client is known by if it has the first certificate of a PEM file.
+/// Computes the pins of a PEM file's first certificate.
 ///
 /// # Errors
-/// There is no certificate in it.
+/// The file has no certificate, or one that can't be read.
 pub(super) fn pinnable(bytes: &[u8]) -> Result<Pinnable, Refusal> {
     let mut chain = chain(bytes)?;
     let stray = order_fault(&chain[..chain.len().min(2)]).map(|(what, _)| what);
@@ -104,10 +104,10 @@ pub(super) fn pinnable(bytes: &[u8]) -> Result<Pinnable, Refusal> {
     })
 }
 
-/// The authorities of a PEM file, at least one.
+/// Parses the certificate authorities of a PEM file, at least one.
 ///
 /// # Errors
-/// There is no certificate in it, or one that is none of an authority.
+/// The file has no certificate, or one that is not an authority's.
 pub(super) fn authorities(bytes: &[u8]) -> Result<Vec<Authority>, Refusal> {
     let certificates = pem::authorities(bytes).map_err(refusal)?.into_iter().zip(1..);
     let authorities = certificates.map(|(certificate, number)| {
@@ -119,10 +119,10 @@ pub(super) fn authorities(bytes: &[u8]) -> Result<Vec<Authority>, Refusal> {
     authorities.collect()
 }
 
-/// The revocation lists of a PEM file, at least one.
+/// Parses the revocation lists of a PEM file, at least one.
 ///
 /// # Errors
-/// There is no list in it, or one that can't be used.
+/// The file has no list, or one that can't be used.
 pub(super) fn revocation_lists(bytes: &[u8]) -> Result<Vec<RevocationList>, Refusal> {
     let lists = pem::lists(bytes).map_err(refusal)?.into_iter().zip(1..).map(|(list, number)| {
         RevocationList::new(&list)

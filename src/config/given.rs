@@ -1,8 +1,8 @@
-//! What a config file holds, with the place of each value: the reading that goes on after a fault, so that one look
-//! shows all of them.
+//! Contents of a config file with the position of each value. Reading continues after a fault, so that one
+//! run shows all of them.
 //!
-//! Plain serde stops at the first fault; a [`Field`] is absent, faulty (and reported) or given instead. Knows the
-//! forms that values take, not what they mean together.
+//! Plain serde stops at the first fault; a [`Field`] is absent, faulty (and reported) or given instead. Knows
+//! the forms of values, not their meaning together.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,17 +37,17 @@ impl Findings {
         Draft::new(Severity::Error, message.into(), &self.source, &mut self.faults)
     }
 
-    /// Begins one that does not.
+    /// Begins a fault that does not prevent serving.
     pub(super) fn warning(&mut self, message: impl Into<String>) -> Draft<'_> {
         Draft::new(Severity::Warning, message.into(), &self.source, &mut self.faults)
     }
 
-    /// Whether a fault that prevents serving was found.
+    /// Returns true if a fault that prevents serving was found.
     pub(super) fn any_error(&self) -> bool {
         self.faults.iter().any(|fault| fault.severity() == Severity::Error)
     }
 
-    /// `config` and the warnings, in the order of the file; or every fault if one prevents serving.
+    /// Returns `config` and the warnings in file order, or every fault if one prevents serving.
     pub(super) fn verdict<T>(mut self, config: Option<T>) -> Result<(T, Vec<Fault>), Faults> {
         let failed = self.any_error();
         self.faults.sort_by_key(|fault| fault.offset());
@@ -61,12 +61,12 @@ impl Findings {
 /// A key of a table.
 #[derive(Default)]
 pub(super) enum Field<T> {
-    /// It is not there.
+    /// Missing.
     #[default]
     Absent,
-    /// It is there, with a value that was reported.
+    /// Present, with a value that was reported as a fault.
     Faulty,
-    /// It is there with a value of the right form.
+    /// Present, with a value of the right form.
     Given(Spanned<T>),
 }
 
@@ -96,7 +96,7 @@ impl<T> Field<T> {
 }
 
 impl<T> Field<List<T>> {
-    /// Whether nothing was written here, not even something faulty.
+    /// Returns true if nothing was written here, not even a faulty element.
     pub(super) fn has_none(&self) -> bool {
         match self {
             Self::Absent => true,
@@ -106,19 +106,20 @@ impl<T> Field<List<T>> {
     }
 }
 
-/// What can be read from a value; `at` is what messages call it: its keys from the top, joined by dots.
+/// A type that can be read from a value. `at` is the value's name in messages: its keys from the top, joined
+/// by dots.
 pub(super) trait Shape: Sized {
-    /// The value, unless it has another form: then that is reported.
+    /// Reads the value; reports a fault if it has another form.
     fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self>;
 }
 
-/// A shape that is written as a string.
+/// A type written as a string.
 pub(super) trait Text: TryFrom<String, Error = Refusal> {
-    /// What it is called.
+    /// The type's name in messages.
     const WANTED: &'static str;
-    /// What to write instead of a value of another type.
+    /// Advice for a value of another type.
     const ADVICE: &'static str;
-    /// Whether a bare integer is one that lacks its unit, and is told so.
+    /// True if a bare integer should be reported as missing its unit.
     const HAS_UNIT: bool = false;
 }
 
@@ -135,7 +136,7 @@ impl<T: Text> Shape for T {
     }
 }
 
-/// Reports that what stands at `span` is not `wanted`.
+/// Reports that the value at `span` is not `wanted`.
 pub(super) fn refused(at: &str, wanted: &str, refusal: Refusal, span: Range<usize>, findings: &mut Findings) {
     findings.error(format!("`{at}` wants {wanted}")).at(span, refusal.what).helps(refusal.advice).done();
 }
@@ -238,11 +239,11 @@ impl Text for SizeOrPart {
     const HAS_UNIT: bool = true;
 }
 
-/// A list whose faulty elements were reported and left out.
+/// A list. Faulty elements were reported and left out.
 pub(super) struct List<T> {
-    /// The others, in their order.
+    /// The valid elements, in order.
     pub(super) items: Vec<Spanned<T>>,
-    /// Whether none was left out.
+    /// True if no element was left out.
     pub(super) whole: bool,
 }
 
@@ -262,11 +263,11 @@ impl<T: Shape> Shape for List<T> {
     }
 }
 
-/// A table whose keys the operator chooses. A faulty key or value was reported and left out.
+/// A table whose keys the operator chooses. Faulty keys and values were reported and left out.
 pub(super) struct Named<K, V> {
-    /// The others, by name.
+    /// The valid entries: name and value.
     pub(super) entries: Vec<(Spanned<K>, Spanned<V>)>,
-    /// Whether none was left out.
+    /// True if no entry was left out.
     pub(super) whole: bool,
 }
 
@@ -291,7 +292,7 @@ impl<K: Text, V: Shape> Shape for Named<K, V> {
     }
 }
 
-/// The table that `value` is, unless it is something else: then that is reported.
+/// Returns `value` as a table; reports a fault if it is something else.
 pub(super) fn as_table<'v, 'i>(
     at: &str,
     value: &'v Spanned<DeValue<'i>>,
@@ -306,7 +307,7 @@ pub(super) fn as_table<'v, 'i>(
     table
 }
 
-/// What messages call `key` of the table that they call `at`.
+/// The name in messages of `key` in the table `at`.
 pub(super) fn inside(at: &str, key: &str) -> String {
     let key = redact::key(at, key);
     if at.is_empty() { key.to_string() } else { format!("{at}.{key}") }

@@ -1,25 +1,23 @@
-//! Words that are none of those known, and the known one that was meant.
-//!
-//! Knows words only: no values, no files.
+//! Unknown words, and the known word that was probably meant.
 
 use super::names::Refusal;
 use super::raw::SECTIONS;
 use crate::text::shown;
 
-/// Every key that a config file may hold: its section (`""` for the file itself, `NAME` for a name that the
+/// Every key that a config file may hold: its section (`""` for the top level, `NAME` for a name that the
 /// operator chooses) and the key.
 pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
     SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, *key)))
 }
 
-/// Keys that there were, and what to write now.
+/// Former keys, and what to write now.
 const FORMER: [(&str, &str); 1] = [(
     "http_networks",
     "write the networks with the URL that may lead there: http = [{ url = \"https://db.internal\", networks = \
      [\"10.1.0.0/16\"] }]",
 )];
 
-/// What to write instead of the unknown `key`, where `known` may stand.
+/// Advice for the unknown `key` in a table that allows `known`.
 pub(super) fn instead_of(key: &str, known: &[&str]) -> Vec<String> {
     if let Some((_, now)) = FORMER.iter().find(|(former, _)| *former == key) {
         return vec![(*now).to_owned()];
@@ -36,7 +34,7 @@ pub(super) fn instead_of(key: &str, known: &[&str]) -> Vec<String> {
     advice
 }
 
-/// The refusal of `text` where one of `words` is wanted.
+/// Refuses `text` where one of `words` is wanted.
 pub(super) fn no_such_choice(text: &str, words: &[&str]) -> Refusal {
     let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
     let all = format!("write one of {}", quoted.join(", "));
@@ -46,7 +44,7 @@ pub(super) fn no_such_choice(text: &str, words: &[&str]) -> Refusal {
     })
 }
 
-/// What to write instead of `command`, where a plugin describes `described`.
+/// Advice for `command`, which a plugin that describes `described` does not have.
 #[must_use]
 pub fn instead_of_command(command: &str, described: &[&str]) -> String {
     let all = match described {
@@ -59,13 +57,13 @@ pub fn instead_of_command(command: &str, described: &[&str]) -> String {
     }
 }
 
-/// `words`, each quoted.
+/// Joins `words`, each quoted.
 pub(super) fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{}`", shown(word, 64))).collect::<Vec<_>>().join(", ")
 }
 
-/// The one of `known` that `word` is most likely a slip for, if it is one: few letters differ, or one of the two is
-/// the other's start.
+/// Returns the word of `known` that `word` most likely misspells, if any: few letters differ, or one of the
+/// two is a prefix of the other.
 pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 64; // the distance takes time by the product of the lengths
     const SHORTEST: usize = 4; // everything is close to a shorter one
@@ -83,7 +81,7 @@ pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     known.into_iter().filter_map(likely).min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be added, left out, changed or swapped with their neighbour to make `b` of `a`.
+/// The edit distance: letters to add, remove, change or swap with their neighbour to turn `a` into `b`.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before_last: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();

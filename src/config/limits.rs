@@ -1,6 +1,6 @@
-//! Every bound that the config file can move: its default, its range and its reason, in one place.
+//! Every bound that the config file can change: its default, range and reason, in one place.
 //!
-//! Knows nothing of what enforces them.
+//! Knows nothing of the code that enforces them.
 
 use std::time::Duration;
 
@@ -8,38 +8,38 @@ use super::amounts::{ByteSize, SizeOrPart, TimeSpan};
 use super::given::{Field, Findings, inside};
 use super::raw::table;
 
-/// What a bound is counted in.
+/// The unit of a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// A whole number of things.
+    /// A count.
     Count,
     /// A time.
     TimeSpan,
-    /// A number of bytes.
+    /// A size in bytes.
     ByteSize,
 }
 
-/// A bound that the config file can move.
+/// A bound that the config file can change.
 #[derive(Debug, Clone, Copy)]
 pub struct Bound {
     /// Its section in the config file: `limits`, `plugins.NAME` and so on.
     pub section: &'static str,
-    /// Its key there.
+    /// Its key in that section.
     pub key: &'static str,
-    /// What it is counted in; times in milliseconds, sizes in bytes.
+    /// Its unit; times are in milliseconds, sizes in bytes.
     pub unit: Unit,
-    /// What holds when the key is not there; `None` when something else in the config does.
+    /// The value if the key is absent; `None` if something else in the config decides.
     pub default: Option<u64>,
-    /// The least that may be written.
+    /// The least allowed value.
     pub least: u64,
-    /// The most that may be written.
+    /// The greatest allowed value.
     pub most: u64,
-    /// What it is good for, and why it is what it is.
+    /// Its purpose, and the reason for its value.
     pub reason: &'static str,
 }
 
 impl Bound {
-    /// `amount` as the config file writes it.
+    /// Formats `amount` as the config file writes it.
     #[must_use]
     pub fn written(&self, amount: u64) -> String {
         match self.unit {
@@ -49,7 +49,7 @@ impl Bound {
         }
     }
 
-    /// Which edge of the range `amount` is beyond, such as `the least is 128MiB`.
+    /// Names the limit of the range that `amount` exceeds, such as `the least is 128MiB`.
     #[must_use]
     pub fn exceeded_by(&self, amount: u64) -> Option<String> {
         if amount < self.least {
@@ -61,7 +61,8 @@ impl Bound {
         }
     }
 
-    /// What `field` of the section `at` says if that is within the range, else the default; what lies outside is a fault.
+    /// Returns the value of `field` in the section `at` if within range, else the default. A value out of
+    /// range is reported as a fault.
     pub(super) fn hold<Q: Quantity>(
         &self,
         at: &str,
@@ -82,9 +83,9 @@ impl Bound {
     }
 }
 
-/// What a bound may be written in.
+/// A type a bound is written as.
 pub(super) trait Quantity {
-    /// The number that is compared: milliseconds, bytes or things.
+    /// The number to compare: milliseconds, bytes or a count.
     fn amount(&self) -> u64;
 }
 
@@ -106,7 +107,7 @@ impl Quantity for ByteSize {
     }
 }
 
-/// What a bound becomes in the config.
+/// A type a bound has in the config.
 pub(super) trait FromAmount {
     fn from_amount(amount: u64) -> Self;
 }
@@ -143,15 +144,16 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// One line for each key of `[limits]`: its field, the type of that, the type in the file, default, least, most
-/// and reason. Makes the struct, the mirror of the table and the list for the documentation from it.
+/// One line for each key of `[limits]`: its field, the field's type, the type in the file, default, least,
+/// most and reason. Generates the struct, its raw table and the list for the documentation.
 macro_rules! limits {
     ($($key:ident => $field:ident: $type:ty, $unit:ident($raw:ty), $default:expr, $least:expr, $most:expr, $reason:literal;)*) => {
-        /// `[limits]`: what one peer, and all of them, may cost the server.
+        /// `[limits]`: bounds on the resources that one peer, and all of them together, may use.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct Limits {
             $(#[doc = $reason] pub $field: $type,)*
-            /// The mark of the process's memory, above which it takes on nothing more: for what no other bound stops.
+            /// The process memory above which the server takes on no new work: a backstop for what no other
+            /// bound covers.
             pub process_memory: SizeOrPart,
         }
 
@@ -180,7 +182,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// The keys that differ in `other`.
+            /// Lists the keys whose values differ in `other`.
             pub(super) fn differing(&self, other: &Self) -> Vec<&'static str> {
                 let mut keys = Vec::new();
                 $(if self.$field != other.$field { keys.push(stringify!($key)); })*
@@ -188,7 +190,8 @@ macro_rules! limits {
                 keys
             }
 
-            /// The bounds that `raw` writes, the defaults elsewhere; not compared to one another yet.
+            /// Reads the bounds of `raw`, with defaults for absent ones. Does not check them against each
+            /// other.
             pub(super) fn each_held(raw: &RawLimits, findings: &mut Findings) -> Self {
                 Self {
                     $($field: FromAmount::from_amount($key.hold("limits", &raw.$key, findings).unwrap_or($default)),)*
@@ -199,10 +202,10 @@ macro_rules! limits {
     };
 }
 
-/// A fifth is left for what comes between two looks, and for the kernel's part.
+/// Leaves a fifth for growth between two checks, and for the kernel's share.
 const PROCESS_MEMORY: SizeOrPart = SizeOrPart::Percent(80);
 
-/// The least that `process_memory` may be as a size: some more than a server at rest takes.
+/// The least `process_memory` as a size: a bit more than an idle server uses.
 const LEAST_PROCESS_MEMORY: ByteSize = ByteSize::from_bytes(32 * MIB);
 
 fn process_memory(field: &Field<SizeOrPart>, findings: &mut Findings) -> SizeOrPart {
@@ -279,7 +282,8 @@ limits! {
         "The most bytes of these keys and their answers of one client.";
 }
 
-/// Two lines for each bound outside `[limits]`: its section, key, unit, default, least and most; and its reason.
+/// Two lines for each bound outside `[limits]`: its section, key, unit, default, least and most; and its
+/// reason.
 macro_rules! bounds {
     ($($name:ident: $section:literal $key:literal, $unit:ident, $default:expr, $least:expr, $most:expr, $reason:literal;)*) => {
         $(
@@ -328,7 +332,7 @@ bounds! {
         "A warm instance unused for so long is dropped and its memory given back.";
 }
 
-/// Every bound of the config file, for its documentation.
+/// Iterates over every bound of the config file, for its documentation.
 pub fn bounds() -> impl Iterator<Item = &'static Bound> {
     static ALL: &[&[Bound]] = &[LIMITS, OTHERS];
     ALL.iter().copied().flatten()

@@ -1,13 +1,13 @@
 //! The config file: one TOML text in, one checked [`Config`] out, or every fault in it.
 //!
-//! `address`, `amounts`, `names`, `reach` and `values` are what a value may be, `limits` the bounds with their reasons,
-//! `given` and `raw` the file as it was written with the place of each value, `resolve` turns that into a
-//! [`Config`], `fault` shows what is wrong with it, and `syntax` what to do where it is no
-//! TOML. `script` is a file of the same form: calls for `lictor plugin run`.
+//! `address`, `amounts`, `names`, `reach` and `values` define what a value may be; `limits` the bounds with
+//! their reasons; `given` and `raw` the file as written, with the position of each value. `resolve` turns
+//! that into a [`Config`], `fault` shows its faults, and `syntax` gives advice where the text is not TOML.
+//! `script` is a file of the same form: calls for `lictor plugin run`.
 //!
-//! Invariant: nothing here opens a socket, starts a task or loads a plugin; it reads the config file and the
-//! certificates it names, and looks whether the other files are there. It knows no tokio and no wasmtime, so
-//! that `lictor check`, a reload and a test all run the very same code.
+//! Invariant: nothing here opens a socket, starts a task or loads a plugin. It reads the config file and the
+//! certificates it names, and checks that the other files exist. It knows no tokio and no wasmtime, so that
+//! `lictor check`, a reload and a test all run the very same code.
 
 mod address;
 mod amounts;
@@ -55,27 +55,27 @@ use self::redact::Grammar;
 use crate::files::{Authors, Matters, Reserved, Sightings};
 use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint, Validity};
 
-/// Reads and checks the file at `path`.
+/// Reads and checks the config file at `path`.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the lines.
+/// Every fault in it, in line order.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
     load_in(path, Reading::default())
 }
 
-/// The same for a file that a person named to learn where a server is: anybody's, and its components need not be there.
+/// Like [`load`], to find out where a server is: anybody may own the file, and components need not exist.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the lines.
+/// Every fault in it, in line order.
 pub fn load_of_anybody(path: &Path) -> Result<Loaded, Faults> {
     load_in(path, Reading { authors: Authors::Anybody, running: None })
 }
 
-/// Reads and checks the file of the config that is `running` anew. What a reload does not change, such as the
-/// file of the state, is withheld from plugins as well as what the file names now.
+/// Re-reads and checks the file of the `running` config. Files that a reload does not change, such as the
+/// state file, stay withheld from plugins in addition to those the new text names.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the lines.
+/// Every fault in it, in line order.
 pub fn load_again(running: &Config) -> Result<Loaded, Faults> {
     load_in(&running.path, Reading { authors: Authors::Trusted, running: Some(running) })
 }
@@ -95,18 +95,18 @@ fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
     }
 }
 
-/// Checks `text`; `path` is what messages call it, and relative paths in it start at the folder of `path`.
+/// Checks `text`. Messages call it `path`, and relative paths in it start at the folder of `path`.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the lines.
+/// Every fault in it, in line order.
 pub fn parse(path: &Path, text: &str) -> Result<Loaded, Faults> {
     parse_in(path, text, Reading::default())
 }
 
-/// The same, whoever wrote the files that it names.
+/// Checks `text` like [`parse`], without checking who could have written the files it names.
 ///
 /// # Errors
-/// Everything else that is wrong with it, in the order of the lines.
+/// Every other fault in it, in line order.
 pub fn parse_of_anybody(path: &Path, text: &str) -> Result<Loaded, Faults> {
     parse_in(path, text, Reading { authors: Authors::Anybody, running: None })
 }
@@ -119,29 +119,29 @@ fn parse_in(path: &Path, text: &str, reading: Reading<'_>) -> Result<Loaded, Fau
     Ok(Loaded { config, warnings, sightings: sightings.of_content() })
 }
 
-/// What a config file is read with, beside its text.
+/// Options for reading a config file.
 #[derive(Clone, Copy, Default)]
 struct Reading<'a> {
     authors: Authors,
-    /// The config that serves meanwhile.
+    /// The config being served meanwhile.
     running: Option<&'a Config>,
 }
 
 /// A config that may be served.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What to serve.
+    /// The config to serve.
     pub config: Config,
-    /// What an operator should look at, in the order of the lines; nothing in it prevents serving.
+    /// Warnings for the operator, in line order; none prevents serving.
     pub warnings: Vec<Fault>,
-    /// The files that it is made of, itself and those that it names, as they were before they were read: a change of any counts.
+    /// The config file and those it names, as they were before they were read. A change to any counts.
     pub sightings: Sightings,
 }
 
 /// A whole config file, resolved: defaults filled in, paths joined to the file's folder, certificates hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The file it was read from, as it was given.
+    /// The path of its file, as given.
     pub path: PathBuf,
     /// `[server]`.
     pub server: Server,
@@ -153,9 +153,9 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`.
     pub log: Log,
-    /// `[clients.NAME]`. No two of them pin the same certificate, or have the same URI.
+    /// `[clients.NAME]`. No two clients pin the same certificate or have the same URI.
     pub clients: BTreeMap<ClientName, Client>,
-    /// `[plugins.NAME]`. No two of them serve the same command.
+    /// `[plugins.NAME]`. No two plugins serve the same command.
     pub plugins: BTreeMap<PluginName, Plugin>,
     /// `[state]`.
     pub state: State,
@@ -163,17 +163,17 @@ pub struct Config {
     pub disabled: Disabled,
 }
 
-/// What stands in the file and is switched off. Nothing of it is in force.
+/// Entries of the file that are disabled. None of them is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Disabled {
-    /// The clients, with the files that their `certificates` names, which stay withheld from plugins.
+    /// The clients, with the files their `certificates` names; these stay withheld from plugins.
     pub clients: BTreeMap<ClientName, Vec<PathBuf>>,
     /// The plugins.
     pub plugins: BTreeSet<PluginName>,
 }
 
 impl Config {
-    /// The files and folders that no plugin may read, whatever it is granted.
+    /// The files and folders that no plugin may read, regardless of its grants.
     #[must_use]
     pub fn reserved(&self) -> Reserved {
         let authorities = self.identity.authorities.iter().map(|file| &file.path);
@@ -183,191 +183,191 @@ impl Config {
     }
 }
 
-/// Where the server listens, and who it is.
+/// The server's addresses, certificate and process-wide settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// At least one; none takes a port of another.
+    /// The listen addresses, at least one; no two conflict over a port.
     pub listen: Vec<SocketAddr>,
     /// The server's certificate, with its chain if it has one.
     pub certificate: ServerCertificate,
-    /// PEM file of its key; was there when it was looked at.
+    /// PEM file of the certificate's key; existed when it was checked.
     pub private_key: PathBuf,
-    /// The oldest TLS version that is spoken.
+    /// The oldest TLS version accepted.
     pub min_tls: TlsVersion,
-    /// How long a shutdown waits for requests in flight.
+    /// The time a shutdown waits for requests in flight.
     pub drain_timeout: Duration,
-    /// The folder in which compiled plugins are kept. It need not be there.
+    /// The folder of compiled plugins. It need not exist.
     pub cache: PathBuf,
-    /// The folder in which a trap leaves a core dump; `None` for no dumps. It need not be there.
+    /// The folder for core dumps of traps; `None` for no dumps. It need not exist.
     pub core_dumps: Option<PathBuf>,
-    /// Whether a change of a file that the config names, or of itself, reloads it.
+    /// True if a change to the config file, or to a file it names, triggers a reload.
     pub watch: bool,
 }
 
-/// The certificate that the server shows.
+/// The certificate that the server presents.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerCertificate {
-    /// Where it was found.
+    /// The path of its file.
     pub path: PathBuf,
-    /// What stood in it: the server's own, and what leads from it to an authority. At least one.
+    /// The file's certificates: the server's own, then those that lead to an authority. At least one.
     pub chain: Vec<CertificateDer<'static>>,
 }
 
-/// How the server behaves on the wire where the protocol leaves a choice.
+/// Wire behaviour where the protocol leaves a choice.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Protocol {
-    /// Whether an error in a command closes the connection, as the original did.
+    /// True if an error in a command closes the connection, as the original server did.
     pub close_on_error: bool,
 }
 
-/// Whose word is taken for clients that are known by a URI.
+/// The authorities trusted to vouch for clients that are identified by a URI.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identity {
-    /// The files that `authorities` names.
+    /// The files listed in `authorities`.
     pub authorities: Vec<AuthorityFile>,
-    /// The files that `revocation_lists` names.
+    /// The files listed in `revocation_lists`.
     pub revocation_lists: Vec<RevocationFile>,
 }
 
-/// A file of authorities.
+/// A file of certificate authorities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorityFile {
-    /// Where it was found.
+    /// Its path.
     pub path: PathBuf,
-    /// What stood in it; at least one.
+    /// The authorities in it, at least one.
     pub authorities: Vec<Authority>,
 }
 
 /// A file of revocation lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationFile {
-    /// Where it was found.
+    /// Its path.
     pub path: PathBuf,
-    /// What stood in it; at least one.
+    /// The lists in it, at least one.
     pub lists: Vec<RevocationList>,
 }
 
-/// What is logged, and how.
+/// Settings of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// The least important level that is logged.
     pub level: LogLevel,
-    /// For people or for machines.
+    /// The output format: for people or for machines.
     pub format: LogFormat,
-    /// Whether the arguments of commands are logged; they may hold secrets.
+    /// True if the arguments of commands are logged; they may hold secrets.
     pub arguments: bool,
-    /// Successful commands logged one by one in a second; what comes beyond it is only counted. 0 logs none.
+    /// Successful commands logged one by one per second; further ones are only counted. 0 logs none.
     pub commands_per_second: u32,
 }
 
-/// A client: what it is known by, and what it may run.
+/// A client: its identities, and the commands it may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// Its certificates' hashes, in the order of the file, those of `certificates` last.
+    /// The hashes of its certificates, in file order; those from `certificates` come last.
     pub thumbprints: Vec<Pin>,
-    /// The files that `certificates` names, where they were found.
+    /// The paths of the files that `certificates` names.
     pub certificates: Vec<PathBuf>,
-    /// Its URIs, for which an authority has to vouch. Empty only where `thumbprints` is not.
+    /// Its URIs, for which an authority has to vouch. Empty only if `thumbprints` is not.
     pub uris: Vec<ClientUri>,
-    /// What it may run; nothing else.
+    /// The commands it may run; no others.
     pub commands: Vec<CommandPattern>,
 }
 
-/// A certificate that a client is known by.
+/// A certificate that identifies a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin {
     /// Its hash.
     pub thumbprint: Thumbprint,
-    /// When it is valid, where its file said so.
+    /// Its validity period, if known from its file.
     pub validity: Option<Validity>,
 }
 
-/// A plugin: its component, what it serves and within what bounds.
+/// A plugin: its component, its commands and its bounds.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Plugin {
-    /// The component's file; was there when it was looked at.
+    /// The component's file; existed when it was checked.
     pub component: PathBuf,
-    /// What the component's bytes must hash to, if the operator said so.
+    /// The required SHA-256 of the component's bytes, if the operator gave one.
     pub sha256: Option<[u8; 32]>,
-    /// The commands that go to it.
+    /// The commands routed to it.
     pub commands: Vec<CommandName>,
-    /// How long an instance lives.
+    /// The lifetime of an instance.
     pub instances: Instances,
-    /// The most time that a call may take.
+    /// The most time a call may take.
     pub timeout: Duration,
-    /// The most time that a call may compute; `None` leaves it to `timeout`.
+    /// The most CPU time a call may use; `None` leaves it to `timeout`.
     pub cpu_time: Option<Duration>,
     /// The most memory of an instance, all its memories and tables together.
     pub memory_bytes: usize,
-    /// The largest reply.
+    /// The largest reply, in bytes.
     pub reply_bytes: usize,
-    /// The most calls at once; `None` leaves it to `limits.concurrent_commands`.
+    /// The most concurrent calls; `None` leaves it to `limits.concurrent_commands`.
     pub concurrency: Option<u32>,
     /// A warm instance is retired at its n-th call.
     pub max_calls: u32,
-    /// A warm instance unused for so long is dropped.
+    /// A warm instance unused for this long is dropped.
     pub idle: Duration,
-    /// Operations on what it was granted in one call.
+    /// The most operations on granted resources in one call.
     pub host_calls: u64,
-    /// Bytes that they carry.
+    /// The most bytes these operations carry in one call.
     pub host_bytes: u64,
     /// The most keys in each of its own stores.
     pub store_keys: u64,
     /// The most bytes of keys and values in each of its own stores.
     pub store_bytes: u64,
-    /// What it reads through `wasi:config`, which it may where this is there. May hold secrets, so that
-    /// `Debug` shows the keys only.
+    /// Settings it reads through `wasi:config`; `None` if it may not. They may hold secrets, so `Debug` shows
+    /// the keys only.
     pub config: Option<BTreeMap<String, String>>,
-    /// What it may reach.
+    /// The resources it may use.
     pub grants: Grants,
 }
 
-/// What a plugin may reach beyond its own memory. An empty list lets it import the interface, and reach nothing through it.
+/// Access of a plugin beyond its own memory. An empty list permits the import, but reaches nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants {
-    /// Whether it may write events into the log through `wasi:logging`.
+    /// True if it may write events to the log through `wasi:logging`.
     pub logging: bool,
     /// The key-value stores it may open.
     pub keyvalue: Option<Vec<StoreGrant>>,
-    /// The other commands that it may run for its client; none of the server's own.
+    /// The other commands it may run for its client; none of the server's own.
     pub commands: Option<Vec<CommandPattern>>,
-    /// Single files that it may read: as it names them, and where they are.
+    /// Single files it may read: the name it uses, and the real path.
     pub files: Option<Vec<(String, PathBuf)>>,
-    /// Folders that it may read: as it sees them, and where they are. Were there when they were looked at.
+    /// Folders it may read: the name it sees, and the real path. They existed when they were checked.
     pub directories: Vec<(String, PathBuf)>,
     /// The topics it may publish and subscribe to.
     pub events: Option<Vec<EventGrant>>,
     /// The URLs it may send requests to.
     pub http: Option<Vec<HttpUrl>>,
-    /// Whether the file has a table for them.
+    /// True if the file has a table of grants for this plugin.
     pub is_written: bool,
 }
 
 /// A URL that a plugin may send requests to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl {
-    /// Its scheme and host, and where given its port and the start of its path.
+    /// Its scheme and host, and if given its port and the start of its path.
     pub url: String,
-    /// Addresses that are not of the public network, to which its name may lead all the same.
+    /// Networks outside the public internet that its name may resolve to all the same.
     pub networks: Vec<IpNet>,
 }
 
-/// Where plugins' state is kept.
+/// Storage of plugins' state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// The engine.
     pub engine: StateEngine,
-    /// The engine's file; always there for [`StateEngine::Sqlite`].
+    /// The engine's file; always present for [`StateEngine::Sqlite`].
     pub path: Option<PathBuf>,
     /// The most that the file may grow to, in bytes.
     pub file_size: Option<u64>,
-    /// The most keys in a store, where its plugin says nothing else.
+    /// The most keys in a store whose plugin sets no limit of its own.
     pub store_keys: u64,
-    /// The most bytes of keys and values in a store, where its plugin says nothing else.
+    /// The most bytes of keys and values in a store whose plugin sets no limit of its own.
     pub store_bytes: u64,
 }
 
-/// Shows certificates as people know them.
+/// Shows certificates by their thumbprints.
 impl fmt::Debug for ServerCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let chain: Vec<_> = self.chain.iter().map(|certificate| Thumbprint::sha256_of(certificate)).collect();

@@ -1,6 +1,6 @@
-//! The names that a config file gives to things, and the patterns that a client's permission is written in.
+//! Names that a config file gives to things, and the patterns that grant commands.
 //!
-//! Each can only be made from a text that is one. Knows nothing of files, spans or what else the config holds.
+//! Each type can only be built from a valid text. Knows nothing of files, spans or the rest of the config.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::edit::key_text;
 
-/// The commands that the server itself answers; plugins' commands can't begin with `@`.
+/// The server's built-in commands; plugins' commands can't begin with `@`.
 pub const BUILT_INS: [&str; 11] = [
     "@ping",
     "@whoami",
@@ -27,17 +27,17 @@ pub const BUILT_INS: [&str; 11] = [
 /// The one of [`BUILT_INS`] that no version answers yet: a config may grant it in advance.
 pub(super) const NOT_YET: &str = "@slowlog";
 
-/// The longest name of any kind, in bytes: it stands in every log line and in `@status`.
+/// The longest name of any kind, in bytes: names appear in every log line and in `@status`.
 const NAME_BYTES: usize = 64;
 
-/// Why a text is not the value that was wanted, and what to write instead. Never holds the text itself, which may
-/// be a secret in the wrong place.
+/// The reason why a text is not the value that was wanted, and advice. Never holds the text itself, which may
+/// be a misplaced secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Refusal {
-    /// What is wrong.
+    /// The fault in the text.
     pub what: String,
-    /// What to write instead.
+    /// Advice on what to write instead.
     pub advice: Option<String>,
 }
 
@@ -51,7 +51,7 @@ impl Refusal {
     }
 }
 
-/// A newtype over shared text, made only through `$check`, so that it costs an increment to clone.
+/// A newtype over shared text, built only through `$check`. Cloning costs one increment.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
@@ -103,15 +103,16 @@ macro_rules! name {
 }
 
 name! {
-    /// A client, as the config calls it: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
+    /// A client's name in the config: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
     ClientName, listed_name
 }
 name! {
-    /// A plugin, as the config calls it: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
+    /// A plugin's name in the config: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
     PluginName, listed_name
 }
 name! {
-    /// A key-value store, as plugins open it: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
+    /// The name by which plugins open a key-value store: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter
+    /// or a digit.
     StoreName, plain_name
 }
 name! {
@@ -119,14 +120,14 @@ name! {
     CommandName, command_name
 }
 name! {
-    /// What a client may run: a command's name, or the start of one and a `*`. `*` alone is every plugin's
-    /// command, `@*` every built-in one.
+    /// A pattern of commands: a command's name, or a prefix and a `*`. `*` alone is every plugin's command,
+    /// `@*` every built-in one.
     CommandPattern, command_pattern
 }
 
 impl CommandPattern {
-    /// Whether `command` is one of those meant. Only a pattern that begins with `@` allows a built-in command, so
-    /// that `*` on an operator's mind never hands out `@drain`.
+    /// Returns true if `command` matches. Only a pattern that begins with `@` allows a built-in command, so
+    /// that a plain `*` never hands out `@drain`.
     #[must_use]
     pub fn allows(&self, command: &str) -> bool {
         match self.0.strip_suffix('*') {
@@ -136,8 +137,8 @@ impl CommandPattern {
         }
     }
 
-    /// The pattern of the commands that `self` and `other` both allow, where there are any: one of the two, since each is a
-    /// name or the start of names.
+    /// The pattern of the commands that both `self` and `other` allow, if any: one of the two, since each is
+    /// a name or a prefix.
     #[must_use]
     pub fn both<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
         match (self.covers(other), other.covers(self)) {
@@ -147,7 +148,7 @@ impl CommandPattern {
         }
     }
 
-    /// Whether all that `other` allows is allowed.
+    /// Returns true if `self` allows every command that `other` allows.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         match (self.0.strip_suffix('*'), other.0.strip_suffix('*')) {
@@ -158,13 +159,13 @@ impl CommandPattern {
         }
     }
 
-    /// Whether it is about the server's own commands.
+    /// Returns true if the pattern concerns the server's built-in commands.
     #[must_use]
     pub fn is_built_in(&self) -> bool {
         self.0.starts_with('@')
     }
 
-    /// Whether it may stand for several commands.
+    /// Returns true if the pattern may match several commands.
     #[must_use]
     pub fn is_prefix(&self) -> bool {
         self.0.ends_with('*')
@@ -172,7 +173,7 @@ impl CommandPattern {
 }
 
 impl ClientName {
-    /// The key of its section in the config.
+    /// The key of the client's section in the config.
     #[must_use]
     pub fn key(&self) -> String {
         format!("clients.{}", key_text(&self.0))
@@ -180,7 +181,7 @@ impl ClientName {
 }
 
 impl PluginName {
-    /// The key of its section in the config.
+    /// The key of the plugin's section in the config.
     #[must_use]
     pub fn key(&self) -> String {
         format!("plugins.{}", key_text(&self.0))
@@ -188,7 +189,7 @@ impl PluginName {
 }
 
 impl From<&PluginName> for CommandName {
-    /// Whatever may name a plugin may name a command.
+    /// Every valid plugin name is a valid command name.
     fn from(plugin: &PluginName) -> Self {
         Self(Arc::clone(&plugin.0))
     }
@@ -208,13 +209,14 @@ fn plain_name(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A name with which lines of `@clients` and `@plugins` begin.
+/// Checks a name that begins lines of `@clients` and `@plugins`.
 fn listed_name(text: &str) -> Result<(), Refusal> {
     begins_no_head(text)?;
     plain_name(text)
 }
 
-/// A list that began with one of these words would read as the head of a reply, and could not be sent plainly.
+/// Refuses the words that begin a reply's head: a list that began with one would read as a head, and could
+/// not be sent plainly.
 fn begins_no_head(text: &str) -> Result<(), Refusal> {
     match text {
         "OK" | "ERR" | "PART" => {

@@ -1,17 +1,17 @@
-//! The part of a config in force that a new one leaves in force. Pure.
+//! The part of the config in force that a new config keeps. Pure.
 //!
-//! A reload puts it in force before it loads any plugin, so that what was taken away waits for none.
+//! A reload applies this part before it loads any plugin, so that revoked rights do not wait for the loading.
 
 use super::{Client, Config, EventGrant, Grants, HttpUrl, Plugin, RevocationFile};
 use crate::identity::RevocationList;
 
 impl Config {
-    /// This config without anything that `wanted` takes away: clients, their proofs and permissions, authorities, plugins,
-    /// their commands and grants. Whatever `wanted` revokes is revoked, and of the two bounds on what one client may do the
-    /// smaller holds. Nothing of what `wanted` adds is there.
+    /// Returns this config without anything that `wanted` removes: clients, their proofs and permissions,
+    /// authorities, plugins, their commands and grants. Everything `wanted` revokes is revoked, and of the
+    /// two bounds on one client the smaller applies. Nothing that `wanted` adds is included.
     ///
-    /// Invariant: who is admitted or allowed anything by it is so by `self` and by `wanted`. Any other value is that of
-    /// `self`; where nothing is taken away, so is the whole.
+    /// Invariant: the result admits a client, or allows it something, only if both `self` and `wanted` do.
+    /// Every other value is that of `self`; if nothing is removed, the result equals `self`.
     #[must_use]
     pub fn narrowed_to(&self, wanted: &Self) -> Self {
         let mut narrowed = self.clone();
@@ -43,8 +43,9 @@ impl Config {
     }
 }
 
-/// Adds the lists of `file` to those in `force`. A list that a reload brought which then failed is replaced by one of the same file
-/// that revokes at least as much, so that failing reloads do not pile them up; one of the config that was served whole stays.
+/// Adds the lists of `file` to those in `force`. Replaces lists that an earlier, failed reload added from the
+/// same file if the new ones revoke at least as much, so that failing reloads do not pile up lists. The lists
+/// of the config that was served in full stay.
 fn revoke(force: &mut Vec<RevocationFile>, file: &RevocationFile) {
     let is_new = |force: &[RevocationFile], list| !force.iter().any(|known| known.lists.contains(list));
     if !file.lists.iter().any(|list| is_new(force, list)) {
@@ -66,7 +67,7 @@ impl Client {
             |pin: &super::Pin| wanted.thumbprints.iter().any(|other| other.thumbprint == pin.thumbprint);
         Self {
             thumbprints: self.thumbprints.iter().filter(|pin| is_pinned(pin)).copied().collect(),
-            // Files to follow; what stood in them is in `thumbprints`.
+            // Only paths to watch; the pins they hold are in `thumbprints`.
             certificates: self.certificates.clone(),
             uris: self.uris.iter().filter(|uri| wanted.uris.contains(uri)).cloned().collect(),
             commands: meet(&self.commands, &wanted.commands, |a, b| a.both(b).cloned()),
@@ -82,7 +83,7 @@ impl Plugin {
 }
 
 impl Grants {
-    /// A grant that is gone becomes an empty one: what the plugin imports stays there, and reaches nothing.
+    /// A removed grant becomes an empty one: the plugin keeps its import, but reaches nothing through it.
     fn narrowed_to(&self, wanted: &Self) -> Self {
         fn each<T: Clone + PartialEq>(
             old: Option<&Vec<T>>,
@@ -92,7 +93,7 @@ impl Grants {
             old.map(|old| meet(old, wanted.map_or(&[], Vec::as_slice), both))
         }
         Self {
-            // It reaches the log alone, as what a plugin prints does without a grant.
+            // Logging reaches only the log, as does a plugin's output, which needs no grant.
             logging: self.logging,
             keyvalue: each(self.keyvalue.as_ref(), wanted.keyvalue.as_ref(), same),
             commands: each(self.commands.as_ref(), wanted.commands.as_ref(), |a, b| a.both(b).cloned()),
@@ -105,7 +106,8 @@ impl Grants {
     }
 }
 
-/// All that an entry of `old` and one of `wanted` have in common by `both`. Where all of `old` is, the very same list.
+/// Returns everything that an entry of `old` and one of `wanted` have in common by `both`. If all of `old` is
+/// kept, the result is that very list.
 fn meet<T: Clone + PartialEq>(old: &[T], wanted: &[T], both: impl Fn(&T, &T) -> Option<T>) -> Vec<T> {
     let mut kept: Vec<T> = Vec::new();
     for entry in old {
@@ -130,7 +132,7 @@ fn same<T: Clone + PartialEq>(a: &T, b: &T) -> Option<T> {
 }
 
 impl HttpUrl {
-    /// The longer of the two URLs where it lies below the other, with the networks of both.
+    /// The longer of the two URLs if it lies below the other, with the networks they have in common.
     fn both(&self, other: &Self) -> Option<Self> {
         let is_below = |url: &str, of: &str| {
             let rest = url.strip_prefix(of);
@@ -168,7 +170,7 @@ mod tests {
         CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
     }
 
-    /// Lists differ by their numbers.
+    /// Writes a revocation list; lists differ by their numbers.
     fn write_list(file: &Path, issuer: &Issuer, number: u64, revoked: &[u64]) {
         let revoked = revoked.iter().map(|serial| RevokedCertParams {
             serial_number: (*serial).into(),
@@ -187,7 +189,7 @@ mod tests {
         std::fs::write(file, params.signed_by(issuer).unwrap().pem().unwrap()).unwrap();
     }
 
-    /// A config of these authorities and of these files of lists, as they are now.
+    /// A config of these authorities and these list files, with their current contents.
     fn config(folder: &Path, authorities: &[&Issuer], lists: &[&str]) -> Config {
         let pem: String = authorities.iter().map(|issuer| issuer.pem()).collect();
         std::fs::write(folder.join("ca.pem"), pem).unwrap();
@@ -210,7 +212,7 @@ mod tests {
         write_list(&folder.path().join("a.crl"), &one, 1, &[]);
         let old = config(folder.path(), &[&one, &other], &["a.crl"]);
         let mut force = old.clone();
-        // Reloads that fail, each with another list.
+        // Failing reloads, each with a different list.
         for number in 2..6 {
             write_list(&folder.path().join("a.crl"), &one, number, &[]);
             write_list(&folder.path().join("b.crl"), &other, number, &[]);

@@ -1,7 +1,7 @@
-//! The config file as it is written: one table for each section, each key with its place.
+//! The config file as written: one table for each section, each key with its position.
 //!
-//! The lists of keys here are the only ones: what the file may hold, what an unknown key is compared with and what
-//! the documentation must name. Knows no defaults and compares nothing.
+//! The key lists here are the only ones: allowed keys, suggestions for unknown keys and the documentation all
+//! use them. Knows no defaults and compares nothing.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ use super::values::{
     TlsVersion, UriText,
 };
 
-/// Makes a struct with a [`Field`] for each key, the list of the keys, and the reading of both.
+/// Generates a struct with a [`Field`] for each key, the list of its keys, and the code that reads it.
 macro_rules! table {
     ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty,)* }) => {
         $(#[$doc])*
@@ -151,7 +151,7 @@ table! {
     }
 }
 table! {
-    /// A URL of `http` in `[plugins.NAME.grants]`, which may be written as a string where it has no networks.
+    /// A URL of `http` in `[plugins.NAME.grants]`; without networks, a plain string will do.
     RawUrl {
         url: HttpPrefix,
         networks: List<Network>,
@@ -168,7 +168,7 @@ table! {
     }
 }
 
-/// The sections with `enabled = false`, of which the form alone was looked at.
+/// The sections with `enabled = false`; only their form was checked.
 #[derive(Default)]
 pub(super) struct RawDisabled {
     pub(super) clients: Vec<(Spanned<ClientName>, Spanned<RawClient>)>,
@@ -176,7 +176,7 @@ pub(super) struct RawDisabled {
 }
 
 impl RawConfig {
-    /// Takes out what is switched off, so that for all that follows it does not stand in the file.
+    /// Removes the disabled entries, so that later steps do not see them.
     pub(super) fn take_disabled(&mut self) -> RawDisabled {
         RawDisabled {
             clients: take_disabled(&mut self.clients, |client| &client.enabled),
@@ -194,7 +194,7 @@ fn take_disabled<K, V>(
     named.get_mut().entries.extract_if(.., |(_, raw)| is_off(raw)).collect()
 }
 
-/// What stands in `http`: a URL, or a table of it and its networks.
+/// An entry of `http`: a URL, or a table with a URL and its networks.
 pub(super) enum RawHttp {
     Url(HttpPrefix),
     Table(RawUrl),
@@ -224,10 +224,10 @@ pub(super) const SECTIONS: [(&str, &[&str]); 11] = [
     ("state", RawState::KEYS),
 ];
 
-/// Reads `text` as far as its forms go; what has another form is in the findings.
+/// Reads `text`. Values of the wrong form are reported in the findings.
 ///
 /// # Errors
-/// A fault of the TOML itself, which hides everything after it.
+/// A TOML syntax error, which hides everything after it.
 pub(super) fn read<R: Shape + Default>(
     path: &Path,
     text: &str,
@@ -264,7 +264,7 @@ fn syntax_fault(path: &Path, text: &str, grammar: Grammar, error: &toml::de::Err
     }
 }
 
-/// Reports `key`, which is none of `known`.
+/// Reports `key`, which is not in `known`.
 pub(super) fn unknown_key(
     at: &str,
     (key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>),
@@ -284,7 +284,8 @@ pub(super) fn unknown_key(
         .done();
 }
 
-/// How a section is written whose name has dots, where `key` of the section `at` is a table, and so may be a part of its name.
+/// Suggests quotes around a section name with dots: `key` of the section `at` is a table, so it may be part
+/// of the name.
 fn dotted_name(at: &str, key: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
     let (section, name) = at.split_once('.')?;
     if !matches!(section, "clients" | "plugins") || name.contains('.') {

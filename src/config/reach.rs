@@ -1,7 +1,7 @@
-//! What `[plugins.NAME.grants]` names: URLs, networks, stores of other plugins, folders.
+//! Resources that `[plugins.NAME.grants]` names: URLs, networks, stores, topics, folders.
 //!
-//! Each can only be made from a text that is one; a refusal says what to write instead. Knows nothing of files,
-//! spans or what else the config holds.
+//! Each type can only be built from a valid text; a refusal says what to write instead. Knows nothing of
+//! files, spans or the rest of the config.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,12 +10,12 @@ use ipnet::IpNet;
 
 use super::names::{PluginName, Refusal, StoreName};
 
-/// A key-value store: one of the plugin's own, or with a plugin's name in front one of that plugin's.
+/// A key-value store: one of the plugin's own, or, prefixed with a plugin's name, one of that plugin's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoreGrant {
-    /// Whose store it is; the plugin's own where none is written.
+    /// The store's owner; `None` for the plugin itself.
     pub plugin: Option<PluginName>,
-    /// Its name there.
+    /// The store's name, as its owner calls it.
     pub store: StoreName,
 }
 
@@ -31,7 +31,7 @@ impl TryFrom<String> for StoreGrant {
     }
 }
 
-/// As a plugin opens it.
+/// The name by which a plugin opens the store.
 impl fmt::Display for StoreGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.plugin {
@@ -44,16 +44,16 @@ impl fmt::Display for StoreGrant {
 /// Topics that a plugin may publish or subscribe to, or both.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EventGrant {
-    /// Whether it may publish.
+    /// True if the plugin may publish to them.
     pub publish: bool,
-    /// Whether its commands may subscribe.
+    /// True if the plugin's commands may subscribe to them.
     pub subscribe: bool,
-    /// A topic, or the start of topics and a `*`.
+    /// A topic, or a prefix and a `*`.
     pub topics: String,
 }
 
 impl EventGrant {
-    /// The directions and topics that `self` and `other` both allow, where there are any.
+    /// The directions and topics that both `self` and `other` allow, if any.
     pub(super) fn both(&self, other: &Self) -> Option<Self> {
         let (publish, subscribe) = (self.publish && other.publish, self.subscribe && other.subscribe);
         let topics = match (covers(&self.topics, &other.topics), covers(&other.topics, &self.topics)) {
@@ -65,7 +65,7 @@ impl EventGrant {
     }
 }
 
-/// Whether the topics of `other` are all among those of `pattern`.
+/// Returns true if `pattern` includes all topics of `other`.
 fn covers(pattern: &str, other: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => other.starts_with(start),
@@ -73,7 +73,7 @@ fn covers(pattern: &str, other: &str) -> bool {
     }
 }
 
-/// The longest name of a topic.
+/// The longest name of a topic, in bytes.
 const MAX_TOPIC_BYTES: usize = 128;
 
 impl TryFrom<String> for EventGrant {
@@ -97,7 +97,7 @@ impl TryFrom<String> for EventGrant {
     }
 }
 
-/// Some addresses, such as `10.0.0.0/8`; a single address stands for itself.
+/// A range of addresses, such as `10.0.0.0/8`, or a single address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network(pub IpNet);
 
@@ -118,7 +118,7 @@ impl TryFrom<String> for Network {
     }
 }
 
-/// The name by which a plugin sees a folder: an absolute path.
+/// The absolute path under which a plugin sees a folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GuestFolder(pub String);
 
@@ -136,10 +136,10 @@ impl TryFrom<String> for GuestFolder {
     }
 }
 
-/// The longest name of a folder for a plugin.
+/// The longest path of a folder as a plugin sees it, in bytes.
 const MAX_GUEST_FOLDER_BYTES: usize = 256;
 
-/// A URL that a plugin may send requests to, and below.
+/// A URL; a plugin may send requests to it and below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpPrefix(pub String);
 
@@ -180,7 +180,7 @@ impl TryFrom<String> for HttpPrefix {
     }
 }
 
-/// What a request's path may not hold where a path is granted, so that a granted one would match nothing.
+/// Escapes that a request's path may not hold where a path is granted; a grant with one would match nothing.
 const AMBIGUOUS: [&str; 5] = ["%2e", "%2f", "%5c", "%3b", "%25"];
 
 fn host_and_port(authority: &str) -> Result<(), &'static str> {

@@ -1,12 +1,12 @@
-//! What a fault shows of a config file: keys, and values that are known to be no secret. Each byte of all else is a dot, so that
-//! every place in the text stays where it was.
+//! The visible part of a config file in a fault: keys, and values known not to be secret. Every other byte
+//! becomes a dot, so that positions in the text stay valid.
 //!
-//! Invariant: what is not recognised is hidden. In a text that is TOML, a value is shown if its path is that of a key of Lictor's
-//! own. In any other text it also has to be a number, an address or a boolean. Comments are hidden: they often hold the previous
-//! value.
+//! Invariant: whatever is not recognised is hidden. In valid TOML, a value is shown if its path is one of
+//! Lictor's own keys. In any other text it must also be a number, an address or a boolean. Comments are
+//! hidden: they often hold the previous value.
 //!
-//! Knows the config file's form only as far as to find the path of each value. Goes by the parser's own tokens, so that both take
-//! the same bytes for a string.
+//! Knows only as much of the config file's form as it needs to find the path of each value. Uses the parser's
+//! own tokens, so that both agree where a string ends.
 
 use std::borrow::Cow;
 
@@ -16,18 +16,18 @@ use toml_parser::lexer::{Token, TokenKind};
 use super::raw::SECTIONS;
 use crate::text::shown;
 
-/// Whether a text was found to be TOML.
+/// The kind of text to redact.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grammar {
-    /// It is.
+    /// Valid TOML.
     Toml,
-    /// It is not: what stands where may be anything.
+    /// Invalid TOML: any part of it may be anything.
     Broken,
-    /// It is a script, or is to be one: of it nothing is secret to the one who runs it.
+    /// A script, or a text meant to be one: it holds nothing secret from the person who runs it.
     Script,
 }
 
-/// `text` with all hidden that may be secret.
+/// Returns `text` with everything hidden that may be secret.
 pub(super) fn document(text: &str, grammar: Grammar) -> String {
     if grammar == Grammar::Script {
         return text.to_owned();
@@ -45,7 +45,7 @@ pub(super) fn document(text: &str, grammar: Grammar) -> String {
     let mut tokens = Source::new(text).lex().peekable();
     while let Some(token) = tokens.next() {
         let mut end = token.span().end();
-        // A bare value is several tokens: `127.0.0.1:1`.
+        // A bare value such as `127.0.0.1:1` is several tokens.
         if is_bare(&token) && walk.place == Place::Value {
             while let Some(next) = tokens.next_if(is_bare) {
                 end = next.span().end();
@@ -53,18 +53,18 @@ pub(super) fn document(text: &str, grammar: Grammar) -> String {
         }
         walk.step(token.kind(), token.span().start(), end);
     }
-    // Only whole tokens and what stands between ASCII characters was replaced, by ASCII.
+    // Only whole tokens, or ranges between ASCII characters, were replaced, and with ASCII.
     String::from_utf8(walk.visible).unwrap_or_default()
 }
 
-/// What messages call `key` of the table that they call `table`: the key, unless that may be a secret in the wrong place.
+/// The name in messages of `key` in the table `table`: the key itself, unless it may be a misplaced secret.
 pub(super) fn key<'k>(table: &str, key: &'k str) -> Cow<'k, str> {
     let table: Vec<_> = if table.is_empty() { Vec::new() } else { table.split('.').collect() };
     if is_plain_key(&table, key) { shown(key, MOST_KEY_CHARS).to_string().into() } else { "…".into() }
 }
 
-/// `text` of a message with every URL in it, and what may be a damaged one, shown without a user, a password, a query and a
-/// fragment.
+/// Hides user, password, query and fragment of every URL in a message's `text`, and of anything that may be a
+/// damaged URL.
 #[must_use]
 pub fn urls(text: &str) -> Cow<'_, str> {
     let is_url = |word: &str| word.find([':', '/']).is_some_and(|at| word[at..].contains(['@', '?', '#']));
@@ -78,13 +78,13 @@ pub fn urls(text: &str) -> Cow<'_, str> {
     String::from_utf8(visible).map_or_else(|_| "…".into(), Cow::Owned)
 }
 
-/// The longest key that is shown.
+/// The longest key shown, in characters.
 const MOST_KEY_CHARS: usize = 64;
 
 /// Keys whose values are tables.
 const TABLES: [&str; 3] = ["config", "grants", "directories"];
 
-/// Whether `path` leads to a value of Lictor's own.
+/// Returns true if `path` leads to a value of one of Lictor's own keys.
 fn is_own_value(path: &[&str]) -> bool {
     let Some((key, table)) = path.split_last() else { return false };
     let is_known = |(section, keys): &(&str, &[&str])| is_section(section, table) && keys.contains(key);
@@ -97,57 +97,57 @@ fn is_section(section: &str, table: &[&str]) -> bool {
     parts().count() == table.len() && parts().zip(table).all(|(part, key)| part == "NAME" || part == *key)
 }
 
-/// Whether `key` of `table` is a name that the operator gave, or a word.
+/// Returns true if `key` of `table` is a name chosen by the operator, or a word.
 fn is_plain_key(table: &[&str], key: &str) -> bool {
     let is_name =
         ["clients", "plugins", "plugins.NAME.grants.directories"].iter().any(|it| is_section(it, table));
     is_name || is_word(key)
 }
 
-/// Whether `key` is known, or of letters alone: a secret has a digit, at the least.
+/// Returns true if `key` is known or made only of letters: a secret has at least one digit.
 fn is_word(key: &str) -> bool {
     let is_known = SECTIONS.iter().any(|(_, keys)| keys.contains(&key));
     let is_letter = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-');
     is_known || (key.len() <= MOST_KEY_CHARS && key.bytes().all(is_letter))
 }
 
-/// The tokens of a text, one after the other.
+/// A walk over the tokens of a text.
 struct Walk<'t> {
     text: &'t str,
     grammar: Grammar,
     visible: Vec<u8>,
     /// The path of the last header.
     table: Vec<&'t str>,
-    /// The path of the key or value that comes.
+    /// The path of the next key or value.
     path: Vec<&'t str>,
-    /// How much of the path stood before the key's own parts.
+    /// The number of path elements before the key's own parts.
     key_start: usize,
     open: Vec<Open>,
     place: Place,
 }
 
-/// A bracket that is open.
+/// An open bracket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Open {
     Array,
-    /// A table, and the length of its own path.
+    /// A table, and the length of its path.
     Table(usize),
 }
 
-/// What comes next.
+/// The element expected next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// A key, or its next part.
     Key,
-    /// What follows a part of a key: a dot, or its value.
+    /// The element after a part of a key: a dot, or `=` and the value.
     AfterKey,
     /// A part of a header.
     Header,
     AfterHeader,
     Value,
-    /// What follows a value or a whole header.
+    /// The element after a value or a complete header.
     Done,
-    /// Nothing is known any more.
+    /// Position lost: all further text is hidden.
     Lost,
 }
 
@@ -164,7 +164,7 @@ impl<'t> Walk<'t> {
                 self.path.clear();
                 self.place = Place::Header;
             }
-            // Of a list of tables.
+            // A header of an array of tables.
             (Place::Header, T::LeftSquareBracket) if self.path.is_empty() => {}
             (Place::AfterHeader, T::Dot) => self.place = Place::Header,
             (Place::AfterHeader, T::RightSquareBracket) => {
@@ -187,7 +187,7 @@ impl<'t> Walk<'t> {
 
     fn key(&mut self, start: usize, end: usize) {
         let written = &self.text[start..end];
-        // Written with escapes it is no key that is known.
+        // A key written with escapes never matches a known one.
         let quote = ['"', '\''].into_iter().find(|quote| written.starts_with(*quote));
         let part =
             quote.and_then(|quote| written.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(written);
@@ -219,7 +219,7 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// What stands between keys and values.
+    /// Handles the tokens between keys and values.
     fn between(&mut self, kind: TokenKind, start: usize, end: usize) {
         use TokenKind as T;
         match (kind, self.open.last().copied()) {
@@ -237,7 +237,7 @@ impl<'t> Walk<'t> {
             {
                 self.close();
             }
-            // A date and a time have a space between them.
+            // Date and time are separated by a space.
             (T::Atom | T::Dot, _) if self.place == Place::Done && self.grammar == Grammar::Toml => {
                 self.hide(start, end);
             }
@@ -245,7 +245,7 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// Begins a line with a key or a header.
+    /// Starts a line with a key or a header.
     fn begin(&mut self) {
         self.path.clone_from(&self.table);
         self.key_start = self.path.len();
@@ -279,7 +279,7 @@ impl<'t> Walk<'t> {
         self.hide(start, end);
     }
 
-    /// Makes dots of a token, but for its lines and the quotes around it.
+    /// Replaces a token with dots, except for its line breaks and the quotes around it.
     fn hide(&mut self, start: usize, end: usize) {
         let is_edge = |byte: &u8| matches!(*byte, b'"' | b'\'');
         let token = &mut self.visible[start..end];
@@ -294,19 +294,21 @@ fn is_bare(token: &Token) -> bool {
     matches!(token.kind(), TokenKind::Atom | TokenKind::Dot)
 }
 
-/// Whether a token is a key's part, or a value.
+/// Returns true if a token is part of a key, or a value.
 fn is_text(kind: TokenKind) -> bool {
     use TokenKind as T;
     matches!(kind, T::Atom | T::BasicString | T::LiteralString | T::MlBasicString | T::MlLiteralString)
 }
 
-/// Whether a value is written in one line without escapes, and neither PEM nor other keys and values are in it.
+/// Returns true if a value is on one line, without escapes, and contains neither PEM nor other keys and
+/// values.
 fn is_plain(written: &str) -> bool {
     let has_others = written.contains(['=', ',']) && !written.contains("//");
     !has_others && !written.contains("-----BEGIN") && !written.contains(['\\', '\n'])
 }
 
-/// Whether a value says nothing wherever it belongs: a number with or without its unit, an address, a boolean.
+/// Returns true if a value reveals nothing wherever it belongs: a number with or without a unit, an address,
+/// a boolean.
 fn is_harmless(written: &str) -> bool {
     const UNITS: [&str; 10] = ["", "ms", "s", "m", "h", "B", "KiB", "MiB", "GiB", "%"];
     let bare = written.trim_matches(['"', '\'', ']']);
@@ -314,7 +316,7 @@ fn is_harmless(written: &str) -> bool {
     bare == "true" || bare == "false" || UNITS.contains(&number)
 }
 
-/// The words of a text, each with its place.
+/// Iterates over the words of a text, each with its offset.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split_inclusive(char::is_whitespace).scan(0, |start, word| {
         let at = *start;
@@ -323,7 +325,7 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Makes dots of what may be a user, a query and a fragment in `written`, whose bytes are `visible`.
+/// Replaces with dots whatever may be a user, a query or a fragment in `written`, whose bytes are `visible`.
 fn hide_in_url(visible: &mut [u8], written: &str) {
     let is_edge = |c: char| matches!(c, '"' | '\'' | '`' | ' ' | '\n');
     let quote = written.len() - written.trim_start_matches(is_edge).len();

@@ -1,8 +1,8 @@
-//! What is shown of a config file, and what is not.
+//! Tests for the redaction of config files: secrets are hidden, the rest stays visible.
 
 use super::redact::*;
 
-/// Values and keys that stand where they may not be shown; `S` stands for the secret.
+/// Values and keys in places where they may not be shown; `S` stands for the secret.
 const HIDDEN: &[&str] = &[
     "[plugins.a.config]\nkey = \"S\" # S",
     "[plugins.a]\nconfig = { key = 'S', list = [1, \"S\"], deep = { x = \"S\" } } # S",
@@ -22,7 +22,7 @@ const HIDDEN: &[&str] = &[
     "server = \"S\"\nother = 1979-05-27 07:32:00\nx = \"S\"",
 ];
 
-/// Texts that are no TOML.
+/// Texts that are not TOML.
 const BROKEN: &[&str] = &[
     "[plugins.a.config] password = \"S\"",
     "[plugins.a.config]x=\"S\"",

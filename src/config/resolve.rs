@@ -1,7 +1,7 @@
-//! From the file as written to a [`Config`]: defaults, ranges, and what one part of the file demands of another.
+//! From the file as written to a [`Config`]: defaults, ranges, and checks between parts of the file.
 //!
-//! Reads the certificates that the file names and looks whether the other files are there. Opens no socket, loads no
-//! plugin, and goes on after a fault so that one run shows all of them.
+//! Reads the certificates that the file names, and checks that its other files exist. Opens no socket, loads
+//! no plugin, and continues after a fault so that one run shows all of them.
 
 mod clients;
 mod folder;
@@ -30,7 +30,8 @@ use super::{Config, Disabled, Grants, Log, Protocol, Reading, Server, ServerCert
 use crate::files::{Authors, Reserved, Sightings};
 use crate::identity::{order_fault, server_doubt};
 
-/// The config that `raw` describes; `None` or faults found mean that it may not be served. All that it names is in `sightings`.
+/// Builds the config that `raw` describes. `None` or reported faults mean that it may not be served. Every
+/// file it names is recorded in `sightings`.
 pub(super) fn resolve(
     path: &Path,
     mut raw: RawConfig,
@@ -86,7 +87,7 @@ pub(super) fn resolve(
     })
 }
 
-/// What a script at `path` grants the plugin `name`, one of `plugins`, in the form of a config.
+/// Resolves the grants that a script at `path` gives the plugin `name`, one of `plugins`.
 pub(super) fn granted_as_in_config(
     path: &Path,
     (name, plugins): (&PluginName, &[PluginName]),
@@ -107,7 +108,7 @@ fn switched_off(disabled: &RawDisabled, folder: &Folder) -> Disabled {
     Disabled { clients: clients.collect(), plugins: plugins.collect() }
 }
 
-/// The files of certificates of authorities and clients.
+/// The certificate files of authorities and clients.
 fn certificates(raw: &RawConfig) -> impl Iterator<Item = &Spanned<PathText>> {
     let clients = raw.clients.value().into_iter().flat_map(|named| &named.entries);
     let clients = clients.filter_map(|(_, client)| client.get_ref().certificates.value());
@@ -115,10 +116,10 @@ fn certificates(raw: &RawConfig) -> impl Iterator<Item = &Spanned<PathText>> {
     clients.chain(authorities).flat_map(|list| &list.items)
 }
 
-/// How the server's certificate and key come to be, beside a config that is there.
+/// Advice for a missing server certificate or key.
 const MAKES_ONE: &str = "`lictor init --missing-only` makes one";
 
-/// Where compiled plugins are kept, from the config file's folder.
+/// The folder of compiled plugins, relative to the config file's folder.
 const DEFAULT_CACHE: &str = "cache";
 
 fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) -> Option<Server> {
@@ -167,7 +168,7 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
         listen,
         certificate: ServerCertificate {
             path: folder.path(raw.certificate.value()?),
-            // Where nothing was read, there is a fault.
+            // An empty chain means that a fault was reported.
             chain: chain.unwrap_or_default(),
         },
         private_key: folder.path(raw.private_key.value()?),
@@ -179,7 +180,7 @@ fn server(field: &Field<RawServer>, folder: &Folder, findings: &mut Findings) ->
     })
 }
 
-/// The two keys that have no default, so that no server ever runs as somebody it was not told to be.
+/// Reports the two keys that have no default, so that no server ever runs under an identity it was not given.
 fn report_missing(field: &Field<RawServer>, raw: &RawServer, findings: &mut Findings) {
     let keys = [
         ("certificate", raw.certificate.is_absent(), "certificate = \"certs/server.pem\""),
@@ -206,12 +207,12 @@ fn report_missing(field: &Field<RawServer>, raw: &RawServer, findings: &mut Find
     }
 }
 
-/// What `bound` is set to, or its default.
+/// Returns the value of `bound`, or its default.
 fn held<Q: Quantity, T: FromAmount>(bound: &Bound, at: &str, field: &Field<Q>, findings: &mut Findings) -> T {
     T::from_amount(bound.hold(at, field, findings).unwrap_or(bound.most))
 }
 
-/// What `bound` is set to, if it is.
+/// Returns the value of `bound`, if set.
 fn optional<Q: Quantity, T: FromAmount>(
     bound: &Bound,
     at: &str,
@@ -274,8 +275,9 @@ fn limits(field: &Field<RawLimits>, findings: &mut Findings) -> Limits {
     held
 }
 
-/// Sees to it that a part is no larger than the whole. What was written and is larger is a fault. A default that is not smaller
-/// becomes the `usual` part of the whole: nobody is told of a value that he did not write, and one party is not left all.
+/// Ensures that a part is no larger than the whole. A larger part that was written is a fault. A default that
+/// is not smaller becomes the `usual` part of the whole: nobody sees a fault about a value they did not
+/// write, and no single party may take everything.
 fn within<Q: Quantity>(
     (part_bound, part_field, part): (Bound, &Field<Q>, &mut usize),
     (whole_bound, whole_field, whole): (Bound, &Field<Q>, usize),
@@ -351,7 +353,8 @@ fn state(field: &Field<RawState>, folder: &Folder, findings: &mut Findings) -> S
     state
 }
 
-/// Where plugins have stores and nobody said where they are kept, a restart would be a surprise.
+/// Warns if plugins have stores but the file has no `[state]`: losing the stores at a restart would be a
+/// surprise.
 fn warn_of_forgetting(plugins: &Field<given::Named<PluginName, RawPlugin>>, findings: &mut Findings) {
     let plugins = plugins.value().into_iter().flat_map(|named| &named.entries);
     let stores = plugins.filter_map(|(_, plugin)| plugin.get_ref().grants.value()?.keyvalue.given());

@@ -1,7 +1,7 @@
-//! A script: calls that are run one after the other without a server, and what each is expected to give.
+//! A script: calls to run in sequence without a server, and the expected result of each.
 //!
-//! Written as a config is, and told of as one is where it is wrong. Knows no wire: whoever reads a script says whether a call
-//! is a request.
+//! Written like a config, and its faults are shown like a config's. Knows no wire protocol: the caller
+//! decides whether a call is a valid request.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -23,7 +23,7 @@ use super::resolve::{granted_as_in_config, settings};
 use super::values::{PathText, PluginSetting, SettingName};
 use crate::files::{Opened, read_named};
 
-/// The largest script, and the largest file that it names: as large as any body.
+/// The largest script, and the largest file that it names, in bytes: as large as the largest body.
 const MOST_BYTES: u64 = 1 << 30;
 
 table! {
@@ -59,65 +59,65 @@ table! {
 /// A script.
 #[derive(Debug)]
 pub struct Script<T> {
-    /// Its calls, and what was made of each.
+    /// Its calls, each with the request made of it.
     pub calls: Vec<(ScriptCall, T)>,
-    /// What it grants plugins, each by its name.
+    /// The grants of each plugin, by its name.
     pub granted: BTreeMap<PluginName, ScriptGrants>,
-    /// What does not prevent that it is run.
+    /// Faults that do not prevent running it.
     pub warnings: Vec<Fault>,
 }
 
-/// What a script grants a plugin, and no more.
+/// Everything that a script grants a plugin.
 #[derive(Clone, Debug, Default)]
 pub struct ScriptGrants {
-    /// Its settings, where it has any.
+    /// Its settings, if it has any.
     pub config: Option<BTreeMap<String, String>>,
-    /// What it may reach.
+    /// The resources it may use.
     pub grants: Grants,
 }
 
-/// A call of a script.
+/// A call in a script.
 #[derive(Clone, Debug)]
 pub struct ScriptCall {
-    /// What it runs.
+    /// The command to run.
     pub command: ScriptCommand,
     /// Its headers, each as `Name: value`.
     pub headers: Vec<String>,
-    /// Its body; empty where it has none.
+    /// Its body; empty if it has none.
     pub body: Vec<u8>,
-    /// The client that makes it, where it is said.
+    /// The client that makes the call, if given.
     pub client: Option<String>,
-    /// How long it may take, where it is said.
+    /// The call's time limit, if given.
     pub timeout: Option<Duration>,
-    /// What it is to give.
+    /// The expected result.
     pub expected: Expected,
 }
 
-/// A command with its arguments, as it is written.
+/// A command with its arguments, as written.
 #[derive(Clone, Debug)]
 pub enum ScriptCommand {
-    /// A line, as it goes over the wire.
+    /// A line, as sent over the wire.
     Line(String),
-    /// The command and its arguments, each by itself.
+    /// The command and its arguments, one by one.
     Words(Vec<String>),
 }
 
-/// What a call is to give: a reply, if there is no code.
+/// The expected result of a call: a reply, unless there is a code.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
     /// The whole reply.
     pub reply: Option<Vec<u8>>,
-    /// The code of the failure that it is to end with.
+    /// The error code of the expected failure.
     pub code: Option<String>,
-    /// A text that stands in the reply, or in the failure's words.
+    /// A text that the reply, or the failure's message, contains.
     pub has: Option<String>,
 }
 
-/// Reads the script at `path`, whose calls these `plugins` carry out; `request` makes a request of each call, or says why that is none.
-/// `codes` are those of failures.
+/// Reads the script at `path`, whose calls are served by `plugins`. `request` turns each call into a request,
+/// or explains why it is not one. `codes` are the error codes.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the lines.
+/// Every fault in it, in line order.
 pub fn script<T>(
     path: &Path,
     plugins: &[PluginName],
@@ -184,7 +184,7 @@ fn text(path: &Path) -> Result<String, Faults> {
     })
 }
 
-/// Where a fault of all of a call is shown.
+/// The position of a fault that concerns a whole call.
 fn place_of(raw: &RawCall, whole: Range<usize>) -> Range<usize> {
     raw.command.given().map_or(whole, Spanned::span)
 }
@@ -225,7 +225,7 @@ fn timeout(raw: &RawCall, findings: &mut Findings) -> Option<Duration> {
     Some(timeout.get_ref().duration())
 }
 
-/// The code that is expected; the call does not give a reply then.
+/// The expected error code, which excludes an expected reply.
 fn code(raw: &RawCall, has_reply: bool, codes: &[&str], findings: &mut Findings) -> Option<String> {
     let code = raw.code.given()?;
     let text = &code.get_ref().0;
@@ -236,7 +236,7 @@ fn code(raw: &RawCall, has_reply: bool, codes: &[&str], findings: &mut Findings)
     }
     if !codes.contains(&text.as_str()) {
         let Refusal { what, advice } = no_such_choice(text, codes);
-        // Codes of plugins that clients know by another name.
+        // A plugin's own code, which clients see under another name.
         let advice = if text == "failed" {
             Some("a plugin's `failed` is \"plugin-failed\" to its clients".to_owned())
         } else {
@@ -247,7 +247,7 @@ fn code(raw: &RawCall, has_reply: bool, codes: &[&str], findings: &mut Findings)
     Some(text.clone())
 }
 
-/// The bytes that a key says, or the file that another key names.
+/// The bytes written at one key, or read from the file that another key names.
 fn bytes(
     script: &Path,
     (key, text): (&str, &Field<PluginSetting>),
@@ -265,7 +265,7 @@ fn bytes(
     }
     let file = file.given()?;
     let path = script.parent().unwrap_or(Path::new("")).join(&file.get_ref().0);
-    // No pipe: a script that names one would wait for ever.
+    // Refuses pipes: a script that names one would wait for ever.
     let read = Opened::file(&path).and_then(|opened| opened.bytes(MOST_BYTES)).map_err(|fault| {
         let message = format!("the file of `call.{file_key}` can't be read");
         let advice = format!("paths begin at the script's folder: this one is {}", path.display());
@@ -288,7 +288,7 @@ impl Shape for ScriptCommand {
 mod tests {
     use super::*;
 
-    /// What is wrong with a script, each fault in one line.
+    /// The faults of a script, each in one line.
     fn faults(text: &str) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.toml");

@@ -1,7 +1,7 @@
-//! What to do about a text that is no TOML, by what stands where its first fault lies.
+//! Advice for a text that is not TOML, based on the text around its first fault.
 //!
-//! Knows TOML's grammar as far as people slip in it. Shows nothing of the text but sizes, times and plain keys, since any of it
-//! may be a secret in the wrong place.
+//! Knows TOML's grammar only where people make mistakes. Shows nothing of the text but sizes, times and plain
+//! keys, since any part of it may be a misplaced secret.
 
 use std::ops::Range;
 
@@ -10,12 +10,12 @@ use toml::de::{DeTable, DeValue};
 use super::amounts::{ByteSize, TimeSpan};
 use super::redact;
 
-/// What to do about a fault.
+/// Advice for a syntax error.
 #[derive(Default)]
 pub(super) struct Advice {
-    /// Where what stands twice stands first.
+    /// The first occurrence of a duplicate.
     pub(super) first: Option<Range<usize>>,
-    /// What to write instead.
+    /// Advice on what to write instead.
     pub(super) help: Option<String>,
 }
 
@@ -25,7 +25,7 @@ impl Advice {
     }
 }
 
-/// What to do about the first fault of `text`, which lies at `span` and which the parser calls `message`.
+/// Advice for the first fault of `text`, at `span`; `message` is the parser's.
 pub(super) fn advice(text: &str, span: &Range<usize>, message: &str) -> Advice {
     let at = text.floor_char_boundary(span.start);
     let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
@@ -62,10 +62,11 @@ pub(super) fn advice(text: &str, span: &Range<usize>, message: &str) -> Advice {
     bare_word(line, in_line).map(of_bare_word).unwrap_or_default()
 }
 
-/// Quotes of typesetters.
+/// Typographic quotes.
 const CURLY: [char; 10] = ['“', '”', '„', '‟', '‘', '’', '‚', '‛', '«', '»'];
 
-/// What of a line stands neither in quotes nor in a comment. A text that does not end counts: what should end it may.
+/// The part of a line outside quotes and comments. An unterminated string counts as outside: a curly quote
+/// may be meant to end it.
 fn outside_strings(line: &str) -> String {
     let (mut outside, mut rest) = (String::new(), line);
     while let Some(at) = rest.find(['"', '\'', '#']) {
@@ -80,7 +81,7 @@ fn outside_strings(line: &str) -> String {
     outside + rest
 }
 
-/// The key at the begin of a line that a colon follows, as in YAML.
+/// The key at the start of a line that is followed by a colon, as in YAML.
 fn key_before_colon(line: &str) -> Option<&str> {
     let (key, _) = line.split_once(':')?;
     let key = key.trim();
@@ -88,7 +89,7 @@ fn key_before_colon(line: &str) -> Option<&str> {
     (!key.is_empty() && key.chars().all(is_key)).then(|| key.trim_matches('"'))
 }
 
-/// The value without quotes that stands around `at` in a line.
+/// The unquoted value around `at` in a line.
 fn bare_word(line: &str, at: usize) -> Option<&str> {
     let is_end = |c: char| c.is_whitespace() || "=,[]{}#\"'".contains(c);
     let end_before = line[..at].char_indices().rev().find(|(_, c)| is_end(*c));
@@ -108,7 +109,7 @@ fn of_bare_word(word: &str) -> Advice {
     Advice::of(format!("texts, sizes and times stand in quotes: `\"{example}\"`"))
 }
 
-/// What to do about a key or a section that stands twice; the second is on `line`, which is at `begin`.
+/// Advice for a duplicate key or section; the second one is on `line`, which starts at `begin`.
 fn of_duplicate(text: &str, begin: usize, line: &str) -> Advice {
     let before = &text[..begin];
     let is_header = line.trim_start().starts_with('[');
@@ -131,7 +132,7 @@ fn header(line: &str) -> Option<Vec<String>> {
     line.trim_start().starts_with('[').then(|| keys_of(line)).flatten()
 }
 
-/// The keys of the header in a line, or the first of the key before a value.
+/// The keys of the header in a line, or the first part of the key before a value.
 fn keys_of(line: &str) -> Option<Vec<String>> {
     let parsed = DeTable::parse(line).ok()?;
     let (is_header, mut keys) = (line.trim_start().starts_with('['), Vec::new());
@@ -146,7 +147,7 @@ fn keys_of(line: &str) -> Option<Vec<String>> {
     Some(keys)
 }
 
-/// Where the last key of `path` stands in `text`.
+/// The position in `text` of the last key of `path`.
 fn place_of(text: &str, path: &[String]) -> Option<Range<usize>> {
     let (root, _) = DeTable::parse_recoverable(text);
     let (last, outer) = path.split_last()?;

@@ -1,7 +1,7 @@
-//! The values that a config file is made of: paths, digests and choices of a few words.
+//! The values of a config file: paths, digests and choices among a few words.
 //!
-//! Each can only be made from a text that is one; a refusal says what to write instead. Knows nothing of files,
-//! spans or ranges.
+//! Each type can only be built from a valid text; a refusal says what to write instead. Knows nothing of
+//! files, spans or ranges.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::names::Refusal;
 use crate::identity::{ClientUri, Thumbprint, ThumbprintError, UriError};
 
-/// The path of a file, as it was written.
+/// The path of a file, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PathText(pub(super) PathBuf);
 
@@ -55,7 +55,7 @@ impl TryFrom<String> for PinText {
     }
 }
 
-/// A URI by which a client is known.
+/// A URI that identifies a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UriText(pub(super) ClientUri);
 
@@ -122,10 +122,10 @@ macro_rules! choice {
         pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
         impl $name {
-            /// The words it is chosen by in the config file.
+            /// The words of the config file, one for each variant.
             pub const WORDS: &'static [&'static str] = &[$($word),*];
 
-            /// Its word in the config file.
+            /// Returns the variant's word in the config file.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
@@ -162,49 +162,49 @@ choice! {
     }
 }
 choice! {
-    /// How long an instance of a plugin lives.
+    /// The lifetime of a plugin's instance.
     Instances {
-        /// One request: nothing that a request leaves behind is seen by the next.
+        /// One request: nothing that a request leaves behind is visible to the next.
         #[default]
         PerRequest = "per-request",
         /// Kept warm, each for one client only.
         PerClient = "per-client",
-        /// Kept warm for all clients: the operator's word that the plugin keeps nothing between calls.
+        /// Kept warm for all clients: the operator vouches that the plugin keeps nothing between calls.
         Shared = "shared",
     }
 }
 choice! {
-    /// How much is logged.
+    /// The verbosity of the log.
     LogLevel {
-        /// What went wrong in the server.
+        /// Server faults only.
         Error = "error",
-        /// And what an operator should look at.
+        /// Warnings too: conditions that an operator should look at.
         Warn = "warn",
-        /// And what happened.
+        /// Events too.
         #[default]
         Info = "info",
-        /// And how.
+        /// Details of events too.
         Debug = "debug",
-        /// And everything else.
+        /// Everything.
         Trace = "trace",
     }
 }
 choice! {
-    /// How the log is written.
+    /// The format of the log.
     LogFormat {
-        /// For people on a terminal, JSON otherwise.
+        /// Human-readable on a terminal, JSON otherwise.
         #[default]
         Auto = "auto",
-        /// For people.
+        /// Human-readable.
         Human = "human",
         /// One JSON object a line.
         Json = "json",
     }
 }
 choice! {
-    /// Where plugins' state is kept.
+    /// The storage of plugins' state.
     StateEngine {
-        /// In the process; gone when it ends.
+        /// In the process; lost when it ends.
         #[default]
         Memory = "memory",
         /// In a SQLite file.

@@ -1,7 +1,7 @@
-//! `[clients]`: who is known by which certificate, and what each may run.
+//! `[clients]`: the certificates that identify each client, and the commands each may run.
 //!
-//! Reads the certificates that are pinned by file, to hash them. Never judges their dates: that is done when a client
-//! comes, and may change between now and then.
+//! Reads the certificates that are pinned by file, to hash them. Never checks their dates: that happens when
+//! a client connects, and the answer may change until then.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -20,7 +20,7 @@ use crate::config::values::PathText;
 use crate::config::{Client, Pin, RevocationFile, TlsVersion};
 use crate::identity::{Doubt, Thumbprint};
 
-/// What else of a config decides whether a certificate lets its client in.
+/// Other parts of the config that decide whether a certificate admits its client.
 #[derive(Clone, Copy)]
 pub(super) struct Beside<'a> {
     pub(super) min_tls: TlsVersion,
@@ -49,12 +49,12 @@ pub(super) fn resolve(
     clients
 }
 
-/// Which client was the first to pin a certificate, and where. One pinned by file is here by both hashes, so that
-/// it is found whichever the other client pins.
+/// The first client to pin each certificate, and the position of the pin. A certificate pinned by file is
+/// listed under both hashes, so that it is found whichever one another client pins.
 #[derive(Default)]
 struct Owners(HashMap<Thumbprint, (ClientName, Range<usize>, Written)>);
 
-/// How a certificate is pinned.
+/// The form of a pin.
 #[derive(Clone, Copy, PartialEq)]
 enum Written {
     Thumbprint,
@@ -62,8 +62,8 @@ enum Written {
 }
 
 impl Owners {
-    /// Notes that `client` pins a certificate of these `hashes`. That another client does too, or this one in the
-    /// same way, is a fault: which of two clients a peer is could not be told.
+    /// Records that `client` pins the certificate with these `hashes`. A second pin by another client, or by
+    /// this one in the same form, is a fault: the server could not tell which client a peer is.
     fn claim(
         &mut self,
         client: &ClientName,
@@ -138,7 +138,7 @@ fn pins(
     thumbprints
 }
 
-/// Warns of a file whose certificates won't all let the client in.
+/// Warns of a certificate file that will not, or not always, admit the client.
 fn warn_of_file(
     name: &ClientName,
     path: &Spanned<PathText>,
@@ -196,7 +196,8 @@ fn report_unknowable(name: &ClientName, section: &Spanned<RawClient>, findings: 
     }
 }
 
-/// Warns once of all the client's SHA-1 pins; `by_file` are the SHA-1 hashes of what it pins by file.
+/// Warns once of all the client's SHA-1 pins. `by_file` lists the SHA-1 hashes of the certificates it pins by
+/// file.
 fn warn_of_sha1(
     name: &ClientName,
     old: &[(Thumbprint, Range<usize>)],
@@ -253,7 +254,7 @@ fn commands(
     given.get_ref().items.iter().map(|pattern| pattern.get_ref().clone()).collect()
 }
 
-/// Reports a pattern for built-in commands that means none of them.
+/// Reports a pattern for built-in commands that matches none.
 fn built_in(name: &ClientName, pattern: &Spanned<CommandPattern>, findings: &mut Findings) {
     let text = pattern.get_ref().as_ref();
     if text == NOT_YET {
@@ -273,7 +274,7 @@ fn built_in(name: &ClientName, pattern: &Spanned<CommandPattern>, findings: &mut
         .done();
 }
 
-/// Warns of a pattern that no plugin's command fits.
+/// Warns of a pattern that matches no plugin's command.
 fn served(name: &ClientName, pattern: &Spanned<CommandPattern>, plugins: &Resolved, findings: &mut Findings) {
     let bare = pattern.get_ref().as_ref().trim_end_matches('*');
     let built_in = BUILT_INS.iter().copied().find(|command| command.strip_prefix('@') == Some(bare));

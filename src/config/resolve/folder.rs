@@ -1,4 +1,4 @@
-//! The files that a config names: found from its folder, opened once, and looked at for who may have written
+//! Files named in a config: resolved from its folder, opened once, and checked for who could have written
 //! them.
 
 use std::cell::RefCell;
@@ -19,22 +19,22 @@ use crate::text::shell_word;
 /// The largest file of certificates or revocation lists.
 const MOST_PEM_BYTES: u64 = 1 << 20;
 
-/// Where relative paths start: the config file's folder.
+/// The base of relative paths: the config file's folder.
 pub(super) struct Folder {
     path: PathBuf,
     authors: Authors,
-    /// Folders and keys that were warned of: most files of a config lie side by side.
+    /// Folders and keys already warned about: most files of a config are in the same folder.
     told: RefCell<Vec<PathBuf>>,
     sightings: RefCell<Sightings>,
 }
 
-/// A file as a config names it.
+/// A file named in a config.
 #[derive(Clone, Copy)]
 pub(super) struct Named<'a> {
-    /// The key, from the top of the file.
+    /// The key, with its section.
     pub(super) key: &'a str,
     pub(super) path: &'a Spanned<PathText>,
-    /// How such a file comes to be.
+    /// Advice on how to create such a file.
     pub(super) remedy: &'a str,
 }
 
@@ -44,22 +44,22 @@ impl Folder {
         Self { path, authors, told: RefCell::default(), sightings: RefCell::default() }
     }
 
-    /// All that was named, as it was before it was looked at.
+    /// Every file named, as it was before it was read.
     pub(super) fn into_sightings(self) -> Sightings {
         self.sightings.into_inner()
     }
 
-    /// Where a file or folder is that the config names.
+    /// Resolves the path of a file or folder named in the config.
     pub(super) fn path(&self, text: &PathText) -> PathBuf {
         self.noted(text, Matters::Place)
     }
 
-    /// Where a file is whose bytes the server works by.
+    /// Resolves the path of a file whose content the server uses.
     pub(super) fn content(&self, text: &PathText) -> PathBuf {
         self.noted(text, Matters::Content)
     }
 
-    /// Has a file followed that may be there or not, and that is looked at elsewhere.
+    /// Watches a file that may or may not exist, and that is read elsewhere.
     pub(super) fn follow(&self, path: &Path) {
         self.sightings.borrow_mut().note(path, Matters::Content);
     }
@@ -70,7 +70,7 @@ impl Folder {
         path
     }
 
-    /// Opens a file by whose content the server works. What is wrong with it is reported.
+    /// Opens a file whose content the server uses. Reports its faults.
     pub(super) fn open(&self, named: Named<'_>, findings: &mut Findings) -> Option<Opened> {
         match self.look_at(named, findings) {
             Ok(opened) => Some(opened),
@@ -81,10 +81,10 @@ impl Folder {
         }
     }
 
-    /// Opens such a file, which the config may do without for now: only what is odd about it is reported.
+    /// Opens such a file when the config can do without it for now: reports only warnings.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault of the file.
     pub(super) fn look_at(&self, named: Named<'_>, findings: &mut Findings) -> Result<Opened, Fault> {
         let opened = Opened::file(&self.content(named.path.get_ref()))?;
         let opened = self.authors.want(opened)?;
@@ -92,7 +92,7 @@ impl Folder {
         Ok(opened)
     }
 
-    /// Reads such a file, which is PEM, by `read`. What is wrong with it is reported.
+    /// Opens and parses such a file, which is PEM, with `read`. Reports its faults.
     pub(super) fn read_pem<T>(
         &self,
         named: Named<'_>,
@@ -108,8 +108,8 @@ impl Folder {
         read(&bytes).map_err(|refusal| named.report(refusal, findings)).ok()
     }
 
-    /// Looks at a file that holds a private key and need not be the server's own, as with groups for TLS keys; who may use
-    /// it is told.
+    /// Checks a file that holds a private key. The server need not own it, as with a group for TLS keys;
+    /// others who may use it are only a warning.
     pub(super) fn look_at_key(&self, named: Named<'_>, findings: &mut Findings) {
         let opened = match Opened::file(&self.content(named.path.get_ref())) {
             Ok(opened) => opened,
@@ -125,12 +125,12 @@ impl Folder {
         }
     }
 
-    /// Looks at the file of the state, and at SQLite's beside it: what others write there is run as the
-    /// server's own. One that is not there yet is made for the server alone.
+    /// Checks the state file and SQLite's files beside it: the server trusts their content as its own.
+    /// Missing ones are created for the server alone.
     pub(super) fn look_at_state(&self, path: &Spanned<PathText>, findings: &mut Findings) {
         let named = Named { key: "state.path", path, remedy: "name a plain file" };
         for file in files_of_state(&self.path(path.get_ref())) {
-            // It may be this server's, which is using it.
+            // Opens without reading: this very server may be using the file.
             match Opened::unread(&file).and_then(|opened| self.authors.want(opened)) {
                 Ok(opened) => self.tell(named, &opened, findings),
                 Err(fault) if fault.is_missing() => {}
@@ -139,8 +139,8 @@ impl Folder {
         }
     }
 
-    /// Looks at a folder of the server's alone, which is made where it is missing, and does without where it
-    /// can't be used.
+    /// Checks a folder that belongs to the server alone. A missing one is created later, and an unusable one
+    /// is not used.
     pub(super) fn look_at_own(
         &self,
         key: &str,
@@ -177,7 +177,8 @@ impl Folder {
         }
     }
 
-    /// Warns of a private key that is not its owner's alone. A certificate may stand in the same file, so it is told once.
+    /// Warns of a private key that users other than its owner can use. Warns once, since a certificate may be
+    /// in the same file.
     fn tell_of_loose_key(&self, named: Named<'_>, opened: &Opened, findings: &mut Findings) {
         if !opened.is_for_others() || !self.is_first_word_of(opened.path()) {
             return;
@@ -204,14 +205,14 @@ impl Folder {
 }
 
 impl Named<'_> {
-    /// Reports that the file is not as it must be.
+    /// Reports that the file's content is unusable.
     pub(super) fn report(self, refusal: Refusal, findings: &mut Findings) {
         let remedy = format!("{}; or correct the path, which starts at this file's folder", self.remedy);
         self.draft(refusal.what, [refusal.advice, Some(remedy)], findings);
     }
 
-    /// Reports what is wrong with the file itself. How such a file comes to be is said of one that is not
-    /// there, and not of one that somebody else may have written.
+    /// Reports a fault of the file itself. Advice on how to create it is given only if it is missing, not if
+    /// somebody else may have written it.
     pub(super) fn report_fault(self, fault: &Fault, findings: &mut Findings) {
         match fault.advice() {
             Some(advice) => self.draft(fault.what(), [Some(advice), None], findings),
@@ -233,7 +234,7 @@ impl Named<'_> {
     }
 }
 
-/// Looks at who may write and who may read the config file.
+/// Checks who may write and who may read the config file.
 pub(in crate::config) fn look_at_file(opened: &Opened, raw: &RawConfig, findings: &mut Findings) {
     for fault in opened.warnings() {
         let what = format!("others may change this config file: {}", fault.what());
@@ -253,7 +254,7 @@ pub(in crate::config) fn look_at_file(opened: &Opened, raw: &RawConfig, findings
 }
 
 /// The files and folders that no plugin may be granted, since they hold the server's secrets or all plugins'
-/// state. `certificates` are files of authorities and clients, beside which `lictor cert` puts their keys.
+/// state. `certificates` are files of authorities and clients; `lictor cert` puts their keys beside them.
 pub(in crate::config) fn reserved<'a>(
     config: &Path,
     server: Option<&Server>,
@@ -270,12 +271,12 @@ pub(in crate::config) fn reserved<'a>(
         reserved.extend(files_of_state(path).map(|file| (file, "all plugins' state")));
     }
     let keys = certificates.map(|certificate| certificate.with_extension("key"));
-    // Most clients' keys are where the clients are.
+    // Most clients' keys are on the clients' own machines.
     reserved.extend(keys.filter(|key| key.exists()).map(|key| (key, "a private key")));
     Reserved::new(reserved)
 }
 
-/// The file of the state, and those beside it in which SQLite keeps what was written last.
+/// The state file, and the files beside it in which SQLite keeps recent writes.
 fn files_of_state(path: &Path) -> impl Iterator<Item = PathBuf> {
     ["", "-wal", "-shm", "-journal"].into_iter().map(|ending| {
         let mut file = path.as_os_str().to_owned();

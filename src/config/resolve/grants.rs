@@ -1,4 +1,5 @@
-//! `[plugins.NAME.grants]`: what is named is there, and leads to nothing that the server keeps for itself.
+//! `[plugins.NAME.grants]`: checks that every resource exists, and leads to nothing the server keeps for
+//! itself.
 
 use std::path::PathBuf;
 
@@ -14,14 +15,14 @@ use crate::config::values::PathText;
 use crate::config::{Grants, HttpUrl};
 use crate::files::{Fault, Opened, Reason, Reserved};
 
-/// What a grant is checked against.
+/// Context for checking a grant.
 pub(super) struct Surroundings<'a> {
     pub(super) folder: &'a Folder,
-    /// The plugins that the file names.
+    /// The enabled plugins of the file.
     pub(super) plugins: &'a [PluginName],
-    /// Those among its sections that are switched off.
+    /// Its disabled plugin sections.
     pub(super) disabled: &'a [(Spanned<PluginName>, Spanned<RawPlugin>)],
-    /// What is the server's alone.
+    /// The files and folders reserved for the server.
     pub(super) reserved: &'a Reserved,
 }
 
@@ -76,7 +77,7 @@ fn items<T>(field: &Field<List<T>>) -> impl Iterator<Item = &Spanned<T>> {
     field.value().into_iter().flat_map(|list| &list.items)
 }
 
-/// What a list that is written comes to, empty or not.
+/// Maps the items of a list that was written, empty or not; `None` if it was not.
 fn listed<T, U>(field: &Field<List<T>>, each: impl Fn(&T) -> U) -> Option<Vec<U>> {
     field.value().map(|list| list.items.iter().map(|item| each(item.get_ref())).collect())
 }
@@ -123,9 +124,8 @@ fn built_in(at: &str, pattern: &Spanned<CommandPattern>, findings: &mut Findings
         .done();
 }
 
-/// A granted file. It may come later, as a file that another program writes does; then a warning says so. So
-/// it does where another user put something else in its place: nobody else may keep a config from being
-/// loaded.
+/// Resolves a granted file. A missing file is only a warning, since another program may write it later. So is
+/// one that another user has replaced: nobody else may keep a config from loading.
 fn file(
     at: &str,
     path: &Spanned<PathText>,
@@ -142,7 +142,7 @@ fn file(
         }
         Err(fault) => fault,
     };
-    // The path alone says what it is.
+    // Without the file, only the path can tell whether it is reserved.
     let what = around.reserved.withholds_missing(&found).filter(|_| !fault.is_strangers_work());
     match what {
         Some(what) => withheld(key, path, what, findings),
@@ -152,7 +152,7 @@ fn file(
     (shown, found)
 }
 
-/// Whether a file that can't be read now is as others left it, and not as the operator named it.
+/// Returns true if the fault may come from others or pass by itself, rather than from the operator's config.
 fn may_change(fault: &Fault) -> bool {
     match fault.reason {
         Reason::Folder | Reason::NotPlain => fault.is_strangers_work(),
@@ -198,8 +198,8 @@ fn directories(
     granted.collect()
 }
 
-/// Looks whether a granted file or folder is one that no plugin may read. Where others may have put it there, by a hard link or
-/// by another name, that is a warning: each opening looks again.
+/// Checks whether a granted file or folder is one that no plugin may read. If others may have put it there,
+/// by a hard link or under another name, that is a warning: the check is repeated at each open.
 fn withhold(
     key: &str,
     path: &Spanned<PathText>,

@@ -1,7 +1,7 @@
-//! `[identity]`, and the URIs of clients: for what whose word is taken.
+//! `[identity]`, and the URIs of clients: the authorities trusted to vouch for them.
 //!
-//! Reads the certificates of the authorities and their revocation lists. Never judges their dates: that is done when a client
-//! comes.
+//! Reads the certificates of the authorities and their revocation lists. Never checks their dates: that
+//! happens when a client connects.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -63,7 +63,7 @@ fn warn_of_no_effect(
     }
 }
 
-/// What `read_file` finds in each of the files of a key, and where each was found.
+/// Reads each file of a key with `read_file`, and returns its path and contents.
 fn read<T>(
     (key, field, remedy): (&str, &Field<List<PathText>>, &str),
     read_file: fn(&[u8]) -> Result<Vec<T>, Refusal>,
@@ -80,7 +80,7 @@ fn read<T>(
     read
 }
 
-/// Whether it is certain that no client has a URI.
+/// Returns true if it is certain that no client has a URI.
 fn are_without_uris(clients: &Field<Named<ClientName, RawClient>>) -> bool {
     match clients {
         Field::Absent => true,
@@ -92,7 +92,7 @@ fn are_without_uris(clients: &Field<Named<ClientName, RawClient>>) -> bool {
     }
 }
 
-/// Which client was the first to have a URI, and where; and whether anybody could vouch for it.
+/// The first client to have each URI, and the URI's position; and the authorities that could vouch for it.
 pub(super) struct Uris<'r> {
     owners: HashMap<ClientUri, (ClientName, Range<usize>)>,
     authorities: &'r Field<List<PathText>>,
@@ -108,7 +108,7 @@ impl<'r> Uris<'r> {
         Self { owners: HashMap::new(), authorities }
     }
 
-    /// The URIs of `client`. One that another client has, or this one twice, is a fault.
+    /// Returns the URIs of `client`. A URI that another client has, or that this one has twice, is a fault.
     pub(super) fn of(
         &mut self,
         client: &ClientName,

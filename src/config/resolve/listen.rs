@@ -1,13 +1,13 @@
-//! The addresses to listen on, and which of them can't be listened on together.
+//! The listen addresses, and conflicts between them.
 //!
-//! Compares addresses only; whether a port is free is known when it is bound.
+//! Compares addresses only; whether a port is free shows when it is bound.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::address::Listen;
 use crate::config::given::{Field, Findings, List};
 
-/// Where a server listens that was not told: this machine only.
+/// The default listen address: reachable from this machine only.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4888);
 
 pub(super) fn resolve(field: &Field<List<Listen>>, findings: &mut Findings) -> Vec<SocketAddr> {
@@ -42,14 +42,14 @@ pub(super) fn resolve(field: &Field<List<Listen>>, findings: &mut Findings) -> V
 }
 
 enum Conflict {
-    /// They are equal.
+    /// The addresses are equal.
     Same,
-    /// One is every address of its kind, the other among them.
+    /// One address is the wildcard of its family, and so includes the other.
     Covered,
 }
 
-/// Why two addresses can't both be listened on. Port 0 is another free port each time. `[::]` is every IPv6 address: the
-/// socket is told to take no IPv4.
+/// The reason why two addresses can't both be listened on. Port 0 is a different free port each time. `[::]`
+/// is every IPv6 address: the socket is set to accept no IPv4.
 fn conflict(a: SocketAddr, b: SocketAddr) -> Option<Conflict> {
     let covers =
         |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && all.is_ipv6() == one.is_ipv6();

@@ -1,6 +1,6 @@
-//! `[plugins]`: each plugin within its bounds, and each command served by one of them.
+//! `[plugins]`: each plugin within its bounds, and each command served by one plugin.
 //!
-//! Looks whether a component is there; what is in it is the plugin module's business.
+//! Checks that a component exists; its content is the plugin module's concern.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -19,20 +19,20 @@ use crate::config::values::{PluginSetting, SettingName};
 use crate::config::{Plugin, State};
 use crate::files::{Reserved, debug_file};
 
-/// What `[plugins]` came to.
+/// The result of reading `[plugins]`.
 pub(super) struct Resolved {
     pub(super) plugins: BTreeMap<PluginName, Plugin>,
-    /// Every command that is served, those of faulty plugins too.
+    /// Every command that is served, including those of faulty plugins.
     commands: HashSet<CommandName>,
-    /// The commands that would be served by plugins that are switched off.
+    /// The commands of disabled plugins.
     switched_off: BTreeMap<CommandName, PluginName>,
-    /// Whether `commands` are all: none was left out as faulty.
+    /// True if `commands` is complete: none was left out as faulty.
     complete: bool,
 }
 
 impl Resolved {
-    /// Warns of a pattern that `at` holds and that no plugin's command fits. `*` alone means those to come as well; what `guess`
-    /// says is meant before a plugin's command is.
+    /// Warns of a pattern in `at` that matches no plugin's command. `*` alone also means future commands.
+    /// `guess` is suggested in preference to a plugin's command.
     pub(super) fn warn_of_unserved(
         &self,
         at: &str,
@@ -68,7 +68,7 @@ impl Resolved {
     }
 }
 
-/// What a plugin's section is read with: what the rest of the file says.
+/// The rest of the file, as far as a plugin's section needs it.
 #[derive(Clone, Copy)]
 pub(super) struct Whole<'a> {
     pub(super) limits: &'a Limits,
@@ -76,13 +76,13 @@ pub(super) struct Whole<'a> {
     pub(super) folder: &'a Folder,
     pub(super) reserved: &'a Reserved,
     pub(super) disabled: &'a RawDisabled,
-    /// Whether a component that can't be used is a fault of the config. Not where another config serves meanwhile: what this one
-    /// takes from it is taken away before plugins are loaded, and a component that is missing then keeps nobody in. Nor where
-    /// no plugin will be loaded, as where a client looks up its server.
+    /// True if an unusable component is a fault of the config. False while another config is being served:
+    /// rights that this config removes are removed before plugins load, and a missing component must not
+    /// delay that. False also where no plugin will be loaded, such as when a client looks up its server.
     pub(super) loads_plugins: bool,
 }
 
-/// The plugin that serves a command, and the place that says so.
+/// The plugin that serves each command, and the position that says so.
 type Servers = HashMap<CommandName, (PluginName, Range<usize>)>;
 
 pub(super) fn resolve(
@@ -174,7 +174,7 @@ fn plugin(
     })
 }
 
-/// What a plugin reads through `wasi:config`; nothing where it may not.
+/// The settings a plugin reads through `wasi:config`; `None` if it may not.
 pub(in crate::config) fn settings(
     field: &Field<Named<SettingName, PluginSetting>>,
 ) -> Option<BTreeMap<String, String>> {
@@ -200,7 +200,7 @@ fn component(at: &str, section: &Spanned<RawPlugin>, whole: Whole<'_>, findings:
             if whole.loads_plugins {
                 whole.folder.open(named, findings);
             } else {
-                // What is wrong with it is told where it is loaded.
+                // Faults are reported when the component is loaded.
                 let _ = whole.folder.look_at(named, findings);
             }
         }
@@ -219,7 +219,7 @@ fn concurrency(at: &str, field: &Field<u64>, limits: &Limits, findings: &mut Fin
     Some(u32::from_amount(amount))
 }
 
-/// The commands that a section lists, or the plugin's own name; and where.
+/// The commands listed in a section, or else the plugin's own name; each with its position.
 fn listed(
     plugin: &Spanned<PluginName>,
     field: &Field<List<CommandName>>,
@@ -233,7 +233,7 @@ fn listed(
     }
 }
 
-/// The commands that go to the plugin: those listed, or its own name.
+/// The commands routed to the plugin: those listed, or else its own name. Reports duplicates.
 fn commands(
     plugin: &Spanned<PluginName>,
     field: &Field<List<CommandName>>,
