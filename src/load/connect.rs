@@ -1,4 +1,4 @@
-//! Connections to a peer that has greeted, one or many.
+//! Connections to a peer, opened one at a time or many together, up to the greeting.
 
 use std::io;
 use std::pin::Pin;
@@ -13,26 +13,26 @@ use tokio_rustls::client::TlsStream;
 
 use super::{LoadError, Peer};
 
-/// How long connecting may take, and how long the handshake with the greeting may. A server with many handshakes to make
-/// lets some wait.
+/// The time limit for connecting, and for the handshake with the greeting. A server with many handshakes in
+/// progress delays some.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many handshakes are under way at once: enough to keep a server busy, and below its limit for one address.
+/// Concurrent handshakes: enough to keep a server busy, and below its limit for one address.
 const HANDSHAKES_AT_ONCE: usize = 64;
 
-/// The longest greeting, a refusal among them.
+/// The longest greeting, or refusal, in bytes.
 const MAX_GREETING_BYTES: usize = 16 * 1024;
 
-/// How long the end of a connection waits to be told to the peer.
+/// The time limit for closing a connection in good order.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection. TLS's state is kept aside, so that a moved stream is small.
+/// A connection. The TLS state is boxed, so that moving a stream is cheap.
 pub(super) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Connects, shakes hands and reads the greeting.
+/// Connects, performs the handshake and reads the greeting.
 pub(super) async fn open(peer: &Peer) -> Result<Stream, LoadError> {
     let address = peer.address;
     let too_late = |step| move |_| LoadError::TimedOut { address, step };
@@ -64,7 +64,7 @@ async fn greeted(peer: &Peer, stream: TcpStream) -> Result<Stream, LoadError> {
             }
             None => {}
         }
-        // In TLS 1.3 a server's no to the client's certificate comes only after the client's handshake.
+        // In TLS 1.3 a server can reject the client's certificate only after the client's handshake is done.
         let count = stream.read_buf(&mut received).await;
         if count.map_err(|source| LoadError::Tls { address, source })? == 0 {
             return Err(refused("it closed the connection before its greeting was complete".to_owned()));
@@ -72,7 +72,7 @@ async fn greeted(peer: &Peer, stream: TcpStream) -> Result<Stream, LoadError> {
     }
 }
 
-/// Opens so many connections, some of them at once.
+/// Opens `count` connections, several concurrently.
 pub(super) async fn open_all(peer: &Peer, count: usize) -> Result<Vec<Stream>, LoadError> {
     let mut opened = Vec::new();
     let mut opening = JoinSet::new();
@@ -91,7 +91,7 @@ pub(super) async fn open_all(peer: &Peer, count: usize) -> Result<Vec<Stream>, L
     Ok(opened)
 }
 
-/// What a task ended with. A panic in it goes on here.
+/// Returns a task's result. A panic in the task resumes here.
 pub(super) fn joined<T>(done: Result<Result<T, LoadError>, JoinError>) -> Result<T, LoadError> {
     match done.map_err(JoinError::try_into_panic) {
         Ok(done) => done,
@@ -101,8 +101,8 @@ pub(super) fn joined<T>(done: Result<Result<T, LoadError>, JoinError>) -> Result
 }
 
 impl Stream {
-    /// Says that nothing more will be sent, by TLS's own means where there is TLS: so it is the peer that ends the
-    /// connection.
+    /// Announces that nothing more will be sent, with a TLS `close_notify` if there is TLS. It is then the
+    /// peer that closes the connection.
     pub(super) async fn say_goodbye(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown().await,

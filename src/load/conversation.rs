@@ -1,5 +1,5 @@
-//! What is under way on one connection of a steady load: bytes that came in, bytes to send out. Knows no socket and no
-//! clock; whoever drives it says what time it is, in nanoseconds since the load began.
+//! Protocol state of one connection of a steady load: bytes received, bytes to send. Knows no socket and no
+//! clock; the driver passes the time in nanoseconds since the load began.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,54 +9,55 @@ use super::schedule::Turns;
 use super::tally::Tally;
 use super::{Dialect, LoadError};
 
-/// Requests, replies and what waits for them.
+/// Requests in flight, received bytes and bytes to send.
 pub(super) struct Conversation {
     dialect: Arc<dyn Dialect>,
-    /// One for each slot.
+    /// One request for each slot.
     requests: Arc<[Vec<u8>]>,
     slots: Slots,
     pub(super) received: Received,
     pub(super) sending: Sending,
     pub(super) timing: Timing,
-    /// How many replies came.
+    /// The number of replies received.
     pub(super) replies: u64,
 }
 
-/// When the next request is sent.
+/// The rule for when the next request is sent.
 pub(super) enum Timing {
-    /// When there is a slot for it.
+    /// As soon as a slot is free.
     Closed,
-    /// When its turn has come.
+    /// At its due time.
     Open(Turns),
 }
 
-/// Requests on their way out, each as often as it is sent.
+/// The send buffer: encoded requests, one copy for each time a request is sent.
 #[derive(Default)]
 pub(super) struct Sending {
     bytes: Vec<u8>,
     sent: usize,
 }
 
-/// Which requests wait for their replies.
+/// The requests that wait for replies.
 struct Slots {
-    /// When the request in each began; nothing where none is.
+    /// The start time of the request in each slot; `None` if the slot is free.
     begun: Vec<Option<u64>>,
-    /// First used is who is free for longest: so the slots of a peer that answers in order are answered in turns.
+    /// The slot that has been free for longest is used first: so the slots of a peer that replies in order
+    /// are used round-robin.
     free: VecDeque<usize>,
     /// The slot of the oldest request, if replies come in order.
     oldest: usize,
 }
 
-/// Whether a conversation goes on.
+/// The state of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     GoesOn,
-    /// No request will be due any more, and none waits for its reply.
+    /// No further request will be due, and none waits for a reply.
     IsOver,
 }
 
 impl Conversation {
-    /// One that is about to begin.
+    /// Starts a conversation.
     pub(super) fn new(dialect: Arc<dyn Dialect>, requests: Arc<[Vec<u8>]>, timing: Timing) -> Self {
         Self {
             dialect,
@@ -69,15 +70,15 @@ impl Conversation {
         }
     }
 
-    /// Whether a request could be sent, if one is due.
+    /// Returns true if a request could be sent when due.
     pub(super) fn has_free_slots(&self) -> bool {
         !self.slots.free.is_empty()
     }
 
-    /// Takes the replies that have come, and puts out the requests that are due.
+    /// Processes the received replies, and buffers the requests that are due.
     ///
     /// # Errors
-    /// If what came is no reply.
+    /// The bytes received are not a valid reply.
     pub(super) fn go_on(&mut self, tally: &mut Tally, now: u64) -> Result<State, LoadError> {
         while !self.received.pending().is_empty() {
             let reply = self.dialect.reply(self.received.pending()).map_err(LoadError::Reply)?;
@@ -101,7 +102,7 @@ impl Conversation {
 }
 
 impl Timing {
-    /// When the request that is to be sent at `now` begins; nothing where none is.
+    /// The start time of the request to send at `now`; `None` if none is due.
     fn next(&mut self, now: u64, end: u64) -> Option<u64> {
         match self {
             Self::Closed => (now < end).then_some(now),
@@ -116,7 +117,7 @@ impl Timing {
         }
     }
 
-    /// Whether no request will be due any more.
+    /// Returns true if no further request will be due.
     fn is_over(&self, now: u64, end: u64) -> bool {
         match self {
             Self::Closed => now >= end,
@@ -126,12 +127,12 @@ impl Timing {
 }
 
 impl Sending {
-    /// What is still to be written.
+    /// The bytes still to be written.
     pub(super) fn rest(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
-    /// Says how many bytes were written.
+    /// Records that `count` bytes were written.
     pub(super) fn written(&mut self, count: usize) {
         self.sent += count;
         if self.sent >= self.bytes.len() {
@@ -150,13 +151,13 @@ impl Slots {
         self.free.len() == self.begun.len()
     }
 
-    /// Puts a request that began at `begun` into the first free slot.
+    /// Puts a request that began at `begun` into `slot`, which is the first free one.
     fn take(&mut self, slot: usize, begun: u64) {
         self.free.pop_front();
         self.begun[slot] = Some(begun);
     }
 
-    /// Frees the slot whose reply came, or the oldest; returns when its request began.
+    /// Frees the slot that was answered, or the oldest; returns the start time of its request.
     fn answered(&mut self, slot: Option<usize>) -> Result<u64, LoadError> {
         let slot = slot.unwrap_or(self.oldest);
         let Some(begun) = self.begun.get_mut(slot).and_then(Option::take) else {

@@ -1,4 +1,4 @@
-//! What the tasks of one load share: its clock, its counts, and how they are woken when a request is due.
+//! State shared by the tasks of one load: its clock, its counts, and the wakers for due requests.
 
 use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
@@ -8,44 +8,44 @@ use super::tally::{Tally, Window, nanos};
 use super::{LoadError, Progress};
 use crate::sync::locked;
 
-/// One load on its way.
+/// A load in progress.
 #[derive(Debug)]
 pub(super) struct Course {
     began: Instant,
-    // All tasks run on one thread, so nobody ever waits for these.
+    // All tasks run on one thread, so these locks are never contended.
     tally: Mutex<Tally>,
     wakers: Mutex<Vec<Option<Waker>>>,
 }
 
 impl Course {
-    /// Begins one now.
+    /// Starts the clock.
     pub(super) fn begin(tally: Tally, connections: usize) -> Self {
         Self { began: Instant::now(), tally: Mutex::new(tally), wakers: Mutex::new(vec![None; connections]) }
     }
 
-    /// The time since the begin, in nanoseconds.
+    /// The time since the start, in nanoseconds.
     pub(super) fn now(&self) -> u64 {
         nanos(self.began.elapsed())
     }
 
-    /// When it began.
+    /// The start time.
     pub(super) fn began(&self) -> Instant {
         self.began
     }
 
-    /// The counts.
+    /// Locks the counts.
     pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
         locked(&self.tally)
     }
 
-    /// How it goes.
+    /// The progress so far.
     pub(super) fn progress(&self) -> Progress {
         let tally = self.tally();
         let total = Duration::from_nanos(tally.window.end);
         Progress { elapsed: self.began.elapsed().min(total), total, replies: tally.all_replies }
     }
 
-    /// Ends the measured time now, if it has not ended; returns what it has become.
+    /// Ends the measured time now unless it has ended; returns the resulting window.
     pub(super) fn end_now(&self) -> Window {
         let now = self.now();
         let mut tally = self.tally();
@@ -53,14 +53,14 @@ impl Course {
         tally.window
     }
 
-    /// The counts, for whoever reports on them. What is counted later is lost.
+    /// Takes the counts for the report. Anything counted later is lost.
     pub(super) fn take_tally(&self) -> Result<Tally, LoadError> {
         let mut tally = self.tally();
         let empty = Tally::new(tally.window)?;
         Ok(std::mem::replace(&mut tally, empty))
     }
 
-    /// Has this connection woken by [`wake`](Self::wake).
+    /// Registers the waker of this connection for [`wake`](Self::wake).
     pub(super) fn wake_by(&self, connection: usize, waker: &Waker) {
         let mut wakers = locked(&self.wakers);
         if let Some(slot) = wakers.get_mut(connection) {
@@ -68,7 +68,7 @@ impl Course {
         }
     }
 
-    /// Wakes these connections, as far as they asked for it.
+    /// Wakes those of these connections that are registered.
     pub(super) fn wake(&self, connections: impl Iterator<Item = usize>) {
         let wakers = locked(&self.wakers);
         connections.filter_map(|connection| wakers.get(connection)?.as_ref()).for_each(Waker::wake_by_ref);

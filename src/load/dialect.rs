@@ -1,31 +1,31 @@
-//! How a Lictor server is spoken to: one command, again and again.
+//! The protocol of a Lictor server, for one command sent repeatedly.
 //!
-//! Replies are looked at where they lie, without an allocation: `client::ReplyReader`, which hands out what they hold, costs
-//! more than the server takes for some of them.
+//! Replies are parsed in place, without an allocation: `client::ReplyReader`, which returns their content,
+//! costs more than the server spends on some of them.
 
 use memchr::memmem;
 
 use super::{Dialect, Reply};
 use crate::client::Request;
 
-/// The longest head of a reply.
+/// The longest head of a reply, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// The longest body, and the longest plain reply.
+/// The longest body, and the longest plain reply, in bytes.
 const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 
-/// The end of a head and of a plain reply.
+/// The terminator of a head and of a plain reply.
 const END: &[u8] = b"\r\n\r\n";
 
-/// What a failure is counted as that has no code: a plain one, for instance.
+/// The label of failures without a code, such as plain ones.
 const NO_CODE: &str = "ERR";
 
-/// Which kind of reply is asked for.
+/// The kind of reply requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// With a `Sequence`: requests of a connection run side by side.
+    /// With a `Sequence`: a connection's requests run concurrently.
     Framed,
-    /// Without: they run one after the other. A result that begins with `ERR ` is counted as a failure.
+    /// Without one: they run one after the other. A result that begins with `ERR ` counts as a failure.
     Plain,
 }
 
@@ -37,7 +37,7 @@ pub struct Lictor {
 }
 
 impl Lictor {
-    /// Sends this request; a `Sequence` of its own is replaced.
+    /// Sends this request; replaces any `Sequence` it has.
     #[must_use]
     pub fn new(request: Request, mode: Mode) -> Self {
         Self { request, mode }
@@ -76,7 +76,7 @@ impl Dialect for Lictor {
     }
 }
 
-/// Whether one is how the other begins.
+/// Returns true if one is a prefix of the other.
 fn begins_alike(one: &[u8], other: &[u8]) -> bool {
     let length = one.len().min(other.len());
     one[..length] == other[..length]
@@ -105,18 +105,19 @@ fn framed(received: &[u8]) -> Result<Option<Reply>, String> {
     Ok(Some(Reply { length, slot: Some(head.sequence), is_last: head.is_last, failure }))
 }
 
-/// A frame's head: how long it is itself, and what it says.
+/// A frame's head: its own length, and its fields.
 #[derive(Debug, PartialEq, Eq)]
 struct Head<'a> {
     length: usize,
     sequence: usize,
     size: usize,
     is_last: bool,
-    /// Of a failure.
+    /// The error code of a failure.
     code: Option<&'a [u8]>,
 }
 
-/// A head of the form in which servers send good replies; nothing if it is another, or not complete.
+/// Parses a head in the form that servers use for good replies; `None` if it has another form or is
+/// incomplete.
 fn usual_head(received: &[u8]) -> Option<Head<'_>> {
     let rest = received.strip_prefix(b"OK\r\nSequence: ")?;
     let (sequence, rest) = number(rest)?;
@@ -125,7 +126,7 @@ fn usual_head(received: &[u8]) -> Option<Head<'_>> {
     Some(Head { length: received.len() - rest.len(), sequence, size, is_last: true, code: None })
 }
 
-/// Any head, if it is complete: headers in any order, and those among them that later servers may send.
+/// Parses any head, if complete: headers in any order, including ones that later servers may add.
 fn any_head(received: &[u8]) -> Result<Option<Head<'_>>, String> {
     let within = &received[..received.len().min(MAX_HEAD_BYTES)];
     let Some(end) = memmem::find(within, END) else {
@@ -150,7 +151,7 @@ fn any_head(received: &[u8]) -> Result<Option<Head<'_>>, String> {
         _ => return Err(malformed("it has no Size, or one that is no number")),
     };
     let Some(sequence) = field("Sequence") else {
-        // It speaks of the connection as a whole, which it then closes.
+        // A reply without a `Sequence` is about the connection as a whole; the server then closes it.
         return Err(format!("the server gave up a connection: {}", String::from_utf8_lossy(status)));
     };
     let sequence = whole(sequence).ok_or_else(|| malformed("its Sequence is of no request"))?;
@@ -158,7 +159,7 @@ fn any_head(received: &[u8]) -> Result<Option<Head<'_>>, String> {
     Ok(Some(Head { length: end + END.len(), sequence, size, is_last: status != b"PART", code }))
 }
 
-/// The value of a header, without the spaces around it. `headers` begins with the end of the line before them.
+/// The value of a header, trimmed. `headers` begins with the line break before the first header.
 fn header<'a>(headers: &'a [u8], name: &str) -> Option<&'a [u8]> {
     headers.split(|byte| *byte == b'\n').find_map(|line| {
         let (own, value) = line.split_at_checked(name.len())?;
@@ -167,7 +168,7 @@ fn header<'a>(headers: &'a [u8], name: &str) -> Option<&'a [u8]> {
     })
 }
 
-/// The number at the front, and what follows it. One of more than 18 digits is none.
+/// Parses a leading number, and returns it with the remaining bytes. More than 18 digits are not a number.
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     if digits == 0 || digits > 18 {

@@ -1,4 +1,4 @@
-//! Replies of a Lictor server, complete, in parts, and broken.
+//! Tests of replies from a Lictor server: complete, partial, and malformed.
 
 use super::*;
 
@@ -10,7 +10,8 @@ fn reply(slot: usize, failure: Option<&str>) -> Reply {
     Reply { length: 0, slot: Some(slot), is_last: true, failure: failure.map(str::to_owned) }
 }
 
-/// What stands in `bytes`, replies' lengths as 0. Every part that ends within a reply has to be found incomplete.
+/// Parses all replies in `bytes`, with their lengths set to 0. Every prefix that ends within a reply must be
+/// reported as incomplete.
 fn read_all(dialect: &Lictor, bytes: &[u8]) -> Vec<Reply> {
     let (mut rest, mut replies) = (bytes, Vec::new());
     while !rest.is_empty() {

@@ -1,7 +1,8 @@
-//! One connection of a steady load: moves bytes between its conversation and its socket until that is over.
+//! One connection of a steady load: moves bytes between its conversation and its socket until the
+//! conversation ends.
 //!
-//! It is polled, and not a loop of reads and writes, because it must read while it can't write: a peer that waits for its
-//! replies to be read reads no requests.
+//! Polls instead of looping over reads and writes, because it must read while a write is blocked: a peer
+//! whose replies are not read stops reading requests.
 
 use std::io;
 use std::pin::Pin;
@@ -16,15 +17,15 @@ use super::connect::{CLOSE_TIMEOUT, Stream};
 use super::conversation::{Conversation, State};
 use super::course::Course;
 
-/// A connection and what is under way on it.
+/// A connection and its conversation.
 pub(super) struct Driver {
     stream: Stream,
     is_flushed: bool,
     conversation: Conversation,
     course: Arc<Course>,
-    /// Its place among the load's connections.
+    /// The connection's index in the load.
     number: usize,
-    /// By what it is woken when a request is due.
+    /// The waker registered with the course, for due requests.
     waker: Option<Waker>,
 }
 
@@ -38,10 +39,10 @@ impl Driver {
         Self { stream, is_flushed: true, conversation, course, number, waker: None }
     }
 
-    /// Drives the connection to its end.
+    /// Drives the connection until its conversation ends.
     pub(super) async fn run(mut self) -> Result<(), LoadError> {
         std::future::poll_fn(|cx| self.poll_drive(cx)).await?;
-        // A peer that is gone needs no farewell.
+        // Best effort: the peer may have disconnected already.
         let _ = timeout(CLOSE_TIMEOUT, self.stream.shutdown()).await;
         Ok(())
     }
@@ -67,7 +68,7 @@ impl Driver {
         }
     }
 
-    /// Reads once; tells whether anything came.
+    /// Reads once; returns true if bytes arrived.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Result<bool, LoadError> {
         let received = &mut self.conversation.received;
         let mut room = ReadBuf::new(received.room());
@@ -84,7 +85,7 @@ impl Driver {
         }
     }
 
-    /// Writes as much as the socket takes.
+    /// Writes as much as the socket accepts.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), LoadError> {
         while !self.conversation.sending.rest().is_empty() {
             let rest = self.conversation.sending.rest();

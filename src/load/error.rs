@@ -1,4 +1,4 @@
-//! What ends a load before its time. Failures of single requests do not; they are counted.
+//! Errors that end a load early. Failures of single requests do not; they are counted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,78 +6,78 @@ use std::net::SocketAddr;
 use hdrhistogram::CreationError;
 use rustix::io::Errno;
 
-/// Why there is no report.
+/// The reason why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The plan makes no sense.
+    /// The plan is invalid.
     #[error("{0}")]
     Plan(&'static str),
-    /// The requests can't be made.
+    /// The requests can't be encoded.
     #[error("{0}")]
     Request(String),
-    /// No connection at all.
+    /// The connection could not be opened.
     #[error("cannot connect to {address}: {source}")]
     Connect {
-        /// Where.
+        /// The peer's address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// This process may not open as many files.
+    /// This process has reached its limit of open files.
     #[error(
         "cannot open another connection: this process has as many files open as it may; raise its limit \
          (`ulimit -n`), or take fewer connections"
     )]
     OpenFiles,
-    /// All local ports are taken, most by connections that ended a moment ago.
+    /// All local ports are in use, most by recently ended connections.
     #[error(
         "cannot open another connection to {0}: no local port is free; ended connections keep theirs for a minute, so \
          wait, or make fewer"
     )]
     Ports(SocketAddr),
-    /// Nothing came in time.
+    /// A step took too long.
     #[error("{address} did not answer in time ({step}); it may be at its limit of connections or handshakes")]
     TimedOut {
-        /// Where.
+        /// The peer's address.
         address: SocketAddr,
-        /// What was waited for.
+        /// The step that timed out.
         step: &'static str,
     },
-    /// The handshake failed.
+    /// The TLS handshake failed.
     #[error("no TLS connection with {address}: {source}")]
     Tls {
-        /// Where.
+        /// The peer's address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The peer does not greet, or greets with a refusal.
+    /// The peer sent no valid greeting, or refused.
     #[error("{address} does not take requests: {words}")]
     Greeting {
-        /// Where.
+        /// The peer's address.
         address: SocketAddr,
-        /// What it said or did.
+        /// The refusal, or a description of the fault.
         words: String,
     },
-    /// The peer ended a connection while it was in use.
+    /// The peer closed a connection in use.
     #[error(
         "the server closed a connection on which it had sent {replies} replies; its log says why (it may be stopping, or \
          close connections on errors)"
     )]
     Closed {
-        /// How many had come on it.
+        /// The number of replies received on it.
         replies: u64,
     },
     /// A connection broke.
     #[error("a connection was lost: {0}; is the server still running?")]
     Lost(#[source] io::Error),
-    /// What came is no reply, or one after which the peer takes no further request.
+    /// The bytes received are not a valid reply, or are one after which the peer accepts no further request.
     #[error("{0}")]
     Reply(String),
-    /// A timer can't be had.
+    /// The timer could not be created or set.
     #[error("cannot set a timer: {0}")]
     Timer(#[source] io::Error),
-    /// A histogram can't be had.
+    /// The histogram could not be created.
     #[error("cannot make a histogram: {0:?}")]
     Histogram(CreationError),
 }
@@ -89,7 +89,7 @@ impl From<CreationError> for LoadError {
 }
 
 impl LoadError {
-    /// Why a connection could not be made.
+    /// Classifies an error of connecting.
     pub(super) fn connecting(address: SocketAddr, source: io::Error) -> Self {
         let is = |errno: Errno| source.raw_os_error() == Some(errno.raw_os_error());
         if is(Errno::MFILE) || is(Errno::NFILE) {
@@ -101,7 +101,7 @@ impl LoadError {
         }
     }
 
-    /// Why nothing more is read or written.
+    /// Classifies a read or write error.
     pub(super) fn lost(source: io::Error, replies: u64) -> Self {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         match source.kind() {
@@ -110,7 +110,7 @@ impl LoadError {
         }
     }
 
-    /// Whether no connection was made, so that no request was sent on it.
+    /// Returns true if no usable connection was made, so that no request was sent on it.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(

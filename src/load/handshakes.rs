@@ -1,4 +1,4 @@
-//! New connections, again and again: what a server's handshakes cost.
+//! New connections in a loop: measures the cost of a server's handshakes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,35 +14,35 @@ use super::steady::{check, watch};
 use super::tally::{Tally, Window};
 use super::{LoadError, OnProgress, Peer, Report};
 
-/// How long the one request of a connection may take.
+/// The time limit for the one request of a connection.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A load of handshakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandshakePlan {
-    /// How many connections are being made at once; 1 or more.
+    /// The number of concurrent connections; 1 or more.
     pub concurrent: usize,
-    /// How long it runs before it is measured.
+    /// The running time before measuring starts.
     pub warm_up: Duration,
-    /// How long it is measured.
+    /// The measured time.
     pub time: Duration,
 }
 
 impl HandshakePlan {
-    /// Whether it makes sense, before anybody is connected to.
+    /// Checks the plan before any connection is opened.
     ///
     /// # Errors
-    /// If not, in words that say what would.
+    /// The plan is invalid; the message says what is allowed.
     pub fn check(&self) -> Result<(), LoadError> {
         check(self.concurrent, self.warm_up, self.time)
     }
 }
 
-/// Connects, shakes hands, reads the greeting, sends one request, reads its reply and ends the connection; `concurrent` times
-/// at once, each again and again. A latency is the time from the first of these steps to the reply.
+/// Connects, performs the handshake, reads the greeting, sends one request, reads its reply and closes the
+/// connection, in `concurrent` parallel loops. Latency is the time from connecting to the reply.
 ///
 /// # Errors
-/// If the plan makes no sense, a connection can't be had or is lost, or what comes is no reply.
+/// The plan is invalid, a connection can't be opened or is lost, or the bytes received are not a valid reply.
 pub async fn handshakes(
     peer: &Peer,
     plan: &HandshakePlan,
@@ -62,7 +62,7 @@ pub async fn handshakes(
     Ok(Report::closed(course.take_tally()?, plan.concurrent, cpu))
 }
 
-/// Makes one connection after the other until the measured time is over.
+/// Opens one connection after the other until the measured time ends.
 async fn visit(peer: Peer, request: Arc<[u8]>, course: Arc<Course>) -> Result<(), LoadError> {
     loop {
         let begun = course.now();
@@ -83,7 +83,7 @@ async fn visit(peer: Peer, request: Arc<[u8]>, course: Arc<Course>) -> Result<()
     }
 }
 
-/// Sends the request and waits for its reply; returns what went wrong with it.
+/// Sends the request and waits for its reply; returns its failure, if any.
 async fn ask(peer: &Peer, stream: &mut Stream, request: &[u8]) -> Result<Option<String>, LoadError> {
     let lost = |error| LoadError::lost(error, 0);
     stream.write_all(request).await.map_err(lost)?;
@@ -104,7 +104,8 @@ async fn ask(peer: &Peer, stream: &mut Stream, request: &[u8]) -> Result<Option<
     }
 }
 
-/// Ends a connection so that the peer's socket, and not ours, lingers: this side would soon have no port left.
+/// Closes a connection so that the peer's socket lingers, not ours: otherwise this side would soon run out of
+/// ports.
 async fn end(mut stream: Stream) {
     let ending = async {
         stream.say_goodbye().await?;
@@ -112,6 +113,6 @@ async fn end(mut stream: Stream) {
         while stream.read(&mut rest).await? > 0 {}
         std::io::Result::Ok(())
     };
-    // A peer that is gone needs no farewell.
+    // Best effort: the peer may have disconnected already.
     let _ = timeout(CLOSE_TIMEOUT, ending).await;
 }

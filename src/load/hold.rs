@@ -1,4 +1,4 @@
-//! Connections that are admitted and left idle.
+//! Connections that are admitted and then left idle.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -9,23 +9,24 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::connect::{Stream, open_all};
 use super::{LoadError, Peer};
 
-/// Idle connections, which end when this is dropped.
+/// Idle connections, closed on drop.
 pub struct Held {
     streams: Vec<Stream>,
 }
 
-/// Opens so many connections, some at once, and leaves them idle.
+/// Opens `count` connections, several concurrently, and leaves them idle.
 ///
 /// # Errors
-/// If one can't be had. Those that were opened before it are closed.
+/// A connection can't be opened. Those already open are closed.
 pub async fn hold(peer: &Peer, count: usize) -> Result<Held, LoadError> {
     Ok(Held { streams: open_all(peer, count).await? })
 }
 
 impl Held {
-    /// How many of them the peer has neither ended nor sent anything on, as far as that can be known without waiting.
+    /// Counts the connections that the peer has neither closed nor sent anything on, as far as that is known
+    /// without waiting.
     pub async fn still_idle(&mut self) -> usize {
-        // Only when a task gives way does the runtime look at its sockets.
+        // The runtime polls its sockets only when a task yields.
         tokio::task::yield_now().await;
         let mut idle = 0;
         for stream in &mut self.streams {

@@ -1,4 +1,4 @@
-//! Loads on a small peer, which speaks a dialect of one byte and stalls when it is told to.
+//! Tests of loads on a small peer with a one-byte dialect, which stalls on demand.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
-/// How long the peer stalls: far longer than anything else here takes.
+/// The length of a stall: far longer than anything else here takes.
 const STALL: Duration = Duration::from_millis(400);
 
-/// A latency that only the stall can cause.
+/// A latency that only a stall can cause.
 const LONG_NANOS: u64 = 200_000_000;
 
-/// Requests are `?`. A reply is `.`, or `!` for a failure; other bytes are none.
+/// A request is `?`. A reply is `.`, or `!` for a failure; other bytes are invalid.
 struct OneByte;
 
 impl Dialect for OneByte {
@@ -37,14 +37,14 @@ impl Dialect for OneByte {
     }
 }
 
-/// How the peer answers.
+/// The peer's behaviour.
 #[derive(Clone, Copy)]
 struct Manner {
-    /// The byte of all replies.
+    /// The byte sent for every reply.
     reply: u8,
-    /// Before this reply of each connection it stalls.
+    /// The peer stalls before this reply of each connection.
     stall_at: Option<usize>,
-    /// After this reply it closes the connection.
+    /// The peer closes the connection after this reply.
     close_at: Option<usize>,
 }
 
@@ -85,7 +85,7 @@ fn on_and_on(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Runs a load as programs do, on one thread.
+/// Runs a load on one thread, as programs do.
 fn on_one_thread<T>(load: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(load)
 }
@@ -111,7 +111,7 @@ fn an_open_loop_shows_a_stall_in_all_requests_that_were_due_in_it() {
         let peer = peer(Manner { stall_at: Some(100), ..GOOD }).await;
         run(&peer, &plan(1, 1, Pace::Open { per_second: 1000.0 }), &on_and_on).await.unwrap()
     });
-    // Those of the stall's first half had to wait for longer than the other.
+    // Requests due in the first half of the stall waited longer than those of the second.
     assert!(long(&report.latency) >= 190, "{}", long(&report.latency));
     assert_eq!(report.latency.len() + report.unanswered, 1000);
     assert_eq!(report.corrected, report.latency);
@@ -206,7 +206,7 @@ fn a_load_that_ends_in_its_warm_up_has_measured_nothing() {
 #[test]
 fn only_what_follows_the_warm_up_is_measured() {
     let report = on_one_thread(async {
-        // The stall is in the warm-up, and over before its end.
+        // The stall happens in the warm-up, and ends before it.
         let peer = peer(Manner { stall_at: Some(10), ..GOOD }).await;
         let plan = Plan { warm_up: 2 * STALL, ..plan(1, 1, Pace::Open { per_second: 100.0 }) };
         run(&peer, &plan, &on_and_on).await.unwrap()

@@ -1,12 +1,12 @@
-//! Drives a server with requests and measures how it answers: what `lictor bench` and the benchmarks beside other
-//! servers are made of.
+//! Load generator: drives a server with requests and measures its replies, for `lictor bench` and for
+//! benchmarks against other servers.
 //!
-//! How a peer is spoken to is a [`Dialect`]; [`Lictor`] is ours. [`run`] keeps a steady load, [`handshakes()`] makes
-//! connections again and again, [`hold()`] opens many and leaves them idle.
+//! A [`Dialect`] is a peer's protocol; [`Lictor`] is ours. [`run`] keeps a steady load, [`handshakes()`]
+//! opens connections in a loop, [`hold()`] opens many and leaves them idle.
 //!
-//! It prints nothing, and must not know the server's modules or the config file: it sees a server as its clients do.
-//! Everything runs on the runtime that it is awaited on, and is meant for one with a single thread, whose cost is then
-//! measured along.
+//! Prints nothing, and must not know the server's modules or the config file: it sees a server as its clients
+//! do. Everything runs on the caller's runtime, which should have a single thread; the report then includes
+//! its CPU time.
 
 mod connect;
 mod conversation;
@@ -38,70 +38,70 @@ pub use hold::{Held, hold};
 pub use report::{Progress, Report};
 pub use steady::run;
 
-/// How a peer is spoken to.
+/// A peer's protocol.
 pub trait Dialect: Send + Sync {
-    /// How many bytes at the front of `received` are what the peer says first, once that is complete; `Some(0)` where it
-    /// says nothing.
+    /// The length of the peer's greeting at the front of `received`, once complete; `Some(0)` if the protocol
+    /// has none.
     ///
     /// # Errors
-    /// If it is not such a peer, or does not admit this client; in words that can be shown.
+    /// The peer speaks another protocol, or does not admit this client. The message can be shown.
     fn greeting(&self, received: &[u8]) -> Result<Option<usize>, String>;
 
-    /// The requests of one connection, one for each of its `in_flight` slots. Each is sent again and again.
+    /// The requests of one connection, one for each of its `in_flight` slots. Each is sent repeatedly.
     ///
     /// # Errors
-    /// If there can be no such request.
+    /// No such request is possible.
     fn requests(&self, in_flight: usize) -> Result<Vec<Vec<u8>>, String>;
 
-    /// The reply, or the part of one, at the front of `received`, if it is complete.
+    /// Parses the reply, or part of one, at the front of `received`, if complete.
     ///
     /// # Errors
-    /// If the bytes are no reply, or one after which the peer takes no further request.
+    /// The bytes are not a valid reply, or are one after which the peer accepts no further request.
     fn reply(&self, received: &[u8]) -> Result<Option<Reply>, String>;
 }
 
-/// What stands at the front of the received bytes.
+/// A reply, or a part of one, at the front of the received bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// How many bytes it takes.
+    /// Its length in bytes.
     pub length: usize,
-    /// Whose reply it is; `None` where replies come in the order of the requests.
+    /// The slot of its request; `None` if replies come in the order of the requests.
     pub slot: Option<usize>,
-    /// Whether this ends the reply; otherwise more parts of it follow.
+    /// True if this ends the reply; otherwise more parts follow.
     pub is_last: bool,
-    /// What the peer says went wrong, in a few words that are the same for each failure of this kind.
+    /// The peer's error in a few words, the same for each failure of this kind; `None` for success.
     pub failure: Option<String>,
 }
 
 impl Reply {
-    /// A whole reply of so many bytes to the oldest request, which went well.
+    /// A complete and successful reply of `length` bytes to the oldest request.
     #[must_use]
     pub fn in_order(length: usize) -> Self {
         Self { length, slot: None, is_last: true, failure: None }
     }
 }
 
-/// A server, and how to speak to it.
+/// A server, and its dialect.
 #[derive(Clone)]
 pub struct Peer {
-    /// Where it is.
+    /// Its address.
     pub address: SocketAddr,
-    /// Its name, and what makes TLS connections: these must not resume sessions, or handshakes are not full ones. `None` is
-    /// plain TCP.
+    /// Its name, and a connector for TLS, which must not resume sessions, or handshakes would not be full
+    /// ones. `None` is plain TCP.
     pub tls: Option<(TlsConnector, ServerName<'static>)>,
-    /// How it is spoken to.
+    /// Its protocol.
     pub dialect: Arc<dyn Dialect>,
 }
 
-/// When requests are sent.
+/// The timing of requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// The next request of a slot as soon as its reply is there.
+    /// A slot's next request is sent as soon as its reply arrives.
     Closed,
-    /// So many requests a second over all connections, however long replies take. Latency counts from when a request
-    /// was due: one that waits for a free slot has begun to wait then.
+    /// A fixed number of requests a second over all connections, however long replies take. Latency counts
+    /// from the time a request was due, so it includes the wait for a free slot.
     Open {
-        /// Above zero.
+        /// Requests a second; above zero.
         per_second: f64,
     },
 }
@@ -109,19 +109,20 @@ pub enum Pace {
 /// A steady load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
-    /// How many, all open from the begin to the end; 1 or more.
+    /// The number of connections, all open from start to end; 1 or more.
     pub connections: usize,
-    /// The most requests of one connection that wait for their replies; 1 or more.
+    /// The most requests in flight on one connection; 1 or more.
     pub in_flight: usize,
-    /// When requests are sent.
+    /// The timing of requests.
     pub pace: Pace,
-    /// How long it runs before it is measured.
+    /// The running time before measuring starts.
     pub warm_up: Duration,
-    /// How long it is measured.
+    /// The measured time.
     pub time: Duration,
 }
 
-/// What is called about ten times a second while a load runs: a break ends the load early, with the report so far.
+/// Callback, called about ten times a second while a load runs. `Break` ends the load early, with the report
+/// so far.
 pub type OnProgress<'a> = &'a dyn Fn(Progress) -> ControlFlow<()>;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Wakes each connection of an open loop when a request of it is due.
+//! Wakes each connection of an open loop when one of its requests is due.
 //!
-//! The runtime's own timers tick in milliseconds, more than most replies take, so that requests would be late and it would
-//! look as if the server were. On Linux a timer of the kernel's is used instead.
+//! The runtime's own timers tick in milliseconds, longer than most replies take: requests would be late, and
+//! the server would seem slow. On Linux a kernel timer is used instead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::course::Course;
 use super::schedule::Schedule;
 use super::{LoadError, Plan};
 
-/// Wakes connections until the measured time is over.
+/// Wakes connections until the measured time ends.
 pub(super) async fn pace(course: Arc<Course>, schedule: Schedule, plan: Plan) -> Result<(), LoadError> {
     let timer = Timer::new().map_err(LoadError::Timer)?;
     let end = course.tally().window.end;
@@ -21,7 +21,7 @@ pub(super) async fn pace(course: Arc<Course>, schedule: Schedule, plan: Plan) ->
             return Ok(());
         }
         let first_later = schedule.first_from(now + 1);
-        // After a delay several requests of one connection are due; it finds them all.
+        // After a delay, several requests of one connection may be due; one wake-up serves them all.
         let due = (next..first_later).take(plan.connections);
         course.wake(due.map(|number| schedule.connection(number)));
         next = first_later;
@@ -48,7 +48,7 @@ mod precise {
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
 
-    /// A timer that is exact to some microseconds.
+    /// A timer accurate to a few microseconds.
     pub(super) struct Timer(AsyncFd<OwnedFd>);
 
     impl Timer {
@@ -70,7 +70,7 @@ mod precise {
             let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
             let it_value =
                 Timespec::try_from(time).map_err(|_| io::Error::other("a time that is too long"))?;
-            // Setting a timer takes back that it went off before, so that its count need not be read.
+            // Setting a timer clears its expiration, so its count need not be read.
             timerfd_settime(
                 &self.0,
                 TimerfdTimerFlags::empty(),

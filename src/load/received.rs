@@ -1,29 +1,30 @@
-//! Bytes that were read and are not yet replies: one buffer for a connection's life.
+//! Bytes that were read but not yet parsed: one buffer for a connection's lifetime.
 
-/// What it begins with. A batch of short replies fits, and thousands of buffers are no burden.
+/// The initial size. It fits a batch of short replies, and thousands of buffers stay affordable.
 const FIRST_BYTES: usize = 4 * 1024;
 
-/// Received bytes, with room behind them.
+/// Received bytes, followed by free space.
 #[derive(Debug, Default)]
 pub(super) struct Received {
-    /// Filled with zeros where nothing was received yet.
+    /// Free space is filled with zeros.
     bytes: Vec<u8>,
     begin: usize,
     end: usize,
 }
 
 impl Received {
-    /// What is there.
+    /// The bytes not yet consumed.
     pub(super) fn pending(&self) -> &[u8] {
         &self.bytes[self.begin..self.end]
     }
 
-    /// Takes bytes from the front.
+    /// Removes bytes from the front.
     pub(super) fn consume(&mut self, count: usize) {
         self.begin = (self.begin + count).min(self.end);
     }
 
-    /// Where to read to; never empty. Grows as far as a reply needs it: the dialect refuses one that is too large.
+    /// The free space to read into; never empty. Grows as a reply requires: the dialect refuses one that is
+    /// too large.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.begin == self.end {
             (self.begin, self.end) = (0, 0);
@@ -38,7 +39,7 @@ impl Received {
         &mut self.bytes[self.end..]
     }
 
-    /// Says how many bytes were read to the room.
+    /// Records that `count` bytes were read into the free space.
     pub(super) fn filled(&mut self, count: usize) {
         self.end = (self.end + count).min(self.bytes.len());
     }

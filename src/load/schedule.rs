@@ -1,35 +1,35 @@
-//! When the requests of an open loop are due: fixed before the first is sent, so that no slow reply moves them. Pure;
-//! times are nanoseconds since the load began.
+//! Due times of an open loop's requests: fixed before the first is sent, so that slow replies do not shift
+//! them. Pure; times are nanoseconds since the load began.
 
-/// Requests at a constant rate, one after the other over all connections in turn.
+/// Requests at a constant rate, assigned to the connections in turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     nanos_apart: f64,
     connections: u64,
 }
 
-/// The part of a schedule that one connection has.
+/// One connection's part of a schedule.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turns {
     schedule: Schedule,
-    /// The number, in the whole schedule, of the request that is sent next.
+    /// The number, in the whole schedule, of the next request.
     next: u64,
 }
 
 impl Schedule {
-    /// `per_second` requests over so many connections.
+    /// `per_second` requests over `connections` connections.
     pub(super) fn new(per_second: f64, connections: usize) -> Self {
         Self { nanos_apart: 1e9 / per_second, connections: connections as u64 }
     }
 
-    /// When the request of this number is due.
+    /// The due time of request `number`.
     pub(super) fn due(&self, number: u64) -> u64 {
         (number as f64 * self.nanos_apart) as u64
     }
 
-    /// The number of the first request that is due at `time` or later.
+    /// The number of the first request due at `time` or later.
     pub(super) fn first_from(&self, time: u64) -> u64 {
-        // Near it, and then exact: `due` rounds.
+        // An estimate, then corrected exactly: `due` rounds.
         let mut number = (time as f64 / self.nanos_apart) as u64;
         while number > 0 && self.due(number - 1) >= time {
             number -= 1;
@@ -40,24 +40,24 @@ impl Schedule {
         number
     }
 
-    /// Which connection sends the request of this number.
+    /// The connection that sends request `number`.
     pub(super) fn connection(&self, number: u64) -> usize {
         (number % self.connections) as usize
     }
 
-    /// The turns of one connection.
+    /// The requests of one connection.
     pub(super) fn turns(self, connection: usize) -> Turns {
         Turns { schedule: self, next: connection as u64 }
     }
 }
 
 impl Turns {
-    /// When the next request is due.
+    /// The due time of the next request.
     pub(super) fn next_due(&self) -> u64 {
         self.schedule.due(self.next)
     }
 
-    /// Goes on to the request after it.
+    /// Advances to the following request.
     pub(super) fn advance(&mut self) {
         self.next += self.schedule.connections;
     }

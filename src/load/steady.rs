@@ -1,4 +1,4 @@
-//! A steady load: opens the connections, lets them run, and watches the time.
+//! A steady load: opens the connections, runs them, and watches the time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,24 +15,24 @@ use super::schedule::Schedule;
 use super::tally::{INTERVAL, Tally, Window};
 use super::{LoadError, OnProgress, Pace, Peer, Plan, Report, pacer};
 
-/// How long requests of the measured time may still be answered after its end.
+/// The time after the measured part in which its requests may still be answered.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Each has a copy of the request.
+/// Bounded because each slot has a copy of the request.
 const MAX_IN_FLIGHT: usize = 65_536;
 
-/// More than a network carries; still apart in nanoseconds.
+/// More than a network carries; the interval is still above a nanosecond.
 const MAX_PER_SECOND: f64 = 1e8;
 
-/// The counts of each tenth of a second are kept.
+/// Bounded because the count of each tenth of a second is kept.
 const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Runs a steady load.
 ///
-/// `on_progress` is called about ten times a second. A single request that fails is counted; it ends nothing.
+/// Calls `on_progress` about ten times a second. A failed request is counted, and does not end the load.
 ///
 /// # Errors
-/// If the plan makes no sense, a connection can't be had or is lost, or what comes is no reply.
+/// The plan is invalid, a connection can't be opened or is lost, or the bytes received are not a valid reply.
 pub async fn run(peer: &Peer, plan: &Plan, on_progress: OnProgress<'_>) -> Result<Report, LoadError> {
     plan.check()?;
     let requests = peer.dialect.requests(plan.in_flight).map_err(LoadError::Request)?;
@@ -61,7 +61,7 @@ pub async fn run(peer: &Peer, plan: &Plan, on_progress: OnProgress<'_>) -> Resul
         None => Report::closed(tally, plan.connections * plan.in_flight, cpu),
         Some(schedule) => {
             let Window { begin, end } = tally.window;
-            // One that was ended in its warm-up ends before it begins.
+            // A load ended in its warm-up has its end before its begin.
             let requests = schedule.first_from(end).saturating_sub(schedule.first_from(begin));
             Report::open(tally, requests, cpu)
         }
@@ -69,10 +69,10 @@ pub async fn run(peer: &Peer, plan: &Plan, on_progress: OnProgress<'_>) -> Resul
 }
 
 impl Plan {
-    /// Whether it makes sense, before anybody is connected to.
+    /// Checks the plan before any connection is opened.
     ///
     /// # Errors
-    /// If not, in words that say what would.
+    /// The plan is invalid; the message says what is allowed.
     pub fn check(&self) -> Result<(), LoadError> {
         if self.in_flight == 0 || self.in_flight > MAX_IN_FLIGHT {
             return Err(LoadError::Plan(
@@ -88,7 +88,7 @@ impl Plan {
     }
 }
 
-/// Whether a load of any kind makes sense.
+/// Checks the parameters common to all loads.
 pub(super) fn check(connections: usize, warm_up: Duration, time: Duration) -> Result<(), LoadError> {
     if connections == 0 {
         Err(LoadError::Plan("no connections make no load: take 1 or more"))
@@ -101,7 +101,7 @@ pub(super) fn check(connections: usize, warm_up: Duration, time: Duration) -> Re
     }
 }
 
-/// Waits for the end, or makes it; returns the processor time of the measured part.
+/// Waits for the end, or causes it; returns the CPU time of the measured part.
 pub(super) async fn watch(
     course: &Course,
     drivers: &mut JoinSet<Result<(), LoadError>>,
@@ -119,10 +119,10 @@ pub(super) async fn watch(
             () = sleep_until(at(window.begin)), if cpu_before.is_none() => cpu_before = Some(thread_cpu()),
             () = sleep_until(at(window.end)), if cpu.is_none() => {
                 cpu = Some(thread_cpu().saturating_sub(cpu_before.unwrap_or_else(thread_cpu)));
-                // Some of an open loop may sleep until a turn that does not come any more.
+                // Connections of an open loop may sleep until a request that is now never due.
                 course.wake_all();
             }
-            // Those that still run have requests that are not answered.
+            // Drivers still running have unanswered requests.
             () = sleep_until(at(window.end) + GRACE), if cpu.is_some() => break,
             Some(done) = pacing.join_next() => joined(done)?,
             done = drivers.join_next() => match done {
@@ -139,7 +139,7 @@ pub(super) async fn watch(
     Ok(cpu.unwrap_or_default())
 }
 
-/// The processor time of this thread.
+/// The CPU time of this thread.
 pub(super) fn thread_cpu() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
