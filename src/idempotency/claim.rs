@@ -1,7 +1,7 @@
-//! The right to run a request, and what becomes of its key.
+//! The right to run a request, and the final write of its key.
 //!
-//! Whoever runs a command may be stopped at any time, as its client goes away. What is written at the end of a claim is
-//! therefore written by a task of the ledger's, and until it is, the key counts as running.
+//! A task that runs a command may be cancelled at any time, when its client disconnects. So the final write
+//! of a claim is done by a task of the ledger, and until it is done the key counts as running.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,17 +17,17 @@ use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 use crate::wire::Outcome;
 
-/// Tells whether the command of a claim has begun.
+/// Predicate: true once the claim's command has begun.
 pub(super) type HasBegun = Box<dyn Fn() -> bool + Send + Sync>;
 
-/// How much longer than its record the parts of an answer are there: whoever reads the one finds the others.
+/// The extra lifetime of an answer's parts: whoever reads the record also finds the parts.
 const MORE_FOR_PARTS: Duration = Duration::from_secs(60);
 
-/// The right to run a request, once, and the place `P` that its client has for that: whatever ends the claim keeps it until
-/// that is written, so that no client has more to be written at a time than it has places.
+/// The right to run a request once, and the place `P` that its client occupies for it. The place is held
+/// until the final write is done, so that no client has more pending writes than places.
 ///
-/// Dropped without being [settled](Self::settle), it leaves the key free where the command had not begun, and the mark that
-/// the outcome is not known where it had.
+/// Dropped without being [settled](Self::settle), a claim frees the key if the command had not begun;
+/// otherwise the mark stays, which says that the outcome is unknown.
 pub struct Claim<P: Send + 'static> {
     held: Option<(Held, P)>,
     has_begun: HasBegun,
@@ -38,14 +38,14 @@ impl<P: Send + 'static> Claim<P> {
         Self { held: Some((held, place)), has_begun }
     }
 
-    /// Gives it back where no mark was written.
+    /// Ends the claim without a final write, since no mark was written.
     pub(super) fn withdraw(mut self) {
         self.held = None;
     }
 
-    /// Keeps `answer` under the key, or, where it says that nothing was run, frees the key. Given up while it waits, it is
-    /// done all the same, and until then the answer is in `seat` and in the claim's place. They come back with it; nothing
-    /// does where the write broke off.
+    /// Stores `answer` under the key, or frees the key if the answer says that nothing was run. If this
+    /// future is dropped, the write still completes, holding the answer, `seat` and the claim's place until
+    /// then. Returns all three, or `None` if the write was broken off.
     pub async fn settle<S: Send + 'static>(mut self, answer: Answer, seat: S) -> Option<(Answer, S, P)> {
         let (held, place) = self.held.take()?;
         let (runtime, settling) = held.to_end_on();
@@ -53,7 +53,8 @@ impl<P: Send + 'static> Claim<P> {
             held.end(Some(&answer)).await;
             (answer, seat, place)
         };
-        // It ends by a panic or with the runtime only; either way the mark stays, and tells that the end is not known.
+        // Fails only by a panic or when the runtime shuts down; either way the mark stays, and says that the
+        // outcome is unknown.
         settling.spawn_on(ending, &runtime).await.ok()
     }
 }
@@ -73,7 +74,7 @@ impl<P: Send + 'static> Drop for Claim<P> {
     }
 }
 
-/// A key that is claimed.
+/// A claimed key.
 pub(super) struct Held {
     running: Running,
     store: Arc<dyn Store>,
@@ -84,7 +85,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// To be made on the runtime that is to end it.
+    /// Must be called on the runtime that is to do the final write.
     pub(super) fn new(
         running: Running,
         store: Arc<dyn Store>,
@@ -95,13 +96,13 @@ impl Held {
         Self { running, store, key, fingerprint, window, runtime: Handle::current() }
     }
 
-    /// Where the task runs that ends it, and by whom it is waited for.
+    /// The runtime of the final write, and the tracker that waits for it.
     fn to_end_on(&self) -> (Handle, TaskTracker) {
         (self.runtime.clone(), self.running.open.settling.clone())
     }
 
-    /// Writes what becomes of the key, which then does not run any more: `answer` is kept, and where there is none, or it says
-    /// that nothing was run, the key is free.
+    /// Does the final write, after which the key no longer counts as running. Stores `answer`; without one,
+    /// or if it says that nothing was run, frees the key.
     async fn end(self, answer: Option<&Answer>) {
         let ended = match answer {
             Some(Err(error)) if error.outcome == Outcome::NotRun => self.free().await,

@@ -1,4 +1,4 @@
-//! What tells one request from another.
+//! Identity of a request: tells whether two requests are the same.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use crate::wire::Request;
 
-/// The SHA-256 of all that a plugin sees of a request: arguments, headers and body. `Sequence`, `Size` and `Timeout-Ms` are
-/// no part of it, so a request that is sent again may have others.
+/// The SHA-256 of all that a plugin sees of a request: arguments, headers and body. `Sequence`, `Size` and
+/// `Timeout-Ms` are excluded, so a repeated request may have other ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint([u8; Self::BYTES]);
 
@@ -16,7 +16,7 @@ impl Fingerprint {
 
     pub(super) fn of(request: &Request) -> Self {
         let mut hash = Sha256::new();
-        // Numbers and lengths before all of them, so that no two requests are the same bytes.
+        // Counts and lengths come first, so that no two requests hash the same bytes.
         hash.update(length(request.arguments().len()));
         request.arguments().for_each(|argument| add(&mut hash, argument.as_bytes()));
         hash.update(length(request.headers().len()));

@@ -1,5 +1,5 @@
-//! Which clients have all the keys that they may have. That is found out by a write, which holds up those of others, so it is
-//! kept in mind for a moment: a client that goes on asking costs a write now and then.
+//! Clients that have used up their keys. Finding that out takes a write, which delays other clients' writes,
+//! so the result is cached briefly: a client that keeps asking costs only an occasional write.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,20 +10,21 @@ use tokio::time::Instant;
 use crate::state::StateError;
 use crate::sync::locked;
 
-/// How long a refusal holds. A key that ends by its window is missed for no longer.
+/// The lifetime of a cached refusal. A key freed by its window goes unnoticed for no longer than this.
 pub(super) const HOLDS: Duration = Duration::from_millis(250);
 
-/// The clients without room, each with the refusal and when it ends. Clients come from the config, so there is a bounded number.
+/// The clients without room, each with its refusal and the refusal's expiry. Bounded, since clients come from
+/// the config.
 #[derive(Default)]
 pub(super) struct Full(Mutex<HashMap<Arc<str>, (StateError, Instant)>>);
 
 impl Full {
-    /// Notes that `client` was refused by `error`.
+    /// Records that `client` was refused with `error`.
     pub(super) fn note(&self, client: &Arc<str>, error: &StateError) {
         locked(&self.0).insert(Arc::clone(client), (error.clone(), Instant::now() + HOLDS));
     }
 
-    /// Refuses a client by what it was refused by just now.
+    /// Repeats a client's recent refusal.
     pub(super) fn check(&self, client: &str) -> Result<(), StateError> {
         let mut full = locked(&self.0);
         match full.get(client) {
@@ -41,7 +42,7 @@ impl Full {
         locked(&self.0).remove(client);
     }
 
-    /// Forgets all refusals: there are other limits.
+    /// Forgets all refusals, since the limits have changed.
     pub(super) fn clear(&self) {
         locked(&self.0).clear();
     }

@@ -1,4 +1,4 @@
-//! An answer that is kept, before it is read: only its size is known, so that whoever asks makes room for it first.
+//! A stored answer, not yet read: only its size is known, so that the caller can reserve memory first.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{Answer, Ledger, other_request};
 use crate::state::{Key, Stat, StateError, Store, Version};
 use crate::wire::{Code, CommandError};
 
-/// An answer that is kept.
+/// A stored answer.
 pub struct Kept {
     ledger: Ledger,
     client: Arc<str>,
@@ -20,7 +20,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// What is kept under `key`, of which so much is known, for a request with this `fingerprint`.
+    /// The answer under `key`, found by `stat`, for a request with this `fingerprint`.
     pub(super) async fn of(
         ledger: Ledger,
         client: Arc<str>,
@@ -30,7 +30,7 @@ impl Kept {
         stat: Stat,
     ) -> Result<Self, StateError> {
         let mut bytes = stat.bytes;
-        // Its record is small, and tells how large the answer is.
+        // The record itself is small; it holds the answer's size.
         if stat.bytes == IN_PARTS_BYTES
             && let Some(entry) = store.get(&key).await?
             && let (_, Record::InParts(in_parts)) = Record::decode(entry.value.into_bytes())
@@ -40,14 +40,14 @@ impl Kept {
         Ok(Self { ledger, client, store, key, fingerprint, version: stat.version, bytes })
     }
 
-    /// The most bytes that the answer has.
+    /// The largest possible size of the answer, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Reads the answer, or tells why there is none. Nothing where the key was forgotten meanwhile, or is another request's
-    /// again: then it has to be claimed anew.
+    /// Reads the answer, or the reason why there is none. `None` if the key was forgotten or rewritten
+    /// meanwhile: then it must be claimed again.
     pub async fn read(self) -> Option<Answer> {
         let read = self.read_record().await;
         read.unwrap_or_else(|error| Some(Err(self.ledger.refusal(&self.client, &error))))
@@ -55,7 +55,7 @@ impl Kept {
 
     async fn read_record(&self) -> Result<Option<Answer>, StateError> {
         let Some(entry) = self.store.get(&self.key).await? else { return Ok(None) };
-        // Another one may be larger than what there is room for.
+        // A rewritten record may be larger than the memory reserved.
         if entry.version != self.version {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! What the ledger promises, over an engine whose clock is held.
+//! Tests of the ledger's guarantees, over an engine with a stopped clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::wire::{Code, CommandError, Decoder, Outcome, Request};
 
 const LIMITS: Limits = Limits { window: Duration::from_secs(60), max_keys: 10, max_bytes: 8 << 20 };
 
-/// A request as it would come over the wire.
+/// A request as it would arrive over the wire.
 pub(super) fn request(line: &str, headers: &str, body: &str) -> Request {
     let text = format!("{line}\r\n{headers}Size: {}\r\n\r\n{body}", body.len());
     Decoder::new(1 << 20).decode(&mut BytesMut::from(text.as_bytes())).unwrap().unwrap()
@@ -49,7 +49,7 @@ fn fixture(limits: Limits) -> Fixture {
 }
 
 impl Fixture {
-    /// Asks for `line` under `key`, by a command that has begun where `has_begun` says so.
+    /// Asks for `line` under `key`; `has_begun` tells whether the command has begun.
     async fn ask(&self, client: &str, key: &str, line: &str, has_begun: &Arc<AtomicBool>) -> Claimed<()> {
         let (client, request, begun) = (client.into(), request(line, "", ""), Arc::clone(has_begun));
         let asked = Asked { client: &client, key, request: &request, time_left: Duration::from_secs(5) };
@@ -64,7 +64,7 @@ impl Fixture {
         }
     }
 
-    /// Runs it to its end.
+    /// Runs a request to its end.
     async fn settle(&self, key: &str, answer: &Answer) {
         let settled = self.claim(key).await.settle(answer.clone(), ()).await;
         assert_eq!(settled.map(|(answer, ..)| answer).as_ref(), Some(answer));
@@ -94,7 +94,7 @@ impl Fixture {
         self.told_for("a", key, "pay").await
     }
 
-    /// Waits for what claims that were dropped had to write.
+    /// Waits for the final writes of dropped claims.
     async fn settled(&self) {
         self.ledger.close().await;
     }
@@ -171,7 +171,7 @@ async fn one_runs_at_a_time_and_others_are_told() {
         Outcome::NotRun,
         "another request",
     );
-    // Another key, and another client's key, are others.
+    // A different key, or another client's key, is independent.
     drop(fixture.claim("l").await);
     assert!(matches!(fixture.ask("b", "k", "steal", &Arc::default()).await, Claimed::Free(_)));
     claim.settle(Ok(b"paid".to_vec()), ()).await.unwrap().0.ok();
@@ -211,7 +211,7 @@ async fn what_began_and_was_given_up_is_not_run_again() {
         Outcome::NotRun,
         "another request",
     );
-    // As long as it might have run, and the window after that.
+    // The mark lasts as long as the command might have run, plus the window.
     fixture.clock.pass(LIMITS.window + Duration::from_secs(5) - Duration::from_millis(1));
     is_refused(&fixture.told("k").await, Code::Conflict, Outcome::Unknown, "its end is not known");
     fixture.clock.pass(Duration::from_millis(1));
@@ -264,18 +264,18 @@ async fn a_client_that_has_all_its_keys_is_refused_without_a_write_for_a_moment(
     fixture.settle("k", &Ok(Vec::new())).await;
     let running = fixture.claim("l").await;
     refused().await;
-    // There would be room now, and nobody looks.
+    // There is room now, but the cached refusal still holds.
     fixture.clock.pass(LIMITS.window);
     advance(full::HOLDS - Duration::from_millis(1)).await;
     refused().await;
     advance(Duration::from_millis(1)).await;
     let other = fixture.claim("m").await;
     is_refused(&fixture.told("n").await, Code::RateLimited, Outcome::NotRun, "2 keys");
-    // One that is given back is there at once.
+    // A freed key is available at once.
     drop(other);
     fixture.settled().await;
     let claim = fixture.claim("n").await;
-    // So it is with other limits.
+    // New limits apply at once as well.
     is_refused(&fixture.told("o").await, Code::RateLimited, Outcome::NotRun, "2 keys");
     let engine = Arc::clone(&fixture.engine) as Arc<dyn Engine>;
     let ledger = fixture.ledger.renewed(engine, LIMITS);
@@ -301,7 +301,7 @@ async fn the_end_of_a_claim_is_written_in_its_place_whoever_waits_for_it() {
             };
             assert_eq!(Arc::strong_count(&place), 2);
             if settles {
-                // Asked once, and given up: the write goes on, with the answer and where it came from.
+                // Polled once and dropped: the write continues, and keeps the answer, the seat and the place.
                 let settling = claim.settle(Ok(b"paid".to_vec()), Arc::clone(&seat));
                 assert!(settling.now_or_never().is_none());
                 assert_eq!((Arc::strong_count(&place), Arc::strong_count(&seat)), (2, 2), "{key}");
@@ -330,7 +330,7 @@ async fn an_answer_that_is_forgotten_before_it_is_read_is_claimed_anew() {
         assert_eq!(first.read().await, Some(answer));
         fixture.clock.pass(LIMITS.window);
         assert_eq!(second.read().await, None);
-        // Another answer, which may be larger than what there was room for.
+        // A different answer, possibly larger than the memory reserved.
         fixture.settle(&key, &Ok(vec![b'y'; 2 * bytes])).await;
         assert_eq!(third.read().await, None);
     }
@@ -339,7 +339,7 @@ async fn an_answer_that_is_forgotten_before_it_is_read_is_claimed_anew() {
 #[tokio::test]
 async fn an_answer_that_does_not_fit_is_not_run_again() {
     let fixture = fixture(Limits { max_bytes: 3 * PART_BYTES as u64, ..LIMITS });
-    // Of the one in parts, the first would fit. It goes again, which makes room for what comes after it.
+    // The first part of the one in parts would fit. It is removed again, which makes room for what follows.
     let sizes =
         [("one", PART_BYTES), ("in parts", 3 * PART_BYTES), ("other", PART_BYTES), ("last", PART_BYTES)];
     for (key, bytes) in sizes {

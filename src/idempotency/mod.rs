@@ -1,23 +1,25 @@
-//! Answers kept by their requests' `Idempotency-Key`, so that a request that is sent again is answered again and not run
-//! again.
+//! Answers stored by their requests' `Idempotency-Key`, so that a repeated request gets the same answer and
+//! is not run again.
 //!
-//! `fingerprint` tells one request from another, `record` is what is kept of one, `claim` the right to run it, `kept` an answer
-//! that was not read yet, `full` who has no room for further keys. Where it is all kept is an engine's affair, in a namespace for
-//! each client that no plugin can be granted.
+//! `fingerprint` tells requests apart, `record` is the stored form, `claim` the right to run a request,
+//! `kept` a stored answer not yet read, `full` the clients without room for further keys. An engine stores it
+//! all, in one namespace for each client, which no plugin can be granted.
 //!
-//! Knows no connection, no plugin and no config file, nor who may run what: whoever asks has looked at that.
+//! Knows no connection, no plugin and no config file, and does not authorize: the caller has done that.
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - **Once.** Of all requests of a client with the same key one runs at a time, and none after one that began, until that
-//!   is forgotten: the [`Limits::window`] after its answer.
-//! - **Before it runs.** That a command begins is written as durably as the engine can before it does. A server that dies
-//!   meanwhile finds the mark, and says that the outcome is not known.
-//! - **Before it is told.** An answer is written before its client gets it; what a client has read it gets again.
-//! - **Never begun, never kept.** What ends as `not-run` leaves its key free.
-//! - **Nothing unasked.** An answer is read when whoever asks has room for it, and is not copied while it is written.
-//! - **Bounded.** What a claim has to write, it writes in the place that its client has for it; and a client with all the keys
-//!   that it may have is refused others without a write.
+//! - **Once.** Of a client's requests with the same key only one runs at a time, and none after one that has
+//!   begun, until that one is forgotten, [`Limits::window`] after its answer.
+//! - **Marked before it runs.** The start of a command is recorded, as durably as the engine can, before the
+//!   command runs. A server that dies meanwhile finds the mark, and says that the outcome is unknown.
+//! - **Stored before it is sent.** An answer is written before its client gets it; an answer that a client
+//!   has read, it gets again.
+//! - **Never begun, never stored.** A request that ends as `not-run` leaves its key free.
+//! - **Read on demand.** An answer is read only when the caller has room for it, and is not copied while it
+//!   is written.
+//! - **Bounded.** A claim holds its client's place until its final write is done; and a client that has used
+//!   up its keys is refused further ones without a write.
 
 mod claim;
 mod fingerprint;
@@ -46,24 +48,24 @@ use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 use crate::wire::{Code, CommandError, Request};
 
-/// In place of a plugin's name, which never begins so.
+/// Stands in for a plugin's name, which never begins with `@`.
 const NAMESPACE: &str = "@idempotency";
 
-/// What a client is told.
+/// The reply to the client.
 pub type Answer = Result<Vec<u8>, CommandError>;
 
-/// Bounds on what is kept.
+/// Bounds on stored answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long an answer is kept; zero takes no keys at all.
+    /// The time an answer is stored; zero disables keys.
     pub window: Duration,
-    /// The most keys of one client. A part of an answer that is kept in parts counts as one.
+    /// The most keys of one client. Each part of an answer stored in parts counts as one.
     pub max_keys: u64,
     /// The most bytes of one client, keys and answers together.
     pub max_bytes: u64,
 }
 
-/// The answers that are kept. Its clones are the same ledger.
+/// The store of answers. Clones share the same ledger.
 #[derive(Clone)]
 pub struct Ledger {
     engine: Arc<dyn Engine>,
@@ -71,57 +73,57 @@ pub struct Ledger {
     open: Arc<Open>,
 }
 
-/// What goes on from one ledger to the one that takes its place.
+/// State carried over from one ledger to its successor.
 #[derive(Default)]
 struct Open {
-    /// The keys whose requests run, by client and key, and what those are.
+    /// The running requests, by client and key, with their fingerprints.
     running: Mutex<HashMap<(Arc<str>, Key), Fingerprint>>,
-    /// The writes that end a claim, which nobody may be there to wait for. Each belongs to a key that is counted in its
-    /// client's quota, so that they are bounded.
+    /// The final writes of claims, which may have no other waiter. Each belongs to a key counted in its
+    /// client's quota, so they are bounded.
     settling: TaskTracker,
-    /// Who has no room for further keys.
+    /// The clients without room for further keys.
     full: Full,
 }
 
 /// A request with a key.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// Whose it is.
+    /// The client's name.
     pub client: &'a Arc<str>,
     /// The key.
     pub key: &'a str,
     /// The request.
     pub request: &'a Request,
-    /// How long it may run.
+    /// The time it may still run.
     pub time_left: Duration,
 }
 
-/// What is to be done with a request.
+/// The decision about a request.
 pub enum Claimed<P: Send + 'static> {
-    /// It is run now, and its end is [settled](Claim::settle).
+    /// Run it now, then [settle](Claim::settle) the claim.
     Free(Claim<P>),
-    /// It was run before, and there is an answer to be read.
+    /// It was run before; read its answer.
     Kept(Kept),
-    /// It is not run, and this is why.
+    /// Do not run it, for this reason.
     Refused(CommandError),
 }
 
 impl Ledger {
-    /// A ledger that keeps answers in `engine`.
+    /// A ledger that stores answers in `engine`.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, limits: Limits) -> Self {
         Self { engine, limits, open: Arc::default() }
     }
 
-    /// The same with another engine and other limits; what runs is known to both.
+    /// Returns a ledger with another engine and other limits; both know the running requests.
     #[must_use]
     pub fn renewed(&self, engine: Arc<dyn Engine>, limits: Limits) -> Self {
         self.open.full.clear();
         Self { engine, limits, open: Arc::clone(&self.open) }
     }
 
-    /// Claims the right to run a request, in the `place` that its client has for it. `has_begun` tells at any time whether
-    /// its command has: a claim that is dropped before that leaves the key free.
+    /// Claims the right to run a request, in the `place` that its client has for it. `has_begun` tells at any
+    /// time whether the command has begun: a claim dropped before that leaves the key free.
     pub async fn claim<P: Send + 'static>(
         &self,
         asked: Asked<'_>,
@@ -131,13 +133,13 @@ impl Ledger {
         self.take(asked, place, Box::new(has_begun)).await.unwrap_or_else(Claimed::Refused)
     }
 
-    /// Waits for the writes that end claims. The engine is to be closed after it.
+    /// Waits for the final writes of claims. Close the engine only after this.
     pub async fn close(&self) {
         self.open.settling.close();
         self.open.settling.wait().await;
     }
 
-    /// The same, with a refusal as the error.
+    /// Implements [`Self::claim`], with a refusal as the error.
     async fn take<P: Send + 'static>(
         &self,
         asked: Asked<'_>,
@@ -152,7 +154,8 @@ impl Ledger {
         let key = Key::new(asked.key).map_err(refused)?;
         let fingerprint = Fingerprint::of(asked.request);
         let store = self.store(asked.client).await.map_err(refused)?;
-        // Looked up before the key counts as running, so that all who ask at once for a kept answer get it.
+        // Checked before the key counts as running, so that concurrent requests for a stored answer all get
+        // it.
         if let Some(stat) = store.stat(&key).await.map_err(refused)? {
             let owner = (Arc::clone(asked.client), key.clone());
             let running = locked(&self.open.running).get(&owner).copied();
@@ -160,13 +163,13 @@ impl Ledger {
             let kept = Kept::of(self.clone(), Arc::clone(asked.client), store, key, fingerprint, stat);
             return kept.await.map(Claimed::Kept).map_err(refused);
         }
-        // Where another claim began and ended since the look, the write below finds what it kept, and refuses.
+        // If another claim began and ended since the check, the write below finds its record, and refuses.
         let running = Running::enter(&self.open, asked.client, &key, fingerprint)?;
         self.open.full.check(asked.client).map_err(refused)?;
         let ttl = Ttl::new(self.limits.window.saturating_add(asked.time_left)).map_err(refused)?;
         let mark = Record::Begun.encode(fingerprint).map_err(refused)?;
         let held = Held::new(running, Arc::clone(&store), key.clone(), fingerprint, self.limits.window);
-        // From here on whatever ends this early takes the mark away again.
+        // From here on, every early return removes the mark again.
         let claim = Claim::new(held, place, has_begun);
         match store.compare_and_set(key, Expected::Absent, mark, Some(ttl)).await {
             Ok(_) => Ok(Claimed::Free(claim)),
@@ -188,7 +191,7 @@ impl Ledger {
         self.engine.open(Namespace::new(NAMESPACE, client), quota).await
     }
 
-    /// What a client is told whose key can't be looked up or written down.
+    /// The reply to a client whose key can't be looked up or written.
     fn refusal(&self, client: &str, error: &StateError) -> CommandError {
         match error {
             StateError::QuotaExceeded { kind, limit, .. } => {
@@ -215,7 +218,7 @@ impl Ledger {
     }
 }
 
-/// What a request with a key is told whose command streams: no answer of such a one is kept.
+/// The refusal of a key for a command that streams: no answer of such a command is stored.
 #[must_use]
 pub fn refused_of_stream() -> CommandError {
     let words = "A command that streams takes no Idempotency-Key; send the request without one";
@@ -227,7 +230,7 @@ fn still_running() -> CommandError {
     CommandError::not_run(Code::Conflict, words)
 }
 
-/// What a request is told under whose key `other` runs.
+/// The refusal of a request whose key is in use by the running request `other`.
 fn refused_beside(other: Fingerprint, request: Fingerprint) -> CommandError {
     if other == request { still_running() } else { other_request() }
 }
@@ -237,14 +240,14 @@ fn other_request() -> CommandError {
     CommandError::not_run(Code::Conflict, words)
 }
 
-/// That a key's request runs; over when dropped.
+/// Marks a key's request as running until dropped.
 struct Running {
     open: Arc<Open>,
     owner: (Arc<str>, Key),
 }
 
 impl Running {
-    /// Notes that a request runs, or tells that it, or another with its key, does already.
+    /// Marks a request as running; refuses if it, or another with its key, already is.
     fn enter(
         open: &Arc<Open>,
         client: &Arc<str>,

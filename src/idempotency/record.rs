@@ -1,6 +1,8 @@
-//! What is kept of one request: bytes under its key, and, where the answer is large, parts of it under keys beside that.
+//! The stored form of one request: bytes under its key and, if the answer is large, parts under adjacent
+//! keys.
 //!
-//! A record begins with the form's number and the fingerprint, so that a later release can tell its own form from this.
+//! A record begins with a format number and the fingerprint, so that a later release can recognise this
+//! format.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -9,29 +11,30 @@ use super::fingerprint::Fingerprint;
 use crate::state::{Key, StateError, Store, Ttl, Value};
 use crate::wire::{Code, CommandError, Outcome};
 
-/// The number of this form.
+/// The number of this format.
 const FORM: u8 = 1;
 
-/// What stands before an answer's bytes: form, fingerprint, kind.
+/// The length of everything before an answer's bytes: format, fingerprint, kind.
 const HEAD_BYTES: usize = 1 + Fingerprint::BYTES + 1;
 
-/// The longest answer that stands in its record; a longer one is kept in parts of this size, so that no write of an answer
-/// holds up the writes of others for long.
+/// The longest answer stored in the record itself. A longer one is stored in parts of this size, so that no
+/// write of an answer delays others for long.
 pub(super) const PART_BYTES: usize = Value::DEFAULT_MAX_BYTES;
 
-/// The bytes of a record of an answer in parts.
+/// The size of a record of an answer in parts.
 pub(super) const IN_PARTS_BYTES: usize = HEAD_BYTES + size_of::<u64>();
 
-/// What became of a request. While it is written down the answer stays with whoever is to give it.
+/// The state of a request. While the record is written, the answer stays with the caller that will send it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Record<A = Answer> {
-    /// It began.
+    /// The request began.
     Begun,
-    /// It was answered so.
+    /// The request was answered.
     Answered(A),
-    /// It was answered with so many bytes, which are kept in parts.
+    /// The request was answered with this many bytes, stored in parts.
     InParts(u64),
-    /// It was answered, and there was no room for the answer. Not larger than [`Record::Begun`], whose place it takes.
+    /// The request was answered, but the answer did not fit. No larger than [`Record::Begun`], which it
+    /// replaces.
     NotKept,
 }
 
@@ -71,8 +74,8 @@ impl Record<&Answer> {
 }
 
 impl Record {
-    /// The record in `bytes`, and of which request it is. What can't be read, since a later release wrote it, is something
-    /// that began, of whatever request.
+    /// Decodes a record, and the fingerprint of its request. An unreadable record, written by a later
+    /// release, is read as begun, for an unknown request.
     pub(super) fn decode(bytes: Bytes) -> (Option<Fingerprint>, Self) {
         Self::read(bytes).map_or((None, Self::Begun), |(of, record)| (Some(of), record))
     }
@@ -84,7 +87,7 @@ impl Record {
         let head = content.split_to(HEAD_BYTES);
         let [FORM, fingerprint @ .., kind] = &head[..] else { return None };
         let (fingerprint, kind) = (Fingerprint::from_bytes(fingerprint.try_into().ok()?), *kind);
-        // Nothing else has the bytes then, so that they are the answer's without a copy.
+        // Drops the only other reference to the bytes, so that they become the answer without a copy.
         drop(head);
         let record = match kind {
             b'b' => Self::Begun,
@@ -113,7 +116,7 @@ fn error(content: &[u8]) -> Option<CommandError> {
     Some(CommandError { code, outcome, message: message.to_owned().into() })
 }
 
-/// Keeps `body` in parts beside `key`, of which one at a time is copied. Whatever is there already is written over.
+/// Stores `body` in parts beside `key`, copying one at a time. Overwrites existing parts.
 pub(super) async fn spread(store: &dyn Store, key: &Key, body: &[u8], ttl: Ttl) -> Result<(), StateError> {
     for (number, part) in body.chunks(PART_BYTES).enumerate() {
         let part = Value::new(Bytes::copy_from_slice(part))?;
@@ -122,7 +125,7 @@ pub(super) async fn spread(store: &dyn Store, key: &Key, body: &[u8], ttl: Ttl) 
     Ok(())
 }
 
-/// The answer of `bytes` bytes whose parts are beside `key`; nothing where any is not there.
+/// Reads the answer of `bytes` bytes whose parts are beside `key`; `None` if a part is missing.
 pub(super) async fn gather(
     store: &dyn Store,
     key: &Key,
@@ -136,7 +139,7 @@ pub(super) async fn gather(
     Ok((body.len() == bytes).then_some(body))
 }
 
-/// Takes away the parts of an answer of `bytes` bytes that were kept so far.
+/// Removes the parts of an answer of `bytes` bytes that were stored so far.
 pub(super) async fn forget(store: &dyn Store, key: &Key, bytes: usize) -> Result<(), StateError> {
     for number in 0..bytes.div_ceil(PART_BYTES) {
         store.delete(part_key(key, number)?).await?;
@@ -144,7 +147,7 @@ pub(super) async fn forget(store: &dyn Store, key: &Key, bytes: usize) -> Result
     Ok(())
 }
 
-/// No request's key has a space.
+/// A request's key never contains a space, so part keys can't collide with one.
 fn part_key(key: &Key, number: usize) -> Result<Key, StateError> {
     Key::new(&format!("{} {number}", key.as_str()))
 }
