@@ -1,41 +1,41 @@
-//! Where engines take the time from, so that a test can hold it still. It knows no engine.
+//! The engines' source of time, which a test can stop. Knows no engine.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Milliseconds since 1970: expiry is kept over restarts, so it can't count from the start of the process.
+/// Milliseconds since 1970: expiry outlives restarts, so it can't count from the start of the process.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// The current time.
     fn now_ms(&self) -> u64;
 }
 
-/// The wall clock as it stood when this process first asked, and what has passed since then, time asleep included.
+/// The wall clock when this process first asked, plus the time elapsed since, including time asleep.
 ///
-/// So nothing expires early or late because somebody sets the wall clock while the server runs: an `Idempotency-Key` holds
-/// for as long as was promised, and two requests under it are one. A wall clock that was wrong at the start stays so, for the
-/// state, until the next one.
+/// So nothing expires early or late when somebody sets the wall clock while the server runs: an
+/// `Idempotency-Key` holds for as long as was promised, and two requests under it are one. A wall clock that
+/// was wrong at the start stays so, for the state, until the next start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-/// A time on the wall clock, and on one that nobody sets.
+/// A time on the wall clock, and the same moment on a clock that nobody sets.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
     wall: Duration,
     passed: Duration,
 }
 
-/// One for all engines of the process, whenever they are opened.
+/// Shared by all engines of the process, no matter when they are opened.
 static ANCHOR: OnceLock<Anchor> = OnceLock::new();
 
 impl Anchor {
     fn now() -> Self {
-        // Before 1970 there is no state.
+        // A clock set before 1970 counts as 1970: there is no older state.
         Self { wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), passed: passed() }
     }
 
-    /// The time when `passed` has passed.
+    /// The wall-clock time at the moment `passed`.
     fn at(self, passed: Duration) -> Duration {
         self.wall.saturating_add(passed.saturating_sub(self.passed))
     }
@@ -48,9 +48,9 @@ impl Clock for SystemClock {
     }
 }
 
-/// What has passed since the machine's start.
+/// The time since the machine's start.
 fn passed() -> Duration {
-    // This one goes on while the machine sleeps.
+    // Boottime includes the time the machine sleeps.
     #[cfg(target_os = "linux")]
     let clock = ClockId::Boottime;
     #[cfg(not(target_os = "linux"))]
@@ -77,7 +77,7 @@ mod tests {
     fn all_clocks_of_a_process_are_one_and_begin_at_the_wall_clock() {
         let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         let (before, ours, after) = (wall(), u128::from(SystemClock.now_ms()), wall());
-        // Other tests may have asked first, and both clocks are read one after the other.
+        // Other tests may have asked first, and the two clocks are not read at the same moment.
         assert!(before <= ours + 1_000 && ours <= after + 1_000, "{before} {ours} {after}");
         let anchor = *ANCHOR.get().unwrap();
         let earlier = SystemClock.now_ms();

@@ -1,109 +1,110 @@
-//! What can go wrong with state, in words, and who has to act. It knows no engine.
+//! Errors of state, their texts, and who has to act. Knows no engine.
 //!
-//! Two texts: `Display` is for the log and may name a file; [`StateError::plain`] is for a plugin and its client and never
-//! does.
+//! Two texts: `Display` is for the log and may name a file; [`StateError::plain`] is for a plugin and its
+//! client and never does.
 
 use std::fmt;
 
 use super::values::Version;
 
-/// Why an operation was not carried out.
+/// The reason why an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
-    /// The engine can't do it now. A write may have had its effect all the same. The operator's to mend.
+    /// The engine can't do it now. A write may have taken effect all the same. For the operator to fix.
     #[error("state is unavailable: {what}")]
     Unavailable {
-        /// What is in the way.
+        /// The cause.
         what: String,
     },
-    /// The write would take the namespace past its quota. The plugin's to mend, or the operator's who set it.
+    /// The write would exceed the namespace's quota. For the plugin to fix, or for the operator who set the
+    /// quota.
     #[error("the store's quota of {limit} {kind} is used up: the write would make it {needed}")]
     QuotaExceeded {
-        /// Which of the two quotas.
+        /// The quota exceeded.
         kind: QuotaKind,
-        /// The quota.
+        /// Its limit.
         limit: u64,
-        /// What the namespace would have held.
+        /// The namespace's usage after the write.
         needed: u64,
     },
-    /// The entry is not what was expected. The plugin reads it again and decides anew.
+    /// The entry is not the expected one. The plugin should read it again and decide again.
     #[error("the entry is not what was expected")]
     Conflict {
-        /// The version that is there; `None` if there is no entry.
+        /// The current version; `None` if there is no entry.
         current: Option<Version>,
     },
-    /// A value or a call is larger than may be. The plugin's to mend.
+    /// A value or a call is too large. For the plugin to fix.
     #[error("{what} is too large: {size} where {limit} are allowed")]
     TooLarge {
-        /// What is too large, with the unit of the sizes.
+        /// The thing that is too large, with the unit of the sizes.
         what: &'static str,
-        /// How large it is; for what is read, how large it was when it became too large.
+        /// Its size; for a read, the size at which it became too large.
         size: u64,
-        /// How large it may be.
+        /// The limit.
         limit: u64,
     },
-    /// The key can't be one. The plugin's to mend.
+    /// The key is invalid. For the plugin to fix.
     #[error("not a key: {why}")]
     InvalidKey {
-        /// What is wrong with it.
+        /// The reason.
         why: &'static str,
     },
-    /// The time to live is shorter than a millisecond or longer than ten years. The plugin's to mend.
+    /// The time to live is shorter than a millisecond or longer than ten years. For the plugin to fix.
     #[error("not a time to live: it must be from 1 millisecond to 10 years")]
     InvalidTtl,
-    /// What should be counted up is not a decimal number in text of 64 bits. The plugin's to mend.
+    /// The entry to increment is not decimal text of a 64-bit number. For the plugin to fix.
     #[error("the entry is not a whole decimal number of 64 bits, so nothing can be added to it")]
     NotANumber,
-    /// The sum does not fit into 64 bits. The plugin's to mend.
+    /// The sum does not fit into 64 bits. For the plugin to fix.
     #[error("the sum does not fit into 64 bits")]
     Overflow,
-    /// What is kept can't be read. The operator's to mend.
+    /// The stored data can't be read. For the operator to fix.
     #[error("state is damaged: {what}")]
     Corrupt {
-        /// What was found, where, and what to do.
+        /// The damage, its place, and advice.
         what: String,
     },
-    /// The file is of something else. The operator's to mend.
+    /// The file belongs to something else. For the operator to fix.
     #[error("not a state file: {what}")]
     Foreign {
-        /// What was found, where, and what to do.
+        /// The content found, its place, and advice.
         what: String,
     },
-    /// The file was written by a newer release. The operator's to mend.
+    /// The file was written by a newer release. For the operator to fix.
     #[error(
         "{place} has schema {found}, and this release knows schemas up to {known}: run the newer release, or \
          restore a backup made before it"
     )]
     NewerSchema {
-        /// The file.
+        /// The file's path.
         place: String,
-        /// The schema's number in it.
+        /// The number of its schema.
         found: u32,
-        /// The newest one that is known here.
+        /// The newest schema that this release knows.
         known: u32,
     },
 }
 
-/// Which quota.
+/// The kind of a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuotaKind {
-    /// The number of keys.
+    /// Number of keys.
     Keys,
-    /// The bytes of keys and values together.
+    /// Bytes of keys and values together.
     Bytes,
 }
 
-/// Who can do something about an error.
+/// The party that can fix an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
     /// The plugin, and so its author.
     Plugin,
-    /// Whoever runs the server.
+    /// The operator of the server.
     Operator,
 }
 
 impl StateError {
-    /// Who can do something about it.
+    /// The party that can fix this error.
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
@@ -121,7 +122,7 @@ impl StateError {
         }
     }
 
-    /// What a plugin and its client may be told: never a path or an inner error.
+    /// The text for a plugin and its client: never a path or an inner error.
     #[must_use]
     pub fn plain(&self) -> String {
         match self {
@@ -138,7 +139,7 @@ impl StateError {
         Self::Unavailable { what: what.into() }
     }
 
-    /// [`StateError::TooLarge`] if `size` is beyond `limit`.
+    /// Returns [`StateError::TooLarge`] if `size` exceeds `limit`.
     pub(super) fn check_size(what: &'static str, size: usize, limit: usize) -> Result<(), Self> {
         if size <= limit {
             return Ok(());
@@ -148,7 +149,7 @@ impl StateError {
 }
 
 impl QuotaKind {
-    /// What gives the store more of it.
+    /// Advice on how to give the store more of it.
     #[must_use]
     pub const fn advice(self) -> &'static str {
         match self {

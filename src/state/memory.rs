@@ -1,7 +1,7 @@
-//! The engine that keeps everything in memory: for tests, for running a plugin without a server, and for state that
-//! may be lost with the process. It knows no files.
+//! The engine that stores everything in memory: for tests, for running a plugin without a server, and for
+//! state that may be lost with the process. Knows no files.
 //!
-//! Each namespace has a lock of its own, which is held for the time of one operation and never over an await.
+//! Each namespace has its own lock, which is held for one operation and never across an await.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -22,7 +22,7 @@ pub struct MemoryEngine {
     closed: Arc<AtomicBool>,
 }
 
-/// What is kept of one namespace.
+/// The contents of one namespace.
 #[derive(Default)]
 struct Kept {
     rows: MemoryRows,
@@ -32,18 +32,18 @@ struct Kept {
 #[derive(Default)]
 struct MemoryRows {
     entries: BTreeMap<Key, Entry>,
-    /// Those of `entries` that expire, by when.
+    /// The `entries` that expire, by expiry.
     expiring: BTreeSet<(Expiry, Key)>,
 }
 
 impl MemoryEngine {
-    /// An empty one, by the machine's clock.
+    /// An empty engine that uses the system clock.
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(Arc::new(SystemClock))
     }
 
-    /// An empty one, by `clock`.
+    /// An empty engine that uses `clock`.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self { clock, spaces: Mutex::default(), closed: Arc::default() }
@@ -89,7 +89,7 @@ impl Engine for MemoryEngine {
     }
 }
 
-/// One namespace of it.
+/// One namespace of a [`MemoryEngine`].
 struct MemoryStore {
     kept: Arc<Mutex<Kept>>,
     quota: Quota,
@@ -260,7 +260,7 @@ impl Rows for MemoryRows {
         expires_at: Option<Expiry>,
     ) -> Result<(), StateError> {
         self.unlink(key);
-        // A copy: the caller's bytes may be a small part of a large buffer, which they would keep alive.
+        // Copied, since the caller's bytes may be a small part of a large buffer and would keep it alive.
         let value = Value::kept(value.as_bytes());
         self.link(key, Entry { value, version, expires_at });
         Ok(())

@@ -1,25 +1,27 @@
 //! Plugins' key-value state: engines behind one trait.
 //!
-//! `values` are what a key, a value or a quota may be, `error` what can go wrong and who is to blame, `clock` where the
-//! time comes from, `rules` what each write means, written once for all local engines. `memory` and `sqlite` keep
-//! the rows.
+//! `values` defines keys, values and quotas; `error` the errors and who is to blame; `clock` the source of
+//! time; `rules` the meaning of each write, once for all local engines. `memory` and `sqlite` store the rows.
 //!
-//! Invariant: nothing here knows a plugin, a component, a socket, a client or the config file. An engine is handed a
-//! [`Namespace`] and a [`Quota`] and hands back a [`Store`] that reaches this namespace and no other.
+//! Invariant: nothing here knows a plugin, a component, a socket, a client or the config file. An engine
+//! takes a [`Namespace`] and a [`Quota`], and returns a [`Store`] that reaches this namespace and no other.
 //!
-//! # What every engine promises
+//! # Guarantees of every engine
 //!
-//! - **Durable.** An answer to a write means that it is as durable as the engine gets (for `sqlite`: on the disk;
-//!   for `memory`: as long as the process).
-//! - **Read your writes.** A read that begins after the answer to a write sees it, from whatever handle.
-//! - **Order.** A caller that waits for each answer has its writes applied in its order. Of writes that wait side by
-//!   side any order may come out, but there is one: every write sees all those before it.
-//! - **All or nothing.** A write, also of many keys, is there as a whole or not at all, to readers and after a crash.
-//! - **One snapshot.** [`Store::get_many`] and one page of [`Store::list_keys`] see one moment.
-//! - **Expiry.** What has expired is not there, to reads and to writes, from the millisecond on. When its space is
-//!   freed is the engine's affair, but it is never in the way of a write that needs room.
-//! - **Given up.** If the future of a write is dropped before the write was begun, it is not carried out; if later,
-//!   it may be. The same holds for a write that was answered [`StateError::Unavailable`]: it may be there after all.
+//! - **Durable.** An answered write is as durable as the engine allows (for `sqlite`: on the disk; for
+//!   `memory`: as long as the process).
+//! - **Read your writes.** A read that begins after the answer to a write sees that write, through any
+//!   handle.
+//! - **Ordered.** The writes of a caller that waits for each answer are applied in its order. Concurrent
+//!   writes may be applied in any order, but there is one: every write sees all those before it.
+//! - **Atomic.** A write, even of many keys, is visible as a whole or not at all, to readers and after a
+//!   crash.
+//! - **One snapshot.** [`Store::get_many`] and one page of [`Store::list_keys`] read from a single snapshot.
+//! - **Expiry.** An expired entry is absent for reads and writes, from the millisecond on. The engine decides
+//!   when to free its space, but never refuses a write for lack of space that expired entries take.
+//! - **Cancellation.** If the future of a write is dropped before the write began, it is not carried out; if
+//!   later, it may be. The same holds for a write that was answered [`StateError::Unavailable`]: it may have
+//!   taken effect.
 
 mod clock;
 mod error;
@@ -38,83 +40,84 @@ pub use memory::MemoryEngine;
 pub use sqlite::{SqliteEngine, SqliteOptions};
 pub use values::{Entry, Expected, Expiry, Key, Namespace, Page, Quota, Stat, Ttl, Usage, Value, Version};
 
-/// The most keys that one call reads, writes or lists: what bounds the time that it holds others up.
+/// The most keys that one call reads, writes or lists: bounds the time that it delays others.
 pub const MAX_KEYS_PER_CALL: usize = 1000;
 
-/// The most bytes of keys and values that one call reads or writes: what bounds the memory that it takes.
+/// The most bytes of keys and values that one call reads or writes: bounds the memory that it takes.
 pub const MAX_BYTES_PER_CALL: usize = 16 << 20;
 
-/// What an engine will have answered. Boxed, so that an engine over a network fits behind the same trait.
+/// A future with an engine's answer. Boxed, so that an engine over a network fits behind the same trait.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StateError>> + Send + 'a>>;
 
-/// Where state is kept. The module's documentation says what every engine promises.
+/// A storage engine for state. The module's documentation lists the guarantees of every engine.
 pub trait Engine: Send + Sync {
-    /// A handle on one namespace, which is made if it is not there. `quota` binds the writes through this handle;
-    /// other handles on the same namespace may have others, as after a reload of the config.
+    /// Opens a handle on one namespace, and creates the namespace if needed. `quota` applies to writes
+    /// through this handle; other handles on the same namespace may have other quotas, as after a reload of
+    /// the config.
     fn open(&self, namespace: Namespace, quota: Quota) -> Answer<'_, Arc<dyn Store>>;
 
-    /// Frees the space of everything that has expired, and tells of how many entries. Engines also do so by
-    /// themselves.
+    /// Frees the space of all expired entries, and returns their number. Engines also do so by themselves.
     fn sweep(&self) -> Answer<'_, u64>;
 
-    /// Carries out the writes that wait, and takes no more: later ones are [`StateError::Unavailable`].
+    /// Carries out the queued writes, and accepts no more: later ones are [`StateError::Unavailable`].
     fn close(&self) -> Answer<'_, ()>;
 }
 
 /// One namespace of an [`Engine`].
 pub trait Store: Send + Sync {
-    /// The entry of `key`.
+    /// Reads the entry of `key`.
     fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Entry>>;
 
-    /// The entries of `keys`, in their order, all of one moment.
+    /// Reads the entries of `keys`, in their order, from a single snapshot.
     ///
-    /// Answers [`StateError::TooLarge`] past [`MAX_KEYS_PER_CALL`] or [`MAX_BYTES_PER_CALL`].
+    /// Returns [`StateError::TooLarge`] past [`MAX_KEYS_PER_CALL`] or [`MAX_BYTES_PER_CALL`].
     fn get_many<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Vec<Option<Entry>>>;
 
-    /// The version of the entry of `key` and the size of its value, which is not read.
+    /// Returns the version of the entry of `key` and the size of its value, without reading the value.
     fn stat<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Stat>>;
 
-    /// Whether there is an entry.
+    /// Returns true if there is an entry.
     fn exists<'a>(&'a self, key: &'a Key) -> Answer<'a, bool> {
         Box::pin(async move { Ok(self.stat(key).await?.is_some()) })
     }
 
-    /// The keys that begin with `prefix`, in the order of their bytes, those after `cursor` only. At most `limit` of
-    /// them: 0 is taken as 1, and more than [`MAX_KEYS_PER_CALL`] as that.
+    /// Lists the keys that begin with `prefix` and come after `cursor`, in byte order. At most `limit` keys:
+    /// 0 counts as 1, and more than [`MAX_KEYS_PER_CALL`] as that.
     ///
-    /// Going from page to page, a key that was there all the time comes exactly once; one that came or went
-    /// meanwhile may come or not.
+    /// Over several pages, a key that existed all the time appears exactly once; one that was added or
+    /// removed meanwhile may or may not appear.
     fn list_keys<'a>(&'a self, prefix: &'a str, cursor: Option<&'a Key>, limit: usize) -> Answer<'a, Page>;
 
-    /// What the namespace holds, as its quota counts it. Expired entries count until they are swept.
+    /// The namespace's usage, as its quota counts it. Expired entries count until they are swept.
     fn usage(&self) -> Answer<'_, Usage>;
 
-    /// Writes an entry, whatever was there. Without `ttl` it does not expire, even if the one before did.
+    /// Writes an entry, replacing any previous one. Without `ttl` it does not expire, even if the previous
+    /// one did.
     fn set(&self, key: Key, value: Value, ttl: Option<Ttl>) -> Answer<'_, Version>;
 
-    /// Writes all of `entries` or none. If a key is there twice, the last one holds.
+    /// Writes all of `entries` or none. If a key appears twice, the last one wins.
     ///
-    /// Answers [`StateError::TooLarge`] past [`MAX_KEYS_PER_CALL`] or [`MAX_BYTES_PER_CALL`].
+    /// Returns [`StateError::TooLarge`] past [`MAX_KEYS_PER_CALL`] or [`MAX_BYTES_PER_CALL`].
     fn set_many(&self, entries: Vec<(Key, Value)>, ttl: Option<Ttl>) -> Answer<'_, ()>;
 
-    /// Takes an entry away; whether there was one.
+    /// Deletes an entry; returns true if there was one.
     fn delete(&self, key: Key) -> Answer<'_, bool>;
 
-    /// Takes all of `keys` away or none; how many there were.
+    /// Deletes all of `keys` or none; returns the number of entries that existed.
     fn delete_many(&self, keys: Vec<Key>) -> Answer<'_, u64>;
 
-    /// Adds `delta` to an entry that is a decimal number in text, and gives the sum; a missing one counts as 0. Its
-    /// expiry stays as it is.
+    /// Adds `delta` to an entry that is a decimal number in text, and returns the sum; a missing entry counts
+    /// as 0. Keeps its expiry.
     ///
-    /// Answers [`StateError::NotANumber`] or [`StateError::Overflow`], and leaves the entry alone.
+    /// Returns [`StateError::NotANumber`] or [`StateError::Overflow`], and leaves the entry unchanged.
     fn increment(&self, key: Key, delta: i64) -> Answer<'_, i64> {
         self.increment_to(key, delta, i64::MIN)
     }
 
-    /// The same, where a sum below `least` is a [`StateError::Overflow`] as well.
+    /// Like [`Store::increment`], but a sum below `least` is a [`StateError::Overflow`] as well.
     fn increment_to(&self, key: Key, delta: i64, least: i64) -> Answer<'_, i64>;
 
-    /// Writes an entry if what is there is what was `expected`, else answers [`StateError::Conflict`].
+    /// Writes an entry if the current one is the `expected` one; otherwise returns [`StateError::Conflict`].
     fn compare_and_set(
         &self,
         key: Key,
@@ -123,9 +126,10 @@ pub trait Store: Send + Sync {
         ttl: Option<Ttl>,
     ) -> Answer<'_, Version>;
 
-    /// Takes an entry away if it still is of `version`, else answers [`StateError::Conflict`].
+    /// Deletes an entry if it still has `version`; otherwise returns [`StateError::Conflict`].
     fn compare_and_delete(&self, key: Key, version: Version) -> Answer<'_, ()>;
 
-    /// Has an entry expire after `ttl` from now, or never; its new version, or `None` if there is no entry.
+    /// Sets an entry to expire after `ttl` from now, or never. Returns its new version, or `None` if there is
+    /// no entry.
     fn touch(&self, key: Key, ttl: Option<Ttl>) -> Answer<'_, Option<Version>>;
 }

@@ -1,9 +1,9 @@
-//! What each write means, said once for every engine that keeps rows itself: versions, expiry, quotas, conditions,
-//! numbers.
+//! The meaning of each write, written once for every engine that stores rows itself: versions, expiry,
+//! quotas, conditions, numbers.
 //!
-//! It knows rows through [`Rows`] only: neither files nor locks, nor who may call. The engine sees to it that a
-//! [`Space`] has its rows to itself, and undoes all of a write in which it failed itself. A write that a rule refuses is
-//! refused before it has changed anything, but for what has expired and is taken away: there is nothing to undo.
+//! Knows rows only through [`Rows`]: neither files nor locks, nor who may call. The engine ensures that a
+//! [`Space`] has exclusive access to its rows, and rolls back a write in which the engine itself failed. A
+//! write refused by a rule has changed nothing, except for removing expired rows: there is nothing to undo.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ use super::error::{QuotaKind, StateError};
 use super::values::{Expected, Expiry, Key, Quota, Ttl, Usage, Value, Version};
 use super::{MAX_BYTES_PER_CALL, MAX_KEYS_PER_CALL};
 
-/// How many expired rows are removed at a time when room is wanted.
+/// The number of expired rows removed at a time when room is needed.
 const PURGE_ROWS: usize = 500;
 
-/// The rows of one namespace, as an engine keeps them: the expired ones too, and without a look at any rule.
+/// The rows of one namespace as an engine stores them: expired ones included, and no rule applied.
 pub(super) trait Rows {
-    /// What can go wrong: a refusal by the rules, or the engine's own.
+    /// An error: a refusal by the rules, or one of the engine's own.
     type Fault: From<StateError>;
 
-    /// The row of `key`.
+    /// Finds the row of `key`.
     fn find(&mut self, key: &Key) -> Result<Option<Row>, Self::Fault>;
-    /// Its value. Asked only for a row that was found.
+    /// Reads a row's value. Called only for a row that was found.
     fn value(&mut self, key: &Key) -> Result<Value, Self::Fault>;
-    /// Writes a row, or over one.
+    /// Writes a row, replacing any previous one.
     fn put(
         &mut self,
         key: &Key,
@@ -31,11 +31,11 @@ pub(super) trait Rows {
         version: Version,
         expires_at: Option<Expiry>,
     ) -> Result<(), Self::Fault>;
-    /// Changes all but the value. Asked only for a row that was found.
+    /// Changes all but the value. Called only for a row that was found.
     fn retime(&mut self, key: &Key, version: Version, expires_at: Option<Expiry>) -> Result<(), Self::Fault>;
     /// Removes a row.
     fn remove(&mut self, key: &Key) -> Result<(), Self::Fault>;
-    /// Removes at most `rows` that have expired at `now_ms`, and tells what they held.
+    /// Removes at most `rows` rows that have expired by `now_ms`, and returns their usage.
     fn remove_expired(&mut self, now_ms: u64, rows: usize) -> Result<Usage, Self::Fault>;
 }
 
@@ -47,16 +47,16 @@ pub(super) struct Row {
     pub(super) value_bytes: u64,
 }
 
-/// What an engine keeps about a namespace beside its rows, and as safely.
+/// Data that an engine stores for each namespace beside its rows, as safely as the rows.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Books {
-    /// What the rows hold, the expired ones too.
+    /// The usage of the rows, including expired ones.
     pub(super) usage: Usage,
-    /// The last version that was given to a write. It never goes back, not even when rows are deleted.
+    /// The last version given to a write. Never goes back, not even when rows are deleted.
     pub(super) version: u64,
 }
 
-/// One namespace during one write.
+/// One namespace during a write.
 pub(super) struct Space<'a, R> {
     pub(super) rows: &'a mut R,
     pub(super) books: &'a mut Books,
@@ -77,7 +77,8 @@ impl<R: Rows> Space<'_, R> {
         entries: &BTreeMap<Key, Value>,
         ttl: Option<Ttl>,
     ) -> Result<(), R::Fault> {
-        // Room is made and checked for all of them before the first is written, since not every engine can go back.
+        // Room is made and checked for all entries before the first is written, since not every engine can
+        // roll back.
         let (mut more, mut less) = (Usage::default(), Usage::default());
         for (key, value) in entries {
             if let Some(before) = self.live(key)? {
@@ -103,7 +104,7 @@ impl<R: Rows> Space<'_, R> {
         Ok(true)
     }
 
-    /// See [`super::Store::delete_many`]; a key that is there twice counts once.
+    /// See [`super::Store::delete_many`]; a duplicate key counts once.
     pub(super) fn delete_many(&mut self, keys: &[Key]) -> Result<u64, R::Fault> {
         let mut count = 0;
         for key in keys {
@@ -163,8 +164,8 @@ impl<R: Rows> Space<'_, R> {
         Ok(Some(version))
     }
 
-    /// The row of `key`. An expired one is removed at once: it is not there, and what a write adds to the usage must
-    /// not depend on whether a purge came by.
+    /// Finds the row of `key`. An expired row is removed at once: it counts as absent, and a write's effect
+    /// on the usage must not depend on whether a purge ran before.
     fn live(&mut self, key: &Key) -> Result<Option<Row>, R::Fault> {
         let Some(row) = self.rows.find(key)? else { return Ok(None) };
         if row.expires_at.is_some_and(|at| at.is_past(self.now_ms)) {
@@ -197,7 +198,7 @@ impl<R: Rows> Space<'_, R> {
         Ok(())
     }
 
-    /// Refuses what takes the namespace past its quota, once all that has expired is out of the way.
+    /// Removes expired rows as needed, then refuses a write that would still exceed the quota.
     fn make_room(&mut self, more: Usage, less: Usage) -> Result<(), R::Fault> {
         while let Err(refusal) = self.has_room(more, less) {
             let freed = self.rows.remove_expired(self.now_ms, PURGE_ROWS)?;
@@ -235,7 +236,7 @@ impl<R: Rows> Space<'_, R> {
     }
 }
 
-/// The entries of one `set_many`, the last one of each key, if they are not too many or too large.
+/// The entries of one `set_many`, with the last one of each key. Refuses too many entries or bytes.
 pub(super) fn entries_of_one_call(entries: Vec<(Key, Value)>) -> Result<BTreeMap<Key, Value>, StateError> {
     check_number(entries.len())?;
     let bytes = entries.iter().map(|(key, value)| key.as_str().len() + value.as_bytes().len()).sum();
@@ -243,22 +244,22 @@ pub(super) fn entries_of_one_call(entries: Vec<(Key, Value)>) -> Result<BTreeMap
     Ok(entries.into_iter().collect())
 }
 
-/// Refuses more keys than one call may name.
+/// Refuses more keys than a call may have.
 pub(super) fn check_number(keys: usize) -> Result<(), StateError> {
     StateError::check_size("a call in keys", keys, MAX_KEYS_PER_CALL)
 }
 
-/// Refuses more bytes than one call may carry.
+/// Refuses more bytes than a call may have.
 pub(super) fn check_bytes(bytes: usize) -> Result<(), StateError> {
     StateError::check_size("a call in bytes", bytes, MAX_BYTES_PER_CALL)
 }
 
-/// How many keys a page has for a caller who wants `limit`.
+/// The page size for a caller that asks for `limit`.
 pub(super) fn page_size(limit: usize) -> usize {
     limit.clamp(1, MAX_KEYS_PER_CALL)
 }
 
-/// What an entry adds to the usage.
+/// The usage of one entry.
 pub(super) fn size(key: &Key, value_bytes: u64) -> Usage {
     Usage { keys: 1, bytes: key.as_str().len() as u64 + value_bytes }
 }

@@ -1,12 +1,12 @@
-//! The engine that keeps state in one SQLite file.
+//! The engine that stores state in one SQLite file.
 //!
-//! One thread writes, for all callers: it joins what waits into one transaction and answers after its commit
-//! (`sqlite/writer.rs`). Reads have connections of their own and run on the caller's thread (`sqlite/readers.rs`).
-//! `sqlite/rows.rs` has the statements, `sqlite/schema.rs` decides whether a file is ours, `sqlite/backup.rs` copies it,
-//! `sqlite/byhand.rs` is what an operator does to it,
-//! `sqlite/fault.rs` puts SQLite's errors into words.
+//! One thread writes, for all callers: it joins queued writes into one transaction and answers after the
+//! commit (`sqlite/writer.rs`). Reads have their own connections and run on the caller's thread
+//! (`sqlite/readers.rs`). `sqlite/rows.rs` has the statements, `sqlite/schema.rs` decides whether a file is
+//! ours, `sqlite/backup.rs` copies it, `sqlite/byhand.rs` is for operators, `sqlite/fault.rs` puts SQLite's
+//! errors into words.
 //!
-//! It knows no namespace's rules: those are in `rules`.
+//! Knows no namespace's rules: those are in `rules`.
 
 mod backup;
 mod byhand;
@@ -34,22 +34,23 @@ use super::values::{Entry, Expected, Key, Namespace, Page, Quota, Stat, Ttl, Usa
 use super::{Answer, Engine, Store};
 use crate::files::Held;
 
-/// Whether the file at `path` is one that [`SqliteEngine::open`] would take. Changes nothing in it. It blocks.
+/// Checks that [`SqliteEngine::open`] would accept the file at `path`. Changes nothing in the file. Blocks.
 ///
 /// # Errors
-/// What [`SqliteEngine::open`] would say of it.
+/// The same as [`SqliteEngine::open`].
 pub fn look(path: &Path) -> Result<(), StateError> {
     schema::open_trusted(path).map(drop)
 }
 
-/// How to open the file.
+/// Options for opening the file.
 #[derive(Clone)]
 pub struct SqliteOptions {
-    /// Where the time comes from.
+    /// The source of time.
     pub clock: Arc<dyn Clock>,
-    /// The file may not grow past this, in bytes; writes that need more are unavailable. `None`: as far as the disk.
+    /// The largest size of the file, in bytes; writes that need more are unavailable. `None`: limited only by
+    /// the disk.
     pub max_file_bytes: Option<u64>,
-    /// How many threads may read at once.
+    /// The number of concurrent reads.
     pub readers: usize,
 }
 
@@ -60,29 +61,29 @@ impl Default for SqliteOptions {
     }
 }
 
-/// State in an SQLite file. When it and all its stores are dropped, the writes that wait are carried out and the
-/// file is left without its side files.
+/// State in an SQLite file. When the engine and all its stores are dropped, queued writes are carried out,
+/// and the file is left without its side files.
 pub struct SqliteEngine {
     open: Arc<Open>,
 }
 
-/// What the engine and its stores share.
+/// State shared by the engine and its stores.
 struct Open {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     readers: Arc<Readers>,
     writer: Writer,
-    /// Given up last, when nothing has the file open any more.
+    /// Dropped last, when nothing has the file open any more.
     _held: Held,
 }
 
 impl SqliteEngine {
-    /// Opens the file at `path`, or makes it, and the folder it is in, for this user alone. It blocks, for
-    /// milliseconds as a rule.
+    /// Opens the file at `path`. If it is missing, creates it, and its folder, accessible to this user alone.
+    /// Blocks, usually for milliseconds.
     ///
     /// # Errors
-    /// [`StateError::Foreign`], [`StateError::Corrupt`], [`StateError::NewerSchema`] or [`StateError::Unavailable`], each saying
-    /// what is wrong, where, and what to do.
+    /// [`StateError::Foreign`], [`StateError::Corrupt`], [`StateError::NewerSchema`] or
+    /// [`StateError::Unavailable`], each with the cause, the place and advice.
     pub fn open(path: &Path, options: SqliteOptions) -> Result<Self, StateError> {
         let connection = schema::open_or_create(path, options.max_file_bytes)?;
         let readers = Arc::new(Readers::open(path, options.readers)?);
@@ -92,10 +93,10 @@ impl SqliteEngine {
         Ok(Self { open: Arc::new(open) })
     }
 
-    /// Copies the state of this moment to `target` while reads and writes go on; see [`backup()`].
+    /// Copies the current state to `target` while reads and writes continue; see [`backup()`].
     ///
     /// # Errors
-    /// As [`backup()`].
+    /// The same as [`backup()`].
     pub fn backup(
         &self,
         target: &Path,
@@ -108,8 +109,8 @@ impl SqliteEngine {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // The last connection to be closed brings the side file's content home and removes it, and only the
-        // writer's may.
+        // The last connection to close checkpoints the WAL and removes it, and only the writer's connection
+        // may.
         self.readers.close();
         self.writer.join();
     }
@@ -118,7 +119,7 @@ impl Drop for Open {
 impl Engine for SqliteEngine {
     fn open(&self, namespace: Namespace, quota: Quota) -> Answer<'_, Arc<dyn Store>> {
         Box::pin(async move {
-            // Looked up first: an engine that can't write may still be read.
+            // Looked up first: an engine that can't write may still be readable.
             let known = self.open.readers.read(|connection| Ok(rows::namespace(connection, &namespace)?))?;
             let id = match known {
                 Some(id) => id,
@@ -149,7 +150,7 @@ impl Engine for SqliteEngine {
     }
 }
 
-/// One namespace of it.
+/// One namespace of a [`SqliteEngine`].
 struct SqliteStore {
     open: Arc<Open>,
     id: i64,
@@ -167,7 +168,7 @@ impl SqliteStore {
         })
     }
 
-    /// `bytes` is about what the write keeps in memory while it waits.
+    /// Queues a write. `bytes` estimates the memory it holds while it waits.
     fn write<T: Send + 'static>(
         &self,
         bytes: usize,

@@ -1,5 +1,4 @@
-//! What a namespace, a key, a value, a time to live or a quota may be: types that can't be built wrong. They know no
-//! engine.
+//! Namespaces, keys, values, times to live and quotas: types that can't be built wrong. They know no engine.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -11,8 +10,8 @@ use bytes::Bytes;
 use super::MAX_BYTES_PER_CALL;
 use super::error::StateError;
 
-/// Whose entries: those of one plugin in one of its stores. Engines keep the two apart, and never join them into one
-/// string that another pair could give too.
+/// The entries of one plugin in one of its stores. Engines keep plugin and store apart, and never join them
+/// into one string, which another pair could produce as well.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace {
     /// The plugin's name.
@@ -29,18 +28,18 @@ impl Namespace {
     }
 }
 
-/// An entry's name: 1 to 256 bytes of UTF-8 without control characters. Ordered by its bytes.
+/// An entry's key: 1 to 256 bytes of UTF-8 without control characters. Ordered by its bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// The most bytes.
+    /// The longest key, in bytes.
     pub const MAX_BYTES: usize = 256;
 
     /// Checks `text`.
     ///
     /// # Errors
-    /// [`StateError::InvalidKey`] with what is wrong.
+    /// [`StateError::InvalidKey`] with the reason.
     pub fn new(text: &str) -> Result<Self, StateError> {
         let why = if text.is_empty() {
             "it is empty"
@@ -73,15 +72,15 @@ impl fmt::Debug for Key {
     }
 }
 
-/// An entry's bytes, bounded in number.
+/// An entry's value: bytes of bounded length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Value(Bytes);
 
 impl Value {
-    /// The most bytes, if nobody says otherwise.
+    /// The default limit, in bytes.
     pub const DEFAULT_MAX_BYTES: usize = 1 << 20;
 
-    /// Checks that `bytes` are at most [`Value::DEFAULT_MAX_BYTES`].
+    /// Checks that `bytes` does not exceed [`Value::DEFAULT_MAX_BYTES`].
     ///
     /// # Errors
     /// [`StateError::TooLarge`].
@@ -89,7 +88,7 @@ impl Value {
         Self::within(bytes, Self::DEFAULT_MAX_BYTES)
     }
 
-    /// Checks that `bytes` are at most `max_bytes`, and that one call can carry them.
+    /// Checks that `bytes` does not exceed `max_bytes`, and fits into one call.
     ///
     /// # Errors
     /// [`StateError::TooLarge`].
@@ -106,53 +105,53 @@ impl Value {
         &self.0
     }
 
-    /// The bytes, taken out.
+    /// Returns the bytes without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
 
-    /// What an engine kept, which was checked when it was written.
+    /// A stored value, which was checked when it was written.
     pub(super) fn kept(bytes: &[u8]) -> Self {
         Self(Bytes::copy_from_slice(bytes))
     }
 }
 
-/// A value may be a secret and may be large, so it shows its length only.
+/// Shows only the length: a value may be secret, and may be large.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Value({} bytes)", self.0.len())
     }
 }
 
-/// Which write an entry is of. It changes at every write, and none comes twice in a namespace, so an entry that was
-/// deleted and written anew can be told from the old one. Nothing else may be read from it.
+/// Identifies the write that made an entry. Changes with every write and never repeats in a namespace, so an
+/// entry that was deleted and rewritten differs from the old one. Has no other meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(u64);
 
 impl Version {
-    /// A version as it is handed out to those who can hold a number only.
+    /// Restores a version from [`Self::as_u64`].
     #[must_use]
     pub const fn from_u64(number: u64) -> Self {
         Self(number)
     }
 
-    /// As a number, to be given back later.
+    /// The version as a number, for callers that can only hold numbers.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
     }
 }
 
-/// How long an entry lives from now on: 1 millisecond to 10 years.
+/// The lifetime of an entry, counted from now: 1 millisecond to 10 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ttl(u64);
 
 impl Ttl {
-    /// The longest: ten years of 365 days.
+    /// The longest lifetime: ten years of 365 days.
     pub const MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-    /// Checks `duration`; a broken millisecond is rounded up.
+    /// Checks `duration`; rounds up to whole milliseconds.
     ///
     /// # Errors
     /// [`StateError::InvalidTtl`].
@@ -164,20 +163,20 @@ impl Ttl {
         u64::try_from(ms).map(Self).map_err(|_| StateError::InvalidTtl)
     }
 
-    /// Milliseconds.
+    /// The lifetime in milliseconds.
     #[must_use]
     pub const fn as_ms(self) -> u64 {
         self.0
     }
 
-    /// When what is written at `now_ms` expires.
+    /// The expiry of an entry written at `now_ms`.
     #[must_use]
     pub const fn from_ms(self, now_ms: u64) -> Expiry {
         Expiry(now_ms.saturating_add(self.0))
     }
 }
 
-/// The moment from which on an entry is not there.
+/// The moment from which an entry counts as absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Expiry(u64);
 
@@ -188,67 +187,67 @@ impl Expiry {
         self.0
     }
 
-    /// Whether it is past at `now_ms`.
+    /// Returns true if the entry has expired at `now_ms`.
     #[must_use]
     pub const fn is_past(self, now_ms: u64) -> bool {
         self.0 <= now_ms
     }
 
-    /// How long an entry that was there at `now_ms` lives on, as a time that it can be written back with: not nothing where
-    /// the clock has gone on since it was read, and no more than an entry may have where the clock was set back since it was
-    /// written.
+    /// The remaining lifetime at `now_ms` of an entry that was live when read, to write it back with. At
+    /// least a millisecond, even if the clock has advanced since; at most the longest lifetime, even if the
+    /// clock was set back since the entry was written.
     #[must_use]
     pub fn left(self, now_ms: u64) -> Ttl {
         let longest = Ttl::MAX.as_millis().try_into().unwrap_or(u64::MAX);
         Ttl(self.0.saturating_sub(now_ms).clamp(1, longest))
     }
 
-    /// What an engine kept.
+    /// A stored expiry.
     pub(super) const fn kept(ms: u64) -> Self {
         Self(ms)
     }
 }
 
-/// What is kept under a key.
+/// A stored entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The bytes.
+    /// Its value.
     pub value: Value,
-    /// Of which write it is.
+    /// The version of its last write.
     pub version: Version,
-    /// When it expires; `None` is never.
+    /// Its expiry; `None` is never.
     pub expires_at: Option<Expiry>,
 }
 
-/// What is known of an entry without its value.
+/// An entry's version and size, without its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// Of which write it is.
+    /// The version of its last write.
     pub version: Version,
-    /// Bytes of its value.
+    /// The size of its value in bytes.
     pub bytes: usize,
 }
 
-/// What a compare-and-set wants to find.
+/// The condition of a compare-and-set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// No entry.
     Absent,
-    /// The entry of that write.
+    /// An entry with this version.
     Version(Version),
 }
 
-/// Some keys of a listing.
+/// One page of a key listing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
-    /// In the order of their bytes.
+    /// The keys in byte order.
     pub keys: Vec<Key>,
-    /// Where to go on; `None` if that was all.
+    /// The cursor for the next page; `None` if this was the last.
     pub next: Option<Key>,
 }
 
-/// The most that a namespace may hold. A write that makes it hold more is refused; one that makes it hold less never
-/// is, also if the quota was lowered meanwhile.
+/// The most that a namespace may hold. A write that raises the usage above it is refused; one that lowers the
+/// usage never is, even if the quota was lowered meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// The number of keys.
@@ -258,13 +257,14 @@ pub struct Quota {
 }
 
 impl Default for Quota {
-    /// A hundred thousand keys and 64 MiB: room for sessions and counters, not for a plugin that forgets to delete.
+    /// A hundred thousand keys and 64 MiB: room for sessions and counters, not for a plugin that forgets to
+    /// delete.
     fn default() -> Self {
         Self { max_keys: 100_000, max_bytes: 64 << 20 }
     }
 }
 
-/// What a namespace holds.
+/// The usage of a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// The number of keys.

@@ -1,4 +1,4 @@
-//! Copies a state file while it is in use. It knows no rows.
+//! Copies a state file while it is in use. Knows no rows.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
@@ -16,46 +16,47 @@ use crate::state::StateError;
 /// Pages copied between two calls of the progress function: about 4 MiB.
 const STEP_PAGES: i32 = 1024;
 
-/// Why no copy was made.
+/// The reason why no copy was made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackupError {
-    /// The state itself, or its copy when it was checked.
+    /// The state itself, or its copy when checked, is at fault.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The place for the copy. The state is as it was.
+    /// The copy can't be created or written. The state is unchanged.
     #[error("the copy can't be made: {what}")]
     Copy {
-        /// What is in the way, and what to do.
+        /// The cause, and advice.
         what: String,
     },
 }
 
-/// What to do if the target is there.
+/// Handling of an existing target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// Leave it and fail.
+    /// Keep it and fail.
     Keep,
-    /// Put the backup in its place, once the backup is whole.
+    /// Replace it, once the backup is complete.
     Replace,
 }
 
-/// How far a backup is.
+/// The progress of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Pages that are copied.
+    /// Pages copied.
     pub done: u64,
-    /// Pages that there are.
+    /// Pages in total.
     pub total: u64,
 }
 
-/// Copies the state file at `source`, as it is at this moment, to `target`: one file, for this user alone, checked from end
-/// to end, that can be opened as a state file. Another process may be using `source`, and its writes go on. It blocks.
+/// Copies the state file at `source`, as it is at this moment, to `target`: one file, accessible to this user
+/// alone, fully checked, that can be opened as a state file. Another process may be using `source`, and its
+/// writes continue. Blocks.
 ///
-/// `target` is there as a whole or not at all: the copy is made under another name beside it.
+/// `target` appears as a whole or not at all: the copy is made under another name beside it.
 ///
 /// # Errors
-/// [`StateError::Foreign`] and the like if `source` is not a state file, [`BackupError::Copy`] if `target` is there and should be
-/// kept, or can't be written.
+/// [`StateError::Foreign`] and the like if `source` is not a state file, [`BackupError::Copy`] if `target`
+/// exists and should be kept, or can't be written.
 pub fn backup(
     source: &Path,
     target: &Path,
@@ -78,7 +79,7 @@ pub fn backup(
     part.become_target(target, existing)
 }
 
-/// The target without links in its way. In a folder in which anybody may replace anything, no copy is made.
+/// Resolves links in the path of the target. Refuses a folder in which anybody may replace files.
 fn place(target: &Path) -> Result<PathBuf, BackupError> {
     let in_words = |fault: Fault| match fault.is_missing() {
         true => cannot(target, NO_FOLDER),
@@ -95,7 +96,7 @@ fn place(target: &Path) -> Result<PathBuf, BackupError> {
 
 const NO_FOLDER: &str = "there is no such folder; make it, or name another file";
 
-/// That a file can't be made in the folder of `target`.
+/// The error for a file that can't be created in the folder of `target`.
 fn of_folder(target: &Path, error: &std::io::Error) -> BackupError {
     match error.kind() {
         ErrorKind::NotFound => cannot(target, NO_FOLDER),
@@ -114,7 +115,7 @@ fn cannot(target: &Path, why: impl std::fmt::Display) -> BackupError {
 fn copy(from: &Connection, part: &Path, progress: &mut dyn FnMut(Progress)) -> rusqlite::Result<()> {
     let mut to = Connection::open(part)?;
     {
-        // A snapshot held from here on: without it the copy would begin anew after each write of others.
+        // Holds a snapshot from here on: without it the copy would start over after each write by others.
         let snapshot = from.unchecked_transaction()?;
         snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         let backup = Backup::new(&snapshot, &mut to)?;
@@ -125,19 +126,19 @@ fn copy(from: &Connection, part: &Path, progress: &mut dyn FnMut(Progress)) -> r
             progress(Progress { done: u64::from(total.saturating_sub(left)), total: u64::from(total) });
             match step {
                 StepResult::Done => break,
-                // Only another process at the new file could cause these, and it has no business there.
+                // Only another process that uses the new file could cause these, and none should.
                 StepResult::Busy | StepResult::Locked => std::thread::yield_now(),
                 _ => {}
             }
         }
     }
-    // The copy says, like its source, that it has side files; a single file is easier to carry around.
+    // The copy is in WAL mode, like its source, and so has side files; a single file is easier to move.
     to.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
     to.close().map_err(|(_, error)| error)
 }
 
-/// The copy while it is made, in a folder of its own beside the target: whoever else may write to the target's folder finds no
-/// place for one of the files that SQLite opens beside a database. Removed when dropped.
+/// The copy in progress, in its own folder beside the target: others who may write to the target's folder
+/// can't plant one of the files that SQLite opens beside a database. Removed on drop.
 struct Part {
     folder: PathBuf,
     file: PathBuf,
@@ -147,7 +148,7 @@ impl Part {
     fn create(target: &Path) -> Result<Self, BackupError> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let folder = folder_of(target).join(format!(".{name}.{}.part", std::process::id()));
-        // What a killed process of the same number may have left.
+        // Leftovers of a killed process with the same id.
         fs::remove_dir_all(&folder).ok();
         let failed = |error| of_folder(target, &error);
         DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
@@ -160,10 +161,10 @@ impl Part {
     fn become_target(self, target: &Path, existing: Existing) -> Result<(), BackupError> {
         let named = match existing {
             Existing::Replace => fs::rename(&self.file, target),
-            // A link fails if the name has been taken meanwhile, where a rename would write over it.
+            // A link fails if the name has been taken meanwhile; a rename would overwrite the file.
             Existing::Keep => fs::hard_link(&self.file, target).or_else(|error| match error.kind() {
                 ErrorKind::AlreadyExists => Err(error),
-                // A file system without links: the name is taken first, and then renamed to.
+                // Without hard links in the file system, the name is reserved first, and then renamed over.
                 _ => OpenOptions::new()
                     .write(true)
                     .create_new(true)

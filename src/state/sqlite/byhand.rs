@@ -1,7 +1,7 @@
-//! What an operator looks up in a state file and takes out of it by hand, while a server may be using it.
+//! Inspection and deletion of entries in a state file by an operator, while a server may be using it.
 //!
-//! It reads snapshots, and writes in short transactions as the engine does: rules and books are the same, and the server's
-//! next write waits for one at most.
+//! Reads snapshots, and writes in short transactions as the engine does: the rules and the books are the
+//! same, and the server's next write waits for at most one of them.
 
 use std::path::Path;
 
@@ -15,53 +15,54 @@ use crate::state::clock::{Clock, SystemClock};
 use crate::state::values::{Entry, Expiry, Key, Namespace, Quota, Usage, Version};
 use crate::state::{MAX_KEYS_PER_CALL, StateError};
 
-/// An entry as a list shows it: all but its value.
+/// An entry in a list: everything but its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Its key.
     pub key: Key,
-    /// Of which write it is.
+    /// The version of its last write.
     pub version: Version,
-    /// When it expires; `None` is never.
+    /// Its expiry; `None` is never.
     pub expires_at: Option<Expiry>,
-    /// Bytes of its value.
+    /// The size of its value in bytes.
     pub bytes: u64,
 }
 
-/// A state file that somebody looks into.
+/// A state file open for inspection.
 pub struct ByHand {
     connection: Connection,
 }
 
 impl ByHand {
-    /// Opens the file at `path` to look into it. It blocks.
+    /// Opens the file at `path` for reading. Blocks.
     ///
     /// # Errors
-    /// [`StateError::Foreign`] and the like if it is no state file.
+    /// [`StateError::Foreign`] and the like if the file is not a state file.
     pub fn read(path: &Path) -> Result<Self, StateError> {
         Ok(Self { connection: schema::open_unknown(path)? })
     }
 
-    /// Opens it to take something out as well. It blocks.
+    /// Opens the file at `path` for reading and deleting. Blocks.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// The same as [`Self::read`].
     pub fn write(path: &Path) -> Result<Self, StateError> {
         Ok(Self { connection: schema::open_unknown_to_write(path)? })
     }
 
-    /// The namespaces, in their order, and what each holds. Expired entries count until they are swept.
+    /// Lists the namespaces in order, with their usage. Expired entries count until they are swept.
     ///
     /// # Errors
-    /// [`StateError::Unavailable`] and the like where the file can't be read; so for the others.
+    /// [`StateError::Unavailable`] and the like if the file can't be read; the same for the methods below.
     pub fn namespaces(&self) -> Result<Vec<(Namespace, Usage)>, StateError> {
         self.look(|connection| Ok(rows::namespaces(connection)?))
     }
 
-    /// The live entries whose keys begin with `prefix`, in their order, those after `after` only, at most `limit`.
+    /// Lists the live entries whose keys begin with `prefix` and come after `after`, in order, at most
+    /// `limit`.
     ///
     /// # Errors
-    /// As above.
+    /// The same as [`Self::namespaces`].
     pub fn list(
         &self,
         namespace: &Namespace,
@@ -75,10 +76,10 @@ impl ByHand {
         })
     }
 
-    /// The live entry of `key`.
+    /// Reads the live entry of `key`.
     ///
     /// # Errors
-    /// As above.
+    /// The same as [`Self::namespaces`].
     pub fn get(&self, namespace: &Namespace, key: &Key) -> Result<Option<Entry>, StateError> {
         self.look(|connection| match rows::namespace(connection, namespace)? {
             Some(id) => rows::entry(connection, id, key, SystemClock.now_ms()),
@@ -86,10 +87,10 @@ impl ByHand {
         })
     }
 
-    /// Takes these entries away, some at a time; how many there were.
+    /// Deletes these entries in batches; returns the number that existed.
     ///
     /// # Errors
-    /// As above.
+    /// The same as [`Self::namespaces`].
     pub fn delete(&self, namespace: &Namespace, keys: &[Key]) -> Result<u64, StateError> {
         let mut count = 0;
         for keys in keys.chunks(MAX_KEYS_PER_CALL) {

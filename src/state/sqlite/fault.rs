@@ -1,15 +1,15 @@
-//! What went wrong below the rules, and what SQLite's errors mean in words. It knows no statement.
+//! Faults below the rules, and SQLite's errors in words. Knows no statement.
 
 use rusqlite::ErrorCode;
 
 use crate::state::StateError;
 
-/// Why something was not done: the rules said no, or SQLite could not.
+/// The reason for a failure: a refusal by the rules, or an SQLite error.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The rules' answer to this one write; others in its group are not touched by it.
+    /// The rules refused this one write; others in its group are not affected.
     Refused(StateError),
-    /// SQLite's: nothing can be said about the whole transaction.
+    /// An SQLite error: the state of the whole transaction is unknown.
     Broken(rusqlite::Error),
 }
 
@@ -34,12 +34,12 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
-/// Whether there was no room on the disk or in the file's bound.
+/// Returns true if the disk was full, or the file at its bound.
 pub(super) fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
-/// What `error` means to who runs the server.
+/// Explains `error` to the operator.
 pub(super) fn in_words(error: &rusqlite::Error) -> StateError {
     let what = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -55,7 +55,7 @@ pub(super) fn in_words(error: &rusqlite::Error) -> StateError {
     StateError::Unavailable { what }
 }
 
-/// `error`, met while the file at `place` was opened.
+/// Explains `error`, which occurred while the file at `place` was being opened.
 pub(super) fn at(place: &std::path::Path, error: &rusqlite::Error) -> StateError {
     let place = place.display();
     match in_words(error) {

@@ -1,4 +1,4 @@
-//! One transaction of the writer: the books of the namespaces it touches. It knows no queue.
+//! One transaction of the writer, with the books of the namespaces it touches. Knows no queue.
 
 use std::collections::HashMap;
 
@@ -12,16 +12,16 @@ use crate::state::values::{Namespace, Quota};
 /// The most expired rows that one transaction sweeps: a few milliseconds of work.
 pub(super) const SWEPT_ROWS: usize = 500;
 
-/// A transaction. Dropped without [`Group::commit`], it is undone.
+/// A transaction. Rolled back if dropped without [`Group::commit`].
 pub(super) struct Group<'a> {
     connection: &'a Connection,
     now_ms: u64,
-    /// Read once and written once for each namespace, not for each write.
+    /// Read and written once for each namespace, not for each write.
     books: HashMap<i64, Books>,
 }
 
 impl<'a> Group<'a> {
-    /// Takes the right to write, for which it waits if another process has it.
+    /// Begins a write transaction; waits if another process has one.
     pub(super) fn begin(connection: &'a Connection, now_ms: u64) -> rusqlite::Result<Self> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         Ok(Self { connection, now_ms, books: HashMap::new() })
@@ -40,12 +40,12 @@ impl<'a> Group<'a> {
         work(&mut Space { rows, books, quota, now_ms })
     }
 
-    /// Makes a namespace, if it is not there, and gives its number.
+    /// Returns the id of a namespace, and creates it if needed.
     pub(super) fn make_namespace(&mut self, namespace: &Namespace) -> rusqlite::Result<i64> {
         rows::make_namespace(self.connection, namespace)
     }
 
-    /// Removes a batch of what has expired, and tells how many.
+    /// Removes a batch of expired rows, and returns their number.
     pub(super) fn sweep(&mut self) -> rusqlite::Result<u64> {
         let mut count = 0;
         if !rows::has_expired(self.connection, self.now_ms)? {
@@ -58,7 +58,7 @@ impl<'a> Group<'a> {
         Ok(count)
     }
 
-    /// Brings it all to the disk.
+    /// Writes the books, and commits to disk.
     pub(super) fn commit(mut self) -> rusqlite::Result<()> {
         for (id, books) in std::mem::take(&mut self.books) {
             rows::write_books(self.connection, id, &books)?;

@@ -1,12 +1,13 @@
-//! The connections that read. They can't write, and know no rule.
+//! The connections for reading. They can't write, and know no rule.
 //!
-//! A read runs on the caller's thread: with its pages in memory it takes microseconds, less than handing it to
-//! another thread and back. A page that has to come from the disk makes the caller's thread wait for it.
+//! A read runs on the caller's thread: with its pages in memory it takes microseconds, less than a round trip
+//! to another thread. A page that must come from the disk blocks the caller's thread.
 //!
-//! To begin and to end a read takes SQLite longer than to look up a row, as it locks parts of a file each time. So while
-//! nothing is written a connection keeps its snapshot from one read to the next, for [`MAX_HELD`]. It is given up before
-//! anything is written ([`Readers::writing`]), as it is when the writer looks for what has expired, each second: a snapshot
-//! that is held keeps the side file from being emptied, and does not show what was written after it.
+//! Beginning and ending a read takes SQLite longer than looking up a row, because each locks parts of a file.
+//! So while nothing is written, a connection keeps its snapshot from one read to the next, for [`MAX_HELD`].
+//! Snapshots are released before any write ([`Readers::writing`]), which includes the writer's search for
+//! expired rows, each second: a held snapshot keeps the WAL from being emptied, and does not show later
+//! writes.
 
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,19 +20,19 @@ use super::schema;
 use crate::state::StateError;
 use crate::sync::locked;
 
-/// How old a snapshot may be that a read sees: after that long it sees what another process has written to the file.
+/// The greatest age of a snapshot used for a read: after that a read sees the writes of other processes.
 const MAX_HELD: Duration = Duration::from_millis(10);
 
-/// How long nothing must have been written before snapshots are kept: among writes they would be given up at once.
+/// The time without a write before snapshots are held: among writes they would be released at once.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// Some connections, each used by one read at a time.
+/// A pool of connections, each used by one read at a time.
 pub(super) struct Readers {
     idle: Mutex<Idle>,
     returned: Condvar,
 }
 
-/// Connections that nobody uses, and how it stands with writes.
+/// The idle connections, and the state of writes.
 struct Idle {
     readers: Vec<Reader>,
     is_writing: bool,
@@ -39,12 +40,12 @@ struct Idle {
 }
 
 impl Idle {
-    /// Whether a snapshot that is taken at `now` may be kept.
+    /// Returns true if a snapshot taken at `now` may be held.
     fn is_quiet(&self, now: Instant) -> bool {
         !self.is_writing && self.last_write.is_none_or(|last| now.saturating_duration_since(last) >= QUIET)
     }
 
-    /// Whether a snapshot of `began` is of before a write.
+    /// Returns true if a snapshot taken at `began` predates a write.
     fn is_outdated(&self, began: Instant) -> bool {
         self.is_writing || self.last_write.is_some_and(|last| began <= last)
     }
@@ -52,12 +53,12 @@ impl Idle {
 
 struct Reader {
     connection: Connection,
-    /// When its snapshot was taken, where it keeps one.
+    /// The time its held snapshot was taken, if it holds one.
     held_since: Option<Instant>,
 }
 
 impl Reader {
-    /// Has the reads from now on see one snapshot, that of a read before or a new one.
+    /// Lets this and the following reads use one snapshot: the held one or a new one.
     fn hold(&mut self, now: Instant) -> rusqlite::Result<()> {
         if self.held_since.is_some_and(|since| now.saturating_duration_since(since) < MAX_HELD) {
             return Ok(());
@@ -68,14 +69,14 @@ impl Reader {
         Ok(())
     }
 
-    /// Has the next read see what is there then.
+    /// Releases the snapshot, so that the next read sees the current state.
     fn give_up(&mut self) {
         self.held_since = None;
         if self.connection.is_autocommit() {
             return;
         }
         let ended = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
-        // There is nothing to be lost, so what can't be committed is rolled back; that does not fail.
+        // A read has nothing to lose, so if the commit fails it is rolled back, which does not fail.
         if ended.is_err() {
             self.connection.execute_batch("ROLLBACK").ok();
         }
@@ -83,7 +84,7 @@ impl Reader {
 }
 
 impl Readers {
-    /// `number` connections to the file at `path`, which is there and ours.
+    /// Opens `number` connections to the file at `path`, which must exist and be ours.
     pub(super) fn open(path: &Path, number: usize) -> Result<Self, StateError> {
         let reader = |connection| Reader { connection, held_since: None };
         let readers = (0..number.max(1)).map(|_| schema::open_reader(path).map(reader));
@@ -91,7 +92,7 @@ impl Readers {
         Ok(Self { idle: Mutex::new(idle), returned: Condvar::new() })
     }
 
-    /// Runs `look` on a connection; waits for one if all are in use, which lasts as long as another read.
+    /// Runs `look` on a connection. If all are in use, waits for one, as long as another read takes.
     pub(super) fn read<T>(
         &self,
         look: impl FnOnce(&Connection) -> Result<T, Fault>,
@@ -115,8 +116,8 @@ impl Readers {
         outcome.map_err(Fault::into_error)
     }
 
-    /// A write is about to begin: what is held is given up, and nothing is held until what this gives is dropped. That has to
-    /// be before anybody is told of the write, so that what they read then shows it.
+    /// Announces a write: releases all held snapshots, and holds none until the returned guard is dropped.
+    /// The guard must be dropped before the write is answered, so that later reads show the write.
     pub(super) fn writing(&self) -> Writing<'_> {
         let mut idle = self.idle();
         idle.is_writing = true;
@@ -124,12 +125,12 @@ impl Readers {
         Writing(self)
     }
 
-    /// Has nothing held from now on: there is no writer any more that would ask for it.
+    /// Stops holding snapshots for good: the writer that would release them is gone.
     pub(super) fn hold_nothing(&self) {
         std::mem::forget(self.writing());
     }
 
-    /// Closes them all.
+    /// Closes all connections.
     pub(super) fn close(&self) {
         self.idle().readers.clear();
     }
@@ -149,7 +150,7 @@ impl Readers {
     }
 }
 
-/// A write that goes on.
+/// A write in progress.
 pub(super) struct Writing<'a>(&'a Readers);
 
 impl Drop for Writing<'_> {
@@ -159,7 +160,7 @@ impl Drop for Writing<'_> {
     }
 }
 
-/// A connection that goes back when this is dropped, also by a panic.
+/// A borrowed connection, returned on drop, even after a panic.
 struct Lent<'a> {
     readers: &'a Readers,
     reader: Option<Reader>,

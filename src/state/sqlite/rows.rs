@@ -1,5 +1,4 @@
-//! The statements on the tables: what `rules` wants of rows, and what readers look up. It knows no rule and no
-//! transaction.
+//! The SQL statements: row access for `rules`, and lookups for readers. Knows no rule and no transaction.
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
@@ -79,7 +78,7 @@ impl Rows for SqlRows<'_> {
     }
 }
 
-/// Removes at most `rows` that have expired, of whatever namespaces, and tells of which and what they held.
+/// Removes at most `rows` expired rows of any namespaces, and returns the namespace and usage of each.
 pub(super) fn remove_expired(
     connection: &Connection,
     now_ms: u64,
@@ -94,13 +93,13 @@ pub(super) fn remove_expired(
     removed.collect()
 }
 
-/// Whether anything has expired. It writes nothing, so it is cheap to ask.
+/// Returns true if anything has expired. Writes nothing, so the check is cheap.
 pub(super) fn has_expired(connection: &Connection, now_ms: u64) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM entry WHERE expires_at <= ?1 LIMIT 1";
     connection.prepare_cached(sql)?.exists(params![signed(now_ms)])
 }
 
-/// The number of a namespace.
+/// The id of a namespace.
 pub(super) fn namespace(connection: &Connection, namespace: &Namespace) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT id FROM namespace WHERE plugin = ?1 AND store = ?2";
     let mut statement = connection.prepare_cached(sql)?;
@@ -108,7 +107,7 @@ pub(super) fn namespace(connection: &Connection, namespace: &Namespace) -> rusql
     id.optional()
 }
 
-/// Makes a namespace, if it is not there, and gives its number.
+/// Returns the id of a namespace, and creates it if needed.
 pub(super) fn make_namespace(connection: &Connection, wanted: &Namespace) -> rusqlite::Result<i64> {
     if let Some(id) = namespace(connection, wanted)? {
         return Ok(id);
@@ -137,7 +136,7 @@ pub(super) fn write_books(connection: &Connection, id: i64, books: &Books) -> ru
     Ok(())
 }
 
-/// A live entry.
+/// Reads a live entry.
 pub(super) fn entry(
     connection: &Connection,
     id: i64,
@@ -153,7 +152,7 @@ pub(super) fn entry(
     Ok(entry.optional()?)
 }
 
-/// Live entries, all of one moment.
+/// Reads live entries from a single snapshot.
 pub(super) fn entries(
     connection: &Connection,
     id: i64,
@@ -173,7 +172,7 @@ pub(super) fn entries(
     Ok(entries)
 }
 
-/// What is known of a live entry without its value, of which SQLite reads no page for it.
+/// Reads the version and size of a live entry; SQLite reads no page of the value for it.
 pub(super) fn stat(connection: &Connection, id: i64, key: &Key, now_ms: u64) -> Result<Option<Stat>, Fault> {
     let sql = "SELECT version, octet_length(value) FROM entry WHERE namespace = ?1 AND key = ?2 \
                AND (expires_at IS NULL OR expires_at > ?3)";
@@ -185,7 +184,7 @@ pub(super) fn stat(connection: &Connection, id: i64, key: &Key, now_ms: u64) -> 
     Ok(stat.optional()?)
 }
 
-/// One page of the live keys.
+/// Reads one page of the live keys.
 pub(super) fn page(
     connection: &Connection,
     id: i64,
@@ -215,7 +214,7 @@ pub(super) fn page(
     Ok(page)
 }
 
-/// All namespaces, and what each holds.
+/// Lists all namespaces with their usage.
 pub(super) fn namespaces(connection: &Connection) -> rusqlite::Result<Vec<(Namespace, Usage)>> {
     let sql = "SELECT plugin, store, keys, bytes FROM namespace ORDER BY plugin, store";
     let mut statement = connection.prepare_cached(sql)?;
@@ -227,7 +226,8 @@ pub(super) fn namespaces(connection: &Connection) -> rusqlite::Result<Vec<(Names
     rows.collect()
 }
 
-/// At most `limit` live entries whose keys begin with `prefix`, those after `after`, without their values.
+/// Lists at most `limit` live entries whose keys begin with `prefix` and come after `after`, without their
+/// values.
 pub(super) fn listed(
     connection: &Connection,
     id: i64,
@@ -267,7 +267,7 @@ fn value(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Value> {
     Ok(Value::kept(bytes.as_blob().map_err(rusqlite::Error::from)?))
 }
 
-/// SQLite's integers have a sign; ours never come near the end of their range.
+/// SQLite's integers are signed; ours never come near the end of their range.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

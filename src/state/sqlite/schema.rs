@@ -1,5 +1,5 @@
-//! Opens the file: makes it, or decides whether it is ours, whole and of a schema that is known. It changes nothing in
-//! a file that it refuses, and knows no rows.
+//! Opens the file: creates it, or checks that it is ours, intact and of a known schema. Changes nothing in a
+//! file that it refuses, and knows no rows.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -13,15 +13,15 @@ use super::fault::at;
 use crate::files::{Fault, FileId, Held, Opened, Reason};
 use crate::state::StateError;
 
-/// "Lict": what tells our files from other programs' SQLite files.
+/// "Lict": distinguishes our files from other programs' SQLite files.
 const APPLICATION_ID: i64 = 0x4c69_6374;
 
-/// The newest schema that is known here. A change to the tables takes the next number and a step that brings files of
-/// the one before it there.
+/// The newest known schema. A change to the tables takes the next number, and needs a migration from the one
+/// before.
 const SCHEMA: u32 = 1;
 
-/// The value stands last, so that a row's expiry is read without it; `entry_expiry` finds what has expired, of all
-/// namespaces or of one.
+/// The value is the last column, so that a row's expiry is read without it. `entry_expiry` finds expired
+/// entries, of all namespaces or of one.
 const TABLES: &str = "
     CREATE TABLE namespace (
         id INTEGER PRIMARY KEY,
@@ -46,26 +46,26 @@ const TABLES: &str = "
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// The smallest page of SQLite. It takes a shorter file for an empty one, and would write over it.
+/// SQLite's smallest page. SQLite treats a shorter file as empty, and would overwrite it.
 const SMALLEST_FILE_BYTES: u64 = 512;
 
-/// Up to here a file is read through when it is opened, which takes some 2 ms for each MiB. Damage in a larger one is
-/// found when it is read.
+/// Files up to this size are fully checked when opened, which takes some 2 ms for each MiB. Damage in a
+/// larger file is found when it is read.
 const CHECKED_FILE_BYTES: u64 = 16 << 20;
 
-/// Where a path leads is found out before, name by name.
+/// Links in a path are resolved beforehand, name by name.
 const NO_LINKS: OpenFlags = OpenFlags::SQLITE_OPEN_NOFOLLOW;
 
-/// How long to wait for another process that holds the file, such as a backup that begins.
+/// The time to wait for another process that holds the file, such as a backup that begins.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Past this the side file is cut back when it has been brought home.
+/// The size to which a larger WAL is truncated after a checkpoint.
 const WAL_BYTES: i64 = 16 << 20;
 
-/// Statements that a connection keeps compiled; there are fewer than these.
+/// Prepared statements that a connection caches; there are fewer than these.
 const STATEMENTS: usize = 32;
 
-/// The connection that writes.
+/// Opens the connection for writing.
 pub(super) fn open_or_create(path: &Path, max_file_bytes: Option<u64>) -> Result<Connection, StateError> {
     make_private_file(path)?;
     want_trusted(path)?;
@@ -79,21 +79,21 @@ pub(super) fn open_or_create(path: &Path, max_file_bytes: Option<u64>) -> Result
     Ok(connection)
 }
 
-/// A connection that reads, to a file that [`open_or_create`] took.
+/// Opens a connection for reading a file that [`open_or_create`] accepted.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StateError> {
-    // Not SQLITE_OPEN_READ_ONLY: such a connection can't read a file whose side files are not there.
+    // Not SQLITE_OPEN_READ_ONLY: such a connection can't read a file without its side files.
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "query_only", true).map_err(|error| at(path, &error))?;
     Ok(connection)
 }
 
-/// A connection that reads the file of a server, made by nobody else.
+/// Opens for reading a server's file that nobody else could have written.
 pub(super) fn open_trusted(path: &Path) -> Result<Connection, StateError> {
     want_trusted(path)?;
     open_unknown(path)
 }
 
-/// A connection that reads a file which may be anybody's.
+/// Opens for reading a file that may be anybody's.
 pub(super) fn open_unknown(path: &Path) -> Result<Connection, StateError> {
     look_at_bytes(path)?;
     let connection = open_reader(path)?;
@@ -104,7 +104,7 @@ pub(super) fn open_unknown(path: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
-/// A connection to such a file that writes as the engine's does.
+/// Opens such a file for writing as the engine does.
 pub(super) fn open_unknown_to_write(path: &Path) -> Result<Connection, StateError> {
     let connection = open_unknown(path)?;
     connection
@@ -114,7 +114,7 @@ pub(super) fn open_unknown_to_write(path: &Path) -> Result<Connection, StateErro
     Ok(connection)
 }
 
-/// Reads the whole file through.
+/// Reads and checks the whole file.
 pub(super) fn check(path: &Path, connection: &Connection) -> Result<(), StateError> {
     let verdict: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
@@ -126,7 +126,7 @@ pub(super) fn check(path: &Path, connection: &Connection) -> Result<(), StateErr
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StateError> {
-    // SQLite opens by path, so that a link or a file could have come there since the path was looked at.
+    // SQLite opens by path, so the file may have been replaced, or turned into a link, since it was checked.
     let (before, real) = {
         let opened = Opened::unread(path).map_err(|fault| in_words(path, &fault))?;
         (opened.id(), opened.real_path().to_owned())
@@ -148,7 +148,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StateError> {
 }
 
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
-    // Another process may do the same: who comes second finds the tables.
+    // Another process may do the same; the second one finds the tables.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if number(&transaction, "user_version")? == 0 {
         transaction.execute_batch(TABLES)?;
@@ -160,11 +160,11 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
 
 fn set_up_writer(connection: &Connection, max_file_bytes: Option<u64>) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    // FULL: the disk has a commit before it is answered. NORMAL would lose the last ones with the power.
+    // FULL: a commit is on the disk before it is answered. NORMAL would lose the latest ones in a power cut.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES, |_| Ok(()))?;
-    // What is deleted is written over, or it would lie in freed pages until they are used again, and in backups. FAST
-    // would leave the pages of large values.
+    // Deleted data is overwritten. Otherwise it would remain in freed pages until they are reused, and in
+    // backups. FAST would leave the pages of large values.
     connection.pragma_update_and_check(None, "secure_delete", "on", |_| Ok(()))?;
     if let Some(bytes) = max_file_bytes {
         let page_bytes = number(connection, "page_size")?.max(1);
@@ -174,7 +174,7 @@ fn set_up_writer(connection: &Connection, max_file_bytes: Option<u64>) -> rusqli
     Ok(())
 }
 
-/// Whether the database has nothing in it, so that it may become ours.
+/// Returns true if the database is empty, so that it may become ours.
 fn is_empty(path: &Path, connection: &Connection) -> Result<bool, StateError> {
     let look = || -> rusqlite::Result<bool> {
         let objects: i64 =
@@ -185,7 +185,7 @@ fn is_empty(path: &Path, connection: &Connection) -> Result<bool, StateError> {
     look().map_err(|error| at(path, &error))
 }
 
-/// Refuses what is not ours, not of a known schema, or damaged.
+/// Refuses a file that is not ours, has an unknown schema, or is damaged.
 fn inspect(path: &Path, connection: &Connection) -> Result<(), StateError> {
     let look = || Ok((number(connection, "application_id")?, number(connection, "user_version")?));
     let (application, schema) = look().map_err(|error| at(path, &error))?;
@@ -221,10 +221,10 @@ fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
-/// What SQLite itself would not refuse, or not in words that help.
+/// Refuses files that SQLite itself would accept, or refuse without a helpful message.
 fn look_at_bytes(path: &Path) -> Result<(), StateError> {
     let opened = match Opened::file(path) {
-        // It was looked at before this process opened it.
+        // This process has it open already, and checked it before.
         Err(Fault { reason: Reason::Held, .. }) => return Ok(()),
         opened => opened.map_err(|fault| in_words(path, &fault))?,
     };
@@ -237,7 +237,7 @@ fn look_at_bytes(path: &Path) -> Result<(), StateError> {
     if !header.starts_with(MAGIC) {
         return Err(foreign(path, "it is not an SQLite database"));
     }
-    // With a side file that has not been brought home, the file may rightly be shorter than it says.
+    // With a WAL that was not checkpointed, the file may rightly be shorter than its header says.
     let wanted = if has_wal(path) { SMALLEST_FILE_BYTES } else { bytes_by_header(&header) };
     if opened.size() < wanted {
         return Err(corrupt(path, &format!("it is cut off: {} bytes of {wanted}", opened.size())));
@@ -252,7 +252,8 @@ fn in_words(path: &Path, fault: &Fault) -> StateError {
     }
 }
 
-/// Refuses a file that others may have written, and SQLite's files beside it: what stands in them becomes the state.
+/// Refuses a file that others could have written, and likewise SQLite's files beside it: their content
+/// becomes the state.
 fn want_trusted(path: &Path) -> Result<(), StateError> {
     let opened = Opened::unread(path).map_err(|fault| in_words(path, &fault))?;
     opened.trusted().map_err(|fault| unusable(&fault))?;
@@ -265,7 +266,7 @@ fn want_trusted(path: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-/// SQLite's files beside a database.
+/// SQLite's side files of a database.
 fn beside(path: &Path) -> impl Iterator<Item = PathBuf> {
     ["-wal", "-shm", "-journal"].into_iter().map(|ending| {
         let mut beside = path.as_os_str().to_owned();
@@ -274,7 +275,7 @@ fn beside(path: &Path) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// Keeps the state at `path`, which this process has open, from being opened by anything but SQLite.
+/// Prevents this process from opening the state at `path`, which it has open, other than through SQLite.
 pub(super) fn hold(path: &Path) -> Held {
     Held::new(std::iter::once(path.to_owned()).chain(beside(path)).collect())
 }
@@ -283,14 +284,14 @@ fn unusable(fault: &Fault) -> StateError {
     StateError::Unavailable { what: fault.to_string() }
 }
 
-/// How long a file is by its first bytes.
+/// The length of a file according to its header.
 fn bytes_by_header(header: &[u8]) -> u64 {
     let (Some(&[high, low]), Some(&pages)) =
         (header.get(16..18), header.get(28..).and_then(<[u8]>::first_chunk))
     else {
         return SMALLEST_FILE_BYTES;
     };
-    // The largest size of a page does not fit into its two bytes and is written as 1.
+    // The largest page size does not fit into its two bytes, and is stored as 1.
     let page_bytes = match u16::from_be_bytes([high, low]) {
         1 => 65_536,
         bytes => u64::from(bytes),
@@ -304,10 +305,10 @@ fn has_wal(path: &Path) -> bool {
     fs::metadata(wal).is_ok_and(|metadata| metadata.len() > 0)
 }
 
-/// SQLite gives its side files the rights of the main one, so that they are right if this one is.
+/// Creates the file for this user alone. SQLite gives its side files the main file's permissions.
 fn make_private_file(path: &Path) -> Result<(), StateError> {
     let folder = folder_of(path);
-    // Where a link of others leads, nothing is made.
+    // Nothing is created behind a link that belongs to others.
     let found = Opened::folder(folder);
     if let Err(fault) = &found
         && !fault.is_missing()
@@ -330,12 +331,13 @@ fn make_private_file(path: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-/// The folder that `path` is in.
+/// The folder that contains `path`.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Has a new name in `folder` outlive a power cut. Not every file system can; the content is safe without it.
+/// Makes a new name in `folder` survive a power cut. Not every file system can; the content is safe without
+/// it.
 pub(super) fn sync_folder(folder: &Path) {
     if let Ok(folder) = File::open(folder) {
         folder.sync_all().ok();

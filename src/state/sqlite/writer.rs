@@ -1,11 +1,11 @@
 //! The one thread that writes.
 //!
-//! Writes come through a bounded queue. What waits there is joined into one transaction, then it is committed, and only
-//! then is any of them answered. One that a rule refuses leaves the others alone, since it has changed nothing (`rules`). A
-//! commit is a wait for the disk, and whatever comes meanwhile makes up the next group: the more callers, the larger the
-//! groups.
+//! Writes arrive through a bounded queue. All that are queued are joined into one transaction, and answered
+//! only after its commit. A write refused by a rule does not affect the others, since it has changed nothing
+//! (`rules`). A commit waits for the disk, and writes that arrive meanwhile form the next group: the more
+//! callers, the larger the groups.
 //!
-//! It knows tasks, not what they do: no key and no rule.
+//! Knows tasks, not their content: no key and no rule.
 
 use std::future::Future;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -23,22 +23,23 @@ use super::readers::Readers;
 use crate::state::{Clock, MAX_BYTES_PER_CALL, StateError};
 use crate::sync::locked;
 
-/// The writes that wait, in turns of [`TURN_BYTES`]: each takes one, and one more for each such part of its size. So at
-/// most so many wait, and what waits is at most twice [`MAX_BYTES_PER_CALL`] large.
+/// The permits for queued writes, in units of [`TURN_BYTES`]: each write takes one, and one more for each
+/// such part of its size. This bounds the number of queued writes, and their total size to twice
+/// [`MAX_BYTES_PER_CALL`].
 const TURNS: usize = 2 * MAX_BYTES_PER_CALL / TURN_BYTES;
 const TURN_BYTES: usize = 8 << 10;
 
-/// The most turns in one transaction: what bounds how long the first of a group waits for the last. A larger
-/// write than that is a group of its own.
+/// The most permits in one transaction: bounds how long the first write of a group waits for the last. A
+/// larger write is a group of its own.
 const GROUP_TURNS: usize = 512;
 
-/// How often expired rows are looked for.
+/// The interval between searches for expired rows.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// While writes come and there is more to sweep: how often.
+/// The interval while writes arrive and more rows have expired.
 const SWEEP_EVERY_WHEN_BUSY: Duration = Duration::from_millis(50);
 
-/// The way to the thread.
+/// The handle of the writer thread.
 pub(super) struct Writer {
     turns: Arc<Semaphore>,
     queue: Mutex<Option<SyncSender<Message>>>,
@@ -51,13 +52,13 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the thread, which alone writes by `connection`, and for whose writes `readers` make way.
+    /// Starts the thread. It alone writes through `connection`, and makes `readers` release their snapshots.
     pub(super) fn start(
         connection: Connection,
         readers: Arc<Readers>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StateError> {
-        // One more than there are turns, so that a close always fits.
+        // One more than the permits, so that a close always fits.
         let (queue, waiting) = sync_channel(TURNS + 1);
         let thread = std::thread::Builder::new()
             .name("state-writer".to_owned())
@@ -73,8 +74,8 @@ impl Writer {
         })
     }
 
-    /// Has `work` done in a transaction, and answers when it is on the disk. `work` may be run again if its first
-    /// transaction came to nothing.
+    /// Runs `work` in a transaction, and answers once it is on the disk. `work` may run again if its first
+    /// transaction failed.
     pub(super) fn submit<T, F>(
         &self,
         bytes: usize,
@@ -96,11 +97,11 @@ impl Writer {
         }
     }
 
-    /// Has what waits carried out, and takes no more.
+    /// Carries out the queued writes, and accepts no more.
     pub(super) async fn close(&self) -> Result<(), StateError> {
         self.turns.close();
         let (to, drained) = oneshot::channel();
-        // If it can't be sent, the thread has ended, and nothing waits.
+        // If the send fails, the thread has ended, and nothing is queued.
         if self.send(Message::Close(to)).is_ok() {
             drained.await.ok();
         }
@@ -108,19 +109,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Has what waits carried out and the thread end.
+    /// Carries out the queued writes, and ends the thread.
     pub(super) fn join(&self) {
         self.turns.close();
         self.queue().take();
         let thread = locked(&self.thread).take();
         if let Some(thread) = thread {
-            // It ends when the queue is empty and has no sender. If it panicked, the hook has told.
+            // The thread ends when the queue is empty and has no sender. A panic was already reported by the
+            // hook.
             thread.join().ok();
         }
     }
 
     fn send(&self, message: Message) -> Result<(), StateError> {
-        // The turns bound what is in the queue, so that it is never full here.
+        // The permits bound the queue, so it is never full here.
         self.queue().as_ref().ok_or_else(closed)?.try_send(message).map_err(|_| stopped())
     }
 
@@ -137,18 +139,18 @@ fn stopped() -> StateError {
     StateError::unavailable("the thread that writes has stopped; restart the server")
 }
 
-/// One write, whatever its answer is.
+/// A write, independent of its answer's type.
 trait Task: Send {
-    /// How many turns it took.
+    /// The number of permits it took.
     fn turns(&self) -> usize;
-    /// Where its caller waits.
+    /// The caller's runtime.
     fn runtime(&self) -> Option<&Handle>;
-    /// Whether its caller has gone away, so that it need not be begun.
+    /// Returns true if the caller no longer waits, so that the write need not begin.
     fn is_given_up(&self) -> bool;
-    /// Does it, or notes why it was refused. After an error nothing is known about the transaction, and it must not be
-    /// committed.
+    /// Carries out the write, or records its refusal. After an error the state of the transaction is unknown,
+    /// and it must not be committed.
     fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<()>;
-    /// Answers with what [`Task::run`] gave, or with the error that the whole group had.
+    /// Answers with the result of [`Task::run`], or with the error of the whole group.
     fn answer(self: Box<Self>, group: Result<(), StateError>);
 }
 
@@ -158,7 +160,7 @@ struct Typed<T, F> {
     to: oneshot::Sender<Result<T, StateError>>,
     turns: usize,
     runtime: Option<Handle>,
-    /// Given back when the write is answered.
+    /// Released when the write is answered.
     _held: OwnedSemaphorePermit,
 }
 
@@ -193,17 +195,17 @@ where
             Ok(()) => self.done.unwrap_or_else(|| Err(stopped())),
             Err(error) => Err(error),
         };
-        // Nobody listens if the caller has gone away since.
+        // The caller may have stopped waiting.
         self.to.send(answer).ok();
     }
 }
 
-/// Writes that are on the disk and not answered. To drop it answers them, so that none is forgotten.
+/// Committed writes that are not answered yet. Answers them on drop, so that none is forgotten.
 struct Committed(Vec<Box<dyn Task>>);
 
 impl Committed {
-    /// Answers from one of the runtime's threads where there are several: an answer from here wakes a thread for itself,
-    /// which then pushes this one aside; from there, all of them only go into a queue.
+    /// Answers from one of the runtime's threads if there are several writes: an answer from here wakes a
+    /// worker each time, which then preempts this thread; from there, they all just enter a queue.
     fn hand_over(self) {
         let runtime = self.0.first().and_then(|task| task.runtime()).cloned();
         if let Some(runtime) = runtime.filter(|_| self.0.len() > 1) {
@@ -218,14 +220,14 @@ impl Drop for Committed {
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct Thread {
     connection: Connection,
     readers: Arc<Readers>,
     clock: Arc<dyn Clock>,
     waiting: Receiver<Message>,
     next_sweep: Instant,
-    /// Writes in the last group.
+    /// The number of writes in the last group.
     last_group: usize,
 }
 
@@ -246,7 +248,7 @@ impl Thread {
             let is_idle = first.is_err();
             match first {
                 Ok(Message::Write(task)) => put_off = self.write_group(task),
-                // The queue keeps its order, so that all that was sent before this has been committed.
+                // The queue is ordered, so everything sent before this has been committed.
                 Ok(Message::Close(to)) => drop(to.send(())),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -257,10 +259,11 @@ impl Thread {
         }
     }
 
-    /// Writes `first` and what waits behind it, and gives back what did not fit.
+    /// Writes `first` and the writes queued behind it; returns a write that did not fit.
     ///
-    /// Where several write at once, those of the last group that were answered are about to write again. They are let do so
-    /// first, as a commit takes as long for many as for one (PostgreSQL's `commit_siblings` is the same thought).
+    /// With several concurrent writers, those whose writes were just answered are about to write again. They
+    /// get the time to do so first, as a commit takes as long for many as for one (PostgreSQL's
+    /// `commit_siblings` is the same idea).
     fn write_group(&mut self, first: Box<dyn Task>) -> Option<Box<dyn Task>> {
         let mut turns = first.turns();
         let mut tasks = vec![first];
@@ -284,7 +287,8 @@ impl Thread {
         }
     }
 
-    /// Adds what waits to a group of so many turns; gives what came and does not belong to it.
+    /// Adds queued writes to a group that holds `turns` permits; returns a message that does not belong to
+    /// it.
     fn gather(&self, tasks: &mut Vec<Box<dyn Task>>, turns: &mut usize) -> Option<Message> {
         while let Ok(message) = self.waiting.try_recv() {
             match message {
@@ -301,7 +305,7 @@ impl Thread {
     fn commit_and_answer(&mut self, mut tasks: Vec<Box<dyn Task>>) {
         match self.commit(&mut tasks) {
             Ok(()) => Committed(tasks).hand_over(),
-            // One may ask for more room than there is while another makes some.
+            // One write may need more room than there is, while another frees some.
             Err(error) if is_full(&error) && tasks.len() > 1 => {
                 tasks.into_iter().for_each(|task| self.commit_and_answer(vec![task]));
             }
@@ -312,18 +316,18 @@ impl Thread {
         }
     }
 
-    /// All of `tasks` in one transaction, or none.
+    /// Commits all of `tasks` in one transaction, or none.
     fn commit(&mut self, tasks: &mut [Box<dyn Task>]) -> rusqlite::Result<()> {
         let _writing = self.readers.writing();
         let mut group = Group::begin(&self.connection, self.clock.now_ms())?;
-        // Looked at here, when the transaction may have had to wait for its turn.
+        // Checked here, since the transaction may have waited for its start.
         for task in tasks.iter_mut().filter(|task| !task.is_given_up()) {
             task.run(&mut group)?;
         }
         group.commit()
     }
 
-    /// One batch of what has expired. If it fails, so will the next write, which can tell somebody.
+    /// Sweeps one batch of expired rows. Ignores errors: the next write will fail too, and reports the error.
     fn sweep(&mut self, is_idle: bool) {
         let now_ms = self.clock.now_ms();
         let writing = self.readers.writing();
