@@ -1,4 +1,5 @@
-//! `wasi:config/store`: what the operator tells the plugin. Granted by `[plugins.NAME.config]` being there.
+//! `wasi:config/store`: the operator's settings for the plugin. Granted by the presence of
+//! `[plugins.NAME.config]`.
 
 use wasmtime::component::Linker;
 use wasmtime_wasi_config::WasiConfig;

@@ -1,13 +1,13 @@
-//! Folders that a plugin may read, through WASI's file system. Granted by
-//! `[plugins.NAME.grants.directories]`.
+//! Folders that a plugin may read through WASI's file system. Granted by `[plugins.NAME.grants.directories]`.
 //!
 //! wasmtime opens every path below the folder's own handle, step by step, so that neither `..` nor a symbolic
-//! link nor an absolute path leads out of it, and refuses whatever would change something. What it does not
-//! do is done here: a plugin holds few files open at the same time, and opens nothing that could keep the
-//! thread waiting that opens it.
+//! link nor an absolute path leads out of it, and refuses every change. This module adds the rest: a limit on
+//! the files a plugin holds open at the same time, and a refusal to open anything that could block the
+//! opening thread.
 //!
-//! A disk or a network file system may be slow. So whatever opens, looks up or reads runs on a thread for blocking work, here as
-//! in wasmtime. Descriptors are closed on the worker's thread: what is open for reading has nothing to write back.
+//! A disk or a network file system may be slow, so opening, looking up and reading run on a thread for
+//! blocking work, here as in wasmtime. Descriptors are closed on the worker's thread: those open for reading
+//! have nothing to write back.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,19 +26,19 @@ use super::{CallLabel, Granted, Grants, PluginLog, listings};
 use crate::files::{Fault, Opened, Reserved, leads_to_held};
 use crate::plugin::instance::HostState;
 
-/// Files, folders and streams that one instance may hold open: each takes a descriptor of the process, or a thread while it
-/// reads.
+/// Files, folders and streams that one instance may hold open: each takes a descriptor of the process, or a
+/// thread while it reads.
 pub const MAX_OPEN: usize = 32;
 
 /// The packages' versions in wasmtime's bindings.
 pub(super) const TYPES: &str = "wasi:filesystem/types@0.2.12";
 const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
 
-/// The folders of an instance, and the names by which the plugin sees them.
+/// The folders of an instance, with the names under which the plugin sees them.
 pub(in crate::plugin) type Folders = Vec<(Dir, String)>;
 
-/// Opens each folder once, so that a missing one is told when the plugin is loaded and not at its first call.
-/// What another user did there keeps no plugin from being loaded.
+/// Opens each folder once, so that a missing one is reported when the plugin is loaded and not at its first
+/// call. Changes that another user made there do not keep the plugin from loading.
 pub(in crate::plugin) fn check(grants: &Grants, reserved: &Reserved) -> Result<(), String> {
     for (name, folder) in &grants.directories {
         match open_folder(folder, reserved) {
@@ -51,7 +51,7 @@ pub(in crate::plugin) fn check(grants: &Grants, reserved: &Reserved) -> Result<(
     Ok(())
 }
 
-/// Why a granted folder is not given to the plugin.
+/// The reason for withholding a granted folder from the plugin.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
     #[error("{0}")]
@@ -60,8 +60,8 @@ enum Unusable {
     Withheld { path: PathBuf, what: &'static str, is_on_loose_way: bool },
 }
 
-/// Opens a folder as it is now: what others have put in its place since the config was read is looked at
-/// anew.
+/// Opens a folder as it is now, checking it again because others may have replaced it since the config was
+/// read.
 fn open_folder(folder: &Path, reserved: &Reserved) -> Result<Opened, Unusable> {
     let opened = Opened::folder(folder).map_err(Unusable::Fault)?;
     match reserved.withholds(&opened) {
@@ -77,7 +77,7 @@ fn withheld(path: &Path, what: &str) -> String {
     format!("{}: it leads to what no plugin may read: {what}", path.display())
 }
 
-/// The folders as they are now. One that can't be opened any more is left out; the log tells of it. It blocks.
+/// Opens the folders as they are now. One that can no longer be opened is left out and logged. Blocks.
 pub(super) fn open(granted: &Granted, log: &PluginLog, call: Option<&CallLabel>) -> Folders {
     let mut folders = Folders::new();
     for (name, folder) in &granted.directories {
@@ -92,8 +92,8 @@ pub(super) fn open(granted: &Granted, log: &PluginLog, call: Option<&CallLabel>)
     folders
 }
 
-/// Puts [`open_at`], a bound on streams, [`listings`] and the folders that were granted before wasmtime's own, for plugins that
-/// have a folder.
+/// For plugins that have a folder, puts [`open_at`], a bound on streams, [`listings`] and the granted folders
+/// in front of wasmtime's own functions.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut preopens = linker.instance(PREOPENS)?;
@@ -135,7 +135,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Fails where as much is open as may be.
+/// Fails if the instance has [`MAX_OPEN`] descriptors and streams open.
 fn has_room(state: &mut HostState) -> Result<(), FsError> {
     let is_open =
         |entry: &&mut (dyn std::any::Any + Send)| entry.is::<Descriptor>() || entry.is::<DynInputStream>();
@@ -153,7 +153,7 @@ async fn open_at(
 ) -> Result<Resource<Descriptor>, FsError> {
     has_room(state)?;
     let mut folders: WasiFilesystemCtxView<'_> = state.folders();
-    // A pipe without a writer would hold the thread that opens it for ever.
+    // Opening a pipe without a writer would block the thread forever.
     let found = folders.stat_at(Resource::new_borrow(folder.rep()), path_flags, path.clone()).await;
     let is_plain = |kind| {
         matches!(kind, DescriptorType::RegularFile | DescriptorType::Directory | DescriptorType::SymbolicLink)
@@ -177,8 +177,8 @@ async fn open_at(
     }
 }
 
-/// Whether `path` in a folder leads to the state that this server has open: to open and close that would end SQLite's locks, so
-/// it is found out before.
+/// Tells if `path` in a folder leads to the state that this server has open. Checked before opening it, since
+/// opening and closing that file would release SQLite's locks.
 async fn leads_to_state(
     state: &mut HostState,
     folder: &Resource<Descriptor>,
@@ -192,9 +192,9 @@ async fn leads_to_state(
     looking.await.map_err(|error| FsError::trap(wasmtime::Error::from(error)))
 }
 
-/// Words for what was opened at `path` in a folder, if it is something that no plugin may read. Links don't
-/// lead out of the folder, but a hard link may have been put there, and a folder of the server's be made
-/// there later.
+/// Describes the object opened at `path` in a folder if no plugin may read it. Links don't lead out of the
+/// folder, but somebody may have put a hard link there, and the server may later get a folder of its own
+/// inside.
 async fn look_at(
     state: &mut HostState,
     opened: &Resource<Descriptor>,

@@ -1,4 +1,4 @@
-//! `lictor:plugin/events`: topics, by which plugins tell each other and clients what happens. Granted by
+//! `lictor:plugin/events`: topics, on which plugins publish events for each other and for clients. Granted by
 //! `events = ["TOPIC"]`.
 
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn refuse<T>(code: &str, message: &str) -> wasmtime::Result<Result<T, Failure>> 
 }
 
 impl HostState {
-    /// What `operation` answers that can't be done with `topic`; the log is told of which that was.
+    /// Logs that `operation` failed, with its `topic`, and returns the failure for the plugin.
     fn refused<T>(
         &self,
         operation: &str,
@@ -102,7 +102,7 @@ impl events::Host for HostState {
         else {
             return refuse("failed", "there is nothing that it has subscribed to");
         };
-        // Until there is an event, it is not the plugin that is waited for.
+        // Waiting for an event does not count as the plugin being slow.
         streaming.progress.pause();
         let came = match timeout_ms {
             Some(limit) => timeout(Duration::from_millis(limit), subscriber.next()).await.ok(),

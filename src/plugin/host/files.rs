@@ -41,7 +41,7 @@ impl files::Host for HostState {
             return Ok(Err(failure("denied", "this file is not granted to the plugin")));
         };
         let reserved = Arc::clone(&self.granted.reserved);
-        // A disk or a network file system may keep a reader waiting, which must not hold up other requests.
+        // A slow disk or network file system must not hold up other requests.
         let read = tokio::task::spawn_blocking(move || read(&granted, &reserved)).await?;
         let bytes = match read {
             Ok(bytes) => bytes,
@@ -84,14 +84,15 @@ fn failure(code: &str, message: &str) -> Failure {
     Failure { code: code.into(), message: message.into() }
 }
 
-/// Why a granted file is not read.
+/// The reason for not reading a granted file.
 enum Unreadable {
     Fault(Fault),
-    /// It became, or leads to, this.
+    /// The path became, or leads to, this.
     Withheld(&'static str),
 }
 
-/// Reads a file as it is now: what others have put in its place since the config was read is looked at anew.
+/// Reads a file as it is now, checking it again because others may have replaced it since the config was
+/// read.
 fn read(path: &Path, reserved: &Reserved) -> Result<Vec<u8>, Unreadable> {
     let opened = Opened::file(path).map_err(Unreadable::Fault)?;
     match reserved.withholds(&opened) {

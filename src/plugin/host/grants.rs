@@ -1,4 +1,4 @@
-//! What a plugin was granted, and what to write in the config file for what it was not.
+//! The grants of a plugin, and the config lines that would grant what it lacks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -14,39 +14,40 @@ use crate::plugin::topics::Topics;
 use crate::state::Store;
 use crate::text::shown;
 
-/// What a plugin may use beyond what every plugin may.
+/// Capabilities of a plugin beyond those that every plugin has.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
-    /// What it reads through `wasi:config`; nothing where it may not.
+    /// Entries it reads through `wasi:config`; `None` if it may not.
     pub config: Option<BTreeMap<String, String>>,
-    /// Whether it may write events into the log through `wasi:logging`.
+    /// Allows writing events into the log through `wasi:logging`.
     pub logging: bool,
-    /// The stores that it may open, by the names by which it opens them; nothing where it may not even ask.
+    /// Stores it may open, by the names it opens them under; `None` if it may not even ask.
     pub stores: Option<Stores>,
-    /// Single files that it may read, by the names by which it asks for them; nothing where none.
+    /// Single files it may read, by the names it asks for them under; `None` if it may read none.
     pub files: Option<HashMap<String, PathBuf>>,
-    /// Folders that it may read: the name by which it sees each, and where it is.
+    /// Folders it may read: the name under which it sees each, and its path.
     pub directories: Vec<(String, PathBuf)>,
-    /// Which other commands it may run for its client; nothing where none.
+    /// Other commands it may run for its client; `None` if it may run none.
     pub commands: Option<CommandGate>,
-    /// The topics that it may publish and subscribe to; nothing where none.
+    /// Topics it may publish and subscribe to; `None` if there are none.
     pub events: Option<EventsGrant>,
-    /// Where it may send HTTP requests; nothing where nowhere.
+    /// URLs it may send HTTP requests to; `None` if there are none.
     pub http: Option<HttpGrant>,
-    /// Whether the config file has a table for all but the first of these, to which what is missing is to be added.
+    /// Set if the config file has a table for all but the first of these, to which missing grants are to be
+    /// added.
     pub is_written: bool,
 }
 
-/// Topics, each by its name or by the start of names and a `*`.
+/// Topics, each given by its name or by a prefix and a `*`.
 #[derive(Clone, Debug, Default)]
 pub struct EventsGrant {
-    /// Those that a plugin may publish to.
+    /// Topics that the plugin may publish to.
     pub publishes: Vec<String>,
-    /// Those that its commands may subscribe to.
+    /// Topics that its commands may subscribe to.
     pub subscribes: Vec<String>,
 }
 
-/// Stores by the names by which a plugin opens them. Each handle reaches its own namespace and no other.
+/// Stores by the names under which a plugin opens them. Each handle reaches its own namespace and no other.
 #[derive(Clone, Default)]
 pub struct Stores(pub HashMap<String, Arc<dyn Store>>);
 
@@ -56,7 +57,7 @@ impl fmt::Debug for Stores {
     }
 }
 
-/// Tells of a command's name whether a plugin may run it.
+/// Tells if a plugin may run the command of a given name.
 #[derive(Clone)]
 pub struct CommandGate(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
@@ -66,11 +67,11 @@ impl fmt::Debug for CommandGate {
     }
 }
 
-/// Where a plugin may send HTTP requests.
+/// URLs to which a plugin may send HTTP requests.
 #[derive(Clone, Debug, Default)]
 pub struct HttpGrant {
-    /// URLs of a scheme, a host and perhaps a port and the start of a path, as the config file checked them; each with the
-    /// addresses that are not of the public network, to which its name may lead all the same.
+    /// URLs of a scheme, a host and perhaps a port and the start of a path, as the config file checked them;
+    /// each with the non-public addresses to which its name may lead all the same.
     pub urls: Vec<(String, Vec<IpNet>)>,
 }
 
@@ -98,28 +99,28 @@ impl Grants {
     }
 }
 
-/// Characters of a name that are shown of what is not granted.
+/// Characters logged of the name of something not granted.
 const MAX_MISSING_CHARS: usize = 256;
 
-/// What a plugin asks for that its grants do not hold.
+/// A resource that a plugin asks for and its grants do not cover.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Missing<'a> {
-    /// The store that it opens by this name.
+    /// The store it opens under this name.
     Store(&'a str),
-    /// The file that it asks for by this path.
+    /// The file it asks for by this path.
     File(&'a str),
     /// Another plugin's command.
     Command(&'a str),
-    /// To publish to this topic.
+    /// Publishing to this topic.
     Publish(&'a str),
-    /// To subscribe to these topics.
+    /// Subscribing to these topics.
     Subscribe(&'a str),
     /// Requests to this URL.
     Url(&'a str),
 }
 
 impl Missing<'_> {
-    /// What is not granted.
+    /// Describes the missing grant.
     pub(super) fn what(self) -> String {
         let (kind, name) = match self {
             Self::Store(name) => ("the store", name),
@@ -132,7 +133,7 @@ impl Missing<'_> {
         format!("{kind} {:?} is not granted", shown(name, MAX_MISSING_CHARS).to_string())
     }
 
-    /// What to write to grant it to `plugin`, if it is to have it.
+    /// The config line that would grant it to `plugin`, if the plugin is to have it.
     pub(super) fn advice(self, plugin: &str) -> String {
         let (value, key, option) = match self {
             Self::Store(name) => (name.to_owned(), "keyvalue", ", or `--store` of the command line"),
@@ -147,13 +148,13 @@ impl Missing<'_> {
     }
 }
 
-/// The grants of one plugin in the form in which host functions use them.
+/// The grants of one plugin in the form that host functions use.
 pub(in crate::plugin) struct Granted {
     pub(super) config: WasiConfigVariables,
     pub(super) stores: Stores,
     pub(super) files: HashMap<String, PathBuf>,
     pub(super) directories: Vec<(String, PathBuf)>,
-    /// What no file and no folder may lead to.
+    /// Paths to which no file and no folder may lead.
     pub(super) reserved: Arc<Reserved>,
     pub(super) commands: Option<CommandGate>,
     pub(super) publishes: Vec<String>,
@@ -162,22 +163,22 @@ pub(in crate::plugin) struct Granted {
     pub(super) http: Option<Arc<Gate>>,
 }
 
-/// An interface that a plugin may import where it was granted.
+/// An interface that a plugin may import only with a grant.
 pub(in crate::plugin) struct Grantable {
     /// The interface without its version.
     pub(in crate::plugin) interface: &'static str,
     /// Major and minor version of its package.
     pub(in crate::plugin) version: (u64, u64),
-    /// Whether these grants allow it.
+    /// Tells if these grants allow it.
     pub(in crate::plugin) is_granted: fn(&Grants) -> bool,
-    /// What to write below `[plugins.NAME]` to grant it, `NAME` being the plugin's.
+    /// Lines to write below `[plugins.NAME]` to grant it, `NAME` being the plugin's.
     pub(in crate::plugin) lines: &'static str,
 }
 
-/// The table of the config that all grants but the plugin's own config stand in, of the plugin `NAME`.
+/// The config table, of the plugin `NAME`, for all grants but the plugin's own config.
 pub(in crate::plugin) const GRANTS_TABLE: &str = "[plugins.NAME.grants]";
 
-/// All of them.
+/// All interfaces that need a grant.
 pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[
     Grantable {
         interface: "wasi:config/store",

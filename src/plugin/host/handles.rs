@@ -1,14 +1,14 @@
-//! What the host holds for an instance behind the handles of its guest, and what that costs.
+//! Memory that the host holds for an instance behind its guest's handles, and the charge for it.
 //!
-//! To a guest a handle is a number; to the host it is a stream with a buffer, a header, a listing of a folder. Every host
-//! function gets at these through [`Handles::open`], which adds up what there is and charges it to the instance's memory.
-//! Where that is used up it gives an empty table instead: nothing is found in it and nothing can be put there, so that the
-//! call breaks off, by whatever function it goes on. One host function adds no more than one handle of the largest cost, or
-//! what a guest may hand over in one piece, before the next look.
+//! To a guest a handle is a number; to the host it is a stream with a buffer, a header, a listing of a
+//! folder. Every host function reaches these through [`Handles::open`], which adds up their sizes and charges
+//! them to the instance's memory. Once that is used up it returns an empty table that accepts no entries, so
+//! that the call fails in whichever function it calls next. Between two checks, one host function adds no
+//! more than one handle of the largest cost, or the most that a guest may pass in one piece.
 //!
-//! What a component holds without any function of the host (its own resources; streams, futures and tasks of the component
-//! model) is bounded by number alone. [`reserve_bytes`] is what all of that may come to; it is charged before an instance is
-//! made.
+//! Entries that a component holds without any function of the host (its own resources; streams, futures and
+//! tasks of the component model) are bounded by number alone. [`reserve_bytes`] is the most that all of them
+//! may take; it is charged before an instance is made.
 
 use std::any::Any;
 
@@ -21,30 +21,30 @@ use crate::plugin::bounds::MemoryLimiter;
 use crate::plugin::instance::HostState;
 use crate::plugin::world::World;
 
-/// Handles of streams, stores, requests and so on that an instance may hold. In the engine's own tables one is counted once
-/// more while it is lent to a host function.
+/// Handles of streams, stores, requests and so on that an instance may hold. The engine's own tables count a
+/// handle once more while it is lent to a host function.
 pub(in crate::plugin) const MAX_HANDLES: usize = 4096;
 
-/// Entries of the component model's streams, futures, tasks and sets of them: three for a stream, four for a task.
+/// Entries of the component model's streams, futures, tasks and sets of them: a stream has 3, a task 4.
 const MAX_CONCURRENT_ENTRIES: usize = 1024;
 
-/// The engine's tables with [`MAX_HANDLES`], of 24 bytes each.
+/// Bytes of the engine's tables with [`MAX_HANDLES`], of 24 bytes each.
 const ENGINE_HANDLES_BYTES: usize = 24 * MAX_HANDLES;
 
-/// An entry of the component model at the most, its queues and its places in sets among it.
+/// Maximum bytes of one entry of the component model, including its queues and its places in sets.
 const CONCURRENT_ENTRY_BYTES: usize = 512;
 
-/// What the cheapest handle costs: its place in the tables, a small value, and its ties to others.
+/// Cost of the cheapest handle: its place in the tables, a small value, and its ties to others.
 const ENTRY_BYTES: usize = 512;
 
-/// What a stream has read ahead: a piece of a file or of a body.
+/// Bytes that a stream has read ahead: a piece of a file or of a body.
 const READ_AHEAD_BYTES: usize = 64 << 10;
 
-/// What an idle warm instance may hold. It is charged for that; this keeps a plugin that forgets its handles from having
-/// all of its memory taken up by them.
+/// Bytes that an idle warm instance may hold. It is charged for them; the bound keeps a plugin that forgets
+/// its handles from filling all of its memory with them.
 const MAX_IDLE_BYTES: usize = 512 << 10;
 
-/// What the tables of an instance of `world` may come to, which no function of the host sees grow.
+/// Maximum bytes that the tables of an instance of `world` may take without a host function seeing them grow.
 pub(in crate::plugin) fn reserve_bytes(world: World) -> usize {
     match world {
         World::Plugin => ENGINE_HANDLES_BYTES,
@@ -52,7 +52,7 @@ pub(in crate::plugin) fn reserve_bytes(world: World) -> usize {
     }
 }
 
-/// Bounds the tables of which [`reserve_bytes`] tells.
+/// Bounds the tables that [`reserve_bytes`] accounts for.
 pub(in crate::plugin) fn bound_tables(mut store: StoreContextMut<'_, HostState>) {
     store.set_max_component_handles(MAX_HANDLES);
     if let Some(table) = store.concurrent_resource_table() {
@@ -63,23 +63,23 @@ pub(in crate::plugin) fn bound_tables(mut store: StoreContextMut<'_, HostState>)
 /// The handles of one instance.
 pub(in crate::plugin) struct Handles {
     table: ResourceTable,
-    /// Given out once the instance holds too much.
+    /// Returned once the instance holds too much.
     nothing: ResourceTable,
-    /// What the instance holds beside its handles.
+    /// Bytes held for the instance beside its handles.
     beside_bytes: usize,
-    /// What the host function that runs holds for it.
+    /// Bytes held by the host function that is running.
     passing_bytes: usize,
     held_bytes: usize,
-    /// What host functions may have added since that was counted.
+    /// Bytes that host functions may have added since the last count.
     uncounted_bytes: usize,
 }
 
-/// How much one host function may add to what is held.
+/// The amount that one host function may add to the held bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Growth {
     /// A handle or two of the lowest cost.
     Little,
-    /// More, so that the next function counts anew.
+    /// More, so that the next function counts again.
     Much,
 }
 
@@ -92,11 +92,11 @@ impl Growth {
     }
 }
 
-/// What may be charged and not be counted: this, or an eighth of what was. To count at each function would take time by the
-/// square of the number of handles.
+/// Bytes that may be charged without being counted: this many, or an eighth of those counted. Counting at
+/// each function would take time quadratic in the number of handles.
 const MAX_UNCOUNTED_BYTES: usize = 64 << 10;
 
-/// The instance holds more in the host than it has memory. Its limiter knows which bound that met.
+/// The instance holds more in the host than it has memory. Its limiter knows which bound was reached.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the host holds more for it than it has memory")]
 pub(in crate::plugin) struct HeldTooMuch;
@@ -118,8 +118,8 @@ impl Handles {
         }
     }
 
-    /// The table, for one host function that may add `growth`; an empty one where the instance, whose limiter is `memory`,
-    /// holds too much.
+    /// Returns the table for one host function that may add `growth`, or an empty one if the instance, whose
+    /// limiter is `memory`, holds too much.
     pub(super) fn open(&mut self, growth: Growth, memory: &mut MemoryLimiter) -> &mut ResourceTable {
         let charged = self.charge(memory);
         self.uncounted_bytes = self.uncounted_bytes.saturating_add(growth.bytes());
@@ -129,7 +129,7 @@ impl Handles {
         }
     }
 
-    /// Counts what is held beside handles.
+    /// Charges `bytes` more that are held beside handles.
     pub(super) fn hold_beside(
         &mut self,
         bytes: usize,
@@ -140,7 +140,7 @@ impl Handles {
         self.charge(memory)
     }
 
-    /// Counts what a host function holds while it runs, in the place of what it held before.
+    /// Charges the bytes that a host function holds while it runs, replacing its previous charge.
     pub(super) fn hold_for_now(
         &mut self,
         bytes: usize,
@@ -151,7 +151,7 @@ impl Handles {
         self.charge(memory)
     }
 
-    /// Counts what the last host function of a call left there.
+    /// Charges the bytes that the last host function of a call left behind.
     pub(in crate::plugin) fn settle(&mut self, memory: &mut MemoryLimiter) -> Result<(), HeldTooMuch> {
         if self.uncounted_bytes == 0 {
             return Ok(());
@@ -160,7 +160,7 @@ impl Handles {
         self.charge(memory)
     }
 
-    /// Whether more is held than an idle instance may.
+    /// Tells if more is held than an idle instance may hold.
     pub(in crate::plugin) fn hold_much(&self) -> bool {
         self.held_bytes > MAX_IDLE_BYTES
     }
@@ -180,7 +180,7 @@ impl Handles {
     }
 }
 
-/// What one entry of the table takes in the host, at the most.
+/// Maximum bytes that one entry of the table takes in the host.
 fn bytes_of(entry: &(dyn Any + Send)) -> usize {
     let more = if entry.is::<DynInputStream>() {
         Some(READ_AHEAD_BYTES)

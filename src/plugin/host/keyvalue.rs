@@ -42,11 +42,11 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 #[derive(Clone)]
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Bucket {
-    /// The name by which it was opened.
+    /// The name under which it was opened.
     name: Arc<str>,
     store: Arc<dyn Store>,
-    /// Where pages of a listing ended: WASI's cursors are numbers, and these are their places from 1. Only the last
-    /// [`MAX_CURSORS`] are kept.
+    /// Ends of pages of a listing: WASI's cursors are numbers, counted from 1 here, and each stands for a
+    /// key. Only the last [`MAX_CURSORS`] are kept.
     cursors: Arc<Mutex<Cursors>>,
 }
 
@@ -56,10 +56,10 @@ struct Cursors {
     last: VecDeque<Key>,
 }
 
-/// What one place takes at the most.
+/// Maximum bytes of one cursor.
 const CURSOR_BYTES: usize = Key::MAX_BYTES + 64;
 
-/// Listings that may be under way at once over one handle.
+/// Listings that may be under way at once on one handle.
 const MAX_CURSORS: usize = 64;
 
 impl Cursors {
@@ -79,7 +79,7 @@ impl Cursors {
     }
 }
 
-/// What `entry` takes, where it is a handle on a store.
+/// Bytes that `entry` takes, if it is a handle on a store.
 pub(super) fn held_bytes(entry: &(dyn Any + Send)) -> Option<usize> {
     entry.downcast_ref::<Bucket>().map(|bucket| bucket.cursors().last.len() * CURSOR_BYTES)
 }
@@ -88,7 +88,7 @@ fn checked(keys: &[String]) -> Result<Vec<Key>, StateError> {
     keys.iter().map(|key| Key::new(key)).collect()
 }
 
-/// All of several keys, for the log.
+/// Joins the first [`MAX_LOGGED_KEYS`] of several keys for the log.
 fn joined<'a>(keys: impl Iterator<Item = &'a str>) -> String {
     keys.take(MAX_LOGGED_KEYS).collect::<Vec<_>>().join(", ")
 }
@@ -96,7 +96,7 @@ fn joined<'a>(keys: impl Iterator<Item = &'a str>) -> String {
 /// Keys of a batch that are logged.
 const MAX_LOGGED_KEYS: usize = 4;
 
-/// What the host function gives: the outer error ends the call, the inner one is the plugin's to handle.
+/// Result of a host function: the outer error ends the call, the inner one is the plugin's to handle.
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 impl HostState {
@@ -201,7 +201,7 @@ impl atomics::Host for HostState {
         let bucket = self.bucket(&bucket)?;
         let summed = async {
             let delta = i64::try_from(delta).map_err(|_| StateError::Overflow)?;
-            // What can't be told is not written.
+            // A sum below zero can't be returned, so it is not written.
             let sum = bucket.store.increment_to(Key::new(&key)?, delta, 0).await?;
             u64::try_from(sum).map_err(|_| StateError::Overflow)
         };

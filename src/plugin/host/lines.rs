@@ -1,57 +1,58 @@
-//! What a guest prints, cut into lines of the log. Knows neither the log nor whose the text is.
+//! Output of a guest, cut into lines of the log. Knows neither the log nor whose the text is.
 //!
-//! Invariant: every byte that comes in is in a line, counted, or the end of a line, however it was split.
+//! Invariant: every byte of input ends up in a line, in a count, or as the end of a line, however it was
+//! split.
 
-/// The most bytes of a line that are logged.
+/// Maximum bytes of a line that are logged.
 const MAX_LINE_BYTES: usize = 2048;
 
-/// Bytes of output that one call may log; lines beyond are counted.
+/// Bytes of output that one call may log; further lines are only counted.
 const MAX_CALL_BYTES: usize = 64 << 10;
 
-/// A line, as far as it is logged.
+/// The logged part of a line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     pub(super) text: &'a [u8],
-    /// Bytes behind `text` that are not logged.
+    /// Bytes after `text` that are not logged.
     pub(super) left_out_bytes: usize,
 }
 
 impl<'a> Line<'a> {
-    /// `text` as one line, whatever is in it.
+    /// Takes `text` as one line, whatever it contains.
     pub(super) fn of(text: &'a [u8]) -> Self {
         let (text, rest) = text.split_at(cut(text, MAX_LINE_BYTES));
         Self { text, left_out_bytes: rest.len() }
     }
 }
 
-/// Lines of which nothing is logged.
+/// Lines that were not logged at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LeftOut {
     pub(super) lines: u64,
     pub(super) bytes: u64,
 }
 
-/// What comes of a text.
+/// One result of cutting a text.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Piece<'a> {
     Line(Line<'a>),
-    /// From here on lines are counted.
+    /// From here on lines are only counted.
     Full,
 }
 
-/// What a call prints.
+/// The output of a call.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// The line that has not ended: as much of it as is logged, and a byte that tells where a character ends.
+    /// The unfinished line: the part that is logged, and one byte more to see where a character ends.
     begun: Vec<u8>,
-    /// Bytes of it that are not kept.
+    /// Bytes of the unfinished line that are not kept.
     beyond_bytes: usize,
     logged_bytes: usize,
     left_out: LeftOut,
 }
 
 impl Lines {
-    /// Takes `bytes`, which may end anywhere, and hands on the lines that end in them.
+    /// Takes `bytes`, which may end anywhere, and passes on the lines that end in them.
     pub(super) fn push(&mut self, bytes: &[u8], mut log: impl FnMut(Piece<'_>)) {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             let text = piece.strip_suffix(b"\n").unwrap_or(piece);
@@ -64,7 +65,7 @@ impl Lines {
         }
     }
 
-    /// Ends the line that has begun. Of empty ones nothing is said.
+    /// Ends the unfinished line. Empty lines are not logged.
     pub(super) fn end(&mut self, mut log: impl FnMut(Piece<'_>)) {
         if self.beyond_bytes == 0 && self.begun.last() == Some(&b'\r') {
             self.begun.pop();
@@ -75,7 +76,7 @@ impl Lines {
         let room = MAX_CALL_BYTES - self.logged_bytes;
         let at = cut(&self.begun, MAX_LINE_BYTES.min(room));
         let left_out_bytes = self.begun.len() - at + self.beyond_bytes;
-        // Behind a line for which there was no room, a shorter one is not logged either.
+        // After a line that did not fit, a shorter one is not logged either.
         let is_full = at < self.begun.len() && room < MAX_LINE_BYTES;
         self.logged_bytes = if is_full { MAX_CALL_BYTES } else { self.logged_bytes + at };
         if at > 0 {
@@ -91,15 +92,15 @@ impl Lines {
         self.beyond_bytes = 0;
     }
 
-    /// Begins to count anew what is logged, and gives what was left out until now. The line that has begun goes on.
+    /// Restarts the count of logged bytes and returns what was left out until now. Keeps the unfinished line.
     pub(super) fn renew(&mut self) -> LeftOut {
         self.logged_bytes = 0;
         std::mem::take(&mut self.left_out)
     }
 }
 
-/// Where to cut `text` so that at most `most` bytes are left and no character is cut in two. What is no text is cut
-/// anywhere.
+/// Finds the place to cut `text` so that at most `most` bytes are left and no character is split. Bytes that
+/// are not text are cut anywhere.
 fn cut(text: &[u8], most: usize) -> usize {
     const MAX_CHARACTER_BYTES: usize = 4;
     let goes_on = |at: usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
@@ -114,7 +115,7 @@ fn cut(text: &[u8], most: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// What became of a text: the lines, and what was left out of each, and of the whole.
+    /// Result of a text: the lines, with the bytes left out of each, and of the whole.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Logged {
         lines: Vec<(Vec<u8>, usize)>,
@@ -135,7 +136,7 @@ mod tests {
         logged
     }
 
-    /// Numbers that are the same at each run.
+    /// Pseudo-random numbers that are the same in each run.
     struct Numbers(u64);
 
     impl Numbers {
@@ -161,7 +162,7 @@ mod tests {
         }
     }
 
-    /// Whatever is printed, in whatever pieces: lines and counts are those of the whole, and give it.
+    /// For any output in any pieces, lines and counts are those of the whole text and add up to it.
     #[test]
     fn lines_and_counts_give_the_whole_however_it_is_split() {
         let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
@@ -233,7 +234,7 @@ mod tests {
             ends.lines,
             [(b"a".to_vec(), 0), (b"b".to_vec(), 0), (b"c\rd".to_vec(), 0), (b"\re".to_vec(), 0)]
         );
-        // Where it is known only later that the line ends there.
+        // The line's end comes only with a later piece.
         let line = "x".repeat(MAX_LINE_BYTES);
         assert_eq!(logged(&[line.as_bytes(), b"\r", b"\n"]).lines, [(line.into_bytes(), 0)]);
     }

@@ -1,7 +1,8 @@
-//! Listings of folders: `read-directory` in front of wasmtime's, which reads a folder of any size in one piece.
+//! Listings of folders: `read-directory` in front of wasmtime's, which reads a folder of any size in one
+//! piece.
 //!
-//! A listing is an operation of the host that carries its names. It has a bound of its own, and no more is read than the
-//! instance, and all plugins together, have memory for.
+//! A listing is an operation of the host that carries its names. It has a bound of its own, and reads no more
+//! than the memory of the instance, and of all plugins together, allows.
 
 use std::any::Any;
 use std::ffi::CStr;
@@ -23,27 +24,27 @@ use super::handles::Growth;
 use crate::plugin::instance::HostState;
 use crate::telemetry::metrics::Counter;
 
-/// Entries of a folder that is listed.
+/// Maximum entries of a folder that is listed.
 const MAX_ENTRIES: usize = 65_536;
 
-/// What an entry takes beside its name, with what the allocator rounds up.
+/// Bytes that an entry takes beside its name, including the allocator's rounding.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 16;
 
-/// The longest name of a file system.
+/// Maximum bytes of a name in a file system.
 const MAX_NAME_BYTES: usize = 255;
 
-/// What is read of a folder before the instance is charged for more.
+/// Bytes read of a folder before the instance is charged for more.
 const PIECE_BYTES: usize = 256 << 10;
 
 type Entry = Result<DirectoryEntry, ErrorCode>;
 
-/// What a folder held when it was read.
+/// The entries that a folder had when it was read.
 struct Listing {
     left: vec::IntoIter<Entry>,
     bytes: usize,
 }
 
-/// What `entry` takes, where it is a listing.
+/// Bytes that `entry` takes, if it is a listing.
 pub(super) fn held_bytes(entry: &(dyn Any + Send)) -> Option<usize> {
     entry.downcast_ref::<Listing>().map(|listing| listing.bytes)
 }
@@ -80,7 +81,7 @@ async fn list(state: &mut HostState, folder: Resource<Descriptor>) -> Result<Res
         Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),
     };
     let read = read(state, folder).await;
-    // From here on it is charged as a handle.
+    // From here on the listing is charged as a handle.
     state.hold_for_now(0).map_err(FsError::trap)?;
     Ok(state.handles_for(Growth::Much).push(read?)?)
 }
@@ -92,7 +93,7 @@ async fn read(state: &mut HostState, folder: Arc<File>) -> Result<Listing, FsErr
         let most = reading.bytes + PIECE_BYTES;
         state.hold_for_now(most).map_err(FsError::trap)?;
         let (folder, before) = (Arc::clone(&folder), reading.name_bytes);
-        // A disk or a network file system may keep a reader waiting, which must not hold up other requests.
+        // A slow disk or network file system must not hold up other requests.
         let read = tokio::task::spawn_blocking(move || reading.go_on(&folder, most)).await;
         let read = read.map_err(|error| FsError::trap(wasmtime::Error::from(error)))?;
         reading = read.map_err(ErrorCode::from)?;
@@ -105,10 +106,10 @@ async fn read(state: &mut HostState, folder: Arc<File>) -> Result<Listing, FsErr
     Ok(Listing { left: reading.entries.into_iter(), bytes: reading.bytes })
 }
 
-/// A folder of which a part is read.
+/// A folder that is partly read.
 #[derive(Default)]
 struct Reading {
-    /// Nothing before the first piece.
+    /// `None` before the first piece.
     dir: Option<Dir>,
     entries: Vec<Entry>,
     name_bytes: usize,
@@ -117,10 +118,10 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads on until it takes up to `most` bytes. One entry more is read than may be: by that one a folder is too large.
+    /// Reads on until up to `most` bytes are taken. Reads one entry beyond the bound, which shows that a
+    /// folder is too large.
     fn go_on(mut self, folder: &File, most: usize) -> io::Result<Self> {
         let mut dir = self.dir.take().map_or_else(|| Dir::read_from(folder), Ok)?;
-        // A name has 255 bytes at the most.
         while self.bytes + 2 * ENTRY_BYTES + MAX_NAME_BYTES <= most && self.entries.len() <= MAX_ENTRIES {
             let Some(entry) = dir.read() else {
                 self.is_over = true;
@@ -133,7 +134,7 @@ impl Reading {
             }
             self.entries.push(described(folder, name, entry.file_type()));
             self.name_bytes += name.to_bytes().len();
-            // A vector that grows has up to twice the room that it needs.
+            // A growing vector has up to twice the capacity it needs.
             self.bytes += 2 * ENTRY_BYTES + name.to_bytes().len();
         }
         self.is_over |= self.entries.len() > MAX_ENTRIES;
@@ -144,7 +145,7 @@ impl Reading {
 
 fn described(folder: &File, name: &CStr, kind: FileType) -> Entry {
     let kind = match kind {
-        // Not all file systems tell with the name.
+        // Not all file systems return the kind with the name.
         FileType::Unknown => {
             let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
             FileType::from_raw_mode(found.st_mode)

@@ -1,11 +1,12 @@
-//! What a plugin may call, one file an interface.
+//! Functions that a plugin may call, one file for each interface.
 //!
-//! Linking is where a capability is granted: a function that is not linked cannot be called, and a plugin that
-//! imports it does not load.
+//! Linking is where a capability is granted: a function that is not linked cannot be called, and a plugin
+//! that imports it does not load.
 //!
-//! A host function runs on a thread that serves others as well. So whatever may wait for a disk or for a resolver runs on a
-//! thread for blocking work, in wasmtime's functions too. Reads of the state are the exception: `state/sqlite/readers.rs` says
-//! why. What only asks the kernel (clocks, randomness, a socket's address) is asked in place.
+//! A host function runs on a thread that serves others as well, so work that may wait for a disk or for a
+//! resolver runs on a thread for blocking work, in wasmtime's functions too. Reads of the state are the
+//! exception, for the reason given in `state/sqlite/readers.rs`. Functions that only ask the kernel (clocks,
+//! randomness, a socket's address) run in place.
 
 mod base;
 mod call;
@@ -45,7 +46,7 @@ use wasmtime::component::Linker;
 
 use super::instance::HostState;
 
-/// A linker with what every plugin may import, and what this one was granted.
+/// A linker with everything that every plugin may import, and everything that this one was granted.
 pub(super) fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
     request::link(&mut linker)?;

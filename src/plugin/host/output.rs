@@ -1,4 +1,4 @@
-//! `lictor:plugin/output`: lines in the log for plugins without WASI's standard streams. Always there.
+//! `lictor:plugin/output`: lines in the log for plugins without WASI's standard streams. Always linked.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl output::Host for HostState {
 }
 
 impl HostState {
-    /// By which the current call prints. Most calls print nothing.
+    /// The printer of the current call, made on first use: most calls print nothing.
     fn printer(&mut self) -> &mut Printer {
         let Self { printer, log, call, .. } = self;
         let call = || call.as_deref().map(CallLabel::from);

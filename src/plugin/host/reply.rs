@@ -1,4 +1,4 @@
-//! `lictor:plugin/reply`: how a streamed reply ends. Always there.
+//! `lictor:plugin/reply`: the end of a streamed reply. Always linked.
 
 use wasmtime::component::{HasSelf, Linker};
 

@@ -1,5 +1,5 @@
-//! `lictor:plugin/state`: a plugin's key-value state, with expiry, compare-and-set and listing by prefix. Granted by
-//! `keyvalue = ["STORE"]`.
+//! `lictor:plugin/state`: a plugin's key-value state, with expiry, compare-and-set and listing by prefix.
+//! Granted by `keyvalue = ["STORE"]`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
 
-/// What the host function gives: the outer error ends the call, the inner one is the plugin's to handle.
+/// Result of a host function: the outer error ends the call, the inner one is the plugin's to handle.
 type Answer<T> = wasmtime::Result<Result<T, Failure>>;
 
 impl Host for HostState {
@@ -135,9 +135,9 @@ impl Host for HostState {
     }
 }
 
-/// Why the store was not asked, or said no.
+/// The reason why the store was not asked, or its error.
 enum Refusal {
-    /// The store of this name.
+    /// No store of this name is granted.
     NotGranted(String),
     State(StateError),
 }
@@ -148,7 +148,8 @@ impl From<StateError> for Refusal {
     }
 }
 
-/// What a plugin asks of a store: the operation, the name by which it opens the store, and the key, or the begin of keys.
+/// An operation on a store: its name, the name under which the plugin opens the store, and the key or key
+/// prefix.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a>(pub(super) &'static str, pub(super) &'a str, pub(super) &'a str);
 
@@ -169,7 +170,7 @@ impl HostState {
         self.granted.stores.0.get(name).cloned().ok_or_else(|| Refusal::NotGranted(name.to_owned()))
     }
 
-    /// What the plugin is told; the log is told all of what is the operator's to mend.
+    /// Returns the failure for the plugin, and logs everything that the operator can fix.
     fn failure(&self, asked: Asked<'_>, refusal: Refusal) -> Failure {
         match refusal {
             Refusal::NotGranted(name) => {
@@ -183,8 +184,8 @@ impl HostState {
         }
     }
 
-    /// Logs why `asked` was not done: what the operator can mend as a warning. Conflicts are no faults, and are not logged. Counts
-    /// what met a bound.
+    /// Logs why `asked` was not done; as a warning if the operator can fix it. Conflicts are not faults, and
+    /// are not logged. Counts operations that reached a bound.
     pub(super) fn tell(&self, asked: Asked<'_>, error: &StateError) {
         if matches!(error, StateError::Conflict { .. }) {
             return;

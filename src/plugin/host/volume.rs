@@ -1,5 +1,5 @@
-//! The bound on what one call may ask of the host: operations on stores, files, the network and other commands, and the
-//! bytes that they carry. What a plugin does with its own memory is bounded by its time.
+//! The bound on one call's use of the host: operations on stores, files, the network and other commands, and
+//! the bytes that they carry. A plugin's work in its own memory is bounded by its time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::telemetry::metrics::Counter;
 
-/// What is left for the current call. Clones count the same call: bodies of HTTP flow beside the plugin, in tasks that
-/// have no way to the instance.
+/// The remaining volume of the current call. Clones count for the same call: bodies of HTTP flow beside the
+/// plugin, in tasks that have no access to the instance.
 #[derive(Clone, Debug)]
 pub(in crate::plugin) struct Volume {
     limits: VolumeLimits,
@@ -19,20 +19,20 @@ pub(in crate::plugin) struct Volume {
 struct Left {
     calls: AtomicU64,
     bytes: AtomicU64,
-    /// Whether more bytes were asked for than there were.
+    /// Set once more bytes were asked for than were left.
     is_overdrawn: AtomicBool,
 }
 
-/// What one call may use.
+/// Limits on one call's use of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VolumeLimits {
-    /// Operations.
+    /// Maximum operations.
     pub calls: u64,
-    /// Bytes that they carry, both ways together.
+    /// Maximum bytes that they carry, both directions together.
     pub bytes: u64,
 }
 
-/// The call asked too much of the host. It ends the call, whatever the plugin would have made of it.
+/// The call asked too much of the host. Ends the call, however the plugin would have handled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::plugin) struct VolumeSpent {
     limits: VolumeLimits,
@@ -49,7 +49,7 @@ impl fmt::Display for VolumeSpent {
 }
 
 impl VolumeSpent {
-    /// What gives calls more of it.
+    /// The setting that raises the limit.
     pub(in crate::plugin) fn advice(self) -> &'static str {
         match self.by_calls {
             true => "raise `host_calls` of the plugin, or `--host-calls` of the command line",
@@ -68,7 +68,7 @@ impl Volume {
         Self { limits, left: Arc::new(left) }
     }
 
-    /// Begins another call. What still counts for the last one goes on to do so.
+    /// Begins another call. Clones that still count for the last one continue to do so.
     pub(in crate::plugin) fn begin(&mut self) {
         match Arc::get_mut(&mut self.left) {
             Some(left) => {
@@ -104,8 +104,8 @@ impl Volume {
         Err(VolumeSpent { limits: self.limits, by_calls: false })
     }
 
-    /// Fails once more bytes were asked for than there were, by whom ever: a body that ran over it can only fail its
-    /// own stream, which a plugin may not even look at.
+    /// Fails once the byte budget is overdrawn, no matter which task overdrew it: a body that did so can only
+    /// fail its own stream, which a plugin may never look at.
     pub(in crate::plugin) fn check(&self) -> Result<(), VolumeSpent> {
         match self.left.is_overdrawn.load(Ordering::Relaxed) {
             true => Err(VolumeSpent { limits: self.limits, by_calls: false }),
