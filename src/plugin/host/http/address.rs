@@ -1,20 +1,20 @@
-//! Which addresses a plugin's request may go to. Pure: it looks nothing up.
+//! Addresses that a plugin's request may go to. Pure: it looks nothing up.
 //!
-//! A name that an operator granted is answered by a name server that may not be the operator's. Without this check
-//! whoever answers for the name could point it at the machine itself, at the network behind it, or at a cloud's
-//! metadata service.
+//! A name that an operator granted is answered by a name server that may not be the operator's. Without this
+//! check, whoever controls that server could point the name at the machine itself, at the network behind it,
+//! or at a cloud's metadata service.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Whether `address` is one of `networks`.
+/// Tells if `address` is in one of `networks`.
 pub(super) fn is_in(address: IpAddr, networks: &[IpNet]) -> bool {
     let reached = address.to_canonical();
     networks.iter().any(|network| network.contains(&reached))
 }
 
-/// Whether `address` is one of the public network's single hosts.
+/// Tells if `address` is a single host of the public network.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -22,8 +22,8 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Networks of IPv4 that are no part of the public one, by address and length: IANA's registry of special purposes, and an
-/// address of a cloud's own that its machines reach and nobody else.
+/// IPv4 networks that are not part of the public one, by address and length: IANA's registry of special
+/// purposes, and a cloud's own address that only its machines reach.
 const SPECIAL_V4: &[([u8; 4], u32)] = &[
     ([0, 0, 0, 0], 8),        // this network
     ([10, 0, 0, 0], 8),       // private
@@ -52,8 +52,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !SPECIAL_V4.iter().any(is_in)
 }
 
-/// Networks within `2000::/3` that are no part of the public one, by their first 32 bits and length. What is outside
-/// `2000::/3` never is: this machine, the link, private networks, and whatever was not given out.
+/// Networks within `2000::/3` that are not part of the public one, by their first 32 bits and length.
+/// Addresses outside `2000::/3` never are: this machine, the link, private networks, and unallocated space.
 const SPECIAL_V6: &[([u16; 2], u32)] = &[
     ([0x2001, 0x0000], 23), // protocols, Teredo among them, which leads to an address of IPv4
     ([0x2001, 0x0db8], 32), // documentation
@@ -61,7 +61,7 @@ const SPECIAL_V6: &[([u16; 2], u32)] = &[
     ([0x3fff, 0x0000], 20), // documentation
 ];
 
-/// `64:ff9b::/96`: an address of IPv4 as hosts without IPv4 reach it.
+/// `64:ff9b::/96`: IPv4 addresses as hosts without IPv4 reach them.
 const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 
 fn is_public_v6(address: Ipv6Addr) -> bool {

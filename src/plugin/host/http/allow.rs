@@ -1,4 +1,4 @@
-//! Which URLs a plugin may send requests to. Pure: it opens and looks up nothing.
+//! URLs that a plugin may send requests to. Pure: it opens and looks up nothing.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::plugin::host::Missing;
 
-/// How a request is sent.
+/// The scheme of a request's URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     Http,
@@ -30,16 +30,16 @@ impl Scheme {
     }
 }
 
-/// What stands for a machine in a URL.
+/// The host part of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Host {
-    /// To be looked up. In lower case, without a dot at its end.
+    /// Has to be looked up. In lower case, without a dot at its end.
     Name(String),
     Address(IpAddr),
 }
 
 impl Host {
-    /// A name or an address, in brackets where it is one of IPv6. What could be read in two ways is none.
+    /// Parses a name, or an address, in brackets if it is one of IPv6. Refuses ambiguous texts.
     fn parse(text: &str) -> Option<Self> {
         if let Some(address) = text.strip_prefix('[') {
             let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
@@ -56,7 +56,7 @@ impl Host {
     }
 }
 
-/// As it stands in a URL.
+/// The form used in a URL.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -67,7 +67,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// Whom a request goes to.
+/// The destination of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) scheme: Scheme,
@@ -76,7 +76,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Of a URL's scheme and what follows it up to its path. A user or a password in it is refused.
+    /// Parses the part of a URL between its scheme and its path. Refuses a user or a password in it.
     pub(super) fn parse(scheme: Scheme, authority: &str) -> Option<Self> {
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, digits)) if !digits.ends_with(']') => (host, parse_port(digits)?),
@@ -85,7 +85,7 @@ impl Origin {
         Some(Self { scheme, host: Host::parse(host)?, port })
     }
 
-    /// What the header `Host` says.
+    /// The value of the header `Host`.
     pub(super) fn authority(&self) -> String {
         match self.port == self.scheme.port() {
             true => self.host.to_string(),
@@ -94,7 +94,7 @@ impl Origin {
     }
 }
 
-/// As a URL begins.
+/// The beginning of a URL.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme.name(), self.authority())
@@ -106,7 +106,7 @@ fn parse_port(digits: &str) -> Option<u16> {
     digits.parse().ok().filter(|port| is_plain && *port > 0)
 }
 
-/// A URL that was granted, with all that is below it.
+/// A granted URL, including all paths below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Allowed {
     origin: Origin,
@@ -115,7 +115,8 @@ pub(super) struct Allowed {
 }
 
 impl Allowed {
-    /// Of a URL as the config file takes it, whose name may lead to `networks`; another grants nothing.
+    /// Parses a URL as the config file takes it, whose name may lead to `networks`; any other form grants
+    /// nothing.
     pub(super) fn parse(url: &str, networks: &[IpNet]) -> Option<Self> {
         let (scheme, rest) = match url.split_once("://")? {
             ("http", rest) => (Scheme::Http, rest),
@@ -128,28 +129,28 @@ impl Allowed {
         Some(Self { origin: Origin::parse(scheme, authority)?, path, networks })
     }
 
-    /// `/v1` holds itself and what is below it, but not `/v10`; `/v1/` holds what is below it.
+    /// `/v1` covers itself and the paths below it, but not `/v10`; `/v1/` covers the paths below it.
     fn holds_path(&self, path: &str) -> bool {
         let Some(rest) = path.strip_prefix(self.path.as_str()) else { return false };
         rest.is_empty() || self.path.ends_with('/') || rest.starts_with('/')
     }
 }
 
-/// Why a request is not sent.
+/// The reason for not sending a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Denial {
-    /// No URL that was granted has this scheme, host, port and path.
+    /// No granted URL has this scheme, host, port and path.
     NotGranted,
     /// The host and the path's beginning are granted, but a server might read the path as another.
     AmbiguousPath,
-    /// It is a `CONNECT`.
+    /// The method is `CONNECT`.
     Tunnel,
-    /// The plugin handles no request.
+    /// The plugin is not handling a request.
     NoCall,
 }
 
 impl Denial {
-    /// In words for the log.
+    /// The reason in words for the log.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::NotGranted => "no URL in `http` holds it",
@@ -159,7 +160,7 @@ impl Denial {
         }
     }
 
-    /// What mends it; `url` is what would have to be granted to `plugin`.
+    /// Advice for the operator or author; `url` is the URL that would have to be granted to `plugin`.
     pub(super) fn advice(self, url: &str, plugin: &str) -> String {
         let words = match self {
             Self::NotGranted => return Missing::Url(url).advice(plugin),
@@ -173,12 +174,12 @@ impl Denial {
     }
 }
 
-/// Where a request for `path` (without a query) at `origin` may lead beside the public network: to the networks of those of
-/// `allowed` that hold it, and of no others.
+/// Returns the non-public networks to which a request for `path` (without a query) at `origin` may lead:
+/// those of the members of `allowed` that cover it, and no others.
 ///
 /// # Errors
 ///
-/// When none holds it.
+/// If none covers it.
 pub(super) fn check(allowed: &[Allowed], origin: &Origin, path: &str) -> Result<Vec<IpNet>, Denial> {
     let of_path: Vec<&Allowed> =
         allowed.iter().filter(|url| url.origin == *origin && url.holds_path(path)).collect();
@@ -191,8 +192,8 @@ pub(super) fn check(allowed: &[Allowed], origin: &Origin, path: &str) -> Result<
     }
 }
 
-/// Whether some server might take `path` for another than its bytes say: by `.` and `..`, by parameters behind them, by
-/// escapes of what divides or steps, by a backslash. Only asked where a part of a host was granted.
+/// Tells if a server might read `path` differently from its bytes: through `.` and `..`, parameters after
+/// them, escapes of separators or of dots, or a backslash. Only checked if the grant covers a part of a host.
 fn is_ambiguous(path: &str) -> bool {
     let is_step = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
     path.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'\\')
@@ -200,7 +201,7 @@ fn is_ambiguous(path: &str) -> bool {
         || path.split('%').skip(1).any(is_ambiguous_escape)
 }
 
-/// Whether what follows a `%` is no escape, or one of a byte that means something in a path.
+/// Tells if the text after a `%` is no escape, or an escape of a byte with a meaning in a path.
 fn is_ambiguous_escape(rest: &str) -> bool {
     let byte = rest.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
     byte.is_none_or(|byte| byte.is_ascii_control() || matches!(byte, b'.' | b'/' | b'\\' | b'%' | b';'))

@@ -1,4 +1,4 @@
-//! From the host of a granted URL to a connection with it.
+//! Connections to the hosts of granted URLs.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +26,7 @@ use crate::plugin::host::Volume;
 use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 
-/// How long it may take to look a host up, to connect to it and to agree on TLS, together.
+/// Time limit for looking a host up, connecting to it and agreeing on TLS, together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection, with TLS or without.
@@ -34,8 +34,8 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Connects to `origin` for one request, whose name may lead to `networks` beside the public one. What the server sends,
-/// the handshake's bytes included, is taken from `volume`.
+/// Connects to `origin` for one request. Its name may lead to `networks` beside the public one. All bytes
+/// from the server, including those of the handshake, are taken from `volume`.
 pub(super) async fn connect(
     gate: &Gate,
     origin: &Origin,
@@ -60,13 +60,14 @@ pub(super) async fn connect(
 /// The addresses that a request to `origin` may go to.
 async fn addresses(gate: &Gate, origin: &Origin, networks: &[IpNet]) -> Result<Vec<SocketAddr>, Error> {
     let name = match &origin.host {
-        // Written in the grant itself, so meant, wherever it is.
+        // The grant itself names this address, so it is intended, wherever it is.
         Host::Address(address) => return Ok(vec![SocketAddr::new(*address, origin.port)]),
         Host::Name(name) => name.clone(),
     };
     let of_plugin = turn(&gate.lookups).await?;
     let of_all = turn(&gate.web.lookups).await?;
-    // The resolver can't be told to stop, so a look-up keeps its turns until it does, beyond the request's end.
+    // The resolver can't be cancelled, so a look-up keeps its permits until it ends, even after the request's
+    // end.
     let looking = spawn_blocking(move || {
         let _turns = (of_plugin, of_all);
         names::look_up(&name)
@@ -83,7 +84,7 @@ async fn addresses(gate: &Gate, origin: &Origin, networks: &[IpNet]) -> Result<V
     if allowed.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(allowed) }
 }
 
-/// Waits for a turn to look a name up.
+/// Acquires a permit to look a name up.
 async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
     if let Ok(turn) = Arc::clone(turns).try_acquire_owned() {
         return Ok(turn);
@@ -92,7 +93,8 @@ async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
     Arc::clone(turns).acquire_owned().await.map_err(|_closed| Error::DnsTimeout)
 }
 
-/// Tries one after the other; each gets its share of the time that is left, so that a silent one does not take all.
+/// Tries the addresses in order, each with an equal share of the remaining time, so that a silent one does
+/// not take all of it.
 async fn first_that_answers(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Error> {
     let mut last = Error::DestinationNotFound;
     for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
@@ -100,7 +102,7 @@ async fn first_that_answers(addresses: &[SocketAddr], deadline: Instant) -> Resu
             deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
         last = match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                // A request that waits for more of itself would wait for the last piece's acknowledgement.
+                // Otherwise a request sent in pieces would wait for the previous piece's acknowledgement.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -121,8 +123,8 @@ async fn secure(web: &Web, host: &Host, stream: impl Stream + 'static) -> Result
     Ok(Box::new(stream))
 }
 
-/// With the roots that the system trusts. Sessions are not resumed: a resumed one is not verified anew, and plugins are
-/// not to share any.
+/// Makes a connector with the roots that the system trusts. Sessions are not resumed: a resumed one is not
+/// verified again, and plugins must not share any.
 async fn tls_connector() -> Result<TlsConnector, Error> {
     let config = spawn_blocking(|| {
         let found = rustls_native_certs::load_native_certs();

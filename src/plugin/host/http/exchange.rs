@@ -24,19 +24,20 @@ use super::{Gate, fault, fields_bytes};
 use crate::plugin::host::{CallLabel, PluginLog, Volume};
 use crate::telemetry::metrics::Counter;
 
-/// Bytes of a response's header, of the informational responses before it, and of what was received and not yet asked for.
+/// Bytes of a response's header, of the informational responses before it, and of data received and not yet
+/// read.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// Fields in a response's header.
 const MAX_FIELDS: usize = 256;
 
-/// The status line of an informational response and the empty line behind its fields, about.
+/// Approximate bytes of an informational response's status line and of the empty line after its fields.
 const STATUS_LINE_BYTES: usize = 32;
 
 type Received = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
-/// What wasmtime waits for, in a task that ends when the plugin drops what it got for it: the response, and what must go
-/// on while its body is read.
+/// Future that wasmtime polls in a task, which ends when the plugin drops its handle: the response, and the
+/// work that must continue while its body is read.
 pub(super) type Sending = Box<dyn Future<Output = Result<Received, Error>> + Send>;
 
 type Connection = http1::Connection<TokioIo<Box<dyn Stream>>, RequestBody>;
@@ -45,20 +46,20 @@ type Connection = http1::Connection<TokioIo<Box<dyn Stream>>, RequestBody>;
 pub(super) struct Exchange {
     pub(super) gate: Arc<Gate>,
     pub(super) origin: Origin,
-    /// Where its name may lead beside the public network.
+    /// Networks to which its name may lead beside the public one.
     pub(super) networks: Vec<IpNet>,
     pub(super) log: Arc<PluginLog>,
-    /// What the plugin is at.
+    /// The call that the plugin is handling.
     pub(super) call: CallLabel,
     pub(super) volume: Volume,
-    /// The instance's own.
+    /// The instance's own permits.
     pub(super) places: Arc<Semaphore>,
     pub(super) call_ended: watch::Receiver<()>,
     pub(super) times: RequestOptions,
 }
 
 impl Exchange {
-    /// Sends `request`, whose URL was found to be granted.
+    /// Sends `request`, whose URL is granted.
     pub(super) async fn run(self, request: Request<WasiBody>) -> Result<Received, Error> {
         tokio::select! {
             biased;
@@ -92,7 +93,7 @@ impl Exchange {
             tokio::select! {
                 biased;
                 () = ended(call_ended) => {}
-                // The body tells what it means for the plugin.
+                // The plugin learns of the failure from the body.
                 result = connection => if let Err(error) = result {
                     tracing::debug!(target: "lictor::plugin", %error, "an HTTP connection broke off");
                 }
@@ -102,7 +103,8 @@ impl Exchange {
         Ok((response, Box::new(rest)))
     }
 
-    /// Gives the response and, unless it ended with it, the connection, which must be polled while bodies flow.
+    /// Returns the response and, unless the connection ended with it, the connection, which must be polled
+    /// while bodies flow.
     async fn send(
         &self,
         request: Request<WasiBody>,
@@ -123,7 +125,7 @@ impl Exchange {
                 biased;
                 response = &mut response => break response,
                 () = too_many.notified() => return Err(Error::HttpResponseHeaderSectionSize(None)),
-                // Whatever ended it, the response's future tells.
+                // The response's future reports the reason.
                 _ = async { drive(connection.as_mut()).await }, if connection.is_some() => connection = None,
             }
         };
@@ -134,8 +136,8 @@ impl Exchange {
         Ok((response.map(body), connection))
     }
 
-    /// In the form in which a server wants it: with the path alone in its first line, and with the granted host in its
-    /// header, whatever the plugin wrote there.
+    /// Rewrites the request for the server: only the path in its first line, and the granted host in its
+    /// header, replacing any that the plugin set.
     fn ready_to_send(&self, request: Request<WasiBody>) -> Result<Request<RequestBody>, Error> {
         let (mut parts, body) = request.into_parts();
         let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -147,8 +149,8 @@ impl Exchange {
     }
 }
 
-/// Tells `too_many` once the informational responses (1xx) before the response are larger than its own header may be:
-/// hyper skips any number of them.
+/// Notifies `too_many` once the informational responses (1xx) before the response exceed the size limit of
+/// its header: hyper skips any number of them.
 fn bound_informational(request: &mut Request<RequestBody>, too_many: Arc<Notify>) {
     let bytes = AtomicUsize::new(0);
     on_informational(request, move |informational| {
@@ -161,7 +163,7 @@ fn bound_informational(request: &mut Request<RequestBody>, too_many: Arc<Notify>
 
 async fn drive(connection: Option<&mut Connection>) {
     if let Some(connection) = connection {
-        // Its error reaches the response's future as well.
+        // The response's future gets its error as well.
         let _ = connection.await;
     }
 }
@@ -179,7 +181,7 @@ async fn ended(mut call: watch::Receiver<()>) {
     while call.changed().await.is_ok() {}
 }
 
-/// A request's body on its way, counted.
+/// A request's body, counted while it is sent.
 struct RequestBody {
     inner: WasiBody,
     volume: Volume,

@@ -1,4 +1,4 @@
-//! What went wrong with a request, in the words that `wasi:http` has for it.
+//! Failures of a request, as error codes of `wasi:http`.
 
 use std::error::Error as _;
 use std::io;
@@ -14,7 +14,7 @@ pub(super) fn of_lookup(error: &io::Error) -> Error {
     Error::DnsError { rcode: None, info_code: None }
 }
 
-/// There is no connection.
+/// Connecting failed.
 pub(super) fn of_connect(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
@@ -39,7 +39,7 @@ pub(super) fn of_tls(error: &io::Error) -> Error {
     }
 }
 
-/// The exchange failed, up to the response's header.
+/// The exchange failed before the response's header was complete.
 pub(super) fn of_exchange(error: &hyper::Error) -> Error {
     if error.is_parse_too_large() || is_spent(error) {
         return Error::HttpResponseHeaderSectionSize(None);
@@ -47,7 +47,7 @@ pub(super) fn of_exchange(error: &hyper::Error) -> Error {
     of_body(error)
 }
 
-/// The response's body failed, or what the request's body said of itself.
+/// The response's body failed, or the request's body reported an error.
 pub(super) fn of_body(error: &hyper::Error) -> Error {
     let source = error.source();
     if let Some(Error::HttpRequestBodySize(size)) = source.and_then(|source| source.downcast_ref()) {
@@ -61,20 +61,20 @@ pub(super) fn of_body(error: &hyper::Error) -> Error {
         return Error::HttpResponseIncomplete;
     }
     match of_socket {
-        // Such as chunks whose length is no number.
+        // For example, chunks whose length is not a number.
         Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Error::HttpProtocolError,
         None if error.is_parse() || error.is_user() => Error::HttpProtocolError,
         _ => Error::ConnectionTerminated,
     }
 }
 
-/// The call's volume did not suffice for what the server sent.
+/// Tells if the call's volume was too small for the data that the server sent.
 fn is_spent(error: &hyper::Error) -> bool {
     let of_socket = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     of_socket.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<VolumeSpent>())
 }
 
-/// The code and the words of a failure by which a plugin is told of `error`.
+/// The code and the words that report `error` to a plugin.
 pub(super) fn told(error: &Error) -> (&'static str, &'static str) {
     let words = match error {
         Error::HttpRequestDenied => return ("denied", "this URL is not granted to the plugin"),

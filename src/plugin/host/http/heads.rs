@@ -1,5 +1,5 @@
-//! Heads of requests in the making, and their bounds: `set-method` and its like in front of wasmtime's, which bound nothing
-//! or count nothing. Each is an operation of the host that carries its bytes.
+//! Heads of requests that a plugin builds, and their bounds: `set-method` and its like, in front of
+//! wasmtime's, which either bound or count nothing. Each is an operation of the host that carries its bytes.
 
 use std::any::Any;
 
@@ -18,30 +18,30 @@ use wasmtime_wasi_http::{FieldMap, WasiHttpView as _};
 
 use crate::plugin::instance::HostState;
 
-/// The longest method, in bytes. Those that are registered have at most 17.
+/// The longest method, in bytes. Registered ones have at most 17.
 pub(super) const MAX_METHOD_BYTES: usize = 32;
 
-/// The longest path with its query.
+/// The longest path with its query, in bytes.
 pub(super) const MAX_PATH_BYTES: usize = 16 << 10;
 
-/// The longest host with its port; names of DNS have at most 253.
+/// The longest host with its port, in bytes; DNS names have at most 253.
 pub(super) const MAX_AUTHORITY_BYTES: usize = 1 << 10;
 
-/// What a field of a header takes beside its name and value: its entry in a map that grew, or its place in the list of
-/// those of its name.
+/// Bytes that a header field takes beside its name and value: its entry in a map that grew, or its place in
+/// the list of values of its name.
 const FIELD_BYTES: usize = 224;
 
-/// What a body in the making takes: two pieces that no connection took, and the trailer behind them.
+/// Bytes that an unsent body takes: two pieces that no connection took, and the trailer after them.
 const BODY_BYTES: usize = 2 * super::BODY_PIECE_BYTES + (64 << 10);
 
-/// What a request on its way takes, and its response until its body was read: both heads, what is read and written ahead,
-/// TLS, and the request's body.
+/// Bytes that a request in flight takes, and its response until its body was read: both heads, data read and
+/// written ahead, TLS, and the request's body.
 pub(super) const EXCHANGE_BYTES: usize = 256 << 10;
 
 /// The package's version in wasmtime's bindings.
 const TYPES: &str = "wasi:http/types@0.2.12";
 
-/// What `entry` takes, where it is of HTTP.
+/// Bytes that `entry` takes, if it belongs to HTTP.
 pub(in crate::plugin::host) fn held_bytes(entry: &(dyn Any + Send)) -> Option<usize> {
     if let Some(fields) = entry.downcast_ref::<FieldMap>() {
         return Some(kept_bytes(fields));
@@ -64,12 +64,12 @@ pub(in crate::plugin::host) fn held_bytes(entry: &(dyn Any + Send)) -> Option<us
     (entry.is::<HostIncomingBody>() || entry.is::<HostFutureTrailers>()).then_some(EXCHANGE_BYTES)
 }
 
-/// What the host keeps of `fields`.
+/// Bytes that the host keeps for `fields`.
 pub(super) fn kept_bytes(fields: &HeaderMap) -> usize {
     fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
 }
 
-/// What a request's first line comes to, and the host that it names.
+/// Bytes of a request's first line and of the host that it names.
 pub(super) fn line_bytes(request: &HostOutgoingRequest) -> usize {
     let texts = [&request.authority, &request.path_with_query];
     let texts: usize = texts.into_iter().flatten().map(String::len).sum();
@@ -92,10 +92,10 @@ fn scheme_bytes(scheme: &Scheme) -> usize {
 
 type Store<'a> = StoreContextMut<'a, HostState>;
 
-/// What `wasi:http` answers to a text that it does not take.
+/// The result in `wasi:http` for a refused text.
 const REFUSED: Result<(), ()> = Err(());
 
-/// To be linked behind wasmtime's own.
+/// Links the functions; must run after wasmtime's own are linked.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     link_lines(linker)?;
@@ -187,7 +187,7 @@ fn link_fields(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 type Fields = Resource<FieldMap>;
 
-/// What the plugin is told of a header; the rest ends the call.
+/// Passes a header's error to the plugin; any other error ends the call.
 fn told<T>(done: HeaderResult<T>) -> wasmtime::Result<Result<T, HeaderError>> {
     match done {
         Ok(done) => Ok(Ok(done)),
@@ -195,7 +195,7 @@ fn told<T>(done: HeaderResult<T>) -> wasmtime::Result<Result<T, HeaderError>> {
     }
 }
 
-/// Counts an operation that carries `bytes`, and gives what carries it out, unless these are more than `most`.
+/// Counts an operation that carries `bytes`, and returns the state for it, unless `bytes` exceeds `most`.
 fn counted<'a>(
     store: &'a mut Store<'_>,
     bytes: usize,
@@ -224,7 +224,8 @@ mod tests {
                 let name = if same { "n".to_owned() } else { format!("n{number}") };
                 fields.append(HeaderName::try_from(name).unwrap(), HeaderValue::from_static("v"));
             }
-            // An entry of the map has 104 bytes, one of its list of further values 72, and both grow to twice the room.
+            // An entry of the map has 104 bytes, one of its list of further values 72, and both grow to twice
+            // the capacity.
             let entries = fields.capacity() * 2 * 4 + fields.keys_len().next_power_of_two() * 104;
             let values = (fields.len() - fields.keys_len()).next_power_of_two() * 72;
             assert!(kept_bytes(&fields) >= values + entries / 2, "{count} {same}");

@@ -1,10 +1,11 @@
 //! `wasi:http` and `lictor:plugin/http`: requests that a plugin sends. Granted by `http = ["https://HOST"]`.
 //!
-//! What a request goes through: [`handle`] or, in one piece, [`whole`] counts it and checks its URL against those granted ([`allow`]), then
-//! [`exchange`] waits for a place, and [`connect`] looks the host up ([`names`]), drops what is not public ([`address`]) and connects
-//! to what is left, so that no second look-up can give another answer. All that the server sends is counted as it is
-//! [`received`], and its certificate is verified in bounded time ([`Servers`](crate::identity::Servers)). Nothing follows a redirect: a plugin that does
-//! sends another request, which is checked as this one was.
+//! The path of a request: [`handle`] or, in one piece, [`whole`] counts it and checks its URL against those
+//! granted ([`allow`]), then [`exchange`] waits for permits, and [`connect`] looks the host up ([`names`]),
+//! drops addresses that are not public ([`address`]) and connects to the rest, so that no second look-up
+//! can give another answer. Everything that the server sends is counted as it is [`received`], and its
+//! certificate is verified in bounded time ([`Servers`](crate::identity::Servers)). Redirects are not
+//! followed: a plugin that follows one sends another request, which is checked like this one.
 
 mod address;
 mod allow;
@@ -39,26 +40,26 @@ use super::handles::Growth;
 use super::{CallLabel, HttpGrant, PluginLog, Volume};
 use crate::plugin::instance::HostState;
 
-/// Requests that one instance has under way at the same time; more wait.
+/// Requests that one instance may have in flight; more wait.
 const MAX_REQUESTS_OF_INSTANCE: usize = 8;
 
-/// Bytes of the fields of one header that a plugin makes, with what the host needs to keep them.
+/// Bytes of the fields of one header that a plugin makes, including the host's overhead for keeping them.
 const MAX_FIELDS_BYTES: usize = 16 << 10;
 
-/// Bytes of a request's body that the host keeps until the connection takes them. A plugin can make many bodies and send
-/// none, so that this is small.
+/// Bytes of a request's body that the host keeps until the connection takes them. Small, since a plugin can
+/// make many bodies and send none.
 const BODY_PIECE_BYTES: usize = 16 << 10;
 
-/// The package's version in wasmtime's bindings, which plugins of each 0.2 are linked to.
+/// The package's version in wasmtime's bindings; plugins of every 0.2 are linked to it.
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
-/// Look-ups of names that are under way at the same time, of all plugins: each takes a thread. More wait.
+/// Look-ups of names in flight at the same time, of all plugins: each takes a thread. More wait.
 const MAX_LOOKUPS: usize = 32;
 
-/// The same of one plugin, so that one whose name server is slow leaves the others theirs.
+/// The same for one plugin, so that a slow name server of one leaves permits to the others.
 const MAX_LOOKUPS_OF_PLUGIN: usize = 8;
 
-/// What all plugins' requests share.
+/// State shared by the requests of all plugins.
 pub(in crate::plugin) struct Web {
     requests: usize,
     places: Arc<Semaphore>,
@@ -77,7 +78,7 @@ impl Web {
 /// One plugin's grant, in the form in which requests are checked.
 pub(in crate::plugin) struct Gate {
     allowed: Vec<Allowed>,
-    /// This plugin's share of the places, half of them.
+    /// This plugin's share of the permits, half of them.
     places: Arc<Semaphore>,
     lookups: Arc<Semaphore>,
     web: Arc<Web>,
@@ -92,24 +93,24 @@ impl Gate {
     }
 }
 
-/// The requests of one call. When it is dropped, those under way are cut off: none outlives its call.
+/// The requests of one call. Dropping it cuts off those in flight: none outlives its call.
 pub(in crate::plugin) struct Http {
     context: WasiHttpCtx,
     sender: Sender,
-    /// Never sent to: whoever waits on its other end waits for the end of the call.
+    /// Never sent to: waiting on its other end is waiting for the end of the call.
     _ends_with_call: watch::Sender<()>,
 }
 
-/// What sends requests: wasmtime's implementation asks it to.
+/// Sends requests for wasmtime's implementation.
 struct Sender {
     gate: Option<Arc<Gate>>,
     log: Arc<PluginLog>,
-    /// What the plugin is at; nothing while it describes itself, when it may send nothing.
+    /// The call that the plugin is handling; `None` while it describes itself, when it may send nothing.
     call: Option<CallLabel>,
     volume: Volume,
     places: Arc<Semaphore>,
     call_ended: watch::Receiver<()>,
-    /// Whether the last request was refused.
+    /// Set if the last request was refused.
     has_denied: bool,
 }
 
@@ -135,7 +136,7 @@ impl WasiHttpHooks for Sender {
 }
 
 impl Sender {
-    /// The way for `request`; nothing where it is refused, which the log then tells.
+    /// Returns the exchange for `request`; `None`, after logging the reason, if it is refused.
     fn permitted(&self, request: &Request<WasiBody>, times: RequestOptions) -> Option<Exchange> {
         let denied = |denial: Denial| {
             let advice = denial.advice(&granted_by(request.uri()), self.log.plugin());
@@ -144,10 +145,10 @@ impl Sender {
         self.exchange(request, times).map_err(denied).ok()
     }
 
-    /// The way for `request`, if it may be sent.
+    /// Returns the exchange for `request`, if it may be sent.
     fn exchange(&self, request: &Request<WasiBody>, times: RequestOptions) -> Result<Exchange, Denial> {
         let (Some(gate), Some(call)) = (&self.gate, &self.call) else { return Err(Denial::NoCall) };
-        // It would make a tunnel of the connection, through which anything goes.
+        // `CONNECT` would turn the connection into a tunnel for anything.
         if request.method() == Method::CONNECT {
             return Err(Denial::Tunnel);
         }
@@ -176,12 +177,13 @@ fn origin(url: &Uri) -> Option<Origin> {
     Origin::parse(scheme, url.authority()?.as_str())
 }
 
-/// What to grant for `url`: all of its host. Of another scheme there is none, and no host has a user.
+/// The URL to grant for `url`: all of its host. A placeholder if its scheme is another or its host has a
+/// user.
 fn granted_by(url: &Uri) -> String {
     origin(url).map_or_else(|| "https://HOST".to_owned(), |origin| origin.to_string())
 }
 
-/// `url` for the log: without its query, and without a user or a password, since these may be secret.
+/// Formats `url` for the log, without its query, user and password, since these may be secret.
 fn shown_url(url: &Uri) -> String {
     let authority = url.authority().map(|authority| authority.as_str()).unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
@@ -207,7 +209,7 @@ impl HostState {
 }
 
 impl HostState {
-    /// What sends the current call's requests.
+    /// The sender of the current call's requests, made on first use.
     fn sender(&mut self) -> &mut Sender {
         let http = self.http.take().unwrap_or_else(|| Box::new(self.new_http()));
         &mut self.http.insert(http).sender
@@ -237,8 +239,8 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 type Parameters = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);
 type Answer = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
 
-/// `outgoing-handler.handle`: counts the request, refuses at once what is not granted, begins to send the rest. A plugin
-/// that asked for more than its volume is stopped here.
+/// `outgoing-handler.handle`: counts the request, refuses it at once if it is not granted, and otherwise
+/// begins to send it. Stops a plugin that exceeded its volume.
 fn handle(
     mut store: StoreContextMut<'_, HostState>,
     (request, options): Parameters,
@@ -259,15 +261,15 @@ fn handle(
     Ok((Ok(begun),))
 }
 
-/// What a request's head comes to, about.
+/// Approximate bytes of a request's head.
 fn head_bytes(request: &HostOutgoingRequest) -> usize {
     heads::line_bytes(request) + fields_bytes(&request.headers)
 }
 
-/// What the fields of a header come to, with what divides them.
+/// Bytes of a header's fields with their separators.
 fn fields_bytes(fields: &HeaderMap) -> usize {
     fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
 }
 
-/// A colon, a space and the end of a line.
+/// Bytes of a colon, a space and the end of a line.
 const FIELD_BYTES: usize = 4;

@@ -1,8 +1,9 @@
-//! From a granted name to addresses.
+//! Resolution of granted names to addresses.
 //!
-//! A name is looked up as it is written, and no other one: the resolver's list of domains to append (`search` in
-//! `resolv.conf`) would make a second name of it, for which somebody else may answer. For that it is asked with a dot at its end.
-//! The machine's file of hosts has no such names, so it is read first, as most systems do.
+//! A name is looked up exactly as it is written: the resolver's list of domains to append (`search` in
+//! `resolv.conf`) would make a second name of it, which somebody else may control. So the resolver is asked
+//! for the name with a dot at its end. The machine's file of hosts has no such names, so it is read first, as
+//! most systems do.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -10,16 +11,16 @@ use std::path::Path;
 
 use crate::files::Opened;
 
-/// Addresses of one name that are looked at.
+/// Maximum addresses of one name that are considered.
 const MAX_ADDRESSES: usize = 16;
 
 /// The file of hosts.
 const HOSTS: &str = "/etc/hosts";
 
-/// As much of it is read.
+/// Maximum bytes read of the file of hosts.
 const MAX_HOSTS_BYTES: u64 = 1 << 20;
 
-/// The addresses of `name`, which is in lower case and has no dot at its end. Takes its time.
+/// Looks up `name`, which is in lower case and has no dot at its end. Blocks.
 pub(super) fn look_up(name: &str) -> io::Result<Vec<IpAddr>> {
     let written = hosts().map(|hosts| in_hosts(&hosts, name)).unwrap_or_default();
     if !written.is_empty() {
@@ -32,7 +33,7 @@ pub(super) fn look_up(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok(found.map(|address| address.ip()).take(MAX_ADDRESSES).collect())
 }
 
-/// `name` as the resolver takes it for the whole of a name.
+/// Makes `name` absolute for the resolver.
 fn absolute(name: &str) -> String {
     format!("{name}.")
 }
@@ -44,7 +45,8 @@ fn hosts() -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The addresses of `name` in the text of a file of hosts: in each line an address and its names, up to a `#`.
+/// The addresses of `name` in the text of a file of hosts: in each line an address and its names, up to a
+/// `#`.
 fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
     let of_line = |line: &str| {
         let mut words = line.split('#').next()?.split_whitespace();
@@ -54,8 +56,8 @@ fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
     hosts.lines().filter_map(of_line).take(MAX_ADDRESSES).collect()
 }
 
-/// Whether `address` is one of this machine's: to it, a socket leaves from the same address. Nothing is sent. A list of
-/// interfaces would have to be asked of the kernel by a socket that a unit with few rights does not have.
+/// Tells if `address` is one of this machine's: a socket connected to it then has the same source address.
+/// Nothing is sent. Listing the interfaces would need a socket that a unit with few rights does not have.
 pub(super) fn is_own(address: IpAddr) -> bool {
     let address = address.to_canonical();
     let from: IpAddr = match address {
@@ -64,7 +66,7 @@ pub(super) fn is_own(address: IpAddr) -> bool {
     };
     let leaves_from = || {
         let socket = UdpSocket::bind((from, 0))?;
-        // Port 9 is that of no service; a socket is connected to without a word.
+        // Port 9 belongs to no service; connecting a UDP socket sends nothing.
         socket.connect(SocketAddr::new(address, 9))?;
         socket.local_addr()
     };

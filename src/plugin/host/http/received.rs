@@ -1,4 +1,4 @@
-//! The bytes of an HTTP server as they come, below TLS: counted for the call, and read in slices.
+//! Bytes received from an HTTP server, below TLS: counted for the call, and read in slices.
 
 use std::io;
 use std::pin::Pin;
@@ -9,13 +9,14 @@ use tokio::net::tcp::OwnedReadHalf;
 
 use crate::plugin::host::Volume;
 
-/// Bytes after which a task yields to others, although there are more to read. hyper and rustls read on for as long as bytes
-/// that mean nothing come, such as informational responses, zeros in front of a chunk's size and tickets of TLS.
+/// Bytes after which a task yields to others although more can be read. hyper and rustls read on for as long
+/// as meaningless bytes come, such as informational responses, zeros in front of a chunk's size and TLS
+/// tickets.
 const SLICE_BYTES: u64 = 16 << 10;
 
 /// The reading half of a connection.
 pub(super) struct Received {
-    /// Its limit is what is left of the slice.
+    /// Its limit is the rest of the slice.
     stream: Take<OwnedReadHalf>,
     volume: Volume,
 }
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
     use crate::plugin::host::VolumeLimits;
 
-    /// With `bytes` that have come and may be read.
+    /// Makes a `Received` whose `bytes` have arrived and can be read.
     async fn received(bytes: &[u8], most: u64) -> (Received, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let reading = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

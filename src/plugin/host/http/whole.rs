@@ -1,4 +1,5 @@
-//! `lictor:plugin/http`: one request and its whole response, without handles. What is sent goes the way of `wasi:http`.
+//! `lictor:plugin/http`: one request and its whole response, without handles. Sent the same way as
+//! `wasi:http`.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -31,13 +32,13 @@ mod bindings {
     });
 }
 
-/// The largest body of a response that is taken.
+/// Maximum bytes of a response's body.
 const MAX_BODY_BYTES: usize = 8 << 20;
 
 /// Characters of a URL that are logged.
 const MAX_URL_CHARS: usize = 512;
 
-/// The most time that a request leaves to its call.
+/// Maximum time that a request leaves to its call.
 const TO_ANSWER: Duration = Duration::from_millis(250);
 
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
@@ -62,11 +63,11 @@ impl http::Host for HostState {
         self.handles.hold_for_now(held, &mut self.memory)?;
         let answered = timeout(within, self.exchange(request, held)).await;
         self.handles.hold_for_now(0, &mut self.memory)?;
-        // A body that ran over the volume ends the call, whatever was made of that.
+        // A body that exceeded the volume ends the call, whatever its own result.
         self.volume.check()?;
         Ok(answered.unwrap_or(Err(Error::HttpResponseTimeout.into())).map_err(|missing| {
             let told = missing.told();
-            // What is not granted was logged, with what grants it.
+            // A denial was logged already, with the config line that grants it.
             if told.code != "denied" {
                 let error = format!("{}: {}", shown(&url, MAX_URL_CHARS), told.message);
                 self.log.host_refused(self.label().as_ref(), &error);
@@ -77,7 +78,7 @@ impl http::Host for HostState {
 }
 
 impl HostState {
-    /// The time that the call has left, less what the plugin needs to say that there was no response.
+    /// The call's remaining time, less the time that the plugin needs to report a missing response.
     fn time_for_a_request(&self) -> Duration {
         let left = self.time_left();
         left - (left / 10).min(TO_ANSWER)
@@ -88,7 +89,8 @@ impl HostState {
         let permitted = self.sender().permitted(&request, RequestOptions::default());
         let exchange = permitted.ok_or(Error::HttpRequestDenied)?;
         let (response, connection) = exchange.run(request).await?;
-        // The body comes only while the connection is polled. It ends with the body, or before it.
+        // The body arrives only while the connection is polled. The connection ends with the body, or before
+        // it.
         let mut connection = Pin::from(connection);
         let mut is_open = true;
         let (head, mut body) = response.into_parts();
@@ -106,17 +108,17 @@ impl HostState {
             match frame.transpose()?.map(Frame::into_data) {
                 None => return Ok(answer(&Response::from_parts(head, ()), collected.bytes)),
                 Some(Ok(piece)) => collected.add(&piece)?,
-                // Trailers, which nobody asked for.
+                // Trailers are dropped.
                 Some(Err(_)) => {}
             }
         }
     }
 }
 
-/// A response's body as it comes. It is counted twice, since the plugin gets a copy of it.
+/// A response's body as it arrives. Counted twice, since the plugin gets a copy of it.
 struct Collected<'a> {
     state: &'a mut HostState,
-    /// What the request takes beside it.
+    /// Bytes that the request takes beside the body.
     held: usize,
     bytes: Vec<u8>,
 }
@@ -142,11 +144,11 @@ impl Collected<'_> {
     }
 }
 
-/// Why there is no response.
+/// The reason for a missing response.
 enum Missing {
-    /// It has more bytes than are taken.
+    /// Its body has more bytes than allowed.
     TooLarge(&'static str),
-    /// None came.
+    /// The request failed.
     Fault(Error),
 }
 
@@ -176,13 +178,13 @@ fn saturated(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// What a request's head comes to, about.
+/// Approximate bytes of a request's head.
 fn head_bytes(request: &http::Request) -> usize {
     let fields = request.headers.iter().map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
     request.method.len() + request.url.len() + fields.sum::<usize>()
 }
 
-/// The request as HTTP has it, or what is wrong with it.
+/// Converts the request for sending, or describes its fault.
 fn to_be_sent(request: http::Request) -> Result<Request<WasiBody>, String> {
     let method = Some(request.method).filter(|method| method.len() <= MAX_METHOD_BYTES);
     let method = method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
@@ -207,7 +209,7 @@ fn url(text: &str) -> Result<Uri, &'static str> {
     }
     let rest = rest.split_once('#').map_or(rest, |(before, _fragment)| before);
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    // It would stand in logs, and is no part of what is sent.
+    // A user name would appear in logs, and is not sent.
     if authority.contains('@') {
         return Err("has a user's name in it; a header says who asks");
     }
@@ -222,7 +224,7 @@ fn url(text: &str) -> Result<Uri, &'static str> {
     uri.map_err(|_| "can't be one")
 }
 
-/// The header of a request whose body has `length` bytes.
+/// The header fields of a request whose body has `length` bytes.
 fn fields(headers: Vec<(String, String)>, length: usize) -> Result<HeaderMap, String> {
     let mut fields = HeaderMap::new();
     for (name, value) in headers {
