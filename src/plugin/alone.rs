@@ -1,6 +1,7 @@
-//! What a process does that compiles a component, or reads its debug file: alone, and within bounds that it sets itself.
+//! The process that compiles one component or reads its debug file: alone, and within bounds that it sets
+//! itself.
 //!
-//! Invariant: nothing of what a component's author wrote is read before [`confine`].
+//! Invariant: nothing written by a component's author is read before [`confine`].
 
 use std::io::{self, Read};
 
@@ -10,21 +11,22 @@ use super::confine::confine;
 use super::world::World;
 use super::{backtrace, dwarf, runtime};
 
-/// What came of [`compile_alone`].
+/// The result of [`compile_alone`].
 #[derive(Debug)]
 pub struct Compilation {
-    /// What the process could not give up, in words for the log.
+    /// Rights that the process could not give up, in words for the log.
     pub kept_rights: Vec<String>,
-    /// The code or the table; or what is wrong with the component, which is larger than it may be, or invalid, or with its debug
-    /// file.
+    /// The code or the table; or the fault of the component, which is too large, invalid, or has a faulty
+    /// debug file.
     pub made: Result<Vec<u8>, String>,
 }
 
-/// Does `work` on the component in `input`, in a process that was started for it by `run`.
+/// Does `work` on the component in `input`, in a process that `run` started for it.
 ///
 /// # Errors
 ///
-/// When the process can't bound itself, has no such world, or, of the kind `OutOfMemory`, less memory than it needs.
+/// If the process can't bound itself, or has no such world. An error of the kind `OutOfMemory` means that it
+/// has less memory than it needs.
 pub fn compile_alone(compiling: &Compiling, work: &Work, input: impl Read) -> io::Result<Compilation> {
     let memory_bytes = u64::try_from(compiling.memory_bytes).unwrap_or(u64::MAX);
     let kept_rights = confine(memory_bytes, compiling.time)?;
@@ -37,7 +39,7 @@ pub fn compile_alone(compiling: &Compiling, work: &Work, input: impl Read) -> io
 
 fn code(compiling: &Compiling, world: &str, input: impl Read) -> io::Result<Result<Vec<u8>, String>> {
     let world = World::named(world).ok_or_else(|| io::Error::other("there is no such world"))?;
-    // The compiler would start them itself, and panic where there is no room for their stacks.
+    // Otherwise the compiler would start these threads itself, and panic without memory for their stacks.
     rayon::ThreadPoolBuilder::new().build_global().map_err(|_| io::ErrorKind::OutOfMemory)?;
     let engine = runtime::compiling_engine(world).map_err(|error| match backtrace::is_of_memory(&error) {
         true => io::ErrorKind::OutOfMemory.into(),
@@ -64,7 +66,7 @@ fn places(
     Ok(dwarf::places(component, debug))
 }
 
-/// All of `input`, or one byte more than `most`.
+/// Reads all of `input`, or `most` bytes and one more.
 fn read(input: impl Read, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = u64::try_from(most).unwrap_or(u64::MAX);

@@ -1,7 +1,8 @@
-//! Words of an error that a guest had a part in: its names for functions and modules are in the backtrace.
+//! Words for errors that a guest influenced: its names of functions and modules are in the backtrace.
 //!
-//! wasmtime shows a backtrace with each name demangled, and a mangled name of C++ may stand for gigabytes: it says "twice
-//! the last part" as often as it likes. So neither a backtrace nor a core dump is shown by wasmtime.
+//! wasmtime shows a backtrace with each name demangled, and a mangled C++ name may expand to gigabytes, since
+//! it can repeat its last part any number of times. So wasmtime formats neither a backtrace nor a core dump
+//! here.
 
 use std::error::Error as StdError;
 use std::fmt::{self, Write};
@@ -13,23 +14,24 @@ use wasmtime::{FrameInfo, OutOfMemory, WasmBacktrace};
 use super::places::{Place, Places};
 use crate::text::shown;
 
-/// How wasmtime begins to write these two.
+/// The beginnings of wasmtime's texts for these two.
 const BACKTRACE: &str = "error while executing at wasm backtrace:";
 const CORE_DUMP: &str = "wasm coredump generated";
 
-/// The most bytes of one cause, which may quote the component, and of all that is said of an error.
+/// Maximum bytes of one cause, which may quote the component, and of the words for one error.
 const MAX_CAUSE_BYTES: usize = 16 << 10;
 const MAX_WORDS_BYTES: usize = 2 * MAX_CAUSE_BYTES;
 
-/// The most bytes of a name.
+/// Maximum bytes of a name.
 const MAX_NAME_BYTES: usize = 256;
 
-/// An error with all its causes and the guest's backtrace, which is one of them; without the core dump, which is too.
+/// Formats an error with all its causes, including the guest's backtrace, but without the core dump, which is
+/// a cause as well.
 pub(super) fn words(error: &wasmtime::Error) -> String {
     words_with(error, &Places::NONE)
 }
 
-/// The same with the places of the backtrace's functions in the author's files.
+/// Like [`words`], with the places of the backtrace's functions in the author's files.
 pub(super) fn words_with(error: &wasmtime::Error, places: &Places) -> String {
     let causes = error.chain().filter_map(|cause| match begin_of(cause) {
         text if text.starts_with(CORE_DUMP) => None,
@@ -41,26 +43,29 @@ pub(super) fn words_with(error: &wasmtime::Error, places: &Places) -> String {
     words
 }
 
-/// Where in the author's own files `error` came about: the innermost of the backtrace's places that is in one.
+/// The place in the author's own files where `error` arose: the innermost of the backtrace's places that is
+/// in one of them.
 pub(super) fn authors_place(error: &wasmtime::Error, places: &Places) -> Option<String> {
     let frames = error.downcast_ref::<WasmBacktrace>()?.frames();
     let mut found = frames.iter().flat_map(|frame| places_of(frame, places));
     found.find(Place::is_authors).map(|place| place.to_string())
 }
 
-/// Whether the backtrace of `error` says something: the innermost function has a name. Those of QuickJS have none.
+/// Tells if the backtrace of `error` is of use: the innermost function has a name. Those of QuickJS have
+/// none.
 pub(super) fn names_functions(error: &wasmtime::Error) -> bool {
     let trace = error.downcast_ref::<WasmBacktrace>();
     trace.is_some_and(|trace| trace.frames().first().is_some_and(|frame| frame.func_name().is_some()))
 }
 
-/// Whether the whole of a cause of `error` is one of these texts: what only holds one may quote the guest.
+/// Tells if a cause of `error` is exactly one of these texts: a cause that only contains one may quote the
+/// guest.
 pub(super) fn says(error: &wasmtime::Error, texts: &[&str]) -> bool {
     error.chain().any(|cause| texts.contains(&&*begin_of(cause)))
 }
 
-/// Where in its memory a guest read or wrote that trapped, as far as that is known. wasmtime has a type for it and keeps that
-/// to itself; a test with a plugin that does so keeps the words true.
+/// The address in its memory at which a guest's read or write trapped, if known. wasmtime's type for it is
+/// private; a test with a plugin that does so keeps the words true.
 pub(super) fn fault_address(error: &wasmtime::Error) -> Option<u64> {
     error.chain().find_map(|cause| {
         let text = begin_of(cause);
@@ -69,7 +74,7 @@ pub(super) fn fault_address(error: &wasmtime::Error) -> Option<u64> {
     })
 }
 
-/// Whether a cause of `error` is that the system gives no memory, or no thread.
+/// Tells if a cause of `error` is that the system provides no memory, or no thread.
 pub(super) fn is_of_memory(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| {
         let kind = match (cause.downcast_ref::<io::Error>(), cause.downcast_ref::<Errno>()) {
@@ -81,20 +86,20 @@ pub(super) fn is_of_memory(error: &wasmtime::Error) -> bool {
     })
 }
 
-/// Whether a cause of `error` is that the system refuses something.
+/// Tells if a cause of `error` is a refusal by the system.
 pub(super) fn is_of_system(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| cause.is::<io::Error>() || cause.is::<Errno>())
 }
 
-/// The text of `cause`, as far as it may go.
+/// The text of `cause`, up to the bound.
 fn begin_of(cause: &(dyn StdError + 'static)) -> String {
     let mut text = Bounded { text: String::new(), max_bytes: MAX_CAUSE_BYTES };
-    // Whoever writes into it stops where it takes no more.
+    // An error ends the formatting once the text takes no more.
     let _ = write!(text, "{cause}");
     text.text
 }
 
-/// A text that takes no more than so many bytes, and of a backtrace or a core dump no more than its begin.
+/// A text of at most `max_bytes`, which takes no more than the beginning of a backtrace or a core dump.
 struct Bounded {
     text: String,
     max_bytes: usize,
@@ -110,8 +115,8 @@ impl Write for Bounded {
     }
 }
 
-/// The backtrace in `error` as wasmtime writes it, one frame a line, the innermost first. A function that was made part of others
-/// has them on lines of their own.
+/// Formats the backtrace in `error` as wasmtime does, one frame a line, the innermost first. Functions
+/// inlined into another have lines of their own.
 pub(super) fn backtrace(error: &wasmtime::Error, places: &Places) -> Option<String> {
     let mut text = BACKTRACE.to_owned();
     for (number, frame) in error.downcast_ref::<WasmBacktrace>()?.frames().iter().enumerate() {
@@ -121,7 +126,7 @@ pub(super) fn backtrace(error: &wasmtime::Error, places: &Places) -> Option<Stri
         let _ = write!(text, "\n  {number:>3}: {offset}{module}!");
         let places = places_of(frame, places);
         for (depth, place) in places.iter().enumerate() {
-            // The outermost is the one that the component has, and calls so.
+            // The outermost place is the function that exists in the component, under the frame's name.
             let name = match depth + 1 == places.len() {
                 true => function(frame),
                 false => shortened(place.function),
@@ -144,13 +149,13 @@ fn function(frame: &FrameInfo) -> String {
     frame.func_name().map_or_else(|| format!("<wasm function {}>", frame.func_index()), readable)
 }
 
-/// A function's name as its author knows it.
+/// Demangles a function's name to the form that its author knows.
 pub(super) fn readable(name: &str) -> String {
     rustc_demangle::try_demangle(name).map_or_else(|_| shortened(name), shortened)
 }
 
-/// As much of `name` as a line has room for, made safe to show: a core dump has it, too. A name that grows as it is written is
-/// not written to its end.
+/// Cuts `name` to the length for a line, made safe to show; also used for core dumps. Formatting of a name
+/// that grows without bound is stopped.
 pub(super) fn shortened(name: impl fmt::Display) -> String {
     let mut text = Bounded { text: String::new(), max_bytes: MAX_NAME_BYTES };
     let whole = write!(text, "{name}");

@@ -9,7 +9,7 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: true },
 });
 
-/// Those of `world streaming-plugin`, which shares what both import.
+/// Bindings of `world streaming-plugin`, sharing the interfaces that both worlds import.
 pub(super) mod streaming {
     wasmtime::component::bindgen!({
         path: "wit",

@@ -1,7 +1,8 @@
-//! The bound on the memory of all instances together, those that run and those that stand idle.
+//! The bound on the memory of all instances together, running and idle.
 //!
-//! What is charged here is what instances may touch, not what they did. At the bound, warm instances are given up, the
-//! one first that was idle for longest; they are a convenience, and what runs is not.
+//! The charge is for memory that instances may touch, not for memory that they did. At the bound, warm
+//! instances are dropped, the one that was idle for longest first; they are only a convenience, unlike
+//! running ones.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -16,22 +17,23 @@ use crate::watermark;
 pub(in crate::plugin) struct Budget {
     max_bytes: usize,
     used_bytes: AtomicUsize,
-    /// Whether it goes on above the mark of the process's memory.
+    /// Set if charges continue above the mark of the process's memory.
     is_for_loading: bool,
-    /// Whose idle instances may be given up. Locked where a plugin is loaded and where memory is short, never else.
+    /// Pools whose idle instances may be dropped. Locked only when a plugin is loaded and when memory is
+    /// short.
     pools: Mutex<Vec<Weak<Pool>>>,
 }
 
-/// There is no memory for plugins.
+/// No memory is left for plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::plugin) enum BudgetSpent {
-    /// They have all that they may have.
+    /// Plugins have used their whole budget.
     #[error("the memory for all plugins, {max_bytes} bytes, is used up (limits.plugin_memory)")]
     Plugins {
-        /// Which is this much.
+        /// The budget.
         max_bytes: usize,
     },
-    /// The process has.
+    /// The process has reached its own limit.
     #[error("the process holds as much memory as it may (limits.process_memory)")]
     Process,
 }
@@ -41,24 +43,25 @@ impl Budget {
         Self { max_bytes, ..Self::default() }
     }
 
-    /// A budget for plugins that are loaded, one at a time: an operator may need that above the mark to get below it.
+    /// A budget for loading plugins, one at a time: an operator may need to load above the mark to get below
+    /// it.
     pub(in crate::plugin) fn for_loading(max_bytes: usize) -> Self {
         Self { max_bytes, is_for_loading: true, ..Self::default() }
     }
 
-    /// Whether the process holds too much for anything to be given.
+    /// Tells if the process holds too much memory for any further charge.
     fn is_withheld(&self) -> bool {
         !self.is_for_loading && watermark::is_passed()
     }
 
-    /// From now on the idle instances of `pool` may be given up.
+    /// Allows dropping the idle instances of `pool` from now on.
     pub(in crate::plugin) fn watch(&self, pool: &Arc<Pool>) {
         let mut pools = locked(&self.pools);
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Arc::downgrade(pool));
     }
 
-    /// Takes `bytes`, giving up idle instances where there is not enough.
+    /// Takes `bytes`, dropping idle instances if there are too few.
     pub(in crate::plugin) fn charge(&self, bytes: usize) -> Result<(), BudgetSpent> {
         if self.is_withheld() {
             return Err(BudgetSpent::Process);
@@ -72,7 +75,7 @@ impl Budget {
         Ok(())
     }
 
-    /// What is said when there is none left.
+    /// The error for a spent budget.
     pub(in crate::plugin) fn spent(&self) -> BudgetSpent {
         match self.is_withheld() {
             true => BudgetSpent::Process,
@@ -80,7 +83,7 @@ impl Budget {
         }
     }
 
-    /// Gives back what was taken.
+    /// Returns `bytes` that were taken.
     pub(in crate::plugin) fn give_back(&self, bytes: usize) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -90,7 +93,7 @@ impl Budget {
         while self.give_up_oldest() {}
     }
 
-    /// Drops the instance that has been idle for longest, of all plugins. Tells whether there was one.
+    /// Drops the instance that has been idle for longest, of all plugins. Tells if there was one.
     pub(in crate::plugin) fn give_up_oldest(&self) -> bool {
         let pools: Vec<_> = {
             let pools = locked(&self.pools);
@@ -98,14 +101,15 @@ impl Budget {
         };
         let oldest = pools.iter().filter_map(|pool| Some((pool.oldest()?, pool))).min_by_key(|(at, _)| *at);
         let Some((_, pool)) = oldest else { return false };
-        // Another thread may have been faster; then there is room, or another instance.
+        // If another thread was faster, there is room now, or another instance.
         if pool.take_oldest().is_some() {
             Counter::IdleInstancesGivenUp.count();
         }
         true
     }
 
-    /// Nothing is added that would be taken off again, so that one that asks for much does not make others fail.
+    /// Adds all of `bytes` or nothing, so that a large request that fails does not make others fail
+    /// meanwhile.
     fn try_charge(&self, bytes: usize) -> bool {
         let add = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.max_bytes);
         self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()

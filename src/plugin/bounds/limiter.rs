@@ -1,4 +1,4 @@
-//! The bounds on an instance's memory: its own, and its part of what all instances may use.
+//! The bounds on an instance's memory: its own, and its part of the budget for all instances.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,50 +11,52 @@ use crate::telemetry::metrics::Counter;
 /// Bytes that one element of a table takes in the host.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// Holds all linear memories and tables of one instance, and what the host holds for it behind handles, together, to a
-/// number of bytes, and charges them to the budget of all instances until it is dropped.
+/// Limits all linear memories and tables of one instance, together with the memory that the host holds for it
+/// behind handles, to a number of bytes, and charges them to the budget of all instances until it is dropped.
 ///
-/// wasmtime's own `StoreLimits` bounds each memory by itself, which a component with several memories walks past.
+/// wasmtime's own `StoreLimits` bounds each memory separately, which a component with several memories
+/// evades.
 #[derive(Debug)]
 pub(in crate::plugin) struct MemoryLimiter {
     max_bytes: usize,
     used_bytes: usize,
-    /// What the host holds for it.
+    /// Bytes that the host holds for it.
     held_bytes: usize,
-    /// What is charged for it from the start, and is no part of its memory.
+    /// Bytes charged for it from the start, which are not part of its memory.
     reserve_bytes: usize,
-    /// What the last growth added, to be taken back where the engine could not carry it out.
+    /// Bytes added by the last growth, taken back if the engine could not carry it out.
     last_growth_bytes: usize,
-    /// The most that a table may have, in elements.
+    /// Maximum elements of a table.
     max_table_elements: usize,
     refused: Option<MemoryRefusal>,
-    /// Whether somebody was told of that.
+    /// Set once the refusal was reported.
     is_told: AtomicBool,
     charge: Charge,
 }
 
-/// Why a memory or a table did not grow.
+/// The reason why a memory or a table did not grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::plugin) enum MemoryRefusal {
-    /// The instance has this many bytes.
+    /// The instance's limit is this many bytes.
     Own(usize),
-    /// A table may have this many elements.
+    /// A table's limit is this many elements.
     Table(usize),
-    /// The instance has this many bytes, which it does not have memory for, or too little, for what the host holds.
+    /// The instance's limit is this many bytes, too few for the memory that the host holds for it.
     Held(usize),
-    /// The module says that this memory has no more than so many bytes.
+    /// The module declares a maximum of this many bytes for this memory.
     Declared(usize),
-    /// The module says that this table has no more than so many elements.
+    /// The module declares a maximum of this many elements for this table.
     DeclaredTable(usize),
-    /// All instances together have all that there is.
+    /// The budget of all instances is used up.
     Server,
 }
 
 impl MemoryLimiter {
-    /// For an instance of at most `max_bytes`.
+    /// Makes the limiter of an instance of at most `max_bytes`.
     ///
-    /// Of these, `footprint_bytes` are charged at once: what a fresh instance needs, so that making one asks the budget
-    /// once, and before anything of it is made. `reserve_bytes` are charged beside its memory.
+    /// Of these, `footprint_bytes` are charged at once: the needs of a fresh instance, so that making one
+    /// asks the budget only once, before any part of it is made. `reserve_bytes` are charged beside its
+    /// memory.
     pub(in crate::plugin) fn new(
         max_bytes: usize,
         max_table_elements: usize,
@@ -77,14 +79,14 @@ impl MemoryLimiter {
         })
     }
 
-    /// Tells if the host may hold `bytes` for the instance, as far as its own memory goes.
+    /// Tells if the host may hold `bytes` for the instance, considering its own memory alone.
     pub(in crate::plugin) fn has_room_for(&self, bytes: usize) -> bool {
         self.used_bytes.saturating_add(bytes) <= self.max_bytes
     }
 
-    /// Charges `bytes` that the host holds for the instance, instead of what it held before; whether there is memory for
-    /// that. As with a memory, what was charged once stays so: neither the tables of handles nor the allocator give all of
-    /// it back.
+    /// Charges `bytes` that the host holds for the instance, replacing the previous amount; returns false if
+    /// there is too little memory. As with a linear memory, a charge is never lowered: neither the tables of
+    /// handles nor the allocator give all of it back.
     pub(in crate::plugin) fn hold(&mut self, bytes: usize) -> bool {
         let used = self.used_bytes.saturating_add(bytes);
         self.held_bytes = bytes;
@@ -97,13 +99,13 @@ impl MemoryLimiter {
         true
     }
 
-    /// Why growth was refused since the last call of [`Self::forget_refusal`], where it was. Guests mostly answer a
-    /// refusal by a trap of their own, which says nothing of the cause.
+    /// The reason for the last refused growth since [`Self::forget_refusal`], if any. Guests mostly answer a
+    /// refusal by a trap of their own, which does not tell the cause.
     pub(in crate::plugin) fn refusal(&self) -> Option<MemoryRefusal> {
         self.refused
     }
 
-    /// The same, once: for whoever tells of it.
+    /// Like [`Self::refusal`], but returned only once, for reporting.
     pub(in crate::plugin) fn untold_refusal(&self) -> Option<MemoryRefusal> {
         self.refused.filter(|_| !self.is_told.swap(true, Ordering::Relaxed))
     }
@@ -114,7 +116,7 @@ impl MemoryLimiter {
         self.is_told = AtomicBool::new(false);
     }
 
-    /// What the instance uses.
+    /// Bytes that the instance uses.
     pub(in crate::plugin) fn used_bytes(&self) -> usize {
         self.used_bytes
     }
@@ -134,7 +136,7 @@ impl MemoryLimiter {
     }
 
     fn refuse(&mut self, refusal: MemoryRefusal) -> bool {
-        // What the budget refused, it has counted.
+        // The budget counts its own refusals.
         if refusal != MemoryRefusal::Server {
             Counter::InstanceMemoryUsedUp.count();
         }
@@ -142,7 +144,7 @@ impl MemoryLimiter {
         false
     }
 
-    /// What was charged stays so, for the next growth.
+    /// The charge remains, for the next growth.
     fn take_back(&mut self) {
         self.used_bytes -= std::mem::take(&mut self.last_growth_bytes);
     }
@@ -155,7 +157,7 @@ impl ResourceLimiter for MemoryLimiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // What declares no maximum has the engine's, which is no lower than the instance's bound.
+        // Without a declared maximum, `maximum` is the engine's, which is no lower than the instance's bound.
         if let Some(most) = maximum.filter(|most| desired > *most && *most < self.max_bytes) {
             return Ok(self.refuse(MemoryRefusal::Declared(most)));
         }
@@ -173,7 +175,7 @@ impl ResourceLimiter for MemoryLimiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // The same: the engine's is the bound on all tables.
+        // Here the engine's maximum is the bound on all tables.
         if let Some(most) = maximum.filter(|most| desired > *most && *most < self.max_table_elements) {
             return Ok(self.refuse(MemoryRefusal::DeclaredTable(most)));
         }
@@ -190,7 +192,7 @@ impl ResourceLimiter for MemoryLimiter {
     }
 }
 
-/// What one instance has of the budget; given back when it is dropped, however far the instance got.
+/// One instance's part of the budget; returned when it is dropped, at whatever stage the instance was.
 struct Charge {
     budget: Arc<Budget>,
     bytes: usize,
@@ -249,7 +251,7 @@ mod tests {
         assert_eq!(limiter.refusal(), Some(MemoryRefusal::Table(50)));
     }
 
-    /// The engine gives a maximum of its own for what declares none, or a higher one.
+    /// The engine passes a maximum of its own if the module declares none or a higher one.
     #[test]
     fn a_maximum_is_the_modules_only_below_the_bounds() {
         let mut limiter = limiter(1000, &Arc::new(Budget::new(10_000)));

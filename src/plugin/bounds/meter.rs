@@ -1,4 +1,4 @@
-//! How long a call has computed: the processor time of its polls, without the time between them, in which it waits.
+//! The time that a call has computed: the processor time of its polls, without the waiting time between them.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::plugin::ticker::TICK;
 
-/// Adds up what a call computes, and stops it past a limit.
+/// Adds up a call's processor time, and stops it past a limit.
 ///
-/// Reading a thread's clock is a system call, a fifth of what a whole warm call costs, so a call's first poll goes
-/// unmeasured: one that computes gives way at the next tick, so such a poll counts as a tick where it did not end the
-/// call. Most calls end in it.
+/// Reading a thread's clock is a system call, a fifth of the cost of a whole warm call, so a call's first
+/// poll is not measured. A call that computes yields at the next tick, so a first poll that did not end the
+/// call counts as one tick. Most calls end in it.
 #[derive(Debug)]
 pub(in crate::plugin) struct Meter {
     limit: Option<Duration>,
@@ -23,24 +23,24 @@ pub(in crate::plugin) struct Meter {
 /// A call computed for longer than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::plugin) struct CpuSpent {
-    /// What it may.
+    /// The limit.
     pub(in crate::plugin) limit: Duration,
-    /// What it did.
+    /// The time used.
     pub(in crate::plugin) used: Duration,
 }
 
 impl Meter {
-    /// A meter for one call; without a limit it measures nothing.
+    /// Makes a meter for one call; without a limit it measures nothing.
     pub(in crate::plugin) fn new(limit: Option<Duration>) -> Self {
         Self { limit, used: Duration::ZERO, has_polled: false, clock: thread_cpu }
     }
 
-    /// A meter for a call that was polled once without one.
+    /// Makes a meter for a call that was polled once without one.
     pub(in crate::plugin) fn after_one_poll(limit: Option<Duration>) -> Self {
         Self { used: TICK, has_polled: true, ..Self::new(limit) }
     }
 
-    /// Polls the call by `poll`. After an error it is not to be polled again.
+    /// Polls the call by `poll`. Must not be called again after an error.
     pub(in crate::plugin) fn poll<T>(&mut self, poll: impl FnOnce() -> Poll<T>) -> Poll<Result<T, CpuSpent>> {
         let Some(limit) = self.limit else { return poll().map(Ok) };
         let began = self.has_polled.then(self.clock);
@@ -55,8 +55,8 @@ impl Meter {
 
 /// The processor time of this thread.
 ///
-/// By the C library, as calls ask in the middle of computing: `rustix` looks for the kernel's own code first, and can do that
-/// neither on the stack of a call nor under valgrind.
+/// Uses the C library, since calls ask in the middle of computing: `rustix` first looks up the kernel's vDSO,
+/// which it can do neither on the stack of a call nor under valgrind.
 pub(in crate::plugin) fn thread_cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
@@ -85,7 +85,7 @@ mod tests {
         Meter { clock: fake, ..Meter::new(Some(Duration::from_millis(limit_millis))) }
     }
 
-    /// A poll that computes for so long, and goes on.
+    /// A poll that computes for so many milliseconds and stays pending.
     fn computes(meter: &mut Meter, millis: u64) -> Poll<Result<(), CpuSpent>> {
         meter.poll(|| {
             pass(millis);
