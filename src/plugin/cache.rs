@@ -1,11 +1,11 @@
 //! Compiled components, kept on disk: a restart maps them instead of compiling them again.
 //!
-//! An entry is named by what it was made of, the component's SHA-256 and all of the engine's settings and version that
-//! its code depends on, so it never has to be rewritten. What a debug file told is kept the same way. To map compiled code is to run it without any of the checks
-//! that a component goes through: whoever wrote it has the server's rights. So an entry is opened once, and it is used
-//! only if the server's user made it and nobody else can have changed it, in a folder of which the same holds. It is
-//! also checked against a hash of its own and of its name, so that a damaged one is compiled anew, and one that
-//! somebody gave another's name.
+//! An entry is named after its inputs, the component's SHA-256 and all of the engine's settings and version
+//! that its code depends on, so it never has to be rewritten. Data from a debug file is kept the same way.
+//! Mapping compiled code is running it without any of the checks that a component goes through: its writer
+//! has the server's rights. So an entry is opened once, and used only if the server's user made it and nobody
+//! else can have changed it, in a folder for which the same holds. It is also checked against a hash of its
+//! content and its name, so that an entry that is damaged, or was given another's name, is compiled again.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -28,30 +28,30 @@ use super::folder::{Held, TEMPORARY, Unkept, open_own, open_private, write_whole
 use super::places::{MAX_PLACES_BYTES, Places};
 use crate::files::{Fault, Opened, Reason};
 
-/// Without being used for so long, an entry is removed: plugins come and go, and so do engines' versions.
+/// Age since its last use at which an entry is removed: plugins come and go, and so do engines' versions.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How often a use is noted.
+/// Interval at which a use is noted.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// How long a file may take to be written before it counts as left over.
+/// Time to write a file, after which it counts as left over.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// What entries' names end in: those of code, and those of tables of places.
+/// Extensions of entries: of code, and of tables of places.
 pub(super) const CODE: &str = "cwasm";
 pub(super) const PLACES: &str = "places";
 
-/// What an entry's hash is of. Entries of other forms have other names.
+/// Content that an entry's hash covers. Entries of other forms have other names.
 const FORM: &str = "name and code";
 
-/// The most bytes of the file that has the hash.
+/// Maximum bytes of the file that has the hash.
 const MAX_HASH_BYTES: u64 = 80;
 
 /// A folder of compiled components.
 #[derive(Debug)]
 pub(super) struct Cache {
     folder: PathBuf,
-    /// Stands for the engine: its settings, its version, the processor's features.
+    /// A hash of the engine: its settings, its version, the processor's features.
     engine: String,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Cache {
 type Hash256 = [u8; 32];
 
 impl Cache {
-    /// Opens the folder, or makes it.
+    /// Opens the folder, creating it if missing.
     pub(super) fn open(folder: &Path, engine: &Engine) -> io::Result<Self> {
         open_private(folder)?;
         let mut hasher = DefaultHasher::new();
@@ -71,7 +71,7 @@ impl Cache {
         self.folder.join(format!("{}-{}.{form}", base16ct::lower::encode_string(hash), self.engine))
     }
 
-    /// The component whose SHA-256 is `hash`, mapped from its entry; nothing where there is none that can be used.
+    /// Maps the component whose SHA-256 is `hash` from its entry; `None` if there is no usable one.
     pub(super) fn find(
         &self,
         engine: &Engine,
@@ -82,8 +82,8 @@ impl Cache {
         Some(load(engine, code.descriptor(), compiling))
     }
 
-    /// The places of the component and the debug file for which `hash` stands; nothing where there is no entry of them that can
-    /// be used.
+    /// The places of the component and debug file that `hash` stands for; `None` if there is no usable entry
+    /// of them.
     pub(super) fn find_places(&self, hash: &Hash256) -> Option<Places> {
         Places::of(self.entry(hash, PLACES)?.bytes(MAX_PLACES_BYTES as u64).ok()?)
     }
@@ -103,16 +103,16 @@ impl Cache {
         }
     }
 
-    /// A file for what is made of the component for which `hash` stands.
+    /// Begins a file for output made from the component that `hash` stands for.
     pub(super) fn draft(&self, hash: &Hash256, form: &str) -> io::Result<Draft> {
         let entry = self.path(hash, form);
         let (unkept, file) = Unkept::begin(&entry)?;
         Ok(Draft { file, kept_as: Some((unkept, entry)) })
     }
 
-    /// Removes the entries that were not used for long, those that were not used for longest until the rest has at most
-    /// `most_bytes`, and what killed processes left half-written. Files of others stay. Gives the number of files that are
-    /// gone.
+    /// Removes entries that were not used for long, then the least recently used ones until the rest has at
+    /// most `most_bytes`, and files that killed processes left half-written. Other files stay. Returns the
+    /// number of removed files.
     pub(super) fn prune(&self, now: SystemTime, most_bytes: u64) -> io::Result<usize> {
         let mut kept = Vec::new();
         let mut removed = 0;
@@ -129,7 +129,7 @@ impl Cache {
                 kept.push((used, metadata.len(), file.path()));
             }
         }
-        // The newest first. An entry's hash goes with it, since it was used at the same times.
+        // Newest first. An entry's hash file goes with it, since both were used at the same times.
         kept.sort_unstable_by(|one, other| other.cmp(one));
         let mut bytes: u64 = 0;
         for (_, size, path) in kept {
@@ -143,7 +143,7 @@ impl Cache {
     }
 }
 
-/// How long a file of this name is kept without being used; nothing where it is none of the cache's.
+/// Time that a file of this name is kept without being used; `None` if it is not one of the cache's.
 fn time_kept(name: &OsStr) -> Option<Duration> {
     let (stem, extensions) = name.to_str()?.split_once('.')?;
     let (component, engine) = stem.split_once('-')?;
@@ -158,7 +158,7 @@ fn time_kept(name: &OsStr) -> Option<Duration> {
     }
 }
 
-/// Notes that files were used, once an hour. An entry that this fails for is compiled again some day.
+/// Notes the use of files, at most once an hour. An entry for which this fails is compiled again some day.
 fn note_use(files: [&Opened; 2], now: SystemTime) {
     for file in files.map(Opened::descriptor) {
         let noted = file.metadata().and_then(|metadata| metadata.modified());
@@ -173,7 +173,7 @@ fn hash_file(entry: &Path) -> PathBuf {
     entry.with_extension("sha256")
 }
 
-/// Opens an entry, and the file of the hash that it has.
+/// Opens an entry and the file of its hash, and checks that they match.
 fn open_whole(entry: &Path) -> Result<[Opened; 2], Fault> {
     let (code, of_hash) = (open_own(entry)?, open_own(&hash_file(entry))?);
     let damaged = |words: &str| Fault::new(entry, Reason::Other(words.to_owned()));
@@ -200,33 +200,34 @@ fn hash_of(entry: &Path, code: &File) -> io::Result<String> {
     }
 }
 
-/// A file in which the compiler's process writes code, and which is gone with this value unless it is kept.
+/// A file into which the compiler's process writes code. Removed when this value is dropped, unless it is
+/// kept.
 #[derive(Debug)]
 pub(super) struct Draft {
     file: File,
-    /// The entry that it becomes; none where it is in memory.
+    /// The entry that it becomes; `None` for a file in memory.
     kept_as: Option<(Unkept, PathBuf)>,
 }
 
 impl Draft {
-    /// A file that has no name and is not kept.
+    /// Makes a file without a name, which is not kept.
     pub(super) fn in_memory() -> io::Result<Self> {
         Ok(Self { file: memfd_create("compiled", MemfdFlags::CLOEXEC)?.into(), kept_as: None })
     }
 
-    /// The file, for who writes it.
+    /// A handle for writing the file.
     pub(super) fn output(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
-    /// The component, now that its code is written. Keeps the code where that can be done and it can be loaded.
+    /// Loads the component once its code is written. Keeps the code if possible and if it can be loaded.
     pub(super) fn component(self, engine: &Engine, compiling: &Compiling) -> Result<Component, Unloadable> {
         let component = load(engine, &self.file, compiling)?;
         self.keep();
         Ok(component)
     }
 
-    /// The places, now that their table is written. Keeps it where that can be done and it is one.
+    /// Reads the places once their table is written. Keeps the table if possible and if it is valid.
     pub(super) fn places(self) -> io::Result<Places> {
         let path = self.kept_as.as_ref().map_or(Path::new(PLACES), |(_, entry)| entry.as_path());
         let table =
@@ -246,19 +247,19 @@ impl Draft {
     }
 }
 
-/// Gives an entry that was written its name, and then its hash; each is there whole or not at all.
+/// Gives a written entry its name, and then writes its hash; each exists whole or not at all.
 fn keep(unkept: Unkept, entry: &Path, code: &File) -> io::Result<()> {
     let hash = hash_of(entry, code)?;
     unkept.keep()?;
     write_whole(&hash_file(entry), hash.as_bytes())
 }
 
-/// Why code that was compiled makes no component.
+/// The reason why compiled code makes no component.
 #[derive(Debug)]
 pub(super) enum Unloadable {
     /// Its definitions would take more of this process's memory than a component may, in these words.
     TooMuch(String),
-    /// The engine says so.
+    /// The engine refuses it.
     Refused(wasmtime::Error),
 }
 
@@ -268,17 +269,18 @@ impl<E: Into<wasmtime::Error>> From<E> for Unloadable {
     }
 }
 
-/// The component whose code is in `code`: mapped, or copied where files may not be mapped to be run. Its definitions are
-/// decoded to the heap, so their size is looked at first.
+/// Loads the component whose code is in `code`: mapped, or copied if files may not be mapped as executable.
+/// Its definitions are decoded to the heap, so their size is checked first.
 #[expect(unsafe_code, reason = "the only place that takes compiled code from a file")]
 fn load(engine: &Engine, code: &File, compiling: &Compiling) -> Result<Component, Unloadable> {
     if definitions::size(code)? > compiling.definitions_bytes() {
         return Err(Unloadable::TooMuch(compiling.too_many_definitions()));
     }
     let by_descriptor = format!("/proc/self/fd/{}", code.as_raw_fd());
-    // SAFETY: the bytes are what this program's compiler made for an engine with this one's compatibility hash, and the
-    // file is the one that was written or checked: it is opened by its descriptor. Only the server's user may write to
-    // it. Entries are replaced by renaming and never changed in place, so a mapping stays as it is.
+    // SAFETY: the bytes were made by this program's compiler for an engine with this one's compatibility
+    // hash, and the file is the one that was written or checked: it is opened by its descriptor. Only the
+    // server's user may write to it. Entries are replaced by renaming and never changed in place, so a
+    // mapping stays as it is.
     let mapped = unsafe { Component::deserialize_file(engine, &by_descriptor) };
     let component = match mapped {
         Err(error) if backtrace::is_of_system(&error) => {

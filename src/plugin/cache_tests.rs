@@ -1,4 +1,4 @@
-//! The cache of compiled components: what it keeps, and what it does not take.
+//! The cache of compiled components: entries that it keeps, and entries that it refuses.
 
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -11,7 +11,7 @@ fn hash(bytes: &[u8]) -> Hash256 {
     Sha256::digest(bytes).into()
 }
 
-/// The component in `bytes`, compiled in this process where the cache has it not.
+/// Loads the component in `bytes`, compiling it in this process if the cache does not have it.
 fn component(cache: &Cache, engine: &Engine, bytes: &[u8], hash: &Hash256) -> Result<Component, Unloadable> {
     if let Some(component) = find(cache, engine, hash) {
         return component;
@@ -22,7 +22,7 @@ fn component(cache: &Cache, engine: &Engine, bytes: &[u8], hash: &Hash256) -> Re
     draft.component(engine, &within(0))
 }
 
-/// The bounds by a `component_size`.
+/// The bounds for a `component_size`.
 fn within(component_bytes: usize) -> Compiling {
     Compiling::by_itself(component_bytes, 0, Duration::ZERO)
 }
@@ -31,7 +31,7 @@ fn find(cache: &Cache, engine: &Engine, hash: &Hash256) -> Option<Result<Compone
     cache.find(engine, hash, &within(0))
 }
 
-/// The files of a folder that end so, with what is in them.
+/// The files of a folder with this extension, with their content.
 fn files(folder: &Path, extension: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let entries = entries.filter(|path| path.extension().is_some_and(|found| found == extension));
@@ -48,7 +48,7 @@ fn what_was_compiled_is_mapped_the_next_time() {
     assert_eq!(made.len(), 1);
     assert_eq!(fs::metadata(&cache.folder).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::metadata(&made[0].0).unwrap().permissions().mode() & 0o777, 0o600);
-    // Bytes that are no component show that the entry is used.
+    // Success with bytes that are not a component shows that the entry is used.
     component(&cache, &engine, b"not compiled", &hash(COMPONENT)).unwrap();
     assert_eq!(files(&cache.folder, "cwasm"), made);
     assert_eq!(files(&cache.folder, "tmp"), []);
@@ -94,7 +94,7 @@ fn a_folder_that_others_may_write_to_is_not_used() {
     assert!(Cache::open(&folder.path().join("file"), &Engine::default()).is_err());
 }
 
-/// Whatever makes an entry one that others can have written or can change; then the code that was there is replaced.
+/// Covers every way in which others can have written an entry or can change it; its code is then replaced.
 #[test]
 fn an_entry_that_others_can_have_written_is_compiled_anew() {
     type Spoil = fn(&Path) -> io::Result<()>;
@@ -164,7 +164,7 @@ fn what_was_not_used_for_long_is_removed_and_nothing_else() {
     assert_eq!(cache.prune(SystemTime::now(), u64::MAX).unwrap(), 1);
     assert!(!left_over.exists() && of_others.exists() && being_written.exists());
 
-    // One that is used stays, however long ago it was made.
+    // An entry in use stays, however long ago it was made.
     for path in [&entry, &hash_file(&entry)] {
         age(path, 29);
     }
@@ -185,7 +185,8 @@ fn what_is_over_the_bound_is_removed_in_the_order_of_its_last_use() {
     let cache = Cache::open(folder.path(), &engine).unwrap();
     let sizes: Vec<u64> = (1..=3_u64)
         .map(|number| {
-            // Of different lengths, and the one made last is used first.
+            // The entries differ in length, and were last used in the reverse of the order in which they were
+            // made.
             let name = "x".repeat(usize::try_from(number).unwrap());
             let text = format!("(component (core module ${name}))");
             let (bytes, hash) = (wat::parse_str(text).unwrap(), hash(&[u8::try_from(number).unwrap()]));
@@ -203,7 +204,7 @@ fn what_is_over_the_bound_is_removed_in_the_order_of_its_last_use() {
     assert_eq!(cache.prune(SystemTime::now(), sizes.iter().sum()).unwrap(), 0);
     assert_eq!(cache.prune(SystemTime::now(), sizes[0] + sizes[1]).unwrap(), 2);
     assert!(!is_kept(3) && is_kept(2) && is_kept(1));
-    // A use is noted, so the other one goes next.
+    // A use is noted, so the other entry goes next.
     age(&cache.path(&hash(&[1]), CODE), 1);
     age(&hash_file(&cache.path(&hash(&[1]), CODE)), 1);
     assert!(is_kept(2));
@@ -234,7 +235,7 @@ fn a_folder_that_takes_nothing_costs_the_cache_only() {
     component(&cache, &engine, COMPONENT, &hash(COMPONENT)).unwrap();
 }
 
-/// By whoever owns a folder above.
+/// Swapped by the owner of a folder above.
 #[test]
 fn a_folder_that_was_swapped_is_not_used() {
     let above = tempfile::tempdir().unwrap();

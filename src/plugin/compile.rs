@@ -1,4 +1,4 @@
-//! From a component's file to compiled code: read, checked against its pin, told apart from other files.
+//! From a component's file to compiled code: read, checked against its pin, and told apart from other files.
 
 use std::sync::Arc;
 
@@ -16,24 +16,25 @@ use super::sandbox::Sandbox;
 use super::world::World;
 use crate::files::{Opened, Reason};
 
-/// A component that was read and compiled, and is yet to be looked at.
+/// A component that was read and compiled, but not yet inspected.
 pub(super) struct Compiled {
     pub(super) component: Component,
     pub(super) sha256: [u8; 32],
     pub(super) world: World,
-    /// Where its world's plugins run, which it was compiled for.
+    /// The runtime of its world's plugins, for which it was compiled.
     pub(super) runtime: Arc<Runtime>,
     pub(super) size_bytes: usize,
     pub(super) debug: Arc<Debug>,
 }
 
-/// What is looked at in a component's bytes before it is compiled.
+/// A check of a component's bytes before they are compiled.
 pub(super) type Check = fn(&[u8], &Spec) -> Result<(), String>;
 
-/// Reads and compiles the component of `spec`, unless `check` finds something first. To drop the future ends the compiler.
+/// Reads and compiles the component of `spec`, unless `check` fails first. Dropping the future ends the
+/// compiler.
 ///
-/// What is done in this process before the compiler's is bounded by the file's size: its bytes are gone over twice, once
-/// for its hash and once for its world.
+/// The work in this process before the compiler's is bounded by the file's size: it passes over the bytes
+/// twice, once for their hash and once for their world.
 pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec, check: Check) -> Result<Compiled, String> {
     let (reading_in, of) = (Arc::clone(sandbox), spec.clone());
     let read = blocking(move || read(&reading_in, &of, check)).await?;
@@ -58,7 +59,7 @@ pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec, check: Check) -
     Ok(Compiled { component, sha256, world, runtime, size_bytes, debug })
 }
 
-/// A component's bytes and what is known of them without the compiler.
+/// A component's bytes, with everything known of them before the compiler runs.
 struct Read {
     bytes: Vec<u8>,
     sha256: [u8; 32],
@@ -67,7 +68,7 @@ struct Read {
     found: Found,
 }
 
-/// The component, or a file for its code.
+/// The component from the cache, or a file for its code.
 enum Found {
     Component(Component),
     Draft(Draft),
@@ -99,7 +100,7 @@ fn read_file(spec: &Spec) -> Result<Vec<u8>, String> {
     })
 }
 
-/// Does `work` off the threads that serve.
+/// Runs `work` off the threads that serve.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
@@ -107,7 +108,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 impl Plugin {
-    /// Whether its component's file and the debug file beside it are those that it was loaded from.
+    /// Tells if its component's file and the debug file beside it are still those that it was loaded from.
     pub async fn is_of_its_files(&self) -> bool {
         let (spec, debug) = (self.spec.clone(), Arc::clone(&self.debug));
         let hashing = blocking(move || Ok((Sha256::digest(read_file(&spec)?), debug.is_of_its_file(&spec))));
@@ -115,8 +116,9 @@ impl Plugin {
     }
 }
 
-/// What the validator says of a proposal of WebAssembly that is off, of whichever; a test with a component for each keeps these
-/// true. It may quote the component elsewhere, which then is told by the wrong one of two words.
+/// Parts of the validator's messages about WebAssembly proposals that are off; a test with a component for
+/// each keeps these true. A message may quote the component elsewhere, which then gets the wrong one of two
+/// texts.
 const OFF: [&str; 10] = [
     "not enabled",
     "be enabled",
@@ -130,7 +132,7 @@ const OFF: [&str; 10] = [
     "-threads proposal",
 ];
 
-/// What is wrong with a component that does not compile.
+/// Describes the fault of a component that does not compile.
 fn invalid(words: &str) -> String {
     let begin = match OFF.iter().any(|off| words.contains(off)) {
         true => {
@@ -141,9 +143,9 @@ fn invalid(words: &str) -> String {
     format!("{begin}: {words}")
 }
 
-/// What is wrong with compiled code. wasmtime has no type for a component that needs more tables, memories or core instances
-/// than the pool has for one, but says how many it needs and how many there are; a test keeps these words true. They quote
-/// nothing of the component.
+/// Describes the fault of compiled code. wasmtime has no type for a component that needs more tables,
+/// memories or core instances than the pool has for one, but gives the number needed and the number
+/// available; a test keeps these words true. They quote nothing of the component.
 fn words(unloadable: Unloadable) -> String {
     let error = match unloadable {
         Unloadable::TooMuch(words) => return words,
@@ -169,8 +171,8 @@ fn check_hash(found: &[u8; 32], pinned: Option<[u8; 32]>) -> Result<(), String> 
     }
 }
 
-/// Tells files that are something else by their first bytes. Precompiled code is refused too: to run it is to trust
-/// whoever made it with the whole process.
+/// Recognizes files of other kinds by their first bytes. Precompiled code is refused too: running it means
+/// trusting its author with the whole process.
 fn check_form(bytes: &[u8]) -> Result<(), String> {
     const CORE_MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
     if Engine::detect_precompiled(bytes).is_some() {
