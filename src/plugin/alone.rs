@@ -1,5 +1,4 @@
-//! The process that compiles one component or reads its debug file: alone, and within bounds that it sets
-//! itself.
+//! A process that compiles one component or reads its debug file, within bounds that it sets itself.
 //!
 //! Invariant: nothing written by a component's author is read before [`confine`].
 

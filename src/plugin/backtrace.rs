@@ -1,8 +1,8 @@
 //! Words for errors that a guest influenced: its names of functions and modules are in the backtrace.
 //!
 //! wasmtime shows a backtrace with each name demangled, and a mangled C++ name may expand to gigabytes, since
-//! it can repeat its last part any number of times. So wasmtime formats neither a backtrace nor a core dump
-//! here.
+//! it can repeat its last part any number of times. So neither a backtrace nor a core dump is formatted by
+//! wasmtime.
 
 use std::error::Error as StdError;
 use std::fmt::{self, Write};
@@ -51,15 +51,14 @@ pub(super) fn authors_place(error: &wasmtime::Error, places: &Places) -> Option<
     found.find(Place::is_authors).map(|place| place.to_string())
 }
 
-/// Tells if the backtrace of `error` is of use: the innermost function has a name. Those of QuickJS have
-/// none.
+/// Returns true if the innermost function in the backtrace of `error` has a name. Those of QuickJS have none.
 pub(super) fn names_functions(error: &wasmtime::Error) -> bool {
     let trace = error.downcast_ref::<WasmBacktrace>();
     trace.is_some_and(|trace| trace.frames().first().is_some_and(|frame| frame.func_name().is_some()))
 }
 
-/// Tells if a cause of `error` is exactly one of these texts: a cause that only contains one may quote the
-/// guest.
+/// Returns true if a cause of `error` is exactly one of these texts: a cause that only contains one may quote
+/// the guest.
 pub(super) fn says(error: &wasmtime::Error, texts: &[&str]) -> bool {
     error.chain().any(|cause| texts.contains(&&*begin_of(cause)))
 }
@@ -74,7 +73,7 @@ pub(super) fn fault_address(error: &wasmtime::Error) -> Option<u64> {
     })
 }
 
-/// Tells if a cause of `error` is that the system provides no memory, or no thread.
+/// Returns true if a cause of `error` is the system's lack of memory or threads.
 pub(super) fn is_of_memory(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| {
         let kind = match (cause.downcast_ref::<io::Error>(), cause.downcast_ref::<Errno>()) {
@@ -86,7 +85,7 @@ pub(super) fn is_of_memory(error: &wasmtime::Error) -> bool {
     })
 }
 
-/// Tells if a cause of `error` is a refusal by the system.
+/// Returns true if a cause of `error` is a refusal by the system.
 pub(super) fn is_of_system(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| cause.is::<io::Error>() || cause.is::<Errno>())
 }

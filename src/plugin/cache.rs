@@ -110,9 +110,9 @@ impl Cache {
         Ok(Draft { file, kept_as: Some((unkept, entry)) })
     }
 
-    /// Removes entries that were not used for long, then the least recently used ones until the rest has at
-    /// most `most_bytes`, and files that killed processes left half-written. Other files stay. Returns the
-    /// number of removed files.
+    /// Removes entries unused for long, then the least recently used ones until the rest has at most
+    /// `most_bytes`, and files that killed processes left half-written. Other files stay. Returns the number
+    /// of removed files.
     pub(super) fn prune(&self, now: SystemTime, most_bytes: u64) -> io::Result<usize> {
         let mut kept = Vec::new();
         let mut removed = 0;
@@ -200,8 +200,7 @@ fn hash_of(entry: &Path, code: &File) -> io::Result<String> {
     }
 }
 
-/// A file into which the compiler's process writes code. Removed when this value is dropped, unless it is
-/// kept.
+/// A file into which the compiler's process writes code; removed on drop unless it is kept.
 #[derive(Debug)]
 pub(super) struct Draft {
     file: File,

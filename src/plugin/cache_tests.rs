@@ -185,8 +185,7 @@ fn what_is_over_the_bound_is_removed_in_the_order_of_its_last_use() {
     let cache = Cache::open(folder.path(), &engine).unwrap();
     let sizes: Vec<u64> = (1..=3_u64)
         .map(|number| {
-            // The entries differ in length, and were last used in the reverse of the order in which they were
-            // made.
+            // The entries differ in length, and their last uses are in the reverse order of their making.
             let name = "x".repeat(usize::try_from(number).unwrap());
             let text = format!("(component (core module ${name}))");
             let (bytes, hash) = (wat::parse_str(text).unwrap(), hash(&[u8::try_from(number).unwrap()]));

@@ -30,11 +30,10 @@ pub(super) struct Compiled {
 /// A check of a component's bytes before they are compiled.
 pub(super) type Check = fn(&[u8], &Spec) -> Result<(), String>;
 
-/// Reads and compiles the component of `spec`, unless `check` fails first. Dropping the future ends the
-/// compiler.
+/// Reads and compiles the component of `spec`, unless `check` fails. Dropping the future ends the compiler.
 ///
-/// The work in this process before the compiler's is bounded by the file's size: it passes over the bytes
-/// twice, once for their hash and once for their world.
+/// The work in this process before the compiler's is bounded by the file's size: two passes over the bytes,
+/// one for their hash and one for their world.
 pub(super) async fn compile(sandbox: &Arc<Sandbox>, spec: &Spec, check: Check) -> Result<Compiled, String> {
     let (reading_in, of) = (Arc::clone(sandbox), spec.clone());
     let read = blocking(move || read(&reading_in, &of, check)).await?;
@@ -108,7 +107,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 impl Plugin {
-    /// Tells if its component's file and the debug file beside it are still those that it was loaded from.
+    /// Returns true if its component file and the debug file beside it are unchanged since it was loaded.
     pub async fn is_of_its_files(&self) -> bool {
         let (spec, debug) = (self.spec.clone(), Arc::clone(&self.debug));
         let hashing = blocking(move || Ok((Sha256::digest(read_file(&spec)?), debug.is_of_its_file(&spec))));

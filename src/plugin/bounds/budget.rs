@@ -1,8 +1,7 @@
 //! The bound on the memory of all instances together, running and idle.
 //!
-//! The charge is for memory that instances may touch, not for memory that they did. At the bound, warm
-//! instances are dropped, the one that was idle for longest first; they are only a convenience, unlike
-//! running ones.
+//! The budget covers memory that instances may touch, not memory that they did touch. At the bound, warm
+//! instances are dropped, longest idle first; unlike running ones, they are only a convenience.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -17,10 +16,9 @@ use crate::watermark;
 pub(in crate::plugin) struct Budget {
     max_bytes: usize,
     used_bytes: AtomicUsize,
-    /// Set if charges continue above the mark of the process's memory.
+    /// True if charges continue above the mark of the process's memory.
     is_for_loading: bool,
-    /// Pools whose idle instances may be dropped. Locked only when a plugin is loaded and when memory is
-    /// short.
+    /// Pools whose idle instances may be dropped. Locked only to load a plugin and when memory is short.
     pools: Mutex<Vec<Weak<Pool>>>,
 }
 
@@ -43,13 +41,12 @@ impl Budget {
         Self { max_bytes, ..Self::default() }
     }
 
-    /// A budget for loading plugins, one at a time: an operator may need to load above the mark to get below
-    /// it.
+    /// A budget for loading plugins, one at a time: an operator above the mark may need it to get below.
     pub(in crate::plugin) fn for_loading(max_bytes: usize) -> Self {
         Self { max_bytes, is_for_loading: true, ..Self::default() }
     }
 
-    /// Tells if the process holds too much memory for any further charge.
+    /// Returns true if the process holds too much memory for any further charge.
     fn is_withheld(&self) -> bool {
         !self.is_for_loading && watermark::is_passed()
     }
@@ -61,7 +58,7 @@ impl Budget {
         pools.push(Arc::downgrade(pool));
     }
 
-    /// Takes `bytes`, dropping idle instances if there are too few.
+    /// Takes `bytes`, dropping idle instances if too few are left.
     pub(in crate::plugin) fn charge(&self, bytes: usize) -> Result<(), BudgetSpent> {
         if self.is_withheld() {
             return Err(BudgetSpent::Process);
@@ -83,7 +80,7 @@ impl Budget {
         }
     }
 
-    /// Returns `bytes` that were taken.
+    /// Gives back `bytes` that were taken.
     pub(in crate::plugin) fn give_back(&self, bytes: usize) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -93,7 +90,7 @@ impl Budget {
         while self.give_up_oldest() {}
     }
 
-    /// Drops the instance that has been idle for longest, of all plugins. Tells if there was one.
+    /// Drops the instance that has been idle for longest, of all plugins. Returns true if there was one.
     pub(in crate::plugin) fn give_up_oldest(&self) -> bool {
         let pools: Vec<_> = {
             let pools = locked(&self.pools);
@@ -108,8 +105,7 @@ impl Budget {
         true
     }
 
-    /// Adds all of `bytes` or nothing, so that a large request that fails does not make others fail
-    /// meanwhile.
+    /// Adds all of `bytes` or nothing, so that a large charge that fails does not make others fail meanwhile.
     fn try_charge(&self, bytes: usize) -> bool {
         let add = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.max_bytes);
         self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()

@@ -29,7 +29,7 @@ pub(in crate::plugin) struct MemoryLimiter {
     /// Maximum elements of a table.
     max_table_elements: usize,
     refused: Option<MemoryRefusal>,
-    /// Set once the refusal was reported.
+    /// True once the refusal was reported.
     is_told: AtomicBool,
     charge: Charge,
 }
@@ -79,7 +79,7 @@ impl MemoryLimiter {
         })
     }
 
-    /// Tells if the host may hold `bytes` for the instance, considering its own memory alone.
+    /// Returns true if the host may hold `bytes` for the instance, considering its own memory alone.
     pub(in crate::plugin) fn has_room_for(&self, bytes: usize) -> bool {
         self.used_bytes.saturating_add(bytes) <= self.max_bytes
     }

@@ -85,7 +85,7 @@ mod tests {
         Meter { clock: fake, ..Meter::new(Some(Duration::from_millis(limit_millis))) }
     }
 
-    /// A poll that computes for so many milliseconds and stays pending.
+    /// Polls once: computes for `millis` and stays pending.
     fn computes(meter: &mut Meter, millis: u64) -> Poll<Result<(), CpuSpent>> {
         meter.poll(|| {
             pass(millis);

@@ -30,7 +30,7 @@ use crate::plugin::instance::HostState;
 /// thread while it reads.
 pub const MAX_OPEN: usize = 32;
 
-/// The packages' versions in wasmtime's bindings.
+/// The packages with their versions in wasmtime's bindings.
 pub(super) const TYPES: &str = "wasi:filesystem/types@0.2.12";
 const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
 
@@ -60,8 +60,7 @@ enum Unusable {
     Withheld { path: PathBuf, what: &'static str, is_on_loose_way: bool },
 }
 
-/// Opens a folder as it is now, checking it again because others may have replaced it since the config was
-/// read.
+/// Opens a folder and checks it again: it may have been replaced since the config was read.
 fn open_folder(folder: &Path, reserved: &Reserved) -> Result<Opened, Unusable> {
     let opened = Opened::folder(folder).map_err(Unusable::Fault)?;
     match reserved.withholds(&opened) {
@@ -177,8 +176,8 @@ async fn open_at(
     }
 }
 
-/// Tells if `path` in a folder leads to the state that this server has open. Checked before opening it, since
-/// opening and closing that file would release SQLite's locks.
+/// Returns true if `path` in a folder leads to the state that this server has open. Checked before opening
+/// it, since opening and closing that file would release SQLite's locks.
 async fn leads_to_state(
     state: &mut HostState,
     folder: &Resource<Descriptor>,
@@ -192,9 +191,8 @@ async fn leads_to_state(
     looking.await.map_err(|error| FsError::trap(wasmtime::Error::from(error)))
 }
 
-/// Describes the object opened at `path` in a folder if no plugin may read it. Links don't lead out of the
-/// folder, but somebody may have put a hard link there, and the server may later get a folder of its own
-/// inside.
+/// Describes the object opened at `path` in a folder if plugins may not read it. Links don't lead out of the
+/// folder, but somebody may have put a hard link there, and the server may later get a folder inside it.
 async fn look_at(
     state: &mut HostState,
     opened: &Resource<Descriptor>,

@@ -91,8 +91,7 @@ enum Unreadable {
     Withheld(&'static str),
 }
 
-/// Reads a file as it is now, checking it again because others may have replaced it since the config was
-/// read.
+/// Reads a file after checking it again: it may have been replaced since the config was read.
 fn read(path: &Path, reserved: &Reserved) -> Result<Vec<u8>, Unreadable> {
     let opened = Opened::file(path).map_err(Unreadable::Fault)?;
     match reserved.withholds(&opened) {

@@ -33,8 +33,8 @@ pub struct Grants {
     pub events: Option<EventsGrant>,
     /// URLs it may send HTTP requests to; `None` if there are none.
     pub http: Option<HttpGrant>,
-    /// Set if the config file has a table for all but the first of these, to which missing grants are to be
-    /// added.
+    /// True if the config file has a table for all but the first of these; missing grants are added to that
+    /// table.
     pub is_written: bool,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Debug for Stores {
     }
 }
 
-/// Tells if a plugin may run the command of a given name.
+/// Decides whether a plugin may run the command of a given name.
 #[derive(Clone)]
 pub struct CommandGate(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
@@ -169,7 +169,7 @@ pub(in crate::plugin) struct Grantable {
     pub(in crate::plugin) interface: &'static str,
     /// Major and minor version of its package.
     pub(in crate::plugin) version: (u64, u64),
-    /// Tells if these grants allow it.
+    /// Returns true if these grants allow it.
     pub(in crate::plugin) is_granted: fn(&Grants) -> bool,
     /// Lines to write below `[plugins.NAME]` to grant it, `NAME` being the plugin's.
     pub(in crate::plugin) lines: &'static str,

@@ -160,7 +160,7 @@ impl Handles {
         self.charge(memory)
     }
 
-    /// Tells if more is held than an idle instance may hold.
+    /// Returns true if more is held than an idle instance may hold.
     pub(in crate::plugin) fn hold_much(&self) -> bool {
         self.held_bytes > MAX_IDLE_BYTES
     }

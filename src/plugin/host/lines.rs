@@ -1,7 +1,6 @@
 //! Output of a guest, cut into lines of the log. Knows neither the log nor whose the text is.
 //!
-//! Invariant: every byte of input ends up in a line, in a count, or as the end of a line, however it was
-//! split.
+//! Invariant: every byte of input ends up in a line, a count, or a line's end, however the input was split.
 
 /// Maximum bytes of a line that are logged.
 const MAX_LINE_BYTES: usize = 2048;
@@ -115,7 +114,7 @@ fn cut(text: &[u8], most: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// Result of a text: the lines, with the bytes left out of each, and of the whole.
+    /// Result of a text: its lines, each with its left-out bytes, and the totals left out.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Logged {
         lines: Vec<(Vec<u8>, usize)>,

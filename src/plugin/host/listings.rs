@@ -1,5 +1,4 @@
-//! Listings of folders: `read-directory` in front of wasmtime's, which reads a folder of any size in one
-//! piece.
+//! Listings of folders: `read-directory` in front of wasmtime's, which reads folders of any size in one go.
 //!
 //! A listing is an operation of the host that carries its names. It has a bound of its own, and reads no more
 //! than the memory of the instance, and of all plugins together, allows.

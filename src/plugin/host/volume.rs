@@ -19,7 +19,7 @@ pub(in crate::plugin) struct Volume {
 struct Left {
     calls: AtomicU64,
     bytes: AtomicU64,
-    /// Set once more bytes were asked for than were left.
+    /// True once more bytes were asked for than were left.
     is_overdrawn: AtomicBool,
 }
 
@@ -114,7 +114,7 @@ impl Volume {
     }
 }
 
-/// Takes `amount` out of `left`, all of it or nothing; tells which.
+/// Takes `amount` out of `left`, all of it or nothing; returns true if it did.
 fn take(left: &AtomicU64, amount: u64) -> bool {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(amount)).is_ok()
 }

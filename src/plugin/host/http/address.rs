@@ -8,13 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Tells if `address` is in one of `networks`.
+/// Returns true if `address` is in one of `networks`.
 pub(super) fn is_in(address: IpAddr, networks: &[IpNet]) -> bool {
     let reached = address.to_canonical();
     networks.iter().any(|network| network.contains(&reached))
 }
 
-/// Tells if `address` is a single host of the public network.
+/// Returns true if `address` is a single host of the public network.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -23,7 +23,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 }
 
 /// IPv4 networks that are not part of the public one, by address and length: IANA's registry of special
-/// purposes, and a cloud's own address that only its machines reach.
+/// purposes, and a cloud's own address, which only its machines reach.
 const SPECIAL_V4: &[([u8; 4], u32)] = &[
     ([0, 0, 0, 0], 8),        // this network
     ([10, 0, 0, 0], 8),       // private

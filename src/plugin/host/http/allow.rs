@@ -115,8 +115,7 @@ pub(super) struct Allowed {
 }
 
 impl Allowed {
-    /// Parses a URL as the config file takes it, whose name may lead to `networks`; any other form grants
-    /// nothing.
+    /// Parses a URL in the config file's form, whose name may lead to `networks`; other forms grant nothing.
     pub(super) fn parse(url: &str, networks: &[IpNet]) -> Option<Self> {
         let (scheme, rest) = match url.split_once("://")? {
             ("http", rest) => (Scheme::Http, rest),
@@ -192,8 +191,9 @@ pub(super) fn check(allowed: &[Allowed], origin: &Origin, path: &str) -> Result<
     }
 }
 
-/// Tells if a server might read `path` differently from its bytes: through `.` and `..`, parameters after
-/// them, escapes of separators or of dots, or a backslash. Only checked if the grant covers a part of a host.
+/// Returns true if a server might read `path` differently from its bytes: through `.` and `..`, parameters
+/// after them, escapes of separators or of dots, or a backslash. Only checked if the grant covers a part of a
+/// host.
 fn is_ambiguous(path: &str) -> bool {
     let is_step = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
     path.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'\\')
@@ -201,7 +201,7 @@ fn is_ambiguous(path: &str) -> bool {
         || path.split('%').skip(1).any(is_ambiguous_escape)
 }
 
-/// Tells if the text after a `%` is no escape, or an escape of a byte with a meaning in a path.
+/// Returns true if the text after a `%` is not an escape, or is one of a byte with a meaning in a path.
 fn is_ambiguous_escape(rest: &str) -> bool {
     let byte = rest.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
     byte.is_none_or(|byte| byte.is_ascii_control() || matches!(byte, b'.' | b'/' | b'\\' | b'%' | b';'))

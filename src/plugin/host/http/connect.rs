@@ -60,14 +60,13 @@ pub(super) async fn connect(
 /// The addresses that a request to `origin` may go to.
 async fn addresses(gate: &Gate, origin: &Origin, networks: &[IpNet]) -> Result<Vec<SocketAddr>, Error> {
     let name = match &origin.host {
-        // The grant itself names this address, so it is intended, wherever it is.
+        // The grant itself names this address, so any network is intended.
         Host::Address(address) => return Ok(vec![SocketAddr::new(*address, origin.port)]),
         Host::Name(name) => name.clone(),
     };
     let of_plugin = turn(&gate.lookups).await?;
     let of_all = turn(&gate.web.lookups).await?;
-    // The resolver can't be cancelled, so a look-up keeps its permits until it ends, even after the request's
-    // end.
+    // The resolver can't be cancelled, so a look-up keeps its permits until it ends, even beyond the request.
     let looking = spawn_blocking(move || {
         let _turns = (of_plugin, of_all);
         names::look_up(&name)

@@ -24,11 +24,10 @@ use super::{Gate, fault, fields_bytes};
 use crate::plugin::host::{CallLabel, PluginLog, Volume};
 use crate::telemetry::metrics::Counter;
 
-/// Bytes of a response's header, of the informational responses before it, and of data received and not yet
-/// read.
+/// Maximum bytes of a response's header, of the informational responses before it, and of unread data.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// Fields in a response's header.
+/// Maximum fields in a response's header.
 const MAX_FIELDS: usize = 256;
 
 /// Approximate bytes of an informational response's status line and of the empty line after its fields.

@@ -68,7 +68,7 @@ pub(super) fn of_body(error: &hyper::Error) -> Error {
     }
 }
 
-/// Tells if the call's volume was too small for the data that the server sent.
+/// Returns true if the call's volume was too small for the data that the server sent.
 fn is_spent(error: &hyper::Error) -> bool {
     let of_socket = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     of_socket.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<VolumeSpent>())

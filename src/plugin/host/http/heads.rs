@@ -224,8 +224,8 @@ mod tests {
                 let name = if same { "n".to_owned() } else { format!("n{number}") };
                 fields.append(HeaderName::try_from(name).unwrap(), HeaderValue::from_static("v"));
             }
-            // An entry of the map has 104 bytes, one of its list of further values 72, and both grow to twice
-            // the capacity.
+            // An entry of the map has 104 bytes, one of its list of further values 72, and both grow by
+            // doubling.
             let entries = fields.capacity() * 2 * 4 + fields.keys_len().next_power_of_two() * 104;
             let values = (fields.len() - fields.keys_len()).next_power_of_two() * 72;
             assert!(kept_bytes(&fields) >= values + entries / 2, "{count} {same}");

@@ -110,7 +110,7 @@ struct Sender {
     volume: Volume,
     places: Arc<Semaphore>,
     call_ended: watch::Receiver<()>,
-    /// Set if the last request was refused.
+    /// True if the last request was refused.
     has_denied: bool,
 }
 
@@ -177,8 +177,7 @@ fn origin(url: &Uri) -> Option<Origin> {
     Origin::parse(scheme, url.authority()?.as_str())
 }
 
-/// The URL to grant for `url`: all of its host. A placeholder if its scheme is another or its host has a
-/// user.
+/// The URL to grant for `url`: all of its host. A placeholder for other schemes, or if a user is given.
 fn granted_by(url: &Uri) -> String {
     origin(url).map_or_else(|| "https://HOST".to_owned(), |origin| origin.to_string())
 }

@@ -2,7 +2,7 @@
 //!
 //! A name is looked up exactly as it is written: the resolver's list of domains to append (`search` in
 //! `resolv.conf`) would make a second name of it, which somebody else may control. So the resolver is asked
-//! for the name with a dot at its end. The machine's file of hosts has no such names, so it is read first, as
+//! for the name with a dot at its end. The machine's hosts file has no such names, so it is read first, as
 //! most systems do.
 
 use std::io::{self, Read};
@@ -14,10 +14,10 @@ use crate::files::Opened;
 /// Maximum addresses of one name that are considered.
 const MAX_ADDRESSES: usize = 16;
 
-/// The file of hosts.
+/// The hosts file.
 const HOSTS: &str = "/etc/hosts";
 
-/// Maximum bytes read of the file of hosts.
+/// Maximum bytes read of the hosts file.
 const MAX_HOSTS_BYTES: u64 = 1 << 20;
 
 /// Looks up `name`, which is in lower case and has no dot at its end. Blocks.
@@ -45,8 +45,7 @@ fn hosts() -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The addresses of `name` in the text of a file of hosts: in each line an address and its names, up to a
-/// `#`.
+/// The addresses of `name` in the text of a hosts file: each line has an address and its names, up to a `#`.
 fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
     let of_line = |line: &str| {
         let mut words = line.split('#').next()?.split_whitespace();
@@ -56,8 +55,9 @@ fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
     hosts.lines().filter_map(of_line).take(MAX_ADDRESSES).collect()
 }
 
-/// Tells if `address` is one of this machine's: a socket connected to it then has the same source address.
-/// Nothing is sent. Listing the interfaces would need a socket that a unit with few rights does not have.
+/// Returns true if `address` is one of this machine's: a socket connected to it has it as its source address,
+/// too. Nothing is sent. Listing the interfaces would need a socket that a unit with few rights does not
+/// have.
 pub(super) fn is_own(address: IpAddr) -> bool {
     let address = address.to_canonical();
     let from: IpAddr = match address {

@@ -14,7 +14,7 @@ use crate::plugin::host::Volume;
 /// tickets.
 const SLICE_BYTES: u64 = 16 << 10;
 
-/// The reading half of a connection.
+/// The read half of a connection.
 pub(super) struct Received {
     /// Its limit is the rest of the slice.
     stream: Take<OwnedReadHalf>,

@@ -1,5 +1,4 @@
-//! `lictor:plugin/http`: one request and its whole response, without handles. Sent the same way as
-//! `wasi:http`.
+//! `lictor:plugin/http`: one request and its whole response, without handles. Sent like those of `wasi:http`.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -63,7 +62,7 @@ impl http::Host for HostState {
         self.handles.hold_for_now(held, &mut self.memory)?;
         let answered = timeout(within, self.exchange(request, held)).await;
         self.handles.hold_for_now(0, &mut self.memory)?;
-        // A body that exceeded the volume ends the call, whatever its own result.
+        // A body that exceeded the volume ends the call, whatever the request's result.
         self.volume.check()?;
         Ok(answered.unwrap_or(Err(Error::HttpResponseTimeout.into())).map_err(|missing| {
             let told = missing.told();
@@ -89,8 +88,7 @@ impl HostState {
         let permitted = self.sender().permitted(&request, RequestOptions::default());
         let exchange = permitted.ok_or(Error::HttpRequestDenied)?;
         let (response, connection) = exchange.run(request).await?;
-        // The body arrives only while the connection is polled. The connection ends with the body, or before
-        // it.
+        // The body arrives only while the connection is polled, which ends with the body or before it.
         let mut connection = Pin::from(connection);
         let mut is_open = true;
         let (head, mut body) = response.into_parts();
@@ -108,7 +106,7 @@ impl HostState {
             match frame.transpose()?.map(Frame::into_data) {
                 None => return Ok(answer(&Response::from_parts(head, ()), collected.bytes)),
                 Some(Ok(piece)) => collected.add(&piece)?,
-                // Trailers are dropped.
+                // Trailers, which have no place in the result.
                 Some(Err(_)) => {}
             }
         }
