@@ -29,13 +29,14 @@ use crate::telemetry::metrics::Counter;
 use crate::telemetry::{ConnectionId, LASTING};
 use crate::watermark;
 
-/// How long accepting rests when the process has no file descriptor or memory left for another connection.
+/// Pause in accepting when the process has no file descriptor or memory left for another connection.
 const REST: Duration = Duration::from_millis(100);
 
-/// How long saying goodbye may take.
+/// Longest time for saying goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
 
-/// Over how long the ends of connections are spread when the server stops: so long for each of them, and no longer for all.
+/// Spread of the ends of connections when the server stops: the first for each connection, the second at most
+/// for all.
 const STOP_SPREAD_OF_ONE: Duration = Duration::from_millis(2);
 const STOP_SPREAD: Duration = Duration::from_secs(2);
 
@@ -48,7 +49,7 @@ pub struct Server {
     connections: TaskTracker,
 }
 
-/// What all connections share.
+/// State shared by all connections.
 pub(super) struct Shared {
     current: ArcSwap<Current>,
     pub(super) members: Arc<Members>,
@@ -57,36 +58,36 @@ pub(super) struct Shared {
     admission: Arc<Admission>,
     pub(super) verifiers: Verifiers,
     accepted: AtomicU64,
-    /// Told when all are to stop accepting.
+    /// Notified when all listeners are to stop accepting.
     stop: Notify,
-    /// Told whenever there is another [`Current`].
+    /// Notified whenever there is another [`Current`].
     pub(super) swapped: Notify,
 }
 
-/// What a reload swaps, all at once.
+/// The state that a reload swaps, all at once.
 #[derive(Clone)]
 pub struct Current {
-    /// What connections work by.
+    /// Roster, policy, routes and limits for connections.
     pub service: Arc<Service>,
-    /// What handshakes are done with.
+    /// The TLS settings for handshakes.
     pub acceptor: TlsAcceptor,
-    /// How long a connection may take until its peer is known.
+    /// Longest time until a connection's peer is known.
     pub handshake_timeout: Duration,
 }
 
 impl Shared {
-    /// What connections work by now.
+    /// Returns the service in force.
     pub(super) fn service(&self) -> Arc<Service> {
         Arc::clone(&self.current.load().service)
     }
 }
 
 impl Server {
-    /// A server of `current`, until [`Self::swap`]. Operators control it through `control`.
+    /// Makes a server of `current`, until [`Self::swap`]. Operators control it through `control`.
     ///
     /// # Errors
     ///
-    /// When the machine gives it no threads.
+    /// If the system refuses to start its threads.
     pub fn new(
         current: Current,
         admission: AdmissionLimits,
@@ -106,20 +107,20 @@ impl Server {
         Ok(Self { shared: Arc::new(shared), connections: TaskTracker::new() })
     }
 
-    /// Goes on with `current`. Requests that have begun end with what they began with; each connection looks at once
-    /// whether its client is still admitted, and stops what it may not run any more.
+    /// Puts `current` in force. Requests that have begun end under the old state; each connection checks at
+    /// once whether its client is still admitted, and stops calls that its client may no longer run.
     pub fn swap(&self, current: Current) {
         self.shared.current.store(Arc::new(current));
         self.shared.swapped.notify_waiters();
         self.shared.members.renew();
     }
 
-    /// Cuts off clients whose certificate has ended by `now`; to be called now and then.
+    /// Cuts off clients whose certificate has ended by `now`; to be called periodically.
     pub fn cut_off_expired(&self, now: SystemTime) {
         self.shared.members.cut_off_expired(now);
     }
 
-    /// What tells connections that memory has become short, or is so no more.
+    /// Returns a function that tells all connections to check whether memory is short.
     pub fn memory_teller(&self) -> impl Fn() + Send + use<> {
         let members = Arc::clone(&self.shared.members);
         move || members.look_at_memory()
@@ -128,7 +129,7 @@ impl Server {
     /// Accepts from `listener` until [`Self::stop`].
     pub async fn accept(&self, listener: TcpListener) {
         let mut is_failing = false;
-        // A place is taken before a connection is, so that at the limit further ones wait in the kernel.
+        // A permit is taken before accepting, so that at the limit further connections wait in the kernel.
         while let Some(place) = self.shared.admission.place().await {
             let notified = self.shared.stop.notified();
             if self.shared.members.is_stopping() {
@@ -155,10 +156,10 @@ impl Server {
         }
     }
 
-    /// Takes no further connection or request, lets what is under way end for at most `patience`, and closes.
-    /// Returns whether all ended by themselves.
+    /// Takes no further connection or request, lets running requests end for at most `patience`, and closes.
+    /// Returns true if all ended by themselves.
     ///
-    /// Connections are told at times of chance, so that their clients do not all come back in the same moment.
+    /// Connections are told at random times, so that their clients do not all reconnect at the same moment.
     pub async fn stop(&self, patience: Duration) -> bool {
         let present = self.shared.members.close();
         self.shared.stop.notify_waiters();
@@ -190,19 +191,19 @@ impl Server {
     }
 }
 
-/// The next connection, once there is memory for one; until then they wait in the kernel.
+/// Accepts the next connection once there is memory for one; until then they wait in the kernel.
 async fn accept_one(listener: &TcpListener) -> io::Result<(TcpStream, PeerAddress)> {
     watermark::relief().await;
     let (tcp, peer) = listener.accept().await?;
     Ok((tcp, peer.into()))
 }
 
-/// When each of so many connections is told that the server stops, which has `patience`: a time of chance for each, in
-/// their order.
+/// Random, sorted delays after which each of so many connections is told that the server stops, spread over
+/// at most a quarter of `patience`.
 fn stop_times(connections: usize, patience: Duration) -> Vec<Duration> {
     let of_all = STOP_SPREAD_OF_ONE.saturating_mul(u32::try_from(connections).unwrap_or(u32::MAX));
     let spread = of_all.min(STOP_SPREAD).min(patience / 4);
-    // The standard library's only source of chance.
+    // std's only source of randomness.
     let chance = RandomState::new();
     let part = |place: usize| chance.hash_one(place) as f64 / u64::MAX as f64;
     let mut times: Vec<Duration> = (0..connections).map(|place| spread.mul_f64(part(place))).collect();
@@ -210,7 +211,7 @@ fn stop_times(connections: usize, patience: Duration) -> Vec<Duration> {
     times
 }
 
-/// Errors of one connection that was gone before it was accepted, not of the listener.
+/// Returns true for errors of one connection that was gone before it was accepted, not of the listener.
 fn is_peers_fault(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -219,7 +220,7 @@ fn is_peers_fault(error: &io::Error) -> bool {
     )
 }
 
-/// TCP, TLS, identity; then the connection itself.
+/// Serves a connection: TCP, TLS, identity, then its requests.
 async fn serve(
     shared: Arc<Shared>,
     tcp: TcpStream,
@@ -231,7 +232,7 @@ async fn serve(
     let current = shared.current.load_full();
     let authorizing = authorize(&shared, &current, tcp, peer, id, &address);
     let authorized = timeout_at(began + current.handshake_timeout, authorizing);
-    // In a box, so that an idle connection does not hold what its handshake needed.
+    // Boxed, so that an idle connection does not hold the memory that its handshake needed.
     let authenticated = match Box::pin(authorized).await {
         Ok(Some(authenticated)) => authenticated,
         Ok(None) => return,
@@ -255,7 +256,7 @@ async fn serve(
     tracing::info!(target: "lictor::connection", connection = %id, client = &*client, requests, millis, reason, "ended");
 }
 
-/// The handshake and the question who the peer is. A peer that is not admitted is told why.
+/// Does the handshake and identifies the peer. A peer that is not admitted is told why.
 async fn authorize(
     shared: &Shared,
     current: &Current,
@@ -308,15 +309,15 @@ async fn authorize(
             let (rejection, detail) = (refused.rejection(), refused.rejection().detail());
             let thumbprint = rejection.thumbprint().map(tracing::field::display);
             tracing::warn!(target: "lictor::connection", connection = %id, %peer, thumbprint, reason = %rejection, detail, "refused");
-            // The peer may be gone before it is told.
+            // The peer may disconnect before it is told.
             let _ = refused.explain().await;
             None
         }
     }
 }
 
-/// Tells of a handshake in which the peer did not prove to hold its certificate's key. It is a stranger whatever it shows, but
-/// where that is a client's the operator has to know.
+/// Logs a handshake in which the peer did not prove that it holds its certificate's key. Whatever it shows,
+/// it is a stranger; but if the certificate is a client's, the operator has to know.
 fn not_proven(unproven: &Unproven, roster: &Roster, id: ConnectionId, peer: PeerAddress) {
     if let Some(of) = roster.pinned_for(unproven.sha256, unproven.sha1) {
         tracing::warn!(target: "lictor::connection", connection = %id, %peer, of, reason = %unproven, "a client's certificate was shown without proof");
@@ -330,8 +331,8 @@ fn not_in_time(id: ConnectionId, peer: PeerAddress) {
     tracing::info!(target: "lictor::connection", connection = %id, %peer, "not authorized in time");
 }
 
-/// Replies are written in one piece, so there is nothing that Nagle's algorithm could join. Both options are a help,
-/// not a condition.
+/// Replies are written in one piece, so Nagle's algorithm has nothing to join. The server works without
+/// either option, so failures are ignored.
 fn prepare(tcp: &TcpStream) {
     let _ = tcp.set_nodelay(true);
     let _ = SockRef::from(tcp).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
@@ -347,7 +348,7 @@ mod tests {
         let times = stop_times(10_000, patience);
         assert_eq!(times.len(), 10_000);
         assert!(times.is_sorted() && *times.last().unwrap() <= STOP_SPREAD, "{:?}", times.last());
-        // In each tenth of the time about a tenth of them: a thousand, give or take thirty in most cases.
+        // Each tenth of the time has about a tenth of them: a thousand, usually give or take thirty.
         for tenth in 0..10 {
             let within = (STOP_SPREAD * tenth / 10)..(STOP_SPREAD * (tenth + 1) / 10);
             let count = times.iter().filter(|time| within.contains(*time)).count();

@@ -1,4 +1,4 @@
-//! How many connections there may be: in all, from one network, and before they have said who they are.
+//! Bounds on the number of connections: in all, from one network, and before their peers are known.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -19,27 +19,29 @@ use crate::telemetry::metrics::Counter;
 pub struct AdmissionLimits {
     /// Connections in all. At the limit the server stops accepting; further ones wait in the listen queue.
     pub connections: usize,
-    /// Connections of one address (IPv6: of one /64 network; of wider ones more). One more is closed at once.
+    /// Connections of one address (IPv6: of one /64 network; of wider networks more). One more is closed at
+    /// once.
     pub per_address: usize,
-    /// Handshakes under way at the same time, those among them whose certificate is verified. Further ones wait, within their
-    /// own deadline.
+    /// Concurrent handshakes, including those whose certificate is being verified. Further ones wait, within
+    /// their own deadline.
     pub unauthenticated: usize,
-    /// Handshakes of one address under way at the same time. Further ones wait, within their own deadline, and take
-    /// no place from other addresses.
+    /// Concurrent handshakes of one address. Further ones wait, within their own deadline, and take no place
+    /// from other addresses.
     pub unauthenticated_per_address: usize,
-    /// Handshakes of strangers from one address in a second. Further ones wait, as above.
+    /// Handshakes of strangers from one address per second. Further ones wait, as above.
     pub handshakes_per_second: NonZeroU32,
 }
 
-/// Networks that are remembered for what they have spent, though they have no connection: such as fill up again within a
-/// second. Beyond it the one that left first is forgotten.
+/// Networks without connections that are remembered until their rate is full again, which takes at most a
+/// second. Beyond this number the one that left first is forgotten.
 const MAX_LEFT: usize = 4096;
 
-/// Of the places for handshakes, one of so many may be held at most by those that wait to have their certificate verified. A
-/// pinned client needs no more than a handshake, so it gets in however much there is to verify.
+/// Of the places for handshakes, at most one in this many may be held by handshakes that wait for the
+/// verification of a certificate. A pinned client needs no more than a handshake, so it gets in however much
+/// there is to verify.
 const PLACES_PER_VERIFICATION: usize = 2;
 
-/// How long a place for that is waited for: meanwhile those for handshakes are held.
+/// Longest wait for a place to verify a certificate; the wait holds a place for handshakes.
 const VERIFICATION_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Counts connections and lets them in.
@@ -55,7 +57,7 @@ pub(super) struct Admission {
 #[derive(Debug, Default)]
 struct Networks {
     known: HashMap<Network, Known>,
-    /// Those whose last connection has ended, and when there is nothing more to know of them.
+    /// Networks whose last connection has ended, and the time from which each may be forgotten.
     left: VecDeque<(Instant, Network)>,
 }
 
@@ -65,7 +67,7 @@ struct Known {
     gate: Arc<Gate>,
 }
 
-/// A connection's place among those of its networks. Given back when dropped.
+/// A connection's place among those of its networks. Released when dropped.
 #[derive(Debug)]
 pub(super) struct AddressPlace {
     admission: Arc<Admission>,
@@ -73,7 +75,7 @@ pub(super) struct AddressPlace {
     gates: SmallVec<[Arc<Gate>; 3]>,
 }
 
-/// Leave to do a handshake; dropped once the peer is known.
+/// Permits for one handshake; dropped once the peer is known.
 #[derive(Debug)]
 pub(super) struct HandshakeTurn {
     of_networks: SmallVec<[Passage; 3]>,
@@ -93,17 +95,17 @@ impl Admission {
         }
     }
 
-    /// A place for one more connection; waits for one. Nothing once [`Self::close`] was called.
+    /// Waits for a place for one more connection. Returns `None` once [`Self::close`] was called.
     pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
         acquire(&self.places, Counter::ConnectionsDelayed).await
     }
 
-    /// Ends all waiting for places.
+    /// Ends all waits for places.
     pub(super) fn close(&self) {
         self.places.close();
     }
 
-    /// Counts a connection of `peer`, or refuses it where one of its networks has too many.
+    /// Counts a connection of `peer`, or refuses it if one of its networks has too many.
     pub(super) fn enter(self: &Arc<Self>, peer: PeerAddress) -> Option<AddressPlace> {
         let (limits, all) = (&self.limits, Network::all_of(peer));
         let mut networks = self.networks();
@@ -146,7 +148,7 @@ impl Networks {
         self.forget_left(Instant::now());
     }
 
-    /// Forgets the networks that have no connections and have all of their rate again by `now`.
+    /// Forgets the networks that have no connections and whose rate is full again by `now`.
     fn forget_left(&mut self, now: Instant) {
         let may_go = |is_over: bool, known: &Known| {
             known.connections == 0 && (is_over || known.gate.is_full_at() <= now)
@@ -156,7 +158,7 @@ impl Networks {
             let Some((_, network)) = self.left.pop_front_if(|(full, _)| is_over || *full <= now) else {
                 return;
             };
-            // It may have come back, and left again later.
+            // The network may have come back, and left again later.
             if self.known.get(&network).is_some_and(|known| may_go(is_over, known)) {
                 self.known.remove(&network);
             }
@@ -165,8 +167,8 @@ impl Networks {
 }
 
 impl AddressPlace {
-    /// Waits for leave to do the handshake: first behind others of its own networks, then behind all. The handshake counts as
-    /// a stranger's, until it is known that it is none.
+    /// Waits for permission to do the handshake: first behind others of its own networks, then behind all.
+    /// The handshake counts as a stranger's until the peer turns out to be a client.
     pub(super) async fn handshake_turn(&self) -> Option<HandshakeTurn> {
         let mut of_networks = SmallVec::new();
         for gate in &self.gates {
@@ -177,20 +179,20 @@ impl AddressPlace {
         Some(HandshakeTurn { of_networks, _of_all: of_all })
     }
 
-    /// A place among those whose certificate is verified; nothing where there is none for too long.
+    /// Waits for a place to verify the peer's certificate; returns `None` if there is none for too long.
     pub(super) async fn verification(&self) -> Option<OwnedSemaphorePermit> {
         let place = acquire(&self.admission.verifications, Counter::HandshakesDelayed);
         timeout(VERIFICATION_PATIENCE, place).await.ok()?
     }
 
-    /// The gates of its networks, the narrowest first.
+    /// Returns the gates of its networks, the narrowest first.
     pub(super) fn gates(&self) -> &[Arc<Gate>] {
         &self.gates
     }
 }
 
 impl HandshakeTurn {
-    /// The peer is no stranger: what its handshake was counted for is given back.
+    /// Gives back the rate that the handshake was counted for, since the peer is no stranger.
     pub(super) fn was_of_client(mut self) {
         self.of_networks.iter_mut().for_each(Passage::take_back);
     }
@@ -205,7 +207,8 @@ impl Drop for AddressPlace {
     }
 }
 
-/// A permit, and where it has to be waited for, that is counted. Nothing once the semaphore was closed.
+/// Acquires a permit, and counts the acquisition in `delayed` if it has to wait. Returns `None` once the
+/// semaphore is closed.
 async fn acquire(semaphore: &Arc<Semaphore>, delayed: Counter) -> Option<OwnedSemaphorePermit> {
     match Arc::clone(semaphore).try_acquire_owned() {
         Ok(permit) => Some(permit),

@@ -1,4 +1,4 @@
-//! Who is let in, and who waits.
+//! Admission: connections that are let in, and handshakes that wait.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn an_address_is_refused_at_its_bound_and_let_in_again_after() {
 
 #[test]
 fn a_host_with_many_networks_has_a_bound_in_each_of_those_around_them() {
-    // Two in a /64, four in a /56, eight in a /48, and of ten connections two are left to others at least.
+    // Two in a /64, four in a /56, eight in a /48; of ten connections at least two are left to others.
     let limits = AdmissionLimits { connections: 16, ..LIMITS };
     let admission = Arc::new(Admission::new(limits));
     let entered = |addresses: &mut dyn Iterator<Item = String>| {
@@ -125,7 +125,7 @@ async fn clients_are_not_counted_and_let_those_behind_them_go_at_once() {
         a.handshake_turn().await.unwrap().was_of_client();
     }
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    // Two are under way, whoever they are; a third waits, until one of them is known.
+    // Two are under way, whoever their peers are; a third waits until one of the peers is known.
     let limits = AdmissionLimits { unauthenticated: 9, unauthenticated_per_address: 9, ..LIMITS };
     let admission = Arc::new(Admission::new(limits));
     let a = enter(&admission, "192.0.2.1").unwrap();

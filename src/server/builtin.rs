@@ -1,4 +1,5 @@
-//! The commands that the server answers by itself. `route::BUILT_INS` lists them; those for operators are in `operator`.
+//! The commands that the server answers by itself. `route::BUILT_INS` lists them; those for operators are in
+//! `operator`.
 
 mod operator;
 
@@ -16,15 +17,15 @@ use crate::route::{BUILT_INS, BuiltIn};
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request, Sequence};
 
-/// What a built-in gives.
+/// A built-in's result.
 pub(super) enum Done {
-    /// Its answer.
+    /// Ready.
     Now(Result<Cow<'static, [u8]>, CommandError>),
-    /// What will give it.
+    /// A future that will give the reply.
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
 }
 
-/// Carries out a built-in; `lanes` are those of the connection that asks.
+/// Runs a built-in; `lanes` are those of the connection that asks.
 pub(super) fn run(built_in: BuiltIn, request: &Request, session: &Session, lanes: &mut Lanes) -> Done {
     let (service, identity) = (&*session.service, &session.identity);
     Done::Now(match built_in {
@@ -56,8 +57,8 @@ fn whoami(identity: &PeerIdentity) -> String {
     )
 }
 
-/// The commands that the client may run: usage and summary, a line each, sorted by name. A command's name is the
-/// first word of its line.
+/// Lists the commands that the client may run: usage and summary, a line each, sorted by name. A command's
+/// name is the first word of its line.
 fn commands(service: &Service, identity: &PeerIdentity) -> String {
     let mut lines: Vec<(String, &str)> = service
         .routes
@@ -87,7 +88,7 @@ fn begins_with_word(usage: &str, command: &str) -> bool {
     usage.strip_prefix(command).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
-/// The only argument of a built-in that is used as `usage` says.
+/// Returns the only argument of a built-in that is used as `usage` says.
 fn only_argument<'a>(request: &'a Request, usage: &str) -> Result<&'a str, CommandError> {
     let mut arguments = request.arguments().skip(1);
     match (arguments.next(), arguments.next()) {

@@ -1,7 +1,7 @@
 //! The deadlines of one connection.
 //!
-//! Which one holds depends on what the connection does; [`Clock`] is told that and says what has passed. It decides
-//! nothing and knows neither the link nor the lanes.
+//! The deadline that holds depends on what the connection does; [`Clock`] is told that and reports the
+//! deadlines that have passed. It decides nothing and knows neither the link nor the lanes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,22 +11,22 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{ConnectionLimits, End};
 use crate::wire::Phase;
 
-/// What a connection is at.
+/// A connection's state, as far as its deadlines depend on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State {
-    /// Where in a request the stream of bytes stands.
+    /// Position of the byte stream within a request.
     pub(super) phase: Phase,
-    /// How many requests were read; tells one head from the next.
+    /// Number of requests read; tells one head from the next.
     pub(super) request: u64,
-    /// Whether the server reads. If it does not, the client is not to blame for being slow.
+    /// Set while the server reads. If it does not, the client is not to blame for being slow.
     pub(super) reads: bool,
-    /// Whether something waits for the client to take it.
+    /// Set while something waits for the client to take it.
     pub(super) writes: bool,
-    /// Whether no request is under way.
+    /// Set if no request is running.
     pub(super) is_idle: bool,
 }
 
-/// What a deadline's passing means.
+/// Consequence of a deadline that has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passed {
     /// This part of a request was too slow.
@@ -35,22 +35,22 @@ pub(super) enum Passed {
     Ends(End),
 }
 
-/// When what happened last.
+/// Times of a connection's last events.
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// A byte, request or answer.
+    /// The last byte, request or reply.
     active: Instant,
-    /// The phase of reading, and of which request, and when it began.
+    /// The phase of reading, the number of its request, and the time when it began.
     phase: (Phase, u64),
     phase_began: Instant,
-    /// The client took some of what is there for it.
+    /// The last time at which the client took some of the waiting bytes.
     written: Instant,
     sleep: Pin<Box<Sleep>>,
     is_armed: bool,
 }
 
 impl Clock {
-    /// A clock that looks at its deadlines at `first` at the latest.
+    /// Makes a clock that looks at its deadlines at `first` at the latest.
     pub(super) fn new(now: Instant, first: Instant) -> Self {
         Self {
             active: now,
@@ -72,7 +72,8 @@ impl Clock {
         self.written = now;
     }
 
-    /// What has passed; if nothing, the task is woken when the deadline comes.
+    /// Returns the consequence of a passed deadline; if none has passed, wakes the task when the next one
+    /// comes.
     pub(super) fn poll(
         &mut self,
         state: State,
@@ -84,7 +85,7 @@ impl Clock {
         if deadline <= now {
             return Poll::Ready(passed);
         }
-        // A timer that is due too early costs one more look; to move it at every request would cost more.
+        // A timer that fires too early costs one more look; moving it at every request would cost more.
         if !self.is_armed || deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(deadline);
             self.is_armed = true;
@@ -108,7 +109,7 @@ impl Clock {
             Phase::Head if state.reads => (self.phase_began + limits.head_timeout, Passed::Slow("head")),
             Phase::Body if state.reads => (self.phase_began + limits.body_timeout, Passed::Slow("body")),
             _ if state.is_idle => (self.active + limits.idle_timeout, Passed::Ends(End::Idle)),
-            // Each command has a deadline of its own.
+            // Each command has its own deadline.
             _ => (now + limits.idle_timeout, Passed::Ends(End::Idle)),
         }
     }
@@ -135,7 +136,7 @@ mod tests {
 
     const IDLE: State = State { phase: Phase::Idle, request: 0, reads: true, writes: false, is_idle: true };
 
-    /// What has passed `seconds` after the start, with the tokio clock paused.
+    /// Polls the clock `seconds` after the start, with the tokio clock paused.
     async fn at(clock: &mut Clock, start: Instant, seconds: f64, state: State) -> Option<Passed> {
         let now = start + Duration::from_secs_f64(seconds);
         match poll!(std::future::poll_fn(|cx| clock.poll(state, &LIMITS, now, cx))) {

@@ -1,27 +1,27 @@
-//! Why connections end.
+//! Reasons for which connections end.
 
 use crate::telemetry::metrics::Counter;
 
-/// Why a connection ended; the log tells it.
+/// Reason for which a connection ended, as logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// The client said that it sends nothing more, and has been answered.
     Closed,
-    /// The client went away.
+    /// The client disconnected.
     Gone,
-    /// What came was not what TLS lets come, or did not come from the client.
+    /// The bytes received violate TLS, or did not come from the client.
     TlsFault,
     /// The client's bytes were no request.
     BadRequest,
     /// A command failed, and the config has such connections closed.
     CommandError,
-    /// Nothing happened for long.
+    /// The connection was idle for too long.
     Idle,
     /// The client did not read its replies.
     NotReading,
     /// The server stops.
     Stopping,
-    /// The client, or its certificate, is not admitted any more.
+    /// The client, or its certificate, is no longer admitted.
     Revoked,
     /// An operator ended it.
     Kicked,
@@ -43,7 +43,7 @@ impl End {
         }
     }
 
-    /// Counts an end by which a bound was kept.
+    /// Counts an end that enforced a bound.
     pub(super) fn count(self) {
         match self {
             Self::Idle => Counter::IdleClosed.count(),
@@ -52,7 +52,7 @@ impl End {
         }
     }
 
-    /// Whether the client is still there to be told goodbye.
+    /// Returns true if the client is still there to be told goodbye.
     pub(super) fn is_orderly(self) -> bool {
         !matches!(self, Self::Gone | Self::TlsFault | Self::NotReading)
     }

@@ -1,4 +1,4 @@
-//! The gate of one network: how many of its handshakes may be under way, and how many strangers it may send in a second.
+//! The gate of one network: bounds its concurrent handshakes, and its strangers per second.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,44 +10,44 @@ use crate::network::Network;
 use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 
-/// What a network that was quiet may spend at once, in time of its rate.
+/// Burst that a network may spend after a quiet time, in time of its rate.
 const BURST: Duration = Duration::from_secs(1);
 
-/// What the connections of one network pass before their handshake.
+/// Passed by the connections of one network before their handshake.
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) network: Network,
     handshakes: Semaphore,
-    /// The one that waits for the rate; others wait behind it.
+    /// Held by the handshake that waits for the rate; others wait behind it.
     first: Semaphore,
     spent: Spent,
-    /// Told when something that was spent is taken back.
+    /// Notified when something that was spent is given back.
     returned: Notify,
-    /// The one whose certificate is verified; others wait behind it.
+    /// Held by the handshake whose certificate is verified; others wait behind it.
     verified: Semaphore,
 }
 
-/// How much of a rate is spent, as the time at which it is all there again.
+/// The spent part of a rate, as the time at which the rate is full again.
 #[derive(Debug)]
 struct Spent {
     interval: Duration,
     full_at: Mutex<Instant>,
 }
 
-/// A handshake's place in a gate; given back when dropped.
+/// A handshake's place in a gate; released when dropped.
 #[derive(Debug)]
 pub(super) struct Passage {
     gate: Arc<Gate>,
-    /// Whether the gate keeps what of its rate was taken.
+    /// Set if the gate keeps what was taken of its rate.
     is_spent: bool,
 }
 
-/// That one certificate of a network is verified; ends when dropped.
+/// Permission to verify one certificate of a network; released when dropped.
 #[derive(Debug)]
 pub(super) struct Verifying(Arc<Gate>);
 
 impl Gate {
-    /// The gate of `network`, for so many handshakes at once and in a second.
+    /// Makes the gate of `network`, for so many concurrent handshakes and so many per second.
     pub(super) fn new(network: Network, handshakes: usize, per_second: u32) -> Self {
         Self {
             network,
@@ -62,7 +62,7 @@ impl Gate {
         }
     }
 
-    /// Passes, once there is a place, and the rate has something left.
+    /// Waits for a place, and then for the rate to have something left.
     pub(super) async fn pass(gate: &Arc<Self>) -> Option<Passage> {
         match gate.handshakes.try_acquire() {
             Ok(permit) => permit.forget(),
@@ -99,13 +99,13 @@ impl Gate {
         Some(Verifying(Arc::clone(gate)))
     }
 
-    /// When all of the rate is there again, if nothing more is spent.
+    /// Returns the time at which the rate is full again, if nothing more is spent.
     pub(super) fn is_full_at(&self) -> Instant {
         *self.spent.full_at()
     }
 }
 
-/// A place that was taken, until it is a passage's.
+/// A place that was taken, until it belongs to a passage.
 struct Place<'a>(&'a Gate);
 
 impl Drop for Place<'_> {
@@ -115,12 +115,12 @@ impl Drop for Place<'_> {
 }
 
 impl Passage {
-    /// The handshake begins: what was taken of the rate is not given back when this is dropped.
+    /// Notes that the handshake begins: what was taken of the rate is kept when this is dropped.
     pub(super) fn spend(&mut self) {
         self.is_spent = true;
     }
 
-    /// It is given back after all.
+    /// Has what was taken of the rate given back after all.
     pub(super) fn take_back(&mut self) {
         self.is_spent = false;
     }
@@ -143,7 +143,7 @@ impl Drop for Verifying {
 }
 
 impl Spent {
-    /// Spends one, or tells when there will be one.
+    /// Spends one handshake; if none is left, returns the time at which there will be one.
     fn spend(&self, now: Instant) -> Result<(), Instant> {
         let mut full_at = self.full_at();
         let then = (*full_at).max(now) + self.interval;

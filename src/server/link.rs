@@ -1,4 +1,4 @@
-//! The bytes of one client: requests out of them, replies into them.
+//! The byte streams of one client: requests are decoded from one, replies are encoded into the other.
 
 use std::io;
 use std::pin::Pin;
@@ -13,8 +13,8 @@ use tokio_util::io::{poll_read_buf, poll_write_buf};
 use crate::watermark;
 use crate::wire::{Decoder, Fault, MAX_HEAD_BYTES, Phase, Request};
 
-/// Bytes that are read of requests whose turn has not come: one head of the largest size. What a body needs beyond it,
-/// its decoder asks for.
+/// Bytes that are read ahead of the request being decoded: one head of the largest size. The decoder asks for
+/// what a body needs beyond it.
 const READ_BYTES: usize = MAX_HEAD_BYTES;
 
 /// A TLS stream with a buffer on either side.
@@ -23,27 +23,27 @@ pub(super) struct Link {
     decoder: Decoder,
     read: BytesMut,
     written: BytesMut,
-    /// Whether bytes came since the decoder last found no whole request.
+    /// Set if bytes came since the decoder last found no whole request.
     has_new: bool,
-    /// Whether the client has said that it sends nothing more.
+    /// Set once the client has said that it sends nothing more.
     has_ended: bool,
-    /// Whether the last request that was looked for had not come.
+    /// Set if the last poll for a request found none.
     is_waiting: bool,
 }
 
-/// Why no further request can be read.
+/// Reason for which a request can't be read.
 #[derive(Debug)]
 pub(super) enum ReadError {
     /// The connection failed.
     Io(io::Error),
     /// The bytes are no request.
     Fault(Fault),
-    /// There is no memory for the body of this one. The next can be read.
+    /// There is no memory for the body of this request. The next one can be read.
     Unread(Request),
 }
 
 impl Link {
-    /// A link that takes bodies of at most so many bytes, and has `greeting` to send.
+    /// Makes a link that takes bodies of at most so many bytes, and has `greeting` to send.
     pub(super) fn new(stream: TlsStream<TcpStream>, max_body_bytes: usize, greeting: &[u8]) -> Self {
         Self {
             stream,
@@ -56,12 +56,12 @@ impl Link {
         }
     }
 
-    /// Takes bodies of at most so many bytes from the next request on.
+    /// Bounds bodies to so many bytes from the next request on.
     pub(super) fn set_max_body_bytes(&mut self, max: usize) {
         self.decoder.set_max_body_bytes(max);
     }
 
-    /// Where in a request the bytes stand that were decoded.
+    /// Returns the position of the decoded bytes within a request.
     pub(super) fn phase(&self) -> Phase {
         self.decoder.phase()
     }
@@ -74,14 +74,14 @@ impl Link {
         &mut self.stream
     }
 
-    /// The next request; nothing once the client has ended its side between two.
+    /// Returns the next request; `None` if the client has ended its side between two requests.
     pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Request, ReadError>>> {
         let polled = self.poll_next(cx);
         self.is_waiting = polled.is_pending();
         polled
     }
 
-    /// Whether the last request that was looked for had not come: the task is woken when there is more of it.
+    /// Returns true if the last poll for a request found none: the task is woken when more of it comes.
     pub(super) fn is_waiting(&self) -> bool {
         self.is_waiting
     }
@@ -112,12 +112,12 @@ impl Link {
         }
     }
 
-    /// Reads on while no request is wanted, up to what the buffer has room for: only who reads hears that the client
-    /// went away. What comes stays for [`poll_request`](Self::poll_request).
+    /// Keeps reading, up to one buffer, even while no request is wanted; otherwise a disconnect would go
+    /// unnoticed. The bytes stay for [`poll_request`](Self::poll_request).
     ///
     /// # Errors
     ///
-    /// That the connection failed.
+    /// If the connection failed.
     pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while !self.has_ended && self.read.len() < READ_BYTES {
             self.read.reserve(READ_BYTES - self.read.len());
@@ -129,7 +129,8 @@ impl Link {
         Ok(())
     }
 
-    /// Where the process is short of memory, gives up the body that has begun to come: its request, to be turned away.
+    /// If the process is short of memory, gives up the body that has begun to arrive; returns its request, to
+    /// be refused.
     pub(super) fn shed_body(&mut self) -> Option<Request> {
         if !watermark::is_passed() {
             return None;
@@ -137,7 +138,7 @@ impl Link {
         self.decoder.refuse_body(&mut self.read)
     }
 
-    /// Whether the client has ended its side, and each of its bytes was decoded.
+    /// Returns true if the client has ended its side, and each of its bytes was decoded.
     pub(super) fn is_read_out(&self) -> bool {
         self.has_ended && !self.has_undecoded() && self.cut_short().is_none()
     }
@@ -146,7 +147,7 @@ impl Link {
         self.has_new && !self.read.is_empty()
     }
 
-    /// The part of a request that the bytes so far have begun.
+    /// Returns the name of the part of a request that the bytes so far have begun.
     fn cut_short(&self) -> Option<&'static str> {
         match self.decoder.phase() {
             Phase::Idle => None,
@@ -163,21 +164,21 @@ impl Link {
         Poll::Ready(Ok(()))
     }
 
-    /// What is to be written; more is added at its end.
+    /// Returns the buffer of bytes to be written; more is appended.
     pub(super) fn unwritten(&mut self) -> &mut BytesMut {
         &mut self.written
     }
 
-    /// Bytes that are to be written.
+    /// Returns the number of bytes to be written.
     pub(super) fn unwritten_bytes(&self) -> usize {
         self.written.len()
     }
 
-    /// Writes what there is, in as few TLS records as it fits in.
+    /// Writes the buffered bytes, in as few TLS records as possible.
     ///
     /// # Errors
     ///
-    /// That the connection failed.
+    /// If the connection failed.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.written.is_empty() {
             if ready!(poll_write_buf(Pin::new(&mut self.stream), cx, &mut self.written))? == 0 {
@@ -187,7 +188,7 @@ impl Link {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Gives buffers back that hold nothing: ten thousand idle clients are to cost little.
+    /// Frees empty buffers: ten thousand idle clients are to cost little.
     pub(super) fn drop_empty(&mut self) {
         for buffer in [&mut self.read, &mut self.written] {
             if buffer.is_empty() {

@@ -1,4 +1,4 @@
-//! Opening the sockets that connections come to.
+//! Opens the listening sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,15 +8,15 @@ use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
-/// Connections that the kernel keeps until they are accepted.
+/// Connections that the kernel queues until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// Opens a listening socket. An IPv6 one takes IPv6 alone, whatever the system's default is, so that `0.0.0.0` and `[::]`
-/// can stand side by side with one port.
+/// Opens a listening socket. An IPv6 one takes IPv6 alone, whatever the system's default is, so that
+/// `0.0.0.0` and `[::]` can listen side by side on one port.
 ///
 /// # Errors
 ///
-/// When the address is taken or not this machine's.
+/// If the address is taken or not this machine's.
 pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     open(address).map_err(|error| match advice(address, &error) {
         Some(advice) => anyhow!("cannot listen on {address}: {error}; {advice}"),
@@ -36,7 +36,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// What an operator can do about it.
+/// Advice for an operator about `error`.
 fn advice(address: SocketAddr, error: &io::Error) -> Option<String> {
     let advice = match Errno::from_io_error(error)? {
         Errno::ADDRINUSE => {
@@ -67,7 +67,7 @@ mod tests {
             "`ss -ltnp 'sport = :{}'` shows which program listens there",
             address.port()
         )));
-        // For documentation, so nobody has it.
+        // Reserved for documentation, so nobody has it.
         let error = bind("203.0.113.1:0".parse().unwrap()).unwrap_err().to_string();
         assert!(
             error.ends_with("this machine has no such address: `ip address` shows those that it has"),

@@ -1,5 +1,5 @@
-//! The connections that are served, and what they are told from outside: that the server stops, that there is another
-//! config, that they are cut off.
+//! The connections that are served, and the orders that they get from outside: to stop, to use another
+//! config, to be cut off.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -13,41 +13,42 @@ use crate::network::PeerAddress;
 use crate::sync::locked;
 use crate::telemetry::ConnectionId;
 
-/// One connection, as others see it.
+/// One connection, as seen from outside.
 pub(super) struct Member {
     pub(super) id: ConnectionId,
-    /// Another one after a reload by which the client is known by something else, or until another time.
+    /// Replaced after a reload by which the client is identified by something else, or admitted until another
+    /// time.
     identity: Mutex<PeerIdentity>,
     pub(super) peer: PeerAddress,
     pub(super) since: Instant,
     requests: AtomicU64,
-    /// When its last request was read, in milliseconds after `since`.
+    /// Time when its last request was read, in milliseconds after `since`.
     last_request: AtomicU64,
     orders: AtomicU8,
     cut: Mutex<Option<Cut>>,
-    /// The connection's task, which stays the same. Woken and never taken out: an order that comes while another one is taken
-    /// would else take the waker that the next one needs.
+    /// Wakes the connection's task, which stays the same. It is woken by reference and never taken out:
+    /// otherwise an order that comes while another one is taken would take the waker that the next one needs.
     waker: OnceLock<Waker>,
 }
 
-/// That a connection is cut off, and what its client is told.
+/// The end of a connection that is cut off, and the words for its client.
 #[derive(Clone, Debug)]
 pub(super) struct Cut {
     pub(super) end: End,
     pub(super) words: String,
-    /// What the log tells beyond that.
+    /// Details for the log.
     pub(super) detail: Option<String>,
 }
 
 impl Cut {
-    /// The client is not admitted any more.
+    /// The client is no longer admitted.
     pub(super) fn revoked(rejection: &Rejection) -> Self {
         let detail = rejection.detail().map(str::to_owned);
         Self { end: End::Revoked, words: rejection.to_string(), detail }
     }
 }
 
-/// What a connection has to do.
+/// The orders that a connection has to carry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Orders(u8);
 
@@ -55,7 +56,7 @@ impl Orders {
     const STOP: u8 = 1;
     const RENEW: u8 = 2;
     const CUT: u8 = 4;
-    /// Look at whether memory is short. The waking is all of it.
+    /// Check whether memory is short. Waking the connection is enough.
     const MEMORY: u8 = 8;
 
     /// Take no further request.
@@ -63,7 +64,7 @@ impl Orders {
         self.0 & Self::STOP != 0
     }
 
-    /// Go on with the config that there is now.
+    /// Go on under the config now in force.
     pub(super) fn renew(self) -> bool {
         self.0 & Self::RENEW != 0
     }
@@ -84,17 +85,18 @@ impl Member {
         }
     }
 
-    /// Who it is.
+    /// Returns the client's identity.
     pub(super) fn identity(&self) -> PeerIdentity {
         locked(&self.identity).clone()
     }
 
-    /// The same client, admitted anew.
+    /// Replaces the identity by that of the same client, admitted anew.
     pub(super) fn set_identity(&self, identity: PeerIdentity) {
         *locked(&self.identity) = identity;
     }
 
-    /// Whether there are orders. A load of the connection's own memory, so it may be asked at every turn.
+    /// Returns true if there are orders. Loads the connection's own memory, so it may be called on every
+    /// poll.
     pub(super) fn has_orders(&self) -> bool {
         self.orders.load(Ordering::Relaxed) != 0
     }
@@ -105,7 +107,7 @@ impl Member {
         Orders(self.orders.swap(0, Ordering::AcqRel))
     }
 
-    /// Why the connection is cut off, where it is.
+    /// Takes the reason for which the connection is cut off, if it is.
     pub(super) fn take_cut(&self) -> Option<Cut> {
         locked(&self.cut).take()
     }
@@ -116,30 +118,30 @@ impl Member {
         self.order(Orders::CUT);
     }
 
-    /// Has it take no further request.
+    /// Orders the connection to take no further request.
     pub(super) fn stop(&self) {
         self.order(Orders::STOP);
     }
 
-    /// Records how many requests it has read, and when the last.
+    /// Records the number of requests that were read, and the time of the last.
     pub(super) fn record_requests(&self, requests: u64, at: tokio::time::Instant) {
         let after = at.into_std().saturating_duration_since(self.since);
         self.last_request.store(u64::try_from(after.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.requests.store(requests, Ordering::Relaxed);
     }
 
-    /// Requests that it has read.
+    /// Returns the number of requests that were read.
     pub(super) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// How long ago the last one was, or, where there was none, the admission.
+    /// Returns the time since the last request, or, if there was none, since the admission.
     pub(super) fn unused(&self) -> Duration {
         self.since.elapsed().saturating_sub(Duration::from_millis(self.last_request.load(Ordering::Relaxed)))
     }
 
     fn order(&self, order: u8) {
-        // Before the look at the waker: either the connection sees the order, or this sees its waker.
+        // Before the load of the waker: either the connection sees the order, or this sees its waker.
         self.orders.fetch_or(order, Ordering::AcqRel);
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
@@ -147,7 +149,7 @@ impl Member {
     }
 }
 
-/// All connections that are served, and what is known of each client since the start.
+/// All connections that are served, and the record of each client since the start.
 #[derive(Default)]
 pub(super) struct Members {
     present: Mutex<HashMap<u64, Arc<Member>>>,
@@ -155,25 +157,25 @@ pub(super) struct Members {
     is_stopping: AtomicBool,
 }
 
-/// What is known of a client since the start.
+/// A client's record since the start.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record {
-    /// When a request of it was read last on a connection that has ended.
+    /// Time when its last request was read, on connections that have ended.
     pub(super) last_use: Option<SystemTime>,
-    /// The certificates that it came with, of those that end last.
+    /// The certificates that the client came with, of those that expire last.
     pub(super) certificates: HashMap<Thumbprint, Seen>,
 }
 
 /// A certificate that a client came with.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    /// When it can't be used any more.
+    /// Its expiry.
     pub(super) ends: SystemTime,
-    /// The URI by which the client was known, if it was by one.
+    /// The URI by which the client was identified, if it was by one.
     pub(super) uri: Option<ClientUri>,
 }
 
-/// Certificates of a client that are kept in mind. Where authorities hand them out there may be a new one each hour.
+/// Most certificates recorded of a client. An authority may issue a new one each hour.
 const MAX_SEEN: usize = 16;
 
 impl Record {
@@ -216,7 +218,7 @@ impl Drop for Membership {
 }
 
 impl Members {
-    /// Counts a connection in, until what is given is dropped.
+    /// Adds a connection, until the returned value is dropped.
     pub(super) fn join(
         self: &Arc<Self>,
         id: ConnectionId,
@@ -226,28 +228,28 @@ impl Members {
         locked(&self.clients).entry(identity.name_shared()).or_default().remember(&identity);
         let member = Arc::new(Member::new(id, identity, peer));
         locked(&self.present).insert(id.0, Arc::clone(&member));
-        // Either `stop` finds it among the present, or this sees that it has begun.
+        // Either `close` finds it among the present, or this sees that the server is stopping.
         if self.is_stopping() {
             member.stop();
         }
-        // What was changed between its admission and now, it has to look at.
+        // The config may have changed since the handshake; have the connection re-check.
         member.order(Orders::RENEW);
         Membership { members: Arc::clone(self), member }
     }
 
-    /// Has all that join from now on take no request, and gives those that are there, in no order, to be
+    /// Has all that join from now on take no request, and returns those present, in no order, which are to be
     /// [told](Member::stop) the same.
     pub(super) fn close(&self) -> Vec<Arc<Member>> {
         self.is_stopping.store(true, Ordering::SeqCst);
         self.present()
     }
 
-    /// Tells all to go on with the config that there is now.
+    /// Tells all connections to go on under the config now in force.
     pub(super) fn renew(&self) {
         self.order(Orders::RENEW);
     }
 
-    /// Has all look whether memory is short.
+    /// Tells all connections to check whether memory is short.
     pub(super) fn look_at_memory(&self) {
         self.order(Orders::MEMORY);
     }
@@ -256,7 +258,7 @@ impl Members {
         self.is_stopping.load(Ordering::SeqCst)
     }
 
-    /// Cuts off those whose certificate is not valid at `now`.
+    /// Cuts off connections whose certificate is not valid at `now`.
     pub(super) fn cut_off_expired(&self, now: SystemTime) {
         for member in self.present() {
             if let Err(rejection) = member.identity().check_validity(now) {
@@ -265,19 +267,19 @@ impl Members {
         }
     }
 
-    /// The connection `id`.
+    /// Returns the connection `id`.
     pub(super) fn find(&self, id: ConnectionId) -> Option<Arc<Member>> {
         locked(&self.present).get(&id.0).cloned()
     }
 
-    /// All connections, in the order of their numbers.
+    /// Returns all connections, in the order of their numbers.
     pub(super) fn all(&self) -> Vec<Arc<Member>> {
         let mut all = self.present();
         all.sort_unstable_by_key(|member| member.id.0);
         all
     }
 
-    /// What is known of the client `name`; nothing where it was not here since the start.
+    /// Returns the record of the client `name`; `None` if it was not here since the start.
     pub(super) fn record(&self, name: &str) -> Option<Record> {
         locked(&self.clients).get(name).cloned()
     }

@@ -1,4 +1,4 @@
-//! How many requests a client may send in a second.
+//! Bounds on the requests that a client may send per second.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -9,26 +9,28 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use super::refusal::Refusal;
 use crate::identity::PeerIdentity;
 
-/// The rates of all clients there are. Clients come from the config, so there is a bounded number of them.
+/// The rates of all clients. Clients come from the config, so their number is bounded.
 #[derive(Debug, Default)]
 pub struct Rates {
     by_client: HashMap<Arc<str>, Rate>,
     per_second: Option<NonZeroU32>,
 }
 
-/// What one client may send, over all its connections: so many in a second, and as many at once. Clones are the same one.
+/// The rate of one client, over all its connections: so many requests per second, and as many at once. Clones
+/// share it.
 #[derive(Clone, Debug)]
 pub(super) struct Rate(Arc<DefaultDirectRateLimiter>);
 
 impl Rates {
-    /// A rate of `per_second` for each of `clients`; with none nothing is counted.
+    /// Makes a rate of `per_second` for each of `clients`; without a number nothing is counted.
     pub fn new(clients: impl IntoIterator<Item = Arc<str>>, per_second: Option<NonZeroU32>) -> Self {
         let Some(per_second) = per_second else { return Self::default() };
         let rate = |client| (client, Rate(Arc::new(RateLimiter::direct(Quota::per_second(per_second)))));
         Self { by_client: clients.into_iter().map(rate).collect(), per_second: Some(per_second) }
     }
 
-    /// The rates of these, where clients that were there keep what they have used. With another rate all are new.
+    /// Returns the rates of `clients`; those already present keep what they have used. If `per_second` has
+    /// changed, all start anew.
     #[must_use]
     pub fn renewed(
         &self,
@@ -46,7 +48,7 @@ impl Rates {
         renewed
     }
 
-    /// The rate of a client, where it has one.
+    /// Returns the rate of a client, if it has one.
     pub(super) fn of(&self, client: &PeerIdentity) -> Option<Rate> {
         self.by_client.get(client.name()).cloned()
     }
@@ -57,7 +59,7 @@ impl Rate {
     ///
     /// # Errors
     ///
-    /// That it is one too many.
+    /// If none is left.
     pub(super) fn spend(&self) -> Result<(), Refusal> {
         self.0.check().map_err(|_| Refusal::OverRate)
     }

@@ -27,13 +27,14 @@ pub(super) enum Refusal {
 }
 
 impl Refused {
-    /// Refuses what no pattern of the client allows. A command that does not exist is unknown to whoever asks.
+    /// Refuses a request that no pattern of the client allows. A command that does not exist is unknown to
+    /// every client.
     pub(super) fn denied<P>(Denied { request }: Denied, routes: &Routes<P>) -> Self {
         let refusal = if routes.has(request.command()) { Refusal::Forbidden } else { Refusal::Unknown };
         Self { request, refusal }
     }
 
-    /// Refuses what nothing carries out.
+    /// Refuses a request that nothing carries out.
     pub(super) fn unrouted(Unknown { request }: Unknown) -> Self {
         Self { request, refusal: Refusal::Unknown }
     }

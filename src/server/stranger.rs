@@ -1,4 +1,5 @@
-//! What came to the port where no handshake came of it: named for what it is, with what an operator can do.
+//! Explains connections without a handshake: names the protocol that the peer speaks, and says what an
+//! operator can do.
 //!
 //! Looks at bytes and errors; logs nothing and decides nothing.
 
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::text::shown;
 
-/// The first bytes of a connection. TLS reads them after that as if nobody had looked.
+/// The first bytes of a connection. They are peeked, so TLS still reads them.
 pub(super) struct FirstBytes {
     bytes: [u8; MOST],
     length: usize,
@@ -20,27 +21,29 @@ pub(super) struct FirstBytes {
 /// As many bytes as tell one protocol from another.
 const MOST: usize = 32;
 
-/// Characters of the first word, or bytes of what is no text, that the log shows. What follows may be a secret.
+/// Characters of the first word, or bytes of anything that is not text, that the log shows. The rest may be a
+/// secret.
 const MOST_SHOWN: usize = 16;
 
-/// Why there was no handshake, for the log.
+/// Reason for which there was no handshake, for the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Explained {
-    /// What came, or what failed.
+    /// The kind of client that connected, or the failure.
     pub(super) what: Cow<'static, str>,
-    /// What to do.
+    /// Advice for the operator.
     pub(super) advice: &'static str,
 }
 
 impl FirstBytes {
-    /// Waits for them; there are none where the peer closes, or breaks the connection, before it sends any.
+    /// Waits for the first bytes; returns `None` if the peer closes, or breaks the connection, before it
+    /// sends any.
     pub(super) async fn peek(tcp: &TcpStream) -> Option<Self> {
         let mut bytes = [0; MOST];
         let length = tcp.peek(&mut bytes).await.ok().filter(|length| *length > 0)?;
         Some(Self { bytes, length })
     }
 
-    /// Why the handshake that began with them failed with `error`.
+    /// Explains why the handshake that began with these bytes failed with `error`.
     pub(super) fn explain(&self, error: &io::Error) -> Explained {
         let bytes = self.bytes.get(..self.length).unwrap_or_default();
         no_tls(bytes).or_else(|| old_tls(bytes)).unwrap_or_else(|| failed(error))
@@ -54,7 +57,7 @@ fn explained(what: impl Into<Cow<'static, str>>, advice: &'static str) -> Explai
 const OF_ANOTHER: &str =
     "point the client elsewhere; one that nobody knows is a scanner, which a firewall keeps out";
 
-/// What came, if it is no record of TLS.
+/// Names the protocol, if the bytes are no TLS record.
 fn no_tls(bytes: &[u8]) -> Option<Explained> {
     const METHODS: [&str; 9] =
         ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"];
@@ -72,7 +75,7 @@ fn no_tls(bytes: &[u8]) -> Option<Explained> {
         _ if bytes.starts_with(b"SSH-") => explained("a client that speaks SSH", OF_ANOTHER),
         // A CONNECT of TPKT, as remote desktops begin.
         [3, 0, _, _, _, 0xe0, ..] => explained("a client that speaks RDP", OF_ANOTHER),
-        // A hello in the form of SSL 2, which some that know up to TLS 1.2 send.
+        // A hello in the form of SSL 2, which some clients that know up to TLS 1.2 send.
         [0x80..=0xff, _, 1, 0 | 2 | 3, ..] => explained("a client that speaks SSL 2", TOO_OLD),
         _ => match word {
             Some(word) if METHODS.contains(&word) => {
@@ -95,7 +98,7 @@ const NO_PROXY: &str = "switch the header off in the balancer (HAProxy: no `send
 const TOO_OLD: &str = "update the client: TLS 1.2 is the oldest that [server] min_tls_version can let in";
 const TEXT: &str = "commands come over TLS: `lictor call`, or `openssl s_client`, speaks it";
 
-/// The text up to the first space or line end, if all of what came is text.
+/// Returns the text up to the first space or line end, if all of the bytes are text.
 fn first_word(bytes: &[u8]) -> Option<&str> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -121,7 +124,8 @@ fn digits(bytes: &[u8]) -> String {
     digits
 }
 
-/// What came, if it is a hello of a version before TLS 1.2: the version stands behind the heads of the record and the message.
+/// Names the version, if the bytes are a hello of a version before TLS 1.2; it follows the heads of the
+/// record and the message.
 fn old_tls(bytes: &[u8]) -> Option<Explained> {
     let [0x16, 3, _, _, _, 1, _, _, _, 3, version @ 0..=2, ..] = bytes else { return None };
     let name = match version {
@@ -132,7 +136,7 @@ fn old_tls(bytes: &[u8]) -> Option<Explained> {
     Some(explained(format!("a client that speaks {name} at most"), TOO_OLD))
 }
 
-/// What failed in the handshake of a peer that speaks TLS.
+/// Explains a failed handshake with a peer that speaks TLS.
 fn failed(error: &io::Error) -> Explained {
     let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
     match (tls, error.kind()) {
@@ -158,7 +162,7 @@ const ENDED: &str =
     "its own message says why; a client that does not trust the server's certificate may end so";
 const ODD: &str = "a client that is broken, or that attacks; its own message may say more";
 
-/// What the client says is wrong.
+/// Explains an alert from the client.
 fn alerted(alert: Alert) -> Explained {
     const DISTRUST: &str = "have the client trust the server's certificate: `lictor call` by --pin or --ca, \
                             `openssl s_client` by -CAfile";
@@ -190,7 +194,7 @@ fn alerted(alert: Alert) -> Explained {
 
 const VERSIONS: &str = "update the client; or let it in with `min_tls_version = \"1.2\"` in [server]";
 
-/// What the two have not in common.
+/// Explains what the two sides do not have in common.
 fn incompatible(why: &PeerIncompatible) -> Explained {
     use PeerIncompatible as Why;
     const CRYPTO: &str =

@@ -1,7 +1,7 @@
 //! TLS: the handshake, and the values that make it impossible to read a command before the peer is known.
 //!
-//! [`Handshaken`] can only be [authenticated](Handshaken::authenticate), [`Authenticated`] alone gives out the stream,
-//! and a [`Refused`] peer can only be told why.
+//! [`Handshaken`] can only be [authenticated](Handshaken::authenticate), only [`Authenticated`] gives out the
+//! stream, and a [`Refused`] peer can only be told why.
 
 use std::future::Future;
 use std::io;
@@ -27,11 +27,12 @@ use crate::files::{Fault, Opened};
 use crate::identity::pem::{self, PemFault};
 use crate::identity::{PairFault, PeerIdentity, Proofs, Rejection, Roster, Unproven, pair, recognize};
 
-/// The largest file of a key.
+/// The largest key file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Certificates of a chain in a handshake. Each takes tens of bytes beside its own, so that thousands of empty ones in one
-/// message would take a megabyte; no real one is smaller than a 256th of the largest message.
+/// Certificates of a chain in a handshake. Each takes tens of bytes beside its own, so that thousands of
+/// empty ones in one message would take a megabyte; no real one is smaller than a 256th of the largest
+/// message.
 const MAX_CERTIFICATES: usize = 256;
 
 /// The oldest version of TLS that is accepted.
@@ -43,12 +44,12 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// What the server's side of TLS is made of.
+/// The server's certificate, its key, and the accepted versions.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// PEM file of the server's certificate, with its chain if it has one.
     pub certificate: PathBuf,
-    /// What stood in it.
+    /// The certificates in that file.
     pub chain: Vec<CertificateDer<'static>>,
     /// PEM file of its private key.
     pub private_key: PathBuf,
@@ -56,7 +57,7 @@ pub struct TlsFiles {
     pub min_version: TlsVersion,
 }
 
-/// Why the server's certificate can't be used. Never shows what is in a key.
+/// Reason for which the server's certificate can't be used. Never shows what is in a key.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file without a key that can be used.
@@ -64,35 +65,35 @@ pub enum TlsError {
     Key {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: PemFault,
     },
     /// A file that can't be read.
     #[error(transparent)]
     Unreadable(#[from] Fault),
-    /// The two do not belong together, or the key is of a kind that is not supported.
+    /// The two do not belong together, or the key is of an unsupported kind.
     #[error("{} and {} do not make a TLS identity: {fault}", .certificate.display(), .private_key.display())]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's.
         private_key: PathBuf,
-        /// Why not.
+        /// The reason.
         fault: PairFault,
     },
-    /// rustls makes no server of anything.
+    /// rustls refuses to build a server config, for a reason other than the files.
     #[error("TLS can't be set up: {0}")]
     Setup(rustls::Error),
 }
 
-/// Reads the key and makes what handshakes are done with.
+/// Reads the key and makes the acceptor for handshakes.
 ///
-/// There are no tickets, no session storage and no early data: a resumed session would bring its old certificate
-/// along unchecked, and nothing may be read before the peer is known.
+/// There are no tickets, no session storage and no early data: a resumed session would bring its old
+/// certificate along unchecked, and nothing may be read before the peer is known.
 ///
 /// # Errors
 ///
-/// When the key can't be read, or does not fit the certificate.
+/// If the key can't be read, or does not fit the certificate.
 pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let key = Opened::file(&files.private_key)?.bytes(MAX_FILE_BYTES)?;
     let key = pem::key(&key).map_err(|reason| TlsError::Key { path: files.private_key.clone(), reason })?;
@@ -118,8 +119,9 @@ pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Takes any certificate, or none, but only in a chain that is not too long, and from a peer that proves to hold its key: who
-/// is admitted is decided after the handshake, so that a refused peer can be told why in words.
+/// Accepts any certificate, or none, but only in a chain that is not too long, and from a peer that proves
+/// that it holds the key: admission is decided after the handshake, so that a refused peer can be told why in
+/// words.
 #[derive(Debug)]
 struct PossessionVerifier {
     proofs: Proofs,
@@ -147,8 +149,8 @@ impl ClientCertVerifier for PossessionVerifier {
         Ok(ClientCertVerified::assertion())
     }
 
-    // These two are the proof of possession. An assertion here would let in anybody who has seen a client's
-    // certificate.
+    // These two methods are the proof of possession. An assertion here would let in anybody who has seen a
+    // client's certificate.
     fn verify_tls12_signature(
         &self,
         message: &[u8],
@@ -194,15 +196,15 @@ pub(super) async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Res
     Ok(Handshaken { stream: acceptor.accept(tcp).await? })
 }
 
-/// The certificate that the peer has shown in the handshake that ended with `error`, if the cause is that it has not proven to
-/// hold its key.
+/// Returns the certificate that the peer has shown in the handshake that ended with `error`, if the cause is
+/// that the peer has not proven to hold its key.
 pub(super) fn unproven(error: &io::Error) -> Option<&Unproven> {
     Unproven::of(error.get_ref()?.downcast_ref()?)
 }
 
 impl Handshaken {
-    /// Finds out who the peer is. What pins don't decide is looked at by `judge`, which is handed the chain; that it finds
-    /// nothing is a refusal.
+    /// Identifies the peer. If its pin does not decide, `judge` gets the chain; `None` from `judge` is a
+    /// refusal.
     pub(super) async fn authenticate<J>(
         self,
         roster: &Roster,
@@ -243,14 +245,14 @@ impl Refused {
     }
 }
 
-/// Bytes that are still read, and thrown away, from a peer that was told goodbye.
+/// Bytes that are still read, and discarded, from a peer that was told goodbye.
 const LINGER_BYTES: u64 = 256 << 10;
 
-/// How long they are waited for.
+/// Longest wait for these bytes.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
-/// Ends our side, then reads a little of what the peer still sends: to close a socket with unread data resets the
-/// connection, and a reset destroys what was sent last before the peer has read it.
+/// Ends our side, then reads a little of what the peer still sends: closing a socket with unread data resets
+/// the connection, and a reset destroys what was sent last before the peer has read it.
 pub(super) async fn close_gently(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
     stream.shutdown().await?;
     let tcp = stream.get_mut().0;
@@ -264,7 +266,7 @@ pub(super) async fn close_gently(stream: &mut TlsStream<TcpStream>) -> io::Resul
             }
         }
     };
-    // Time up is as good an end as any.
+    // Best effort: a timeout is not an error.
     let _ = timeout(LINGER_TIME, drain).await;
     Ok(())
 }

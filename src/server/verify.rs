@@ -1,9 +1,9 @@
-//! Threads of their own for what strangers make the server compute.
+//! Dedicated threads for computations that strangers cause.
 //!
-//! To read a stranger's certificate and to check signatures takes up to some milliseconds without a pause, which on the threads
-//! that serve would be taken from those who are in. Here few threads do it, and what waits for them waits where it came from,
-//! within its own deadline. Strangers have threads apart from those for clients whose chains are verified anew at a reload,
-//! so that they don't hold up each other.
+//! Reading a stranger's certificate and checking signatures takes up to some milliseconds without a pause,
+//! which on the serving threads would delay admitted clients. Here a few threads do it; handshakes wait for
+//! them within their own deadlines. Strangers have threads apart from those for clients whose chains are
+//! verified anew at a reload, so that neither holds up the other.
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -21,15 +21,15 @@ use super::gate::{Gate, Verifying};
 use crate::identity::{PeerIdentity, Rejection};
 use crate::sync::locked;
 
-/// Of the processors, one of so many is for strangers' certificates at most.
+/// At most one processor in this many is for strangers' certificates.
 const PROCESSORS_PER_THREAD: usize = 4;
 
-/// Jobs that a thread has at once: one that it does, and one that is ready when that is done.
+/// Jobs of a thread at once: one that runs, and one that is ready to follow.
 const JOBS_PER_THREAD: usize = 2;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Whether a client is admitted by a chain, and as whom.
+/// The identity by which a chain admits a client, or the reason why it does not.
 type Verdict = Result<PeerIdentity, Rejection>;
 
 /// All threads that verify.
@@ -39,7 +39,7 @@ pub(super) struct Verifiers {
     clients: Threads,
 }
 
-/// Threads that do jobs in the order in which they come.
+/// Threads that run jobs in the order in which they come.
 struct Threads {
     places: Arc<Semaphore>,
     /// Taken when this is dropped, which ends the threads.
@@ -47,14 +47,14 @@ struct Threads {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What was found out about the chains of clients that are in, by one roster.
+/// One roster's verdicts on the chains of admitted clients.
 ///
-/// A client chooses how many connections it has and what certificates it shows beside its own. So the same chain is verified
-/// once, and the chains of one client one by one: it holds up its own connections alone.
+/// A client chooses its number of connections and the certificates that it shows beside its own. So the same
+/// chain is verified once, and the chains of one client one by one: it holds up only its own connections.
 #[derive(Debug, Default)]
 pub struct Rechecks(Mutex<HashMap<Arc<str>, Arc<VerdictsOfClient>>>);
 
-/// The verdicts on a client's chains, by the chain's hash. Held while one of them is verified.
+/// The verdicts on a client's chains, by the chain's hash. Locked while one of them is verified.
 type VerdictsOfClient = tokio::sync::Mutex<HashMap<[u8; 32], Verdict>>;
 
 impl Rechecks {
@@ -64,7 +64,7 @@ impl Rechecks {
     }
 }
 
-/// Tells a chain from others.
+/// Hashes a chain, to tell it from others.
 fn hash(chain: &[CertificateDer<'_>]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for certificate in chain {
@@ -79,7 +79,7 @@ impl Verifiers {
     ///
     /// # Errors
     ///
-    /// When the machine gives none.
+    /// If the system refuses one.
     pub(super) fn start() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
         let number = (processors / PROCESSORS_PER_THREAD).max(1);
@@ -87,7 +87,8 @@ impl Verifiers {
         Ok(Self { strangers, clients: Threads::start("verify-clients", number)? })
     }
 
-    /// What `judge` finds about a stranger, who comes through `gates`: of each of them one at a time. Nothing where it panics.
+    /// Returns the verdict of `judge` on a stranger that comes through `gates`; each gate lets through one at
+    /// a time. Returns `None` if `judge` panics.
     pub(super) async fn of_stranger<T: Send + 'static>(
         &self,
         gates: &[Arc<Gate>],
@@ -100,8 +101,8 @@ impl Verifiers {
         self.strangers.run(turns, judge).await
     }
 
-    /// What `judge` finds about `client`, which is in and showed this `chain`, unless it is among `known`. Nothing where it
-    /// panics.
+    /// Returns the verdict of `judge` on `client`, which is admitted and showed this `chain`, unless `known`
+    /// has one. Returns `None` if `judge` panics.
     pub(super) async fn of_client(
         &self,
         known: &Rechecks,
@@ -137,7 +138,8 @@ impl Threads {
         Ok(started)
     }
 
-    /// Has a thread do `job`. What it `holds` is dropped when it is done, be it that nobody waits for it any more.
+    /// Runs `job` on a thread. What it `holds` is dropped when the job is done, even if nobody waits for it
+    /// any more.
     async fn run<T: Send + 'static>(
         &self,
         holds: impl Send + 'static,
@@ -148,7 +150,7 @@ impl Threads {
         let job = move || {
             let _holds = (place, holds);
             if !tell.is_closed() {
-                // Who waited may be gone.
+                // The waiting task may be gone.
                 let _ = tell.send(job());
             }
         };
@@ -161,7 +163,7 @@ fn work(line: &Mutex<Receiver<Job>>) {
     loop {
         let next = locked(line).recv();
         let Ok(job) = next else { return };
-        // The one whose job it was is told nothing; others' go on.
+        // The caller whose job panicked gets no result; other jobs go on.
         let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }

@@ -1,4 +1,4 @@
-//! Commands about the whole server, for those whom the config gives them.
+//! Commands about the whole server, for clients to which the config grants them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -20,8 +20,8 @@ use crate::wire::{Code, CommandError, Request};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// How the server is: its version, its age, its connections, its tasks, its plugins, how its config was last loaded, and how
-/// often which bound was met.
+/// Shows the server's status: its version, age, connections, tasks and plugins, the last load of its config,
+/// and how often each bound was reached.
 pub(super) fn status(request: &Request, session: &Session) -> Result<String, CommandError> {
     let mut arguments = request.arguments().skip(1);
     match (arguments.next(), arguments.next()) {
@@ -31,7 +31,7 @@ pub(super) fn status(request: &Request, session: &Session) -> Result<String, Com
     }
 }
 
-/// The same for monitoring, in the text format of Prometheus.
+/// Shows the same for monitoring, in the text format of Prometheus.
 fn exposition(session: &Session) -> String {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let gauges = [
@@ -56,7 +56,7 @@ fn exposition(session: &Session) -> String {
     metrics::exposition(&gauges)
 }
 
-/// What the process holds, of what it may.
+/// Shows the memory that the process holds, of the memory that it may hold.
 fn memory() -> String {
     let [used, mark] = [watermark::used_bytes(), watermark::mark_bytes()].map(|bytes| bytes >> 20);
     let short = if watermark::is_passed() { ", short: calls are refused" } else { "" };
@@ -89,8 +89,8 @@ fn overview(session: &Session) -> String {
     text
 }
 
-/// The clients of the config: their connections, when they were last here, and when the certificates end that they
-/// came with.
+/// Lists the clients of the config: their connections, their last use, and the expiry of the certificates
+/// that they came with.
 pub(super) fn clients(session: &Session) -> String {
     let members = session.server.members.all();
     let now = SystemTime::now();
@@ -120,7 +120,7 @@ pub(super) fn clients(session: &Session) -> String {
     text.trim_end().to_owned()
 }
 
-/// Each certificate that the client came with, or that the config knows when it ends.
+/// Lists the expiry of each certificate that the client came with, or whose expiry the config knows.
 fn expiries(
     record: Record,
     pinned: impl Iterator<Item = (Thumbprint, SystemTime)>,
@@ -135,7 +135,7 @@ fn expiries(
     words.collect()
 }
 
-/// For how many days something is good that ends at `ends`, or when it ended.
+/// Says for how many more days something that ends at `ends` is good, or when it ended.
 pub(super) fn time_left(ends: SystemTime, now: SystemTime) -> String {
     match ends.duration_since(now) {
         Ok(left) => format!("for {} days", left.as_secs() / DAY.as_secs()),
@@ -143,7 +143,7 @@ pub(super) fn time_left(ends: SystemTime, now: SystemTime) -> String {
     }
 }
 
-/// The plugins with the commands that go to them and the hashes of their components.
+/// Lists the plugins with the commands routed to them and the hashes of their components.
 pub(super) fn plugins(service: &Service) -> String {
     let lines = plugin_commands(service).into_iter().map(|(name, (sha256, mut commands))| {
         commands.sort_unstable();
@@ -161,7 +161,7 @@ fn plugin_commands(service: &Service) -> BTreeMap<&str, (String, Vec<&str>)> {
     plugins
 }
 
-/// Ends a connection; its commands are stopped, and its client is told.
+/// Ends a connection; its calls are stopped, and its client is told.
 pub(super) fn kick(request: &Request, session: &Session) -> Result<String, CommandError> {
     let argument = only_argument(request, "@kick CONNECTION")?;
     let number = argument.strip_prefix('c').unwrap_or(argument).parse().ok();
@@ -175,14 +175,14 @@ pub(super) fn kick(request: &Request, session: &Session) -> Result<String, Comma
     Ok(format!("ending {} of {}", member.id, member.identity().name()))
 }
 
-/// Has the server stop as SIGTERM does.
+/// Stops the server as SIGTERM does.
 pub(super) fn drain(session: &Session) -> Result<String, CommandError> {
     let control = session.server.control.as_ref().ok_or_else(uncontrolled)?;
     control.drain();
     Ok("stopping".to_owned())
 }
 
-/// Loads the config anew.
+/// Reloads the config.
 pub(super) fn reload(session: &Session) -> Done {
     let Some(control) = &session.server.control else { return Done::Now(Err(uncontrolled())) };
     let reloading = control.reload();
