@@ -1,7 +1,7 @@
-//! A process of its own for each component that is compiled, and for each debug file: what its author wrote decides how long that
-//! takes, and how much memory.
+//! A separate process for each component that is compiled, and for each debug file: their author's bytes
+//! decide how much time and memory that takes.
 //!
-//! [`run`] starts one and bounds it from outside; `alone` is what it does.
+//! [`run`] starts a process and bounds it from outside; `alone` is the code that runs in it.
 
 use std::fs::File;
 use std::io;
@@ -25,39 +25,40 @@ use crate::text::shown;
 /// The verb that compiles.
 const VERB: &str = "compile";
 
-/// Why there is no compiled code.
+/// Reason for which there is no compiled code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Uncompiled {
-    /// The compiler says so of the component, in words that hold some of the component's own.
+    /// The compiler found the component invalid, in words that quote some of the component's own.
     Invalid(String),
-    /// It takes more than it may, or breaks the compiler: so it will within the same bounds.
+    /// The component exceeds a bound, or breaks the compiler; it would do so again under the same bounds.
     Exceeding(String),
     /// The compiler could not do its work.
     Failed(String),
 }
 
-/// How much is read of what the compiler says is wrong, in bytes.
+/// Bytes that are read of the compiler's error message.
 const MAX_WORDS_BYTES: u64 = 16 << 10;
 
-/// The same of what is shown of a compiler that broke off, in characters.
+/// Characters that are shown of the message of a compiler that broke off.
 const MAX_WORDS_CHARS: usize = 400;
 
-/// What such a process makes of a component.
+/// A compiler process's output, made from a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// Code.
+    /// Compiled code.
     Code {
-        /// The name of the world that its plugin is of.
+        /// The name of the world of its plugin.
         world: String,
     },
-    /// The table of places, by its debug file, which follows it.
+    /// The table of places, made from the debug file that follows the component.
     Places {
-        /// How many bytes that has.
+        /// The debug file's size.
         debug_bytes: usize,
     },
 }
 
-/// Does `work` on the component that is the first of `input`, into the file `output`. To drop the future ends the compiler.
+/// Does `work` on the component that is the first of `input`, into the file `output`. Dropping the future
+/// ends the compiler.
 pub(super) async fn run(
     compiling: &Compiling,
     work: &Work,
@@ -67,8 +68,8 @@ pub(super) async fn run(
     drive(compiling, command(compiling, work, output), input).await
 }
 
-/// Has `command` work on `input`. A thread that serves nobody waits for its end: with processes of tokio's each worker would
-/// look for ended ones whenever it parks.
+/// Has `command` work on `input`. A blocking thread waits for its end: with tokio's processes, each worker
+/// would check for ended ones whenever it parks.
 async fn drive(compiling: &Compiling, mut command: Command, input: &[&[u8]]) -> Result<(), Uncompiled> {
     let failed = |error: io::Error| Uncompiled::Failed(format!("it can't be compiled: {error}"));
     let mut child = command.spawn().map_err(|error| {
@@ -81,7 +82,7 @@ async fn drive(compiling: &Compiling, mut command: Command, input: &[&[u8]]) -> 
     let mut ended = spawn_blocking(move || wait(&child));
     let Ok(conversed) = timeout(compiling.time, converse(pipes, input, &mut ended)).await else {
         drop(running);
-        // Its memory is to be free when this is told.
+        // Its memory is to be free before the caller hears of it.
         let _ = ended.await;
         return Err(Uncompiled::Exceeding(compiling.time_used_up()));
     };
@@ -89,7 +90,7 @@ async fn drive(compiling: &Compiling, mut command: Command, input: &[&[u8]]) -> 
     judge(compiling, status, &said)
 }
 
-/// A compiler's process, which is killed where this is dropped before it has ended.
+/// A compiler's process, killed if this is dropped before it has ended.
 struct Running(Arc<Mutex<Child>>);
 
 impl Drop for Running {
@@ -99,10 +100,11 @@ impl Drop for Running {
     }
 }
 
-/// Threads that compile one component: each has a stack, of the memory that there is.
+/// Most threads that compile one component: each has a stack, which counts towards the memory bound.
 const MAX_THREADS: usize = 8;
 
-/// Address space that the allocator takes at a time, in KiB; by itself it takes a gigabyte before the first line runs.
+/// Address space that the allocator takes at a time, in KiB; its default is a gigabyte before the first line
+/// runs.
 const ARENA_KIB: &str = "65536";
 
 fn command(compiling: &Compiling, work: &Work, output: File) -> Command {
@@ -120,7 +122,7 @@ fn command(compiling: &Compiling, work: &Work, output: File) -> Command {
         .args(["--memory-bytes", &compiling.memory_bytes.to_string()])
         .args(["--milliseconds", &compiling.time.as_millis().to_string()])
         .env_clear()
-        // What it could find out by itself only with the right to read files.
+        // The compiler could find this out by itself only with the right to read files.
         .env("RAYON_NUM_THREADS", threads.to_string())
         .env("MIMALLOC_ARENA_RESERVE", ARENA_KIB)
         .current_dir("/")
@@ -132,7 +134,7 @@ fn command(compiling: &Compiling, work: &Work, output: File) -> Command {
     command
 }
 
-/// Gives the compiler its input, hears what it has to say, and waits for its end.
+/// Gives the compiler its input, reads its messages, and waits for its end.
 async fn converse(
     (stdin, words): (Option<ChildStdin>, Option<ChildStderr>),
     input: &[&[u8]],
@@ -142,7 +144,7 @@ async fn converse(
         if let Some(stdin) = stdin {
             let mut stdin = pipe::Sender::from_owned_fd(stdin.into())?;
             for bytes in input {
-                // One that ends before it has read all says why.
+                // A compiler that ends before it has read everything says why.
                 let _ = stdin.write_all(bytes).await;
             }
         }
@@ -164,19 +166,20 @@ async fn converse(
 /// Blocks until `child` has ended.
 fn wait(child: &Mutex<Child>) -> io::Result<ExitStatus> {
     let process = Pid::from_child(&locked(child));
-    // Without the lock, which the one who kills it takes; its number stays its own until it is waited for below.
+    // Without the lock, which the killer takes; the process keeps its number until it is waited for below.
     retry_on_intr(|| waitid(WaitId::Pid(process), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT))?;
     locked(child).wait()
 }
 
-/// Exit code of a compiler that found the component to be invalid, as of any verb that fails.
+/// Exit code of a compiler that found the component invalid, as of any verb that fails.
 const INVALID: i32 = 1;
 
 /// Exit code of a compiler that ran out of memory and could say so.
 const NO_MEMORY: i32 = 4;
 
-/// What the standard library writes first when it aborts for an allocation that failed; nothing else can end a process there.
-/// Words that quote the component come from compilers that end by an exit code, or begin with other words.
+/// Beginning of std's message when it aborts because an allocation failed; nothing else can end a process
+/// with it. Words that quote the component come from compilers that end with an exit code, or begin with
+/// other words.
 const ALLOCATION_FAILED: &str = "memory allocation of ";
 
 fn judge(compiling: &Compiling, status: ExitStatus, said: &str) -> Result<(), Uncompiled> {
@@ -199,13 +202,13 @@ fn judge(compiling: &Compiling, status: ExitStatus, said: &str) -> Result<(), Un
     Err(broke_off(status, said))
 }
 
-/// Exit code of a process of which a thread panicked.
+/// Exit code of a process in which a thread panicked.
 const PANICKED: i32 = 101;
 
-/// What the standard library writes of a thread that ends the process by its stack.
+/// Part of std's message about a thread whose stack overflow ends the process.
 const STACK_OVERFLOW: &str = "has overflowed its stack";
 
-/// A compiler that ended as it never does for a component that tools make: what it was given is the cause.
+/// Explains a compiler that ended as it never does for a component made by tools: its input is the cause.
 fn broke_off(status: ExitStatus, said: &str) -> Uncompiled {
     let words = shown(said, MAX_WORDS_CHARS);
     match (status.code(), status.signal()) {
@@ -223,7 +226,7 @@ fn broke_off(status: ExitStatus, said: &str) -> Uncompiled {
     }
 }
 
-/// Says once what the compiler could not give up.
+/// Logs once which rights the compiler could not give up.
 fn note_refused(said: &str) {
     static ONCE: std::sync::Once = std::sync::Once::new();
     if !said.is_empty() {
@@ -249,13 +252,13 @@ mod tests {
         judge(&within(Duration::from_secs(9)), ExitStatus::from_raw(status), said)
     }
 
-    /// Longer than any test takes that does not fail.
+    /// Longer than any passing test takes.
     const LONG: Duration = Duration::from_secs(50);
 
-    /// More than a pipe takes by itself.
+    /// More than a pipe's buffer holds.
     const LARGE: usize = 1 << 20;
 
-    /// A shell in the compiler's place, and the end of the pipe that it writes to.
+    /// A shell in the compiler's place, and the read end of the pipe that it writes to.
     fn shell(script: &str) -> (Command, io::PipeReader) {
         let (reader, writer) = io::pipe().unwrap();
         let mut command = Command::new("/bin/sh");
@@ -285,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn a_compiler_that_goes_on_is_killed_at_the_deadline() {
         let begun = Instant::now();
-        // It reads nothing; or has closed what it could be heard by.
+        // The shell reads nothing, or has closed the streams that it could be heard through.
         for script in ["exec sleep 60", "exec <&- 2>&-; exec sleep 60"] {
             let (command, mut output) = shell(script);
             let driven = drive(&within(Duration::from_millis(200)), command, &[&[0; LARGE]]).await;
@@ -316,7 +319,7 @@ mod tests {
         assert_eq!(judged(exit(0), ""), Ok(()));
         assert_eq!(judged(exit(0), "system calls: refused"), Ok(()));
         assert_eq!(judged(exit(1), "no component\n"), Err(Uncompiled::Invalid("no component".into())));
-        // What a component says, which the compiler quotes, makes it nothing else.
+        // A component's words, quoted by the compiler, do not change the verdict.
         let quoted = "unknown import: `memory allocation of 8 bytes failed (os error 12)`";
         assert_eq!(judged(exit(1), quoted), Err(Uncompiled::Invalid(quoted.into())));
         let time = "it takes more than compile_time = 9s to compile";

@@ -1,4 +1,4 @@
-//! By which program a component is compiled and within what bounds, and the words for one that exceeds them.
+//! The program that compiles components, its bounds, and the words for a component that exceeds them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,45 +7,46 @@ use super::definitions;
 use crate::telemetry::metrics::Counter;
 use crate::units::size;
 
-/// The program that is running, wherever its file went meanwhile.
+/// The running program, even if its file was moved or replaced meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Definitions that a component may have however small `component_size` is, in bytes: twice those of one of Python.
+/// Definitions that a component may have however small `component_size` is, in bytes: twice those of one of
+/// Python.
 const MIN_DEFINITIONS_BYTES: usize = 1 << 20;
 
-/// By which program a component is compiled, and what that may take.
+/// The program that compiles a component, and its bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiling {
-    /// A program that has the verb `compile`: the one that is running, but in those that are not `lictor`.
+    /// A program that has the verb `compile`: the running one, except in programs that are not `lictor`.
     pub program: PathBuf,
     /// The largest file, in bytes.
     pub component_bytes: usize,
-    /// The most memory that compiling it may take, in bytes of address space.
+    /// Most memory that compiling it may take, in bytes of address space.
     pub memory_bytes: usize,
-    /// How long it may take, by the clock and in processor time.
+    /// Longest time for compiling it, both by the clock and in processor time.
     pub time: Duration,
 }
 
 impl Compiling {
-    /// These bounds, by the program that is running.
+    /// These bounds, with the running program as the compiler.
     #[must_use]
     pub fn by_itself(component_bytes: usize, memory_bytes: usize, time: Duration) -> Self {
         Self { program: OWN_PROGRAM.into(), component_bytes, memory_bytes, time }
     }
 
-    /// A component whose file is larger than it may be.
+    /// Counts a component whose file is too large; returns the words for it.
     pub(super) fn too_large(&self) -> String {
         Counter::ComponentsTooLarge.count();
         format!("its file is larger than component_size = {}", size(self.component_bytes as u64))
     }
 
-    /// The most bytes that a component's definitions may have in its compiled code: decoded they take no more than its file
-    /// may have.
+    /// Most bytes that a component's definitions may have in its compiled code: decoded, they take no more
+    /// than its file may have.
     pub(super) fn definitions_bytes(&self) -> u64 {
         (self.component_bytes / definitions::MEMORY_PER_BYTE).max(MIN_DEFINITIONS_BYTES) as u64
     }
 
-    /// A component whose definitions have more.
+    /// Counts a component with too many definitions; returns the words for it.
     pub(super) fn too_many_definitions(&self) -> String {
         Counter::ComponentsTooLarge.count();
         let least = MIN_DEFINITIONS_BYTES * definitions::MEMORY_PER_BYTE;

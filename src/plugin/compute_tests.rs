@@ -1,4 +1,4 @@
-//! Calls that compute, wait, end and break off, on one thread for them.
+//! Calls that compute, wait, end and break off, all on one compute thread.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 
-/// Computes until `is_over`, tick by tick; notes how many ticks it had, and on which threads.
+/// Computes until `is_over`, tick by tick; counts its ticks, and notes their threads.
 async fn computes(is_over: Arc<AtomicBool>, ticks: Arc<AtomicUsize>) -> Vec<Option<String>> {
     let mut threads = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
@@ -71,7 +71,7 @@ async fn many_have_a_tick_in_turn() {
         task.await.unwrap();
     }
     let turns = &turns.lock().unwrap().0;
-    // Before that, those that have begun take turns alone.
+    // Before that, the calls that have begun take turns alone.
     let begun = (0..CALLS).map(|call| turns.iter().position(|of| *of == call).unwrap()).max().unwrap();
     for turn in turns[begun..].windows(CALLS) {
         assert_eq!(turn.iter().collect::<BTreeSet<_>>().len(), CALLS, "{turns:?}");
@@ -100,7 +100,7 @@ async fn what_waits_for_something_waits_in_its_task() {
     other.await.unwrap();
 }
 
-/// One spins without end on the only thread; the deadline of another, which waits for its turn, holds.
+/// One call spins without end on the only thread; the deadline of another, which waits for its turn, holds.
 #[tokio::test]
 async fn a_deadline_is_met_however_long_the_line() {
     let compute = Compute::of(1).unwrap();

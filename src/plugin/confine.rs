@@ -1,8 +1,8 @@
-//! What the process that compiles gives up before it reads a component: a component's author may have written it
-//! against the compiler.
+//! Rights that the compiler's process gives up before it reads a component: the component's author may have
+//! written it against the compiler.
 //!
-//! Knows nothing of components. Bounds on memory and time are a must; the rest is refused by some kernels and service
-//! units, and without it the bounds still hold.
+//! Knows nothing of components. Bounds on memory and time are mandatory; some kernels and service units
+//! refuse the rest, and the bounds still hold without it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,16 +19,17 @@ use seccompiler::{
     TargetArch, apply_filter,
 };
 
-/// Descriptors that the process has: its input, its output, and where it tells what is wrong.
+/// The process's descriptors: its input, its output, and its error stream.
 const DESCRIPTORS: u64 = 3;
 
-/// Bounds this process for good and takes its rights. Returns what the kernel or the service unit refused, for the log.
+/// Bounds this process and drops its rights, for good. Returns the restrictions that the kernel or the
+/// service unit refused, for the log.
 ///
 /// The output may have as many bytes as the memory: it was in there.
 ///
 /// # Errors
 ///
-/// When the process can't bound its memory and its time.
+/// If the process can't bound its memory and its time.
 pub(super) fn confine(memory_bytes: u64, time: Duration) -> io::Result<Vec<String>> {
     let mut refused = Vec::new();
     let mut note = |what: &str, done: io::Result<()>| {
@@ -36,7 +37,7 @@ pub(super) fn confine(memory_bytes: u64, time: Duration) -> io::Result<Vec<Strin
             refused.push(format!("{what}: {error}"));
         }
     };
-    // Before it is not dumpable, as these files are root's then.
+    // Before the process becomes undumpable, since its `/proc` files then belong to root.
     note("first to be killed", std::fs::write("/proc/self/oom_score_adj", "1000"));
     note("no_new_privs", prctl::set_no_new_privs().map_err(io::Error::from));
     note("parent death signal", set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into));
@@ -46,8 +47,8 @@ pub(super) fn confine(memory_bytes: u64, time: Duration) -> io::Result<Vec<Strin
     note("no further descriptors", limit(Resource::Nofile, DESCRIPTORS));
     limit(Resource::Fsize, memory_bytes)?;
     limit(Resource::As, memory_bytes)?;
-    // Whole seconds: a part of one is rounded up, and the parent's clock stops the process sooner.
-    // The hard limit is a second later: at that the kernel kills without saying why.
+    // Whole seconds: a fraction is rounded up, and the parent's clock stops the process sooner. The hard
+    // limit is a second later, since there the kernel kills without saying why.
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     limit(Resource::Cpu, seconds + 1)?;
     setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), ..getrlimit(Resource::Cpu) })?;
@@ -55,26 +56,27 @@ pub(super) fn confine(memory_bytes: u64, time: Duration) -> io::Result<Vec<Strin
     Ok(refused)
 }
 
-/// Closes descriptors that were inherited by mistake: of whoever started the server, since its own are closed when a
-/// program starts.
+/// Closes descriptors inherited by mistake. They come from whoever started the server: the server's own are
+/// closed when a program starts.
 fn close_others() -> io::Result<()> {
     let open =
         std::fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let others: Vec<i32> = open.filter_map(|name| name.parse().ok()).filter(|other| *other > 2).collect();
     for other in others {
-        // Among them is the one by which they were listed, which is closed already.
+        // Among them is the descriptor used for the listing, which is closed already.
         let _ = nix::unistd::close(other);
     }
     Ok(())
 }
 
-/// Lowers the bound of `resource` to `most`, for good; one that is lower already stays.
+/// Lowers the bound of `resource` to `most`, for good; a lower one stays.
 fn limit(resource: Resource, most: u64) -> io::Result<()> {
     let most = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
     Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
 }
 
-/// System calls that the compiler needs, beside those in [`rules`] whose arguments count: memory, threads, the clock.
+/// System calls that the compiler needs, beside those in [`rules`] whose arguments count: memory, threads,
+/// the clock.
 const NEEDED: &[libc::c_long] = &[
     libc::SYS_brk,
     libc::SYS_clock_gettime,
@@ -103,12 +105,13 @@ const NEEDED: &[libc::c_long] = &[
     libc::SYS_sigaltstack,
 ];
 
-/// Refuses all other system calls. What is refused gets an error instead of a signal, since the C library and the
-/// allocator ask for things that they can do without.
+/// Refuses all other system calls, with an error instead of a signal, since the C library and the allocator
+/// ask for things that they can do without.
 fn filter_system_calls() -> io::Result<()> {
     let refuse = |errno: i32| SeccompAction::Errno(errno.unsigned_abs());
-    // Its flags lie in memory, where a filter can't look. To a C library that hears that the kernel lacks it, `clone`
-    // is as good. The later filter lets it through: of two that refuse, the later one's error counts.
+    // The flags of `clone3` are in memory, where a filter can't look. A C library that hears that the kernel
+    // lacks it uses `clone` instead. The later filter allows it: of two that refuse, the later one's error
+    // counts.
     install(BTreeMap::from([(libc::SYS_clone3, vec![])]), SeccompAction::Allow, refuse(libc::ENOSYS))?;
     install(rules()?, refuse(libc::EPERM), SeccompAction::Allow)
 }
@@ -126,14 +129,14 @@ fn rules() -> io::Result<Rules> {
         rules.insert(call, vec![rule(0, Le, last_descriptor)?]);
     }
     rules.insert(libc::SYS_mmap, vec![rule(4, Eq, no_descriptor)?]);
-    // A process would have a processor time of its own.
+    // A process would get processor time of its own.
     rules.insert(libc::SYS_clone, vec![rule(0, MaskedEq(thread), thread)?]);
     // To abort.
     rules.insert(libc::SYS_tgkill, vec![rule(0, Eq, own)?]);
     Ok(rules)
 }
 
-/// Fits where the argument of this number, 32 bits of it, compares so.
+/// Matches if 32 bits of the argument with this number compare so.
 fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
     let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value);
     condition.and_then(|condition| SeccompRule::new(vec![condition])).map_err(io::Error::other)
@@ -169,7 +172,7 @@ mod tests {
         alone("where_filters_are_refused_the_bounds_hold_alone", be_bounded);
     }
 
-    /// Runs this test again in a process of its own, where it does `what`: nothing gives a process its rights back.
+    /// Runs this test again in a separate process, where it does `what`: a process can't get its rights back.
     fn alone(test: &str, what: fn()) {
         if std::env::var_os(CONFINED).is_some() {
             return what();
@@ -196,7 +199,7 @@ mod tests {
     }
 
     fn be_confined() {
-        // In a thread, as the test's own has to tell how it ended.
+        // In a thread, since the test's own thread has to report the result.
         let refused = thread::spawn(|| {
             let parent = rustix::process::getppid().unwrap();
             let refused = confine(4 << 30, Duration::from_secs(10)).unwrap();
@@ -212,7 +215,7 @@ mod tests {
                 ("a program", Command::new("/bin/true").status().map(drop)),
                 ("a signal", rustix::process::kill_process(parent, Signal::CONT).map_err(io::Error::from)),
             ];
-            // Without the filter it is the bound on descriptors that refuses most of them.
+            // Without the filter, the bound on descriptors refuses most of them.
             let is_filtered = !refused.iter().any(|what| what.starts_with("system calls"));
             for (what, tried) in tried {
                 let kind = tried.map_err(|error| error.kind());

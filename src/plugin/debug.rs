@@ -1,6 +1,8 @@
-//! The debug file beside a component: read and handed to the process that compiles, unparsed, which gives the table of places.
+//! The debug file beside a component: read and handed, unparsed, to the compiler's process, which returns the
+//! table of places.
 //!
-//! A plugin is the same without it. So whatever is wrong with it costs the places, and is told.
+//! A plugin works the same without it. So a faulty debug file costs the places alone, and the fault is
+//! reported.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -22,28 +24,28 @@ use crate::telemetry::metrics::Counter;
 use crate::text::shown;
 use crate::units::size;
 
-/// The most that is shown of what is wrong with a debug file, in characters.
+/// Characters that are shown of a debug file's fault.
 const MAX_WORDS_CHARS: usize = 400;
 
-/// What to do about a debug file that tells nothing of the component.
+/// Advice for a debug file that says nothing about the component.
 const PUT_ANEW: &str =
     "put the component and its debug file of one build side by side, or remove the debug file";
 
-/// What to do about one that tells too much.
+/// Advice for a debug file that says too much.
 const LESS: &str =
     "build with less debug information (in Rust `debug = \"line-tables-only\"`), or remove the debug file";
 
-/// Why a debug file is not used, and what to do.
+/// Reason for which a debug file is not used, and advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DebugFault {
-    /// What is wrong with which file.
+    /// The file and its fault.
     pub what: String,
-    /// What to do.
+    /// The advice.
     pub help: String,
 }
 
 impl DebugFault {
-    /// Logs it, where no config warns of it.
+    /// Logs the fault, if no config warns of it.
     pub fn log(&self) {
         let Self { what, help } = self;
         tracing::warn!(target: "lictor::plugin", what, help, "the debug file is not used");
@@ -59,22 +61,22 @@ impl DebugFault {
 /// The SHA-256 of a debug file, if there is one that can be read.
 pub(super) type Seen = Result<Option<[u8; 32]>, DebugFault>;
 
-/// What a debug file was when its plugin was loaded, and what it told.
+/// A debug file as it was when its plugin was loaded, and the places read from it.
 pub(super) struct Debug {
     seen: Seen,
     places: Result<Places, DebugFault>,
 }
 
 impl Debug {
-    /// What the debug file beside the component of `spec` tells of that, whose `bytes` these are. To drop the future ends the
-    /// process that reads it.
+    /// Reads the debug file beside the component of `spec`, whose bytes and hash are given. Dropping the
+    /// future ends the process that reads the file.
     pub(super) async fn of(runtime: &Arc<Runtime>, spec: &Spec, (bytes, sha256): (&[u8], &[u8; 32])) -> Self {
         let reading = spec.clone();
         let read = blocking(move || Ok(read(&reading))).await;
         match read.unwrap_or_else(|words| Err(DebugFault::new(spec, &words, PUT_ANEW))) {
             Ok(None) => Self { seen: Ok(None), places: Ok(Places::NONE) },
             Ok(Some(debug)) => {
-                // Of both: neither says of which other it is.
+                // The hash of both: neither file identifies the other.
                 let both = Sha256::digest([*sha256, debug.sha256].concat()).into();
                 let places = places(runtime, spec, (bytes, &debug.bytes), both).await;
                 let places = places.map_err(|(words, help)| DebugFault::new(spec, &words, help));
@@ -84,18 +86,18 @@ impl Debug {
         }
     }
 
-    /// Whether the file is what it was.
+    /// Returns true if the file has not changed since.
     pub(super) fn is_of_its_file(&self, spec: &Spec) -> bool {
         self.seen == read(spec).map(|debug| debug.map(|debug| debug.sha256))
     }
 
-    /// Where what is, if that is known.
+    /// Returns the places; none if they are unknown.
     pub(super) fn places(&self) -> &Places {
         static NONE: Places = Places::NONE;
         self.places.as_ref().unwrap_or(&NONE)
     }
 
-    /// What is wrong with the file.
+    /// Returns the file's fault.
     pub(super) fn fault(&self) -> Option<&DebugFault> {
         self.places.as_ref().err()
     }
@@ -136,8 +138,8 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink())
 }
 
-/// The places that a debug file tells of its component, found before or now; `both` stands for the two in the cache. Or why there
-/// are none, and what to do.
+/// Returns the places that a debug file gives for its component, from the cache or read now; `both` is the
+/// key of the two files in the cache. Otherwise returns the reason why there are none, and advice.
 async fn places(
     runtime: &Arc<Runtime>,
     spec: &Spec,
@@ -171,12 +173,12 @@ async fn places(
     blocking(move || draft.places().map_err(|error| error.to_string())).await.map_err(failed)
 }
 
-/// Debug files that told nothing within the bounds on their reader, each with its component, the bounds, and the words. One is not
-/// read again until one of these changes: it would take as long each time that its plugin is loaded.
+/// Debug files that exceeded the bounds on their reader, each with its component, the bounds, and the words.
+/// None is read again until one of these changes: it would take as long at each load of its plugin.
 #[derive(Default)]
 pub(super) struct Hopeless(Mutex<VecDeque<([u8; 32], Compiling, String)>>);
 
-/// How many are remembered; one more takes the place of the oldest.
+/// Most entries that are remembered; one more replaces the oldest.
 const MAX_HOPELESS: usize = 64;
 
 impl Hopeless {

@@ -1,8 +1,9 @@
-//! How large a component's definitions are, in its compiled code.
+//! Size of a component's definitions in its compiled code.
 //!
-//! Code and data of a component are mapped from a file and cost the process no memory of its own. Its definitions (types,
-//! imports, functions, globals, exports, modules, instances) are decoded to the heap when the code is loaded, for as long as
-//! the plugin is there, and take many times their size. The compiler's process can't bound what this one decodes.
+//! Code and data of a component are mapped from a file and cost the process no memory of its own. Its
+//! definitions (types, imports, functions, globals, exports, modules, instances) are decoded to the heap when
+//! the code is loaded, stay there as long as the plugin, and take many times their size. The compiler's
+//! process can't bound what this process decodes.
 
 use std::fs::File;
 
@@ -13,11 +14,11 @@ use object::{Endianness, elf::FileHeader64};
 /// The section in which wasmtime keeps them.
 const SECTION: &[u8] = b".wasmtime.info";
 
-/// Bytes of memory that the costliest definitions take for each byte of that section, in wasmtime 48: core function types of a
-/// hundred parameters take 52, empty modules 35, exports 8.
+/// Bytes of memory that the costliest definitions take for each byte of that section, in wasmtime 48: core
+/// function types of a hundred parameters take 52, empty modules 35, exports 8.
 pub(super) const MEMORY_PER_BYTE: usize = 52;
 
-/// Bytes of this section in `code`. Reads the tables of sections and no more.
+/// Returns the size of this section in `code`. Reads only the section tables.
 pub(super) fn size(code: &File) -> object::Result<u64> {
     let code = &ReadCache::new(code);
     let header = FileHeader64::<Endianness>::parse(code)?;

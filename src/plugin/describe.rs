@@ -1,4 +1,4 @@
-//! What a plugin says of its commands, asked once, when it is loaded.
+//! A plugin's description of its commands, requested once, when it is loaded.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -20,16 +20,16 @@ use crate::text::shown;
 pub struct CommandInfo {
     /// The first argument that runs it.
     pub name: String,
-    /// What it does.
+    /// A summary of the command.
     pub summary: String,
     /// Its arguments.
     pub usage: String,
-    /// Whether running it twice is the same as once.
+    /// Set if running it twice has the same effect as once.
     pub idempotent: bool,
 }
 
 impl Plugin {
-    /// The plugin's commands, and the bytes of a fresh instance.
+    /// Returns the plugin's commands, and the size of a fresh instance in bytes.
     pub(super) async fn describe(&self) -> Result<(Vec<CommandInfo>, usize), String> {
         let limit = self.timeout();
         let _place = self.sandbox().loading().await;
@@ -49,7 +49,7 @@ impl Plugin {
         }
     }
 
-    /// `is_made` is set once there is an instance.
+    /// Sets `is_made` once there is an instance.
     async fn describe_itself(&self, is_made: &AtomicBool) -> Result<(Vec<CommandInfo>, usize), String> {
         let reason = |error: &wasmtime::Error, state: &HostState| {
             let mut words = backtrace::words(error);
@@ -79,12 +79,12 @@ impl Plugin {
     }
 }
 
-/// What runs of a plugin that is asked for its commands.
+/// Names the part of a plugin that runs while it is asked for its commands.
 fn running(is_made: &AtomicBool) -> &'static str {
     if is_made.load(Ordering::Relaxed) { "its `describe`" } else { "its start function" }
 }
 
-/// The most bytes that a description may have, of which each command counts some beside its texts.
+/// Most bytes of a description, in which each command counts some beside its texts.
 const MAX_DESCRIPTION_BYTES: usize = 1 << 20;
 const COMMAND_BYTES: usize = 64;
 

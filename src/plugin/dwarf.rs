@@ -1,7 +1,7 @@
-//! From debug information, which is DWARF that a component's author had made or wrote, to a table of places.
+//! Makes a table of places from debug information: DWARF that a component's author generated or wrote.
 //!
-//! Invariant: runs in the process that compiles and nowhere else. What this reads may be made to take all memory, all time or
-//! the stack, and the bounds on that process are what stops it.
+//! Invariant: runs in the compiler's process and nowhere else. Crafted input can take all memory, all time or
+//! the stack; only the bounds on that process stop it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,20 +16,20 @@ use crate::kit::{self, Module};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 
-/// Files and folders of the author's folder that are the kits' and the tools'.
+/// Files and folders of the author's folder that belong to the kits and the tools.
 const KITS: [&str; 7] = ["lictor", "lictor.c", "lictor.h", "lictor_clock.c", "build", "target", ".tools"];
 
-/// Stands for a function of no name.
+/// Stands for a function without a name.
 const UNKNOWN: &str = "<unknown>";
 
-/// How many names of a path that leads elsewhere are kept: it tells of the machine that built it.
+/// Names that are kept of a path that leads elsewhere: a whole path would reveal the machine that built it.
 const KEPT_NAMES: usize = 3;
 
-/// The table of places of `component`, by its debug file.
+/// Makes the table of places of `component` from its debug file.
 ///
 /// # Errors
 ///
-/// What is wrong with that, in words that quote nothing of it.
+/// The fault in the debug file, in words that quote nothing of it.
 pub(super) fn places(component: &[u8], debug: &[u8]) -> Result<Vec<u8>, String> {
     let damaged = |_| "it is damaged".to_owned();
     let with = kit::parted(debug).map_err(damaged)?;
@@ -46,7 +46,7 @@ pub(super) fn places(component: &[u8], debug: &[u8]) -> Result<Vec<u8>, String> 
     table.into_bytes().ok_or_else(|| "it tells of more places than are kept".to_owned())
 }
 
-/// Adds the places of one core module, the content of whose code section is `at` that far into the component.
+/// Adds the places of one core module, whose code section's content begins `at` bytes into the component.
 fn add(module: &Module<'_>, at: u32, root: Option<&str>, table: &mut Table) -> Result<(), gimli::Error> {
     let code_bytes = module.code.len() as u64;
     let context = Context::from_dwarf(dwarf(module)?)?;
@@ -70,7 +70,7 @@ fn add(module: &Module<'_>, at: u32, root: Option<&str>, table: &mut Table) -> R
     Ok(())
 }
 
-/// Names as they are in debug information, and as they are shown: few of them are many times there.
+/// Names in debug information, with the form that is shown: a few names occur many times.
 type Known = HashMap<String, Rc<str>>;
 
 fn shown(known: &mut Known, name: String, show: impl Fn(&str) -> String) -> Rc<str> {
@@ -87,8 +87,8 @@ fn dwarf<'a>(module: &Module<'a>) -> Result<Dwarf<Bytes<'a>>, gimli::Error> {
     Dwarf::load(|id| Ok(Bytes::new(section(id).map_or(&[][..], |(_, bytes)| *bytes), LittleEndian)))
 }
 
-/// The functions that are at `address`, each made part of the next, and where in each that is. `location` is what is known if no
-/// function is.
+/// Returns the functions at `address`, each inlined into the next, and the location in each. If no function
+/// is known, only `location` is.
 fn chain<'a>(
     context: &'a Context<Bytes<'_>>,
     address: u64,
@@ -110,7 +110,8 @@ fn chain<'a>(
     found
 }
 
-/// The path of a file as its author knows it: from the folder `root`, or where it is elsewhere, its last names.
+/// Shows the path of a file as its author knows it: from the folder `root`, or, if it is elsewhere, its last
+/// names.
 fn shown_path(file: &str, root: Option<&str>) -> String {
     let below = root.and_then(|root| file.strip_prefix(root)?.strip_prefix('/'));
     let relative = (!file.starts_with('/')).then_some(file);
@@ -132,8 +133,8 @@ mod tests {
 
     use super::super::places::Places;
 
-    /// A component of one function, which does nothing at byte 3 of its code and traps at byte 4; with these sections in its core
-    /// module.
+    /// A component of one function, which does nothing at byte 3 of its code and traps at byte 4; its core
+    /// module has these sections.
     fn component(sections: &[(&str, &[u8])]) -> Vec<u8> {
         let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:02x}")).collect::<String>();
         let custom = |(name, bytes): &(&str, &[u8])| format!("(@custom {name:?} \"{}\")", escaped(bytes));

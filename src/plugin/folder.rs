@@ -1,4 +1,4 @@
-//! A folder of the server's alone, and files that are written whole or not at all.
+//! The server's private folder, and files that are written whole or not at all.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::files::{Fault, Opened};
 
-/// What a file that is being written ends in.
+/// Ending of a file that is being written.
 pub(super) const TEMPORARY: &str = "tmp";
 
-/// Makes the folder where it is missing, and wants that it is the server's alone. The log tells of a folder above in which
-/// others could put another in its place.
+/// Makes the folder if it is missing, and checks that it is the server's alone. Logs a folder above it in
+/// which others could replace it.
 pub(super) fn open_private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     for fault in own_folder(folder)?.warnings() {
@@ -27,7 +27,8 @@ fn own_folder(folder: &Path) -> io::Result<Opened> {
     Opened::folder(folder).and_then(Opened::own).map_err(io::Error::other)
 }
 
-/// Such a folder, looked at anew. Whoever owns a folder above may have put another one in its place since, or a link.
+/// Such a folder, checked anew. The owner of a folder above may have replaced it since, by another or by a
+/// link.
 #[derive(Debug)]
 pub(super) struct Held(File);
 
@@ -36,29 +37,29 @@ impl Held {
         Ok(Self(own_folder(folder)?.into_descriptor()))
     }
 
-    /// A path that leads to this folder, whatever is put in its place meanwhile.
+    /// Returns a path that leads to this folder, whatever replaces it meanwhile.
     pub(super) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 }
 
-/// Opens a file of such a folder: one that the server made, and nobody else can have changed.
+/// Opens a file of such a folder: the server made it, and nobody else can have changed it.
 pub(super) fn open_own(path: &Path) -> Result<Opened, Fault> {
     Opened::file(path).and_then(Opened::own)
 }
 
-/// A file for the server's user alone that is being written, and is gone with this value unless it is kept.
+/// A file for the server's user alone, being written; removed when dropped, unless it is kept.
 #[derive(Debug)]
 pub(super) struct Unkept {
     temporary: PathBuf,
     path: PathBuf,
     is_kept: bool,
-    /// Where both are.
+    /// The folder of both.
     _folder: Held,
 }
 
 impl Unkept {
-    /// Makes the file, which is to be `path`.
+    /// Makes the file, which is to become `path`.
     pub(super) fn begin(path: &Path) -> io::Result<(Self, File)> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -70,14 +71,15 @@ impl Unkept {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}-{number}.{TEMPORARY}", std::process::id()));
         let temporary = PathBuf::from(name);
-        // Left over from a process of the same number that was killed.
+        // Left over from a killed process with the same number.
         let _ = fs::remove_file(&temporary);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&temporary)?;
         Ok((Self { temporary, path, is_kept: false, _folder: folder }, file))
     }
 
-    /// Puts the file, which is whole now, in the place of what is there. Never waits for the disk: on a busy one that takes half a
-    /// minute, in which no plugin would start. What a power cut leaves of an entry of the cache does not have its hash.
+    /// Renames the file, now complete, over the existing one. Never waits for the disk: on a busy one that
+    /// takes half a minute, in which no plugin would start. A power cut can leave an incomplete cache entry,
+    /// whose hash then does not match.
     pub(super) fn keep(mut self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.path)?;
         self.is_kept = true;
@@ -88,13 +90,13 @@ impl Unkept {
 impl Drop for Unkept {
     fn drop(&mut self) {
         if !self.is_kept {
-            // It may not even be there.
+            // The file may not exist.
             let _ = fs::remove_file(&self.temporary);
         }
     }
 }
 
-/// Writes a file for the server's user alone, in the place of what is there.
+/// Writes a file for the server's user alone, replacing the existing one.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (unkept, mut file) = Unkept::begin(path)?;
     file.write_all(bytes)?;

@@ -1,4 +1,4 @@
-//! What a component file is, and whether it loads.
+//! Inspects a component file, and tries to load it.
 
 use std::sync::Arc;
 
@@ -8,25 +8,25 @@ use super::sandbox::Sandbox;
 use super::world::{self, Standing};
 use crate::text::{Foreign, shown};
 
-/// What can be said of a component by its type alone.
+/// Everything that a component's type alone tells.
 #[derive(Clone, Debug)]
 pub struct Inspection {
     /// The file's size.
     pub size_bytes: usize,
-    /// What it imports, made safe to show, and whether a plugin may.
+    /// Its imports, made safe to show, each with a plugin's right to import it.
     pub imports: Vec<(String, Standing)>,
-    /// What it exports, made safe to show.
+    /// Its exports, made safe to show.
     pub exports: Vec<String>,
 }
 
 /// Characters of a name that are shown.
 const MAX_NAME_CHARS: usize = 256;
 
-/// Looks at the component of `spec`, and loads it.
+/// Inspects the component of `spec`, and loads it.
 ///
 /// # Errors
 ///
-/// Why it can't be read, or is no component.
+/// If the component can't be read, or is none.
 pub async fn inspect(
     sandbox: Arc<Sandbox>,
     spec: Spec,
