@@ -1,4 +1,5 @@
-//! Plugins that are called without a server: they go through the same as in one, from permission and routing to the answer.
+//! Plugins that are called without a server: their calls take the same path as in one, from permission and
+//! routing to the reply.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -22,7 +23,7 @@ use crate::telemetry::{CommandLog, ConnectionId, RequestId};
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Outcome};
 
-/// Plugins without a server, and what their calls go through.
+/// Plugins without a server, and the services that their calls go through.
 pub(super) struct Company {
     state: Arc<dyn Engine>,
     service: Arc<Service>,
@@ -76,7 +77,7 @@ impl Company {
         Ok(Self { state, service, clients, timeout: run.timeout })
     }
 
-    /// The call of this number, and the plugin that carries it out.
+    /// Returns the call of this number, and the plugin that carries it out.
     pub(super) fn routed(&self, call: &TrialCall, number: u64) -> anyhow::Result<(Arc<Plugin>, Arc<Call>)> {
         let request = decoded(&call.request)?;
         let command = shown(request.command(), MAX_COMMAND_CHARS).to_string();
@@ -94,8 +95,8 @@ impl Company {
         Ok((Arc::clone(plugin), Arc::new(call)))
     }
 
-    /// Runs `call`, or gives the answer that its Idempotency-Key has already; the parts of a stream that then fails are put into
-    /// `sent`.
+    /// Runs `call`, or returns the answer already kept for its Idempotency-Key; appends the parts of a stream
+    /// that then fails to `sent`.
     pub(super) async fn run(
         &self,
         plugin: &Arc<Plugin>,
@@ -131,7 +132,7 @@ impl Company {
         }
     }
 
-    /// Ends all of it in good order.
+    /// Closes everything in good order.
     pub(super) async fn close(self) -> anyhow::Result<()> {
         self.service.idempotency.close().await;
         Ok(self.state.close().await?)
@@ -141,8 +142,8 @@ impl Company {
 /// Characters of a command that are shown.
 const MAX_COMMAND_CHARS: usize = 64;
 
-/// The commands of `plugins`: those that they describe, or their names if they describe none. What is `called` besides is a
-/// command of `own`.
+/// Returns the commands of `plugins`: those that they describe, or their names if they describe none. Other
+/// commands in `called` go to `own`.
 fn routes(
     plugins: &[Arc<Plugin>],
     own: &Arc<Plugin>,
@@ -166,7 +167,7 @@ fn routes(
     Ok(commands.into_iter().collect())
 }
 
-/// What a server works by, within its default limits; each client may run all plugins' commands.
+/// Makes a server's service with its default limits; each client may run all plugins' commands.
 fn service(clients: &HashMap<String, PeerIdentity>, routes: Routes<Arc<Plugin>>) -> Service {
     let limits = config::Limits::default();
     let names = || clients.values().map(PeerIdentity::name_shared);
@@ -178,7 +179,8 @@ fn service(clients: &HashMap<String, PeerIdentity>, routes: Routes<Arc<Plugin>>)
         policy: names().map(|name| (name, all())).collect(),
         shares: Shares::new(names(), limits.concurrent_commands_per_client, 0),
         rates: Rates::new(names(), None),
-        // Beside the state, which may outlive this process: an answer of an earlier run is none of this one.
+        // Apart from the state, which may outlive this process: an earlier run's answers do not count in this
+        // one.
         idempotency: Ledger::new(Arc::new(MemoryEngine::new()), idempotency_limits(&limits)),
         limits: connection_limits(&limits),
         close_on_error: false,

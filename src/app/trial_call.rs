@@ -15,17 +15,17 @@ pub struct TrialCall {
 }
 
 impl TrialCall {
-    /// Whether it is a command that a server carries out itself.
+    /// Returns true if a server carries out the command itself.
     #[must_use]
     pub fn is_of_server(&self) -> bool {
         decoded(&self.request).is_ok_and(|request| request.command().starts_with('@'))
     }
 
-    /// Looks whether a server would take its request, whose body may have `body_bytes`.
+    /// Checks that a server would accept the request, whose body may have `body_bytes`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The fault in the request.
     pub fn check(&self, body_bytes: usize) -> anyhow::Result<()> {
         let request = decoded(&self.request)?;
         let length = request.body().len();

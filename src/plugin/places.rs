@@ -1,8 +1,8 @@
-//! Places in an author's files, by where in a component code is: a table, made by the process that compiles and read when a
-//! plugin traps.
+//! Places in an author's files, by position in a component's code: a table, made by the compiler's process
+//! and read when a plugin traps.
 //!
-//! Whoever makes a table has read what a component's author wrote against it, so nothing in a table is believed: a number that
-//! leads out of it leads nowhere.
+//! The process that makes a table has read bytes that a component's author may have written against it, so
+//! nothing in a table is trusted: a number that points outside it is ignored.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -11,13 +11,13 @@ use std::hash::Hash;
 
 use crate::text::shown;
 
-/// The largest table: of some megabytes of code. It is kept in memory for as long as the plugin is.
+/// The largest table, enough for some megabytes of code. It is kept in memory for as long as the plugin is.
 pub(super) const MAX_PLACES_BYTES: usize = 16 << 20;
 
-/// How many functions that were made part of one another are told of one place.
+/// Most functions inlined into one another that are reported of one place.
 pub(super) const MAX_INLINED: usize = 16;
 
-/// What names of files begin with that are not below the author's folder, or are of the kit.
+/// Prefix for names of files outside the author's folder, or of the kit.
 pub(super) const ELSEWHERE: &str = "…/";
 
 /// Stands for no frame.
@@ -25,26 +25,26 @@ const NONE: u32 = u32::MAX;
 
 const WORD_BYTES: usize = 4;
 
-/// Words before the rows: how many rows, frames and names there are.
+/// Words before the rows: the numbers of rows, frames and names.
 const HEADER_WORDS: usize = 3;
 
-/// A row: from where on, and the frame that is there. A frame: its function, its file, its line, and the frame into which it was
-/// made. A name: where it ends among all names.
+/// A row: the start of its code, and its frame. A frame: its function, its file, its line, and the frame into
+/// which it was inlined. A name: its end in the text of all names.
 const ROW_WORDS: usize = 2;
 const FRAME_WORDS: usize = 4;
 
-/// A function and where in it something is.
+/// A function, and a line in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place<'a> {
     pub(super) function: &'a str,
-    /// Empty where it is not known.
+    /// Empty if unknown.
     pub(super) file: &'a str,
-    /// 0 where it is not known.
+    /// 0 if unknown.
     pub(super) line: u32,
 }
 
 impl Place<'_> {
-    /// Whether it is in the author's own files.
+    /// Returns true if the place is in the author's own files.
     pub(super) fn is_authors(&self) -> bool {
         !self.file.is_empty() && !self.file.starts_with(ELSEWHERE)
     }
@@ -53,7 +53,7 @@ impl Place<'_> {
 /// Characters of a file's name that are shown.
 const MAX_FILE_CHARS: usize = 1024;
 
-/// The file and the line, made safe to show: a core dump has them as well as the log.
+/// The file and the line, made safe to show, as both the log and core dumps do.
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = shown(self.file, MAX_FILE_CHARS);
@@ -65,16 +65,16 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// A table that is being made.
+/// A table under construction.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    /// From where to where there is which frame.
+    /// Starts and ends of code, with the frame of each.
     rows: Vec<(u32, u32, u32)>,
     frames: HashMap<[u32; FRAME_WORDS], u32>,
     names: HashMap<String, u32>,
 }
 
-/// The number of `one` among those that are known, of which it is one then.
+/// Returns the number of `one` among the `known`; adds it if it is new.
 fn number<K: Hash + Eq + Borrow<Q>, Q: ToOwned<Owned = K> + Hash + Eq + ?Sized>(
     known: &mut HashMap<K, u32>,
     one: &Q,
@@ -94,8 +94,8 @@ fn in_order<K>(known: HashMap<K, u32>) -> Vec<K> {
 }
 
 impl Table {
-    /// Notes that the code from `start` to `end` is of the first of these places, which was made part of the function of the next,
-    /// and so on.
+    /// Adds the code from `start` to `end`: it belongs to the first of these places, which was inlined into
+    /// the function of the next, and so on.
     pub(super) fn add(&mut self, (start, end): (u32, u32), places: &[Place<'_>]) {
         let mut frame = NONE;
         for place in places.iter().rev() {
@@ -105,7 +105,7 @@ impl Table {
         self.rows.push((start, end, frame));
     }
 
-    /// The table's bytes; none where they are more than may be kept.
+    /// Returns the table's bytes; `None` if they are more than may be kept.
     pub(super) fn into_bytes(mut self) -> Option<Vec<u8>> {
         self.rows.sort_unstable();
         let mut rows: Vec<[u32; ROW_WORDS]> = Vec::new();
@@ -140,7 +140,7 @@ impl Table {
     }
 }
 
-/// A table that is read.
+/// A table for reading.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     bytes: Vec<u8>,
@@ -150,10 +150,10 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Those of a component of which nothing is known.
+    /// The table of a component of which no places are known.
     pub(super) const NONE: Self = Self { bytes: Vec::new(), rows: 0, frames: 0, names: 0 };
 
-    /// The table that these bytes are; none where they are cut off.
+    /// Reads the table in these bytes; `None` if they are cut off.
     pub(super) fn of(bytes: Vec<u8>) -> Option<Self> {
         let mut places = Self { bytes, ..Self::default() };
         let [rows, frames, names] = [0, 1, 2].map(|index| places.word(index).map(|count| count as usize));
@@ -161,11 +161,11 @@ impl Places {
         (places.text_at()? <= places.bytes.len()).then_some(places)
     }
 
-    /// The places of the code that is `offset` bytes into the component: the function that was made part of others first. None
-    /// where nothing is known of it.
+    /// Returns the places of the code `offset` bytes into the component, the innermost inlined function
+    /// first; none if nothing is known of it.
     ///
-    /// The head of a loop, where a call is stopped that computes, often has no line: it is given that of what follows it in the
-    /// same function.
+    /// The head of a loop, where a call that computes is stopped, often has no line: it gets the line of the
+    /// code that follows it in the same function.
     pub(super) fn at(&self, offset: usize) -> Vec<Place<'_>> {
         let row = u32::try_from(offset).ok().and_then(|offset| self.row_at(offset));
         let mut found = row.map(|row| self.chain(row)).unwrap_or_default();
@@ -176,7 +176,7 @@ impl Places {
         found
     }
 
-    /// The places of a row.
+    /// Returns the places of a row.
     fn chain(&self, row: usize) -> Vec<Place<'_>> {
         let mut found = Vec::new();
         let mut frame = Some(row).filter(|row| *row < self.rows).and_then(|row| self.row_word(row, 1));
@@ -187,7 +187,7 @@ impl Places {
         found
     }
 
-    /// The last row that begins no later than `offset`.
+    /// Returns the last row that begins no later than `offset`.
     fn row_at(&self, offset: u32) -> Option<usize> {
         let (mut low, mut high) = (0, self.rows);
         while low < high {
@@ -204,7 +204,7 @@ impl Places {
         self.word(HEADER_WORDS + row * ROW_WORDS + index)
     }
 
-    /// The place of a frame, and the frame into which it was made.
+    /// Returns the place of a frame, and the frame into which it was inlined.
     fn frame(&self, number: u32) -> Option<(Place<'_>, u32)> {
         let number = usize::try_from(number).ok().filter(|number| *number < self.frames)?;
         let at = HEADER_WORDS + self.rows * ROW_WORDS + number * FRAME_WORDS;
@@ -221,7 +221,7 @@ impl Places {
         std::str::from_utf8(text.get(start..end)?).ok()
     }
 
-    /// Where the names' text begins.
+    /// Returns the start of the names' text.
     fn text_at(&self) -> Option<usize> {
         let rows = self.rows.checked_mul(ROW_WORDS)?;
         let frames = self.frames.checked_mul(FRAME_WORDS)?;
@@ -253,7 +253,7 @@ mod tests {
         table.add((10, 20), &[greet]);
         table.add((25, 40), &[place("main", "…/rt.rs", 0)]);
         table.add((50, 50), &[greet]);
-        // The head of a loop, and what is in it.
+        // The head of a loop, and its body.
         table.add((60, 62), &[place("spin", "src/helper.rs", 0), greet]);
         table.add((62, 70), &[place("black_box", "…/hint.rs", 3), place("spin", "src/helper.rs", 9), greet]);
         table.add((70, 72), &[place("spin", "src/helper.rs", 0), greet]);
@@ -279,7 +279,7 @@ mod tests {
         assert!(Places::NONE.at(20).is_empty());
     }
 
-    /// A core dump has it as it is told here.
+    /// A core dump has the name as it is shown here.
     #[test]
     fn a_name_of_a_file_is_safe_to_show() {
         let place = place("f", "a\x1b]0;x\x07\nb.rs", 7);
@@ -294,7 +294,7 @@ mod tests {
                 assert!(places.at(20).len() <= 2);
             }
         }
-        // One row, one frame that was made part of itself, one name.
+        // One row, one frame that was inlined into itself, one name.
         let words = [1, 1, 1, 0, 0, 0, 0, 5, 0, 1];
         let mut bytes: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
         bytes.push(b'f');
@@ -309,7 +309,7 @@ mod tests {
             }
         }
 
-        /// Mostly a table, with small numbers where it has any.
+        /// Mostly a table, with small numbers if it has any.
         #[test]
         fn no_numbers_make_its_reader_fail(
             counts in [0..4_u32, 0..4_u32, 0..4_u32],

@@ -12,40 +12,42 @@ use super::warm::Warm;
 use crate::identity::PeerIdentity;
 use crate::sync::locked;
 
-/// Whose calls an instance may see.
+/// The clients whose calls one instance may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instances {
-    /// One request's: nothing is left for the next.
+    /// One request: nothing is left for the next.
     PerRequest,
-    /// One client's.
+    /// One client.
     PerClient,
-    /// Everybody's; the operator's word that the plugin keeps nothing between calls.
+    /// All clients; the operator vouches that the plugin keeps nothing between calls.
     Shared,
 }
 
-/// When a warm instance is given up.
+/// Conditions for retiring a warm instance.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retirement {
     /// After this many calls.
     pub(super) max_calls: u32,
-    /// When it has not been called for this long.
+    /// After this long without a call.
     pub(super) idle: Duration,
 }
 
 /// The idle warm instances of one plugin.
 ///
-/// An instance is taken out for a call and comes back only after one that ended well, so whatever ends a call
-/// otherwise (a trap, a time-out, the client going away) retires the instance by dropping it.
+/// An instance is taken out for a call and comes back only after one that ended well, so anything that ends a
+/// call otherwise (a trap, a time-out, a disconnect) retires the instance by dropping it.
 pub(super) struct Pool {
     sharing: Instances,
     retirement: Retirement,
     max_idle: usize,
     idle_count: AtomicUsize,
-    /// By the client whose calls they may see; no client for `Shared`. The most recently used is last.
+    /// Keyed by the client whose calls they may see; without a client for `Shared`. The most recently used is
+    /// last.
     idle: Mutex<Idle>,
 }
 
-/// Idle instances by whose calls they may see. The names are the operator's, so a fast hash does.
+/// Idle instances by the client whose calls they may see. The names are the operator's, so a fast hash is
+/// safe.
 type Idle = HashMap<Option<Arc<str>>, Vec<Warm>, FxBuildHasher>;
 
 impl Pool {
@@ -53,7 +55,7 @@ impl Pool {
         Self { sharing, retirement, max_idle, idle_count: AtomicUsize::new(0), idle: Mutex::default() }
     }
 
-    /// A warm instance that may see a call of `caller`.
+    /// Takes out a warm instance that may see a call of `caller`.
     pub(super) fn take(&self, caller: &PeerIdentity) -> Option<Warm> {
         if self.idle_count.load(Ordering::Relaxed) == 0 {
             return None;
@@ -63,20 +65,20 @@ impl Pool {
         Some(instance)
     }
 
-    /// Whether an instance that ended a call well may run another.
+    /// Returns true if an instance that ended a call well may run another.
     pub(super) fn may_keep(&self, instance: &Warm) -> bool {
         self.sharing != Instances::PerRequest
             && instance.calls() < self.retirement.max_calls
             && !instance.is_worn()
     }
 
-    /// How many calls an instance may still run.
+    /// Returns the number of calls that an instance may still run.
     pub(super) fn calls_left(&self, instance: &Warm) -> usize {
         let left = self.retirement.max_calls.saturating_sub(instance.calls());
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
-    /// Takes back an instance that ended a call of `caller` well; drops it where it is worn or there are enough.
+    /// Takes back an instance that ended a call of `caller` well; drops it if it is worn or there are enough.
     pub(super) fn give_back(&self, caller: &PeerIdentity, mut instance: Warm) {
         if !self.may_keep(&instance) || self.idle_count.load(Ordering::Relaxed) >= self.max_idle {
             return;
@@ -88,7 +90,7 @@ impl Pool {
         idle.entry(self.owner(caller)).or_default().push(instance);
     }
 
-    /// Drops the instances that have not been called for the time that `retirement` says.
+    /// Drops the instances that have not been called for the time in `retirement`.
     pub(super) fn retire_idle(&self, now: Instant) {
         if self.idle_count.load(Ordering::Relaxed) == 0 {
             return;
@@ -101,10 +103,10 @@ impl Pool {
             !instances.is_empty()
         });
         self.idle_count.fetch_sub(retired.len(), Ordering::Relaxed);
-        // Dropped here, after the lock: giving an instance's memory back takes its time.
+        // Dropped here, after the lock: freeing an instance's memory takes time.
     }
 
-    /// When the instance was last used that has been idle for longest.
+    /// Returns the time of last use of the instance that has been idle for longest.
     pub(super) fn oldest(&self) -> Option<Instant> {
         if self.idle_count.load(Ordering::Relaxed) == 0 {
             return None;
@@ -112,7 +114,7 @@ impl Pool {
         self.idle().values().filter_map(|instances| instances.first()).map(Warm::last_used).min()
     }
 
-    /// Takes out the instance that has been idle for longest; memory is short.
+    /// Takes out the instance that has been idle for longest, when memory is short.
     pub(super) fn take_oldest(&self) -> Option<Warm> {
         let mut idle = self.idle();
         let used = |instances: &Vec<Warm>| instances.first().map(Warm::last_used);

@@ -1,8 +1,8 @@
-//! Calls that are stopped: why, by whose deadline, and where in its plugin's code each one was.
+//! Stopped calls: the reason, the owner of the deadline, and the place in the plugin's code.
 //!
-//! A call that computes is set aside at each tick, in the middle of the plugin's code. To be stopped there it is polled once
-//! more: it breaks off at the next look at the epoch, which is due at once, as if it trapped. So wasmtime tells the place. A call
-//! that ends before that costs nothing: all of this begins with a call's second tick.
+//! A call that computes is set aside at each tick, in the middle of the plugin's code. To stop it there, it
+//! is polled once more: it breaks off at the next check of the epoch, which is due at once, as if it trapped.
+//! So wasmtime reports the place. A call that ends before its second tick pays nothing for this.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,18 +13,18 @@ use std::task::Poll;
 use super::bounds::CpuSpent;
 use super::invoke::Call;
 
-/// Why a call is stopped.
+/// Reason for which a call is stopped.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stopped {
     /// Its deadline has passed.
     AtDeadline,
-    /// Nothing came of its stream for too long.
+    /// Its stream made no progress for too long.
     Stalled,
     /// It computed for longer than it may.
     Computed(CpuSpent),
 }
 
-/// Whose deadline ends a call.
+/// Owner of the deadline that ends a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeadlineOf {
     /// Its plugin's `timeout`.
@@ -32,11 +32,11 @@ pub enum DeadlineOf {
     Plugin,
     /// Its client's `Timeout-Ms`.
     Client,
-    /// The call's that runs it.
+    /// The deadline of the call that runs it.
     Parent,
 }
 
-/// What a call has for its end.
+/// State for stopping a call.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
     pub(super) deadline_of: DeadlineOf,
@@ -45,12 +45,12 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// The plugin gives way in the middle of its code.
+    /// Notes that the plugin yields in the middle of its code.
     pub(super) fn set_aside(&self) {
         self.is_set_aside.store(true, Ordering::Relaxed);
     }
 
-    /// The plugin goes on where it gave way; tells whether it did.
+    /// Notes that the plugin resumes; returns true if it had yielded in the middle of its code.
     pub(super) fn resume(&self) -> bool {
         self.is_set_aside.swap(false, Ordering::Relaxed)
     }
@@ -59,14 +59,14 @@ impl Stop {
         self.is_set_aside.load(Ordering::Relaxed)
     }
 
-    /// Why the call is to break off, where it is.
+    /// Returns the reason for which the call is to break off, if it is.
     pub(super) fn why(&self) -> Option<Stopped> {
         self.why.get().copied()
     }
 }
 
-/// Has `running`, which runs `call`, break off where it was set aside; gives what came of that. None where the call was not
-/// computing: it waits, and its plugin's code is not run again.
+/// Has `running`, which runs `call`, break off where it was set aside; returns its output. `None` if the call
+/// was not computing: it waits, and its plugin's code is not run again.
 pub(super) async fn break_off<F: Future>(
     call: &Call,
     why: Stopped,
@@ -75,7 +75,7 @@ pub(super) async fn break_off<F: Future>(
     if !call.stop.is_set_aside() {
         return None;
     }
-    // It is set once: each call is stopped by whoever runs it, and then no longer run.
+    // Set once: only the task that runs a call stops it, and then runs it no more.
     let _ = call.stop.why.set(why);
     poll_fn(|cx| {
         Poll::Ready(match running.as_mut().poll(cx) {

@@ -1,8 +1,8 @@
 //! The store of one instance, which is the only way into its guest.
 //!
-//! Invariant: no guest runs but in a poll that the [ticker] counts. The store is given out to what
-//! [`GuestStore::enter`] polls and to nothing else, and no other file makes one, which a test watches over. A guest that
-//! ran elsewhere would run without a clock: nothing could stop it.
+//! Invariant: guests run only in polls that the [ticker] counts. The store is handed only to the future that
+//! [`GuestStore::enter`] polls, and no other file makes one, which a test checks. A guest that ran elsewhere
+//! would run without a clock: nothing could stop it.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,14 +14,15 @@ use super::host::bound_tables;
 use super::instance::HostState;
 use super::ticker;
 
-/// Ticks of the epoch after which a guest that was just entered is looked at.
+/// Ticks of the epoch after which a guest that was just entered is checked.
 pub(super) const FIRST_TICKS: u64 = 1;
 
 /// A guest's store.
 pub(super) struct GuestStore(Store<HostState>);
 
 impl GuestStore {
-    /// A store with nothing in it. `max_host_call_bytes` bounds what the guest may hand to the host in one piece.
+    /// Makes a store with nothing in it. `max_host_call_bytes` bounds the bytes that the guest may hand to
+    /// the host at once.
     pub(super) fn new(engine: &Engine, state: HostState, max_host_call_bytes: usize) -> Self {
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.memory);
@@ -34,13 +35,14 @@ impl GuestStore {
         Self(store)
     }
 
-    /// Runs the guest by the future that `run` makes of the store; each poll of it is counted.
+    /// Runs the guest through the future that `run` makes of the store; each poll of it is counted.
     pub(super) async fn enter<'a, F: Future>(
         &'a mut self,
         run: impl FnOnce(&'a mut Store<HostState>) -> F,
     ) -> F::Output {
         self.0.set_epoch_deadline(FIRST_TICKS);
-        // Made here and not handed in: a future that is moved once it is made has its place twice in each that holds it.
+        // Made here instead of passed in: a future that is moved after it is made takes its space twice in
+        // each future that holds it.
         let mut running = pin!(run(&mut self.0));
         poll_fn(|cx| ticker::entered(|| running.as_mut().poll(cx))).await
     }
@@ -57,7 +59,7 @@ impl GuestStore {
         self.0.into_data()
     }
 
-    /// `dump` as bytes. Reads the guest's memories and runs nothing of it.
+    /// Returns `dump` as bytes. Reads the guest's memories and runs nothing of it.
     pub(super) fn into_core_dump(mut self, dump: &WasmCoreDump, name: &str) -> Vec<u8> {
         dump.serialize(&mut self.0, name)
     }

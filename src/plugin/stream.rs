@@ -1,7 +1,8 @@
-//! A reply on its way in parts: from a plugin's stream through a pipe of bounded size to whoever writes it to the client.
+//! A reply sent in parts: from a plugin's stream through a pipe of bounded size to the task that writes it to
+//! the client.
 //!
-//! The pipe is all that is held of a stream. While it is full the guest's write is not taken up, so a client that does not
-//! read holds its plugin back, and nothing piles up.
+//! Only the pipe buffers a stream. While it is full the guest's write is not accepted, so a client that does
+//! not read holds its plugin back, and nothing piles up.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -22,24 +23,26 @@ use super::topics::Subscriber;
 use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 
-/// The longest part, in bytes: what fits into one TLS record.
+/// The longest part, in bytes: the content of one TLS record.
 const MAX_PART_BYTES: usize = 16 << 10;
 
-/// Bytes of a stream that wait for their connection. Enough for the plugin to go on while one part is written.
+/// Bytes of a stream that wait for their connection: enough for the plugin to go on while one part is
+/// written.
 const PIPE_BYTES: usize = 4 * MAX_PART_BYTES;
 
-/// The two ends of a new stream's pipe.
+/// Makes the two ends of a new stream's pipe.
 #[must_use]
 pub fn pipe() -> (Outlet, Parts) {
     let (outlet, parts) = duplex(PIPE_BYTES);
     (Outlet(Arc::new(Mutex::new(Some(outlet)))), Parts(parts))
 }
 
-/// Where a plugin's stream goes in. Clones are the same one, which is closed when the last of them is dropped, or before.
+/// The writing end of a stream's pipe. Clones share it; it is closed when the last of them is dropped, or
+/// before.
 #[derive(Clone, Debug)]
 pub struct Outlet(Arc<Mutex<Option<DuplexStream>>>);
 
-/// Where it comes out, in parts.
+/// The reading end, which yields parts.
 #[derive(Debug)]
 pub struct Parts(DuplexStream);
 
@@ -62,14 +65,14 @@ impl Outlet {
 }
 
 impl Parts {
-    /// The most bytes that wait in it.
+    /// Most bytes that wait in the pipe.
     pub const MAX_BYTES: usize = PIPE_BYTES;
 
-    /// The next part, which is not empty; nothing where the stream has ended.
+    /// Returns the next part, which is not empty; `None` once the stream has ended.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
         let mut space = [MaybeUninit::uninit(); MAX_PART_BYTES];
         let mut part = ReadBuf::uninit(&mut space);
-        // Nothing but a read of memory, which has no error.
+        // A read of memory, which cannot fail.
         match ready!(Pin::new(&mut self.0).poll_read(cx, &mut part)) {
             Ok(()) if !part.filled().is_empty() => Poll::Ready(Some(part.filled().to_vec())),
             Ok(()) | Err(_) => Poll::Ready(None),
@@ -77,27 +80,27 @@ impl Parts {
     }
 }
 
-/// What the host keeps of a call that streams.
+/// The host's state of a call that streams.
 pub(super) struct Streaming {
-    /// By what failure its reply is to end.
+    /// The failure with which its reply is to end.
     pub(super) failure: Option<Failure>,
     pub(super) progress: Arc<Progress>,
-    /// Where it has subscribed to topics.
+    /// Its subscription to topics.
     pub(super) subscriber: Option<Subscriber>,
 }
 
 impl Streaming {
-    /// Of a stream that begins now, whose plugin's timeout is `patience`.
+    /// Makes the state of a stream that begins now, whose plugin's timeout is `patience`.
     pub(super) fn begun(patience: Duration) -> Self {
         Self { failure: None, progress: Arc::new(Progress::new(patience)), subscriber: None }
     }
 }
 
-/// Since when a stream's client has been waiting for its plugin.
+/// The time for which a stream's client has been waiting for its plugin.
 ///
-/// A stream may go on for days, so that its plugin's timeout is for the time from one step to the next: a part that was taken,
-/// or an event that came. While the plugin is held up by its client, which does not read, or waits for an event, no time
-/// passes for it.
+/// A stream may go on for days, so its plugin's timeout bounds the time from one step to the next: a part
+/// that was taken, or an event that came. While the plugin is held back by a client that does not read, or
+/// waits for an event, the clock stands.
 #[derive(Debug)]
 pub(super) struct Progress {
     patience: Duration,
@@ -107,7 +110,7 @@ pub(super) struct Progress {
 #[derive(Debug)]
 struct State {
     clock: Clock,
-    /// How often the plugin went on.
+    /// Number of steps so far.
     steps: u64,
 }
 
@@ -128,37 +131,38 @@ impl Clock {
 }
 
 impl Progress {
-    /// After `patience` without a step it has stalled.
+    /// Starts the clock: after `patience` without a step the stream has stalled.
     fn new(patience: Duration) -> Self {
         Self { patience, state: Mutex::new(State { clock: Clock::Runs { since: Instant::now() }, steps: 0 }) }
     }
 
-    /// The plugin went on.
+    /// Notes a step of the plugin.
     pub(super) fn step(&self) {
         let mut state = self.state();
         state.clock = Clock::Runs { since: Instant::now() };
         state.steps += 1;
     }
 
-    /// From now on the plugin waits for somebody else, until it goes on or [resumes](Self::resume).
+    /// Stops the clock: the plugin waits for somebody else, until its next step or until
+    /// [`resume`](Self::resume).
     pub(super) fn pause(&self) {
         let mut state = self.state();
         state.clock = Clock::Stands { at: state.clock.elapsed() };
     }
 
-    /// It waits no longer, and did not go on.
+    /// Restarts the clock after a wait without a step.
     pub(super) fn resume(&self) {
         let mut state = self.state();
         let (now, elapsed) = (Instant::now(), state.clock.elapsed());
         state.clock = Clock::Runs { since: now.checked_sub(elapsed).unwrap_or(now) };
     }
 
-    /// How often the plugin went on.
+    /// Returns the number of steps so far.
     pub(super) fn steps(&self) -> u64 {
         self.state().steps
     }
 
-    /// When it will have stalled; later, if it goes on or has to wait.
+    /// Returns the time at which the stream will have stalled; later, if it steps or has to wait.
     pub(super) fn patience_ends(&self) -> Instant {
         Instant::now() + self.patience.saturating_sub(self.state().clock.elapsed())
     }
@@ -179,16 +183,16 @@ impl Progress {
     }
 }
 
-/// Takes up what a guest writes into its stream.
+/// Consumes the bytes that a guest writes into its stream.
 pub(super) struct Intake {
     outlet: Outlet,
     progress: Arc<Progress>,
-    /// Its end tells that the stream was closed, by whomever.
+    /// Dropped when the stream is closed, by either side, which the receiver sees.
     _open: oneshot::Sender<()>,
 }
 
 impl Intake {
-    /// An intake into `outlet`, and what ends when the guest closes its stream.
+    /// Makes an intake into `outlet`, and a receiver that ends when the guest's stream is closed.
     pub(super) fn new(outlet: Outlet, progress: Arc<Progress>) -> (Self, oneshot::Receiver<()>) {
         let (open, closed) = oneshot::channel();
         (Self { outlet, progress, _open: open }, closed)
@@ -223,7 +227,7 @@ impl StreamConsumer<HostState> for Intake {
                 this.progress.resume();
                 Poll::Ready(Ok(StreamResult::Dropped))
             }
-            // The plugin took back what it had to wait for.
+            // The plugin cancelled the write that it had to wait for.
             Poll::Pending if finish => {
                 this.progress.resume();
                 Poll::Ready(Ok(StreamResult::Cancelled))
@@ -259,7 +263,7 @@ mod tests {
         advance(100 * SECOND).await;
         progress.pause();
         assert!(!has_stalled());
-        // What had passed before counts again.
+        // The time passed before counts again.
         progress.resume();
         assert_eq!(progress.patience_ends(), Instant::now() + SECOND);
         advance(SECOND).await;

@@ -1,8 +1,9 @@
-//! The clock by which running plugins are made to yield.
+//! The clock that makes running plugins yield.
 //!
-//! Every poll of a guest goes through [`entered`], which counts it on its thread. While any is counted, and shortly after, the
-//! ticker raises the epoch of its engines each [`TICK`]. Else it dozes, and raises them each [`GUARD_TICK`] all the same: a guest
-//! that runs uncounted, by a fault of this module's users, then yields late instead of never, and [tells](note_tick) of itself.
+//! Every poll of a guest goes through [`entered`], which counts it on its thread. While any is counted, and
+//! shortly after, the ticker raises the epoch of its engines each [`TICK`]. Otherwise it dozes, but still
+//! raises them each [`GUARD_TICK`]: a guest that runs uncounted, by a fault of this module's users, then
+//! yields late instead of never, and is [reported](note_tick).
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once};
@@ -14,17 +15,17 @@ use wasmtime::Engine;
 use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 
-/// How long a plugin may compute before it gives way to others on its thread, at most twice this.
+/// Time that a plugin may compute before it yields to others on its thread; at most twice this.
 ///
-/// Also how soon after its cancellation a computing plugin stops. Shorter costs a wake-up of one thread more
-/// often, longer is added to the latency of the requests that wait for the same thread.
+/// Also bounds the time in which a computing plugin stops after its cancellation. A shorter tick wakes one
+/// thread more often; a longer one adds to the latency of the requests that wait for the same thread.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
-/// Ticks without any entry after which the ticker dozes until the next.
+/// Ticks without any entry after which the ticker dozes until the next entry.
 const IDLE_TICKS: u32 = 100;
 
-/// Time between two ticks whatever is counted: the longest that a guest nobody counted holds its thread. Ten wake-ups a second
-/// of an idle server, each of microseconds.
+/// Time between two ticks while nothing is counted: the longest that an uncounted guest holds its thread.
+/// Costs an idle server ten wake-ups a second, each of microseconds.
 const GUARD_TICK: Duration = Duration::from_millis(100);
 
 /// Raises the epoch of engines. Stops and joins its thread when dropped.
@@ -76,20 +77,20 @@ impl Shared {
                 thread::sleep(TICK);
             }
             idle_ticks = if was_entered_since(&mut seen) { 0 } else { idle_ticks.saturating_add(1) };
-            // Whoever ended the doze by an entry has a whole tick.
+            // The guest whose entry ended the doze gets a whole tick.
             if !dozes || idle_ticks > 0 {
                 locked(&self.engines).iter().for_each(Engine::increment_epoch);
             }
         }
     }
 
-    /// Sleeps for [`GUARD_TICK`], and less where a guest is entered after those that were `seen`.
+    /// Sleeps for [`GUARD_TICK`], or less if a guest is entered after those that were `seen`.
     fn doze(&self, mut seen: u32) {
         let mut dozing = locked(&DOZING);
         dozing.push(thread::current());
         IS_DOZING.store(true, Ordering::SeqCst);
         drop(dozing);
-        // Pairs with `Entries::enter`: either this sees the entry, or the entry sees that it dozes.
+        // Pairs with `Entries::enter`: either this sees the entry, or the entry sees that the ticker dozes.
         if !was_entered_since(&mut seen) && !self.is_stopped() {
             thread::park_timeout(GUARD_TICK);
         }
@@ -103,26 +104,26 @@ impl Shared {
     }
 }
 
-/// The entries of every thread that entered a guest and has not ended.
+/// The entries of each thread that has entered a guest and has not ended.
 static THREADS: Mutex<Vec<Arc<AtomicU32>>> = Mutex::new(Vec::new());
 
-/// The tickers that doze, to be woken by the next entry.
+/// The dozing tickers, to be woken by the next entry.
 static DOZING: Mutex<Vec<Thread>> = Mutex::new(Vec::new());
 
-/// Whether there is one: what each entry looks at.
+/// Set while any ticker dozes; each entry loads it.
 static IS_DOZING: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static ENTRIES: Entries = Entries::of_this_thread();
 }
 
-/// How often guests were entered and left on one thread: odd while one is entered. Written by that thread alone, so that an entry
-/// touches nothing that other threads write.
+/// Number of times that a guest was entered or left on one thread: odd while one is entered. Written by that
+/// thread alone, so that an entry touches nothing that other threads write.
 struct Entries(Arc<AtomicU32>);
 
-/// Polls a guest, by `poll`: while this runs it is counted as entered.
+/// Polls a guest through `poll`, and counts it as entered meanwhile.
 ///
-/// A guest that is entered within another's host function, on the same thread, is counted with that.
+/// A guest that is entered within another's host function, on the same thread, is counted with that one.
 pub(super) fn entered<T>(poll: impl FnOnce() -> T) -> T {
     ENTRIES.with(|entries| {
         let _entered = entries.enter();
@@ -130,8 +131,8 @@ pub(super) fn entered<T>(poll: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Notes that a guest on this thread sees a tick. Where it was not counted, only the guard or others' ticks have reached it: a
-/// fault of the server, which is logged once and then counted.
+/// Notes that a guest on this thread sees a tick. If it was not counted, only the guard or others' ticks have
+/// reached it: a fault of the server, which is always counted and logged once.
 pub(super) fn note_tick() {
     if ENTRIES.with(Entries::has_entered) {
         return;
@@ -154,13 +155,13 @@ impl Entries {
         is_entered(self.0.load(Ordering::Relaxed))
     }
 
-    /// Counts an entry until the value is dropped; nothing where one is counted already.
+    /// Counts an entry until the value is dropped; returns `None` if one is counted already.
     fn enter(&self) -> Option<Entered<'_>> {
         let entries = self.0.load(Ordering::Relaxed);
         if is_entered(entries) {
             return None;
         }
-        // A swap and no store, so that the load below can't come before it: see `Shared::doze`.
+        // A swap instead of a store, so that the load below can't come before it: see `Shared::doze`.
         self.0.swap(entries.wrapping_add(1), Ordering::SeqCst);
         if IS_DOZING.load(Ordering::SeqCst) {
             wake_tickers();
@@ -196,7 +197,8 @@ fn wake_tickers() {
     IS_DOZING.store(false, Ordering::SeqCst);
 }
 
-/// Whether a guest is entered on any thread, or was since the sum of all entries was `seen`, which is set anew.
+/// Returns true if a guest is entered on any thread, or was since the sum of all entries was `seen`; updates
+/// `seen`.
 fn was_entered_since(seen: &mut u32) -> bool {
     let (mut sum, mut is_any_entered) = (0_u32, false);
     for entries in locked(&THREADS).iter() {

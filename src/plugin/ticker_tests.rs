@@ -1,4 +1,4 @@
-//! That guests see ticks, counted or not.
+//! Guests see ticks, counted or not.
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,10 +10,10 @@ use wasmtime::{Config, Instance, Module, Store, UpdateDeadline};
 use super::*;
 use crate::telemetry::metrics;
 
-/// How long is waited for what must happen.
+/// Longest wait for an event that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a guest told that nobody counts it.
+/// Returns the number of ticks seen by uncounted guests.
 fn uncounted() -> u64 {
     let mut counted = metrics::counted();
     counted.find(|(name, _)| *name == "lictor_guests_uncounted_total").map_or(0, |(_, count)| count)
@@ -23,7 +23,7 @@ fn engine() -> Engine {
     Engine::new(Config::new().epoch_interruption(true)).unwrap()
 }
 
-/// Calls of a guest that loops for ever, until it has yielded so many times; each poll goes through `poll`.
+/// Runs a guest that loops for ever, until it has yielded so many times; each poll goes through `poll`.
 fn loop_until_it_yields(engine: &Engine, times: u32, poll: fn(&mut dyn FnMut() -> bool) -> bool) {
     let text = "(module (func (export \"run\") (loop (br 0))))";
     let module = Module::new(engine, wat::parse_str(text).unwrap()).unwrap();
@@ -44,7 +44,7 @@ fn loop_until_it_yields(engine: &Engine, times: u32, poll: fn(&mut dyn FnMut() -
     }
 }
 
-/// Does `work` on a thread of its own, which would not come back were the guest never to yield.
+/// Does `work` on a separate thread, since it would not return if the guest never yielded.
 #[track_caller]
 fn in_time(work: impl FnOnce() + Send + 'static) {
     let (done, is_done) = mpsc::channel();
@@ -55,7 +55,7 @@ fn in_time(work: impl FnOnce() + Send + 'static) {
     is_done.recv_timeout(PATIENCE).expect("the guest yields");
 }
 
-/// Waits until the ticker dozes, if nobody else enters a guest.
+/// Waits until the ticker dozes, provided that nobody else enters a guest.
 fn wait_for_a_doze() {
     let begun = std::time::Instant::now();
     while !IS_DOZING.load(Ordering::SeqCst) {

@@ -1,6 +1,6 @@
-//! Topics: an event that one plugin publishes goes to all that have subscribed to its topic by then. Nothing is kept for
-//! those that come later, and nobody waits for a subscriber that is slow: it loses what it does not take in time, and is
-//! told how much.
+//! Topics: an event that one plugin publishes goes to all current subscribers of its topic. Nothing is kept
+//! for later subscribers, and nobody waits for a slow one: it loses the events that it does not take in time,
+//! and is told how many.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,25 +15,26 @@ const MAX_TOPIC_BYTES: usize = 128;
 /// The largest event, in bytes.
 pub(super) const MAX_EVENT_BYTES: usize = 64 << 10;
 
-/// Events that wait for one subscriber, and their bytes; beyond either the oldest are lost.
+/// Most events that wait for one subscriber, and their bytes; beyond either the oldest are lost.
 const MAX_WAITING: usize = 256;
 const MAX_WAITING_BYTES: usize = 256 << 10;
 
-/// Patterns of one subscriber.
+/// Most patterns of one subscriber.
 const MAX_PATTERNS: usize = 32;
 
-/// What a subscriber takes at the most: what waits, up to one event beyond, with its places, and the patterns.
+/// Most memory of one subscriber: the waiting events, which overshoot by up to one event, the queue's slots,
+/// and the patterns.
 pub(super) const MAX_INBOX_BYTES: usize = MAX_WAITING_BYTES
     + MAX_EVENT_BYTES
     + 2 * MAX_WAITING * size_of::<Event>()
     + MAX_PATTERNS * MAX_TOPIC_BYTES;
 
-/// Whether `text` names a topic: letters, digits and `.`, `_`, `-`, `/`, `:`.
+/// Returns true if `text` names a topic: letters, digits and `.`, `_`, `-`, `/`, `:`.
 pub(super) fn is_topic(text: &str) -> bool {
     (1..=MAX_TOPIC_BYTES).contains(&text.len()) && text.bytes().all(may_stand_in_topic)
 }
 
-/// Whether `text` stands for topics: it names one, or is the start of names and a `*`.
+/// Returns true if `text` is a pattern: a topic, or the beginning of topics followed by `*`.
 pub(super) fn is_pattern(text: &str) -> bool {
     match text.strip_suffix('*') {
         Some(start) => start.len() < MAX_TOPIC_BYTES && start.bytes().all(may_stand_in_topic),
@@ -45,7 +46,7 @@ fn may_stand_in_topic(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/' | b':')
 }
 
-/// Whether all that `inner`, a topic or a pattern, stands for is among what `outer` does.
+/// Returns true if `outer` matches everything that `inner`, a topic or a pattern, matches.
 pub(super) fn covers(outer: &str, inner: &str) -> bool {
     match outer.strip_suffix('*') {
         Some(start) => inner.strip_suffix('*').unwrap_or(inner).starts_with(start),
@@ -53,13 +54,13 @@ pub(super) fn covers(outer: &str, inner: &str) -> bool {
     }
 }
 
-/// What was published.
+/// A published event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Event {
     pub(super) topic: Arc<str>,
     pub(super) data: Arc<[u8]>,
-    /// Whether a command that streams published it, or one that such a command runs. A stream could go on for ever by its own
-    /// events, or by those of another, if each of them set its bounds back.
+    /// Set if it was published by a command that streams, or by one that such a command runs. A stream could
+    /// run for ever on its own events, or on another stream's, if each of them reset its bounds.
     pub(super) is_of_stream: bool,
 }
 
@@ -69,12 +70,12 @@ impl Event {
     }
 }
 
-/// All subscribers there are.
+/// All current subscribers.
 #[derive(Debug, Default)]
 pub(super) struct Topics(Mutex<Vec<Arc<Inbox>>>);
 
 impl Topics {
-    /// Hands an event to those that have subscribed to `topic`; gives how many they are.
+    /// Hands an event to the subscribers of `topic`; returns their number.
     pub(super) fn publish(&self, topic: &str, data: Vec<u8>, is_of_stream: bool) -> u32 {
         let event = Event { topic: topic.into(), data: data.into(), is_of_stream };
         let inboxes = self.inboxes();
@@ -82,7 +83,7 @@ impl Topics {
         u32::try_from(reached).unwrap_or(u32::MAX)
     }
 
-    /// A new subscriber, to no topic yet.
+    /// Makes a new subscriber, to no topic yet.
     pub(super) fn subscriber(self: &Arc<Self>) -> Subscriber {
         let inbox = Arc::new(Inbox::default());
         self.inboxes().push(Arc::clone(&inbox));
@@ -94,7 +95,7 @@ impl Topics {
     }
 }
 
-/// One that has subscribed. It leaves when this is dropped.
+/// A subscriber, which unsubscribes when dropped.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     topics: Arc<Topics>,
@@ -102,7 +103,7 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    /// Subscribes to what `pattern` stands for; tells whether there was room for one more.
+    /// Subscribes to the topics that `pattern` matches; returns false if there was no room for one more.
     pub(super) fn add(&self, pattern: String) -> bool {
         let mut waiting = self.inbox.waiting();
         let has_room = waiting.patterns.len() < MAX_PATTERNS;
@@ -112,10 +113,10 @@ impl Subscriber {
         has_room
     }
 
-    /// Waits for the next event; gives it, and how many before it were lost.
+    /// Waits for the next event; returns it, with the number of events lost before it.
     pub(super) async fn next(&self) -> (Event, u64) {
         loop {
-            // The note of an arrival stays until somebody waits for it.
+            // An arrival's notification stays until somebody waits for it.
             if let Some(next) = self.inbox.waiting().take() {
                 return next;
             }
@@ -146,7 +147,7 @@ struct Waiting {
 }
 
 impl Inbox {
-    /// Takes `event` if it is of a topic that is wanted; tells whether it is.
+    /// Takes `event` if a pattern matches its topic; returns true if one does.
     fn offer(&self, event: &Event) -> bool {
         let mut waiting = self.waiting();
         if !waiting.patterns.iter().any(|pattern| covers(pattern, &event.topic)) {

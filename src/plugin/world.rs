@@ -1,4 +1,4 @@
-//! Which world a component is of, whether it fits that, and if not, what to tell its operator.
+//! A component's world: detects it, checks that the component fits, and words the misfits for its operator.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,18 +13,18 @@ use crate::text::{Shown, shown};
 const PACKAGE: &str = "lictor:plugin";
 const VERSION: (u64, u64, u64) = (0, 1, 0);
 
-/// The kinds of plugins. Which one a component is, it says by what it exports.
+/// The kinds of plugins. A component's exports tell its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum World {
-    /// Its commands give one reply each.
+    /// Its commands return one reply each.
     Plugin,
-    /// Its commands give streams.
+    /// Its commands return streams.
     StreamingPlugin,
 }
 
 impl World {
-    /// The world of the component in `bytes`, which is looked for before it is compiled: each world has an engine of its
-    /// own. What is no component is taken for one of `world plugin`, and found out later.
+    /// Detects the world of the component in `bytes`, before it is compiled: each world has its own engine.
+    /// Bytes that are no component count as `world plugin`, and are found out later.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let wanted = format!("{PACKAGE}/{}", Self::StreamingPlugin.commands());
         let mut streams = false;
@@ -37,7 +37,7 @@ impl World {
         if streams { Self::StreamingPlugin } else { Self::Plugin }
     }
 
-    /// Its name in `wit/`.
+    /// Returns its name in `wit/`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Plugin => "plugin",
@@ -45,12 +45,12 @@ impl World {
         }
     }
 
-    /// The world of this name.
+    /// Returns the world of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
         [Self::Plugin, Self::StreamingPlugin].into_iter().find(|world| world.name() == name)
     }
 
-    /// The interface of its commands.
+    /// Returns the interface of its commands.
     fn commands(self) -> &'static str {
         match self {
             Self::Plugin => "commands",
@@ -59,8 +59,9 @@ impl World {
     }
 }
 
-/// Checks if what the component in `bytes` imports is granted, before it is compiled: that may take minutes, of which an operator
-/// who forgot a grant is to have none. `key` is the plugin's in the config.
+/// Checks that the imports of the component in `bytes` are granted, before it is compiled: compiling may take
+/// minutes, which an operator who forgot a grant should not have to wait. `key` is the plugin's in the
+/// config.
 pub(super) fn check_imports(bytes: &[u8], key: &str, grants: &Grants) -> Result<(), String> {
     let mut misfits = Vec::new();
     walk(bytes, |payload| {
@@ -73,14 +74,14 @@ pub(super) fn check_imports(bytes: &[u8], key: &str, grants: &Grants) -> Result<
         }
     });
     let misfits: Vec<&str> = misfits.iter().map(String::as_str).collect();
-    // Anything else is the author's to mend, who is told of exports as well.
+    // Anything else is for the author to mend, who is told of the exports as well.
     match misfits.iter().any(|import| matches!(standing(import), Standing::ByGrant(_))) {
         true => Err(import_misfits(&misfits, key, grants).join("\n")),
         false => Ok(()),
     }
 }
 
-/// Whether a plugin with `grants` may import `import`.
+/// Returns true if a plugin with `grants` may import `import`.
 fn fits(import: &str, grants: &Grants) -> bool {
     match standing(import) {
         Standing::AlwaysThere => true,
@@ -89,13 +90,13 @@ fn fits(import: &str, grants: &Grants) -> bool {
     }
 }
 
-/// Shows `look` the sections of the component in `bytes`, as many as can be read. Done before anything bounds what the component
-/// may cost: goes over the bytes once, and keeps nothing.
+/// Shows `look` the sections of the component in `bytes`, as many as can be read. Runs before anything bounds
+/// the component's cost, so it goes over the bytes once and keeps nothing.
 fn walk(mut bytes: &[u8], mut look: impl FnMut(&Payload<'_>)) {
     let mut parser = Parser::new(0);
     while let Ok(Chunk::Parsed { consumed, payload }) = parser.parse(bytes, true) {
         let skipped = match payload {
-            // What a module or a component within holds is not looked at; the parser goes on behind it.
+            // The contents of a nested module or component are skipped.
             Payload::ModuleSection { unchecked_range: range, .. }
             | Payload::ComponentSection { unchecked_range: range, .. } => {
                 usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
@@ -111,8 +112,8 @@ fn walk(mut bytes: &[u8], mut look: impl FnMut(&Payload<'_>)) {
     }
 }
 
-/// Interfaces that every plugin may import, with the minor version of their package that the host has. An interface
-/// is named without its version.
+/// Interfaces that every plugin may import, with the minor version of their package that the host has.
+/// Interfaces are named without their version.
 const ALWAYS_THERE: &[(&str, (u64, u64))] = &[
     ("lictor:plugin/output", (0, 1)),
     ("lictor:plugin/queue", (0, 1)),
@@ -141,21 +142,21 @@ const ALWAYS_THERE: &[(&str, (u64, u64))] = &[
     ("wasi:random/random", (0, 2)),
 ];
 
-/// Whether a plugin may import something.
+/// A plugin's right to import something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Every plugin may.
     AlwaysThere,
-    /// Where these lines stand below the plugin's, `NAME` being its name.
+    /// Needs these lines below the plugin's section; `NAME` is its name.
     ByGrant(&'static str),
     /// No plugin may, for this reason.
     Missing(String),
 }
 
-/// Imports that are told of as misfits: a component may have a hundred thousand.
+/// Most imports that are reported as misfits: a component may have a hundred thousand.
 const MAX_TOLD_IMPORTS: usize = 16;
 
-/// Checks the names of what `component` imports and exports; says of each misfit what it is and what to do.
+/// Checks the names of the imports and exports of `component`; describes each misfit and its remedy.
 ///
 /// `key` is that of the plugin's section in the config, for the lines to add there.
 pub(super) fn misfits(
@@ -171,12 +172,14 @@ pub(super) fn misfits(
     import_misfits(&imports, key, grants).into_iter().chain(export_misfit(world, &exports)).collect()
 }
 
-/// The function by which an instance of `component` stays entered, where it exports one of a version that this host runs.
+/// Returns the function by which an instance of `component` stays entered, if it exports one of a version
+/// that this host runs.
 pub(super) fn worker(component: &Component, engine: &Engine) -> Option<ComponentExportIndex> {
     function(component, engine, "worker", "run")
 }
 
-/// The function that carries out one command, where `component` exports it in a version that this host runs.
+/// Returns the function that carries out one command, if `component` exports it in a version that this host
+/// runs.
 pub(super) fn handle(component: &Component, engine: &Engine) -> Option<ComponentExportIndex> {
     function(component, engine, "commands", "handle")
 }
@@ -198,7 +201,8 @@ fn function(
     component.get_export_index(Some(&interface), function)
 }
 
-/// A line for each import that nothing grants, and one for all that are not granted, so that the lines to add stand there once.
+/// Returns a line for each import that nothing grants, and one for all that are not granted, so that the
+/// lines to add appear once.
 fn import_misfits(imports: &[&str], key: &str, grants: &Grants) -> Vec<String> {
     let missing = imports.iter().filter_map(|import| match standing(import) {
         Standing::Missing(reason) => Some(format!("it imports {}, {reason}", name(import))),
@@ -220,7 +224,8 @@ fn import_misfits(imports: &[&str], key: &str, grants: &Grants) -> Vec<String> {
     missing.take(MAX_TOLD_IMPORTS).chain(ungranted).collect()
 }
 
-/// What to do with `lines` of [`grant_lines`]. A table that is there already can't be written once more.
+/// Tells the operator how to add `lines` of [`grant_lines`]. An existing table can't be written a second
+/// time.
 fn to_add(lines: &[&str], grants: &Grants) -> String {
     let table = lines.iter().position(|line| *line == GRANTS_TABLE);
     let Some(table) = table.filter(|_| grants.is_written) else {
@@ -233,7 +238,7 @@ fn to_add(lines: &[&str], grants: &Grants) -> String {
     format!("{before}add to {GRANTS_TABLE}:\n{}", lines[table + 1..].join("\n"))
 }
 
-/// The lines of several grants as one text has them: each table once, with its keys.
+/// Merges the lines of several grants into one text: each table once, with its keys.
 #[must_use]
 pub fn grant_lines(grants: impl IntoIterator<Item = &'static str>) -> Vec<&'static str> {
     let mut tables = BTreeMap::<&str, BTreeSet<&str>>::new();
@@ -244,13 +249,13 @@ pub fn grant_lines(grants: impl IntoIterator<Item = &'static str>) -> Vec<&'stat
     tables.into_iter().flat_map(|(table, keys)| [table].into_iter().chain(keys)).collect()
 }
 
-/// The name of what a component imports or exports, as it is shown: its author may have put any character into it.
+/// Makes the name of an import or export safe to show: its author may have put any character into it.
 fn name(name: &str) -> Shown<'_> {
     const MAX_NAME_CHARS: usize = 256;
     shown(name, MAX_NAME_CHARS)
 }
 
-/// Whether a plugin may import `import`.
+/// Returns a plugin's right to import `import`.
 pub(super) fn standing(import: &str) -> Standing {
     let (interface, version) = split_version(import);
     let grantable = grantable(import);
@@ -314,7 +319,7 @@ fn export_misfit(world: World, exports: &[String]) -> Option<String> {
     }
 }
 
-/// `wasi:io/poll@0.2.6` as `wasi:io/poll` and its version.
+/// Splits `wasi:io/poll@0.2.6` into `wasi:io/poll` and its version.
 fn split_version(name: &str) -> (&str, Option<(u64, u64, u64)>) {
     let Some((interface, version)) = name.split_once('@') else { return (name, None) };
     let mut parts = version.splitn(3, '.');

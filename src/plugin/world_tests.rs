@@ -1,4 +1,4 @@
-//! Worlds: what a component imports and exports, and what is told of a misfit.
+//! Worlds: a component's imports and exports, and the words for a misfit.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn compatible_versions_of_what_is_there_fit() {
 #[test]
 fn a_world_is_told_by_exports_alone() {
     let component = |export: &str| {
-        // What a component within exports does not count.
+        // The exports of a nested component do not count.
         let inner =
             r#"(component (instance $i) (export "lictor:plugin/streaming-commands@0.1.0" (instance $i)))"#;
         let text =
@@ -54,7 +54,7 @@ fn a_misfit_names_the_import_and_what_there_is() {
 #[test]
 fn what_a_component_imports_is_known_before_it_is_compiled() {
     let import = |name: &str| format!(r#"(import "{name}" (instance))"#);
-    // What a component within imports does not count, and a type is no interface.
+    // The imports of a nested component do not count, and a type is no interface.
     let text = format!(
         r#"(component {} {} (import "t" (type (sub resource))) (component {}))"#,
         import("wasi:keyvalue/store@0.2.0-draft"),
@@ -76,7 +76,7 @@ fn what_a_component_imports_is_known_before_it_is_compiled() {
     assert_eq!(check_imports(b"nonsense", "plugins.p", &Grants::default()), Ok(()));
 }
 
-/// A table that stands twice is no TOML.
+/// A TOML file with the same table twice is invalid.
 #[test]
 fn what_to_add_to_a_table_that_is_there_does_not_begin_it_again() {
     let written = Grants { is_written: true, ..Grants::default() };

@@ -1,17 +1,18 @@
-//! What a conformance plugin is asked, and what it must answer: data, in the order of `docs/conformance.md`.
+//! The requests to a conformance plugin, and the results that they must have: data, in the order of
+//! `docs/conformance.md`.
 
 use super::Expected::{self, Closed, Fails, FailsOneOf, Logs, LogsAndFails, Matches, Prints, Replies};
 use crate::wire::Code;
 
-/// One request and what must come of it.
+/// One request and its expected result.
 pub(super) struct Case {
-    /// What it shows.
+    /// The behaviour that it shows.
     pub(super) name: &'static str,
-    /// The head of the request but for its last line; the command is its first word.
+    /// The head of the request except its last line; the command is its first word.
     pub(super) head: &'static str,
     /// The request's body.
     pub(super) body: fn() -> Vec<u8>,
-    /// What must come of it.
+    /// The expected result.
     pub(super) expected: Expected,
 }
 
@@ -19,10 +20,10 @@ const fn case(name: &'static str, head: &'static str, expected: Expected) -> Cas
     Case { name, head, body: Vec::new, expected }
 }
 
-/// The name and the thumbprint of the client that the suite stands in.
+/// The client's name and thumbprint, as the suite presents them.
 pub(super) const CLIENT: &str = "conformance";
 
-/// What `wasi:config` holds.
+/// The content of `wasi:config`.
 pub(super) const CONFIG: (&str, &str) = ("greeting", "hello ☃");
 
 /// A body of 1 MiB in which every byte occurs, with none twice in a row.
@@ -38,18 +39,18 @@ fn hundred_kilobytes() -> Vec<u8> {
     vec![b'v'; 100_000]
 }
 
-/// A line that ends after `MAX_LINE_BYTES` of the log, and one behind it.
+/// A line that ends after `MAX_LINE_BYTES` of the log, and one after it.
 fn long_line() -> Vec<u8> {
     ("☃".repeat(3000) + "\nbehind it").into()
 }
 
-/// The same, longer than what a reply may be.
+/// The same, longer than a reply may be.
 fn two_megabytes() -> Vec<u8> {
     ("L".repeat(2 << 20) + "\nbehind it").into()
 }
 
-/// What crosses between plugin and host beside replies, where these may have no more than [`MAX_REPLY_BYTES`]: each in a fresh
-/// instance, and then in one that is kept.
+/// Data that crosses between plugin and host beside replies, where replies may have no more than
+/// [`MAX_REPLY_BYTES`]: each case runs in a fresh instance, and then in one that is kept.
 #[rustfmt::skip] // a table
 pub(super) const BORDER: &[Case] = &[
     Case { name: "a value larger than a reply", head: "state-put large", body: hundred_kilobytes, expected: Matches(|reply| reply.parse::<u64>().is_ok()) },
@@ -66,7 +67,7 @@ pub(super) const BORDER: &[Case] = &[
 /// The longest reply of the plugins that run [`BORDER`].
 pub(super) const MAX_REPLY_BYTES: usize = 1024;
 
-/// Each in a fresh instance, one after the other, over the same store.
+/// Each case runs in a fresh instance, one after the other, over the same store.
 #[rustfmt::skip] // a table
 pub(super) const CASES: &[Case] = &[
     case("echo: one argument", "echo hello", Replies(|| b"hello".to_vec())),

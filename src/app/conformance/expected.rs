@@ -1,29 +1,30 @@
-//! What must come of a request of the suite, and what is wrong with what came.
+//! Expected results of the suite's requests, and their comparison with the actual ones.
 
 use crate::wire::{Code, CommandError};
 
-/// What must come of a request.
+/// The expected result of a request.
 pub(super) enum Expected {
     /// This reply, byte for byte.
     Replies(fn() -> Vec<u8>),
-    /// A reply that is text for which this holds.
+    /// A text reply for which this holds.
     Matches(fn(&str) -> bool),
-    /// The plugin's own failure, of this code and message.
+    /// The plugin's own failure, with this code and message.
     Fails(Code, &'static str),
-    /// The plugin's own failure, of one of these codes.
+    /// The plugin's own failure, with one of these codes.
     FailsOneOf(&'static [Code]),
-    /// An event of this level that holds this text, and a reply that does not matter.
+    /// An event of this level that contains this text; any reply.
     Logs(&'static str, &'static str),
-    /// A log for which this holds once there is a reply, which does not matter.
+    /// A log for which this holds once there is a reply; any reply.
     Prints(fn(&str) -> bool),
-    /// This text in the log, and one of these codes. What the host itself says is there too.
+    /// This text in the log, and one of these codes. The log includes the host's own words.
     LogsAndFails(&'static str, &'static [Code]),
-    /// The host ends it with one of these codes, or the plugin does when it is refused something.
+    /// The host ends the call with one of these codes, or the plugin does when it is refused something.
     Closed(&'static [Code]),
 }
 
 impl Expected {
-    /// What is wrong with `answer`, and with what was logged meanwhile; nothing where all is as it must be.
+    /// Compares `answer`, and the `log` written meanwhile, with the expectation; returns the fault, or
+    /// `None`.
     pub(super) fn fault(&self, answer: &Result<Vec<u8>, CommandError>, log: &str) -> Option<String> {
         let gave = || format!("it gave {}", shown(&Some(answer.clone())));
         let is_one_of = |codes: &[Code]| matches!(answer, Err(error) if codes.contains(&error.code));

@@ -1,20 +1,21 @@
-//! The HTTP server to which the conformance plugin sends requests: on the loopback network, within this process.
+//! The HTTP server to which the conformance plugin sends requests: on the loopback network, within this
+//! process.
 
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Stands in a case for the server's address.
+/// Placeholder in a case for the server's address.
 const ADDRESS: &str = "{web}";
 
-/// Stands for an address that is granted and at which nothing listens.
+/// Placeholder for an address that is granted and at which nothing listens.
 const CLOSED: &str = "{closed}";
 
-/// The most bytes of a request's head.
+/// Most bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 
-/// One more MiB than a response may have.
+/// One MiB more than a response may have.
 const LARGE_BYTES: usize = 9 << 20;
 
 /// A server that answers until it is dropped.
@@ -28,12 +29,12 @@ impl Web {
     pub(super) async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        // Nobody else gets this port while the listener is there; none that is closed accepts.
+        // The listener is closed at once, so nothing accepts at this port.
         let closed = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(async move {
-                    // A client that went away wants no answer.
+                    // A client that disconnected wants no answer.
                     let _ = answer(stream).await;
                 });
             }
@@ -41,12 +42,12 @@ impl Web {
         Ok(Self { address, closed, serving })
     }
 
-    /// The URLs that a plugin has to be granted.
+    /// Returns the URLs that a plugin has to be granted.
     pub(super) fn urls(&self) -> [String; 2] {
         [self.address, self.closed].map(|address| format!("http://{address}"))
     }
 
-    /// A case's text with addresses in the places of their marks.
+    /// Replaces the placeholders in a case's text by addresses.
     pub(super) fn addressed(&self, text: &str) -> String {
         let port = self.address.port().to_string();
         let text = text.replace(ADDRESS, &self.address.to_string()).replace("{port}", &port);
@@ -86,7 +87,7 @@ fn whole(status: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// The head with its names in lower case, and the body of the length that it says.
+/// Reads a request: the head with its names in lower case, and the body of the length in the head.
 async fn request(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let end = loop {
