@@ -95,8 +95,8 @@ impl Company {
         Ok((Arc::clone(plugin), Arc::new(call)))
     }
 
-    /// Runs `call`, or returns the answer already kept for its Idempotency-Key; appends the parts of a stream
-    /// that then fails to `sent`.
+    /// Runs `call`, or returns the answer already kept for its Idempotency-Key. If a stream fails after some
+    /// of its parts were sent, they are put into `sent`.
     pub(super) async fn run(
         &self,
         plugin: &Arc<Plugin>,

@@ -84,7 +84,7 @@ fn running(is_made: &AtomicBool) -> &'static str {
     if is_made.load(Ordering::Relaxed) { "its `describe`" } else { "its start function" }
 }
 
-/// Most bytes of a description, in which each command counts some beside its texts.
+/// Most bytes of a description: its texts, and some bytes for each command.
 const MAX_DESCRIPTION_BYTES: usize = 1 << 20;
 const COMMAND_BYTES: usize = 64;
 

@@ -54,7 +54,7 @@ pub(super) struct Unkept {
     temporary: PathBuf,
     path: PathBuf,
     is_kept: bool,
-    /// The folder of both.
+    /// The folder of both paths, held open.
     _folder: Held,
 }
 

@@ -120,7 +120,7 @@ impl Passage {
         self.is_spent = true;
     }
 
-    /// Has what was taken of the rate given back after all.
+    /// Lets the drop give back, after all, what was taken of the rate.
     pub(super) fn take_back(&mut self) {
         self.is_spent = false;
     }

@@ -81,7 +81,7 @@ pub enum TlsError {
         /// The reason.
         fault: PairFault,
     },
-    /// rustls refuses to build a server config, for a reason other than the files.
+    /// TLS can't be set up, whatever the files hold.
     #[error("TLS can't be set up: {0}")]
     Setup(rustls::Error),
 }

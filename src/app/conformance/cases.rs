@@ -20,7 +20,7 @@ const fn case(name: &'static str, head: &'static str, expected: Expected) -> Cas
     Case { name, head, body: Vec::new, expected }
 }
 
-/// The client's name and thumbprint, as the suite presents them.
+/// Name of the suite's client, whose certificate is made for the run.
 pub(super) const CLIENT: &str = "conformance";
 
 /// The content of `wasi:config`.
