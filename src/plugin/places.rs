@@ -53,7 +53,7 @@ impl Place<'_> {
 /// Characters of a file's name that are shown.
 const MAX_FILE_CHARS: usize = 1024;
 
-/// The file and the line, made safe to show, as both the log and core dumps do.
+/// The file and the line, made safe to show: both the log and core dumps contain them.
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = shown(self.file, MAX_FILE_CHARS);
