@@ -21,6 +21,8 @@ use rules::{
 
 #[path = "tidy/code.rs"]
 mod code;
+#[path = "tidy/comments.rs"]
+mod comments;
 #[path = "tidy/documents.rs"]
 mod documents;
 #[path = "tidy/opened.rs"]
