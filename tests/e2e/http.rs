@@ -357,7 +357,7 @@ fn without_the_grant_the_plugin_does_not_load() {
         "wasi:http/outgoing-handler@0.2",
         "wasi:http/types@0.2",
         "not granted",
-        "[plugins.web.grants]\n    | http = [\"https://HOST\"]",
+        "add to [plugins.web.grants]:\n    | http = [\"https://HOST\"]",
     ] {
         assert!(checked.stderr.contains(words), "no {words:?} in {}", checked.stderr);
     }
