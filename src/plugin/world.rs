@@ -208,9 +208,10 @@ fn import_misfits(imports: &[&str], key: &str, grants: &Grants) -> Vec<String> {
         Standing::Missing(reason) => Some(format!("it imports {}, {reason}", name(import))),
         Standing::AlwaysThere | Standing::ByGrant(_) => None,
     });
-    let ungranted = imports.iter().filter_map(|import| {
-        let known = grantable(import).filter(|known| !(known.is_granted)(grants))?;
-        matches!(standing(import), Standing::ByGrant(_)).then(|| (name(import).to_string(), known.lines))
+    let ungranted = imports.iter().filter(|import| !fits(import, grants));
+    let ungranted = ungranted.filter_map(|import| match standing(import) {
+        Standing::ByGrant(lines) => Some((name(import).to_string(), lines)),
+        Standing::AlwaysThere | Standing::Missing(_) => None,
     });
     let (names, lines): (Vec<_>, Vec<_>) = ungranted.take(MAX_TOLD_IMPORTS).unzip();
     let ungranted = names.split_last().map(|(last, others)| {
