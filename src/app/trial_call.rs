@@ -3,7 +3,7 @@
 use std::str::FromStr as _;
 
 use super::trials::decoded;
-use crate::config::{CommandName, Refusal};
+use crate::config::CommandName;
 
 /// A call of a [`TrialRun`](super::TrialRun).
 #[derive(Clone, Debug)]
@@ -34,10 +34,8 @@ impl TrialCall {
             "its body has {length} bytes, and a server takes {body_bytes} (`body` in its [limits]): make it smaller, or allow more by \
              --body-size"
         );
-        let command = CommandName::from_str(request.command()).map_err(|Refusal { what, advice }| {
-            let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
-            anyhow::anyhow!("no plugin can have this command: {what}{advice}")
-        });
-        command.map(drop)
+        CommandName::from_str(request.command())
+            .map(drop)
+            .map_err(|refusal| anyhow::anyhow!("no plugin can have this command: {}", refusal.in_full()))
     }
 }

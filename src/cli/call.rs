@@ -9,7 +9,7 @@ use super::session::{Interrupt, Session};
 use super::target::TargetOptions;
 use super::{Failure, prompt};
 use crate::client::{Request, RequestError};
-use crate::config::TimeSpan;
+use crate::config::{Refusal, TimeSpan};
 use crate::files::read_named;
 
 /// Maximum size of a body on any server.
@@ -152,10 +152,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Parses a time in the config file's notation.
 pub(super) fn time_span(text: &str) -> Result<Duration, String> {
-    TimeSpan::try_from(text.to_owned()).map(TimeSpan::duration).map_err(|refusal| match refusal.advice {
-        Some(advice) => format!("{}; {advice}", refusal.what),
-        None => refusal.what,
-    })
+    TimeSpan::try_from(text.to_owned()).map(TimeSpan::duration).map_err(Refusal::in_full)
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

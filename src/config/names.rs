@@ -49,6 +49,15 @@ impl Refusal {
     pub(super) fn advise(self, advice: impl Into<String>) -> Self {
         Self { advice: Some(advice.into()), ..self }
     }
+
+    /// The fault and its remedy.
+    #[must_use]
+    pub fn in_full(self) -> String {
+        match self.advice {
+            Some(advice) => format!("{}; {advice}", self.what),
+            None => self.what,
+        }
+    }
 }
 
 /// A newtype over shared text, built only through `$check`. Cloning costs one increment.

@@ -211,7 +211,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
 
 fn directory(text: &str) -> Result<(String, PathBuf), String> {
     let (name, folder) = text.split_once('=').ok_or("write /NAME=FOLDER")?;
-    let name = GuestFolder::try_from(name.to_owned()).map_err(told)?;
+    let name = GuestFolder::try_from(name.to_owned()).map_err(Refusal::in_full)?;
     Ok((name.0, folder.into()))
 }
 
@@ -222,31 +222,24 @@ fn plugin(text: &str) -> Result<(PluginName, PathBuf), String> {
 }
 
 fn instances(text: &str) -> Result<Instances, String> {
-    Instances::try_from(text.to_owned()).map_err(told)
+    Instances::try_from(text.to_owned()).map_err(Refusal::in_full)
 }
 
 fn url(text: &str) -> Result<HttpPrefix, String> {
-    HttpPrefix::try_from(text.to_owned()).map_err(told)
+    HttpPrefix::try_from(text.to_owned()).map_err(Refusal::in_full)
 }
 
 fn network(text: &str) -> Result<Network, String> {
-    Network::try_from(text.to_owned()).map_err(told)
+    Network::try_from(text.to_owned()).map_err(Refusal::in_full)
 }
 
 /// Parses a name in the config's notation.
 fn named<T: FromStr<Err = Refusal>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(told)
+    text.parse().map_err(Refusal::in_full)
 }
 
 /// Parses a number in the config's notation, within the range of this key.
 fn count(text: &str, section: &str, key: &str) -> Result<u64, String> {
     let count = text.parse().map_err(|_| "write a whole number".to_owned())?;
     within(section, key, count).map(|()| count)
-}
-
-fn told(refusal: Refusal) -> String {
-    match refusal.advice {
-        Some(advice) => format!("{}; {advice}", refusal.what),
-        None => refusal.what,
-    }
 }
