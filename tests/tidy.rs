@@ -19,6 +19,10 @@ use rules::{
     MAY_KNOW, MAY_USE, NEVER_TRACKED, SLACK_LINES,
 };
 
+#[path = "tidy/arrows.rs"]
+mod arrows;
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/code.rs"]
 mod code;
 #[path = "tidy/comments.rs"]
@@ -292,21 +296,6 @@ fn every_bound_has_a_metric_and_every_metric_a_bound() {
     faults.extend(named.difference(&counted).map(|name| format!("{TABLE}: there is no metric {name}")));
     faults.extend(counted.difference(&named).map(|name| format!("{TABLE} does not tell what {name} counts")));
     none(&faults, bounds.len());
-}
-
-/// The SDK tells authors to write the same profile that their projects have.
-#[test]
-fn the_profile_of_the_sdks_readme_is_the_projects() {
-    let profile = |path: &str| {
-        let text = text(path).replace("{{name}}", "NAME");
-        let from = text.find("[profile.release]").expect(path);
-        text[from..]
-            .lines()
-            .take_while(|line| !line.is_empty() && *line != "```")
-            .collect::<Vec<_>>()
-            .join("\n")
-    };
-    assert_eq!(profile("sdk/rust/README.md"), profile("sdk/templates/rust/Cargo.toml"));
 }
 
 /// Fails if there are faults, or if nothing was looked at.

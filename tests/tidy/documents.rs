@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use super::text;
+
 /// Returns the names of all dependencies of a manifest, of every kind.
 pub fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -87,4 +89,19 @@ fn links_and_names_are_found() {
     assert_eq!(metrics.into_iter().collect::<Vec<_>>(), ["lictor_a_b_total"]);
     let manifest = "[dependencies]\na = \"1\"\n[target.'cfg(unix)'.dev-dependencies]\nb = \"1\"\n[package]\nname = \"c\"";
     assert_eq!(dependencies(&manifest.parse().unwrap()).into_iter().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+/// The SDK tells authors to write the same profile that their projects have.
+#[test]
+fn the_profile_of_the_sdks_readme_is_the_projects() {
+    let profile = |path: &str| {
+        let text = text(path).replace("{{name}}", "NAME");
+        let from = text.find("[profile.release]").expect(path);
+        text[from..]
+            .lines()
+            .take_while(|line| !line.is_empty() && *line != "```")
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(profile("sdk/rust/README.md"), profile("sdk/templates/rust/Cargo.toml"));
 }
