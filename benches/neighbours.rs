@@ -9,18 +9,14 @@
 //! Server and clients share the machine: the misbehaving client's own computing slows the quiet one too.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
-#![allow(unreachable_pub, dead_code, reason = "only a part of the tests' support is used")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::certs::Identity;
-use support::components;
-use support::server::{Server, Setup};
-
-#[path = "../tests/support/mod.rs"]
-mod support;
+use testkit::certs::Identity;
+use testkit::components;
+use testkit::server::{Server, Setup};
 
 /// No client misbehaves.
 const ALONE: &str = "nobody";

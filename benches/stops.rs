@@ -6,18 +6,14 @@
 //! the second call's own run and its way back.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
-#![allow(unreachable_pub, dead_code, reason = "only a part of the tests' support is used")]
 
 use std::time::{Duration, Instant};
 
-use support::certs::Identity;
-use support::client::Connection;
-use support::components;
-use support::endless::{Kind, start};
-use support::server::{Server, Setup};
-
-#[path = "../tests/support/mod.rs"]
-mod support;
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components;
+use testkit::endless::{Kind, start};
+use testkit::server::{Server, Setup};
 
 /// Deadline that stops a call.
 const DEADLINE: Duration = Duration::from_millis(50);

@@ -9,7 +9,7 @@
 //! The tables go to standard output, in the format of `docs/performance.md`; progress goes to standard error.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
-#![allow(unreachable_pub, dead_code, reason = "only a part of the tests' support is used")]
+#![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
 
 mod document;
 mod figures;
@@ -24,8 +24,6 @@ mod process;
 mod resp;
 mod scenarios;
 mod spread;
-#[path = "../../tests/support/mod.rs"]
-mod support;
 
 use std::fs;
 use std::path::Path;
@@ -33,6 +31,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lictor::load::{Pace, Plan};
+use testkit::certs::Identity;
 use tokio::runtime::Runtime;
 
 use machine::Cores;
@@ -40,7 +39,6 @@ use options::Options;
 use outcome::{Outcome, Picture};
 use peers::{redis, wasmtime};
 use scenarios::{ALL, CONNECTIONS};
-use support::certs::Identity;
 
 /// Folder of the pictures, beside the document.
 const PICTURES: &str = "performance";

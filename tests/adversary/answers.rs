@@ -3,12 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components;
+use testkit::server::{Server, Setup};
+use testkit::web::Web;
+
 use crate::assert_serves;
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components;
-use crate::support::server::{Server, Setup};
-use crate::support::web::Web;
 
 /// Concurrent calls, and the requests of each.
 const CALLS: usize = 4;

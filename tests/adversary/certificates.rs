@@ -9,12 +9,12 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
 use sha2::{Digest, Sha256};
+use testkit::certs::Identity;
+use testkit::client::{Connection, Tls};
+use testkit::peer::Peer;
+use testkit::server::{Server, Setup};
+use testkit::tools::{Conversation, finish, openssl, s_client};
 
-use crate::peer::Peer;
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls};
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{Conversation, finish, openssl, s_client};
 use crate::{assert_serves, server_with};
 
 /// Shows this chain, whose first certificate belongs to the key.

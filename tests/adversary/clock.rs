@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 
+use testkit::certs::Identity;
+use testkit::client::{Connection, Frame};
+use testkit::components;
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+
 use crate::assert_serves;
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Frame};
-use crate::support::components;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
 
 /// Concurrent calls: more than a machine with two processors has serving threads.
 const MANY: usize = 3;

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use testkit::certs::Identity;
+use testkit::components::{Minimal, bomb};
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+use testkit::tools::{Finished, finish, lictor};
 use wasm_encoder::{ComponentSection as _, Encode as _, Module, ModuleSection, TypeSection, ValType};
 
-use crate::support::certs::Identity;
-use crate::support::components::{Minimal, bomb};
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{Finished, finish, lictor};
 use crate::{assert_serves, tell_memory};
 
 /// Most that the server may grow through work in another process.

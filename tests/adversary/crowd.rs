@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components::HOSTILE_COMMANDS;
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+
 use crate::assert_serves;
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components::HOSTILE_COMMANDS;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
 
 /// Requests to the hostile plugin, each of its commands at least once.
 const MISDEEDS: [&str; 37] = [

@@ -1,12 +1,13 @@
 //! Clients that break off at inconvenient moments.
 
-use crate::peer::{Peer, client_hello, reset};
-use crate::support::client::tcp;
-use crate::support::eventually;
-use crate::support::server::Server;
-use crate::{assert_serves, server_with};
-
 use std::io::Write;
+
+use testkit::client::tcp;
+use testkit::eventually;
+use testkit::peer::{Peer, client_hello, reset};
+use testkit::server::Server;
+
+use crate::{assert_serves, server_with};
 
 /// Connections of one attack.
 const TIMES: usize = 50;

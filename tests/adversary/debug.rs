@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::certs::Identity;
-use crate::support::components::Minimal;
-use crate::support::server::{Server, Setup};
+use testkit::certs::Identity;
+use testkit::components::Minimal;
+use testkit::server::{Server, Setup};
+
 use crate::{assert_serves, tell_memory};
 
 /// Most that the server may grow through work in another process.
@@ -123,7 +124,7 @@ fn debug_files_against_their_reader_cost_the_places_alone() {
     let before = server.resident_kib();
     for (name, _, words) in forgeries {
         let begin = format!("the debug file of the plugin `{name}` is not used: ");
-        let is_told = |entry: &crate::support::server::Entry| {
+        let is_told = |entry: &testkit::server::Entry| {
             entry.text("warning").is_some_and(|warning| warning.contains(&begin))
         };
         match words {
@@ -151,7 +152,7 @@ fn debug_files_against_their_reader_cost_the_places_alone() {
     server.edit(|text| text.replace(commands, &format!("{commands}timeout = \"4s\"\n")));
     server.signal("HUP");
     server.wait_for_log("the reload", |entry| entry.message() == "reloaded");
-    crate::support::eventually("the warning", || (warnings_of_long(&server) > warned_before).then_some(()));
+    testkit::eventually("the warning", || (warnings_of_long(&server) > warned_before).then_some(()));
     assert_eq!(refused(), refused_before);
     tell_memory(&server, before);
     assert!(server.resident_kib() < before + GROWTH_KIB);

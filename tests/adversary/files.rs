@@ -8,12 +8,13 @@ use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use testkit::certs::Identity;
+use testkit::components::{self, Minimal};
+use testkit::server::{Server, Setup};
+use testkit::tools::{Finished, finish, lictor};
+
 use crate::assert_serves;
 use crate::modes::with_authority;
-use crate::support::certs::Identity;
-use crate::support::components::{self, Minimal};
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{Finished, finish, lictor};
 
 /// A user who is neither root nor the tests' own.
 pub const STRANGER: u32 = 65_534;

@@ -1,11 +1,11 @@
 //! Text disguised as something else: a reply of the server, an entry of its log.
 
 use serde_json::Value;
+use testkit::certs::Identity;
+use testkit::client::{Connection, Tls};
+use testkit::components;
+use testkit::server::{Server, Setup};
 
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls};
-use crate::support::components;
-use crate::support::server::{Server, Setup};
 use crate::{assert_serves, server_with};
 
 /// A second reply, if its line ends were not escaped. Written as an argument.

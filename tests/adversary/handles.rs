@@ -4,13 +4,14 @@
 use std::fs::File;
 use std::thread;
 
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components;
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+
 use crate::assert_serves;
 use crate::memory::crowd;
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
 use crate::tell_memory;
 
 /// Most that the server may have grown after an attack, in KiB. Each could make it grow by a multiple of it.

@@ -1,6 +1,7 @@
 //! Heads that are broken, and heads that arrive in tiny pieces.
 
-use crate::peer::Peer;
+use testkit::peer::Peer;
+
 use crate::{assert_serves, server_with};
 
 /// Limit on a head in bytes.

@@ -1,10 +1,11 @@
 //! Clients that share a plugin's only instance: output of one is meant to appear under another's request.
 
+use testkit::certs::Identity;
+use testkit::components::{self, PRINTING_COMMANDS};
+use testkit::eventually;
+use testkit::server::{Entry, Setup};
+
 use crate::assert_serves;
-use crate::support::certs::Identity;
-use crate::support::components::{self, PRINTING_COMMANDS};
-use crate::support::eventually;
-use crate::support::server::{Entry, Setup};
 
 /// Unfinished lines, meant to continue in the next client's, and any other output.
 #[test]

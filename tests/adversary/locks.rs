@@ -4,10 +4,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use crate::support::certs::Identity;
-use crate::support::components;
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{finish, lictor};
+use testkit::certs::Identity;
+use testkit::components;
+use testkit::server::{Server, Setup};
+use testkit::tools::{finish, lictor};
 
 /// Returns the names of the state files on which the server holds locks.
 fn locked(server: &Server) -> Vec<&'static str> {

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls, tcp};
-use crate::support::components::{self, Minimal};
-use crate::support::eventually;
-use crate::support::server::{Entry, Server, Setup};
-use crate::support::tools::{finish, lictor};
+use testkit::certs::Identity;
+use testkit::client::{Connection, Tls, tcp};
+use testkit::components::{self, Minimal};
+use testkit::eventually;
+use testkit::server::{Entry, Server, Setup};
+use testkit::tools::{finish, lictor};
+
 use crate::{assert_serves, server_with};
 
 fn is_command_of(entry: &Entry, client: &str, command: &str) -> bool {

@@ -37,10 +37,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
 
-#[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use the rest")]
-mod support;
-
 mod answers;
 mod certificates;
 mod clock;
@@ -58,8 +54,6 @@ mod log;
 mod memory;
 mod modes;
 mod paths;
-#[allow(dead_code, reason = "the soak uses the rest")]
-mod peer;
 mod reload;
 mod replays;
 mod revocation;
@@ -74,8 +68,8 @@ mod tls;
 mod tools;
 mod watermark;
 
-use support::certs::Identity;
-use support::server::{Server, Setup};
+use testkit::certs::Identity;
+use testkit::server::{Server, Setup};
 
 /// Starts a server with `echo`, the hostile plugin and these sections, for one client that may do anything.
 fn server_with(sections: &str) -> (Server, Identity) {

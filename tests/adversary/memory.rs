@@ -13,14 +13,14 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use socket2::SockRef;
+use testkit::certs::Identity;
+use testkit::client::{Tls, tcp};
+use testkit::components;
+use testkit::eventually;
+use testkit::peer::Peer;
+use testkit::server::{Server, Setup};
 
 use crate::certificates::showing;
-use crate::peer::Peer;
-use crate::support::certs::Identity;
-use crate::support::client::{Tls, tcp};
-use crate::support::components;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
 
 /// Clients that do not read: their requests, repeated requests, and ended streams.
 const UNREAD: usize = 48;

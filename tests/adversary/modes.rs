@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
 
+use testkit::certs::{Authority, Identity};
+use testkit::components::Minimal;
+use testkit::server::Setup;
+use testkit::tools::{finish, lictor};
+
 use crate::assert_serves;
 use crate::files::{STRANGER, check, is_root, set_mode, setup_with};
-use crate::support::certs::{Authority, Identity};
-use crate::support::components::Minimal;
-use crate::support::server::Setup;
-use crate::support::tools::{finish, lictor};
 
 /// Files of [`setup_with`] that the server works with, besides its state.
 const WORKED_BY: [&str; 5] = ["server.toml", "p.wasm", "server.pem", "ca.pem", "ca.crl"];

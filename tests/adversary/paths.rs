@@ -4,10 +4,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::support::certs::Identity;
-use crate::support::components::Minimal;
-use crate::support::server::Setup;
-use crate::support::tools::{finish, lictor};
+use testkit::certs::Identity;
+use testkit::components::Minimal;
+use testkit::server::Setup;
+use testkit::tools::{finish, lictor};
 
 /// Sets up a folder with a config file and, beside the server's key, links of all kinds to it.
 fn setup() -> Setup {

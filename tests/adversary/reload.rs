@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use testkit::certs::Identity;
+use testkit::client::{Connection, Tls};
+use testkit::components::{self, Minimal};
+use testkit::server::{Entry, Server, Setup};
+use testkit::{PATIENCE, eventually};
+
 use crate::files::set_mode;
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls};
-use crate::support::components::{self, Minimal};
-use crate::support::server::{Entry, Server, Setup};
-use crate::support::{PATIENCE, eventually};
 
 /// Keys of a plugin whose `describe` does not return: its timeout is longer than any test waits.
 pub const LOADING: &str = "timeout = \"5m\"\nmemory = \"1MiB\"";

@@ -5,12 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
+use testkit::certs::Identity;
+use testkit::client::{Connection, Frame};
+use testkit::eventually;
+use testkit::peer::Peer;
+use testkit::server::{Server, Setup};
 
-use crate::peer::Peer;
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Frame};
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
 use crate::{assert_serves, tell_memory};
 
 /// Starts a server whose state is in a file, with these `limits`.

@@ -1,12 +1,12 @@
 //! Revocation by a list, while a client tries to delay it.
 
 use rcgen::CertificateParams;
+use testkit::certs::{Authority, Identity, Key};
+use testkit::client::Connection;
+use testkit::server::{Entry, Server, Setup};
 
 use crate::reload::is_cut_off;
 use crate::strangers::with_chain;
-use crate::support::certs::{Authority, Identity, Key};
-use crate::support::client::Connection;
-use crate::support::server::{Entry, Server, Setup};
 
 /// Connections of the client with slow chains, and those of them that run something.
 const CONNECTIONS: usize = 400;

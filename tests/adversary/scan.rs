@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use serde_json::Value;
+use testkit::certs::Identity;
+use testkit::server::{Server, Setup};
 
-use crate::support::certs::Identity;
-use crate::support::server::{Server, Setup};
 use crate::{assert_serves, server_with, tools};
 
 /// The scans: all that the scanner knows, except those of HTTP.

@@ -7,9 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-
-use crate::support::certs::Identity;
-use crate::support::tools::{Finished, finish, lictor};
+use testkit::certs::Identity;
+use testkit::tools::{Finished, finish, lictor};
 
 const GREETING: &str = "OK\r\n\r\n";
 

@@ -6,10 +6,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use testkit::certs::Identity;
+use testkit::eventually;
+use testkit::server::Setup;
+
 use crate::reload::{LOADING, ends_late, loading, slow};
-use crate::support::certs::Identity;
-use crate::support::eventually;
-use crate::support::server::Setup;
 
 #[test]
 fn a_server_that_loads_a_plugin_stops_when_it_is_told() {
@@ -44,7 +45,7 @@ fn a_start_that_takes_long_is_ended_by_a_signal_and_keeps_another_in_mind() {
     config.write();
     let log = config.folder().join("start.log");
     let file = std::fs::File::create(&log).unwrap();
-    let mut child = crate::support::tools::lictor(config.folder())
+    let mut child = testkit::tools::lictor(config.folder())
         .args(["serve", "--config", "server.toml"])
         .stderr(file)
         .spawn()
@@ -55,7 +56,7 @@ fn a_start_that_takes_long_is_ended_by_a_signal_and_keeps_another_in_mind() {
         let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
-    assert_eq!(crate::support::tools::wait(&mut child, "the server"), Some(0), "{}", printed());
+    assert_eq!(testkit::tools::wait(&mut child, "the server"), Some(0), "{}", printed());
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::peer::{Peer, client_hello};
-use crate::support::client::tcp;
-use crate::support::{eventually, tcp_from};
+use testkit::client::tcp;
+use testkit::peer::{Peer, client_hello};
+use testkit::{eventually, tcp_from};
+
 use crate::{assert_serves, server_with};
 
 /// Pause between two bytes.

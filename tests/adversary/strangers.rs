@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use testkit::certs::{Authority, Identity, Key};
+use testkit::client::{Connection, Tls, tcp};
+use testkit::peer::Peer;
+use testkit::server::{Server, Setup};
+use testkit::{eventually, tcp_from};
 
 use crate::assert_serves;
 use crate::certificates::showing;
-use crate::peer::Peer;
-use crate::support::certs::{Authority, Identity, Key};
-use crate::support::client::{Connection, Tls, tcp};
-use crate::support::server::{Server, Setup};
-use crate::support::{eventually, tcp_from};
 
 const URI: &str = "urn:example:laptop";
 

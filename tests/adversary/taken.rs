@@ -1,10 +1,11 @@
 //! Removals by a reload's new config apply before a plugin is loaded: proofs and grants of each kind.
 
+use testkit::certs::{Authority, Identity};
+use testkit::components;
+use testkit::server::Setup;
+use testkit::web::Web;
+
 use crate::reload::{begin_reload, is_cut_off, loading};
-use crate::support::certs::{Authority, Identity};
-use crate::support::components;
-use crate::support::server::Setup;
-use crate::support::web::Web;
 
 #[test]
 fn a_grant_that_is_taken_away_is_gone_before_a_plugin_is_loaded() {

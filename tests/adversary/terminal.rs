@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use testkit::certs::Identity;
+use testkit::server::Setup;
+use testkit::tools::{finish, lictor, python};
+
 use crate::log::assert_harmless;
-use crate::support::certs::Identity;
-use crate::support::server::Setup;
-use crate::support::tools::{finish, lictor, python};
 
 /// Runs a command line of `lictor` on a pseudo-terminal, and prints its output, as hex.
 const ON_TERMINAL: &str = r#"

@@ -4,9 +4,10 @@
 use std::io::{ErrorKind, Read, Write};
 use std::process::Command;
 
-use crate::support::certs::Identity;
-use crate::support::client::tcp;
-use crate::support::server::{Server, Setup};
+use testkit::certs::Identity;
+use testkit::client::tcp;
+use testkit::server::{Server, Setup};
+
 use crate::{assert_serves, server_with, tools};
 
 /// Outcome for a disconnected peer whose last words may get lost: the server closes while the peer sends.

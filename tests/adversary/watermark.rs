@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components;
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+
 use crate::{assert_serves, tell_memory};
 
 const MIB: u64 = 1 << 20;

@@ -2,12 +2,13 @@
 
 use std::fs;
 
+use testkit::certs::Identity;
+use testkit::client::{Connection, Tls};
+use testkit::components;
+use testkit::server::{Server, Setup};
+use testkit::tools::{finish, lictor};
+
 use crate::reload::is_cut_off;
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls};
-use crate::support::components;
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{finish, lictor};
 
 /// Disables a section, or enables it again.
 fn switch(server: &Server, section: &str, enabled: &str) {

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
+use testkit::tools::{finish, lictor, openssl};
 
 use crate::initialized::{Serving, initialized};
-use crate::support::tools::{finish, lictor, openssl};
 
 #[test]
 fn who_may_not_do_what_operators_do_is_told_how_to_allow_it() {

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
+use testkit::tools::Finished;
+use testkit::web::Web;
 
 use crate::languages::{at_leisure, author};
-use crate::support::tools::Finished;
-use crate::support::web::Web;
 
 /// Calls of a plugin `mixed`, with the least number of lines that each returns. `DIR` contains the files, and
 /// the web is at `odd`.

@@ -5,12 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
+use testkit::certs::{Authority, Identity};
+use testkit::client::{Connection, Ending, Tls};
+use testkit::server::{Server, Setup};
+use testkit::tools::{finish, lictor};
 
 use crate::reload::is_cut_off;
-use crate::support::certs::{Authority, Identity};
-use crate::support::client::{Connection, Ending, Tls};
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{finish, lictor};
 
 const LAPTOP: &str = "spiffe://example.org/laptop";
 

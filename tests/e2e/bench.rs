@@ -6,11 +6,10 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-
-use crate::support::certs::Identity;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{Finished, finish, lictor, wait};
+use testkit::certs::Identity;
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+use testkit::tools::{Finished, finish, lictor, wait};
 
 /// A server whose folder has the certificates of `tester`, with all rights, and of `guest`, which may only
 /// ping.

@@ -1,8 +1,8 @@
 //! Calls that break off: the message to the client, and the advice to the operator.
 
-use crate::support::certs::Identity;
-use crate::support::components::{self, Minimal};
-use crate::support::server::{Entry, Server, Setup};
+use testkit::certs::Identity;
+use testkit::components::{self, Minimal};
+use testkit::server::{Entry, Server, Setup};
 
 /// Commands, and the instructions that break them off.
 const BREAKING: [(&str, &str); 11] = [
@@ -247,7 +247,7 @@ fn a_call_that_is_stopped_says_where_it_was_and_whose_deadline_it_was() {
         }
         assert_eq!(frame.failure(), (code, "unknown"), "{line}: {}", frame.message);
         assert!(!frame.message.contains("wasm"), "{}", frame.message);
-        let told = crate::support::eventually(line, || {
+        let told = testkit::eventually(line, || {
             let log = server.log();
             let is_it = |entry: &&Entry| entry.message() == event && entry.text("plugin") == Some(plugin);
             log.into_iter().skip(before).find(|entry| is_it(&entry))

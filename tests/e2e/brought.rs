@@ -7,8 +7,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
-
-use crate::support::tools::{finish, lictor};
+use testkit::tools::{finish, lictor};
 
 const SOURCE: &str = include_str!("brought/rust.rs");
 

@@ -6,11 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rcgen::SanType;
-
-use crate::support::certs::{Authority, Identity, unix_time};
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{Finished, finish, finish_reading, lictor};
+use testkit::certs::{Authority, Identity, unix_time};
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+use testkit::tools::{Finished, finish, finish_reading, lictor};
 
 /// A server that shows `own`, and admits the client in the files `tester.pem` and `tester.key` of its folder.
 fn server_showing(own: &Identity) -> Server {

@@ -7,13 +7,13 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::process::Command;
 
 use tempfile::TempDir;
+use testkit::certs::Identity;
+use testkit::client::tcp;
+use testkit::eventually;
+use testkit::server::{Server, Setup, shared};
+use testkit::tools::{Finished, finish, finish_reading, lictor, openssl};
 
 use crate::initialized::{Serving, initialized};
-use crate::support::certs::Identity;
-use crate::support::client::tcp;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup, shared};
-use crate::support::tools::{Finished, finish, finish_reading, lictor, openssl};
 
 /// Runs `lictor call` as the client in the files `tester.pem` and `tester.key` of the server's folder.
 fn call(server: &Server, more: &[&str]) -> Finished {

@@ -1,9 +1,10 @@
 //! Data that plugins pass to the host: `reply` bounds only replies; all else has its own bounds and words.
 
+use testkit::certs::Identity;
+use testkit::components::{self, HOSTILE_COMMANDS, PRINTING_COMMANDS, STATEFUL_COMMANDS};
+use testkit::server::{Server, Setup};
+
 use crate::metrics::metrics;
-use crate::support::certs::Identity;
-use crate::support::components::{self, HOSTILE_COMMANDS, PRINTING_COMMANDS, STATEFUL_COMMANDS};
-use crate::support::server::{Server, Setup};
 
 /// A tight bound on replies, to show that it affects nothing else.
 const TERSE: &str = "reply = \"1KiB\"";

@@ -4,10 +4,9 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
-
-use crate::support::certs::{Authority, Identity, unix_time};
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{finish, lictor};
+use testkit::certs::{Authority, Identity, unix_time};
+use testkit::server::{Server, Setup};
+use testkit::tools::{finish, lictor};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -12,13 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use testkit::certs::Identity;
+use testkit::client::{Connection, Tls};
+use testkit::components::Minimal;
+use testkit::server::Setup;
+use testkit::tools::{finish, lictor};
 
 use crate::languages::with_tools;
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls};
-use crate::support::components::Minimal;
-use crate::support::server::Setup;
-use crate::support::tools::{finish, lictor};
 
 /// Longest time for a build while others run.
 const AT_LEISURE: Duration = Duration::from_secs(300);
@@ -219,12 +219,12 @@ fn a_change_ends_the_build_that_is_under_way_and_so_does_the_end() {
         // While it is still running.
         dev.wait_for("compiling endless\n", 1);
         let sleeping = || processes_in(folder).iter().filter(|line| line.starts_with("sleep ")).count();
-        crate::support::eventually("the build", || (sleeping() == 1).then_some(()));
+        testkit::eventually("the build", || (sleeping() == 1).then_some(()));
 
         fs::write(&source, "one\n").unwrap();
         dev.wait_for("source has changed, and what was under way is ended\n", 1);
         dev.wait_for("to call it: ", 1);
-        crate::support::eventually("the end of the build", || (sleeping() == 0).then_some(()));
+        testkit::eventually("the end of the build", || (sleeping() == 0).then_some(()));
         assert_eq!(dev.call(folder), "ok\n");
         assert_eq!(dev.count("nothing is served yet"), 0, "{}", dev.screen());
 
@@ -244,7 +244,7 @@ fn a_change_ends_the_build_that_is_under_way_and_so_does_the_end() {
         dev.wait_for("compiling endless\n", 2);
         assert_eq!(dev.call(folder), "ok\n");
         dev.end(signal);
-        crate::support::eventually("the end of all", || processes_in(folder).is_empty().then_some(()));
+        testkit::eventually("the end of all", || processes_in(folder).is_empty().then_some(()));
     }
 }
 
@@ -280,9 +280,9 @@ fn what_is_printed_into_the_project_is_no_change() {
         let text = fs::read_to_string(folder.join("screen")).unwrap();
         (text.matches("to call it: ").count() == times).then_some(text)
     };
-    crate::support::eventually("the first", || printed(1));
+    testkit::eventually("the first", || printed(1));
     fs::write(folder.join("source"), "two\n").unwrap();
-    let text = crate::support::eventually("the second", || printed(2));
+    let text = testkit::eventually("the second", || printed(2));
     assert!(text.contains("source has changed") && !text.contains("screen has changed"), "{text}");
     dev.end("-INT");
 }
@@ -343,7 +343,7 @@ fn an_authors_own_config_is_served() {
     let config = setup.write();
     let dev = Dev::start(&folder, &["--config", config.to_str().unwrap()]);
     dev.wait_for("to call it: ", 1);
-    let address = crate::support::eventually("the address", || dev.address());
+    let address = testkit::eventually("the address", || dev.address());
     let mut connection = Connection::open(address, Tls::showing(&tester)).unwrap();
     assert!(connection.is_greeted());
     assert_eq!(connection.ask("one"), "ok");

@@ -4,12 +4,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
+use testkit::certs::Identity;
+use testkit::client::{Connection, Tls};
+use testkit::components::Minimal;
+use testkit::server::Setup;
+use testkit::tools::{finish, lictor};
+
 use crate::dev::{Dev, project};
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls};
-use crate::support::components::Minimal;
-use crate::support::server::Setup;
-use crate::support::tools::{finish, lictor};
 
 #[test]
 fn a_command_that_is_printed_runs_nothing_else() {

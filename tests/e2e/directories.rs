@@ -5,10 +5,10 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::certs::Identity;
-use crate::support::components;
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{finish, lictor};
+use testkit::certs::Identity;
+use testkit::components;
+use testkit::server::{Server, Setup};
+use testkit::tools::{finish, lictor};
 
 const COMMANDS: [&str; 15] = [
     "read",

@@ -24,10 +24,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
-
-use crate::support::client::Connection;
-use crate::support::eventually;
-use crate::support::tools::{Conversation, finish, lictor, text_of};
+use testkit::client::Connection;
+use testkit::eventually;
+use testkit::tools::{Conversation, finish, lictor, text_of};
 
 /// The port in the documents.
 const TOLD_PORT: &str = "4888";

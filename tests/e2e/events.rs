@@ -4,12 +4,12 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{finish, lictor};
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components;
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+use testkit::tools::{finish, lictor};
 
 /// Starts a server with the plugins `topics`, with these grants, and `announcing`.
 fn server(grants: &str) -> (Server, Identity) {

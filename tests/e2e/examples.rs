@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use tempfile::TempDir;
-
-use crate::support::certs::Identity;
-use crate::support::components;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
-use crate::support::web::Web;
+use testkit::certs::Identity;
+use testkit::components;
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+use testkit::web::Web;
 
 const KV: [&str; 5] = ["kv-get", "kv-set", "kv-delete", "kv-increment", "kv-list"];
 

@@ -1,9 +1,9 @@
 //! Grants of a plugin: given, withheld, exceeded.
 
-use crate::support::certs::Identity;
-use crate::support::components::{self, Minimal};
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{finish, lictor};
+use testkit::certs::Identity;
+use testkit::components::{self, Minimal};
+use testkit::server::{Server, Setup};
+use testkit::tools::{finish, lictor};
 
 const COMMANDS: [&str; 4] = ["config", "config-all", "log", "log-flood"];
 
@@ -115,7 +115,7 @@ fn events_beyond_a_plugins_share_are_counted() {
         |server: &Server| server.log().iter().filter(|entry| entry.message() == "plugin log").count();
     let of_one_call = logged(&server);
     assert!((1..10_000).contains(&of_one_call), "{of_one_call}");
-    crate::support::eventually("the count of the others", || {
+    testkit::eventually("the count of the others", || {
         (server.happened("plugin output") + logged(&server) as u64 >= 100_000).then_some(())
     });
 }

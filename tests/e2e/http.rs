@@ -1,11 +1,11 @@
-//! HTTP requests of plugins: granted, withheld, exceeded. The servers they reach are those of `support::web`.
+//! HTTP requests of plugins: granted, withheld, exceeded. The servers they reach are those of `testkit::web`.
 
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components;
-use crate::support::server::{Entry, Server, Setup};
-use crate::support::tools::{finish, lictor};
-use crate::support::web::Web;
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components;
+use testkit::server::{Entry, Server, Setup};
+use testkit::tools::{finish, lictor};
+use testkit::web::Web;
 
 const COMMANDS: [&str; 10] = [
     "fetch",

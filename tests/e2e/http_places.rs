@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use testkit::certs::Identity;
+use testkit::server::Setup;
+use testkit::web::Web;
+use testkit::{components, eventually};
+
 use crate::http::{HELLO, refusal, setup};
 use crate::metrics::metrics;
-use crate::support::certs::Identity;
-use crate::support::server::Setup;
-use crate::support::web::Web;
-use crate::support::{components, eventually};
 
 /// A web server that answers no request until it is released, and counts those that wait.
 struct Held {

@@ -1,8 +1,9 @@
 //! HTTP requests in one piece, by `lictor:plugin/http`: with the grant and the checks of `wasi:http`.
 
+use testkit::client::Connection;
+use testkit::web::Web;
+
 use crate::http::{HELLO, denial, granting, server};
-use crate::support::client::Connection;
-use crate::support::web::Web;
 
 /// Returns the code and the words of the plugin's refusal, which it passes on.
 #[track_caller]

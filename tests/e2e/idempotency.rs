@@ -4,13 +4,13 @@ use std::path::Path;
 use std::thread;
 
 use tempfile::TempDir;
+use testkit::certs::Identity;
+use testkit::client::{Connection, Frame};
+use testkit::components::{self, STATEFUL_COMMANDS, STREAMS_COMMANDS};
+use testkit::eventually;
+use testkit::server::{Server, Setup};
 
 use crate::metrics::metrics;
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Frame};
-use crate::support::components::{self, STATEFUL_COMMANDS, STREAMS_COMMANDS};
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
 
 /// A server with the hostile plugin and a counting one, whose clients `tester` and `other` may do anything,
 /// and with these `limits` and `state`.

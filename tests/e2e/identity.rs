@@ -5,11 +5,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use rustls::HandshakeKind;
-
-use crate::support::certs::{Identity, Key};
-use crate::support::client::{Connection, Ending, Tls, tcp};
-use crate::support::server::{Server, Setup, shared};
-use crate::support::tools::{self, Conversation};
+use testkit::certs::{Identity, Key};
+use testkit::client::{Connection, Ending, Tls, tcp};
+use testkit::server::{Server, Setup, shared};
+use testkit::tools::{self, Conversation};
 
 /// Returns the server's message to this client, whose handshake succeeds, before it closes.
 fn told(server: &Server, tls: Tls) -> String {

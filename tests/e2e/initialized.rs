@@ -6,9 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
-
-use crate::support::eventually;
-use crate::support::tools::{finish, lictor, text_of};
+use testkit::eventually;
+use testkit::tools::{finish, lictor, text_of};
 
 /// Runs `lictor init` in a folder and gives its server its own port.
 pub(crate) fn initialized() -> (TempDir, u16) {

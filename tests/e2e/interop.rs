@@ -1,7 +1,7 @@
 //! Third-party TLS clients speak the protocol.
 
-use crate::support::server::{Shared, shared};
-use crate::support::tools::{Conversation, finish, openssl, python, s_client};
+use testkit::server::{Shared, shared};
+use testkit::tools::{Conversation, finish, openssl, python, s_client};
 
 /// The shared server, with its client's certificate beside its config as `tester.pem` and `tester.key`.
 fn with_files() -> &'static Shared {
@@ -55,7 +55,7 @@ fn openssl_s_client_without_a_certificate_is_told() {
 /// Certificates with OpenSSL's own defaults: version 3, marked as an authority, SHA-256 with RSA.
 #[test]
 fn a_certificate_made_by_openssl_is_admitted_by_the_fingerprint_that_openssl_shows() {
-    use crate::support::server::Setup;
+    use testkit::server::Setup;
     let setup = Setup::new();
     let (key, certificate) = (setup.folder().join("made.key"), setup.folder().join("made.pem"));
     let (key, certificate) = (key.to_str().unwrap(), certificate.to_str().unwrap());

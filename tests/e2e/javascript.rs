@@ -6,10 +6,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
+use testkit::tools::{Finished, finish};
 
 use crate::alike::answer_alike;
 use crate::languages::{at_leisure, author, is_to_be_had, root, script};
-use crate::support::tools::{Finished, finish};
 
 /// Uses of the kit in the sample that the kit refuses, with its words.
 const REFUSED: &str = include_str!("javascript/sample.refused.txt");

@@ -5,15 +5,16 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use testkit::certs::Identity;
+use testkit::eventually;
+use testkit::server::Setup;
+use testkit::web::Web;
+
 use crate::javascript::built;
 use crate::languages::{at_leisure, author, is_to_be_had};
 use crate::streams::{
     GRANTS, Plugin, UNEXPECTED, begin, connected, is_built_for_streams, server_with, stream,
 };
-use crate::support::certs::Identity;
-use crate::support::eventually;
-use crate::support::server::Setup;
-use crate::support::web::Web;
 
 /// Commands of `javascript/streams.js` that the server routes.
 const COMMANDS: [&str; 26] = [

@@ -4,11 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa, SanType};
-
-use crate::support::certs::{Authority, Identity};
-use crate::support::client::{Connection, Tls};
-use crate::support::server::{Setup, shared};
-use crate::support::tools::{finish, lictor, openssl};
+use testkit::certs::{Authority, Identity};
+use testkit::client::{Connection, Tls};
+use testkit::server::{Setup, shared};
+use testkit::tools::{finish, lictor, openssl};
 
 /// Runs OpenSSL in `folder`, which must succeed.
 fn made(folder: &Path, arguments: &[&str]) {

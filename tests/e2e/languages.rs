@@ -10,11 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tempfile::TempDir;
-
-use crate::support::certs::Identity;
-use crate::support::components;
-use crate::support::server::Setup;
-use crate::support::tools::{finish, lictor};
+use testkit::certs::Identity;
+use testkit::components;
+use testkit::server::Setup;
+use testkit::tools::{finish, lictor};
 
 /// Returns true if the tools of `language` are installed here.
 #[expect(clippy::print_stdout, reason = "what is not tested has to be told")]

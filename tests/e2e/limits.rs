@@ -5,13 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use testkit::certs::Identity;
+use testkit::client::{Connection, Frame};
+use testkit::components::{self, Minimal};
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+use testkit::tools::{finish, lictor};
+
 use crate::metrics::metrics;
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Frame};
-use crate::support::components::{self, Minimal};
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{finish, lictor};
 
 /// Starts a server with the hostile plugin, configured by `keys`, for one client that may do anything.
 fn hostile_with(setup: Setup, keys: &str) -> (Server, Identity) {
@@ -348,7 +349,7 @@ fn requests_beyond_a_clients_rate_are_answered_in_their_turn() {
     let frames = connection.ask_all(&[("echo a", ""); 40]);
     let refused = frames.iter().filter(|frame| frame.status == "ERR").count();
     assert!((20..=30).contains(&refused), "{refused} of 40 with 10 at once and 10 a second");
-    let is_right = |frame: &crate::support::client::Frame| {
+    let is_right = |frame: &testkit::client::Frame| {
         frame.status == "OK" || frame.failure() == ("rate-limited", "not-run")
     };
     assert!(frames.iter().all(is_right));

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::certs::Identity;
-use crate::support::components::{self, Minimal};
-use crate::support::server::Setup;
-use crate::support::tools::{Finished, finish, lictor};
+use testkit::certs::Identity;
+use testkit::components::{self, Minimal};
+use testkit::server::Setup;
+use testkit::tools::{Finished, finish, lictor};
 
 /// Makes a config with one plugin `guest`, whose component `make` writes into a folder, and checks it.
 fn check(keys: &str, make: impl FnOnce(&Path) -> PathBuf) -> (Setup, Finished) {

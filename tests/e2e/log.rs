@@ -2,12 +2,13 @@
 
 use std::fs;
 
+use testkit::certs::Identity;
+use testkit::client::{Connection, Ending, Tls};
+use testkit::eventually;
+use testkit::server::{Entry, Setup};
+use testkit::tools::lictor;
+
 use crate::protocol::server_with;
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Ending, Tls};
-use crate::support::eventually;
-use crate::support::server::{Entry, Setup};
-use crate::support::tools::lictor;
 
 fn command<'a>(log: &'a [Entry], name: &str) -> &'a Entry {
     let found = log.iter().find(|entry| entry.message() == "command" && entry.text("command") == Some(name));

@@ -68,9 +68,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod absent;
 mod advice;
 mod alike;

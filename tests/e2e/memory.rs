@@ -1,8 +1,8 @@
 //! The SDK's allocator for Rust: allocations of any size succeed, and the memory grows only as needed.
 
-use crate::support::certs::Identity;
-use crate::support::components;
-use crate::support::server::{Server, Setup};
+use testkit::certs::Identity;
+use testkit::components;
+use testkit::server::{Server, Setup};
 
 const PAGE: usize = 64 * 1024;
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Frame};
-use crate::support::components;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
+use testkit::certs::Identity;
+use testkit::client::{Connection, Frame};
+use testkit::components;
+use testkit::eventually;
+use testkit::server::{Server, Setup};
 
 /// Reads `@status metrics`, by name.
 pub fn metrics(operator: &mut Connection) -> BTreeMap<String, u64> {
@@ -159,13 +159,13 @@ fn each_request_over_the_rate_is_counted_once_also_behind_a_batch() {
 fn what_connections_meet_is_counted_too() {
     let (server, operator, tester) = start();
     let mut operator = server.connect(&operator);
-    let crowd: Vec<_> = (0..8).map(|_| crate::support::client::tcp(server.address())).collect();
+    let crowd: Vec<_> = (0..8).map(|_| testkit::client::tcp(server.address())).collect();
     eventually("one to be refused", || {
         (metrics(&mut operator)["lictor_connections_refused_total"] > 0).then_some(())
     });
     drop(crowd);
     let mut tester = eventually("a place", || {
-        let tls = crate::support::client::Tls::showing(&tester);
+        let tls = testkit::client::Tls::showing(&tester);
         let mut connection = Connection::open(server.address(), tls).ok()?;
         connection.is_greeted().then_some(connection)
     });

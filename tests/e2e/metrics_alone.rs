@@ -2,12 +2,13 @@
 
 use std::any::Any;
 
+use testkit::certs::Identity;
+use testkit::client::{Connection, tcp};
+use testkit::components;
+use testkit::server::{Server, Setup};
+use testkit::{eventually, tcp_from};
+
 use crate::metrics::metrics;
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, tcp};
-use crate::support::components;
-use crate::support::server::{Server, Setup};
-use crate::support::{eventually, tcp_from};
 
 /// Actions of two clients that meet a bound; the returned resources are held until it was counted.
 type Meet = fn(&Server, [&Identity; 2]) -> Box<dyn Any>;

@@ -3,11 +3,11 @@
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Ending, Tls, tcp};
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{Conversation, finish, lictor, openssl};
+use testkit::certs::Identity;
+use testkit::client::{Connection, Ending, Tls, tcp};
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+use testkit::tools::{Conversation, finish, lictor, openssl};
 
 fn server() -> (Server, Identity) {
     let tester = Identity::new("tester");

@@ -10,11 +10,10 @@ use std::thread;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection};
-
-use crate::support::certs::{Identity, with_long_rsa_key};
-use crate::support::client::{Connection, Ending, Tls};
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{Conversation, Finished, finish, lictor, openssl, s_client};
+use testkit::certs::{Identity, with_long_rsa_key};
+use testkit::client::{Connection, Ending, Tls};
+use testkit::server::{Server, Setup};
+use testkit::tools::{Conversation, Finished, finish, lictor, openssl, s_client};
 
 /// A kind of certificate by OpenSSL, and the refusal with TLS 1.2 and 1.3; `None` if it is admitted.
 struct Kind {
@@ -100,10 +99,10 @@ fn pin(identity: &Identity, name: &str, how: &str) -> String {
 
 /// Returns the logged reason of the `count`th refusal for showing the certificate of `name` without proof.
 fn unproven(server: &Server, name: &str, count: usize) -> String {
-    let of = |entry: &&crate::support::server::Entry| {
+    let of = |entry: &&testkit::server::Entry| {
         entry.message() == "a client's certificate was shown without proof" && entry.text("of") == Some(name)
     };
-    crate::support::eventually(&format!("word {count} of {name}"), || {
+    testkit::eventually(&format!("word {count} of {name}"), || {
         let log = server.log();
         let told: Vec<_> = log.iter().filter(of).collect();
         (told.len() >= count).then(|| told[count - 1].text("reason").unwrap().to_owned())

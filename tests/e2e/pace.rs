@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use testkit::client::Ending;
+use testkit::server::shared;
+
 use crate::protocol::server_with;
-use crate::support::client::Ending;
-use crate::support::server::shared;
 
 #[test]
 fn replies_come_after_the_client_has_ended_its_side() {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+use testkit::tools::{at_home, finish, lictor};
 
 use crate::initialized::{Serving, initialized_by};
-use crate::support::tools::{at_home, finish, lictor};
 
 /// Languages of new projects, the last two with all options that change the files.
 const PROJECTS: [&[&str]; 5] = [

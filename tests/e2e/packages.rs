@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+use testkit::tools::finish;
 
 use crate::javascript::tests_pass;
 use crate::languages::{at_leisure, author, is_to_be_had, root, script, turn};
-use crate::support::tools::finish;
 
 /// The outcome of a plugin's command.
 struct Ran {

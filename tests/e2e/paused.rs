@@ -1,11 +1,12 @@
 //! A connection that reads no further request, because its maximum is in flight, still notices its client.
 
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components;
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+
 use crate::metrics::metrics;
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
 
 const IN_FLIGHT: usize = 2;
 

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
+use testkit::certs::Identity;
+use testkit::components;
+use testkit::server::{Entry, Server, Setup};
+use testkit::tools::{Finished, finish, lictor};
 
 use crate::languages::{at_leisure, author, is_to_be_had, script};
-use crate::support::certs::Identity;
-use crate::support::components;
-use crate::support::server::{Entry, Server, Setup};
-use crate::support::tools::{Finished, finish, lictor};
 
 const HELPER: &str = include_str!("places/helper.rs");
 /// A command that reads beyond any memory.
@@ -211,7 +211,7 @@ fn a_debug_file_that_comes_or_goes_is_noticed() {
         change();
         reloads += 1;
         let reloaded = || server.log().iter().filter(|entry| entry.message() == "reloaded").count();
-        crate::support::eventually("a reload", || (reloaded() >= reloads).then_some(()));
+        testkit::eventually("a reload", || (reloaded() >= reloads).then_some(()));
         trapped(&server, &tester, TRAP).text("at").map(str::to_owned)
     };
     assert_eq!(trapped(&server, &tester, TRAP).text("at"), None);

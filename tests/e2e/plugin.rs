@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::components::{self, Minimal};
-use crate::support::server::Setup;
-use crate::support::tools::{Finished, finish, lictor};
+use testkit::components::{self, Minimal};
+use testkit::server::Setup;
+use testkit::tools::{Finished, finish, lictor};
 
 fn plugin(arguments: &[&str]) -> Finished {
     let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
 //! Output of plugins: the request it is logged for, and the part that is logged.
 
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components::{self, PRINTING_COMMANDS};
-use crate::support::eventually;
-use crate::support::server::{Entry, Server, Setup};
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components::{self, PRINTING_COMMANDS};
+use testkit::eventually;
+use testkit::server::{Entry, Server, Setup};
 
 /// Starts a server with the plugin `printing`, configured by `keys`, and two clients that may do anything.
 fn printing(keys: &str) -> (Server, [Identity; 2]) {

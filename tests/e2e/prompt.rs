@@ -1,8 +1,8 @@
 //! `lictor call` on a real terminal, made by Python's `pty`.
 
-use crate::support::certs::Identity;
-use crate::support::server::{Server, Setup};
-use crate::support::tools::python;
+use testkit::certs::Identity;
+use testkit::server::{Server, Setup};
+use testkit::tools::python;
 
 /// Runs a command line of `lictor` on a pseudo-terminal, in a folder: types the first of each pair of further
 /// arguments and waits for the second; then ends the input and prints the exit code.

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::support::certs::Identity;
-use crate::support::components::Minimal;
-use crate::support::server::Setup;
-use crate::support::tools::{finish, lictor};
+use testkit::certs::Identity;
+use testkit::components::Minimal;
+use testkit::server::Setup;
+use testkit::tools::{finish, lictor};
 
 /// Supported proposals, each with a part of a core module that uses it. Each is run.
 const THERE: [(&str, &str); 19] = [

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::server::{Server, Setup, shared};
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::server::{Server, Setup, shared};
+
 use crate::transcript;
 
 /// Starts a server with both plugins for one client that may do anything, and these sections.
@@ -266,7 +267,7 @@ fn built_ins_answer() {
 
 #[test]
 fn what_a_plugin_says_of_its_commands_cannot_forge_a_reply() {
-    use crate::support::components::Minimal;
+    use testkit::components::Minimal;
     let tester = Identity::new("tester");
     let setup = Setup::new().master("tester", &tester);
     let liar = Minimal::new(&[])

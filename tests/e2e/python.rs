@@ -7,14 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use testkit::certs::Identity;
+use testkit::eventually;
+use testkit::server::Setup;
+use testkit::web::Web;
 
 use crate::alike::answer_alike;
 use crate::languages::{at_leisure, author, is_to_be_had, root, script, turn};
 use crate::streams::{GRANTS, Plugin, UNEXPECTED, begin, connected, is_built_for_streams, stream};
-use crate::support::certs::Identity;
-use crate::support::eventually;
-use crate::support::server::Setup;
-use crate::support::web::Web;
 
 /// Runs Python's own test runner in a project and checks the number of tests.
 fn tests_pass(project: &Path, count: usize) {

@@ -1,8 +1,8 @@
 //! Files and other commands within a plugin's reach: granted, withheld, exceeded.
 
-use crate::support::certs::Identity;
-use crate::support::components;
-use crate::support::server::{Server, Setup};
+use testkit::certs::Identity;
+use testkit::components;
+use testkit::server::{Server, Setup};
 
 const COMMANDS: [&str; 4] = ["read", "run", "print", "print-flood"];
 

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components::Minimal;
-use crate::support::eventually;
-use crate::support::server::{Entry, Server, Setup};
-use crate::support::tools::{finish, lictor};
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components::Minimal;
+use testkit::eventually;
+use testkit::server::{Entry, Server, Setup};
+use testkit::tools::{finish, lictor};
 
 /// Makes a component that answers with this letter and a `k`.
 fn version(folder: &Path, name: &str, letter: char) -> PathBuf {
@@ -172,7 +172,7 @@ fn a_client_that_is_removed_is_cut_off_and_its_commands_are_stopped() {
     assert_eq!(stopped.failure(), ("cancelled", "unknown"), "{stopped:?}");
     is_cut_off(&mut busy, "is unknown");
     assert!(
-        Connection::open(server.address(), crate::support::client::Tls::showing(&laptop))
+        Connection::open(server.address(), testkit::client::Tls::showing(&laptop))
             .is_ok_and(|mut c| !c.is_greeted())
     );
     server.wait_for_log("the reason", |entry| {

@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use crate::support::certs::{Authority, Identity};
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{Finished, finish, lictor};
+use testkit::certs::{Authority, Identity};
+use testkit::server::{Server, Setup};
+use testkit::tools::{Finished, finish, lictor};
+
 use crate::systemd::is_root;
 
 pub fn renew(folder: &Path, arguments: &[&str]) -> Finished {

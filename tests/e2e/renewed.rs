@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use testkit::certs::Identity;
+use testkit::server::Setup;
+use testkit::tools::{finish, openssl};
+
 use crate::renew::{newest, renew, today};
-use crate::support::certs::Identity;
-use crate::support::server::Setup;
-use crate::support::tools::{finish, openssl};
 
 /// Returns a certificate's subject, names and purposes, as OpenSSL shows them.
 fn shown(certificate: &Path) -> String {

@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls, tcp};
-use crate::support::server::{Entry, Server, Setup};
-use crate::support::{eventually, tcp_from};
+use testkit::certs::Identity;
+use testkit::client::{Connection, Tls, tcp};
+use testkit::server::{Entry, Server, Setup};
+use testkit::{eventually, tcp_from};
 
 fn limited(limits: &str) -> (Server, Identity) {
     let tester = Identity::new("tester");

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components::Minimal;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup, shared};
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components::Minimal;
+use testkit::eventually;
+use testkit::server::{Server, Setup, shared};
 
 /// Starts a server with the hostile plugin, configured by `keys`, for one client that may do anything.
 fn hostile_with(keys: &str) -> (Server, Identity) {

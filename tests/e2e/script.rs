@@ -5,9 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
-
-use crate::support::components;
-use crate::support::tools::{Finished, finish, lictor};
+use testkit::components;
+use testkit::tools::{Finished, finish, lictor};
 
 /// A script, with its files beside it.
 pub(super) struct Script(pub(super) TempDir);

@@ -4,11 +4,11 @@ use std::fs;
 use std::process::Command;
 
 use tempfile::TempDir;
+use testkit::components;
+use testkit::tools::{finish, lictor};
+use testkit::web::Web;
 
 use crate::script::{Script, printed};
-use crate::support::components;
-use crate::support::tools::{finish, lictor};
-use crate::support::web::Web;
 
 #[test]
 fn the_parts_before_a_failure_are_shown_and_then_the_failure() {

@@ -1,9 +1,9 @@
 //! Consecutive calls: resources that one passes to the next on its connection, and those it must not.
 
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Frame};
-use crate::support::components;
-use crate::support::server::{Server, Setup};
+use testkit::certs::Identity;
+use testkit::client::{Connection, Frame};
+use testkit::components;
+use testkit::server::{Server, Setup};
 
 fn ask_all(connection: &mut Connection, commands: &[&str]) -> Vec<Frame> {
     connection.ask_all(&commands.iter().map(|command| (*command, "")).collect::<Vec<_>>())

@@ -6,11 +6,11 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::certs::Identity;
-use crate::support::components::Minimal;
-use crate::support::eventually;
-use crate::support::server::Setup;
-use crate::support::tools::{lictor, text_of, wait};
+use testkit::certs::Identity;
+use testkit::components::Minimal;
+use testkit::eventually;
+use testkit::server::Setup;
+use testkit::tools::{lictor, text_of, wait};
 
 /// Plugins, each of which is compiled at the start.
 const PLUGINS: usize = 60;

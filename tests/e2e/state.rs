@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tempfile::TempDir;
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components::{self, STATEFUL_COMMANDS};
+use testkit::server::{Server, Setup};
+use testkit::tools::{finish, lictor};
 
 use crate::metrics::metrics;
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components::{self, STATEFUL_COMMANDS};
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{finish, lictor};
 
 /// Sets up a server whose plugin `stateful` has `grants` and `keys`, and whose section `[state]` has these
 /// lines.
@@ -93,7 +93,7 @@ fn our_interface_has_expiry_versions_and_prefixes() {
     assert_eq!(connection.ask("state-keep default soon"), "true");
     assert!(connection.ask("state-get default soon").ends_with(" -"));
     connection.ask("state-set default gone x 1");
-    crate::support::eventually("the entry expires", || {
+    testkit::eventually("the entry expires", || {
         (connection.ask_framed("state-get default gone").field("Code") == Some("not-found")).then_some(())
     });
     assert_eq!(connection.ask("state-touch default gone 5"), "false");
@@ -269,7 +269,7 @@ fn what_was_answered_outlives_kill_9() {
                     scope.spawn(move || count_up(&mut Connection::admitted(address, tester), writer, enough))
                 })
                 .collect();
-            crate::support::eventually("some writes", || enough.load(Ordering::SeqCst).then_some(()));
+            testkit::eventually("some writes", || enough.load(Ordering::SeqCst).then_some(()));
             server.signal("KILL");
             for (writer, last) in writers.into_iter().zip(answered.iter_mut()) {
                 *last = writer.join().unwrap().max(*last);

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use serde_json::Value;
-
-use crate::support::certs::Identity;
-use crate::support::components::{self, STATEFUL_COMMANDS};
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
-use crate::support::tools::{Finished, finish, lictor};
+use testkit::certs::Identity;
+use testkit::components::{self, STATEFUL_COMMANDS};
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+use testkit::tools::{Finished, finish, lictor};
 
 fn server() -> (Server, Identity) {
     let tester = Identity::new("tester");

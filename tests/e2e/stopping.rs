@@ -5,18 +5,18 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::endless::{Kind, start};
-use crate::support::eventually;
-use crate::support::server::Server;
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::endless::{Kind, start};
+use testkit::eventually;
+use testkit::server::Server;
 
 fn begin(connection: &mut Connection, sequence: &str, line: &str, headers: &str) {
     connection.send(format!("{line}\r\nSequence: {sequence}\r\n{headers}\r\n"));
 }
 
 /// Returns the end of the reply with this sequence; skips its parts, and other replies.
-fn end_of(connection: &mut Connection, sequence: &str) -> crate::support::client::Frame {
+fn end_of(connection: &mut Connection, sequence: &str) -> testkit::client::Frame {
     loop {
         let frame = connection.read_frame();
         if frame.field("Sequence") == Some(sequence) && frame.status != "PART" {
@@ -99,7 +99,7 @@ fn a_client_that_goes_away_stops_its_calls_and_frees_what_they_held() {
         drop(connection);
         assert_is_free(&server, &tester, kind);
         eventually("its outcome in the log", || {
-            let is_stopped = |entry: &&crate::support::server::Entry| {
+            let is_stopped = |entry: &&testkit::server::Entry| {
                 entry.text("code") == Some("cancelled") && entry.text("outcome") == Some("unknown")
             };
             (server.log().iter().filter(is_stopped).count() == number + 1).then_some(())

@@ -6,13 +6,14 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
+use testkit::certs::Identity;
+use testkit::client::Connection;
+use testkit::components::{self, STREAMS_COMMANDS};
+use testkit::eventually;
+use testkit::server::Setup;
+use testkit::tools::{Conversation, finish, lictor};
+
 use crate::streams::{Plugin, begin, connected, read_stream, stream};
-use crate::support::certs::Identity;
-use crate::support::client::Connection;
-use crate::support::components::{self, STREAMS_COMMANDS};
-use crate::support::eventually;
-use crate::support::server::Setup;
-use crate::support::tools::{Conversation, finish, lictor};
 
 /// Description of the plugin for the cases in `streams`.
 pub(super) const PLUGIN: Plugin = Plugin {

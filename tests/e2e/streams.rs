@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use testkit::certs::Identity;
+use testkit::client::{Connection, Frame};
+use testkit::eventually;
+use testkit::server::{Entry, Server, Setup};
+
 use crate::languages::root;
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Frame};
-use crate::support::eventually;
-use crate::support::server::{Entry, Server, Setup};
 
 /// A plugin whose commands stream, and a description of its commands. All have `count TO [EVERY-MS]`,
 /// `break-off 3`, `whole BYTES` and `flood`.

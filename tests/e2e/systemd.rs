@@ -10,12 +10,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
-
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, tcp};
-use crate::support::eventually;
-use crate::support::server::{Entry, Setup};
-use crate::support::tools::finish;
+use testkit::certs::Identity;
+use testkit::client::{Connection, tcp};
+use testkit::eventually;
+use testkit::server::{Entry, Setup};
+use testkit::tools::finish;
 
 /// Binds the manager's socket, in the folder of `setup`.
 fn manager(setup: &Setup) -> UnixDatagram {

@@ -7,7 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::support::client::Connection;
+use testkit::client::Connection;
 
 /// Pace at which a case's bytes are sent.
 #[derive(Clone, Copy, Debug)]

@@ -13,10 +13,10 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::certs::Identity;
-use crate::support::client::{Connection, Tls};
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
+use testkit::certs::Identity;
+use testkit::client::{Connection, Tls};
+use testkit::eventually;
+use testkit::server::{Server, Setup};
 
 /// Two seconds, as documented, plus the delay of a busy machine.
 const SOON: Duration = Duration::from_secs(5);

@@ -1,10 +1,10 @@
 //! Instances that stay entered (`lictor:plugin/worker`), and calls handed to one together.
 
-use crate::support::certs::Identity;
-use crate::support::client::Frame;
-use crate::support::components::{self, Minimal};
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
+use testkit::certs::Identity;
+use testkit::client::Frame;
+use testkit::components::{self, Minimal};
+use testkit::eventually;
+use testkit::server::{Server, Setup};
 
 const SHARED: &str = "instances = \"shared\"";
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use testkit::client::Connection;
+
 use crate::Soak;
-use crate::support::client::Connection;
 
 /// Measured resources: name, unit, and allowed growth from the warm-up to the end.
 ///

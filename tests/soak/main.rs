@@ -16,13 +16,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
 
-#[path = "../adversary/peer.rs"]
-#[allow(dead_code, reason = "the adversary's tests use the rest")]
-mod peer;
-#[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use the rest")]
-mod support;
-
 mod gauge;
 mod operator;
 mod passing;
@@ -35,11 +28,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use testkit::certs::Identity;
+use testkit::components;
+use testkit::server::{Server, Setup};
+
 use gauge::{Gauge, Sample};
 use operator::version;
-use support::certs::Identity;
-use support::components;
-use support::server::{Server, Setup};
 
 /// A kind of client: its name, the number of them, and the work of each during its shift.
 type Role = (&'static str, usize, fn(&Soak, &Shift<'_>));

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::peer::Peer;
-use crate::support::certs::Identity;
-use crate::support::components::{Minimal, bomb};
+use testkit::certs::Identity;
+use testkit::components::{Minimal, bomb};
+use testkit::peer::Peer;
+
 use crate::{Shift, Soak};
 
 /// Makes a component that answers with this letter and a `k`, and replaces the previous one.

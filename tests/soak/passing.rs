@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::peer::Peer;
-use crate::support::client::{Connection, Frame};
+use testkit::client::{Connection, Frame};
+use testkit::peer::Peer;
+
 use crate::{Shift, Soak};
 
 /// Connects, sends a few requests, and leaves in good order: at once, after its last reply, or after ending

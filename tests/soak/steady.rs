@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::client::Connection;
+use testkit::client::Connection;
+
 use crate::{Shift, Soak};
 
 /// Number of counting clients.

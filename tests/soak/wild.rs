@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::support::client::{Connection, Frame, Tls, tcp};
+use testkit::client::{Connection, Frame, Tls, tcp};
+
 use crate::{Shift, Soak};
 
 /// Stands for a success among the codes of a misdeed.

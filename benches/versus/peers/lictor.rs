@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use testkit::certs::Identity;
+use testkit::components;
+use testkit::server::Setup;
+use testkit::tools::{at_home, lictor};
+
 use super::{Server, address_in};
 use crate::process::Process;
-use crate::support::certs::Identity;
-use crate::support::components;
-use crate::support::server::Setup;
-use crate::support::tools::{at_home, lictor};
 
 /// Two plugins of the same component: `echo` in instances that stay warm, `fresh` in one for each request.
 pub fn echoing(client: &Identity) -> Setup {

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use ::lictor::load::{Dialect, Peer};
 use rustls::pki_types::ServerName;
+use testkit::certs::Identity;
+use testkit::client::Tls;
 use tokio_rustls::TlsConnector;
 
 use super::process::Process;
-use super::support::certs::Identity;
-use super::support::client::Tls;
 
 /// A running server, which ends with this value.
 pub struct Server {

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
+use testkit::certs::Identity;
 
 use super::Server;
 use crate::process::Process;
-use crate::support::certs::Identity;
 
 /// Durability of writes.
 #[derive(Clone, Copy, PartialEq)]

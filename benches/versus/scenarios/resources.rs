@@ -5,6 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ::lictor::load::{self, Dialect};
+use testkit::components;
+use testkit::server::Setup;
 
 use super::PAYLOAD;
 use super::echoes::asking;
@@ -16,8 +18,6 @@ use crate::peers::redis::Keeps;
 use crate::peers::{Server, lictor, redis};
 use crate::resp::Resp;
 use crate::spread::Spread;
-use crate::support::components;
-use crate::support::server::Setup;
 
 /// Number of connections held.
 const IDLE: usize = 10_000;

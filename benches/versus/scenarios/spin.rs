@@ -1,6 +1,7 @@
 //! A quiet client beside one whose plugin computes endlessly, in at least as many calls as there are cores.
 
 use ::lictor::load::{self, OnProgress, Pace, Plan};
+use testkit::certs::Identity;
 use tokio::runtime::Runtime;
 
 use super::echoes::asking;
@@ -13,7 +14,6 @@ use crate::measure::{Contender, Load, Sample, Series, beside, in_turns_by, once,
 use crate::outcome::Outcome;
 use crate::peers::lictor;
 use crate::spread::Spread;
-use crate::support::certs::Identity;
 
 /// The quiet client's requests per second: few, so that the server is asleep or busy with the other plugin.
 const PER_SECOND: f64 = 500.0;

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
+use testkit::certs::Identity;
+use testkit::components::Minimal;
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+
 use super::{SOON, kernels, not_reloaded, pem, section, write};
-use crate::support::certs::Identity;
-use crate::support::components::Minimal;
-use crate::support::eventually;
-use crate::support::server::{Server, Setup};
 
 /// A failing reload, and a remedy without a change of the config.
 struct Failing {

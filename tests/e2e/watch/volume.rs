@@ -5,12 +5,13 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use testkit::certs::{Authority, Identity};
+use testkit::components::Minimal;
+use testkit::eventually;
+use testkit::server::Setup;
+use testkit::tools::{finish, s_client};
+
 use super::{Kernel, is_admitted, not_reloaded, pem, section, skipped, write};
-use crate::support::certs::{Authority, Identity};
-use crate::support::components::Minimal;
-use crate::support::eventually;
-use crate::support::server::Setup;
-use crate::support::tools::{finish, s_client};
 
 /// Replaces the bytes of the file `name` in the volume in `folder`, as Kubernetes does it.
 fn swap(folder: &Path, name: &str, bytes: &[u8]) {

@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::certs::Identity;
-use super::client::Connection;
-use super::tools::{lictor, text_of, wait};
-use super::{components, eventually};
+use crate::certs::Identity;
+use crate::client::Connection;
+use crate::tools::{lictor, text_of, wait};
+use crate::{components, eventually};
 
 /// A config file being built, in a folder with a certificate for the server.
 pub struct Setup {
@@ -28,12 +28,14 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// Starts with a fresh folder and no section.
     pub fn new() -> Self {
         let folder = TempDir::new().expect("a folder is made");
         Identity::of_server().write(folder.path(), "server");
         Self { folder, server_keys: String::new(), sections: String::new() }
     }
 
+    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -49,6 +51,7 @@ impl Setup {
         self.client(name, identity, &["*", "@*"])
     }
 
+    /// Adds the example plugin.
     pub fn echo(self) -> Self {
         self.plugin("echo", components::echo(), &["echo"], "")
     }
@@ -143,7 +146,9 @@ pub fn shared() -> &'static Shared {
 
 /// The server and client of [`shared`].
 pub struct Shared {
+    /// The server.
     pub server: Server,
+    /// Its client.
     pub tester: Identity,
 }
 
@@ -155,14 +160,17 @@ impl Shared {
 }
 
 impl Server {
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
+    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
+    /// Opens a connection of a client that is admitted.
     pub fn connect(&self, identity: &Identity) -> Connection {
         Connection::admitted(self.address, identity)
     }
@@ -198,7 +206,6 @@ impl Server {
     }
 
     /// Kills the server, and starts it again in the same folder.
-    #[allow(dead_code, reason = "for the soak")]
     pub fn start_anew(&mut self) {
         self.guard.call_off();
         self.child.kill().and_then(|()| self.child.wait()).expect("the server is ended");
@@ -221,7 +228,6 @@ impl Server {
     }
 
     /// Counts the waits of the server's threads with this name: for work, for the disk.
-    #[allow(dead_code, reason = "for the attacks")]
     pub fn waits(&self, name: &str) -> u64 {
         let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let statuses =
@@ -271,6 +277,7 @@ impl Server {
         wait(&mut self.child, "the server")
     }
 
+    /// Returns true until the process has ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("the server is asked").is_none()
     }
@@ -334,6 +341,7 @@ impl Entry {
         serde_json::from_str(line).ok().map(Self)
     }
 
+    /// Returns the message, empty if there is none.
     pub fn message(&self) -> &str {
         self.text("message").unwrap_or_default()
     }
@@ -343,6 +351,7 @@ impl Entry {
         self.value(field).and_then(Value::as_str)
     }
 
+    /// Returns the value of a field, either beside the message or in `fields`.
     pub fn value(&self, field: &str) -> Option<&Value> {
         self.0.get(field).or_else(|| self.0.get("fields")?.get(field))
     }

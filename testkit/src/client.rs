@@ -1,5 +1,7 @@
 //! A client that sends and reads bytes, and knows nothing of the protocol except the end of a reply.
 
+mod frame;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,8 +17,10 @@ use rustls::{
     SupportedProtocolVersion, version,
 };
 
-use super::PATIENCE;
-use super::certs::Identity;
+use crate::PATIENCE;
+use crate::certs::Identity;
+
+pub use frame::Frame;
 
 const END: &[u8] = b"\r\n\r\n";
 
@@ -65,6 +69,7 @@ impl Tls {
         self
     }
 
+    /// Restricts the client to TLS 1.2.
     pub fn only_version_1_2(mut self) -> Self {
         self.versions = vec![&version::TLS12];
         self
@@ -76,6 +81,7 @@ impl Tls {
         self
     }
 
+    /// Makes rustls's configuration.
     pub fn config(self) -> Arc<ClientConfig> {
         let verifier = Arc::new(AnyServer(Arc::clone(&self.provider)));
         let mut config = ClientConfig::builder_with_provider(self.provider)
@@ -120,6 +126,7 @@ impl Connection {
         Self::open_with(address, tls.config())
     }
 
+    /// Does the same with a configuration, which may hold sessions.
     pub fn open_with(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<Self> {
         let name = ServerName::try_from("localhost").expect("localhost is a name");
         let connection = ClientConnection::new(config, name).expect("the configuration is whole");
@@ -131,6 +138,7 @@ impl Connection {
         Ok(Self { tls, unread: Vec::new() })
     }
 
+    /// Sends `bytes`.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).expect("the server takes it");
     }
@@ -251,6 +259,7 @@ impl Connection {
         assert_eq!((String::from_utf8_lossy(&rest).as_ref(), ending), ("", Ending::Clean));
     }
 
+    /// Returns the kind of handshake, full or resumed.
     pub fn handshake(&self) -> Option<HandshakeKind> {
         self.tls.conn.handshake_kind()
     }
@@ -303,46 +312,6 @@ impl Connection {
             conn.read_tls(sock)?;
             conn.process_new_packets().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
         }
-    }
-}
-
-/// A framed reply.
-#[derive(Debug)]
-pub struct Frame {
-    /// `OK`, `ERR` or `PART`.
-    pub status: String,
-    /// The rest of the first line.
-    pub message: String,
-    fields: Vec<(String, String)>,
-    pub body: Vec<u8>,
-}
-
-impl Frame {
-    fn parse(head: &str) -> Self {
-        let mut lines = head.split("\r\n");
-        let first = lines.next().unwrap_or_default();
-        let (status, message) = first.split_once(' ').unwrap_or((first, ""));
-        let fields = lines.map(|line| {
-            let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("no field in {head:?}"));
-            (name.to_owned(), value.to_owned())
-        });
-        Self { fields: fields.collect(), status: status.into(), message: message.into(), body: Vec::new() }
-    }
-
-    pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    /// Returns the body of a success.
-    pub fn text(&self) -> &str {
-        assert_eq!(self.status, "OK", "{self:?}");
-        std::str::from_utf8(&self.body).expect("this body is UTF-8")
-    }
-
-    /// Returns `Code` and `Outcome` of a failure.
-    pub fn failure(&self) -> (&str, &str) {
-        assert_eq!(self.status, "ERR", "{self:?}");
-        (self.field("Code").unwrap_or_default(), self.field("Outcome").unwrap_or_default())
     }
 }
 

@@ -34,7 +34,6 @@ built! {
     /// A plugin with a command for each misdeed.
     hostile: "tests/components" "hostile";
     /// A plugin that allocates through the SDK's allocator.
-    #[allow(dead_code, reason = "for the end-to-end tests")]
     allocating: "tests/components/allocating" "allocating";
     /// A plugin that prints, made with the SDK and the standard library.
     printing: "tests/components" "printing";
@@ -53,7 +52,6 @@ built! {
     /// A plugin that publishes events and has no streams.
     announcing: "tests/components" "announcing";
     /// A plugin whose streams are driven by their own events.
-    #[allow(dead_code, reason = "for the attacks")]
     feeding: "tests/components" "feeding";
     /// A plugin with streams.
     streams: "tests/components" "streams";
@@ -164,7 +162,7 @@ const TARGETS: [(&str, &str); 4] = [
 fn build(workspace: &str, package: &str) -> PathBuf {
     let (_, target) =
         TARGETS.iter().find(|(known, _)| *known == workspace).expect("the workspace has a target");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the repository");
     let target_dir = root.join("target/plugins");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root.join(workspace));
@@ -268,7 +266,7 @@ impl Minimal {
     /// Returns the binary component.
     pub fn bytes(&self) -> Vec<u8> {
         let commands = format!("lictor:plugin/commands@{}", self.version);
-        let text = include_str!("../components/minimal.wat")
+        let text = include_str!("../../tests/components/minimal.wat")
             .replace("{count}", &escaped(&(self.commands.len() as u32).to_le_bytes()))
             .replace("{data}", &escaped(&self.list()))
             .replace("{imports}", &self.imports)
@@ -315,7 +313,6 @@ fn escaped(bytes: &[u8]) -> String {
 }
 
 /// Makes a component of 21 KB that takes minutes and gigabytes to compile: every loop passes on every local.
-#[allow(dead_code, reason = "for the attacks")]
 pub fn bomb(folder: &Path) -> PathBuf {
     const LOOPS: usize = 200;
     const LOCALS: usize = 2000;

@@ -1,9 +1,9 @@
 //! Calls that do not end by themselves, of every kind.
 
-use super::certs::Identity;
-use super::components;
-use super::server::{Server, Setup};
-use super::web::Web;
+use crate::certs::Identity;
+use crate::components;
+use crate::server::{Server, Setup};
+use crate::web::Web;
 
 /// A call that does not end: its activity, its command, and a command that its plugin answers at once.
 pub type Kind = (&'static str, String, &'static str);

@@ -1,28 +1,41 @@
 //! Programs that tests run: `lictor` itself, and others that speak TLS.
 
+use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
-use super::{PATIENCE, eventually};
+use crate::{PATIENCE, eventually};
 
 /// The result of a program that ended.
 #[derive(Debug)]
 pub struct Finished {
     /// Its exit code; none if a signal ended it.
     pub code: Option<i32>,
+    /// Its standard output.
     pub stdout: String,
+    /// Its standard error.
     pub stderr: String,
 }
 
 /// Prepares `lictor` to run in `folder`, which is also the user's home: no settings of this machine apply.
 pub fn lictor(folder: &Path) -> Command {
-    at_home(Path::new(env!("CARGO_BIN_EXE_lictor")), folder)
+    at_home(&program(), folder)
+}
+
+/// Returns the path of the `lictor` that cargo built for the test. A test that is run without cargo has it in the folder
+/// above its own.
+pub fn program() -> PathBuf {
+    let beside = || {
+        let test = env::current_exe().expect("a test has a path");
+        test.ancestors().nth(2).expect("a test is in a folder").join("lictor")
+    };
+    env::var_os("CARGO_BIN_EXE_lictor").map_or_else(beside, PathBuf::from)
 }
 
 /// Does the same for any such `program`.
@@ -32,7 +45,7 @@ pub fn at_home(program: &Path, folder: &Path) -> Command {
     for variable in ["HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"] {
         command.env(variable, folder.join("home"));
     }
-    for (name, _) in std::env::vars_os() {
+    for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("LICTOR") {
             command.env_remove(name);
         }
@@ -119,6 +132,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    /// Starts `command`, whose standard error is dropped.
     pub fn with(command: &mut Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("the program starts");
@@ -127,6 +141,7 @@ impl Conversation {
         Self { child, stdin, printed, unread: Vec::new() }
     }
 
+    /// Writes `text` to its input.
     pub fn say(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("the input is open");
         stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("the program reads");

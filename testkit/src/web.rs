@@ -9,11 +9,12 @@ use std::thread;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::PATIENCE;
-use super::certs::Identity;
+use crate::PATIENCE;
+use crate::certs::Identity;
 
 /// A running web server.
 pub struct Web {
+    /// Its address.
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Request>>>,
     closed: Receiver<()>,
@@ -26,6 +27,7 @@ pub struct Request {
     pub line: String,
     /// The header's fields, one per line, names in lower case.
     pub fields: String,
+    /// The body, empty if there is none.
     pub body: String,
 }
 
@@ -125,6 +127,7 @@ impl Connection {
         self.stream.write_all(bytes).and_then(|()| self.stream.flush()).is_ok()
     }
 
+    /// Sends `text` to a client that may have closed.
     pub fn send(&mut self, text: &str) {
         self.try_send(text.as_bytes());
     }

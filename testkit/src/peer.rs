@@ -9,12 +9,13 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection};
 use socket2::SockRef;
 
-use crate::support::certs::Identity;
-use crate::support::client::{Tls, tcp};
+use crate::certs::Identity;
+use crate::client::{Tls, tcp};
 
 /// Capacity of one TLS record.
 const RECORD_BYTES: usize = 16 * 1024;
 
+/// A connection, TLS and socket apart.
 pub struct Peer {
     tls: ClientConnection,
     socket: TcpStream,
@@ -43,6 +44,7 @@ impl Peer {
         peer
     }
 
+    /// Sends `bytes` in records as large as TLS allows.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.send_in_records_of(RECORD_BYTES, bytes.as_ref())
     }
@@ -56,6 +58,7 @@ impl Peer {
         Ok(())
     }
 
+    /// Returns the socket below TLS.
     pub fn socket(&self) -> &TcpStream {
         &self.socket
     }

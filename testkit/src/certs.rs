@@ -5,13 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use lictor::identity::pem;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
     DnType, DnValue, IsCa, KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
     PKCS_ECDSA_P521_SHA512, PKCS_ED25519, PKCS_RSA_SHA256, RevokedCertParams, RsaKeySize, SanType,
     date_time_ymd,
 };
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
@@ -128,14 +128,15 @@ impl Identity {
     }
 
     /// Reads `<name>.pem` and `<name>.key` in `folder`, in PEM.
-    #[allow(dead_code, reason = "for what others made")]
     pub fn read(folder: &Path, name: &str) -> Self {
         let text = |ending: &str| {
             fs::read_to_string(folder.join(format!("{name}.{ending}"))).expect("the file is there")
         };
         let (certificate_pem, key_pem) = (text("pem"), text("key"));
-        let mut chain = pem::certificates(certificate_pem.as_bytes()).expect("the certificate is PEM");
-        let key = pem::key(key_pem.as_bytes()).map(|key| key.secret_der().to_vec()).unwrap_or_default();
+        let chain = CertificateDer::pem_slice_iter(certificate_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let mut chain = chain.expect("the certificate is PEM");
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes());
+        let key = key.map(|key| key.secret_der().to_vec()).unwrap_or_default();
         Self { certificate: chain.remove(0), others: chain, certificate_pem, key, key_pem }
     }
 
@@ -151,6 +152,7 @@ impl Identity {
         }
     }
 
+    /// Returns the certificate.
     pub fn certificate(&self) -> CertificateDer<'static> {
         self.certificate.clone()
     }
@@ -160,6 +162,7 @@ impl Identity {
         std::iter::once(&self.certificate).chain(&self.others).cloned().collect()
     }
 
+    /// Returns the key, in PKCS #8.
     pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.clone()).into()
     }
@@ -203,7 +206,6 @@ impl Authority {
     }
 
     /// Makes a self-signed authority that is not valid yet.
-    #[allow(dead_code, reason = "for the dates")]
     pub fn beginning_in_2200(name: &str) -> Self {
         let mut params = of_authority(name, None);
         params.not_before = date_time_ymd(2200, 1, 1);
@@ -212,7 +214,6 @@ impl Authority {
     }
 
     /// Makes an authority with another kind of key.
-    #[allow(dead_code, reason = "for the attacks")]
     pub fn with_key(name: &str, key: Key) -> Self {
         Self::of(of_authority(name, None), key)
     }
@@ -231,17 +232,17 @@ impl Authority {
         Self { issuer, others }
     }
 
+    /// Returns its certificate in PEM.
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    #[allow(dead_code, reason = "for the attacks")]
+    /// Returns the certificate.
     pub fn certificate(&self) -> CertificateDer<'static> {
         self.issuer.der().clone()
     }
 
     /// Signs another certificate for the key of `other`, with this name and this serial number.
-    #[allow(dead_code, reason = "for the attacks")]
     pub fn certify(&self, other: &Self, name: &str, serial: u64) -> CertificateDer<'static> {
         let mut params = of_authority(name, None);
         params.serial_number = Some(serial.into());
@@ -301,7 +302,6 @@ impl Authority {
 
 /// Makes a certificate for an RSA key of this many bits, a multiple of 8. Nobody has the private half, since
 /// generating one takes minutes; the identity has another key.
-#[allow(dead_code, reason = "for the odd")]
 pub fn with_long_rsa_key(name: &str, bits: usize) -> Identity {
     struct Long(Vec<u8>);
     impl rcgen::PublicKeyData for Long {

@@ -1,12 +1,16 @@
-//! Basis of the end-to-end tests: a real server in its own folder, certificates of all kinds, clients that
-//! speak raw bytes, and components that misbehave.
+//! Basis of the tests that run the built server: a real server in its own folder, certificates of all kinds,
+//! clients that speak raw bytes, and components that misbehave.
 //!
-//! Nothing here decides what is right; it knows none of the server's answers, except its greeting.
+//! Nothing here decides what is right; it knows none of the server's answers, except its greeting, and none of
+//! its code.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
 pub mod certs;
 pub mod client;
 pub mod components;
 pub mod endless;
+pub mod peer;
 pub mod server;
 pub mod tools;
 pub mod web;
@@ -33,7 +37,6 @@ pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Opens a TCP connection from another address of this machine, which has all of 127.0.0.0/8.
-#[allow(dead_code, reason = "the soak has one address")]
 pub fn tcp_from(host: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");
     socket.bind(&SocketAddr::from((host, 0)).into()).expect("the address is this machine's");
