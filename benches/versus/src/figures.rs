@@ -69,3 +69,34 @@ pub fn digits(number: f64) -> String {
     }
     written
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{NOTHING, Unit, digits};
+    use crate::spread::Spread;
+
+    #[test]
+    fn numbers_have_three_digits() {
+        let written = |number: f64| digits(number);
+        assert_eq!(written(54_321.0), "54,300");
+        assert_eq!(written(1_234_567.0), "1,230,000");
+        assert_eq!(written(999.6), "1,000");
+        assert_eq!(written(123.4), "123");
+        assert_eq!(written(99.96), "100");
+        assert_eq!(written(82.34), "82.3");
+        assert_eq!(written(1.2549), "1.25");
+        assert_eq!(written(0.0), "0.00");
+    }
+
+    #[test]
+    fn the_unit_fits_the_middle() {
+        assert_eq!(Unit::Time.of(82_340.0), "82.3 µs");
+        assert_eq!(Unit::Time.of(999_900.0), "1.00 ms");
+        assert_eq!(Unit::Size.of(19_400.0), "19.4 KB");
+        assert_eq!(Unit::Share.of(0.97), "97.0 %");
+        let spread = Spread { median: 950_000.0, least: 900_000.0, most: 1_200_000.0 };
+        assert_eq!(Unit::Time.of_spread(Some(spread)), "950 µs (900–1,200)");
+        assert_eq!(Unit::Ratio.of_spread(Some(Spread { median: 2.0, least: 2.0, most: 2.0 })), "2.00");
+        assert_eq!(Unit::Count.of_spread(None), NOTHING);
+    }
+}

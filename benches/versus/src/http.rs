@@ -42,3 +42,27 @@ impl Dialect for Http {
         Ok(Some(Reply { failure, ..Reply::in_order(length) }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lictor::load::Dialect;
+
+    use super::Http;
+
+    #[test]
+    fn replies_of_http_end_where_they_end() {
+        let http = Http::new("hello");
+        for (bytes, failure) in [
+            (&b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ndate: x\r\n\r\nhello"[..], None),
+            (b"HTTP/1.1 200 OK\r\nContent-Length:0\r\n\r\n", None),
+            (b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\n\r\n", Some("500 No")),
+        ] {
+            for end in 0..bytes.len() {
+                assert!(http.reply(&bytes[..end]).unwrap().is_none(), "{end} bytes of {bytes:?}");
+            }
+            let reply = http.reply(&[bytes, b"HTTP"].concat()).unwrap().unwrap();
+            assert_eq!((reply.length, reply.failure.as_deref()), (bytes.len(), failure));
+        }
+        assert!(http.reply(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
+    }
+}

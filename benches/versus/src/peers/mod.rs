@@ -5,7 +5,10 @@ pub mod redis;
 pub mod wasmtime;
 
 use std::any::Any;
+use std::env;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use ::lictor::load::{Dialect, Peer};
@@ -50,4 +53,19 @@ impl Server {
 /// Finds the address in a line of the server's output, after `mark` and before `end`.
 fn address_in(line: &str, mark: &str, end: char) -> Option<SocketAddr> {
     line.split_once(mark)?.1.split(end).next()?.parse().ok()
+}
+
+/// Returns the path in an environment variable that `cargo xtask versus` sets.
+fn path(variable: &str) -> Result<PathBuf, String> {
+    let path = env::var_os(variable).filter(|path| !path.is_empty());
+    path.map(PathBuf::from).ok_or_else(|| format!("{variable} is not set; `cargo xtask versus` sets it"))
+}
+
+/// Returns the second word of a program's `--version`.
+fn version_of(program: &Path) -> Result<String, String> {
+    let output = Command::new(program).arg("--version").output();
+    let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.split_whitespace().nth(1).map(str::to_owned);
+    version.ok_or_else(|| format!("{} does not say its version: {text}", program.display()))
 }

@@ -5,10 +5,13 @@ use std::path::Path;
 use testkit::certs::Identity;
 use testkit::components;
 use testkit::server::Setup;
-use testkit::tools::{at_home, lictor};
+use testkit::tools::at_home;
 
-use super::{Server, address_in};
+use super::{Server, address_in, path, version_of};
 use crate::process::Process;
+
+/// The program, which `cargo xtask versus` builds.
+const PROGRAM: &str = "VERSUS_LICTOR";
 
 /// Two plugins of the same component: `echo` in instances that stay warm, `fresh` in one for each request.
 pub fn echoing(client: &Identity) -> Setup {
@@ -40,12 +43,15 @@ pub fn start_with(
     config: &Path,
     cores: &[usize],
 ) -> Result<(Process, std::net::SocketAddr), String> {
-    // `cargo xtask versus` sets this variable; without it, the program of this build is used.
-    let shipped = std::env::var_os("VERSUS_LICTOR");
-    let mut command = shipped.map_or_else(|| lictor(folder), |program| at_home(Path::new(&program), folder));
+    let mut command = at_home(&path(PROGRAM)?, folder);
     command.arg("serve").arg("--config").arg(config);
     Process::start(&command, cores, |line| {
         let address = address_in(line, "\"address\":\"", '"');
         address.filter(|_| line.contains("\"message\":\"listening\""))
     })
+}
+
+/// Returns the version, such as `0.1.0`.
+pub fn version() -> Result<String, String> {
+    version_of(&path(PROGRAM)?)
 }

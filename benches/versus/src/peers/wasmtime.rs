@@ -1,10 +1,8 @@
 //! `wasmtime serve`: a sandboxed component behind HTTP/1.1, without TLS and without client identities.
 
-use std::env;
-use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Server, address_in};
+use super::{Server, address_in, path, version_of};
 use crate::process::Process;
 
 /// The program, which `cargo xtask versus` fetches, and the component of `http-echo/`, which it builds.
@@ -34,14 +32,5 @@ pub fn start(instances: Instances, cores: &[usize]) -> Result<Server, String> {
 
 /// Returns the version, such as `49.0.3`.
 pub fn version() -> Result<String, String> {
-    let output = Command::new(path(PROGRAM)?).arg("--version").output();
-    let output = output.map_err(|error| format!("wasmtime does not start: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let version = text.split(' ').nth(1).map(|version| version.trim().to_owned());
-    version.ok_or_else(|| format!("wasmtime does not say its version: {text}"))
-}
-
-fn path(variable: &str) -> Result<PathBuf, String> {
-    let path = env::var_os(variable).filter(|path| !path.is_empty());
-    path.map(PathBuf::from).ok_or_else(|| format!("{variable} is not set; `cargo xtask versus` sets it"))
+    version_of(&path(PROGRAM)?)
 }

@@ -26,18 +26,18 @@ mod scenarios;
 mod spread;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ::lictor::load::{Pace, Plan};
 use clap::Parser;
-use lictor::load::{Pace, Plan};
 use testkit::certs::Identity;
 use tokio::runtime::Runtime;
 
 use machine::Cores;
 use options::Options;
 use outcome::{Outcome, Picture};
-use peers::{redis, wasmtime};
+use peers::{lictor, redis, wasmtime};
 use scenarios::{ALL, CONNECTIONS};
 
 /// Folder of the pictures, beside the document.
@@ -74,12 +74,8 @@ impl Bench {
 }
 
 fn main() -> ExitCode {
-    // `cargo test --benches` only checks that this builds: running it takes minutes, and other programs.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        return ExitCode::SUCCESS;
-    }
     let options = Options::parse_from(std::env::args().skip(1));
-    match Cores::take(env!("CARGO_TARGET_TMPDIR")).and_then(|cores| run(options, cores)) {
+    match Cores::take().and_then(|cores| run(options, cores)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("{message}");
@@ -113,7 +109,7 @@ fn run(options: Options, cores: Cores) -> Result<(), String> {
 fn first_line(bench: &Bench, scenario: &str) -> String {
     let version = |name: &str, version: Result<String, String>| Some(format!("{name} {}", version.ok()?));
     let versions = [
-        version("Lictor", Ok(env!("CARGO_PKG_VERSION").to_owned())),
+        version("Lictor", lictor::version()),
         version("Redis", redis::version()),
         version("wasmtime", wasmtime::version()),
     ];
@@ -123,14 +119,14 @@ fn first_line(bench: &Bench, scenario: &str) -> String {
 }
 
 fn write_table(name: &str, text: &str) -> Result<(), String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
+    let path = docs().join("performance.md");
     let told = |error: std::io::Error| format!("{}: {error}", path.display());
     let document = fs::read_to_string(&path).map_err(told)?;
     fs::write(&path, document::filled(&document, name, text)?).map_err(told)
 }
 
 fn write_pictures(outcome: &Outcome) -> Result<(), String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(PICTURES);
+    let folder = docs().join(PICTURES);
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for Picture { name, svg, .. } in &outcome.pictures {
         let path = folder.join(name).with_extension("svg");
@@ -138,4 +134,8 @@ fn write_pictures(outcome: &Outcome) -> Result<(), String> {
         eprintln!("  {} written", path.display());
     }
     Ok(())
+}
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
 }

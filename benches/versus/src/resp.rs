@@ -45,3 +45,36 @@ impl Dialect for Resp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lictor::load::Dialect;
+
+    use super::Resp;
+
+    #[test]
+    fn a_request_is_a_list_of_texts() {
+        let requests = Resp::new(&["ECHO", "hello"]).requests(2).unwrap();
+        assert_eq!(requests, [b"*2\r\n$4\r\nECHO\r\n$5\r\nhello\r\n"; 2]);
+    }
+
+    #[test]
+    fn replies_of_redis_end_where_they_end() {
+        let resp = Resp::new(&["PING"]);
+        for (bytes, failure) in [
+            (&b"+OK\r\n"[..], None),
+            (b":12\r\n", None),
+            (b"$5\r\nhe\r\no\r\n", None),
+            (b"$0\r\n\r\n", None),
+            (b"$-1\r\n", Some("there is nothing under the key")),
+            (b"-ERR unknown\r\n", Some("ERR unknown")),
+        ] {
+            for end in 0..bytes.len() {
+                assert!(resp.reply(&bytes[..end]).unwrap().is_none(), "{end} bytes of {bytes:?}");
+            }
+            let reply = resp.reply(&[bytes, b"+more"].concat()).unwrap().unwrap();
+            assert_eq!((reply.length, reply.failure.as_deref()), (bytes.len(), failure));
+        }
+        assert!(resp.reply(b"HTTP/1.1 400\r\n").is_err());
+    }
+}

@@ -28,3 +28,26 @@ impl Spread {
         Self::of(ours.into_iter().zip(theirs).map(|(ours, theirs)| ours / theirs))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Spread;
+
+    #[test]
+    fn the_middle_is_that_of_the_sorted_figures() {
+        let of = |figures: &[f64]| Spread::of(figures.iter().copied());
+        assert_eq!(of(&[3.0, 1.0, 2.0]), Some(Spread { median: 2.0, least: 1.0, most: 3.0 }));
+        assert_eq!(of(&[4.0, 1.0]), Some(Spread { median: 2.5, least: 1.0, most: 4.0 }));
+        assert_eq!(of(&[7.0]), Some(Spread { median: 7.0, least: 7.0, most: 7.0 }));
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[f64::NAN, f64::INFINITY]), None);
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_one_round() {
+        // The machine was half as fast in the second round; theirs was never as fast as ours.
+        let ratios = Spread::of_ratios([200.0, 100.0], [100.0, 50.0]);
+        assert_eq!(ratios, Some(Spread { median: 2.0, least: 2.0, most: 2.0 }));
+        assert_eq!(Spread::of_ratios([1.0], [0.0]), None);
+    }
+}

@@ -201,3 +201,38 @@ pub fn part(nines: f64) -> String {
     let decimals = (nines - 2.0).max(0.0).ceil() as usize;
     format!("{:.decimals$} %", 100.0 * (1.0 - 10_f64.powf(-nines)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Bar, Chart, Line, Scale, bars, lines, part, tick};
+    use crate::figures::Unit;
+    use crate::spread::Spread;
+
+    #[test]
+    fn axes_are_labelled_in_words_of_people() {
+        assert_eq!(tick(Unit::Time, 1e5), "100 µs");
+        assert_eq!(tick(Unit::Time, 1e6), "1 ms");
+        assert_eq!(tick(Unit::Time, 1.5e6), "1.5 ms");
+        assert_eq!(tick(Unit::Count, 0.0), "0");
+        assert_eq!(tick(Unit::Count, 50_000.0), "50,000");
+        assert_eq!([0.0, 1.0, 2.0, 3.0, 4.0].map(part), ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
+    }
+
+    #[test]
+    fn pictures_are_small_and_the_same_each_time() {
+        let spread = Spread { median: 54_000.0, least: 50_000.0, most: 60_000.0 };
+        let draw = || {
+            bars("title", "requests a second", &[Bar { name: "Redis `ECHO`", spread, note: String::new() }])
+                .unwrap()
+        };
+        let svg = draw();
+        assert_eq!(svg, draw());
+        assert!(svg.starts_with("<svg") && svg.contains("Redis ECHO") && svg.contains("54,000"), "{svg}");
+        let points = (1..80).map(|x| (f64::from(x) / 20.0, 1e5 * f64::from(x))).collect();
+        let line = Line { name: "Redis `ECHO`", points };
+        let chart = Chart { title: "t", x_name: "x", y_name: "y", x_scale: Scale::Nines, lines: vec![line] };
+        let svg = lines(&chart).unwrap();
+        assert!(svg.len() < 50_000 && svg.contains("99.9 %"), "{svg}");
+        assert!(lines(&Chart { lines: Vec::new(), ..chart }).is_err());
+    }
+}
