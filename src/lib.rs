@@ -7,7 +7,7 @@
 //! TCP → TLS → PeerIdentity → Request → Permit → Target → plugin instance → Outcome → Reply bytes
 //! ```
 //!
-//! `ARCHITECTURE.md` describes the same as a walk through the files; `tests/tidy.rs` checks the edges between
+//! `ARCHITECTURE.md` describes the same as a walk through the files; `tests/tidy` checks the edges between
 //! modules.
 
 pub mod server;

@@ -10,6 +10,7 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+// The fuzz targets are a workspace of another compiler, and their library stands in for `lictor`.
 #[path = "../fuzz/harness.rs"]
 mod harness;
 

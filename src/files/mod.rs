@@ -10,7 +10,7 @@
 //!
 //! Knows nothing of the meaning of the bytes, nor of the config, the sandbox or the log.
 //!
-//! Invariant: nothing else in the program opens a file to read it; `tests/tidy.rs` lists the exceptions by
+//! Invariant: nothing else in the program opens a file to read it; `tests/tidy` lists the exceptions by
 //! name.
 
 mod fault;

@@ -1,4 +1,4 @@
-//! The rules that `tests/tidy.rs` checks, as tables.
+//! The rules, as tables.
 
 /// Modules of the crate that each module may name. ARCHITECTURE.md gives the reasons.
 pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[

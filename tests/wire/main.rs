@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod replies;
+
 use bytes::{Bytes, BytesMut};
 use lictor::client;
 use lictor::wire::{Decoder, Fault, MAX_ARGUMENTS, MAX_HEAD_BYTES, MAX_HEADERS, Phase, Request, Sequence};
 use proptest::prelude::*;
-
-#[path = "wire/replies.rs"]
-mod replies;
 
 const MAX_BODY_BYTES: usize = 10_000;
 
