@@ -6,7 +6,7 @@ use wasmparser::{Chunk, ComponentTypeRef, Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex};
 
-use super::host::{GRANTABLE, GRANTS_TABLE, Grantable, Grants};
+use super::host::{GRANTS_TABLE, Grants, INTERFACES, Interface};
 use crate::text::{Shown, shown};
 
 /// The package that plugins are built against, and the version that this host has.
@@ -84,9 +84,10 @@ pub(super) fn check_imports(bytes: &[u8], key: &str, grants: &Grants) -> Result<
 /// Returns true if a plugin with `grants` may import `import`.
 fn fits(import: &str, grants: &Grants) -> bool {
     match standing(import) {
-        Standing::AlwaysThere => true,
-        Standing::ByGrant(_) => grantable(import).is_some_and(|known| (known.is_granted)(grants)),
         Standing::Missing(_) => false,
+        Standing::AlwaysThere | Standing::ByGrant(_) => {
+            interface(import).is_some_and(|interface| interface.is_granted(grants))
+        }
     }
 }
 
@@ -111,36 +112,6 @@ fn walk(mut bytes: &[u8], mut look: impl FnMut(&Payload<'_>)) {
         bytes = rest;
     }
 }
-
-/// Interfaces that every plugin may import, with the minor version of their package that the host has.
-/// Interfaces are named without their version.
-const ALWAYS_THERE: &[(&str, (u64, u64))] = &[
-    ("lictor:plugin/output", (0, 1)),
-    ("lictor:plugin/queue", (0, 1)),
-    ("lictor:plugin/reply", (0, 1)),
-    ("lictor:plugin/request", (0, 1)),
-    ("lictor:plugin/types", (0, 1)),
-    ("wasi:cli/environment", (0, 2)),
-    ("wasi:cli/exit", (0, 2)),
-    ("wasi:cli/stderr", (0, 2)),
-    ("wasi:cli/stdin", (0, 2)),
-    ("wasi:cli/stdout", (0, 2)),
-    ("wasi:cli/terminal-input", (0, 2)),
-    ("wasi:cli/terminal-output", (0, 2)),
-    ("wasi:cli/terminal-stderr", (0, 2)),
-    ("wasi:cli/terminal-stdin", (0, 2)),
-    ("wasi:cli/terminal-stdout", (0, 2)),
-    ("wasi:clocks/monotonic-clock", (0, 2)),
-    ("wasi:clocks/wall-clock", (0, 2)),
-    ("wasi:filesystem/preopens", (0, 2)),
-    ("wasi:filesystem/types", (0, 2)),
-    ("wasi:io/error", (0, 2)),
-    ("wasi:io/poll", (0, 2)),
-    ("wasi:io/streams", (0, 2)),
-    ("wasi:random/insecure", (0, 2)),
-    ("wasi:random/insecure-seed", (0, 2)),
-    ("wasi:random/random", (0, 2)),
-];
 
 /// A plugin's right to import something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,40 +229,45 @@ fn name(name: &str) -> Shown<'_> {
 
 /// Returns a plugin's right to import `import`.
 pub(super) fn standing(import: &str) -> Standing {
-    let (interface, version) = split_version(import);
-    let grantable = grantable(import);
-    let always = ALWAYS_THERE.iter().find(|(known, _)| *known == interface).map(|(_, version)| *version);
-    let Some((major, minor)) = always.or(grantable.map(|known| known.version)) else {
-        return Standing::Missing(not_offered(interface));
+    let (name, version) = split_version(import);
+    let Some(interface) = interface(import) else {
+        return Standing::Missing(not_offered(name));
     };
+    let (major, minor) = interface.version;
     match version {
         Some((a, b, _)) if (a, b) == (major, minor) => {
-            grantable.map_or(Standing::AlwaysThere, |known| Standing::ByGrant(known.lines))
+            interface.grant.map_or(Standing::AlwaysThere, |grant| Standing::ByGrant(grant.lines))
         }
         _ => Standing::Missing(format!(
-            "but this host has {}@{major}.{minor}; rebuild the plugin against that version",
-            name(interface)
+            "but this host has {name}@{major}.{minor}; rebuild the plugin against that version"
         )),
     }
 }
 
-fn grantable(import: &str) -> Option<&'static Grantable> {
-    let (interface, _) = split_version(import);
-    GRANTABLE.iter().find(|known| known.interface == interface)
+/// Returns the host's interface that serves `import`, if the version fits.
+fn interface(import: &str) -> Option<&'static Interface> {
+    let (name, _) = split_version(import);
+    INTERFACES.iter().find(|interface| interface.names.contains(&name))
 }
 
-fn not_offered(interface: &str) -> String {
-    if interface.starts_with("wasi:sockets/") {
+fn not_offered(name: &str) -> String {
+    if name.starts_with("wasi:sockets/") {
         return "and plugins get no sockets; build it without networking".to_owned();
     }
-    let own = ALWAYS_THERE.iter().map(|(known, _)| *known).filter(|known| known.starts_with(PACKAGE));
-    let own: Vec<_> = own.collect();
+    let (mut own, mut by_grant) = (Vec::<&str>::new(), Vec::<&str>::new());
+    for interface in INTERFACES {
+        match interface.grant {
+            None => own.extend(interface.names),
+            Some(_) => by_grant.extend(interface.names),
+        }
+    }
+    own.retain(|name| name.starts_with(PACKAGE));
     format!(
         "which this host does not offer; it offers {} (of {}), WASI 0.2's cli, clocks, filesystem, io and random, which reach \
          nothing, and by grant {}",
         own.join(", "),
         shown_version(VERSION),
-        GRANTABLE.iter().map(|known| known.interface).collect::<Vec<_>>().join(" and ")
+        by_grant.join(" and ")
     )
 }
 

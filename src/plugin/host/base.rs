@@ -16,6 +16,7 @@ use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::directories::{self, Folders};
 use super::handles::{Growth, HeldTooMuch};
+use super::interface::Interface;
 use super::stdio::{CallLabel, PluginLog, Stdio, Stream};
 use crate::plugin::instance::HostState;
 use crate::plugin::invoke::Call;
@@ -105,7 +106,35 @@ impl HasData for Io {
     type Data<'a> = &'a mut ResourceTable;
 }
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface = Interface {
+    names: &[
+        "wasi:cli/environment",
+        "wasi:cli/exit",
+        "wasi:cli/stderr",
+        "wasi:cli/stdin",
+        "wasi:cli/stdout",
+        "wasi:cli/terminal-input",
+        "wasi:cli/terminal-output",
+        "wasi:cli/terminal-stderr",
+        "wasi:cli/terminal-stdin",
+        "wasi:cli/terminal-stdout",
+        "wasi:clocks/monotonic-clock",
+        "wasi:clocks/wall-clock",
+        "wasi:filesystem/preopens",
+        "wasi:filesystem/types",
+        "wasi:io/error",
+        "wasi:io/poll",
+        "wasi:io/streams",
+        "wasi:random/insecure",
+        "wasi:random/insecure-seed",
+        "wasi:random/random",
+    ],
+    version: (0, 2),
+    grant: None,
+    link,
+};
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     type H = HostState;
     io::error::add_to_linker::<H, Io>(linker, H::handles)?;
     io::poll::add_to_linker::<H, Io>(linker, H::handles)?;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::call;
-use super::Missing;
+use super::interface::{Grant, Interface};
+use super::ungranted::Ungranted;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
 use crate::plugin::invoke::MAX_DEPTH;
@@ -28,7 +29,17 @@ mod bindings {
     });
 }
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface = Interface {
+    names: &["lictor:plugin/call"],
+    version: (0, 1),
+    grant: Some(Grant {
+        lines: "[plugins.NAME.grants]\ncommands = [\"COMMAND\"]",
+        is_in: |grants| grants.commands.is_some(),
+    }),
+    link,
+};
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     call::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
 
@@ -72,7 +83,9 @@ impl HostState {
         let command = args.first().map_or("", String::as_str);
         let is_granted = self.granted.commands.as_ref().is_some_and(|gate| (gate.0)(command));
         if !is_granted {
-            self.log.not_granted(self.label().as_ref(), Missing::Command(command));
+            let ungranted =
+                Ungranted { kind: "the command", name: command, key: "commands", verb: "", option: None };
+            self.log.not_granted(self.label().as_ref(), ungranted);
             let words = format!("The plugin {} may not run {}", self.log.plugin(), shown(command, 64));
             return refuse(Code::Forbidden, words);
         }

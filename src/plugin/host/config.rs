@@ -4,9 +4,17 @@
 use wasmtime::component::Linker;
 use wasmtime_wasi_config::WasiConfig;
 
+use super::interface::{Grant, Interface};
 use crate::plugin::instance::HostState;
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface = Interface {
+    names: &["wasi:config/store"],
+    version: (0, 2),
+    grant: Some(Grant { lines: "[plugins.NAME.config]", is_in: |grants| grants.config.is_some() }),
+    link,
+};
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi_config::add_to_linker(linker, |state: &mut HostState| {
         WasiConfig::new(&state.granted.config)
     })

@@ -22,6 +22,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use wasmtime_wasi::p2::{DynInputStream, FsError};
 
 use super::handles::Growth;
+use super::interface::{Grant, Interface};
 use super::{CallLabel, Granted, Grants, PluginLog, listings};
 use crate::files::{Fault, Opened, Reserved, leads_to_held};
 use crate::plugin::instance::HostState;
@@ -91,9 +92,19 @@ pub(super) fn open(granted: &Granted, log: &PluginLog, call: Option<&CallLabel>)
     folders
 }
 
+pub(super) const INTERFACE: Interface = Interface {
+    names: &[],
+    version: (0, 2),
+    grant: Some(Grant {
+        lines: "[plugins.NAME.grants.directories]\nNAME = \"/PATH\"",
+        is_in: |grants| !grants.directories.is_empty(),
+    }),
+    link,
+};
+
 /// For plugins that have a folder, puts [`open_at`], a bound on streams, [`listings`] and the granted folders
 /// in front of wasmtime's own functions.
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut preopens = linker.instance(PREOPENS)?;
     preopens.func_wrap_async("get-directories", |mut store: StoreContextMut<'_, HostState>, (): ()| {

@@ -7,7 +7,8 @@ use tokio::time::timeout;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::events;
-use super::Missing;
+use super::interface::{Grant, Interface};
+use super::ungranted::Ungranted;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
 use crate::plugin::topics::{MAX_EVENT_BYTES, MAX_INBOX_BYTES, covers, is_pattern, is_topic};
@@ -27,8 +28,22 @@ mod bindings {
 /// Characters of a topic that are logged.
 const MAX_TOPIC_CHARS: usize = 128;
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface = Interface {
+    names: &["lictor:plugin/events"],
+    version: (0, 1),
+    grant: Some(Grant {
+        lines: "[plugins.NAME.grants]\nevents = [\"TOPIC\"]",
+        is_in: |grants| grants.events.is_some(),
+    }),
+    link,
+};
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     events::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
+}
+
+fn ungranted<'a>(verb: &'static str, kind: &'static str, topics: &'a str) -> Ungranted<'a> {
+    Ungranted { kind, name: topics, key: "events", verb, option: None }
 }
 
 fn refuse<T>(code: &str, message: &str) -> wasmtime::Result<Result<T, Failure>> {
@@ -60,7 +75,8 @@ impl events::Host for HostState {
             return self.refused("publish", &topic, "an event has at most 65536 bytes");
         }
         if !self.granted.publishes.iter().any(|granted| covers(granted, &topic)) {
-            self.log.not_granted(self.label().as_ref(), Missing::Publish(&topic));
+            self.log
+                .not_granted(self.label().as_ref(), ungranted("publish ", "to publish to the topic", &topic));
             return refuse("denied", "the plugin may not publish to this topic");
         }
         let is_of_stream = self.call.as_ref().is_some_and(|call| call.is_of_stream());
@@ -80,7 +96,10 @@ impl events::Host for HostState {
             );
         }
         if !self.granted.subscribes.iter().any(|granted| covers(granted, &topics)) {
-            self.log.not_granted(self.label().as_ref(), Missing::Subscribe(&topics));
+            self.log.not_granted(
+                self.label().as_ref(),
+                ungranted("subscribe ", "to subscribe to the topics", &topics),
+            );
             return refuse("denied", "the plugin may not subscribe to these topics");
         }
         if streaming.subscriber.is_none() {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::files;
-use super::Missing;
+use super::interface::{Grant, Interface};
+use super::ungranted::Ungranted;
 use crate::files::{Fault, Opened, Reason, Reserved};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
@@ -29,7 +30,17 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Characters of a file's path that are logged.
 const MAX_PATH_CHARS: usize = 256;
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface = Interface {
+    names: &["lictor:plugin/files"],
+    version: (0, 1),
+    grant: Some(Grant {
+        lines: "[plugins.NAME.grants]\nfiles = [\"/PATH\"]",
+        is_in: |grants| grants.files.is_some(),
+    }),
+    link,
+};
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     files::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
 
@@ -37,7 +48,7 @@ impl files::Host for HostState {
     async fn read(&mut self, path: String) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
         self.volume.operation(path.len())?;
         let Some(granted) = self.granted.files.get(&path).cloned() else {
-            self.log.not_granted(self.label().as_ref(), Missing::File(&path));
+            self.log.not_granted(self.label().as_ref(), ungranted(&path));
             return Ok(Err(failure("denied", "this file is not granted to the plugin")));
         };
         let reserved = Arc::clone(&self.granted.reserved);
@@ -78,6 +89,10 @@ impl HostState {
             Unreadable::Fault(_) => failure("unavailable", "the file can't be read"),
         }
     }
+}
+
+fn ungranted(path: &str) -> Ungranted<'_> {
+    Ungranted { kind: "the file", name: path, key: "files", verb: "", option: Some("--file") }
 }
 
 fn failure(code: &str, message: &str) -> Failure {

@@ -1,4 +1,4 @@
-//! The grants of a plugin, and the config lines that would grant what it lacks.
+//! The grants of a plugin.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -12,7 +12,6 @@ use super::http::{Gate, Web};
 use crate::files::Reserved;
 use crate::plugin::topics::Topics;
 use crate::state::Store;
-use crate::text::shown;
 
 /// Capabilities of a plugin beyond those that every plugin has.
 #[derive(Clone, Debug, Default)]
@@ -99,55 +98,6 @@ impl Grants {
     }
 }
 
-/// Characters logged of the name of something not granted.
-const MAX_MISSING_CHARS: usize = 256;
-
-/// A resource that a plugin asks for and its grants do not cover.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Missing<'a> {
-    /// The store it opens under this name.
-    Store(&'a str),
-    /// The file it asks for by this path.
-    File(&'a str),
-    /// Another plugin's command.
-    Command(&'a str),
-    /// Publishing to this topic.
-    Publish(&'a str),
-    /// Subscribing to these topics.
-    Subscribe(&'a str),
-    /// Requests to this URL.
-    Url(&'a str),
-}
-
-impl Missing<'_> {
-    /// Describes the missing grant.
-    pub(super) fn what(self) -> String {
-        let (kind, name) = match self {
-            Self::Store(name) => ("the store", name),
-            Self::File(path) => ("the file", path),
-            Self::Command(name) => ("the command", name),
-            Self::Publish(topic) => ("to publish to the topic", topic),
-            Self::Subscribe(topics) => ("to subscribe to the topics", topics),
-            Self::Url(url) => ("the URL", url),
-        };
-        format!("{kind} {:?} is not granted", shown(name, MAX_MISSING_CHARS).to_string())
-    }
-
-    /// The config line that would grant it to `plugin`, if the plugin is to have it.
-    pub(super) fn advice(self, plugin: &str) -> String {
-        let (value, key, option) = match self {
-            Self::Store(name) => (name.to_owned(), "keyvalue", ", or `--store` of the command line"),
-            Self::File(path) => (path.to_owned(), "files", ", or `--file` of the command line"),
-            Self::Command(name) => (name.to_owned(), "commands", ""),
-            Self::Publish(topic) => (format!("publish {topic}"), "events", ""),
-            Self::Subscribe(topics) => (format!("subscribe {topics}"), "events", ""),
-            Self::Url(url) => (url.to_owned(), "http", ", or `--http` of the command line"),
-        };
-        let value = shown(&value, MAX_MISSING_CHARS).to_string();
-        format!("add {value:?} to `{key}` of [plugins.{plugin}.grants]{option}")
-    }
-}
-
 /// The grants of one plugin in the form that host functions use.
 pub(in crate::plugin) struct Granted {
     pub(super) config: WasiConfigVariables,
@@ -163,97 +113,5 @@ pub(in crate::plugin) struct Granted {
     pub(super) http: Option<Arc<Gate>>,
 }
 
-/// An interface that a plugin may import only with a grant.
-pub(in crate::plugin) struct Grantable {
-    /// The interface without its version.
-    pub(in crate::plugin) interface: &'static str,
-    /// Major and minor version of its package.
-    pub(in crate::plugin) version: (u64, u64),
-    /// Returns true if these grants allow it.
-    pub(in crate::plugin) is_granted: fn(&Grants) -> bool,
-    /// Lines to write below `[plugins.NAME]` to grant it, `NAME` being the plugin's.
-    pub(in crate::plugin) lines: &'static str,
-}
-
 /// The config table, of the plugin `NAME`, for all grants but the plugin's own config.
 pub(in crate::plugin) const GRANTS_TABLE: &str = "[plugins.NAME.grants]";
-
-/// All interfaces that need a grant.
-pub(in crate::plugin) const GRANTABLE: &[Grantable] = &[
-    Grantable {
-        interface: "wasi:config/store",
-        version: (0, 2),
-        is_granted: |grants| grants.config.is_some(),
-        lines: "[plugins.NAME.config]",
-    },
-    Grantable {
-        interface: "wasi:logging/logging",
-        version: (0, 1),
-        is_granted: |grants| grants.logging,
-        lines: "[plugins.NAME.grants]\nlogging = true",
-    },
-    Grantable {
-        interface: "wasi:keyvalue/store",
-        version: (0, 2),
-        is_granted: |grants| grants.stores.is_some(),
-        lines: KEYVALUE_LINES,
-    },
-    Grantable {
-        interface: "wasi:keyvalue/atomics",
-        version: (0, 2),
-        is_granted: |grants| grants.stores.is_some(),
-        lines: KEYVALUE_LINES,
-    },
-    Grantable {
-        interface: "wasi:keyvalue/batch",
-        version: (0, 2),
-        is_granted: |grants| grants.stores.is_some(),
-        lines: KEYVALUE_LINES,
-    },
-    Grantable {
-        interface: "lictor:plugin/state",
-        version: (0, 1),
-        is_granted: |grants| grants.stores.is_some(),
-        lines: KEYVALUE_LINES,
-    },
-    Grantable {
-        interface: "lictor:plugin/files",
-        version: (0, 1),
-        is_granted: |grants| grants.files.is_some(),
-        lines: "[plugins.NAME.grants]\nfiles = [\"/PATH\"]",
-    },
-    Grantable {
-        interface: "lictor:plugin/call",
-        version: (0, 1),
-        is_granted: |grants| grants.commands.is_some(),
-        lines: "[plugins.NAME.grants]\ncommands = [\"COMMAND\"]",
-    },
-    Grantable {
-        interface: "lictor:plugin/events",
-        version: (0, 1),
-        is_granted: |grants| grants.events.is_some(),
-        lines: "[plugins.NAME.grants]\nevents = [\"TOPIC\"]",
-    },
-    Grantable {
-        interface: "lictor:plugin/http",
-        version: (0, 1),
-        is_granted: |grants| grants.http.is_some(),
-        lines: HTTP_LINES,
-    },
-    Grantable {
-        interface: "wasi:http/types",
-        version: (0, 2),
-        is_granted: |grants| grants.http.is_some(),
-        lines: HTTP_LINES,
-    },
-    Grantable {
-        interface: "wasi:http/outgoing-handler",
-        version: (0, 2),
-        is_granted: |grants| grants.http.is_some(),
-        lines: HTTP_LINES,
-    },
-];
-
-const HTTP_LINES: &str = "[plugins.NAME.grants]\nhttp = [\"https://HOST\"]";
-
-const KEYVALUE_LINES: &str = "[plugins.NAME.grants]\nkeyvalue = [\"default\"]";

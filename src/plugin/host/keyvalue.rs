@@ -8,8 +8,8 @@ use wasmtime::component::{HasSelf, Linker, Resource};
 
 use self::bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use self::bindings::wasi::keyvalue::{atomics, batch, store};
-use super::Missing;
-use super::state::Asked;
+use super::interface::Interface;
+use super::state::{self, Asked};
 use crate::plugin::instance::HostState;
 use crate::state::{Key, MAX_KEYS_PER_CALL, StateError, Store, Value};
 use crate::sync::locked;
@@ -32,7 +32,14 @@ mod bindings {
     });
 }
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface = Interface {
+    names: &["wasi:keyvalue/store", "wasi:keyvalue/atomics", "wasi:keyvalue/batch"],
+    version: (0, 2),
+    grant: state::INTERFACE.grant,
+    link,
+};
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     store::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)?;
     atomics::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)?;
     batch::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
@@ -114,7 +121,7 @@ impl store::Host for HostState {
     async fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
         self.volume.operation(identifier.len())?;
         let Some(store) = self.granted.stores.0.get(&identifier) else {
-            self.log.not_granted(self.label().as_ref(), Missing::Store(&identifier));
+            self.log.not_granted(self.label().as_ref(), state::ungranted(&identifier));
             return Ok(Err(Error::AccessDenied));
         };
         let name = identifier.into();

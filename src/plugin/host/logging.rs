@@ -3,6 +3,7 @@
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::wasi::logging::logging;
+use super::interface::{Grant, Interface};
 use crate::plugin::instance::HostState;
 
 mod bindings {
@@ -14,7 +15,14 @@ mod bindings {
     });
 }
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface = Interface {
+    names: &["wasi:logging/logging"],
+    version: (0, 1),
+    grant: Some(Grant { lines: "[plugins.NAME.grants]\nlogging = true", is_in: |grants| grants.logging }),
+    link,
+};
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     logging::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
 

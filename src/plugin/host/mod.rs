@@ -17,6 +17,7 @@ mod files;
 mod grants;
 mod handles;
 mod http;
+mod interface;
 mod keyvalue;
 mod lines;
 mod listings;
@@ -27,6 +28,7 @@ mod reply;
 mod request;
 mod state;
 mod stdio;
+mod ungranted;
 mod volume;
 
 pub use directories::MAX_OPEN as MAX_OPEN_FILES;
@@ -35,10 +37,10 @@ pub use volume::VolumeLimits;
 
 pub(super) use base::Base;
 pub(super) use directories::check as check_directories;
-use grants::Missing;
-pub(super) use grants::{GRANTABLE, GRANTS_TABLE, Grantable, Granted};
+pub(super) use grants::{GRANTS_TABLE, Granted};
 pub(super) use handles::{Handles, HeldTooMuch, MAX_HANDLES, bound_tables, reserve_bytes};
 pub(super) use http::{Http, Web};
+pub(super) use interface::Interface;
 pub(super) use stdio::{CallLabel, PluginLog, Printer};
 pub(super) use volume::{Volume, VolumeSpent};
 
@@ -46,38 +48,31 @@ use wasmtime::component::Linker;
 
 use super::instance::HostState;
 
-/// A linker with everything that every plugin may import, and everything that this one was granted.
+/// The interfaces of the host, in the order in which they are linked and listed in messages. One that replaces
+/// functions of another comes after it.
+pub(super) const INTERFACES: &[Interface] = &[
+    output::INTERFACE,
+    queue::INTERFACE,
+    reply::INTERFACE,
+    request::INTERFACE,
+    base::INTERFACE,
+    config::INTERFACE,
+    logging::INTERFACE,
+    keyvalue::INTERFACE,
+    state::INTERFACE,
+    files::INTERFACE,
+    directories::INTERFACE,
+    call::INTERFACE,
+    events::INTERFACE,
+    http::whole::INTERFACE,
+    http::INTERFACE,
+];
+
+/// Makes a linker with the interfaces that a plugin with `grants` may use.
 pub(super) fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
-    request::link(&mut linker)?;
-    output::link(&mut linker)?;
-    queue::link(&mut linker)?;
-    reply::link(&mut linker)?;
-    base::link(&mut linker)?;
-    if grants.config.is_some() {
-        config::link(&mut linker)?;
-    }
-    if grants.logging {
-        logging::link(&mut linker)?;
-    }
-    if grants.stores.is_some() {
-        keyvalue::link(&mut linker)?;
-        state::link(&mut linker)?;
-    }
-    if grants.files.is_some() {
-        files::link(&mut linker)?;
-    }
-    if grants.commands.is_some() {
-        call::link(&mut linker)?;
-    }
-    if grants.events.is_some() {
-        events::link(&mut linker)?;
-    }
-    if !grants.directories.is_empty() {
-        directories::link(&mut linker)?;
-    }
-    if grants.http.is_some() {
-        http::link(&mut linker)?;
+    for interface in INTERFACES.iter().filter(|interface| interface.is_granted(grants)) {
+        (interface.link)(&mut linker)?;
     }
     Ok(linker)
 }

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use wasmtime::component::{HasSelf, Linker};
 
+use super::interface::Interface;
 use super::stdio::{CallLabel, Printer, Stream};
 use crate::plugin::bindings::lictor::plugin::output;
 use crate::plugin::instance::HostState;
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface =
+    Interface { names: &["lictor:plugin/output"], version: (0, 1), grant: None, link };
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     output::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
 

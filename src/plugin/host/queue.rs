@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
+use super::interface::Interface;
 use crate::plugin::instance::HostState;
 use crate::plugin::invoke::Call;
 use crate::plugin::store::FIRST_TICKS;
@@ -12,8 +13,11 @@ use crate::plugin::worker::{Answer, Desk, pared};
 
 type Store<'a> = StoreContextMut<'a, HostState>;
 
+pub(super) const INTERFACE: Interface =
+    Interface { names: &["lictor:plugin/queue"], version: (0, 1), grant: None, link };
+
 /// Linked by hand: what `bindgen!` makes is not given the store, in which a call's first tick begins.
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let mut queue = linker.instance("lictor:plugin/queue@0.1.0")?;
     // What waits costs more to enter, so what only answers is a function of its own.
     queue.func_wrap("reply", |mut store: Store<'_>, (reply,): (Vec<u8>,)| {

@@ -2,12 +2,16 @@
 
 use wasmtime::component::{HasSelf, Linker};
 
+use super::interface::Interface;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::bindings::streaming::lictor::plugin::reply;
 use crate::plugin::failure;
 use crate::plugin::instance::HostState;
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface =
+    Interface { names: &["lictor:plugin/reply"], version: (0, 1), grant: None, link };
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     reply::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
 

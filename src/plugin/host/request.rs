@@ -5,10 +5,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::component::{HasSelf, Linker};
 
+use super::interface::Interface;
 use crate::plugin::bindings::lictor::plugin::{request, types};
 use crate::plugin::instance::HostState;
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface = Interface {
+    names: &["lictor:plugin/request", "lictor:plugin/types"],
+    version: (0, 1),
+    grant: None,
+    link,
+};
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     request::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::state::{Entry, Host, Page, add_to_linker};
-use super::Missing;
+use super::interface::{Grant, Interface};
+use super::ungranted::Ungranted;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
 use crate::state::{Blame, Clock as _, Expected, Key, StateError, Store, SystemClock, Ttl, Value, Version};
@@ -26,7 +27,17 @@ mod bindings {
     });
 }
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface = Interface {
+    names: &["lictor:plugin/state"],
+    version: (0, 1),
+    grant: Some(Grant {
+        lines: "[plugins.NAME.grants]\nkeyvalue = [\"default\"]",
+        is_in: |grants| grants.stores.is_some(),
+    }),
+    link,
+};
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
 
@@ -148,6 +159,10 @@ impl From<StateError> for Refusal {
     }
 }
 
+pub(super) fn ungranted(store: &str) -> Ungranted<'_> {
+    Ungranted { kind: "the store", name: store, key: "keyvalue", verb: "", option: Some("--store") }
+}
+
 /// An operation on a store: its name, the name under which the plugin opens the store, and the key or key
 /// prefix.
 #[derive(Clone, Copy)]
@@ -174,7 +189,7 @@ impl HostState {
     fn failure(&self, asked: Asked<'_>, refusal: Refusal) -> Failure {
         match refusal {
             Refusal::NotGranted(name) => {
-                self.log.not_granted(self.label().as_ref(), Missing::Store(&name));
+                self.log.not_granted(self.label().as_ref(), ungranted(&name));
                 Failure { code: "denied".into(), message: "this store is not granted to the plugin".into() }
             }
             Refusal::State(error) => {

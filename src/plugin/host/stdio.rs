@@ -12,8 +12,8 @@ use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
-use super::Missing;
 use super::lines::{LeftOut, Line, Lines, Piece};
+use super::ungranted::Ungranted;
 use crate::identity::PeerIdentity;
 use crate::plugin::invoke::Call;
 use crate::sync::locked;
@@ -111,8 +111,8 @@ impl PluginLog {
     }
 
     /// What the plugin asked for and was not granted.
-    pub(super) fn not_granted(&self, call: Option<&CallLabel>, missing: Missing<'_>) {
-        self.host_fault(call, &missing.what(), Some(&missing.advice(&self.plugin)));
+    pub(super) fn not_granted(&self, call: Option<&CallLabel>, ungranted: Ungranted<'_>) {
+        self.host_fault(call, &ungranted.describe(), Some(&ungranted.advice(&self.plugin)));
     }
 
     /// What the plugin coped with, or told its client in words that do not name the cause.

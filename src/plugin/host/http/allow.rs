@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::plugin::host::Missing;
+use crate::plugin::host::ungranted::Ungranted;
 
 /// The scheme of a request's URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +162,7 @@ impl Denial {
     /// Advice for the operator or author; `url` is the URL that would have to be granted to `plugin`.
     pub(super) fn advice(self, url: &str, plugin: &str) -> String {
         let words = match self {
-            Self::NotGranted => return Missing::Url(url).advice(plugin),
+            Self::NotGranted => return ungranted(url).advice(plugin),
             Self::AmbiguousPath => {
                 "have it send a path without `.`, `..`, `\\` and escapes of these, or grant the host without a path"
             }
@@ -171,6 +171,10 @@ impl Denial {
         };
         words.to_owned()
     }
+}
+
+fn ungranted(url: &str) -> Ungranted<'_> {
+    Ungranted { kind: "the URL", name: url, key: "http", verb: "", option: Some("--http") }
 }
 
 /// Returns the non-public networks to which a request for `path` (without a query) at `origin` may lead:

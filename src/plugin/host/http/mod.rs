@@ -15,7 +15,7 @@ mod fault;
 mod heads;
 mod names;
 mod received;
-mod whole;
+pub(super) mod whole;
 
 use std::mem::take;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ use self::allow::{Allowed, Denial, Origin, Scheme};
 use self::exchange::{Exchange, Sending};
 pub(super) use self::heads::held_bytes;
 use super::handles::Growth;
+use super::interface::{Grant, Interface};
 use super::{CallLabel, HttpGrant, PluginLog, Volume};
 use crate::plugin::instance::HostState;
 
@@ -227,12 +228,21 @@ impl WasiHttpView for HostState {
     }
 }
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(super) const INTERFACE: Interface = Interface {
+    names: &["wasi:http/types", "wasi:http/outgoing-handler"],
+    version: (0, 2),
+    grant: Some(Grant {
+        lines: "[plugins.NAME.grants]\nhttp = [\"https://HOST\"]",
+        is_in: |grants| grants.http.is_some(),
+    }),
+    link,
+};
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let options = LinkOptions::default();
     types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), HostState::http)?;
     linker.instance(OUTGOING_HANDLER)?.func_wrap("handle", handle)?;
-    heads::link(linker)?;
-    whole::link(linker)
+    heads::link(linker)
 }
 
 type Parameters = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);

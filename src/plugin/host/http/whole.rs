@@ -17,6 +17,7 @@ use self::bindings::lictor::plugin::http;
 use super::heads::{EXCHANGE_BYTES, MAX_AUTHORITY_BYTES, MAX_METHOD_BYTES, MAX_PATH_BYTES, kept_bytes};
 use super::{FIELD_BYTES, MAX_FIELDS_BYTES, fault, shown_url};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
+use crate::plugin::host::interface::Interface;
 use crate::plugin::instance::HostState;
 use crate::text::shown;
 
@@ -40,7 +41,10 @@ const MAX_URL_CHARS: usize = 512;
 /// Maximum time that a request leaves to its call.
 const TO_ANSWER: Duration = Duration::from_millis(250);
 
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(in crate::plugin::host) const INTERFACE: Interface =
+    Interface { names: &["lictor:plugin/http"], version: (0, 1), grant: super::INTERFACE.grant, link };
+
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     http::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
 
