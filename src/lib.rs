@@ -36,7 +36,7 @@ pub mod cli;
 
 pub mod client;
 
-pub mod load;
+pub mod loadgen;
 
 pub mod kit;
 

@@ -1,7 +1,7 @@
 //! HTTP/1.1 on a persistent connection, limited to the replies of `wasmtime serve`: those with a
 //! `Content-Length`.
 
-use lictor::load::{Dialect, Reply};
+use lictor::loadgen::{Dialect, Reply};
 
 /// A request whose query is echoed, the same in each slot; answered in order.
 pub struct Http {
@@ -45,7 +45,7 @@ impl Dialect for Http {
 
 #[cfg(test)]
 mod tests {
-    use lictor::load::Dialect;
+    use lictor::loadgen::Dialect;
 
     use super::Http;
 

@@ -29,7 +29,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ::lictor::load::{Pace, Plan};
+use ::lictor::loadgen::{Pace, Plan};
 use clap::Parser;
 use testkit::certs::Identity;
 use tokio::runtime::Runtime;

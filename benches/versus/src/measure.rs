@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use lictor::load::{self, Dialect, HandshakePlan, LoadError, OnProgress, Plan, Progress, Report};
+use lictor::loadgen::{self, Dialect, HandshakePlan, LoadError, OnProgress, Plan, Progress, Report};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 use tokio::time::sleep;
@@ -142,8 +142,8 @@ pub fn once(bench: &Bench, contender: &Contender<'_>) -> Result<(Sample, Report)
     let watched = Watched::new(contender.server, contender.load.warm_up());
     let watch = |progress| watched.note(progress);
     let report = match &contender.load {
-        Load::Steady(plan) => bench.runtime.block_on(load::run(&peer, plan, &watch)),
-        Load::Handshakes(plan) => bench.runtime.block_on(load::handshakes(&peer, plan, &watch)),
+        Load::Steady(plan) => bench.runtime.block_on(loadgen::run(&peer, plan, &watch)),
+        Load::Handshakes(plan) => bench.runtime.block_on(loadgen::handshakes(&peer, plan, &watch)),
     };
     let report = report.map_err(|error| error.to_string())?;
     let server_cpu = watched.cpu_of_a_request();

@@ -1,6 +1,6 @@
 //! The protocol of Redis, limited to the answers used here: one line, a number or one text.
 
-use lictor::load::{Dialect, Reply};
+use lictor::loadgen::{Dialect, Reply};
 
 /// A command with its arguments, the same in each slot; answered in order.
 pub struct Resp {
@@ -48,7 +48,7 @@ impl Dialect for Resp {
 
 #[cfg(test)]
 mod tests {
-    use lictor::load::Dialect;
+    use lictor::loadgen::Dialect;
 
     use super::Resp;
 

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::Load;
 use super::output;
 use super::report::{count, seconds};
-use crate::load::Progress;
+use crate::loadgen::Progress;
 
 /// A bar that fits 80 columns.
 const TEMPLATE: &str = "{bar:40} {msg}";

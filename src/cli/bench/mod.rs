@@ -14,7 +14,7 @@ use super::target::{Target, TargetOptions};
 use super::trust::{MAX_SHOWN_CHARS, Trusted};
 use super::{Exit, Failure, call, output};
 use crate::client::{CallError, Connection, Frame, Refusal};
-use crate::load::{self, HandshakePlan, Lictor, LoadError, Mode, Pace, Peer, Plan, Progress, Report};
+use crate::loadgen::{self, HandshakePlan, Lictor, LoadError, Mode, Pace, Peer, Plan, Progress, Report};
 use crate::text::shown;
 use bar::Bar;
 
@@ -202,8 +202,8 @@ async fn measure(peer: &Peer, load: Load) -> Result<Report, Failure> {
     };
     let running = async {
         match load {
-            Load::Steady(plan) => load::run(peer, &plan, &on_progress).await,
-            Load::Handshakes(plan) => load::handshakes(peer, &plan, &on_progress).await,
+            Load::Steady(plan) => loadgen::run(peer, &plan, &on_progress).await,
+            Load::Handshakes(plan) => loadgen::handshakes(peer, &plan, &on_progress).await,
         }
     };
     tokio::pin!(running);

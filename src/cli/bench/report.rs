@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::chart::{chart, ranges};
 use super::{Load, Outcome};
-use crate::load::{Pace, Report};
+use crate::loadgen::{Pace, Report};
 use crate::text::shown;
 
 /// Share of a core from which on the figures reflect the generator's limits.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::load::Plan;
+use crate::loadgen::Plan;
 
 fn outcome(pace: Pace, cpu: Duration) -> Outcome {
     let mut latency = Histogram::new_with_bounds(1, 3_600_000_000_000, 3).unwrap();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use ::lictor::load::{Dialect, Peer};
+use ::lictor::loadgen::{Dialect, Peer};
 use rustls::pki_types::ServerName;
 use testkit::certs::Identity;
 use testkit::client::Tls;

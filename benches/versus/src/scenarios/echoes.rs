@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::lictor::client::Request;
-use ::lictor::load::{Dialect, Lictor, Mode};
+use ::lictor::loadgen::{Dialect, Lictor, Mode};
 
 use super::PAYLOAD;
 use crate::Bench;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::lictor::load::{self, HandshakePlan, OnProgress};
+use ::lictor::loadgen::{self, HandshakePlan, OnProgress};
 use tokio::runtime::Runtime;
 
 use super::echoes::asking;
@@ -60,7 +60,7 @@ pub fn storm(bench: &Bench) -> Outcome {
         let peer = server.peer(dialect);
         let plan = HandshakePlan { concurrent: CONCURRENT, warm_up: Duration::ZERO, time: LONG };
         let storm = |runtime: &Runtime, go_on: OnProgress<'_>| {
-            runtime.block_on(load::handshakes(&peer, &plan, go_on))
+            runtime.block_on(loadgen::handshakes(&peer, &plan, go_on))
         };
         let (measured, storm) = beside(storm, || once(bench, &contender))?;
         handshakes.borrow_mut()[turn].push(storm.per_second());

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use ::lictor::load::{Pace, Plan};
+use ::lictor::loadgen::{Pace, Plan};
 
 use super::echoes::{Echoes, FRESH, PING, REDIS, SERVE, SERVE_REUSED, WARM};
 use crate::Bench;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ::lictor::load::{self, Dialect};
+use ::lictor::loadgen::{self, Dialect};
 use testkit::components;
 use testkit::server::Setup;
 
@@ -83,7 +83,7 @@ impl Memory {
 
 fn held(bench: &Bench, server: &Server, dialect: &Arc<dyn Dialect>, count: usize) -> Result<Memory, String> {
     let before = server.process.memory();
-    let held = bench.runtime.block_on(load::hold(&server.peer(dialect), count));
+    let held = bench.runtime.block_on(loadgen::hold(&server.peer(dialect), count));
     let mut held = held.map_err(|error| error.to_string())?;
     thread::sleep(SETTLE);
     let after = server.process.memory();

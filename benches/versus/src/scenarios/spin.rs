@@ -1,6 +1,6 @@
 //! A quiet client beside one whose plugin computes endlessly, in at least as many calls as there are cores.
 
-use ::lictor::load::{self, OnProgress, Pace, Plan};
+use ::lictor::loadgen::{self, OnProgress, Pace, Plan};
 use testkit::certs::Identity;
 use tokio::runtime::Runtime;
 
@@ -57,7 +57,7 @@ fn measure(bench: &Bench, both: &[usize], outcome: &mut Outcome) {
         let plan = Plan { connections, in_flight, pace: Pace::Closed, time: LONG, ..quiet };
         let peer = server.peer_of(&wild, &asking(&["spin"]));
         let spin =
-            |runtime: &Runtime, go_on: OnProgress<'_>| runtime.block_on(load::run(&peer, &plan, go_on));
+            |runtime: &Runtime, go_on: OnProgress<'_>| runtime.block_on(loadgen::run(&peer, &plan, go_on));
         let (measured, spun) = beside(spin, || once(bench, &quietly))?;
         match spun.failures.keys().find(|code| !["timeout", "plugin-limit"].contains(&code.as_str())) {
             Some(code) => Err(format!("a spinning call ended with {code}")),

@@ -183,5 +183,4 @@ fn malformed(what: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "dialect_tests.rs"]
 mod tests;

@@ -126,5 +126,4 @@ pub struct Plan {
 pub type OnProgress<'a> = &'a dyn Fn(Progress) -> ControlFlow<()>;
 
 #[cfg(test)]
-#[path = "load_tests.rs"]
 mod tests;
