@@ -38,9 +38,11 @@ pub mod client;
 
 pub mod loadgen;
 
-pub mod kit;
+pub mod author;
 
 pub mod files;
+
+pub mod debug_file;
 
 pub mod telemetry;
 

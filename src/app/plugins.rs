@@ -220,7 +220,7 @@ fn spec(config: &Config, name: &PluginName, plugin: &config::Plugin, stores: Opt
     }
 }
 
-pub(super) fn instances(instances: config::Instances) -> Instances {
+pub(crate) fn instances(instances: config::Instances) -> Instances {
     match instances {
         config::Instances::PerRequest => Instances::PerRequest,
         config::Instances::PerClient => Instances::PerClient,
@@ -234,7 +234,7 @@ pub(super) fn compiling(limits: &config::Limits) -> Compiling {
 }
 
 /// Returns the grants of a plugin with these settings, `granted`, and the stores that follow from it.
-pub(super) fn grants(
+pub(crate) fn grants(
     settings: Option<&BTreeMap<String, String>>,
     granted: &config::Grants,
     stores: Option<Stores>,

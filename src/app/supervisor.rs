@@ -23,9 +23,12 @@ use tokio::time::{interval, sleep, timeout};
 
 use super::advice;
 use super::dates;
+use super::descriptors::raise_file_limit;
 use super::live::Live;
-use super::trials::single_threaded;
-use super::{Operator, privacy, raise_file_limit, start_log, systemd, workers};
+use super::log::start_log;
+use super::operator::Operator;
+use super::runtimes::{single_threaded, workers};
+use super::{privacy, systemd};
 use crate::config::{Config, Loaded};
 use crate::files::Sightings;
 use crate::reload::{Begun, Reloads, Stage};

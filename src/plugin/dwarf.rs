@@ -12,7 +12,7 @@ use addr2line::{Context, Frame, Location};
 
 use super::backtrace::{readable, shortened};
 use super::places::{ELSEWHERE, MAX_INLINED, Place, Table};
-use crate::kit::{self, Module};
+use crate::debug_file::{self, Module};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 
@@ -32,11 +32,11 @@ const KEPT_NAMES: usize = 3;
 /// The fault in the debug file, in words that quote nothing of it.
 pub(super) fn places(component: &[u8], debug: &[u8]) -> Result<Vec<u8>, String> {
     let damaged = |_| "it is damaged".to_owned();
-    let with = kit::parted(debug).map_err(damaged)?;
+    let with = debug_file::split(debug).map_err(damaged)?;
     if with.bare != component {
         return Err("it is of another build than the component".to_owned());
     }
-    let without = kit::parted(component).map_err(damaged)?;
+    let without = debug_file::split(component).map_err(damaged)?;
     let mut table = Table::default();
     for (module, bare) in with.modules.iter().zip(&without.modules) {
         let at = u32::try_from(bare.code.start).map_err(|_| "its component is too large".to_owned())?;
@@ -163,7 +163,7 @@ mod tests {
     fn told(debug: &[u8]) -> Result<[Option<String>; 4], String> {
         let bare = component(&[]);
         let places = Places::of(places(&bare, debug)?).unwrap();
-        let code = kit::parted(&bare).unwrap().modules[0].code.start;
+        let code = debug_file::split(&bare).unwrap().modules[0].code.start;
         Ok([2, 3, 4, 6].map(|byte| places.at(code + byte).first().map(ToString::to_string)))
     }
 
@@ -175,7 +175,7 @@ mod tests {
         let some = |place: &str| Some(place.to_owned());
         let elsewhere = [None, some("…/ada/greet/a.c:5"), some("…/ada/greet/a.c:6"), None];
         assert_eq!(told(&whole), Ok(elsewhere));
-        let debug = kit::componentize(&whole, "/home/ada/greet").unwrap().debug.unwrap();
+        let debug = debug_file::strip(&whole, "/home/ada/greet").unwrap().debug.unwrap();
         assert_eq!(told(&debug), Ok([None, some("a.c:5"), some("a.c:6"), None]));
         assert_eq!(told(&component(&[])), Ok([None, None, None, None]));
         assert_eq!(told(b"").unwrap_err(), "it is damaged");

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::{Failure, output};
+use crate::author;
 use crate::files::{self, read_named};
-use crate::kit;
 
 /// Maximum size of a module or component.
 const MAX_BYTES: u64 = 1 << 30;
@@ -81,7 +81,7 @@ pub(in crate::cli) struct Seal {
 impl Bindings {
     pub(super) fn run(self) -> Result<(), Failure> {
         let BindingsLanguage::C = self.lang;
-        let files = kit::c_bindings(&self.wit, self.world.as_deref())
+        let files = author::c_bindings(&self.wit, self.world.as_deref())
             .map_err(|error| Failure::failed(format!("{}: {error:#}", self.wit.display())))?;
         for (name, bytes) in files {
             write(&self.out.join(name), &bytes)?;
@@ -97,7 +97,7 @@ impl Componentize {
         let folder = self.output.parent().unwrap_or(Path::new(""));
         let root = std::env::current_dir().map(|here| here.join(folder)).unwrap_or_default();
         let root = root.to_string_lossy();
-        let built = changed(&self.module, |bytes| kit::componentize(bytes, root.trim_end_matches('/')))?;
+        let built = changed(&self.module, |bytes| author::componentize(bytes, root.trim_end_matches('/')))?;
         let debug = files::debug_file(&self.output);
         match &built.debug {
             Some(bytes) => put(&debug, bytes)?,
@@ -111,7 +111,7 @@ impl Componentize {
 impl Seal {
     pub(super) fn run(self) -> Result<(), Failure> {
         want_file(&self.output)?;
-        let sealed = changed(&self.component, |bytes| kit::seal(bytes, &self.without))?;
+        let sealed = changed(&self.component, |bytes| author::seal(bytes, &self.without))?;
         put(&self.output, &sealed)
     }
 }

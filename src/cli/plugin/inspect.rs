@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::{CompileOptions, Failure, bytes, output};
-use crate::app::{self, Standing};
+use crate::author::{self, Standing};
 
 /// Show what a component imports and exports, the grants it needs, and its commands
 ///
@@ -24,7 +24,7 @@ pub(in crate::cli) struct Inspect {
 impl Inspect {
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = self.file.display();
-        let inspected = app::inspect(&self.file, self.compile.compiling());
+        let inspected = author::inspect(&self.file, self.compile.compiling());
         let (inspection, commands) =
             inspected.map_err(|error| Failure::failed(format!("{path}: {error:#}")))?;
         let world = world(&inspection.exports).unwrap_or_default();
@@ -44,7 +44,7 @@ impl Inspect {
         }
         section(&mut text, "imports", &lines);
         let grants: Vec<_> =
-            app::grant_lines(by_grant).into_iter().map(|line| (line, String::new())).collect();
+            author::grant_lines(by_grant).into_iter().map(|line| (line, String::new())).collect();
         section(&mut text, "to grant them", &grants);
         let exports: Vec<_> = inspection.exports.iter().map(|name| (name.as_str(), String::new())).collect();
         section(&mut text, "exports", &exports);
@@ -61,7 +61,7 @@ impl Inspect {
         }
         output::line(text.trim_end())?;
         match commands {
-            Ok(commands) => app::name_faults(&commands).map(Failure::failed).map_or(Ok(()), Err),
+            Ok(commands) => author::name_faults(&commands).map(Failure::failed).map_or(Ok(()), Err),
             Err(error) => Err(Failure::failed(format!("it does not load: {error:#}"))),
         }
     }

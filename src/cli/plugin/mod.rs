@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::{Failure, output};
-use crate::app::Compiling;
+use crate::author::Compiling;
 use crate::config::{ByteSize, Limits, TimeSpan, bounds};
 
 /// Make a plugin's project, work on it, look at a plugin, run it without a server, or test what its language can do

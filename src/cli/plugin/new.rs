@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::{Failure, output};
+use crate::author::{Language, project};
 use crate::cli::paste;
 use crate::files;
-use crate::kit::{Language, project};
 
 /// Make a project for a plugin
 ///

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{CompileOptions, Failure, bytes, output, script, size, within};
-use crate::app::{self, HttpGrant, TrialCall, TrialRun};
+use crate::author::{self, HttpGrant, TrialCall, TrialRun};
 use crate::cli::call::{RequestOptions, read_body};
 use crate::client::{Request, private_file};
 use crate::config::{
@@ -165,7 +165,7 @@ impl Run {
         }
         // If output fails, the command still runs to its end.
         let (mut reply, mut shown) = (self.request.reply(), Ok(()));
-        let trial = app::try_out(&plugins, &call, &mut |part| {
+        let trial = author::try_out(&plugins, &call, &mut |part| {
             if shown.is_ok() {
                 shown = reply.part(part);
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Failure, output};
-use crate::app::{self, TrialCall, TrialRun, Tried};
+use crate::author::{self, TrialCall, TrialRun, Tried};
 use crate::cli::Exit;
 use crate::cli::check::warn;
 use crate::client::{Request, RequestError};
@@ -35,7 +35,7 @@ struct Failed {
 pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Failure> {
     let names = plugins.names();
     let read =
-        config::script(path, &names, &app::codes(), |call| trial_call(call, client, plugins.body_bytes));
+        config::script(path, &names, &author::codes(), |call| trial_call(call, client, plugins.body_bytes));
     let Script { calls, granted, warnings } = read.map_err(|faults| {
         output::faults(|color| faults.render(color));
         Failure::told(Exit::Usage)
@@ -52,7 +52,7 @@ pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Fa
     let (calls, requests): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
     // If output fails, results still count.
     let (mut amiss, mut told) = (0, Ok(()));
-    let done = app::try_all(&plugins, &requests, |number, Tried { answer, sent, time }| {
+    let done = author::try_all(&plugins, &requests, |number, Tried { answer, sent, time }| {
         let Some(call) = calls.get(number) else { return };
         let given = answer.map_err(|error| Failed {
             code: error.code.as_str(),

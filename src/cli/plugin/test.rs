@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{CompileOptions, Failure, output, size, time};
-use crate::app::{self, Fault, Report, SuiteLimits};
+use crate::author::{self, Fault, Report, SuiteLimits};
 use crate::config::{ByteSize, TimeSpan};
 
 /// Run the conformance suite on a component
@@ -40,7 +40,8 @@ impl Test {
             memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
             compiling: self.compile.compiling(),
         };
-        let report = app::test(&self.file, limits).map_err(|error| Failure::failed(format!("{error:#}")))?;
+        let report =
+            author::test(&self.file, limits).map_err(|error| Failure::failed(format!("{error:#}")))?;
         let mut failed = 0;
         for verdict in &report.verdicts {
             let name = &verdict.name;

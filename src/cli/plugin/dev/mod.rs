@@ -14,7 +14,7 @@ use self::project::Project;
 use self::serving::Serving;
 use self::step::Step;
 use super::{Failure, output};
-use crate::app::{self, Round, Sources};
+use crate::author::{self, Round, Sources};
 
 /// Build, serve and test a project anew at each change of its sources
 ///
@@ -48,7 +48,7 @@ impl Dev {
         let project = Project::at(&self.folder)?;
         let _lock = project.locked()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let _log = app::log_for_authors();
+        let _log = author::log_for_authors();
         let done = runtime.block_on(async {
             let stop = Stop::new().map_err(failed)?;
             let serving = Serving::of(&project, self.config.as_deref())?;

@@ -13,7 +13,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::project::Project;
-use crate::app::{self, Compiling, Running};
+use crate::app::{self, Running};
+use crate::author::{self, Compiling};
 use crate::cli::cert::issue::{LOCAL_NAMES, Role};
 use crate::cli::init::make_certificate;
 use crate::cli::target::reached_at;
@@ -175,7 +176,7 @@ impl Server {
             // The receiver may be gone.
             let ready = |running| drop(begin.send(running));
             // In this cache `lictor plugin run` of the project's tests finds the compiled component.
-            supervisor.serve_for(loaded, app::own_cache(), ready).map_err(failed)
+            supervisor.serve_for(loaded, author::own_cache(), ready).map_err(failed)
         };
         let thread = thread::Builder::new().name("lictor-serve".to_owned());
         let thread = thread
@@ -220,9 +221,9 @@ fn write(folder: &Path, listen: &str, plugin: &PluginName, component: &Path) -> 
     let compiling =
         Compiling::by_itself(limits.component_bytes, limits.compile_memory_bytes, limits.compile_time);
     let (_, commands) =
-        app::inspect(component, compiling).map_err(|error| failed(&format_args!("{error:#}")))?;
+        author::inspect(component, compiling).map_err(|error| failed(&format_args!("{error:#}")))?;
     let commands = commands.map_err(|error| failed(&format_args!("{error:#}")))?;
-    app::name_faults(&commands).map_or(Ok(()), |fault| Err(failed(&fault)))?;
+    author::name_faults(&commands).map_or(Ok(()), |fault| Err(failed(&fault)))?;
     let commands: Vec<_> = commands.into_iter().map(|command| command.name).collect();
     let bytes = files::read_named(component, MOST_BYTES).map_err(|fault| failed(&fault.what()))?;
     let file = format!("{plugin}.wasm");

@@ -85,7 +85,7 @@ const UNCOUNTED_RATE: u32 = 1_000_000;
 /// Long enough for a hundred small commands, or a batch of fresh instances; too short for a client to notice.
 const CONNECTION_SLICE: Duration = Duration::from_micros(250);
 
-pub(super) fn connection_limits(limits: &config::Limits) -> ConnectionLimits {
+pub(crate) fn connection_limits(limits: &config::Limits) -> ConnectionLimits {
     ConnectionLimits {
         in_flight: limits.in_flight,
         in_flight_bytes: limits.in_flight_bytes,
@@ -98,7 +98,7 @@ pub(super) fn connection_limits(limits: &config::Limits) -> ConnectionLimits {
     }
 }
 
-pub(super) fn idempotency_limits(limits: &config::Limits) -> idempotency::Limits {
+pub(crate) fn idempotency_limits(limits: &config::Limits) -> idempotency::Limits {
     idempotency::Limits {
         window: limits.idempotency_window,
         max_keys: limits.idempotency_keys,
@@ -130,5 +130,4 @@ pub(super) fn tls_files(config: &Config) -> TlsFiles {
 }
 
 #[cfg(test)]
-#[path = "service_tests.rs"]
 mod tests;

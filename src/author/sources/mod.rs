@@ -275,5 +275,4 @@ fn is_made(name: &OsStr, is_folder: bool) -> bool {
 }
 
 #[cfg(test)]
-#[path = "sources_tests.rs"]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr as _;
 
-use super::trials::decoded;
+use crate::author::fixtures::decoded;
 use crate::config::CommandName;
 
 /// A call of a [`TrialRun`](super::TrialRun).

@@ -41,7 +41,7 @@ pub struct Built {
 
 /// A component separated from its debug information.
 #[derive(Debug, Default)]
-pub struct Parted<'a> {
+pub struct Split<'a> {
     /// The component without debug information.
     pub bare: Vec<u8>,
     /// Its core modules, as found in the file.
@@ -61,14 +61,14 @@ pub struct Module<'a> {
 }
 
 /// Returns true if these bytes begin like a component.
-pub(super) fn is_component(bytes: &[u8]) -> bool {
+pub(crate) fn is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(COMPONENT)
 }
 
 /// Separates the debug information from the component `whole`, which was built from files in the folder
 /// `source_root`.
-pub(super) fn apart(whole: &[u8], source_root: &str) -> Result<Built> {
-    let Parted { bare, modules, .. } = parted(whole)?;
+pub(crate) fn strip(whole: &[u8], source_root: &str) -> Result<Built> {
+    let Split { bare, modules, .. } = split(whole)?;
     let debug = modules.iter().any(|module| !module.debug.is_empty()).then(|| {
         let mut debug = whole.to_vec();
         let root = source_root.as_bytes().into();
@@ -83,17 +83,17 @@ pub(super) fn apart(whole: &[u8], source_root: &str) -> Result<Built> {
 /// # Errors
 ///
 /// The bytes are no component, or its sections exceed it.
-pub fn parted(component: &[u8]) -> Result<Parted<'_>> {
+pub fn split(component: &[u8]) -> Result<Split<'_>> {
     if !is_component(component) {
         bail!("it is no component");
     }
-    let mut parted = Parted::default();
-    parted.bare = bare((component, 0), MAX_DEPTH, &mut parted)?;
-    Ok(parted)
+    let mut split = Split::default();
+    split.bare = bare((component, 0), MAX_DEPTH, &mut split)?;
+    Ok(split)
 }
 
 /// Returns the component or core module in `bytes`, at offset `at` of the file, without debug information.
-fn bare<'a>((bytes, at): (&'a [u8], usize), depth: u32, parted: &mut Parted<'a>) -> Result<Vec<u8>> {
+fn bare<'a>((bytes, at): (&'a [u8], usize), depth: u32, split: &mut Split<'a>) -> Result<Vec<u8>> {
     let is_component = is_component(bytes);
     if depth == 0 || !(is_component || bytes.starts_with(CORE_MODULE)) {
         bail!("it holds something that is neither a component nor a core module, or is nested too deep");
@@ -104,7 +104,7 @@ fn bare<'a>((bytes, at): (&'a [u8], usize), depth: u32, parted: &mut Parted<'a>)
         let content = &bytes[range.clone()];
         match id {
             MODULE | NESTED if is_component => {
-                let inner = bare((content, at + range.start), depth - 1, parted)?;
+                let inner = bare((content, at + range.start), depth - 1, split)?;
                 RawSection { id, data: &inner }.append_to(&mut kept);
                 continue;
             }
@@ -115,7 +115,7 @@ fn bare<'a>((bytes, at): (&'a [u8], usize), depth: u32, parted: &mut Parted<'a>)
                     continue;
                 }
                 if is_component && name == SOURCE_ROOT {
-                    parted.source_root = std::str::from_utf8(data).ok();
+                    split.source_root = std::str::from_utf8(data).ok();
                     continue;
                 }
             }
@@ -125,7 +125,7 @@ fn bare<'a>((bytes, at): (&'a [u8], usize), depth: u32, parted: &mut Parted<'a>)
         RawSection { id, data: content }.append_to(&mut kept);
     }
     if !is_component {
-        parted.modules.push(module);
+        split.modules.push(module);
     }
     Ok(kept)
 }
@@ -185,19 +185,19 @@ mod tests {
     #[test]
     fn a_component_without_its_debug_information_is_as_if_it_never_had_any() {
         let whole = component(true);
-        let built = apart(&whole, "/home/ada/greet").unwrap();
+        let built = strip(&whole, "/home/ada/greet").unwrap();
         assert_eq!(built.component, component(false));
         let debug = built.debug.unwrap();
         assert!(debug.starts_with(&whole));
-        let parted = parted(&debug).unwrap();
-        assert_eq!(parted.bare, component(false));
-        assert_eq!(parted.source_root, Some("/home/ada/greet"));
-        assert_eq!(parted.modules.len(), 2);
-        for module in &parted.modules {
+        let split = split(&debug).unwrap();
+        assert_eq!(split.bare, component(false));
+        assert_eq!(split.source_root, Some("/home/ada/greet"));
+        assert_eq!(split.modules.len(), 2);
+        for module in &split.modules {
             assert_eq!(debug[module.code.clone()], [0]);
             assert_eq!(module.debug, [(".debug_info", &b"units"[..]), (".debug_line", &[7; 300])]);
         }
-        let again = apart(&built.component, "/elsewhere").unwrap();
+        let again = strip(&built.component, "/elsewhere").unwrap();
         assert!(again.debug.is_none() && again.component == component(false));
     }
 
@@ -206,8 +206,8 @@ mod tests {
         let whole = component(true);
         for length in 0..whole.len() {
             // Sections at the end may be missing as a whole.
-            if let Ok(parted) = parted(&whole[..length]) {
-                assert!(parted.modules.len() < 2, "{length}");
+            if let Ok(split) = split(&whole[..length]) {
+                assert!(split.modules.len() < 2, "{length}");
             }
         }
         let mut nested = COMPONENT.to_vec();
@@ -216,7 +216,7 @@ mod tests {
             RawSection { id: NESTED, data: &nested }.append_to(&mut around);
             nested = around;
         }
-        assert!(parted(&nested).is_err());
-        assert!(parted(&module(true)).is_err() && parted(b"").is_err());
+        assert!(split(&nested).is_err());
+        assert!(split(&module(true)).is_err() && split(b"").is_err());
     }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::service::{connection_limits, idempotency_limits};
-use super::trial_call::TrialCall;
-use super::trials::{TrialRun, decoded, small_sandbox, stand_in};
+use super::call::TrialCall;
+use super::run::TrialRun;
+use crate::app::{connection_limits, idempotency_limits};
+use crate::author::fixtures::{decoded, small_sandbox, stand_in};
 use crate::authz;
 use crate::config::{self, CommandPattern};
 use crate::idempotency::{self, Asked, Claimed, Ledger};

@@ -9,7 +9,7 @@ use wit_bindgen_core::Files;
 use wit_component::ComponentEncoder;
 use wit_parser::Resolve;
 
-use super::debug::{Built, apart, is_component};
+use crate::debug_file::{Built, is_component, strip};
 
 /// A file of the bindings: its name, without a folder, and its contents.
 pub type File = (String, Vec<u8>);
@@ -45,7 +45,7 @@ pub fn c_bindings(wit: &Path, world: Option<&str>) -> Result<Vec<File>> {
 /// The input is neither a component nor a core module with its world.
 pub fn componentize(module: &[u8], source_root: &str) -> Result<Built> {
     if is_component(module) {
-        return apart(module, source_root);
+        return strip(module, source_root);
     }
     let asked = asked_of_the_system(module);
     if !asked.is_empty() {
@@ -58,7 +58,7 @@ pub fn componentize(module: &[u8], source_root: &str) -> Result<Built> {
     let mut encoder = ComponentEncoder::default();
     encoder.module(module).context("it is no core module that was linked with its bindings")?;
     let whole = encoder.validate(true).encode().context("it does not fit its world")?;
-    apart(&whole, source_root)
+    strip(&whole, source_root)
 }
 
 /// Functions of WASI preview 1 that the module imports. The C library calls them for `fopen`, `getenv` and

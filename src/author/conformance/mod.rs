@@ -1,7 +1,7 @@
-//! `lictor plugin test`: does a component do what a plugin in any language must be able to do?
+//! The conformance suite of `lictor plugin test`: the abilities that a plugin in any language must have.
 //!
-//! The plugin runs as in the server, but for the wire: through `plugin::invoke`, with its pool and limits. What it
-//! logs is caught instead of written.
+//! The plugin runs as in the server, except for the wire: through `plugin::invoke`, with its pool and limits.
+//! Its log is captured instead of written.
 
 mod cases;
 mod expected;
@@ -18,39 +18,40 @@ use tracing::Level;
 use self::cases::{BORDER, CASES, CLIENT, CONFIG, Case, MAX_REPLY_BYTES};
 use self::expected::{Expected, shown};
 use self::web::Web;
-use super::trials::{decoded, everything, open_stores, small_sandbox, stand_in, unserved};
+use super::fixtures::{decoded, everything, open_stores, small_sandbox, stand_in, unserved};
+use crate::app::single_threaded;
 use crate::identity::PeerIdentity;
 use crate::plugin::{Call, Compiling, CoreDumps, Grants, HttpGrant, Instances, Plugin, Seat, Spec, invoke};
 use crate::state::MemoryEngine;
 use crate::telemetry::{self, ConnectionId, Events, RequestId};
 use crate::wire::CommandError;
 
-/// How one case went.
+/// The result of one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// What it shows.
+    /// Name of the behaviour that the case shows.
     pub name: String,
-    /// What is wrong; nothing where it passed.
+    /// The fault, or `None` if it passed.
     pub fault: Option<Fault>,
 }
 
-/// Why a case did not pass.
+/// The reason why a case did not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The plugin does not list the command.
     Missing,
-    /// It did something else.
+    /// Its behaviour differs, in these words.
     Wrong(String),
 }
 
-/// What the suite allows the plugin.
+/// Bounds on the plugin.
 #[derive(Clone, Debug)]
 pub struct SuiteLimits {
-    /// How long one call may take, where the case says nothing else.
+    /// Time limit of a call, unless the case has its own.
     pub timeout: Duration,
     /// The most memory of an instance, in bytes.
     pub memory_bytes: usize,
-    /// What compiling it may take.
+    /// Bounds on compiling it.
     pub compiling: Compiling,
 }
 
@@ -67,20 +68,20 @@ pub struct Report {
     pub warm_call: Option<Duration>,
 }
 
-/// Calls that one warm instance has to stand.
+/// Consecutive calls that a warm instance has to answer.
 const WARM_CALLS: u32 = 500;
 
-/// Calls in fresh instances of which the median is told.
+/// Calls in fresh instances of which the median is reported.
 const FRESH_CALLS: usize = 51;
 
 /// Runs the conformance suite on the component in `path`.
 ///
 /// # Errors
 ///
-/// When it does not load.
+/// The component does not load.
 pub fn test(path: &Path, limits: SuiteLimits) -> anyhow::Result<Report> {
     let events = telemetry::catch(Level::TRACE);
-    super::trials::single_threaded()?.block_on(async {
+    single_threaded()?.block_on(async {
         let began = Instant::now();
         let suite = Suite::new(path, limits, events).await?;
         let load = began.elapsed();
@@ -105,9 +106,9 @@ pub fn test(path: &Path, limits: SuiteLimits) -> anyhow::Result<Report> {
 struct Suite {
     /// A fresh instance for each call.
     fresh: Arc<Plugin>,
-    /// The same, whose replies are short.
+    /// The same plugin, with a bound on its replies.
     terse: Arc<Plugin>,
-    /// One that lives on, whose replies are short.
+    /// The same plugin, with an instance that is kept.
     warm: Arc<Plugin>,
     client: PeerIdentity,
     requests: AtomicU64,
@@ -185,7 +186,7 @@ impl Suite {
         Ok(invoke(seat, Arc::clone(plugin), Arc::new(call)).await.answer)
     }
 
-    /// Whether each command that it lists is described for people.
+    /// Checks that each listed command is described for people.
     fn described(&self) -> Verdict {
         let poor =
             self.fresh.commands().iter().find(|info| {
@@ -196,7 +197,7 @@ impl Suite {
         Verdict { name: "describe: a summary and a usage for each command".to_owned(), fault }
     }
 
-    /// Whether one warm instance stands many calls and keeps its variables; and how long `echo` takes in it.
+    /// Checks that a warm instance answers many calls and keeps its variables; and measures `echo` in it.
     async fn many_calls(&self) -> (Verdict, Option<Duration>) {
         let name = format!("count: {WARM_CALLS} calls of one warm instance");
         if self.lacks("count") {

@@ -1,7 +1,9 @@
 //! The requests to a conformance plugin, and the results that they must have: data, in the order of
 //! `docs/conformance.md`.
 
-use super::Expected::{self, Closed, Fails, FailsOneOf, Logs, LogsAndFails, Matches, Prints, Replies};
+use super::expected::Expected::{
+    self, Closed, Fails, FailsOneOf, Logs, LogsAndFails, Matches, Prints, Replies,
+};
 use crate::wire::Code;
 
 /// One request and its expected result.

@@ -1,0 +1,30 @@
+//! The composition root: from a config to a running server. The only module that knows all others.
+
+mod addresses;
+mod advice;
+mod check;
+mod dates;
+mod descriptors;
+mod live;
+mod log;
+mod memory;
+mod operator;
+mod plugins;
+mod privacy;
+mod reload;
+mod runtimes;
+mod service;
+mod state;
+mod summary;
+mod supervisor;
+mod systemd;
+
+pub use check::{Checked, check};
+pub use state::{ByHand, Entry, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
+pub use supervisor::{Running, Supervisor};
+
+pub(crate) use plugins::{grants, instances};
+pub(crate) use runtimes::single_threaded;
+pub(crate) use service::{connection_limits, idempotency_limits};
+
+pub use crate::plugin::{Compilation, Compiling, Work, compile_alone};
