@@ -6,6 +6,8 @@
 // The modules name each other through `crate`, the harness names them as the tests do.
 extern crate self as lictor;
 
+#[path = "../src/authz/mod.rs"]
+pub mod authz;
 #[path = "../src/config/mod.rs"]
 pub mod config;
 #[path = "../src/files/mod.rs"]
@@ -15,7 +17,7 @@ pub mod harness;
 pub mod identity;
 #[path = "../src/sync.rs"]
 pub mod sync;
-#[path = "../src/text.rs"]
+#[path = "../src/text/mod.rs"]
 pub mod text;
 #[path = "../src/units.rs"]
 pub mod units;

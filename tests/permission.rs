@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::BytesMut;
-use lictor::authz::{Policy, permit};
-use lictor::config::CommandPattern;
+use lictor::authz::{CommandPattern, Policy, permit};
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::route::{BUILT_INS, Routes, Target};
 use lictor::wire::{Decoder, Request};

@@ -6,9 +6,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor::authz::Policy;
+use lictor::authz::{CommandPattern, Policy};
 use lictor::client::{Address, Connection, Connector, Credentials, Frame, Request, Trust};
-use lictor::config::CommandPattern;
 use lictor::idempotency::{Ledger, Limits};
 use lictor::identity::Thumbprint;
 use lictor::plugin::{Instances, Shares};

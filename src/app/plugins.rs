@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use crate::config::{self, CommandPattern, Config, EventGrant, PluginName, StoreGrant};
+use crate::authz::CommandPattern;
+use crate::config::{self, Config, EventGrant, PluginName, StoreGrant};
 use crate::files::Authors;
 use crate::plugin::{
     CommandGate, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant, Instances, Kept, Plugin, Sandbox,

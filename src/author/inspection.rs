@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::fixtures::{DEFAULT_STORE, everything, open_stores, small_sandbox, unserved};
 use crate::app::single_threaded;
-use crate::config::{CommandName, Refusal};
+use crate::config::CommandName;
 use crate::plugin::{self, CommandInfo, Compiling, CoreDumps, Inspection};
 use crate::state::MemoryEngine;
-use crate::text::shown;
+use crate::text::{InvalidText, shown};
 
 /// The facts in a component's type, and its commands, or the reason why it does not load with everything
 /// granted.
@@ -38,7 +38,7 @@ pub fn inspect(path: &Path, compiling: Compiling) -> anyhow::Result<Inspected> {
 pub fn name_faults(commands: &[CommandInfo]) -> Option<String> {
     let mut names = BTreeSet::new();
     let faults = commands.iter().filter_map(|CommandInfo { name, .. }| match CommandName::from_str(name) {
-        Err(Refusal { what, .. }) => Some(format!("\"{}\": {what}", shown(name, MAX_NAME_CHARS))),
+        Err(InvalidText { what, .. }) => Some(format!("\"{}\": {what}", shown(name, MAX_NAME_CHARS))),
         Ok(_) if !names.insert(name) => Some(format!("\"{name}\": it is there twice")),
         Ok(_) => None,
     });

@@ -2,12 +2,16 @@
 //!
 //! Pure, and deny by default. Knows no plugin: the existence of a command is not its concern.
 
+mod pattern;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
-use crate::config::CommandPattern;
+pub use pattern::CommandPattern;
+pub(crate) use pattern::check_command_text;
+
 use crate::identity::PeerIdentity;
 use crate::wire::Request;
 

@@ -9,8 +9,9 @@ use super::session::{Interrupt, Session};
 use super::target::TargetOptions;
 use super::{Failure, prompt};
 use crate::client::{Request, RequestError};
-use crate::config::{Refusal, TimeSpan};
+use crate::config::TimeSpan;
 use crate::files::read_named;
+use crate::text::InvalidText;
 
 /// Maximum size of a body on any server.
 const MAX_BODY_BYTES: u64 = 1 << 30;
@@ -152,7 +153,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Parses a time in the config file's notation.
 pub(super) fn time_span(text: &str) -> Result<Duration, String> {
-    TimeSpan::try_from(text.to_owned()).map(TimeSpan::duration).map_err(Refusal::in_full)
+    TimeSpan::try_from(text.to_owned()).map(TimeSpan::duration).map_err(InvalidText::in_full)
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::names::Refusal;
+use crate::text::InvalidText;
 
 /// The port advised where the text has no usable one.
 const PORT: u16 = 4888;
@@ -14,18 +14,18 @@ const PORT: u16 = 4888;
 pub(super) struct Listen(pub(super) SocketAddr);
 
 impl TryFrom<String> for Listen {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         match text.parse() {
             Ok(address) => reachable(address).map(Self),
-            Err(_) => Err(refusal(&text)),
+            Err(_) => Err(invalid(&text)),
         }
     }
 }
 
-fn refused(what: &str, advice: String) -> Refusal {
-    Refusal::new(what).advise(advice)
+fn refused(what: &str, advice: String) -> InvalidText {
+    InvalidText::new(what).advise(advice)
 }
 
 fn write(ip: IpAddr, port: u16) -> String {
@@ -33,7 +33,7 @@ fn write(ip: IpAddr, port: u16) -> String {
 }
 
 /// Returns `address`, unless no client could ever connect to it.
-fn reachable(address: SocketAddr) -> Result<SocketAddr, Refusal> {
+fn reachable(address: SocketAddr) -> Result<SocketAddr, InvalidText> {
     let is_link_local = |ip: &Ipv6Addr| ip.segments()[0] & 0xffc0 == 0xfe80;
     let port = address.port();
     if address.ip().is_multicast() || address.ip() == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
@@ -56,7 +56,7 @@ fn with_interface(ip: Ipv6Addr, port: u16) -> String {
 }
 
 /// Explains why a text is not an address and port, guided by the form it resembles most.
-fn refusal(text: &str) -> Refusal {
+fn invalid(text: &str) -> InvalidText {
     if ["unix:", "/", "./", "@", "vsock:", "fd:"].iter().any(|start| text.starts_with(start)) {
         let what = "clients connect over TCP with TLS; other sockets can't be listened on";
         return refused(what, format!("write \"127.0.0.1:{PORT}\", which only this machine reaches"));
@@ -66,7 +66,7 @@ fn refusal(text: &str) -> Refusal {
         let what = "a listen address has no scheme: the server speaks one protocol, over TLS";
         return match Listen::try_from(rest.to_owned()) {
             Ok(Listen(address)) => refused(what, format!("write \"{address}\"")),
-            Err(Refusal { advice, .. }) => Refusal { advice, ..Refusal::new(what) },
+            Err(InvalidText { advice, .. }) => InvalidText { advice, ..InvalidText::new(what) },
         };
     }
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
@@ -144,9 +144,9 @@ mod tests {
             ("tls://localhost:99", "no scheme", "\"127.0.0.1:99\""),
             ("10.0.0.0/8:99", "no address", "\"127.0.0.1:99\""),
         ] {
-            let refusal = Listen::try_from(text.to_owned()).unwrap_err();
-            assert!(refusal.what.contains(what), "{text}: {refusal:?}");
-            assert!(refusal.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {refusal:?}");
+            let invalid = Listen::try_from(text.to_owned()).unwrap_err();
+            assert!(invalid.what.contains(what), "{text}: {invalid:?}");
+            assert!(invalid.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {invalid:?}");
         }
     }
 }

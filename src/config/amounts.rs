@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::names::Refusal;
+use crate::text::InvalidText;
 use crate::units::{self, Unit};
 
 /// A time with its unit: `500ms`, `1s`, `5m`, `1h`.
@@ -63,34 +63,34 @@ impl ByteSize {
 }
 
 impl TryFrom<String> for TimeSpan {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         amount(&text, &units::TIME, "duration", "\"500ms\", \"1s\", \"5m\" or \"1h\"", time_meant)
             .map(Self::from_milliseconds)
     }
 }
 
 impl TryFrom<String> for ByteSize {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         amount(&text, &units::SIZE, "size", "\"512B\", \"64KiB\", \"1MiB\" or \"2GiB\"", size_meant)
             .map(Self::from_bytes)
     }
 }
 
 impl TryFrom<String> for SizeOrPart {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         let Some(number) = text.strip_suffix('%') else {
             let size = ByteSize::try_from(text).map(Self::Size);
-            return size.map_err(|refusal| match refusal.advice {
+            return size.map_err(|invalid| match invalid.advice {
                 Some(advice) => {
-                    Refusal::new(refusal.what).advise(format!("{advice}; or a part, such as \"80%\""))
+                    InvalidText::new(invalid.what).advise(format!("{advice}; or a part, such as \"80%\""))
                 }
-                None => refusal,
+                None => invalid,
             });
         };
         let number = number.trim();
@@ -98,10 +98,14 @@ impl TryFrom<String> for SizeOrPart {
         match number.parse() {
             Ok(percent @ 1..=100) if is_whole && text.len() == number.len() + 1 => Ok(Self::Percent(percent)),
             Ok(1..=100) if is_whole => {
-                Err(Refusal::new("a part has no spaces").advise(format!("write \"{number}%\"")))
+                Err(InvalidText::new("a part has no spaces").advise(format!("write \"{number}%\"")))
             }
-            _ if is_whole => Err(Refusal::new("a part is 1% to 100%").advise("write one such as \"80%\"")),
-            _ => Err(Refusal::new("this is no part").advise("write a whole number and %, such as \"80%\"")),
+            _ if is_whole => {
+                Err(InvalidText::new("a part is 1% to 100%").advise("write one such as \"80%\""))
+            }
+            _ => {
+                Err(InvalidText::new("this is no part").advise("write a whole number and %, such as \"80%\""))
+            }
         }
     }
 }
@@ -135,21 +139,21 @@ fn amount(
     kind: &str,
     examples: &str,
     meant: fn(&str, &str) -> Vec<String>,
-) -> Result<u64, Refusal> {
+) -> Result<u64, InvalidText> {
     let examples = format!("write a whole number and its unit, such as {examples}");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     if number.is_empty() || unit.starts_with(['.', ',', '_']) {
-        return Err(Refusal::new(format!("this is no {kind}")).advise(examples));
+        return Err(InvalidText::new(format!("this is no {kind}")).advise(examples));
     }
     if let Some((_, size)) = units.iter().find(|(name, _)| *name == unit) {
         let product = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*size));
-        return product.ok_or_else(|| Refusal::new(format!("this {kind} is too large to count")));
+        return product.ok_or_else(|| InvalidText::new(format!("this {kind} is too large to count")));
     }
     let unit = unit.trim();
     let what = if unit.is_empty() { "needs its unit" } else { "has no such unit" };
     let meant = if number.len() > LONGEST_QUOTED { Vec::new() } else { meant(number, unit) };
-    Err(Refusal::new(format!("a {kind} {what}")).advise(match meant.as_slice() {
+    Err(InvalidText::new(format!("a {kind} {what}")).advise(match meant.as_slice() {
         [] => examples,
         [one] => format!("write \"{one}\""),
         several => format!("write \"{}\", whichever is meant", several.join("\" or \"")),
@@ -188,11 +192,11 @@ fn size_meant(number: &str, unit: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn time(text: &str) -> Result<u64, Refusal> {
+    fn time(text: &str) -> Result<u64, InvalidText> {
         TimeSpan::try_from(text.to_owned()).map(TimeSpan::milliseconds)
     }
 
-    fn size(text: &str) -> Result<u64, Refusal> {
+    fn size(text: &str) -> Result<u64, InvalidText> {
         ByteSize::try_from(text.to_owned()).map(ByteSize::bytes)
     }
 
@@ -217,8 +221,8 @@ mod tests {
             ("1d", "whole number"),
             ("1_000ms", "whole number"),
         ] {
-            let refusal = time(text).unwrap_err();
-            assert!(refusal.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {refusal:?}");
+            let invalid = time(text).unwrap_err();
+            assert!(invalid.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {invalid:?}");
         }
         assert!(time("99999999999999999999999s").unwrap_err().what.contains("too large"));
         assert!(time("18446744073709551615h").unwrap_err().what.contains("too large"));
@@ -239,8 +243,8 @@ mod tests {
             ("1.5GiB", "whole number"),
             ("1TiB", "whole number"),
         ] {
-            let refusal = size(text).unwrap_err();
-            assert!(refusal.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {refusal:?}");
+            let invalid = size(text).unwrap_err();
+            assert!(invalid.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {invalid:?}");
         }
     }
 
@@ -264,9 +268,9 @@ mod tests {
             ("0.8", "no size", "or a part, such as \"80%\""),
             ("80%%", "no part", "whole number"),
         ] {
-            let refusal = part(text).unwrap_err();
-            let advised = refusal.advice.as_ref().is_some_and(|told| told.contains(advice));
-            assert!(refusal.what.contains(what) && advised, "{text}: {refusal:?}");
+            let invalid = part(text).unwrap_err();
+            let advised = invalid.advice.as_ref().is_some_and(|told| told.contains(advice));
+            assert!(invalid.what.contains(what) && advised, "{text}: {invalid:?}");
         }
     }
 }

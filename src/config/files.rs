@@ -9,13 +9,13 @@ use rustls::pki_types::CertificateDer;
 
 use super::fault::{Faults, Source};
 use super::given::Findings;
-use super::names::Refusal;
 use super::redact::Grammar;
 use crate::files::{Authors, Opened};
 use crate::identity::pem::{self, PemFault};
 use crate::identity::{
     Authority, Doubt, Proofs, RevocationList, Thumbprint, Validity, describe, order_fault,
 };
+use crate::text::InvalidText;
 
 /// The largest config file, in bytes: 10,000 clients take 2 MB.
 const MOST_CONFIG_BYTES: u64 = 16 << 20;
@@ -25,23 +25,23 @@ const MOST_CONFIG_BYTES: u64 = 16 << 20;
 /// # Errors
 /// The file can't be read, may have been written by others, or is not UTF-8.
 pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, String), Faults> {
-    let fail = |refusal: Refusal| {
+    let fail = |invalid: InvalidText| {
         let mut findings = Findings::new(Source::new(path, "", Grammar::Toml));
-        findings.error(refusal.what).helps(refusal.advice).done();
+        findings.error(invalid.what).helps(invalid.advice).done();
         findings.verdict::<()>(None).err().unwrap_or_else(|| Faults::new(Vec::new()))
     };
     let opened = Opened::file(path).and_then(|opened| authors.want(opened));
     let read = opened.and_then(|opened| Ok((opened.bytes(MOST_CONFIG_BYTES)?, opened)));
     let (bytes, opened) = read.map_err(|fault| {
-        let refusal = Refusal::new(format!("the config file {}: {}", fault.outcome(), fault.what()));
+        let invalid = InvalidText::new(format!("the config file {}: {}", fault.outcome(), fault.what()));
         let otherwise = || "`lictor init` makes one; another is named by `--config FILE`".to_owned();
-        fail(refusal.advise(fault.advice().unwrap_or_else(otherwise)))
+        fail(invalid.advise(fault.advice().unwrap_or_else(otherwise)))
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
         let what = format!("the config file is not UTF-8: line {line} holds bytes that are no text");
-        fail(Refusal::new(what).advise("save it as UTF-8"))
+        fail(InvalidText::new(what).advise("save it as UTF-8"))
     })?;
     Ok((opened, text))
 }
@@ -50,24 +50,24 @@ pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, Stri
 ///
 /// # Errors
 /// The file has no certificate, or a block that can't be read.
-pub(super) fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Refusal> {
-    let chain = pem::certificates(bytes).map_err(refusal)?;
+pub(super) fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, InvalidText> {
+    let chain = pem::certificates(bytes).map_err(invalid)?;
     // A broken first certificate is reported elsewhere, with more detail.
     let broken = (1..chain.len()).find(|place| describe(&chain[*place]).1.is_none());
     match broken {
         Some(place) => {
-            Err(Refusal::new(format!("certificate {} of this file can't be read as X.509", place + 1))
+            Err(InvalidText::new(format!("certificate {} of this file can't be read as X.509", place + 1))
                 .advise("take it out, or copy it anew"))
         }
         None => Ok(chain),
     }
 }
 
-fn refusal(fault: PemFault) -> Refusal {
-    let refusal = Refusal::new(fault.to_string());
+fn invalid(fault: PemFault) -> InvalidText {
+    let invalid = InvalidText::new(fault.to_string());
     match fault.advice() {
-        Some(advice) => refusal.advise(advice),
-        None => refusal,
+        Some(advice) => invalid.advise(advice),
+        None => invalid,
     }
 }
 
@@ -89,7 +89,7 @@ pub(super) struct Pinnable {
 ///
 /// # Errors
 /// The file has no certificate, or one that can't be read.
-pub(super) fn pinnable(bytes: &[u8]) -> Result<Pinnable, Refusal> {
+pub(super) fn pinnable(bytes: &[u8]) -> Result<Pinnable, InvalidText> {
     let mut chain = chain(bytes)?;
     let stray = order_fault(&chain[..chain.len().min(2)]).map(|(what, _)| what);
     let certificate = chain.swap_remove(0);
@@ -108,12 +108,12 @@ pub(super) fn pinnable(bytes: &[u8]) -> Result<Pinnable, Refusal> {
 ///
 /// # Errors
 /// The file has no certificate, or one that is not an authority's.
-pub(super) fn authorities(bytes: &[u8]) -> Result<Vec<Authority>, Refusal> {
-    let certificates = pem::authorities(bytes).map_err(refusal)?.into_iter().zip(1..);
+pub(super) fn authorities(bytes: &[u8]) -> Result<Vec<Authority>, InvalidText> {
+    let certificates = pem::authorities(bytes).map_err(invalid)?.into_iter().zip(1..);
     let authorities = certificates.map(|(certificate, number)| {
         Authority::new(certificate).map_err(|error| {
             let what = format!("certificate {number} of this file is not an authority's: {error}");
-            Refusal::new(what).advise("a client's own certificate goes into its `certificates`")
+            InvalidText::new(what).advise("a client's own certificate goes into its `certificates`")
         })
     });
     authorities.collect()
@@ -123,10 +123,10 @@ pub(super) fn authorities(bytes: &[u8]) -> Result<Vec<Authority>, Refusal> {
 ///
 /// # Errors
 /// The file has no list, or one that can't be used.
-pub(super) fn revocation_lists(bytes: &[u8]) -> Result<Vec<RevocationList>, Refusal> {
-    let lists = pem::lists(bytes).map_err(refusal)?.into_iter().zip(1..).map(|(list, number)| {
+pub(super) fn revocation_lists(bytes: &[u8]) -> Result<Vec<RevocationList>, InvalidText> {
+    let lists = pem::lists(bytes).map_err(invalid)?.into_iter().zip(1..).map(|(list, number)| {
         RevocationList::new(&list)
-            .map_err(|error| Refusal::new(format!("list {number} of this file can't be used: {error}")))
+            .map_err(|error| InvalidText::new(format!("list {number} of this file can't be used: {error}")))
     });
     lists.collect()
 }

@@ -13,13 +13,15 @@ use toml::de::{DeTable, DeValue};
 use super::address::Listen;
 use super::amounts::{ByteSize, SizeOrPart, TimeSpan};
 use super::fault::{Draft, Fault, Faults, Severity, Source};
-use super::names::{ClientName, CommandName, CommandPattern, PluginName, Refusal};
+use super::names::{ClientName, CommandName, PluginName};
 use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::redact;
 use super::values::{
     Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName, StateEngine,
     TlsVersion, UriText,
 };
+use crate::authz::CommandPattern;
+use crate::text::InvalidText;
 
 /// The faults found so far in one file.
 pub(super) struct Findings {
@@ -114,7 +116,7 @@ pub(super) trait Shape: Sized {
 }
 
 /// A type written as a string.
-pub(super) trait Text: TryFrom<String, Error = Refusal> {
+pub(super) trait Text: TryFrom<String, Error = InvalidText> {
     /// The type's name in messages.
     const WANTED: &'static str;
     /// Advice for a value of another type.
@@ -131,14 +133,20 @@ impl<T: Text> Shape for T {
             return None;
         };
         T::try_from(text.to_owned())
-            .map_err(|refusal| refused(at, T::WANTED, refusal, value.span(), findings))
+            .map_err(|invalid| refused(at, T::WANTED, invalid, value.span(), findings))
             .ok()
     }
 }
 
 /// Reports that the value at `span` is not `wanted`.
-pub(super) fn refused(at: &str, wanted: &str, refusal: Refusal, span: Range<usize>, findings: &mut Findings) {
-    findings.error(format!("`{at}` wants {wanted}")).at(span, refusal.what).helps(refusal.advice).done();
+pub(super) fn refused(
+    at: &str,
+    wanted: &str,
+    invalid: InvalidText,
+    span: Range<usize>,
+    findings: &mut Findings,
+) {
+    findings.error(format!("`{at}` wants {wanted}")).at(span, invalid.what).helps(invalid.advice).done();
 }
 
 fn wrong_type<'f>(
@@ -214,8 +222,8 @@ impl Shape for u64 {
         let read = Self::from_str_radix(integer.as_str(), integer.radix()).ok();
         if read.is_none() {
             let what = if integer.as_str().starts_with('-') { "negative" } else { "too large to count" };
-            let refusal = Refusal::new(format!("this is {what}"));
-            refused(at, WANTED, refusal, value.span(), findings);
+            let invalid = InvalidText::new(format!("this is {what}"));
+            refused(at, WANTED, invalid, value.span(), findings);
         }
         read
     }
@@ -278,8 +286,8 @@ impl<K: Text, V: Shape> Shape for Named<K, V> {
         for (name, value) in table {
             let text = name.get_ref();
             let name = K::try_from(text.to_string()).map(|read| Spanned::new(name.span(), read)).map_err(
-                |refusal| {
-                    refused(&inside(at, text), K::WANTED, refusal, name.span(), findings);
+                |invalid| {
+                    refused(&inside(at, text), K::WANTED, invalid, name.span(), findings);
                 },
             );
             let read = V::read(&inside(at, text), value, findings);

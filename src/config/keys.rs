@@ -1,7 +1,7 @@
 //! Unknown words, and the known word that was probably meant.
 
-use super::names::Refusal;
 use super::raw::SECTIONS;
+use crate::text::InvalidText;
 use crate::text::shown;
 
 /// Every key that a config file may hold: its section (`""` for the top level, `NAME` for a name that the
@@ -35,10 +35,10 @@ pub(super) fn instead_of(key: &str, known: &[&str]) -> Vec<String> {
 }
 
 /// Refuses `text` where one of `words` is wanted.
-pub(super) fn no_such_choice(text: &str, words: &[&str]) -> Refusal {
+pub(super) fn no_such_choice(text: &str, words: &[&str]) -> InvalidText {
     let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
     let all = format!("write one of {}", quoted.join(", "));
-    Refusal::new("this is none of the choices").advise(match closest(text, words.iter().copied()) {
+    InvalidText::new("this is none of the choices").advise(match closest(text, words.iter().copied()) {
         Some(meant) => format!("did you mean \"{meant}\"? {all}"),
         None => all,
     })

@@ -9,6 +9,8 @@
 //! certificates it names, and checks that the other files exist. It knows no tokio and no wasmtime, so that
 //! `lictor check`, a reload and a test all run the very same code.
 
+use crate::authz::CommandPattern;
+
 mod address;
 mod amounts;
 mod diff;
@@ -42,7 +44,7 @@ pub use edit::{WrittenPin, key_text, pins, quoted};
 pub use fault::{Fault, Faults, Severity};
 pub use keys::{instead_of_command, known_keys};
 pub use limits::{Bound, Limits, Unit, bounds};
-pub use names::{BUILT_INS, ClientName, CommandName, CommandPattern, PluginName, Refusal, StoreName};
+pub use names::{BUILT_INS, ClientName, CommandName, PluginName, StoreName};
 pub use reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 pub use redact::urls as without_secrets;
 pub use script::{Expected, Script, ScriptCall, ScriptCommand, ScriptGrants, script};

@@ -1,4 +1,4 @@
-//! Names that a config file gives to things, and the patterns that grant commands.
+//! Names that a config file gives to things.
 //!
 //! Each type can only be built from a valid text. Knows nothing of files, spans or the rest of the config.
 
@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::edit::key_text;
+use crate::authz::check_command_text;
+use crate::text::{InvalidText, check_length};
 
 /// The server's built-in commands; plugins' commands can't begin with `@`.
 pub const BUILT_INS: [&str; 11] = [
@@ -27,39 +29,6 @@ pub const BUILT_INS: [&str; 11] = [
 /// The one of [`BUILT_INS`] that no version answers yet: a config may grant it in advance.
 pub(super) const NOT_YET: &str = "@slowlog";
 
-/// The longest name of any kind, in bytes: names appear in every log line and in `@status`.
-const NAME_BYTES: usize = 64;
-
-/// The reason why a text is not the value that was wanted, and advice. Never holds the text itself, which may
-/// be a misplaced secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub struct Refusal {
-    /// The fault in the text.
-    pub what: String,
-    /// Advice on what to write instead.
-    pub advice: Option<String>,
-}
-
-impl Refusal {
-    pub(super) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), advice: None }
-    }
-
-    pub(super) fn advise(self, advice: impl Into<String>) -> Self {
-        Self { advice: Some(advice.into()), ..self }
-    }
-
-    /// The fault and its remedy.
-    #[must_use]
-    pub fn in_full(self) -> String {
-        match self.advice {
-            Some(advice) => format!("{}; {advice}", self.what),
-            None => self.what,
-        }
-    }
-}
-
 /// A newtype over shared text, built only through `$check`. Cloning costs one increment.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
@@ -69,18 +38,18 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl TryFrom<String> for $name {
-            type Error = Refusal;
+            type Error = InvalidText;
 
-            fn try_from(text: String) -> Result<Self, Refusal> {
+            fn try_from(text: String) -> Result<Self, InvalidText> {
                 $check(&text)?;
                 Ok(Self(text.into()))
             }
         }
 
         impl std::str::FromStr for $name {
-            type Err = Refusal;
+            type Err = InvalidText;
 
-            fn from_str(text: &str) -> Result<Self, Refusal> {
+            fn from_str(text: &str) -> Result<Self, InvalidText> {
                 Self::try_from(text.to_owned())
             }
         }
@@ -128,59 +97,6 @@ name! {
     /// A plugin's command: 1 to 64 visible ASCII characters without `"` and `*`, the first not `@`.
     CommandName, command_name
 }
-name! {
-    /// A pattern of commands: a command's name, or a prefix and a `*`. `*` alone is every plugin's command,
-    /// `@*` every built-in one.
-    CommandPattern, command_pattern
-}
-
-impl CommandPattern {
-    /// Returns true if `command` matches. Only a pattern that begins with `@` allows a built-in command, so
-    /// that a plain `*` never hands out `@drain`.
-    #[must_use]
-    pub fn allows(&self, command: &str) -> bool {
-        match self.0.strip_suffix('*') {
-            None => command == &*self.0,
-            Some("") => !command.is_empty() && !command.starts_with('@'),
-            Some(start) => command.starts_with(start),
-        }
-    }
-
-    /// The pattern of the commands that both `self` and `other` allow, if any: one of the two, since each is
-    /// a name or a prefix.
-    #[must_use]
-    pub fn both<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
-        match (self.covers(other), other.covers(self)) {
-            (true, _) => Some(other),
-            (_, true) => Some(self),
-            _ => None,
-        }
-    }
-
-    /// Returns true if `self` allows every command that `other` allows.
-    #[must_use]
-    pub fn covers(&self, other: &Self) -> bool {
-        match (self.0.strip_suffix('*'), other.0.strip_suffix('*')) {
-            (_, None) => self.allows(&other.0),
-            (None, Some(_)) => false,
-            (Some(""), Some(start)) => !start.starts_with('@'),
-            (Some(start), Some(of_other)) => of_other.starts_with(start),
-        }
-    }
-
-    /// Returns true if the pattern concerns the server's built-in commands.
-    #[must_use]
-    pub fn is_built_in(&self) -> bool {
-        self.0.starts_with('@')
-    }
-
-    /// Returns true if the pattern may match several commands.
-    #[must_use]
-    pub fn is_prefix(&self) -> bool {
-        self.0.ends_with('*')
-    }
-}
-
 impl ClientName {
     /// The key of the client's section in the config.
     #[must_use]
@@ -204,113 +120,56 @@ impl From<&PluginName> for CommandName {
     }
 }
 
-fn plain_name(text: &str) -> Result<(), Refusal> {
+fn plain_name(text: &str) -> Result<(), InvalidText> {
     const ADVICE: &str = "use letters, digits, `.`, `_` and `-`, beginning with a letter or a digit";
-    length(text, "a name")?;
+    check_length(text, "a name")?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if let Some((position, c)) = text.chars().enumerate().find(|(_, c)| !fits(*c)) {
         let what = format!("{c:?} at position {} can't stand in a name", position + 1);
-        return Err(Refusal::new(what).advise(ADVICE));
+        return Err(InvalidText::new(what).advise(ADVICE));
     }
     if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return Err(Refusal::new("a name begins with a letter or a digit").advise(ADVICE));
+        return Err(InvalidText::new("a name begins with a letter or a digit").advise(ADVICE));
     }
     Ok(())
 }
 
 /// Checks a name that begins lines of `@clients` and `@plugins`.
-fn listed_name(text: &str) -> Result<(), Refusal> {
+fn listed_name(text: &str) -> Result<(), InvalidText> {
     begins_no_head(text)?;
     plain_name(text)
 }
 
 /// Refuses the words that begin a reply's head: a list that began with one would read as a head, and could
 /// not be sent plainly.
-fn begins_no_head(text: &str) -> Result<(), Refusal> {
+fn begins_no_head(text: &str) -> Result<(), InvalidText> {
     match text {
         "OK" | "ERR" | "PART" => {
             let what = "`OK`, `ERR` and `PART` begin the heads of replies, so nothing is called so";
-            Err(Refusal::new(what).advise("write it in small letters, or choose another"))
+            Err(InvalidText::new(what).advise("write it in small letters, or choose another"))
         }
         _ => Ok(()),
     }
 }
 
-fn command_name(text: &str) -> Result<(), Refusal> {
-    length(text, "a command's name")?;
+fn command_name(text: &str) -> Result<(), InvalidText> {
+    check_length(text, "a command's name")?;
     begins_no_head(text)?;
     if text.starts_with('@') {
         let what = "names that begin with `@` are the server's own commands";
-        return Err(Refusal::new(what).advise("leave out the `@`"));
+        return Err(InvalidText::new(what).advise("leave out the `@`"));
     }
     if text.contains('*') {
         let what = "a plugin's command is one name, not a pattern";
-        return Err(Refusal::new(what).advise("list each command by its full name"));
+        return Err(InvalidText::new(what).advise("list each command by its full name"));
     }
-    command_characters(text)
-}
-
-fn command_pattern(text: &str) -> Result<(), Refusal> {
-    length(text, "a command pattern")?;
-    if text.find('*').is_some_and(|position| position + 1 != text.len()) {
-        let what = "`*` may stand only at the end of a pattern";
-        let advice = "write the start of the names and one `*`, such as \"kv-*\"; or list the names";
-        return Err(Refusal::new(what).advise(advice));
-    }
-    command_characters(text)
-}
-
-fn command_characters(text: &str) -> Result<(), Refusal> {
-    match text.chars().enumerate().find(|(_, c)| !c.is_ascii_graphic() || *c == '"') {
-        None => Ok(()),
-        Some((position, c)) => {
-            let what = format!("{c:?} at position {} can't stand in a command's name", position + 1);
-            Err(Refusal::new(what).advise("use visible ASCII characters without spaces and double quotes"))
-        }
-    }
-}
-
-fn length(text: &str, kind: &str) -> Result<(), Refusal> {
-    match text.len() {
-        0 => Err(Refusal::new(format!("{kind} can't be empty"))),
-        bytes if bytes > NAME_BYTES => {
-            let what =
-                format!("{kind} has at most {NAME_BYTES} characters, this has {}", text.chars().count());
-            Err(Refusal::new(what).advise("shorten it"))
-        }
-        _ => Ok(()),
-    }
+    check_command_text(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pattern_allows_just_what_it_says() {
-        for (pattern, command, allowed) in [
-            ("echo", "echo", true),
-            ("echo", "echo2", false),
-            ("echo", "ech", false),
-            ("kv-*", "kv-get", true),
-            ("kv-*", "kv-", true),
-            ("kv-*", "kv", false),
-            ("kv-*", "@kv-get", false),
-            ("*", "echo", true),
-            ("*", "@ping", false),
-            ("*", "", false),
-            ("@*", "@drain", true),
-            ("@*", "drain", false),
-            ("@ping", "@ping", true),
-            ("@ping", "ping", false),
-            ("@pi*", "@ping", true),
-            ("@pi*", "@plugins", false),
-            ("Echo", "echo", false),
-        ] {
-            let parsed: CommandPattern = pattern.parse().unwrap();
-            assert_eq!(parsed.allows(command), allowed, "{pattern} on {command}");
-        }
-    }
+    use crate::authz::CommandPattern;
 
     #[test]
     fn only_an_at_pattern_ever_allows_a_built_in() {
@@ -339,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_commands_and_patterns_are_refused_with_words() {
+    fn wrong_commands_are_refused_with_words() {
         for (text, words) in [
             ("@ping", "server's own"),
             ("kv-*", "not a pattern"),
@@ -349,9 +208,6 @@ mod tests {
         ] {
             let error = text.parse::<CommandName>().unwrap_err().to_string();
             assert!(error.contains(words), "{text:?}: {error}");
-        }
-        for text in ["*kv", "k*v", "**", "k**", "a b*", "", "@a\"*"] {
-            assert!(text.parse::<CommandPattern>().is_err(), "{text:?}");
         }
     }
 

@@ -13,7 +13,7 @@ use super::amounts::{ByteSize, TimeSpan};
 use super::fault::{Faults, Source};
 use super::given::{Field, Findings, List, Named, Shape};
 use super::limits::RawLimits;
-use super::names::{ClientName, CommandName, CommandPattern, PluginName};
+use super::names::{ClientName, CommandName, PluginName};
 use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::redact::{self, Grammar};
 use super::syntax::{self, Advice};
@@ -21,6 +21,7 @@ use super::values::{
     Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName, StateEngine,
     TlsVersion, UriText,
 };
+use crate::authz::CommandPattern;
 
 /// Generates a struct with a [`Field`] for each key, the list of its keys, and the code that reads it.
 macro_rules! table {

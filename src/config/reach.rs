@@ -1,6 +1,6 @@
 //! Resources that `[plugins.NAME.grants]` names: URLs, networks, stores, topics, folders.
 //!
-//! Each type can only be built from a valid text; a refusal says what to write instead. Knows nothing of
+//! Each type can only be built from a valid text; the error says what to write instead. Knows nothing of
 //! files, spans or the rest of the config.
 
 use std::fmt;
@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::names::{PluginName, Refusal, StoreName};
+use super::names::{PluginName, StoreName};
+use crate::text::InvalidText;
 
 /// A key-value store: one of the plugin's own, or, prefixed with a plugin's name, one of that plugin's.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,9 +21,9 @@ pub struct StoreGrant {
 }
 
 impl TryFrom<String> for StoreGrant {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         let (plugin, store) = match text.split_once('/') {
             Some((plugin, store)) => (Some(plugin.parse()?), store),
             None => (None, text.as_str()),
@@ -77,9 +78,9 @@ fn covers(pattern: &str, other: &str) -> bool {
 const MAX_TOPIC_BYTES: usize = 128;
 
 impl TryFrom<String> for EventGrant {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         let (publish, subscribe, topics) = match text.split_once(' ') {
             Some(("publish", topics)) => (true, false, topics),
             Some(("subscribe", topics)) => (false, true, topics),
@@ -91,7 +92,7 @@ impl TryFrom<String> for EventGrant {
             let advice = "write a topic of letters, digits and . _ - / : such as \"jobs/done\", or a start of topics and a \
                           star, \"jobs/*\"; for one direction only put a word before it, \"publish jobs/done\" or \
                           \"subscribe jobs/*\"";
-            return Err(Refusal::new("this is no topic").advise(advice));
+            return Err(InvalidText::new("this is no topic").advise(advice));
         }
         Ok(Self { publish, subscribe, topics: topics.to_owned() })
     }
@@ -102,17 +103,17 @@ impl TryFrom<String> for EventGrant {
 pub struct Network(pub IpNet);
 
 impl TryFrom<String> for Network {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         let advice = "write an address, or a network such as \"10.1.0.0/16\" or \"fd00::/8\"";
         let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let Ok(network) = network else {
-            return Err(Refusal::new("this is no network of IP addresses").advise(advice));
+            return Err(InvalidText::new("this is no network of IP addresses").advise(advice));
         };
         if network.trunc() != network {
             let what = "this network has more digits than its length keeps";
-            return Err(Refusal::new(what).advise(format!("write \"{}\"", network.trunc())));
+            return Err(InvalidText::new(what).advise(format!("write \"{}\"", network.trunc())));
         }
         Ok(Self(network))
     }
@@ -123,14 +124,14 @@ impl TryFrom<String> for Network {
 pub struct GuestFolder(pub String);
 
 impl TryFrom<String> for GuestFolder {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         let is_plain = |segment: &str| !matches!(segment, "" | "." | "..");
         let is_path = text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_plain));
         if !is_path || text.chars().any(char::is_control) || text.len() > MAX_GUEST_FOLDER_BYTES {
             let advice = "write the path by which the plugin opens it, such as \"/data\"";
-            return Err(Refusal::new("a plugin sees a folder under an absolute path").advise(advice));
+            return Err(InvalidText::new("a plugin sees a folder under an absolute path").advise(advice));
         }
         Ok(Self(text))
     }
@@ -144,13 +145,13 @@ const MAX_GUEST_FOLDER_BYTES: usize = 256;
 pub struct HttpPrefix(pub String);
 
 impl TryFrom<String> for HttpPrefix {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         let refuse = |what: &str| {
             let advice = "write the scheme, the host, and if wanted the port and the start of the path, such as \
                           \"https://api.example.com:8443/v1\"";
-            Err(Refusal::new(what).advise(advice))
+            Err(InvalidText::new(what).advise(advice))
         };
         let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
             return refuse("a URL to grant begins with https:// or http://");

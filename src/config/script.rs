@@ -16,12 +16,13 @@ use super::amounts::TimeSpan;
 use super::fault::{Fault, Faults, Source};
 use super::given::{Field, Findings, List, Named, Shape};
 use super::keys::{closest, list, no_such_choice};
-use super::names::{ClientName, PluginName, Refusal};
+use super::names::{ClientName, PluginName};
 use super::raw::{self, RawGrants, table};
 use super::redact::Grammar;
 use super::resolve::{granted_as_in_config, settings};
 use super::values::{PathText, PluginSetting, SettingName};
 use crate::files::{Opened, read_named};
+use crate::text::InvalidText;
 
 /// The largest script, and the largest file that it names, in bytes: as large as the largest body.
 const MOST_BYTES: u64 = 1 << 30;
@@ -122,17 +123,17 @@ pub fn script<T>(
     path: &Path,
     plugins: &[PluginName],
     codes: &[&str],
-    request: impl Fn(&ScriptCall) -> Result<T, Refusal>,
+    request: impl Fn(&ScriptCall) -> Result<T, InvalidText>,
 ) -> Result<Script<T>, Faults> {
     let text = text(path)?;
     let (raw, mut findings) = raw::read::<RawScript>(path, &text, Grammar::Script)?;
     let mut calls = Vec::new();
     for raw in raw.call.value().into_iter().flat_map(|list| &list.items) {
         let Some(call) = resolve(path, raw, codes, &mut findings) else { continue };
-        let made = request(&call).map_err(|refusal| {
+        let made = request(&call).map_err(|invalid| {
             let message = "the call is no request that a server would take";
-            let fault = findings.error(message).at(place_of(raw.get_ref(), raw.span()), refusal.what);
-            fault.helps(refusal.advice).done();
+            let fault = findings.error(message).at(place_of(raw.get_ref(), raw.span()), invalid.what);
+            fault.helps(invalid.advice).done();
         });
         calls.extend(made.ok().map(|made| (call, made)));
     }
@@ -235,7 +236,7 @@ fn code(raw: &RawCall, has_reply: bool, codes: &[&str], findings: &mut Findings)
         fault.help("leave out `code`, or what is said of the reply; `has` may stand beside `code`").done();
     }
     if !codes.contains(&text.as_str()) {
-        let Refusal { what, advice } = no_such_choice(text, codes);
+        let InvalidText { what, advice } = no_such_choice(text, codes);
         // A plugin's own code, which clients see under another name.
         let advice = if text == "failed" {
             Some("a plugin's `failed` is \"plugin-failed\" to its clients".to_owned())
@@ -296,7 +297,7 @@ mod tests {
         let plugins = ["greet".parse().unwrap()];
         let read = script(&path, &plugins, &["not-found", "busy"], |call| match &call.command {
             ScriptCommand::Line(line) if line.is_empty() => {
-                Err(Refusal { what: "it is empty".to_owned(), advice: Some("write a word".to_owned()) })
+                Err(InvalidText { what: "it is empty".to_owned(), advice: Some("write a word".to_owned()) })
             }
             _ => Ok(()),
         });

@@ -1,35 +1,37 @@
 //! The values of a config file: paths, digests and choices among a few words.
 //!
-//! Each type can only be built from a valid text; a refusal says what to write instead. Knows nothing of
+//! Each type can only be built from a valid text; the error says what to write instead. Knows nothing of
 //! files, spans or ranges.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use super::names::Refusal;
 use crate::identity::{ClientUri, Thumbprint, ThumbprintError, UriError};
+use crate::text::InvalidText;
 
 /// The path of a file, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PathText(pub(super) PathBuf);
 
 impl TryFrom<String> for PathText {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         if text.contains("-----BEGIN") {
             let what = "this wants the path of a file, not what is in it";
-            return Err(Refusal::new(what).advise("put the PEM text into a file, and write the file's path"));
+            return Err(
+                InvalidText::new(what).advise("put the PEM text into a file, and write the file's path")
+            );
         }
         if text.starts_with('~') {
             let advice = "write the whole path; or `./~…` for what has such a name in this file's folder";
-            return Err(Refusal::new("`~` is not expanded").advise(advice));
+            return Err(InvalidText::new("`~` is not expanded").advise(advice));
         }
         if text.is_empty() {
-            return Err(Refusal::new("a path can't be empty"));
+            return Err(InvalidText::new("a path can't be empty"));
         }
         if text.contains('\0') {
-            return Err(Refusal::new("a path can't hold a NUL character"));
+            return Err(InvalidText::new("a path can't hold a NUL character"));
         }
         Ok(Self(text.into()))
     }
@@ -40,11 +42,11 @@ impl TryFrom<String> for PathText {
 pub(super) struct PinText(pub(super) Thumbprint);
 
 impl TryFrom<String> for PinText {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         text.parse().map(Self).map_err(|error: ThumbprintError| {
-            Refusal::new(error.to_string()).advise(match error {
+            InvalidText::new(error.to_string()).advise(match error {
                 ThumbprintError::Path => "a path goes into `certificates`",
                 _ => {
                     "write a SHA-256, 64 hexadecimal digits, or a SHA-1, 40: `lictor cert thumbprint FILE` prints a \
@@ -60,11 +62,11 @@ impl TryFrom<String> for PinText {
 pub(super) struct UriText(pub(super) ClientUri);
 
 impl TryFrom<String> for UriText {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         let advice = "write it as the certificate has it: `openssl x509 -in FILE -noout -ext subjectAltName` prints it";
-        text.parse().map(Self).map_err(|error: UriError| Refusal::new(error.to_string()).advise(advice))
+        text.parse().map(Self).map_err(|error: UriError| InvalidText::new(error.to_string()).advise(advice))
     }
 }
 
@@ -75,17 +77,17 @@ pub(super) struct SettingName(pub(super) String);
 pub(super) struct PluginSetting(pub(super) String);
 
 impl TryFrom<String> for SettingName {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         Ok(Self(text))
     }
 }
 
 impl TryFrom<String> for PluginSetting {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         Ok(Self(text))
     }
 }
@@ -95,20 +97,20 @@ impl TryFrom<String> for PluginSetting {
 pub(super) struct Digest(pub(super) [u8; 32]);
 
 impl TryFrom<String> for Digest {
-    type Error = Refusal;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidText> {
         let advice = "`sha256sum FILE` prints it";
         match text.parse() {
             Ok(Thumbprint::Sha256(digest)) => Ok(Self(digest)),
             Ok(Thumbprint::Sha1(_)) => {
                 let what = "it has 40 hexadecimal digits, as a SHA-1 has; a SHA-256 has 64";
-                Err(Refusal::new(what).advise(advice))
+                Err(InvalidText::new(what).advise(advice))
             }
             Err(ThumbprintError::Untaken(name)) => {
-                Err(Refusal::new(format!("{name} is not taken: write the SHA-256")).advise(advice))
+                Err(InvalidText::new(format!("{name} is not taken: write the SHA-256")).advise(advice))
             }
-            Err(error) => Err(Refusal::new(error.to_string()).advise(advice)),
+            Err(error) => Err(InvalidText::new(error.to_string()).advise(advice)),
         }
     }
 }
@@ -133,9 +135,9 @@ macro_rules! choice {
         }
 
         impl TryFrom<String> for $name {
-            type Error = Refusal;
+            type Error = InvalidText;
 
-            fn try_from(text: String) -> Result<Self, Refusal> {
+            fn try_from(text: String) -> Result<Self, InvalidText> {
                 match text.as_str() {
                     $($word => Ok(Self::$variant),)*
                     _ => Err(super::keys::no_such_choice(&text, Self::WORDS)),

@@ -36,6 +36,6 @@ impl TrialCall {
         );
         CommandName::from_str(request.command())
             .map(drop)
-            .map_err(|refusal| anyhow::anyhow!("no plugin can have this command: {}", refusal.in_full()))
+            .map_err(|invalid| anyhow::anyhow!("no plugin can have this command: {}", invalid.in_full()))
     }
 }

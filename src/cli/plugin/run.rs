@@ -10,8 +10,9 @@ use crate::author::{self, HttpGrant, TrialCall, TrialRun};
 use crate::cli::call::{RequestOptions, read_body};
 use crate::client::{Request, private_file};
 use crate::config::{
-    ByteSize, ClientName, GuestFolder, HttpPrefix, Instances, Network, PluginName, Refusal, StoreName,
+    ByteSize, ClientName, GuestFolder, HttpPrefix, Instances, Network, PluginName, StoreName,
 };
+use crate::text::InvalidText;
 
 /// Run a command of a component, or a script of several, without a server
 ///
@@ -211,7 +212,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
 
 fn directory(text: &str) -> Result<(String, PathBuf), String> {
     let (name, folder) = text.split_once('=').ok_or("write /NAME=FOLDER")?;
-    let name = GuestFolder::try_from(name.to_owned()).map_err(Refusal::in_full)?;
+    let name = GuestFolder::try_from(name.to_owned()).map_err(InvalidText::in_full)?;
     Ok((name.0, folder.into()))
 }
 
@@ -222,20 +223,20 @@ fn plugin(text: &str) -> Result<(PluginName, PathBuf), String> {
 }
 
 fn instances(text: &str) -> Result<Instances, String> {
-    Instances::try_from(text.to_owned()).map_err(Refusal::in_full)
+    Instances::try_from(text.to_owned()).map_err(InvalidText::in_full)
 }
 
 fn url(text: &str) -> Result<HttpPrefix, String> {
-    HttpPrefix::try_from(text.to_owned()).map_err(Refusal::in_full)
+    HttpPrefix::try_from(text.to_owned()).map_err(InvalidText::in_full)
 }
 
 fn network(text: &str) -> Result<Network, String> {
-    Network::try_from(text.to_owned()).map_err(Refusal::in_full)
+    Network::try_from(text.to_owned()).map_err(InvalidText::in_full)
 }
 
 /// Parses a name in the config's notation.
-fn named<T: FromStr<Err = Refusal>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(Refusal::in_full)
+fn named<T: FromStr<Err = InvalidText>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(InvalidText::in_full)
 }
 
 /// Parses a number in the config's notation, within the range of this key.

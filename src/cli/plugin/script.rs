@@ -9,8 +9,8 @@ use crate::author::{self, TrialCall, TrialRun, Tried};
 use crate::cli::Exit;
 use crate::cli::check::warn;
 use crate::client::{Request, RequestError};
-use crate::config::{self, Expected, Refusal, Script, ScriptCall, ScriptCommand};
-use crate::text::shown;
+use crate::config::{self, Expected, Script, ScriptCall, ScriptCommand};
+use crate::text::{InvalidText, shown};
 
 /// Maximum characters of a command shown in its line.
 const MAX_COMMAND_CHARS: usize = 200;
@@ -73,26 +73,26 @@ pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Fa
 }
 
 /// Builds the call as its client sends it, in a form that a server accepts.
-fn trial_call(call: &ScriptCall, client: &str, body_bytes: usize) -> Result<TrialCall, Refusal> {
-    let refusal = |what: String| Refusal { what, advice: None };
+fn trial_call(call: &ScriptCall, client: &str, body_bytes: usize) -> Result<TrialCall, InvalidText> {
+    let invalid = |what: String| InvalidText { what, advice: None };
     let headers = call.headers.iter().map(|header| {
-        header.split_once(':').ok_or_else(|| Refusal {
+        header.split_once(':').ok_or_else(|| InvalidText {
             what: format!("{:?} is no header", shown(header, MAX_COMMAND_CHARS).to_string()),
             advice: Some("a header is written \"Name: value\"".to_owned()),
         })
     });
     let headers = headers.collect::<Result<Vec<_>, _>>()?;
-    let request = request(call, headers).map_err(|error| refusal(error.to_string()))?;
+    let request = request(call, headers).map_err(|error| invalid(error.to_string()))?;
     let client = call.client.as_deref().unwrap_or(client).to_owned();
     let call = TrialCall { client, request };
     if call.is_of_server() {
         let advice = "take the call out: built-in commands are a server's";
-        return Err(Refusal {
+        return Err(InvalidText {
             what: "there is no server to carry this out".to_owned(),
             advice: Some(advice.to_owned()),
         });
     }
-    call.check(body_bytes).map_err(|error| refusal(format!("{error:#}")))?;
+    call.check(body_bytes).map_err(|error| invalid(format!("{error:#}")))?;
     Ok(call)
 }
 

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use crate::config::given::Findings;
-use crate::config::names::Refusal;
 use crate::config::raw::RawConfig;
 use crate::config::values::PathText;
 use crate::config::{Server, State};
 use crate::files::{Authors, Fault, Matters, Opened, Reason, Reserved, Sightings};
 use crate::identity::pem;
+use crate::text::InvalidText;
 use crate::text::shell_word;
 
 /// The largest file of certificates or revocation lists.
@@ -96,7 +96,7 @@ impl Folder {
     pub(super) fn read_pem<T>(
         &self,
         named: Named<'_>,
-        read: impl FnOnce(&[u8]) -> Result<T, Refusal>,
+        read: impl FnOnce(&[u8]) -> Result<T, InvalidText>,
         findings: &mut Findings,
     ) -> Option<T> {
         let opened = self.open(named, findings)?;
@@ -105,7 +105,7 @@ impl Folder {
         if pem::holds_key(&bytes) {
             self.tell_of_loose_key(named, &opened, findings);
         }
-        read(&bytes).map_err(|refusal| named.report(refusal, findings)).ok()
+        read(&bytes).map_err(|invalid| named.report(invalid, findings)).ok()
     }
 
     /// Checks a file that holds a private key. The server need not own it, as with a group for TLS keys;
@@ -206,9 +206,9 @@ impl Folder {
 
 impl Named<'_> {
     /// Reports that the file's content is unusable.
-    pub(super) fn report(self, refusal: Refusal, findings: &mut Findings) {
+    pub(super) fn report(self, invalid: InvalidText, findings: &mut Findings) {
         let remedy = format!("{}; or correct the path, which starts at this file's folder", self.remedy);
-        self.draft(refusal.what, [refusal.advice, Some(remedy)], findings);
+        self.draft(invalid.what, [invalid.advice, Some(remedy)], findings);
     }
 
     /// Reports a fault of the file itself. Advice on how to create it is given only if it is missing, not if
@@ -216,7 +216,7 @@ impl Named<'_> {
     pub(super) fn report_fault(self, fault: &Fault, findings: &mut Findings) {
         match fault.advice() {
             Some(advice) => self.draft(fault.what(), [Some(advice), None], findings),
-            None => self.report(Refusal::new(fault.what()), findings),
+            None => self.report(InvalidText::new(fault.what()), findings),
         }
     }
 

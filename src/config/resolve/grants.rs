@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::folder::{Folder, Named};
+use crate::authz::CommandPattern;
 use crate::config::given::{Field, Findings, List};
 use crate::config::keys::{closest, list};
-use crate::config::names::{CommandPattern, PluginName};
+use crate::config::names::PluginName;
 use crate::config::raw::{RawGrants, RawHttp, RawPlugin};
 use crate::config::reach::StoreGrant;
 use crate::config::values::PathText;

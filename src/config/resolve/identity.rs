@@ -11,11 +11,12 @@ use toml::Spanned;
 
 use super::folder::{self, Folder};
 use crate::config::given::{Field, Findings, List, Named};
-use crate::config::names::{ClientName, Refusal};
+use crate::config::names::ClientName;
 use crate::config::raw::{RawClient, RawIdentity};
 use crate::config::values::PathText;
 use crate::config::{AuthorityFile, Identity, RevocationFile, files};
 use crate::identity::ClientUri;
+use crate::text::InvalidText;
 
 pub(super) fn resolve(
     field: &Field<RawIdentity>,
@@ -66,7 +67,7 @@ fn warn_of_no_effect(
 /// Reads each file of a key with `read_file`, and returns its path and contents.
 fn read<T>(
     (key, field, remedy): (&str, &Field<List<PathText>>, &str),
-    read_file: fn(&[u8]) -> Result<Vec<T>, Refusal>,
+    read_file: fn(&[u8]) -> Result<Vec<T>, InvalidText>,
     folder: &Folder,
     findings: &mut Findings,
 ) -> Vec<(PathBuf, Vec<T>)> {

@@ -8,9 +8,9 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::cli::Failure;
-use crate::config::{PluginName, Refusal};
+use crate::config::PluginName;
 use crate::files::{self, Opened};
-use crate::text::shown;
+use crate::text::{InvalidText, shown};
 
 /// Maximum characters of a folder's name shown.
 const MAX_NAME_CHARS: usize = 64;
@@ -42,14 +42,14 @@ impl Project {
 
     /// The plugin's name in a generated config: the folder's, if valid for a plugin.
     pub(super) fn plugin_name(&self) -> Result<PluginName, Failure> {
-        let refused = |refusal: Refusal| {
-            let advice = refusal.advice.map(|advice| format!(" ({advice})")).unwrap_or_default();
+        let refused = |invalid: InvalidText| {
+            let advice = invalid.advice.map(|advice| format!(" ({advice})")).unwrap_or_default();
             Failure::usage(format!(
                 "{}: no plugin can have the name of this folder, {:?}: {}{advice}. Rename the folder; or name the plugin in a config, \
                  and serve that: --config server.toml",
                 self.named.display(),
                 shown(&self.name, MAX_NAME_CHARS).to_string(),
-                refusal.what
+                invalid.what
             ))
         };
         self.name.parse().map_err(refused)

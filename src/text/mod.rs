@@ -4,8 +4,13 @@
 //! Such text reaches a reply, the log or a terminal only through the types of this module. Knows nothing of
 //! its sender or destination.
 
+mod invalid;
+
 use std::borrow::Cow;
 use std::fmt::{self, Write};
+
+pub use invalid::InvalidText;
+pub(crate) use invalid::check_length;
 
 /// Foreign text on one line: hidden and control characters are escaped; beyond `max_chars` characters it is
 /// truncated and marked with `…`.
