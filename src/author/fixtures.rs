@@ -29,7 +29,7 @@ pub fn log_for_authors() -> telemetry::Log {
 }
 
 /// Name of the store that every plugin has here.
-const DEFAULT_STORE: &str = "default";
+pub(super) const DEFAULT_STORE: &str = "default";
 
 /// Returns all grants, with nothing behind them except `config` and `stores`.
 pub(super) fn everything(config: BTreeMap<String, String>, stores: Stores) -> Grants {
@@ -70,12 +70,12 @@ pub(super) fn stand_in(name: &str) -> anyhow::Result<PeerIdentity> {
     identity.map_err(|rejection| anyhow::anyhow!("{rejection}"))
 }
 
-fn stem(path: &Path) -> String {
+pub(super) fn stem(path: &Path) -> String {
     path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Returns the key of a plugin's section. The name may be any.
-fn section_key(name: &str) -> String {
+pub(super) fn section_key(name: &str) -> String {
     format!("plugins.{}", key_text(name))
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::redact::{self, Grammar};
+use super::sections::Sections;
 use crate::files::Sightings;
 use crate::text::{shown, stand_ins};
 
@@ -116,7 +117,7 @@ impl Fault {
             message: clean(message),
             marks: Vec::new(),
             help: help.map(clean).into_iter().collect(),
-            source: Arc::new(Source::new(path, "", Grammar::Toml)),
+            source: Arc::new(Source::empty(path)),
         }
     }
 
@@ -213,9 +214,14 @@ impl fmt::Display for Fault {
 }
 
 impl Source {
-    pub(super) fn new(path: &Path, text: &str, grammar: Grammar) -> Self {
-        let text = stand_ins(&redact::document(text, grammar)).into_owned();
-        Self { path: shown(&path.to_string_lossy(), MOST_CHARS).to_string(), text }
+    pub(super) fn new(path: &Path, text: &str, grammar: Grammar, sections: Sections) -> Self {
+        let text = stand_ins(&redact::document(text, grammar, sections)).into_owned();
+        Self { text, ..Self::empty(path) }
+    }
+
+    /// Returns the source of faults that are not in the file's text.
+    fn empty(path: &Path) -> Self {
+        Self { path: shown(&path.to_string_lossy(), MOST_CHARS).to_string(), text: String::new() }
     }
 
     /// The part of `span` that carets can underline: its first line, clamped to the text and to character

@@ -7,8 +7,9 @@ use std::path::Path;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 
-use super::fault::{Faults, Source};
-use super::given::Findings;
+use super::fault::Faults;
+use super::fields::Findings;
+use super::raw::SECTIONS;
 use super::redact::Grammar;
 use crate::files::{Authors, Opened};
 use crate::identity::pem::{self, PemFault};
@@ -26,7 +27,7 @@ const MOST_CONFIG_BYTES: u64 = 16 << 20;
 /// The file can't be read, may have been written by others, or is not UTF-8.
 pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, String), Faults> {
     let fail = |invalid: InvalidText| {
-        let mut findings = Findings::new(Source::new(path, "", Grammar::Toml));
+        let mut findings = Findings::new(path, "", Grammar::Toml, SECTIONS);
         findings.error(invalid.what).helps(invalid.advice).done();
         findings.verdict::<()>(None).err().unwrap_or_else(|| Faults::new(Vec::new()))
     };

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::amounts::{ByteSize, SizeOrPart, TimeSpan};
-use super::given::{Field, Findings, inside};
-use super::raw::table;
+use super::fields::{Field, Findings};
+use super::quantities::{ByteSize, SizeOrPart, TimeSpan};
+use super::table::table;
 
 /// The unit of a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +74,9 @@ impl Bound {
         let Some(edge) = self.exceeded_by(amount) else { return Some(amount) };
         let quote = if self.unit == Unit::Count { "" } else { "\"" };
         let [least, most] = [self.least, self.most].map(|a| format!("{quote}{}{quote}", self.written(a)));
+        let name = findings.name(at, self.key);
         findings
-            .error(format!("`{}` can't be {}", inside(at, self.key), self.written(amount)))
+            .error(format!("`{name}` can't be {}", self.written(amount)))
             .at(given.span(), edge)
             .help(format!("write a value from {least} to {most}"))
             .done();

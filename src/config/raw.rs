@@ -6,57 +6,24 @@
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
 
 use super::address::Listen;
-use super::amounts::{ByteSize, TimeSpan};
-use super::fault::{Faults, Source};
-use super::given::{Field, Findings, List, Named, Shape};
+use super::fault::Faults;
+use super::fields::{Field, Findings, List, Named, Shape};
 use super::limits::RawLimits;
 use super::names::{ClientName, CommandName, PluginName};
-use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
-use super::redact::{self, Grammar};
+use super::quantities::{ByteSize, TimeSpan};
+use super::redact::Grammar;
+use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
+use super::sections::Sections;
 use super::syntax::{self, Advice};
+use super::table::table;
 use super::values::{
     Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName, StateEngine,
     TlsVersion, UriText,
 };
 use crate::authz::CommandPattern;
-
-/// Generates a struct with a [`Field`] for each key, the list of its keys, and the code that reads it.
-macro_rules! table {
-    ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty,)* }) => {
-        $(#[$doc])*
-        #[derive(Default)]
-        pub(super) struct $name { $(pub(super) $key: $crate::config::given::Field<$type>,)* }
-
-        impl $name {
-            pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
-        }
-
-        impl $crate::config::given::Shape for $name {
-            fn read(
-                at: &str,
-                value: &toml::Spanned<toml::de::DeValue<'_>>,
-                findings: &mut $crate::config::given::Findings,
-            ) -> Option<Self> {
-                let table = $crate::config::given::as_table(at, value, findings)?;
-                let mut raw = Self::default();
-                for (key, value) in table {
-                    match key.get_ref().as_ref() {
-                        $(stringify!($key) => {
-                            let at = $crate::config::given::inside(at, stringify!($key));
-                            raw.$key = $crate::config::given::Field::read(&at, value, findings);
-                        })*
-                        _ => $crate::config::raw::unknown_key(at, (key, value), Self::KEYS, findings),
-                    }
-                }
-                Some(raw)
-            }
-        }
-    };
-}
-pub(super) use table;
 
 table! {
     /// The whole file.
@@ -211,7 +178,7 @@ impl Shape for RawHttp {
 }
 
 /// Every section and its keys.
-pub(super) const SECTIONS: [(&str, &[&str]); 11] = [
+pub(super) const SECTIONS: Sections = Sections(&[
     ("", RawConfig::KEYS),
     ("server", RawServer::KEYS),
     ("protocol", RawProtocol::KEYS),
@@ -223,7 +190,13 @@ pub(super) const SECTIONS: [(&str, &[&str]); 11] = [
     ("plugins.NAME.grants", RawGrants::KEYS),
     ("plugins.NAME.grants.http", RawUrl::KEYS),
     ("state", RawState::KEYS),
-];
+]);
+
+/// Iterates over every key that a config file may hold: its section (`""` for the top level, `NAME` for a name
+/// that the operator chooses) and the key.
+pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SECTIONS.keys()
+}
 
 /// Reads `text`. Values of the wrong form are reported in the findings.
 ///
@@ -239,7 +212,7 @@ pub(super) fn read<R: Shape + Default>(
     if let Some(error) = errors.iter().min_by_key(position) {
         return Err(syntax_fault(path, text, grammar, error));
     }
-    let mut findings = Findings::new(Source::new(path, text, grammar));
+    let mut findings = Findings::new(path, text, grammar, SECTIONS);
     let span = root.span();
     let root = Spanned::new(span, DeValue::Table(root.into_inner()));
     let raw = match Field::read("", &root, &mut findings) {
@@ -251,9 +224,9 @@ pub(super) fn read<R: Shape + Default>(
 
 fn syntax_fault(path: &Path, text: &str, grammar: Grammar, error: &toml::de::Error) -> Faults {
     let grammar = if grammar == Grammar::Toml { Grammar::Broken } else { grammar };
-    let mut findings = Findings::new(Source::new(path, text, grammar));
+    let mut findings = Findings::new(path, text, grammar, SECTIONS);
     let span = error.span().unwrap_or_default();
-    let Advice { first, help } = syntax::advice(text, &span, error.message());
+    let Advice { first, help } = syntax::advice(text, &span, error.message(), SECTIONS);
     let mut fault = findings.error("this is not TOML").at(span, error.message().to_owned());
     if let Some(first) = first {
         fault = fault.at(first, "the first stands here");
@@ -263,42 +236,4 @@ fn syntax_fault(path: &Path, text: &str, grammar: Grammar, error: &toml::de::Err
         Err(faults) => faults,
         Ok(_) => Faults::new(Vec::new()),
     }
-}
-
-/// Reports `key`, which is not in `known`.
-pub(super) fn unknown_key(
-    at: &str,
-    (key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>),
-    known: &[&str],
-    findings: &mut Findings,
-) {
-    let name = key.get_ref();
-    let in_quotes = match super::keys::closest(name, known.iter().copied()) {
-        None => dotted_name(at, name, value),
-        Some(_) => None,
-    };
-    findings
-        .error(format!("unknown key `{}`", redact::key("", name)))
-        .at(key.span(), "nothing reads this")
-        .helps(in_quotes)
-        .helps(super::keys::instead_of(name, known))
-        .done();
-}
-
-/// Suggests quotes around a section name with dots: `key` of the section `at` is a table, so it may be part
-/// of the name.
-fn dotted_name(at: &str, key: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
-    let (section, name) = at.split_once('.')?;
-    if !matches!(section, "clients" | "plugins") || name.contains('.') {
-        return None;
-    }
-    let mut table = value.get_ref().as_table()?;
-    let mut name = format!("{name}.{}", redact::key("", key));
-    while let (1, Some((key, value))) = (table.len(), table.iter().next())
-        && let Some(inner) = value.get_ref().as_table()
-    {
-        name = format!("{name}.{}", redact::key("", key.get_ref()));
-        table = inner;
-    }
-    Some(format!("a name with dots stands in quotes: [{section}.\"{name}\"]"))
 }

@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::amounts::{ByteSize, TimeSpan};
+use super::quantities::{ByteSize, TimeSpan};
 use super::redact;
+use super::sections::Sections;
 
 /// Advice for a syntax error.
 #[derive(Default)]
@@ -26,7 +27,7 @@ impl Advice {
 }
 
 /// Advice for the first fault of `text`, at `span`; `message` is the parser's.
-pub(super) fn advice(text: &str, span: &Range<usize>, message: &str) -> Advice {
+pub(super) fn advice(text: &str, span: &Range<usize>, message: &str, sections: Sections) -> Advice {
     let at = text.floor_char_boundary(span.start);
     let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
     let line = text[begin..].lines().next().unwrap_or_default();
@@ -38,7 +39,7 @@ pub(super) fn advice(text: &str, span: &Range<usize>, message: &str) -> Advice {
         return Advice::of("these quotes are curly: write straight ones, as in \"certs/server.pem\"");
     }
     if let Some(key) = key_before_colon(line) {
-        let key = redact::key("", key);
+        let key = redact::key("", key, sections);
         return Advice::of(format!("write `=` between a key and its value, and not a colon: `{key} = …`"));
     }
     if message.contains("string, expected") || message.starts_with("invalid basic string") {

@@ -140,7 +140,7 @@ macro_rules! choice {
             fn try_from(text: String) -> Result<Self, InvalidText> {
                 match text.as_str() {
                     $($word => Ok(Self::$variant),)*
-                    _ => Err(super::keys::no_such_choice(&text, Self::WORDS)),
+                    _ => Err(super::suggestions::no_such_choice(&text, Self::WORDS)),
                 }
             }
         }

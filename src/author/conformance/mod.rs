@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tracing::Level;
 
 use self::cases::{BORDER, CASES, CLIENT, CONFIG, Case, MAX_REPLY_BYTES};
-use self::expected::{Expected, shown};
+use self::expected::shown;
 use self::web::Web;
 use super::fixtures::{decoded, everything, open_stores, small_sandbox, stand_in, unserved};
 use crate::app::single_threaded;

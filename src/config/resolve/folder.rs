@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use crate::config::given::Findings;
+use crate::config::fields::Findings;
+use crate::config::model::files_of_state;
 use crate::config::raw::RawConfig;
 use crate::config::values::PathText;
-use crate::config::{Server, State};
-use crate::files::{Authors, Fault, Matters, Opened, Reason, Reserved, Sightings};
+use crate::files::{Authors, Fault, Matters, Opened, Reason, Sightings};
 use crate::identity::pem;
-use crate::text::InvalidText;
-use crate::text::shell_word;
+use crate::text::{InvalidText, shell_word};
 
 /// The largest file of certificates or revocation lists.
 const MOST_PEM_BYTES: u64 = 1 << 20;
@@ -251,36 +250,4 @@ pub(in crate::config) fn look_at_file(opened: &Opened, raw: &RawConfig, findings
             .help(format!("`chmod o-r {}`", shell_word(&opened.path().to_string_lossy())))
             .done();
     }
-}
-
-/// The files and folders that no plugin may be granted, since they hold the server's secrets or all plugins'
-/// state. `certificates` are files of authorities and clients; `lictor cert` puts their keys beside them.
-pub(in crate::config) fn reserved<'a>(
-    config: &Path,
-    server: Option<&Server>,
-    state: &State,
-    certificates: impl Iterator<Item = &'a PathBuf>,
-) -> Reserved {
-    let mut reserved = vec![(config.to_owned(), "the server's config file")];
-    if let Some(server) = server {
-        reserved.push((server.private_key.clone(), "the server's private key"));
-        reserved.push((server.cache.clone(), "the server's compiled code"));
-        reserved.extend(server.core_dumps.clone().map(|folder| (folder, "core dumps")));
-    }
-    if let Some(path) = &state.path {
-        reserved.extend(files_of_state(path).map(|file| (file, "all plugins' state")));
-    }
-    let keys = certificates.map(|certificate| certificate.with_extension("key"));
-    // Most clients' keys are on the clients' own machines.
-    reserved.extend(keys.filter(|key| key.exists()).map(|key| (key, "a private key")));
-    Reserved::new(reserved)
-}
-
-/// The state file, and the files beside it in which SQLite keeps recent writes.
-fn files_of_state(path: &Path) -> impl Iterator<Item = PathBuf> {
-    ["", "-wal", "-shm", "-journal"].into_iter().map(|ending| {
-        let mut file = path.as_os_str().to_owned();
-        file.push(ending);
-        file.into()
-    })
 }

@@ -7,11 +7,11 @@ use toml::Spanned;
 
 use super::folder::{Folder, Named};
 use crate::authz::CommandPattern;
-use crate::config::given::{Field, Findings, List};
-use crate::config::keys::{closest, list};
+use crate::config::fields::{Field, Findings, List};
 use crate::config::names::PluginName;
 use crate::config::raw::{RawGrants, RawHttp, RawPlugin};
-use crate::config::reach::StoreGrant;
+use crate::config::resources::StoreGrant;
+use crate::config::suggestions::{closest, list};
 use crate::config::values::PathText;
 use crate::config::{Grants, HttpUrl};
 use crate::files::{Fault, Opened, Reason, Reserved};

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::folder::{self, Folder};
-use crate::config::given::{Field, Findings, List, Named};
+use crate::config::fields::{Field, Findings, List, Named};
 use crate::config::names::ClientName;
 use crate::config::raw::{RawClient, RawIdentity};
 use crate::config::values::PathText;

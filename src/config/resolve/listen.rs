@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::address::Listen;
-use crate::config::given::{Field, Findings, List};
+use crate::config::fields::{Field, Findings, List};
 
 /// The default listen address: reachable from this machine only.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4888);

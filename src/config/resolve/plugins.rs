@@ -7,15 +7,15 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::bounds::{held, optional};
 use super::folder::{self, Folder};
 use super::grants::{self, Surroundings};
-use super::{held, optional};
 use crate::authz::CommandPattern;
-use crate::config::given::{Field, Findings, List, Named};
-use crate::config::keys::{closest, list};
+use crate::config::fields::{Field, Findings, List, Named};
 use crate::config::limits::{self, FromAmount, Limits};
 use crate::config::names::{CommandName, PluginName};
 use crate::config::raw::{RawDisabled, RawPlugin};
+use crate::config::suggestions::{closest, list};
 use crate::config::values::{PluginSetting, SettingName};
 use crate::config::{Plugin, State};
 use crate::files::{Reserved, debug_file};

@@ -1,6 +1,7 @@
 //! Tests for the redaction of config files: secrets are hidden, the rest stays visible.
 
-use super::redact::*;
+use super::*;
+use crate::config::raw::SECTIONS;
 
 /// Values and keys in places where they may not be shown; `S` stands for the secret.
 const HIDDEN: &[&str] = &[
@@ -53,7 +54,7 @@ fn what_may_be_secret_is_hidden_and_nothing_moves() {
         for text in texts {
             let text = text.replace('S', "hunter2").replace('x', "é");
             let text = if text.contains("é =") { text.replace('é', "\"é\"") } else { text };
-            let visible = document(&text, grammar);
+            let visible = document(&text, grammar, SECTIONS);
             assert!(!visible.contains("hunter"), "{text}\n{visible}");
             assert_eq!(visible.len(), text.len());
             assert_eq!(visible.lines().count(), text.lines().count());
@@ -67,9 +68,9 @@ fn what_is_known_to_be_no_secret_is_shown() {
                  commands = [\"a\", \"b\"] \ngrants.http = [\n  \"https://a:1/b\",\n  { url = 'https://c', \
                  networks = [\"10.0.0.0/8\"] },\n]\n[[clients.\"x1\"]]\ncommands = [\"@*\"]\n\
                  [plugins.a.grants.directories]\n\"/data2\" = \"x\"";
-    assert_eq!(document(plain, Grammar::Toml), plain);
+    assert_eq!(document(plain, Grammar::Toml, SECTIONS), plain);
     let broken = "[server]\nlisten = 127.0.0.1:1\n[plugins.a]\ntimeout = \"1s\n";
-    assert_eq!(document(broken, Grammar::Broken), broken);
+    assert_eq!(document(broken, Grammar::Broken, SECTIONS), broken);
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn messages_show_urls_without_what_may_be_secret() {
     assert_eq!(urls("u:p@h https:/h?q"), "...@h https:/h?.");
     let plain = "a@b ? c://d, did you mean `/a/b`?";
     assert_eq!(urls(plain), plain);
-    let key = |table, name| key(table, name).into_owned();
+    let key = |table, name| key(table, name, SECTIONS).into_owned();
     assert_eq!(key("plugins.a.config", "API-key"), "API-key");
     assert_eq!(key("plugins.a.config", "hunter2"), "…");
     assert_eq!((key("clients", "web-01"), key("plugins.a", "sha256")), ("web-01".into(), "sha256".into()));

@@ -1,14 +1,7 @@
 //! Unknown words, and the known word that was probably meant.
 
-use super::raw::SECTIONS;
-use crate::text::InvalidText;
-use crate::text::shown;
-
-/// Every key that a config file may hold: its section (`""` for the top level, `NAME` for a name that the
-/// operator chooses) and the key.
-pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, *key)))
-}
+use super::sections::Sections;
+use crate::text::{InvalidText, shown};
 
 /// Former keys, and what to write now.
 const FORMER: [(&str, &str); 1] = [(
@@ -18,7 +11,7 @@ const FORMER: [(&str, &str); 1] = [(
 )];
 
 /// Advice for the unknown `key` in a table that allows `known`.
-pub(super) fn instead_of(key: &str, known: &[&str]) -> Vec<String> {
+pub(super) fn instead_of(key: &str, known: &[&str], sections: Sections) -> Vec<String> {
     if let Some((_, now)) = FORMER.iter().find(|(former, _)| *former == key) {
         return vec![(*now).to_owned()];
     }
@@ -26,7 +19,7 @@ pub(super) fn instead_of(key: &str, known: &[&str]) -> Vec<String> {
     if let Some(meant) = closest(key, known.iter().copied()) {
         advice.push(format!("did you mean `{meant}`?"));
     } else if let Some((section, _)) =
-        known_keys().find(|(section, name)| *name == key && !section.is_empty())
+        sections.keys().find(|(section, name)| *name == key && !section.is_empty())
     {
         advice.push(format!("`{key}` is a key of [{section}]"));
     }

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use toml_parser::Source;
 use toml_parser::lexer::{Token, TokenKind};
 
-use super::raw::SECTIONS;
+use super::sections::{Sections, is_section};
 use crate::text::shown;
 
 /// The kind of text to redact.
@@ -28,13 +28,14 @@ pub(super) enum Grammar {
 }
 
 /// Returns `text` with everything hidden that may be secret.
-pub(super) fn document(text: &str, grammar: Grammar) -> String {
+pub(super) fn document(text: &str, grammar: Grammar, sections: Sections) -> String {
     if grammar == Grammar::Script {
         return text.to_owned();
     }
     let mut walk = Walk {
         text,
         grammar,
+        sections,
         visible: text.as_bytes().to_vec(),
         table: Vec::new(),
         path: Vec::new(),
@@ -58,9 +59,13 @@ pub(super) fn document(text: &str, grammar: Grammar) -> String {
 }
 
 /// The name in messages of `key` in the table `table`: the key itself, unless it may be a misplaced secret.
-pub(super) fn key<'k>(table: &str, key: &'k str) -> Cow<'k, str> {
+pub(super) fn key<'k>(table: &str, key: &'k str, sections: Sections) -> Cow<'k, str> {
     let table: Vec<_> = if table.is_empty() { Vec::new() } else { table.split('.').collect() };
-    if is_plain_key(&table, key) { shown(key, MOST_KEY_CHARS).to_string().into() } else { "…".into() }
+    if is_plain_key(&table, key, sections) {
+        shown(key, MOST_KEY_CHARS).to_string().into()
+    } else {
+        "…".into()
+    }
 }
 
 /// Hides user, password, query and fragment of every URL in a message's `text`, and of anything that may be a
@@ -85,36 +90,30 @@ const MOST_KEY_CHARS: usize = 64;
 const TABLES: [&str; 3] = ["config", "grants", "directories"];
 
 /// Returns true if `path` leads to a value of one of Lictor's own keys.
-fn is_own_value(path: &[&str]) -> bool {
+fn is_own_value(path: &[&str], sections: Sections) -> bool {
     let Some((key, table)) = path.split_last() else { return false };
-    let is_known = |(section, keys): &(&str, &[&str])| is_section(section, table) && keys.contains(key);
     let is_folder = is_section("plugins.NAME.grants.directories", table);
-    is_folder || (!table.is_empty() && !TABLES.contains(key) && SECTIONS.iter().any(is_known))
-}
-
-fn is_section(section: &str, table: &[&str]) -> bool {
-    let parts = || section.split('.');
-    parts().count() == table.len() && parts().zip(table).all(|(part, key)| part == "NAME" || part == *key)
+    is_folder || (!table.is_empty() && !TABLES.contains(key) && sections.have_in(table, key))
 }
 
 /// Returns true if `key` of `table` is a name chosen by the operator, or a word.
-fn is_plain_key(table: &[&str], key: &str) -> bool {
+fn is_plain_key(table: &[&str], key: &str, sections: Sections) -> bool {
     let is_name =
         ["clients", "plugins", "plugins.NAME.grants.directories"].iter().any(|it| is_section(it, table));
-    is_name || is_word(key)
+    is_name || is_word(key, sections)
 }
 
 /// Returns true if `key` is known or made only of letters: a secret has at least one digit.
-fn is_word(key: &str) -> bool {
-    let is_known = SECTIONS.iter().any(|(_, keys)| keys.contains(&key));
+fn is_word(key: &str, sections: Sections) -> bool {
     let is_letter = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-');
-    is_known || (key.len() <= MOST_KEY_CHARS && key.bytes().all(is_letter))
+    sections.have(key) || (key.len() <= MOST_KEY_CHARS && key.bytes().all(is_letter))
 }
 
 /// A walk over the tokens of a text.
 struct Walk<'t> {
     text: &'t str,
     grammar: Grammar,
+    sections: Sections,
     visible: Vec<u8>,
     /// The path of the last header.
     table: Vec<&'t str>,
@@ -192,8 +191,8 @@ impl<'t> Walk<'t> {
         let part =
             quote.and_then(|quote| written.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(written);
         let is_shown = match self.grammar {
-            Grammar::Toml | Grammar::Script => is_plain_key(&self.path, part),
-            Grammar::Broken => is_word(part),
+            Grammar::Toml | Grammar::Script => is_plain_key(&self.path, part, self.sections),
+            Grammar::Broken => is_word(part, self.sections),
         };
         if !is_shown {
             self.hide(start, end);
@@ -261,7 +260,7 @@ impl<'t> Walk<'t> {
 
     fn scalar(&mut self, start: usize, end: usize) {
         let written = &self.text[start..end];
-        let is_shown = is_own_value(&self.path)
+        let is_shown = is_own_value(&self.path, self.sections)
             && match self.grammar {
                 Grammar::Toml | Grammar::Script => is_plain(written),
                 Grammar::Broken => is_harmless(written),
@@ -340,3 +339,6 @@ fn hide_in_url(visible: &mut [u8], written: &str) {
 fn make_dots<'b>(bytes: impl Iterator<Item = &'b mut u8>) {
     bytes.filter(|byte| !matches!(**byte, b'\r' | b'\n')).for_each(|byte| *byte = b'.');
 }
+
+#[cfg(test)]
+mod tests;

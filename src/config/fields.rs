@@ -5,17 +5,19 @@
 //! the forms of values, not their meaning together.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::address::Listen;
-use super::amounts::{ByteSize, SizeOrPart, TimeSpan};
 use super::fault::{Draft, Fault, Faults, Severity, Source};
 use super::names::{ClientName, CommandName, PluginName};
-use super::reach::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
-use super::redact;
+use super::quantities::{ByteSize, SizeOrPart, TimeSpan};
+use super::redact::{self, Grammar};
+use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
+use super::sections::Sections;
 use super::values::{
     Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName, StateEngine,
     TlsVersion, UriText,
@@ -26,12 +28,26 @@ use crate::text::InvalidText;
 /// The faults found so far in one file.
 pub(super) struct Findings {
     source: Arc<Source>,
+    sections: Sections,
     faults: Vec<Fault>,
 }
 
 impl Findings {
-    pub(super) fn new(source: Source) -> Self {
-        Self { source: Arc::new(source), faults: Vec::new() }
+    /// Finds nothing yet in `text`, the file at `path`.
+    pub(super) fn new(path: &Path, text: &str, grammar: Grammar, sections: Sections) -> Self {
+        let source = Source::new(path, text, grammar, sections);
+        Self { source: Arc::new(source), sections, faults: Vec::new() }
+    }
+
+    /// The keys that faults may name.
+    pub(super) fn sections(&self) -> Sections {
+        self.sections
+    }
+
+    /// Returns the name in messages of `key` in the table `at`.
+    pub(super) fn name(&self, at: &str, key: &str) -> String {
+        let key = redact::key(at, key, self.sections);
+        if at.is_empty() { key.to_string() } else { format!("{at}.{key}") }
     }
 
     /// Begins a fault that prevents serving.
@@ -287,10 +303,10 @@ impl<K: Text, V: Shape> Shape for Named<K, V> {
             let text = name.get_ref();
             let name = K::try_from(text.to_string()).map(|read| Spanned::new(name.span(), read)).map_err(
                 |invalid| {
-                    refused(&inside(at, text), K::WANTED, invalid, name.span(), findings);
+                    refused(&findings.name(at, text), K::WANTED, invalid, name.span(), findings);
                 },
             );
-            let read = V::read(&inside(at, text), value, findings);
+            let read = V::read(&findings.name(at, text), value, findings);
             if let (Ok(name), Some(read)) = (name, read) {
                 entries.push((name, Spanned::new(value.span(), read)));
             }
@@ -313,10 +329,4 @@ pub(super) fn as_table<'v, 'i>(
             .done();
     }
     table
-}
-
-/// The name in messages of `key` in the table `at`.
-pub(super) fn inside(at: &str, key: &str) -> String {
-    let key = redact::key(at, key);
-    if at.is_empty() { key.to_string() } else { format!("{at}.{key}") }
 }

@@ -1,0 +1,311 @@
+//! The config, resolved: what the file says, with its defaults.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
+
+use super::limits::Limits;
+use super::names::{ClientName, CommandName, PluginName};
+use super::resources::{EventGrant, StoreGrant};
+use super::values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
+use crate::authz::CommandPattern;
+use crate::files::Reserved;
+use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint, Validity};
+
+/// A whole config file, resolved: defaults filled in, paths joined to the file's folder, certificates hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The path of its file, as given.
+    pub path: PathBuf,
+    /// `[server]`.
+    pub server: Server,
+    /// `[protocol]`.
+    pub protocol: Protocol,
+    /// `[identity]`.
+    pub identity: Identity,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[log]`.
+    pub log: Log,
+    /// `[clients.NAME]`. No two clients pin the same certificate or have the same URI.
+    pub clients: BTreeMap<ClientName, Client>,
+    /// `[plugins.NAME]`. No two plugins serve the same command.
+    pub plugins: BTreeMap<PluginName, Plugin>,
+    /// `[state]`.
+    pub state: State,
+    /// The clients and plugins with `enabled = false`.
+    pub disabled: Disabled,
+}
+
+/// Entries of the file that are disabled. None of them is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Disabled {
+    /// The clients, with the files their `certificates` names; these stay withheld from plugins.
+    pub clients: BTreeMap<ClientName, Vec<PathBuf>>,
+    /// The plugins.
+    pub plugins: BTreeSet<PluginName>,
+}
+
+impl Config {
+    /// The files and folders that no plugin may read, regardless of its grants.
+    #[must_use]
+    pub fn reserved(&self) -> Reserved {
+        let authorities = self.identity.authorities.iter().map(|file| &file.path);
+        let clients = self.clients.values().map(|client| &client.certificates);
+        let clients = clients.chain(self.disabled.clients.values()).flatten();
+        reserved(&self.path, Some(&self.server), &self.state, authorities.chain(clients))
+    }
+}
+
+/// The server's addresses, certificate and process-wide settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The listen addresses, at least one; no two conflict over a port.
+    pub listen: Vec<SocketAddr>,
+    /// The server's certificate, with its chain if it has one.
+    pub certificate: ServerCertificate,
+    /// PEM file of the certificate's key; existed when it was checked.
+    pub private_key: PathBuf,
+    /// The oldest TLS version accepted.
+    pub min_tls: TlsVersion,
+    /// The time a shutdown waits for requests in flight.
+    pub drain_timeout: Duration,
+    /// The folder of compiled plugins. It need not exist.
+    pub cache: PathBuf,
+    /// The folder for core dumps of traps; `None` for no dumps. It need not exist.
+    pub core_dumps: Option<PathBuf>,
+    /// True if a change to the config file, or to a file it names, triggers a reload.
+    pub watch: bool,
+}
+
+/// The certificate that the server presents.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerCertificate {
+    /// The path of its file.
+    pub path: PathBuf,
+    /// The file's certificates: the server's own, then those that lead to an authority. At least one.
+    pub chain: Vec<CertificateDer<'static>>,
+}
+
+/// Wire behaviour where the protocol leaves a choice.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Protocol {
+    /// True if an error in a command closes the connection, as the original server did.
+    pub close_on_error: bool,
+}
+
+/// The authorities trusted to vouch for clients that are identified by a URI.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// The files listed in `authorities`.
+    pub authorities: Vec<AuthorityFile>,
+    /// The files listed in `revocation_lists`.
+    pub revocation_lists: Vec<RevocationFile>,
+}
+
+/// A file of certificate authorities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorityFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// The authorities in it, at least one.
+    pub authorities: Vec<Authority>,
+}
+
+/// A file of revocation lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevocationFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// The lists in it, at least one.
+    pub lists: Vec<RevocationList>,
+}
+
+/// Settings of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least important level that is logged.
+    pub level: LogLevel,
+    /// The output format: for people or for machines.
+    pub format: LogFormat,
+    /// True if the arguments of commands are logged; they may hold secrets.
+    pub arguments: bool,
+    /// Successful commands logged one by one per second; further ones are only counted. 0 logs none.
+    pub commands_per_second: u32,
+}
+
+/// A client: its identities, and the commands it may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// The hashes of its certificates, in file order; those from `certificates` come last.
+    pub thumbprints: Vec<Pin>,
+    /// The paths of the files that `certificates` names.
+    pub certificates: Vec<PathBuf>,
+    /// Its URIs, for which an authority has to vouch. Empty only if `thumbprints` is not.
+    pub uris: Vec<ClientUri>,
+    /// The commands it may run; no others.
+    pub commands: Vec<CommandPattern>,
+}
+
+/// A certificate that identifies a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pin {
+    /// Its hash.
+    pub thumbprint: Thumbprint,
+    /// Its validity period, if known from its file.
+    pub validity: Option<Validity>,
+}
+
+/// A plugin: its component, its commands and its bounds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Plugin {
+    /// The component's file; existed when it was checked.
+    pub component: PathBuf,
+    /// The required SHA-256 of the component's bytes, if the operator gave one.
+    pub sha256: Option<[u8; 32]>,
+    /// The commands routed to it.
+    pub commands: Vec<CommandName>,
+    /// The lifetime of an instance.
+    pub instances: Instances,
+    /// The most time a call may take.
+    pub timeout: Duration,
+    /// The most CPU time a call may use; `None` leaves it to `timeout`.
+    pub cpu_time: Option<Duration>,
+    /// The most memory of an instance, all its memories and tables together.
+    pub memory_bytes: usize,
+    /// The largest reply, in bytes.
+    pub reply_bytes: usize,
+    /// The most concurrent calls; `None` leaves it to `limits.concurrent_commands`.
+    pub concurrency: Option<u32>,
+    /// A warm instance is retired at its n-th call.
+    pub max_calls: u32,
+    /// A warm instance unused for this long is dropped.
+    pub idle: Duration,
+    /// The most operations on granted resources in one call.
+    pub host_calls: u64,
+    /// The most bytes these operations carry in one call.
+    pub host_bytes: u64,
+    /// The most keys in each of its own stores.
+    pub store_keys: u64,
+    /// The most bytes of keys and values in each of its own stores.
+    pub store_bytes: u64,
+    /// Settings it reads through `wasi:config`; `None` if it may not. They may hold secrets, so `Debug` shows
+    /// the keys only.
+    pub config: Option<BTreeMap<String, String>>,
+    /// The resources it may use.
+    pub grants: Grants,
+}
+
+/// Access of a plugin beyond its own memory. An empty list permits the import, but reaches nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// True if it may write events to the log through `wasi:logging`.
+    pub logging: bool,
+    /// The key-value stores it may open.
+    pub keyvalue: Option<Vec<StoreGrant>>,
+    /// The other commands it may run for its client; none of the server's own.
+    pub commands: Option<Vec<CommandPattern>>,
+    /// Single files it may read: the name it uses, and the real path.
+    pub files: Option<Vec<(String, PathBuf)>>,
+    /// Folders it may read: the name it sees, and the real path. They existed when they were checked.
+    pub directories: Vec<(String, PathBuf)>,
+    /// The topics it may publish and subscribe to.
+    pub events: Option<Vec<EventGrant>>,
+    /// The URLs it may send requests to.
+    pub http: Option<Vec<HttpUrl>>,
+    /// True if the file has a table of grants for this plugin.
+    pub is_written: bool,
+}
+
+/// A URL that a plugin may send requests to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl {
+    /// Its scheme and host, and if given its port and the start of its path.
+    pub url: String,
+    /// Networks outside the public internet that its name may resolve to all the same.
+    pub networks: Vec<IpNet>,
+}
+
+/// Storage of plugins' state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The engine.
+    pub engine: StateEngine,
+    /// The engine's file; always present for [`StateEngine::Sqlite`].
+    pub path: Option<PathBuf>,
+    /// The most that the file may grow to, in bytes.
+    pub file_size: Option<u64>,
+    /// The most keys in a store whose plugin sets no limit of its own.
+    pub store_keys: u64,
+    /// The most bytes of keys and values in a store whose plugin sets no limit of its own.
+    pub store_bytes: u64,
+}
+
+/// Returns the files and folders that no plugin may be granted, since they hold the server's secrets or all plugins'
+/// state. `certificates` are files of authorities and clients; `lictor cert` puts their keys beside them.
+pub(super) fn reserved<'a>(
+    config: &Path,
+    server: Option<&Server>,
+    state: &State,
+    certificates: impl Iterator<Item = &'a PathBuf>,
+) -> Reserved {
+    let mut reserved = vec![(config.to_owned(), "the server's config file")];
+    if let Some(server) = server {
+        reserved.push((server.private_key.clone(), "the server's private key"));
+        reserved.push((server.cache.clone(), "the server's compiled code"));
+        reserved.extend(server.core_dumps.clone().map(|folder| (folder, "core dumps")));
+    }
+    if let Some(path) = &state.path {
+        reserved.extend(files_of_state(path).map(|file| (file, "all plugins' state")));
+    }
+    let keys = certificates.map(|certificate| certificate.with_extension("key"));
+    // Most clients' keys are on the clients' own machines.
+    reserved.extend(keys.filter(|key| key.exists()).map(|key| (key, "a private key")));
+    Reserved::new(reserved)
+}
+
+/// Iterates over the state file and the files beside it in which SQLite keeps recent writes.
+pub(super) fn files_of_state(path: &Path) -> impl Iterator<Item = PathBuf> {
+    ["", "-wal", "-shm", "-journal"].into_iter().map(|ending| {
+        let mut file = path.as_os_str().to_owned();
+        file.push(ending);
+        file.into()
+    })
+}
+
+/// Shows certificates by their thumbprints.
+impl fmt::Debug for ServerCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chain: Vec<_> = self.chain.iter().map(|certificate| Thumbprint::sha256_of(certificate)).collect();
+        f.debug_struct("ServerCertificate").field("path", &self.path).field("chain", &chain).finish()
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("component", &self.component)
+            .field("sha256", &self.sha256.map(|digest| Thumbprint::Sha256(digest).to_string()))
+            .field("commands", &self.commands)
+            .field("instances", &self.instances)
+            .field("timeout", &self.timeout)
+            .field("cpu_time", &self.cpu_time)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("reply_bytes", &self.reply_bytes)
+            .field("concurrency", &self.concurrency)
+            .field("max_calls", &self.max_calls)
+            .field("idle", &self.idle)
+            .field("host_calls", &self.host_calls)
+            .field("host_bytes", &self.host_bytes)
+            .field("store_keys", &self.store_keys)
+            .field("store_bytes", &self.store_bytes)
+            .field("config", &self.config.as_ref().map(BTreeMap::keys))
+            .field("grants", &self.grants)
+            .finish()
+    }
+}

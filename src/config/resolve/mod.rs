@@ -1,0 +1,136 @@
+//! From the file as written to a [`Config`]: defaults, ranges, and checks between parts of the file.
+//!
+//! Reads the certificates that the file names, and checks that its other files exist. Opens no socket, loads
+//! no plugin, and continues after a fault so that one run shows all of them.
+
+mod bounds;
+mod clients;
+mod folder;
+mod grants;
+mod identity;
+mod listen;
+mod plugins;
+mod server;
+mod state;
+
+use std::path::Path;
+
+use toml::Spanned;
+
+pub(super) use self::folder::look_at_file;
+pub(super) use self::plugins::settings;
+
+use self::bounds::held;
+use self::folder::Folder;
+use self::grants::Surroundings;
+use self::plugins::Whole;
+use super::fields::Findings;
+use super::limits;
+use super::model::{Config, Disabled, Grants, Log, Protocol, reserved};
+use super::names::PluginName;
+use super::raw::{RawConfig, RawDisabled, RawGrants, RawLog};
+use super::values::PathText;
+use crate::files::{Authors, Reserved, Sightings};
+
+/// Options for reading a config file.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reading<'a> {
+    pub(super) authors: Authors,
+    /// The config being served meanwhile.
+    pub(super) running: Option<&'a Config>,
+}
+
+/// Builds the config that `raw` describes. `None` or reported faults mean that it may not be served. Every
+/// file it names is recorded in `sightings`.
+pub(super) fn resolve(
+    path: &Path,
+    mut raw: RawConfig,
+    reading: Reading<'_>,
+    (sightings, findings): (&mut Sightings, &mut Findings),
+) -> Option<Config> {
+    let disabled = raw.take_disabled();
+    let raw = &raw;
+    let folder = Folder::of(path, reading.authors);
+    let server = server::resolve(&raw.server, &folder, findings);
+    let protocol = raw
+        .protocol
+        .value()
+        .map(|raw| Protocol { close_on_error: raw.close_on_error.value().copied().unwrap_or_default() });
+    let limits = bounds::limits(&raw.limits, findings);
+    let log = log(raw.log.value().unwrap_or(&RawLog::default()), findings);
+    let state = state::resolve(&raw.state, &folder, findings);
+    let certificates = certificates(raw).map(|path| folder.path(path.get_ref())).collect::<Vec<_>>();
+    let disabled_config = switched_off(&disabled, &folder);
+    let of_disabled = disabled_config.clients.values().flatten();
+    let reserved = reserved(path, server.as_ref(), &state, certificates.iter().chain(of_disabled));
+    if let Some(running) = reading.running {
+        reserved.extend(&running.reserved());
+    }
+    let whole = Whole {
+        limits: &limits,
+        state: &state,
+        folder: &folder,
+        reserved: &reserved,
+        disabled: &disabled,
+        loads_plugins: reading.running.is_none() && reading.authors == Authors::Trusted,
+    };
+    let plugins = plugins::resolve(&raw.plugins, whole, findings);
+    if raw.state.is_absent() {
+        state::warn_of_forgetting(&raw.plugins, findings);
+    }
+    let min_tls = server.as_ref().map(|server| server.min_tls).unwrap_or_default();
+    let identity = identity::resolve(&raw.identity, &raw.clients, &folder, findings);
+    let beside = clients::Beside { min_tls, lists: &identity.revocation_lists };
+    let clients = clients::resolve(&raw.clients, &raw.identity, beside, &plugins, &folder, findings);
+    sightings.extend(folder.into_sightings());
+    Some(Config {
+        path: path.to_owned(),
+        server: server?,
+        protocol: protocol.unwrap_or_default(),
+        identity,
+        limits,
+        log,
+        clients,
+        plugins: plugins.plugins,
+        state,
+        disabled: disabled_config,
+    })
+}
+
+/// Resolves the grants that a script at `path` gives the plugin `name`, one of `plugins`.
+pub(super) fn granted_as_in_config(
+    path: &Path,
+    (name, plugins): (&PluginName, &[PluginName]),
+    raw: &RawGrants,
+    findings: &mut Findings,
+) -> Grants {
+    let (folder, reserved) = (Folder::of(path, Authors::Anybody), Reserved::default());
+    let around = Surroundings { folder: &folder, plugins, disabled: &[], reserved: &reserved };
+    grants::resolve(name, raw, &around, findings)
+}
+
+fn switched_off(disabled: &RawDisabled, folder: &Folder) -> Disabled {
+    let clients = disabled.clients.iter().map(|(name, raw)| {
+        let certificates = raw.get_ref().certificates.value().into_iter().flat_map(|list| &list.items);
+        (name.get_ref().clone(), certificates.map(|path| folder.path(path.get_ref())).collect())
+    });
+    let plugins = disabled.plugins.iter().map(|(name, _)| name.get_ref().clone());
+    Disabled { clients: clients.collect(), plugins: plugins.collect() }
+}
+
+/// The certificate files of authorities and clients.
+fn certificates(raw: &RawConfig) -> impl Iterator<Item = &Spanned<PathText>> {
+    let clients = raw.clients.value().into_iter().flat_map(|named| &named.entries);
+    let clients = clients.filter_map(|(_, client)| client.get_ref().certificates.value());
+    let authorities = raw.identity.value().and_then(|identity| identity.authorities.value());
+    clients.chain(authorities).flat_map(|list| &list.items)
+}
+
+fn log(raw: &RawLog, findings: &mut Findings) -> Log {
+    Log {
+        level: raw.level.value().copied().unwrap_or_default(),
+        format: raw.format.value().copied().unwrap_or_default(),
+        arguments: raw.arguments.value().copied().unwrap_or_default(),
+        commands_per_second: held(&limits::COMMANDS_PER_SECOND, "log", &raw.commands_per_second, findings),
+    }
+}
