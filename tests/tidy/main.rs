@@ -263,8 +263,7 @@ fn promises_have_the_tests_that_are_named_beside_them() {
     const PROMISES: &str = "docs/security.md";
     let mut there = BTreeSet::new();
     for path in rust_files() {
-        let file = path.trim_end_matches("/main.rs");
-        let module = Path::new(file).file_stem().unwrap().to_str().unwrap();
+        let module = test_module_of(&path);
         there.extend(functions(&code_of(&text(&path))).iter().map(|(name, _)| format!("{module}::{name}")));
     }
     let named = named_tests(&text(PROMISES));
@@ -363,6 +362,14 @@ fn shipped_code() -> Vec<(String, String)> {
 
 fn is_of_tests(path: &str) -> bool {
     path.ends_with("_tests.rs") || path.ends_with("/tests.rs")
+}
+
+/// Returns the name of the module whose tests are in `path`: `b` for `a/b.rs` and for
+/// `a/b/mod.rs`, `a/b/tests.rs` and `a/b/main.rs`.
+fn test_module_of(path: &str) -> &str {
+    let file = path.trim_end_matches(".rs");
+    let module = ["/mod", "/tests", "/main"].iter().fold(file, |module, end| module.trim_end_matches(end));
+    module.rsplit('/').next().unwrap()
 }
 
 /// Returns the top-level module that `src/…` belongs to.
