@@ -13,8 +13,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lictor::files::Authors;
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::plugin::{
-    Call, Compiling, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Seat, Spec, Stores,
-    VolumeLimits, invoke,
+    Call, Compiling, Exchange, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Spec, Stores,
+    VolumeLimits, run_reserved,
 };
 use lictor::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
 use lictor::telemetry::{ConnectionId, RequestId};
@@ -34,8 +34,7 @@ fn call(c: &mut Criterion) {
             bencher.to_async(&runtime).iter(|| {
                 let (plugin, caller) = (Arc::clone(&plugin), caller.clone());
                 async move {
-                    let seat = Seat::new(caller.clone(), None);
-                    invoke(seat, plugin, Arc::new(request("echo hello", caller))).await.answer.unwrap()
+                    run_reserved(&plugin, Arc::new(request("echo hello", caller))).await.reply.unwrap()
                 }
             });
         });
@@ -59,11 +58,8 @@ fn keyvalue(c: &mut Criterion) {
         let grants = Grants { stores: Some(stores), ..Grants::default() };
         let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/kv.wasm");
         let plugin = plugin(&runtime, component, Instances::Shared, grants);
-        let run = |line: &str| {
-            let (seat, call) = (Seat::new(caller.clone(), None), Arc::new(request(line, caller.clone())));
-            invoke(seat, Arc::clone(&plugin), call)
-        };
-        runtime.block_on(run("kv-set key 0123456789abcdef")).answer.unwrap();
+        let run = |line: &str| run_reserved(&plugin, Arc::new(request(line, caller.clone())));
+        runtime.block_on(run("kv-set key 0123456789abcdef")).reply.unwrap();
         group.throughput(Throughput::Elements(1));
         group.bench_function(format!("{name}/read"), |bencher| {
             bencher.to_async(&runtime).iter(|| run("kv-get key"));
@@ -88,7 +84,8 @@ fn request(line: &str, caller: PeerIdentity) -> Call {
     let mut bytes = BytesMut::from(format!("{line}\r\nSequence: 1\r\n\r\n").as_bytes());
     let request = Decoder::new(0).decode(&mut bytes).unwrap().unwrap();
     let id = RequestId { connection: ConnectionId(1), number: 1 };
-    Call::new(request, caller, id, Instant::now() + Duration::from_secs(5))
+    let arrived = Instant::now();
+    Call::new(Exchange { id, arrived, request }, caller, arrived + Duration::from_secs(5))
 }
 
 fn plugin(runtime: &Runtime, component: PathBuf, instances: Instances, grants: Grants) -> Arc<Plugin> {

@@ -10,11 +10,11 @@ use lictor::authz::{CommandPattern, Policy};
 use lictor::client::{Address, Connection, Connector, Credentials, Frame, Request, Trust};
 use lictor::idempotency::{Ledger, Limits};
 use lictor::identity::Thumbprint;
-use lictor::plugin::{Instances, Shares};
+use lictor::plugin::{ClientLimits, Instances};
 use lictor::route::Routes;
 use lictor::server::{
-    AdmissionLimits, ConnectionLimits, Current, Rates, Rechecks, Server, Service, TlsFiles, TlsVersion, bind,
-    tls_acceptor,
+    AdmissionLimits, ConnectionLimits, Current, RateLimits, Rechecks, Server, Service, TlsFiles, TlsVersion,
+    bind, tls_acceptor,
 };
 use lictor::state::MemoryEngine;
 use lictor::telemetry::CommandLog;
@@ -81,8 +81,8 @@ async fn service(client: &Identity) -> Service {
         rechecks: Rechecks::default(),
         policy: [("bench".into(), any)].into_iter().collect::<Policy>(),
         routes: [("echo".into(), plugin)].into_iter().collect::<Routes<_>>(),
-        shares: Shares::new(["bench".into()], 64, 64),
-        rates: Rates::default(),
+        client_limits: ClientLimits::new(["bench".into()], 64, 64),
+        rate_limits: RateLimits::default(),
         idempotency: Ledger::new(Arc::new(MemoryEngine::new()), KEPT),
         limits: ConnectionLimits {
             in_flight: 64,

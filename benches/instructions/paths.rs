@@ -1,16 +1,18 @@
 //! The hot paths, which every request takes.
 
+use std::future::poll_fn;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 use lictor::files::Authors;
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::plugin::{
-    Call, Compiling, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Seat, Spec, VolumeLimits,
-    invoke,
+    Call, ClientLimits, Compiling, Exchange, Executor, Grants, Instances, Kept, Plugin, Sandbox,
+    SandboxLimits, Spec, VolumeLimits,
 };
 use lictor::telemetry::{ConnectionId, RequestId};
 use lictor::wire::{Decoder, Request, encode_reply};
@@ -77,14 +79,17 @@ fn call(instances: Instances, times: u64) {
     let plugin = runtime.block_on(echo(instances));
     let (caller, request) = (caller(&identity("bench")), request(FRAMED));
     runtime.block_on(async {
-        let mut seat = Seat::new(caller.clone(), None);
+        let limit = ClientLimits::new(["bench".into()], 1, 0).of(&caller);
+        let mut executor = Executor::default();
         for number in 0..times {
             let id = RequestId { connection: ConnectionId(1), number };
-            let deadline = Instant::now() + Duration::from_secs(60);
-            let call = Call::new(request.clone(), caller.clone(), id, deadline);
-            let ended = invoke(seat, Arc::clone(&plugin), Arc::new(call)).await;
-            black_box(ended.answer.unwrap());
-            seat = ended.seat;
+            let arrived = Instant::now();
+            let deadline = arrived + Duration::from_secs(60);
+            let exchange = Exchange { id, arrived, request: request.clone() };
+            let calls = [Arc::new(Call::new(exchange, caller.clone(), deadline))];
+            let ran = poll_fn(|cx| Poll::Ready(executor.poll(&limit, &plugin, &calls, deadline, cx))).await;
+            assert!(ran.pending.is_none());
+            black_box(ran.replies);
         }
     });
 }

@@ -6,7 +6,7 @@
 //! thread that becomes ready goes before one that has computed for long.
 //!
 //! A call begins where its request was read, and most end there. One that does not becomes a task of the runtime, which
-//! polls it by [`Aside`]. When the call has computed for a tick it is handed to these threads, one tick at a time, first
+//! polls it by [`Offloaded`]. When the call has computed for a tick it is handed to these threads, one tick at a time, first
 //! come first served; when it waits for something or is woken, by its deadline for instance, it is handed back.
 
 use std::any::Any;
@@ -108,13 +108,13 @@ impl Compute {
         Ok(Self(Arc::new(of_all)))
     }
 
-    /// `call`, which goes on here for as long as it computes.
-    pub(super) fn aside<F>(&self, call: F) -> Aside<F>
+    /// Runs `call` on these threads while it computes.
+    pub(super) fn offload<F>(&self, call: F) -> Offloaded<F>
     where
         F: Future + Send + Unpin + 'static,
         F::Output: Send,
     {
-        Aside { compute: self.clone(), place: Place::Here(call) }
+        Offloaded { compute: self.clone(), place: Place::Here(call) }
     }
 }
 
@@ -153,7 +153,7 @@ impl Queue {
 
 /// A call wherever it goes on: in the task that polls this, or on one of the threads. To drop it stops the call: at once,
 /// or, where it computes at the moment, at the end of its tick.
-pub(super) struct Aside<F: Future> {
+pub struct Offloaded<F: Future> {
     compute: Compute,
     place: Place<F>,
 }
@@ -164,7 +164,7 @@ enum Place<F: Future> {
     Ended,
 }
 
-impl<F> Future for Aside<F>
+impl<F> Future for Offloaded<F>
 where
     F: Future + Send + Unpin + 'static,
     F::Output: Send,
@@ -201,7 +201,7 @@ where
     }
 }
 
-impl<F: Future> Drop for Aside<F> {
+impl<F: Future> Drop for Offloaded<F> {
     fn drop(&mut self) {
         if let Place::There(job) = &self.place {
             // What it held is dropped without the lock.

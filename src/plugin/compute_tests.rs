@@ -39,7 +39,7 @@ async fn what_computes_goes_on_elsewhere_and_comes_back_with_what_it_gives() {
     let compute = Compute::of(1).unwrap();
     let (is_over, ticks) = flags();
     let call = Box::pin(computes(Arc::clone(&is_over), Arc::clone(&ticks)));
-    let call = tokio::spawn(compute.aside(call));
+    let call = tokio::spawn(compute.offload(call));
     until(|| ticks.load(Ordering::Relaxed) > 2).await;
     is_over.store(true, Ordering::Relaxed);
     let threads = call.await.unwrap();
@@ -66,7 +66,7 @@ async fn many_have_a_tick_in_turn() {
         }
     };
     let tasks: Vec<_> =
-        (0..CALLS).map(|call| tokio::spawn(compute.aside(Box::pin(takes_turns(call))))).collect();
+        (0..CALLS).map(|call| tokio::spawn(compute.offload(Box::pin(takes_turns(call))))).collect();
     for task in tasks {
         task.await.unwrap();
     }
@@ -89,10 +89,10 @@ async fn what_waits_for_something_waits_in_its_task() {
         give_way().await;
         (there, answer)
     });
-    let call = tokio::spawn(compute.aside(call));
+    let call = tokio::spawn(compute.offload(call));
     // The only thread is free for others meanwhile.
     let (is_over, ticks) = flags();
-    let other = tokio::spawn(compute.aside(Box::pin(computes(Arc::clone(&is_over), Arc::clone(&ticks)))));
+    let other = tokio::spawn(compute.offload(Box::pin(computes(Arc::clone(&is_over), Arc::clone(&ticks)))));
     until(|| ticks.load(Ordering::Relaxed) > 2).await;
     answer.send(7).unwrap();
     assert_eq!(call.await.unwrap(), (Some("compute".to_owned()), 7));
@@ -115,11 +115,11 @@ async fn a_deadline_is_met_however_long_the_line() {
             }
         })
     };
-    let hog = tokio::spawn(compute.aside(hog));
+    let hog = tokio::spawn(compute.offload(hog));
     until(|| ticks.load(Ordering::Relaxed) == 1).await;
     let (never, _) = flags();
     let call = timeout(Duration::from_millis(20), computes(never, Arc::default()));
-    let call = tokio::spawn(compute.aside(Box::pin(call)));
+    let call = tokio::spawn(compute.offload(Box::pin(call)));
     assert!(call.await.unwrap().is_err());
     is_over.store(true, Ordering::Relaxed);
     hog.await.unwrap();
@@ -136,7 +136,7 @@ async fn what_is_dropped_stops_and_frees_what_it_holds() {
         let _held = hold;
         computes(never, counted).await
     });
-    let call = tokio::spawn(compute.aside(call));
+    let call = tokio::spawn(compute.offload(call));
     until(|| ticks.load(Ordering::Relaxed) > 2).await;
     call.abort();
     until(|| Arc::strong_count(&held) == 1).await;
@@ -149,13 +149,13 @@ async fn a_panic_comes_back_and_the_thread_goes_on() {
         give_way().await;
         panic!("of a call");
     });
-    let ended = tokio::spawn(compute.aside(panics)).await;
+    let ended = tokio::spawn(compute.offload(panics)).await;
     assert!(ended.is_err_and(|error| error.is_panic()));
     let goes_on = Box::pin(async {
         give_way().await;
         1
     });
-    assert_eq!(tokio::spawn(compute.aside(goes_on)).await.unwrap(), 1);
+    assert_eq!(tokio::spawn(compute.offload(goes_on)).await.unwrap(), 1);
 }
 
 #[tokio::test]

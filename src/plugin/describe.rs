@@ -5,14 +5,14 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::timeout;
-use wasmtime::PoolConcurrencyLimitError;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use super::backtrace;
 use super::bindings::exports::lictor::plugin::commands::CommandInfo as Described;
 use super::bounds::{MemoryRefusal, Meter};
-use super::failure;
 use super::instance::{HostState, Purpose};
 use super::load::Plugin;
+use super::trap::Breakage;
 use crate::text::shown;
 
 /// A command as its plugin describes it, made safe to show.
@@ -56,7 +56,7 @@ impl Plugin {
             if let Some(MemoryRefusal::Server) = state.memory.refusal() {
                 words = format!("{}: {words}", self.sandbox().loading_budget().spent());
             }
-            format!("it {} ({words})", failure::reason(error, state))
+            format!("it {} ({words})", reason_of(error, state))
         };
         let unmade = |why: String| format!("it can't be instantiated: {why}");
         let mut instance = loop {
@@ -77,6 +77,14 @@ impl Plugin {
             Err(error) => Err(format!("its `describe` failed: {}", reason(&error, instance.state()))),
         }
     }
+}
+
+/// Returns the cause of a failure while loading, in words for the operator.
+fn reason_of(error: &wasmtime::Error, state: &HostState) -> String {
+    let refusal = state.memory.refusal();
+    let refusal = refusal.filter(|refusal| !error.is::<Trap>() || Breakage::may_come_of(*refusal, error));
+    let Breakage { reason, advice, .. } = Breakage::of(error, refusal, state.max_reply_bytes);
+    advice.map_or_else(|| reason.clone(), |advice| format!("{reason}; {advice}"))
 }
 
 /// Names the part of a plugin that runs while it is asked for its commands.

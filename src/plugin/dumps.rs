@@ -9,8 +9,8 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+use super::call::Call;
 use super::folder::{Held, open_private, write_whole};
-use super::invoke::Call;
 use super::load::Plugin;
 use super::warm::Warm;
 use crate::telemetry::LASTING;
@@ -71,7 +71,7 @@ impl Dumps {
 pub(super) fn keep(plugin: &Plugin, call: &Call, instance: Warm, error: wasmtime::Error) {
     let Some(dumps) = plugin.sandbox().dumps() else { return };
     let debug = Arc::clone(&plugin.debug);
-    let (plugin, client, request) = (plugin.name().to_owned(), call.caller.name_shared(), call.id);
+    let (plugin, client, request) = (plugin.name().to_owned(), call.caller.name_shared(), call.id());
     if dumps.is_writing.swap(true, Ordering::Acquire) {
         tracing::info!(target: "lictor::plugin", plugin, client = &*client, %request, "no core dump: another is being written");
         return;

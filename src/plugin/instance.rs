@@ -12,9 +12,8 @@ use super::bindings::lictor::plugin::types::{CommandInfo, Failure};
 use super::bindings::streaming::{StreamingPlugin, StreamingPluginIndices};
 use super::bindings::{Plugin, PluginIndices};
 use super::bounds::{FirstTick, MemoryLimiter, Pace};
-use super::failure;
+use super::call::Call;
 use super::host::{Base, CallLabel, Granted, Handles, Http, PluginLog, Printer, Volume};
-use super::invoke::Call;
 use super::places::Places;
 use super::store::GuestStore;
 use super::stream::{Intake, Outlet, Streaming};
@@ -57,7 +56,7 @@ pub(super) struct HostState {
 impl HostState {
     /// The request being handled, as the log and the plugin know it; empty while there is none.
     pub(super) fn request_id(&self) -> String {
-        self.call.as_ref().map(|call| call.id.to_string()).unwrap_or_default()
+        self.call.as_ref().map(|call| call.id().to_string()).unwrap_or_default()
     }
 
     /// What the log says of the call that is handled.
@@ -93,8 +92,7 @@ impl HostState {
     /// Logs that the call got no more memory, where it did not and nothing said so.
     fn tell_refusal(&self) {
         if let Some(refusal) = self.memory.untold_refusal() {
-            let (reason, advice) = failure::of_memory(refusal);
-            self.log.short_of_memory(self.label().as_ref(), &reason, advice);
+            self.log.short_of_memory(self.label().as_ref(), &refusal.to_string(), refusal.advice());
         }
     }
 
@@ -253,7 +251,7 @@ impl Instance {
     /// again.
     pub(super) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<Answer> {
         self.store.state_mut().begin(Arc::clone(call));
-        let arguments: SmallVec<[&str; 8]> = call.request.arguments().collect();
+        let arguments: SmallVec<[&str; 8]> = call.request().arguments().collect();
         let commands = &self.exports.commands;
         let handling = self.store.enter(async |store| match commands {
             Commands::Handle(handle) => {
@@ -283,7 +281,7 @@ impl Instance {
         let state = self.store.state_mut();
         state.begin(Arc::clone(call));
         state.streaming = Some(streaming);
-        let arguments: Vec<String> = call.request.arguments().map(str::to_owned).collect();
+        let arguments: Vec<String> = call.request().arguments().map(str::to_owned).collect();
         let commands = plugin.lictor_plugin_streaming_commands();
         let streams = async |accessor: &Accessor<HostState>| {
             match commands.call_handle(accessor, arguments).await? {

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use wasmtime::PoolConcurrencyLimitError;
 
 use super::bounds::{Budget, BudgetSpent, MemoryLimiter, MemoryRefusal, Pace};
 use super::compile::{Compiled, compile};
+use super::compute::Offloaded;
 use super::debug::{Debug, DebugFault};
 use super::describe::CommandInfo;
 use super::host::{self, Granted, Grants, Handles, PluginLog, Volume, VolumeLimits, reserve_bytes};
@@ -17,8 +17,8 @@ use super::instance::{Entry, HostState, Instance, Linked, Purpose};
 use super::pool::{Instances, Pool, Retirement};
 use super::runtime::{MAX_TABLE_ELEMENTS, Runtime};
 use super::sandbox::Sandbox;
+use super::slots::{ClientLimit, ClientSlot, PluginLimit, Slots};
 use super::world::{self, World};
-use crate::telemetry::metrics::Counter;
 use crate::text::{Foreign, shown};
 use crate::wire::CommandError;
 
@@ -93,7 +93,7 @@ pub struct Plugin {
     log: Arc<PluginLog>,
     granted: Arc<Granted>,
     pool: Arc<Pool>,
-    turns: Option<Semaphore>,
+    limit: PluginLimit,
     pace: Pace,
     /// What a fresh instance has of memories and tables.
     footprint_bytes: usize,
@@ -123,7 +123,7 @@ impl Plugin {
             pool: Arc::new(new_pool(&spec, &sandbox)),
             log: Arc::new(PluginLog::new(Arc::clone(&spec.name))),
             granted: Arc::new(spec.grants.prepare(sandbox.web(), sandbox.topics(), sandbox.reserved())),
-            turns: new_turns(&spec),
+            limit: PluginLimit::new(spec.concurrency, sandbox.queue()),
             sha256: of.sha256,
             debug: Arc::clone(&of.debug),
             pace: Pace::default(),
@@ -162,7 +162,7 @@ impl Plugin {
                 self.sandbox.reserved(),
             )),
             pool: Arc::new(new_pool(&spec, &self.sandbox)),
-            turns: new_turns(&spec),
+            limit: PluginLimit::new(spec.concurrency, self.sandbox.queue()),
             pace: self.pace.clone(),
             footprint_bytes: self.footprint_bytes,
             commands: self.commands.clone(),
@@ -226,7 +226,7 @@ impl Plugin {
         self.spec.grants.commands.as_ref().is_some_and(|gate| (gate.0)(command))
     }
 
-    /// Whether its commands give streams: then [`invoke_streaming`](super::invoke_streaming) is the way to call them.
+    /// Whether its commands give streams: then [`run_streaming`](super::run_streaming) is the way to call them.
     #[must_use]
     pub fn is_streaming(&self) -> bool {
         self.world == World::StreamingPlugin
@@ -235,7 +235,7 @@ impl Plugin {
     /// Whether calls that are at hand together are worth handing over together.
     #[must_use]
     pub fn takes_many(&self) -> bool {
-        self.linked.is_worker() && self.turns.is_none()
+        self.linked.is_worker() && self.limit.is_unlimited()
     }
 
     /// Drops warm instances that were not called for long; to be called now and then.
@@ -252,46 +252,41 @@ impl Plugin {
         &self.sandbox
     }
 
-    pub(super) fn runtime(&self) -> &Runtime {
-        &self.runtime
+    /// The slots in which its calls run.
+    pub(super) fn slots(&self) -> &Slots {
+        self.runtime.slots()
     }
 
-    /// A slot to run in; waits for one where none is free.
-    pub(super) async fn slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, CommandError> {
-        self.sandbox.slot(&self.runtime, deadline).await
+    /// The limit on its running calls.
+    pub(super) fn limit(&self) -> &PluginLimit {
+        &self.limit
+    }
+
+    /// Counts one more call of a client as running, before all else that the call needs; waits if the client is at
+    /// its limit. The call then runs by [`run_reserved`](super::run_reserved).
+    ///
+    /// # Errors
+    ///
+    /// `busy` or `timeout`.
+    pub async fn reserve(&self, limit: &ClientLimit, deadline: Instant) -> Result<ClientSlot, CommandError> {
+        limit.acquire(self.slots().queue(), deadline).await
     }
 
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// `command`, which is to be a task, and is moved to threads of their own while it computes.
-    pub fn aside<F>(&self, command: F) -> impl Future<Output = F::Output> + Send + use<F>
+    /// Moves `call` to the threads for calls that compute, whenever it does.
+    pub(super) fn offload<F>(&self, call: F) -> Offloaded<F>
     where
         F: Future + Send + Unpin + 'static,
         F::Output: Send,
     {
-        self.sandbox.compute().aside(command)
+        self.sandbox.compute().offload(call)
     }
 
     pub(super) fn pace(&self) -> &Pace {
         &self.pace
-    }
-
-    pub(super) fn turns(&self) -> Option<&Semaphore> {
-        self.turns.as_ref()
-    }
-
-    /// A permit of the plugin's own bound on concurrency, where it has one.
-    pub(super) async fn turn(&self, deadline: Instant) -> Result<Option<SemaphorePermit<'_>>, CommandError> {
-        let Some(turns) = &self.turns else { return Ok(None) };
-        match turns.try_acquire() {
-            Ok(turn) => Ok(Some(turn)),
-            Err(_) => {
-                Counter::PluginCallsDelayed.count();
-                self.sandbox.wait_for(turns.acquire(), deadline).await.map(Some)
-            }
-        }
     }
 
     pub(super) fn max_reply_bytes(&self) -> usize {
@@ -386,8 +381,4 @@ fn link(compiled: &Compiled, spec: &Spec) -> Result<Linked, String> {
 fn new_pool(spec: &Spec, sandbox: &Sandbox) -> Pool {
     let retirement = Retirement { max_calls: spec.max_calls, idle: spec.idle };
     Pool::new(spec.instances, retirement, sandbox.max_idle_instances())
-}
-
-fn new_turns(spec: &Spec) -> Option<Semaphore> {
-    spec.concurrency.map(|turns| Semaphore::new(turns as usize))
 }

@@ -78,8 +78,8 @@ impl Pool {
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
-    /// Takes back an instance that ended a call of `caller` well; drops it if it is worn or there are enough.
-    pub(super) fn give_back(&self, caller: &PeerIdentity, mut instance: Warm) {
+    /// Takes back an instance that ended a call well; drops it if it is worn or there are enough.
+    pub(super) fn give_back(&self, mut instance: Warm) {
         if !self.may_keep(&instance) || self.idle_count.load(Ordering::Relaxed) >= self.max_idle {
             return;
         }
@@ -87,7 +87,7 @@ impl Pool {
         let mut idle = self.idle();
         // Counted under the lock, so that `take` never subtracts before this adds.
         self.idle_count.fetch_add(1, Ordering::Relaxed);
-        idle.entry(self.owner(caller)).or_default().push(instance);
+        idle.entry(instance.owner().cloned()).or_default().push(instance);
     }
 
     /// Drops the instances that have not been called for the time in `retirement`.
@@ -129,7 +129,8 @@ impl Pool {
         Some(oldest)
     }
 
-    fn owner(&self, caller: &PeerIdentity) -> Option<Arc<str>> {
+    /// Returns the client whose calls an instance may see that is made for `caller`; `None` for all clients.
+    pub(super) fn owner(&self, caller: &PeerIdentity) -> Option<Arc<str>> {
         (self.sharing == Instances::PerClient).then(|| caller.name_shared())
     }
 

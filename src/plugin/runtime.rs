@@ -6,20 +6,19 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::anyhow;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::backtrace;
 use super::cache::{Cache, Draft, Unloadable};
+use super::call::MAX_DEPTH;
 use super::compiling::Compiling;
 use super::debug::Hopeless;
-use super::invoke::MAX_DEPTH;
 use super::places::Places;
+use super::slots::{Slots, WaitQueue};
 use super::ticker::Ticker;
 use super::world::World;
 use crate::telemetry::metrics::Counter;
-use crate::wire::{Code, CommandError};
 
 /// Bytes of a linear memory that stay mapped when its slot is used again: they are zeroed by hand, which up to
 /// some size is cheaper than giving the pages back and faulting them in again.
@@ -64,9 +63,7 @@ pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
 /// Where the plugins of one world run.
 pub(super) struct Runtime {
     engine: Engine,
-    slots: Arc<Semaphore>,
-    /// For commands that commands run.
-    nested: Semaphore,
+    slots: Slots,
     cache: Option<Cache>,
     hopeless: Hopeless,
 }
@@ -82,6 +79,7 @@ impl Runtime {
         world: World,
         calls: u32,
         ticker: &Ticker,
+        queue: &Arc<WaitQueue>,
         compiled: Option<&Path>,
         with_core_dumps: bool,
     ) -> anyhow::Result<Self> {
@@ -98,14 +96,12 @@ impl Runtime {
         let engine = Engine::new(&config).map_err(|error| no_sandbox(world, calls, &error))?;
         ticker.add(engine.clone());
         let cache = compiled.and_then(|folder| open_cache(folder, &engine));
-        let slots = Arc::new(Semaphore::new(calls as usize));
-        Ok(Self {
-            engine,
-            slots,
-            nested: Semaphore::new(most_nested(calls) as usize),
-            cache,
-            hopeless: Hopeless::default(),
-        })
+        let delayed = match world {
+            World::Plugin => Counter::CommandsDelayed,
+            World::StreamingPlugin => Counter::StreamsDelayed,
+        };
+        let slots = Slots::new(calls, most_nested(calls), Arc::clone(queue), delayed);
+        Ok(Self { engine, slots, cache, hopeless: Hopeless::default() })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -154,22 +150,9 @@ impl Runtime {
         }
     }
 
-    /// The slots, to be waited for.
-    pub(super) fn slots(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.slots)
-    }
-
-    /// A slot to run in, where one is free.
-    pub(super) fn slot_if_free(&self) -> Option<OwnedSemaphorePermit> {
-        self.slots().try_acquire_owned().ok()
-    }
-
-    /// A place for a command that a command runs, which waits for none: its caller holds a slot meanwhile.
-    pub(super) fn nested_place(&self) -> Result<SemaphorePermit<'_>, CommandError> {
-        self.nested.try_acquire().map_err(|_| {
-            Counter::NestedCallsRefused.count();
-            CommandError::not_run(Code::Busy, "Too many commands of plugins are running; try again later")
-        })
+    /// The slots in which its instances run.
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
     }
 }
 
@@ -251,8 +234,13 @@ fn pool(slots: u32, stacks: u32) -> PoolingAllocationConfig {
 #[cfg(test)]
 mod tests {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    use std::time::Duration;
 
     use super::*;
+
+    fn queue() -> Arc<WaitQueue> {
+        Arc::new(WaitQueue::new(1, Duration::from_secs(1)))
+    }
 
     fn code_of(engine: &Engine) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -266,7 +254,8 @@ mod tests {
         for (world, key) in
             [(World::Plugin, "concurrent_commands"), (World::StreamingPlugin, "concurrent_streams")]
         {
-            let refused = Runtime::new(world, 100_000, &ticker, None, false).err().unwrap().to_string();
+            let refused =
+                Runtime::new(world, 100_000, &ticker, &queue(), None, false).err().unwrap().to_string();
             assert!(
                 refused.starts_with(&format!("no address space for limits.{key} = 100000 (")),
                 "{refused}"
@@ -281,7 +270,7 @@ mod tests {
         let ticker = Ticker::start().unwrap();
         for world in worlds {
             for with_core_dumps in [false, true] {
-                let runs = Runtime::new(world, 1, &ticker, None, with_core_dumps).unwrap();
+                let runs = Runtime::new(world, 1, &ticker, &queue(), None, with_core_dumps).unwrap();
                 assert_eq!(code_of(&compiling_engine(world).unwrap()), code_of(runs.engine()), "{world:?}");
             }
         }

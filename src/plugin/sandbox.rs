@@ -5,21 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::bounds::Budget;
-use super::bounds::Queue;
 use super::compute::Compute;
 use super::dumps::Dumps;
 use super::host::Web;
 use super::runtime::Runtime;
+use super::slots::WaitQueue;
 use super::ticker::Ticker;
 use super::topics::Topics;
 use super::world::World;
 use crate::files::Reserved;
-use crate::telemetry::metrics::Counter;
-use crate::wire::{Code, CommandError};
 
 /// Bounds on what all plugins together may run.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +67,7 @@ pub struct Sandbox {
     streams: OnceLock<Result<Arc<Runtime>, String>>,
     compiled: Option<PathBuf>,
     makes_core_dumps: bool,
-    queue: Queue,
+    queue: Arc<WaitQueue>,
     /// One plugin at a time describes itself, in none of the clients' slots: with all of these held, a reload is what helps.
     loading: Semaphore,
     /// Of its instance, for the same reason; the plugin's own bound holds as well.
@@ -99,14 +96,15 @@ impl Sandbox {
         };
         let ticker = Ticker::start().context("no thread for the sandbox's clock")?;
         let calls = limits.concurrent_calls;
-        let commands = Runtime::new(World::Plugin, calls, &ticker, kept.compiled, makes_core_dumps)?;
+        let queue = Arc::new(WaitQueue::new(limits.waiting_calls, limits.max_wait));
+        let commands = Runtime::new(World::Plugin, calls, &ticker, &queue, kept.compiled, makes_core_dumps)?;
         Ok(Self {
             ticker,
             commands: Arc::new(commands),
             streams: OnceLock::new(),
             compiled: kept.compiled.map(Path::to_owned),
             makes_core_dumps,
-            queue: Queue::new(limits.waiting_calls),
+            queue,
             loading: Semaphore::new(1),
             loading_budget: Arc::new(Budget::for_loading(limits.memory_bytes)),
             limits,
@@ -144,7 +142,8 @@ impl Sandbox {
 
     fn new_streams(&self) -> Result<Arc<Runtime>, String> {
         let (calls, compiled) = (self.limits.concurrent_streams, self.compiled.as_deref());
-        let made = Runtime::new(World::StreamingPlugin, calls, &self.ticker, compiled, self.makes_core_dumps);
+        let world = World::StreamingPlugin;
+        let made = Runtime::new(world, calls, &self.ticker, &self.queue, compiled, self.makes_core_dumps);
         made.map(Arc::new).map_err(|error| format!("{error:#}"))
     }
 
@@ -162,6 +161,11 @@ impl Sandbox {
     pub(super) async fn loading(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.loading.acquire().await.ok()
+    }
+
+    /// The queue of calls that wait for leave to run.
+    pub(super) fn queue(&self) -> &Arc<WaitQueue> {
+        &self.queue
     }
 
     /// The threads for calls that compute.
@@ -193,44 +197,6 @@ impl Sandbox {
     /// Warm instances that may stand idle at the same time: as many as may run, for the pool has room for both.
     pub(super) fn max_idle_instances(&self) -> usize {
         self.limits.concurrent_calls as usize
-    }
-
-    /// A slot of `runtime` to run in; waits for one, first come first served, where none is free.
-    pub(super) async fn slot(
-        &self,
-        runtime: &Runtime,
-        deadline: Instant,
-    ) -> Result<OwnedSemaphorePermit, CommandError> {
-        if let Some(slot) = runtime.slot_if_free() {
-            return Ok(slot);
-        }
-        match std::ptr::eq(runtime, &*self.commands) {
-            true => Counter::CommandsDelayed.count(),
-            false => Counter::StreamsDelayed.count(),
-        }
-        self.wait_for(runtime.slots().acquire_owned(), deadline).await
-    }
-
-    /// Waits for a permit, which `acquiring` will give, within the bounds of the queue.
-    pub(super) async fn wait_for<P>(
-        &self,
-        acquiring: impl Future<Output = Result<P, AcquireError>>,
-        deadline: Instant,
-    ) -> Result<P, CommandError> {
-        let _place = self.queue.place()?;
-        let give_up = Instant::now() + self.limits.max_wait;
-        match timeout_at(deadline.min(give_up), acquiring).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_closed)) => Err(CommandError::not_run(Code::ShuttingDown, "The server is stopping")),
-            Err(_elapsed) if deadline <= give_up => {
-                Counter::CallsTimedOut.count();
-                Err(CommandError::not_run(Code::Timeout, "The deadline passed before a slot was free"))
-            }
-            Err(_elapsed) => {
-                Counter::QueueTimedOut.count();
-                Err(CommandError::not_run(Code::Busy, "No slot became free in time; try again later"))
-            }
-        }
     }
 }
 

@@ -5,14 +5,16 @@ use std::task::Context;
 
 use tokio::time::Instant;
 
+use super::call::Call;
 use super::instance::{HostState, Instance};
-use super::invoke::Call;
 use super::places::Places;
 use super::worker::{Answer, Left, Worker};
 
 /// An instance, and what it has behind it.
 pub(super) struct Warm {
     guest: Guest,
+    /// The client whose calls it may see; `None` for all clients.
+    owner: Option<Arc<str>>,
     calls: u32,
     last_used: Instant,
 }
@@ -25,14 +27,14 @@ enum Guest {
 }
 
 impl Warm {
-    /// `instance`, which ran no call yet.
-    pub(super) fn new(instance: Instance) -> Self {
+    /// Takes `instance`, which ran no call yet, for the calls of `owner`.
+    pub(super) fn new(instance: Instance, owner: Option<Arc<str>>) -> Self {
         let guest = if instance.is_worker() {
             Guest::Inside(Worker::new(instance))
         } else {
             Guest::Outside(instance)
         };
-        Self { guest, calls: 0, last_used: Instant::now() }
+        Self { guest, owner, calls: 0, last_used: Instant::now() }
     }
 
     /// Carries out `call`. After an error, or when the future is dropped before its end, the instance can't be used
@@ -49,10 +51,10 @@ impl Warm {
     }
 
     /// Carries out the call that has begun to its end, as [`handle`](Self::handle) does.
-    pub(super) async fn go_on(&mut self) -> wasmtime::Result<Answer> {
+    pub(super) async fn finish(&mut self) -> wasmtime::Result<Answer> {
         match &mut self.guest {
             Guest::Outside(_) => Err(wasmtime::format_err!("it has begun no call")),
-            Guest::Inside(worker) => match worker.go_on().await {
+            Guest::Inside(worker) => match worker.finish().await {
                 Ok(answer) => Ok(answer),
                 Err(left) => Err(self.unwrap_left(left)),
             },
@@ -81,6 +83,11 @@ impl Warm {
     fn unwrap_left(&mut self, Left { instance, error }: Left) -> wasmtime::Error {
         self.guest = Guest::Outside(instance);
         error
+    }
+
+    /// The client whose calls it may see; `None` for all clients.
+    pub(super) fn owner(&self) -> Option<&Arc<str>> {
+        self.owner.as_ref()
     }
 
     /// Calls that it has run.

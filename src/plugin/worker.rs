@@ -16,9 +16,8 @@ use tokio::time::Instant;
 
 use super::bindings::exports::lictor::plugin::commands::Failure;
 use super::bounds::FirstTick;
-use super::failure;
+use super::call::Call;
 use super::instance::Instance;
-use super::invoke::Call;
 use crate::sync::locked;
 
 /// The answer of a plugin to a call.
@@ -26,12 +25,27 @@ pub(super) type Answer = Result<Vec<u8>, Failure>;
 
 /// As much of `answer` as is kept until it is told: of a reply that is too large, enough to tell that it is.
 pub(super) fn pared(answer: Answer, max_reply_bytes: usize) -> Answer {
-    let mut reply = answer.map_err(failure::pared)?;
+    let mut reply = answer.map_err(pared_failure)?;
     if reply.len() > max_reply_bytes {
         reply.truncate(max_reply_bytes + 1);
         reply.shrink_to_fit();
     }
     Ok(reply)
+}
+
+/// Longest message and code of a failure that are kept until it is told, in bytes. No more of a message is ever shown,
+/// and no known code is longer.
+const MAX_FAILURE_BYTES: usize = 8 << 10;
+
+/// Cuts `failure` to what is kept of it: a plugin may make it as large as all that it hands over in one piece.
+pub(super) fn pared_failure(mut failure: Failure) -> Failure {
+    for text in [&mut failure.code, &mut failure.message] {
+        if text.len() > MAX_FAILURE_BYTES {
+            text.truncate(text.floor_char_boundary(MAX_FAILURE_BYTES));
+            text.shrink_to_fit();
+        }
+    }
+    failure
 }
 
 /// Bytes that an answer holds.
@@ -116,10 +130,10 @@ impl Desk {
 
 /// The arguments of `calls`, as `queue` describes it.
 fn block(calls: &VecDeque<Arc<Call>>) -> Vec<u8> {
-    let size = |Call { request, .. }: &Call| 4 * (1 + request.arguments().len()) + request.text_bytes();
+    let size = |call: &Call| 4 * (1 + call.request().arguments().len()) + call.request().text_bytes();
     let mut block = Vec::with_capacity(calls.iter().map(|call| size(call)).sum());
     for call in calls {
-        let arguments = call.request.arguments();
+        let arguments = call.request().arguments();
         push(&mut block, arguments.len(), "");
         arguments.for_each(|argument| push(&mut block, argument.len(), argument));
     }
@@ -164,11 +178,11 @@ impl Worker {
     /// Carries out `call`. After an error, or when the future is dropped before its end, the worker can't be used again.
     pub(super) async fn handle(&mut self, call: &Arc<Call>) -> Result<Answer, Left> {
         self.desk.papers().lay(std::slice::from_ref(call), None);
-        self.go_on().await
+        self.finish().await
     }
 
     /// Carries out the call that has begun to its end.
-    pub(super) async fn go_on(&mut self) -> Result<Answer, Left> {
+    pub(super) async fn finish(&mut self) -> Result<Answer, Left> {
         poll_fn(|cx| match self.working.as_mut().poll(cx) {
             Poll::Ready(left) => Poll::Ready(Err(left)),
             Poll::Pending => {

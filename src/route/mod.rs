@@ -75,8 +75,8 @@ impl<P> FromIterator<(Arc<str>, P)> for Routes<P> {
 pub enum Target<'a, P> {
     /// The server.
     BuiltIn(BuiltIn, Request),
-    /// A plugin, with the table's copy of the command's name.
-    Plugin(&'a Arc<str>, &'a P, Request),
+    /// A plugin.
+    Plugin(&'a P, Request),
 }
 
 /// A permitted request without a target.
@@ -101,8 +101,8 @@ impl<P> Routes<P> {
                 None => Err(Unknown { request }),
             };
         }
-        match self.plugins.get_key_value(command) {
-            Some((name, plugin)) => Ok(Target::Plugin(name, plugin, request)),
+        match self.plugins.get(command) {
+            Some(plugin) => Ok(Target::Plugin(plugin, request)),
             None => Err(Unknown { request }),
         }
     }

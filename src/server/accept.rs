@@ -12,14 +12,12 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use super::Service;
 use super::admission::{AddressPlace, Admission, AdmissionLimits};
-use super::conn::Connection;
+use super::connection::Connection;
 use super::control::Control;
-use super::members::Members;
+use super::shared::{Current, Shared};
 use super::stranger::{Explained, FirstBytes};
 use super::tls::{self, Authenticated};
 use super::verify::Verifiers;
@@ -49,39 +47,6 @@ pub struct Server {
     connections: TaskTracker,
 }
 
-/// State shared by all connections.
-pub(super) struct Shared {
-    current: ArcSwap<Current>,
-    pub(super) members: Arc<Members>,
-    pub(super) control: Option<Arc<dyn Control>>,
-    pub(super) started: Instant,
-    admission: Arc<Admission>,
-    pub(super) verifiers: Verifiers,
-    accepted: AtomicU64,
-    /// Notified when all listeners are to stop accepting.
-    stop: Notify,
-    /// Notified whenever there is another [`Current`].
-    pub(super) swapped: Notify,
-}
-
-/// The state that a reload swaps, all at once.
-#[derive(Clone)]
-pub struct Current {
-    /// Roster, policy, routes and limits for connections.
-    pub service: Arc<Service>,
-    /// The TLS settings for handshakes.
-    pub acceptor: TlsAcceptor,
-    /// Longest time until a connection's peer is known.
-    pub handshake_timeout: Duration,
-}
-
-impl Shared {
-    /// Returns the service in force.
-    pub(super) fn service(&self) -> Arc<Service> {
-        Arc::clone(&self.current.load().service)
-    }
-}
-
 impl Server {
     /// Makes a server of `current`, until [`Self::swap`]. Operators control it through `control`.
     ///
@@ -95,7 +60,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let shared = Shared {
             current: ArcSwap::from_pointee(current),
-            members: Arc::default(),
+            registry: Arc::default(),
             control,
             started: Instant::now(),
             admission: Arc::new(Admission::new(admission)),
@@ -112,18 +77,18 @@ impl Server {
     pub fn swap(&self, current: Current) {
         self.shared.current.store(Arc::new(current));
         self.shared.swapped.notify_waiters();
-        self.shared.members.renew();
+        self.shared.registry.renew();
     }
 
     /// Cuts off clients whose certificate has ended by `now`; to be called periodically.
     pub fn cut_off_expired(&self, now: SystemTime) {
-        self.shared.members.cut_off_expired(now);
+        self.shared.registry.cut_off_expired(now);
     }
 
     /// Returns a function that tells all connections to check whether memory is short.
     pub fn memory_teller(&self) -> impl Fn() + Send + use<> {
-        let members = Arc::clone(&self.shared.members);
-        move || members.look_at_memory()
+        let registry = Arc::clone(&self.shared.registry);
+        move || registry.check_memory()
     }
 
     /// Accepts from `listener` until [`Self::stop`].
@@ -132,7 +97,7 @@ impl Server {
         // A permit is taken before accepting, so that at the limit further connections wait in the kernel.
         while let Some(place) = self.shared.admission.place().await {
             let notified = self.shared.stop.notified();
-            if self.shared.members.is_stopping() {
+            if self.shared.registry.is_stopping() {
                 return;
             }
             let accepted = tokio::select! {
@@ -161,15 +126,15 @@ impl Server {
     ///
     /// Connections are told at random times, so that their clients do not all reconnect at the same moment.
     pub async fn stop(&self, patience: Duration) -> bool {
-        let present = self.shared.members.close();
+        let present = self.shared.registry.close();
         self.shared.stop.notify_waiters();
         self.shared.admission.close();
         self.connections.close();
         let ending = async {
             let begun = Instant::now();
-            for (member, after) in present.iter().zip(stop_times(present.len(), patience)) {
+            for (connection, after) in present.iter().zip(stop_times(present.len(), patience)) {
                 sleep_until(begun + after).await;
-                member.stop();
+                connection.stop();
             }
             drop(present);
             self.connections.wait().await;
@@ -241,10 +206,10 @@ async fn serve(
     let (stream, identity) = authenticated.into_parts();
     let (client, thumbprint, known_by) = (identity.name_shared(), identity.thumbprint(), identity.known_by());
     tracing::info!(target: "lictor::connection", connection = %id, %peer, client = &*client, %thumbprint, %known_by, "admitted");
-    let membership = shared.members.join(id, identity, peer);
+    let registration = shared.registry.join(id, identity, peer);
     let service = Arc::clone(&current.service);
     drop(current);
-    let mut connection = Connection::new(stream, membership.member(), service, shared);
+    let mut connection = Connection::new(stream, registration.handle(), service, shared);
     let end = connection.serve().await;
     end.count();
     if end.is_orderly() {

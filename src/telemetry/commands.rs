@@ -87,18 +87,16 @@ pub struct Recorder {
 /// A completed command.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandEvent<'a> {
-    /// Its request.
+    /// Its request's name in the log.
     pub id: RequestId,
-    /// Its first argument, as the client sent it.
-    pub command: &'a Arc<str>,
+    /// Its request.
+    pub request: &'a Request,
     /// The plugin that ran the command for its client, if any.
     pub via: Option<&'a str>,
     /// Time at which the request was read.
     pub began: Instant,
     /// The reply's length in bytes, or the failure.
     pub result: Result<usize, &'a CommandError>,
-    /// All its arguments as logged, if [`CommandLog::arguments`] returned them.
-    pub arguments: Option<&'a str>,
 }
 
 impl CommandLog {
@@ -129,15 +127,6 @@ impl CommandLog {
         Self(budgets)
     }
 
-    /// The arguments of `request` in the form to be logged; `None` if arguments are not logged.
-    #[must_use]
-    pub fn arguments(&self, request: &Request) -> Option<String> {
-        self.0.arguments.then(|| {
-            let joined = request.arguments().skip(1).collect::<Vec<_>>().join(" ");
-            shown(&joined, MAX_ARGUMENTS_CHARS).to_string()
-        })
-    }
-
     /// Returns a recorder for the commands of `client`.
     #[must_use]
     pub fn recorder(&self, client: Arc<str>) -> Recorder {
@@ -160,20 +149,19 @@ impl Recorder {
             return self.decide(&self.client.unknown, event, second);
         }
         let mut recent = self.recent.borrow_mut();
-        // Most come from the routes, which share one allocation for each command.
-        let same = recent.iter().find(|(known, _)| Arc::ptr_eq(known, event.command));
-        if let Some((_, budgets)) = same.or_else(|| recent.iter().find(|(known, _)| known == event.command)) {
+        let command = event.request.command();
+        if let Some((_, budgets)) = recent.iter().find(|(known, _)| **known == *command) {
             return self.decide(budgets, event, second);
         }
-        if !self.log.commands.contains(event.command) {
+        let Some(command) = self.log.commands.get(command) else {
             return self.decide(&self.client.unknown, event, second);
-        }
-        let budgets = self.client.command(event.command, self.log.always);
+        };
+        let budgets = self.client.command(command, self.log.always);
         let is_admitted = self.decide(&budgets, event, second);
         if recent.len() == MAX_RECENT {
             recent.remove(0);
         }
-        recent.push((Arc::clone(event.command), budgets));
+        recent.push((Arc::clone(command), budgets));
         is_admitted
     }
 
@@ -207,9 +195,11 @@ impl Recorder {
     }
 
     fn write(&self, event: &CommandEvent<'_>) {
-        let CommandEvent { id, via, arguments, .. } = *event;
+        let CommandEvent { id, request, via, .. } = *event;
         let client = &*self.name;
-        let command = shown(event.command, MAX_COMMAND_CHARS);
+        let command = shown(request.command(), MAX_COMMAND_CHARS);
+        let arguments = self.log.arguments.then(|| arguments(request));
+        let arguments = arguments.as_deref();
         let micros = u64::try_from(event.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (connection, request) = (id.connection, id);
         match event.result {
@@ -225,6 +215,12 @@ impl Recorder {
             ),
         }
     }
+}
+
+/// The arguments of `request` after the command, in the form to be logged.
+fn arguments(request: &Request) -> String {
+    let joined = request.arguments().skip(1).collect::<Vec<_>>().join(" ");
+    shown(&joined, MAX_ARGUMENTS_CHARS).to_string()
 }
 
 impl ClientBudgets {
@@ -315,6 +311,8 @@ fn tell_sum(client: &str, others: &[Count]) {
 mod tests {
     use std::time::Duration;
 
+    use bytes::Bytes;
+
     use super::*;
     use crate::telemetry::ConnectionId;
 
@@ -330,14 +328,13 @@ mod tests {
         result: Result<usize, &CommandError>,
         events: usize,
     ) -> usize {
-        let command = Arc::from(command);
+        let request = Request::composed(&[command.to_owned()], Bytes::new()).unwrap();
         let event = CommandEvent {
             id: RequestId { connection: ConnectionId(1), number: 1 },
-            command: &command,
+            request: &request,
             via: None,
             began: recorder.log.started + Duration::from_secs(5),
             result,
-            arguments: None,
         };
         (0..events).filter(|_| recorder.admits(&event)).count()
     }

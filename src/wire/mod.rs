@@ -14,7 +14,9 @@ mod request;
 pub use decode::{Decoder, Phase};
 pub use error::{Code, CommandError, Outcome};
 pub use fault::Fault;
-pub use reply::{GREETING, Sent, encode_farewell, encode_fault, encode_part, encode_reply, is_plain_text};
+pub use reply::{
+    GREETING, NEEDS_SEQUENCE, Sent, encode_farewell, encode_fault, encode_part, encode_reply, is_plain_text,
+};
 pub use request::{Request, Sequence};
 
 /// Maximum bytes of a head, including its final empty line.

@@ -11,6 +11,9 @@ use crate::text::shown;
 /// Sent once a client is admitted.
 pub const GREETING: &[u8] = b"OK\r\n\r\n";
 
+/// The error if a plain reply can't carry what a command returns.
+pub const NEEDS_SEQUENCE: &str = "Reply needs a Sequence header";
+
 /// The end of a head and of a plain reply.
 const END: &[u8] = b"\r\n\r\n";
 
@@ -44,7 +47,7 @@ pub fn encode_reply(
             out.put_slice(END);
         }
         (None, Ok(_)) => {
-            plain_error("Reply needs a Sequence header", out);
+            plain_error(NEEDS_SEQUENCE, out);
             return Sent::Unframeable;
         }
         (None, Err(error)) => plain_error(message(error), out),

@@ -9,12 +9,12 @@ use crate::authz::Policy;
 use crate::config::{self, Config, Pin};
 use crate::idempotency::{self, Ledger};
 use crate::identity::{Pinned, Roster};
-use crate::plugin::Shares;
+use crate::plugin::ClientLimits;
 use crate::route::{OPERATORS, Routes};
-use crate::server::{AdmissionLimits, ConnectionLimits, Rates, Rechecks, Service, TlsFiles, TlsVersion};
+use crate::server::{AdmissionLimits, ConnectionLimits, RateLimits, Rechecks, Service, TlsFiles, TlsVersion};
 use crate::telemetry::CommandLog;
 
-/// Builds the service for connections; clients' shares in running calls carry over from `old`.
+/// Builds the service for connections; clients' running calls carry over from `old`.
 pub(super) fn service(
     config: &Config,
     plugins: &Plugins,
@@ -36,13 +36,13 @@ pub(super) fn service(
         roster: roster(config),
         rechecks: Rechecks::default(),
         policy: policy(config),
-        shares: match old {
-            Some(old) => old.shares.renewed(clients(), at_once, waiting),
-            None => Shares::new(clients(), at_once, waiting),
+        client_limits: match old {
+            Some(old) => old.client_limits.renewed(clients(), at_once, waiting),
+            None => ClientLimits::new(clients(), at_once, waiting),
         },
-        rates: match old {
-            Some(old) => old.rates.renewed(clients(), per_second),
-            None => Rates::new(clients(), per_second),
+        rate_limits: match old {
+            Some(old) => old.rate_limits.renewed(clients(), per_second),
+            None => RateLimits::new(clients(), per_second),
         },
         idempotency,
         limits: connection_limits(&config.limits),

@@ -1,6 +1,6 @@
 //! The conformance suite of `lictor plugin test`: the abilities that a plugin in any language must have.
 //!
-//! The plugin runs as in the server, except for the wire: through `plugin::invoke`, with its pool and limits.
+//! The plugin runs as in the server, except for the wire: through `plugin::run`, with its pool and limits.
 //! Its log is captured instead of written.
 
 mod cases;
@@ -21,7 +21,9 @@ use self::web::Web;
 use super::fixtures::{decoded, everything, open_stores, small_sandbox, stand_in, unserved};
 use crate::app::single_threaded;
 use crate::identity::PeerIdentity;
-use crate::plugin::{Call, Compiling, CoreDumps, Grants, HttpGrant, Instances, Plugin, Seat, Spec, invoke};
+use crate::plugin::{
+    Call, Compiling, CoreDumps, Exchange, Grants, HttpGrant, Instances, Plugin, Spec, run_reserved,
+};
 use crate::state::MemoryEngine;
 use crate::telemetry::{self, ConnectionId, Events, RequestId};
 use crate::wire::CommandError;
@@ -180,10 +182,9 @@ impl Suite {
         let timeout = request.timeout_ms().map_or(self.limits.timeout, Duration::from_millis);
         let number = 1 + self.requests.fetch_add(1, Ordering::Relaxed);
         let id = RequestId { connection: ConnectionId(0), number };
-        let deadline = tokio::time::Instant::now() + timeout;
-        let call = Call::new(request, self.client.clone(), id, deadline);
-        let seat = Seat::new(call.caller.clone(), None);
-        Ok(invoke(seat, Arc::clone(plugin), Arc::new(call)).await.answer)
+        let arrived = tokio::time::Instant::now();
+        let call = Call::new(Exchange { id, arrived, request }, self.client.clone(), arrived + timeout);
+        Ok(run_reserved(plugin, Arc::new(call)).await.reply)
     }
 
     /// Checks that each listed command is described for people.

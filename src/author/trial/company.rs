@@ -16,9 +16,9 @@ use crate::authz::{self, CommandPattern};
 use crate::config;
 use crate::idempotency::{self, Asked, Claimed, Ledger};
 use crate::identity::PeerIdentity;
-use crate::plugin::{Call, Commands, CoreDumps, DeadlineOf, Plugin, Shares, invoke_whole};
+use crate::plugin::{Call, ClientLimits, Commands, CoreDumps, DeadlineOf, Exchange, Plugin, run_whole};
 use crate::route::{Routes, Target};
-use crate::server::{Rates, Rechecks, Service};
+use crate::server::{RateLimits, Rechecks, Service};
 use crate::state::{Engine, MemoryEngine, SqliteEngine, SqliteOptions};
 use crate::telemetry::{CommandLog, ConnectionId, RequestId};
 use crate::text::shown;
@@ -85,13 +85,14 @@ impl Company {
         let caller = self.clients.get(&call.client).context("the client is nobody")?.clone();
         let of_server = || anyhow::anyhow!("there is no server to carry out {command}: leave it out");
         let permit = authz::permit(&caller, request, &self.service.policy).map_err(|_| of_server())?;
-        let Ok(Target::Plugin(_, plugin, request)) = self.service.routes.route(permit) else {
+        let Ok(Target::Plugin(plugin, request)) = self.service.routes.route(permit) else {
             return Err(of_server());
         };
         let id = RequestId { connection: ConnectionId(0), number };
         let timeout = request.timeout_ms().map_or(self.timeout, Duration::from_millis);
         let whose = if timeout == self.timeout { DeadlineOf::Plugin } else { DeadlineOf::Client };
-        let call = Call::new(request, caller, id, tokio::time::Instant::now() + timeout);
+        let arrived = tokio::time::Instant::now();
+        let call = Call::new(Exchange { id, arrived, request }, caller, arrived + timeout);
         let call = call.with_deadline_of(whose).with_commands(Arc::clone(&self.service) as Arc<dyn Commands>);
         Ok((Arc::clone(plugin), Arc::new(call)))
     }
@@ -104,8 +105,8 @@ impl Company {
         call: &Arc<Call>,
         sent: &mut Vec<u8>,
     ) -> idempotency::Answer {
-        let Some(key) = call.request.idempotency_key() else {
-            return invoke_whole(plugin, call, sent).await;
+        let Some(key) = call.request().idempotency_key() else {
+            return run_whole(plugin, call, sent).await;
         };
         if plugin.is_streaming() {
             return Err(idempotency::refused_of_stream());
@@ -113,12 +114,12 @@ impl Company {
         let client = call.caller.name_shared();
         loop {
             let time_left = call.deadline.saturating_duration_since(tokio::time::Instant::now());
-            let asked = Asked { client: &client, key, request: &call.request, time_left };
+            let asked = Asked { client: &client, key, request: call.request(), time_left };
             let begun = Arc::clone(call);
             let has_begun = move || begun.outcome_if_stopped() == Outcome::Unknown;
             match self.service.idempotency.claim(asked, (), has_begun).await {
                 Claimed::Free(claim) => {
-                    let answer = invoke_whole(plugin, call, sent).await;
+                    let answer = run_whole(plugin, call, sent).await;
                     let settled = claim.settle(answer, ()).await.map(|(answer, ..)| answer);
                     let lost = || Err(CommandError::unknown(Code::Internal, "The answer was lost"));
                     return settled.unwrap_or_else(lost);
@@ -178,8 +179,8 @@ fn service(clients: &HashMap<String, PeerIdentity>, routes: Routes<Arc<Plugin>>)
         roster: pins.collect(),
         rechecks: Rechecks::default(),
         policy: names().map(|name| (name, all())).collect(),
-        shares: Shares::new(names(), limits.concurrent_commands_per_client, 0),
-        rates: Rates::new(names(), None),
+        client_limits: ClientLimits::new(names(), limits.concurrent_commands_per_client, 0),
+        rate_limits: RateLimits::new(names(), None),
         // Apart from the state, which may outlive this process: an earlier run's answers do not count in this
         // one.
         idempotency: Ledger::new(Arc::new(MemoryEngine::new()), idempotency_limits(&limits)),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wasmtime::ResourceLimiter;
 
 use super::budget::{Budget, BudgetSpent};
+use super::refusal::MemoryRefusal;
 use crate::telemetry::metrics::Counter;
 
 /// Bytes that one element of a table takes in the host.
@@ -32,23 +33,6 @@ pub(in crate::plugin) struct MemoryLimiter {
     /// True once the refusal was reported.
     is_told: AtomicBool,
     charge: Charge,
-}
-
-/// The reason why a memory or a table did not grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::plugin) enum MemoryRefusal {
-    /// The instance's limit is this many bytes.
-    Own(usize),
-    /// A table's limit is this many elements.
-    Table(usize),
-    /// The instance's limit is this many bytes, too few for the memory that the host holds for it.
-    Held(usize),
-    /// The module declares a maximum of this many bytes for this memory.
-    Declared(usize),
-    /// The module declares a maximum of this many elements for this table.
-    DeclaredTable(usize),
-    /// The budget of all instances is used up.
-    Server,
 }
 
 impl MemoryLimiter {

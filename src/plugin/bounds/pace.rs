@@ -15,9 +15,9 @@ use std::time::Duration;
 use wasmtime::UpdateDeadline;
 
 use super::thread_cpu;
+use crate::plugin::call::Call;
 use crate::plugin::compute;
 use crate::plugin::instance::HostState;
-use crate::plugin::invoke::Call;
 use crate::plugin::ticker::TICK;
 
 /// Ticks between two times that a call gives way.

@@ -18,8 +18,8 @@ use super::directories::{self, Folders};
 use super::handles::{Growth, HeldTooMuch};
 use super::interface::Interface;
 use super::stdio::{CallLabel, PluginLog, Stdio, Stream};
+use crate::plugin::call::Call;
 use crate::plugin::instance::HostState;
-use crate::plugin::invoke::Call;
 
 /// The most random bytes that a guest gets at once.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;

@@ -13,8 +13,8 @@ use self::bindings::lictor::plugin::call;
 use super::interface::{Grant, Interface};
 use super::ungranted::Ungranted;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
+use crate::plugin::call::MAX_DEPTH;
 use crate::plugin::instance::HostState;
-use crate::plugin::invoke::MAX_DEPTH;
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request};
 

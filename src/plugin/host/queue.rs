@@ -6,8 +6,8 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
 use super::interface::Interface;
+use crate::plugin::call::Call;
 use crate::plugin::instance::HostState;
-use crate::plugin::invoke::Call;
 use crate::plugin::store::FIRST_TICKS;
 use crate::plugin::worker::{Answer, Desk, pared};
 

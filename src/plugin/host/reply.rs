@@ -5,8 +5,8 @@ use wasmtime::component::{HasSelf, Linker};
 use super::interface::Interface;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::bindings::streaming::lictor::plugin::reply;
-use crate::plugin::failure;
 use crate::plugin::instance::HostState;
+use crate::plugin::worker::pared_failure;
 
 pub(super) const INTERFACE: Interface =
     Interface { names: &["lictor:plugin/reply"], version: (0, 1), grant: None, link };
@@ -19,7 +19,7 @@ impl reply::Host for HostState {
     fn fail(&mut self, why: Failure) -> wasmtime::Result<()> {
         match &mut self.streaming {
             Some(streaming) => {
-                streaming.failure = Some(failure::pared(why));
+                streaming.failure = Some(pared_failure(why));
                 Ok(())
             }
             None => wasmtime::bail!("it calls `reply.fail` while it streams nothing"),

@@ -36,16 +36,16 @@ impl request::Host for HostState {
     }
 
     fn header(&mut self, name: String) -> Option<String> {
-        self.call.as_ref()?.request.header(&name).map(str::to_owned)
+        self.call.as_ref()?.request().header(&name).map(str::to_owned)
     }
 
     fn headers(&mut self) -> Vec<(String, String)> {
         let Some(call) = &self.call else { return Vec::new() };
-        call.request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        call.request().headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     fn body(&mut self) -> Vec<u8> {
-        self.call.as_ref().map(|call| call.request.body().to_vec()).unwrap_or_default()
+        self.call.as_ref().map(|call| call.request().body().to_vec()).unwrap_or_default()
     }
 
     fn time_left_ms(&mut self) -> u64 {

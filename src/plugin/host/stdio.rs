@@ -15,7 +15,7 @@ use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 use super::lines::{LeftOut, Line, Lines, Piece};
 use super::ungranted::Ungranted;
 use crate::identity::PeerIdentity;
-use crate::plugin::invoke::Call;
+use crate::plugin::call::Call;
 use crate::sync::locked;
 use crate::telemetry::RequestId;
 use crate::text::shown;
@@ -38,7 +38,7 @@ pub(in crate::plugin) struct CallLabel {
 
 impl From<&Call> for CallLabel {
     fn from(call: &Call) -> Self {
-        Self { request: call.id, client: call.caller.clone() }
+        Self { request: call.id(), client: call.caller.clone() }
     }
 }
 

@@ -9,10 +9,10 @@ use tokio::runtime::Handle;
 
 use super::{Done, only_argument};
 use crate::identity::Thumbprint;
-use crate::server::Service;
-use crate::server::end::End;
-use crate::server::members::{Cut, Record, Seen};
-use crate::server::session::Session;
+use crate::server::close_reason::CloseReason;
+use crate::server::connection::Session;
+use crate::server::registry::{Disconnect, Record, Seen};
+use crate::server::service::Service;
 use crate::telemetry::{ConnectionId, metrics};
 use crate::text::shown;
 use crate::watermark;
@@ -39,7 +39,7 @@ fn exposition(session: &Session) -> String {
         (
             "lictor_connections",
             "Connections of clients that are admitted.",
-            count(session.server.members.all().len()),
+            count(session.server.registry.all().len()),
         ),
         ("lictor_tasks", "Tasks of the runtime.", count(tasks())),
         (
@@ -68,15 +68,15 @@ fn tasks() -> usize {
 }
 
 fn overview(session: &Session) -> String {
-    let members = session.server.members.all();
-    let requests: u64 = members.iter().map(|member| member.requests()).sum();
+    let connections = session.server.registry.all();
+    let requests: u64 = connections.iter().map(|connection| connection.requests()).sum();
     let control = session.server.control.as_ref().map(|control| control.status()).unwrap_or_default();
     let separator = if control.is_empty() { "" } else { "\n" };
     let mut text = format!(
         "version {}\nuptime {}\nconnections {}\nrequests {requests} on these connections\ntasks {}\nmemory {}\nplugins {}\nclients {}{separator}{control}",
         env!("CARGO_PKG_VERSION"),
         seconds(session.server.started.elapsed()),
-        members.len(),
+        connections.len(),
         tasks(),
         memory(),
         plugin_commands(&session.service).len(),
@@ -92,13 +92,14 @@ fn overview(session: &Session) -> String {
 /// Lists the clients of the config: their connections, their last use, and the expiry of the certificates
 /// that they came with.
 pub(super) fn clients(session: &Session) -> String {
-    let members = session.server.members.all();
+    let connections = session.server.registry.all();
     let now = SystemTime::now();
     let mut text = String::new();
     for client in session.service.roster.clients() {
-        let of_client: Vec<_> = members.iter().filter(|member| member.identity().name() == client).collect();
-        let record = session.server.members.record(client).unwrap_or_default();
-        let on_line = of_client.iter().filter_map(|member| now.checked_sub(member.unused())).max();
+        let of_client: Vec<_> =
+            connections.iter().filter(|connection| connection.identity().name() == client).collect();
+        let record = session.server.registry.record(client).unwrap_or_default();
+        let on_line = of_client.iter().filter_map(|connection| now.checked_sub(connection.unused())).max();
         let last_use = on_line.max(record.last_use).map_or_else(|| "never".to_owned(), utc);
         // Writing to a string cannot fail.
         let _ = writeln!(
@@ -107,13 +108,13 @@ pub(super) fn clients(session: &Session) -> String {
             of_client.len(),
             expiries(record, session.service.roster.ends_of(client), now)
         );
-        for member in of_client {
-            let (id, peer, requests) = (member.id, member.peer, member.requests());
-            let age = seconds(member.since.elapsed());
+        for connection in of_client {
+            let (id, peer, requests) = (connection.id, connection.peer, connection.requests());
+            let age = seconds(connection.since.elapsed());
             let _ = writeln!(
                 text,
                 "  {id}  {peer}  {age}  requests {requests}  unused {}",
-                seconds(member.unused())
+                seconds(connection.unused())
             );
         }
     }
@@ -165,14 +166,14 @@ fn plugin_commands(service: &Service) -> BTreeMap<&str, (String, Vec<&str>)> {
 pub(super) fn kick(request: &Request, session: &Session) -> Result<String, CommandError> {
     let argument = only_argument(request, "@kick CONNECTION")?;
     let number = argument.strip_prefix('c').unwrap_or(argument).parse().ok();
-    let member = number.and_then(|number| session.server.members.find(ConnectionId(number)));
-    let Some(member) = member else {
+    let connection = number.and_then(|number| session.server.registry.find(ConnectionId(number)));
+    let Some(connection) = connection else {
         let message = format!("There is no connection {}; @clients shows them", shown(argument, 64));
         return Err(CommandError::failed(Code::NotFound, message));
     };
     let words = "The connection was ended by an operator".to_owned();
-    member.cut(Cut { end: End::Kicked, words, detail: None });
-    Ok(format!("ending {} of {}", member.id, member.identity().name()))
+    connection.disconnect(Disconnect { reason: CloseReason::Kicked, words, detail: None });
+    Ok(format!("ending {} of {}", connection.id, connection.identity().name()))
 }
 
 /// Stops the server as SIGTERM does.

@@ -18,7 +18,7 @@ use crate::wire::{Decoder, Fault, MAX_HEAD_BYTES, Phase, Request};
 const READ_BYTES: usize = MAX_HEAD_BYTES;
 
 /// A TLS stream with a buffer on either side.
-pub(super) struct Link {
+pub(super) struct FramedIo {
     stream: TlsStream<TcpStream>,
     decoder: Decoder,
     read: BytesMut,
@@ -42,8 +42,8 @@ pub(super) enum ReadError {
     Unread(Request),
 }
 
-impl Link {
-    /// Makes a link that takes bodies of at most so many bytes, and has `greeting` to send.
+impl FramedIo {
+    /// Wraps a stream that takes bodies of at most so many bytes, and sends `greeting` first.
     pub(super) fn new(stream: TlsStream<TcpStream>, max_body_bytes: usize, greeting: &[u8]) -> Self {
         Self {
             stream,

@@ -1,19 +1,20 @@
 //! The deadlines of one connection.
 //!
-//! The deadline that holds depends on what the connection does; [`Clock`] is told that and reports the
-//! deadlines that have passed. It decides nothing and knows neither the link nor the lanes.
+//! The deadline that holds depends on what the connection does; [`Timeouts`] is told that and reports the
+//! deadlines that have passed. It decides nothing and knows neither the stream nor the requests.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{ConnectionLimits, End};
+use crate::server::close_reason::CloseReason;
+use crate::server::service::ConnectionLimits;
 use crate::wire::Phase;
 
 /// A connection's state, as far as its deadlines depend on it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct State {
+pub(super) struct Activity {
     /// Position of the byte stream within a request.
     pub(super) phase: Phase,
     /// Number of requests read; tells one head from the next.
@@ -31,13 +32,13 @@ pub(super) struct State {
 pub(super) enum Passed {
     /// This part of a request was too slow.
     Slow(&'static str),
-    /// The connection ends.
-    Ends(End),
+    /// The connection is closed.
+    Closes(CloseReason),
 }
 
 /// Times of a connection's last events.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(super) struct Timeouts {
     /// The last byte, request or reply.
     active: Instant,
     /// The phase of reading, the number of its request, and the time when it began.
@@ -49,8 +50,8 @@ pub(super) struct Clock {
     is_armed: bool,
 }
 
-impl Clock {
-    /// Makes a clock that looks at its deadlines at `first` at the latest.
+impl Timeouts {
+    /// Starts the timeouts; they are checked at `first` at the latest.
     pub(super) fn new(now: Instant, first: Instant) -> Self {
         Self {
             active: now,
@@ -76,12 +77,12 @@ impl Clock {
     /// comes.
     pub(super) fn poll(
         &mut self,
-        state: State,
+        activity: Activity,
         limits: &ConnectionLimits,
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<Passed> {
-        let (deadline, passed) = self.deadline(state, limits, now);
+        let (deadline, passed) = self.deadline(activity, limits, now);
         if deadline <= now {
             return Poll::Ready(passed);
         }
@@ -96,21 +97,21 @@ impl Clock {
         Poll::Pending
     }
 
-    fn deadline(&mut self, state: State, limits: &ConnectionLimits, now: Instant) -> (Instant, Passed) {
-        let phase = (state.phase, state.request);
-        if self.phase != phase || !state.reads {
+    fn deadline(&mut self, activity: Activity, limits: &ConnectionLimits, now: Instant) -> (Instant, Passed) {
+        let phase = (activity.phase, activity.request);
+        if self.phase != phase || !activity.reads {
             self.phase = phase;
             self.phase_began = now;
         }
-        if state.writes {
-            return (self.written + limits.write_timeout, Passed::Ends(End::NotReading));
+        if activity.writes {
+            return (self.written + limits.write_timeout, Passed::Closes(CloseReason::NotReading));
         }
-        match state.phase {
-            Phase::Head if state.reads => (self.phase_began + limits.head_timeout, Passed::Slow("head")),
-            Phase::Body if state.reads => (self.phase_began + limits.body_timeout, Passed::Slow("body")),
-            _ if state.is_idle => (self.active + limits.idle_timeout, Passed::Ends(End::Idle)),
+        match activity.phase {
+            Phase::Head if activity.reads => (self.phase_began + limits.head_timeout, Passed::Slow("head")),
+            Phase::Body if activity.reads => (self.phase_began + limits.body_timeout, Passed::Slow("body")),
+            _ if activity.is_idle => (self.active + limits.idle_timeout, Passed::Closes(CloseReason::Idle)),
             // Each command has its own deadline.
-            _ => (now + limits.idle_timeout, Passed::Ends(End::Idle)),
+            _ => (now + limits.idle_timeout, Passed::Closes(CloseReason::Idle)),
         }
     }
 }
@@ -134,12 +135,13 @@ mod tests {
         slice: Duration::from_millis(1),
     };
 
-    const IDLE: State = State { phase: Phase::Idle, request: 0, reads: true, writes: false, is_idle: true };
+    const IDLE: Activity =
+        Activity { phase: Phase::Idle, request: 0, reads: true, writes: false, is_idle: true };
 
-    /// Polls the clock `seconds` after the start, with the tokio clock paused.
-    async fn at(clock: &mut Clock, start: Instant, seconds: f64, state: State) -> Option<Passed> {
+    /// Polls `timeouts` `seconds` after the start, with the tokio clock paused.
+    async fn at(timeouts: &mut Timeouts, start: Instant, seconds: f64, activity: Activity) -> Option<Passed> {
         let now = start + Duration::from_secs_f64(seconds);
-        match poll!(std::future::poll_fn(|cx| clock.poll(state, &LIMITS, now, cx))) {
+        match poll!(std::future::poll_fn(|cx| timeouts.poll(activity, &LIMITS, now, cx))) {
             Poll::Ready(passed) => Some(passed),
             Poll::Pending => None,
         }
@@ -148,40 +150,40 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_state_has_its_deadline() {
         let start = Instant::now();
-        let head = State { phase: Phase::Head, ..IDLE };
-        let body = State { phase: Phase::Body, ..IDLE };
-        let writes = State { writes: true, ..body };
+        let head = Activity { phase: Phase::Head, ..IDLE };
+        let body = Activity { phase: Phase::Body, ..IDLE };
+        let writes = Activity { writes: true, ..body };
         for (state, before, after, passed) in [
-            (IDLE, 99.0, 100.0, Passed::Ends(End::Idle)),
+            (IDLE, 99.0, 100.0, Passed::Closes(CloseReason::Idle)),
             (head, 0.9, 1.0, Passed::Slow("head")),
             (body, 1.9, 2.0, Passed::Slow("body")),
-            (writes, 2.9, 3.0, Passed::Ends(End::NotReading)),
+            (writes, 2.9, 3.0, Passed::Closes(CloseReason::NotReading)),
         ] {
-            let mut clock = Clock::new(start, start + LIMITS.idle_timeout);
-            assert_eq!(at(&mut clock, start, 0.0, state).await, None);
-            assert_eq!(at(&mut clock, start, before, state).await, None, "{state:?}");
-            assert_eq!(at(&mut clock, start, after, state).await, Some(passed), "{state:?}");
+            let mut timeouts = Timeouts::new(start, start + LIMITS.idle_timeout);
+            assert_eq!(at(&mut timeouts, start, 0.0, state).await, None);
+            assert_eq!(at(&mut timeouts, start, before, state).await, None, "{state:?}");
+            assert_eq!(at(&mut timeouts, start, after, state).await, Some(passed), "{state:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn every_head_has_its_own_time_and_only_while_the_server_reads() {
         let start = Instant::now();
-        let mut clock = Clock::new(start, start + LIMITS.idle_timeout);
-        let head = |request| State { phase: Phase::Head, request, ..IDLE };
-        assert_eq!(at(&mut clock, start, 0.9, head(1)).await, None);
-        assert_eq!(at(&mut clock, start, 1.8, head(2)).await, None);
-        let unread = State { reads: false, is_idle: false, ..head(2) };
-        assert_eq!(at(&mut clock, start, 50.0, unread).await, None);
-        assert_eq!(at(&mut clock, start, 50.9, head(2)).await, None);
-        assert_eq!(at(&mut clock, start, 51.0, head(2)).await, Some(Passed::Slow("head")));
+        let mut timeouts = Timeouts::new(start, start + LIMITS.idle_timeout);
+        let head = |request| Activity { phase: Phase::Head, request, ..IDLE };
+        assert_eq!(at(&mut timeouts, start, 0.9, head(1)).await, None);
+        assert_eq!(at(&mut timeouts, start, 1.8, head(2)).await, None);
+        let unread = Activity { reads: false, is_idle: false, ..head(2) };
+        assert_eq!(at(&mut timeouts, start, 50.0, unread).await, None);
+        assert_eq!(at(&mut timeouts, start, 50.9, head(2)).await, None);
+        assert_eq!(at(&mut timeouts, start, 51.0, head(2)).await, Some(Passed::Slow("head")));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_command_under_way_keeps_the_connection() {
         let start = Instant::now();
-        let mut clock = Clock::new(start, start + LIMITS.idle_timeout);
-        assert_eq!(at(&mut clock, start, 1000.0, State { is_idle: false, ..IDLE }).await, None);
-        assert_eq!(at(&mut clock, start, 1000.0, IDLE).await, Some(Passed::Ends(End::Idle)));
+        let mut timeouts = Timeouts::new(start, start + LIMITS.idle_timeout);
+        assert_eq!(at(&mut timeouts, start, 1000.0, Activity { is_idle: false, ..IDLE }).await, None);
+        assert_eq!(at(&mut timeouts, start, 1000.0, IDLE).await, Some(Passed::Closes(CloseReason::Idle)));
     }
 }

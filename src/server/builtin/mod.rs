@@ -8,9 +8,8 @@ use std::fmt::Write;
 use std::pin::Pin;
 use std::time::SystemTime;
 
-use super::Service;
-use super::lanes::Lanes;
-use super::session::Session;
+use super::connection::{InFlight, Session};
+use super::service::Service;
 use crate::identity::PeerIdentity;
 use crate::plugin::Reply;
 use crate::route::{BUILT_INS, BuiltIn};
@@ -25,14 +24,14 @@ pub(super) enum Done {
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
 }
 
-/// Runs a built-in; `lanes` are those of the connection that asks.
-pub(super) fn run(built_in: BuiltIn, request: &Request, session: &Session, lanes: &mut Lanes) -> Done {
+/// Runs a built-in; `in_flight` are the requests of the connection that asks.
+pub(super) fn run(built_in: BuiltIn, request: &Request, session: &Session, in_flight: &mut InFlight) -> Done {
     let (service, identity) = (&*session.service, &session.identity);
     Done::Now(match built_in {
         BuiltIn::Ping => Ok(Cow::Borrowed(b"pong")),
         BuiltIn::Whoami => Ok(owned(whoami(identity))),
         BuiltIn::Commands => Ok(owned(commands(service, identity))),
-        BuiltIn::Cancel => cancel(request, lanes),
+        BuiltIn::Cancel => cancel(request, in_flight),
         BuiltIn::Status => operator::status(request, session).map(owned),
         BuiltIn::Clients => Ok(owned(operator::clients(session))),
         BuiltIn::Plugins => Ok(owned(operator::plugins(service))),
@@ -97,9 +96,9 @@ fn only_argument<'a>(request: &'a Request, usage: &str) -> Result<&'a str, Comma
     }
 }
 
-fn cancel(request: &Request, lanes: &mut Lanes) -> Result<Cow<'static, [u8]>, CommandError> {
+fn cancel(request: &Request, in_flight: &mut InFlight) -> Result<Cow<'static, [u8]>, CommandError> {
     let argument = only_argument(request, "@cancel SEQUENCE")?;
-    if Sequence::parse(argument).is_some_and(|sequence| lanes.cancel(&sequence)) {
+    if Sequence::parse(argument).is_some_and(|sequence| in_flight.cancel(&sequence)) {
         return Ok(owned(format!("cancelling {argument}")));
     }
     let message = format!("No request with Sequence {} is running on this connection", shown(argument, 64));

@@ -7,23 +7,24 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
-use super::bindings::lictor::plugin::types::Failure;
-use super::bounds::thread_cpu;
-use super::failure;
-use super::instance::Instance;
-use super::invoke::{Call, invoke, told};
-use super::load::Plugin;
-use super::seat::Seat;
-use super::stopped::{Stopped, break_off};
-use super::stream::{Parts, Streaming, pipe};
-use super::streaming::invoke_streaming;
+use super::deadline::break_off;
+use super::executor::run_reserved;
+use super::outcome::{self, told};
+use super::streaming::run_streaming;
+use crate::plugin::bindings::lictor::plugin::types::Failure;
+use crate::plugin::bounds::thread_cpu;
+use crate::plugin::call::{Call, Reply};
+use crate::plugin::instance::Instance;
+use crate::plugin::load::Plugin;
+use crate::plugin::stop::Stopped;
+use crate::plugin::stream::{Parts, Streaming, pipe};
 use crate::units::size;
 use crate::wire::{Code, CommandError};
 
-/// What a call gave and what it cost.
+/// The reply to a call, and its cost.
 #[derive(Clone, Debug)]
 pub struct Trial {
-    /// What the client would get; of a stream, what it would get after its parts.
+    /// The reply; that of a stream follows its parts.
     pub answer: Result<Vec<u8>, CommandError>,
     /// Time to make the instance.
     pub instantiation: Duration,
@@ -35,7 +36,7 @@ pub struct Trial {
     pub memory_bytes: usize,
     /// Operations on what it was granted: stores, files, the network, other commands.
     pub host_calls: u64,
-    /// What the instance held as it trapped, where it did and the sandbox hands core dumps over.
+    /// The core dump of a call that trapped, if the sandbox hands core dumps over.
     pub core_dump: Option<Vec<u8>>,
 }
 
@@ -51,10 +52,10 @@ pub async fn try_out(
     part: &mut dyn FnMut(&[u8]),
 ) -> Result<Trial, CommandError> {
     let began = Instant::now();
-    let _slot = plugin.slot(call.deadline).await?;
+    let _slot = plugin.slots().acquire(call.deadline).await?;
     let mut instance = match timeout_at(call.deadline, plugin.instantiate()).await {
-        Ok(instance) => instance.map_err(|error| failure::not_started(plugin, call, &error))?,
-        Err(_elapsed) => return Err(failure::stopped(plugin, call, Stopped::AtDeadline, None)),
+        Ok(instance) => instance.map_err(|error| outcome::not_started(plugin, call, &error))?,
+        Err(_elapsed) => return Err(outcome::stopped(plugin, call, Stopped::AtDeadline, None)),
     };
     let instantiation = began.elapsed();
     let (began, cpu_began) = (Instant::now(), thread_cpu());
@@ -72,10 +73,10 @@ pub async fn try_out(
     let (answer, core_dump) = match handled {
         Some(Ok(answer)) => (told(plugin, call, answer), None),
         Some(Err(error)) => {
-            let told = failure::broken(plugin, call, &error, Some(state));
+            let told = outcome::broken(plugin, call, &error, Some(state));
             (Err(told), instance.into_core_dump(&error, plugin.name(), plugin.debug.places()))
         }
-        None => (Err(failure::stopped(plugin, call, Stopped::AtDeadline, None)), None),
+        None => (Err(outcome::stopped(plugin, call, Stopped::AtDeadline, None)), None),
     };
     Ok(Trial { answer, instantiation, wall, cpu, memory_bytes, host_calls, core_dump })
 }
@@ -110,17 +111,12 @@ const MAX_JOINED_BYTES: usize = 64 << 20;
 /// # Errors
 ///
 /// What the client would be told; the log has been told the rest.
-pub async fn invoke_whole(
-    plugin: &Arc<Plugin>,
-    call: &Arc<Call>,
-    sent: &mut Vec<u8>,
-) -> Result<Vec<u8>, CommandError> {
-    let seat = Seat::new(call.caller.clone(), None);
+pub async fn run_whole(plugin: &Arc<Plugin>, call: &Arc<Call>, sent: &mut Vec<u8>) -> Reply {
     if !plugin.is_streaming() {
-        return invoke(seat, Arc::clone(plugin), Arc::clone(call)).await.answer;
+        return run_reserved(plugin, Arc::clone(call)).await.reply;
     }
     let (outlet, parts) = pipe();
-    let streamed = invoke_streaming(seat, Arc::clone(plugin), Arc::clone(call), outlet);
+    let streamed = run_streaming(None, plugin, Arc::clone(call), outlet);
     let mut is_whole = true;
     let mut join = |part: &[u8]| {
         is_whole &= part.len() <= MAX_JOINED_BYTES - sent.len();
@@ -129,7 +125,7 @@ pub async fn invoke_whole(
         }
     };
     let (ended, ()) = tokio::join!(streamed, each(parts, &mut join));
-    ended.answer?;
+    ended.reply?;
     match is_whole {
         true => Ok(std::mem::take(sent)),
         false => Err(CommandError::unknown(

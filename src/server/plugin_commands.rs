@@ -1,16 +1,15 @@
 //! Commands that a plugin runs for its client, permitted and routed like the client's own.
 //!
-//! Each is a request of its own: what is in force when it begins says whether it may run and who carries it out, however
-//! long ago the command began that runs it. So neither a withdrawn permission nor a plugin that was taken out lives on in a
-//! stream.
+//! Each is a request of its own, under the service in force when it begins, however long ago the command began that runs
+//! it. So neither a withdrawn permission nor a removed plugin lives on in a stream.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::Service;
-use super::accept::Shared;
 use super::refusal::{Refusal, Refused};
+use super::service::Service;
+use super::shared::Shared;
 use crate::authz;
 use crate::plugin::{self, Call, Commands, Reply, ReplyFuture};
 use crate::route::Target;
@@ -22,48 +21,46 @@ use crate::wire::{Code, CommandError, Request};
 impl Commands for Shared {
     fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> ReplyFuture<'a> {
         Box::pin(async move {
-            let (began, command) = (Instant::now(), Arc::from(request.command()));
-            let service = self.service();
-            let arguments = service.log.arguments(&request);
-            let answer = run(self, parent, plugin, request).await;
+            let (began, service) = (Instant::now(), self.service());
+            let logged = request.clone();
+            let reply = run(self, parent, plugin, request).await;
             service.log.recorder(parent.caller.name_shared()).record(&CommandEvent {
-                id: parent.id,
-                command: &command,
+                id: parent.id(),
+                request: &logged,
                 via: Some(plugin),
                 began,
-                result: answer.as_ref().map(Vec::len),
-                arguments: arguments.as_deref(),
+                result: reply.as_ref().map(Vec::len),
             });
-            answer
+            reply
         })
     }
 }
 
-/// The same by what nobody swaps: where there is no server.
+/// Runs commands without a server, under a service that is never swapped.
 impl Commands for Service {
     fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> ReplyFuture<'a> {
         Box::pin(async move {
             let (call, plugin) = begin(self, parent, plugin, request)?;
-            plugin::invoke_nested(plugin, Arc::new(call)).await
+            plugin::run_nested(plugin, Arc::new(call)).await
         })
     }
 }
 
 async fn run(shared: &Shared, parent: &Call, via: &str, request: Request) -> Reply {
-    // Before the look at what is in force, so that no swap after that goes unheard.
+    // Before the service in force is loaded, so that no swap after that goes unnoticed.
     let mut swapped = pin!(shared.swapped.notified());
     let (call, plugin) = begin(&shared.service(), parent, via, request)?;
     let call = Arc::new(call);
-    let mut running = pin!(plugin::invoke_nested(plugin, Arc::clone(&call)));
+    let mut running = pin!(plugin::run_nested(plugin, Arc::clone(&call)));
     loop {
         tokio::select! {
             biased;
-            answer = &mut running => return answer,
+            reply = &mut running => return reply,
             () = &mut swapped => {}
         }
         swapped.set(shared.swapped.notified());
         let service = shared.service();
-        let command = call.request.command();
+        let command = call.request().command();
         if !service.policy.allows(&call.caller, command) || !is_granted(&service, parent, via, command) {
             return Err(CommandError {
                 code: Code::Cancelled,
@@ -74,14 +71,14 @@ async fn run(shared: &Shared, parent: &Call, via: &str, request: Request) -> Rep
     }
 }
 
-/// The call that `request` of the plugin `via` becomes, and whom it goes to.
+/// Permits and routes `request` of the plugin `via`; returns its call, and the plugin that runs it.
 fn begin(
     service: &Service,
     parent: &Call,
     via: &str,
     request: Request,
 ) -> Result<(Call, Arc<plugin::Plugin>), CommandError> {
-    // Its connection looks at this as well, in its turn.
+    // Its connection checks this too, at its next pass.
     if let Some(Err(_)) = service.roster.check_without_chain(&parent.caller, SystemTime::now()) {
         return Err(CommandError::not_run(Code::Forbidden, "The client is not admitted any more"));
     }
@@ -99,14 +96,14 @@ fn begin(
         Err(unrouted) => Err(Refused::unrouted(unrouted).error()),
         // A grant can't name one, so this is for a client's own connection only.
         Ok(Target::BuiltIn(_, request)) => Err(Refused { request, refusal: Refusal::Forbidden }.error()),
-        Ok(Target::Plugin(_, plugin, _)) if plugin.is_streaming() => {
+        Ok(Target::Plugin(plugin, _)) if plugin.is_streaming() => {
             let words = "A command that streams can't be run by a plugin";
             Err(CommandError::not_run(Code::ReplyUnframeable, words))
         }
-        Ok(Target::Plugin(_, _, request)) if watermark::is_passed() => {
+        Ok(Target::Plugin(_, request)) if watermark::is_passed() => {
             Err(Refused { request, refusal: Refusal::MemoryIsShort }.error())
         }
-        Ok(Target::Plugin(_, plugin, request)) => {
+        Ok(Target::Plugin(plugin, request)) => {
             let call = Call::nested(parent, request, plugin.timeout());
             call.check_deadline(tokio::time::Instant::now())?;
             Ok((call, Arc::clone(plugin)))
@@ -114,9 +111,9 @@ fn begin(
     }
 }
 
-/// Whether the plugin `via`, which `parent` runs in, is still served and granted `command`. Its instance knows the grants
-/// alone that it began with.
+/// Returns true if the plugin `via`, in which `parent` runs, is still served and granted `command`. Its instance only knows
+/// the grants with which it began.
 fn is_granted(service: &Service, parent: &Call, via: &str, command: &str) -> bool {
     let is_granted = |plugin: &Arc<plugin::Plugin>| plugin.name() == via && plugin.may_run(command);
-    service.routes.goes_to(parent.request.command(), is_granted)
+    service.routes.goes_to(parent.request().command(), is_granted)
 }

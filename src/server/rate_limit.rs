@@ -11,21 +11,21 @@ use crate::identity::PeerIdentity;
 
 /// The rates of all clients. Clients come from the config, so their number is bounded.
 #[derive(Debug, Default)]
-pub struct Rates {
-    by_client: HashMap<Arc<str>, Rate>,
+pub struct RateLimits {
+    by_client: HashMap<Arc<str>, RateLimit>,
     per_second: Option<NonZeroU32>,
 }
 
 /// The rate of one client, over all its connections: so many requests per second, and as many at once. Clones
 /// share it.
 #[derive(Clone, Debug)]
-pub(super) struct Rate(Arc<DefaultDirectRateLimiter>);
+pub(super) struct RateLimit(Arc<DefaultDirectRateLimiter>);
 
-impl Rates {
+impl RateLimits {
     /// Makes a rate of `per_second` for each of `clients`; without a number nothing is counted.
     pub fn new(clients: impl IntoIterator<Item = Arc<str>>, per_second: Option<NonZeroU32>) -> Self {
         let Some(per_second) = per_second else { return Self::default() };
-        let rate = |client| (client, Rate(Arc::new(RateLimiter::direct(Quota::per_second(per_second)))));
+        let rate = |client| (client, RateLimit(Arc::new(RateLimiter::direct(Quota::per_second(per_second)))));
         Self { by_client: clients.into_iter().map(rate).collect(), per_second: Some(per_second) }
     }
 
@@ -49,12 +49,12 @@ impl Rates {
     }
 
     /// Returns the rate of a client, if it has one.
-    pub(super) fn of(&self, client: &PeerIdentity) -> Option<Rate> {
+    pub(super) fn of(&self, client: &PeerIdentity) -> Option<RateLimit> {
         self.by_client.get(client.name()).cloned()
     }
 }
 
-impl Rate {
+impl RateLimit {
     /// Spends one request of the rate, if there is one left.
     ///
     /// # Errors

@@ -4,14 +4,10 @@
 //! is polled once more: it breaks off at the next check of the epoch, which is due at once, as if it trapped.
 //! So wasmtime reports the place. A call that ends before its second tick pays nothing for this.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 
 use super::bounds::CpuSpent;
-use super::invoke::Call;
 
 /// Reason for which a call is stopped.
 #[derive(Clone, Copy, Debug)]
@@ -59,29 +55,14 @@ impl Stop {
         self.is_set_aside.load(Ordering::Relaxed)
     }
 
+    /// Has the call break off for `why`. Set once: only the task that runs a call stops it, and then runs it no
+    /// more.
+    pub(super) fn stop_for(&self, why: Stopped) {
+        let _ = self.why.set(why);
+    }
+
     /// Returns the reason for which the call is to break off, if it is.
     pub(super) fn why(&self) -> Option<Stopped> {
         self.why.get().copied()
     }
-}
-
-/// Has `running`, which runs `call`, break off where it was set aside; returns its output. `None` if the call
-/// was not computing: it waits, and its plugin's code is not run again.
-pub(super) async fn break_off<F: Future>(
-    call: &Call,
-    why: Stopped,
-    mut running: Pin<&mut F>,
-) -> Option<F::Output> {
-    if !call.stop.is_set_aside() {
-        return None;
-    }
-    // Set once: only the task that runs a call stops it, and then runs it no more.
-    let _ = call.stop.why.set(why);
-    poll_fn(|cx| {
-        Poll::Ready(match running.as_mut().poll(cx) {
-            Poll::Ready(ended) => Some(ended),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }

@@ -1,10 +1,11 @@
 //! Reasons for which connections end.
 
 use crate::telemetry::metrics::Counter;
+use crate::wire::Fault;
 
 /// Reason for which a connection ended, as logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum CloseReason {
     /// The client said that it sends nothing more, and has been answered.
     Closed,
     /// The client disconnected.
@@ -27,7 +28,7 @@ pub(super) enum End {
     Kicked,
 }
 
-impl End {
+impl CloseReason {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed by the client",
@@ -56,4 +57,13 @@ impl End {
     pub(super) fn is_orderly(self) -> bool {
         !matches!(self, Self::Gone | Self::TlsFault | Self::NotReading)
     }
+}
+
+/// The message that a client reads last.
+#[derive(Debug)]
+pub(super) enum CloseMessage {
+    /// Its bytes were no request.
+    Fault(Fault),
+    /// It is cut off.
+    Farewell(String),
 }

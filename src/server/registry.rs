@@ -1,5 +1,4 @@
-//! The connections that are served, and the orders that they get from outside: to stop, to use another
-//! config, to be cut off.
+//! The connections that are served, and the signals sent to them: to stop, to use another config, to disconnect.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -7,14 +6,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::end::End;
+use super::close_reason::CloseReason;
 use crate::identity::{ClientUri, KnownBy, PeerIdentity, Rejection, Thumbprint};
 use crate::network::PeerAddress;
 use crate::sync::locked;
 use crate::telemetry::ConnectionId;
 
-/// One connection, as seen from outside.
-pub(super) struct Member {
+/// The handle by which others signal one connection.
+pub(super) struct ConnectionHandle {
     pub(super) id: ConnectionId,
     /// Replaced after a reload by which the client is identified by something else, or admitted until another
     /// time.
@@ -24,38 +23,38 @@ pub(super) struct Member {
     requests: AtomicU64,
     /// Time when its last request was read, in milliseconds after `since`.
     last_request: AtomicU64,
-    orders: AtomicU8,
-    cut: Mutex<Option<Cut>>,
+    signals: AtomicU8,
+    disconnect: Mutex<Option<Disconnect>>,
     /// Wakes the connection's task, which stays the same. It is woken by reference and never taken out:
-    /// otherwise an order that comes while another one is taken would take the waker that the next one needs.
+    /// otherwise a signal that comes while another one is taken would take the waker that the next one needs.
     waker: OnceLock<Waker>,
 }
 
-/// The end of a connection that is cut off, and the words for its client.
+/// The reason for which a connection is cut off, and the words for its client.
 #[derive(Clone, Debug)]
-pub(super) struct Cut {
-    pub(super) end: End,
+pub(super) struct Disconnect {
+    pub(super) reason: CloseReason,
     pub(super) words: String,
     /// Details for the log.
     pub(super) detail: Option<String>,
 }
 
-impl Cut {
+impl Disconnect {
     /// The client is no longer admitted.
     pub(super) fn revoked(rejection: &Rejection) -> Self {
         let detail = rejection.detail().map(str::to_owned);
-        Self { end: End::Revoked, words: rejection.to_string(), detail }
+        Self { reason: CloseReason::Revoked, words: rejection.to_string(), detail }
     }
 }
 
-/// The orders that a connection has to carry out.
+/// Signals that a connection has not acted on yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Orders(u8);
+pub(super) struct Signals(u8);
 
-impl Orders {
+impl Signals {
     const STOP: u8 = 1;
     const RENEW: u8 = 2;
-    const CUT: u8 = 4;
+    const DISCONNECT: u8 = 4;
     /// Check whether memory is short. Waking the connection is enough.
     const MEMORY: u8 = 8;
 
@@ -70,7 +69,7 @@ impl Orders {
     }
 }
 
-impl Member {
+impl ConnectionHandle {
     fn new(id: ConnectionId, identity: PeerIdentity, peer: PeerAddress) -> Self {
         Self {
             id,
@@ -79,8 +78,8 @@ impl Member {
             since: Instant::now(),
             requests: AtomicU64::new(0),
             last_request: AtomicU64::new(0),
-            orders: AtomicU8::new(0),
-            cut: Mutex::default(),
+            signals: AtomicU8::new(0),
+            disconnect: Mutex::default(),
             waker: OnceLock::new(),
         }
     }
@@ -95,32 +94,32 @@ impl Member {
         *locked(&self.identity) = identity;
     }
 
-    /// Returns true if there are orders. Loads the connection's own memory, so it may be called on every
+    /// Returns true if there are signals. Loads the connection's own memory, so it may be called on every
     /// poll.
-    pub(super) fn has_orders(&self) -> bool {
-        self.orders.load(Ordering::Relaxed) != 0
+    pub(super) fn has_signals(&self) -> bool {
+        self.signals.load(Ordering::Relaxed) != 0
     }
 
-    /// Takes the orders; further ones wake `waker`.
-    pub(super) fn take_orders(&self, waker: &Waker) -> Orders {
+    /// Takes the signals; further ones wake `waker`.
+    pub(super) fn take_signals(&self, waker: &Waker) -> Signals {
         self.waker.get_or_init(|| waker.clone());
-        Orders(self.orders.swap(0, Ordering::AcqRel))
+        Signals(self.signals.swap(0, Ordering::AcqRel))
     }
 
-    /// Takes the reason for which the connection is cut off, if it is.
-    pub(super) fn take_cut(&self) -> Option<Cut> {
-        locked(&self.cut).take()
+    /// Takes the disconnect, if there is one.
+    pub(super) fn take_disconnect(&self) -> Option<Disconnect> {
+        locked(&self.disconnect).take()
     }
 
     /// Cuts the connection off. The first reason holds.
-    pub(super) fn cut(&self, cut: Cut) {
-        locked(&self.cut).get_or_insert(cut);
-        self.order(Orders::CUT);
+    pub(super) fn disconnect(&self, disconnect: Disconnect) {
+        locked(&self.disconnect).get_or_insert(disconnect);
+        self.signal(Signals::DISCONNECT);
     }
 
-    /// Orders the connection to take no further request.
+    /// Signals the connection to take no further request.
     pub(super) fn stop(&self) {
-        self.order(Orders::STOP);
+        self.signal(Signals::STOP);
     }
 
     /// Records the number of requests that were read, and the time of the last.
@@ -140,9 +139,9 @@ impl Member {
         self.since.elapsed().saturating_sub(Duration::from_millis(self.last_request.load(Ordering::Relaxed)))
     }
 
-    fn order(&self, order: u8) {
-        // Before the load of the waker: either the connection sees the order, or this sees its waker.
-        self.orders.fetch_or(order, Ordering::AcqRel);
+    fn signal(&self, signal: u8) {
+        // Before the load of the waker: either the connection sees the signal, or this sees its waker.
+        self.signals.fetch_or(signal, Ordering::AcqRel);
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
@@ -151,8 +150,8 @@ impl Member {
 
 /// All connections that are served, and the record of each client since the start.
 #[derive(Default)]
-pub(super) struct Members {
-    present: Mutex<HashMap<u64, Arc<Member>>>,
+pub(super) struct Registry {
+    present: Mutex<HashMap<u64, Arc<ConnectionHandle>>>,
     clients: Mutex<HashMap<Arc<str>, Record>>,
     is_stopping: AtomicBool,
 }
@@ -195,63 +194,63 @@ impl Record {
     }
 }
 
-/// A connection's place among the members; left when dropped.
-pub(super) struct Membership {
-    members: Arc<Members>,
-    member: Arc<Member>,
+/// A connection's entry in the registry; removed when dropped.
+pub(super) struct Registration {
+    registry: Arc<Registry>,
+    handle: Arc<ConnectionHandle>,
 }
 
-impl Membership {
-    pub(super) fn member(&self) -> Arc<Member> {
-        Arc::clone(&self.member)
+impl Registration {
+    pub(super) fn handle(&self) -> Arc<ConnectionHandle> {
+        Arc::clone(&self.handle)
     }
 }
 
-impl Drop for Membership {
+impl Drop for Registration {
     fn drop(&mut self) {
-        locked(&self.members.present).remove(&self.member.id.0);
-        let last_use = SystemTime::now().checked_sub(self.member.unused());
-        let mut clients = locked(&self.members.clients);
-        let record = clients.entry(self.member.identity().name_shared()).or_default();
+        locked(&self.registry.present).remove(&self.handle.id.0);
+        let last_use = SystemTime::now().checked_sub(self.handle.unused());
+        let mut clients = locked(&self.registry.clients);
+        let record = clients.entry(self.handle.identity().name_shared()).or_default();
         record.last_use = record.last_use.max(last_use);
     }
 }
 
-impl Members {
+impl Registry {
     /// Adds a connection, until the returned value is dropped.
     pub(super) fn join(
         self: &Arc<Self>,
         id: ConnectionId,
         identity: PeerIdentity,
         peer: PeerAddress,
-    ) -> Membership {
+    ) -> Registration {
         locked(&self.clients).entry(identity.name_shared()).or_default().remember(&identity);
-        let member = Arc::new(Member::new(id, identity, peer));
-        locked(&self.present).insert(id.0, Arc::clone(&member));
+        let handle = Arc::new(ConnectionHandle::new(id, identity, peer));
+        locked(&self.present).insert(id.0, Arc::clone(&handle));
         // Either `close` finds it among the present, or this sees that the server is stopping.
         if self.is_stopping() {
-            member.stop();
+            handle.stop();
         }
         // The config may have changed since the handshake; have the connection re-check.
-        member.order(Orders::RENEW);
-        Membership { members: Arc::clone(self), member }
+        handle.signal(Signals::RENEW);
+        Registration { registry: Arc::clone(self), handle }
     }
 
     /// Has all that join from now on take no request, and returns those present, in no order, which are to be
-    /// [told](Member::stop) the same.
-    pub(super) fn close(&self) -> Vec<Arc<Member>> {
+    /// [told](ConnectionHandle::stop) the same.
+    pub(super) fn close(&self) -> Vec<Arc<ConnectionHandle>> {
         self.is_stopping.store(true, Ordering::SeqCst);
         self.present()
     }
 
     /// Tells all connections to go on under the config now in force.
     pub(super) fn renew(&self) {
-        self.order(Orders::RENEW);
+        self.signal(Signals::RENEW);
     }
 
     /// Tells all connections to check whether memory is short.
-    pub(super) fn look_at_memory(&self) {
-        self.order(Orders::MEMORY);
+    pub(super) fn check_memory(&self) {
+        self.signal(Signals::MEMORY);
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -260,22 +259,22 @@ impl Members {
 
     /// Cuts off connections whose certificate is not valid at `now`.
     pub(super) fn cut_off_expired(&self, now: SystemTime) {
-        for member in self.present() {
-            if let Err(rejection) = member.identity().check_validity(now) {
-                member.cut(Cut::revoked(&rejection));
+        for connection in self.present() {
+            if let Err(rejection) = connection.identity().check_validity(now) {
+                connection.disconnect(Disconnect::revoked(&rejection));
             }
         }
     }
 
     /// Returns the connection `id`.
-    pub(super) fn find(&self, id: ConnectionId) -> Option<Arc<Member>> {
+    pub(super) fn find(&self, id: ConnectionId) -> Option<Arc<ConnectionHandle>> {
         locked(&self.present).get(&id.0).cloned()
     }
 
     /// Returns all connections, in the order of their numbers.
-    pub(super) fn all(&self) -> Vec<Arc<Member>> {
+    pub(super) fn all(&self) -> Vec<Arc<ConnectionHandle>> {
         let mut all = self.present();
-        all.sort_unstable_by_key(|member| member.id.0);
+        all.sort_unstable_by_key(|connection| connection.id.0);
         all
     }
 
@@ -284,11 +283,11 @@ impl Members {
         locked(&self.clients).get(name).cloned()
     }
 
-    fn present(&self) -> Vec<Arc<Member>> {
+    fn present(&self) -> Vec<Arc<ConnectionHandle>> {
         locked(&self.present).values().cloned().collect()
     }
 
-    fn order(&self, order: u8) {
-        self.present().iter().for_each(|member| member.order(order));
+    fn signal(&self, signal: u8) {
+        self.present().iter().for_each(|connection| connection.signal(signal));
     }
 }

@@ -1,0 +1,347 @@
+//! Runs calls that do not stream.
+//!
+//! Most calls end in their first poll, so a connection polls them where it read their requests, and hands what
+//! they needed from one to the next: [`Executor`]. A call that has to wait, or computes for more than a tick, goes
+//! on as a [`Pending`].
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
+use tokio::time::Instant;
+use tokio_util::sync::ReusableBoxFuture;
+
+use super::deadline::in_time;
+use super::outcome::{self, told};
+use crate::plugin::bindings::lictor::plugin::types::Failure;
+use crate::plugin::bounds::Meter;
+use crate::plugin::call::{Call, Reply, reply_bytes};
+use crate::plugin::compute::Offloaded;
+use crate::plugin::dumps;
+use crate::plugin::load::Plugin;
+use crate::plugin::slots::{ClientLimit, ClientSlot};
+use crate::plugin::warm::Warm;
+use crate::wire::CommandError;
+
+/// Bytes of unsent replies at which no further call is begun.
+const MAX_REPLY_BYTES: usize = 64 << 10;
+
+/// Runs the calls of one connection.
+///
+/// A connection with something to do usually has several requests for the same plugin. So its slot and its warm
+/// instance are handed from one call to the next, and given back by [`release`](Self::release).
+#[derive(Default)]
+pub struct Executor {
+    held: Option<Held>,
+    /// The last call's future, for its memory.
+    spare: Option<ReusableBoxFuture<'static, Ended>>,
+}
+
+/// The result of [`Executor::poll`]. Calls without a reply, except the pending one, were not begun.
+pub struct Ran {
+    /// The replies of the first calls.
+    pub replies: Vec<Reply>,
+    /// The call after those, if it goes on.
+    pub pending: Option<Pending>,
+}
+
+/// A call that goes on by itself. Dropping it stops the plugin and frees what the call held.
+pub type Pending = Offloaded<ReusableBoxFuture<'static, Ended>>;
+
+/// A call that has ended.
+pub struct Ended {
+    /// What the client is told; the log has been told the rest.
+    pub reply: Reply,
+    /// What the call ran with; drop it to let others run.
+    pub held: Held,
+}
+
+/// What one call hands to the next: a slot, and the warm instance in which it ran.
+///
+/// It counts as running, so nothing may be awaited between two calls.
+pub struct Held {
+    limit: Option<ClientLimit>,
+    slot: Option<Slot>,
+    idle: Option<Idle>,
+}
+
+/// Leave for one call to run.
+struct Slot {
+    _client: Option<ClientSlot>,
+    _sandbox: OwnedSemaphorePermit,
+}
+
+/// A warm instance between two calls.
+struct Idle {
+    plugin: Arc<Plugin>,
+    instance: Warm,
+}
+
+/// How far a batch went.
+enum Batch {
+    /// To its last reply; nothing runs.
+    Paused(Held),
+    /// To the call that goes on.
+    Pending(ReusableBoxFuture<'static, Ended>),
+}
+
+impl Executor {
+    /// Runs `calls`, of one client and all in `plugin`, one after the other, until one does not end at once.
+    ///
+    /// Begins none after `until` except the first, nor once the replies are large.
+    pub fn poll(
+        &mut self,
+        limit: &ClientLimit,
+        plugin: &Arc<Plugin>,
+        calls: &[Arc<Call>],
+        until: Instant,
+        cx: &mut Context<'_>,
+    ) -> Ran {
+        let mut replies = Vec::with_capacity(calls.len());
+        while let Some(call) = calls.get(replies.len()) {
+            let (done, now) = (replies.len(), Instant::now());
+            if done > 0 && (now >= until || replies.iter().map(reply_bytes).sum::<usize>() >= MAX_REPLY_BYTES)
+            {
+                break;
+            }
+            if let Err(error) = call.check_deadline(now) {
+                replies.push(Err(error));
+                continue;
+            }
+            let held = self.held.take().unwrap_or_else(|| Held::new(Some(limit.clone())));
+            let in_time = calls[done..].iter().take_while(|call| call.deadline > now).count();
+            let ran = poll_batch(held, plugin, &calls[done..][..in_time], until, &mut replies, cx);
+            let ran = match ran {
+                Batch::Paused(held) if replies.len() == done => {
+                    self.poll_one(run(held, Arc::clone(plugin), Arc::clone(call)), &mut replies, cx)
+                }
+                ran => ran,
+            };
+            match ran {
+                Batch::Paused(held) => self.held = Some(held),
+                Batch::Pending(call) => return Ran { replies, pending: Some(plugin.offload(call)) },
+            }
+        }
+        Ran { replies, pending: None }
+    }
+
+    /// Polls a call once.
+    fn poll_one(
+        &mut self,
+        call: impl Future<Output = Ended> + Send + 'static,
+        replies: &mut Vec<Reply>,
+        cx: &mut Context<'_>,
+    ) -> Batch {
+        let mut call = match self.spare.take() {
+            Some(mut spare) => {
+                spare.set(call);
+                spare
+            }
+            None => ReusableBoxFuture::new(call),
+        };
+        let Poll::Ready(Ended { reply, held }) = call.poll(cx) else { return Batch::Pending(call) };
+        self.spare = Some(call);
+        replies.push(reply);
+        Batch::Paused(held)
+    }
+
+    /// Gives back what the last call left. Call this before waiting for anything.
+    pub fn release(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Runs those of `calls` that end at once in a warm instance that takes several; if there is none, or something
+/// has to be waited for, runs none.
+fn poll_batch(
+    mut held: Held,
+    plugin: &Arc<Plugin>,
+    calls: &[Arc<Call>],
+    until: Instant,
+    replies: &mut Vec<Reply>,
+    cx: &mut Context<'_>,
+) -> Batch {
+    let Some(mut instance) = held.try_acquire(plugin, calls) else { return Batch::Paused(held) };
+    let calls = &calls[..plugin.pool().calls_left(&instance).min(calls.len())];
+    let mut begun = calls.iter();
+    let answered = |answer| {
+        if let Some(call) = begun.next() {
+            replies.push(told(plugin, call, answer));
+        }
+    };
+    let polled = instance.poll_all(calls, until, answered, cx);
+    match (polled, begun.next()) {
+        (Ok(true), Some(call)) => {
+            let rest = finish(held, Arc::clone(plugin), Arc::clone(call), instance);
+            return Batch::Pending(ReusableBoxFuture::new(rest));
+        }
+        (Err(error), Some(call)) => {
+            replies.push(conclude(&mut held, plugin, call, instance, Err(error)));
+        }
+        (Err(_), None) => {}
+        (Ok(_), _) => {
+            plugin.pace().ended_at_once();
+            held.keep(plugin, instance);
+        }
+    }
+    Batch::Paused(held)
+}
+
+/// Runs a call to its end: acquires what it needs, and calls a warm instance or a fresh one.
+async fn run(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>) -> Ended {
+    let reply = match held.acquire(&plugin, call.deadline).await {
+        // Boxed, so that a call that waits for its slot takes a fifth of the memory. As many may wait as clients
+        // send.
+        Ok(_limit) => Box::pin(run_in(&mut held, &plugin, &call)).await,
+        Err(error) => Err(error),
+    };
+    Ended { reply, held }
+}
+
+/// Runs a call whose client's limit has been acquired.
+pub fn run_reserved(plugin: &Arc<Plugin>, call: Arc<Call>) -> Pending {
+    plugin.offload(ReusableBoxFuture::new(run(Held::new(None), Arc::clone(plugin), call)))
+}
+
+/// Runs a call that another one waits for, beside that one's slot.
+///
+/// # Errors
+///
+/// What the client is told; the log has been told the rest.
+pub async fn run_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Reply {
+    let _slot = plugin.slots().try_acquire_nested()?;
+    let _limit = plugin.limit().acquire(call.deadline).await?;
+    run_in(&mut Held::new(None), &plugin, &call).await
+}
+
+/// Runs a call that has leave to run.
+async fn run_in(held: &mut Held, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Reply {
+    let running = pin!(async {
+        plugin.pace().begin().await;
+        let mut instance = match held.take_instance(plugin, call) {
+            Some(instance) => instance,
+            None => {
+                let fresh = plugin.instantiate().await;
+                let fresh = fresh.map_err(|error| outcome::not_started(plugin, call, &error))?;
+                Warm::new(fresh, plugin.pool().owner(&call.caller))
+            }
+        };
+        let answer = instance.handle(call).await;
+        conclude(held, plugin, call, instance, answer)
+    });
+    in_time(plugin, call, Meter::new(plugin.cpu_time()), running).await
+}
+
+/// Runs a call to its end that was polled once in a batch.
+async fn finish(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>, mut instance: Warm) -> Ended {
+    let meter = Meter::after_one_poll(plugin.cpu_time());
+    let reply = {
+        let running = pin!(async {
+            let answer = instance.finish().await;
+            conclude(&mut held, &plugin, &call, instance, answer)
+        });
+        in_time(&plugin, &call, meter, running).await
+    };
+    Ended { reply, held }
+}
+
+/// Returns the reply of a call that has ended. Its instance is kept for the next call, unless the call broke off; a
+/// failure that the plugin reports itself is no such end.
+fn conclude(
+    held: &mut Held,
+    plugin: &Arc<Plugin>,
+    call: &Call,
+    instance: Warm,
+    answer: wasmtime::Result<Result<Vec<u8>, Failure>>,
+) -> Reply {
+    match answer {
+        Ok(answer) => {
+            held.keep(plugin, instance);
+            told(plugin, call, answer)
+        }
+        Err(error) => {
+            let told = outcome::broken(plugin, call, &error, instance.state());
+            dumps::keep(plugin, call, instance, error);
+            Err(told)
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn new(limit: Option<ClientLimit>) -> Self {
+        Self { limit, slot: None, idle: None }
+    }
+
+    /// Acquires what a call of `plugin` needs to run, waiting if necessary; the last call's slot serves as well. Returns
+    /// the permit of the plugin's limit, which no two calls share.
+    pub(super) async fn acquire<'a>(
+        &mut self,
+        plugin: &'a Plugin,
+        deadline: Instant,
+    ) -> Result<Option<SemaphorePermit<'a>>, CommandError> {
+        if self.slot.is_some() && plugin.limit().is_unlimited() {
+            return Ok(None);
+        }
+        self.release();
+        let client = match &self.limit {
+            Some(limit) => Some(limit.acquire(plugin.slots().queue(), deadline).await?),
+            None => None,
+        };
+        let limit = plugin.limit().acquire(deadline).await?;
+        self.slot = Some(Slot { _client: client, _sandbox: plugin.slots().acquire(deadline).await? });
+        Ok(limit)
+    }
+
+    /// Acquires the same without waiting, and a warm instance that takes several calls.
+    fn try_acquire(&mut self, plugin: &Plugin, calls: &[Arc<Call>]) -> Option<Warm> {
+        let call = calls.first()?;
+        if !plugin.takes_many() || plugin.pace().begins_elsewhere() {
+            return None;
+        }
+        if self.slot.is_none() {
+            let client = match &self.limit {
+                Some(limit) => Some(limit.try_acquire()?),
+                None => None,
+            };
+            self.slot = Some(Slot { _client: client, _sandbox: plugin.slots().try_acquire()? });
+        }
+        self.take_instance(plugin, call)
+    }
+
+    /// Takes a warm instance of `plugin`: the last call's, or one from the pool.
+    fn take_instance(&mut self, plugin: &Plugin, call: &Call) -> Option<Warm> {
+        match self.idle.take() {
+            Some(idle) if std::ptr::eq(&*idle.plugin, plugin) => Some(idle.instance),
+            other => {
+                self.idle = other;
+                self.give_back_instance();
+                plugin.pool().take(&call.caller)
+            }
+        }
+    }
+
+    /// Keeps the instance of a call that ended well, unless it is worn out.
+    fn keep(&mut self, plugin: &Arc<Plugin>, instance: Warm) {
+        if plugin.pool().may_keep(&instance) {
+            self.idle = Some(Idle { plugin: Arc::clone(plugin), instance });
+        }
+    }
+
+    fn give_back_instance(&mut self) {
+        if let Some(Idle { plugin, instance }) = self.idle.take() {
+            plugin.pool().give_back(instance);
+        }
+    }
+
+    fn release(&mut self) {
+        self.slot = None;
+        self.give_back_instance();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.release();
+    }
+}

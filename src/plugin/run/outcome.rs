@@ -1,0 +1,175 @@
+//! What the client is told of a call that ended, and what the log is told besides.
+
+use wasmtime::{PoolConcurrencyLimitError, Trap};
+
+use crate::plugin::backtrace::{authors_place, names_functions, words, words_with};
+use crate::plugin::bindings::lictor::plugin::types::Failure;
+use crate::plugin::bounds::{BudgetSpent, CpuSpent, RAISE_PLUGIN_MEMORY};
+use crate::plugin::call::{Call, Reply};
+use crate::plugin::instance::HostState;
+use crate::plugin::load::Plugin;
+use crate::plugin::stop::{DeadlineOf, Stopped};
+use crate::plugin::trap::{Breakage, RAISE_REPLY};
+use crate::telemetry::LASTING;
+use crate::telemetry::metrics::Counter;
+use crate::watermark;
+use crate::wire::{Code, CommandError, Outcome};
+
+const RAISE_TIMEOUT: &str = "raise `timeout` of the plugin, or `--timeout` of the command line";
+
+const RAISE_CPU_TIME: &str = "raise `cpu_time` of the plugin";
+
+const RAISE_CONCURRENCY: &str =
+    "raise `concurrent_commands` of [limits], or lower `concurrency` of the plugins that run longest";
+
+/// Returns the reply for the plugin's own answer.
+pub(super) fn told(plugin: &Plugin, call: &Call, answer: Result<Vec<u8>, Failure>) -> Reply {
+    match answer {
+        Ok(reply) if reply.len() > plugin.max_reply_bytes() => Err(reply_too_large(plugin, call)),
+        Ok(reply) => Ok(reply),
+        Err(failure) => Err(failed(failure)),
+    }
+}
+
+/// Returns the error for a failure that the plugin reports itself.
+pub(super) fn failed(failure: Failure) -> CommandError {
+    let code = match failure.code.as_str() {
+        "bad-arguments" => Code::BadArguments,
+        "not-found" => Code::NotFound,
+        "conflict" => Code::Conflict,
+        "denied" => Code::Denied,
+        "unavailable" => Code::Unavailable,
+        _ => Code::PluginFailed,
+    };
+    CommandError::failed(code, failure.message)
+}
+
+/// Logs that the call was stopped, and returns the error for its client. `error` is given if it broke off while it
+/// computed.
+pub(super) fn stopped(
+    plugin: &Plugin,
+    call: &Call,
+    why: Stopped,
+    error: Option<&wasmtime::Error>,
+) -> CommandError {
+    let (name, client, request, command) =
+        (plugin.name(), call.caller.name(), call.id(), call.request().command());
+    let doing = doing(call, error);
+    let places = plugin.debug.places();
+    let at = error.and_then(|error| authors_place(error, places));
+    let error = error.filter(|error| names_functions(error)).map(|error| words_with(error, places));
+    let (code, told) = match why {
+        Stopped::AtDeadline => {
+            Counter::CallsTimedOut.count();
+            let (deadline, advice) = deadline(plugin, call);
+            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, command, deadline, advice, doing, at, error, "stopped at the deadline");
+            (Code::Timeout, "was stopped at the deadline".to_owned())
+        }
+        Stopped::Stalled => {
+            let timeout = plugin.timeout();
+            Counter::CallsTimedOut.count();
+            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, command, ?timeout, advice = RAISE_TIMEOUT, doing, at, error, "stopped: its stream stalled");
+            (Code::Timeout, format!("sent nothing for {timeout:?} and was stopped"))
+        }
+        Stopped::Computed(CpuSpent { used, limit }) => {
+            let used_ms = u64::try_from(used.as_millis()).unwrap_or(u64::MAX);
+            Counter::CpuTimeUsedUp.count();
+            tracing::warn!(target: "lictor::plugin", plugin = name, client, %request, command, used_ms, cpu_time = ?limit, advice = RAISE_CPU_TIME, doing, at, error, "stopped: computed for too long");
+            (Code::PluginLimit, format!("computed for more than its {limit:?}"))
+        }
+    };
+    CommandError {
+        code,
+        outcome: call.outcome_if_stopped(),
+        message: format!("Plugin {name} {told} (request {request})").into(),
+    }
+}
+
+/// Describes the activity of a stopped call.
+fn doing(call: &Call, error: Option<&wasmtime::Error>) -> &'static str {
+    match (error, call.outcome_if_stopped()) {
+        (Some(_), _) => "it computed",
+        (None, Outcome::NotRun) => "it had not begun",
+        (None, _) => "it waited for the host",
+    }
+}
+
+/// Describes the deadline of `call`, and how to get a longer one.
+fn deadline(plugin: &Plugin, call: &Call) -> (String, &'static str) {
+    match (call.stop.deadline_of, call.request().timeout_ms()) {
+        (DeadlineOf::Client, Some(timeout_ms)) => (
+            format!("its client's Timeout-Ms of {timeout_ms}"),
+            "have the client send a longer `Timeout-Ms`, or none: `--timeout` of `lictor call`, `timeout` in a script",
+        ),
+        (DeadlineOf::Parent, _) => (
+            "that of the command that runs it".into(),
+            "raise `timeout` of the plugin that runs it, or have its client send a longer `Timeout-Ms`",
+        ),
+        (DeadlineOf::Client | DeadlineOf::Plugin, _) => {
+            (format!("its plugin's timeout of {:?}", plugin.timeout()), RAISE_TIMEOUT)
+        }
+    }
+}
+
+/// Logs that no instance could be made, and returns the error for the client. The plugin was instantiated when it
+/// was loaded, so the cause is the pool or the machine's memory.
+pub(super) fn not_started(plugin: &Plugin, call: &Call, error: &wasmtime::Error) -> CommandError {
+    let name = plugin.name();
+    let busy = match error.downcast_ref::<BudgetSpent>() {
+        _ if error.is::<PoolConcurrencyLimitError>() => {
+            Some(("No instance is free; try again later", RAISE_CONCURRENCY))
+        }
+        Some(BudgetSpent::Process) => Some((watermark::IS_SHORT, RAISE_PLUGIN_MEMORY)),
+        Some(BudgetSpent::Plugins { .. }) => {
+            Some(("The server's memory for plugins is used up; try again later", RAISE_PLUGIN_MEMORY))
+        }
+        None => None,
+    };
+    tracing::error!(
+        name: LASTING, target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id(),
+        error = words(error), advice = busy.map(|(_, advice)| advice), "no instance"
+    );
+    if let Some((words, _)) = busy {
+        return CommandError::not_run(Code::Busy, words);
+    }
+    CommandError::unknown(
+        Code::PluginTrapped,
+        format!("Plugin {name} could not be started (request {})", call.id()),
+    )
+}
+
+/// Logs that the call broke off by a trap, a limit, or a breach of the interface, and returns the error for its
+/// client.
+pub(super) fn broken(
+    plugin: &Plugin,
+    call: &Call,
+    error: &wasmtime::Error,
+    state: Option<&HostState>,
+) -> CommandError {
+    if let (Some(why), Some(Trap::Interrupt)) = (call.stop.why(), error.downcast_ref()) {
+        return stopped(plugin, call, why, Some(error));
+    }
+    let name = plugin.name();
+    let refusal = state.and_then(|state| state.memory.refusal());
+    let refusal = refusal.filter(|refusal| Breakage::may_come_of(*refusal, error));
+    if refusal.is_some() {
+        // Logged here, so not again when the state is dropped.
+        let _ = state.and_then(|state| state.memory.untold_refusal());
+    }
+    let Breakage { code, reason, advice } = Breakage::of(error, refusal, plugin.max_reply_bytes());
+    let places = plugin.debug.places();
+    let (at, error) = (authors_place(error, places), words_with(error, places));
+    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id(), command = call.request().command(), reason, advice, at, error, "plugin broke off");
+    CommandError::unknown(code, format!("Plugin {name} {reason} (request {})", call.id()))
+}
+
+/// Logs that the reply is longer than allowed, and returns the error for the client.
+fn reply_too_large(plugin: &Plugin, call: &Call) -> CommandError {
+    let (name, max) = (plugin.name(), plugin.max_reply_bytes());
+    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id(), command = call.request().command(), max_bytes = max, advice = RAISE_REPLY, "reply too large");
+    Counter::RepliesTooLarge.count();
+    CommandError::unknown(
+        Code::PluginLimit,
+        format!("Plugin {name} returned more than its {max} bytes (request {})", call.id()),
+    )
+}

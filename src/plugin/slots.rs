@@ -1,0 +1,257 @@
+//! Leave to run: the limits on each client's and each plugin's running calls, the slots for all calls, and the
+//! queue for these.
+//!
+//! A call acquires its client's limit first, then its plugin's, then a slot. It holds the less scarce while it
+//! waits for the next: a client that waits for its own calls to end holds nothing that others wait for, and one
+//! that waits for a plugin holds none of the slots that run other plugins. A call that waits for a slot holds its
+//! plugin's limit, which is no loss to those behind it: they would wait for a slot as well. All calls acquire in
+//! this order, so no circle of calls can wait for each other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+
+use crate::identity::PeerIdentity;
+use crate::telemetry::metrics::Counter;
+use crate::wire::{Code, CommandError};
+
+/// A bound on how many calls wait.
+#[derive(Debug)]
+struct WaitLimit {
+    waiting: AtomicUsize,
+    most: usize,
+}
+
+/// A call that waits; it is counted until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl WaitLimit {
+    fn new(most: usize) -> Self {
+        Self { waiting: AtomicUsize::new(0), most }
+    }
+
+    fn enter(&self) -> Result<Waiting<'_>, CommandError> {
+        let waiting = Waiting(&self.waiting);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.most {
+            return Ok(waiting);
+        }
+        Counter::QueueFull.count();
+        Err(CommandError::not_run(Code::Busy, "Too many requests are waiting; try again later"))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The calls of all clients and plugins that wait for leave to run.
+#[derive(Debug)]
+pub(super) struct WaitQueue {
+    limit: WaitLimit,
+    max_wait: Duration,
+}
+
+impl WaitQueue {
+    /// Makes a queue of at most `most` calls, each of which waits for at most `max_wait`.
+    pub(super) fn new(most: usize, max_wait: Duration) -> Self {
+        Self { limit: WaitLimit::new(most), max_wait }
+    }
+
+    /// Waits for `acquiring`.
+    async fn wait<P>(
+        &self,
+        acquiring: impl Future<Output = Result<P, AcquireError>>,
+        deadline: Instant,
+    ) -> Result<P, CommandError> {
+        let _waiting = self.limit.enter()?;
+        let give_up = Instant::now() + self.max_wait;
+        match timeout_at(deadline.min(give_up), acquiring).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_closed)) => Err(CommandError::not_run(Code::ShuttingDown, "The server is stopping")),
+            Err(_elapsed) if deadline <= give_up => {
+                Counter::CallsTimedOut.count();
+                Err(CommandError::not_run(Code::Timeout, "The deadline passed before a slot was free"))
+            }
+            Err(_elapsed) => {
+                Counter::QueueTimedOut.count();
+                Err(CommandError::not_run(Code::Busy, "No slot became free in time; try again later"))
+            }
+        }
+    }
+}
+
+/// The slots of one engine: as many calls as run in it at the same time.
+pub(super) struct Slots {
+    free: Arc<Semaphore>,
+    /// For commands that commands run.
+    nested: Semaphore,
+    queue: Arc<WaitQueue>,
+    /// Counts the calls that had to wait.
+    delayed: Counter,
+}
+
+impl Slots {
+    /// Makes `calls` slots for clients' calls, and `nested` for the commands that those run.
+    pub(super) fn new(calls: u32, nested: u32, queue: Arc<WaitQueue>, delayed: Counter) -> Self {
+        let free = Arc::new(Semaphore::new(calls as usize));
+        Self { free, nested: Semaphore::new(nested as usize), queue, delayed }
+    }
+
+    /// The queue for these slots, those of the other engines, and the limits.
+    pub(super) fn queue(&self) -> &Arc<WaitQueue> {
+        &self.queue
+    }
+
+    /// Acquires a slot, if one is free.
+    pub(super) fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_owned().ok()
+    }
+
+    /// Acquires a slot; waits, first come first served, if none is free.
+    pub(super) async fn acquire(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, CommandError> {
+        if let Some(slot) = self.try_acquire() {
+            return Ok(slot);
+        }
+        self.delayed.count();
+        self.queue.wait(Arc::clone(&self.free).acquire_owned(), deadline).await
+    }
+
+    /// Acquires a slot for a command that a command runs. It never waits: its caller holds a slot meanwhile, and
+    /// with all slots held so, none would ever become free.
+    pub(super) fn try_acquire_nested(&self) -> Result<SemaphorePermit<'_>, CommandError> {
+        self.nested.try_acquire().map_err(|_| {
+            Counter::NestedCallsRefused.count();
+            CommandError::not_run(Code::Busy, "Too many commands of plugins are running; try again later")
+        })
+    }
+}
+
+/// The limit on one plugin's running calls, if it has one.
+pub(super) struct PluginLimit {
+    free: Option<Semaphore>,
+    queue: Arc<WaitQueue>,
+}
+
+impl PluginLimit {
+    /// Makes a limit of `calls`; without a number there is none.
+    pub(super) fn new(calls: Option<u32>, queue: &Arc<WaitQueue>) -> Self {
+        Self { free: calls.map(|calls| Semaphore::new(calls as usize)), queue: Arc::clone(queue) }
+    }
+
+    /// Returns true if the plugin has no limit.
+    pub(super) fn is_unlimited(&self) -> bool {
+        self.free.is_none()
+    }
+
+    /// Waits until fewer calls than the limit are running. The permit counts as one that runs.
+    pub(super) async fn acquire(
+        &self,
+        deadline: Instant,
+    ) -> Result<Option<SemaphorePermit<'_>>, CommandError> {
+        let Some(free) = &self.free else { return Ok(None) };
+        match free.try_acquire() {
+            Ok(permit) => Ok(Some(permit)),
+            Err(_) => {
+                Counter::PluginCallsDelayed.count();
+                self.queue.wait(free.acquire(), deadline).await.map(Some)
+            }
+        }
+    }
+}
+
+/// The limits of all clients. Clients come from the config, so their number is bounded.
+#[derive(Debug, Default)]
+pub struct ClientLimits {
+    by_client: HashMap<Arc<str>, ClientLimit>,
+    calls: usize,
+    waiting: usize,
+}
+
+/// The limit on one client's running calls, over all its connections. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ClientLimit(Arc<OfClient>);
+
+/// One of the calls that a client may have running.
+pub type ClientSlot = OwnedSemaphorePermit;
+
+#[derive(Debug)]
+struct OfClient {
+    free: Arc<Semaphore>,
+    /// Calls that wait for this limit; each is in the sandbox's queue too.
+    waiting: WaitLimit,
+}
+
+impl ClientLimits {
+    /// A limit of `calls` running at once for each of `clients`, and of `waiting` that wait for one of these.
+    pub fn new(clients: impl IntoIterator<Item = Arc<str>>, calls: usize, waiting: usize) -> Self {
+        let limits = clients.into_iter().map(|client| (client, ClientLimit::new(calls, waiting)));
+        Self { by_client: limits.collect(), calls, waiting }
+    }
+
+    /// The limits for `clients` after a reload. A client that was there keeps its limit and the calls counted in
+    /// it, unless the numbers change.
+    #[must_use]
+    pub fn renewed(&self, clients: impl IntoIterator<Item = Arc<str>>, calls: usize, waiting: usize) -> Self {
+        let mut renewed = Self::new(clients, calls, waiting);
+        if (calls, waiting) == (self.calls, self.waiting) {
+            for (client, limit) in &mut renewed.by_client {
+                if let Some(old) = self.by_client.get(client) {
+                    *limit = old.clone();
+                }
+            }
+        }
+        renewed
+    }
+
+    /// The limit of a client; kept with its connection, so that no call has to look it up. A client that is not
+    /// among these may run nothing.
+    #[must_use]
+    pub fn of(&self, client: &PeerIdentity) -> ClientLimit {
+        self.by_client.get(client.name()).cloned().unwrap_or_else(|| ClientLimit::new(0, 0))
+    }
+}
+
+impl ClientLimit {
+    fn new(calls: usize, waiting: usize) -> Self {
+        Self(Arc::new(OfClient { free: Arc::new(Semaphore::new(calls)), waiting: WaitLimit::new(waiting) }))
+    }
+
+    /// Counts one more call as running, if the client has fewer than its limit.
+    pub(super) fn try_acquire(&self) -> Option<ClientSlot> {
+        Arc::clone(&self.0.free).try_acquire_owned().ok()
+    }
+
+    /// Counts one more call as running; waits in `queue` for one to end if the client is at its limit.
+    pub(super) async fn acquire(
+        &self,
+        queue: &WaitQueue,
+        deadline: Instant,
+    ) -> Result<ClientSlot, CommandError> {
+        if let Some(slot) = self.try_acquire() {
+            return Ok(slot);
+        }
+        Counter::ClientCallsDelayed.count();
+        let _waiting = self.0.waiting.enter()?;
+        queue.wait(Arc::clone(&self.0.free).acquire_owned(), deadline).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_no_longer_waits_makes_room_for_another() {
+        let limit = WaitLimit::new(1);
+        let waiting = limit.enter().ok().unwrap();
+        assert!(limit.enter().is_err() && limit.enter().is_err());
+        drop(waiting);
+        assert!(limit.enter().is_ok());
+    }
+}

@@ -1,0 +1,140 @@
+//! The way of a request: accepted, permitted, routed, run and answered, each once.
+
+use std::task::Context;
+
+use tokio::time::Instant;
+
+use super::Connection;
+use super::batch::take_back;
+use super::in_flight::Waiting;
+use super::keyed;
+use crate::plugin::{Exchange, Ran};
+use crate::route::Target;
+use crate::server::builtin::{self, Done};
+use crate::server::close_reason::CloseReason;
+use crate::server::refusal::Refusal;
+use crate::telemetry::RequestId;
+use crate::wire::{Code, CommandError, Fault, Request};
+
+impl Connection {
+    /// Gives a request its id and its place in the order: behind the batch, unless it joins that; a plain one behind the
+    /// plain one before it, which may still run; any behind replies that have left no room for its own.
+    pub(super) fn accept(
+        &mut self,
+        request: Request,
+        refusal: Option<Refusal>,
+        now: Instant,
+        cx: &mut Context<'_>,
+        until: Instant,
+    ) {
+        self.session.requests += 1;
+        let id = RequestId { connection: self.session.id(), number: self.session.requests };
+        let refusal = self.session.spend_rate().err().or(refusal);
+        let exchange = Exchange { id, arrived: now, request };
+        if refusal.is_some() || !self.batch.accepts(&exchange, &self.session.service.routes) {
+            self.run_batch(cx, until);
+        }
+        match exchange.request.sequence() {
+            None if self.in_flight.plain_waits() => self.in_flight.wait(Waiting { exchange, refusal }),
+            _ if !self.has_room_to_write() => self.in_flight.wait(Waiting { exchange, refusal }),
+            _ => self.dispatch(exchange, refusal, now, cx, until),
+        }
+    }
+
+    /// Permits and routes a request, and runs it: a built-in at once, a plugin's command together with those that follow
+    /// (`batch`), a stream or a keyed command as a task. A request that had to wait has been through none of this.
+    pub(super) fn dispatch(
+        &mut self,
+        exchange: Exchange,
+        refusal: Option<Refusal>,
+        now: Instant,
+        cx: &mut Context<'_>,
+        until: Instant,
+    ) {
+        if let Some(sequence) = exchange.request.sequence()
+            && self.in_flight.has(sequence)
+        {
+            let fault = Fault::InFlight(sequence.clone());
+            return self.end_reading(CloseReason::BadRequest, Some(fault));
+        }
+        let Self { session, in_flight, batch, .. } = self;
+        let Exchange { id, arrived, request } = exchange;
+        match session.target(request, refusal) {
+            Ok(Target::Plugin(plugin, request)) => {
+                let is_keyed = request.idempotency_key().is_some();
+                let call = session.call(Exchange { id, arrived, request }, plugin, now);
+                if is_keyed || plugin.is_streaming() {
+                    return match keyed::begin(session, plugin, &call, in_flight) {
+                        Ok(()) => cx.waker().wake_by_ref(),
+                        Err(error) => self.reply(call.exchange(), 0, Err(&error)),
+                    };
+                }
+                let takes_many = plugin.takes_many() && !session.service.close_on_error;
+                batch.push(plugin, call);
+                if !takes_many {
+                    self.run_batch(cx, until);
+                }
+            }
+            Ok(Target::BuiltIn(built_in, request)) => {
+                let exchange = Exchange { id, arrived, request };
+                match builtin::run(built_in, &exchange.request, session, in_flight) {
+                    Done::Now(reply) => self.reply(&exchange, 0, reply.as_deref()),
+                    Done::Later(command) => {
+                        in_flight.run_built_in(exchange, command);
+                        cx.waker().wake_by_ref();
+                    }
+                }
+            }
+            // It was to join the batch by its command. Its reply follows theirs, so it waits for its turn instead.
+            Err(refused) if !batch.is_empty() => {
+                let exchange = Exchange { id, arrived, request: refused.request };
+                in_flight.wait(Waiting { exchange, refusal });
+            }
+            Err(refused) => {
+                refused.count();
+                let error = refused.error();
+                self.reply(&Exchange { id, arrived, request: refused.request }, 0, Err(&error));
+            }
+        }
+    }
+
+    /// Runs the batch. A call that does not end at once becomes a task, and those behind it wait for their turn, as do
+    /// those for which no time is left.
+    pub(super) fn run_batch(&mut self, cx: &mut Context<'_>, until: Instant) {
+        let Self { session, batch, executor, .. } = self;
+        let Some((plugin, calls)) = batch.calls() else { return };
+        let Ran { replies, pending } = executor.poll(&session.limit, plugin, calls, until, cx);
+        let mut batch = std::mem::take(batch);
+        let mut calls = batch.drain();
+        // In this order: zipped the other way, the call after the last reply would be dropped.
+        for (reply, call) in replies.into_iter().zip(calls.by_ref()) {
+            self.reply(call.exchange(), 0, reply.as_deref());
+        }
+        if let Some(pending) = pending
+            && let Some(call) = calls.next()
+        {
+            self.in_flight.run(call, pending, None);
+            // The task has to be polled once, so that its end wakes this connection.
+            cx.waker().wake_by_ref();
+        }
+        for call in calls.rev() {
+            match take_back(call) {
+                Ok(exchange) => self.in_flight.wait_first(exchange),
+                Err(call) => {
+                    let error = CommandError::unknown(Code::Internal, "The server failed");
+                    self.reply(call.exchange(), 0, Err(&error));
+                }
+            }
+        }
+        self.batch = batch;
+    }
+
+    /// Encodes and logs the reply to a request, of which `sent` bytes were sent in parts.
+    pub(super) fn reply(&mut self, exchange: &Exchange, sent: usize, reply: Result<&[u8], &CommandError>) {
+        let replied = self.session.reply(exchange, sent, reply, self.io.unwritten());
+        if replied.is_err() && self.session.service.close_on_error {
+            self.forget_waiting(CloseReason::CommandError);
+            self.end_reading(CloseReason::CommandError, None);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! One admitted client's connection.
+//!
+//! [`Connection::poll_budgeted`] is the loop: read, run, reply, flush. A request's own way, from permission to its reply,
+//! is `Connection::dispatch` in `dispatch.rs`. All of it is one task, so that a request whose command ends at once costs
+//! no wake-up, channel or lock: the executor polls the command where its request was read, and the replies are written in
+//! one piece. Only a command that has to wait, or computes for more than a tick, becomes a task of its own (`in_flight`).
+
+mod batch;
+mod close;
+mod dispatch;
+mod flow;
+mod in_flight;
+mod io;
+mod keyed;
+mod reply_budget;
+mod session;
+mod signals;
+mod timeouts;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+
+use self::batch::Batch;
+pub(super) use self::in_flight::InFlight;
+use self::in_flight::{Finished, Waiting};
+use self::io::{FramedIo, ReadError};
+pub(super) use self::session::Session;
+use self::timeouts::Timeouts;
+use super::close_reason::{CloseMessage, CloseReason};
+use super::refusal::Refusal;
+use super::registry::ConnectionHandle;
+use super::service::Service;
+use super::shared::Shared;
+use crate::plugin::Executor;
+use crate::wire::{GREETING, encode_part};
+
+/// State of reading requests.
+#[derive(Debug)]
+enum Reading {
+    Open,
+    /// No more are read. The message, if any, follows the replies to those before it.
+    Ended(CloseReason, Option<CloseMessage>),
+}
+
+/// A connection and its requests in flight.
+pub(super) struct Connection {
+    io: FramedIo,
+    in_flight: InFlight,
+    batch: Batch,
+    executor: Executor,
+    session: Session,
+    reading: Reading,
+    timeouts: Timeouts,
+    is_flushing: bool,
+    /// Set if the last pass deferred its flush.
+    is_deferred: bool,
+    /// Set while a signal would wake the task.
+    is_listening: bool,
+}
+
+impl Connection {
+    /// Makes a connection that begins with the greeting.
+    pub(super) fn new(
+        stream: TlsStream<TcpStream>,
+        handle: Arc<ConnectionHandle>,
+        service: Arc<Service>,
+        server: Arc<Shared>,
+    ) -> Self {
+        let now = Instant::now();
+        let limits = service.limits;
+        Self {
+            io: FramedIo::new(stream, limits.body_bytes, GREETING),
+            in_flight: InFlight::default(),
+            batch: Batch::default(),
+            executor: Executor::default(),
+            session: Session::new(handle, service, server),
+            reading: Reading::Open,
+            timeouts: Timeouts::new(now, now + limits.idle_timeout),
+            is_flushing: false,
+            is_deferred: false,
+            is_listening: false,
+        }
+    }
+
+    /// Serves until the end, and stops whatever still runs then.
+    pub(super) async fn serve(&mut self) -> CloseReason {
+        let reason = std::future::poll_fn(|cx| {
+            let polled = self.poll_budgeted(cx);
+            self.io.drop_empty();
+            polled
+        })
+        .await;
+        for Finished { work, reply, .. } in self.in_flight.stop(reason.as_str()).await {
+            self.session.log(work.exchange(), reply.as_ref().map(Vec::len));
+        }
+        self.forget_waiting(reason);
+        reason
+    }
+
+    /// Number of requests that were read.
+    pub(super) fn requests(&self) -> u64 {
+        self.session.requests
+    }
+
+    /// The stream, to be closed.
+    pub(super) fn stream(&mut self) -> &mut TlsStream<TcpStream> {
+        self.io.stream_mut()
+    }
+
+    /// Reads, runs, replies and flushes until there is nothing to do, or until the time budget of a pass is used up:
+    /// then it wakes itself, so that other connections get their turn.
+    fn poll_budgeted(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let now = Instant::now();
+        let until = now + self.session.service.limits.slice;
+        self.poll_signals(cx);
+        self.shed_if_memory_is_short(now, cx, until);
+        loop {
+            let was_deferred = std::mem::take(&mut self.is_deferred);
+            let mut progressed = self.poll_replies(cx);
+            if progressed && !was_deferred && self.in_flight.are_running() {
+                self.defer_flush(cx);
+                return Poll::Pending;
+            }
+            progressed |= self.run_waiting(cx, until);
+            progressed |= self.poll_requests(cx, now, until);
+            self.send_close_message();
+            let was_full = !self.has_room_to_write();
+            // Before the client reads its replies, so that its next request, on any connection, finds the slot free.
+            self.executor.release();
+            let flushed = self.poll_flush(cx, now);
+            // Nothing was left to do for want of room, and the stream will wake this task: another round would find
+            // nothing.
+            let is_done = !was_full
+                && flushed.is_ready()
+                && self.may_read()
+                && self.io.is_waiting()
+                && !self.in_flight.has_next();
+            match flushed {
+                Poll::Ready(Ok(())) if self.is_over() => return Poll::Ready(self.close_reason()),
+                // What had no room was not polled, so it would wake nobody.
+                Poll::Ready(Ok(())) => progressed |= was_full,
+                Poll::Ready(Err(_)) => return Poll::Ready(CloseReason::Gone),
+                // With too much unwritten, only the client can help, by reading.
+                Poll::Pending => progressed = self.has_room_to_write() && (progressed || was_full),
+            }
+            if !progressed {
+                self.read_ahead(cx);
+            }
+            if let Reading::Ended(reason @ (CloseReason::Gone | CloseReason::TlsFault), _) = self.reading {
+                return Poll::Ready(reason);
+            }
+            if !progressed {
+                break;
+            }
+            self.timeouts.note_activity(now);
+            self.session.handle.record_requests(self.session.requests, now);
+            if is_done {
+                break;
+            }
+            if Instant::now() >= until {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        self.poll_timeouts(cx, now)
+    }
+
+    /// Encodes the parts of streams, and the replies of commands that have ended.
+    fn poll_replies(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progressed = false;
+        if let Reading::Ended(reason, _) = self.reading {
+            self.in_flight.stop_streams(reason);
+        }
+        while self.has_room_to_write() {
+            if let Poll::Ready((sequence, part)) = self.in_flight.poll_part(cx) {
+                encode_part(sequence, &part, self.io.unwritten());
+            } else if let Poll::Ready(Finished { work, sent, reply }) = self.in_flight.poll_ended(cx) {
+                self.reply(work.exchange(), sent, reply.as_deref());
+            } else {
+                break;
+            }
+            progressed = true;
+        }
+        progressed
+    }
+
+    /// Defers the flush by one scheduler pass, so that calls completing together share a write: the first completion
+    /// wakes this task before its siblings have finished.
+    fn defer_flush(&mut self, cx: &mut Context<'_>) {
+        self.is_deferred = true;
+        cx.waker().wake_by_ref();
+    }
+
+    /// Runs the waiting requests that may begin. One for which no time is left counts as progress to come.
+    fn run_waiting(&mut self, cx: &mut Context<'_>, until: Instant) -> bool {
+        let mut progressed = false;
+        while self.has_room_to_write() && self.in_flight.has_next() && !self.session.is_in_doubt() {
+            progressed = true;
+            let now = Instant::now();
+            if now >= until {
+                break;
+            }
+            let Some(Waiting { exchange, refusal }) = self.in_flight.take_next() else { break };
+            let Some(exchange) = self.refuse_if_cut_off(exchange) else { continue };
+            // One by one: the next may have to wait for it.
+            self.dispatch(exchange, refusal, now, cx, until);
+            self.run_batch(cx, until);
+        }
+        progressed
+    }
+
+    /// Reads and runs requests while there are any, with room for them and their replies, and time. Polls for one however
+    /// late it is: what was not polled would wake nobody.
+    fn poll_requests(&mut self, cx: &mut Context<'_>, began: Instant, until: Instant) -> bool {
+        let mut progressed = false;
+        let mut now = began;
+        while self.may_read() && (!progressed || now < until) {
+            let Poll::Ready(read) = self.io.poll_request(cx) else { break };
+            progressed = true;
+            match read {
+                Some(Ok(request)) => self.accept(request, None, now, cx, until),
+                Some(Err(ReadError::Unread(request))) => {
+                    self.accept(request, Some(Refusal::MemoryIsShort), now, cx, until);
+                }
+                Some(Err(ReadError::Fault(fault))) => self.end_reading(CloseReason::BadRequest, Some(fault)),
+                Some(Err(ReadError::Io(error))) => self.read_failed(&error),
+                None => self.end_reading(CloseReason::Closed, None),
+            }
+            if self.batch.is_empty() {
+                now = Instant::now();
+            }
+        }
+        self.run_batch(cx, until);
+        progressed
+    }
+}

@@ -1,0 +1,59 @@
+//! The service in force, as a reload makes it: admission, permission, routes, and limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::rate_limit::RateLimits;
+use super::verify::Rechecks;
+use crate::authz::Policy;
+use crate::idempotency::Ledger;
+use crate::identity::Roster;
+use crate::plugin::{ClientLimits, Plugin};
+use crate::route::Routes;
+use crate::telemetry::CommandLog;
+
+/// The service that connections give to admitted clients.
+pub struct Service {
+    /// The admitted certificates.
+    pub roster: Roster,
+    /// Verdicts on the chains of this roster's clients that were checked anew.
+    pub rechecks: Rechecks,
+    /// Each client's permissions.
+    pub policy: Policy,
+    /// The plugins' commands.
+    pub routes: Routes<Arc<Plugin>>,
+    /// Limits on each client's running calls.
+    pub client_limits: ClientLimits,
+    /// Limits on each client's requests per second.
+    pub rate_limits: RateLimits,
+    /// Replies stored by their requests' keys.
+    pub idempotency: Ledger,
+    /// Bounds on each connection.
+    pub limits: ConnectionLimits,
+    /// Set if a connection is closed after a command's error.
+    pub close_on_error: bool,
+    /// The log of commands.
+    pub log: CommandLog,
+}
+
+/// Bounds on one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// Requests under way: framed ones that run, and plain ones that run or wait. At the limit the server stops
+    /// reading.
+    pub in_flight: usize,
+    /// Bytes of the requests under way. Past the limit the server stops reading.
+    pub in_flight_bytes: usize,
+    /// The largest `Size`, in bytes.
+    pub body_bytes: usize,
+    /// From a head's first byte to its last.
+    pub head_timeout: Duration,
+    /// From a head's end to its body's.
+    pub body_timeout: Duration,
+    /// Without a request under way and without a byte from the client.
+    pub idle_timeout: Duration,
+    /// Without the client taking a byte of what is there for it.
+    pub write_timeout: Duration,
+    /// How long one connection computes before its replies are written and others get their turn.
+    pub slice: Duration,
+}
