@@ -69,7 +69,9 @@ fn a_permitted_request_goes_where_the_table_says() {
     let policy = policy("a", &["*", "@*"]);
     let routes: Routes<u32> = [(Arc::from("echo"), 1), (Arc::from("kv-get"), 2)].into_iter().collect();
     let target = |line: &str| match routes.route(permit(&anybody, request(line), &policy).unwrap()) {
-        Ok(Target::Plugin(name, plugin, request)) => format!("{name} {plugin} {}", request.arguments().len()),
+        Ok(Target::Plugin(plugin, request)) => {
+            format!("{} {plugin} {}", request.command(), request.arguments().len())
+        }
         Ok(Target::BuiltIn(built_in, _)) => format!("{built_in:?}"),
         Err(unknown) => format!("unknown {}", unknown.request.command()),
     };
