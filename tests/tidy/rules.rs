@@ -121,7 +121,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("arc_swap", &["server"]),
-    ("tokio_util", &["idempotency", "server"]),
+    ("tokio_util", &["idempotency", "plugin", "server"]),
     ("futures_util", &["server"]),
     ("socket2", &["server"]),
     ("tokio_rustls", &["client", "loadgen", "plugin", "server"]),
@@ -217,7 +217,7 @@ pub(crate) const MAX_FILE_LINES: usize = 400;
 pub(crate) const MAX_FUNCTION_LINES: usize = 60;
 
 /// Files longer than [`MAX_FILE_LINES`], with their lines. A number here may only get smaller.
-pub(crate) const LONG_FILES: &[(&str, usize)] = &[("src/server/conn.rs", 430)];
+pub(crate) const LONG_FILES: &[(&str, usize)] = &[];
 
 /// Functions longer than [`MAX_FUNCTION_LINES`], with their lines. A number here may only get smaller.
 pub(crate) const LONG_FUNCTIONS: &[(&str, usize)] = &[];
@@ -234,8 +234,9 @@ pub(crate) const CIRCLES: &[(&str, usize)] = &[
     ("src/idempotency", 4),
     ("src/identity", 2),
     ("src/identity/pem", 2),
-    ("src/plugin", 46),
-    ("src/server", 7),
+    ("src/plugin", 7),
+    ("src/plugin", 28),
+    ("src/server/builtin", 2),
     ("src/state", 3),
     ("src/state/sqlite", 3),
     ("src/telemetry", 4),
