@@ -81,7 +81,7 @@ impl HostState {
             return refuse(Code::Unavailable, "There is no request to run a command for".into());
         };
         let command = args.first().map_or("", String::as_str);
-        let is_granted = self.granted.commands.as_ref().is_some_and(|gate| (gate.0)(command));
+        let is_granted = self.granted.grants.commands.as_ref().is_some_and(|gate| (gate.0)(command));
         if !is_granted {
             let ungranted =
                 Ungranted { kind: "the command", name: command, key: "commands", verb: "", option: None };

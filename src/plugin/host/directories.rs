@@ -9,10 +9,11 @@
 //! blocking work, here as in wasmtime. Descriptors are closed on the worker's thread: those open for reading
 //! have nothing to write back.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime::{StoreContextMut, error::Context as _};
 use wasmtime_wasi::FsPerms;
 use wasmtime_wasi::filesystem::{Descriptor, Dir, OpenMode, WasiFilesystemCtxView};
@@ -21,22 +22,25 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 use wasmtime_wasi::p2::{DynInputStream, FsError};
 
+use super::base::Folders;
 use super::handles::Growth;
 use super::interface::{Grant, Interface};
-use super::{CallLabel, Granted, Grants, PluginLog, listings};
+use super::listings::{Listing, Reading};
+use super::{CallLabel, Granted, Grants, PluginLog};
 use crate::files::{Fault, Opened, Reserved, leads_to_held};
 use crate::plugin::instance::HostState;
+use crate::telemetry::metrics::Counter;
 
 /// Files, folders and streams that one instance may hold open: each takes a descriptor of the process, or a
 /// thread while it reads.
 pub const MAX_OPEN: usize = 32;
 
-/// The packages with their versions in wasmtime's bindings.
-pub(super) const TYPES: &str = "wasi:filesystem/types@0.2.12";
-const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
+/// Bytes read of a folder before the instance is charged for more.
+const PIECE_BYTES: usize = 256 << 10;
 
-/// The folders of an instance, with the names under which the plugin sees them.
-pub(in crate::plugin) type Folders = Vec<(Dir, String)>;
+/// The packages with their versions in wasmtime's bindings.
+const TYPES: &str = "wasi:filesystem/types@0.2.12";
+const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
 
 /// Opens each folder once, so that a missing one is reported when the plugin is loaded and not at its first
 /// call. Changes that another user made there do not keep the plugin from loading.
@@ -80,7 +84,7 @@ fn withheld(path: &Path, what: &str) -> String {
 /// Opens the folders as they are now. One that can no longer be opened is left out and logged. Blocks.
 pub(super) fn open(granted: &Granted, log: &PluginLog, call: Option<&CallLabel>) -> Folders {
     let mut folders = Folders::new();
-    for (name, folder) in &granted.directories {
+    for (name, folder) in &granted.grants.directories {
         match open_folder(folder, &granted.reserved) {
             Ok(opened) => {
                 let folder = Dir::new(opened.into_descriptor(), FsPerms::ReadOnly, OpenMode::READ, false);
@@ -102,7 +106,7 @@ pub(super) const INTERFACE: Interface = Interface {
     link,
 };
 
-/// For plugins that have a folder, puts [`open_at`], a bound on streams, [`listings`] and the granted folders
+/// For plugins that have a folder, puts [`open_at`], a bound on streams, [`Listing`]s and the granted folders
 /// in front of wasmtime's own functions.
 fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
@@ -140,7 +144,7 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             }
         },
     )?;
-    listings::link(linker)?;
+    link_listings(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -224,4 +228,63 @@ async fn look_at(
         }
     });
     looking.await.map_err(|error| FsError::trap(wasmtime::Error::from(error)))
+}
+
+/// Links `read-directory` in front of wasmtime's, which reads folders of any size in one go. A listing is an
+/// operation of the host that carries its names, and reads no more than the memory of the instance, and of all
+/// plugins together, allows.
+fn link_listings(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    type Store<'a> = StoreContextMut<'a, HostState>;
+    let mut types = linker.instance(TYPES)?;
+    let stream = ResourceType::host::<Listing>();
+    types.resource("directory-entry-stream", stream, |mut store, listing| {
+        store.data_mut().handles().delete(Resource::<Listing>::new_own(listing))?;
+        Ok(())
+    })?;
+    types.func_wrap_async("[method]descriptor.read-directory", |mut store: Store<'_>, (folder,)| {
+        Box::new(async move {
+            match list(store.data_mut(), folder).await {
+                Ok(listing) => Ok((Ok(listing),)),
+                Err(error) => Ok((Err(error.downcast().context("read-directory")?),)),
+            }
+        })
+    })?;
+    types.func_wrap(
+        "[method]directory-entry-stream.read-directory-entry",
+        |mut store: Store<'_>, (listing,): (Resource<Listing>,)| {
+            let listing = store.data_mut().handles().get_mut(&listing)?;
+            Ok((listing.left.next().transpose(),))
+        },
+    )
+}
+
+async fn list(state: &mut HostState, folder: Resource<Descriptor>) -> Result<Resource<Listing>, FsError> {
+    state.volume.operation(0).map_err(FsError::trap)?;
+    let folder = match state.handles().get(&folder)? {
+        Descriptor::Dir(folder) => Arc::clone(&folder.dir),
+        Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),
+    };
+    let read = read(state, folder).await;
+    // From here on the listing is charged as a handle.
+    state.hold_for_now(0).map_err(FsError::trap)?;
+    Ok(state.handles_for(Growth::Much).push(read?)?)
+}
+
+/// Reads a folder piece by piece, each charged before it is read.
+async fn read(state: &mut HostState, folder: Arc<File>) -> Result<Listing, FsError> {
+    let mut reading = Reading::default();
+    while !reading.is_over {
+        let most = reading.bytes + PIECE_BYTES;
+        state.hold_for_now(most).map_err(FsError::trap)?;
+        let (folder, before) = (Arc::clone(&folder), reading.name_bytes);
+        // A slow disk or network file system must not hold up other requests.
+        let read = tokio::task::spawn_blocking(move || reading.go_on(&folder, most)).await;
+        let read = read.map_err(|error| FsError::trap(wasmtime::Error::from(error)))?;
+        reading = read.map_err(ErrorCode::from)?;
+        state.volume.carry(reading.name_bytes - before).map_err(FsError::trap)?;
+    }
+    reading.into_listing().ok_or_else(|| {
+        Counter::FoldersTooLarge.count();
+        ErrorCode::Quota.into()
+    })
 }

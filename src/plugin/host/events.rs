@@ -9,6 +9,7 @@ use wasmtime::component::{HasSelf, Linker};
 use self::bindings::lictor::plugin::events;
 use super::interface::{Grant, Interface};
 use super::ungranted::Ungranted;
+use super::{EventsGrant, Granted};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::instance::HostState;
 use crate::plugin::topics::{MAX_EVENT_BYTES, MAX_INBOX_BYTES, covers, is_pattern, is_topic};
@@ -40,6 +41,12 @@ pub(super) const INTERFACE: Interface = Interface {
 
 fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     events::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
+}
+
+/// Returns true if a list of the plugin's grant covers `topics`.
+fn is_granted(granted: &Granted, list: fn(&EventsGrant) -> &Vec<String>, topics: &str) -> bool {
+    let grant = granted.grants.events.as_ref();
+    grant.is_some_and(|grant| list(grant).iter().any(|granted| covers(granted, topics)))
 }
 
 fn ungranted<'a>(verb: &'static str, kind: &'static str, topics: &'a str) -> Ungranted<'a> {
@@ -74,7 +81,7 @@ impl events::Host for HostState {
         if data.len() > MAX_EVENT_BYTES {
             return self.refused("publish", &topic, "an event has at most 65536 bytes");
         }
-        if !self.granted.publishes.iter().any(|granted| covers(granted, &topic)) {
+        if !is_granted(&self.granted, |grant| &grant.publishes, &topic) {
             self.log
                 .not_granted(self.label().as_ref(), ungranted("publish ", "to publish to the topic", &topic));
             return refuse("denied", "the plugin may not publish to this topic");
@@ -95,7 +102,7 @@ impl events::Host for HostState {
                 "this is no topic, and no start of topics with a * behind it",
             );
         }
-        if !self.granted.subscribes.iter().any(|granted| covers(granted, &topics)) {
+        if !is_granted(&self.granted, |grant| &grant.subscribes, &topics) {
             self.log.not_granted(
                 self.label().as_ref(),
                 ungranted("subscribe ", "to subscribe to the topics", &topics),

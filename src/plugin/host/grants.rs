@@ -1,4 +1,4 @@
-//! The grants of a plugin.
+//! The grants of a plugin, as the config gives them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -6,11 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use wasmtime_wasi_config::WasiConfigVariables;
 
-use super::http::{Gate, Web};
-use crate::files::Reserved;
-use crate::plugin::topics::Topics;
 use crate::state::Store;
 
 /// Capabilities of a plugin beyond those that every plugin has.
@@ -73,45 +69,3 @@ pub struct HttpGrant {
     /// each with the non-public addresses to which its name may lead all the same.
     pub urls: Vec<(String, Vec<IpNet>)>,
 }
-
-impl Grants {
-    pub(in crate::plugin) fn prepare(
-        &self,
-        web: &Arc<Web>,
-        topics: &Arc<Topics>,
-        reserved: &Arc<Reserved>,
-    ) -> Granted {
-        let config = self.config.iter().flatten();
-        let EventsGrant { publishes, subscribes } = self.events.clone().unwrap_or_default();
-        Granted {
-            config: config.map(|(key, value)| (key.clone(), value.clone())).collect(),
-            stores: self.stores.clone().unwrap_or_default(),
-            files: self.files.clone().unwrap_or_default(),
-            directories: self.directories.clone(),
-            reserved: Arc::clone(reserved),
-            commands: self.commands.clone(),
-            publishes,
-            subscribes,
-            topics: Arc::clone(topics),
-            http: self.http.as_ref().map(|grant| Arc::new(Gate::new(grant, Arc::clone(web)))),
-        }
-    }
-}
-
-/// The grants of one plugin in the form that host functions use.
-pub(in crate::plugin) struct Granted {
-    pub(super) config: WasiConfigVariables,
-    pub(super) stores: Stores,
-    pub(super) files: HashMap<String, PathBuf>,
-    pub(super) directories: Vec<(String, PathBuf)>,
-    /// Paths to which no file and no folder may lead.
-    pub(super) reserved: Arc<Reserved>,
-    pub(super) commands: Option<CommandGate>,
-    pub(super) publishes: Vec<String>,
-    pub(super) subscribes: Vec<String>,
-    pub(super) topics: Arc<Topics>,
-    pub(super) http: Option<Arc<Gate>>,
-}
-
-/// The config table, of the plugin `NAME`, for all grants but the plugin's own config.
-pub(in crate::plugin) const GRANTS_TABLE: &str = "[plugins.NAME.grants]";

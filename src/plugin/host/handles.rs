@@ -16,9 +16,8 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_io::streams::DynInputStream;
 
-use super::{http, keyvalue, listings};
+use super::{bucket, http, listings};
 use crate::plugin::bounds::MemoryLimiter;
-use crate::plugin::instance::HostState;
 use crate::plugin::world::World;
 
 /// Handles of streams, stores, requests and so on that an instance may hold. The engine's own tables count a
@@ -53,7 +52,7 @@ pub(in crate::plugin) fn reserve_bytes(world: World) -> usize {
 }
 
 /// Bounds the tables that [`reserve_bytes`] accounts for.
-pub(in crate::plugin) fn bound_tables(mut store: StoreContextMut<'_, HostState>) {
+pub(in crate::plugin) fn bound_tables<T: 'static>(mut store: StoreContextMut<'_, T>) {
     store.set_max_component_handles(MAX_HANDLES);
     if let Some(table) = store.concurrent_resource_table() {
         table.set_max_capacity(MAX_CONCURRENT_ENTRIES);
@@ -185,9 +184,7 @@ fn bytes_of(entry: &(dyn Any + Send)) -> usize {
     let more = if entry.is::<DynInputStream>() {
         Some(READ_AHEAD_BYTES)
     } else {
-        http::held_bytes(entry)
-            .or_else(|| keyvalue::held_bytes(entry))
-            .or_else(|| listings::held_bytes(entry))
+        http::held_bytes(entry).or_else(|| bucket::held_bytes(entry)).or_else(|| listings::held_bytes(entry))
     };
     ENTRY_BYTES + more.unwrap_or_default()
 }

@@ -1,18 +1,14 @@
 //! `wasi:keyvalue`: store, atomics and batch. Granted by `keyvalue = ["STORE"]`.
 
-use std::any::Any;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
-
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use self::bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use self::bindings::wasi::keyvalue::{atomics, batch, store};
+use super::bucket::Bucket;
 use super::interface::Interface;
 use super::state::{self, Asked};
 use crate::plugin::instance::HostState;
-use crate::state::{Key, MAX_KEYS_PER_CALL, StateError, Store, Value};
-use crate::sync::locked;
+use crate::state::{Key, MAX_KEYS_PER_CALL, StateError, Value};
 
 mod bindings {
     #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
@@ -28,7 +24,7 @@ mod bindings {
             }
         ",
         imports: { default: async | trappable },
-        with: { "wasi:keyvalue/store.bucket": super::Bucket },
+        with: { "wasi:keyvalue/store.bucket": crate::plugin::host::bucket::Bucket },
     });
 }
 
@@ -43,52 +39,6 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     store::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)?;
     atomics::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)?;
     batch::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
-}
-
-/// A plugin's handle on a store.
-#[derive(Clone)]
-#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct Bucket {
-    /// The name under which it was opened.
-    name: Arc<str>,
-    store: Arc<dyn Store>,
-    /// Ends of pages of a listing: WASI's cursors are numbers, counted from 1 here, and each stands for a
-    /// key. Only the last [`MAX_CURSORS`] are kept.
-    cursors: Arc<Mutex<Cursors>>,
-}
-
-#[derive(Default)]
-struct Cursors {
-    count: u64,
-    last: VecDeque<Key>,
-}
-
-/// Maximum bytes of one cursor.
-const CURSOR_BYTES: usize = Key::MAX_BYTES + 64;
-
-/// Listings that may be under way at once on one handle.
-const MAX_CURSORS: usize = 64;
-
-impl Cursors {
-    fn add(&mut self, key: Key) -> u64 {
-        if self.last.len() == MAX_CURSORS {
-            self.last.pop_front();
-        }
-        self.last.push_back(key);
-        self.count += 1;
-        self.count
-    }
-
-    fn find(&self, number: u64) -> Option<Key> {
-        let age = usize::try_from(self.count.checked_sub(number)?).ok()?;
-        let place = self.last.len().checked_sub(age + 1)?;
-        self.last.get(place).cloned()
-    }
-}
-
-/// Bytes that `entry` takes, if it is a handle on a store.
-pub(super) fn held_bytes(entry: &(dyn Any + Send)) -> Option<usize> {
-    entry.downcast_ref::<Bucket>().map(|bucket| bucket.cursors().last.len() * CURSOR_BYTES)
 }
 
 fn checked(keys: &[String]) -> Result<Vec<Key>, StateError> {
@@ -120,12 +70,11 @@ impl HostState {
 impl store::Host for HostState {
     async fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
         self.volume.operation(identifier.len())?;
-        let Some(store) = self.granted.stores.0.get(&identifier) else {
+        let Some(store) = self.granted_store(&identifier) else {
             self.log.not_granted(self.label().as_ref(), state::ungranted(&identifier));
             return Ok(Err(Error::AccessDenied));
         };
-        let name = identifier.into();
-        let bucket = Bucket { name, store: Arc::clone(store), cursors: Arc::default() };
+        let bucket = Bucket::new(identifier, store);
         Ok(Ok(self.handles().push(bucket)?))
     }
 }
@@ -196,12 +145,6 @@ impl store::HostBucket for HostState {
     }
 }
 
-impl Bucket {
-    fn cursors(&self) -> MutexGuard<'_, Cursors> {
-        locked(&self.cursors)
-    }
-}
-
 impl atomics::Host for HostState {
     async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Answer<u64> {
         self.volume.operation(key.len())?;
@@ -260,25 +203,5 @@ impl batch::Host for HostState {
             let keys = joined(keys.iter().map(String::as_str));
             self.kv_error(Asked("delete-many", &bucket.name, &keys), &error)
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cursors_are_found_while_they_are_among_the_last() {
-        let mut cursors = Cursors::default();
-        let key = |number: usize| Key::new(&format!("k{number}")).unwrap();
-        assert!(cursors.find(0).is_none() && cursors.find(1).is_none());
-        for number in 1..=MAX_CURSORS + 2 {
-            assert_eq!(cursors.add(key(number)), number as u64);
-        }
-        assert_eq!(cursors.find(2), None);
-        assert_eq!(cursors.find(3), Some(key(3)));
-        assert_eq!(cursors.find(MAX_CURSORS as u64 + 2), Some(key(MAX_CURSORS + 2)));
-        assert_eq!(cursors.find(MAX_CURSORS as u64 + 3), None);
-        assert_eq!(cursors.find(u64::MAX), None);
     }
 }

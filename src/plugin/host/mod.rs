@@ -9,11 +9,13 @@
 //! randomness, a socket's address) run in place.
 
 mod base;
+mod bucket;
 mod call;
 mod config;
 mod directories;
 mod events;
 mod files;
+mod granted;
 mod grants;
 mod handles;
 mod http;
@@ -30,6 +32,7 @@ mod state;
 mod stdio;
 mod ungranted;
 mod volume;
+mod wasi;
 
 pub use directories::MAX_OPEN as MAX_OPEN_FILES;
 pub use grants::{CommandGate, EventsGrant, Grants, HttpGrant, Stores};
@@ -37,10 +40,10 @@ pub use volume::VolumeLimits;
 
 pub(super) use base::Base;
 pub(super) use directories::check as check_directories;
-pub(super) use grants::{GRANTS_TABLE, Granted};
+pub(super) use granted::Granted;
 pub(super) use handles::{Handles, HeldTooMuch, MAX_HANDLES, bound_tables, reserve_bytes};
 pub(super) use http::{Http, Web};
-pub(super) use interface::Interface;
+pub(super) use interface::{GRANTS_TABLE, Interface};
 pub(super) use stdio::{CallLabel, PluginLog, Printer};
 pub(super) use volume::{Volume, VolumeSpent};
 
@@ -55,7 +58,7 @@ pub(super) const INTERFACES: &[Interface] = &[
     queue::INTERFACE,
     reply::INTERFACE,
     request::INTERFACE,
-    base::INTERFACE,
+    wasi::INTERFACE,
     config::INTERFACE,
     logging::INTERFACE,
     keyvalue::INTERFACE,

@@ -180,9 +180,14 @@ impl fmt::Display for Asked<'_> {
 }
 
 impl HostState {
+    /// Returns the store that is granted under `name`.
+    pub(super) fn granted_store(&self, name: &str) -> Option<Arc<dyn Store>> {
+        self.granted.grants.stores.as_ref()?.0.get(name).cloned()
+    }
+
     /// The store that the plugin opens as `name`.
     fn store(&self, name: &str) -> Result<Arc<dyn Store>, Refusal> {
-        self.granted.stores.0.get(name).cloned().ok_or_else(|| Refusal::NotGranted(name.to_owned()))
+        self.granted_store(name).ok_or_else(|| Refusal::NotGranted(name.to_owned()))
     }
 
     /// Returns the failure for the plugin, and logs everything that the operator can fix.

@@ -19,8 +19,9 @@ use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::Error;
 
 use super::allow::{Host, Origin, Scheme};
+use super::gate::{Gate, Web};
 use super::received::Received;
-use super::{Gate, Web, address, fault, names};
+use super::{address, fault, names};
 use crate::identity::{Root, Servers};
 use crate::plugin::host::Volume;
 use crate::telemetry::LASTING;
@@ -155,8 +156,8 @@ async fn tls_connector() -> Result<TlsConnector, Error> {
 mod tests {
     use tokio::net::TcpListener;
 
-    use super::super::HttpGrant;
     use super::*;
+    use crate::plugin::host::HttpGrant;
     use crate::plugin::host::VolumeLimits;
 
     #[tokio::test]

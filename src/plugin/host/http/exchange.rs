@@ -20,7 +20,9 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::allow::Origin;
 use super::connect::{Stream, connect};
-use super::{Gate, fault, fields_bytes};
+use super::fault;
+use super::gate::Gate;
+use super::sizes::fields_bytes;
 use crate::plugin::host::{CallLabel, PluginLog, Volume};
 use crate::telemetry::metrics::Counter;
 

@@ -14,8 +14,12 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody};
 
 use self::bindings::lictor::plugin::http;
-use super::heads::{EXCHANGE_BYTES, MAX_AUTHORITY_BYTES, MAX_METHOD_BYTES, MAX_PATH_BYTES, kept_bytes};
-use super::{FIELD_BYTES, MAX_FIELDS_BYTES, fault, shown_url};
+use super::fault;
+use super::sender::shown_url;
+use super::sizes::{
+    EXCHANGE_BYTES, FIELD_BYTES, MAX_AUTHORITY_BYTES, MAX_FIELDS_BYTES, MAX_METHOD_BYTES, MAX_PATH_BYTES,
+    kept_bytes,
+};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::host::interface::Interface;
 use crate::plugin::instance::HostState;
