@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::compile::compile;
+use super::fit::{self, Standing};
 use super::load::{LoadError, Plugin, Spec};
 use super::sandbox::Sandbox;
-use super::world::{self, Standing};
 use crate::text::{Foreign, shown};
 
 /// Everything that a component's type alone tells.
@@ -35,7 +35,7 @@ pub async fn inspect(
     let world = compiled.component.component_type();
     let engine = compiled.runtime.engine();
     let shown = |name| shown(name, MAX_NAME_CHARS).to_string();
-    let imports = world.imports(engine).map(|(name, _)| (shown(name), world::standing(name)));
+    let imports = world.imports(engine).map(|(name, _)| (shown(name), fit::standing(name)));
     let exports = world.exports(engine).map(|(name, _)| shown(name));
     let inspection = Inspection {
         size_bytes: compiled.size_bytes,

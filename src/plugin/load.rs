@@ -12,6 +12,7 @@ use super::compile::{Compiled, compile};
 use super::compute::Offloaded;
 use super::debug::{Debug, DebugFault};
 use super::describe::CommandInfo;
+use super::fit;
 use super::host::{self, Granted, Grants, Handles, PluginLog, Volume, VolumeLimits, reserve_bytes};
 use super::instance::{Entry, HostState, Instance, Linked, Purpose};
 use super::pool::{Instances, Pool, Retirement};
@@ -108,7 +109,7 @@ impl Plugin {
     /// When the file can't be read, is no component, does not fit the world, needs what is not there, or fails to
     /// describe itself within its limits.
     pub async fn load(sandbox: Arc<Sandbox>, spec: Spec) -> Result<Self, LoadError> {
-        let check = |bytes: &[u8], spec: &Spec| world::check_imports(bytes, &spec.key, &spec.grants);
+        let check = |bytes: &[u8], spec: &Spec| fit::check_imports(bytes, &spec.key, &spec.grants);
         match compile(&sandbox, &spec, check).await {
             Ok(compiled) => Self::of(&compiled, sandbox, spec).await,
             Err(reason) => Err(spec.error(reason)),
@@ -352,7 +353,7 @@ impl Plugin {
 fn link(compiled: &Compiled, spec: &Spec) -> Result<Linked, String> {
     let Compiled { component, world, runtime, .. } = compiled;
     let engine = runtime.engine();
-    let misfits = world::misfits(component, engine, *world, &spec.key, &spec.grants);
+    let misfits = fit::misfits(component, engine, *world, &spec.key, &spec.grants);
     if !misfits.is_empty() {
         return Err(misfits.join("\n"));
     }

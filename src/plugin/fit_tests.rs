@@ -1,4 +1,4 @@
-//! Worlds: a component's imports and exports, and the words for a misfit.
+//! Fit: a component's imports and exports, and the words for a misfit.
 
 use super::*;
 
@@ -13,25 +13,6 @@ fn compatible_versions_of_what_is_there_fit() {
         assert_eq!(import_misfits(&[import], "plugins.p", &Grants::default()), [""; 0], "{import}");
     }
     assert_eq!(export_misfit(World::Plugin, &["x".into(), "lictor:plugin/commands@0.1.4".into()]), None);
-}
-
-#[test]
-fn a_world_is_told_by_exports_alone() {
-    let component = |export: &str| {
-        // The exports of a nested component do not count.
-        let inner =
-            r#"(component (instance $i) (export "lictor:plugin/streaming-commands@0.1.0" (instance $i)))"#;
-        let text =
-            format!(r#"(component {inner} (core module) (instance $i) (export "{export}" (instance $i)))"#);
-        wat::parse_str(text).unwrap()
-    };
-    assert_eq!(World::of(&component("lictor:plugin/commands@0.1.0")), World::Plugin);
-    for version in ["0.1.0", "0.1.7", "0.2.0"] {
-        let streams = component(&format!("lictor:plugin/streaming-commands@{version}"));
-        assert_eq!(World::of(&streams), World::StreamingPlugin);
-        assert_eq!(World::of(&streams[..streams.len() / 2]), World::Plugin, "cut off");
-    }
-    assert_eq!(World::of(b"nonsense"), World::Plugin);
 }
 
 #[test]
