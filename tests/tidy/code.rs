@@ -1,4 +1,4 @@
-//! Rust source as text: stripped of comments and literals, the names in it, and the length of its functions.
+//! Rust source as text: stripped of comments and literals, and the names in it.
 //!
 //! Not a parser: rustfmt's output is regular enough.
 
@@ -126,17 +126,9 @@ pub fn without_tests(code: &str) -> String {
     kept + rest
 }
 
-/// Lists every function with a body: its name and its number of lines.
-pub fn functions(code: &str) -> Vec<(String, usize)> {
-    let mut found = Vec::new();
-    for at in words(code, "fn") {
-        let name = identifier(code[at + 2..].trim_start());
-        let Some(length) = item_length(&code[at..]) else { continue };
-        if !name.is_empty() && code[at..at + length].ends_with('}') {
-            found.push((name.to_owned(), 1 + code[at..at + length].matches('\n').count()));
-        }
-    }
-    found
+/// Lists the names of all functions.
+pub fn functions(code: &str) -> Vec<&str> {
+    words(code, "fn").map(|at| identifier(code[at + 2..].trim_start())).collect()
 }
 
 /// Returns the length up to the parenthesis that closes the first one.
@@ -180,8 +172,8 @@ fn the_checks_read_code_as_code() {
     let code = code_of(source);
     assert_eq!(code.lines().count(), source.lines().count());
     assert_eq!(named_modules("src/x/y.rs", &code), [(2, "b".to_owned())]);
-    assert_eq!(functions(&code), [("f".to_owned(), 3)]);
-    assert_eq!(functions(&code_of("fn a<'l>(x: &'l str);\nfn b() { '\\'' }")), [("b".to_owned(), 1)]);
+    assert_eq!(functions(&code), ["f"]);
+    assert_eq!(functions(&code_of("fn a<'l>(x: &'l str);\nfn b() { '\\'' }")), ["a", "b"]);
     assert_eq!(named_modules("src/x/y.rs", "use super::super::z;")[0].1, "super");
     assert!(named_modules("src/x/y.rs", "use super::z;").is_empty());
     assert_eq!(call_length("f(g(), h()) i()"), 11);
