@@ -4,8 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use testkit::let_pass;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_blocking;
 
 use super::*;
 
@@ -67,7 +69,7 @@ async fn serve(mut stream: TcpStream, manner: Manner) {
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         let stalls = manner.stall_at.is_some_and(|at| (answered..answered + count).contains(&at));
         if stalls {
-            tokio::time::sleep(STALL).await;
+            spawn_blocking(|| let_pass(STALL)).await.unwrap();
         }
         answered += count;
         let is_sent = stream.write_all(&vec![manner.reply; count]).await.is_ok();

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::*;
 
@@ -28,7 +29,7 @@ fn flags() -> (Arc<AtomicBool>, Arc<AtomicUsize>) {
 async fn until(what: impl Fn() -> bool) {
     let waits = async {
         while !what() {
-            sleep(Duration::from_millis(1)).await;
+            yield_now().await;
         }
     };
     timeout(Duration::from_secs(20), waits).await.expect("it comes true");

@@ -57,11 +57,7 @@ fn in_time(work: impl FnOnce() + Send + 'static) {
 
 /// Waits until the ticker dozes, provided that nobody else enters a guest.
 fn wait_for_a_doze() {
-    let begun = std::time::Instant::now();
-    while !IS_DOZING.load(Ordering::SeqCst) {
-        assert!(begun.elapsed() < PATIENCE, "the ticker does not doze");
-        thread::sleep(TICK);
-    }
+    testkit::eventually("the ticker to doze", || IS_DOZING.load(Ordering::SeqCst).then_some(()));
 }
 
 #[test]

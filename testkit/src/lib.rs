@@ -25,15 +25,28 @@ use socket2::{Domain, Socket, Type};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Calls `attempt` until it returns a value; panics with `what` after [`PATIENCE`].
-pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+#[track_caller]
+pub fn eventually<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, attempt)
+}
+
+/// Does the same with another patience.
+#[track_caller]
+pub fn eventually_within<T>(patience: Duration, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(answer) = attempt() {
             return answer;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        assert!(begun.elapsed() < patience, "waited {patience:?} in vain: {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Lets time pass, for a test of the time itself: nothing happens meanwhile, or something at its own pace. All other
+/// tests wait for an event, by [`eventually`] or by a read.
+pub fn let_pass(time: Duration) {
+    thread::sleep(time);
 }
 
 /// Opens a TCP connection from another address of this machine, which has all of 127.0.0.0/8.

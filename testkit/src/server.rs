@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use crate::certs::Identity;
 use crate::client::Connection;
 use crate::tools::{lictor, text_of, wait};
-use crate::{components, eventually};
+use crate::{components, eventually, let_pass};
 
 /// A config file being built, in a folder with a certificate for the server.
 pub struct Setup {
@@ -203,6 +204,16 @@ impl Server {
         let status = text_of(Path::new(&format!("/proc/{}/status", self.process())));
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("Linux tells of memory")
+    }
+
+    /// Returns the server's resident memory, in KiB, once it has stopped growing.
+    pub fn settled_kib(&self) -> u64 {
+        eventually("memory to grow no more", || {
+            let before = self.resident_kib();
+            let_pass(Duration::from_millis(500));
+            let now = self.resident_kib();
+            (now <= before + 128).then_some(now)
+        })
     }
 
     /// Kills the server, and starts it again in the same folder.

@@ -220,12 +220,7 @@ fn at_once(count: usize, make: impl Fn() -> Peer + Sync) -> Vec<Peer> {
 
 /// Returns the server's memory once it has stopped growing.
 fn settled(server: &Server) -> usize {
-    eventually("memory to grow no more", || {
-        let before = server.resident_kib();
-        thread::sleep(Duration::from_millis(500));
-        let now = server.resident_kib();
-        (now <= before + 128).then_some(now as usize * 1024)
-    })
+    server.settled_kib() as usize * 1024
 }
 
 /// Returns a counter of the server.

@@ -10,7 +10,7 @@ use testkit::certs::Identity;
 use testkit::client::{Connection, Tls};
 use testkit::components::{self, Minimal};
 use testkit::server::{Entry, Server, Setup};
-use testkit::{PATIENCE, eventually};
+use testkit::{PATIENCE, eventually, let_pass};
 
 use crate::files::set_mode;
 
@@ -350,7 +350,7 @@ fn a_file_that_changes_all_the_time_puts_off_no_watched_change() {
             let begun = Instant::now();
             while !is_over.load(Ordering::Relaxed) && begun.elapsed() < 2 * PATIENCE {
                 File::open(&certificate).unwrap().set_modified(SystemTime::now()).unwrap();
-                thread::sleep(Duration::from_millis(20));
+                let_pass(Duration::from_millis(20));
             }
         });
         server.edit(|text| text.replace(&section, ""));
@@ -376,7 +376,7 @@ fn a_file_that_changes_all_the_time_keeps_no_addition_away() {
             let begun = Instant::now();
             while !is_over.load(Ordering::Relaxed) && begun.elapsed() < 4 * PATIENCE {
                 busy.write(server.folder(), "busy");
-                thread::sleep(Duration::from_millis(500));
+                let_pass(Duration::from_millis(500));
             }
         });
         server.edit(|text| {

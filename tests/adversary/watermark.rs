@@ -7,8 +7,8 @@ use std::time::Duration;
 use testkit::certs::Identity;
 use testkit::client::Connection;
 use testkit::components;
-use testkit::eventually;
 use testkit::server::{Server, Setup};
+use testkit::{eventually, let_pass};
 
 use crate::{assert_serves, tell_memory};
 
@@ -68,7 +68,7 @@ fn most_during(server: &Server, attack: impl FnOnce()) -> u64 {
             let mut most = 0;
             while !is_over.load(Ordering::Relaxed) {
                 most = most.max(held(server));
-                thread::sleep(Duration::from_millis(1));
+                let_pass(Duration::from_millis(1));
             }
             most
         });
@@ -128,7 +128,8 @@ fn above_the_mark_calls_are_refused_and_built_ins_go_on_until_there_is_relief() 
 
     thread::scope(|scope| {
         let late = scope.spawn(|| server.connect(&quiet).ask("echo late"));
-        thread::sleep(Duration::from_millis(300));
+        // Long enough for one that is accepted to be answered.
+        let_pass(Duration::from_millis(300));
         assert!(!late.is_finished(), "a connection was served above the mark");
         assert!(!is_logged(&server, RELIEVED), "what runs holds what it holds");
         for attacker in &mut attackers {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use testkit::certs::Identity;
@@ -17,6 +17,7 @@ use testkit::client::{Connection, Tls};
 use testkit::components::Minimal;
 use testkit::server::Setup;
 use testkit::tools::{finish, lictor};
+use testkit::{eventually_within, let_pass};
 
 use crate::languages::with_tools;
 
@@ -55,11 +56,8 @@ impl Dev {
     /// Waits until `text` is on the screen this many times.
     #[track_caller]
     pub(super) fn wait_for(&self, text: &str, times: usize) {
-        let began = Instant::now();
-        while self.count(text) < times {
-            assert!(began.elapsed() < AT_LEISURE, "not {times} times {text:?}: {}", self.screen());
-            thread::sleep(Duration::from_millis(20));
-        }
+        let what = format!("{text:?} on the screen, {times} times");
+        eventually_within(AT_LEISURE, &what, || (self.count(text) >= times).then_some(()));
     }
 
     /// Runs, in `folder`, the command shown on the screen, and returns its reply.
@@ -82,22 +80,19 @@ impl Dev {
     pub(super) fn end(mut self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
-        let began = Instant::now();
-        let status = loop {
-            match self.child.try_wait().unwrap() {
-                Some(status) => break status,
-                None => assert!(began.elapsed() < AT_LEISURE, "it goes on: {}", self.screen()),
-            }
-            thread::sleep(Duration::from_millis(20));
-        };
+        let status = eventually_within(AT_LEISURE, "its end", || self.child.try_wait().unwrap());
         assert_eq!(status.code(), Some(0), "{}", self.screen());
     }
 }
 
 impl Drop for Dev {
+    #[expect(clippy::print_stderr, reason = "the test runner shows it for a test that fails")]
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- the screen:\n{}", self.screen());
+        }
     }
 }
 
@@ -302,7 +297,8 @@ fn what_a_build_writes_beside_its_sources_begins_no_build_for_ever() {
     // The file no longer counts as a source during a build; the others still do.
     fs::write(folder.join("source"), "two\n").unwrap();
     dev.wait_for("\nbuilt\n", built + 1);
-    thread::sleep(Duration::from_secs(1));
+    // No other build follows.
+    let_pass(Duration::from_secs(1));
     assert_eq!(dev.count("\nbuilt\n"), built + 1, "{}", dev.screen());
     assert_eq!(dev.count("in each of the last builds"), 1, "{}", dev.screen());
     // Edited by hand between two builds, it counts again.

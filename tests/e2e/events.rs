@@ -1,15 +1,14 @@
 //! Topics: publishing and receiving events, grants, and slow subscribers.
 
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 use testkit::certs::Identity;
 use testkit::client::Connection;
 use testkit::components;
-use testkit::eventually;
 use testkit::server::{Server, Setup};
 use testkit::tools::{finish, lictor};
+use testkit::{eventually, let_pass};
 
 /// Starts a server with the plugins `topics`, with these grants, and `announcing`.
 fn server(grants: &str) -> (Server, Identity) {
@@ -57,7 +56,7 @@ fn what_is_published_comes_to_all_that_subscribed() {
     subscribe(&mut one, &mut other, "jobs/done", "1");
     subscribe(&mut all, &mut other, "jobs/*", "1");
     // No event comes for longer than the plugin's timeout.
-    thread::sleep(Duration::from_millis(700));
+    let_pass(Duration::from_millis(700));
     assert_eq!(published(&mut other, "jobs/done", "first of all"), "2");
     assert_eq!(published(&mut other, "jobs/more", "second"), "1");
     assert_eq!(published(&mut other, "news", "nobody"), "0");

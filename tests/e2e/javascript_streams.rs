@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::thread;
 use std::time::Duration;
 
 use testkit::certs::Identity;
-use testkit::eventually;
 use testkit::server::Setup;
 use testkit::web::Web;
+use testkit::{eventually, let_pass};
 
 use crate::javascript::built;
 use crate::languages::{at_leisure, author, is_to_be_had};
@@ -136,7 +135,7 @@ fn events_come_to_a_command_that_subscribed() {
     begin(&mut one, "s", "subscribe a/*");
     assert_eq!(one.read_frame().body, b"subscribed\n");
     // Waiting takes none of its time.
-    thread::sleep(Duration::from_millis(1200));
+    let_pass(Duration::from_millis(1200));
     assert_eq!(stream(&mut other, "publish a/1 first").0, b"1");
     assert_eq!(one.read_frame().body, b"a/1 0 first\n");
     assert_eq!(stream(&mut other, "publish b elsewhere").0, b"0");

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use testkit::certs::Identity;
-use testkit::eventually;
 use testkit::server::Setup;
 use testkit::web::Web;
+use testkit::{eventually, let_pass};
 
 use crate::alike::answer_alike;
 use crate::languages::{at_leisure, author, is_to_be_had, root, script, turn};
@@ -254,7 +253,7 @@ fn http_and_topics_go_on_between_parts() {
     begin(&mut one, "s", "subscribe a/*");
     eventually("a subscription", || (stream(&mut other, "publish a/x begin").0 == b"1").then_some(()));
     // No event comes for longer than the plugin's timeout.
-    thread::sleep(Duration::from_millis(1500));
+    let_pass(Duration::from_millis(1500));
     assert_eq!(stream(&mut other, "publish a/y second").0, b"1");
     let mut lines = Vec::new();
     while !lines.ends_with(b"a/y second 0\n") {

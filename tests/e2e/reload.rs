@@ -28,7 +28,12 @@ fn with_echo() -> (Server, Identity) {
 /// Asserts that the connection is closed within about a second, after these words.
 #[track_caller]
 pub fn is_cut_off(connection: &mut Connection, words: &str) {
-    let begun = Instant::now();
+    is_cut_off_after(Instant::now(), connection, words);
+}
+
+/// Does the same for an end that is due at `begun`.
+#[track_caller]
+pub fn is_cut_off_after(begun: Instant, connection: &mut Connection, words: &str) {
     let (bytes, _) = connection.read_to_end();
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     let text = String::from_utf8_lossy(&bytes);
@@ -211,14 +216,15 @@ fn a_permission_that_is_withdrawn_stops_what_runs_by_it_and_nothing_else() {
 
 #[test]
 fn a_certificate_that_ends_takes_its_connections_along() {
-    let (tester, brief) = (Identity::new("tester"), Identity::valid_for("brief", Duration::from_secs(3)));
+    const VALID: Duration = Duration::from_secs(3);
+    let (tester, end) = (Identity::new("tester"), Instant::now() + VALID);
+    let brief = Identity::valid_for("brief", VALID);
     let server = Setup::new().master("tester", &tester).master("brief", &brief).echo().start();
     let mut connection = server.connect(&brief);
     assert_eq!(connection.ask("echo a"), "a");
     let clients = server.connect(&tester).ask("@clients");
     assert!(clients.contains("brief  connections 1") && clients.contains("for 0 days"), "{clients}");
-    thread::sleep(Duration::from_secs(3));
-    is_cut_off(&mut connection, "cannot be used: it expired at ");
+    is_cut_off_after(end, &mut connection, "cannot be used: it expired at ");
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::thread;
-use std::time::Duration;
 
 use testkit::certs::Identity;
 use testkit::client::Connection;
@@ -71,17 +70,20 @@ fn streams_run_beside_each_other_and_beside_other_requests() {
     begin(&mut connection, "one", "count 10 30");
     begin(&mut connection, "two", "count 10 30");
     let mut replies: HashMap<String, (Vec<u8>, bool)> = HashMap::new();
-    for number in 0..20 {
-        begin(&mut connection, &format!("echo-{number}"), "echo hello");
-        thread::sleep(Duration::from_millis(10));
-    }
-    while replies.values().filter(|(_, ended)| *ended).count() < 22 {
+    // An echo follows each part, so that they are spread over the streams' time.
+    let mut echoes = 0;
+    while replies.values().filter(|(_, ended)| *ended).count() < 2 + echoes {
         let frame = connection.read_frame();
         let (whole, ended) = replies.entry(frame.field("Sequence").unwrap().to_owned()).or_default();
         assert!(!*ended && matches!(frame.status.as_str(), "PART" | "OK"), "{frame:?}");
         *ended = frame.status == "OK";
         whole.extend(frame.body);
+        if !*ended {
+            begin(&mut connection, &format!("echo-{echoes}"), "echo hello");
+            echoes += 1;
+        }
     }
+    assert!(echoes > 10, "{echoes} parts of twenty lines");
     for (sequence, (whole, _)) in &replies {
         let expected = if sequence.starts_with("echo") { "hello" } else { "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n" };
         assert_eq!(String::from_utf8_lossy(whole), expected, "{sequence}");
@@ -135,10 +137,10 @@ fn lictor_call_prints_parts_as_they_come() {
     let mut file = fs::OpenOptions::new().append(true).open(&watched).unwrap();
     let heard = thread::scope(|scope| {
         let heard = scope.spawn(|| talk.hear("new\n"));
-        while !heard.is_finished() {
+        eventually("a line that is shown", || {
             file.write_all(b"new\n").unwrap();
-            thread::sleep(Duration::from_millis(50));
-        }
+            heard.is_finished().then_some(())
+        });
         heard.join().unwrap()
     });
     assert_eq!(heard, "new\n");

@@ -2,13 +2,12 @@
 //! words.
 
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 use testkit::certs::Identity;
 use testkit::client::{Connection, Frame};
-use testkit::eventually;
 use testkit::server::{Entry, Server, Setup};
+use testkit::{eventually, let_pass};
 
 use crate::languages::root;
 
@@ -271,7 +270,7 @@ fn a_client_that_does_not_read_holds_the_plugin_back(plugin: &Plugin) {
         let now = flooded();
         let stands = now > 0 && now == before;
         before = now;
-        thread::sleep(Duration::from_secs(2));
+        let_pass(Duration::from_secs(2));
         stands.then_some(now)
     });
     assert!(held < 32, "{held} MiB were taken from the plugin for a client that reads nothing");

@@ -12,9 +12,9 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use testkit::certs::Identity;
 use testkit::client::{Connection, tcp};
-use testkit::eventually;
 use testkit::server::{Entry, Setup};
 use testkit::tools::finish;
+use testkit::{eventually, let_pass};
 
 /// Binds the manager's socket, in the folder of `setup`.
 fn manager(setup: &Setup) -> UnixDatagram {
@@ -101,7 +101,8 @@ fn a_manager_that_is_gone_is_told_once_and_again_when_it_is_back() {
     });
     let deaf = |entry: &Entry| entry.message() == "the service manager cannot be told";
     server.wait_for_log("that it is gone", deaf);
-    std::thread::sleep(Duration::from_secs(3));
+    // Several notifications fall due, one each half second.
+    let_pass(Duration::from_secs(3));
     let manager = UnixDatagram::bind(&path).expect("a socket is made");
     manager.recv(&mut [0; 64]).expect("the server tells something");
     server

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use testkit::certs::Identity;
 use testkit::client::{Connection, Tls};
-use testkit::eventually;
 use testkit::server::{Server, Setup};
+use testkit::{eventually, let_pass};
 
 /// Two seconds, as documented, plus the delay of a busy machine.
 const SOON: Duration = Duration::from_secs(5);
@@ -171,7 +171,7 @@ fn files_that_are_written_are_seen() {
                 let mut file = File::create(at.join("who.pem")).unwrap();
                 for piece in pem.as_bytes().chunks(pem.len() / 4) {
                     file.write_all(piece).unwrap();
-                    thread::sleep(Duration::from_millis(500));
+                    let_pass(Duration::from_millis(500));
                 }
             },
         },
@@ -180,7 +180,7 @@ fn files_that_are_written_are_seen() {
             make: |at, pem| write(at.join("who.pem"), pem),
             change: |at, pem| {
                 fs::remove_file(at.join("who.pem")).unwrap();
-                thread::sleep(Duration::from_millis(200));
+                let_pass(Duration::from_millis(200));
                 write(at.join("who.pem"), pem);
             },
         },
@@ -222,7 +222,7 @@ fn a_touched_file_is_read_once_and_other_files_are_not() {
             for file in ["who.pem", "server.toml", "server.key"] {
                 fs::read(folder.join(file)).unwrap();
             }
-            thread::sleep(Duration::from_millis(50));
+            let_pass(Duration::from_millis(50));
         }
         assert_eq!(server.happened("reloading"), 0, "{kernel:?}");
         File::open(folder.join("who.pem")).unwrap().set_modified(std::time::SystemTime::now()).unwrap();

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use testkit::client::Connection;
+use testkit::let_pass;
 
 use crate::Soak;
 
@@ -97,7 +97,7 @@ impl Gauge {
     pub fn at_rest(&mut self) -> Sample {
         let (began, mut last, mut since) = (Instant::now(), self.sample(), Instant::now());
         loop {
-            thread::sleep(BETWEEN_LOOKS);
+            let_pass(BETWEEN_LOOKS);
             let now = self.sample();
             if now.counts() != last.counts() {
                 (last, since) = (now, Instant::now());

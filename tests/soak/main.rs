@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use testkit::certs::Identity;
 use testkit::components;
+use testkit::let_pass;
 use testkit::server::{Server, Setup};
 
 use gauge::{Gauge, Sample};
@@ -106,7 +107,7 @@ impl Shift<'_> {
             }
             round(number);
             self.soak.rounds[self.role].fetch_add(1, Ordering::Relaxed);
-            thread::sleep(pause);
+            let_pass(pause);
         }
     }
 }
@@ -175,7 +176,7 @@ impl Soak {
             let _raised = RaisedAtTheEnd(&self.is_over);
             while !self.is_over.load(Ordering::Relaxed) && !is_enough(self) {
                 samples.push(gauge.sample());
-                thread::sleep(BETWEEN_LOOKS);
+                let_pass(BETWEEN_LOOKS);
             }
             self.is_over.store(true, Ordering::Relaxed);
             for worker in workers {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use testkit::let_pass;
 use tokio::task::JoinSet;
 
 use crate::support::{bytes, kept, key, opened, run, store_in, value};
@@ -33,7 +34,7 @@ fn what_was_written_is_read_at_once_however_many_read() {
         }
         for number in 1..=60_u64 {
             if number % 3 == 0 {
-                tokio::time::sleep(QUIET).await;
+                let_pass(QUIET);
             }
             store.set(key("n"), value(&number.to_string()), None).await.unwrap();
             for _ in 0..5 {
@@ -53,7 +54,7 @@ fn a_snapshot_that_is_kept_does_not_make_the_side_file_grow() {
         let engine = opened(&path);
         let store = store_in(&engine).await;
         for round in 0..2 {
-            tokio::time::sleep(QUIET).await;
+            let_pass(QUIET);
             // Sequential reads use one connection.
             for _ in 0..5 {
                 store.get(&key("k0")).await.unwrap();
@@ -75,7 +76,7 @@ fn what_another_process_writes_is_seen_soon() {
     run(async {
         let (our_engine, their_engine) = (opened(&path), opened(&path));
         let (ours, theirs) = (store_in(&our_engine).await, store_in(&their_engine).await);
-        tokio::time::sleep(QUIET).await;
+        let_pass(QUIET);
         assert_eq!(kept(&ours, "a").await, None);
         theirs.set(key("a"), value("1"), None).await.unwrap();
         let written = Instant::now();

@@ -14,6 +14,7 @@ mod documents;
 mod opened;
 mod rules;
 mod said;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
