@@ -277,6 +277,6 @@ pub fn config(bytes: &[u8]) {
             assert!(fault.position().is_none_or(|(line, column)| line <= lines && column >= 1), "{fault}");
             assert!(!fault.to_string().is_empty());
         }
-        let _ = faults.render(true);
+        let _ = faults.render(lictor::config::Style::Colored);
     }
 }

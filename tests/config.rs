@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use lictor::config::{self, Loaded, Severity};
+use lictor::config::{self, Loaded, Severity, Style};
 use lictor::identity::Thumbprint;
 use proptest::prelude::*;
 
@@ -196,7 +196,9 @@ fn positions_and_colour_are_given() {
         config::parse(Path::new("server.toml"), "[server]\n\nlisten = [\"é\", \"x\"]\n").unwrap_err();
     let positions: Vec<_> = faults.iter().map(|fault| fault.position()).collect();
     assert_eq!(positions, [Some((1, 1)), Some((3, 11)), Some((3, 16))]);
-    assert!(faults.render(true).contains("\u{1b}[") && !faults.render(false).contains('\u{1b}'));
+    assert!(
+        faults.render(Style::Colored).contains("\u{1b}[") && !faults.render(Style::Plain).contains('\u{1b}')
+    );
 }
 
 #[test]
@@ -298,7 +300,7 @@ fn survives(text: &str) {
     let path = Path::new("nowhere/server.toml");
     if let Err(faults) = config::parse(path, text) {
         assert!(faults.iter().next().is_some());
-        let _ = (faults.render(true), faults.render(false));
+        let _ = (faults.render(Style::Colored), faults.render(Style::Plain));
         for fault in faults.iter() {
             let _ = fault.position();
         }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use lictor::config;
+use lictor::config::{self, Style};
 use proptest::prelude::*;
 
 /// The text around the mistake.
@@ -73,7 +73,7 @@ fn keeps_its_secret(text: &str) {
             let warnings = loaded.warnings.iter().map(ToString::to_string).collect::<String>();
             (warnings, format!("{:?}", loaded.warnings))
         }
-        Err(faults) => (faults.to_string() + &faults.render(true), format!("{faults:?}")),
+        Err(faults) => (faults.to_string() + &faults.render(Style::Colored), format!("{faults:?}")),
     };
     assert!(!shown.contains("hunter2"), "{text}\n{shown}");
     assert!(!debug.contains("hunter2"), "{text}");

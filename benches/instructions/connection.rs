@@ -17,7 +17,7 @@ use lictor::server::{
     bind, tls_acceptor,
 };
 use lictor::state::MemoryEngine;
-use lictor::telemetry::CommandLog;
+use lictor::telemetry::{Arguments, CommandLog};
 use tempfile::TempDir;
 
 use super::paths::{Identity, echo, identity, roster, runtime};
@@ -97,7 +97,7 @@ async fn service(client: &Identity) -> Service {
         close_on_error: false,
         log: CommandLog::new(
             0,
-            false,
+            Arguments::Hidden,
             ["bench".into()].into_iter(),
             ["echo".into(), "@ping".into()].into_iter(),
             &[],

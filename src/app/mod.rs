@@ -20,7 +20,7 @@ mod supervisor;
 mod systemd;
 
 pub use check::{Checked, check};
-pub use state::{ByHand, Entry, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
+pub use state::{ByHand, Entry, Existing, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
 pub use supervisor::{Running, Supervisor};
 
 pub(crate) use plugins::{grants, instances};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use crate::config::{Config, StateEngine};
-use crate::state::sqlite::{self, Existing};
+use crate::state::sqlite;
 use crate::state::{Engine, MemoryEngine, SqliteEngine, SqliteOptions};
 
-pub use crate::state::sqlite::{ByHand, Listed, Progress};
+pub use crate::state::sqlite::{ByHand, Existing, Listed, Progress};
 pub use crate::state::{Entry, Key, Namespace, StateError};
 
 /// Opens the engine. Creates no file if no plugin is granted a store and no answers are kept.
@@ -90,14 +90,13 @@ pub fn state_file(config: &Config) -> anyhow::Result<&Path> {
 ///
 /// # Errors
 ///
-/// If the state is not in a file, or either file can't be used; if `target` exists and `replace` is not set.
+/// If the state is not in a file, or either file can't be used; if `target` exists and is to be kept.
 pub fn back_up(
     config: &Config,
     target: &Path,
-    replace: bool,
+    existing: Existing,
     progress: &mut dyn FnMut(Progress),
 ) -> anyhow::Result<()> {
     let source = state_file(config)?;
-    let existing = if replace { Existing::Replace } else { Existing::Keep };
     Ok(sqlite::backup(source, target, existing, progress)?)
 }

@@ -53,7 +53,7 @@ fn load_old(path: &Path) -> Result<Config, Failure> {
     }
     let loaded = config::load_of_anybody(path).map_err(|faults| {
         output::note(&format!("the old config, {}, which --diff names, has faults:", path.display()));
-        output::faults(|color| faults.render(color));
+        output::faults(|style| faults.render(style));
         Failure::told(Exit::Usage)
     })?;
     Ok(loaded.config)
@@ -61,6 +61,6 @@ fn load_old(path: &Path) -> Result<Config, Failure> {
 
 pub(super) fn warn(warnings: &[config::Fault]) {
     for warning in warnings {
-        output::faults(|color| warning.render(color));
+        output::faults(|style| warning.render(style));
     }
 }

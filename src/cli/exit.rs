@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use super::output;
-
 /// An exit code. Scripts rely on it, so a number never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -56,12 +54,9 @@ impl Failure {
         self.exit
     }
 
-    /// Reports the failure, once.
-    pub(super) fn tell(self) -> Exit {
-        if let Some(message) = self.message {
-            output::note(&message);
-        }
-        self.exit
+    /// The message for the user, unless it has been reported, or need not be.
+    pub(super) fn report(&self) -> Option<&str> {
+        self.message.as_deref()
     }
 }
 

@@ -111,7 +111,7 @@ pub fn run(cli: Cli) -> Exit {
     };
     match done {
         Ok(()) => Exit::Done,
-        Err(failure) => failure.tell(),
+        Err(failure) => output::failure(&failure),
     }
 }
 
@@ -135,7 +135,7 @@ fn load_by(load: fn(&Path) -> Result<Loaded, Faults>, path: &Path) -> Result<Loa
         return Err(Failure::usage(format!("there is no {}: {advice}", path.display())));
     }
     load(path).map_err(|faults| {
-        output::faults(|color| faults.render(color));
+        output::faults(|style| faults.render(style));
         Failure::told(Exit::Usage)
     })
 }

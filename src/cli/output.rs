@@ -9,7 +9,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::{Exit, Failure};
+use super::exit::{Exit, Failure};
+use crate::config::Style;
 use crate::text::{self, Terminal};
 
 /// Writes to standard output unchanged.
@@ -36,6 +37,14 @@ pub(super) fn note(message: &str) {
     diagnostics(&format!("lictor: {}", set_apart(message)));
 }
 
+/// Reports a subcommand's failure, once.
+pub(super) fn failure(failure: &Failure) -> Exit {
+    if let Some(message) = failure.report() {
+        note(message);
+    }
+    failure.exit()
+}
+
 /// Indents the lines of a message after the first.
 fn set_apart(message: &str) -> String {
     message.trim_end_matches('\n').replace('\n', "\n  ")
@@ -53,10 +62,11 @@ pub(super) fn question(text: &str) {
 
 /// Writes faults of a config file to standard error, in colours if supported; rendering escapes the parts of
 /// a fault.
-pub(super) fn faults(render: impl FnOnce(bool) -> String) {
-    let is_colored = is_stderr_colored();
-    let rendered = render(is_colored);
-    if is_colored { to_stderr(&format!("{rendered}\n")) } else { diagnostics(&rendered) }
+pub(super) fn faults(render: impl FnOnce(Style) -> String) {
+    match is_stderr_colored() {
+        true => to_stderr(&format!("{}\n", render(Style::Colored))),
+        false => diagnostics(&render(Style::Plain)),
+    }
 }
 
 fn to_stderr(text: &str) {

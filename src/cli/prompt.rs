@@ -77,7 +77,7 @@ fn read_and_run(
             Typed::Help => output::diagnostics(HELP),
             Typed::Command(command) => match run_line(session, options, command) {
                 Err(failure) if failure.exit() == Exit::Done => return Err(failure),
-                Err(failure) => drop(failure.tell()),
+                Err(failure) => drop(output::failure(&failure)),
                 Ok(()) => {}
             },
         }
@@ -105,7 +105,7 @@ pub(super) fn run_lines(
         match run_line(&mut session, options, &line) {
             Err(failure) if matches!(failure.exit(), Exit::Done | Exit::Unreachable) => return Err(failure),
             Err(failure) => {
-                failure.tell();
+                output::failure(&failure);
                 any_failed = true;
             }
             Ok(()) => {}

@@ -180,7 +180,7 @@ impl Session {
     /// The connection, re-established if the server has closed it since the last reply.
     async fn connected(&mut self) -> Result<&mut Connection, Failure> {
         let is_open = match &mut self.connection {
-            Some(connection) => connection.is_still_open().await,
+            Some(connection) => connection.probe().await,
             None => false,
         };
         if !is_open {

@@ -144,9 +144,9 @@ impl Connection {
         }
     }
 
-    /// Returns true if the server is still connected, as far as can be known without waiting. Call only while
-    /// no framed reply is due: frames of abandoned requests are dropped.
-    pub async fn is_still_open(&mut self) -> bool {
+    /// Reads what has arrived; returns true if the server is still connected, as far as can be known without
+    /// waiting. Call only while no framed reply is due: frames of abandoned requests are dropped.
+    pub async fn probe(&mut self) -> bool {
         loop {
             match self.replies.next_frame() {
                 Ok(Some(Frame::Err { sequence: None, .. })) | Err(_) => return false,

@@ -31,6 +31,15 @@ pub enum Severity {
     Warning,
 }
 
+/// The appearance of rendered faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Text alone.
+    Plain,
+    /// Text with a terminal's colours.
+    Colored,
+}
+
 /// A fault in a config file.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -89,9 +98,9 @@ impl Faults {
 
     /// Renders all faults, separated by empty lines.
     #[must_use]
-    pub fn render(&self, color: bool) -> String {
+    pub fn render(&self, style: Style) -> String {
         let mut parts: Vec<_> =
-            self.faults.iter().take(MOST_SHOWN).map(|fault| fault.render(color)).collect();
+            self.faults.iter().take(MOST_SHOWN).map(|fault| fault.render(style)).collect();
         if let Some(more) = self.faults.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
             parts.push(format!("and {more} more that are not shown"));
         }
@@ -101,7 +110,7 @@ impl Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.render(false))
+        f.write_str(&self.render(Style::Plain))
     }
 }
 
@@ -168,8 +177,11 @@ impl Fault {
 
     /// Renders the fault with its source lines.
     #[must_use]
-    pub fn render(&self, color: bool) -> String {
-        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    pub fn render(&self, style: Style) -> String {
+        let renderer = match style {
+            Style::Plain => Renderer::plain(),
+            Style::Colored => Renderer::styled(),
+        };
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -209,7 +221,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.render(false))
+        f.write_str(&self.render(Style::Plain))
     }
 }
 

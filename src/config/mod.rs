@@ -36,7 +36,7 @@ use std::path::Path;
 
 pub use diff::{Applies, Change, Kind, diff};
 pub use edit::{WrittenPin, key_text, pins, quoted};
-pub use fault::{Fault, Faults, Severity};
+pub use fault::{Fault, Faults, Severity, Style};
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use model::{
     AuthorityFile, Client, Config, Disabled, Grants, HttpUrl, Identity, Log, Pin, Plugin, Protocol,

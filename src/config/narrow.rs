@@ -202,7 +202,7 @@ mod tests {
              [clients.a]\nuris = [\"urn:a\"]\ncommands = []\n"
         );
         let parsed = parse(&folder.join("server.toml"), &text);
-        parsed.unwrap_or_else(|faults| panic!("{}", faults.render(false))).config
+        parsed.unwrap_or_else(|faults| panic!("{faults}")).config
     }
 
     #[test]

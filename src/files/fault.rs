@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::owner::is_stranger;
 use crate::text::{shell_word, shown};
 use crate::units::size;
 
@@ -110,7 +111,7 @@ impl Fault {
     pub fn is_strangers_work(&self) -> bool {
         let is_strangers = |path: &Path| {
             let found = rustix::fs::lstat(path);
-            found.is_ok_and(|found| super::walk::is_stranger(found.st_uid))
+            found.is_ok_and(|found| is_stranger(found.st_uid))
         };
         match self.reason {
             Reason::Link { .. } => true,
@@ -162,7 +163,7 @@ impl Fault {
             Reason::GroupWritable { mode } => format!("its group may write to it: its mode is {mode:03o}"),
             Reason::LooseFolder { folder, mode, owner } => {
                 let folder = named(folder);
-                if super::walk::is_stranger(*owner) {
+                if is_stranger(*owner) {
                     format!("user {owner} can replace it, to whom the folder {folder} belongs")
                 } else {
                     format!(
@@ -190,7 +191,7 @@ impl Fault {
             ),
             Reason::Writable { .. } => format!("find out who changed it, then `chmod go-w {path}`"),
             Reason::GroupWritable { .. } => format!("`chmod g-w {path}`"),
-            Reason::LooseFolder { folder, owner, .. } if super::walk::is_stranger(*owner) => {
+            Reason::LooseFolder { folder, owner, .. } if is_stranger(*owner) => {
                 format!("`chown root {}`", shell_word(&named(folder)))
             }
             Reason::LooseFolder { folder, .. } => format!("`chmod go-w {}`", shell_word(&named(folder))),

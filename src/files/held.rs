@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use super::FileId;
+use super::id::FileId;
 
 static HELD: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 

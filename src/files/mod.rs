@@ -15,7 +15,9 @@
 
 mod fault;
 mod held;
+mod id;
 mod make;
+mod owner;
 mod reserved;
 mod stamp;
 mod walk;
@@ -29,30 +31,13 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 pub use fault::{Fault, Reason};
 pub use held::{Held, leads_to_held};
+pub use id::FileId;
 pub use make::{make, place, put, put_alike};
 pub use reserved::Reserved;
 pub use stamp::{Matters, Sightings, Stamp};
-use walk::{Way, walk};
 
-/// Device and inode: equal for all names of one file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    fn of(stat: &Stat) -> Self {
-        Self { device: stat.st_dev, inode: stat.st_ino }
-    }
-
-    /// Identity of the present target of `path`, whoever made the links on the way; `None` if there is no
-    /// target.
-    #[must_use]
-    pub fn at(path: &Path) -> Option<Self> {
-        rustix::fs::stat(path).ok().map(|stat| Self::of(&stat))
-    }
-}
+use self::owner::is_stranger;
+use self::walk::{Way, walk};
 
 /// A plain file or a folder open for reading, with the metadata of its descriptor.
 #[derive(Debug)]
@@ -200,7 +185,7 @@ impl Opened {
     /// It belongs to another user.
     pub fn owned(&self) -> Result<(), Fault> {
         let owner = self.stat.st_uid;
-        if walk::is_stranger(owner) { Err(Fault::new(&self.path, Reason::Owner { owner })) } else { Ok(()) }
+        if is_stranger(owner) { Err(Fault::new(&self.path, Reason::Owner { owner })) } else { Ok(()) }
     }
 
     /// The descriptor, for mapping or hashing.

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::FileId;
+use super::id::FileId;
 
 /// The aspects of a path's target that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Stamp {
     #[must_use]
     pub fn of(path: &Path, matters: Matters) -> Self {
         let found = fs::metadata(path).ok().map(|end| Found {
-            id: FileId { device: end.dev(), inode: end.ino() },
+            id: FileId::of_metadata(&end),
             owner: end.uid(),
             mode: end.mode(),
             // The times of a folder are those of its entries, which are other files.

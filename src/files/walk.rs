@@ -8,8 +8,9 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use super::FileId;
 use super::fault::{Fault, Reason};
+use super::id::FileId;
+use super::owner::is_stranger;
 
 /// Maximum links on one path, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -31,11 +32,6 @@ pub(super) struct Way {
     pub(super) real: PathBuf,
     /// The first folder on the way that others may write to.
     pub(super) loose: Option<Fault>,
-}
-
-/// Returns true if the user is neither root nor the one that this process runs as.
-pub(super) fn is_stranger(user: u32) -> bool {
-    user != 0 && user != rustix::process::geteuid().as_raw()
 }
 
 /// Resolves `path`, whatever its target is.
@@ -98,13 +94,13 @@ impl<'a> Walk<'a> {
                 FileType::Directory => self.enter(&name, found, stat),
                 _ if self.rest.is_empty() => {
                     self.real.push(&name);
-                    return Ok(self.end(name, stat, false));
+                    return Ok(self.end(name, stat));
                 }
                 _ => return Err(self.fault(Reason::Missing)),
             }
         }
         let stat = self.stat;
-        Ok(self.end(OsString::from("."), stat, false))
+        Ok(self.end(OsString::from("."), stat))
     }
 
     fn enter(&mut self, name: &OsStr, folder: OwnedFd, stat: Stat) {
@@ -151,9 +147,9 @@ impl<'a> Walk<'a> {
         Ok(Some(Way { folder, name: name.to_owned(), is_magic: true, stat, real, loose }))
     }
 
-    fn end(self, name: OsString, stat: Stat, is_magic: bool) -> Way {
+    fn end(self, name: OsString, stat: Stat) -> Way {
         let Self { folder, real, loose, .. } = self;
-        Way { folder, name, is_magic, stat, real, loose }
+        Way { folder, name, is_magic: false, stat, real, loose }
     }
 
     fn note_looseness(&mut self) {

@@ -11,11 +11,11 @@ use tokio_util::task::TaskTracker;
 
 use super::fingerprint::Fingerprint;
 use super::record::{self, PART_BYTES, Record};
-use super::{Answer, Running};
+use super::running::Running;
 use crate::state::{Key, StateError, Store, Ttl, Value};
 use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
-use crate::wire::Outcome;
+use crate::wire::{Outcome, Reply};
 
 /// Predicate: true once the claim's command has begun.
 pub(super) type HasBegun = Box<dyn Fn() -> bool + Send + Sync>;
@@ -46,7 +46,7 @@ impl<P: Send + 'static> Claim<P> {
     /// Stores `answer` under the key, or frees the key if the answer says that nothing was run. If this
     /// future is dropped, the write still completes, holding the answer, `seat` and the claim's place until
     /// then. Returns all three, or `None` if the write was broken off.
-    pub async fn settle<S: Send + 'static>(mut self, answer: Answer, seat: S) -> Option<(Answer, S, P)> {
+    pub async fn settle<S: Send + 'static>(mut self, answer: Reply, seat: S) -> Option<(Reply, S, P)> {
         let (held, place) = self.held.take()?;
         let (runtime, settling) = held.to_end_on();
         let ending = async move {
@@ -103,7 +103,7 @@ impl Held {
 
     /// Does the final write, after which the key no longer counts as running. Stores `answer`; without one,
     /// or if it says that nothing was run, frees the key.
-    async fn end(self, answer: Option<&Answer>) {
+    async fn end(self, answer: Option<&Reply>) {
         let ended = match answer {
             Some(Err(error)) if error.outcome == Outcome::NotRun => self.free().await,
             Some(answer) => self.keep(answer).await,
@@ -111,7 +111,7 @@ impl Held {
         };
         if let Err(error) = ended {
             tracing::error!(
-                name: LASTING, target: "lictor::command", client = &*self.running.owner.0, %error,
+                name: LASTING, target: "lictor::command", client = self.running.client(), %error,
                 "what became of an Idempotency-Key cannot be kept"
             );
         }
@@ -119,11 +119,11 @@ impl Held {
 
     async fn free(&self) -> Result<(), StateError> {
         self.store.delete(self.key.clone()).await?;
-        self.running.open.full.has_room(&self.running.owner.0);
+        self.running.open.full.forget(self.running.client());
         Ok(())
     }
 
-    async fn keep(&self, answer: &Answer) -> Result<(), StateError> {
+    async fn keep(&self, answer: &Reply) -> Result<(), StateError> {
         match self.keep_whole(answer).await {
             Err(StateError::QuotaExceeded { .. } | StateError::TooLarge { .. }) => {
                 Counter::IdempotencyNotKept.count();
@@ -137,7 +137,7 @@ impl Held {
         }
     }
 
-    async fn keep_whole(&self, answer: &Answer) -> Result<(), StateError> {
+    async fn keep_whole(&self, answer: &Reply) -> Result<(), StateError> {
         let record = match answer {
             Ok(body) if body.len() > PART_BYTES => {
                 let ttl = Ttl::new(self.window.saturating_add(MORE_FOR_PARTS))?;
@@ -149,7 +149,7 @@ impl Held {
         self.write(record).await
     }
 
-    async fn write(&self, record: Record<&Answer>) -> Result<(), StateError> {
+    async fn write(&self, record: Record<&Reply>) -> Result<(), StateError> {
         let value: Value = record.encode(self.fingerprint)?;
         self.store.set(self.key.clone(), value, Some(Ttl::new(self.window)?)).await.map(drop)
     }

@@ -55,7 +55,7 @@ fn length(length: usize) -> [u8; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::idempotency::ledger_tests::request;
+    use crate::idempotency::tests::request;
 
     #[test]
     fn all_that_a_plugin_sees_is_in_it() {

@@ -38,7 +38,7 @@ impl Full {
     }
 
     /// Forgets the refusal of a client that has room again.
-    pub(super) fn has_room(&self, client: &str) {
+    pub(super) fn forget(&self, client: &str) {
         locked(&self.0).remove(client);
     }
 

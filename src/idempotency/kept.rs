@@ -1,17 +1,18 @@
 //! A stored answer, not yet read: only its size is known, so that the caller can reserve memory first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fingerprint::Fingerprint;
 use super::record::{self, IN_PARTS_BYTES, Record};
-use super::{Answer, Ledger, other_request};
+use super::refusals;
 use crate::state::{Key, Stat, StateError, Store, Version};
-use crate::wire::{Code, CommandError};
+use crate::wire::{Code, CommandError, Reply};
 
 /// A stored answer.
 pub struct Kept {
-    ledger: Ledger,
     client: Arc<str>,
+    window: Duration,
     store: Arc<dyn Store>,
     key: Key,
     fingerprint: Fingerprint,
@@ -20,12 +21,11 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// The answer under `key`, found by `stat`, for a request with this `fingerprint`.
+    /// Finds the answer under `key` by its `stat`, for a request with this `fingerprint`.
     pub(super) async fn of(
-        ledger: Ledger,
         client: Arc<str>,
-        store: Arc<dyn Store>,
-        key: Key,
+        window: Duration,
+        (store, key): (Arc<dyn Store>, Key),
         fingerprint: Fingerprint,
         stat: Stat,
     ) -> Result<Self, StateError> {
@@ -37,10 +37,10 @@ impl Kept {
         {
             bytes = usize::try_from(in_parts).unwrap_or(usize::MAX);
         }
-        Ok(Self { ledger, client, store, key, fingerprint, version: stat.version, bytes })
+        Ok(Self { client, window, store, key, fingerprint, version: stat.version, bytes })
     }
 
-    /// The largest possible size of the answer, in bytes.
+    /// Returns the largest possible size of the answer, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -48,12 +48,12 @@ impl Kept {
 
     /// Reads the answer, or the reason why there is none. `None` if the key was forgotten or rewritten
     /// meanwhile: then it must be claimed again.
-    pub async fn read(self) -> Option<Answer> {
+    pub async fn read(self) -> Option<Reply> {
         let read = self.read_record().await;
-        read.unwrap_or_else(|error| Some(Err(self.ledger.refusal(&self.client, &error))))
+        read.unwrap_or_else(|error| Some(Err(refusals::by_state(&self.client, &error, self.window))))
     }
 
-    async fn read_record(&self) -> Result<Option<Answer>, StateError> {
+    async fn read_record(&self) -> Result<Option<Reply>, StateError> {
         let Some(entry) = self.store.get(&self.key).await? else { return Ok(None) };
         // A rewritten record may be larger than the memory reserved.
         if entry.version != self.version {
@@ -61,7 +61,7 @@ impl Kept {
         }
         let (of, record) = Record::decode(entry.value.into_bytes());
         if of.is_some_and(|of| of != self.fingerprint) {
-            return Ok(Some(Err(other_request())));
+            return Ok(Some(Err(refusals::other_request())));
         }
         let answer = match record {
             Record::Answered(answer) => Some(answer),

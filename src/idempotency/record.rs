@@ -6,10 +6,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::Answer;
 use super::fingerprint::Fingerprint;
 use crate::state::{Key, StateError, Store, Ttl, Value};
-use crate::wire::{Code, CommandError, Outcome};
+use crate::wire::{Code, CommandError, Outcome, Reply};
 
 /// The number of this format.
 const FORM: u8 = 1;
@@ -26,7 +25,7 @@ pub(super) const IN_PARTS_BYTES: usize = HEAD_BYTES + size_of::<u64>();
 
 /// The state of a request. While the record is written, the answer stays with the caller that will send it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Record<A = Answer> {
+pub(super) enum Record<A = Reply> {
     /// The request began.
     Begun,
     /// The request was answered.
@@ -38,7 +37,7 @@ pub(super) enum Record<A = Answer> {
     NotKept,
 }
 
-impl Record<&Answer> {
+impl Record<&Reply> {
     pub(super) fn encode(&self, fingerprint: Fingerprint) -> Result<Value, StateError> {
         let mut bytes = BytesMut::with_capacity(HEAD_BYTES + self.content_bytes());
         bytes.put_u8(FORM);

@@ -7,9 +7,6 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::names::{UNKNOWN, last_name};
 
-/// Maximum characters of a certificate's name shown.
-pub const MAX_NAME_CHARS: usize = 64;
-
 /// Validity period of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Validity {

@@ -22,8 +22,8 @@ mod thumbprint;
 mod uri;
 
 pub use authority::{Authority, AuthorityError};
-pub use certificate::{MAX_NAME_CHARS, Validity, describe};
-pub use names::subject;
+pub use certificate::{Validity, describe};
+pub use names::{MAX_NAME_CHARS, subject};
 pub use pair::{PairFault, order_fault, pair, server_doubt};
 pub use peer::{KnownBy, PeerIdentity};
 pub use possession::{Doubt, Proofs, Unproven};

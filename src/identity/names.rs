@@ -5,8 +5,10 @@ use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{X509Certificate, X509Name};
 use x509_parser::x509::AttributeTypeAndValue;
 
-use super::certificate::MAX_NAME_CHARS;
 use crate::text::shown;
+
+/// Maximum characters of a certificate's name shown.
+pub const MAX_NAME_CHARS: usize = 64;
 
 /// Shown in place of a missing or unreadable name.
 pub(super) const UNKNOWN: &str = "<Unknown>";

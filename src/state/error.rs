@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::values::Version;
+use super::version::Version;
 
 /// The reason why an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

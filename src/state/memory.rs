@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use super::clock::{Clock, SystemClock};
 use super::error::StateError;
 use super::rules::{self, Books, Row, Rows, Space};
-use super::values::{Entry, Expected, Expiry, Key, Namespace, Page, Quota, Stat, Ttl, Usage, Value, Version};
+use super::values::{Entry, Expected, Expiry, Key, Namespace, Page, Quota, Stat, Ttl, Usage, Value};
+use super::version::Version;
 use super::{Answer, Engine, Store};
 use crate::sync::locked;
 

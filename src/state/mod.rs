@@ -29,6 +29,7 @@ pub mod memory;
 mod rules;
 pub mod sqlite;
 mod values;
+mod version;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -38,13 +39,13 @@ pub use clock::{Clock, SystemClock};
 pub use error::{Blame, QuotaKind, StateError};
 pub use memory::MemoryEngine;
 pub use sqlite::{SqliteEngine, SqliteOptions};
-pub use values::{Entry, Expected, Expiry, Key, Namespace, Page, Quota, Stat, Ttl, Usage, Value, Version};
+pub use values::{
+    Entry, Expected, Expiry, Key, MAX_BYTES_PER_CALL, Namespace, Page, Quota, Stat, Ttl, Usage, Value,
+};
+pub use version::Version;
 
 /// The most keys that one call reads, writes or lists: bounds the time that it delays others.
 pub const MAX_KEYS_PER_CALL: usize = 1000;
-
-/// The most bytes of keys and values that one call reads or writes: bounds the memory that it takes.
-pub const MAX_BYTES_PER_CALL: usize = 16 << 20;
 
 /// A future with an engine's answer. Boxed, so that an engine over a network fits behind the same trait.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StateError>> + Send + 'a>>;

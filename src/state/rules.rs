@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use super::error::{QuotaKind, StateError};
-use super::values::{Expected, Expiry, Key, Quota, Ttl, Usage, Value, Version};
+use super::values::{Expected, Expiry, Key, Quota, Ttl, Usage, Value};
+use super::version::Version;
 use super::{MAX_BYTES_PER_CALL, MAX_KEYS_PER_CALL};
 
 /// The number of expired rows removed at a time when room is needed.

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::MAX_BYTES_PER_CALL;
 use super::error::StateError;
+use super::version::Version;
+
+/// The most bytes of keys and values that one call reads or writes: bounds the memory that it takes.
+pub const MAX_BYTES_PER_CALL: usize = 16 << 20;
 
 /// The entries of one plugin in one of its stores. Engines keep plugin and store apart, and never join them
 /// into one string, which another pair could produce as well.
@@ -121,25 +124,6 @@ impl Value {
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Value({} bytes)", self.0.len())
-    }
-}
-
-/// Identifies the write that made an entry. Changes with every write and never repeats in a namespace, so an
-/// entry that was deleted and rewritten differs from the old one. Has no other meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Version(u64);
-
-impl Version {
-    /// Restores a version from [`Self::as_u64`].
-    #[must_use]
-    pub const fn from_u64(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// The version as a number, for callers that can only hold numbers.
-    #[must_use]
-    pub const fn as_u64(self) -> u64 {
-        self.0
     }
 }
 

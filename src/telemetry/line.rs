@@ -30,8 +30,16 @@ struct Line<'w> {
     result: fmt::Result,
 }
 
+/// The values that are written in quotes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    Always,
+    /// Values with characters that could be taken for something else.
+    IfNeeded,
+}
+
 impl Line<'_> {
-    fn write(&mut self, field: &Field, value: &str, is_quoted: bool) -> fmt::Result {
+    fn write(&mut self, field: &Field, value: &str, quotes: Quotes) -> fmt::Result {
         if std::mem::replace(&mut self.is_begun, true) {
             self.writer.write_char(' ')?;
         }
@@ -39,18 +47,18 @@ impl Line<'_> {
             "message" => write!(self.writer, "{}", shown(value, usize::MAX)),
             name if self.writer.has_ansi_escapes() => {
                 write!(self.writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?;
-                self.write_value(value, is_quoted)
+                self.write_value(value, quotes)
             }
             name => {
                 write!(self.writer, "{name}=")?;
-                self.write_value(value, is_quoted)
+                self.write_value(value, quotes)
             }
         }
     }
 
-    fn write_value(&mut self, value: &str, is_quoted: bool) -> fmt::Result {
+    fn write_value(&mut self, value: &str, quotes: Quotes) -> fmt::Result {
         let is_plain = |c: char| !(c.is_whitespace() || c.is_control() || "\"\\=".contains(c));
-        if !is_quoted && !value.is_empty() && value.chars().all(is_plain) {
+        if quotes == Quotes::IfNeeded && !value.is_empty() && value.chars().all(is_plain) {
             return write!(self.writer, "{}", shown(value, usize::MAX));
         }
         self.writer.write_char('"')?;
@@ -67,13 +75,13 @@ impl Line<'_> {
 impl Visit for Line<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if self.result.is_ok() {
-            self.result = self.write(field, value, true);
+            self.result = self.write(field, value, Quotes::Always);
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if self.result.is_ok() {
-            self.result = self.write(field, &format!("{value:?}"), false);
+            self.result = self.write(field, &format!("{value:?}"), Quotes::IfNeeded);
         }
     }
 }

@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::reply::MAX_MESSAGE_CHARS;
+/// Maximum characters of a message; longer messages are truncated.
+pub(super) const MAX_MESSAGE_CHARS: usize = 1024;
 
 /// The kind of a failure, the value of a framed reply's `Code` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,11 +113,11 @@ impl fmt::Display for Code {
 /// Assumptions that the client may make about a failed command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It was never started: safe to send again.
+    /// Never started: safe to send again.
     NotRun,
-    /// It ran, and reported failure.
+    /// Ran, and reported failure.
     Failed,
-    /// It was started and not completed: it may have had effects.
+    /// Started and not completed: may have had effects.
     Unknown,
 }
 
@@ -148,6 +149,9 @@ pub struct CommandError {
     /// One sentence for people. Escaped and truncated when written.
     pub message: Cow<'static, str>,
 }
+
+/// The reply to a command: its bytes, or its failure.
+pub type Reply = Result<Vec<u8>, CommandError>;
 
 impl CommandError {
     /// A command that was never started.

@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 use memchr::memmem;
 
-use super::error::{Code, CommandError};
+use super::error::{Code, CommandError, MAX_MESSAGE_CHARS};
 use super::fault::Fault;
 use super::request::Sequence;
 use crate::text::shown;
@@ -19,9 +19,6 @@ const END: &[u8] = b"\r\n\r\n";
 
 /// The end of a line. Two in a row are an [`END`].
 const LINE_END: &[u8] = b"\r\n";
-
-/// Maximum characters of a message; longer messages are truncated.
-pub(super) const MAX_MESSAGE_CHARS: usize = 1024;
 
 /// Result of [`encode_reply`]: the reply as given or, if a plain reply cannot carry it, an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -156,7 +156,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
 pub(crate) const MAY_SPEAK: &[(&str, &[&str])] = &[
     ("stdout()", &["src/cli/output.rs"]),
     // A progress bar with only its own words.
-    ("stderr()", &["src/cli/output.rs", "src/cli/bench/bar.rs", "src/telemetry.rs"]),
+    ("stderr()", &["src/cli/output.rs", "src/cli/bench/bar.rs", "src/telemetry/mod.rs"]),
     ("ExitCode", &["src/cli/exit.rs", "src/main.rs"]),
     ("process::exit", &[]),
 ];
@@ -220,21 +220,8 @@ pub(crate) const SLACK_LINES: usize = 30;
 
 /// Circles of files in `src/`, each by the folder that holds it and its largest number of files. A number here
 /// may only get smaller.
-pub(crate) const CIRCLES: &[(&str, usize)] = &[
-    ("src/cli", 27),
-    ("src/cli", 2),
-    ("src/files", 4),
-    ("src/idempotency", 4),
-    ("src/identity", 2),
-    ("src/identity/pem", 2),
-    ("src/plugin", 10),
-    ("src/plugin", 7),
-    ("src/server/builtin", 2),
-    ("src/state", 3),
-    ("src/state/sqlite", 3),
-    ("src/telemetry", 4),
-    ("src/wire", 2),
-];
+pub(crate) const CIRCLES: &[(&str, usize)] =
+    &[("src/cli", 27), ("src/plugin", 10), ("src/plugin", 7), ("src/server/builtin", 2)];
 
 /// Generated or secret files, which are never committed.
 pub(crate) const NEVER_TRACKED: &[&str] = &["wasm", "cwasm", "key", "pem", "der", "p12", "db", "log"];

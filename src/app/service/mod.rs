@@ -12,7 +12,7 @@ use crate::identity::{Pinned, Roster};
 use crate::plugin::ClientLimits;
 use crate::route::{OPERATORS, Routes};
 use crate::server::{AdmissionLimits, ConnectionLimits, RateLimits, Rechecks, Service, TlsFiles, TlsVersion};
-use crate::telemetry::CommandLog;
+use crate::telemetry::{Arguments, CommandLog};
 
 /// Builds the service for connections; clients' running calls carry over from `old`.
 pub(super) fn service(
@@ -25,6 +25,7 @@ pub(super) fn service(
         let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
         commands.iter().map(move |command| (Arc::from(command.as_ref()), Arc::clone(plugin)))
     });
+    let arguments = if config.log.arguments { Arguments::Logged } else { Arguments::Hidden };
     let clients = || config.clients.keys().map(|name| name.as_ref().into());
     let at_once = config.limits.concurrent_commands_per_client;
     // No single client may fill the queue in which the others wait for a plugin or a slot.
@@ -49,7 +50,7 @@ pub(super) fn service(
         close_on_error: config.protocol.close_on_error,
         log: CommandLog::new(
             config.log.commands_per_second,
-            config.log.arguments,
+            arguments,
             clients(),
             routes.commands(),
             OPERATORS,

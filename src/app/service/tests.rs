@@ -82,7 +82,7 @@ fn config(folder: &Path, certificates: &[CertificateDer<'_>], drafts: &Drafts) -
         );
     }
     let parsed = parse(&folder.join("server.toml"), &text);
-    parsed.unwrap_or_else(|faults| panic!("{}\n{text}", faults.render(false))).config
+    parsed.unwrap_or_else(|faults| panic!("{faults}\n{text}")).config
 }
 
 /// Lists, in words, everything that a config admits and allows.

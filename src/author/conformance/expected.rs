@@ -1,6 +1,6 @@
 //! Expected results of the suite's requests, and their comparison with the actual ones.
 
-use crate::wire::{Code, CommandError};
+use crate::wire::{Code, Reply};
 
 /// The expected result of a request.
 pub(super) enum Expected {
@@ -25,7 +25,7 @@ pub(super) enum Expected {
 impl Expected {
     /// Compares `answer`, and the `log` written meanwhile, with the expectation; returns the fault, or
     /// `None`.
-    pub(super) fn fault(&self, answer: &Result<Vec<u8>, CommandError>, log: &str) -> Option<String> {
+    pub(super) fn fault(&self, answer: &Reply, log: &str) -> Option<String> {
         let gave = || format!("it gave {}", shown(&Some(answer.clone())));
         let is_one_of = |codes: &[Code]| matches!(answer, Err(error) if codes.contains(&error.code));
         let one_of = |codes: &[Code]| codes.iter().map(|code| code.as_str()).collect::<Vec<_>>().join(" or ");
@@ -66,7 +66,7 @@ impl Expected {
 /// Characters of an answer that are shown.
 const MAX_SHOWN_CHARS: usize = 200;
 
-pub(super) fn shown(answer: &Option<Result<Vec<u8>, CommandError>>) -> String {
+pub(super) fn shown(answer: &Option<Reply>) -> String {
     match answer {
         None => "no answer".to_owned(),
         Some(Ok(reply)) => {

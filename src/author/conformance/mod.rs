@@ -26,7 +26,7 @@ use crate::plugin::{
 };
 use crate::state::MemoryEngine;
 use crate::telemetry::{self, ConnectionId, Events, RequestId};
-use crate::wire::CommandError;
+use crate::wire::Reply;
 
 /// The result of one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,12 +171,7 @@ impl Suite {
         !self.fresh.commands().iter().any(|info| info.name == command)
     }
 
-    async fn ask(
-        &self,
-        plugin: &Arc<Plugin>,
-        head: &str,
-        body: &[u8],
-    ) -> anyhow::Result<Result<Vec<u8>, CommandError>> {
+    async fn ask(&self, plugin: &Arc<Plugin>, head: &str, body: &[u8]) -> anyhow::Result<Reply> {
         let head = format!("{head}\r\nSize: {}\r\n\r\n", body.len());
         let request = decoded(&[head.as_bytes(), body].concat())?;
         let timeout = request.timeout_ms().map_or(self.limits.timeout, Duration::from_millis);

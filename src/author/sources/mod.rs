@@ -10,7 +10,6 @@
 //! rounds, of which the last ran to their ends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fs;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -188,10 +187,11 @@ impl Sources {
         }
         let others: Vec<_> = self.seen.others(&now).map(Path::to_owned).collect();
         self.seen = now;
-        Ok(others.into_iter().filter(|path| self.holds_other(path)).collect())
+        Ok(others.into_iter().filter(|path| self.note_content(path)).collect())
     }
 
-    fn holds_other(&mut self, path: &Path) -> bool {
+    /// Notes the content of a file; returns true if it differs from the last one.
+    fn note_content(&mut self, path: &Path) -> bool {
         let before = self.contents.remove(path);
         let now = hash(path);
         self.contents.extend(now.map(|hash| (path.to_owned(), hash)));
@@ -244,7 +244,8 @@ fn look(folder: &Path, without: &[PathBuf], also: Option<&Path>) -> Looked {
         // A folder that has just disappeared counts as a change of its parent.
         for entry in fs::read_dir(&inner).into_iter().flatten().flatten() {
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_made(&entry.file_name(), is_folder) || without.contains(&entry.path()) {
+            let is_made = if is_folder { is_made_folder } else { is_made_file };
+            if is_made(&entry.file_name().to_string_lossy()) || without.contains(&entry.path()) {
                 continue;
             }
             match is_folder {
@@ -261,17 +262,16 @@ fn look(folder: &Path, without: &[PathBuf], also: Option<&Path>) -> Looked {
     Looked { files, all, is_whole: true }
 }
 
-/// Returns true if tools or editors make entries of this name.
-fn is_made(name: &OsStr, is_folder: bool) -> bool {
-    let name = name.to_string_lossy();
-    match is_folder {
-        true => MADE_FOLDERS.contains(&&*name) || (name.starts_with('.') && name != ".cargo"),
-        false => {
-            MADE_FILES.contains(&&*name)
-                || name.starts_with(['.', '#'])
-                || MADE_ENDS.iter().any(|end| name.ends_with(end))
-        }
-    }
+/// Returns true if tools or editors make folders of this name.
+fn is_made_folder(name: &str) -> bool {
+    MADE_FOLDERS.contains(&name) || (name.starts_with('.') && name != ".cargo")
+}
+
+/// Returns true if tools or editors make files of this name.
+fn is_made_file(name: &str) -> bool {
+    MADE_FILES.contains(&name)
+        || name.starts_with(['.', '#'])
+        || MADE_ENDS.iter().any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]

@@ -20,9 +20,9 @@ use crate::plugin::{Call, ClientLimits, Commands, CoreDumps, DeadlineOf, Exchang
 use crate::route::{Routes, Target};
 use crate::server::{RateLimits, Rechecks, Service};
 use crate::state::{Engine, MemoryEngine, SqliteEngine, SqliteOptions};
-use crate::telemetry::{CommandLog, ConnectionId, RequestId};
+use crate::telemetry::{Arguments, CommandLog, ConnectionId, RequestId};
 use crate::text::shown;
-use crate::wire::{Code, CommandError, Outcome};
+use crate::wire::{Code, CommandError, Outcome, Reply};
 
 /// Plugins without a server, and the services that their calls go through.
 pub(super) struct Company {
@@ -99,12 +99,7 @@ impl Company {
 
     /// Runs `call`, or returns the answer already kept for its Idempotency-Key. If a stream fails after some
     /// of its parts were sent, they are put into `sent`.
-    pub(super) async fn run(
-        &self,
-        plugin: &Arc<Plugin>,
-        call: &Arc<Call>,
-        sent: &mut Vec<u8>,
-    ) -> idempotency::Answer {
+    pub(super) async fn run(&self, plugin: &Arc<Plugin>, call: &Arc<Call>, sent: &mut Vec<u8>) -> Reply {
         let Some(key) = call.request().idempotency_key() else {
             return run_whole(plugin, call, sent).await;
         };
@@ -186,7 +181,7 @@ fn service(clients: &HashMap<String, PeerIdentity>, routes: Routes<Arc<Plugin>>)
         idempotency: Ledger::new(Arc::new(MemoryEngine::new()), idempotency_limits(&limits)),
         limits: connection_limits(&limits),
         close_on_error: false,
-        log: CommandLog::new(0, false, names(), routes.commands(), &[]),
+        log: CommandLog::new(0, Arguments::Hidden, names(), routes.commands(), &[]),
         routes,
     }
 }

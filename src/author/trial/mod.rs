@@ -13,7 +13,7 @@ use self::company::Company;
 use super::fixtures::log_for_authors;
 use crate::app::single_threaded;
 use crate::plugin::{self, Trial};
-use crate::wire::{Code, CommandError};
+use crate::wire::{Code, Reply};
 
 /// Runs one command of a component in this process, in a fresh instance, and calls `part` with each part of a
 /// stream. The plugin's output and log go to the log, in lines for people.
@@ -35,7 +35,7 @@ pub fn try_out(run: &TrialRun, call: &TrialCall, part: &mut dyn FnMut(&[u8])) ->
 /// The result of one of several calls.
 pub struct Tried {
     /// The reply as the client would get it, a stream's parts joined.
-    pub answer: Result<Vec<u8>, CommandError>,
+    pub answer: Reply,
     /// The parts that a stream sent before it failed.
     pub sent: Vec<u8>,
     /// Duration of the call.

@@ -37,7 +37,7 @@ pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Fa
     let read =
         config::script(path, &names, &author::codes(), |call| trial_call(call, client, plugins.body_bytes));
     let Script { calls, granted, warnings } = read.map_err(|faults| {
-        output::faults(|color| faults.render(color));
+        output::faults(|style| faults.render(style));
         Failure::told(Exit::Usage)
     })?;
     warn(&warnings);

@@ -152,7 +152,7 @@ impl Folder {
         }
         let (what, faults) = match Opened::folder(path).and_then(Opened::own) {
             Ok(opened) => {
-                let loose = opened.warnings().into_iter().filter(|fault| self.is_new(fault));
+                let loose = opened.warnings().into_iter().filter(|fault| self.note_warning(fault));
                 ("is a folder that others may replace", loose.collect())
             }
             Err(fault) if fault.is_missing() => return,
@@ -170,7 +170,7 @@ impl Folder {
 
     fn tell(&self, named: Named<'_>, opened: &Opened, findings: &mut Findings) {
         for fault in opened.warnings() {
-            if self.is_new(&fault) {
+            if self.note_warning(&fault) {
                 named.warn(&fault, findings);
             }
         }
@@ -179,7 +179,7 @@ impl Folder {
     /// Warns of a private key that users other than its owner can use. Warns once, since a certificate may be
     /// in the same file.
     fn tell_of_loose_key(&self, named: Named<'_>, opened: &Opened, findings: &mut Findings) {
-        if !opened.is_for_others() || !self.is_first_word_of(opened.path()) {
+        if !opened.is_for_others() || !self.note_told(opened.path()) {
             return;
         }
         let key = named.key;
@@ -190,12 +190,14 @@ impl Folder {
             .done();
     }
 
-    fn is_new(&self, fault: &Fault) -> bool {
+    /// Notes that `fault` is told; returns true if its folder was not told of before.
+    fn note_warning(&self, fault: &Fault) -> bool {
         let Reason::LooseFolder { folder, .. } = &fault.reason else { return true };
-        self.is_first_word_of(folder)
+        self.note_told(folder)
     }
 
-    fn is_first_word_of(&self, path: &Path) -> bool {
+    /// Notes that `path` is told of; returns true if it was not before.
+    fn note_told(&self, path: &Path) -> bool {
         let mut told = self.told.borrow_mut();
         let is_first = !told.iter().any(|other| other == path);
         told.push(path.to_owned());

@@ -78,7 +78,7 @@ fn all_faults_are_told_at_once_and_shown_with_their_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
     std::fs::write(&path, text).unwrap();
-    let shown = script(&path, &[], &[], |_| Ok(())).unwrap_err().render(false);
+    let shown = script(&path, &[], &[], |_| Ok(())).unwrap_err().to_string();
     assert!(shown.contains("timeout = \"0s\"") && shown.contains("command = 7"), "{shown}");
 }
 

@@ -1,6 +1,6 @@
 //! Unsupported forms of keys and certificates, and advice on converting them.
 
-use super::PemFault;
+use super::fault::PemFault;
 
 /// An ASN.1 sequence that begins with the number 3: a version that neither keys nor signed objects have.
 pub(super) fn is_pkcs12(bytes: &[u8]) -> bool {

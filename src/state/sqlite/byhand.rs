@@ -9,24 +9,11 @@ use rusqlite::Connection;
 
 use super::fault::Fault;
 use super::group::Group;
-use super::rows;
+use super::rows::{self, Listed};
 use super::schema;
 use crate::state::clock::{Clock, SystemClock};
-use crate::state::values::{Entry, Expiry, Key, Namespace, Quota, Usage, Version};
+use crate::state::values::{Entry, Key, Namespace, Quota, Usage};
 use crate::state::{MAX_KEYS_PER_CALL, StateError};
-
-/// An entry in a list: everything but its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its key.
-    pub key: Key,
-    /// The version of its last write.
-    pub version: Version,
-    /// Its expiry; `None` is never.
-    pub expires_at: Option<Expiry>,
-    /// The size of its value in bytes.
-    pub bytes: u64,
-}
 
 /// A state file open for inspection.
 pub struct ByHand {

@@ -2,10 +2,23 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::byhand::Listed;
 use super::fault::Fault;
 use crate::state::rules::{self, Books, Row, Rows};
-use crate::state::values::{Entry, Expiry, Key, Namespace, Page, Stat, Usage, Value, Version};
+use crate::state::values::{Entry, Expiry, Key, Namespace, Page, Stat, Usage, Value};
+use crate::state::version::Version;
+
+/// An entry in a list: everything but its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: Key,
+    /// The version of its last write.
+    pub version: Version,
+    /// Its expiry; `None` is never.
+    pub expires_at: Option<Expiry>,
+    /// The size of its value in bytes.
+    pub bytes: u64,
+}
 
 /// The rows of the namespace `id`.
 pub(super) struct SqlRows<'a> {

@@ -163,7 +163,7 @@ async fn round(project: &Project, serving: &mut Serving, is_served: &mut bool) {
         match ended(Step::begin(project, "test.sh", &[("LICTOR_BUILT", "1")]), "test.sh").await {
             Ok(()) => output::note("the tests passed"),
             Err(failure) => {
-                failure.tell();
+                output::failure(&failure);
             }
         }
     }
@@ -188,7 +188,7 @@ async fn serve(project: &Project, serving: &mut Serving) -> bool {
             true
         }
         Err(failure) => {
-            failure.tell();
+            output::failure(&failure);
             output::note(serving.standing());
             false
         }

@@ -296,5 +296,4 @@ impl fmt::Display for Refusal {
 }
 
 #[cfg(test)]
-#[path = "reply_tests.rs"]
 mod tests;

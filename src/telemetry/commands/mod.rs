@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use super::RequestId;
 use super::budget::{Budget, CLOSED, START, second};
+use super::ids::RequestId;
 use super::metrics::Counter;
 use super::source::ADMITTED;
 use crate::sync::locked;
@@ -41,7 +41,7 @@ pub struct CommandLog(Arc<Budgets>);
 #[derive(Debug)]
 struct Budgets {
     started: Instant,
-    arguments: bool,
+    arguments: Arguments,
     /// Maximum successes written in a second.
     per_second: u32,
     /// Each client's share of that, which depends on the number of active clients.
@@ -74,6 +74,15 @@ struct CommandBudgets {
 /// Logs in use: that of the current config, and those that connections still hold.
 static LOGS: Mutex<Vec<Weak<Budgets>>> = Mutex::new(Vec::new());
 
+/// The treatment of commands' arguments, which may hold secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arguments {
+    /// Written with each command.
+    Logged,
+    /// Left out.
+    Hidden,
+}
+
 /// Writes the commands of one client, on one connection.
 #[derive(Debug)]
 pub struct Recorder {
@@ -100,12 +109,12 @@ pub struct CommandEvent<'a> {
 }
 
 impl CommandLog {
-    /// A log of `per_second` successful commands a second, which these clients share, with `arguments` or
-    /// without. `commands` are all existing commands, `always` those whose successes are always written.
+    /// Makes a log of `per_second` successful commands a second, which these clients share. `commands` are all
+    /// existing commands, `always` those whose successes are always written.
     #[must_use]
     pub fn new(
         per_second: u32,
-        arguments: bool,
+        arguments: Arguments,
         clients: impl Iterator<Item = Arc<str>>,
         commands: impl Iterator<Item = Arc<str>>,
         always: &'static [&'static str],
@@ -198,7 +207,7 @@ impl Recorder {
         let CommandEvent { id, request, via, .. } = *event;
         let client = &*self.name;
         let command = shown(request.command(), MAX_COMMAND_CHARS);
-        let arguments = self.log.arguments.then(|| arguments(request));
+        let arguments = (self.log.arguments == Arguments::Logged).then(|| arguments(request));
         let arguments = arguments.as_deref();
         let micros = u64::try_from(event.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (connection, request) = (id.connection, id);
@@ -308,89 +317,4 @@ fn tell_sum(client: &str, others: &[Count]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::telemetry::ConnectionId;
-
-    fn log(per_second: u32) -> CommandLog {
-        let (clients, commands) = (["a", "b"].map(Arc::from), ["echo", "kv-set", "@kick"].map(Arc::from));
-        CommandLog::new(per_second, false, clients.into_iter(), commands.into_iter(), &["@kick"])
-    }
-
-    /// Returns how many of `events` of `command` in one second are written.
-    fn written(
-        recorder: &Recorder,
-        command: &str,
-        result: Result<usize, &CommandError>,
-        events: usize,
-    ) -> usize {
-        let request = Request::composed(&[command.to_owned()], Bytes::new()).unwrap();
-        let event = CommandEvent {
-            id: RequestId { connection: ConnectionId(1), number: 1 },
-            request: &request,
-            via: None,
-            began: recorder.log.started + Duration::from_secs(5),
-            result,
-        };
-        (0..events).filter(|_| recorder.admits(&event)).count()
-    }
-
-    fn counted(log: &CommandLog, client: &str) -> Vec<(Option<String>, Option<Code>, u64)> {
-        let counts = log.0.clients[client].take_counts().into_iter();
-        counts.map(|count| (count.command.map(|name| name.to_string()), count.code, count.events)).collect()
-    }
-
-    #[test]
-    fn a_flood_hides_no_other_command_and_no_other_client() {
-        let log = log(100);
-        let (a, b) = (log.recorder("a".into()), log.recorder("b".into()));
-        assert_eq!(written(&a, "echo", Ok(1), 1000), 100);
-        assert_eq!(written(&a, "kv-set", Ok(1), 50), 10);
-        assert_eq!(written(&b, "echo", Ok(1), 50), 10);
-        assert_eq!(written(&a, "@kick", Ok(1), 50), 50);
-        let counts = [(Some("echo".to_owned()), None, 900), (Some("kv-set".to_owned()), None, 40)];
-        assert_eq!(counted(&log, "a"), counts);
-        assert_eq!(counted(&log, "b"), [(Some("echo".to_owned()), None, 40)]);
-        // Another connection of the same client shares its budget.
-        assert_eq!(written(&log.recorder("a".into()), "echo", Ok(1), 10), 0);
-    }
-
-    #[test]
-    fn who_is_active_shares_the_whole() {
-        let log = log(100);
-        let (a, b) = (log.recorder("a".into()), log.recorder("b".into()));
-        written(&a, "echo", Ok(1), 1);
-        written(&b, "echo", Ok(1), 1);
-        log.0.report(6);
-        assert_eq!((written(&a, "echo", Ok(1), 200), written(&b, "echo", Ok(1), 200)), (49, 49));
-        log.0.report(9);
-        assert_eq!(log.0.share.load(Ordering::Relaxed), 100);
-        assert_eq!(written(&super::tests::log(0).recorder("a".into()), "echo", Ok(1), 9), 0);
-    }
-
-    #[test]
-    fn failures_are_told_apart_by_client_command_and_code() {
-        let log = log(0);
-        let (a, b) = (log.recorder("a".into()), log.recorder("b".into()));
-        let error = |code| CommandError::not_run(code, "no");
-        let (unknown, forbidden, busy) =
-            (error(Code::UnknownCommand), error(Code::Forbidden), error(Code::Busy));
-        assert_eq!(written(&a, "nosuch", Err(&unknown), 1000), 10);
-        // All names that are no commands share one budget.
-        assert_eq!((0..1000).filter(|n| written(&a, &format!("no{n}"), Err(&unknown), 1) > 0).count(), 0);
-        assert_eq!((0..1000).filter(|n| written(&a, &format!("no{n}"), Err(&busy), 1) > 0).count(), 10);
-        assert_eq!(written(&a, "@kick", Err(&forbidden), 11), 10);
-        assert_eq!(written(&a, "@kick", Err(&busy), 11), 10);
-        assert_eq!(written(&b, "@kick", Err(&forbidden), 8), 8);
-        assert_eq!(locked(&log.0.clients["a"].commands).len(), 1);
-        assert_eq!(a.recent.borrow().len(), 1);
-        let counts = counted(&log, "a");
-        assert_eq!(counts[0], (None, Some(Code::UnknownCommand), 1990));
-        assert_eq!(counts.len(), 4);
-        assert!(counted(&log, "b").is_empty());
-    }
-}
+mod tests;

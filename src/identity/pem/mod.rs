@@ -6,55 +6,13 @@
 //!
 //! rustls's reader decodes the contents. Knows no files.
 
+mod fault;
 mod forms;
-
-use std::fmt;
 
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
-/// A fault in the text of a file; does not contain the file's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PemFault {
-    /// Line number, from 1, if the fault is about one line.
-    line: Option<usize>,
-    what: String,
-    advice: Option<&'static str>,
-}
-
-impl PemFault {
-    fn new(line: impl Into<Option<usize>>, what: impl Into<String>) -> Self {
-        Self { line: line.into(), what: what.into(), advice: None }
-    }
-
-    fn advise(mut self, advice: &'static str) -> Self {
-        self.advice = Some(advice);
-        self
-    }
-
-    /// A remedy, where it is not obvious.
-    #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
-        self.advice
-    }
-
-    /// The fault and its remedy.
-    #[must_use]
-    pub fn in_full(&self) -> String {
-        self.advice.map_or_else(|| self.to_string(), |advice| format!("{self}; {advice}"))
-    }
-}
-
-impl fmt::Display for PemFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}", self.what),
-            None => f.write_str(&self.what),
-        }
-    }
-}
-
-impl std::error::Error for PemFault {}
+pub use fault::PemFault;
 
 /// One block of a file.
 #[derive(Debug)]
@@ -396,5 +354,4 @@ impl Open {
 }
 
 #[cfg(test)]
-#[path = "pem_tests.rs"]
 mod tests;

@@ -6,7 +6,6 @@
 //! those of commands.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::fmt;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -20,42 +19,20 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 mod budget;
 mod commands;
 mod events;
+mod ids;
 mod line;
 pub mod metrics;
 mod queue;
+mod reporter;
 mod source;
 
-pub use commands::{CommandEvent, CommandLog, Recorder};
+pub use commands::{Arguments, CommandEvent, CommandLog, Recorder};
+pub use ids::{ConnectionId, RequestId};
 pub use source::LASTING;
 
-use budget::Reporter;
+use reporter::Reporter;
 
 use crate::sync::locked;
-
-/// The number of a connection since the server's start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId(pub u64);
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "c{}", self.0)
-    }
-}
-
-/// The number of a request within its connection. Written `c12-3`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RequestId {
-    /// Its connection.
-    pub connection: ConnectionId,
-    /// Its number, from 1.
-    pub number: u64,
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.connection, self.number)
-    }
-}
 
 /// The output format of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,13 +154,9 @@ impl std::io::Write for Events {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fmt;
 
-    #[test]
-    fn ids_are_short_and_name_their_connection() {
-        let id = RequestId { connection: ConnectionId(12), number: 3 };
-        assert_eq!(id.to_string(), "c12-3");
-    }
+    use super::*;
 
     /// An event below the level costs one comparison: its fields are never recorded.
     #[test]

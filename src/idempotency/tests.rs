@@ -9,9 +9,9 @@ use futures_util::FutureExt;
 use tokio::time::advance;
 
 use super::record::PART_BYTES;
-use super::{Answer, Asked, Claim, Claimed, Kept, Ledger, Limits, full};
+use super::{Asked, Claim, Claimed, Kept, Ledger, Limits, full};
 use crate::state::{Clock, Engine, MemoryEngine, Namespace, Quota, Store, Usage};
-use crate::wire::{Code, CommandError, Decoder, Outcome, Request};
+use crate::wire::{Code, CommandError, Decoder, Outcome, Reply, Request};
 
 const LIMITS: Limits = Limits { window: Duration::from_secs(60), max_keys: 10, max_bytes: 8 << 20 };
 
@@ -65,12 +65,12 @@ impl Fixture {
     }
 
     /// Runs a request to its end.
-    async fn settle(&self, key: &str, answer: &Answer) {
+    async fn settle(&self, key: &str, answer: &Reply) {
         let settled = self.claim(key).await.settle(answer.clone(), ()).await;
         assert_eq!(settled.map(|(answer, ..)| answer).as_ref(), Some(answer));
     }
 
-    async fn told_for(&self, client: &str, key: &str, line: &str) -> Answer {
+    async fn told_for(&self, client: &str, key: &str, line: &str) -> Reply {
         match self.ask(client, key, line, &Arc::default()).await {
             Claimed::Refused(error) => Err(error),
             Claimed::Kept(kept) => {
@@ -90,7 +90,7 @@ impl Fixture {
         }
     }
 
-    async fn told(&self, key: &str) -> Answer {
+    async fn told(&self, key: &str) -> Reply {
         self.told_for("a", key, "pay").await
     }
 
@@ -108,7 +108,7 @@ impl Fixture {
 }
 
 #[track_caller]
-fn is_refused(answer: &Answer, code: Code, outcome: Outcome, words: &str) {
+fn is_refused(answer: &Reply, code: Code, outcome: Outcome, words: &str) {
     let error = answer.as_ref().expect_err("a refusal");
     assert_eq!((error.code, error.outcome), (code, outcome), "{error:?}");
     assert!(error.message.contains(words), "{error:?}");
@@ -359,7 +359,7 @@ async fn a_large_answer_is_kept_in_parts() {
     let fixture = fixture(LIMITS);
     for bytes in [PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, 2 * PART_BYTES + 7] {
         let key = bytes.to_string();
-        let answer: Answer = Ok((0..bytes).map(|place| (place % 251) as u8).collect());
+        let answer: Reply = Ok((0..bytes).map(|place| (place % 251) as u8).collect());
         fixture.settle(&key, &answer).await;
         fixture.clock.pass(LIMITS.window - Duration::from_millis(1));
         assert!(fixture.told(&key).await == answer, "{bytes}");

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use backup::{BackupError, Existing, Progress, backup};
-pub use byhand::{ByHand, Listed};
+pub use byhand::ByHand;
+pub use rows::Listed;
 
 use self::fault::Fault;
 use self::readers::Readers;
@@ -30,7 +31,8 @@ use self::writer::Writer;
 use super::clock::{Clock, SystemClock};
 use super::error::StateError;
 use super::rules::{self, Space};
-use super::values::{Entry, Expected, Key, Namespace, Page, Quota, Stat, Ttl, Usage, Value, Version};
+use super::values::{Entry, Expected, Key, Namespace, Page, Quota, Stat, Ttl, Usage, Value};
+use super::version::Version;
 use super::{Answer, Engine, Store};
 use crate::files::Held;
 

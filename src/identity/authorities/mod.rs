@@ -299,9 +299,7 @@ fn unix_time(time: SystemTime) -> UnixTime {
 }
 
 #[cfg(test)]
-#[path = "authority_tests.rs"]
 mod tests;
 
 #[cfg(test)]
-#[path = "maze_tests.rs"]
 mod maze_tests;

@@ -71,13 +71,13 @@ async fn a_request_gets_its_reply_from_a_pinned_server() {
     let reply = b"PART\r\nSequence: 1\r\nSize: 2\r\n\r\nhiOK\r\nSequence: 1\r\nSize: 0\r\n\r\n";
     let (address, server) = serve(acceptor(certificate, &key), vec![b"OK\r\n\r\n", reply]).await;
     let mut connection = connector(address, &trust).connect().await.unwrap();
-    assert!(connection.is_still_open().await);
+    assert!(connection.probe().await);
     let request = Request::from_arguments(&["echo"]).unwrap().sequence(1).encode().unwrap();
     connection.send(&request).await.unwrap();
     assert!(matches!(connection.next_frame().await.unwrap(), Frame::Part { body, .. } if body == "hi"));
     assert!(matches!(connection.next_frame().await.unwrap(), Frame::Ok { .. }));
     assert!(matches!(connection.next_frame().await, Err(CallError::Closed)));
-    assert!(!connection.is_still_open().await);
+    assert!(!connection.probe().await);
     assert_eq!(server.await.unwrap(), request);
 }
 
@@ -91,10 +91,10 @@ async fn what_comes_unasked_is_dropped_unless_it_ends_the_connection() {
     {
         let (address, _server) = serve(acceptor(certificate.clone(), &key), vec![stale, unasked, b""]).await;
         let mut connection = connector(address, &trust).connect().await.unwrap();
-        assert!(connection.is_still_open().await);
+        assert!(connection.probe().await);
         connection.send(b"any").await.unwrap();
         connection.fill().await.unwrap();
-        assert_eq!(connection.is_still_open().await, is_open);
+        assert_eq!(connection.probe().await, is_open);
     }
 }
 
@@ -111,7 +111,7 @@ async fn replies_to_other_requests_are_dropped_and_do_not_go_on_for_ever() {
     assert!(matches!(connection.next_frame_of("1").await.unwrap(), Frame::Part { .. }));
     assert!(matches!(connection.next_frame_of("1").await.unwrap(), Frame::Ok { .. }));
     assert!(matches!(connection.next_frame_of("1").await, Err(CallError::Unasked)));
-    assert!(!connection.is_still_open().await);
+    assert!(!connection.probe().await);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::{CONFIG_FILE, ConfigFile, Failure, load_named_config, output, want_own_config};
-use crate::app::{self, Progress};
+use crate::app::{self, Existing, Progress};
 use crate::config::Config;
 
 /// Back up what plugins keep, and look into it
@@ -62,7 +62,8 @@ impl Backup {
     fn run(self) -> Result<(), Failure> {
         let config = loaded(&self.config)?;
         let mut pages = 0;
-        app::back_up(&config, &self.target, self.replace, &mut |progress: Progress| pages = progress.total)
+        let existing = if self.replace { Existing::Replace } else { Existing::Keep };
+        app::back_up(&config, &self.target, existing, &mut |progress: Progress| pages = progress.total)
             .map_err(|error| Failure::failed(format!("{error:#}")))?;
         output::diagnostics(&format!("{}: {pages} pages copied and checked", self.target.display()));
         Ok(())

@@ -213,5 +213,4 @@ fn known_servers() -> Result<KnownServers, Failure> {
 }
 
 #[cfg(test)]
-#[path = "target_tests.rs"]
 mod tests;

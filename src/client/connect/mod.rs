@@ -249,5 +249,4 @@ impl std::fmt::Debug for Connector {
 }
 
 #[cfg(test)]
-#[path = "connect_tests.rs"]
 mod tests;

@@ -204,5 +204,4 @@ pub(super) fn count(number: u64) -> String {
 }
 
 #[cfg(test)]
-#[path = "report_tests.rs"]
 mod tests;

@@ -210,5 +210,4 @@ impl fmt::Debug for RevocationList {
 }
 
 #[cfg(test)]
-#[path = "revocation_tests.rs"]
 mod tests;
