@@ -1,9 +1,9 @@
-//! `lictor:plugin/call`: other commands of this server, run for the client whose request is being handled. Granted by
-//! `commands = ["PATTERN"]`.
+//! `lictor:plugin/call`: other commands of this server, run for the client whose request is being handled.
+//! Granted by `commands = ["PATTERN"]`.
 //!
-//! The grant narrows, it never widens: a command runs where the grant names it *and* the client itself may run it.
-//! Who may run what is not known here; [`Commands`](crate::plugin::Commands) carries the request through permission and routing as if the client
-//! had sent it.
+//! The grant narrows and never widens: a command runs only if the grant names it *and* the client itself may
+//! run it. Permissions are not known here; [`Commands`](crate::plugin::Commands) carries the request through
+//! permission and routing as if the client had sent it.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ impl call::Host for HostState {
 }
 
 impl HostState {
-    /// The call that asks, and what it asks for, where the grant and the depth allow it.
+    /// Returns the calling request and the one to run, if the grant and the depth allow it.
     fn permitted(
         &self,
         args: &[String],

@@ -231,8 +231,8 @@ async fn look_at(
 }
 
 /// Links `read-directory` in front of wasmtime's, which reads folders of any size in one go. A listing is an
-/// operation of the host that carries its names, and reads no more than the memory of the instance, and of all
-/// plugins together, allows.
+/// operation of the host that carries its names, and reads no more than the memory of the instance, and of
+/// all plugins together, allows.
 fn link_listings(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     type Store<'a> = StoreContextMut<'a, HostState>;
     let mut types = linker.instance(TYPES)?;

@@ -51,8 +51,8 @@ use wasmtime::component::Linker;
 
 use super::instance::HostState;
 
-/// The interfaces of the host, in the order in which they are linked and listed in messages. One that replaces
-/// functions of another comes after it.
+/// The interfaces of the host, in the order in which they are linked and listed in messages. One that
+/// replaces functions of another comes after it.
 pub(super) const INTERFACES: &[Interface] = &[
     output::INTERFACE,
     queue::INTERFACE,

@@ -30,7 +30,7 @@ impl output::Host for HostState {
 }
 
 impl HostState {
-    /// The printer of the current call, made on first use: most calls print nothing.
+    /// Returns the current call's printer, made on first use: most calls print nothing.
     fn printer(&mut self) -> &mut Printer {
         let Self { printer, log, call, .. } = self;
         let call = || call.as_deref().map(CallLabel::from);

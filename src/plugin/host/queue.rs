@@ -19,7 +19,7 @@ pub(super) const INTERFACE: Interface =
 /// Linked by hand: what `bindgen!` makes is not given the store, in which a call's first tick begins.
 fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let mut queue = linker.instance("lictor:plugin/queue@0.1.0")?;
-    // What waits costs more to enter, so what only answers is a function of its own.
+    // A function that can wait costs more to enter, so the one that only answers is separate.
     queue.func_wrap("reply", |mut store: Store<'_>, (reply,): (Vec<u8>,)| {
         Ok((answer(&mut store, Ok(reply), "reply")?,))
     })?;
@@ -41,8 +41,8 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     })
 }
 
-/// Ends the call that has begun, and begins the next that the guest has at hand; whether there is one. `function` is what
-/// the guest called for that.
+/// Ends the current call and begins the next one that the guest has at hand; returns true if there is one.
+/// `function` is the function that the guest called.
 fn answer(store: &mut Store<'_>, said: Answer, function: &str) -> wasmtime::Result<bool> {
     if desk(store, Option::is_some).is_none() {
         wasmtime::bail!("it calls `queue.{function}` while no request of `queue` has begun");

@@ -54,7 +54,8 @@ impl request::Host for HostState {
 }
 
 impl HostState {
-    /// The time until the call is stopped, or a stream, if nothing more comes of it; none without a call.
+    /// Returns the time until the call is stopped, or the stream, if it makes no progress; zero without a
+    /// call.
     pub(super) fn time_left(&self) -> Duration {
         let Some(call) = &self.call else { return Duration::ZERO };
         let patience_ends = self.streaming.as_ref().map(|streaming| streaming.progress.patience_ends());

@@ -1,4 +1,5 @@
-//! What a plugin prints and logs: events of the server's log, escaped, bounded, marked with plugin, client and request.
+//! Output and log events of plugins: events of the server's log, escaped and bounded, with the plugin, client
+//! and request they belong to.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,10 +27,10 @@ const MAX_CONTEXT_CHARS: usize = 128;
 /// Characters of a URL that are logged.
 const MAX_URL_CHARS: usize = 512;
 
-/// What a guest may write at once, in bytes.
+/// Maximum bytes of one write of a guest.
 const WRITE_PERMIT_BYTES: usize = 64 << 10;
 
-/// What the log says of the call that something is logged for: by it, budgets are each client's own.
+/// The client and request of a call, for the log's fields. Gives each client a budget of its own.
 #[derive(Clone, Debug)]
 pub(in crate::plugin) struct CallLabel {
     request: RequestId,
@@ -42,12 +43,12 @@ impl From<&Call> for CallLabel {
     }
 }
 
-/// The fields of an event that say whose it is; none outside of calls.
+/// Returns the fields for an event's client and request; none outside of calls.
 fn fields(call: Option<&CallLabel>) -> (Option<&str>, Option<DisplayValue<RequestId>>) {
     (call.map(|call| call.client.name()), call.map(|call| display(call.request)))
 }
 
-/// One plugin's way into the log.
+/// The log of one plugin.
 #[derive(Debug)]
 pub(in crate::plugin) struct PluginLog {
     plugin: Arc<str>,
@@ -79,7 +80,7 @@ impl PluginLog {
                     "plugin output"
                 );
             }
-            // Not among the lines, whose budget a plugin that prints so much has used up.
+            // Another target than lines have: such a plugin has used up their budget.
             Piece::Full => {
                 tracing::info!(target: "lictor::plugin", plugin, client, request, %stream, "further output is left out");
             }
@@ -92,8 +93,8 @@ impl PluginLog {
         tracing::info!(target: "lictor::plugin", plugin, client, request, %stream, lines, bytes, "output was left out");
     }
 
-    /// What the operator has to know of a host function that could not do what the plugin asked for.
-    /// `advice` is what mends it, where that is a key of the config.
+    /// Warns the operator that a host function failed. `advice` names the key of the config that mends it, if
+    /// one does.
     pub(super) fn host_fault(
         &self,
         call: Option<&CallLabel>,
@@ -104,24 +105,24 @@ impl PluginLog {
         tracing::warn!(target: "lictor::plugin", plugin, client, request, %error, advice, "a host function failed");
     }
 
-    /// What a host function did not do, as the plugin asked for what can't be: that is its author's to mend.
+    /// Logs that a host function refused an invalid request, which the plugin's author has to fix.
     pub(super) fn host_refused(&self, call: Option<&CallLabel>, error: &dyn fmt::Display) {
         let (plugin, (client, request)) = (&*self.plugin, fields(call));
         tracing::info!(target: "lictor::plugin", plugin, client, request, %error, "a host function failed");
     }
 
-    /// What the plugin asked for and was not granted.
+    /// Warns the operator of a request that no grant covers.
     pub(super) fn not_granted(&self, call: Option<&CallLabel>, ungranted: Ungranted<'_>) {
         self.host_fault(call, &ungranted.describe(), Some(&ungranted.advice(&self.plugin)));
     }
 
-    /// What the plugin coped with, or told its client in words that do not name the cause.
+    /// Warns of refused memory: the plugin may have coped, or failed in words that do not name the cause.
     pub(in crate::plugin) fn short_of_memory(&self, call: Option<&CallLabel>, reason: &str, advice: &str) {
         let (plugin, (client, request)) = (&*self.plugin, fields(call));
         tracing::warn!(target: "lictor::plugin", plugin, client, request, reason, advice, "a call got no more memory");
     }
 
-    /// One event of the plugin's own, of `level`.
+    /// Logs one of the plugin's own events.
     pub(super) fn event(&self, level: Level, call: Option<&CallLabel>, context: &str, message: &str) {
         let (client, request) = fields(call);
         let line = Line::of(message.as_bytes());
@@ -151,7 +152,8 @@ impl PluginLog {
         }
     }
 
-    /// A request that the plugin may not send, without what may be secret in it.
+    /// Warns of an HTTP request that was refused. `url` holds no query, user or password, which may be
+    /// secret.
     pub(super) fn denied(&self, call: Option<&CallLabel>, url: &str, reason: &str, advice: &str) {
         let (plugin, (client, request)) = (&*self.plugin, fields(call));
         let url = shown(url, MAX_URL_CHARS);
@@ -159,7 +161,7 @@ impl PluginLog {
     }
 }
 
-/// Which of the two streams.
+/// A standard stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stream {
     /// Standard output.
@@ -177,7 +179,7 @@ impl fmt::Display for Stream {
     }
 }
 
-/// One way by which an instance prints, for the call that runs. What is left of that call's is logged when this is dropped.
+/// A stream of lines that the current call prints. Dropping it logs the unfinished line.
 #[derive(Debug)]
 pub(in crate::plugin) struct Printer {
     log: Arc<PluginLog>,
@@ -191,19 +193,19 @@ impl Printer {
         Self { log, stream, call, lines: Lines::default() }
     }
 
-    /// Prints `bytes`, whose last line may go on.
+    /// Prints `bytes`; later bytes may continue the last line.
     pub(super) fn append(&mut self, bytes: &[u8]) {
         let Self { log, stream, call, lines } = self;
         lines.push(bytes, |piece| log.piece(call.as_ref(), *stream, piece));
     }
 
-    /// Ends the line that has begun.
+    /// Ends the current line.
     pub(super) fn end_line(&mut self) {
         let Self { log, stream, call, lines } = self;
         lines.end(|piece| log.piece(call.as_ref(), *stream, piece));
     }
 
-    /// The same call may print as much once more.
+    /// Gives the call its budget of output once more.
     pub(in crate::plugin) fn renew(&mut self) {
         let left_out = self.lines.renew();
         if left_out != LeftOut::default() {
@@ -228,7 +230,7 @@ impl Stdio {
         Self(Arc::new(Mutex::new(Printer::new(log, stream, None))))
     }
 
-    /// Ends what was printed until now, for whom it was printed; what comes is `call`'s.
+    /// Ends the output of the previous call; later output belongs to `call`.
     pub(super) fn begin(&self, call: Option<CallLabel>) {
         let mut printer = self.printer();
         let (log, stream) = (Arc::clone(&printer.log), printer.stream);
@@ -252,7 +254,7 @@ impl IsTerminal for Stdio {
 }
 
 impl StdoutStream for Stdio {
-    /// WASI 0.3's way, which is not linked.
+    /// Used by WASI 0.3 alone, which is not linked.
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(sink())
     }

@@ -1,6 +1,6 @@
-//! WASI 0.2's base, which toolchains import by themselves: io, clocks, random, standard streams, an environment
-//! without variables, a file system with only the granted folders. Apart from those, it gives no access to
-//! anything outside the instance, and there are no sockets.
+//! WASI 0.2's base, which toolchains import by themselves: io, clocks, random, standard streams, an
+//! environment without variables, a file system with only the granted folders. Apart from those, it gives no
+//! access to anything outside the instance, and there are no sockets.
 
 use std::sync::Arc;
 

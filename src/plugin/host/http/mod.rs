@@ -1,10 +1,10 @@
 //! `wasi:http` and `lictor:plugin/http`: requests that a plugin sends. Granted by `http = ["https://HOST"]`.
 //!
 //! The path of a request: [`handle`] or, in one piece, [`whole`] counts it, [`sender`] checks its URL against
-//! those granted ([`allow`]), then [`exchange`] waits for permits, and [`connect`] looks the host up ([`names`]),
-//! drops addresses that are not public ([`address`]) and connects to the rest, so that no second look-up
-//! can give another answer. Everything that the server sends is counted as it is [`received`], and its
-//! certificate is verified in bounded time ([`Servers`](crate::identity::Servers)). Redirects are not
+//! those granted ([`allow`]), then [`exchange`] waits for permits, and [`connect`] looks the host up
+//! ([`names`]), drops addresses that are not public ([`address`]) and connects to the rest, so that no second
+//! look-up can give another answer. Everything that the server sends is counted as it is [`received`], and
+//! its certificate is verified in bounded time ([`Servers`](crate::identity::Servers)). Redirects are not
 //! followed: a plugin that follows one sends another request, which is checked like this one.
 
 mod address;
