@@ -15,7 +15,7 @@ use crate::Soak;
 /// engine opens readers as needed. Threads: those for blocking work end some time after their last use.
 pub const LOOKED_AT: [(&str, &str, u64); 5] = [
     ("resident memory", "KiB", 24 << 10),
-    ("its own part of shared memory and the rest (PSS)", "KiB", 24 << 10),
+    ("proportional set size (PSS)", "KiB", 24 << 10),
     ("open files", "", 2),
     ("threads", "", 2),
     ("tasks", "", 0),

@@ -40,15 +40,15 @@ use operator::version;
 type Role = (&'static str, usize, fn(&Soak, &Shift<'_>));
 
 const ROLES: [Role; 11] = [
-    ("ask for what is known", 2, steady::ask),
+    ("request known replies", 2, steady::ask),
     ("count", steady::COUNTERS, steady::count),
-    ("come and go", 1, passing::come_and_go),
-    ("break off", 1, passing::break_off),
+    ("connect and disconnect", 1, passing::come_and_go),
+    ("disconnect mid-request", 1, passing::break_off),
     ("start and cancel streams", 1, passing::stream),
-    ("have plugins misbehave", 2, wild::misbehave),
-    ("have the host hold things", 1, wild::hold),
-    ("send what is no request", 1, wild::send_nonsense),
-    ("send again and do not read", 1, wild::send_again),
+    ("make plugins misbehave", 2, wild::misbehave),
+    ("make the host hold memory", 1, wild::hold),
+    ("send malformed requests", 1, wild::send_nonsense),
+    ("repeat requests and do not read", 1, wild::send_again),
     ("are strangers", 1, wild::be_strange),
     ("reload", 1, operator::reload),
 ];

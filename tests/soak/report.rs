@@ -11,7 +11,7 @@ use crate::{ROLES, Soak};
 /// Tabulates the resources used before, during and after the run, and the work done by each role.
 pub fn table(soak: &Soak, time: Duration, before: &Sample, during: &[Sample], after: &Sample) -> String {
     let mut table = String::from(
-        "| what | at rest, after the warm-up | the most under load | at rest, at the end | may be more by |\n\
+        "| resource | at rest, after the warm-up | maximum under load | at rest, at the end | margin |\n\
          |---|---|---|---|---|\n",
     );
     for (place, (name, unit, margin)) in LOOKED_AT.iter().enumerate() {
@@ -28,9 +28,9 @@ pub fn table(soak: &Soak, time: Duration, before: &Sample, during: &[Sample], af
     let (answers, counted) = (soak.tally.answers.load(Ordering::Relaxed), soak.tally.acknowledged());
     let minutes = (time.as_secs_f64() / 60.0).round();
     format!(
-        "{table}\n| clients that | so many | rounds |\n|---|---|---|\n{rounds}\nIn {minutes} minutes, the warm-up among them, \
-         {} answers were looked at, and all of them were what they had to be. {} increments were acknowledged; all of them \
-         were there at the end, and after `kill -9` and a new start.\n",
+        "{table}\n| clients that | number | rounds |\n|---|---|---|\n{rounds}\nIn {minutes} minutes, including the warm-up, \
+         {} replies were checked, and all of them were correct. {} increments were acknowledged; all of them were present \
+         at the end, and after `kill -9` and a restart.\n",
         grouped(answers),
         grouped(counted),
     )
