@@ -30,24 +30,24 @@ const TESTED_GUESTS: [&str; 2] = ["plugins", "sdk/rust"];
 const TOOLS: [(&str, &str); 2] = [("openssl", "openssl"), ("python3", "python3")];
 
 const USAGE: &str = "\
-What a checkout needs done around cargo.
+Tasks for working in a checkout.
 
 Usage: cargo xtask TASK
 
 Tasks:
-  serve      build the server and its plugins, make what certificates are missing, and serve
+  serve      build the server and its plugins, make missing certificates, and serve
   test       run all tests
   plugins    build plugins/*.wasm
   languages  build the conformance plugin in every language, test it, and write the table in docs/languages.md
   instructions [--write]
-             count the instructions of the hot paths, and compare them with what is stored (or store them)
+             count the instructions of the hot paths, and compare them with the stored counts (or store them)
   fuzz [TARGET] [--time SECONDS]
-             run the fuzz targets, or one of them, each for a minute or so long
+             run all fuzz targets, or one, each for a minute or SECONDS
   soak [--minutes N] [--write]
-             mixed traffic for half an hour or so long: nothing may grow, get lost or go wrong (write the table)
-  dist       build the server as it is shipped, optimized by what it does under load: target/shipped/lictor
-  versus     measure the server beside other programs; `cargo xtask versus --help` says more
-  check      what has to hold before a commit, without the tests: format, clippy, docs
+             run mixed traffic for half an hour or N minutes and fail on leaks, lost data or wrong replies (write the table)
+  dist       build the release program with profile-guided optimization: target/shipped/lictor
+  versus     measure the server against other programs; see `cargo xtask versus --help`
+  check      check format, clippy and docs, without running tests
 ";
 
 fn main() -> ExitCode {

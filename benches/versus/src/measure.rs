@@ -259,7 +259,7 @@ impl<'server> Watched<'server> {
 
 /// Tabulates one row of results for each contender; `what` is `request` or `connection`.
 pub fn table(all: &[Series], what: &str) -> String {
-    let (rate, cpu) = (format!("{what}s/s"), format!("server's CPU a {what}"));
+    let (rate, cpu) = (format!("{what}s/s"), format!("server's CPU per {what}"));
     let mut table = Table::new(&["server", &rate, "p50", "p99", "p99.9", &cpu, "generator's core"]);
     for series in all.iter().filter(|series| !series.samples.is_empty()) {
         let cell = |unit: Unit, figure| unit.of_spread(series.spread(figure));
@@ -279,7 +279,7 @@ pub fn table(all: &[Series], what: &str) -> String {
 
 /// Tabulates a row for each pair of names that were both measured: the first one's figures over the second's.
 pub fn ratios(pairs: &[(&str, &str)], all: &[Series], what: &str) -> String {
-    let (rate, cpu) = (format!("{what}s/s"), format!("server's CPU a {what}"));
+    let (rate, cpu) = (format!("{what}s/s"), format!("server's CPU per {what}"));
     let mut table = Table::new(&["ratio", &rate, "p50", "p99", &cpu]);
     let named = |name| all.iter().find(|series| series.name == name && !series.samples.is_empty());
     for (ours, theirs) in pairs {

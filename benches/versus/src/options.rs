@@ -7,23 +7,23 @@ use clap::builder::PossibleValuesParser;
 
 use super::scenarios;
 
-/// Measures Lictor beside other programs, and writes tables.
+/// Measure Lictor against other programs, and print tables
 #[derive(Parser)]
 #[command(name = "cargo xtask versus", no_binary_name = true)]
 pub struct Options {
-    /// What to measure; everything if nothing is named
+    /// Scenarios to measure; all by default
     #[arg(value_name = "SCENARIO", value_parser = PossibleValuesParser::new(scenarios::names()))]
     pub scenarios: Vec<String>,
 
-    /// How often each program has its turn
+    /// Number of rounds
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
 
-    /// One round of moments, to see that everything works; the figures mean nothing
+    /// Run one very short round, to check that everything works; the figures mean nothing
     #[arg(long)]
     pub quick: bool,
 
-    /// Write the pictures in docs/performance/
+    /// Write the charts into docs/performance/
     #[arg(long)]
     pub plots: bool,
 

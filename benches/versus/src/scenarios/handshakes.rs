@@ -77,9 +77,9 @@ fn stormed(all: &[Series], handshakes: &[Vec<f64>]) -> String {
         "server",
         "handshakes/s",
         "requests/s",
-        "to its calm",
+        "relative to calm",
         "p99",
-        "to its calm",
+        "relative to calm",
         "generator's core",
     ]);
     for (both, handshakes) in all.chunks(2).zip(handshakes.chunks(2)) {

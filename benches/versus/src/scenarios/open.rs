@@ -46,14 +46,14 @@ pub fn open(bench: &Bench) -> Outcome {
     let all = in_turns(bench, &offered(&servers, &most, bench.closed(1), 50), bench.options.rounds());
     let rate = |name: &&str| Some(format!("{} for {name}", Unit::Count.of(most.get(*name)? / 2.0)));
     let rates: Vec<String> = [REDIS, WARM, FRESH, SERVE, SERVE_REUSED].iter().filter_map(rate).collect();
-    outcome.add(format!("Requests offered in a second: {}.", rates.join(", ")));
+    outcome.add(format!("Offered load in requests per second: {}.", rates.join(", ")));
     outcome.add_series(&all, &PAIRS, "request");
     let chart = percentiles(&all);
     outcome.draw("percentiles", chart.title, lines(&chart));
 
     let steps = &STEPS[..bench.options.many(STEPS.len(), 2)];
     let curves = sweep(bench, &servers, &most, steps);
-    outcome.add("p99 at parts of the load of the closed loop, of which the table above has the half:");
+    outcome.add("p99 at fractions of the closed loop's throughput; the table above shows one half:");
     outcome.add(swept(&curves, steps));
     let chart = over_load(&curves);
     outcome.draw("load", chart.title, lines(&chart));
@@ -116,7 +116,7 @@ fn swept(curves: &[Curve], steps: &[u32]) -> String {
             points.iter().map(|point| point.p99.map_or_else(|| NOTHING.into(), |p99| Unit::Time.of(p99)));
         table.row(&[(*name).to_owned()].into_iter().chain(p99).collect::<Vec<_>>());
     }
-    format!("{}\n{NOTHING}: more than it can do.", table.into_text())
+    format!("{}\n{NOTHING}: more than the server can handle.", table.into_text())
 }
 
 fn over_load(curves: &[Curve]) -> Chart<'_> {

@@ -55,7 +55,7 @@ pub fn idle(bench: &Bench) -> Outcome {
         ours.extend(outcome.had("Lictor", memory));
     }
     let mut table =
-        Table::new(&["server", "connections", "memory before", "memory with them", "a connection"]);
+        Table::new(&["server", "connections", "memory before", "memory with them", "per connection"]);
     for (name, all) in [("Redis", &theirs), ("Lictor", &ours)] {
         let size = |figure: fn(&Memory) -> f64| Unit::Size.of_spread(Spread::of(all.iter().map(figure)));
         let each = Spread::of(all.iter().map(|memory| memory.each(count)));
@@ -110,7 +110,7 @@ pub fn start(bench: &Bench) -> Outcome {
         let (process, _) = lictor::start_with(setup.folder(), &config, &both)?;
         Ok((begun.elapsed().as_nanos() as f64, process.memory()))
     };
-    let mut table = Table::new(&["start", "until it listens", "memory then"]);
+    let mut table = Table::new(&["start", "time until it listens", "memory then"]);
     let mut row = |name: &str, all: &[(f64, f64)]| {
         table.row(&[
             format!("{name}, {count} plugins"),
