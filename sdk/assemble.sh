@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes a plugin's project out of what this repository has in pieces, as `lictor plugin new` does:
+# Assembles a plugin project from the parts in this repository, as `lictor plugin new` does:
 #
 #   assemble.sh LANG SOURCE WORLD DIR
 #
 # DIR gets the kit and the build script of LANG (sdk/LANG), the files of the folder SOURCE, and wit/ with the file WORLD
-# as its world. DIR is made where it is missing; what was built in it stays.
+# as its world. DIR is created if missing; build output in it is kept.
 set -euo pipefail
 
 lang=$1 source=$2 world=$3 dir=$4

@@ -1,8 +1,8 @@
-// {{name}}: a plugin of Lictor. Its commands are below; lictor.h is the kit that it is made with.
+// {{name}}: a plugin of Lictor. Its commands are below; lictor.h is the kit.
 
 #include "lictor.h"
 
-// The value of this key in [plugins.{{name}}.config] of server.toml, or `otherwise`.
+// Returns the value of this key in [plugins.{{name}}.config] of server.toml, or `otherwise`.
 static lictor_text config(const char *name, const char *otherwise) {
   lictor_text key = lictor_text_of(name);
   bindings_option_string_t value;

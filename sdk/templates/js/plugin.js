@@ -1,8 +1,8 @@
-// {{name}}: a plugin of Lictor. Its commands are below; lictor.js is the kit that it is made with.
+// {{name}}: a plugin of Lictor. Its commands are below; lictor.js is the kit.
 
 import { Failure, caller, command, config, print } from "./lictor.js";
 
-// What the plugin exports: the table that `command` fills.
+// The plugin's export: the table that `command` fills.
 export { commands } from "./lictor.js";
 
 command("{{name}} [WHO]", "greets somebody", { idempotent: true }, (who = "world") => {

@@ -1,10 +1,10 @@
-// Commands of this plugin on your own machine, without a server: `npm test`, or as a part of ./test.sh.
+// Tests of the commands on this machine, without a server: `npm test`; ./test.sh runs them too.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Host } from "./lictor/testing.js";
 
-test("greets its caller as the config says", () => {
+test("greets its caller as configured", () => {
   const host = new Host({ caller: "ada", config: { greeting: "good day" } });
   assert.equal(host.run("{{name}}", "Grace").text(), "good day Grace, from ada");
   assert.deepEqual(host.takeLog(), ["greeting Grace"]);

@@ -1,4 +1,4 @@
-"""{{name}}: a plugin of Lictor. Its commands are below; the folder lictor is the kit that it is made with."""
+"""{{name}}: a plugin of Lictor. Its commands are below; the folder lictor is the kit."""
 
 from lictor import Failure, caller, command, config, log
 

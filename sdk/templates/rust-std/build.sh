@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Builds the plugin of the folder in which this script stands: NAME.wasm, NAME being the folder's, and
-# NAME.wasm.debug, by which the server's log tells the lines where it trapped.
+# Builds the plugin in this script's folder: NAME.wasm, named after the folder, and NAME.wasm.debug, which the
+# server uses to log the source lines of a trap.
 #
-#   LICTOR  the program `lictor`; found on the path without it
+#   LICTOR  path of the program `lictor`; by default it is found on the path
 #
-# Needs rustup as well.
+# Also needs rustup.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 name=$(basename -- "$PWD")
-# What an earlier build made is not to be taken for what this one makes.
+# Remove the output of earlier builds, so that it cannot pass for this one's.
 rm -f "$name.wasm" "$name.wasm.debug"
 
 if command -v rustup > /dev/null && ! rustup target list --installed | grep -qx wasm32-wasip2; then
@@ -16,6 +16,6 @@ if command -v rustup > /dev/null && ! rustup target list --installed | grep -qx 
 fi
 cargo build --release --target wasm32-wasip2
 target=${CARGO_TARGET_DIR:-target}
-# As Cargo.toml calls the package.
+# The package's name in Cargo.toml.
 package=$(sed -n '/^name *= *"/{ s/^[^"]*"//; s/".*//; s/-/_/g; p; q; }' Cargo.toml)
 "${LICTOR:-lictor}" plugin componentize "$target/wasm32-wasip2/release/$package.wasm" -o "$name.wasm"

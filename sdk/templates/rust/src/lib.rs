@@ -2,7 +2,7 @@
 
 use lictor_plugin::prelude::*;
 
-/// What `[plugins.{{name}}.config]` of server.toml may hold.
+/// The settings in `[plugins.{{name}}.config]` of server.toml.
 #[derive(Config)]
 struct Settings {
     #[config(default = "hello")]
@@ -27,7 +27,7 @@ fn greeting(greeting: &str, who: &str, from: &str) -> Result<String, Failure> {
     Ok(format!("{greeting} {who}, from {from}"))
 }
 
-/// `cargo test` runs these on this machine, over a host of the test.
+/// `cargo test` runs these on this machine, against a test host.
 #[cfg(test)]
 mod tests {
     use lictor_plugin::testing::Host;
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn greets_as_it_is_configured() {
+    fn greets_as_configured() {
         let host = Host::new().caller("dev").config("greeting", "good day");
         assert_eq!(host.run(commands::COMMANDS, &["{{name}}", "Ada"]).unwrap(), b"good day Ada, from dev");
         assert_eq!(host.take_log(), ["greeting Ada"]);
