@@ -18,11 +18,11 @@ const MAX_BODY_BYTES: u64 = 1 << 30;
 
 /// Run a command on a server, or several at a prompt
 ///
-/// In a folder with a server.toml, calls the server of that file, as its first client by name whose key is here; --cert FILE names
-/// another. Elsewhere, name the server and the client's certificate; an unknown server's thumbprint is shown, and trusted when
-/// you say so.
+/// In a folder with a server.toml, calls that server, as the first client (by name) whose key is available; use
+/// --cert FILE for another client. Elsewhere, give the server and the client's certificate. The thumbprint of an
+/// unknown server is shown, and the server is trusted if you confirm it.
 ///
-/// With no command: a prompt, or where standard input is no terminal, the commands in it, one a line.
+/// Without a command, shows a prompt. If standard input is not a terminal, runs the commands in it, one per line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -39,28 +39,28 @@ pub(super) struct Call {
     target: TargetOptions,
     #[command(flatten)]
     options: RequestOptions,
-    /// A file to send as the request's body; - is standard input
+    /// Send this file as the request's body; - is standard input
     #[arg(long, value_name = "FILE", requires = "command")]
     body: Option<PathBuf>,
-    /// Run the command once, however often it is sent with this key
+    /// Run the command at most once, even if it is sent repeatedly with this key
     #[arg(long, value_name = "KEY", requires = "command")]
     idempotency_key: Option<String>,
-    /// The command and its arguments; whatever stands behind it, options too, is its own
+    /// Command and arguments; everything after the command is passed to it, including options
     #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
 
-/// What is said of every request of a call.
+/// Options of every request of a call.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct RequestOptions {
-    /// How long the command may take, such as 500ms or 2s; and connecting, though that has 2s at least
+    /// Time limit for the command, such as 500ms or 2s, and for connecting (at least 2s)
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
-    /// A header for the command; may be repeated
+    /// Send this header with the command; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// Print the reply's bytes and nothing else, on a terminal too (otherwise, what a terminal obeys is escaped there, and
-    /// the last line of a text is ended)
+    /// Print the reply's bytes unchanged, even to a terminal (by default, control characters are escaped on a
+    /// terminal, and text gets a final newline)
     #[arg(long)]
     raw: bool,
 }

@@ -6,19 +6,19 @@ use super::{ConfigFile, Exit, Failure, load_by, output};
 use crate::app;
 use crate::config::{self, Config};
 
-/// Check a config file and load all that it names, without serving
+/// Check a config file and everything it refers to, without serving
 ///
-/// Reads the certificates, compiles every plugin and looks at what it imports; opens no socket.
+/// Reads the certificates, compiles every plugin and checks its imports. Opens no socket.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor check
   lictor check --config /etc/lictor/server.toml && systemctl reload lictor
-  lictor check --diff server.toml.before        what changed since, and what needs a restart")]
+  lictor check --diff server.toml.before        show changes since then, and which need a restart")]
 pub(super) struct Check {
     #[command(flatten)]
     pub(super) config: ConfigFile,
-    /// Print each key that is other than in this config, and whether a reload applies it (live) or a restart
+    /// Print each key that differs from this config, and whether a reload applies it (live) or a restart
     #[arg(long, value_name = "FILE")]
     diff: Option<PathBuf>,
 }

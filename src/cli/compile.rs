@@ -9,8 +9,8 @@ use crate::app::{self, Compilation, Compiling, Work};
 
 /// Compile the component on standard input, and write its code to standard output
 ///
-/// For the server and the verbs that load components. Gives up all rights but to memory, processor time and these two
-/// files before it reads.
+/// Used by the server and by commands that load components. Before it reads, it gives up all rights except memory,
+/// CPU time and these two files.
 #[derive(Debug, clap::Args)]
 #[command(
     hide = true,
@@ -19,19 +19,19 @@ Examples:
   lictor compile --world plugin --component-bytes 1000000 --memory-bytes 1000000000 --milliseconds 10000 < echo.wasm > code"
 )]
 pub(super) struct Compile {
-    /// The world that its plugin is of: plugin or streaming-plugin
+    /// World of the plugin: plugin or streaming-plugin
     #[arg(long, value_name = "WORLD", default_value = "plugin")]
     world: String,
-    /// Write places instead of code, by the debug file, which is this many bytes and follows the component
+    /// Write source locations instead of code, from the debug file of this size that follows the component
     #[arg(long, value_name = "N", conflicts_with = "world")]
     debug_bytes: Option<usize>,
-    /// The largest component
+    /// Maximum size of the component
     #[arg(long, value_name = "N")]
     component_bytes: usize,
-    /// The most address space
+    /// Maximum address space
     #[arg(long, value_name = "N")]
     memory_bytes: usize,
-    /// The most processor time
+    /// Maximum CPU time
     #[arg(long, value_name = "N")]
     milliseconds: u64,
 }

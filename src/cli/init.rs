@@ -11,21 +11,21 @@ use super::{CONFIG_FILE, Failure, cert, output, paste};
 /// The example plugin, compiled together with this program; empty if that was not possible.
 const ECHO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.wasm"));
 
-/// Make a config, certificates and an example plugin
+/// Create a config, certificates and an example plugin
 ///
-/// Makes server.toml, a certificate for the server and one for a client named dev, and a plugin that echoes.
-/// Nothing that exists is overwritten.
+/// Creates server.toml, a certificate for the server and one for a client named dev, and the plugin echo.
+/// Never overwrites a file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor init
   lictor init my-server
-  lictor init --missing-only      in a checkout, which has its config already")]
+  lictor init --missing-only      in a checkout, which already has a config")]
 pub(super) struct Init {
-    /// The folder, made if it is missing
+    /// Folder, created if missing
     #[arg(default_value = ".", value_name = "DIR")]
     folder: PathBuf,
-    /// Leave what is there, a config file too, and make what is missing
+    /// Keep existing files, including the config, and create only missing ones
     #[arg(long)]
     missing_only: bool,
 }
@@ -111,8 +111,8 @@ pub(super) fn make_certificate(
                 (&files.key, &files.certificate)
             };
             return Err(Failure::usage(format!(
-                "{} exists without {}, and they belong together. \
-                 Put the other back, or move it away to have both made",
+                "{} exists without {}. They belong together. \
+                 Put the other back, or move this one away to create both anew",
                 there.display(),
                 missing.display()
             )));
@@ -125,9 +125,8 @@ pub(super) fn make_certificate(
 
 /// Closes a folder of keys to other users, even if it came with a checkout.
 fn make_private(folder: &Path) -> Result<(), Failure> {
-    fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(|error| {
-        Failure::failed(format!("cannot close {} to other users: {error}", folder.display()))
-    })
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
+        .map_err(|error| Failure::failed(format!("cannot make {} private: {error}", folder.display())))
 }
 
 fn write(path: &Path, bytes: &[u8], made: &mut Vec<PathBuf>) -> Result<(), Failure> {

@@ -33,8 +33,8 @@ use exit::Failure;
 use crate::config::{self, Faults, Loaded};
 use crate::files::{Fault, Opened};
 
-/// A plugin-hosting command server: clients prove who they are with a TLS certificate and run commands that
-/// sandboxed WebAssembly plugins carry out.
+/// A plugin-hosting command server: clients authenticate with a TLS certificate and run commands in sandboxed
+/// WebAssembly plugins.
 #[derive(Debug, Parser)]
 #[command(name = "lictor", version, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub struct Cli {
@@ -65,11 +65,11 @@ const CONFIG_FILE: &str = "server.toml";
 
 const EXAMPLES: &str = "\
 Examples:
-  lictor init                 make a config, certificates and an example plugin here
-  lictor serve                serve them
+  lictor init                 create a config, certificates and an example plugin here
+  lictor serve                start the server
   lictor call echo hello      run a command on the server (in another terminal)
   lictor call                 run commands at a prompt
-  lictor bench echo hello     measure how the server answers under load
+  lictor bench echo hello     measure throughput and latency
 
 Exit codes: 0 done, 1 the command failed, 2 usage or config, 3 could not connect or authenticate.";
 
@@ -94,7 +94,7 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 pub fn run(cli: Cli) -> Exit {
     // A panic's message may quote foreign text.
     std::panic::set_hook(Box::new(|panic| {
-        output::note(&format!("a fault of lictor; please report it: {panic}"))
+        output::note(&format!("a bug in lictor; please report it: {panic}"))
     }));
     let done = match cli.verb {
         Verb::Init(verb) => verb.run(),
@@ -115,10 +115,10 @@ pub fn run(cli: Cli) -> Exit {
     }
 }
 
-/// The config file, as `serve` and `check` are given it.
+/// The config file of `serve` and `check`.
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
-    /// The config file
+    /// Config file
     #[arg(long = "config", value_name = "FILE", default_value = CONFIG_FILE)]
     path: PathBuf,
 }

@@ -17,13 +17,13 @@ use crate::client::{Request, create_folder, folder};
 const PROMPT: &str = "lictor> ";
 
 const HELP: &str = "\
-A line is a command of the server and its arguments, with single spaces between them:
+Type a command and its arguments, separated by single spaces:
   echo hello
-An argument with spaces stands in double quotes, with \\\" \\\\ \\r \\n \\t \\xHH in it:
+Quote an argument that contains spaces; \\\" \\\\ \\r \\n \\t \\xHH are escapes:
   echo \"hello world\"
-Tab completes the name of a command; @commands lists what you may run.
-Ctrl-C cancels a command that runs. help, exit and quit are the prompt's own; a server's
-command of that name is sent as \"help\", in quotes. Ctrl-D leaves too.";
+Tab completes command names; @commands lists the commands you may run.
+Ctrl-C cancels the running command. The prompt itself handles help, exit and quit; to run a
+server's command of that name, quote it: \"help\". Ctrl-D also exits.";
 
 /// Maximum lines of history.
 const MAX_HISTORY: usize = 1000;
@@ -42,7 +42,7 @@ pub(super) fn converse(target: Target, options: &RequestOptions) -> Result<(), F
         // Missing on the first run.
         let _ = editor.load_history(file);
     }
-    output::diagnostics(&format!("Connected to {address}. `help` helps, Ctrl-D leaves."));
+    output::diagnostics(&format!("Connected to {address}. Type help for help, Ctrl-D to leave."));
     let done = read_and_run(&mut editor, &mut session, options);
     if let Some(file) = &history
         && let Err(error) = editor.append_history(file)
@@ -64,7 +64,7 @@ fn read_and_run(
             Ok(line) => line,
             Err(ReadlineError::Interrupted) if !was_interrupted => {
                 was_interrupted = true;
-                output::diagnostics("(Ctrl-C again, Ctrl-D or exit leaves)");
+                output::diagnostics("(press Ctrl-C again or Ctrl-D, or type exit, to leave)");
                 continue;
             }
             Err(ReadlineError::Interrupted | ReadlineError::Eof) => return Ok(()),

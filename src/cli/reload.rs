@@ -4,11 +4,11 @@ use super::Failure;
 use super::call::ask;
 use super::target::TargetOptions;
 
-/// Have a server load its config, certificates and plugins anew
+/// Make a server reload its config, certificates and plugins
 ///
-/// A fault in the config or a certificate changes nothing. Otherwise what the new config takes away is gone at once;
-/// what it adds takes effect once every plugin is loaded, or not at all. Prints each key that changed, and whether it
-/// applies or waits for a restart. Sends the command @reload, which the client must be allowed.
+/// If the config or a certificate has an error, nothing changes. Otherwise removed permissions end immediately, and
+/// additions take effect when every plugin is loaded, or not at all. Prints each changed key, and whether it is in
+/// effect or needs a restart. Sends the command @reload, which the client must be allowed to run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

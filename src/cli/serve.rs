@@ -4,9 +4,9 @@ use super::{ConfigFile, Failure, load_by};
 use crate::app;
 use crate::config;
 
-/// Serve the commands of a config file
+/// Serve the clients and plugins of a config file
 ///
-/// Runs until SIGTERM or Ctrl-C, and then lets the commands under way end; a second one ends it at once.
+/// Runs until SIGTERM or Ctrl-C, then waits for running commands to finish. A second signal stops it immediately.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -184,7 +184,7 @@ impl Session {
             None => false,
         };
         if !is_open {
-            output::note("the connection is gone; connecting again");
+            output::note("the connection was lost; reconnecting");
             self.connection = None;
             self.connection = Some(self.trusted.connect().await?);
         }

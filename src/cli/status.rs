@@ -4,9 +4,9 @@ use super::Failure;
 use super::call::ask;
 use super::target::TargetOptions;
 
-/// Tell how a server is, and how its config was last loaded
+/// Show a server's status and its last config reload
 ///
-/// Sends the command @status, which the client must be allowed.
+/// Sends the command @status, which the client must be allowed to run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

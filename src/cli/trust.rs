@@ -68,7 +68,7 @@ impl Trusted {
         let mut message = shown(&error.to_string(), MAX_SHOWN_CHARS).to_string();
         match (error, &self.origin) {
             (ConnectError::NotTrusted { .. }, Origin::Given { words, .. }) => {
-                message.push_str(&format!("\nNothing was sent. Trusted here is {words}."));
+                message.push_str(&format!("\nNothing was sent. This call trusts only {words}."));
             }
             (ConnectError::Connect { .. }, Origin::Given { is_from_config: true, .. }) => {
                 message.push_str("\nIs the server running? `lictor serve` starts it.");
@@ -92,7 +92,7 @@ async fn introduce(
         Err(error) => {
             return Err(Failure::unreachable(shown(&error.to_string(), MAX_SHOWN_CHARS).to_string()));
         }
-        Ok(_) => return Err(Failure::unreachable("a server without a certificate was connected to")),
+        Ok(_) => return Err(Failure::unreachable("the server has no certificate")),
     };
     if !output::is_interactive() {
         return Err(Failure::unreachable(unknown_server(address, presented)));

@@ -119,7 +119,7 @@ fn read(spec: &Spec) -> Result<Option<Read>, DebugFault> {
             Ok(Some(Read { bytes, sha256 }))
         }
         Err(fault) if fault.is_missing() => match is_link(&debug_file(&spec.component)) {
-            true => Err(DebugFault::new(spec, "it is a link that leads nowhere", PUT_ANEW)),
+            true => Err(DebugFault::new(spec, "it is a dangling symbolic link", PUT_ANEW)),
             false => Ok(None),
         },
         Err(Fault { reason: Reason::TooLarge { .. }, .. }) => {

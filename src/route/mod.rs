@@ -38,21 +38,21 @@ pub enum BuiltIn {
 /// All built-ins with their usage and summary, in the order in which `@commands` shows them.
 /// `server::builtin` runs them.
 pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
-    (BuiltIn::Ping, "@ping", "@ping", "answers pong"),
-    (BuiltIn::Whoami, "@whoami", "@whoami", "tells who the server takes you for"),
-    (BuiltIn::Commands, "@commands", "@commands", "lists the commands that you may run"),
-    (BuiltIn::Cancel, "@cancel", "@cancel SEQUENCE", "stops the request with that Sequence"),
-    (BuiltIn::Status, "@status", "@status [metrics]", "tells how the server is, or its metrics"),
+    (BuiltIn::Ping, "@ping", "@ping", "replies pong"),
+    (BuiltIn::Whoami, "@whoami", "@whoami", "shows who you are authenticated as"),
+    (BuiltIn::Commands, "@commands", "@commands", "lists the commands you may run"),
+    (BuiltIn::Cancel, "@cancel", "@cancel SEQUENCE", "cancels the request with that Sequence"),
+    (BuiltIn::Status, "@status", "@status [metrics]", "shows server status or metrics"),
     (
         BuiltIn::Clients,
         "@clients",
         "@clients",
-        "lists the clients with their connections, last use and days to expiry",
+        "lists clients with their connections, last use and days to expiry",
     ),
-    (BuiltIn::Plugins, "@plugins", "@plugins", "lists the plugins with their commands and hashes"),
-    (BuiltIn::Reload, "@reload", "@reload", "loads the config, certificates and plugins anew"),
-    (BuiltIn::Kick, "@kick", "@kick CONNECTION", "ends a connection"),
-    (BuiltIn::Drain, "@drain", "@drain", "has the server stop once its requests have ended"),
+    (BuiltIn::Plugins, "@plugins", "@plugins", "lists plugins with their commands and hashes"),
+    (BuiltIn::Reload, "@reload", "@reload", "reloads the config, certificates and plugins"),
+    (BuiltIn::Kick, "@kick", "@kick CONNECTION", "closes a connection"),
+    (BuiltIn::Drain, "@drain", "@drain", "stops the server once its requests have finished"),
 ];
 
 /// The built-ins by which an operator changes the server's behaviour.

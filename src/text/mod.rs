@@ -98,7 +98,7 @@ impl fmt::Debug for Foreign {
     }
 }
 
-/// Foreign bytes for a terminal, in pieces as they arrive. Line ends and tabs stay; bytes that are no text
+/// Foreign bytes for a terminal, in pieces as they arrive. Line ends and tabs stay; bytes that are not text
 /// are written as `\xHH`.
 #[derive(Debug, Default)]
 pub struct Terminal {

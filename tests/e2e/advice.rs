@@ -65,7 +65,7 @@ fn a_certificate_that_lets_nobody_in_is_told_beside_its_thumbprint() {
     assert_eq!(made.code, Some(0), "{made:?}");
     let shown = finish(lictor(folder.path()).args(["cert", "thumbprint", "weak.pem"]));
     assert_eq!(shown.code, Some(0), "{shown:?}");
-    let words = "weak.pem: nobody will ever get in by this certificate: its RSA key has 1024 bits";
+    let words = "weak.pem: the server will never accept this certificate: its RSA key has 1024 bits";
     assert!(shown.stdout.contains("  sha256   ") && shown.stderr.contains(words), "{shown:?}");
 }
 

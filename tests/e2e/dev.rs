@@ -160,7 +160,7 @@ fn a_change_becomes_a_reply_and_a_fault_leaves_what_was_good() {
 
     let good = fs::read_to_string(&source).unwrap();
     fs::write(&source, format!("{good}\nfn broken() -> u8 {{ \"text\" }}\n")).unwrap();
-    dev.wait_for("the last component that was good is still served", 1);
+    dev.wait_for("the last good component is still served", 1);
     let line = format!("src/lib.rs:{}:", good.lines().count() + 2);
     assert!(dev.count(&line) > 0 && dev.count("mismatched types") > 0, "no {line} in {}", dev.screen());
     assert!(!folder.join("worked-on.wasm").exists());
@@ -217,7 +217,7 @@ fn a_change_ends_the_build_that_is_under_way_and_so_does_the_end() {
         testkit::eventually("the build", || (sleeping() == 1).then_some(()));
 
         fs::write(&source, "one\n").unwrap();
-        dev.wait_for("source has changed, and what was under way is ended\n", 1);
+        dev.wait_for("source has changed, so the current step is stopped\n", 1);
         dev.wait_for("to call it: ", 1);
         testkit::eventually("the end of the build", || (sleeping() == 0).then_some(()));
         assert_eq!(dev.call(folder), "ok\n");
@@ -234,7 +234,7 @@ fn a_change_ends_the_build_that_is_under_way_and_so_does_the_end() {
         assert_eq!(dev.count("lictor: building "), 3, "{}", dev.screen());
 
         fs::write(&source, "three\n").unwrap();
-        dev.wait_for("the last component that was good is still served", 1);
+        dev.wait_for("the last good component is still served", 1);
         fs::write(&source, "endless\n").unwrap();
         dev.wait_for("compiling endless\n", 2);
         assert_eq!(dev.call(folder), "ok\n");
@@ -349,7 +349,7 @@ fn an_authors_own_config_is_served() {
     assert_ne!(connection.ask("@plugins"), plugins);
     // The build deletes the component before it fails, and the server goes on.
     fs::write(&source, "none\n").unwrap();
-    dev.wait_for("the last component that was good is still served", 1);
+    dev.wait_for("the last good component is still served", 1);
     assert!(!folder.join("only.wasm").exists());
     assert_eq!(connection.ask("two"), "ok");
     // The printed command contains the port, which the config leaves to the system.

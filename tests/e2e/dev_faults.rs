@@ -57,7 +57,7 @@ fn a_folder_is_worked_on_by_one_at_a_time() {
     let config = fs::read_to_string(folder.join("build/dev/server.toml")).unwrap();
     let second = finish(lictor(folder).args(["plugin", "dev"]));
     assert_eq!(second.code, Some(2), "{second:?}");
-    let words = format!("another `lictor plugin dev` works in this folder, process {}", dev.child.id());
+    let words = format!("another `lictor plugin dev` is running in this folder, process {}", dev.child.id());
     assert!(second.stderr.contains(&words), "{second:?}");
     assert_eq!(fs::read_to_string(folder.join("build/dev/server.toml")).unwrap(), config);
     dev.end("-INT");
@@ -69,8 +69,8 @@ fn a_script_that_can_not_be_begun_is_told_with_what_to_do() {
     let project = project();
     let folder = &project.path();
     for (text, mode, words) in [
-        ("#!/bin/sh\n", 0o644, "/build.sh` makes it a program"),
-        ("#!/no/such\n", 0o755, "its first line names a program that is not here"),
+        ("#!/bin/sh\n", 0o644, "/build.sh` makes it executable"),
+        ("#!/no/such\n", 0o755, "its first line names a program that does not exist here"),
         ("echo built\n", 0o755, "write into its first line which program runs it"),
     ] {
         fs::remove_file(folder.join("build.sh")).unwrap();
@@ -91,7 +91,7 @@ fn a_debug_file_that_is_not_used_is_told_of() {
     symlink("nowhere", &debug).unwrap();
     let dev = Dev::start(folder, &[]);
     dev.wait_for("to call it: ", 1);
-    let told = "only.wasm.debug: the debug file is not used: it is a link that leads nowhere";
+    let told = "only.wasm.debug: the debug file is not used: it is a dangling symbolic link";
     assert_eq!(dev.count(told), 1, "{}", dev.screen());
     fs::remove_file(&debug).unwrap();
     assert!(Command::new("mkfifo").arg(&debug).status().unwrap().success());

@@ -192,7 +192,7 @@ fn new_project(language: &str) {
     assert!(!failed.status.success() && !project.join("my-greet.wasm").exists(), "{failed:?}");
     let again = finish(author(folder.path()).args(["plugin", "new", "my-greet", "--lang", language]));
     assert_eq!(again.code, Some(1), "{again:?}");
-    assert!(again.stderr.contains("my-greet is there already"), "{again:?}");
+    assert!(again.stderr.contains("my-greet already exists"), "{again:?}");
 }
 
 #[test]

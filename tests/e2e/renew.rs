@@ -58,7 +58,7 @@ fn a_clients_certificate_and_its_successor_are_both_pinned_until_the_old_line_go
         assert!(renewed.stdout.contains(&format!("made certs/{new}.pem and certs/{new}.key")), "{renewed:?}");
         let told = format!("server.toml: `clients.{name}.{key}` has \"");
         assert!(renewed.stdout.contains(&told), "{renewed:?}");
-        assert!(renewed.stdout.contains(&format!("out of `clients.{name}.{key}`")), "{renewed:?}");
+        assert!(renewed.stdout.contains(&format!("from `clients.{name}.{key}`")), "{renewed:?}");
         let mode =
             |file: &str| fs::metadata(server.folder().join(file)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&format!("certs/{new}.key")), mode("server.toml")), (0o600, 0o640));
@@ -108,7 +108,7 @@ fn a_renewal_that_broke_off_goes_on_where_it_did() {
     assert_eq!(
         done.stdout,
         format!(
-            "certs/{new}.pem is in use and was made today: there is nothing left to do (--again makes another)\n"
+            "certs/{new}.pem is in use and was made today: nothing left to do (--again creates another)\n"
         )
     );
 }
@@ -140,7 +140,7 @@ fn root_renews_what_another_user_serves_with() {
         let renewed = renew(folder, arguments);
         assert_eq!(renewed.code, Some(0), "{renewed:?}");
         assert!(
-            renewed.stdout.contains("as the user that serves, `lictor check --config server.toml`"),
+            renewed.stdout.contains("as the server's user, run `lictor check --config server.toml`"),
             "{renewed:?}"
         );
     }
@@ -268,7 +268,7 @@ fn another_is_made_on_the_same_day_where_that_is_asked_for() {
     let again = renew(server.folder(), &["laptop", "--again"]);
     let second = newest(server.folder(), "laptop");
     assert_eq!((again.code, &*second), (Some(0), &*format!("{first}-2")), "{again:?}");
-    let takes = format!("take \"certs/{first}.pem\" out of `clients.laptop.certificates`");
+    let takes = format!("remove \"certs/{first}.pem\" from `clients.laptop.certificates`");
     assert!(again.stdout.contains(&takes), "{again:?}");
     let repeated = renew(server.folder(), &["laptop"]);
     assert!(again.stdout.ends_with(&repeated.stdout) && !repeated.stdout.contains("made "), "{repeated:?}");
@@ -278,7 +278,7 @@ fn another_is_made_on_the_same_day_where_that_is_asked_for() {
     // Before the first is removed: all but the newest have to go.
     let third = renew(server.folder(), &["laptop", "--again"]);
     for old in [&first, &second] {
-        assert!(third.stdout.contains(&format!("\"certs/{old}.pem\" out of `clients.laptop")), "{third:?}");
+        assert!(third.stdout.contains(&format!("\"certs/{old}.pem\" from `clients.laptop")), "{third:?}");
     }
     assert_eq!(newest(server.folder(), "laptop"), format!("{first}-3"));
 }
@@ -294,7 +294,7 @@ fn no_certificate_is_pinned_whose_key_is_not_there() {
     fs::remove_file(&key).unwrap();
     let moved = renew(server.folder(), &["laptop"]);
     assert!(moved.code == Some(0) && !moved.stdout.contains("move "), "{moved:?}");
-    assert!(moved.stdout.contains(&format!("which is no more in certs/{new}.key")), "{moved:?}");
+    assert!(moved.stdout.contains(&format!("which is no longer in certs/{new}.key")), "{moved:?}");
 
     server.edit(|text| text.replace(&format!(", \"certs/{new}.pem\""), ""));
     let text = fs::read_to_string(server.config()).unwrap();
@@ -311,7 +311,7 @@ fn no_certificate_is_pinned_whose_key_is_not_there() {
     let asked = renew(server.folder(), &["laptop", "--days", "90"]);
     assert_eq!(asked.code, Some(0), "{asked:?}");
     let words =
-        format!("certs/{new}.pem is there already, and is valid for 825 days, not 90: --again makes another");
+        format!("certs/{new}.pem already exists, and is valid for 825 days, not 90: --again creates another");
     assert!(asked.stderr.contains(&words), "{asked:?}");
     let as_asked = renew(server.folder(), &["laptop", "--days", "825"]);
     assert_eq!((as_asked.code, &*as_asked.stderr), (Some(0), ""), "{as_asked:?}");

@@ -109,7 +109,7 @@ fn the_servers_certificate_is_found_by_the_paths_of_the_config() {
     let elsewhere = renew(folder, &["server", "--dir", "empty"]);
     assert!(elsewhere.stderr.contains("leave --dir out: server.toml says where"), "{elsewhere:?}");
     let unknown = renew(&folder.join("empty"), &["server"]);
-    assert!(unknown.stderr.contains("name the server's config by --config"), "{unknown:?}");
+    assert!(unknown.stderr.contains("name the server's config with --config"), "{unknown:?}");
     assert!(
         [elsewhere, unknown].iter().all(|told| told.code == Some(2) && !told.stderr.contains("cert new"))
     );
@@ -128,9 +128,9 @@ fn a_client_that_is_switched_off_is_told_as_such_and_found_by_the_paths_of_the_c
     let new = format!("keys/web-01.lan.{}.pem", today());
     for words in [
         format!("server.toml: `clients.\"web-01.lan\".certificates` has \"{new}\" beside"),
-        "the client web-01.lan is switched off, and neither pin is in force".to_owned(),
-        "`enabled = false` out of `clients.\"web-01.lan\"`".to_owned(),
-        "out of `clients.\"web-01.lan\".certificates`".to_owned(),
+        "the client web-01.lan is disabled, and neither pin is in force".to_owned(),
+        "`enabled = false` from `clients.\"web-01.lan\"`".to_owned(),
+        "from `clients.\"web-01.lan\".certificates`".to_owned(),
     ] {
         assert!(renewed.stdout.contains(&words), "{words}: {renewed:?}");
     }

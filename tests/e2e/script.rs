@@ -122,7 +122,7 @@ fn a_call_has_its_client_headers_body_and_time() {
     let script = script.with("bytes", b"\xff\0\x01");
     let run = script.run(components::hostile(), &["--client", "somebody"]);
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert!(run.stdout.contains("\n  3 bytes that are no text\n"), "{run:?}");
+    assert!(run.stdout.contains("\n  3 bytes that are not text\n"), "{run:?}");
     let other = script.with("bytes", b"\xff\0\x02");
     let same = other.run(components::hostile(), &["--client", "somebody"]);
     assert_eq!(same.code, Some(0), "what is sent and what is expected is the same file: {same:?}");
@@ -154,7 +154,7 @@ fn what_is_not_as_expected_is_shown_and_all_calls_are_run() {
     );
     let run = script.with("bytes", b"\xff\x01").with("others", b"\xff\x02\x03").run(components::echo(), &[]);
     assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(run.stderr.contains("lictor: of 6 calls 5 did not give what is expected"), "{run:?}");
+    assert!(run.stderr.contains("lictor: 5 of 6 calls did not give the expected result"), "{run:?}");
     let told = [
         "FAIL  echo one",
         "  expected: two",
@@ -163,8 +163,8 @@ fn what_is_not_as_expected_is_shown_and_all_calls_are_run() {
         "  expected: a failure of the code busy",
         "  got:      three",
         "FAIL  echo",
-        "  expected: 3 bytes that are no text",
-        "  got:      2 bytes that are no text, the first 1 bytes as expected",
+        "  expected: 3 bytes that are not text",
+        "  got:      2 bytes that are not text, the first 1 bytes as expected",
         "FAIL  echo four",
         "  expected: a reply with \"fore\" in it",
         "  got:      four",
@@ -319,7 +319,7 @@ fn a_wrong_script_is_told_by_its_lines_and_nothing_is_run() {
     assert!(large.stderr.contains("1048577 bytes, and a server takes 1048576"), "{large:?}");
     let of_server = Script::new("[[call]]\ncommand = \"@ping\"\n").run(components::echo(), &[]);
     assert_eq!(of_server.code, Some(2), "{of_server:?}");
-    let words = ["calls.toml:2:11", "there is no server to carry this out", "take the call out"];
+    let words = ["calls.toml:2:11", "there is no server to run this command", "remove the call"];
     assert!(words.iter().all(|words| of_server.stderr.contains(words)), "{of_server:?}");
     let folder = TempDir::new().unwrap();
     let missing = finish(

@@ -131,7 +131,7 @@ fn a_script_grants_what_a_config_would_and_no_more() {
     // Options are only for plugins that the script does not describe.
     let both = less.run(components::check(), &["--config", "df=disks"]);
     assert_eq!(both.code, Some(2), "{both:?}");
-    assert!(both.stderr.contains("says what each plugin is granted"), "{both:?}");
+    assert!(both.stderr.contains("sets the grants of each plugin"), "{both:?}");
     let echo = format!("echo={}", components::echo().display());
     let other = less.with("calls.toml", (granted + &calls).as_bytes());
     let other = other.run(components::check(), &["--config", "df=none", "--plugin", &echo]);

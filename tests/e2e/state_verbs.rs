@@ -98,14 +98,14 @@ fn what_is_deleted_is_gone_for_plugins_of_a_server_and_counts_no_more() {
     let deleted = state(folder, "delete kv one");
     assert_eq!(
         (deleted.code, deleted.stderr.as_str()),
-        (Some(0), "kv/default: one is deleted\n"),
+        (Some(0), "kv/default: deleted one\n"),
         "{deleted:?}"
     );
     eventually("the plugin's knowledge", || {
         (connection.ask("kv-exists default one") == "false").then_some(())
     });
     let deleted = state(folder, "delete kv --prefix s/ --yes");
-    assert_eq!(deleted.stderr, "kv/default: 1200 keys are deleted\n", "{deleted:?}");
+    assert_eq!(deleted.stderr, "kv/default: deleted 1200 keys\n", "{deleted:?}");
     assert!(done(folder, "list").starts_with("kv/default  keys 0  bytes 0\n"));
     fails(folder, "delete kv --prefix s/ --yes", 1, "no key begins with \"s/\"");
     // The server goes on, and the commands also work without it.

@@ -38,13 +38,13 @@ mod commands {
         load::check(&files::read_text("/proc/loadavg")?, &warning, &critical)
     }
 
-    /// checks how much of the memory is used
+    /// checks memory usage
     #[command(idempotent, usage = "check-memory WARN% CRIT%")]
     fn check_memory(warning: Percent, critical: Percent) -> Result<Report, Failure> {
         memory::check(&files::read_text("/proc/meminfo")?, &warning, &critical)
     }
 
-    /// checks how much of the disk that is mounted at PATH is used
+    /// checks the usage of the disk mounted at PATH
     #[command(idempotent, usage = "check-disk PATH WARN% CRIT%")]
     fn check_disk(
         path: &str,
@@ -55,7 +55,7 @@ mod commands {
         Ok(disk::check(&files::read_text(&settings.df)?, path, &warning, &critical))
     }
 
-    /// checks a web page: its status, and how long it takes
+    /// checks a web page's status and response time
     #[command(idempotent)]
     fn check_http(
         url: &str,

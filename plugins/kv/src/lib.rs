@@ -16,7 +16,7 @@ mod commands {
         STORE.get(key).map_err(of_key)?.ok_or_else(|| missing(key))
     }
 
-    /// writes a value, the request's body where VALUE is -, and replies with its version
+    /// stores a value, or the request's body if VALUE is -, and replies with its version
     #[command(idempotent)]
     fn kv_set(key: &str, value: String, expires_after: Option<Duration>) -> Result<u64, Failure> {
         let value = if value == "-" { request::body() } else { value.into_bytes() };
@@ -27,7 +27,7 @@ mod commands {
         written.map_err(of_key)
     }
 
-    /// takes keys away, and replies with how many of them were there
+    /// deletes keys, and replies with the number that existed
     #[command(idempotent, usage = "kv-delete KEY...")]
     fn kv_delete(key: &str, others: &[String]) -> Result<usize, Failure> {
         let mut deleted = usize::from(STORE.delete(key).map_err(of_key)?);
@@ -41,13 +41,13 @@ mod commands {
         }
     }
 
-    /// adds to a number, 1 unless BY is given, and replies with the sum
+    /// adds BY, by default 1, to a number, and replies with the sum
     #[command]
     fn kv_increment(key: &str, by: Option<i64>) -> Result<i64, Failure> {
         STORE.increment(key, by.unwrap_or(1)).map_err(of_key)
     }
 
-    /// replies with the keys that begin with PREFIX, or all, a line each
+    /// lists the keys that begin with PREFIX, or all, one per line
     #[command(idempotent)]
     fn kv_list(prefix: Option<&str>) -> Result<String, Failure> {
         listing(STORE.list(prefix.unwrap_or_default()), LISTING_BYTES)

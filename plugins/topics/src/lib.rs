@@ -5,14 +5,14 @@ use lictor_plugin::prelude::*;
 
 #[plugin]
 mod commands {
-    /// tells all that have subscribed to a topic, and gives how many they are
+    /// publishes to a topic, and replies with the number of subscribers
     #[command]
     fn publish(topic: &str, text: &[String]) -> Result<u32, Failure> {
         // The client chooses the topic.
         events::publish(topic, text.join(" ")).map_err(Failure::as_is)
     }
 
-    /// tells what is published to a topic, or to all that begin so, until it is cancelled
+    /// streams the events of a topic, or of all topics with a prefix, until cancelled
     #[command(idempotent, usage = "subscribe TOPIC|START*")]
     async fn subscribe(reply: &mut Writer, topics: &str) -> Result<(), Failure> {
         events::subscribe(topics).map_err(Failure::as_is)?;

@@ -4,12 +4,12 @@
 use lictor_plugin::clock;
 use lictor_plugin::prelude::*;
 
-/// Default interval between looks at the file.
+/// Default interval between polls of the file.
 const EVERY: Duration = Duration::from_millis(500);
 
 #[plugin]
 mod commands {
-    /// tells what is appended to a file, as it comes, until it is cancelled
+    /// streams the bytes appended to a file, until cancelled
     #[command(idempotent)]
     async fn watch(reply: &mut Writer, file: &str, every: Option<Duration>) -> Result<(), Failure> {
         let every = every.unwrap_or(EVERY);

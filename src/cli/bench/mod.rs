@@ -21,11 +21,11 @@ use bar::Bar;
 /// The `Sequence` of the first call.
 const FIRST: u64 = 0;
 
-/// Measure how a server answers a command under load
+/// Measure a server's throughput and latency
 ///
-/// Sends the command again and again over many connections, and shows how many replies came and how long they took. Each
-/// request is sent as soon as the one before it is answered (a closed loop), or, with --rate, when it is due (an open loop).
-/// Ctrl-C ends it early, with a report on what was measured.
+/// Sends a command repeatedly over many connections, and shows the number of replies and their latencies. Sends each
+/// request when the previous one is answered (closed loop), or, with --rate, on a fixed schedule (open loop).
+/// Ctrl-C stops early and still prints the report.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -42,36 +42,36 @@ pub(super) struct Bench {
     /// Print the report as a JSON object
     #[arg(long)]
     json: bool,
-    /// A file to send as the requests' body; - is standard input
+    /// Send this file as the requests' body; - is standard input
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// The command and its arguments; whatever stands behind it, options too, is its own
+    /// Command and arguments; everything after the command is passed to it, including options
     #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     command: Vec<String>,
 }
 
-/// What kind of load it is.
+/// The kind of load.
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct LoadOptions {
-    /// How many connections are open; with --handshakes, are being made at once
+    /// Number of open connections; with --handshakes, of concurrent connection attempts
     #[arg(long, value_name = "N", default_value_t = 50)]
     connections: usize,
-    /// How many requests of each connection wait for their replies at once
+    /// Number of requests in flight on each connection
     #[arg(long, value_name = "N", default_value_t = 1)]
     in_flight: usize,
-    /// Send so many requests a second over all connections, however long replies take
+    /// Send this many requests per second over all connections, regardless of reply times
     #[arg(long, value_name = "PER_SECOND")]
     rate: Option<f64>,
-    /// How long to measure, such as 500ms or 1m
+    /// Duration of the measurement, such as 500ms or 1m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = call::time_span)]
     time: Duration,
-    /// How long to run before that
+    /// Duration of the warm-up
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = call::time_span)]
     warm_up: Duration,
-    /// Send plain requests, without a Sequence: a connection's run one after the other
+    /// Send plain requests, without a Sequence, which run one at a time on each connection
     #[arg(long)]
     plain: bool,
-    /// Make a new connection for each request
+    /// Open a new connection for each request
     #[arg(long)]
     handshakes: bool,
 }
@@ -120,13 +120,14 @@ impl LoadOptions {
         let Self { connections, in_flight, time, warm_up, .. } = *self;
         if self.handshakes {
             if self.rate.is_some() {
-                let advice = "leave --rate out, and choose how many are made at once by --connections";
+                let advice = "leave --rate out, and set the number of concurrent attempts with --connections";
                 return Err(Failure::usage(format!(
-                    "--handshakes makes connections as fast as it can: {advice}"
+                    "--handshakes opens connections as fast as it can: {advice}"
                 )));
             }
             if in_flight != 1 {
-                let advice = "leave --in-flight out, and choose how many are made at once by --connections";
+                let advice =
+                    "leave --in-flight out, and set the number of concurrent attempts with --connections";
                 return Err(Failure::usage(format!(
                     "a connection of --handshakes sends one request: {advice}"
                 )));
@@ -170,7 +171,7 @@ async fn first_call(target: Target, request: &[u8], dialect: Lictor) -> Result<P
             None | Some("unknown-command" | "forbidden") => {
                 return Err(Failure::failed(format!("{words}: there is nothing to measure")));
             }
-            Some(_) => output::note(&format!("a first call failed, and its like will be counted: {words}")),
+            Some(_) => output::note(&format!("the first call failed; such failures are counted: {words}")),
         }
     }
     let address = connection.server().map_err(|error| lost(&error))?;
@@ -244,7 +245,7 @@ impl Outcome {
     /// The program's exit: failed if any command failed, however many succeeded.
     fn judge(&self) -> Result<(), Failure> {
         if self.report.replies == 0 {
-            Err(Failure::failed("no reply came in the measured time"))
+            Err(Failure::failed("there was no reply in the measured time"))
         } else if self.report.failures.is_empty() {
             Ok(())
         } else {

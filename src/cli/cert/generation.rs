@@ -95,7 +95,7 @@ impl Line {
             match (is_there(&files.certificate), is_there(&files.key)) {
                 (false, false) => return Ok(files),
                 (false, true) => output::note(&format!(
-                    "{} is left as it is: a key without its certificate, which nothing uses",
+                    "{} is left unchanged: a key without its certificate, which nothing uses",
                     files.key.display()
                 )),
                 _ => {}
@@ -185,8 +185,8 @@ impl Generation {
         let Files { certificate, key } = &self.files;
         Credentials::load(certificate, Some(key)).map(drop).map_err(|error| {
             Failure::usage(format!(
-                "{error}\nPut the key of this certificate there; or delete {}, and {} if it is there, and run this again, which \
-                 makes another pair",
+                "{error}\nPut the key of this certificate there; or delete {}, and {} if it exists, and run this again to \
+                 create another pair",
                 certificate.display(),
                 key.display()
             ))
@@ -199,13 +199,13 @@ impl Generation {
         let (_, old) = X509Certificate::from_der(&self.der)
             .map_err(|_| Failure::usage(format!("{path} can't be read as X.509")))?;
         if old.issuer().as_raw() != old.subject().as_raw() {
-            let words = format!("{path} is signed by an authority: have that make its successor");
+            let words = format!("{path} is signed by an authority: request the next one from it");
             return Err(Failure::usage(words));
         }
         issue::issue_again(&old, days).map_err(|what| {
             let (key, certificate) = (files.key.display(), files.certificate.display());
             Failure::usage(format!(
-                "{path}: {what}. Make the next one with OpenSSL, and run this again, which goes on with that:\n\
+                "{path}: {what}. Create the next one with OpenSSL, and run this again to continue with it:\n\
                  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {key}\n\
                  openssl x509 -in {path} -signkey {key} -days {days} -out {certificate}"
             ))

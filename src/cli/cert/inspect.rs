@@ -65,7 +65,7 @@ impl Certificate {
         let (rest, certificate) =
             X509Certificate::from_der(der).map_err(|_| "a certificate in it cannot be read".to_owned())?;
         if !rest.is_empty() {
-            return Err("there are bytes behind a certificate in it".to_owned());
+            return Err("there are extra bytes after a certificate in it".to_owned());
         }
         let seconds = |time: ASN1Time| time.timestamp();
         Ok(Self {
@@ -82,8 +82,10 @@ impl Certificate {
     /// Returns the reason why it admits nobody, or not everybody, if there is one.
     pub(crate) fn doubt(&self) -> Option<String> {
         Some(match self.doubt.as_ref()? {
-            Doubt::Always(why) => format!("nobody will ever get in by this certificate: {why}"),
-            Doubt::WithTls12(why) => format!("nobody will get in by this certificate with TLS 1.2: {why}"),
+            Doubt::Always(why) => format!("the server will never accept this certificate: {why}"),
+            Doubt::WithTls12(why) => {
+                format!("the server will not accept this certificate with TLS 1.2: {why}")
+            }
         })
     }
 

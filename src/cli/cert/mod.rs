@@ -13,7 +13,7 @@ use super::{Exit, Failure, output};
 use crate::config::key_text;
 use issue::{CertificateName, DEFAULT_DAYS, Files, Issued, LOCAL_NAMES, Role};
 
-/// Make certificates, or show what they are known by
+/// Create, renew and inspect certificates
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Cert {
     New(New),
@@ -21,9 +21,9 @@ pub(super) enum Cert {
     Thumbprint(Thumbprint),
 }
 
-/// Make a self-signed certificate and its key
+/// Create a self-signed certificate and its key
 ///
-/// Writes NAME.pem and NAME.key. For a client, prints the lines that let it in.
+/// Writes NAME.pem and NAME.key. For a client, prints the config lines that admit it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,18 +31,18 @@ Examples:
   lictor cert new server --server --san cmd.example.com --san 10.0.0.5
   lictor cert new ci --dir /etc/lictor/certs --days 90")]
 pub(super) struct New {
-    /// What the certificate is called: its common name, and the names of its files
+    /// Common name of the certificate, and base name of its files
     name: CertificateName,
-    /// The folder for the files, made if it is missing
+    /// Folder for the files, created if missing
     #[arg(long, value_name = "FOLDER", default_value = "certs")]
     dir: PathBuf,
-    /// How many days it is valid from now
+    /// Validity in days from now
     #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: u32,
-    /// A DNS name or IP address that it is for; may be repeated [with --server: localhost, 127.0.0.1, ::1]
+    /// DNS name or IP address of the subject; may be repeated [with --server: localhost, 127.0.0.1, ::1]
     #[arg(long = "san", value_name = "NAME")]
     names: Vec<String>,
-    /// Make it for a server instead of a client
+    /// Create a server certificate instead of a client certificate
     #[arg(long)]
     server: bool,
 }
@@ -100,14 +100,13 @@ pub(super) fn make(name: &CertificateName, role: &Role, days: u32, files: &Files
             return Err(Failure::usage(format!("{} exists; nothing is overwritten", path.display())));
         }
     }
-    let issued = issue::issue(name, role, days)
-        .map_err(|_| {
-            let names = role.names().join(", ");
-            Failure::usage(format!(
-                "cannot make a certificate for {name}: a name that it is for is neither a DNS name nor an IP address: \
+    let issued = issue::issue(name, role, days).map_err(|_| {
+        let names = role.names().join(", ");
+        Failure::usage(format!(
+            "cannot make a certificate for {name}: one of its names is neither a DNS name nor an IP address: \
                  {names}; write names of other alphabets as DNS has them (xn--…)"
-            ))
-        })?;
+        ))
+    })?;
     write(&issued, files)?;
     Ok(issued)
 }
@@ -125,7 +124,7 @@ fn write(issued: &Issued, files: &Files) -> Result<(), Failure> {
 fn admission(name: &CertificateName, issued: &Issued, files: &Files) -> String {
     let key = key_text(&name.to_string());
     format!(
-        "\nTo let it in, add to server.toml:\n\n[clients.{key}]\nthumbprints = [\"{}\"]  \
+        "\nTo admit it, add to server.toml:\n\n[clients.{key}]\nthumbprints = [\"{}\"]  \
          # or, with the file there: certificates = [\"{}\"]\n\
          commands = [\"echo\", \"@ping\", \"@whoami\", \"@commands\"]",
         issued.sha256(),

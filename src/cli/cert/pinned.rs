@@ -32,7 +32,7 @@ impl Pinned {
         pins.sort_by_key(|(place, _)| *place);
         match generations.last() {
             Some(newest) if pins.is_empty() => Err(Failure::usage(format!(
-                "no client of {} pins {}, nor does the server show it; `lictor cert thumbprint` shows what it is known by",
+                "no client of {} pins {}, and the server does not use it; `lictor cert thumbprint` shows its thumbprints",
                 config.path.display(),
                 newest.files.certificate.display()
             ))),
@@ -65,7 +65,7 @@ impl Pinned {
             Failure::failed(format!("{path} can't be changed: {why}; {by_hand}"))
         };
         if config::parse_of_anybody(&config.path, &edited).is_err() {
-            return Err(told("it would not be a config any more".to_owned()));
+            return Err(told("it would no longer be a valid config".to_owned()));
         }
         put_alike(&config.path, edited.as_bytes()).map_err(|error| told(error.to_string()))?;
         output::line(&format!("{path}: `{list}` has \"{value}\" beside \"{}\"", beside.value))

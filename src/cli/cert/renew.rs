@@ -13,30 +13,30 @@ use super::write;
 use crate::cli::{CONFIG_FILE, Failure, is_missing, load_named_config, output, paste, want_own_config};
 use crate::config::Config;
 
-/// Make a new key and certificate beside the old, and have the config pin both
+/// Create a new key and certificate beside the old ones, and pin both in the config
 ///
-/// NAME is that of `cert new`, or `server`. Writes NAME.DATE.pem and NAME.DATE.key; where a client of the config pins the old
-/// certificate, pins the new one beside it. Deletes nothing, and can be run again: it then says what comes next.
+/// NAME is the name given to `cert new`, or `server`. Writes NAME.DATE.pem and NAME.DATE.key. If a client in the
+/// config pins the old certificate, also pins the new one. Deletes nothing. Run it again to see the next step.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor cert renew laptop            beside server.toml: pins certs/laptop.DATE.pem as well
-  lictor cert renew server            the server's own, by the paths in server.toml
-  lictor cert renew laptop --again    another one on the same day, as where its key leaked
-  lictor cert renew ci --dir .        where no server.toml is: prints the new pin")]
+  lictor cert renew server            the server's certificate, at the paths in server.toml
+  lictor cert renew laptop --again    a second one on the same day, for instance after its key leaked
+  lictor cert renew ci --dir .        without a server.toml: prints the new pin")]
 pub(in crate::cli) struct Renew {
-    /// What the certificate is called, as for `cert new`; or `server` for the one in the config
+    /// Name as given to `cert new`, or `server` for the certificate in the config
     name: CertificateName,
-    /// The folder of its files [default: certs, or where the config has them]
+    /// Folder of its files [default: their folder in the config, or certs]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
-    /// How many days the new one is valid from now [default: 825]
+    /// Validity of the new certificate in days from now [default: 825]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: Option<u32>,
-    /// Make another one, also where one was made today or is not in use yet
+    /// Create another one even if one was made today or is not in use yet
     #[arg(long)]
     again: bool,
-    /// The config that pins it [default: server.toml, where one is here]
+    /// Config that pins it [default: server.toml in the current folder, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -99,8 +99,8 @@ impl Renew {
             Some(config) if name == SERVER => {
                 format!("leave --dir out: {} says where the server's certificate is", config.path.display())
             }
-            None if name == SERVER => "name the server's config by --config".to_owned(),
-            _ => format!("name its folder by --dir, or make a first one: `lictor cert new {name}`"),
+            None if name == SERVER => "name the server's config with --config".to_owned(),
+            _ => format!("name its folder with --dir, or create the first one: `lictor cert new {name}`"),
         };
         Failure::usage(format!("there is no {name}.pem in {}; {advice}", folder.display()))
     }
@@ -134,7 +134,7 @@ impl Renewal<'_> {
                 self.verb.days.and_then(|asked| Some((asked, newest.other_days(asked)?)))
             {
                 output::note(&format!(
-                    "{path} is there already, and is valid for {days} days, not {asked}: --again makes another"
+                    "{path} already exists, and is valid for {days} days, not {asked}: --again creates another"
                 ));
             }
             return Ok(());
@@ -148,7 +148,7 @@ impl Renewal<'_> {
             && chown(&files.key, Some(old.uid()), Some(old.gid())).is_err()
         {
             let (new, old) = (files.key.display(), newest.files.key.display());
-            output::note(&format!("{new} is yours, and {old} is not: `chown --reference {old} {new}`"));
+            output::note(&format!("you own {new}, but not {old}: `chown --reference {old} {new}`"));
         }
         self.generations.push(Generation::made(files)?);
         Ok(())
@@ -156,7 +156,7 @@ impl Renewal<'_> {
 
     fn say_done(&self) -> Result<(), Failure> {
         output::line(&format!(
-            "{} is in use and was made today: there is nothing left to do (--again makes another)",
+            "{} is in use and was made today: nothing left to do (--again creates another)",
             self.newest().files.certificate.display()
         ))
     }
@@ -217,15 +217,15 @@ impl Renewal<'_> {
         let old = pinned.old(count);
         let Some((_, first)) = old.first() else { return Ok(()) };
         let takes: Vec<_> =
-            old.iter().map(|(_, pin)| format!("\"{}\" out of `{}`", pin.value, pin.list())).collect();
+            old.iter().map(|(_, pin)| format!("\"{}\" from `{}`", pin.value, pin.list())).collect();
         let (certificate, client) = (new.files.certificate.display(), &first.client);
         let hand_over = match has_key {
             true => format!(
-                "move {} to where the client {client} is, with {certificate}, which it uses from then on",
+                "move {} to the client {client}, with a copy of {certificate}; it uses these from then on",
                 new.files.key.display()
             ),
             false => format!(
-                "have the client {client} use {certificate}, with its key, which is no more in {}",
+                "make the client {client} use {certificate} with its key, which is no longer in {}",
                 new.files.key.display()
             ),
         };
@@ -233,7 +233,7 @@ impl Renewal<'_> {
             "Next:\n\
              1. {}\n\
              2. {hand_over}\n\
-             3. once `admitted` in the log shows only the thumbprint {:.8}… for it, take {},\n   \
+             3. once `admitted` in the log shows only the thumbprint {:.8}… for it, remove {},\n   \
              reload, and delete {}",
             in_force(config, client),
             new.sha256.to_string(),
@@ -265,13 +265,13 @@ impl Renewal<'_> {
         };
         let (path, old) = (config.path.display(), config.server.certificate.path.display());
         output::line(&format!(
-            "Next: a server shows one certificate at a time, so first those who pinned the old one have to know the new.\n\
-             1. give clients the new thumbprint beside the old: a second line for this server in their `known_servers`,\n   \
+            "Next: a server presents one certificate at a time, so clients that pinned the old one need the new pin first.\n\
+             1. give clients the new thumbprint in addition to the old: a second line for this server in their `known_servers`,\n   \
              ADDRESS sha256:{}\n   \
              (clients that trust an authority need nothing; those with `--pin` change it after step 2)\n\
              2. in {path} write\n   certificate = \"{}\"\n   private_key = \"{}\"\n   and reload: \
              {}\n\
-             3. then clients take the old line out, and you delete {old} and its key",
+             3. then clients remove the old line, and you delete {old} and its key",
             new.sha256,
             in_config(&new.files.certificate),
             in_config(&new.files.key),
@@ -286,8 +286,8 @@ fn in_force(config: &Config, client: &str) -> String {
     match off {
         None => format!("put both pins in force: {}", reload(config)),
         Some(name) => format!(
-            "the client {client} is switched off, and neither pin is in force: once it is to be let in again, take\n   \
-             `enabled = false` out of `{}`, then {}",
+            "the client {client} is disabled, and neither pin is in force: to admit it again, remove\n   \
+             `enabled = false` from `{}`, then {}",
             name.key(),
             reload(config)
         ),
@@ -297,7 +297,7 @@ fn in_force(config: &Config, client: &str) -> String {
 /// Instructions for putting the config into force.
 fn reload(config: &Config) -> String {
     format!(
-        "as the user that serves, `lictor check --config {}`; then `systemctl reload lictor`, `lictor reload` or SIGHUP",
+        "as the server's user, run `lictor check --config {}`; then `systemctl reload lictor`, `lictor reload` or SIGHUP",
         paste::path(&config.path)
     )
 }

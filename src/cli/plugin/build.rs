@@ -12,24 +12,24 @@ use crate::files::{self, read_named};
 /// Maximum size of a module or component.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Generate a language's bindings of a world
+/// Generate language bindings for a world
 ///
-/// What build scripts of plugins in C call; the bindings are of no use to other languages, whose tools bring their own.
+/// Called by build scripts of plugins in C. Tools of other languages generate bindings themselves.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor plugin bindings --lang c --wit wit --out build/bindings")]
 pub(in crate::cli) struct Bindings {
-    /// The language
+    /// Language of the bindings
     #[arg(long, value_name = "LANG")]
     lang: BindingsLanguage,
-    /// The folder of the WIT package
+    /// Folder of the WIT package
     #[arg(long, value_name = "DIR", default_value = "wit")]
     wit: PathBuf,
-    /// Its world, where it has several
+    /// World, if the package has several
     #[arg(long, value_name = "NAME")]
     world: Option<String>,
-    /// Where to put them
+    /// Output folder
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -37,43 +37,44 @@ pub(in crate::cli) struct Bindings {
 /// A language whose bindings this program makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum BindingsLanguage {
-    /// C, and what can call it
+    /// C, and languages that can call C
     C,
 }
 
-/// Make a component of a core module that was linked with its bindings, with its debug information in a file of its own
+/// Make a component from a core module that was linked with its bindings, and split off its debug information
 ///
-/// The debug information goes into FILE.debug, beside the component, by which the server's log tells the lines where a plugin
-/// trapped. A component that is made already only has its debug information moved.
+/// Writes the debug information to FILE.debug beside the component. The server uses it to log the source lines of a
+/// trap. If the input is already a component, only moves its debug information.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor plugin componentize build/core.wasm -o greet.wasm
   lictor plugin componentize target/wasm32-unknown-unknown/release/greet.wasm -o greet.wasm")]
 pub(in crate::cli) struct Componentize {
-    /// The core module, or the component
+    /// Core module, or component
     #[arg(value_name = "FILE")]
     module: PathBuf,
-    /// Where to put the component
+    /// Output file for the component
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 }
 
-/// Take imports out of a component which its tools put there unasked
+/// Remove unneeded imports that a toolchain added to a component
 ///
-/// What calls them traps, inside the component. Python's library imports wasi:sockets whatever a plugin does.
+/// Calls to removed functions trap inside the component. For instance, Python's standard library always imports
+/// wasi:sockets.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor plugin seal open.wasm --without wasi:sockets -o greet.wasm")]
 pub(in crate::cli) struct Seal {
-    /// The component
+    /// Component file
     #[arg(value_name = "FILE")]
     component: PathBuf,
-    /// The package whose interfaces are taken out
+    /// Package whose interfaces are removed
     #[arg(long, value_name = "PACKAGE")]
     without: String,
-    /// Where to put the result
+    /// Output file
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 }

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use super::{CompileOptions, Failure, bytes, output};
 use crate::author::{self, Standing};
 
-/// Show what a component imports and exports, the grants it needs, and its commands
+/// Show a component's imports, exports, required grants and commands
 ///
-/// Compiles it, and runs its `describe` with everything granted that can be.
+/// Compiles it, and runs its `describe` with every possible grant.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor plugin inspect plugins/echo.wasm")]
 pub(in crate::cli) struct Inspect {
-    /// The component
+    /// Component file
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]

@@ -16,7 +16,7 @@ use super::{Failure, output};
 use crate::author::Compiling;
 use crate::config::{ByteSize, Limits, TimeSpan, bounds};
 
-/// Make a plugin's project, work on it, look at a plugin, run it without a server, or test what its language can do
+/// Create, build, inspect, run and test plugins, without a server
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
     New(new::New),
@@ -44,16 +44,16 @@ impl Plugin {
     }
 }
 
-/// What compiling a component may take, where that is other than in a config file.
+/// Limits on compiling a component, if they differ from a config file's defaults.
 #[derive(Debug, clap::Args)]
 struct CompileOptions {
-    /// The largest component [default: 64MiB]
+    /// Maximum size of the component [default: 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = |text: &str| size(text, "limits", "component_size"))]
     component_size: Option<ByteSize>,
-    /// The most memory that compiling it may take [default: 2GiB]
+    /// Maximum memory to compile it [default: 2GiB]
     #[arg(long, value_name = "SIZE", value_parser = |text: &str| size(text, "limits", "compile_memory"))]
     compile_memory: Option<ByteSize>,
-    /// The most time that compiling it may take [default: 1m]
+    /// Maximum time to compile it [default: 1m]
     #[arg(long, value_name = "TIME", value_parser = |text: &str| time(text, "limits", "compile_time"))]
     compile_time: Option<TimeSpan>,
 }

@@ -10,27 +10,28 @@ use crate::author::{Language, project};
 use crate::cli::paste;
 use crate::files;
 
-/// Make a project for a plugin
+/// Create a plugin project
 ///
-/// The project has a command to begin with, a build script that installs the language's tools into the project, and a
-/// test. The README in it says what to do next.
+/// The project has a sample command, a build script that installs the language's tools into the project, and a
+/// test. Its README describes the next steps.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor plugin new greet --lang rust && lictor plugin dev greet
-  lictor plugin new greet --lang rust --std    for crates that need files, clocks or random numbers of the system
+  lictor plugin new greet --lang rust --std    for crates that need the system's files, clocks or random numbers
   lictor plugin new greet --lang python --dir plugins/greet")]
 pub(in crate::cli) struct New {
-    /// The plugin, and its command: lower-case letters, digits and `-`, beginning with a letter
+    /// Name of the plugin and its command: lower-case letters, digits and `-`, beginning with a letter
     #[arg(value_name = "NAME", value_parser = name)]
     name: String,
-    /// The language that it is written in
+    /// Programming language
     #[arg(long, value_name = "LANG")]
     lang: Lang,
-    /// Build Rust for wasm32-wasip2, whose standard library has files, clocks and random numbers; it starts more slowly
+    /// Build Rust for wasm32-wasip2: the standard library gets files, clocks and random numbers, but instances
+    /// start more slowly
     #[arg(long)]
     std: bool,
-    /// Where to make it [default: a folder of the plugin's name]
+    /// Project folder [default: the plugin's name]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -63,7 +64,7 @@ impl Lang {
         match self {
             Self::Rust => Ok(Language::RustStd),
             Self::Js | Self::Python | Self::C => {
-                Err(Failure::usage("--std is for Rust alone: leave it out".to_owned()))
+                Err(Failure::usage("--std is only for Rust: leave it out".to_owned()))
             }
         }
     }
@@ -83,14 +84,14 @@ impl New {
         let folder = self.dir.unwrap_or_else(|| PathBuf::from(&self.name));
         if fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file() {
             return Err(Failure::failed(format!(
-                "{} is there already; name another with --dir",
+                "{} already exists; choose another folder with --dir",
                 folder.display()
             )));
         }
         let language = if self.std { self.lang.with_std()? } else { self.lang.language() };
         let files = project(language, &self.name);
         if files.is_empty() {
-            return Err(Failure::failed("this program was built without the kits for plugins".to_owned()));
+            return Err(Failure::failed("this program was built without the plugin kits".to_owned()));
         }
         for (path, is_program, bytes) in files {
             write(&folder.join(path), is_program, &bytes)?;

@@ -14,11 +14,11 @@ use crate::config::{
 };
 use crate::text::InvalidText;
 
-/// Run a command of a component, or a script of several, without a server
+/// Run a component's command, or a script of several, without a server
 ///
-/// The plugin gets everything that can be granted; what it reaches by that is said here. What it prints and logs goes to standard error, as does what one command
-/// cost. A script says of each call what it is to give, and the exit code is 1 where one gives something else; it may also say what
-/// plugins are granted, as server.toml does.
+/// The plugin gets every possible grant; the options below set the files, URLs and settings it can reach. Its output
+/// and log go to standard error, followed by the cost of the command. A script lists calls with their expected
+/// results; the exit code is 1 if a result differs. A script may also set the plugins' grants, as in server.toml.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,73 +28,73 @@ Examples:
   lictor plugin run check.wasm --file /proc/loadavg check-load 5,4,3 10,8,6
   lictor plugin run resize.wasm --body picture.png resize 100 > small.png
   lictor plugin run greet.wasm --script test.toml          [[call]] tables: command, reply, code, …
-  lictor plugin run shop.wasm --plugin kv=kv.wasm buy 17   kv's commands are there to be called")]
+  lictor plugin run shop.wasm --plugin kv=kv.wasm buy 17   buy may call kv's commands")]
 pub(in crate::cli) struct Run {
-    /// The component
+    /// Component file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// A value that the plugin reads through wasi:config
+    /// Set a value that the plugin reads through wasi:config
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     config: Vec<(String, String)>,
     /// Keep the plugin's stores in this file instead of in memory
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// The plugin's name in the config, whose stores in the file they are [default: the component's file name]
+    /// Plugin name that owns the stores in the state file [default: the component's file name]
     #[arg(long, value_name = "NAME", value_parser = named::<PluginName>)]
     name: Option<PluginName>,
-    /// One more store that it may open, beside `default`
+    /// Grant another store, in addition to `default`
     #[arg(long, value_name = "NAME", value_parser = named::<StoreName>)]
     store: Vec<StoreName>,
-    /// A file that it may read through lictor:plugin/files
+    /// Grant a file, to read through lictor:plugin/files
     #[arg(long = "file", value_name = "PATH")]
     readable: Vec<PathBuf>,
-    /// A folder that it may read: as it sees it, and where it is
+    /// Grant a folder to read: its path in the plugin, and on this machine
     #[arg(long, value_name = "/NAME=FOLDER", value_parser = directory)]
     directory: Vec<(String, PathBuf)>,
-    /// A URL that it may send requests to, and below
+    /// Grant HTTP requests to this URL and below
     #[arg(long, value_name = "URL", value_parser = url)]
     http: Vec<HttpPrefix>,
-    /// A network that is not public, to which all of these URLs may lead
+    /// Allow these URLs to resolve to addresses in this private network
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     http_network: Vec<Network>,
-    /// The client that the plugin sees
+    /// Name of the calling client
     #[arg(long, value_name = "NAME", default_value = "dev", value_parser = named::<ClientName>)]
     client: ClientName,
-    /// The most memory that it may use
+    /// Maximum memory of an instance
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = |text: &str| size(text, "plugins.NAME", "memory"))]
     memory: ByteSize,
-    /// The largest reply
+    /// Maximum size of a reply
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = |text: &str| size(text, "plugins.NAME", "reply"))]
     reply: ByteSize,
-    /// The most operations on stores, files, the network and other commands in one call
+    /// Maximum host calls of one call (stores, files, network, other commands)
     #[arg(long, value_name = "COUNT", default_value = "10000", value_parser = |text: &str| count(text, "plugins.NAME", "host_calls"))]
     host_calls: u64,
-    /// The most bytes that these operations of one call carry
+    /// Maximum bytes passed in these host calls
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = |text: &str| size(text, "plugins.NAME", "host_bytes"))]
     host_bytes: ByteSize,
-    /// The largest body of a request
+    /// Maximum size of a request's body
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = |text: &str| size(text, "limits", "body"))]
     body_size: ByteSize,
     #[command(flatten)]
     compile: CompileOptions,
-    /// A file for a core dump, if the plugin traps: its memory and its stack, for a debugger
+    /// Write a core dump to this file if the plugin traps: its memory and stack, for a debugger
     #[arg(long, value_name = "FILE")]
     core_dump: Option<PathBuf>,
-    /// A file to give as the request's body; - is standard input
+    /// Pass this file as the request's body; - is standard input
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
     #[command(flatten)]
     request: RequestOptions,
-    /// Another plugin, whose commands this one may call; it gets what this one gets
+    /// Load another plugin, whose commands this one may call; it gets the same grants
     #[arg(long = "plugin", value_name = "NAME=FILE", value_parser = plugin)]
     others: Vec<(PluginName, PathBuf)>,
-    /// Run the calls of this file, one after the other; the stores are kept between them
+    /// Run the calls in this file in order; stores persist between them
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "body", "headers", "raw", "core_dump"])]
     script: Option<PathBuf>,
-    /// Whose calls of the script share an instance, as in server.toml: per-request, per-client or shared
+    /// Sharing of instances between the script's calls, as in server.toml: per-request, per-client or shared
     #[arg(long, value_name = "WHOSE", value_parser = instances)]
     instances: Option<Instances>,
-    /// The command and its arguments
+    /// Command and arguments
     #[arg(
         value_name = "CMD",
         required_unless_present = "script",
@@ -116,9 +116,9 @@ impl Run {
         match &self.script {
             Some(path) => script::run(path, self.client.as_ref(), self.plugins()),
             // Clap does not require the script if a conflicting argument is present.
-            None if self.instances.is_some() => Err(Failure::usage(
-                "--instances is for the calls of a --script: one command has its own instance",
-            )),
+            None if self.instances.is_some() => {
+                Err(Failure::usage("--instances needs --script: a single command has its own instance"))
+            }
             None => self.run_one(),
         }
     }
@@ -205,7 +205,7 @@ impl Run {
 fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     if key.is_empty() {
-        return Err("there is no key before the `=`: write KEY=VALUE".to_owned());
+        return Err("the key before `=` is empty: write KEY=VALUE".to_owned());
     }
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -43,7 +43,7 @@ pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Fa
     warn(&warnings);
     if plugins.has_grants() && names.iter().all(|name| granted.contains_key(name)) {
         return Err(Failure::usage(format!(
-            "{} says what each plugin is granted: write it there, below [plugins.NAME.grants] or .config, and leave out --config, \
+            "{} sets the grants of each plugin: add yours there, below [plugins.NAME.grants] or .config, and leave out --config, \
              --store, --file, --directory and --http",
             path.display()
         )));
@@ -68,7 +68,9 @@ pub(super) fn run(path: &Path, client: &str, plugins: TrialRun) -> Result<(), Fa
     done.map_err(|error| Failure::failed(format!("{error:#}")))?;
     match amiss {
         0 => told,
-        _ => Err(Failure::failed(format!("of {} calls {amiss} did not give what is expected", calls.len()))),
+        _ => {
+            Err(Failure::failed(format!("{amiss} of {} calls did not give the expected result", calls.len())))
+        }
     }
 }
 
@@ -181,7 +183,7 @@ fn shown_reply(reply: &[u8]) -> String {
             let begin = &text[..text.floor_char_boundary(MAX_REPLY_BYTES)];
             format!("{begin}… ({} bytes in all)", reply.len())
         }
-        _ => format!("{} bytes that are no text", reply.len()),
+        _ => format!("{} bytes that are not text", reply.len()),
     }
 }
 
@@ -286,7 +288,10 @@ mod tests {
             (
                 expected(Some(b"\xff\x01"), None, None),
                 replied(b"\xff\x02\x03"),
-                Some(("2 bytes that are no text", "3 bytes that are no text, the first 1 bytes as expected")),
+                Some((
+                    "2 bytes that are not text",
+                    "3 bytes that are not text, the first 1 bytes as expected",
+                )),
             ),
         ];
         for (expected, given, told) in cases {

@@ -9,26 +9,26 @@ use crate::config::{ByteSize, TimeSpan};
 
 /// Run the conformance suite on a component
 ///
-/// For authors of SDKs: shows whether a language and its toolchain can carry a plugin. What the component has to do is in
-/// docs/conformance.md.
+/// For SDK authors: checks that a language and its toolchain can implement plugins. docs/conformance.md specifies the
+/// commands that the component must have.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor plugin test conformance.wasm
   lictor plugin test --memory 256MiB --timeout 10s conformance.wasm")]
 pub(in crate::cli) struct Test {
-    /// The component
+    /// Component file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The most memory that an instance may use
+    /// Maximum memory of an instance
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = |text: &str| size(text, "plugins.NAME", "memory"))]
     memory: ByteSize,
-    /// How long one call, and describing itself, may take
+    /// Time limit for one call, and for `describe`
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = |text: &str| time(text, "plugins.NAME", "timeout"))]
     timeout: TimeSpan,
     #[command(flatten)]
     compile: CompileOptions,
-    /// Show only what did not pass, and the summary
+    /// Show only failed checks and the summary
     #[arg(long)]
     quiet: bool,
 }
@@ -54,14 +54,14 @@ impl Test {
             failed += usize::from(verdict.fault.is_some());
         }
         output::line(&summary(&report, failed))?;
-        if failed == 0 { Ok(()) } else { Err(Failure::failed(format!("{failed} did not pass"))) }
+        if failed == 0 { Ok(()) } else { Err(Failure::failed(format!("{failed} failed"))) }
     }
 }
 
 fn summary(report: &Report, failed: usize) -> String {
     let time = |time: Option<Duration>| time.map_or("-".to_owned(), |time| format!("{time:.1?}"));
     format!(
-        "{} passed, {failed} did not; loaded in {:.1?}, fresh call {}, warm call {}",
+        "{} passed, {failed} failed; loaded in {:.1?}, fresh call {}, warm call {}",
         report.verdicts.len() - failed,
         report.load,
         time(report.fresh_call),

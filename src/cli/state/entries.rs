@@ -11,7 +11,7 @@ use crate::app::{self, ByHand, Entry, Key, Listed, Namespace, StateError};
 
 /// List the stores, or the keys of one
 ///
-/// Stores are listed with what they hold, keys in the order of their bytes; what has expired is not shown.
+/// Lists stores with their sizes, keys in byte order. Expired entries are not shown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -19,16 +19,16 @@ Examples:
   lictor state list kv/default --prefix users/
   lictor state list kv/default -l                with sizes, versions and times to live")]
 pub(in crate::cli) struct List {
-    /// The store, PLUGIN/STORE; the one named default where only PLUGIN is given [default: list the stores]
+    /// Store, PLUGIN/STORE; PLUGIN alone means its store `default` [default: list the stores]
     #[arg(value_name = "STORE")]
     store: Option<StoreArgument>,
-    /// Only keys that begin with this
+    /// List only keys that begin with this
     #[arg(long, default_value = "", hide_default_value = true, requires = "store")]
     prefix: String,
-    /// Only keys behind this one
+    /// List only keys after this one
     #[arg(long, value_name = "KEY", requires = "store", value_parser = key)]
     after: Option<Key>,
-    /// At most so many keys
+    /// Maximum number of keys
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
     /// Show each key's size, version and time to live
@@ -43,20 +43,20 @@ pub(in crate::cli) struct List {
 
 /// Print the value of a key
 ///
-/// To a terminal it is printed with what that would obey escaped, otherwise as it is.
+/// Text gets a final newline. Control characters are escaped if standard output is a terminal.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor state get kv/default users/anna
   lictor state get --raw kv/default picture > picture.png")]
 pub(in crate::cli) struct Get {
-    /// The store, PLUGIN/STORE; the one named default where only PLUGIN is given
+    /// Store, PLUGIN/STORE; PLUGIN alone means its store `default`
     #[arg(value_name = "STORE")]
     store: StoreArgument,
-    /// The key
+    /// Key
     #[arg(value_name = "KEY", value_parser = key)]
     key: Key,
-    /// Add and escape nothing
+    /// Print the bytes unchanged
     #[arg(long)]
     raw: bool,
     /// Print one JSON object, with the version and the time to live
@@ -66,25 +66,25 @@ pub(in crate::cli) struct Get {
     config: ConfigFile,
 }
 
-/// Delete a key, or all that begin with a prefix
+/// Delete a key, or all keys with a prefix
 ///
-/// A server that runs goes on; its plugins see the key for at most another 10 ms.
+/// Works while the server is running; its plugins may see the key for at most another 10 ms.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor state delete kv/default users/anna
   lictor state delete kv/default --prefix sessions/ --yes")]
 pub(in crate::cli) struct Delete {
-    /// The store, PLUGIN/STORE; the one named default where only PLUGIN is given
+    /// Store, PLUGIN/STORE; PLUGIN alone means its store `default`
     #[arg(value_name = "STORE")]
     store: StoreArgument,
-    /// The key
+    /// Key
     #[arg(value_name = "KEY", value_parser = key, conflicts_with = "prefix")]
     key: Option<Key>,
     /// Delete every key that begins with this
     #[arg(long)]
     prefix: Option<String>,
-    /// Do so without being shown first how many there are
+    /// Confirm the deletion; without this, only the number of keys is shown
     #[arg(long, requires = "prefix")]
     yes: bool,
     #[command(flatten)]
@@ -137,8 +137,7 @@ fn want_store(state: &ByHand, store: &Namespace) -> Result<(), Failure> {
     if namespaces.iter().any(|(namespace, _)| namespace == store) {
         return Ok(());
     }
-    let message =
-        format!("there is no store {}; `lictor state list` shows those that there are", shown(store));
+    let message = format!("there is no store {}; `lictor state list` lists the stores", shown(store));
     Err(Failure::failed(message))
 }
 
@@ -161,7 +160,7 @@ impl List {
             output::line(&if self.long { line_of(entry) } else { entry.key.as_str().to_owned() })?;
         }
         if let Some(last) = entries.last().filter(|_| is_cut) {
-            output::note(&format!("there are more: go on with --after {:?}", last.key));
+            output::note(&format!("there are more: continue with --after {:?}", last.key));
         }
         Ok(())
     }
@@ -178,7 +177,7 @@ impl List {
             output::line(&format!("{}  keys {}  bytes {}", shown(store), usage.keys, usage.bytes))?;
         }
         if namespaces.is_empty() {
-            output::note("there are no stores: a plugin makes one when it first opens it");
+            output::note("there are no stores: a plugin creates one when it first opens it");
         }
         Ok(())
     }
@@ -204,7 +203,7 @@ impl Get {
 impl Delete {
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.key.is_none() && self.prefix.is_none() {
-            let what = "name the KEY to delete, or with --prefix what all keys begin with that are to go";
+            let what = "name the KEY to delete, or use --prefix to delete all keys that begin with a text";
             return Err(Failure::usage(what));
         }
         let state = opened(&self.config, ByHand::write)?;
@@ -214,7 +213,7 @@ impl Delete {
             (Some(key), _) => match state.delete(store, std::slice::from_ref(key)).map_err(failed)? {
                 0 => Err(missing(store, key)),
                 _ => {
-                    output::diagnostics(&format!("{}: {} is deleted", shown(store), key.as_str()));
+                    output::diagnostics(&format!("{}: deleted {}", shown(store), key.as_str()));
                     Ok(())
                 }
             },
@@ -240,11 +239,11 @@ impl Delete {
         match (count, self.yes) {
             (0, _) => Err(Failure::failed(format!("{store}: no key begins with {prefix:?}"))),
             (_, true) => {
-                output::diagnostics(&format!("{store}: {count} keys are deleted"));
+                output::diagnostics(&format!("{store}: deleted {count} keys"));
                 Ok(())
             }
             (_, false) => Err(Failure::usage(format!(
-                "{store}: {count} keys begin with {prefix:?}, and none was deleted; add --yes if they are to go"
+                "{store}: {count} keys begin with {prefix:?}, and none was deleted; add --yes to delete them"
             ))),
         }
     }

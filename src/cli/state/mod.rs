@@ -10,7 +10,7 @@ use super::{CONFIG_FILE, ConfigFile, Failure, load_named_config, output, want_ow
 use crate::app::{self, Existing, Progress};
 use crate::config::Config;
 
-/// Back up what plugins keep, and look into it
+/// Back up, inspect and edit the plugins' state
 #[derive(Debug, Subcommand)]
 pub(super) enum State {
     Backup(Backup),
@@ -19,9 +19,9 @@ pub(super) enum State {
     Delete(entries::Delete),
 }
 
-/// Copy the state to a file, also while the server runs and writes
+/// Copy the state to a file, even while the server is running
 ///
-/// The copy is of one moment, checked from end to end, for this user alone, and appears under its name when it is whole.
+/// The copy is a consistent snapshot, verified, readable by this user only, and gets its name when it is complete.
 /// It is a state file itself: to restore it, see docs/state.md.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -29,10 +29,10 @@ Examples:
   lictor state backup /var/backups/lictor-$(date +%F).db
   lictor state backup --replace --config /etc/lictor/server.toml latest.db")]
 pub(super) struct Backup {
-    /// Where to put the copy
+    /// File for the copy
     #[arg(value_name = "FILE")]
     target: PathBuf,
-    /// Take the place of a file that is there
+    /// Replace an existing file
     #[arg(long)]
     replace: bool,
     #[command(flatten)]

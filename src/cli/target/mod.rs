@@ -13,25 +13,24 @@ use crate::identity::Thumbprint;
 /// The options that name a server and a client.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct TargetOptions {
-    /// The server, HOST:PORT [default: the first listen address of the config file]
+    /// Server, HOST:PORT [default: the config file's first listen address]
     #[arg(long, value_name = "ADDRESS", env = "LICTOR_SERVER", hide_env_values = true)]
     server: Option<Address>,
-    /// The client's certificate, PEM [default: that of the config file's first client, by
-    /// name, whose key is beside it]
+    /// Client certificate, PEM [default: that of the config file's first client, by name, whose key is in the
+    /// same folder]
     #[arg(long, value_name = "FILE", env = "LICTOR_CERT", hide_env_values = true)]
     cert: Option<PathBuf>,
-    /// The certificate's private key, PEM [default: the certificate's file with the ending .key, or that
-    /// file itself]
+    /// Private key of the certificate, PEM [default: the certificate's file name with .key, or the
+    /// certificate's file itself]
     #[arg(long, value_name = "FILE", env = "LICTOR_KEY", hide_env_values = true)]
     key: Option<PathBuf>,
-    /// Trust a server whose certificate one of these authorities vouches for, PEM
+    /// Trust servers with a certificate signed by one of these authorities, PEM
     #[arg(long, value_name = "FILE", env = "LICTOR_CA", hide_env_values = true)]
     ca: Option<PathBuf>,
-    /// Trust only the server with the certificate of this SHA-256 or SHA-1 thumbprint; goes before --ca
+    /// Trust only the server whose certificate has this SHA-256 or SHA-1 thumbprint; overrides --ca
     #[arg(long, value_name = "THUMBPRINT", env = "LICTOR_PIN", hide_env_values = true)]
     pin: Option<Thumbprint>,
-    /// Take what is not said otherwise from this config file [default: server.toml, where no --server is
-    /// given]
+    /// Config file for the options that are not given [default: server.toml, if --server is not given]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -176,7 +176,7 @@ fn text(path: &Path) -> Result<String, Faults> {
         String::from_utf8(bytes).map_err(|error| {
             let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
             let line = valid.filter(|byte| **byte == b'\n').count() + 1;
-            format!("the script is not UTF-8: line {line} holds bytes that are no text; put those into a file, and name it: body_file, reply_file")
+            format!("the script is not UTF-8: line {line} holds bytes that are not text; put those into a file, and name it: body_file, reply_file")
         })
     });
     text.map_err(|what| {

@@ -101,7 +101,9 @@ impl Outcome {
                 let slots = format!("{} connections, {in_flight} {kind} in flight on each", plan.connections);
                 match plan.pace {
                     Pace::Closed => format!("closed loop: {slots}"),
-                    Pace::Open { per_second } => format!("open loop: {per_second} a second; {slots} at most"),
+                    Pace::Open { per_second } => {
+                        format!("open loop: {per_second} per second; {slots} at most")
+                    }
                 }
             }
             Load::Handshakes(plan) => {
@@ -114,7 +116,7 @@ impl Outcome {
 fn push_counts(text: &mut String, report: &Report) {
     let (replies, elapsed) = (count(report.replies), seconds(report.elapsed));
     let rate = count(report.per_second().round() as u64);
-    let _ = writeln!(text, "requests    {replies} in {elapsed}: {rate} a second");
+    let _ = writeln!(text, "requests    {replies} in {elapsed}: {rate} per second");
     let failures = report
         .failures
         .iter()

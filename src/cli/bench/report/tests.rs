@@ -53,7 +53,7 @@ fn a_busy_generator_and_an_open_loop_are_told() {
     outcome.report.unanswered = 12;
     let text = outcome.text();
     assert!(
-        text.contains("open loop: 1000 a second; 50 connections") && text.contains("unanswered  12, "),
+        text.contains("open loop: 1000 per second; 50 connections") && text.contains("unanswered  12, "),
         "{text}"
     );
     assert!(text.contains("warning: ") && !text.contains("corrected"), "{text}");

@@ -16,25 +16,25 @@ use self::step::Step;
 use super::{Failure, output};
 use crate::author::{self, Round, Sources};
 
-/// Build, serve and test a project anew at each change of its sources
+/// Rebuild, serve and test a project whenever its sources change
 ///
-/// Runs the project's build.sh. What that makes is served at once, by a server on this machine of its own, and called as the command says that is printed; then
-/// test.sh is run. Where a build fails, the last component that was good is still served. A change during a build ends it and begins the next. Runs until
-/// Ctrl-C.
+/// Runs the project's build.sh, serves the component on a local server, prints a command that calls it, and runs
+/// test.sh. If a build fails, the last good component is still served. A change during a build restarts the build.
+/// Runs until Ctrl-C.
 ///
-/// The plugin gets the grants that need nothing said: its log, the store `default`, other commands, topics. For what else it is to reach (settings, files, URLs),
-/// serve it by a config of your own, with --config.
+/// The plugin gets the grants that need no settings: its log, the store `default`, other commands, topics. To grant
+/// more (settings, files, URLs), serve it with a config of your own, using --config.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lictor plugin new greet --lang rust && lictor plugin dev greet
   lictor plugin dev
-  lictor plugin dev greet --config server.toml     whose [plugins.NAME] has component = \"greet/greet.wasm\"")]
+  lictor plugin dev greet --config server.toml     with a [plugins.NAME] whose component = \"greet/greet.wasm\"")]
 pub(in crate::cli) struct Dev {
-    /// The project, as `lictor plugin new` makes it
+    /// Project folder, created by `lictor plugin new`
     #[arg(value_name = "FOLDER", default_value = ".")]
     folder: PathBuf,
-    /// The config to serve [default: one in the project's folder `build`, made for this]
+    /// Config to serve [default: a generated one in the project's folder `build`]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -128,7 +128,7 @@ impl Workshop {
                 None => break,
                 Some(path) => {
                     is_served &= Project::is_of_tests(&path);
-                    let ended = if is_done { "" } else { ", and what was under way is ended" };
+                    let ended = if is_done { "" } else { ", so the current step is stopped" };
                     output::note(&format!("{} has changed{ended}", path.display()));
                 }
             }

@@ -36,7 +36,7 @@ impl Project {
             return Ok(project);
         }
         Err(usage(
-            "there is no build.sh, by which a project is built; `lictor plugin new NAME --lang LANG` makes one".to_owned(),
+            "there is no build.sh, the script that builds a project; `lictor plugin new NAME --lang LANG` creates a project with one".to_owned(),
         ))
     }
 
@@ -64,7 +64,7 @@ impl Project {
             Err(Errno::WOULDBLOCK) => {
                 let process = holder(&self.folder).map(|id| format!(", process {id}")).unwrap_or_default();
                 Err(Failure::usage(format!(
-                    "{}: another `lictor plugin dev` works in this folder{process}: use that one, or end it",
+                    "{}: another `lictor plugin dev` is running in this folder{process}: use that one, or stop it",
                     self.named.display()
                 )))
             }

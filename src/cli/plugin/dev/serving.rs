@@ -75,11 +75,7 @@ impl Serving {
 
     /// Describes the component served now.
     pub(super) fn standing(&self) -> &'static str {
-        if self.has_served {
-            "the last component that was good is still served"
-        } else {
-            "nothing is served yet"
-        }
+        if self.has_served { "the last good component is still served" } else { "nothing is served yet" }
     }
 
     /// Puts `component` into force; returns a command that calls it.
@@ -190,8 +186,8 @@ impl Server {
         if self.running.is_none() {
             let Ok(running) = (&mut self.begun).await else {
                 let ended = (&mut self.ended).await;
-                let why = ended.unwrap_or_else(|_| Err(Failure::failed("the server broke off")));
-                return Err(why.err().unwrap_or_else(|| Failure::failed("the server has ended")));
+                let why = ended.unwrap_or_else(|_| Err(Failure::failed("the server crashed")));
+                return Err(why.err().unwrap_or_else(|| Failure::failed("the server stopped")));
             };
             self.running = Some(running);
         }
@@ -246,13 +242,13 @@ fn put_debug_file(component: &Path, copy: &Path) -> Result<(), Failure> {
         Err(fault) => {
             if fs::symlink_metadata(&from).is_ok() {
                 let what = if fault.is_missing() {
-                    "it is a link that leads nowhere".to_owned()
+                    "it is a dangling symbolic link".to_owned()
                 } else {
                     fault.what()
                 };
                 let from = from.display();
                 output::note(&format!(
-                    "{from}: the debug file is not used: {what}. Remove it, or build it anew"
+                    "{from}: the debug file is not used: {what}. Remove it, or rebuild it"
                 ));
             }
             // One of an earlier build describes other code.

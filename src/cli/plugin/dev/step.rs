@@ -54,13 +54,14 @@ impl Step {
 fn not_begun(error: io::Error, script: &Path) -> io::Error {
     let what_to_do = match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            format!("`chmod +x {}` makes it a program", shell_word(&script.to_string_lossy()))
+            format!("`chmod +x {}` makes it executable", shell_word(&script.to_string_lossy()))
         }
         io::ErrorKind::NotFound if script.exists() => {
-            "its first line names a program that is not here; `#!/usr/bin/env bash` finds bash".to_owned()
+            "its first line names a program that does not exist here; `#!/usr/bin/env bash` finds bash"
+                .to_owned()
         }
         _ if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
-            "write into its first line which program runs it, such as `#!/usr/bin/env bash`".to_owned()
+            "name the program that runs it in the first line, such as `#!/usr/bin/env bash`".to_owned()
         }
         _ => return error,
     };
