@@ -124,7 +124,7 @@ fn the_standard_library_is_a_choice_of_rust_alone() {
     let folder = TempDir::new().unwrap();
     let made = finish(lictor(folder.path()).args(["plugin", "new", "a", "--lang", "c", "--std"]));
     assert_eq!(made.code, Some(2), "{made:?}");
-    assert!(made.stderr.contains("--std is for Rust alone"), "{made:?}");
+    assert!(made.stderr.contains("--std is only for Rust"), "{made:?}");
     assert!(!folder.path().join("a").exists());
 }
 

@@ -71,7 +71,7 @@ fn a_script_that_can_not_be_begun_is_told_with_what_to_do() {
     for (text, mode, words) in [
         ("#!/bin/sh\n", 0o644, "/build.sh` makes it executable"),
         ("#!/no/such\n", 0o755, "its first line names a program that does not exist here"),
-        ("echo built\n", 0o755, "write into its first line which program runs it"),
+        ("echo built\n", 0o755, "name the program that runs it in the first line"),
     ] {
         fs::remove_file(folder.join("build.sh")).unwrap();
         fs::write(folder.join("build.sh"), text).unwrap();

@@ -244,7 +244,7 @@ fn parts_of_files_stop_no_renewal() {
     assert_eq!(renewed.code, Some(0), "{renewed:?}");
     let new = format!("laptop.{}-3", today());
     assert!(renewed.stdout.contains(&format!("made certs/{new}.pem and certs/{new}.key")), "{renewed:?}");
-    let left = format!("certs/laptop.{}.key is left as it is: a key without its certificate", today());
+    let left = format!("certs/laptop.{}.key is left unchanged: a key without its certificate", today());
     assert!(renewed.stderr.contains(&left), "{renewed:?}");
     let again = renew(server.folder(), &["laptop"]);
     assert!(again.code == Some(0) && renewed.stdout.ends_with(&again.stdout), "{again:?}");
@@ -263,12 +263,12 @@ fn another_is_made_on_the_same_day_where_that_is_asked_for() {
     let first = newest(server.folder(), "laptop");
     server.edit(|text| text.replace("\"certs/laptop.pem\", ", ""));
     let done = renew(server.folder(), &["laptop"]);
-    assert!(done.stdout.contains("nothing left to do (--again makes another)"), "{done:?}");
+    assert!(done.stdout.contains("nothing left to do (--again creates another)"), "{done:?}");
 
     let again = renew(server.folder(), &["laptop", "--again"]);
     let second = newest(server.folder(), "laptop");
     assert_eq!((again.code, &*second), (Some(0), &*format!("{first}-2")), "{again:?}");
-    let takes = format!("remove \"certs/{first}.pem\" from `clients.laptop.certificates`");
+    let takes = format!("delete \"certs/{first}.pem\" from `clients.laptop.certificates`");
     assert!(again.stdout.contains(&takes), "{again:?}");
     let repeated = renew(server.folder(), &["laptop"]);
     assert!(again.stdout.ends_with(&repeated.stdout) && !repeated.stdout.contains("made "), "{repeated:?}");

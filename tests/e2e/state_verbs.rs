@@ -72,7 +72,7 @@ fn entries_are_listed_and_read_beside_a_server() {
     assert_eq!(json["value"], "x\x1b[31m");
     fails(folder, "get kv nobody", 1, "kv/default: there is no key nobody");
     fails(folder, "get kv short", 1, "there is no key short");
-    fails(folder, "get kvv nobody", 1, "there is no store kvv/default; `lictor state list` shows");
+    fails(folder, "get kvv nobody", 1, "there is no store kvv/default; `lictor state list` lists");
     fails(folder, "list kv/", 2, "write PLUGIN/STORE");
     fails(folder, "list kv --limit 0", 2, "1..=100000");
 }
@@ -91,7 +91,7 @@ fn what_is_deleted_is_gone_for_plugins_of_a_server_and_counts_no_more() {
     let folder = server.folder().to_owned();
     let folder = folder.as_path();
     fails(folder, "delete kv nobody", 1, "there is no key nobody");
-    fails(folder, "delete kv", 2, "name the KEY to delete, or with --prefix");
+    fails(folder, "delete kv", 2, "name the KEY to delete, or use --prefix");
     fails(folder, "delete kv one --prefix s/ --yes", 2, "cannot be used with");
     fails(folder, "delete kv --prefix s/", 2, "1200 keys begin with \"s/\", and none was deleted; add --yes");
     assert_eq!(connection.ask("kv-exists default one"), "true");

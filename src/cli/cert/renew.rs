@@ -233,7 +233,7 @@ impl Renewal<'_> {
             "Next:\n\
              1. {}\n\
              2. {hand_over}\n\
-             3. once `admitted` in the log shows only the thumbprint {:.8}… for it, remove {},\n   \
+             3. once `admitted` in the log shows only the thumbprint {:.8}… for it, delete {},\n   \
              reload, and delete {}",
             in_force(config, client),
             new.sha256.to_string(),
