@@ -18,7 +18,7 @@ struct Local {
 pub(super) fn advice(listen: &[SocketAddr]) -> Vec<String> {
     let missing = Local::now().missing(listen);
     let words = missing.iter().map(|address| {
-        format!("`server.listen` has {address}, which is no address of this machine now: serving there fails")
+        format!("`server.listen` has {address}, which is not an address of this machine now: the server cannot listen there")
     });
     words.collect()
 }

@@ -24,7 +24,7 @@ pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec
 /// Warns if the config names no client. Disabled clients are reported elsewhere.
 fn nobody(config: &Config) -> Option<String> {
     let is_empty = config.clients.is_empty() && config.disabled.clients.is_empty();
-    let words = "no client is named, so nobody can connect: `lictor cert new NAME` makes a certificate, and prints the lines to add";
+    let words = "no client is named, so nobody can connect: `lictor cert new NAME` creates a certificate, and prints the lines to add";
     is_empty.then(|| words.to_owned())
 }
 
@@ -76,14 +76,14 @@ fn namesakes(config: &Config) -> impl Iterator<Item = String> {
     authorities.clone().into_iter().enumerate().filter_map(move |(place, authority)| {
         let name = authority.name();
         if let Some(doubt) = authority.doubt() {
-            return Some(format!("the authority {name} vouches for nobody: {doubt}"));
+            return Some(format!("the authority {name} cannot certify anybody: {doubt}"));
         }
         let is_namesake = |other: &&&Authority| other.has_name_of(authority) && !other.has_key_of(authority);
         let is_listed = lists.iter().any(|list| list.is_of(authority));
         authorities[..place].iter().any(|other| is_namesake(&other)).then_some(())?;
         is_listed.then(|| {
             format!(
-                "two authorities are called {name} and have different keys, and there is a revocation list of that name: clients \
+                "two authorities are named {name} and have different keys, and there is a revocation list of that name: clients \
                  of the one that did not sign it are refused; give the new authority another name, or leave the list out until \
                  the old one is gone"
             )

@@ -10,10 +10,10 @@ const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// Help for an expiring certificate of the server or a client.
 const RENEW: &str =
-    "`lictor cert renew` makes its successor; or, where an authority signed it, have that make one";
+    "renew it with `lictor cert renew`; or, if an authority signed it, request a new one there";
 
 /// Help for an expiring certificate of an authority.
-const RENEW_AUTHORITY: &str = "put its successor beside it into `authorities`";
+const RENEW_AUTHORITY: &str = "add its successor to `authorities`";
 
 /// Help for a revocation list that is due to be replaced.
 const RENEW_LIST: &str = "put the authority's new list there, and reload";

@@ -65,8 +65,8 @@ fn advise(limits: &Limits, available: Option<u64>) -> Vec<String> {
         let words = format!("{key} is {bytes_words}, {most_words} {most_is}: lower {key}, or {otherwise}");
         (bytes > most).then_some(words)
     };
-    let killed = "the system may kill what compiles";
-    let refused = "calls are refused before it bounds them";
+    let killed = "the system may kill the compiler";
+    let refused = "calls are refused before it takes effect";
     let compiler = is_more("compile_memory", compiler, whose, most, killed);
     compiler
         .into_iter()
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(
             advise(&limits, None),
             [
-                "plugin_memory is 2GiB, process_memory is 1GiB: lower plugin_memory, or calls are refused before it bounds them"
+                "plugin_memory is 2GiB, process_memory is 1GiB: lower plugin_memory, or calls are refused before it takes effect"
             ]
         );
     }

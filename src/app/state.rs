@@ -43,7 +43,7 @@ impl Kept {
     }
 
     pub(super) async fn close(&self) -> anyhow::Result<()> {
-        self.engine.close().await.context("the plugins' state was not closed in good order")
+        self.engine.close().await.context("the plugins' state was not closed cleanly")
     }
 }
 
@@ -78,11 +78,11 @@ pub fn state_file(config: &Config) -> anyhow::Result<&Path> {
     let path = match (config.state.engine, &config.state.path) {
         (StateEngine::Sqlite, Some(path)) => path,
         _ => anyhow::bail!(
-            "the state is in no file, but in the server's memory: `state.engine` is not \"sqlite\"; to keep it in a file, \
+            "the state is in the server's memory, not in a file: `state.engine` is not \"sqlite\"; to keep it in a file, \
              write `engine = \"sqlite\"` and a `path` into [state], and restart the server"
         ),
     };
-    anyhow::ensure!(path.exists(), "there is no state yet: {} is not there", path.display());
+    anyhow::ensure!(path.exists(), "there is no state yet: {} does not exist", path.display());
     Ok(path)
 }
 

@@ -43,8 +43,7 @@ pub fn name_faults(commands: &[CommandInfo]) -> Option<String> {
         Ok(_) => None,
     });
     let faults: Vec<_> = faults.take(MAX_NAME_FAULTS).collect();
-    let words =
-        "its `describe` names commands as none can be named; name them otherwise in the plugin's source:";
+    let words = "its `describe` has invalid command names; rename them in the plugin's source:";
     (!faults.is_empty()).then(|| format!("{words}\n{}", faults.join("\n")))
 }
 

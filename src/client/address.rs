@@ -27,14 +27,14 @@ pub enum AddressError {
     Host(String),
     /// A Unix socket, such as `unix:/run/x.sock`.
     #[error(
-        "{0:?} is no TCP address, and servers listen on TCP alone; write HOST:PORT, such as localhost:4888"
+        "{0:?} is not a TCP address, and servers listen only on TCP; write HOST:PORT, such as localhost:4888"
     )]
     NoTcp(String),
     /// A URL.
-    #[error("{0:?} is a URL; write HOST:PORT alone, without `{scheme}` and what follows the port", scheme = scheme_of(.0))]
+    #[error("{0:?} is a URL; write HOST:PORT alone, without `{scheme}` and anything after the port", scheme = scheme_of(.0))]
     Url(String),
     /// A port without a host.
-    #[error("{0:?} names no host; write HOST:PORT, such as localhost:4888")]
+    #[error("{0:?} has no host; write HOST:PORT, such as localhost:4888")]
     NoHost(String),
     /// An IPv6 address with a zone, such as `fe80::1%eth0`.
     #[error(
@@ -42,7 +42,7 @@ pub enum AddressError {
     )]
     Interface(String),
     /// The part after the colon is no port.
-    #[error("{0:?} is no port; write a number from 1 to 65535")]
+    #[error("{0:?} is not a port; write a number from 1 to 65535")]
     Port(String),
 }
 
@@ -182,12 +182,12 @@ mod tests {
     #[test]
     fn what_looks_like_an_address_is_told_what_it_is() {
         for (text, words) in [
-            ("unix:/run/x.sock", "no TCP address"),
-            ("/run/x.sock", "no TCP address"),
-            ("@x", "no TCP address"),
+            ("unix:/run/x.sock", "not a TCP address"),
+            ("/run/x.sock", "not a TCP address"),
+            ("@x", "not a TCP address"),
             ("tcp://localhost:4888", "without `tcp://`"),
             ("https://example.org/", "without `https://`"),
-            (":4888", "names no host"),
+            (":4888", "has no host"),
             ("[fe80::1%eth0]:4888", "names an interface"),
             ("host:70000", "a number from 1 to 65535"),
             ("", "neither a host name nor an IP address"),

@@ -125,9 +125,9 @@ mod tests {
         );
         for (certificate, key, words) in [
             (&absent, &key, "cannot read the certificate"),
-            (&key, &key, "this file holds a private key, and no certificate"),
+            (&key, &key, "this file holds a private key, but no certificate"),
             (&certificate, &absent, "cannot read the private key"),
-            (&certificate, &certificate, "this file holds a certificate, and no private key"),
+            (&certificate, &certificate, "this file holds a certificate, but no private key"),
             (
                 &certificate,
                 &other_key,

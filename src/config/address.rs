@@ -73,7 +73,7 @@ fn invalid(text: &str) -> InvalidText {
     let (host, number) = (host.trim_matches(['[', ']']), port.parse::<u16>());
     if let (Ok(IpAddr::V6(ip)), Ok(port)) = (host.parse(), &number) {
         return refused(
-            "an IPv6 address stands in brackets, and its port behind them",
+            "an IPv6 address is written in brackets, followed by its port",
             write(ip.into(), *port),
         );
     }
@@ -86,7 +86,7 @@ fn invalid(text: &str) -> InvalidText {
     let port = number.unwrap_or(PORT);
     let before_zone = text.trim_start_matches('[').split_once('%').map(|(ip, _)| ip);
     if let Some(ip) = before_zone.and_then(|ip| ip.parse::<Ipv6Addr>().ok()) {
-        return refused("an interface stands by its number", with_interface(ip, port));
+        return refused("an interface is written as its number", with_interface(ip, port));
     }
     if matches!(host, "" | "*") {
         let what = "a listen address needs the IP address to listen on";
@@ -96,7 +96,8 @@ fn invalid(text: &str) -> InvalidText {
         return refused(what, advice);
     }
     let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
-    let what = if is_name { "a host name can't be listened on" } else { "this is no address to listen on" };
+    let what =
+        if is_name { "a host name can't be listened on" } else { "this is not an address to listen on" };
     refused(
         what,
         format!("write the IP address and the port, such as \"127.0.0.1:{port}\" or \"[::1]:{port}\""),
@@ -130,8 +131,8 @@ mod tests {
             ("", "needs the IP address", "\"0.0.0.0:4888\""),
             ("localhost:99", "a host name", "\"127.0.0.1:99\""),
             ("localhost", "a host name", "\"127.0.0.1:4888\""),
-            ("[fe80::1%eth0]:99", "by its number", "\"[fe80::1%2]:99\""),
-            ("fe80::1%eth0", "by its number", "\"[fe80::1%2]:4888\""),
+            ("[fe80::1%eth0]:99", "as its number", "\"[fe80::1%2]:99\""),
+            ("fe80::1%eth0", "as its number", "\"[fe80::1%2]:4888\""),
             ("[fe80::1]:99", "on each interface", "\"[fe80::1%2]:99\""),
             ("[::ffff:192.0.2.1]:99", "an IPv4 address", "\"192.0.2.1:99\""),
             ("224.0.0.1:99", "many machines", "`ip address`"),
@@ -142,7 +143,7 @@ mod tests {
             ("tcp://127.0.0.1:99", "no scheme", "write \"127.0.0.1:99\""),
             ("https://[::1]:99/", "no scheme", "write \"[::1]:99\""),
             ("tls://localhost:99", "no scheme", "\"127.0.0.1:99\""),
-            ("10.0.0.0/8:99", "no address", "\"127.0.0.1:99\""),
+            ("10.0.0.0/8:99", "not an address", "\"127.0.0.1:99\""),
         ] {
             let invalid = Listen::try_from(text.to_owned()).unwrap_err();
             assert!(invalid.what.contains(what), "{text}: {invalid:?}");

@@ -162,7 +162,7 @@ pub(super) fn refused(
     span: Range<usize>,
     findings: &mut Findings,
 ) {
-    findings.error(format!("`{at}` wants {wanted}")).at(span, invalid.what).helps(invalid.advice).done();
+    findings.error(format!("`{at}`: expected {wanted}")).at(span, invalid.what).helps(invalid.advice).done();
 }
 
 fn wrong_type<'f>(
@@ -180,7 +180,7 @@ fn wrong_type<'f>(
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     };
-    findings.error(format!("`{at}` wants {wanted}")).at(value.span(), format!("this is {found}"))
+    findings.error(format!("`{at}`: expected {wanted}")).at(value.span(), format!("this is {found}"))
 }
 
 macro_rules! texts {

@@ -41,7 +41,7 @@ pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, Stri
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
-        let what = format!("the config file is not UTF-8: line {line} holds bytes that are no text");
+        let what = format!("the config file is not UTF-8: line {line} holds bytes that are not text");
         fail(InvalidText::new(what).advise("save it as UTF-8"))
     })?;
     Ok((opened, text))

@@ -49,13 +49,13 @@ impl Bound {
         }
     }
 
-    /// Names the limit of the range that `amount` exceeds, such as `the least is 128MiB`.
+    /// Names the limit of the range that `amount` exceeds, such as `the minimum is 128MiB`.
     #[must_use]
     pub fn exceeded_by(&self, amount: u64) -> Option<String> {
         if amount < self.least {
-            Some(format!("the least is {}", self.written(self.least)))
+            Some(format!("the minimum is {}", self.written(self.least)))
         } else if amount > self.most {
-            Some(format!("the most is {}", self.written(self.most)))
+            Some(format!("the maximum is {}", self.written(self.most)))
         } else {
             None
         }
@@ -215,7 +215,7 @@ fn process_memory(field: &Field<SizeOrPart>, findings: &mut Findings) -> SizeOrP
         SizeOrPart::Size(size) if *size < LEAST_PROCESS_MEMORY => {
             findings
                 .error(format!("`limits.process_memory` can't be {size}"))
-                .at(given.span(), format!("the least is {LEAST_PROCESS_MEMORY}"))
+                .at(given.span(), format!("the minimum is {LEAST_PROCESS_MEMORY}"))
                 .help(format!(
                     "write \"{LEAST_PROCESS_MEMORY}\" or more, or a part such as \"{PROCESS_MEMORY}\""
                 ))

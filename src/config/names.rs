@@ -145,8 +145,8 @@ fn listed_name(text: &str) -> Result<(), InvalidText> {
 fn begins_no_head(text: &str) -> Result<(), InvalidText> {
     match text {
         "OK" | "ERR" | "PART" => {
-            let what = "`OK`, `ERR` and `PART` begin the heads of replies, so nothing is called so";
-            Err(InvalidText::new(what).advise("write it in small letters, or choose another"))
+            let what = "`OK`, `ERR` and `PART` are reserved: they begin the heads of replies";
+            Err(InvalidText::new(what).advise("write it in lower case, or choose another"))
         }
         _ => Ok(()),
     }

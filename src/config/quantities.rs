@@ -87,9 +87,8 @@ impl TryFrom<String> for SizeOrPart {
         let Some(number) = text.strip_suffix('%') else {
             let size = ByteSize::try_from(text).map(Self::Size);
             return size.map_err(|invalid| match invalid.advice {
-                Some(advice) => {
-                    InvalidText::new(invalid.what).advise(format!("{advice}; or a part, such as \"80%\""))
-                }
+                Some(advice) => InvalidText::new(invalid.what)
+                    .advise(format!("{advice}; or a percentage, such as \"80%\"")),
                 None => invalid,
             });
         };
@@ -103,9 +102,8 @@ impl TryFrom<String> for SizeOrPart {
             _ if is_whole => {
                 Err(InvalidText::new("a part is 1% to 100%").advise("write one such as \"80%\""))
             }
-            _ => {
-                Err(InvalidText::new("this is no part").advise("write a whole number and %, such as \"80%\""))
-            }
+            _ => Err(InvalidText::new("this is not a percentage")
+                .advise("write a whole number and %, such as \"80%\"")),
         }
     }
 }
@@ -144,7 +142,7 @@ fn amount(
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     if number.is_empty() || unit.starts_with(['.', ',', '_']) {
-        return Err(InvalidText::new(format!("this is no {kind}")).advise(examples));
+        return Err(InvalidText::new(format!("this is not a {kind}")).advise(examples));
     }
     if let Some((_, size)) = units.iter().find(|(name, _)| *name == unit) {
         let product = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*size));
@@ -260,13 +258,13 @@ mod tests {
             ("999999999999%", "1% to 100%", "80%"),
             ("80 %", "no spaces", "write \"80%\""),
             (" 80%", "no spaces", "write \"80%\""),
-            ("80.5%", "no part", "whole number"),
-            ("-1%", "no part", "whole number"),
-            ("+80%", "no part", "whole number"),
-            ("%", "no part", "whole number"),
-            ("80", "needs its unit", "or a part, such as \"80%\""),
-            ("0.8", "no size", "or a part, such as \"80%\""),
-            ("80%%", "no part", "whole number"),
+            ("80.5%", "not a percentage", "whole number"),
+            ("-1%", "not a percentage", "whole number"),
+            ("+80%", "not a percentage", "whole number"),
+            ("%", "not a percentage", "whole number"),
+            ("80", "needs its unit", "or a percentage, such as \"80%\""),
+            ("0.8", "not a size", "or a percentage, such as \"80%\""),
+            ("80%%", "not a percentage", "whole number"),
         ] {
             let invalid = part(text).unwrap_err();
             let advised = invalid.advice.as_ref().is_some_and(|told| told.contains(advice));

@@ -92,7 +92,7 @@ impl TryFrom<String> for EventGrant {
             let advice = "write a topic of letters, digits and . _ - / : such as \"jobs/done\", or a start of topics and a \
                           star, \"jobs/*\"; for one direction only put a word before it, \"publish jobs/done\" or \
                           \"subscribe jobs/*\"";
-            return Err(InvalidText::new("this is no topic").advise(advice));
+            return Err(InvalidText::new("this is not a topic").advise(advice));
         }
         Ok(Self { publish, subscribe, topics: topics.to_owned() })
     }
@@ -109,7 +109,7 @@ impl TryFrom<String> for Network {
         let advice = "write an address, or a network such as \"10.1.0.0/16\" or \"fd00::/8\"";
         let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let Ok(network) = network else {
-            return Err(InvalidText::new("this is no network of IP addresses").advise(advice));
+            return Err(InvalidText::new("this is not an IP network").advise(advice));
         };
         if network.trunc() != network {
             let what = "this network has more digits than its length keeps";
@@ -187,7 +187,7 @@ const AMBIGUOUS: [&str; 5] = ["%2e", "%2f", "%5c", "%3b", "%25"];
 fn host_and_port(authority: &str) -> Result<(), &'static str> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => {
-            address.parse::<std::net::Ipv6Addr>().map_err(|_| "this is no IPv6 address")?;
+            address.parse::<std::net::Ipv6Addr>().map_err(|_| "this is not an IPv6 address")?;
             ("v6", port)
         }
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),

@@ -23,7 +23,7 @@ pub(super) fn instead_of(key: &str, known: &[&str], sections: Sections) -> Vec<S
     {
         advice.push(format!("`{key}` is a key of [{section}]"));
     }
-    advice.push(format!("known here: {}", list(known)));
+    advice.push(format!("known keys: {}", list(known)));
     advice
 }
 

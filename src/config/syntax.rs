@@ -51,7 +51,9 @@ pub(super) fn advice(text: &str, span: &Range<usize>, message: &str, sections: S
         );
     }
     if message.starts_with("key with no value") || message.starts_with("missing value for key") {
-        return Advice::of("write `=` and a value behind the key; a section stands in brackets, as [server]");
+        return Advice::of(
+            "write `=` and a value after the key; a section is written in brackets, such as [server]",
+        );
     }
     if message.starts_with("missing escaped value") {
         return Advice::of("a backslash begins an escape in double quotes: put the text in single quotes");
@@ -107,7 +109,7 @@ fn of_bare_word(word: &str) -> Advice {
     let owned = || word.to_owned();
     let is_amount = ByteSize::try_from(owned()).is_ok() || TimeSpan::try_from(owned()).is_ok();
     let example = if is_amount { word } else { "64MiB" };
-    Advice::of(format!("texts, sizes and times stand in quotes: `\"{example}\"`"))
+    Advice::of(format!("strings, sizes and times are written in quotes: `\"{example}\"`"))
 }
 
 /// Advice for a duplicate key or section; the second one is on `line`, which starts at `begin`.
@@ -118,8 +120,8 @@ fn of_duplicate(text: &str, begin: usize, line: &str) -> Advice {
         if is_header { Vec::new() } else { before.lines().rev().find_map(header).unwrap_or_default() };
     let own = if is_header { header(line) } else { keys_of(line) };
     let help = match is_header {
-        true => "a section stands once: put its lines there",
-        false => "a key stands once: leave one of them out",
+        true => "a section may appear only once: move its lines there",
+        false => "a key may appear only once: remove one of them",
     };
     let first = own.and_then(|own| {
         path.extend(own);

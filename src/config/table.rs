@@ -55,7 +55,7 @@ pub(super) fn unknown_key(
     };
     let advice = instead_of(name, known, findings.sections());
     let shown = findings.name("", name);
-    let fault = findings.error(format!("unknown key `{shown}`")).at(key.span(), "nothing reads this");
+    let fault = findings.error(format!("unknown key `{shown}`")).at(key.span(), "this is not a known key");
     fault.helps(in_quotes).helps(advice).done();
 }
 
@@ -74,5 +74,5 @@ fn dotted_name(at: &str, (key, value): (&str, &Spanned<DeValue<'_>>), findings: 
         name = format!("{name}.{}", findings.name("", key.get_ref()));
         table = inner;
     }
-    Some(format!("a name with dots stands in quotes: [{section}.\"{name}\"]"))
+    Some(format!("a name with dots must be quoted: [{section}.\"{name}\"]"))
 }

@@ -18,7 +18,7 @@ impl TryFrom<String> for PathText {
 
     fn try_from(text: String) -> Result<Self, InvalidText> {
         if text.contains("-----BEGIN") {
-            let what = "this wants the path of a file, not what is in it";
+            let what = "this must be the path of a file, not its contents";
             return Err(
                 InvalidText::new(what).advise("put the PEM text into a file, and write the file's path")
             );
@@ -108,7 +108,7 @@ impl TryFrom<String> for Digest {
                 Err(InvalidText::new(what).advise(advice))
             }
             Err(ThumbprintError::Untaken(name)) => {
-                Err(InvalidText::new(format!("{name} is not taken: write the SHA-256")).advise(advice))
+                Err(InvalidText::new(format!("{name} is not supported: write the SHA-256")).advise(advice))
             }
             Err(error) => Err(InvalidText::new(error.to_string()).advise(advice)),
         }

@@ -31,13 +31,13 @@ pub enum ThumbprintError {
     #[error("it has {0} hexadecimal digits; a SHA-1 thumbprint has 40, a SHA-256 thumbprint 64")]
     Length(usize),
     /// Unsupported algorithm, named by the label or recognized by the number of digits.
-    #[error("{0} is not taken: write the SHA-256 or the SHA-1")]
+    #[error("{0} is not supported: write the SHA-256 or the SHA-1")]
     Untaken(&'static str),
     /// Base64 instead of hexadecimal.
-    #[error("this is base64, and no hexadecimal digits")]
+    #[error("this is base64, not hexadecimal digits")]
     Base64,
     /// The path of a certificate file instead of its hash.
-    #[error("this is the path of a file, and no hash")]
+    #[error("this is the path of a file, not a hash")]
     Path,
     /// The number of digits does not match the named algorithm.
     #[error("it has {1} hexadecimal digits, which {0}, named before them, has not")]
@@ -291,12 +291,12 @@ mod tests {
             ("ab -cd", "'-' at position 4"),
             ("sha256:", "it has 0 hexadecimal digits"),
             ("sha256:ab\u{200e}x", "'x' at position 11"),
-            ("MD5 Fingerprint=AB", "MD5 is not taken: write the SHA-256 or the SHA-1"),
-            (&"ab".repeat(16), "MD5 is not taken"),
-            (&format!("SHA2-384(stdin)= {}", "ab".repeat(48)), "SHA-384 is not taken"),
-            ("sha384 Fingerprint=AB", "SHA-384 is not taken"),
-            ("SHA-512: ab", "SHA-512 is not taken"),
-            (&"ab".repeat(64), "SHA-512 is not taken"),
+            ("MD5 Fingerprint=AB", "MD5 is not supported: write the SHA-256 or the SHA-1"),
+            (&"ab".repeat(16), "MD5 is not supported"),
+            (&format!("SHA2-384(stdin)= {}", "ab".repeat(48)), "SHA-384 is not supported"),
+            ("sha384 Fingerprint=AB", "SHA-384 is not supported"),
+            ("SHA-512: ab", "SHA-512 is not supported"),
+            (&"ab".repeat(64), "SHA-512 is not supported"),
             ("certs/laptop.pem", "this is the path of a file"),
             ("laptop.CRT", "this is the path of a file"),
             ("/etc/lictor/laptop", "this is the path of a file"),

@@ -27,13 +27,13 @@ pub enum UriError {
     #[error("it has more than {MAX_BYTES} bytes")]
     Length,
     /// No scheme, or nothing after it.
-    #[error("it is no URI, which begins with a scheme and a colon")]
+    #[error("it is not a URI, which begins with a scheme and a colon")]
     Scheme,
     /// A character that URIs do not have.
     #[error("{0:?} can't stand in a URI")]
     Character(char),
     /// A wildcard.
-    #[error("there are no patterns: a URI stands for itself alone")]
+    #[error("patterns are not supported: write the whole URI")]
     Pattern,
     /// The scheme `spiffe` in another case.
     #[error("the scheme of a SPIFFE ID is written in lower case")]

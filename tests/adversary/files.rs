@@ -212,7 +212,7 @@ fn a_folder_that_was_swapped_for_the_servers_is_not_read() {
     fs::rename(shared.join("data"), shared.join("old")).unwrap();
     symlink(server.folder(), shared.join("data")).unwrap();
     assert_eq!(connection.ask_framed("list /data").failure().0, "plugin-failed");
-    wait_for_reason(&server, "leads to what no plugin may read");
+    wait_for_reason(&server, "leads to a path that no plugin may read");
     assert_serves(&server, &tester);
 }
 
@@ -273,7 +273,7 @@ fn what_lies_beside_the_state_and_the_certificates_is_granted_to_nobody() {
         let checked = check(&setup);
         let told = &checked.stderr;
         assert_eq!(checked.code, Some(2), "{file}: {checked:?}");
-        assert!(told.contains("leads to what no plugin may read"), "{file}: {told}");
+        assert!(told.contains("leads to a path that no plugin may read"), "{file}: {told}");
     }
 }
 

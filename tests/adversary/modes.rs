@@ -91,7 +91,7 @@ fn a_key_that_another_user_owns_is_told() {
     setup.write();
     chown(setup.folder().join("server.key"), Some(STRANGER), None).unwrap();
     let told = check(&setup).stderr;
-    assert!(told.contains("another user may use the server's private key"), "{told}");
+    assert!(told.contains("another user can use the server's private key"), "{told}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn is_withheld(setup: Setup, keys: &str) -> bool {
         !checked.stderr.contains("PRIVATE KEY") && !checked.stdout.contains("PRIVATE KEY"),
         "{checked:?}"
     );
-    checked.code == Some(2) && checked.stderr.contains("leads to what no plugin may read")
+    checked.code == Some(2) && checked.stderr.contains("leads to a path that no plugin may read")
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn a_pin_of_a_certificate_that_its_authority_revoked_is_told_of() {
     fs::write(setup.folder().join("root.crl"), root.revoking(&[77])).unwrap();
     let setup = setup.section("[clients.pinned]\ncertificates = [\"pinned.pem\"]\ncommands = [\"echo\"]");
     setup.write();
-    let told = "the client `pinned` is let in by a certificate that a revocation list names";
+    let told = "the client `pinned` is admitted by a certificate that a revocation list names";
     let config = setup.folder().join("server.toml");
     assert!(!finish(lictor(setup.folder()).arg("check")).stderr.contains(told));
     let text = fs::read_to_string(&config).unwrap();

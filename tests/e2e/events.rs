@@ -142,5 +142,5 @@ fn a_plugin_without_the_grant_does_not_load() {
         assert_eq!(checked.code, Some(0), "{checked:?}");
     }
     let checked = refused(components::topics(), "[plugins.mine.grants]\nevents = [\"tell me\"]");
-    assert!(checked.stderr.contains("this is no topic"), "{checked:?}");
+    assert!(checked.stderr.contains("this is not a topic"), "{checked:?}");
 }

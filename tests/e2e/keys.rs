@@ -28,12 +28,9 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("dsa-old", &["line 1: the private key that begins here is DSA", "`lictor cert new NAME` makes"]),
     ("ed448", &["the private key is Ed448, and not RSA of 2048", "`lictor cert new NAME` makes"]),
     ("short", &["its RSA key has 1024 bits, and must have 2048 to 8192", "`lictor cert new NAME` makes"]),
-    ("swapped", &["this file holds a private key, and no certificate", "of its key may be swapped"]),
+    ("swapped", &["this file holds a private key, but no certificate", "of its key may be swapped"]),
     ("ssh", &["is in OpenSSH's own form; `ssh-keygen -p -m PKCS8 -f FILE`"]),
-    (
-        "bundle",
-        &["this file is PKCS#12, and PEM is wanted; `openssl pkcs12 -in FILE -nocerts -noenc -out FILE.key`"],
-    ),
+    ("bundle", &["this file is PKCS#12, not PEM; `openssl pkcs12 -in FILE -nocerts -noenc -out FILE.key`"]),
 ];
 
 fn make_faults(folder: &Path) {
@@ -132,7 +129,7 @@ fn a_chain_that_is_not_in_order_is_served_and_told_with_the_right_order() {
         fs::write(setup.folder().join("server.pem"), own.clone() + &rest).unwrap();
         let checked = finish(lictor(setup.folder()).arg("check"));
         assert_eq!(checked.code, Some(0), "{checked:?}");
-        let told = checked.stderr.contains("the chain of the server's certificate is not in order");
+        let told = checked.stderr.contains("the server's certificate chain is out of order");
         assert_eq!(told, words.is_some(), "{checked:?}");
         for words in words.iter().flatten() {
             assert!(checked.stderr.contains(words), "{words}: {checked:?}");

@@ -47,7 +47,7 @@ fn a_check_tells_of_an_address_that_is_not_this_machines() {
     setup.write();
     let checked = finish(lictor(setup.folder()).arg("check"));
     assert_eq!(checked.code, Some(0), "{checked:?}");
-    let warning = "`server.listen` has 203.0.113.1, which is no address of this machine now";
+    let warning = "`server.listen` has 203.0.113.1, which is not an address of this machine now";
     assert!(checked.stderr.contains(warning) && !checked.stderr.contains("has 127"), "{checked:?}");
     let served = finish(lictor(setup.folder()).arg("serve"));
     assert_eq!(served.code, Some(2), "{served:?}");

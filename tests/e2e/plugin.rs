@@ -139,8 +139,8 @@ fn names_that_no_config_takes_are_refused_as_there() {
         ("--config", "=v", "there is no key"),
         ("--plugin", "a b=x.wasm", "can't stand in a name"),
         ("--host-calls", "many", "whole number"),
-        ("--host-calls", "1000000001", "the most is"),
-        ("--host-bytes", "65GiB", "the most is"),
+        ("--host-calls", "1000000001", "the maximum is"),
+        ("--host-bytes", "65GiB", "the maximum is"),
     ] {
         let run = plugin(&["run", "x.wasm", option, value, "x"]);
         assert_eq!(run.code, Some(2), "{option} {value}: {run:?}");

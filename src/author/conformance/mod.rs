@@ -136,7 +136,7 @@ impl Suite {
         let fresh = Plugin::load(Arc::clone(&sandbox), spec(Instances::PerRequest)).await?;
         anyhow::ensure!(
             !fresh.is_streaming(),
-            "its commands give streams, and the suite is for components of `world plugin`: run its commands by `lictor plugin run`"
+            "its commands return streams, and the suite is for components of `world plugin`: run its commands with `lictor plugin run`"
         );
         let terse = |instances| Spec { reply_bytes: MAX_REPLY_BYTES, ..spec(instances) };
         let warm = Plugin::load(Arc::clone(&sandbox), terse(Instances::Shared)).await?;

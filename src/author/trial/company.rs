@@ -40,7 +40,7 @@ impl Company {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 anyhow::ensure!(
                     folder.is_none_or(Path::is_dir),
-                    "{}: there is no such folder to keep the state in: make it, or correct --state",
+                    "{}: there is no such folder for the state: create it, or correct --state",
                     folder.unwrap_or(path).display()
                 );
                 Arc::new(SqliteEngine::open(path, SqliteOptions::default())?)
@@ -83,7 +83,7 @@ impl Company {
         let request = decoded(&call.request)?;
         let command = shown(request.command(), MAX_COMMAND_CHARS).to_string();
         let caller = self.clients.get(&call.client).context("the client is nobody")?.clone();
-        let of_server = || anyhow::anyhow!("there is no server to carry out {command}: leave it out");
+        let of_server = || anyhow::anyhow!("there is no server to run {command}: leave it out");
         let permit = authz::permit(&caller, request, &self.service.policy).map_err(|_| of_server())?;
         let Ok(Target::Plugin(plugin, request)) = self.service.routes.route(permit) else {
             return Err(of_server());

@@ -79,7 +79,7 @@ fn trial_call(call: &ScriptCall, client: &str, body_bytes: usize) -> Result<Tria
     let invalid = |what: String| InvalidText { what, advice: None };
     let headers = call.headers.iter().map(|header| {
         header.split_once(':').ok_or_else(|| InvalidText {
-            what: format!("{:?} is no header", shown(header, MAX_COMMAND_CHARS).to_string()),
+            what: format!("{:?} is not a header", shown(header, MAX_COMMAND_CHARS).to_string()),
             advice: Some("a header is written \"Name: value\"".to_owned()),
         })
     });
@@ -88,9 +88,9 @@ fn trial_call(call: &ScriptCall, client: &str, body_bytes: usize) -> Result<Tria
     let client = call.client.as_deref().unwrap_or(client).to_owned();
     let call = TrialCall { client, request };
     if call.is_of_server() {
-        let advice = "take the call out: built-in commands are a server's";
+        let advice = "remove the call: only a server has built-in commands";
         return Err(InvalidText {
-            what: "there is no server to carry this out".to_owned(),
+            what: "there is no server to run this command".to_owned(),
             advice: Some(advice.to_owned()),
         });
     }

@@ -79,8 +79,9 @@ impl Owners {
             let (message, help) = if owner == client {
                 (format!("the client `{client}` pins a certificate twice"), "leave one out".to_owned())
             } else {
-                let help =
-                    format!("a certificate is one client's: take it from `{owner}` or from `{client}`");
+                let help = format!(
+                    "a certificate can belong to only one client: remove it from `{owner}` or from `{client}`"
+                );
                 (format!("the clients `{owner}` and `{client}` pin the same certificate"), help)
             };
             findings
@@ -123,7 +124,7 @@ fn pins(
     let mut by_file = Vec::new();
     for path in certificates(raw) {
         let key = &format!("{}.certificates", name.key());
-        let named = folder::Named { key, path, remedy: &format!("`lictor cert new {name}` makes one") };
+        let named = folder::Named { key, path, remedy: &format!("`lictor cert new {name}` creates one") };
         let found = folder.read_pem(named, files::pinnable, findings);
         let Some(pinnable) = found else { continue };
         warn_of_file(name, path, &pinnable, beside, findings);
@@ -151,10 +152,10 @@ fn warn_of_file(
     if beside.lists.iter().flat_map(|file| &file.lists).any(|list| list.names(certificate)) {
         findings
             .warning(format!(
-                "the client `{name}` is let in by a certificate that a revocation list names, {shown}"
+                "the client `{name}` is admitted by a certificate that a revocation list names, {shown}"
             ))
-            .at(path.span(), "a pin comes first, whatever its authority says")
-            .help("take the pin out if nobody is to get in by it")
+            .at(path.span(), "a pin takes precedence over its authority")
+            .help("remove the pin if nobody should be admitted by it")
             .done();
     }
     if let Some(stray) = stray {
@@ -163,14 +164,14 @@ fn warn_of_file(
                 "of the certificates in {shown} only the first is pinned, for the client `{name}`"
             ))
             .at(path.span(), stray.clone())
-            .help("put each certificate that is to be pinned into a file of its own")
+            .help("put each certificate to be pinned into a separate file")
             .done();
     }
-    let another = format!("`lictor cert new {name}` makes another");
+    let another = format!("`lictor cert new {name}` creates another");
     match doubt {
         Some(Doubt::Always(why)) => findings
             .warning(format!("the certificate {shown} of the client `{name}` will never let it in: {why}"))
-            .at(path.span(), "whoever holds its key can't prove that")
+            .at(path.span(), "the holder of its key can't prove possession")
             .help(another)
             .done(),
         Some(Doubt::WithTls12(why)) if beside.min_tls == TlsVersion::V1_2 => findings
@@ -178,7 +179,7 @@ fn warn_of_file(
                 "the certificate {shown} of the client `{name}` will not let it in with TLS 1.2: {why}"
             ))
             .at(path.span(), "TLS 1.2 can't prove its key")
-            .help(format!("leave it where this client speaks TLS 1.3; else {another}"))
+            .help(format!("keep it if this client speaks TLS 1.3; otherwise {another}"))
             .done(),
         _ => {}
     }
@@ -189,9 +190,9 @@ fn report_unknowable(name: &ClientName, section: &Spanned<RawClient>, findings: 
     if raw.thumbprints.has_none() && raw.certificates.has_none() && raw.uris.has_none() {
         findings
             .error(format!("the client `{name}` has neither `thumbprints` nor `certificates`, nor `uris`"))
-            .at(section.span(), "nobody could prove to be this client")
+            .at(section.span(), "nobody could authenticate as this client")
             .help(format!(
-                "`lictor cert new {name}` makes a certificate; write `certificates = [\"certs/{name}.pem\"]`"
+                "`lictor cert new {name}` creates a certificate; then write `certificates = [\"certs/{name}.pem\"]`"
             ))
             .done();
     }
@@ -214,7 +215,7 @@ fn warn_of_sha1(
         "pin the SHA-256 instead: `lictor cert thumbprint FILE` prints it; or name the file in `certificates`"
     };
     let mut fault = findings
-        .warning(format!("the client `{name}` is pinned by SHA-1, which is no longer to be relied on"));
+        .warning(format!("the client `{name}` is pinned by SHA-1, which is no longer considered safe"));
     for (_, span) in old {
         fault = fault.at(span.clone(), "SHA-1");
     }
@@ -230,7 +231,7 @@ fn commands(
     let warn_of_none = |span, findings: &mut Findings| {
         findings
             .warning(format!("the client `{name}` may run nothing"))
-            .at(span, "nothing is allowed that is not listed")
+            .at(span, "only listed commands are allowed")
             .help("write the commands that it may run, such as `commands = [\"echo\", \"@ping\"]`")
             .done();
     };
@@ -259,14 +260,14 @@ fn commands(
 fn built_in(name: &ClientName, pattern: &Spanned<CommandPattern>, findings: &mut Findings) {
     let text = pattern.get_ref().as_ref();
     if text == NOT_YET {
-        let message = format!("`{}.commands` holds `{text}`, which is not there yet", name.key());
+        let message = format!("`{}.commands` holds `{text}`, which does not exist yet", name.key());
         let help = "leave it out; a later version will have it";
         return findings.warning(message).at(pattern.span(), "this allows nothing now").help(help).done();
     }
     if BUILT_INS.iter().any(|command| pattern.get_ref().allows(command)) {
         return;
     }
-    let message = format!("`{}.commands` holds `{text}`, which is no built-in command", name.key());
+    let message = format!("`{}.commands` holds `{text}`, which is not a built-in command", name.key());
     let fault = findings.error(message).at(pattern.span(), "there is no such command");
     let meant = closest(text.trim_end_matches('*'), BUILT_INS);
     fault

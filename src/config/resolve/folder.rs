@@ -117,7 +117,7 @@ impl Folder {
         self.tell_of_loose_key(named, &opened, findings);
         if let Err(fault) = opened.owned() {
             findings
-                .warning("another user may use the server's private key")
+                .warning("another user can use the server's private key")
                 .at(named.path.span(), fault.what())
                 .helps(fault.advice())
                 .done();
@@ -247,7 +247,7 @@ pub(in crate::config) fn look_at_file(opened: &Opened, raw: &RawConfig, findings
     if let (Some((name, config)), true) = (with_settings, opened.mode() & 0o004 != 0) {
         let at = format!("{}.config", name.get_ref().key());
         findings
-            .warning(format!("any user of this machine may read `{at}`, and what secrets are in it"))
+            .warning(format!("any user of this machine can read `{at}`, and any secrets in it"))
             .at(config.span(), format!("the mode of this file is {:03o}", opened.mode()))
             .help(format!("`chmod o-r {}`", shell_word(&opened.path().to_string_lossy())))
             .done();

@@ -66,7 +66,7 @@ fn url(at: &str, item: &Spanned<RawHttp>, findings: &mut Findings) -> Option<Htt
     if table.url.is_absent() {
         findings
             .error(format!("`{at}.http` holds a table without a URL"))
-            .at(item.span(), "nothing says where requests may go")
+            .at(item.span(), "the URL that requests may go to is missing")
             .help("add `url`, such as url = \"https://db.internal\"")
             .done();
     }
@@ -94,19 +94,19 @@ fn store_of_another(
     if owner == plugin {
         findings
             .error(format!("`{}` is the plugin's own store", grant.get_ref()))
-            .at(grant.span(), "own stores have no plugin in front")
+            .at(grant.span(), "a plugin's own stores are written without its name")
             .help(format!("write \"{}\"", grant.get_ref().store))
             .done();
     } else if around.disabled.iter().any(|(name, _)| name.get_ref() == owner) {
         findings
             .warning(format!("`{}` is a store of a plugin that is switched off", grant.get_ref()))
-            .at(grant.span(), "what is in it stays as it is")
+            .at(grant.span(), "its contents stay unchanged")
             .help(format!("write `enabled = true` in [{}], or leave this out", owner.key()))
             .done();
     } else if !plugins.contains(owner) {
         let known: Vec<&str> = plugins.iter().map(AsRef::as_ref).collect();
         findings
-            .error(format!("`{}` is a store of a plugin that is not there", grant.get_ref()))
+            .error(format!("`{}` is a store of a plugin that does not exist", grant.get_ref()))
             .at(grant.span(), format!("there is no `{}`", owner.key()))
             .helps(
                 closest(owner.as_ref(), known.iter().copied())
@@ -120,7 +120,7 @@ fn store_of_another(
 fn built_in(at: &str, pattern: &Spanned<CommandPattern>, findings: &mut Findings) {
     findings
         .error(format!("`{at}.commands` holds `{}`, a command of the server's own", pattern.get_ref()))
-        .at(pattern.span(), "plugins run plugins' commands only")
+        .at(pattern.span(), "plugins can run only plugins' commands")
         .help("leave it out")
         .done();
 }
@@ -172,10 +172,10 @@ fn unreadable(key: &str, path: &Spanned<PathText>, fault: &Fault, findings: &mut
 
 fn told(fault: &Fault) -> &'static str {
     match fault.reason {
-        Reason::Missing => "the plugin is told `not-found` until it is there",
-        Reason::NoFolder | Reason::NotFolder => "the plugin sees no such folder until it is there",
-        Reason::Link { .. } => "the plugin can't read it until that is no such link",
-        _ => "the plugin is told `unavailable` until it can be read",
+        Reason::Missing => "the plugin gets `not-found` until it exists",
+        Reason::NoFolder | Reason::NotFolder => "the plugin sees no such folder until it exists",
+        Reason::Link { .. } => "the plugin can't read it until that link is removed",
+        _ => "the plugin gets `unavailable` until it can be read",
     }
 }
 
@@ -214,16 +214,16 @@ fn withhold(
     }
     findings
         .warning(format!(
-            "`{key}` leads, by what others may have put there, to what no plugin may read: {what}"
+            "`{key}` leads, through something that other users may have put there, to a path that no plugin may read: {what}"
         ))
-        .at(path.span(), "the plugin can't read it until something else is there")
+        .at(path.span(), "the plugin can't read it until it is replaced")
         .help("find out who put it there")
         .done();
 }
 
 fn withheld(key: &str, path: &Spanned<PathText>, what: &str, findings: &mut Findings) {
     findings
-        .error(format!("`{key}` leads to what no plugin may read: {what}"))
+        .error(format!("`{key}` leads to a path that no plugin may read: {what}"))
         .at(path.span(), format!("this is, or holds, {what}"))
         .help("grant only the files that the plugin needs, in `files`; or a folder that holds nothing else")
         .done();

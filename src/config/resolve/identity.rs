@@ -48,7 +48,7 @@ fn warn_of_no_effect(
         && are_without_uris(clients)
     {
         findings
-            .warning("`identity.authorities` has no effect: no client is known by a URI for which they vouch")
+            .warning("`identity.authorities` has no effect: no client is identified by a URI that they could certify")
             .at(span, "no certificate is checked against them")
             .help("write the `uris` of a client, such as `uris = [\"spiffe://example.org/laptop\"]`; or leave this out")
             .done();
@@ -58,7 +58,7 @@ fn warn_of_no_effect(
     {
         findings
             .warning("`identity.revocation_lists` has no effect: there are no `authorities`")
-            .at(span, "a pinned certificate is admitted whatever its authority says")
+            .at(span, "a pinned certificate is admitted even if its authority revokes it")
             .help("take the pin of a certificate out of the config instead")
             .done();
     }
@@ -135,7 +135,8 @@ impl<'r> Uris<'r> {
         let (message, help) = if owner == client {
             (format!("the client `{client}` has a URI twice"), "leave one out".to_owned())
         } else {
-            let help = format!("a URI is one client's: take it from `{owner}` or from `{client}`");
+            let help =
+                format!("a URI can belong to only one client: remove it from `{owner}` or from `{client}`");
             (format!("the clients `{owner}` and `{client}` have the same URI"), help)
         };
         let fault = findings.error(message).at(span, "and again here");
@@ -145,9 +146,9 @@ impl<'r> Uris<'r> {
     fn report_unvouched<T>(&self, client: &ClientName, uris: &Spanned<T>, findings: &mut Findings) {
         if self.authorities.has_none() {
             findings
-                .error(format!("the client `{client}` has `uris`, and there is no authority to vouch for them"))
+                .error(format!("the client `{client}` has `uris`, and there is no authority to certify them"))
                 .at(uris.span(), "anybody can write these into a certificate")
-                .help("add a section [identity] with `authorities = [\"certs/ca.pem\"]`, whose word is taken for them")
+                .help("add a section [identity] with `authorities = [\"certs/ca.pem\"]`, which signs their certificates")
                 .done();
         }
     }

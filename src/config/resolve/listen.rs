@@ -30,9 +30,9 @@ pub(super) fn resolve(field: &Field<List<Listen>>, findings: &mut Findings) -> V
                     ("`server.listen` holds an address twice", "and again here", "leave one out")
                 }
                 Conflict::Covered => (
-                    "`server.listen` holds an address and one that stands for every address of its kind, with one port",
-                    "the port is taken by the other already",
-                    "keep the one that stands for every address, or give each its own port",
+                    "`server.listen` holds an address, and the one for every address of its kind, with the same port",
+                    "the other one already uses this port",
+                    "keep the one for every address, or give each its own port",
                 ),
             };
             findings.error(message).at(later.span(), label).at(span, "here").help(help).done();

@@ -246,7 +246,7 @@ fn commands(
         findings
             .warning(format!("the plugin `{name}` can't be called"))
             .at(list.span(), "it serves no command")
-            .help(format!("write [\"{name}\"], or leave `commands` out to the same effect"))
+            .help(format!("write [\"{name}\"], or leave `commands` out for the same effect"))
             .done();
     }
     let mut commands = Vec::new();
@@ -257,7 +257,7 @@ fn commands(
             } else {
                 let message =
                     format!("the command `{command}` is served by two plugins, `{other}` and `{name}`");
-                (message, "let one of them go, or give one of the plugins other `commands`")
+                (message, "remove one of them, or give one of the plugins other `commands`")
             };
             findings.error(message).at(span, "and again here").at(earlier.clone(), "here").help(help).done();
             continue;

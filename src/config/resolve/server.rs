@@ -13,7 +13,7 @@ use crate::config::{files, limits};
 use crate::identity::{order_fault, server_doubt};
 
 /// Advice for a missing server certificate or key.
-const MAKES_ONE: &str = "`lictor init --missing-only` makes one";
+const MAKES_ONE: &str = "`lictor init --missing-only` creates one";
 
 /// The folder of compiled plugins, relative to the config file's folder.
 const DEFAULT_CACHE: &str = "cache";
@@ -29,7 +29,7 @@ pub(super) fn resolve(field: &Field<RawServer>, folder: &Folder, findings: &mut 
         let named = Named { key: "server.certificate", path: certificate, remedy: MAKES_ONE };
         let chain = folder.read_pem(named, files::chain, findings)?;
         if let Some((what, advice)) = order_fault(&chain) {
-            let fault = findings.warning("the chain of the server's certificate is not in order");
+            let fault = findings.warning("the server's certificate chain is out of order");
             fault.at(certificate.span(), what).help(advice).done();
         }
         if let Some(doubt) = chain.first().and_then(server_doubt) {
@@ -38,7 +38,7 @@ pub(super) fn resolve(field: &Field<RawServer>, folder: &Folder, findings: &mut 
             let fault = findings.warning(refused).at(certificate.span(), doubt);
             fault
                 .help(
-                    "have the authority make one for servers, with the names by which clients call this one",
+                    "request one for servers from the authority, with the names that clients use for this server",
                 )
                 .done();
         }
@@ -90,8 +90,10 @@ fn report_missing(field: &Field<RawServer>, raw: &RawServer, findings: &mut Find
     let names: Vec<_> = missing.iter().map(|(name, ..)| format!("`{name}`")).collect();
     let lines: Vec<_> = missing.iter().map(|(.., line)| format!("`{line}`")).collect();
     let names = names.join(" and ");
-    let advice =
-        format!("write {} here, with the paths of your files; `lictor init` makes them", lines.join(" and "));
+    let advice = format!(
+        "write {} here, with the paths of your files; `lictor init` creates them",
+        lines.join(" and ")
+    );
     match field.given() {
         Some(given) => {
             let what = format!("`server` lacks {names}");

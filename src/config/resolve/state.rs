@@ -59,7 +59,7 @@ pub(super) fn warn_of_forgetting(plugins: &Field<Named<PluginName, RawPlugin>>, 
     let stores = stores.filter(|given| !given.get_ref().items.is_empty());
     if let Some(first) = stores.into_iter().next() {
         findings
-            .warning("what plugins keep in their stores is gone when the server ends")
+            .warning("plugins lose their stores when the server stops")
             .at(first.span(), "these stores are kept in memory")
             .help("add a section [state] with `engine = \"sqlite\"` and `path = \"state/lictor.db\"`")
             .help("or with `engine = \"memory\"`, if that is meant")

@@ -244,7 +244,11 @@ fn code(raw: &RawCall, has_reply: bool, codes: &[&str], findings: &mut Findings)
         } else {
             advice
         };
-        findings.error("`call.code` wants the code of a failure").at(code.span(), what).helps(advice).done();
+        findings
+            .error("`call.code`: expected the code of a failure")
+            .at(code.span(), what)
+            .helps(advice)
+            .done();
     }
     Some(text.clone())
 }

@@ -25,7 +25,7 @@ fn a_wrong_script_says_where_and_what_to_do() {
         ("", "s.toml: ", "the script has no call"),
         ("[[call]]\n", "s.toml:1: ", "a call needs a command"),
         ("[[call]]\ncommand = \"\"\n", "s.toml:2: ", "write a word"),
-        ("[[call]]\ncommand = [\"a\", 1]\n", "s.toml:2: ", "`call.command` wants a string"),
+        ("[[call]]\ncommand = [\"a\", 1]\n", "s.toml:2: ", "`call.command`: expected a string"),
         ("[[call]]\ncommand = \"a\"\nreplay = \"a\"\n", "s.toml:3: ", "did you mean `reply`?"),
         ("[[call]]\ncommand = \"a\"\ncode = \"not-fuond\"\n", "s.toml:3: ", "did you mean \"not-found\"?"),
         (
@@ -45,8 +45,8 @@ fn a_wrong_script_says_where_and_what_to_do() {
             "paths begin at the script's folder",
         ),
         ("[[call]]\ncommand = \"a\"\ntimeout = \"0s\"\n", "s.toml:3: ", "a call needs some time"),
-        ("[[call]]\ncommand = \"a\"\ntimeout = 5\n", "s.toml:3: ", "`call.timeout` wants"),
-        ("call = \"a\"\n", "s.toml:1: ", "`call` wants a list"),
+        ("[[call]]\ncommand = \"a\"\ntimeout = 5\n", "s.toml:3: ", "`call.timeout`: expected"),
+        ("call = \"a\"\n", "s.toml:1: ", "`call`: expected a list"),
         (
             "[[call]]\ncommand = \"a\"\n[plugins.greeet.grants]\nlogging = true\n",
             "s.toml:3: ",
@@ -56,7 +56,7 @@ fn a_wrong_script_says_where_and_what_to_do() {
         (
             "[[call]]\ncommand = \"a\"\n[plugins.greet.grants]\nhttp = [\"ftp://a\"]\n",
             "s.toml:4: ",
-            "`plugins.greet.grants.http` wants a URL",
+            "`plugins.greet.grants.http`: expected a URL",
         ),
         (
             "[[call]]\ncommand = \"a\"\n[plugins.greet.grants.directories]\n\"/a\" = \"none\"\n",

@@ -31,7 +31,7 @@ pub(super) fn is_text(line: &[u8]) -> bool {
 /// The fault of a file without any `wanted`; `held` is the last other content that it has.
 pub(super) fn without(wanted: &str, held: Option<&str>) -> PemFault {
     match held {
-        Some(held) => PemFault::new(None, format!("this file holds {held}, and no {wanted}"))
+        Some(held) => PemFault::new(None, format!("this file holds {held}, but no {wanted}"))
             .advise("the paths of the certificate and of its key may be swapped"),
         None => PemFault::new(None, format!("this file holds no {wanted} in PEM")),
     }

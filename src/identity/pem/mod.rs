@@ -160,12 +160,10 @@ fn pick<T>(
     take: impl Fn(Holds) -> Result<T, Holds>,
 ) -> Result<Vec<T>, PemFault> {
     if forms::is_pkcs12(text) {
-        return Err(
-            PemFault::new(None, "this file is PKCS#12, and PEM is wanted").advise(wanted.advice_on_pkcs12())
-        );
+        return Err(PemFault::new(None, "this file is PKCS#12, not PEM").advise(wanted.advice_on_pkcs12()));
     }
     if forms::is_der(text) {
-        return Err(PemFault::new(None, "this file is DER, and PEM is wanted").advise(wanted.advice_on_der()));
+        return Err(PemFault::new(None, "this file is DER, not PEM").advise(wanted.advice_on_der()));
     }
     let (mut taken, mut beside, noun) = (Vec::new(), None, wanted.noun());
     for Block { line, holds } in blocks(text)? {
@@ -225,7 +223,7 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
                 Some(open)
             }
             (None, None) if !forms::is_text(line) => {
-                let what = "this is no text; DER or UTF-16 may have been joined to the file";
+                let what = "this is not text; DER or UTF-16 may have been joined to the file";
                 return Err(
                     PemFault::new(number, what).advise("make PEM of each part first, in ASCII or UTF-8")
                 );
@@ -311,7 +309,7 @@ impl Open {
             return Err(if is_key { forms::encrypted(self.line) } else { headers() });
         }
         if !line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/= \t".contains(byte)) {
-            return Err(PemFault::new(number, "this is no base64, and a block holds nothing else"));
+            return Err(PemFault::new(number, "this is not base64, and a block holds nothing else"));
         }
         self.text.extend_from_slice(line);
         self.text.push(b'\n');

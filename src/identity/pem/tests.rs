@@ -130,7 +130,7 @@ fn what_is_nearly_a_block_is_told_with_its_line() {
         (a.replace("-----BEGIN CERTIFICATE-----\n", ""), 1, "looks like a part of a block"),
         (format!("{a}{body}\n"), count + 1, "looks like a part of a block"),
         (format!("{a}-----END CERTIFICATE-----\n"), count + 1, "that has not begun"),
-        (a.replace(body, &body.replacen('M', "*", 1)), 2, "no base64"),
+        (a.replace(body, &body.replacen('M', "*", 1)), 2, "not base64"),
         (a.replace(body, &body[..body.len() - 1]), 1, "a part is missing"),
         (a.replace(body, "===="), 1, "is damaged"),
         ("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".into(), 1, "nothing is in"),
@@ -141,7 +141,7 @@ fn what_is_nearly_a_block_is_told_with_its_line() {
     }
     for joined in [&b"0\x82\x01\x0a\x02\x01"[..], b"-\0-\0-\0-\0-\0B\0", b"\0-\0-\0-\0-\0-\0B"] {
         let fault = certificates(&[a.as_bytes(), joined].concat()).unwrap_err();
-        assert!(fault.to_string().starts_with(&format!("line {}: this is no text", count + 1)), "{fault}");
+        assert!(fault.to_string().starts_with(&format!("line {}: this is not text", count + 1)), "{fault}");
     }
     for digits in [48, 57, 60, 64, 76] {
         let fault = lists(&[list().as_bytes(), &body.as_bytes()[..digits.min(body.len())]].concat());
@@ -198,8 +198,8 @@ fn a_file_holds_what_it_is_for() {
 #[test]
 fn what_is_no_text_or_encrypted_is_told_with_what_to_do() {
     for (text, what, advice) in [
-        (&b"\x30\x82\x01\x0a"[..], "this file is DER, and PEM is wanted", Some("openssl pkey -inform der")),
-        (b"\x30\x81\x9f", "this file is DER, and PEM is wanted", Some("openssl pkey -inform der")),
+        (&b"\x30\x82\x01\x0a"[..], "this file is DER, not PEM", Some("openssl pkey -inform der")),
+        (b"\x30\x81\x9f", "this file is DER, not PEM", Some("openssl pkey -inform der")),
         (
             b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----",
             "line 1: the private key that begins here is encrypted",

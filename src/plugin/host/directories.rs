@@ -78,7 +78,7 @@ fn open_folder(folder: &Path, reserved: &Reserved) -> Result<Opened, Unusable> {
 }
 
 fn withheld(path: &Path, what: &str) -> String {
-    format!("{}: it leads to what no plugin may read: {what}", path.display())
+    format!("{}: it leads to a path that no plugin may read: {what}", path.display())
 }
 
 /// Opens the folders as they are now. One that can no longer be opened is left out and logged. Blocks.

@@ -79,7 +79,9 @@ impl HostState {
                 return refuse("failed", "the file is larger than 1 MiB");
             }
             Unreadable::Fault(fault) => fault.to_string(),
-            Unreadable::Withheld(what) => format!("{path}: it leads to what no plugin may read: {what}"),
+            Unreadable::Withheld(what) => {
+                format!("{path}: it leads to a path that no plugin may read: {what}")
+            }
         };
         self.log.host_fault(self.label().as_ref(), &words, None);
         match unreadable {

@@ -36,7 +36,7 @@ fn a_report_fits_eighty_columns_and_escapes_what_others_wrote() {
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     for words in [
         "echo a\\nb at 127.0.0.1:4888\nclosed loop: 50 connections, 1 request in flight on each\n",
-        "requests    1,001 in 2.0 s: 501 a second\n",
+        "requests    1,001 in 2.0 s: 501 per second\n",
         "failures    2 busy, 1 evil\\r\\n\n",
         "latency       100 µs     150 µs     190 µs     199 µs     200 µs    50.0 ms\n",
         "corrected     100 µs ",
