@@ -63,7 +63,8 @@ fn authorities_that_shut_clients_out_are_told_of_by_a_check() {
         assert_eq!(checked.code, Some(0), "{checked:?}");
         checked.stderr.contains(words)
     };
-    let namesakes = "two authorities are called Root and have different keys, and there is a revocation list of that name";
+    let namesakes =
+        "two authorities are named Root and have different keys, and there is a revocation list of that name";
     assert!(!warned(&setup, namesakes), "without a list both vouch");
     fs::write(setup.folder().join("old.crl"), old.revoking(&[1])).unwrap();
     let text = fs::read_to_string(setup.folder().join("server.toml")).unwrap();

@@ -83,8 +83,8 @@ fn whatever_has_dates_is_told_alike_by_a_check_a_start_and_a_reload() {
     assert_eq!(checked.stderr.matches("warning: ").count(), said.len(), "{checked:?}");
     // Advice is given only for certificates that are already valid.
     for (advice, count) in [
-        ("`lictor cert renew` makes its successor", 4),
-        ("put its successor beside it", 1),
+        ("renew it with `lictor cert renew`", 4),
+        ("add its successor to `authorities`", 1),
         ("help: put the authority's new list there, and reload", 1),
         ("the server's certificate (server) in server.pem ends", 1),
         ("the certificate (Old) of the server's chain in server.pem expired", 1),

@@ -43,7 +43,7 @@ fn a_plugin_whose_commands_can_not_be_named_is_told_so() {
     fs::write(folder.join("source"), "odd\n").unwrap();
     let dev = Dev::start(folder, &[]);
     dev.wait_for("nothing is served yet", 1);
-    assert!(dev.screen().contains("its `describe` names commands as none can be named"), "{}", dev.screen());
+    assert!(dev.screen().contains("its `describe` has invalid command names"), "{}", dev.screen());
     assert!(!dev.screen().contains("server.toml"), "{}", dev.screen());
 }
 

@@ -136,7 +136,7 @@ fn names_that_no_config_takes_are_refused_as_there() {
         ("--name", "", "can't be empty"),
         ("--client", "a b", "can't stand in a name"),
         ("--store", "../x", "can't stand in a name"),
-        ("--config", "=v", "there is no key"),
+        ("--config", "=v", "the key before `=` is empty"),
         ("--plugin", "a b=x.wasm", "can't stand in a name"),
         ("--host-calls", "many", "whole number"),
         ("--host-calls", "1000000001", "the maximum is"),
@@ -168,7 +168,7 @@ fn commands_that_no_config_can_name_are_faults_of_the_plugin() {
         let shown = plugin(&["inspect", path(&component)]);
         assert_eq!(shown.code, Some(1), "{shown:?}");
         assert!(shown.stdout.contains("commands:\n"), "{shown:?}");
-        for words in ["its `describe` names commands as none can be named", words] {
+        for words in ["its `describe` has invalid command names", words] {
             assert!(shown.stderr.contains(words), "{names:?}: no {words:?} in {}", shown.stderr);
         }
     }
@@ -194,7 +194,7 @@ fn state_is_kept_in_a_folder_that_is_there() {
     let state = folder.path().join("none/x.db");
     let run = plugin(&["run", path(components::kv()), "--state", path(&state), "kv-get", "x"]);
     assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(run.stderr.contains("there is no such folder to keep the state in"), "{run:?}");
+    assert!(run.stderr.contains("there is no such folder for the state"), "{run:?}");
     assert!(!folder.path().join("none").exists());
 }
 
