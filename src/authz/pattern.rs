@@ -23,8 +23,8 @@ impl CommandPattern {
         }
     }
 
-    /// Returns the pattern of the commands that both `self` and `other` allow, if any: one of the two, since each is
-    /// a name or a prefix.
+    /// Returns the pattern of the commands that both `self` and `other` allow, if any: one of the two, since
+    /// each is a name or a prefix.
     #[must_use]
     pub fn both<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
         match (self.covers(other), other.covers(self)) {

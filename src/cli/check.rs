@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ConfigFile, Exit, Failure, load_by, output};
+use super::config_file::{ConfigFile, load_by};
+use super::{Exit, Failure, output};
 use crate::app;
 use crate::config::{self, Config};
 

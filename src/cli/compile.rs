@@ -9,8 +9,8 @@ use crate::app::{self, Compilation, Compiling, Work};
 
 /// Compile the component on standard input, and write its code to standard output
 ///
-/// Used by the server and by commands that load components. Before it reads, it gives up all rights except memory,
-/// CPU time and these two files.
+/// Used by the server and by commands that load components. Before it reads, it gives up all rights except
+/// memory, CPU time and these two files.
 #[derive(Debug, clap::Args)]
 #[command(
     hide = true,

@@ -5,8 +5,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::cert::creation::make;
 use super::cert::issue::{DEFAULT_DAYS, Files, LOCAL_NAMES, Role, write_new};
-use super::{CONFIG_FILE, Failure, cert, output, paste};
+use super::config_file::CONFIG_FILE;
+use super::{Failure, output, paste};
 
 /// The example plugin, compiled together with this program; empty if that was not possible.
 const ECHO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.wasm"));
@@ -118,7 +120,7 @@ pub(super) fn make_certificate(
             )));
         }
     }
-    cert::make(&name, role, DEFAULT_DAYS, &files)?;
+    make(&name, role, DEFAULT_DAYS, &files)?;
     made.extend([files.certificate, files.key]);
     Ok(())
 }

@@ -8,6 +8,7 @@ mod call;
 mod cert;
 mod check;
 mod compile;
+mod config_file;
 mod exit;
 mod init;
 mod output;
@@ -15,6 +16,7 @@ mod paste;
 mod plugin;
 mod prompt;
 mod reload;
+mod request;
 mod serve;
 mod session;
 mod state;
@@ -23,15 +25,11 @@ mod target;
 mod trust;
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::Exit;
 use exit::Failure;
-
-use crate::config::{self, Faults, Loaded};
-use crate::files::{Fault, Opened};
 
 /// A plugin-hosting command server: clients authenticate with a TLS certificate and run commands in sandboxed
 /// WebAssembly plugins.
@@ -59,9 +57,6 @@ enum Verb {
     #[command(subcommand)]
     State(state::State),
 }
-
-/// Default config file, in the current folder.
-const CONFIG_FILE: &str = "server.toml";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -115,56 +110,10 @@ pub fn run(cli: Cli) -> Exit {
     }
 }
 
-/// The config file of `serve` and `check`.
-#[derive(Debug, clap::Args)]
-struct ConfigFile {
-    /// Config file
-    #[arg(long = "config", value_name = "FILE", default_value = CONFIG_FILE)]
-    path: PathBuf,
-}
-
-/// Loads a config only to locate a server or its state: it may belong to another user.
-fn load_named_config(path: &Path) -> Result<Loaded, Failure> {
-    load_by(config::load_of_anybody, path)
-}
-
-/// Loads the config, or reports all its faults.
-fn load_by(load: fn(&Path) -> Result<Loaded, Faults>, path: &Path) -> Result<Loaded, Failure> {
-    if is_missing(path) {
-        let advice = "make one with `lictor init`, or name another with --config FILE";
-        return Err(Failure::usage(format!("there is no {}: {advice}", path.display())));
-    }
-    load(path).map_err(|faults| {
-        output::faults(|style| faults.render(style));
-        Failure::told(Exit::Usage)
-    })
-}
-
-/// Returns true if the file certainly does not exist: one in an inaccessible folder might.
-fn is_missing(path: &Path) -> bool {
-    matches!(path.try_exists(), Ok(false))
-}
-
-/// Requires that the config file of the current folder, and the folder, belong to this user or root: the
-/// config chooses the server, the certificate by which that is known, and the key to use.
-fn want_own_config() -> Result<(), Failure> {
-    let refused = |fault: Fault| {
-        Failure::usage(format!(
-            "{CONFIG_FILE} in this folder is not used, as others may have written it: {}: {}. It chooses the server, the \
-             key and the file of the state; to use it all the same, name it: --config ./{CONFIG_FILE}",
-            fault.path.display(),
-            fault.what()
-        ))
-    };
-    if !Path::new(CONFIG_FILE).exists() {
-        return Ok(()); // whoever loads it tells that
-    }
-    let file = Opened::file(Path::new(CONFIG_FILE)).and_then(Opened::trusted);
-    file.and_then(|_| Opened::folder(Path::new(".")).and_then(Opened::trusted)).map(drop).map_err(refused)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     /// Parses a command line.

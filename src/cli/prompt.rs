@@ -8,7 +8,7 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Context, Editor, Helper, Highlighter, Hinter, Validator};
 
-use super::call::RequestOptions;
+use super::request::RequestOptions;
 use super::session::{Interrupt, Session, outcome};
 use super::target::Target;
 use super::{Exit, Failure, output};

@@ -6,9 +6,10 @@ use super::target::TargetOptions;
 
 /// Make a server reload its config, certificates and plugins
 ///
-/// If the config or a certificate has an error, nothing changes. Otherwise removed permissions end immediately, and
-/// additions take effect when every plugin is loaded, or not at all. Prints each changed key, and whether it is in
-/// effect or needs a restart. Sends the command @reload, which the client must be allowed to run.
+/// If the config or a certificate has an error, nothing changes. Otherwise removed permissions end
+/// immediately, and additions take effect when every plugin is loaded, or not at all. Prints each changed
+/// key, and whether it is in effect or needs a restart. Sends the command @reload, which the client must be
+/// allowed to run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,12 +1,14 @@
 //! `lictor serve`: serves until stopped.
 
-use super::{ConfigFile, Failure, load_by};
+use super::Failure;
+use super::config_file::{ConfigFile, load_by};
 use crate::app;
 use crate::config;
 
 /// Serve the clients and plugins of a config file
 ///
-/// Runs until SIGTERM or Ctrl-C, then waits for running commands to finish. A second signal stops it immediately.
+/// Runs until SIGTERM or Ctrl-C, then waits for running commands to finish. A second signal stops it
+/// immediately.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -246,8 +246,9 @@ pub struct State {
     pub store_bytes: u64,
 }
 
-/// Returns the files and folders that no plugin may be granted, since they hold the server's secrets or all plugins'
-/// state. `certificates` are files of authorities and clients; `lictor cert` puts their keys beside them.
+/// Returns the files and folders that no plugin may be granted, since they hold the server's secrets or all
+/// plugins' state. `certificates` are files of authorities and clients; `lictor cert` puts their keys beside
+/// them.
 pub(super) fn reserved<'a>(
     config: &Path,
     server: Option<&Server>,

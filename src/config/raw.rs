@@ -192,8 +192,8 @@ pub(super) const SECTIONS: Sections = Sections(&[
     ("state", RawState::KEYS),
 ]);
 
-/// Iterates over every key that a config file may hold: its section (`""` for the top level, `NAME` for a name
-/// that the operator chooses) and the key.
+/// Iterates over every key that a config file may hold: its section (`""` for the top level, `NAME` for a
+/// name that the operator chooses) and the key.
 pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
     SECTIONS.keys()
 }

@@ -1,6 +1,7 @@
 //! The sections of a config file and their keys, as its faults name them.
 
-/// Every section with its keys: `""` is the top level, and `NAME` stands for a name that the operator chooses.
+/// Every section with its keys: `""` is the top level, and `NAME` stands for a name that the operator
+/// chooses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sections(pub(super) &'static [(&'static str, &'static [&'static str])]);
 

@@ -24,8 +24,8 @@ impl FileId {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Returns the identity of the present target of `path`, whoever made the links on the way; `None` if there is no
-    /// target.
+    /// Returns the identity of the present target of `path`, whoever made the links on the way; `None` if
+    /// there is no target.
     #[must_use]
     pub fn at(path: &Path) -> Option<Self> {
         rustix::fs::stat(path).ok().map(|stat| Self::of(&stat))

@@ -5,7 +5,8 @@ use super::{rust_files, text};
 /// Words that name a thing by a clause instead of by a noun.
 const QUESTION_WORDS: [&str; 9] = ["What", "Whether", "How", "Where", "When", "Why", "Who", "Whom", "Which"];
 
-/// One comment in so many may begin with one: the help texts of the command line, which say what an option means.
+/// One comment in so many may begin with one: the help texts of the command line, which say what an option
+/// means.
 const ONE_IN: usize = 20;
 
 #[test]

@@ -1,5 +1,5 @@
-//! Rules that neither the compiler nor clippy checks: dependencies between modules, lengths of files, forbidden
-//! content of the repository, and names in documents.
+//! Rules that neither the compiler nor clippy checks: dependencies between modules, lengths of files,
+//! forbidden content of the repository, and names in documents.
 //!
 //! Each check reads the files that git tracks or would track, fails if it finds nothing to look at, and says
 //! what to do.

@@ -90,7 +90,8 @@ fn serve() -> Result<(), String> {
     run(command(&lictor, &["serve"]))
 }
 
-/// Runs the documentation's examples and the tests of tools first, so that cargo's last output is the summary of real tests.
+/// Runs the documentation's examples and the tests of tools first, so that cargo's last output is the summary
+/// of real tests.
 fn test(filters: &[&str]) -> Result<(), String> {
     add_target()?;
     TOOLS.iter().try_for_each(|(program, package)| install(program, package))?;

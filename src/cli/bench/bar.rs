@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Load;
+use super::load::Load;
+use super::numbers::{count, seconds};
 use super::output;
-use super::report::{count, seconds};
 use crate::loadgen::Progress;
 
 /// A bar that fits 80 columns.

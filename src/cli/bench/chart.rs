@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
-use super::report::time;
+use super::numbers::time;
 
 /// Maximum lines of a chart.
 const MAX_LINES: usize = 16;

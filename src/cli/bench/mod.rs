@@ -2,6 +2,9 @@
 
 mod bar;
 mod chart;
+mod load;
+mod numbers;
+mod outcome;
 mod report;
 
 use std::cell::Cell;
@@ -10,22 +13,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::request::{request, time_span};
 use super::target::{Target, TargetOptions};
 use super::trust::{MAX_SHOWN_CHARS, Trusted};
-use super::{Exit, Failure, call, output};
+use super::{Exit, Failure, output};
 use crate::client::{CallError, Connection, Frame, Refusal};
 use crate::loadgen::{self, HandshakePlan, Lictor, LoadError, Mode, Pace, Peer, Plan, Progress, Report};
 use crate::text::shown;
-use bar::Bar;
+
+use self::bar::Bar;
+use self::load::Load;
+use self::outcome::Outcome;
 
 /// The `Sequence` of the first call.
 const FIRST: u64 = 0;
 
 /// Measure a server's throughput and latency
 ///
-/// Sends a command repeatedly over many connections, and shows the number of replies and their latencies. Sends each
-/// request when the previous one is answered (closed loop), or, with --rate, on a fixed schedule (open loop).
-/// Ctrl-C stops early and still prints the report.
+/// Sends a command repeatedly over many connections, and shows the number of replies and their latencies.
+/// Sends each request when the previous one is answered (closed loop), or, with --rate, on a fixed schedule
+/// (open loop). Ctrl-C stops early and still prints the report.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -63,10 +70,10 @@ struct LoadOptions {
     #[arg(long, value_name = "PER_SECOND")]
     rate: Option<f64>,
     /// Duration of the measurement, such as 500ms or 1m
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = call::time_span)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time_span)]
     time: Duration,
     /// Duration of the warm-up
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = call::time_span)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time_span)]
     warm_up: Duration,
     /// Send plain requests, without a Sequence, which run one at a time on each connection
     #[arg(long)]
@@ -76,26 +83,10 @@ struct LoadOptions {
     handshakes: bool,
 }
 
-/// A valid load.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Load {
-    Steady(Plan),
-    Handshakes(HandshakePlan),
-}
-
-/// The measurement, with the details to report.
-struct Outcome {
-    load: Load,
-    server: String,
-    command: Vec<String>,
-    is_plain: bool,
-    report: Report,
-}
-
 impl Bench {
     pub(super) fn run(self) -> Result<(), Failure> {
         let load = self.load.load()?;
-        let request = call::request(&self.command, self.body.as_deref())?;
+        let request = request(&self.command, self.body.as_deref())?;
         let first =
             request.clone().sequence(FIRST).encode().map_err(|error| Failure::usage(error.to_string()))?;
         raise_file_limit(self.load.connections)?;

@@ -1,17 +1,19 @@
 //! `lictor cert`: makes certificates, and shows the thumbprints and names by which they are known.
 
+pub(super) mod creation;
 mod generation;
 pub(super) mod inspect;
 pub(super) mod issue;
 mod pinned;
 mod renew;
 
-use std::io;
 use std::path::PathBuf;
 
 use super::{Exit, Failure, output};
 use crate::config::key_text;
-use issue::{CertificateName, DEFAULT_DAYS, Files, Issued, LOCAL_NAMES, Role};
+
+use self::creation::make;
+use self::issue::{CertificateName, DEFAULT_DAYS, Files, Issued, LOCAL_NAMES, Role};
 
 /// Create, renew and inspect certificates
 #[derive(Debug, clap::Subcommand)]
@@ -91,33 +93,6 @@ impl New {
         }
         Ok(())
     }
-}
-
-/// Makes a certificate and writes it to files that must not exist yet.
-pub(super) fn make(name: &CertificateName, role: &Role, days: u32, files: &Files) -> Result<Issued, Failure> {
-    for path in [&files.certificate, &files.key] {
-        if path.symlink_metadata().is_ok() {
-            return Err(Failure::usage(format!("{} exists; nothing is overwritten", path.display())));
-        }
-    }
-    let issued = issue::issue(name, role, days).map_err(|_| {
-        let names = role.names().join(", ");
-        Failure::usage(format!(
-            "cannot make a certificate for {name}: one of its names is neither a DNS name nor an IP address: \
-                 {names}; write names of other alphabets as DNS has them (xn--…)"
-        ))
-    })?;
-    write(&issued, files)?;
-    Ok(issued)
-}
-
-fn write(issued: &Issued, files: &Files) -> Result<(), Failure> {
-    issued.write(files).map_err(|(path, error)| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            Failure::usage(format!("{} exists; nothing is overwritten", path.display()))
-        }
-        _ => Failure::failed(format!("cannot write {}: {error}", path.display())),
-    })
 }
 
 /// The config lines that admit a client.

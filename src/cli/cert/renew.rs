@@ -6,17 +6,19 @@
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
+use super::creation::write;
 use super::generation::{Generation, Line};
 use super::issue::{CertificateName, DEFAULT_DAYS, Files};
 use super::pinned::Pinned;
-use super::write;
-use crate::cli::{CONFIG_FILE, Failure, is_missing, load_named_config, output, paste, want_own_config};
+use crate::cli::config_file::{CONFIG_FILE, is_missing, load_named_config, want_own_config};
+use crate::cli::{Failure, output, paste};
 use crate::config::Config;
 
 /// Create a new key and certificate beside the old ones, and pin both in the config
 ///
-/// NAME is the name given to `cert new`, or `server`. Writes NAME.DATE.pem and NAME.DATE.key. If a client in the
-/// config pins the old certificate, also pins the new one. Deletes nothing. Run it again to see the next step.
+/// NAME is the name given to `cert new`, or `server`. Writes NAME.DATE.pem and NAME.DATE.key. If a client in
+/// the config pins the old certificate, also pins the new one. Deletes nothing. Run it again to see the next
+/// step.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::{Failure, output};
+use super::{Failure, options, output};
 use crate::author;
 use crate::files::{self, read_named};
 
@@ -43,8 +43,8 @@ enum BindingsLanguage {
 
 /// Make a component from a core module that was linked with its bindings, and split off its debug information
 ///
-/// Writes the debug information to FILE.debug beside the component. The server uses it to log the source lines of a
-/// trap. If the input is already a component, only moves its debug information.
+/// Writes the debug information to FILE.debug beside the component. The server uses it to log the source
+/// lines of a trap. If the input is already a component, only moves its debug information.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -61,8 +61,8 @@ pub(in crate::cli) struct Componentize {
 
 /// Remove unneeded imports that a toolchain added to a component
 ///
-/// Calls to removed functions trap inside the component. For instance, Python's standard library always imports
-/// wasi:sockets.
+/// Calls to removed functions trap inside the component. For instance, Python's standard library always
+/// imports wasi:sockets.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -135,7 +135,7 @@ fn changed<T>(from: &Path, change: impl Fn(&[u8]) -> anyhow::Result<T>) -> Resul
 /// Writes a file and reports it.
 fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write(path, bytes)?;
-    output::note(&format!("{}: {}", path.display(), super::bytes(bytes.len())));
+    output::note(&format!("{}: {}", path.display(), options::bytes(bytes.len())));
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use super::{CompileOptions, Failure, bytes, output};
+use super::options::{CompileOptions, bytes};
+use super::{Failure, output};
 use crate::author::{self, Standing};
 
 /// Show a component's imports, exports, required grants and commands

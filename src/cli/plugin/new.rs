@@ -12,8 +12,8 @@ use crate::files;
 
 /// Create a plugin project
 ///
-/// The project has a sample command, a build script that installs the language's tools into the project, and a
-/// test. Its README describes the next steps.
+/// The project has a sample command, a build script that installs the language's tools into the project, and
+/// a test. Its README describes the next steps.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,8 +27,8 @@ pub(in crate::cli) struct New {
     /// Programming language
     #[arg(long, value_name = "LANG")]
     lang: Lang,
-    /// Build Rust for wasm32-wasip2: the standard library gets files, clocks and random numbers, but instances
-    /// start more slowly
+    /// Build Rust for wasm32-wasip2: the standard library gets files, clocks and random numbers, but
+    /// instances start more slowly
     #[arg(long)]
     std: bool,
     /// Project folder [default: the plugin's name]

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{CompileOptions, Failure, bytes, output, script, size, within};
+use super::options::{CompileOptions, bytes, size, within};
+use super::{Failure, output, script};
 use crate::author::{self, HttpGrant, TrialCall, TrialRun};
-use crate::cli::call::{RequestOptions, read_body};
+use crate::cli::request::{RequestOptions, read_body};
 use crate::client::{Request, private_file};
 use crate::config::{
     ByteSize, ClientName, GuestFolder, HttpPrefix, Instances, Network, PluginName, StoreName,
@@ -16,9 +17,10 @@ use crate::text::InvalidText;
 
 /// Run a component's command, or a script of several, without a server
 ///
-/// The plugin gets every possible grant; the options below set the files, URLs and settings it can reach. Its output
-/// and log go to standard error, followed by the cost of the command. A script lists calls with their expected
-/// results; the exit code is 1 if a result differs. A script may also set the plugins' grants, as in server.toml.
+/// The plugin gets every possible grant; the options below set the files, URLs and settings it can reach. Its
+/// output and log go to standard error, followed by the cost of the command. A script lists calls with their
+/// expected results; the exit code is 1 if a result differs. A script may also set the plugins' grants, as in
+/// server.toml.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

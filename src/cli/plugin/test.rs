@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CompileOptions, Failure, output, size, time};
+use super::options::{CompileOptions, size, time};
+use super::{Failure, output};
 use crate::author::{self, Fault, Report, SuiteLimits};
 use crate::config::{ByteSize, TimeSpan};
 
 /// Run the conformance suite on a component
 ///
-/// For SDK authors: checks that a language and its toolchain can implement plugins. docs/conformance.md specifies the
-/// commands that the component must have.
+/// For SDK authors: checks that a language and its toolchain can implement plugins. docs/conformance.md
+/// specifies the commands that the component must have.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

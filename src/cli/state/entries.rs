@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::super::{ConfigFile, Failure, output};
-use super::loaded;
 use crate::app::{self, ByHand, Entry, Key, Listed, Namespace, StateError};
+use crate::cli::config_file::{ConfigFile, load_of_state};
+use crate::cli::{Failure, output};
 
 /// List the stores, or the keys of one
 ///
@@ -126,7 +126,7 @@ fn opened(
     config: &ConfigFile,
     open: fn(&std::path::Path) -> Result<ByHand, StateError>,
 ) -> Result<ByHand, Failure> {
-    let config = loaded(config)?;
+    let config = load_of_state(config)?;
     let path = app::state_file(&config).map_err(|error| Failure::failed(format!("{error:#}")))?;
     open(path).map_err(failed)
 }

@@ -2,13 +2,13 @@
 
 mod entries;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{CONFIG_FILE, ConfigFile, Failure, load_named_config, output, want_own_config};
+use super::config_file::{ConfigFile, load_of_state};
+use super::{Failure, output};
 use crate::app::{self, Existing, Progress};
-use crate::config::Config;
 
 /// Back up, inspect and edit the plugins' state
 #[derive(Debug, Subcommand)]
@@ -21,8 +21,8 @@ pub(super) enum State {
 
 /// Copy the state to a file, even while the server is running
 ///
-/// The copy is a consistent snapshot, verified, readable by this user only, and gets its name when it is complete.
-/// It is a state file itself: to restore it, see docs/state.md.
+/// The copy is a consistent snapshot, verified, readable by this user only, and gets its name when it is
+/// complete. It is a state file itself: to restore it, see docs/state.md.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -50,17 +50,9 @@ impl State {
     }
 }
 
-/// Loads the config that locates the state.
-fn loaded(file: &ConfigFile) -> Result<Config, Failure> {
-    if file.path == Path::new(CONFIG_FILE) {
-        want_own_config()?;
-    }
-    Ok(load_named_config(&file.path)?.config)
-}
-
 impl Backup {
     fn run(self) -> Result<(), Failure> {
-        let config = loaded(&self.config)?;
+        let config = load_of_state(&self.config)?;
         let mut pages = 0;
         let existing = if self.replace { Existing::Replace } else { Existing::Keep };
         app::back_up(&config, &self.target, existing, &mut |progress: Progress| pages = progress.total)

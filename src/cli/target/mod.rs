@@ -4,7 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::{CONFIG_FILE, Failure, is_missing, load_named_config, output, paste, want_own_config};
+use super::config_file::{CONFIG_FILE, is_missing, load_named_config, want_own_config};
+use super::{Failure, output, paste};
 use crate::client::{Address, Credentials, KnownServers, Trust, folder};
 use crate::config::{Client, ClientName, Config, ServerCertificate};
 use crate::files::other_writers;

@@ -127,14 +127,12 @@ fn a_folder_that_may_not_be_entered_is_not_taken_for_one_without_a_config() {
     if rustix::process::geteuid().is_root() {
         // Root can enter every folder; an overlong name cannot be looked up either.
         let long = "x".repeat(300);
-        assert!(
-            !super::super::is_missing(Path::new(&long)) && super::super::is_missing(Path::new("no/such"))
-        );
+        assert!(!is_missing(Path::new(&long)) && is_missing(Path::new("no/such")));
         return;
     }
     let (folder, config) = folder_with_config("127.0.0.1:5001");
     let mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
     mode(0o000);
-    assert!(!super::super::is_missing(&config));
+    assert!(!is_missing(&config));
     mode(0o700);
 }

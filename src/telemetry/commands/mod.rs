@@ -109,8 +109,8 @@ pub struct CommandEvent<'a> {
 }
 
 impl CommandLog {
-    /// Makes a log of `per_second` successful commands a second, which these clients share. `commands` are all
-    /// existing commands, `always` those whose successes are always written.
+    /// Makes a log of `per_second` successful commands a second, which these clients share. `commands` are
+    /// all existing commands, `always` those whose successes are always written.
     #[must_use]
     pub fn new(
         per_second: u32,

@@ -1,6 +1,7 @@
 //! The form of reports.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::*;
 use crate::loadgen::Plan;

@@ -18,12 +18,12 @@ use crate::author::{self, Round, Sources};
 
 /// Rebuild, serve and test a project whenever its sources change
 ///
-/// Runs the project's build.sh, serves the component on a local server, prints a command that calls it, and runs
-/// test.sh. If a build fails, the last good component is still served. A change during a build restarts the build.
-/// Runs until Ctrl-C.
+/// Runs the project's build.sh, serves the component on a local server, prints a command that calls it, and
+/// runs test.sh. If a build fails, the last good component is still served. A change during a build restarts
+/// the build. Runs until Ctrl-C.
 ///
-/// The plugin gets the grants that need no settings: its log, the store `default`, other commands, topics. To grant
-/// more (settings, files, URLs), serve it with a config of your own, using --config.
+/// The plugin gets the grants that need no settings: its log, the store `default`, other commands, topics. To
+/// grant more (settings, files, URLs), serve it with a config of your own, using --config.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

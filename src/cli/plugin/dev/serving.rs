@@ -16,9 +16,10 @@ use super::project::Project;
 use crate::app::{self, Running};
 use crate::author::{self, Compiling};
 use crate::cli::cert::issue::{LOCAL_NAMES, Role};
+use crate::cli::config_file::{CONFIG_FILE, load_by};
 use crate::cli::init::make_certificate;
 use crate::cli::target::reached_at;
-use crate::cli::{Failure, load_by, output, paste};
+use crate::cli::{Failure, output, paste};
 use crate::config::{self, Config, Limits, Loaded, PluginName, quoted};
 use crate::files::{self, Opened};
 use crate::text::shell_word;
@@ -86,7 +87,7 @@ impl Serving {
                 let (component, named) = (component.to_owned(), named.clone());
                 let wrote = spawn_blocking(move || write(&folder, &listen, &plugin, &component));
                 let command = wrote.await.map_err(|error| Failure::failed(error.to_string()))??;
-                (named.join(crate::cli::CONFIG_FILE), command, None)
+                (named.join(CONFIG_FILE), command, None)
             }
             Basis::Own(path) => {
                 let Loaded { config, .. } = load_by(config::load, path)?;
@@ -155,7 +156,7 @@ impl Serving {
 impl Basis {
     fn path(&self) -> PathBuf {
         match self {
-            Self::Made { folder, .. } => folder.join(crate::cli::CONFIG_FILE),
+            Self::Made { folder, .. } => folder.join(CONFIG_FILE),
             Self::Own(path) => path.clone(),
         }
     }
@@ -225,7 +226,7 @@ fn write(folder: &Path, listen: &str, plugin: &PluginName, component: &Path) -> 
     let file = format!("{plugin}.wasm");
     put_debug_file(component, &folder.join(&file))?;
     let config = config_text(listen, plugin, &file, &commands);
-    for (name, bytes) in [(file.as_str(), &*bytes), (crate::cli::CONFIG_FILE, config.as_bytes())] {
+    for (name, bytes) in [(file.as_str(), &*bytes), (CONFIG_FILE, config.as_bytes())] {
         let path = folder.join(name);
         let written = files::put(&path, 0o600, bytes);
         written.map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
