@@ -87,7 +87,7 @@ fn a_component_that_breaks_the_compiler_is_told_as_the_cause() {
         let said = finish(lictor(folder.path()).args(["plugin", "inspect"]).arg(&component));
         assert_eq!(said.code, Some(1), "{said:?}");
         assert!(said.stderr.contains(words), "{said:?}");
-        for foreign in ["fault of lictor", ".rs", "registry"] {
+        for foreign in ["bug in lictor", ".rs", "registry"] {
             assert!(!said.stderr.contains(foreign), "{said:?}");
         }
     }
