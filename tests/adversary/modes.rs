@@ -102,7 +102,7 @@ fn secrets_in_a_config_that_all_may_read_are_told() {
         set_mode(&config, mode);
         let done = finish(lictor(setup.folder()).arg("check").arg("--config").arg(&config));
         assert!(!done.stderr.contains("hunter2"), "{done:?}");
-        let told = done.stderr.contains("may read `plugins.p.config`");
+        let told = done.stderr.contains("can read `plugins.p.config`");
         assert_eq!(told, is_told, "{mode:o}: {}", done.stderr);
     }
 }
