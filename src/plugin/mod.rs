@@ -1,62 +1,45 @@
 //! Plugins: WebAssembly components, sandboxed.
 //!
-//! The only module that names wasmtime. It knows neither sockets nor the config file, nor who may run what: a
-//! [`Call`] comes from a request that was permitted and routed, and what goes back is bytes or a
-//! [`CommandError`](crate::wire::CommandError).
+//! The only module that names wasmtime. It knows neither sockets nor the config file, nor permissions: a [`Call`] is made of
+//! a request that was permitted and routed, and its reply is bytes or a [`CommandError`](crate::wire::CommandError).
 
-mod alone;
-mod backtrace;
 mod bindings;
-mod bounds;
-mod cache;
 mod call;
-mod compile;
-mod compiler;
-mod compiling;
-mod compute;
-mod confine;
+mod core_dumps;
+mod cpu;
 mod debug;
-mod definitions;
-mod describe;
-mod dumps;
-mod dwarf;
-mod fit;
-mod folder;
+mod engine;
 mod host;
-mod inspect;
 mod instance;
 mod load;
-mod places;
-mod pool;
+mod memory;
+#[expect(clippy::module_inception, reason = "the file of the type of that name")]
+mod plugin;
 mod run;
-mod runtime;
 mod sandbox;
 mod slots;
+mod spec;
 mod stop;
-mod store;
 mod stream;
-mod ticker;
-mod topics;
 mod trap;
-mod warm;
-mod worker;
 mod world;
 
-pub use alone::{Compilation, compile_alone};
 pub use call::{Call, Commands, Exchange, Reply, ReplyFuture, reply_bytes};
-pub use compiler::Work;
-pub use compiling::Compiling;
-pub use debug::DebugFault;
-pub use describe::CommandInfo;
-pub use fit::{Standing, grant_lines};
-pub use host::{CommandGate, EventsGrant, Grants, HttpGrant, MAX_OPEN_FILES, Stores, VolumeLimits};
-pub use inspect::{Inspection, inspect};
-pub use load::{LoadError, Plugin, Spec};
-pub use pool::Instances;
+pub use host::directories::MAX_OPEN as MAX_OPEN_FILES;
+pub use host::grants::{CommandGate, EventsGrant, Grants, HttpGrant, Stores};
+pub use host::volume::VolumeLimits;
+pub use load::alone::{Compilation, compile_alone};
+pub use load::compiler::Work;
+pub use load::compiling::Compiling;
+pub use load::debug::DebugFault;
+pub use load::fit::{Standing, grant_lines};
+pub use load::inspect::{Inspection, inspect};
+pub use plugin::Plugin;
 pub use run::{
     Ended, Executor, Pending, Ran, Trial, run_nested, run_reserved, run_streaming, run_whole, try_out,
 };
 pub use sandbox::{CoreDumps, Kept, Sandbox, SandboxLimits};
 pub use slots::{ClientLimit, ClientLimits, ClientSlot};
+pub use spec::{CommandInfo, Instances, LoadError, Spec};
 pub use stop::DeadlineOf;
-pub use stream::{Outlet, Parts, pipe};
+pub use stream::pipe::{Parts, PipeWriter, pipe};

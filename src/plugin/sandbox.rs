@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::bounds::Budget;
-use super::compute::Compute;
-use super::dumps::Dumps;
-use super::host::Web;
-use super::runtime::Runtime;
+use super::core_dumps::Dumps;
+use super::cpu::offload::Compute;
+use super::cpu::ticker::Ticker;
+use super::engine::Engine;
+use super::host::http::Web;
+use super::host::topics::Topics;
+use super::memory::budget::Budget;
 use super::slots::WaitQueue;
-use super::ticker::Ticker;
-use super::topics::Topics;
 use super::world::World;
 use crate::files::Reserved;
 
@@ -62,9 +62,9 @@ pub enum CoreDumps<'a> {
 pub struct Sandbox {
     /// Of all engines.
     ticker: Ticker,
-    commands: Arc<Runtime>,
+    commands: Arc<Engine>,
     /// Made for the first plugin that streams.
-    streams: OnceLock<Result<Arc<Runtime>, String>>,
+    streams: OnceLock<Result<Arc<Engine>, String>>,
     compiled: Option<PathBuf>,
     makes_core_dumps: bool,
     queue: Arc<WaitQueue>,
@@ -97,7 +97,7 @@ impl Sandbox {
         let ticker = Ticker::start().context("no thread for the sandbox's clock")?;
         let calls = limits.concurrent_calls;
         let queue = Arc::new(WaitQueue::new(limits.waiting_calls, limits.max_wait));
-        let commands = Runtime::new(World::Plugin, calls, &ticker, &queue, kept.compiled, makes_core_dumps)?;
+        let commands = Engine::new(World::Plugin, calls, &ticker, &queue, kept.compiled, makes_core_dumps)?;
         Ok(Self {
             ticker,
             commands: Arc::new(commands),
@@ -133,17 +133,17 @@ impl Sandbox {
     /// # Errors
     ///
     /// Why there is no such place: the machine can't give it.
-    pub(super) fn runtime(&self, world: World) -> Result<Arc<Runtime>, String> {
+    pub(super) fn engine(&self, world: World) -> Result<Arc<Engine>, String> {
         match world {
             World::Plugin => Ok(Arc::clone(&self.commands)),
             World::StreamingPlugin => self.streams.get_or_init(|| self.new_streams()).clone(),
         }
     }
 
-    fn new_streams(&self) -> Result<Arc<Runtime>, String> {
+    fn new_streams(&self) -> Result<Arc<Engine>, String> {
         let (calls, compiled) = (self.limits.concurrent_streams, self.compiled.as_deref());
         let world = World::StreamingPlugin;
-        let made = Runtime::new(world, calls, &self.ticker, &self.queue, compiled, self.makes_core_dumps);
+        let made = Engine::new(world, calls, &self.ticker, &self.queue, compiled, self.makes_core_dumps);
         made.map(Arc::new).map_err(|error| format!("{error:#}"))
     }
 

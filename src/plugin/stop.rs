@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::bounds::CpuSpent;
+use super::cpu::meter::CpuSpent;
 
 /// Reason for which a call is stopped.
 #[derive(Clone, Copy, Debug)]

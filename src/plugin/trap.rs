@@ -4,10 +4,11 @@ use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 use wasmtime_wasi::I32Exit;
 
-use super::backtrace::{fault_address, says};
-use super::bounds::MemoryRefusal;
-use super::host::{HeldTooMuch, MAX_HANDLES, VolumeSpent};
-use super::instance::max_piece_bytes;
+use super::debug::backtrace::{fault_address, says};
+use super::host::context::max_piece_bytes;
+use super::host::handles::{HeldTooMuch, MAX_HANDLES};
+use super::host::volume::VolumeSpent;
+use super::memory::refusal::MemoryRefusal;
 use crate::telemetry::metrics::Counter;
 use crate::wire::Code;
 

@@ -2,14 +2,15 @@
 //!
 //! Acts on the results of the pure modules, logs, and counts. Knows no config file.
 
-mod accept;
 mod admission;
 mod builtin;
 mod close_reason;
 mod connection;
 mod control;
 mod gate;
+mod handshake;
 mod listen;
+mod listener;
 mod plugin_commands;
 mod rate_limit;
 mod refusal;
@@ -20,10 +21,10 @@ mod stranger;
 mod tls;
 mod verify;
 
-pub use accept::Server;
 pub use admission::AdmissionLimits;
 pub use control::{Control, Done};
 pub use listen::bind;
+pub use listener::Server;
 pub use rate_limit::RateLimits;
 pub use service::{ConnectionLimits, Service};
 pub use shared::Current;

@@ -1,13 +1,7 @@
-//! TLS: the handshake, and the values that make it impossible to read a command before the peer is known.
-//!
-//! [`Handshaken`] can only be [authenticated](Handshaken::authenticate), only [`Authenticated`] gives out the
-//! stream, and a [`Refused`] peer can only be told why.
+//! The settings of TLS: versions, the server's certificate, and the proof that a client holds its key.
 
-use std::future::Future;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -17,15 +11,11 @@ use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::files::{Fault, Opened};
 use crate::identity::pem::{self, PemFault};
-use crate::identity::{PairFault, PeerIdentity, Proofs, Rejection, Roster, Unproven, pair, recognize};
+use crate::identity::{PairFault, Proofs, pair};
 
 /// The largest key file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -172,101 +162,4 @@ impl ClientCertVerifier for PossessionVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.proofs.schemes()
     }
-}
-
-/// A connection whose handshake is done and whose peer is not known yet.
-pub(super) struct Handshaken {
-    stream: TlsStream<TcpStream>,
-}
-
-/// A connection of an admitted client. Only this gives out the stream.
-pub(super) struct Authenticated {
-    stream: TlsStream<TcpStream>,
-    identity: PeerIdentity,
-}
-
-/// A connection whose peer is not admitted.
-pub(super) struct Refused {
-    stream: TlsStream<TcpStream>,
-    rejection: Rejection,
-}
-
-/// Does the handshake.
-pub(super) async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<Handshaken> {
-    Ok(Handshaken { stream: acceptor.accept(tcp).await? })
-}
-
-/// Returns the certificate that the peer has shown in the handshake that ended with `error`, if the cause is
-/// that the peer has not proven to hold its key.
-pub(super) fn unproven(error: &io::Error) -> Option<&Unproven> {
-    Unproven::of(error.get_ref()?.downcast_ref()?)
-}
-
-impl Handshaken {
-    /// Identifies the peer. If its pin does not decide, `judge` gets the chain; `None` from `judge` is a
-    /// refusal.
-    pub(super) async fn authenticate<J>(
-        self,
-        roster: &Roster,
-        now: SystemTime,
-        judge: impl FnOnce(Vec<CertificateDer<'static>>) -> J,
-    ) -> Result<Authenticated, Option<Refused>>
-    where
-        J: Future<Output = Option<Result<PeerIdentity, Rejection>>>,
-    {
-        let chain = self.stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let judged = match recognize(chain, roster, now) {
-            Some(recognized) => recognized,
-            None => judge(chain.to_vec()).await.ok_or(None)?,
-        };
-        match judged {
-            Ok(identity) => Ok(Authenticated { stream: self.stream, identity }),
-            Err(rejection) => Err(Some(Refused { stream: self.stream, rejection })),
-        }
-    }
-}
-
-impl Authenticated {
-    pub(super) fn into_parts(self) -> (TlsStream<TcpStream>, PeerIdentity) {
-        (self.stream, self.identity)
-    }
-}
-
-impl Refused {
-    pub(super) fn rejection(&self) -> &Rejection {
-        &self.rejection
-    }
-
-    /// Sends the reason and closes.
-    pub(super) async fn explain(mut self) -> io::Result<()> {
-        self.stream.write_all(format!("ERR {}\r\n\r\n", self.rejection).as_bytes()).await?;
-        self.stream.flush().await?;
-        close_gently(&mut self.stream).await
-    }
-}
-
-/// Bytes that are still read, and discarded, from a peer that was told goodbye.
-const LINGER_BYTES: u64 = 256 << 10;
-
-/// Longest wait for these bytes.
-const LINGER_TIME: Duration = Duration::from_secs(1);
-
-/// Ends our side, then reads a little of what the peer still sends: closing a socket with unread data resets
-/// the connection, and a reset destroys what was sent last before the peer has read it.
-pub(super) async fn close_gently(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
-    stream.shutdown().await?;
-    let tcp = stream.get_mut().0;
-    let drain = async {
-        let mut scrap = [0; 1024];
-        let mut left = LINGER_BYTES;
-        while left > 0 {
-            match tcp.read(&mut scrap).await {
-                Ok(0) | Err(_) => break,
-                Ok(read) => left = left.saturating_sub(read as u64),
-            }
-        }
-    };
-    // Best effort: a timeout is not an error.
-    let _ = timeout(LINGER_TIME, drain).await;
-    Ok(())
 }

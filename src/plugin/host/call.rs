@@ -10,11 +10,11 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::call;
+use super::context::HostState;
 use super::interface::{Grant, Interface};
 use super::ungranted::Ungranted;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::call::MAX_DEPTH;
-use crate::plugin::instance::HostState;
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request};
 

@@ -4,8 +4,8 @@
 use wasmtime::component::Linker;
 use wasmtime_wasi_config::WasiConfig;
 
+use super::context::HostState;
 use super::interface::{Grant, Interface};
-use crate::plugin::instance::HostState;
 
 pub(super) const INTERFACE: Interface = Interface {
     names: &["wasi:config/store"],

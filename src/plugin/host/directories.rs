@@ -23,12 +23,14 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use wasmtime_wasi::p2::{DynInputStream, FsError};
 
 use super::base::Folders;
+use super::context::HostState;
+use super::granted::Granted;
+use super::grants::Grants;
 use super::handles::Growth;
 use super::interface::{Grant, Interface};
 use super::listings::{Listing, Reading};
-use super::{CallLabel, Granted, Grants, PluginLog};
+use super::stdio::{CallLabel, PluginLog};
 use crate::files::{Fault, Opened, Reserved, leads_to_held};
-use crate::plugin::instance::HostState;
 use crate::telemetry::metrics::Counter;
 
 /// Files, folders and streams that one instance may hold open: each takes a descriptor of the process, or a

@@ -7,12 +7,13 @@ use tokio::time::timeout;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::events;
+use super::context::HostState;
+use super::granted::Granted;
+use super::grants::EventsGrant;
 use super::interface::{Grant, Interface};
+use super::topics::{MAX_EVENT_BYTES, MAX_INBOX_BYTES, covers, is_pattern, is_topic};
 use super::ungranted::Ungranted;
-use super::{EventsGrant, Granted};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
-use crate::plugin::instance::HostState;
-use crate::plugin::topics::{MAX_EVENT_BYTES, MAX_INBOX_BYTES, covers, is_pattern, is_topic};
 use crate::text::shown;
 
 mod bindings {

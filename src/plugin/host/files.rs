@@ -6,11 +6,11 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::files;
+use super::context::HostState;
 use super::interface::{Grant, Interface};
 use super::ungranted::Ungranted;
 use crate::files::{Fault, Opened, Reason, Reserved};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
-use crate::plugin::instance::HostState;
 use crate::text::shown;
 
 mod bindings {

@@ -6,8 +6,8 @@ use wasmtime_wasi_config::WasiConfigVariables;
 
 use super::grants::Grants;
 use super::http::{Gate, Web};
+use super::topics::Topics;
 use crate::files::Reserved;
-use crate::plugin::topics::Topics;
 
 /// The grants of one plugin in the form that host functions use.
 pub(in crate::plugin) struct Granted {

@@ -17,7 +17,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi_io::streams::DynInputStream;
 
 use super::{bucket, http, listings};
-use crate::plugin::bounds::MemoryLimiter;
+use crate::plugin::memory::limiter::MemoryLimiter;
 use crate::plugin::world::World;
 
 /// Handles of streams, stores, requests and so on that an instance may hold. The engine's own tables count a

@@ -2,8 +2,8 @@
 
 use wasmtime::component::Linker;
 
+use super::context::HostState;
 use super::grants::Grants;
-use crate::plugin::instance::HostState;
 
 /// The config table, of the plugin `NAME`, for all grants but the plugin's own config.
 pub(in crate::plugin) const GRANTS_TABLE: &str = "[plugins.NAME.grants]";

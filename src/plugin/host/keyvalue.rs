@@ -5,9 +5,10 @@ use wasmtime::component::{HasSelf, Linker, Resource};
 use self::bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use self::bindings::wasi::keyvalue::{atomics, batch, store};
 use super::bucket::Bucket;
+use super::context::HostState;
 use super::interface::Interface;
-use super::state::{self, Asked};
-use crate::plugin::instance::HostState;
+use super::state;
+use super::state::Asked;
 use crate::state::{Key, MAX_KEYS_PER_CALL, StateError, Value};
 
 mod bindings {

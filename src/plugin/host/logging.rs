@@ -3,8 +3,8 @@
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::wasi::logging::logging;
+use super::context::HostState;
 use super::interface::{Grant, Interface};
-use crate::plugin::instance::HostState;
 
 mod bindings {
     #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]

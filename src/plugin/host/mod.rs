@@ -8,18 +8,20 @@
 //! exception, for the reason given in `state/sqlite/readers.rs`. Functions that only ask the kernel (clocks,
 //! randomness, a socket's address) run in place.
 
-mod base;
+pub(super) mod base;
 mod bucket;
 mod call;
+pub(super) mod call_queue;
 mod config;
-mod directories;
+pub(super) mod context;
+pub(super) mod directories;
 mod events;
 mod files;
-mod granted;
-mod grants;
-mod handles;
-mod http;
-mod interface;
+pub(super) mod granted;
+pub(super) mod grants;
+pub(super) mod handles;
+pub(super) mod http;
+pub(super) mod interface;
 mod keyvalue;
 mod lines;
 mod listings;
@@ -29,27 +31,17 @@ mod queue;
 mod reply;
 mod request;
 mod state;
-mod stdio;
+pub(super) mod stdio;
+pub(super) mod topics;
 mod ungranted;
-mod volume;
+pub(super) mod volume;
 mod wasi;
-
-pub use directories::MAX_OPEN as MAX_OPEN_FILES;
-pub use grants::{CommandGate, EventsGrant, Grants, HttpGrant, Stores};
-pub use volume::VolumeLimits;
-
-pub(super) use base::Base;
-pub(super) use directories::check as check_directories;
-pub(super) use granted::Granted;
-pub(super) use handles::{Handles, HeldTooMuch, MAX_HANDLES, bound_tables, reserve_bytes};
-pub(super) use http::{Http, Web};
-pub(super) use interface::{GRANTS_TABLE, Interface};
-pub(super) use stdio::{CallLabel, PluginLog, Printer};
-pub(super) use volume::{Volume, VolumeSpent};
 
 use wasmtime::component::Linker;
 
-use super::instance::HostState;
+use self::context::HostState;
+use self::grants::Grants;
+use self::interface::Interface;
 
 /// The interfaces of the host, in the order in which they are linked and listed in messages. One that
 /// replaces functions of another comes after it.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use wasmtime::component::{HasSelf, Linker};
 
+use super::context::HostState;
 use super::interface::Interface;
 use super::stdio::{CallLabel, Printer, Stream};
 use crate::plugin::bindings::lictor::plugin::output;
-use crate::plugin::instance::HostState;
 
 pub(super) const INTERFACE: Interface =
     Interface { names: &["lictor:plugin/output"], version: (0, 1), grant: None, link };

@@ -2,11 +2,11 @@
 
 use wasmtime::component::{HasSelf, Linker};
 
+use super::call_queue::pared_failure;
+use super::context::HostState;
 use super::interface::Interface;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::bindings::streaming::lictor::plugin::reply;
-use crate::plugin::instance::HostState;
-use crate::plugin::worker::pared_failure;
 
 pub(super) const INTERFACE: Interface =
     Interface { names: &["lictor:plugin/reply"], version: (0, 1), grant: None, link };

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::component::{HasSelf, Linker};
 
+use super::context::HostState;
 use super::interface::Interface;
 use crate::plugin::bindings::lictor::plugin::{request, types};
-use crate::plugin::instance::HostState;
 
 pub(super) const INTERFACE: Interface = Interface {
     names: &["lictor:plugin/request", "lictor:plugin/types"],

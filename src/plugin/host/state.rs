@@ -8,10 +8,10 @@ use std::time::Duration;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::state::{Entry, Host, Page, add_to_linker};
+use super::context::HostState;
 use super::interface::{Grant, Interface};
 use super::ungranted::Ungranted;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
-use crate::plugin::instance::HostState;
 use crate::state::{Blame, Clock as _, Expected, Key, StateError, Store, SystemClock, Ttl, Value, Version};
 use crate::telemetry::metrics::Counter;
 use crate::text::shown;

@@ -15,11 +15,11 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::base::{Base, Folders};
+use super::context::HostState;
 use super::directories;
 use super::handles::{Growth, HeldTooMuch};
 use super::interface::Interface;
 use super::stdio::CallLabel;
-use crate::plugin::instance::HostState;
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {

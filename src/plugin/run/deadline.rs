@@ -7,11 +7,11 @@ use std::task::Poll;
 use tokio::time::{sleep_until, timeout_at};
 
 use super::outcome;
-use crate::plugin::bounds::Meter;
 use crate::plugin::call::{Call, Reply};
-use crate::plugin::load::Plugin;
+use crate::plugin::cpu::meter::Meter;
+use crate::plugin::plugin::Plugin;
 use crate::plugin::stop::Stopped;
-use crate::plugin::stream::Progress;
+use crate::plugin::stream::progress::Progress;
 
 /// Runs `running`, which runs `call`, within the bounds on its time.
 ///
@@ -43,7 +43,7 @@ pub(super) async fn in_time(
             .await
         }
     };
-    plugin.pace().ended(call);
+    plugin.hint().ended(call);
     match ended {
         Some(Ok(reply)) => reply,
         Some(Err(spent)) => stop(plugin, call, Stopped::Computed(spent), running).await,

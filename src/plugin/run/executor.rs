@@ -13,15 +13,15 @@ use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::deadline::in_time;
-use super::outcome::{self, told};
+use super::outcome::told;
+use super::{core_dump, outcome};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
-use crate::plugin::bounds::Meter;
 use crate::plugin::call::{Call, Reply, reply_bytes};
-use crate::plugin::compute::Offloaded;
-use crate::plugin::dumps;
-use crate::plugin::load::Plugin;
+use crate::plugin::cpu::meter::Meter;
+use crate::plugin::cpu::offload::Offloaded;
+use crate::plugin::instance::warm::WarmInstance;
+use crate::plugin::plugin::Plugin;
 use crate::plugin::slots::{ClientLimit, ClientSlot};
-use crate::plugin::warm::Warm;
 use crate::wire::CommandError;
 
 /// Bytes of unsent replies at which no further call is begun.
@@ -75,7 +75,7 @@ struct Slot {
 /// A warm instance between two calls.
 struct Idle {
     plugin: Arc<Plugin>,
-    instance: Warm,
+    instance: WarmInstance,
 }
 
 /// How far a batch went.
@@ -181,7 +181,7 @@ fn poll_batch(
         }
         (Err(_), None) => {}
         (Ok(_), _) => {
-            plugin.pace().ended_at_once();
+            plugin.hint().ended_at_once();
             held.keep(plugin, instance);
         }
     }
@@ -218,13 +218,13 @@ pub async fn run_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Reply {
 /// Runs a call that has leave to run.
 async fn run_in(held: &mut Held, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Reply {
     let running = pin!(async {
-        plugin.pace().begin().await;
+        plugin.hint().begin().await;
         let mut instance = match held.take_instance(plugin, call) {
             Some(instance) => instance,
             None => {
                 let fresh = plugin.instantiate().await;
                 let fresh = fresh.map_err(|error| outcome::not_started(plugin, call, &error))?;
-                Warm::new(fresh, plugin.pool().owner(&call.caller))
+                WarmInstance::new(fresh, plugin.pool().owner(&call.caller))
             }
         };
         let answer = instance.handle(call).await;
@@ -234,7 +234,7 @@ async fn run_in(held: &mut Held, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Repl
 }
 
 /// Runs a call to its end that was polled once in a batch.
-async fn finish(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>, mut instance: Warm) -> Ended {
+async fn finish(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>, mut instance: WarmInstance) -> Ended {
     let meter = Meter::after_one_poll(plugin.cpu_time());
     let reply = {
         let running = pin!(async {
@@ -252,7 +252,7 @@ fn conclude(
     held: &mut Held,
     plugin: &Arc<Plugin>,
     call: &Call,
-    instance: Warm,
+    instance: WarmInstance,
     answer: wasmtime::Result<Result<Vec<u8>, Failure>>,
 ) -> Reply {
     match answer {
@@ -262,7 +262,7 @@ fn conclude(
         }
         Err(error) => {
             let told = outcome::broken(plugin, call, &error, instance.state());
-            dumps::keep(plugin, call, instance, error);
+            core_dump::keep(plugin, call, instance, error);
             Err(told)
         }
     }
@@ -294,9 +294,9 @@ impl Held {
     }
 
     /// Acquires the same without waiting, and a warm instance that takes several calls.
-    fn try_acquire(&mut self, plugin: &Plugin, calls: &[Arc<Call>]) -> Option<Warm> {
+    fn try_acquire(&mut self, plugin: &Plugin, calls: &[Arc<Call>]) -> Option<WarmInstance> {
         let call = calls.first()?;
-        if !plugin.takes_many() || plugin.pace().begins_elsewhere() {
+        if !plugin.takes_many() || plugin.hint().starts_offloaded() {
             return None;
         }
         if self.slot.is_none() {
@@ -310,7 +310,7 @@ impl Held {
     }
 
     /// Takes a warm instance of `plugin`: the last call's, or one from the pool.
-    fn take_instance(&mut self, plugin: &Plugin, call: &Call) -> Option<Warm> {
+    fn take_instance(&mut self, plugin: &Plugin, call: &Call) -> Option<WarmInstance> {
         match self.idle.take() {
             Some(idle) if std::ptr::eq(&*idle.plugin, plugin) => Some(idle.instance),
             other => {
@@ -322,7 +322,7 @@ impl Held {
     }
 
     /// Keeps the instance of a call that ended well, unless it is worn out.
-    fn keep(&mut self, plugin: &Arc<Plugin>, instance: Warm) {
+    fn keep(&mut self, plugin: &Arc<Plugin>, instance: WarmInstance) {
         if plugin.pool().may_keep(&instance) {
             self.idle = Some(Idle { plugin: Arc::clone(plugin), instance });
         }

@@ -1,5 +1,6 @@
 //! Running calls: one after the other, as streams, as commands of commands, and for authors.
 
+mod core_dump;
 mod deadline;
 mod executor;
 mod outcome;

@@ -2,12 +2,14 @@
 
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
-use crate::plugin::backtrace::{authors_place, names_functions, words, words_with};
 use crate::plugin::bindings::lictor::plugin::types::Failure;
-use crate::plugin::bounds::{BudgetSpent, CpuSpent, RAISE_PLUGIN_MEMORY};
 use crate::plugin::call::{Call, Reply};
-use crate::plugin::instance::HostState;
-use crate::plugin::load::Plugin;
+use crate::plugin::cpu::meter::CpuSpent;
+use crate::plugin::debug::backtrace::{authors_place, names_functions, words, words_with};
+use crate::plugin::host::context::HostState;
+use crate::plugin::memory::budget::BudgetSpent;
+use crate::plugin::memory::refusal::RAISE_PLUGIN_MEMORY;
+use crate::plugin::plugin::Plugin;
 use crate::plugin::stop::{DeadlineOf, Stopped};
 use crate::plugin::trap::{Breakage, RAISE_REPLY};
 use crate::telemetry::LASTING;
@@ -55,7 +57,7 @@ pub(super) fn stopped(
     let (name, client, request, command) =
         (plugin.name(), call.caller.name(), call.id(), call.request().command());
     let doing = doing(call, error);
-    let places = plugin.debug.places();
+    let places = plugin.places();
     let at = error.and_then(|error| authors_place(error, places));
     let error = error.filter(|error| names_functions(error)).map(|error| words_with(error, places));
     let (code, told) = match why {
@@ -157,7 +159,7 @@ pub(super) fn broken(
         let _ = state.and_then(|state| state.memory.untold_refusal());
     }
     let Breakage { code, reason, advice } = Breakage::of(error, refusal, plugin.max_reply_bytes());
-    let places = plugin.debug.places();
+    let places = plugin.places();
     let (at, error) = (authors_place(error, places), words_with(error, places));
     tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id(), command = call.request().command(), reason, advice, at, error, "plugin broke off");
     CommandError::unknown(code, format!("Plugin {name} {reason} (request {})", call.id()))

@@ -9,15 +9,17 @@ use tokio::time::timeout_at;
 
 use super::deadline::break_off;
 use super::executor::run_reserved;
-use super::outcome::{self, told};
+use super::outcome;
+use super::outcome::told;
 use super::streaming::run_streaming;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
-use crate::plugin::bounds::thread_cpu;
 use crate::plugin::call::{Call, Reply};
+use crate::plugin::cpu::meter::thread_cpu;
+use crate::plugin::host::context::Streaming;
 use crate::plugin::instance::Instance;
-use crate::plugin::load::Plugin;
+use crate::plugin::plugin::Plugin;
 use crate::plugin::stop::Stopped;
-use crate::plugin::stream::{Parts, Streaming, pipe};
+use crate::plugin::stream::pipe::{Parts, pipe};
 use crate::units::size;
 use crate::wire::{Code, CommandError};
 
@@ -74,7 +76,7 @@ pub async fn try_out(
         Some(Ok(answer)) => (told(plugin, call, answer), None),
         Some(Err(error)) => {
             let told = outcome::broken(plugin, call, &error, Some(state));
-            (Err(told), instance.into_core_dump(&error, plugin.name(), plugin.debug.places()))
+            (Err(told), instance.into_core_dump(&error, plugin.name(), plugin.places()))
         }
         None => (Err(outcome::stopped(plugin, call, Stopped::AtDeadline, None)), None),
     };
@@ -91,11 +93,11 @@ async fn handle(
     if !plugin.is_streaming() {
         return instance.handle(call).await;
     }
-    let (outlet, parts) = pipe();
+    let (writer, parts) = pipe();
     let streaming = Streaming::begun(plugin.timeout());
     let streamed = async {
-        let answer = instance.stream(call, streaming, outlet.clone()).await;
-        outlet.close();
+        let answer = instance.stream(call, streaming, writer.clone()).await;
+        writer.close();
         answer
     };
     let (answer, ()) = tokio::join!(streamed, each(parts, part));
@@ -115,8 +117,8 @@ pub async fn run_whole(plugin: &Arc<Plugin>, call: &Arc<Call>, sent: &mut Vec<u8
     if !plugin.is_streaming() {
         return run_reserved(plugin, Arc::clone(call)).await.reply;
     }
-    let (outlet, parts) = pipe();
-    let streamed = run_streaming(None, plugin, Arc::clone(call), outlet);
+    let (writer, parts) = pipe();
+    let streamed = run_streaming(None, plugin, Arc::clone(call), writer);
     let mut is_whole = true;
     let mut join = |part: &[u8]| {
         is_whole &= part.len() <= MAX_JOINED_BYTES - sent.len();

@@ -1,17 +1,18 @@
 //! The commands that the server answers by itself. `route::BUILT_INS` lists them; those for operators are in
 //! `operator`.
 
+mod argument;
 mod operator;
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::pin::Pin;
 use std::time::SystemTime;
 
+use self::argument::only_argument;
 use super::connection::{InFlight, Session};
 use super::service::Service;
 use crate::identity::PeerIdentity;
-use crate::plugin::Reply;
+use crate::plugin::ReplyFuture;
 use crate::route::{BUILT_INS, BuiltIn};
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request, Sequence};
@@ -21,7 +22,7 @@ pub(super) enum Done {
     /// Ready.
     Now(Result<Cow<'static, [u8]>, CommandError>),
     /// A future that will give the reply.
-    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+    Later(ReplyFuture<'static>),
 }
 
 /// Runs a built-in; `in_flight` are the requests of the connection that asks.
@@ -37,7 +38,7 @@ pub(super) fn run(built_in: BuiltIn, request: &Request, session: &Session, in_fl
         BuiltIn::Plugins => Ok(owned(operator::plugins(service))),
         BuiltIn::Kick => operator::kick(request, session).map(owned),
         BuiltIn::Drain => operator::drain(session).map(owned),
-        BuiltIn::Reload => return operator::reload(session),
+        BuiltIn::Reload => return Done::Later(operator::reload(session)),
     })
 }
 
@@ -85,15 +86,6 @@ fn commands(service: &Service, identity: &PeerIdentity) -> String {
 
 fn begins_with_word(usage: &str, command: &str) -> bool {
     usage.strip_prefix(command).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-}
-
-/// Returns the only argument of a built-in that is used as `usage` says.
-fn only_argument<'a>(request: &'a Request, usage: &str) -> Result<&'a str, CommandError> {
-    let mut arguments = request.arguments().skip(1);
-    match (arguments.next(), arguments.next()) {
-        (Some(argument), None) => Ok(argument),
-        _ => Err(CommandError::failed(Code::BadArguments, format!("Usage: {usage}"))),
-    }
 }
 
 fn cancel(request: &Request, in_flight: &mut InFlight) -> Result<Cow<'static, [u8]>, CommandError> {

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use super::{Done, only_argument};
+use super::argument::only_argument;
 use crate::identity::Thumbprint;
+use crate::plugin::ReplyFuture;
 use crate::server::close_reason::CloseReason;
 use crate::server::connection::Session;
 use crate::server::registry::{Disconnect, Record, Seen};
@@ -184,11 +185,10 @@ pub(super) fn drain(session: &Session) -> Result<String, CommandError> {
 }
 
 /// Reloads the config.
-pub(super) fn reload(session: &Session) -> Done {
-    let Some(control) = &session.server.control else { return Done::Now(Err(uncontrolled())) };
-    let reloading = control.reload();
-    Done::Later(Box::pin(async move {
-        match reloading.await {
+pub(super) fn reload(session: &Session) -> ReplyFuture<'static> {
+    let reloading = session.server.control.as_ref().map(|control| control.reload());
+    Box::pin(async move {
+        match reloading.ok_or_else(uncontrolled)?.await {
             Ok(words) => Ok(words.into_bytes()),
             Err(words) => {
                 let first = words.lines().next().unwrap_or_default();
@@ -196,7 +196,7 @@ pub(super) fn reload(session: &Session) -> Done {
                 Err(CommandError::failed(Code::Conflict, words))
             }
         }
-    }))
+    })
 }
 
 fn uncontrolled() -> CommandError {

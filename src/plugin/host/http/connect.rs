@@ -23,7 +23,7 @@ use super::gate::{Gate, Web};
 use super::received::Received;
 use super::{address, fault, names};
 use crate::identity::{Root, Servers};
-use crate::plugin::host::Volume;
+use crate::plugin::host::volume::Volume;
 use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 
@@ -157,8 +157,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::plugin::host::HttpGrant;
-    use crate::plugin::host::VolumeLimits;
+    use crate::plugin::host::grants::HttpGrant;
+    use crate::plugin::host::volume::VolumeLimits;
 
     #[tokio::test]
     async fn look_ups_that_do_not_end_hold_up_their_own_plugin_alone() {

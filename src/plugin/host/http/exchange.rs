@@ -23,7 +23,8 @@ use super::connect::{Stream, connect};
 use super::fault;
 use super::gate::Gate;
 use super::sizes::fields_bytes;
-use crate::plugin::host::{CallLabel, PluginLog, Volume};
+use crate::plugin::host::stdio::{CallLabel, PluginLog};
+use crate::plugin::host::volume::Volume;
 use crate::telemetry::metrics::Counter;
 
 /// Maximum bytes of a response's header, of the informational responses before it, and of unread data.

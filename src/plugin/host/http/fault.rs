@@ -6,7 +6,7 @@ use std::io;
 use rustls::Error as TlsError;
 use wasmtime_wasi_http::Error;
 
-use crate::plugin::host::VolumeSpent;
+use crate::plugin::host::volume::VolumeSpent;
 
 /// The name could not be looked up.
 pub(super) fn of_lookup(error: &io::Error) -> Error {

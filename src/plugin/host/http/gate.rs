@@ -6,7 +6,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio_rustls::TlsConnector;
 
 use super::allow::Allowed;
-use crate::plugin::host::HttpGrant;
+use crate::plugin::host::grants::HttpGrant;
 
 /// Look-ups of names in flight at the same time, of all plugins: each takes a thread. More wait.
 const MAX_LOOKUPS: usize = 32;

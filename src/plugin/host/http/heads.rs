@@ -13,7 +13,7 @@ use wasmtime_wasi_http::{FieldMap, WasiHttpView as _};
 use super::sizes::{
     MAX_AUTHORITY_BYTES, MAX_METHOD_BYTES, MAX_PATH_BYTES, fields_bytes, method_bytes, scheme_bytes,
 };
-use crate::plugin::instance::HostState;
+use crate::plugin::host::context::HostState;
 
 /// The package's version in wasmtime's bindings.
 const TYPES: &str = "wasi:http/types@0.2.12";

@@ -37,9 +37,9 @@ pub(in crate::plugin) use self::sender::Http;
 use self::sender::Sender;
 use self::sizes::head_bytes;
 pub(super) use self::sizes::held_bytes;
-use super::handles::Growth;
-use super::interface::{Grant, Interface};
-use crate::plugin::instance::HostState;
+use crate::plugin::host::context::HostState;
+use crate::plugin::host::handles::Growth;
+use crate::plugin::host::interface::{Grant, Interface};
 
 /// The package's version in wasmtime's bindings; plugins of every 0.2 are linked to it.
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";

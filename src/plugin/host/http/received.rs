@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf, Take};
 use tokio::net::tcp::OwnedReadHalf;
 
-use crate::plugin::host::Volume;
+use crate::plugin::host::volume::Volume;
 
 /// Bytes after which a task yields to others although more can be read. hyper and rustls read on for as long
 /// as meaningless bytes come, such as informational responses, zeros in front of a chunk's size and TLS
@@ -58,7 +58,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::plugin::host::VolumeLimits;
+    use crate::plugin::host::volume::VolumeLimits;
 
     /// Makes a `Received` whose `bytes` have arrived and can be read.
     async fn received(bytes: &[u8], most: u64) -> (Received, TcpStream) {

@@ -6,11 +6,13 @@ use hyper::{Method, Request, Uri};
 use tokio::sync::{Semaphore, watch};
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks};
 
-use super::allow::{self, Denial, Origin, Scheme};
+use super::allow;
+use super::allow::{Denial, Origin, Scheme};
 use super::exchange::{Exchange, Sending};
 use super::gate::Gate;
 use super::sizes::{BODY_PIECE_BYTES, MAX_FIELDS_BYTES};
-use crate::plugin::host::{CallLabel, PluginLog, Volume};
+use crate::plugin::host::stdio::{CallLabel, PluginLog};
+use crate::plugin::host::volume::Volume;
 
 /// Requests that one instance may have in flight; more wait.
 const MAX_REQUESTS_OF_INSTANCE: usize = 8;

@@ -21,8 +21,8 @@ use super::sizes::{
     kept_bytes,
 };
 use crate::plugin::bindings::lictor::plugin::types::Failure;
+use crate::plugin::host::context::HostState;
 use crate::plugin::host::interface::Interface;
-use crate::plugin::instance::HostState;
 use crate::text::shown;
 
 mod bindings {

@@ -1,0 +1,135 @@
+//! The time that a call has computed: the processor time of its polls, without the waiting time between them.
+
+use std::task::Poll;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+use super::ticker::TICK;
+
+/// Adds up a call's processor time, and stops it past a limit.
+///
+/// Reading a thread's clock is a system call, a fifth of the cost of a whole warm call, so a call's first
+/// poll is not measured. A call that computes yields at the next tick, so a first poll that did not end the
+/// call counts as one tick. Most calls end in it.
+#[derive(Debug)]
+pub(in crate::plugin) struct Meter {
+    limit: Option<Duration>,
+    used: Duration,
+    has_polled: bool,
+    clock: fn() -> Duration,
+}
+
+/// A call computed for longer than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::plugin) struct CpuSpent {
+    /// The limit.
+    pub(in crate::plugin) limit: Duration,
+    /// The time used.
+    pub(in crate::plugin) used: Duration,
+}
+
+impl Meter {
+    /// Makes a meter for one call; without a limit it measures nothing.
+    pub(in crate::plugin) fn new(limit: Option<Duration>) -> Self {
+        Self { limit, used: Duration::ZERO, has_polled: false, clock: thread_cpu }
+    }
+
+    /// Makes a meter for a call that was polled once without one.
+    pub(in crate::plugin) fn after_one_poll(limit: Option<Duration>) -> Self {
+        Self { used: TICK, has_polled: true, ..Self::new(limit) }
+    }
+
+    /// Polls the call by `poll`. Must not be called again after an error.
+    pub(in crate::plugin) fn poll<T>(&mut self, poll: impl FnOnce() -> Poll<T>) -> Poll<Result<T, CpuSpent>> {
+        let Some(limit) = self.limit else { return poll().map(Ok) };
+        let began = self.has_polled.then(self.clock);
+        self.has_polled = true;
+        if let Poll::Ready(answer) = poll() {
+            return Poll::Ready(Ok(answer));
+        }
+        self.used += began.map_or(TICK, |began| (self.clock)().saturating_sub(began));
+        if self.used > limit { Poll::Ready(Err(CpuSpent { limit, used: self.used })) } else { Poll::Pending }
+    }
+}
+
+/// The processor time of this thread.
+///
+/// Uses the C library, since calls ask in the middle of computing: `rustix` first looks up the kernel's vDSO,
+/// which it can do neither on the stack of a call nor under valgrind.
+pub(in crate::plugin) fn thread_cpu() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    thread_local! {
+        static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+        static READ: Cell<u32> = const { Cell::new(0) };
+    }
+
+    fn fake() -> Duration {
+        READ.set(READ.get() + 1);
+        NOW.get()
+    }
+
+    fn pass(millis: u64) {
+        NOW.set(NOW.get() + Duration::from_millis(millis));
+    }
+
+    fn meter(limit_millis: u64) -> Meter {
+        Meter { clock: fake, ..Meter::new(Some(Duration::from_millis(limit_millis))) }
+    }
+
+    /// Polls once: computes for `millis` and stays pending.
+    fn computes(meter: &mut Meter, millis: u64) -> Poll<Result<(), CpuSpent>> {
+        meter.poll(|| {
+            pass(millis);
+            Poll::Pending
+        })
+    }
+
+    #[test]
+    fn a_call_that_ends_at_once_costs_no_look_at_the_clock() {
+        let before = READ.get();
+        assert_eq!(meter(1).poll(|| Poll::Ready(7)), Poll::Ready(Ok(7)));
+        assert_eq!(Meter { clock: fake, ..Meter::new(None) }.poll(|| Poll::Ready(7)), Poll::Ready(Ok(7)));
+        assert_eq!(READ.get(), before);
+    }
+
+    #[test]
+    fn polls_are_added_up_and_the_time_between_them_is_not() {
+        let mut meter = meter(10);
+        assert_eq!(computes(&mut meter, 0), Poll::Pending);
+        for _ in 0..3 {
+            pass(1000);
+            assert_eq!(computes(&mut meter, 3), Poll::Pending);
+        }
+        pass(1000);
+        let spent = CpuSpent { limit: Duration::from_millis(10), used: Duration::from_millis(11) };
+        assert_eq!(computes(&mut meter, 1), Poll::Ready(Err(spent)));
+    }
+
+    #[test]
+    fn a_call_that_ends_as_it_goes_over_has_ended() {
+        let mut meter = meter(5);
+        assert_eq!(computes(&mut meter, 0), Poll::Pending);
+        let last = meter.poll(|| {
+            pass(100);
+            Poll::Ready("done")
+        });
+        assert_eq!(last, Poll::Ready(Ok("done")));
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_too_long() {
+        let mut meter = Meter { clock: fake, ..Meter::new(None) };
+        for _ in 0..5 {
+            assert_eq!(computes(&mut meter, 1_000_000), Poll::Pending);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! WarmInstance instances: those that ran a call and may run the next.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rustc_hash::FxBuildHasher;
+use tokio::time::Instant;
+
+use super::warm::WarmInstance;
+use crate::identity::PeerIdentity;
+use crate::plugin::memory::budget::Reclaim;
+use crate::plugin::spec::Instances;
+use crate::sync::locked;
+
+/// Conditions for retiring a warm instance.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::plugin) struct Retirement {
+    /// After this many calls.
+    pub(in crate::plugin) max_calls: u32,
+    /// After this long without a call.
+    pub(in crate::plugin) idle: Duration,
+}
+
+/// The idle warm instances of one plugin.
+///
+/// An instance is taken out for a call and comes back only after one that ended well, so anything that ends a
+/// call otherwise (a trap, a time-out, a disconnect) retires the instance by dropping it.
+pub(in crate::plugin) struct Pool {
+    sharing: Instances,
+    retirement: Retirement,
+    max_idle: usize,
+    idle_count: AtomicUsize,
+    /// Keyed by the client whose calls they may see; without a client for `Shared`. The most recently used is
+    /// last.
+    idle: Mutex<Idle>,
+}
+
+/// Idle instances by the client whose calls they may see. The names are the operator's, so a fast hash is
+/// safe.
+type Idle = HashMap<Option<Arc<str>>, Vec<WarmInstance>, FxBuildHasher>;
+
+impl Pool {
+    pub(in crate::plugin) fn new(sharing: Instances, retirement: Retirement, max_idle: usize) -> Self {
+        Self { sharing, retirement, max_idle, idle_count: AtomicUsize::new(0), idle: Mutex::default() }
+    }
+
+    /// Takes out a warm instance that may see a call of `caller`.
+    pub(in crate::plugin) fn take(&self, caller: &PeerIdentity) -> Option<WarmInstance> {
+        if self.idle_count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let instance = self.idle().get_mut(&self.owner(caller))?.pop()?;
+        self.idle_count.fetch_sub(1, Ordering::Relaxed);
+        Some(instance)
+    }
+
+    /// Returns true if an instance that ended a call well may run another.
+    pub(in crate::plugin) fn may_keep(&self, instance: &WarmInstance) -> bool {
+        self.sharing != Instances::PerRequest
+            && instance.calls() < self.retirement.max_calls
+            && !instance.is_worn()
+    }
+
+    /// Returns the number of calls that an instance may still run.
+    pub(in crate::plugin) fn calls_left(&self, instance: &WarmInstance) -> usize {
+        let left = self.retirement.max_calls.saturating_sub(instance.calls());
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// Takes back an instance that ended a call well; drops it if it is worn or there are enough.
+    pub(in crate::plugin) fn give_back(&self, mut instance: WarmInstance) {
+        if !self.may_keep(&instance) || self.idle_count.load(Ordering::Relaxed) >= self.max_idle {
+            return;
+        }
+        instance.rest();
+        let mut idle = self.idle();
+        // Counted under the lock, so that `take` never subtracts before this adds.
+        self.idle_count.fetch_add(1, Ordering::Relaxed);
+        idle.entry(instance.owner().cloned()).or_default().push(instance);
+    }
+
+    /// Drops the instances that have not been called for the time in `retirement`.
+    pub(in crate::plugin) fn retire_idle(&self, now: Instant) {
+        if self.idle_count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut retired = Vec::new();
+        self.idle().retain(|_, instances| {
+            let is_fresh =
+                |instance: &WarmInstance| now.duration_since(instance.last_used()) < self.retirement.idle;
+            let kept = instances.iter().position(is_fresh).unwrap_or(instances.len());
+            retired.extend(instances.drain(..kept));
+            !instances.is_empty()
+        });
+        self.idle_count.fetch_sub(retired.len(), Ordering::Relaxed);
+        // Dropped here, after the lock: freeing an instance's memory takes time.
+    }
+
+    /// Takes out the instance that has been idle for longest.
+    fn take_oldest(&self) -> Option<WarmInstance> {
+        let mut idle = self.idle();
+        let used = |instances: &Vec<WarmInstance>| instances.first().map(WarmInstance::last_used);
+        let of_owner = idle.iter().filter_map(|(owner, instances)| Some((used(instances)?, owner)));
+        let owner = of_owner.min_by_key(|(at, _)| *at).map(|(_, owner)| owner.clone())?;
+        let instances = idle.get_mut(&owner)?;
+        let oldest = instances.remove(0);
+        if instances.is_empty() {
+            idle.remove(&owner);
+        }
+        self.idle_count.fetch_sub(1, Ordering::Relaxed);
+        Some(oldest)
+    }
+
+    /// Returns the client whose calls an instance may see that is made for `caller`; `None` for all clients.
+    pub(in crate::plugin) fn owner(&self, caller: &PeerIdentity) -> Option<Arc<str>> {
+        (self.sharing == Instances::PerClient).then(|| caller.name_shared())
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        locked(&self.idle)
+    }
+}
+
+impl Reclaim for Pool {
+    fn oldest(&self) -> Option<Instant> {
+        if self.idle_count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.idle().values().filter_map(|instances| instances.first()).map(WarmInstance::last_used).min()
+    }
+
+    fn give_up_oldest(&self) -> bool {
+        self.take_oldest().is_some()
+    }
+}

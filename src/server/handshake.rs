@@ -1,0 +1,208 @@
+//! The handshake, and the values that make it impossible to read a command before the peer is known.
+//!
+//! [`Handshaken`] can only be [authenticated](Handshaken::authenticate), only [`Authenticated`] gives out the
+//! stream, and a [`Refused`] peer can only be told why.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::CertificateDer;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::admission::AddressPlace;
+use super::shared::{Current, Shared};
+use super::stranger::{Explained, FirstBytes};
+use crate::identity::{PeerIdentity, Rejection, Roster, Unproven, authenticate, recognize};
+use crate::network::PeerAddress;
+use crate::telemetry::ConnectionId;
+use crate::telemetry::metrics::Counter;
+use crate::watermark;
+
+/// Silence after which the kernel asks whether the peer is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Does the handshake and identifies the peer. A peer that is not admitted is told why.
+pub(super) async fn authorize(
+    shared: &Shared,
+    current: &Current,
+    tcp: TcpStream,
+    peer: PeerAddress,
+    id: ConnectionId,
+    address: &AddressPlace,
+) -> Option<Authenticated> {
+    prepare(&tcp);
+    watermark::relief().await;
+    let turn = address.handshake_turn().await?;
+    let Some(first) = FirstBytes::peek(&tcp).await else {
+        Counter::ConnectionsSilent.count();
+        tracing::debug!(target: "lictor::connection", connection = %id, %peer, "nothing came");
+        return None;
+    };
+    let handshaken = match handshake(&current.acceptor, tcp).await {
+        Ok(handshaken) => handshaken,
+        Err(error) => {
+            match unproven(&error) {
+                Some(unproven) => not_proven(unproven, &current.service.roster, id, peer),
+                None => {
+                    let Explained { what, advice } = first.explain(&error);
+                    tracing::info!(target: "lictor::connection", connection = %id, %peer, error = &*what, advice, "handshake failed");
+                }
+            }
+            return None;
+        }
+    };
+    let (now, service) = (SystemTime::now(), Arc::clone(&current.service));
+    let judge = |chain: Vec<_>| async move {
+        let Some(_place) = address.verification().await else {
+            not_in_time(id, peer);
+            return None;
+        };
+        let judge = move || authenticate(&chain, &service.roster, now);
+        let judged = shared.verifiers.of_stranger(address.gates(), judge).await;
+        if judged.is_none() {
+            tracing::error!(target: "lictor::connection", connection = %id, %peer, "a certificate cannot be verified");
+        }
+        judged
+    };
+    match handshaken.authenticate(&current.service.roster, now, judge).await {
+        Ok(authenticated) => {
+            turn.was_of_client();
+            Some(authenticated)
+        }
+        Err(None) => None,
+        Err(Some(refused)) => {
+            let (rejection, detail) = (refused.rejection(), refused.rejection().detail());
+            let thumbprint = rejection.thumbprint().map(tracing::field::display);
+            tracing::warn!(target: "lictor::connection", connection = %id, %peer, thumbprint, reason = %rejection, detail, "refused");
+            // The peer may disconnect before it is told.
+            let _ = refused.explain().await;
+            None
+        }
+    }
+}
+
+/// Logs a handshake in which the peer did not prove that it holds its certificate's key. Whatever it shows,
+/// it is a stranger; but if the certificate is a client's, the operator has to know.
+fn not_proven(unproven: &Unproven, roster: &Roster, id: ConnectionId, peer: PeerAddress) {
+    if let Some(of) = roster.pinned_for(unproven.sha256, unproven.sha1) {
+        tracing::warn!(target: "lictor::connection", connection = %id, %peer, of, reason = %unproven, "a client's certificate was shown without proof");
+    } else {
+        tracing::info!(target: "lictor::connection", connection = %id, %peer, error = %unproven, "handshake failed");
+    }
+}
+
+pub(super) fn not_in_time(id: ConnectionId, peer: PeerAddress) {
+    Counter::HandshakesTimedOut.count();
+    tracing::info!(target: "lictor::connection", connection = %id, %peer, "not authorized in time");
+}
+
+/// Replies are written in one piece, so Nagle's algorithm has nothing to join. The server works without
+/// either option, so failures are ignored.
+fn prepare(tcp: &TcpStream) {
+    let _ = tcp.set_nodelay(true);
+    let _ = SockRef::from(tcp).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+}
+
+/// A connection whose handshake is done and whose peer is not known yet.
+struct Handshaken {
+    stream: TlsStream<TcpStream>,
+}
+
+/// A connection of an admitted client. Only this gives out the stream.
+pub(super) struct Authenticated {
+    stream: TlsStream<TcpStream>,
+    identity: PeerIdentity,
+}
+
+/// A connection whose peer is not admitted.
+struct Refused {
+    stream: TlsStream<TcpStream>,
+    rejection: Rejection,
+}
+
+/// Does the handshake.
+async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<Handshaken> {
+    Ok(Handshaken { stream: acceptor.accept(tcp).await? })
+}
+
+/// Returns the certificate that the peer has shown in the handshake that ended with `error`, if the cause is
+/// that the peer has not proven to hold its key.
+fn unproven(error: &io::Error) -> Option<&Unproven> {
+    Unproven::of(error.get_ref()?.downcast_ref()?)
+}
+
+impl Handshaken {
+    /// Identifies the peer. If its pin does not decide, `judge` gets the chain; `None` from `judge` is a
+    /// refusal.
+    async fn authenticate<J>(
+        self,
+        roster: &Roster,
+        now: SystemTime,
+        judge: impl FnOnce(Vec<CertificateDer<'static>>) -> J,
+    ) -> Result<Authenticated, Option<Refused>>
+    where
+        J: Future<Output = Option<Result<PeerIdentity, Rejection>>>,
+    {
+        let chain = self.stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let judged = match recognize(chain, roster, now) {
+            Some(recognized) => recognized,
+            None => judge(chain.to_vec()).await.ok_or(None)?,
+        };
+        match judged {
+            Ok(identity) => Ok(Authenticated { stream: self.stream, identity }),
+            Err(rejection) => Err(Some(Refused { stream: self.stream, rejection })),
+        }
+    }
+}
+
+impl Authenticated {
+    pub(super) fn into_parts(self) -> (TlsStream<TcpStream>, PeerIdentity) {
+        (self.stream, self.identity)
+    }
+}
+
+impl Refused {
+    fn rejection(&self) -> &Rejection {
+        &self.rejection
+    }
+
+    /// Sends the reason and closes.
+    async fn explain(mut self) -> io::Result<()> {
+        self.stream.write_all(format!("ERR {}\r\n\r\n", self.rejection).as_bytes()).await?;
+        self.stream.flush().await?;
+        close_gently(&mut self.stream).await
+    }
+}
+
+/// Bytes that are still read, and discarded, from a peer that was told goodbye.
+const LINGER_BYTES: u64 = 256 << 10;
+
+/// Longest wait for these bytes.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// Ends our side, then reads a little of what the peer still sends: closing a socket with unread data resets
+/// the connection, and a reset destroys what was sent last before the peer has read it.
+pub(super) async fn close_gently(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
+    stream.shutdown().await?;
+    let tcp = stream.get_mut().0;
+    let drain = async {
+        let mut scrap = [0; 1024];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match tcp.read(&mut scrap).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => left = left.saturating_sub(read as u64),
+            }
+        }
+    };
+    // Best effort: a timeout is not an error.
+    let _ = timeout(LINGER_TIME, drain).await;
+    Ok(())
+}
