@@ -101,7 +101,7 @@ fn guests_have_their_stores_from_one_file() {
     let files = shipped_code();
     let makes_one = |code: &str| words(code, "Store::new").next().is_some();
     let found = files.iter().filter(|(path, code)| path.starts_with("src/plugin/") && makes_one(code));
-    assert_eq!(found.map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["src/plugin/store.rs"]);
+    assert_eq!(found.map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["src/plugin/instance/store.rs"]);
 }
 
 #[test]

@@ -164,9 +164,9 @@ pub(crate) const MAY_SPEAK: &[(&str, &[&str])] = &[
 /// Ways to write errors with everything they quote, and the files of `src/plugin` that may: wasmtime's errors
 /// about a component contain names chosen by its author.
 pub(crate) const MAY_QUOTE: &[(&str, &[&str])] = &[
-    ("{error:#}", &["src/plugin/load.rs", "src/plugin/sandbox.rs", "src/plugin/runtime.rs"]),
+    ("{error:#}", &["src/plugin/load/mod.rs", "src/plugin/sandbox.rs", "src/plugin/engine.rs"]),
     ("{error:?}", &[]),
-    (".chain()", &["src/plugin/backtrace.rs"]),
+    (".chain()", &["src/plugin/debug/backtrace.rs"]),
 ];
 
 /// Words by which a file is opened, and the files that may use each: all others let `files` open anything
@@ -187,22 +187,22 @@ pub(crate) const MAY_OPEN: &[(&str, &[&str])] = &[
     ("File::create", &[]),
     ("File::create_new", &[]),
     // Writes to the kernel, about the process itself.
-    ("fs::write", &["src/plugin/confine.rs"]),
+    ("fs::write", &["src/plugin/load/confine.rs"]),
     (
         "OpenOptions",
         &[
             "src/files/make.rs",
-            "src/plugin/folder.rs",
+            "src/plugin/load/folder.rs",
             "src/state/sqlite/backup.rs",
             "src/state/sqlite/schema.rs",
         ],
     ),
     // By the number of a descriptor that `files` opened.
-    ("fs::read", &["src/plugin/cache.rs"]),
+    ("fs::read", &["src/plugin/load/cache/mod.rs"]),
     ("fs::read_to_string", &["src/app/addresses.rs", "src/watermark/available.rs"]),
     ("fs::copy", &[]),
     ("tokio::fs", &[]),
-    ("deserialize_file", &["src/plugin/cache.rs"]),
+    ("deserialize_file", &["src/plugin/load/cache/mod.rs"]),
     ("pem_file_iter", &[]),
     ("from_pem_file", &[]),
     ("openat", &["src/files/mod.rs", "src/files/walk.rs"]),
