@@ -178,7 +178,8 @@ mod tests {
             return what();
         }
         let mut again = Command::new(std::env::current_exe().unwrap());
-        again.args(["--exact", "--nocapture", &format!("plugin::confine::tests::{test}")]);
+        let module = module_path!().split_once("::").map_or("", |(_, module)| module);
+        again.args(["--exact", "--nocapture", &format!("{module}::{test}")]);
         let ended = again.env(CONFINED, "1").output().unwrap();
         let said = String::from_utf8_lossy(&ended.stdout) + String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success() && said.contains("1 passed"), "{said}");
