@@ -1,4 +1,4 @@
-;; The smallest plugin. The tests fill in the parts in braces, each to make one misfit (see tests/support/components.rs):
+;; The smallest plugin. The tests fill in the parts in braces, each to make one misfit (see testkit/src/components.rs):
 ;;   version   of the package lictor:plugin that it is built against
 ;;   imports   further imports
 ;;   core      further fields of the core module, such as imports; these come first
