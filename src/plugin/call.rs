@@ -103,8 +103,8 @@ impl Call {
         Self { commands: Some(commands), ..self }
     }
 
-    /// Makes a call that `parent` waits for. It is made for the same client, and stopped after `timeout`, or with
-    /// its parent if that is sooner.
+    /// Makes a call that `parent` waits for. It is made for the same client, and stopped after `timeout`, or
+    /// with its parent if that is sooner.
     #[must_use]
     pub fn nested(parent: &Self, request: Request, timeout: Duration) -> Self {
         let now = Instant::now();

@@ -81,8 +81,8 @@ impl Writing {
     }
 }
 
-/// The name of a dump without its extension. A plugin's name has letters, digits, `.`, `_` and `-`; the extension is
-/// added after the whole.
+/// The name of a dump without its extension. A plugin's name has letters, digits, `.`, `_` and `-`; the
+/// extension is added after the whole.
 fn file_name(plugin: &str, request: &str, at: Timestamp) -> String {
     // The last dot is not of the name: what follows a name's last dot would be taken for its extension.
     format!("{plugin}-{request}-{}.", at.strftime("%Y%m%dT%H%M%S%3f"))

@@ -20,8 +20,8 @@ use super::slots::{Slots, WaitQueue};
 use super::world::World;
 use crate::telemetry::metrics::Counter;
 
-/// Bytes of a linear memory that stay mapped when its slot is used again: they are zeroed by hand, which up to
-/// some size is cheaper than giving the pages back and faulting them in again.
+/// Bytes of a linear memory that stay mapped when its slot is used again: they are zeroed by hand, which up
+/// to some size is cheaper than giving the pages back and faulting them in again.
 const MEMORY_KEPT_RESIDENT_BYTES: usize = 128 << 10;
 
 /// The same for a table.
@@ -42,7 +42,7 @@ const CORE_INSTANCES_PER_SLOT: u32 = 12;
 const TABLES_PER_SLOT: u32 = 8;
 const MEMORIES_PER_SLOT: u32 = 2;
 
-/// How many of these one component may have; they may all be in one core module.
+/// Maximum number of these in one component; they may all be in one core module.
 const CORE_INSTANCES_PER_COMPONENT: u32 = CORE_INSTANCES_PER_SLOT * 4;
 const TABLES_PER_COMPONENT: u32 = TABLES_PER_SLOT * 4;
 const MEMORIES_PER_COMPONENT: u32 = MEMORIES_PER_SLOT * 4;
@@ -50,8 +50,8 @@ const MEMORIES_PER_COMPONENT: u32 = MEMORIES_PER_SLOT * 4;
 /// Stacks of a slot whose plugin streams: it may begin something while another thing of its own waits.
 const STACKS_PER_STREAM: u32 = 4;
 
-/// Instances of commands that commands run, for each slot. Slots are for those that clients run; a bound on the others keeps
-/// room for one that is being loaded, whatever clients do.
+/// Instances of commands that commands run, for each slot. Slots are for commands that clients run; a bound
+/// on the others keeps room in the pool for a plugin that is being loaded, whatever clients do.
 const NESTED_PER_SLOT: u32 = 2;
 
 /// Instances of plugins that are being loaded, in none of the slots: they are loaded one after the other.
@@ -60,7 +60,7 @@ const LOADING: u32 = 1;
 /// Elements of a table for which there is room in its slot.
 pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
 
-/// Where the plugins of one world run.
+/// The wasmtime engine of one world's plugins, with their slots and compiled code.
 pub(super) struct Engine {
     engine: wasmtime::Engine,
     slots: Slots,
@@ -69,8 +69,8 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Reserves the address space of `calls` slots, whose instances run by `ticker`. Compiled components are kept in the folder `compiled`; where it can't
-    /// be used, the log says why, and nothing is kept.
+    /// Reserves the address space of `calls` slots, whose instances run by `ticker`. Compiled components are
+    /// kept in the folder `compiled`; if that can't be used, the reason is logged, and nothing is kept.
     ///
     /// # Errors
     ///
@@ -127,7 +127,8 @@ impl Engine {
         &self.hopeless
     }
 
-    /// A file for what is made of the component that `hash` stands for: in the cache, or where that takes nothing in memory.
+    /// Creates a file for the output of compiling the component with this `hash`: in the cache, or in memory
+    /// if the cache can't be used.
     pub(super) fn draft(&self, hash: &[u8; 32], form: &'static str) -> io::Result<Draft> {
         match &self.cache {
             Some(cache) => cache.draft(hash, form).or_else(|error| {
@@ -156,7 +157,7 @@ impl Engine {
     }
 }
 
-/// Why there are no slots, and what to do about it.
+/// Returns the error for slots that can't be reserved, with a remedy.
 fn no_sandbox(world: World, calls: u32, error: &wasmtime::Error) -> anyhow::Error {
     if !backtrace::is_of_memory(error) {
         return anyhow!("no sandbox: {error:#}");
@@ -181,22 +182,22 @@ fn open_cache(folder: &Path, engine: &wasmtime::Engine) -> Option<Cache> {
         .ok()
 }
 
-/// Commands that commands run at the same time, of `calls` slots: of one, as many as run each other.
+/// Concurrent commands that are run by commands, for `calls` slots: for one slot, as many as run each other.
 fn most_nested(calls: u32) -> u32 {
     calls.saturating_sub(1) * NESTED_PER_SLOT + u32::from(MAX_DEPTH)
 }
 
-/// An engine that compiles for the plugins of `world` and runs none: a pool would take address space that the process
-/// has not. A test keeps its code the same.
+/// An engine that compiles for the plugins of `world` and runs none: a pool would take address space that the
+/// process does not have. A test keeps its code the same.
 pub(super) fn compiling_engine(world: World) -> wasmtime::Result<wasmtime::Engine> {
     wasmtime::Engine::new(&config(world))
 }
 
-/// What the code of a world's plugins depends on.
+/// Settings that the compiled code of a world's plugins depends on.
 ///
-/// Memory protection keys and pagemap scanning stay off: wasmtime 48.0.8 can leave a swapped-out dirty page with the last
-/// instance's data under the latter (wasmtime issue 14357). Debug information is not kept, as it would be searched at
-/// each trap, and a component's author may have made it for that.
+/// Memory protection keys and pagemap scanning stay off: wasmtime 48.0.8 can leave a swapped-out dirty page
+/// with the last instance's data under the latter (wasmtime issue 14357). Debug information is not kept, as
+/// it would be searched at each trap, and a component's author may have made it for that.
 fn config(world: World) -> Config {
     let mut config = Config::new();
     // Off where nothing needs it, because it doubles the cost of a call.

@@ -1,7 +1,8 @@
 //! Plugins: WebAssembly components, sandboxed.
 //!
-//! The only module that names wasmtime. It knows neither sockets nor the config file, nor permissions: a [`Call`] is made of
-//! a request that was permitted and routed, and its reply is bytes or a [`CommandError`](crate::wire::CommandError).
+//! The only module that names wasmtime. It knows neither sockets nor the config file, nor permissions: a
+//! [`Call`] is made of a request that was permitted and routed, and its reply is bytes or a
+//! [`CommandError`](crate::wire::CommandError).
 
 mod bindings;
 mod call;

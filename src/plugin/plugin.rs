@@ -73,8 +73,8 @@ impl Plugin {
         }
     }
 
-    /// The same component under other `grants`, without loading it anew. The grants may only shrink: an import that is no
-    /// longer granted becomes an empty grant. Calls in progress keep theirs.
+    /// The same component under other `grants`, without loading it anew. The grants may only shrink: an
+    /// import that is no longer granted becomes an empty grant. Calls in progress keep theirs.
     #[must_use]
     pub fn with_grants(&self, grants: Grants) -> Self {
         Self::new(Spec { grants, ..self.spec.clone() }, self.component.clone())
@@ -122,7 +122,8 @@ impl Plugin {
         &self.component.commands
     }
 
-    /// Returns true if it may run other commands, so that its calls have to be made [with](super::Call::with_commands) them.
+    /// Returns true if it may run other commands, so that its calls have to be made
+    /// [with](super::Call::with_commands) them.
     #[must_use]
     pub fn runs_commands(&self) -> bool {
         self.spec.grants.commands.is_some()
@@ -134,7 +135,8 @@ impl Plugin {
         self.spec.grants.commands.as_ref().is_some_and(|gate| (gate.0)(command))
     }
 
-    /// Returns true if its commands return streams, so that [`run_streaming`](super::run_streaming) has to run them.
+    /// Returns true if its commands return streams, so that [`run_streaming`](super::run_streaming) has to
+    /// run them.
     #[must_use]
     pub fn is_streaming(&self) -> bool {
         self.component.world == World::StreamingPlugin
@@ -170,8 +172,8 @@ impl Plugin {
         &self.limit
     }
 
-    /// Counts one more call of a client as running, before all else that the call needs; waits if the client is at
-    /// its limit. The call then runs by [`run_reserved`](super::run_reserved).
+    /// Counts one more call of a client as running, before all else that the call needs; waits if the client
+    /// is at its limit. The call then runs by [`run_reserved`](super::run_reserved).
     ///
     /// # Errors
     ///

@@ -27,7 +27,7 @@ pub struct SandboxLimits {
     pub concurrent_streams: u32,
     /// Calls that wait for a slot; one more is refused as `busy`.
     pub waiting_calls: usize,
-    /// How long a call waits for a slot before it is refused as `busy`.
+    /// Longest wait for a slot; then the call is refused as `busy`.
     pub max_wait: Duration,
     /// HTTP requests of plugins that are under way at the same time; more wait.
     pub http_requests: usize,
@@ -35,16 +35,16 @@ pub struct SandboxLimits {
     pub memory_bytes: usize,
 }
 
-/// What a sandbox keeps on disk.
+/// Files that a sandbox keeps on disk.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kept<'a> {
     /// The folder of compiled components; without it each start compiles them.
     pub compiled: Option<&'a Path>,
-    /// What becomes of core dumps.
+    /// Destination of core dumps.
     pub core_dumps: CoreDumps<'a>,
 }
 
-/// What becomes of the core dump of a plugin that traps.
+/// Destination of the core dump of a plugin that traps.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum CoreDumps<'a> {
     /// None is made.
@@ -56,11 +56,11 @@ pub enum CoreDumps<'a> {
     HandedOver,
 }
 
-/// Where plugins run.
+/// The engines of all plugins, and the bounds that these share.
 ///
 /// Commands and streams have slots of their own, since a stream may go on for days.
 pub struct Sandbox {
-    /// Of all engines.
+    /// The epoch clock of all engines.
     ticker: Ticker,
     commands: Arc<Engine>,
     /// Made for the first plugin that streams.
@@ -68,9 +68,10 @@ pub struct Sandbox {
     compiled: Option<PathBuf>,
     makes_core_dumps: bool,
     queue: Arc<WaitQueue>,
-    /// One plugin at a time describes itself, in none of the clients' slots: with all of these held, a reload is what helps.
+    /// The slot of a plugin that is being loaded, apart from the clients': with all of these held, a reload
+    /// is the remedy.
     loading: Semaphore,
-    /// Of its instance, for the same reason; the plugin's own bound holds as well.
+    /// Memory of that plugin's instance, for the same reason; the plugin's own bound holds as well.
     loading_budget: Arc<Budget>,
     limits: SandboxLimits,
     budget: Arc<Budget>,
@@ -82,8 +83,8 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Reserves the address space of all slots for commands. Where a folder can't be used, the log says why, and nothing is
-    /// kept.
+    /// Reserves the address space of all slots for commands. If a folder can't be used, the reason is logged,
+    /// and nothing is kept.
     ///
     /// # Errors
     ///
@@ -117,8 +118,8 @@ impl Sandbox {
         })
     }
 
-    /// Removes the compiled components that were not used for long, of whichever engine, and as many more as makes the rest
-    /// at most `most_bytes`. Reads a folder, so it is kept off the threads that serve.
+    /// Removes compiled components, of all engines, that have not been used for long, and the oldest of the
+    /// others until at most `most_bytes` are left. Reads a folder, so it is kept off the threads that serve.
     pub fn prune_cache(&self, most_bytes: u64) {
         self.commands.prune_cache(most_bytes);
     }
@@ -128,11 +129,11 @@ impl Sandbox {
         self.budget.give_up_idle();
     }
 
-    /// Where plugins of `world` run.
+    /// Returns the engine for plugins of `world`.
     ///
     /// # Errors
     ///
-    /// Why there is no such place: the machine can't give it.
+    /// The reason for which the machine can't provide one.
     pub(super) fn engine(&self, world: World) -> Result<Arc<Engine>, String> {
         match world {
             World::Plugin => Ok(Arc::clone(&self.commands)),
@@ -157,13 +158,13 @@ impl Sandbox {
         &self.loading_budget
     }
 
-    /// The place of a plugin that is being loaded, once the one before it is done. Clients can't take it.
+    /// Acquires the slot for loading; waits while another plugin is loaded. Clients can't take it.
     pub(super) async fn loading(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.loading.acquire().await.ok()
     }
 
-    /// The queue of calls that wait for leave to run.
+    /// The queue of calls that wait for a permit.
     pub(super) fn queue(&self) -> &Arc<WaitQueue> {
         &self.queue
     }
@@ -173,12 +174,12 @@ impl Sandbox {
         &self.compute
     }
 
-    /// Where core dumps are kept.
+    /// The folder of core dumps, if they are kept.
     pub(super) fn dumps(&self) -> Option<&Arc<Dumps>> {
         self.dumps.as_ref()
     }
 
-    /// By what plugins tell each other what happens.
+    /// The topics by which plugins exchange events.
     pub(super) fn topics(&self) -> &Arc<Topics> {
         &self.topics
     }
@@ -189,12 +190,12 @@ impl Sandbox {
         &self.reserved
     }
 
-    /// What all plugins' HTTP requests share.
+    /// Permits and trust roots shared by all plugins' HTTP requests.
     pub(super) fn web(&self) -> &Arc<Web> {
         &self.web
     }
 
-    /// Warm instances that may stand idle at the same time: as many as may run, for the pool has room for both.
+    /// Maximum number of idle warm instances: as many as may run, since the pool has room for both.
     pub(super) fn max_idle_instances(&self) -> usize {
         self.limits.concurrent_calls as usize
     }

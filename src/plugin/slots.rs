@@ -1,11 +1,11 @@
-//! Leave to run: the limits on each client's and each plugin's running calls, the slots for all calls, and the
-//! queue for these.
+//! Leave to run: the limits on each client's and each plugin's running calls, the slots for all calls, and
+//! the queue for these.
 //!
-//! A call acquires its client's limit first, then its plugin's, then a slot. It holds the less scarce while it
-//! waits for the next: a client that waits for its own calls to end holds nothing that others wait for, and one
-//! that waits for a plugin holds none of the slots that run other plugins. A call that waits for a slot holds its
-//! plugin's limit, which is no loss to those behind it: they would wait for a slot as well. All calls acquire in
-//! this order, so no circle of calls can wait for each other.
+//! A call acquires its client's limit first, then its plugin's, then a slot. It holds the less scarce while
+//! it waits for the next: a client that waits for its own calls to end holds nothing that others wait for,
+//! and one that waits for a plugin holds none of the slots that run other plugins. A call that waits for a
+//! slot holds its plugin's limit, which is no loss to those behind it: they would wait for a slot as well.
+//! All calls acquire in this order, so no circle of calls can wait for each other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -122,8 +122,8 @@ impl Slots {
         self.queue.wait(Arc::clone(&self.free).acquire_owned(), deadline).await
     }
 
-    /// Acquires a slot for a command that a command runs. It never waits: its caller holds a slot meanwhile, and
-    /// with all slots held so, none would ever become free.
+    /// Acquires a slot for a command that a command runs. It never waits: its caller holds a slot meanwhile,
+    /// and with all slots held so, none would ever become free.
     pub(super) fn try_acquire_nested(&self) -> Result<SemaphorePermit<'_>, CommandError> {
         self.nested.try_acquire().map_err(|_| {
             Counter::NestedCallsRefused.count();
@@ -194,8 +194,8 @@ impl ClientLimits {
         Self { by_client: limits.collect(), calls, waiting }
     }
 
-    /// The limits for `clients` after a reload. A client that was there keeps its limit and the calls counted in
-    /// it, unless the numbers change.
+    /// The limits for `clients` after a reload. A client that was there keeps its limit and the calls counted
+    /// in it, unless the numbers change.
     #[must_use]
     pub fn renewed(&self, clients: impl IntoIterator<Item = Arc<str>>, calls: usize, waiting: usize) -> Self {
         let mut renewed = Self::new(clients, calls, waiting);
@@ -209,8 +209,8 @@ impl ClientLimits {
         renewed
     }
 
-    /// The limit of a client; kept with its connection, so that no call has to look it up. A client that is not
-    /// among these may run nothing.
+    /// The limit of a client; kept with its connection, so that no call has to look it up. A client that is
+    /// not among these may run nothing.
     #[must_use]
     pub fn of(&self, client: &PeerIdentity) -> ClientLimit {
         self.by_client.get(client.name()).cloned().unwrap_or_else(|| ClientLimit::new(0, 0))

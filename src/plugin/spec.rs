@@ -24,7 +24,8 @@ pub struct Spec {
     pub sha256: Option<[u8; 32]>,
     /// The clients whose calls share an instance.
     pub instances: Instances,
-    /// Longest time for a call, for describing itself when it is loaded, and from one part of a stream to the next.
+    /// Longest time for a call, for describing itself when it is loaded, and from one part of a stream to the
+    /// next.
     pub timeout: Duration,
     /// Longest time for which a call may compute; `None` for as long as it may take.
     pub cpu_time: Option<Duration>,

@@ -1,8 +1,8 @@
-//! Stopped calls: the reason, the owner of the deadline, and the place in the plugin's code.
+//! Stopped calls: the reason, the owner of the deadline, and the location in the plugin's code.
 //!
-//! A call that computes is set aside at each tick, in the middle of the plugin's code. To stop it there, it
-//! is polled once more: it breaks off at the next check of the epoch, which is due at once, as if it trapped.
-//! So wasmtime reports the place. A call that ends before its second tick pays nothing for this.
+//! A call that computes yields at each tick, in the middle of the plugin's code. To stop it there, it is
+//! polled once more: it breaks off at the next check of the epoch, which is due at once, as if it trapped.
+//! So wasmtime reports the location. A call that ends before its second tick pays nothing for this.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +12,11 @@ use super::cpu::meter::CpuSpent;
 /// Reason for which a call is stopped.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stopped {
-    /// Its deadline has passed.
+    /// Its deadline.
     AtDeadline,
     /// Its stream made no progress for too long.
     Stalled,
-    /// It computed for longer than it may.
+    /// Processor time beyond its limit.
     Computed(CpuSpent),
 }
 
@@ -55,8 +55,8 @@ impl Stop {
         self.is_set_aside.load(Ordering::Relaxed)
     }
 
-    /// Has the call break off for `why`. Set once: only the task that runs a call stops it, and then runs it no
-    /// more.
+    /// Has the call break off for `why`. Set once: only the task that runs a call stops it, and then runs it
+    /// no more.
     pub(super) fn stop_for(&self, why: Stopped) {
         let _ = self.why.set(why);
     }

@@ -12,8 +12,8 @@ use super::memory::refusal::MemoryRefusal;
 use crate::telemetry::metrics::Counter;
 use crate::wire::Code;
 
-/// wasmtime's text for a guest that hands over too much, since it has no type for that error. A test with such a
-/// plugin keeps it true.
+/// wasmtime's text for a guest that hands over too much, since it has no type for that error. A test with
+/// such a plugin keeps it true.
 const HOST_CALL_FUEL_TEXTS: [&str; 1] = ["too much data is being copied between the host and the guest: \
                                          fuel allocated for hostcalls has been exhausted"];
 
@@ -51,8 +51,8 @@ impl Breakage {
         Self { code, reason, advice: Some(refusal.advice()) }
     }
 
-    /// Returns true if `error` may have come of `refusal`. The plugin may also have coped with that: an allocator that
-    /// gets no memory aborts, and the host fails if it holds too much.
+    /// Returns true if `error` may have come of `refusal`. The plugin may also have coped with that: an
+    /// allocator that gets no memory aborts, and the host fails if it holds too much.
     pub(super) fn may_come_of(refusal: MemoryRefusal, error: &wasmtime::Error) -> bool {
         match error.downcast_ref::<Trap>() {
             Some(trap) => *trap == Trap::UnreachableCodeReached,

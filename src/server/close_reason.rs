@@ -62,8 +62,8 @@ impl CloseReason {
 /// The message that a client reads last.
 #[derive(Debug)]
 pub(super) enum CloseMessage {
-    /// Its bytes were no request.
+    /// A fault in its bytes.
     Fault(Fault),
-    /// It is cut off.
+    /// The reason for which it is disconnected.
     Farewell(String),
 }

@@ -1,7 +1,7 @@
 //! Commands that a plugin runs for its client, permitted and routed like the client's own.
 //!
-//! Each is a request of its own, under the service in force when it begins, however long ago the command began that runs
-//! it. So neither a withdrawn permission nor a removed plugin lives on in a stream.
+//! Each is a request of its own, under the service in force when it begins, however long ago the command
+//! began that runs it. So neither a withdrawn permission nor a removed plugin lives on in a stream.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -111,8 +111,8 @@ fn begin(
     }
 }
 
-/// Returns true if the plugin `via`, in which `parent` runs, is still served and granted `command`. Its instance only knows
-/// the grants with which it began.
+/// Returns true if the plugin `via`, in which `parent` runs, is still served and granted `command`. Its
+/// instance only knows the grants with which it began.
 fn is_granted(service: &Service, parent: &Call, via: &str, command: &str) -> bool {
     let is_granted = |plugin: &Arc<plugin::Plugin>| plugin.name() == via && plugin.may_run(command);
     service.routes.goes_to(parent.request().command(), is_granted)

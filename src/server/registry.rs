@@ -1,4 +1,5 @@
-//! The connections that are served, and the signals sent to them: to stop, to use another config, to disconnect.
+//! The connections that are served, and the signals sent to them: to stop, to use another config, to
+//! disconnect.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};

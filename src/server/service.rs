@@ -39,21 +39,21 @@ pub struct Service {
 /// Bounds on one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Requests under way: framed ones that run, and plain ones that run or wait. At the limit the server stops
-    /// reading.
+    /// Requests under way: framed ones that run, and plain ones that run or wait. At the limit the server
+    /// stops reading.
     pub in_flight: usize,
     /// Bytes of the requests under way. Past the limit the server stops reading.
     pub in_flight_bytes: usize,
     /// The largest `Size`, in bytes.
     pub body_bytes: usize,
-    /// From a head's first byte to its last.
+    /// Longest time from a head's first byte to its last.
     pub head_timeout: Duration,
-    /// From a head's end to its body's.
+    /// Longest time from a head's end to its body's.
     pub body_timeout: Duration,
-    /// Without a request under way and without a byte from the client.
+    /// Longest time without a request under way and without a byte from the client.
     pub idle_timeout: Duration,
-    /// Without the client taking a byte of what is there for it.
+    /// Longest time in which the client reads nothing of the replies that wait for it.
     pub write_timeout: Duration,
-    /// How long one connection computes before its replies are written and others get their turn.
+    /// Time budget of one connection before its replies are written and others are polled.
     pub slice: Duration,
 }

@@ -9,7 +9,6 @@
 //!
 //! Invariant: events caused by one client share no budget and no count with those of another. So an event
 //! that a client can cause has the field `client`.
-//! cause has the field `client`.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};

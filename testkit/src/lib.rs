@@ -1,8 +1,8 @@
 //! Basis of the tests that run the built server: a real server in its own folder, certificates of all kinds,
 //! clients that speak raw bytes, and components that misbehave.
 //!
-//! Nothing here decides what is right; it knows none of the server's answers, except its greeting, and none of
-//! its code.
+//! Nothing here decides what is right; it knows none of the server's answers, except its greeting, and none
+//! of its code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
@@ -43,8 +43,8 @@ pub fn eventually_within<T>(patience: Duration, what: &str, mut attempt: impl Fn
     }
 }
 
-/// Lets time pass, for a test of the time itself: nothing happens meanwhile, or something at its own pace. All other
-/// tests wait for an event, by [`eventually`] or by a read.
+/// Lets time pass, for a test of the time itself: nothing happens meanwhile, or something at its own pace.
+/// All other tests wait for an event, by [`eventually`] or by a read.
 pub fn let_pass(time: Duration) {
     thread::sleep(time);
 }

@@ -28,8 +28,8 @@ pub fn lictor(folder: &Path) -> Command {
     at_home(&program(), folder)
 }
 
-/// Returns the path of the `lictor` that cargo built for the test. A test that is run without cargo has it in the folder
-/// above its own.
+/// Returns the path of the `lictor` that cargo built for the test. A test that is run without cargo has it in
+/// the folder above its own.
 pub fn program() -> PathBuf {
     let beside = || {
         let test = env::current_exe().expect("a test has a path");

@@ -1,6 +1,7 @@
-//! The first word of documentation comments: a noun or a verb, and no question word.
+//! Comments: the first word of their documentation is a noun or a verb, and no question word; their lines are
+//! no wider than those of code.
 
-use super::{rust_files, text};
+use super::{none, rust_files, text};
 
 /// Words that name a thing by a clause instead of by a noun.
 const QUESTION_WORDS: [&str; 9] = ["What", "Whether", "How", "Where", "When", "Why", "Who", "Whom", "Which"];
@@ -25,6 +26,34 @@ fn documentation_comments_begin_with_a_noun_or_a_verb() {
     assert!(comments > 1_000, "{comments} comments: are they still found?");
     let count = faults.len();
     assert!(count * ONE_IN < comments, "{count} of {comments} do not:\n  {}", faults.join("\n  "));
+}
+
+#[test]
+fn comments_are_no_wider_than_code() {
+    let format: toml::Table = text("rustfmt.toml").parse().unwrap();
+    let width = format["max_width"].as_integer().and_then(|width| usize::try_from(width).ok()).unwrap();
+    let mut comments = 0;
+    let mut faults = Vec::new();
+    for path in rust_files() {
+        for (number, line) in (1..).zip(text(&path).lines()).filter(|(_, line)| is_comment(line)) {
+            comments += 1;
+            let columns = line.chars().count();
+            if columns > width && !is_unbreakable(line) {
+                faults.push(format!("{path}:{number}: {columns} columns, at most {width}: wrap the comment"));
+            }
+        }
+    }
+    none(&faults, comments);
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with("//")
+}
+
+/// Returns true for a line of a comment that can't be wrapped: a URL, a row of a table, or indented code.
+fn is_unbreakable(line: &str) -> bool {
+    let words = line.trim_start().trim_start_matches(['/', '!']);
+    words.contains("://") || words.trim_start().starts_with('|') || words.starts_with("     ")
 }
 
 /// The first line of each documentation comment, with its number.

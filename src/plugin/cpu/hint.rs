@@ -1,8 +1,8 @@
 //! A hint whether a plugin's calls compute.
 //!
-//! A call may compute for a tick on the thread where its request was read, and nearly all end in it. If a plugin's calls do
-//! not, each of them would delay everything else there by a tick. So after such a call the next starts on the
-//! [threads for offloaded calls](super::offload), and so on until one ends within a tick.
+//! A call may compute for a tick on the thread where its request was read, and nearly all end in it. If a
+//! plugin's calls do not, each of them would delay everything else there by a tick. So after such a call the
+//! next starts on the [threads for offloaded calls](super::offload), and so on until one ends within a tick.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -74,15 +74,15 @@ impl CpuHint {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::plugin) struct FirstTick {
     on: ThreadId,
-    /// That thread's processor time.
+    /// Processor time of the thread.
     at: Duration,
 }
 
 /// Makes a call that has computed for a tick yield to all others, and resume at its turn.
 ///
-/// The epoch advances whether the call's thread has a processor or not, and on a busy machine a command of microseconds
-/// can see many ticks. So the thread's own time decides, read from the first tick on that the call sees: reading it when
-/// the call begins would cost every call more than it saves.
+/// The epoch advances whether the call's thread has a processor or not, and on a busy machine a command of
+/// microseconds can see many ticks. So the thread's own time decides, read from the first tick on that the
+/// call sees: reading it when the call begins would cost every call more than it saves.
 ///
 /// The call is checked once more as it resumes, and interrupted there if it was stopped meanwhile.
 pub(in crate::plugin) fn give_way(

@@ -26,11 +26,12 @@ pub(in crate::plugin) fn pared(answer: Answer, max_reply_bytes: usize) -> Answer
     Ok(reply)
 }
 
-/// Longest message and code of a failure that are kept until it is told, in bytes. No more of a message is ever shown,
-/// and no known code is longer.
+/// Longest message and code of a failure that are kept until it is told, in bytes. No more of a message is
+/// ever shown, and no known code is longer.
 const MAX_FAILURE_BYTES: usize = 8 << 10;
 
-/// Cuts `failure` to what is kept of it: a plugin may make it as large as all that it hands over in one piece.
+/// Cuts `failure` to what is kept of it: a plugin may make it as large as all that it hands over in one
+/// piece.
 pub(in crate::plugin) fn pared_failure(mut failure: Failure) -> Failure {
     for text in [&mut failure.code, &mut failure.message] {
         if text.len() > MAX_FAILURE_BYTES {
@@ -75,9 +76,9 @@ struct Inner {
 }
 
 impl CallQueue {
-    /// Adds the answer of the call that has begun, and returns the next one of the guest's block if there is time for it.
-    /// The clock is read only if the call saw its `first_tick`, and every few calls: reading it costs a small call a part
-    /// of its time.
+    /// Adds the answer of the call that has begun, and returns the next one of the guest's block if there is
+    /// time for it. The clock is read only if the call saw its `first_tick`, and every few calls: reading it
+    /// costs a small call a part of its time.
     pub(in crate::plugin) fn answer(
         &self,
         answer: Answer,
@@ -104,8 +105,8 @@ impl CallQueue {
         self.is_worn.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for calls; returns a block of them, and the first. Pushing calls wakes nobody; the pusher polls the instance
-    /// itself.
+    /// Waits for calls; returns a block of them, and the first. Pushing calls wakes nobody; the pusher polls
+    /// the instance itself.
     pub(in crate::plugin) async fn next_block(&self) -> (Vec<u8>, Arc<Call>) {
         poll_fn(|_| {
             let mut inner = self.inner();
@@ -134,8 +135,8 @@ impl CallQueue {
         inner.answers.pop()
     }
 
-    /// Takes the answers of the first of `pushed` calls, and gives up those that have not begun. Returns true if the call
-    /// after the answers goes on.
+    /// Takes the answers of the first of `pushed` calls, and gives up those that have not begun. Returns true
+    /// if the call after the answers goes on.
     pub(in crate::plugin) fn settle(&self, pushed: usize, answered: impl FnMut(Answer)) -> bool {
         let mut inner = self.inner();
         let goes_on = inner.answers.len() < pushed && !inner.is_closed;

@@ -134,12 +134,13 @@ impl Streaming {
     }
 }
 
-/// Returns the bytes that a guest may hand to the host at once, by a host function or as its result: all that a store
-/// takes at once, or its reply. Each use has its own bound; this one keeps the host from copying without end before it
-/// can check.
+/// Returns the bytes that a guest may hand to the host at once, by a host function or as its result: all that
+/// a store takes at once, or its reply. Each use has its own bound; this one keeps the host from copying
+/// without end before it can check.
 pub(in crate::plugin) fn max_piece_bytes(max_reply_bytes: usize) -> usize {
     MAX_BYTES_PER_CALL.max(max_reply_bytes).saturating_add(PIECE_SLACK_BYTES)
 }
 
-/// Allowance for what surrounds that: offsets of texts in a list, the name of a store, the words of a failure.
+/// Allowance for what surrounds that: offsets of texts in a list, the name of a store, the words of a
+/// failure.
 const PIECE_SLACK_BYTES: usize = 64 << 10;

@@ -16,7 +16,8 @@ type Store<'a> = StoreContextMut<'a, HostState>;
 pub(super) const INTERFACE: Interface =
     Interface { names: &["lictor:plugin/queue"], version: (0, 1), grant: None, link };
 
-/// Linked by hand: functions that `bindgen!` makes are not given the store, in which a call's first tick begins.
+/// Linked by hand: functions that `bindgen!` makes are not given the store, in which a call's first tick
+/// begins.
 fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance("lictor:plugin/queue@0.1.0")?;
     // Entering a function that may wait costs more, so the one that only answers does not.
@@ -41,8 +42,8 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     })
 }
 
-/// Ends the call that has begun, and begins the next of the guest's block; returns true if there is one. `function` is the
-/// one that the guest called.
+/// Ends the call that has begun, and begins the next of the guest's block; returns true if there is one.
+/// `function` is the one that the guest called.
 fn answer(store: &mut Store<'_>, said: Answer, function: &str) -> wasmtime::Result<bool> {
     if call_queue(store, Option::is_some).is_none() {
         wasmtime::bail!("it calls `queue.{function}` while no request of `queue` has begun");

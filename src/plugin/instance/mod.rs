@@ -64,7 +64,8 @@ impl Instance {
         describing.await
     }
 
-    /// Runs `call`. After an error, or if the future is dropped before its end, the instance can't be used again.
+    /// Runs `call`. After an error, or if the future is dropped before its end, the instance can't be used
+    /// again.
     pub(super) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<Answer> {
         self.store.state_mut().begin(Arc::clone(call));
         let arguments: SmallVec<[&str; 8]> = call.request().arguments().collect();
@@ -83,7 +84,8 @@ impl Instance {
         Ok(answer)
     }
 
-    /// Runs `call`, whose reply goes into `writer`, to the end of its stream. The instance can't be used again.
+    /// Runs `call`, whose reply goes into `writer`, to the end of its stream. The instance can't be used
+    /// again.
     pub(super) async fn stream(
         &mut self,
         call: &Arc<Call>,
@@ -121,8 +123,8 @@ impl Instance {
         self.exports.worker.is_some()
     }
 
-    /// Enters the instance, which then takes its calls from `queue`; returns the error that ends this. It can't be used
-    /// again.
+    /// Enters the instance, which then takes its calls from `queue`; returns the error that ends this. It
+    /// can't be used again.
     pub(super) async fn work(&mut self, queue: Arc<CallQueue>) -> wasmtime::Error {
         self.store.state_mut().queue = Some(queue);
         let Some(worker) = &self.exports.worker else {
@@ -134,8 +136,8 @@ impl Instance {
         }
     }
 
-    /// Returns the core dump of the trap in `error`, if the engine makes one. It is as large as the instance's memories,
-    /// so it takes time. `name` is the plugin's in the dump.
+    /// Returns the core dump of the trap in `error`, if the engine makes one. It is as large as the
+    /// instance's memories, so it takes time. `name` is the plugin's in the dump.
     ///
     /// The format has no place for source lines, so the backtrace with these is a section of its own.
     pub(super) fn into_core_dump(

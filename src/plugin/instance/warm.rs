@@ -22,9 +22,9 @@ pub(in crate::plugin) struct WarmInstance {
 }
 
 enum Guest {
-    /// It is entered for each call.
+    /// Entered for each call.
     PerCall(Instance),
-    /// It stays entered, and waits for calls.
+    /// Stays entered, and waits for calls.
     Resident(Worker),
 }
 
@@ -39,7 +39,8 @@ impl WarmInstance {
         Self { guest, owner, calls: 0, last_used: Instant::now() }
     }
 
-    /// Runs `call`. After an error, or if the future is dropped before its end, the instance can't be used again.
+    /// Runs `call`. After an error, or if the future is dropped before its end, the instance can't be used
+    /// again.
     pub(in crate::plugin) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<Answer> {
         self.calls += 1;
         match &mut self.guest {

@@ -1,9 +1,10 @@
 //! Instances that stay entered: `worker.run` takes one call after the other from `lictor:plugin/queue`.
 //!
-//! Entering a component costs several times what a small command takes: a stack, lifting and lowering of arguments and
-//! results by calls into the guest, the way in and out. A warm instance whose plugin exports `worker` is entered once
-//! instead. While it is idle its stack is suspended in the host's function `queue.next`, where its next calls resume it.
-//! Calls that are there already are handed over together, and each costs one call of `queue.reply`.
+//! Entering a component costs several times what a small command takes: a stack, lifting and lowering of
+//! arguments and results by calls into the guest, the way in and out. A warm instance whose plugin exports
+//! `worker` is entered once instead. While it is idle its stack is suspended in the host's function
+//! `queue.next`, where its next calls resume it. Calls that are there already are handed over together, and
+//! each costs one call of `queue.reply`.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -45,7 +46,8 @@ impl Worker {
         self.queue.is_worn()
     }
 
-    /// Runs `call`. After an error, or if the future is dropped before its end, the worker can't be used again.
+    /// Runs `call`. After an error, or if the future is dropped before its end, the worker can't be used
+    /// again.
     pub(super) async fn handle(&mut self, call: &Arc<Call>) -> Result<Answer, Left> {
         self.queue.push(std::slice::from_ref(call), None);
         self.finish().await
@@ -60,8 +62,9 @@ impl Worker {
         .await
     }
 
-    /// Runs those of `calls` that end at once, one after the other, and begins none after `until`. Each answer is handed
-    /// to `answered`. Returns true if the call after those goes on; those behind it have not begun.
+    /// Runs those of `calls` that end at once, one after the other, and begins none after `until`. Each
+    /// answer is handed to `answered`. Returns true if the call after those goes on; those behind it have not
+    /// begun.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Loads plugins: reads a component, compiles it, checks that it fits its world and its grants, links it, and asks it
-//! for its commands.
+//! Loads plugins: reads a component, compiles it, checks that it fits its world and its grants, links it, and
+//! asks it for its commands.
 
 pub(super) mod alone;
 mod blocking;
@@ -34,8 +34,8 @@ impl Plugin {
     ///
     /// # Errors
     ///
-    /// If the file can't be read, is no component, does not fit the world, needs an interface that is not there, or
-    /// fails to describe itself within its limits.
+    /// If the file can't be read, is no component, does not fit the world, needs an interface that is not
+    /// there, or fails to describe itself within its limits.
     pub async fn load(sandbox: Arc<Sandbox>, spec: Spec) -> Result<Self, LoadError> {
         let check = |bytes: &[u8], spec: &Spec| fit::check_imports(bytes, &spec.key, &spec.grants);
         match compile(&sandbox, &spec, check).await {

@@ -9,9 +9,9 @@ use crate::telemetry::LASTING;
 
 /// Writes the core dump of `error`, by which `call` broke off in `instance`, if the server keeps dumps.
 ///
-/// That takes tenths of a second for a large memory, so it is done on a thread for blocking work while the call is
-/// answered. The instance is kept until then, so one dump is written at a time: traps in a row leave fewer dumps than
-/// there were traps.
+/// That takes tenths of a second for a large memory, so it is done on a thread for blocking work while the
+/// call is answered. The instance is kept until then, so one dump is written at a time: traps in a row leave
+/// fewer dumps than there were traps.
 pub(super) fn keep(plugin: &Plugin, call: &Call, instance: WarmInstance, error: wasmtime::Error) {
     let (_, Loaded { sandbox, debug, .. }) = plugin.parts();
     let Some(dumps) = sandbox.dumps() else { return };

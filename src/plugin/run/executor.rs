@@ -1,8 +1,8 @@
 //! Runs calls that do not stream.
 //!
-//! Most calls end in their first poll, so a connection polls them where it read their requests, and hands what
-//! they needed from one to the next: [`Executor`]. A call that has to wait, or computes for more than a tick, goes
-//! on as a [`Pending`].
+//! Most calls end in their first poll, so a connection polls them where it read their requests, and hands
+//! what they needed from one to the next: [`Executor`]. A call that has to wait, or computes for more than a
+//! tick, goes on as a [`Pending`].
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ const MAX_REPLY_BYTES: usize = 64 << 10;
 
 /// Runs the calls of one connection.
 ///
-/// A connection with something to do usually has several requests for the same plugin. So its slot and its warm
-/// instance are handed from one call to the next, and given back by [`release`](Self::release).
+/// A connection with something to do usually has several requests for the same plugin. So its slot and its
+/// warm instance are handed from one call to the next, and given back by [`release`](Self::release).
 #[derive(Default)]
 pub struct Executor {
     held: Option<Held>,
@@ -51,13 +51,13 @@ pub type Pending = Offloaded<ReusableBoxFuture<'static, Ended>>;
 
 /// A call that has ended.
 pub struct Ended {
-    /// What the client is told; the log has been told the rest.
+    /// The reply for the client; the details have been logged.
     pub reply: Reply,
-    /// What the call ran with; drop it to let others run.
+    /// The slot and the instance of the call; dropped to let others run.
     pub held: Held,
 }
 
-/// What one call hands to the next: a slot, and the warm instance in which it ran.
+/// A slot and the warm instance in it, handed from one call to the next.
 ///
 /// It counts as running, so nothing may be awaited between two calls.
 pub struct Held {
@@ -66,7 +66,7 @@ pub struct Held {
     idle: Option<Idle>,
 }
 
-/// Leave for one call to run.
+/// The permits that one call holds while it runs.
 struct Slot {
     _client: Option<ClientSlot>,
     _sandbox: OwnedSemaphorePermit,
@@ -78,7 +78,7 @@ struct Idle {
     instance: WarmInstance,
 }
 
-/// How far a batch went.
+/// Progress of a batch.
 enum Batch {
     /// To its last reply; nothing runs.
     Paused(Held),
@@ -152,8 +152,8 @@ impl Executor {
     }
 }
 
-/// Runs those of `calls` that end at once in a warm instance that takes several; if there is none, or something
-/// has to be waited for, runs none.
+/// Runs those of `calls` that end at once in a warm instance that takes several; if there is none, or
+/// something has to be waited for, runs none.
 fn poll_batch(
     mut held: Held,
     plugin: &Arc<Plugin>,
@@ -191,8 +191,8 @@ fn poll_batch(
 /// Runs a call to its end: acquires what it needs, and calls a warm instance or a fresh one.
 async fn run(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>) -> Ended {
     let reply = match held.acquire(&plugin, call.deadline).await {
-        // Boxed, so that a call that waits for its slot takes a fifth of the memory. As many may wait as clients
-        // send.
+        // Boxed, so that a call that waits for its slot takes a fifth of the memory. As many may wait as
+        // clients send.
         Ok(_limit) => Box::pin(run_in(&mut held, &plugin, &call)).await,
         Err(error) => Err(error),
     };
@@ -208,14 +208,14 @@ pub fn run_reserved(plugin: &Arc<Plugin>, call: Arc<Call>) -> Pending {
 ///
 /// # Errors
 ///
-/// What the client is told; the log has been told the rest.
+/// The error for the client; the details have been logged.
 pub async fn run_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Reply {
     let _slot = plugin.slots().try_acquire_nested()?;
     let _limit = plugin.limit().acquire(call.deadline).await?;
     run_in(&mut Held::new(None), &plugin, &call).await
 }
 
-/// Runs a call that has leave to run.
+/// Runs a call that has acquired its permits.
 async fn run_in(held: &mut Held, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Reply {
     let running = pin!(async {
         plugin.hint().begin().await;
@@ -246,8 +246,8 @@ async fn finish(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>, mut instan
     Ended { reply, held }
 }
 
-/// Returns the reply of a call that has ended. Its instance is kept for the next call, unless the call broke off; a
-/// failure that the plugin reports itself is no such end.
+/// Returns the reply of a call that has ended. Its instance is kept for the next call, unless the call broke
+/// off; a failure that the plugin reports itself is no such end.
 fn conclude(
     held: &mut Held,
     plugin: &Arc<Plugin>,
@@ -273,8 +273,8 @@ impl Held {
         Self { limit, slot: None, idle: None }
     }
 
-    /// Acquires what a call of `plugin` needs to run, waiting if necessary; the last call's slot serves as well. Returns
-    /// the permit of the plugin's limit, which no two calls share.
+    /// Acquires what a call of `plugin` needs to run, waiting if necessary; the last call's slot serves as
+    /// well. Returns the permit of the plugin's limit, which no two calls share.
     pub(super) async fn acquire<'a>(
         &mut self,
         plugin: &'a Plugin,

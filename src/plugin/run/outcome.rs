@@ -1,4 +1,4 @@
-//! What the client is told of a call that ended, and what the log is told besides.
+//! The outcome of a call: the reply for its client, and the details for the log.
 
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
@@ -46,8 +46,8 @@ pub(super) fn failed(failure: Failure) -> CommandError {
     CommandError::failed(code, failure.message)
 }
 
-/// Logs that the call was stopped, and returns the error for its client. `error` is given if it broke off while it
-/// computed.
+/// Logs that the call was stopped, and returns the error for its client. `error` is given if it broke off
+/// while it computed.
 pub(super) fn stopped(
     plugin: &Plugin,
     call: &Call,
@@ -113,8 +113,8 @@ fn deadline(plugin: &Plugin, call: &Call) -> (String, &'static str) {
     }
 }
 
-/// Logs that no instance could be made, and returns the error for the client. The plugin was instantiated when it
-/// was loaded, so the cause is the pool or the machine's memory.
+/// Logs that no instance could be made, and returns the error for the client. The plugin was instantiated
+/// when it was loaded, so the cause is the pool or the machine's memory.
 pub(super) fn not_started(plugin: &Plugin, call: &Call, error: &wasmtime::Error) -> CommandError {
     let name = plugin.name();
     let busy = match error.downcast_ref::<BudgetSpent>() {
@@ -140,8 +140,8 @@ pub(super) fn not_started(plugin: &Plugin, call: &Call, error: &wasmtime::Error)
     )
 }
 
-/// Logs that the call broke off by a trap, a limit, or a breach of the interface, and returns the error for its
-/// client.
+/// Logs that the call broke off by a trap, a limit, or a breach of the interface, and returns the error for
+/// its client.
 pub(super) fn broken(
     plugin: &Plugin,
     call: &Call,

@@ -15,8 +15,8 @@ use crate::plugin::plugin::Plugin;
 use crate::plugin::slots::ClientLimit;
 use crate::plugin::stream::pipe::PipeWriter;
 
-/// Runs `call` in a fresh instance of `plugin`. Its parts go into `writer`; its reply is empty, or the failure with
-/// which the stream ends.
+/// Runs `call` in a fresh instance of `plugin`. Its parts go into `writer`; its reply is empty, or the
+/// failure with which the stream ends.
 pub fn run_streaming(
     limit: Option<ClientLimit>,
     plugin: &Arc<Plugin>,

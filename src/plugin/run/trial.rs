@@ -42,8 +42,8 @@ pub struct Trial {
     pub core_dump: Option<Vec<u8>>,
 }
 
-/// Runs `call` in a fresh instance of `plugin`; `part` is given each part of a stream. On a runtime of one thread, `cpu` is that of
-/// the call, and of `part`, alone.
+/// Runs `call` in a fresh instance of `plugin`; `part` is given each part of a stream. On a runtime of one
+/// thread, `cpu` is that of the call, and of `part`, alone.
 ///
 /// # Errors
 ///
@@ -107,8 +107,8 @@ async fn handle(
 /// The most of a stream that is held to be compared. No key bounds a stream, as it is held nowhere else.
 const MAX_JOINED_BYTES: usize = 64 << 20;
 
-/// Runs `call` as a server does, in a warm instance where there is one and the plugin keeps them; gives the reply, of a stream
-/// all of it. The parts of a stream that then fails are put into `sent`.
+/// Runs `call` as a server does, in a warm instance where there is one and the plugin keeps them; gives the
+/// reply, of a stream all of it. The parts of a stream that then fails are put into `sent`.
 ///
 /// # Errors
 ///

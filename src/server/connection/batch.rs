@@ -1,4 +1,5 @@
-//! Calls that were read and not yet begun: consecutive ones for one plugin, which the executor is handed together.
+//! Calls that were read and not yet begun: consecutive ones for one plugin, which the executor is handed
+//! together.
 
 use std::sync::Arc;
 
@@ -6,8 +7,8 @@ use crate::plugin::{Call, Exchange, Plugin};
 use crate::route::Routes;
 use crate::telemetry::LASTING;
 
-/// Maximum calls of a batch. They share what a batch saves, so more would save little more; and if one of them goes on,
-/// those behind it are prepared anew.
+/// Maximum calls of a batch. They share what a batch saves, so more would save little more; and if one of
+/// them goes on, those behind it are prepared anew.
 const MAX_CALLS: usize = 32;
 
 /// Calls of one plugin, in the order in which they came.
@@ -32,9 +33,9 @@ impl Batch {
         self.held_bytes
     }
 
-    /// Returns true if a request, before permission, may join the batch: it has the same plugin, and is run like those in
-    /// the batch. Compares only names, so the request is not routed by that. Of two with the same `Sequence` the first
-    /// is answered before the second begins.
+    /// Returns true if a request, before permission, may join the batch: it has the same plugin, and is run
+    /// like those in the batch. Compares only names, so the request is not routed by that. Of two with the
+    /// same `Sequence` the first is answered before the second begins.
     pub(super) fn accepts(&self, exchange: &Exchange, routes: &Routes<Arc<Plugin>>) -> bool {
         let (Some(last), Some(of_batch)) = (self.calls.last(), &self.plugin) else { return true };
         let command = exchange.request.command();
@@ -65,8 +66,9 @@ impl Batch {
     }
 }
 
-/// Takes back the exchange of a call that was handed over and has not begun. The plugin gives such calls up before it
-/// hands over the others' replies; one that it still held could begin later, so its request is not run a second time.
+/// Takes back the exchange of a call that was handed over and has not begun. The plugin gives such calls up
+/// before it hands over the others' replies; one that it still held could begin later, so its request is not
+/// run a second time.
 ///
 /// # Errors
 ///

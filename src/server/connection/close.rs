@@ -47,7 +47,8 @@ impl Connection {
         }
     }
 
-    /// Ends reading after an error. A violation of TLS is no accident of the client's, so it is logged as a warning.
+    /// Ends reading after an error. A violation of TLS is no accident of the client's, so it is logged as a
+    /// warning.
     pub(super) fn read_failed(&mut self, error: &io::Error) {
         let connection = self.session.id();
         let reason = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {

@@ -17,8 +17,9 @@ use crate::telemetry::RequestId;
 use crate::wire::{Code, CommandError, Fault, Request};
 
 impl Connection {
-    /// Gives a request its id and its place in the order: behind the batch, unless it joins that; a plain one behind the
-    /// plain one before it, which may still run; any behind replies that have left no room for its own.
+    /// Gives a request its id and its place in the order: behind the batch, unless it joins that; a plain one
+    /// behind the plain one before it, which may still run; any behind replies that have left no room for its
+    /// own.
     pub(super) fn accept(
         &mut self,
         request: Request,
@@ -41,8 +42,9 @@ impl Connection {
         }
     }
 
-    /// Permits and routes a request, and runs it: a built-in at once, a plugin's command together with those that follow
-    /// (`batch`), a stream or a keyed command as a task. A request that had to wait has been through none of this.
+    /// Permits and routes a request, and runs it: a built-in at once, a plugin's command together with those
+    /// that follow (`batch`), a stream or a keyed command as a task. A request that had to wait has been
+    /// through none of this.
     pub(super) fn dispatch(
         &mut self,
         exchange: Exchange,
@@ -85,7 +87,8 @@ impl Connection {
                     }
                 }
             }
-            // It was to join the batch by its command. Its reply follows theirs, so it waits for its turn instead.
+            // It was to join the batch by its command. Its reply follows theirs, so it waits for its turn
+            // instead.
             Err(refused) if !batch.is_empty() => {
                 let exchange = Exchange { id, arrived, request: refused.request };
                 in_flight.wait(Waiting { exchange, refusal });
@@ -98,8 +101,8 @@ impl Connection {
         }
     }
 
-    /// Runs the batch. A call that does not end at once becomes a task, and those behind it wait for their turn, as do
-    /// those for which no time is left.
+    /// Runs the batch. A call that does not end at once becomes a task, and those behind it wait for their
+    /// turn, as do those for which no time is left.
     pub(super) fn run_batch(&mut self, cx: &mut Context<'_>, until: Instant) {
         let Self { session, batch, executor, .. } = self;
         let Some((plugin, calls)) = batch.calls() else { return };

@@ -15,8 +15,8 @@ use crate::wire::Fault;
 const MAX_UNWRITTEN_BYTES: usize = 256 << 10;
 
 impl Connection {
-    /// Returns true if another request may be read. If memory is short, that is one at a time, each after the client has
-    /// taken the reply before.
+    /// Returns true if another request may be read. If memory is short, that is one at a time, each after the
+    /// client has taken the reply before.
     pub(super) fn may_read(&self) -> bool {
         let limits = &self.session.service.limits;
         matches!(self.reading, Reading::Open)

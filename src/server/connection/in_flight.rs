@@ -1,9 +1,9 @@
 //! The requests of one connection that are in flight.
 //!
-//! Framed requests run side by side; plain ones wait for each other in the order in which they came. Requests of either
-//! kind wait if they were read and the connection's time was up before they could begin. The caller bounds all of them:
-//! it stops reading at some [`InFlight::len`] and [`InFlight::held_bytes`]. The tasks belong to the connection, and are
-//! stopped and joined with it.
+//! Framed requests run side by side; plain ones wait for each other in the order in which they came. Requests
+//! of either kind wait if they were read and the connection's time was up before they could begin. The caller
+//! bounds all of them: it stops reading at some [`InFlight::len`] and [`InFlight::held_bytes`]. The tasks
+//! belong to the connection, and are stopped and joined with it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -91,9 +91,9 @@ pub(super) struct Finished {
 /// Reason for which a request is stopped.
 #[derive(Clone, Copy, Debug)]
 enum StopReason {
-    /// For its client, in words.
+    /// A reason in words for the client.
     Words(&'static str),
-    /// It streams, and its client can't end that any more.
+    /// A stream whose client can no longer cancel it.
     ReadingEnded(CloseReason),
 }
 
@@ -184,7 +184,8 @@ impl InFlight {
         Some(waiting)
     }
 
-    /// Refuses the requests that wait, since memory is short, and frees their bodies; their clients are told in turn.
+    /// Refuses the requests that wait, since memory is short, and frees their bodies; their clients are told
+    /// in turn.
     pub(super) fn refuse_waiting(&mut self) {
         for Waiting { exchange, refusal } in &mut self.waiting {
             refusal.get_or_insert(Refusal::MemoryIsShort);
@@ -247,20 +248,23 @@ impl InFlight {
         self.running.push(Running { task, abort, work, parts, sent: 0, completed: None, stopped_for });
     }
 
-    /// Stops the request with this `sequence`; it is then answered as cancelled. Returns true if there is one.
+    /// Stops the request with this `sequence`; it is then answered as cancelled. Returns true if there is
+    /// one.
     pub(in crate::server) fn cancel(&mut self, sequence: &Sequence) -> bool {
         let of_sequence = self.running.iter_mut().find(|running| running.work.sequence() == Some(sequence));
         of_sequence.map(|running| running.stop(StopReason::Words("Cancelled"))).is_some()
     }
 
-    /// Stops the requests whose commands are not `allowed`; they are answered as cancelled, for the reason in `words`.
+    /// Stops the requests whose commands are not `allowed`; they are answered as cancelled, for the reason in
+    /// `words`.
     pub(super) fn stop_all_but(&mut self, allowed: impl Fn(&str) -> bool, words: &'static str) {
         let running = self.running.iter_mut();
         let stopped = running.filter(|running| !allowed(running.work.exchange().request.command()));
         stopped.for_each(|running| running.stop(StopReason::Words(words)));
     }
 
-    /// Stops the streams, which would go on for as long as their client likes, now that it can no longer cancel them.
+    /// Stops the streams, which would go on for as long as their client likes, now that it can no longer
+    /// cancel them.
     pub(super) fn stop_streams(&mut self, reason: CloseReason) {
         for running in self.running.iter_mut().filter(|running| running.parts.is_some()) {
             // One that is stopped already has its reason.
@@ -270,8 +274,8 @@ impl InFlight {
         }
     }
 
-    /// Returns the next part of a stream, of each stream in turn. `Pending` also if none runs; a caller that starts one
-    /// polls again.
+    /// Returns the next part of a stream, of each stream in turn. `Pending` also if none runs; a caller that
+    /// starts one polls again.
     pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<(&Sequence, Vec<u8>)> {
         let count = self.running.len();
         let found = (self.next_part_of..self.next_part_of + count).find_map(|index| {
@@ -294,8 +298,8 @@ impl InFlight {
         running.work.sequence().map_or(Poll::Pending, |sequence| Poll::Ready((sequence, part)))
     }
 
-    /// Returns the next request to end; a stream ends once its parts are taken. `Pending` also if none runs; a caller
-    /// that starts one polls again.
+    /// Returns the next request to end; a stream ends once its parts are taken. `Pending` also if none runs;
+    /// a caller that starts one polls again.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Finished> {
         if self.running.is_empty() {
             return Poll::Pending;

@@ -1,5 +1,5 @@
-//! Commands that never join a batch: those that stream, and those with an `Idempotency-Key`, which run once however
-//! often their requests are sent.
+//! Commands that never join a batch: those that stream, and those with an `Idempotency-Key`, which run once
+//! however often their requests are sent.
 
 use std::sync::Arc;
 
@@ -87,8 +87,8 @@ async fn run(
     }
 }
 
-/// Claims the right to run `call`, once its client may have one more running: a claim is a write to the state, for which
-/// others wait.
+/// Claims the right to run `call`, once its client may have one more running: a claim is a write to the
+/// state, for which others wait.
 async fn claim(
     ledger: &Ledger,
     limit: &ClientLimit,

@@ -1,9 +1,10 @@
 //! One admitted client's connection.
 //!
-//! [`Connection::poll_budgeted`] is the loop: read, run, reply, flush. A request's own way, from permission to its reply,
-//! is `Connection::dispatch` in `dispatch.rs`. All of it is one task, so that a request whose command ends at once costs
-//! no wake-up, channel or lock: the executor polls the command where its request was read, and the replies are written in
-//! one piece. Only a command that has to wait, or computes for more than a tick, becomes a task of its own (`in_flight`).
+//! [`Connection::poll_budgeted`] is the loop: read, run, reply, flush. A request's own way, from permission
+//! to its reply, is `Connection::dispatch` in `dispatch.rs`. All of it is one task, so that a request whose
+//! command ends at once costs no wake-up, channel or lock: the executor polls the command where its request
+//! was read, and the replies are written in one piece. Only a command that has to wait, or computes for more
+//! than a tick, becomes a task of its own (`in_flight`).
 
 mod batch;
 mod close;
@@ -111,8 +112,8 @@ impl Connection {
         self.io.stream_mut()
     }
 
-    /// Reads, runs, replies and flushes until there is nothing to do, or until the time budget of a pass is used up:
-    /// then it wakes itself, so that other connections get their turn.
+    /// Reads, runs, replies and flushes until there is nothing to do, or until the time budget of a pass is
+    /// used up: then it wakes itself, so that other connections get their turn.
     fn poll_budgeted(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let now = Instant::now();
         let until = now + self.session.service.limits.slice;
@@ -129,11 +130,12 @@ impl Connection {
             progressed |= self.poll_requests(cx, now, until);
             self.send_close_message();
             let was_full = !self.has_room_to_write();
-            // Before the client reads its replies, so that its next request, on any connection, finds the slot free.
+            // Before the client reads its replies, so that its next request, on any connection, finds the
+            // slot free.
             self.executor.release();
             let flushed = self.poll_flush(cx, now);
-            // Nothing was left to do for want of room, and the stream will wake this task: another round would find
-            // nothing.
+            // Nothing was left to do for want of room, and the stream will wake this task: another round
+            // would find nothing.
             let is_done = !was_full
                 && flushed.is_ready()
                 && self.may_read()
@@ -188,8 +190,8 @@ impl Connection {
         progressed
     }
 
-    /// Defers the flush by one scheduler pass, so that calls completing together share a write: the first completion
-    /// wakes this task before its siblings have finished.
+    /// Defers the flush by one scheduler pass, so that calls completing together share a write: the first
+    /// completion wakes this task before its siblings have finished.
     fn defer_flush(&mut self, cx: &mut Context<'_>) {
         self.is_deferred = true;
         cx.waker().wake_by_ref();
@@ -213,8 +215,8 @@ impl Connection {
         progressed
     }
 
-    /// Reads and runs requests while there are any, with room for them and their replies, and time. Polls for one however
-    /// late it is: what was not polled would wake nobody.
+    /// Reads and runs requests while there are any, with room for them and their replies, and time. Polls for
+    /// one however late it is: what was not polled would wake nobody.
     fn poll_requests(&mut self, cx: &mut Context<'_>, began: Instant, until: Instant) -> bool {
         let mut progressed = false;
         let mut now = began;

@@ -1,8 +1,8 @@
 //! The bound on completed replies that a connection buffers until its client reads them.
 //!
-//! Every reply of a command that ran as a task passes here, since only a [`ReplyBudget`] makes what is collected of a task.
-//! So a client that does not read leaves at most the budget, one larger reply, and the replies of commands that still
-//! hold their slot.
+//! Every reply of a command that ran as a task passes here, since only a [`ReplyBudget`] makes what is
+//! collected of a task. So a client that does not read leaves at most the budget, one larger reply, and the
+//! replies of commands that still hold their slot.
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::plugin::{Reply, reply_bytes};
 use crate::wire::CommandError;
 
-/// Completed replies that a connection may buffer while its socket is blocked, in bytes. A command whose reply does not
-/// fit keeps its slot, so a client that stops reading cannot pile up more replies than it has calls running.
+/// Completed replies that a connection may buffer while its socket is blocked, in bytes. A command whose
+/// reply does not fit keeps its slot, so a client that stops reading cannot pile up more replies than it has
+/// calls running.
 const MAX_REPLY_BYTES: u32 = 256 << 10;
 
 /// The budget of one connection. Clones share it.
@@ -33,8 +34,8 @@ impl Default for ReplyBudget {
 }
 
 impl ReplyBudget {
-    /// Holds a reply, and `beside` it so many bytes more. Until the budget has room for them, `slot`, in which the
-    /// command ran, is held too.
+    /// Holds a reply, and `beside` it so many bytes more. Until the budget has room for them, `slot`, in
+    /// which the command ran, is held too.
     pub(super) async fn hold<P>(self, reply: Reply, beside: usize, slot: P) -> Completed {
         let part = self.part(reply_bytes(&reply) + beside).await;
         drop(slot);

@@ -23,8 +23,8 @@ use crate::telemetry::{CommandEvent, ConnectionId, Recorder};
 use crate::watermark;
 use crate::wire::{Code, CommandError, NEEDS_SEQUENCE, Request, Sent, encode_reply};
 
-/// Longest time for which a client's commands go on running while it is unknown if the client is still admitted: half of
-/// the second within which a revocation is in force.
+/// Longest time for which a client's commands go on running while it is unknown if the client is still
+/// admitted: half of the second within which a revocation is in force.
 const MAX_DOUBT: Duration = Duration::from_millis(500);
 
 /// A client of which it is unknown if it is still admitted.
@@ -58,8 +58,8 @@ impl Session {
         Self { service, identity, limit, rate, recorder, doubt: None, handle, server, requests: 0 }
     }
 
-    /// Continues under the service now in force. If the client's admission depends on its `chain` of authorities, that is
-    /// [checked](Self::poll_recheck) on another thread.
+    /// Continues under the service now in force. If the client's admission depends on its `chain` of
+    /// authorities, that is [checked](Self::poll_recheck) on another thread.
     ///
     /// # Errors
     ///
@@ -116,7 +116,8 @@ impl Session {
         is_over
     }
 
-    /// Returns true while it is unknown if the client is still admitted. None of its requests begins meanwhile.
+    /// Returns true while it is unknown if the client is still admitted. None of its requests begins
+    /// meanwhile.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.doubt.is_some()
     }
@@ -165,8 +166,9 @@ impl Session {
 
     /// Makes the call of a request to `plugin` that begins at `now`.
     ///
-    /// Its deadline is the sooner of the plugin's, which counts from the command's beginning, and the client's, which
-    /// counts from the request's arrival: a request waits for its turn on the client's time, not on the plugin's.
+    /// Its deadline is the sooner of the plugin's, which counts from the command's beginning, and the
+    /// client's, which counts from the request's arrival: a request waits for its turn on the client's time,
+    /// not on the plugin's.
     pub(super) fn call(&self, exchange: Exchange, plugin: &Plugin, now: Instant) -> Arc<Call> {
         let limit = now + plugin.time_limit();
         let timeout = exchange.request.timeout_ms();

@@ -1,4 +1,5 @@
-//! One function marked `#[command]`: its name, help and usage, and the code that reads its arguments and calls it.
+//! One function marked `#[command]`: its name, help and usage, and the code that reads its arguments and
+//! calls it.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};

@@ -38,7 +38,8 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
         }
 
         impl #name {
-            /// Reads it from the plugin's config. Fails where a key is missing or has a wrong form, and says which.
+            /// Reads it from the plugin's config. Fails where a key is missing or has a wrong form, and says
+            /// which.
             #[allow(dead_code)]
             pub fn load() -> ::std::result::Result<Self, ::lictor_plugin::Failure> {
                 <Self as ::lictor_plugin::config::Config>::load()
@@ -90,7 +91,8 @@ fn field(field: &Field) -> Result<TokenStream> {
         Missing::Fails => quote_spanned!(span=> #name: ::lictor_plugin::config::required::<#written>(#key)?),
         Missing::Default => quote!(#name: #optional.unwrap_or_default()),
         Missing::Value(value) => {
-            // A text is read as if it stood in the config: `"10s"` of a `Duration`. A number must find its type by itself.
+            // A text is read as if it stood in the config: `"10s"` of a `Duration`. A number must find its
+            // type by itself.
             let is_text = matches!(&*value, Expr::Lit(literal) if matches!(literal.lit, syn::Lit::Str(_)));
             let value = match is_text {
                 true => quote_spanned!(span=> ::lictor_plugin::config::default_of::<#written>(#key, #value)?),

@@ -102,7 +102,8 @@ fn table(commands: &[Command]) -> TokenStream {
     }
 }
 
-/// The same, of a plugin of which a command writes its reply in parts: then the host takes all of them to do so.
+/// The same, of a plugin of which a command writes its reply in parts: then the host takes all of them to do
+/// so.
 fn streaming_table(commands: &[Command]) -> TokenStream {
     let entries = commands.iter().map(Command::streaming_entry);
     quote! {

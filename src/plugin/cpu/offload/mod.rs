@@ -1,13 +1,14 @@
 //! Threads of their own for calls that compute for longer than a tick.
 //!
-//! A thread of the runtime that computes looks for no ready socket, and what it had taken up before waits for it: tokio's
-//! workers can't take a task that another has put next. So with two calls that compute, on two processors, requests
-//! that have nothing to do with them waited for several ticks. Here the system shares the processors out instead: a
-//! thread that becomes ready goes before one that has computed for long.
+//! A thread of the runtime that computes looks for no ready socket, and what it had taken up before waits for
+//! it: tokio's workers can't take a task that another has put next. So with two calls that compute, on two
+//! processors, requests that have nothing to do with them waited for several ticks. Here the system shares
+//! the processors out instead: a thread that becomes ready goes before one that has computed for long.
 //!
-//! A call begins where its request was read, and most end there. One that does not becomes a task of the runtime, which
-//! polls it by [`Offloaded`]. When the call has computed for a tick it is handed to these threads, one tick at a time, first
-//! come first served; when it waits for something or is woken, by its deadline for instance, it is handed back.
+//! A call begins where its request was read, and most end there. One that does not becomes a task of the
+//! runtime, which polls it by [`Offloaded`]. When the call has computed for a tick it is handed to these
+//! threads, one tick at a time, first come first served; when it waits for something or is woken, by its
+//! deadline for instance, it is handed back.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -151,8 +152,8 @@ impl Queue {
     }
 }
 
-/// A call wherever it goes on: in the task that polls this, or on one of the threads. To drop it stops the call: at once,
-/// or, where it computes at the moment, at the end of its tick.
+/// A call wherever it goes on: in the task that polls this, or on one of the threads. To drop it stops the
+/// call: at once, or, where it computes at the moment, at the end of its tick.
 pub struct Offloaded<F: Future> {
     compute: Compute,
     place: Place<F>,
@@ -262,8 +263,8 @@ impl<F: Future> Job<F> {
         Arc::new(Self { state, runtime: Handle::current() })
     }
 
-    /// What became of it, for its task; that is woken when there is something. Who wakes the task otherwise means the call:
-    /// it registered the task's waker before it came here.
+    /// What became of it, for its task; that is woken when there is something. Who wakes the task otherwise
+    /// means the call: it registered the task's waker before it came here.
     fn take_back(&self, cx: &Context<'_>) -> Option<Back<F>> {
         let mut state = locked(&self.state);
         match state.take() {

@@ -7,8 +7,8 @@ use lictor_plugin::prelude::*;
 
 #[plugin]
 mod commands {
-    /// allocates so many bytes, and as many as follow, one after the other in the place of the one before; tells the pages
-    /// by which each made the memory grow
+    /// allocates so many bytes, and as many as follow, one after the other in the place of the one before;
+    /// tells the pages by which each made the memory grow
     #[command]
     fn allocate(align: usize, bytes: Vec<usize>) -> Result<String, Failure> {
         let [first, others @ ..] = &*bytes else { return Err(Failure::bad_arguments("no bytes")) };
