@@ -221,7 +221,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
 }
 
 /// Returns the module that the file at `path` is.
-pub(crate) fn module_of_file(path: &str) -> ModulePath {
+fn module_of_file(path: &str) -> ModulePath {
     let path = path.trim_start_matches("src/").trim_end_matches(".rs");
     let path = path.trim_end_matches("/mod");
     path.split('/').filter(|name| *name != "lib").map(str::to_owned).collect()

@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use petgraph::algo::{astar, tarjan_scc};
 use petgraph::graphmap::DiGraphMap;
 
-use super::arrows::{Arrows, Code, module_of_file};
-use super::rules::CIRCLES;
+use super::arrows::{Arrows, Code};
 use super::{is_of_tests, none, rust_files, text};
 
 /// Most ways round one circle that a fault shows.
@@ -22,42 +21,17 @@ fn files_know_one_another_in_no_circle() {
     let files = rust_files().into_iter().filter(is_of_library);
     let code = Code::read(files.map(|path| (path.clone(), text(&path))));
     let arrows = code.arrows();
-    none(&faults(&arrows, CIRCLES), arrows.len());
+    none(&faults(&arrows), arrows.len());
 }
 
-/// Compares the circles that `arrows` make with those that `allowed` lists by folder and size.
-fn faults(arrows: &Arrows<'_>, allowed: &[(&str, usize)]) -> Vec<String> {
+/// Describes the circles that `arrows` make, the largest first.
+fn faults(arrows: &Arrows<'_>) -> Vec<String> {
     let graph: DiGraphMap<&str, ()> = arrows.keys().copied().collect();
     let mut circles = tarjan_scc(&graph);
     circles.retain(|files| files.len() > 1);
     circles.sort_by_key(|files| Reverse(files.len()));
-    let mut unmet = allowed.to_vec();
-    unmet.sort_by_key(|(_, most)| Reverse(*most));
-    let mut faults = Vec::new();
-    for files in &mut circles {
-        files.sort_unstable();
-        let folder = folder(files);
-        let entry = unmet.iter().position(|(allowed, _)| *allowed == folder);
-        let most = entry.map_or(1, |entry| unmet.remove(entry).1);
-        if files.len() > most {
-            faults.push(format!("{folder}: {}", describe(&graph, files, arrows)));
-        }
-    }
-    faults.extend(
-        unmet.iter().map(|(folder, _)| format!("{folder}: no circle any more: take it out of CIRCLES")),
-    );
-    faults
-}
-
-/// Returns the folder that holds all of `files`; `a.rs` belongs to `a`.
-fn folder(files: &[&str]) -> String {
-    let mut common = module_of_file(files[0]);
-    for file in files {
-        let other = module_of_file(file);
-        let same = common.iter().zip(&other).take_while(|(one, other)| one == other).count();
-        common.truncate(same);
-    }
-    format!("src/{}", common.join("/"))
+    circles.iter_mut().for_each(|files| files.sort_unstable());
+    circles.iter().map(|files| describe(&graph, files, arrows)).collect()
 }
 
 /// Lists the files of a circle and its ways round, shortest first, each with the lines that make its arrows.
@@ -96,7 +70,7 @@ fn ways_round<'a>(graph: &DiGraphMap<&'a str, ()>, files: &[&'a str]) -> Vec<Vec
 }
 
 #[test]
-fn a_circle_is_a_fault_unless_it_is_allowed() {
+fn a_circle_is_a_fault_with_all_its_ways_round() {
     let files = [
         ("a/mod.rs", "mod x; mod y; mod z; pub use x::X;"),
         ("a/x.rs", "use super::y::Y;\nuse super::z::Z;\npub struct X;"),
@@ -106,9 +80,9 @@ fn a_circle_is_a_fault_unless_it_is_allowed() {
     ];
     let code = Code::read(files.map(|(path, text)| (format!("src/{path}"), text.to_owned())).into_iter());
     let arrows = code.arrows();
-    let found = faults(&arrows, &[]);
+    let found = faults(&arrows);
     let expected =
-        "src/a: 3 files know one another in a circle (src/a/x.rs, src/a/y.rs, src/a/z.rs). Cut an arrow of \
+        "3 files know one another in a circle (src/a/x.rs, src/a/y.rs, src/a/z.rs). Cut an arrow of \
                     each way round:
     src/a/x.rs -> src/a/y.rs -> src/a/x.rs
       src/a/x.rs:1 names `super::y::Y`, of src/a/y.rs
@@ -118,11 +92,4 @@ fn a_circle_is_a_fault_unless_it_is_allowed() {
       src/a/z.rs:1 names `super::y::Y`, of src/a/y.rs
       src/a/y.rs:1 names `super::X`, of src/a/x.rs";
     assert_eq!(found, [expected]);
-    assert_eq!(faults(&arrows, &[("src/a", 3)]), [""; 0]);
-    assert_eq!(faults(&arrows, &[("src/a", 2), ("src/a", 3)]).len(), 1);
-    assert_eq!(faults(&arrows, &[("src/a", 2)]).len(), 1);
-    let gone = faults(&arrows, &[("src/a", 3), ("src/a", 2), ("src/b", 2)]);
-    assert_eq!(gone.len(), 2, "{gone:?}");
-    assert_eq!(folder(&["src/a.rs", "src/a/b.rs"]), "src/a");
-    assert_eq!(folder(&["src/a/mod.rs", "src/b.rs"]), "src/");
 }

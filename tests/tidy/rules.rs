@@ -212,16 +212,6 @@ pub(crate) const MAY_OPEN: &[(&str, &[&str])] = &[
 
 pub(crate) const MAX_FILE_LINES: usize = 400;
 
-/// Files longer than [`MAX_FILE_LINES`], with their lines. A number here may only get smaller.
-pub(crate) const LONG_FILES: &[(&str, usize)] = &[];
-
-/// Lines that a file may shrink below its number before the number has to follow.
-pub(crate) const SLACK_LINES: usize = 30;
-
-/// Circles of files in `src/`, each by the folder that holds it and its largest number of files. A number here
-/// may only get smaller.
-pub(crate) const CIRCLES: &[(&str, usize)] = &[];
-
 /// Generated or secret files, which are never committed.
 pub(crate) const NEVER_TRACKED: &[&str] = &["wasm", "cwasm", "key", "pem", "der", "p12", "db", "log"];
 
