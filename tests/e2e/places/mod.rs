@@ -13,11 +13,11 @@ use testkit::tools::{Finished, finish, lictor};
 
 use crate::languages::{at_leisure, author, is_to_be_had, script};
 
-const HELPER: &str = include_str!("places/helper.rs");
+const HELPER: &str = include_str!("helper.rs");
 /// A command that reads beyond any memory.
 const TRAP: &str = "trap 2147418112";
 
-const COMMANDS: &str = include_str!("places/lib.rs");
+const COMMANDS: &str = include_str!("lib.rs");
 
 /// Builds once a project in Rust whose commands trap in their second file.
 fn project() -> &'static Path {

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use testkit::tools::{finish, lictor};
 
-const SOURCE: &str = include_str!("brought/rust.rs");
+const SOURCE: &str = include_str!("rust.rs");
 
 /// The crates as docs/languages.md declares them, for the target without WASI.
 const CRATES: &str = r#"
