@@ -55,8 +55,8 @@ pub fn componentize(module: &[u8], source_root: &str) -> Result<Built> {
             asked.join(", ")
         );
     }
-    let mut encoder = ComponentEncoder::default();
-    encoder.module(module).context("it is no core module that was linked with its bindings")?;
+    let encoder = ComponentEncoder::default().module(module);
+    let encoder = encoder.context("it is no core module that was linked with its bindings")?;
     let whole = encoder.validate(true).encode().context("it does not fit its world")?;
     strip(&whole, source_root)
 }

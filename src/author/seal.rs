@@ -62,10 +62,8 @@ fn turn_round(resolve: &mut Resolve, world: WorldId, package: &str) {
 /// A component of this world whose functions trap.
 fn stub(resolve: &Resolve, world: WorldId) -> Result<Vec<u8>> {
     let mut module = wit_component::dummy_module(resolve, world, ManglingAndAbi::Standard32);
-    wit_component::embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8, false)?;
-    let mut encoder = ComponentEncoder::default();
-    encoder.module(&module)?;
-    encoder.validate(true).encode().context("the stub")
+    wit_component::embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8)?;
+    ComponentEncoder::default().module(&module)?.validate(true).encode().context("the stub")
 }
 
 /// Composes `component` and `stub`: the result imports whatever `component` does and `stub` does not export.
