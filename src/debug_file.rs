@@ -156,41 +156,40 @@ fn custom(section: &[u8]) -> Result<(&str, &[u8])> {
 mod tests {
     use super::*;
 
-    fn module(with_debug: bool) -> Vec<u8> {
+    type Sections = [(&'static str, &'static [u8])];
+
+    const BARE: &Sections = &[("name", b"functions")];
+
+    const WHOLE: &Sections = &[(".debug_info", b"units"), ("name", b"functions"), (".debug_line", &[7; 300])];
+
+    fn module(sections: &Sections) -> Vec<u8> {
         let mut module = CORE_MODULE.to_vec();
-        let mut add = |name: &str, data: &[u8]| {
-            CustomSection { name: name.into(), data: data.into() }.append_to(&mut module);
-        };
-        if with_debug {
-            add(".debug_info", b"units");
-        }
-        add("name", b"functions");
-        if with_debug {
-            add(".debug_line", &[7; 300]);
+        for (name, data) in sections {
+            CustomSection { name: (*name).into(), data: (*data).into() }.append_to(&mut module);
         }
         RawSection { id: CODE, data: &[0] }.append_to(&mut module);
         module
     }
 
     /// A component that contains a core module and a component with another one.
-    fn component(with_debug: bool) -> Vec<u8> {
+    fn component(sections: &Sections) -> Vec<u8> {
         let mut inner = COMPONENT.to_vec();
-        RawSection { id: MODULE, data: &module(with_debug) }.append_to(&mut inner);
+        RawSection { id: MODULE, data: &module(sections) }.append_to(&mut inner);
         let mut component = COMPONENT.to_vec();
         RawSection { id: NESTED, data: &inner }.append_to(&mut component);
-        RawSection { id: MODULE, data: &module(with_debug) }.append_to(&mut component);
+        RawSection { id: MODULE, data: &module(sections) }.append_to(&mut component);
         component
     }
 
     #[test]
     fn a_component_without_its_debug_information_is_as_if_it_never_had_any() {
-        let whole = component(true);
+        let whole = component(WHOLE);
         let built = strip(&whole, "/home/ada/greet").unwrap();
-        assert_eq!(built.component, component(false));
+        assert_eq!(built.component, component(BARE));
         let debug = built.debug.unwrap();
         assert!(debug.starts_with(&whole));
         let split = split(&debug).unwrap();
-        assert_eq!(split.bare, component(false));
+        assert_eq!(split.bare, component(BARE));
         assert_eq!(split.source_root, Some("/home/ada/greet"));
         assert_eq!(split.modules.len(), 2);
         for module in &split.modules {
@@ -198,12 +197,12 @@ mod tests {
             assert_eq!(module.debug, [(".debug_info", &b"units"[..]), (".debug_line", &[7; 300])]);
         }
         let again = strip(&built.component, "/elsewhere").unwrap();
-        assert!(again.debug.is_none() && again.component == component(false));
+        assert!(again.debug.is_none() && again.component == component(BARE));
     }
 
     #[test]
     fn what_is_cut_off_or_nested_without_end_is_no_component() {
-        let whole = component(true);
+        let whole = component(WHOLE);
         for length in 0..whole.len() {
             // Sections at the end may be missing as a whole.
             if let Ok(split) = split(&whole[..length]) {
@@ -217,6 +216,6 @@ mod tests {
             nested = around;
         }
         assert!(split(&nested).is_err());
-        assert!(split(&module(true)).is_err() && split(b"").is_err());
+        assert!(split(&module(WHOLE)).is_err() && split(b"").is_err());
     }
 }

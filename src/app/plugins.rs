@@ -47,8 +47,8 @@ impl Plugins {
             memory_bytes: limits.plugin_memory_bytes,
             http_requests: limits.http_requests,
         };
-        let core_dumps = config.server.core_dumps.as_deref().map_or(CoreDumps::None, CoreDumps::In);
-        let kept = Kept { compiled: Some(cache), core_dumps };
+        let core_dumps = config.server.core_dumps.clone().map_or(CoreDumps::None, CoreDumps::In);
+        let kept = Kept { compiled: Some(cache.to_owned()), core_dumps };
         let sandbox = Arc::new(Sandbox::new(bounds, kept)?);
         sandbox.reserved().replace(&config.reserved());
         let loaded = load_all(&sandbox, config, state, &BTreeMap::new(), |_| {}).await?;

@@ -108,7 +108,7 @@ pub(super) fn unserved(
     }
 }
 
-pub(super) fn small_sandbox(core_dumps: CoreDumps<'_>) -> anyhow::Result<Arc<Sandbox>> {
+pub(super) fn small_sandbox(core_dumps: CoreDumps) -> anyhow::Result<Arc<Sandbox>> {
     let limits = SandboxLimits {
         // Calls run one at a time; this many instances stay warm.
         concurrent_calls: 16,
@@ -119,8 +119,7 @@ pub(super) fn small_sandbox(core_dumps: CoreDumps<'_>) -> anyhow::Result<Arc<San
         memory_bytes: usize::MAX,
         http_requests: 64,
     };
-    let cache = own_cache();
-    let sandbox = Sandbox::new(limits, Kept { compiled: cache.as_deref(), core_dumps })?;
+    let sandbox = Sandbox::new(limits, Kept { compiled: own_cache(), core_dumps })?;
     sandbox.prune_cache(OWN_CACHE_BYTES);
     Ok(Arc::new(sandbox))
 }

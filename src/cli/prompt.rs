@@ -9,7 +9,7 @@ use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Context, Editor, Helper, Highlighter, Hinter, Validator};
 
 use super::request::RequestOptions;
-use super::session::{Interrupt, Session, outcome};
+use super::session::{Interrupt, Session};
 use super::target::Target;
 use super::{Exit, Failure, output};
 use crate::client::{Request, create_folder, folder};
@@ -112,7 +112,7 @@ pub(super) fn run_lines(
         }
     }
     session.close();
-    outcome(any_failed)
+    if any_failed { Err(Failure::told(Exit::Failed)) } else { Ok(()) }
 }
 
 /// Reads the next line, without its end.

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::output::Reply;
 use super::target::Target;
 use super::trust::{MAX_SHOWN_CHARS, Trusted};
-use super::{Exit, Failure, output};
+use super::{Failure, output};
 use crate::client::{CallError, Connection, Frame, Refusal, Request};
 use crate::text::shown;
 
@@ -235,9 +235,4 @@ async fn interrupted(interrupt: Interrupt) {
     if !is_caught {
         std::future::pending::<()>().await;
     }
-}
-
-/// The failure of a series in which a command failed, if any did.
-pub(super) fn outcome(any_failed: bool) -> Result<(), Failure> {
-    if any_failed { Err(Failure::told(Exit::Failed)) } else { Ok(()) }
 }

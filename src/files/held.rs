@@ -60,14 +60,21 @@ pub(super) fn is_held(id: FileId) -> bool {
 }
 
 /// Returns true if `path` in `folder` leads to a held file. Resolves the path without opening the file.
-pub fn leads_to_held(folder: impl AsFd, path: &Path, follows_link: bool) -> bool {
+pub fn leads_to_held(folder: impl AsFd, path: &Path) -> bool {
+    resolves_to_held(folder, path, OFlags::PATH)
+}
+
+/// Returns true if `path` in `folder` names a held file. Does the same without following a link at the end.
+pub fn names_held(folder: impl AsFd, path: &Path) -> bool {
+    resolves_to_held(folder, path, OFlags::PATH | OFlags::NOFOLLOW)
+}
+
+fn resolves_to_held(folder: impl AsFd, path: &Path, flags: OFlags) -> bool {
     if lock().is_empty() {
         return false;
     }
-    let mut flags = OFlags::PATH | OFlags::CLOEXEC;
-    flags.set(OFlags::NOFOLLOW, !follows_link);
     let way = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let found = rustix::fs::openat2(folder, path, flags, Mode::empty(), way);
+    let found = rustix::fs::openat2(folder, path, flags | OFlags::CLOEXEC, Mode::empty(), way);
     let stat = found.and_then(rustix::fs::fstat);
     stat.is_ok_and(|stat| is_held(FileId::of(&stat)))
 }

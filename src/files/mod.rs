@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 pub use fault::{Fault, Reason};
-pub use held::{Held, leads_to_held};
+pub use held::{Held, leads_to_held, names_held};
 pub use id::FileId;
 pub use make::{make, place, put, put_alike};
 pub use reserved::Reserved;

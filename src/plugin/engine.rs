@@ -1,7 +1,7 @@
 //! An engine, and the slots in which its instances run. There is one for each [`World`].
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -60,6 +60,27 @@ const LOADING: u32 = 1;
 /// Elements of a table for which there is room in its slot.
 pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
 
+/// Files that a sandbox keeps on disk.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// The folder of compiled components; without it each start compiles them.
+    pub compiled: Option<PathBuf>,
+    /// Destination of core dumps.
+    pub core_dumps: CoreDumps,
+}
+
+/// Destination of the core dump of a plugin that traps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CoreDumps {
+    /// None is made.
+    #[default]
+    None,
+    /// They are kept in this folder.
+    In(PathBuf),
+    /// [`try_out`](super::try_out) hands it over.
+    HandedOver,
+}
+
 /// The wasmtime engine of one world's plugins, with their slots and compiled code.
 pub(super) struct Engine {
     engine: wasmtime::Engine,
@@ -70,7 +91,7 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Reserves the address space of `calls` slots, whose instances run by `ticker`. Compiled components are
-    /// kept in the folder `compiled`; if that can't be used, the reason is logged, and nothing is kept.
+    /// kept in the folder of `kept`; if that can't be used, the reason is logged, and nothing is kept.
     ///
     /// # Errors
     ///
@@ -80,8 +101,7 @@ impl Engine {
         calls: u32,
         ticker: &Ticker,
         queue: &Arc<WaitQueue>,
-        compiled: Option<&Path>,
-        with_core_dumps: bool,
+        kept: &Kept,
     ) -> anyhow::Result<Self> {
         let mut config = config(world);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(match world {
@@ -92,10 +112,10 @@ impl Engine {
             }
             World::StreamingPlugin => pool(calls + LOADING, (calls + LOADING) * STACKS_PER_STREAM),
         }));
-        config.coredump_on_trap(with_core_dumps);
+        config.coredump_on_trap(kept.core_dumps != CoreDumps::None);
         let engine = wasmtime::Engine::new(&config).map_err(|error| no_sandbox(world, calls, &error))?;
         ticker.add(engine.clone());
-        let cache = compiled.and_then(|folder| open_cache(folder, &engine));
+        let cache = kept.compiled.as_deref().and_then(|folder| open_cache(folder, &engine));
         let delayed = match world {
             World::Plugin => Counter::CommandsDelayed,
             World::StreamingPlugin => Counter::StreamsDelayed,
@@ -256,7 +276,7 @@ mod tests {
             [(World::Plugin, "concurrent_commands"), (World::StreamingPlugin, "concurrent_streams")]
         {
             let refused =
-                Engine::new(world, 100_000, &ticker, &queue(), None, false).err().unwrap().to_string();
+                Engine::new(world, 100_000, &ticker, &queue(), &Kept::default()).err().unwrap().to_string();
             assert!(
                 refused.starts_with(&format!("no address space for limits.{key} = 100000 (")),
                 "{refused}"
@@ -270,8 +290,9 @@ mod tests {
         let worlds = [World::Plugin, World::StreamingPlugin];
         let ticker = Ticker::start().unwrap();
         for world in worlds {
-            for with_core_dumps in [false, true] {
-                let runs = Engine::new(world, 1, &ticker, &queue(), None, with_core_dumps).unwrap();
+            for core_dumps in [CoreDumps::None, CoreDumps::HandedOver] {
+                let kept = Kept { compiled: None, core_dumps };
+                let runs = Engine::new(world, 1, &ticker, &queue(), &kept).unwrap();
                 assert_eq!(code_of(&compiling_engine(world).unwrap()), code_of(runs.wasmtime()), "{world:?}");
             }
         }

@@ -26,6 +26,7 @@ mod trap;
 mod world;
 
 pub use call::{Call, Commands, Exchange, Reply, ReplyFuture, reply_bytes};
+pub use engine::{CoreDumps, Kept};
 pub use host::directories::MAX_OPEN as MAX_OPEN_FILES;
 pub use host::grants::{CommandGate, EventsGrant, Grants, HttpGrant, Stores};
 pub use host::volume::VolumeLimits;
@@ -39,7 +40,7 @@ pub use plugin::Plugin;
 pub use run::{
     Ended, Executor, Pending, Ran, Trial, run_nested, run_reserved, run_streaming, run_whole, try_out,
 };
-pub use sandbox::{CoreDumps, Kept, Sandbox, SandboxLimits};
+pub use sandbox::{Sandbox, SandboxLimits};
 pub use slots::{ClientLimit, ClientLimits, ClientSlot};
 pub use spec::{CommandInfo, Instances, LoadError, Spec};
 pub use stop::DeadlineOf;

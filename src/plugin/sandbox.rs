@@ -1,7 +1,7 @@
 //! The sandbox of all plugins: their engines, and the queue and the bounds that these share.
 
 use anyhow::Context as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::core_dumps::Dumps;
 use super::cpu::offload::Compute;
 use super::cpu::ticker::Ticker;
-use super::engine::Engine;
+use super::engine::{CoreDumps, Engine, Kept};
 use super::host::http::Web;
 use super::host::topics::Topics;
 use super::memory::budget::Budget;
@@ -35,27 +35,6 @@ pub struct SandboxLimits {
     pub memory_bytes: usize,
 }
 
-/// Files that a sandbox keeps on disk.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Kept<'a> {
-    /// The folder of compiled components; without it each start compiles them.
-    pub compiled: Option<&'a Path>,
-    /// Destination of core dumps.
-    pub core_dumps: CoreDumps<'a>,
-}
-
-/// Destination of the core dump of a plugin that traps.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum CoreDumps<'a> {
-    /// None is made.
-    #[default]
-    None,
-    /// They are kept in this folder.
-    In(&'a Path),
-    /// [`try_out`](super::try_out) hands it over.
-    HandedOver,
-}
-
 /// The engines of all plugins, and the bounds that these share.
 ///
 /// Commands and streams have slots of their own, since a stream may go on for days.
@@ -65,8 +44,7 @@ pub struct Sandbox {
     commands: Arc<Engine>,
     /// Made for the first plugin that streams.
     streams: OnceLock<Result<Arc<Engine>, String>>,
-    compiled: Option<PathBuf>,
-    makes_core_dumps: bool,
+    kept: Kept,
     queue: Arc<WaitQueue>,
     /// The slot of a plugin that is being loaded, apart from the clients': with all of these held, a reload
     /// is the remedy.
@@ -89,22 +67,20 @@ impl Sandbox {
     /// # Errors
     ///
     /// When the machine can't give that much address space, or no thread.
-    pub fn new(limits: SandboxLimits, kept: Kept<'_>) -> anyhow::Result<Self> {
-        let makes_core_dumps = !matches!(kept.core_dumps, CoreDumps::None);
-        let dumps = match kept.core_dumps {
+    pub fn new(limits: SandboxLimits, kept: Kept) -> anyhow::Result<Self> {
+        let dumps = match &kept.core_dumps {
             CoreDumps::In(folder) => open_dumps(folder),
             CoreDumps::None | CoreDumps::HandedOver => None,
         };
         let ticker = Ticker::start().context("no thread for the sandbox's clock")?;
         let calls = limits.concurrent_calls;
         let queue = Arc::new(WaitQueue::new(limits.waiting_calls, limits.max_wait));
-        let commands = Engine::new(World::Plugin, calls, &ticker, &queue, kept.compiled, makes_core_dumps)?;
+        let commands = Engine::new(World::Plugin, calls, &ticker, &queue, &kept)?;
         Ok(Self {
             ticker,
             commands: Arc::new(commands),
             streams: OnceLock::new(),
-            compiled: kept.compiled.map(Path::to_owned),
-            makes_core_dumps,
+            kept,
             queue,
             loading: Semaphore::new(1),
             loading_budget: Arc::new(Budget::for_loading(limits.memory_bytes)),
@@ -142,9 +118,8 @@ impl Sandbox {
     }
 
     fn new_streams(&self) -> Result<Arc<Engine>, String> {
-        let (calls, compiled) = (self.limits.concurrent_streams, self.compiled.as_deref());
-        let world = World::StreamingPlugin;
-        let made = Engine::new(world, calls, &self.ticker, &self.queue, compiled, self.makes_core_dumps);
+        let (world, calls) = (World::StreamingPlugin, self.limits.concurrent_streams);
+        let made = Engine::new(world, calls, &self.ticker, &self.queue, &self.kept);
         made.map(Arc::new).map_err(|error| format!("{error:#}"))
     }
 

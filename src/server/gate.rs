@@ -100,7 +100,7 @@ impl Gate {
     }
 
     /// Returns the time at which the rate is full again, if nothing more is spent.
-    pub(super) fn is_full_at(&self) -> Instant {
+    pub(super) fn full_again_at(&self) -> Instant {
         *self.spent.full_at()
     }
 }

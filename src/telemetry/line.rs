@@ -118,7 +118,7 @@ impl<W: io::Write> io::Write for JsonWriter<W> {
 mod tests {
     use tracing::Level;
 
-    use crate::telemetry::{Events, human};
+    use crate::telemetry::{Events, plain};
 
     /// A value ends where its quotes do, so none can pass for further fields.
     #[test]
@@ -128,7 +128,7 @@ mod tests {
             let events = events.clone();
             move || events.clone()
         };
-        tracing::subscriber::with_default(human(Level::INFO, writer, false), || {
+        tracing::subscriber::with_default(plain(Level::INFO, writer), || {
             let (text, none) = ("x\\", None::<&str>);
             tracing::info!(
                 target: "lictor::test", text, next = 1, peer = %"[::1]:80", forged = %"y client=\"admin\"", empty = %"",

@@ -72,7 +72,8 @@ pub fn init(level: Level, format: Format) -> Log {
     }));
     // An error means that a subscriber is already set; it stays.
     let _ = match format {
-        Format::Human => human(level, writer, std::io::stderr().is_terminal()).try_init(),
+        Format::Human if std::io::stderr().is_terminal() => colored(level, writer).try_init(),
+        Format::Human => plain(level, writer).try_init(),
         Format::Json => json(level, writer).try_init(),
     };
     Log { _reporter: Reporter::start(), _writer: guard }
@@ -87,11 +88,19 @@ fn tell_panic(place: &str, words: &str, backtrace: Option<&str>) {
     tracing::error!(name: LASTING, target: "lictor::app", place, words, backtrace, "panicked");
 }
 
-fn human<W>(level: Level, writer: W, is_colored: bool) -> impl Subscriber + Send + Sync
+fn plain<W>(level: Level, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer().fmt_fields(line::Fields).with_ansi(is_colored);
+    let lines = tracing_subscriber::fmt::layer().fmt_fields(line::Fields).with_ansi(false);
+    registry(level).with(lines.with_writer(writer))
+}
+
+fn colored<W>(level: Level, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().fmt_fields(line::Fields).with_ansi(true);
     registry(level).with(lines.with_writer(writer))
 }
 
@@ -120,7 +129,7 @@ pub fn catch(level: Level) -> Events {
     let events = Events::default();
     let writer = events.clone();
     // An error means that a subscriber is already set; it stays.
-    let _ = human(level, move || writer.clone(), false).try_init();
+    let _ = plain(level, move || writer.clone()).try_init();
     events
 }
 
@@ -162,7 +171,7 @@ mod tests {
     #[test]
     fn a_level_is_known_to_where_events_are_made() {
         let events = Events::default();
-        let subscriber = human(Level::INFO, move || events.clone(), false);
+        let subscriber = plain(Level::INFO, move || events.clone());
         assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
     }
 
@@ -184,31 +193,31 @@ mod tests {
             tell_panic(&format!("src/x.rs:{line}"), EVIL, None);
         };
         // A panic is reported once.
-        for (line, (is_json, is_colored)) in (1..).zip([(false, false), (false, true), (true, false)]) {
+        for (line, form) in (1..).zip(["plain", "colored", "json"]) {
             let say = || say(line);
             let events = Events::default();
             let writer = {
                 let events = events.clone();
                 move || events.clone()
             };
-            if is_json {
-                tracing::subscriber::with_default(json(Level::INFO, writer), say);
-            } else {
-                tracing::subscriber::with_default(human(Level::INFO, writer, is_colored), say);
+            match form {
+                "plain" => tracing::subscriber::with_default(plain(Level::INFO, writer), say),
+                "colored" => tracing::subscriber::with_default(colored(Level::INFO, writer), say),
+                _ => tracing::subscriber::with_default(json(Level::INFO, writer), say),
             }
             let text = events.text();
             assert_eq!(text.lines().count(), 3, "{text}");
-            let plain = ["[0m", "[1m", "[2m", "[3m", "[31m", "[32m"]
+            let uncolored = ["[0m", "[1m", "[2m", "[3m", "[31m", "[32m"]
                 .iter()
                 .fold(text, |text, code| text.replace(&format!("\u{1b}{code}"), ""));
             assert!(
-                !plain.contains(
+                !uncolored.contains(
                     |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{61c}\u{200b}".contains(c))
                 ),
-                "{plain:?}"
+                "{uncolored:?}"
             );
-            if is_json {
-                for line in plain.lines() {
+            if form == "json" {
+                for line in uncolored.lines() {
                     let event: serde_json::Value = serde_json::from_str(line).unwrap();
                     assert!(["text", "message", "words"].iter().any(|field| event[field] == EVIL), "{event}");
                 }

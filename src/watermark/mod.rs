@@ -128,7 +128,7 @@ impl Watcher {
     fn run(mut self, give_up: &dyn Fn(), tell: &dyn Fn()) {
         while !self.is_stopped.load(Ordering::SeqCst) {
             let (used, mark) = (self.look(), mark_bytes());
-            match (self.passed, is_above(self.passed.is_some(), used, mark)) {
+            match (self.passed, is_above(self.passed, used, mark)) {
                 (None, true) => {
                     self.pass(used, mark);
                     tell();
@@ -151,7 +151,7 @@ impl Watcher {
     /// allocator retains.
     fn look(&mut self) -> u64 {
         let mut used = self.usage.bytes();
-        if self.purged.elapsed() >= PURGE_EVERY || is_above(self.passed.is_some(), used, mark_bytes()) {
+        if self.purged.elapsed() >= PURGE_EVERY || is_above(self.passed, used, mark_bytes()) {
             usage::purge();
             self.purged = Instant::now();
             used = self.usage.bytes();
@@ -184,9 +184,9 @@ impl Drop for Watcher {
     }
 }
 
-/// Returns true if `used` is too much: above the mark or, once that was exceeded, above nine tenths of it.
-fn is_above(was_above: bool, used: u64, mark: u64) -> bool {
-    used > if was_above { mark / 10 * 9 } else { mark }
+/// Returns true if `used` is too much: above the mark or, once that was `passed`, above nine tenths of it.
+fn is_above(passed: Option<Instant>, used: u64, mark: u64) -> bool {
+    used > passed.map_or(mark, |_| mark / 10 * 9)
 }
 
 /// Time until the next look: no longer than filling the memory up to the mark takes.
@@ -215,9 +215,10 @@ mod tests {
             (true, 901, true),
             (true, 900, false),
         ] {
-            assert_eq!(is_above(was_above, used, 1_000), above, "{was_above} {used}");
+            let passed = was_above.then(Instant::now);
+            assert_eq!(is_above(passed, used, 1_000), above, "{was_above} {used}");
         }
-        assert!(!is_above(false, u64::MAX, u64::MAX));
+        assert!(!is_above(None, u64::MAX, u64::MAX));
     }
 
     #[test]

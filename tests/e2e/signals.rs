@@ -15,6 +15,14 @@ use testkit::tools::{lictor, text_of, wait};
 /// Plugins, each of which is compiled at the start.
 const PLUGINS: usize = 60;
 
+/// Process of the server in its namespace.
+#[derive(Clone, Copy)]
+enum Process {
+    /// The first one, whose signals without a handler are ignored.
+    First,
+    Any,
+}
+
 /// A starting server, and the process that receives signals.
 struct Starting {
     _setup: Setup,
@@ -25,22 +33,27 @@ struct Starting {
 
 impl Starting {
     /// Waits until the server handles signals, and no longer.
-    fn of(setup: Setup, as_first_process: bool) -> Self {
+    fn of(setup: Setup, process: Process) -> Self {
         setup.write();
         let plain = lictor(setup.folder());
         let mut command = Command::new("unshare");
         command.args(["-Urpf", "--kill-child"]).arg(plain.get_program()).current_dir(setup.folder());
         command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let mut command = if as_first_process { command } else { plain };
+        let mut command = match process {
+            Process::First => command,
+            Process::Any => plain,
+        };
         let log = setup.folder().join("server.log");
         let file = File::create(&log).unwrap();
         command.args(["serve", "--config", "server.toml"]).stdin(Stdio::null()).stderr(file);
         let child = command.spawn().unwrap();
         let process = eventually("the handlers", || {
             let id = child.id();
-            let process = match as_first_process {
-                true => text_of(format!("/proc/{id}/task/{id}/children").as_ref()).trim().parse().ok()?,
-                false => id,
+            let process = match process {
+                Process::First => {
+                    text_of(format!("/proc/{id}/task/{id}/children").as_ref()).trim().parse().ok()?
+                }
+                Process::Any => id,
             };
             hears(process).then_some(process)
         });
@@ -91,18 +104,18 @@ fn with_plugins(plugins: usize) -> Setup {
     })
 }
 
-fn are_heard(as_first_process: bool) {
+fn are_heard(process: Process) {
     for signal in ["TERM", "INT"] {
         // Before anything is read; and while plugins are compiled.
         for words in ["", "\"loaded\""] {
-            let mut server = Starting::of(with_plugins(PLUGINS), as_first_process);
+            let mut server = Starting::of(with_plugins(PLUGINS), process);
             server.wait_for(words);
             server.signal(signal);
             server.ends();
             assert!(!server.printed().contains("\"listening\""), "{signal}: {}", server.printed());
         }
     }
-    let mut server = Starting::of(with_plugins(3), as_first_process);
+    let mut server = Starting::of(with_plugins(3), process);
     server.signal("HUP");
     server.wait_for("\"reloaded\"");
     assert!(server.printed().contains("\"listening\""), "{}", server.printed());
@@ -112,7 +125,7 @@ fn are_heard(as_first_process: bool) {
 
 #[test]
 fn a_signal_of_the_first_moments_is_heard() {
-    are_heard(false);
+    are_heard(Process::Any);
 }
 
 #[test]
@@ -122,7 +135,7 @@ fn a_signal_of_the_first_moments_is_heard_by_the_first_process_of_a_container() 
         println!("SKIPPED: no namespace of processes can be made here");
         return;
     }
-    are_heard(true);
+    are_heard(Process::First);
 }
 
 #[test]
@@ -133,7 +146,7 @@ fn a_config_that_takes_long_to_read_holds_up_no_signal() {
         let _ =
             writeln!(clients, "[clients.c{number}]\nthumbprints = [\"{pin}\", \"{other}\"]\ncommands = []");
     }
-    let mut server = Starting::of(Setup::new().section(&clients), false);
+    let mut server = Starting::of(Setup::new().section(&clients), Process::Any);
     server.signal("TERM");
     server.ends();
     // A config that had been read would have been warned of first.

@@ -100,7 +100,10 @@ impl Bench {
             measure(&peer, load).await
         })?;
         let outcome = Outcome { load, server, command: self.command, is_plain: self.load.plain, report };
-        outcome.show(self.json)?;
+        match self.json {
+            true => output::json(&outcome.json())?,
+            false => output::line(&outcome.text())?,
+        }
         outcome.judge()
     }
 }
@@ -229,10 +232,6 @@ fn failure(error: LoadError) -> Failure {
 }
 
 impl Outcome {
-    fn show(&self, as_json: bool) -> Result<(), Failure> {
-        if as_json { output::json(&self.json()) } else { output::line(&self.text()) }
-    }
-
     /// The program's exit: failed if any command failed, however many succeeded.
     fn judge(&self) -> Result<(), Failure> {
         if self.report.replies == 0 {

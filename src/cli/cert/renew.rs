@@ -127,20 +127,29 @@ impl Renewal<'_> {
         &self.generations[self.generations.len() - 1]
     }
 
-    /// Makes the next generation, if due: none is in progress, or another was requested.
-    fn make_next(&mut self, is_under_way: bool) -> Result<(), Failure> {
-        let newest = self.newest();
-        if !self.verb.again && (is_under_way || newest.is_of_today()) {
-            let path = newest.files.certificate.display();
-            if let Some((asked, days)) =
-                self.verb.days.and_then(|asked| Some((asked, newest.other_days(asked)?)))
-            {
-                output::note(&format!(
-                    "{path} already exists, and is valid for {days} days, not {asked}: --again creates another"
-                ));
-            }
-            return Ok(());
+    /// Begins a renewal: makes the next generation, unless the newest is of today and no other was requested.
+    fn begin(&mut self) -> Result<(), Failure> {
+        if self.newest().is_of_today() { self.resume() } else { self.make_next() }
+    }
+
+    /// Continues a renewal with its newest generation, unless another was requested.
+    fn resume(&mut self) -> Result<(), Failure> {
+        if self.verb.again {
+            return self.make_next();
         }
+        let newest = self.newest();
+        let path = newest.files.certificate.display();
+        if let Some((asked, days)) = self.verb.days.and_then(|asked| Some((asked, newest.other_days(asked)?)))
+        {
+            output::note(&format!(
+                "{path} already exists, and is valid for {days} days, not {asked}: --again creates another"
+            ));
+        }
+        Ok(())
+    }
+
+    fn make_next(&mut self) -> Result<(), Failure> {
+        let newest = self.newest();
         let files = self.line.next()?;
         let days = self.verb.days.unwrap_or(DEFAULT_DAYS);
         write(&newest.successor(days, &files)?, &files)?;
@@ -178,7 +187,7 @@ impl Renewal<'_> {
                 "this is the certificate of a server: name its config by --config, or run this in its folder";
             return Err(Failure::usage(words.to_owned()));
         }
-        self.make_next(self.generations.len() > 1)?;
+        if self.generations.len() > 1 { self.resume() } else { self.begin() }?;
         let Some((new, old @ [_, ..])) = self.generations.split_last() else { return self.say_done() };
         new.want_key()?;
         let pins: Vec<_> = old.iter().map(|old| format!("\"{}\"", old.sha256)).collect();
@@ -201,7 +210,8 @@ impl Renewal<'_> {
     fn client(&mut self, config: &Config) -> Result<(), Failure> {
         let pinned = Pinned::read(config, &self.generations)?;
         let count = self.generations.len();
-        self.make_next(!pinned.has_newest(count) || !pinned.old(count).is_empty())?;
+        let is_done = pinned.has_newest(count) && pinned.old(count).is_empty();
+        if is_done { self.begin() } else { self.resume() }?;
         let count = self.generations.len();
         if pinned.has_newest(count) && pinned.old(count).is_empty() {
             return self.say_done();
@@ -253,8 +263,9 @@ impl Renewal<'_> {
     /// unchanged.
     fn server(&mut self, config: &Config) -> Result<(), Failure> {
         let in_use = self.of_server(config);
-        self.make_next(in_use.is_some_and(|place| place + 1 < self.generations.len()))?;
-        if in_use.is_some_and(|place| place + 1 == self.generations.len()) {
+        let is_under_way = in_use.is_some_and(|index| index + 1 < self.generations.len());
+        if is_under_way { self.resume() } else { self.begin() }?;
+        if in_use.is_some_and(|index| index + 1 == self.generations.len()) {
             return self.say_done();
         }
         let new = self.newest();

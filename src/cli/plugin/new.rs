@@ -94,7 +94,8 @@ impl New {
             return Err(Failure::failed("this program was built without the plugin kits".to_owned()));
         }
         for (path, is_program, bytes) in files {
-            write(&folder.join(path), is_program, &bytes)?;
+            let mode = if is_program { 0o755 } else { 0o644 };
+            write(&folder.join(path), mode, &bytes)?;
         }
         output::line(&format!("{}: a plugin in {}", folder.display(), self.lang.shown()))?;
         output::note(&format!("next: lictor plugin dev {}", paste::path(&folder)));
@@ -102,10 +103,9 @@ impl New {
     }
 }
 
-fn write(path: &Path, is_program: bool, bytes: &[u8]) -> Result<(), Failure> {
+fn write(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
     let written = || {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        let mode = if is_program { 0o755 } else { 0o644 };
         files::make(path, mode, bytes)
     };
     written().map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))

@@ -212,7 +212,7 @@ fn resolve(
         client: raw.client.value().map(ToString::to_string),
         timeout: timeout(raw, findings),
         expected: Expected {
-            code: code(raw, reply.is_some(), codes, findings),
+            code: code(raw, reply.as_deref(), codes, findings),
             reply,
             has: raw.has.value().map(|text| text.0.clone()),
         },
@@ -228,10 +228,10 @@ fn timeout(raw: &RawCall, findings: &mut Findings) -> Option<Duration> {
 }
 
 /// The expected error code, which excludes an expected reply.
-fn code(raw: &RawCall, has_reply: bool, codes: &[&str], findings: &mut Findings) -> Option<String> {
+fn code(raw: &RawCall, reply: Option<&[u8]>, codes: &[&str], findings: &mut Findings) -> Option<String> {
     let code = raw.code.given()?;
     let text = &code.get_ref().0;
-    if has_reply {
+    if reply.is_some() {
         let fault =
             findings.error("a call gives a reply, or it fails").at(code.span(), "this is for one that fails");
         fault.help("leave out `code`, or what is said of the reply; `has` may stand beside `code`").done();

@@ -30,7 +30,7 @@ use super::handles::Growth;
 use super::interface::{Grant, Interface};
 use super::listings::{Listing, Reading};
 use super::stdio::{CallLabel, PluginLog};
-use crate::files::{Fault, Opened, Reserved, leads_to_held};
+use crate::files::{Fault, Opened, Reserved, leads_to_held, names_held};
 use crate::telemetry::metrics::Counter;
 
 /// Files, folders and streams that one instance may hold open: each takes a descriptor of the process, or a
@@ -204,7 +204,10 @@ async fn leads_to_state(
     let Descriptor::Dir(folder) = state.handles().get(folder)? else { return Ok(false) };
     let folder = Arc::clone(&folder.dir);
     let follows = path_flags.contains(PathFlags::SYMLINK_FOLLOW);
-    let looking = tokio::task::spawn_blocking(move || leads_to_held(&folder, Path::new(&path), follows));
+    let looking = tokio::task::spawn_blocking(move || match follows {
+        true => leads_to_held(&folder, Path::new(&path)),
+        false => names_held(&folder, Path::new(&path)),
+    });
     looking.await.map_err(|error| FsError::trap(wasmtime::Error::from(error)))
 }
 

@@ -11,7 +11,7 @@ use super::context::HostState;
 use super::granted::Granted;
 use super::grants::EventsGrant;
 use super::interface::{Grant, Interface};
-use super::topics::{MAX_EVENT_BYTES, MAX_INBOX_BYTES, covers, is_pattern, is_topic};
+use super::topics::{Event, MAX_EVENT_BYTES, MAX_INBOX_BYTES, covers, is_pattern, is_topic};
 use super::ungranted::Ungranted;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::text::shown;
@@ -88,7 +88,8 @@ impl events::Host for HostState {
             return refuse("denied", "the plugin may not publish to this topic");
         }
         let is_of_stream = self.call.as_ref().is_some_and(|call| call.is_of_stream());
-        Ok(Ok(self.granted.topics.publish(&topic, data, is_of_stream)))
+        let event = Event { topic: topic.into(), data: data.into(), is_of_stream };
+        Ok(Ok(self.granted.topics.publish(&event)))
     }
 
     async fn subscribe(&mut self, topics: String) -> wasmtime::Result<Result<(), Failure>> {

@@ -75,11 +75,10 @@ impl Event {
 pub(in crate::plugin) struct Topics(Mutex<Vec<Arc<Inbox>>>);
 
 impl Topics {
-    /// Hands an event to the subscribers of `topic`; returns their number.
-    pub(in crate::plugin) fn publish(&self, topic: &str, data: Vec<u8>, is_of_stream: bool) -> u32 {
-        let event = Event { topic: topic.into(), data: data.into(), is_of_stream };
+    /// Hands `event` to the subscribers of its topic; returns their number.
+    pub(in crate::plugin) fn publish(&self, event: &Event) -> u32 {
         let inboxes = self.inboxes();
-        let reached = inboxes.iter().filter(|inbox| inbox.offer(&event)).count();
+        let reached = inboxes.iter().filter(|inbox| inbox.offer(event)).count();
         u32::try_from(reached).unwrap_or(u32::MAX)
     }
 
@@ -193,19 +192,23 @@ mod tests {
         Some((event.topic.to_string(), String::from_utf8_lossy(&event.data).into_owned(), lost))
     }
 
+    fn event(topic: &str, data: &[u8]) -> Event {
+        Event { topic: topic.into(), data: data.into(), is_of_stream: false }
+    }
+
     #[test]
     fn an_event_goes_to_those_that_subscribed_to_its_topic() {
         let topics = Arc::new(Topics::default());
         let [one, all, none] = [(); 3].map(|()| topics.subscriber());
         assert!(one.add("jobs/done".into()) && all.add("jobs/*".into()));
-        assert_eq!(topics.publish("jobs/done", b"a".to_vec(), false), 2);
-        assert_eq!(topics.publish("jobs/begun", b"b".to_vec(), false), 1);
-        assert_eq!(topics.publish("other", b"c".to_vec(), false), 0);
+        assert_eq!(topics.publish(&event("jobs/done", b"a")), 2);
+        assert_eq!(topics.publish(&event("jobs/begun", b"b")), 1);
+        assert_eq!(topics.publish(&event("other", b"c")), 0);
         assert_eq!(next(&one), Some(("jobs/done".into(), "a".into(), 0)));
         assert_eq!(next(&one), None);
         assert_eq!(next(&all), Some(("jobs/done".into(), "a".into(), 0)));
         drop(one);
-        assert_eq!(topics.publish("jobs/done", b"d".to_vec(), false), 1);
+        assert_eq!(topics.publish(&event("jobs/done", b"d")), 1);
         assert_eq!(next(&none), None);
     }
 
@@ -215,12 +218,12 @@ mod tests {
         let subscriber = topics.subscriber();
         assert!(subscriber.add("*".into()));
         for number in 0..MAX_WAITING + 3 {
-            topics.publish("t", number.to_string().into_bytes(), false);
+            topics.publish(&event("t", number.to_string().as_bytes()));
         }
         assert_eq!(next(&subscriber), Some(("t".into(), "3".into(), 3)));
         assert_eq!(next(&subscriber), Some(("t".into(), "4".into(), 0)));
         for _ in 0..5 {
-            topics.publish("t", vec![b'x'; MAX_EVENT_BYTES], false);
+            topics.publish(&event("t", &[b'x'; MAX_EVENT_BYTES]));
         }
         let (event, lost) = subscriber.next().now_or_never().unwrap();
         assert_eq!((event.data.len(), lost), (MAX_EVENT_BYTES, MAX_WAITING as u64 - 2 + 2));

@@ -144,14 +144,14 @@ impl Networks {
         if known.connections > 0 {
             return;
         }
-        self.left.push_back((known.gate.is_full_at(), network));
+        self.left.push_back((known.gate.full_again_at(), network));
         self.forget_left(Instant::now());
     }
 
     /// Forgets the networks that have no connections and whose rate is full again by `now`.
     fn forget_left(&mut self, now: Instant) {
         let may_go = |is_over: bool, known: &Known| {
-            known.connections == 0 && (is_over || known.gate.is_full_at() <= now)
+            known.connections == 0 && (is_over || known.gate.full_again_at() <= now)
         };
         loop {
             let is_over = self.left.len() > MAX_LEFT;

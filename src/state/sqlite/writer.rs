@@ -245,7 +245,7 @@ impl Thread {
                 Some(task) => Ok(Message::Write(task)),
                 None => self.waiting.recv_timeout(self.next_sweep.saturating_duration_since(Instant::now())),
             };
-            let is_idle = first.is_err();
+            let between_sweeps = if first.is_ok() { SWEEP_EVERY_WHEN_BUSY } else { Duration::ZERO };
             match first {
                 Ok(Message::Write(task)) => put_off = self.write_group(task),
                 // The queue is ordered, so everything sent before this has been committed.
@@ -254,7 +254,7 @@ impl Thread {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if Instant::now() >= self.next_sweep {
-                self.sweep(is_idle);
+                self.sweep(between_sweeps);
             }
         }
     }
@@ -327,8 +327,9 @@ impl Thread {
         group.commit()
     }
 
-    /// Sweeps one batch of expired rows. Ignores errors: the next write will fail too, and reports the error.
-    fn sweep(&mut self, is_idle: bool) {
+    /// Sweeps one batch of expired rows; if there are more, the next is swept after `pause`. Ignores errors:
+    /// the next write will fail too, and reports the error.
+    fn sweep(&mut self, pause: Duration) {
         let now_ms = self.clock.now_ms();
         let writing = self.readers.writing();
         let batch = Group::begin(&self.connection, now_ms).and_then(|mut group| {
@@ -337,11 +338,6 @@ impl Thread {
         });
         drop(writing);
         let is_more = batch.is_ok_and(|swept| swept >= SWEPT_ROWS as u64);
-        let pause = match (is_more, is_idle) {
-            (false, _) => SWEEP_EVERY,
-            (true, false) => SWEEP_EVERY_WHEN_BUSY,
-            (true, true) => Duration::ZERO,
-        };
-        self.next_sweep = Instant::now() + pause;
+        self.next_sweep = Instant::now() + if is_more { pause } else { SWEEP_EVERY };
     }
 }

@@ -99,13 +99,11 @@ struct Workshop {
 impl Workshop {
     async fn work(self) {
         let Self { project, mut serving, mut sources, mut stop } = self;
-        // Set if the present component is served, and only the tests must run.
-        let mut is_served = false;
         loop {
             let mut is_done = false;
             sources.begin_round();
             let changed = {
-                let mut round = Box::pin(round(&project, &mut serving, &mut is_served));
+                let mut round = Box::pin(round(&project, &mut serving));
                 loop {
                     tokio::select! {
                         biased;
@@ -127,7 +125,7 @@ impl Workshop {
             match changed {
                 None => break,
                 Some(path) => {
-                    is_served &= Project::is_of_tests(&path);
+                    serving.is_current &= Project::is_of_tests(&path);
                     let ended = if is_done { "" } else { ", so the current step is stopped" };
                     output::note(&format!("{} has changed{ended}", path.display()));
                 }
@@ -153,13 +151,13 @@ fn after(ended: anyhow::Result<Round>) -> Option<PathBuf> {
     changed
 }
 
-/// Builds and serves the project, unless it `is_served` unchanged; then tests it. Reports the results.
-/// Dropping the future ends the processes it started.
-async fn round(project: &Project, serving: &mut Serving, is_served: &mut bool) {
-    if !*is_served {
-        *is_served = serve(project, serving).await;
+/// Builds and serves the project, unless it is served unchanged; then tests it. Reports the results. Dropping
+/// the future ends the processes it started.
+async fn round(project: &Project, serving: &mut Serving) {
+    if !serving.is_current {
+        serving.is_current = serve(project, serving).await;
     }
-    if *is_served && project.has("test.sh") {
+    if serving.is_current && project.has("test.sh") {
         match ended(Step::begin(project, "test.sh", &[("LICTOR_BUILT", "1")]), "test.sh").await {
             Ok(()) => output::note("the tests passed"),
             Err(failure) => {

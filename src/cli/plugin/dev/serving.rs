@@ -38,6 +38,9 @@ pub(super) struct Serving {
     listen: Vec<SocketAddr>,
     /// Set once a component has been served.
     has_served: bool,
+    /// Set while the component of the project's present sources is served, so that only its tests have to
+    /// run.
+    pub(super) is_current: bool,
 }
 
 enum Basis {
@@ -64,7 +67,7 @@ impl Serving {
             Some(path) => Basis::Own(path.to_owned()),
             None => made(project)?,
         };
-        Ok(Self { basis, server: None, listen: Vec::new(), has_served: false })
+        Ok(Self { basis, server: None, listen: Vec::new(), has_served: false, is_current: false })
     }
 
     /// The folders for its own output, which are no sources.
