@@ -12,7 +12,7 @@ use super::stop::{DeadlineOf, Stop};
 use crate::identity::PeerIdentity;
 use crate::telemetry::RequestId;
 use crate::telemetry::metrics::Counter;
-use crate::wire::{Code, CommandError, Outcome, Request};
+use crate::wire::{Code, CommandError, Outcome, Reply, Request};
 
 /// A request from its arrival to its reply.
 #[derive(Debug)]
@@ -48,9 +48,6 @@ pub struct Call {
 
 /// Maximum depth of commands that run commands, so that a circle of them ends.
 pub(super) const MAX_DEPTH: u8 = 4;
-
-/// The reply to a command: its bytes, or the failure that the client is told.
-pub type Reply = Result<Vec<u8>, CommandError>;
 
 /// A reply to come.
 pub type ReplyFuture<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;

@@ -192,7 +192,7 @@ impl Plugin {
         F: Future + Send + Unpin + 'static,
         F::Output: Send,
     {
-        self.component.sandbox.compute().offload(call)
+        self.component.sandbox.offload_pool().offload(call)
     }
 
     pub(super) fn hint(&self) -> &CpuHint {

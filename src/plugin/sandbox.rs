@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::core_dumps::Dumps;
-use super::cpu::offload::Compute;
+use super::cpu::offload::OffloadPool;
 use super::cpu::ticker::Ticker;
 use super::engine::{CoreDumps, Engine, Kept};
 use super::host::http::Web;
@@ -53,7 +53,7 @@ pub struct Sandbox {
     loading_budget: Arc<Budget>,
     limits: SandboxLimits,
     budget: Arc<Budget>,
-    compute: Compute,
+    offload_pool: OffloadPool,
     web: Arc<Web>,
     topics: Arc<Topics>,
     reserved: Arc<Reserved>,
@@ -86,7 +86,7 @@ impl Sandbox {
             loading_budget: Arc::new(Budget::for_loading(limits.memory_bytes)),
             limits,
             budget: Arc::new(Budget::new(limits.memory_bytes)),
-            compute: Compute::start().context("no threads for plugins that compute")?,
+            offload_pool: OffloadPool::start().context("no threads for plugins that compute")?,
             dumps,
             web: Arc::new(Web::new(limits.http_requests)),
             topics: Arc::default(),
@@ -145,8 +145,8 @@ impl Sandbox {
     }
 
     /// The threads for calls that compute.
-    pub(super) fn compute(&self) -> &Compute {
-        &self.compute
+    pub(super) fn offload_pool(&self) -> &OffloadPool {
+        &self.offload_pool
     }
 
     /// The folder of core dumps, if they are kept.

@@ -1,4 +1,4 @@
-//! Leave to run: the limits on each client's and each plugin's running calls, the slots for all calls, and
+//! Permits to run: the limits on each client's and each plugin's running calls, the slots for all calls, and
 //! the queue for these.
 //!
 //! A call acquires its client's limit first, then its plugin's, then a slot. It holds the less scarce while
@@ -50,7 +50,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The calls of all clients and plugins that wait for leave to run.
+/// The calls of all clients and plugins that wait for a permit to run.
 #[derive(Debug)]
 pub(super) struct WaitQueue {
     limit: WaitLimit,

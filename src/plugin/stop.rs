@@ -36,23 +36,23 @@ pub enum DeadlineOf {
 #[derive(Debug, Default)]
 pub(super) struct Stop {
     pub(super) deadline_of: DeadlineOf,
-    is_set_aside: AtomicBool,
+    has_yielded: AtomicBool,
     why: OnceLock<Stopped>,
 }
 
 impl Stop {
     /// Notes that the plugin yields in the middle of its code.
-    pub(super) fn set_aside(&self) {
-        self.is_set_aside.store(true, Ordering::Relaxed);
+    pub(super) fn mark_yielded(&self) {
+        self.has_yielded.store(true, Ordering::Relaxed);
     }
 
     /// Notes that the plugin resumes; returns true if it had yielded in the middle of its code.
     pub(super) fn resume(&self) -> bool {
-        self.is_set_aside.swap(false, Ordering::Relaxed)
+        self.has_yielded.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) fn is_set_aside(&self) -> bool {
-        self.is_set_aside.load(Ordering::Relaxed)
+    pub(super) fn has_yielded(&self) -> bool {
+        self.has_yielded.load(Ordering::Relaxed)
     }
 
     /// Has the call break off for `why`. Set once: only the task that runs a call stops it, and then runs it

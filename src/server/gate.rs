@@ -10,7 +10,7 @@ use crate::network::Network;
 use crate::sync::locked;
 use crate::telemetry::metrics::Counter;
 
-/// Burst that a network may spend after a quiet time, in time of its rate.
+/// Burst that a network may spend after a quiet time, as a time at its rate.
 const BURST: Duration = Duration::from_secs(1);
 
 /// Passed by the connections of one network before their handshake.
@@ -21,24 +21,24 @@ pub(super) struct Gate {
     /// Held by the handshake that waits for the rate; others wait behind it.
     first: Semaphore,
     spent: Spent,
-    /// Notified when something that was spent is given back.
-    returned: Notify,
+    /// Notified when a token is refunded.
+    refunded: Notify,
     /// Held by the handshake whose certificate is verified; others wait behind it.
     verified: Semaphore,
 }
 
-/// The spent part of a rate, as the time at which the rate is full again.
+/// The spent tokens of a rate, as the time at which all are available again.
 #[derive(Debug)]
 struct Spent {
     interval: Duration,
     full_at: Mutex<Instant>,
 }
 
-/// A handshake's place in a gate; released when dropped.
+/// A handshake's permit of a gate; released when dropped.
 #[derive(Debug)]
 pub(super) struct Passage {
     gate: Arc<Gate>,
-    /// Set if the gate keeps what was taken of its rate.
+    /// Set if the token stays spent after the drop.
     is_spent: bool,
 }
 
@@ -57,12 +57,12 @@ impl Gate {
                 interval: Duration::from_secs(1) / per_second.max(1),
                 full_at: Mutex::new(Instant::now()),
             },
-            returned: Notify::new(),
+            refunded: Notify::new(),
             verified: Semaphore::new(1),
         }
     }
 
-    /// Waits for a place, and then for the rate to have something left.
+    /// Acquires a permit for a handshake, and then a token of the rate.
     pub(super) async fn pass(gate: &Arc<Self>) -> Option<Passage> {
         match gate.handshakes.try_acquire() {
             Ok(permit) => permit.forget(),
@@ -71,9 +71,9 @@ impl Gate {
                 gate.handshakes.acquire().await.ok()?.forget();
             }
         }
-        let place = Place(gate);
+        let held = Held(gate);
         gate.wait_for_rate().await?;
-        std::mem::forget(place);
+        std::mem::forget(held);
         Some(Passage { gate: Arc::clone(gate), is_spent: false })
     }
 
@@ -81,14 +81,14 @@ impl Gate {
         let _first = self.first.acquire().await.ok()?;
         let mut is_counted = false;
         loop {
-            let returned = self.returned.notified();
+            let refunded = self.refunded.notified();
             let Err(at) = self.spent.spend(Instant::now()) else { return Some(()) };
             if !std::mem::replace(&mut is_counted, true) {
                 Counter::HandshakesOverRate.count();
             }
             tokio::select! {
                 () = sleep_until(at) => {}
-                () = returned => {}
+                () = refunded => {}
             }
         }
     }
@@ -105,23 +105,23 @@ impl Gate {
     }
 }
 
-/// A place that was taken, until it belongs to a passage.
-struct Place<'a>(&'a Gate);
+/// An acquired permit, until it belongs to a passage.
+struct Held<'a>(&'a Gate);
 
-impl Drop for Place<'_> {
+impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.handshakes.add_permits(1);
     }
 }
 
 impl Passage {
-    /// Notes that the handshake begins: what was taken of the rate is kept when this is dropped.
+    /// Notes that the handshake begins: the token of the rate stays spent when this is dropped.
     pub(super) fn spend(&mut self) {
         self.is_spent = true;
     }
 
-    /// Lets the drop give back, after all, what was taken of the rate.
-    pub(super) fn take_back(&mut self) {
+    /// Has the drop refund the token of the rate after all.
+    pub(super) fn refund(&mut self) {
         self.is_spent = false;
     }
 }
@@ -130,8 +130,8 @@ impl Drop for Passage {
     fn drop(&mut self) {
         self.gate.handshakes.add_permits(1);
         if !self.is_spent {
-            self.gate.spent.take_back();
-            self.gate.returned.notify_one();
+            self.gate.spent.refund();
+            self.gate.refunded.notify_one();
         }
     }
 }
@@ -143,7 +143,7 @@ impl Drop for Verifying {
 }
 
 impl Spent {
-    /// Spends one handshake; if none is left, returns the time at which there will be one.
+    /// Spends one token; if none is left, returns the time at which there will be one.
     fn spend(&self, now: Instant) -> Result<(), Instant> {
         let mut full_at = self.full_at();
         let then = (*full_at).max(now) + self.interval;
@@ -154,7 +154,7 @@ impl Spent {
         Err(then - BURST.max(self.interval))
     }
 
-    fn take_back(&self) {
+    fn refund(&self) {
         let mut full_at = self.full_at();
         *full_at = full_at.checked_sub(self.interval).unwrap_or(*full_at);
     }

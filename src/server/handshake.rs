@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::admission::AddressPlace;
+use super::admission::AddressSlots;
 use super::shared::{Current, Shared};
 use super::stranger::{Explained, FirstBytes};
 use crate::identity::{PeerIdentity, Rejection, Roster, Unproven, authenticate, recognize};
@@ -35,11 +35,11 @@ pub(super) async fn authorize(
     tcp: TcpStream,
     peer: PeerAddress,
     id: ConnectionId,
-    address: &AddressPlace,
+    slots: &AddressSlots,
 ) -> Option<Authenticated> {
     prepare(&tcp);
     watermark::relief().await;
-    let turn = address.handshake_turn().await?;
+    let permit = slots.acquire_handshake().await?;
     let Some(first) = FirstBytes::peek(&tcp).await else {
         Counter::ConnectionsSilent.count();
         tracing::debug!(target: "lictor::connection", connection = %id, %peer, "nothing came");
@@ -60,12 +60,12 @@ pub(super) async fn authorize(
     };
     let (now, service) = (SystemTime::now(), Arc::clone(&current.service));
     let judge = |chain: Vec<_>| async move {
-        let Some(_place) = address.verification().await else {
+        let Some(_permit) = slots.acquire_verification().await else {
             not_in_time(id, peer);
             return None;
         };
         let judge = move || authenticate(&chain, &service.roster, now);
-        let judged = shared.verifiers.of_stranger(address.gates(), judge).await;
+        let judged = shared.verifiers.of_stranger(slots.gates(), judge).await;
         if judged.is_none() {
             tracing::error!(target: "lictor::connection", connection = %id, %peer, "a certificate cannot be verified");
         }
@@ -73,7 +73,7 @@ pub(super) async fn authorize(
     };
     match handshaken.authenticate(&current.service.roster, now, judge).await {
         Ok(authenticated) => {
-            turn.was_of_client();
+            permit.refund();
             Some(authenticated)
         }
         Err(None) => None,

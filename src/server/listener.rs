@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::admission::{AddressPlace, Admission, AdmissionLimits};
+use super::admission::{AddressSlots, Admission, AdmissionLimits};
 use super::connection::Connection;
 use super::control::Control;
 use super::handshake::{authorize, close_gently, not_in_time};
@@ -88,7 +88,7 @@ impl Server {
     pub async fn accept(&self, listener: TcpListener) {
         let mut is_failing = false;
         // A permit is taken before accepting, so that at the limit further connections wait in the kernel.
-        while let Some(place) = self.shared.admission.place().await {
+        while let Some(permit) = self.shared.admission.acquire_connection().await {
             let notified = self.shared.stop.notified();
             if self.shared.registry.is_stopping() {
                 return;
@@ -102,7 +102,7 @@ impl Server {
                     if std::mem::take(&mut is_failing) {
                         tracing::info!(name: LASTING, target: "lictor::connection", "accepts again");
                     }
-                    self.take(tcp, peer, place);
+                    self.take(tcp, peer, permit);
                 }
                 Err(error) if is_peers_fault(&error) => {}
                 Err(error) => {
@@ -135,16 +135,16 @@ impl Server {
         timeout(patience, ending).await.is_ok()
     }
 
-    fn take(&self, tcp: TcpStream, peer: PeerAddress, place: OwnedSemaphorePermit) {
-        let Some(address) = self.shared.admission.enter(peer) else {
+    fn take(&self, tcp: TcpStream, peer: PeerAddress, permit: OwnedSemaphorePermit) {
+        let Some(slots) = self.shared.admission.enter(peer) else {
             tracing::warn!(target: "lictor::connection", %peer, "refused: too many connections from this address");
             return;
         };
         let id = ConnectionId(self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1);
         let shared = Arc::clone(&self.shared);
         self.connections.spawn(async move {
-            let _place = place;
-            serve(shared, tcp, peer, id, address).await;
+            let _permit = permit;
+            serve(shared, tcp, peer, id, slots).await;
         });
     }
 }
@@ -162,14 +162,14 @@ fn stop_times(connections: usize, patience: Duration) -> Vec<Duration> {
     let of_all = STOP_SPREAD_OF_ONE.saturating_mul(u32::try_from(connections).unwrap_or(u32::MAX));
     let spread = of_all.min(STOP_SPREAD).min(patience / 4);
     // std's only source of randomness.
-    let chance = RandomState::new();
-    let part = |place: usize| chance.hash_one(place) as f64 / u64::MAX as f64;
-    let mut times: Vec<Duration> = (0..connections).map(|place| spread.mul_f64(part(place))).collect();
+    let random = RandomState::new();
+    let part = |index: usize| random.hash_one(index) as f64 / u64::MAX as f64;
+    let mut times: Vec<Duration> = (0..connections).map(|index| spread.mul_f64(part(index))).collect();
     times.sort_unstable();
     times
 }
 
-/// Returns true for errors of one connection that was gone before it was accepted, not of the listener.
+/// Returns true for errors of one connection that was closed before it was accepted, not of the listener.
 fn is_peers_fault(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -184,11 +184,11 @@ async fn serve(
     tcp: TcpStream,
     peer: PeerAddress,
     id: ConnectionId,
-    address: AddressPlace,
+    slots: AddressSlots,
 ) {
     let began = Instant::now();
     let current = shared.current.load_full();
-    let authorizing = authorize(&shared, &current, tcp, peer, id, &address);
+    let authorizing = authorize(&shared, &current, tcp, peer, id, &slots);
     let authorized = timeout_at(began + current.handshake_timeout, authorizing);
     // Boxed, so that an idle connection does not hold the memory that its handshake needed.
     let authenticated = match Box::pin(authorized).await {
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_end_at_times_of_chance_and_before_patience_does() {
+    fn connections_end_at_random_times_and_before_patience_does() {
         let patience = Duration::from_secs(10);
         let times = stop_times(10_000, patience);
         assert_eq!(times.len(), 10_000);

@@ -11,12 +11,12 @@ use super::refusal::{Refusal, Refused};
 use super::service::Service;
 use super::shared::Shared;
 use crate::authz;
-use crate::plugin::{self, Call, Commands, Reply, ReplyFuture};
+use crate::plugin::{self, Call, Commands, ReplyFuture};
 use crate::route::Target;
 use crate::telemetry::CommandEvent;
 use crate::text::shown;
 use crate::watermark;
-use crate::wire::{Code, CommandError, Request};
+use crate::wire::{Code, CommandError, Reply, Request};
 
 impl Commands for Shared {
     fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> ReplyFuture<'a> {

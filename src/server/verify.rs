@@ -41,7 +41,7 @@ pub(super) struct Verifiers {
 
 /// Threads that run jobs in the order in which they come.
 struct Threads {
-    places: Arc<Semaphore>,
+    free: Arc<Semaphore>,
     /// Taken when this is dropped, which ends the threads.
     jobs: Option<Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
@@ -94,11 +94,11 @@ impl Verifiers {
         gates: &[Arc<Gate>],
         judge: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let mut turns: Vec<Verifying> = Vec::new();
+        let mut permits: Vec<Verifying> = Vec::new();
         for gate in gates {
-            turns.push(Gate::verify(gate).await?);
+            permits.push(Gate::verify(gate).await?);
         }
-        self.strangers.run(turns, judge).await
+        self.strangers.run(permits, judge).await
     }
 
     /// Returns the verdict of `judge` on `client`, which is admitted and showed this `chain`, unless `known`
@@ -127,7 +127,7 @@ impl Threads {
         let (jobs, line) = channel();
         let line = Arc::new(Mutex::new(line));
         let mut started = Self {
-            places: Arc::new(Semaphore::new(JOBS_PER_THREAD * number)),
+            free: Arc::new(Semaphore::new(JOBS_PER_THREAD * number)),
             jobs: Some(jobs),
             threads: Vec::new(),
         };
@@ -145,12 +145,12 @@ impl Threads {
         holds: impl Send + 'static,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
         let (tell, told) = oneshot::channel();
         let job = move || {
-            let _holds = (place, holds);
+            let _holds = (permit, holds);
             if !tell.is_closed() {
-                // The waiting task may be gone.
+                // The waiting task may have been dropped.
                 let _ = tell.send(job());
             }
         };

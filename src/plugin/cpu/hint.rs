@@ -1,4 +1,4 @@
-//! A hint whether a plugin's calls compute.
+//! A hint that a plugin's calls compute.
 //!
 //! A call may compute for a tick on the thread where its request was read, and nearly all end in it. If a
 //! plugin's calls do not, each of them would delay everything else there by a tick. So after such a call the
@@ -28,7 +28,7 @@ const AT_ONCE: u64 = 0;
 /// Ticks after which a guest that was just entered is checked.
 pub(in crate::plugin) const FIRST_TICKS: u64 = 1;
 
-/// Shared by all instances of a plugin.
+/// A flag shared by all instances of a plugin.
 #[derive(Clone, Debug, Default)]
 pub(in crate::plugin) struct CpuHint {
     /// Set if the last call that reported computed for more than a tick.
@@ -44,7 +44,7 @@ impl CpuHint {
     /// Yields before a call begins, if it is to start offloaded.
     pub(in crate::plugin) async fn begin(&self) {
         if self.starts_offloaded() {
-            offload::give_way().await;
+            offload::yield_now().await;
         }
     }
 
@@ -78,14 +78,14 @@ pub(in crate::plugin) struct FirstTick {
     at: Duration,
 }
 
-/// Makes a call that has computed for a tick yield to all others, and resume at its turn.
+/// Makes a call that has computed for a tick yield to all others.
 ///
 /// The epoch advances whether the call's thread has a processor or not, and on a busy machine a command of
 /// microseconds can see many ticks. So the thread's own time decides, read from the first tick on that the
 /// call sees: reading it when the call begins would cost every call more than it saves.
 ///
 /// The call is checked once more as it resumes, and interrupted there if it was stopped meanwhile.
-pub(in crate::plugin) fn give_way(
+pub(in crate::plugin) fn yield_after_tick(
     call: Option<&Arc<Call>>,
     hint: &CpuHint,
     first_tick: &mut Option<FirstTick>,
@@ -102,17 +102,17 @@ pub(in crate::plugin) fn give_way(
     }
     // The start of an instance, before its first call, tells nothing of its calls.
     let Some(call) = call else {
-        return UpdateDeadline::YieldCustom(TICKS, Box::pin(offload::give_way()));
+        return UpdateDeadline::YieldCustom(TICKS, Box::pin(offload::yield_now()));
     };
     hint.computed_for_a_tick(call);
-    call.stop.set_aside();
-    UpdateDeadline::YieldCustom(AT_ONCE, Box::pin(wait_for_turn(Arc::clone(call))))
+    call.stop.mark_yielded();
+    UpdateDeadline::YieldCustom(AT_ONCE, Box::pin(yield_unless_stopped(Arc::clone(call))))
 }
 
 /// Yields until `call` may compute again, or is to break off.
-async fn wait_for_turn(call: Arc<Call>) {
-    let mut turn = pin!(offload::give_way());
-    poll_fn(|cx| if call.stop.why().is_some() { Poll::Ready(()) } else { turn.as_mut().poll(cx) }).await;
+async fn yield_unless_stopped(call: Arc<Call>) {
+    let mut yielding = pin!(offload::yield_now());
+    poll_fn(|cx| if call.stop.why().is_some() { Poll::Ready(()) } else { yielding.as_mut().poll(cx) }).await;
 }
 
 fn has_computed_for_a_tick(first: &mut Option<FirstTick>) -> bool {

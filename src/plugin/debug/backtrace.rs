@@ -106,9 +106,9 @@ struct Bounded {
 
 impl Write for Bounded {
     fn write_str(&mut self, more: &str) -> fmt::Result {
-        let room = self.max_bytes - self.text.len();
-        self.text.push_str(&more[..more.floor_char_boundary(room)]);
-        let is_full = more.len() > room;
+        let left = self.max_bytes - self.text.len();
+        self.text.push_str(&more[..more.floor_char_boundary(left)]);
+        let is_full = more.len() > left;
         let is_left = self.text.starts_with(BACKTRACE) || self.text.starts_with(CORE_DUMP);
         if is_full || is_left { Err(fmt::Error) } else { Ok(()) }
     }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_written_as_far_as_there_is_room() {
+    fn a_name_is_written_up_to_its_limit() {
         for name in ["f", "", &"x".repeat(MAX_NAME_BYTES)] {
             assert_eq!(shortened(name), name);
         }

@@ -53,8 +53,8 @@ impl Cursors {
 
     pub(super) fn find(&self, number: u64) -> Option<Key> {
         let age = usize::try_from(self.count.checked_sub(number)?).ok()?;
-        let place = self.last.len().checked_sub(age + 1)?;
-        self.last.get(place).cloned()
+        let index = self.last.len().checked_sub(age + 1)?;
+        self.last.get(index).cloned()
     }
 }
 

@@ -13,11 +13,11 @@ use crate::plugin::call::Call;
 use crate::plugin::cpu::hint::FirstTick;
 use crate::sync::locked;
 
-/// The answer of a plugin to a call.
-pub(in crate::plugin) type Answer = Result<Vec<u8>, Failure>;
+/// A plugin's reply to a call, before its limits and failures are mapped to a [`Reply`](crate::wire::Reply).
+pub(in crate::plugin) type GuestReply = Result<Vec<u8>, Failure>;
 
 /// Cuts `answer` to what is kept of it: of a reply that is too large, enough to know that it is.
-pub(in crate::plugin) fn pared(answer: Answer, max_reply_bytes: usize) -> Answer {
+pub(in crate::plugin) fn pared(answer: GuestReply, max_reply_bytes: usize) -> GuestReply {
     let mut reply = answer.map_err(pared_failure)?;
     if reply.len() > max_reply_bytes {
         reply.truncate(max_reply_bytes + 1);
@@ -43,7 +43,7 @@ pub(in crate::plugin) fn pared_failure(mut failure: Failure) -> Failure {
 }
 
 /// Bytes that an answer holds.
-fn size_bytes(answer: &Answer) -> usize {
+fn size_bytes(answer: &GuestReply) -> usize {
     answer.as_ref().map_or_else(|failure| failure.code.len() + failure.message.len(), Vec::len)
 }
 
@@ -67,7 +67,7 @@ struct Inner {
     calls: VecDeque<Arc<Call>>,
     /// Set once the guest has them in its block.
     are_handed_out: bool,
-    answers: Vec<Answer>,
+    answers: Vec<GuestReply>,
     answer_bytes: usize,
     /// Time after which no further call is begun; `None` if there is no such time.
     until: Option<Instant>,
@@ -81,7 +81,7 @@ impl CallQueue {
     /// costs a small call a part of its time.
     pub(in crate::plugin) fn answer(
         &self,
-        answer: Answer,
+        answer: GuestReply,
         first_tick: Option<FirstTick>,
     ) -> Option<Arc<Call>> {
         let mut inner = self.inner();
@@ -129,7 +129,7 @@ impl CallQueue {
     }
 
     /// Takes the answer of a call that was pushed alone.
-    pub(in crate::plugin) fn pop_answer(&self) -> Option<Answer> {
+    pub(in crate::plugin) fn pop_answer(&self) -> Option<GuestReply> {
         let mut inner = self.inner();
         inner.answer_bytes = 0;
         inner.answers.pop()
@@ -137,7 +137,7 @@ impl CallQueue {
 
     /// Takes the answers of the first of `pushed` calls, and gives up those that have not begun. Returns true
     /// if the call after the answers goes on.
-    pub(in crate::plugin) fn settle(&self, pushed: usize, answered: impl FnMut(Answer)) -> bool {
+    pub(in crate::plugin) fn settle(&self, pushed: usize, answered: impl FnMut(GuestReply)) -> bool {
         let mut inner = self.inner();
         let goes_on = inner.answers.len() < pushed && !inner.is_closed;
         // If the guest waits for something before it takes its first call, that is the one that goes on.

@@ -139,7 +139,7 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         "[method]descriptor.read-via-stream",
         |mut store: StoreContextMut<'_, HostState>, (file, offset): (Resource<Descriptor>, u64)| {
             let state = store.data_mut();
-            let opened = has_room(state).and_then(|()| state.folders().read_via_stream(file, offset));
+            let opened = check_handles(state).and_then(|()| state.folders().read_via_stream(file, offset));
             match opened {
                 Ok(stream) => Ok((Ok(stream),)),
                 Err(error) => Ok((Err(error.downcast().context("read-via-stream")?),)),
@@ -152,7 +152,7 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 /// Fails if the instance has [`MAX_OPEN`] descriptors and streams open.
-fn has_room(state: &mut HostState) -> Result<(), FsError> {
+fn check_handles(state: &mut HostState) -> Result<(), FsError> {
     let is_open =
         |entry: &&mut (dyn std::any::Any + Send)| entry.is::<Descriptor>() || entry.is::<DynInputStream>();
     match state.handles_for(Growth::Much).iter_mut().filter(is_open).count() < MAX_OPEN {
@@ -167,7 +167,7 @@ async fn open_at(
     state: &mut HostState,
     (folder, path_flags, path, open_flags, flags): OpenAt,
 ) -> Result<Resource<Descriptor>, FsError> {
-    has_room(state)?;
+    check_handles(state)?;
     let mut folders: WasiFilesystemCtxView<'_> = state.folders();
     // Opening a pipe without a writer would block the thread forever.
     let found = folders.stat_at(Resource::new_borrow(folder.rep()), path_flags, path.clone()).await;

@@ -55,7 +55,7 @@ fn joined<'a>(keys: impl Iterator<Item = &'a str>) -> String {
 const MAX_LOGGED_KEYS: usize = 4;
 
 /// Result of a host function: the outer error ends the call, the inner one is the plugin's to handle.
-type Answer<T> = wasmtime::Result<Result<T, Error>>;
+type BucketResult<T> = wasmtime::Result<Result<T, Error>>;
 
 impl HostState {
     fn bucket(&mut self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
@@ -69,7 +69,7 @@ impl HostState {
 }
 
 impl store::Host for HostState {
-    async fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
+    async fn open(&mut self, identifier: String) -> BucketResult<Resource<Bucket>> {
         self.volume.operation(identifier.len())?;
         let Some(store) = self.granted_store(&identifier) else {
             self.log.not_granted(self.label().as_ref(), state::ungranted(&identifier));
@@ -81,7 +81,7 @@ impl store::Host for HostState {
 }
 
 impl store::HostBucket for HostState {
-    async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<Option<Vec<u8>>> {
+    async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> BucketResult<Option<Vec<u8>>> {
         self.volume.operation(key.len())?;
         let bucket = self.bucket(&bucket)?;
         let found = match Key::new(&key) {
@@ -96,14 +96,14 @@ impl store::HostBucket for HostState {
         Ok(Ok(value))
     }
 
-    async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Answer<()> {
+    async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> BucketResult<()> {
         self.volume.operation(key.len() + value.len())?;
         let bucket = self.bucket(&bucket)?;
         let written = async { bucket.store.set(Key::new(&key)?, Value::new(value)?, None).await };
         Ok(written.await.map(drop).map_err(|error| self.kv_error(Asked("set", &bucket.name, &key), &error)))
     }
 
-    async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<()> {
+    async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> BucketResult<()> {
         self.volume.operation(key.len())?;
         let bucket = self.bucket(&bucket)?;
         let deleted = async { bucket.store.delete(Key::new(&key)?).await };
@@ -113,14 +113,18 @@ impl store::HostBucket for HostState {
             .map_err(|error| self.kv_error(Asked("delete", &bucket.name, &key), &error)))
     }
 
-    async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<bool> {
+    async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> BucketResult<bool> {
         self.volume.operation(key.len())?;
         let bucket = self.bucket(&bucket)?;
         let found = async { bucket.store.exists(&Key::new(&key)?).await };
         Ok(found.await.map_err(|error| self.kv_error(Asked("exists", &bucket.name, &key), &error)))
     }
 
-    async fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<u64>) -> Answer<KeyResponse> {
+    async fn list_keys(
+        &mut self,
+        bucket: Resource<Bucket>,
+        cursor: Option<u64>,
+    ) -> BucketResult<KeyResponse> {
         self.volume.operation(0)?;
         let bucket = self.bucket(&bucket)?;
         let after = match cursor {
@@ -147,7 +151,7 @@ impl store::HostBucket for HostState {
 }
 
 impl atomics::Host for HostState {
-    async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Answer<u64> {
+    async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> BucketResult<u64> {
         self.volume.operation(key.len())?;
         let bucket = self.bucket(&bucket)?;
         let summed = async {
@@ -165,7 +169,7 @@ impl batch::Host for HostState {
         &mut self,
         bucket: Resource<Bucket>,
         keys: Vec<String>,
-    ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
+    ) -> BucketResult<Vec<Option<(String, Vec<u8>)>>> {
         self.volume.operation(keys.iter().map(String::len).sum())?;
         let bucket = self.bucket(&bucket)?;
         let read = async { bucket.store.get_many(&checked(&keys)?).await };
@@ -182,7 +186,11 @@ impl batch::Host for HostState {
         Ok(Ok(found))
     }
 
-    async fn set_many(&mut self, bucket: Resource<Bucket>, entries: Vec<(String, Vec<u8>)>) -> Answer<()> {
+    async fn set_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        entries: Vec<(String, Vec<u8>)>,
+    ) -> BucketResult<()> {
         self.volume.operation(entries.iter().map(|(key, value)| key.len() + value.len()).sum())?;
         let bucket = self.bucket(&bucket)?;
         let keys = joined(entries.iter().map(|(key, _)| key.as_str()));
@@ -196,7 +204,7 @@ impl batch::Host for HostState {
         Ok(written.await.map_err(|error| self.kv_error(Asked("set-many", &bucket.name, &keys), &error)))
     }
 
-    async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Answer<()> {
+    async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> BucketResult<()> {
         self.volume.operation(keys.iter().map(String::len).sum())?;
         let bucket = self.bucket(&bucket)?;
         let deleted = async { bucket.store.delete_many(checked(&keys)?).await };

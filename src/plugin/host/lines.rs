@@ -72,11 +72,11 @@ impl Lines {
         if self.begun.is_empty() {
             return;
         }
-        let room = MAX_CALL_BYTES - self.logged_bytes;
-        let at = cut(&self.begun, MAX_LINE_BYTES.min(room));
+        let left = MAX_CALL_BYTES - self.logged_bytes;
+        let at = cut(&self.begun, MAX_LINE_BYTES.min(left));
         let left_out_bytes = self.begun.len() - at + self.beyond_bytes;
         // After a line that did not fit, a shorter one is not logged either.
-        let is_full = at < self.begun.len() && room < MAX_LINE_BYTES;
+        let is_full = at < self.begun.len() && left < MAX_LINE_BYTES;
         self.logged_bytes = if is_full { MAX_CALL_BYTES } else { self.logged_bytes + at };
         if at > 0 {
             log(Piece::Line(Line { text: &self.begun[..at], left_out_bytes }));

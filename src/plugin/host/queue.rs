@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::call_queue::{Answer, CallQueue, pared};
+use super::call_queue::{CallQueue, GuestReply, pared};
 use super::context::HostState;
 use super::interface::Interface;
 use crate::plugin::call::Call;
@@ -24,7 +24,7 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     interface.func_wrap("reply", |mut store: Store<'_>, (reply,): (Vec<u8>,)| {
         Ok((answer(&mut store, Ok(reply), "reply")?,))
     })?;
-    interface.func_wrap_async("next", |mut store: Store<'_>, (said,): (Option<Answer>,)| {
+    interface.func_wrap_async("next", |mut store: Store<'_>, (said,): (Option<GuestReply>,)| {
         Box::new(async move {
             if let Some(said) = said
                 && answer(&mut store, said, "next")?
@@ -44,7 +44,7 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 /// Ends the call that has begun, and begins the next of the guest's block; returns true if there is one.
 /// `function` is the one that the guest called.
-fn answer(store: &mut Store<'_>, said: Answer, function: &str) -> wasmtime::Result<bool> {
+fn answer(store: &mut Store<'_>, said: GuestReply, function: &str) -> wasmtime::Result<bool> {
     if call_queue(store, Option::is_some).is_none() {
         wasmtime::bail!("it calls `queue.{function}` while no request of `queue` has begun");
     }

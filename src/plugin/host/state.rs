@@ -42,10 +42,10 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 /// Result of a host function: the outer error ends the call, the inner one is the plugin's to handle.
-type Answer<T> = wasmtime::Result<Result<T, Failure>>;
+type StateResult<T> = wasmtime::Result<Result<T, Failure>>;
 
 impl Host for HostState {
-    async fn get(&mut self, store: String, key: String) -> Answer<Option<Entry>> {
+    async fn get(&mut self, store: String, key: String) -> StateResult<Option<Entry>> {
         self.volume.operation(key.len())?;
         let granted = self.store(&store);
         let found = async { Ok(granted?.get(&Key::new(&key)?).await?) };
@@ -62,7 +62,13 @@ impl Host for HostState {
         })))
     }
 
-    async fn set(&mut self, store: String, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Answer<u64> {
+    async fn set(
+        &mut self,
+        store: String,
+        key: String,
+        value: Vec<u8>,
+        ttl_ms: Option<u64>,
+    ) -> StateResult<u64> {
         self.volume.operation(key.len() + value.len())?;
         let granted = self.store(&store);
         let written = async { Ok(granted?.set(Key::new(&key)?, Value::new(value)?, ttl(ttl_ms)?).await?) };
@@ -72,14 +78,14 @@ impl Host for HostState {
             .map_err(|refusal| self.failure(Asked("set", &store, &key), refusal)))
     }
 
-    async fn delete(&mut self, store: String, key: String) -> Answer<bool> {
+    async fn delete(&mut self, store: String, key: String) -> StateResult<bool> {
         self.volume.operation(key.len())?;
         let granted = self.store(&store);
         let deleted = async { Ok(granted?.delete(Key::new(&key)?).await?) };
         Ok(deleted.await.map_err(|refusal| self.failure(Asked("delete", &store, &key), refusal)))
     }
 
-    async fn increment(&mut self, store: String, key: String, delta: i64) -> Answer<i64> {
+    async fn increment(&mut self, store: String, key: String, delta: i64) -> StateResult<i64> {
         self.volume.operation(key.len())?;
         let granted = self.store(&store);
         let summed = async { Ok(granted?.increment(Key::new(&key)?, delta).await?) };
@@ -93,7 +99,7 @@ impl Host for HostState {
         expected: Option<u64>,
         value: Vec<u8>,
         ttl_ms: Option<u64>,
-    ) -> Answer<u64> {
+    ) -> StateResult<u64> {
         self.volume.operation(key.len() + value.len())?;
         let granted = self.store(&store);
         let expected = expected.map(Version::from_u64).map_or(Expected::Absent, Expected::Version);
@@ -107,7 +113,7 @@ impl Host for HostState {
             .map_err(|refusal| self.failure(Asked("compare-and-set", &store, &key), refusal)))
     }
 
-    async fn compare_and_delete(&mut self, store: String, key: String, expected: u64) -> Answer<()> {
+    async fn compare_and_delete(&mut self, store: String, key: String, expected: u64) -> StateResult<()> {
         self.volume.operation(key.len())?;
         let granted = self.store(&store);
         let expected = Version::from_u64(expected);
@@ -115,7 +121,7 @@ impl Host for HostState {
         Ok(deleted.await.map_err(|refusal| self.failure(Asked("compare-and-delete", &store, &key), refusal)))
     }
 
-    async fn touch(&mut self, store: String, key: String, ttl_ms: Option<u64>) -> Answer<bool> {
+    async fn touch(&mut self, store: String, key: String, ttl_ms: Option<u64>) -> StateResult<bool> {
         self.volume.operation(key.len())?;
         let granted = self.store(&store);
         let touched = async { Ok(granted?.touch(Key::new(&key)?, ttl(ttl_ms)?).await?.is_some()) };
@@ -128,7 +134,7 @@ impl Host for HostState {
         prefix: String,
         after: Option<String>,
         limit: u32,
-    ) -> Answer<Page> {
+    ) -> StateResult<Page> {
         self.volume.operation(prefix.len())?;
         let granted = self.store(&store);
         let listed = async {

@@ -102,14 +102,14 @@ pub(in crate::plugin) struct Subscriber {
 }
 
 impl Subscriber {
-    /// Subscribes to the topics that `pattern` matches; returns false if there was no room for one more.
+    /// Subscribes to the topics that `pattern` matches; returns false at the maximum number of patterns.
     pub(in crate::plugin) fn add(&self, pattern: String) -> bool {
         let mut waiting = self.inbox.waiting();
-        let has_room = waiting.patterns.len() < MAX_PATTERNS;
-        if has_room {
+        let is_accepted = waiting.patterns.len() < MAX_PATTERNS;
+        if is_accepted {
             waiting.patterns.push(pattern);
         }
-        has_room
+        is_accepted
     }
 
     /// Waits for the next event; returns it, with the number of events lost before it.

@@ -21,7 +21,7 @@ use crate::plugin::bindings::lictor::plugin::types::{CommandInfo, Failure};
 use crate::plugin::call::Call;
 use crate::plugin::debug::backtrace;
 use crate::plugin::debug::places::Places;
-use crate::plugin::host::call_queue::{Answer, CallQueue};
+use crate::plugin::host::call_queue::{CallQueue, GuestReply};
 use crate::plugin::host::context::{HostState, Streaming, max_piece_bytes};
 use crate::plugin::stream::pipe::PipeWriter;
 
@@ -66,13 +66,13 @@ impl Instance {
 
     /// Runs `call`. After an error, or if the future is dropped before its end, the instance can't be used
     /// again.
-    pub(super) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<Answer> {
+    pub(super) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<GuestReply> {
         self.store.state_mut().begin(Arc::clone(call));
         let arguments: SmallVec<[&str; 8]> = call.request().arguments().collect();
         let commands = &self.exports.commands;
         let handling = self.store.enter(async |store| match commands {
             Commands::Handle(handle) => {
-                let handle = handle.typed::<(&[&str],), (Answer,)>(&store)?;
+                let handle = handle.typed::<(&[&str],), (GuestReply,)>(&store)?;
                 let (answer,) = handle.call_async(store, (&arguments,)).await?;
                 Ok(answer)
             }

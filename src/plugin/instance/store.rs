@@ -9,7 +9,7 @@ use std::pin::pin;
 
 use wasmtime::{AsContextMut, Engine, Store, WasmCoreDump};
 
-use crate::plugin::cpu::hint::{FIRST_TICKS, give_way};
+use crate::plugin::cpu::hint::{FIRST_TICKS, yield_after_tick};
 use crate::plugin::cpu::ticker;
 use crate::plugin::host::context::HostState;
 use crate::plugin::host::handles::bound_tables;
@@ -28,7 +28,7 @@ impl GuestStore {
         store.epoch_deadline_callback(|mut state| {
             ticker::note_tick();
             let state = state.data_mut();
-            Ok(give_way(state.call.as_ref(), &state.hint, &mut state.first_tick))
+            Ok(yield_after_tick(state.call.as_ref(), &state.hint, &mut state.first_tick))
         });
         Self(store)
     }

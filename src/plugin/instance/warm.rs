@@ -9,7 +9,7 @@ use super::Instance;
 use super::worker::{Left, Worker};
 use crate::plugin::call::Call;
 use crate::plugin::debug::places::Places;
-use crate::plugin::host::call_queue::Answer;
+use crate::plugin::host::call_queue::GuestReply;
 use crate::plugin::host::context::HostState;
 
 /// An instance with its history.
@@ -41,7 +41,7 @@ impl WarmInstance {
 
     /// Runs `call`. After an error, or if the future is dropped before its end, the instance can't be used
     /// again.
-    pub(in crate::plugin) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<Answer> {
+    pub(in crate::plugin) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<GuestReply> {
         self.calls += 1;
         match &mut self.guest {
             Guest::PerCall(instance) => instance.handle(call).await,
@@ -53,7 +53,7 @@ impl WarmInstance {
     }
 
     /// Runs the call that has begun to its end.
-    pub(in crate::plugin) async fn finish(&mut self) -> wasmtime::Result<Answer> {
+    pub(in crate::plugin) async fn finish(&mut self) -> wasmtime::Result<GuestReply> {
         match &mut self.guest {
             Guest::PerCall(_) => Err(wasmtime::format_err!("it has begun no call")),
             Guest::Resident(worker) => match worker.finish().await {
@@ -68,7 +68,7 @@ impl WarmInstance {
         &mut self,
         calls: &[Arc<Call>],
         until: Instant,
-        mut answered: impl FnMut(Answer),
+        mut answered: impl FnMut(GuestReply),
         cx: &mut Context<'_>,
     ) -> wasmtime::Result<bool> {
         let Guest::Resident(worker) = &mut self.guest else { return Ok(false) };

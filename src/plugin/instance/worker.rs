@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Instance;
 use crate::plugin::call::Call;
-use crate::plugin::host::call_queue::{Answer, CallQueue};
+use crate::plugin::host::call_queue::{CallQueue, GuestReply};
 
 /// An instance that stays entered.
 pub(super) struct Worker {
@@ -48,13 +48,13 @@ impl Worker {
 
     /// Runs `call`. After an error, or if the future is dropped before its end, the worker can't be used
     /// again.
-    pub(super) async fn handle(&mut self, call: &Arc<Call>) -> Result<Answer, Left> {
+    pub(super) async fn handle(&mut self, call: &Arc<Call>) -> Result<GuestReply, Left> {
         self.queue.push(std::slice::from_ref(call), None);
         self.finish().await
     }
 
     /// Runs the call that has begun to its end.
-    pub(super) async fn finish(&mut self) -> Result<Answer, Left> {
+    pub(super) async fn finish(&mut self) -> Result<GuestReply, Left> {
         poll_fn(|cx| match self.working.as_mut().poll(cx) {
             Poll::Ready(left) => Poll::Ready(Err(left)),
             Poll::Pending => self.queue.pop_answer().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
@@ -73,7 +73,7 @@ impl Worker {
         &mut self,
         calls: &[Arc<Call>],
         until: Instant,
-        answered: impl FnMut(Answer),
+        answered: impl FnMut(GuestReply),
         cx: &mut Context<'_>,
     ) -> Result<bool, Left> {
         self.queue.push(calls, Some(until));

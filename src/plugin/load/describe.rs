@@ -21,7 +21,7 @@ use crate::text::shown;
 /// Returns the plugin's commands, and the size of a fresh instance in bytes.
 pub(super) async fn describe(plugin: &Plugin) -> Result<(Vec<CommandInfo>, usize), String> {
     let limit = plugin.timeout();
-    let _place = plugin.sandbox().loading().await;
+    let _slot = plugin.sandbox().loading().await;
     let is_made = AtomicBool::new(false);
     let mut describing = pin!(describe_itself(plugin, &is_made));
     let mut meter = Meter::new(plugin.cpu_time());

@@ -7,11 +7,12 @@ use std::task::Poll;
 use tokio::time::{sleep_until, timeout_at};
 
 use super::outcome;
-use crate::plugin::call::{Call, Reply};
+use crate::plugin::call::Call;
 use crate::plugin::cpu::meter::Meter;
 use crate::plugin::plugin::Plugin;
 use crate::plugin::stop::Stopped;
 use crate::plugin::stream::progress::Progress;
+use crate::wire::Reply;
 
 /// Runs `running`, which runs `call`, within the bounds on its time.
 ///
@@ -93,14 +94,14 @@ async fn stop(
     broken_off.unwrap_or_else(|| Err(outcome::stopped(plugin, call, why, None)))
 }
 
-/// Has `running`, which runs `call`, break off where it was set aside; returns its output. `None` if the call
+/// Has `running`, which runs `call`, break off where it has yielded; returns its output. `None` if the call
 /// was not computing: it waits, and its plugin's code is not run again.
 pub(super) async fn break_off<F: Future>(
     call: &Call,
     why: Stopped,
     mut running: Pin<&mut F>,
 ) -> Option<F::Output> {
-    if !call.stop.is_set_aside() {
+    if !call.stop.has_yielded() {
         return None;
     }
     call.stop.stop_for(why);

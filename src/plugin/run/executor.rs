@@ -15,14 +15,14 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::deadline::in_time;
 use super::outcome::told;
 use super::{core_dump, outcome};
-use crate::plugin::bindings::lictor::plugin::types::Failure;
-use crate::plugin::call::{Call, Reply, reply_bytes};
+use crate::plugin::call::{Call, reply_bytes};
 use crate::plugin::cpu::meter::Meter;
 use crate::plugin::cpu::offload::Offloaded;
+use crate::plugin::host::call_queue::GuestReply;
 use crate::plugin::instance::warm::WarmInstance;
 use crate::plugin::plugin::Plugin;
 use crate::plugin::slots::{ClientLimit, ClientSlot};
-use crate::wire::CommandError;
+use crate::wire::{CommandError, Reply};
 
 /// Bytes of unsent replies at which no further call is begun.
 const MAX_REPLY_BYTES: usize = 64 << 10;
@@ -253,7 +253,7 @@ fn conclude(
     plugin: &Arc<Plugin>,
     call: &Call,
     instance: WarmInstance,
-    answer: wasmtime::Result<Result<Vec<u8>, Failure>>,
+    answer: wasmtime::Result<GuestReply>,
 ) -> Reply {
     match answer {
         Ok(answer) => {

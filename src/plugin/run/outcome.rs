@@ -3,9 +3,10 @@
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::plugin::bindings::lictor::plugin::types::Failure;
-use crate::plugin::call::{Call, Reply};
+use crate::plugin::call::Call;
 use crate::plugin::cpu::meter::CpuSpent;
 use crate::plugin::debug::backtrace::{authors_place, names_functions, words, words_with};
+use crate::plugin::host::call_queue::GuestReply;
 use crate::plugin::host::context::HostState;
 use crate::plugin::memory::budget::BudgetSpent;
 use crate::plugin::memory::refusal::RAISE_PLUGIN_MEMORY;
@@ -15,7 +16,7 @@ use crate::plugin::trap::{Breakage, RAISE_REPLY};
 use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 use crate::watermark;
-use crate::wire::{Code, CommandError, Outcome};
+use crate::wire::{Code, CommandError, Outcome, Reply};
 
 const RAISE_TIMEOUT: &str = "raise `timeout` of the plugin, or `--timeout` of the command line";
 
@@ -25,7 +26,7 @@ const RAISE_CONCURRENCY: &str =
     "raise `concurrent_commands` of [limits], or lower `concurrency` of the plugins that run longest";
 
 /// Returns the reply for the plugin's own answer.
-pub(super) fn told(plugin: &Plugin, call: &Call, answer: Result<Vec<u8>, Failure>) -> Reply {
+pub(super) fn told(plugin: &Plugin, call: &Call, answer: GuestReply) -> Reply {
     match answer {
         Ok(reply) if reply.len() > plugin.max_reply_bytes() => Err(reply_too_large(plugin, call)),
         Ok(reply) => Ok(reply),

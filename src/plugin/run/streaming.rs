@@ -8,12 +8,13 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::deadline::stream_in_time;
 use super::executor::{Ended, Held, Pending};
 use super::{core_dump, outcome};
-use crate::plugin::call::{Call, Reply};
+use crate::plugin::call::Call;
 use crate::plugin::host::context::Streaming;
 use crate::plugin::instance::warm::WarmInstance;
 use crate::plugin::plugin::Plugin;
 use crate::plugin::slots::ClientLimit;
 use crate::plugin::stream::pipe::PipeWriter;
+use crate::wire::Reply;
 
 /// Runs `call` in a fresh instance of `plugin`. Its parts go into `writer`; its reply is empty, or the
 /// failure with which the stream ends.

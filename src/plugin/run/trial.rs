@@ -12,16 +12,16 @@ use super::executor::run_reserved;
 use super::outcome;
 use super::outcome::told;
 use super::streaming::run_streaming;
-use crate::plugin::bindings::lictor::plugin::types::Failure;
-use crate::plugin::call::{Call, Reply};
+use crate::plugin::call::Call;
 use crate::plugin::cpu::meter::thread_cpu;
+use crate::plugin::host::call_queue::GuestReply;
 use crate::plugin::host::context::Streaming;
 use crate::plugin::instance::Instance;
 use crate::plugin::plugin::Plugin;
 use crate::plugin::stop::Stopped;
 use crate::plugin::stream::pipe::{Parts, pipe};
 use crate::units::size;
-use crate::wire::{Code, CommandError};
+use crate::wire::{Code, CommandError, Reply};
 
 /// The reply to a call, and its cost.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ async fn handle(
     instance: &mut Instance,
     call: &Arc<Call>,
     part: &mut dyn FnMut(&[u8]),
-) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
+) -> wasmtime::Result<GuestReply> {
     if !plugin.is_streaming() {
         return instance.handle(call).await;
     }

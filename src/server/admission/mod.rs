@@ -25,8 +25,8 @@ pub struct AdmissionLimits {
     /// Concurrent handshakes, including those whose certificate is being verified. Further ones wait, within
     /// their own deadline.
     pub unauthenticated: usize,
-    /// Concurrent handshakes of one address. Further ones wait, within their own deadline, and take no place
-    /// from other addresses.
+    /// Concurrent handshakes of one address. Further ones wait, within their own deadline, and hold no
+    /// permit that other addresses could use.
     pub unauthenticated_per_address: usize,
     /// Handshakes of strangers from one address per second. Further ones wait, as above.
     pub handshakes_per_second: NonZeroU32,
@@ -36,19 +36,19 @@ pub struct AdmissionLimits {
 /// second. Beyond this number the one that left first is forgotten.
 const MAX_LEFT: usize = 4096;
 
-/// Of the places for handshakes, at most one in this many may be held by handshakes that wait for the
-/// verification of a certificate. A pinned client needs no more than a handshake, so it gets in however much
-/// there is to verify.
-const PLACES_PER_VERIFICATION: usize = 2;
+/// Of the permits for handshakes, at most one in this many may be held by handshakes that wait for the
+/// verification of a certificate. A pinned client needs only a handshake, so it gets in however many
+/// certificates wait.
+const HANDSHAKES_PER_VERIFICATION: usize = 2;
 
-/// Longest wait for a place to verify a certificate; the wait holds a place for handshakes.
-const VERIFICATION_PATIENCE: Duration = Duration::from_secs(1);
+/// Longest wait for a permit to verify a certificate; meanwhile a handshake's permit is held.
+const MAX_VERIFICATION_WAIT: Duration = Duration::from_secs(1);
 
 /// Counts connections and lets them in.
 #[derive(Debug)]
 pub(super) struct Admission {
     limits: AdmissionLimits,
-    places: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     verifications: Arc<Semaphore>,
     networks: Mutex<Networks>,
@@ -67,17 +67,17 @@ struct Known {
     gate: Arc<Gate>,
 }
 
-/// A connection's place among those of its networks. Released when dropped.
+/// The slots of one connection, one in each of its networks. Released when dropped.
 #[derive(Debug)]
-pub(super) struct AddressPlace {
+pub(super) struct AddressSlots {
     admission: Arc<Admission>,
     /// The gates of its networks, the narrowest first.
     gates: SmallVec<[Arc<Gate>; 3]>,
 }
 
-/// Permits for one handshake; dropped once the peer is known.
+/// The permits of one handshake; dropped once the peer is known.
 #[derive(Debug)]
-pub(super) struct HandshakeTurn {
+pub(super) struct HandshakePermit {
     of_networks: SmallVec<[Passage; 3]>,
     _of_all: OwnedSemaphorePermit,
 }
@@ -86,27 +86,27 @@ impl Admission {
     pub(super) fn new(limits: AdmissionLimits) -> Self {
         Self {
             limits,
-            places: Arc::new(Semaphore::new(limits.connections)),
+            connections: Arc::new(Semaphore::new(limits.connections)),
             handshakes: Arc::new(Semaphore::new(limits.unauthenticated)),
             verifications: Arc::new(Semaphore::new(
-                (limits.unauthenticated / PLACES_PER_VERIFICATION).max(1),
+                (limits.unauthenticated / HANDSHAKES_PER_VERIFICATION).max(1),
             )),
             networks: Mutex::default(),
         }
     }
 
-    /// Waits for a place for one more connection. Returns `None` once [`Self::close`] was called.
-    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        acquire(&self.places, Counter::ConnectionsDelayed).await
+    /// Acquires a permit for one more connection. Returns `None` once [`Self::close`] was called.
+    pub(super) async fn acquire_connection(&self) -> Option<OwnedSemaphorePermit> {
+        acquire(&self.connections, Counter::ConnectionsDelayed).await
     }
 
-    /// Ends all waits for places.
+    /// Ends all waits for such permits.
     pub(super) fn close(&self) {
-        self.places.close();
+        self.connections.close();
     }
 
     /// Counts a connection of `peer`, or refuses it if one of its networks has too many.
-    pub(super) fn enter(self: &Arc<Self>, peer: PeerAddress) -> Option<AddressPlace> {
+    pub(super) fn enter(self: &Arc<Self>, peer: PeerAddress) -> Option<AddressSlots> {
         let (limits, all) = (&self.limits, Network::all_of(peer));
         let mut networks = self.networks();
         networks.forget_left(Instant::now());
@@ -119,7 +119,7 @@ impl Admission {
             return None;
         }
         let gates = all.into_iter().map(|network| networks.count_in(network, limits)).collect();
-        Some(AddressPlace { gates, admission: Arc::clone(self) })
+        Some(AddressSlots { gates, admission: Arc::clone(self) })
     }
 
     fn networks(&self) -> MutexGuard<'_, Networks> {
@@ -166,23 +166,23 @@ impl Networks {
     }
 }
 
-impl AddressPlace {
-    /// Waits for permission to do the handshake: first behind others of its own networks, then behind all.
+impl AddressSlots {
+    /// Acquires the permits for a handshake: first those of its own networks, then that of all handshakes.
     /// The handshake counts as a stranger's until the peer turns out to be a client.
-    pub(super) async fn handshake_turn(&self) -> Option<HandshakeTurn> {
+    pub(super) async fn acquire_handshake(&self) -> Option<HandshakePermit> {
         let mut of_networks = SmallVec::new();
         for gate in &self.gates {
             of_networks.push(Gate::pass(gate).await?);
         }
         let of_all = acquire(&self.admission.handshakes, Counter::HandshakesDelayed).await?;
         of_networks.iter_mut().for_each(Passage::spend);
-        Some(HandshakeTurn { of_networks, _of_all: of_all })
+        Some(HandshakePermit { of_networks, _of_all: of_all })
     }
 
-    /// Waits for a place to verify the peer's certificate; returns `None` if there is none for too long.
-    pub(super) async fn verification(&self) -> Option<OwnedSemaphorePermit> {
-        let place = acquire(&self.admission.verifications, Counter::HandshakesDelayed);
-        timeout(VERIFICATION_PATIENCE, place).await.ok()?
+    /// Acquires a permit to verify the peer's certificate; returns `None` if there is none for too long.
+    pub(super) async fn acquire_verification(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = acquire(&self.admission.verifications, Counter::HandshakesDelayed);
+        timeout(MAX_VERIFICATION_WAIT, permit).await.ok()?
     }
 
     /// Returns the gates of its networks, the narrowest first.
@@ -191,14 +191,14 @@ impl AddressPlace {
     }
 }
 
-impl HandshakeTurn {
-    /// Gives back the rate that the handshake was counted for, since the peer is no stranger.
-    pub(super) fn was_of_client(mut self) {
-        self.of_networks.iter_mut().for_each(Passage::take_back);
+impl HandshakePermit {
+    /// Refunds the rate tokens that the handshake spent, since the peer is no stranger.
+    pub(super) fn refund(mut self) {
+        self.of_networks.iter_mut().for_each(Passage::refund);
     }
 }
 
-impl Drop for AddressPlace {
+impl Drop for AddressSlots {
     fn drop(&mut self) {
         let mut networks = self.admission.networks();
         for gate in &self.gates {

@@ -67,7 +67,7 @@ impl Connection {
         self.end_reading(reason, None);
     }
 
-    /// Stops the running commands and ends reading; waiting requests are answered in their turn.
+    /// Stops the running commands and ends reading; waiting requests are answered in order.
     pub(super) fn cut_off(&mut self, Disconnect { reason, words, detail }: Disconnect) {
         if matches!(
             self.reading,
@@ -85,7 +85,7 @@ impl Connection {
         self.reading = Reading::Ended(reason, Some(CloseMessage::Farewell(words)));
     }
 
-    /// Answers a request whose turn comes after its client was cut off; returns any other.
+    /// Answers a request that is dequeued after its client was disconnected; returns any other.
     pub(super) fn refuse_if_cut_off(&mut self, exchange: Exchange) -> Option<Exchange> {
         let Reading::Ended(reason @ (CloseReason::Revoked | CloseReason::Kicked), _) = self.reading else {
             return Some(exchange);

@@ -17,9 +17,9 @@ use crate::telemetry::RequestId;
 use crate::wire::{Code, CommandError, Fault, Request};
 
 impl Connection {
-    /// Gives a request its id and its place in the order: behind the batch, unless it joins that; a plain one
-    /// behind the plain one before it, which may still run; any behind replies that have left no room for its
-    /// own.
+    /// Gives a request its id, and dispatches it in order: after the batch, unless the request joins it; a
+    /// plain one after the plain one before it, which may still run; any after the replies, once the write
+    /// buffer has space for its own.
     pub(super) fn accept(
         &mut self,
         request: Request,
@@ -37,7 +37,7 @@ impl Connection {
         }
         match exchange.request.sequence() {
             None if self.in_flight.plain_waits() => self.in_flight.wait(Waiting { exchange, refusal }),
-            _ if !self.has_room_to_write() => self.in_flight.wait(Waiting { exchange, refusal }),
+            _ if !self.may_write() => self.in_flight.wait(Waiting { exchange, refusal }),
             _ => self.dispatch(exchange, refusal, now, cx, until),
         }
     }
@@ -87,8 +87,7 @@ impl Connection {
                     }
                 }
             }
-            // It was to join the batch by its command. Its reply follows theirs, so it waits for its turn
-            // instead.
+            // Its command was accepted into the batch. Its reply follows theirs, so the request is queued.
             Err(refused) if !batch.is_empty() => {
                 let exchange = Exchange { id, arrived, request: refused.request };
                 in_flight.wait(Waiting { exchange, refusal });
@@ -101,8 +100,8 @@ impl Connection {
         }
     }
 
-    /// Runs the batch. A call that does not end at once becomes a task, and those behind it wait for their
-    /// turn, as do those for which no time is left.
+    /// Runs the batch. A call that does not end at once becomes a task; those behind it are queued, as are
+    /// those for which no time is left.
     pub(super) fn run_batch(&mut self, cx: &mut Context<'_>, until: Instant) {
         let Self { session, batch, executor, .. } = self;
         let Some((plugin, calls)) = batch.calls() else { return };

@@ -24,12 +24,12 @@ impl Connection {
             && !self.in_flight.has_next()
             && self.in_flight.len() + self.batch.len() < limits.in_flight
             && self.in_flight.held_bytes() + self.batch.held_bytes() < limits.in_flight_bytes
-            && self.has_room_to_write()
+            && self.may_write()
             && !self.session.is_in_doubt()
             && (!watermark::is_passed() || self.io.unwritten_bytes() == 0)
     }
 
-    pub(super) fn has_room_to_write(&self) -> bool {
+    pub(super) fn may_write(&self) -> bool {
         self.io.unwritten_bytes() < MAX_UNWRITTEN_BYTES
     }
 
@@ -81,7 +81,7 @@ impl Connection {
         if matches!(self.reading, Reading::Ended(..)) {
             return;
         }
-        if !self.has_room_to_write() {
+        if !self.may_write() {
             Counter::UnwrittenFull.count();
         } else if self.in_flight.len() >= limits.in_flight {
             Counter::InFlightFull.count();

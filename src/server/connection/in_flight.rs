@@ -12,11 +12,11 @@ use std::task::{Context, Poll};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use super::reply_budget::{Completed, ReplyBudget};
-use crate::plugin::{Call, Ended, Exchange, Parts, Pending, Reply};
+use crate::plugin::{Call, Ended, Exchange, Parts, Pending};
 use crate::server::close_reason::CloseReason;
 use crate::server::refusal::Refusal;
 use crate::telemetry::LASTING;
-use crate::wire::{Code, CommandError, Outcome, Sequence};
+use crate::wire::{Code, CommandError, Outcome, Reply, Sequence};
 
 /// The requests in flight.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ pub(in crate::server) struct InFlight {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) exchange: Exchange,
-    /// The reason not to run it, if there is one; its client is told in its turn.
+    /// The reason not to run it, if there is one; its client is told in order.
     pub(super) refusal: Option<Refusal>,
 }
 
@@ -156,13 +156,13 @@ impl InFlight {
         self.running.iter().any(|running| running.work.sequence() == Some(sequence))
     }
 
-    /// Keeps a request until its turn, behind all others that wait.
+    /// Queues a request, behind all others that wait.
     pub(super) fn wait(&mut self, waiting: Waiting) {
         self.held_bytes += waiting.exchange.request.size_bytes();
         self.waiting.push_back(waiting);
     }
 
-    /// Keeps a request until its turn, before all others that wait.
+    /// Queues a request, before all others that wait.
     pub(super) fn wait_first(&mut self, exchange: Exchange) {
         self.held_bytes += exchange.request.size_bytes();
         self.waiting.push_front(Waiting { exchange, refusal: None });
@@ -184,8 +184,8 @@ impl InFlight {
         Some(waiting)
     }
 
-    /// Refuses the requests that wait, since memory is short, and frees their bodies; their clients are told
-    /// in turn.
+    /// Refuses the requests that wait, since memory is short, and frees their bodies; they are answered in
+    /// order.
     pub(super) fn refuse_waiting(&mut self) {
         for Waiting { exchange, refusal } in &mut self.waiting {
             refusal.get_or_insert(Refusal::MemoryIsShort);
@@ -274,7 +274,7 @@ impl InFlight {
         }
     }
 
-    /// Returns the next part of a stream, of each stream in turn. `Pending` also if none runs; a caller that
+    /// Returns the next part of a stream, round-robin. `Pending` also if none runs; a caller that
     /// starts one polls again.
     pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<(&Sequence, Vec<u8>)> {
         let count = self.running.len();

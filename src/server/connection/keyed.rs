@@ -56,7 +56,7 @@ async fn run_once(
         let error = match timeout_at(call.deadline, claim(&ledger, &limit, &plugin, &call)).await {
             Ok(Claimed::Free(claim)) => return run(claim, budget, plugin, call).await,
             Ok(Claimed::Kept(kept)) => {
-                // Holds nothing while the budget has no room: no reply, and nothing that others wait for.
+                // Holds nothing while the reply budget is spent: no reply, and nothing that others wait for.
                 if let Some(completed) = budget.read(kept.bytes(), kept.read()).await {
                     tracing::debug!(target: "lictor::command", request = %call.id(), "answered by its Idempotency-Key");
                     return completed;

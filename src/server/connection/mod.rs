@@ -113,7 +113,7 @@ impl Connection {
     }
 
     /// Reads, runs, replies and flushes until there is nothing to do, or until the time budget of a pass is
-    /// used up: then it wakes itself, so that other connections get their turn.
+    /// used up: then it wakes itself, so that other connections are polled first.
     fn poll_budgeted(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let now = Instant::now();
         let until = now + self.session.service.limits.slice;
@@ -129,13 +129,13 @@ impl Connection {
             progressed |= self.run_waiting(cx, until);
             progressed |= self.poll_requests(cx, now, until);
             self.send_close_message();
-            let was_full = !self.has_room_to_write();
+            let was_full = !self.may_write();
             // Before the client reads its replies, so that its next request, on any connection, finds the
             // slot free.
             self.executor.release();
             let flushed = self.poll_flush(cx, now);
-            // Nothing was left to do for want of room, and the stream will wake this task: another round
-            // would find nothing.
+            // Nothing was held back by a full write buffer, and the stream will wake this task: another round
+            // would find nothing to do.
             let is_done = !was_full
                 && flushed.is_ready()
                 && self.may_read()
@@ -143,11 +143,11 @@ impl Connection {
                 && !self.in_flight.has_next();
             match flushed {
                 Poll::Ready(Ok(())) if self.is_over() => return Poll::Ready(self.close_reason()),
-                // What had no room was not polled, so it would wake nobody.
+                // With the buffer full nothing was polled, so nothing would wake this task.
                 Poll::Ready(Ok(())) => progressed |= was_full,
                 Poll::Ready(Err(_)) => return Poll::Ready(CloseReason::Gone),
                 // With too much unwritten, only the client can help, by reading.
-                Poll::Pending => progressed = self.has_room_to_write() && (progressed || was_full),
+                Poll::Pending => progressed = self.may_write() && (progressed || was_full),
             }
             if !progressed {
                 self.read_ahead(cx);
@@ -177,7 +177,7 @@ impl Connection {
         if let Reading::Ended(reason, _) = self.reading {
             self.in_flight.stop_streams(reason);
         }
-        while self.has_room_to_write() {
+        while self.may_write() {
             if let Poll::Ready((sequence, part)) = self.in_flight.poll_part(cx) {
                 encode_part(sequence, &part, self.io.unwritten());
             } else if let Poll::Ready(Finished { work, sent, reply }) = self.in_flight.poll_ended(cx) {
@@ -200,7 +200,7 @@ impl Connection {
     /// Runs the waiting requests that may begin. One for which no time is left counts as progress to come.
     fn run_waiting(&mut self, cx: &mut Context<'_>, until: Instant) -> bool {
         let mut progressed = false;
-        while self.has_room_to_write() && self.in_flight.has_next() && !self.session.is_in_doubt() {
+        while self.may_write() && self.in_flight.has_next() && !self.session.is_in_doubt() {
             progressed = true;
             let now = Instant::now();
             if now >= until {
@@ -215,8 +215,8 @@ impl Connection {
         progressed
     }
 
-    /// Reads and runs requests while there are any, with room for them and their replies, and time. Polls for
-    /// one however late it is: what was not polled would wake nobody.
+    /// Reads and runs requests while there are any, with buffer space for their replies, and time. Polls for
+    /// one however late it is: a stream that is not polled wakes nobody.
     fn poll_requests(&mut self, cx: &mut Context<'_>, began: Instant, until: Instant) -> bool {
         let mut progressed = false;
         let mut now = began;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::plugin::{Reply, reply_bytes};
-use crate::wire::CommandError;
+use crate::plugin::reply_bytes;
+use crate::wire::{CommandError, Reply};
 
 /// Completed replies that a connection may buffer while its socket is blocked, in bytes. A command whose
 /// reply does not fit keeps its slot, so a client that stops reading cannot pile up more replies than it has
@@ -34,7 +34,7 @@ impl Default for ReplyBudget {
 }
 
 impl ReplyBudget {
-    /// Holds a reply, and `beside` it so many bytes more. Until the budget has room for them, `slot`, in
+    /// Holds a reply, and `beside` more bytes. Until the budget has that many left, `slot`, in
     /// which the command ran, is held too.
     pub(super) async fn hold<P>(self, reply: Reply, beside: usize, slot: P) -> Completed {
         let part = self.part(reply_bytes(&reply) + beside).await;
@@ -76,10 +76,10 @@ mod tests {
     fn a_reply_that_does_not_fit_holds_its_slot_and_is_read_later() {
         let budget = ReplyBudget::default();
         let first = budget.clone().hold(Ok(vec![0; MOST - 10]), 0, ()).now_or_never().unwrap();
-        let place = Arc::new(());
+        let slot = Arc::new(());
         let words = CommandError::failed(crate::wire::Code::Denied, "eleven byte");
-        let mut second = Box::pin(budget.clone().hold(Err(words), 0, Arc::clone(&place)));
-        assert!((&mut second).now_or_never().is_none() && Arc::strong_count(&place) == 2);
+        let mut second = Box::pin(budget.clone().hold(Err(words), 0, Arc::clone(&slot)));
+        assert!((&mut second).now_or_never().is_none() && Arc::strong_count(&slot) == 2);
         let mut has_read = false;
         let mut third = Box::pin(budget.read(5, async {
             has_read = true;
@@ -88,7 +88,7 @@ mod tests {
         assert!((&mut third).now_or_never().is_none());
         drop(first);
         let second = second.now_or_never().unwrap();
-        assert_eq!((reply_bytes(&second.reply), Arc::strong_count(&place)), (11, 1));
+        assert_eq!((reply_bytes(&second.reply), Arc::strong_count(&slot)), (11, 1));
         assert!(third.now_or_never().unwrap().is_some() && has_read);
     }
 

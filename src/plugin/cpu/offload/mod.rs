@@ -1,14 +1,14 @@
-//! Threads of their own for calls that compute for longer than a tick.
+//! Threads for calls that compute for longer than a tick.
 //!
-//! A thread of the runtime that computes looks for no ready socket, and what it had taken up before waits for
-//! it: tokio's workers can't take a task that another has put next. So with two calls that compute, on two
-//! processors, requests that have nothing to do with them waited for several ticks. Here the system shares
-//! the processors out instead: a thread that becomes ready goes before one that has computed for long.
+//! A thread of the runtime that computes polls no sockets, and the task in its next-task slot waits: tokio's
+//! workers can't steal that one. With two calls that compute, on two processors, unrelated requests waited
+//! for several ticks. On threads of their own such calls are scheduled by the system, which prefers a thread
+//! that has just become ready to one that has computed for long.
 //!
 //! A call begins where its request was read, and most end there. One that does not becomes a task of the
-//! runtime, which polls it by [`Offloaded`]. When the call has computed for a tick it is handed to these
-//! threads, one tick at a time, first come first served; when it waits for something or is woken, by its
-//! deadline for instance, it is handed back.
+//! runtime, which polls it by [`Offloaded`]. Once the call has computed for a tick it is queued for these
+//! threads, each of which polls one call for a tick, first come first served. A call that waits for something
+//! or is woken, by its deadline for instance, returns to its task.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -26,74 +26,74 @@ use tokio::runtime::Handle;
 use crate::sync::locked;
 
 thread_local! {
-    static POLLED_BY: Cell<PolledBy> = const { Cell::new(PolledBy::Other) };
-    static GAVE_WAY: Cell<bool> = const { Cell::new(false) };
+    static POLLER: Cell<Poller> = const { Cell::new(Poller::Inline) };
+    static YIELDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Who polls a call on this thread, which tells where it can go on computing.
+/// The poller of a call on this thread, which decides where the call computes after it has yielded.
 #[derive(Clone, Copy, PartialEq)]
-enum PolledBy {
-    /// Here, since it will not be moved.
-    Other,
-    /// On a thread of its own.
+enum Poller {
+    /// Any other, such as the executor in a call's first poll: the call stays on this thread.
+    Inline,
+    /// The call's task: the call moves to a thread of the pool.
     Task,
-    /// Here, at its next turn.
-    Computer,
+    /// A thread of the pool: the call is queued once more.
+    Pool,
 }
 
-/// Polls as `by`. The second value tells whether what was polled gave way.
-fn poll_as<T>(by: PolledBy, poll: impl FnOnce() -> T) -> (T, bool) {
-    struct Restored(PolledBy);
+/// Polls as `by`. The second value is true if the polled call yielded.
+fn poll_as<T>(by: Poller, poll: impl FnOnce() -> T) -> (T, bool) {
+    struct Restored(Poller);
     impl Drop for Restored {
         fn drop(&mut self) {
-            POLLED_BY.set(self.0);
+            POLLER.set(self.0);
         }
     }
-    let _restored = Restored(POLLED_BY.replace(by));
-    GAVE_WAY.set(false);
+    let _restored = Restored(POLLER.replace(by));
+    YIELDED.set(false);
     let polled = poll();
-    (polled, GAVE_WAY.replace(false))
+    (polled, YIELDED.replace(false))
 }
 
-/// Gives way to all else that is to be done; ends when it may compute again.
-pub(in crate::plugin) fn give_way() -> impl Future<Output = ()> + Send {
-    let mut has_given_way = false;
+/// Yields to all other work; ends when the call may compute again.
+pub(in crate::plugin) fn yield_now() -> impl Future<Output = ()> + Send {
+    let mut has_yielded = false;
     std::future::poll_fn(move |cx| {
-        let gave_way_before = std::mem::replace(&mut has_given_way, true);
-        match POLLED_BY.get() {
-            PolledBy::Other | PolledBy::Computer if gave_way_before => return Poll::Ready(()),
-            PolledBy::Other => cx.waker().wake_by_ref(),
-            PolledBy::Task | PolledBy::Computer => GAVE_WAY.set(true),
+        let yielded_before = std::mem::replace(&mut has_yielded, true);
+        match POLLER.get() {
+            Poller::Inline | Poller::Pool if yielded_before => return Poll::Ready(()),
+            Poller::Inline => cx.waker().wake_by_ref(),
+            Poller::Task | Poller::Pool => YIELDED.set(true),
         }
         Poll::Pending
     })
 }
 
-/// The threads, and the calls that wait for one.
+/// The threads, and the queue of calls for them.
 #[derive(Clone)]
-pub(in crate::plugin) struct Compute(Arc<Threads>);
+pub(in crate::plugin) struct OffloadPool(Arc<CloseOnDrop>);
 
-/// Ends the threads when nobody can hand them a call any more.
-struct Threads(Arc<Queue>);
+/// Closes the queue, which ends the threads, once nobody can push a call any more.
+struct CloseOnDrop(Arc<Queue>);
 
 #[derive(Default)]
 struct Queue {
-    line: Mutex<Line>,
-    came: Condvar,
+    jobs: Mutex<Jobs>,
+    pushed: Condvar,
 }
 
 #[derive(Default)]
-struct Line {
-    jobs: VecDeque<Arc<dyn Run>>,
+struct Jobs {
+    queued: VecDeque<Arc<dyn Run>>,
     is_closed: bool,
 }
 
-impl Compute {
-    /// Starts the threads, fewer than there are processors: one is left to what takes no time.
+impl OffloadPool {
+    /// Starts the threads, fewer than there are processors: one is left to calls that do not compute.
     ///
     /// # Errors
     ///
-    /// When the machine gives none.
+    /// When the system refuses a thread.
     pub(in crate::plugin) fn start() -> std::io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
         Self::of(processors.saturating_sub(1).max(1))
@@ -101,12 +101,12 @@ impl Compute {
 
     fn of(threads: usize) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let of_all = Threads(Arc::clone(&queue));
+        let closing = CloseOnDrop(Arc::clone(&queue));
         for _ in 0..threads {
             let queue = Arc::clone(&queue);
             thread::Builder::new().name("compute".into()).spawn(move || queue.serve())?;
         }
-        Ok(Self(Arc::new(of_all)))
+        Ok(Self(Arc::new(closing)))
     }
 
     /// Runs `call` on these threads while it computes.
@@ -115,21 +115,21 @@ impl Compute {
         F: Future + Send + Unpin + 'static,
         F::Output: Send,
     {
-        Offloaded { compute: self.clone(), place: Place::Here(call) }
+        Offloaded { pool: self.clone(), location: Location::InTask(call) }
     }
 }
 
-impl Drop for Threads {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        locked(&self.0.line).is_closed = true;
-        self.0.came.notify_all();
+        locked(&self.0.jobs).is_closed = true;
+        self.0.pushed.notify_all();
     }
 }
 
 impl Queue {
     fn push(&self, job: Arc<dyn Run>) {
-        locked(&self.line).jobs.push_back(job);
-        self.came.notify_one();
+        locked(&self.jobs).queued.push_back(job);
+        self.pushed.notify_one();
     }
 
     fn serve(&self) {
@@ -141,27 +141,27 @@ impl Queue {
     }
 
     fn next(&self) -> Option<Arc<dyn Run>> {
-        let mut line = locked(&self.line);
+        let mut jobs = locked(&self.jobs);
         loop {
-            match line.jobs.pop_front() {
-                None if line.is_closed => return None,
-                None => line = self.came.wait(line).unwrap_or_else(PoisonError::into_inner),
+            match jobs.queued.pop_front() {
+                None if jobs.is_closed => return None,
+                None => jobs = self.pushed.wait(jobs).unwrap_or_else(PoisonError::into_inner),
                 job => return job,
             }
         }
     }
 }
 
-/// A call wherever it goes on: in the task that polls this, or on one of the threads. To drop it stops the
-/// call: at once, or, where it computes at the moment, at the end of its tick.
+/// A call that goes on in the task that polls this, or in the pool. Dropping it stops the call: at once, or,
+/// if a thread is polling it, at the end of its tick.
 pub struct Offloaded<F: Future> {
-    compute: Compute,
-    place: Place<F>,
+    pool: OffloadPool,
+    location: Location<F>,
 }
 
-enum Place<F: Future> {
-    Here(F),
-    There(Arc<Job<F>>),
+enum Location<F: Future> {
+    InTask(F),
+    InPool(Arc<Job<F>>),
     Ended,
 }
 
@@ -174,29 +174,29 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         loop {
-            self.place = match std::mem::replace(&mut self.place, Place::Ended) {
-                Place::Here(mut call) => {
-                    match poll_as(PolledBy::Task, || Pin::new(&mut call).poll(cx)) {
+            self.location = match std::mem::replace(&mut self.location, Location::Ended) {
+                Location::InTask(mut call) => {
+                    match poll_as(Poller::Task, || Pin::new(&mut call).poll(cx)) {
                         (Poll::Ready(output), _) => return Poll::Ready(output),
                         (Poll::Pending, true) => {
                             let job = Job::new(call, cx.waker().clone());
-                            self.place = Place::There(Arc::clone(&job));
-                            self.compute.0.0.push(job);
+                            self.location = Location::InPool(Arc::clone(&job));
+                            self.pool.0.0.push(job);
                         }
-                        (Poll::Pending, false) => self.place = Place::Here(call),
+                        (Poll::Pending, false) => self.location = Location::InTask(call),
                     }
                     return Poll::Pending;
                 }
-                Place::There(job) => match job.take_back(cx) {
-                    Some(Back::Call(call)) => Place::Here(call),
-                    Some(Back::Output(output)) => return Poll::Ready(output),
-                    Some(Back::Panic(panic)) => resume_unwind(panic),
+                Location::InPool(job) => match job.take_returned(cx) {
+                    Some(Returned::Call(call)) => Location::InTask(call),
+                    Some(Returned::Output(output)) => return Poll::Ready(output),
+                    Some(Returned::Panic(panic)) => resume_unwind(panic),
                     None => {
-                        self.place = Place::There(job);
+                        self.location = Location::InPool(job);
                         return Poll::Pending;
                     }
                 },
-                Place::Ended => return Poll::Pending,
+                Location::Ended => return Poll::Pending,
             };
         }
     }
@@ -204,48 +204,48 @@ where
 
 impl<F: Future> Drop for Offloaded<F> {
     fn drop(&mut self) {
-        if let Place::There(job) = &self.place {
-            // What it held is dropped without the lock.
-            let given_up = locked(&job.state).take();
-            drop(given_up);
+        if let Location::InPool(job) = &self.location {
+            // The call is dropped without the lock.
+            let dropped = locked(&job.state).take();
+            drop(dropped);
         }
     }
 }
 
-/// What one of the threads does next.
+/// A call as the threads see it.
 trait Run: Send + Sync {
-    /// Has the call compute for a tick; gives it back where it is to have another.
+    /// Polls the call for a tick; returns it if it is queued for another.
     fn run(self: Arc<Self>) -> Option<Arc<dyn Run>>;
 }
 
-/// A call on the threads.
+/// A call in the pool.
 struct Job<F: Future> {
     state: Mutex<State<F>>,
-    /// Where it registers what it waits for.
+    /// The runtime of the call's timers and sockets.
     runtime: Handle,
 }
 
 struct State<F: Future> {
     stage: Stage<F>,
-    /// Its task.
+    /// Wakes the call's task.
     waker: Waker,
 }
 
 enum Stage<F: Future> {
-    /// It waits for a thread.
-    Waits(F),
-    /// A thread polls it.
-    Computes {
-        /// Whether it was woken meanwhile: it may have something else to do than to compute.
+    /// In the queue for a thread.
+    Queued(F),
+    /// Polled by a thread.
+    Running {
+        /// Set if the call was woken meanwhile: it may have something else to do than to compute.
         is_woken: bool,
     },
-    /// Its task is to take it back.
-    Back(Back<F>),
-    /// Nobody wants it any more.
-    GivenUp,
+    /// On its way back to its task.
+    Returned(Returned<F>),
+    /// Dropped by its task, or taken.
+    Dropped,
 }
 
-enum Back<F: Future> {
+enum Returned<F: Future> {
     Call(F),
     Output(F::Output),
     Panic(Box<dyn Any + Send>),
@@ -253,36 +253,37 @@ enum Back<F: Future> {
 
 impl<F: Future> State<F> {
     fn take(&mut self) -> Stage<F> {
-        std::mem::replace(&mut self.stage, Stage::GivenUp)
+        std::mem::replace(&mut self.stage, Stage::Dropped)
     }
 }
 
 impl<F: Future> Job<F> {
     fn new(call: F, waker: Waker) -> Arc<Self> {
-        let state = Mutex::new(State { stage: Stage::Waits(call), waker });
+        let state = Mutex::new(State { stage: Stage::Queued(call), waker });
         Arc::new(Self { state, runtime: Handle::current() })
     }
 
-    /// What became of it, for its task; that is woken when there is something. Who wakes the task otherwise
-    /// means the call: it registered the task's waker before it came here.
-    fn take_back(&self, cx: &Context<'_>) -> Option<Back<F>> {
+    /// Takes the call, or its outcome, back into its task; otherwise has the task woken once there is one.
+    /// Any other wake-up of the task is meant for the call, which registered the task's waker before it came
+    /// here.
+    fn take_returned(&self, cx: &Context<'_>) -> Option<Returned<F>> {
         let mut state = locked(&self.state);
         match state.take() {
-            Stage::Back(back) => return Some(back),
-            Stage::Waits(call) => return Some(Back::Call(call)),
-            Stage::Computes { .. } => state.stage = Stage::Computes { is_woken: true },
-            Stage::GivenUp => {}
+            Stage::Returned(returned) => return Some(returned),
+            Stage::Queued(call) => return Some(Returned::Call(call)),
+            Stage::Running { .. } => state.stage = Stage::Running { is_woken: true },
+            Stage::Dropped => {}
         }
         state.waker.clone_from(cx.waker());
         None
     }
 
-    /// Takes it out of the line, to compute.
-    fn begin(&self) -> Option<F> {
+    /// Takes the call out, to be polled; `None` if it has returned to its task meanwhile.
+    fn start(&self) -> Option<F> {
         let mut state = locked(&self.state);
         match state.take() {
-            Stage::Waits(call) => {
-                state.stage = Stage::Computes { is_woken: false };
+            Stage::Queued(call) => {
+                state.stage = Stage::Running { is_woken: false };
                 Some(call)
             }
             stage => {
@@ -292,27 +293,27 @@ impl<F: Future> Job<F> {
         }
     }
 
-    /// Puts it back into the line, unless there is something else for it to do; tells whether it did.
-    fn wait(&self, call: F) -> bool {
+    /// Queues the call for another tick, unless it was woken; returns true if it is queued.
+    fn requeue(&self, call: F) -> bool {
         let mut state = locked(&self.state);
-        let may_wait = matches!(state.stage, Stage::Computes { is_woken: false });
-        if may_wait {
-            state.stage = Stage::Waits(call);
+        let is_queued = matches!(state.stage, Stage::Running { is_woken: false });
+        if is_queued {
+            state.stage = Stage::Queued(call);
         } else {
             drop(state);
-            self.hand_back(Back::Call(call));
+            self.return_to_task(Returned::Call(call));
         }
-        may_wait
+        is_queued
     }
 
-    /// Hands it to its task, if that is still there.
-    fn hand_back(&self, back: Back<F>) {
+    /// Returns the call to its task, if that still exists.
+    fn return_to_task(&self, returned: Returned<F>) {
         let mut state = locked(&self.state);
-        // What is given up may run code of the sandbox as it is dropped, so not under the lock.
+        // Dropping a call may run code of the sandbox, so it is not done under the lock.
         let unwanted = match state.stage {
-            Stage::GivenUp => Some(back),
+            Stage::Dropped => Some(returned),
             _ => {
-                state.stage = Stage::Back(back);
+                state.stage = Stage::Returned(returned);
                 None
             }
         };
@@ -331,14 +332,14 @@ where
     fn wake(self: Arc<Self>) {
         let mut state = locked(&self.state);
         match state.take() {
-            // At its turn it would see to it too, but that can be far.
-            Stage::Waits(call) => {
-                state.stage = Stage::Back(Back::Call(call));
+            // A thread would poll it too, but the queue can be long.
+            Stage::Queued(call) => {
+                state.stage = Stage::Returned(Returned::Call(call));
                 let waker = state.waker.clone();
                 drop(state);
                 waker.wake();
             }
-            Stage::Computes { .. } => state.stage = Stage::Computes { is_woken: true },
+            Stage::Running { .. } => state.stage = Stage::Running { is_woken: true },
             stage => state.stage = stage,
         }
     }
@@ -350,18 +351,18 @@ where
     F::Output: Send,
 {
     fn run(self: Arc<Self>) -> Option<Arc<dyn Run>> {
-        let mut call = self.begin()?;
+        let mut call = self.start()?;
         let waker = Waker::from(Arc::clone(&self));
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let _entered = self.runtime.enter();
             let mut cx = Context::from_waker(&waker);
-            poll_as(PolledBy::Computer, || Pin::new(&mut call).poll(&mut cx))
+            poll_as(Poller::Pool, || Pin::new(&mut call).poll(&mut cx))
         }));
         match polled {
-            Ok((Poll::Pending, true)) => return self.wait(call).then_some(self),
-            Ok((Poll::Pending, false)) => self.hand_back(Back::Call(call)),
-            Ok((Poll::Ready(output), _)) => self.hand_back(Back::Output(output)),
-            Err(panic) => self.hand_back(Back::Panic(panic)),
+            Ok((Poll::Pending, true)) => return self.requeue(call).then_some(self),
+            Ok((Poll::Pending, false)) => self.return_to_task(Returned::Call(call)),
+            Ok((Poll::Ready(output), _)) => self.return_to_task(Returned::Output(output)),
+            Err(panic) => self.return_to_task(Returned::Panic(panic)),
         }
         None
     }

@@ -65,11 +65,11 @@ async fn addresses(gate: &Gate, origin: &Origin, networks: &[IpNet]) -> Result<V
         Host::Address(address) => return Ok(vec![SocketAddr::new(*address, origin.port)]),
         Host::Name(name) => name.clone(),
     };
-    let of_plugin = turn(&gate.lookups).await?;
-    let of_all = turn(&gate.web.lookups).await?;
+    let of_plugin = acquire(&gate.lookups).await?;
+    let of_all = acquire(&gate.web.lookups).await?;
     // The resolver can't be cancelled, so a look-up keeps its permits until it ends, even beyond the request.
     let looking = spawn_blocking(move || {
-        let _turns = (of_plugin, of_all);
+        let _permits = (of_plugin, of_all);
         names::look_up(&name)
     });
     let found = looking.await.map_err(io::Error::other).and_then(|found| found);
@@ -85,22 +85,22 @@ async fn addresses(gate: &Gate, origin: &Origin, networks: &[IpNet]) -> Result<V
 }
 
 /// Acquires a permit to look a name up.
-async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
-    if let Ok(turn) = Arc::clone(turns).try_acquire_owned() {
-        return Ok(turn);
+async fn acquire(permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        return Ok(permit);
     }
     Counter::HttpLookupsDelayed.count();
-    Arc::clone(turns).acquire_owned().await.map_err(|_closed| Error::DnsTimeout)
+    Arc::clone(permits).acquire_owned().await.map_err(|_closed| Error::DnsTimeout)
 }
 
-/// Tries the addresses in order, each with an equal share of the remaining time, so that a silent one does
+/// Tries the addresses in order, each with an equal part of the remaining time, so that a silent one does
 /// not take all of it.
 async fn first_that_answers(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Error> {
     let mut last = Error::DestinationNotFound;
     for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
-        let share =
+        let part =
             deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
-        last = match timeout(share, TcpStream::connect(address)).await {
+        last = match timeout(part, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // Otherwise a request sent in pieces would wait for the previous piece's acknowledgement.
                 let _ = stream.set_nodelay(true);
@@ -124,7 +124,7 @@ async fn secure(web: &Web, host: &Host, stream: impl Stream + 'static) -> Result
 }
 
 /// Makes a connector with the roots that the system trusts. Sessions are not resumed: a resumed one is not
-/// verified again, and plugins must not share any.
+/// verified again, and plugins must not part any.
 async fn tls_connector() -> Result<TlsConnector, Error> {
     let config = spawn_blocking(|| {
         let found = rustls_native_certs::load_native_certs();

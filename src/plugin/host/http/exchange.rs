@@ -55,7 +55,7 @@ pub(super) struct Exchange {
     pub(super) call: CallLabel,
     pub(super) volume: Volume,
     /// The instance's own permits.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
     pub(super) call_ended: watch::Receiver<()>,
     pub(super) times: RequestOptions,
 }
@@ -71,9 +71,9 @@ impl Exchange {
     }
 
     async fn exchange(&self, request: Request<WasiBody>) -> Result<Received, Error> {
-        let of_instance = place(&self.places).await?;
-        let of_plugin = place(&self.gate.places).await?;
-        let of_all = place(&self.gate.web.places).await?;
+        let of_instance = acquire(&self.permits).await?;
+        let of_plugin = acquire(&self.gate.requests).await?;
+        let of_all = acquire(&self.gate.web.requests).await?;
         let url = format!("{}{}", self.origin, request.uri().path());
         let most = self.times.connect_timeout;
         let connected = connect(&self.gate, &self.origin, &self.networks, &self.volume, most).await;
@@ -90,7 +90,7 @@ impl Exchange {
         let (response, connection) = self.send(request, stream).await?;
         let call_ended = self.call_ended.clone();
         let rest = async move {
-            let _places = (of_instance, of_plugin, of_all);
+            let _permits = (of_instance, of_plugin, of_all);
             let Some(connection) = connection else { return Ok(()) };
             tokio::select! {
                 biased;
@@ -170,12 +170,12 @@ async fn drive(connection: Option<&mut Connection>) {
     }
 }
 
-async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
-    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
-        return Ok(place);
+async fn acquire(permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        return Ok(permit);
     }
     Counter::HttpDelayed.count();
-    Arc::clone(places).acquire_owned().await.map_err(|_closed| Error::ConnectionLimitReached)
+    Arc::clone(permits).acquire_owned().await.map_err(|_closed| Error::ConnectionLimitReached)
 }
 
 /// Waits for the end of the call: its instance then drops the other end.

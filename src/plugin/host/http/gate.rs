@@ -16,25 +16,25 @@ const MAX_LOOKUPS_OF_PLUGIN: usize = 8;
 
 /// State shared by the requests of all plugins.
 pub(in crate::plugin) struct Web {
-    requests: usize,
-    pub(super) places: Arc<Semaphore>,
+    max_requests: usize,
+    pub(super) requests: Arc<Semaphore>,
     pub(super) lookups: Arc<Semaphore>,
     /// Made at the first request that needs it.
     pub(super) tls: OnceCell<TlsConnector>,
 }
 
 impl Web {
-    pub(in crate::plugin) fn new(requests: usize) -> Self {
-        let [places, lookups] = [requests, MAX_LOOKUPS].map(|count| Arc::new(Semaphore::new(count)));
-        Self { requests, places, lookups, tls: OnceCell::new() }
+    pub(in crate::plugin) fn new(max_requests: usize) -> Self {
+        let [requests, lookups] = [max_requests, MAX_LOOKUPS].map(|count| Arc::new(Semaphore::new(count)));
+        Self { max_requests, requests, lookups, tls: OnceCell::new() }
     }
 }
 
 /// One plugin's grant, in the form in which requests are checked.
 pub(in crate::plugin) struct Gate {
     pub(super) allowed: Vec<Allowed>,
-    /// This plugin's share of the permits, half of them.
-    pub(super) places: Arc<Semaphore>,
+    /// This plugin's permits, half as many as there are for all.
+    pub(super) requests: Arc<Semaphore>,
     pub(super) lookups: Arc<Semaphore>,
     pub(super) web: Arc<Web>,
 }
@@ -42,8 +42,8 @@ pub(in crate::plugin) struct Gate {
 impl Gate {
     pub(in crate::plugin::host) fn new(grant: &HttpGrant, web: Arc<Web>) -> Self {
         let allowed = grant.urls.iter().filter_map(|(url, networks)| Allowed::parse(url, networks)).collect();
-        let counts = [web.requests.div_ceil(2), MAX_LOOKUPS_OF_PLUGIN];
-        let [places, lookups] = counts.map(|count| Arc::new(Semaphore::new(count)));
-        Self { allowed, places, lookups, web }
+        let counts = [web.max_requests.div_ceil(2), MAX_LOOKUPS_OF_PLUGIN];
+        let [requests, lookups] = counts.map(|count| Arc::new(Semaphore::new(count)));
+        Self { allowed, requests, lookups, web }
     }
 }

@@ -87,14 +87,14 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 type Parameters = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);
-type Answer = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
+type SendResult = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
 
 /// `outgoing-handler.handle`: counts the request, refuses it at once if it is not granted, and otherwise
 /// begins to send it. Stops a plugin that exceeded its volume.
 fn handle(
     mut store: StoreContextMut<'_, HostState>,
     (request, options): Parameters,
-) -> wasmtime::Result<(Answer,)> {
+) -> wasmtime::Result<(SendResult,)> {
     let state = store.data_mut();
     let size = head_bytes(state.handles().get(&request)?);
     state.volume.check()?;

@@ -36,8 +36,8 @@ impl Http {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(MAX_FIELDS_BYTES);
         let (ends_with_call, call_ended) = watch::channel(());
-        let places = Arc::new(Semaphore::new(MAX_REQUESTS_OF_INSTANCE));
-        let sender = Sender { gate, log, call, volume, places, call_ended, has_denied: false };
+        let permits = Arc::new(Semaphore::new(MAX_REQUESTS_OF_INSTANCE));
+        let sender = Sender { gate, log, call, volume, permits, call_ended, has_denied: false };
         Self { context, sender, _ends_with_call: ends_with_call }
     }
 }
@@ -49,7 +49,7 @@ pub(super) struct Sender {
     /// The call that the plugin is handling; `None` while it describes itself, when it may send nothing.
     call: Option<CallLabel>,
     volume: Volume,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     call_ended: watch::Receiver<()>,
     /// True if the last request was refused.
     pub(super) has_denied: bool,
@@ -102,7 +102,7 @@ impl Sender {
             log: Arc::clone(&self.log),
             call: call.clone(),
             volume: self.volume.clone(),
-            places: Arc::clone(&self.places),
+            permits: Arc::clone(&self.permits),
             call_ended: self.call_ended.clone(),
             times,
         })
