@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use lictor::authz::PermissionPattern;
 use lictor::config;
 use lictor::identity::{Authority, Roster, Thumbprint, authenticate};
 use lictor::wire::{
@@ -18,12 +19,13 @@ use rustls::pki_types::CertificateDer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("decode", decode),
     ("reply", reply),
     ("certificate", certificate),
     ("thumbprint", thumbprint),
     ("config", config),
+    ("pattern", pattern),
 ];
 
 /// Largest body that [`decode`] takes: small, so that inputs exceed it.
@@ -279,4 +281,67 @@ pub fn config(bytes: &[u8]) {
         }
         let _ = faults.render(lictor::config::Style::Colored);
     }
+}
+
+/// A character that stands for an unquoted or quoted `*` in [`pattern`]; no input may hold it.
+const WILDCARD: char = '\u{F0000}';
+
+/// A permission pattern on the first line, and arguments on the others: a naive matcher, which reads the
+/// pattern's words as the wire does, decides alike.
+pub fn pattern(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut lines = text.split('\n');
+    let written = lines.next().unwrap_or_default();
+    let parsed = match written.parse::<PermissionPattern>() {
+        Ok(parsed) if !text.contains(WILDCARD) => parsed,
+        Ok(_) => return,
+        Err(invalid) => return assert!(!invalid.what.is_empty()),
+    };
+    assert_eq!(parsed.as_ref(), written, "it is shown as it was written");
+    // The command is matched as it is, to get to the arguments.
+    let command = parsed.command().as_ref().trim_end_matches('*');
+    let command = if command.is_empty() { "c" } else { command };
+    let arguments: Vec<String> = std::iter::once(command).chain(lines).map(str::to_owned).collect();
+    let Ok(request) = Request::composed(&arguments, Bytes::new()) else { return };
+    let expected = match written.split_once(' ') {
+        None | Some((_, "...")) => true,
+        Some((_, ".")) => arguments.len() == 1,
+        Some((_, words)) => match words.strip_suffix(" ...") {
+            Some(words) => match_naively(words, &arguments[1..], Further::Allowed),
+            None => match_naively(words, &arguments[1..], Further::Refused),
+        },
+    };
+    assert_eq!(parsed.allows(&request), expected);
+}
+
+/// Arguments beyond a pattern's words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Further {
+    Allowed,
+    Refused,
+}
+
+fn match_naively(words: &str, arguments: &[String], further: Further) -> bool {
+    let line = format!("c {}\r\n\r\n", words.replace('*', &WILDCARD.to_string()));
+    let decoded = Decoder::new(0).decode(&mut BytesMut::from(line.as_bytes()));
+    let Ok(Some(request)) = decoded else { panic!("the words are a client's line: {decoded:?}") };
+    let words: Vec<Vec<char>> = request.arguments().skip(1).map(|word| word.chars().collect()).collect();
+    let fits = words.len() == arguments.len() || further == Further::Allowed && words.len() < arguments.len();
+    let matches = |(word, argument): (&Vec<char>, &String)| {
+        // The places that the word's start may reach in the argument, letter by letter.
+        let argument: Vec<char> = argument.chars().collect();
+        let mut reached = vec![false; argument.len() + 1];
+        reached[0] = true;
+        for letter in word {
+            if *letter == WILDCARD {
+                let first = reached.iter().position(|reached| *reached).unwrap_or(reached.len());
+                reached[first..].fill(true);
+            } else {
+                let after = (0..argument.len()).map(|place| reached[place] && argument[place] == *letter);
+                reached = std::iter::once(false).chain(after).collect();
+            }
+        }
+        reached[argument.len()]
+    };
+    fits && words.iter().zip(arguments).all(matches)
 }

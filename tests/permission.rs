@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::BytesMut;
-use lictor::authz::{CommandPattern, Policy, permit};
+use lictor::authz::{PermissionPattern, Permissions, Policy, permit};
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::route::{BUILT_INS, Routes, Target};
 use lictor::wire::{Decoder, Request};
+use proptest::prelude::*;
+use proptest::sample::select;
 
 fn client(name: &str) -> PeerIdentity {
     let key = rcgen::KeyPair::generate().unwrap();
@@ -24,7 +26,7 @@ fn request(line: &str) -> Request {
 }
 
 fn policy(client: &str, patterns: &[&str]) -> Policy {
-    let patterns = patterns.iter().map(|pattern| pattern.parse::<CommandPattern>().unwrap()).collect();
+    let patterns = patterns.iter().map(|pattern| pattern.parse::<PermissionPattern>().unwrap()).collect();
     [(Arc::from(client), patterns)].into_iter().collect()
 }
 
@@ -50,6 +52,168 @@ fn a_client_may_run_what_its_patterns_say_and_nothing_else() {
         let permitted = permit(&laptop, request(command), &policy("laptop", patterns));
         assert_eq!(permitted.is_ok(), allowed, "{patterns:?} {command}");
     }
+}
+
+#[test]
+fn a_pattern_with_arguments_allows_these_arguments_alone() {
+    let laptop = client("laptop");
+    for (pattern, line, allowed) in [
+        ("deploy", "deploy staging now", true),
+        ("deploy staging", "deploy staging", true),
+        ("deploy staging", "deploy \"staging\"", true),
+        ("deploy staging", "deploy", false),
+        ("deploy staging", "deploy Staging", false),
+        ("deploy staging", "deploy staging now", false),
+        ("deploy staging", "undeploy staging", false),
+        ("deploy staging *", "deploy staging v1", true),
+        ("deploy staging *", "deploy staging \"\"", true),
+        ("deploy staging *", "deploy staging \"v1 now\"", true),
+        ("deploy staging *", "deploy staging", false),
+        ("deploy staging *", "deploy staging v1 v2", false),
+        ("deploy staging ...", "deploy staging", true),
+        ("deploy staging ...", "deploy staging v1 v2", true),
+        ("deploy staging ...", "deploy", false),
+        ("deploy ...", "deploy", true),
+        ("deploy ...", "deploy a b", true),
+        ("deploy .", "deploy", true),
+        ("deploy .", "deploy .", false),
+        ("deploy \".\"", "deploy .", true),
+        ("deploy \".\"", "deploy", false),
+        ("deploy . x", "deploy . x", true),
+        ("deploy \"...\"", "deploy ...", true),
+        ("deploy \"...\"", "deploy a", false),
+        ("deploy \"\"", "deploy \"\"", true),
+        ("deploy \"\"", "deploy", false),
+        ("get users/*", "get users/1", true),
+        ("get users/*", "get users/", true),
+        ("get users/*", "get groups/1", false),
+        ("get \"users/*\"", "get users/1", true),
+        (r#"get "users/\x2a""#, "get users/*", true),
+        (r#"get "users/\x2a""#, "get users/1", false),
+        (r#"say "a b" *"#, "say \"a b\" c", true),
+        (r#"say "a b" *"#, "say a b c", false),
+        (r#"say "a\"b""#, r#"say "a\"b""#, true),
+        (r#"say "\xc3\xa4""#, "say ä", true),
+        (r#"say "a\r\n*""#, r#"say "a\r\nb""#, true),
+        (r#"say a"b c\d"#, r#"say a"b c\d"#, true),
+        ("kv-* users/*", "kv-set users/1", true),
+        ("kv-* users/*", "kv-set users/1 x", false),
+        ("* -h", "anything -h", true),
+        ("* -h", "@drain -h", false),
+        ("@status .", "@status", true),
+        ("@status .", "@status metrics", false),
+        ("@* metrics", "@status metrics", true),
+    ] {
+        let permitted = permit(&laptop, request(line), &policy("laptop", &[pattern]));
+        assert_eq!(permitted.is_ok(), allowed, "{pattern:?} {line}");
+    }
+}
+
+#[test]
+fn neither_headers_nor_the_body_have_a_say() {
+    let mut bytes = BytesMut::from(&b"deploy staging\r\nBody-Length: 5\r\nMode: now\r\n\r\nprod\n"[..]);
+    let request = Decoder::new(10).decode(&mut bytes).unwrap().unwrap();
+    assert!(permit(&client("a"), request, &policy("a", &["deploy staging"])).is_ok());
+}
+
+#[test]
+fn a_wrong_pattern_is_refused_with_its_place() {
+    let many = format!("a{}", " b".repeat(32));
+    let long = format!("a {}", "b".repeat(1023));
+    for (pattern, what) in [
+        ("a  b", "a word is missing at position 3"),
+        ("a b ", "a word is missing at position 5"),
+        ("a ", "a word is missing at position 3"),
+        (" a", "the pattern begins with a space"),
+        ("\"a\" b", "'\"' at position 1 can't stand in a command's name"),
+        ("a*b c", "`*` may stand only at the end of a pattern"),
+        ("a ä \"b", "the quote at position 5 is not closed"),
+        ("a \"b\\", "the `\\` at position 5 begins no escape"),
+        ("a \"b\\x2", "the `\\` at position 5 begins no escape"),
+        ("a \"ä\\*\"", "the `\\` at position 5 begins no escape"),
+        ("a \"b\"c", "a space is missing at position 6"),
+        ("a \"\\xff\"", "the word at position 3 is not UTF-8, which every argument is"),
+        ("a \"\\xc3*\\xa4\"", "the word at position 3 is not UTF-8, which every argument is"),
+        ("a ... b", "`...` at position 3 is not the last word"),
+        ("a b\tc", "'\\t' at position 4 can't stand in a pattern"),
+        ("a \"b\nc\"", "'\\n' at position 5 can't stand in a pattern"),
+        (&many, "a pattern has at most 32 words"),
+        (&long, "a pattern has at most 1024 bytes, this has 1025"),
+    ] {
+        let invalid = pattern.parse::<PermissionPattern>().unwrap_err();
+        assert_eq!(invalid.what, what, "{pattern:?}");
+        assert!(invalid.advice.is_some(), "{pattern:?}");
+    }
+    assert!(many[..many.len() - 2].parse::<PermissionPattern>().is_ok());
+    assert!(long[..long.len() - 1].parse::<PermissionPattern>().is_ok());
+}
+
+/// Words of patterns and arguments: short ones of few letters, so that they match often.
+fn words(of: &'static str) -> impl Strategy<Value = Vec<String>> {
+    let word = proptest::collection::vec(select(of.chars().collect::<Vec<_>>()), 0..6);
+    proptest::collection::vec(word.prop_map(String::from_iter), 1..4)
+}
+
+/// Matches by trying each length for each `*`.
+fn matches_naively(pattern: &[char], argument: &[char]) -> bool {
+    match pattern {
+        [] => argument.is_empty(),
+        ['*', rest @ ..] => (0..=argument.len()).any(|skipped| matches_naively(rest, &argument[skipped..])),
+        [first, rest @ ..] => argument.first() == Some(first) && matches_naively(rest, &argument[1..]),
+    }
+}
+
+fn composed(arguments: &[String]) -> Request {
+    let all: Vec<_> = std::iter::once("c".to_owned()).chain(arguments.iter().cloned()).collect();
+    Request::composed(&all, bytes::Bytes::new()).unwrap()
+}
+
+/// Writes a pattern of the command `c` with these words, each in quotes.
+fn pattern(words: &[String]) -> PermissionPattern {
+    words.iter().fold("c".to_owned(), |text, word| format!("{text} \"{word}\"")).parse().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_pattern_matches_as_a_naive_matcher_does(words in words("aä*"), arguments in words("aä")) {
+        let chars = |text: &String| text.chars().collect::<Vec<_>>();
+        let each = || words.iter().zip(&arguments).all(|(word, argument)| matches_naively(&chars(word), &chars(argument)));
+        let expected = words.len() == arguments.len() && each();
+        prop_assert_eq!(pattern(&words).allows(&composed(&arguments)), expected);
+    }
+
+    #[test]
+    fn narrowed_permissions_allow_what_both_do_and_nothing_else(
+        lists in proptest::collection::vec(proptest::collection::vec(words("a*"), 0..4), 2..6),
+        arguments in proptest::collection::vec(words("ab"), 20),
+    ) {
+        let all: Vec<Permissions> =
+            lists.iter().map(|list| list.iter().map(|words| pattern(words)).collect()).collect();
+        let narrowed = all[1..].iter().fold(all[0].clone(), |narrowed, wanted| narrowed.narrowed_to(wanted));
+        for arguments in &arguments {
+            let request = composed(arguments);
+            let expected = all.iter().all(|permissions| permissions.allows(&request));
+            prop_assert_eq!(narrowed.allows(&request), expected);
+        }
+        for wanted in &all {
+            prop_assert_eq!(narrowed.narrowed_to(wanted), narrowed.clone());
+            prop_assert_eq!(wanted.narrowed_to(wanted), wanted.clone());
+        }
+    }
+}
+
+#[test]
+fn permissions_that_are_narrowed_without_end_stay_small_and_allow_nothing_more() {
+    let of = |number: usize| -> Permissions {
+        let patterns = [format!("c *{number}* *"), format!("c * *{number}*"), "c x y".to_owned()];
+        patterns.iter().map(|pattern| pattern.parse::<PermissionPattern>().unwrap()).collect()
+    };
+    let narrowed = (1..100).fold(of(0), |narrowed, number| narrowed.narrowed_to(&of(number)));
+    assert!(narrowed.allows(&request("c x y")));
+    assert!(!narrowed.allows(&request("c 98 98")));
+    assert_eq!(narrowed.narrowed_to(&of(99)), narrowed);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor::authz::{CommandPattern, Policy};
+use lictor::authz::{PermissionPattern, Permissions, Policy};
 use lictor::client::{Address, Connection, Connector, Credentials, Frame, Request, Trust};
 use lictor::idempotency::{Ledger, Limits};
 use lictor::identity::Thumbprint;
@@ -73,8 +73,8 @@ async fn connect(folder: &TempDir) -> Connection {
 }
 
 async fn service(client: &Identity) -> Service {
-    let any: Vec<CommandPattern> =
-        ["*", "@*"].map(|pattern| pattern.to_owned().try_into().unwrap()).into_iter().collect();
+    let any: Permissions =
+        ["*", "@*"].map(|pattern| pattern.parse::<PermissionPattern>().unwrap()).into_iter().collect();
     let plugin = echo(Instances::Shared).await;
     Service {
         roster: roster(client),

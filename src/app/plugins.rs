@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use crate::authz::CommandPattern;
+use crate::authz::Permissions;
 use crate::config::{self, Config, EventGrant, PluginName, StoreGrant};
 use crate::files::Authors;
 use crate::plugin::{
@@ -240,9 +240,9 @@ pub(crate) fn grants(
     granted: &config::Grants,
     stores: Option<Stores>,
 ) -> Grants {
-    let gate = |commands: &Vec<CommandPattern>| {
+    let gate = |commands: &Permissions| {
         let commands = commands.clone();
-        CommandGate(Arc::new(move |command| commands.iter().any(|pattern| pattern.allows(command))))
+        CommandGate(Arc::new(move |request| commands.allows(request)))
     };
     let topics = |events: &Vec<EventGrant>| {
         let listed = |may: fn(&EventGrant) -> bool| {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::plugins::Plugins;
+use crate::authz::PermissionPattern;
 use crate::config::Config;
 
 pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
@@ -16,7 +17,7 @@ pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
         let _ = writeln!(text, "  plugin {name}: {}", commands.join(", "));
     }
     for (name, client) in &config.clients {
-        let patterns: Vec<_> = client.commands.iter().map(AsRef::<str>::as_ref).collect();
+        let patterns: Vec<_> = client.permissions.patterns().iter().map(shown).collect();
         let uris = match client.uris.len() {
             0 => String::new(),
             uris => format!(", {uris} URI(s)"),
@@ -35,6 +36,11 @@ pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
         let _ = writeln!(text, "  revocation list of {}: {list}", list.issuer());
     }
     text
+}
+
+/// Shows a pattern so that its words are not taken for several patterns.
+fn shown(pattern: &PermissionPattern) -> String {
+    if pattern.as_ref().contains(' ') { format!("`{pattern}`") } else { pattern.to_string() }
 }
 
 fn switched_off(config: &Config) -> impl Iterator<Item = (&'static str, &str)> {

@@ -2,7 +2,10 @@
 //!
 //! Pure, and deny by default. Knows no plugin: the existence of a command is not its concern.
 
+mod arguments;
+mod glob;
 mod pattern;
+mod permission;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,29 +14,35 @@ use rustc_hash::FxBuildHasher;
 
 pub use pattern::CommandPattern;
 pub(crate) use pattern::check_command_text;
+pub use permission::{PermissionPattern, Permissions};
 
 use crate::identity::PeerIdentity;
 use crate::wire::Request;
 
-/// Each client's allowed commands. The operator chooses the keys, so a fast hash suffices.
+/// Each client's permissions. The operator chooses the keys, so a fast hash suffices.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    clients: HashMap<Arc<str>, Vec<CommandPattern>, FxBuildHasher>,
+    clients: HashMap<Arc<str>, Permissions, FxBuildHasher>,
 }
 
-impl FromIterator<(Arc<str>, Vec<CommandPattern>)> for Policy {
-    fn from_iter<I: IntoIterator<Item = (Arc<str>, Vec<CommandPattern>)>>(clients: I) -> Self {
+impl FromIterator<(Arc<str>, Permissions)> for Policy {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Permissions)>>(clients: I) -> Self {
         Self { clients: clients.into_iter().collect() }
     }
 }
 
 impl Policy {
-    /// Returns true if the client of `identity` may run `command`.
+    /// Returns true if the client of `identity` may make `request`.
     #[must_use]
-    pub fn allows(&self, identity: &PeerIdentity, command: &str) -> bool {
-        self.clients
-            .get(identity.name())
-            .is_some_and(|patterns| patterns.iter().any(|pattern| pattern.allows(command)))
+    pub fn allows(&self, identity: &PeerIdentity, request: &Request) -> bool {
+        self.clients.get(identity.name()).is_some_and(|permissions| permissions.allows(request))
+    }
+
+    /// Returns the client's patterns that allow `command` with some arguments.
+    #[must_use]
+    pub fn of_command(&self, identity: &PeerIdentity, command: &str) -> Vec<&PermissionPattern> {
+        let permissions = self.clients.get(identity.name());
+        permissions.map(|permissions| permissions.of_command(command)).unwrap_or_default()
     }
 }
 
@@ -70,5 +79,5 @@ pub struct Denied {
 ///
 /// [`Denied`] if no pattern of the client matches, or the client is not in the policy.
 pub fn permit(identity: &PeerIdentity, request: Request, policy: &Policy) -> Result<Permit, Denied> {
-    if policy.allows(identity, request.command()) { Ok(Permit { request }) } else { Err(Denied { request }) }
+    if policy.allows(identity, &request) { Ok(Permit { request }) } else { Err(Denied { request }) }
 }

@@ -16,21 +16,10 @@ impl CommandPattern {
     /// that a plain `*` never hands out `@drain`.
     #[must_use]
     pub fn allows(&self, command: &str) -> bool {
-        match self.0.strip_suffix('*') {
-            None => command == &*self.0,
-            Some("") => !command.is_empty() && !command.starts_with('@'),
-            Some(start) => command.starts_with(start),
-        }
-    }
-
-    /// Returns the pattern of the commands that both `self` and `other` allow, if any: one of the two, since
-    /// each is a name or a prefix.
-    #[must_use]
-    pub fn both<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
-        match (self.covers(other), other.covers(self)) {
-            (true, _) => Some(other),
-            (_, true) => Some(self),
-            _ => None,
+        match self.0.as_bytes() {
+            b"*" => !command.is_empty() && !command.starts_with('@'),
+            [start @ .., b'*'] => command.as_bytes().starts_with(start),
+            name => command.as_bytes() == name,
         }
     }
 

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Client, ClientName, Config, Identity, Log, Plugin, PluginName, Protocol, Server, State};
+use super::narrow::only_narrowed;
+use super::{
+    Client, ClientName, Config, Identity, Log, Plugin, PluginName, Protocol, Role, RoleName, Server, State,
+};
 
 /// The moment a change takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,10 +74,11 @@ const RESTART_LIMITS: &[&str] = &[
     "queue_timeout",
 ];
 
-/// Pushes a change for each field that differs. The pattern names every field, so that none is forgotten.
+/// Pushes a change for each field that differs. The pattern names every field, so that none is forgotten;
+/// one that follows from other keys stands `beside`.
 macro_rules! compare {
-    ($changes:ident, $section:expr, $old:expr, $new:expr, $type:ident { $($field:ident => $key:literal $applies:ident,)* }) => {{
-        let $type { $($field: _,)* } = $new;
+    ($changes:ident, $section:expr, $old:expr, $new:expr, $type:ident { $($field:ident => $key:literal $applies:ident,)* } $(beside $beside:ident)?) => {{
+        let $type { $($field: _,)* $($beside: _,)? } = $new;
         $(if $old.$field != $new.$field {
             $changes.push(changed(format!("{}.{}", $section, $key), Applies::$applies));
         })*
@@ -90,8 +94,19 @@ fn changed(key: String, applies: Applies) -> Change {
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
-    let Config { path: _, server, protocol, identity, limits, log, clients, plugins, state, disabled: _ } =
-        new;
+    let Config {
+        path: _,
+        server,
+        protocol,
+        identity,
+        limits,
+        log,
+        roles,
+        clients,
+        plugins,
+        state,
+        disabled: _,
+    } = new;
     compare!(changes, "server", old.server, server, Server {
         listen => "listen" Restart,
         certificate => "certificate" Live,
@@ -117,7 +132,10 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         arguments => "arguments" Live,
         commands_per_second => "commands_per_second" Live,
     });
+    each(&mut changes, RoleName::key, &old.roles, roles, role);
     each(&mut changes, ClientName::key, &old.clients, clients, client);
+    let narrowed = only_narrowed(old, new).map(|name| format!("{}.commands", name.key()));
+    changes.extend(narrowed.map(|key| changed(key, Applies::Live)));
     each(&mut changes, PluginName::key, &old.plugins, plugins, plugin);
     compare!(changes, "state", old.state, state, State {
         engine => "engine" Restart,
@@ -152,13 +170,18 @@ fn each<N: Ord, T>(
     }
 }
 
+fn role(changes: &mut Vec<Change>, section: &str, old: &Role, new: &Role) {
+    compare!(changes, section, old, new, Role { commands => "commands" Live, });
+}
+
 fn client(changes: &mut Vec<Change>, section: &str, old: &Client, new: &Client) {
     compare!(changes, section, old, new, Client {
         thumbprints => "thumbprints" Live,
         certificates => "certificates" Live,
         uris => "uris" Live,
+        roles => "roles" Live,
         commands => "commands" Live,
-    });
+    } beside permissions);
 }
 
 fn plugin(changes: &mut Vec<Change>, section: &str, old: &Plugin, new: &Plugin) {

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::address::Listen;
 use super::fault::{Draft, Fault, Faults, Severity, Source};
-use super::names::{ClientName, CommandName, PluginName};
+use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::quantities::{ByteSize, SizeOrPart, TimeSpan};
 use super::redact::{self, Grammar};
 use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
@@ -22,7 +22,7 @@ use super::values::{
     Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName, StateEngine,
     TlsVersion, UriText,
 };
-use crate::authz::CommandPattern;
+use crate::authz::PermissionPattern;
 use crate::text::InvalidText;
 
 /// The faults found so far in one file.
@@ -201,12 +201,13 @@ texts! {
     PinText: "a certificate's thumbprint", "write its hexadecimal digits in double quotes";
     UriText: "the URI of a client", "write it in double quotes, such as \"spiffe://example.org/laptop\"";
     ClientName: "a client's name", "write it in double quotes";
+    RoleName: "a role's name", "write it in double quotes";
     PluginName: "a plugin's name", "write it in double quotes";
     StoreGrant: "a store's name", "write it in double quotes, such as \"default\" or \"PLUGIN/default\"";
     Network: "a network", "write it in double quotes, such as \"10.1.0.0/16\"";
     GuestFolder: "a folder's name for the plugin", "write it in double quotes, such as \"/data\"";
     CommandName: "a command's name", "write it in double quotes";
-    CommandPattern: "a command or a pattern", "write it in double quotes, such as \"echo\" or \"kv-*\"";
+    PermissionPattern: "a command or a pattern", "write it in double quotes, such as \"echo\" or \"kv-*\"";
     TlsVersion: "a version of TLS", "write \"1.3\" or \"1.2\", in double quotes";
     Instances: "a way to keep instances", "write \"per-request\", \"per-client\" or \"shared\"";
     LogLevel: "a level", "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";

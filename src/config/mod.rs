@@ -40,9 +40,9 @@ pub use fault::{Fault, Faults, Severity, Style};
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use model::{
     AuthorityFile, Client, Config, Disabled, Grants, HttpUrl, Identity, Log, Pin, Plugin, Protocol,
-    RevocationFile, Server, ServerCertificate, State,
+    RevocationFile, Role, Server, ServerCertificate, State,
 };
-pub use names::{BUILT_INS, ClientName, CommandName, PluginName, StoreName};
+pub use names::{BUILT_INS, ClientName, CommandName, PluginName, RoleName, StoreName};
 pub use quantities::{ByteSize, SizeOrPart, TimeSpan};
 pub use raw::known_keys;
 pub use redact::urls as without_secrets;

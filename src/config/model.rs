@@ -10,10 +10,10 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
 use super::limits::Limits;
-use super::names::{ClientName, CommandName, PluginName};
+use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::resources::{EventGrant, StoreGrant};
 use super::values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
-use crate::authz::CommandPattern;
+use crate::authz::{PermissionPattern, Permissions};
 use crate::files::Reserved;
 use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint, Validity};
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`.
     pub log: Log,
+    /// `[roles.NAME]`.
+    pub roles: BTreeMap<RoleName, Role>,
     /// `[clients.NAME]`. No two clients pin the same certificate or have the same URI.
     pub clients: BTreeMap<ClientName, Client>,
     /// `[plugins.NAME]`. No two plugins serve the same command.
@@ -139,6 +141,13 @@ pub struct Log {
     pub commands_per_second: u32,
 }
 
+/// A role: commands that several clients may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// The requests that its clients may make.
+    pub commands: Vec<PermissionPattern>,
+}
+
 /// A client: its identities, and the commands it may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
@@ -148,8 +157,13 @@ pub struct Client {
     pub certificates: Vec<PathBuf>,
     /// Its URIs, for which an authority has to vouch. Empty only if `thumbprints` is not.
     pub uris: Vec<ClientUri>,
-    /// The commands it may run; no others.
-    pub commands: Vec<CommandPattern>,
+    /// Its roles, each one of [`Config::roles`].
+    pub roles: Vec<RoleName>,
+    /// The patterns of its own.
+    pub commands: Vec<PermissionPattern>,
+    /// The requests it may make, by its own patterns and its roles'; no others. After a reload that only
+    /// narrowed them, less than these patterns say.
+    pub permissions: Permissions,
 }
 
 /// A certificate that identifies a client.
@@ -209,7 +223,7 @@ pub struct Grants {
     /// The key-value stores it may open.
     pub keyvalue: Option<Vec<StoreGrant>>,
     /// The other commands it may run for its client; none of the server's own.
-    pub commands: Option<Vec<CommandPattern>>,
+    pub commands: Option<Permissions>,
     /// Single files it may read: the name it uses, and the real path.
     pub files: Option<Vec<(String, PathBuf)>>,
     /// Folders it may read: the name it sees, and the real path. They existed when they were checked.

@@ -85,6 +85,10 @@ name! {
     ClientName, listed_name
 }
 name! {
+    /// A role's name in the config: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
+    RoleName, listed_name
+}
+name! {
     /// A plugin's name in the config: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first a letter or a digit.
     PluginName, listed_name
 }
@@ -102,6 +106,14 @@ impl ClientName {
     #[must_use]
     pub fn key(&self) -> String {
         format!("clients.{}", key_text(&self.0))
+    }
+}
+
+impl RoleName {
+    /// The key of the role's section in the config.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("roles.{}", key_text(&self.0))
     }
 }
 

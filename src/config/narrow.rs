@@ -2,7 +2,7 @@
 //!
 //! A reload applies this part before it loads any plugin, so that revoked rights do not wait for the loading.
 
-use super::{Client, Config, EventGrant, Grants, HttpUrl, Plugin, RevocationFile};
+use super::{Client, ClientName, Config, EventGrant, Grants, HttpUrl, Plugin, RevocationFile};
 use crate::identity::RevocationList;
 
 impl Config {
@@ -43,6 +43,18 @@ impl Config {
     }
 }
 
+/// Returns the clients whose permissions differ without a change to a key: one of the configs is narrowed.
+pub(super) fn only_narrowed<'a>(old: &'a Config, new: &'a Config) -> impl Iterator<Item = &'a ClientName> {
+    let both = new.clients.iter().filter_map(|(name, new)| Some((name, old.clients.get(name)?, new)));
+    let only_narrowed = both.filter(|(_, before, after)| {
+        let is_same_role = |role| old.roles.get(role) == new.roles.get(role);
+        before.permissions != after.permissions
+            && (&before.commands, &before.roles) == (&after.commands, &after.roles)
+            && after.roles.iter().all(is_same_role)
+    });
+    only_narrowed.map(|(name, ..)| name)
+}
+
 /// Adds the lists of `file` to those in `force`. Replaces lists that an earlier, failed reload added from the
 /// same file if the new ones revoke at least as much, so that failing reloads do not pile up lists. The lists
 /// of the config that was served in full stay.
@@ -70,7 +82,9 @@ impl Client {
             // Only paths to watch; the pins they hold are in `thumbprints`.
             certificates: self.certificates.clone(),
             uris: self.uris.iter().filter(|uri| wanted.uris.contains(uri)).cloned().collect(),
-            commands: meet(&self.commands, &wanted.commands, |a, b| a.both(b).cloned()),
+            roles: self.roles.clone(),
+            commands: self.commands.clone(),
+            permissions: self.permissions.narrowed_to(&wanted.permissions),
         }
     }
 }
@@ -96,7 +110,10 @@ impl Grants {
             // Logging reaches only the log, as does a plugin's output, which needs no grant.
             logging: self.logging,
             keyvalue: each(self.keyvalue.as_ref(), wanted.keyvalue.as_ref(), same),
-            commands: each(self.commands.as_ref(), wanted.commands.as_ref(), |a, b| a.both(b).cloned()),
+            commands: self
+                .commands
+                .as_ref()
+                .map(|commands| commands.narrowed_to(&wanted.commands.clone().unwrap_or_default())),
             files: each(self.files.as_ref(), wanted.files.as_ref(), same),
             directories: meet(&self.directories, &wanted.directories, same),
             events: each(self.events.as_ref(), wanted.events.as_ref(), EventGrant::both),

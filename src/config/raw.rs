@@ -12,7 +12,7 @@ use super::address::Listen;
 use super::fault::Faults;
 use super::fields::{Field, Findings, List, Named, Shape};
 use super::limits::RawLimits;
-use super::names::{ClientName, CommandName, PluginName};
+use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::quantities::{ByteSize, TimeSpan};
 use super::redact::Grammar;
 use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
@@ -23,7 +23,7 @@ use super::values::{
     Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName, StateEngine,
     TlsVersion, UriText,
 };
-use crate::authz::CommandPattern;
+use crate::authz::PermissionPattern;
 
 table! {
     /// The whole file.
@@ -33,6 +33,7 @@ table! {
         identity: RawIdentity,
         limits: RawLimits,
         log: RawLog,
+        roles: Named<RoleName, RawRole>,
         clients: Named<ClientName, RawClient>,
         plugins: Named<PluginName, RawPlugin>,
         state: RawState,
@@ -74,13 +75,20 @@ table! {
     }
 }
 table! {
+    /// `[roles.NAME]`.
+    RawRole {
+        commands: List<PermissionPattern>,
+    }
+}
+table! {
     /// `[clients.NAME]`.
     RawClient {
         enabled: bool,
         thumbprints: List<PinText>,
         certificates: List<PathText>,
         uris: List<UriText>,
-        commands: List<CommandPattern>,
+        roles: List<RoleName>,
+        commands: List<PermissionPattern>,
     }
 }
 table! {
@@ -111,7 +119,7 @@ table! {
     RawGrants {
         logging: bool,
         keyvalue: List<StoreGrant>,
-        commands: List<CommandPattern>,
+        commands: List<PermissionPattern>,
         files: List<PathText>,
         directories: Named<GuestFolder, PathText>,
         events: List<EventGrant>,
@@ -185,6 +193,7 @@ pub(super) const SECTIONS: Sections = Sections(&[
     ("identity", RawIdentity::KEYS),
     ("limits", RawLimits::KEYS),
     ("log", RawLog::KEYS),
+    ("roles.NAME", RawRole::KEYS),
     ("clients.NAME", RawClient::KEYS),
     ("plugins.NAME", RawPlugin::KEYS),
     ("plugins.NAME.grants", RawGrants::KEYS),

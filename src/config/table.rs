@@ -63,7 +63,7 @@ pub(super) fn unknown_key(
 /// of the name.
 fn dotted_name(at: &str, (key, value): (&str, &Spanned<DeValue<'_>>), findings: &Findings) -> Option<String> {
     let (section, name) = at.split_once('.')?;
-    if !matches!(section, "clients" | "plugins") || name.contains('.') {
+    if !matches!(section, "clients" | "plugins" | "roles") || name.contains('.') {
         return None;
     }
     let mut table = value.get_ref().as_table()?;

@@ -27,7 +27,7 @@ use crate::plugin::load::debug::{Debug, DebugFault};
 use crate::plugin::memory::budget::{Budget, BudgetSpent};
 use crate::plugin::slots::{ClientLimit, ClientSlot, PluginLimit, Slots};
 use crate::plugin::spec::{CommandInfo, Spec};
-use crate::wire::CommandError;
+use crate::wire::{CommandError, Request};
 
 /// Limit of a call that has none, short enough to be added to a time.
 const UNLIMITED: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -129,10 +129,10 @@ impl Plugin {
         self.spec.grants.commands.is_some()
     }
 
-    /// Returns true if it is granted to run `command`.
+    /// Returns true if it is granted to make `request`.
     #[must_use]
-    pub fn may_run(&self, command: &str) -> bool {
-        self.spec.grants.commands.as_ref().is_some_and(|gate| (gate.0)(command))
+    pub fn may_run(&self, request: &Request) -> bool {
+        self.spec.grants.commands.as_ref().is_some_and(|gate| (gate.0)(request))
     }
 
     /// Returns true if its commands return streams, so that [`run_streaming`](super::run_streaming) has to

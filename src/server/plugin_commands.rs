@@ -60,8 +60,8 @@ async fn run(shared: &Shared, parent: &Call, via: &str, request: Request) -> Rep
         }
         swapped.set(shared.swapped.notified());
         let service = shared.service();
-        let command = call.request().command();
-        if !service.policy.allows(&call.caller, command) || !is_granted(&service, parent, via, command) {
+        let request = call.request();
+        if !service.policy.allows(&call.caller, request) || !is_granted(&service, parent, via, request) {
             return Err(CommandError {
                 code: Code::Cancelled,
                 outcome: call.outcome_if_stopped(),
@@ -86,7 +86,7 @@ fn begin(
         let words = format!("The body is longer than {} bytes", service.limits.body_bytes);
         return Err(CommandError::not_run(Code::TooLarge, words));
     }
-    if !is_granted(service, parent, via, request.command()) {
+    if !is_granted(service, parent, via, &request) {
         let words = format!("The plugin {via} may not run {}", shown(request.command(), 64));
         return Err(CommandError::not_run(Code::Forbidden, words));
     }
@@ -111,9 +111,9 @@ fn begin(
     }
 }
 
-/// Returns true if the plugin `via`, in which `parent` runs, is still served and granted `command`. Its
+/// Returns true if the plugin `via`, in which `parent` runs, is still served and granted `request`. Its
 /// instance only knows the grants with which it began.
-fn is_granted(service: &Service, parent: &Call, via: &str, command: &str) -> bool {
-    let is_granted = |plugin: &Arc<plugin::Plugin>| plugin.name() == via && plugin.may_run(command);
+fn is_granted(service: &Service, parent: &Call, via: &str, request: &Request) -> bool {
+    let is_granted = |plugin: &Arc<plugin::Plugin>| plugin.name() == via && plugin.may_run(request);
     service.routes.goes_to(parent.request().command(), is_granted)
 }

@@ -64,8 +64,8 @@ fn unquote(text: &str, at: usize, argument: usize, out: &mut Text) -> Result<usi
     Ok(position)
 }
 
-/// The byte for the escape after a backslash, and the escape's length.
-fn unescape(escape: &[u8]) -> Option<(u8, usize)> {
+/// Returns the byte for the escape after a backslash, and the escape's length.
+pub(crate) fn unescape(escape: &[u8]) -> Option<(u8, usize)> {
     Some(match escape.first()? {
         b'"' => (b'"', 1),
         b'\\' => (b'\\', 1),

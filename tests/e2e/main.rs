@@ -44,6 +44,7 @@ mod pace;
 mod packaged;
 mod packages;
 mod paused;
+mod permissions;
 mod places;
 mod plugin;
 mod printed;

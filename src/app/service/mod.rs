@@ -59,10 +59,10 @@ pub(super) fn service(
     }
 }
 
-/// Commands that each client may run.
+/// Requests that each client may make.
 fn policy(config: &Config) -> Policy {
     let clients = config.clients.iter();
-    clients.map(|(name, client)| (name.as_ref().into(), client.commands.clone())).collect()
+    clients.map(|(name, client)| (name.as_ref().into(), client.permissions.clone())).collect()
 }
 
 /// Clients that are admitted.

@@ -31,7 +31,8 @@ fn certificates() -> Vec<CertificateDer<'static>> {
     made.map(|made| made.cert.der().clone()).collect()
 }
 
-/// A client's certificates and patterns; `None` if the config does not name the client.
+/// A client's certificates and patterns; `None` if the config does not name the client. The first of the
+/// patterns is its role's.
 type Draft = Option<(Vec<usize>, Vec<&'static str>)>;
 
 /// A config's clients, and the grants of its plugin.
@@ -70,7 +71,11 @@ fn config(folder: &Path, certificates: &[CertificateDer<'_>], drafts: &Drafts) -
         let Some((pins, patterns)) = draft else { continue };
         let pins: Vec<_> =
             pins.iter().map(|pin| Thumbprint::sha256_of(&certificates[*pin]).to_string()).collect();
-        text += &format!("[clients.{name}]\nthumbprints = {pins:?}\ncommands = {patterns:?}\n");
+        let (of_role, own) = patterns.split_at(patterns.len().min(1));
+        text += &format!(
+            "[roles.of-{name}]\ncommands = {of_role:?}\n\
+             [clients.{name}]\nthumbprints = {pins:?}\nroles = [\"of-{name}\"]\ncommands = {own:?}\n"
+        );
     }
     if let Some([commands, urls, topics, networks]) = &drafts.granted {
         let urls: Vec<_> =
@@ -95,12 +100,13 @@ fn allowed(config: &Config, certificates: &[CertificateDer<'_>]) -> Vec<String> 
             continue;
         };
         allowed.push(format!("{number} is {}", peer.name()));
-        let commands = COMMANDS.iter().filter(|command| policy.allows(&peer, command));
+        let commands = COMMANDS.iter().filter(|command| !policy.of_command(&peer, command).is_empty());
         allowed.extend(commands.map(|command| format!("{number} runs {command} as {}", peer.name())));
     }
     for plugin in config.plugins.values() {
-        let commands = plugin.grants.commands.iter().flatten();
-        let runs = |command: &&&str| commands.clone().any(|pattern| pattern.allows(command));
+        let runs = |command: &&&str| {
+            plugin.grants.commands.as_ref().is_some_and(|commands| !commands.of_command(command).is_empty())
+        };
         allowed.extend(COMMANDS.iter().filter(runs).map(|command| format!("p runs {command}")));
         for topic in ["jobs/done", "jobs/begun", "other"] {
             for grant in plugin.grants.events.iter().flatten() {

@@ -12,7 +12,7 @@ use super::call::TrialCall;
 use super::run::TrialRun;
 use crate::app::{connection_limits, idempotency_limits};
 use crate::author::fixtures::{decoded, small_sandbox, stand_in};
-use crate::authz::{self, CommandPattern};
+use crate::authz::{self, PermissionPattern};
 use crate::config;
 use crate::idempotency::{self, Asked, Claimed, Ledger};
 use crate::identity::PeerIdentity;
@@ -169,7 +169,7 @@ fn service(clients: &HashMap<String, PeerIdentity>, routes: Routes<Arc<Plugin>>)
     let limits = config::Limits::default();
     let names = || clients.values().map(PeerIdentity::name_shared);
     let pins = clients.values().map(|client| (client.thumbprint(), client.name_shared()));
-    let all = || CommandPattern::try_from("*".to_owned()).into_iter().collect();
+    let all = || PermissionPattern::try_from("*".to_owned()).into_iter().collect();
     Service {
         roster: pins.collect(),
         rechecks: Rechecks::default(),

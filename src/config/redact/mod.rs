@@ -98,8 +98,9 @@ fn is_own_value(path: &[&str], sections: Sections) -> bool {
 
 /// Returns true if `key` of `table` is a name chosen by the operator, or a word.
 fn is_plain_key(table: &[&str], key: &str, sections: Sections) -> bool {
-    let is_name =
-        ["clients", "plugins", "plugins.NAME.grants.directories"].iter().any(|it| is_section(it, table));
+    let is_name = ["clients", "plugins", "roles", "plugins.NAME.grants.directories"]
+        .iter()
+        .any(|it| is_section(it, table));
     is_name || is_word(key, sections)
 }
 

@@ -1,4 +1,4 @@
-//! `[clients]`: the certificates that identify each client, and the commands each may run.
+//! `[clients]`: the certificates that identify each client.
 //!
 //! Reads the certificates that are pinned by file, to hash them. Never checks their dates: that happens when
 //! a client connects, and the answer may change until then.
@@ -10,13 +10,11 @@ use toml::Spanned;
 
 use super::folder::{self, Folder};
 use super::identity::Uris;
-use super::plugins::Resolved;
-use crate::authz::CommandPattern;
+use super::permissions::{Granted, Roles};
 use crate::config::fields::{Field, Findings, Named};
 use crate::config::files::{self, Pinnable};
-use crate::config::names::{BUILT_INS, ClientName, NOT_YET};
+use crate::config::names::ClientName;
 use crate::config::raw::{RawClient, RawIdentity};
-use crate::config::suggestions::{closest, list};
 use crate::config::values::PathText;
 use crate::config::{Client, Pin, RevocationFile, TlsVersion};
 use crate::identity::{Doubt, Thumbprint};
@@ -32,20 +30,20 @@ pub(super) fn resolve(
     field: &Field<Named<ClientName, RawClient>>,
     identity: &Field<RawIdentity>,
     beside: Beside<'_>,
-    plugins: &Resolved,
+    roles: &Roles<'_>,
     folder: &Folder,
     findings: &mut Findings,
 ) -> BTreeMap<ClientName, Client> {
-    let (mut owners, mut uris) = (Owners::default(), Uris::new(identity));
+    let (mut owners, mut known_uris) = (Owners::default(), Uris::new(identity));
     let mut clients = BTreeMap::new();
-    for (name, raw) in field.value().into_iter().flat_map(|named| &named.entries) {
-        let client = Client {
-            thumbprints: pins(name.get_ref(), raw, beside, &mut owners, folder, findings),
-            certificates: certificates(raw.get_ref()).map(|path| folder.path(path.get_ref())).collect(),
-            uris: uris.of(name.get_ref(), raw.get_ref(), findings),
-            commands: commands(name.get_ref(), raw, plugins, findings),
-        };
-        clients.insert(name.get_ref().clone(), client);
+    for (name, section) in field.value().into_iter().flat_map(|named| &named.entries) {
+        let name = name.get_ref();
+        let thumbprints = pins(name, section, beside, &mut owners, folder, findings);
+        let uris = known_uris.of(name, section.get_ref(), findings);
+        let Granted { roles, commands, permissions } = roles.granted(name, section, findings);
+        let certificates = certificates(section.get_ref()).map(|path| folder.path(path.get_ref())).collect();
+        let client = Client { thumbprints, certificates, uris, roles, commands, permissions };
+        clients.insert(name.clone(), client);
     }
     clients
 }
@@ -220,65 +218,4 @@ fn warn_of_sha1(
         fault = fault.at(span.clone(), "SHA-1");
     }
     fault.help(help).done();
-}
-
-fn commands(
-    name: &ClientName,
-    section: &Spanned<RawClient>,
-    plugins: &Resolved,
-    findings: &mut Findings,
-) -> Vec<CommandPattern> {
-    let warn_of_none = |span, findings: &mut Findings| {
-        findings
-            .warning(format!("the client `{name}` may run nothing"))
-            .at(span, "only listed commands are allowed")
-            .help("write the commands that it may run, such as `commands = [\"echo\", \"@ping\"]`")
-            .done();
-    };
-    let given = match &section.get_ref().commands {
-        Field::Faulty => return Vec::new(),
-        Field::Absent => {
-            warn_of_none(section.span(), findings);
-            return Vec::new();
-        }
-        Field::Given(given) => given,
-    };
-    if given.get_ref().items.is_empty() && given.get_ref().whole {
-        warn_of_none(given.span(), findings);
-    }
-    for pattern in &given.get_ref().items {
-        if pattern.get_ref().is_built_in() {
-            built_in(name, pattern, findings);
-        } else {
-            served(name, pattern, plugins, findings);
-        }
-    }
-    given.get_ref().items.iter().map(|pattern| pattern.get_ref().clone()).collect()
-}
-
-/// Reports a pattern for built-in commands that matches none.
-fn built_in(name: &ClientName, pattern: &Spanned<CommandPattern>, findings: &mut Findings) {
-    let text = pattern.get_ref().as_ref();
-    if text == NOT_YET {
-        let message = format!("`{}.commands` holds `{text}`, which does not exist yet", name.key());
-        let help = "leave it out; a later version will have it";
-        return findings.warning(message).at(pattern.span(), "this allows nothing now").help(help).done();
-    }
-    if BUILT_INS.iter().any(|command| pattern.get_ref().allows(command)) {
-        return;
-    }
-    let message = format!("`{}.commands` holds `{text}`, which is not a built-in command", name.key());
-    let fault = findings.error(message).at(pattern.span(), "there is no such command");
-    let meant = closest(text.trim_end_matches('*'), BUILT_INS);
-    fault
-        .helps(meant.map(|meant| format!("did you mean `{meant}`?")))
-        .help(format!("built-in commands: {}", list(&BUILT_INS)))
-        .done();
-}
-
-/// Warns of a pattern that matches no plugin's command.
-fn served(name: &ClientName, pattern: &Spanned<CommandPattern>, plugins: &Resolved, findings: &mut Findings) {
-    let bare = pattern.get_ref().as_ref().trim_end_matches('*');
-    let built_in = BUILT_INS.iter().copied().find(|command| command.strip_prefix('@') == Some(bare));
-    plugins.warn_of_unserved(&format!("{}.commands", name.key()), pattern, built_in, findings);
 }

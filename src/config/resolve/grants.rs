@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::folder::{Folder, Named};
-use crate::authz::CommandPattern;
+use crate::authz::{PermissionPattern, Permissions};
 use crate::config::fields::{Field, Findings, List};
 use crate::config::names::PluginName;
 use crate::config::raw::{RawGrants, RawHttp, RawPlugin};
@@ -37,13 +37,13 @@ pub(super) fn resolve(
     for store in items(&raw.keyvalue) {
         store_of_another(plugin, store, around, findings);
     }
-    for pattern in items(&raw.commands).filter(|pattern| pattern.get_ref().is_built_in()) {
+    for pattern in items(&raw.commands).filter(|pattern| pattern.get_ref().command().is_built_in()) {
         built_in(&at, pattern, findings);
     }
     Grants {
         logging: raw.logging.value().copied().unwrap_or_default(),
         keyvalue: listed(&raw.keyvalue, Clone::clone),
-        commands: listed(&raw.commands, Clone::clone),
+        commands: listed(&raw.commands, Clone::clone).map(Permissions::from_iter),
         files: raw
             .files
             .value()
@@ -117,9 +117,12 @@ fn store_of_another(
     }
 }
 
-fn built_in(at: &str, pattern: &Spanned<CommandPattern>, findings: &mut Findings) {
+fn built_in(at: &str, pattern: &Spanned<PermissionPattern>, findings: &mut Findings) {
     findings
-        .error(format!("`{at}.commands` holds `{}`, a command of the server's own", pattern.get_ref()))
+        .error(format!(
+            "`{at}.commands` holds `{}`, a command of the server's own",
+            pattern.get_ref().command()
+        ))
         .at(pattern.span(), "plugins can run only plugins' commands")
         .help("leave it out")
         .done();

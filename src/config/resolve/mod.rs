@@ -9,6 +9,7 @@ mod folder;
 mod grants;
 mod identity;
 mod listen;
+mod permissions;
 mod plugins;
 mod server;
 mod state;
@@ -23,6 +24,7 @@ pub(super) use self::plugins::settings;
 use self::bounds::held;
 use self::folder::Folder;
 use self::grants::Surroundings;
+use self::permissions::{Roles, warn_of_unused};
 use self::plugins::Whole;
 use super::fields::Findings;
 use super::limits;
@@ -81,7 +83,11 @@ pub(super) fn resolve(
     let min_tls = server.as_ref().map(|server| server.min_tls).unwrap_or_default();
     let identity = identity::resolve(&raw.identity, &raw.clients, &folder, findings);
     let beside = clients::Beside { min_tls, lists: &identity.revocation_lists };
-    let clients = clients::resolve(&raw.clients, &raw.identity, beside, &plugins, &folder, findings);
+    let roles = Roles::resolve(&raw.roles, &plugins, findings);
+    let clients = clients::resolve(&raw.clients, &raw.identity, beside, &roles, &folder, findings);
+    let enabled = raw.clients.value().into_iter().flat_map(|named| &named.entries);
+    let all_clients = enabled.chain(&disabled.clients).map(|(_, client)| client.get_ref());
+    warn_of_unused(&raw.roles, all_clients, findings);
     sightings.extend(folder.into_sightings());
     Some(Config {
         path: path.to_owned(),
@@ -90,6 +96,7 @@ pub(super) fn resolve(
         identity,
         limits,
         log,
+        roles: roles.roles,
         clients,
         plugins: plugins.plugins,
         state,

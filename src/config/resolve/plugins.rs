@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::bounds::{held, optional};
 use super::folder::{self, Folder};
 use super::grants::{self, Surroundings};
-use crate::authz::CommandPattern;
+use crate::authz::PermissionPattern;
 use crate::config::fields::{Field, Findings, List, Named};
 use crate::config::limits::{self, FromAmount, Limits};
 use crate::config::names::{CommandName, PluginName};
@@ -37,12 +37,13 @@ impl Resolved {
     pub(super) fn warn_of_unserved(
         &self,
         at: &str,
-        pattern: &Spanned<CommandPattern>,
+        pattern: &Spanned<PermissionPattern>,
         guess: Option<&str>,
         findings: &mut Findings,
     ) {
-        let fits = |command: &&CommandName| pattern.get_ref().allows((*command).as_ref());
-        let text = pattern.get_ref().as_ref();
+        let wanted = pattern.get_ref().command();
+        let fits = |command: &&CommandName| wanted.allows((*command).as_ref());
+        let text = wanted.as_ref();
         if !self.complete || text == "*" || self.commands.iter().any(|command| fits(&command)) {
             return;
         }
@@ -125,7 +126,7 @@ pub(super) fn resolve(
         let at = format!("{}.grants.commands", name.get_ref().key());
         let granted = raw.get_ref().grants.value().and_then(|grants| grants.commands.value());
         let patterns = granted.into_iter().flat_map(|list| &list.items);
-        for pattern in patterns.filter(|pattern| !pattern.get_ref().is_built_in()) {
+        for pattern in patterns.filter(|pattern| !pattern.get_ref().command().is_built_in()) {
             resolved.warn_of_unserved(&at, pattern, None, findings);
         }
     }

@@ -11,6 +11,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::lictor::plugin::call;
 use super::context::HostState;
+use super::grants::CommandGate;
 use super::interface::{Grant, Interface};
 use super::ungranted::Ungranted;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
@@ -81,7 +82,11 @@ impl HostState {
             return refuse(Code::Unavailable, "There is no request to run a command for".into());
         };
         let command = args.first().map_or("", String::as_str);
-        let is_granted = self.granted.grants.commands.as_ref().is_some_and(|gate| (gate.0)(command));
+        let request = Request::composed(args, body.into());
+        // One that can't be composed is told so if it names any command.
+        let allows =
+            |gate: &CommandGate| request.as_ref().map_or(!command.is_empty(), |request| (gate.0)(request));
+        let is_granted = self.granted.grants.commands.as_ref().is_some_and(allows);
         if !is_granted {
             let ungranted =
                 Ungranted { kind: "the command", name: command, key: "commands", verb: "", option: None };
@@ -92,7 +97,7 @@ impl HostState {
         if parent.depth() >= MAX_DEPTH {
             return refuse(Code::Denied, format!("Commands may call commands to a depth of {MAX_DEPTH}"));
         }
-        match Request::composed(args, body.into()) {
+        match request {
             Ok(request) => Ok((Arc::clone(parent), request)),
             Err(why) => refuse(Code::BadArguments, why.to_owned()),
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::state::Store;
+use crate::wire::Request;
 
 /// Capabilities of a plugin beyond those that every plugin has.
 #[derive(Clone, Debug, Default)]
@@ -52,9 +53,9 @@ impl fmt::Debug for Stores {
     }
 }
 
-/// Decides whether a plugin may run the command of a given name.
+/// Decides whether a plugin may make a request for its client.
 #[derive(Clone)]
-pub struct CommandGate(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
+pub struct CommandGate(pub Arc<dyn Fn(&Request) -> bool + Send + Sync>);
 
 impl fmt::Debug for CommandGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use self::argument::only_argument;
 use super::connection::{InFlight, Session};
 use super::service::Service;
+use crate::authz::Policy;
 use crate::identity::PeerIdentity;
 use crate::plugin::ReplyFuture;
 use crate::route::{BUILT_INS, BuiltIn};
@@ -57,22 +58,21 @@ fn whoami(identity: &PeerIdentity) -> String {
     )
 }
 
-/// Lists the commands that the client may run: usage and summary, a line each, sorted by name. A command's
-/// name is the first word of its line.
+/// Lists the commands that the client may run: usage or pattern, and summary, a line each, sorted by name. A
+/// command's name is the first word of its line.
 fn commands(service: &Service, identity: &PeerIdentity) -> String {
-    let mut lines: Vec<(String, &str)> = service
-        .routes
-        .plugin_commands()
-        .filter(|(command, _)| service.policy.allows(identity, command))
-        .map(|(command, plugin)| {
-            let info = plugin.commands().iter().find(|info| info.name == command);
-            let usage = info.map(|info| info.usage.as_str()).filter(|usage| begins_with_word(usage, command));
-            (usage.unwrap_or(command).to_owned(), info.map_or("", |info| &info.summary))
-        })
-        .collect();
+    let mut lines: Vec<(String, &str)> = Vec::new();
+    for (command, plugin) in service.routes.plugin_commands() {
+        let info = plugin.commands().iter().find(|info| info.name == command);
+        let usage = info.map(|info| info.usage.as_str()).filter(|usage| begins_with_word(usage, command));
+        let usages = usages(&service.policy, identity, (command, usage.unwrap_or(command)));
+        lines.extend(usages.into_iter().map(|usage| (usage, info.map_or("", |info| &*info.summary))));
+    }
     lines.sort();
-    let built_ins = BUILT_INS.iter().filter(|(_, name, ..)| service.policy.allows(identity, name));
-    lines.extend(built_ins.map(|(_, _, usage, summary)| ((*usage).to_owned(), *summary)));
+    for (_, command, usage, summary) in BUILT_INS {
+        let usages = usages(&service.policy, identity, (command, usage));
+        lines.extend(usages.into_iter().map(|usage| (usage, *summary)));
+    }
     let width = lines.iter().map(|(usage, _)| usage.chars().count()).max().unwrap_or(0).min(40);
     let mut text = String::new();
     for (usage, summary) in &lines {
@@ -82,6 +82,22 @@ fn commands(service: &Service, identity: &PeerIdentity) -> String {
         let _ = write!(text, "{separator}{}", line.trim_end());
     }
     text
+}
+
+/// Returns the ways in which the client may run `command`: its `usage`; if only some arguments are allowed,
+/// the patterns of these; or none.
+fn usages(policy: &Policy, identity: &PeerIdentity, (command, usage): (&str, &str)) -> Vec<String> {
+    let patterns = policy.of_command(identity, command);
+    if patterns.iter().any(|pattern| pattern.arguments().is_none()) {
+        return vec![usage.to_owned()];
+    }
+    // Two spaces end the usage; within a pattern they can only stand in quotes.
+    let words = patterns.iter().filter_map(|pattern| pattern.arguments());
+    let mut usages: Vec<_> =
+        words.map(|words| format!("{command} {}", words.replace("  ", r" \x20"))).collect();
+    usages.sort();
+    usages.dedup();
+    usages
 }
 
 fn begins_with_word(usage: &str, command: &str) -> bool {

@@ -16,7 +16,7 @@ use crate::plugin::{Call, Ended, Exchange, Parts, Pending};
 use crate::server::close_reason::CloseReason;
 use crate::server::refusal::Refusal;
 use crate::telemetry::LASTING;
-use crate::wire::{Code, CommandError, Outcome, Reply, Sequence};
+use crate::wire::{Code, CommandError, Outcome, Reply, Request, Sequence};
 
 /// The requests in flight.
 #[derive(Debug, Default)]
@@ -255,11 +255,11 @@ impl InFlight {
         of_sequence.map(|running| running.stop(StopReason::Words("Cancelled"))).is_some()
     }
 
-    /// Stops the requests whose commands are not `allowed`; they are answered as cancelled, for the reason in
+    /// Stops the requests that are not `allowed`; they are answered as cancelled, for the reason in
     /// `words`.
-    pub(super) fn stop_all_but(&mut self, allowed: impl Fn(&str) -> bool, words: &'static str) {
+    pub(super) fn stop_all_but(&mut self, allowed: impl Fn(&Request) -> bool, words: &'static str) {
         let running = self.running.iter_mut();
-        let stopped = running.filter(|running| !allowed(running.work.exchange().request.command()));
+        let stopped = running.filter(|running| !allowed(&running.work.exchange().request));
         stopped.for_each(|running| running.stop(StopReason::Words(words)));
     }
 

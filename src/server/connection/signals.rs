@@ -9,6 +9,7 @@ use crate::server::close_reason::CloseReason;
 use crate::server::refusal::Refusal;
 use crate::server::registry::Disconnect;
 use crate::watermark;
+use crate::wire::Request;
 
 impl Connection {
     /// Acts on signals.
@@ -45,7 +46,7 @@ impl Connection {
         match self.session.renew(chain) {
             Ok(()) => {
                 let Session { service, identity, .. } = &self.session;
-                let allowed = |command: &str| service.policy.allows(identity, command);
+                let allowed = |request: &Request| service.policy.allows(identity, request);
                 self.in_flight.stop_all_but(allowed, "The permission was withdrawn");
                 self.io.set_max_body_bytes(service.limits.body_bytes);
             }

@@ -1,0 +1,216 @@
+//! Permission patterns, and the lists of them by which a client or a plugin may run commands.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::arguments::Arguments;
+use super::pattern::CommandPattern;
+use crate::text::InvalidText;
+use crate::wire::Request;
+
+/// The longest pattern, in bytes: it has to be readable in a fault and in `@commands`.
+const MAX_BYTES: usize = 1024;
+
+/// The most lists of which all have to allow a request. A failed reload adds one at most.
+const MAX_LISTS: usize = 16;
+
+/// A pattern of requests: a [`CommandPattern`], and perhaps a word for each argument. Without argument words
+/// any arguments match. Cloning costs two increments.
+#[derive(Clone)]
+pub struct PermissionPattern {
+    command: CommandPattern,
+    /// `None` without argument words, which costs a request one comparison.
+    arguments: Option<Arc<WithText>>,
+}
+
+/// Argument words, and the whole pattern as written.
+struct WithText {
+    text: Box<str>,
+    arguments: Arguments,
+}
+
+impl PermissionPattern {
+    /// Returns true if the command and the arguments of `request` match.
+    #[must_use]
+    pub fn allows(&self, request: &Request) -> bool {
+        self.command.allows(request.command()) && self.allows_arguments(request)
+    }
+
+    fn allows_arguments(&self, request: &Request) -> bool {
+        let Some(with) = &self.arguments else { return true };
+        let mut arguments = request.arguments();
+        arguments.next();
+        with.arguments.match_all(arguments)
+    }
+
+    /// The pattern of the command, the first word.
+    #[must_use]
+    pub fn command(&self) -> &CommandPattern {
+        &self.command
+    }
+
+    /// The argument words as written; `None` if any arguments match.
+    #[must_use]
+    pub fn arguments(&self) -> Option<&str> {
+        let with = self.arguments.as_ref().filter(|with| !with.arguments.are_free())?;
+        with.text.split_once(' ').map(|(_, words)| words)
+    }
+
+    /// Returns true if `self` allows every request that `other` allows. May miss that, but never claims it
+    /// wrongly.
+    fn covers(&self, other: &Self) -> bool {
+        self.command.covers(&other.command)
+            && match (&self.arguments, &other.arguments) {
+                (None, _) => true,
+                (Some(own), None) => own.arguments.are_free(),
+                (Some(own), Some(other)) => own.arguments.covers(&other.arguments),
+            }
+    }
+}
+
+impl TryFrom<String> for PermissionPattern {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        let Some((command, words)) = text.split_once(' ') else {
+            return Ok(Self { command: text.try_into()?, arguments: None });
+        };
+        if text.len() > MAX_BYTES {
+            let what = format!("a pattern has at most {MAX_BYTES} bytes, this has {}", text.len());
+            return Err(InvalidText::new(what).advise("shorten it, with `*` for a part of an argument"));
+        }
+        if command.is_empty() {
+            let advice = "write the command first, or its pattern, such as \"kv-*\"";
+            return Err(InvalidText::new("the pattern begins with a space").advise(advice));
+        }
+        let before = command.chars().count() + 1;
+        let command = CommandPattern::try_from(command.to_owned())?;
+        let arguments = Arguments::parse(words, before)?;
+        Ok(Self { command, arguments: Some(Arc::new(WithText { text: text.into(), arguments })) })
+    }
+}
+
+impl FromStr for PermissionPattern {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl AsRef<str> for PermissionPattern {
+    fn as_ref(&self) -> &str {
+        self.arguments.as_ref().map_or(self.command.as_ref(), |with| &with.text)
+    }
+}
+
+impl PartialEq for PermissionPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_ref() == other.as_ref()
+    }
+}
+
+impl Eq for PermissionPattern {}
+
+impl fmt::Display for PermissionPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_ref())
+    }
+}
+
+impl fmt::Debug for PermissionPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_ref(), f)
+    }
+}
+
+/// Patterns of which one has to allow a request. After a reload that only narrowed them, also patterns of
+/// every config since: two patterns of one command have no third that allows just what both allow.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Permissions {
+    patterns: Arc<[PermissionPattern]>,
+    /// Lists of which each has to allow the request as well.
+    within: Vec<Arc<[PermissionPattern]>>,
+}
+
+impl FromIterator<PermissionPattern> for Permissions {
+    fn from_iter<I: IntoIterator<Item = PermissionPattern>>(patterns: I) -> Self {
+        Self { patterns: patterns.into_iter().collect(), within: Vec::new() }
+    }
+}
+
+impl Permissions {
+    /// Returns true if `request` is allowed.
+    #[must_use]
+    pub fn allows(&self, request: &Request) -> bool {
+        any_allows(&self.patterns, request) && self.within.iter().all(|list| any_allows(list, request))
+    }
+
+    /// The patterns, without those that only narrow them.
+    #[must_use]
+    pub fn patterns(&self) -> &[PermissionPattern] {
+        &self.patterns
+    }
+
+    /// Returns the patterns that allow `command` with some arguments; none if a narrowed list does not.
+    #[must_use]
+    pub fn of_command(&self, command: &str) -> Vec<&PermissionPattern> {
+        let fits = |pattern: &&PermissionPattern| pattern.command.allows(command);
+        if !self.within.iter().all(|list| list.iter().any(|pattern| fits(&pattern))) {
+            return Vec::new();
+        }
+        self.patterns.iter().filter(fits).collect()
+    }
+
+    /// Returns permissions that allow just the requests that both `self` and `wanted` allow; `self` if that
+    /// is all of them.
+    #[must_use]
+    pub fn narrowed_to(&self, wanted: &Self) -> Self {
+        wanted.lists().fold(self.clone(), Self::within)
+    }
+
+    fn within(self, wanted: &Arc<[PermissionPattern]>) -> Self {
+        if self.lists().any(|list| cover(wanted, list)) {
+            return self;
+        }
+        let mut lists: Vec<_> = self.lists().filter(|list| !cover(list, wanted)).cloned().collect();
+        let is_full = lists.len() == MAX_LISTS;
+        match lists.last_mut().filter(|_| is_full) {
+            // Too many to keep. This may allow less than both do, but nothing that one of them does not.
+            Some(last) => *last = surely_in_both(last, wanted),
+            None => lists.push(Arc::clone(wanted)),
+        }
+        let mut lists = lists.into_iter();
+        Self { patterns: lists.next().unwrap_or_default(), within: lists.collect() }
+    }
+
+    fn lists(&self) -> impl Iterator<Item = &Arc<[PermissionPattern]>> {
+        std::iter::once(&self.patterns).chain(&self.within)
+    }
+}
+
+impl fmt::Debug for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.patterns.iter()).finish()
+    }
+}
+
+fn any_allows(list: &[PermissionPattern], request: &Request) -> bool {
+    let command = request.command();
+    list.iter().any(|pattern| pattern.command.allows(command) && pattern.allows_arguments(request))
+}
+
+/// Returns true if each pattern of `other` is covered by one of `list`.
+fn cover(list: &[PermissionPattern], other: &[PermissionPattern]) -> bool {
+    other.iter().all(|other| list.iter().any(|pattern| pattern.covers(other)))
+}
+
+/// Returns the patterns of either list that the other covers.
+fn surely_in_both(a: &[PermissionPattern], b: &[PermissionPattern]) -> Arc<[PermissionPattern]> {
+    let covered = |patterns: &[PermissionPattern], by: &[PermissionPattern]| {
+        let is_covered = |pattern: &&PermissionPattern| by.iter().any(|other| other.covers(pattern));
+        patterns.iter().filter(is_covered).cloned().collect::<Vec<_>>()
+    };
+    covered(a, b).into_iter().chain(covered(b, a)).collect()
+}
