@@ -53,12 +53,6 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The permitted request.
-    #[must_use]
-    pub fn request(&self) -> &Request {
-        &self.request
-    }
-
     /// Returns the request.
     #[must_use]
     pub fn into_request(self) -> Request {

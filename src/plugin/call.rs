@@ -58,6 +58,13 @@ pub fn reply_bytes(reply: &Reply) -> usize {
     reply.as_ref().map_or_else(|error| error.message.len(), Vec::len)
 }
 
+/// Counts a call whose deadline passed before it began, and returns the error for its client.
+#[must_use]
+pub fn timed_out() -> CommandError {
+    Counter::CallsTimedOut.count();
+    CommandError::not_run(Code::Timeout, "The deadline passed before the command began")
+}
+
 /// Runs commands for plugins. Implemented where permissions and routes are known; neither is here.
 pub trait Commands: Send + Sync {
     /// Permits, routes and runs `request` for the client of `parent`; `plugin` asks for it.
@@ -187,7 +194,6 @@ impl Call {
         if self.deadline > now {
             return Ok(());
         }
-        Counter::CallsTimedOut.count();
-        Err(CommandError::not_run(Code::Timeout, "The deadline passed before the command began"))
+        Err(timed_out())
     }
 }

@@ -25,7 +25,7 @@ mod stream;
 mod trap;
 mod world;
 
-pub use call::{Call, Commands, Exchange, ReplyFuture, reply_bytes};
+pub use call::{Call, Commands, Exchange, ReplyFuture, reply_bytes, timed_out};
 pub use engine::{CoreDumps, Kept};
 pub use host::directories::MAX_OPEN as MAX_OPEN_FILES;
 pub use host::grants::{CommandGate, EventsGrant, Grants, HttpGrant, Stores};

@@ -1,11 +1,14 @@
-//! Permits to run: the limits on each client's and each plugin's running calls, the slots for all calls, and
-//! the queue for these.
+//! Permission to run: the limits on each client's and each plugin's running calls, the slots for all calls,
+//! and the queue for them.
 //!
-//! A call acquires its client's limit first, then its plugin's, then a slot. It holds the less scarce while
-//! it waits for the next: a client that waits for its own calls to end holds nothing that others wait for,
-//! and one that waits for a plugin holds none of the slots that run other plugins. A call that waits for a
-//! slot holds its plugin's limit, which is no loss to those behind it: they would wait for a slot as well.
-//! All calls acquire in this order, so no circle of calls can wait for each other.
+//! A call acquires its client's limit first, then its plugin's, then a slot: the least scarce first, so that
+//! it never waits while it holds something scarcer. A client that waits for its own calls to end holds nothing
+//! that others wait for, and a call that waits for a plugin holds none of the slots that run other plugins. All
+//! calls acquire in this order, so no circle of calls can wait for each other.
+//!
+//! A command that a command runs has a slot of its own kind, but waits for its plugin's limit while its caller
+//! holds what it has. So plugins with a limit that run each other in a circle can wait for themselves; `busy`
+//! ends that after the longest wait for a slot.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -61,9 +61,7 @@ pub(super) fn walk(mut bytes: &[u8], mut look: impl FnMut(&Payload<'_>)) {
         let skipped = match payload {
             // The contents of a nested module or component are skipped.
             Payload::ModuleSection { unchecked_range: range, .. }
-            | Payload::ComponentSection { unchecked_range: range, .. } => {
-                usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
-            }
+            | Payload::ComponentSection { unchecked_range: range, .. } => range.end - range.start,
             Payload::End(_) => break,
             payload => {
                 look(&payload);

@@ -34,7 +34,7 @@ impl Refused {
         Self { request, refusal }
     }
 
-    /// Refuses a request that nothing carries out.
+    /// Refuses a request for a command that does not exist.
     pub(super) fn unrouted(Unknown { request }: Unknown) -> Self {
         Self { request, refusal: Refusal::Unknown }
     }

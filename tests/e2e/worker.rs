@@ -165,6 +165,23 @@ fn misuse_of_the_queue_breaks_off_that_call_alone() {
 }
 
 #[test]
+fn a_reply_stands_although_the_instance_exits_after_it() {
+    let (server, tester) = with_hostile(SHARED);
+    let mut connection = server.connect(&tester);
+    for (number, way) in ["return", "trap"].into_iter().enumerate() {
+        let exit = format!("queue-exit {way}");
+        assert_eq!(connection.ask(&exit), way, "alone");
+        let told: Vec<String> =
+            connection.ask_all(&[("leak", ""), (exit.as_str(), "")]).iter().map(told).collect();
+        assert_eq!(told, ["1", way], "in a batch");
+        assert_eq!(connection.ask("leak"), "1", "a fresh instance");
+        assert_eq!(connection.ask(&exit), way, "the last of several");
+        let logged = || server.log().iter().filter(|entry| entry.message() == "plugin broke off").count();
+        eventually("it is logged", || (logged() == 3 * (number + 1)).then_some(()));
+    }
+}
+
+#[test]
 fn the_queue_is_for_an_instance_at_work_alone() {
     let (server, tester) = with_hostile("");
     let mut connection = server.connect(&tester);

@@ -1,4 +1,4 @@
-//! WarmInstance instances: those that ran a call and may run the next.
+//! Warm instances: those that have run a call and may run another.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -6,7 +6,7 @@ use std::task::Context;
 use tokio::time::Instant;
 
 use super::Instance;
-use super::worker::{Left, Worker};
+use super::worker::{Exited, Worker};
 use crate::plugin::call::Call;
 use crate::plugin::debug::places::Places;
 use crate::plugin::host::call_queue::GuestReply;
@@ -47,7 +47,7 @@ impl WarmInstance {
             Guest::PerCall(instance) => instance.handle(call).await,
             Guest::Resident(worker) => match worker.handle(call).await {
                 Ok(answer) => Ok(answer),
-                Err(left) => Err(self.unwrap_left(left)),
+                Err(exited) => Err(self.into_error(exited)),
             },
         }
     }
@@ -58,7 +58,7 @@ impl WarmInstance {
             Guest::PerCall(_) => Err(wasmtime::format_err!("it has begun no call")),
             Guest::Resident(worker) => match worker.finish().await {
                 Ok(answer) => Ok(answer),
-                Err(left) => Err(self.unwrap_left(left)),
+                Err(exited) => Err(self.into_error(exited)),
             },
         }
     }
@@ -79,12 +79,20 @@ impl WarmInstance {
         };
         let polled = worker.poll_all(calls, until, counted, cx);
         self.calls += begun + u32::from(matches!(polled, Ok(true)));
-        polled.map_err(|left| self.unwrap_left(left))
+        polled.map_err(|exited| self.into_error(exited))
     }
 
-    fn unwrap_left(&mut self, Left { instance, error }: Left) -> wasmtime::Error {
+    fn into_error(&mut self, Exited { instance, error }: Exited) -> wasmtime::Error {
         self.guest = Guest::PerCall(instance);
         error
+    }
+
+    /// Returns the error of a guest that exited after its last reply, and the host's state of the instance.
+    pub(in crate::plugin) fn exited(&self) -> Option<(&wasmtime::Error, &HostState)> {
+        match &self.guest {
+            Guest::PerCall(_) => None,
+            Guest::Resident(worker) => worker.exited().map(|exited| (&exited.error, exited.instance.state())),
+        }
     }
 
     /// The client whose calls it may see; `None` for all clients.

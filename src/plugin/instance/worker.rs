@@ -20,11 +20,13 @@ use crate::plugin::host::call_queue::{CallQueue, GuestReply};
 /// An instance that stays entered.
 pub(super) struct Worker {
     queue: Arc<CallQueue>,
-    working: Pin<Box<dyn Future<Output = Left> + Send>>,
+    working: Pin<Box<dyn Future<Output = Exited> + Send>>,
+    /// Set if the guest exited after it had answered every call that it began.
+    exited: Option<Exited>,
 }
 
-/// An instance that was left, which it should never be.
-pub(super) struct Left {
+/// An instance whose guest returned from `worker.run`, or trapped in it: it should stay there.
+pub(super) struct Exited {
     pub(super) instance: Instance,
     pub(super) error: wasmtime::Error,
 }
@@ -36,27 +38,38 @@ impl Worker {
         let of_instance = Arc::clone(&queue);
         let working = Box::pin(async move {
             let error = instance.work(of_instance).await;
-            Left { instance, error }
+            Exited { instance, error }
         });
-        Self { queue, working }
+        Self { queue, working, exited: None }
     }
 
     /// Returns true if it is not to be kept for further calls.
     pub(super) fn is_worn(&self) -> bool {
-        self.queue.is_worn()
+        self.queue.is_worn() || self.exited.is_some()
+    }
+
+    /// Returns the instance and the error of a guest that exited after its last reply.
+    pub(super) fn exited(&self) -> Option<&Exited> {
+        self.exited.as_ref()
     }
 
     /// Runs `call`. After an error, or if the future is dropped before its end, the worker can't be used
     /// again.
-    pub(super) async fn handle(&mut self, call: &Arc<Call>) -> Result<GuestReply, Left> {
+    pub(super) async fn handle(&mut self, call: &Arc<Call>) -> Result<GuestReply, Exited> {
         self.queue.push(std::slice::from_ref(call), None);
         self.finish().await
     }
 
-    /// Runs the call that has begun to its end.
-    pub(super) async fn finish(&mut self) -> Result<GuestReply, Left> {
+    /// Runs the call that has begun to its end. Its answer stands even if the guest exits after it.
+    pub(super) async fn finish(&mut self) -> Result<GuestReply, Exited> {
         poll_fn(|cx| match self.working.as_mut().poll(cx) {
-            Poll::Ready(left) => Poll::Ready(Err(left)),
+            Poll::Ready(exited) => Poll::Ready(match self.queue.pop_answer() {
+                Some(answer) => {
+                    self.exited = Some(exited);
+                    Ok(answer)
+                }
+                None => Err(exited),
+            }),
             Poll::Pending => self.queue.pop_answer().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
         })
         .await
@@ -68,19 +81,23 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// If the instance was left; the call after those that were answered broke off.
+    /// If the guest exited in the call after those that were answered.
     pub(super) fn poll_all(
         &mut self,
         calls: &[Arc<Call>],
         until: Instant,
         answered: impl FnMut(GuestReply),
         cx: &mut Context<'_>,
-    ) -> Result<bool, Left> {
+    ) -> Result<bool, Exited> {
         self.queue.push(calls, Some(until));
         let polled = self.working.as_mut().poll(cx);
         let goes_on = self.queue.settle(calls.len(), answered);
         match polled {
-            Poll::Ready(left) => Err(left),
+            Poll::Ready(exited) if goes_on => Err(exited),
+            Poll::Ready(exited) => {
+                self.exited = Some(exited);
+                Ok(false)
+            }
             Poll::Pending => Ok(goes_on),
         }
     }

@@ -32,7 +32,8 @@ pub(super) async fn in_time(
             // Already polled in this wake-up; polling again would resume a call that has just yielded.
             let mut was_polled = true;
             poll_fn(|cx| {
-                // First, since a command that it runs has the same deadline, and would tell the plugin.
+                // Checked first: a nested command shares this deadline, and would otherwise report it to the
+                // plugin.
                 if deadline.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(None);
                 }
@@ -61,8 +62,8 @@ pub(super) async fn stream_in_time(
     progress: &Progress,
     mut running: Pin<&mut impl Future<Output = Reply>>,
 ) -> Reply {
-    // Computing always has a limit: the clock stands while the plugin waits for others, and it may compute
-    // meanwhile.
+    // Computing always has a limit: the stall timer is paused while the plugin waits for others, and
+    // it may compute meanwhile.
     let new_meter = || Meter::new(Some(plugin.cpu_time().unwrap_or(plugin.timeout())));
     let (mut meter, mut steps) = (new_meter(), 0);
     let metered = poll_fn(|cx| {

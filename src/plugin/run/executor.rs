@@ -182,6 +182,7 @@ fn poll_batch(
         (Err(_), None) => {}
         (Ok(_), _) => {
             plugin.hint().ended_at_once();
+            calls.last().inspect(|call| log_exit(plugin, call, &instance));
             held.keep(plugin, instance);
         }
     }
@@ -257,6 +258,7 @@ fn conclude(
 ) -> Reply {
     match answer {
         Ok(answer) => {
+            log_exit(plugin, call, &instance);
             held.keep(plugin, instance);
             told(plugin, call, answer)
         }
@@ -265,6 +267,13 @@ fn conclude(
             core_dump::keep(plugin, call, instance, error);
             Err(told)
         }
+    }
+}
+
+/// Logs a guest that exited after its last reply, to `call`. The reply stands.
+fn log_exit(plugin: &Plugin, call: &Call, instance: &WarmInstance) {
+    if let Some((error, state)) = instance.exited() {
+        outcome::broken(plugin, call, error, Some(state));
     }
 }
 

@@ -28,6 +28,9 @@ pub(super) enum Done {
 
 /// Runs a built-in; `in_flight` are the requests of the connection that asks.
 pub(super) fn run(built_in: BuiltIn, request: &Request, session: &Session, in_flight: &mut InFlight) -> Done {
+    if let Err(error) = argument::check(built_in, request) {
+        return Done::Now(Err(error));
+    }
     let (service, identity) = (&*session.service, &session.identity);
     Done::Now(match built_in {
         BuiltIn::Ping => Ok(Cow::Borrowed(b"pong")),

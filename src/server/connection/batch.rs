@@ -7,7 +7,7 @@ use crate::plugin::{Call, Exchange, Plugin};
 use crate::route::Routes;
 use crate::telemetry::LASTING;
 
-/// Maximum calls of a batch. They share what a batch saves, so more would save little more; and if one of
+/// Maximum calls of a batch. The saving is per batch, so larger ones gain little; and if one of
 /// them goes on, those behind it are prepared anew.
 const MAX_CALLS: usize = 32;
 

@@ -87,7 +87,8 @@ impl Connection {
                     }
                 }
             }
-            // Its command was accepted into the batch. Its reply follows theirs, so the request is queued.
+            // Its command qualified it for the batch, but it was refused. Its reply must follow theirs, so it
+            // waits for its turn.
             Err(refused) if !batch.is_empty() => {
                 let exchange = Exchange { id, arrived, request: refused.request };
                 in_flight.wait(Waiting { exchange, refusal });

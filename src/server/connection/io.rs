@@ -17,6 +17,9 @@ use crate::wire::{Decoder, Fault, MAX_HEAD_BYTES, Phase, Request};
 /// what a body needs beyond it.
 const READ_BYTES: usize = MAX_HEAD_BYTES;
 
+/// Bytes that are read at most once no further request is wanted: what a socket usually holds.
+const MAX_LAST_BYTES: usize = 64 << 10;
+
 /// A TLS stream with a buffer on either side.
 pub(super) struct FramedIo {
     stream: TlsStream<TcpStream>,
@@ -29,6 +32,8 @@ pub(super) struct FramedIo {
     has_ended: bool,
     /// Set if the last poll for a request found none.
     is_waiting: bool,
+    /// Bytes that are still read after [`stop_reading`](Self::stop_reading), if it was called.
+    last_bytes: Option<usize>,
 }
 
 /// Reason for which a request can't be read.
@@ -53,6 +58,7 @@ impl FramedIo {
             has_new: false,
             has_ended: false,
             is_waiting: false,
+            last_bytes: None,
         }
     }
 
@@ -81,6 +87,17 @@ impl FramedIo {
         polled
     }
 
+    /// Ends requests with those that have arrived: that are whole in what was read, and in what can be read without
+    /// waiting.
+    pub(super) fn stop_reading(&mut self) {
+        self.last_bytes.get_or_insert(MAX_LAST_BYTES);
+    }
+
+    /// Returns true if requests end because of [`stop_reading`](Self::stop_reading).
+    pub(super) fn has_stopped(&self) -> bool {
+        self.last_bytes.is_some()
+    }
+
     /// Returns true if the last poll for a request found none: the task is woken when more of it comes.
     pub(super) fn is_waiting(&self) -> bool {
         self.is_waiting
@@ -103,11 +120,18 @@ impl FramedIo {
             if let Some(request) = self.shed_body() {
                 return Poll::Ready(Some(Err(ReadError::Unread(request))));
             }
+            if self.last_bytes == Some(0) {
+                return Poll::Ready(None);
+            }
             if self.read.is_empty() {
                 self.read.reserve(READ_BYTES);
             }
-            if let Err(error) = ready!(self.poll_read(cx)) {
-                return Poll::Ready(Some(Err(ReadError::Io(error))));
+            let before = self.read.len();
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(())) => self.count_last_bytes(self.read.len() - before),
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(ReadError::Io(error)))),
+                Poll::Pending if self.has_stopped() => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -141,6 +165,12 @@ impl FramedIo {
     /// Returns true if the client has ended its side, and each of its bytes was decoded.
     pub(super) fn is_read_out(&self) -> bool {
         self.has_ended && !self.has_undecoded() && self.cut_short().is_none()
+    }
+
+    fn count_last_bytes(&mut self, read: usize) {
+        if let Some(left) = &mut self.last_bytes {
+            *left = left.saturating_sub(read);
+        }
     }
 
     fn has_undecoded(&self) -> bool {
@@ -188,7 +218,7 @@ impl FramedIo {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Frees empty buffers: ten thousand idle clients are to cost little.
+    /// Frees empty buffers: so that idle connections stay cheap.
     pub(super) fn drop_empty(&mut self) {
         for buffer in [&mut self.read, &mut self.written] {
             if buffer.is_empty() {

@@ -9,7 +9,9 @@ use super::in_flight::InFlight;
 use super::reply_budget::{Completed, ReplyBudget};
 use super::session::Session;
 use crate::idempotency::{Asked, Claim, Claimed, Ledger, refused_of_stream};
-use crate::plugin::{Call, ClientLimit, ClientSlot, Ended, Plugin, pipe, run_reserved, run_streaming};
+use crate::plugin::{
+    Call, ClientLimit, ClientSlot, Ended, Plugin, pipe, run_reserved, run_streaming, timed_out,
+};
 use crate::wire::{Code, CommandError, NEEDS_SEQUENCE, Outcome};
 
 /// Begins `call` of `plugin` as a task.
@@ -64,10 +66,7 @@ async fn run_once(
                 continue;
             }
             Ok(Claimed::Refused(error)) => error,
-            Err(_elapsed) => {
-                let words = "The deadline passed before the command began";
-                CommandError::not_run(Code::Timeout, words)
-            }
+            Err(_elapsed) => timed_out(),
         };
         return budget.hold(Err(error), 0, ()).await;
     }

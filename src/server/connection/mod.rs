@@ -230,6 +230,7 @@ impl Connection {
                 }
                 Some(Err(ReadError::Fault(fault))) => self.end_reading(CloseReason::BadRequest, Some(fault)),
                 Some(Err(ReadError::Io(error))) => self.read_failed(&error),
+                None if self.io.has_stopped() => self.end_reading(CloseReason::Stopping, None),
                 None => self.end_reading(CloseReason::Closed, None),
             }
             if self.batch.is_empty() {

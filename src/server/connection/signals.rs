@@ -5,7 +5,6 @@ use std::task::Context;
 use tokio::time::Instant;
 
 use super::{Connection, Reading, Session};
-use crate::server::close_reason::CloseReason;
 use crate::server::refusal::Refusal;
 use crate::server::registry::Disconnect;
 use crate::watermark;
@@ -21,7 +20,7 @@ impl Connection {
         self.is_listening = true;
         let signals = self.session.handle.take_signals(cx.waker());
         if signals.stop() {
-            self.end_reading(CloseReason::Stopping, None);
+            self.io.stop_reading();
         }
         if signals.renew() {
             self.renew();

@@ -6,6 +6,7 @@ use crate::Answer;
 use crate::lictor::plugin::queue;
 
 static LEAVES: AtomicBool = AtomicBool::new(false);
+static EXITS: AtomicBool = AtomicBool::new(false);
 
 /// Takes requests until one of them says to leave.
 pub(crate) fn run(handle: impl Fn(Vec<String>) -> Answer) {
@@ -15,6 +16,11 @@ pub(crate) fn run(handle: impl Fn(Vec<String>) -> Answer) {
             block = next.into_iter();
         }
         answer = Some(handle(arguments(&mut block)));
+        if let (true, Some(Ok(last))) = (EXITS.load(Ordering::Relaxed), &answer) {
+            queue::reply(last);
+            assert_eq!(last, b"return", "traps after its last reply");
+            return;
+        }
     }
 }
 
@@ -46,6 +52,12 @@ pub(crate) fn next(_args: &[String]) -> Answer {
 /// Does the same through the function that does not wait.
 pub(crate) fn reply(_args: &[String]) -> Answer {
     Ok(vec![queue::reply(b"reply").into()])
+}
+
+/// Answers with its argument, and then leaves `run`: by a return, or by a trap.
+pub(crate) fn exit(args: &[String]) -> Answer {
+    EXITS.store(true, Ordering::Relaxed);
+    Ok(args.concat().into_bytes())
 }
 
 /// Returns from `run` with a request unanswered.
