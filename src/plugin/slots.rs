@@ -172,8 +172,6 @@ impl PluginLimit {
 #[derive(Debug, Default)]
 pub struct ClientLimits {
     by_client: HashMap<Arc<str>, ClientLimit>,
-    calls: usize,
-    waiting: usize,
 }
 
 /// The limit on one client's running calls, over all its connections. Clones share it.
@@ -185,7 +183,10 @@ pub type ClientSlot = OwnedSemaphorePermit;
 
 #[derive(Debug)]
 struct OfClient {
+    calls: AtomicUsize,
     free: Arc<Semaphore>,
+    /// Calls that run beyond the limit since it was lowered: as many permits are forgotten as they are given back.
+    excess: AtomicUsize,
     /// Calls that wait for this limit; each is in the sandbox's queue too.
     waiting: WaitLimit,
 }
@@ -194,19 +195,18 @@ impl ClientLimits {
     /// A limit of `calls` running at once for each of `clients`, and of `waiting` that wait for one of these.
     pub fn new(clients: impl IntoIterator<Item = Arc<str>>, calls: usize, waiting: usize) -> Self {
         let limits = clients.into_iter().map(|client| (client, ClientLimit::new(calls, waiting)));
-        Self { by_client: limits.collect(), calls, waiting }
+        Self { by_client: limits.collect() }
     }
 
-    /// The limits for `clients` after a reload. A client that was there keeps its limit and the calls counted
-    /// in it, unless the numbers change.
+    /// The limits for `clients` after a reload. A client that was there keeps the calls that are counted, and
+    /// those that wait; a new number of `calls` holds for all of them at once.
     #[must_use]
     pub fn renewed(&self, clients: impl IntoIterator<Item = Arc<str>>, calls: usize, waiting: usize) -> Self {
         let mut renewed = Self::new(clients, calls, waiting);
-        if (calls, waiting) == (self.calls, self.waiting) {
-            for (client, limit) in &mut renewed.by_client {
-                if let Some(old) = self.by_client.get(client) {
-                    *limit = old.clone();
-                }
+        for (client, limit) in &mut renewed.by_client {
+            if let Some(old) = self.by_client.get(client) {
+                old.0.resize(calls);
+                *limit = old.clone();
             }
         }
         renewed
@@ -222,12 +222,23 @@ impl ClientLimits {
 
 impl ClientLimit {
     fn new(calls: usize, waiting: usize) -> Self {
-        Self(Arc::new(OfClient { free: Arc::new(Semaphore::new(calls)), waiting: WaitLimit::new(waiting) }))
+        Self(Arc::new(OfClient {
+            calls: AtomicUsize::new(calls),
+            free: Arc::new(Semaphore::new(calls)),
+            excess: AtomicUsize::new(0),
+            waiting: WaitLimit::new(waiting),
+        }))
     }
 
     /// Counts one more call as running, if the client has fewer than its limit.
     pub(super) fn try_acquire(&self) -> Option<ClientSlot> {
-        Arc::clone(&self.0.free).try_acquire_owned().ok()
+        loop {
+            let slot = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
+            match self.0.is_in_excess() {
+                true => slot.forget(),
+                false => return Some(slot),
+            }
+        }
     }
 
     /// Counts one more call as running; waits in `queue` for one to end if the client is at its limit.
@@ -241,13 +252,77 @@ impl ClientLimit {
         }
         Counter::ClientCallsDelayed.count();
         let _waiting = self.0.waiting.enter()?;
-        queue.wait(Arc::clone(&self.0.free).acquire_owned(), deadline).await
+        queue.wait(self.next(), deadline).await
+    }
+
+    async fn next(&self) -> Result<ClientSlot, AcquireError> {
+        loop {
+            let slot = Arc::clone(&self.0.free).acquire_owned().await?;
+            match self.0.is_in_excess() {
+                true => slot.forget(),
+                false => return Ok(slot),
+            }
+        }
+    }
+}
+
+impl OfClient {
+    /// Sets the limit to `calls`. Those that run beyond it go on, and count.
+    fn resize(&self, calls: usize) {
+        let old = self.calls.swap(calls, Ordering::Relaxed);
+        if let Some(more) = calls.checked_sub(old) {
+            let less_excess = |excess: usize| Some(excess.saturating_sub(more));
+            let excess = self.excess.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less_excess);
+            self.free.add_permits(more.saturating_sub(excess.unwrap_or_default()));
+        } else {
+            let less = old - calls;
+            let running = less - self.free.forget_permits(less);
+            self.excess.fetch_add(running, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns true if a permit that was given back has to be forgotten, which this counts.
+    fn is_in_excess(&self) -> bool {
+        let less = |excess: usize| excess.checked_sub(1);
+        self.excess.load(Ordering::Relaxed) > 0
+            && self.excess.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_that_is_changed_holds_for_what_runs_already() {
+        let limit = ClientLimit::new(4, 8);
+        let acquire = |calls: usize| -> Vec<_> { (0..calls).map_while(|_| limit.try_acquire()).collect() };
+        let mut running = acquire(4);
+        assert_eq!(running.len(), 4);
+        for (calls, ended, begun) in
+            [(2, 1, 0), (2, 1, 0), (2, 1, 1), (3, 0, 1), (1, 2, 0), (4, 0, 3), (4, 4, 4)]
+        {
+            limit.0.resize(calls);
+            running.truncate(running.len() - ended);
+            let more = acquire(10);
+            assert_eq!(more.len(), begun, "{calls} {ended}");
+            running.extend(more);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_is_raised_wakes_those_that_wait() {
+        let limits = ClientLimits::new(["client".into()], 1, 8);
+        let limit = limits.by_client["client"].clone();
+        let queue = WaitQueue::new(8, Duration::from_secs(10));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let first = limit.try_acquire().unwrap();
+        let renewed =
+            tokio::join!(limit.acquire(&queue, deadline), async { limits.renewed(["client".into()], 2, 8) });
+        assert!(renewed.0.is_ok() && limit.try_acquire().is_none());
+        drop(first);
+        assert!(renewed.1.by_client["client"].try_acquire().is_some());
+    }
 
     #[test]
     fn a_call_that_no_longer_waits_makes_room_for_another() {

@@ -111,7 +111,7 @@ pub const STATEFUL_COMMANDS: [&str; 25] = [
 ];
 
 /// The commands of [`hostile`].
-pub const HOSTILE_COMMANDS: [&str; 37] = [
+pub const HOSTILE_COMMANDS: [&str; 38] = [
     "spin",
     "grow",
     "creep",
@@ -148,6 +148,7 @@ pub const HOSTILE_COMMANDS: [&str; 37] = [
     "queue-next",
     "queue-reply",
     "queue-leave",
+    "queue-exit",
     "hoard",
 ];
 

@@ -9,7 +9,7 @@ use testkit::certs::Identity;
 use testkit::client::Connection;
 use testkit::endless::{Kind, start};
 use testkit::eventually;
-use testkit::server::Server;
+use testkit::server::{Server, Setup};
 
 fn begin(connection: &mut Connection, sequence: &str, line: &str, headers: &str) {
     connection.send(format!("{line}\r\nSequence: {sequence}\r\n{headers}\r\n"));
@@ -47,6 +47,31 @@ fn assert_is_free(server: &Server, tester: &Identity, (kind, _, probe): &Kind) {
         "{kind}: {end:?} after {:?}",
         begun.elapsed()
     );
+}
+
+/// Also those behind the one that is running, of which the server has read only the bytes.
+#[test]
+fn a_server_that_stops_answers_what_has_arrived() {
+    for headers in ["Sequence: 1\r\n", ""] {
+        let tester = Identity::new("tester");
+        let server = Setup::new().master("tester", &tester).hostile("").start();
+        let mut connection = server.connect(&tester);
+        let burst: String = (0..100)
+            .map(|number| match headers {
+                "" => "sleep 5\r\n\r\n".to_owned(),
+                _ => format!("sleep 5\r\nSequence: {number}\r\n\r\n"),
+            })
+            .collect();
+        connection.send(burst);
+        server.signal("TERM");
+        for number in 0..100 {
+            match headers {
+                "" => assert_eq!(connection.read_reply(), "slept", "{number}"),
+                _ => assert_eq!(connection.read_frame().status, "OK", "{number}"),
+            }
+        }
+        connection.assert_closed();
+    }
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl WarmInstance {
             Guest::PerCall(instance) => instance.handle(call).await,
             Guest::Resident(worker) => match worker.handle(call).await {
                 Ok(answer) => Ok(answer),
-                Err(exited) => Err(self.into_error(exited)),
+                Err(exited) => Err(self.take_error(exited)),
             },
         }
     }
@@ -58,7 +58,7 @@ impl WarmInstance {
             Guest::PerCall(_) => Err(wasmtime::format_err!("it has begun no call")),
             Guest::Resident(worker) => match worker.finish().await {
                 Ok(answer) => Ok(answer),
-                Err(exited) => Err(self.into_error(exited)),
+                Err(exited) => Err(self.take_error(exited)),
             },
         }
     }
@@ -79,10 +79,10 @@ impl WarmInstance {
         };
         let polled = worker.poll_all(calls, until, counted, cx);
         self.calls += begun + u32::from(matches!(polled, Ok(true)));
-        polled.map_err(|exited| self.into_error(exited))
+        polled.map_err(|exited| self.take_error(exited))
     }
 
-    fn into_error(&mut self, Exited { instance, error }: Exited) -> wasmtime::Error {
+    fn take_error(&mut self, Exited { instance, error }: Exited) -> wasmtime::Error {
         self.guest = Guest::PerCall(instance);
         error
     }
