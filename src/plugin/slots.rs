@@ -2,13 +2,13 @@
 //! and the queue for them.
 //!
 //! A call acquires its client's limit first, then its plugin's, then a slot: the least scarce first, so that
-//! it never waits while it holds something scarcer. A client that waits for its own calls to end holds nothing
-//! that others wait for, and a call that waits for a plugin holds none of the slots that run other plugins. All
-//! calls acquire in this order, so no circle of calls can wait for each other.
+//! it never waits while it holds something scarcer. A client that waits for its own calls to end holds
+//! nothing that others wait for, and a call that waits for a plugin holds none of the slots that run other
+//! plugins. All calls acquire in this order, so no circle of calls can wait for each other.
 //!
-//! A command that a command runs has a slot of its own kind, but waits for its plugin's limit while its caller
-//! holds what it has. So plugins with a limit that run each other in a circle can wait for themselves; `busy`
-//! ends that after the longest wait for a slot.
+//! A command that a command runs has a slot of its own kind, but waits for its plugin's limit while its
+//! caller holds what it has. So plugins with a limit that run each other in a circle can wait for themselves;
+//! `busy` ends that after the longest wait for a slot.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -185,7 +185,8 @@ pub type ClientSlot = OwnedSemaphorePermit;
 struct OfClient {
     calls: AtomicUsize,
     free: Arc<Semaphore>,
-    /// Calls that run beyond the limit since it was lowered: as many permits are forgotten as they are given back.
+    /// Calls that run beyond the limit since it was lowered: as many permits are forgotten as they are given
+    /// back.
     excess: AtomicUsize,
     /// Calls that wait for this limit; each is in the sandbox's queue too.
     waiting: WaitLimit,

@@ -124,8 +124,8 @@ fn test_guests(guests: &str) -> Result<(), String> {
     run(test)
 }
 
-/// Uses the profile of the tests, so that no dependency is built a second time, but optimizes Lictor a little:
-/// then the instructions are about those of a release.
+/// Uses the profile of the tests, so that no dependency is built a second time, but optimizes Lictor a
+/// little: then the instructions are about those of a release.
 fn instructions(what: &str) -> Result<(), String> {
     add_target()?;
     install("valgrind", "valgrind")?;

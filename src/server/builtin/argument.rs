@@ -3,8 +3,8 @@
 use crate::route::{BUILT_INS, BuiltIn};
 use crate::wire::{Code, CommandError, Request};
 
-/// Refuses arguments of a built-in that takes none. `@ping` takes any, as a client may send what it likes to see
-/// whether the server is there.
+/// Refuses arguments of a built-in that takes none. `@ping` takes any, as a client may send what it likes to
+/// see whether the server is there.
 pub(super) fn check(built_in: BuiltIn, request: &Request) -> Result<(), CommandError> {
     let entry = BUILT_INS.iter().find(|(other, ..)| *other == built_in);
     let takes_none = entry.is_some_and(|(_, name, usage, _)| name == usage) && built_in != BuiltIn::Ping;

@@ -87,8 +87,8 @@ impl FramedIo {
         polled
     }
 
-    /// Ends requests with those that have arrived: that are whole in what was read, and in what can be read without
-    /// waiting.
+    /// Ends requests with those that have arrived: that are whole in what was read, and in what can be read
+    /// without waiting.
     pub(super) fn stop_reading(&mut self) {
         self.last_bytes.get_or_insert(MAX_LAST_BYTES);
     }
