@@ -6,7 +6,7 @@ use toml::de::{DeString, DeValue};
 use super::fields::Findings;
 use super::suggestions::{closest, instead_of};
 
-/// Generates a struct with a [`Field`] for each key, the list of its keys, and the code that reads it.
+/// Generates a struct with a `Field` for each key, the list of its keys, and the code that reads it.
 macro_rules! table {
     ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty,)* }) => {
         $(#[$doc])*
