@@ -6,9 +6,11 @@ use crate::wire::{Code, CommandError, Request};
 /// Refuses arguments of a built-in that takes none. `@ping` takes any, as a client may send what it likes to
 /// see whether the server is there.
 pub(super) fn check(built_in: BuiltIn, request: &Request) -> Result<(), CommandError> {
-    let entry = BUILT_INS.iter().find(|(other, ..)| *other == built_in);
-    let takes_none = entry.is_some_and(|(_, name, usage, _)| name == usage) && built_in != BuiltIn::Ping;
-    match takes_none && request.arguments().len() > 1 {
+    if request.arguments().len() == 1 || built_in == BuiltIn::Ping {
+        return Ok(());
+    }
+    let takes_none = |(other, name, usage, _): &(_, &str, &str, _)| *other == built_in && name == usage;
+    match BUILT_INS.iter().any(takes_none) {
         true => Err(CommandError::failed(Code::BadArguments, format!("Usage: {}", request.command()))),
         false => Ok(()),
     }
