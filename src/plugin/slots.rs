@@ -235,9 +235,8 @@ impl ClientLimit {
     pub(super) fn try_acquire(&self) -> Option<ClientSlot> {
         loop {
             let slot = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
-            match self.0.is_in_excess() {
-                true => slot.forget(),
-                false => return Some(slot),
+            if let Some(slot) = self.0.reduce_excess(slot) {
+                return Some(slot);
             }
         }
     }
@@ -259,9 +258,8 @@ impl ClientLimit {
     async fn next(&self) -> Result<ClientSlot, AcquireError> {
         loop {
             let slot = Arc::clone(&self.0.free).acquire_owned().await?;
-            match self.0.is_in_excess() {
-                true => slot.forget(),
-                false => return Ok(slot),
+            if let Some(slot) = self.0.reduce_excess(slot) {
+                return Ok(slot);
             }
         }
     }
@@ -282,11 +280,16 @@ impl OfClient {
         }
     }
 
-    /// Returns true if a permit that was given back has to be forgotten, which this counts.
-    fn is_in_excess(&self) -> bool {
+    /// Forgets a permit that one of the calls in excess gave back; returns any other.
+    fn reduce_excess(&self, slot: ClientSlot) -> Option<ClientSlot> {
         let less = |excess: usize| excess.checked_sub(1);
-        self.excess.load(Ordering::Relaxed) > 0
-            && self.excess.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+        let is_of_excess = self.excess.load(Ordering::Relaxed) > 0
+            && self.excess.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok();
+        if !is_of_excess {
+            return Some(slot);
+        }
+        slot.forget();
+        None
     }
 }
 
