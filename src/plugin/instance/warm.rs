@@ -45,10 +45,9 @@ impl WarmInstance {
         self.calls += 1;
         match &mut self.guest {
             Guest::PerCall(instance) => instance.handle(call).await,
-            Guest::Resident(worker) => match worker.handle(call).await {
-                Ok(answer) => Ok(answer),
-                Err(exited) => Err(self.take_error(exited)),
-            },
+            Guest::Resident(worker) => {
+                worker.handle(call).await.map_err(|exited| self.take_error(exited))
+            }
         }
     }
 
@@ -56,10 +55,7 @@ impl WarmInstance {
     pub(in crate::plugin) async fn finish(&mut self) -> wasmtime::Result<GuestReply> {
         match &mut self.guest {
             Guest::PerCall(_) => Err(wasmtime::format_err!("it has begun no call")),
-            Guest::Resident(worker) => match worker.finish().await {
-                Ok(answer) => Ok(answer),
-                Err(exited) => Err(self.take_error(exited)),
-            },
+            Guest::Resident(worker) => worker.finish().await.map_err(|exited| self.take_error(exited)),
         }
     }
 

@@ -164,10 +164,11 @@ fn poll_batch(
 ) -> Batch {
     let Some(mut instance) = held.try_acquire(plugin, calls) else { return Batch::Paused(held) };
     let calls = &calls[..plugin.pool().calls_left(&instance).min(calls.len())];
-    let mut begun = calls.iter();
+    let (mut begun, mut last_answered) = (calls.iter(), None);
     let answered = |answer| {
         if let Some(call) = begun.next() {
             replies.push(told(plugin, call, answer));
+            last_answered = Some(call);
         }
     };
     let polled = instance.poll_all(calls, until, answered, cx);
@@ -182,7 +183,7 @@ fn poll_batch(
         (Err(_), None) => {}
         (Ok(_), _) => {
             plugin.hint().ended_at_once();
-            calls.last().inspect(|call| log_exit(plugin, call, &instance));
+            last_answered.inspect(|call| log_exit(plugin, call, &instance));
             held.keep(plugin, instance);
         }
     }

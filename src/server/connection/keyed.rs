@@ -35,8 +35,8 @@ pub(super) fn begin(
     call.check_deadline(Instant::now())?;
     let call = Arc::clone(call);
     if streams {
-        let (outlet, parts) = pipe();
-        let pending = run_streaming(Some(session.limit.clone()), plugin, Arc::clone(&call), outlet);
+        let (writer, parts) = pipe();
+        let pending = run_streaming(Some(session.limit.clone()), plugin, Arc::clone(&call), writer);
         in_flight.run(call, pending, Some(parts));
         return Ok(());
     }
