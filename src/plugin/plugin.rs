@@ -73,6 +73,11 @@ impl Plugin {
         }
     }
 
+    /// Adds what is known once a fresh instance has described itself.
+    pub(super) fn described(self, commands: Vec<CommandInfo>, footprint_bytes: usize) -> Self {
+        Self { component: Loaded { commands, footprint_bytes, ..self.component }, ..self }
+    }
+
     /// The same component under other `grants`, without loading it anew. The grants may only shrink: an
     /// import that is no longer granted becomes an empty grant. Calls in progress keep theirs.
     #[must_use]

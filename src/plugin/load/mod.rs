@@ -69,13 +69,10 @@ async fn of_compiled(of: &Compiled, sandbox: Arc<Sandbox>, spec: Spec) -> Result
         commands: Vec::new(),
         sandbox,
     };
-    // This one is only asked for its commands.
-    let plugin = Plugin::new(spec.clone(), component.clone());
+    let plugin = Plugin::new(spec, component);
     match describe::describe(&plugin).await {
-        Ok((commands, footprint_bytes)) => {
-            Ok(Plugin::new(spec, Loaded { commands, footprint_bytes, ..component }))
-        }
-        Err(reason) => Err(spec.error(reason)),
+        Ok((commands, footprint_bytes)) => Ok(plugin.described(commands, footprint_bytes)),
+        Err(reason) => Err(plugin.parts().0.error(reason)),
     }
 }
 
