@@ -2,13 +2,12 @@
 
 use wasmtime::component::{HasSelf, Linker, Resource};
 
-use self::bindings::wasi::keyvalue::store::{Error, KeyResponse};
-use self::bindings::wasi::keyvalue::{atomics, batch, store};
+use self::bindings::wasi::keyvalue::store::{self, Error, KeyResponse};
+use self::bindings::wasi::keyvalue::{atomics, batch};
 use super::bucket::Bucket;
 use super::context::HostState;
 use super::interface::Interface;
-use super::state;
-use super::state::Asked;
+use super::state::{self, Asked};
 use crate::state::{Key, MAX_KEYS_PER_CALL, StateError, Value};
 
 mod bindings {

@@ -45,9 +45,7 @@ impl WarmInstance {
         self.calls += 1;
         match &mut self.guest {
             Guest::PerCall(instance) => instance.handle(call).await,
-            Guest::Resident(worker) => {
-                worker.handle(call).await.map_err(|exited| self.take_error(exited))
-            }
+            Guest::Resident(worker) => worker.handle(call).await.map_err(|exited| self.take_error(exited)),
         }
     }
 

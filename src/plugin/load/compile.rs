@@ -7,8 +7,7 @@ use wasmtime::component::Component;
 
 use super::blocking::blocking;
 use super::cache::{CODE, Draft, Unloadable};
-use super::compiler;
-use super::compiler::{Uncompiled, Work};
+use super::compiler::{self, Uncompiled, Work};
 use super::debug::Debug;
 use crate::files::{Opened, Reason};
 use crate::plugin::debug::backtrace;

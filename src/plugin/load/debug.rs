@@ -12,8 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::blocking::blocking;
 use super::cache::{Draft, PLACES};
-use super::compiler;
-use super::compiler::{Uncompiled, Work};
+use super::compiler::{self, Uncompiled, Work};
 use crate::files::{Fault, Opened, Reason, debug_file};
 use crate::plugin::debug::places::Places;
 use crate::plugin::engine::Engine;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::compile::compile;
-use super::fit::Standing;
-use super::{fit, of_compiled};
+use super::fit::{self, Standing};
+use super::of_compiled;
 use crate::plugin::plugin::Plugin;
 use crate::plugin::sandbox::Sandbox;
 use crate::plugin::spec::{LoadError, Spec};

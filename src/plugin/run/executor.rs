@@ -12,9 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
+use super::core_dump;
 use super::deadline::in_time;
-use super::outcome::told;
-use super::{core_dump, outcome};
+use super::outcome::{self, told};
 use crate::plugin::call::{Call, reply_bytes};
 use crate::plugin::cpu::meter::Meter;
 use crate::plugin::cpu::offload::Offloaded;

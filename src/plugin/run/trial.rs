@@ -9,8 +9,7 @@ use tokio::time::timeout_at;
 
 use super::deadline::break_off;
 use super::executor::run_reserved;
-use super::outcome;
-use super::outcome::told;
+use super::outcome::{self, told};
 use super::streaming::run_streaming;
 use crate::plugin::call::Call;
 use crate::plugin::cpu::meter::thread_cpu;

@@ -6,8 +6,7 @@ use hyper::{Method, Request, Uri};
 use tokio::sync::{Semaphore, watch};
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks};
 
-use super::allow;
-use super::allow::{Denial, Origin, Scheme};
+use super::allow::{self, Denial, Origin, Scheme};
 use super::exchange::{Exchange, Sending};
 use super::gate::Gate;
 use super::sizes::{BODY_PIECE_BYTES, MAX_FIELDS_BYTES};
