@@ -156,7 +156,7 @@ fn kept() -> BTreeMap<String, u64> {
 fn write(counted: &BTreeMap<String, u64>) {
     let mut text = String::from(
         "# Instructions of one run of each hot path, counted by `cargo xtask instructions --write` in the profile `dev`, whose\n\
-         # dependencies are optimized. Not a measure of speed: they repeat where times do not, so that what was won is kept.\n",
+         # crates are optimized. Not a measure of speed: they repeat where times do not, so that what was won is kept.\n",
     );
     for (name, count) in counted {
         text.push_str(&format!("{name:?} = {count}\n"));
