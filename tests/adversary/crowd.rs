@@ -12,7 +12,7 @@ use testkit::server::{Server, Setup};
 use crate::assert_serves;
 
 /// Requests to the hostile plugin, each of its commands at least once.
-const MISDEEDS: [&str; 37] = [
+const MISDEEDS: [&str; 39] = [
     "spin",
     "grow",
     "creep",
@@ -49,6 +49,8 @@ const MISDEEDS: [&str; 37] = [
     "queue-next",
     "queue-reply",
     "queue-leave",
+    "queue-exit return",
+    "queue-exit trap",
     "hoard 5000",
 ];
 
