@@ -2,6 +2,7 @@
 //! tasks of one thread, so the client's part is counted too; it sends the same bytes each time and only
 //! counts the bytes received.
 
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,8 @@ use super::paths::{Identity, echo, identity, roster, runtime};
 const LONG: Duration = Duration::from_secs(600);
 
 /// The defaults of the limits.
-const KEPT: Limits = Limits { window: LONG, max_keys: 10_000, max_bytes: 64 << 20 };
+const KEPT: Limits =
+    Limits { window: LONG, max_keys: 10_000, max_bytes: 64 << 20, of_clients: BTreeMap::new() };
 
 /// Sends `in_flight` framed requests of `command` at once and waits for the replies, `times` times.
 pub(super) fn run(command: &str, in_flight: u64, times: u64) {
@@ -81,8 +83,9 @@ async fn service(client: &Identity) -> Service {
         rechecks: Rechecks::default(),
         policy: [("bench".into(), any)].into_iter().collect::<Policy>(),
         routes: [("echo".into(), plugin)].into_iter().collect::<Routes<_>>(),
-        client_limits: ClientLimits::new(["bench".into()], 64, 64),
+        client_limits: ClientLimits::new([("bench".into(), 64)], 64),
         rate_limits: RateLimits::default(),
+        most_connections: HashMap::new(),
         idempotency: Ledger::new(Arc::new(MemoryEngine::new()), KEPT),
         limits: ConnectionLimits {
             in_flight: 64,

@@ -79,7 +79,7 @@ fn call(instances: Instances, times: u64) {
     let plugin = runtime.block_on(echo(instances));
     let (caller, request) = (caller(&identity("bench")), request(FRAMED));
     runtime.block_on(async {
-        let limit = ClientLimits::new(["bench".into()], 1, 0).of(&caller);
+        let limit = ClientLimits::new([("bench".into(), 1)], 0).of(&caller);
         let mut executor = Executor::default();
         for number in 0..times {
             let id = RequestId { connection: ConnectionId(1), number };

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::advice;
 use super::memory;
 use super::plugins::Plugins;
-use super::service::{admission_limits, idempotency_limits, service, tls_files};
+use super::service::{admission_limits, all_idempotency_limits, service, tls_files};
 use super::state;
 use crate::config::Config;
 use crate::idempotency::Ledger;
@@ -47,7 +47,7 @@ impl Live {
         let engine = state.engine(&config)?;
         let cache = cache.unwrap_or_else(|| config.server.cache.clone());
         let plugins = Plugins::load(&config, &cache, &*engine).await?;
-        let ledger = Ledger::new(engine, idempotency_limits(&config.limits));
+        let ledger = Ledger::new(engine, all_idempotency_limits(&config));
         let service = Arc::new(service(&config, &plugins, ledger, None));
         advice::log(&advice::advice(&config, &plugins, SystemTime::now()));
         let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };

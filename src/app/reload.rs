@@ -10,7 +10,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use super::advice;
 use super::live::{Live, Served};
 use super::plugins::Plugins;
-use super::service::{idempotency_limits, service, tls_files};
+use super::service::{all_idempotency_limits, service, tls_files};
 use crate::config::{self, Applies, Change, Config, Faults, Kind, PluginName};
 use crate::reload::{Begun, Stage};
 use crate::server::{Current, tls_acceptor};
@@ -42,7 +42,7 @@ impl Live {
             changes.extend(new_components(&before.plugins, &plugins, &changes));
             let config = Arc::unwrap_or_clone(config);
             let old = self.served();
-            let ledger = old.current.service.idempotency.renewed(engine, idempotency_limits(&config.limits));
+            let ledger = old.current.service.idempotency.renewed(engine, all_idempotency_limits(&config));
             let service = Arc::new(service(&config, &plugins, ledger, Some(&old.current.service)));
             let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
             plugins.reserve(&config);
@@ -82,7 +82,7 @@ impl Live {
             return narrowed;
         }
         let plugins = old.plugins.narrowed_to(&config);
-        let ledger = old.current.service.idempotency.clone();
+        let ledger = old.current.service.idempotency.limited(all_idempotency_limits(&config));
         let service = Arc::new(service(&config, &plugins, ledger, Some(&old.current.service)));
         self.serve(Served { config, plugins, current: Current { service, ..old.current.clone() } });
         narrowed

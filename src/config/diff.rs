@@ -181,6 +181,7 @@ fn client(changes: &mut Vec<Change>, section: &str, old: &Client, new: &Client) 
         uris => "uris" Live,
         roles => "roles" Live,
         commands => "commands" Live,
+        limits => "limits" Live,
     } beside permissions);
 }
 
@@ -239,8 +240,6 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::{ServerCertificate, parse};
 
@@ -255,8 +254,7 @@ mod tests {
         std::fs::write(folder.path().join("server.pem"), certificate.cert.pem()).unwrap();
         std::fs::write(folder.path().join("server.key"), certificate.signing_key.serialize_pem()).unwrap();
         std::fs::write(folder.path().join("p.wasm"), "").unwrap();
-        let text = BASE.to_owned() + lines;
-        let mut config = parse(Path::new(&path), &text).map(|loaded| loaded.config).unwrap();
+        let mut config = parse(&path, &(BASE.to_owned() + lines)).map(|loaded| loaded.config).unwrap();
         // Each config is read from its own temporary folder.
         config.server.certificate = ServerCertificate { path: "server.pem".into(), chain: Vec::new() };
         config.server.private_key = "server.key".into();
@@ -390,8 +388,7 @@ mod tests {
         assert_eq!(keys.len(), RESTART_LIMITS.len() + compared, "this test changes too few keys: {keys:?}");
         assert_eq!(keys, marked_in_config_md(), "docs/config.md: rows that end with \"Needs a restart.\"");
         assert_eq!(keys, listed_in_operations_md(), "docs/operations.md: the keys that need a restart");
-        let applied = new.applied_to(&old);
-        let left: Vec<_> = diff(&old, &applied);
+        let left = diff(&old, &new.applied_to(&old));
         assert!(!left.iter().any(needs_restart), "{left:?}");
         assert!(left.iter().any(|change| change.key == "limits.body"));
     }

@@ -303,6 +303,16 @@ bounds! {
         "How long a shutdown waits for requests in flight before it cuts them off.";
     COMMANDS_PER_SECOND: "log" "commands_per_second", Count, Some(1_000), 0, 1_000_000,
         "Successful commands logged one by one in a second; more are only counted, so that load can't fill the disk.";
+    CLIENT_RATE: "clients.NAME.limits" "requests_per_second", Count, None, 1, 1_000_000,
+        "The client's requests in a second, and as many at once; more are answered `rate-limited`.";
+    CLIENT_COMMANDS: "clients.NAME.limits" "concurrent_commands", Count, None, 1, 4_096,
+        "The client's calls that run at once, streams included; more wait.";
+    CLIENT_CONNECTIONS: "clients.NAME.limits" "connections", Count, None, 1, 1_000_000,
+        "The client's connections at once; more are told so and closed.";
+    CLIENT_KEYS: "clients.NAME.limits" "idempotency_keys", Count, None, 1, 1_000_000_000,
+        "The most keys that are kept of the client; further ones are answered `rate-limited`.";
+    CLIENT_KEY_BYTES: "clients.NAME.limits" "idempotency_bytes", ByteSize, None, KIB, 1_024 * GIB,
+        "The most bytes of these keys and their answers.";
     PLUGIN_TIMEOUT: "plugins.NAME" "timeout", TimeSpan, Some(5 * SECOND), 1, DAY,
         "The most time that a call may take; then it is stopped and answered `timeout`.";
     PLUGIN_CPU_TIME: "plugins.NAME" "cpu_time", TimeSpan, None, 1, DAY,

@@ -39,8 +39,8 @@ pub use edit::{WrittenPin, key_text, pins, quoted};
 pub use fault::{Fault, Faults, Severity, Style};
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use model::{
-    AuthorityFile, Client, Config, Disabled, Grants, HttpUrl, Identity, Log, Pin, Plugin, Protocol,
-    RevocationFile, Role, Server, ServerCertificate, State,
+    AuthorityFile, Client, Config, Disabled, Grants, HttpUrl, Identity, Log, OwnLimits, Pin, Plugin,
+    Protocol, RevocationFile, Role, Server, ServerCertificate, State,
 };
 pub use names::{BUILT_INS, ClientName, CommandName, PluginName, RoleName, StoreName};
 pub use quantities::{ByteSize, SizeOrPart, TimeSpan};

@@ -164,6 +164,23 @@ pub struct Client {
     /// The requests it may make, by its own patterns and its roles'; no others. After a reload that only
     /// narrowed them, less than these patterns say.
     pub permissions: Permissions,
+    /// Its own limits.
+    pub limits: OwnLimits,
+}
+
+/// Limits of a client's own, none above its limit in [`Limits`], which applies where there is none here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnLimits {
+    /// Requests in a second, and as many at once.
+    pub requests_per_second: Option<u32>,
+    /// Calls of plugins that run at once, streams included.
+    pub concurrent_commands: Option<usize>,
+    /// Connections at once.
+    pub connections: Option<usize>,
+    /// The most `Idempotency-Key`s kept.
+    pub idempotency_keys: Option<u64>,
+    /// The most bytes of these keys and their answers.
+    pub idempotency_bytes: Option<u64>,
 }
 
 /// A certificate that identifies a client.

@@ -2,7 +2,9 @@
 //!
 //! A reload applies this part before it loads any plugin, so that revoked rights do not wait for the loading.
 
-use super::{Client, ClientName, Config, EventGrant, Grants, HttpUrl, Plugin, RevocationFile};
+use super::{
+    Client, ClientName, Config, EventGrant, Grants, HttpUrl, Limits, OwnLimits, Plugin, RevocationFile,
+};
 use crate::identity::RevocationList;
 
 impl Config {
@@ -29,11 +31,14 @@ impl Config {
         limits.requests_per_second = limits.requests_per_second.min(wanted_limits.requests_per_second);
         limits.concurrent_commands_per_client =
             limits.concurrent_commands_per_client.min(wanted_limits.concurrent_commands_per_client);
-        narrowed.clients = self
-            .clients
-            .iter()
-            .filter_map(|(name, client)| Some((name.clone(), client.narrowed_to(wanted.clients.get(name)?))))
-            .collect();
+        limits.idempotency_keys = limits.idempotency_keys.min(wanted_limits.idempotency_keys);
+        limits.idempotency_bytes = limits.idempotency_bytes.min(wanted_limits.idempotency_bytes);
+        let both = |(name, client): (&ClientName, &Client)| {
+            let other = wanted.clients.get(name)?;
+            let limits = client.limits.narrowed_to(&self.limits, (&other.limits, &wanted.limits));
+            Some((name.clone(), Client { limits, ..client.narrowed_to(other) }))
+        };
+        narrowed.clients = self.clients.iter().filter_map(both).collect();
         narrowed.plugins = self
             .plugins
             .iter()
@@ -85,6 +90,45 @@ impl Client {
             roles: self.roles.clone(),
             commands: self.commands.clone(),
             permissions: self.permissions.narrowed_to(&wanted.permissions),
+            limits: self.limits,
+        }
+    }
+}
+
+impl OwnLimits {
+    /// Returns the smaller of each limit of `self` and of `wanted`. Beside each stand the limits on every
+    /// client, which apply where a client has none of its own.
+    fn narrowed_to(&self, every: &Limits, (wanted, wanted_every): (&Self, &Limits)) -> Self {
+        fn least<T: Ord + Copy>(
+            (own, every): (Option<T>, T),
+            (wanted, wanted_every): (Option<T>, T),
+        ) -> Option<T> {
+            // Without an own one in either, those on every client are compared.
+            own.or(wanted)?;
+            let least = own.unwrap_or(every).min(wanted.unwrap_or(wanted_every));
+            (own.is_some() || least < every).then_some(least)
+        }
+        Self {
+            requests_per_second: least(
+                (self.requests_per_second, every.requests_per_second),
+                (wanted.requests_per_second, wanted_every.requests_per_second),
+            ),
+            concurrent_commands: least(
+                (self.concurrent_commands, every.concurrent_commands_per_client),
+                (wanted.concurrent_commands, wanted_every.concurrent_commands_per_client),
+            ),
+            connections: least(
+                (self.connections, every.connections),
+                (wanted.connections, wanted_every.connections),
+            ),
+            idempotency_keys: least(
+                (self.idempotency_keys, every.idempotency_keys),
+                (wanted.idempotency_keys, wanted_every.idempotency_keys),
+            ),
+            idempotency_bytes: least(
+                (self.idempotency_bytes, every.idempotency_bytes),
+                (wanted.idempotency_bytes, wanted_every.idempotency_bytes),
+            ),
         }
     }
 }
@@ -177,7 +221,7 @@ mod tests {
         KeyIdMethod, KeyPair, RevokedCertParams, date_time_ymd,
     };
 
-    use crate::config::{Config, diff, parse};
+    use crate::config::{Config, Limits, OwnLimits, diff, parse};
 
     type Issuer = CertifiedIssuer<'static, KeyPair>;
 
@@ -220,6 +264,28 @@ mod tests {
         );
         let parsed = parse(&folder.join("server.toml"), &text);
         parsed.unwrap_or_else(|faults| panic!("{faults}")).config
+    }
+
+    #[test]
+    fn the_smaller_limit_on_a_client_holds() {
+        let every = |requests_per_second| Limits { requests_per_second, ..Limits::default() };
+        let own = |requests_per_second| OwnLimits { requests_per_second, ..OwnLimits::default() };
+        for (before, wanted, narrowed) in [
+            ((100, None), (50, None), None), // as that on every client is narrowed too
+            ((100, None), (100, Some(50)), Some(50)),
+            ((100, None), (200, Some(150)), None),
+            ((100, Some(50)), (100, None), Some(50)),
+            ((100, Some(50)), (40, None), Some(40)),
+            ((100, Some(50)), (100, Some(60)), Some(50)),
+            ((100, Some(50)), (100, Some(40)), Some(40)),
+        ] {
+            let wanted = (&own(wanted.1), &every(wanted.0));
+            assert_eq!(
+                own(before.1).narrowed_to(&every(before.0), wanted),
+                own(narrowed),
+                "{before:?} {wanted:?}"
+            );
+        }
     }
 
     #[test]

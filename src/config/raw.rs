@@ -89,6 +89,17 @@ table! {
         uris: List<UriText>,
         roles: List<RoleName>,
         commands: List<PermissionPattern>,
+        limits: RawOwnLimits,
+    }
+}
+table! {
+    /// `[clients.NAME.limits]`.
+    RawOwnLimits {
+        requests_per_second: u64,
+        concurrent_commands: u64,
+        connections: u64,
+        idempotency_keys: u64,
+        idempotency_bytes: ByteSize,
     }
 }
 table! {
@@ -195,6 +206,7 @@ pub(super) const SECTIONS: Sections = Sections(&[
     ("log", RawLog::KEYS),
     ("roles.NAME", RawRole::KEYS),
     ("clients.NAME", RawClient::KEYS),
+    ("clients.NAME.limits", RawOwnLimits::KEYS),
     ("plugins.NAME", RawPlugin::KEYS),
     ("plugins.NAME.grants", RawGrants::KEYS),
     ("plugins.NAME.grants.http", RawUrl::KEYS),

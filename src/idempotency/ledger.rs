@@ -1,5 +1,6 @@
 //! The ledger: the decision about each request with a key.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::wire::{Code, CommandError, Request};
 const NAMESPACE: &str = "@idempotency";
 
 /// Bounds on stored answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The time an answer is stored; zero disables keys.
     pub window: Duration,
@@ -25,13 +26,15 @@ pub struct Limits {
     pub max_keys: u64,
     /// The most bytes of one client, keys and answers together.
     pub max_bytes: u64,
+    /// Both, for clients with limits of their own.
+    pub of_clients: BTreeMap<Arc<str>, Quota>,
 }
 
 /// The store of answers. Clones share the same ledger.
 #[derive(Clone)]
 pub struct Ledger {
     engine: Arc<dyn Engine>,
-    limits: Limits,
+    limits: Arc<Limits>,
     open: Arc<Open>,
 }
 
@@ -62,14 +65,20 @@ impl Ledger {
     /// Makes a ledger that stores answers in `engine`.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, limits: Limits) -> Self {
-        Self { engine, limits, open: Arc::default() }
+        Self { engine, limits: Arc::new(limits), open: Arc::default() }
     }
 
     /// Returns a ledger with another engine and other limits; both know the running requests.
     #[must_use]
     pub fn renewed(&self, engine: Arc<dyn Engine>, limits: Limits) -> Self {
         self.open.full.clear();
-        Self { engine, limits, open: Arc::clone(&self.open) }
+        Self { engine, limits: Arc::new(limits), open: Arc::clone(&self.open) }
+    }
+
+    /// Returns a ledger with other limits; both know the running requests.
+    #[must_use]
+    pub fn limited(&self, limits: Limits) -> Self {
+        self.renewed(Arc::clone(&self.engine), limits)
     }
 
     /// Claims the right to run a request, in the `place` that its client has for it. `has_begun` tells at any
@@ -138,7 +147,9 @@ impl Ledger {
     }
 
     async fn store(&self, client: &str) -> Result<Arc<dyn Store>, StateError> {
-        let quota = Quota { max_keys: self.limits.max_keys, max_bytes: self.limits.max_bytes };
+        let Limits { max_keys, max_bytes, of_clients, .. } = &*self.limits;
+        let of_every = Quota { max_keys: *max_keys, max_bytes: *max_bytes };
+        let quota = of_clients.get(client).copied().unwrap_or(of_every);
         self.engine.open(Namespace::new(NAMESPACE, client), quota).await
     }
 }

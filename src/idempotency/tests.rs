@@ -1,5 +1,6 @@
 //! Tests of the ledger's guarantees, over an engine with a stopped clock.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +14,8 @@ use super::{Asked, Claim, Claimed, Kept, Ledger, Limits, full};
 use crate::state::{Clock, Engine, MemoryEngine, Namespace, Quota, Store, Usage};
 use crate::wire::{Code, CommandError, Decoder, Outcome, Reply, Request};
 
-const LIMITS: Limits = Limits { window: Duration::from_secs(60), max_keys: 10, max_bytes: 8 << 20 };
+const LIMITS: Limits =
+    Limits { window: Duration::from_secs(60), max_keys: 10, max_bytes: 8 << 20, of_clients: BTreeMap::new() };
 
 /// A request as it would arrive over the wire.
 pub(super) fn request(line: &str, headers: &str, body: &str) -> Request {

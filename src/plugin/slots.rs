@@ -193,20 +193,20 @@ struct OfClient {
 }
 
 impl ClientLimits {
-    /// A limit of `calls` running at once for each of `clients`, and of `waiting` that wait for one of these.
-    pub fn new(clients: impl IntoIterator<Item = Arc<str>>, calls: usize, waiting: usize) -> Self {
-        let limits = clients.into_iter().map(|client| (client, ClientLimit::new(calls, waiting)));
+    /// A limit on each of `clients`: so many calls that run at once, and `waiting` that wait for one of them.
+    pub fn new(clients: impl IntoIterator<Item = (Arc<str>, usize)>, waiting: usize) -> Self {
+        let limits = clients.into_iter().map(|(client, calls)| (client, ClientLimit::new(calls, waiting)));
         Self { by_client: limits.collect() }
     }
 
     /// The limits for `clients` after a reload. A client that was there keeps the calls that are counted, and
-    /// those that wait; a new number of `calls` holds for all of them at once.
+    /// those that wait; a new number of calls holds for all of them at once.
     #[must_use]
-    pub fn renewed(&self, clients: impl IntoIterator<Item = Arc<str>>, calls: usize, waiting: usize) -> Self {
-        let mut renewed = Self::new(clients, calls, waiting);
+    pub fn renewed(&self, clients: impl IntoIterator<Item = (Arc<str>, usize)>, waiting: usize) -> Self {
+        let mut renewed = Self::new(clients, waiting);
         for (client, limit) in &mut renewed.by_client {
             if let Some(old) = self.by_client.get(client) {
-                old.0.resize(calls);
+                old.0.resize(limit.0.calls.load(Ordering::Relaxed));
                 *limit = old.clone();
             }
         }
@@ -316,16 +316,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_limit_that_is_raised_wakes_those_that_wait() {
-        let limits = ClientLimits::new(["client".into()], 1, 8);
+        let with = |calls: usize| [("client".into(), calls), ("other".into(), 3)];
+        let limits = ClientLimits::new(with(1), 8);
         let limit = limits.by_client["client"].clone();
         let queue = WaitQueue::new(8, Duration::from_secs(10));
         let deadline = Instant::now() + Duration::from_secs(10);
         let first = limit.try_acquire().unwrap();
-        let renewed =
-            tokio::join!(limit.acquire(&queue, deadline), async { limits.renewed(["client".into()], 2, 8) });
+        let renewed = tokio::join!(limit.acquire(&queue, deadline), async { limits.renewed(with(2), 8) });
         assert!(renewed.0.is_ok() && limit.try_acquire().is_none());
         drop(first);
         assert!(renewed.1.by_client["client"].try_acquire().is_some());
+        let other = &renewed.1.by_client["other"];
+        let running: Vec<_> = (0..9).map_while(|_| other.try_acquire()).collect();
+        assert_eq!(running.len(), 3, "each client has its own number");
     }
 
     #[test]

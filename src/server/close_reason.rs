@@ -26,6 +26,8 @@ pub(super) enum CloseReason {
     Revoked,
     /// An operator ended it.
     Kicked,
+    /// The client has more connections than it may.
+    OverConnections,
 }
 
 impl CloseReason {
@@ -41,6 +43,7 @@ impl CloseReason {
             Self::Stopping => "the server stops",
             Self::Revoked => "revoked",
             Self::Kicked => "ended by an operator",
+            Self::OverConnections => "too many connections of the client",
         }
     }
 
@@ -49,8 +52,14 @@ impl CloseReason {
         match self {
             Self::Idle => Counter::IdleClosed.count(),
             Self::NotReading => Counter::UnreadCut.count(),
+            Self::OverConnections => Counter::ClientConnectionsRefused.count(),
             _ => {}
         }
+    }
+
+    /// Returns true if the connection is cut off, and nothing that waits on it is run.
+    pub(super) fn is_cut_off(self) -> bool {
+        matches!(self, Self::Revoked | Self::Kicked | Self::OverConnections)
     }
 
     /// Returns true if the client is still there to be told goodbye.

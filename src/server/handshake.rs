@@ -173,12 +173,16 @@ impl Refused {
         &self.rejection
     }
 
-    /// Sends the reason and closes.
     async fn explain(mut self) -> io::Result<()> {
-        self.stream.write_all(format!("ERR {}\r\n\r\n", self.rejection).as_bytes()).await?;
-        self.stream.flush().await?;
-        close_gently(&mut self.stream).await
+        explain(&mut self.stream, &self.rejection.to_string()).await
     }
+}
+
+/// Sends the reason why a peer is not served, and closes.
+pub(super) async fn explain(stream: &mut TlsStream<TcpStream>, words: &str) -> io::Result<()> {
+    stream.write_all(format!("ERR {words}\r\n\r\n").as_bytes()).await?;
+    stream.flush().await?;
+    close_gently(stream).await
 }
 
 /// Bytes that are still read, and discarded, from a peer that was told goodbye.

@@ -16,7 +16,8 @@ use tokio_util::task::TaskTracker;
 use super::admission::{AddressSlots, Admission, AdmissionLimits};
 use super::connection::Connection;
 use super::control::Control;
-use super::handshake::{authorize, close_gently, not_in_time};
+use super::handshake::{authorize, close_gently, explain, not_in_time};
+use super::registry::Disconnect;
 use super::shared::{Current, Shared};
 use super::verify::Verifiers;
 use crate::network::PeerAddress;
@@ -68,7 +69,9 @@ impl Server {
     /// Puts `current` in force. Requests that have begun end under the old state; each connection checks at
     /// once whether its client is still admitted, and stops calls that its client may no longer run.
     pub fn swap(&self, current: Current) {
+        let service = Arc::clone(&current.service);
         self.shared.current.store(Arc::new(current));
+        self.shared.registry.cut_off_excess(&service.most_connections);
         self.shared.swapped.notify_waiters();
         self.shared.registry.renew();
     }
@@ -196,10 +199,20 @@ async fn serve(
         Ok(None) => return,
         Err(_elapsed) => return not_in_time(id, peer),
     };
-    let (stream, identity) = authenticated.into_parts();
-    let (client, thumbprint, known_by) = (identity.name_shared(), identity.thumbprint(), identity.known_by());
+    let (mut stream, identity) = authenticated.into_parts();
+    let (client, thumbprint) = (identity.name_shared(), identity.thumbprint());
+    let known_by = identity.known_by().clone();
+    let most = || shared.service().most_connections.get(&client).copied();
+    let registration = match shared.registry.join(id, identity, peer, most) {
+        Ok(registration) => registration,
+        Err(Disconnect { reason, words, .. }) => {
+            reason.count();
+            tracing::warn!(target: "lictor::connection", connection = %id, %peer, client = &*client, %thumbprint, reason = words, "refused");
+            let _ = timeout(GOODBYE, explain(&mut stream, &words)).await;
+            return;
+        }
+    };
     tracing::info!(target: "lictor::connection", connection = %id, %peer, client = &*client, %thumbprint, %known_by, "admitted");
-    let registration = shared.registry.join(id, identity, peer);
     let service = Arc::clone(&current.service);
     drop(current);
     let mut connection = Connection::new(stream, registration.handle(), service, shared);

@@ -46,6 +46,12 @@ impl Disconnect {
         let detail = rejection.detail().map(str::to_owned);
         Self { reason: CloseReason::Revoked, words: rejection.to_string(), detail }
     }
+
+    /// The client has more connections than the `most` that it may have.
+    fn over_connections(most: usize) -> Self {
+        let words = format!("Too many connections: this client may have {most} at once");
+        Self { reason: CloseReason::OverConnections, words, detail: None }
+    }
 }
 
 /// Signals that a connection has not acted on yet.
@@ -152,9 +158,38 @@ impl ConnectionHandle {
 /// All connections that are served, and the record of each client since the start.
 #[derive(Default)]
 pub(super) struct Registry {
-    present: Mutex<HashMap<u64, Arc<ConnectionHandle>>>,
+    present: Mutex<Present>,
     clients: Mutex<HashMap<Arc<str>, Record>>,
     is_stopping: AtomicBool,
+}
+
+/// The connections that are served.
+#[derive(Default)]
+struct Present {
+    by_id: HashMap<u64, Arc<ConnectionHandle>>,
+    /// How many each client has.
+    of_client: HashMap<Arc<str>, usize>,
+}
+
+impl Present {
+    fn enter(&mut self, client: Arc<str>, handle: &Arc<ConnectionHandle>) {
+        *self.of_client.entry(client).or_default() += 1;
+        self.by_id.insert(handle.id.0, Arc::clone(handle));
+    }
+
+    fn leave(&mut self, client: &str, id: ConnectionId) {
+        self.by_id.remove(&id.0);
+        if let Some(count) = self.of_client.get_mut(client) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_client.remove(client);
+            }
+        }
+    }
+
+    fn count_of(&self, client: &str) -> usize {
+        self.of_client.get(client).copied().unwrap_or_default()
+    }
 }
 
 /// A client's record since the start.
@@ -209,32 +244,48 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        locked(&self.registry.present).remove(&self.handle.id.0);
+        let client = self.handle.identity().name_shared();
+        locked(&self.registry.present).leave(&client, self.handle.id);
         let last_use = SystemTime::now().checked_sub(self.handle.unused());
         let mut clients = locked(&self.registry.clients);
-        let record = clients.entry(self.handle.identity().name_shared()).or_default();
+        let record = clients.entry(client).or_default();
         record.last_use = record.last_use.max(last_use);
     }
 }
 
 impl Registry {
-    /// Adds a connection, until the returned value is dropped.
+    /// Adds a connection, until the returned value is dropped. `most` returns the number of connections that
+    /// the client may have, if it has such a limit.
+    ///
+    /// # Errors
+    ///
+    /// The words for the client, if it has that many already.
     pub(super) fn join(
         self: &Arc<Self>,
         id: ConnectionId,
         identity: PeerIdentity,
         peer: PeerAddress,
-    ) -> Registration {
-        locked(&self.clients).entry(identity.name_shared()).or_default().remember(&identity);
-        let handle = Arc::new(ConnectionHandle::new(id, identity, peer));
-        locked(&self.present).insert(id.0, Arc::clone(&handle));
+        most: impl FnOnce() -> Option<usize>,
+    ) -> Result<Registration, Disconnect> {
+        let client = identity.name_shared();
+        let handle = Arc::new(ConnectionHandle::new(id, identity.clone(), peer));
+        {
+            let mut present = locked(&self.present);
+            // Asked under the lock: a limit that is lowered meanwhile either is known here, or
+            // `cut_off_excess` finds this connection.
+            if let Some(most) = most().filter(|most| present.count_of(&client) >= *most) {
+                return Err(Disconnect::over_connections(most));
+            }
+            present.enter(Arc::clone(&client), &handle);
+        }
+        locked(&self.clients).entry(client).or_default().remember(&identity);
         // Either `close` finds it among the present, or this sees that the server is stopping.
         if self.is_stopping() {
             handle.stop();
         }
         // The config may have changed since the handshake; have the connection re-check.
         handle.signal(Signals::RENEW);
-        Registration { registry: Arc::clone(self), handle }
+        Ok(Registration { registry: Arc::clone(self), handle })
     }
 
     /// Has all that join from now on take no request, and returns those present, in no order, which are to be
@@ -267,9 +318,29 @@ impl Registry {
         }
     }
 
+    /// Cuts off the newest connections of clients that have more than their number in `most`.
+    pub(super) fn cut_off_excess(&self, most: &HashMap<Arc<str>, usize>) {
+        let mut left: HashMap<&str, usize> = {
+            let present = locked(&self.present);
+            let over = most.iter().filter(|(client, most)| present.count_of(client) > **most);
+            over.map(|(client, most)| (&**client, *most)).collect()
+        };
+        if left.is_empty() {
+            return;
+        }
+        for connection in self.all() {
+            let identity = connection.identity();
+            match left.get_mut(identity.name()) {
+                Some(0) => connection.disconnect(Disconnect::over_connections(most[identity.name()])),
+                Some(left) => *left -= 1,
+                None => {}
+            }
+        }
+    }
+
     /// Returns the connection `id`.
     pub(super) fn find(&self, id: ConnectionId) -> Option<Arc<ConnectionHandle>> {
-        locked(&self.present).get(&id.0).cloned()
+        locked(&self.present).by_id.get(&id.0).cloned()
     }
 
     /// Returns all connections, in the order of their numbers.
@@ -285,7 +356,7 @@ impl Registry {
     }
 
     fn present(&self) -> Vec<Arc<ConnectionHandle>> {
-        locked(&self.present).values().cloned().collect()
+        locked(&self.present).by_id.values().cloned().collect()
     }
 
     fn signal(&self, signal: u8) {

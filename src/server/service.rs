@@ -1,5 +1,6 @@
 //! The service in force, as a reload makes it: admission, permission, routes, and limits.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct Service {
     pub client_limits: ClientLimits,
     /// Limits on each client's requests per second.
     pub rate_limits: RateLimits,
+    /// The most connections of each client that has such a limit.
+    pub most_connections: HashMap<Arc<str>, usize>,
     /// Replies stored by their requests' keys.
     pub idempotency: Ledger,
     /// Bounds on each connection.

@@ -26,6 +26,8 @@ counters! {
         "Times that accepting had to wait, as all places for connections were taken.";
     ConnectionsRefused "lictor_connections_refused_total",
         "Connections that were closed at once, as their address had as many as it may.";
+    ClientConnectionsRefused "lictor_client_connections_refused_total",
+        "Connections that were closed, as their client had as many as it may.";
     HandshakesDelayed "lictor_handshakes_delayed_total",
         "Handshakes that had to wait for those of others.";
     HandshakesOfAddressDelayed "lictor_handshakes_of_address_delayed_total",

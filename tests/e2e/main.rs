@@ -40,6 +40,7 @@ mod metrics;
 mod metrics_alone;
 mod network;
 mod odd;
+mod own_limits;
 mod pace;
 mod packaged;
 mod packages;

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use testkit::certs::Identity;
-use testkit::client::{Connection, tcp};
+use testkit::client::{Connection, Tls, tcp};
 use testkit::components;
 use testkit::server::{Server, Setup};
 use testkit::{eventually, tcp_from};
@@ -14,10 +14,17 @@ use crate::metrics::metrics;
 type Meet = fn(&Server, [&Identity; 2]) -> Box<dyn Any>;
 
 /// The metric, the limits by which it is met, and the actions.
-const CASES: [(&str, &str, Meet); 14] = [
+const CASES: [(&str, &str, Meet); 15] = [
     ("lictor_connections_delayed_total", "connections = 2\nconnections_per_address = 2", |server, _| {
         Box::new([tcp(server.address()), tcp(server.address())])
     }),
+    (
+        "lictor_client_connections_refused_total",
+        "[clients.tester.limits]\nconnections = 1",
+        |server, [tester, _]| {
+            Box::new([(); 2].map(|()| Connection::open(server.address(), Tls::showing(tester))))
+        },
+    ),
     (
         "lictor_handshakes_delayed_total",
         "unauthenticated_connections = 1\nunauthenticated_per_address = 1",

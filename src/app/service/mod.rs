@@ -1,17 +1,19 @@
 //! From a config and its plugins to the service that connections use.
 
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::plugins::Plugins;
 use crate::authz::Policy;
-use crate::config::{self, Config, Pin};
+use crate::config::{self, Config, OwnLimits, Pin};
 use crate::idempotency::{self, Ledger};
 use crate::identity::{Pinned, Roster};
 use crate::plugin::ClientLimits;
 use crate::route::{OPERATORS, Routes};
 use crate::server::{AdmissionLimits, ConnectionLimits, RateLimits, Rechecks, Service, TlsFiles, TlsVersion};
+use crate::state::Quota;
 use crate::telemetry::{Arguments, CommandLog};
 
 /// Builds the service for connections; clients' running calls carry over from `old`.
@@ -26,32 +28,30 @@ pub(super) fn service(
         commands.iter().map(move |command| (Arc::from(command.as_ref()), Arc::clone(plugin)))
     });
     let arguments = if config.log.arguments { Arguments::Logged } else { Arguments::Hidden };
-    let clients = || config.clients.keys().map(|name| name.as_ref().into());
-    let at_once = config.limits.concurrent_commands_per_client;
     // No single client may fill the queue in which the others wait for a plugin or a slot.
     let waiting = config.limits.queue.div_ceil(2);
-    let per_second =
-        NonZeroU32::new(config.limits.requests_per_second).filter(|rate| rate.get() < UNCOUNTED_RATE);
+    let (calls, rates) = (calls_at_once(config), rates(config));
     let routes = commands.collect::<Routes<_>>();
     Service {
         roster: roster(config),
         rechecks: Rechecks::default(),
         policy: policy(config),
         client_limits: match old {
-            Some(old) => old.client_limits.renewed(clients(), at_once, waiting),
-            None => ClientLimits::new(clients(), at_once, waiting),
+            Some(old) => old.client_limits.renewed(calls, waiting),
+            None => ClientLimits::new(calls, waiting),
         },
         rate_limits: match old {
-            Some(old) => old.rate_limits.renewed(clients(), per_second),
-            None => RateLimits::new(clients(), per_second),
+            Some(old) => old.rate_limits.renewed(rates),
+            None => RateLimits::new(rates),
         },
+        most_connections: most_connections(config),
         idempotency,
         limits: connection_limits(&config.limits),
         close_on_error: config.protocol.close_on_error,
         log: CommandLog::new(
             config.log.commands_per_second,
             arguments,
-            clients(),
+            clients(config).map(|(name, _)| name),
             routes.commands(),
             OPERATORS,
         ),
@@ -59,21 +59,42 @@ pub(super) fn service(
     }
 }
 
+fn clients(config: &Config) -> impl Iterator<Item = (Arc<str>, &config::Client)> {
+    config.clients.iter().map(|(name, client)| (name.as_ref().into(), client))
+}
+
 /// Requests that each client may make.
 fn policy(config: &Config) -> Policy {
-    let clients = config.clients.iter();
-    clients.map(|(name, client)| (name.as_ref().into(), client.permissions.clone())).collect()
+    clients(config).map(|(name, client)| (name, client.permissions.clone())).collect()
+}
+
+/// The most calls that each client may have running.
+fn calls_at_once(config: &Config) -> impl Iterator<Item = (Arc<str>, usize)> {
+    let of_every = config.limits.concurrent_commands_per_client;
+    clients(config).map(move |(name, client)| (name, client.limits.concurrent_commands.unwrap_or(of_every)))
+}
+
+/// The requests that each client may send in a second; `None` if they are not counted.
+fn rates(config: &Config) -> impl Iterator<Item = (Arc<str>, Option<NonZeroU32>)> {
+    let of_every = config.limits.requests_per_second;
+    clients(config).map(move |(name, client)| {
+        let rate = NonZeroU32::new(client.limits.requests_per_second.unwrap_or(of_every));
+        (name, rate.filter(|rate| rate.get() < UNCOUNTED_RATE))
+    })
+}
+
+fn most_connections(config: &Config) -> HashMap<Arc<str>, usize> {
+    clients(config).filter_map(|(name, client)| Some((name, client.limits.connections?))).collect()
 }
 
 /// Clients that are admitted.
 fn roster(config: &Config) -> Roster {
-    let named = || config.clients.iter().map(|(name, client)| (Arc::<str>::from(name.as_ref()), client));
-    let pins = named().flat_map(|(name, client)| {
+    let pins = clients(config).flat_map(|(name, client)| {
         let pinned = move |ends| Pinned { client: Arc::clone(&name), ends };
         let ends = |pin: &Pin| pin.validity.map(|validity| validity.not_after);
         client.thumbprints.iter().map(move |pin| (pin.thumbprint, pinned(ends(pin))))
     });
-    let uris = named()
+    let uris = clients(config)
         .flat_map(|(name, client)| client.uris.iter().map(move |uri| (uri.clone(), Arc::clone(&name))));
     let authorities = config.identity.authorities.iter().flat_map(|file| file.authorities.iter().cloned());
     let lists = config.identity.revocation_lists.iter().flat_map(|file| file.lists.iter().cloned());
@@ -104,7 +125,22 @@ pub(crate) fn idempotency_limits(limits: &config::Limits) -> idempotency::Limits
         window: limits.idempotency_window,
         max_keys: limits.idempotency_keys,
         max_bytes: limits.idempotency_bytes,
+        of_clients: BTreeMap::new(),
     }
+}
+
+/// [`idempotency_limits`] of all clients, with their own.
+pub(super) fn all_idempotency_limits(config: &Config) -> idempotency::Limits {
+    let of_every = idempotency_limits(&config.limits);
+    let own = clients(config).filter_map(|(name, client)| {
+        let OwnLimits { idempotency_keys: keys, idempotency_bytes: bytes, .. } = client.limits;
+        (keys.is_some() || bytes.is_some()).then(|| {
+            let max_keys = keys.unwrap_or(of_every.max_keys);
+            (name, Quota { max_keys, max_bytes: bytes.unwrap_or(of_every.max_bytes) })
+        })
+    });
+    let of_clients = own.collect();
+    idempotency::Limits { of_clients, ..of_every }
 }
 
 pub(super) fn admission_limits(config: &Config) -> AdmissionLimits {

@@ -174,8 +174,12 @@ fn service(clients: &HashMap<String, PeerIdentity>, routes: Routes<Arc<Plugin>>)
         roster: pins.collect(),
         rechecks: Rechecks::default(),
         policy: names().map(|name| (name, all())).collect(),
-        client_limits: ClientLimits::new(names(), limits.concurrent_commands_per_client, 0),
-        rate_limits: RateLimits::new(names(), None),
+        client_limits: ClientLimits::new(
+            names().map(|name| (name, limits.concurrent_commands_per_client)),
+            0,
+        ),
+        rate_limits: RateLimits::default(),
+        most_connections: HashMap::new(),
         // Apart from the state, which may outlive this process: an earlier run's answers do not count in this
         // one.
         idempotency: Ledger::new(Arc::new(MemoryEngine::new()), idempotency_limits(&limits)),

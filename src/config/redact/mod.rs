@@ -87,7 +87,7 @@ pub fn urls(text: &str) -> Cow<'_, str> {
 const MOST_KEY_CHARS: usize = 64;
 
 /// Keys whose values are tables.
-const TABLES: [&str; 3] = ["config", "grants", "directories"];
+const TABLES: [&str; 4] = ["limits", "config", "grants", "directories"];
 
 /// Returns true if `path` leads to a value of one of Lictor's own keys.
 fn is_own_value(path: &[&str], sections: Sections) -> bool {

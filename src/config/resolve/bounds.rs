@@ -1,7 +1,14 @@
-//! The bounds of a config: each held to its range, and those of `[limits]` to each other.
+//! The bounds of a config: each held to its range, those of `[limits]` to each other, and a client's own to
+//! those.
 
+use std::ops::Range;
+
+use toml::Spanned;
+
+use crate::config::OwnLimits;
 use crate::config::fields::{Field, Findings};
 use crate::config::limits::{self, Bound, FromAmount, Limits, Quantity, RawLimits};
+use crate::config::raw::RawOwnLimits;
 
 /// Returns the value of `bound`, or its default.
 pub(super) fn held<Q: Quantity, T: FromAmount>(
@@ -96,13 +103,84 @@ fn within<Q: Quantity>(
         return;
     }
     *part = whole;
-    let (part, name, most) = (part_bound.key, whole_bound.key, whole_bound.written(whole as u64));
-    let fault = findings
-        .error(format!("`limits.{part}` is more than `limits.{name}`"))
-        .at(given.span(), format!("more than {most}"));
+    let name = format!("limits.{}", part_bound.key);
+    report_more((&name, given.span()), (&whole_bound, whole_field, whole as u64), findings);
+}
+
+/// Reports that the part called `name` at `span` is more than the whole, a bound of `[limits]`.
+fn report_more<Q>(
+    (name, span): (&str, Range<usize>),
+    (whole_bound, whole_field, whole): (&Bound, &Field<Q>, u64),
+    findings: &mut Findings,
+) {
+    let (key, most) = (whole_bound.key, whole_bound.written(whole));
+    let fault =
+        findings.error(format!("`{name}` is more than `limits.{key}`")).at(span, format!("more than {most}"));
     let fault = match whole_field.given() {
         Some(whole) => fault.at(whole.span(), "than this"),
         None => fault,
     };
-    fault.help(format!("lower `{part}` to {most}, or raise `{name}`")).done();
+    fault.help(format!("lower `{name}` to {most}, or raise `limits.{key}`")).done();
+}
+
+/// Resolves the limits of a client's own in the section `at`, each at most the one of `[limits]`.
+pub(super) fn own(
+    at: &str,
+    field: &Field<RawOwnLimits>,
+    (raw_limits, held): (&Field<RawLimits>, &Limits),
+    findings: &mut Findings,
+) -> OwnLimits {
+    let Some(raw) = field.value() else { return OwnLimits::default() };
+    let absent = RawLimits::default();
+    let whole = raw_limits.value().unwrap_or(&absent);
+    OwnLimits {
+        requests_per_second: own_bound(
+            at,
+            (&limits::CLIENT_RATE, &raw.requests_per_second),
+            (&limits::requests_per_second, &whole.requests_per_second, held.requests_per_second.into()),
+            findings,
+        ),
+        concurrent_commands: own_bound(
+            at,
+            (&limits::CLIENT_COMMANDS, &raw.concurrent_commands),
+            (
+                &limits::concurrent_commands_per_client,
+                &whole.concurrent_commands_per_client,
+                held.concurrent_commands_per_client as u64,
+            ),
+            findings,
+        ),
+        connections: own_bound(
+            at,
+            (&limits::CLIENT_CONNECTIONS, &raw.connections),
+            (&limits::connections, &whole.connections, held.connections as u64),
+            findings,
+        ),
+        idempotency_keys: own_bound(
+            at,
+            (&limits::CLIENT_KEYS, &raw.idempotency_keys),
+            (&limits::idempotency_keys, &whole.idempotency_keys, held.idempotency_keys),
+            findings,
+        ),
+        idempotency_bytes: own_bound(
+            at,
+            (&limits::CLIENT_KEY_BYTES, &raw.idempotency_bytes),
+            (&limits::idempotency_bytes, &whole.idempotency_bytes, held.idempotency_bytes),
+            findings,
+        ),
+    }
+}
+
+fn own_bound<Q: Quantity, T: FromAmount>(
+    at: &str,
+    (bound, field): (&Bound, &Field<Q>),
+    whole: (&Bound, &Field<Q>, u64),
+    findings: &mut Findings,
+) -> Option<T> {
+    let own = bound.hold(at, field, findings)?;
+    if let Some(span) = field.given().map(Spanned::span).filter(|_| own > whole.2) {
+        let name = findings.name(at, bound.key);
+        report_more((&name, span), whole, findings);
+    }
+    Some(T::from_amount(own))
 }

@@ -1,4 +1,4 @@
-//! `[clients]`: the certificates that identify each client.
+//! `[clients]`: the certificates that identify each client, and its limits.
 //!
 //! Reads the certificates that are pinned by file, to hash them. Never checks their dates: that happens when
 //! a client connects, and the answer may change until then.
@@ -8,22 +8,25 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::bounds;
 use super::folder::{self, Folder};
 use super::identity::Uris;
 use super::permissions::{Granted, Roles};
 use crate::config::fields::{Field, Findings, Named};
 use crate::config::files::{self, Pinnable};
+use crate::config::limits::{Limits, RawLimits};
 use crate::config::names::ClientName;
 use crate::config::raw::{RawClient, RawIdentity};
 use crate::config::values::PathText;
 use crate::config::{Client, Pin, RevocationFile, TlsVersion};
 use crate::identity::{Doubt, Thumbprint};
 
-/// Other parts of the config that decide whether a certificate admits its client.
+/// Other parts of the config that bear on a client.
 #[derive(Clone, Copy)]
 pub(super) struct Beside<'a> {
     pub(super) min_tls: TlsVersion,
     pub(super) lists: &'a [RevocationFile],
+    pub(super) limits: (&'a Field<RawLimits>, &'a Limits),
 }
 
 pub(super) fn resolve(
@@ -42,7 +45,9 @@ pub(super) fn resolve(
         let uris = known_uris.of(name, section.get_ref(), findings);
         let Granted { roles, commands, permissions } = roles.granted(name, section, findings);
         let certificates = certificates(section.get_ref()).map(|path| folder.path(path.get_ref())).collect();
-        let client = Client { thumbprints, certificates, uris, roles, commands, permissions };
+        let at = format!("{}.limits", name.key());
+        let limits = bounds::own(&at, &section.get_ref().limits, beside.limits, findings);
+        let client = Client { thumbprints, certificates, uris, roles, commands, permissions, limits };
         clients.insert(name.clone(), client);
     }
     clients

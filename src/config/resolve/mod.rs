@@ -82,7 +82,8 @@ pub(super) fn resolve(
     }
     let min_tls = server.as_ref().map(|server| server.min_tls).unwrap_or_default();
     let identity = identity::resolve(&raw.identity, &raw.clients, &folder, findings);
-    let beside = clients::Beside { min_tls, lists: &identity.revocation_lists };
+    let beside =
+        clients::Beside { min_tls, lists: &identity.revocation_lists, limits: (&raw.limits, &limits) };
     let roles = Roles::resolve(&raw.roles, &plugins, findings);
     let clients = clients::resolve(&raw.clients, &raw.identity, beside, &roles, &folder, findings);
     let enabled = raw.clients.value().into_iter().flat_map(|named| &named.entries);

@@ -69,13 +69,9 @@ impl Connection {
 
     /// Stops the running commands and ends reading; waiting requests are answered in order.
     pub(super) fn cut_off(&mut self, Disconnect { reason, words, detail }: Disconnect) {
-        if matches!(
-            self.reading,
-            Reading::Ended(
-                CloseReason::Gone | CloseReason::TlsFault | CloseReason::Revoked | CloseReason::Kicked,
-                _
-            )
-        ) {
+        if let Reading::Ended(reason, _) = self.reading
+            && (reason.is_cut_off() || matches!(reason, CloseReason::Gone | CloseReason::TlsFault))
+        {
             return;
         }
         let (connection, client) = (self.session.id(), self.session.identity.name());
@@ -87,8 +83,9 @@ impl Connection {
 
     /// Answers a request that is dequeued after its client was disconnected; returns any other.
     pub(super) fn refuse_if_cut_off(&mut self, exchange: Exchange) -> Option<Exchange> {
-        let Reading::Ended(reason @ (CloseReason::Revoked | CloseReason::Kicked), _) = self.reading else {
-            return Some(exchange);
+        let reason = match self.reading {
+            Reading::Ended(reason, _) if reason.is_cut_off() => reason,
+            _ => return Some(exchange),
         };
         self.reply(&exchange, 0, Err(&CommandError::not_run(Code::Cancelled, reason.as_str())));
         None
