@@ -85,6 +85,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     // For any umask: files that others may write are warned of, or refused.
     let modes = std::process::Command::new("chmod").args(["-R", "go-w"]).arg(folder.path()).status();
     assert!(modes.unwrap().success());
+    make_secrets(&folder.path().join("secrets"));
     Fixture { folder, marks }
 });
 
@@ -94,6 +95,29 @@ fn write_key(path: &Path, pem: &str, mode: u32) {
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     #[cfg(not(unix))]
     let _ = mode;
+}
+
+/// Makes files that plugins' secrets may name.
+fn make_secrets(folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    let large = "hunter2 ".repeat(10_000);
+    for (name, bytes, mode) in [
+        ("token", "hunter2\n".as_bytes(), 0o600),
+        ("of-time", b"hunter2", 0o600),
+        ("open", b"hunter2", 0o644),
+        ("group", b"hunter2", 0o640),
+        ("writable", b"hunter2", 0o666),
+        ("latin", b"hunter2 \xe9", 0o600),
+        ("large", large.as_bytes(), 0o600),
+        ("empty", b"", 0o600),
+        ("newline", b"\r\n", 0o600),
+    ] {
+        let path = folder.join(name);
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let made = std::process::Command::new("mkfifo").arg(folder.join("pipe")).status();
+    assert!(made.unwrap().success());
 }
 
 impl Fixture {

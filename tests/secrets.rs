@@ -1,6 +1,8 @@
 //! Secrets in a config file with a mistake: no fault shows them, for any kind and place of mistake.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use lictor::config::{self, Style};
@@ -37,6 +39,15 @@ const SLIPS: &[&str] = &[
     "[plugins.new] config = { x = \"{}\" }",
     "[plugins.new]\nconfig = { x = \"{}\", y = }",
     "[plugins.new]\nconfig = {\n x = \"{}\"\n z\n}",
+    "[plugins.new.config]\nx = { value = \"{}\" }",
+    "[plugins.new.config]\nx = { \"{}\" = \"file\" }",
+    "[plugins.new.config]\nx = { file = \"a\", token = \"{}\" }",
+    "[plugins.new.config]\nx = { file = { x = \"{}\" } }",
+    "[plugins.new.config]\nx = { env = \"TOKEN={}\" }",
+    "[plugins.new.config]\nx = { credential = \"a\" } # {}",
+    "[plugins.new.config]\nx = { env = \"{}",
+    "[plugins.new.config]\nx = { file = {} }",
+    "[plugins.new.config.x]\ncredential = \"a\" \"{}\"",
     "[plugins.new]\nconfig={x=\"{}\"} y",
     "[plugins.new]\nconfig = \"{}\"",
     "[plugins.new]\nconfig.x = {}",
@@ -88,6 +99,54 @@ fn no_slip_shows_a_secret_wherever_it_stands() {
             keeps_its_secret(&format!("{}{slip}\n{}", lines[..place].concat(), lines[place..].concat()));
         }
     }
+}
+
+/// Files and a variable that hold the secret, wrong in each way and right.
+#[test]
+fn no_fault_shows_what_a_place_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("right"), SECRET).unwrap();
+    fs::write(folder.path().join("latin"), [SECRET.as_bytes(), b"\xe9"].concat()).unwrap();
+    fs::write(folder.path().join("large"), SECRET.repeat(10_000)).unwrap();
+    fs::write(folder.path().join("open"), SECRET).unwrap();
+    fs::write(folder.path().join("writable"), SECRET).unwrap();
+    for (name, mode) in [("open", 0o644), ("writable", 0o666)] {
+        fs::set_permissions(folder.path().join(name), Permissions::from_mode(mode)).unwrap();
+    }
+    let kept = std::env::var("PATH").unwrap();
+    let certificates = rcgen::generate_simple_self_signed(["server".to_owned()]).unwrap();
+    fs::write(folder.path().join("server.pem"), certificates.cert.pem()).unwrap();
+    fs::write(folder.path().join("server.key"), certificates.signing_key.serialize_pem()).unwrap();
+    fs::write(folder.path().join("echo.wasm"), "").unwrap();
+    let path = folder.path().join("server.toml");
+    let mut read = 0;
+    for place in [
+        "{ file = \"right\" }",
+        "{ file = \"latin\" }",
+        "{ file = \"large\" }",
+        "{ file = \"open\" }",
+        "{ file = \"writable\" }",
+        "{ file = \"right\", env = \"PATH\" }",
+        "{ env = \"PATH\" }",
+    ] {
+        let text = format!(
+            "[server]\ncertificate = \"server.pem\"\nprivate_key = \"server.key\"\n\
+             [plugins.echo]\ncomponent = \"echo.wasm\"\n[plugins.echo.config]\ntoken = {place}\n"
+        );
+        let shown = match config::parse(&path, &text) {
+            Ok(loaded) => {
+                let token = loaded.config.plugins.values().next().unwrap().config.as_ref().unwrap();
+                let value = token["token"].value().unwrap();
+                assert!(value == SECRET || value == kept);
+                read += 1;
+                let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+                format!("{loaded:?}{loaded:#?}{warnings:?}")
+            }
+            Err(faults) => format!("{faults}{faults:?}"),
+        };
+        assert!(!shown.contains("hunter2") && !shown.contains(&kept), "{place}\n{shown}");
+    }
+    assert_eq!(read, 3);
 }
 
 proptest! {

@@ -8,11 +8,11 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 
 use crate::authz::Permissions;
-use crate::config::{self, Config, EventGrant, PluginName, StoreGrant};
+use crate::config::{self, Config, EventGrant, PluginName, Setting, StoreGrant};
 use crate::files::Authors;
 use crate::plugin::{
     CommandGate, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant, Instances, Kept, Plugin, Sandbox,
-    SandboxLimits, Spec, Stores, VolumeLimits,
+    SandboxLimits, Settings, Spec, Stores, VolumeLimits,
 };
 use crate::state::{Engine, Namespace, Quota};
 
@@ -236,7 +236,7 @@ pub(super) fn compiling(limits: &config::Limits) -> Compiling {
 
 /// Returns the grants of a plugin with these settings, `granted`, and the stores that follow from it.
 pub(crate) fn grants(
-    settings: Option<&BTreeMap<String, String>>,
+    settings: Option<&BTreeMap<String, Setting>>,
     granted: &config::Grants,
     stores: Option<Stores>,
 ) -> Grants {
@@ -254,8 +254,13 @@ pub(crate) fn grants(
         let named = |granted: &config::HttpUrl| (granted.url.clone(), granted.networks.clone());
         HttpGrant { urls: urls.iter().map(named).collect() }
     };
+    let read = |settings: &BTreeMap<String, Setting>| {
+        let read =
+            settings.iter().filter_map(|(key, setting)| Some((key.clone(), setting.value()?.to_owned())));
+        Settings(read.collect())
+    };
     Grants {
-        config: settings.cloned(),
+        config: settings.map(read),
         logging: granted.logging,
         stores,
         files: granted.files.as_ref().map(|files| files.iter().cloned().collect()),

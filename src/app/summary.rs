@@ -44,6 +44,6 @@ fn shown(pattern: &PermissionPattern) -> String {
 }
 
 fn switched_off(config: &Config) -> impl Iterator<Item = (&'static str, &str)> {
-    let plugins = config.disabled.plugins.iter().map(|name| ("plugin", name.as_ref()));
+    let plugins = config.disabled.plugins.keys().map(|name| ("plugin", name.as_ref()));
     plugins.chain(config.disabled.clients.keys().map(|name| ("client", name.as_ref())))
 }

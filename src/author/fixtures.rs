@@ -15,7 +15,7 @@ use crate::files::Authors;
 use crate::identity::{self, PeerIdentity, Roster, Thumbprint};
 use crate::plugin::{
     CommandGate, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant, Instances, Kept, Sandbox,
-    SandboxLimits, Spec, Stores, VolumeLimits,
+    SandboxLimits, Settings, Spec, Stores, VolumeLimits,
 };
 use crate::state::{Engine, Namespace, Quota};
 use crate::telemetry::{self, Format};
@@ -34,7 +34,7 @@ pub(super) const DEFAULT_STORE: &str = "default";
 /// Returns all grants, with nothing behind them except `config` and `stores`.
 pub(super) fn everything(config: BTreeMap<String, String>, stores: Stores) -> Grants {
     Grants {
-        config: Some(config),
+        config: Some(Settings(config)),
         logging: true,
         stores: Some(stores),
         files: Some(HashMap::new()),

@@ -26,7 +26,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let loaded = load_by(config::load, &self.config.path)?;
+        let loaded = load_by(config::load_to_check, &self.config.path)?;
         warn(&loaded.warnings);
         let checked = app::check(&loaded.config).map_err(|error| Failure::usage(format!("{error:#}")))?;
         warn(&checked.warnings);
@@ -52,7 +52,7 @@ fn load_old(path: &Path) -> Result<Config, Failure> {
         let advice = "name the config file as it was before the change";
         return Err(Failure::usage(format!("there is no {}, which --diff names: {advice}", path.display())));
     }
-    let loaded = config::load_of_anybody(path).map_err(|faults| {
+    let loaded = config::load_to_compare(path).map_err(|faults| {
         output::note(&format!("the old config, {}, which --diff names, has faults:", path.display()));
         output::faults(|style| faults.render(style));
         Failure::told(Exit::Usage)

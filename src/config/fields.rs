@@ -19,8 +19,8 @@ use super::redact::{self, Grammar};
 use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::sections::Sections;
 use super::values::{
-    Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName, StateEngine,
-    TlsVersion, UriText,
+    CredentialName, Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
+    StateEngine, TlsVersion, UriText, VariableName,
 };
 use crate::authz::PermissionPattern;
 use crate::text::InvalidText;
@@ -92,6 +92,14 @@ impl<T> Field<T> {
     pub(super) fn given(&self) -> Option<&Spanned<T>> {
         match self {
             Self::Given(value) => Some(value),
+            Self::Absent | Self::Faulty => None,
+        }
+    }
+
+    /// Returns the value that was given, made into another.
+    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Option<Spanned<U>> {
+        match self {
+            Self::Given(value) => Some(Spanned::new(value.span(), make(value.into_inner()))),
             Self::Absent | Self::Faulty => None,
         }
     }
@@ -215,6 +223,8 @@ texts! {
     StateEngine: "an engine", "write \"memory\" or \"sqlite\"";
     SettingName: "a key", "write it in double quotes";
     PluginSetting: "a string", "put the value in double quotes: plugins read text";
+    CredentialName: "a credential's name", "write it in double quotes";
+    VariableName: "a variable's name", "write it in double quotes";
 }
 
 impl Shape for bool {

@@ -27,6 +27,7 @@ mod resolve;
 mod resources;
 mod script;
 mod sections;
+mod setting;
 mod suggestions;
 mod syntax;
 mod table;
@@ -48,27 +49,45 @@ pub use raw::known_keys;
 pub use redact::urls as without_secrets;
 pub use resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 pub use script::{Expected, Script, ScriptCall, ScriptCommand, ScriptGrants, script};
+pub use setting::{SecretPlace, Setting};
 pub use suggestions::instead_of_command;
 pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 
 use self::redact::Grammar;
-use self::resolve::Reading;
+use self::resolve::{Reading, Secrets};
 use crate::files::{Authors, Matters, Sightings};
 
-/// Reads and checks the config file at `path`.
+/// Reads and checks the config file at `path`, to serve it.
 ///
 /// # Errors
 /// Every fault in it, in line order.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
+    load_in(path, Reading { secrets: Secrets::Needed, ..Reading::default() })
+}
+
+/// Like [`load`], for a config that may be served elsewhere: a missing secret is a warning.
+///
+/// # Errors
+/// Every fault in it, in line order.
+pub fn load_to_check(path: &Path) -> Result<Loaded, Faults> {
     load_in(path, Reading::default())
 }
 
-/// Like [`load`], to find out where a server is: anybody may own the file, and components need not exist.
+/// Like [`load_to_check`], for a config that is only compared: anybody may own the file, and components need
+/// not exist.
+///
+/// # Errors
+/// Every fault in it, in line order.
+pub fn load_to_compare(path: &Path) -> Result<Loaded, Faults> {
+    load_in(path, Reading { authors: Authors::Anybody, ..Reading::default() })
+}
+
+/// Like [`load_to_compare`], to find out where a server is: plugins' secrets are not read.
 ///
 /// # Errors
 /// Every fault in it, in line order.
 pub fn load_of_anybody(path: &Path) -> Result<Loaded, Faults> {
-    load_in(path, Reading { authors: Authors::Anybody, running: None })
+    load_in(path, of_anybody())
 }
 
 /// Re-reads and checks the file of the `running` config. Files that a reload does not change, such as the
@@ -77,7 +96,8 @@ pub fn load_of_anybody(path: &Path) -> Result<Loaded, Faults> {
 /// # Errors
 /// Every fault in it, in line order.
 pub fn load_again(running: &Config) -> Result<Loaded, Faults> {
-    load_in(&running.path, Reading { authors: Authors::Trusted, running: Some(running) })
+    let reading = Reading { authors: Authors::Trusted, running: Some(running), secrets: Secrets::Needed };
+    load_in(&running.path, reading)
 }
 
 fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
@@ -95,7 +115,8 @@ fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
     }
 }
 
-/// Checks `text`. Messages call it `path`, and relative paths in it start at the folder of `path`.
+/// Checks `text` like [`load_to_check`]. Messages call it `path`, and relative paths in it start at the
+/// folder of `path`.
 ///
 /// # Errors
 /// Every fault in it, in line order.
@@ -103,12 +124,17 @@ pub fn parse(path: &Path, text: &str) -> Result<Loaded, Faults> {
     parse_in(path, text, Reading::default())
 }
 
-/// Checks `text` like [`parse`], without checking who could have written the files it names.
+/// Checks `text` like [`parse`], without checking who could have written the files it names, and without
+/// reading plugins' secrets.
 ///
 /// # Errors
 /// Every other fault in it, in line order.
 pub fn parse_of_anybody(path: &Path, text: &str) -> Result<Loaded, Faults> {
-    parse_in(path, text, Reading { authors: Authors::Anybody, running: None })
+    parse_in(path, text, of_anybody())
+}
+
+fn of_anybody() -> Reading<'static> {
+    Reading { authors: Authors::Anybody, running: None, secrets: Secrets::Unread }
 }
 
 fn parse_in(path: &Path, text: &str, reading: Reading<'_>) -> Result<Loaded, Faults> {

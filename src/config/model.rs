@@ -1,6 +1,6 @@
 //! The config, resolved: what the file says, with its defaults.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use super::limits::Limits;
 use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::resources::{EventGrant, StoreGrant};
+use super::setting::Setting;
 use super::values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 use crate::authz::{PermissionPattern, Permissions};
 use crate::files::Reserved;
@@ -49,8 +50,8 @@ pub struct Config {
 pub struct Disabled {
     /// The clients, with the files their `certificates` names; these stay withheld from plugins.
     pub clients: BTreeMap<ClientName, Vec<PathBuf>>,
-    /// The plugins.
-    pub plugins: BTreeSet<PluginName>,
+    /// The plugins, with the files that keep their secrets; these stay withheld, too.
+    pub plugins: BTreeMap<PluginName, Vec<PathBuf>>,
 }
 
 impl Config {
@@ -60,7 +61,10 @@ impl Config {
         let authorities = self.identity.authorities.iter().map(|file| &file.path);
         let clients = self.clients.values().map(|client| &client.certificates);
         let clients = clients.chain(self.disabled.clients.values()).flatten();
-        reserved(&self.path, Some(&self.server), &self.state, authorities.chain(clients))
+        let settings = self.plugins.values().flat_map(|plugin| plugin.config.iter().flatten());
+        let secrets = settings.filter_map(|(_, setting)| setting.file());
+        let secrets = secrets.chain(self.disabled.plugins.values().flatten().cloned());
+        reserved(&self.path, Some(&self.server), &self.state, authorities.chain(clients), secrets)
     }
 }
 
@@ -227,7 +231,7 @@ pub struct Plugin {
     pub store_bytes: u64,
     /// Settings it reads through `wasi:config`; `None` if it may not. They may hold secrets, so `Debug` shows
     /// the keys only.
-    pub config: Option<BTreeMap<String, String>>,
+    pub config: Option<BTreeMap<String, Setting>>,
     /// The resources it may use.
     pub grants: Grants,
 }
@@ -279,12 +283,13 @@ pub struct State {
 
 /// Returns the files and folders that no plugin may be granted, since they hold the server's secrets or all
 /// plugins' state. `certificates` are files of authorities and clients; `lictor cert` puts their keys beside
-/// them.
+/// them. `secrets` are files of plugins' secrets.
 pub(super) fn reserved<'a>(
     config: &Path,
     server: Option<&Server>,
     state: &State,
     certificates: impl Iterator<Item = &'a PathBuf>,
+    secrets: impl Iterator<Item = PathBuf>,
 ) -> Reserved {
     let mut reserved = vec![(config.to_owned(), "the server's config file")];
     if let Some(server) = server {
@@ -298,6 +303,7 @@ pub(super) fn reserved<'a>(
     let keys = certificates.map(|certificate| certificate.with_extension("key"));
     // Most clients' keys are on the clients' own machines.
     reserved.extend(keys.filter(|key| key.exists()).map(|key| (key, "a private key")));
+    reserved.extend(secrets.map(|file| (file, "a plugin's secret")));
     Reserved::new(reserved)
 }
 

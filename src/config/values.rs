@@ -92,6 +92,43 @@ impl TryFrom<String> for PluginSetting {
     }
 }
 
+/// The name of a credential that systemd passes to the service: one of a file in its folder.
+pub(super) struct CredentialName(pub(super) String);
+
+/// The name of an environment variable.
+pub(super) struct VariableName(pub(super) String);
+
+impl TryFrom<String> for CredentialName {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        let advice = "write it as `LoadCredential=` in the service's unit has it; a path goes into `file`";
+        let what = match text.as_str() {
+            "" => "a name can't be empty",
+            "." | ".." => "this names a folder",
+            _ if text.contains('/') => "this is a path, and a credential has a name",
+            _ if text.contains('\0') => "a name can't hold a NUL character",
+            _ => return Ok(Self(text)),
+        };
+        Err(InvalidText::new(what).advise(advice))
+    }
+}
+
+impl TryFrom<String> for VariableName {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        let advice = "write the variable's name alone, such as \"DEPLOY_TOKEN\"";
+        let what = match text.as_str() {
+            "" => "a name can't be empty",
+            _ if text.contains('=') => "a name holds no `=`: its value stays in the environment",
+            _ if text.contains('\0') => "a name can't hold a NUL character",
+            _ => return Ok(Self(text)),
+        };
+        Err(InvalidText::new(what).advise(advice))
+    }
+}
+
 /// The SHA-256 of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Digest(pub(super) [u8; 32]);

@@ -28,7 +28,7 @@ mod world;
 pub use call::{Call, Commands, Exchange, ReplyFuture, reply_bytes, timed_out};
 pub use engine::{CoreDumps, Kept};
 pub use host::directories::MAX_OPEN as MAX_OPEN_FILES;
-pub use host::grants::{CommandGate, EventsGrant, Grants, HttpGrant, Stores};
+pub use host::grants::{CommandGate, EventsGrant, Grants, HttpGrant, Settings, Stores};
 pub use host::volume::VolumeLimits;
 pub use load::alone::{Compilation, compile_alone};
 pub use load::compiler::Work;

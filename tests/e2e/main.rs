@@ -62,6 +62,7 @@ mod sandbox;
 mod script;
 mod script_grants;
 mod seat;
+mod secrets;
 mod signals;
 mod state;
 mod state_verbs;

@@ -13,6 +13,7 @@ const HIDDEN: &[&str] = &[
     "[\"plugins\".\"a\".\"conf\\u0069g\"]\ntimeout = \"S\"",
     "[[plugins.a.config]]\ntimeout = \"S\"",
     "[plugins.a.confg]\ntimeout = \"S\"",
+    "[plugins.a.config]\nkey = { file = \"a\", value = \"S\" }\nk.env = \"A=S\"\nfile = \"S\"\nkey.other = \"S\"",
     "[plugins.a]\nauth = \"S\"\nconfig = \"S\"\ngrants = \"S\"\ntimeout = { x = \"S\" }",
     "[plugins.a.grants]\nhttp = ['https://a:S@b/c', \"https://b?S\", 'https://b/#S', 'https://a:/S@b', 'a:S@b']",
     "[plugins.a.grants]\nhttp = [{ url = 'https://a:S@b/c', auth = 'S' }]",
@@ -67,7 +68,8 @@ fn what_is_known_to_be_no_secret_is_shown() {
     let plain = "[server]\nlisten = [\"127.0.0.1:1\"]\n[plugins.a]\ntimeout = \"1s\"\nmax_calls = 5\n\
                  commands = [\"a\", \"b\"] \ngrants.http = [\n  \"https://a:1/b\",\n  { url = 'https://c', \
                  networks = [\"10.0.0.0/8\"] },\n]\n[[clients.\"x1\"]]\ncommands = [\"@*\"]\n\
-                 [plugins.a.grants.directories]\n\"/data2\" = \"x\"";
+                 [plugins.a.grants.directories]\n\"/data2\" = \"x\"\n\
+                 [plugins.a.config]\ntoken = { file = \"secrets/1\" }\nkey.env = \"KEY1\"";
     assert_eq!(document(plain, Grammar::Toml, SECTIONS), plain);
     let broken = "[server]\nlisten = 127.0.0.1:1\n[plugins.a]\ntimeout = \"1s\n";
     assert_eq!(document(broken, Grammar::Broken, SECTIONS), broken);

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use crate::config::fields::Findings;
 use crate::config::model::files_of_state;
-use crate::config::raw::RawConfig;
+use crate::config::raw::{RawConfig, RawSetting};
 use crate::config::values::PathText;
 use crate::files::{Authors, Fault, Matters, Opened, Reason, Sightings};
 use crate::identity::pem;
@@ -102,7 +102,7 @@ impl Folder {
         let bytes = opened.bytes(MOST_PEM_BYTES);
         let bytes = bytes.map_err(|fault| named.report_fault(&fault, findings)).ok()?;
         if pem::holds_key(&bytes) {
-            self.tell_of_loose_key(named, &opened, findings);
+            self.tell_of_loose(named, "a private key", &opened, findings);
         }
         read(&bytes).map_err(|invalid| named.report(invalid, findings)).ok()
     }
@@ -114,7 +114,7 @@ impl Folder {
             Ok(opened) => opened,
             Err(fault) => return named.report_fault(&fault, findings),
         };
-        self.tell_of_loose_key(named, &opened, findings);
+        self.tell_of_loose(named, "a private key", &opened, findings);
         if let Err(fault) = opened.owned() {
             findings
                 .warning("another user can use the server's private key")
@@ -176,15 +176,21 @@ impl Folder {
         }
     }
 
-    /// Warns of a private key that users other than its owner can use. Warns once, since a certificate may be
-    /// in the same file.
-    fn tell_of_loose_key(&self, named: Named<'_>, opened: &Opened, findings: &mut Findings) {
+    /// Warns if users other than its owner can use a file that holds `what`. Warns once, since a key and its
+    /// certificate may be in the same file.
+    pub(super) fn tell_of_loose(
+        &self,
+        named: Named<'_>,
+        what: &str,
+        opened: &Opened,
+        findings: &mut Findings,
+    ) {
         if !opened.is_for_others() || !self.note_told(opened.path()) {
             return;
         }
         let key = named.key;
         findings
-            .warning(format!("`{key}` names a private key that users other than its owner can use"))
+            .warning(format!("`{key}` names {what} that users other than its owner can use"))
             .at(named.path.span(), format!("the mode of this file is {:03o}", opened.mode() & 0o777))
             .help(format!("`chmod 600 {}`", shell_word(&opened.path().to_string_lossy())))
             .done();
@@ -243,7 +249,9 @@ pub(in crate::config) fn look_at_file(opened: &Opened, raw: &RawConfig, findings
     }
     let plugins = raw.plugins.value().into_iter().flat_map(|named| &named.entries);
     let with_config = plugins.filter_map(|(name, raw)| Some((name, raw.get_ref().config.given()?)));
-    let with_settings = with_config.into_iter().find(|(_, config)| !config.get_ref().entries.is_empty());
+    let is_text = |(_, raw): &(_, Spanned<RawSetting>)| matches!(raw.get_ref(), RawSetting::Text(_));
+    let with_settings =
+        with_config.into_iter().find(|(_, config)| config.get_ref().entries.iter().any(is_text));
     if let (Some((name, config)), true) = (with_settings, opened.mode() & 0o004 != 0) {
         let at = format!("{}.config", name.get_ref().key());
         findings

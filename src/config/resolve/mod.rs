@@ -12,26 +12,30 @@ mod listen;
 mod permissions;
 mod plugins;
 mod server;
+mod settings;
 mod state;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::Spanned;
 
 pub(super) use self::folder::look_at_file;
-pub(super) use self::plugins::settings;
+pub(super) use self::settings::Secrets;
 
 use self::bounds::held;
 use self::folder::Folder;
 use self::grants::Surroundings;
 use self::permissions::{Roles, warn_of_unused};
 use self::plugins::Whole;
-use super::fields::Findings;
+use self::settings::secret_files;
+use super::fields::{Field, Findings, Named};
 use super::limits;
 use super::model::{Config, Disabled, Grants, Log, Protocol, reserved};
 use super::names::PluginName;
-use super::raw::{RawConfig, RawDisabled, RawGrants, RawLog};
-use super::values::PathText;
+use super::raw::{RawConfig, RawDisabled, RawGrants, RawLog, RawSetting};
+use super::setting::Setting;
+use super::values::{PathText, SettingName};
 use crate::files::{Authors, Reserved, Sightings};
 
 /// Options for reading a config file.
@@ -40,6 +44,7 @@ pub(super) struct Reading<'a> {
     pub(super) authors: Authors,
     /// The config being served meanwhile.
     pub(super) running: Option<&'a Config>,
+    pub(super) secrets: Secrets,
 }
 
 /// Builds the config that `raw` describes. `None` or reported faults mean that it may not be served. Every
@@ -64,7 +69,10 @@ pub(super) fn resolve(
     let certificates = certificates(raw).map(|path| folder.path(path.get_ref())).collect::<Vec<_>>();
     let disabled_config = switched_off(&disabled, &folder);
     let of_disabled = disabled_config.clients.values().flatten();
-    let reserved = reserved(path, server.as_ref(), &state, certificates.iter().chain(of_disabled));
+    let all_plugins = enabled(&raw.plugins).chain(&disabled.plugins).map(|(_, plugin)| plugin.get_ref());
+    let secrets = secret_files(all_plugins, &folder);
+    let certificates = certificates.iter().chain(of_disabled);
+    let reserved = reserved(path, server.as_ref(), &state, certificates, secrets.into_iter());
     if let Some(running) = reading.running {
         reserved.extend(&running.reserved());
     }
@@ -75,6 +83,7 @@ pub(super) fn resolve(
         reserved: &reserved,
         disabled: &disabled,
         loads_plugins: reading.running.is_none() && reading.authors == Authors::Trusted,
+        secrets: reading.secrets,
     };
     let plugins = plugins::resolve(&raw.plugins, whole, findings);
     if raw.state.is_absent() {
@@ -86,8 +95,7 @@ pub(super) fn resolve(
         clients::Beside { min_tls, lists: &identity.revocation_lists, limits: (&raw.limits, &limits) };
     let roles = Roles::resolve(&raw.roles, &plugins, findings);
     let clients = clients::resolve(&raw.clients, &raw.identity, beside, &roles, &folder, findings);
-    let enabled = raw.clients.value().into_iter().flat_map(|named| &named.entries);
-    let all_clients = enabled.chain(&disabled.clients).map(|(_, client)| client.get_ref());
+    let all_clients = enabled(&raw.clients).chain(&disabled.clients).map(|(_, client)| client.get_ref());
     warn_of_unused(&raw.roles, all_clients, findings);
     sightings.extend(folder.into_sightings());
     Some(Config {
@@ -105,16 +113,18 @@ pub(super) fn resolve(
     })
 }
 
-/// Resolves the grants that a script at `path` gives the plugin `name`, one of `plugins`.
+/// Resolves the settings and grants that a script at `path` gives the plugin `name`, one of `plugins`.
 pub(super) fn granted_as_in_config(
     path: &Path,
     (name, plugins): (&PluginName, &[PluginName]),
-    raw: &RawGrants,
+    (config, grants): (&Field<Named<SettingName, RawSetting>>, &Field<RawGrants>),
     findings: &mut Findings,
-) -> Grants {
+) -> (Option<BTreeMap<String, Setting>>, Grants) {
     let (folder, reserved) = (Folder::of(path, Authors::Anybody), Reserved::default());
     let around = Surroundings { folder: &folder, plugins, disabled: &[], reserved: &reserved };
-    grants::resolve(name, raw, &around, findings)
+    let settings = settings::settings(&name.key(), config, (&folder, Secrets::Needed), findings);
+    let grants = grants.value().map(|raw| grants::resolve(name, raw, &around, findings));
+    (settings, grants.unwrap_or_default())
 }
 
 fn switched_off(disabled: &RawDisabled, folder: &Folder) -> Disabled {
@@ -122,14 +132,21 @@ fn switched_off(disabled: &RawDisabled, folder: &Folder) -> Disabled {
         let certificates = raw.get_ref().certificates.value().into_iter().flat_map(|list| &list.items);
         (name.get_ref().clone(), certificates.map(|path| folder.path(path.get_ref())).collect())
     });
-    let plugins = disabled.plugins.iter().map(|(name, _)| name.get_ref().clone());
+    let plugins = disabled
+        .plugins
+        .iter()
+        .map(|(name, raw)| (name.get_ref().clone(), secret_files(std::iter::once(raw.get_ref()), folder)));
     Disabled { clients: clients.collect(), plugins: plugins.collect() }
+}
+
+/// The entries of a table that are not disabled.
+fn enabled<K, V>(field: &Field<Named<K, V>>) -> impl Iterator<Item = &(Spanned<K>, Spanned<V>)> {
+    field.value().into_iter().flat_map(|named| &named.entries)
 }
 
 /// The certificate files of authorities and clients.
 fn certificates(raw: &RawConfig) -> impl Iterator<Item = &Spanned<PathText>> {
-    let clients = raw.clients.value().into_iter().flat_map(|named| &named.entries);
-    let clients = clients.filter_map(|(_, client)| client.get_ref().certificates.value());
+    let clients = enabled(&raw.clients).filter_map(|(_, client)| client.get_ref().certificates.value());
     let authorities = raw.identity.value().and_then(|identity| identity.authorities.value());
     clients.chain(authorities).flat_map(|list| &list.items)
 }

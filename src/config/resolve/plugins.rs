@@ -10,13 +10,13 @@ use toml::Spanned;
 use super::bounds::{held, optional};
 use super::folder::{self, Folder};
 use super::grants::{self, Surroundings};
+use super::settings::{Secrets, settings};
 use crate::authz::PermissionPattern;
 use crate::config::fields::{Field, Findings, List, Named};
 use crate::config::limits::{self, FromAmount, Limits};
 use crate::config::names::{CommandName, PluginName};
 use crate::config::raw::{RawDisabled, RawPlugin};
 use crate::config::suggestions::{closest, list};
-use crate::config::values::{PluginSetting, SettingName};
 use crate::config::{Plugin, State};
 use crate::files::{Reserved, debug_file};
 
@@ -82,6 +82,7 @@ pub(super) struct Whole<'a> {
     /// rights that this config removes are removed before plugins load, and a missing component must not
     /// delay that. False also where no plugin will be loaded, such as when a client looks up its server.
     pub(super) loads_plugins: bool,
+    pub(super) secrets: Secrets,
 }
 
 /// The plugin that serves each command, and the position that says so.
@@ -155,6 +156,7 @@ fn plugin(
     let host_bytes = held(&limits::PLUGIN_HOST_BYTES, &at, &raw.host_bytes, findings);
     let store_keys = optional(&limits::PLUGIN_STORE_KEYS, &at, &raw.store_keys, findings);
     let store_bytes = optional(&limits::PLUGIN_STORE_BYTES, &at, &raw.store_bytes, findings);
+    let config = settings(&at, &raw.config, (whole.folder, whole.secrets), findings);
     Some(Plugin {
         component: whole.folder.path(raw.component.value()?),
         sha256: raw.sha256.value().map(|digest| digest.0),
@@ -171,20 +173,9 @@ fn plugin(
         host_bytes,
         store_keys: store_keys.unwrap_or(whole.state.store_keys),
         store_bytes: store_bytes.unwrap_or(whole.state.store_bytes),
-        config: settings(&raw.config),
+        config,
         grants: grants.unwrap_or_default(),
     })
-}
-
-/// The settings a plugin reads through `wasi:config`; `None` if it may not.
-pub(in crate::config) fn settings(
-    field: &Field<Named<SettingName, PluginSetting>>,
-) -> Option<BTreeMap<String, String>> {
-    let entries = &field.value()?.entries;
-    let entry = |(key, value): &(Spanned<SettingName>, Spanned<PluginSetting>)| {
-        (key.get_ref().0.clone(), value.get_ref().0.clone())
-    };
-    Some(entries.iter().map(entry).collect())
 }
 
 fn component(at: &str, section: &Spanned<RawPlugin>, whole: Whole<'_>, findings: &mut Findings) {

@@ -16,9 +16,10 @@ use super::fault::{Fault, Faults};
 use super::fields::{Field, Findings, List, Named, Shape};
 use super::names::{ClientName, PluginName};
 use super::quantities::TimeSpan;
-use super::raw::{self, RawGrants, SECTIONS};
+use super::raw::{self, RawGrants, RawSetting, SECTIONS};
 use super::redact::Grammar;
-use super::resolve::{granted_as_in_config, settings};
+use super::resolve::granted_as_in_config;
+use super::setting::Setting;
 use super::suggestions::{closest, list, no_such_choice};
 use super::table::table;
 use super::values::{PathText, PluginSetting, SettingName};
@@ -38,7 +39,7 @@ table! {
 table! {
     /// `[plugins.NAME]`.
     RawGranted {
-        config: Named<SettingName, PluginSetting>,
+        config: Named<SettingName, RawSetting>,
         grants: RawGrants,
     }
 }
@@ -73,7 +74,7 @@ pub struct Script<T> {
 #[derive(Clone, Debug, Default)]
 pub struct ScriptGrants {
     /// Its settings, if it has any.
-    pub config: Option<BTreeMap<String, String>>,
+    pub config: Option<BTreeMap<String, Setting>>,
     /// The resources it may use.
     pub grants: Grants,
 }
@@ -163,8 +164,9 @@ fn granted(
             let fault = fault.helps(meant.map(|meant| format!("did you mean `{meant}`?")));
             fault.help(format!("plugins: {}; --plugin {name}=FILE brings one", list(&known))).done();
         }
-        let grants = raw.grants.value().map(|raw| granted_as_in_config(path, (name, plugins), raw, findings));
-        (name.clone(), ScriptGrants { config: settings(&raw.config), grants: grants.unwrap_or_default() })
+        let written = (&raw.config, &raw.grants);
+        let (config, grants) = granted_as_in_config(path, (name, plugins), written, findings);
+        (name.clone(), ScriptGrants { config, grants })
     });
     granted.collect()
 }

@@ -26,7 +26,7 @@ impl Grants {
         topics: &Arc<Topics>,
         reserved: &Arc<Reserved>,
     ) -> Granted {
-        let config = self.config.iter().flatten();
+        let config = self.config.iter().flat_map(|settings| &settings.0);
         Granted {
             config: config.map(|(key, value)| (key.clone(), value.clone())).collect(),
             reserved: Arc::clone(reserved),

@@ -14,7 +14,7 @@ use crate::wire::Request;
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
     /// Entries it reads through `wasi:config`; `None` if it may not.
-    pub config: Option<BTreeMap<String, String>>,
+    pub config: Option<Settings>,
     /// Allows writing events into the log through `wasi:logging`.
     pub logging: bool,
     /// Stores it may open, by the names it opens them under; `None` if it may not even ask.
@@ -32,6 +32,16 @@ pub struct Grants {
     /// True if the config file has a table for all but the first of these; missing grants are added to that
     /// table.
     pub is_written: bool,
+}
+
+/// Settings of a plugin. They may hold secrets, so `Debug` shows the keys only.
+#[derive(Clone, Default)]
+pub struct Settings(pub BTreeMap<String, String>);
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// Topics, each given by its name or by a prefix and a `*`.
