@@ -2,7 +2,8 @@
 //!
 //! To add a case, write the `.toml`, run with `BLESS=1`, and review the resulting `.txt`. In a `.toml`,
 //! `{{laptop.sha1}}` and `{{laptop.sha256}}` stand for the thumbprints of `certs/laptop.pem`, and likewise
-//! for the other certificates of [`Fixture`], which are made anew for each run.
+//! for the other certificates of [`Fixture`], which are made anew for each run. The cases include files of
+//! `tests/config/included/`.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::collections::BTreeSet;
@@ -82,12 +83,28 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     for name in ["echo", "kv", "time"] {
         fs::write(plugins.join(name).with_extension("wasm"), "").unwrap();
     }
+    for file in files_below(&self::folder().join("included")) {
+        let text = marked(&marks, &fs::read_to_string(&file).unwrap());
+        let copy = folder.path().join(file.strip_prefix(self::folder()).unwrap());
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::write(copy, text).unwrap();
+    }
     // For any umask: files that others may write are warned of, or refused.
     let modes = std::process::Command::new("chmod").args(["-R", "go-w"]).arg(folder.path()).status();
     assert!(modes.unwrap().success());
     make_secrets(&folder.path().join("secrets"));
     Fixture { folder, marks }
 });
+
+/// Replaces the placeholders in `text`.
+fn marked(marks: &[(String, String)], text: &str) -> String {
+    marks.iter().fold(text.to_owned(), |text, (mark, value)| text.replace(mark, value))
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
 
 fn write_key(path: &Path, pem: &str, mode: u32) {
     fs::write(path, pem).unwrap();
@@ -127,7 +144,7 @@ impl Fixture {
 
     /// Returns the config module's verdict on `text`, without parts that differ between runs.
     fn verdict(&self, name: &str, text: &str) -> String {
-        let text = self.marks.iter().fold(text.to_owned(), |text, (mark, value)| text.replace(mark, value));
+        let text = marked(&self.marks, text);
         let verdict = match config::parse(&self.path(&format!("{name}.toml")), &text) {
             Ok(loaded) if name.starts_with("ok-") => accepted(&loaded) + &format!("{:#?}\n", loaded.config),
             Ok(loaded) => accepted(&loaded),
@@ -187,7 +204,7 @@ fn check() {
 fn every_expectation_has_its_case() {
     for entry in fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
-        assert!(path.with_extension("toml").exists(), "{} is left over", path.display());
+        assert!(path.is_dir() || path.with_extension("toml").exists(), "{} is left over", path.display());
     }
 }
 

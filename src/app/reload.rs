@@ -93,7 +93,7 @@ impl Live {
 fn read(running: &Config, stage: &Stage) -> anyhow::Result<Config> {
     let loaded = config::load_again(running);
     stage.has_read(loaded.as_ref().map_or_else(Faults::sightings, |loaded| &loaded.sightings));
-    let loaded = loaded.map_err(|faults| anyhow!("{faults}"))?;
+    let loaded = loaded.map_err(|faults| anyhow!("{}\n\n{faults}", faults.headline()))?;
     advice::log(&loaded.warnings);
     Ok(loaded.config)
 }

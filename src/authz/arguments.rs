@@ -1,11 +1,43 @@
 //! The argument words of a permission pattern.
 
+use std::fmt;
+
 use super::glob::Glob;
 use crate::text::InvalidText;
 use crate::wire::unescape;
 
 /// The most words of a pattern, its command among them.
 const MAX_WORDS: usize = 32;
+
+/// The first argument by which a request does not match a pattern, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// This one differs from its word.
+    Argument(usize),
+    /// This one is missing.
+    Missing(usize),
+    /// This one is one too many.
+    Further(usize),
+}
+
+impl Mismatch {
+    /// The number of arguments that matched before it.
+    pub(super) fn matched(self) -> usize {
+        let (Self::Argument(number) | Self::Missing(number) | Self::Further(number)) = self;
+        number - 1
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument(number) => write!(f, "argument {number} differs"),
+            Self::Missing(number) => write!(f, "argument {number} is missing"),
+            Self::Further(1) => f.write_str("no argument is allowed"),
+            Self::Further(number) => write!(f, "argument {number} is one too many"),
+        }
+    }
+}
 
 /// A pattern of all arguments after a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +98,18 @@ impl Arguments {
             Further::Allowed => arguments.len() >= self.words.len(),
         };
         fits && self.words.iter().zip(arguments).all(|(word, argument)| word.matches(argument))
+    }
+
+    /// Returns the first part in which the `arguments` after a command do not match; `None` if they do.
+    pub(super) fn mismatch<'a>(&self, arguments: impl ExactSizeIterator<Item = &'a str>) -> Option<Mismatch> {
+        let (words, given) = (self.words.len(), arguments.len());
+        let differs = self.words.iter().zip(arguments).position(|(word, argument)| !word.matches(argument));
+        match (differs, self.further) {
+            (Some(place), _) => Some(Mismatch::Argument(place + 1)),
+            (None, _) if given < words => Some(Mismatch::Missing(given + 1)),
+            (None, Further::Refused) if given > words => Some(Mismatch::Further(words + 1)),
+            (None, _) => None,
+        }
     }
 
     /// Returns true if `self` matches everything that `other` matches, as [`Glob::covers`] does.

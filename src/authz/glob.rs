@@ -1,4 +1,4 @@
-//! One word of a permission pattern: text in which `*` stands for any characters.
+//! Text in which `*` stands for any characters: a word of a permission pattern, or a file's name.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ const ANY: u8 = 0xFF;
 
 /// A text with wildcards, matched against one argument.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub(super) struct Glob(Vec<u8>);
+pub(crate) struct Glob(Vec<u8>);
 
 impl Glob {
     /// Appends text in which each `*` stands for any characters.
-    pub(super) fn push_wild(&mut self, text: &str) {
+    pub(crate) fn push_wild(&mut self, text: &str) {
         for (number, piece) in text.split('*').enumerate() {
             if number > 0 {
                 self.0.push(ANY);
@@ -34,7 +34,7 @@ impl Glob {
     }
 
     /// Returns true if `argument` matches.
-    pub(super) fn matches(&self, argument: &str) -> bool {
+    pub(crate) fn matches(&self, argument: &str) -> bool {
         self.matches_bytes(argument.as_bytes())
     }
 

@@ -12,9 +12,11 @@ use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
+pub use arguments::Mismatch;
+pub(crate) use glob::Glob;
 pub use pattern::CommandPattern;
 pub(crate) use pattern::check_command_text;
-pub use permission::{PermissionPattern, Permissions};
+pub use permission::{Near, PermissionPattern, Permissions};
 
 use crate::identity::PeerIdentity;
 use crate::wire::Request;
@@ -36,6 +38,14 @@ impl Policy {
     #[must_use]
     pub fn allows(&self, identity: &PeerIdentity, request: &Request) -> bool {
         self.clients.get(identity.name()).is_some_and(|permissions| permissions.allows(request))
+    }
+
+    /// Returns the client's patterns that allow the command of `request` but not its arguments, the closest
+    /// first.
+    #[must_use]
+    pub fn near(&self, identity: &PeerIdentity, request: &Request) -> Vec<Near<'_>> {
+        let permissions = self.clients.get(identity.name());
+        permissions.map(|permissions| permissions.near(request)).unwrap_or_default()
     }
 
     /// Returns the client's patterns that allow `command` with some arguments.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Mismatch};
 use super::pattern::CommandPattern;
 use crate::text::InvalidText;
 use crate::wire::Request;
@@ -22,6 +22,21 @@ pub struct PermissionPattern {
     command: CommandPattern,
     /// `None` without argument words, which costs a request one comparison.
     arguments: Option<Arc<WithText>>,
+}
+
+/// A pattern of the request's command that does not allow its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Near<'p> {
+    /// The pattern.
+    pub pattern: &'p PermissionPattern,
+    /// Its first argument that does not match.
+    pub mismatch: Mismatch,
+}
+
+impl fmt::Display for Near<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({})", self.pattern, self.mismatch)
+    }
 }
 
 /// Argument words, and the whole pattern as written.
@@ -42,6 +57,16 @@ impl PermissionPattern {
         let mut arguments = request.arguments();
         arguments.next();
         with.arguments.match_all(arguments)
+    }
+
+    /// Returns the pattern with the argument that does not match, if it allows the command of `request` but
+    /// not its arguments.
+    #[must_use]
+    pub fn near(&self, request: &Request) -> Option<Near<'_>> {
+        let with = self.arguments.as_ref().filter(|_| self.command.allows(request.command()))?;
+        let mut arguments = request.arguments();
+        arguments.next();
+        Some(Near { pattern: self, mismatch: with.arguments.mismatch(arguments)? })
     }
 
     /// The pattern of the command, the first word.
@@ -161,6 +186,15 @@ impl Permissions {
             return Vec::new();
         }
         self.patterns.iter().filter(fits).collect()
+    }
+
+    /// Returns the patterns that allow the command of `request` but not its arguments, closest first.
+    #[must_use]
+    pub fn near(&self, request: &Request) -> Vec<Near<'_>> {
+        let patterns = self.lists().flat_map(|list| list.iter());
+        let mut near: Vec<_> = patterns.filter_map(|pattern| pattern.near(request)).collect();
+        near.sort_by_key(|near| std::cmp::Reverse(near.mismatch.matched()));
+        near
     }
 
     /// Returns permissions that allow just the requests that both `self` and `wanted` allow; `self` if that

@@ -75,10 +75,10 @@ const RESTART_LIMITS: &[&str] = &[
 ];
 
 /// Pushes a change for each field that differs. The pattern names every field, so that none is forgotten;
-/// one that follows from other keys stands `beside`.
+/// one that is no key of its own stands `beside`.
 macro_rules! compare {
-    ($changes:ident, $section:expr, $old:expr, $new:expr, $type:ident { $($field:ident => $key:literal $applies:ident,)* } $(beside $beside:ident)?) => {{
-        let $type { $($field: _,)* $($beside: _,)? } = $new;
+    ($changes:ident, $section:expr, $old:expr, $new:expr, $type:ident { $($field:ident => $key:literal $applies:ident,)* } $(beside $($beside:ident),*)?) => {{
+        let $type { $($field: _,)* $($($beside: _,)*)? } = $new;
         $(if $old.$field != $new.$field {
             $changes.push(changed(format!("{}.{}", $section, $key), Applies::$applies));
         })*
@@ -89,13 +89,14 @@ fn changed(key: String, applies: Applies) -> Change {
     Change { key, applies, kind: Kind::Changed }
 }
 
-/// Lists what differs between `old` and `new`, section by section. The path of the config file is not a key.
-/// Disabled entries count as absent, so disabling one removes it.
+/// Lists what differs between `old` and `new`, section by section. The paths of the config's files are no
+/// keys. Disabled entries count as absent, so disabling one removes it.
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
     let Config {
         path: _,
+        included: _,
         server,
         protocol,
         identity,
@@ -171,7 +172,7 @@ fn each<N: Ord, T>(
 }
 
 fn role(changes: &mut Vec<Change>, section: &str, old: &Role, new: &Role) {
-    compare!(changes, section, old, new, Role { commands => "commands" Live, });
+    compare!(changes, section, old, new, Role { commands => "commands" Live, } beside place);
 }
 
 fn client(changes: &mut Vec<Change>, section: &str, old: &Client, new: &Client) {
@@ -182,7 +183,7 @@ fn client(changes: &mut Vec<Change>, section: &str, old: &Client, new: &Client) 
         roles => "roles" Live,
         commands => "commands" Live,
         limits => "limits" Live,
-    } beside permissions);
+    } beside permissions, place);
 }
 
 fn plugin(changes: &mut Vec<Change>, section: &str, old: &Plugin, new: &Plugin) {
@@ -204,7 +205,7 @@ fn plugin(changes: &mut Vec<Change>, section: &str, old: &Plugin, new: &Plugin) 
         store_bytes => "store_bytes" Live,
         config => "config" Live,
         grants => "grants" Live,
-    });
+    } beside place);
 }
 
 impl Config {

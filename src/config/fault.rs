@@ -1,8 +1,8 @@
 //! Faults of a config file, shown as rustc shows its errors: the line, a caret, and the fix.
 //!
-//! Knows a text and positions in it, not its meaning.
+//! Knows texts and positions in them, not their meaning.
 //!
-//! Invariant: nothing is shown that did not go through `redact`. A [`Source`] holds redacted text, and a
+//! Invariant: nothing is shown that did not go through `redact`. A [`Source`] holds redacted texts, and a
 //! [`Draft`] holds messages without the possibly secret parts of URLs.
 
 use std::fmt;
@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use super::redact::{self, Grammar};
-use super::sections::Sections;
+use super::redact;
+use super::source::{Source, SourceFile};
 use crate::files::Sightings;
-use crate::text::{shown, stand_ins};
+use crate::text::shown;
 
 /// The most faults shown: a file of another kind has thousands, and nobody reads that far.
 const MOST_SHOWN: usize = 100;
@@ -50,18 +50,11 @@ pub struct Fault {
     source: Arc<Source>,
 }
 
-/// A span of the text and its label. A fault's first mark is its position.
+/// A span of the source and its label. A fault's first mark is its position.
 #[derive(Debug, Clone)]
 struct Mark {
     span: Range<usize>,
     label: String,
-}
-
-/// The redacted text that faults are shown in.
-#[derive(Debug)]
-pub(super) struct Source {
-    path: String,
-    text: String,
 }
 
 /// All faults of a config file: at least one error, and the warnings.
@@ -96,6 +89,13 @@ impl Faults {
         self.faults.iter()
     }
 
+    /// The first fault that prevents serving, in one line.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let first = self.faults.iter().find(|fault| fault.severity == Severity::Error);
+        first.map(Fault::line).unwrap_or_default()
+    }
+
     /// Renders all faults, separated by empty lines.
     #[must_use]
     pub fn render(&self, style: Style) -> String {
@@ -126,7 +126,7 @@ impl Fault {
             message: clean(message),
             marks: Vec::new(),
             help: help.map(clean).into_iter().collect(),
-            source: Arc::new(Source::empty(path)),
+            source: Arc::new(Source::of(path)),
         }
     }
 
@@ -148,14 +148,17 @@ impl Fault {
         &self.help
     }
 
-    /// The line and column of the fault, both from 1; `None` if it concerns the whole file.
+    /// The line and column of the fault in its file, both from 1; `None` if it concerns the whole file.
     #[must_use]
     pub fn position(&self) -> Option<(usize, usize)> {
         let start = self.marks.first()?.span.start;
-        let before = self.source.text.get(..start)?;
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Some((line, column))
+        let file = self.source.file_at(start);
+        Some((file.line_at(start), file.column_at(start)))
+    }
+
+    /// The path of the fault's file, as shown.
+    fn path(&self) -> &str {
+        self.source.file_at(self.offset().unwrap_or_default()).shown()
     }
 
     /// The fault in one line, without the text of the file: `FILE:LINE: MESSAGE; ADVICE`.
@@ -167,7 +170,7 @@ impl Fault {
             .chain(&self.help)
             .map(|words| shown(words, MOST_CHARS).to_string())
             .collect();
-        format!("{}{place}: {}", self.source.path, words.join("; "))
+        format!("{}{place}: {}", self.path(), words.join("; "))
     }
 
     /// The fault's offset, for sorting: faults of the whole file come first.
@@ -187,62 +190,50 @@ impl Fault {
             Severity::Warning => Level::WARNING,
         };
         let group = level.primary_title(shown(&self.message, MOST_CHARS).to_string());
-        let group = match self.window() {
-            Some((window, line)) => group.element(self.snippet(window, line)),
-            None => group.element(Origin::path(self.source.path.as_str())),
+        let snippets = self.snippets();
+        let group = match snippets.is_empty() {
+            true => group.element(Origin::path(self.path())),
+            false => group.elements(snippets),
         };
         let help = self.help.iter().map(|help| Level::HELP.message(shown(help, MOST_CHARS).to_string()));
         let report: [Group<'_>; 1] = [group.elements(help)];
         renderer.render(&report)
     }
 
-    /// The lines from the first mark to the last, and the number of the first of them. Only these go to the
-    /// renderer, which scans all its input for each fault.
-    fn window(&self) -> Option<(Range<usize>, usize)> {
-        let text = &self.source.text;
-        let first = self.marks.iter().map(|mark| mark.span.start).min()?;
-        let last = self.marks.iter().map(|mark| mark.span.end).max()?;
-        let start = text.get(..first)?.rfind('\n').map_or(0, |position| position + 1);
-        let end = text.get(last..)?.find('\n').map_or(text.len(), |position| last + position);
-        Some((start..end, text.get(..start)?.matches('\n').count() + 1))
-    }
-
-    fn snippet(&self, window: Range<usize>, line: usize) -> Snippet<'_, Annotation<'_>> {
-        let mark = |(number, mark): (usize, &Mark)| {
+    /// The marked lines of each file, the fault's own file first.
+    fn snippets(&self) -> Vec<Snippet<'_, Annotation<'_>>> {
+        let mut of_files: Vec<(&SourceFile, Vec<(AnnotationKind, &Mark)>)> = Vec::new();
+        for (number, mark) in self.marks.iter().enumerate() {
             let kind = if number == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-            let span = mark.span.start - window.start..mark.span.end - window.start;
-            kind.span(span).label(shown(&mark.label, MOST_CHARS).to_string())
-        };
-        let annotations: Vec<_> = self.marks.iter().enumerate().map(mark).collect();
-        let text = self.source.text.get(window.clone()).unwrap_or_default();
-        Snippet::source(text).line_start(line).path(self.source.path.as_str()).annotations(annotations)
+            let file = self.source.file_at(mark.span.start);
+            match of_files.iter_mut().find(|(other, _)| other.is(file)) {
+                Some((_, marks)) => marks.push((kind, mark)),
+                None => of_files.push((file, vec![(kind, mark)])),
+            }
+        }
+        of_files.into_iter().filter_map(|(file, marks)| snippet(file, &marks)).collect()
     }
+}
+
+/// The lines of `file` from the first of `marks` to the last. Only these go to the renderer, which scans all
+/// its input for each fault.
+fn snippet<'f>(
+    file: &'f SourceFile,
+    marks: &[(AnnotationKind, &'f Mark)],
+) -> Option<Snippet<'f, Annotation<'f>>> {
+    let spans = || marks.iter().map(|(_, mark)| &mark.span);
+    let span = spans().map(|span| span.start).min()?..spans().map(|span| span.end).max()?;
+    let (text, start, line) = file.lines(span)?;
+    let annotations = marks.iter().map(|(kind, mark)| {
+        let span = mark.span.start - start..mark.span.end - start;
+        kind.span(span).label(shown(&mark.label, MOST_CHARS).to_string())
+    });
+    Some(Snippet::source(text).line_start(line).path(file.shown()).annotations(annotations))
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(Style::Plain))
-    }
-}
-
-impl Source {
-    pub(super) fn new(path: &Path, text: &str, grammar: Grammar, sections: Sections) -> Self {
-        let text = stand_ins(&redact::document(text, grammar, sections)).into_owned();
-        Self { text, ..Self::empty(path) }
-    }
-
-    /// Returns the source of faults that are not in the file's text.
-    fn empty(path: &Path) -> Self {
-        Self { path: shown(&path.to_string_lossy(), MOST_CHARS).to_string(), text: String::new() }
-    }
-
-    /// The part of `span` that carets can underline: its first line, clamped to the text and to character
-    /// boundaries.
-    fn caret(&self, span: Range<usize>) -> Range<usize> {
-        let start = self.text.floor_char_boundary(span.start);
-        let end = self.text.floor_char_boundary(span.end.max(start));
-        let line = self.text.get(start..end).unwrap_or_default().lines().next().unwrap_or_default();
-        start..start + line.trim_end().len()
     }
 }
 
@@ -268,7 +259,7 @@ impl<'f> Draft<'f> {
 
     /// Marks a span: the first call sets the fault's position, later ones mark related places.
     pub(super) fn at(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
-        let span = self.fault.source.caret(span);
+        let span = self.fault.source.caret(&span);
         let label = redact::urls(&label.into()).into_owned();
         self.fault.marks.push(Mark { span, label });
         self

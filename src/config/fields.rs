@@ -12,20 +12,21 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::address::Listen;
-use super::fault::{Draft, Fault, Faults, Severity, Source};
+use super::fault::{Draft, Fault, Faults, Severity};
 use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::quantities::{ByteSize, SizeOrPart, TimeSpan};
 use super::redact::{self, Grammar};
 use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::sections::Sections;
+use super::source::{Place, Source};
 use super::values::{
-    CredentialName, Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
-    StateEngine, TlsVersion, UriText, VariableName,
+    CredentialName, Digest, IncludePattern, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting,
+    SettingName, StateEngine, TlsVersion, UriText, VariableName,
 };
 use crate::authz::PermissionPattern;
 use crate::text::InvalidText;
 
-/// The faults found so far in one file.
+/// The faults found so far in the files of a config.
 pub(super) struct Findings {
     source: Arc<Source>,
     sections: Sections,
@@ -37,6 +38,26 @@ impl Findings {
     pub(super) fn new(path: &Path, text: &str, grammar: Grammar, sections: Sections) -> Self {
         let source = Source::new(path, text, grammar, sections);
         Self { source: Arc::new(source), sections, faults: Vec::new() }
+    }
+
+    /// Adds `text`, the file at `path`; returns the offset of its first byte.
+    pub(super) fn add(&mut self, path: &Path, text: &str, grammar: Grammar) -> usize {
+        Arc::make_mut(&mut self.source).add(path, text, grammar, self.sections)
+    }
+
+    /// The path of the main file, as shown.
+    pub(super) fn main(&self) -> &str {
+        self.source.file_at(0).shown()
+    }
+
+    /// The files.
+    pub(super) fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// Returns the line that `offset` belongs to.
+    pub(super) fn place(&self, offset: usize) -> Place {
+        self.source.place(offset)
     }
 
     /// The keys that faults may name.
@@ -202,6 +223,7 @@ macro_rules! texts {
 
 texts! {
     Listen: "an address and a port", "write a string, such as \"127.0.0.1:4888\"";
+    IncludePattern: "the path of a file, or a pattern", "write it in double quotes, such as \"conf.d/*.toml\"";
     PathText: "the path of a file", "write it in double quotes";
     Digest: "a SHA-256", "write its 64 hexadecimal digits in double quotes";
     EventGrant: "a topic", "write a string, such as \"jobs/done\" or \"jobs/*\"";

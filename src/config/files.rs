@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::fault::Faults;
 use super::fields::Findings;
+use super::model::Config;
 use super::raw::SECTIONS;
 use super::redact::Grammar;
 use crate::files::{Authors, Opened};
@@ -20,6 +21,29 @@ use crate::text::InvalidText;
 
 /// The largest config file, in bytes: 10,000 clients take 2 MB.
 const MOST_CONFIG_BYTES: u64 = 16 << 20;
+
+/// Treatment of the secrets that a config names.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Secrets {
+    /// A missing one is a warning: the config may be served elsewhere.
+    #[default]
+    Checked,
+    /// A missing one is a fault: this process gives them to plugins.
+    Needed,
+    /// None is read: this process runs no plugin.
+    Unread,
+}
+
+/// Options for reading a config file.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reading<'a> {
+    pub(super) authors: Authors,
+    /// The config being served meanwhile.
+    pub(super) running: Option<&'a Config>,
+    pub(super) secrets: Secrets,
+    /// A file, and the text to read in its place.
+    pub(super) edited: Option<(&'a Path, &'a str)>,
+}
 
 /// Opens the config file and reads its text.
 ///
@@ -38,13 +62,21 @@ pub(super) fn config_text(path: &Path, authors: Authors) -> Result<(Opened, Stri
         let otherwise = || "`lictor init` makes one; another is named by `--config FILE`".to_owned();
         fail(invalid.advise(fault.advice().unwrap_or_else(otherwise)))
     })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    let text = utf8(bytes, "the config file").map_err(fail)?;
+    Ok((opened, text))
+}
+
+/// Decodes the text of a file, which messages call `what`.
+///
+/// # Errors
+/// It is not UTF-8.
+pub(super) fn utf8(bytes: Vec<u8>, what: &str) -> Result<String, InvalidText> {
+    String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
-        let what = format!("the config file is not UTF-8: line {line} holds bytes that are not text");
-        fail(InvalidText::new(what).advise("save it as UTF-8"))
-    })?;
-    Ok((opened, text))
+        let what = format!("{what} is not UTF-8: line {line} holds bytes that are not text");
+        InvalidText::new(what).advise("save it as UTF-8")
+    })
 }
 
 /// Parses the certificates of a PEM file, at least one.

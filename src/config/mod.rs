@@ -1,10 +1,10 @@
-//! The config file: one TOML text in, one checked [`Config`] out, or every fault in it.
+//! The config file and those it includes: TOML in, one checked [`Config`] out, or every fault.
 //!
 //! `address`, `names`, `quantities`, `resources` and `values` define what a value may be; `limits` the bounds
-//! with their reasons; `fields`, `table` and `raw` the file as written, with the position of each value.
-//! `resolve` turns that into the [`Config`] of `model`, `fault` shows its faults, and `suggestions` and
-//! `syntax` give advice where a word is unknown or the text is not TOML. `script` is a file of the same form:
-//! calls for `lictor plugin run`.
+//! with their reasons; `fields`, `table` and `raw` the files as written, with the position of each value in
+//! `source`. `resolve` adds the included files and turns all that into the [`Config`] of `model`. `fault`
+//! shows its faults, and `suggestions` and `syntax` give advice where a word is unknown or the text is not
+//! TOML. `script` is a file of the same form: calls for `lictor plugin run`.
 //!
 //! Invariant: nothing here opens a socket, starts a task or loads a plugin. It reads the config file and the
 //! certificates it names, and checks that the other files exist. It knows no tokio and no wasmtime, so that
@@ -28,6 +28,7 @@ mod resources;
 mod script;
 mod sections;
 mod setting;
+mod source;
 mod suggestions;
 mod syntax;
 mod table;
@@ -50,11 +51,13 @@ pub use redact::urls as without_secrets;
 pub use resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 pub use script::{Expected, Script, ScriptCall, ScriptCommand, ScriptGrants, script};
 pub use setting::{SecretPlace, Setting};
+pub use source::{Place, Placed};
 pub use suggestions::instead_of_command;
 pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 
+use self::files::{Reading, Secrets};
+use self::raw::RawConfig;
 use self::redact::Grammar;
-use self::resolve::{Reading, Secrets};
 use crate::files::{Authors, Matters, Sightings};
 
 /// Reads and checks the config file at `path`, to serve it.
@@ -96,7 +99,7 @@ pub fn load_of_anybody(path: &Path) -> Result<Loaded, Faults> {
 /// # Errors
 /// Every fault in it, in line order.
 pub fn load_again(running: &Config) -> Result<Loaded, Faults> {
-    let reading = Reading { authors: Authors::Trusted, running: Some(running), secrets: Secrets::Needed };
+    let reading = Reading { running: Some(running), secrets: Secrets::Needed, ..Reading::default() };
     load_in(&running.path, reading)
 }
 
@@ -104,8 +107,8 @@ fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
     let mut sightings = Sightings::default();
     sightings.note(path, Matters::Content);
     let read = files::config_text(path, reading.authors).and_then(|(opened, text)| {
-        let (raw, mut findings) = raw::read(path, &text, Grammar::Toml)?;
-        resolve::look_at_file(&opened, &raw, &mut findings);
+        let (raw, mut findings) = raw::read::<RawConfig>(path, &text, Grammar::Toml)?;
+        resolve::look_at_file(&opened, &raw.plugins, None, &mut findings);
         let config = resolve::resolve(path, raw, reading, (&mut sightings, &mut findings));
         findings.verdict(config)
     });
@@ -134,7 +137,7 @@ pub fn parse_of_anybody(path: &Path, text: &str) -> Result<Loaded, Faults> {
 }
 
 fn of_anybody() -> Reading<'static> {
-    Reading { authors: Authors::Anybody, running: None, secrets: Secrets::Unread }
+    Reading { authors: Authors::Anybody, secrets: Secrets::Unread, ..Reading::default() }
 }
 
 fn parse_in(path: &Path, text: &str, reading: Reading<'_>) -> Result<Loaded, Faults> {
@@ -143,6 +146,20 @@ fn parse_in(path: &Path, text: &str, reading: Reading<'_>) -> Result<Loaded, Fau
     let config = resolve::resolve(path, raw, reading, (&mut sightings, &mut findings));
     let (config, warnings) = findings.verdict(config)?;
     Ok(Loaded { config, warnings, sightings: sightings.of_content() })
+}
+
+/// Checks the config at `path` with `text` in place of the file `edited`, which is the config's own or one
+/// that it includes.
+///
+/// # Errors
+/// Every fault in it, in line order.
+pub fn parse_edited(path: &Path, edited: &Path, text: &str) -> Result<Loaded, Faults> {
+    let reading = Reading { edited: Some((edited, text)), ..Reading::default() };
+    if edited == path {
+        return parse_in(path, text, reading);
+    }
+    let (_, main) = files::config_text(path, reading.authors)?;
+    parse_in(path, &main, reading)
 }
 
 /// A config that may be served.

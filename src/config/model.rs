@@ -13,6 +13,7 @@ use super::limits::Limits;
 use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::resources::{EventGrant, StoreGrant};
 use super::setting::Setting;
+use super::source::{Place, Placed};
 use super::values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 use crate::authz::{PermissionPattern, Permissions};
 use crate::files::Reserved;
@@ -23,6 +24,8 @@ use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint, Validity
 pub struct Config {
     /// The path of its file, as given.
     pub path: PathBuf,
+    /// The paths of the files that it includes.
+    pub included: Vec<PathBuf>,
     /// `[server]`.
     pub server: Server,
     /// `[protocol]`.
@@ -61,10 +64,11 @@ impl Config {
         let authorities = self.identity.authorities.iter().map(|file| &file.path);
         let clients = self.clients.values().map(|client| &client.certificates);
         let clients = clients.chain(self.disabled.clients.values()).flatten();
+        let configs = std::iter::once(&self.path).chain(&self.included).map(PathBuf::as_path);
         let settings = self.plugins.values().flat_map(|plugin| plugin.config.iter().flatten());
         let secrets = settings.filter_map(|(_, setting)| setting.file());
         let secrets = secrets.chain(self.disabled.plugins.values().flatten().cloned());
-        reserved(&self.path, Some(&self.server), &self.state, authorities.chain(clients), secrets)
+        reserved(configs, Some(&self.server), &self.state, authorities.chain(clients), secrets)
     }
 }
 
@@ -149,7 +153,9 @@ pub struct Log {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     /// The requests that its clients may make.
-    pub commands: Vec<PermissionPattern>,
+    pub commands: Vec<Placed<PermissionPattern>>,
+    /// The place of its section.
+    pub place: Place,
 }
 
 /// A client: its identities, and the commands it may run.
@@ -164,10 +170,12 @@ pub struct Client {
     /// Its roles, each one of [`Config::roles`].
     pub roles: Vec<RoleName>,
     /// The patterns of its own.
-    pub commands: Vec<PermissionPattern>,
+    pub commands: Vec<Placed<PermissionPattern>>,
     /// The requests it may make, by its own patterns and its roles'; no others. After a reload that only
     /// narrowed them, less than these patterns say.
     pub permissions: Permissions,
+    /// The place of its section.
+    pub place: Place,
     /// Its own limits.
     pub limits: OwnLimits,
 }
@@ -199,6 +207,8 @@ pub struct Pin {
 /// A plugin: its component, its commands and its bounds.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Plugin {
+    /// The place of its section.
+    pub place: Place,
     /// The component's file; existed when it was checked.
     pub component: PathBuf,
     /// The required SHA-256 of the component's bytes, if the operator gave one.
@@ -285,13 +295,13 @@ pub struct State {
 /// plugins' state. `certificates` are files of authorities and clients; `lictor cert` puts their keys beside
 /// them. `secrets` are files of plugins' secrets.
 pub(super) fn reserved<'a>(
-    config: &Path,
+    configs: impl Iterator<Item = &'a Path>,
     server: Option<&Server>,
     state: &State,
     certificates: impl Iterator<Item = &'a PathBuf>,
     secrets: impl Iterator<Item = PathBuf>,
 ) -> Reserved {
-    let mut reserved = vec![(config.to_owned(), "the server's config file")];
+    let mut reserved: Vec<_> = configs.map(|path| (path.to_owned(), "the server's config file")).collect();
     if let Some(server) = server {
         reserved.push((server.private_key.clone(), "the server's private key"));
         reserved.push((server.cache.clone(), "the server's compiled code"));

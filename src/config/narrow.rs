@@ -90,6 +90,7 @@ impl Client {
             roles: self.roles.clone(),
             commands: self.commands.clone(),
             permissions: self.permissions.narrowed_to(&wanted.permissions),
+            place: self.place.clone(),
             limits: self.limits,
         }
     }

@@ -3,6 +3,7 @@
 //! The key lists here are the only ones: allowed keys, suggestions for unknown keys and the documentation all
 //! use them. Knows no defaults and compares nothing.
 
+use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
@@ -17,17 +18,19 @@ use super::quantities::{ByteSize, TimeSpan};
 use super::redact::Grammar;
 use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::sections::Sections;
+use super::source::moved;
 use super::syntax::{self, Advice};
 use super::table::table;
 use super::values::{
-    CredentialName, Digest, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting, SettingName,
-    StateEngine, TlsVersion, UriText, VariableName,
+    CredentialName, Digest, IncludePattern, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting,
+    SettingName, StateEngine, TlsVersion, UriText, VariableName,
 };
 use crate::authz::PermissionPattern;
 
 table! {
     /// The whole file.
     RawConfig {
+        include: List<IncludePattern>,
         server: RawServer,
         protocol: RawProtocol,
         identity: RawIdentity,
@@ -37,6 +40,14 @@ table! {
         clients: Named<ClientName, RawClient>,
         plugins: Named<PluginName, RawPlugin>,
         state: RawState,
+    }
+}
+table! {
+    /// A file that the config includes.
+    RawIncluded {
+        roles: Named<RoleName, RawRole>,
+        clients: Named<ClientName, RawClient>,
+        plugins: Named<PluginName, RawPlugin>,
     }
 }
 table! {
@@ -266,7 +277,7 @@ pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
     SECTIONS.keys()
 }
 
-/// Reads `text`. Values of the wrong form are reported in the findings.
+/// Reads `text`, the file at `path`. Values of the wrong form are reported in the findings.
 ///
 /// # Errors
 /// A TOML syntax error, which hides everything after it.
@@ -275,33 +286,99 @@ pub(super) fn read<R: Shape + Default>(
     text: &str,
     grammar: Grammar,
 ) -> Result<(R, Findings), Faults> {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    let position = |error: &&toml::de::Error| error.span().map(|span| span.start);
-    if let Some(error) = errors.iter().min_by_key(position) {
-        return Err(syntax_fault(path, text, grammar, error));
+    let table = parsed(text);
+    let mut findings = Findings::new(path, text, grammar_of(&table, grammar), SECTIONS);
+    match table {
+        Ok((table, span)) => {
+            let raw = of_table(table, span, &mut findings).unwrap_or_default();
+            Ok((raw, findings))
+        }
+        Err(error) => {
+            report(text, 0, &error, &mut findings);
+            match findings.verdict::<()>(None) {
+                Err(faults) => Err(faults),
+                Ok(_) => Err(Faults::new(Vec::new())),
+            }
+        }
     }
-    let mut findings = Findings::new(path, text, grammar, SECTIONS);
-    let span = root.span();
-    let root = Spanned::new(span, DeValue::Table(root.into_inner()));
-    let raw = match Field::read("", &root, &mut findings) {
-        Field::Given(raw) => raw.into_inner(),
-        Field::Absent | Field::Faulty => R::default(),
-    };
-    Ok((raw, findings))
 }
 
-fn syntax_fault(path: &Path, text: &str, grammar: Grammar, error: &toml::de::Error) -> Faults {
-    let grammar = if grammar == Grammar::Toml { Grammar::Broken } else { grammar };
-    let mut findings = Findings::new(path, text, grammar, SECTIONS);
+/// Reads `text`, the included file at `path`, like [`read`]; `None` for a syntax error. Also returns the
+/// offset of its first byte in the findings.
+pub(super) fn read_included(
+    path: &Path,
+    text: &str,
+    findings: &mut Findings,
+) -> (Option<RawIncluded>, usize) {
+    let table = parsed(text);
+    let start = findings.add(path, text, grammar_of(&table, Grammar::Toml));
+    let raw = match table {
+        Ok((table, span)) => {
+            let own = own_sections(moved(table, start), findings);
+            of_table(own, span.start + start..span.end + start, findings)
+        }
+        Err(error) => {
+            report(text, start, &error, findings);
+            None
+        }
+    };
+    (raw, start)
+}
+
+/// Returns `table` without keys that only the main file may have. Reports these.
+fn own_sections<'i>(table: DeTable<'i>, findings: &mut Findings) -> DeTable<'i> {
+    let main = findings.main().to_owned();
+    let is_foreign = |key: &str| RawConfig::KEYS.contains(&key) && !RawIncluded::KEYS.contains(&key);
+    let own = table.into_iter().filter(|(key, _)| {
+        let name: &str = key.get_ref();
+        if !is_foreign(name) {
+            return true;
+        }
+        let (what, help) = match name {
+            "include" => ("an included file can't include others".to_owned(), "write this"),
+            _ => (
+                format!("`{name}` can't stand in an included file"),
+                "included files hold roles, clients and plugins; write this section",
+            ),
+        };
+        let fault = findings.error(what).at(key.span(), "this belongs in the main file");
+        fault.help(format!("{help} in {main}")).done();
+        false
+    });
+    own.collect()
+}
+
+type Table<'i> = Result<(DeTable<'i>, Range<usize>), toml::de::Error>;
+
+/// Parses `text`; fails with its first syntax error.
+fn parsed(text: &str) -> Table<'_> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let position = |error: &toml::de::Error| error.span().map(|span| span.start);
+    match errors.into_iter().min_by_key(position) {
+        Some(error) => Err(error),
+        None => {
+            let span = root.span();
+            Ok((root.into_inner(), span))
+        }
+    }
+}
+
+fn grammar_of(table: &Table<'_>, grammar: Grammar) -> Grammar {
+    if table.is_err() && grammar == Grammar::Toml { Grammar::Broken } else { grammar }
+}
+
+fn of_table<R: Shape>(table: DeTable<'_>, span: Range<usize>, findings: &mut Findings) -> Option<R> {
+    R::read("", &Spanned::new(span, DeValue::Table(table)), findings)
+}
+
+/// Reports a syntax error of `text`, which begins at the offset `start`.
+fn report(text: &str, start: usize, error: &toml::de::Error, findings: &mut Findings) {
     let span = error.span().unwrap_or_default();
+    let moved = |span: Range<usize>| span.start + start..span.end + start;
     let Advice { first, help } = syntax::advice(text, &span, error.message(), SECTIONS);
-    let mut fault = findings.error("this is not TOML").at(span, error.message().to_owned());
+    let mut fault = findings.error("this is not TOML").at(moved(span), error.message().to_owned());
     if let Some(first) = first {
-        fault = fault.at(first, "the first stands here");
+        fault = fault.at(moved(first), "the first stands here");
     }
     fault.helps(help).done();
-    match findings.verdict::<()>(None) {
-        Err(faults) => faults,
-        Ok(_) => Faults::new(Vec::new()),
-    }
 }

@@ -4,7 +4,7 @@
 //! files, spans or ranges.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::identity::{ClientUri, Thumbprint, ThumbprintError, UriError};
 use crate::text::InvalidText;
@@ -34,6 +34,32 @@ impl TryFrom<String> for PathText {
             return Err(InvalidText::new("a path can't hold a NUL character"));
         }
         Ok(Self(text.into()))
+    }
+}
+
+/// A file to include, or with `*` in its name all those of one folder.
+pub(super) struct IncludePattern {
+    /// Their folder, as written.
+    pub(super) folder: PathBuf,
+    /// The pattern of their names.
+    pub(super) name: String,
+}
+
+impl TryFrom<String> for IncludePattern {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        const ADVICE: &str = "write a file, or a pattern of files in one folder, such as \"conf.d/*.toml\"";
+        let PathText(path) = PathText::try_from(text.clone())?;
+        let (folder, name) = text.rsplit_once('/').map_or(("", &*text), |(folder, name)| (folder, name));
+        if matches!(name, "" | "." | "..") {
+            return Err(InvalidText::new("this is a folder").advise(ADVICE));
+        }
+        if folder.contains('*') {
+            return Err(InvalidText::new("`*` may stand only in the name of the files").advise(ADVICE));
+        }
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        Ok(Self { folder, name: name.to_owned() })
     }
 }
 

@@ -166,6 +166,23 @@ impl Opened {
         u64::try_from(self.stat.st_size).unwrap_or(0)
     }
 
+    /// Lists the names in a folder that are UTF-8, without `.` and `..`.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be listed.
+    pub fn names(&self) -> Result<Vec<String>, Fault> {
+        let fault = |error| Fault::new(&self.path, Reason::from(error));
+        let entries = rustix::fs::Dir::read_from(&self.file).map_err(fault)?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(fault)?;
+            names.extend(entry.file_name().to_str().ok().map(str::to_owned));
+        }
+        names.retain(|name| name != "." && name != "..");
+        Ok(names)
+    }
+
     /// Permission bits.
     #[must_use]
     pub fn mode(&self) -> u32 {

@@ -126,10 +126,10 @@ impl Sightings {
         self.0.len()
     }
 
-    /// Keeps only files whose bytes matter.
+    /// Keeps only files whose bytes matter, and folders whose entries do.
     #[must_use]
     pub fn of_content(mut self) -> Self {
-        self.0.retain(|_, stamp| stamp.matters == Matters::Content);
+        self.0.retain(|_, stamp| stamp.matters != Matters::Place);
         self
     }
 }

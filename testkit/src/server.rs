@@ -18,6 +18,7 @@ use crate::{components, eventually, let_pass};
 /// A config file being built, in a folder with a certificate for the server.
 pub struct Setup {
     folder: TempDir,
+    top: String,
     server_keys: String,
     sections: String,
 }
@@ -33,7 +34,7 @@ impl Setup {
     pub fn new() -> Self {
         let folder = TempDir::new().expect("a folder is made");
         Identity::of_server().write(folder.path(), "server");
-        Self { folder, server_keys: String::new(), sections: String::new() }
+        Self { folder, top: String::new(), server_keys: String::new(), sections: String::new() }
     }
 
     /// Returns the folder.
@@ -74,6 +75,13 @@ impl Setup {
         self
     }
 
+    /// Adds lines before all sections.
+    pub fn top(mut self, lines: &str) -> Self {
+        self.top.push_str(lines);
+        self.top.push('\n');
+        self
+    }
+
     /// Adds lines to the section `[server]`.
     pub fn server(mut self, lines: &str) -> Self {
         self.server_keys.push_str(lines);
@@ -86,8 +94,8 @@ impl Setup {
         let listen = if self.server_keys.contains("listen") { "" } else { "listen = [\"127.0.0.1:0\"]\n" };
         let path = self.folder().join("server.toml");
         let text = format!(
-            "[server]\n{listen}certificate = \"server.pem\"\nprivate_key = \"server.key\"\n{}\n{}",
-            self.server_keys, self.sections
+            "{}[server]\n{listen}certificate = \"server.pem\"\nprivate_key = \"server.key\"\n{}\n{}",
+            self.top, self.server_keys, self.sections
         );
         fs::write(&path, text).expect("the config file is written");
         path

@@ -26,6 +26,7 @@ mod http_places;
 mod http_whole;
 mod idempotency;
 mod identity;
+mod include;
 mod initialized;
 mod interop;
 mod javascript;

@@ -93,7 +93,9 @@ const TABLES: [&str; 4] = ["limits", "config", "grants", "directories"];
 fn is_own_value(path: &[&str], sections: Sections) -> bool {
     let Some((key, table)) = path.split_last() else { return false };
     let is_folder = is_section("plugins.NAME.grants.directories", table);
-    is_folder || (!table.is_empty() && !TABLES.contains(key) && sections.have_in(table, key))
+    is_folder
+        || path == ["include"]
+        || (!table.is_empty() && !TABLES.contains(key) && sections.have_in(table, key))
 }
 
 /// Returns true if `key` of `table` is a name chosen by the operator, or a word.

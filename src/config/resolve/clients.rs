@@ -39,15 +39,16 @@ pub(super) fn resolve(
 ) -> BTreeMap<ClientName, Client> {
     let (mut owners, mut known_uris) = (Owners::default(), Uris::new(identity));
     let mut clients = BTreeMap::new();
-    for (name, section) in field.value().into_iter().flat_map(|named| &named.entries) {
-        let name = name.get_ref();
+    for (key, section) in field.value().into_iter().flat_map(|named| &named.entries) {
+        let name = key.get_ref();
         let thumbprints = pins(name, section, beside, &mut owners, folder, findings);
         let uris = known_uris.of(name, section.get_ref(), findings);
         let Granted { roles, commands, permissions } = roles.granted(name, section, findings);
-        let certificates = certificates(section.get_ref()).map(|path| folder.path(path.get_ref())).collect();
+        let certificates = certificates(section.get_ref()).map(|path| folder.path(path)).collect();
         let at = format!("{}.limits", name.key());
         let limits = bounds::own(&at, &section.get_ref().limits, beside.limits, findings);
-        let client = Client { thumbprints, certificates, uris, roles, commands, permissions, limits };
+        let place = findings.place(key.span().start);
+        let client = Client { thumbprints, certificates, uris, roles, commands, permissions, limits, place };
         clients.insert(name.clone(), client);
     }
     clients

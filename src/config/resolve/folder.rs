@@ -4,12 +4,15 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::Spanned;
 
-use crate::config::fields::Findings;
+use crate::config::fields::{self, Field, Findings};
 use crate::config::model::files_of_state;
-use crate::config::raw::{RawConfig, RawSetting};
+use crate::config::names::PluginName;
+use crate::config::raw::{RawPlugin, RawSetting};
+use crate::config::source::Source;
 use crate::config::values::PathText;
 use crate::files::{Authors, Fault, Matters, Opened, Reason, Sightings};
 use crate::identity::pem;
@@ -18,9 +21,9 @@ use crate::text::{InvalidText, shell_word};
 /// The largest file of certificates or revocation lists.
 const MOST_PEM_BYTES: u64 = 1 << 20;
 
-/// The base of relative paths: the config file's folder.
+/// The base of relative paths: the folder of the file in which they are written.
 pub(super) struct Folder {
-    path: PathBuf,
+    source: Arc<Source>,
     authors: Authors,
     /// Folders and keys already warned about: most files of a config are in the same folder.
     told: RefCell<Vec<PathBuf>>,
@@ -38,9 +41,9 @@ pub(super) struct Named<'a> {
 }
 
 impl Folder {
-    pub(super) fn of(config: &Path, authors: Authors) -> Self {
-        let path = config.parent().map(Path::to_owned).unwrap_or_default();
-        Self { path, authors, told: RefCell::default(), sightings: RefCell::default() }
+    pub(super) fn of(findings: &Findings, authors: Authors) -> Self {
+        let source = Arc::clone(findings.source());
+        Self { source, authors, told: RefCell::default(), sightings: RefCell::default() }
     }
 
     /// Every file named, as it was before it was read.
@@ -49,12 +52,12 @@ impl Folder {
     }
 
     /// Resolves the path of a file or folder named in the config.
-    pub(super) fn path(&self, text: &PathText) -> PathBuf {
+    pub(super) fn path(&self, text: &Spanned<PathText>) -> PathBuf {
         self.noted(text, Matters::Place)
     }
 
     /// Resolves the path of a file whose content the server uses.
-    pub(super) fn content(&self, text: &PathText) -> PathBuf {
+    pub(super) fn content(&self, text: &Spanned<PathText>) -> PathBuf {
         self.noted(text, Matters::Content)
     }
 
@@ -63,8 +66,8 @@ impl Folder {
         self.sightings.borrow_mut().note(path, Matters::Content);
     }
 
-    fn noted(&self, text: &PathText, matters: Matters) -> PathBuf {
-        let path = self.path.join(&text.0);
+    fn noted(&self, text: &Spanned<PathText>, matters: Matters) -> PathBuf {
+        let path = self.source.file_at(text.span().start).beside(&text.get_ref().0);
         self.sightings.borrow_mut().note(&path, matters);
         path
     }
@@ -85,7 +88,7 @@ impl Folder {
     /// # Errors
     /// The fault of the file.
     pub(super) fn look_at(&self, named: Named<'_>, findings: &mut Findings) -> Result<Opened, Fault> {
-        let opened = Opened::file(&self.content(named.path.get_ref()))?;
+        let opened = Opened::file(&self.content(named.path))?;
         let opened = self.authors.want(opened)?;
         self.tell(named, &opened, findings);
         Ok(opened)
@@ -110,7 +113,7 @@ impl Folder {
     /// Checks a file that holds a private key. The server need not own it, as with a group for TLS keys;
     /// others who may use it are only a warning.
     pub(super) fn look_at_key(&self, named: Named<'_>, findings: &mut Findings) {
-        let opened = match Opened::file(&self.content(named.path.get_ref())) {
+        let opened = match Opened::file(&self.content(named.path)) {
             Ok(opened) => opened,
             Err(fault) => return named.report_fault(&fault, findings),
         };
@@ -128,7 +131,7 @@ impl Folder {
     /// Missing ones are created for the server alone.
     pub(super) fn look_at_state(&self, path: &Spanned<PathText>, findings: &mut Findings) {
         let named = Named { key: "state.path", path, remedy: "name a plain file" };
-        for file in files_of_state(&self.path(path.get_ref())) {
+        for file in files_of_state(&self.path(path)) {
             // Opens without reading: this very server may be using the file.
             match Opened::unread(&file).and_then(|opened| self.authors.want(opened)) {
                 Ok(opened) => self.tell(named, &opened, findings),
@@ -241,13 +244,23 @@ impl Named<'_> {
     }
 }
 
-/// Checks who may write and who may read the config file.
-pub(in crate::config) fn look_at_file(opened: &Opened, raw: &RawConfig, findings: &mut Findings) {
+/// Checks who may write and who may read a file of the config that has `plugins`. `start` is the offset of an
+/// included file.
+pub(in crate::config) fn look_at_file(
+    opened: &Opened,
+    plugins: &Field<fields::Named<PluginName, RawPlugin>>,
+    start: Option<usize>,
+    findings: &mut Findings,
+) {
     for fault in opened.warnings() {
-        let what = format!("others may change this config file: {}", fault.what());
-        findings.warning(what).helps(fault.advice()).done();
+        let draft = findings.warning(format!("others may change this config file: {}", fault.what()));
+        let draft = match start {
+            Some(start) => draft.at(start..start, "this file"),
+            None => draft,
+        };
+        draft.helps(fault.advice()).done();
     }
-    let plugins = raw.plugins.value().into_iter().flat_map(|named| &named.entries);
+    let plugins = plugins.value().into_iter().flat_map(|named| &named.entries);
     let with_config = plugins.filter_map(|(name, raw)| Some((name, raw.get_ref().config.given()?)));
     let is_text = |(_, raw): &(_, Spanned<RawSetting>)| matches!(raw.get_ref(), RawSetting::Text(_));
     let with_settings =

@@ -136,7 +136,7 @@ fn file(
     around: &Surroundings<'_>,
     findings: &mut Findings,
 ) -> (String, PathBuf) {
-    let found = around.folder.path(path.get_ref());
+    let found = around.folder.path(path);
     let shown = path.get_ref().0.display().to_string();
     let key = &format!("{at}.files");
     let fault = match Opened::file(&found) {
@@ -191,7 +191,7 @@ fn directories(
     let key = &format!("{at}.directories");
     let entries = raw.directories.value().into_iter().flat_map(|named| &named.entries);
     let granted = entries.map(|(name, path)| {
-        let found = around.folder.path(path.get_ref());
+        let found = around.folder.path(path);
         match Opened::folder(&found) {
             Ok(opened) => withhold(key, path, &opened, around, findings),
             Err(fault) if fault.is_strangers_work() => unreadable(key, path, &fault, findings),

@@ -75,7 +75,7 @@ fn read<T>(
     for path in field.value().into_iter().flat_map(|list| &list.items) {
         let named = folder::Named { key: &format!("identity.{key}"), path, remedy };
         if let Some(contents) = folder.read_pem(named, read_file, findings) {
-            read.push((folder.path(path.get_ref()), contents));
+            read.push((folder.path(path), contents));
         }
     }
     read

@@ -8,6 +8,7 @@ mod clients;
 mod folder;
 mod grants;
 mod identity;
+mod include;
 mod listen;
 mod permissions;
 mod plugins;
@@ -16,12 +17,11 @@ mod settings;
 mod state;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
 pub(super) use self::folder::look_at_file;
-pub(super) use self::settings::Secrets;
 
 use self::bounds::held;
 use self::folder::Folder;
@@ -30,6 +30,7 @@ use self::permissions::{Roles, warn_of_unused};
 use self::plugins::Whole;
 use self::settings::secret_files;
 use super::fields::{Field, Findings, Named};
+use super::files::{Reading, Secrets};
 use super::limits;
 use super::model::{Config, Disabled, Grants, Log, Protocol, reserved};
 use super::names::PluginName;
@@ -37,15 +38,6 @@ use super::raw::{RawConfig, RawDisabled, RawGrants, RawLog, RawSetting};
 use super::setting::Setting;
 use super::values::{PathText, SettingName};
 use crate::files::{Authors, Reserved, Sightings};
-
-/// Options for reading a config file.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Reading<'a> {
-    pub(super) authors: Authors,
-    /// The config being served meanwhile.
-    pub(super) running: Option<&'a Config>,
-    pub(super) secrets: Secrets,
-}
 
 /// Builds the config that `raw` describes. `None` or reported faults mean that it may not be served. Every
 /// file it names is recorded in `sightings`.
@@ -55,9 +47,10 @@ pub(super) fn resolve(
     reading: Reading<'_>,
     (sightings, findings): (&mut Sightings, &mut Findings),
 ) -> Option<Config> {
+    let included = include::read(path, &mut raw, reading, (sightings, findings));
     let disabled = raw.take_disabled();
     let raw = &raw;
-    let folder = Folder::of(path, reading.authors);
+    let folder = Folder::of(findings, reading.authors);
     let server = server::resolve(&raw.server, &folder, findings);
     let protocol = raw
         .protocol
@@ -66,13 +59,14 @@ pub(super) fn resolve(
     let limits = bounds::limits(&raw.limits, findings);
     let log = log(raw.log.value().unwrap_or(&RawLog::default()), findings);
     let state = state::resolve(&raw.state, &folder, findings);
-    let certificates = certificates(raw).map(|path| folder.path(path.get_ref())).collect::<Vec<_>>();
+    let certificates = certificates(raw).map(|path| folder.path(path)).collect::<Vec<_>>();
     let disabled_config = switched_off(&disabled, &folder);
     let of_disabled = disabled_config.clients.values().flatten();
     let all_plugins = enabled(&raw.plugins).chain(&disabled.plugins).map(|(_, plugin)| plugin.get_ref());
     let secrets = secret_files(all_plugins, &folder);
     let certificates = certificates.iter().chain(of_disabled);
-    let reserved = reserved(path, server.as_ref(), &state, certificates, secrets.into_iter());
+    let configs = std::iter::once(path).chain(included.iter().map(PathBuf::as_path));
+    let reserved = reserved(configs, server.as_ref(), &state, certificates, secrets.into_iter());
     if let Some(running) = reading.running {
         reserved.extend(&running.reserved());
     }
@@ -100,6 +94,7 @@ pub(super) fn resolve(
     sightings.extend(folder.into_sightings());
     Some(Config {
         path: path.to_owned(),
+        included,
         server: server?,
         protocol: protocol.unwrap_or_default(),
         identity,
@@ -113,14 +108,13 @@ pub(super) fn resolve(
     })
 }
 
-/// Resolves the settings and grants that a script at `path` gives the plugin `name`, one of `plugins`.
+/// Resolves the settings and grants that a script gives the plugin `name`, one of `plugins`.
 pub(super) fn granted_as_in_config(
-    path: &Path,
     (name, plugins): (&PluginName, &[PluginName]),
     (config, grants): (&Field<Named<SettingName, RawSetting>>, &Field<RawGrants>),
     findings: &mut Findings,
 ) -> (Option<BTreeMap<String, Setting>>, Grants) {
-    let (folder, reserved) = (Folder::of(path, Authors::Anybody), Reserved::default());
+    let (folder, reserved) = (Folder::of(findings, Authors::Anybody), Reserved::default());
     let around = Surroundings { folder: &folder, plugins, disabled: &[], reserved: &reserved };
     let settings = settings::settings(&name.key(), config, (&folder, Secrets::Needed), findings);
     let grants = grants.value().map(|raw| grants::resolve(name, raw, &around, findings));
@@ -130,7 +124,7 @@ pub(super) fn granted_as_in_config(
 fn switched_off(disabled: &RawDisabled, folder: &Folder) -> Disabled {
     let clients = disabled.clients.iter().map(|(name, raw)| {
         let certificates = raw.get_ref().certificates.value().into_iter().flat_map(|list| &list.items);
-        (name.get_ref().clone(), certificates.map(|path| folder.path(path.get_ref())).collect())
+        (name.get_ref().clone(), certificates.map(|path| folder.path(path)).collect())
     });
     let plugins = disabled
         .plugins

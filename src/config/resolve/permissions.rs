@@ -7,11 +7,11 @@ use toml::Spanned;
 
 use super::plugins::Resolved;
 use crate::authz::{PermissionPattern, Permissions};
-use crate::config::Role;
 use crate::config::fields::{Field, Findings, List, Named};
 use crate::config::names::{BUILT_INS, ClientName, NOT_YET, RoleName};
 use crate::config::raw::{RawClient, RawRole};
 use crate::config::suggestions::{closest, list};
+use crate::config::{Placed, Role};
 
 /// The roles of the file, and the plugins whose commands they name.
 pub(super) struct Roles<'a> {
@@ -24,7 +24,7 @@ pub(super) struct Roles<'a> {
 /// The permissions of a client.
 pub(super) struct Granted {
     pub(super) roles: Vec<RoleName>,
-    pub(super) commands: Vec<PermissionPattern>,
+    pub(super) commands: Vec<Placed<PermissionPattern>>,
     pub(super) permissions: Permissions,
 }
 
@@ -47,7 +47,8 @@ impl<'a> Roles<'a> {
                     .done();
             }
             let commands = patterns(&name.get_ref().key(), given, plugins, findings);
-            roles.insert(name.get_ref().clone(), Role { commands });
+            let place = findings.place(name.span().start);
+            roles.insert(name.get_ref().clone(), Role { commands, place });
         }
         Self { roles, plugins, whole }
     }
@@ -71,7 +72,7 @@ impl<'a> Roles<'a> {
         let commands = patterns(&name.key(), &raw.commands, self.plugins, findings);
         let roles = self.known(name, &raw.roles, findings);
         let of_roles = roles.iter().filter_map(|role| self.roles.get(role)).flat_map(|role| &role.commands);
-        let permissions = commands.iter().chain(of_roles).cloned().collect();
+        let permissions = commands.iter().chain(of_roles).map(|placed| placed.value.clone()).collect();
         Granted { roles, commands, permissions }
     }
 
@@ -146,7 +147,7 @@ fn patterns(
     field: &Field<List<PermissionPattern>>,
     plugins: &Resolved,
     findings: &mut Findings,
-) -> Vec<PermissionPattern> {
+) -> Vec<Placed<PermissionPattern>> {
     let given = field.value().into_iter().flat_map(|list| &list.items);
     let checked = given.map(|pattern| {
         if pattern.get_ref().command().is_built_in() {
@@ -154,7 +155,7 @@ fn patterns(
         } else {
             served(at, pattern, plugins, findings);
         }
-        pattern.get_ref().clone()
+        Placed { value: pattern.get_ref().clone(), place: findings.place(pattern.span().start) }
     });
     checked.collect()
 }

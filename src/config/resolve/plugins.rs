@@ -10,9 +10,10 @@ use toml::Spanned;
 use super::bounds::{held, optional};
 use super::folder::{self, Folder};
 use super::grants::{self, Surroundings};
-use super::settings::{Secrets, settings};
+use super::settings::settings;
 use crate::authz::PermissionPattern;
 use crate::config::fields::{Field, Findings, List, Named};
+use crate::config::files::Secrets;
 use crate::config::limits::{self, FromAmount, Limits};
 use crate::config::names::{CommandName, PluginName};
 use crate::config::raw::{RawDisabled, RawPlugin};
@@ -158,7 +159,8 @@ fn plugin(
     let store_bytes = optional(&limits::PLUGIN_STORE_BYTES, &at, &raw.store_bytes, findings);
     let config = settings(&at, &raw.config, (whole.folder, whole.secrets), findings);
     Some(Plugin {
-        component: whole.folder.path(raw.component.value()?),
+        place: findings.place(name.span().start),
+        component: whole.folder.path(raw.component.given()?),
         sha256: raw.sha256.value().map(|digest| digest.0),
         commands,
         instances: raw.instances.value().copied().unwrap_or_default(),
@@ -189,7 +191,7 @@ fn component(at: &str, section: &Spanned<RawPlugin>, whole: Whole<'_>, findings:
         Field::Given(path) => {
             let key = &format!("{at}.component");
             let named = folder::Named { key, path, remedy: "build the plugin" };
-            whole.folder.follow(&debug_file(&whole.folder.path(path.get_ref())));
+            whole.folder.follow(&debug_file(&whole.folder.path(path)));
             if whole.loads_plugins {
                 whole.folder.open(named, findings);
             } else {

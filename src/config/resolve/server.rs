@@ -50,9 +50,10 @@ pub(super) fn resolve(field: &Field<RawServer>, folder: &Folder, findings: &mut 
     }
     let drain_timeout = held(&limits::DRAIN_TIMEOUT, "server", &raw.drain_timeout, findings);
     let listen = listen::resolve(&raw.listen, findings);
-    let cache = folder.path(raw.cache.value().unwrap_or(&PathText(DEFAULT_CACHE.into())));
+    let default = Spanned::new(0..0, PathText(DEFAULT_CACHE.into()));
+    let cache = folder.path(raw.cache.given().unwrap_or(&default));
     folder.look_at_own("server.cache", &cache, raw.cache.given().map(Spanned::span), findings);
-    let core_dumps = raw.core_dumps.value().map(|path| folder.path(path));
+    let core_dumps = raw.core_dumps.given().map(|path| folder.path(path));
     if let Some(core_dumps) = &core_dumps {
         folder.look_at_own(
             "server.core_dumps",
@@ -64,11 +65,11 @@ pub(super) fn resolve(field: &Field<RawServer>, folder: &Folder, findings: &mut 
     Some(Server {
         listen,
         certificate: ServerCertificate {
-            path: folder.path(raw.certificate.value()?),
+            path: folder.path(raw.certificate.given()?),
             // An empty chain means that a fault was reported.
             chain: chain.unwrap_or_default(),
         },
-        private_key: folder.path(raw.private_key.value()?),
+        private_key: folder.path(raw.private_key.given()?),
         min_tls: raw.min_tls_version.value().copied().unwrap_or_default(),
         drain_timeout,
         cache,

@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::folder::{self, Folder};
 use crate::config::fields::{Field, Findings, Named};
+use crate::config::files::Secrets;
 use crate::config::raw::{RawPlace, RawPlugin, RawSetting};
 use crate::config::setting::{SecretPlace, Setting, credentials_folder};
 use crate::config::values::{PathText, SettingName};
@@ -20,18 +21,6 @@ use crate::units::size;
 
 /// The largest secret, in bytes: larger than any key or token.
 const MOST_SECRET_BYTES: u64 = 64 << 10;
-
-/// Treatment of the secrets that a config names.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::config) enum Secrets {
-    /// A missing one is a warning: the config may be served elsewhere.
-    #[default]
-    Checked,
-    /// A missing one is a fault: this process gives them to plugins.
-    Needed,
-    /// None is read: this process runs no plugin.
-    Unread,
-}
 
 /// A secret to be read.
 struct Secret<'a> {
@@ -80,7 +69,7 @@ pub(super) fn secret_files<'a>(
 
 fn kept(place: &Spanned<RawPlace>, folder: &Folder) -> SecretPlace {
     match place.get_ref() {
-        RawPlace::File(path) => SecretPlace::File(folder.path(path)),
+        RawPlace::File(path) => SecretPlace::File(folder.path(&Spanned::new(place.span(), path.clone()))),
         RawPlace::Credential(name) => SecretPlace::Credential(name.0.clone()),
         RawPlace::Variable(name) => SecretPlace::Variable(name.0.clone()),
     }

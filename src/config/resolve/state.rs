@@ -17,7 +17,7 @@ pub(super) fn resolve(field: &Field<RawState>, folder: &Folder, findings: &mut F
     let raw = field.value().unwrap_or(&nothing);
     let state = State {
         engine: raw.engine.value().copied().unwrap_or_default(),
-        path: raw.path.value().map(|path| folder.path(path)),
+        path: raw.path.given().map(|path| folder.path(path)),
         file_size: optional(&limits::STATE_FILE_SIZE, "state", &raw.file_size, findings),
         store_keys: held(&limits::STATE_STORE_KEYS, "state", &raw.store_keys, findings),
         store_bytes: held(&limits::STATE_STORE_BYTES, "state", &raw.store_bytes, findings),

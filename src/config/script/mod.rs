@@ -143,13 +143,12 @@ pub fn script<T>(
         let advice = "write one: [[call]] and below it command = \"echo hello\"";
         findings.error("the script has no call").help(advice).done();
     }
-    let granted = granted(path, &raw, plugins, &mut findings);
+    let granted = granted(&raw, plugins, &mut findings);
     let ((calls, granted), warnings) = findings.verdict(Some((calls, granted)))?;
     Ok(Script { calls, granted, warnings })
 }
 
 fn granted(
-    path: &Path,
     raw: &RawScript,
     plugins: &[PluginName],
     findings: &mut Findings,
@@ -165,7 +164,7 @@ fn granted(
             fault.help(format!("plugins: {}; --plugin {name}=FILE brings one", list(&known))).done();
         }
         let written = (&raw.config, &raw.grants);
-        let (config, grants) = granted_as_in_config(path, (name, plugins), written, findings);
+        let (config, grants) = granted_as_in_config((name, plugins), written, findings);
         (name.clone(), ScriptGrants { config, grants })
     });
     granted.collect()

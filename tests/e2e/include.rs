@@ -1,0 +1,103 @@
+//! `include`: clients and plugins that are dropped in as files, and taken out again.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use testkit::certs::Identity;
+use testkit::components;
+use testkit::eventually;
+use testkit::server::{Server, Setup};
+use testkit::tools::{finish, lictor};
+
+use crate::reload::is_cut_off;
+
+/// A server that includes the files of `conf.d`, which is empty, and its operator.
+fn including(keys: &str) -> (Server, Identity) {
+    let tester = Identity::new("tester");
+    let setup =
+        Setup::new().top("include = [\"conf.d/*.toml\"]").server(keys).master("tester", &tester).echo();
+    fs::create_dir(setup.folder().join("conf.d")).unwrap();
+    (setup.start(), tester)
+}
+
+fn client(name: &str, identity: &Identity) -> String {
+    format!("[clients.{name}]\nthumbprints = [\"{}\"]\ncommands = [\"*\", \"@ping\"]\n", identity.sha256())
+}
+
+/// Puts a file into `conf.d` the way an editor or a package manager does.
+fn drop_in(server: &Server, name: &str, text: &str) {
+    let folder = server.folder().join("conf.d");
+    fs::write(folder.join(".new"), text).unwrap();
+    fs::rename(folder.join(".new"), folder.join(name)).unwrap();
+}
+
+fn copy_of_echo(folder: &Path) {
+    fs::copy(components::echo(), folder.join("again.wasm")).unwrap();
+}
+
+#[test]
+fn a_client_and_a_plugin_are_dropped_in_and_taken_out_by_reloads() {
+    let (server, tester) = including("");
+    let (mut operator, other) = (server.connect(&tester), Identity::new("other"));
+    assert!(server.printed().contains("no file matches `conf.d/*.toml`"), "{}", server.printed());
+
+    drop_in(&server, "other.toml", &client("other", &other));
+    assert_eq!(operator.ask("@reload"), "live     added    clients.other");
+    copy_of_echo(&server.folder().join("conf.d"));
+    drop_in(&server, "again.toml", "[plugins.again]\ncomponent = \"again.wasm\"\n");
+    assert_eq!(operator.ask("@reload"), "live     added    plugins.again");
+    let mut connection = server.connect(&other);
+    assert_eq!(connection.ask("again hello"), "hello");
+
+    fs::remove_file(server.folder().join("conf.d/again.toml")).unwrap();
+    assert_eq!(operator.ask("@reload"), "live     removed  plugins.again");
+    assert_eq!(connection.ask_framed("again hello").failure().0, "unknown-command");
+    fs::remove_file(server.folder().join("conf.d/other.toml")).unwrap();
+    assert_eq!(operator.ask("@reload"), "live     removed  clients.other");
+    is_cut_off(&mut connection, "is unknown");
+}
+
+#[test]
+fn a_watched_folder_is_read_again_when_a_file_comes_or_goes() {
+    let (server, _) = including("watch = true");
+    let other = Identity::new("other");
+    let soon = Duration::from_secs(10);
+    let begin = Instant::now();
+    drop_in(&server, "other.toml", &client("other", &other));
+    server.wait_for_log("the reload", |entry| entry.message() == "reloaded");
+    let mut connection = server.connect(&other);
+    assert_eq!(connection.ask("echo in"), "in");
+    // A change in place counts as well.
+    fs::write(server.folder().join("conf.d/other.toml"), client("other", &other).replace("\"*\", ", ""))
+        .unwrap();
+    eventually("the permission to be gone", || {
+        (connection.ask_framed("echo in").status == "ERR").then_some(())
+    });
+    fs::remove_file(server.folder().join("conf.d/other.toml")).unwrap();
+    is_cut_off(&mut connection, "is unknown");
+    assert!(begin.elapsed() < 3 * soon);
+}
+
+#[test]
+fn a_fault_in_an_included_file_names_it_and_changes_nothing() {
+    let (server, tester) = including("");
+    let mut operator = server.connect(&tester);
+    for (text, place, words) in [
+        ("\n[clients.x]\nthumbprint = []\n", "2", "has neither `thumbprints` nor `certificates`"),
+        ("\n\n[log]\nlevel = \"debug\"\n", "3", "`log` can't stand in an included file"),
+        ("[clients.tester]\nthumbprints = []\n", "1", "[clients.tester] stands twice"),
+        ("[clients.x\n", "1", "this is not TOML"),
+    ] {
+        drop_in(&server, "x.toml", text);
+        let failed = operator.ask_framed("@reload");
+        assert_eq!(failed.failure(), ("conflict", "failed"), "{failed:?}");
+        let told = format!("conf.d/x.toml:{place}: ");
+        assert!(failed.message.contains(&told) && failed.message.contains(words), "{}", failed.message);
+        let checked = finish(lictor(server.folder()).arg("check"));
+        assert_eq!(checked.code, Some(2), "{checked:?}");
+        let shown = format!("conf.d/x.toml:{place}:");
+        assert!(checked.stderr.contains(&shown) && checked.stderr.contains(words), "{checked:?}");
+        assert_eq!(operator.ask("echo in"), "in");
+    }
+}
