@@ -52,10 +52,7 @@ pub(super) fn resolve(
     let raw = &raw;
     let folder = Folder::of(findings, reading.authors);
     let server = server::resolve(&raw.server, &folder, findings);
-    let protocol = raw
-        .protocol
-        .value()
-        .map(|raw| Protocol { close_on_error: raw.close_on_error.value().copied().unwrap_or_default() });
+    let close_on_error = raw.protocol.value().and_then(|raw| raw.close_on_error.value());
     let limits = bounds::limits(&raw.limits, findings);
     let log = log(raw.log.value().unwrap_or(&RawLog::default()), findings);
     let state = state::resolve(&raw.state, &folder, findings);
@@ -96,7 +93,7 @@ pub(super) fn resolve(
         path: path.to_owned(),
         included,
         server: server?,
-        protocol: protocol.unwrap_or_default(),
+        protocol: Protocol { close_on_error: close_on_error.copied().unwrap_or_default() },
         identity,
         limits,
         log,
