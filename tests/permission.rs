@@ -110,6 +110,39 @@ fn a_pattern_with_arguments_allows_these_arguments_alone() {
 }
 
 #[test]
+fn the_closest_patterns_are_named_with_the_argument_that_differs() {
+    let policy =
+        policy("laptop", &["deploy staging *", "deploy * now", "deploy --help", "kv-*", "deploy .", "@ping"]);
+    let laptop = client("laptop");
+    for (line, closest) in [
+        (
+            "deploy prod now2",
+            "`deploy * now` (argument 2 differs), `deploy staging *` (argument 1 differs), `deploy --help` (argument 1 differs)",
+        ),
+        (
+            "deploy staging",
+            "`deploy staging *` (argument 2 is missing), `deploy * now` (argument 2 is missing), `deploy --help` (argument 1 differs)",
+        ),
+        (
+            "deploy --help me",
+            "`deploy * now` (argument 2 differs), `deploy --help` (argument 2 is one too many), `deploy staging *` (argument 1 differs)",
+        ),
+        ("deploy", ""),
+        (
+            "deploy x y z",
+            "`deploy * now` (argument 2 differs), `deploy staging *` (argument 1 differs), `deploy --help` (argument 1 differs)",
+        ),
+        ("other", ""),
+        ("kv-get x", ""),
+    ] {
+        assert_eq!(policy.closest(&laptop, &request(line)).unwrap_or_default(), closest, "{line}");
+    }
+    let policy = self::policy("laptop", &["deploy ."]);
+    let closest = policy.closest(&laptop, &request("deploy x"));
+    assert_eq!(closest.as_deref(), Some("`deploy .` (no argument is allowed)"));
+}
+
+#[test]
 fn neither_headers_nor_the_body_have_a_say() {
     let mut bytes = BytesMut::from(&b"deploy staging\r\nBody-Length: 5\r\nMode: now\r\n\r\nprod\n"[..]);
     let request = Decoder::new(10).decode(&mut bytes).unwrap().unwrap();
@@ -175,6 +208,20 @@ fn pattern(words: &[String]) -> PermissionPattern {
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_narrowest_pattern_of_a_request_allows_it_alone(
+        arguments in proptest::collection::vec("[a.*\"\\\\ \r\n\t\u{7f}ä-]{0,3}", 0..35),
+        other in proptest::collection::vec("[a.*\"\\\\ \r\n\t\u{7f}ä-]{0,3}", 0..35),
+    ) {
+        let pattern: PermissionPattern = PermissionPattern::only(&composed(&arguments)).parse().unwrap();
+        prop_assert!(pattern.allows(&composed(&arguments)), "{}", pattern);
+        prop_assert!(pattern.near(&composed(&arguments)).is_none());
+        if arguments.len() < 31 && other != arguments {
+            prop_assert!(!pattern.allows(&composed(&other)), "{} {:?}", pattern, other);
+            prop_assert!(pattern.near(&composed(&other)).is_some());
+        }
+    }
 
     #[test]
     fn a_pattern_matches_as_a_naive_matcher_does(words in words("aä*"), arguments in words("aä")) {

@@ -1,5 +1,6 @@
 //! The composition root: from a config to a running server. The only module that knows all others.
 
+mod access;
 mod addresses;
 mod advice;
 mod check;
@@ -19,6 +20,7 @@ mod summary;
 mod supervisor;
 mod systemd;
 
+pub use access::{Access, Line, Rule, Serving, access, clients_that_may};
 pub use check::{Checked, check};
 pub use state::{ByHand, Entry, Existing, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
 pub use supervisor::{Running, Supervisor};

@@ -7,7 +7,7 @@ use crate::text::InvalidText;
 use crate::wire::unescape;
 
 /// The most words of a pattern, its command among them.
-const MAX_WORDS: usize = 32;
+pub(super) const MAX_WORDS: usize = 32;
 
 /// The first argument by which a request does not match a pattern, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +125,29 @@ impl Arguments {
     pub(super) fn are_free(&self) -> bool {
         self.words.is_empty() && self.further == Further::Allowed
     }
+}
+
+/// Writes the word that matches `argument` alone.
+pub(super) fn literal(argument: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '*');
+    if !argument.is_empty() && argument.chars().all(is_plain) && !argument.chars().all(|c| c == '.') {
+        return argument.to_owned();
+    }
+    let mut word = String::from("\"");
+    for c in argument.chars() {
+        match c {
+            '"' | '\\' => word.extend(['\\', c]),
+            '\r' => word.push_str("\\r"),
+            '\n' => word.push_str("\\n"),
+            '\t' => word.push_str("\\t"),
+            '*' => word.push_str("\\x2a"),
+            c if c.is_control() => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| {
+                word.push_str(&format!("\\x{byte:02x}"));
+            }),
+            c => word.push(c),
+        }
+    }
+    word + "\""
 }
 
 /// Reads the unquoted word at the start of `text`; returns it and its length.

@@ -21,6 +21,9 @@ pub use permission::{Near, PermissionPattern, Permissions};
 use crate::identity::PeerIdentity;
 use crate::wire::Request;
 
+/// The most patterns named to whoever asks why a request is forbidden.
+const MAX_NAMED: usize = 3;
+
 /// Each client's permissions. The operator chooses the keys, so a fast hash suffices.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
@@ -40,12 +43,14 @@ impl Policy {
         self.clients.get(identity.name()).is_some_and(|permissions| permissions.allows(request))
     }
 
-    /// Returns the client's patterns that allow the command of `request` but not its arguments, the closest
-    /// first.
+    /// Names the client's patterns that allow the command of `request` but not its arguments, the closest
+    /// first; `None` if there are none, or `request` is allowed.
     #[must_use]
-    pub fn near(&self, identity: &PeerIdentity, request: &Request) -> Vec<Near<'_>> {
-        let permissions = self.clients.get(identity.name());
-        permissions.map(|permissions| permissions.near(request)).unwrap_or_default()
+    pub fn closest(&self, identity: &PeerIdentity, request: &Request) -> Option<String> {
+        let permissions = self.clients.get(identity.name())?;
+        let near = if permissions.allows(request) { Vec::new() } else { permissions.near(request) };
+        let named: Vec<_> = near.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+        (!named.is_empty()).then(|| named.join(", "))
     }
 
     /// Returns the client's patterns that allow `command` with some arguments.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::arguments::{Arguments, Mismatch};
+use super::arguments::{Arguments, MAX_WORDS, Mismatch, literal};
 use super::pattern::CommandPattern;
 use crate::text::InvalidText;
 use crate::wire::Request;
@@ -67,6 +67,25 @@ impl PermissionPattern {
         let mut arguments = request.arguments();
         arguments.next();
         Some(Near { pattern: self, mismatch: with.arguments.mismatch(arguments)? })
+    }
+
+    /// Writes the narrowest pattern that allows `request`: its command, with a word for each argument. A
+    /// request that is too long for a pattern has `...` in place of its last arguments.
+    #[must_use]
+    pub fn only(request: &Request) -> String {
+        let mut arguments = request.arguments();
+        let mut text = arguments.next().unwrap_or_default().to_owned();
+        if arguments.len() == 0 {
+            return text + " .";
+        }
+        for (number, argument) in arguments.enumerate() {
+            let word = literal(argument);
+            if number + 3 > MAX_WORDS || text.len() + word.len() + " ...".len() + 1 > MAX_BYTES {
+                return text + " ...";
+            }
+            text = text + " " + &word;
+        }
+        text
     }
 
     /// The pattern of the command, the first word.

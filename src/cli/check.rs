@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::access::{self, Form};
 use super::config_file::{ConfigFile, load_by};
 use super::{Exit, Failure, output};
 use crate::app;
@@ -15,17 +16,43 @@ use crate::config::{self, Config};
 Examples:
   lictor check
   lictor check --config /etc/lictor/server.toml && systemctl reload lictor
-  lictor check --diff server.toml.before        show changes since then, and which need a restart")]
+  lictor check --diff server.toml.before        show changes since then, and which need a restart
+  lictor check --as ci deploy staging x         show whether the client ci may run this, and by which line
+  lictor check --who deploy                     show every client that may run this, with any arguments")]
 pub(super) struct Check {
     #[command(flatten)]
     pub(super) config: ConfigFile,
     /// Print each key that differs from this config, and whether a reload applies it (live) or a restart
     #[arg(long, value_name = "FILE")]
     diff: Option<PathBuf>,
+    /// Show whether this client may run the command, by which line of which file, or which line would allow
+    /// it; runs nothing, and ends with 1 if it may not
+    #[arg(long = "as", value_name = "CLIENT", requires = "command", conflicts_with = "diff")]
+    client: Option<String>,
+    /// Show every client that may run the command, and by which line
+    #[arg(long, requires = "command", conflicts_with_all = ["diff", "client"])]
+    who: bool,
+    /// Print one JSON document
+    #[arg(long, requires = "command")]
+    json: bool,
+    /// Command and arguments for --as and --who
+    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
+        let form = if self.json { Form::Json } else { Form::Text };
+        if let Some(client) = &self.client {
+            return access::of_client(&self.to_ask()?, client, &self.command, form);
+        }
+        if self.who {
+            return access::of_all(&self.to_ask()?, &self.command, form);
+        }
+        if let Some(word) = self.command.first() {
+            let advice = "a command needs --as CLIENT or --who; a config file is named by --config";
+            return Err(Failure::usage(format!("what is {word}? {advice}")));
+        }
         let loaded = load_by(config::load_to_check, &self.config.path)?;
         warn(&loaded.warnings);
         let checked = app::check(&loaded.config).map_err(|error| Failure::usage(format!("{error:#}")))?;
@@ -43,6 +70,13 @@ impl Check {
                 }
             }
         }
+    }
+}
+
+impl Check {
+    /// Loads the config that is asked about. Its warnings are those of a check without a question.
+    fn to_ask(&self) -> Result<Config, Failure> {
+        Ok(load_by(config::load_to_check, &self.config.path)?.config)
     }
 }
 

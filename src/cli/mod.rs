@@ -3,6 +3,7 @@
 //! In a subcommand, a fault of the command line, the config or the other end is a `Failure`, reported once,
 //! here.
 
+mod access;
 mod bench;
 mod call;
 mod cert;

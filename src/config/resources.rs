@@ -53,6 +53,17 @@ pub struct EventGrant {
     pub topics: String,
 }
 
+impl fmt::Display for EventGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = match (self.publish, self.subscribe) {
+            (true, false) => "publish ",
+            (false, true) => "subscribe ",
+            _ => "",
+        };
+        write!(f, "{direction}{}", self.topics)
+    }
+}
+
 impl EventGrant {
     /// The directions and topics that both `self` and `other` allow, if any.
     pub(super) fn both(&self, other: &Self) -> Option<Self> {

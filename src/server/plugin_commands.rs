@@ -24,12 +24,15 @@ impl Commands for Shared {
             let (began, service) = (Instant::now(), self.service());
             let logged = request.clone();
             let reply = run(self, parent, plugin, request).await;
+            let is_forbidden = matches!(&reply, Err(CommandError { code: Code::Forbidden, .. }));
+            let closest = is_forbidden.then(|| service.policy.closest(&parent.caller, &logged)).flatten();
             service.log.recorder(parent.caller.name_shared()).record(&CommandEvent {
                 id: parent.id(),
                 request: &logged,
                 via: Some(plugin),
                 began,
                 result: reply.as_ref().map(Vec::len),
+                closest: closest.as_deref(),
             });
             reply
         })

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
 
 mod absent;
+mod access;
 mod advice;
 mod alike;
 mod authority;

@@ -44,6 +44,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
             "telemetry",
             "units",
             "watermark",
+            "wire",
         ],
     ),
     (

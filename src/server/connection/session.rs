@@ -206,12 +206,19 @@ impl Session {
 
     /// Logs a request that was answered, or whose command was stopped.
     pub(super) fn log(&self, exchange: &Exchange, result: Result<usize, &CommandError>) {
+        let closest = match result {
+            Err(CommandError { code: Code::Forbidden, .. }) => {
+                self.service.policy.closest(&self.identity, &exchange.request)
+            }
+            _ => None,
+        };
         self.recorder.record(&CommandEvent {
             id: exchange.id,
             request: &exchange.request,
             via: None,
             began: exchange.arrived.into_std(),
             result,
+            closest: closest.as_deref(),
         });
     }
 }

@@ -106,6 +106,8 @@ pub struct CommandEvent<'a> {
     pub began: Instant,
     /// The reply's length in bytes, or the failure.
     pub result: Result<usize, &'a CommandError>,
+    /// The permissions that came closest to allowing a forbidden request, in words, if any.
+    pub closest: Option<&'a str>,
 }
 
 impl CommandLog {
@@ -219,8 +221,8 @@ impl Recorder {
             Err(error) => tracing::info!(
                 name: ADMITTED, target: "lictor::command",
                 %connection, %request, client, %command, via, arguments, outcome = error.outcome.as_str(),
-                code = error.code.as_str(), reason = %shown(&error.message, MAX_ARGUMENTS_CHARS), micros,
-                "command"
+                code = error.code.as_str(), reason = %shown(&error.message, MAX_ARGUMENTS_CHARS),
+                closest = event.closest, micros, "command"
             ),
         }
     }

@@ -21,6 +21,7 @@ fn written(recorder: &Recorder, command: &str, result: Result<usize, &CommandErr
         via: None,
         began: recorder.log.started + Duration::from_secs(5),
         result,
+        closest: None,
     };
     (0..events).filter(|_| recorder.admits(&event)).count()
 }

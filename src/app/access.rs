@@ -1,0 +1,267 @@
+//! The answer to whether a client may make a request: by what, or which line would allow it. Runs nothing.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::authz::{Mismatch, PermissionPattern};
+use crate::config::{
+    BUILT_INS, Client, ClientName, Config, Grants, Placed, Plugin, PluginName, RoleName, quoted,
+};
+use crate::files::Opened;
+use crate::identity::Thumbprint;
+use crate::units;
+use crate::wire::Request;
+
+/// The answer for one client and one request.
+#[derive(Debug, Serialize)]
+pub struct Access {
+    /// The client.
+    pub client: String,
+    /// The command and its arguments.
+    pub request: Vec<String>,
+    /// True if the server would run it.
+    pub allowed: bool,
+    /// The reasons why it would not, if any.
+    pub refused: Vec<String>,
+    /// The patterns that allow it.
+    pub by: Vec<Rule>,
+    /// The patterns that allow the command but not the arguments, closest first.
+    pub closest: Vec<Rule>,
+    /// The line that would allow it, if the client's patterns are all that is missing.
+    pub to_allow: Option<Line>,
+    /// The plugin that serves the command; `None` for a built-in and for an unknown command.
+    pub plugin: Option<Serving>,
+}
+
+/// A pattern, and where it stands.
+#[derive(Debug, Serialize)]
+pub struct Rule {
+    /// The pattern.
+    pub pattern: String,
+    /// The role that has it; `None` for one of the client's own.
+    pub role: Option<String>,
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The first argument that does not match, in words; `None` if all do.
+    pub mismatch: Option<String>,
+}
+
+/// A line of the config as it should be.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// The section that it belongs to.
+    pub section: String,
+    /// The file of that section.
+    pub file: String,
+    /// The line at which the section begins.
+    pub line: usize,
+    /// The text to write.
+    pub text: String,
+}
+
+/// A plugin that serves a command.
+#[derive(Debug, Serialize)]
+pub struct Serving {
+    /// The plugin.
+    pub name: String,
+    /// The file of its section.
+    pub file: String,
+    /// The line of its section.
+    pub line: usize,
+    /// The path of its component.
+    pub component: PathBuf,
+    /// The SHA-256 of the component's bytes now; `None` if it can't be read.
+    pub sha256: Option<String>,
+    /// Its limits, as the config writes them.
+    pub limits: Vec<(&'static str, String)>,
+    /// Its grants, as the config writes them.
+    pub grants: Vec<(&'static str, String)>,
+}
+
+/// Returns the answer for a request with these `words`, the command first; `None` if no such client is
+/// enabled.
+///
+/// # Errors
+///
+/// In words: the words are no request.
+pub fn access(config: &Config, client: &str, words: &[String]) -> Result<Option<Access>, String> {
+    let request = request(words)?;
+    let Some((name, client)) = config.clients.get_key_value(client) else { return Ok(None) };
+    let rules = |fits: &dyn Fn(&PermissionPattern) -> Option<Option<Mismatch>>| {
+        let placed = placed(config, client);
+        placed.filter_map(|(role, placed)| Some(rule(role, placed, fits(&placed.value)?))).collect::<Vec<_>>()
+    };
+    let by = rules(&|pattern| pattern.allows(&request).then_some(None));
+    let mut closest = Vec::new();
+    if by.is_empty() {
+        let near = client.permissions.near(&request);
+        for near in near {
+            closest.extend(rules(&|pattern| (pattern == near.pattern).then_some(Some(near.mismatch))));
+        }
+    }
+    let serving = config.plugins.iter().find(|(_, plugin)| serves(plugin, request.command()));
+    let (plugin, mut refused) = match serving {
+        Some((name, plugin)) => of_plugin(name, plugin, config),
+        None => (None, unserved(config, request.command()).into_iter().collect()),
+    };
+    let to_allow = (by.is_empty() && refused.is_empty()).then(|| line_to_allow(name, client, &request));
+    if by.is_empty() {
+        refused.push(match closest.is_empty() {
+            true => format!("no pattern of {name} allows {}", request.command()),
+            false => format!("no pattern of {name} allows these arguments of {}", request.command()),
+        });
+    }
+    Ok(Some(Access {
+        client: name.to_string(),
+        request: words.to_vec(),
+        allowed: refused.is_empty(),
+        refused,
+        by,
+        closest,
+        to_allow,
+        plugin,
+    }))
+}
+
+/// Returns every client that may make a request with these `words`, and by what. With the command alone,
+/// those that may run it with some arguments.
+///
+/// # Errors
+///
+/// In words: the words are no request.
+pub fn clients_that_may(config: &Config, words: &[String]) -> Result<Vec<(String, Vec<Rule>)>, String> {
+    let request = request(words)?;
+    let fits = |pattern: &PermissionPattern| match words {
+        [command] => pattern.command().allows(command),
+        _ => pattern.allows(&request),
+    };
+    let clients = config.clients.iter().map(|(name, client)| {
+        let fitting = placed(config, client).filter(|(_, placed)| fits(&placed.value));
+        (name.to_string(), fitting.map(|(role, placed)| rule(role, placed, None)).collect::<Vec<_>>())
+    });
+    Ok(clients.filter(|(_, by)| !by.is_empty()).collect())
+}
+
+fn request(words: &[String]) -> Result<Request, String> {
+    Request::composed(words, Default::default()).map_err(str::to_owned)
+}
+
+/// Iterates over the patterns of a client: its own, and those of its roles.
+fn placed<'c>(
+    config: &'c Config,
+    client: &'c Client,
+) -> impl Iterator<Item = (Option<&'c RoleName>, &'c Placed<PermissionPattern>)> {
+    let own = client.commands.iter().map(|pattern| (None, pattern));
+    let roles = client.roles.iter().filter_map(|name| config.roles.get_key_value(name));
+    own.chain(roles.flat_map(|(name, role)| role.commands.iter().map(move |pattern| (Some(name), pattern))))
+}
+
+fn rule(
+    role: Option<&RoleName>,
+    Placed { value, place }: &Placed<PermissionPattern>,
+    mismatch: Option<Mismatch>,
+) -> Rule {
+    Rule {
+        pattern: value.to_string(),
+        role: role.map(ToString::to_string),
+        file: place.file().to_owned(),
+        line: place.line(),
+        mismatch: mismatch.map(|mismatch| mismatch.to_string()),
+    }
+}
+
+fn serves(plugin: &Plugin, command: &str) -> bool {
+    plugin.commands.iter().any(|served| served.as_ref() == command)
+}
+
+/// Returns the reason why no plugin runs `command`; `None` for a built-in.
+fn unserved(config: &Config, command: &str) -> Option<String> {
+    if command.starts_with('@') {
+        let is_known = BUILT_INS.contains(&command);
+        return (!is_known).then(|| format!("there is no built-in command {command}"));
+    }
+    let disabled: Vec<_> = config.disabled.plugins.keys().map(ToString::to_string).collect();
+    Some(match disabled.is_empty() {
+        true => format!("no plugin serves {command}"),
+        false => format!("no plugin serves {command} (switched off: {})", disabled.join(", ")),
+    })
+}
+
+/// Describes a plugin, and the reasons why it would not load.
+fn of_plugin(name: &PluginName, plugin: &Plugin, config: &Config) -> (Option<Serving>, Vec<String>) {
+    let mut refused = Vec::new();
+    let bytes = Opened::file(&plugin.component)
+        .and_then(|opened| opened.bytes(config.limits.component_bytes as u64))
+        .map_err(|fault| refused.push(format!("the component of {name} can't be read: {}", fault.what())));
+    let sha256 = bytes.ok().map(|bytes| Thumbprint::sha256_of(&bytes));
+    if let (Some(found), Some(wanted)) = (sha256, plugin.sha256)
+        && found != Thumbprint::Sha256(wanted)
+    {
+        refused.push(format!("the component of {name} is not the one with the `sha256` of the config"));
+    }
+    let serving = Serving {
+        name: name.to_string(),
+        file: plugin.place.file().to_owned(),
+        line: plugin.place.line(),
+        component: plugin.component.clone(),
+        sha256: sha256.map(|sha256| sha256.to_string()),
+        limits: limits(plugin),
+        grants: grants(plugin),
+    };
+    (Some(serving), refused)
+}
+
+fn limits(plugin: &Plugin) -> Vec<(&'static str, String)> {
+    let time =
+        |time: Duration| units::in_largest(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), &units::TIME);
+    let mut limits = vec![
+        ("instances", plugin.instances.to_string()),
+        ("timeout", time(plugin.timeout)),
+        ("memory", units::size(plugin.memory_bytes as u64)),
+        ("reply", units::size(plugin.reply_bytes as u64)),
+        ("host_calls", plugin.host_calls.to_string()),
+        ("host_bytes", units::size(plugin.host_bytes)),
+    ];
+    limits.extend(plugin.cpu_time.map(|cpu_time| ("cpu_time", time(cpu_time))));
+    limits.extend(plugin.concurrency.map(|most| ("concurrency", most.to_string())));
+    limits
+}
+
+/// The grants that are written; of settings only the names, since their values may be secret.
+fn grants(plugin: &Plugin) -> Vec<(&'static str, String)> {
+    fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+        let items: Vec<_> = items.into_iter().map(|item| quoted(&item.to_string())).collect();
+        format!("[{}]", items.join(", "))
+    }
+    let Grants { logging, keyvalue, commands, files, directories, events, http, is_written: _ } =
+        &plugin.grants;
+    let mut grants = Vec::new();
+    grants.extend(plugin.config.as_ref().map(|config| ("config", list(config.keys()))));
+    grants.extend(logging.then(|| ("logging", "true".to_owned())));
+    grants.extend(keyvalue.as_ref().map(|stores| ("keyvalue", list(stores))));
+    grants.extend(commands.as_ref().map(|commands| ("commands", list(commands.patterns()))));
+    grants.extend(files.as_ref().map(|files| ("files", list(files.iter().map(|(name, _)| name)))));
+    if !directories.is_empty() {
+        grants.push(("directories", list(directories.iter().map(|(name, _)| name))));
+    }
+    grants.extend(events.as_ref().map(|topics| ("events", list(topics))));
+    grants.extend(http.as_ref().map(|urls| ("http", list(urls.iter().map(|url| &url.url)))));
+    grants
+}
+
+/// The client's `commands` with the narrowest pattern that allows `request`.
+fn line_to_allow(name: &ClientName, client: &Client, request: &Request) -> Line {
+    let own = client.commands.iter().map(|placed| placed.value.to_string());
+    let patterns: Vec<_> = own.chain([PermissionPattern::only(request)]).map(|text| quoted(&text)).collect();
+    Line {
+        section: name.key(),
+        file: client.place.file().to_owned(),
+        line: client.place.line(),
+        text: format!("commands = [{}]", patterns.join(", ")),
+    }
+}
