@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use lictor::config::{self, Style};
+use lictor::config::{self, Section, Style};
 use proptest::prelude::*;
 
 /// The text around the mistake.
@@ -147,6 +147,34 @@ fn no_fault_shows_what_a_place_holds() {
         assert!(!shown.contains("hunter2") && !shown.contains(&kept), "{place}\n{shown}");
     }
     assert_eq!(read, 3);
+}
+
+/// A change is shown with the lines around it, whatever is in them.
+#[test]
+fn no_difference_shows_a_secret_wherever_it_stands() {
+    let lines: Vec<_> = SAMPLE.split_inclusive('\n').collect();
+    let mut shown = 0;
+    for slip in SLIPS.iter().chain(URLS) {
+        let slip = slip.replace("{}", SECRET);
+        for place in 0..=lines.len() {
+            let text = format!("{}{slip}\n{}", lines[..place].concat(), lines[place..].concat());
+            if config::parse_syntax(Path::new("server.toml"), &text).is_err() {
+                continue;
+            }
+            for table in ["clients", "plugins"] {
+                let tables = Vec::new();
+                let section = Section { table, name: "added".to_owned(), rows: Vec::new(), tables };
+                let names = config::section_names(&text, table);
+                let without = names.iter().filter_map(|name| config::without_section(&text, table, name));
+                for edited in without.chain([section.added_to(&text)]) {
+                    let difference = config::difference(&text, &edited);
+                    assert!(!difference.contains("hunter2"), "{difference}");
+                    shown += usize::from(difference.contains("\n"));
+                }
+            }
+        }
+    }
+    assert!(shown > 1000, "{shown} differences");
 }
 
 proptest! {

@@ -11,8 +11,8 @@ use crate::authz::Permissions;
 use crate::config::{self, Config, EventGrant, PluginName, Setting, StoreGrant};
 use crate::files::Authors;
 use crate::plugin::{
-    CommandGate, Compiling, CoreDumps, EventsGrant, Grants, HttpGrant, Instances, Kept, Plugin, Sandbox,
-    SandboxLimits, Settings, Spec, Stores, VolumeLimits,
+    CommandGate, Compiling, CoreDumps, Difference, EventsGrant, Grants, HttpGrant, Instances, Kept, Plugin,
+    Sandbox, SandboxLimits, Settings, Spec, Stores, VolumeLimits,
 };
 use crate::state::{Engine, Namespace, Quota};
 
@@ -100,6 +100,13 @@ impl Plugins {
         self.loaded.iter().map(|(name, loaded)| (name, &loaded.plugin))
     }
 
+    /// Returns the plugins whose component is another one than in `old`, each with the difference.
+    pub(super) fn replaced_since(&self, old: &Self) -> Vec<(PluginName, Difference)> {
+        let both = self.iter().filter_map(|(name, new)| Some((name, &old.loaded.get(name)?.plugin, new)));
+        let replaced = both.filter(|(_, old, new)| old.sha256() != new.sha256());
+        replaced.map(|(name, old, new)| (name.clone(), old.difference_to(new))).collect()
+    }
+
     /// Returns the plugins that are missing from `old`, or differ there.
     pub(super) fn new_since(&self, old: &Self) -> Vec<&PluginName> {
         let is_old = |name, plugin| old.loaded.get(name).is_some_and(|old| Arc::ptr_eq(&old.plugin, plugin));
@@ -127,7 +134,12 @@ async fn load_all(
         }
         let began = Instant::now();
         let stores = open_stores(config, name, state).await?;
-        match Plugin::load(Arc::clone(sandbox), spec(config, name, plugin, stores)).await {
+        let spec = spec(config, name, plugin, stores);
+        let loading = match old.get(name) {
+            Some(old) => old.plugin.load_successor(spec).await,
+            None => Plugin::load(Arc::clone(sandbox), spec).await,
+        };
+        match loading {
             Ok(loaded) => {
                 let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(target: "lictor::plugin", plugin = %name, millis, "loaded");

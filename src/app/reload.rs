@@ -12,6 +12,7 @@ use super::live::{Live, Served};
 use super::plugins::Plugins;
 use super::service::{all_idempotency_limits, service, tls_files};
 use crate::config::{self, Applies, Change, Config, Faults, Kind, PluginName};
+use crate::plugin::Difference;
 use crate::reload::{Begun, Stage};
 use crate::server::{Current, tls_acceptor};
 use crate::state::Engine;
@@ -38,7 +39,7 @@ impl Live {
         let narrowed = self.narrow(&config);
 
         let loading = Box::pin(async move {
-            let (plugins, engine) = self.load(Arc::clone(&config), workers, stage).await?;
+            let (plugins, engine, replaced) = self.load(Arc::clone(&config), workers, stage).await?;
             changes.extend(new_components(&before.plugins, &plugins, &changes));
             let config = Arc::unwrap_or_clone(config);
             let old = self.served();
@@ -47,18 +48,23 @@ impl Live {
             let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
             plugins.reserve(&config);
             self.serve(Served { config, plugins, current });
+            for (plugin, difference) in replaced {
+                let difference = difference.to_string();
+                tracing::info!(target: "lictor::reload", %plugin, difference, "a component was replaced");
+            }
             Ok(changes)
         });
         Ok(Begun { narrowed, loading })
     }
 
-    /// Loads the plugins of `config` on `workers`; dropping the future stops it.
+    /// Loads the plugins of `config` on `workers`, and compares replaced components; dropping the future
+    /// stops it.
     async fn load(
         self: &Arc<Self>,
         config: Arc<Config>,
         workers: Handle,
         stage: Stage,
-    ) -> anyhow::Result<(Plugins, Arc<dyn Engine>)> {
+    ) -> anyhow::Result<(Plugins, Arc<dyn Engine>, Vec<(PluginName, Difference)>)> {
         let live = Arc::clone(self);
         let mut loading = JoinSet::new();
         let load = async move {
@@ -67,7 +73,8 @@ impl Live {
             let at = |plugin: &PluginName| stage.set(&format!("loading plugin {plugin}"));
             let plugins = old.plugins.renewed(&config, &*engine, at).await?;
             advice::log(&advice::advice(&config, &plugins, SystemTime::now()));
-            Ok((plugins, engine))
+            let replaced = plugins.replaced_since(&old.plugins);
+            Ok((plugins, engine, replaced))
         };
         loading.spawn_on(load, &workers);
         loading.join_next().await.context("nothing was loaded")?.context("the plugins cannot be loaded")?

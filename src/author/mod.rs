@@ -23,4 +23,4 @@ pub use sources::{Round, Sources};
 pub use trial::{TrialCall, TrialRun, Tried, codes, try_all, try_out};
 
 pub use crate::debug_file::Built;
-pub use crate::plugin::{Compiling, HttpGrant, Standing, grant_lines};
+pub use crate::plugin::{Compiling, Difference, HttpGrant, Inspection, Sides, Standing, grant_lines};

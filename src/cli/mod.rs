@@ -8,6 +8,7 @@ mod bench;
 mod call;
 mod cert;
 mod check;
+mod client;
 mod compile;
 mod config_file;
 mod exit;
@@ -16,8 +17,10 @@ mod output;
 mod paste;
 mod plugin;
 mod prompt;
+mod question;
 mod reload;
 mod request;
+mod revision;
 mod serve;
 mod session;
 mod state;
@@ -53,6 +56,8 @@ enum Verb {
     Bench(Box<bench::Bench>),
     #[command(subcommand)]
     Cert(cert::Cert),
+    #[command(subcommand)]
+    Client(client::Client),
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     #[command(subcommand)]
@@ -102,6 +107,7 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Status(verb) => verb.run(),
         Verb::Bench(verb) => verb.run(),
         Verb::Cert(verb) => verb.run(),
+        Verb::Client(verb) => verb.run(),
         Verb::Plugin(verb) => verb.run(),
         Verb::State(verb) => verb.run(),
     };

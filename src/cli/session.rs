@@ -59,16 +59,32 @@ impl Session {
         interrupt: Interrupt,
         most: Option<Duration>,
     ) -> Result<Self, Failure> {
+        Self::open_by(interrupt, async {
+            let trusted = Trusted::settle(target, most).await?;
+            let connection = trusted.connect().await?;
+            Ok((trusted, Some(connection)))
+        })
+    }
+
+    /// Connects for the first time, unless no server listens there.
+    pub(super) fn open_if_running(target: Target) -> Result<Option<Self>, Failure> {
+        let session = Self::open_by(Interrupt::Ends, async {
+            let trusted = Trusted::settle(target, None).await?;
+            let connection = trusted.connect_if_running().await?;
+            Ok((trusted, connection))
+        })?;
+        Ok(session.connection.is_some().then_some(session))
+    }
+
+    fn open_by(
+        interrupt: Interrupt,
+        connect: impl Future<Output = Result<(Trusted, Option<Connection>), Failure>>,
+    ) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-        let connected = runtime.block_on(async {
-            let trusted = Trusted::settle(target, most).await?;
-            let connection = trusted.connect().await?;
-            Ok((trusted, connection))
-        });
-        let (trusted, connection) = match connected {
+        let (trusted, connection) = match runtime.block_on(connect) {
             Ok(connected) => connected,
             Err(failure) => {
                 // A name lookup in progress cannot be aborted otherwise.
@@ -76,7 +92,6 @@ impl Session {
                 return Err(failure);
             }
         };
-        let connection = Some(connection);
         Ok(Self { connection, trusted, next_sequence: 1, interrupt, runtime: Some(runtime) })
     }
 

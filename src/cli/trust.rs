@@ -2,11 +2,11 @@
 //!
 //! Trust is never silent: a server is accepted because its certificate was named, or the user said yes here.
 
-use std::io::{self, BufRead};
+use std::io;
 use std::time::Duration;
 
 use super::target::{Target, TrustSource};
-use super::{Failure, output};
+use super::{Failure, output, question};
 use crate::client::{Address, ConnectError, Connection, Connector, Known, KnownServers, Trust};
 use crate::identity::Thumbprint;
 use crate::text::shown;
@@ -53,6 +53,19 @@ impl Trusted {
         self.connector.connect().await.map_err(|error| self.explain(&error))
     }
 
+    /// Connects, unless nothing listens at the server's address.
+    pub(super) async fn connect_if_running(&self) -> Result<Option<Connection>, Failure> {
+        match self.connector.connect().await {
+            Ok(connection) => Ok(Some(connection)),
+            Err(ConnectError::Connect { source, .. })
+                if source.kind() == io::ErrorKind::ConnectionRefused =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(self.explain(&error)),
+        }
+    }
+
     /// The connector.
     pub(super) fn connector(&self) -> &Connector {
         &self.connector
@@ -97,9 +110,7 @@ async fn introduce(
     if !output::is_interactive() {
         return Err(Failure::unreachable(unknown_server(address, presented)));
     }
-    let accepted =
-        ask(address, presented).map_err(|error| Failure::failed(format!("cannot ask: {error}")))?;
-    if !accepted {
+    if !ask(address, presented)? {
         return Err(Failure::unreachable(format!("{address} is not trusted; nothing was sent")));
     }
     known.add(address, presented).map_err(|error| Failure::failed(error.to_string()))?;
@@ -114,20 +125,13 @@ fn unknown_server(address: &Address, presented: Thumbprint) -> String {
     )
 }
 
-fn ask(address: &Address, presented: Thumbprint) -> io::Result<bool> {
-    output::question(&format!(
+fn ask(address: &Address, presented: Thumbprint) -> Result<bool, Failure> {
+    question::confirm(&format!(
         "The server {address} is not known. The thumbprint of its certificate is\n\
          sha256:{presented}\n\
          On the server, `lictor cert thumbprint FILE` shows what it must be.\n\
-         Trust this server from now on? [y/N] "
-    ));
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(is_yes(&answer))
-}
-
-fn is_yes(answer: &str) -> bool {
-    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+         Trust this server from now on?"
+    ))
 }
 
 fn connector(
@@ -142,16 +146,6 @@ fn connector(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_clear_yes_is_one() {
-        for answer in ["y\n", "Y", " yes \r\n", "YES"] {
-            assert!(is_yes(answer), "{answer:?}");
-        }
-        for answer in ["", "\n", "n", "ye", "y n", "no"] {
-            assert!(!is_yes(answer), "{answer:?}");
-        }
-    }
 
     #[test]
     fn who_cannot_be_asked_is_told_how_to_pin() {

@@ -33,11 +33,12 @@ mod suggestions;
 mod syntax;
 mod table;
 mod values;
+mod written;
 
 use std::path::Path;
 
 pub use diff::{Applies, Change, Kind, diff};
-pub use edit::{WrittenPin, key_text, pins, quoted};
+pub use edit::{Section, Table, WrittenPin, difference, pins, section_line, section_names, without_section};
 pub use fault::{Fault, Faults, Severity, Style};
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use model::{
@@ -54,6 +55,7 @@ pub use setting::{SecretPlace, Setting};
 pub use source::{Place, Placed};
 pub use suggestions::instead_of_command;
 pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
+pub use written::{key_text, quoted, quoted_list};
 
 use self::files::{Reading, Secrets};
 use self::raw::RawConfig;
@@ -90,7 +92,7 @@ pub fn load_to_compare(path: &Path) -> Result<Loaded, Faults> {
 /// # Errors
 /// Every fault in it, in line order.
 pub fn load_of_anybody(path: &Path) -> Result<Loaded, Faults> {
-    load_in(path, of_anybody())
+    load_in(path, Reading { authors: Authors::Anybody, secrets: Secrets::Unread, ..Reading::default() })
 }
 
 /// Re-reads and checks the file of the `running` config. Files that a reload does not change, such as the
@@ -127,19 +129,6 @@ pub fn parse(path: &Path, text: &str) -> Result<Loaded, Faults> {
     parse_in(path, text, Reading::default())
 }
 
-/// Checks `text` like [`parse`], without checking who could have written the files it names, and without
-/// reading plugins' secrets.
-///
-/// # Errors
-/// Every other fault in it, in line order.
-pub fn parse_of_anybody(path: &Path, text: &str) -> Result<Loaded, Faults> {
-    parse_in(path, text, of_anybody())
-}
-
-fn of_anybody() -> Reading<'static> {
-    Reading { authors: Authors::Anybody, secrets: Secrets::Unread, ..Reading::default() }
-}
-
 fn parse_in(path: &Path, text: &str, reading: Reading<'_>) -> Result<Loaded, Faults> {
     let (raw, mut findings) = raw::read(path, text, Grammar::Toml)?;
     let mut sightings = Sightings::default();
@@ -160,6 +149,14 @@ pub fn parse_edited(path: &Path, edited: &Path, text: &str) -> Result<Loaded, Fa
     }
     let (_, main) = files::config_text(path, reading.authors)?;
     parse_in(path, &main, reading)
+}
+
+/// Checks that `text` is TOML, and nothing else.
+///
+/// # Errors
+/// Its first syntax error.
+pub fn parse_syntax(path: &Path, text: &str) -> Result<(), Faults> {
+    raw::read::<RawConfig>(path, text, Grammar::Toml).map(drop)
 }
 
 /// A config that may be served.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::edit::key_text;
+use super::written::key_text;
 use crate::authz::check_command_text;
 use crate::text::{InvalidText, check_length};
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FileType, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 
 use super::Opened;
@@ -97,19 +97,26 @@ pub fn put(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     put_at(&target, mode, bytes, |_| Ok(()))
 }
 
-/// [`put`] for an existing file that keeps its mode, owner and group: readers of the old file can read the
-/// new one.
+/// [`put`] for an existing file whose content is `old`, and which keeps its mode, owner and group: readers of
+/// the old file can read the new one.
 ///
 /// # Errors
 ///
-/// As for [`put`]; also if the new file cannot be given the old one's owner.
-pub fn put_alike(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let way = walk(path).map_err(in_words)?;
-    if FileType::from_raw_mode(way.stat.st_mode) != FileType::RegularFile {
-        return Err(in_words(Fault::new(path, Reason::NotPlain)));
+/// As for [`put`]; also if the file has changed, if another process is replacing it in this way, or if the
+/// new file cannot be given the old one's owner.
+pub fn put_alike(path: &Path, old: &[u8], bytes: &[u8]) -> io::Result<()> {
+    let opened = Opened::file(path).map_err(in_words)?;
+    // Held until the new file has the name, so that of two processes the second sees the first one's file.
+    flock(&opened, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+        Errno::WOULDBLOCK => io::Error::other("another program is changing it"),
+        error => error.into(),
+    })?;
+    let is_in_place = Opened::unread(path).is_ok_and(|now| now.id() == opened.id());
+    if !is_in_place || opened.bytes(old.len() as u64).ok().as_deref() != Some(old) {
+        return Err(io::Error::other("it has changed meanwhile"));
     }
-    let (owner, group, mode) = (way.stat.st_uid, way.stat.st_gid, way.stat.st_mode & 0o7777);
-    put_at(&way.real, 0o600, bytes, |new| {
+    let (owner, group, mode) = (opened.stat.st_uid, opened.stat.st_gid, opened.mode());
+    put_at(&opened.real, 0o600, bytes, |new| {
         let made = new.metadata()?;
         if (made.uid(), made.gid()) != (owner, group) {
             chown(new, Some(owner), Some(group))?;
@@ -118,7 +125,7 @@ pub fn put_alike(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Writes a file beside `target`, runs `ready` on it, and renames it.
+/// Writes a file beside `target`, runs `ready` on it, and renames it; the name is on disk afterwards.
 fn put_at(
     target: &Path,
     mode: u32,
@@ -127,7 +134,8 @@ fn put_at(
 ) -> io::Result<()> {
     let temporary = write_beside(target, mode, bytes)?;
     let renamed = ready(&temporary).and_then(|()| fs::rename(&temporary, target));
-    renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))
+    renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    sync_folder(target)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
@@ -156,6 +164,30 @@ mod tests {
         put(&link, 0o600, b"new").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"new");
         assert_eq!(mode(&file), 0o600);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_is_edited_only_as_it_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        symlink(&file, &link).unwrap();
+        for other in ["ol", "", "olde", "OLD"] {
+            let error = put_alike(&link, other.as_bytes(), b"new").unwrap_err();
+            assert_eq!(error.to_string(), "it has changed meanwhile", "{other}");
+        }
+        let other = fs::File::open(&file).unwrap();
+        flock(&other, FlockOperation::LockExclusive).unwrap();
+        let error = put_alike(&link, b"old", b"new").unwrap_err();
+        assert_eq!(error.to_string(), "another program is changing it");
+        assert_eq!(fs::read(&file).unwrap(), b"old");
+        drop(other);
+
+        put_alike(&link, b"old", b"new").unwrap();
+        assert_eq!((fs::read(&file).unwrap(), mode(&file)), (b"new".to_vec(), 0o640));
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }

@@ -34,6 +34,7 @@ pub use load::alone::{Compilation, compile_alone};
 pub use load::compiler::Work;
 pub use load::compiling::Compiling;
 pub use load::debug::DebugFault;
+pub use load::difference::{Difference, Sides};
 pub use load::fit::{Standing, grant_lines};
 pub use load::inspect::{Inspection, inspect};
 pub use plugin::Plugin;

@@ -45,6 +45,8 @@ pub struct Plugin {
 #[derive(Clone)]
 pub(super) struct Loaded {
     pub(super) sha256: [u8; 32],
+    /// The size of its file.
+    pub(super) size_bytes: usize,
     pub(super) debug: Arc<Debug>,
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) engine: Arc<Engine>,

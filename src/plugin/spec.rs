@@ -66,6 +66,13 @@ pub struct LoadError {
     reason: Foreign,
 }
 
+impl LoadError {
+    /// The same error with another line in its reason.
+    pub(super) fn with(self, line: &str) -> Self {
+        Self { reason: self.reason.with_line(line), ..self }
+    }
+}
+
 /// The clients whose calls one instance may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instances {

@@ -80,6 +80,14 @@ impl fmt::Display for Block<'_> {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Foreign(String);
 
+impl Foreign {
+    /// The same text with a further line.
+    #[must_use]
+    pub fn with_line(self, line: &str) -> Self {
+        Self(format!("{}\n{line}", self.0))
+    }
+}
+
 impl<T: Into<String>> From<T> for Foreign {
     fn from(text: T) -> Self {
         Self(text.into())

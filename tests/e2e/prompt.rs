@@ -1,11 +1,14 @@
 //! `lictor call` on a real terminal, made by Python's `pty`.
 
+use std::path::Path;
+
 use testkit::certs::Identity;
 use testkit::server::{Server, Setup};
 use testkit::tools::python;
 
 /// Runs a command line of `lictor` on a pseudo-terminal, in a folder: types the first of each pair of further
-/// arguments and waits for the second; then ends the input and prints the exit code.
+/// arguments and waits for the second; then ends the input and prints the exit code. Runs in a shell whatever
+/// begins with `!`, instead of typing it.
 const TALK: &str = r#"
 import os, pty, select, sys, time
 lictor, folder, command, *script = sys.argv[1:]
@@ -29,7 +32,10 @@ def wait_for(words):
         seen += data
     seen = seen[seen.index(words.encode()) + len(words.encode()):]
 for typed, words in zip(script[::2], script[1::2]):
-    os.write(terminal, typed.encode())
+    if typed.startswith("!"):
+        assert os.system(typed[1:]) == 0, typed
+    else:
+        os.write(terminal, typed.encode())
     wait_for(words)
 try:
     os.write(terminal, b"\x04")
@@ -38,6 +44,13 @@ except OSError:
 status = os.waitpid(pid, 0)[1]
 print(os.waitstatus_to_exitcode(status))
 "#;
+
+/// Runs a command line by [`TALK`]; returns its exit code.
+pub fn talk(folder: &Path, command: &str, script: &[&str]) -> i32 {
+    let folder = folder.display().to_string();
+    let arguments = [&[env!("CARGO_BIN_EXE_lictor"), folder.as_str(), command], script].concat();
+    python(TALK, &arguments).trim().parse().unwrap()
+}
 
 fn server() -> Server {
     let setup = Setup::new();
@@ -57,13 +70,10 @@ fn the_prompt_runs_commands_shows_errors_and_goes_on() {
     let config = server.folder().join("server.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("127.0.0.1:0", &server.address().to_string())).unwrap();
-    let folder = server.folder().display().to_string();
-    let printed = python(
-        TALK,
+    let ended = talk(
+        server.folder(),
+        "call --config server.toml",
         &[
-            env!("CARGO_BIN_EXE_lictor"),
-            &folder,
-            "call --config server.toml",
             "",
             "lictor> ",
             "echo \"one  two\" three\r",
@@ -86,7 +96,7 @@ fn the_prompt_runs_commands_shows_errors_and_goes_on() {
             "again",
         ],
     );
-    assert_eq!(printed.trim(), "0");
+    assert_eq!(ended, 0);
     let history = std::fs::read_to_string(server.folder().join("lictor/history")).unwrap();
     assert!(history.contains("echo again"), "{history}");
 }
@@ -94,21 +104,17 @@ fn the_prompt_runs_commands_shows_errors_and_goes_on() {
 #[test]
 fn an_unknown_server_is_trusted_only_by_a_yes_and_then_remembered() {
     let server = server();
-    let folder = server.folder().display().to_string();
     let call = format!("call --server {} --cert dev.pem --key dev.key echo hello", server.address());
-    let on_terminal = |script: &[&str]| {
-        let arguments = [&[env!("CARGO_BIN_EXE_lictor"), folder.as_str(), call.as_str()], script].concat();
-        python(TALK, &arguments).trim().to_owned()
-    };
+    let on_terminal = |script: &[&str]| talk(server.folder(), &call, script);
     let known = server.folder().join("lictor/known_servers");
-    assert_eq!(on_terminal(&["", "[y/N]", "n\r", "not trusted"]), "3");
-    assert_eq!(on_terminal(&["", "[y/N]", "\r", "not trusted"]), "3");
+    assert_eq!(on_terminal(&["", "[y/N]", "n\r", "not trusted"]), 3);
+    assert_eq!(on_terminal(&["", "[y/N]", "\r", "not trusted"]), 3);
     assert!(!known.exists());
-    assert_eq!(on_terminal(&["", "[y/N]", "y\r", "hello"]), "0");
+    assert_eq!(on_terminal(&["", "[y/N]", "y\r", "hello"]), 0);
     let text = std::fs::read_to_string(&known).unwrap();
     assert!(text.contains(&server.address().to_string()) && text.contains("sha256:"), "{text}");
     // There is no question the second time.
-    assert_eq!(on_terminal(&["", "hello"]), "0");
+    assert_eq!(on_terminal(&["", "hello"]), 0);
 }
 
 #[test]
@@ -120,12 +126,11 @@ fn of_several_clients_with_keys_the_one_that_calls_is_named_with_another() {
         Identity::new(name).write(setup.folder(), name);
     }
     let server = setup.start();
-    let (folder, address) = (server.folder().display().to_string(), server.address());
+    let address = server.address();
     let call = |more: &str, script: &[&str]| {
-        let call = format!("call --server {address} --config server.toml {more}@whoami");
-        python(TALK, &[&[env!("CARGO_BIN_EXE_lictor"), folder.as_str(), call.as_str()], script].concat())
+        talk(server.folder(), &format!("call --server {address} --config server.toml {more}@whoami"), script)
     };
     let told = ["", "as the client one, the first by name", "", "two.pem is two's", "", "one"];
-    assert_eq!(call("", &told).trim(), "0");
-    assert_eq!(call("--cert two.pem ", &["", "two"]).trim(), "0");
+    assert_eq!(call("", &told), 0);
+    assert_eq!(call("--cert two.pem ", &["", "two"]), 0);
 }

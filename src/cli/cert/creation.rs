@@ -28,7 +28,7 @@ pub(in crate::cli) fn make(
     Ok(issued)
 }
 
-pub(super) fn write(issued: &Issued, files: &Files) -> Result<(), Failure> {
+pub(in crate::cli) fn write(issued: &Issued, files: &Files) -> Result<(), Failure> {
     issued.write(files).map_err(|(path, error)| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             Failure::usage(format!("{} exists; nothing is overwritten", path.display()))

@@ -224,12 +224,12 @@ impl Renewal<'_> {
             new.want_key()?;
         }
         if !is_pinned {
-            pinned.add(config, new)?;
+            pinned.add(new)?;
         }
         let old = pinned.old(count);
-        let Some((_, first)) = old.first() else { return Ok(()) };
+        let Some(first) = old.first().map(|found| &found.pin) else { return Ok(()) };
         let takes: Vec<_> =
-            old.iter().map(|(_, pin)| format!("\"{}\" from `{}`", pin.value, pin.list())).collect();
+            old.iter().map(|found| format!("\"{}\" from `{}`", found.pin.value, found.pin.list())).collect();
         let (certificate, client) = (new.files.certificate.display(), &first.client);
         let hand_over = match has_key {
             true => format!(

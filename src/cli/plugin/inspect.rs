@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::options::{CompileOptions, bytes};
 use super::{Failure, output};
-use crate::author::{self, Standing};
+use crate::author::{self, Inspection, Standing};
 
 /// Show a component's imports, exports, required grants and commands
 ///
@@ -28,25 +28,7 @@ impl Inspect {
         let inspected = author::inspect(&self.file, self.compile.compiling());
         let (inspection, commands) =
             inspected.map_err(|error| Failure::failed(format!("{path}: {error:#}")))?;
-        let world = world(&inspection.exports).unwrap_or_default();
-        let mut text = format!("{path}: a component of {}{world}\n", bytes(inspection.size_bytes));
-        let mut lines = Vec::new();
-        let mut by_grant = Vec::new();
-        for (import, standing) in &inspection.imports {
-            let words = match standing {
-                Standing::AlwaysThere => "always there".to_owned(),
-                Standing::ByGrant(lines) => {
-                    by_grant.push(*lines);
-                    "by grant".to_owned()
-                }
-                Standing::Missing(reason) => reason.clone(),
-            };
-            lines.push((import.as_str(), words));
-        }
-        section(&mut text, "imports", &lines);
-        let grants: Vec<_> =
-            author::grant_lines(by_grant).into_iter().map(|line| (line, String::new())).collect();
-        section(&mut text, "to grant them", &grants);
+        let mut text = imports(&path.to_string(), &inspection);
         let exports: Vec<_> = inspection.exports.iter().map(|name| (name.as_str(), String::new())).collect();
         section(&mut text, "exports", &exports);
         if let Ok(commands) = &commands {
@@ -66,6 +48,30 @@ impl Inspect {
             Err(error) => Err(Failure::failed(format!("it does not load: {error:#}"))),
         }
     }
+}
+
+/// Describes the component at `path` and its imports, in lines.
+pub(super) fn imports(path: &str, inspection: &Inspection) -> String {
+    let world = world(&inspection.exports).unwrap_or_default();
+    let mut text = format!("{path}: a component of {}{world}\n", bytes(inspection.size_bytes));
+    let mut lines = Vec::new();
+    let mut by_grant = Vec::new();
+    for (import, standing) in &inspection.imports {
+        let words = match standing {
+            Standing::AlwaysThere => "always there".to_owned(),
+            Standing::ByGrant(lines) => {
+                by_grant.push(*lines);
+                "by grant".to_owned()
+            }
+            Standing::Missing(reason) => reason.clone(),
+        };
+        lines.push((import.as_str(), words));
+    }
+    section(&mut text, "imports", &lines);
+    let grants: Vec<_> =
+        author::grant_lines(by_grant).into_iter().map(|line| (line, String::new())).collect();
+    section(&mut text, "to grant them", &grants);
+    text
 }
 
 /// The world of a component with these exports, as the end of a sentence.

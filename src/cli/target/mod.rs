@@ -56,6 +56,11 @@ pub(super) enum TrustSource {
 }
 
 impl TargetOptions {
+    /// The server of a config file, and no other that the environment may name.
+    pub(super) fn of_config(path: &Path) -> Self {
+        Self { config: Some(path.to_owned()), ..Self::default() }
+    }
+
     /// Resolves the options.
     pub(super) fn resolve(self) -> Result<Target, Failure> {
         let path = match (&self.config, &self.server) {

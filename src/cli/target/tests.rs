@@ -32,7 +32,7 @@ fn folder_with_config(listen: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn with_config(config: &Path) -> TargetOptions {
-    TargetOptions { config: Some(config.to_owned()), ..TargetOptions::default() }
+    TargetOptions::of_config(config)
 }
 
 #[test]

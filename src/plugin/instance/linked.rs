@@ -1,7 +1,7 @@
 //! A linked component: what its instances export, and how they are entered.
 
 use wasmtime::Store;
-use wasmtime::component::{ComponentExportIndex, Func, InstancePre, TypedFunc};
+use wasmtime::component::{Component, ComponentExportIndex, Func, InstancePre, TypedFunc};
 
 use crate::plugin::bindings::streaming::{StreamingPlugin, StreamingPluginIndices};
 use crate::plugin::bindings::{Plugin, PluginIndices};
@@ -42,6 +42,11 @@ pub(in crate::plugin) enum Purpose {
 }
 
 impl Linked {
+    /// The component.
+    pub(in crate::plugin) fn component(&self) -> &Component {
+        self.component.component()
+    }
+
     /// Takes `component` of `world`, whose instances are entered by `entry`.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ enum Found {
 
 fn read(sandbox: &Sandbox, spec: &Spec, check: Check) -> Result<Read, String> {
     let bytes = read_file(spec)?;
-    let sha256: [u8; 32] = Sha256::digest(&bytes).into();
+    let sha256 = digest(&bytes);
     check_hash(&sha256, spec.sha256)?;
     check_form(&bytes)?;
     check(&bytes, spec)?;
@@ -88,7 +88,7 @@ fn read(sandbox: &Sandbox, spec: &Spec, check: Check) -> Result<Read, String> {
     Ok(Read { bytes, sha256, world, engine, found })
 }
 
-fn read_file(spec: &Spec) -> Result<Vec<u8>, String> {
+pub(super) fn read_file(spec: &Spec) -> Result<Vec<u8>, String> {
     let most = spec.compiling.component_bytes as u64;
     let opened = Opened::file(&spec.component).and_then(|file| spec.authors.want(file));
     let read = opened.and_then(|file| file.bytes(most));
@@ -101,7 +101,12 @@ fn read_file(spec: &Spec) -> Result<Vec<u8>, String> {
 
 /// Returns the SHA-256 of the component file of `spec`.
 pub(super) fn hash_of(spec: &Spec) -> Result<[u8; 32], String> {
-    Ok(Sha256::digest(read_file(spec)?).into())
+    Ok(digest(&read_file(spec)?))
+}
+
+/// Returns the SHA-256 of a component.
+pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 /// Parts of the validator's messages about WebAssembly proposals that are off; a test with a component for

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use wasmparser::Payload;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
 use super::compile::compile;
 use super::fit::{self, Standing};
 use super::of_compiled;
 use crate::plugin::plugin::Plugin;
 use crate::plugin::sandbox::Sandbox;
 use crate::plugin::spec::{LoadError, Spec};
+use crate::plugin::world::{World, walk};
 use crate::text::{Foreign, shown};
 
 /// Everything that a component's type alone tells.
@@ -15,10 +20,62 @@ use crate::text::{Foreign, shown};
 pub struct Inspection {
     /// The file's size.
     pub size_bytes: usize,
+    /// The file's SHA-256.
+    pub sha256: [u8; 32],
+    /// The name of its world.
+    pub world: &'static str,
     /// Its imports, made safe to show, each with a plugin's right to import it.
     pub imports: Vec<(String, Standing)>,
     /// Its exports, made safe to show.
     pub exports: Vec<String>,
+}
+
+/// Facts about a component that its type does not tell.
+pub(super) struct Facts {
+    pub(super) size_bytes: usize,
+    pub(super) sha256: [u8; 32],
+    pub(super) world: World,
+}
+
+impl Inspection {
+    pub(super) fn of(component: &Component, engine: &Engine, facts: Facts) -> Self {
+        let types = component.component_type();
+        let imports = types.imports(engine).map(|(name, _)| name);
+        Self::new(imports, types.exports(engine).map(|(name, _)| name), facts)
+    }
+
+    /// Inspects bytes that need not be compiled, as far as they can be read.
+    pub(super) fn of_bytes(bytes: &[u8], sha256: [u8; 32]) -> Self {
+        let (mut imports, mut exports) = (Vec::new(), Vec::new());
+        walk(bytes, |payload| match payload {
+            Payload::ComponentImportSection(section) => {
+                let names = section.clone().into_iter().map_while(Result::ok);
+                imports.extend(names.map(|import| import.name.name.to_owned()));
+            }
+            Payload::ComponentExportSection(section) => {
+                let names = section.clone().into_iter().map_while(Result::ok);
+                exports.extend(names.map(|export| export.name.name.to_owned()));
+            }
+            _ => {}
+        });
+        let facts = Facts { size_bytes: bytes.len(), sha256, world: World::of(bytes) };
+        Self::new(imports.iter().map(String::as_str), exports.iter().map(String::as_str), facts)
+    }
+
+    fn new<'n>(
+        imports: impl Iterator<Item = &'n str>,
+        exports: impl Iterator<Item = &'n str>,
+        facts: Facts,
+    ) -> Self {
+        let shown = |name| shown(name, MAX_NAME_CHARS).to_string();
+        Self {
+            size_bytes: facts.size_bytes,
+            sha256: facts.sha256,
+            world: facts.world.name(),
+            imports: imports.map(|name| (shown(name), fit::standing(name))).collect(),
+            exports: exports.map(shown).collect(),
+        }
+    }
 }
 
 /// Characters of a name that are shown.
@@ -34,16 +91,11 @@ pub async fn inspect(
     spec: Spec,
 ) -> Result<(Inspection, Result<Plugin, LoadError>), Foreign> {
     let compiled = compile(&sandbox, &spec, |_, _| Ok(())).await?;
-    let world = compiled.component.component_type();
-    let engine = compiled.engine.wasmtime();
-    let shown = |name| shown(name, MAX_NAME_CHARS).to_string();
-    let imports = world.imports(engine).map(|(name, _)| (shown(name), fit::standing(name)));
-    let exports = world.exports(engine).map(|(name, _)| shown(name));
-    let inspection = Inspection {
-        size_bytes: compiled.size_bytes,
-        imports: imports.collect(),
-        exports: exports.collect(),
-    };
+    let inspection = Inspection::of(
+        &compiled.component,
+        compiled.engine.wasmtime(),
+        Facts { size_bytes: compiled.size_bytes, sha256: compiled.sha256, world: compiled.world },
+    );
     let plugin = of_compiled(&compiled, sandbox, spec).await;
     Ok((inspection, plugin))
 }

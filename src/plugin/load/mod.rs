@@ -11,6 +11,7 @@ mod confine;
 pub(super) mod debug;
 mod definitions;
 mod describe;
+pub(super) mod difference;
 pub(super) mod fit;
 pub(super) mod folder;
 pub(super) mod hopeless;
@@ -59,6 +60,7 @@ async fn of_compiled(of: &Compiled, sandbox: Arc<Sandbox>, spec: Spec) -> Result
     host::directories::check(&spec.grants, sandbox.reserved()).map_err(|reason| spec.error(reason))?;
     let component = Loaded {
         sha256: of.sha256,
+        size_bytes: of.size_bytes,
         debug: Arc::clone(&of.debug),
         engine: Arc::clone(&of.engine),
         world: of.world,

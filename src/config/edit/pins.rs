@@ -1,8 +1,10 @@
 //! Finds the pins in a config's text, and inserts another beside one of them. The rest of the text is
 //! unchanged.
 
-use toml::Value;
 use toml::de::{DeTable, DeValue};
+
+use super::section::spliced;
+use crate::config::written::{key_text, quoted};
 
 /// A client's pin in the text of a config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,22 +39,6 @@ pub fn pins(text: &str) -> Vec<WrittenPin> {
     pins
 }
 
-/// Writes a name as a config key: quoted unless made only of letters, digits, `_` and `-`.
-#[must_use]
-pub fn key_text(name: &str) -> String {
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    match !name.is_empty() && name.bytes().all(is_bare) {
-        true => name.to_owned(),
-        false => quoted(name),
-    }
-}
-
-/// Writes a text as a config value.
-#[must_use]
-pub fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
 impl WrittenPin {
     /// The list that holds this pin, by its config key.
     #[must_use]
@@ -64,8 +50,7 @@ impl WrittenPin {
     /// list.
     #[must_use]
     pub fn with_another(&self, text: &str, value: &str) -> String {
-        let (before, after) = text.split_at(self.end);
-        format!("{before}, {}{after}", Value::from(value))
+        spliced(text, self.end..self.end, &format!(", {}", quoted(value)))
     }
 }
 

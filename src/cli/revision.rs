@@ -1,0 +1,303 @@
+//! Changes to a config file by a verb: checked, shown, confirmed, written, and put in force.
+//!
+//! Everything that edits a config file does so through [`Original`].
+
+use std::path::{Path, PathBuf};
+use std::vec;
+
+use super::config_file::{CONFIG_FILE, is_missing, want_own_config};
+use super::output::{self, Reply};
+use super::request::request;
+use super::session::Session;
+use super::target::{Target, TargetOptions};
+use super::{Exit, Failure, question};
+use crate::config::{
+    self, ClientName, Fault, PluginName, Severity, section_line, section_names, without_section,
+};
+use crate::files::{FileId, put_alike, read_named};
+use crate::text::InvalidText;
+
+/// Options of verbs that change a config file.
+#[derive(Debug, clap::Args)]
+pub(super) struct RevisionOptions {
+    /// Config file
+    #[arg(long = "config", value_name = "FILE", default_value = CONFIG_FILE)]
+    path: PathBuf,
+    /// Write the change without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+impl RevisionOptions {
+    /// Reads the config file to be changed, and those it includes.
+    pub(super) fn originals(&self) -> Result<Originals, Failure> {
+        if self.path == Path::new(CONFIG_FILE) {
+            want_own_config()?;
+        }
+        Originals::read(&self.path)
+    }
+
+    /// Takes a section out of the config file.
+    pub(super) fn remove(&self, removal: Removal<'_>) -> Result<(), Failure> {
+        let Removal { table, kind, name, effect } = removal;
+        let originals = self.originals()?;
+        let found = originals.0.iter().find_map(|original| {
+            without_section(original.text(), table, name).map(|edited| (original, edited))
+        });
+        let Some((original, edited)) = found else {
+            let names: Vec<_> =
+                originals.0.iter().flat_map(|original| section_names(original.text(), table)).collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let path = self.path.display();
+            return Err(Failure::usage(format!("{path} has no {kind} {name}; it has {names}")));
+        };
+        let path = original.path().display();
+        original.check(&edited)?;
+        original.show(&edited)?;
+        output::line(effect)?;
+        self.confirm()?;
+        original.replace(&edited)?;
+        output::line(&format!("removed the {kind} {name} from {path}"))?;
+        // By the new config: the reload would close the connection of a client that was removed.
+        original.running().reload()
+    }
+
+    /// Returns true if the user is asked.
+    pub(super) fn asks(&self) -> bool {
+        !self.yes && output::is_interactive()
+    }
+
+    /// Requires a yes to the change that has been shown.
+    pub(super) fn confirm(&self) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        if !self.asks() {
+            return Err(Failure::usage(
+                "nothing was written: there is no terminal to ask; --yes writes without asking",
+            ));
+        }
+        match question::confirm("Write this?")? {
+            true => Ok(()),
+            false => Err(Failure::failed("nothing was written")),
+        }
+    }
+}
+
+/// A section to be taken out of a config file.
+pub(super) struct Removal<'r> {
+    pub(super) table: &'static str,
+    /// The word for a section of this table.
+    pub(super) kind: &'static str,
+    pub(super) name: &'r str,
+    /// The effect on a running server.
+    pub(super) effect: &'r str,
+}
+
+/// A config file and those it includes, as they were read; the first is the config file.
+pub(super) struct Originals(Vec<Original>);
+
+impl Originals {
+    /// Reads the files, all of which are TOML; they may have other faults. Of a config that cannot be
+    /// resolved, reads only its own file.
+    pub(super) fn read(config: &Path) -> Result<Self, Failure> {
+        let main = Original::read(config, config)?;
+        let included = config::load_of_anybody(config).map(|loaded| loaded.config.included);
+        let included = included.unwrap_or_default().into_iter().map(|path| Original::read(config, &path));
+        Ok(Self(std::iter::once(Ok(main)).chain(included).collect::<Result<_, _>>()?))
+    }
+
+    /// The file to which a section `name` of `table` is to be added: the config's own, or `to`, one that it
+    /// includes.
+    ///
+    /// # Errors
+    ///
+    /// There is such a section, or `to` is not included.
+    pub(super) fn for_new(
+        self,
+        (table, kind, name): (&str, &str, &str),
+        to: Option<&Path>,
+    ) -> Result<Original, Failure> {
+        let line = |original: &Original| section_line(original.text(), table, name);
+        if let Some((original, line)) = self.0.iter().find_map(|original| Some((original, line(original)?))) {
+            let path = original.path().display();
+            return Err(Failure::usage(format!("{path} has a {kind} {name} already, in line {line}")));
+        }
+        let paths: Vec<_> = self.0.iter().map(|original| original.path().display().to_string()).collect();
+        let is_meant = |original: &Original| match to {
+            None => true,
+            Some(to) => FileId::at(to).is_some_and(|id| FileId::at(original.path()) == Some(id)),
+        };
+        self.0.into_iter().find(is_meant).ok_or_else(|| {
+            let to = to.unwrap_or(Path::new("")).display();
+            Failure::usage(format!("{to} is no file of this config, whose files are {}", paths.join(", ")))
+        })
+    }
+}
+
+impl IntoIterator for Originals {
+    type Item = Original;
+    type IntoIter = vec::IntoIter<Original>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// A file of a config as it was read.
+pub(super) struct Original {
+    /// The config's own file.
+    config: PathBuf,
+    path: PathBuf,
+    text: String,
+}
+
+/// Maximum size of a config file: that of the server's own reading.
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
+impl Original {
+    fn read(config: &Path, path: &Path) -> Result<Self, Failure> {
+        if is_missing(path) {
+            let advice = "make one with `lictor init`, or name another with --config FILE";
+            return Err(Failure::usage(format!("there is no {}: {advice}", path.display())));
+        }
+        let told = |why: &str| Failure::usage(format!("{}: {why}", path.display()));
+        let bytes = read_named(path, MAX_CONFIG_BYTES).map_err(|fault| told(&fault.what()))?;
+        let text = String::from_utf8(bytes).map_err(|_| told("it is not UTF-8; save it as UTF-8"))?;
+        config::parse_syntax(path, &text).map_err(|faults| {
+            output::faults(|style| faults.render(style));
+            Failure::told(Exit::Usage)
+        })?;
+        Ok(Self { config: config.to_owned(), path: path.to_owned(), text })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The config's own file.
+    pub(super) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The folder in which relative paths of the file start.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// The server of the config as it is now.
+    pub(super) fn running(&self) -> Running {
+        Running::of(&self.config)
+    }
+
+    /// Writes a path as the file names it: relative to its folder if it is below that.
+    pub(super) fn written(&self, path: &Path) -> Result<String, Failure> {
+        let full = |path: &Path| {
+            let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+            std::path::absolute(here).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+        };
+        let (full, folder) = (full(path)?, full(self.folder())?);
+        let written = full.strip_prefix(folder).unwrap_or(&full);
+        let written = written.to_str().map(str::to_owned);
+        written.ok_or_else(|| {
+            Failure::usage(format!("{}: a config can only name paths of UTF-8", path.display()))
+        })
+    }
+
+    /// Refuses a change that adds an error to those that the file has. Reports the warnings that it adds.
+    pub(super) fn check(&self, edited: &str) -> Result<(), Failure> {
+        let faults = |text: &str| match config::parse_edited(&self.config, &self.path, text) {
+            Ok(loaded) => loaded.warnings,
+            Err(faults) => faults.iter().cloned().collect(),
+        };
+        let mut old = faults(&self.text);
+        let is_new = |fault: &Fault| match old.iter().position(|old| old.message() == fault.message()) {
+            Some(known) => {
+                old.swap_remove(known);
+                false
+            }
+            None => true,
+        };
+        let new: Vec<_> = faults(edited).into_iter().filter(is_new).collect();
+        for fault in &new {
+            output::faults(|style| fault.render(style));
+        }
+        match new.iter().any(|fault| fault.severity() == Severity::Error) {
+            true => {
+                Err(Failure::usage(format!("nothing was written: {} would be faulty", self.path.display())))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Shows the change.
+    pub(super) fn show(&self, edited: &str) -> Result<(), Failure> {
+        let difference = config::difference(&self.text, edited);
+        output::line(&format!("{}\n{}", self.path.display(), difference.trim_end()))
+    }
+
+    /// Writes the changed text in place of the file, unless the file has changed since it was read.
+    pub(super) fn replace(&self, edited: &str) -> Result<(), Failure> {
+        put_alike(&self.path, self.text.as_bytes(), edited.as_bytes())
+            .map_err(|error| Failure::failed(format!("{} can't be changed: {error}", self.path.display())))
+    }
+}
+
+/// The server of a config file, to be reloaded.
+pub(super) struct Running {
+    /// How to reach it; `None` if it reloads by itself.
+    target: Option<Result<Target, Failure>>,
+}
+
+impl Running {
+    /// Finds the server of the config file as it is now, and a client that it knows.
+    fn of(path: &Path) -> Self {
+        let watches = config::load_of_anybody(path).is_ok_and(|loaded| loaded.config.server.watch);
+        let target = (!watches).then(|| TargetOptions::of_config(path).resolve());
+        Self { target }
+    }
+
+    /// Reloads the server, if it runs.
+    pub(super) fn reload(self) -> Result<(), Failure> {
+        let target = match self.target {
+            None => return output::line("a running server reloads it by itself (`watch` in [server])"),
+            Some(Ok(target)) => target,
+            Some(Err(failure)) => {
+                let why = failure.report().unwrap_or("the config can't be read");
+                output::note(&format!("a running server was not reloaded: {why}"));
+                return output::line(
+                    "reload the server by `systemctl reload lictor`, SIGHUP or `lictor reload`",
+                );
+            }
+        };
+        let reloaded = match Session::open_if_running(target) {
+            Ok(None) => return output::line("no server runs; it takes effect when one starts"),
+            Ok(Some(mut session)) => {
+                let done = request(&["@reload".to_owned()], None)
+                    .and_then(|request| session.run(request, None, Reply::text()));
+                session.close();
+                done
+            }
+            Err(failure) => Err(failure),
+        };
+        reloaded.inspect_err(|_| output::note("the change is written, but the server has not reloaded it:"))
+    }
+}
+
+/// The tables of clients and of plugins in a config.
+pub(super) const CLIENTS: &str = "clients";
+pub(super) const PLUGINS: &str = "plugins";
+
+/// Parses a client's name.
+pub(super) fn client_name(text: &str) -> Result<ClientName, String> {
+    ClientName::try_from(text.to_owned()).map_err(InvalidText::in_full)
+}
+
+/// Parses a plugin's name.
+pub(super) fn plugin_name(text: &str) -> Result<PluginName, String> {
+    PluginName::try_from(text.to_owned()).map_err(InvalidText::in_full)
+}

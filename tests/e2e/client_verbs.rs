@@ -1,0 +1,291 @@
+//! `lictor client add|rm|list`: clients in a config file, edited from the command line.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use testkit::certs::Identity;
+use testkit::server::{Server, Setup};
+use testkit::tools::{Finished, finish, lictor};
+
+use crate::prompt::talk;
+
+fn client(folder: &Path, arguments: &[&str]) -> Finished {
+    finish(lictor(folder).arg("client").args(arguments))
+}
+
+/// Comments, secrets and odd forms that no edit may change or show.
+const SECTIONS: &str = "# what all may do\n[roles.all]\ncommands = [ \"@ping\", # and\n  'echo' ]\n\n\
+                        # the operator, hunter2\n[clients.boss]   # him\ncertificates = [\"boss.pem\"]\ncommands = [\"*\", \"@*\"]\n\
+                        # secret = \"hunter2\"\n\n[plugins.echo.config]\ntoken = 'hunter2'";
+
+/// A folder with a config that serves `echo`; `boss` may do anything.
+fn setup() -> Setup {
+    let setup = Setup::new();
+    Identity::new("boss").write(setup.folder(), "boss");
+    setup.echo().section(SECTIONS)
+}
+
+/// Starts a server that the config names by its real port.
+fn start(setup: Setup) -> Server {
+    let server = setup.start();
+    server.edit(|text| text.replace("127.0.0.1:0", &server.address().to_string()));
+    server
+}
+
+fn text(folder: &Path) -> String {
+    fs::read_to_string(folder.join("server.toml")).unwrap()
+}
+
+#[test]
+fn a_client_is_added_with_a_certificate_and_admitted_at_once() {
+    let server = start(setup());
+    let (folder, before) = (server.folder(), text(server.folder()));
+    fs::set_permissions(server.config(), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::rename(server.config(), folder.join("real.toml")).unwrap();
+    symlink("real.toml", server.config()).unwrap();
+
+    let added = client(folder, &["add", "laptop", "--role", "all", "--command", "@whoami", "--yes"]);
+    assert_eq!(added.code, Some(0), "{added:?}");
+    let lines = "[clients.laptop]\ncertificates = [\"certs/laptop.pem\"]\nroles = [\"all\"]\ncommands = [\"@whoami\"]\n";
+    let shown: String = lines.lines().map(|line| format!("+{line}\n")).collect();
+    for words in [
+        shown.as_str(),
+        "makes certs/laptop.pem and certs/laptop.key, valid for 825 days",
+        "live     added    clients.laptop",
+        "move certs/laptop.key to the client",
+    ] {
+        assert!(added.stdout.contains(words), "{words}: {added:?}");
+    }
+    assert!(!format!("{added:?}").contains("hunter2"), "{added:?}");
+    let after = text(folder);
+    assert_eq!(after.replace(&format!("\n{lines}"), ""), before);
+    assert!(after.find("[clients.boss]") < after.find("[clients.laptop]"));
+    assert!(after.find("[clients.laptop]") < after.find("[plugins.echo.config]"));
+    let mode = |file: &str| fs::metadata(folder.join(file)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("real.toml"), mode("certs/laptop.key")), (0o640, 0o600));
+    assert!(fs::symlink_metadata(server.config()).unwrap().is_symlink());
+    let call = ["call", "--config", "server.toml", "--cert", "certs/laptop.pem", "@whoami"];
+    assert!(finish(lictor(folder).args(call)).stdout.contains("laptop"));
+
+    let mut laptop = server.connect(&Identity::read(&folder.join("certs"), "laptop"));
+    let mut boss = server.connect(&Identity::read(folder, "boss"));
+    let removed = client(folder, &["rm", "laptop", "--yes"]);
+    assert_eq!(removed.code, Some(0), "{removed:?}");
+    for words in
+        ["-[clients.laptop]\n", "the connections of laptop are closed", "live     removed  clients.laptop"]
+    {
+        assert!(removed.stdout.contains(words), "{words}: {removed:?}");
+    }
+    laptop.read_to_end();
+    assert_eq!(boss.ask("echo on"), "on");
+    assert_eq!(text(folder), before);
+    assert!(folder.join("certs/laptop.key").exists());
+
+    // The certificate is there, and is pinned as it is.
+    let again = client(folder, &["add", "laptop", "--command", "echo", "--yes"]);
+    assert!(
+        again.code == Some(0) && again.stdout.contains("pins certs/laptop.pem, which exists"),
+        "{again:?}"
+    );
+}
+
+#[test]
+fn a_client_is_added_by_any_identity() {
+    let setup = setup().server("listen = [\"127.0.0.1:1\"]");
+    setup.write();
+    let folder = setup.folder();
+    let (phone, desk) = (Identity::new("phone"), Identity::new("desk"));
+    fs::create_dir(folder.join("sub")).unwrap();
+    phone.write(&folder.join("sub"), "phone");
+    let elsewhere = tempfile::tempdir().unwrap();
+    desk.write(elsewhere.path(), "desk");
+    let outside = elsewhere.path().join("desk.pem").display().to_string();
+    for (name, option, value, line) in [
+        (
+            "phone",
+            "--certificate",
+            "sub/../sub/phone.pem",
+            "certificates = [\"sub/../sub/phone.pem\"]".to_owned(),
+        ),
+        ("desk", "--certificate", &outside, format!("certificates = [\"{outside}\"]")),
+        ("pinned", "--thumbprint", &Identity::new("x").sha256(), String::new()),
+        ("a.b", "--thumbprint", &Identity::new("y").sha256(), "[clients.\"a.b\"]".to_owned()),
+    ] {
+        let added = client(folder, &["add", name, option, value, "--command", "@ping", "--yes"]);
+        assert_eq!(added.code, Some(0), "{added:?}");
+        assert!(added.stdout.contains("no server runs; it takes effect when one starts"), "{added:?}");
+        assert!(text(folder).contains(&line) && !folder.join("certs").exists(), "{added:?}");
+    }
+    // From another folder.
+    let path = folder.join("server.toml").display().to_string();
+    let added = client(elsewhere.path(), &["add", "here", "--config", &path, "--yes"]);
+    assert_eq!(added.code, Some(0), "{added:?}");
+    assert!(added.stderr.contains("without --role and --command this client may run nothing"), "{added:?}");
+    assert!(
+        folder.join("certs/here.key").exists()
+            && text(folder).contains("certificates = [\"certs/here.pem\"]")
+    );
+    assert_eq!(finish(lictor(folder).arg("check")).code, Some(0));
+
+    let listed = client(folder, &["list"]);
+    for line in [
+        "boss    boss.pem; commands \"*\", \"@*\"\n".to_owned(),
+        format!("desk    {outside}; commands \"@ping\"\n"),
+        format!("pinned  sha256:{}; commands \"@ping\"\n", Identity::new("x").sha256()),
+    ] {
+        if !line.starts_with("pinned") {
+            assert!(listed.stdout.contains(&line), "{line}: {listed:?}");
+        }
+    }
+    let json = client(folder, &["list", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["clients"].as_array().unwrap().len(), 6);
+    assert_eq!(json["clients"][2]["name"], "desk");
+    assert_eq!(json["clients"][2]["thumbprints"], serde_json::json!([desk.sha256()]));
+    assert_eq!(json["clients"][2]["commands"], serde_json::json!(["@ping"]));
+
+    for name in ["here", "a.b", "pinned", "desk", "phone"] {
+        assert_eq!(client(folder, &["rm", name, "--yes"]).code, Some(0), "{name}");
+    }
+    let text = text(folder);
+    setup.write();
+    assert_eq!(text, self::text(folder));
+}
+
+#[test]
+fn nothing_is_written_without_a_yes() {
+    let setup = setup();
+    setup.write();
+    let (folder, before) = (setup.folder(), text(setup.folder()));
+    for arguments in [&["add", "laptop"][..], &["rm", "boss"]] {
+        let asked = client(folder, arguments);
+        assert_eq!(asked.code, Some(2), "{asked:?}");
+        assert!(
+            asked.stdout.contains("@@ -") && asked.stderr.contains("--yes writes without asking"),
+            "{asked:?}"
+        );
+    }
+    let add = "client add laptop --command echo";
+    for no in ["n\r", "\r", "\x04"] {
+        assert_eq!(talk(folder, add, &["", "Write this? [y/N]", no, "nothing was written"]), 1);
+    }
+    assert!(text(folder) == before && !folder.join("certs").exists());
+
+    // Somebody else edits the file meanwhile.
+    let edit =
+        ["", "Write this? [y/N]", "!echo '# new' >> server.toml", "", "y\r", "it has changed meanwhile"];
+    let shell = format!("!cd '{}' && echo '# new' >> server.toml", folder.display());
+    let edit: Vec<_> =
+        edit.iter().map(|word| if word.starts_with('!') { shell.as_str() } else { word }).collect();
+    assert_eq!(talk(folder, add, &edit), 1);
+    assert_eq!(text(folder), before.clone() + "# new\n");
+    assert_eq!(talk(folder, add, &["", "Write this? [y/N]", "y\r", "added the client laptop"]), 0);
+    let removed =
+        talk(folder, "client rm laptop", &["", "Write this? [y/N]", "yes\r", "removed the client laptop"]);
+    assert_eq!((removed, text(folder)), (0, before + "# new\n"));
+}
+
+#[test]
+fn a_change_that_would_be_faulty_is_refused_with_the_fault() {
+    let setup = setup();
+    setup.write();
+    let (folder, before) = (setup.folder(), text(setup.folder()));
+    let pinned = Identity::read(folder, "boss").sha256();
+    for (arguments, words) in [
+        (&["add", "boss"][..], "server.toml has a client boss already, in line 17"),
+        (&["add", "x", "--role", "al"], "a role that does not exist"),
+        (&["add", "x", "--command", "a  b"], "server.toml:"),
+        (&["add", "x", "--thumbprint", "12"], "it has 2 hexadecimal digits"),
+        (&["add", "x", "--thumbprint", &pinned], "`boss` and `x` pin the same certificate"),
+        (&["add", "x", "--certificate", "no.pem"], "no.pem"),
+        (&["add", "x", "--uri", "spiffe://a/b"], "authorities"),
+        (&["add", "x y"], "can't stand in a name"),
+        (&["add", "x", "--config", "no.toml"], "there is no no.toml"),
+        (&["rm", "bos"], "server.toml has no client bos; it has boss"),
+    ] {
+        let refused = client(folder, &[arguments, &["--yes"]].concat());
+        assert!(refused.code == Some(2) && refused.stderr.contains(words), "{words}: {refused:?}");
+        assert!(!format!("{refused:?}").contains("hunter2"), "{refused:?}");
+    }
+    fs::create_dir(folder.join("certs")).unwrap();
+    fs::write(folder.join("certs/laptop.key"), "").unwrap();
+    let lone = client(folder, &["add", "laptop", "--yes"]);
+    assert!(lone.stderr.contains("certs/laptop.key exists without certs/laptop.pem"), "{lone:?}");
+    assert!(lone.code == Some(2) && text(folder) == before);
+
+    // Faults that the file had before are no reason to refuse.
+    fs::write(folder.join("server.toml"), before.replace("[\"*\", \"@*\"]", "[\"*\", 5]")).unwrap();
+    let thumbprint = Identity::new("y").sha256();
+    let added = client(folder, &["add", "y", "--thumbprint", &thumbprint, "--yes"]);
+    assert!(added.code == Some(0) && added.stderr.contains("was not reloaded"), "{added:?}");
+    fs::write(folder.join("server.toml"), before.replace("[\"*\", \"@*\"]", "[hunter2")).unwrap();
+    let broken = client(folder, &["rm", "boss", "--yes"]);
+    assert!(broken.code == Some(2) && broken.stderr.contains("this is not TOML"), "{broken:?}");
+    assert!(!format!("{broken:?}").contains("hunter2"), "{broken:?}");
+}
+
+#[test]
+fn a_server_that_is_not_reloaded_is_told_of() {
+    // It reloads by itself.
+    let server = start(setup().server("watch = true"));
+    let added = client(server.folder(), &["add", "laptop", "--command", "echo", "--yes"]);
+    assert!(
+        added.code == Some(0) && added.stdout.contains("a running server reloads it by itself"),
+        "{added:?}"
+    );
+    server.wait_for_log("a reload", |entry| entry.message() == "reloaded");
+
+    // No client here may reload it.
+    let server = start(setup());
+    server.edit(|text| text.replace("\"@*\"", "\"@ping\""));
+    server.signal("HUP");
+    server.wait_for_log("a reload", |entry| entry.message() == "reloaded");
+    let refused = client(server.folder(), &["add", "phone", "--command", "echo", "--yes"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("the change is written, but the server has not reloaded it:"),
+        "{refused:?}"
+    );
+    assert!(text(server.folder()).contains("[clients.phone]"));
+
+    // No client's key is here.
+    fs::remove_file(server.folder().join("boss.key")).unwrap();
+    fs::remove_file(server.folder().join("certs/phone.key")).unwrap();
+    let added = client(server.folder(), &["add", "laptop", "--command", "echo", "--yes"]);
+    assert!(added.code == Some(0) && added.stderr.contains("a running server was not reloaded"), "{added:?}");
+    assert!(added.stdout.contains("reload the server by `systemctl reload lictor`"), "{added:?}");
+}
+
+#[test]
+fn included_files_are_edited_too() {
+    let setup = setup().top("include = [\"conf.d/*.toml\"]").server("listen = [\"127.0.0.1:1\"]");
+    setup.write();
+    let (folder, main) = (setup.folder(), text(setup.folder()));
+    fs::create_dir(folder.join("conf.d")).unwrap();
+    let ci = folder.join("conf.d/ci.toml");
+    let desk = Identity::new("desk");
+    let before =
+        format!("# by hand\n[clients.desk]\nthumbprints = [\"{}\"]\ncommands = [\"echo\"]\n", desk.sha256());
+    fs::write(&ci, &before).unwrap();
+    let there = client(folder, &["add", "desk", "--yes"]);
+    assert!(there.stderr.contains("conf.d/ci.toml has a client desk already, in line 2"), "{there:?}");
+    let wrong = client(folder, &["add", "x", "--to", "boss.pem", "--yes"]);
+    assert!(wrong.stderr.contains("whose files are server.toml, conf.d/ci.toml"), "{wrong:?}");
+    let added = client(folder, &["add", "ci", "--to", "conf.d/ci.toml", "--role", "all", "--yes"]);
+    assert_eq!(added.code, Some(0), "{added:?}");
+    let certificate = folder.join("certs/ci.pem").display().to_string();
+    let lines = format!("\n[clients.ci]\ncertificates = [\"{certificate}\"]\nroles = [\"all\"]\n");
+    assert_eq!(fs::read_to_string(&ci).unwrap(), before.clone() + &lines);
+    assert_eq!(finish(lictor(folder).arg("check")).code, Some(0));
+
+    // The pin is added where the old one is.
+    desk.write(&folder.join("certs"), "desk");
+    let renewed = finish(lictor(folder).args(["cert", "renew", "desk"]));
+    assert!(renewed.stdout.contains("conf.d/ci.toml: `clients.desk.thumbprints` has"), "{renewed:?}");
+    assert_eq!(client(folder, &["rm", "desk", "--yes"]).code, Some(0));
+    assert_eq!(fs::read_to_string(&ci).unwrap(), lines.trim_start());
+    let unknown = client(folder, &["rm", "desk", "--yes"]);
+    assert!(unknown.stderr.contains("server.toml has no client desk; it has boss, ci"), "{unknown:?}");
+    assert_eq!(text(folder), main);
+}
