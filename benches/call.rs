@@ -54,7 +54,7 @@ fn keyvalue(c: &mut Criterion) {
     let mut group = c.benchmark_group("keyvalue");
     for (name, engine) in engines {
         let store = runtime.block_on(engine.open(Namespace::new("kv", "default"), Quota::default())).unwrap();
-        let stores = Stores([("default".to_owned(), store)].into_iter().collect());
+        let stores = Stores([("default".to_owned(), store.into())].into_iter().collect());
         let grants = Grants { stores: Some(stores), ..Grants::default() };
         let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/kv.wasm");
         let plugin = plugin(&runtime, component, Instances::Shared, grants);

@@ -21,5 +21,7 @@ pub mod sync;
 pub mod text;
 #[path = "../src/units.rs"]
 pub mod units;
+#[path = "../src/usage.rs"]
+pub mod usage;
 #[path = "../src/wire/mod.rs"]
 pub mod wire;

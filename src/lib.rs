@@ -54,4 +54,6 @@ pub mod text;
 
 pub mod units;
 
+pub mod usage;
+
 pub mod watermark;

@@ -4,7 +4,7 @@
 pub type Unit = (&'static str, u64);
 
 /// Units of time, in milliseconds, from the largest.
-pub const TIME: [Unit; 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+pub const TIME: [Unit; 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Units of size, in bytes, from the largest.
 pub const SIZE: [Unit; 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -33,7 +33,15 @@ mod tests {
         {
             assert_eq!(size(bytes), words);
         }
-        for (milliseconds, words) in [(0, "0ms"), (1500, "1500ms"), (90_000, "90s"), (60_000, "1m")] {
+        for (milliseconds, words) in [
+            (0, "0ms"),
+            (1500, "1500ms"),
+            (90_000, "90s"),
+            (60_000, "1m"),
+            (82_800_000, "23h"),
+            (86_400_000, "1d"),
+            (90_000_000, "25h"),
+        ] {
             assert_eq!(in_largest(milliseconds, &TIME), words);
         }
         assert_eq!(in_largest(7, &[]), "7");

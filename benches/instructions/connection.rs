@@ -12,13 +12,13 @@ use lictor::client::{Address, Connection, Connector, Credentials, Frame, Request
 use lictor::idempotency::{Ledger, Limits};
 use lictor::identity::Thumbprint;
 use lictor::plugin::{ClientLimits, Instances};
-use lictor::route::Routes;
 use lictor::server::{
     AdmissionLimits, ConnectionLimits, Current, RateLimits, Rechecks, Server, Service, TlsFiles, TlsVersion,
     bind, tls_acceptor,
 };
 use lictor::state::MemoryEngine;
 use lictor::telemetry::{Arguments, CommandLog};
+use lictor::usage::{Clock, LastUse, Observed, Used};
 use tempfile::TempDir;
 
 use super::paths::{Identity, echo, identity, roster, runtime};
@@ -77,12 +77,15 @@ async fn connect(folder: &TempDir) -> Connection {
 async fn service(client: &Identity) -> Service {
     let any: Permissions =
         ["*", "@*"].map(|pattern| pattern.parse::<PermissionPattern>().unwrap()).into_iter().collect();
-    let plugin = echo(Instances::Shared).await;
+    let clock = Clock::default();
+    clock.set(1);
+    let used = || Used::from(Arc::new(LastUse::never(&clock)));
+    let plugin = Observed::new(echo(Instances::Shared).await, used());
     Service {
         roster: roster(client),
         rechecks: Rechecks::default(),
-        policy: [("bench".into(), any)].into_iter().collect::<Policy>(),
-        routes: [("echo".into(), plugin)].into_iter().collect::<Routes<_>>(),
+        policy: [("bench".into(), any.observed(|_| used()))].into_iter().collect::<Policy>(),
+        routes: [("echo".into(), plugin)].into_iter().collect(),
         client_limits: ClientLimits::new([("bench".into(), 64)], 64),
         rate_limits: RateLimits::default(),
         most_connections: HashMap::new(),

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::plugins::Plugins;
 use super::runtimes::workers;
 use super::service::tls_files;
+use super::usage::Watched;
 use super::{advice, state, summary};
 use crate::config::{self, Config};
 use crate::server::tls_acceptor;
@@ -28,7 +29,8 @@ pub fn check(config: &Config) -> anyhow::Result<Checked> {
     workers()?.block_on(async {
         tls_acceptor(&tls_files(config))?;
         state::look(config)?;
-        let plugins = Plugins::load(config, &config.server.cache, &MemoryEngine::new()).await?;
+        let plugins =
+            Plugins::load(config, &config.server.cache, &MemoryEngine::new(), &Watched::default()).await?;
         let warnings = advice::advice(config, &plugins, SystemTime::now());
         Ok(Checked { summary: summary::summary(config, &plugins), warnings })
     })

@@ -1,19 +1,22 @@
 //! The running server: its state in force, which can be read without waiting, and its start.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::advice;
 use super::memory;
+use super::operator::Operator;
 use super::plugins::Plugins;
 use super::service::{admission_limits, all_idempotency_limits, service, tls_files};
 use super::state;
+use super::usage::Usage;
 use crate::config::Config;
 use crate::idempotency::Ledger;
-use crate::server::{Control, Current, Server, tls_acceptor};
+use crate::server::{Current, Server, tls_acceptor};
 use crate::sync::locked;
 use crate::watermark::Watch;
 
@@ -21,6 +24,7 @@ use crate::watermark::Watch;
 pub(super) struct Live {
     pub(super) server: Server,
     _memory: Watch,
+    pub(super) usage: Arc<Usage>,
     /// Locked only for an assignment, never while anything is loaded: stopping and housekeeping read it.
     served: Mutex<Arc<Served>>,
     /// Locked while plugins are loaded, and otherwise only by [`Self::close`].
@@ -35,26 +39,23 @@ pub(super) struct Served {
 }
 
 impl Live {
-    /// Does everything that precedes the first socket. Compiled plugins are kept in `cache`, or by default in
-    /// the config's cache folder.
-    pub(super) async fn start(
-        config: Config,
-        cache: Option<PathBuf>,
-        control: Arc<dyn Control>,
-    ) -> anyhow::Result<Self> {
+    /// Does everything that precedes the first socket. Compiled plugins are kept in `cache`.
+    pub(super) async fn start(config: Config, cache: &Path, operator: Arc<Operator>) -> anyhow::Result<Self> {
         let acceptor = tls_acceptor(&tls_files(&config))?;
         let mut state = state::Kept::open(&config)?;
         let engine = state.engine(&config)?;
-        let cache = cache.unwrap_or_else(|| config.server.cache.clone());
-        let plugins = Plugins::load(&config, &cache, &*engine).await?;
+        let usage = Arc::clone(&operator.usage);
+        let watched = usage.watched(&config.entries);
+        let plugins = Plugins::load(&config, cache, &*engine, &watched).await?;
         let ledger = Ledger::new(engine, all_idempotency_limits(&config));
-        let service = Arc::new(service(&config, &plugins, ledger, None));
+        let service = Arc::new(service(&config, &plugins, &watched, ledger, None));
         advice::log(&advice::advice(&config, &plugins, SystemTime::now()));
         let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
-        let server = Server::new(current.clone(), admission_limits(&config), Some(control))?;
+        let server = Server::new(current.clone(), admission_limits(&config), Some(operator))?;
         let memory = memory::watch(&config, plugins.sandbox(), &server)?;
+        usage.serve(&config.entries);
         let served = Mutex::new(Arc::new(Served { config, plugins, current }));
-        Ok(Self { server, _memory: memory, served, state: tokio::sync::Mutex::new(state) })
+        Ok(Self { server, _memory: memory, usage, served, state: tokio::sync::Mutex::new(state) })
     }
 
     /// Returns the state in force.
@@ -65,6 +66,7 @@ impl Live {
     /// Puts `next` in force.
     pub(super) fn serve(&self, next: Served) {
         memory::set_mark(&next.config);
+        self.usage.serve(&next.config.entries);
         self.server.swap(next.current.clone());
         *self.lock() = Arc::new(next);
     }
@@ -77,7 +79,11 @@ impl Live {
 
     /// Closes everything that needs an orderly close.
     pub(super) async fn close(&self) -> anyhow::Result<()> {
+        let usage = Arc::clone(&self.usage);
+        let saved = spawn_blocking(move || usage.save());
         self.served().current.service.idempotency.close().await;
+        // A panic is logged where it happens.
+        let _ = saved.await;
         self.state.lock().await.close().await
     }
 

@@ -19,11 +19,13 @@ mod state;
 mod summary;
 mod supervisor;
 mod systemd;
+mod usage;
 
 pub use access::{Access, Line, Rule, Serving, access, clients_that_may};
 pub use check::{Checked, check};
 pub use state::{ByHand, Entry, Existing, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
 pub use supervisor::{Running, Supervisor};
+pub use usage::{Unused, unused};
 
 pub(crate) use plugins::{grants, instances};
 pub(crate) use runtimes::single_threaded;

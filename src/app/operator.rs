@@ -1,14 +1,19 @@
 //! A server's operations for its operators: the built-in commands `@reload`, `@status` and `@drain`.
 
+use std::sync::Arc;
+
 use tokio::sync::Notify;
 
+use super::usage::Usage;
+use crate::config::TimeSpan;
 use crate::reload::Handle;
-use crate::server::{Control, Done};
+use crate::server::{Control, Done, Form};
 
 /// Operations on this server for operators.
 pub(super) struct Operator {
     pub(super) reloads: Handle,
     pub(super) drain: Notify,
+    pub(super) usage: Arc<Usage>,
 }
 
 impl Control for Operator {
@@ -23,6 +28,15 @@ impl Control for Operator {
 
     fn status(&self) -> String {
         self.reloads.status()
+    }
+
+    fn unused(&self, period: &str, form: Form) -> Result<String, String> {
+        let period = TimeSpan::try_from(period.to_owned()).map_err(|invalid| invalid.in_full())?;
+        let unused = self.usage.unused(period);
+        Ok(match form {
+            Form::Text => unused.to_string(),
+            Form::Json => unused.to_json().to_string(),
+        })
     }
 
     fn drain(&self) {

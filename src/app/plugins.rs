@@ -1,12 +1,13 @@
 //! The plugins of a config, loaded with their grants and no more.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
+use super::usage::Watched;
 use crate::authz::Permissions;
 use crate::config::{self, Config, EventGrant, PluginName, Setting, StoreGrant};
 use crate::files::Authors;
@@ -14,7 +15,8 @@ use crate::plugin::{
     CommandGate, Compiling, CoreDumps, Difference, EventsGrant, Grants, HttpGrant, Instances, Kept, Plugin,
     Sandbox, SandboxLimits, Settings, Spec, Stores, VolumeLimits,
 };
-use crate::state::{Engine, Namespace, Quota};
+use crate::state::{Engine, Namespace, Quota, Store};
+use crate::usage::{Observed, Used};
 
 /// Bound on the cache of compiled plugins: about a hundred of Python, or ten thousand of Rust.
 const CACHE_BYTES: u64 = 4 << 30;
@@ -37,7 +39,12 @@ impl Plugins {
     /// Loads all plugins, one after the other: each compilation uses all cores, and two would take twice the
     /// memory. Reports every plugin that can't be loaded, not only the first. Compiled plugins are kept in
     /// `cache`.
-    pub(super) async fn load(config: &Config, cache: &Path, state: &dyn Engine) -> anyhow::Result<Self> {
+    pub(super) async fn load(
+        config: &Config,
+        cache: &Path,
+        state: &dyn Engine,
+        watched: &Watched,
+    ) -> anyhow::Result<Self> {
         let limits = &config.limits;
         let bounds = SandboxLimits {
             concurrent_calls: u32::try_from(limits.concurrent_commands).unwrap_or(u32::MAX),
@@ -51,7 +58,7 @@ impl Plugins {
         let kept = Kept { compiled: Some(cache.to_owned()), core_dumps };
         let sandbox = Arc::new(Sandbox::new(bounds, kept)?);
         sandbox.reserved().replace(&config.reserved());
-        let loaded = load_all(&sandbox, config, state, &BTreeMap::new(), |_| {}).await?;
+        let loaded = load_all(&sandbox, (config, watched), state, &BTreeMap::new(), |_| {}).await?;
         // The process does not end before this is done, and nothing else waits for it.
         let pruned = Arc::clone(&sandbox);
         tokio::task::spawn_blocking(move || pruned.prune_cache(CACHE_BYTES));
@@ -64,11 +71,12 @@ impl Plugins {
         &self,
         config: &Config,
         state: &dyn Engine,
+        watched: &Watched,
         at: impl Fn(&PluginName),
     ) -> anyhow::Result<Self> {
         // The sandbox reserves for both configs until only one of them remains.
         self.sandbox.reserved().extend(&config.reserved());
-        let loaded = load_all(&self.sandbox, config, state, &self.loaded, at).await?;
+        let loaded = load_all(&self.sandbox, (config, watched), state, &self.loaded, at).await?;
         Ok(Self { sandbox: Arc::clone(&self.sandbox), loaded })
     }
 
@@ -79,12 +87,12 @@ impl Plugins {
 
     /// Returns the plugins that are also in `config`, each with its grants there. `config` only takes away,
     /// so nothing is loaded.
-    pub(super) fn narrowed_to(&self, config: &Config) -> Self {
+    pub(super) fn narrowed_to(&self, config: &Config, watched: &Watched) -> Self {
         let kept = self.loaded.iter().filter_map(|(name, loaded)| {
             let plugin = config.plugins.get(name)?;
             let loaded = match plugin.grants == loaded.config.grants {
                 true => loaded.clone(),
-                false => loaded.narrowed_to(plugin, quotas(config, name)),
+                false => loaded.narrowed_to((name, plugin), quotas(config, name), watched),
             };
             Some((name.clone(), loaded))
         });
@@ -116,7 +124,7 @@ impl Plugins {
 
 async fn load_all(
     sandbox: &Arc<Sandbox>,
-    config: &Config,
+    (config, watched): (&Config, &Watched),
     state: &dyn Engine,
     old: &BTreeMap<PluginName, Loaded>,
     at: impl Fn(&PluginName),
@@ -134,7 +142,7 @@ async fn load_all(
         }
         let began = Instant::now();
         let stores = open_stores(config, name, state).await?;
-        let spec = spec(config, name, plugin, stores);
+        let spec = spec(config, (name, plugin), stores, watched);
         let loading = match old.get(name) {
             Some(old) => old.plugin.load_successor(spec).await,
             None => Plugin::load(Arc::clone(sandbox), spec).await,
@@ -161,15 +169,20 @@ async fn load_all(
 
 impl Loaded {
     /// Returns the same component with the grants of `config`, a subset of its own.
-    fn narrowed_to(&self, config: &config::Plugin, quotas: Vec<Quota>) -> Self {
+    fn narrowed_to(
+        &self,
+        (name, config): (&PluginName, &config::Plugin),
+        quotas: Vec<Quota>,
+        watched: &Watched,
+    ) -> Self {
         let mut stores = self.plugin.grants().stores.clone();
         if let Some(stores) = &mut stores {
             let granted: Vec<_> = config.grants.keyvalue.iter().flatten().map(ToString::to_string).collect();
             stores.0.retain(|name, _| granted.contains(name));
         }
-        let plugin =
-            Arc::new(self.plugin.with_grants(grants(config.config.as_ref(), &config.grants, stores)));
-        Self { plugin, config: config.clone(), quotas }
+        let used = |key: &str, text: &str| watched.of_grant(name, key, text);
+        let grants = grants(config.config.as_ref(), &config.grants, stores, used);
+        Self { plugin: Arc::new(self.plugin.with_grants(grants)), config: config.clone(), quotas }
     }
 
     /// Returns true if the plugin matches `config`, with the component and the debug file as they are now.
@@ -207,12 +220,18 @@ async fn open_stores(
         let owner = owner.as_ref().unwrap_or(name);
         let opened = state.open(Namespace::new(owner.as_ref(), store.as_ref()), quota(config, owner)).await;
         let opened = opened.with_context(|| format!("plugin {name}: the store {grant} cannot be opened"))?;
-        stores.0.insert(grant.to_string(), opened);
+        stores.0.insert(grant.to_string(), opened.into());
     }
     Ok(Some(stores))
 }
 
-fn spec(config: &Config, name: &PluginName, plugin: &config::Plugin, stores: Option<Stores>) -> Spec {
+fn spec(
+    config: &Config,
+    (name, plugin): (&PluginName, &config::Plugin),
+    stores: Option<Stores>,
+    watched: &Watched,
+) -> Spec {
+    let used = |key: &str, text: &str| watched.of_grant(name, key, text);
     Spec {
         compiling: compiling(&config.limits),
         name: name.as_ref().into(),
@@ -229,7 +248,7 @@ fn spec(config: &Config, name: &PluginName, plugin: &config::Plugin, stores: Opt
         concurrency: plugin.concurrency,
         max_calls: plugin.max_calls,
         idle: plugin.idle,
-        grants: grants(plugin.config.as_ref(), &plugin.grants, stores),
+        grants: grants(plugin.config.as_ref(), &plugin.grants, stores, used),
     }
 }
 
@@ -246,37 +265,51 @@ pub(super) fn compiling(limits: &config::Limits) -> Compiling {
     Compiling::by_itself(limits.component_bytes, limits.compile_memory_bytes, limits.compile_time)
 }
 
-/// Returns the grants of a plugin with these settings, `granted`, and the stores that follow from it.
+/// Returns the grants of a plugin with these settings, `granted`, and the stores that follow from it. Their
+/// use is noted in what `used` returns for the list or table, relative to the plugin's section, and the text.
 pub(crate) fn grants(
     settings: Option<&BTreeMap<String, Setting>>,
     granted: &config::Grants,
     stores: Option<Stores>,
+    used: impl Fn(&str, &str) -> Used,
 ) -> Grants {
     let gate = |commands: &Permissions| {
-        let commands = commands.clone();
-        CommandGate(Arc::new(move |request| commands.allows(request)))
+        let commands = commands.observed(|pattern| used("grants.commands", pattern.as_ref()));
+        CommandGate(Arc::new(move |request| commands.allowing(request).map(Observed::note).is_some()))
     };
     let topics = |events: &Vec<EventGrant>| {
-        let listed = |may: fn(&EventGrant) -> bool| {
-            events.iter().filter(|grant| may(grant)).map(|grant| grant.topics.clone()).collect()
+        let observed = |grant: &EventGrant| {
+            Observed::new(grant.topics.clone(), used("grants.events", &grant.to_string()))
         };
+        let listed =
+            |may: fn(&EventGrant) -> bool| events.iter().filter(|grant| may(grant)).map(observed).collect();
         EventsGrant { publishes: listed(|grant| grant.publish), subscribes: listed(|grant| grant.subscribe) }
     };
     let to = |urls: &Vec<config::HttpUrl>| {
-        let named = |granted: &config::HttpUrl| (granted.url.clone(), granted.networks.clone());
+        let named = |granted: &config::HttpUrl| {
+            Observed::new((granted.url.clone(), granted.networks.clone()), used("grants.http", &granted.url))
+        };
         HttpGrant { urls: urls.iter().map(named).collect() }
     };
     let read = |settings: &BTreeMap<String, Setting>| {
         let read =
             settings.iter().filter_map(|(key, setting)| Some((key.clone(), setting.value()?.to_owned())));
-        Settings(read.collect())
+        Observed::new(Settings(read.collect()), used("", "config"))
+    };
+    let at = |key: &'static str| {
+        let used = &used;
+        move |(name, path): &(String, PathBuf)| (name.clone(), Observed::new(path.clone(), used(key, name)))
+    };
+    let store = |(name, store): (String, Observed<Arc<dyn Store>>)| {
+        let used = used("grants.keyvalue", &name);
+        (name, Observed::new(Arc::clone(&store), used))
     };
     Grants {
         config: settings.map(read),
-        logging: granted.logging,
-        stores,
-        files: granted.files.as_ref().map(|files| files.iter().cloned().collect()),
-        directories: granted.directories.clone(),
+        logging: Observed::new(granted.logging, used("grants", "logging")),
+        stores: stores.map(|stores| Stores(stores.0.into_iter().map(store).collect())),
+        files: granted.files.as_ref().map(|files| files.iter().map(at("grants.files")).collect()),
+        directories: granted.directories.iter().map(at("grants.directories")).collect(),
         commands: granted.commands.as_ref().map(gate),
         events: granted.events.as_ref().map(topics),
         http: granted.http.as_ref().map(to),

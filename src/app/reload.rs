@@ -11,6 +11,7 @@ use super::advice;
 use super::live::{Live, Served};
 use super::plugins::Plugins;
 use super::service::{all_idempotency_limits, service, tls_files};
+use super::usage::Watched;
 use crate::config::{self, Applies, Change, Config, Faults, Kind, PluginName};
 use crate::plugin::Difference;
 use crate::reload::{Begun, Stage};
@@ -39,12 +40,14 @@ impl Live {
         let narrowed = self.narrow(&config);
 
         let loading = Box::pin(async move {
-            let (plugins, engine, replaced) = self.load(Arc::clone(&config), workers, stage).await?;
+            let watched = Arc::new(self.usage.watched(&config.entries));
+            let (plugins, engine, replaced) =
+                self.load(Arc::clone(&config), Arc::clone(&watched), workers, stage).await?;
             changes.extend(new_components(&before.plugins, &plugins, &changes));
             let config = Arc::unwrap_or_clone(config);
             let old = self.served();
             let ledger = old.current.service.idempotency.renewed(engine, all_idempotency_limits(&config));
-            let service = Arc::new(service(&config, &plugins, ledger, Some(&old.current.service)));
+            let service = Arc::new(service(&config, &plugins, &watched, ledger, Some(&old.current.service)));
             let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
             plugins.reserve(&config);
             self.serve(Served { config, plugins, current });
@@ -62,6 +65,7 @@ impl Live {
     async fn load(
         self: &Arc<Self>,
         config: Arc<Config>,
+        watched: Arc<Watched>,
         workers: Handle,
         stage: Stage,
     ) -> anyhow::Result<(Plugins, Arc<dyn Engine>, Vec<(PluginName, Difference)>)> {
@@ -71,7 +75,7 @@ impl Live {
             let engine = live.state.lock().await.engine(&config)?;
             let old = live.served();
             let at = |plugin: &PluginName| stage.set(&format!("loading plugin {plugin}"));
-            let plugins = old.plugins.renewed(&config, &*engine, at).await?;
+            let plugins = old.plugins.renewed(&config, &*engine, &watched, at).await?;
             advice::log(&advice::advice(&config, &plugins, SystemTime::now()));
             let replaced = plugins.replaced_since(&old.plugins);
             Ok((plugins, engine, replaced))
@@ -88,9 +92,10 @@ impl Live {
         if narrowed.is_empty() {
             return narrowed;
         }
-        let plugins = old.plugins.narrowed_to(&config);
+        let watched = self.usage.watched(&config.entries);
+        let plugins = old.plugins.narrowed_to(&config, &watched);
         let ledger = old.current.service.idempotency.limited(all_idempotency_limits(&config));
-        let service = Arc::new(service(&config, &plugins, ledger, Some(&old.current.service)));
+        let service = Arc::new(service(&config, &plugins, &watched, ledger, Some(&old.current.service)));
         self.serve(Served { config, plugins, current: Current { service, ..old.current.clone() } });
         narrowed
     }

@@ -17,7 +17,7 @@ pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
         let _ = writeln!(text, "  plugin {name}: {}", commands.join(", "));
     }
     for (name, client) in &config.clients {
-        let patterns: Vec<_> = client.permissions.patterns().iter().map(shown).collect();
+        let patterns: Vec<_> = client.permissions.patterns().map(shown).collect();
         let uris = match client.uris.len() {
             0 => String::new(),
             uris => format!(", {uris} URI(s)"),

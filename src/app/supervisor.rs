@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval, sleep, timeout};
 
 use super::advice;
@@ -28,6 +28,7 @@ use super::live::Live;
 use super::log::start_log;
 use super::operator::Operator;
 use super::runtimes::{single_threaded, workers};
+use super::usage::{self, Usage};
 use super::{privacy, systemd};
 use crate::config::{Config, Loaded};
 use crate::files::Sightings;
@@ -180,7 +181,9 @@ async fn supervise(
 ) -> anyhow::Result<()> {
     raise_file_limit(&config);
     let (reloads, handle) = Reloads::new(hangup, config.server.watch.then_some(read));
-    let operator = Arc::new(Operator { reloads: handle, drain: Notify::new() });
+    let cache = cache.unwrap_or_else(|| config.server.cache.clone());
+    let usage = Arc::new(Usage::open(config.usage_file(&cache)));
+    let operator = Arc::new(Operator { reloads: handle, drain: Notify::new(), usage });
     let starting = workers.spawn(start(config, cache, Arc::clone(&operator)));
     let (live, mut on_workers, addresses) = tokio::select! {
         biased;
@@ -194,6 +197,7 @@ async fn supervise(
     let beat = Arc::new(Notify::new());
     on_workers.spawn_on(look_after(Arc::clone(&live), Arc::clone(&beat)), workers);
     on_workers.spawn_on(look_at_dates(Arc::clone(&live)), workers);
+    on_workers.spawn_on(record_use(Arc::clone(&live.usage)), workers);
     let mut here = JoinSet::new();
     here.spawn(cut_off_expired(Arc::clone(&live)));
     here.spawn(tell_alive(beat));
@@ -221,10 +225,10 @@ async fn supervise(
 /// Does everything that precedes serving; returns the server, the accepting tasks, and their addresses.
 async fn start(
     config: Config,
-    cache: Option<PathBuf>,
+    cache: PathBuf,
     operator: Arc<Operator>,
 ) -> anyhow::Result<(Arc<Live>, JoinSet<()>, Vec<SocketAddr>)> {
-    let live = Arc::new(Live::start(config, cache, operator).await?);
+    let live = Arc::new(Live::start(config, &cache, operator).await?);
     let (mut accepting, mut addresses) = (JoinSet::new(), Vec::new());
     for listener in listeners(&live.served().config)? {
         let address = listener.local_addr().context("a listening socket has no address")?;
@@ -262,6 +266,16 @@ async fn look_after(live: Arc<Live>, beat: Arc<Notify>) {
 /// Logs dates that come near while the server runs. The start and each reload log theirs.
 async fn look_at_dates(live: Arc<Live>) {
     every(DATES, || advice::log(&dates::advice(&live.served().config, SystemTime::now()))).await;
+}
+
+/// Sets the clock of the record of use, and has its file written.
+async fn record_use(usage: Arc<Usage>) {
+    every(usage::TICK, || {
+        usage.tick();
+        let usage = Arc::clone(&usage);
+        spawn_blocking(move || usage.save_if_due());
+    })
+    .await;
 }
 
 /// Does `work` repeatedly, each time after `pause`.

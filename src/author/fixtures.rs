@@ -33,14 +33,15 @@ pub(super) const DEFAULT_STORE: &str = "default";
 
 /// Returns all grants, with nothing behind them except `config` and `stores`.
 pub(super) fn everything(config: BTreeMap<String, String>, stores: Stores) -> Grants {
+    let all = || "*".to_owned().into();
     Grants {
-        config: Some(Settings(config)),
-        logging: true,
+        config: Some(Settings(config).into()),
+        logging: true.into(),
         stores: Some(stores),
         files: Some(HashMap::new()),
         directories: Vec::new(),
         commands: Some(CommandGate(Arc::new(|_| true))),
-        events: Some(EventsGrant { publishes: vec!["*".to_owned()], subscribes: vec!["*".to_owned()] }),
+        events: Some(EventsGrant { publishes: vec![all()], subscribes: vec![all()] }),
         http: Some(HttpGrant::default()),
         is_written: false,
     }
@@ -51,7 +52,7 @@ pub(super) async fn open_stores(state: &dyn Engine, owner: &str, names: &[&str])
     let mut stores = Stores::default();
     for name in names {
         let opened = state.open(Namespace::new(owner, name), Quota::default()).await?;
-        stores.0.insert((*name).to_owned(), opened);
+        stores.0.insert((*name).to_owned(), opened.into());
     }
     Ok(stores)
 }

@@ -1,6 +1,7 @@
 //! Authorization of commands: `(PeerIdentity, Request, Policy)` to [`Permit`] or [`Denied`].
 //!
-//! Pure, and deny by default. Knows no plugin: the existence of a command is not its concern.
+//! Deny by default, and pure but for the [note](crate::usage) that the pattern is used by which a request is
+//! permitted. Knows no plugin: the existence of a command is not its concern.
 
 mod arguments;
 mod glob;
@@ -19,6 +20,7 @@ pub(crate) use pattern::check_command_text;
 pub use permission::{Near, PermissionPattern, Permissions};
 
 use crate::identity::PeerIdentity;
+use crate::usage::Observed;
 use crate::wire::Request;
 
 /// The most patterns named to whoever asks why a request is forbidden.
@@ -40,7 +42,12 @@ impl Policy {
     /// Returns true if the client of `identity` may make `request`.
     #[must_use]
     pub fn allows(&self, identity: &PeerIdentity, request: &Request) -> bool {
-        self.clients.get(identity.name()).is_some_and(|permissions| permissions.allows(request))
+        self.allowing(identity, request).is_some()
+    }
+
+    /// Returns the first of the client's patterns that allows `request`, if it may make that.
+    fn allowing(&self, identity: &PeerIdentity, request: &Request) -> Option<&Observed<PermissionPattern>> {
+        self.clients.get(identity.name())?.allowing(request)
     }
 
     /// Names the client's patterns that allow the command of `request` but not its arguments, the closest
@@ -88,5 +95,11 @@ pub struct Denied {
 ///
 /// [`Denied`] if no pattern of the client matches, or the client is not in the policy.
 pub fn permit(identity: &PeerIdentity, request: Request, policy: &Policy) -> Result<Permit, Denied> {
-    if policy.allows(identity, &request) { Ok(Permit { request }) } else { Err(Denied { request }) }
+    match policy.allowing(identity, &request) {
+        Some(pattern) => {
+            pattern.note();
+            Ok(Permit { request })
+        }
+        None => Err(Denied { request }),
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::arguments::{Arguments, MAX_WORDS, Mismatch, literal};
 use super::pattern::CommandPattern;
 use crate::text::InvalidText;
+use crate::usage::{Observed, Used};
 use crate::wire::Request;
 
 /// The longest pattern, in bytes: it has to be readable in a fault and in `@commands`.
@@ -169,18 +170,20 @@ impl fmt::Debug for PermissionPattern {
     }
 }
 
+type List = Arc<[Observed<PermissionPattern>]>;
+
 /// Patterns of which one has to allow a request. After a reload that only narrowed them, also patterns of
 /// every config since: two patterns of one command have no third that allows just what both allow.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Permissions {
-    patterns: Arc<[PermissionPattern]>,
+    patterns: List,
     /// Lists of which each has to allow the request as well.
-    within: Vec<Arc<[PermissionPattern]>>,
+    within: Vec<List>,
 }
 
 impl FromIterator<PermissionPattern> for Permissions {
     fn from_iter<I: IntoIterator<Item = PermissionPattern>>(patterns: I) -> Self {
-        Self { patterns: patterns.into_iter().collect(), within: Vec::new() }
+        Self { patterns: patterns.into_iter().map(Observed::from).collect(), within: Vec::new() }
     }
 }
 
@@ -188,23 +191,37 @@ impl Permissions {
     /// Returns true if `request` is allowed.
     #[must_use]
     pub fn allows(&self, request: &Request) -> bool {
-        any_allows(&self.patterns, request) && self.within.iter().all(|list| any_allows(list, request))
+        self.allowing(request).is_some()
+    }
+
+    /// Returns the first pattern that allows `request`, if it is allowed.
+    #[must_use]
+    pub fn allowing(&self, request: &Request) -> Option<&Observed<PermissionPattern>> {
+        let found = first_allowing(&self.patterns, request)?;
+        self.within.iter().all(|list| first_allowing(list, request).is_some()).then_some(found)
     }
 
     /// The patterns, without those that only narrow them.
     #[must_use]
-    pub fn patterns(&self) -> &[PermissionPattern] {
-        &self.patterns
+    pub fn patterns(&self) -> impl ExactSizeIterator<Item = &PermissionPattern> {
+        self.patterns.iter().map(|pattern| &**pattern)
+    }
+
+    /// Returns the same permissions, whose use is noted in what `used` returns for each pattern.
+    #[must_use]
+    pub fn observed(&self, used: impl Fn(&PermissionPattern) -> Used) -> Self {
+        let observed = |pattern: &PermissionPattern| Observed::new(pattern.clone(), used(pattern));
+        Self { patterns: self.patterns().map(observed).collect(), within: self.within.clone() }
     }
 
     /// Returns the patterns that allow `command` with some arguments; none if a narrowed list does not.
     #[must_use]
     pub fn of_command(&self, command: &str) -> Vec<&PermissionPattern> {
         let fits = |pattern: &&PermissionPattern| pattern.command.allows(command);
-        if !self.within.iter().all(|list| list.iter().any(|pattern| fits(&pattern))) {
+        if !self.within.iter().all(|list| list.iter().any(|pattern| fits(&&**pattern))) {
             return Vec::new();
         }
-        self.patterns.iter().filter(fits).collect()
+        self.patterns().filter(fits).collect()
     }
 
     /// Returns the patterns that allow the command of `request` but not its arguments, closest first.
@@ -223,7 +240,7 @@ impl Permissions {
         wanted.lists().fold(self.clone(), Self::within)
     }
 
-    fn within(self, wanted: &Arc<[PermissionPattern]>) -> Self {
+    fn within(self, wanted: &List) -> Self {
         if self.lists().any(|list| cover(wanted, list)) {
             return self;
         }
@@ -238,31 +255,35 @@ impl Permissions {
         Self { patterns: lists.next().unwrap_or_default(), within: lists.collect() }
     }
 
-    fn lists(&self) -> impl Iterator<Item = &Arc<[PermissionPattern]>> {
+    fn lists(&self) -> impl Iterator<Item = &List> {
         std::iter::once(&self.patterns).chain(&self.within)
     }
 }
 
 impl fmt::Debug for Permissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.patterns.iter()).finish()
+        f.debug_list().entries(self.patterns()).finish()
     }
 }
 
-fn any_allows(list: &[PermissionPattern], request: &Request) -> bool {
+fn first_allowing<'l>(
+    list: &'l [Observed<PermissionPattern>],
+    request: &Request,
+) -> Option<&'l Observed<PermissionPattern>> {
     let command = request.command();
-    list.iter().any(|pattern| pattern.command.allows(command) && pattern.allows_arguments(request))
+    list.iter().find(|pattern| pattern.command.allows(command) && pattern.allows_arguments(request))
 }
 
 /// Returns true if each pattern of `other` is covered by one of `list`.
-fn cover(list: &[PermissionPattern], other: &[PermissionPattern]) -> bool {
+fn cover(list: &[Observed<PermissionPattern>], other: &[Observed<PermissionPattern>]) -> bool {
     other.iter().all(|other| list.iter().any(|pattern| pattern.covers(other)))
 }
 
 /// Returns the patterns of either list that the other covers.
-fn surely_in_both(a: &[PermissionPattern], b: &[PermissionPattern]) -> Arc<[PermissionPattern]> {
-    let covered = |patterns: &[PermissionPattern], by: &[PermissionPattern]| {
-        let is_covered = |pattern: &&PermissionPattern| by.iter().any(|other| other.covers(pattern));
+fn surely_in_both(a: &[Observed<PermissionPattern>], b: &[Observed<PermissionPattern>]) -> List {
+    let covered = |patterns: &[Observed<PermissionPattern>], by: &[Observed<PermissionPattern>]| {
+        let is_covered =
+            |pattern: &&Observed<PermissionPattern>| by.iter().any(|other| other.covers(pattern));
         patterns.iter().filter(is_covered).cloned().collect::<Vec<_>>()
     };
     covered(a, b).into_iter().chain(covered(b, a)).collect()

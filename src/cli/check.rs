@@ -6,7 +6,8 @@ use super::access::{self, Form};
 use super::config_file::{ConfigFile, load_by};
 use super::{Exit, Failure, output};
 use crate::app;
-use crate::config::{self, Config};
+use crate::config::{self, Config, TimeSpan};
+use crate::text::InvalidText;
 
 /// Check a config file and everything it refers to, without serving
 ///
@@ -18,7 +19,8 @@ Examples:
   lictor check --config /etc/lictor/server.toml && systemctl reload lictor
   lictor check --diff server.toml.before        show changes since then, and which need a restart
   lictor check --as ci deploy staging x         show whether the client ci may run this, and by which line
-  lictor check --who deploy                     show every client that may run this, with any arguments")]
+  lictor check --who deploy                     show every client that may run this, with any arguments
+  lictor check --unused 30d                     show what nobody has used for 30 days")]
 pub(super) struct Check {
     #[command(flatten)]
     pub(super) config: ConfigFile,
@@ -27,13 +29,23 @@ pub(super) struct Check {
     diff: Option<PathBuf>,
     /// Show whether this client may run the command, by which line of which file, or which line would allow
     /// it; runs nothing, and ends with 1 if it may not
-    #[arg(long = "as", value_name = "CLIENT", requires = "command", conflicts_with = "diff")]
+    #[arg(
+        long = "as",
+        value_name = "CLIENT",
+        group = "question",
+        requires = "command",
+        conflicts_with = "diff"
+    )]
     client: Option<String>,
     /// Show every client that may run the command, and by which line
-    #[arg(long, requires = "command", conflicts_with_all = ["diff", "client"])]
+    #[arg(long, group = "question", requires = "command", conflicts_with = "diff")]
     who: bool,
+    /// Show the permissions and grants that nobody has used for this time, such as 30d, according to the
+    /// record of the server that serves this config
+    #[arg(long, value_name = "TIME", value_parser = time, group = "question", conflicts_with_all = ["diff", "command"])]
+    unused: Option<TimeSpan>,
     /// Print one JSON document
-    #[arg(long, requires = "command")]
+    #[arg(long, requires = "question")]
     json: bool,
     /// Command and arguments for --as and --who
     #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
@@ -48,6 +60,14 @@ impl Check {
         }
         if self.who {
             return access::of_all(&self.to_ask()?, &self.command, form);
+        }
+        if let Some(period) = self.unused {
+            let unused = app::unused(&self.to_ask()?, period);
+            let unused = unused.map_err(|error| Failure::failed(format!("{error:#}")))?;
+            return match form {
+                Form::Json => output::json(&unused.to_json()),
+                Form::Text => output::line(&unused.to_string()),
+            };
         }
         if let Some(word) = self.command.first() {
             let advice = "a command needs --as CLIENT or --who; a config file is named by --config";
@@ -78,6 +98,10 @@ impl Check {
     fn to_ask(&self) -> Result<Config, Failure> {
         Ok(load_by(config::load_to_check, &self.config.path)?.config)
     }
+}
+
+fn time(text: &str) -> Result<TimeSpan, String> {
+    TimeSpan::try_from(text.to_owned()).map_err(InvalidText::in_full)
 }
 
 /// Loads the config that `--diff` names; it only has to be readable.

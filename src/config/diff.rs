@@ -107,6 +107,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         plugins,
         state,
         disabled: _,
+        entries: _,
     } = new;
     compare!(changes, "server", old.server, server, Server {
         listen => "listen" Restart,

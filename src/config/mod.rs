@@ -13,6 +13,7 @@
 mod address;
 mod diff;
 mod edit;
+mod entries;
 mod fault;
 mod fields;
 mod files;
@@ -39,11 +40,12 @@ use std::path::Path;
 
 pub use diff::{Applies, Change, Kind, diff};
 pub use edit::{Section, Table, WrittenPin, difference, pins, section_line, section_names, without_section};
+pub use entries::Entry;
 pub use fault::{Fault, Faults, Severity, Style};
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use model::{
     AuthorityFile, Client, Config, Disabled, Grants, HttpUrl, Identity, Log, OwnLimits, Pin, Plugin,
-    Protocol, RevocationFile, Role, Server, ServerCertificate, State,
+    Protocol, RevocationFile, Role, Server, ServerCertificate, State, set_aside,
 };
 pub use names::{BUILT_INS, ClientName, CommandName, PluginName, RoleName, StoreName};
 pub use quantities::{ByteSize, SizeOrPart, TimeSpan};

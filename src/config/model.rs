@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
+use super::entries::Entry;
 use super::limits::Limits;
 use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::resources::{EventGrant, StoreGrant};
@@ -46,6 +48,8 @@ pub struct Config {
     pub state: State,
     /// The clients and plugins with `enabled = false`.
     pub disabled: Disabled,
+    /// The entries that can be taken away one by one.
+    pub entries: Arc<[Entry]>,
 }
 
 /// Entries of the file that are disabled. None of them is in force.
@@ -69,6 +73,13 @@ impl Config {
         let secrets = settings.filter_map(|(_, setting)| setting.file());
         let secrets = secrets.chain(self.disabled.plugins.values().flatten().cloned());
         reserved(configs, Some(&self.server), &self.state, authorities.chain(clients), secrets)
+    }
+
+    /// The file that keeps the use of each entry over restarts: beside the state, or else in the folder
+    /// `cache` of compiled plugins.
+    #[must_use]
+    pub fn usage_file(&self, cache: &Path) -> PathBuf {
+        usage_file(&self.state, cache)
     }
 }
 
@@ -305,6 +316,8 @@ pub(super) fn reserved<'a>(
     if let Some(server) = server {
         reserved.push((server.private_key.clone(), "the server's private key"));
         reserved.push((server.cache.clone(), "the server's compiled code"));
+        let usage = usage_file(state, &server.cache);
+        reserved.extend([set_aside(&usage), usage].map(|file| (file, "the record of use")));
         reserved.extend(server.core_dumps.clone().map(|folder| (folder, "core dumps")));
     }
     if let Some(path) = &state.path {
@@ -315,6 +328,17 @@ pub(super) fn reserved<'a>(
     reserved.extend(keys.filter(|key| key.exists()).map(|key| (key, "a private key")));
     reserved.extend(secrets.map(|file| (file, "a plugin's secret")));
     Reserved::new(reserved)
+}
+
+fn usage_file(state: &State, cache: &Path) -> PathBuf {
+    let beside = state.path.as_deref().filter(|_| state.engine != StateEngine::Memory).and_then(Path::parent);
+    beside.unwrap_or(cache).join("usage.json")
+}
+
+/// Returns the name that a record of use keeps if it can't be used.
+#[must_use]
+pub fn set_aside(usage: &Path) -> PathBuf {
+    usage.with_extension("json.aside")
 }
 
 /// Iterates over the state file and the files beside it in which SQLite keeps recent writes.

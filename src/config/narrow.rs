@@ -2,8 +2,10 @@
 //!
 //! A reload applies this part before it loads any plugin, so that revoked rights do not wait for the loading.
 
+use std::collections::HashSet;
+
 use super::{
-    Client, ClientName, Config, EventGrant, Grants, HttpUrl, Limits, OwnLimits, Plugin, RevocationFile,
+    Client, ClientName, Config, Entry, EventGrant, Grants, HttpUrl, Limits, OwnLimits, Plugin, RevocationFile,
 };
 use crate::identity::RevocationList;
 
@@ -44,6 +46,9 @@ impl Config {
             .iter()
             .filter_map(|(name, plugin)| Some((name.clone(), plugin.narrowed_to(wanted.plugins.get(name)?))))
             .collect();
+        let wanted: HashSet<_> = wanted.entries.iter().map(Entry::name).collect();
+        let kept = self.entries.iter().filter(|entry| wanted.contains(&entry.name()));
+        narrowed.entries = kept.cloned().collect();
         narrowed
     }
 }

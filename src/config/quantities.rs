@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::text::InvalidText;
 use crate::units::{self, Unit};
 
-/// A time with its unit: `500ms`, `1s`, `5m`, `1h`.
+/// A time with its unit: `500ms`, `1s`, `5m`, `1h`, `30d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeSpan {
     milliseconds: u64,
@@ -66,7 +66,7 @@ impl TryFrom<String> for TimeSpan {
     type Error = InvalidText;
 
     fn try_from(text: String) -> Result<Self, InvalidText> {
-        amount(&text, &units::TIME, "duration", "\"500ms\", \"1s\", \"5m\" or \"1h\"", time_meant)
+        amount(&text, &units::TIME, "duration", "\"500ms\", \"1s\", \"5m\", \"1h\" or \"30d\"", time_meant)
             .map(Self::from_milliseconds)
     }
 }
@@ -165,6 +165,7 @@ fn time_meant(number: &str, unit: &str) -> Vec<String> {
         "s" | "sec" | "secs" | "second" | "seconds" => &["s"],
         "m" | "min" | "mins" | "minute" | "minutes" => &["m"],
         "h" | "hr" | "hrs" | "hour" | "hours" => &["h"],
+        "d" | "day" | "days" => &["d"],
         _ => &[],
     };
     units.iter().map(|unit| format!("{number}{unit}")).collect()
@@ -200,9 +201,14 @@ mod tests {
 
     #[test]
     fn durations_are_a_number_and_a_unit() {
-        for (text, milliseconds) in
-            [("500ms", 500), ("1s", 1_000), ("5m", 300_000), ("1h", 3_600_000), ("0s", 0)]
-        {
+        for (text, milliseconds) in [
+            ("500ms", 500),
+            ("1s", 1_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("30d", 2_592_000_000),
+            ("0s", 0),
+        ] {
             assert_eq!(time(text), Ok(milliseconds));
         }
         for (text, advice) in [
@@ -211,12 +217,15 @@ mod tests {
             ("5sec", "write \"5s\""),
             ("5min", "write \"5m\""),
             ("5S", "write \"5s\""),
+            ("5days", "write \"5d\""),
+            ("5D", "write \"5d\""),
             ("1.5s", "whole number"),
             ("1h30m", "whole number"),
             ("-1s", "whole number"),
             ("", "whole number"),
             ("s", "whole number"),
-            ("1d", "whole number"),
+            ("1w", "whole number"),
+            ("1d12h", "whole number"),
             ("1_000ms", "whole number"),
         ] {
             let invalid = time(text).unwrap_err();
@@ -224,6 +233,7 @@ mod tests {
         }
         assert!(time("99999999999999999999999s").unwrap_err().what.contains("too large"));
         assert!(time("18446744073709551615h").unwrap_err().what.contains("too large"));
+        assert!(time("18446744073709551615d").unwrap_err().what.contains("too large"));
     }
 
     #[test]

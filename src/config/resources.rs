@@ -244,6 +244,7 @@ mod tests {
         ] {
             let topics = topics.to_owned();
             let grant = EventGrant { publish, subscribe, topics };
+            assert_eq!(grant.to_string(), text);
             assert_eq!(EventGrant::try_from(text.to_owned()).unwrap(), grant);
         }
         for text in ["", "publish ", "tell x", "a b", "a*b", "**", "é", &"x".repeat(129)] {

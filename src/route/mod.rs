@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustc_hash::FxBuildHasher;
 
 use crate::authz::Permit;
+use crate::usage::Observed;
 use crate::wire::Request;
 
 /// A command that the server itself answers.
@@ -42,7 +43,12 @@ pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
     (BuiltIn::Whoami, "@whoami", "@whoami", "shows who you are authenticated as"),
     (BuiltIn::Commands, "@commands", "@commands", "lists the commands you may run"),
     (BuiltIn::Cancel, "@cancel", "@cancel SEQUENCE", "cancels the request with that Sequence"),
-    (BuiltIn::Status, "@status", "@status [metrics]", "shows server status or metrics"),
+    (
+        BuiltIn::Status,
+        "@status",
+        "@status [metrics|unused [TIME]]",
+        "shows server status, metrics or unused permissions",
+    ),
     (
         BuiltIn::Clients,
         "@clients",
@@ -61,12 +67,12 @@ pub const OPERATORS: &[&str] = &["@reload", "@kick", "@drain"];
 /// The commands of all plugins. The operator chooses their names, so a fast hash suffices.
 #[derive(Clone, Debug)]
 pub struct Routes<P> {
-    plugins: HashMap<Arc<str>, P, FxBuildHasher>,
+    plugins: HashMap<Arc<str>, Observed<P>, FxBuildHasher>,
 }
 
-impl<P> FromIterator<(Arc<str>, P)> for Routes<P> {
-    fn from_iter<I: IntoIterator<Item = (Arc<str>, P)>>(commands: I) -> Self {
-        Self { plugins: commands.into_iter().collect() }
+impl<P, O: Into<Observed<P>>> FromIterator<(Arc<str>, O)> for Routes<P> {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, O)>>(commands: I) -> Self {
+        Self { plugins: commands.into_iter().map(|(command, plugin)| (command, plugin.into())).collect() }
     }
 }
 
@@ -102,7 +108,7 @@ impl<P> Routes<P> {
             };
         }
         match self.plugins.get(command) {
-            Some(plugin) => Ok(Target::Plugin(plugin, request)),
+            Some(plugin) => Ok(Target::Plugin(plugin.note(), request)),
             None => Err(Unknown { request }),
         }
     }
@@ -120,12 +126,12 @@ impl<P> Routes<P> {
 
     /// Returns true if `command` goes to a plugin for which `is` returns true.
     pub fn goes_to(&self, command: &str, is: impl FnOnce(&P) -> bool) -> bool {
-        self.plugins.get(command).is_some_and(is)
+        self.plugins.get(command).is_some_and(|plugin| is(plugin))
     }
 
     /// The plugins' commands, in no order.
     pub fn plugin_commands(&self) -> impl Iterator<Item = (&str, &P)> {
-        self.plugins.iter().map(|(command, plugin)| (&**command, plugin))
+        self.plugins.iter().map(|(command, plugin)| (&**command, &**plugin))
     }
 }
 

@@ -75,5 +75,6 @@ mod streaming;
 mod streams;
 mod systemd;
 mod transcript;
+mod unused;
 mod watch;
 mod worker;

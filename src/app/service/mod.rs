@@ -6,36 +6,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::plugins::Plugins;
-use crate::authz::Policy;
+use super::usage::Watched;
+use crate::authz::{PermissionPattern, Policy};
 use crate::config::{self, Config, OwnLimits, Pin};
 use crate::idempotency::{self, Ledger};
 use crate::identity::{Pinned, Roster};
-use crate::plugin::ClientLimits;
+use crate::plugin::{ClientLimits, Plugin};
 use crate::route::{OPERATORS, Routes};
 use crate::server::{AdmissionLimits, ConnectionLimits, RateLimits, Rechecks, Service, TlsFiles, TlsVersion};
 use crate::state::Quota;
 use crate::telemetry::{Arguments, CommandLog};
+use crate::usage::Observed;
 
 /// Builds the service for connections; clients' running calls carry over from `old`.
 pub(super) fn service(
     config: &Config,
     plugins: &Plugins,
+    watched: &Watched,
     idempotency: Ledger,
     old: Option<&Service>,
 ) -> Service {
     let commands = plugins.iter().flat_map(|(name, plugin)| {
         let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
-        commands.iter().map(move |command| (Arc::from(command.as_ref()), Arc::clone(plugin)))
+        commands.iter().map(move |command| {
+            let used = watched.of_command(name, command.as_ref());
+            (Arc::from(command.as_ref()), Observed::new(Arc::clone(plugin), used))
+        })
     });
     let arguments = if config.log.arguments { Arguments::Logged } else { Arguments::Hidden };
     // No single client may fill the queue in which the others wait for a plugin or a slot.
     let waiting = config.limits.queue.div_ceil(2);
     let (calls, rates) = (calls_at_once(config), rates(config));
-    let routes = commands.collect::<Routes<_>>();
+    let routes = commands.collect::<Routes<Arc<Plugin>>>();
     Service {
         roster: roster(config),
         rechecks: Rechecks::default(),
-        policy: policy(config),
+        policy: policy(config, watched),
         client_limits: match old {
             Some(old) => old.client_limits.renewed(calls, waiting),
             None => ClientLimits::new(calls, waiting),
@@ -64,8 +70,12 @@ fn clients(config: &Config) -> impl Iterator<Item = (Arc<str>, &config::Client)>
 }
 
 /// Requests that each client may make.
-fn policy(config: &Config) -> Policy {
-    clients(config).map(|(name, client)| (name, client.permissions.clone())).collect()
+fn policy(config: &Config, watched: &Watched) -> Policy {
+    let clients = config.clients.iter().map(|(name, client)| {
+        let used = |pattern: &PermissionPattern| watched.of_pattern(config, (name, client), pattern);
+        (name.as_ref().into(), client.permissions.observed(used))
+    });
+    clients.collect()
 }
 
 /// The most calls that each client may have running.

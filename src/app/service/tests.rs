@@ -93,7 +93,7 @@ fn config(folder: &Path, certificates: &[CertificateDer<'_>], drafts: &Drafts) -
 /// Lists, in words, everything that a config admits and allows.
 fn allowed(config: &Config, certificates: &[CertificateDer<'_>]) -> Vec<String> {
     let roster = roster(config);
-    let policy = policy(config);
+    let policy = policy(config, &Watched::default());
     let mut allowed = Vec::new();
     for (number, certificate) in certificates.iter().enumerate() {
         let Ok(peer) = authenticate(std::slice::from_ref(certificate), &roster, SystemTime::now()) else {

@@ -125,7 +125,7 @@ impl Suite {
         let stores = open_stores(&MemoryEngine::new(), "conformance", &["default"]).await?;
         let config = BTreeMap::from([(CONFIG.0.to_owned(), CONFIG.1.to_owned())]);
         let web = Web::start().await?;
-        let urls = web.urls().map(|url| (url, Vec::new())).to_vec();
+        let urls = web.urls().map(|url| (url, Vec::new()).into()).to_vec();
         let spec = |instances| {
             let http = Some(HttpGrant { urls: urls.clone() });
             let grants = Grants { http, ..everything(config.clone(), stores.clone()) };

@@ -92,10 +92,10 @@ impl TrialRun {
     async fn everything(&self, owner: &str, state: &dyn Engine) -> anyhow::Result<Grants> {
         let stores: Vec<&str> = self.stores.iter().map(String::as_str).chain([DEFAULT_STORE]).collect();
         let stores = open_stores(state, owner, &stores).await?;
-        let named = |path: &PathBuf| (path.display().to_string(), path.clone());
+        let named = |path: &PathBuf| (path.display().to_string(), path.clone().into());
         Ok(Grants {
             files: Some(self.files.iter().map(named).collect()),
-            directories: self.directories.clone(),
+            directories: self.directories.iter().cloned().map(|(name, path)| (name, path.into())).collect(),
             http: Some(self.http.clone()),
             ..everything(self.config.clone(), stores)
         })
@@ -113,7 +113,7 @@ async fn granted_by_script(
         let StoreGrant { plugin, store } = grant;
         let owner = plugin.as_ref().map_or(owner, AsRef::as_ref);
         let opened = state.open(Namespace::new(owner, store.as_ref()), Quota::default()).await?;
-        stores.get_or_insert_default().0.insert(grant.to_string(), opened);
+        stores.get_or_insert_default().0.insert(grant.to_string(), opened.into());
     }
-    Ok(grants(granted.config.as_ref(), &granted.grants, stores))
+    Ok(grants(granted.config.as_ref(), &granted.grants, stores, |_, _| Default::default()))
 }

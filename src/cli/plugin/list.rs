@@ -89,10 +89,7 @@ fn granted(plugin: &Plugin) -> Map<String, Value> {
         ("config", plugin.config.as_ref().map(|_| Value::from(true))),
         ("logging", logging.then(|| Value::from(true))),
         ("keyvalue", keyvalue.as_ref().map(|stores| texts(stores.iter().map(ToString::to_string).collect()))),
-        (
-            "commands",
-            commands.as_ref().map(|it| texts(it.patterns().iter().map(ToString::to_string).collect())),
-        ),
+        ("commands", commands.as_ref().map(|it| texts(it.patterns().map(ToString::to_string).collect()))),
         ("files", files.as_ref().map(|files| texts(files.iter().map(|(name, _)| name.clone()).collect()))),
         ("directories", (!directories.is_empty()).then(|| Value::Object(folders.collect()))),
         ("events", events.as_ref().map(|events| texts(events.iter().map(topics).collect()))),

@@ -140,7 +140,9 @@ impl Run {
             stores: self.store.iter().map(ToString::to_string).collect(),
             files: self.readable.clone(),
             directories: self.directory.clone(),
-            http: HttpGrant { urls: self.http.iter().map(|url| (url.0.clone(), networks.clone())).collect() },
+            http: HttpGrant {
+                urls: self.http.iter().map(|url| (url.0.clone(), networks.clone()).into()).collect(),
+            },
             compiling: self.compile.compiling(),
             memory_bytes: usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX),
             reply_bytes: usize::try_from(self.reply.bytes()).unwrap_or(usize::MAX),

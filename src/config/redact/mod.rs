@@ -312,7 +312,7 @@ fn is_plain(written: &str) -> bool {
 /// Returns true if a value reveals nothing wherever it belongs: a number with or without a unit, an address,
 /// a boolean.
 fn is_harmless(written: &str) -> bool {
-    const UNITS: [&str; 10] = ["", "ms", "s", "m", "h", "B", "KiB", "MiB", "GiB", "%"];
+    const UNITS: [&str; 11] = ["", "ms", "s", "m", "h", "d", "B", "KiB", "MiB", "GiB", "%"];
     let bare = written.trim_matches(['"', '\'', ']']);
     let number = bare.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ':' | '['));
     bare == "true" || bare == "false" || UNITS.contains(&number)

@@ -29,6 +29,7 @@ use self::grants::Surroundings;
 use self::permissions::{Roles, warn_of_unused};
 use self::plugins::Whole;
 use self::settings::secret_files;
+use super::entries::entries;
 use super::fields::{Field, Findings, Named};
 use super::files::{Reading, Secrets};
 use super::limits;
@@ -102,6 +103,7 @@ pub(super) fn resolve(
         plugins: plugins.plugins,
         state,
         disabled: disabled_config,
+        entries: entries(raw, findings),
     })
 }
 

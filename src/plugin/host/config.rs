@@ -16,6 +16,9 @@ pub(super) const INTERFACE: Interface = Interface {
 
 fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi_config::add_to_linker(linker, |state: &mut HostState| {
+        if let Some(config) = &state.granted.grants.config {
+            config.note();
+        }
         WasiConfig::new(&state.granted.config)
     })
 }

@@ -108,8 +108,8 @@ pub(super) const INTERFACE: Interface = Interface {
     link,
 };
 
-/// For plugins that have a folder, puts [`open_at`], a bound on streams, [`Listing`]s and the granted folders
-/// in front of wasmtime's own functions.
+/// For plugins that have a folder, puts [`open_at`], a bound on streams, [`Listing`]s, the granted folders,
+/// and notes of their use in front of wasmtime's own functions.
 fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut preopens = linker.instance(PREOPENS)?;
@@ -146,9 +146,56 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             }
         },
     )?;
+    link_lookups(linker)?;
     link_listings(linker)?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// Links the functions that look a path up, so that they note the use of the folder.
+fn link_lookups(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    type Store<'a> = StoreContextMut<'a, HostState>;
+    type Folder = Resource<Descriptor>;
+    let mut types = linker.instance(TYPES)?;
+    let name = "[method]descriptor.stat-at";
+    types.func_wrap_async(name, |mut store: Store<'_>, (folder, flags, path): (Folder, _, String)| {
+        Box::new(async move { result(noted(store.data_mut(), &folder).stat_at(folder, flags, path).await) })
+    })?;
+    let name = "[method]descriptor.metadata-hash-at";
+    types.func_wrap_async(name, |mut store: Store<'_>, (folder, flags, path): (Folder, _, String)| {
+        Box::new(async move {
+            result(noted(store.data_mut(), &folder).metadata_hash_at(folder, flags, path).await)
+        })
+    })?;
+    let name = "[method]descriptor.readlink-at";
+    types.func_wrap_async(name, |mut store: Store<'_>, (folder, path): (Folder, String)| {
+        Box::new(async move { result(noted(store.data_mut(), &folder).readlink_at(folder, path).await) })
+    })
+}
+
+/// Returns the result of a function of WASI's file system; an error that is none of these ends the call.
+fn result<T>(done: Result<T, FsError>) -> wasmtime::Result<(Result<T, ErrorCode>,)> {
+    match done {
+        Ok(value) => Ok((Ok(value),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+/// Notes the use of the granted folder that `folder` is a handle of. One below it can be any of them.
+fn noted<'s>(state: &'s mut HostState, folder: &Resource<Descriptor>) -> WasiFilesystemCtxView<'s> {
+    let opened = match state.handles().get(folder) {
+        Ok(Descriptor::Dir(opened)) => Some(Arc::clone(&opened.dir)),
+        _ => None,
+    };
+    let folders = state.base.iter().filter_map(|base| base.folders.as_ref()).flatten();
+    let mut folders =
+        folders.filter(|(folder, _)| opened.as_ref().is_some_and(|it| Arc::ptr_eq(it, &folder.dir)));
+    let name = folders.next().map(|(_, name)| name);
+    let granted = state.granted.grants.directories.iter();
+    granted.filter(|(granted, _)| name.is_none_or(|name| name == granted)).for_each(|(_, folder)| {
+        folder.note();
+    });
+    state.folders()
 }
 
 /// Fails if the instance has [`MAX_OPEN`] descriptors and streams open.
@@ -168,7 +215,7 @@ async fn open_at(
     (folder, path_flags, path, open_flags, flags): OpenAt,
 ) -> Result<Resource<Descriptor>, FsError> {
     check_handles(state)?;
-    let mut folders: WasiFilesystemCtxView<'_> = state.folders();
+    let mut folders: WasiFilesystemCtxView<'_> = noted(state, &folder);
     // Opening a pipe without a writer would block the thread forever.
     let found = folders.stat_at(Resource::new_borrow(folder.rep()), path_flags, path.clone()).await;
     let is_plain = |kind| {
@@ -265,6 +312,7 @@ fn link_listings(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 async fn list(state: &mut HostState, folder: Resource<Descriptor>) -> Result<Resource<Listing>, FsError> {
     state.volume.operation(0).map_err(FsError::trap)?;
+    noted(state, &folder);
     let folder = match state.handles().get(&folder)? {
         Descriptor::Dir(folder) => Arc::clone(&folder.dir),
         Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),

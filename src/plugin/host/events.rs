@@ -15,6 +15,7 @@ use super::topics::{Event, MAX_EVENT_BYTES, MAX_INBOX_BYTES, covers, is_pattern,
 use super::ungranted::Ungranted;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::text::shown;
+use crate::usage::Observed;
 
 mod bindings {
     #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
@@ -44,10 +45,11 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     events::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)
 }
 
-/// Returns true if a list of the plugin's grant covers `topics`.
-fn is_granted(granted: &Granted, list: fn(&EventsGrant) -> &Vec<String>, topics: &str) -> bool {
+/// Returns true if a list of the plugin's grant covers `topics`, and notes the use of the entry that does.
+fn is_granted(granted: &Granted, list: fn(&EventsGrant) -> &Vec<Observed<String>>, topics: &str) -> bool {
     let grant = granted.grants.events.as_ref();
-    grant.is_some_and(|grant| list(grant).iter().any(|granted| covers(granted, topics)))
+    let covering = grant.and_then(|grant| list(grant).iter().find(|granted| covers(granted, topics)));
+    covering.map(Observed::note).is_some()
 }
 
 fn ungranted<'a>(verb: &'static str, kind: &'static str, topics: &'a str) -> Ungranted<'a> {

@@ -48,7 +48,7 @@ impl files::Host for HostState {
     async fn read(&mut self, path: String) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
         self.volume.operation(path.len())?;
         let files = self.granted.grants.files.as_ref();
-        let Some(granted) = files.and_then(|files| files.get(&path)).cloned() else {
+        let Some(granted) = files.and_then(|files| files.get(&path)).map(|file| file.note().clone()) else {
             self.log.not_granted(self.label().as_ref(), ungranted(&path));
             return Ok(Err(failure("denied", "this file is not granted to the plugin")));
         };

@@ -8,21 +8,22 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::state::Store;
+use crate::usage::Observed;
 use crate::wire::Request;
 
 /// Capabilities of a plugin beyond those that every plugin has.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
     /// Entries it reads through `wasi:config`; `None` if it may not.
-    pub config: Option<Settings>,
+    pub config: Option<Observed<Settings>>,
     /// Allows writing events into the log through `wasi:logging`.
-    pub logging: bool,
+    pub logging: Observed<bool>,
     /// Stores it may open, by the names it opens them under; `None` if it may not even ask.
     pub stores: Option<Stores>,
     /// Single files it may read, by the names it asks for them under; `None` if it may read none.
-    pub files: Option<HashMap<String, PathBuf>>,
+    pub files: Option<HashMap<String, Observed<PathBuf>>>,
     /// Folders it may read: the name under which it sees each, and its path.
-    pub directories: Vec<(String, PathBuf)>,
+    pub directories: Vec<(String, Observed<PathBuf>)>,
     /// Other commands it may run for its client; `None` if it may run none.
     pub commands: Option<CommandGate>,
     /// Topics it may publish and subscribe to; `None` if there are none.
@@ -48,14 +49,14 @@ impl fmt::Debug for Settings {
 #[derive(Clone, Debug, Default)]
 pub struct EventsGrant {
     /// Topics that the plugin may publish to.
-    pub publishes: Vec<String>,
+    pub publishes: Vec<Observed<String>>,
     /// Topics that its commands may subscribe to.
-    pub subscribes: Vec<String>,
+    pub subscribes: Vec<Observed<String>>,
 }
 
 /// Stores by the names under which a plugin opens them. Each handle reaches its own namespace and no other.
 #[derive(Clone, Default)]
-pub struct Stores(pub HashMap<String, Arc<dyn Store>>);
+pub struct Stores(pub HashMap<String, Observed<Arc<dyn Store>>>);
 
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +64,7 @@ impl fmt::Debug for Stores {
     }
 }
 
-/// Decides whether a plugin may make a request for its client.
+/// Decides whether a plugin may make a request for its client, and notes the use of what allows it.
 #[derive(Clone)]
 pub struct CommandGate(pub Arc<dyn Fn(&Request) -> bool + Send + Sync>);
 
@@ -78,5 +79,5 @@ impl fmt::Debug for CommandGate {
 pub struct HttpGrant {
     /// URLs of a scheme, a host and perhaps a port and the start of a path, as the config file checked them;
     /// each with the non-public addresses to which its name may lead all the same.
-    pub urls: Vec<(String, Vec<IpNet>)>,
+    pub urls: Vec<Observed<(String, Vec<IpNet>)>>,
 }

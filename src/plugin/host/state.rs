@@ -186,9 +186,10 @@ impl fmt::Display for Asked<'_> {
 }
 
 impl HostState {
-    /// Returns the store that is granted under `name`.
+    /// Returns the store that is granted under `name`, and notes its use.
     pub(super) fn granted_store(&self, name: &str) -> Option<Arc<dyn Store>> {
-        self.granted.grants.stores.as_ref()?.0.get(name).cloned()
+        let store = self.granted.grants.stores.as_ref()?.0.get(name)?;
+        Some(Arc::clone(store.note()))
     }
 
     /// The store that the plugin opens as `name`.

@@ -12,6 +12,7 @@ use crate::identity::Thumbprint;
 use crate::plugin::ReplyFuture;
 use crate::server::close_reason::CloseReason;
 use crate::server::connection::Session;
+use crate::server::control::Form;
 use crate::server::registry::{Disconnect, Record, Seen};
 use crate::server::service::Service;
 use crate::telemetry::{ConnectionId, metrics};
@@ -22,14 +23,32 @@ use crate::wire::{Code, CommandError, Request};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Shows the server's status: its version, age, connections, tasks and plugins, the last load of its config,
-/// and how often each bound was reached.
+/// and how often each bound was reached; or, by its argument, metrics or unused permissions.
 pub(super) fn status(request: &Request, session: &Session) -> Result<String, CommandError> {
     let mut arguments = request.arguments().skip(1);
     match (arguments.next(), arguments.next()) {
         (None, None) => Ok(overview(session)),
         (Some("metrics"), None) => Ok(exposition(session)),
-        _ => Err(CommandError::failed(Code::BadArguments, "Usage: @status [metrics]")),
+        (Some("unused"), period) if arguments.next().is_none() => {
+            unused(period.unwrap_or(UNUSED), request, session)
+        }
+        _ => Err(CommandError::failed(Code::BadArguments, "Usage: @status [metrics|unused [TIME]]")),
     }
+}
+
+/// Time without use after which `@status unused` lists an entry, if the command names none.
+const UNUSED: &str = "30d";
+
+/// Lists what the config grants and nobody used.
+fn unused(period: &str, request: &Request, session: &Session) -> Result<String, CommandError> {
+    let control = session.server.control.as_ref().ok_or_else(uncontrolled)?;
+    let refuse = |words: String| CommandError::failed(Code::BadArguments, words);
+    let form = match request.header("Format") {
+        None => Form::Text,
+        Some("json") => Form::Json,
+        Some(_) => return Err(refuse("The only Format is json".to_owned())),
+    };
+    control.unused(period, form).map_err(refuse)
 }
 
 /// Shows the same for monitoring, in the text format of Prometheus.

@@ -1,4 +1,4 @@
-//! URLs that a plugin may send requests to. Pure: it opens and looks up nothing.
+//! URLs that a plugin may send requests to. Opens and looks up nothing; notes the use of a grant.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::plugin::host::ungranted::Ungranted;
+use crate::usage::Observed;
 
 /// The scheme of a request's URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,20 +179,24 @@ fn ungranted(url: &str) -> Ungranted<'_> {
 }
 
 /// Returns the non-public networks to which a request for `path` (without a query) at `origin` may lead:
-/// those of the members of `allowed` that cover it, and no others.
+/// those of the members of `allowed` that cover it, and no others. Notes the use of these members.
 ///
 /// # Errors
 ///
 /// If none covers it.
-pub(super) fn check(allowed: &[Allowed], origin: &Origin, path: &str) -> Result<Vec<IpNet>, Denial> {
-    let of_path: Vec<&Allowed> =
+pub(super) fn check(
+    allowed: &[Observed<Allowed>],
+    origin: &Origin,
+    path: &str,
+) -> Result<Vec<IpNet>, Denial> {
+    let of_path: Vec<&Observed<Allowed>> =
         allowed.iter().filter(|url| url.origin == *origin && url.holds_path(path)).collect();
-    let holding: Vec<&&Allowed> =
+    let holding: Vec<&&Observed<Allowed>> =
         of_path.iter().filter(|url| url.path == "/" || !is_ambiguous(path)).collect();
     match (of_path.is_empty(), holding.is_empty()) {
         (true, _) => Err(Denial::NotGranted),
         (false, true) => Err(Denial::AmbiguousPath),
-        (false, false) => Ok(holding.iter().flat_map(|url| &url.networks).copied().collect()),
+        (false, false) => Ok(holding.iter().flat_map(|url| &url.note().networks).copied().collect()),
     }
 }
 
@@ -216,7 +221,7 @@ mod tests {
     use super::*;
 
     fn verdict(granted: &str, scheme: Scheme, authority: &str, path: &str) -> Result<(), Denial> {
-        let allowed = [Allowed::parse(granted, &[]).unwrap()];
+        let allowed = [Allowed::parse(granted, &[]).unwrap().into()];
         let origin = Origin::parse(scheme, authority).ok_or(Denial::NotGranted)?;
         check(&allowed, &origin, path).map(drop)
     }
@@ -327,7 +332,7 @@ mod tests {
 
     #[test]
     fn one_of_several_urls_is_enough() {
-        let allowed = ["https://a/v1", "https://a/"].map(|url| Allowed::parse(url, &[]).unwrap());
+        let allowed = ["https://a/v1", "https://a/"].map(|url| Allowed::parse(url, &[]).unwrap().into());
         let origin = Origin::parse(Scheme::Https, "a").unwrap();
         assert_eq!(check(&allowed, &origin, "/v1/../x"), Ok(Vec::new()));
         assert_eq!(check(&[], &origin, "/"), Err(Denial::NotGranted));
@@ -343,7 +348,7 @@ mod tests {
             ("http://b", vec![net("127.0.0.0/8")]),
             ("https://c/only", vec![net("::1/128")]),
         ]
-        .map(|(url, networks)| Allowed::parse(url, &networks).unwrap());
+        .map(|(url, networks)| Allowed::parse(url, &networks).unwrap().into());
         let of = |authority: &str, path: &str| {
             check(&allowed, &Origin::parse(Scheme::Https, authority).unwrap(), path)
         };

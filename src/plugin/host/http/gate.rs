@@ -7,6 +7,7 @@ use tokio_rustls::TlsConnector;
 
 use super::allow::Allowed;
 use crate::plugin::host::grants::HttpGrant;
+use crate::usage::Observed;
 
 /// Look-ups of names in flight at the same time, of all plugins: each takes a thread. More wait.
 const MAX_LOOKUPS: usize = 32;
@@ -32,7 +33,7 @@ impl Web {
 
 /// One plugin's grant, in the form in which requests are checked.
 pub(in crate::plugin) struct Gate {
-    pub(super) allowed: Vec<Allowed>,
+    pub(super) allowed: Vec<Observed<Allowed>>,
     /// This plugin's permits, half as many as there are for all.
     pub(super) requests: Arc<Semaphore>,
     pub(super) lookups: Arc<Semaphore>,
@@ -41,9 +42,12 @@ pub(in crate::plugin) struct Gate {
 
 impl Gate {
     pub(in crate::plugin::host) fn new(grant: &HttpGrant, web: Arc<Web>) -> Self {
-        let allowed = grant.urls.iter().filter_map(|(url, networks)| Allowed::parse(url, networks)).collect();
+        let allowed = grant
+            .urls
+            .iter()
+            .filter_map(|url| url.filter_map(|(url, networks)| Allowed::parse(url, networks)));
         let counts = [web.max_requests.div_ceil(2), MAX_LOOKUPS_OF_PLUGIN];
         let [requests, lookups] = counts.map(|count| Arc::new(Semaphore::new(count)));
-        Self { allowed, requests, lookups, web }
+        Self { allowed: allowed.collect(), requests, lookups, web }
     }
 }

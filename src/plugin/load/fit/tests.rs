@@ -50,7 +50,7 @@ fn what_a_component_imports_is_known_before_it_is_compiled() {
         told,
         format!("it imports {names}, which are not granted to it; to grant them, add:\n{lines}")
     );
-    let config = Some(crate::plugin::host::grants::Settings::default());
+    let config = Some(crate::plugin::host::grants::Settings::default().into());
     let stores = Some(crate::plugin::host::grants::Stores::default());
     let granted = Grants { config, stores, ..Grants::default() };
     assert_eq!(check_imports(&component, "plugins.p", &granted), Ok(()));
@@ -91,9 +91,9 @@ fn a_missing_or_foreign_export_is_told() {
 
 #[test]
 fn what_is_not_granted_is_told_with_the_line_to_add() {
-    let config = Some(crate::plugin::host::grants::Settings::default());
+    let config = Some(crate::plugin::host::grants::Settings::default().into());
     let http = Some(crate::plugin::host::grants::HttpGrant::default());
-    let all = Grants { config, logging: true, http, ..Grants::default() };
+    let all = Grants { config, logging: true.into(), http, ..Grants::default() };
     for (import, line) in [
         ("wasi:config/store@0.2.0-rc.1", "[plugins.p.config]"),
         ("wasi:logging/logging@0.1.0-draft", "[plugins.p.grants]\nlogging = true"),
