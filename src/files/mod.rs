@@ -22,9 +22,11 @@ mod reserved;
 mod stamp;
 mod walk;
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
@@ -166,18 +168,18 @@ impl Opened {
         u64::try_from(self.stat.st_size).unwrap_or(0)
     }
 
-    /// Lists the names in a folder that are UTF-8, without `.` and `..`.
+    /// Lists the names in a folder, without `.` and `..`.
     ///
     /// # Errors
     ///
     /// The folder cannot be listed.
-    pub fn names(&self) -> Result<Vec<String>, Fault> {
+    pub fn names(&self) -> Result<Vec<OsString>, Fault> {
         let fault = |error| Fault::new(&self.path, Reason::from(error));
         let entries = rustix::fs::Dir::read_from(&self.file).map_err(fault)?;
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.map_err(fault)?;
-            names.extend(entry.file_name().to_str().ok().map(str::to_owned));
+            names.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
         }
         names.retain(|name| name != "." && name != "..");
         Ok(names)

@@ -1,6 +1,9 @@
 //! `include`: clients and plugins that are dropped in as files, and taken out again.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -77,6 +80,44 @@ fn a_watched_folder_is_read_again_when_a_file_comes_or_goes() {
     fs::remove_file(server.folder().join("conf.d/other.toml")).unwrap();
     is_cut_off(&mut connection, "is unknown");
     assert!(begin.elapsed() < 3 * soon);
+}
+
+#[test]
+fn what_is_no_readable_file_is_told_and_not_left_out() {
+    let (server, tester) = including("");
+    let folder = server.folder().join("conf.d");
+    let mut operator = server.connect(&tester);
+    let mut refused = |words: &str| {
+        let failed = operator.ask_framed("@reload");
+        assert!(failed.message.contains("can't be included"), "{words}: {failed:?}");
+        let checked = finish(lictor(server.folder()).arg("check"));
+        assert_eq!(checked.code, Some(2), "{checked:?}");
+        assert!(checked.stderr.contains(words), "{words}: {checked:?}");
+    };
+    let odd = folder.join(OsStr::from_bytes(b"\xff.toml"));
+    fs::write(&odd, "").unwrap();
+    refused("its name is not UTF-8");
+    fs::remove_file(odd).unwrap();
+    fs::create_dir(folder.join("x.toml")).unwrap();
+    refused("conf.d/x.toml can't be included");
+    fs::remove_dir(folder.join("x.toml")).unwrap();
+    symlink("nowhere", folder.join("x.toml")).unwrap();
+    refused("there is no such file");
+    fs::remove_file(folder.join("x.toml")).unwrap();
+    symlink("../server.toml", folder.join("x.toml")).unwrap();
+    refused("this is the main file itself");
+    fs::remove_file(folder.join("x.toml")).unwrap();
+    fs::write(folder.join("a.toml"), "").unwrap();
+    fs::hard_link(folder.join("a.toml"), folder.join("x.toml")).unwrap();
+    refused("conf.d/a.toml under another name");
+    fs::remove_file(folder.join("x.toml")).unwrap();
+    fs::set_permissions(folder.join("a.toml"), fs::Permissions::from_mode(0o666)).unwrap();
+    refused("users other than its owner can write to it");
+    fs::set_permissions(folder.join("a.toml"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    refused("conf.d can't be included");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(operator.ask("@reload"), "nothing has changed");
 }
 
 #[test]

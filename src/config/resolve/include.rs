@@ -99,15 +99,25 @@ impl Includes<'_> {
             warn_of_writers(&opened, pattern.span(), findings);
             opened.names()
         });
-        let mut names = match listed {
-            Ok(names) => names,
+        let listed = match listed {
+            Ok(listed) => listed,
             Err(fault) if fault.is_missing() => Vec::new(),
             Err(fault) => {
                 report(&fault, shown, pattern.span(), findings);
                 Vec::new()
             }
         };
-        names.retain(|other| glob.matches(other) && (name.starts_with('.') || !other.starts_with('.')));
+        let matches = |other: &str| glob.matches(other) && (name.starts_with('.') || !other.starts_with('.'));
+        let mut names = Vec::new();
+        for other in listed.into_iter().filter(|other| matches(&other.to_string_lossy())) {
+            match other.into_string() {
+                Ok(name) => names.push(name),
+                Err(other) => {
+                    let invalid = InvalidText::new("its name is not UTF-8").advise("give it another name");
+                    refuse(invalid, &folder.join(other), pattern.span(), findings);
+                }
+            }
+        }
         names.sort_unstable();
         names
     }
