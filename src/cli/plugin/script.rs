@@ -16,7 +16,7 @@ use crate::text::{InvalidText, shown};
 const MAX_COMMAND_CHARS: usize = 200;
 
 /// Maximum bytes of a reply shown.
-const MAX_REPLY_BYTES: usize = 4096;
+const MAX_SHOWN_BYTES: usize = 4096;
 
 /// The result of a call.
 type Given = Result<Vec<u8>, Failed>;
@@ -167,7 +167,7 @@ fn came(expected: &Expected, given: &Given) -> String {
 
 /// Returns true if the whole reply is shown.
 fn is_shown(reply: &[u8]) -> bool {
-    reply.len() <= MAX_REPLY_BYTES && is_text(reply)
+    reply.len() <= MAX_SHOWN_BYTES && is_text(reply)
 }
 
 fn is_text(reply: &[u8]) -> bool {
@@ -180,7 +180,7 @@ fn shown_reply(reply: &[u8]) -> String {
         Ok("") => "an empty reply".to_owned(),
         Ok(text) if is_shown(reply) => text.to_owned(),
         Ok(text) if is_text(reply) => {
-            let begin = &text[..text.floor_char_boundary(MAX_REPLY_BYTES)];
+            let begin = &text[..text.floor_char_boundary(MAX_SHOWN_BYTES)];
             format!("{begin}… ({} bytes in all)", reply.len())
         }
         _ => format!("{} bytes that are not text", reply.len()),
@@ -250,8 +250,8 @@ mod tests {
         };
         let failed = || failed_after(b"");
         let replied = |bytes: &[u8]| Ok(bytes.to_vec());
-        let (long, longer) = (vec![b'x'; MAX_REPLY_BYTES], vec![b'x'; MAX_REPLY_BYTES + 1]);
-        let begin = |length| format!("{}… ({length} bytes in all)", "x".repeat(MAX_REPLY_BYTES));
+        let (long, longer) = (vec![b'x'; MAX_SHOWN_BYTES], vec![b'x'; MAX_SHOWN_BYTES + 1]);
+        let begin = |length| format!("{}… ({length} bytes in all)", "x".repeat(MAX_SHOWN_BYTES));
         let of_long = mismatch(&expected(Some(&long), None, None), &Ok(longer.clone())).unwrap();
         assert_eq!(of_long.1, format!("{}, the first {} bytes as expected", begin(longer.len()), long.len()));
         let cases: [Case; 15] = [

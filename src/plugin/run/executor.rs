@@ -25,7 +25,7 @@ use crate::plugin::slots::{ClientLimit, ClientSlot};
 use crate::wire::{CommandError, Reply};
 
 /// Bytes of unsent replies at which no further call is begun.
-const MAX_REPLY_BYTES: usize = 64 << 10;
+const MAX_BATCH_BYTES: usize = 64 << 10;
 
 /// Runs the calls of one connection.
 ///
@@ -101,7 +101,7 @@ impl Executor {
         let mut replies = Vec::with_capacity(calls.len());
         while let Some(call) = calls.get(replies.len()) {
             let (done, now) = (replies.len(), Instant::now());
-            if done > 0 && (now >= until || replies.iter().map(reply_bytes).sum::<usize>() >= MAX_REPLY_BYTES)
+            if done > 0 && (now >= until || replies.iter().map(reply_bytes).sum::<usize>() >= MAX_BATCH_BYTES)
             {
                 break;
             }
