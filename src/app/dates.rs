@@ -1,4 +1,5 @@
-//! Validity dates in a config: those of the server's certificate, authorities, revocation lists, pins.
+//! Dates in a config: of the server's certificate, authorities, revocation lists and pins, and the expiry of
+//! clients.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,10 +16,14 @@ const RENEW: &str =
 /// Help for an expiring certificate of an authority.
 const RENEW_AUTHORITY: &str = "add its successor to `authorities`";
 
+/// Help for a client that expires.
+const EXTEND: &str = "write a later `expires` into its section, or remove the client";
+
 /// Help for a revocation list that is due to be replaced.
 const RENEW_LIST: &str = "put the authority's new list there, and reload";
 
-/// Warns of certificates and lists that can't be used at `now` or expire within days, with the reason.
+/// Warns of certificates, clients and lists that can't be used at `now` or expire within days, with the
+/// reason.
 pub(super) fn advice(config: &Config, now: SystemTime) -> Vec<Fault> {
     let told = |(whose, validity): (String, Validity), help| {
         let notice = validity.notice_at(now, SOON)?;
@@ -27,7 +32,8 @@ pub(super) fn advice(config: &Config, now: SystemTime) -> Vec<Fault> {
     };
     let own = of_server(config).chain(of_clients(config)).filter_map(|one| told(one, RENEW));
     let authorities = of_authorities(config).filter_map(|one| told(one, RENEW_AUTHORITY));
-    own.chain(authorities).chain(of_lists(config, now)).collect()
+    let admissions = of_admissions(config).filter_map(|one| told(one, EXTEND));
+    own.chain(admissions).chain(authorities).chain(of_lists(config, now)).collect()
 }
 
 /// Replaces the "it" with which `notice` begins by `whose`.
@@ -70,6 +76,14 @@ fn of_clients(config: &Config) -> impl Iterator<Item = (String, Validity)> {
             let thumbprint = thumbprint.to_string();
             (format!("the certificate {thumbprint:.8}… of the client {name}{place}"), validity)
         })
+    })
+}
+
+/// Clients that expire.
+fn of_admissions(config: &Config) -> impl Iterator<Item = (String, Validity)> {
+    config.clients.iter().filter_map(|(name, client)| {
+        let (not_before, not_after) = (SystemTime::UNIX_EPOCH, client.expires?);
+        Some((format!("the admission of the client {name}"), Validity { not_before, not_after }))
     })
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::plugins::Plugins;
 use crate::authz::PermissionPattern;
 use crate::config::Config;
+use crate::identity::Utc;
 
 pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
     let mut text = format!("{}: ok\n", config.path.display());
@@ -23,8 +24,12 @@ pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
             uris => format!(", {uris} URI(s)"),
         };
         let pins = client.thumbprints.len();
-        let _ =
-            writeln!(text, "  client {name}: {pins} certificate(s){uris}, may run {}", patterns.join(" "));
+        let expires = client.expires.map_or_else(String::new, |at| format!(", expires {}", Utc(at)));
+        let _ = writeln!(
+            text,
+            "  client {name}: {pins} certificate(s){uris}{expires}, may run {}",
+            patterns.join(" ")
+        );
     }
     for (kind, name) in switched_off(config) {
         let _ = writeln!(text, "  {kind} {name}: switched off");

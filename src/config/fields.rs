@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::address::Listen;
 use super::fault::{Draft, Fault, Faults, Severity};
+use super::moment::{self, Moment};
 use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::quantities::{ByteSize, SizeOrPart, TimeSpan};
 use super::redact::{self, Grammar};
@@ -275,6 +276,17 @@ impl Shape for u64 {
             refused(at, WANTED, invalid, value.span(), findings);
         }
         read
+    }
+}
+
+impl Shape for Moment {
+    fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+        const WANTED: &str = "a date, a time and an offset";
+        let Some(written) = value.get_ref().as_datetime() else {
+            wrong_type(at, WANTED, value, findings).help(moment::ADVICE).done();
+            return None;
+        };
+        Self::try_from(*written).map_err(|invalid| refused(at, WANTED, invalid, value.span(), findings)).ok()
     }
 }
 

@@ -1,10 +1,10 @@
 //! The config file and those it includes: TOML in, one checked [`Config`] out, or every fault.
 //!
-//! `address`, `names`, `quantities`, `resources` and `values` define what a value may be; `limits` the bounds
-//! with their reasons; `fields`, `table` and `raw` the files as written, with the position of each value in
-//! `source`. `resolve` adds the included files and turns all that into the [`Config`] of `model`. `fault`
-//! shows its faults, and `suggestions` and `syntax` give advice where a word is unknown or the text is not
-//! TOML. `script` is a file of the same form: calls for `lictor plugin run`.
+//! `address`, `moment`, `names`, `quantities`, `resources` and `values` define what a value may be; `limits`
+//! the bounds with their reasons; `fields`, `table` and `raw` the files as written, with the position of each
+//! value in `source`. `resolve` adds the included files and turns all that into the [`Config`] of `model`.
+//! `fault` shows its faults, and `suggestions` and `syntax` give advice where a word is unknown or the text
+//! is not TOML. `script` is a file of the same form: calls for `lictor plugin run`.
 //!
 //! Invariant: nothing here opens a socket, starts a task or loads a plugin. It reads the config file and the
 //! certificates it names, and checks that the other files exist. It knows no tokio and no wasmtime, so that
@@ -19,6 +19,7 @@ mod fields;
 mod files;
 mod limits;
 mod model;
+mod moment;
 mod names;
 mod narrow;
 mod quantities;

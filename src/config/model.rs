@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
@@ -187,6 +187,8 @@ pub struct Client {
     pub permissions: Permissions,
     /// The place of its section.
     pub place: Place,
+    /// The time from which on nobody is admitted as this client.
+    pub expires: Option<SystemTime>,
     /// Its own limits.
     pub limits: OwnLimits,
 }

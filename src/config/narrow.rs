@@ -96,6 +96,7 @@ impl Client {
             commands: self.commands.clone(),
             permissions: self.permissions.narrowed_to(&wanted.permissions),
             place: self.place.clone(),
+            expires: self.expires.into_iter().chain(wanted.expires).min(),
             limits: self.limits,
         }
     }

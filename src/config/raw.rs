@@ -13,6 +13,7 @@ use super::address::Listen;
 use super::fault::Faults;
 use super::fields::{Field, Findings, List, Named, Shape};
 use super::limits::RawLimits;
+use super::moment::Moment;
 use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::quantities::{ByteSize, TimeSpan};
 use super::redact::Grammar;
@@ -100,6 +101,7 @@ table! {
         uris: List<UriText>,
         roles: List<RoleName>,
         commands: List<PermissionPattern>,
+        expires: Moment,
         limits: RawOwnLimits,
     }
 }

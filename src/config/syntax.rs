@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use super::moment;
 use super::quantities::{ByteSize, TimeSpan};
 use super::redact;
 use super::sections::Sections;
@@ -62,8 +63,14 @@ pub(super) fn advice(text: &str, span: &Range<usize>, message: &str, sections: S
     if let Some((_, bracket)) = closing.iter().find(|(unclosed, _)| message.starts_with(unclosed)) {
         return Advice::of(format!("end it with `{bracket}`"));
     }
+    if line.split_once('=').is_some_and(|(key, _)| MOMENTS.contains(&key.trim())) {
+        return Advice::of(moment::ADVICE);
+    }
     bare_word(line, in_line).map(of_bare_word).unwrap_or_default()
 }
+
+/// Keys whose values are points in time.
+const MOMENTS: [&str; 2] = ["expires", "report_until"];
 
 /// Typographic quotes.
 const CURLY: [char; 10] = ['“', '”', '„', '‟', '‘', '’', '‚', '‛', '«', '»'];

@@ -92,7 +92,8 @@ pub(super) fn from_unix(seconds: i64) -> SystemTime {
 }
 
 /// A time as RFC 3339 in UTC, to the second.
-pub(super) struct Utc(pub(super) SystemTime);
+#[derive(Clone, Copy, Debug)]
+pub struct Utc(pub SystemTime);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::authorities::RestsOn;
-use super::certificate::Validity;
+use super::certificate::{Utc, Validity};
 use super::rejection::Rejection;
 use super::thumbprint::Thumbprint;
 use super::uri::ClientUri;
@@ -25,6 +25,8 @@ pub(super) struct Peer {
     pub(super) own_validity: Validity,
     /// Intersection of the validity of the certificate and all others that identify the client.
     pub(super) validity: Validity,
+    /// End of its client's admission, if it has one.
+    pub(super) expires: Option<SystemTime>,
     pub(super) known_by: KnownBy,
     /// Authority and lists behind the chain, if an authority vouched for the client.
     pub(super) rests_on: Option<RestsOn>,
@@ -100,22 +102,31 @@ impl PeerIdentity {
         self.0.validity
     }
 
+    /// The end of its admission: of its [validity](Self::validity), or before that of its client's admission.
+    #[must_use]
+    pub fn ends(&self) -> SystemTime {
+        let not_after = self.0.validity.not_after;
+        self.0.expires.map_or(not_after, |expires| expires.min(not_after))
+    }
+
     /// The rejection of a client that cannot be verified again.
     #[must_use]
     pub fn unverified(&self) -> Rejection {
         self.unusable("it cannot be verified".to_owned())
     }
 
-    /// Checks that the identity is [valid](Self::validity) at `now`.
+    /// Checks that the identity is [valid](Self::validity) at `now`, and that its client has not expired.
     ///
     /// # Errors
     ///
     /// The fault, in the words of [`authenticate`](super::authenticate).
     pub fn check_validity(&self, now: SystemTime) -> Result<(), Rejection> {
-        let Peer { own_validity, validity, .. } = &*self.0;
+        let Peer { own_validity, validity, expires, .. } = &*self.0;
         let fault = own_validity.fault_at(now);
         let fault =
             fault.or_else(|| Some(format!("of its chain, a certificate: {}", validity.fault_at(now)?)));
+        let expired = expires.filter(|expires| now >= *expires);
+        let fault = fault.or_else(|| Some(format!("its client expired at {}", Utc(expired?))));
         fault.map_or(Ok(()), |reason| Err(self.unusable(reason)))
     }
 

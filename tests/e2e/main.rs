@@ -22,6 +22,7 @@ mod directories;
 mod documents;
 mod events;
 mod examples;
+mod expires;
 mod grants;
 mod http;
 mod http_places;

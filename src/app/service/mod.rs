@@ -108,7 +108,8 @@ fn roster(config: &Config) -> Roster {
         .flat_map(|(name, client)| client.uris.iter().map(move |uri| (uri.clone(), Arc::clone(&name))));
     let authorities = config.identity.authorities.iter().flat_map(|file| file.authorities.iter().cloned());
     let lists = config.identity.revocation_lists.iter().flat_map(|file| file.lists.iter().cloned());
-    pins.collect::<Roster>().with_uris(authorities, uris).without_revoked(lists)
+    let expiries = clients(config).filter_map(|(name, client)| Some((name, client.expires?)));
+    pins.collect::<Roster>().with_uris(authorities, uris).without_revoked(lists).with_expiries(expiries)
 }
 
 /// Rate from which on requests are not counted: the largest that the config accepts.

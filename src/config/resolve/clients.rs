@@ -1,4 +1,4 @@
-//! `[clients]`: the certificates that identify each client, and its limits.
+//! `[clients]`: the certificates that identify each client, its expiry and its limits.
 //!
 //! Reads the certificates that are pinned by file, to hash them. Never checks their dates: that happens when
 //! a client connects, and the answer may change until then.
@@ -48,7 +48,9 @@ pub(super) fn resolve(
         let at = format!("{}.limits", name.key());
         let limits = bounds::own(&at, &section.get_ref().limits, beside.limits, findings);
         let place = findings.place(key.span().start);
-        let client = Client { thumbprints, certificates, uris, roles, commands, permissions, limits, place };
+        let expires = section.get_ref().expires.value().map(|moment| moment.0);
+        let client =
+            Client { thumbprints, certificates, uris, roles, commands, permissions, place, expires, limits };
         clients.insert(name.clone(), client);
     }
     clients

@@ -57,7 +57,7 @@ fn whoami(identity: &PeerIdentity) -> String {
         identity.certificate_name(),
         identity.thumbprint(),
         identity.known_by(),
-        operator::time_left(identity.validity().not_after, SystemTime::now()),
+        operator::time_left(identity.ends(), SystemTime::now()),
     )
 }
 

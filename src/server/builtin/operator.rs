@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use super::argument::only_argument;
-use crate::identity::Thumbprint;
+use crate::identity::{Thumbprint, Utc};
 use crate::plugin::ReplyFuture;
 use crate::server::close_reason::CloseReason;
 use crate::server::connection::Session;
@@ -122,10 +122,12 @@ pub(super) fn clients(session: &Session) -> String {
         let on_line = of_client.iter().filter_map(|connection| now.checked_sub(connection.unused())).max();
         let last_use = on_line.max(record.last_use).map_or_else(|| "never".to_owned(), utc);
         // Writing to a string cannot fail.
+        let expires = session.service.roster.expiry_of(client);
         let _ = writeln!(
             text,
-            "{client}  connections {}  last use {last_use}{}",
+            "{client}  connections {}  last use {last_use}{}{}",
             of_client.len(),
+            expires.map_or_else(String::new, |expires| format!("  expires {}", Utc(expires))),
             expiries(record, session.service.roster.ends_of(client), now)
         );
         for connection in of_client {

@@ -20,6 +20,7 @@ use super::uri::ClientUri;
 pub struct Roster {
     pins: HashMap<Thumbprint, Pinned>,
     uris: HashMap<ClientUri, Arc<str>>,
+    expiries: HashMap<Arc<str>, SystemTime>,
     authorities: Option<Authorities>,
 }
 
@@ -65,6 +66,13 @@ impl Roster {
     #[must_use]
     pub fn without_revoked(mut self, lists: impl IntoIterator<Item = RevocationList>) -> Self {
         self.authorities = self.authorities.map(|authorities| authorities.with_lists(lists));
+        self
+    }
+
+    /// Ends the admission of clients, each at its time.
+    #[must_use]
+    pub fn with_expiries(mut self, expiries: impl IntoIterator<Item = (Arc<str>, SystemTime)>) -> Self {
+        self.expiries = expiries.into_iter().collect();
         self
     }
 
@@ -122,12 +130,23 @@ impl Roster {
                 identity.clone()
             }
         };
+        let expires = self.expiry_of(&peer.name);
+        let kept = match peer.expires == expires {
+            true => kept,
+            false => Peer { expires, ..kept.peer().clone() }.into(),
+        };
         Some(kept.check_validity(now).map(|()| kept))
     }
 
     /// The names of the clients.
     pub fn clients(&self) -> BTreeSet<&str> {
         self.pins.values().map(|pin| &*pin.client).chain(self.uris.values().map(|name| &**name)).collect()
+    }
+
+    /// The end of the client's admission, if it has one.
+    #[must_use]
+    pub fn expiry_of(&self, client: &str) -> Option<SystemTime> {
+        self.expiries.get(client).copied()
     }
 
     /// The certificates pinned for `client` whose end is known.
@@ -204,9 +223,21 @@ pub fn authenticate(
     match (roster.vouched_for(chain, now), own_validity) {
         (Ok((client, uri, Verified { validity, authority, rests_on })), Some(own_validity)) => {
             let (name, known_by) = (Arc::clone(client), KnownBy::Uri { uri, authority });
-            let rests_on = Some(rests_on);
-            Ok(Peer { name, thumbprint, sha1, certificate_name, own_validity, validity, known_by, rests_on }
-                .into())
+            let (expires, rests_on) = (roster.expiry_of(&name), Some(rests_on));
+            admitted_at(
+                now,
+                Peer {
+                    name,
+                    thumbprint,
+                    sha1,
+                    certificate_name,
+                    own_validity,
+                    validity,
+                    expires,
+                    known_by,
+                    rests_on,
+                },
+            )
         }
         (Ok(_), None) => unusable(certificate_name, UNREADABLE.to_owned()),
         (Err(Unverified::Unusable(reason)), _) => unusable(certificate_name, reason),
@@ -227,16 +258,35 @@ pub fn recognize(
     let (sha1, thumbprint) = hashes(certificate);
     let name = Arc::clone(&roster.pin(thumbprint, sha1)?.client);
     let (certificate_name, validity) = describe(certificate);
-    let checked = validity.ok_or_else(|| UNREADABLE.to_owned());
-    let checked = checked.and_then(|validity| validity.fault_at(now).map_or(Ok(validity), Err));
-    Some(match checked {
-        Ok(validity) => {
+    Some(match validity {
+        Some(validity) => {
             let (own_validity, known_by, rests_on) = (validity, KnownBy::Pin, None);
-            Ok(Peer { name, thumbprint, sha1, certificate_name, own_validity, validity, known_by, rests_on }
-                .into())
+            let expires = roster.expiry_of(&name);
+            admitted_at(
+                now,
+                Peer {
+                    name,
+                    thumbprint,
+                    sha1,
+                    certificate_name,
+                    own_validity,
+                    validity,
+                    expires,
+                    known_by,
+                    rests_on,
+                },
+            )
         }
-        Err(reason) => Err(Rejection::Unusable { name: certificate_name, sha1, thumbprint, reason }),
+        None => {
+            let reason = UNREADABLE.to_owned();
+            Err(Rejection::Unusable { name: certificate_name, sha1, thumbprint, reason })
+        }
     })
+}
+
+fn admitted_at(now: SystemTime, peer: Peer) -> Result<PeerIdentity, Rejection> {
+    let identity = PeerIdentity::from(peer);
+    identity.check_validity(now).map(|()| identity)
 }
 
 const UNREADABLE: &str = "it is not a valid X.509 certificate";
@@ -246,94 +296,4 @@ fn hashes(certificate: &[u8]) -> (Thumbprint, Thumbprint) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
-
-    use super::*;
-
-    fn certificate(name: &str, years: std::ops::Range<i32>) -> CertificateDer<'static> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, "an organization");
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.not_before = date_time_ymd(years.start, 1, 1);
-        params.not_after = date_time_ymd(years.end, 1, 1);
-        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
-    }
-
-    fn roster(thumbprint: Thumbprint) -> Roster {
-        [(thumbprint, Arc::from("laptop"))].into_iter().collect()
-    }
-
-    fn year(year: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs((year - 1970) * 31_557_600)
-    }
-
-    #[test]
-    fn either_hash_admits() {
-        let certificate = certificate("its name", 2020..2040);
-        for pin in [Thumbprint::sha1_of(&certificate), Thumbprint::sha256_of(&certificate)] {
-            let identity =
-                authenticate(std::slice::from_ref(&certificate), &roster(pin), year(2030)).unwrap();
-            assert_eq!((identity.name(), identity.certificate_name()), ("laptop", "its name"));
-            assert_eq!(identity.thumbprint(), Thumbprint::sha256_of(&certificate));
-        }
-    }
-
-    #[test]
-    fn who_was_admitted_is_checked_anew_against_another_roster_and_time() {
-        let certificate = certificate("its name", 2020..2040);
-        let (sha1, sha256) = (Thumbprint::sha1_of(&certificate), Thumbprint::sha256_of(&certificate));
-        let chain = [certificate];
-        let identity = authenticate(&chain, &roster(sha256), year(2030)).unwrap();
-        for pin in [sha1, sha256] {
-            assert!(roster(pin).check(&identity, &chain, year(2030)).is_ok());
-        }
-        let words = |roster: &Roster, now| roster.check(&identity, &chain, now).unwrap_err().to_string();
-        assert!(words(&Roster::default(), year(2030)).ends_with("is unknown"));
-        let of_another: Roster = [(sha256, Arc::from("other"))].into_iter().collect();
-        assert!(words(&of_another, year(2030)).ends_with("is unknown"), "its name and rights were another's");
-        assert!(words(&roster(sha256), year(2041)).ends_with("it expired at 2040-01-01T00:00:00Z"));
-    }
-
-    #[test]
-    fn only_the_first_certificate_counts() {
-        let (shown, pinned) = (certificate("a", 2020..2040), certificate("b", 2020..2040));
-        let roster = roster(Thumbprint::sha256_of(&pinned));
-        assert!(authenticate(&[shown, pinned], &roster, year(2030)).is_err());
-    }
-
-    #[test]
-    fn each_refusal_has_the_contracts_words() {
-        let certificate = certificate("evil\r\nERR", 2020..2040);
-        let sha1 = Thumbprint::sha1_of(&certificate);
-        let words = |chain: &[CertificateDer<'_>], roster, now| {
-            authenticate(chain, &roster, now).unwrap_err().to_string()
-        };
-        let chain = [certificate];
-        assert_eq!(words(&[], Roster::default(), year(2030)), "No certificate was provided");
-        assert_eq!(
-            words(&chain, Roster::default(), year(2030)),
-            format!("certificate (evil\\r\\nERR) thumbprint '{sha1}' is unknown")
-        );
-        let unusable = format!("certificate (evil\\r\\nERR) thumbprint '{sha1}' cannot be used: ");
-        assert_eq!(
-            words(&chain, roster(sha1), year(2019)),
-            format!("{unusable}it is not valid before 2020-01-01T00:00:00Z")
-        );
-        assert_eq!(
-            words(&chain, roster(sha1), year(2041)),
-            format!("{unusable}it expired at 2040-01-01T00:00:00Z")
-        );
-    }
-
-    #[test]
-    fn what_is_no_certificate_is_never_admitted() {
-        let garbage = CertificateDer::from(b"garbage".to_vec());
-        let roster = roster(Thumbprint::sha256_of(&garbage));
-        let refusal = authenticate(&[garbage], &roster, year(2030)).unwrap_err();
-        assert!(matches!(refusal, Rejection::Unusable { ref name, .. } if name == "<Unknown>"), "{refusal}");
-    }
-}
+mod tests;
