@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
-use lictor::authz::{PermissionPattern, Permissions, Policy, permit};
+use lictor::authz::{PermissionPattern, Permissions, Policy, permit, report};
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::route::{BUILT_INS, Routes, Target};
 use lictor::wire::{Decoder, Request};
@@ -233,22 +233,78 @@ proptest! {
 
     #[test]
     fn narrowed_permissions_allow_what_both_do_and_nothing_else(
-        lists in proptest::collection::vec(proptest::collection::vec(words("a*"), 0..4), 2..6),
+        lists in proptest::collection::vec((proptest::collection::vec(words("a*"), 0..4), ends()), 2..6),
         arguments in proptest::collection::vec(words("ab"), 20),
     ) {
         let all: Vec<Permissions> =
-            lists.iter().map(|list| list.iter().map(|words| pattern(words)).collect()).collect();
+            lists.iter().map(|(list, until)| permissions(list).reporting_until(*until)).collect();
         let narrowed = all[1..].iter().fold(all[0].clone(), |narrowed, wanted| narrowed.narrowed_to(wanted));
         for arguments in &arguments {
             let request = composed(arguments);
             let expected = all.iter().all(|permissions| permissions.allows(&request));
             prop_assert_eq!(narrowed.allows(&request), expected);
+            for now in (0..4).map(at) {
+                let runs = |it: &Permissions| it.allows(&request) || it.reports(&request, now);
+                prop_assert_eq!(runs(&narrowed), all.iter().all(runs));
+            }
         }
         for wanted in &all {
             prop_assert_eq!(narrowed.narrowed_to(wanted), narrowed.clone());
             prop_assert_eq!(wanted.narrowed_to(wanted), wanted.clone());
         }
     }
+}
+
+fn permissions(list: &[Vec<String>]) -> Permissions {
+    list.iter().map(|words| pattern(words)).collect()
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// The end of reporting, if there is any.
+fn ends() -> impl Strategy<Value = Option<SystemTime>> {
+    proptest::option::of((0..4_u64).prop_map(at))
+}
+
+#[test]
+fn denials_of_plugins_commands_are_reported_until_their_time() {
+    let patterns = ["echo public *", "@ping ."].map(|pattern| pattern.parse::<PermissionPattern>().unwrap());
+    let of_laptop = patterns.into_iter().collect::<Permissions>().reporting_until(Some(at(100)));
+    let policy: Policy = [("laptop", of_laptop), ("desk", Permissions::default())]
+        .map(|(name, permissions)| (Arc::from(name), permissions))
+        .into_iter()
+        .collect();
+    let [laptop, desk, phone] = ["laptop", "desk", "phone"].map(client);
+    for (identity, line, now, runs) in [
+        (&laptop, "echo private x", 99, true),
+        (&laptop, "echo private x", 100, false),
+        (&laptop, "echo public x y", 0, true),
+        (&laptop, "other", 99, true),
+        (&laptop, "@status", 0, false),
+        (&laptop, "@ping x", 0, false),
+        (&laptop, "@nosuch", 0, false),
+        (&desk, "echo", 0, false),
+        (&phone, "echo", 0, false),
+    ] {
+        let denied = permit(identity, request(line), &policy).unwrap_err();
+        assert_eq!(policy.lets_run(identity, &denied.request, at(now)), runs, "{line} at {now}");
+        assert_eq!(report(identity, denied, &policy, at(now)).is_ok(), runs, "{line} at {now}");
+    }
+    for now in [0, 200] {
+        assert!(permit(&laptop, request("echo public x"), &policy).is_ok());
+        assert!(policy.lets_run(&laptop, &request("echo public x"), at(now)));
+    }
+    assert_eq!(policy.reporting(at(99)).into_iter().collect::<Vec<_>>(), [("laptop", at(100))]);
+    assert!(policy.reporting(at(100)).is_empty());
+    for (since, now, ended) in
+        [(0, 99, false), (99, 100, true), (0, 500, true), (100, 101, false), (101, 0, false)]
+    {
+        assert_eq!(policy.ended_reporting(at(since), at(now)), ended, "{since} {now}");
+    }
+    // Patterns alone decide what is listed.
+    assert!(policy.of_command(&laptop, "other").is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::config::{
     BUILT_INS, Client, ClientName, Config, Grants, Placed, Plugin, PluginName, RoleName, quoted,
 };
 use crate::files::Opened;
-use crate::identity::Thumbprint;
+use crate::identity::{Thumbprint, Utc};
 use crate::units;
 use crate::wire::Request;
 
@@ -22,8 +22,10 @@ pub struct Access {
     pub client: String,
     /// The command and its arguments.
     pub request: Vec<String>,
-    /// True if the server would run it.
+    /// True if the server would run it, and not only as long as the client's denials are reported.
     pub allowed: bool,
+    /// The time until which it is run and reported all the same, if it is.
+    pub reported_until: Option<String>,
     /// The reasons why it would not, if any.
     pub refused: Vec<String>,
     /// The patterns that allow it.
@@ -109,6 +111,9 @@ pub fn access(config: &Config, client: &str, words: &[String]) -> Result<Option<
         Some((name, plugin)) => of_plugin(name, plugin, config),
         None => (None, unserved(config, request.command()).into_iter().collect()),
     };
+    let now = SystemTime::now();
+    let is_reported = by.is_empty() && refused.is_empty() && client.permissions.reports(&request, now);
+    let reported_until = client.report_until.filter(|_| is_reported).map(|until| Utc(until).to_string());
     let to_allow = (by.is_empty() && refused.is_empty()).then(|| line_to_allow(name, client, &request));
     if by.is_empty() {
         refused.push(match closest.is_empty() {
@@ -116,10 +121,14 @@ pub fn access(config: &Config, client: &str, words: &[String]) -> Result<Option<
             false => format!("no pattern of {name} allows these arguments of {}", request.command()),
         });
     }
+    if let Some(expired) = client.expires.filter(|expires| now >= *expires) {
+        refused.push(format!("{name} expired at {}, so nobody is admitted as this client", Utc(expired)));
+    }
     Ok(Some(Access {
         client: name.to_string(),
         request: words.to_vec(),
         allowed: refused.is_empty(),
+        reported_until,
         refused,
         by,
         closest,
@@ -140,7 +149,10 @@ pub fn clients_that_may(config: &Config, words: &[String]) -> Result<Vec<(String
         [command] => pattern.command().allows(command),
         _ => pattern.allows(&request),
     };
-    let clients = config.clients.iter().map(|(name, client)| {
+    let now = SystemTime::now();
+    let admitted =
+        config.clients.iter().filter(|(_, client)| client.expires.is_none_or(|expires| now < expires));
+    let clients = admitted.map(|(name, client)| {
         let fitting = placed(config, client).filter(|(_, placed)| fits(&placed.value));
         (name.to_string(), fitting.map(|(role, placed)| rule(role, placed, None)).collect::<Vec<_>>())
     });

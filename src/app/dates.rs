@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::config::{Config, Fault, ServerCertificate};
-use crate::identity::{Validity, describe};
+use crate::identity::{Utc, Validity, describe};
 
 /// Notice before an expiry: long enough to replace a certificate in working hours.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -18,6 +18,10 @@ const RENEW_AUTHORITY: &str = "add its successor to `authorities`";
 
 /// Help for a client that expires.
 const EXTEND: &str = "write a later `expires` into its section, or remove the client";
+
+/// Help for a client whose denials are only reported.
+const STOP_REPORTING: &str =
+    "leave its `report_until` out once the log has no `would-be-forbidden` that it should be able to run";
 
 /// Help for a revocation list that is due to be replaced.
 const RENEW_LIST: &str = "put the authority's new list there, and reload";
@@ -33,7 +37,8 @@ pub(super) fn advice(config: &Config, now: SystemTime) -> Vec<Fault> {
     let own = of_server(config).chain(of_clients(config)).filter_map(|one| told(one, RENEW));
     let authorities = of_authorities(config).filter_map(|one| told(one, RENEW_AUTHORITY));
     let admissions = of_admissions(config).filter_map(|one| told(one, EXTEND));
-    own.chain(admissions).chain(authorities).chain(of_lists(config, now)).collect()
+    let reporting = of_reporting(config, now);
+    own.chain(admissions).chain(reporting).chain(authorities).chain(of_lists(config, now)).collect()
 }
 
 /// Replaces the "it" with which `notice` begins by `whose`.
@@ -84,6 +89,16 @@ fn of_admissions(config: &Config) -> impl Iterator<Item = (String, Validity)> {
     config.clients.iter().filter_map(|(name, client)| {
         let (not_before, not_after) = (SystemTime::UNIX_EPOCH, client.expires?);
         Some((format!("the admission of the client {name}"), Validity { not_before, not_after }))
+    })
+}
+
+/// Clients whose denials are only reported at `now`.
+fn of_reporting(config: &Config, now: SystemTime) -> impl Iterator<Item = Fault> {
+    config.clients.iter().filter_map(move |(name, client)| {
+        let until = Utc(client.report_until.filter(|until| now < *until)?);
+        let words =
+            format!("until {until} the client {name} may run every plugin's command: what no pattern allows is only reported");
+        Some(Fault::warning(&config.path, &words, Some(STOP_REPORTING)))
     })
 }
 

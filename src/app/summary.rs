@@ -1,6 +1,7 @@
 //! The text by which `lictor check` describes a config that may be served.
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use super::plugins::Plugins;
 use crate::authz::PermissionPattern;
@@ -30,6 +31,9 @@ pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
             "  client {name}: {pins} certificate(s){uris}{expires}, may run {}",
             patterns.join(" ")
         );
+        if let Some(until) = client.report_until.filter(|until| SystemTime::now() < *until) {
+            let _ = writeln!(text, "    and until {} all commands of plugins, reported", Utc(until));
+        }
     }
     for (kind, name) in switched_off(config) {
         let _ = writeln!(text, "  {kind} {name}: switched off");

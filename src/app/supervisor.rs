@@ -296,9 +296,13 @@ async fn tell_alive(beat: Arc<Notify>) {
 
 async fn cut_off_expired(live: Arc<Live>) {
     let mut rounds = interval(HOUSEKEEPING);
+    let mut since = SystemTime::now();
     loop {
         rounds.tick().await;
-        live.server.cut_off_expired(SystemTime::now());
+        let now = SystemTime::now();
+        live.server.cut_off_expired(now);
+        live.server.end_reporting(since, now);
+        since = now;
     }
 }
 

@@ -1,15 +1,17 @@
 //! Authorization of commands: `(PeerIdentity, Request, Policy)` to [`Permit`] or [`Denied`].
 //!
 //! Deny by default, and pure but for the [note](crate::usage) that the pattern is used by which a request is
-//! permitted. Knows no plugin: the existence of a command is not its concern.
+//! permitted. Knows no plugin: the existence of a command is not its concern. Denials of a client may be only
+//! [reported](report) until a time; the caller hands in the present one.
 
 mod arguments;
 mod glob;
 mod pattern;
 mod permission;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustc_hash::FxBuildHasher;
 
@@ -39,9 +41,7 @@ impl FromIterator<(Arc<str>, Permissions)> for Policy {
 }
 
 impl Policy {
-    /// Returns true if the client of `identity` may make `request`.
-    #[must_use]
-    pub fn allows(&self, identity: &PeerIdentity, request: &Request) -> bool {
+    fn allows(&self, identity: &PeerIdentity, request: &Request) -> bool {
         self.allowing(identity, request).is_some()
     }
 
@@ -60,6 +60,29 @@ impl Policy {
         (!named.is_empty()).then(|| named.join(", "))
     }
 
+    /// Returns true if `request` of the client of `identity` may run at `now`, permitted or reported.
+    #[must_use]
+    pub fn lets_run(&self, identity: &PeerIdentity, request: &Request, now: SystemTime) -> bool {
+        self.allows(identity, request) || self.reports(identity, request, now)
+    }
+
+    fn reports(&self, identity: &PeerIdentity, request: &Request, now: SystemTime) -> bool {
+        self.clients.get(identity.name()).is_some_and(|permissions| permissions.reports(request, now))
+    }
+
+    /// The clients whose denials are only reported at `now`, by name, each with the end of that.
+    #[must_use]
+    pub fn reporting(&self, now: SystemTime) -> BTreeMap<&str, SystemTime> {
+        let until = |permissions: &Permissions| permissions.report_until().filter(|until| now < *until);
+        self.clients.iter().filter_map(|(client, it)| Some((&**client, until(it)?))).collect()
+    }
+
+    /// Returns true if reporting denials of a client ended after `since` and at `now` at the latest.
+    #[must_use]
+    pub fn ended_reporting(&self, since: SystemTime, now: SystemTime) -> bool {
+        self.clients.values().any(|permissions| permissions.ended_reporting(since, now))
+    }
+
     /// Returns the client's patterns that allow `command` with some arguments.
     #[must_use]
     pub fn of_command(&self, identity: &PeerIdentity, command: &str) -> Vec<&PermissionPattern> {
@@ -68,7 +91,8 @@ impl Policy {
     }
 }
 
-/// A request that its client may make. Only [`permit`] makes one, and `route` takes nothing else.
+/// A request that may be run for its client. Only [`permit`] and [`report`] make one, and `route` takes
+/// nothing else.
 #[derive(Debug)]
 pub struct Permit {
     request: Request,
@@ -87,6 +111,26 @@ impl Permit {
 pub struct Denied {
     /// The request, for the reply.
     pub request: Request,
+}
+
+/// Permits a request that was denied, if denials of its client are only reported at `now`. The caller reports
+/// it when it runs.
+///
+/// Apart from [`permit`], so that an allowed request costs nothing more.
+///
+/// # Errors
+///
+/// The denial, if it stands.
+pub fn report(
+    identity: &PeerIdentity,
+    denied: Denied,
+    policy: &Policy,
+    now: SystemTime,
+) -> Result<Permit, Denied> {
+    match policy.reports(identity, &denied.request, now) {
+        true => Ok(Permit { request: denied.request }),
+        false => Err(denied),
+    }
 }
 
 /// Permits `request` of `identity` if `policy` allows it.

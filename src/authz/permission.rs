@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::arguments::{Arguments, MAX_WORDS, Mismatch, literal};
 use super::pattern::CommandPattern;
@@ -170,24 +171,40 @@ impl fmt::Debug for PermissionPattern {
     }
 }
 
-type List = Arc<[Observed<PermissionPattern>]>;
+type Patterns = Arc<[Observed<PermissionPattern>]>;
 
 /// Patterns of which one has to allow a request. After a reload that only narrowed them, also patterns of
 /// every config since: two patterns of one command have no third that allows just what both allow.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Permissions {
-    patterns: List,
+    own: List,
     /// Lists of which each has to allow the request as well.
     within: Vec<List>,
 }
 
+/// Patterns of which one has to allow a request.
+#[derive(Clone, PartialEq, Eq, Default)]
+struct List {
+    patterns: Patterns,
+    /// The time until which plugins' commands that none of them allows are run and reported.
+    report_until: Option<SystemTime>,
+}
+
 impl FromIterator<PermissionPattern> for Permissions {
     fn from_iter<I: IntoIterator<Item = PermissionPattern>>(patterns: I) -> Self {
-        Self { patterns: patterns.into_iter().map(Observed::from).collect(), within: Vec::new() }
+        let patterns = patterns.into_iter().map(Observed::from).collect();
+        Self { own: List { patterns, report_until: None }, within: Vec::new() }
     }
 }
 
 impl Permissions {
+    /// Has plugins' commands that no pattern allows [reported](Self::reports) until this time.
+    #[must_use]
+    pub fn reporting_until(mut self, until: Option<SystemTime>) -> Self {
+        self.own.report_until = until;
+        self
+    }
+
     /// Returns true if `request` is allowed.
     #[must_use]
     pub fn allows(&self, request: &Request) -> bool {
@@ -197,28 +214,51 @@ impl Permissions {
     /// Returns the first pattern that allows `request`, if it is allowed.
     #[must_use]
     pub fn allowing(&self, request: &Request) -> Option<&Observed<PermissionPattern>> {
-        let found = first_allowing(&self.patterns, request)?;
-        self.within.iter().all(|list| first_allowing(list, request).is_some()).then_some(found)
+        let found = first_allowing(&self.own.patterns, request)?;
+        let is_within = |list: &List| first_allowing(&list.patterns, request).is_some();
+        self.within.iter().all(is_within).then_some(found)
+    }
+
+    /// Returns true if `request`, which is not allowed, is to be run at `now` and reported.
+    #[must_use]
+    pub fn reports(&self, request: &Request, now: SystemTime) -> bool {
+        let is_fine = |list: &List| list.reports_at(now) || first_allowing(&list.patterns, request).is_some();
+        !request.command().starts_with('@')
+            && self.lists().any(|list| list.reports_at(now))
+            && self.lists().all(is_fine)
+    }
+
+    /// The last time until which some command is reported, if any is.
+    #[must_use]
+    pub fn report_until(&self) -> Option<SystemTime> {
+        self.lists().filter_map(|list| list.report_until).max()
+    }
+
+    /// Returns true if reporting ended, by one list at least, after `since` and at `now` at the latest.
+    pub(super) fn ended_reporting(&self, since: SystemTime, now: SystemTime) -> bool {
+        let mut ends = self.lists().filter_map(|list| list.report_until);
+        ends.any(|until| since < until && until <= now)
     }
 
     /// The patterns, without those that only narrow them.
     #[must_use]
     pub fn patterns(&self) -> impl ExactSizeIterator<Item = &PermissionPattern> {
-        self.patterns.iter().map(|pattern| &**pattern)
+        self.own.patterns.iter().map(|pattern| &**pattern)
     }
 
     /// Returns the same permissions, whose use is noted in what `used` returns for each pattern.
     #[must_use]
     pub fn observed(&self, used: impl Fn(&PermissionPattern) -> Used) -> Self {
         let observed = |pattern: &PermissionPattern| Observed::new(pattern.clone(), used(pattern));
-        Self { patterns: self.patterns().map(observed).collect(), within: self.within.clone() }
+        let patterns = self.patterns().map(observed).collect();
+        Self { own: List { patterns, ..self.own }, within: self.within.clone() }
     }
 
     /// Returns the patterns that allow `command` with some arguments; none if a narrowed list does not.
     #[must_use]
     pub fn of_command(&self, command: &str) -> Vec<&PermissionPattern> {
         let fits = |pattern: &&PermissionPattern| pattern.command.allows(command);
-        if !self.within.iter().all(|list| list.iter().any(|pattern| fits(&&**pattern))) {
+        if !self.within.iter().all(|list| list.patterns.iter().any(|pattern| fits(&&**pattern))) {
             return Vec::new();
         }
         self.patterns().filter(fits).collect()
@@ -227,36 +267,53 @@ impl Permissions {
     /// Returns the patterns that allow the command of `request` but not its arguments, closest first.
     #[must_use]
     pub fn near(&self, request: &Request) -> Vec<Near<'_>> {
-        let patterns = self.lists().flat_map(|list| list.iter());
+        let patterns = self.lists().flat_map(|list| list.patterns.iter());
         let mut near: Vec<_> = patterns.filter_map(|pattern| pattern.near(request)).collect();
         near.sort_by_key(|near| std::cmp::Reverse(near.mismatch.matched()));
         near
     }
 
-    /// Returns permissions that allow just the requests that both `self` and `wanted` allow; `self` if that
-    /// is all of them.
+    /// Returns permissions that allow, and report, just the requests that both `self` and `wanted` allow or
+    /// report; `self` if that is all of them.
     #[must_use]
     pub fn narrowed_to(&self, wanted: &Self) -> Self {
         wanted.lists().fold(self.clone(), Self::within)
     }
 
     fn within(self, wanted: &List) -> Self {
-        if self.lists().any(|list| cover(wanted, list)) {
+        if self.lists().any(|list| wanted.covers(list)) {
             return self;
         }
-        let mut lists: Vec<_> = self.lists().filter(|list| !cover(list, wanted)).cloned().collect();
+        let mut lists: Vec<_> = self.lists().filter(|list| !list.covers(wanted)).cloned().collect();
         let is_full = lists.len() == MAX_LISTS;
         match lists.last_mut().filter(|_| is_full) {
             // Too many to keep. This may allow less than both do, but nothing that one of them does not.
-            Some(last) => *last = surely_in_both(last, wanted),
-            None => lists.push(Arc::clone(wanted)),
+            Some(last) => *last = last.surely_with(wanted),
+            None => lists.push(wanted.clone()),
         }
         let mut lists = lists.into_iter();
-        Self { patterns: lists.next().unwrap_or_default(), within: lists.collect() }
+        Self { own: lists.next().unwrap_or_default(), within: lists.collect() }
     }
 
     fn lists(&self) -> impl Iterator<Item = &List> {
-        std::iter::once(&self.patterns).chain(&self.within)
+        std::iter::once(&self.own).chain(&self.within)
+    }
+}
+
+impl List {
+    fn reports_at(&self, now: SystemTime) -> bool {
+        self.report_until.is_some_and(|until| now < until)
+    }
+
+    /// Returns true if at any time `self` allows or reports each request that `other` does. May miss that.
+    fn covers(&self, other: &Self) -> bool {
+        cover(&self.patterns, &other.patterns) && other.report_until <= self.report_until
+    }
+
+    /// Returns a list that allows and reports nothing but what both do; it may miss some.
+    fn surely_with(&self, other: &Self) -> Self {
+        let patterns = surely_in_both(&self.patterns, &other.patterns);
+        Self { patterns, report_until: self.report_until.min(other.report_until) }
     }
 }
 
@@ -280,7 +337,7 @@ fn cover(list: &[Observed<PermissionPattern>], other: &[Observed<PermissionPatte
 }
 
 /// Returns the patterns of either list that the other covers.
-fn surely_in_both(a: &[Observed<PermissionPattern>], b: &[Observed<PermissionPattern>]) -> List {
+fn surely_in_both(a: &[Observed<PermissionPattern>], b: &[Observed<PermissionPattern>]) -> Patterns {
     let covered = |patterns: &[Observed<PermissionPattern>], by: &[Observed<PermissionPattern>]| {
         let is_covered =
             |pattern: &&Observed<PermissionPattern>| by.iter().any(|other| other.covers(pattern));

@@ -61,7 +61,7 @@ fn unknown(config: &Config, client: &str) -> Failure {
 }
 
 fn told(answer: &Access) -> String {
-    let Access { client, request, allowed, refused, by, closest, to_allow, plugin } = answer;
+    let Access { client, request, allowed, reported_until, refused, by, closest, to_allow, plugin } = answer;
     let (request, verb) = (request.join(" "), if *allowed { "may" } else { "may not" });
     let mut text = format!("{client} {verb} run: {request}\n");
     let mut say = |line: String| {
@@ -69,6 +69,9 @@ fn told(answer: &Access) -> String {
         let _ = writeln!(text, "  {line}");
     };
     refused.iter().for_each(|reason| say(reason.clone()));
+    if let Some(until) = reported_until {
+        say(format!("until {until} it is run all the same, and reported (`report_until`)"));
+    }
     by.iter().for_each(|rule| say(format!("by {}", of_rule(rule))));
     for rule in closest {
         let mismatch = rule.mismatch.as_deref().unwrap_or_default();

@@ -183,6 +183,7 @@ fn client(changes: &mut Vec<Change>, section: &str, old: &Client, new: &Client) 
         uris => "uris" Live,
         roles => "roles" Live,
         commands => "commands" Live,
+        report_until => "report_until" Live,
         expires => "expires" Live,
         limits => "limits" Live,
     } beside permissions, place);

@@ -187,6 +187,8 @@ pub struct Client {
     pub permissions: Permissions,
     /// The place of its section.
     pub place: Place,
+    /// The time until which plugins' commands that it may not run are run and reported.
+    pub report_until: Option<SystemTime>,
     /// The time from which on nobody is admitted as this client.
     pub expires: Option<SystemTime>,
     /// Its own limits.

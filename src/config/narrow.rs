@@ -59,7 +59,8 @@ pub(super) fn only_narrowed<'a>(old: &'a Config, new: &'a Config) -> impl Iterat
     let only_narrowed = both.filter(|(_, before, after)| {
         let is_same_role = |role| old.roles.get(role) == new.roles.get(role);
         before.permissions != after.permissions
-            && (&before.commands, &before.roles) == (&after.commands, &after.roles)
+            && (&before.commands, &before.roles, before.report_until)
+                == (&after.commands, &after.roles, after.report_until)
             && after.roles.iter().all(is_same_role)
     });
     only_narrowed.map(|(name, ..)| name)
@@ -96,6 +97,8 @@ impl Client {
             commands: self.commands.clone(),
             permissions: self.permissions.narrowed_to(&wanted.permissions),
             place: self.place.clone(),
+            // Without a time, which is least, nothing is only reported.
+            report_until: self.report_until.min(wanted.report_until),
             expires: self.expires.into_iter().chain(wanted.expires).min(),
             limits: self.limits,
         }

@@ -102,6 +102,7 @@ table! {
         roles: List<RoleName>,
         commands: List<PermissionPattern>,
         expires: Moment,
+        report_until: Moment,
         limits: RawOwnLimits,
     }
 }

@@ -72,8 +72,21 @@ impl Server {
         let service = Arc::clone(&current.service);
         self.shared.current.store(Arc::new(current));
         self.shared.registry.cut_off_excess(&service.most_connections);
+        self.recheck();
+    }
+
+    /// Has connections check that their clients are still admitted and may run what runs.
+    fn recheck(&self) {
         self.shared.swapped.notify_waiters();
         self.shared.registry.renew();
+    }
+
+    /// Stops calls that ran only because their clients' denials were reported, if that ended after `since`
+    /// and at `now` at the latest; to be called periodically.
+    pub fn end_reporting(&self, since: SystemTime, now: SystemTime) {
+        if self.shared.service().policy.ended_reporting(since, now) {
+            self.recheck();
+        }
     }
 
     /// Cuts off clients whose certificate has ended by `now`; to be called periodically.

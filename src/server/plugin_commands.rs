@@ -64,7 +64,8 @@ async fn run(shared: &Shared, parent: &Call, via: &str, request: Request) -> Rep
         swapped.set(shared.swapped.notified());
         let service = shared.service();
         let request = call.request();
-        if !service.policy.allows(&call.caller, request) || !is_granted(&service, parent, via, request) {
+        let is_permitted = service.policy.lets_run(&call.caller, request, SystemTime::now());
+        if !is_permitted || !is_granted(&service, parent, via, request) {
             return Err(CommandError {
                 code: Code::Cancelled,
                 outcome: call.outcome_if_stopped(),
@@ -93,8 +94,13 @@ fn begin(
         let words = format!("The plugin {via} may not run {}", shown(request.command(), 64));
         return Err(CommandError::not_run(Code::Forbidden, words));
     }
-    let permit = authz::permit(&parent.caller, request, &service.policy)
-        .map_err(|denied| Refused::denied(denied, &service.routes).error())?;
+    let (permit, is_reported) = match authz::permit(&parent.caller, request, &service.policy) {
+        Ok(permit) => (permit, false),
+        Err(denied) => {
+            let permit = authz::report(&parent.caller, denied, &service.policy, SystemTime::now());
+            (permit.map_err(|denied| Refused::denied(denied, &service.routes).error())?, true)
+        }
+    };
     match service.routes.route(permit) {
         Err(unrouted) => Err(Refused::unrouted(unrouted).error()),
         // A grant can't name one, so this is for a client's own connection only.
@@ -109,6 +115,11 @@ fn begin(
         Ok(Target::Plugin(plugin, request)) => {
             let call = Call::nested(parent, request, plugin.timeout());
             call.check_deadline(tokio::time::Instant::now())?;
+            if is_reported {
+                let recorder = service.log.recorder(parent.caller.name_shared());
+                let closest = || service.policy.closest(&parent.caller, call.request());
+                recorder.report(parent.id().connection, call.request(), Some(via), closest);
+            }
             Ok((call, Arc::clone(plugin)))
         }
     }

@@ -26,7 +26,8 @@ pub(super) struct Shared {
     pub(super) accepted: AtomicU64,
     /// Notified when all listeners are to stop accepting.
     pub(super) stop: Notify,
-    /// Notified whenever there is another [`Current`].
+    /// Notified whenever clients may run less: there is another [`Current`], or denials that were only
+    /// reported are no more.
     pub(super) swapped: Notify,
 }
 

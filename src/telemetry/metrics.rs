@@ -58,6 +58,8 @@ counters! {
         "Times that a connection was not read on, as its client had not taken its replies.";
     RateLimited "lictor_requests_rate_limited_total",
         "Requests that were more than their client may send in a second.";
+    WouldBeForbidden "lictor_commands_would_be_forbidden_total",
+        "Commands that no pattern of their client allows, and that ran as report_until has them reported only.";
     ClientCallsDelayed "lictor_client_calls_delayed_total",
         "Calls that had to wait for others of their own client.";
     CommandsDelayed "lictor_commands_delayed_total",

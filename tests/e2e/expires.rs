@@ -143,6 +143,13 @@ fn an_expiry_is_told_from_two_weeks_before() {
     assert_eq!(past, "warning: the admission of the client past expired at 2021-01-01T00:00:00Z");
     assert!(soon.starts_with("warning: the admission of the client soon ends in 9 days, at 20"), "{soon}");
     assert_eq!(checked.stderr.matches("write a later `expires` into its section").count(), 2, "{checked:?}");
+    let asked = |arguments: &[&str]| finish(lictor(setup.folder()).arg("check").args(arguments));
+    let past = asked(&["--as", "past", "@ping"]);
+    assert_eq!(past.code, Some(1), "{past:?}");
+    assert!(past.stdout.contains("past expired at 2021-01-01T00:00:00Z"), "{past:?}");
+    let may = asked(&["--who", "@ping"]).stdout;
+    let names: Vec<_> = may.lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(names, ["later", "never", "soon"]);
     assert!(
         checked.stdout.contains("client past: 1 certificate(s), expires 2021-01-01T00:00:00Z, may run *")
     );

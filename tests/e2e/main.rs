@@ -62,6 +62,7 @@ mod reach;
 mod reload;
 mod renew;
 mod renewed;
+mod reporting;
 mod resources;
 mod sandbox;
 mod script;

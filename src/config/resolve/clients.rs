@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::time::{Duration, SystemTime};
 
 use toml::Spanned;
 
@@ -15,6 +16,7 @@ use super::permissions::{Granted, Roles};
 use crate::config::fields::{Field, Findings, Named};
 use crate::config::files::{self, Pinnable};
 use crate::config::limits::{Limits, RawLimits};
+use crate::config::moment::Moment;
 use crate::config::names::ClientName;
 use crate::config::raw::{RawClient, RawIdentity};
 use crate::config::values::PathText;
@@ -39,6 +41,7 @@ pub(super) fn resolve(
 ) -> BTreeMap<ClientName, Client> {
     let (mut owners, mut known_uris) = (Owners::default(), Uris::new(identity));
     let mut clients = BTreeMap::new();
+    let now = SystemTime::now();
     for (key, section) in field.value().into_iter().flat_map(|named| &named.entries) {
         let name = key.get_ref();
         let thumbprints = pins(name, section, beside, &mut owners, folder, findings);
@@ -49,11 +52,52 @@ pub(super) fn resolve(
         let limits = bounds::own(&at, &section.get_ref().limits, beside.limits, findings);
         let place = findings.place(key.span().start);
         let expires = section.get_ref().expires.value().map(|moment| moment.0);
-        let client =
-            Client { thumbprints, certificates, uris, roles, commands, permissions, place, expires, limits };
+        let report_until = report_until(name, &section.get_ref().report_until, now, findings);
+        let client = Client {
+            thumbprints,
+            certificates,
+            uris,
+            roles,
+            commands,
+            permissions: permissions.reporting_until(report_until),
+            place,
+            report_until,
+            expires,
+            limits,
+        };
         clients.insert(name.clone(), client);
     }
     clients
+}
+
+/// The longest time for which denials may be only reported: without an end there would be no permissions.
+const MAX_REPORTING_DAYS: u64 = 90;
+
+fn report_until(
+    name: &ClientName,
+    field: &Field<Moment>,
+    now: SystemTime,
+    findings: &mut Findings,
+) -> Option<SystemTime> {
+    let given = field.given()?;
+    let until = given.get_ref().0;
+    let key = format!("{}.report_until", name.key());
+    if until > now + Duration::from_secs(MAX_REPORTING_DAYS * 24 * 3600) {
+        findings
+            .error(format!("`{key}` is more than {MAX_REPORTING_DAYS} days ahead"))
+            .at(given.span(), "until then nearly nothing would be forbidden to the client")
+            .help(format!(
+                "write a time within {MAX_REPORTING_DAYS} days; when it is near, write a later one"
+            ))
+            .done();
+    } else if until <= now {
+        findings
+            .warning(format!("`{key}` has no effect any more"))
+            .at(given.span(), "this time is past")
+            .help("leave it out")
+            .done();
+    }
+    Some(until)
 }
 
 /// The first client to pin each certificate, and the position of the pin. A certificate pinned by file is
@@ -226,4 +270,37 @@ fn warn_of_sha1(
         fault = fault.at(span.clone(), "SHA-1");
     }
     fault.help(help).done();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Severity;
+    use crate::config::raw::SECTIONS;
+    use crate::config::redact::Grammar;
+
+    #[test]
+    fn denials_are_only_reported_for_ninety_days_at_most() {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        const SECOND: Duration = Duration::from_secs(1);
+        let (name, now) = ("ci".to_owned().try_into().unwrap(), SystemTime::UNIX_EPOCH + DAY * 20_000);
+        for (until, severity) in [
+            (now - DAY, Some(Severity::Warning)),
+            (now, Some(Severity::Warning)),
+            (now + SECOND, None),
+            (now + DAY * 90, None),
+            (now + DAY * 90 + SECOND, Some(Severity::Error)),
+        ] {
+            let mut findings = Findings::new(Path::new("server.toml"), "", Grammar::Toml, SECTIONS);
+            let field = Field::Given(Spanned::new(0..0, Moment(until)));
+            assert_eq!(report_until(&name, &field, now, &mut findings), Some(until));
+            let severities: Vec<_> = match findings.verdict(Some(())) {
+                Ok(((), warnings)) => warnings.iter().map(|warning| warning.severity()).collect(),
+                Err(faults) => faults.iter().map(|fault| fault.severity()).collect(),
+            };
+            assert_eq!(severities, severity.into_iter().collect::<Vec<_>>(), "{until:?}");
+        }
+    }
 }

@@ -102,6 +102,9 @@ fn overview(session: &Session) -> String {
         plugin_commands(&session.service).len(),
         session.service.roster.clients().len(),
     );
+    for (client, until) in session.service.policy.reporting(SystemTime::now()) {
+        let _ = write!(text, "\nwould-be-forbidden commands of {client} are run until {}", Utc(until));
+    }
     for (name, count) in metrics::counted() {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{name} {count}");

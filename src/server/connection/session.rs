@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::authz;
+use crate::authz::{self, Denied, Permit};
 use crate::identity::{PeerIdentity, Rejection};
 use crate::plugin::{Call, ClientLimit, DeadlineOf, Exchange, Plugin};
 use crate::route::Target;
@@ -146,13 +146,34 @@ impl Session {
         request: Request,
         refusal: Option<Refusal>,
     ) -> Result<Target<'_, Arc<Plugin>>, Refused> {
+        match authz::permit(&self.identity, request, &self.service.policy) {
+            Ok(permit) => self.route(permit, refusal),
+            Err(denied) => self.target_of_denied(denied, refusal),
+        }
+    }
+
+    /// Routes a request that no pattern allows, and reports it, if denials of the client are only reported.
+    #[cold]
+    fn target_of_denied(
+        &self,
+        denied: Denied,
+        refusal: Option<Refusal>,
+    ) -> Result<Target<'_, Arc<Plugin>>, Refused> {
         let Service { policy, routes, .. } = &*self.service;
-        let permit = authz::permit(&self.identity, request, policy);
+        let permit = authz::report(&self.identity, denied, policy, SystemTime::now());
         let permit = permit.map_err(|denied| Refused::denied(denied, routes))?;
+        let target = self.route(permit, refusal)?;
+        if let Target::Plugin(_, request) = &target {
+            self.recorder.report(self.id(), request, None, || policy.closest(&self.identity, request));
+        }
+        Ok(target)
+    }
+
+    fn route(&self, permit: Permit, refusal: Option<Refusal>) -> Result<Target<'_, Arc<Plugin>>, Refused> {
         if let Some(refusal) = refusal {
             return Err(Refused { request: permit.into_request(), refusal });
         }
-        match routes.route(permit).map_err(Refused::unrouted)? {
+        match self.service.routes.route(permit).map_err(Refused::unrouted)? {
             Target::Plugin(_, request) if watermark::is_passed() => {
                 Err(Refused { request, refusal: Refusal::MemoryIsShort })
             }

@@ -1,6 +1,7 @@
 //! Signals to a connection: to stop, to use another config, to disconnect, to free memory.
 
 use std::task::Context;
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -45,7 +46,8 @@ impl Connection {
         match self.session.renew(chain) {
             Ok(()) => {
                 let Session { service, identity, .. } = &self.session;
-                let allowed = |request: &Request| service.policy.allows(identity, request);
+                let now = SystemTime::now();
+                let allowed = |request: &Request| service.policy.lets_run(identity, request, now);
                 self.in_flight.stop_all_but(allowed, "The permission was withdrawn");
                 self.io.set_max_body_bytes(service.limits.body_bytes);
             }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use super::budget::{Budget, CLOSED, START, second};
-use super::ids::RequestId;
+use super::ids::{ConnectionId, RequestId};
 use super::metrics::Counter;
 use super::source::ADMITTED;
 use crate::sync::locked;
@@ -30,6 +30,9 @@ const MAX_ARGUMENTS_CHARS: usize = 1024;
 
 /// Number of commands whose budgets a connection caches.
 const MAX_RECENT: usize = 16;
+
+/// Stands in for the code in counts of commands that ran although no pattern allows them.
+const WOULD_BE_FORBIDDEN: &str = "would-be-forbidden";
 
 /// Maximum counts of one client reported individually in a second; the rest are reported as a sum.
 const MAX_COUNTS: usize = 32;
@@ -69,6 +72,7 @@ struct CommandBudgets {
     is_always_written: bool,
     succeeded: Budget,
     failed: [Budget; Code::ALL.len()],
+    would_be_forbidden: Budget,
 }
 
 /// Logs in use: that of the current config, and those that connections still hold.
@@ -154,6 +158,31 @@ impl Recorder {
         }
     }
 
+    /// Counts `request`, which runs although no pattern of its client allows it, and writes that unless the
+    /// budget for this second is used up. `via` names the plugin that runs it for its client, if any,
+    /// `closest` the patterns that came closest to allowing it.
+    pub fn report(
+        &self,
+        connection: ConnectionId,
+        request: &Request,
+        via: Option<&str>,
+        closest: impl FnOnce() -> Option<String>,
+    ) {
+        Counter::WouldBeForbidden.count();
+        let command = request.command();
+        let of_command =
+            self.log.commands.get(command).map(|name| self.client.command(name, self.log.always));
+        let budget = &of_command.as_deref().unwrap_or(&self.client.unknown).would_be_forbidden;
+        if budget.admits(second(self.log.started, Instant::now()), FAILURES_PER_SECOND) {
+            let (client, command) = (&*self.name, shown(command, MAX_COMMAND_CHARS));
+            let (arguments, closest) = (self.arguments(request), closest());
+            tracing::warn!(
+                name: ADMITTED, target: "lictor::command", %connection, client, %command, via,
+                arguments = arguments.as_deref(), closest = closest.as_deref(), "would-be-forbidden"
+            );
+        }
+    }
+
     fn admits(&self, event: &CommandEvent<'_>) -> bool {
         let second = second(self.log.started, event.began);
         if let Err(CommandError { code: Code::UnknownCommand, .. }) = event.result {
@@ -209,7 +238,7 @@ impl Recorder {
         let CommandEvent { id, request, via, .. } = *event;
         let client = &*self.name;
         let command = shown(request.command(), MAX_COMMAND_CHARS);
-        let arguments = (self.log.arguments == Arguments::Logged).then(|| arguments(request));
+        let arguments = self.arguments(request);
         let arguments = arguments.as_deref();
         let micros = u64::try_from(event.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (connection, request) = (id.connection, id);
@@ -228,10 +257,14 @@ impl Recorder {
     }
 }
 
-/// The arguments of `request` after the command, in the form to be logged.
-fn arguments(request: &Request) -> String {
-    let joined = request.arguments().skip(1).collect::<Vec<_>>().join(" ");
-    shown(&joined, MAX_ARGUMENTS_CHARS).to_string()
+impl Recorder {
+    /// The arguments of `request` after the command, in the form to be logged, if they are.
+    fn arguments(&self, request: &Request) -> Option<String> {
+        (self.log.arguments == Arguments::Logged).then(|| {
+            let joined = request.arguments().skip(1).collect::<Vec<_>>().join(" ");
+            shown(&joined, MAX_ARGUMENTS_CHARS).to_string()
+        })
+    }
 }
 
 impl ClientBudgets {
@@ -251,8 +284,11 @@ impl ClientBudgets {
         let known = commands.iter().map(|(name, budgets)| (Some(name), &**budgets));
         let mut counts = Vec::new();
         for (command, budgets) in known.chain([(None, &self.unknown)]) {
-            let failures = Code::ALL.into_iter().map(|code| (Some(code), &budgets.failed[code as usize]));
-            for (code, budget) in failures.chain([(None, &budgets.succeeded)]) {
+            let failures =
+                Code::ALL.into_iter().map(|code| (Some(code.as_str()), &budgets.failed[code as usize]));
+            let others =
+                [(None, &budgets.succeeded), (Some(WOULD_BE_FORBIDDEN), &budgets.would_be_forbidden)];
+            for (code, budget) in failures.chain(others) {
                 let events = budget.take_unlogged();
                 let count = || Count { command: command.cloned(), code, events };
                 counts.extend((events > 0).then(count));
@@ -267,7 +303,7 @@ impl ClientBudgets {
 /// `None` for successes.
 struct Count {
     command: Option<Arc<str>>,
-    code: Option<Code>,
+    code: Option<&'static str>,
     events: u64,
 }
 
@@ -302,7 +338,7 @@ pub(super) fn report(second: u32) {
 fn tell(client: &str, Count { command, code, events }: &Count) {
     Counter::EventsUnlogged.add(*events);
     let outcome = code.is_none().then_some("ok");
-    let (command, code) = (command.as_deref(), code.map(Code::as_str));
+    let command = command.as_deref();
     tracing::info!(
         name: ADMITTED, target: "lictor::command", client, command, outcome, code, count = events,
         "commands not logged one by one"

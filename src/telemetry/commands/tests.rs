@@ -26,7 +26,7 @@ fn written(recorder: &Recorder, command: &str, result: Result<usize, &CommandErr
     (0..events).filter(|_| recorder.admits(&event)).count()
 }
 
-fn counted(log: &CommandLog, client: &str) -> Vec<(Option<String>, Option<Code>, u64)> {
+fn counted(log: &CommandLog, client: &str) -> Vec<(Option<String>, Option<&'static str>, u64)> {
     let counts = log.0.clients[client].take_counts().into_iter();
     counts.map(|count| (count.command.map(|name| name.to_string()), count.code, count.events)).collect()
 }
@@ -75,7 +75,25 @@ fn failures_are_told_apart_by_client_command_and_code() {
     assert_eq!(locked(&log.0.clients["a"].commands).len(), 1);
     assert_eq!(a.recent.borrow().len(), 1);
     let counts = counted(&log, "a");
-    assert_eq!(counts[0], (None, Some(Code::UnknownCommand), 1990));
+    assert_eq!(counts[0], (None, Some("unknown-command"), 1990));
     assert_eq!(counts.len(), 4);
+    assert!(counted(&log, "b").is_empty());
+}
+
+#[test]
+fn what_would_be_forbidden_has_a_budget_for_each_command() {
+    let log = log(0);
+    let (a, b) = (log.recorder("a".into()), log.recorder("b".into()));
+    let report = |recorder: &Recorder, command: &str, times: usize| {
+        let request = Request::composed(&[command.to_owned()], Bytes::new()).unwrap();
+        (0..times).for_each(|_| recorder.report(ConnectionId(1), &request, None, || None));
+    };
+    report(&a, "echo", 1000);
+    report(&a, "kv-set", 3);
+    report(&b, "echo", 3);
+    let counts = counted(&log, "a");
+    // A second may begin meanwhile.
+    let [(Some(command), Some("would-be-forbidden"), 900..=990)] = &counts[..] else { panic!("{counts:?}") };
+    assert_eq!(command, "echo");
     assert!(counted(&log, "b").is_empty());
 }
