@@ -24,7 +24,8 @@ pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec
 /// Warns if the config names no client. Disabled clients are reported elsewhere.
 fn nobody(config: &Config) -> Option<String> {
     let is_empty = config.clients.is_empty() && config.disabled.clients.is_empty();
-    let words = "no client is named, so nobody can connect: `lictor cert new NAME` creates a certificate, and prints the lines to add";
+    let words =
+        "no client is named, so nobody can connect: `lictor client add NAME` adds one, with a certificate";
     is_empty.then(|| words.to_owned())
 }
 

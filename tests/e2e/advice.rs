@@ -80,7 +80,7 @@ fn a_config_that_lets_nobody_in_is_told_so() {
     let checked = finish(lictor(folder.path()).arg("check"));
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert!(
-        checked.stderr.contains("no client is named, so nobody can connect: `lictor cert new NAME`"),
+        checked.stderr.contains("no client is named, so nobody can connect: `lictor client add NAME`"),
         "{checked:?}"
     );
 }

@@ -272,6 +272,13 @@ fn included_files_are_edited_too() {
     assert!(there.stderr.contains("conf.d/ci.toml has a client desk already, in line 2"), "{there:?}");
     let wrong = client(folder, &["add", "x", "--to", "boss.pem", "--yes"]);
     assert!(wrong.stderr.contains("whose files are server.toml, conf.d/ci.toml"), "{wrong:?}");
+    fs::write(&ci, format!("{before}\n[clients.desk.limits]\nconnections = 2\n")).unwrap();
+    let listed = client(folder, &["list"]);
+    assert!(listed.stdout.contains("; commands \"echo\"; limits connections 2\n"), "{listed:?}");
+    let json = client(folder, &["list", "--json"]);
+    assert!(json.stdout.contains(r#""limits":{"connections":2}"#), "{json:?}");
+    assert!(json.stdout.contains(r#""place":"conf.d/ci.toml:2""#), "{json:?}");
+    fs::write(&ci, &before).unwrap();
     let added = client(folder, &["add", "ci", "--to", "conf.d/ci.toml", "--role", "all", "--yes"]);
     assert_eq!(added.code, Some(0), "{added:?}");
     let certificate = folder.join("certs/ci.pem").display().to_string();

@@ -21,6 +21,9 @@ use crate::identity::{self, Thumbprint};
 /// Default names of a server's certificate.
 pub(crate) const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
+/// Default folder of certificates: in this folder, or beside the config file.
+pub(crate) const FOLDER: &str = "certs";
+
 /// Default days of validity.
 pub(crate) const DEFAULT_DAYS: u32 = 825;
 

@@ -7,13 +7,13 @@ pub(super) mod issue;
 mod pinned;
 mod renew;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Exit, Failure, output};
+use super::{Exit, Failure, output, paste};
 use crate::config::key_text;
 
 use self::creation::make;
-use self::issue::{CertificateName, DEFAULT_DAYS, Files, Issued, LOCAL_NAMES, Role};
+use self::issue::{CertificateName, DEFAULT_DAYS, FOLDER, Files, Issued, LOCAL_NAMES, Role};
 
 /// Create, renew and inspect certificates
 #[derive(Debug, clap::Subcommand)]
@@ -36,7 +36,7 @@ pub(super) struct New {
     /// Common name of the certificate, and base name of its files
     name: CertificateName,
     /// Folder for the files, created if missing
-    #[arg(long, value_name = "FOLDER", default_value = "certs")]
+    #[arg(long, value_name = "FOLDER", default_value = FOLDER)]
     dir: PathBuf,
     /// Validity in days from now
     #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
@@ -98,8 +98,15 @@ impl New {
 /// The config lines that admit a client.
 fn admission(name: &CertificateName, issued: &Issued, files: &Files) -> String {
     let key = key_text(&name.to_string());
+    // The default of `client add`.
+    let is_default = files.certificate == Files::of(Path::new(FOLDER), name).certificate;
+    let option = match is_default {
+        true => String::new(),
+        false => format!(" --certificate {}", paste::path(&files.certificate)),
+    };
     format!(
-        "\nTo admit it, add to server.toml:\n\n[clients.{key}]\nthumbprints = [\"{}\"]  \
+        "\nTo admit it: lictor client add {name}{option} --command echo\n\
+         or add to server.toml:\n\n[clients.{key}]\nthumbprints = [\"{}\"]  \
          # or, with the file there: certificates = [\"{}\"]\n\
          commands = [\"echo\", \"@ping\", \"@whoami\", \"@commands\"]",
         issued.sha256(),
@@ -135,8 +142,6 @@ impl Thumbprint {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::cli::{Verb, tests::parse};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::creation::write;
 use super::generation::{Generation, Line};
-use super::issue::{CertificateName, DEFAULT_DAYS, Files};
+use super::issue::{CertificateName, DEFAULT_DAYS, FOLDER, Files};
 use super::pinned::Pinned;
 use crate::cli::config_file::{CONFIG_FILE, is_missing, load_named_config, want_own_config};
 use crate::cli::{Failure, output, paste};
@@ -107,9 +107,6 @@ impl Renew {
         Failure::usage(format!("there is no {name}.pem in {}; {advice}", folder.display()))
     }
 }
-
-/// Default folder of certificates.
-const FOLDER: &str = "certs";
 
 /// The name of the server's own certificate, whatever its file's name.
 const SERVER: &str = "server";

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::cert::creation::write;
-use crate::cli::cert::issue::{self, CertificateName, DEFAULT_DAYS, Files, Issued, Role};
+use crate::cli::cert::issue::{self, CertificateName, DEFAULT_DAYS, FOLDER, Files, Issued, Role};
 use crate::cli::revision::{CLIENTS, Original, RevisionOptions, client_name};
 use crate::cli::{Failure, output};
 use crate::config::{ClientName, Section, quoted_list};
@@ -72,7 +72,11 @@ impl Add {
             write(issued, files)?;
             original.check(&edited)?;
         }
-        original.replace(&edited)?;
+        original.replace(&edited).inspect_err(|_| {
+            if own.is_some() {
+                output::note("the certificate and its key stay; run this again to add them");
+            }
+        })?;
         output::line(&format!("added the client {} to {path}", self.name))?;
         running.reload()?;
         own.map_or(Ok(()), |own| output::line(&own.next_step(&self.name)))
@@ -131,9 +135,6 @@ impl Add {
         }
     }
 }
-
-/// Folder of clients' certificates, beside the config file.
-const FOLDER: &str = "certs";
 
 /// The certificate in the client's own files.
 struct Own {

@@ -1,10 +1,10 @@
 //! `lictor client list`: the clients of a config.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::config_file::{ConfigFile, load_named_config};
 use crate::cli::{Failure, output};
-use crate::config::{Client, ClientName};
+use crate::config::{Client, ClientName, OwnLimits};
 
 /// List the clients in the config file
 ///
@@ -75,6 +75,11 @@ impl<'c> Listed<'c> {
         if !commands.is_empty() {
             parts.push(format!("commands {}", commands.join(", ")));
         }
+        let limits: Vec<_> =
+            limits(&client.limits).iter().map(|(key, limit)| format!("{key} {limit}")).collect();
+        if !limits.is_empty() {
+            parts.push(format!("limits {}", limits.join(", ")));
+        }
         format!("{name:width$}  {}", parts.join("; "))
     }
 
@@ -91,6 +96,27 @@ impl<'c> Listed<'c> {
             "uris": texts(&mut client.uris.iter().map(ToString::to_string)),
             "roles": texts(&mut client.roles.iter().map(ToString::to_string)),
             "commands": texts(&mut client.commands.iter().map(|pattern| pattern.value.to_string())),
+            "limits": limits(&client.limits),
+            "place": client.place.to_string(),
         })
     }
+}
+
+/// The limits of a client's own, by their keys.
+fn limits(own: &OwnLimits) -> Map<String, Value> {
+    let OwnLimits {
+        requests_per_second,
+        concurrent_commands,
+        connections,
+        idempotency_keys,
+        idempotency_bytes,
+    } = own;
+    let all = [
+        ("requests_per_second", requests_per_second.map(Value::from)),
+        ("concurrent_commands", concurrent_commands.map(Value::from)),
+        ("connections", connections.map(Value::from)),
+        ("idempotency_keys", idempotency_keys.map(Value::from)),
+        ("idempotency_bytes", idempotency_bytes.map(Value::from)),
+    ];
+    all.into_iter().filter_map(|(key, limit)| Some((key.to_owned(), limit?))).collect()
 }

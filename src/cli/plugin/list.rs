@@ -70,6 +70,7 @@ fn in_json(name: &PluginName, plugin: Option<&Plugin>) -> Value {
         "instances": plugin.instances.as_str(),
         "commands": commands,
         "grants": granted(plugin),
+        "place": plugin.place.to_string(),
     })
 }
 

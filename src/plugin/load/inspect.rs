@@ -44,16 +44,18 @@ impl Inspection {
         Self::new(imports, types.exports(engine).map(|(name, _)| name), facts)
     }
 
-    /// Inspects bytes that need not be compiled, as far as they can be read.
+    /// Inspects bytes that need not be valid, as far as they can be read, up to [`MOST_NAMES`].
     pub(super) fn of_bytes(bytes: &[u8], sha256: [u8; 32]) -> Self {
         let (mut imports, mut exports) = (Vec::new(), Vec::new());
         walk(bytes, |payload| match payload {
             Payload::ComponentImportSection(section) => {
                 let names = section.clone().into_iter().map_while(Result::ok);
+                let names = names.take(MOST_NAMES - imports.len());
                 imports.extend(names.map(|import| import.name.name.to_owned()));
             }
             Payload::ComponentExportSection(section) => {
                 let names = section.clone().into_iter().map_while(Result::ok);
+                let names = names.take(MOST_NAMES - exports.len());
                 exports.extend(names.map(|export| export.name.name.to_owned()));
             }
             _ => {}
@@ -78,6 +80,10 @@ impl Inspection {
     }
 }
 
+/// Most imports, and most exports, of bytes that nothing has checked: a file may hold millions, and each name
+/// takes some hundred bytes with its standing.
+const MOST_NAMES: usize = 10_000;
+
 /// Characters of a name that are shown.
 const MAX_NAME_CHARS: usize = 256;
 
@@ -98,4 +104,27 @@ pub async fn inspect(
     );
     let plugin = of_compiled(&compiled, sandbox, spec).await;
     Ok((inspection, plugin))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    #[test]
+    fn names_of_unchecked_bytes_are_bounded() {
+        let mut text = "(component (core module) (instance $i)".to_owned();
+        for number in 0..MOST_NAMES + 10 {
+            write!(text, "(import \"a:b/c{number}\" (instance)) (export \"x{number}\" (instance $i))")
+                .unwrap();
+        }
+        let bytes = wat::parse_str(text + ")").unwrap();
+        let inspection = Inspection::of_bytes(&bytes, [0; 32]);
+        assert_eq!((inspection.imports.len(), inspection.exports.len()), (MOST_NAMES, MOST_NAMES));
+        assert_eq!(inspection.imports[1].0, "a:b/c1");
+        let part = Inspection::of_bytes(&bytes[..bytes.len() / 2], [0; 32]);
+        assert!(part.imports.len() <= MOST_NAMES);
+        assert!(Inspection::of_bytes(b"nonsense", [0; 32]).imports.is_empty());
+    }
 }
