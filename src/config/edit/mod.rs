@@ -21,10 +21,24 @@ const CONTEXT_LINES: usize = 3;
 /// that may be secret.
 #[must_use]
 pub fn difference(old: &str, new: &str) -> String {
-    let visible = |text: &str| redact::document(text, Grammar::Toml, SECTIONS).replace("\r\n", "\n");
     let (old, new) = (visible(old), visible(new));
     let difference = TextDiff::from_lines(&old, &new);
     difference.unified_diff().context_radius(CONTEXT_LINES).missing_newline_hint(false).to_string()
+}
+
+/// Returns the lines of `text` as they may be shown, each hidden comment as one sign.
+fn visible(text: &str) -> String {
+    let redacted = redact::document(text, Grammar::Toml, SECTIONS);
+    let line = |line: &str| match line.rsplit_once('#') {
+        Some((before, hidden)) if before.trim_end() != before || before.is_empty() => {
+            match hidden.chars().all(|c| matches!(c, '.' | '"' | '\'')) && !hidden.is_empty() {
+                true => format!("{before}# …\n"),
+                false => format!("{line}\n"),
+            }
+        }
+        _ => format!("{line}\n"),
+    };
+    redacted.lines().map(line).collect()
 }
 
 #[cfg(test)]
