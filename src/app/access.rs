@@ -112,6 +112,9 @@ pub fn access(config: &Config, client: &str, words: &[String]) -> Result<Option<
         None => (None, unserved(config, request.command()).into_iter().collect()),
     };
     let now = SystemTime::now();
+    if let Some(expired) = client.expires.filter(|expires| now >= *expires) {
+        refused.push(format!("{name} expired at {}, so nobody is admitted as this client", Utc(expired)));
+    }
     let is_reported = by.is_empty() && refused.is_empty() && client.permissions.reports(&request, now);
     let reported_until = client.report_until.filter(|_| is_reported).map(|until| Utc(until).to_string());
     let to_allow = (by.is_empty() && refused.is_empty()).then(|| line_to_allow(name, client, &request));
@@ -120,9 +123,6 @@ pub fn access(config: &Config, client: &str, words: &[String]) -> Result<Option<
             true => format!("no pattern of {name} allows {}", request.command()),
             false => format!("no pattern of {name} allows these arguments of {}", request.command()),
         });
-    }
-    if let Some(expired) = client.expires.filter(|expires| now >= *expires) {
-        refused.push(format!("{name} expired at {}, so nobody is admitted as this client", Utc(expired)));
     }
     Ok(Some(Access {
         client: name.to_string(),
