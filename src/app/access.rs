@@ -137,6 +137,12 @@ pub fn access(config: &Config, client: &str, words: &[String]) -> Result<Option<
     }))
 }
 
+/// Returns true if `client` may make a request with these `words`, the command first.
+#[must_use]
+pub fn may(client: &Client, words: &[String]) -> bool {
+    request(words).is_ok_and(|request| client.permissions.allows(&request))
+}
+
 /// Returns every client that may make a request with these `words`, and by what. With the command alone,
 /// those that may run it with some arguments.
 ///

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use super::output::Reply;
 use super::request::{RequestOptions, request};
 use super::session::{Interrupt, Session};
-use super::target::TargetOptions;
+use super::target::{TargetOptions, Wanted};
 use super::{Failure, prompt};
 use crate::client::Request;
 
 /// Run a command on a server, or several at a prompt
 ///
-/// In a folder with a server.toml, calls that server, as the first client (by name) whose key is available;
-/// use --cert FILE for another client. Elsewhere, give the server and the client's certificate. The
-/// thumbprint of an unknown server is shown, and the server is trusted if you confirm it.
+/// In a folder with a server.toml, calls that server, as the first client (by name) whose key is here and
+/// that may run the command; use --cert FILE for another client. Elsewhere, give the server and the client's
+/// certificate. The thumbprint of an unknown server is shown, and the server is trusted if you confirm it.
 ///
 /// Without a command, shows a prompt. If standard input is not a terminal, runs the commands in it, one per
 /// line.
@@ -49,13 +49,14 @@ impl Call {
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.command.is_empty() {
             return if io::stdin().is_terminal() {
-                prompt::converse(self.target.resolve()?, &self.options)
+                prompt::converse(self.target.resolve(Wanted::Any)?, &self.options)
             } else {
-                prompt::run_lines(self.target.resolve()?, &self.options, io::stdin().lock())
+                prompt::run_lines(self.target.resolve(Wanted::Any)?, &self.options, io::stdin().lock())
             };
         }
         let request = self.request()?;
-        let mut session = Session::open(self.target.resolve()?, Interrupt::Ends, self.options.timeout())?;
+        let target = self.target.resolve(Wanted::Command(&self.command))?;
+        let mut session = Session::open(target, Interrupt::Ends, self.options.timeout())?;
         let done = session.run(request, self.options.timeout(), self.options.reply());
         session.close();
         done
@@ -72,10 +73,11 @@ impl Call {
     }
 }
 
-/// Runs one command without arguments and prints its reply.
+/// Runs one built-in command without arguments and prints its reply.
 pub(super) fn ask(target: TargetOptions, command: &str) -> Result<(), Failure> {
     let request = request(&[command.to_owned()], None)?;
-    let mut session = Session::open(target.resolve()?, Interrupt::Ends, None)?;
+    let target = target.resolve(Wanted::BuiltIn(command))?;
+    let mut session = Session::open(target, Interrupt::Ends, None)?;
     let done = session.run(request, None, Reply::text());
     session.close();
     done

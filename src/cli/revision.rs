@@ -9,7 +9,7 @@ use super::config_file::{CONFIG_FILE, is_missing, want_own_config};
 use super::output::{self, Reply};
 use super::request::request;
 use super::session::Session;
-use super::target::{Target, TargetOptions};
+use super::target::{Target, TargetOptions, Wanted};
 use super::{Exit, Failure, question};
 use crate::config::{
     self, ClientName, Fault, PluginName, Severity, section_line, section_names, without_section,
@@ -257,7 +257,8 @@ impl Running {
     /// Finds the server of the config file as it is now, and a client that it knows.
     fn of(path: &Path) -> Self {
         let watches = config::load_of_anybody(path).is_ok_and(|loaded| loaded.config.server.watch);
-        let target = (!watches).then(|| TargetOptions::of_config(path).resolve());
+        let target =
+            (!watches).then(|| TargetOptions::of_config(path).resolve(Wanted::Command(&[RELOAD.to_owned()])));
         Self { target }
     }
 
@@ -277,7 +278,7 @@ impl Running {
         let reloaded = match Session::open_if_running(target) {
             Ok(None) => return output::line("no server runs; it takes effect when one starts"),
             Ok(Some(mut session)) => {
-                let done = request(&["@reload".to_owned()], None)
+                let done = request(&[RELOAD.to_owned()], None)
                     .and_then(|request| session.run(request, None, Reply::text()));
                 session.close();
                 done
@@ -287,6 +288,9 @@ impl Running {
         reloaded.inspect_err(|_| output::note("the change is written, but the server has not reloaded it:"))
     }
 }
+
+/// The command that has a server reload its config.
+const RELOAD: &str = "@reload";
 
 /// The tables of clients and of plugins in a config.
 pub(super) const CLIENTS: &str = "clients";

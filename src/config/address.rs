@@ -11,7 +11,15 @@ const PORT: u16 = 4888;
 
 /// A listen address with its port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Listen(pub(super) SocketAddr);
+pub struct Listen(pub(super) SocketAddr);
+
+impl Listen {
+    /// Returns the address.
+    #[must_use]
+    pub fn address(self) -> SocketAddr {
+        self.0
+    }
+}
 
 impl TryFrom<String> for Listen {
     type Error = InvalidText;

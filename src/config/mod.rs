@@ -39,6 +39,7 @@ mod written;
 
 use std::path::Path;
 
+pub use address::Listen;
 pub use diff::{Applies, Change, Kind, diff};
 pub use edit::{Section, Table, WrittenPin, difference, pins, section_line, section_names, without_section};
 pub use entries::Entry;

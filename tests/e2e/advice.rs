@@ -12,10 +12,11 @@ use crate::initialized::{Serving, initialized};
 fn who_may_not_do_what_operators_do_is_told_how_to_allow_it() {
     let (folder, port) = initialized();
     let _serving = Serving::begin(folder.path(), port);
-    for (arguments, command) in
+    for (verb, command) in
         [(&["reload"][..], "@reload"), (&["status"], "@status"), (&["call", "@kick", "c1"], "@kick")]
     {
-        let told = finish(lictor(folder.path()).args(arguments));
+        let (verb, arguments) = verb.split_first().unwrap();
+        let told = finish(lictor(folder.path()).args([verb, "--cert", "certs/dev.pem"]).args(arguments));
         assert_eq!((told.code, told.stdout.as_str()), (Some(1), ""), "{told:?}");
         let advice =
             format!("(forbidden, not-run); to allow it, add \"{command}\" to the `commands` of this client");

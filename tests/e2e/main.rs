@@ -30,6 +30,7 @@ mod http_whole;
 mod idempotency;
 mod identity;
 mod include;
+mod init;
 mod initialized;
 mod interop;
 mod javascript;

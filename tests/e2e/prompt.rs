@@ -9,12 +9,14 @@ use testkit::tools::python;
 /// Runs a command line of `lictor` on a pseudo-terminal, in a folder: types the first of each pair of further
 /// arguments and waits for the second; then ends the input and prints the exit code. Runs in a shell whatever
 /// begins with `!`, instead of typing it.
-const TALK: &str = r#"
-import os, pty, select, sys, time
+pub(crate) const TALK: &str = r#"
+import os, pty, select, signal, sys, time
 lictor, folder, command, *script = sys.argv[1:]
 pid, terminal = pty.fork()
 if pid == 0:
     os.chdir(folder)
+    # A test that is run in the background of a shell ignores it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ.update(TERM="dumb", XDG_CONFIG_HOME=folder)
     os.execv(lictor, [lictor, *command.split()])
 seen = b""

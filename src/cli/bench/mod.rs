@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::request::{request, time_span};
-use super::target::{Target, TargetOptions};
+use super::target::{Target, TargetOptions, Wanted};
 use super::trust::{MAX_SHOWN_CHARS, Trusted};
 use super::{Exit, Failure, output};
 use crate::client::{CallError, Connection, Frame, Refusal};
@@ -90,7 +90,7 @@ impl Bench {
         let first =
             request.clone().sequence(FIRST).encode().map_err(|error| Failure::usage(error.to_string()))?;
         raise_file_limit(self.load.connections)?;
-        let target = self.target.resolve()?;
+        let target = self.target.resolve(Wanted::Command(&self.command))?;
         let server = target.address.to_string();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;

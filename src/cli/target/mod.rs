@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::config_file::{CONFIG_FILE, is_missing, load_named_config, want_own_config};
 use super::{Failure, output, paste};
+use crate::app::may;
 use crate::client::{Address, Credentials, KnownServers, Trust, folder};
-use crate::config::{Client, ClientName, Config, ServerCertificate};
+use crate::config::{Client, ClientName, Config, ServerCertificate, quoted};
 use crate::files::other_writers;
 use crate::identity::Thumbprint;
 
@@ -18,7 +19,7 @@ pub(super) struct TargetOptions {
     #[arg(long, value_name = "ADDRESS", env = "LICTOR_SERVER", hide_env_values = true)]
     server: Option<Address>,
     /// Client certificate, PEM [default: that of the config file's first client, by name, whose key is in the
-    /// same folder]
+    /// same folder and that may run the command]
     #[arg(long, value_name = "FILE", env = "LICTOR_CERT", hide_env_values = true)]
     cert: Option<PathBuf>,
     /// Private key of the certificate, PEM [default: the certificate's file name with .key, or the
@@ -46,6 +47,17 @@ pub(super) struct Target {
     pub(super) config: Option<PathBuf>,
 }
 
+/// The command for which a client is chosen from a config.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted<'a> {
+    /// Not known yet.
+    Any,
+    /// A command and its arguments: a client that may run it goes before others.
+    Command(&'a [String]),
+    /// The command that a verb is about: a client that may not run it is of no use.
+    BuiltIn(&'a str),
+}
+
 /// The source of the trust in a server.
 #[derive(Debug)]
 pub(super) enum TrustSource {
@@ -61,8 +73,8 @@ impl TargetOptions {
         Self { config: Some(path.to_owned()), ..Self::default() }
     }
 
-    /// Resolves the options.
-    pub(super) fn resolve(self) -> Result<Target, Failure> {
+    /// Resolves the options, for a client that wants to run a command.
+    pub(super) fn resolve(self, wanted: Wanted<'_>) -> Result<Target, Failure> {
         let path = match (&self.config, &self.server) {
             (Some(path), _) => Some(path.clone()),
             (None, Some(_)) => None,
@@ -79,7 +91,7 @@ impl TargetOptions {
         };
         let config = path.as_deref().map(load_named_config).transpose()?.map(|loaded| loaded.config);
         let trust = self.trust(config.as_ref())?;
-        let (certificate, key) = self.certificate_and_key(config.as_ref())?;
+        let (certificate, key) = self.certificate_and_key(config.as_ref(), wanted)?;
         let credentials = Credentials::load(&certificate, key.as_deref())
             .map_err(|error| Failure::usage(error.to_string()))?;
         warn_of_writers(&key.unwrap_or_else(|| certificate.with_extension("key")));
@@ -109,13 +121,17 @@ impl TargetOptions {
         known_servers().map(TrustSource::Remembered)
     }
 
-    fn certificate_and_key(&self, config: Option<&Config>) -> Result<(PathBuf, Option<PathBuf>), Failure> {
+    fn certificate_and_key(
+        &self,
+        config: Option<&Config>,
+        wanted: Wanted<'_>,
+    ) -> Result<(PathBuf, Option<PathBuf>), Failure> {
         match (&self.cert, &self.key, config) {
             (Some(certificate), key, _) => Ok((certificate.clone(), key.clone())),
             (None, Some(_), _) => {
                 Err(Failure::usage("--key needs --cert, the certificate that the key belongs to"))
             }
-            (None, None, Some(config)) => Ok((client_of(config)?, None)),
+            (None, None, Some(config)) => Ok((client_of(config, wanted)?, None)),
             (None, None, None) => Err(Failure::usage(
                 "no client certificate is named: name one with --cert FILE or LICTOR_CERT (and --key FILE, where the key \
                  is not beside it); `lictor cert new NAME` makes one",
@@ -151,31 +167,71 @@ pub(super) fn reached_at(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The certificate of the config's first client, by name, that has its key with it. If there are several, a
-/// user at a terminal is told which is used; for scripts it is the same each time.
-fn client_of(config: &Config) -> Result<PathBuf, Failure> {
-    let certificates = || config.clients.values().flat_map(|client| &client.certificates);
-    let own = |(name, client): (&ClientName, &Client)| {
+/// A client of the config whose key is here.
+struct Own<'a> {
+    name: &'a ClientName,
+    client: &'a Client,
+    certificate: &'a PathBuf,
+}
+
+/// Chooses the first client of the config, by name, whose key is here and that may run what is wanted;
+/// returns its certificate. If others would do as well, a user at a terminal is told which is used; for
+/// scripts it is the same each time.
+fn client_of(config: &Config, wanted: Wanted<'_>) -> Result<PathBuf, Failure> {
+    let own = config.clients.iter().filter_map(|(name, client)| {
         let certificate = client.certificates.iter().find(|path| Credentials::has_key(path))?;
-        Some((name.clone(), certificate.clone()))
+        Some(Own { name, client, certificate })
+    });
+    let own: Vec<_> = own.collect();
+    let words = match wanted {
+        Wanted::Any => Vec::new(),
+        Wanted::Command(words) => words.to_vec(),
+        Wanted::BuiltIn(command) => vec![command.to_owned()],
     };
-    let mut own = config.clients.iter().filter_map(own);
-    if let Some((name, certificate)) = own.next() {
-        if output::is_stderr_terminal()
-            && let Some((other, of_other)) = own.next()
-        {
-            output::note(&format!(
-                "as the client {name}, the first by name whose key is here; to call as another, name its certificate: --cert {} \
-                 is {other}'s",
-                paste::path(&of_other)
-            ));
+    let able: Vec<_> = own.iter().filter(|own| may(own.client, &words)).collect();
+    let (meant, which) = match (able.is_empty(), wanted) {
+        (true, Wanted::BuiltIn(command)) if !own.is_empty() => {
+            return Err(not_allowed(&own, command));
         }
-        return Ok(certificate);
+        (true, _) => (own.iter().collect(), "whose key is here"),
+        (false, _) => (able, "that may run this and whose key is here"),
+    };
+    let Some(first) = meant.first() else { return Err(no_key(config)) };
+    if output::is_stderr_terminal()
+        && let Some(other) = meant.get(1)
+    {
+        output::note(&format!(
+            "as the client {}, the first by name {which}; to call as another, name its certificate: --cert {} is {}'s",
+            first.name,
+            paste::path(other.certificate),
+            other.name
+        ));
     }
+    Ok(first.certificate.clone())
+}
+
+/// Refuses a verb whose command none of the clients whose keys are here may run.
+fn not_allowed(own: &[Own<'_>], command: &str) -> Failure {
+    let names: Vec<_> = own.iter().map(|own| format!("`{}`", own.name)).collect();
+    let who = match names.as_slice() {
+        [name] => format!("the client {name}, whose key is here, may not run {command}"),
+        _ => format!("none of the clients whose keys are here may run {command}: {}", names.join(", ")),
+    };
+    let section = own.first().map(|own| format!("[{}] in {}", own.name.key(), own.client.place));
+    let section = section.unwrap_or_default();
+    Failure::usage(format!(
+        "{who}; to allow it, add {} to `commands` of {section}, and have the server reload that by SIGHUP; or name \
+         another client's certificate with --cert FILE",
+        quoted(command)
+    ))
+}
+
+/// The reason why no client of the config can be used from here.
+fn no_key(config: &Config) -> Failure {
     let off: Vec<_> = config.disabled.clients.keys().map(|name| format!("`{name}`")).collect();
+    let certificates = config.clients.values().flat_map(|client| &client.certificates);
     let config = config.path.display();
-    let missing: Vec<_> =
-        certificates().map(|path| path.with_extension("key").display().to_string()).collect();
+    let missing: Vec<_> = certificates.map(|path| path.with_extension("key").display().to_string()).collect();
     let why = if missing.is_empty() && !off.is_empty() {
         format!("in {config} is switched off by `enabled = false`: {}", off.join(", "))
     } else if missing.is_empty() {
@@ -186,7 +242,7 @@ fn client_of(config: &Config) -> Result<PathBuf, Failure> {
             missing.join(", ")
         )
     };
-    Err(Failure::usage(format!("{why}; name a certificate with --cert FILE and its key with --key FILE")))
+    Failure::usage(format!("{why}; name a certificate with --cert FILE and its key with --key FILE"))
 }
 
 /// Warns of a file that identifies this user, or lists known servers, and that others can change.

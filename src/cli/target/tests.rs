@@ -38,7 +38,7 @@ fn with_config(config: &Path) -> TargetOptions {
 #[test]
 fn a_config_file_names_server_trust_and_client() {
     let (folder, config) = folder_with_config("0.0.0.0:5001");
-    let target = with_config(&config).resolve().unwrap();
+    let target = with_config(&config).resolve(Wanted::Any).unwrap();
     assert_eq!(target.address.to_string(), "127.0.0.1:5001");
     assert_eq!(target.config.as_deref(), Some(&*config));
     let server = fs::read(folder.path().join("certs/server.pem")).unwrap();
@@ -47,17 +47,17 @@ fn a_config_file_names_server_trust_and_client() {
     assert_eq!(pins, [server]);
     assert!(words.contains("server.pem"), "{words}");
     let loaded = load_named_config(&config).unwrap();
-    assert!(client_of(&loaded.config).unwrap().ends_with("certs/here.pem"));
+    assert!(client_of(&loaded.config, Wanted::Any).unwrap().ends_with("certs/here.pem"));
 }
 
 #[test]
 fn every_address_that_means_all_is_this_machine() {
     for (listen, address) in [("[::]:9", "[::1]:9"), ("10.1.2.3:9", "10.1.2.3:9")] {
         let (_folder, config) = folder_with_config(listen);
-        assert_eq!(with_config(&config).resolve().unwrap().address.to_string(), address);
+        assert_eq!(with_config(&config).resolve(Wanted::Any).unwrap().address.to_string(), address);
     }
     let (_folder, config) = folder_with_config("127.0.0.1:0");
-    assert!(with_config(&config).resolve().unwrap_err().message().contains("--server"));
+    assert!(with_config(&config).resolve(Wanted::Any).unwrap_err().message().contains("--server"));
 }
 
 #[test]
@@ -71,11 +71,14 @@ fn options_go_before_the_config_file() {
         pin: Some(pin),
         ..with_config(&config)
     };
-    let target = options.resolve().unwrap();
+    let target = options.resolve(Wanted::Any).unwrap();
     assert_eq!(target.address.to_string(), "elsewhere:1");
     assert!(matches!(target.trust, TrustSource::Given(Trust::Pinned(pins), _) if pins == [pin]));
     let options = TargetOptions { ca: Some(other.certificate), ..with_config(&config) };
-    assert!(matches!(options.resolve().unwrap().trust, TrustSource::Given(Trust::Authorities(_), _)));
+    assert!(matches!(
+        options.resolve(Wanted::Any).unwrap().trust,
+        TrustSource::Given(Trust::Authorities(_), _)
+    ));
 }
 
 #[test]
@@ -95,7 +98,7 @@ fn what_is_missing_is_said() {
         ),
         (TargetOptions { ca: Some("no/such.pem".into()), ..server() }, "as the certificates of authorities"),
     ] {
-        let failure = options.resolve().unwrap_err();
+        let failure = options.resolve(Wanted::Any).unwrap_err();
         assert_eq!(failure.exit(), Exit::Usage);
         assert!(failure.message().contains(words), "{}", failure.message());
     }
@@ -107,10 +110,10 @@ fn clients_that_are_switched_off_are_named_and_a_key_may_be_in_the_certificates_
     let at = |name: &str| folder.path().join("certs").join(name);
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("[clients.b]", "[clients.b]\nenabled = false")).unwrap();
-    let failure = with_config(&config).resolve().unwrap_err();
+    let failure = with_config(&config).resolve(Wanted::Any).unwrap_err();
     assert!(failure.message().contains("away.key"), "{}", failure.message());
     fs::write(&config, text.replace("certificates", "enabled = false\ncertificates")).unwrap();
-    let failure = with_config(&config).resolve().unwrap_err();
+    let failure = with_config(&config).resolve(Wanted::Any).unwrap_err();
     let words = "is switched off by `enabled = false`: `a`, `b`";
     assert!(failure.message().contains(words), "{}", failure.message());
 
@@ -118,7 +121,7 @@ fn clients_that_are_switched_off_are_named_and_a_key_may_be_in_the_certificates_
     let both = fs::read_to_string(at("here.pem")).unwrap() + &fs::read_to_string(at("here.key")).unwrap();
     fs::write(at("here.pem"), both).unwrap();
     fs::remove_file(at("here.key")).unwrap();
-    with_config(&config).resolve().unwrap();
+    with_config(&config).resolve(Wanted::Any).unwrap();
 }
 
 #[test]
@@ -135,4 +138,37 @@ fn a_folder_that_may_not_be_entered_is_not_taken_for_one_without_a_config() {
     mode(0o000);
     assert!(!is_missing(&config));
     mode(0o700);
+}
+
+#[test]
+fn a_client_that_may_run_the_command_is_chosen() {
+    let (folder, config) = folder_with_config("127.0.0.1:5001");
+    pair(&folder.path().join("certs"), "later");
+    let text = fs::read_to_string(&config).unwrap();
+    let later = "[clients.\"c.d\"]\ncertificates = [\"certs/later.pem\"]\nroles = [\"r\"]\n\
+                 [roles.r]\ncommands = [\"@status .\", \"@reload x\", \"say hello\"]\n";
+    fs::write(&config, text + later).unwrap();
+    let config = load_named_config(&config).unwrap().config;
+    let chosen =
+        |wanted: Wanted<'_>| client_of(&config, wanted).map(|path| path.file_stem().unwrap().to_owned());
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    for (line, client) in [("say hello", "later"), ("say", "here"), ("@ping", "here"), ("@status", "later")] {
+        assert_eq!(chosen(Wanted::Command(&words(line))).unwrap(), client, "{line}");
+    }
+    assert_eq!(chosen(Wanted::Any).unwrap(), "here");
+    assert_eq!(chosen(Wanted::BuiltIn("@status")).unwrap(), "later");
+    let refused = chosen(Wanted::BuiltIn("@reload")).unwrap_err();
+    assert_eq!(refused.exit(), Exit::Usage);
+    for words in [
+        "none of the clients whose keys are here may run @reload: `b`, `c.d`; ",
+        "add \"@reload\" to `commands` of [clients.b] in ",
+        "SIGHUP",
+    ] {
+        assert!(refused.message().contains(words), "{}", refused.message());
+    }
+    fs::remove_file(folder.path().join("certs/here.key")).unwrap();
+    let refused = chosen(Wanted::BuiltIn("@reload")).unwrap_err();
+    for words in ["the client `c.d`, whose key is here, may not run @reload; ", "of [clients.\"c.d\"] in "] {
+        assert!(refused.message().contains(words), "{}", refused.message());
+    }
 }
