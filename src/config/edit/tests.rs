@@ -1,3 +1,5 @@
+//! Edits that are taken back, on configs in every form.
+
 use proptest::prelude::*;
 
 use super::*;
