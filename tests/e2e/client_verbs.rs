@@ -272,11 +272,20 @@ fn included_files_are_edited_too() {
     assert!(there.stderr.contains("conf.d/ci.toml has a client desk already, in line 2"), "{there:?}");
     let wrong = client(folder, &["add", "x", "--to", "boss.pem", "--yes"]);
     assert!(wrong.stderr.contains("whose files are server.toml, conf.d/ci.toml"), "{wrong:?}");
-    fs::write(&ci, format!("{before}\n[clients.desk.limits]\nconnections = 2\n")).unwrap();
+    fs::write(
+        &ci,
+        format!("{before}\n[clients.desk.limits]\nconnections = 2\n")
+            .replace("commands", "expires = 2099-01-31T00:00:00Z\ncommands"),
+    )
+    .unwrap();
     let listed = client(folder, &["list"]);
-    assert!(listed.stdout.contains("; commands \"echo\"; limits connections 2\n"), "{listed:?}");
+    assert!(
+        listed.stdout.contains("; commands \"echo\"; limits connections 2; expires 2099-01-31T00:00:00Z\n"),
+        "{listed:?}"
+    );
     let json = client(folder, &["list", "--json"]);
     assert!(json.stdout.contains(r#""limits":{"connections":2}"#), "{json:?}");
+    assert!(json.stdout.contains(r#""expires":"2099-01-31T00:00:00Z""#), "{json:?}");
     assert!(json.stdout.contains(r#""place":"conf.d/ci.toml:2""#), "{json:?}");
     fs::write(&ci, &before).unwrap();
     let added = client(folder, &["add", "ci", "--to", "conf.d/ci.toml", "--role", "all", "--yes"]);

@@ -1,5 +1,8 @@
 //! `lictor client list`: the clients of a config.
 
+use std::time::SystemTime;
+
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::cli::config_file::{ConfigFile, load_named_config};
@@ -8,7 +11,7 @@ use crate::config::{Client, ClientName, OwnLimits};
 
 /// List the clients in the config file
 ///
-/// Shows how each is identified, its roles, and the commands of its own.
+/// Shows how each is identified, its roles, the commands and limits of its own, and when it expires.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -80,6 +83,9 @@ impl<'c> Listed<'c> {
         if !limits.is_empty() {
             parts.push(format!("limits {}", limits.join(", ")));
         }
+        for (words, time) in [("expires", client.expires), ("report until", client.report_until)] {
+            parts.extend(time.and_then(shown_time).map(|time| format!("{words} {time}")));
+        }
         format!("{name:width$}  {}", parts.join("; "))
     }
 
@@ -97,9 +103,16 @@ impl<'c> Listed<'c> {
             "roles": texts(&mut client.roles.iter().map(ToString::to_string)),
             "commands": texts(&mut client.commands.iter().map(|pattern| pattern.value.to_string())),
             "limits": limits(&client.limits),
+            "expires": client.expires.and_then(shown_time),
+            "report_until": client.report_until.and_then(shown_time),
             "place": client.place.to_string(),
         })
     }
+}
+
+/// Writes a time as the config does.
+fn shown_time(time: SystemTime) -> Option<String> {
+    Timestamp::try_from(time).ok().map(|time| time.to_string())
 }
 
 /// The limits of a client's own, by their keys.
