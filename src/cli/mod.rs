@@ -21,6 +21,7 @@ mod question;
 mod reload;
 mod request;
 mod revision;
+mod schema;
 mod serve;
 mod session;
 mod state;
@@ -53,6 +54,7 @@ enum Verb {
     Call(call::Call),
     Reload(reload::Reload),
     Status(status::Status),
+    Schema(schema::Schema),
     Bench(Box<bench::Bench>),
     #[command(subcommand)]
     Cert(cert::Cert),
@@ -105,6 +107,7 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Call(verb) => verb.run(),
         Verb::Reload(verb) => verb.run(),
         Verb::Status(verb) => verb.run(),
+        Verb::Schema(verb) => verb.run(),
         Verb::Bench(verb) => verb.run(),
         Verb::Cert(verb) => verb.run(),
         Verb::Client(verb) => verb.run(),

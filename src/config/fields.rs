@@ -8,23 +8,17 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::address::Listen;
 use super::fault::{Draft, Fault, Faults, Severity};
+use super::form::Written::Like;
+use super::form::{self, Written, like};
 use super::moment::{self, Moment};
-use super::names::{ClientName, CommandName, PluginName, RoleName};
-use super::quantities::{ByteSize, SizeOrPart, TimeSpan};
 use super::redact::{self, Grammar};
-use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::sections::Sections;
 use super::source::{Place, Source};
-use super::values::{
-    CredentialName, Digest, IncludePattern, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting,
-    SettingName, StateEngine, TlsVersion, UriText, VariableName,
-};
-use crate::authz::PermissionPattern;
 use crate::text::InvalidText;
 
 /// The faults found so far in the files of a config.
@@ -159,10 +153,15 @@ impl<T> Field<List<T>> {
 pub(super) trait Shape: Sized {
     /// Reads the value; reports a fault if it has another form.
     fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self>;
+
+    /// Returns the JSON Schema of the value.
+    fn schema() -> Value;
 }
 
 /// A type written as a string.
 pub(super) trait Text: TryFrom<String, Error = InvalidText> {
+    /// The texts that may be valid.
+    const WRITTEN: Written;
     /// The type's name in messages.
     const WANTED: &'static str;
     /// Advice for a value of another type.
@@ -181,6 +180,10 @@ impl<T: Text> Shape for T {
         T::try_from(text.to_owned())
             .map_err(|invalid| refused(at, T::WANTED, invalid, value.span(), findings))
             .ok()
+    }
+
+    fn schema() -> Value {
+        T::WRITTEN.schema()
     }
 }
 
@@ -213,43 +216,6 @@ fn wrong_type<'f>(
     findings.error(format!("`{at}`: expected {wanted}")).at(value.span(), format!("this is {found}"))
 }
 
-macro_rules! texts {
-    ($($type:ty: $wanted:literal, $advice:literal;)*) => {
-        $(impl Text for $type {
-            const WANTED: &'static str = $wanted;
-            const ADVICE: &'static str = $advice;
-        })*
-    };
-}
-
-texts! {
-    Listen: "an address and a port", "write a string, such as \"127.0.0.1:4888\"";
-    IncludePattern: "the path of a file, or a pattern", "write it in double quotes, such as \"conf.d/*.toml\"";
-    PathText: "the path of a file", "write it in double quotes";
-    Digest: "a SHA-256", "write its 64 hexadecimal digits in double quotes";
-    EventGrant: "a topic", "write a string, such as \"jobs/done\" or \"jobs/*\"";
-    HttpPrefix: "a URL", "write a string, such as \"https://api.example.com\", or { url = \"https://db.internal\", networks = [\"10.1.0.0/16\"] }";
-    PinText: "a certificate's thumbprint", "write its hexadecimal digits in double quotes";
-    UriText: "the URI of a client", "write it in double quotes, such as \"spiffe://example.org/laptop\"";
-    ClientName: "a client's name", "write it in double quotes";
-    RoleName: "a role's name", "write it in double quotes";
-    PluginName: "a plugin's name", "write it in double quotes";
-    StoreGrant: "a store's name", "write it in double quotes, such as \"default\" or \"PLUGIN/default\"";
-    Network: "a network", "write it in double quotes, such as \"10.1.0.0/16\"";
-    GuestFolder: "a folder's name for the plugin", "write it in double quotes, such as \"/data\"";
-    CommandName: "a command's name", "write it in double quotes";
-    PermissionPattern: "a command or a pattern", "write it in double quotes, such as \"echo\" or \"kv-*\"";
-    TlsVersion: "a version of TLS", "write \"1.3\" or \"1.2\", in double quotes";
-    Instances: "a way to keep instances", "write \"per-request\", \"per-client\" or \"shared\"";
-    LogLevel: "a level", "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
-    LogFormat: "a format", "write \"auto\", \"human\" or \"json\"";
-    StateEngine: "an engine", "write \"memory\" or \"sqlite\"";
-    SettingName: "a key", "write it in double quotes";
-    PluginSetting: "a string", "put the value in double quotes: plugins read text";
-    CredentialName: "a credential's name", "write it in double quotes";
-    VariableName: "a variable's name", "write it in double quotes";
-}
-
 impl Shape for bool {
     fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
         let read = value.get_ref().as_bool();
@@ -259,6 +225,10 @@ impl Shape for bool {
                 .done();
         }
         read
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "boolean" })
     }
 }
 
@@ -277,6 +247,10 @@ impl Shape for u64 {
         }
         read
     }
+
+    fn schema() -> Value {
+        json!({ "type": "integer", "minimum": 0 })
+    }
 }
 
 impl Shape for Moment {
@@ -288,24 +262,10 @@ impl Shape for Moment {
         };
         Self::try_from(*written).map_err(|invalid| refused(at, WANTED, invalid, value.span(), findings)).ok()
     }
-}
 
-impl Text for TimeSpan {
-    const WANTED: &'static str = "a duration";
-    const ADVICE: &'static str = "write a string of a number and its unit, such as \"1s\"";
-    const HAS_UNIT: bool = true;
-}
-
-impl Text for ByteSize {
-    const WANTED: &'static str = "a size";
-    const ADVICE: &'static str = "write a string of a number and its unit, such as \"64MiB\"";
-    const HAS_UNIT: bool = true;
-}
-
-impl Text for SizeOrPart {
-    const WANTED: &'static str = "a size or a part";
-    const ADVICE: &'static str = "write a string, such as \"800MiB\" or \"80%\"";
-    const HAS_UNIT: bool = true;
+    fn schema() -> Value {
+        Like(like::MOMENT).schema()
+    }
 }
 
 /// A list. Faulty elements were reported and left out.
@@ -329,6 +289,10 @@ impl<T: Shape> Shape for List<T> {
         };
         let items: Vec<_> = array.iter().filter_map(read).collect();
         Some(Self { whole: items.len() == array.len(), items })
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "array", "items": T::schema() })
     }
 }
 
@@ -358,6 +322,10 @@ impl<K: Text, V: Shape> Shape for Named<K, V> {
         }
         entries.sort_by_key(|(name, _)| name.span().start); // the table goes by names, conflicts go by lines
         Some(Self { whole: entries.len() == table.len(), entries })
+    }
+
+    fn schema() -> Value {
+        form::named(&K::WRITTEN.schema(), V::schema())
     }
 }
 

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -216,6 +217,10 @@ impl Shape for RawHttp {
             _ => HttpPrefix::read(at, value, findings).map(Self::Url),
         }
     }
+
+    fn schema() -> Value {
+        json!({ "anyOf": [HttpPrefix::schema(), RawUrl::schema()] })
+    }
 }
 
 /// A setting of a plugin: its text, or the place of a secret.
@@ -253,6 +258,12 @@ impl Shape for RawSetting {
             fault.at(value.span(), "this names no place").help(advice).done();
         }
         places.pop().map(Self::Secret)
+    }
+
+    fn schema() -> Value {
+        let mut secret = RawSecret::schema();
+        (secret["minProperties"], secret["maxProperties"]) = (1.into(), 1.into());
+        json!({ "anyOf": [PluginSetting::schema(), secret] })
     }
 }
 

@@ -36,6 +36,11 @@ macro_rules! table {
                 }
                 Some(raw)
             }
+
+            fn schema() -> serde_json::Value {
+                use $crate::config::fields::Shape;
+                $crate::config::form::table([$((stringify!($key), <$type as Shape>::schema()),)*])
+            }
         }
     };
 }

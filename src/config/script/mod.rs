@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -288,6 +289,10 @@ impl Shape for ScriptCommand {
         }
         let words: List<PluginSetting> = List::read(at, value, findings)?;
         words.whole.then(|| Self::Words(words.items.into_iter().map(|word| word.into_inner().0).collect()))
+    }
+
+    fn schema() -> Value {
+        json!({ "anyOf": [PluginSetting::schema(), List::<PluginSetting>::schema()] })
     }
 }
 
