@@ -33,6 +33,10 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    pub(super) fn new(exit: Exit, message: String) -> Self {
+        Self { exit, message: Some(message) }
+    }
+
     pub(super) fn failed(message: impl Into<String>) -> Self {
         Self { exit: Exit::Failed, message: Some(message.into()) }
     }

@@ -21,6 +21,7 @@ mod question;
 mod reload;
 mod request;
 mod revision;
+mod running;
 mod schema;
 mod serve;
 mod session;

@@ -13,13 +13,24 @@ pub(super) fn ask(question: &str) -> Result<String, Failure> {
     Ok(answer.trim().to_owned())
 }
 
-/// Asks for a yes; anything else is a no.
+/// Asks for a yes or a no, again until one of them is typed. An empty line and the end of the input are a no.
 pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
-    Ok(is_yes(&ask(&format!("{question} [y/N] "))?))
+    let mut asked = format!("{question} [y/N] ");
+    loop {
+        if let Some(answer) = meaning(&ask(&asked)?) {
+            return Ok(answer);
+        }
+        asked = "Answer y for yes, or n for no. [y/N] ".to_owned();
+    }
 }
 
-fn is_yes(answer: &str) -> bool {
-    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+/// The yes or the no that an answer means.
+fn meaning(answer: &str) -> Option<bool> {
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Some(true),
+        "" | "n" | "no" => Some(false),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -27,12 +38,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_clear_yes_is_one() {
+    fn only_a_clear_yes_or_no_is_one() {
         for answer in ["y\n", "Y", " yes \r\n", "YES"] {
-            assert!(is_yes(answer), "{answer:?}");
+            assert_eq!(meaning(answer), Some(true), "{answer:?}");
         }
-        for answer in ["", "\n", "n", "ye", "y n", "no"] {
-            assert!(!is_yes(answer), "{answer:?}");
+        for answer in ["", "\n", "n", "no", " NO\n"] {
+            assert_eq!(meaning(answer), Some(false), "{answer:?}");
+        }
+        for answer in ["ye", "y n", "default", "j", "1"] {
+            assert_eq!(meaning(answer), None, "{answer:?}");
         }
     }
 }

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::vec;
 
 use super::config_file::{CONFIG_FILE, is_missing, want_own_config};
-use super::output::{self, Reply};
-use super::request::request;
-use super::session::Session;
-use super::target::{Target, TargetOptions, Wanted};
+use super::output;
+use super::paste;
+use super::running::{Edit, Running};
 use super::{Exit, Failure, question};
 use crate::config::{
     self, ClientName, Fault, PluginName, Severity, section_line, section_names, without_section,
@@ -39,7 +38,8 @@ impl RevisionOptions {
 
     /// Takes a section out of the config file.
     pub(super) fn remove(&self, removal: Removal<'_>) -> Result<(), Failure> {
-        let Removal { table, kind, name, effect } = removal;
+        let Removal { table, kind, name, effect, until_reload } = removal;
+        let leaving = (table == CLIENTS).then_some(name);
         let originals = self.originals()?;
         let found = originals.0.iter().find_map(|original| {
             without_section(original.text(), table, name).map(|edited| (original, edited))
@@ -56,10 +56,10 @@ impl RevisionOptions {
         original.show(&edited)?;
         output::line(effect)?;
         self.confirm()?;
+        let running = Running::before(&self.path, Edit { leaving, until_reload });
         original.replace(&edited)?;
         output::line(&format!("removed the {kind} {name} from {path}"))?;
-        // By the new config: the reload would close the connection of a client that was removed.
-        original.running().reload()
+        running.reload()
     }
 
     /// Returns true if the user is asked.
@@ -92,6 +92,8 @@ pub(super) struct Removal<'r> {
     pub(super) name: &'r str,
     /// The effect on a running server.
     pub(super) effect: &'r str,
+    /// The state of a running server until it has reloaded: "still admits laptop".
+    pub(super) until_reload: &'r str,
 }
 
 /// A config file and those it includes, as they were read; the first is the config file.
@@ -120,8 +122,22 @@ impl Originals {
     ) -> Result<Original, Failure> {
         let line = |original: &Original| section_line(original.text(), table, name);
         if let Some((original, line)) = self.0.iter().find_map(|original| Some((original, line(original)?))) {
-            let path = original.path().display();
-            return Err(Failure::usage(format!("{path} has a {kind} {name} already, in line {line}")));
+            let (path, config) = (original.path().display(), paste::path(original.config()));
+            let named = match original.config() == Path::new(CONFIG_FILE) {
+                true => String::new(),
+                false => format!("--config {config} "),
+            };
+            let advice = match table {
+                CLIENTS => format!(
+                    "to let it do more, edit its `commands` there: `lictor check {named}--as {name} CMD` prints the line"
+                ),
+                _ => "to serve another version, replace its component and write the new hash, which `lictor plugin inspect FILE` \
+                      prints, into `sha256` there"
+                    .to_owned(),
+            };
+            return Err(Failure::usage(format!(
+                "{path} has a {kind} {name} already, in line {line}; {advice}"
+            )));
         }
         let paths: Vec<_> = self.0.iter().map(|original| original.path().display().to_string()).collect();
         let is_meant = |original: &Original| match to {
@@ -189,11 +205,6 @@ impl Original {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
-    /// The server of the config as it is now.
-    pub(super) fn running(&self) -> Running {
-        Running::of(&self.config)
-    }
-
     /// Writes a path as the file names it: relative to its folder if it is below that.
     pub(super) fn written(&self, path: &Path) -> Result<String, Failure> {
         let full = |path: &Path| {
@@ -246,51 +257,6 @@ impl Original {
             .map_err(|error| Failure::failed(format!("{} can't be changed: {error}", self.path.display())))
     }
 }
-
-/// The server of a config file, to be reloaded.
-pub(super) struct Running {
-    /// How to reach it; `None` if it reloads by itself.
-    target: Option<Result<Target, Failure>>,
-}
-
-impl Running {
-    /// Finds the server of the config file as it is now, and a client that it knows.
-    fn of(path: &Path) -> Self {
-        let watches = config::load_of_anybody(path).is_ok_and(|loaded| loaded.config.server.watch);
-        let target =
-            (!watches).then(|| TargetOptions::of_config(path).resolve(Wanted::Command(&[RELOAD.to_owned()])));
-        Self { target }
-    }
-
-    /// Reloads the server, if it runs.
-    pub(super) fn reload(self) -> Result<(), Failure> {
-        let target = match self.target {
-            None => return output::line("a running server reloads it by itself (`watch` in [server])"),
-            Some(Ok(target)) => target,
-            Some(Err(failure)) => {
-                let why = failure.report().unwrap_or("the config can't be read");
-                output::note(&format!("a running server was not reloaded: {why}"));
-                return output::line(
-                    "reload the server by `systemctl reload lictor`, SIGHUP or `lictor reload`",
-                );
-            }
-        };
-        let reloaded = match Session::open_if_running(target) {
-            Ok(None) => return output::line("no server runs; it takes effect when one starts"),
-            Ok(Some(mut session)) => {
-                let done = request(&[RELOAD.to_owned()], None)
-                    .and_then(|request| session.run(request, None, Reply::text()));
-                session.close();
-                done
-            }
-            Err(failure) => Err(failure),
-        };
-        reloaded.inspect_err(|_| output::note("the change is written, but the server has not reloaded it:"))
-    }
-}
-
-/// The command that has a server reload its config.
-const RELOAD: &str = "@reload";
 
 /// The tables of clients and of plugins in a config.
 pub(super) const CLIENTS: &str = "clients";

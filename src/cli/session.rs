@@ -39,7 +39,7 @@ pub(super) struct Session {
 
 /// The reason why a command was not completed. None of them ends a session.
 #[derive(Debug)]
-enum Undone {
+pub(super) enum Undone {
     /// The server refused.
     Refused(Refusal),
     /// The connection ended while a reply was due.
@@ -102,22 +102,34 @@ impl Session {
         limit: Option<Duration>,
         reply: Reply,
     ) -> Result<(), Failure> {
+        let command = request.command().to_owned();
+        self.try_run(request, limit, reply).map_err(|undone| undone.into_failure(&command))
+    }
+
+    /// Runs one command and prints its reply; returns the reason for having none.
+    pub(super) fn try_run(
+        &mut self,
+        request: Request,
+        limit: Option<Duration>,
+        reply: Reply,
+    ) -> Result<(), Undone> {
         let mut reply = reply;
         self.exchange(request, limit, &mut |part| reply.part(part))?;
-        reply.end()
+        reply.end().map_err(Undone::Failed)
     }
 
     /// Runs one command and returns its reply.
     pub(super) fn ask(&mut self, request: Request) -> Result<Vec<u8>, Failure> {
+        let command = request.command().to_owned();
         let mut bytes = Vec::new();
-        self.exchange(request, Some(DEADLINE_GRACE), &mut |part| {
+        let asked = self.exchange(request, Some(DEADLINE_GRACE), &mut |part| {
             bytes.extend_from_slice(part);
             match bytes.len() > MAX_ASKED_BYTES {
                 true => Err(Failure::failed(format!("the reply has more than {MAX_ASKED_BYTES} bytes"))),
                 false => Ok(()),
             }
-        })?;
-        Ok(bytes)
+        });
+        asked.map(|()| bytes).map_err(|undone| undone.into_failure(&command))
     }
 
     /// Closes the connection cleanly.
@@ -132,12 +144,16 @@ impl Session {
         request: Request,
         limit: Option<Duration>,
         on_part: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Undone> {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let command = request.command().to_owned();
-        let bytes = request.sequence(sequence).encode().map_err(|error| Failure::usage(error.to_string()))?;
-        let Some(runtime) = self.runtime.take() else { return Err(Failure::failed("the session is over")) };
+        let bytes = request
+            .sequence(sequence)
+            .encode()
+            .map_err(|error| Undone::Failed(Failure::usage(error.to_string())))?;
+        let Some(runtime) = self.runtime.take() else {
+            return Err(Undone::Failed(Failure::failed("the session is over")));
+        };
         let done = runtime.block_on(async {
             let own = sequence.to_string();
             let conversation = self.converse(&bytes, &own, on_part);
@@ -147,13 +163,11 @@ impl Session {
             }
         });
         self.runtime = Some(runtime);
-        done.map_err(|undone| {
-            // After these the connection may still receive the rest of an abandoned reply.
-            if !matches!(undone, Undone::Refused(_)) {
-                self.connection = None;
-            }
-            undone.into_failure(&command)
-        })
+        // After these the connection may still receive the rest of an abandoned reply.
+        if !matches!(done, Ok(()) | Err(Undone::Refused(_))) {
+            self.connection = None;
+        }
+        done
     }
 
     async fn converse(
@@ -208,7 +222,7 @@ impl Session {
 }
 
 impl Undone {
-    fn into_failure(self, command: &str) -> Failure {
+    pub(super) fn into_failure(self, command: &str) -> Failure {
         match self {
             Self::Refused(refusal) => {
                 let words = shown(&refusal.to_string(), MAX_SHOWN_CHARS).to_string();

@@ -193,7 +193,10 @@ fn a_change_that_would_be_faulty_is_refused_with_the_fault() {
     let (folder, before) = (setup.folder(), text(setup.folder()));
     let pinned = Identity::read(folder, "boss").sha256();
     for (arguments, words) in [
-        (&["add", "boss"][..], "server.toml has a client boss already, in line 17"),
+        (
+            &["add", "boss"][..],
+            "server.toml has a client boss already, in line 17; to let it do more, edit its `commands` there: `lictor check --as boss CMD`",
+        ),
         (&["add", "x", "--role", "al"], "a role that does not exist"),
         (&["add", "x", "--command", "a  b"], "server.toml:"),
         (&["add", "x", "--thumbprint", "12"], "it has 2 hexadecimal digits"),
@@ -231,7 +234,9 @@ fn a_server_that_is_not_reloaded_is_told_of() {
     let server = start(setup().server("watch = true"));
     let added = client(server.folder(), &["add", "laptop", "--command", "echo", "--yes"]);
     assert!(
-        added.code == Some(0) && added.stdout.contains("a running server reloads it by itself"),
+        added.code == Some(0)
+            && added.stdout.contains("a running server reloads it by itself")
+            && added.stdout.contains("`lictor status` shows whether it did"),
         "{added:?}"
     );
     server.wait_for_log("a reload", |entry| entry.message() == "reloaded");
@@ -244,9 +249,26 @@ fn a_server_that_is_not_reloaded_is_told_of() {
     let refused = client(server.folder(), &["add", "phone", "--command", "echo", "--yes"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
-        refused.stderr.contains("the change is written, but the server has not reloaded it:"),
+        refused.stderr.contains("not reloaded it: no client whose key is here may run @reload\n"),
         "{refused:?}"
     );
+    assert!(
+        refused
+            .stderr
+            .trim_end()
+            .lines()
+            .last()
+            .unwrap()
+            .contains("the running server does not admit phone yet: send it SIGHUP"),
+        "{refused:?}"
+    );
+    let removed = client(server.folder(), &["rm", "boss", "--yes"]);
+    assert!(
+        removed.code == Some(3)
+            && removed.stderr.contains("the running server still admits boss: send it SIGHUP"),
+        "{removed:?}"
+    );
+    server.edit(|text| text + "\n[clients.boss]\ncertificates = [\"boss.pem\"]\n");
     assert!(text(server.folder()).contains("[clients.phone]"));
 
     // No client's key is here.
@@ -254,7 +276,34 @@ fn a_server_that_is_not_reloaded_is_told_of() {
     fs::remove_file(server.folder().join("certs/phone.key")).unwrap();
     let added = client(server.folder(), &["add", "laptop", "--command", "echo", "--yes"]);
     assert!(added.code == Some(0) && added.stderr.contains("a running server was not reloaded"), "{added:?}");
-    assert!(added.stdout.contains("reload the server by `systemctl reload lictor`"), "{added:?}");
+    let last = "a running server does not admit laptop yet: reload it by SIGHUP (`systemctl reload lictor`)";
+    assert!(added.stdout.contains(last), "{added:?}");
+}
+
+#[test]
+fn the_only_client_that_may_reload_is_removed_by_its_own_key() {
+    let server = start(setup());
+    let folder = server.folder();
+    assert_eq!(client(folder, &["add", "aide", "--command", "@reload", "--yes"]).code, Some(0));
+    let mut aide = server.connect(&Identity::read(&folder.join("certs"), "aide"));
+    let mut boss = server.connect(&Identity::read(folder, "boss"));
+    // Another that may reload is asked first, although it comes later by name.
+    let removed = client(folder, &["rm", "aide", "--yes"]);
+    assert!(
+        removed.code == Some(0) && removed.stdout.contains("live     removed  clients.aide"),
+        "{removed:?}"
+    );
+    aide.read_to_end();
+    let removed = client(folder, &["rm", "boss", "--yes"]);
+    assert_eq!(removed.code, Some(0), "{removed:?}");
+    assert!(
+        removed.stdout.ends_with(
+            "the server no longer admits boss, by whose key it was reloaded: its connections are closed\n"
+        ),
+        "{removed:?}"
+    );
+    boss.read_to_end();
+    server.wait_for_log("a reload", |entry| entry.message() == "reloaded");
 }
 
 #[test]

@@ -121,7 +121,9 @@ fn each_grant_is_asked_for_with_what_it_gives_away() {
     let stores = [
         "",
         "Grant it? [y/N]",
-        "y\r",
+        "default\r",
+        "Answer y for yes, or n for no. [y/N]",
+        "Y\r",
         "Which stores, separated by commas? [default]",
         "a, b\r",
         "+keyvalue = [\"a\", \"b\"]",
@@ -188,7 +190,9 @@ fn what_cannot_be_added_is_refused_with_what_to_do() {
     );
     let again = plugin(folder, &["add", "plugins/echo.wasm", "--yes"]);
     assert!(
-        again.code == Some(2) && again.stderr.contains("has a plugin echo already, in line "),
+        again.code == Some(2)
+            && again.stderr.contains("write the new hash, which `lictor plugin inspect FILE`")
+            && again.stderr.contains("has a plugin echo already, in line "),
         "{again:?}"
     );
     let needed = plugin(folder, &["rm", "a", "--yes"]);

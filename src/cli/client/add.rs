@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::cert::creation::write;
 use crate::cli::cert::issue::{self, CertificateName, DEFAULT_DAYS, FOLDER, Files, Issued, Role};
 use crate::cli::revision::{CLIENTS, Original, RevisionOptions, client_name};
+use crate::cli::running::{Edit, Running};
 use crate::cli::{Failure, output};
 use crate::config::{ClientName, Section, quoted_list};
 
@@ -67,7 +68,9 @@ impl Add {
             output::note("without --role and --command this client may run nothing");
         }
         self.revision.confirm()?;
-        let running = original.running();
+        let until_reload = format!("does not admit {} yet", self.name);
+        let edit = Edit { leaving: None, until_reload: &until_reload };
+        let running = Running::before(original.config(), edit);
         if let Some(Own { issued: Some(issued), files }) = &own {
             write(issued, files)?;
             original.check(&edited)?;

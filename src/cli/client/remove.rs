@@ -28,6 +28,13 @@ impl Remove {
         let effect = format!(
             "once the server has reloaded, the connections of {name} are closed and its commands stopped"
         );
-        self.revision.remove(Removal { table: CLIENTS, kind: "client", name, effect: &effect })
+        let until_reload = format!("still admits {name}");
+        self.revision.remove(Removal {
+            table: CLIENTS,
+            kind: "client",
+            name,
+            effect: &effect,
+            until_reload: &until_reload,
+        })
     }
 }

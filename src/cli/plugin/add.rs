@@ -7,6 +7,7 @@ use super::inspect::imports;
 use super::{Failure, output};
 use crate::author::{self, Compiling, Inspected, Standing};
 use crate::cli::revision::{Original, PLUGINS, RevisionOptions, plugin_name};
+use crate::cli::running::{Edit, Running};
 use crate::config::{self, Limits, PluginName, Section, quoted, quoted_list};
 
 /// Add a plugin to the config file
@@ -76,9 +77,12 @@ impl Add {
         original.check(&edited)?;
         original.show(&edited)?;
         self.revision.confirm()?;
+        let until_reload = format!("does not run the commands of {name} yet");
+        let edit = Edit { leaving: None, until_reload: &until_reload };
+        let running = Running::before(original.config(), edit);
         original.replace(&edited)?;
         output::line(&format!("added the plugin {name} to {path}"))?;
-        original.running().reload()?;
+        running.reload()?;
         output::line("clients may run its commands once their `commands`, or those of a role, allow them")
     }
 

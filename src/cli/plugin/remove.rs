@@ -28,6 +28,13 @@ impl Remove {
         let effect = format!(
             "once the server has reloaded, new requests for the commands of {name} are refused as unknown; those that run go on"
         );
-        self.revision.remove(Removal { table: PLUGINS, kind: "plugin", name, effect: &effect })
+        let until_reload = format!("still runs the commands of {name}");
+        self.revision.remove(Removal {
+            table: PLUGINS,
+            kind: "plugin",
+            name,
+            effect: &effect,
+            until_reload: &until_reload,
+        })
     }
 }

@@ -56,7 +56,12 @@ pub(super) enum Wanted<'a> {
     Command(&'a [String]),
     /// The command that a verb is about: a client that may not run it is of no use.
     BuiltIn(&'a str),
+    /// `@reload`, after an edit that may take out a client: this client goes behind all others.
+    Reload { without: Option<&'a str> },
 }
+
+/// The command that has a server reload its config.
+pub(super) const RELOAD: &str = "@reload";
 
 /// The source of the trust in a server.
 #[derive(Debug)]
@@ -182,11 +187,15 @@ fn client_of(config: &Config, wanted: Wanted<'_>) -> Result<PathBuf, Failure> {
         let certificate = client.certificates.iter().find(|path| Credentials::has_key(path))?;
         Some(Own { name, client, certificate })
     });
-    let own: Vec<_> = own.collect();
+    let mut own: Vec<_> = own.collect();
+    if let Wanted::Reload { without: Some(leaving) } = wanted {
+        own.sort_by_key(|own| own.name.as_ref() == leaving);
+    }
     let words = match wanted {
         Wanted::Any => Vec::new(),
         Wanted::Command(words) => words.to_vec(),
         Wanted::BuiltIn(command) => vec![command.to_owned()],
+        Wanted::Reload { .. } => vec![RELOAD.to_owned()],
     };
     let able: Vec<_> = own.iter().filter(|own| may(own.client, &words)).collect();
     let (meant, which) = match (able.is_empty(), wanted) {
@@ -198,6 +207,7 @@ fn client_of(config: &Config, wanted: Wanted<'_>) -> Result<PathBuf, Failure> {
     };
     let Some(first) = meant.first() else { return Err(no_key(config)) };
     if output::is_stderr_terminal()
+        && !matches!(wanted, Wanted::Reload { .. })
         && let Some(other) = meant.get(1)
     {
         output::note(&format!(
