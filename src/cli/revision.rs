@@ -13,7 +13,7 @@ use super::{Exit, Failure, question};
 use crate::config::{
     self, ClientName, Fault, PluginName, Severity, section_line, section_names, without_section,
 };
-use crate::files::{FileId, put_alike, read_named};
+use crate::files::{FileId, make_alike, put_alike, read_named, remove_unchanged};
 use crate::text::InvalidText;
 
 /// Options of verbs that change a config file.
@@ -41,19 +41,23 @@ impl RevisionOptions {
         let Removal { table, kind, name, effect, until_reload } = removal;
         let leaving = (table == CLIENTS).then_some(name);
         let originals = self.originals()?;
-        let found = originals.0.iter().find_map(|original| {
-            without_section(original.text(), table, name).map(|edited| (original, edited))
+        let all_names = originals.0.iter().flat_map(|original| section_names(original.text(), table));
+        let names: Vec<_> = all_names.collect();
+        let found = originals.0.into_iter().find_map(|original| {
+            let edited = without_section(original.text(), table, name)?;
+            Some((original, edited))
         });
         let Some((original, edited)) = found else {
-            let names: Vec<_> =
-                originals.0.iter().flat_map(|original| section_names(original.text(), table)).collect();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let path = self.path.display();
             return Err(Failure::usage(format!("{path} has no {kind} {name}; it has {names}")));
         };
-        let path = original.path().display();
         original.check(&edited)?;
         original.show(&edited)?;
+        let path = original.path().display();
+        if original.is_removed_by(&edited) {
+            output::line(&format!("{path} is removed, as nothing is left in it"))?;
+        }
         output::line(effect)?;
         self.confirm()?;
         let running = Running::before(&self.path, Edit { leaving, until_reload });
@@ -110,13 +114,13 @@ impl Originals {
     }
 
     /// The file to which a section `name` of `table` is to be added: the config's own, or `to`, one that it
-    /// includes.
+    /// includes, or would include if it existed.
     ///
     /// # Errors
     ///
     /// There is such a section, or `to` is not included.
     pub(super) fn for_new(
-        self,
+        mut self,
         (table, kind, name): (&str, &str, &str),
         to: Option<&Path>,
     ) -> Result<Original, Failure> {
@@ -139,15 +143,49 @@ impl Originals {
                 "{path} has a {kind} {name} already, in line {line}; {advice}"
             )));
         }
-        let paths: Vec<_> = self.0.iter().map(|original| original.path().display().to_string()).collect();
         let is_meant = |original: &Original| match to {
             None => true,
             Some(to) => FileId::at(to).is_some_and(|id| FileId::at(original.path()) == Some(id)),
         };
-        self.0.into_iter().find(is_meant).ok_or_else(|| {
-            let to = to.unwrap_or(Path::new("")).display();
-            Failure::usage(format!("{to} is no file of this config, whose files are {}", paths.join(", ")))
-        })
+        match self.0.iter().position(is_meant) {
+            Some(meant) => Ok(self.0.swap_remove(meant)),
+            None => self.new_file(to.unwrap_or(Path::new(""))),
+        }
+    }
+
+    /// The file `to`, which is none of these, and is to be created.
+    fn new_file(mut self, to: &Path) -> Result<Original, Failure> {
+        let paths: Vec<_> = self.0.iter().map(|original| original.path().display().to_string()).collect();
+        let main = self.0.swap_remove(0);
+        let (config, shown) = (main.path().display(), to.display());
+        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| is_missing(folder)) {
+            let command = paste::path(folder);
+            return Err(Failure::usage(format!(
+                "there is no folder for {shown}; make it: `mkdir {command}`"
+            )));
+        }
+        let known = paths.join(", ");
+        match config::included_path(main.path(), main.text(), to) {
+            Ok(path) if is_missing(to) => Ok(Original::new(main.path(), &path)),
+            Ok(_) => {
+                Err(Failure::usage(format!("{shown} can't be read as one of the files of {config}: {known}")))
+            }
+            Err(patterns) => {
+                let advice = match patterns.is_empty() {
+                    true => format!(
+                        "it includes no files: write `include = [\"conf.d/*.toml\"]` at the top of {config}"
+                    ),
+                    false => format!(
+                        "it includes {}: choose such a name, or add a pattern to `include`",
+                        patterns.join(", ")
+                    ),
+                };
+                Err(Failure::usage(format!(
+                    "{shown} is no file of this config, whose files are {known}; {advice}"
+                )))
+            }
+        }
     }
 }
 
@@ -165,7 +203,9 @@ pub(super) struct Original {
     /// The config's own file.
     config: PathBuf,
     path: PathBuf,
+    /// Empty for a file that is to be created.
     text: String,
+    is_new: bool,
 }
 
 /// Maximum size of a config file: that of the server's own reading.
@@ -184,7 +224,12 @@ impl Original {
             output::faults(|style| faults.render(style));
             Failure::told(Exit::Usage)
         })?;
-        Ok(Self { config: config.to_owned(), path: path.to_owned(), text })
+        Ok(Self { text, is_new: false, ..Self::new(config, path) })
+    }
+
+    /// A file that is to be created.
+    fn new(config: &Path, path: &Path) -> Self {
+        Self { config: config.to_owned(), path: path.to_owned(), text: String::new(), is_new: true }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -205,14 +250,24 @@ impl Original {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
-    /// Writes a path as the file names it: relative to its folder if it is below that.
+    /// Writes a path as the file names it: relative to its folder if it is below that or below the config's.
     pub(super) fn written(&self, path: &Path) -> Result<String, Failure> {
         let full = |path: &Path| {
             let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
             std::path::absolute(here).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
         };
-        let (full, folder) = (full(path)?, full(self.folder())?);
-        let written = full.strip_prefix(folder).unwrap_or(&full);
+        let (path_of_folder, main) =
+            (full(self.folder())?, full(self.config.parent().unwrap_or(Path::new("")))?);
+        let full = full(path)?;
+        let up = || {
+            let below = path_of_folder.strip_prefix(&main).ok()?;
+            let up: PathBuf = below.components().map(|_| Path::new("..")).collect();
+            // A link in between leads up to somewhere else.
+            let is_main = FileId::at(&path_of_folder.join(&up)) == FileId::at(&main);
+            Some(up.join(full.strip_prefix(&main).ok()?)).filter(|_| is_main)
+        };
+        let below = full.strip_prefix(&path_of_folder).ok().map(Path::to_owned);
+        let written = below.or_else(up).unwrap_or_else(|| full.clone());
         let written = written.to_str().map(str::to_owned);
         written.ok_or_else(|| {
             Failure::usage(format!("{}: a config can only name paths of UTF-8", path.display()))
@@ -221,11 +276,16 @@ impl Original {
 
     /// Refuses a change that adds an error to those that the file has. Reports the warnings that it adds.
     pub(super) fn check(&self, edited: &str) -> Result<(), Failure> {
+        self.check_beyond(&self.text, edited)
+    }
+
+    /// Checks a change like [`Self::check`], beyond the faults of the text `checked`.
+    pub(super) fn check_beyond(&self, checked: &str, edited: &str) -> Result<(), Failure> {
         let faults = |text: &str| match config::parse_edited(&self.config, &self.path, text) {
             Ok(loaded) => loaded.warnings,
             Err(faults) => faults.iter().cloned().collect(),
         };
-        let mut old = faults(&self.text);
+        let mut old = faults(checked);
         let is_new = |fault: &Fault| match old.iter().position(|old| old.message() == fault.message()) {
             Some(known) => {
                 old.swap_remove(known);
@@ -248,12 +308,28 @@ impl Original {
     /// Shows the change.
     pub(super) fn show(&self, edited: &str) -> Result<(), Failure> {
         let difference = config::difference(&self.text, edited);
-        output::line(&format!("{}\n{}", self.path.display(), difference.trim_end()))
+        let new = if self.is_new { " (a new file)" } else { "" };
+        output::line(&format!("{}{new}\n{}", self.path.display(), difference.trim_end()))
     }
 
-    /// Writes the changed text in place of the file, unless the file has changed since it was read.
+    /// Returns true if the change leaves nothing in an included file. What a link leads to stays.
+    fn is_removed_by(&self, edited: &str) -> bool {
+        let is_file = || self.path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        self.path != self.config && edited.trim_start_matches('\u{feff}').trim().is_empty() && is_file()
+    }
+
+    /// Writes the changed text in place of the file, unless the file has changed since it was read. Removes
+    /// an included file in which nothing is left.
     pub(super) fn replace(&self, edited: &str) -> Result<(), Failure> {
-        put_alike(&self.path, self.text.as_bytes(), edited.as_bytes())
+        let old = self.text.as_bytes();
+        let replaced = if self.is_new {
+            make_alike(&self.path, &self.config, edited.as_bytes())
+        } else if self.is_removed_by(edited) {
+            remove_unchanged(&self.path, old)
+        } else {
+            put_alike(&self.path, old, edited.as_bytes())
+        };
+        replaced
             .map_err(|error| Failure::failed(format!("{} can't be changed: {error}", self.path.display())))
     }
 }

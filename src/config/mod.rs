@@ -40,7 +40,7 @@ mod texts;
 mod values;
 mod written;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use address::Listen;
 pub use diff::{Applies, Change, Kind, diff};
@@ -145,8 +145,18 @@ fn parse_in(path: &Path, text: &str, reading: Reading<'_>) -> Result<Loaded, Fau
     Ok(Loaded { config, warnings, sightings: sightings.of_content() })
 }
 
+/// Returns the path by which the config at `main`, which has this `text`, would include `file`, which does
+/// not exist yet.
+///
+/// # Errors
+/// None of the patterns in `include` fits; returns them.
+pub fn included_path(main: &Path, text: &str, file: &Path) -> Result<PathBuf, Vec<String>> {
+    let (raw, _) = raw::read::<RawConfig>(main, text, Grammar::Toml).map_err(|_| Vec::new())?;
+    resolve::included_path(main, &raw, file)
+}
+
 /// Checks the config at `path` with `text` in place of the file `edited`, which is the config's own or one
-/// that it includes.
+/// that it includes, and which need not exist yet.
 ///
 /// # Errors
 /// Every fault in it, in line order.

@@ -32,12 +32,34 @@ pub fn place(path: &Path) -> Result<PathBuf, Fault> {
 /// [`io::ErrorKind::AlreadyExists`] if the name is taken; otherwise as [`place`], or the file cannot be
 /// written.
 pub fn make(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    make_ready(path, mode, bytes, |_| Ok(()))
+}
+
+/// [`make`] for a file that gets the mode, owner and group of the file `like`: readers of that can read the
+/// new one.
+///
+/// # Errors
+///
+/// As for [`make`]; also if `like` can't be opened, or the new file cannot be given its owner.
+pub fn make_alike(path: &Path, like: &Path, bytes: &[u8]) -> io::Result<()> {
+    let like = Opened::file(like).map_err(in_words)?;
+    make_ready(path, 0o600, bytes, |new| resemble(new, &like))
+}
+
+/// Creates the file `path` once `ready` has run on it.
+fn make_ready(
+    path: &Path,
+    mode: u32,
+    bytes: &[u8],
+    ready: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let path = place(path).map_err(in_words)?;
     if path.symlink_metadata().is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     let temporary = write_beside(&path, mode, bytes)?;
-    name_new(&temporary, &path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    let named = ready(&temporary).and_then(|()| name_new(&temporary, &path));
+    named.inspect_err(|_| drop(fs::remove_file(&temporary)))?;
     sync_folder(&path)
 }
 
@@ -105,6 +127,23 @@ pub fn put(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
 /// As for [`put`]; also if the file has changed, if another process is replacing it in this way, or if the
 /// new file cannot be given the old one's owner.
 pub fn put_alike(path: &Path, old: &[u8], bytes: &[u8]) -> io::Result<()> {
+    let opened = locked(path, old)?;
+    put_at(&opened.real, 0o600, bytes, |new| resemble(new, &opened))
+}
+
+/// Removes the file at `path`, whose content is `old`.
+///
+/// # Errors
+///
+/// The file has changed, another process is replacing it, or it can't be removed.
+pub fn remove_unchanged(path: &Path, old: &[u8]) -> io::Result<()> {
+    let _opened = locked(path, old)?;
+    fs::remove_file(path)?;
+    sync_folder(path)
+}
+
+/// Opens the file at `path`, whose content is `old`, and locks it against others that replace it in this way.
+fn locked(path: &Path, old: &[u8]) -> io::Result<Opened> {
     let opened = Opened::file(path).map_err(in_words)?;
     // Held until the new file has the name, so that of two processes the second sees the first one's file.
     flock(&opened, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
@@ -115,14 +154,17 @@ pub fn put_alike(path: &Path, old: &[u8], bytes: &[u8]) -> io::Result<()> {
     if !is_in_place || opened.bytes(old.len() as u64).ok().as_deref() != Some(old) {
         return Err(io::Error::other("it has changed meanwhile"));
     }
-    let (owner, group, mode) = (opened.stat.st_uid, opened.stat.st_gid, opened.mode());
-    put_at(&opened.real, 0o600, bytes, |new| {
-        let made = new.metadata()?;
-        if (made.uid(), made.gid()) != (owner, group) {
-            chown(new, Some(owner), Some(group))?;
-        }
-        fs::set_permissions(new, Permissions::from_mode(mode))
-    })
+    Ok(opened)
+}
+
+/// Gives the file at `new` the owner, group and mode of another.
+fn resemble(new: &Path, other: &Opened) -> io::Result<()> {
+    let (owner, group) = (other.stat.st_uid, other.stat.st_gid);
+    let made = new.metadata()?;
+    if (made.uid(), made.gid()) != (owner, group) {
+        chown(new, Some(owner), Some(group))?;
+    }
+    fs::set_permissions(new, Permissions::from_mode(other.mode()))
 }
 
 /// Writes a file beside `target`, runs `ready` on it, and renames it; the name is on disk afterwards.
@@ -188,6 +230,14 @@ mod tests {
 
         put_alike(&link, b"old", b"new").unwrap();
         assert_eq!((fs::read(&file).unwrap(), mode(&file)), (b"new".to_vec(), 0o640));
+        let made = folder.path().join("made");
+        make_alike(&made, &link, b"text").unwrap();
+        assert_eq!((fs::read(&made).unwrap(), mode(&made)), (b"text".to_vec(), 0o640));
+        assert_eq!(make_alike(&made, &link, b"").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(remove_unchanged(&made, b"tex").unwrap_err().to_string(), "it has changed meanwhile");
+        remove_unchanged(&made, b"text").unwrap();
+        assert!(!made.exists());
+
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }

@@ -34,7 +34,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 pub use fault::{Fault, Reason};
 pub use held::{Held, leads_to_held, names_held};
 pub use id::FileId;
-pub use make::{make, place, put, put_alike};
+pub use make::{make, make_alike, place, put, put_alike, remove_unchanged};
 pub use reserved::Reserved;
 pub use stamp::{Matters, Sightings, Stamp};
 

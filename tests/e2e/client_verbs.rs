@@ -10,7 +10,7 @@ use testkit::tools::{Finished, finish, lictor};
 
 use crate::prompt::talk;
 
-fn client(folder: &Path, arguments: &[&str]) -> Finished {
+pub(crate) fn client(folder: &Path, arguments: &[&str]) -> Finished {
     finish(lictor(folder).arg("client").args(arguments))
 }
 
@@ -20,20 +20,20 @@ const SECTIONS: &str = "# what all may do\n[roles.all]\ncommands = [ \"@ping\", 
                         # secret = \"hunter2\"\n\n[plugins.echo.config]\ntoken = 'hunter2'";
 
 /// A folder with a config that serves `echo`; `boss` may do anything.
-fn setup() -> Setup {
+pub(crate) fn setup() -> Setup {
     let setup = Setup::new();
     Identity::new("boss").write(setup.folder(), "boss");
     setup.echo().section(SECTIONS)
 }
 
 /// Starts a server that the config names by its real port.
-fn start(setup: Setup) -> Server {
+pub(crate) fn start(setup: Setup) -> Server {
     let server = setup.start();
     server.edit(|text| text.replace("127.0.0.1:0", &server.address().to_string()));
     server
 }
 
-fn text(folder: &Path) -> String {
+pub(crate) fn text(folder: &Path) -> String {
     fs::read_to_string(folder.join("server.toml")).unwrap()
 }
 
@@ -304,53 +304,4 @@ fn the_only_client_that_may_reload_is_removed_by_its_own_key() {
     );
     boss.read_to_end();
     server.wait_for_log("a reload", |entry| entry.message() == "reloaded");
-}
-
-#[test]
-fn included_files_are_edited_too() {
-    let setup = setup().top("include = [\"conf.d/*.toml\"]").server("listen = [\"127.0.0.1:1\"]");
-    setup.write();
-    let (folder, main) = (setup.folder(), text(setup.folder()));
-    fs::create_dir(folder.join("conf.d")).unwrap();
-    let ci = folder.join("conf.d/ci.toml");
-    let desk = Identity::new("desk");
-    let before =
-        format!("# by hand\n[clients.desk]\nthumbprints = [\"{}\"]\ncommands = [\"echo\"]\n", desk.sha256());
-    fs::write(&ci, &before).unwrap();
-    let there = client(folder, &["add", "desk", "--yes"]);
-    assert!(there.stderr.contains("conf.d/ci.toml has a client desk already, in line 2"), "{there:?}");
-    let wrong = client(folder, &["add", "x", "--to", "boss.pem", "--yes"]);
-    assert!(wrong.stderr.contains("whose files are server.toml, conf.d/ci.toml"), "{wrong:?}");
-    fs::write(
-        &ci,
-        format!("{before}\n[clients.desk.limits]\nconnections = 2\n")
-            .replace("commands", "expires = 2099-01-31T00:00:00Z\ncommands"),
-    )
-    .unwrap();
-    let listed = client(folder, &["list"]);
-    assert!(
-        listed.stdout.contains("; commands \"echo\"; limits connections 2; expires 2099-01-31T00:00:00Z\n"),
-        "{listed:?}"
-    );
-    let json = client(folder, &["list", "--json"]);
-    assert!(json.stdout.contains(r#""limits":{"connections":2}"#), "{json:?}");
-    assert!(json.stdout.contains(r#""expires":"2099-01-31T00:00:00Z""#), "{json:?}");
-    assert!(json.stdout.contains(r#""place":"conf.d/ci.toml:2""#), "{json:?}");
-    fs::write(&ci, &before).unwrap();
-    let added = client(folder, &["add", "ci", "--to", "conf.d/ci.toml", "--role", "all", "--yes"]);
-    assert_eq!(added.code, Some(0), "{added:?}");
-    let certificate = folder.join("certs/ci.pem").display().to_string();
-    let lines = format!("\n[clients.ci]\ncertificates = [\"{certificate}\"]\nroles = [\"all\"]\n");
-    assert_eq!(fs::read_to_string(&ci).unwrap(), before.clone() + &lines);
-    assert_eq!(finish(lictor(folder).arg("check")).code, Some(0));
-
-    // The pin is added where the old one is.
-    desk.write(&folder.join("certs"), "desk");
-    let renewed = finish(lictor(folder).args(["cert", "renew", "desk"]));
-    assert!(renewed.stdout.contains("conf.d/ci.toml: `clients.desk.thumbprints` has"), "{renewed:?}");
-    assert_eq!(client(folder, &["rm", "desk", "--yes"]).code, Some(0));
-    assert_eq!(fs::read_to_string(&ci).unwrap(), lines.trim_start());
-    let unknown = client(folder, &["rm", "desk", "--yes"]);
-    assert!(unknown.stderr.contains("server.toml has no client desk; it has boss, ci"), "{unknown:?}");
-    assert_eq!(text(folder), main);
 }

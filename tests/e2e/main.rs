@@ -30,6 +30,7 @@ mod http_whole;
 mod idempotency;
 mod identity;
 mod include;
+mod included_edits;
 mod init;
 mod initialized;
 mod interop;

@@ -175,6 +175,18 @@ fn what_cannot_be_added_is_refused_with_what_to_do() {
     );
     assert_eq!(text(folder), before);
 
+    // In a file of its own.
+    fs::create_dir(folder.join("conf.d")).unwrap();
+    fs::write(folder.join("server.toml"), format!("include = [\"conf.d/*.toml\"]\n{before}")).unwrap();
+    let added = plugin(folder, &["add", "plugins/echo.wasm", "--to", "conf.d/echo.toml", "--yes"]);
+    assert_eq!(added.code, Some(0), "{added:?}");
+    let written = fs::read_to_string(folder.join("conf.d/echo.toml")).unwrap();
+    assert!(written.starts_with("[plugins.echo]\ncomponent = \"../plugins/echo.wasm\"\n"), "{written}");
+    assert_eq!(finish(lictor(folder).arg("check")).code, Some(0));
+    assert_eq!(plugin(folder, &["rm", "echo", "--yes"]).code, Some(0));
+    assert!(!folder.join("conf.d/echo.toml").exists());
+    fs::write(folder.join("server.toml"), &before).unwrap();
+
     // A store of it is granted to another.
     for arguments in [
         &["plugins/kv.wasm", "--grant", "keyvalue", "--name", "a"][..],

@@ -39,7 +39,7 @@ pub(in crate::cli) struct Add {
     /// Pattern of commands that it may run; may be repeated
     #[arg(long = "command", value_name = "PATTERN")]
     commands: Vec<String>,
-    /// Included file to write to [default: the config file]
+    /// Included file to write to; created if it does not exist [default: the config file]
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     #[command(flatten)]
@@ -73,7 +73,7 @@ impl Add {
         let running = Running::before(original.config(), edit);
         if let Some(Own { issued: Some(issued), files }) = &own {
             write(issued, files)?;
-            original.check(&edited)?;
+            original.check_beyond(&checked, &edited)?;
         }
         original.replace(&edited).inspect_err(|_| {
             if own.is_some() {

@@ -38,7 +38,7 @@ pub(in crate::cli) struct Add {
     /// values; KEY= grants an empty list
     #[arg(long = "grant", value_name = "KEY[=VALUE]")]
     grants: Vec<GrantOption>,
-    /// Included file to write to [default: the config file]
+    /// Included file to write to; created if it does not exist [default: the config file]
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     #[command(flatten)]

@@ -47,6 +47,39 @@ pub(super) fn read(
     includes.paths
 }
 
+/// Returns the path by which the config at `main` would include `file`, which does not exist yet.
+///
+/// # Errors
+///
+/// No pattern fits; returns the patterns.
+pub(in crate::config) fn included_path(
+    main: &Path,
+    raw: &RawConfig,
+    file: &Path,
+) -> Result<PathBuf, Vec<String>> {
+    let beside = main.parent().unwrap_or(Path::new(""));
+    let (folder, name) = (folder_id(file.parent().unwrap_or(Path::new(""))), file.file_name());
+    let patterns = raw.include.value().into_iter().flat_map(|list| &list.items).map(Spanned::get_ref);
+    let fitting = patterns.clone().find_map(|pattern| {
+        let name = name?.to_str().filter(|name| fits(&pattern.name, name))?;
+        let meant = beside.join(&pattern.folder);
+        (folder.is_some() && folder_id(&meant) == folder).then(|| meant.join(name))
+    });
+    fitting.ok_or_else(|| patterns.map(|IncludePattern { folder, name }| told(&folder.join(name))).collect())
+}
+
+fn folder_id(folder: &Path) -> Option<FileId> {
+    FileId::at(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+}
+
+/// Returns true if the pattern of names fits `name`. Names that begin with a dot need a pattern that does so
+/// too: editors keep such files beside those they edit.
+fn fits(pattern: &str, name: &str) -> bool {
+    let mut glob = Glob::default();
+    glob.push_wild(pattern);
+    glob.matches(name) && (pattern.starts_with('.') || !name.starts_with('.'))
+}
+
 struct Includes<'a> {
     main: &'a Path,
     reading: Reading<'a>,
@@ -67,7 +100,14 @@ impl Includes<'_> {
             true => self.matching(&folder, pattern, findings),
             false => vec![name.clone()],
         };
-        let paths: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
+        let mut paths: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
+        if let Some((new, _)) = self.reading.edited
+            && new.parent() == Some(&*folder)
+            && new.file_name().is_some_and(|new| fits(name, &new.to_string_lossy()))
+            && !paths.iter().any(|path| path == new)
+        {
+            paths.push(new.to_owned());
+        }
         let mut is_any = false;
         for path in paths {
             is_any |= self.add_file(path, pattern.span(), raw, findings);
@@ -81,8 +121,7 @@ impl Includes<'_> {
         }
     }
 
-    /// Returns the names in `folder` that match. A name that begins with a dot does so only if the pattern
-    /// begins with one: editors keep such files beside those they edit.
+    /// Returns the names in `folder` that match.
     fn matching(
         &mut self,
         folder: &Path,
@@ -90,8 +129,6 @@ impl Includes<'_> {
         findings: &mut Findings,
     ) -> Vec<String> {
         let name = &pattern.get_ref().name;
-        let mut glob = Glob::default();
-        glob.push_wild(name);
         let shown = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         self.sightings.note(shown, Matters::Entries);
         let opened = Opened::folder(shown).and_then(|opened| self.reading.authors.want(opened));
@@ -107,9 +144,8 @@ impl Includes<'_> {
                 Vec::new()
             }
         };
-        let matches = |other: &str| glob.matches(other) && (name.starts_with('.') || !other.starts_with('.'));
         let mut names = Vec::new();
-        for other in listed.into_iter().filter(|other| matches(&other.to_string_lossy())) {
+        for other in listed.into_iter().filter(|other| fits(name, &other.to_string_lossy())) {
             match other.into_string() {
                 Ok(name) => names.push(name),
                 Err(other) => {
@@ -138,7 +174,13 @@ impl Includes<'_> {
         let opened = match opened {
             Ok(opened) => opened,
             Err(fault) if fault.reason == Reason::Missing && std::fs::symlink_metadata(&path).is_err() => {
-                return false;
+                let new = self.reading.edited.filter(|(edited, _)| *edited == path);
+                let Some((_, text)) = new else { return false };
+                if !self.paths.contains(&path) {
+                    join(raw, raw::read_included(&path, text, findings).0);
+                    self.paths.push(path);
+                }
+                return true;
             }
             Err(fault) => {
                 report(&fault, &path, span, findings);

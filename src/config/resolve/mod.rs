@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 pub(super) use self::folder::look_at_file;
+pub(super) use self::include::included_path;
 
 use self::bounds::held;
 use self::folder::Folder;
