@@ -306,7 +306,7 @@ pub(crate) fn grants(
     };
     Grants {
         config: settings.map(read),
-        logging: Observed::new(granted.logging, used("grants", "logging")),
+        logging: granted.logging,
         stores: stores.map(|stores| Stores(stores.0.into_iter().map(store).collect())),
         files: granted.files.as_ref().map(|files| files.iter().map(at("grants.files")).collect()),
         directories: granted.directories.iter().map(at("grants.directories")).collect(),

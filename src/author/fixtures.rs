@@ -36,7 +36,7 @@ pub(super) fn everything(config: BTreeMap<String, String>, stores: Stores) -> Gr
     let all = || "*".to_owned().into();
     Grants {
         config: Some(Settings(config).into()),
-        logging: true.into(),
+        logging: true,
         stores: Some(stores),
         files: Some(HashMap::new()),
         directories: Vec::new(),

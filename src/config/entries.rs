@@ -1,14 +1,15 @@
 //! The entries of a config that can be taken away one by one: clients' and roles' commands, clients' roles,
 //! plugins' commands and grants. Their use is recorded under these names.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use toml::Spanned;
 
 use super::fields::{Field, Findings, List, Named};
-use super::names::PluginName;
-use super::raw::{RawConfig, RawGrants, RawHttp, RawPlugin};
+use super::names::{ClientName, PluginName};
+use super::raw::{RawClient, RawConfig, RawGrants, RawHttp, RawPlugin};
 use super::source::Place;
 use super::written::{key_text, quoted};
 
@@ -21,16 +22,27 @@ pub struct Entry {
     pub text: Arc<str>,
     /// Its place.
     pub place: Place,
-    form: Form,
+    /// The client that it belongs to, if nothing but its entries permits it anything.
+    pub client: Option<ClientName>,
+    /// True if another entry names it, so that the config would have a fault without it.
+    pub is_named: bool,
+    kind: Kind,
 }
 
-/// The form of an entry.
+/// The kind of an entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// An item of a list.
-    Item,
-    /// A key of a table, or a section.
-    Key,
+enum Kind {
+    Pattern,
+    Role,
+    Plugin,
+    Command,
+    Settings,
+    Store,
+    Granted,
+    File,
+    Folder,
+    Topic,
+    Url,
 }
 
 impl Entry {
@@ -40,12 +52,60 @@ impl Entry {
         (&self.list, &self.text)
     }
 
-    /// Returns the text to delete from the list or table.
+    /// Returns the text as the config has it.
     #[must_use]
     pub fn written(&self) -> String {
-        match self.form {
-            Form::Item => quoted(&self.text),
-            Form::Key => key_text(&self.text),
+        match self.kind {
+            Kind::Plugin | Kind::Settings | Kind::Folder => key_text(&self.text),
+            _ => quoted(&self.text),
+        }
+    }
+
+    /// Returns the kind and the text.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let kind = match self.kind {
+            Kind::Settings => return format!("{}.{}", self.list, self.text),
+            Kind::Pattern => "pattern",
+            Kind::Role => "role",
+            Kind::Plugin => "plugin",
+            Kind::Command => "command",
+            Kind::Store => "store",
+            Kind::Granted => "granted command",
+            Kind::File => "file",
+            Kind::Folder => "folder",
+            Kind::Topic => "topic",
+            Kind::Url => "URL",
+        };
+        format!("{kind} {}", self.written())
+    }
+
+    /// Returns the participle of its use.
+    #[must_use]
+    pub fn use_verb(&self) -> &'static str {
+        match self.kind {
+            Kind::Plugin | Kind::Command => "called",
+            Kind::Settings | Kind::File => "read",
+            Kind::Store => "opened",
+            Kind::Pattern | Kind::Role | Kind::Granted | Kind::Folder | Kind::Topic | Kind::Url => "used",
+        }
+    }
+
+    /// Returns the way to take it away after which the config still loads. A component may import what a list
+    /// or a table grants, and then needs that it is there, even empty; and a plugin without `commands` has
+    /// one of its own name.
+    #[must_use]
+    pub fn removal(&self) -> String {
+        let list = &self.list;
+        match self.kind {
+            Kind::Pattern | Kind::Role => format!("delete it from {list}"),
+            Kind::Plugin => format!("delete [plugins.{}] and its tables", self.written()),
+            Kind::Settings => "delete what is in this table; keep the table, even empty".to_owned(),
+            // A component needs no grant to import WASI's file system.
+            Kind::Folder => format!("delete it from [{list}]"),
+            Kind::Command | Kind::Store | Kind::Granted | Kind::File | Kind::Topic | Kind::Url => {
+                format!("delete it from {list}; keep the list, even empty")
+            }
         }
     }
 }
@@ -58,7 +118,14 @@ impl Entry {
     /// Makes an item of a list, for a test.
     pub(crate) fn item(list: &str, text: &str) -> Self {
         let place = Source::of(Path::new("server.toml")).place(0);
-        Self { list: list.into(), text: text.into(), form: Form::Item, place }
+        let (list, text) = (list.into(), text.into());
+        Self { list, text, place, client: None, is_named: false, kind: Kind::Pattern }
+    }
+
+    /// Makes a pattern of a client, for a test.
+    pub(crate) fn of_client(name: &str, text: &str) -> Self {
+        let client = ClientName::try_from(name.to_owned()).unwrap();
+        Self { client: Some(client), ..Self::item(&format!("clients.{name}.commands"), text) }
     }
 }
 
@@ -70,14 +137,15 @@ impl fmt::Debug for Entry {
 
 /// Returns the entries of `raw`, without those that are disabled.
 pub(super) fn entries(raw: &RawConfig, findings: &Findings) -> Arc<[Entry]> {
-    let mut found = Found { findings, entries: Vec::new() };
+    let stores = named(&raw.plugins).filter_map(|(_, plugin)| plugin.grants.value()?.keyvalue.value());
+    let owners = stores.flat_map(|list| &list.items).filter_map(|store| store.get_ref().plugin.as_ref());
+    let mut found = Found { findings, owners: owners.collect(), entries: Vec::new() };
     for (name, role) in named(&raw.roles) {
-        found.items(format!("{}.commands", name.get_ref().key()), &role.commands, ToString::to_string);
+        let list = format!("{}.commands", name.get_ref().key());
+        found.items(Kind::Pattern, list, &role.commands, ToString::to_string);
     }
     for (name, client) in named(&raw.clients) {
-        let section = name.get_ref().key();
-        found.items(format!("{section}.roles"), &client.roles, ToString::to_string);
-        found.items(format!("{section}.commands"), &client.commands, ToString::to_string);
+        found.client(name.get_ref(), client);
     }
     for (name, plugin) in named(&raw.plugins) {
         found.plugin(name, plugin);
@@ -93,19 +161,37 @@ fn named<K, V>(field: &Field<Named<K, V>>) -> impl Iterator<Item = (&Spanned<K>,
 /// The entries found so far.
 struct Found<'f> {
     findings: &'f Findings,
+    /// The plugins whose stores are granted to others.
+    owners: HashSet<&'f PluginName>,
     entries: Vec<Entry>,
 }
 
 impl Found<'_> {
+    fn client(&mut self, name: &ClientName, raw: &RawClient) {
+        let (section, first) = (name.key(), self.entries.len());
+        self.items(Kind::Role, format!("{section}.roles"), &raw.roles, ToString::to_string);
+        self.items(Kind::Pattern, format!("{section}.commands"), &raw.commands, ToString::to_string);
+        // A client whose denials are only reported runs commands that no entry permits.
+        if raw.report_until.is_absent() {
+            self.entries[first..].iter_mut().for_each(|entry| entry.client = Some(name.clone()));
+        }
+    }
+
     fn plugin(&mut self, name: &Spanned<PluginName>, raw: &RawPlugin) {
         let section = name.get_ref().key();
         match raw.commands.is_absent() {
             // Without it there is no command of this name.
-            true => self.key("plugins", name.get_ref().as_ref(), name),
-            false => self.items(format!("{section}.commands"), &raw.commands, ToString::to_string),
+            true => {
+                let is_named = self.owners.contains(name.get_ref());
+                self.push(Kind::Plugin, (&"plugins".into(), name.get_ref().as_ref()), name);
+                self.entries.last_mut().into_iter().for_each(|entry| entry.is_named = is_named);
+            }
+            false => {
+                self.items(Kind::Command, format!("{section}.commands"), &raw.commands, ToString::to_string);
+            }
         }
-        if let Some(config) = raw.config.given() {
-            self.key(&section, "config", config);
+        if let Some(config) = raw.config.given().filter(|config| !config.get_ref().entries.is_empty()) {
+            self.push(Kind::Settings, (&section.as_str().into(), "config"), config);
         }
         if let Some(grants) = raw.grants.value() {
             self.grants(&format!("{section}.grants"), grants);
@@ -113,37 +199,33 @@ impl Found<'_> {
     }
 
     fn grants(&mut self, section: &str, raw: &RawGrants) {
-        let RawGrants { logging, keyvalue, commands, files, directories, events, http } = raw;
-        if let Some(logging) = logging.given().filter(|logging| *logging.get_ref()) {
-            self.key(section, "logging", logging);
-        }
+        // Without `logging`, a component that imports it can't be loaded: it is nothing to take away.
+        let RawGrants { logging: _, keyvalue, commands, files, directories, events, http } = raw;
         let list = |key: &str| format!("{section}.{key}");
-        self.items(list("keyvalue"), keyvalue, ToString::to_string);
-        self.items(list("commands"), commands, ToString::to_string);
-        self.items(list("files"), files, |path| path.0.display().to_string());
+        self.items(Kind::Store, list("keyvalue"), keyvalue, ToString::to_string);
+        self.items(Kind::Granted, list("commands"), commands, ToString::to_string);
+        self.items(Kind::File, list("files"), files, |path| path.0.display().to_string());
+        let folders: Arc<str> = list("directories").into();
         for (name, path) in directories.value().into_iter().flat_map(|named| &named.entries) {
-            self.key(&list("directories"), &name.get_ref().0, path);
+            self.push(Kind::Folder, (&folders, &name.get_ref().0), path);
         }
-        self.items(list("events"), events, ToString::to_string);
-        self.items(list("http"), http, |http| match http {
+        self.items(Kind::Topic, list("events"), events, ToString::to_string);
+        self.items(Kind::Url, list("http"), http, |http| match http {
             RawHttp::Url(url) => url.0.clone(),
             RawHttp::Table(table) => table.url.value().map(|url| url.0.clone()).unwrap_or_default(),
         });
     }
 
-    fn items<T>(&mut self, list: String, field: &Field<List<T>>, text: impl Fn(&T) -> String) {
+    fn items<T>(&mut self, kind: Kind, list: String, field: &Field<List<T>>, text: impl Fn(&T) -> String) {
         let list: Arc<str> = list.into();
         for item in field.value().into_iter().flat_map(|list| &list.items) {
-            self.push(&list, text(item.get_ref()).into(), Form::Item, item);
+            self.push(kind, (&list, &text(item.get_ref())), item);
         }
     }
 
-    fn key<T>(&mut self, list: &str, text: &str, value: &Spanned<T>) {
-        self.push(&list.into(), text.into(), Form::Key, value);
-    }
-
-    fn push<T>(&mut self, list: &Arc<str>, text: Arc<str>, form: Form, value: &Spanned<T>) {
+    fn push<T>(&mut self, kind: Kind, (list, text): (&Arc<str>, &str), value: &Spanned<T>) {
         let place = self.findings.place(value.span().start);
-        self.entries.push(Entry { list: Arc::clone(list), text, form, place });
+        let (list, text) = (Arc::clone(list), text.into());
+        self.entries.push(Entry { list, text, place, client: None, is_named: false, kind });
     }
 }

@@ -49,15 +49,11 @@ fn check(folder: &Path, options: &[&str]) -> Finished {
     )
 }
 
-/// Returns the lists and texts that a report says to delete.
-fn deleted(report: &str) -> Vec<String> {
-    let lines = report.lines().filter(|line| line.contains(", observed since "));
-    let words = lines.map(|line| {
-        let words: Vec<&str> = line.split("  ").collect();
-        let [list, text] = words[words.len() - 3..words.len() - 1] else { panic!("{line}") };
-        format!("{list} {text}")
-    });
-    words.collect()
+/// Returns the lists and texts of a report's entries.
+fn unused(report: &Value) -> Vec<String> {
+    let lines = report["unused"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    lines.map(|line| format!("{} {}", text(&line["list"]), text(&line["entry"]))).collect()
 }
 
 fn json(connection: &mut Connection, line: &str) -> Value {
@@ -154,7 +150,6 @@ fn what_clients_and_plugins_do_not_use_is_listed() {
         "plugins.folders.grants.directories \"/two\"".to_owned(),
         "plugins.granted.commands \"config-all\"".to_owned(),
         "plugins.granted.commands \"log\"".to_owned(),
-        "plugins.granted.grants logging".to_owned(),
         "plugins.kv.grants.keyvalue \"other\"".to_owned(),
         "plugins.reaching.commands \"slurp\"".to_owned(),
         "plugins.reaching.grants.commands \"kv-set\"".to_owned(),
@@ -167,17 +162,102 @@ fn what_clients_and_plugins_do_not_use_is_listed() {
         lines
     };
     let mut connection = server.connect(&tester);
-    let live = connection.ask("@status unused 30d");
-    assert_eq!(sorted(deleted(&live)), sorted(expected.to_vec()), "{live}");
-    let checked = check(server.folder(), &["30d"]);
-    assert_eq!((checked.code, checked.stdout.trim_end()), (Some(0), live.as_str()), "{checked:?}");
     let live = json(&mut connection, "@status unused 30d");
+    assert_eq!(sorted(unused(&live)), sorted(expected.to_vec()), "{live}");
     assert_eq!((live["period"].as_str(), &live["undecided"]), (Some("30d"), &Value::Array(vec![])));
-    let line = live["unused"].as_array().unwrap().iter().find(|line| line["delete"] == "logging").unwrap();
-    assert_eq!((&line["list"], &line["last_used"]), (&"plugins.granted.grants".into(), &Value::Null));
+    let line = live["unused"].as_array().unwrap().iter().find(|line| line["entry"] == "echo").unwrap();
+    assert_eq!(
+        (&line["removal"], &line["last_used"]),
+        (&"delete [plugins.echo] and its tables".into(), &Value::Null)
+    );
     let checked = check(server.folder(), &["30d", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&checked.stdout).unwrap(), live);
+    let live = connection.ask("@status unused 30d");
+    let checked = check(server.folder(), &["30d"]);
+    assert_eq!((checked.code, checked.stdout.trim_end()), (Some(0), live.as_str()), "{checked:?}");
+    let of_client =
+        live.lines().filter(|line| line.contains("clients.other") || line.contains("client other"));
+    let of_client: Vec<_> = of_client.collect();
+    assert!(of_client.len() == 1 && of_client[0].contains(": client other: nothing used since "), "{live}");
     assert!(connection.ask("@status unused 60d").starts_with("nothing was unused for 60d\n"));
+}
+
+/// Follows the advice for every entry that is listed, and loads the config.
+#[test]
+fn taking_away_all_that_is_listed_leaves_a_config_that_loads() {
+    let (tester, other) = (Identity::new("tester"), Identity::new("other"));
+    let setup = Setup::new();
+    fs::write(setup.folder().join("file"), "text").unwrap();
+    fs::create_dir(setup.folder().join("folder")).unwrap();
+    let tables = [
+        ("[plugins.folders.grants.directories]\n\"/one\" = \"folder\"\n", ""),
+        ("[plugins.granted.config]\ngreeting = \"hello\"\n", "[plugins.granted.config]\n"),
+    ];
+    let lists = [
+        ("kv", "keyvalue", "\"default\""),
+        ("announcing", "events", "\"jobs/*\""),
+        ("web", "http", "\"https://db.internal\""),
+        ("reader", "keyvalue", "\"owner/default\""),
+    ];
+    let grants = |items: fn(&'static str) -> &'static str| {
+        let lists =
+            lists.map(|(name, key, item)| format!("[plugins.{name}.grants]\n{key} = [{}]\n", items(item)));
+        format!(
+            "{}[plugins.reaching.grants]\ncommands = [{}]\nfiles = [{}]\n",
+            lists.concat(),
+            items("\"kv-get\""),
+            items("\"file\"")
+        )
+    };
+    let section = |name: &str, component: &Path| format!("[plugins.{name}]\ncomponent = {component:?}\n");
+    let echo = section("echo", components::echo());
+    let mut server = setup
+        .plugin("granted", components::granted(), &["config"], "")
+        .plugin("kv", components::stateful(), &["kv-get"], "")
+        .plugin("reader", components::stateful(), &["kv-set"], "")
+        .plugin("announcing", components::announcing(), &["announce"], "")
+        .plugin("web", components::web(), &["fetch"], "")
+        .plugin("reaching", components::reaching(), &["run"], "")
+        .plugin("folders", components::folders(), &["read"], "")
+        .section(&echo)
+        .section(&section("owner", components::stateful()))
+        .section("[plugins.owner.grants]\nkeyvalue = []\n[plugins.granted.grants]\nlogging = true")
+        .section(&tables.map(|(given, _)| given).concat())
+        .section(&grants(|item| item))
+        .client("other", &other, &["kv-*"])
+        .client("tester", &tester, &["@reload", "@status"])
+        .section(STATE)
+        .start();
+    age(&mut server);
+    let mut connection = server.connect(&tester);
+    let listed = connection.ask("@status unused");
+    // Another entry needs this plugin, and its component may need `logging`.
+    assert!(!listed.contains("plugin owner") && !listed.contains("logging"), "{listed}");
+    for line in [
+        "\"owner/default\": never opened since ",
+        "plugin echo: never called since ",
+        "client other: nothing used",
+    ] {
+        assert!(listed.contains(line), "{line}: {listed}");
+    }
+    let whole = fs::read_to_string(server.config()).unwrap();
+    let list =
+        |text: String, commands: &str| text.replace(&format!("commands = [\"{commands}\"]"), "commands = []");
+    let mut left = whole.replace(&grants(|item| item), &grants(|_| "")).replace(&echo, "");
+    for (given, emptied) in tables {
+        left = left.replace(given, emptied);
+    }
+    for command in ["config", "kv-get", "kv-set", "announce", "fetch", "run", "read", "kv-*"] {
+        left = list(left, command);
+    }
+    server.edit(|_| left);
+    let reloaded = connection.ask("@reload");
+    assert!(reloaded.contains("removed  plugins.echo"), "{reloaded}");
+    let checked = finish(lictor(server.folder()).arg("check").arg("--config").arg(server.config()));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    // Nothing is listed for ever, and the plugin is once nobody is granted its store.
+    let after = unused(&json(&mut connection, "@status unused"));
+    assert_eq!(after, ["plugins owner"]);
 }
 
 #[test]
@@ -189,14 +269,14 @@ fn a_reload_ends_the_record_of_what_it_removes() {
     age(&mut server);
     let mut connection = server.connect(&tester);
     assert_eq!(
-        deleted(&connection.ask("@status unused")),
+        unused(&json(&mut connection, "@status unused")),
         ["clients.tester.commands \"*\"", "clients.other.commands \"@ping\""]
     );
     let whole = fs::read_to_string(server.config()).unwrap();
     let (without, _) = whole.split_once("[clients.other]").unwrap();
     server.edit(|_| without.to_owned());
     assert!(connection.ask("@reload").contains("removed  clients.other"));
-    assert_eq!(deleted(&connection.ask("@status unused")), ["clients.tester.commands \"*\""]);
+    assert_eq!(unused(&json(&mut connection, "@status unused")), ["clients.tester.commands \"*\""]);
     server.edit(|_| whole);
     assert!(connection.ask("@reload").contains("added    clients.other"));
     let report = json(&mut connection, "@status unused");
@@ -263,7 +343,7 @@ fn a_record_that_is_broken_or_can_not_be_written_stops_nothing() {
     });
     assert_eq!(server.connect(&tester).ask("echo a"), "a");
     let checked = check(server.folder(), &["30d"]);
-    assert!(checked.code == Some(1) && checked.stderr.contains("cannot be read"), "{checked:?}");
+    assert!(checked.code == Some(1) && checked.stderr.contains("cannot be used"), "{checked:?}");
     fs::remove_dir(folder.join("usage.json")).unwrap();
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));

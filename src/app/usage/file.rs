@@ -71,18 +71,20 @@ impl Default for Record {
 ///
 /// # Errors
 ///
-/// The file can't be read, or is not such a record.
+/// The file can't be read, others may have written it, or it is not such a record.
 pub(super) fn read(path: &Path) -> anyhow::Result<Option<Record>> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
     }
-    let opened = match Opened::file(path) {
-        Ok(opened) => opened,
+    let bytes = match Opened::file(path).and_then(Opened::trusted).and_then(|file| file.bytes(MAX_BYTES)) {
+        Ok(bytes) => bytes,
         Err(fault) if fault.is_missing() => return Ok(None),
-        Err(fault) => bail!("{}", fault.what()),
+        Err(fault) => match fault.advice() {
+            Some(advice) => bail!("{}; {advice}", fault.what()),
+            None => bail!("{}", fault.what()),
+        },
     };
-    let bytes = opened.bytes(MAX_BYTES).map_err(|fault| anyhow::anyhow!("{}", fault.what()))?;
     let Versioned { version } = serde_json::from_slice(&bytes).context("it is not a record of use")?;
     anyhow::ensure!(version == VERSION, "it has the form {version}, and this version knows {VERSION}");
     Ok(Some(serde_json::from_slice(&bytes).context("it is not a record of use")?))
@@ -108,11 +110,11 @@ impl Kept {
         let error = format!("{error:#}");
         let path = match moved {
             Ok(()) => {
-                tracing::warn!(target: "lictor::app", path = file, error, aside, "the record of use cannot be read; it was set aside, and begins anew");
+                tracing::warn!(target: "lictor::app", path = file, error, aside, "the record of use cannot be used; it was set aside, and begins anew");
                 Some(path)
             }
             Err(failed) => {
-                tracing::warn!(target: "lictor::app", path = file, error, %failed, "the record of use cannot be read or set aside; it is kept in memory");
+                tracing::warn!(target: "lictor::app", path = file, error, %failed, "the record of use can be neither used nor set aside; it is kept in memory");
                 None
             }
         };
@@ -148,6 +150,7 @@ fn put(path: &Path, record: &Record) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -181,6 +184,21 @@ mod tests {
         }
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_to_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("usage.json");
+        let (mut kept, _) = Kept::open(path.clone());
+        kept.write(&record()).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        let refused = format!("{:#}", read(&path).unwrap_err());
+        assert!(refused.contains("its mode is 666; find out who changed it, then `chmod go-w "), "{refused}");
+        let (mut kept, found) = Kept::open(path.clone());
+        assert_eq!((found, path.exists(), set_aside(&path).exists()), (None, false, true));
+        kept.write(&record()).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(record()));
     }
 
     #[test]

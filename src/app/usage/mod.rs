@@ -97,7 +97,7 @@ impl Usage {
 /// If there is no such file, or it can't be used.
 pub fn unused(config: &Config, period: TimeSpan) -> anyhow::Result<Unused> {
     let path = config.usage_file(&config.server.cache);
-    let record = file::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let record = file::read(&path).with_context(|| format!("{} cannot be used", path.display()))?;
     let record = record.with_context(|| {
         format!(
             "there is no {}: a server writes it within some minutes of its start, and when it stops",

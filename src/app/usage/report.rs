@@ -1,17 +1,20 @@
-//! The entries of the config that nobody uses, as the text to delete.
+//! The entries of the config that nobody uses, each with the way to take it away.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::config::{Entry, TimeSpan};
+use crate::config::{ClientName, Entry, TimeSpan};
 
 /// The entries that were not used for some time.
 pub struct Unused {
     pub(super) period: TimeSpan,
-    /// The entries to delete, in the order of the config.
+    /// The entries to take away, in the order of the config.
     pub(super) unused: Vec<Line>,
+    /// The clients of these that no other entry permits anything.
+    pub(super) idle: HashSet<ClientName>,
     /// The entries that were not used either, and are observed for less than the period.
     pub(super) undecided: Vec<Line>,
 }
@@ -34,17 +37,26 @@ impl Unused {
             "undecided": lines(&self.undecided),
         })
     }
+
+    /// Returns the client to which `lines` belong, if it used nothing.
+    fn idle(&self, lines: &[Line]) -> Option<&ClientName> {
+        self.idle.get(lines.first()?.entry.client.as_ref()?)
+    }
 }
 
-/// A line for each entry, and one about those of which nothing can be said yet.
+/// A line for each idle client, each entry of others, and all those of which nothing can be said yet.
 impl fmt::Display for Unused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let period = self.period;
-        match self.unused.as_slice() {
-            [] => write!(f, "nothing was unused for {period}")?,
-            lines => {
-                write!(f, "not used for {period}; delete:")?;
-                lines.iter().try_for_each(|line| write!(f, "\n{line}"))?;
+        if self.unused.is_empty() {
+            write!(f, "nothing was unused for {period}")?;
+        } else {
+            write!(f, "not used for {period}:")?;
+        }
+        for lines in self.unused.chunk_by(|one, next| one.entry.client == next.entry.client) {
+            match self.idle(lines) {
+                Some(client) => idle_client(client, lines, f)?,
+                None => lines.iter().try_for_each(|line| write!(f, "\n{line}"))?,
             }
         }
         let first = self.undecided.iter().map(|line| line.since).min();
@@ -60,13 +72,24 @@ impl fmt::Display for Unused {
     }
 }
 
+fn idle_client(client: &ClientName, lines: &[Line], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(first) = lines.first() else { return Ok(()) };
+    let last = lines.iter().map(|line| line.last.unwrap_or(line.since)).max().unwrap_or_default();
+    let (place, since) = (&first.entry.place, date(last));
+    write!(
+        f,
+        "\n{place}: client {client}: nothing used since {since}: `lictor client rm {client}` removes it"
+    )
+}
+
 impl Line {
     fn to_json(&self) -> Value {
         json!({
             "file": self.entry.place.file(),
             "line": self.entry.place.line(),
             "list": &*self.entry.list,
-            "delete": self.entry.written(),
+            "entry": self.entry.written(),
+            "removal": self.entry.removal(),
             "last_used": self.last.map(|last| time(last).to_string()),
             "observed_since": time(self.since).to_string(),
         })
@@ -75,13 +98,12 @@ impl Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Entry { list, place, .. } = &self.entry;
-        write!(f, "{place}  {list}  {}  ", self.entry.written())?;
-        match self.last {
-            Some(last) => write!(f, "not used since {}, ", date(last))?,
-            None => f.write_str("never used, ")?,
-        }
-        write!(f, "observed since {}", date(self.since))
+        let (place, subject, verb) = (&self.entry.place, self.entry.subject(), self.entry.use_verb());
+        let (when, since) = match self.last {
+            Some(last) => ("not", date(last)),
+            None => ("never", date(self.since)),
+        };
+        write!(f, "{place}: {subject}: {when} {verb} since {since}: {}", self.entry.removal())
     }
 }
 
@@ -103,7 +125,7 @@ mod tests {
         let (since, last) = (minute("2026-10-01T08:30:00Z"), Some(minute("2026-11-01T00:00:00Z")));
         let line = |text: &str, last| Line { entry: Entry::item("clients.a.commands", text), since, last };
         let period = TimeSpan::try_from("720h".to_owned()).unwrap();
-        let mut told = Unused { period, unused: Vec::new(), undecided: Vec::new() };
+        let mut told = Unused { period, unused: Vec::new(), idle: HashSet::new(), undecided: Vec::new() };
         assert_eq!(told.to_string(), "nothing was unused for 30d");
         told.undecided = vec![line("kv-*", None), line("x", None)];
         assert_eq!(
@@ -111,16 +133,13 @@ mod tests {
             "nothing was unused for 30d\n\
              2 more not used yet, and observed for less than 30d: since 2026-10-01 at the earliest"
         );
-        told = Unused {
-            period,
-            unused: vec![line("a \"b c\"", None), line("echo", last)],
-            undecided: Vec::new(),
-        };
+        told.unused = vec![line("a \"b c\"", None), line("echo", last)];
+        told.undecided.clear();
         assert_eq!(
             told.to_string(),
-            "not used for 30d; delete:\n\
-             server.toml:1  clients.a.commands  'a \"b c\"'  never used, observed since 2026-10-01\n\
-             server.toml:1  clients.a.commands  \"echo\"  not used since 2026-11-01, observed since 2026-10-01"
+            "not used for 30d:\n\
+             server.toml:1: pattern 'a \"b c\"': never used since 2026-10-01: delete it from clients.a.commands\n\
+             server.toml:1: pattern \"echo\": not used since 2026-11-01: delete it from clients.a.commands"
         );
         assert_eq!(
             told.to_json()["unused"][1],
@@ -128,7 +147,8 @@ mod tests {
                 "file": "server.toml",
                 "line": 1,
                 "list": "clients.a.commands",
-                "delete": "\"echo\"",
+                "entry": "\"echo\"",
+                "removal": "delete it from clients.a.commands",
                 "last_used": "2026-11-01T00:00:00Z",
                 "observed_since": "2026-10-01T08:30:00Z",
             })

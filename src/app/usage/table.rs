@@ -153,18 +153,24 @@ impl Table {
     pub(super) fn unused(&self, period: TimeSpan) -> Unused {
         let now = self.clock.minute();
         let minutes = period.milliseconds().div_ceil(60_000).max(1);
-        let mut found = Unused { period, unused: Vec::new(), undecided: Vec::new() };
-        for entry in self.entries.iter() {
+        let mut found = Unused { period, unused: Vec::new(), idle: HashSet::new(), undecided: Vec::new() };
+        let mut used_clients = HashSet::new();
+        for entry in self.entries.iter().filter(|entry| !entry.is_named) {
             let row = self.rows.get(&entry.list).and_then(|rows| rows.get(&entry.text));
             let Some(Row { last, since: Some(since) }) = row else { continue };
             let (since, last) = (*since, last.minute());
             let line = || Line { entry: entry.clone(), since, last };
             if self.running_minutes(last.unwrap_or(since).max(since)) >= minutes {
+                found.idle.extend(entry.client.clone());
                 found.unused.push(line());
-            } else if last.is_none_or(|last| u64::from(now.saturating_sub(last)) >= minutes) {
+                continue;
+            }
+            used_clients.extend(&entry.client);
+            if last.is_none_or(|last| u64::from(now.saturating_sub(last)) >= minutes) {
                 found.undecided.push(line());
             }
         }
+        found.idle.retain(|client| !used_clients.contains(client));
         found
     }
 
@@ -339,6 +345,24 @@ mod tests {
         assert_eq!(table.due().unwrap().alive, START + 4 + ALIVE);
         table.tick(START);
         assert!(table.due().is_some(), "the clock was set back");
+    }
+
+    #[test]
+    fn a_client_is_idle_if_none_of_its_entries_was_used() {
+        let mut table = Table::of(Record::default(), START);
+        let entries = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")];
+        let entries: Arc<[Entry]> = entries.map(|(name, text)| Entry::of_client(name, text)).into();
+        let uses: Vec<_> = entries.iter().map(|entry| table.row(entry)).collect();
+        table.serve(&entries);
+        run(&mut table, 40 * DAY);
+        note(&uses[3]);
+        let unused = table.unused(TimeSpan::try_from("30d".to_owned()).unwrap()).to_string();
+        let lines: Vec<_> =
+            unused.lines().skip(1).map(|line| line.split(" since ").next().unwrap()).collect();
+        assert_eq!(
+            lines,
+            ["server.toml:1: client a: nothing used", "server.toml:1: pattern \"x\": never used",]
+        );
     }
 
     fn records() -> impl Strategy<Value = Record> {

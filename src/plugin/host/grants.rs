@@ -17,7 +17,7 @@ pub struct Grants {
     /// Entries it reads through `wasi:config`; `None` if it may not.
     pub config: Option<Observed<Settings>>,
     /// Allows writing events into the log through `wasi:logging`.
-    pub logging: Observed<bool>,
+    pub logging: bool,
     /// Stores it may open, by the names it opens them under; `None` if it may not even ask.
     pub stores: Option<Stores>,
     /// Single files it may read, by the names it asks for them under; `None` if it may read none.

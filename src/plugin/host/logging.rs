@@ -18,7 +18,7 @@ mod bindings {
 pub(super) const INTERFACE: Interface = Interface {
     names: &["wasi:logging/logging"],
     version: (0, 1),
-    grant: Some(Grant { lines: "[plugins.NAME.grants]\nlogging = true", is_in: |grants| *grants.logging }),
+    grant: Some(Grant { lines: "[plugins.NAME.grants]\nlogging = true", is_in: |grants| grants.logging }),
     link,
 };
 
@@ -28,7 +28,6 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 impl logging::Host for HostState {
     fn log(&mut self, level: logging::Level, context: String, message: String) {
-        self.granted.grants.logging.note();
         let level = match level {
             logging::Level::Trace => tracing::Level::TRACE,
             logging::Level::Debug => tracing::Level::DEBUG,

@@ -93,7 +93,7 @@ fn a_missing_or_foreign_export_is_told() {
 fn what_is_not_granted_is_told_with_the_line_to_add() {
     let config = Some(crate::plugin::host::grants::Settings::default().into());
     let http = Some(crate::plugin::host::grants::HttpGrant::default());
-    let all = Grants { config, logging: true.into(), http, ..Grants::default() };
+    let all = Grants { config, logging: true, http, ..Grants::default() };
     for (import, line) in [
         ("wasi:config/store@0.2.0-rc.1", "[plugins.p.config]"),
         ("wasi:logging/logging@0.1.0-draft", "[plugins.p.grants]\nlogging = true"),
