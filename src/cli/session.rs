@@ -249,8 +249,8 @@ impl Undone {
 fn how_to_allow(command: &str) -> String {
     let command = shown(command, MAX_SHOWN_CHARS);
     format!(
-        "to allow it, add \"{command}\" to the `commands` of this client in the server's config file (server.toml), and have \
-         the server reload that by SIGHUP"
+        "on the server, `lictor check --as CLIENT {command}`, with this client's name and the same arguments, shows the \
+         line that would allow it"
     )
 }
 

@@ -230,6 +230,8 @@ pub(crate) const FORBIDDEN_TEXT: &[(&str, &str, &str)] = &[
     ("py", "pi.org", "a registry's host; name the package"),
     ("files.python", "hosted.org", "a registry's host; name the package"),
     ("proxy.go", "lang.org", "a registry's host; name the package"),
+    ("<<<<", "<<< ", "a conflict that was not resolved"),
+    (">>>>", ">>> ", "a conflict that was not resolved"),
 ];
 
 /// Words that mark unfinished work.

@@ -215,7 +215,9 @@ pub(super) fn reload(session: &Session) -> ReplyFuture<'static> {
         match reloading.ok_or_else(uncontrolled)?.await {
             Ok(words) => Ok(words.into_bytes()),
             Err(words) => {
-                let first = words.lines().next().unwrap_or_default();
+                let lines: Vec<_> =
+                    words.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+                let first = lines.join(" ");
                 let words = format!("{first} (@status shows all of it)");
                 Err(CommandError::failed(Code::Conflict, words))
             }
