@@ -7,11 +7,10 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::authz::{Mismatch, PermissionPattern};
-use crate::config::{
-    BUILT_INS, Client, ClientName, Config, Grants, Placed, Plugin, PluginName, RoleName, quoted,
-};
+use crate::config::{Client, ClientName, Config, Grants, Placed, Plugin, PluginName, RoleName, quoted};
 use crate::files::Opened;
 use crate::identity::{Thumbprint, Utc};
+use crate::route::BUILT_INS;
 use crate::units;
 use crate::wire::Request;
 
@@ -64,6 +63,8 @@ pub struct Line {
     pub line: usize,
     /// The text to write.
     pub text: String,
+    /// True if it allows this request alone; false if the request is too long for such a pattern.
+    pub is_exact: bool,
 }
 
 /// A plugin that serves a command.
@@ -106,17 +107,13 @@ pub fn access(config: &Config, client: &str, words: &[String]) -> Result<Option<
             closest.extend(rules(&|pattern| (pattern == near.pattern).then_some(Some(near.mismatch))));
         }
     }
-    let serving = config.plugins.iter().find(|(_, plugin)| serves(plugin, request.command()));
-    let (plugin, mut refused) = match serving {
-        Some((name, plugin)) => of_plugin(name, plugin, config),
-        None => (None, unserved(config, request.command()).into_iter().collect()),
-    };
+    let (plugin, mut refused) = serving(config, request.command());
     let now = SystemTime::now();
     if let Some(expired) = client.expires.filter(|expires| now >= *expires) {
         refused.push(format!("{name} expired at {}, so nobody is admitted as this client", Utc(expired)));
     }
     let is_reported = by.is_empty() && refused.is_empty() && client.permissions.reports(&request, now);
-    let reported_until = client.report_until.filter(|_| is_reported).map(|until| Utc(until).to_string());
+    let reported_until = is_reported.then(|| reported_until(client)).flatten();
     let to_allow = (by.is_empty() && refused.is_empty()).then(|| line_to_allow(name, client, &request));
     if by.is_empty() {
         refused.push(match closest.is_empty() {
@@ -143,26 +140,72 @@ pub fn may(client: &Client, words: &[String]) -> bool {
     request(words).is_ok_and(|request| client.permissions.allows(&request))
 }
 
+/// The clients that may make a request.
+#[derive(Debug, Default, Serialize)]
+pub struct Clients {
+    /// The command and its arguments.
+    pub request: Vec<String>,
+    /// The reasons why the server would run it for nobody, if any.
+    pub refused: Vec<String>,
+    /// The clients that may, each with the patterns that allow it.
+    pub clients: Vec<Allowed>,
+    /// The clients for which it would be run, as denials are only reported: each with the end of that.
+    pub reported: Vec<(String, String)>,
+}
+
+/// A client that may make a request.
+#[derive(Debug, Serialize)]
+pub struct Allowed {
+    /// The client.
+    pub client: String,
+    /// The patterns that allow it.
+    pub by: Vec<Rule>,
+}
+
 /// Returns every client that may make a request with these `words`, and by what. With the command alone,
 /// those that may run it with some arguments.
 ///
 /// # Errors
 ///
 /// In words: the words are no request.
-pub fn clients_that_may(config: &Config, words: &[String]) -> Result<Vec<(String, Vec<Rule>)>, String> {
+pub fn clients_that_may(config: &Config, words: &[String]) -> Result<Clients, String> {
     let request = request(words)?;
     let fits = |pattern: &PermissionPattern| match words {
         [command] => pattern.command().allows(command),
         _ => pattern.allows(&request),
     };
+    let (_, refused) = serving(config, request.command());
+    let mut all = Clients { request: words.to_vec(), refused, ..Clients::default() };
+    if !all.refused.is_empty() {
+        return Ok(all);
+    }
     let now = SystemTime::now();
     let admitted =
         config.clients.iter().filter(|(_, client)| client.expires.is_none_or(|expires| now < expires));
-    let clients = admitted.map(|(name, client)| {
+    for (name, client) in admitted {
         let fitting = placed(config, client).filter(|(_, placed)| fits(&placed.value));
-        (name.to_string(), fitting.map(|(role, placed)| rule(role, placed, None)).collect::<Vec<_>>())
-    });
-    Ok(clients.filter(|(_, by)| !by.is_empty()).collect())
+        let by: Vec<_> = fitting.map(|(role, placed)| rule(role, placed, None)).collect();
+        if !by.is_empty() {
+            all.clients.push(Allowed { client: name.to_string(), by });
+        } else if client.permissions.reports(&request, now) {
+            all.reported.extend(reported_until(client).map(|until| (name.to_string(), until)));
+        }
+    }
+    Ok(all)
+}
+
+/// The time until which denials of `client` are only reported.
+fn reported_until(client: &Client) -> Option<String> {
+    let until = client.report_until?;
+    Some(Utc(client.expires.map_or(until, |expires| expires.min(until))).to_string())
+}
+
+/// Describes the plugin that serves `command`, if one does, and the reasons why the command would not run.
+fn serving(config: &Config, command: &str) -> (Option<Serving>, Vec<String>) {
+    match config.plugins.iter().find(|(_, plugin)| serves(plugin, command)) {
+        Some((name, plugin)) => of_plugin(name, plugin, config),
+        None => (None, unserved(config, command).into_iter().collect()),
+    }
 }
 
 fn request(words: &[String]) -> Result<Request, String> {
@@ -200,7 +243,7 @@ fn serves(plugin: &Plugin, command: &str) -> bool {
 /// Returns the reason why no plugin runs `command`; `None` for a built-in.
 fn unserved(config: &Config, command: &str) -> Option<String> {
     if command.starts_with('@') {
-        let is_known = BUILT_INS.contains(&command);
+        let is_known = BUILT_INS.iter().any(|(_, name, ..)| *name == command);
         return (!is_known).then(|| format!("there is no built-in command {command}"));
     }
     let disabled: Vec<_> = config.disabled.plugins.keys().map(ToString::to_string).collect();
@@ -275,11 +318,14 @@ fn grants(plugin: &Plugin) -> Vec<(&'static str, String)> {
 /// The client's `commands` with the narrowest pattern that allows `request`.
 fn line_to_allow(name: &ClientName, client: &Client, request: &Request) -> Line {
     let own = client.commands.iter().map(|placed| placed.value.to_string());
-    let patterns: Vec<_> = own.chain([PermissionPattern::only(request)]).map(|text| quoted(&text)).collect();
+    let only = PermissionPattern::only(request);
+    let is_exact = !only.ends_with(" ...");
+    let patterns: Vec<_> = own.chain([only]).map(|text| quoted(&text)).collect();
     Line {
         section: name.key(),
         file: client.place.file().to_owned(),
         line: client.place.line(),
         text: format!("commands = [{}]", patterns.join(", ")),
+        is_exact,
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Exit, Failure, output};
-use crate::app::{Access, Line, Rule, Serving, access, clients_that_may};
+use crate::app::{Access, Allowed, Clients, Line, Rule, Serving, access, clients_that_may};
 use crate::config::Config;
 
 /// Answers whether `client` may make the request.
@@ -19,25 +19,35 @@ pub(super) fn of_client(config: &Config, client: &str, words: &[String], json: F
 
 /// Lists the clients that may make the request.
 pub(super) fn of_all(config: &Config, words: &[String], form: Form) -> Result<(), Failure> {
-    let clients = clients_that_may(config, words).map_err(Failure::usage)?;
-    match form {
-        Form::Json => {
-            let clients =
-                clients.iter().map(|(client, by)| serde_json::json!({ "client": client, "by": by }));
-            output::json(&serde_json::json!({ "request": words, "clients": clients.collect::<Vec<_>>() }))?;
+    let all = clients_that_may(config, words).map_err(Failure::usage)?;
+    let Clients { request: _, refused, clients, reported } = &all;
+    if let Form::Json = form {
+        output::json(&serde_json::to_value(&all).unwrap_or_default())?;
+    } else {
+        let mut lines = refused.clone();
+        if clients.is_empty() {
+            lines.insert(0, "no client may run this".to_owned());
         }
-        Form::Text if clients.is_empty() => output::line("no client may run this")?,
-        Form::Text => {
-            let mut text = String::new();
-            for (client, by) in &clients {
-                let by: Vec<_> = by.iter().map(of_rule).collect();
-                // Writing to a string cannot fail.
-                let _ = writeln!(text, "{client}: by {}", by.join(", "));
-            }
-            output::line(text.trim_end())?;
-        }
+        lines.extend(clients.iter().map(|Allowed { client, by }| {
+            let by: Vec<_> = by.iter().map(of_rule).collect();
+            format!("{client}: by {}", by.join(", "))
+        }));
+        let until = |(client, until): &(String, String)| {
+            format!("{client}: no pattern allows it, but until {until} it is run all the same, and reported")
+        };
+        lines.extend(reported.iter().map(until));
+        output::line(&lines.join("\n"))?;
     }
     if clients.is_empty() { Err(Failure::told(Exit::Failed)) } else { Ok(()) }
+}
+
+/// Shows the words of a request, so that each is told from the next.
+fn shown_request(words: &[String]) -> String {
+    let is_plain = |word: &&String| {
+        !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || c.is_ascii_punctuation() && c != '"')
+    };
+    let shown = words.iter().map(|word| if is_plain(&word) { word.clone() } else { format!("{word:?}") });
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 /// The form of an answer.
@@ -62,7 +72,7 @@ fn unknown(config: &Config, client: &str) -> Failure {
 
 fn told(answer: &Access) -> String {
     let Access { client, request, allowed, reported_until, refused, by, closest, to_allow, plugin } = answer;
-    let (request, verb) = (request.join(" "), if *allowed { "may" } else { "may not" });
+    let (request, verb) = (shown_request(request), if *allowed { "may" } else { "may not" });
     let mut text = format!("{client} {verb} run: {request}\n");
     let mut say = |line: String| {
         // Writing to a string cannot fail.
@@ -77,8 +87,10 @@ fn told(answer: &Access) -> String {
         let mismatch = rule.mismatch.as_deref().unwrap_or_default();
         say(format!("close: {}: {mismatch}", of_rule(rule)));
     }
-    if let Some(Line { section, file, line, text }) = to_allow {
-        say(format!("this line in [{section}], {file}:{line}, would allow it:"));
+    if let Some(Line { section, file, line, text, is_exact }) = to_allow {
+        let what =
+            if *is_exact { "it" } else { "it, and other arguments at the end: it is too long for a pattern" };
+        say(format!("this line in [{section}], {file}:{line}, would allow {what}:"));
         say(format!("  {text}"));
     }
     if let Some(Serving { name, file, line, component, sha256, limits, grants }) = plugin {

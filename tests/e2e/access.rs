@@ -45,7 +45,7 @@ fn what_a_client_may_run_is_told_by_file_and_line_with_the_plugin() {
     let told = check(&setup, &["--as", "ci", "deploy", "staging", "v1 now"]);
     assert_eq!((told.code, told.stderr.as_str()), (Some(0), ""), "{told:?}");
     let lines: Vec<_> = told.stdout.lines().map(str::trim).collect();
-    assert_eq!(lines[0], "ci may run: deploy staging v1 now");
+    assert_eq!(lines[0], "ci may run: deploy staging \"v1 now\"");
     assert_eq!(lines[1], "by `deploy staging *` of the role deployer, conf.d/roles.toml:3");
     assert!(lines[2].starts_with("plugin deploy, server.toml:"), "{told:?}");
     assert!(lines[3].starts_with("sha256 ") && lines[3].len() == "sha256 ".len() + 64, "{told:?}");
@@ -66,7 +66,7 @@ fn what_a_client_may_not_run_is_told_with_the_line_that_would_allow_it() {
     let told = check(&setup, &["--as", "ci", "deploy", "prod", "v*"]);
     assert_eq!(told.code, Some(1), "{told:?}");
     for words in [
-        "ci may not run: deploy prod v*",
+        "ci may not run: deploy prod v*\n",
         "no pattern of ci allows these arguments of deploy",
         "close: `deploy staging *` of the role deployer, conf.d/roles.toml:3: argument 1 differs",
         "this line in [clients.ci], server.toml:",
@@ -85,6 +85,10 @@ fn what_a_client_may_not_run_is_told_with_the_line_that_would_allow_it() {
         (&["--as", "ci", "nosuch"][..], 1, "no plugin serves nosuch"),
         (&["--as", "laptop", "nosuch"], 1, "no plugin serves nosuch"),
         (&["--as", "ci", "@nosuch"], 1, "there is no built-in command @nosuch"),
+        (&["--as", "ci", "@slowlog"], 1, "there is no built-in command @slowlog"),
+        (&["--as", "ci", "deploy", "a\nb"], 1, "ci may not run: deploy \"a\\nb\"\n"),
+        (&["--who", "nosuch"], 1, "no client may run this\nno plugin serves nosuch"),
+        (&["--who", "gone*"], 1, "no plugin serves gone*"),
         (&["--as", "laptop", "@reload"], 1, "commands = [\"*\", \"@reload .\"]"),
         (&["--as", "cj", "echo"], 2, "there is no client cj in server.toml; clients: ci, laptop"),
         (&["--as", "gone", "echo"], 2, "the client gone is switched off"),
@@ -130,6 +134,9 @@ fn who_may_run_a_command_is_listed_with_the_lines() {
     assert!(lines[1].starts_with("laptop: by `*`, server.toml:"), "{told:?}");
     let exact = check(&setup, &["--who", "deploy", "prod"]);
     assert!(!exact.stdout.contains("ci:") && exact.stdout.contains("laptop:"), "{exact:?}");
+    let long = "x".repeat(1100);
+    let told = check(&setup, &["--as", "ci", "deploy", "prod", &long]);
+    assert!(told.stdout.contains("and other arguments at the end: it is too long for a pattern"), "{told:?}");
     let nobody = check(&setup, &["--who", "@drain"]);
     assert_eq!((nobody.code, nobody.stdout.as_str()), (Some(1), "no client may run this\n"), "{nobody:?}");
     let json = check(&setup, &["--json", "--who", "@ping"]);
