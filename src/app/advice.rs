@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::plugins::Plugins;
 use super::{addresses, dates, memory};
-use crate::config::{self, Config, Fault};
+use crate::config::{self, Config, Fault, PluginName};
 use crate::identity::Authority;
 
 /// Returns all advice on `config`, which names `plugins`, at the time `now`.
@@ -33,7 +33,8 @@ fn nobody(config: &Config) -> Option<String> {
 fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
     let mut found = Vec::new();
     for (name, plugin) in plugins.iter() {
-        let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
+        let section = config.plugins.get(name);
+        let commands = section.map(|section| section.commands.as_slice()).unwrap_or_default();
         let described: Vec<&str> = plugin.commands().iter().map(|command| &*command.name).collect();
         for command in commands.iter().filter(|command| !described.contains(&command.as_ref())) {
             let words = format!("the plugin `{name}` serves `{command}`, which its `describe` does not name");
@@ -43,7 +44,7 @@ fn undescribed(config: &Config, plugins: &Plugins) -> Vec<Fault> {
                 true => format!("it describes others: write `commands = {described:?}` in [{}]", name.key()),
                 false => config::instead_of_command(command.as_ref(), &described),
             };
-            found.push(Fault::warning(&config.path, &words, Some(&help)));
+            found.push(of_plugin(config, name, Fault::warning(&config.path, &words, Some(&help))));
         }
     }
     found
@@ -54,8 +55,16 @@ fn undebugged(config: &Config, plugins: &Plugins) -> impl Iterator<Item = Fault>
     plugins.iter().filter_map(|(name, plugin)| {
         let fault = plugin.debug_fault()?;
         let words = format!("the debug file of the plugin `{name}` is not used: {}", fault.what);
-        Some(Fault::warning(&config.path, &words, Some(&fault.help)))
+        Some(of_plugin(config, name, Fault::warning(&config.path, &words, Some(&fault.help))))
     })
+}
+
+/// Makes `fault` one of the section of the plugin `name`.
+fn of_plugin(config: &Config, name: &PluginName, fault: Fault) -> Fault {
+    match config.plugins.get(name) {
+        Some(plugin) => fault.of(&plugin.place),
+        None => fault,
+    }
 }
 
 /// Warns of revocation lists that do not do what their file was named for.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::config::{Config, Fault, ServerCertificate};
+use crate::config::{Config, Fault, Place, ServerCertificate};
 use crate::identity::{Utc, Validity, describe};
 
 /// Notice before an expiry: long enough to replace a certificate in working hours.
@@ -34,11 +34,14 @@ pub(super) fn advice(config: &Config, now: SystemTime) -> Vec<Fault> {
         let help = Some(help).filter(|_| validity.not_before <= now);
         Some(Fault::warning(&config.path, &sentence(&whose, &notice), help))
     };
-    let own = of_server(config).chain(of_clients(config)).filter_map(|one| told(one, RENEW));
+    let told_of = |(place, one): (&Place, (String, Validity)), help| Some(told(one, help)?.of(place));
+    let own = of_server(config).filter_map(|one| told(one, RENEW));
+    let clients = of_clients(config).filter_map(|one| told_of(one, RENEW));
     let authorities = of_authorities(config).filter_map(|one| told(one, RENEW_AUTHORITY));
-    let admissions = of_admissions(config).filter_map(|one| told(one, EXTEND));
+    let admissions = of_admissions(config).filter_map(|one| told_of(one, EXTEND));
     let reporting = of_reporting(config, now);
-    own.chain(admissions).chain(reporting).chain(authorities).chain(of_lists(config, now)).collect()
+    let own = own.chain(clients).chain(admissions).chain(reporting);
+    own.chain(authorities).chain(of_lists(config, now)).collect()
 }
 
 /// Replaces the "it" with which `notice` begins by `whose`.
@@ -69,26 +72,28 @@ fn of_authorities(config: &Config) -> impl Iterator<Item = (String, Validity)> {
 }
 
 /// Client certificates pinned by file; the dates of certificates pinned by thumbprint are unknown.
-fn of_clients(config: &Config) -> impl Iterator<Item = (String, Validity)> {
+fn of_clients(config: &Config) -> impl Iterator<Item = (&Place, (String, Validity))> {
     config.clients.iter().flat_map(|(name, client)| {
         let pins = client.thumbprints.iter().filter_map(|pin| Some((pin.thumbprint, pin.validity?)));
         // With several files, the one that a pin came from is not recorded.
-        let place = match &*client.certificates {
+        let file = match &*client.certificates {
             [path] => format!(" in {}", path.display()),
             _ => String::new(),
         };
         pins.map(move |(thumbprint, validity)| {
             let thumbprint = thumbprint.to_string();
-            (format!("the certificate {thumbprint:.8}… of the client {name}{place}"), validity)
+            let whose = format!("the certificate {thumbprint:.8}… of the client {name}{file}");
+            (&client.place, (whose, validity))
         })
     })
 }
 
 /// Clients that expire.
-fn of_admissions(config: &Config) -> impl Iterator<Item = (String, Validity)> {
+fn of_admissions(config: &Config) -> impl Iterator<Item = (&Place, (String, Validity))> {
     config.clients.iter().filter_map(|(name, client)| {
         let (not_before, not_after) = (SystemTime::UNIX_EPOCH, client.expires?);
-        Some((format!("the admission of the client {name}"), Validity { not_before, not_after }))
+        let whose = format!("the admission of the client {name}");
+        Some((&client.place, (whose, Validity { not_before, not_after })))
     })
 }
 
@@ -98,7 +103,7 @@ fn of_reporting(config: &Config, now: SystemTime) -> impl Iterator<Item = Fault>
         let until = Utc(client.report_until.filter(|until| now < *until)?);
         let words =
             format!("until {until} the client {name} may run every plugin's command: what no pattern allows is only reported");
-        Some(Fault::warning(&config.path, &words, Some(STOP_REPORTING)))
+        Some(Fault::warning(&config.path, &words, Some(STOP_REPORTING)).of(&client.place))
     })
 }
 

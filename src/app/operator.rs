@@ -31,7 +31,7 @@ impl Control for Operator {
     }
 
     fn unused(&self, period: &str, form: Form) -> Result<String, String> {
-        let period = TimeSpan::try_from(period.to_owned()).map_err(|invalid| invalid.in_full())?;
+        let period = TimeSpan::unused(period).map_err(|invalid| invalid.in_full())?;
         let unused = self.usage.unused(period);
         Ok(match form {
             Form::Text => unused.to_string(),

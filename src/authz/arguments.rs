@@ -130,7 +130,13 @@ impl Arguments {
 /// Writes the word that matches `argument` alone.
 pub(super) fn literal(argument: &str) -> String {
     let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '*');
-    if !argument.is_empty() && argument.chars().all(is_plain) && !argument.chars().all(|c| c == '.') {
+    // These quotes would leave a reader in doubt.
+    let is_quote = argument.starts_with(['\'', '`']);
+    if !argument.is_empty()
+        && !is_quote
+        && argument.chars().all(is_plain)
+        && !argument.chars().all(|c| c == '.')
+    {
         return argument.to_owned();
     }
     let mut word = String::from("\"");

@@ -5,6 +5,7 @@
 //! [reported](report) until a time; the caller hands in the present one.
 
 mod arguments;
+mod doubt;
 mod glob;
 mod pattern;
 mod permission;
@@ -16,6 +17,7 @@ use std::time::SystemTime;
 use rustc_hash::FxBuildHasher;
 
 pub use arguments::Mismatch;
+pub use doubt::{Doubt, doubt};
 pub(crate) use glob::Glob;
 pub use pattern::CommandPattern;
 pub(crate) use pattern::check_command_text;

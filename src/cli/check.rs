@@ -101,7 +101,7 @@ impl Check {
 }
 
 fn time(text: &str) -> Result<TimeSpan, String> {
-    TimeSpan::try_from(text.to_owned()).map_err(InvalidText::in_full)
+    TimeSpan::unused(text).map_err(InvalidText::in_full)
 }
 
 /// Loads the config that `--diff` names; it only has to be readable.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::redact;
-use super::source::{Source, SourceFile};
+use super::source::{Place, Source, SourceFile};
 use crate::files::Sightings;
 use crate::text::shown;
 
@@ -48,6 +48,8 @@ pub struct Fault {
     marks: Vec<Mark>,
     help: Vec<String>,
     source: Arc<Source>,
+    /// The line of a fault without marks.
+    place: Option<Place>,
 }
 
 /// A span of the source and its label. A fault's first mark is its position.
@@ -127,7 +129,14 @@ impl Fault {
             marks: Vec::new(),
             help: help.map(clean).into_iter().collect(),
             source: Arc::new(Source::of(path)),
+            place: None,
         }
+    }
+
+    /// Makes it a fault of the section that stands at `place`.
+    #[must_use]
+    pub fn of(self, place: &Place) -> Self {
+        Self { place: Some(place.clone()), ..self }
     }
 
     /// The severity: whether the fault prevents serving.
@@ -151,14 +160,18 @@ impl Fault {
     /// The line and column of the fault in its file, both from 1; `None` if it concerns the whole file.
     #[must_use]
     pub fn position(&self) -> Option<(usize, usize)> {
-        let start = self.marks.first()?.span.start;
+        if let Some(place) = &self.place {
+            return Some((place.line(), 1));
+        }
+        let start = self.offset()?;
         let file = self.source.file_at(start);
         Some((file.line_at(start), file.column_at(start)))
     }
 
     /// The path of the fault's file, as shown.
     fn path(&self) -> &str {
-        self.source.file_at(self.offset().unwrap_or_default()).shown()
+        let of_source = || self.source.file_at(self.offset().unwrap_or_default()).shown();
+        self.place.as_ref().map_or_else(of_source, Place::file)
     }
 
     /// The fault in one line, without the text of the file: `FILE:LINE: MESSAGE; ADVICE`.
@@ -191,9 +204,11 @@ impl Fault {
         };
         let group = level.primary_title(shown(&self.message, MOST_CHARS).to_string());
         let snippets = self.snippets();
-        let group = match snippets.is_empty() {
-            true => group.element(Origin::path(self.path())),
-            false => group.elements(snippets),
+        let origin = || Origin::path(self.path());
+        let group = match (&self.place, snippets.is_empty()) {
+            (Some(place), _) => group.element(origin().line(place.line())),
+            (None, true) => group.element(origin()),
+            (None, false) => group.elements(snippets),
         };
         let help = self.help.iter().map(|help| Level::HELP.message(shown(help, MOST_CHARS).to_string()));
         let report: [Group<'_>; 1] = [group.elements(help)];
@@ -252,9 +267,8 @@ impl<'f> Draft<'f> {
         found: &'f mut Vec<Fault>,
     ) -> Self {
         let message = redact::urls(&message).into_owned();
-        let fault =
-            Fault { severity, message, marks: Vec::new(), help: Vec::new(), source: Arc::clone(source) };
-        Self { fault, found }
+        let (marks, help, source) = (Vec::new(), Vec::new(), Arc::clone(source));
+        Self { fault: Fault { severity, message, marks, help, source, place: None }, found }
     }
 
     /// Marks a span: the first call sets the fault's position, later ones mark related places.

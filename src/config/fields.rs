@@ -5,7 +5,7 @@
 //! the forms of values, not their meaning together.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use super::moment::{self, Moment};
 use super::redact::{self, Grammar};
 use super::sections::Sections;
 use super::source::{Place, Source};
+use crate::files::{self, Reason};
 use crate::text::InvalidText;
 
 /// The faults found so far in the files of a config.
@@ -26,13 +27,18 @@ pub(super) struct Findings {
     source: Arc<Source>,
     sections: Sections,
     faults: Vec<Fault>,
+    /// Folders and keys already warned about: most files of a config are in the same folder.
+    told: Vec<PathBuf>,
+    /// Keys that were probably meant by unknown ones: their absence is told already.
+    misspelt: Vec<String>,
 }
 
 impl Findings {
     /// Finds nothing yet in `text`, the file at `path`.
     pub(super) fn new(path: &Path, text: &str, grammar: Grammar, sections: Sections) -> Self {
         let source = Source::new(path, text, grammar, sections);
-        Self { source: Arc::new(source), sections, faults: Vec::new() }
+        let (faults, told, misspelt) = (Vec::new(), Vec::new(), Vec::new());
+        Self { source: Arc::new(source), sections, faults, told, misspelt }
     }
 
     /// Adds `text`, the file at `path`; returns the offset of its first byte.
@@ -74,6 +80,29 @@ impl Findings {
     /// Begins a fault that does not prevent serving.
     pub(super) fn warning(&mut self, message: impl Into<String>) -> Draft<'_> {
         Draft::new(Severity::Warning, message.into(), &self.source, &mut self.faults)
+    }
+
+    /// Notes that `fault` is told; returns true if its folder was not told of before.
+    pub(super) fn note_warning(&mut self, fault: &files::Fault) -> bool {
+        let Reason::LooseFolder { folder, .. } = &fault.reason else { return true };
+        self.note_told(folder)
+    }
+
+    /// Notes that `path` is told of; returns true if it was not before.
+    pub(super) fn note_told(&mut self, path: &Path) -> bool {
+        let is_first = !self.told.iter().any(|other| other == path);
+        self.told.push(path.to_owned());
+        is_first
+    }
+
+    /// Notes that an unknown key is told of which probably means `key` of the section `at`.
+    pub(super) fn note_misspelt(&mut self, at: &str, key: &str) {
+        self.misspelt.push(format!("{at}.{key}"));
+    }
+
+    /// Returns true if an unknown key that probably means `key` of the section `at` is told of.
+    pub(super) fn is_misspelt(&self, at: &str, key: &str) -> bool {
+        self.misspelt.contains(&format!("{at}.{key}"))
     }
 
     /// Returns true if a fault that prevents serving was found.

@@ -37,6 +37,19 @@ impl TimeSpan {
         Self { milliseconds }
     }
 
+    /// Parses the time for which something is unused: in days, most likely.
+    ///
+    /// # Errors
+    ///
+    /// The fault, with what was probably meant.
+    pub fn unused(text: &str) -> Result<Self, InvalidText> {
+        let meant = |number: &str, unit: &str| match unit {
+            "" => vec![format!("{number}d"), format!("{number}h")],
+            _ => time_meant(number, unit),
+        };
+        time(text, meant)
+    }
+
     /// Returns the time in milliseconds.
     #[must_use]
     pub const fn milliseconds(self) -> u64 {
@@ -66,8 +79,7 @@ impl TryFrom<String> for TimeSpan {
     type Error = InvalidText;
 
     fn try_from(text: String) -> Result<Self, InvalidText> {
-        amount(&text, &units::TIME, "duration", "\"500ms\", \"1s\", \"5m\", \"1h\" or \"30d\"", time_meant)
-            .map(Self::from_milliseconds)
+        time(&text, time_meant)
     }
 }
 
@@ -127,6 +139,11 @@ impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&units::size(self.bytes))
     }
+}
+
+fn time(text: &str, meant: fn(&str, &str) -> Vec<String>) -> Result<TimeSpan, InvalidText> {
+    let examples = "\"500ms\", \"1s\", \"5m\", \"1h\" or \"30d\"";
+    amount(text, &units::TIME, "duration", examples, meant).map(TimeSpan::from_milliseconds)
 }
 
 /// Multiplies the number in `text` by its unit. For an unknown or missing unit, `meant` lists the likely
@@ -231,6 +248,10 @@ mod tests {
             let invalid = time(text).unwrap_err();
             assert!(invalid.advice.as_ref().is_some_and(|a| a.contains(advice)), "{text}: {invalid:?}");
         }
+        let unused = |text| TimeSpan::unused(text).map_err(|invalid| invalid.advice.unwrap());
+        assert_eq!(unused("30d"), Ok(TimeSpan::from_milliseconds(2_592_000_000)));
+        assert_eq!(unused("30"), Err("write \"30d\" or \"30h\", whichever is meant".to_owned()));
+        assert_eq!(unused("30 days"), Err("write \"30d\"".to_owned()));
         assert!(time("99999999999999999999999s").unwrap_err().what.contains("too large"));
         assert!(time("18446744073709551615h").unwrap_err().what.contains("too large"));
         assert!(time("18446744073709551615d").unwrap_err().what.contains("too large"));

@@ -46,10 +46,16 @@ pub(super) fn advice(text: &str, span: &Range<usize>, message: &str, sections: S
     if message.contains("string, expected") || message.starts_with("invalid basic string") {
         return Advice::of("end the text with the quote that it begins with, on the same line");
     }
+    let is_in_text = is_inside_text(line, in_line);
     if message.starts_with("missing comma") {
-        return Advice::of(
-            "put a comma between two values of a list or two keys of a table in braces, or end it with its bracket",
-        );
+        let comma = "put a comma between two values of a list or two keys of a table in braces, or end it with its bracket";
+        return Advice::of(match is_in_text {
+            true => format!("{QUOTES}; or {comma}"),
+            false => comma.to_owned(),
+        });
+    }
+    if is_in_text {
+        return Advice::of(QUOTES);
     }
     if message.starts_with("key with no value") || message.starts_with("missing value for key") {
         return Advice::of(
@@ -67,6 +73,17 @@ pub(super) fn advice(text: &str, span: &Range<usize>, message: &str, sections: S
         return Advice::of(moment::ADVICE);
     }
     bare_word(line, in_line).map(of_bare_word).unwrap_or_default()
+}
+
+/// Help for a text that a quote in it ends too early, or that lacks the quote before.
+const QUOTES: &str = "if this belongs to a text, a quote is missing, or one in the text ends it: inside double quotes write \\\" for a \
+                      quote, or put the text into single quotes";
+
+/// Returns true if a quote ended right before `at`, and a word begins there.
+fn is_inside_text(line: &str, at: usize) -> bool {
+    let begin = line.get(..at).is_some_and(|before| before.ends_with(['"', '\'']));
+    let word = line.get(at..).unwrap_or_default();
+    begin && word.starts_with(|c: char| c.is_alphanumeric() || "@*.$/_-\\".contains(c))
 }
 
 /// Keys whose values are points in time.

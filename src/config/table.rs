@@ -4,6 +4,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
 use super::fields::Findings;
+use super::sections::Sections;
 use super::suggestions::{closest, instead_of};
 
 /// Generates a struct with a `Field` for each key, the list of its keys, and the code that reads it.
@@ -56,12 +57,25 @@ pub(super) fn unknown_key(
     let name = key.get_ref();
     let in_quotes = match closest(name, known.iter().copied()) {
         None => dotted_name(at, (name, value), findings),
-        Some(_) => None,
+        Some(meant) => {
+            findings.note_misspelt(at, meant);
+            None
+        }
     };
-    let advice = instead_of(name, known, findings.sections());
+    let advice = match (!at.is_empty()).then(|| of_top(name, value, findings.sections())).flatten() {
+        Some(advice) => vec![advice],
+        None => instead_of(name, known, findings.sections()),
+    };
     let shown = findings.name("", name);
     let fault = findings.error(format!("unknown key `{shown}`")).at(key.span(), "this is not a known key");
     fault.helps(in_quotes).helps(advice).done();
+}
+
+/// Advice for a key of the top level that stands in a section: it was appended to the file.
+fn of_top(name: &str, value: &Spanned<DeValue<'_>>, sections: Sections) -> Option<String> {
+    let is_top = sections.keys().any(|(section, key)| section.is_empty() && key == name);
+    let is_top = is_top && value.get_ref().as_table().is_none();
+    is_top.then(|| "move it above the first section: keys at the top belong before any [section]".to_owned())
 }
 
 /// Suggests quotes around a section name with dots: `key` of the section `at` is a table, so it may be part

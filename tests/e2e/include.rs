@@ -125,7 +125,7 @@ fn a_fault_in_an_included_file_names_it_and_changes_nothing() {
     let (server, tester) = including("");
     let mut operator = server.connect(&tester);
     for (text, place, words) in [
-        ("\n[clients.x]\nthumbprint = []\n", "2", "has neither `thumbprints` nor `certificates`"),
+        ("\n[clients.x]\nthumbprints = []\n", "2", "has neither `thumbprints` nor `certificates`"),
         ("\n\n[log]\nlevel = \"debug\"\n", "3", "`log` can't stand in an included file"),
         ("[clients.tester]\nthumbprints = []\n", "1", "[clients.tester] stands twice"),
         ("[clients.x\n", "1", "this is not TOML"),
@@ -141,4 +141,72 @@ fn a_fault_in_an_included_file_names_it_and_changes_nothing() {
         assert!(checked.stderr.contains(&shown) && checked.stderr.contains(words), "{checked:?}");
         assert_eq!(operator.ask("echo in"), "in");
     }
+}
+
+#[test]
+fn what_is_told_of_one_client_or_plugin_names_its_own_file_and_line() {
+    let (tester, brief) = (Identity::new("tester"), Identity::expired("brief"));
+    let setup = Setup::new().top("include = [\"conf.d/*.toml\"]").master("tester", &tester);
+    let folder = setup.folder().join("conf.d");
+    fs::create_dir(&folder).unwrap();
+    brief.write(&folder, "brief");
+    let report_until = crate::expires::from_now(Duration::from_secs(3600));
+    let client = format!(
+        "# brief\n\n[clients.brief]\ncertificates = [\"brief.pem\"]\ncommands = [\"@ping\"]\n\
+         expires = 2021-01-01T00:00:00Z\nreport_until = {report_until}\n"
+    );
+    fs::write(folder.join("brief.toml"), client).unwrap();
+    fs::copy(components::echo(), folder.join("echo.wasm")).unwrap();
+    let plugin = "# echo\n[plugins.echo]\ncomponent = \"echo.wasm\"\ncommands = [\"echo\", \"ecko\"]\n";
+    fs::write(folder.join("echo.toml"), plugin).unwrap();
+    setup.write();
+    let told = [
+        ("conf.d/brief.toml:3", "conf.d/brief.pem expired at "),
+        ("conf.d/brief.toml:3", "the admission of the client brief expired at "),
+        ("conf.d/brief.toml:3", "the client brief may run every plugin's command"),
+        ("conf.d/echo.toml:2", "the plugin `echo` serves `ecko`, which its `describe` does not name"),
+    ];
+    let checked = finish(lictor(setup.folder()).arg("check"));
+    for (place, words) in told {
+        let mut lines = checked.stderr.lines().skip_while(|line| !line.contains(words));
+        let next = lines.nth(1).unwrap_or_default();
+        assert!(next.ends_with(&format!("--> {place}")), "{words}: {}", checked.stderr);
+    }
+    let server = setup.start();
+    for (place, words) in told {
+        let entry = server.wait_for_log(words, |entry| {
+            entry.text("warning").is_some_and(|warning| warning.contains(words))
+        });
+        let warning = entry.text("warning").unwrap();
+        assert!(warning.split(": ").next().unwrap().ends_with(place), "{warning}");
+    }
+}
+
+#[test]
+fn a_folder_that_others_may_write_to_is_told_once_for_all_its_files() {
+    let tester = Identity::new("tester");
+    let setup =
+        Setup::new().top("include = [\"conf.d/*.toml\", \"conf.d/one.conf\"]").master("tester", &tester);
+    let folder = setup.folder().join("conf.d");
+    fs::create_dir(&folder).unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for name in ["one.conf", "two.toml", "three.toml"] {
+        let (stem, identity) = (name.split('.').next().unwrap(), Identity::new(name));
+        identity.write(&folder, stem);
+        let pinned = format!("[clients.{stem}]\ncertificates = [\"{stem}.pem\"]\ncommands = [\"@ping\"]\n");
+        fs::write(folder.join(name), pinned).unwrap();
+        [name.to_owned(), format!("{stem}.pem")].iter().for_each(|name| mode(&folder.join(name), 0o644));
+    }
+    mode(&folder, 0o775);
+    setup.write();
+    let checked = finish(lictor(setup.folder()).arg("check"));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert_eq!(checked.stderr.matches("775").count(), 1, "{}", checked.stderr);
+    assert!(
+        checked.stderr.contains("warning: others may add files to the included folder conf.d"),
+        "{checked:?}"
+    );
+    mode(&folder.join("two.toml"), 0o664);
+    let checked = finish(lictor(setup.folder()).arg("check"));
+    assert!(checked.stderr.contains("its group may write to it: its mode is 664"), "{checked:?}");
 }

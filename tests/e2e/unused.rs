@@ -299,7 +299,7 @@ fn arguments_of_the_report_are_checked() {
     let server = setup.section(STATE).start();
     let mut connection = server.connect(&tester);
     for (line, words) in [
-        ("@status unused 30", "write \"30s\" or \"30ms\""),
+        ("@status unused 30", "write \"30d\" or \"30h\""),
         ("@status unused 1w", "such as \"500ms\""),
         ("@status unused 30d 1", "Usage: @status [metrics|unused [TIME]]"),
         ("@status unused \"\"", "such as \"500ms\""),
@@ -312,7 +312,7 @@ fn arguments_of_the_report_are_checked() {
     assert_eq!(connection.read_frame().failure().0, "bad-arguments");
     assert_eq!(server.connect(&poor).ask_framed("@status unused").failure().0, "forbidden");
     for (options, words) in
-        [(["30", "--json"], "write \"30s\""), (["30d", "--diff=server.toml"], "cannot be used with")]
+        [(["30", "--json"], "write \"30d\""), (["30d", "--diff=server.toml"], "cannot be used with")]
     {
         let refused = check(server.folder(), &options);
         assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");

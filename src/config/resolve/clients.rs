@@ -237,7 +237,9 @@ fn warn_of_file(
 
 fn report_unknowable(name: &ClientName, section: &Spanned<RawClient>, findings: &mut Findings) {
     let raw = section.get_ref();
-    if raw.thumbprints.has_none() && raw.certificates.has_none() && raw.uris.has_none() {
+    let keys = ["thumbprints", "certificates", "uris"];
+    let is_told = keys.iter().any(|key| findings.is_misspelt(&name.key(), key));
+    if raw.thumbprints.has_none() && raw.certificates.has_none() && raw.uris.has_none() && !is_told {
         findings
             .error(format!("the client `{name}` has neither `thumbprints` nor `certificates`, nor `uris`"))
             .at(section.span(), "nobody could authenticate as this client")

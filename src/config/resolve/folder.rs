@@ -25,8 +25,6 @@ const MOST_PEM_BYTES: u64 = 1 << 20;
 pub(super) struct Folder {
     source: Arc<Source>,
     authors: Authors,
-    /// Folders and keys already warned about: most files of a config are in the same folder.
-    told: RefCell<Vec<PathBuf>>,
     sightings: RefCell<Sightings>,
 }
 
@@ -43,7 +41,7 @@ pub(super) struct Named<'a> {
 impl Folder {
     pub(super) fn of(findings: &Findings, authors: Authors) -> Self {
         let source = Arc::clone(findings.source());
-        Self { source, authors, told: RefCell::default(), sightings: RefCell::default() }
+        Self { source, authors, sightings: RefCell::default() }
     }
 
     /// Every file named, as it was before it was read.
@@ -155,7 +153,7 @@ impl Folder {
         }
         let (what, faults) = match Opened::folder(path).and_then(Opened::own) {
             Ok(opened) => {
-                let loose = opened.warnings().into_iter().filter(|fault| self.note_warning(fault));
+                let loose = opened.warnings().into_iter().filter(|fault| findings.note_warning(fault));
                 ("is a folder that others may replace", loose.collect())
             }
             Err(fault) if fault.is_missing() => return,
@@ -171,9 +169,26 @@ impl Folder {
         }
     }
 
+    /// Opens a file that holds a secret, as [`look_at`](Self::look_at) does. Warns if others can use it.
+    ///
+    /// # Errors
+    /// The fault of the file.
+    pub(super) fn look_at_secret(&self, named: Named<'_>, findings: &mut Findings) -> Result<Opened, Fault> {
+        let opened = Opened::file(&self.content(named.path))?;
+        let opened = self.authors.want(opened)?;
+        // A group that may write to it is among the others.
+        self.tell_of_loose(named, "a secret", &opened, findings);
+        for fault in opened.warnings() {
+            if matches!(fault.reason, Reason::LooseFolder { .. }) && findings.note_warning(&fault) {
+                named.warn(&fault, findings);
+            }
+        }
+        Ok(opened)
+    }
+
     fn tell(&self, named: Named<'_>, opened: &Opened, findings: &mut Findings) {
         for fault in opened.warnings() {
-            if self.note_warning(&fault) {
+            if findings.note_warning(&fault) {
                 named.warn(&fault, findings);
             }
         }
@@ -188,29 +203,15 @@ impl Folder {
         opened: &Opened,
         findings: &mut Findings,
     ) {
-        if !opened.is_for_others() || !self.note_told(opened.path()) {
+        if !opened.is_for_others() || !findings.note_told(opened.path()) {
             return;
         }
         let key = named.key;
         findings
             .warning(format!("`{key}` names {what} that users other than its owner can use"))
             .at(named.path.span(), format!("the mode of this file is {:03o}", opened.mode() & 0o777))
-            .help(format!("`chmod 600 {}`", shell_word(&opened.path().to_string_lossy())))
+            .help(close_to_others(opened.path()))
             .done();
-    }
-
-    /// Notes that `fault` is told; returns true if its folder was not told of before.
-    fn note_warning(&self, fault: &Fault) -> bool {
-        let Reason::LooseFolder { folder, .. } = &fault.reason else { return true };
-        self.note_told(folder)
-    }
-
-    /// Notes that `path` is told of; returns true if it was not before.
-    fn note_told(&self, path: &Path) -> bool {
-        let mut told = self.told.borrow_mut();
-        let is_first = !told.iter().any(|other| other == path);
-        told.push(path.to_owned());
-        is_first
     }
 }
 
@@ -244,6 +245,11 @@ impl Named<'_> {
     }
 }
 
+/// The command by which a file becomes its owner's alone.
+pub(super) fn close_to_others(path: &Path) -> String {
+    format!("`chmod 600 {}`", shell_word(&path.to_string_lossy()))
+}
+
 /// Checks who may write and who may read a file of the config that has `plugins`. `start` is the offset of an
 /// included file.
 pub(in crate::config) fn look_at_file(
@@ -253,6 +259,9 @@ pub(in crate::config) fn look_at_file(
     findings: &mut Findings,
 ) {
     for fault in opened.warnings() {
+        if !findings.note_warning(&fault) {
+            continue;
+        }
         let draft = findings.warning(format!("others may change this config file: {}", fault.what()));
         let draft = match start {
             Some(start) => draft.at(start..start, "this file"),

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::folder::{Folder, Named};
-use crate::authz::{PermissionPattern, Permissions};
+use crate::authz::{self, Doubt, PermissionPattern, Permissions};
 use crate::config::fields::{Field, Findings, List};
 use crate::config::names::PluginName;
 use crate::config::raw::{RawGrants, RawHttp, RawPlugin};
 use crate::config::resources::StoreGrant;
 use crate::config::suggestions::{closest, list};
 use crate::config::values::PathText;
-use crate::config::{Grants, HttpUrl};
+use crate::config::{Grants, HttpUrl, quoted};
 use crate::files::{Fault, Opened, Reason, Reserved};
 
 /// Context for checking a grant.
@@ -37,8 +37,11 @@ pub(super) fn resolve(
     for store in items(&raw.keyvalue) {
         store_of_another(plugin, store, around, findings);
     }
-    for pattern in items(&raw.commands).filter(|pattern| pattern.get_ref().command().is_built_in()) {
-        built_in(&at, pattern, findings);
+    for pattern in items(&raw.commands) {
+        warn_of_doubt(&at, pattern, findings);
+        if pattern.get_ref().command().is_built_in() {
+            built_in(&at, pattern, findings);
+        }
     }
     Grants {
         logging: raw.logging.value().copied().unwrap_or_default(),
@@ -115,6 +118,17 @@ fn store_of_another(
             .help(format!("plugins: {}", list(&known)))
             .done();
     }
+}
+
+/// Warns of a pattern in `commands` of the section `at` that says something else than it seems to.
+pub(super) fn warn_of_doubt(at: &str, pattern: &Spanned<PermissionPattern>, findings: &mut Findings) {
+    let Some(Doubt { what, meant, as_is }) = authz::doubt(pattern.get_ref()) else { return };
+    findings
+        .warning(format!("`{at}.commands` holds a pattern that may not mean what was meant"))
+        .at(pattern.span(), what)
+        .helps(meant.map(|meant| format!("did you mean {}?", quoted(&meant))))
+        .help(format!("if it is meant as it stands, write {}", quoted(&as_is)))
+        .done();
 }
 
 fn built_in(at: &str, pattern: &Spanned<PermissionPattern>, findings: &mut Findings) {

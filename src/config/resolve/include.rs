@@ -246,6 +246,15 @@ fn told(path: &Path) -> String {
 
 fn warn_of_writers(folder: &Opened, span: Range<usize>, findings: &mut Findings) {
     for fault in folder.warnings() {
+        let is_own = matches!(fault.reason, Reason::GroupWritable { .. });
+        let loose = folder.path().canonicalize().ok().filter(|_| is_own);
+        let is_first = match &loose {
+            Some(loose) => findings.note_told(loose),
+            None => findings.note_warning(&fault),
+        };
+        if !is_first {
+            continue;
+        }
         let what = format!("others may add files to the included folder {}", told(folder.path()));
         findings.warning(what).at(span.clone(), fault.what()).helps(fault.advice()).done();
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::grants::warn_of_doubt;
 use super::plugins::Resolved;
 use crate::authz::{PermissionPattern, Permissions};
 use crate::config::fields::{Field, Findings, List, Named};
@@ -39,7 +40,7 @@ impl<'a> Roles<'a> {
         let mut roles = BTreeMap::new();
         for (name, raw) in field.value().into_iter().flat_map(|named| &named.entries) {
             let given = &raw.get_ref().commands;
-            if given.has_none() {
+            if given.has_none() && !findings.is_misspelt(&name.get_ref().key(), "commands") {
                 findings
                     .warning(format!("the role `{}` allows nothing", name.get_ref()))
                     .at(given.given().map_or_else(|| raw.span(), Spanned::span), "only listed commands are allowed")
@@ -61,7 +62,8 @@ impl<'a> Roles<'a> {
         findings: &mut Findings,
     ) -> Granted {
         let raw = section.get_ref();
-        if raw.commands.has_none() && raw.roles.has_none() {
+        let is_told = ["commands", "roles"].iter().any(|key| findings.is_misspelt(&name.key(), key));
+        if raw.commands.has_none() && raw.roles.has_none() && !is_told {
             let given = raw.commands.given().map(Spanned::span);
             findings
                 .warning(format!("the client `{name}` may run nothing"))
@@ -129,9 +131,17 @@ pub(super) fn warn_of_unused<'c>(
     findings: &mut Findings,
 ) {
     let lists = clients.filter_map(|client| client.roles.value());
-    let used: BTreeSet<&RoleName> = lists.flat_map(|list| &list.items).map(Spanned::get_ref).collect();
-    let entries = roles.value().into_iter().flat_map(|named| &named.entries);
-    for (name, _) in entries.filter(|(name, _)| !used.contains(name.get_ref())) {
+    let entries = || roles.value().into_iter().flat_map(|named| &named.entries);
+    let names: Vec<&str> = entries().map(|(name, _)| name.get_ref().as_ref()).collect();
+    let used = lists.flat_map(|list| &list.items).map(|role| role.get_ref().as_ref());
+    // A role that was probably meant by an unknown one is told with that one.
+    let used: BTreeSet<&str> = used
+        .map(|role| match names.contains(&role) {
+            true => role,
+            false => closest(role, names.iter().copied()).unwrap_or(role),
+        })
+        .collect();
+    for (name, _) in entries().filter(|(name, _)| !used.contains(name.get_ref().as_ref())) {
         let name_text = name.get_ref();
         findings
             .warning(format!("no client has the role `{name_text}`"))
@@ -150,6 +160,7 @@ fn patterns(
 ) -> Vec<Placed<PermissionPattern>> {
     let given = field.value().into_iter().flat_map(|list| &list.items);
     let checked = given.map(|pattern| {
+        warn_of_doubt(at, pattern, findings);
         if pattern.get_ref().command().is_built_in() {
             built_in(at, pattern, findings);
         } else {

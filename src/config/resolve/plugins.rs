@@ -183,6 +183,7 @@ fn plugin(
 fn component(at: &str, section: &Spanned<RawPlugin>, whole: Whole<'_>, findings: &mut Findings) {
     match &section.get_ref().component {
         Field::Faulty => {}
+        Field::Absent if findings.is_misspelt(at, "component") => {}
         Field::Absent => findings
             .error(format!("`{at}` lacks its `component`"))
             .at(section.span(), "in this section")

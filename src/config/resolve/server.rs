@@ -84,7 +84,9 @@ fn report_missing(field: &Field<RawServer>, raw: &RawServer, findings: &mut Find
         ("certificate", raw.certificate.is_absent(), "certificate = \"certs/server.pem\""),
         ("private_key", raw.private_key.is_absent(), "private_key = \"certs/server.key\""),
     ];
-    let missing: Vec<_> = keys.iter().filter(|(_, is_missing, _)| *is_missing).collect();
+    let is_untold =
+        |(key, is_missing, _): &&(&str, bool, &str)| *is_missing && !findings.is_misspelt("server", key);
+    let missing: Vec<_> = keys.iter().filter(is_untold).collect();
     if missing.is_empty() {
         return;
     }

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::folder::{self, Folder};
+use super::folder::{self, Folder, close_to_others};
 use crate::config::fields::{Field, Findings, Named};
 use crate::config::files::Secrets;
 use crate::config::raw::{RawPlace, RawPlugin, RawSetting};
 use crate::config::setting::{SecretPlace, Setting, credentials_folder};
 use crate::config::values::{PathText, SettingName};
-use crate::files::Fault;
+use crate::files::{Fault, Reason};
 use crate::text::InvalidText;
 use crate::units::size;
 
@@ -112,16 +112,16 @@ impl Secret<'_> {
         };
         let path = Spanned::new(self.place.span(), path);
         let named = folder::Named { key: self.key, path: &path, remedy: "" };
-        let unusable = |fault: Fault| InvalidText { what: fault.what(), advice: fault.advice() };
-        let opened = match self.folder.look_at(named, findings) {
+        // The mode of a credential shows the access list by which systemd admits the service.
+        let opened = match self.place.get_ref() {
+            RawPlace::File(_) => self.folder.look_at_secret(named, findings),
+            _ => self.folder.look_at(named, findings),
+        };
+        let opened = match opened {
             Ok(opened) => opened,
             Err(fault) if fault.is_missing() => return Ok(None),
             Err(fault) => return Err(unusable(fault)),
         };
-        // The mode of a credential shows the access list by which systemd admits the service.
-        if matches!(self.place.get_ref(), RawPlace::File(_)) {
-            self.folder.tell_of_loose(named, "a secret", &opened, findings);
-        }
         opened.bytes(MOST_SECRET_BYTES).map(Some).map_err(unusable)
     }
 
@@ -139,7 +139,10 @@ impl Secret<'_> {
             Secrets::Needed => findings.error(message),
             Secrets::Checked | Secrets::Unread => findings.warning(message),
         };
-        fault.at(self.place.span(), what).help(self.remedy()).done();
+        let is_of_process = !matches!(self.place.get_ref(), RawPlace::File(_));
+        let note = (is_of_process && secrets == Secrets::Checked)
+            .then(|| "only this process is known to lack it: the service may have it".to_owned());
+        fault.at(self.place.span(), what).helps(note).help(self.remedy()).done();
     }
 
     fn report_unusable(&self, invalid: InvalidText, findings: &mut Findings) {
@@ -163,6 +166,17 @@ impl Secret<'_> {
             SecretPlace::Variable(name) => format!("set {name} in the environment of `lictor serve`"),
         }
     }
+}
+
+/// A fault of a secret's file. Others must not even read the file.
+fn unusable(fault: Fault) -> InvalidText {
+    let advice = match fault.reason {
+        Reason::Writable { .. } => {
+            Some(format!("find out who changed it, then {}", close_to_others(&fault.path)))
+        }
+        _ => fault.advice(),
+    };
+    InvalidText { what: fault.what(), advice }
 }
 
 /// The text of a secret, without one newline at its end.
