@@ -93,6 +93,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let modes = std::process::Command::new("chmod").args(["-R", "go-w"]).arg(folder.path()).status();
     assert!(modes.unwrap().success());
     make_secrets(&folder.path().join("secrets"));
+    fs::create_dir(folder.path().join("included/later")).unwrap();
     Fixture { folder, marks }
 });
 
@@ -133,6 +134,8 @@ fn make_secrets(folder: &Path) {
         fs::write(&path, bytes).unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     }
+    std::os::unix::fs::symlink("../certs/server.key", folder.join("link-to-key")).unwrap();
+    fs::hard_link(folder.join("../certs/server.key"), folder.join("key-again")).unwrap();
     let made = std::process::Command::new("mkfifo").arg(folder.join("pipe")).status();
     assert!(made.unwrap().success());
 }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::glob::Glob;
-use crate::text::InvalidText;
+use crate::text::{Glob, InvalidText};
 use crate::wire::unescape;
 
 /// The most words of a pattern, its command among them.

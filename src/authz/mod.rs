@@ -6,7 +6,6 @@
 
 mod arguments;
 mod doubt;
-mod glob;
 mod pattern;
 mod permission;
 
@@ -18,7 +17,6 @@ use rustc_hash::FxBuildHasher;
 
 pub use arguments::Mismatch;
 pub use doubt::{Doubt, doubt};
-pub(crate) use glob::Glob;
 pub use pattern::CommandPattern;
 pub(crate) use pattern::check_command_text;
 pub use permission::{Near, PermissionPattern, Permissions};

@@ -97,6 +97,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let Config {
         path: _,
         included: _,
+        patterns: _,
         server,
         protocol,
         identity,

@@ -28,6 +28,8 @@ pub struct Config {
     pub path: PathBuf,
     /// The paths of the files that it includes.
     pub included: Vec<PathBuf>,
+    /// The patterns of files that it includes, each with its folder.
+    pub patterns: Vec<PathBuf>,
     /// `[server]`.
     pub server: Server,
     /// `[protocol]`.
@@ -65,14 +67,18 @@ impl Config {
     /// The files and folders that no plugin may read, regardless of its grants.
     #[must_use]
     pub fn reserved(&self) -> Reserved {
+        let settings = self.plugins.values().flat_map(|plugin| plugin.config.iter().flatten());
+        let secrets = settings.filter_map(|(_, setting)| setting.file());
+        with_secrets(&self.kept(), secrets.chain(self.disabled.plugins.values().flatten().cloned()))
+    }
+
+    /// These without the files of plugins' secrets: a secret may not be kept there either.
+    pub(super) fn kept(&self) -> Reserved {
         let authorities = self.identity.authorities.iter().map(|file| &file.path);
         let clients = self.clients.values().map(|client| &client.certificates);
         let clients = clients.chain(self.disabled.clients.values()).flatten();
         let configs = std::iter::once(&self.path).chain(&self.included).map(PathBuf::as_path);
-        let settings = self.plugins.values().flat_map(|plugin| plugin.config.iter().flatten());
-        let secrets = settings.filter_map(|(_, setting)| setting.file());
-        let secrets = secrets.chain(self.disabled.plugins.values().flatten().cloned());
-        reserved(configs, Some(&self.server), &self.state, authorities.chain(clients), secrets)
+        kept((configs, &self.patterns), Some(&self.server), &self.state, authorities.chain(clients))
     }
 
     /// The file that keeps the use of each entry over restarts: beside the state, or else in the folder
@@ -308,13 +314,12 @@ pub struct State {
 
 /// Returns the files and folders that no plugin may be granted, since they hold the server's secrets or all
 /// plugins' state. `certificates` are files of authorities and clients; `lictor cert` puts their keys beside
-/// them. `secrets` are files of plugins' secrets.
-pub(super) fn reserved<'a>(
-    configs: impl Iterator<Item = &'a Path>,
+/// them. Files of plugins' secrets are added by [`with_secrets`].
+pub(super) fn kept<'a>(
+    (configs, patterns): (impl Iterator<Item = &'a Path>, &[PathBuf]),
     server: Option<&Server>,
     state: &State,
     certificates: impl Iterator<Item = &'a PathBuf>,
-    secrets: impl Iterator<Item = PathBuf>,
 ) -> Reserved {
     let mut reserved: Vec<_> = configs.map(|path| (path.to_owned(), "the server's config file")).collect();
     if let Some(server) = server {
@@ -330,8 +335,16 @@ pub(super) fn reserved<'a>(
     let keys = certificates.map(|certificate| certificate.with_extension("key"));
     // Most clients' keys are on the clients' own machines.
     reserved.extend(keys.filter(|key| key.exists()).map(|key| (key, "a private key")));
-    reserved.extend(secrets.map(|file| (file, "a plugin's secret")));
     Reserved::new(reserved)
+        .with_patterns(patterns.iter().map(|pattern| (pattern.clone(), "an included file")))
+}
+
+/// Returns `kept` and the files of plugins' secrets.
+pub(super) fn with_secrets(kept: &Reserved, secrets: impl Iterator<Item = PathBuf>) -> Reserved {
+    let all = Reserved::default();
+    all.extend(kept);
+    all.extend(&Reserved::new(secrets.map(|file| (file, "a plugin's secret")).collect()));
+    all
 }
 
 fn usage_file(state: &State, cache: &Path) -> PathBuf {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{FileId, Opened};
 use crate::sync::locked;
+use crate::text::Glob;
 
 /// Files and folders that the server reserves for itself, each with a description.
 ///
@@ -20,7 +21,21 @@ pub struct Reserved {
     last_look: Mutex<Option<Arc<Look>>>,
 }
 
-type Entry = (PathBuf, &'static str);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Entry {
+    path: PathBuf,
+    what: &'static str,
+    names: Names,
+}
+
+/// The names that the last part of a path stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Names {
+    /// Itself.
+    One,
+    /// Those that match it as a pattern.
+    Matching,
+}
 
 /// Maximum age of a usable lookup.
 const LOOK_HOLDS: Duration = Duration::from_millis(100);
@@ -40,7 +55,17 @@ impl Reserved {
     /// Reserves these paths, existing or not.
     #[must_use]
     pub fn new(entries: Vec<(PathBuf, &'static str)>) -> Self {
-        Self { entries: RwLock::new(entries.into()), last_look: Mutex::default() }
+        let entries = entries.into_iter().map(|(path, what)| Entry { path, what, names: Names::One });
+        Self { entries: RwLock::new(entries.collect()), last_look: Mutex::default() }
+    }
+
+    /// Also reserves the files whose paths match `patterns`, existing or not. In the name of the file, `*`
+    /// stands for any characters.
+    #[must_use]
+    pub fn with_patterns(self, patterns: impl Iterator<Item = (PathBuf, &'static str)>) -> Self {
+        let entries = patterns.map(|(path, what)| Entry { path, what, names: Names::Matching });
+        self.add(entries.collect());
+        self
     }
 
     /// Reserves the paths of `others` instead.
@@ -51,9 +76,13 @@ impl Reserved {
 
     /// Reserves the paths of `others` as well.
     pub fn extend(&self, others: &Self) {
-        let (mut all, more) = (self.entries().to_vec(), others.entries());
-        let new = more.iter().filter(|entry| !all.contains(entry)).cloned().collect::<Vec<_>>();
-        all.extend(new);
+        self.add(others.entries().to_vec());
+    }
+
+    fn add(&self, more: Vec<Entry>) {
+        let mut all = self.entries().to_vec();
+        let known: HashSet<_> = all.iter().cloned().collect();
+        all.extend(more.into_iter().filter(|entry| !known.contains(entry)));
         *self.entries.write().unwrap_or_else(PoisonError::into_inner) = all.into();
     }
 
@@ -85,7 +114,7 @@ impl Reserved {
         let kept = |id: FileId| look.kept.get(&id).copied();
         let above = || real.ancestors().skip(1).filter_map(FileId::at).find_map(kept);
         let held = || opened.is_folder().then(|| look.around.get(&id).copied()).flatten();
-        kept(id).or_else(above).or_else(held).or_else(|| of_the_kernel(real))
+        kept(id).or_else(above).or_else(held).or_else(|| look.matching(real)).or_else(|| of_the_kernel(real))
     }
 
     /// Like `withholds`, for a path that does not exist yet.
@@ -93,8 +122,26 @@ impl Reserved {
     pub fn withholds_missing(&self, path: &Path) -> Option<&'static str> {
         let path = settled(path);
         let entries = self.entries();
-        let found = entries.iter().find(|(kept, _)| path.starts_with(settled(kept)));
-        found.map(|(_, what)| *what).or_else(|| of_the_kernel(&path))
+        let is_kept = |entry: &&Entry| match entry.pattern() {
+            Some((folder, names)) => {
+                let named = path.file_name().is_some_and(|name| names.matches(&name.to_string_lossy()));
+                named && path.parent() == Some(&settled(folder))
+            }
+            None => path.starts_with(settled(&entry.path)),
+        };
+        entries.iter().find(is_kept).map(|entry| entry.what).or_else(|| of_the_kernel(&path))
+    }
+}
+
+impl Entry {
+    /// Returns the folder of a pattern, and the names that it matches there.
+    fn pattern(&self) -> Option<(&Path, Glob)> {
+        if self.names == Names::One {
+            return None;
+        }
+        let mut names = Glob::default();
+        names.push_wild(&self.path.file_name()?.to_string_lossy());
+        Some((self.path.parent()?, names))
     }
 }
 
@@ -109,6 +156,8 @@ struct Look {
     kept: HashMap<FileId, &'static str>,
     /// Folders above them, and above those that do not exist yet.
     around: HashMap<FileId, &'static str>,
+    /// Folders of patterns, and the names that match there.
+    patterns: Vec<(FileId, Glob, &'static str)>,
 }
 
 impl Look {
@@ -125,8 +174,14 @@ impl Look {
                 around.entry(above).or_insert(what);
             }
         };
-        for (path, what) in entries.iter() {
+        let mut patterns = Vec::new();
+        for entry in entries.iter() {
+            let Entry { path, what, .. } = entry;
             let what = *what;
+            let pattern = entry.pattern();
+            patterns.extend(
+                pattern.and_then(|(folder, names)| Some((FileId::at(&settled(folder))?, names, what))),
+            );
             if let Some(id) = FileId::at(path) {
                 kept.entry(id).or_insert(what);
             }
@@ -136,7 +191,17 @@ impl Look {
                 settled(path).parent().into_iter().for_each(|folder| note_above(folder, what));
             }
         }
-        Self { entries, began, began_at, kept, around }
+        Self { entries, began, began_at, kept, around, patterns }
+    }
+
+    /// Describes the pattern that the path `real`, without links, matches.
+    fn matching(&self, real: &Path) -> Option<&'static str> {
+        if self.patterns.is_empty() {
+            return None;
+        }
+        let (folder, name) = (FileId::at(real.parent()?)?, real.file_name()?.to_string_lossy());
+        let found = self.patterns.iter().find(|(at, names, _)| *at == folder && names.matches(&name));
+        found.map(|(_, _, what)| *what)
     }
 
     /// Returns true if this lookup is valid for a file last changed at `changed`, in wall-clock seconds.
@@ -158,6 +223,8 @@ fn seconds(time: SystemTime) -> i64 {
 
 /// `path` without links, as far as it exists.
 fn settled(path: &Path) -> PathBuf {
+    // The folder of a name alone.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = path.ancestors().find_map(|above| {
         let rest = path.strip_prefix(above).ok()?;
@@ -184,8 +251,7 @@ mod tests {
     use super::*;
 
     fn look(began_at: i64) -> Look {
-        let entries = Vec::new().into();
-        Look { entries, began: Instant::now(), began_at, kept: HashMap::new(), around: HashMap::new() }
+        Look { began_at, ..Look::take(Vec::new().into()) }
     }
 
     #[test]
@@ -220,5 +286,12 @@ mod tests {
         reserved.replace(&Reserved::new(vec![("/sys".into(), "the system")]));
         assert!(!Arc::ptr_eq(&before, &reserved.look_for(&old)));
         assert_eq!(reserved.withholds(&old), Some("the system"));
+    }
+
+    #[test]
+    fn the_folder_of_a_name_alone_holds_it() {
+        let reserved = Reserved::new(vec![("Cargo.toml".into(), "the manifest")]);
+        assert_eq!(reserved.withholds(&Opened::folder(Path::new(".")).unwrap()), Some("the manifest"));
+        assert_eq!(reserved.withholds(&Opened::folder(Path::new("src")).unwrap()), None);
     }
 }

@@ -346,6 +346,43 @@ fn what_is_not_there_yet_is_reserved_by_its_path() {
 }
 
 #[test]
+fn what_a_pattern_matches_is_reserved_now_and_later() {
+    let folder = folder();
+    let at = |path: &str| folder.path().join(path);
+    for part in ["conf.d/inner", "beside"] {
+        fs::create_dir_all(at(part)).unwrap();
+    }
+    let patterns = ["conf.d/*.toml", "not-there/a*"].map(|pattern| (at(pattern), "a pattern"));
+    let reserved = Reserved::default().with_patterns(patterns.into_iter());
+    for (path, is_withheld) in [
+        ("conf.d/n.toml", true),
+        ("beside/../conf.d/n.toml", true),
+        ("conf.d/notes", false),
+        ("conf.d/inner/n.toml", false),
+        ("beside/n.toml", false),
+        ("not-there/ab", true),
+        ("not-there/b", false),
+        ("not-there/inner/ab", false),
+    ] {
+        assert_eq!(reserved.withholds_missing(&at(path)).is_some(), is_withheld, "{path}");
+    }
+    for (path, is_withheld) in [("conf.d", true), (".", true), ("conf.d/inner", false), ("beside", false)] {
+        let found = reserved.withholds(&Opened::folder(&at(path)).unwrap());
+        assert_eq!(found.is_some(), is_withheld, "{path}: {found:?}");
+    }
+    symlink("../conf.d/n.toml", at("beside/link")).unwrap();
+    for file in ["conf.d/n.toml", "conf.d/notes", "beside/n.toml"] {
+        write(&at(file), 0o600);
+    }
+    for (path, is_withheld) in
+        [("conf.d/n.toml", true), ("beside/link", true), ("conf.d/notes", false), ("beside/n.toml", false)]
+    {
+        let found = reserved.withholds(&Opened::file(&at(path)).unwrap());
+        assert_eq!(found.is_some(), is_withheld, "{path}: {found:?}");
+    }
+}
+
+#[test]
 fn memory_and_devices_are_nobodys() {
     let reserved = Reserved::default();
     let mine = format!("/proc/{}/status", std::process::id());

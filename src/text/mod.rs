@@ -4,11 +4,13 @@
 //! Such text reaches a reply, the log or a terminal only through the types of this module. Knows nothing of
 //! its sender or destination.
 
+mod glob;
 mod invalid;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
+pub(crate) use glob::Glob;
 pub use invalid::InvalidText;
 pub(crate) use invalid::check_length;
 

@@ -120,6 +120,52 @@ fn what_is_no_readable_file_is_told_and_not_left_out() {
     assert_eq!(operator.ask("@reload"), "nothing has changed");
 }
 
+/// Links that the operator made before there was anything behind them.
+#[test]
+fn no_plugin_reads_a_file_that_is_to_be_included() {
+    let tester = Identity::new("tester");
+    let grants =
+        "[plugins.reaching.grants]\nfiles = [\"open/inner\", \"open/beside\", \"open/notes\"]\ncommands = []";
+    let setup = Setup::new().top("include = [\"conf.d/*.toml\", \"*.inc\"]").master("tester", &tester);
+    let setup = setup.plugin("reaching", components::reaching(), &["read"], grants);
+    let folder = setup.folder().to_owned();
+    for part in ["conf.d", "open"] {
+        fs::create_dir(folder.join(part)).unwrap();
+    }
+    symlink("../conf.d/n.toml", folder.join("open/inner")).unwrap();
+    symlink("../n.inc", folder.join("open/beside")).unwrap();
+    symlink("../n.txt", folder.join("open/notes")).unwrap();
+    let server = setup.start();
+    let mut connection = server.connect(&tester);
+    for (link, file, code) in [
+        ("open/inner", "conf.d/n.toml", Some("denied")),
+        ("open/beside", "n.inc", Some("denied")),
+        ("open/notes", "n.txt", None),
+    ] {
+        assert_eq!(connection.ask_framed(&format!("read {link}")).failure().0, "not-found");
+        fs::write(folder.join(file), "# read").unwrap();
+        let read = connection.ask_framed(&format!("read {link}"));
+        match code {
+            Some(code) => assert_eq!(read.failure().0, code, "{file}: {}", read.text()),
+            None => assert_eq!(read.text(), "# read", "{file}"),
+        }
+    }
+}
+
+#[test]
+fn a_file_of_two_patterns_is_read_once_however_its_folder_is_spelled() {
+    let tester = Identity::new("tester");
+    let patterns =
+        "include = [\"conf.d/*.toml\", \"./conf.d/*.toml\", \"link/a.toml\", \"conf.d/../conf.d/a.toml\"]";
+    let setup = Setup::new().top(patterns).master("tester", &tester).echo();
+    let folder = setup.folder().to_owned();
+    fs::create_dir(folder.join("conf.d")).unwrap();
+    symlink("conf.d", folder.join("link")).unwrap();
+    fs::write(folder.join("conf.d/a.toml"), client("other", &Identity::new("other"))).unwrap();
+    let server = setup.start();
+    assert!(server.connect(&tester).ask("@clients").contains("other"));
+}
+
 #[test]
 fn a_fault_in_an_included_file_names_it_and_changes_nothing() {
     let (server, tester) = including("");

@@ -226,6 +226,74 @@ fn a_file_that_others_can_read_is_told_and_one_that_they_can_write_is_refused() 
     }
 }
 
+/// Files, credentials, and what one of each is a link to.
+#[test]
+fn no_secret_is_kept_in_what_no_plugin_may_read() {
+    let (setup, tester) = setup("", CONFIG);
+    let (key, config) = (setup.folder().join("server.key"), setup.write());
+    let folder = setup.folder().to_owned();
+    let [token, credential] = ["secrets/token", "credentials/token"].map(|place| folder.join(place));
+    let refused = |verb: &str, words: &str| {
+        let mut lictor = passing(lictor(&folder), &folder);
+        let refused = finish(lictor.arg(verb).arg("--config").arg(&config));
+        assert_eq!(refused.code, Some(2), "{verb}: {refused:?}");
+        assert!(refused.stderr.contains(words), "{verb}: {refused:?}");
+        assert!(!refused.stderr.contains("PRIVATE KEY"), "{verb}: {refused:?}");
+    };
+    for place in [&token, &credential] {
+        let name = if place == &token { "file" } else { "credential" };
+        let words = |what: &str| {
+            format!("`plugins.granted.config.{name}` leads to a path that no plugin may read: {what}")
+        };
+        fs::remove_file(place).unwrap();
+        std::os::unix::fs::symlink(&key, place).unwrap();
+        refused("check", &words("the server's private key"));
+        fs::remove_file(place).unwrap();
+        fs::hard_link(&key, place).unwrap();
+        refused("serve", &words("the server's private key"));
+        fs::remove_file(place).unwrap();
+        std::os::unix::fs::symlink(&config, place).unwrap();
+        refused("serve", &words("the server's config file"));
+        fs::remove_file(place).unwrap();
+        put(place, "hunter2 again", 0o600);
+    }
+    let server = start(setup);
+    let mut connection = server.connect(&tester);
+    fs::remove_file(&token).unwrap();
+    std::os::unix::fs::symlink(&key, &token).unwrap();
+    assert_eq!(connection.ask_framed("@reload").failure().0, "conflict");
+    assert_eq!(connection.ask("config file"), "hunter2 again");
+}
+
+#[test]
+fn a_folder_of_credentials_that_is_no_absolute_path_is_told_as_such() {
+    let (setup, _) = setup("", CONFIG);
+    let config = setup.write();
+    for folder in ["", "credentials"] {
+        let mut lictor = lictor(setup.folder());
+        lictor.env("CREDENTIALS_DIRECTORY", folder);
+        let checked = finish(lictor.arg("check").arg("--config").arg(&config));
+        assert!(checked.stderr.contains("$CREDENTIALS_DIRECTORY is not an absolute path"), "{checked:?}");
+        assert!(!checked.stderr.contains("is not set"), "{checked:?}");
+    }
+}
+
+#[test]
+fn a_secret_of_the_largest_size_may_end_in_a_newline() {
+    let (setup, tester) = setup("", CONFIG);
+    let most = "x".repeat(64 << 10);
+    let token = setup.folder().join("secrets/token");
+    put(&token, &format!("{most}\r\n"), 0o600);
+    let server = start(setup);
+    let mut connection = server.connect(&tester);
+    assert_eq!(connection.ask("config file"), most);
+    put(&token, &format!("{most}x\n"), 0o600);
+    assert_eq!(connection.ask_framed("@reload").failure().0, "conflict");
+    server.wait_for_log("the refusal", |entry| {
+        entry.text("fault").is_some_and(|fault| fault.contains("it is larger than 64KiB"))
+    });
+}
+
 #[test]
 fn no_grant_leads_to_a_secret() {
     let commands = ["read"];

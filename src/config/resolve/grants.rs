@@ -1,6 +1,7 @@
 //! `[plugins.NAME.grants]`: checks that every resource exists, and leads to nothing the server keeps for
 //! itself.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
@@ -15,6 +16,9 @@ use crate::config::suggestions::{closest, list};
 use crate::config::values::PathText;
 use crate::config::{Grants, HttpUrl, quoted};
 use crate::files::{Fault, Opened, Reason, Reserved};
+
+const GRANT_LESS: &str =
+    "grant only the files that the plugin needs, in `files`; or a folder that holds nothing else";
 
 /// Context for checking a grant.
 pub(super) struct Surroundings<'a> {
@@ -163,7 +167,7 @@ fn file(
     // Without the file, only the path can tell whether it is reserved.
     let what = around.reserved.withholds_missing(&found).filter(|_| !fault.is_strangers_work());
     match what {
-        Some(what) => withheld(key, path, what, findings),
+        Some(what) => withheld(key, path.span(), (what, GRANT_LESS), findings),
         None if may_change(&fault) => unreadable(key, path, &fault, findings),
         None => Named { key, path, remedy: "name a plain file" }.report_fault(&fault, findings),
     }
@@ -227,7 +231,7 @@ fn withhold(
 ) {
     let Some(what) = around.reserved.withholds(opened) else { return };
     if !opened.is_on_loose_way() {
-        return withheld(key, path, what, findings);
+        return withheld(key, path.span(), (what, GRANT_LESS), findings);
     }
     findings
         .warning(format!(
@@ -238,10 +242,11 @@ fn withhold(
         .done();
 }
 
-fn withheld(key: &str, path: &Spanned<PathText>, what: &str, findings: &mut Findings) {
+/// Reports a path that leads to what is reserved for the server.
+pub(super) fn withheld(key: &str, span: Range<usize>, (what, help): (&str, &str), findings: &mut Findings) {
     findings
         .error(format!("`{key}` leads to a path that no plugin may read: {what}"))
-        .at(path.span(), format!("this is, or holds, {what}"))
-        .help("grant only the files that the plugin needs, in `files`; or a folder that holds nothing else")
+        .at(span, format!("this is, or holds, {what}"))
+        .help(help)
         .done();
 }

@@ -1,6 +1,6 @@
 //! `include`: further files with roles, clients and plugins, as if they stood in the main file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::folder::look_at_file;
-use crate::authz::Glob;
 use crate::config::fields::{Field, Findings, Named};
 use crate::config::files::{Reading, utf8};
 use crate::config::key_text;
 use crate::config::raw::{self, RawConfig, RawIncluded};
 use crate::config::values::IncludePattern;
 use crate::files::{Fault, FileId, Matters, Opened, Reason, Sightings};
-use crate::text::{InvalidText, shown};
+use crate::text::{Glob, InvalidText, shown};
 
 /// The most bytes of all included files together, as many as the main file may have.
 const MOST_BYTES: u64 = 16 << 20;
@@ -26,16 +25,31 @@ const MOST_FILES: usize = 10_000;
 /// The longest path in a message, in characters.
 const MOST_PATH_CHARS: usize = 200;
 
-/// Adds to `raw`, the config file at `main`, everything that the files it includes hold; returns their paths.
+/// The files that a config includes.
+pub(super) struct Included {
+    pub(super) paths: Vec<PathBuf>,
+    /// The patterns that name them, each with its folder.
+    pub(super) patterns: Vec<PathBuf>,
+}
+
+/// Adds to `raw`, the config file at `main`, everything that the files it includes hold.
 /// Each file and folder is recorded in `sightings` before it is read.
 pub(super) fn read(
     main: &Path,
     raw: &mut RawConfig,
     reading: Reading<'_>,
     (sightings, findings): (&mut Sightings, &mut Findings),
-) -> Vec<PathBuf> {
-    let mut includes =
-        Includes { main, reading, sightings, left: MOST_BYTES, known: HashMap::new(), paths: Vec::new() };
+) -> Included {
+    let mut includes = Includes {
+        main,
+        main_id: FileId::at(main),
+        reading,
+        sightings,
+        left: MOST_BYTES,
+        known: HashMap::new(),
+        real: HashSet::new(),
+        included: Included { paths: Vec::new(), patterns: Vec::new() },
+    };
     let include = std::mem::take(&mut raw.include);
     for pattern in include.value().into_iter().flat_map(|list| &list.items) {
         includes.add(pattern, raw, findings);
@@ -44,7 +58,7 @@ pub(super) fn read(
     report_twice("roles", &mut raw.roles, findings);
     report_twice("clients", &mut raw.clients, findings);
     report_twice("plugins", &mut raw.plugins, findings);
-    includes.paths
+    includes.included
 }
 
 /// Returns the path by which the config at `main` would include `file`, which does not exist yet.
@@ -82,12 +96,16 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 struct Includes<'a> {
     main: &'a Path,
+    main_id: Option<FileId>,
     reading: Reading<'a>,
     sightings: &'a mut Sightings,
     /// The bytes that may still be read.
     left: u64,
-    known: HashMap<PathBuf, FileId>,
-    paths: Vec<PathBuf>,
+    /// The files that were read, with their paths as given.
+    known: HashMap<FileId, PathBuf>,
+    /// Their paths without links.
+    real: HashSet<PathBuf>,
+    included: Included,
 }
 
 impl Includes<'_> {
@@ -97,7 +115,10 @@ impl Includes<'_> {
         let beside = self.main.parent().unwrap_or(Path::new(""));
         let folder = beside.join(folder);
         let names = match name.contains('*') {
-            true => self.matching(&folder, pattern, findings),
+            true => {
+                self.included.patterns.push(folder.join(name));
+                self.matching(&folder, pattern, findings)
+            }
             false => vec![name.clone()],
         };
         let mut paths: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
@@ -166,9 +187,6 @@ impl Includes<'_> {
         raw: &mut RawConfig,
         findings: &mut Findings,
     ) -> bool {
-        if self.known.contains_key(&path) {
-            return true;
-        }
         self.sightings.note(&path, Matters::Content);
         let opened = Opened::file(&path).and_then(|opened| self.reading.authors.want(opened));
         let opened = match opened {
@@ -176,9 +194,9 @@ impl Includes<'_> {
             Err(fault) if fault.reason == Reason::Missing && std::fs::symlink_metadata(&path).is_err() => {
                 let new = self.reading.edited.filter(|(edited, _)| *edited == path);
                 let Some((_, text)) = new else { return false };
-                if !self.paths.contains(&path) {
+                if !self.included.paths.contains(&path) {
                     join(raw, raw::read_included(&path, text, findings).0);
-                    self.paths.push(path);
+                    self.included.paths.push(path);
                 }
                 return true;
             }
@@ -187,6 +205,10 @@ impl Includes<'_> {
                 return true;
             }
         };
+        // Two patterns match it, perhaps with other spellings of its folder.
+        if self.real.contains(opened.real_path()) {
+            return true;
+        }
         let text = match self.text(&opened, &path) {
             Ok(text) => text,
             Err(invalid) => {
@@ -194,9 +216,10 @@ impl Includes<'_> {
                 return true;
             }
         };
-        self.known.insert(path.clone(), opened.id());
+        self.known.insert(opened.id(), path.clone());
+        self.real.insert(opened.real_path().to_owned());
         let (included, start) = raw::read_included(&path, &text, findings);
-        self.paths.push(path);
+        self.included.paths.push(path);
         if let Some(included) = &included {
             look_at_file(&opened, &included.plugins, Some(start), findings);
         }
@@ -206,12 +229,11 @@ impl Includes<'_> {
 
     /// Reads the text of an included file that was opened at `path`.
     fn text(&mut self, opened: &Opened, path: &Path) -> Result<String, InvalidText> {
-        let is_main = Opened::unread(self.main).is_ok_and(|main| main.id() == opened.id());
-        if is_main {
+        if self.main_id == Some(opened.id()) {
             let advice = "give the included files names or a folder of their own, such as \"conf.d/*.toml\"";
             return Err(InvalidText::new("this is the main file itself").advise(advice));
         }
-        if let Some((other, _)) = self.known.iter().find(|(_, id)| **id == opened.id()) {
+        if let Some(other) = self.known.get(&opened.id()) {
             let what = format!("this is {} under another name", told(other));
             return Err(InvalidText::new(what).advise("leave one of them out"));
         }

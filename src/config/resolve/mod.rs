@@ -34,7 +34,7 @@ use super::entries::entries;
 use super::fields::{Field, Findings, Named};
 use super::files::{Reading, Secrets};
 use super::limits;
-use super::model::{Config, Disabled, Grants, Log, Protocol, reserved};
+use super::model::{Config, Disabled, Grants, Log, Protocol, kept, with_secrets};
 use super::names::PluginName;
 use super::raw::{RawConfig, RawDisabled, RawGrants, RawLog, RawSetting};
 use super::setting::Setting;
@@ -49,24 +49,23 @@ pub(super) fn resolve(
     reading: Reading<'_>,
     (sightings, findings): (&mut Sightings, &mut Findings),
 ) -> Option<Config> {
-    let included = include::read(path, &mut raw, reading, (sightings, findings));
+    let files = include::read(path, &mut raw, reading, (sightings, findings));
     let disabled = raw.take_disabled();
     let raw = &raw;
     let folder = Folder::of(findings, reading.authors);
     let server = server::resolve(&raw.server, &folder, findings);
-    let close_on_error = raw.protocol.value().and_then(|raw| raw.close_on_error.value());
     let limits = bounds::limits(&raw.limits, findings);
     let log = log(raw.log.value().unwrap_or(&RawLog::default()), findings);
     let state = state::resolve(&raw.state, &folder, findings);
     let certificates = certificates(raw).map(|path| folder.path(path)).collect::<Vec<_>>();
     let disabled_config = switched_off(&disabled, &folder);
-    let of_disabled = disabled_config.clients.values().flatten();
     let all_plugins = enabled(&raw.plugins).chain(&disabled.plugins).map(|(_, plugin)| plugin.get_ref());
-    let secrets = secret_files(all_plugins, &folder);
-    let certificates = certificates.iter().chain(of_disabled);
-    let configs = std::iter::once(path).chain(included.iter().map(PathBuf::as_path));
-    let reserved = reserved(configs, server.as_ref(), &state, certificates, secrets.into_iter());
+    let certificates = certificates.iter().chain(disabled_config.clients.values().flatten());
+    let configs = std::iter::once(path).chain(files.paths.iter().map(PathBuf::as_path));
+    let kept = kept((configs, &files.patterns), server.as_ref(), &state, certificates);
+    let reserved = with_secrets(&kept, secret_files(all_plugins, &folder).into_iter());
     if let Some(running) = reading.running {
+        kept.extend(&running.kept());
         reserved.extend(&running.reserved());
     }
     let whole = Whole {
@@ -74,6 +73,7 @@ pub(super) fn resolve(
         state: &state,
         folder: &folder,
         reserved: &reserved,
+        kept: &kept,
         disabled: &disabled,
         loads_plugins: reading.running.is_none() && reading.authors == Authors::Trusted,
         secrets: reading.secrets,
@@ -93,9 +93,10 @@ pub(super) fn resolve(
     sightings.extend(folder.into_sightings());
     Some(Config {
         path: path.to_owned(),
-        included,
+        included: files.paths,
+        patterns: files.patterns,
         server: server?,
-        protocol: Protocol { close_on_error: close_on_error.copied().unwrap_or_default() },
+        protocol: protocol(raw),
         identity,
         limits,
         log,
@@ -116,7 +117,9 @@ pub(super) fn granted_as_in_config(
 ) -> (Option<BTreeMap<String, Setting>>, Grants) {
     let (folder, reserved) = (Folder::of(findings, Authors::Anybody), Reserved::default());
     let around = Surroundings { folder: &folder, plugins, disabled: &[], reserved: &reserved };
-    let settings = settings::settings(&name.key(), config, (&folder, Secrets::Needed), findings);
+    let around_settings =
+        settings::Surroundings { folder: &folder, kept: &reserved, secrets: Secrets::Needed };
+    let settings = settings::settings(&name.key(), config, around_settings, findings);
     let grants = grants.value().map(|raw| grants::resolve(name, raw, &around, findings));
     (settings, grants.unwrap_or_default())
 }
@@ -143,6 +146,11 @@ fn certificates(raw: &RawConfig) -> impl Iterator<Item = &Spanned<PathText>> {
     let clients = enabled(&raw.clients).filter_map(|(_, client)| client.get_ref().certificates.value());
     let authorities = raw.identity.value().and_then(|identity| identity.authorities.value());
     clients.chain(authorities).flat_map(|list| &list.items)
+}
+
+fn protocol(raw: &RawConfig) -> Protocol {
+    let close_on_error = raw.protocol.value().and_then(|raw| raw.close_on_error.value());
+    Protocol { close_on_error: close_on_error.copied().unwrap_or_default() }
 }
 
 fn log(raw: &RawLog, findings: &mut Findings) -> Log {

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::bounds::{held, optional};
 use super::folder::{self, Folder};
 use super::grants::{self, Surroundings};
-use super::settings::settings;
+use super::settings::{self, settings};
 use crate::authz::PermissionPattern;
 use crate::config::fields::{Field, Findings, List, Named};
 use crate::config::files::Secrets;
@@ -78,6 +78,8 @@ pub(super) struct Whole<'a> {
     pub(super) state: &'a State,
     pub(super) folder: &'a Folder,
     pub(super) reserved: &'a Reserved,
+    /// These without the files of plugins' secrets.
+    pub(super) kept: &'a Reserved,
     pub(super) disabled: &'a RawDisabled,
     /// True if an unusable component is a fault of the config. False while another config is being served:
     /// rights that this config removes are removed before plugins load, and a missing component must not
@@ -157,7 +159,8 @@ fn plugin(
     let host_bytes = held(&limits::PLUGIN_HOST_BYTES, &at, &raw.host_bytes, findings);
     let store_keys = optional(&limits::PLUGIN_STORE_KEYS, &at, &raw.store_keys, findings);
     let store_bytes = optional(&limits::PLUGIN_STORE_BYTES, &at, &raw.store_bytes, findings);
-    let config = settings(&at, &raw.config, (whole.folder, whole.secrets), findings);
+    let Whole { folder, kept, secrets, .. } = whole;
+    let config = settings(&at, &raw.config, settings::Surroundings { folder, kept, secrets }, findings);
     Some(Plugin {
         place: findings.place(name.span().start),
         component: whole.folder.path(raw.component.given()?),

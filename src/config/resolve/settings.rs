@@ -10,12 +10,13 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::folder::{self, Folder, close_to_others};
+use super::grants::withheld;
 use crate::config::fields::{Field, Findings, Named};
 use crate::config::files::Secrets;
 use crate::config::raw::{RawPlace, RawPlugin, RawSetting};
 use crate::config::setting::{SecretPlace, Setting, credentials_folder};
 use crate::config::values::{PathText, SettingName};
-use crate::files::{Fault, Reason};
+use crate::files::{Fault, Reason, Reserved};
 use crate::text::InvalidText;
 use crate::units::size;
 
@@ -27,14 +28,30 @@ struct Secret<'a> {
     /// The key, with its section.
     key: &'a str,
     place: &'a Spanned<RawPlace>,
-    folder: &'a Folder,
+    around: Surroundings<'a>,
+}
+
+/// Context for reading secrets.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Surroundings<'a> {
+    pub(super) folder: &'a Folder,
+    /// The files and folders that the server reserves for itself, without those of secrets.
+    pub(super) kept: &'a Reserved,
+    pub(super) secrets: Secrets,
+}
+
+/// The reason for not using a secret.
+enum Unusable {
+    /// Its file is reserved for the server.
+    Withheld(&'static str),
+    Invalid(InvalidText),
 }
 
 /// Resolves the settings of the plugin whose section is `at`; `None` if it may not read any.
 pub(in crate::config) fn settings(
     at: &str,
     field: &Field<Named<SettingName, RawSetting>>,
-    (folder, secrets): (&Folder, Secrets),
+    around: Surroundings<'_>,
     findings: &mut Findings,
 ) -> Option<BTreeMap<String, Setting>> {
     let at = format!("{at}.config");
@@ -44,9 +61,10 @@ pub(in crate::config) fn settings(
         let setting = match raw.get_ref() {
             RawSetting::Text(text) => Setting::Text(text.clone()),
             RawSetting::Secret(place) => {
-                let secret = Secret { key: &findings.name(&at, key), place, folder };
-                let value = if secrets == Secrets::Unread { None } else { secret.read(secrets, findings) };
-                Setting::Secret { place: kept(place, folder), value }
+                let secret = Secret { key: &findings.name(&at, key), place, around };
+                let is_read = around.secrets != Secrets::Unread;
+                let value = is_read.then(|| secret.read(findings)).flatten();
+                Setting::Secret { place: kept(place, around.folder), value }
             }
         };
         settings.insert(key.clone(), setting);
@@ -77,11 +95,16 @@ fn kept(place: &Spanned<RawPlace>, folder: &Folder) -> SecretPlace {
 
 impl Secret<'_> {
     /// Reads the secret; reports it if it is missing or unusable.
-    fn read(&self, secrets: Secrets, findings: &mut Findings) -> Option<String> {
-        let read = self.bytes(findings).and_then(|bytes| bytes.map(text).transpose());
+    fn read(&self, findings: &mut Findings) -> Option<String> {
+        let read = self.bytes(findings);
+        let read = read.and_then(|bytes| bytes.map(text).transpose().map_err(Unusable::Invalid));
         match read {
-            Ok(None) => self.report_missing(secrets, findings),
-            Err(invalid) => self.report_unusable(invalid, findings),
+            Ok(None) => self.report_missing(findings),
+            Err(Unusable::Withheld(what)) => {
+                let help = "keep the secret in a file of its own";
+                withheld(self.key, self.place.span(), (what, help), findings);
+            }
+            Err(Unusable::Invalid(invalid)) => self.report_unusable(invalid, findings),
             Ok(Some(text)) => {
                 if text.is_empty() {
                     let fault = findings.warning(format!("`{}`: the secret is empty", self.key));
@@ -94,53 +117,61 @@ impl Secret<'_> {
     }
 
     /// Returns the bytes of the secret; `None` if it is missing.
-    fn bytes(&self, findings: &mut Findings) -> Result<Option<Vec<u8>>, InvalidText> {
+    fn bytes(&self, findings: &mut Findings) -> Result<Option<Vec<u8>>, Unusable> {
+        let Surroundings { folder, kept: reserved, .. } = self.around;
         let path = match self.place.get_ref() {
             RawPlace::File(path) => path.clone(),
             RawPlace::Credential(name) => match credentials_folder() {
                 Some(folder) => PathText(folder.join(&name.0)),
                 None => return Ok(None),
             },
-            RawPlace::Variable(name) => {
-                let value = env::var_os(&name.0).map(OsStringExt::into_vec);
-                if value.as_ref().is_some_and(|value| value.len() as u64 > MOST_SECRET_BYTES) {
-                    let what = format!("this variable is larger than {}", size(MOST_SECRET_BYTES));
-                    return Err(InvalidText::new(what));
-                }
-                return Ok(value);
-            }
+            RawPlace::Variable(name) => return Ok(env::var_os(&name.0).map(OsStringExt::into_vec)),
         };
         let path = Spanned::new(self.place.span(), path);
         let named = folder::Named { key: self.key, path: &path, remedy: "" };
+        let unusable = |fault: Fault| match fault.reason {
+            Reason::TooLarge { .. } => Unusable::Invalid(too_large()),
+            _ => Unusable::Invalid(of_file(&fault)),
+        };
         // The mode of a credential shows the access list by which systemd admits the service.
         let opened = match self.place.get_ref() {
-            RawPlace::File(_) => self.folder.look_at_secret(named, findings),
-            _ => self.folder.look_at(named, findings),
+            RawPlace::File(_) => folder.look_at_secret(named, findings),
+            _ => folder.look_at(named, findings),
         };
         let opened = match opened {
             Ok(opened) => opened,
-            Err(fault) if fault.is_missing() => return Ok(None),
+            Err(fault) if fault.is_missing() => {
+                let what = reserved.withholds_missing(&folder.path(&path));
+                return what.map_or(Ok(None), |what| Err(Unusable::Withheld(what)));
+            }
             Err(fault) => return Err(unusable(fault)),
         };
-        opened.bytes(MOST_SECRET_BYTES).map(Some).map_err(unusable)
+        if let Some(what) = reserved.withholds(&opened) {
+            return Err(Unusable::Withheld(what));
+        }
+        // With the newline, which does not count.
+        opened.bytes(MOST_SECRET_BYTES + 2).map(Some).map_err(unusable)
     }
 
-    fn report_missing(&self, secrets: Secrets, findings: &mut Findings) {
+    fn report_missing(&self, findings: &mut Findings) {
         let what = match self.place.get_ref() {
             RawPlace::File(_) => "there is no such file",
-            RawPlace::Credential(_) if credentials_folder().is_none() => {
-                "this process has no credentials: $CREDENTIALS_DIRECTORY is not set"
+            RawPlace::Credential(_) if credentials_folder().is_some() => {
+                "this process has no such credential"
             }
-            RawPlace::Credential(_) => "this process has no such credential",
+            RawPlace::Credential(_) if env::var_os("CREDENTIALS_DIRECTORY").is_some() => {
+                "this process has no credentials: $CREDENTIALS_DIRECTORY is not an absolute path"
+            }
+            RawPlace::Credential(_) => "this process has no credentials: $CREDENTIALS_DIRECTORY is not set",
             RawPlace::Variable(_) => "this process has no such variable",
         };
         let message = format!("`{}`: the secret is missing", self.key);
-        let fault = match secrets {
+        let fault = match self.around.secrets {
             Secrets::Needed => findings.error(message),
             Secrets::Checked | Secrets::Unread => findings.warning(message),
         };
         let is_of_process = !matches!(self.place.get_ref(), RawPlace::File(_));
-        let note = (is_of_process && secrets == Secrets::Checked)
+        let note = (is_of_process && self.around.secrets == Secrets::Checked)
             .then(|| "only this process is known to lack it: the service may have it".to_owned());
         fault.at(self.place.span(), what).helps(note).help(self.remedy()).done();
     }
@@ -156,7 +187,7 @@ impl Secret<'_> {
 
     /// Advice on where to put the secret.
     fn remedy(&self) -> String {
-        match kept(self.place, self.folder) {
+        match kept(self.place, self.around.folder) {
             SecretPlace::File(path) => {
                 format!("write the secret into {}, readable for the server's user alone", path.display())
             }
@@ -166,17 +197,6 @@ impl Secret<'_> {
             SecretPlace::Variable(name) => format!("set {name} in the environment of `lictor serve`"),
         }
     }
-}
-
-/// A fault of a secret's file. Others must not even read the file.
-fn unusable(fault: Fault) -> InvalidText {
-    let advice = match fault.reason {
-        Reason::Writable { .. } => {
-            Some(format!("find out who changed it, then {}", close_to_others(&fault.path)))
-        }
-        _ => fault.advice(),
-    };
-    InvalidText { what: fault.what(), advice }
 }
 
 /// The text of a secret, without one newline at its end.
@@ -190,7 +210,22 @@ fn text(bytes: Vec<u8>) -> Result<String, InvalidText> {
             text.pop();
         }
     }
-    Ok(text)
+    if text.len() as u64 > MOST_SECRET_BYTES { Err(too_large()) } else { Ok(text) }
+}
+
+fn too_large() -> InvalidText {
+    InvalidText::new(format!("it is larger than {}", size(MOST_SECRET_BYTES)))
+}
+
+/// A fault of a secret's file. Others must not even read the file.
+fn of_file(fault: &Fault) -> InvalidText {
+    let advice = match fault.reason {
+        Reason::Writable { .. } => {
+            Some(format!("find out who changed it, then {}", close_to_others(&fault.path)))
+        }
+        _ => fault.advice(),
+    };
+    InvalidText { what: fault.what(), advice }
 }
 
 #[cfg(test)]
@@ -211,6 +246,17 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(text(kept.into()).as_deref(), Ok(read), "{kept:?}");
+        }
+        let most = "x".repeat(64 << 10);
+        for end in ["", "\n", "\r\n"] {
+            assert_eq!(text((most.clone() + end).into()).as_ref(), Ok(&most), "{end:?}");
+        }
+        for end in ["x", "\n\n", "x\n", "\r"] {
+            assert_eq!(
+                text((most.clone() + end).into()).unwrap_err().what,
+                "it is larger than 64KiB",
+                "{end:?}"
+            );
         }
         assert_eq!(text(vec![0xff]).unwrap_err().what, "it is not UTF-8, and plugins read text");
     }

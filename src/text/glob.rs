@@ -24,12 +24,12 @@ impl Glob {
 
     /// Appends a byte that must occur as it is. UTF-8 has neither 0xFF nor 0xFE, so [`Glob::is_utf8`] finds
     /// both, and an escape makes no wildcard.
-    pub(super) fn push_byte(&mut self, byte: u8) {
+    pub(crate) fn push_byte(&mut self, byte: u8) {
         self.0.push(if byte == ANY { 0xFE } else { byte });
     }
 
     /// Returns true if the text between the wildcards is UTF-8, as every argument is.
-    pub(super) fn is_utf8(&self) -> bool {
+    pub(crate) fn is_utf8(&self) -> bool {
         self.pieces().all(|piece| std::str::from_utf8(piece).is_ok())
     }
 
@@ -40,7 +40,7 @@ impl Glob {
 
     /// Returns true if `self` matches everything that `other` matches. May miss that, but never claims it
     /// wrongly: a wildcard of `other` has to fall to one of `self`, since no text holds its byte.
-    pub(super) fn covers(&self, other: &Self) -> bool {
+    pub(crate) fn covers(&self, other: &Self) -> bool {
         self.matches_bytes(&other.0)
     }
 
