@@ -1,12 +1,13 @@
 //! The answer to whether a client may make a request: by what, or which line would allow it. Runs nothing.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::authz::{Mismatch, PermissionPattern};
+use crate::authz::{Mismatch, Near, PermissionPattern};
 use crate::config::{Client, ClientName, Config, Grants, Placed, Plugin, PluginName, RoleName, quoted};
 use crate::files::Opened;
 use crate::identity::{Thumbprint, Utc};
@@ -95,18 +96,17 @@ pub struct Serving {
 pub fn access(config: &Config, client: &str, words: &[String]) -> Result<Option<Access>, String> {
     let request = request(words)?;
     let Some((name, client)) = config.clients.get_key_value(client) else { return Ok(None) };
-    let rules = |fits: &dyn Fn(&PermissionPattern) -> Option<Option<Mismatch>>| {
-        let placed = placed(config, client);
-        placed.filter_map(|(role, placed)| Some(rule(role, placed, fits(&placed.value)?))).collect::<Vec<_>>()
-    };
-    let by = rules(&|pattern| pattern.allows(&request).then_some(None));
-    let mut closest = Vec::new();
-    if by.is_empty() {
-        let near = client.permissions.near(&request);
-        for near in near {
-            closest.extend(rules(&|pattern| (pattern == near.pattern).then_some(Some(near.mismatch))));
+    let (mut by, mut near) = (Vec::new(), Vec::new());
+    for (role, placed) in placed(config, client) {
+        if placed.value.allows(&request) {
+            by.push(rule(role, placed, None));
+        } else if let Some(Near { mismatch, .. }) = placed.value.near(&request) {
+            near.push((role, placed, mismatch));
         }
     }
+    near.sort_by_key(|(_, _, mismatch)| Reverse(mismatch.matched()));
+    let near = near.into_iter().filter(|_| by.is_empty());
+    let closest: Vec<_> = near.map(|(role, placed, mismatch)| rule(role, placed, Some(mismatch))).collect();
     let (plugin, mut refused) = serving(config, request.command());
     let now = SystemTime::now();
     if let Some(expired) = client.expires.filter(|expires| now >= *expires) {

@@ -21,7 +21,8 @@ pub enum Mismatch {
 
 impl Mismatch {
     /// The number of arguments that matched before it.
-    pub(super) fn matched(self) -> usize {
+    #[must_use]
+    pub fn matched(self) -> usize {
         let (Self::Argument(number) | Self::Missing(number) | Self::Further(number)) = self;
         number - 1
     }

@@ -81,11 +81,6 @@ fn granted(plugin: &Plugin) -> Map<String, Value> {
     let texts = |texts: Vec<String>| Value::from(texts);
     let folders =
         directories.iter().map(|(seen, folder)| (seen.clone(), json!(folder.display().to_string())));
-    let topics = |grant: &crate::config::EventGrant| match (grant.publish, grant.subscribe) {
-        (true, false) => format!("publish {}", grant.topics),
-        (false, true) => format!("subscribe {}", grant.topics),
-        _ => grant.topics.clone(),
-    };
     let all = [
         ("config", plugin.config.as_ref().map(|_| Value::from(true))),
         ("logging", logging.then(|| Value::from(true))),
@@ -93,7 +88,7 @@ fn granted(plugin: &Plugin) -> Map<String, Value> {
         ("commands", commands.as_ref().map(|it| texts(it.patterns().map(ToString::to_string).collect()))),
         ("files", files.as_ref().map(|files| texts(files.iter().map(|(name, _)| name.clone()).collect()))),
         ("directories", (!directories.is_empty()).then(|| Value::Object(folders.collect()))),
-        ("events", events.as_ref().map(|events| texts(events.iter().map(topics).collect()))),
+        ("events", events.as_ref().map(|events| texts(events.iter().map(ToString::to_string).collect()))),
         ("http", http.as_ref().map(|urls| texts(urls.iter().map(|url| url.url.clone()).collect()))),
     ];
     all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
