@@ -25,14 +25,20 @@ pub(super) fn load_named_config(path: &Path) -> Result<Loaded, Failure> {
 
 /// Loads the config, or reports all its faults.
 pub(super) fn load_by(load: fn(&Path) -> Result<Loaded, Faults>, path: &Path) -> Result<Loaded, Failure> {
-    if is_missing(path) {
-        let advice = "make one with `lictor init`, or name another with --config FILE";
-        return Err(Failure::usage(format!("there is no {}: {advice}", path.display())));
-    }
+    want_file(path)?;
     load(path).map_err(|faults| {
         output::faults(|style| faults.render(style));
         Failure::told(Exit::Usage)
     })
+}
+
+/// Requires a config file at `path`.
+pub(super) fn want_file(path: &Path) -> Result<(), Failure> {
+    if !is_missing(path) {
+        return Ok(());
+    }
+    let advice = "make one with `lictor init`, or name another with --config FILE";
+    Err(Failure::usage(format!("there is no {}: {advice}", path.display())))
 }
 
 /// Returns true if the file certainly does not exist: one in an inaccessible folder might.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::vec;
 
-use super::config_file::{CONFIG_FILE, is_missing, want_own_config};
+use super::config_file::{CONFIG_FILE, is_missing, want_file, want_own_config};
 use super::output;
 use super::paste;
 use super::running::{Edit, Running};
@@ -208,17 +208,11 @@ pub(super) struct Original {
     is_new: bool,
 }
 
-/// Maximum size of a config file: that of the server's own reading.
-const MAX_CONFIG_BYTES: u64 = 16 << 20;
-
 impl Original {
     fn read(config: &Path, path: &Path) -> Result<Self, Failure> {
-        if is_missing(path) {
-            let advice = "make one with `lictor init`, or name another with --config FILE";
-            return Err(Failure::usage(format!("there is no {}: {advice}", path.display())));
-        }
+        want_file(path)?;
         let told = |why: &str| Failure::usage(format!("{}: {why}", path.display()));
-        let bytes = read_named(path, MAX_CONFIG_BYTES).map_err(|fault| told(&fault.what()))?;
+        let bytes = read_named(path, config::MOST_CONFIG_BYTES).map_err(|fault| told(&fault.what()))?;
         let text = String::from_utf8(bytes).map_err(|_| told("it is not UTF-8; save it as UTF-8"))?;
         config::parse_syntax(path, &text).map_err(|faults| {
             output::faults(|style| faults.render(style));

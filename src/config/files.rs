@@ -19,8 +19,9 @@ use crate::identity::{
 };
 use crate::text::InvalidText;
 
-/// The largest config file, in bytes: 10,000 clients take 2 MB.
-const MOST_CONFIG_BYTES: u64 = 16 << 20;
+/// The largest config file, in bytes, and the most of all the files it includes together: 10,000 clients take
+/// 2 MB.
+pub const MOST_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Treatment of the secrets that a config names.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]

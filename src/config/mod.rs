@@ -47,6 +47,7 @@ pub use diff::{Applies, Change, Kind, diff};
 pub use edit::{Section, Table, WrittenPin, difference, pins, section_line, section_names, without_section};
 pub use entries::Entry;
 pub use fault::{Fault, Faults, Severity, Style};
+pub use files::MOST_CONFIG_BYTES;
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use model::{
     AuthorityFile, Client, Config, Disabled, Grants, HttpUrl, Identity, Log, OwnLimits, Pin, Plugin,

@@ -14,14 +14,11 @@ use super::cert::issue::{DEFAULT_DAYS, Files, LOCAL_NAMES, Role, write_new};
 use super::config_file::CONFIG_FILE;
 use super::revision::client_name;
 use super::{Failure, output, paste};
-use crate::config::{ClientName, pins};
+use crate::config::{ClientName, MOST_CONFIG_BYTES, pins};
 use crate::files::read_named;
 
 /// The example plugin, compiled together with this program; empty if that was not possible.
 const ECHO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.wasm"));
-
-/// Maximum size of an existing config.
-const MOST_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Create a config, certificates and an example plugin
 ///

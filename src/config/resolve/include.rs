@@ -9,15 +9,12 @@ use toml::Spanned;
 
 use super::folder::look_at_file;
 use crate::config::fields::{Field, Findings, Named};
-use crate::config::files::{Reading, utf8};
+use crate::config::files::{MOST_CONFIG_BYTES, Reading, utf8};
 use crate::config::key_text;
 use crate::config::raw::{self, RawConfig, RawIncluded};
 use crate::config::values::IncludePattern;
 use crate::files::{Fault, FileId, Matters, Opened, Reason, Sightings};
 use crate::text::{Glob, InvalidText, shown};
-
-/// The most bytes of all included files together, as many as the main file may have.
-const MOST_BYTES: u64 = 16 << 20;
 
 /// The most included files.
 const MOST_FILES: usize = 10_000;
@@ -45,7 +42,7 @@ pub(super) fn read(
         main_id: FileId::at(main),
         reading,
         sightings,
-        left: MOST_BYTES,
+        left: MOST_CONFIG_BYTES,
         known: HashMap::new(),
         real: HashSet::new(),
         included: Included { paths: Vec::new(), patterns: Vec::new() },
@@ -247,15 +244,11 @@ impl Includes<'_> {
         let bytes = opened.bytes(self.left).map_err(|fault| {
             let what = match fault.reason {
                 Reason::TooLarge { .. } => {
-                    format!("all included files together have more than {} MiB", MOST_BYTES >> 20)
+                    format!("all included files together have more than {} MiB", MOST_CONFIG_BYTES >> 20)
                 }
                 _ => fault.what(),
             };
-            let invalid = InvalidText::new(what);
-            match fault.advice() {
-                Some(advice) => invalid.advise(advice),
-                None => invalid,
-            }
+            InvalidText { what, advice: fault.advice() }
         })?;
         self.left -= bytes.len() as u64;
         utf8(bytes, "the file")
@@ -283,8 +276,7 @@ fn warn_of_writers(folder: &Opened, span: Range<usize>, findings: &mut Findings)
 }
 
 fn report(fault: &Fault, path: &Path, span: Range<usize>, findings: &mut Findings) {
-    let what = format!("{} can't be included", told(path));
-    findings.error(what).at(span, fault.what()).helps(fault.advice()).done();
+    refuse(InvalidText { what: fault.what(), advice: fault.advice() }, path, span, findings);
 }
 
 fn refuse(invalid: InvalidText, path: &Path, span: Range<usize>, findings: &mut Findings) {
