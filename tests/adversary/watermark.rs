@@ -14,7 +14,8 @@ use crate::{assert_serves, tell_memory};
 
 const MIB: u64 = 1 << 20;
 
-/// Memory that the process may take above its memory at rest.
+/// Memory that the process may take above its memory at rest. Half of it stays resident for seconds after a
+/// burst, in what the pool of instances keeps and in threads that wait for work; relief comes below nine tenths.
 const SPARE: u64 = 64 * MIB;
 
 /// Memory that may be taken between two looks of the watch, on a machine busy enough to delay it.
@@ -168,15 +169,15 @@ fn above_the_mark_nothing_that_runs_grows_and_neither_what_waits_nor_a_nested_ca
         asked.ask("@status metrics").contains("\nlictor_plugin_calls_delayed_total 1\n").then_some(())
     });
     let request = format!("sleep 600000\r\nSize: {BODY}\r\n\r\n{}", "b".repeat(BODY));
-    let attackers: Vec<Connection> = (0..CALLS / 2)
+    let attackers: Vec<Connection> = (0..CALLS)
         .map(|_| {
             let mut attacker = server.connect(&greedy);
             attacker.send(&request);
             attacker
         })
         .collect();
-    eventually("the calls to hold it all", || (held(&server) > at_rest + SPARE / 2).then_some(()));
-    set_mark(&server, &mut asked, at_rest + SPARE / 2);
+    eventually("the calls to hold it all", || (held(&server) > at_rest + 3 * SPARE / 2).then_some(()));
+    set_mark(&server, &mut asked, at_rest + SPARE);
     server.wait_for_log("that memory is short", |entry| entry.message() == SHORT);
 
     let grown = growing.read_frame();
