@@ -15,7 +15,7 @@ use crate::{assert_serves, tell_memory};
 const MIB: u64 = 1 << 20;
 
 /// Memory that the process may take above its memory at rest. Half of it stays resident for seconds after a
-/// burst, in what the pool of instances keeps and in threads that wait for work; relief comes below nine tenths.
+/// burst, in what the pool of instances keeps and in threads that wait for work.
 const SPARE: u64 = 64 * MIB;
 
 /// Memory that may be taken between two looks of the watch, on a machine busy enough to delay it.
