@@ -14,7 +14,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use super::core_dump;
 use super::deadline::in_time;
-use super::outcome::{self, told};
+use super::outcome::{self, answered};
 use crate::plugin::call::{Call, reply_bytes};
 use crate::plugin::cpu::meter::Meter;
 use crate::plugin::cpu::offload::Offloaded;
@@ -78,8 +78,8 @@ struct Idle {
     instance: WarmInstance,
 }
 
-/// Progress of a batch.
-enum Batch {
+/// Progress of the calls that were polled together.
+enum Polled {
     /// To its last reply; nothing runs.
     Paused(Held),
     /// To the call that goes on.
@@ -113,14 +113,14 @@ impl Executor {
             let in_time = calls[done..].iter().take_while(|call| call.deadline > now).count();
             let ran = poll_batch(held, plugin, &calls[done..][..in_time], until, &mut replies, cx);
             let ran = match ran {
-                Batch::Paused(held) if replies.len() == done => {
+                Polled::Paused(held) if replies.len() == done => {
                     self.poll_one(run(held, Arc::clone(plugin), Arc::clone(call)), &mut replies, cx)
                 }
                 ran => ran,
             };
             match ran {
-                Batch::Paused(held) => self.held = Some(held),
-                Batch::Pending(call) => return Ran { replies, pending: Some(plugin.offload(call)) },
+                Polled::Paused(held) => self.held = Some(held),
+                Polled::Pending(call) => return Ran { replies, pending: Some(plugin.offload(call)) },
             }
         }
         Ran { replies, pending: None }
@@ -132,7 +132,7 @@ impl Executor {
         call: impl Future<Output = Ended> + Send + 'static,
         replies: &mut Vec<Reply>,
         cx: &mut Context<'_>,
-    ) -> Batch {
+    ) -> Polled {
         let mut call = match self.spare.take() {
             Some(mut spare) => {
                 spare.set(call);
@@ -140,10 +140,10 @@ impl Executor {
             }
             None => ReusableBoxFuture::new(call),
         };
-        let Poll::Ready(Ended { reply, held }) = call.poll(cx) else { return Batch::Pending(call) };
+        let Poll::Ready(Ended { reply, held }) = call.poll(cx) else { return Polled::Pending(call) };
         self.spare = Some(call);
         replies.push(reply);
-        Batch::Paused(held)
+        Polled::Paused(held)
     }
 
     /// Gives back what the last call left. Call this before waiting for anything.
@@ -161,21 +161,21 @@ fn poll_batch(
     until: Instant,
     replies: &mut Vec<Reply>,
     cx: &mut Context<'_>,
-) -> Batch {
-    let Some(mut instance) = held.try_acquire(plugin, calls) else { return Batch::Paused(held) };
+) -> Polled {
+    let Some(mut instance) = held.try_acquire(plugin, calls) else { return Polled::Paused(held) };
     let calls = &calls[..plugin.pool().calls_left(&instance).min(calls.len())];
     let (mut begun, mut last_answered) = (calls.iter(), None);
-    let answered = |answer| {
+    let push = |answer| {
         if let Some(call) = begun.next() {
-            replies.push(told(plugin, call, answer));
+            replies.push(answered(plugin, call, answer));
             last_answered = Some(call);
         }
     };
-    let polled = instance.poll_all(calls, until, answered, cx);
+    let polled = instance.poll_all(calls, until, push, cx);
     match (polled, begun.next()) {
         (Ok(true), Some(call)) => {
             let rest = finish(held, Arc::clone(plugin), Arc::clone(call), instance);
-            return Batch::Pending(ReusableBoxFuture::new(rest));
+            return Polled::Pending(ReusableBoxFuture::new(rest));
         }
         (Err(error), Some(call)) => {
             replies.push(conclude(&mut held, plugin, call, instance, Err(error)));
@@ -187,7 +187,7 @@ fn poll_batch(
             held.keep(plugin, instance);
         }
     }
-    Batch::Paused(held)
+    Polled::Paused(held)
 }
 
 /// Runs a call to its end: acquires what it needs, and calls a warm instance or a fresh one.
@@ -261,10 +261,10 @@ fn conclude(
         Ok(answer) => {
             log_exit(plugin, call, &instance);
             held.keep(plugin, instance);
-            told(plugin, call, answer)
+            answered(plugin, call, answer)
         }
         Err(error) => {
-            let told = outcome::broken(plugin, call, &error, instance.state());
+            let told = outcome::broke_off(plugin, call, &error, instance.state());
             core_dump::keep(plugin, call, instance, error);
             Err(told)
         }
@@ -274,7 +274,7 @@ fn conclude(
 /// Logs a guest that exited after its last reply, to `call`. The reply stands.
 fn log_exit(plugin: &Plugin, call: &Call, instance: &WarmInstance) {
     if let Some((error, state)) = instance.exited() {
-        outcome::broken(plugin, call, error, Some(state));
+        outcome::broke_off(plugin, call, error, Some(state));
     }
 }
 

@@ -26,7 +26,7 @@ const RAISE_CONCURRENCY: &str =
     "raise `concurrent_commands` of [limits], or lower `concurrency` of the plugins that run longest";
 
 /// Returns the reply for the plugin's own answer.
-pub(super) fn told(plugin: &Plugin, call: &Call, answer: GuestReply) -> Reply {
+pub(super) fn answered(plugin: &Plugin, call: &Call, answer: GuestReply) -> Reply {
     match answer {
         Ok(reply) if reply.len() > plugin.max_reply_bytes() => Err(reply_too_large(plugin, call)),
         Ok(reply) => Ok(reply),
@@ -143,7 +143,7 @@ pub(super) fn not_started(plugin: &Plugin, call: &Call, error: &wasmtime::Error)
 
 /// Logs that the call broke off by a trap, a limit, or a breach of the interface, and returns the error for
 /// its client.
-pub(super) fn broken(
+pub(super) fn broke_off(
     plugin: &Plugin,
     call: &Call,
     error: &wasmtime::Error,

@@ -52,7 +52,7 @@ async fn stream(plugin: &Arc<Plugin>, call: &Arc<Call>, streaming: Streaming, wr
         Ok(Ok(())) => Ok(Vec::new()),
         Ok(Err(failure)) => Err(outcome::failed(failure)),
         Err(error) => {
-            let told = outcome::broken(plugin, call, &error, Some(instance.state()));
+            let told = outcome::broke_off(plugin, call, &error, Some(instance.state()));
             // The client is answered while its core dump is written.
             writer.close();
             core_dump::keep(plugin, call, WarmInstance::new(instance, None), error);

@@ -9,7 +9,7 @@ use tokio::time::timeout_at;
 
 use super::deadline::break_off;
 use super::executor::run_reserved;
-use super::outcome::{self, told};
+use super::outcome::{self, answered};
 use super::streaming::run_streaming;
 use crate::plugin::call::Call;
 use crate::plugin::cpu::meter::thread_cpu;
@@ -72,9 +72,9 @@ pub async fn try_out(
     let state = instance.state();
     let (memory_bytes, host_calls) = (state.memory.used_bytes(), state.volume.calls());
     let (answer, core_dump) = match handled {
-        Some(Ok(answer)) => (told(plugin, call, answer), None),
+        Some(Ok(answer)) => (answered(plugin, call, answer), None),
         Some(Err(error)) => {
-            let told = outcome::broken(plugin, call, &error, Some(state));
+            let told = outcome::broke_off(plugin, call, &error, Some(state));
             (Err(told), instance.into_core_dump(&error, plugin.name(), plugin.places()))
         }
         None => (Err(outcome::stopped(plugin, call, Stopped::AtDeadline, None)), None),
