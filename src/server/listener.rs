@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -57,6 +58,7 @@ impl Server {
             registry: Arc::default(),
             control,
             started: Instant::now(),
+            runtime: Handle::current(),
             admission: Arc::new(Admission::new(admission)),
             verifiers: Verifiers::start().context("cannot start the threads that verify certificates")?,
             accepted: AtomicU64::new(0),

@@ -7,6 +7,7 @@ mod builtin;
 mod close_reason;
 mod connection;
 mod control;
+mod exposition;
 mod gate;
 mod handshake;
 mod listen;

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) control: Option<Arc<dyn Control>>,
     pub(super) started: Instant,
+    /// The runtime that serves clients.
+    pub(super) runtime: Handle,
     pub(super) admission: Arc<Admission>,
     pub(super) verifiers: Verifiers,
     pub(super) accepted: AtomicU64,

@@ -23,6 +23,7 @@ mod documents;
 mod events;
 mod examples;
 mod expires;
+mod exposition;
 mod grants;
 mod http;
 mod http_places;

@@ -8,16 +8,23 @@ use testkit::components;
 use testkit::eventually;
 use testkit::server::{Server, Setup};
 
-/// Reads `@status metrics`, by name.
-pub fn metrics(operator: &mut Connection) -> BTreeMap<String, u64> {
+/// Reads `@status metrics`, by name and labels.
+pub fn samples(operator: &mut Connection) -> BTreeMap<String, f64> {
     let text = operator.ask("@status metrics");
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples
         .map(|line| {
-            let (name, value) = line.split_once(' ').unwrap_or_else(|| panic!("no sample: {line:?}"));
+            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line:?}"));
             (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("no number: {line:?}")))
         })
         .collect()
+}
+
+/// Reads those of `@status metrics` that have no labels, in whole numbers.
+pub fn metrics(operator: &mut Connection) -> BTreeMap<String, u64> {
+    let samples = samples(operator).into_iter().filter(|(name, _)| !name.contains('{'));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+    samples.map(|(name, value)| (name, value as u64)).collect()
 }
 
 const LIMITS: &str = "[limits]
@@ -57,8 +64,8 @@ fn nothing_is_counted_while_all_goes_well() {
     let metrics = metrics(&mut operator);
     // Both were counted instead of logged, or will be within a second.
     let counted = |(name, value): (&String, &u64)| {
-        (name.ends_with("_total") && name != "lictor_log_events_counted_total" && *value > 0)
-            .then(|| name.clone())
+        let is_bound = name.starts_with("lictor_") && name.ends_with("_total");
+        (is_bound && name != "lictor_log_events_counted_total" && *value > 0).then(|| name.clone())
     };
     assert_eq!(metrics.iter().filter_map(counted).collect::<Vec<_>>(), Vec::<String>::new());
     assert_eq!(metrics["lictor_connections"], 2);

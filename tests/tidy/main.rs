@@ -276,7 +276,7 @@ fn every_bound_has_a_metric_and_every_metric_a_bound() {
         .filter(|row| named_metrics(row).is_empty())
         .map(|row| format!("{TABLE}: no metric tells when this bound is met: {row}"))
         .collect();
-    let (named, counted) = (named_metrics(&table), named_metrics(&text("src/telemetry/metrics.rs")));
+    let (named, counted) = (named_metrics(&table), named_metrics(&text("src/telemetry/metrics/counters.rs")));
     faults.extend(named.difference(&counted).map(|name| format!("{TABLE}: there is no metric {name}")));
     faults.extend(counted.difference(&named).map(|name| format!("{TABLE} does not tell what {name} counts")));
     none(&faults, bounds.len());

@@ -134,6 +134,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("x509_parser", &["cli", "identity"]),
     ("rusqlite", &["state"]),
     ("addr2line", &["plugin"]),
+    ("prometheus_client", &["telemetry"]),
     ("wac_graph", &["author"]),
     ("wit_bindgen_c", &["author"]),
     ("wit_bindgen_core", &["author"]),
@@ -203,7 +204,10 @@ pub(crate) const MAY_OPEN: &[(&str, &[&str])] = &[
     ),
     // By the number of a descriptor that `files` opened.
     ("fs::read", &["src/plugin/load/cache/mod.rs"]),
-    ("fs::read_to_string", &["src/app/addresses.rs", "src/watermark/available.rs"]),
+    (
+        "fs::read_to_string",
+        &["src/app/addresses.rs", "src/telemetry/metrics/process.rs", "src/watermark/available.rs"],
+    ),
     ("fs::copy", &[]),
     ("tokio::fs", &[]),
     ("deserialize_file", &["src/plugin/load/cache/mod.rs"]),

@@ -110,6 +110,7 @@ fn test(filters: &[&str]) -> Result<(), String> {
         run(no_run)?;
         let mut without = languages::build(&target_folder().join("debug/lictor"));
         without.extend(adversary::tls_tools());
+        without.extend(promtool());
         tests.env("LICTOR_TEST_WITHOUT", without.join(" "));
     }
     run(tests)
@@ -209,13 +210,41 @@ fn install(program: &str, package: &str) -> Result<(), String> {
 }
 
 fn apt_install(package: &str) -> Result<(), String> {
-    let apt = |arguments: &[&str]| {
-        let mut apt = command(Path::new("apt-get"), arguments);
-        apt.env("DEBIAN_FRONTEND", "noninteractive");
-        run(apt)
-    };
-    apt(&["update", "--quiet"])?;
-    apt(&["install", "--quiet", "--yes", "--no-install-recommends", package])
+    run(apt(&["update", "--quiet"]))?;
+    run(apt(&["install", "--quiet", "--yes", "--no-install-recommends", package]))
+}
+
+fn apt(arguments: &[&str]) -> Command {
+    let mut apt = command(Path::new("apt-get"), arguments);
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    apt
+}
+
+/// Fetches Prometheus' checker of metrics, if it is missing. If it is unavailable here, reports that and
+/// returns its name.
+fn promtool() -> Option<&'static str> {
+    let folder = target_folder().join("tools/prometheus");
+    let is_there = |program: &Path| Command::new(program).arg("--version").output().is_ok();
+    if is_there(Path::new("promtool")) || is_there(&folder.join("usr/bin/promtool")) {
+        return None;
+    }
+    let message = unpack("prometheus", &folder).err()?;
+    tell(&format!("the form of the metrics is NOT TESTED by promtool in this run: {message}"));
+    Some("promtool")
+}
+
+/// Unpacks a Debian package into a folder. Installing it would also start the service in it.
+fn unpack(package: &str, folder: &Path) -> Result<(), String> {
+    let fault = |error: std::io::Error| format!("{}: {error}", folder.display());
+    std::fs::create_dir_all(folder).map_err(fault)?;
+    run(apt(&["update", "--quiet"]))?;
+    let mut download = apt(&["download", "--quiet", package]);
+    download.current_dir(folder);
+    run(download)?;
+    let mut entries = std::fs::read_dir(folder).map_err(fault)?.flatten().map(|entry| entry.path());
+    let archive = entries.find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    let archive = archive.ok_or_else(|| format!("{}: no package came", folder.display()))?;
+    run(command(Path::new("dpkg-deb"), &["-x", &archive.to_string_lossy(), &folder.to_string_lossy()]))
 }
 
 fn cargo(arguments: &[&str]) -> Command {

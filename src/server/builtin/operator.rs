@@ -5,7 +5,6 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use tokio::runtime::Handle;
 
 use super::argument::only_argument;
 use crate::identity::{Thumbprint, Utc};
@@ -13,6 +12,7 @@ use crate::plugin::ReplyFuture;
 use crate::server::close_reason::CloseReason;
 use crate::server::connection::Session;
 use crate::server::control::Form;
+use crate::server::exposition::{exposition, tasks};
 use crate::server::registry::{Disconnect, Record, Seen};
 use crate::server::service::Service;
 use crate::telemetry::{ConnectionId, metrics};
@@ -28,7 +28,7 @@ pub(super) fn status(request: &Request, session: &Session) -> Result<String, Com
     let mut arguments = request.arguments().skip(1);
     match (arguments.next(), arguments.next()) {
         (None, None) => Ok(overview(session)),
-        (Some("metrics"), None) => Ok(exposition(session)),
+        (Some("metrics"), None) => Ok(exposition(&session.server)),
         (Some("unused"), period) if arguments.next().is_none() => {
             unused(period.unwrap_or(UNUSED), request, session)
         }
@@ -51,40 +51,11 @@ fn unused(period: &str, request: &Request, session: &Session) -> Result<String, 
     control.unused(period, form).map_err(refuse)
 }
 
-/// Shows the same for monitoring, in the text format of Prometheus.
-fn exposition(session: &Session) -> String {
-    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let gauges = [
-        ("lictor_uptime_seconds", "Since the start.", session.server.started.elapsed().as_secs()),
-        (
-            "lictor_connections",
-            "Connections of clients that are admitted.",
-            count(session.server.registry.all().len()),
-        ),
-        ("lictor_tasks", "Tasks of the runtime.", count(tasks())),
-        (
-            "lictor_process_memory_bytes",
-            "Anonymous and shared memory of the process at the last look.",
-            watermark::used_bytes(),
-        ),
-        (
-            "lictor_process_memory_mark_bytes",
-            "limits.process_memory in bytes, above which nothing more is taken on.",
-            watermark::mark_bytes(),
-        ),
-    ];
-    metrics::exposition(&gauges)
-}
-
 /// Shows the memory that the process holds, of the memory that it may hold.
 fn memory() -> String {
     let [used, mark] = [watermark::used_bytes(), watermark::mark_bytes()].map(|bytes| bytes >> 20);
     let short = if watermark::is_passed() { ", short: calls are refused" } else { "" };
     format!("{used} MiB of {mark} MiB{short}")
-}
-
-fn tasks() -> usize {
-    Handle::current().metrics().num_alive_tasks()
 }
 
 fn overview(session: &Session) -> String {
@@ -97,7 +68,7 @@ fn overview(session: &Session) -> String {
         env!("CARGO_PKG_VERSION"),
         seconds(session.server.started.elapsed()),
         connections.len(),
-        tasks(),
+        tasks(&session.server),
         memory(),
         plugin_commands(&session.service).len(),
         session.service.roster.clients().len(),

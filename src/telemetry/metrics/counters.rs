@@ -3,8 +3,9 @@
 //! A counter is raised where something is refused, delayed or dropped, never on success. Counters are global
 //! to the process, as the log is, so that callers need no handle.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::family::Family;
 
 /// Two lines for each counter: its name here and its exported name; and its description. Makes the list and
 /// the type.
@@ -150,20 +151,9 @@ pub fn counted() -> impl Iterator<Item = (&'static str, u64)> {
     all.filter(|(_, count)| *count > 0)
 }
 
-/// All counters, and these gauges, in the text format of Prometheus.
-pub fn exposition(gauges: &[(&str, &str, u64)]) -> String {
-    let mut text = String::new();
-    let mut add = |name: &str, kind: &str, help: &str, value: u64| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-    };
-    for (name, help, value) in gauges {
-        add(name, "gauge", help, *value);
-    }
-    for (counter, name, help) in COUNTERS {
-        add(name, "counter", help, counter.value());
-    }
-    text
+/// All counters.
+pub(super) fn families() -> impl Iterator<Item = Family> {
+    COUNTERS.iter().map(|(counter, name, help)| Family::counter(name, help, counter.value()))
 }
 
 #[cfg(test)]
@@ -181,15 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_is_told_in_both_forms() {
+    fn what_was_counted_is_told() {
         Counter::DumpsRemoved.add(3);
         assert!(counted().any(|(name, count)| name == "lictor_core_dumps_removed_total" && count >= 3));
-        let text = exposition(&[("lictor_tasks", "Tasks.", 7)]);
-        assert!(
-            text.starts_with("# HELP lictor_tasks Tasks.\n# TYPE lictor_tasks gauge\nlictor_tasks 7\n"),
-            "{text}"
-        );
-        assert!(text.contains("# TYPE lictor_queue_full_total counter\nlictor_queue_full_total "), "{text}");
-        assert_eq!(text.lines().count(), 3 * (1 + COUNTERS.len()));
+        assert_eq!(families().count(), COUNTERS.len());
     }
 }
