@@ -13,6 +13,9 @@ use serde_json::Value;
 
 /// Cases with faults of how values and files fit together, or of what a text means.
 const UNSEEN: &[&str] = &[
+    "admin-conflicts",
+    "admin-default-port",
+    "admin-sockets",
     "chain-with-a-block-that-is-no-certificate",
     "client-certificate-missing",
     "client-file-twice",

@@ -1,17 +1,63 @@
-//! A listen address, and advice for the many texts that are nearly one.
+//! Listen addresses, and advice for the many texts that are nearly one.
 //!
 //! Knows the forms of addresses. Other modules check whether an address can be bound, and which conflict.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use super::values::PathText;
 use crate::text::InvalidText;
 
-/// The port advised where the text has no usable one.
-const PORT: u16 = 4888;
+/// A listener that an address may be for: the port advised where the text has no usable one, and words for
+/// what is no IP address.
+struct Listener {
+    port: u16,
+    /// Said of a socket without an IP address.
+    only_tcp: &'static str,
+    /// Said of a URL.
+    no_scheme: &'static str,
+}
 
-/// A listen address with its port.
+const OF_CLIENTS: Listener = Listener {
+    port: 4888,
+    only_tcp: "clients connect over TCP with TLS; other sockets can't be listened on",
+    no_scheme: "a listen address has no scheme: the server speaks one protocol, over TLS",
+};
+const OF_ADMIN: Listener = Listener {
+    port: 4889,
+    only_tcp: "a socket is written as `unix:` and its path",
+    no_scheme: "a listen address has no scheme: this listener speaks HTTP without TLS",
+};
+const OF_ADMIN_TLS: Listener = Listener {
+    port: 4889,
+    only_tcp: "this is for TCP with TLS; a socket goes into `listen`",
+    no_scheme: "a listen address has no scheme: this listener speaks HTTP over TLS",
+};
+const OF_HEALTH: Listener = Listener {
+    port: 4890,
+    only_tcp: "this is for TCP; a socket goes into `listen`",
+    no_scheme: "a listen address has no scheme: this listener speaks HTTP without TLS",
+};
+
+/// An address of `[server]` with its port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen(pub(super) SocketAddr);
+
+/// An address of `admin.tls_listen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TlsListen(pub(super) SocketAddr);
+
+/// An address of `admin.health`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HealthListen(pub(super) SocketAddr);
+
+/// An entry of `admin.listen`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum AdminListen {
+    /// A Unix socket.
+    Socket(PathText),
+    /// A loopback address.
+    Loopback(SocketAddr),
+}
 
 impl Listen {
     /// Returns the address.
@@ -25,10 +71,67 @@ impl TryFrom<String> for Listen {
     type Error = InvalidText;
 
     fn try_from(text: String) -> Result<Self, InvalidText> {
-        match text.parse() {
-            Ok(address) => reachable(address).map(Self),
-            Err(_) => Err(invalid(&text)),
+        address(&text, &OF_CLIENTS).map(Self)
+    }
+}
+
+impl TryFrom<String> for TlsListen {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        address(&text, &OF_ADMIN_TLS).map(Self)
+    }
+}
+
+impl TryFrom<String> for HealthListen {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        address(&text, &OF_HEALTH).map(Self)
+    }
+}
+
+impl TryFrom<String> for AdminListen {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return socket(path).map(Self::Socket);
         }
+        if text.ends_with(".sock") || (text.contains('/') && !text.contains("://")) {
+            return Err(refused(OF_ADMIN.only_tcp, SOCKET.to_owned()));
+        }
+        let address = address(&text, &OF_ADMIN)?;
+        if !address.ip().is_loopback() {
+            let what = "other machines reach this address, and metrics would be shown to anybody there";
+            let advice = "write it into `tls_listen`, for clients with their certificates, or into `health`, which shows \
+                          /livez and /readyz alone; or write a loopback address or a socket";
+            return Err(refused(what, advice.to_owned()));
+        }
+        Ok(Self::Loopback(address))
+    }
+}
+
+/// Advice for a text that is meant to be a socket.
+const SOCKET: &str = "write its path behind `unix:`, such as \"unix:run/admin.sock\"";
+
+/// Returns the path of a Unix socket.
+fn socket(path: &str) -> Result<PathText, InvalidText> {
+    let what = match path {
+        "" => "a socket needs its path",
+        _ if path.starts_with('@') => "any user can connect to an abstract socket: it has no mode",
+        _ if path.starts_with("//") => "the path of a socket stands right behind `unix:`, without `//`",
+        _ if path.ends_with('/') => "this is a folder",
+        _ => return PathText::try_from(path.to_owned()),
+    };
+    Err(refused(what, SOCKET.to_owned()))
+}
+
+/// Parses an address that `listener` may listen on.
+fn address(text: &str, listener: &Listener) -> Result<SocketAddr, InvalidText> {
+    match text.parse() {
+        Ok(address) => reachable(address),
+        Err(_) => Err(invalid(text, listener)),
     }
 }
 
@@ -64,16 +167,19 @@ fn with_interface(ip: Ipv6Addr, port: u16) -> String {
 }
 
 /// Explains why a text is not an address and port, guided by the form it resembles most.
-fn invalid(text: &str) -> InvalidText {
+fn invalid(text: &str, listener: &Listener) -> InvalidText {
+    let default = listener.port;
     if ["unix:", "/", "./", "@", "vsock:", "fd:"].iter().any(|start| text.starts_with(start)) {
-        let what = "clients connect over TCP with TLS; other sockets can't be listened on";
-        return refused(what, format!("write \"127.0.0.1:{PORT}\", which only this machine reaches"));
+        return refused(
+            listener.only_tcp,
+            format!("write \"127.0.0.1:{default}\", which only this machine reaches"),
+        );
     }
     if let Some((_, rest)) = text.split_once("://") {
         let rest = rest.trim_end_matches('/');
-        let what = "a listen address has no scheme: the server speaks one protocol, over TLS";
-        return match Listen::try_from(rest.to_owned()) {
-            Ok(Listen(address)) => refused(what, format!("write \"{address}\"")),
+        let what = listener.no_scheme;
+        return match address(rest, listener) {
+            Ok(address) => refused(what, format!("write \"{address}\"")),
             Err(InvalidText { advice, .. }) => InvalidText { advice, ..InvalidText::new(what) },
         };
     }
@@ -86,12 +192,12 @@ fn invalid(text: &str) -> InvalidText {
         );
     }
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return refused("a listen address needs its port", write(ip, PORT));
+        return refused("a listen address needs its port", write(ip, default));
     }
     if let (Ok(ip), Err(_)) = (host.parse::<IpAddr>(), &number) {
-        return refused("a port is a number from 0 to 65535", write(ip, PORT));
+        return refused("a port is a number from 0 to 65535", write(ip, default));
     }
-    let port = number.unwrap_or(PORT);
+    let port = number.unwrap_or(default);
     let before_zone = text.trim_start_matches('[').split_once('%').map(|(ip, _)| ip);
     if let Some(ip) = before_zone.and_then(|ip| ip.parse::<Ipv6Addr>().ok()) {
         return refused("an interface is written as its number", with_interface(ip, port));
@@ -121,6 +227,18 @@ mod tests {
         for text in ["127.0.0.1:4888", "[::1]:4888", "0.0.0.0:0", "[::]:4888", "[fe80::1%2]:4888"] {
             assert!(Listen::try_from(text.to_owned()).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn admin_listens_on_sockets_and_loopback_addresses() {
+        for text in ["unix:a", "unix:/run/a b.sock", "unix:../x", "127.9.9.9:1", "[::1]:0"] {
+            assert!(AdminListen::try_from(text.to_owned()).is_ok(), "{text}");
+        }
+        for text in ["0.0.0.0:1", "[::]:1", "[::2]:1", "192.0.2.1:1", "unix:", "UNIX:a", "unix", "unix:a/"] {
+            assert!(AdminListen::try_from(text.to_owned()).is_err(), "{text}");
+        }
+        let what = |text: &str| TlsListen::try_from(text.to_owned()).unwrap_err().what;
+        assert!(what("unix:a").contains("goes into `listen`"), "{}", what("unix:a"));
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(super) fn named(names: &Value, values: Value) -> Value {
 /// Patterns of texts.
 pub(super) mod like {
     pub(in crate::config) const ADDRESS: &str = r"^(\[[0-9A-Fa-f:.]+(%[0-9]+)?\]|[0-9.]+):[0-9]{1,5}$";
+    pub(in crate::config) const ADMIN_ADDRESS: &str = r"^(unix:[^~@]|(\[::1\]|127[0-9.]+):[0-9]{1,5}$)";
     pub(in crate::config) const COMMAND: &str = "^[!#-)+-?A-~][!#-)+-~]{0,63}$";
     pub(in crate::config) const CREDENTIAL: &str = "^[^/]+$";
     pub(in crate::config) const DIGEST: &str = "([0-9A-Fa-f]:?){63}[0-9A-Fa-f]";

@@ -131,6 +131,12 @@ impl FromAmount for u64 {
     }
 }
 
+impl FromAmount for u16 {
+    fn from_amount(amount: u64) -> Self {
+        Self::try_from(amount).unwrap_or(Self::MAX)
+    }
+}
+
 impl FromAmount for u32 {
     fn from_amount(amount: u64) -> Self {
         Self::try_from(amount).unwrap_or(Self::MAX)
@@ -329,6 +335,8 @@ bounds! {
         "The most keys in a store, where its plugin says nothing else.";
     STATE_STORE_BYTES: "state" "store_bytes", ByteSize, Some(64 * MIB), KIB, 1_024 * GIB,
         "The most bytes of keys and values in a store, where its plugin says nothing else.";
+    CLIENT_LABELS: "admin" "client_labels", Count, Some(0), 0, 65_535,
+        "The most clients that have a label of their own in the metrics, by name; the others share `other`, so that labels stay few.";
     STATE_FILE_SIZE: "state" "file_size", ByteSize, None, MIB, 1_024 * GIB,
         "The most that the file of `sqlite` may grow to; writes that need more are answered `unavailable`.";
     PLUGIN_MEMORY: "plugins.NAME" "memory", ByteSize, Some(64 * MIB), 64 * KIB, 4 * GIB,

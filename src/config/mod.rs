@@ -18,6 +18,7 @@ mod fault;
 mod fields;
 mod files;
 mod form;
+mod kept;
 mod limits;
 mod model;
 mod moment;
@@ -30,6 +31,7 @@ mod resolve;
 mod resources;
 mod schema;
 mod script;
+mod secret;
 mod sections;
 mod setting;
 mod source;
@@ -48,10 +50,11 @@ pub use edit::{Section, Table, WrittenPin, difference, pins, section_line, secti
 pub use entries::Entry;
 pub use fault::{Fault, Faults, Severity, Style};
 pub use files::MOST_CONFIG_BYTES;
+pub use kept::set_aside;
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use model::{
-    AuthorityFile, Client, Config, Disabled, Grants, HttpUrl, Identity, Log, OwnLimits, Pin, Plugin,
-    Protocol, RevocationFile, Role, Server, ServerCertificate, State, set_aside,
+    Admin, AdminAddress, AuthorityFile, Client, Config, Disabled, Grants, HttpUrl, Identity, Log, OwnLimits,
+    Pin, Plugin, Protocol, RevocationFile, Role, Server, ServerCertificate, State,
 };
 pub use names::{BUILT_INS, ClientName, CommandName, PluginName, RoleName, StoreName};
 pub use quantities::{ByteSize, SizeOrPart, TimeSpan};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,6 @@ use super::setting::Setting;
 use super::source::{Place, Placed};
 use super::values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 use crate::authz::{PermissionPattern, Permissions};
-use crate::files::Reserved;
 use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint, Validity};
 
 /// A whole config file, resolved: defaults filled in, paths joined to the file's folder, certificates hashed.
@@ -48,6 +47,8 @@ pub struct Config {
     pub plugins: BTreeMap<PluginName, Plugin>,
     /// `[state]`.
     pub state: State,
+    /// `[admin]`; without the section nothing listens.
+    pub admin: Admin,
     /// The clients and plugins with `enabled = false`.
     pub disabled: Disabled,
     /// The entries that can be taken away one by one.
@@ -61,32 +62,6 @@ pub struct Disabled {
     pub clients: BTreeMap<ClientName, Vec<PathBuf>>,
     /// The plugins, with the files that keep their secrets; these stay withheld, too.
     pub plugins: BTreeMap<PluginName, Vec<PathBuf>>,
-}
-
-impl Config {
-    /// The files and folders that no plugin may read, regardless of its grants.
-    #[must_use]
-    pub fn reserved(&self) -> Reserved {
-        let settings = self.plugins.values().flat_map(|plugin| plugin.config.iter().flatten());
-        let secrets = settings.filter_map(|(_, setting)| setting.file());
-        with_secrets(&self.kept(), secrets.chain(self.disabled.plugins.values().flatten().cloned()))
-    }
-
-    /// These without the files of plugins' secrets: a secret may not be kept there either.
-    pub(super) fn kept(&self) -> Reserved {
-        let authorities = self.identity.authorities.iter().map(|file| &file.path);
-        let clients = self.clients.values().map(|client| &client.certificates);
-        let clients = clients.chain(self.disabled.clients.values()).flatten();
-        let configs = std::iter::once(&self.path).chain(&self.included).map(PathBuf::as_path);
-        kept((configs, &self.patterns), Some(&self.server), &self.state, authorities.chain(clients))
-    }
-
-    /// The file that keeps the use of each entry over restarts: beside the state, or else in the folder
-    /// `cache` of compiled plugins.
-    #[must_use]
-    pub fn usage_file(&self, cache: &Path) -> PathBuf {
-        usage_file(&self.state, cache)
-    }
 }
 
 /// The server's addresses, certificate and process-wide settings.
@@ -312,59 +287,26 @@ pub struct State {
     pub store_bytes: u64,
 }
 
-/// Returns the files and folders that no plugin may be granted, since they hold the server's secrets or all
-/// plugins' state. `certificates` are files of authorities and clients; `lictor cert` puts their keys beside
-/// them. Files of plugins' secrets are added by [`with_secrets`].
-pub(super) fn kept<'a>(
-    (configs, patterns): (impl Iterator<Item = &'a Path>, &[PathBuf]),
-    server: Option<&Server>,
-    state: &State,
-    certificates: impl Iterator<Item = &'a PathBuf>,
-) -> Reserved {
-    let mut reserved: Vec<_> = configs.map(|path| (path.to_owned(), "the server's config file")).collect();
-    if let Some(server) = server {
-        reserved.push((server.private_key.clone(), "the server's private key"));
-        reserved.push((server.cache.clone(), "the server's compiled code"));
-        let usage = usage_file(state, &server.cache);
-        reserved.extend([set_aside(&usage), usage].map(|file| (file, "the record of use")));
-        reserved.extend(server.core_dumps.clone().map(|folder| (folder, "core dumps")));
-    }
-    if let Some(path) = &state.path {
-        reserved.extend(files_of_state(path).map(|file| (file, "all plugins' state")));
-    }
-    let keys = certificates.map(|certificate| certificate.with_extension("key"));
-    // Most clients' keys are on the clients' own machines.
-    reserved.extend(keys.filter(|key| key.exists()).map(|key| (key, "a private key")));
-    Reserved::new(reserved)
-        .with_patterns(patterns.iter().map(|pattern| (pattern.clone(), "an included file")))
+/// Listeners that show the server's metrics and health over HTTP. Nothing there can act.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Admin {
+    /// Sockets of this machine's users, and loopback addresses.
+    pub listen: Vec<AdminAddress>,
+    /// Addresses with TLS, for clients.
+    pub tls_listen: Vec<SocketAddr>,
+    /// Addresses for anybody, with the health alone.
+    pub health: Vec<SocketAddr>,
+    /// The most clients that have a label of their own in the metrics.
+    pub client_labels: u16,
 }
 
-/// Returns `kept` and the files of plugins' secrets.
-pub(super) fn with_secrets(kept: &Reserved, secrets: impl Iterator<Item = PathBuf>) -> Reserved {
-    let all = Reserved::default();
-    all.extend(kept);
-    all.extend(&Reserved::new(secrets.map(|file| (file, "a plugin's secret")).collect()));
-    all
-}
-
-fn usage_file(state: &State, cache: &Path) -> PathBuf {
-    let beside = state.path.as_deref().filter(|_| state.engine != StateEngine::Memory).and_then(Path::parent);
-    beside.unwrap_or(cache).join("usage.json")
-}
-
-/// Returns the name that a record of use keeps if it can't be used.
-#[must_use]
-pub fn set_aside(usage: &Path) -> PathBuf {
-    usage.with_extension("json.aside")
-}
-
-/// Iterates over the state file and the files beside it in which SQLite keeps recent writes.
-pub(super) fn files_of_state(path: &Path) -> impl Iterator<Item = PathBuf> {
-    ["", "-wal", "-shm", "-journal"].into_iter().map(|ending| {
-        let mut file = path.as_os_str().to_owned();
-        file.push(ending);
-        file.into()
-    })
+/// An address that only this machine's users reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// The path of a Unix socket.
+    Socket(PathBuf),
+    /// A loopback address.
+    Loopback(SocketAddr),
 }
 
 /// Shows certificates by their thumbprints.

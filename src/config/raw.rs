@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::address::Listen;
+use super::address::{AdminListen, HealthListen, Listen, TlsListen};
 use super::fault::Faults;
 use super::fields::{Field, Findings, List, Named, Shape};
 use super::limits::RawLimits;
@@ -19,13 +19,14 @@ use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::quantities::{ByteSize, TimeSpan};
 use super::redact::Grammar;
 use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
+use super::secret::{RawSecret, RawSetting};
 use super::sections::Sections;
 use super::source::moved;
 use super::syntax::{self, Advice};
 use super::table::table;
 use super::values::{
-    CredentialName, Digest, IncludePattern, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting,
-    SettingName, StateEngine, TlsVersion, UriText, VariableName,
+    Digest, IncludePattern, Instances, LogFormat, LogLevel, PathText, PinText, SettingName, StateEngine,
+    TlsVersion, UriText,
 };
 use crate::authz::PermissionPattern;
 
@@ -42,6 +43,7 @@ table! {
         clients: Named<ClientName, RawClient>,
         plugins: Named<PluginName, RawPlugin>,
         state: RawState,
+        admin: RawAdmin,
     }
 }
 table! {
@@ -141,14 +143,6 @@ table! {
     }
 }
 table! {
-    /// A secret of `[plugins.NAME.config]`: the one place where it is kept.
-    RawSecret {
-        file: PathText,
-        credential: CredentialName,
-        env: VariableName,
-    }
-}
-table! {
     /// `[plugins.NAME.grants]`.
     RawGrants {
         logging: bool,
@@ -175,6 +169,15 @@ table! {
         file_size: ByteSize,
         store_keys: u64,
         store_bytes: ByteSize,
+    }
+}
+table! {
+    /// `[admin]`.
+    RawAdmin {
+        listen: List<AdminListen>,
+        tls_listen: List<TlsListen>,
+        health: List<HealthListen>,
+        client_labels: u64,
     }
 }
 
@@ -223,50 +226,6 @@ impl Shape for RawHttp {
     }
 }
 
-/// A setting of a plugin: its text, or the place of a secret.
-pub(super) enum RawSetting {
-    Text(String),
-    Secret(Spanned<RawPlace>),
-}
-
-/// The place where a secret is kept.
-pub(super) enum RawPlace {
-    File(PathText),
-    Credential(CredentialName),
-    Variable(VariableName),
-}
-
-impl Shape for RawSetting {
-    fn read(at: &str, value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
-        let Some(table) = value.get_ref().as_table() else {
-            return PluginSetting::read(at, value, findings).map(|text| Self::Text(text.0));
-        };
-        let is_empty = table.is_empty();
-        let RawSecret { file, credential, env } = RawSecret::read(at, value, findings)?;
-        let places =
-            [file.map(RawPlace::File), credential.map(RawPlace::Credential), env.map(RawPlace::Variable)];
-        let mut places: Vec<_> = places.into_iter().flatten().collect();
-        places.sort_by_key(|place| place.span().start);
-        let advice = "write one of { file = \"PATH\" }, { credential = \"NAME\" } and { env = \"NAME\" }";
-        if let [first, second, ..] = places.as_slice() {
-            let fault = findings.error(format!("`{at}`: a secret is kept in one place"));
-            fault.at(second.span(), "this is another").at(first.span(), "this is one").help(advice).done();
-            return None;
-        }
-        if is_empty {
-            let fault = findings.error(format!("`{at}`: expected a string, or the place of a secret"));
-            fault.at(value.span(), "this names no place").help(advice).done();
-        }
-        places.pop().map(Self::Secret)
-    }
-
-    fn schema() -> Value {
-        let mut secret = RawSecret::schema();
-        (secret["minProperties"], secret["maxProperties"]) = (1.into(), 1.into());
-        json!({ "anyOf": [PluginSetting::schema(), secret] })
-    }
-}
-
 /// Every section and its keys.
 pub(super) const SECTIONS: Sections = Sections(&[
     ("", RawConfig::KEYS),
@@ -283,6 +242,7 @@ pub(super) const SECTIONS: Sections = Sections(&[
     ("plugins.NAME.grants", RawGrants::KEYS),
     ("plugins.NAME.grants.http", RawUrl::KEYS),
     ("state", RawState::KEYS),
+    ("admin", RawAdmin::KEYS),
 ]);
 
 /// Iterates over every key that a config file may hold: its section (`""` for the top level, `NAME` for a

@@ -1,6 +1,6 @@
 //! The types that are written as strings: their forms, their names in messages, and advice.
 
-use super::address::Listen;
+use super::address::{AdminListen, HealthListen, Listen, TlsListen};
 use super::fields::Text;
 use super::form::Written::{self, Freely, Like, OneOf};
 use super::form::like;
@@ -25,6 +25,9 @@ macro_rules! texts {
 
 texts! {
     Listen: Like(like::ADDRESS), "an address and a port", "write a string, such as \"127.0.0.1:4888\"";
+    TlsListen: Like(like::ADDRESS), "an address and a port", "write a string, such as \"0.0.0.0:4889\"";
+    HealthListen: Like(like::ADDRESS), "an address and a port", "write a string, such as \"0.0.0.0:4890\"";
+    AdminListen: Like(like::ADMIN_ADDRESS), "a socket, or a loopback address", "write a string, such as \"unix:run/admin.sock\"";
     IncludePattern: Like(like::INCLUDE), "the path of a file, or a pattern", "write it in double quotes, such as \"conf.d/*.toml\"";
     PathText: Like(like::PATH), "the path of a file", "write it in double quotes";
     Digest: Like(like::DIGEST), "a SHA-256", "write its 64 hexadecimal digits in double quotes";

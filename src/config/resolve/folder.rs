@@ -2,16 +2,19 @@
 //! them.
 
 use std::cell::RefCell;
+use std::fs::Metadata;
 use std::ops::Range;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::Spanned;
 
 use crate::config::fields::{self, Field, Findings};
-use crate::config::model::files_of_state;
+use crate::config::kept::files_of_state;
 use crate::config::names::PluginName;
-use crate::config::raw::{RawPlugin, RawSetting};
+use crate::config::raw::RawPlugin;
+use crate::config::secret::RawSetting;
 use crate::config::source::Source;
 use crate::config::values::PathText;
 use crate::files::{Authors, Fault, Matters, Opened, Reason, Sightings};
@@ -166,6 +169,34 @@ impl Folder {
                 None => draft.help(fault.what()),
             };
             draft.helps(fault.advice()).done();
+        }
+    }
+
+    /// Checks the place of a socket that the server makes: its folder, which is made if it is missing, and
+    /// that no other file is there.
+    pub(super) fn look_at_socket(&self, path: &Path, span: Range<usize>, findings: &mut Findings) {
+        if matches!(self.authors, Authors::Anybody) {
+            return;
+        }
+        let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let fault = match Opened::folder(parent.unwrap_or(Path::new("."))).and_then(Opened::trusted) {
+            Ok(_) => None,
+            Err(fault) if fault.is_missing() => None,
+            Err(fault) => Some((format!("its folder: {}", fault.what()), fault.advice())),
+        };
+        let is_other = |file: &Metadata| !file.file_type().is_socket();
+        let fault = fault.or_else(|| {
+            path.symlink_metadata().ok().filter(is_other)?;
+            Some((
+                "a file that is no socket is there".to_owned(),
+                Some("name a path at which there is no file".to_owned()),
+            ))
+        });
+        if let Some((what, advice)) = fault {
+            let shown = path.display();
+            let fault =
+                findings.error(format!("`admin.listen` names a socket that can't be opened: {shown}"));
+            fault.at(span, what).helps(advice).done();
         }
     }
 

@@ -8,7 +8,7 @@ use crate::config::address::Listen;
 use crate::config::fields::{Field, Findings, List};
 
 /// The default listen address: reachable from this machine only.
-const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4888);
+pub(super) const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4888);
 
 pub(super) fn resolve(field: &Field<List<Listen>>, findings: &mut Findings) -> Vec<SocketAddr> {
     let Some(given) = field.given() else { return vec![DEFAULT] };
@@ -41,7 +41,7 @@ pub(super) fn resolve(field: &Field<List<Listen>>, findings: &mut Findings) -> V
     list.items.iter().map(|item| item.get_ref().0).collect()
 }
 
-enum Conflict {
+pub(super) enum Conflict {
     /// The addresses are equal.
     Same,
     /// One address is the wildcard of its family, and so includes the other.
@@ -50,7 +50,7 @@ enum Conflict {
 
 /// The reason why two addresses can't both be listened on. Port 0 is a different free port each time. `[::]`
 /// is every IPv6 address: the socket is set to accept no IPv4.
-fn conflict(a: SocketAddr, b: SocketAddr) -> Option<Conflict> {
+pub(super) fn conflict(a: SocketAddr, b: SocketAddr) -> Option<Conflict> {
     let covers =
         |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && all.is_ipv6() == one.is_ipv6();
     if a.port() == 0 || a.port() != b.port() {

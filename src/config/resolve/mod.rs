@@ -3,6 +3,7 @@
 //! Reads the certificates that the file names, and checks that its other files exist. Opens no socket, loads
 //! no plugin, and continues after a fault so that one run shows all of them.
 
+mod admin;
 mod bounds;
 mod clients;
 mod folder;
@@ -33,10 +34,12 @@ use self::settings::secret_files;
 use super::entries::entries;
 use super::fields::{Field, Findings, Named};
 use super::files::{Reading, Secrets};
+use super::kept::{kept, with_secrets};
 use super::limits;
-use super::model::{Config, Disabled, Grants, Log, Protocol, kept, with_secrets};
+use super::model::{Config, Disabled, Grants, Log, Protocol};
 use super::names::PluginName;
-use super::raw::{RawConfig, RawDisabled, RawGrants, RawLog, RawSetting};
+use super::raw::{RawConfig, RawDisabled, RawGrants, RawLog};
+use super::secret::RawSetting;
 use super::setting::Setting;
 use super::values::{PathText, SettingName};
 use crate::files::{Authors, Reserved, Sightings};
@@ -57,6 +60,7 @@ pub(super) fn resolve(
     let limits = bounds::limits(&raw.limits, findings);
     let log = log(raw.log.value().unwrap_or(&RawLog::default()), findings);
     let state = state::resolve(&raw.state, &folder, findings);
+    let admin = admin::resolve(&raw.admin, &raw.server, &folder, findings);
     let certificates = certificates(raw).map(|path| folder.path(path)).collect::<Vec<_>>();
     let disabled_config = switched_off(&disabled, &folder);
     let all_plugins = enabled(&raw.plugins).chain(&disabled.plugins).map(|(_, plugin)| plugin.get_ref());
@@ -79,9 +83,7 @@ pub(super) fn resolve(
         secrets: reading.secrets,
     };
     let plugins = plugins::resolve(&raw.plugins, whole, findings);
-    if raw.state.is_absent() {
-        state::warn_of_forgetting(&raw.plugins, findings);
-    }
+    state::warn_of_forgetting(&raw.state, &raw.plugins, findings);
     let min_tls = server.as_ref().map(|server| server.min_tls).unwrap_or_default();
     let identity = identity::resolve(&raw.identity, &raw.clients, &folder, findings);
     let beside =
@@ -104,6 +106,7 @@ pub(super) fn resolve(
         clients,
         plugins: plugins.plugins,
         state,
+        admin,
         disabled: disabled_config,
         entries: entries(raw, findings),
     })

@@ -53,7 +53,14 @@ pub(super) fn resolve(field: &Field<RawState>, folder: &Folder, findings: &mut F
 
 /// Warns if plugins have stores but the file has no `[state]`: losing the stores at a restart would be a
 /// surprise.
-pub(super) fn warn_of_forgetting(plugins: &Field<Named<PluginName, RawPlugin>>, findings: &mut Findings) {
+pub(super) fn warn_of_forgetting(
+    state: &Field<RawState>,
+    plugins: &Field<Named<PluginName, RawPlugin>>,
+    findings: &mut Findings,
+) {
+    if !state.is_absent() {
+        return;
+    }
     let plugins = plugins.value().into_iter().flat_map(|named| &named.entries);
     let stores = plugins.filter_map(|(_, plugin)| plugin.get_ref().grants.value()?.keyvalue.given());
     let stores = stores.filter(|given| !given.get_ref().items.is_empty());
