@@ -85,7 +85,7 @@ fn request(line: &str, caller: PeerIdentity) -> Call {
     let request = Decoder::new(0).decode(&mut bytes).unwrap().unwrap();
     let id = RequestId { connection: ConnectionId(1), number: 1 };
     let arrived = Instant::now();
-    Call::new(Exchange { id, arrived, request }, caller, arrived + Duration::from_secs(5))
+    Call::new(Exchange::new(id, arrived, request), caller, arrived + Duration::from_secs(5))
 }
 
 fn plugin(runtime: &Runtime, component: PathBuf, instances: Instances, grants: Grants) -> Arc<Plugin> {

@@ -28,6 +28,14 @@ impl From<SocketAddr> for PeerAddress {
     }
 }
 
+impl PeerAddress {
+    /// The address without its port.
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        self.0.ip()
+    }
+}
+
 impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)

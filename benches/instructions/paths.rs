@@ -85,7 +85,7 @@ fn call(instances: Instances, times: u64) {
             let id = RequestId { connection: ConnectionId(1), number };
             let arrived = Instant::now();
             let deadline = arrived + Duration::from_secs(60);
-            let exchange = Exchange { id, arrived, request: request.clone() };
+            let exchange = Exchange::new(id, arrived, request.clone());
             let calls = [Arc::new(Call::new(exchange, caller.clone(), deadline))];
             let ran = poll_fn(|cx| Poll::Ready(executor.poll(&limit, &plugin, &calls, deadline, cx))).await;
             assert!(ran.pending.is_none());

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio::sync::Notify;
 
 use super::usage::Usage;
 use crate::config::TimeSpan;
 use crate::reload::Handle;
-use crate::server::{Control, Done, Form};
+use crate::server::{Control, Done, Report};
 
 /// Operations on this server for operators.
 pub(super) struct Operator {
@@ -22,21 +23,20 @@ impl Control for Operator {
         Box::pin(async move {
             let changes = reloads.reload().await.map_err(|failed| failed.to_string())?;
             let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
-            Ok(if lines.is_empty() { "nothing has changed".to_owned() } else { lines.join("\n") })
+            let text = if lines.is_empty() { "nothing has changed".to_owned() } else { lines.join("\n") };
+            Ok(Report { text, json: json!({ "changes": lines }) })
         })
     }
 
-    fn status(&self) -> String {
-        self.reloads.status()
+    fn status(&self) -> Report {
+        let status = self.reloads.status();
+        Report { text: status.to_string(), json: status.to_json() }
     }
 
-    fn unused(&self, period: &str, form: Form) -> Result<String, String> {
+    fn unused(&self, period: &str) -> Result<Report, String> {
         let period = TimeSpan::unused(period).map_err(|invalid| invalid.in_full())?;
         let unused = self.usage.unused(period);
-        Ok(match form {
-            Form::Text => unused.to_string(),
-            Form::Json => unused.to_json().to_string(),
-        })
+        Ok(Report { text: unused.to_string(), json: unused.to_json() })
     }
 
     fn drain(&self) {

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::fields::{Field, Findings};
-use super::quantities::{ByteSize, SizeOrPart, TimeSpan};
 use super::table::table;
+use crate::units::{ByteSize, SizeOrPart, TimeSpan};
 
 /// The unit of a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

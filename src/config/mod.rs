@@ -1,6 +1,6 @@
 //! The config file and those it includes: TOML in, one checked [`Config`] out, or every fault.
 //!
-//! `address`, `moment`, `names`, `quantities`, `resources` and `values` define what a value may be; `limits`
+//! `address`, `moment`, `names`, `resources` and `values` define what a value may be; `limits`
 //! the bounds with their reasons; `fields`, `table` and `raw` the files as written, with the position of each
 //! value in `source`. `resolve` adds the included files and turns all that into the [`Config`] of `model`.
 //! `fault` shows its faults, and `suggestions` and `syntax` give advice where a word is unknown or the text
@@ -24,7 +24,6 @@ mod model;
 mod moment;
 mod names;
 mod narrow;
-mod quantities;
 mod raw;
 mod redact;
 mod resolve;
@@ -44,6 +43,7 @@ mod written;
 
 use std::path::{Path, PathBuf};
 
+pub use crate::units::{ByteSize, SizeOrPart, TimeSpan};
 pub use address::Listen;
 pub use diff::{Applies, Change, Kind, diff};
 pub use edit::{Section, Table, WrittenPin, difference, pins, section_line, section_names, without_section};
@@ -57,7 +57,6 @@ pub use model::{
     Pin, Plugin, Protocol, RevocationFile, Role, Server, ServerCertificate, State,
 };
 pub use names::{BUILT_INS, ClientName, CommandName, PluginName, RoleName, StoreName};
-pub use quantities::{ByteSize, SizeOrPart, TimeSpan};
 pub use raw::known_keys;
 pub use redact::urls as without_secrets;
 pub use resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};

@@ -16,7 +16,6 @@ use super::fields::{Field, Findings, List, Named, Shape};
 use super::limits::RawLimits;
 use super::moment::Moment;
 use super::names::{ClientName, CommandName, PluginName, RoleName};
-use super::quantities::{ByteSize, TimeSpan};
 use super::redact::Grammar;
 use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::secret::{RawSecret, RawSetting};
@@ -29,6 +28,7 @@ use super::values::{
     TlsVersion, UriText,
 };
 use crate::authz::PermissionPattern;
+use crate::units::{ByteSize, TimeSpan};
 
 table! {
     /// The whole file.

@@ -8,9 +8,9 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::moment;
-use super::quantities::{ByteSize, TimeSpan};
 use super::redact;
 use super::sections::Sections;
+use crate::units::{ByteSize, TimeSpan};
 
 /// Advice for a syntax error.
 #[derive(Default)]

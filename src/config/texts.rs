@@ -5,13 +5,13 @@ use super::fields::Text;
 use super::form::Written::{self, Freely, Like, OneOf};
 use super::form::like;
 use super::names::{ClientName, CommandName, PluginName, RoleName};
-use super::quantities::{ByteSize, SizeOrPart, TimeSpan};
 use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
 use super::values::{
     CredentialName, Digest, IncludePattern, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting,
     SettingName, StateEngine, TlsVersion, UriText, VariableName,
 };
 use crate::authz::PermissionPattern;
+use crate::units::{ByteSize, SizeOrPart, TimeSpan};
 
 macro_rules! texts {
     ($($type:ty: $written:expr, $wanted:literal, $advice:literal;)*) => {

@@ -23,6 +23,16 @@ pub struct Exchange {
     pub arrived: Instant,
     /// The request.
     pub request: Request,
+    /// Set once it was reported that no pattern allows the request: it may be dispatched again.
+    pub is_reported: bool,
+}
+
+impl Exchange {
+    /// Makes the exchange of a request that was read at `arrived`.
+    #[must_use]
+    pub fn new(id: RequestId, arrived: Instant, request: Request) -> Self {
+        Self { id, arrived, request, is_reported: false }
+    }
 }
 
 /// An exchange that was permitted and routed to a plugin.
@@ -114,7 +124,7 @@ impl Call {
         let now = Instant::now();
         let own = now + timeout;
         let owner = if parent.deadline < own { DeadlineOf::Parent } else { DeadlineOf::Plugin };
-        let exchange = Exchange { id: parent.id(), arrived: now, request };
+        let exchange = Exchange::new(parent.id(), now, request);
         let call =
             Self::new(exchange, parent.caller.clone(), parent.deadline.min(own)).with_deadline_of(owner);
         let is_of_stream = AtomicBool::new(parent.is_of_stream());

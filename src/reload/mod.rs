@@ -9,28 +9,29 @@
 
 mod changes;
 mod inotify;
+mod outcome;
+mod status;
 mod watch;
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
+pub use self::outcome::{Failed, Outcome};
+use self::outcome::{Why, with};
+pub use self::status::Status;
+use self::status::UnderWay;
 pub use self::watch::Watch;
-use crate::config::{Applies, Change};
+use crate::config::Change;
 use crate::files::Sightings;
 use crate::sync::locked;
-use crate::text::block;
 
 /// Maximum queued requests for reloads; further callers wait.
 const MAX_ASKED: usize = 64;
-
-/// Maximum keys named in a reply; all of them are in the log and in the status.
-const MAX_NAMED: usize = 8;
 
 /// Time for which a second reload in a row loads before a third supersedes it. The first has none: an
 /// operator may correct a config that loads for minutes.
@@ -38,9 +39,6 @@ const UNDISTURBED: Duration = Duration::from_secs(2);
 
 /// Maximum doublings of that time, which make half an hour.
 const MAX_DOUBLED: u32 = 10;
-
-/// The changes of a reload, or the reason why it failed.
-pub type Outcome = Result<Vec<Change>, Failed>;
 
 /// A reload after its first step: everything that the new config takes away is gone.
 pub struct Begun {
@@ -53,82 +51,17 @@ pub struct Begun {
 /// The second step of a reload.
 pub type Loading = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Change>>> + Send>>;
 
-/// A reload that did not put its config into force.
-#[derive(Clone, Debug)]
-pub struct Failed {
-    why: Why,
-    /// The changes that took something away all the same.
-    narrowed: Vec<Change>,
-}
-
-#[derive(Clone, Debug)]
-enum Why {
-    Fault(String),
-    Superseded,
-    Stopping,
-}
-
-/// Message for an operator; the first line states the present situation.
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.why, self.narrowed.len()) {
-            (Why::Stopping, _) => return f.write_str("Not reloaded: the server is stopping"),
-            (_, 0) => f.write_str("Not reloaded, and nothing was changed: ")?,
-            (_, named) => {
-                let keys: Vec<_> = self.narrowed.iter().take(MAX_NAMED).map(taken).collect();
-                write!(f, "Not reloaded, but what was taken away holds ({}", keys.join(", "))?;
-                if named > MAX_NAMED {
-                    write!(f, " and {} more", named - MAX_NAMED)?;
-                }
-                f.write_str("): ")?;
-            }
-        }
-        match &self.why {
-            Why::Fault(fault) => f.write_str(fault),
-            Why::Superseded => f.write_str("superseded by a newer reload"),
-            Why::Stopping => Ok(()),
-        }
-    }
-}
-
-/// Shows a change that took something away.
-fn taken(change: &Change) -> String {
-    format!("{} {}", change.key, change.kind)
-}
-
 /// Requests reloads, and reports on the last.
 #[derive(Clone)]
 pub struct Handle {
     asked: mpsc::Sender<oneshot::Sender<Outcome>>,
-    books: Arc<Mutex<Books>>,
-}
-
-/// The reload in progress, the last one, and the number of reloads.
-#[derive(Clone, Debug, Default)]
-struct Books {
-    under_way: Option<UnderWay>,
-    succeeded: u64,
-    failed: u64,
-    at: Option<SystemTime>,
-    /// The fault of the last reload, if it failed.
-    fault: Option<String>,
-    /// Everything taken away since the last successful reload.
-    narrowed: Vec<Change>,
-    /// Keys whose new values need a restart.
-    pending: Vec<String>,
-}
-
-#[derive(Clone, Debug)]
-struct UnderWay {
-    since: Instant,
-    cause: &'static str,
-    stage: String,
+    status: Arc<Mutex<Status>>,
 }
 
 /// Reports the progress of a reload.
 #[derive(Clone)]
 pub struct Stage {
-    books: Arc<Mutex<Books>>,
+    status: Arc<Mutex<Status>>,
     read: Arc<Mutex<Option<Sightings>>>,
 }
 
@@ -137,7 +70,7 @@ pub struct Reloads {
     asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
     hangup: Signal,
     watch: Option<Watch>,
-    books: Arc<Mutex<Books>>,
+    status: Arc<Mutex<Status>>,
 }
 
 /// A request for a reload.
@@ -176,38 +109,17 @@ impl Handle {
         answered.await.map_err(|_| stopping())?
     }
 
-    /// Status of the reloads so far, in lines.
+    /// The reloads so far.
     #[must_use]
-    pub fn status(&self) -> String {
-        let Books { under_way, succeeded, failed, at, fault, narrowed, pending } =
-            locked(&self.books).clone();
-        let at = at.map_or_else(String::new, |at| {
-            let ago = SystemTime::now().duration_since(at).unwrap_or_default().as_secs();
-            format!(", the last {ago} s ago")
-        });
-        let mut lines = vec![format!("reloads {succeeded} done, {failed} failed{at}")];
-        lines.extend(under_way.map(|UnderWay { since, cause, stage }| {
-            format!("reloading for {} s, because of {cause}: {stage}", since.elapsed().as_secs())
-        }));
-        lines.extend(fault.map(|fault| match narrowed.is_empty() {
-            true => format!("the last reload failed, and nothing was changed:\n  | {}", block(&fault)),
-            false => format!("the last reload failed:\n  | {}", block(&fault)),
-        }));
-        if !narrowed.is_empty() {
-            let taken: Vec<_> = narrowed.iter().map(taken).collect();
-            lines.push(format!("taken away since the last reload that succeeded: {}", taken.join(", ")));
-        }
-        if !pending.is_empty() {
-            lines.push(format!("waiting for a restart: {}", pending.join(" ")));
-        }
-        lines.join("\n")
+    pub fn status(&self) -> Status {
+        locked(&self.status).clone()
     }
 }
 
 impl Stage {
     /// Records that the reload is now at `stage`.
     pub fn set(&self, stage: &str) {
-        if let Some(under_way) = &mut locked(&self.books).under_way {
+        if let Some(under_way) = &mut locked(&self.status).under_way {
             under_way.stage = stage.to_owned();
         }
     }
@@ -228,9 +140,9 @@ impl Reloads {
             watch
         });
         let (sender, asked) = mpsc::channel(MAX_ASKED);
-        let books = Arc::<Mutex<Books>>::default();
-        let handle = Handle { asked: sender, books: Arc::clone(&books) };
-        (Self { asked, hangup, watch, books }, handle)
+        let status = Arc::<Mutex<Status>>::default();
+        let handle = Handle { asked: sender, status: Arc::clone(&status) };
+        (Self { asked, hangup, watch, status }, handle)
     }
 
     /// Starts each reload by `begin`, until all handles are gone.
@@ -244,7 +156,7 @@ impl Reloads {
             let cause = asked.cause;
             tracing::info!(target: "lictor::reload", cause, "reloading");
             let stage = "reading the config".to_owned();
-            locked(&self.books).under_way = Some(UnderWay { since: Instant::now(), cause, stage });
+            locked(&self.status).under_way = Some(UnderWay { since: Instant::now(), cause, stage });
             let taken = std::mem::take(&mut asked.narrowed);
             let outcome = match self.take_away(&mut asked, &mut begin).await {
                 Ok(loading) => {
@@ -263,7 +175,7 @@ impl Reloads {
                     asked.failed(why)
                 }
             };
-            locked(&self.books).keep(&outcome);
+            locked(&self.status).keep(&outcome);
             asked.answer(outcome);
             if next.is_none() {
                 next = self.next().await;
@@ -280,13 +192,13 @@ impl Reloads {
     where
         B: Future<Output = anyhow::Result<Begun>>,
     {
-        let stage = Stage { books: Arc::clone(&self.books), read: Arc::default() };
+        let stage = Stage { status: Arc::clone(&self.status), read: Arc::default() };
         let begun = begin(stage.clone()).await;
         if let Some(watch) = &mut self.watch {
             watch.follow(locked(&stage.read).take());
         }
         let Begun { narrowed, loading } = begun?;
-        locked(&self.books).narrow(&narrowed);
+        locked(&self.status).narrow(&narrowed);
         asked.narrowed.extend(narrowed);
         Ok(loading)
     }
@@ -333,13 +245,6 @@ impl Reloads {
     }
 }
 
-/// `changes`, plus those of `others` that are not among them.
-fn with(mut changes: Vec<Change>, others: Vec<Change>) -> Vec<Change> {
-    let new: Vec<_> = others.into_iter().filter(|other| !changes.contains(other)).collect();
-    changes.extend(new);
-    changes
-}
-
 /// Time for which a reload loads undisturbed after `superseded` superseded ones.
 fn undisturbed(superseded: u32) -> Duration {
     match superseded.checked_sub(1) {
@@ -350,44 +255,4 @@ fn undisturbed(superseded: u32) -> Duration {
 
 fn fault(error: &anyhow::Error) -> Why {
     Why::Fault(format!("{error:#}"))
-}
-
-impl Books {
-    fn narrow(&mut self, narrowed: &[Change]) {
-        if narrowed.is_empty() {
-            return;
-        }
-        // Several failing reloads may each narrow the same key.
-        self.narrowed = with(std::mem::take(&mut self.narrowed), narrowed.to_vec());
-        let taken = narrowed.iter().map(taken).collect::<Vec<_>>().join(", ");
-        tracing::info!(target: "lictor::reload", taken, "taken away");
-    }
-
-    fn keep(&mut self, outcome: &Outcome) {
-        self.under_way = None;
-        match outcome {
-            Ok(changes) => {
-                self.at = Some(SystemTime::now());
-                self.succeeded += 1;
-                (self.fault, self.narrowed) = (None, Vec::new());
-                let waits = |change: &&Change| change.applies == Applies::Restart;
-                self.pending = changes.iter().filter(waits).map(|change| change.key.clone()).collect();
-                let changed = changes.iter().map(|change| change.key.as_str()).collect::<Vec<_>>().join(" ");
-                let pending = self.pending.join(" ");
-                tracing::info!(target: "lictor::reload", changed, pending, "reloaded");
-            }
-            Err(Failed { why: Why::Fault(fault), narrowed }) => {
-                self.at = Some(SystemTime::now());
-                self.failed += 1;
-                self.fault = Some(fault.clone());
-                let fault = fault.as_str();
-                if narrowed.is_empty() {
-                    tracing::error!(target: "lictor::reload", fault, "not reloaded, and nothing was changed");
-                } else {
-                    tracing::error!(target: "lictor::reload", fault, "not reloaded, but what was taken away holds");
-                }
-            }
-            Err(_) => tracing::info!(target: "lictor::reload", "superseded by a newer reload"),
-        }
-    }
 }

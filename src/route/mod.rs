@@ -52,12 +52,12 @@ pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
     (
         BuiltIn::Clients,
         "@clients",
-        "@clients",
+        "@clients [CONDITION…]",
         "lists clients with their connections, last use and days to expiry",
     ),
     (BuiltIn::Plugins, "@plugins", "@plugins", "lists plugins with their commands and hashes"),
     (BuiltIn::Reload, "@reload", "@reload", "reloads the config, certificates and plugins"),
-    (BuiltIn::Kick, "@kick", "@kick CONNECTION", "closes a connection"),
+    (BuiltIn::Kick, "@kick", "@kick CONNECTION|CONDITION…", "closes connections"),
     (BuiltIn::Drain, "@drain", "@drain", "stops the server once its requests have finished"),
 ];
 
@@ -76,13 +76,23 @@ impl<P, O: Into<Observed<P>>> FromIterator<(Arc<str>, O)> for Routes<P> {
     }
 }
 
-/// The executor of a request.
+/// The executor of a request, and the request: `R` once it is more than its text.
 #[derive(Debug)]
-pub enum Target<'a, P> {
+pub enum Target<'a, P, R = Request> {
     /// The server.
-    BuiltIn(BuiltIn, Request),
+    BuiltIn(BuiltIn, R),
     /// A plugin.
-    Plugin(&'a P, Request),
+    Plugin(&'a P, R),
+}
+
+impl<'a, P> Target<'a, P> {
+    /// Puts what `with` makes of the request in its place.
+    pub fn map<R>(self, with: impl FnOnce(Request) -> R) -> Target<'a, P, R> {
+        match self {
+            Self::BuiltIn(built_in, request) => Target::BuiltIn(built_in, with(request)),
+            Self::Plugin(plugin, request) => Target::Plugin(plugin, with(request)),
+        }
+    }
 }
 
 /// A permitted request without a target.

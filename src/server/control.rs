@@ -3,32 +3,34 @@
 
 use std::pin::Pin;
 
-/// The future result of an operation.
-pub type Done = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+use serde_json::Value;
 
-/// The form of a built-in command's result, which the header `Format` chooses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+/// The future result of an operation.
+pub type Done = Pin<Box<dyn Future<Output = Result<Report, String>> + Send>>;
+
+/// A result for operators.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
     /// Lines for a person.
-    Text,
-    /// One JSON object.
-    Json,
+    pub text: String,
+    /// An object for a program.
+    pub json: Value,
 }
 
 /// Implements `@reload`, `@status`, `@status unused` and `@drain`.
 pub trait Control: Send + Sync {
-    /// Reloads the config: returns the changes, in lines, or the reason why it stays as it is.
+    /// Reloads the config: returns the changes, or the reason why it stays as it is.
     fn reload(&self) -> Done;
 
-    /// Describes the config and its last reload, in lines.
-    fn status(&self) -> String;
+    /// Describes the config and its last reload.
+    fn status(&self) -> Report;
 
     /// Lists the entries of the config that were not used for `period`, such as `30d`.
     ///
     /// # Errors
     ///
     /// What is wrong with `period`.
-    fn unused(&self, period: &str, form: Form) -> Result<String, String>;
+    fn unused(&self, period: &str) -> Result<Report, String>;
 
     /// Stops the server as a signal would.
     fn drain(&self);

@@ -23,7 +23,7 @@ mod tls;
 mod verify;
 
 pub use admission::AdmissionLimits;
-pub use control::{Control, Done, Form};
+pub use control::{Control, Done, Report};
 pub use listen::bind;
 pub use listener::Server;
 pub use rate_limit::RateLimits;

@@ -41,25 +41,32 @@ impl Refused {
 
     /// Returns the words for the client.
     pub(super) fn error(&self) -> CommandError {
-        let command = self.request.command();
-        match self.refusal {
-            Refusal::Unknown => {
+        self.refusal.error(&self.request)
+    }
+}
+
+impl Refusal {
+    /// Returns the words for the client that sent `request`.
+    pub(super) fn error(self, request: &Request) -> CommandError {
+        let command = request.command();
+        match self {
+            Self::Unknown => {
                 CommandError::not_run(Code::UnknownCommand, format!("Unknown command {}", shown(command, 64)))
             }
-            Refusal::Forbidden => CommandError::not_run(
+            Self::Forbidden => CommandError::not_run(
                 Code::Forbidden,
                 format!("Command {} is not allowed to this client", shown(command, 64)),
             ),
-            Refusal::OverRate => {
+            Self::OverRate => {
                 CommandError::not_run(Code::RateLimited, "Too many requests in this second; try again later")
             }
-            Refusal::MemoryIsShort => CommandError::not_run(Code::Busy, watermark::IS_SHORT),
+            Self::MemoryIsShort => CommandError::not_run(Code::Busy, watermark::IS_SHORT),
         }
     }
 
     /// Counts a refusal by its bound; called where the refusal is sent, once.
-    pub(super) fn count(&self) {
-        if self.refusal == Refusal::OverRate {
+    pub(super) fn count(self) {
+        if self == Self::OverRate {
             Counter::RateLimited.count();
         }
     }

@@ -40,6 +40,7 @@ mod javascript_streams;
 mod keys;
 mod languages;
 mod limits;
+mod listings;
 mod loading;
 mod log;
 mod memory;

@@ -45,6 +45,21 @@ fn told(server: &Server, command: &str) -> usize {
 }
 
 #[test]
+fn what_a_batch_gives_back_is_reported_once() {
+    let (operator, laptop) = (Identity::new("operator"), Identity::new("laptop"));
+    let setup = Setup::new().master("operator", &operator).client("laptop", &laptop, &["@ping"]);
+    let setup = setup.section(&format!("report_until = {}", from_now(HOUR)));
+    let server = setup.hostile("timeout = \"10m\"\ninstances = \"shared\"").start();
+    let mut connection = server.connect(&laptop);
+    // The third goes on by itself, and those behind it are dispatched again.
+    let burst = ["args a", "args b", "sleep 100", "args c", "args d", "args e"].map(|request| (request, ""));
+    let frames = connection.ask_all(&burst);
+    assert!(frames.iter().all(|frame| frame.status == "OK"), "{frames:?}");
+    assert_eq!(metrics(&mut server.connect(&operator))[COUNTER], 6);
+    assert_eq!(told(&server, "args") + told(&server, "sleep"), 6);
+}
+
+#[test]
 fn what_would_be_forbidden_runs_and_is_told_and_counted_and_built_ins_are_forbidden_all_the_same() {
     let mut reporting = reporting(&["echo public *", "@ping", "@commands"], "");
     let mut connection = reporting.server.connect(&reporting.laptop);

@@ -61,6 +61,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
             "sync",
             "telemetry",
             "text",
+            "units",
             "watermark",
             "wire",
         ],
@@ -95,7 +96,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("network", &[]),
     ("sync", &[]),
     ("text", &[]),
-    ("units", &[]),
+    ("units", &["text"]),
     ("usage", &[]),
     ("lib", &[]),
 ];

@@ -178,7 +178,7 @@ impl Suite {
         let number = 1 + self.requests.fetch_add(1, Ordering::Relaxed);
         let id = RequestId { connection: ConnectionId(0), number };
         let arrived = tokio::time::Instant::now();
-        let call = Call::new(Exchange { id, arrived, request }, self.client.clone(), arrived + timeout);
+        let call = Call::new(Exchange::new(id, arrived, request), self.client.clone(), arrived + timeout);
         Ok(run_reserved(plugin, Arc::new(call)).await.reply)
     }
 

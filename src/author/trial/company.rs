@@ -92,7 +92,7 @@ impl Company {
         let timeout = request.timeout_ms().map_or(self.timeout, Duration::from_millis);
         let whose = if timeout == self.timeout { DeadlineOf::Plugin } else { DeadlineOf::Client };
         let arrived = tokio::time::Instant::now();
-        let call = Call::new(Exchange { id, arrived, request }, caller, arrived + timeout);
+        let call = Call::new(Exchange::new(id, arrived, request), caller, arrived + timeout);
         let call = call.with_deadline_of(whose).with_commands(Arc::clone(&self.service) as Arc<dyn Commands>);
         Ok((Arc::clone(plugin), Arc::new(call)))
     }

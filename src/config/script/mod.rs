@@ -16,7 +16,6 @@ use super::Grants;
 use super::fault::{Fault, Faults};
 use super::fields::{Field, Findings, List, Named, Shape};
 use super::names::{ClientName, PluginName};
-use super::quantities::TimeSpan;
 use super::raw::{self, RawGrants, SECTIONS};
 use super::redact::Grammar;
 use super::resolve::granted_as_in_config;
@@ -27,6 +26,7 @@ use super::table::table;
 use super::values::{PathText, PluginSetting, SettingName};
 use crate::files::{Opened, read_named};
 use crate::text::InvalidText;
+use crate::units::TimeSpan;
 
 /// The largest script, and the largest file that it names, in bytes: as large as the largest body.
 const MOST_BYTES: u64 = 1 << 30;

@@ -100,7 +100,7 @@ mod tests {
         let request = Request::composed(&["echo".to_owned(), "a".to_owned()], Bytes::new()).unwrap();
         let id = RequestId { connection: ConnectionId(1), number: 7 };
         let arrived = Instant::now();
-        Arc::new(Call::new(Exchange { id, arrived, request }, caller, arrived))
+        Arc::new(Call::new(Exchange::new(id, arrived, request), caller, arrived))
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Connection {
         self.session.requests += 1;
         let id = RequestId { connection: self.session.id(), number: self.session.requests };
         let refusal = self.session.spend_rate().err().or(refusal);
-        let exchange = Exchange { id, arrived: now, request };
+        let exchange = Exchange::new(id, now, request);
         if refusal.is_some() || !self.batch.accepts(&exchange, &self.session.service.routes) {
             self.run_batch(cx, until);
         }
@@ -60,11 +60,10 @@ impl Connection {
             return self.end_reading(CloseReason::BadRequest, Some(fault));
         }
         let Self { session, in_flight, batch, .. } = self;
-        let Exchange { id, arrived, request } = exchange;
-        match session.target(request, refusal) {
-            Ok(Target::Plugin(plugin, request)) => {
-                let is_keyed = request.idempotency_key().is_some();
-                let call = session.call(Exchange { id, arrived, request }, plugin, now);
+        match session.target(exchange, refusal) {
+            Ok(Target::Plugin(plugin, exchange)) => {
+                let is_keyed = exchange.request.idempotency_key().is_some();
+                let call = session.call(exchange, plugin, now);
                 if is_keyed || plugin.is_streaming() {
                     return match keyed::begin(session, plugin, &call, in_flight) {
                         Ok(()) => cx.waker().wake_by_ref(),
@@ -77,8 +76,7 @@ impl Connection {
                     self.run_batch(cx, until);
                 }
             }
-            Ok(Target::BuiltIn(built_in, request)) => {
-                let exchange = Exchange { id, arrived, request };
+            Ok(Target::BuiltIn(built_in, exchange)) => {
                 match builtin::run(built_in, &exchange.request, session, in_flight) {
                     Done::Now(reply) => self.reply(&exchange, 0, reply.as_deref()),
                     Done::Later(command) => {
@@ -89,14 +87,10 @@ impl Connection {
             }
             // Its command qualified it for the batch, but it was refused. Its reply must follow theirs, so it
             // waits for its turn.
-            Err(refused) if !batch.is_empty() => {
-                let exchange = Exchange { id, arrived, request: refused.request };
-                in_flight.wait(Waiting { exchange, refusal });
-            }
-            Err(refused) => {
-                refused.count();
-                let error = refused.error();
-                self.reply(&Exchange { id, arrived, request: refused.request }, 0, Err(&error));
+            Err((exchange, _)) if !batch.is_empty() => in_flight.wait(Waiting { exchange, refusal }),
+            Err((exchange, refusal)) => {
+                refusal.count();
+                self.reply(&exchange, 0, Err(&refusal.error(&exchange.request)));
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::server::service::Service;
 use crate::server::shared::Shared;
 use crate::telemetry::{CommandEvent, ConnectionId, Recorder};
 use crate::watermark;
-use crate::wire::{Code, CommandError, NEEDS_SEQUENCE, Request, Sent, encode_reply};
+use crate::wire::{Code, CommandError, NEEDS_SEQUENCE, Sent, encode_reply};
 
 /// Longest time for which a client's commands go on running while it is unknown if the client is still
 /// admitted: half of the second within which a revocation is in force.
@@ -136,34 +136,44 @@ impl Session {
         self.rate.as_ref().map_or(Ok(()), RateLimit::spend)
     }
 
-    /// Permits and routes a request. One with a `refusal` goes no further than permission.
+    /// Permits and routes an exchange. One with a `refusal` goes no further than permission.
     ///
     /// # Errors
     ///
     /// The refusal, if it is not to run.
     pub(super) fn target(
         &self,
-        request: Request,
+        exchange: Exchange,
         refusal: Option<Refusal>,
-    ) -> Result<Target<'_, Arc<Plugin>>, Refused> {
-        match authz::permit(&self.identity, request, &self.service.policy) {
+    ) -> Result<Target<'_, Arc<Plugin>, Exchange>, (Exchange, Refusal)> {
+        let Exchange { id, arrived, request, mut is_reported } = exchange;
+        let target = match authz::permit(&self.identity, request, &self.service.policy) {
             Ok(permit) => self.route(permit, refusal),
-            Err(denied) => self.target_of_denied(denied, refusal),
+            Err(denied) => self.target_of_denied(denied, refusal, &mut is_reported),
+        };
+        let again = |request| Exchange { id, arrived, request, is_reported };
+        match target {
+            Ok(target) => Ok(target.map(again)),
+            Err(Refused { request, refusal }) => Err((again(request), refusal)),
         }
     }
 
-    /// Routes a request that no pattern allows, and reports it, if denials of the client are only reported.
+    /// Routes a request that no pattern allows, and reports it once, if denials of the client are only
+    /// reported.
     #[cold]
     fn target_of_denied(
         &self,
         denied: Denied,
         refusal: Option<Refusal>,
+        is_reported: &mut bool,
     ) -> Result<Target<'_, Arc<Plugin>>, Refused> {
         let Service { policy, routes, .. } = &*self.service;
         let permit = authz::report(&self.identity, denied, policy, SystemTime::now());
         let permit = permit.map_err(|denied| Refused::denied(denied, routes))?;
         let target = self.route(permit, refusal)?;
-        if let Target::Plugin(_, request) = &target {
+        if let Target::Plugin(_, request) = &target
+            && !std::mem::replace(is_reported, true)
+        {
             self.recorder.report(self.id(), request, None, || policy.closest(&self.identity, request));
         }
         Ok(target)

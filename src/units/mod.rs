@@ -1,4 +1,8 @@
-//! Units of time and size, and amounts in words: a whole number and its unit, as a config file writes them.
+//! Units of time and size, and amounts in words: a whole number and its unit, as people write and read them.
+
+mod quantities;
+
+pub use self::quantities::{ByteSize, SizeOrPart, TimeSpan};
 
 /// A unit's name, and its size in the smallest unit.
 pub type Unit = (&'static str, u64);

@@ -1,12 +1,12 @@
-//! Times and sizes as written in a config file: a whole number and its unit.
+//! Times and sizes as written in a config file or an argument: a whole number and its unit.
 //!
 //! Knows nothing of the bounds they are used for; `limits` does.
 
 use std::fmt;
 use std::time::Duration;
 
+use super::{self as units, Unit};
 use crate::text::InvalidText;
-use crate::units::{self, Unit};
 
 /// A time with its unit: `500ms`, `1s`, `5m`, `1h`, `30d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub enum SizeOrPart {
 const LONGEST_QUOTED: usize = 20;
 
 impl TimeSpan {
-    pub(super) const fn from_milliseconds(milliseconds: u64) -> Self {
+    pub(crate) const fn from_milliseconds(milliseconds: u64) -> Self {
         Self { milliseconds }
     }
 
@@ -64,7 +64,7 @@ impl TimeSpan {
 }
 
 impl ByteSize {
-    pub(super) const fn from_bytes(bytes: u64) -> Self {
+    pub(crate) const fn from_bytes(bytes: u64) -> Self {
         Self { bytes }
     }
 
