@@ -44,14 +44,14 @@ impl<P: Send + 'static> Claim<P> {
     }
 
     /// Stores `answer` under the key, or frees the key if the answer says that nothing was run. If this
-    /// future is dropped, the write still completes, holding the answer, `seat` and the claim's place until
+    /// future is dropped, the write still completes, holding the answer, `held` and the claim's place until
     /// then. Returns all three, or `None` if the write was broken off.
-    pub async fn settle<S: Send + 'static>(mut self, answer: Reply, seat: S) -> Option<(Reply, S, P)> {
-        let (held, place) = self.held.take()?;
-        let (runtime, settling) = held.to_end_on();
+    pub async fn settle<S: Send + 'static>(mut self, answer: Reply, held: S) -> Option<(Reply, S, P)> {
+        let (record, place) = self.held.take()?;
+        let (runtime, settling) = record.to_end_on();
         let ending = async move {
-            held.end(Some(&answer)).await;
-            (answer, seat, place)
+            record.end(Some(&answer)).await;
+            (answer, held, place)
         };
         // Fails only by a panic or when the runtime shuts down; either way the mark stays, and says that the
         // outcome is unknown.

@@ -291,7 +291,7 @@ async fn the_end_of_a_claim_is_written_in_its_place_whoever_waits_for_it() {
     let client: Arc<str> = "a".into();
     for has_begun in [false, true] {
         for settles in [false, true] {
-            let (place, seat) = (Arc::new(()), Arc::new(()));
+            let (place, held) = (Arc::new(()), Arc::new(()));
             let request = request("pay", "", "");
             let key = format!("{has_begun} {settles}").replace(' ', "-");
             let asked =
@@ -303,16 +303,16 @@ async fn the_end_of_a_claim_is_written_in_its_place_whoever_waits_for_it() {
             };
             assert_eq!(Arc::strong_count(&place), 2);
             if settles {
-                // Polled once and dropped: the write continues, and keeps the answer, the seat and the place.
-                let settling = claim.settle(Ok(b"paid".to_vec()), Arc::clone(&seat));
+                // Polled once and dropped: the write continues, and keeps the answer, what is held and the place.
+                let settling = claim.settle(Ok(b"paid".to_vec()), Arc::clone(&held));
                 assert!(settling.now_or_never().is_none());
-                assert_eq!((Arc::strong_count(&place), Arc::strong_count(&seat)), (2, 2), "{key}");
+                assert_eq!((Arc::strong_count(&place), Arc::strong_count(&held)), (2, 2), "{key}");
             } else {
                 drop(claim);
                 assert_eq!(Arc::strong_count(&place), if has_begun { 1 } else { 2 }, "{key}");
             }
             fixture.settled().await;
-            assert_eq!((Arc::strong_count(&place), Arc::strong_count(&seat)), (1, 1), "{key}");
+            assert_eq!((Arc::strong_count(&place), Arc::strong_count(&held)), (1, 1), "{key}");
             if settles {
                 assert_eq!(fixture.told(&key).await, Ok(b"paid".to_vec()));
             }

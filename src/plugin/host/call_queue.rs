@@ -137,7 +137,7 @@ impl CallQueue {
 
     /// Takes the answers of the first of `pushed` calls, and gives up those that have not begun. Returns true
     /// if the call after the answers goes on.
-    pub(in crate::plugin) fn settle(&self, pushed: usize, answered: impl FnMut(GuestReply)) -> bool {
+    pub(in crate::plugin) fn take_answers(&self, pushed: usize, answered: impl FnMut(GuestReply)) -> bool {
         let mut inner = self.inner();
         let goes_on = inner.answers.len() < pushed && !inner.is_closed;
         // If the guest waits for something before it takes its first call, that is the one that goes on.

@@ -97,7 +97,7 @@ impl HostState {
     /// If it asked for more of the host than it may.
     pub(in crate::plugin) fn end(&mut self) -> wasmtime::Result<()> {
         self.volume.check()?;
-        self.handles.settle(&mut self.memory)?;
+        self.handles.charge_rest(&mut self.memory)?;
         self.tell_refusal();
         self.call = None;
         self.http = None;

@@ -151,7 +151,7 @@ impl Handles {
     }
 
     /// Charges the bytes that the last host function of a call left behind.
-    pub(in crate::plugin) fn settle(&mut self, memory: &mut MemoryLimiter) -> Result<(), HeldTooMuch> {
+    pub(in crate::plugin) fn charge_rest(&mut self, memory: &mut MemoryLimiter) -> Result<(), HeldTooMuch> {
         if self.uncounted_bytes == 0 {
             return Ok(());
         }

@@ -91,7 +91,7 @@ impl Worker {
     ) -> Result<bool, Exited> {
         self.queue.push(calls, Some(until));
         let polled = self.working.as_mut().poll(cx);
-        let goes_on = self.queue.settle(calls.len(), answered);
+        let goes_on = self.queue.take_answers(calls.len(), answered);
         match polled {
             Poll::Ready(exited) if goes_on => Err(exited),
             Poll::Ready(exited) => {

@@ -63,7 +63,7 @@ pub struct Ended {
 pub struct Held {
     limit: Option<ClientLimit>,
     slot: Option<Slot>,
-    idle: Option<Idle>,
+    idle: Option<IdleInstance>,
 }
 
 /// The permits that one call holds while it runs.
@@ -73,7 +73,7 @@ struct Slot {
 }
 
 /// A warm instance between two calls.
-struct Idle {
+struct IdleInstance {
     plugin: Arc<Plugin>,
     instance: WarmInstance,
 }
@@ -334,12 +334,12 @@ impl Held {
     /// Keeps the instance of a call that ended well, unless it is worn out.
     fn keep(&mut self, plugin: &Arc<Plugin>, instance: WarmInstance) {
         if plugin.pool().may_keep(&instance) {
-            self.idle = Some(Idle { plugin: Arc::clone(plugin), instance });
+            self.idle = Some(IdleInstance { plugin: Arc::clone(plugin), instance });
         }
     }
 
     fn give_back_instance(&mut self) {
-        if let Some(Idle { plugin, instance }) = self.idle.take() {
+        if let Some(IdleInstance { plugin, instance }) = self.idle.take() {
             plugin.pool().give_back(instance);
         }
     }

@@ -85,7 +85,7 @@ fn overview(session: &Session) -> Report {
         "uptime_seconds": uptime.as_secs(),
         "connections": connections.len(),
         "requests": requests,
-        "tasks": tasks(),
+        "tasks": tasks(&session.server),
         "memory": {
             "used_bytes": watermark::used_bytes(),
             "mark_bytes": watermark::mark_bytes(),

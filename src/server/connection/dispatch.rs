@@ -36,8 +36,8 @@ impl Connection {
             self.run_batch(cx, until);
         }
         match exchange.request.sequence() {
-            None if self.in_flight.plain_waits() => self.in_flight.wait(Waiting { exchange, refusal }),
-            _ if !self.may_write() => self.in_flight.wait(Waiting { exchange, refusal }),
+            None if self.in_flight.plain_waits() => self.in_flight.enqueue(Waiting { exchange, refusal }),
+            _ if !self.may_write() => self.in_flight.enqueue(Waiting { exchange, refusal }),
             _ => self.dispatch(exchange, refusal, now, cx, until),
         }
     }
@@ -87,7 +87,7 @@ impl Connection {
             }
             // Its command qualified it for the batch, but it was refused. Its reply must follow theirs, so it
             // waits for its turn.
-            Err((exchange, _)) if !batch.is_empty() => in_flight.wait(Waiting { exchange, refusal }),
+            Err((exchange, _)) if !batch.is_empty() => in_flight.enqueue(Waiting { exchange, refusal }),
             Err((exchange, refusal)) => {
                 refusal.count();
                 self.reply(&exchange, 0, Err(&refusal.error(&exchange.request)));
@@ -116,7 +116,7 @@ impl Connection {
         }
         for call in calls.rev() {
             match take_back(call) {
-                Ok(exchange) => self.in_flight.wait_first(exchange),
+                Ok(exchange) => self.in_flight.enqueue_first(exchange),
                 Err(call) => {
                     let error = CommandError::unknown(Code::Internal, "The server failed");
                     self.reply(call.exchange(), 0, Err(&error));

@@ -157,13 +157,13 @@ impl InFlight {
     }
 
     /// Queues a request, behind all others that wait.
-    pub(super) fn wait(&mut self, waiting: Waiting) {
+    pub(super) fn enqueue(&mut self, waiting: Waiting) {
         self.held_bytes += waiting.exchange.request.size_bytes();
         self.waiting.push_back(waiting);
     }
 
     /// Queues a request, before all others that wait.
-    pub(super) fn wait_first(&mut self, exchange: Exchange) {
+    pub(super) fn enqueue_first(&mut self, exchange: Exchange) {
         self.held_bytes += exchange.request.size_bytes();
         self.waiting.push_front(Waiting { exchange, refusal: None });
     }
