@@ -303,7 +303,7 @@ async fn the_end_of_a_claim_is_written_in_its_place_whoever_waits_for_it() {
             };
             assert_eq!(Arc::strong_count(&place), 2);
             if settles {
-                // Polled once and dropped: the write continues, and keeps the answer, what is held and the place.
+                // Polled once and dropped: the write goes on, and keeps the answer and both of these.
                 let settling = claim.settle(Ok(b"paid".to_vec()), Arc::clone(&held));
                 assert!(settling.now_or_never().is_none());
                 assert_eq!((Arc::strong_count(&place), Arc::strong_count(&held)), (2, 2), "{key}");
