@@ -73,9 +73,12 @@ impl Call {
     }
 }
 
-/// Runs one built-in command without arguments and prints its reply.
-pub(super) fn ask(target: TargetOptions, command: &str) -> Result<(), Failure> {
-    let request = request(&[command.to_owned()], None)?;
+/// Runs one built-in command without arguments, with these headers, and prints its reply.
+pub(super) fn ask(target: TargetOptions, command: &str, headers: &[(&str, &str)]) -> Result<(), Failure> {
+    let mut request = request(&[command.to_owned()], None)?;
+    for (name, value) in headers {
+        request = request.header(name, value).map_err(|error| Failure::usage(error.to_string()))?;
+    }
     let target = target.resolve(Wanted::BuiltIn(command))?;
     let mut session = Session::open(target, Interrupt::Ends, None)?;
     let done = session.run(request, None, Reply::text());

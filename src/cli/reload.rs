@@ -23,6 +23,6 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn run(self) -> Result<(), Failure> {
-        ask(self.target, "@reload")
+        ask(self.target, "@reload", &[])
     }
 }

@@ -31,14 +31,21 @@ fn an_operator_needs_no_edit_of_what_is_made() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let made = run(folder.path(), &["init", "--listen", &format!("127.0.0.1:{port}")]);
     assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""), "{made:?}");
+    let absent = run(folder.path(), &["status", "--ready"]);
+    assert_eq!((absent.code, absent.stdout.as_str()), (Some(3), ""), "{absent:?}");
     let _serving = Serving::begin(folder.path(), port);
     let status = run(folder.path(), &["status"]);
     assert_eq!(status.code, Some(0), "{status:?}");
     assert!(status.stdout.contains("reloads 0 done"), "{status:?}");
+    let json = run(folder.path(), &["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((json.code, &status["clients"]), (Some(0), &2.into()), "{json:?}");
+    assert_eq!(run(folder.path(), &["status", "--json", "--ready"]).code, Some(2));
     for (arguments, reply) in [
         (&["reload"][..], "nothing has changed\n"),
         (&["call", "echo", "hello"], "hello\n"),
         (&["call", "--raw", "@ping"], "pong"),
+        (&["status", "--ready"], "pong\n"),
     ] {
         let ran = run(folder.path(), arguments);
         assert_eq!(
