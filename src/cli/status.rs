@@ -20,8 +20,8 @@ pub(super) struct Status {
     /// Print one JSON object
     #[arg(long, conflicts_with = "ready")]
     json: bool,
-    /// Only try whether the server takes commands of this client: prints pong and exits with 0, or with 3 if it
-    /// is starting, stopping or absent
+    /// Only try whether the server takes commands: print pong and exit with 0, or exit with 3 if it is
+    /// starting, stopping or absent
     #[arg(long)]
     ready: bool,
 }
