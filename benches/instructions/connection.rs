@@ -105,8 +105,9 @@ async fn service(client: &Identity) -> Service {
             0,
             Arguments::Hidden,
             ["bench".into()].into_iter(),
-            ["echo".into(), "@ping".into()].into_iter(),
+            [("echo".into(), "echo".into()), ("@ping".into(), "".into())],
             &[],
+            0,
         ),
     }
 }

@@ -335,7 +335,7 @@ bounds! {
         "The most keys in a store, where its plugin says nothing else.";
     STATE_STORE_BYTES: "state" "store_bytes", ByteSize, Some(64 * MIB), KIB, 1_024 * GIB,
         "The most bytes of keys and values in a store, where its plugin says nothing else.";
-    CLIENT_LABELS: "admin" "client_labels", Count, Some(0), 0, 65_535,
+    CLIENT_LABELS: "admin" "client_labels", Count, Some(0), 0, 1000,
         "The most clients that have a label of their own in the metrics, by name; the others share `other`, so that labels stay few.";
     STATE_FILE_SIZE: "state" "file_size", ByteSize, None, MIB, 1_024 * GIB,
         "The most that the file of `sqlite` may grow to; writes that need more are answered `unavailable`.";

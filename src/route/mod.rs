@@ -129,11 +129,6 @@ impl<P> Routes<P> {
         built_in(command).is_some() || self.plugins.contains_key(command)
     }
 
-    /// The names of all commands, in no order.
-    pub fn commands(&self) -> impl Iterator<Item = Arc<str>> {
-        self.plugins.keys().cloned().chain(BUILT_INS.iter().map(|(_, name, ..)| Arc::from(*name)))
-    }
-
     /// Returns true if `command` goes to a plugin for which `is` returns true.
     pub fn goes_to(&self, command: &str, is: impl FnOnce(&P) -> bool) -> bool {
         self.plugins.get(command).is_some_and(|plugin| is(plugin))

@@ -27,7 +27,7 @@ pub use control::{Control, Done, Report};
 pub use listen::bind;
 pub use listener::Server;
 pub use rate_limit::RateLimits;
-pub use service::{ConnectionLimits, Service};
+pub use service::{ConnectionLimits, Service, named_commands};
 pub use shared::Current;
 pub use tls::{TlsError, TlsFiles, TlsVersion, tls_acceptor};
 pub use verify::Rechecks;

@@ -31,6 +31,7 @@ impl Commands for Shared {
                 request: &logged,
                 via: Some(plugin),
                 began,
+                ended: Instant::now(),
                 result: reply.as_ref().map(Vec::len),
                 closest: closest.as_deref(),
             });

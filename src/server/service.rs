@@ -1,6 +1,6 @@
 //! The service in force, as a reload makes it: admission, permission, routes, and limits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::authz::Policy;
 use crate::idempotency::Ledger;
 use crate::identity::Roster;
 use crate::plugin::{ClientLimits, Plugin};
-use crate::route::Routes;
+use crate::route::{BUILT_INS, Routes};
 use crate::telemetry::CommandLog;
 
 /// The service that connections give to admitted clients.
@@ -37,6 +37,15 @@ pub struct Service {
     pub close_on_error: bool,
     /// The log of commands.
     pub log: CommandLog,
+}
+
+/// Returns all commands, each with the name of its plugin: first the built-ins, which have none, then the
+/// others in the order of these names.
+pub fn named_commands(routes: &Routes<Arc<Plugin>>) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
+    let built_ins = BUILT_INS.iter().map(|(_, command, ..)| (Arc::from(*command), Arc::from("")));
+    let of_plugins = routes.plugin_commands().map(|(command, plugin)| (plugin.name(), command));
+    let of_plugins: BTreeSet<(&str, &str)> = of_plugins.collect();
+    built_ins.chain(of_plugins.into_iter().map(|(plugin, command)| (command.into(), plugin.into())))
 }
 
 /// Bounds on one connection.

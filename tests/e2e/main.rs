@@ -14,6 +14,7 @@ mod brought;
 mod caller;
 mod cli;
 mod client_verbs;
+mod counted;
 mod crossing;
 mod dates;
 mod dev;

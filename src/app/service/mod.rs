@@ -13,7 +13,9 @@ use crate::idempotency::{self, Ledger};
 use crate::identity::{Pinned, Roster};
 use crate::plugin::{ClientLimits, Plugin};
 use crate::route::{OPERATORS, Routes};
-use crate::server::{AdmissionLimits, ConnectionLimits, RateLimits, Rechecks, Service, TlsFiles, TlsVersion};
+use crate::server::{
+    AdmissionLimits, ConnectionLimits, RateLimits, Rechecks, Service, TlsFiles, TlsVersion, named_commands,
+};
 use crate::state::Quota;
 use crate::telemetry::{Arguments, CommandLog};
 use crate::usage::Observed;
@@ -58,8 +60,9 @@ pub(super) fn service(
             config.log.commands_per_second,
             arguments,
             clients(config).map(|(name, _)| name),
-            routes.commands(),
+            named_commands(&routes),
             OPERATORS,
+            usize::from(config.admin.client_labels),
         ),
         routes,
     }

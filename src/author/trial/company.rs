@@ -18,7 +18,7 @@ use crate::idempotency::{self, Asked, Claimed, Ledger};
 use crate::identity::PeerIdentity;
 use crate::plugin::{Call, ClientLimits, Commands, CoreDumps, DeadlineOf, Exchange, Plugin, run_whole};
 use crate::route::{Routes, Target};
-use crate::server::{RateLimits, Rechecks, Service};
+use crate::server::{RateLimits, Rechecks, Service, named_commands};
 use crate::state::{Engine, MemoryEngine, SqliteEngine, SqliteOptions};
 use crate::telemetry::{Arguments, CommandLog, ConnectionId, RequestId};
 use crate::text::shown;
@@ -185,7 +185,7 @@ fn service(clients: &HashMap<String, PeerIdentity>, routes: Routes<Arc<Plugin>>)
         idempotency: Ledger::new(Arc::new(MemoryEngine::new()), idempotency_limits(&limits)),
         limits: connection_limits(&limits),
         close_on_error: false,
-        log: CommandLog::new(0, Arguments::Hidden, names(), routes.commands(), &[]),
+        log: CommandLog::new(0, Arguments::Hidden, names(), named_commands(&routes), &[], 0),
         routes,
     }
 }

@@ -24,21 +24,20 @@ impl Connection {
         &mut self,
         request: Request,
         refusal: Option<Refusal>,
-        now: Instant,
         cx: &mut Context<'_>,
         until: Instant,
     ) {
         self.session.requests += 1;
         let id = RequestId { connection: self.session.id(), number: self.session.requests };
         let refusal = self.session.spend_rate().err().or(refusal);
-        let exchange = Exchange::new(id, now, request);
+        let exchange = Exchange::new(id, self.session.now, request);
         if refusal.is_some() || !self.batch.accepts(&exchange, &self.session.service.routes) {
             self.run_batch(cx, until);
         }
         match exchange.request.sequence() {
             None if self.in_flight.plain_waits() => self.in_flight.enqueue(Waiting { exchange, refusal }),
             _ if !self.may_write() => self.in_flight.enqueue(Waiting { exchange, refusal }),
-            _ => self.dispatch(exchange, refusal, now, cx, until),
+            _ => self.dispatch(exchange, refusal, cx, until),
         }
     }
 
@@ -49,7 +48,6 @@ impl Connection {
         &mut self,
         exchange: Exchange,
         refusal: Option<Refusal>,
-        now: Instant,
         cx: &mut Context<'_>,
         until: Instant,
     ) {
@@ -63,7 +61,7 @@ impl Connection {
         match session.target(exchange, refusal) {
             Ok(Target::Plugin(plugin, exchange)) => {
                 let is_keyed = exchange.request.idempotency_key().is_some();
-                let call = session.call(exchange, plugin, now);
+                let call = session.call(exchange, plugin);
                 if is_keyed || plugin.is_streaming() {
                     return match keyed::begin(session, plugin, &call, in_flight) {
                         Ok(()) => cx.waker().wake_by_ref(),
@@ -78,7 +76,10 @@ impl Connection {
             }
             Ok(Target::BuiltIn(built_in, exchange)) => {
                 match builtin::run(built_in, &exchange.request, session, in_flight) {
-                    Done::Now(reply) => self.reply(&exchange, 0, reply.as_deref()),
+                    Done::Now(reply) => {
+                        session.look();
+                        self.reply(&exchange, 0, reply.as_deref());
+                    }
                     Done::Later(command) => {
                         in_flight.run_built_in(exchange, command);
                         cx.waker().wake_by_ref();
@@ -101,6 +102,7 @@ impl Connection {
         let Self { session, batch, executor, .. } = self;
         let Some((plugin, calls)) = batch.calls() else { return };
         let Ran { replies, pending } = executor.poll(&session.limit, plugin, calls, until, cx);
+        session.look();
         let mut batch = std::mem::take(batch);
         let mut calls = batch.drain();
         // In this order: zipped the other way, the call after the last reply would be dropped.

@@ -95,7 +95,9 @@ impl Connection {
             polled
         })
         .await;
-        for Finished { work, reply, .. } in self.in_flight.stop(reason.as_str()).await {
+        let stopped = self.in_flight.stop(reason.as_str()).await;
+        self.session.look();
+        for Finished { work, reply, .. } in stopped {
             self.session.log(work.exchange(), reply.as_ref().map(Vec::len));
         }
         self.forget_waiting(reason);
@@ -115,10 +117,10 @@ impl Connection {
     /// Reads, runs, replies and flushes until there is nothing to do, or until the time budget of a pass is
     /// used up: then it wakes itself, so that other connections are polled first.
     fn poll_budgeted(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let now = Instant::now();
+        let now = self.session.look();
         let until = now + self.session.service.limits.slice;
         self.poll_signals(cx);
-        self.shed_if_memory_is_short(now, cx, until);
+        self.shed_if_memory_is_short(cx, until);
         loop {
             let was_deferred = std::mem::take(&mut self.is_deferred);
             let mut progressed = self.poll_replies(cx);
@@ -127,7 +129,7 @@ impl Connection {
                 return Poll::Pending;
             }
             progressed |= self.run_waiting(cx, until);
-            progressed |= self.poll_requests(cx, now, until);
+            progressed |= self.poll_requests(cx, until);
             self.send_close_message();
             let was_full = !self.may_write();
             // Before the client reads its replies, so that its next request, on any connection, finds the
@@ -163,7 +165,7 @@ impl Connection {
             if is_done {
                 break;
             }
-            if Instant::now() >= until {
+            if self.session.look() >= until {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -181,6 +183,9 @@ impl Connection {
             if let Poll::Ready((sequence, part)) = self.in_flight.poll_part(cx) {
                 encode_part(sequence, &part, self.io.unwritten());
             } else if let Poll::Ready(Finished { work, sent, reply }) = self.in_flight.poll_ended(cx) {
+                if !progressed {
+                    self.session.look();
+                }
                 self.reply(work.exchange(), sent, reply.as_deref());
             } else {
                 break;
@@ -202,14 +207,13 @@ impl Connection {
         let mut progressed = false;
         while self.may_write() && self.in_flight.has_next() && !self.session.is_in_doubt() {
             progressed = true;
-            let now = Instant::now();
-            if now >= until {
+            if self.session.look() >= until {
                 break;
             }
             let Some(Waiting { exchange, refusal }) = self.in_flight.take_next() else { break };
             let Some(exchange) = self.refuse_if_cut_off(exchange) else { continue };
             // One by one: the next may have to wait for it.
-            self.dispatch(exchange, refusal, now, cx, until);
+            self.dispatch(exchange, refusal, cx, until);
             self.run_batch(cx, until);
         }
         progressed
@@ -217,24 +221,25 @@ impl Connection {
 
     /// Reads and runs requests while there are any, with buffer space for their replies, and time. Polls for
     /// one however late it is: a stream that is not polled wakes nobody.
-    fn poll_requests(&mut self, cx: &mut Context<'_>, began: Instant, until: Instant) -> bool {
+    fn poll_requests(&mut self, cx: &mut Context<'_>, until: Instant) -> bool {
         let mut progressed = false;
-        let mut now = began;
-        while self.may_read() && (!progressed || now < until) {
+        while self.may_read() && (!progressed || self.session.now < until) {
             let Poll::Ready(read) = self.io.poll_request(cx) else { break };
             progressed = true;
+            let arrived = self.session.now;
             match read {
-                Some(Ok(request)) => self.accept(request, None, now, cx, until),
+                Some(Ok(request)) => self.accept(request, None, cx, until),
                 Some(Err(ReadError::Unread(request))) => {
-                    self.accept(request, Some(Refusal::MemoryIsShort), now, cx, until);
+                    self.accept(request, Some(Refusal::MemoryIsShort), cx, until);
                 }
                 Some(Err(ReadError::Fault(fault))) => self.end_reading(CloseReason::BadRequest, Some(fault)),
                 Some(Err(ReadError::Io(error))) => self.read_failed(&error),
                 None if self.io.has_stopped() => self.end_reading(CloseReason::Stopping, None),
                 None => self.end_reading(CloseReason::Closed, None),
             }
-            if self.batch.is_empty() {
-                now = Instant::now();
+            // Its reply has looked already, if there was one.
+            if self.batch.is_empty() && self.session.now == arrived {
+                self.session.look();
             }
         }
         self.run_batch(cx, until);

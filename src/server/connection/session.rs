@@ -48,6 +48,9 @@ pub(in crate::server) struct Session {
     pub(in crate::server) server: Arc<Shared>,
     /// Number of requests that were read.
     pub(in crate::server) requests: u64,
+    /// The time at the last look at the clock. Looking costs as much as a part of a small command, so one
+    /// look serves all requests that are read, and all replies that are encoded, at once.
+    pub(super) now: Instant,
 }
 
 impl Session {
@@ -55,7 +58,24 @@ impl Session {
         let identity = handle.identity();
         let (limit, rate) = (service.client_limits.of(&identity), service.rate_limits.of(&identity));
         let recorder = service.log.recorder(identity.name_shared());
-        Self { service, identity, limit, rate, recorder, doubt: None, handle, server, requests: 0 }
+        Self {
+            service,
+            identity,
+            limit,
+            rate,
+            recorder,
+            doubt: None,
+            handle,
+            server,
+            requests: 0,
+            now: Instant::now(),
+        }
+    }
+
+    /// Looks at the clock.
+    pub(super) fn look(&mut self) -> Instant {
+        self.now = Instant::now();
+        self.now
     }
 
     /// Continues under the service now in force. If the client's admission depends on its `chain` of
@@ -195,13 +215,13 @@ impl Session {
         self.handle.id
     }
 
-    /// Makes the call of a request to `plugin` that begins at `now`.
+    /// Makes the call of a request to `plugin` that begins now.
     ///
     /// Its deadline is the sooner of the plugin's, which counts from the command's beginning, and the
     /// client's, which counts from the request's arrival: a request waits for its turn on the client's time,
     /// not on the plugin's.
-    pub(super) fn call(&self, exchange: Exchange, plugin: &Plugin, now: Instant) -> Arc<Call> {
-        let limit = now + plugin.time_limit();
+    pub(super) fn call(&self, exchange: Exchange, plugin: &Plugin) -> Arc<Call> {
+        let limit = self.now + plugin.time_limit();
         let timeout = exchange.request.timeout_ms();
         let of_client =
             timeout.and_then(|timeout| exchange.arrived.checked_add(Duration::from_millis(timeout)));
@@ -248,6 +268,7 @@ impl Session {
             request: &exchange.request,
             via: None,
             began: exchange.arrived.into_std(),
+            ended: self.now.into_std(),
             result,
             closest: closest.as_deref(),
         });

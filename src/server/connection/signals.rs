@@ -56,13 +56,13 @@ impl Connection {
     }
 
     /// If memory is short, frees what is held for requests that have not begun.
-    pub(super) fn shed_if_memory_is_short(&mut self, now: Instant, cx: &mut Context<'_>, until: Instant) {
+    pub(super) fn shed_if_memory_is_short(&mut self, cx: &mut Context<'_>, until: Instant) {
         if !watermark::is_passed() {
             return;
         }
         self.in_flight.refuse_waiting();
         if let Some(request) = self.io.shed_body().filter(|_| matches!(self.reading, Reading::Open)) {
-            self.accept(request, Some(Refusal::MemoryIsShort), now, cx, until);
+            self.accept(request, Some(Refusal::MemoryIsShort), cx, until);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The event of each command, and its budgets.
+//! The end of each command: its counts, and the budgets of its line in the log.
 //!
 //! A server that runs hundreds of thousands of commands a second would spend more time logging than running
 //! them. So commands are written up to a number per second and counted beyond, by client and command: a flood
@@ -6,14 +6,14 @@
 //! written.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use super::budget::{Budget, CLOSED, START, second};
 use super::ids::{ConnectionId, RequestId};
-use super::metrics::Counter;
+use super::metrics::{Counter, OTHER_CLIENTS, OTHER_COMMANDS, Series, count};
 use super::source::ADMITTED;
 use crate::sync::locked;
 use crate::text::shown;
@@ -27,6 +27,9 @@ const FAILURES_PER_SECOND: u32 = 10;
 /// Maximum characters logged of a command's name, and of all its arguments.
 const MAX_COMMAND_CHARS: usize = 64;
 const MAX_ARGUMENTS_CHARS: usize = 1024;
+
+/// Maximum commands that are counted by name.
+const MAX_COUNTED: usize = 1000;
 
 /// Number of commands whose budgets a connection caches.
 const MAX_RECENT: usize = 16;
@@ -50,8 +53,11 @@ struct Budgets {
     /// Each client's share of that, which depends on the number of active clients.
     share: AtomicU32,
     written: Budget,
-    /// The existing commands. Other names share one budget, or a client could create one for every word.
-    commands: HashSet<Arc<str>>,
+    /// The existing commands, with the numbers of their series. Other names share one budget and one series,
+    /// or a client could create one for every word.
+    commands: HashMap<Arc<str>, u16>,
+    /// Keeps the numbers.
+    _series: Vec<Arc<Series>>,
     /// Commands whose successes are always written.
     always: &'static [&'static str],
     clients: HashMap<Arc<str>, Arc<ClientBudgets>>,
@@ -60,6 +66,8 @@ struct Budgets {
 /// The budgets of one client.
 #[derive(Debug, Default)]
 struct ClientBudgets {
+    /// The number of its series, if clients are counted.
+    series: Option<u16>,
     written: Budget,
     commands: Mutex<HashMap<Arc<str>, Arc<CommandBudgets>>>,
     /// Budget of all names that are no commands.
@@ -69,6 +77,8 @@ struct ClientBudgets {
 /// The budgets of one client's command.
 #[derive(Debug, Default)]
 struct CommandBudgets {
+    /// The number of its series; by default that of all names that are no commands.
+    series: u16,
     is_always_written: bool,
     succeeded: Budget,
     failed: [Budget; Code::ALL.len()],
@@ -108,6 +118,8 @@ pub struct CommandEvent<'a> {
     pub via: Option<&'a str>,
     /// Time at which the request was read.
     pub began: Instant,
+    /// Time at which its reply was encoded.
+    pub ended: Instant,
     /// The reply's length in bytes, or the failure.
     pub result: Result<usize, &'a CommandError>,
     /// The permissions that came closest to allowing a forbidden request, in words, if any.
@@ -116,24 +128,45 @@ pub struct CommandEvent<'a> {
 
 impl CommandLog {
     /// Makes a log of `per_second` successful commands a second, which these clients share. `commands` are
-    /// all existing commands, `always` those whose successes are always written.
+    /// all existing commands, each with its plugin, `always` those whose successes are always written. The
+    /// first `client_labels` clients are counted by name; if that is 0, clients are not counted.
     #[must_use]
     pub fn new(
         per_second: u32,
         arguments: Arguments,
         clients: impl Iterator<Item = Arc<str>>,
-        commands: impl Iterator<Item = Arc<str>>,
+        commands: impl IntoIterator<Item = (Arc<str>, Arc<str>)>,
         always: &'static [&'static str],
+        client_labels: usize,
     ) -> Self {
+        let mut held = Vec::new();
+        let mut number = |series: Option<Arc<Series>>, other: u16| {
+            let Some(series) = series else { return other };
+            let number = series.number();
+            held.push(series);
+            number
+        };
+        let commands = commands.into_iter().enumerate().map(|(index, (command, plugin))| {
+            let named = (index < MAX_COUNTED).then(|| Series::of_command(&plugin, &command)).flatten();
+            (command, number(named, OTHER_COMMANDS))
+        });
+        let commands = commands.collect();
+        let clients = clients.enumerate().map(|(index, name)| {
+            let named = (index < client_labels).then(|| Series::of_client(&name)).flatten();
+            let series = (client_labels > 0).then(|| number(named, OTHER_CLIENTS));
+            (name, Arc::new(ClientBudgets { series, ..ClientBudgets::default() }))
+        });
+        let clients = clients.collect();
         let budgets = Arc::new(Budgets {
             started: *START,
             arguments,
             per_second,
             share: AtomicU32::new(per_second),
             written: Budget::default(),
-            commands: commands.collect(),
+            commands,
+            _series: held,
             always,
-            clients: clients.map(|name| (name, Arc::default())).collect(),
+            clients,
         });
         let mut logs = locked(&LOGS);
         logs.retain(|log| log.strong_count() > 0);
@@ -151,7 +184,7 @@ impl CommandLog {
 }
 
 impl Recorder {
-    /// Writes `event`, or counts it if its budget for this second is used up.
+    /// Counts `event` in the metrics, and writes it unless its budget for this second is used up.
     pub fn record(&self, event: &CommandEvent<'_>) {
         if self.admits(event) {
             self.write(event);
@@ -171,7 +204,7 @@ impl Recorder {
         Counter::WouldBeForbidden.count();
         let command = request.command();
         let of_command =
-            self.log.commands.get(command).map(|name| self.client.command(name, self.log.always));
+            self.log.commands.get_key_value(command).map(|known| self.client.command(known, self.log.always));
         let budget = &of_command.as_deref().unwrap_or(&self.client.unknown).would_be_forbidden;
         if budget.admits(second(self.log.started, Instant::now()), FAILURES_PER_SECOND) {
             let (client, command) = (&*self.name, shown(command, MAX_COMMAND_CHARS));
@@ -193,10 +226,10 @@ impl Recorder {
         if let Some((_, budgets)) = recent.iter().find(|(known, _)| **known == *command) {
             return self.decide(budgets, event, second);
         }
-        let Some(command) = self.log.commands.get(command) else {
+        let Some((command, series)) = self.log.commands.get_key_value(command) else {
             return self.decide(&self.client.unknown, event, second);
         };
-        let budgets = self.client.command(command, self.log.always);
+        let budgets = self.client.command((command, series), self.log.always);
         let is_admitted = self.decide(&budgets, event, second);
         if recent.len() == MAX_RECENT {
             recent.remove(0);
@@ -206,6 +239,8 @@ impl Recorder {
     }
 
     fn decide(&self, budgets: &CommandBudgets, event: &CommandEvent<'_>, second: u32) -> bool {
+        let took = event.ended.saturating_duration_since(event.began);
+        count(budgets.series, self.client.series, event.result.err().map(|error| error.code), took);
         match event.result {
             Ok(_) => self.admits_success(budgets, second),
             Err(error) => budgets.failed[error.code as usize].admits(second, FAILURES_PER_SECOND),
@@ -240,7 +275,8 @@ impl Recorder {
         let command = shown(request.command(), MAX_COMMAND_CHARS);
         let arguments = self.arguments(request);
         let arguments = arguments.as_deref();
-        let micros = u64::try_from(event.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let took = event.ended.saturating_duration_since(event.began);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let (connection, request) = (id.connection, id);
         match event.result {
             Ok(bytes) => tracing::info!(
@@ -268,9 +304,10 @@ impl Recorder {
 }
 
 impl ClientBudgets {
-    fn command(&self, command: &Arc<str>, always: &[&str]) -> Arc<CommandBudgets> {
+    fn command(&self, (command, series): (&Arc<str>, &u16), always: &[&str]) -> Arc<CommandBudgets> {
         let mut commands = locked(&self.commands);
         let new = || CommandBudgets {
+            series: *series,
             is_always_written: always.contains(&&**command),
             ..CommandBudgets::default()
         };

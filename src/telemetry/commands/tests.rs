@@ -8,8 +8,15 @@ use super::*;
 use crate::telemetry::ConnectionId;
 
 fn log(per_second: u32) -> CommandLog {
-    let (clients, commands) = (["a", "b"].map(Arc::from), ["echo", "kv-set", "@kick"].map(Arc::from));
-    CommandLog::new(per_second, Arguments::Hidden, clients.into_iter(), commands.into_iter(), &["@kick"])
+    let commands = ["echo", "kv-set", "@kick"].map(|name| (name.into(), "".into()));
+    CommandLog::new(
+        per_second,
+        Arguments::Hidden,
+        ["a", "b"].map(Arc::from).into_iter(),
+        commands,
+        &["@kick"],
+        0,
+    )
 }
 
 /// Returns how many of `events` of `command` in one second are written.
@@ -20,6 +27,7 @@ fn written(recorder: &Recorder, command: &str, result: Result<usize, &CommandErr
         request: &request,
         via: None,
         began: recorder.log.started + Duration::from_secs(5),
+        ended: recorder.log.started + Duration::from_secs(6),
         result,
         closest: None,
     };

@@ -6,13 +6,15 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
+use super::histogram::Distribution;
+
 /// A metric and its samples.
 #[derive(Debug)]
 pub struct Family {
     name: &'static str,
     help: &'static str,
     kind: MetricType,
-    samples: Vec<(Labels, Number)>,
+    samples: Vec<(Labels, Value)>,
 }
 
 /// The labels of a sample, in the order in which they are written.
@@ -25,6 +27,12 @@ pub enum Number {
     Whole(u64),
     /// Written with one.
     Fraction(f64),
+}
+
+#[derive(Debug)]
+enum Value {
+    Number(Number),
+    Distribution(Box<Distribution>),
 }
 
 impl From<u64> for Number {
@@ -74,13 +82,23 @@ impl Family {
         Self::numbers(name, help, MetricType::Gauge, samples)
     }
 
+    /// A histogram's samples.
+    pub fn histograms(
+        name: &'static str,
+        help: &'static str,
+        samples: impl IntoIterator<Item = (Labels, Distribution)>,
+    ) -> Self {
+        let boxed = |(labels, it)| (labels, Value::Distribution(Box::new(it)));
+        Self { name, help, kind: MetricType::Histogram, samples: samples.into_iter().map(boxed).collect() }
+    }
+
     fn numbers<N: Into<Number>>(
         name: &'static str,
         help: &'static str,
         kind: MetricType,
         samples: impl IntoIterator<Item = (Labels, N)>,
     ) -> Self {
-        let samples = samples.into_iter().map(|(labels, value)| (labels, value.into()));
+        let samples = samples.into_iter().map(|(labels, value)| (labels, Value::Number(value.into())));
         Self { name, help, kind, samples: samples.collect() }
     }
 
@@ -94,13 +112,18 @@ impl Family {
         Ok(())
     }
 
-    fn encode_value(&self, encoder: &mut MetricEncoder<'_>, value: &Number) -> std::fmt::Result {
+    fn encode_value(&self, encoder: &mut MetricEncoder<'_>, value: &Value) -> std::fmt::Result {
         let none: Option<&Exemplar<NoLabelSet, f64>> = None;
         match (value, self.kind) {
-            (Number::Whole(value), MetricType::Counter) => encoder.encode_counter(value, none),
-            (Number::Fraction(value), MetricType::Counter) => encoder.encode_counter(value, none),
-            (Number::Whole(value), _) => encoder.encode_gauge(value),
-            (Number::Fraction(value), _) => encoder.encode_gauge(value),
+            (Value::Number(Number::Whole(value)), MetricType::Counter) => encoder.encode_counter(value, none),
+            (Value::Number(Number::Fraction(value)), MetricType::Counter) => {
+                encoder.encode_counter(value, none)
+            }
+            (Value::Number(Number::Whole(value)), _) => encoder.encode_gauge(value),
+            (Value::Number(Number::Fraction(value)), _) => encoder.encode_gauge(value),
+            (Value::Distribution(it), _) => {
+                encoder.encode_histogram::<NoLabelSet>(it.sum_seconds(), it.count(), &it.buckets(), None)
+            }
         }
     }
 }
