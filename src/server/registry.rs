@@ -1,7 +1,7 @@
 //! The connections that are served, and the signals sent to them: to stop, to use another config, to
 //! disconnect.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
@@ -167,8 +167,10 @@ pub(super) struct Registry {
 #[derive(Default)]
 struct Present {
     by_id: HashMap<u64, Arc<ConnectionHandle>>,
-    /// How many each client has.
+    /// How many each client has, without those that are cut off.
     of_client: HashMap<Arc<str>, usize>,
+    /// Those of `by_id` that are cut off, and take a moment to end.
+    cut_off: HashSet<u64>,
 }
 
 impl Present {
@@ -179,6 +181,12 @@ impl Present {
 
     fn leave(&mut self, client: &str, id: ConnectionId) {
         self.by_id.remove(&id.0);
+        if !self.cut_off.remove(&id.0) {
+            self.count_out(client);
+        }
+    }
+
+    fn count_out(&mut self, client: &str) {
         if let Some(count) = self.of_client.get_mut(client) {
             *count -= 1;
             if *count == 0 {
@@ -318,17 +326,28 @@ impl Registry {
         }
     }
 
+    /// Stops counting a connection that is cut off: its client may have another from now on.
+    pub(super) fn count_out(&self, connection: &ConnectionHandle) {
+        let client = connection.identity().name_shared();
+        let mut present = locked(&self.present);
+        if present.by_id.contains_key(&connection.id.0) && present.cut_off.insert(connection.id.0) {
+            present.count_out(&client);
+        }
+    }
+
     /// Cuts off the newest connections of clients that have more than their number in `most`.
     pub(super) fn cut_off_excess(&self, most: &HashMap<Arc<str>, usize>) {
-        let mut left: HashMap<&str, usize> = {
+        let (mut left, counted) = {
             let present = locked(&self.present);
             let over = most.iter().filter(|(client, most)| present.count_of(client) > **most);
-            over.map(|(client, most)| (&**client, *most)).collect()
+            let left: HashMap<&str, usize> = over.map(|(client, most)| (&**client, *most)).collect();
+            if left.is_empty() {
+                return;
+            }
+            let counted = present.by_id.values().filter(|it| !present.cut_off.contains(&it.id.0));
+            (left, in_order(counted.cloned()))
         };
-        if left.is_empty() {
-            return;
-        }
-        for connection in self.all() {
+        for connection in counted {
             let identity = connection.identity();
             match left.get_mut(identity.name()) {
                 Some(0) => connection.disconnect(Disconnect::over_connections(most[identity.name()])),
@@ -345,9 +364,7 @@ impl Registry {
 
     /// Returns all connections, in the order of their numbers.
     pub(super) fn all(&self) -> Vec<Arc<ConnectionHandle>> {
-        let mut all = self.present();
-        all.sort_unstable_by_key(|connection| connection.id.0);
-        all
+        in_order(self.present().into_iter())
     }
 
     /// Returns the record of the client `name`; `None` if it was not here since the start.
@@ -362,4 +379,10 @@ impl Registry {
     fn signal(&self, signal: u8) {
         self.present().iter().for_each(|connection| connection.signal(signal));
     }
+}
+
+fn in_order(connections: impl Iterator<Item = Arc<ConnectionHandle>>) -> Vec<Arc<ConnectionHandle>> {
+    let mut connections: Vec<_> = connections.collect();
+    connections.sort_unstable_by_key(|connection| connection.id.0);
+    connections
 }

@@ -116,6 +116,21 @@ fn a_client_has_no_more_connections_than_its_own_limit() {
     assert_eq!(greeting(&three.server, &three.own), "OK");
 }
 
+#[test]
+fn a_connection_that_is_cut_off_makes_room_at_once() {
+    let mut three = with_limits("connections = 1");
+    let mut first = three.server.connect(&three.own);
+    let mut ended = Vec::new();
+    for id in 2..5 {
+        assert_eq!(three.operator.ask(&format!("@kick c{id}")), format!("ending c{id} of own"));
+        // It is told so, and does not close its end.
+        assert!(first.read_reply().starts_with("ERR "));
+        ended.push(std::mem::replace(&mut first, three.server.connect(&three.own)));
+    }
+    assert_eq!(first.ask("echo on"), "on");
+    assert!(greeting(&three.server, &three.own).starts_with("ERR Too many"), "the limit holds");
+}
+
 /// Asks for `echo a` with each of these keys.
 fn with_keys(connection: &mut Connection, keys: std::ops::Range<usize>) -> Vec<Frame> {
     keys.map(|key| {

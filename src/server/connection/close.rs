@@ -78,6 +78,8 @@ impl Connection {
         let thumbprint = self.session.identity.thumbprint();
         tracing::warn!(target: "lictor::connection", %connection, client, %thumbprint, reason = words, detail, "cut off");
         self.in_flight.stop_all_but(|_| false, reason.as_str());
+        // It lasts until its client has taken the last words, and must not keep out the next one meanwhile.
+        self.session.server.registry.count_out(&self.session.handle);
         self.reading = Reading::Ended(reason, Some(CloseMessage::Farewell(words)));
     }
 
