@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
 
-use super::authorities::{Authorities, Unverified, Verified};
+use super::authorities::{Authorities, RestsOn, Unverified, Verified};
 use super::authority::Authority;
-use super::certificate::{describe, uris};
+use super::certificate::{Validity, describe, uris};
 use super::peer::{KnownBy, Peer, PeerIdentity};
 use super::rejection::Rejection;
 use super::revocation::RevocationList;
@@ -217,34 +217,14 @@ pub fn authenticate(
         return decided;
     }
     let certificate = chain.first().ok_or(Rejection::NoCertificate)?;
-    let (sha1, thumbprint) = hashes(certificate);
-    let (certificate_name, own_validity) = describe(certificate);
-    let unusable = |name, reason| Err(Rejection::Unusable { name, sha1, thumbprint, reason });
-    match (roster.vouched_for(chain, now), own_validity) {
-        (Ok((client, uri, Verified { validity, authority, rests_on })), Some(own_validity)) => {
-            let (name, known_by) = (Arc::clone(client), KnownBy::Uri { uri, authority });
-            let (expires, rests_on) = (roster.expiry_of(&name), Some(rests_on));
-            admitted_at(
-                now,
-                Peer {
-                    name,
-                    thumbprint,
-                    sha1,
-                    certificate_name,
-                    own_validity,
-                    validity,
-                    expires,
-                    known_by,
-                    rests_on,
-                },
-            )
+    let shown = Shown::of(certificate, hashes(certificate));
+    match roster.vouched_for(chain, now) {
+        Ok((client, uri, Verified { validity, authority, rests_on })) => {
+            let known_by = KnownBy::Uri { uri, authority };
+            shown.admit_as(client, known_by, Some((validity, rests_on)), (roster, now))
         }
-        (Ok(_), None) => unusable(certificate_name, UNREADABLE.to_owned()),
-        (Err(Unverified::Unusable(reason)), _) => unusable(certificate_name, reason),
-        (Err(Unverified::Unknown(detail)), _) => {
-            let detail = Some(detail);
-            Err(Rejection::Unknown { name: certificate_name, sha1, thumbprint, detail })
-        }
+        Err(Unverified::Unusable(reason)) => Err(shown.unusable(reason)),
+        Err(Unverified::Unknown(detail)) => Err(shown.unknown(detail)),
     }
 }
 
@@ -256,37 +236,58 @@ pub fn recognize(
 ) -> Option<Result<PeerIdentity, Rejection>> {
     let Some(certificate) = chain.first() else { return Some(Err(Rejection::NoCertificate)) };
     let (sha1, thumbprint) = hashes(certificate);
-    let name = Arc::clone(&roster.pin(thumbprint, sha1)?.client);
-    let (certificate_name, validity) = describe(certificate);
-    Some(match validity {
-        Some(validity) => {
-            let (own_validity, known_by, rests_on) = (validity, KnownBy::Pin, None);
-            let expires = roster.expiry_of(&name);
-            admitted_at(
-                now,
-                Peer {
-                    name,
-                    thumbprint,
-                    sha1,
-                    certificate_name,
-                    own_validity,
-                    validity,
-                    expires,
-                    known_by,
-                    rests_on,
-                },
-            )
-        }
-        None => {
-            let reason = UNREADABLE.to_owned();
-            Err(Rejection::Unusable { name: certificate_name, sha1, thumbprint, reason })
-        }
-    })
+    let client = &roster.pin(thumbprint, sha1)?.client;
+    let shown = Shown::of(certificate, (sha1, thumbprint));
+    Some(shown.admit_as(client, KnownBy::Pin, None, (roster, now)))
 }
 
-fn admitted_at(now: SystemTime, peer: Peer) -> Result<PeerIdentity, Rejection> {
-    let identity = PeerIdentity::from(peer);
-    identity.check_validity(now).map(|()| identity)
+/// The certificate that a peer shows.
+struct Shown {
+    sha1: Thumbprint,
+    thumbprint: Thumbprint,
+    name: String,
+    /// `None` if it cannot be read.
+    validity: Option<Validity>,
+}
+
+impl Shown {
+    fn of(certificate: &[u8], (sha1, thumbprint): (Thumbprint, Thumbprint)) -> Self {
+        let (name, validity) = describe(certificate);
+        Self { sha1, thumbprint, name, validity }
+    }
+
+    /// Admits its holder as `client`, known by a pin, or by a chain that is `verified`.
+    fn admit_as(
+        self,
+        client: &Arc<str>,
+        known_by: KnownBy,
+        verified: Option<(Validity, RestsOn)>,
+        (roster, now): (&Roster, SystemTime),
+    ) -> Result<PeerIdentity, Rejection> {
+        let Some(own_validity) = self.validity else { return Err(self.unusable(UNREADABLE.to_owned())) };
+        let (validity, rests_on) = verified.unzip();
+        let identity = PeerIdentity::from(Peer {
+            name: Arc::clone(client),
+            thumbprint: self.thumbprint,
+            sha1: self.sha1,
+            certificate_name: self.name,
+            own_validity,
+            validity: validity.unwrap_or(own_validity),
+            expires: roster.expiry_of(client),
+            known_by,
+            rests_on,
+        });
+        identity.check_validity(now).map(|()| identity)
+    }
+
+    fn unusable(self, reason: String) -> Rejection {
+        Rejection::Unusable { name: self.name, sha1: self.sha1, thumbprint: self.thumbprint, reason }
+    }
+
+    fn unknown(self, detail: String) -> Rejection {
+        let detail = Some(detail);
+        Rejection::Unknown { name: self.name, sha1: self.sha1, thumbprint: self.thumbprint, detail }
+    }
 }
 
 const UNREADABLE: &str = "it is not a valid X.509 certificate";
