@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::authz::{Mismatch, Near, PermissionPattern};
 use crate::config::{Client, ClientName, Config, Grants, Placed, Plugin, PluginName, RoleName, quoted};
@@ -83,8 +84,8 @@ pub struct Serving {
     pub sha256: Option<String>,
     /// Its limits, as the config writes them.
     pub limits: Vec<(&'static str, String)>,
-    /// Its grants, as the config writes them.
-    pub grants: Vec<(&'static str, String)>,
+    /// Its grants by their keys; of settings only the names.
+    pub grants: Map<String, Value>,
 }
 
 /// Returns the answer for a request with these `words`, the command first; `None` if no such client is
@@ -272,7 +273,7 @@ fn of_plugin(name: &PluginName, plugin: &Plugin, config: &Config) -> (Option<Ser
         component: plugin.component.clone(),
         sha256: sha256.map(|sha256| sha256.to_string()),
         limits: limits(plugin),
-        grants: grants(plugin),
+        grants: granted(plugin),
     };
     (Some(serving), refused)
 }
@@ -293,26 +294,27 @@ fn limits(plugin: &Plugin) -> Vec<(&'static str, String)> {
     limits
 }
 
-/// The grants that are written; of settings only the names, since their values may be secret.
-fn grants(plugin: &Plugin) -> Vec<(&'static str, String)> {
-    fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
-        let items: Vec<_> = items.into_iter().map(|item| quoted(&item.to_string())).collect();
-        format!("[{}]", items.join(", "))
+/// The grants of a plugin by their keys; of settings only the names, since their values may be secret.
+#[must_use]
+pub fn granted(plugin: &Plugin) -> Map<String, Value> {
+    fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> Value {
+        items.into_iter().map(|item| item.to_string()).collect()
     }
     let Grants { logging, keyvalue, commands, files, directories, events, http, is_written: _ } =
         &plugin.grants;
-    let mut grants = Vec::new();
-    grants.extend(plugin.config.as_ref().map(|config| ("config", list(config.keys()))));
-    grants.extend(logging.then(|| ("logging", "true".to_owned())));
-    grants.extend(keyvalue.as_ref().map(|stores| ("keyvalue", list(stores))));
-    grants.extend(commands.as_ref().map(|commands| ("commands", list(commands.patterns()))));
-    grants.extend(files.as_ref().map(|files| ("files", list(files.iter().map(|(name, _)| name)))));
-    if !directories.is_empty() {
-        grants.push(("directories", list(directories.iter().map(|(name, _)| name))));
-    }
-    grants.extend(events.as_ref().map(|topics| ("events", list(topics))));
-    grants.extend(http.as_ref().map(|urls| ("http", list(urls.iter().map(|url| &url.url)))));
-    grants
+    let folders =
+        || directories.iter().map(|(seen, folder)| (seen.clone(), json!(folder.display().to_string())));
+    let all = [
+        ("config", plugin.config.as_ref().map(|config| list(config.keys()))),
+        ("logging", logging.then(|| true.into())),
+        ("keyvalue", keyvalue.as_ref().map(list)),
+        ("commands", commands.as_ref().map(|commands| list(commands.patterns()))),
+        ("files", files.as_ref().map(|files| list(files.iter().map(|(name, _)| name)))),
+        ("directories", (!directories.is_empty()).then(|| Value::Object(folders().collect()))),
+        ("events", events.as_ref().map(list)),
+        ("http", http.as_ref().map(|urls| list(urls.iter().map(|url| &url.url)))),
+    ];
+    all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
 /// The client's `commands` with the narrowest pattern that allows `request`.

@@ -21,7 +21,7 @@ mod supervisor;
 mod systemd;
 mod usage;
 
-pub use access::{Access, Allowed, Clients, Line, Rule, Serving, access, clients_that_may, may};
+pub use access::{Access, Allowed, Clients, Line, Rule, Serving, access, clients_that_may, granted, may};
 pub use check::{Checked, check};
 pub use state::{ByHand, Entry, Existing, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
 pub use supervisor::{Running, Supervisor};

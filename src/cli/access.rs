@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use super::{Exit, Failure, output};
 use crate::app::{Access, Allowed, Clients, Line, Rule, Serving, access, clients_that_may};
-use crate::config::Config;
+use crate::config::{Config, key_text, quoted, quoted_list};
 
 /// Answers whether `client` may make the request.
 pub(super) fn of_client(config: &Config, client: &str, words: &[String], json: Form) -> Result<(), Failure> {
@@ -97,9 +99,8 @@ fn told(answer: &Access) -> String {
         let sha256 = sha256.as_deref().unwrap_or("unknown");
         say(format!("plugin {name}, {file}:{line}: {}", component.display()));
         say(format!("  sha256 {sha256}"));
-        for (key, value) in limits.iter().chain(grants) {
-            say(format!("  {key} = {value}"));
-        }
+        limits.iter().for_each(|(key, value)| say(format!("  {key} = {value}")));
+        grants.iter().for_each(|(key, value)| say(format!("  {key} = {}", in_config(value))));
     } else if refused.is_empty() {
         say("a built-in command of the server".to_owned());
     }
@@ -109,4 +110,20 @@ fn told(answer: &Access) -> String {
 fn of_rule(Rule { pattern, role, file, line, .. }: &Rule) -> String {
     let role = role.as_ref().map(|role| format!(" of the role {role}")).unwrap_or_default();
     format!("`{pattern}`{role}, {file}:{line}")
+}
+
+/// Writes the value of a grant as the config has it.
+fn in_config(value: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    match value {
+        Value::Array(items) => quoted_list(&items.iter().map(text).collect::<Vec<_>>()),
+        Value::Object(entries) => {
+            let entries: Vec<_> = entries
+                .iter()
+                .map(|(key, value)| format!("{} = {}", key_text(key), quoted(&text(value))))
+                .collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        other => other.to_string(),
+    }
 }

@@ -1,10 +1,11 @@
 //! `lictor plugin list`: the plugins of a config.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Failure, output};
+use crate::app::granted;
 use crate::cli::config_file::{ConfigFile, load_named_config};
-use crate::config::{Grants, Plugin, PluginName};
+use crate::config::{Plugin, PluginName};
 
 /// List the plugins in the config file
 ///
@@ -72,24 +73,4 @@ fn in_json(name: &PluginName, plugin: Option<&Plugin>) -> Value {
         "grants": granted(plugin),
         "place": plugin.place.to_string(),
     })
-}
-
-/// The grants of a plugin by their keys; of its settings no value.
-fn granted(plugin: &Plugin) -> Map<String, Value> {
-    let Grants { logging, keyvalue, commands, files, directories, events, http, is_written: _ } =
-        &plugin.grants;
-    let texts = |texts: Vec<String>| Value::from(texts);
-    let folders =
-        directories.iter().map(|(seen, folder)| (seen.clone(), json!(folder.display().to_string())));
-    let all = [
-        ("config", plugin.config.as_ref().map(|_| Value::from(true))),
-        ("logging", logging.then(|| Value::from(true))),
-        ("keyvalue", keyvalue.as_ref().map(|stores| texts(stores.iter().map(ToString::to_string).collect()))),
-        ("commands", commands.as_ref().map(|it| texts(it.patterns().map(ToString::to_string).collect()))),
-        ("files", files.as_ref().map(|files| texts(files.iter().map(|(name, _)| name.clone()).collect()))),
-        ("directories", (!directories.is_empty()).then(|| Value::Object(folders.collect()))),
-        ("events", events.as_ref().map(|events| texts(events.iter().map(ToString::to_string).collect()))),
-        ("http", http.as_ref().map(|urls| texts(urls.iter().map(|url| url.url.clone()).collect()))),
-    ];
-    all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
