@@ -22,11 +22,49 @@ pub struct Entry {
     pub text: Arc<str>,
     /// Its place.
     pub place: Place,
-    /// The client that it belongs to, if nothing but its entries permits it anything.
-    pub client: Option<ClientName>,
+    /// The section that it belongs to, if that can be taken away once none of its entries is used.
+    pub owner: Option<Owner>,
     /// True if another entry names it, so that the config would have a fault without it.
     pub is_named: bool,
     kind: Kind,
+}
+
+/// A section that can be taken away once none of its entries is used.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// A client that nothing but its entries permits anything.
+    Client(ClientName),
+    /// A plugin whose stores no other is granted.
+    Plugin(PluginName),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(name) => write!(f, "client {name}"),
+            Self::Plugin(name) => write!(f, "plugin {name}"),
+        }
+    }
+}
+
+impl Owner {
+    /// Returns the participle of its use.
+    #[must_use]
+    pub fn use_verb(&self) -> &'static str {
+        match self {
+            Self::Client(_) => "used",
+            Self::Plugin(_) => "called",
+        }
+    }
+
+    /// Returns the command that takes it away, after which the config still loads.
+    #[must_use]
+    pub fn removal(&self) -> String {
+        match self {
+            Self::Client(name) => format!("lictor client rm {name}"),
+            Self::Plugin(name) => format!("lictor plugin rm {name}"),
+        }
+    }
 }
 
 /// The kind of an entry.
@@ -119,13 +157,20 @@ impl Entry {
     pub(crate) fn item(list: &str, text: &str) -> Self {
         let place = Source::of(Path::new("server.toml")).place(0);
         let (list, text) = (list.into(), text.into());
-        Self { list, text, place, client: None, is_named: false, kind: Kind::Pattern }
+        Self { list, text, place, owner: None, is_named: false, kind: Kind::Pattern }
     }
 
     /// Makes a pattern of a client, for a test.
     pub(crate) fn of_client(name: &str, text: &str) -> Self {
-        let client = ClientName::try_from(name.to_owned()).unwrap();
-        Self { client: Some(client), ..Self::item(&format!("clients.{name}.commands"), text) }
+        let client = Owner::Client(name.to_owned().try_into().unwrap());
+        Self { owner: Some(client), ..Self::item(&format!("clients.{name}.commands"), text) }
+    }
+
+    /// Makes a command of a plugin, for a test.
+    pub(crate) fn of_plugin(name: &str, text: &str) -> Self {
+        let plugin = Owner::Plugin(name.to_owned().try_into().unwrap());
+        let item = Self::item(&format!("plugins.{name}.commands"), text);
+        Self { owner: Some(plugin), kind: Kind::Command, ..item }
     }
 }
 
@@ -173,16 +218,16 @@ impl Found<'_> {
         self.items(Kind::Pattern, format!("{section}.commands"), &raw.commands, ToString::to_string);
         // A client whose denials are only reported runs commands that no entry permits.
         if raw.report_until.is_absent() {
-            self.entries[first..].iter_mut().for_each(|entry| entry.client = Some(name.clone()));
+            self.own(first, &Owner::Client(name.clone()));
         }
     }
 
     fn plugin(&mut self, name: &Spanned<PluginName>, raw: &RawPlugin) {
-        let section = name.get_ref().key();
+        let (section, first) = (name.get_ref().key(), self.entries.len());
+        let is_named = self.owners.contains(name.get_ref());
         match raw.commands.is_absent() {
             // Without it there is no command of this name.
             true => {
-                let is_named = self.owners.contains(name.get_ref());
                 self.push(Kind::Plugin, (&"plugins".into(), name.get_ref().as_ref()), name);
                 self.entries.last_mut().into_iter().for_each(|entry| entry.is_named = is_named);
             }
@@ -196,6 +241,14 @@ impl Found<'_> {
         if let Some(grants) = raw.grants.value() {
             self.grants(&format!("{section}.grants"), grants);
         }
+        if !is_named {
+            self.own(first, &Owner::Plugin(name.get_ref().clone()));
+        }
+    }
+
+    /// Has the entries from `first` on belong to `owner`.
+    fn own(&mut self, first: usize, owner: &Owner) {
+        self.entries[first..].iter_mut().for_each(|entry| entry.owner = Some(owner.clone()));
     }
 
     fn grants(&mut self, section: &str, raw: &RawGrants) {
@@ -226,6 +279,6 @@ impl Found<'_> {
     fn push<T>(&mut self, kind: Kind, (list, text): (&Arc<str>, &str), value: &Spanned<T>) {
         let place = self.findings.place(value.span().start);
         let (list, text) = (Arc::clone(list), text.into());
-        self.entries.push(Entry { list, text, place, client: None, is_named: false, kind });
+        self.entries.push(Entry { list, text, place, owner: None, is_named: false, kind });
     }
 }

@@ -47,7 +47,7 @@ pub use crate::units::{ByteSize, SizeOrPart, TimeSpan};
 pub use address::Listen;
 pub use diff::{Applies, Change, Kind, diff};
 pub use edit::{Section, Table, WrittenPin, difference, pins, section_line, section_names, without_section};
-pub use entries::Entry;
+pub use entries::{Entry, Owner};
 pub use fault::{Fault, Faults, Severity, Style};
 pub use files::MOST_CONFIG_BYTES;
 pub use kept::set_aside;

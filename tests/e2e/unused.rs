@@ -231,11 +231,12 @@ fn taking_away_all_that_is_listed_leaves_a_config_that_loads() {
     age(&mut server);
     let mut connection = server.connect(&tester);
     let listed = connection.ask("@status unused");
-    // Another entry needs this plugin, and its component may need `logging`.
+    // Another entry needs this plugin, and the component of another may need `logging`.
     assert!(!listed.contains("plugin owner") && !listed.contains("logging"), "{listed}");
     for line in [
-        "\"owner/default\": never opened since ",
-        "plugin echo: never called since ",
+        "plugin echo: nothing called since ",
+        "plugin reader: nothing called since ",
+        ": `lictor plugin rm folders` removes it",
         "client other: nothing used",
     ] {
         assert!(listed.contains(line), "{line}: {listed}");

@@ -6,15 +6,15 @@ use std::fmt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::config::{ClientName, Entry, TimeSpan};
+use crate::config::{Entry, Owner, TimeSpan};
 
 /// The entries that were not used for some time.
 pub struct Unused {
     pub(super) period: TimeSpan,
     /// The entries to take away, in the order of the config.
     pub(super) unused: Vec<Line>,
-    /// The clients of these that no other entry permits anything.
-    pub(super) idle: HashSet<ClientName>,
+    /// The clients and plugins all of whose entries are among these.
+    pub(super) idle: HashSet<Owner>,
     /// The entries that were not used either, and are observed for less than the period.
     pub(super) undecided: Vec<Line>,
 }
@@ -38,13 +38,14 @@ impl Unused {
         })
     }
 
-    /// Returns the client to which `lines` belong, if it used nothing.
-    fn idle(&self, lines: &[Line]) -> Option<&ClientName> {
-        self.idle.get(lines.first()?.entry.client.as_ref()?)
+    /// Returns the section to which `lines` belong, if nothing of it was used.
+    fn idle(&self, lines: &[Line]) -> Option<&Owner> {
+        self.idle.get(lines.first()?.entry.owner.as_ref()?)
     }
 }
 
-/// A line for each idle client, each entry of others, and all those of which nothing can be said yet.
+/// A line for each idle client and plugin, each entry of others, and all those of which nothing can be said
+/// yet.
 impl fmt::Display for Unused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let period = self.period;
@@ -53,9 +54,9 @@ impl fmt::Display for Unused {
         } else {
             write!(f, "not used for {period}:")?;
         }
-        for lines in self.unused.chunk_by(|one, next| one.entry.client == next.entry.client) {
+        for lines in self.unused.chunk_by(|one, next| one.entry.owner == next.entry.owner) {
             match self.idle(lines) {
-                Some(client) => idle_client(client, lines, f)?,
+                Some(owner) => idle_owner(owner, lines, f)?,
                 None => lines.iter().try_for_each(|line| write!(f, "\n{line}"))?,
             }
         }
@@ -72,14 +73,11 @@ impl fmt::Display for Unused {
     }
 }
 
-fn idle_client(client: &ClientName, lines: &[Line], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn idle_owner(owner: &Owner, lines: &[Line], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(first) = lines.first() else { return Ok(()) };
     let last = lines.iter().map(|line| line.last.unwrap_or(line.since)).max().unwrap_or_default();
-    let (place, since) = (&first.entry.place, date(last));
-    write!(
-        f,
-        "\n{place}: client {client}: nothing used since {since}: `lictor client rm {client}` removes it"
-    )
+    let (place, verb, removal, since) = (&first.entry.place, owner.use_verb(), owner.removal(), date(last));
+    write!(f, "\n{place}: {owner}: nothing {verb} since {since}: `{removal}` removes it")
 }
 
 impl Line {

@@ -154,23 +154,23 @@ impl Table {
         let now = self.clock.minute();
         let minutes = period.milliseconds().div_ceil(60_000).max(1);
         let mut found = Unused { period, unused: Vec::new(), idle: HashSet::new(), undecided: Vec::new() };
-        let mut used_clients = HashSet::new();
+        let mut used = HashSet::new();
         for entry in self.entries.iter().filter(|entry| !entry.is_named) {
             let row = self.rows.get(&entry.list).and_then(|rows| rows.get(&entry.text));
             let Some(Row { last, since: Some(since) }) = row else { continue };
             let (since, last) = (*since, last.minute());
             let line = || Line { entry: entry.clone(), since, last };
             if self.running_minutes(last.unwrap_or(since).max(since)) >= minutes {
-                found.idle.extend(entry.client.clone());
+                found.idle.extend(entry.owner.clone());
                 found.unused.push(line());
                 continue;
             }
-            used_clients.extend(&entry.client);
+            used.extend(&entry.owner);
             if last.is_none_or(|last| u64::from(now.saturating_sub(last)) >= minutes) {
                 found.undecided.push(line());
             }
         }
-        found.idle.retain(|client| !used_clients.contains(client));
+        found.idle.retain(|owner| !used.contains(owner));
         found
     }
 
@@ -348,21 +348,23 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_idle_if_none_of_its_entries_was_used() {
+    fn a_client_or_a_plugin_is_idle_if_none_of_its_entries_was_used() {
         let mut table = Table::of(Record::default(), START);
-        let entries = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")];
-        let entries: Arc<[Entry]> = entries.map(|(name, text)| Entry::of_client(name, text)).into();
+        let pairs = |one, two| [(one, "x"), (one, "y"), (two, "x"), (two, "y")];
+        let clients = pairs("a", "b").map(|(name, text)| Entry::of_client(name, text));
+        let plugins = pairs("p", "q").map(|(name, text)| Entry::of_plugin(name, text));
+        let entries: Arc<[Entry]> = clients.into_iter().chain(plugins).collect();
         let uses: Vec<_> = entries.iter().map(|entry| table.row(entry)).collect();
         table.serve(&entries);
         run(&mut table, 40 * DAY);
         note(&uses[3]);
+        note(&uses[6]);
         let unused = table.unused(TimeSpan::try_from("30d".to_owned()).unwrap()).to_string();
-        let lines: Vec<_> =
-            unused.lines().skip(1).map(|line| line.split(" since ").next().unwrap()).collect();
-        assert_eq!(
-            lines,
-            ["server.toml:1: client a: nothing used", "server.toml:1: pattern \"x\": never used",]
-        );
+        let line = |line: &str| line.split(" since ").next().unwrap().replace("server.toml:1: ", "");
+        let lines: Vec<_> = unused.lines().skip(1).map(line).collect();
+        let of_clients = ["client a: nothing used", "pattern \"x\": never used"];
+        assert_eq!(lines[..2], of_clients);
+        assert_eq!(lines[2..], ["plugin p: nothing called", "command \"y\": never called"]);
     }
 
     fn records() -> impl Strategy<Value = Record> {
