@@ -74,6 +74,12 @@ pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     known.into_iter().filter_map(likely).min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
+/// Returns true if `word` is one of `known`, written with a slip or cut short: it shows nothing else.
+pub(super) fn is_near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> bool {
+    const MORE: usize = 2; // a longer one may begin with a known word and go on with anything
+    closest(word, known).is_some_and(|meant| word.len() <= meant.len() + MORE)
+}
+
 /// The edit distance: letters to add, remove, change or swap with their neighbour to turn `a` into `b`.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before_last: Vec<usize> = Vec::new();

@@ -40,7 +40,7 @@ pub(super) fn advice(text: &str, span: &Range<usize>, message: &str, sections: S
         return Advice::of("these quotes are curly: write straight ones, as in \"certs/server.pem\"");
     }
     if let Some(key) = key_before_colon(line) {
-        let key = redact::key("", key, sections);
+        let key = redact::key_of_broken(key, sections);
         return Advice::of(format!("write `=` between a key and its value, and not a colon: `{key} = …`"));
     }
     if message.contains("string, expected") || message.starts_with("invalid basic string") {

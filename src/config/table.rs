@@ -4,6 +4,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
 use super::fields::Findings;
+use super::redact;
 use super::sections::Sections;
 use super::suggestions::{closest, instead_of};
 
@@ -66,7 +67,7 @@ pub(super) fn unknown_key(
         Some(advice) => vec![advice],
         None => instead_of(name, known, findings.sections()),
     };
-    let shown = findings.name("", name);
+    let shown = redact::key(at, name, findings.sections());
     let fault = findings.error(format!("unknown key `{shown}`")).at(key.span(), "this is not a known key");
     fault.helps(in_quotes).helps(advice).done();
 }

@@ -7,6 +7,8 @@ mod pins;
 mod section;
 
 use similar::TextDiff;
+use toml_parser::Source;
+use toml_parser::lexer::TokenKind;
 
 pub use pins::{WrittenPin, pins};
 pub use section::{Section, Table, section_line, section_names, without_section};
@@ -21,24 +23,33 @@ const CONTEXT_LINES: usize = 3;
 /// that may be secret.
 #[must_use]
 pub fn difference(old: &str, new: &str) -> String {
-    let (old, new) = (visible(old), visible(new));
-    let difference = TextDiff::from_lines(&old, &new);
-    difference.unified_diff().context_radius(CONTEXT_LINES).missing_newline_hint(false).to_string()
+    let (shown_old, shown_new) = (visible(old), visible(new));
+    let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+    // Of the texts themselves: a line that changes only in what is hidden has changed all the same.
+    let difference = TextDiff::from_slices(&old, &new);
+    let mut shown = String::new();
+    for hunk in difference.unified_diff().context_radius(CONTEXT_LINES).iter_hunks() {
+        shown.push_str(&format!("{}\n", hunk.header()));
+        for change in hunk.iter_changes() {
+            let line = match change.new_index() {
+                Some(index) => shown_new.get(index),
+                None => change.old_index().and_then(|index| shown_old.get(index)),
+            };
+            shown.push_str(&format!("{}{}\n", change.tag(), line.map_or("", String::as_str)));
+        }
+    }
+    shown
 }
 
 /// Returns the lines of `text` as they may be shown, each hidden comment as one sign.
-fn visible(text: &str) -> String {
-    let redacted = redact::document(text, Grammar::Toml, SECTIONS);
-    let line = |line: &str| match line.rsplit_once('#') {
-        Some((before, hidden)) if before.trim_end() != before || before.is_empty() => {
-            match hidden.chars().all(|c| matches!(c, '.' | '"' | '\'')) && !hidden.is_empty() {
-                true => format!("{before}# …\n"),
-                false => format!("{line}\n"),
-            }
-        }
-        _ => format!("{line}\n"),
-    };
-    redacted.lines().map(line).collect()
+fn visible(text: &str) -> Vec<String> {
+    let mut visible = redact::document(text, Grammar::Toml, SECTIONS);
+    let comments: Vec<_> =
+        Source::new(text).lex().filter(|token| token.kind() == TokenKind::Comment).collect();
+    for comment in comments.iter().rev().map(|token| token.span()).filter(|span| span.len() > 1) {
+        visible.replace_range(comment.start()..comment.end(), "# …");
+    }
+    visible.lines().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

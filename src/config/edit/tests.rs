@@ -126,6 +126,33 @@ fn a_difference_shows_a_few_lines_around_the_change_and_no_secret() {
     assert!(removed.contains("-token = \".......\" # …\n") && !removed.contains("hunter2"), "{removed}");
 }
 
+#[test]
+fn a_difference_shows_patterns_as_they_will_stand() {
+    let old =
+        "[clients.a] # …\ncommands = [\"a \\\"b\\\"\", 'x # ...', \"p#...\"] # hunter2 # x\r\nroles = []";
+    let new = old.replace("\\\"b\\\"", "\\\"c\\\"");
+    assert_eq!(
+        difference(old, &new),
+        "@@ -1,3 +1,3 @@\n [clients.a] # …\n-commands = [\"a \\\"b\\\"\", 'x # ...', \"p#...\"] # …\n\
+         +commands = [\"a \\\"c\\\"\", 'x # ...', \"p#...\"] # …\n roles = []\n"
+    );
+    // A line of which nothing that changes is shown.
+    let (old, new) = ("[plugins.p.config]\nk = \"abc\"\n", "[plugins.p.config]\nk = \"def\"\n");
+    assert_eq!(difference(old, new), "@@ -1,2 +1,2 @@\n [plugins.p.config]\n-k = \"...\"\n+k = \"...\"\n");
+    let added = Section {
+        rows: vec![(
+            "commands".to_owned(),
+            super::super::quoted_list(&["say \"a b\" c\\d k=v,w # ?".to_owned()]),
+        )],
+        tables: Vec::new(),
+        ..laptop()
+    };
+    let text = added.added_to("");
+    let shown: String =
+        difference("", &text).lines().skip(1).map(|line| format!("{}\n", &line[1..])).collect();
+    assert_eq!(shown, text);
+}
+
 /// Parts of a config; together with others they may be no TOML.
 const PARTS: &[&str] = &[
     "",

@@ -2,8 +2,10 @@
 //! becomes a dot, so that positions in the text stay valid.
 //!
 //! Invariant: whatever is not recognised is hidden. In valid TOML, a value is shown if its path is one of
-//! Lictor's own keys. In any other text it must also be a number, an address or a boolean. Comments are
-//! hidden: they often hold the previous value.
+//! Lictor's own keys, and a command or a pattern as it stands. In any other text it must also be a number, an
+//! address or a boolean. A key is shown if it is known, nearly so, or a name that the operator chooses; where
+//! the place of a secret is expected, and in a text that is no TOML, only the first two. Comments are hidden:
+//! they often hold the previous value.
 //!
 //! Knows only as much of the config file's form as it needs to find the path of each value. Uses the parser's
 //! own tokens, so that both agree where a string ends.
@@ -14,6 +16,7 @@ use toml_parser::Source;
 use toml_parser::lexer::{Token, TokenKind};
 
 use super::sections::{Sections, is_section};
+use super::suggestions::is_near;
 use crate::text::shown;
 
 /// The kind of text to redact.
@@ -68,6 +71,11 @@ pub(super) fn key<'k>(table: &str, key: &'k str, sections: Sections) -> Cow<'k, 
     }
 }
 
+/// The name in messages of `key` in a text that is no TOML, where it may be a part of anything.
+pub(super) fn key_of_broken(key: &str, sections: Sections) -> &str {
+    if is_known(key, sections) { key } else { "…" }
+}
+
 /// Hides user, password, query and fragment of every URL in a message's `text`, and of anything that may be a
 /// damaged URL.
 #[must_use]
@@ -98,18 +106,42 @@ fn is_own_value(path: &[&str], sections: Sections) -> bool {
         || (!table.is_empty() && !TABLES.contains(key) && sections.have_in(table, key))
 }
 
+/// Returns true if the value at `path` is a list of commands or of patterns. None holds a secret: `@commands`
+/// shows them to clients.
+fn is_commands(path: &[&str]) -> bool {
+    path.last() == Some(&"commands")
+}
+
+/// Returns true if the value at `path` is a URL, and not a path or a name with such signs.
+fn is_url(path: &[&str]) -> bool {
+    matches!(path.last(), Some(&("http" | "url")))
+}
+
 /// Returns true if `key` of `table` is a name chosen by the operator, or a word.
 fn is_plain_key(table: &[&str], key: &str, sections: Sections) -> bool {
     let is_name = ["clients", "plugins", "roles", "plugins.NAME.grants.directories"]
         .iter()
         .any(|it| is_section(it, table));
-    is_name || is_word(key, sections)
+    is_name || (!is_in_setting(table) && is_word(key)) || is_known(key, sections)
 }
 
-/// Returns true if `key` is known or made only of letters: a secret has at least one digit.
-fn is_word(key: &str, sections: Sections) -> bool {
+/// Returns true if `table` is a plugin's setting, or in one: its keys name the place of a secret, and one
+/// that does not may be the secret.
+fn is_in_setting(table: &[&str]) -> bool {
+    // A name in `table` may have dots, and so take several elements.
+    let config = table.iter().skip(2).position(|key| *key == "config");
+    table.first() == Some(&"plugins") && config.is_some_and(|at| table.len() > at + 3)
+}
+
+/// Returns true if `key` is known, or a slip of a known one.
+fn is_known(key: &str, sections: Sections) -> bool {
+    sections.have(key) || is_near(key, sections.keys().map(|(_, known)| known))
+}
+
+/// Returns true if `key` is made only of letters, as names of settings mostly are, and most secrets are not.
+fn is_word(key: &str) -> bool {
     let is_letter = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-');
-    sections.have(key) || (key.len() <= MOST_KEY_CHARS && key.bytes().all(is_letter))
+    key.len() <= MOST_KEY_CHARS && key.bytes().all(is_letter)
 }
 
 /// A walk over the tokens of a text.
@@ -195,7 +227,10 @@ impl<'t> Walk<'t> {
             quote.and_then(|quote| written.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(written);
         let is_shown = match self.grammar {
             Grammar::Toml | Grammar::Script => is_plain_key(&self.path, part, self.sections),
-            Grammar::Broken => is_word(part, self.sections),
+            Grammar::Broken => {
+                let is_name = matches!(self.path[..], ["clients" | "plugins" | "roles"]);
+                (is_name && self.place == Place::Header && is_word(part)) || is_known(part, self.sections)
+            }
         };
         if !is_shown {
             self.hide(start, end);
@@ -262,16 +297,16 @@ impl<'t> Walk<'t> {
     }
 
     fn scalar(&mut self, start: usize, end: usize) {
-        let written = &self.text[start..end];
-        let is_shown = is_own_value(&self.path, self.sections)
+        let (written, path) = (&self.text[start..end], &self.path);
+        let is_shown = is_own_value(path, self.sections)
             && match self.grammar {
-                Grammar::Toml | Grammar::Script => is_plain(written),
+                Grammar::Toml | Grammar::Script => is_commands(path) || is_plain(written),
                 Grammar::Broken => is_harmless(written),
             };
-        if is_shown {
-            hide_in_url(&mut self.visible[start..end], written);
-        } else {
+        if !is_shown {
             self.hide(start, end);
+        } else if !is_commands(path) && (is_url(path) || written.contains("//")) {
+            hide_in_url(&mut self.visible[start..end], written);
         }
         self.place = Place::Done;
     }
@@ -302,11 +337,13 @@ fn is_text(kind: TokenKind) -> bool {
     matches!(kind, T::Atom | T::BasicString | T::LiteralString | T::MlBasicString | T::MlLiteralString)
 }
 
-/// Returns true if a value is on one line, without escapes, and contains neither PEM nor other keys and
-/// values.
+/// Returns true if a value is on one line, without escapes that hide its characters, and contains neither PEM
+/// nor other keys and values.
 fn is_plain(written: &str) -> bool {
+    const HIDING: [&str; 5] = ["\\u", "\\U", "\\x", "\\n", "\\r"];
     let has_others = written.contains(['=', ',']) && !written.contains("//");
-    !has_others && !written.contains("-----BEGIN") && !written.contains(['\\', '\n'])
+    let is_hiding = written.contains('\n') || HIDING.iter().any(|escape| written.contains(escape));
+    !has_others && !written.contains("-----BEGIN") && !is_hiding
 }
 
 /// Returns true if a value reveals nothing wherever it belongs: a number with or without a unit, an address,

@@ -24,6 +24,21 @@ const HIDDEN: &[&str] = &[
     "server = \"S\"\nother = 1979-05-27 07:32:00\nx = \"S\"",
 ];
 
+/// The same for a secret without a digit, where the place of a secret is expected.
+const HIDDEN_LETTERS: &[&str] = &[
+    "[plugins.a.config]\nkey = { S = \"file\" }",
+    "[plugins.a.config]\nkey = { \"S\" = 'file', file = \"a\" }",
+    "[plugins.a.config]\nkey.S = \"file\"",
+    "[plugins.a.config]\nkey.file.S = \"file\"",
+    "[plugins.a.config.key.S]\nfile = \"a\"",
+    "[plugins.a.config.key]\nS = \"file\"",
+    "[plugins.a.config]\nkey = { fileS = \"a\", envS = 'a', credentialS = \"a\" }",
+    "[plugins]\na = { config = { key = { S = \"file\" } } }",
+    "[plugins.'a.b'.config]\nkey = { S = 5 }",
+    "[plugins.a.config]\nkey = \"S\" # S",
+    "[plugins.a.config]\nkey = { file = \"a\", env = 'a=S' }",
+];
+
 /// Texts that are not TOML.
 const BROKEN: &[&str] = &[
     "[plugins.a.config] password = \"S\"",
@@ -51,9 +66,14 @@ const BROKEN: &[&str] = &[
 
 #[test]
 fn what_may_be_secret_is_hidden_and_nothing_moves() {
-    for (texts, grammar) in [(HIDDEN, Grammar::Toml), (BROKEN, Grammar::Broken)] {
+    let digits =
+        [(HIDDEN, Grammar::Toml), (BROKEN, Grammar::Broken)].map(|(texts, it)| (texts, it, "hunter2"));
+    // Letters alone.
+    let letters = [(HIDDEN_LETTERS, Grammar::Toml), (BROKEN, Grammar::Broken)];
+    let letters = letters.map(|(texts, grammar)| (texts, grammar, "hunterhunter"));
+    for (texts, grammar, secret) in digits.into_iter().chain(letters) {
         for text in texts {
-            let text = text.replace('S', "hunter2").replace('x', "é");
+            let text = text.replace('S', secret).replace('x', "é");
             let text = if text.contains("é =") { text.replace('é', "\"é\"") } else { text };
             let visible = document(&text, grammar, SECTIONS);
             assert!(!visible.contains("hunter"), "{text}\n{visible}");
@@ -71,8 +91,13 @@ fn what_is_known_to_be_no_secret_is_shown() {
                  [plugins.a.grants.directories]\n\"/data2\" = \"x\"\n\
                  [plugins.a.config]\ntoken = { file = \"secrets/1\" }\nkey.env = \"KEY1\"";
     assert_eq!(document(plain, Grammar::Toml, SECTIONS), plain);
+    let patterns = "[clients.a]\ncommands = [\"a \\\"b c\\\" \\\\ *\", 'echo \"\\x2a\" ...', \"\\u0061 k=v,w?x#y me@host\"]\n\
+                    certificates = [\"certs/me@host#1?.pem\", 'a\\b', \"c\\\"d\\\\e\"]\n\
+                    [roles.r]\ncommands = [\"\"\"two \\\"\"\"\"]\n[plugins.p.grants]\ncommands = [\"x @ # ?\"]";
+    assert_eq!(document(patterns, Grammar::Toml, SECTIONS), patterns);
     let broken = "[server]\nlisten = 127.0.0.1:1\n[plugins.a]\ntimeout = \"1s\n";
     assert_eq!(document(broken, Grammar::Broken, SECTIONS), broken);
+    assert_eq!(document("[servr]\nlisen = x y", Grammar::Broken, SECTIONS), "[servr]\nlisen = . .");
 }
 
 #[test]
@@ -84,5 +109,9 @@ fn messages_show_urls_without_what_may_be_secret() {
     let key = |table, name| key(table, name, SECTIONS).into_owned();
     assert_eq!(key("plugins.a.config", "API-key"), "API-key");
     assert_eq!(key("plugins.a.config", "hunter2"), "…");
+    assert_eq!(key("plugins.a.config.key", "hunter"), "…");
+    assert_eq!(key("plugins.a.b.config.key", "hunter"), "…");
+    assert_eq!(key("plugins.a.config.key", "credentail"), "credentail");
+    assert_eq!((key_of_broken("lisen", SECTIONS), key_of_broken("hunter", SECTIONS)), ("lisen", "…"));
     assert_eq!((key("clients", "web-01"), key("plugins.a", "sha256")), ("web-01".into(), "sha256".into()));
 }
