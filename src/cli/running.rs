@@ -7,7 +7,7 @@ use super::request::request;
 use super::session::{Session, Undone};
 use super::target::{RELOAD, Target, TargetOptions, Wanted};
 use super::{Exit, Failure};
-use crate::config;
+use crate::config::Config;
 
 /// An edit of a config, to be put in force.
 #[derive(Clone, Copy)]
@@ -37,11 +37,11 @@ enum Server {
 impl<'e> Running<'e> {
     /// Finds the server of the config file as it is before the edit, and a client that the server admits: by
     /// the edited file that may be no longer so, or not yet.
-    pub(super) fn before(path: &Path, edit: Edit<'e>) -> Self {
-        let server = match config::load_of_anybody(path) {
-            Ok(loaded) if loaded.config.server.watch => Server::Watching,
-            Ok(_) => Server::Asked(target(path, edit)),
-            Err(_) => Server::Unknown,
+    pub(super) fn before((path, config): (&Path, Option<&Config>), edit: Edit<'e>) -> Self {
+        let server = match config {
+            Some(config) if config.server.watch => Server::Watching,
+            Some(config) => Server::Asked(Target::in_config(config, edit.wanted())),
+            None => Server::Unknown,
         };
         Self { path: path.to_owned(), edit, server }
     }
@@ -55,7 +55,7 @@ impl<'e> Running<'e> {
                 );
             }
             Server::Asked(target) => target,
-            Server::Unknown => target(&self.path, self.edit),
+            Server::Unknown => TargetOptions::of_config(&self.path).resolve(self.edit.wanted()),
         };
         let until_reload = self.edit.until_reload;
         let session = match target.map(Session::open_if_running) {
@@ -74,11 +74,11 @@ impl<'e> Running<'e> {
     }
 }
 
-fn target(path: &Path, edit: Edit<'_>) -> Result<Target, Failure> {
-    TargetOptions::of_config(path).resolve(Wanted::Reload { without: edit.leaving })
-}
-
 impl Edit<'_> {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted::Reload { without: self.leaving }
+    }
+
     fn put_in_force(&self, mut session: Session) -> Result<(), Failure> {
         let reload = request(&[RELOAD.to_owned()], None)?;
         let done = session.try_run(reload, None, Reply::text());

@@ -46,7 +46,9 @@ use std::path::{Path, PathBuf};
 pub use crate::units::{ByteSize, SizeOrPart, TimeSpan};
 pub use address::Listen;
 pub use diff::{Applies, Change, Kind, diff};
-pub use edit::{Section, Table, WrittenPin, difference, pins, section_line, section_names, without_section};
+pub use edit::{
+    Section, Table, WrittenPin, difference, pins, section_line, section_names, server_files, without_section,
+};
 pub use entries::{Entry, Owner};
 pub use fault::{Fault, Faults, Severity, Style};
 pub use files::MOST_CONFIG_BYTES;
@@ -148,6 +150,15 @@ fn parse_in(path: &Path, text: &str, reading: Reading<'_>) -> Result<Loaded, Fau
     Ok(Loaded { config, warnings, sightings: sightings.of_content() })
 }
 
+/// Returns the files that the config at `main`, which has this `text`, includes and that can be read. It may
+/// have faults.
+#[must_use]
+pub fn included_files(main: &Path, text: &str) -> Vec<PathBuf> {
+    let Ok((mut raw, mut findings)) = raw::read(main, text, Grammar::Toml) else { return Vec::new() };
+    let reading = Reading { authors: Authors::Anybody, ..Reading::default() };
+    resolve::included_files(main, &mut raw, reading, &mut findings)
+}
+
 /// Returns the path by which the config at `main`, which has this `text`, would include `file`, which does
 /// not exist yet.
 ///
@@ -168,7 +179,8 @@ pub fn parse_edited(path: &Path, edited: &Path, text: &str) -> Result<Loaded, Fa
     if edited == path {
         return parse_in(path, text, reading);
     }
-    let (_, main) = files::config_text(path, reading.authors)?;
+    // The author of a file that is not edited is no matter of the edit.
+    let (_, main) = files::config_text(path, Authors::Anybody)?;
     parse_in(path, &main, reading)
 }
 

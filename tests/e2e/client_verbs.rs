@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use testkit::certs::Identity;
+use testkit::certs::{Authority, Identity};
 use testkit::server::{Server, Setup};
 use testkit::tools::{Finished, finish, lictor};
 
+use crate::initialized::initialized;
 use crate::prompt::talk;
 
 pub(crate) fn client(folder: &Path, arguments: &[&str]) -> Finished {
@@ -102,12 +103,7 @@ fn a_client_is_added_by_any_identity() {
     desk.write(elsewhere.path(), "desk");
     let outside = elsewhere.path().join("desk.pem").display().to_string();
     for (name, option, value, line) in [
-        (
-            "phone",
-            "--certificate",
-            "sub/../sub/phone.pem",
-            "certificates = [\"sub/../sub/phone.pem\"]".to_owned(),
-        ),
+        ("phone", "--certificate", "sub/../sub/phone.pem", "certificates = [\"sub/phone.pem\"]".to_owned()),
         ("desk", "--certificate", &outside, format!("certificates = [\"{outside}\"]")),
         ("pinned", "--thumbprint", &Identity::new("x").sha256(), String::new()),
         ("a.b", "--thumbprint", &Identity::new("y").sha256(), "[clients.\"a.b\"]".to_owned()),
@@ -226,6 +222,101 @@ fn a_change_that_would_be_faulty_is_refused_with_the_fault() {
     let broken = client(folder, &["rm", "boss", "--yes"]);
     assert!(broken.code == Some(2) && broken.stderr.contains("this is not TOML"), "{broken:?}");
     assert!(!format!("{broken:?}").contains("hunter2"), "{broken:?}");
+}
+
+#[test]
+fn a_certificate_that_is_not_a_clients_is_refused() {
+    let (folder, _port) = initialized();
+    let (folder, before) = (folder.path(), text(folder.path()));
+    let sha256 = finish(lictor(folder).args(["cert", "thumbprint", "certs/server.pem"])).stdout;
+    let sha256 = sha256.split_whitespace().find(|word| word.len() >= 64).unwrap().to_owned();
+    let authority = Authority::new("ca");
+    fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    let servers =
+        "certs/server.pem is the server's own certificate, and whoever has the server's key would be";
+    for (arguments, words) in [
+        (&["add", "server"][..], format!("{servers} server; give the client another name")),
+        (&["add", "x", "--certificate", "certs/server.pem"], format!("{servers} x; name the client's own")),
+        (&["add", "x", "--thumbprint", &sha256], "is the thumbprint of the server's own".to_owned()),
+        (
+            &["add", "x", "--certificate", "certs/dev.pem"],
+            "`dev` and `x` pin the same certificate".to_owned(),
+        ),
+    ] {
+        let refused = client(folder, &[arguments, &["--yes"]].concat());
+        assert!(refused.code == Some(2) && refused.stderr.contains(&words), "{words}: {refused:?}");
+        assert!(!refused.stdout.contains("move "), "{refused:?}");
+        assert_eq!(text(folder), before);
+    }
+    fs::write(folder.join("server.toml"), format!("{before}\n[identity]\nauthorities = [\"ca.pem\"]\n"))
+        .unwrap();
+    let refused = client(folder, &["add", "x", "--certificate", "ca.pem", "--yes"]);
+    assert!(
+        refused.code == Some(2) && refused.stderr.contains("ca.pem is the certificate of an authority"),
+        "{refused:?}"
+    );
+    let elsewhere = before.replace("certs/server.pem", "certs/chain.pem");
+    fs::rename(folder.join("certs/server.pem"), folder.join("certs/chain.pem")).unwrap();
+    fs::write(folder.join("server.toml"), elsewhere).unwrap();
+    let refused = client(folder, &["add", "server", "--yes"]);
+    let words = "certs/server.key is the server's private key; give the client another name";
+    assert!(refused.code == Some(2) && refused.stderr.contains(words), "{refused:?}");
+    fs::rename(folder.join("certs/chain.pem"), folder.join("certs/server.pem")).unwrap();
+    // One whose key is elsewhere is not to be moved.
+    fs::write(folder.join("server.toml"), &before).unwrap();
+    fs::rename(folder.join("certs/dev.pem"), folder.join("certs/away.pem")).unwrap();
+    fs::write(folder.join("server.toml"), before.replace("dev", "away")).unwrap();
+    assert_eq!(client(folder, &["rm", "away", "--yes"]).code, Some(0));
+    let added = client(folder, &["add", "away", "--command", "echo", "--yes"]);
+    assert!(
+        added.code == Some(0) && added.stdout.contains("the key of certs/away.pem is not here"),
+        "{added:?}"
+    );
+}
+
+#[test]
+fn a_pattern_is_shown_as_it_will_stand() {
+    let setup = setup();
+    setup.write();
+    let folder = setup.folder();
+    let patterns = ["echo \"a b\" *", "echo C:\\x k=v,w # me@host?"];
+    let thumbprint = Identity::new("y").sha256();
+    let options = ["--thumbprint", &thumbprint, "--command", patterns[0], "--command", patterns[1], "--yes"];
+    let added = client(folder, &[&["add", "y"], &options[..]].concat());
+    assert_eq!(added.code, Some(0), "{added:?}");
+    let text = text(folder);
+    let line = text.lines().find(|line| line.contains("k=v")).unwrap();
+    assert!(added.stdout.contains(&format!("+{line}\n")), "{line}: {added:?}");
+    let removed = client(folder, &["rm", "y", "--yes"]);
+    assert!(removed.stdout.contains(&format!("-{line}\n")), "{line}: {removed:?}");
+}
+
+#[test]
+fn who_removes_the_last_client_of_a_verb_is_warned_before_the_question() {
+    let setup = setup();
+    setup.write();
+    let folder = setup.folder();
+    let both = "boss is the last client that may run @reload and @status: without it edits are put in force by SIGHUP";
+    let asked =
+        ["", "warning: boss is the last client", "", "Write this? [y/N]", "n\r", "nothing was written"];
+    assert_eq!(talk(folder, "client rm boss", &asked), 1);
+    for (name, command, warning) in [
+        ("pinger", "@ping", Some(both)),
+        ("watcher", "@status", Some("boss is the last client that may run @reload: without it")),
+        ("aide", "@reload .", None),
+    ] {
+        let pin = Identity::new(name).sha256();
+        let added = client(folder, &["add", name, "--thumbprint", &pin, "--command", command, "--yes"]);
+        assert_eq!(added.code, Some(0), "{added:?}");
+        // Without a terminal and --yes nothing is written.
+        let told = client(folder, &["rm", "boss"]).stderr;
+        match warning {
+            Some(warning) => assert!(told.contains(warning), "{warning}: {told}"),
+            None => assert!(!told.contains("last client"), "{told}"),
+        }
+        let told = client(folder, &["rm", name]).stderr;
+        assert!(!told.contains("last client"), "{told}");
+    }
 }
 
 #[test]

@@ -167,3 +167,17 @@ fn a_checkout_gets_what_its_config_names() {
     let checked = run(folder.path(), &["check"]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
 }
+
+#[test]
+fn a_certificate_without_its_key_is_told() {
+    let (folder, _port) = initialized();
+    fs::remove_file(folder.path().join("certs/operator.key")).unwrap();
+    let told = run(folder.path(), &["init", "--missing-only"]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.stderr.contains("the key is not beside certs/operator.pem: if it is lost"), "{told:?}");
+    assert!(told.stdout.starts_with("nothing else is missing\n"), "{told:?}");
+    fs::remove_file(folder.path().join("certs/operator.pem")).unwrap();
+    let made = run(folder.path(), &["init", "--missing-only"]);
+    assert!(made.stdout.starts_with("made certs/operator.pem\nmade certs/operator.key\n"), "{made:?}");
+    assert_eq!(made.stderr, "", "{made:?}");
+}

@@ -1,6 +1,7 @@
 //! `lictor plugin add|rm|list`: plugins in a config file, edited from the command line.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -139,6 +140,65 @@ fn each_grant_is_asked_for_with_what_it_gives_away() {
     let no = ["", "Write this? [y/N]", "n\r", "nothing was written"];
     assert_eq!(talk(folder, "plugin add plugins/echo.wasm", &no), 1);
     assert_eq!(text(folder), before);
+}
+
+#[test]
+fn an_answer_that_is_wrong_is_asked_for_again_and_those_before_it_stand() {
+    let setup = setup();
+    setup.write();
+    let folder = setup.folder();
+    fs::copy(components::reaching(), folder.join("plugins/reaching.wasm")).unwrap();
+    let stores = "Which stores, separated by commas? [default]";
+    let script = [
+        "",
+        "Grant it? [y/N]",
+        "y\r",
+        stores,
+        "other/x\r",
+        "a store of a plugin that does not exist",
+        "",
+        stores,
+        "a b\r",
+        "error: ",
+        "",
+        stores,
+        "mine\r",
+        "+keyvalue = [\"mine\"]",
+        "",
+        "Write this? [y/N]",
+        "y\r",
+        "added the plugin kv",
+    ];
+    assert_eq!(talk(folder, "plugin add plugins/kv.wasm", &script), 0);
+    // What is wrong before any answer is told before any question.
+    let early = ["", "error: ", "", "nothing was written: server.toml would be faulty"];
+    assert_eq!(talk(folder, "plugin add plugins/kv.wasm --name b --command @x", &early), 2);
+}
+
+#[test]
+fn a_component_is_named_from_the_folder_of_the_config_or_in_full() {
+    let setup = setup();
+    setup.write();
+    let (outer, sub) = (setup.folder().canonicalize().unwrap(), setup.folder().join("sub"));
+    fs::create_dir(&sub).unwrap();
+    fs::copy(setup.folder().join("server.toml"), sub.join("server.toml")).unwrap();
+    let sub_text = text(&sub).replace("boss.pem", "../boss.pem");
+    let absolute = |name: &str| outer.join(name).display().to_string();
+    let sub_text = sub_text.replace("\"server.", &format!("\"{}/server.", outer.display()));
+    fs::write(sub.join("server.toml"), &sub_text).unwrap();
+    fs::copy(setup.folder().join("plugins/echo.wasm"), sub.join("own.wasm")).unwrap();
+    symlink(&sub, setup.folder().join("link")).unwrap();
+    for (file, config, written) in [
+        ("../plugins/echo.wasm", "server.toml", absolute("plugins/echo.wasm")),
+        ("../sub/own.wasm", "server.toml", "own.wasm".to_owned()),
+        ("./own.wasm", "../link/server.toml", "own.wasm".to_owned()),
+    ] {
+        let added =
+            plugin(&sub, &["add", file, "--name", "p", "--command", "echo", "--config", config, "--yes"]);
+        assert_eq!(added.code, Some(0), "{added:?}");
+        assert!(text(&sub).contains(&format!("component = \"{written}\"\n")), "{file}: {}", text(&sub));
+        fs::write(sub.join("server.toml"), &sub_text).unwrap();
+    }
 }
 
 #[test]

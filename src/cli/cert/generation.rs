@@ -214,7 +214,7 @@ impl Generation {
 }
 
 /// The first certificate of a file.
-fn first(path: &Path) -> Result<Vec<u8>, String> {
+pub(in crate::cli) fn first(path: &Path) -> Result<Vec<u8>, String> {
     /// Maximum size of the file.
     const MAX_FILE_BYTES: u64 = 1 << 20;
     let bytes = read_named(path, MAX_FILE_BYTES).map_err(|fault| fault.what())?;

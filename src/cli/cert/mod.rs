@@ -1,7 +1,7 @@
 //! `lictor cert`: makes certificates, and shows the thumbprints and names by which they are known.
 
 pub(super) mod creation;
-mod generation;
+pub(super) mod generation;
 pub(super) mod inspect;
 pub(super) mod issue;
 mod pinned;

@@ -71,7 +71,7 @@ impl Pinned {
         let edited = beside.with_another(original.text(), &value);
         let (path, list) = (original.path().display(), beside.list());
         let by_hand = || output::note(&format!("write \"{value}\" beside \"{}\" in `{list}`", beside.value));
-        let replaced = original.check(&edited).and_then(|()| original.replace(&edited));
+        let replaced = original.check(&edited).and_then(|_| original.replace(&edited));
         replaced.inspect_err(|_| by_hand())?;
         output::line(&format!("{path}: `{list}` has \"{value}\" beside \"{}\"", beside.value))
     }

@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::CertificateDer;
+
 use crate::cli::cert::creation::write;
+use crate::cli::cert::generation;
 use crate::cli::cert::issue::{self, CertificateName, DEFAULT_DAYS, FOLDER, Files, Issued, Role};
-use crate::cli::revision::{CLIENTS, Original, RevisionOptions, client_name};
+use crate::cli::revision::{Original, RevisionOptions, SectionKind, client_name};
 use crate::cli::running::{Edit, Running};
 use crate::cli::{Failure, output};
-use crate::config::{ClientName, Section, quoted_list};
+use crate::config::{ClientName, Config, Section, quoted_list};
+use crate::files::FileId;
+use crate::identity::{Authority, Thumbprint};
 
 /// Add a client to the config file
 ///
@@ -49,9 +54,12 @@ pub(in crate::cli) struct Add {
 impl Add {
     pub(super) fn run(self) -> Result<(), Failure> {
         let originals = self.revision.originals()?;
-        let original = originals.for_new((CLIENTS, "client", self.name.as_ref()), self.to.as_deref())?;
+        let original = originals.for_new((SectionKind::Client, self.name.as_ref()), self.to.as_deref())?;
         let path = original.path().display();
         let own = self.own_certificate(&original)?;
+        if let Some(config) = original.config() {
+            self.refuse_others(config, own.as_ref())?;
+        }
         let section = self.section(&original, own.as_ref())?;
         let edited = section.added_to(original.text());
         // A certificate that is yet to be made is known by its thumbprint.
@@ -59,7 +67,7 @@ impl Add {
             Some(Own { issued: Some(issued), .. }) => self.with_thumbprint(issued).added_to(original.text()),
             _ => edited.clone(),
         };
-        original.check(&checked)?;
+        let known = original.check(&checked)?;
         original.show(&edited)?;
         if let Some(own) = &own {
             output::line(&own.plan())?;
@@ -70,10 +78,10 @@ impl Add {
         self.revision.confirm()?;
         let until_reload = format!("does not admit {} yet", self.name);
         let edit = Edit { leaving: None, until_reload: &until_reload };
-        let running = Running::before(original.config(), edit);
+        let running = Running::before(original.whole(), edit);
         if let Some(Own { issued: Some(issued), files }) = &own {
             write(issued, files)?;
-            original.check_beyond(&checked, &edited)?;
+            original.check_beyond(&known, &edited)?;
         }
         original.replace(&edited).inspect_err(|_| {
             if own.is_some() {
@@ -91,10 +99,17 @@ impl Add {
             return Ok(None);
         }
         let name: CertificateName = self.name.to_string().parse().map_err(Failure::usage)?;
-        let files = Files::of(&original.config().with_file_name(FOLDER), &name);
+        let files = Files::of(&original.main().with_file_name(FOLDER), &name);
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
         let issued = match (is_there(&files.certificate), is_there(&files.key)) {
             (true, _) => None,
+            (false, true) if original.config().is_some_and(|config| is_of_server(&files.key, config)) => {
+                return Err(Failure::usage(format!(
+                    "nothing was written: {} is the server's private key; give the client another name, or name its \
+                     certificate with --certificate",
+                    files.key.display()
+                )));
+            }
             (false, true) => {
                 return Err(Failure::usage(format!(
                     "{} exists without {}; put the certificate back, or move the key away to create both anew",
@@ -110,6 +125,48 @@ impl Add {
             }
         };
         Ok(Some(Own { files, issued }))
+    }
+
+    /// Refuses a certificate that is not a client's: the server's own, or an authority's.
+    fn refuse_others(&self, config: &Config, own: Option<&Own>) -> Result<(), Failure> {
+        let name = &self.name;
+        let server = config.server.certificate.chain.first();
+        let of_server = |certificate: &CertificateDer<'_>| server.is_some_and(|server| server == certificate);
+        let authorities = || config.identity.authorities.iter().flat_map(|file| &file.authorities);
+        let refused = |what: String| Err(Failure::usage(format!("nothing was written: {what}")));
+        for path in self.certificates.iter().chain(own.map(|own| &own.files.certificate)) {
+            // One that cannot be read is told by the check.
+            let Ok(certificate) = generation::first(path).map(CertificateDer::from) else { continue };
+            let shown = path.display();
+            if of_server(&certificate) {
+                let advice = match own {
+                    Some(_) => "give the client another name, or name its certificate with --certificate",
+                    None => "name the client's own certificate, or leave --certificate out to make one",
+                };
+                return refused(format!(
+                    "{shown} is the server's own certificate, and whoever has the server's key would be {name}; {advice}"
+                ));
+            }
+            if Authority::new(certificate).is_ok_and(|own| authorities().any(|other| *other == own)) {
+                return refused(format!(
+                    "{shown} is the certificate of an authority in `identity.authorities`, and only that authority would \
+                     be {name}; name the client's own certificate, or with --uri the URI in it"
+                ));
+            }
+        }
+        let is_servers = |text: &&String| {
+            let pin = text.parse::<Thumbprint>().ok();
+            server.is_some_and(|own| {
+                pin.is_some_and(|pin| [Thumbprint::sha256_of(own), Thumbprint::sha1_of(own)].contains(&pin))
+            })
+        };
+        match self.thumbprints.iter().find(is_servers) {
+            None => Ok(()),
+            Some(thumbprint) => refused(format!(
+                "{thumbprint} is the thumbprint of the server's own certificate, and whoever has the server's key would be \
+                 {name}; `lictor cert thumbprint FILE` shows that of the client's"
+            )),
+        }
     }
 
     fn section(&self, original: &Original, own: Option<&Own>) -> Result<Section, Failure> {
@@ -131,12 +188,17 @@ impl Add {
         let permissions = [("roles", self.roles.clone()), ("commands", self.commands.clone())];
         let lists = identity.iter().chain(&permissions).filter(|(_, list)| !list.is_empty());
         Section {
-            table: CLIENTS,
+            table: SectionKind::Client.table(),
             name: self.name.to_string(),
             rows: lists.map(|(key, list)| ((*key).to_owned(), quoted_list(list))).collect(),
             tables: Vec::new(),
         }
     }
+}
+
+/// Returns true if `key` is the server's private key.
+fn is_of_server(key: &Path, config: &Config) -> bool {
+    FileId::at(key).is_some_and(|id| FileId::at(&config.server.private_key) == Some(id))
 }
 
 /// The certificate in the client's own files.
@@ -158,10 +220,13 @@ impl Own {
 
     fn next_step(&self, client: &ClientName) -> String {
         let Files { certificate, key } = &self.files;
-        format!(
-            "move {} to the client, with a copy of {}: whoever has the key is {client}",
-            key.display(),
-            certificate.display()
-        )
+        let certificate = certificate.display();
+        match self.issued.is_some() || key.exists() {
+            true => format!(
+                "move {} to the client, with a copy of {certificate}: whoever has the key is {client}",
+                key.display()
+            ),
+            false => format!("the key of {certificate} is not here: whoever has it is {client}"),
+        }
     }
 }

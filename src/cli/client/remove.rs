@@ -1,7 +1,7 @@
 //! `lictor client rm`: takes a client's section out of the config.
 
 use crate::cli::Failure;
-use crate::cli::revision::{CLIENTS, Removal, RevisionOptions, client_name};
+use crate::cli::revision::{RevisionOptions, SectionKind, client_name};
 use crate::config::ClientName;
 
 /// Remove a client from the config file
@@ -24,17 +24,6 @@ pub(in crate::cli) struct Remove {
 
 impl Remove {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let name = self.name.as_ref();
-        let effect = format!(
-            "once the server has reloaded, the connections of {name} are closed and its commands stopped"
-        );
-        let until_reload = format!("still admits {name}");
-        self.revision.remove(Removal {
-            table: CLIENTS,
-            kind: "client",
-            name,
-            effect: &effect,
-            until_reload: &until_reload,
-        })
+        self.revision.remove(SectionKind::Client, self.name.as_ref())
     }
 }

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 use self::answers::{Answers, address};
 use super::cert::creation::make;
-use super::cert::issue::{DEFAULT_DAYS, Files, LOCAL_NAMES, Role, write_new};
+use super::cert::issue::{DEFAULT_DAYS, FOLDER, Files, LOCAL_NAMES, Role, write_new};
 use super::config_file::CONFIG_FILE;
-use super::revision::client_name;
+use super::revision::{client_name, full, read_text};
 use super::{Failure, output, paste};
-use crate::config::{ClientName, MOST_CONFIG_BYTES, pins};
-use crate::files::read_named;
+use crate::client::Credentials;
+use crate::config::{ClientName, included_files, pins, server_files};
 
 /// The example plugin, compiled together with this program; empty if that was not possible.
 const ECHO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.wasm"));
@@ -54,13 +54,24 @@ pub(super) struct Init {
 impl Init {
     pub(super) fn run(self) -> Result<(), Failure> {
         self.refuse_early(ECHO)?;
-        let all = self.make(ECHO, &self.answers()?)?;
-        for made in &all {
-            let path = made.strip_prefix(".").unwrap_or(made);
-            output::line(&format!("made {}", path.display()))?;
+        let Made { files, without_key } = self.make(ECHO, &self.answers()?)?;
+        let shown = |path: &Path| path.strip_prefix(".").unwrap_or(path).display().to_string();
+        for made in &files {
+            output::line(&format!("made {}", shown(made)))?;
         }
-        if all.is_empty() {
-            output::line("nothing is missing")?;
+        if !without_key.is_empty() {
+            let certificates: Vec<_> = without_key.iter().map(|path| shown(path)).collect();
+            output::note(&format!(
+                "the key is not beside {}: if it is lost, and not with the client, move the certificate away and run \
+                 this again to make both anew",
+                certificates.join(", ")
+            ));
+        }
+        if files.is_empty() {
+            output::line(match without_key.is_empty() {
+                true => "nothing is missing",
+                false => "nothing else is missing",
+            })?;
         }
         output::line(&self.next_commands())
     }
@@ -75,24 +86,36 @@ impl Init {
     }
 
     /// Creates the files; returns those created. The config comes last: once it exists, so do all others.
-    fn make(&self, echo: &[u8], answers: &Answers) -> Result<Vec<PathBuf>, Failure> {
+    fn make(&self, echo: &[u8], answers: &Answers) -> Result<Made, Failure> {
         let (config, component) = (self.config(), self.component());
-        let mut made = Vec::new();
-        let certificates = self.folder.join("certs");
-        let server = Role::Server { names: LOCAL_NAMES.map(str::to_owned).to_vec() };
-        make_certificate(&certificates, "server", &server, &mut made)?;
-        let clients = if config.exists() { self.missing_clients()? } else { answers.names() };
+        let mut made = Made::default();
+        let certificates = self.folder.join(FOLDER);
+        let own = |name: &str| own_files(&certificates, name);
+        let (server, clients) = match config.exists() {
+            true => self.named()?,
+            false => (None, answers.names()),
+        };
+        let server = server.map_or_else(|| own(SERVER), Ok)?;
+        let role = Role::Server { names: LOCAL_NAMES.map(str::to_owned).to_vec() };
+        make_certificate((SERVER, &server), &role, &mut made.files)?;
         for name in clients {
-            make_certificate(&certificates, &name, &Role::Client { names: Vec::new() }, &mut made)?;
+            let files = own(&name)?;
+            if config.exists() && files.certificate.exists() {
+                if !Credentials::has_key(&files.certificate) {
+                    made.without_key.push(files.certificate);
+                }
+                continue;
+            }
+            make_certificate((&name, &files), &Role::Client { names: Vec::new() }, &mut made.files)?;
         }
-        if !made.is_empty() {
+        if made.files.iter().any(|path| path.starts_with(&certificates)) {
             make_private(&certificates)?;
         }
         if !component.exists() {
-            write(&component, echo, &mut made)?;
+            write(&component, echo, &mut made.files)?;
         }
         if !config.exists() {
-            write(&config, answers.config().as_bytes(), &mut made)?;
+            write(&config, answers.config().as_bytes(), &mut made.files)?;
         }
         Ok(made)
     }
@@ -105,16 +128,29 @@ impl Init {
         self.folder.join("plugins/echo.wasm")
     }
 
-    /// Returns the clients of the existing config whose certificates are missing where `init` makes them.
-    fn missing_clients(&self) -> Result<Vec<String>, Failure> {
+    /// Returns the server's files that the existing config names, and its clients, also those in files that
+    /// it includes, whose certificates it names where `init` makes them.
+    fn named(&self) -> Result<(Option<Files>, Vec<String>), Failure> {
         let config = self.config();
-        let text = read_named(&config, MOST_CONFIG_BYTES)
-            .map_err(|fault| Failure::usage(format!("cannot read {}: {}", config.display(), fault.what())))?;
-        let missing = pins(&String::from_utf8_lossy(&text)).into_iter().filter(|pin| {
-            let is_own = pin.value == format!("certs/{}.pem", pin.client);
-            is_own && !self.folder.join(&pin.value).exists()
+        let text = read_text(&config)?;
+        let server = server_files(&text).map(|(certificate, key)| Files {
+            certificate: self.folder.join(certificate),
+            key: self.folder.join(key),
         });
-        Ok(missing.map(|pin| pin.client).collect())
+        let included = included_files(&config, &text);
+        let included = included.into_iter().map(|path| read_text(&path).map(|text| (path, text)));
+        let mut clients = Vec::new();
+        for file in std::iter::once(Ok((config.clone(), text))).chain(included) {
+            let (path, text) = file?;
+            let folder = path.parent().unwrap_or(Path::new(""));
+            for pin in pins(&text).into_iter().filter(|pin| pin.key == "certificates") {
+                let own = self.folder.join(FOLDER).join(format!("{}.pem", pin.client));
+                if is_same_path(&folder.join(&pin.value), &own) && !clients.contains(&pin.client) {
+                    clients.push(pin.client);
+                }
+            }
+        }
+        Ok((server, clients))
     }
 
     /// Detects all foreseeable faults before anything is asked or written.
@@ -153,34 +189,49 @@ impl Init {
     }
 }
 
+/// The files that were created, and those left as they were.
+#[derive(Default)]
+struct Made {
+    files: Vec<PathBuf>,
+    /// The certificates of clients whose keys are not beside them.
+    without_key: Vec<PathBuf>,
+}
+
+/// The name of the server's certificate.
+const SERVER: &str = "server";
+
+/// The files in `folder` of the certificate `name`.
+pub(super) fn own_files(folder: &Path, name: &str) -> Result<Files, Failure> {
+    Ok(Files::of(folder, &name.parse().map_err(Failure::usage)?))
+}
+
+/// Returns true if both lead to one file, which need not exist.
+fn is_same_path(one: &Path, other: &Path) -> bool {
+    matches!((full(one), full(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 pub(super) fn make_certificate(
-    folder: &Path,
-    name: &str,
+    (name, files): (&str, &Files),
     role: &Role,
     made: &mut Vec<PathBuf>,
 ) -> Result<(), Failure> {
     let name = name.parse().map_err(Failure::usage)?;
-    let files = Files::of(folder, &name);
-    match (files.certificate.exists(), files.key.exists()) {
+    let Files { certificate, key } = files;
+    let (there, missing) = match (certificate.exists(), key.exists()) {
         (true, true) => return Ok(()),
-        (false, false) => {}
-        (has_certificate, _) => {
-            let (there, missing) = if has_certificate {
-                (&files.certificate, &files.key)
-            } else {
-                (&files.key, &files.certificate)
-            };
-            return Err(Failure::usage(format!(
-                "{} exists without {}. They belong together. \
-                 Put the other back, or move this one away to create both anew",
-                there.display(),
-                missing.display()
-            )));
+        (true, false) => (certificate, key),
+        (false, true) => (key, certificate),
+        (false, false) => {
+            make(&name, role, DEFAULT_DAYS, files)?;
+            made.extend([certificate.clone(), key.clone()]);
+            return Ok(());
         }
-    }
-    make(&name, role, DEFAULT_DAYS, &files)?;
-    made.extend([files.certificate, files.key]);
-    Ok(())
+    };
+    Err(Failure::usage(format!(
+        "{} exists without {}. They belong together. Put the other back, or move this one away to create both anew",
+        there.display(),
+        missing.display()
+    )))
 }
 
 /// Closes a folder of keys to other users, even if it came with a checkout.
@@ -200,133 +251,4 @@ fn write(path: &Path, bytes: &[u8], made: &mut Vec<PathBuf>) -> Result<(), Failu
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::app::may;
-    use crate::cli::Exit;
-    use crate::config;
-
-    fn init(folder: &Path) -> Init {
-        Init { folder: folder.to_owned(), missing_only: false, listen: None, clients: Vec::new(), yes: false }
-    }
-
-    /// Makes the files without asking, for tests run on a terminal.
-    fn make(init: &Init, echo: &[u8]) -> Result<Vec<PathBuf>, Failure> {
-        init.refuse_early(echo)?;
-        init.make(echo, &Answers::of(init.listen, &init.clients)?)
-    }
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
-    /// All files below a folder, with their contents.
-    fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-        let mut all = Vec::new();
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                all.extend(files(&path));
-            } else {
-                all.push((path.clone(), fs::read(&path).unwrap()));
-            }
-        }
-        all.sort();
-        all
-    }
-
-    #[test]
-    fn what_it_makes_is_a_config_without_a_fault() {
-        let outer = tempfile::tempdir().unwrap();
-        let folder = outer.path().join("new");
-        let made = make(&init(&folder), b"component").unwrap();
-        assert_eq!(made.len(), 8);
-        let loaded = config::load(&folder.join(CONFIG_FILE)).unwrap();
-        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
-        assert_eq!(loaded.config.clients.len(), 2);
-        assert_eq!(fs::read(folder.join("plugins/echo.wasm")).unwrap(), b"component");
-        let mode = |path: &str| mode(&folder.join(path));
-        assert_eq!((mode("certs"), mode("certs/dev.key"), mode("certs/server.key")), (0o700, 0o600, 0o600));
-    }
-
-    #[test]
-    fn it_never_overwrites() {
-        let folder = tempfile::tempdir().unwrap();
-        make(&init(folder.path()), b"component").unwrap();
-        let before = files(folder.path());
-        let failure = make(&init(folder.path()), b"other").unwrap_err();
-        assert_eq!(failure.exit(), Exit::Usage);
-        assert!(failure.message().contains("--missing-only"));
-        let missing_only = Init { missing_only: true, ..init(folder.path()) };
-        assert!(make(&missing_only, b"other").unwrap().is_empty());
-        assert_eq!(files(folder.path()), before);
-
-        fs::remove_file(folder.path().join("plugins/echo.wasm")).unwrap();
-        fs::remove_file(folder.path().join("certs/dev.pem")).unwrap();
-        let failure = make(&missing_only, b"other").unwrap_err();
-        assert!(failure.message().contains("dev.key exists without"), "{}", failure.message());
-        fs::remove_file(folder.path().join("certs/dev.key")).unwrap();
-        let certificates = folder.path().join("certs");
-        fs::set_permissions(&certificates, Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(make(&missing_only, b"other").unwrap().len(), 3);
-        assert_eq!(mode(&certificates), 0o700);
-    }
-
-    #[test]
-    fn beside_a_config_only_the_clients_that_it_names_are_made() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |path: &str| folder.path().join(path);
-        let config = "[clients.\"a.b\"]\ncertificates = [\"certs/a.b.pem\"]\n\
-                      [clients.away]\ncertificates = [\"certs/away.pem\", \"certs/other.pem\"]\n\
-                      [clients.pinned]\nthumbprints = [\"ab\"]\n";
-        fs::write(at(CONFIG_FILE), config).unwrap();
-        fs::create_dir(at("certs")).unwrap();
-        fs::write(at("certs/away.pem"), "its key is elsewhere").unwrap();
-        let missing_only = Init { missing_only: true, ..init(folder.path()) };
-        let made = make(&missing_only, b"component").unwrap();
-        let names =
-            ["certs/server.pem", "certs/server.key", "certs/a.b.pem", "certs/a.b.key", "plugins/echo.wasm"];
-        assert_eq!(made, names.map(at));
-        let failure = make(&Init { clients: vec!["c".parse().unwrap()], ..missing_only }, b"").unwrap_err();
-        assert!(failure.message().contains("exists and stays as it is"), "{}", failure.message());
-        assert_eq!(fs::read_to_string(at(CONFIG_FILE)).unwrap(), config);
-    }
-
-    #[test]
-    fn options_change_the_config() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Init {
-            listen: Some("[::1]:5000".parse().unwrap()),
-            clients: ["a.b", "c"].map(|name| name.parse().unwrap()).to_vec(),
-            ..init(folder.path())
-        };
-        make(&options, b"component").unwrap();
-        let loaded = config::load(&folder.path().join(CONFIG_FILE)).unwrap();
-        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
-        assert_eq!(loaded.config.server.listen, [options.listen.unwrap()]);
-        let allowed = |name: &str, command: &str| may(&loaded.config.clients[name], &[command.to_owned()]);
-        assert!(allowed("a.b", "echo") && allowed("c", "echo") && !allowed("c", "@reload"));
-        assert!(allowed("operator", "@reload") && !allowed("operator", "echo"));
-    }
-
-    #[test]
-    fn without_the_plugin_nothing_is_written() {
-        let folder = tempfile::tempdir().unwrap();
-        for missing_only in [false, true] {
-            let failure = make(&Init { missing_only, ..init(folder.path()) }, b"").unwrap_err();
-            assert_eq!(failure.exit(), Exit::Usage);
-            assert!(failure.message().contains("without its example plugin"));
-            assert!(files(folder.path()).is_empty());
-        }
-        let component = folder.path().join("plugins/echo.wasm");
-        fs::create_dir(folder.path().join("plugins")).unwrap();
-        fs::write(component, "own").unwrap();
-        assert_eq!(make(&Init { missing_only: true, ..init(folder.path()) }, b"").unwrap().len(), 7);
-    }
-
-    #[test]
-    fn the_next_command_begins_in_the_folder() {
-        assert!(init(Path::new(".")).next_commands().contains("  lictor serve\n"));
-        assert!(init(Path::new("a/b")).next_commands().contains("cd a/b && lictor serve\n"));
-    }
-}
+mod tests;

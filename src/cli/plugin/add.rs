@@ -6,9 +6,9 @@ use super::grants::{GrantOption, Granted, Needed, note_unused};
 use super::inspect::imports;
 use super::{Failure, output};
 use crate::author::{self, Compiling, Inspected, Standing};
-use crate::cli::revision::{Original, PLUGINS, RevisionOptions, plugin_name};
+use crate::cli::revision::{Original, RevisionOptions, SectionKind, plugin_name};
 use crate::cli::running::{Edit, Running};
-use crate::config::{self, Limits, PluginName, Section, quoted, quoted_list};
+use crate::config::{Limits, PluginName, Section, quoted, quoted_list};
 
 /// Add a plugin to the config file
 ///
@@ -58,7 +58,7 @@ impl Add {
                 plugin_name(&stem).map_err(told)?
             }
         };
-        let original = originals.for_new((PLUGINS, "plugin", name.as_ref()), self.to.as_deref())?;
+        let original = originals.for_new((SectionKind::Plugin, name.as_ref()), self.to.as_deref())?;
         let path = original.path().display();
         let inspected = author::inspect(&self.file, compiling(&original));
         let (inspection, described) =
@@ -68,18 +68,30 @@ impl Add {
         let needed = Needed::of(&inspection);
         note_unused(&self.grants, &needed);
         let mut granted = Granted::by(&self.grants);
+        let edited = |granted: &Granted| {
+            let section = self.section(&original, (&name, &inspection.sha256), described.clone(), granted)?;
+            Ok::<_, Failure>(section.added_to(original.text()))
+        };
         match self.revision.asks() {
-            true => granted.ask_for(&needed)?,
-            false => granted.want(&needed)?,
+            true => {
+                // An answer is checked at once, so that it alone is asked for again.
+                let mut known = original.check(&edited(&granted)?)?;
+                granted.ask_for(&needed, |granted| {
+                    let checked = original.review(&known, &edited(granted)?);
+                    Ok(checked.map(|checked| known = checked).is_some())
+                })?;
+            }
+            false => {
+                granted.want(&needed)?;
+                original.check(&edited(&granted)?)?;
+            }
         }
-        let section = self.section(&original, (&name, &inspection.sha256), described, &granted)?;
-        let edited = section.added_to(original.text());
-        original.check(&edited)?;
+        let edited = edited(&granted)?;
         original.show(&edited)?;
         self.revision.confirm()?;
         let until_reload = format!("does not run the commands of {name} yet");
         let edit = Edit { leaving: None, until_reload: &until_reload };
-        let running = Running::before(original.config(), edit);
+        let running = Running::before(original.whole(), edit);
         original.replace(&edited)?;
         output::line(&format!("added the plugin {name} to {path}"))?;
         running.reload()?;
@@ -126,13 +138,17 @@ impl Add {
         if commands != [name.as_ref()] {
             rows.push(("commands".to_owned(), quoted_list(&commands)));
         }
-        Ok(Section { table: PLUGINS, name: name.to_string(), rows, tables: granted.tables() })
+        Ok(Section {
+            table: SectionKind::Plugin.table(),
+            name: name.to_string(),
+            rows,
+            tables: granted.tables(),
+        })
     }
 }
 
 /// The bounds of the config on compiling, if it can be read.
 fn compiling(original: &Original) -> Compiling {
-    let limits =
-        config::load_of_anybody(original.config()).map_or_else(|_| Limits::default(), |it| it.config.limits);
+    let limits = original.config().map_or_else(Limits::default, |config| config.limits.clone());
     Compiling::by_itself(limits.component_bytes, limits.compile_memory_bytes, limits.compile_time)
 }

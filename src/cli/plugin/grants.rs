@@ -105,20 +105,25 @@ impl Granted {
         for GrantOption { key, value } in options {
             let values = granted.0.entry(key).or_default();
             values.extend(value.iter().filter(|value| !value.is_empty()).cloned());
-            let default = GRANTS.iter().find(|grant| grant.key == *key).map(Grant::default);
             if value.is_none() && values.is_empty() {
-                values.extend(default.into_iter().flatten().map(|text| (*text).to_owned()));
+                let grant = GRANTS.iter().find(|grant| grant.key == *key);
+                values.extend(grant.into_iter().flat_map(Grant::default_values));
             }
         }
         granted
     }
 
-    /// Adds those that the component needs and the options do not give: asks for each.
+    /// Adds those that the component needs and the options do not give: asks for each, and for its values
+    /// until `takes`, which reports their faults, returns true.
     ///
     /// # Errors
     ///
-    /// The user refuses one.
-    pub(super) fn ask_for(&mut self, needed: &[Needed]) -> Result<(), Failure> {
+    /// The user refuses one, or gives no values where the default is faulty.
+    pub(super) fn ask_for(
+        &mut self,
+        needed: &[Needed],
+        mut takes: impl FnMut(&Self) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
         for Needed { grant, imports } in self.missing(needed) {
             let key = grant.key;
             let question =
@@ -134,8 +139,19 @@ impl Granted {
                     "nothing was written: the plugin does not load without `{key}`{without}"
                 )));
             }
-            let values = grant.values.ask()?;
-            self.0.insert(key, values);
+            loop {
+                let answer = grant.values.ask()?;
+                let is_default = answer.is_none();
+                self.0.insert(key, answer.unwrap_or_else(|| grant.default_values()));
+                if takes(self)? {
+                    break;
+                }
+                if is_default {
+                    return Err(Failure::usage(format!(
+                        "nothing was written: `{key}` would be faulty; give its values by --grant {key}=VALUE"
+                    )));
+                }
+            }
         }
         Ok(())
     }
@@ -185,6 +201,10 @@ impl Grant {
         }
     }
 
+    fn default_values(&self) -> Vec<String> {
+        self.default().iter().map(|item| (*item).to_owned()).collect()
+    }
+
     /// The option that gives it.
     fn option(&self) -> String {
         let value = match self.values {
@@ -201,16 +221,14 @@ impl Grant {
 }
 
 impl Values {
-    fn ask(&self) -> Result<Vec<String>, Failure> {
-        let Self::List { items, default } = self else { return Ok(Vec::new()) };
+    /// Asks for the values; returns `None` if there is nothing to ask or no answer.
+    fn ask(&self) -> Result<Option<Vec<String>>, Failure> {
+        let Self::List { items, default } = self else { return Ok(None) };
         let otherwise = if default.is_empty() { "none".to_owned() } else { default.join(", ") };
         let answer = question::ask(&format!("Which {items}, separated by commas? [{otherwise}] "))?;
         let given: Vec<_> =
             answer.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect();
-        match given.is_empty() {
-            true => Ok(default.iter().map(|item| (*item).to_owned()).collect()),
-            false => Ok(given),
-        }
+        Ok((!given.is_empty()).then_some(given))
     }
 
     fn written(&self, values: &[String]) -> String {

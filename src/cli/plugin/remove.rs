@@ -1,7 +1,7 @@
 //! `lictor plugin rm`: takes a plugin's section out of the config.
 
 use super::Failure;
-use crate::cli::revision::{PLUGINS, Removal, RevisionOptions, plugin_name};
+use crate::cli::revision::{RevisionOptions, SectionKind, plugin_name};
 use crate::config::PluginName;
 
 /// Remove a plugin from the config file
@@ -24,17 +24,6 @@ pub(in crate::cli) struct Remove {
 
 impl Remove {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let name = self.name.as_ref();
-        let effect = format!(
-            "once the server has reloaded, new requests for the commands of {name} are refused as unknown; those that run go on"
-        );
-        let until_reload = format!("still runs the commands of {name}");
-        self.revision.remove(Removal {
-            table: PLUGINS,
-            kind: "plugin",
-            name,
-            effect: &effect,
-            until_reload: &until_reload,
-        })
+        self.revision.remove(SectionKind::Plugin, self.name.as_ref())
     }
 }

@@ -47,6 +47,13 @@ pub(super) struct Target {
     pub(super) config: Option<PathBuf>,
 }
 
+impl Target {
+    /// The server of a config that is loaded, and no other that the environment may name.
+    pub(super) fn in_config(config: &Config, wanted: Wanted<'_>) -> Result<Self, Failure> {
+        TargetOptions::default().resolve_in(Some(config), wanted)
+    }
+}
+
 /// The command for which a client is chosen from a config.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted<'a> {
@@ -95,17 +102,21 @@ impl TargetOptions {
             }
         };
         let config = path.as_deref().map(load_named_config).transpose()?.map(|loaded| loaded.config);
-        let trust = self.trust(config.as_ref())?;
-        let (certificate, key) = self.certificate_and_key(config.as_ref(), wanted)?;
+        self.resolve_in(config.as_ref(), wanted)
+    }
+
+    fn resolve_in(self, config: Option<&Config>, wanted: Wanted<'_>) -> Result<Target, Failure> {
+        let trust = self.trust(config)?;
+        let (certificate, key) = self.certificate_and_key(config, wanted)?;
         let credentials = Credentials::load(&certificate, key.as_deref())
             .map_err(|error| Failure::usage(error.to_string()))?;
         warn_of_writers(&key.unwrap_or_else(|| certificate.with_extension("key")));
-        let address = match (self.server, &config) {
+        let address = match (self.server, config) {
             (Some(address), _) => address,
             (None, Some(config)) => listen_address(config)?,
             (None, None) => return Err(Failure::usage("name the server with --server HOST:PORT")),
         };
-        Ok(Target { address, trust, credentials, config: path })
+        Ok(Target { address, trust, credentials, config: config.map(|config| config.path.clone()) })
     }
 
     fn trust(&self, config: Option<&Config>) -> Result<TrustSource, Failure> {

@@ -1,6 +1,7 @@
 //! Edits of a config's text, as text: whatever an edit does not concern keeps its bytes.
 //!
-//! Pure. `layout` finds the statements, `section` adds and takes out whole sections, `pins` adds a pin.
+//! Pure. `layout` finds the statements, `section` adds and takes out whole sections, `pins` reads pins and
+//! adds one.
 
 mod layout;
 mod pins;
@@ -10,7 +11,7 @@ use similar::TextDiff;
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
-pub use pins::{WrittenPin, pins};
+pub use pins::{WrittenPin, pins, server_files};
 pub use section::{Section, Table, section_line, section_names, without_section};
 
 use super::raw::SECTIONS;

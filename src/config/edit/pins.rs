@@ -39,6 +39,15 @@ pub fn pins(text: &str) -> Vec<WrittenPin> {
     pins
 }
 
+/// Returns the server's certificate and private key, as the text of a config names them.
+#[must_use]
+pub fn server_files(text: &str) -> Option<(String, String)> {
+    let table = DeTable::parse(text).ok()?;
+    let server = table.get_ref().get("server")?.get_ref().as_table()?;
+    let file = |key: &str| Some(server.get(key)?.get_ref().as_str()?.to_owned());
+    Some((file("certificate")?, file("private_key")?))
+}
+
 impl WrittenPin {
     /// The list that holds this pin, by its config key.
     #[must_use]
@@ -75,5 +84,8 @@ mod tests {
             ("clients.\"a.b\".certificates", "clients.d.thumbprints")
         );
         assert_eq!(super::pins("no toml"), []);
+        let files = "[server]\ncertificate = 'a.pem'\nprivate_key = \"b.key\"";
+        assert_eq!(server_files(files), Some(("a.pem".to_owned(), "b.key".to_owned())));
+        assert_eq!(server_files("[server]\ncertificate = 'a.pem'\nprivate_key = 5"), None);
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
+use rustls::pki_types::CertificateDer;
 use toml::Spanned;
 
 use super::bounds;
@@ -20,15 +21,26 @@ use crate::config::moment::Moment;
 use crate::config::names::ClientName;
 use crate::config::raw::{RawClient, RawIdentity};
 use crate::config::values::PathText;
-use crate::config::{Client, Pin, RevocationFile, TlsVersion};
-use crate::identity::{Doubt, Thumbprint};
+use crate::config::{Client, Identity, Pin, Server, TlsVersion};
+use crate::identity::{Authority, Doubt, Thumbprint};
 
 /// Other parts of the config that bear on a client.
 #[derive(Clone, Copy)]
 pub(super) struct Beside<'a> {
-    pub(super) min_tls: TlsVersion,
-    pub(super) lists: &'a [RevocationFile],
+    pub(super) server: Option<&'a Server>,
+    pub(super) identity: &'a Identity,
     pub(super) limits: (&'a Field<RawLimits>, &'a Limits),
+}
+
+impl<'a> Beside<'a> {
+    /// The server's own certificate.
+    fn certificate(self) -> Option<&'a CertificateDer<'static>> {
+        self.server?.certificate.chain.first()
+    }
+
+    fn has_tls12(self) -> bool {
+        self.server.is_some_and(|server| server.min_tls == TlsVersion::V1_2)
+    }
 }
 
 pub(super) fn resolve(
@@ -166,6 +178,12 @@ fn pins(
     for pin in raw.thumbprints.value().into_iter().flat_map(|list| &list.items) {
         let thumbprint = pin.get_ref().0;
         owners.claim(name, &[thumbprint], (Written::Thumbprint, pin.span()), findings);
+        let is_of = |own: &CertificateDer<'_>| {
+            thumbprint == Thumbprint::sha256_of(own) || thumbprint == Thumbprint::sha1_of(own)
+        };
+        if beside.certificate().is_some_and(is_of) {
+            warn_of_server(name, pin.span(), findings);
+        }
         thumbprints.push(Pin { thumbprint, validity: None });
         if matches!(thumbprint, Thumbprint::Sha1(_)) {
             old.push((thumbprint, pin.span()));
@@ -199,7 +217,24 @@ fn warn_of_file(
     findings: &mut Findings,
 ) {
     let shown = path.get_ref().0.display();
-    if beside.lists.iter().flat_map(|file| &file.lists).any(|list| list.names(certificate)) {
+    if beside.certificate() == Some(certificate) {
+        warn_of_server(name, path.span(), findings);
+    }
+    let authorities = || beside.identity.authorities.iter().flat_map(|file| &file.authorities);
+    if Authority::new(certificate.clone()).is_ok_and(|own| authorities().any(|other| *other == own)) {
+        findings
+            .warning(format!("the client `{name}` is pinned to the certificate of an authority, {shown}"))
+            .at(path.span(), "only the holder of the authority's key is this client")
+            .help("pin the client's own certificate; or write in `uris` the URI of those that the authority signs")
+            .done();
+    }
+    if beside
+        .identity
+        .revocation_lists
+        .iter()
+        .flat_map(|file| &file.lists)
+        .any(|list| list.names(certificate))
+    {
         findings
             .warning(format!(
                 "the client `{name}` is admitted by a certificate that a revocation list names, {shown}"
@@ -224,7 +259,7 @@ fn warn_of_file(
             .at(path.span(), "the holder of its key can't prove possession")
             .help(another)
             .done(),
-        Some(Doubt::WithTls12(why)) if beside.min_tls == TlsVersion::V1_2 => findings
+        Some(Doubt::WithTls12(why)) if beside.has_tls12() => findings
             .warning(format!(
                 "the certificate {shown} of the client `{name}` will not let it in with TLS 1.2: {why}"
             ))
@@ -233,6 +268,14 @@ fn warn_of_file(
             .done(),
         _ => {}
     }
+}
+
+fn warn_of_server(name: &ClientName, span: Range<usize>, findings: &mut Findings) {
+    findings
+        .warning(format!("the client `{name}` is known by the server's own certificate"))
+        .at(span, "whoever has the server's key is this client")
+        .help(format!("pin another here: `lictor cert new {name}` creates one"))
+        .done();
 }
 
 fn report_unknowable(name: &ClientName, section: &Spanned<RawClient>, findings: &mut Findings) {

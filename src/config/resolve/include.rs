@@ -58,6 +58,16 @@ pub(super) fn read(
     includes.included
 }
 
+/// Returns the paths of the files that the config at `main` includes and that can be read.
+pub(in crate::config) fn included_files(
+    main: &Path,
+    raw: &mut RawConfig,
+    reading: Reading<'_>,
+    findings: &mut Findings,
+) -> Vec<PathBuf> {
+    read(main, raw, reading, (&mut Sightings::default(), findings)).paths
+}
+
 /// Returns the path by which the config at `main` would include `file`, which does not exist yet.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 pub(super) use self::folder::look_at_file;
-pub(super) use self::include::included_path;
+pub(super) use self::include::{included_files, included_path};
 
 use self::bounds::held;
 use self::folder::Folder;
@@ -84,10 +84,9 @@ pub(super) fn resolve(
     };
     let plugins = plugins::resolve(&raw.plugins, whole, findings);
     state::warn_of_forgetting(&raw.state, &raw.plugins, findings);
-    let min_tls = server.as_ref().map(|server| server.min_tls).unwrap_or_default();
     let identity = identity::resolve(&raw.identity, &raw.clients, &folder, findings);
     let beside =
-        clients::Beside { min_tls, lists: &identity.revocation_lists, limits: (&raw.limits, &limits) };
+        clients::Beside { server: server.as_ref(), identity: &identity, limits: (&raw.limits, &limits) };
     let roles = Roles::resolve(&raw.roles, &plugins, findings);
     let clients = clients::resolve(&raw.clients, &raw.identity, beside, &roles, &folder, findings);
     let all_clients = enabled(&raw.clients).chain(&disabled.clients).map(|(_, client)| client.get_ref());

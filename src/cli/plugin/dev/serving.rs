@@ -17,7 +17,7 @@ use crate::app::{self, Running};
 use crate::author::{self, Compiling};
 use crate::cli::cert::issue::{LOCAL_NAMES, Role};
 use crate::cli::config_file::{CONFIG_FILE, load_by};
-use crate::cli::init::make_certificate;
+use crate::cli::init::{make_certificate, own_files};
 use crate::cli::target::reached_at;
 use crate::cli::{Failure, output, paste};
 use crate::config::{self, Config, Limits, Loaded, PluginName, quoted};
@@ -207,7 +207,7 @@ fn made(project: &Project) -> Result<Basis, Failure> {
     let certificates = folder.join("certs");
     let server = Role::Server { names: LOCAL_NAMES.map(str::to_owned).to_vec() };
     for (name, role) in [("server", server), ("dev", Role::Client { names: Vec::new() })] {
-        make_certificate(&certificates, name, &role, &mut Vec::new())?;
+        make_certificate((name, &own_files(&certificates, name)?), &role, &mut Vec::new())?;
     }
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     let listen = free.map_err(|error| Failure::failed(format!("there is no free port: {error}")))?;

@@ -1,20 +1,24 @@
 //! Changes to a config file by a verb: checked, shown, confirmed, written, and put in force.
 //!
-//! Everything that edits a config file does so through [`Original`].
+//! Everything that edits a config file does so through [`Original`]. A verb loads the config once, and once
+//! more to check an edit.
 
+mod removal;
+mod written;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::vec;
 
 use super::config_file::{CONFIG_FILE, is_missing, want_file, want_own_config};
-use super::output;
-use super::paste;
-use super::running::{Edit, Running};
-use super::{Exit, Failure, question};
+use super::{Exit, Failure, output, paste, question};
 use crate::config::{
-    self, ClientName, Fault, PluginName, Severity, section_line, section_names, without_section,
+    self, ClientName, Config, Fault, PluginName, Severity, section_line, section_names, without_section,
 };
 use crate::files::{FileId, make_alike, put_alike, read_named, remove_unchanged};
 use crate::text::InvalidText;
+pub(super) use written::full;
 
 /// Options of verbs that change a config file.
 #[derive(Debug, clap::Args)]
@@ -34,36 +38,6 @@ impl RevisionOptions {
             want_own_config()?;
         }
         Originals::read(&self.path)
-    }
-
-    /// Takes a section out of the config file.
-    pub(super) fn remove(&self, removal: Removal<'_>) -> Result<(), Failure> {
-        let Removal { table, kind, name, effect, until_reload } = removal;
-        let leaving = (table == CLIENTS).then_some(name);
-        let originals = self.originals()?;
-        let all_names = originals.0.iter().flat_map(|original| section_names(original.text(), table));
-        let names: Vec<_> = all_names.collect();
-        let found = originals.0.into_iter().find_map(|original| {
-            let edited = without_section(original.text(), table, name)?;
-            Some((original, edited))
-        });
-        let Some((original, edited)) = found else {
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            let path = self.path.display();
-            return Err(Failure::usage(format!("{path} has no {kind} {name}; it has {names}")));
-        };
-        original.check(&edited)?;
-        original.show(&edited)?;
-        let path = original.path().display();
-        if original.is_removed_by(&edited) {
-            output::line(&format!("{path} is removed, as nothing is left in it"))?;
-        }
-        output::line(effect)?;
-        self.confirm()?;
-        let running = Running::before(&self.path, Edit { leaving, until_reload });
-        original.replace(&edited)?;
-        output::line(&format!("removed the {kind} {name} from {path}"))?;
-        running.reload()
     }
 
     /// Returns true if the user is asked.
@@ -88,16 +62,46 @@ impl RevisionOptions {
     }
 }
 
-/// A section to be taken out of a config file.
-pub(super) struct Removal<'r> {
-    pub(super) table: &'static str,
-    /// The word for a section of this table.
-    pub(super) kind: &'static str,
-    pub(super) name: &'r str,
-    /// The effect on a running server.
-    pub(super) effect: &'r str,
-    /// The state of a running server until it has reloaded: "still admits laptop".
-    pub(super) until_reload: &'r str,
+/// A kind of section that verbs add to a config and take out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SectionKind {
+    Client,
+    Plugin,
+}
+
+impl SectionKind {
+    /// The table of all sections of this kind.
+    pub(super) fn table(self) -> &'static str {
+        match self {
+            Self::Client => "clients",
+            Self::Plugin => "plugins",
+        }
+    }
+}
+
+impl fmt::Display for SectionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Plugin => "plugin",
+        })
+    }
+}
+
+/// A config as it was checked: all faults, and its meaning, if it has one.
+pub(super) struct Checked {
+    faults: Vec<Fault>,
+    config: Option<Config>,
+}
+
+impl Checked {
+    /// Checks the config at `path` with `text` in place of the file `edited`.
+    fn of(path: &Path, edited: &Path, text: &str) -> Self {
+        match config::parse_edited(path, edited, text) {
+            Ok(loaded) => Self { faults: loaded.warnings, config: Some(loaded.config) },
+            Err(faults) => Self { faults: faults.iter().cloned().collect(), config: None },
+        }
+    }
 }
 
 /// A config file and those it includes, as they were read; the first is the config file.
@@ -107,13 +111,43 @@ impl Originals {
     /// Reads the files, all of which are TOML; they may have other faults. Of a config that cannot be
     /// resolved, reads only its own file.
     pub(super) fn read(config: &Path) -> Result<Self, Failure> {
-        let main = Original::read(config, config)?;
-        let included = config::load_of_anybody(config).map(|loaded| loaded.config.included);
-        let included = included.unwrap_or_default().into_iter().map(|path| Original::read(config, &path));
-        Ok(Self(std::iter::once(Ok(main)).chain(included).collect::<Result<_, _>>()?))
+        let text = read_text(config)?;
+        let mut before = Checked::of(config, config, &text);
+        if before.config.is_none() {
+            // One that may not be served can still be resolved.
+            before.config = config::load_of_anybody(config).ok().map(|loaded| loaded.config);
+        }
+        let included = before.config.iter().flat_map(|config| config.included.clone());
+        let files: Vec<_> = std::iter::once(Ok((config.to_owned(), text)))
+            .chain(included.map(|path| read_text(&path).map(|text| (path, text))))
+            .collect::<Result<_, _>>()?;
+        let before = Rc::new(before);
+        let original = |(path, text)| Original {
+            main: config.to_owned(),
+            path,
+            text,
+            is_new: false,
+            before: Rc::clone(&before),
+        };
+        Ok(Self(files.into_iter().map(original).collect()))
     }
 
-    /// The file to which a section `name` of `table` is to be added: the config's own, or `to`, one that it
+    /// The file that has the section `name`, and its text without this.
+    fn with(self, kind: SectionKind, name: &str) -> Result<(Original, String), Failure> {
+        let names: Vec<_> =
+            self.0.iter().flat_map(|original| section_names(original.text(), kind.table())).collect();
+        let path = self.0.first().map(|main| main.path.display().to_string()).unwrap_or_default();
+        let found = self.0.into_iter().find_map(|original| {
+            let edited = without_section(original.text(), kind.table(), name)?;
+            Some((original, edited))
+        });
+        found.ok_or_else(|| {
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            Failure::usage(format!("{path} has no {kind} {name}; it has {names}"))
+        })
+    }
+
+    /// The file to which a section `name` is to be added: the config's own, or `to`, one that it
     /// includes, or would include if it existed.
     ///
     /// # Errors
@@ -121,21 +155,21 @@ impl Originals {
     /// There is such a section, or `to` is not included.
     pub(super) fn for_new(
         mut self,
-        (table, kind, name): (&str, &str, &str),
+        (kind, name): (SectionKind, &str),
         to: Option<&Path>,
     ) -> Result<Original, Failure> {
-        let line = |original: &Original| section_line(original.text(), table, name);
+        let line = |original: &Original| section_line(original.text(), kind.table(), name);
         if let Some((original, line)) = self.0.iter().find_map(|original| Some((original, line(original)?))) {
-            let (path, config) = (original.path().display(), paste::path(original.config()));
-            let named = match original.config() == Path::new(CONFIG_FILE) {
+            let (path, config) = (original.path().display(), paste::path(original.main()));
+            let named = match original.main() == Path::new(CONFIG_FILE) {
                 true => String::new(),
                 false => format!("--config {config} "),
             };
-            let advice = match table {
-                CLIENTS => format!(
+            let advice = match kind {
+                SectionKind::Client => format!(
                     "to let it do more, edit its `commands` there: `lictor check {named}--as {name} CMD` prints the line"
                 ),
-                _ => "to serve another version, replace its component and write the new hash, which `lictor plugin inspect FILE` \
+                SectionKind::Plugin => "to serve another version, replace its component and write the new hash, which `lictor plugin inspect FILE` \
                       prints, into `sha256` there"
                     .to_owned(),
             };
@@ -167,7 +201,7 @@ impl Originals {
         }
         let known = paths.join(", ");
         match config::included_path(main.path(), main.text(), to) {
-            Ok(path) if is_missing(to) => Ok(Original::new(main.path(), &path)),
+            Ok(path) if is_missing(to) => Ok(Original { path, text: String::new(), is_new: true, ..main }),
             Ok(_) => {
                 Err(Failure::usage(format!("{shown} can't be read as one of the files of {config}: {known}")))
             }
@@ -198,34 +232,32 @@ impl IntoIterator for Originals {
     }
 }
 
+/// Reads the text of a file, which is TOML.
+pub(super) fn read_text(path: &Path) -> Result<String, Failure> {
+    want_file(path)?;
+    let told = |why: &str| Failure::usage(format!("{}: {why}", path.display()));
+    let bytes = read_named(path, config::MOST_CONFIG_BYTES).map_err(|fault| told(&fault.what()))?;
+    let text = String::from_utf8(bytes).map_err(|_| told("it is not UTF-8; save it as UTF-8"))?;
+    config::parse_syntax(path, &text).map_err(|faults| {
+        output::faults(|style| faults.render(style));
+        Failure::told(Exit::Usage)
+    })?;
+    Ok(text)
+}
+
 /// A file of a config as it was read.
 pub(super) struct Original {
     /// The config's own file.
-    config: PathBuf,
+    main: PathBuf,
     path: PathBuf,
     /// Empty for a file that is to be created.
     text: String,
     is_new: bool,
+    /// The config before the edit.
+    before: Rc<Checked>,
 }
 
 impl Original {
-    fn read(config: &Path, path: &Path) -> Result<Self, Failure> {
-        want_file(path)?;
-        let told = |why: &str| Failure::usage(format!("{}: {why}", path.display()));
-        let bytes = read_named(path, config::MOST_CONFIG_BYTES).map_err(|fault| told(&fault.what()))?;
-        let text = String::from_utf8(bytes).map_err(|_| told("it is not UTF-8; save it as UTF-8"))?;
-        config::parse_syntax(path, &text).map_err(|faults| {
-            output::faults(|style| faults.render(style));
-            Failure::told(Exit::Usage)
-        })?;
-        Ok(Self { text, is_new: false, ..Self::new(config, path) })
-    }
-
-    /// A file that is to be created.
-    fn new(config: &Path, path: &Path) -> Self {
-        Self { config: config.to_owned(), path: path.to_owned(), text: String::new(), is_new: true }
-    }
-
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -235,8 +267,18 @@ impl Original {
     }
 
     /// The config's own file.
-    pub(super) fn config(&self) -> &Path {
-        &self.config
+    pub(super) fn main(&self) -> &Path {
+        &self.main
+    }
+
+    /// The config before the edit; `None` if it cannot be resolved.
+    pub(super) fn config(&self) -> Option<&Config> {
+        self.before.config.as_ref()
+    }
+
+    /// The config's own file, and the config.
+    pub(super) fn whole(&self) -> (&Path, Option<&Config>) {
+        (self.main(), self.config())
     }
 
     /// The folder in which relative paths of the file start.
@@ -244,59 +286,34 @@ impl Original {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
-    /// Writes a path as the file names it: relative to its folder if it is below that or below the config's.
-    pub(super) fn written(&self, path: &Path) -> Result<String, Failure> {
-        let full = |path: &Path| {
-            let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-            std::path::absolute(here).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
-        };
-        let (path_of_folder, main) =
-            (full(self.folder())?, full(self.config.parent().unwrap_or(Path::new("")))?);
-        let full = full(path)?;
-        let up = || {
-            let below = path_of_folder.strip_prefix(&main).ok()?;
-            let up: PathBuf = below.components().map(|_| Path::new("..")).collect();
-            // A link in between leads up to somewhere else.
-            let is_main = FileId::at(&path_of_folder.join(&up)) == FileId::at(&main);
-            Some(up.join(full.strip_prefix(&main).ok()?)).filter(|_| is_main)
-        };
-        let below = full.strip_prefix(&path_of_folder).ok().map(Path::to_owned);
-        let written = below.or_else(up).unwrap_or_else(|| full.clone());
-        let written = written.to_str().map(str::to_owned);
-        written.ok_or_else(|| {
-            Failure::usage(format!("{}: a config can only name paths of UTF-8", path.display()))
-        })
+    /// Refuses a change that adds an error to those that the config has. Reports the warnings that it adds.
+    pub(super) fn check(&self, edited: &str) -> Result<Checked, Failure> {
+        self.check_beyond(&self.before, edited)
     }
 
-    /// Refuses a change that adds an error to those that the file has. Reports the warnings that it adds.
-    pub(super) fn check(&self, edited: &str) -> Result<(), Failure> {
-        self.check_beyond(&self.text, edited)
+    /// Checks a change like [`Self::check`], beyond the faults that are `known`.
+    pub(super) fn check_beyond(&self, known: &Checked, edited: &str) -> Result<Checked, Failure> {
+        let faulty = || format!("nothing was written: {} would be faulty", self.path.display());
+        self.review(known, edited).ok_or_else(|| Failure::usage(faulty()))
     }
 
-    /// Checks a change like [`Self::check`], beyond the faults of the text `checked`.
-    pub(super) fn check_beyond(&self, checked: &str, edited: &str) -> Result<(), Failure> {
-        let faults = |text: &str| match config::parse_edited(&self.config, &self.path, text) {
-            Ok(loaded) => loaded.warnings,
-            Err(faults) => faults.iter().cloned().collect(),
-        };
-        let mut old = faults(checked);
-        let is_new = |fault: &Fault| match old.iter().position(|old| old.message() == fault.message()) {
+    /// Reports the faults that a change adds to those that are `known`; returns `None` if one is an error.
+    pub(super) fn review(&self, known: &Checked, edited: &str) -> Option<Checked> {
+        let checked = Checked::of(&self.main, &self.path, edited);
+        let mut old: Vec<_> = known.faults.iter().map(Fault::message).collect();
+        let is_new = |fault: &&Fault| match old.iter().position(|old| *old == fault.message()) {
             Some(known) => {
                 old.swap_remove(known);
                 false
             }
             None => true,
         };
-        let new: Vec<_> = faults(edited).into_iter().filter(is_new).collect();
+        let new: Vec<_> = checked.faults.iter().filter(is_new).collect();
         for fault in &new {
             output::faults(|style| fault.render(style));
         }
-        match new.iter().any(|fault| fault.severity() == Severity::Error) {
-            true => {
-                Err(Failure::usage(format!("nothing was written: {} would be faulty", self.path.display())))
-            }
-            false => Ok(()),
-        }
+        let is_faulty = new.iter().any(|fault| fault.severity() == Severity::Error);
+        (!is_faulty).then_some(checked)
     }
 
     /// Shows the change.
@@ -309,7 +326,7 @@ impl Original {
     /// Returns true if the change leaves nothing in an included file. What a link leads to stays.
     fn is_removed_by(&self, edited: &str) -> bool {
         let is_file = || self.path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
-        self.path != self.config && edited.trim_start_matches('\u{feff}').trim().is_empty() && is_file()
+        self.path != self.main && edited.trim_start_matches('\u{feff}').trim().is_empty() && is_file()
     }
 
     /// Writes the changed text in place of the file, unless the file has changed since it was read. Removes
@@ -317,7 +334,7 @@ impl Original {
     pub(super) fn replace(&self, edited: &str) -> Result<(), Failure> {
         let old = self.text.as_bytes();
         let replaced = if self.is_new {
-            make_alike(&self.path, &self.config, edited.as_bytes())
+            make_alike(&self.path, &self.main, edited.as_bytes())
         } else if self.is_removed_by(edited) {
             remove_unchanged(&self.path, old)
         } else {
@@ -327,10 +344,6 @@ impl Original {
             .map_err(|error| Failure::failed(format!("{} can't be changed: {error}", self.path.display())))
     }
 }
-
-/// The tables of clients and of plugins in a config.
-pub(super) const CLIENTS: &str = "clients";
-pub(super) const PLUGINS: &str = "plugins";
 
 /// Parses a client's name.
 pub(super) fn client_name(text: &str) -> Result<ClientName, String> {
