@@ -28,6 +28,8 @@ pub mod state;
 
 pub mod config;
 
+pub mod admin;
+
 pub mod app;
 
 pub mod reload;

@@ -14,11 +14,11 @@ struct Local {
     v6: Option<Vec<Ipv6Net>>,
 }
 
-/// Warns of each address in `listen` that is not available now.
-pub(super) fn advice(listen: &[SocketAddr]) -> Vec<String> {
+/// Warns of each address in `listen`, the value of `key`, that is not available now.
+pub(super) fn advice(key: &str, listen: &[SocketAddr]) -> Vec<String> {
     let missing = Local::now().missing(listen);
     let words = missing.iter().map(|address| {
-        format!("`server.listen` has {address}, which is not an address of this machine now: the server cannot listen there")
+        format!("`{key}` has {address}, which is not an address of this machine now: the server cannot listen there")
     });
     words.collect()
 }
@@ -127,6 +127,6 @@ fd000000000000000000000000000002 04 40 00 82     eth0
     fn this_machine_has_its_own_addresses() {
         let ask = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let listen = [ask.local_addr().unwrap(), "0.0.0.0:1".parse().unwrap(), "[::]:1".parse().unwrap()];
-        assert_eq!(advice(&listen), Vec::<String>::new());
+        assert_eq!(advice("server.listen", &listen), Vec::<String>::new());
     }
 }

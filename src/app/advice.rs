@@ -10,7 +10,12 @@ use crate::identity::Authority;
 
 /// Returns all advice on `config`, which names `plugins`, at the time `now`.
 pub(super) fn advice(config: &Config, plugins: &Plugins, now: SystemTime) -> Vec<Fault> {
-    let in_words = addresses::advice(&config.server.listen).into_iter();
+    let listen = [
+        ("server.listen", &config.server.listen),
+        ("admin.tls_listen", &config.admin.tls_listen),
+        ("admin.health", &config.admin.health),
+    ];
+    let in_words = listen.into_iter().flat_map(|(key, listen)| addresses::advice(key, listen));
     let in_words = in_words
         .chain(nobody(config))
         .chain(misfits(config))

@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod admin;
 mod advice;
 mod check;
 mod dates;
@@ -12,6 +13,7 @@ mod memory;
 mod operator;
 mod plugins;
 mod privacy;
+mod readiness;
 mod reload;
 mod runtimes;
 mod service;

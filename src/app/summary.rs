@@ -1,11 +1,12 @@
 //! The text by which `lictor check` describes a config that may be served.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use super::plugins::Plugins;
 use crate::authz::PermissionPattern;
-use crate::config::Config;
+use crate::config::{Admin, AdminAddress, Config};
 use crate::identity::Utc;
 
 pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
@@ -13,6 +14,9 @@ pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
     let addresses: Vec<_> = config.server.listen.iter().map(ToString::to_string).collect();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "  listens on {}", addresses.join(", "));
+    for (shows, at) in admin(&config.admin).into_iter().filter(|(_, at)| !at.is_empty()) {
+        let _ = writeln!(text, "  shows {shows} on {}", at.join(", "));
+    }
     for (name, _) in plugins.iter() {
         let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();
         let commands: Vec<_> = commands.iter().map(AsRef::<str>::as_ref).collect();
@@ -45,6 +49,20 @@ pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
         let _ = writeln!(text, "  revocation list of {}: {list}", list.issuer());
     }
     text
+}
+
+/// The addresses of `[admin]` by what they show.
+fn admin(admin: &Admin) -> [(&'static str, Vec<String>); 3] {
+    let listen = admin.listen.iter().map(|address| match address {
+        AdminAddress::Socket(path) => format!("unix:{}", path.display()),
+        AdminAddress::Loopback(address) => address.to_string(),
+    });
+    let shown = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect();
+    [
+        ("metrics and health", listen.collect()),
+        ("metrics and health to clients", shown(&admin.tls_listen)),
+        ("health", shown(&admin.health)),
+    ]
 }
 
 /// Shows a pattern so that its words are not taken for several patterns.

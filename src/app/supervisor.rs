@@ -21,12 +21,14 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval, sleep, timeout};
 
+use super::admin::Admin;
 use super::advice;
 use super::dates;
 use super::descriptors::raise_file_limit;
 use super::live::Live;
 use super::log::start_log;
 use super::operator::Operator;
+use super::readiness::Readiness;
 use super::runtimes::{single_threaded, workers};
 use super::usage::{self, Usage};
 use super::{privacy, systemd};
@@ -108,7 +110,7 @@ impl Supervisor {
     /// # Errors
     ///
     /// If anything in the config is unavailable: a plugin, the server's certificate, an address. Everything
-    /// is tried before the first socket is opened.
+    /// is tried before the first socket for clients is opened.
     pub fn serve(self, loaded: Loaded) -> anyhow::Result<()> {
         self.serve_for(loaded, None, |_| {})
     }
@@ -182,6 +184,8 @@ async fn supervise(
     raise_file_limit(&config);
     let (reloads, handle) = Reloads::new(hangup, config.server.watch.then_some(read));
     let cache = cache.unwrap_or_else(|| config.server.cache.clone());
+    let readiness = Arc::new(Readiness::new(handle.clone()));
+    let mut admin = Admin::open(&config.admin, readiness, workers)?;
     let usage = Arc::new(Usage::open(config.usage_file(&cache)));
     let operator = Arc::new(Operator { reloads: handle, drain: Notify::new(), usage });
     let starting = workers.spawn(start(config, cache, Arc::clone(&operator)));
@@ -194,6 +198,7 @@ async fn supervise(
         }
         started = starting => started.context("the start broke off")??,
     };
+    admin.serve(&live, workers);
     let beat = Arc::new(Notify::new());
     on_workers.spawn_on(look_after(Arc::clone(&live), Arc::clone(&beat)), workers);
     on_workers.spawn_on(look_at_dates(Arc::clone(&live)), workers);
@@ -210,9 +215,11 @@ async fn supervise(
     }
     // Clients waiting for a reload are told.
     reloading.abort();
+    admin.stop();
     drained(&live, &mut stop).await;
     here.shutdown().await;
     on_workers.abort_all();
+    drop(admin);
     let closed = timeout(STOPPING, live.close()).await;
     // This may be the last reference, and closing takes long on a slow disk.
     workers.spawn_blocking(move || drop(live));

@@ -12,12 +12,13 @@ use crate::authz::check_command_text;
 use crate::text::{InvalidText, check_length};
 
 /// The server's built-in commands; plugins' commands can't begin with `@`.
-pub const BUILT_INS: [&str; 11] = [
+pub const BUILT_INS: [&str; 12] = [
     "@ping",
     "@whoami",
     "@commands",
     "@cancel",
     "@status",
+    "@metrics",
     "@clients",
     "@slowlog",
     "@plugins",

@@ -92,6 +92,15 @@ impl Ledger {
         self.take(asked, place, Box::new(has_begun)).await.unwrap_or_else(Claimed::Refused)
     }
 
+    /// Finds out if the engine answers.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    pub async fn check(&self) -> Result<(), StateError> {
+        self.engine.check().await
+    }
+
     /// Waits for the final writes of claims. Close the engine only after this.
     pub async fn close(&self) {
         self.open.settling.close();

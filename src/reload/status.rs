@@ -32,6 +32,12 @@ pub(super) struct UnderWay {
 }
 
 impl Status {
+    /// Returns true if the last reload failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.fault.is_some()
+    }
+
     pub(super) fn narrow(&mut self, narrowed: &[Change]) {
         if narrowed.is_empty() {
             return;

@@ -24,6 +24,8 @@ pub enum BuiltIn {
     Cancel,
     /// `@status`
     Status,
+    /// `@metrics`
+    Metrics,
     /// `@clients`
     Clients,
     /// `@plugins`
@@ -49,6 +51,7 @@ pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
         "@status [metrics|unused [TIME]]",
         "shows server status, metrics or unused permissions",
     ),
+    (BuiltIn::Metrics, "@metrics", "@metrics", "shows metrics in the text format of Prometheus"),
     (
         BuiltIn::Clients,
         "@clients",

@@ -23,29 +23,36 @@ use crate::identity::{PeerIdentity, Rejection, Roster, Unproven, authenticate, r
 use crate::network::PeerAddress;
 use crate::telemetry::ConnectionId;
 use crate::telemetry::metrics::Counter;
-use crate::watermark;
 
 /// Silence after which the kernel asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// The TLS settings of a listener, and the form in which a peer is told why it is refused.
+#[derive(Clone, Copy)]
+pub(super) struct Entrance<'a> {
+    pub(super) acceptor: &'a TlsAcceptor,
+    /// Makes a reply of the reason.
+    pub(super) refusal: fn(&str) -> String,
+}
 
 /// Does the handshake and identifies the peer. A peer that is not admitted is told why.
 pub(super) async fn authorize(
     shared: &Shared,
     current: &Current,
+    entrance: Entrance<'_>,
     tcp: TcpStream,
     peer: PeerAddress,
     id: ConnectionId,
     slots: &AddressSlots,
 ) -> Option<Authenticated> {
     prepare(&tcp);
-    watermark::relief().await;
     let permit = slots.acquire_handshake().await?;
     let Some(first) = FirstBytes::peek(&tcp).await else {
         Counter::ConnectionsSilent.count();
         tracing::debug!(target: "lictor::connection", connection = %id, %peer, "nothing came");
         return None;
     };
-    let handshaken = match handshake(&current.acceptor, tcp).await {
+    let handshaken = match handshake(entrance.acceptor, tcp).await {
         Ok(handshaken) => handshaken,
         Err(error) => {
             match unproven(&error) {
@@ -82,7 +89,7 @@ pub(super) async fn authorize(
             let thumbprint = rejection.thumbprint().map(tracing::field::display);
             tracing::warn!(target: "lictor::connection", connection = %id, %peer, thumbprint, reason = %rejection, detail, "refused");
             // The peer may disconnect before it is told.
-            let _ = refused.explain().await;
+            let _ = refused.explain(entrance).await;
             None
         }
     }
@@ -173,14 +180,19 @@ impl Refused {
         &self.rejection
     }
 
-    async fn explain(mut self) -> io::Result<()> {
-        explain(&mut self.stream, &self.rejection.to_string()).await
+    async fn explain(mut self, entrance: Entrance<'_>) -> io::Result<()> {
+        say_goodbye(&mut self.stream, &(entrance.refusal)(&self.rejection.to_string())).await
     }
 }
 
-/// Sends the reason why a peer is not served, and closes.
-pub(super) async fn explain(stream: &mut TlsStream<TcpStream>, words: &str) -> io::Result<()> {
-    stream.write_all(format!("ERR {words}\r\n\r\n").as_bytes()).await?;
+/// Returns the reply that tells a peer in these words why it is not served.
+pub(super) fn explained(words: &str) -> String {
+    format!("ERR {words}\r\n\r\n")
+}
+
+/// Sends the last reply, and closes.
+pub(super) async fn say_goodbye(stream: &mut TlsStream<TcpStream>, reply: &str) -> io::Result<()> {
+    stream.write_all(reply.as_bytes()).await?;
     stream.flush().await?;
     close_gently(stream).await
 }

@@ -17,7 +17,8 @@ use tokio_util::task::TaskTracker;
 use super::admission::{AddressSlots, Admission, AdmissionLimits};
 use super::connection::Connection;
 use super::control::Control;
-use super::handshake::{authorize, close_gently, explain, not_in_time};
+use super::exposition::exposition;
+use super::handshake::{Entrance, authorize, close_gently, explained, not_in_time, say_goodbye};
 use super::registry::Disconnect;
 use super::shared::{Current, Shared};
 use super::verify::Verifiers;
@@ -26,7 +27,7 @@ use crate::telemetry::{ConnectionId, LASTING};
 use crate::watermark;
 
 /// Pause in accepting when the process has no file descriptor or memory left for another connection.
-const REST: Duration = Duration::from_millis(100);
+pub(super) const REST: Duration = Duration::from_millis(100);
 
 /// Longest time for saying goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -38,7 +39,7 @@ const STOP_SPREAD: Duration = Duration::from_secs(2);
 
 /// Accepts connections and serves them.
 pub struct Server {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     connections: TaskTracker,
 }
 
@@ -102,6 +103,12 @@ impl Server {
         move || registry.check_memory()
     }
 
+    /// Returns the metrics in the text format of Prometheus, as `@metrics` does.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        exposition(&self.shared)
+    }
+
     /// Accepts from `listener` until [`Self::stop`].
     pub async fn accept(&self, listener: TcpListener) {
         let mut is_failing = false;
@@ -125,7 +132,7 @@ impl Server {
                 Err(error) if is_peers_fault(&error) => {}
                 Err(error) => {
                     is_failing = true;
-                    tracing::error!(name: LASTING, target: "lictor::connection", %error, "cannot accept; trying again");
+                    cannot_accept(&error);
                     sleep(REST).await;
                 }
             }
@@ -187,8 +194,12 @@ fn stop_times(connections: usize, patience: Duration) -> Vec<Duration> {
     times
 }
 
+pub(super) fn cannot_accept(error: &io::Error) {
+    tracing::error!(name: LASTING, target: "lictor::connection", %error, "cannot accept; trying again");
+}
+
 /// Returns true for errors of one connection that was closed before it was accepted, not of the listener.
-fn is_peers_fault(error: &io::Error) -> bool {
+pub(super) fn is_peers_fault(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),
@@ -206,7 +217,11 @@ async fn serve(
 ) {
     let began = Instant::now();
     let current = shared.current.load_full();
-    let authorizing = authorize(&shared, &current, tcp, peer, id, &slots);
+    let entrance = Entrance { acceptor: &current.acceptor, refusal: explained };
+    let authorizing = async {
+        watermark::relief().await;
+        authorize(&shared, &current, entrance, tcp, peer, id, &slots).await
+    };
     let authorized = timeout_at(began + current.handshake_timeout, authorizing);
     // Boxed, so that an idle connection does not hold the memory that its handshake needed.
     let authenticated = match Box::pin(authorized).await {
@@ -223,7 +238,7 @@ async fn serve(
         Err(Disconnect { reason, words, .. }) => {
             reason.count();
             tracing::warn!(target: "lictor::connection", connection = %id, %peer, client = &*client, %thumbprint, reason = words, "refused");
-            let _ = timeout(GOODBYE, explain(&mut stream, &words)).await;
+            let _ = timeout(GOODBYE, say_goodbye(&mut stream, &explained(&words))).await;
             return;
         }
     };

@@ -21,6 +21,7 @@ mod shared;
 mod stranger;
 mod tls;
 mod verify;
+mod visit;
 
 pub use admission::AdmissionLimits;
 pub use control::{Control, Done, Report};
@@ -31,3 +32,4 @@ pub use service::{ConnectionLimits, Service, named_commands};
 pub use shared::Current;
 pub use tls::{TlsError, TlsFiles, TlsVersion, tls_acceptor};
 pub use verify::Rechecks;
+pub use visit::{Turned, Visit};

@@ -109,6 +109,13 @@ pub fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// Returns `acceptor` for HTTP/1.1, the same in all but the protocol that it negotiates.
+pub(super) fn of_http(acceptor: &TlsAcceptor) -> TlsAcceptor {
+    let mut config = ServerConfig::clone(acceptor.config());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
 /// Accepts any certificate, or none, but only in a chain that is not too long, and from a peer that proves
 /// that it holds the key: admission is decided after the handshake, so that a refused peer can be told why in
 /// words.

@@ -67,6 +67,10 @@ impl Engine for MemoryEngine {
         })
     }
 
+    fn check(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn sweep(&self) -> Answer<'_, u64> {
         Box::pin(async move {
             let spaces: Vec<_> = locked(&self.spaces).values().cloned().collect();

@@ -57,6 +57,9 @@ pub trait Engine: Send + Sync {
     /// the config.
     fn open(&self, namespace: Namespace, quota: Quota) -> Answer<'_, Arc<dyn Store>>;
 
+    /// Reads something, to find out if the engine answers.
+    fn check(&self) -> Answer<'_, ()>;
+
     /// Frees the space of all expired entries, and returns their number. Engines also do so by themselves.
     fn sweep(&self) -> Answer<'_, u64>;
 

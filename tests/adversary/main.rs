@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "in a binary nothing is reachable")]
 
+mod admin;
 mod answers;
 mod certificates;
 mod clock;

@@ -61,8 +61,10 @@ fn each_built_in_has_a_form_for_programs() {
     assert_eq!(status["config"]["reloads"], 0);
     assert_eq!(status["memory"]["is_short"], false);
     assert!(status["memory"]["used_bytes"].as_u64() > Some(1 << 20));
-    let metrics = json(operator, "@status metrics");
-    assert!(metrics["metrics"].as_str().unwrap().contains("\nlictor_connections 4\n"));
+    for command in ["@metrics", "@status metrics"] {
+        let metrics = json(operator, command);
+        assert!(metrics["metrics"].as_str().unwrap().contains("\nlictor_connections 4\n"));
+    }
     assert!(json(operator, "@status unused")["unused"].is_array());
     let plugins = json(operator, "@plugins");
     let plugin = &plugins["plugins"][0];

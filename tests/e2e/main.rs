@@ -5,6 +5,7 @@
 
 mod absent;
 mod access;
+mod admin;
 mod advice;
 mod alike;
 mod authority;

@@ -24,12 +24,14 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
+    ("admin", &["files", "telemetry"]),
     ("debug_file", &[]),
     ("state", &["files", "sync"]),
     ("idempotency", &["state", "sync", "telemetry", "wire"]),
     (
         "app",
         &[
+            "admin",
             "authz",
             "config",
             "files",
@@ -107,11 +109,13 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("wasmtime_wasi", &["plugin"]),
     ("wasmtime_wasi_http", &["plugin"]),
     ("wasmtime_wasi_io", &["plugin"]),
-    ("hyper", &["plugin"]),
+    ("hyper", &["admin", "plugin"]),
+    ("hyper_util", &["admin"]),
     ("rustls_native_certs", &["plugin"]),
     (
         "tokio",
         &[
+            "admin",
             "app",
             "author",
             "cli",
@@ -128,7 +132,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("arc_swap", &["server"]),
     ("tokio_util", &["idempotency", "plugin", "server"]),
     ("futures_util", &["server"]),
-    ("socket2", &["server"]),
+    ("socket2", &["admin", "server"]),
     ("tokio_rustls", &["client", "loadgen", "plugin", "server"]),
     ("rustls", &["cli", "client", "config", "identity", "loadgen", "plugin", "server"]),
     ("webpki", &["identity"]),
@@ -149,9 +153,12 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("toml_parser", &["config"]),
     ("annotate_snippets", &["config"]),
-    ("anyhow", &["app", "author", "cli", "debug_file", "plugin", "reload", "server"]),
+    ("anyhow", &["admin", "app", "author", "cli", "debug_file", "plugin", "reload", "server"]),
     ("rlimit", &["app", "cli"]),
-    ("tracing", &["app", "author", "idempotency", "plugin", "reload", "server", "telemetry", "watermark"]),
+    (
+        "tracing",
+        &["admin", "app", "author", "idempotency", "plugin", "reload", "server", "telemetry", "watermark"],
+    ),
     ("tracing_subscriber", &["telemetry"]),
     ("tracing_appender", &["telemetry"]),
 ];

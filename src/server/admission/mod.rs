@@ -95,6 +95,10 @@ impl Admission {
         }
     }
 
+    pub(super) fn limits(&self) -> AdmissionLimits {
+        self.limits
+    }
+
     /// Acquires a permit for one more connection. Returns `None` once [`Self::close`] was called.
     pub(super) async fn acquire_connection(&self) -> Option<OwnedSemaphorePermit> {
         acquire(&self.connections, Counter::ConnectionsDelayed).await

@@ -47,6 +47,7 @@ pub(super) fn run(built_in: BuiltIn, request: &Request, session: &Session, in_fl
         BuiltIn::Commands => Ok(commands(service, identity)),
         BuiltIn::Cancel => cancel(request, in_flight),
         BuiltIn::Status => operator::status(request, session),
+        BuiltIn::Metrics => Ok(operator::metrics(session)),
         BuiltIn::Clients => clients::clients(request, session),
         BuiltIn::Plugins => Ok(operator::plugins(service)),
         BuiltIn::Kick => clients::kick(request, session),

@@ -40,7 +40,7 @@ fn unused(period: &str, session: &Session) -> Result<Report, CommandError> {
 }
 
 /// Shows the metrics.
-fn metrics(session: &Session) -> Report {
+pub(super) fn metrics(session: &Session) -> Report {
     let text = exposition(&session.server);
     Report { json: json!({ "metrics": text }), text }
 }

@@ -134,6 +134,12 @@ impl Engine for SqliteEngine {
         })
     }
 
+    fn check(&self) -> Answer<'_, ()> {
+        let none = Namespace::new("", "");
+        let look = move || self.open.readers.read(|connection| Ok(rows::namespace(connection, &none)?));
+        Box::pin(async move { look().map(drop) })
+    }
+
     fn sweep(&self) -> Answer<'_, u64> {
         Box::pin(async move {
             let mut count = 0;

@@ -264,6 +264,11 @@ impl Connection {
         self.tls.conn.handshake_kind()
     }
 
+    /// Returns the protocol that was negotiated, if one was.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.tls.conn.alpn_protocol()
+    }
+
     /// Returns the number of session tickets received so far.
     pub fn tickets(&self) -> u32 {
         self.tls.conn.tls13_tickets_received()
