@@ -206,6 +206,10 @@ async fn supervise(
     let mut here = JoinSet::new();
     here.spawn(cut_off_expired(Arc::clone(&live)));
     here.spawn(tell_alive(beat));
+    // Whoever waits for this may stop the server next, and that has to be in good order from here on.
+    for address in &addresses {
+        tracing::info!(target: "lictor::app", %address, "listening");
+    }
     systemd::ready();
     let reloading = here.spawn(reload(reloads, Arc::clone(&live), workers.clone()));
     ready(Running { operator: Arc::clone(&operator), addresses });
@@ -239,7 +243,6 @@ async fn start(
     let (mut accepting, mut addresses) = (JoinSet::new(), Vec::new());
     for listener in listeners(&live.served().config)? {
         let address = listener.local_addr().context("a listening socket has no address")?;
-        tracing::info!(target: "lictor::app", %address, "listening");
         addresses.push(address);
         let live = Arc::clone(&live);
         accepting.spawn(async move { live.server.accept(listener).await });
