@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::advice;
+use super::in_force::InForce;
 use super::memory;
 use super::operator::Operator;
 use super::plugins::Plugins;
@@ -25,6 +26,7 @@ pub(super) struct Live {
     pub(super) server: Server,
     _memory: Watch,
     pub(super) usage: Arc<Usage>,
+    pub(super) in_force: Arc<InForce>,
     /// Locked only for an assignment, never while anything is loaded: stopping and housekeeping read it.
     served: Mutex<Arc<Served>>,
     /// Locked while plugins are loaded, and otherwise only by [`Self::close`].
@@ -44,7 +46,7 @@ impl Live {
         let acceptor = tls_acceptor(&tls_files(&config))?;
         let mut state = state::Kept::open(&config)?;
         let engine = state.engine(&config)?;
-        let usage = Arc::clone(&operator.usage);
+        let (usage, in_force) = (Arc::clone(&operator.usage), Arc::clone(&operator.in_force));
         let watched = usage.watched(&config.entries);
         let plugins = Plugins::load(&config, cache, &*engine, &watched).await?;
         let ledger = Ledger::new(engine, all_idempotency_limits(&config));
@@ -54,8 +56,9 @@ impl Live {
         let server = Server::new(current.clone(), admission_limits(&config), Some(operator))?;
         let memory = memory::watch(&config, plugins.sandbox(), &server)?;
         usage.serve(&config.entries);
+        in_force.serve(&config);
         let served = Mutex::new(Arc::new(Served { config, plugins, current }));
-        Ok(Self { server, _memory: memory, usage, served, state: tokio::sync::Mutex::new(state) })
+        Ok(Self { server, _memory: memory, usage, in_force, served, state: tokio::sync::Mutex::new(state) })
     }
 
     /// Returns the state in force.
@@ -67,6 +70,7 @@ impl Live {
     pub(super) fn serve(&self, next: Served) {
         memory::set_mark(&next.config);
         self.usage.serve(&next.config.entries);
+        self.in_force.serve(&next.config);
         self.server.swap(next.current.clone());
         *self.lock() = Arc::new(next);
     }

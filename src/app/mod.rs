@@ -7,6 +7,7 @@ mod advice;
 mod check;
 mod dates;
 mod descriptors;
+mod in_force;
 mod live;
 mod log;
 mod memory;

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::Notify;
 
+use super::in_force::InForce;
 use super::usage::Usage;
 use crate::config::TimeSpan;
 use crate::reload::Handle;
-use crate::server::{Control, Done, Report};
+use crate::server::{CertificateEnd, Control, Done, Report};
+use crate::telemetry::metrics::Family;
 
 /// Operations on this server for operators.
 pub(super) struct Operator {
     pub(super) reloads: Handle,
     pub(super) drain: Notify,
     pub(super) usage: Arc<Usage>,
+    pub(super) in_force: Arc<InForce>,
 }
 
 impl Control for Operator {
@@ -37,6 +40,14 @@ impl Control for Operator {
         let period = TimeSpan::unused(period).map_err(|invalid| invalid.in_full())?;
         let unused = self.usage.unused(period);
         Ok(Report { text: unused.to_string(), json: unused.to_json() })
+    }
+
+    fn metrics(&self) -> Vec<Family> {
+        self.in_force.metrics(self.reloads.status().outcomes())
+    }
+
+    fn certificate_ends(&self) -> Vec<CertificateEnd> {
+        self.in_force.certificate_ends()
     }
 
     fn drain(&self) {

@@ -30,11 +30,11 @@ impl Live {
         let (running, at) = (Arc::clone(&before), stage.clone());
         // Not on this thread, which handles signals.
         let reading = spawn_blocking(move || {
-            let wanted = read(&running.config, &at)?;
+            let (wanted, digest) = read(&running.config, &at)?;
             let acceptor = tls_acceptor(&tls_files(&wanted))?;
-            anyhow::Ok((wanted, acceptor))
+            anyhow::Ok((wanted, digest, acceptor))
         });
-        let (wanted, acceptor) = reading.await.context("the config cannot be read")??;
+        let (wanted, digest, acceptor) = reading.await.context("the config cannot be read")??;
         let mut changes = config::diff(&before.config, &wanted);
         let config = Arc::new(wanted.applied_to(&before.config));
         let narrowed = self.narrow(&config);
@@ -51,6 +51,7 @@ impl Live {
             let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
             plugins.reserve(&config);
             self.serve(Served { config, plugins, current });
+            self.in_force.loaded(digest);
             for (plugin, difference) in replaced {
                 let difference = difference.to_string();
                 tracing::info!(target: "lictor::reload", %plugin, difference, "a component was replaced");
@@ -101,13 +102,13 @@ impl Live {
     }
 }
 
-/// Rereads the config file of `running`.
-fn read(running: &Config, stage: &Stage) -> anyhow::Result<Config> {
+/// Rereads the config file of `running`; returns it with its digest.
+fn read(running: &Config, stage: &Stage) -> anyhow::Result<(Config, String)> {
     let loaded = config::load_again(running);
     stage.has_read(loaded.as_ref().map_or_else(Faults::sightings, |loaded| &loaded.sightings));
     let loaded = loaded.map_err(|faults| anyhow!("{}\n\n{faults}", faults.headline()))?;
     advice::log(&loaded.warnings);
-    Ok(loaded.config)
+    Ok((loaded.config, loaded.digest))
 }
 
 /// Returns plugins whose component has changed, although none of their keys has.

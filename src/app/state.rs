@@ -62,7 +62,8 @@ fn is_used(config: &Config) -> bool {
     !config.limits.idempotency_window.is_zero() || granted.any(|stores| !stores.is_empty())
 }
 
-fn file(config: &Config) -> Option<&Path> {
+/// Returns the file that the server keeps the state of `config` in, if there is one.
+pub(super) fn file(config: &Config) -> Option<&Path> {
     match config.state.engine {
         StateEngine::Sqlite if is_used(config) => config.state.path.as_deref(),
         StateEngine::Sqlite | StateEngine::Memory => None,

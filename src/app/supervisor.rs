@@ -25,6 +25,7 @@ use super::admin::Admin;
 use super::advice;
 use super::dates;
 use super::descriptors::raise_file_limit;
+use super::in_force::InForce;
 use super::live::Live;
 use super::log::start_log;
 use super::operator::Operator;
@@ -128,13 +129,17 @@ impl Supervisor {
         ready: impl FnOnce(Running),
     ) -> anyhow::Result<()> {
         let Self { runtime, stop, hangup } = self;
-        let Loaded { config, warnings, sightings } = loaded;
+        let Loaded { config, warnings, digest, sightings } = loaded;
         let _log = start_log(&config);
         advice::log(&warnings);
         privacy::close_to_others();
         let workers = workers()?;
-        let served =
-            runtime.block_on(supervise((config, cache, sightings), workers.handle(), (stop, hangup), ready));
+        let served = runtime.block_on(supervise(
+            (config, digest, cache, sightings),
+            workers.handle(),
+            (stop, hangup),
+            ready,
+        ));
         // A name lookup can't be stopped, nor can a plugin that does not yield.
         workers.shutdown_timeout(STOPPING);
         runtime.shutdown_background();
@@ -176,7 +181,7 @@ impl Stop {
 }
 
 async fn supervise(
-    (config, cache, read): (Config, Option<PathBuf>, Sightings),
+    (config, digest, cache, read): (Config, String, Option<PathBuf>, Sightings),
     workers: &Handle,
     (mut stop, hangup): (Stop, Signal),
     ready: impl FnOnce(Running),
@@ -187,7 +192,9 @@ async fn supervise(
     let readiness = Arc::new(Readiness::new(handle.clone()));
     let mut admin = Admin::open(&config.admin, readiness, workers)?;
     let usage = Arc::new(Usage::open(config.usage_file(&cache)));
-    let operator = Arc::new(Operator { reloads: handle, drain: Notify::new(), usage });
+    let in_force = Arc::<InForce>::default();
+    in_force.loaded(digest);
+    let operator = Arc::new(Operator { reloads: handle, drain: Notify::new(), usage, in_force });
     let starting = workers.spawn(start(config, cache, Arc::clone(&operator)));
     let (live, mut on_workers, addresses) = tokio::select! {
         biased;

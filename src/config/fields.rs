@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -31,6 +32,7 @@ pub(super) struct Findings {
     told: Vec<PathBuf>,
     /// Keys that were probably meant by unknown ones: their absence is told already.
     misspelt: Vec<String>,
+    digest: Sha256,
 }
 
 impl Findings {
@@ -38,12 +40,19 @@ impl Findings {
     pub(super) fn new(path: &Path, text: &str, grammar: Grammar, sections: Sections) -> Self {
         let source = Source::new(path, text, grammar, sections);
         let (faults, told, misspelt) = (Vec::new(), Vec::new(), Vec::new());
-        Self { source: Arc::new(source), sections, faults, told, misspelt }
+        let digest = Sha256::new().chain_update(text);
+        Self { source: Arc::new(source), sections, faults, told, misspelt, digest }
     }
 
     /// Adds `text`, the file at `path`; returns the offset of its first byte.
     pub(super) fn add(&mut self, path: &Path, text: &str, grammar: Grammar) -> usize {
+        self.digest.update(text);
         Arc::make_mut(&mut self.source).add(path, text, grammar, self.sections)
+    }
+
+    /// SHA-256 of the files, one after the other, in hexadecimal.
+    pub(super) fn digest(&self) -> String {
+        base16ct::lower::encode_string(&self.digest.clone().finalize())
     }
 
     /// The path of the main file, as shown.

@@ -125,10 +125,13 @@ fn load_in(path: &Path, reading: Reading<'_>) -> Result<Loaded, Faults> {
         let (raw, mut findings) = raw::read::<RawConfig>(path, &text, Grammar::Toml)?;
         resolve::look_at_file(&opened, &raw.plugins, None, &mut findings);
         let config = resolve::resolve(path, raw, reading, (&mut sightings, &mut findings));
-        findings.verdict(config)
+        let digest = findings.digest();
+        Ok((findings.verdict(config)?, digest))
     });
     match read {
-        Ok((config, warnings)) => Ok(Loaded { config, warnings, sightings: sightings.of_content() }),
+        Ok(((config, warnings), digest)) => {
+            Ok(Loaded { config, warnings, digest, sightings: sightings.of_content() })
+        }
         Err(faults) => Err(faults.found_in(sightings)),
     }
 }
@@ -146,8 +149,9 @@ fn parse_in(path: &Path, text: &str, reading: Reading<'_>) -> Result<Loaded, Fau
     let (raw, mut findings) = raw::read(path, text, Grammar::Toml)?;
     let mut sightings = Sightings::default();
     let config = resolve::resolve(path, raw, reading, (&mut sightings, &mut findings));
+    let digest = findings.digest();
     let (config, warnings) = findings.verdict(config)?;
-    Ok(Loaded { config, warnings, sightings: sightings.of_content() })
+    Ok(Loaded { config, warnings, digest, sightings: sightings.of_content() })
 }
 
 /// Returns the files that the config at `main`, which has this `text`, includes and that can be read. It may
@@ -199,6 +203,8 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings for the operator, in line order; none prevents serving.
     pub warnings: Vec<Fault>,
+    /// SHA-256 of the config file and those it includes, one after the other, in hexadecimal.
+    pub digest: String,
     /// The config file and those it names, as they were before they were read. A change to any counts.
     pub sightings: Sightings,
 }

@@ -172,6 +172,11 @@ impl Call {
         self.has_computed.load(Ordering::Relaxed)
     }
 
+    /// The flag that is set once the plugin has computed for a tick.
+    pub(super) fn computed(&self) -> &AtomicBool {
+        &self.has_computed
+    }
+
     pub(super) fn commands(&self) -> Option<&dyn Commands> {
         self.commands.as_deref()
     }

@@ -1,5 +1,6 @@
 //! A loaded plugin: its limits, its pool, and its fresh instances.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,9 +25,10 @@ use super::memory::budget::{Budget, BudgetSpent};
 use super::memory::limiter::MemoryLimiter;
 use super::memory::refusal::MemoryRefusal;
 use super::sandbox::Sandbox;
-use super::slots::{ClientLimit, ClientSlot, PluginLimit, Slots};
+use super::slots::{ClientLimit, ClientSlot, PluginLimit, Slots, timed};
 use super::spec::{CommandInfo, Spec};
 use super::world::World;
+use crate::telemetry::metrics::{LiveInstance, OfPlugin};
 use crate::wire::{CommandError, Request};
 
 /// Limit of a call that has none, short enough to be added to a time.
@@ -39,6 +41,7 @@ pub struct Plugin {
     granted: Arc<Granted>,
     pool: Arc<Pool>,
     limit: PluginLimit,
+    metrics: Arc<OfPlugin>,
 }
 
 /// A plugin's component after loading; the same under all its grants.
@@ -64,12 +67,15 @@ impl Plugin {
     pub(super) fn new(spec: Spec, component: Loaded) -> Self {
         let Loaded { sandbox, .. } = &component;
         let retirement = Retirement { max_calls: spec.max_calls, idle: spec.idle };
-        let pool = Arc::new(Pool::new(spec.instances, retirement, sandbox.max_idle_instances()));
+        let metrics = OfPlugin::of(&spec.name);
+        let pool = Pool::new(spec.instances, retirement, sandbox.max_idle_instances(), Arc::clone(&metrics));
+        let pool = Arc::new(pool);
         sandbox.budget().watch(Arc::clone(&pool) as _);
         Self {
             granted: Arc::new(spec.grants.prepare(sandbox.web(), sandbox.topics(), sandbox.reserved())),
             limit: PluginLimit::new(spec.concurrency, sandbox.queue()),
             pool,
+            metrics,
             spec,
             component,
         }
@@ -186,7 +192,11 @@ impl Plugin {
     ///
     /// `busy` or `timeout`.
     pub async fn reserve(&self, limit: &ClientLimit, deadline: Instant) -> Result<ClientSlot, CommandError> {
-        limit.acquire(self.slots().queue(), deadline).await
+        timed(&self.metrics.waited, pin!(limit.acquire(self.slots().queue(), deadline))).await
+    }
+
+    pub(super) fn metrics(&self) -> &OfPlugin {
+        &self.metrics
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -261,6 +271,7 @@ impl Plugin {
                 Arc::clone(budget),
                 self.component.footprint_bytes,
                 reserve_bytes(self.component.world),
+                LiveInstance::new(&self.metrics),
             )?,
             hint: self.component.hint.clone(),
             first_tick: None,

@@ -11,15 +11,18 @@
 //! `busy` ends that after the longest wait for a slot.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use crate::identity::PeerIdentity;
-use crate::telemetry::metrics::Counter;
+use crate::telemetry::metrics::{Counter, Histogram};
 use crate::wire::{Code, CommandError};
 
 /// A bound on how many calls wait.
@@ -86,6 +89,28 @@ impl WaitQueue {
                 Err(CommandError::not_run(Code::Busy, "No slot became free in time; try again later"))
             }
         }
+    }
+}
+
+/// Waits for `acquiring`, and counts the time in `waited` if it does not end at once.
+pub(super) async fn timed<F: Future>(waited: &Histogram, mut acquiring: Pin<&mut F>) -> F::Output {
+    let first = poll_fn(|cx| Poll::Ready(acquiring.as_mut().poll(cx))).await;
+    if let Poll::Ready(acquired) = first {
+        return acquired;
+    }
+    let _wait = Wait { began: Instant::now(), waited };
+    acquiring.await
+}
+
+/// A wait, counted when this is dropped, however it ended.
+struct Wait<'a> {
+    began: Instant,
+    waited: &'a Histogram,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.waited.observe(self.began.elapsed());
     }
 }
 

@@ -15,6 +15,7 @@ pub struct Status {
     pub(super) under_way: Option<UnderWay>,
     succeeded: u64,
     failed: u64,
+    superseded: u64,
     at: Option<SystemTime>,
     /// The fault of the last reload, if it failed.
     fault: Option<String>,
@@ -36,6 +37,12 @@ impl Status {
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.fault.is_some()
+    }
+
+    /// Returns the number of reloads by their outcome.
+    #[must_use]
+    pub fn outcomes(&self) -> [(&'static str, u64); 3] {
+        [("done", self.succeeded), ("failed", self.failed), ("superseded", self.superseded)]
     }
 
     pub(super) fn narrow(&mut self, narrowed: &[Change]) {
@@ -72,7 +79,10 @@ impl Status {
                     tracing::error!(target: "lictor::reload", fault, "not reloaded, but what was taken away holds");
                 }
             }
-            Err(_) => tracing::info!(target: "lictor::reload", "superseded by a newer reload"),
+            Err(_) => {
+                self.superseded += 1;
+                tracing::info!(target: "lictor::reload", "superseded by a newer reload");
+            }
         }
     }
 }
@@ -80,7 +90,7 @@ impl Status {
 /// As lines for a person.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { under_way, succeeded, failed, at, fault, narrowed, pending } = self;
+        let Self { under_way, succeeded, failed, superseded: _, at, fault, narrowed, pending } = self;
         write!(f, "reloads {succeeded} done, {failed} failed")?;
         if let Some(at) = at {
             let ago = SystemTime::now().duration_since(*at).unwrap_or_default().as_secs();
@@ -111,7 +121,7 @@ impl Status {
     /// Returns the status as a JSON object.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Self { under_way, succeeded, failed, at, fault, narrowed, pending } = self;
+        let Self { under_way, succeeded, failed, superseded: _, at, fault, narrowed, pending } = self;
         let ago = at.map(|at| SystemTime::now().duration_since(at).unwrap_or_default().as_secs());
         json!({
             "reloads": succeeded,

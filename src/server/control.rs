@@ -2,6 +2,9 @@
 //! server.
 
 use std::pin::Pin;
+use std::time::SystemTime;
+
+use crate::telemetry::metrics::Family;
 
 use serde_json::Value;
 
@@ -15,6 +18,17 @@ pub struct Report {
     pub text: String,
     /// An object for a program.
     pub json: Value,
+}
+
+/// The end of a certificate.
+#[derive(Clone, Debug)]
+pub struct CertificateEnd {
+    /// `server` or `authority`.
+    pub kind: &'static str,
+    /// The certificate's name.
+    pub name: String,
+    /// The time.
+    pub ends: SystemTime,
 }
 
 /// Implements `@reload`, `@status`, `@status unused` and `@drain`.
@@ -31,6 +45,12 @@ pub trait Control: Send + Sync {
     ///
     /// What is wrong with `period`.
     fn unused(&self, period: &str) -> Result<Report, String>;
+
+    /// Metrics of the config and its reloads.
+    fn metrics(&self) -> Vec<Family>;
+
+    /// The ends of the certificates that the config names, without clients'.
+    fn certificate_ends(&self) -> Vec<CertificateEnd>;
 
     /// Stops the server as a signal would.
     fn drain(&self);

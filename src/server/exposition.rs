@@ -1,12 +1,18 @@
 //! The metrics of a running server, in the text format of Prometheus.
 
+use std::time::SystemTime;
+
+use super::control::CertificateEnd;
 use super::shared::Shared;
 use crate::telemetry::metrics::{self, Family};
 use crate::watermark;
 
+/// Maximum clients whose certificates' ends are told.
+const MAX_CLIENTS: usize = 1000;
+
 /// Returns all metrics.
 pub(super) fn exposition(shared: &Shared) -> String {
-    metrics::exposition([
+    let own = [
         Family::gauge(
             "lictor_uptime_seconds",
             "Seconds since the start.",
@@ -28,10 +34,41 @@ pub(super) fn exposition(shared: &Shared) -> String {
             "limits.process_memory in bytes, above which nothing more is taken on.",
             watermark::mark_bytes(),
         ),
-    ])
+        certificate_ends(shared),
+    ];
+    let of_config = shared.control.iter().flat_map(|control| control.metrics());
+    metrics::exposition(own.into_iter().chain(of_config))
 }
 
 /// Number of tasks of the runtime that serves clients.
 pub(super) fn tasks(shared: &Shared) -> usize {
     shared.runtime.metrics().num_alive_tasks()
+}
+
+fn certificate_ends(shared: &Shared) -> Family {
+    let of_config = shared.control.iter().flat_map(|control| control.certificate_ends());
+    let samples = of_config.chain(of_clients(shared)).map(|CertificateEnd { kind, name, ends }| {
+        let ends = ends.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (vec![("kind", kind.to_owned()), ("name", name)], ends.as_secs())
+    });
+    Family::gauges(
+        "lictor_certificate_end_timestamp_seconds",
+        "End of a certificate's validity; of a client's certificates, of the one that ends last.",
+        samples,
+    )
+}
+
+/// Clients' certificates that a file pins, or that they came with.
+fn of_clients(shared: &Shared) -> Vec<CertificateEnd> {
+    let service = shared.service();
+    let clients = service.roster.clients().into_iter().take(MAX_CLIENTS);
+    let end_of = |name: &str| {
+        let seen = shared.registry.record(name).unwrap_or_default().certificates;
+        let seen = seen.into_values().map(|seen| seen.ends);
+        service.roster.ends_of(name).map(|(_, ends)| ends).chain(seen).max()
+    };
+    let ends = clients.filter_map(|name| {
+        Some(CertificateEnd { kind: "client", name: name.to_owned(), ends: end_of(name)? })
+    });
+    ends.collect()
 }

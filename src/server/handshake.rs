@@ -22,7 +22,7 @@ use super::stranger::{Explained, FirstBytes};
 use crate::identity::{PeerIdentity, Rejection, Roster, Unproven, authenticate, recognize};
 use crate::network::PeerAddress;
 use crate::telemetry::ConnectionId;
-use crate::telemetry::metrics::Counter;
+use crate::telemetry::metrics::{Counter, Handshake};
 
 /// Silence after which the kernel asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -49,6 +49,7 @@ pub(super) async fn authorize(
     let permit = slots.acquire_handshake().await?;
     let Some(first) = FirstBytes::peek(&tcp).await else {
         Counter::ConnectionsSilent.count();
+        Handshake::Silent.count();
         tracing::debug!(target: "lictor::connection", connection = %id, %peer, "nothing came");
         return None;
     };
@@ -58,7 +59,8 @@ pub(super) async fn authorize(
             match unproven(&error) {
                 Some(unproven) => not_proven(unproven, &current.service.roster, id, peer),
                 None => {
-                    let Explained { what, advice } = first.explain(&error);
+                    let Explained { what, advice, end } = first.explain(&error);
+                    end.count();
                     tracing::info!(target: "lictor::connection", connection = %id, %peer, error = &*what, advice, "handshake failed");
                 }
             }
@@ -74,6 +76,7 @@ pub(super) async fn authorize(
         let judge = move || authenticate(&chain, &service.roster, now);
         let judged = shared.verifiers.of_stranger(slots.gates(), judge).await;
         if judged.is_none() {
+            Handshake::Other.count();
             tracing::error!(target: "lictor::connection", connection = %id, %peer, "a certificate cannot be verified");
         }
         judged
@@ -87,6 +90,7 @@ pub(super) async fn authorize(
         Err(Some(refused)) => {
             let (rejection, detail) = (refused.rejection(), refused.rejection().detail());
             let thumbprint = rejection.thumbprint().map(tracing::field::display);
+            end_of(rejection).count();
             tracing::warn!(target: "lictor::connection", connection = %id, %peer, thumbprint, reason = %rejection, detail, "refused");
             // The peer may disconnect before it is told.
             let _ = refused.explain(entrance).await;
@@ -98,6 +102,7 @@ pub(super) async fn authorize(
 /// Logs a handshake in which the peer did not prove that it holds its certificate's key. Whatever it shows,
 /// it is a stranger; but if the certificate is a client's, the operator has to know.
 fn not_proven(unproven: &Unproven, roster: &Roster, id: ConnectionId, peer: PeerAddress) {
+    Handshake::Unproven.count();
     if let Some(of) = roster.pinned_for(unproven.sha256, unproven.sha1) {
         tracing::warn!(target: "lictor::connection", connection = %id, %peer, of, reason = %unproven, "a client's certificate was shown without proof");
     } else {
@@ -105,8 +110,17 @@ fn not_proven(unproven: &Unproven, roster: &Roster, id: ConnectionId, peer: Peer
     }
 }
 
+fn end_of(rejection: &Rejection) -> Handshake {
+    match rejection {
+        Rejection::NoCertificate => Handshake::NoCertificate,
+        Rejection::Unknown { .. } => Handshake::Unknown,
+        Rejection::Unusable { .. } => Handshake::Unusable,
+    }
+}
+
 pub(super) fn not_in_time(id: ConnectionId, peer: PeerAddress) {
     Counter::HandshakesTimedOut.count();
+    Handshake::Timeout.count();
     tracing::info!(target: "lictor::connection", connection = %id, %peer, "not authorized in time");
 }
 

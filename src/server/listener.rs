@@ -22,7 +22,9 @@ use super::handshake::{Entrance, authorize, close_gently, explained, not_in_time
 use super::registry::Disconnect;
 use super::shared::{Current, Shared};
 use super::verify::Verifiers;
+use crate::identity::KnownBy;
 use crate::network::PeerAddress;
+use crate::telemetry::metrics::Handshake;
 use crate::telemetry::{ConnectionId, LASTING};
 use crate::watermark;
 
@@ -237,11 +239,16 @@ async fn serve(
         Ok(registration) => registration,
         Err(Disconnect { reason, words, .. }) => {
             reason.count();
+            Handshake::TooMany.count();
             tracing::warn!(target: "lictor::connection", connection = %id, %peer, client = &*client, %thumbprint, reason = words, "refused");
             let _ = timeout(GOODBYE, say_goodbye(&mut stream, &explained(&words))).await;
             return;
         }
     };
+    match known_by {
+        KnownBy::Pin => Handshake::Pinned.count(),
+        KnownBy::Uri { .. } => Handshake::VouchedFor.count(),
+    }
     tracing::info!(target: "lictor::connection", connection = %id, %peer, client = &*client, %thumbprint, %known_by, "admitted");
     let service = Arc::clone(&current.service);
     drop(current);

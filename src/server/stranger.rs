@@ -10,6 +10,7 @@ use std::io;
 use rustls::{AlertDescription as Alert, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 use tokio::net::TcpStream;
 
+use crate::telemetry::metrics::Handshake;
 use crate::text::shown;
 
 /// The first bytes of a connection. They are peeked, so TLS still reads them.
@@ -32,6 +33,8 @@ pub(super) struct Explained {
     pub(super) what: Cow<'static, str>,
     /// Advice for the operator.
     pub(super) advice: &'static str,
+    /// The end of the handshake, for the metrics.
+    pub(super) end: Handshake,
 }
 
 impl FirstBytes {
@@ -46,12 +49,14 @@ impl FirstBytes {
     /// Explains why the handshake that began with these bytes failed with `error`.
     pub(super) fn explain(&self, error: &io::Error) -> Explained {
         let bytes = self.bytes.get(..self.length).unwrap_or_default();
-        no_tls(bytes).or_else(|| old_tls(bytes)).unwrap_or_else(|| failed(error))
+        let no_tls = no_tls(bytes).map(|no_tls| Explained { end: Handshake::NotTls, ..no_tls });
+        let old_tls = || Some(Explained { end: Handshake::OldTls, ..old_tls(bytes)? });
+        no_tls.or_else(old_tls).unwrap_or_else(|| Explained { end: end_by(error), ..failed(error) })
     }
 }
 
 fn explained(what: impl Into<Cow<'static, str>>, advice: &'static str) -> Explained {
-    Explained { what: what.into(), advice }
+    Explained { what: what.into(), advice, end: Handshake::Other }
 }
 
 const OF_ANOTHER: &str =
@@ -136,10 +141,23 @@ fn old_tls(bytes: &[u8]) -> Option<Explained> {
     Some(explained(format!("a client that speaks {name} at most"), TOO_OLD))
 }
 
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Returns the end of a handshake with a peer that speaks TLS.
+fn end_by(error: &io::Error) -> Handshake {
+    match tls_error(error) {
+        Some(rustls::Error::AlertReceived(_)) => Handshake::Alert,
+        Some(rustls::Error::PeerIncompatible(_)) => Handshake::Incompatible,
+        Some(_) => Handshake::Other,
+        None => Handshake::Gone,
+    }
+}
+
 /// Explains a failed handshake with a peer that speaks TLS.
 fn failed(error: &io::Error) -> Explained {
-    let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    match (tls, error.kind()) {
+    match (tls_error(error), error.kind()) {
         (Some(rustls::Error::AlertReceived(alert)), _) => alerted(*alert),
         (Some(rustls::Error::PeerIncompatible(why)), _) => incompatible(why),
         (Some(rustls::Error::PeerMisbehaved(PeerMisbehaved::ServerNameMustContainOneHostName)), _) => {

@@ -15,6 +15,7 @@ use super::values::{Entry, Expected, Expiry, Key, Namespace, Page, Quota, Stat, 
 use super::version::Version;
 use super::{Answer, Engine, Store};
 use crate::sync::locked;
+use crate::telemetry::metrics::STATE;
 
 /// State in memory.
 pub struct MemoryEngine {
@@ -107,7 +108,10 @@ impl MemoryStore {
         &'a self,
         look: impl FnOnce(&Kept, u64) -> Result<T, StateError> + Send + 'a,
     ) -> Answer<'a, T> {
-        Box::pin(async move { look(&locked(&self.kept), self.clock.now_ms()) })
+        Box::pin(async move {
+            STATE.read();
+            look(&locked(&self.kept), self.clock.now_ms())
+        })
     }
 
     fn write<'a, T: Send + 'a>(
@@ -118,6 +122,7 @@ impl MemoryStore {
             if self.closed.load(Ordering::Acquire) {
                 return Err(StateError::unavailable("the engine is closed"));
             }
+            STATE.wrote(None);
             let Kept { rows, books } = &mut *locked(&self.kept);
             change(&mut Space { rows, books, quota: self.quota, now_ms: self.clock.now_ms() })
         })

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use testkit::certs::Identity;
+use testkit::components;
 use testkit::server::{Server, Setup};
 
 use crate::languages::root;
@@ -14,7 +15,9 @@ use crate::metrics::samples;
 
 fn start() -> (Server, Identity) {
     let operator = Identity::new("operator");
-    let setup = Setup::new().master("operator", &operator).echo();
+    let setup = Setup::new().master("operator", &operator);
+    let setup = setup.plugin("echo", components::echo(), &["echo"], "instances = \"shared\"\nmax_calls = 1");
+    let setup = setup.section("[state]\nengine = \"sqlite\"\npath = \"state.db\"");
     (setup.section("[admin]\nclient_labels = 1").start(), operator)
 }
 

@@ -54,6 +54,14 @@ fn start() -> (Server, Identity, Identity) {
     (setup.section(LIMITS).start(), operator, tester)
 }
 
+/// Counters that are not of bounds, and that of events that were counted instead of logged.
+const HAPPENS: [&str; 4] = [
+    "lictor_log_events_counted_total",
+    "lictor_received_bytes_total",
+    "lictor_sent_bytes_total",
+    "lictor_state_commits_total",
+];
+
 #[test]
 fn nothing_is_counted_while_all_goes_well() {
     let (server, operator, tester) = start();
@@ -65,7 +73,7 @@ fn nothing_is_counted_while_all_goes_well() {
     // Both were counted instead of logged, or will be within a second.
     let counted = |(name, value): (&String, &u64)| {
         let is_bound = name.starts_with("lictor_") && name.ends_with("_total");
-        (is_bound && name != "lictor_log_events_counted_total" && *value > 0).then(|| name.clone())
+        (is_bound && !HAPPENS.contains(&&**name) && *value > 0).then(|| name.clone())
     };
     assert_eq!(metrics.iter().filter_map(counted).collect::<Vec<_>>(), Vec::<String>::new());
     assert_eq!(metrics["lictor_connections"], 2);

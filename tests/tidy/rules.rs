@@ -26,7 +26,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("admin", &["files", "telemetry"]),
     ("debug_file", &[]),
-    ("state", &["files", "sync"]),
+    ("state", &["files", "sync", "telemetry"]),
     ("idempotency", &["state", "sync", "telemetry", "wire"]),
     (
         "app",

@@ -1,20 +1,24 @@
 //! The time that a call has computed: the processor time of its polls, without the waiting time between them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
 use super::ticker::TICK;
+use crate::telemetry::metrics::OfPlugin;
 
 /// Adds up a call's processor time, and stops it past a limit.
 ///
 /// Reading a thread's clock is a system call, a fifth of the cost of a whole warm call, so a call's first
 /// poll is not measured. A call that computes yields at the next tick, so a first poll that did not end the
 /// call counts as one tick. Most calls end in it.
-#[derive(Debug)]
-pub(in crate::plugin) struct Meter {
+///
+/// The metrics have the time of calls that have computed for a tick; the limit counts that of all.
+pub(in crate::plugin) struct Meter<'a> {
     limit: Option<Duration>,
+    counted: Option<(&'a OfPlugin, &'a AtomicBool)>,
     used: Duration,
     has_polled: bool,
     clock: fn() -> Duration,
@@ -29,27 +33,56 @@ pub(in crate::plugin) struct CpuSpent {
     pub(in crate::plugin) used: Duration,
 }
 
-impl Meter {
-    /// Makes a meter for one call; without a limit it measures nothing.
-    pub(in crate::plugin) fn new(limit: Option<Duration>) -> Self {
-        Self { limit, used: Duration::ZERO, has_polled: false, clock: thread_cpu }
+impl<'a> Meter<'a> {
+    /// Makes a meter for one call; without a limit it measures only for the metrics. `counted` are the
+    /// metrics of its plugin, and the flag that is set once it has computed for a tick.
+    pub(in crate::plugin) fn new(
+        limit: Option<Duration>,
+        counted: Option<(&'a OfPlugin, &'a AtomicBool)>,
+    ) -> Self {
+        Self { limit, counted, used: Duration::ZERO, has_polled: false, clock: thread_cpu }
     }
 
     /// Makes a meter for a call that was polled once without one.
-    pub(in crate::plugin) fn after_one_poll(limit: Option<Duration>) -> Self {
-        Self { used: TICK, has_polled: true, ..Self::new(limit) }
+    pub(in crate::plugin) fn after_one_poll(
+        limit: Option<Duration>,
+        counted: Option<(&'a OfPlugin, &'a AtomicBool)>,
+    ) -> Self {
+        let meter = Self { has_polled: true, ..Self::new(limit, counted) };
+        meter.count(TICK);
+        Self { used: TICK, ..meter }
     }
 
     /// Polls the call by `poll`. Must not be called again after an error.
     pub(in crate::plugin) fn poll<T>(&mut self, poll: impl FnOnce() -> Poll<T>) -> Poll<Result<T, CpuSpent>> {
-        let Some(limit) = self.limit else { return poll().map(Ok) };
-        let began = self.has_polled.then(self.clock);
+        let is_measured = self.has_polled && (self.limit.is_some() || self.has_computed());
+        let began = is_measured.then(self.clock);
         self.has_polled = true;
-        if let Poll::Ready(answer) = poll() {
-            return Poll::Ready(Ok(answer));
+        let polled = poll();
+        if self.has_computed() || (self.limit.is_some() && polled.is_pending()) {
+            let used = began.map_or(TICK, |began| (self.clock)().saturating_sub(began));
+            self.used += used;
+            self.count(used);
         }
-        self.used += began.map_or(TICK, |began| (self.clock)().saturating_sub(began));
-        if self.used > limit { Poll::Ready(Err(CpuSpent { limit, used: self.used })) } else { Poll::Pending }
+        match (polled, self.limit) {
+            (Poll::Ready(answer), _) => Poll::Ready(Ok(answer)),
+            (Poll::Pending, Some(limit)) if self.used > limit => {
+                Poll::Ready(Err(CpuSpent { limit, used: self.used }))
+            }
+            (Poll::Pending, _) => Poll::Pending,
+        }
+    }
+
+    fn has_computed(&self) -> bool {
+        self.counted.is_some_and(|(_, has_computed)| has_computed.load(Ordering::Relaxed))
+    }
+
+    fn count(&self, used: Duration) {
+        if let Some((metrics, has_computed)) = self.counted
+            && has_computed.load(Ordering::Relaxed)
+        {
+            metrics.computed(used);
+        }
     }
 }
 
@@ -81,12 +114,12 @@ mod tests {
         NOW.set(NOW.get() + Duration::from_millis(millis));
     }
 
-    fn meter(limit_millis: u64) -> Meter {
-        Meter { clock: fake, ..Meter::new(Some(Duration::from_millis(limit_millis))) }
+    fn meter(limit_millis: u64) -> Meter<'static> {
+        Meter { clock: fake, ..Meter::new(Some(Duration::from_millis(limit_millis)), None) }
     }
 
     /// Polls once: computes for `millis` and stays pending.
-    fn computes(meter: &mut Meter, millis: u64) -> Poll<Result<(), CpuSpent>> {
+    fn computes(meter: &mut Meter<'_>, millis: u64) -> Poll<Result<(), CpuSpent>> {
         meter.poll(|| {
             pass(millis);
             Poll::Pending
@@ -97,7 +130,10 @@ mod tests {
     fn a_call_that_ends_at_once_costs_no_look_at_the_clock() {
         let before = READ.get();
         assert_eq!(meter(1).poll(|| Poll::Ready(7)), Poll::Ready(Ok(7)));
-        assert_eq!(Meter { clock: fake, ..Meter::new(None) }.poll(|| Poll::Ready(7)), Poll::Ready(Ok(7)));
+        assert_eq!(
+            Meter { clock: fake, ..Meter::new(None, None) }.poll(|| Poll::Ready(7)),
+            Poll::Ready(Ok(7))
+        );
         assert_eq!(READ.get(), before);
     }
 
@@ -127,7 +163,7 @@ mod tests {
 
     #[test]
     fn without_a_limit_nothing_is_too_long() {
-        let mut meter = Meter { clock: fake, ..Meter::new(None) };
+        let mut meter = Meter { clock: fake, ..Meter::new(None, None) };
         for _ in 0..5 {
             assert_eq!(computes(&mut meter, 1_000_000), Poll::Pending);
         }

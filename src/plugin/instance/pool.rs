@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustc_hash::FxBuildHasher;
@@ -13,6 +13,7 @@ use crate::identity::PeerIdentity;
 use crate::plugin::memory::budget::Reclaim;
 use crate::plugin::spec::Instances;
 use crate::sync::locked;
+use crate::telemetry::metrics::{KeptInstance, OfPlugin, Retired};
 
 /// Conditions for retiring a warm instance.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,7 @@ pub(in crate::plugin) struct Pool {
     sharing: Instances,
     retirement: Retirement,
     max_idle: usize,
+    metrics: Arc<OfPlugin>,
     idle_count: AtomicUsize,
     /// Keyed by the client whose calls they may see; without a client for `Shared`. The most recently used is
     /// last.
@@ -42,8 +44,19 @@ pub(in crate::plugin) struct Pool {
 type Idle = HashMap<Option<Arc<str>>, Vec<WarmInstance>, FxBuildHasher>;
 
 impl Pool {
-    pub(in crate::plugin) fn new(sharing: Instances, retirement: Retirement, max_idle: usize) -> Self {
-        Self { sharing, retirement, max_idle, idle_count: AtomicUsize::new(0), idle: Mutex::default() }
+    pub(in crate::plugin) fn new(
+        sharing: Instances,
+        retirement: Retirement,
+        max_idle: usize,
+        metrics: Arc<OfPlugin>,
+    ) -> Self {
+        let (idle_count, idle) = (AtomicUsize::new(0), Mutex::default());
+        Self { sharing, retirement, max_idle, metrics, idle_count, idle }
+    }
+
+    /// Counts an instance that is made for its calls; `None` if none is kept between them.
+    pub(in crate::plugin) fn kept(&self) -> Option<KeptInstance> {
+        (self.sharing != Instances::PerRequest).then(|| KeptInstance::new(&self.metrics))
     }
 
     /// Takes out a warm instance that may see a call of `caller`.
@@ -56,11 +69,12 @@ impl Pool {
         Some(instance)
     }
 
-    /// Returns true if an instance that ended a call well may run another.
-    pub(in crate::plugin) fn may_keep(&self, instance: &WarmInstance) -> bool {
-        self.sharing != Instances::PerRequest
-            && instance.calls() < self.retirement.max_calls
-            && !instance.is_worn()
+    /// Returns the reason for which an instance that ended a call well may not run another.
+    pub(in crate::plugin) fn ends(&self, instance: &WarmInstance) -> Option<Retired> {
+        if self.sharing == Instances::PerRequest || instance.calls() >= self.retirement.max_calls {
+            return Some(Retired::Calls);
+        }
+        instance.is_worn().then_some(Retired::Worn)
     }
 
     /// Returns the number of calls that an instance may still run.
@@ -71,8 +85,9 @@ impl Pool {
 
     /// Takes back an instance that ended a call well; drops it if it is worn or there are enough.
     pub(in crate::plugin) fn give_back(&self, mut instance: WarmInstance) {
-        if !self.may_keep(&instance) || self.idle_count.load(Ordering::Relaxed) >= self.max_idle {
-            return;
+        let is_enough = || self.idle_count.load(Ordering::Relaxed) >= self.max_idle;
+        if let Some(reason) = self.ends(&instance).or_else(|| is_enough().then_some(Retired::Surplus)) {
+            return instance.end_by(reason);
         }
         instance.rest();
         let mut idle = self.idle();
@@ -95,6 +110,7 @@ impl Pool {
             !instances.is_empty()
         });
         self.idle_count.fetch_sub(retired.len(), Ordering::Relaxed);
+        retired.iter_mut().for_each(|instance| instance.end_by(Retired::Idle));
         // Dropped here, after the lock: freeing an instance's memory takes time.
     }
 
@@ -132,6 +148,13 @@ impl Reclaim for Pool {
     }
 
     fn give_up_oldest(&self) -> bool {
-        self.take_oldest().is_some()
+        self.take_oldest().map(|mut oldest| oldest.end_by(Retired::Memory)).is_some()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner);
+        idle.values_mut().flatten().for_each(|instance| instance.end_by(Retired::Replaced));
     }
 }

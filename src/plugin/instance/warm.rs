@@ -11,6 +11,7 @@ use crate::plugin::call::Call;
 use crate::plugin::debug::places::Places;
 use crate::plugin::host::call_queue::GuestReply;
 use crate::plugin::host::context::HostState;
+use crate::telemetry::metrics::{KeptInstance, Retired};
 
 /// An instance with its history.
 pub(in crate::plugin) struct WarmInstance {
@@ -19,6 +20,8 @@ pub(in crate::plugin) struct WarmInstance {
     owner: Option<Arc<str>>,
     calls: u32,
     last_used: Instant,
+    /// Counts it, if it is kept between calls.
+    kept: Option<KeptInstance>,
 }
 
 enum Guest {
@@ -29,14 +32,18 @@ enum Guest {
 }
 
 impl WarmInstance {
-    /// Takes `instance`, which ran no call yet, for the calls of `owner`.
-    pub(in crate::plugin) fn new(instance: Instance, owner: Option<Arc<str>>) -> Self {
+    /// Takes `instance`, which ran no call yet, for the calls of `owner`; `kept` counts it.
+    pub(in crate::plugin) fn new(
+        instance: Instance,
+        owner: Option<Arc<str>>,
+        kept: Option<KeptInstance>,
+    ) -> Self {
         let guest = if instance.is_worker() {
             Guest::Resident(Worker::new(instance))
         } else {
             Guest::PerCall(instance)
         };
-        Self { guest, owner, calls: 0, last_used: Instant::now() }
+        Self { guest, owner, calls: 0, last_used: Instant::now(), kept }
     }
 
     /// Runs `call`. After an error, or if the future is dropped before its end, the instance can't be used
@@ -110,6 +117,13 @@ impl WarmInstance {
     /// Time at which it last became idle.
     pub(in crate::plugin) fn last_used(&self) -> Instant {
         self.last_used
+    }
+
+    /// Notes the reason for which it is dropped next; a failure unless told otherwise.
+    pub(in crate::plugin) fn end_by(&mut self, reason: Retired) {
+        if let Some(kept) = &mut self.kept {
+            kept.ends_by = reason;
+        }
     }
 
     /// Marks it as idle from now on.

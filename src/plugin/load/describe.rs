@@ -24,7 +24,7 @@ pub(super) async fn describe(plugin: &Plugin) -> Result<(Vec<CommandInfo>, usize
     let _slot = plugin.sandbox().loading().await;
     let is_made = AtomicBool::new(false);
     let mut describing = pin!(describe_itself(plugin, &is_made));
-    let mut meter = Meter::new(plugin.cpu_time());
+    let mut meter = Meter::new(plugin.cpu_time(), None);
     match timeout(limit, poll_fn(|cx| meter.poll(|| describing.as_mut().poll(cx)))).await {
         Ok(Ok(described)) => described,
         Ok(Err(spent)) => Err(format!(

@@ -7,7 +7,7 @@ use wasmtime::ResourceLimiter;
 
 use super::budget::{Budget, BudgetSpent};
 use super::refusal::MemoryRefusal;
-use crate::telemetry::metrics::Counter;
+use crate::telemetry::metrics::{Counter, LiveInstance};
 
 /// Bytes that one element of a table takes in the host.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
@@ -33,6 +33,8 @@ pub(in crate::plugin) struct MemoryLimiter {
     /// True once the refusal was reported.
     is_told: AtomicBool,
     charge: Charge,
+    /// Counts the instance.
+    instance: LiveInstance,
 }
 
 impl MemoryLimiter {
@@ -47,6 +49,7 @@ impl MemoryLimiter {
         budget: Arc<Budget>,
         footprint_bytes: usize,
         reserve_bytes: usize,
+        instance: LiveInstance,
     ) -> Result<Self, BudgetSpent> {
         let mut charge = Charge { budget, bytes: 0 };
         charge.raise_to(footprint_bytes + reserve_bytes)?;
@@ -60,6 +63,7 @@ impl MemoryLimiter {
             refused: None,
             is_told: AtomicBool::new(false),
             charge,
+            instance,
         })
     }
 
@@ -80,6 +84,7 @@ impl MemoryLimiter {
         if self.charge.raise_to(used + self.reserve_bytes).is_err() {
             return self.refuse(MemoryRefusal::Server);
         }
+        self.instance.takes(used);
         true
     }
 
@@ -116,6 +121,7 @@ impl MemoryLimiter {
         }
         self.used_bytes = used;
         self.last_growth_bytes = growth;
+        self.instance.takes(used + self.held_bytes);
         true
     }
 
@@ -208,8 +214,12 @@ impl std::fmt::Debug for Charge {
 mod tests {
     use super::*;
 
+    fn instance() -> LiveInstance {
+        LiveInstance::new(&Arc::default())
+    }
+
     fn limiter(max_bytes: usize, budget: &Arc<Budget>) -> MemoryLimiter {
-        MemoryLimiter::new(max_bytes, 50, Arc::clone(budget), 0, 0).unwrap()
+        MemoryLimiter::new(max_bytes, 50, Arc::clone(budget), 0, 0, instance()).unwrap()
     }
 
     #[test]
@@ -279,8 +289,8 @@ mod tests {
     #[test]
     fn the_footprint_is_charged_before_anything_grows_and_only_once() {
         let budget = Arc::new(Budget::new(1000));
-        let mut limiter = MemoryLimiter::new(900, 0, Arc::clone(&budget), 600, 100).unwrap();
-        assert!(MemoryLimiter::new(900, 0, Arc::clone(&budget), 300, 100).is_err());
+        let mut limiter = MemoryLimiter::new(900, 0, Arc::clone(&budget), 600, 100, instance()).unwrap();
+        assert!(MemoryLimiter::new(900, 0, Arc::clone(&budget), 300, 100, instance()).is_err());
         assert!(limiter.memory_growing(0, 600, None).unwrap());
         assert!(budget.charge(300).is_ok(), "what was charged is used first");
         assert!(!limiter.memory_growing(600, 601, None).unwrap());
@@ -290,7 +300,7 @@ mod tests {
     #[test]
     fn what_the_host_holds_is_a_part_of_the_memory_and_stays_charged() {
         let budget = Arc::new(Budget::new(1500));
-        let mut limiter = MemoryLimiter::new(1000, 0, Arc::clone(&budget), 0, 100).unwrap();
+        let mut limiter = MemoryLimiter::new(1000, 0, Arc::clone(&budget), 0, 100, instance()).unwrap();
         assert!(limiter.memory_growing(0, 400, None).unwrap());
         assert!(limiter.hold(600));
         assert!(!limiter.memory_growing(400, 401, None).unwrap());

@@ -20,7 +20,7 @@ use crate::wire::Reply;
 pub(super) async fn in_time(
     plugin: &Plugin,
     call: &Call,
-    mut meter: Meter,
+    mut meter: Meter<'_>,
     mut running: Pin<&mut impl Future<Output = Reply>>,
 ) -> Reply {
     let mut metered = poll_fn(|cx| meter.poll(|| running.as_mut().poll(cx)));
@@ -64,7 +64,8 @@ pub(super) async fn stream_in_time(
 ) -> Reply {
     // Computing always has a limit: the stall timer is paused while the plugin waits for others, and
     // it may compute meanwhile.
-    let new_meter = || Meter::new(Some(plugin.cpu_time().unwrap_or(plugin.timeout())));
+    let counted = Some((plugin.metrics(), call.computed()));
+    let new_meter = || Meter::new(Some(plugin.cpu_time().unwrap_or(plugin.timeout())), counted);
     let (mut meter, mut steps) = (new_meter(), 0);
     let metered = poll_fn(|cx| {
         let taken = progress.steps();

@@ -21,7 +21,7 @@ use crate::plugin::cpu::offload::Offloaded;
 use crate::plugin::host::call_queue::GuestReply;
 use crate::plugin::instance::warm::WarmInstance;
 use crate::plugin::plugin::Plugin;
-use crate::plugin::slots::{ClientLimit, ClientSlot};
+use crate::plugin::slots::{ClientLimit, ClientSlot, timed};
 use crate::wire::{CommandError, Reply};
 
 /// Bytes of unsent replies at which no further call is begun.
@@ -79,6 +79,10 @@ struct IdleInstance {
 }
 
 /// Progress of the calls that were polled together.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack; a box would cost each call"
+)]
 enum Polled {
     /// To its last reply; nothing runs.
     Paused(Held),
@@ -213,7 +217,7 @@ pub fn run_reserved(plugin: &Arc<Plugin>, call: Arc<Call>) -> Pending {
 /// The error for the client; the details have been logged.
 pub async fn run_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Reply {
     let _slot = plugin.slots().try_acquire_nested()?;
-    let _limit = plugin.limit().acquire(call.deadline).await?;
+    let _limit = timed(&plugin.metrics().waited, pin!(plugin.limit().acquire(call.deadline))).await?;
     run_in(&mut Held::new(None), &plugin, &call).await
 }
 
@@ -226,19 +230,21 @@ async fn run_in(held: &mut Held, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Repl
             None => {
                 let fresh = plugin.instantiate().await;
                 let fresh = fresh.map_err(|error| outcome::not_started(plugin, call, &error))?;
-                WarmInstance::new(fresh, plugin.pool().owner(&call.caller))
+                WarmInstance::new(fresh, plugin.pool().owner(&call.caller), plugin.pool().kept())
             }
         };
         let answer = instance.handle(call).await;
         conclude(held, plugin, call, instance, answer)
     });
-    in_time(plugin, call, Meter::new(plugin.cpu_time()), running).await
+    let counted = Some((plugin.metrics(), call.computed()));
+    in_time(plugin, call, Meter::new(plugin.cpu_time(), counted), running).await
 }
 
 /// Runs a call to its end that was polled once in a batch.
 async fn finish(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>, mut instance: WarmInstance) -> Ended {
-    let meter = Meter::after_one_poll(plugin.cpu_time());
     let reply = {
+        let counted = Some((plugin.metrics(), call.computed()));
+        let meter = Meter::after_one_poll(plugin.cpu_time(), counted);
         let running = pin!(async {
             let answer = instance.finish().await;
             conclude(&mut held, &plugin, &call, instance, answer)
@@ -294,12 +300,17 @@ impl Held {
             return Ok(None);
         }
         self.release();
-        let client = match &self.limit {
-            Some(limit) => Some(limit.acquire(plugin.slots().queue(), deadline).await?),
-            None => None,
-        };
-        let limit = plugin.limit().acquire(deadline).await?;
-        self.slot = Some(Slot { _client: client, _sandbox: plugin.slots().acquire(deadline).await? });
+        let acquiring = pin!(async {
+            let client = match &self.limit {
+                Some(limit) => Some(limit.acquire(plugin.slots().queue(), deadline).await?),
+                None => None,
+            };
+            let limit = plugin.limit().acquire(deadline).await?;
+            let sandbox = plugin.slots().acquire(deadline).await?;
+            Ok::<_, CommandError>((Slot { _client: client, _sandbox: sandbox }, limit))
+        });
+        let (slot, limit) = timed(&plugin.metrics().waited, acquiring).await?;
+        self.slot = Some(slot);
         Ok(limit)
     }
 
@@ -332,9 +343,10 @@ impl Held {
     }
 
     /// Keeps the instance of a call that ended well, unless it is worn out.
-    fn keep(&mut self, plugin: &Arc<Plugin>, instance: WarmInstance) {
-        if plugin.pool().may_keep(&instance) {
-            self.idle = Some(IdleInstance { plugin: Arc::clone(plugin), instance });
+    fn keep(&mut self, plugin: &Arc<Plugin>, mut instance: WarmInstance) {
+        match plugin.pool().ends(&instance) {
+            None => self.idle = Some(IdleInstance { plugin: Arc::clone(plugin), instance }),
+            Some(reason) => instance.end_by(reason),
         }
     }
 

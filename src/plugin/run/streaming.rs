@@ -55,7 +55,7 @@ async fn stream(plugin: &Arc<Plugin>, call: &Arc<Call>, streaming: Streaming, wr
             let told = outcome::broke_off(plugin, call, &error, Some(instance.state()));
             // The client is answered while its core dump is written.
             writer.close();
-            core_dump::keep(plugin, call, WarmInstance::new(instance, None), error);
+            core_dump::keep(plugin, call, WarmInstance::new(instance, None, None), error);
             Err(told)
         }
     }

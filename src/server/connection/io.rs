@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
+use crate::telemetry::metrics::Bytes;
 use crate::watermark;
 use crate::wire::{Decoder, Fault, MAX_HEAD_BYTES, Phase, Request};
 
@@ -189,7 +190,10 @@ impl FramedIo {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read))? {
             0 => self.has_ended = true,
-            _ => self.has_new = true,
+            read => {
+                self.has_new = true;
+                Bytes::Received.count(read);
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -211,8 +215,9 @@ impl FramedIo {
     /// If the connection failed.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.written.is_empty() {
-            if ready!(poll_write_buf(Pin::new(&mut self.stream), cx, &mut self.written))? == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            match ready!(poll_write_buf(Pin::new(&mut self.stream), cx, &mut self.written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => Bytes::Sent.count(written),
             }
         }
         Pin::new(&mut self.stream).poll_flush(cx)

@@ -35,6 +35,7 @@ use super::values::{Entry, Expected, Key, Namespace, Page, Quota, Stat, Ttl, Usa
 use super::version::Version;
 use super::{Answer, Engine, Store};
 use crate::files::Held;
+use crate::telemetry::metrics::STATE;
 
 /// Checks that [`SqliteEngine::open`] would accept the file at `path`. Changes nothing in the file. Blocks.
 ///
@@ -171,6 +172,7 @@ impl SqliteStore {
         look: impl Fn(&rusqlite::Connection, i64, u64) -> Result<T, Fault> + Send + 'a,
     ) -> Answer<'a, T> {
         Box::pin(async move {
+            STATE.read();
             let now_ms = self.open.clock.now_ms();
             self.open.readers.read(|connection| look(connection, self.id, now_ms))
         })

@@ -22,6 +22,7 @@ use super::group::{Group, SWEPT_ROWS};
 use super::readers::Readers;
 use crate::state::{Clock, MAX_BYTES_PER_CALL, StateError};
 use crate::sync::locked;
+use crate::telemetry::metrics::STATE;
 
 /// The permits for queued writes, in units of [`TURN_BYTES`]: each write takes one, and one more for each
 /// such part of its size. This bounds the number of queued writes, and their total size to twice
@@ -88,11 +89,20 @@ impl Writer {
         let turns = (1 + bytes / TURN_BYTES).min(TURNS);
         async move {
             let wanted = u32::try_from(turns).unwrap_or(u32::MAX);
+            let asked = Instant::now();
             let turns_taken = Arc::clone(&self.turns).acquire_many_owned(wanted).await;
             let held = turns_taken.map_err(|_| closed())?;
             let (to, answer) = oneshot::channel();
             let runtime = Handle::try_current().ok();
-            self.send(Message::Write(Box::new(Typed { work, done: None, to, turns, runtime, _held: held })))?;
+            self.send(Message::Write(Box::new(Typed {
+                work,
+                done: None,
+                to,
+                turns,
+                asked,
+                runtime,
+                _held: held,
+            })))?;
             answer.await.unwrap_or_else(|_| Err(stopped()))
         }
     }
@@ -159,6 +169,7 @@ struct Typed<T, F> {
     done: Option<Result<T, StateError>>,
     to: oneshot::Sender<Result<T, StateError>>,
     turns: usize,
+    asked: Instant,
     runtime: Option<Handle>,
     /// Released when the write is answered.
     _held: OwnedSemaphorePermit,
@@ -191,6 +202,7 @@ where
     }
 
     fn answer(self: Box<Self>, group: Result<(), StateError>) {
+        STATE.wrote(Some(self.asked.elapsed()));
         let answer = match group {
             Ok(()) => self.done.unwrap_or_else(|| Err(stopped())),
             Err(error) => Err(error),
@@ -324,7 +336,7 @@ impl Thread {
         for task in tasks.iter_mut().filter(|task| !task.is_given_up()) {
             task.run(&mut group)?;
         }
-        group.commit()
+        group.commit().inspect(|()| STATE.committed())
     }
 
     /// Sweeps one batch of expired rows; if there are more, the next is swept after `pause`. Ignores errors:

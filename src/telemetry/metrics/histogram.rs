@@ -1,5 +1,6 @@
 //! Histograms of durations, from 10 µs, a small command, to a minute.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Upper bounds of the buckets, in nanoseconds. One more has no bound.
@@ -38,6 +39,32 @@ pub(super) fn bucket(nanos: u64) -> usize {
 /// Returns a duration in nanoseconds.
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A histogram that several threads write.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; BUCKETS],
+    sum_nanos: AtomicU64,
+}
+
+impl Histogram {
+    pub(super) const fn new() -> Self {
+        Self { buckets: [const { AtomicU64::new(0) }; BUCKETS], sum_nanos: AtomicU64::new(0) }
+    }
+
+    /// Counts a duration.
+    pub fn observe(&self, duration: Duration) {
+        let nanos = nanos(duration);
+        self.buckets[bucket(nanos)].fetch_add(1, Ordering::Relaxed);
+        self.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Returns the counts.
+    pub fn read(&self) -> Distribution {
+        let buckets = self.buckets.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Distribution { buckets, sum_nanos: self.sum_nanos.load(Ordering::Relaxed) }
+    }
 }
 
 /// The counts of a histogram at one moment.

@@ -33,7 +33,34 @@ struct Series {
 
 /// The counts of one thread. A series gets its memory when it first counts.
 #[derive(Debug)]
-struct Counts(Box<[OnceLock<Box<Series>>]>);
+struct Counts {
+    series: Box<[OnceLock<Box<Series>>]>,
+    bytes: [AtomicU64; 2],
+}
+
+/// A direction in which bytes go.
+#[derive(Clone, Copy, Debug)]
+pub enum Bytes {
+    /// From clients.
+    Received,
+    /// To clients.
+    Sent,
+}
+
+impl Bytes {
+    /// Counts bytes that were read or written.
+    pub fn count(self, number: usize) {
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        // Nothing is counted while the thread ends.
+        let _ = OWN.try_with(|own| add(&own.0.bytes[self as usize], number));
+    }
+
+    /// Returns those of all threads.
+    pub(super) fn total(self) -> u64 {
+        let threads = locked(&THREADS);
+        threads.all().map(|counts| counts.bytes[self as usize].load(Ordering::Relaxed)).sum()
+    }
+}
 
 /// The counts of a series in all threads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +73,12 @@ pub(super) struct Total {
 struct Threads {
     running: Vec<Arc<Counts>>,
     ended: Counts,
+}
+
+impl Threads {
+    fn all(&self) -> impl Iterator<Item = &Counts> {
+        self.running.iter().map(|counts| &**counts).chain([&self.ended])
+    }
 }
 
 static THREADS: LazyLock<Mutex<Threads>> =
@@ -88,11 +121,11 @@ impl Drop for Own {
 
 impl Counts {
     fn new() -> Self {
-        Self((0..NUMBERS).map(|_| OnceLock::new()).collect())
+        Self { series: (0..NUMBERS).map(|_| OnceLock::new()).collect(), bytes: Default::default() }
     }
 
     fn count(&self, number: u16, result: usize, nanos: u64) {
-        let Some(series) = self.0.get(usize::from(number)) else { return };
+        let Some(series) = self.series.get(usize::from(number)) else { return };
         let series = series.get_or_init(Box::default);
         for (count, more) in
             [(&series.results[result], 1), (&series.buckets[bucket(nanos)], 1), (&series.sum_nanos, nanos)]
@@ -102,7 +135,10 @@ impl Counts {
     }
 
     fn add(&self, other: &Self) {
-        for (own, other) in self.0.iter().zip(&other.0) {
+        for (own, other) in self.bytes.iter().zip(&other.bytes) {
+            add(own, other.load(Ordering::Relaxed));
+        }
+        for (own, other) in self.series.iter().zip(&other.series) {
             let Some(other) = other.get() else { continue };
             let own = own.get_or_init(Box::default);
             own.all().zip(other.all()).for_each(|(own, other)| add(own, other.load(Ordering::Relaxed)));
@@ -110,7 +146,7 @@ impl Counts {
     }
 
     fn add_to(&self, number: u16, total: &mut Total) {
-        let Some(series) = self.0.get(usize::from(number)).and_then(OnceLock::get) else { return };
+        let Some(series) = self.series.get(usize::from(number)).and_then(OnceLock::get) else { return };
         let more = |sum: &mut u64, count: &AtomicU64| *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
         total.results.iter_mut().zip(&series.results).for_each(|(sum, count)| more(sum, count));
         total.took.buckets.iter_mut().zip(&series.buckets).for_each(|(sum, count)| more(sum, count));
@@ -118,7 +154,7 @@ impl Counts {
     }
 
     fn reset(&self, number: u16) {
-        let series = self.0.get(usize::from(number)).and_then(OnceLock::get);
+        let series = self.series.get(usize::from(number)).and_then(OnceLock::get);
         series
             .into_iter()
             .flat_map(|series| series.all())
@@ -142,9 +178,7 @@ pub(super) fn totals(numbers: impl Iterator<Item = u16>) -> Vec<Total> {
     let threads = locked(&THREADS);
     let total = |number| {
         let mut total = Total::default();
-        threads.running.iter().map(|counts| &**counts).chain([&threads.ended]).for_each(|counts| {
-            counts.add_to(number, &mut total);
-        });
+        threads.all().for_each(|counts| counts.add_to(number, &mut total));
         total
     };
     numbers.map(total).collect()
@@ -153,12 +187,7 @@ pub(super) fn totals(numbers: impl Iterator<Item = u16>) -> Vec<Total> {
 /// Sets the counts of a series to zero. Nothing may count in it any more: a thread could overwrite this.
 pub(super) fn reset(number: u16) {
     let threads = locked(&THREADS);
-    threads
-        .running
-        .iter()
-        .map(|counts| &**counts)
-        .chain([&threads.ended])
-        .for_each(|counts| counts.reset(number));
+    threads.all().for_each(|counts| counts.reset(number));
 }
 
 #[cfg(test)]
@@ -216,6 +245,9 @@ mod tests {
             .unwrap();
         reset(other);
         assert_eq!(read(number).results[result(Some(Code::Timeout))], 1);
+        let before = Bytes::Sent.total();
+        thread::spawn(|| Bytes::Sent.count(7)).join().unwrap();
+        assert!(Bytes::Sent.total() >= before + 7);
         assert_eq!(read(other), Total::default());
         count(NUMBERS, None, None, Duration::ZERO);
     }
