@@ -125,14 +125,15 @@ fn test_guests(guests: &str) -> Result<(), String> {
     run(test)
 }
 
-/// Uses the profile of the tests, so that no dependency is built a second time, but optimizes Lictor a
-/// little: then the instructions are about those of a release.
+/// Uses the profile of the tests, so that no dependency is built a second time, but optimizes Lictor: then
+/// the instructions are about those of a release. Below level 2 it would share the generic functions of the
+/// crates that it uses, some of which are not optimized.
 fn instructions(what: &str) -> Result<(), String> {
     add_target()?;
     install("valgrind", "valgrind")?;
     run(cargo(&[
         "--config",
-        "profile.dev.package.lictor.opt-level=1",
+        "profile.dev.package.lictor.opt-level=2",
         "bench",
         "--profile",
         "dev",
