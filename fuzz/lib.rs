@@ -19,7 +19,7 @@ pub mod identity;
 pub mod sync;
 #[path = "../src/text/mod.rs"]
 pub mod text;
-#[path = "../src/units.rs"]
+#[path = "../src/units/mod.rs"]
 pub mod units;
 #[path = "../src/usage.rs"]
 pub mod usage;

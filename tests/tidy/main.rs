@@ -119,6 +119,24 @@ fn every_source_file_says_what_it_is_for() {
     none(&faults, files.len());
 }
 
+/// Rustfmt and the compiler of the fuzz targets would find it only where they run.
+#[test]
+fn modules_included_by_path_are_there() {
+    let (mut faults, mut seen) = (Vec::new(), 0);
+    for path in files().iter().filter(|path| path.ends_with(".rs")) {
+        let folder = root().join(path).parent().unwrap().to_owned();
+        for line in text(path).lines() {
+            let Some(rest) = line.trim_start().strip_prefix("#[path = \"") else { continue };
+            let named = rest.split('"').next().unwrap_or_default();
+            seen += 1;
+            if !folder.join(named).is_file() {
+                faults.push(format!("{path}: there is no {named}"));
+            }
+        }
+    }
+    none(&faults, seen);
+}
+
 #[test]
 fn files_fit_their_length() {
     let files = rust_files();
