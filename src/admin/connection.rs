@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::health::{Check, report};
+use super::pace::Turn;
 use super::page::{Body, Door, Page, Refused, Then, page};
 use super::site::Site;
 
@@ -65,11 +66,11 @@ impl Site {
     }
 
     async fn answer(&self, request: Request<Incoming>, door: &Door) -> Response<String> {
-        self.pace.wait().await;
+        let turn = self.pace.turn().await;
         let (head, body) = request.into_parts();
         let body = if body.is_end_stream() { Body::None } else { Body::Some };
         let mut response = match page(door, &head, body) {
-            Ok(page) => self.show(page).await,
+            Ok(page) => self.show(page, turn).await,
             Err(refused) => refusal(refused),
         };
         let headers = response.headers_mut();
@@ -78,7 +79,9 @@ impl Site {
         response
     }
 
-    async fn show(&self, page: Page) -> Response<String> {
+    /// Shows a page, of which the metrics alone take long to compute.
+    async fn show(&self, page: Page, turn: Turn<'_>) -> Response<String> {
+        let turn = (page == Page::Metrics).then_some(turn);
         let (status, words) = match page {
             // That this runs shows that the runtime schedules tasks.
             Page::Live(detail) => report("livez", &[Check::new("tasks", None)], detail),
@@ -88,6 +91,7 @@ impl Site {
                 Err(words) => (StatusCode::SERVICE_UNAVAILABLE, words + "\n"),
             },
         };
+        drop(turn);
         plain(status, words, TEXT)
     }
 }

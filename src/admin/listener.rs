@@ -48,7 +48,7 @@ impl Site {
         let (mut connections, pace) = (Connections::default(), Pace::default());
         let door = Arc::new(door);
         loop {
-            pace.wait().await;
+            drop(pace.turn().await);
             let accepted = match &listener {
                 Listener::Socket(socket) => {
                     socket.accept().await.map(|stream| connections.add(visit(&self, stream, &door)))

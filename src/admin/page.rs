@@ -70,7 +70,11 @@ impl Refused {
 pub(super) fn page(door: &Door, head: &Parts, body: Body) -> Result<Page, Refused> {
     check_host(door, head)?;
     if body == Body::Some {
-        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "No request here has a body", Then::Close));
+        return Err(Refused::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Requests with a body are not accepted",
+            Then::Close,
+        ));
     }
     let detail = match head.uri.query().is_some_and(is_verbose) {
         true => Detail::Verbose,
@@ -93,7 +97,7 @@ pub(super) fn page(door: &Door, head: &Parts, body: Body) -> Result<Page, Refuse
 fn check_host(door: &Door, head: &Parts) -> Result<(), Refused> {
     let hosts: Vec<_> = head.headers.get_all(HOST).iter().collect();
     if hosts.len() > 1 || (hosts.is_empty() && head.version >= Version::HTTP_11) {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, "A request has one Host", Then::Close));
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "Send exactly one Host header", Then::Close));
     }
     let Door::Loopback = door else { return Ok(()) };
     let forbidden = |words| Err(Refused::new(StatusCode::FORBIDDEN, words, Then::Close));
@@ -101,7 +105,7 @@ fn check_host(door: &Door, head: &Parts) -> Result<(), Refused> {
     let mut named = named.chain(head.uri.authority().map(|authority| Some(authority.clone())));
     if named.any(|name| !name.is_some_and(|name| is_this_machine(&name))) {
         return forbidden(
-            "The Host of this listener is localhost or a loopback address: write http://127.0.0.1 and its port",
+            "Host must be localhost or a loopback address: write http://127.0.0.1 and the port",
         );
     }
     if head.headers.contains_key(ORIGIN) {

@@ -8,9 +8,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Type};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -18,6 +21,10 @@ use crate::files::Opened;
 
 /// Connections that the kernel queues until they are accepted.
 const BACKLOG: i32 = 128;
+
+/// Longest wait for another server that opens a socket in the same folder, and time between two tries.
+const LOCK_TIME: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A listening Unix socket.
 pub struct Socket(UnixListener);
@@ -56,7 +63,7 @@ fn open(path: &Path) -> anyhow::Result<(Socket, SocketFile)> {
     };
     let folder = Opened::folder(folder).and_then(Opened::trusted).map_err(fault)?;
     // Held until the socket listens.
-    flock(&folder, FlockOperation::LockExclusive)?;
+    lock(&folder)?;
     make_room(path)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -68,6 +75,21 @@ fn open(path: &Path) -> anyhow::Result<(Socket, SocketFile)> {
     socket.listen(BACKLOG)?;
     let listener = StdListener::from(std::os::fd::OwnedFd::from(socket));
     Ok((Socket(UnixListener::from_std(listener)?), file))
+}
+
+/// Locks a folder against other servers that open a socket in it. Waits for moments only, as anybody who may
+/// read the folder can lock it.
+fn lock(folder: &Opened) -> anyhow::Result<()> {
+    let until = Instant::now() + LOCK_TIME;
+    loop {
+        match flock(folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(LOCK_PAUSE),
+            Err(Errno::WOULDBLOCK) => {
+                bail!("another process has locked its folder; give the folder the mode 0700")
+            }
+            locked => return Ok(locked?),
+        }
+    }
 }
 
 /// Removes the socket at `path` if no process listens on it any more.

@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use tokio::spawn;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::live::Live;
 use crate::admin::{Check, Content};
 use crate::reload;
+use crate::state::StateError;
 use crate::watermark;
 
 /// Longest wait for the state's engine.
@@ -25,12 +29,14 @@ pub(super) struct Readiness {
     /// Set when the server serves. Weak, since the server has to be dropped when it has stopped.
     live: OnceLock<Weak<Live>>,
     is_stopping: AtomicBool,
+    /// The look at the state that is under way: however many ask, a disk that hangs holds up one thread.
+    state: Mutex<Option<JoinHandle<Result<(), StateError>>>>,
 }
 
 impl Readiness {
     /// Makes the state of a server that is starting.
     pub(super) fn new(reloads: reload::Handle) -> Self {
-        Self { reloads, live: OnceLock::new(), is_stopping: AtomicBool::new(false) }
+        Self { reloads, live: OnceLock::new(), is_stopping: AtomicBool::new(false), state: Mutex::default() }
     }
 
     /// Records that `live` serves.
@@ -48,6 +54,24 @@ impl Readiness {
     fn live(&self) -> Result<Arc<Live>, &'static str> {
         self.live.get().ok_or(STARTING)?.upgrade().ok_or(STOPPING)
     }
+
+    /// Reads from the state's engine; returns the fault, in words for anybody.
+    async fn state_fault(&self, live: &Live) -> Option<String> {
+        let look = async {
+            let mut under_way = self.state.lock().await;
+            let service = Arc::clone(&live.served().current.service);
+            let look =
+                under_way.get_or_insert_with(|| spawn(async move { service.idempotency.check().await }));
+            let looked = look.await;
+            *under_way = None;
+            looked
+        };
+        match timeout(STATE_TIME, look).await {
+            Ok(Ok(Ok(()))) => None,
+            Ok(_) => Some("its engine cannot be read".to_owned()),
+            Err(_elapsed) => Some("its engine does not answer".to_owned()),
+        }
+    }
 }
 
 impl Content for Readiness {
@@ -60,7 +84,7 @@ impl Content for Readiness {
             let live = self.live();
             let state = match &live {
                 Err(_) => Some("it is not open".to_owned()),
-                Ok(live) => state_fault(live).await,
+                Ok(live) => self.state_fault(live).await,
             };
             let note = "the last reload failed, and the config before it is in force";
             let note = Some(note).filter(|_| self.reloads.status().has_failed());
@@ -74,15 +98,5 @@ impl Content for Readiness {
                 Check::new("drain", stopping),
             ]
         })
-    }
-}
-
-/// Reads from the state's engine; returns the fault, in words for anybody.
-async fn state_fault(live: &Live) -> Option<String> {
-    let served = live.served();
-    match timeout(STATE_TIME, served.current.service.idempotency.check()).await {
-        Ok(Ok(())) => None,
-        Ok(Err(_)) => Some("its engine cannot be read".to_owned()),
-        Err(_elapsed) => Some("its engine does not answer".to_owned()),
     }
 }

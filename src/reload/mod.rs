@@ -227,6 +227,7 @@ impl Reloads {
                         let _ = self.take_away(&mut asked, begin).await;
                     }
                     if let Some(mut older) = next.replace(asked) {
+                        locked(&self.status).superseded += 1;
                         let outcome = older.failed(Why::Superseded);
                         older.answer(outcome);
                     }

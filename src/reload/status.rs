@@ -15,7 +15,7 @@ pub struct Status {
     pub(super) under_way: Option<UnderWay>,
     succeeded: u64,
     failed: u64,
-    superseded: u64,
+    pub(super) superseded: u64,
     at: Option<SystemTime>,
     /// The fault of the last reload, if it failed.
     fault: Option<String>,

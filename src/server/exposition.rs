@@ -1,5 +1,6 @@
 //! The metrics of a running server, in the text format of Prometheus.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use super::control::CertificateEnd;
@@ -61,12 +62,15 @@ fn certificate_ends(shared: &Shared) -> Family {
 /// Clients' certificates that a file pins, or that they came with.
 fn of_clients(shared: &Shared) -> Vec<CertificateEnd> {
     let service = shared.service();
-    let clients = service.roster.clients().into_iter().take(MAX_CLIENTS);
+    let mut pinned = HashMap::<&str, SystemTime>::new();
+    for (name, ends) in service.roster.ends() {
+        pinned.entry(name).and_modify(|last| *last = ends.max(*last)).or_insert(ends);
+    }
     let end_of = |name: &str| {
         let seen = shared.registry.record(name).unwrap_or_default().certificates;
-        let seen = seen.into_values().map(|seen| seen.ends);
-        service.roster.ends_of(name).map(|(_, ends)| ends).chain(seen).max()
+        seen.into_values().map(|seen| seen.ends).chain(pinned.get(name).copied()).max()
     };
+    let clients = service.roster.clients().into_iter().take(MAX_CLIENTS);
     let ends = clients.filter_map(|name| {
         Some(CertificateEnd { kind: "client", name: name.to_owned(), ends: end_of(name)? })
     });

@@ -195,6 +195,9 @@ fn connections_are_closed_by_conditions_but_not_the_operators_own() {
         connection.assert_closed();
     }
     assert_eq!(laptop.ask("echo still"), "still");
+    eventually("the connections to be gone", || {
+        (shown(&mut operator, "client=ci") == expected(&[("ci", 0)])).then_some(())
+    });
     assert_eq!(operator.ask("@kick client=*").lines().count(), 1);
     laptop.read_reply();
     laptop.assert_closed();

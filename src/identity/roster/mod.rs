@@ -155,6 +155,11 @@ impl Roster {
         pins.filter_map(|(thumbprint, pin)| Some((*thumbprint, pin.ends?)))
     }
 
+    /// The clients of pinned certificates whose end is known, with that, a pair for each certificate.
+    pub fn ends(&self) -> impl Iterator<Item = (&str, SystemTime)> {
+        self.pins.values().filter_map(|pin| Some((&*pin.client, pin.ends?)))
+    }
+
     /// The client for which a certificate with one of these hashes is pinned.
     #[must_use]
     pub fn pinned_for(&self, sha256: Thumbprint, sha1: Thumbprint) -> Option<&str> {

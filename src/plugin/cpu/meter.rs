@@ -21,6 +21,8 @@ pub(in crate::plugin) struct Meter<'a> {
     counted: Option<(&'a OfPlugin, &'a AtomicBool)>,
     used: Duration,
     has_polled: bool,
+    /// Cleared behind a call's first step, whose first poll alone counts as a tick in the metrics.
+    is_first_step: bool,
     clock: fn() -> Duration,
 }
 
@@ -40,7 +42,14 @@ impl<'a> Meter<'a> {
         limit: Option<Duration>,
         counted: Option<(&'a OfPlugin, &'a AtomicBool)>,
     ) -> Self {
-        Self { limit, counted, used: Duration::ZERO, has_polled: false, clock: thread_cpu }
+        Self {
+            limit,
+            counted,
+            used: Duration::ZERO,
+            has_polled: false,
+            is_first_step: true,
+            clock: thread_cpu,
+        }
     }
 
     /// Makes a meter for a call that was polled once without one.
@@ -53,6 +62,11 @@ impl<'a> Meter<'a> {
         Self { used: TICK, ..meter }
     }
 
+    /// Begins the call's next step, for which the whole limit holds anew.
+    pub(in crate::plugin) fn begin_step(&mut self) {
+        (self.used, self.has_polled, self.is_first_step) = (Duration::ZERO, false, false);
+    }
+
     /// Polls the call by `poll`. Must not be called again after an error.
     pub(in crate::plugin) fn poll<T>(&mut self, poll: impl FnOnce() -> Poll<T>) -> Poll<Result<T, CpuSpent>> {
         let is_measured = self.has_polled && (self.limit.is_some() || self.has_computed());
@@ -62,7 +76,9 @@ impl<'a> Meter<'a> {
         if self.has_computed() || (self.limit.is_some() && polled.is_pending()) {
             let used = began.map_or(TICK, |began| (self.clock)().saturating_sub(began));
             self.used += used;
-            self.count(used);
+            if began.is_some() || self.is_first_step {
+                self.count(used);
+            }
         }
         match (polled, self.limit) {
             (Poll::Ready(answer), _) => Poll::Ready(Ok(answer)),

@@ -65,12 +65,13 @@ pub(super) async fn stream_in_time(
     // Computing always has a limit: the stall timer is paused while the plugin waits for others, and
     // it may compute meanwhile.
     let counted = Some((plugin.metrics(), call.computed()));
-    let new_meter = || Meter::new(Some(plugin.cpu_time().unwrap_or(plugin.timeout())), counted);
-    let (mut meter, mut steps) = (new_meter(), 0);
+    let mut meter = Meter::new(Some(plugin.cpu_time().unwrap_or(plugin.timeout())), counted);
+    let mut steps = 0;
     let metered = poll_fn(|cx| {
         let taken = progress.steps();
         if taken != steps {
-            (meter, steps) = (new_meter(), taken);
+            meter.begin_step();
+            steps = taken;
         }
         meter.poll(|| running.as_mut().poll(cx))
     });

@@ -76,7 +76,7 @@ impl Filter {
             ),
             ("idle", ">" | "<") => Condition::Time(Time::Idle, bound(operator), time(value)?),
             ("age", ">" | "<") => Condition::Time(Time::Age, bound(operator), time(value)?),
-            ("client" | "id" | "address", _) => return Err(format!("compares: write {key}={value}")),
+            ("client" | "id" | "address", _) => return Err(format!("needs =: write {key}={value}")),
             ("idle" | "age", _) => return Err(format!("needs > or <: write {key}>{value}")),
             _ => return Err(no_condition()),
         };

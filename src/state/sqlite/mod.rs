@@ -136,9 +136,13 @@ impl Engine for SqliteEngine {
     }
 
     fn check(&self) -> Answer<'_, ()> {
-        let none = Namespace::new("", "");
-        let look = move || self.open.readers.read(|connection| Ok(rows::namespace(connection, &none)?));
-        Box::pin(async move { look().map(drop) })
+        let (open, none) = (Arc::clone(&self.open), Namespace::new("", ""));
+        let look = move || open.readers.read(|connection| Ok(rows::namespace(connection, &none)?));
+        Box::pin(async move {
+            // A disk that hangs must not hold up a thread that serves clients.
+            let looked = tokio::task::spawn_blocking(look).await;
+            looked.map_err(|_| StateError::unavailable("the look at it broke off"))?.map(drop)
+        })
     }
 
     fn sweep(&self) -> Answer<'_, u64> {

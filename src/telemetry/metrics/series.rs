@@ -6,6 +6,7 @@
 //! reloads.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::family::{Family, Labels};
@@ -43,9 +44,9 @@ impl Series {
         locked(&TABLE).series(labels_of_command(plugin, command))
     }
 
-    /// Returns the series of a client.
+    /// Returns the series of a client. One of the name of the others' series counts in that.
     pub(in crate::telemetry) fn of_client(client: &str) -> Option<Arc<Self>> {
-        locked(&TABLE).series(labels_of_client(client))
+        if client == OTHER { None } else { locked(&TABLE).series(labels_of_client(client)) }
     }
 
     pub(in crate::telemetry) fn number(&self) -> u16 {
@@ -76,7 +77,8 @@ impl Table {
         let unused = self.named.iter().find(|(_, (_, series))| series.strong_count() == 0);
         let labels = unused.map(|(labels, _)| labels.clone())?;
         let (number, _) = self.named.remove(&labels)?;
-        // Nobody holds the series, so nobody counts in it.
+        // Nobody holds the series, so nobody counts in it; the last counts in it precede the reset.
+        fence(Ordering::Acquire);
         threads::reset(number);
         Some(number)
     }

@@ -163,7 +163,7 @@ fn on_loopback_host_is_this_machine_and_no_web_page_is_answered() {
     assert_eq!(exchange(loopback, absolute("localhost:1"))[0].status, 200);
     let refused = &exchange(loopback, absolute("example.org"))[0];
     assert_eq!(refused.status, 403);
-    assert!(refused.body.starts_with("The Host of this listener is localhost"), "{refused:?}");
+    assert!(refused.body.starts_with("Host must be localhost"), "{refused:?}");
 }
 
 #[test]
