@@ -30,7 +30,7 @@ counters! {
     ClientConnectionsRefused "lictor_client_connections_refused_total",
         "Connections that were closed, as their client had as many as it may.";
     AdminConnectionsEnded "lictor_admin_connections_ended_total",
-        "Connections of [admin] that ended for newer ones, as their listener had as many as it may.";
+        "Connections of admin listeners that ended for newer ones, as their listener had as many as it may.";
     HandshakesDelayed "lictor_handshakes_delayed_total",
         "Handshakes that had to wait for those of others.";
     HandshakesOfAddressDelayed "lictor_handshakes_of_address_delayed_total",
