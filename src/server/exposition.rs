@@ -63,7 +63,7 @@ fn certificate_ends(shared: &Shared) -> Family {
 fn of_clients(shared: &Shared) -> Vec<CertificateEnd> {
     let service = shared.service();
     let mut pinned = HashMap::<&str, SystemTime>::new();
-    for (name, ends) in service.roster.ends() {
+    for (name, _, ends) in service.roster.ends() {
         pinned.entry(name).and_modify(|last| *last = ends.max(*last)).or_insert(ends);
     }
     let end_of = |name: &str| {

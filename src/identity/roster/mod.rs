@@ -149,15 +149,9 @@ impl Roster {
         self.expiries.get(client).copied()
     }
 
-    /// The certificates pinned for `client` whose end is known.
-    pub fn ends_of(&self, client: &str) -> impl Iterator<Item = (Thumbprint, SystemTime)> {
-        let pins = self.pins.iter().filter(move |(_, pin)| &*pin.client == client);
-        pins.filter_map(|(thumbprint, pin)| Some((*thumbprint, pin.ends?)))
-    }
-
-    /// The clients of pinned certificates whose end is known, with that, a pair for each certificate.
-    pub fn ends(&self) -> impl Iterator<Item = (&str, SystemTime)> {
-        self.pins.values().filter_map(|pin| Some((&*pin.client, pin.ends?)))
+    /// The pinned certificates whose end is known, with their clients, in no order.
+    pub fn ends(&self) -> impl Iterator<Item = (&str, Thumbprint, SystemTime)> {
+        self.pins.iter().filter_map(|(thumbprint, pin)| Some((&*pin.client, *thumbprint, pin.ends?)))
     }
 
     /// The client for which a certificate with one of these hashes is pinned.

@@ -1,6 +1,6 @@
 //! `@clients` and `@kick`: the clients of the config and their connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,21 +22,28 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// that they came with; or those that meet the conditions in the arguments.
 pub(super) fn clients(request: &Request, session: &Session) -> Result<Report, CommandError> {
     let filter = Filter::of(request)?;
-    let connections = session.server.registry.all();
+    let roster = &session.service.roster;
+    let mut connections = HashMap::<Arc<str>, Vec<Arc<ConnectionHandle>>>::new();
+    for connection in session.server.registry.all() {
+        connections.entry(connection.identity().name_shared()).or_default().push(connection);
+    }
+    let mut pinned = HashMap::<&str, Vec<(Thumbprint, SystemTime)>>::new();
+    for (name, thumbprint, ends) in roster.ends() {
+        pinned.entry(name).or_default().push((thumbprint, ends));
+    }
     let now = SystemTime::now();
     let (mut text, mut objects) = (String::new(), Vec::new());
-    for name in session.service.roster.clients() {
-        let of_client = |connection: &&Arc<ConnectionHandle>| connection.identity().name() == name;
-        let all: Vec<_> = connections.iter().filter(of_client).collect();
-        let chosen: Vec<_> = all.iter().copied().filter(|connection| filter.has(connection)).collect();
+    for name in roster.clients() {
+        let all = connections.remove(name).unwrap_or_default();
+        let chosen: Vec<_> = all.iter().filter(|connection| filter.has(connection)).collect();
         if !filter.has_client(name) || filter.chooses_connections() && chosen.is_empty() {
             continue;
         }
         let record = session.server.registry.record(name).unwrap_or_default();
         let on_line = all.iter().filter_map(|connection| now.checked_sub(connection.unused())).max();
         let last_use = on_line.max(record.last_use);
-        let expires = session.service.roster.expiry_of(name);
-        let certificates = certificates(record, session.service.roster.ends_of(name));
+        let expires = roster.expiry_of(name);
+        let certificates = certificates(record, pinned.remove(name).unwrap_or_default());
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
@@ -78,11 +85,8 @@ fn object(connection: &ConnectionHandle) -> Value {
 }
 
 /// The certificates that the client came with, and those whose expiry the config knows.
-fn certificates(
-    record: Record,
-    pinned: impl Iterator<Item = (Thumbprint, SystemTime)>,
-) -> BTreeMap<Thumbprint, Seen> {
-    let pinned = pinned.map(|(thumbprint, ends)| (thumbprint, Seen { ends, uri: None }));
+fn certificates(record: Record, pinned: Vec<(Thumbprint, SystemTime)>) -> BTreeMap<Thumbprint, Seen> {
+    let pinned = pinned.into_iter().map(|(thumbprint, ends)| (thumbprint, Seen { ends, uri: None }));
     pinned.chain(record.certificates).collect()
 }
 
