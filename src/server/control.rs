@@ -4,9 +4,9 @@
 use std::pin::Pin;
 use std::time::SystemTime;
 
-use crate::telemetry::metrics::Family;
-
 use serde_json::Value;
+
+use crate::telemetry::metrics::Family;
 
 /// The future result of an operation.
 pub type Done = Pin<Box<dyn Future<Output = Result<Report, String>> + Send>>;

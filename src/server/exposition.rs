@@ -22,7 +22,7 @@ pub(super) fn exposition(shared: &Shared) -> String {
         Family::gauge(
             "lictor_connections",
             "Connections of clients that are admitted.",
-            shared.registry.all().len(),
+            shared.registry.len(),
         ),
         Family::gauge("lictor_tasks", "Tasks of the runtime.", tasks(shared)),
         Family::gauge(

@@ -22,7 +22,7 @@ use super::stranger::{Explained, FirstBytes};
 use crate::identity::{PeerIdentity, Rejection, Roster, Unproven, authenticate, recognize};
 use crate::network::PeerAddress;
 use crate::telemetry::ConnectionId;
-use crate::telemetry::metrics::{Counter, Handshake};
+use crate::telemetry::metrics::Handshake;
 
 /// Silence after which the kernel asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -48,7 +48,6 @@ pub(super) async fn authorize(
     prepare(&tcp);
     let permit = slots.acquire_handshake().await?;
     let Some(first) = FirstBytes::peek(&tcp).await else {
-        Counter::ConnectionsSilent.count();
         Handshake::Silent.count();
         tracing::debug!(target: "lictor::connection", connection = %id, %peer, "nothing came");
         return None;
@@ -119,7 +118,6 @@ fn end_of(rejection: &Rejection) -> Handshake {
 }
 
 pub(super) fn not_in_time(id: ConnectionId, peer: PeerAddress) {
-    Counter::HandshakesTimedOut.count();
     Handshake::Timeout.count();
     tracing::info!(target: "lictor::connection", connection = %id, %peer, "not authorized in time");
 }

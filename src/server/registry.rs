@@ -362,6 +362,11 @@ impl Registry {
         locked(&self.present).by_id.get(&id.0).cloned()
     }
 
+    /// Number of connections.
+    pub(super) fn len(&self) -> usize {
+        locked(&self.present).by_id.len()
+    }
+
     /// Returns all connections, in the order of their numbers.
     pub(super) fn all(&self) -> Vec<Arc<ConnectionHandle>> {
         in_order(self.present().into_iter())

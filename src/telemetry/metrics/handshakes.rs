@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::counters::Counter;
 use super::family::Family;
 
 /// The end of a handshake.
@@ -64,9 +65,14 @@ const HANDSHAKES: [(Handshake, &str, &str); 15] = [
 static COUNTS: [AtomicU64; HANDSHAKES.len()] = [const { AtomicU64::new(0) }; HANDSHAKES.len()];
 
 impl Handshake {
-    /// Counts one that ended so.
+    /// Counts one that ended so, by its bound too if it met one.
     pub fn count(self) {
         COUNTS[self as usize].fetch_add(1, Ordering::Relaxed);
+        match self {
+            Self::Silent => Counter::ConnectionsSilent.count(),
+            Self::Timeout => Counter::HandshakesTimedOut.count(),
+            _ => {}
+        }
     }
 }
 
@@ -76,11 +82,7 @@ pub(super) fn family() -> Family {
         let labels = vec![("result", (*result).to_owned()), ("reason", (*reason).to_owned())];
         (labels, COUNTS[*handshake as usize].load(Ordering::Relaxed))
     });
-    Family::counters(
-        "lictor_handshakes_total",
-        "Connections that ended their handshake, by the result.",
-        samples,
-    )
+    Family::counters("lictor_handshakes_total", "Handshakes, by their result and its reason.", samples)
 }
 
 #[cfg(test)]

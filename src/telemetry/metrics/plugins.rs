@@ -156,7 +156,7 @@ pub(super) fn families() -> [Family; 6] {
     [
         Family::histograms(
             "lictor_queue_duration_seconds",
-            "Time that calls which had to wait spent in the queue.",
+            "Time in the queue, of calls that had to wait.",
             waited,
         ),
         Family::counters(
