@@ -51,6 +51,7 @@ const MISDEEDS: [&str; 39] = [
     "queue-leave",
     "queue-exit return",
     "queue-exit trap",
+    "queue-exit late",
     "hoard 5000",
 ];
 

@@ -182,6 +182,20 @@ fn a_reply_stands_although_the_instance_exits_after_it() {
 }
 
 #[test]
+fn an_instance_that_does_not_come_back_for_the_next_call_gets_none() {
+    let (server, tester) = with_hostile(SHARED);
+    let mut connection = server.connect(&tester);
+    for _ in 0..3 {
+        // After its reply it waits, and then traps: that is not the fault of the call behind it.
+        assert_eq!(connection.ask("queue-exit late"), "late");
+        assert_eq!(connection.ask("leak"), "1", "a fresh instance");
+        let told: Vec<String> =
+            connection.ask_all(&[("leak", ""), ("queue-exit late", "")]).iter().map(told).collect();
+        assert_eq!(told, ["2", "late"], "in a batch");
+    }
+}
+
+#[test]
 fn the_queue_is_for_an_instance_at_work_alone() {
     let (server, tester) = with_hostile("");
     let mut connection = server.connect(&tester);

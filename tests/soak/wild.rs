@@ -16,7 +16,7 @@ const OK: &str = "OK";
 
 /// Requests to the hostile plugin, and the allowed codes of each answer. The load of the machine decides
 /// which bound is met first.
-const MISDEEDS: [(&str, &[&str]); 22] = [
+const MISDEEDS: [(&str, &[&str]); 23] = [
     ("spin", &["plugin-limit", "timeout"]),
     ("grow", &["plugin-limit", "timeout", "busy"]),
     ("recurse", &["plugin-trapped", "plugin-limit", "timeout"]),
@@ -39,6 +39,7 @@ const MISDEEDS: [(&str, &[&str]); 22] = [
     ("queue-more", &["plugin-trapped", "plugin-limit", "timeout", OK]),
     ("queue-leave", &["plugin-trapped", "timeout", OK]),
     ("queue-exit", &["plugin-trapped", "timeout", OK]),
+    ("queue-exit late", &["plugin-trapped", "timeout", OK]),
 ];
 
 /// The first client requests one misdeed after the other, the second all of them at once.

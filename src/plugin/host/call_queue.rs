@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
@@ -57,8 +56,6 @@ const ANSWERS_BETWEEN_READINGS: usize = 8;
 #[derive(Default)]
 pub(in crate::plugin) struct CallQueue {
     inner: Mutex<Inner>,
-    /// Set if the instance holds more than an idle one may.
-    is_worn: AtomicBool,
 }
 
 #[derive(Default)]
@@ -73,6 +70,10 @@ struct Inner {
     until: Option<Instant>,
     /// Set if no further call is begun until others are pushed.
     is_closed: bool,
+    /// Set while the guest waits for a block.
+    is_awaited: bool,
+    /// Set if the instance holds more than an idle one may.
+    is_worn: bool,
 }
 
 impl CallQueue {
@@ -102,7 +103,7 @@ impl CallQueue {
 
     /// Marks that the instance is not kept for further calls.
     pub(in crate::plugin) fn wear_out(&self) {
-        self.is_worn.store(true, Ordering::Relaxed);
+        self.inner().is_worn = true;
     }
 
     /// Waits for calls; returns a block of them, and the first. Pushing calls wakes nobody; the pusher polls
@@ -110,7 +111,8 @@ impl CallQueue {
     pub(in crate::plugin) async fn next_block(&self) -> (Vec<u8>, Arc<Call>) {
         poll_fn(|_| {
             let mut inner = self.inner();
-            if inner.is_closed {
+            inner.is_awaited = inner.is_closed || inner.calls.is_empty();
+            if inner.is_awaited {
                 return Poll::Pending;
             }
             let block = block(&inner.calls);
@@ -140,17 +142,17 @@ impl CallQueue {
     pub(in crate::plugin) fn take_answers(&self, pushed: usize, answered: impl FnMut(GuestReply)) -> bool {
         let mut inner = self.inner();
         let goes_on = inner.answers.len() < pushed && !inner.is_closed;
-        // If the guest waits for something before it takes its first call, that is the one that goes on.
-        let not_begun = if inner.are_handed_out { 0 } else { 1 };
-        inner.calls.truncate(not_begun);
+        inner.calls.clear();
         (inner.until, inner.answer_bytes) = (None, 0);
         inner.answers.drain(..).for_each(answered);
         goes_on
     }
 
-    /// Returns true if the instance is not to be kept for further calls.
+    /// Returns true if the instance is not to be kept for further calls: it holds too much, or its guest does
+    /// not wait for them. One that still does something else may trap before it takes the next.
     pub(in crate::plugin) fn is_worn(&self) -> bool {
-        self.is_worn.load(Ordering::Relaxed)
+        let inner = self.inner();
+        inner.is_worn || !inner.is_awaited
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

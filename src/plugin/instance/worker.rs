@@ -45,7 +45,7 @@ impl Worker {
 
     /// Returns true if it is not to be kept for further calls.
     pub(super) fn is_worn(&self) -> bool {
-        self.queue.is_worn() || self.exited.is_some()
+        self.queue.is_worn()
     }
 
     /// Returns the instance and the error of a guest that exited after its last reply.

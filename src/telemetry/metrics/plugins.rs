@@ -28,7 +28,7 @@ pub struct OfPlugin {
 pub enum Retired {
     /// It ran as many calls as it may.
     Calls,
-    /// It held too much in the host, or its guest exited.
+    /// It held too much in the host, or its guest did not wait for the next call.
     Worn,
     /// There were enough idle ones.
     Surplus,

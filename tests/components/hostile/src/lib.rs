@@ -56,7 +56,7 @@ const COMMANDS: &[Command] = &[
     ("queue-next", "", work::next),
     ("queue-reply", "", work::reply),
     ("queue-leave", "", work::leave),
-    ("queue-exit", "return|trap", work::exit),
+    ("queue-exit", "return|trap|late", work::exit),
     ("hoard", "COUNT", misbehave::hoard),
 ];
 

@@ -1,6 +1,7 @@
 //! An instance that stays entered, and its misdeeds.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::Answer;
 use crate::lictor::plugin::queue;
@@ -18,6 +19,9 @@ pub(crate) fn run(handle: impl Fn(Vec<String>) -> Answer) {
         answer = Some(handle(arguments(&mut block)));
         if let (true, Some(Ok(last))) = (EXITS.load(Ordering::Relaxed), &answer) {
             queue::reply(last);
+            if last == b"late" {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             assert_eq!(last, b"return", "traps after its last reply");
             return;
         }
@@ -54,7 +58,7 @@ pub(crate) fn reply(_args: &[String]) -> Answer {
     Ok(vec![queue::reply(b"reply").into()])
 }
 
-/// Answers with its argument, and then leaves `run`: by a return, or by a trap.
+/// Answers with its argument, and then leaves `run`: by a return, by a trap, or by a trap after a wait.
 pub(crate) fn exit(args: &[String]) -> Answer {
     EXITS.store(true, Ordering::Relaxed);
     Ok(args.concat().into_bytes())
