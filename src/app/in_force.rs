@@ -7,7 +7,9 @@ use std::time::SystemTime;
 
 use super::state;
 use crate::config::{Config, ServerCertificate};
+use crate::files::Sightings;
 use crate::identity::describe;
+use crate::reload;
 use crate::server::CertificateEnd;
 use crate::sync::locked;
 use crate::telemetry::metrics::Family;
@@ -19,16 +21,18 @@ pub(super) struct InForce(Mutex<Facts>);
 #[derive(Debug, Default)]
 struct Facts {
     digest: String,
+    files: Sightings,
     since: Option<SystemTime>,
     ends: Vec<CertificateEnd>,
     state: Option<PathBuf>,
 }
 
 impl InForce {
-    /// Notes that the whole of a config came into force, of files with this digest.
-    pub(super) fn loaded(&self, digest: String) {
+    /// Notes that the whole of a config came into force, of files with this digest, and these stamps of all
+    /// that it names.
+    pub(super) fn loaded(&self, digest: String, files: Sightings) {
         let mut facts = locked(&self.0);
-        (facts.digest, facts.since) = (digest, Some(SystemTime::now()));
+        (facts.digest, facts.files, facts.since) = (digest, files.of_content(), Some(SystemTime::now()));
     }
 
     /// Notes what `config`, which came into force, names.
@@ -43,8 +47,15 @@ impl InForce {
         locked(&self.0).ends.clone()
     }
 
+    /// Number of files that differ from those in force. The lock is not held meanwhile: a disk may hang.
+    fn changed_files(&self) -> usize {
+        let files = locked(&self.0).files.clone();
+        files.into_iter().filter(|(path, stamp)| stamp.again(path) != *stamp).count()
+    }
+
     /// Its metrics, with those of reloads.
-    pub(super) fn metrics(&self, reloads: [(&'static str, u64); 3]) -> Vec<Family> {
+    pub(super) fn metrics(&self, reloads: &reload::Status) -> Vec<Family> {
+        let changed = self.changed_files();
         let facts = locked(&self.0);
         let since = facts.since.and_then(|since| since.duration_since(SystemTime::UNIX_EPOCH).ok());
         let sha256 = vec![("sha256", facts.digest.clone())];
@@ -57,7 +68,17 @@ impl InForce {
             Family::counters(
                 "lictor_config_reloads_total",
                 "Reloads of the config.",
-                reloads.map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count)),
+                reloads.outcomes().map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count)),
+            ),
+            Family::gauge(
+                "lictor_config_last_reload_successful",
+                "1, or 0 from a reload that failed to the next that succeeds.",
+                u64::from(!reloads.has_failed()),
+            ),
+            Family::gauge(
+                "lictor_config_changed_files",
+                "Files of the config in force, and files that it names, that have changed since they were read.",
+                changed,
             ),
             Family::gauges(
                 "lictor_config_last_reload_timestamp_seconds",

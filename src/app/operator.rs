@@ -43,7 +43,7 @@ impl Control for Operator {
     }
 
     fn metrics(&self) -> Vec<Family> {
-        self.in_force.metrics(self.reloads.status().outcomes())
+        self.in_force.metrics(&self.reloads.status())
     }
 
     fn certificate_ends(&self) -> Vec<CertificateEnd> {

@@ -12,7 +12,7 @@ use super::live::{Live, Served};
 use super::plugins::Plugins;
 use super::service::{all_idempotency_limits, service, tls_files};
 use super::usage::Watched;
-use crate::config::{self, Applies, Change, Config, Faults, Kind, PluginName};
+use crate::config::{self, Applies, Change, Config, Faults, Kind, Loaded, PluginName};
 use crate::plugin::Difference;
 use crate::reload::{Begun, Stage};
 use crate::server::{Current, tls_acceptor};
@@ -30,11 +30,11 @@ impl Live {
         let (running, at) = (Arc::clone(&before), stage.clone());
         // Not on this thread, which handles signals.
         let reading = spawn_blocking(move || {
-            let (wanted, digest) = read(&running.config, &at)?;
+            let Loaded { config: wanted, digest, sightings, .. } = read(&running.config, &at)?;
             let acceptor = tls_acceptor(&tls_files(&wanted))?;
-            anyhow::Ok((wanted, digest, acceptor))
+            anyhow::Ok((wanted, digest, sightings, acceptor))
         });
-        let (wanted, digest, acceptor) = reading.await.context("the config cannot be read")??;
+        let (wanted, digest, sightings, acceptor) = reading.await.context("the config cannot be read")??;
         let mut changes = config::diff(&before.config, &wanted);
         let config = Arc::new(wanted.applied_to(&before.config));
         let narrowed = self.narrow(&config);
@@ -51,7 +51,7 @@ impl Live {
             let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
             plugins.reserve(&config);
             self.serve(Served { config, plugins, current });
-            self.in_force.loaded(digest);
+            self.in_force.loaded(digest, sightings);
             for (plugin, difference) in replaced {
                 let difference = difference.to_string();
                 tracing::info!(target: "lictor::reload", %plugin, difference, "a component was replaced");
@@ -102,13 +102,13 @@ impl Live {
     }
 }
 
-/// Rereads the config file of `running`; returns it with its digest.
-fn read(running: &Config, stage: &Stage) -> anyhow::Result<(Config, String)> {
+/// Rereads the config file of `running`.
+fn read(running: &Config, stage: &Stage) -> anyhow::Result<Loaded> {
     let loaded = config::load_again(running);
     stage.has_read(loaded.as_ref().map_or_else(Faults::sightings, |loaded| &loaded.sightings));
     let loaded = loaded.map_err(|faults| anyhow!("{}\n\n{faults}", faults.headline()))?;
     advice::log(&loaded.warnings);
-    Ok((loaded.config, loaded.digest))
+    Ok(loaded)
 }
 
 /// Returns plugins whose component has changed, although none of their keys has.

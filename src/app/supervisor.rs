@@ -187,13 +187,13 @@ async fn supervise(
     ready: impl FnOnce(Running),
 ) -> anyhow::Result<()> {
     raise_file_limit(&config);
-    let (reloads, handle) = Reloads::new(hangup, config.server.watch.then_some(read));
+    let (reloads, handle) = Reloads::new(hangup, config.server.watch.then(|| read.clone()));
     let cache = cache.unwrap_or_else(|| config.server.cache.clone());
     let readiness = Arc::new(Readiness::new(handle.clone()));
     let mut admin = Admin::open(&config.admin, readiness, workers)?;
     let usage = Arc::new(Usage::open(config.usage_file(&cache)));
     let in_force = Arc::<InForce>::default();
-    in_force.loaded(digest);
+    in_force.loaded(digest, read);
     let operator = Arc::new(Operator { reloads: handle, drain: Notify::new(), usage, in_force });
     let starting = workers.spawn(start(config, cache, Arc::clone(&operator)));
     let (live, mut on_workers, addresses) = tokio::select! {

@@ -26,6 +26,12 @@ pub(super) fn exposition(shared: &Shared) -> String {
         ),
         Family::gauge("lictor_tasks", "Tasks of the runtime.", tasks(shared)),
         Family::gauge(
+            "lictor_draining",
+            "1 from the request to stop until the end, otherwise 0.",
+            u64::from(shared.registry.is_stopping()),
+        ),
+        Family::gauge("lictor_clock_timestamp_seconds", "Time by the server's clock.", clock()),
+        Family::gauge(
             "lictor_process_memory_bytes",
             "Anonymous and shared memory of the process at the last look.",
             watermark::used_bytes(),
@@ -39,6 +45,10 @@ pub(super) fn exposition(shared: &Shared) -> String {
     ];
     let of_config = shared.control.iter().flat_map(|control| control.metrics());
     metrics::exposition(own.into_iter().chain(of_config))
+}
+
+fn clock() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Number of tasks of the runtime that serves clients.

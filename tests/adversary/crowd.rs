@@ -12,7 +12,7 @@ use testkit::server::{Server, Setup};
 use crate::assert_serves;
 
 /// Requests to the hostile plugin, each of its commands at least once.
-const MISDEEDS: [&str; 39] = [
+const MISDEEDS: [&str; 40] = [
     "spin",
     "grow",
     "creep",

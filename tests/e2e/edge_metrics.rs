@@ -87,15 +87,21 @@ fn the_config_in_force_is_told_by_its_hash() {
     let (first, began) = (sha256(), since(&mut operator));
     assert!(in_force(&mut operator, &first));
     assert!(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64() - began < 600.0);
+    let changed = |operator: &mut Connection| samples(operator)["lictor_config_changed_files"];
+    let is_good = |operator: &mut Connection| samples(operator)["lictor_config_last_reload_successful"];
+    assert_eq!((changed(&mut operator), is_good(&mut operator)), (0.0, 1.0));
     server.edit(|text| text + "# a comment\n");
     assert!(in_force(&mut operator, &first), "it is not in force yet");
+    assert_eq!((changed(&mut operator), is_good(&mut operator)), (1.0, 1.0));
     operator.ask("@reload");
+    assert_eq!(changed(&mut operator), 0.0);
     let second = sha256();
     assert!(in_force(&mut operator, &second) && !in_force(&mut operator, &first));
     assert!(since(&mut operator) > began);
     server.edit(|text| text + "[nosuch]\n");
     assert!(operator.ask("@reload").starts_with("ERR "));
     assert!(in_force(&mut operator, &second));
+    assert_eq!((changed(&mut operator), is_good(&mut operator)), (1.0, 0.0));
     assert_eq!(["done", "failed", "superseded"].map(|outcome| told(&mut operator, outcome)), [1.0, 1.0, 0.0]);
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
@@ -21,21 +20,9 @@ fn start() -> (Server, Identity) {
     (setup.section("[admin]\nclient_labels = 1").start(), operator)
 }
 
-/// Returns Prometheus' checker of metrics; `None` if it is unavailable here.
-#[expect(clippy::print_stdout, reason = "what is not tested has to be told")]
-fn promtool() -> Option<PathBuf> {
-    let without = std::env::var("LICTOR_TEST_WITHOUT").unwrap_or_default();
-    if without.split(' ').any(|missing| missing == "promtool") {
-        println!("SKIPPED: promtool could not be installed");
-        return None;
-    }
-    let of_xtask = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools/prometheus/usr/bin/promtool");
-    Some(if of_xtask.exists() { of_xtask } else { "promtool".into() })
-}
-
 #[test]
 fn promtool_finds_nothing_to_say_against_the_metrics() {
-    let Some(promtool) = promtool() else { return };
+    let Some(promtool) = crate::prometheus::tool("promtool") else { return };
     let (server, operator) = start();
     let mut connection = server.connect(&operator);
     connection.ask("echo hello");
@@ -43,7 +30,7 @@ fn promtool_finds_nothing_to_say_against_the_metrics() {
     let mut check = Command::new(promtool);
     check.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut check = check.spawn().expect(
-        "promtool starts; `cargo xtask test` fetches it, and LICTOR_TEST_WITHOUT=promtool leaves it out",
+        "promtool starts; `cargo xtask test` fetches it, and LICTOR_TEST_WITHOUT=prometheus leaves it out",
     );
     check.stdin.take().unwrap().write_all((text + "\n").as_bytes()).unwrap();
     let output = check.wait_with_output().unwrap();
@@ -60,6 +47,8 @@ fn the_process_and_its_version_are_told() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     let age = now - samples["process_start_time_seconds"];
     assert!((0.0..600.0).contains(&age), "{age}");
+    assert!((0.0..60.0).contains(&(now - samples["lictor_clock_timestamp_seconds"])));
+    assert_eq!(samples["lictor_draining"], 0.0);
     assert!(samples["process_cpu_seconds_total"] > 0.0);
     assert!(samples["process_virtual_memory_bytes"] > samples["process_resident_memory_bytes"]);
     assert!(samples["process_resident_memory_bytes"] > 1e6);

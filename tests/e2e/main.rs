@@ -62,6 +62,7 @@ mod plugin;
 mod plugin_metrics;
 mod plugin_verbs;
 mod printed;
+mod prometheus;
 mod prompt;
 mod proposals;
 mod protocol;

@@ -110,7 +110,7 @@ fn test(filters: &[&str]) -> Result<(), String> {
         run(no_run)?;
         let mut without = languages::build(&target_folder().join("debug/lictor"));
         without.extend(adversary::tls_tools());
-        without.extend(promtool());
+        without.extend(prometheus());
         tests.env("LICTOR_TEST_WITHOUT", without.join(" "));
     }
     run(tests)
@@ -221,17 +221,18 @@ fn apt(arguments: &[&str]) -> Command {
     apt
 }
 
-/// Fetches Prometheus' checker of metrics, if it is missing. If it is unavailable here, reports that and
-/// returns its name.
-fn promtool() -> Option<&'static str> {
+/// Fetches Prometheus and its checker, if either is missing. If they are unavailable here, reports that and
+/// returns their name.
+fn prometheus() -> Option<&'static str> {
     let folder = target_folder().join("tools/prometheus");
     let is_there = |program: &Path| Command::new(program).arg("--version").output().is_ok();
-    if is_there(Path::new("promtool")) || is_there(&folder.join("usr/bin/promtool")) {
+    let are_there = |of: &Path| ["prometheus", "promtool"].iter().all(|program| is_there(&of.join(program)));
+    if are_there(Path::new("")) || are_there(&folder.join("usr/bin")) {
         return None;
     }
     let message = unpack("prometheus", &folder).err()?;
-    tell(&format!("the form of the metrics is NOT TESTED by promtool in this run: {message}"));
-    Some("promtool")
+    tell(&format!("metrics, alerts and the dashboard are NOT TESTED with Prometheus in this run: {message}"));
+    Some("prometheus")
 }
 
 /// Unpacks a Debian package into a folder. Installing it would also start the service in it.
