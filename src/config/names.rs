@@ -27,9 +27,6 @@ pub const BUILT_INS: [&str; 12] = [
     "@drain",
 ];
 
-/// The one of [`BUILT_INS`] that no version answers yet: a config may grant it in advance.
-pub(super) const NOT_YET: &str = "@slowlog";
-
 /// A newtype over shared text, built only through `$check`. Cloning costs one increment.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $check:path) => {

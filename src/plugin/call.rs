@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::stop::{DeadlineOf, Stop};
 use crate::identity::PeerIdentity;
-use crate::telemetry::RequestId;
 use crate::telemetry::metrics::Counter;
+use crate::telemetry::{RequestId, Spent};
 use crate::wire::{Code, CommandError, Outcome, Reply, Request};
 
 /// A request from its arrival to its reply.
@@ -25,13 +25,15 @@ pub struct Exchange {
     pub request: Request,
     /// Set once it was reported that no pattern allows the request: it may be dispatched again.
     pub is_reported: bool,
+    /// Resources that it took.
+    pub spent: Spent,
 }
 
 impl Exchange {
     /// Makes the exchange of a request that was read at `arrived`.
     #[must_use]
     pub fn new(id: RequestId, arrived: Instant, request: Request) -> Self {
-        Self { id, arrived, request, is_reported: false }
+        Self { id, arrived, request, is_reported: false, spent: Spent::default() }
     }
 }
 
@@ -44,8 +46,6 @@ pub struct Call {
     pub deadline: Instant,
     /// Set once the plugin is entered.
     has_begun: AtomicBool,
-    /// Set once the plugin has computed for more than a tick.
-    has_computed: AtomicBool,
     /// Runs commands for the plugin; `None` if the plugin may run none.
     commands: Option<Arc<dyn Commands>>,
     /// Number of calls between this one and its client's request.
@@ -96,7 +96,6 @@ impl Call {
             caller,
             deadline,
             has_begun: AtomicBool::new(false),
-            has_computed: AtomicBool::new(false),
             commands: None,
             depth: 0,
             is_of_stream: AtomicBool::new(false),
@@ -163,18 +162,9 @@ impl Call {
         self.has_begun.store(true, Ordering::Relaxed);
     }
 
-    /// Marks that the plugin has computed for a tick; returns true the first time.
-    pub(super) fn mark_computing(&self) -> bool {
-        !self.has_computed.swap(true, Ordering::Relaxed)
-    }
-
-    pub(super) fn has_computed(&self) -> bool {
-        self.has_computed.load(Ordering::Relaxed)
-    }
-
-    /// The flag that is set once the plugin has computed for a tick.
-    pub(super) fn computed(&self) -> &AtomicBool {
-        &self.has_computed
+    /// Resources that it took.
+    pub(super) fn spent(&self) -> &Spent {
+        &self.exchange.spent
     }
 
     pub(super) fn commands(&self) -> Option<&dyn Commands> {

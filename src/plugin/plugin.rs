@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::PoolConcurrencyLimitError;
 
+use super::call::Call;
 use super::cpu::hint::CpuHint;
 use super::cpu::offload::Offloaded;
 use super::debug::places::Places;
@@ -191,8 +192,9 @@ impl Plugin {
     /// # Errors
     ///
     /// `busy` or `timeout`.
-    pub async fn reserve(&self, limit: &ClientLimit, deadline: Instant) -> Result<ClientSlot, CommandError> {
-        timed(&self.metrics.waited, pin!(limit.acquire(self.slots().queue(), deadline))).await
+    pub async fn reserve(&self, limit: &ClientLimit, call: &Call) -> Result<ClientSlot, CommandError> {
+        let acquiring = pin!(limit.acquire(self.slots().queue(), call.deadline));
+        timed(&self.metrics.waited, call.spent(), acquiring).await
     }
 
     pub(super) fn metrics(&self) -> &OfPlugin {

@@ -22,6 +22,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit
 use tokio::time::{Instant, timeout_at};
 
 use crate::identity::PeerIdentity;
+use crate::telemetry::Spent;
 use crate::telemetry::metrics::{Counter, Histogram};
 use crate::wire::{Code, CommandError};
 
@@ -92,13 +93,18 @@ impl WaitQueue {
     }
 }
 
-/// Waits for `acquiring`, and counts the time in `waited` if it does not end at once.
-pub(super) async fn timed<F: Future>(waited: &Histogram, mut acquiring: Pin<&mut F>) -> F::Output {
+/// Waits for `acquiring`, and counts the time in `waited`, and as `spent` by its call, if it does not end at
+/// once.
+pub(super) async fn timed<F: Future>(
+    waited: &Histogram,
+    spent: &Spent,
+    mut acquiring: Pin<&mut F>,
+) -> F::Output {
     let first = poll_fn(|cx| Poll::Ready(acquiring.as_mut().poll(cx))).await;
     if let Poll::Ready(acquired) = first {
         return acquired;
     }
-    let _wait = Wait { began: Instant::now(), waited };
+    let _wait = Wait { began: Instant::now(), waited, spent };
     acquiring.await
 }
 
@@ -106,11 +112,14 @@ pub(super) async fn timed<F: Future>(waited: &Histogram, mut acquiring: Pin<&mut
 struct Wait<'a> {
     began: Instant,
     waited: &'a Histogram,
+    spent: &'a Spent,
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        self.waited.observe(self.began.elapsed());
+        let waited = self.began.elapsed();
+        self.waited.observe(waited);
+        self.spent.add_waited(waited);
     }
 }
 

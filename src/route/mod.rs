@@ -28,6 +28,8 @@ pub enum BuiltIn {
     Metrics,
     /// `@clients`
     Clients,
+    /// `@slowlog`
+    Slowlog,
     /// `@plugins`
     Plugins,
     /// `@reload`
@@ -57,6 +59,12 @@ pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
         "@clients",
         "@clients [CONDITION…]",
         "lists clients with their connections, last use and days to expiry",
+    ),
+    (
+        BuiltIn::Slowlog,
+        "@slowlog",
+        "@slowlog [by MEASURE] [N]|reset",
+        "lists the requests that took most time, memory or bytes",
     ),
     (BuiltIn::Plugins, "@plugins", "@plugins", "lists plugins with their commands and hashes"),
     (BuiltIn::Reload, "@reload", "@reload", "reloads the config, certificates and plugins"),

@@ -3,9 +3,11 @@
 //! Each is a request of its own, under the service in force when it begins, however long ago the command
 //! began that runs it. So neither a withdrawn permission nor a removed plugin lives on in a stream.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+
+use tokio::sync::futures::Notified;
 
 use super::refusal::{Refusal, Refused};
 use super::service::Service;
@@ -13,7 +15,7 @@ use super::shared::Shared;
 use crate::authz;
 use crate::plugin::{self, Call, Commands, ReplyFuture};
 use crate::route::Target;
-use crate::telemetry::CommandEvent;
+use crate::telemetry::{CommandEvent, Spent};
 use crate::text::shown;
 use crate::watermark;
 use crate::wire::{Code, CommandError, Reply, Request};
@@ -23,7 +25,7 @@ impl Commands for Shared {
         Box::pin(async move {
             let (began, service) = (Instant::now(), self.service());
             let logged = request.clone();
-            let reply = run(self, parent, plugin, request).await;
+            let (call, reply) = run(self, parent, plugin, request).await;
             let is_forbidden = matches!(&reply, Err(CommandError { code: Code::Forbidden, .. }));
             let closest = is_forbidden.then(|| service.policy.closest(&parent.caller, &logged)).flatten();
             service.log.recorder(parent.caller.name_shared()).record(&CommandEvent {
@@ -34,6 +36,7 @@ impl Commands for Shared {
                 ended: Instant::now(),
                 result: reply.as_ref().map(Vec::len),
                 closest: closest.as_deref(),
+                spent: call.as_deref().map_or(&Spent::default(), |call| &call.exchange().spent),
             });
             reply
         })
@@ -50,12 +53,30 @@ impl Commands for Service {
     }
 }
 
-async fn run(shared: &Shared, parent: &Call, via: &str, request: Request) -> Reply {
+/// Returns the reply, and the call if one began.
+async fn run(shared: &Shared, parent: &Call, via: &str, request: Request) -> (Option<Arc<Call>>, Reply) {
     // Before the service in force is loaded, so that no swap after that goes unnoticed.
-    let mut swapped = pin!(shared.swapped.notified());
-    let (call, plugin) = begin(&shared.service(), parent, via, request)?;
-    let call = Arc::new(call);
-    let mut running = pin!(plugin::run_nested(plugin, Arc::clone(&call)));
+    let swapped = pin!(shared.swapped.notified());
+    match begin(&shared.service(), parent, via, request) {
+        Ok((call, plugin)) => {
+            let call = Arc::new(call);
+            let reply = run_permitted(shared, parent, via, &call, plugin, swapped).await;
+            (Some(call), reply)
+        }
+        Err(error) => (None, Err(error)),
+    }
+}
+
+/// Runs a call as long as it is permitted and granted; `swapped` is notified when it may not be any more.
+async fn run_permitted<'s>(
+    shared: &'s Shared,
+    parent: &Call,
+    via: &str,
+    call: &Arc<Call>,
+    plugin: Arc<plugin::Plugin>,
+    mut swapped: Pin<&mut Notified<'s>>,
+) -> Reply {
+    let mut running = pin!(plugin::run_nested(plugin, Arc::clone(call)));
     loop {
         tokio::select! {
             biased;

@@ -18,17 +18,23 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 mod budget;
 mod commands;
+mod ended;
 mod events;
 mod ids;
 mod line;
 pub mod metrics;
 mod queue;
 mod reporter;
+mod slow;
 mod source;
+mod spent;
 
 pub use commands::{Arguments, CommandEvent, CommandLog, Recorder};
+pub use ended::Ended;
 pub use ids::{ConnectionId, RequestId};
+pub use slow::{Measure, SLOW_LOG, SlowLog};
 pub use source::LASTING;
+pub use spent::Spent;
 
 use reporter::Reporter;
 

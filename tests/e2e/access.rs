@@ -85,7 +85,6 @@ fn what_a_client_may_not_run_is_told_with_the_line_that_would_allow_it() {
         (&["--as", "ci", "nosuch"][..], 1, "no plugin serves nosuch"),
         (&["--as", "laptop", "nosuch"], 1, "no plugin serves nosuch"),
         (&["--as", "ci", "@nosuch"], 1, "there is no built-in command @nosuch"),
-        (&["--as", "ci", "@slowlog"], 1, "there is no built-in command @slowlog"),
         (&["--as", "ci", "deploy", "a\nb"], 1, "ci may not run: deploy \"a\\nb\"\n"),
         (&["--who", "nosuch"], 1, "no client may run this\nno plugin serves nosuch"),
         (&["--who", "gone*"], 1, "no plugin serves gone*"),

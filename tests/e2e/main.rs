@@ -78,6 +78,7 @@ mod script;
 mod script_grants;
 mod secrets;
 mod signals;
+mod slowlog;
 mod state;
 mod state_verbs;
 mod stopping;

@@ -9,7 +9,7 @@ use super::grants::warn_of_doubt;
 use super::plugins::Resolved;
 use crate::authz::{PermissionPattern, Permissions};
 use crate::config::fields::{Field, Findings, List, Named};
-use crate::config::names::{BUILT_INS, ClientName, NOT_YET, RoleName};
+use crate::config::names::{BUILT_INS, ClientName, RoleName};
 use crate::config::raw::{RawClient, RawRole};
 use crate::config::suggestions::{closest, list};
 use crate::config::{Placed, Role};
@@ -175,11 +175,6 @@ fn patterns(
 fn built_in(at: &str, pattern: &Spanned<PermissionPattern>, findings: &mut Findings) {
     let command = pattern.get_ref().command();
     let text = command.as_ref();
-    if text == NOT_YET {
-        let message = format!("`{at}.commands` holds `{text}`, which does not exist yet");
-        let help = "leave it out; a later version will have it";
-        return findings.warning(message).at(pattern.span(), "this allows nothing now").help(help).done();
-    }
     if BUILT_INS.iter().any(|built_in| command.allows(built_in)) {
         return;
     }

@@ -50,7 +50,7 @@ impl CpuHint {
 
     /// Notes that `call` has ended.
     pub(in crate::plugin) fn ended(&self, call: &Call) {
-        if !call.has_computed() {
+        if !call.spent().has_computed() {
             self.ended_at_once();
         }
     }
@@ -64,7 +64,7 @@ impl CpuHint {
 
     /// Notes that `call` has computed for a tick. Noted once a call: while it goes on, shorter ones may end.
     fn computed_for_a_tick(&self, call: &Call) {
-        if call.mark_computing() {
+        if call.spent().mark_computing() {
             self.computes.store(true, Ordering::Relaxed);
         }
     }
@@ -96,7 +96,7 @@ pub(in crate::plugin) fn yield_after_tick(
             None => UpdateDeadline::Continue(TICKS),
         };
     }
-    let is_known_to_compute = call.is_some_and(|call| call.has_computed());
+    let is_known_to_compute = call.is_some_and(|call| call.spent().has_computed());
     if !is_known_to_compute && !has_computed_for_a_tick(first_tick) {
         return UpdateDeadline::Continue(TICKS);
     }

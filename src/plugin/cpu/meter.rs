@@ -1,12 +1,12 @@
 //! The time that a call has computed: the processor time of its polls, without the waiting time between them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
 use super::ticker::TICK;
+use crate::telemetry::Spent;
 use crate::telemetry::metrics::OfPlugin;
 
 /// Adds up a call's processor time, and stops it past a limit.
@@ -18,7 +18,7 @@ use crate::telemetry::metrics::OfPlugin;
 /// The metrics have the time of calls that have computed for a tick; the limit counts that of all.
 pub(in crate::plugin) struct Meter<'a> {
     limit: Option<Duration>,
-    counted: Option<(&'a OfPlugin, &'a AtomicBool)>,
+    counted: Option<(&'a OfPlugin, &'a Spent)>,
     used: Duration,
     has_polled: bool,
     /// Cleared behind a call's first step, whose first poll alone counts as a tick in the metrics.
@@ -37,10 +37,10 @@ pub(in crate::plugin) struct CpuSpent {
 
 impl<'a> Meter<'a> {
     /// Makes a meter for one call; without a limit it measures only for the metrics. `counted` are the
-    /// metrics of its plugin, and the flag that is set once it has computed for a tick.
+    /// metrics of its plugin, and what it has spent.
     pub(in crate::plugin) fn new(
         limit: Option<Duration>,
-        counted: Option<(&'a OfPlugin, &'a AtomicBool)>,
+        counted: Option<(&'a OfPlugin, &'a Spent)>,
     ) -> Self {
         Self {
             limit,
@@ -55,7 +55,7 @@ impl<'a> Meter<'a> {
     /// Makes a meter for a call that was polled once without one.
     pub(in crate::plugin) fn after_one_poll(
         limit: Option<Duration>,
-        counted: Option<(&'a OfPlugin, &'a AtomicBool)>,
+        counted: Option<(&'a OfPlugin, &'a Spent)>,
     ) -> Self {
         let meter = Self { has_polled: true, ..Self::new(limit, counted) };
         meter.count(TICK);
@@ -90,14 +90,15 @@ impl<'a> Meter<'a> {
     }
 
     fn has_computed(&self) -> bool {
-        self.counted.is_some_and(|(_, has_computed)| has_computed.load(Ordering::Relaxed))
+        self.counted.is_some_and(|(_, spent)| spent.has_computed())
     }
 
     fn count(&self, used: Duration) {
-        if let Some((metrics, has_computed)) = self.counted
-            && has_computed.load(Ordering::Relaxed)
+        if let Some((metrics, spent)) = self.counted
+            && spent.has_computed()
         {
             metrics.computed(used);
+            spent.add_computed(used);
         }
     }
 }

@@ -83,6 +83,13 @@ impl HostState {
         }
     }
 
+    /// Notes what the instance takes as what its call took: its memory is never returned before it ends.
+    fn note_memory(&self) {
+        if let Some(call) = &self.call {
+            call.spent().note_memory(self.memory.total_bytes());
+        }
+    }
+
     /// Logs that the call was refused memory, if it was and nothing has said so.
     fn tell_refusal(&self) {
         if let Some(refusal) = self.memory.untold_refusal() {
@@ -96,6 +103,7 @@ impl HostState {
     ///
     /// If it asked for more of the host than it may.
     pub(in crate::plugin) fn end(&mut self) -> wasmtime::Result<()> {
+        self.note_memory();
         self.volume.check()?;
         self.handles.charge_rest(&mut self.memory)?;
         self.tell_refusal();
@@ -113,6 +121,7 @@ impl Drop for HostState {
     /// Ends in the middle of a call, for whatever reason.
     fn drop(&mut self) {
         if self.call.is_some() {
+            self.note_memory();
             self.tell_refusal();
         }
     }

@@ -110,6 +110,11 @@ impl MemoryLimiter {
         self.used_bytes
     }
 
+    /// Bytes that the instance uses, and those that the host holds for it.
+    pub(in crate::plugin) fn total_bytes(&self) -> usize {
+        self.used_bytes + self.held_bytes
+    }
+
     fn grow(&mut self, current_bytes: usize, desired_bytes: usize) -> bool {
         let growth = desired_bytes.saturating_sub(current_bytes);
         let used = self.used_bytes.saturating_add(growth);

@@ -64,7 +64,7 @@ pub(super) async fn stream_in_time(
 ) -> Reply {
     // Computing always has a limit: the stall timer is paused while the plugin waits for others, and
     // it may compute meanwhile.
-    let counted = Some((plugin.metrics(), call.computed()));
+    let counted = Some((plugin.metrics(), call.spent()));
     let mut meter = Meter::new(Some(plugin.cpu_time().unwrap_or(plugin.timeout())), counted);
     let mut steps = 0;
     let metered = poll_fn(|cx| {

@@ -196,7 +196,7 @@ fn poll_batch(
 
 /// Runs a call to its end: acquires what it needs, and calls a warm instance or a fresh one.
 async fn run(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>) -> Ended {
-    let reply = match held.acquire(&plugin, call.deadline).await {
+    let reply = match held.acquire(&plugin, &call).await {
         // Boxed, so that a call that waits for its slot takes a fifth of the memory. As many may wait as
         // clients send.
         Ok(_limit) => Box::pin(run_in(&mut held, &plugin, &call)).await,
@@ -217,7 +217,8 @@ pub fn run_reserved(plugin: &Arc<Plugin>, call: Arc<Call>) -> Pending {
 /// The error for the client; the details have been logged.
 pub async fn run_nested(plugin: Arc<Plugin>, call: Arc<Call>) -> Reply {
     let _slot = plugin.slots().try_acquire_nested()?;
-    let _limit = timed(&plugin.metrics().waited, pin!(plugin.limit().acquire(call.deadline))).await?;
+    let acquiring = pin!(plugin.limit().acquire(call.deadline));
+    let _limit = timed(&plugin.metrics().waited, call.spent(), acquiring).await?;
     run_in(&mut Held::new(None), &plugin, &call).await
 }
 
@@ -236,14 +237,14 @@ async fn run_in(held: &mut Held, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Repl
         let answer = instance.handle(call).await;
         conclude(held, plugin, call, instance, answer)
     });
-    let counted = Some((plugin.metrics(), call.computed()));
+    let counted = Some((plugin.metrics(), call.spent()));
     in_time(plugin, call, Meter::new(plugin.cpu_time(), counted), running).await
 }
 
 /// Runs a call to its end that was polled once in a batch.
 async fn finish(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>, mut instance: WarmInstance) -> Ended {
     let reply = {
-        let counted = Some((plugin.metrics(), call.computed()));
+        let counted = Some((plugin.metrics(), call.spent()));
         let meter = Meter::after_one_poll(plugin.cpu_time(), counted);
         let running = pin!(async {
             let answer = instance.finish().await;
@@ -294,12 +295,13 @@ impl Held {
     pub(super) async fn acquire<'a>(
         &mut self,
         plugin: &'a Plugin,
-        deadline: Instant,
+        call: &Call,
     ) -> Result<Option<SemaphorePermit<'a>>, CommandError> {
         if self.slot.is_some() && plugin.limit().is_unlimited() {
             return Ok(None);
         }
         self.release();
+        let deadline = call.deadline;
         let acquiring = pin!(async {
             let client = match &self.limit {
                 Some(limit) => Some(limit.acquire(plugin.slots().queue(), deadline).await?),
@@ -309,7 +311,7 @@ impl Held {
             let sandbox = plugin.slots().acquire(deadline).await?;
             Ok::<_, CommandError>((Slot { _client: client, _sandbox: sandbox }, limit))
         });
-        let (slot, limit) = timed(&plugin.metrics().waited, acquiring).await?;
+        let (slot, limit) = timed(&plugin.metrics().waited, call.spent(), acquiring).await?;
         self.slot = Some(slot);
         Ok(limit)
     }

@@ -29,7 +29,8 @@ pub fn run_streaming(
 
 async fn run(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>, writer: PipeWriter) -> Ended {
     call.mark_streaming();
-    let reply = match held.acquire(&plugin, call.deadline).await {
+    call.spent().mark_stream();
+    let reply = match held.acquire(&plugin, &call).await {
         // Boxed, as in `executor`.
         Ok(_limit) => Box::pin(run_in(&plugin, &call, writer)).await,
         Err(error) => Err(error),

@@ -3,9 +3,11 @@
 
 mod argument;
 mod clients;
+mod ended;
 mod filter;
 mod form;
 mod operator;
+mod slowlog;
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -49,6 +51,7 @@ pub(super) fn run(built_in: BuiltIn, request: &Request, session: &Session, in_fl
         BuiltIn::Status => operator::status(request, session),
         BuiltIn::Metrics => Ok(operator::metrics(session)),
         BuiltIn::Clients => clients::clients(request, session),
+        BuiltIn::Slowlog => slowlog::slowlog(request, session),
         BuiltIn::Plugins => Ok(operator::plugins(service)),
         BuiltIn::Kick => clients::kick(request, session),
         BuiltIn::Drain => operator::drain(session),

@@ -94,7 +94,7 @@ async fn claim(
     plugin: &Plugin,
     call: &Arc<Call>,
 ) -> Claimed<ClientSlot> {
-    let reserved = match plugin.reserve(limit, call.deadline).await {
+    let reserved = match plugin.reserve(limit, call).await {
         Ok(reserved) => reserved,
         Err(error) => return Claimed::Refused(error),
     };

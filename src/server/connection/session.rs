@@ -166,12 +166,12 @@ impl Session {
         exchange: Exchange,
         refusal: Option<Refusal>,
     ) -> Result<Target<'_, Arc<Plugin>, Exchange>, (Exchange, Refusal)> {
-        let Exchange { id, arrived, request, mut is_reported } = exchange;
+        let Exchange { id, arrived, request, mut is_reported, spent } = exchange;
         let target = match authz::permit(&self.identity, request, &self.service.policy) {
             Ok(permit) => self.route(permit, refusal),
             Err(denied) => self.target_of_denied(denied, refusal, &mut is_reported),
         };
-        let again = |request| Exchange { id, arrived, request, is_reported };
+        let again = |request| Exchange { id, arrived, request, is_reported, spent };
         match target {
             Ok(target) => Ok(target.map(again)),
             Err(Refused { request, refusal }) => Err((again(request), refusal)),
@@ -271,6 +271,7 @@ impl Session {
             ended: self.now.into_std(),
             result,
             closest: closest.as_deref(),
+            spent: &exchange.spent,
         });
     }
 }

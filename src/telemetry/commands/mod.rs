@@ -5,16 +5,22 @@
 //! hides neither another client's commands nor the client's other ones. Operators' changes are always
 //! written.
 
+mod budgets;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
+use self::budgets::{ClientBudgets, CommandBudgets, Known, tell, tell_sum};
 use super::budget::{Budget, CLOSED, START, second};
+use super::ended::Ended;
 use super::ids::{ConnectionId, RequestId};
 use super::metrics::{Counter, OTHER_CLIENTS, OTHER_COMMANDS, Series, count};
+use super::slow::SLOW_LOG;
 use super::source::ADMITTED;
+use super::spent::Spent;
 use crate::sync::locked;
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request};
@@ -27,15 +33,14 @@ const FAILURES_PER_SECOND: u32 = 10;
 /// Maximum characters logged of a command's name, and of all its arguments.
 const MAX_COMMAND_CHARS: usize = 64;
 const MAX_ARGUMENTS_CHARS: usize = 1024;
+/// Maximum characters of them that are kept in memory.
+const MAX_KEPT_CHARS: usize = 256;
 
 /// Maximum commands that are counted by name.
 const MAX_COUNTED: usize = 1000;
 
 /// Number of commands whose budgets a connection caches.
 const MAX_RECENT: usize = 16;
-
-/// Stands in for the code in counts of commands that ran although no pattern allows them.
-const WOULD_BE_FORBIDDEN: &str = "would-be-forbidden";
 
 /// Maximum counts of one client reported individually in a second; the rest are reported as a sum.
 const MAX_COUNTS: usize = 32;
@@ -53,36 +58,14 @@ struct Budgets {
     /// Each client's share of that, which depends on the number of active clients.
     share: AtomicU32,
     written: Budget,
-    /// The existing commands, with the numbers of their series. Other names share one budget and one series,
-    /// or a client could create one for every word.
-    commands: HashMap<Arc<str>, u16>,
+    /// The existing commands. Other names share one budget and one series, or a client could create one for
+    /// every word.
+    commands: HashMap<Arc<str>, Known>,
     /// Keeps the numbers.
     _series: Vec<Arc<Series>>,
     /// Commands whose successes are always written.
     always: &'static [&'static str],
     clients: HashMap<Arc<str>, Arc<ClientBudgets>>,
-}
-
-/// The budgets of one client.
-#[derive(Debug, Default)]
-struct ClientBudgets {
-    /// The number of its series, if clients are counted.
-    series: Option<u16>,
-    written: Budget,
-    commands: Mutex<HashMap<Arc<str>, Arc<CommandBudgets>>>,
-    /// Budget of all names that are no commands.
-    unknown: CommandBudgets,
-}
-
-/// The budgets of one client's command.
-#[derive(Debug, Default)]
-struct CommandBudgets {
-    /// The number of its series; by default that of all names that are no commands.
-    series: u16,
-    is_always_written: bool,
-    succeeded: Budget,
-    failed: [Budget; Code::ALL.len()],
-    would_be_forbidden: Budget,
 }
 
 /// Logs in use: that of the current config, and those that connections still hold.
@@ -124,6 +107,14 @@ pub struct CommandEvent<'a> {
     pub result: Result<usize, &'a CommandError>,
     /// The permissions that came closest to allowing a forbidden request, in words, if any.
     pub closest: Option<&'a str>,
+    /// Resources that it took.
+    pub spent: &'a Spent,
+}
+
+impl CommandEvent<'_> {
+    fn took(&self) -> Duration {
+        self.ended.saturating_duration_since(self.began)
+    }
 }
 
 impl CommandLog {
@@ -148,13 +139,13 @@ impl CommandLog {
         };
         let commands = commands.into_iter().enumerate().map(|(index, (command, plugin))| {
             let named = (index < MAX_COUNTED).then(|| Series::of_command(&plugin, &command)).flatten();
-            (command, number(named, OTHER_COMMANDS))
+            (command, Known { series: number(named, OTHER_COMMANDS), plugin })
         });
         let commands = commands.collect();
         let clients = clients.enumerate().map(|(index, name)| {
             let named = (index < client_labels).then(|| Series::of_client(&name)).flatten();
             let series = (client_labels > 0).then(|| number(named, OTHER_CLIENTS));
-            (name, Arc::new(ClientBudgets { series, ..ClientBudgets::default() }))
+            (name, Arc::new(ClientBudgets::of(series)))
         });
         let clients = clients.collect();
         let budgets = Arc::new(Budgets {
@@ -175,6 +166,12 @@ impl CommandLog {
         Self(budgets)
     }
 
+    /// Returns true if commands' arguments are logged.
+    #[must_use]
+    pub fn has_arguments(&self) -> bool {
+        self.0.arguments == Arguments::Logged
+    }
+
     /// Returns a recorder for the commands of `client`.
     #[must_use]
     pub fn recorder(&self, client: Arc<str>) -> Recorder {
@@ -184,8 +181,10 @@ impl CommandLog {
 }
 
 impl Recorder {
-    /// Counts `event` in the metrics, and writes it unless its budget for this second is used up.
+    /// Counts `event` in the metrics, offers it to the slow log, and writes it unless its budget for this
+    /// second is used up.
     pub fn record(&self, event: &CommandEvent<'_>) {
+        SLOW_LOG.offer(event.took(), event.result.unwrap_or(0), event.spent, || self.ended(event));
         if self.admits(event) {
             self.write(event);
         }
@@ -208,7 +207,7 @@ impl Recorder {
         let budget = &of_command.as_deref().unwrap_or(&self.client.unknown).would_be_forbidden;
         if budget.admits(second(self.log.started, Instant::now()), FAILURES_PER_SECOND) {
             let (client, command) = (&*self.name, shown(command, MAX_COMMAND_CHARS));
-            let (arguments, closest) = (self.arguments(request), closest());
+            let (arguments, closest) = (self.arguments(request, MAX_ARGUMENTS_CHARS), closest());
             tracing::warn!(
                 name: ADMITTED, target: "lictor::command", %connection, client, %command, via,
                 arguments = arguments.as_deref(), closest = closest.as_deref(), "would-be-forbidden"
@@ -226,10 +225,10 @@ impl Recorder {
         if let Some((_, budgets)) = recent.iter().find(|(known, _)| **known == *command) {
             return self.decide(budgets, event, second);
         }
-        let Some((command, series)) = self.log.commands.get_key_value(command) else {
+        let Some((command, known)) = self.log.commands.get_key_value(command) else {
             return self.decide(&self.client.unknown, event, second);
         };
-        let budgets = self.client.command((command, series), self.log.always);
+        let budgets = self.client.command((command, known), self.log.always);
         let is_admitted = self.decide(&budgets, event, second);
         if recent.len() == MAX_RECENT {
             recent.remove(0);
@@ -239,7 +238,7 @@ impl Recorder {
     }
 
     fn decide(&self, budgets: &CommandBudgets, event: &CommandEvent<'_>, second: u32) -> bool {
-        let took = event.ended.saturating_duration_since(event.began);
+        let took = event.took();
         count(budgets.series, self.client.series, event.result.err().map(|error| error.code), took);
         match event.result {
             Ok(_) => self.admits_success(budgets, second),
@@ -273,10 +272,9 @@ impl Recorder {
         let CommandEvent { id, request, via, .. } = *event;
         let client = &*self.name;
         let command = shown(request.command(), MAX_COMMAND_CHARS);
-        let arguments = self.arguments(request);
+        let arguments = self.arguments(request, MAX_ARGUMENTS_CHARS);
         let arguments = arguments.as_deref();
-        let took = event.ended.saturating_duration_since(event.began);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let micros = u64::try_from(event.took().as_micros()).unwrap_or(u64::MAX);
         let (connection, request) = (id.connection, id);
         match event.result {
             Ok(bytes) => tracing::info!(
@@ -294,54 +292,36 @@ impl Recorder {
 }
 
 impl Recorder {
+    /// Describes `event`, as it may be kept and shown.
+    #[cold]
+    pub fn ended(&self, event: &CommandEvent<'_>) -> Ended {
+        let CommandEvent { id, request, via, result, spent, .. } = *event;
+        let known = self.log.commands.get(request.command());
+        Ended {
+            at: SystemTime::now(),
+            id,
+            client: Arc::clone(&self.name),
+            command: shown(request.command(), MAX_COMMAND_CHARS).to_string(),
+            plugin: known.map(|known| Arc::clone(&known.plugin)).unwrap_or_default(),
+            via: via.map(str::to_owned),
+            arguments: self.arguments(request, MAX_KEPT_CHARS),
+            failure: result.err().map(|error| (error.code, error.outcome)),
+            request_bytes: request.text_bytes() + request.body().len(),
+            reply_bytes: result.unwrap_or(0),
+            took: event.took(),
+            waited: spent.waited(),
+            computed: spent.computed(),
+            memory_bytes: spent.memory_bytes(),
+        }
+    }
+
     /// The arguments of `request` after the command, in the form to be logged, if they are.
-    fn arguments(&self, request: &Request) -> Option<String> {
+    fn arguments(&self, request: &Request, max_chars: usize) -> Option<String> {
         (self.log.arguments == Arguments::Logged).then(|| {
             let joined = request.arguments().skip(1).collect::<Vec<_>>().join(" ");
-            shown(&joined, MAX_ARGUMENTS_CHARS).to_string()
+            shown(&joined, max_chars).to_string()
         })
     }
-}
-
-impl ClientBudgets {
-    fn command(&self, (command, series): (&Arc<str>, &u16), always: &[&str]) -> Arc<CommandBudgets> {
-        let mut commands = locked(&self.commands);
-        let new = || CommandBudgets {
-            series: *series,
-            is_always_written: always.contains(&&**command),
-            ..CommandBudgets::default()
-        };
-        Arc::clone(commands.entry(Arc::clone(command)).or_insert_with(|| Arc::new(new())))
-    }
-
-    /// Takes the counts, largest first.
-    fn take_counts(&self) -> Vec<Count> {
-        let commands: Vec<_> =
-            locked(&self.commands).iter().map(|(name, it)| (name.clone(), it.clone())).collect();
-        let known = commands.iter().map(|(name, budgets)| (Some(name), &**budgets));
-        let mut counts = Vec::new();
-        for (command, budgets) in known.chain([(None, &self.unknown)]) {
-            let failures =
-                Code::ALL.into_iter().map(|code| (Some(code.as_str()), &budgets.failed[code as usize]));
-            let others =
-                [(None, &budgets.succeeded), (Some(WOULD_BE_FORBIDDEN), &budgets.would_be_forbidden)];
-            for (code, budget) in failures.chain(others) {
-                let events = budget.take_unlogged();
-                let count = || Count { command: command.cloned(), code, events };
-                counts.extend((events > 0).then(count));
-            }
-        }
-        counts.sort_unstable_by_key(|count| std::cmp::Reverse(count.events));
-        counts
-    }
-}
-
-/// Number of commands that were only counted; `command` is `None` for names that are no commands, `code` is
-/// `None` for successes.
-struct Count {
-    command: Option<Arc<str>>,
-    code: Option<&'static str>,
-    events: u64,
 }
 
 impl Budgets {
@@ -370,25 +350,6 @@ impl Drop for Budgets {
 pub(super) fn report(second: u32) {
     let logs: Vec<_> = locked(&LOGS).iter().filter_map(Weak::upgrade).collect();
     logs.iter().for_each(|log| log.report(second));
-}
-
-fn tell(client: &str, Count { command, code, events }: &Count) {
-    Counter::EventsUnlogged.add(*events);
-    let outcome = code.is_none().then_some("ok");
-    let command = command.as_deref();
-    tracing::info!(
-        name: ADMITTED, target: "lictor::command", client, command, outcome, code, count = events,
-        "commands not logged one by one"
-    );
-}
-
-fn tell_sum(client: &str, others: &[Count]) {
-    let count: u64 = others.iter().map(|other| other.events).sum();
-    Counter::EventsUnlogged.add(count);
-    tracing::info!(
-        name: ADMITTED, target: "lictor::command", client, kinds = others.len(), count,
-        "commands not logged one by one"
-    );
 }
 
 #[cfg(test)]

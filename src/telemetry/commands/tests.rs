@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::telemetry::ConnectionId;
+use crate::telemetry::{ConnectionId, Spent};
 
 fn log(per_second: u32) -> CommandLog {
     let commands = ["echo", "kv-set", "@kick"].map(|name| (name.into(), "".into()));
@@ -30,6 +30,7 @@ fn written(recorder: &Recorder, command: &str, result: Result<usize, &CommandErr
         ended: recorder.log.started + Duration::from_secs(6),
         result,
         closest: None,
+        spent: &Spent::default(),
     };
     (0..events).filter(|_| recorder.admits(&event)).count()
 }
