@@ -1,7 +1,14 @@
 //! Prometheus itself reads a server's metrics, as the files in `deploy/` have it do.
 
+mod dashboard;
+mod rules;
+mod runbooks;
 mod scrape;
+mod trouble;
 
+use trouble::{eventful, trouble};
+
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -44,7 +51,6 @@ impl Prometheus {
     pub fn start(server: &Server, reader: &Identity) -> Option<Self> {
         let program = tool("prometheus")?;
         let folder = TempDir::new().unwrap();
-        let shipped = |name: &str| fs::read_to_string(root().join("deploy/prometheus").join(name)).unwrap();
         let config = replaced(
             &shipped("prometheus.yml"),
             &[
@@ -133,6 +139,28 @@ impl Drop for Prometheus {
     }
 }
 
+/// Returns a file of `deploy/prometheus`.
+fn shipped(name: &str) -> String {
+    fs::read_to_string(root().join("deploy/prometheus").join(name)).unwrap()
+}
+
+/// Returns the metrics that `text` names and that are not in a scrape.
+fn without_metrics(text: &str, scrape: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+    let named = words.filter(|word| word.starts_with("lictor_") || word.starts_with("process_"));
+    let is_there = |name: &str| {
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        // A `grep` may have the beginning of several.
+        scrape.lines().any(|line| line.starts_with(of_histogram.unwrap_or(name)))
+    };
+    let named: BTreeSet<_> = named.filter(|word| !NO_METRICS.contains(word)).collect();
+    assert!(!text.contains("expr") || named.len() > 10);
+    named.into_iter().filter(|name| !is_there(name)).map(str::to_owned).collect()
+}
+
+/// Keys of the config.
+const NO_METRICS: [&str; 1] = ["process_memory"];
+
 fn replaced(text: &str, replacements: &[(&str, &str)]) -> String {
     replacements.iter().fold(text.to_owned(), |text, (old, new)| {
         assert!(text.contains(old), "{old:?} is not there any more");
@@ -144,6 +172,6 @@ fn replaced(text: &str, replacements: &[(&str, &str)]) -> String {
 pub fn start(setup: Setup) -> (Server, Identity, Identity) {
     let (operator, reader) = (Identity::new("operator"), Identity::new("prometheus"));
     let setup = setup.master("operator", &operator).client("prometheus", &reader, &["@metrics"]);
-    let listen = "[admin]\nlisten = [\"127.0.0.1:0\"]\ntls_listen = [\"127.0.0.1:0\"]";
+    let listen = "[admin]\nlisten = [\"127.0.0.1:0\"]\ntls_listen = [\"127.0.0.1:0\"]\nclient_labels = 9";
     (setup.section(listen).start(), operator, reader)
 }
