@@ -14,7 +14,7 @@ use lictor::files::Authors;
 use lictor::identity::{PeerIdentity, Roster, Thumbprint, authenticate};
 use lictor::plugin::{
     Call, Compiling, Exchange, Grants, Instances, Kept, Plugin, Sandbox, SandboxLimits, Spec, Stores,
-    VolumeLimits, run_reserved,
+    VolumeLimits, run_one,
 };
 use lictor::state::{Engine, MemoryEngine, Namespace, Quota, SqliteEngine, SqliteOptions};
 use lictor::telemetry::{ConnectionId, RequestId};
@@ -34,7 +34,7 @@ fn call(c: &mut Criterion) {
             bencher.to_async(&runtime).iter(|| {
                 let (plugin, caller) = (Arc::clone(&plugin), caller.clone());
                 async move {
-                    run_reserved(&plugin, Arc::new(request("echo hello", caller))).await.reply.unwrap()
+                    run_one(None, &plugin, Arc::new(request("echo hello", caller))).await.reply.unwrap()
                 }
             });
         });
@@ -58,7 +58,7 @@ fn keyvalue(c: &mut Criterion) {
         let grants = Grants { stores: Some(stores), ..Grants::default() };
         let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/kv.wasm");
         let plugin = plugin(&runtime, component, Instances::Shared, grants);
-        let run = |line: &str| run_reserved(&plugin, Arc::new(request(line, caller.clone())));
+        let run = |line: &str| run_one(None, &plugin, Arc::new(request(line, caller.clone())));
         runtime.block_on(run("kv-set key 0123456789abcdef")).reply.unwrap();
         group.throughput(Throughput::Elements(1));
         group.bench_function(format!("{name}/read"), |bencher| {

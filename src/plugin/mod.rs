@@ -38,11 +38,9 @@ pub use load::difference::{Difference, Sides};
 pub use load::fit::{Standing, grant_lines};
 pub use load::inspect::{Inspection, inspect};
 pub use plugin::Plugin;
-pub use run::{
-    Ended, Executor, Pending, Ran, Trial, run_nested, run_reserved, run_streaming, run_whole, try_out,
-};
+pub use run::{Ended, Executor, Pending, Trial, run_nested, run_one, run_streaming, try_out};
 pub use sandbox::{Sandbox, SandboxLimits};
-pub use slots::{ClientLimit, ClientLimits, ClientSlot};
+pub use slots::{ClientCall, ClientLimit, ClientLimits};
 pub use spec::{CommandInfo, Instances, LoadError, Spec};
 pub use stop::DeadlineOf;
 pub use stream::pipe::{Parts, PipeWriter, pipe};

@@ -18,7 +18,7 @@ use super::host::grants::Grants;
 use super::host::handles::{Handles, reserve_bytes};
 use super::host::stdio::PluginLog;
 use super::host::volume::Volume;
-use super::instance::Instance;
+use super::instance::guest::Guest;
 use super::instance::linked::{Linked, Purpose};
 use super::instance::pool::{Pool, Retirement};
 use super::load::debug::{Debug, DebugFault};
@@ -26,7 +26,7 @@ use super::memory::budget::{Budget, BudgetSpent};
 use super::memory::limiter::MemoryLimiter;
 use super::memory::refusal::MemoryRefusal;
 use super::sandbox::Sandbox;
-use super::slots::{ClientLimit, ClientSlot, PluginLimit, Slots, timed};
+use super::slots::{ClientCall, ClientLimit, PluginLimit, Slots, timed};
 use super::spec::{CommandInfo, Spec};
 use super::world::World;
 use crate::telemetry::metrics::{LiveInstance, OfPlugin};
@@ -42,6 +42,7 @@ pub struct Plugin {
     granted: Arc<Granted>,
     pool: Arc<Pool>,
     limit: PluginLimit,
+    takes_many: bool,
     metrics: Arc<OfPlugin>,
 }
 
@@ -75,6 +76,7 @@ impl Plugin {
         Self {
             granted: Arc::new(spec.grants.prepare(sandbox.web(), sandbox.topics(), sandbox.reserved())),
             limit: PluginLimit::new(spec.concurrency, sandbox.queue()),
+            takes_many: component.linked.is_worker() && spec.concurrency.is_none(),
             pool,
             metrics,
             spec,
@@ -159,7 +161,7 @@ impl Plugin {
     /// Returns true if several calls are worth handing over together.
     #[must_use]
     pub fn takes_many(&self) -> bool {
-        self.component.linked.is_worker() && self.limit.is_unlimited()
+        self.takes_many
     }
 
     /// Drops warm instances that were idle for long; to be called periodically.
@@ -187,12 +189,12 @@ impl Plugin {
     }
 
     /// Counts one more call of a client as running, before all else that the call needs; waits if the client
-    /// is at its limit. The call then runs by [`run_reserved`](super::run_reserved).
+    /// is at its limit. The call then runs by [`run_one`](super::run_one).
     ///
     /// # Errors
     ///
     /// `busy` or `timeout`.
-    pub async fn reserve(&self, limit: &ClientLimit, call: &Call) -> Result<ClientSlot, CommandError> {
+    pub async fn reserve(&self, limit: &ClientLimit, call: &Call) -> Result<ClientCall, CommandError> {
         let acquiring = pin!(limit.acquire(self.slots().queue(), call.deadline));
         timed(&self.metrics.waited, call.spent(), acquiring).await
     }
@@ -232,11 +234,11 @@ impl Plugin {
         self.spec.reply_bytes
     }
 
-    /// Makes a fresh instance. If there is no room for one, idle ones are dropped, of any plugin.
-    pub(super) async fn instantiate(&self) -> wasmtime::Result<Instance> {
+    /// Makes a fresh guest. If there is no room for one, idle ones are dropped, of any plugin.
+    pub(super) async fn instantiate(&self) -> wasmtime::Result<Guest> {
         loop {
-            match self.new_instance().await {
-                Ok(instance) => return Ok(instance),
+            match self.new_guest().await {
+                Ok(guest) => return Ok(guest),
                 Err(error)
                     if error.is::<PoolConcurrencyLimitError>()
                         && self.component.sandbox.budget().give_up_oldest() => {}
@@ -245,22 +247,22 @@ impl Plugin {
         }
     }
 
-    async fn new_instance(&self) -> wasmtime::Result<Instance> {
+    async fn new_guest(&self) -> wasmtime::Result<Guest> {
         let state = self.new_state(self.component.sandbox.budget())?;
-        let instance = self.instance_of(state, Purpose::Calls).await;
-        instance.map_err(|(error, state)| match state.memory.refusal() {
+        let guest = self.guest_of(state, Purpose::Calls).await;
+        guest.map_err(|(error, state)| match state.memory.refusal() {
             Some(MemoryRefusal::Server) => error.context(self.component.sandbox.budget().spent()),
             _ => error,
         })
     }
 
-    pub(super) async fn instance_of(
+    pub(super) async fn guest_of(
         &self,
         state: HostState,
         purpose: Purpose,
-    ) -> Result<Instance, (wasmtime::Error, HostState)> {
+    ) -> Result<Guest, (wasmtime::Error, HostState)> {
         let Loaded { engine, linked, .. } = &self.component;
-        Instance::new(engine.wasmtime(), linked, state, purpose).await
+        Guest::new(engine.wasmtime(), linked, state, purpose).await
     }
 
     /// Makes the host's state of an instance whose memory is charged to `budget`.

@@ -213,7 +213,7 @@ pub struct ClientLimits {
 pub struct ClientLimit(Arc<OfClient>);
 
 /// One of the calls that a client may have running.
-pub type ClientSlot = OwnedSemaphorePermit;
+pub type ClientCall = OwnedSemaphorePermit;
 
 #[derive(Debug)]
 struct OfClient {
@@ -266,11 +266,11 @@ impl ClientLimit {
     }
 
     /// Counts one more call as running, if the client has fewer than its limit.
-    pub(super) fn try_acquire(&self) -> Option<ClientSlot> {
+    pub(super) fn try_acquire(&self) -> Option<ClientCall> {
         loop {
-            let slot = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
-            if let Some(slot) = self.0.reduce_excess(slot) {
-                return Some(slot);
+            let call = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
+            if let Some(call) = self.0.reduce_excess(call) {
+                return Some(call);
             }
         }
     }
@@ -280,20 +280,20 @@ impl ClientLimit {
         &self,
         queue: &WaitQueue,
         deadline: Instant,
-    ) -> Result<ClientSlot, CommandError> {
-        if let Some(slot) = self.try_acquire() {
-            return Ok(slot);
+    ) -> Result<ClientCall, CommandError> {
+        if let Some(call) = self.try_acquire() {
+            return Ok(call);
         }
         Counter::ClientCallsDelayed.count();
         let _waiting = self.0.waiting.enter()?;
         queue.wait(self.next(), deadline).await
     }
 
-    async fn next(&self) -> Result<ClientSlot, AcquireError> {
+    async fn next(&self) -> Result<ClientCall, AcquireError> {
         loop {
-            let slot = Arc::clone(&self.0.free).acquire_owned().await?;
-            if let Some(slot) = self.0.reduce_excess(slot) {
-                return Ok(slot);
+            let call = Arc::clone(&self.0.free).acquire_owned().await?;
+            if let Some(call) = self.0.reduce_excess(call) {
+                return Ok(call);
             }
         }
     }
@@ -315,14 +315,14 @@ impl OfClient {
     }
 
     /// Forgets a permit that one of the calls in excess gave back; returns any other.
-    fn reduce_excess(&self, slot: ClientSlot) -> Option<ClientSlot> {
+    fn reduce_excess(&self, call: ClientCall) -> Option<ClientCall> {
         let less = |excess: usize| excess.checked_sub(1);
         let is_of_excess = self.excess.load(Ordering::Relaxed) > 0
             && self.excess.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok();
         if !is_of_excess {
-            return Some(slot);
+            return Some(call);
         }
-        slot.forget();
+        call.forget();
         None
     }
 }

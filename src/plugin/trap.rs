@@ -23,9 +23,6 @@ const HANDLES_TEXTS: [&str; 2] = [
     "cannot lend resource: store handle limit exceeded",
 ];
 
-pub(super) const RAISE_REPLY: &str =
-    "raise `reply` of the plugin, or `--reply` of the command line; or have it reply in parts";
-
 /// Cause for which a call broke off.
 pub(super) struct Breakage {
     pub(super) code: Code,

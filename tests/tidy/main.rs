@@ -97,7 +97,7 @@ fn crates_are_used_only_where_they_may() {
 fn guests_have_their_stores_from_one_file() {
     let mut files = shipped_code();
     files.retain(|(path, _)| path.starts_with("src/plugin/"));
-    assert_eq!(with_word(&files, "Store::new"), ["src/plugin/instance/store.rs"]);
+    assert_eq!(with_word(&files, "Store::new"), ["src/plugin/instance/guest.rs"]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::fixtures::{decoded, everything, open_stores, small_sandbox, stand_in,
 use crate::app::single_threaded;
 use crate::identity::PeerIdentity;
 use crate::plugin::{
-    Call, Compiling, CoreDumps, Exchange, Grants, HttpGrant, Instances, Plugin, Spec, run_reserved,
+    Call, Compiling, CoreDumps, Exchange, Grants, HttpGrant, Instances, Plugin, Spec, run_one,
 };
 use crate::state::MemoryEngine;
 use crate::telemetry::{self, ConnectionId, Events, RequestId};
@@ -179,7 +179,7 @@ impl Suite {
         let id = RequestId { connection: ConnectionId(0), number };
         let arrived = tokio::time::Instant::now();
         let call = Call::new(Exchange::new(id, arrived, request), self.client.clone(), arrived + timeout);
-        Ok(run_reserved(plugin, Arc::new(call)).await.reply)
+        Ok(run_one(None, plugin, Arc::new(call)).await.reply)
     }
 
     /// Checks that each listed command is described for people.

@@ -2,6 +2,7 @@
 //! routing to the reply.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,9 @@ use crate::authz::{self, PermissionPattern};
 use crate::config;
 use crate::idempotency::{self, Asked, Claimed, Ledger};
 use crate::identity::PeerIdentity;
-use crate::plugin::{Call, ClientLimits, Commands, CoreDumps, DeadlineOf, Exchange, Plugin, run_whole};
+use crate::plugin::{
+    Call, ClientLimits, Commands, CoreDumps, DeadlineOf, Exchange, Plugin, pipe, run_one, run_streaming,
+};
 use crate::route::{Routes, Target};
 use crate::server::{RateLimits, Rechecks, Service, named_commands};
 use crate::state::{Engine, MemoryEngine, SqliteEngine, SqliteOptions};
@@ -138,6 +141,36 @@ impl Company {
 
 /// Characters of a command that are shown.
 const MAX_COMMAND_CHARS: usize = 64;
+
+/// The most of a stream that is held to be compared. No key bounds a stream, as it is held nowhere else.
+const MAX_JOINED_BYTES: usize = 64 << 20;
+
+/// Runs `call` as a server does, in a warm instance where there is one and the plugin keeps them; returns the
+/// reply, of a stream all of it. The parts of a stream that then fails are put into `sent`.
+async fn run_whole(plugin: &Arc<Plugin>, call: &Arc<Call>, sent: &mut Vec<u8>) -> Reply {
+    if !plugin.is_streaming() {
+        return run_one(None, plugin, Arc::clone(call)).await.reply;
+    }
+    let (writer, mut parts) = pipe();
+    let mut is_whole = true;
+    let joining = async {
+        while let Some(part) = poll_fn(|cx| parts.poll_next(cx)).await {
+            is_whole &= part.len() <= MAX_JOINED_BYTES - sent.len();
+            if is_whole {
+                sent.extend(part);
+            }
+        }
+    };
+    let (ended, ()) = tokio::join!(run_streaming(None, plugin, Arc::clone(call), writer), joining);
+    ended.reply?;
+    match is_whole {
+        true => Ok(std::mem::take(sent)),
+        false => Err(CommandError::unknown(
+            Code::PluginLimit,
+            format!("Its parts are more than {}MiB", MAX_JOINED_BYTES >> 20),
+        )),
+    }
+}
 
 /// Returns the commands of `plugins`: those that they describe, or their names if they describe none. Other
 /// commands in `called` go to `own`.

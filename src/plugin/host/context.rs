@@ -1,22 +1,34 @@
-//! The host's state of an instance: the call that it is at, and what that may use.
+//! The host's state of an instance: the call that it is at, what that may use, and the calls that follow.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::answer::{Answer, reported, too_large};
 use super::base::Base;
-use super::call_queue::CallQueue;
 use super::granted::Granted;
 use super::handles::Handles;
 use super::http::Http;
 use super::stdio::{CallLabel, PluginLog, Printer};
 use super::topics::Subscriber;
 use super::volume::Volume;
-use crate::plugin::bindings::lictor::plugin::types::Failure;
-use crate::plugin::call::Call;
+use crate::plugin::call::{Call, reply_bytes};
 use crate::plugin::cpu::hint::{CpuHint, FirstTick};
 use crate::plugin::memory::limiter::MemoryLimiter;
 use crate::plugin::stream::progress::Progress;
 use crate::state::MAX_BYTES_PER_CALL;
+use crate::sync::locked;
+use crate::wire::{CommandError, Reply};
+
+/// Bytes of untaken replies at which no further call of a queue is begun.
+const MAX_REPLIES_BYTES: usize = 64 << 10;
+
+/// Replies between two readings of the clock.
+const REPLIES_BETWEEN_READINGS: usize = 8;
 
 /// The host's state of an instance, which host functions are given.
 pub(in crate::plugin) struct HostState {
@@ -42,7 +54,7 @@ pub(in crate::plugin) struct HostState {
     /// The current call's HTTP requests, made at the first. Dropping it cuts off those in progress.
     pub(in crate::plugin) http: Option<Box<Http>>,
     /// The calls of an instance that stays entered.
-    pub(in crate::plugin) queue: Option<Arc<CallQueue>>,
+    pub(in crate::plugin) queue: Option<SharedQueue>,
     /// State of the current call's stream, if it is one.
     pub(in crate::plugin) streaming: Option<Streaming>,
 }
@@ -97,23 +109,28 @@ impl HostState {
         }
     }
 
-    /// Ends the call that has answered, and cuts off what it still had in progress.
+    /// Ends the call that has answered, and cuts off what it still had in progress; returns its reply.
     ///
     /// # Errors
     ///
     /// If it asked for more of the host than it may.
-    pub(in crate::plugin) fn end(&mut self) -> wasmtime::Result<()> {
+    pub(in crate::plugin) fn end(&mut self, answer: Answer) -> wasmtime::Result<Reply> {
         self.note_memory();
         self.volume.check()?;
         self.handles.charge_rest(&mut self.memory)?;
         self.tell_refusal();
-        self.call = None;
+        let call = self.call.take();
         self.http = None;
         self.printer = None;
         if let Some(base) = &self.base {
             base.begin(None);
         }
-        Ok(())
+        Ok(match (answer, call) {
+            (Ok(reply), Some(call)) if reply.len() > self.max_reply_bytes => {
+                Err(too_large(self.log.plugin(), &call, self.max_reply_bytes))
+            }
+            (answer, _) => answer.map_err(reported),
+        })
     }
 }
 
@@ -130,7 +147,7 @@ impl Drop for HostState {
 /// The host's state of a call that streams.
 pub(in crate::plugin) struct Streaming {
     /// The failure with which its reply is to end.
-    pub(in crate::plugin) failure: Option<Failure>,
+    pub(in crate::plugin) failure: Option<CommandError>,
     pub(in crate::plugin) progress: Arc<Progress>,
     /// Its subscription to topics.
     pub(in crate::plugin) subscriber: Option<Subscriber>,
@@ -153,3 +170,116 @@ pub(in crate::plugin) fn max_piece_bytes(max_reply_bytes: usize) -> usize {
 /// Allowance for what surrounds that: offsets of texts in a list, the name of a store, the words of a
 /// failure.
 const PIECE_SLACK_BYTES: usize = 64 << 10;
+
+/// The calls of an instance that stays entered, which takes them in blocks, and its replies.
+#[derive(Default)]
+pub(in crate::plugin) struct CallQueue {
+    /// Calls that have not begun.
+    calls: VecDeque<Arc<Call>>,
+    /// Set once the guest has them in its block.
+    are_handed_out: bool,
+    replies: Vec<Reply>,
+    replies_bytes: usize,
+    /// Time after which no further call is begun; `None` if there is no such time.
+    until: Option<Instant>,
+    /// Set if no further call is begun until others are pushed.
+    is_closed: bool,
+    /// Set while the guest waits for a block.
+    is_awaited: bool,
+    /// Set if the instance holds more than an idle one may.
+    is_worn: bool,
+}
+
+/// A queue between the guest, whose poll borrows its host's state, and the instance that polls it.
+pub(in crate::plugin) type SharedQueue = Arc<Mutex<CallQueue>>;
+
+impl CallQueue {
+    /// Pushes `calls`, of which none is begun after `until`.
+    pub(in crate::plugin) fn push(&mut self, calls: &[Arc<Call>], until: Option<Instant>) {
+        self.calls.extend(calls.iter().cloned());
+        (self.are_handed_out, self.until, self.is_closed) = (false, until, false);
+    }
+
+    /// Waits for calls; returns a block of them, and the first. Pushing calls wakes nobody; the pusher polls
+    /// the instance itself.
+    pub(super) async fn next_block(queue: &Mutex<Self>) -> (Vec<u8>, Arc<Call>) {
+        poll_fn(|_| {
+            let mut queue = locked(queue);
+            queue.is_awaited = queue.is_closed || queue.calls.is_empty();
+            if queue.is_awaited {
+                return Poll::Pending;
+            }
+            let block = block(&queue.calls);
+            let Some(call) = queue.calls.pop_front() else { return Poll::Pending };
+            queue.are_handed_out = true;
+            Poll::Ready((block, call))
+        })
+        .await
+    }
+
+    /// Adds the reply to the call that has begun, and returns the next one of the guest's block if there is
+    /// time for it. The clock is read only if the call saw its `first_tick`, and every few calls: reading it
+    /// costs a small call a part of its time.
+    pub(super) fn reply(&mut self, reply: Reply, first_tick: Option<FirstTick>) -> Option<Arc<Call>> {
+        self.replies_bytes += reply_bytes(&reply);
+        self.replies.push(reply);
+        if self.calls.is_empty() || !self.are_handed_out {
+            return None;
+        }
+        let reads_clock = first_tick.is_some() || self.replies.len().is_multiple_of(REPLIES_BETWEEN_READINGS);
+        if self.replies_bytes >= MAX_REPLIES_BYTES || reads_clock && self.is_late() {
+            self.is_closed = true;
+            return None;
+        }
+        self.calls.pop_front()
+    }
+
+    fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// Takes the reply to a call that was pushed alone.
+    pub(in crate::plugin) fn pop_reply(&mut self) -> Option<Reply> {
+        self.replies_bytes = 0;
+        self.replies.pop()
+    }
+
+    /// Moves the replies to the first of `pushed` calls to `replies`, and gives up those that have not begun.
+    /// Returns true if the call after the replies goes on.
+    pub(in crate::plugin) fn take_replies(&mut self, pushed: usize, replies: &mut Vec<Reply>) -> bool {
+        let goes_on = self.replies.len() < pushed && !self.is_closed;
+        self.calls.clear();
+        (self.until, self.replies_bytes) = (None, 0);
+        replies.append(&mut self.replies);
+        goes_on
+    }
+
+    /// Marks that the instance is not kept for further calls.
+    pub(super) fn wear_out(&mut self) {
+        self.is_worn = true;
+    }
+
+    /// Returns true if the instance is not to be kept for further calls: it holds too much, or its guest does
+    /// not wait for them. One that still does something else may trap before it takes the next.
+    pub(in crate::plugin) fn is_worn(&self) -> bool {
+        self.is_worn || !self.is_awaited
+    }
+}
+
+/// Encodes the arguments of `calls`, as `queue` in `wit/` describes.
+fn block(calls: &VecDeque<Arc<Call>>) -> Vec<u8> {
+    let size = |call: &Call| 4 * (1 + call.request().arguments().len()) + call.request().text_bytes();
+    let mut block = Vec::with_capacity(calls.iter().map(|call| size(call)).sum());
+    for call in calls {
+        let arguments = call.request().arguments();
+        append(&mut block, arguments.len(), "");
+        arguments.for_each(|argument| append(&mut block, argument.len(), argument));
+    }
+    block
+}
+
+fn append(block: &mut Vec<u8>, number: usize, text: &str) {
+    // A head has a few kilobytes at most.
+    block.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
+    block.extend_from_slice(text.as_bytes());
+}

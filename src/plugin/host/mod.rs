@@ -8,10 +8,10 @@
 //! exception, for the reason given in `state/sqlite/readers.rs`. Functions that only ask the kernel (clocks,
 //! randomness, a socket's address) run in place.
 
+pub(super) mod answer;
 pub(super) mod base;
 mod bucket;
 mod call;
-pub(super) mod call_queue;
 mod config;
 pub(super) mod context;
 pub(super) mod directories;

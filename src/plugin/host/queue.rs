@@ -1,15 +1,16 @@
 //! `lictor:plugin/queue`: the calls of an instance that stays entered.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::call_queue::{CallQueue, GuestReply, pared};
-use super::context::HostState;
+use super::answer::Answer;
+use super::context::{CallQueue, HostState, SharedQueue};
 use super::interface::Interface;
 use crate::plugin::call::Call;
 use crate::plugin::cpu::hint::FIRST_TICKS;
+use crate::sync::locked;
 
 type Store<'a> = StoreContextMut<'a, HostState>;
 
@@ -24,7 +25,7 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     interface.func_wrap("reply", |mut store: Store<'_>, (reply,): (Vec<u8>,)| {
         Ok((answer(&mut store, Ok(reply), "reply")?,))
     })?;
-    interface.func_wrap_async("next", |mut store: Store<'_>, (said,): (Option<GuestReply>,)| {
+    interface.func_wrap_async("next", |mut store: Store<'_>, (said,): (Option<Answer>,)| {
         Box::new(async move {
             if let Some(said) = said
                 && answer(&mut store, said, "next")?
@@ -44,18 +45,20 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 /// Ends the call that has begun, and begins the next of the guest's block; returns true if there is one.
 /// `function` is the one that the guest called.
-fn answer(store: &mut Store<'_>, said: GuestReply, function: &str) -> wasmtime::Result<bool> {
+fn answer(store: &mut Store<'_>, said: Answer, function: &str) -> wasmtime::Result<bool> {
     if call_queue(store, Option::is_some).is_none() {
         wasmtime::bail!("it calls `queue.{function}` while no request of `queue` has begun");
     }
     let state = store.data_mut();
     let first_tick = state.first_tick;
-    state.end()?;
-    if let Some(queue) = state.queue.as_ref().filter(|_| state.handles.hold_much()) {
+    let reply = state.end(said)?;
+    let Some(queue) = &state.queue else { return Ok(false) };
+    let mut queue = locked(queue);
+    if state.handles.hold_much() {
         queue.wear_out();
     }
-    let next =
-        state.queue.as_ref().and_then(|queue| queue.answer(pared(said, state.max_reply_bytes), first_tick));
+    let next = queue.reply(reply, first_tick);
+    drop(queue);
     let has_begun = next.is_some();
     if let Some(call) = next {
         begin(store, call);
@@ -64,13 +67,13 @@ fn answer(store: &mut Store<'_>, said: GuestReply, function: &str) -> wasmtime::
 }
 
 /// Returns the queue of an instance that stays entered, if the state of its call passes `check`.
-fn call_queue<'a>(store: &'a Store<'_>, check: fn(&Option<Arc<Call>>) -> bool) -> Option<&'a Arc<CallQueue>> {
+fn call_queue<'a>(store: &'a Store<'_>, check: fn(&Option<Arc<Call>>) -> bool) -> Option<&'a SharedQueue> {
     let state = store.data();
     state.queue.as_ref().filter(|_| check(&state.call))
 }
 
-async fn take(store: &mut Store<'_>, queue: &CallQueue) -> Vec<u8> {
-    let (block, call) = queue.next_block().await;
+async fn take(store: &mut Store<'_>, queue: &Mutex<CallQueue>) -> Vec<u8> {
+    let (block, call) = CallQueue::next_block(queue).await;
     begin(store, call);
     block
 }

@@ -2,7 +2,7 @@
 
 use wasmtime::component::{HasSelf, Linker};
 
-use super::call_queue::pared_failure;
+use super::answer::reported;
 use super::context::HostState;
 use super::interface::Interface;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
@@ -19,7 +19,7 @@ impl reply::Host for HostState {
     fn fail(&mut self, why: Failure) -> wasmtime::Result<()> {
         match &mut self.streaming {
             Some(streaming) => {
-                streaming.failure = Some(pared_failure(why));
+                streaming.failure = Some(reported(why));
                 Ok(())
             }
             None => wasmtime::bail!("it calls `reply.fail` while it streams nothing"),

@@ -1,160 +1,199 @@
-//! Instances of plugins: made, entered for calls, kept warm, and pooled.
+//! An instance that runs one call after the other: fresh at its first, warm at each further one.
+//!
+//! Entering a component costs several times what a small command takes: a stack, lifting and lowering of
+//! arguments and results by calls into the guest, the way in and out. An instance whose plugin exports
+//! `worker` is entered once instead, and becomes resident: `worker.run` takes one call after the other from
+//! `lictor:plugin/queue`. While it is idle its stack is suspended in the host's function `queue.next`, where
+//! its next calls resume it. Calls that are there already are handed over together, and each costs one call
+//! of `queue.reply`.
 
+pub(super) mod guest;
 pub(super) mod linked;
 pub(super) mod pool;
 mod sink;
-mod store;
-pub(super) mod warm;
-mod worker;
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
-use smallvec::SmallVec;
-use wasm_encoder::{CustomSection, Section as _};
-use wasmtime::component::Accessor;
-use wasmtime::{Engine, WasmCoreDump};
+use tokio::time::Instant;
 
-use self::linked::{Commands, Exports, Linked, Purpose};
-use self::sink::GuestSink;
-use self::store::GuestStore;
-use crate::plugin::bindings::lictor::plugin::types::{CommandInfo, Failure};
+use self::guest::Guest;
 use crate::plugin::call::Call;
-use crate::plugin::debug::backtrace;
-use crate::plugin::debug::places::Places;
-use crate::plugin::host::call_queue::{CallQueue, GuestReply};
-use crate::plugin::host::context::{HostState, Streaming, max_piece_bytes};
-use crate::plugin::stream::pipe::PipeWriter;
+use crate::plugin::host::context::{CallQueue, HostState, SharedQueue};
+use crate::sync::locked;
+use crate::telemetry::metrics::{KeptInstance, Retired};
+use crate::wire::Reply;
 
-/// The section of a core dump with its backtrace in words.
-const BACKTRACE_SECTION: &str = "lictor.backtrace";
-
-/// An instance that can be called.
+/// A guest that takes calls, and its history.
 pub(super) struct Instance {
-    store: GuestStore,
-    exports: Exports,
+    entry: Entry,
+    /// The client whose calls it may see; `None` for all clients.
+    owner: Option<Arc<str>>,
+    /// Calls that it may still run.
+    calls_left: u32,
+    last_used: Instant,
+    /// Counts it, if it is kept between calls.
+    kept: Option<KeptInstance>,
+}
+
+/// The way in which calls enter the guest.
+enum Entry {
+    /// One by one.
+    PerCall(Guest),
+    /// It stays entered, and takes them from a queue.
+    Resident(Resident),
+}
+
+/// A guest that stays entered.
+struct Resident {
+    queue: SharedQueue,
+    working: Pin<Box<dyn Future<Output = Exited> + Send>>,
+    /// Set if the guest exited after it had answered every call that it began.
+    exited: Option<Exited>,
+}
+
+/// A guest that returned from `worker.run`, or trapped in it: it should stay there.
+struct Exited {
+    guest: Guest,
+    error: wasmtime::Error,
 }
 
 impl Instance {
-    /// Instantiates a plugin in a store of its own.
-    pub(super) async fn new(
-        engine: &Engine,
-        linked: &Linked,
-        state: HostState,
-        purpose: Purpose,
-    ) -> Result<Self, (wasmtime::Error, HostState)> {
-        let max_piece_bytes = max_piece_bytes(state.max_reply_bytes);
-        let mut store = GuestStore::new(engine, state, max_piece_bytes);
-        // A start function computes too.
-        match store.enter(|store| linked.instantiate(store, purpose)).await {
-            Ok(exports) => Ok(Self { store, exports }),
-            Err(error) => Err((error, store.into_state())),
-        }
-    }
-
-    /// Asks an instance that was made for it for the plugin's commands.
-    pub(super) async fn describe(&mut self) -> wasmtime::Result<Vec<CommandInfo>> {
-        let commands = &self.exports.commands;
-        let describing = self.store.enter(async |store| match commands {
-            Commands::Handle(_) => wasmtime::bail!("it was made for calls"),
-            Commands::Plugin(plugin) => plugin.lictor_plugin_commands().call_describe(store).await,
-            Commands::Streaming(plugin) => {
-                plugin.lictor_plugin_streaming_commands().call_describe(store).await
-            }
-        });
-        describing.await
+    /// Takes `guest`, which ran no call yet, for `max_calls` of `owner`; `kept` counts it.
+    fn new(guest: Guest, owner: Option<Arc<str>>, max_calls: u32, kept: Option<KeptInstance>) -> Self {
+        let entry = match guest.is_worker() {
+            true => Entry::Resident(Resident::new(guest)),
+            false => Entry::PerCall(guest),
+        };
+        Self { entry, owner, calls_left: max_calls, last_used: Instant::now(), kept }
     }
 
     /// Runs `call`. After an error, or if the future is dropped before its end, the instance can't be used
     /// again.
-    pub(super) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<GuestReply> {
-        self.store.state_mut().begin(Arc::clone(call));
-        let arguments: SmallVec<[&str; 8]> = call.request().arguments().collect();
-        let commands = &self.exports.commands;
-        let handling = self.store.enter(async |store| match commands {
-            Commands::Handle(handle) => {
-                let handle = handle.typed::<(&[&str],), (GuestReply,)>(&store)?;
-                let (answer,) = handle.call_async(store, (&arguments,)).await?;
-                Ok(answer)
+    pub(super) async fn handle(&mut self, call: &Arc<Call>) -> wasmtime::Result<Reply> {
+        self.calls_left = self.calls_left.saturating_sub(1);
+        match &mut self.entry {
+            Entry::PerCall(guest) => guest.handle(call).await,
+            Entry::Resident(resident) => {
+                locked(&resident.queue).push(std::slice::from_ref(call), None);
+                resident.finish().await.map_err(|exited| self.take_error(exited))
             }
-            Commands::Plugin(plugin) => plugin.lictor_plugin_commands().call_handle(store, &arguments).await,
-            Commands::Streaming(_) => wasmtime::bail!("its commands give streams"),
-        });
-        let answer = handling.await?;
-        self.store.state_mut().end()?;
-        Ok(answer)
-    }
-
-    /// Runs `call`, whose reply goes into `writer`, to the end of its stream. The instance can't be used
-    /// again.
-    pub(super) async fn stream(
-        &mut self,
-        call: &Arc<Call>,
-        streaming: Streaming,
-        writer: PipeWriter,
-    ) -> wasmtime::Result<Result<(), Failure>> {
-        let Commands::Streaming(plugin) = &self.exports.commands else {
-            wasmtime::bail!("its commands give no streams");
-        };
-        let (sink, closed) = GuestSink::new(writer, Arc::clone(&streaming.progress));
-        let state = self.store.state_mut();
-        state.begin(Arc::clone(call));
-        state.streaming = Some(streaming);
-        let arguments: Vec<String> = call.request().arguments().map(str::to_owned).collect();
-        let commands = plugin.lictor_plugin_streaming_commands();
-        let streams = async |accessor: &Accessor<HostState>| {
-            match commands.call_handle(accessor, arguments).await? {
-                Ok(stream) => accessor.with(|store| stream.pipe(store, sink))?,
-                Err(failure) => return Ok(Err(failure)),
-            }
-            // Ends when the sender is dropped.
-            let _ = closed.await;
-            Ok(Ok(()))
-        };
-        let streamed: wasmtime::Result<_> = self.store.enter(|store| store.run_concurrent(streams)).await?;
-        let answer = streamed?;
-        let state = self.store.state_mut();
-        let failure = state.streaming.take().and_then(|streaming| streaming.failure);
-        state.end()?;
-        Ok(answer.and(failure.map_or(Ok(()), Err)))
-    }
-
-    /// Returns true if it can stay entered, by [`work`](Self::work).
-    pub(super) fn is_worker(&self) -> bool {
-        self.exports.worker.is_some()
-    }
-
-    /// Enters the instance, which then takes its calls from `queue`; returns the error that ends this. It
-    /// can't be used again.
-    pub(super) async fn work(&mut self, queue: Arc<CallQueue>) -> wasmtime::Error {
-        self.store.state_mut().queue = Some(queue);
-        let Some(worker) = &self.exports.worker else {
-            return wasmtime::format_err!("it has no `worker.run`");
-        };
-        match self.store.enter(|store| worker.call_async(store, ())).await {
-            Ok(()) => wasmtime::format_err!("its `worker.run` returned"),
-            Err(error) => error,
         }
     }
 
-    /// Returns the core dump of the trap in `error`, if the engine makes one. It is as large as the
-    /// instance's memories, so it takes time. `name` is the plugin's in the dump.
+    /// Runs those of `calls` that end at once, one after the other, and begins none after `until`; appends
+    /// their `replies`. Returns true if the call after those goes on; those behind it have not begun. Runs
+    /// none in a guest that is entered for each call.
     ///
-    /// The format has no place for source lines, so the backtrace with these is a section of its own.
-    pub(super) fn into_core_dump(
-        self,
-        error: &wasmtime::Error,
-        name: &str,
-        places: &Places,
-    ) -> Option<Vec<u8>> {
-        let mut dump = self.store.into_core_dump(error.downcast_ref::<WasmCoreDump>()?, name);
-        if let Some(text) = backtrace::backtrace(error, places) {
-            let section = CustomSection { name: BACKTRACE_SECTION.into(), data: text.as_bytes().into() };
-            section.append_to(&mut dump);
+    /// # Errors
+    ///
+    /// If the guest exited in the call after those that were answered.
+    pub(super) fn poll_all(
+        &mut self,
+        calls: &[Arc<Call>],
+        until: Instant,
+        replies: &mut Vec<Reply>,
+        cx: &mut Context<'_>,
+    ) -> wasmtime::Result<bool> {
+        let Entry::Resident(resident) = &mut self.entry else { return Ok(false) };
+        locked(&resident.queue).push(calls, Some(until));
+        let polled = resident.working.as_mut().poll(cx);
+        let before = replies.len();
+        let goes_on = locked(&resident.queue).take_replies(calls.len(), replies);
+        let begun = replies.len() - before + usize::from(goes_on);
+        self.calls_left = self.calls_left.saturating_sub(u32::try_from(begun).unwrap_or(u32::MAX));
+        match polled {
+            Poll::Ready(exited) if goes_on => return Err(self.take_error(exited)),
+            Poll::Ready(exited) => resident.exited = Some(exited),
+            Poll::Pending => {}
         }
-        Some(dump)
+        Ok(goes_on)
     }
 
-    pub(super) fn state(&self) -> &HostState {
-        self.store.state()
+    /// Runs the call that has begun to its end.
+    pub(super) async fn finish(&mut self) -> wasmtime::Result<Reply> {
+        match &mut self.entry {
+            Entry::PerCall(_) => Err(wasmtime::format_err!("it has begun no call")),
+            Entry::Resident(resident) => resident.finish().await.map_err(|exited| self.take_error(exited)),
+        }
+    }
+
+    fn take_error(&mut self, Exited { guest, error }: Exited) -> wasmtime::Error {
+        self.entry = Entry::PerCall(guest);
+        error
+    }
+
+    /// Returns the error of a guest that exited after its last reply, and the host's state of the instance.
+    pub(super) fn exited(&self) -> Option<(&wasmtime::Error, &HostState)> {
+        match &self.entry {
+            Entry::PerCall(_) => None,
+            Entry::Resident(resident) => {
+                resident.exited.as_ref().map(|exited| (&exited.error, exited.guest.state()))
+            }
+        }
+    }
+
+    /// Number of calls that it may still run.
+    pub(super) fn calls_left(&self) -> usize {
+        self.calls_left as usize
+    }
+
+    /// Returns the reason for which it may run no further call, if there is one: it has run enough, or holds
+    /// more in the host than an idle one may.
+    pub(super) fn worn(&self) -> Option<Retired> {
+        let holds_much = || match &self.entry {
+            Entry::PerCall(guest) => guest.state().handles.hold_much(),
+            Entry::Resident(resident) => locked(&resident.queue).is_worn(),
+        };
+        if self.calls_left == 0 { Some(Retired::Calls) } else { holds_much().then_some(Retired::Worn) }
+    }
+
+    /// Notes the reason for which it is dropped next; a failure unless told otherwise.
+    pub(super) fn end_by(&mut self, reason: Retired) {
+        if let Some(kept) = &mut self.kept {
+            kept.ends_by = reason;
+        }
+    }
+
+    /// The guest, whose last call broke off; `None` while it is in use by itself.
+    pub(super) fn into_guest(self) -> Option<Guest> {
+        match self.entry {
+            Entry::PerCall(guest) => Some(guest),
+            Entry::Resident(_) => None,
+        }
+    }
+}
+
+impl Resident {
+    /// Takes `guest`, which is entered at its first call.
+    fn new(mut guest: Guest) -> Self {
+        let queue = Arc::new(Mutex::new(CallQueue::default()));
+        let of_guest = Arc::clone(&queue);
+        let working = Box::pin(async move {
+            let error = guest.work(of_guest).await;
+            Exited { guest, error }
+        });
+        Self { queue, working, exited: None }
+    }
+
+    /// Runs the call that has begun to its end. Its reply stands even if the guest exits after it.
+    async fn finish(&mut self) -> Result<Reply, Exited> {
+        poll_fn(|cx| {
+            let polled = self.working.as_mut().poll(cx);
+            let reply = locked(&self.queue).pop_reply();
+            match (polled, reply) {
+                (Poll::Ready(exited), None) => Poll::Ready(Err(exited)),
+                (Poll::Pending, None) => Poll::Pending,
+                (polled, Some(reply)) => {
+                    if let Poll::Ready(exited) = polled {
+                        self.exited = Some(exited);
+                    }
+                    Poll::Ready(Ok(reply))
+                }
+            }
+        })
+        .await
     }
 }

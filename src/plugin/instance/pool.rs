@@ -1,4 +1,4 @@
-//! Warm instances: those that have run a call and may run another.
+//! Idle warm instances: those that have run a call and may run another.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustc_hash::FxBuildHasher;
 use tokio::time::Instant;
 
-use super::warm::WarmInstance;
+use super::Instance;
+use super::guest::Guest;
 use crate::identity::PeerIdentity;
 use crate::plugin::memory::budget::Reclaim;
 use crate::plugin::spec::Instances;
@@ -41,7 +42,7 @@ pub(in crate::plugin) struct Pool {
 
 /// Idle instances by the client whose calls they may see. The names are the operator's, so a fast hash is
 /// safe.
-type Idle = HashMap<Option<Arc<str>>, Vec<WarmInstance>, FxBuildHasher>;
+type Idle = HashMap<Option<Arc<str>>, Vec<Instance>, FxBuildHasher>;
 
 impl Pool {
     pub(in crate::plugin) fn new(
@@ -54,13 +55,20 @@ impl Pool {
         Self { sharing, retirement, max_idle, metrics, idle_count, idle }
     }
 
-    /// Counts an instance that is made for its calls; `None` if none is kept between them.
-    pub(in crate::plugin) fn kept(&self) -> Option<KeptInstance> {
-        (self.sharing != Instances::PerRequest).then(|| KeptInstance::new(&self.metrics))
+    /// Makes the instance of a fresh `guest`, for a call of `caller`, and for those that follow if instances
+    /// are kept between calls.
+    pub(in crate::plugin) fn begin(&self, guest: Guest, caller: &PeerIdentity) -> Instance {
+        match self.sharing {
+            Instances::PerRequest => Instance::new(guest, None, 1, None),
+            Instances::PerClient | Instances::Shared => {
+                let kept = KeptInstance::new(&self.metrics);
+                Instance::new(guest, self.owner(caller), self.retirement.max_calls, Some(kept))
+            }
+        }
     }
 
     /// Takes out a warm instance that may see a call of `caller`.
-    pub(in crate::plugin) fn take(&self, caller: &PeerIdentity) -> Option<WarmInstance> {
+    pub(in crate::plugin) fn take(&self, caller: &PeerIdentity) -> Option<Instance> {
         if self.idle_count.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -69,31 +77,16 @@ impl Pool {
         Some(instance)
     }
 
-    /// Returns the reason for which an instance that ended a call well may not run another.
-    pub(in crate::plugin) fn ends(&self, instance: &WarmInstance) -> Option<Retired> {
-        if self.sharing == Instances::PerRequest || instance.calls() >= self.retirement.max_calls {
-            return Some(Retired::Calls);
+    /// Takes back an instance that may run another call; drops it if there are enough.
+    pub(in crate::plugin) fn give_back(&self, mut instance: Instance) {
+        if self.idle_count.load(Ordering::Relaxed) >= self.max_idle {
+            return instance.end_by(Retired::Surplus);
         }
-        instance.is_worn().then_some(Retired::Worn)
-    }
-
-    /// Returns the number of calls that an instance may still run.
-    pub(in crate::plugin) fn calls_left(&self, instance: &WarmInstance) -> usize {
-        let left = self.retirement.max_calls.saturating_sub(instance.calls());
-        usize::try_from(left).unwrap_or(usize::MAX)
-    }
-
-    /// Takes back an instance that ended a call well; drops it if it is worn or there are enough.
-    pub(in crate::plugin) fn give_back(&self, mut instance: WarmInstance) {
-        let is_enough = || self.idle_count.load(Ordering::Relaxed) >= self.max_idle;
-        if let Some(reason) = self.ends(&instance).or_else(|| is_enough().then_some(Retired::Surplus)) {
-            return instance.end_by(reason);
-        }
-        instance.rest();
+        instance.last_used = Instant::now();
         let mut idle = self.idle();
         // Counted under the lock, so that `take` never subtracts before this adds.
         self.idle_count.fetch_add(1, Ordering::Relaxed);
-        idle.entry(instance.owner().cloned()).or_default().push(instance);
+        idle.entry(instance.owner.clone()).or_default().push(instance);
     }
 
     /// Drops the instances that have not been called for the time in `retirement`.
@@ -104,7 +97,7 @@ impl Pool {
         let mut retired = Vec::new();
         self.idle().retain(|_, instances| {
             let is_fresh =
-                |instance: &WarmInstance| now.duration_since(instance.last_used()) < self.retirement.idle;
+                |instance: &Instance| now.duration_since(instance.last_used) < self.retirement.idle;
             let kept = instances.iter().position(is_fresh).unwrap_or(instances.len());
             retired.extend(instances.drain(..kept));
             !instances.is_empty()
@@ -115,9 +108,9 @@ impl Pool {
     }
 
     /// Takes out the instance that has been idle for longest.
-    fn take_oldest(&self) -> Option<WarmInstance> {
+    fn take_oldest(&self) -> Option<Instance> {
         let mut idle = self.idle();
-        let used = |instances: &Vec<WarmInstance>| instances.first().map(WarmInstance::last_used);
+        let used = |instances: &Vec<Instance>| instances.first().map(|instance| instance.last_used);
         let of_owner = idle.iter().filter_map(|(owner, instances)| Some((used(instances)?, owner)));
         let owner = of_owner.min_by_key(|(at, _)| *at).map(|(_, owner)| owner.clone())?;
         let instances = idle.get_mut(&owner)?;
@@ -130,7 +123,7 @@ impl Pool {
     }
 
     /// Returns the client whose calls an instance may see that is made for `caller`; `None` for all clients.
-    pub(in crate::plugin) fn owner(&self, caller: &PeerIdentity) -> Option<Arc<str>> {
+    fn owner(&self, caller: &PeerIdentity) -> Option<Arc<str>> {
         (self.sharing == Instances::PerClient).then(|| caller.name_shared())
     }
 
@@ -144,7 +137,11 @@ impl Reclaim for Pool {
         if self.idle_count.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.idle().values().filter_map(|instances| instances.first()).map(WarmInstance::last_used).min()
+        self.idle()
+            .values()
+            .filter_map(|instances| instances.first())
+            .map(|instance| instance.last_used)
+            .min()
     }
 
     fn give_up_oldest(&self) -> bool {

@@ -51,7 +51,7 @@ async fn describe_itself(plugin: &Plugin, is_made: &AtomicBool) -> Result<(Vec<C
     let mut instance = loop {
         let state = plugin.new_state(plugin.sandbox().loading_budget());
         let state = state.map_err(|spent| unmade(spent.to_string()))?;
-        match plugin.instance_of(state, Purpose::Description).await {
+        match plugin.guest_of(state, Purpose::Description).await {
             Ok(instance) => break instance,
             Err((error, _))
                 if error.is::<PoolConcurrencyLimitError>() && plugin.sandbox().budget().give_up_oldest() => {}

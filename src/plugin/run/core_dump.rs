@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use crate::plugin::call::Call;
-use crate::plugin::instance::warm::WarmInstance;
+use crate::plugin::instance::guest::Guest;
 use crate::plugin::plugin::{Loaded, Plugin};
 use crate::telemetry::LASTING;
 
-/// Writes the core dump of `error`, by which `call` broke off in `instance`, if the server keeps dumps.
+/// Writes the core dump of `error`, by which `call` broke off in `guest`, if the server keeps dumps.
 ///
 /// That takes tenths of a second for a large memory, so it is done on a thread for blocking work while the
-/// call is answered. The instance is kept until then, so one dump is written at a time: traps in a row leave
+/// call is answered. The guest is kept until then, so one dump is written at a time: traps in a row leave
 /// fewer dumps than there were traps.
-pub(super) fn keep(plugin: &Plugin, call: &Call, instance: WarmInstance, error: wasmtime::Error) {
+pub(super) fn keep(plugin: &Plugin, call: &Call, guest: Guest, error: wasmtime::Error) {
     let (_, Loaded { sandbox, debug, .. }) = plugin.parts();
     let Some(dumps) = sandbox.dumps() else { return };
     let debug = Arc::clone(debug);
@@ -22,7 +22,7 @@ pub(super) fn keep(plugin: &Plugin, call: &Call, instance: WarmInstance, error: 
         return;
     };
     tokio::task::spawn_blocking(move || {
-        let Some(dump) = instance.into_core_dump(&error, &plugin, debug.places()) else { return };
+        let Some(dump) = guest.into_core_dump(&error, &plugin, debug.places()) else { return };
         // Before the log: whoever reads there of this dump may make the next one.
         match writing.finish(&plugin, &request.to_string(), &dump) {
             Ok(path) => {

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use tokio::time::{sleep_until, timeout_at};
 
-use super::outcome;
+use super::errors;
 use crate::plugin::call::Call;
 use crate::plugin::cpu::meter::Meter;
 use crate::plugin::plugin::Plugin;
@@ -94,7 +94,7 @@ async fn stop(
     running: Pin<&mut impl Future<Output = Reply>>,
 ) -> Reply {
     let broken_off = break_off(call, why, running).await;
-    broken_off.unwrap_or_else(|| Err(outcome::stopped(plugin, call, why, None)))
+    broken_off.unwrap_or_else(|| Err(errors::stopped(plugin, call, why, None)))
 }
 
 /// Has `running`, which runs `call`, break off where it has yielded; returns its output. `None` if the call

@@ -4,6 +4,7 @@
 //! what they needed from one to the next: [`Executor`]. A call that has to wait, or computes for more than a
 //! tick, goes on as a [`Pending`].
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,16 +13,15 @@ use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
-use super::core_dump;
 use super::deadline::in_time;
-use super::outcome::{self, answered};
-use crate::plugin::call::{Call, reply_bytes};
+use super::{core_dump, errors};
+use crate::plugin::call::{Call, reply_bytes, timed_out};
 use crate::plugin::cpu::meter::Meter;
 use crate::plugin::cpu::offload::Offloaded;
-use crate::plugin::host::call_queue::GuestReply;
-use crate::plugin::instance::warm::WarmInstance;
+use crate::plugin::instance::Instance;
+use crate::plugin::instance::guest::Guest;
 use crate::plugin::plugin::Plugin;
-use crate::plugin::slots::{ClientLimit, ClientSlot, timed};
+use crate::plugin::slots::{ClientCall, ClientLimit, timed};
 use crate::wire::{CommandError, Reply};
 
 /// Bytes of unsent replies at which no further call is begun.
@@ -35,19 +35,13 @@ const MAX_BATCH_BYTES: usize = 64 << 10;
 pub struct Executor {
     held: Option<Held>,
     /// The last call's future, for its memory.
-    spare: Option<ReusableBoxFuture<'static, Ended>>,
-}
-
-/// The result of [`Executor::poll`]. Calls without a reply, except the pending one, were not begun.
-pub struct Ran {
-    /// The replies of the first calls.
-    pub replies: Vec<Reply>,
-    /// The call after those, if it goes on.
-    pub pending: Option<Pending>,
+    spare: Option<Running>,
 }
 
 /// A call that goes on by itself. Dropping it stops the plugin and frees what the call held.
-pub type Pending = Offloaded<ReusableBoxFuture<'static, Ended>>;
+pub type Pending = Offloaded<Running>;
+
+type Running = ReusableBoxFuture<'static, Ended>;
 
 /// A call that has ended.
 pub struct Ended {
@@ -61,37 +55,18 @@ pub struct Ended {
 ///
 /// It counts as running, so nothing may be awaited between two calls.
 pub struct Held {
+    /// The client's limit; `None` if each call was counted by that before it came here.
     limit: Option<ClientLimit>,
-    slot: Option<Slot>,
-    idle: Option<IdleInstance>,
-}
-
-/// The permits that one call holds while it runs.
-struct Slot {
-    _client: Option<ClientSlot>,
-    _sandbox: OwnedSemaphorePermit,
-}
-
-/// A warm instance between two calls.
-struct IdleInstance {
-    plugin: Arc<Plugin>,
-    instance: WarmInstance,
-}
-
-/// Progress of the calls that were polled together.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one at a time, on the stack; a box would cost each call"
-)]
-enum Polled {
-    /// To its last reply; nothing runs.
-    Paused(Held),
-    /// To the call that goes on.
-    Pending(ReusableBoxFuture<'static, Ended>),
+    of_client: Option<ClientCall>,
+    slot: Option<OwnedSemaphorePermit>,
+    /// The instance between two calls, and its plugin.
+    idle: Option<(Arc<Plugin>, Instance)>,
 }
 
 impl Executor {
-    /// Runs `calls`, of one client and all in `plugin`, one after the other, until one does not end at once.
+    /// Runs `calls`, of one client and all in `plugin`, one after the other, until one does not end at once;
+    /// that is returned, as it goes on. `replies`, which is empty, is given those of the calls before it; the
+    /// calls behind it have not begun.
     ///
     /// Begins none after `until` except the first, nor once the replies are large.
     pub fn poll(
@@ -100,34 +75,33 @@ impl Executor {
         plugin: &Arc<Plugin>,
         calls: &[Arc<Call>],
         until: Instant,
+        replies: &mut Vec<Reply>,
         cx: &mut Context<'_>,
-    ) -> Ran {
-        let mut replies = Vec::with_capacity(calls.len());
+    ) -> Option<Pending> {
         while let Some(call) = calls.get(replies.len()) {
             let (done, now) = (replies.len(), Instant::now());
             if done > 0 && (now >= until || replies.iter().map(reply_bytes).sum::<usize>() >= MAX_BATCH_BYTES)
             {
                 break;
             }
-            if let Err(error) = call.check_deadline(now) {
-                replies.push(Err(error));
+            if call.deadline <= now {
+                replies.push(Err(timed_out()));
                 continue;
             }
             let held = self.held.take().unwrap_or_else(|| Held::new(Some(limit.clone())));
             let in_time = calls[done..].iter().take_while(|call| call.deadline > now).count();
-            let ran = poll_batch(held, plugin, &calls[done..][..in_time], until, &mut replies, cx);
-            let ran = match ran {
-                Polled::Paused(held) if replies.len() == done => {
-                    self.poll_one(run(held, Arc::clone(plugin), Arc::clone(call)), &mut replies, cx)
+            let ran = match poll_batch(held, plugin, &calls[done..][..in_time], until, replies, cx) {
+                Continue(held) if replies.len() == done => {
+                    self.poll_one(run(held, Arc::clone(plugin), Arc::clone(call)), replies, cx)
                 }
                 ran => ran,
             };
             match ran {
-                Polled::Paused(held) => self.held = Some(held),
-                Polled::Pending(call) => return Ran { replies, pending: Some(plugin.offload(call)) },
+                Continue(held) => self.held = Some(held),
+                Break(call) => return Some(plugin.offload(call)),
             }
         }
-        Ran { replies, pending: None }
+        None
     }
 
     /// Polls a call once.
@@ -136,7 +110,7 @@ impl Executor {
         call: impl Future<Output = Ended> + Send + 'static,
         replies: &mut Vec<Reply>,
         cx: &mut Context<'_>,
-    ) -> Polled {
+    ) -> ControlFlow<Running, Held> {
         let mut call = match self.spare.take() {
             Some(mut spare) => {
                 spare.set(call);
@@ -144,10 +118,10 @@ impl Executor {
             }
             None => ReusableBoxFuture::new(call),
         };
-        let Poll::Ready(Ended { reply, held }) = call.poll(cx) else { return Polled::Pending(call) };
+        let Poll::Ready(Ended { reply, held }) = call.poll(cx) else { return Break(call) };
         self.spare = Some(call);
         replies.push(reply);
-        Polled::Paused(held)
+        Continue(held)
     }
 
     /// Gives back what the last call left. Call this before waiting for anything.
@@ -157,7 +131,7 @@ impl Executor {
 }
 
 /// Runs those of `calls` that end at once in a warm instance that takes several; if there is none, or
-/// something has to be waited for, runs none.
+/// something has to be waited for, runs none. Breaks off with the call that goes on.
 fn poll_batch(
     mut held: Held,
     plugin: &Arc<Plugin>,
@@ -165,21 +139,16 @@ fn poll_batch(
     until: Instant,
     replies: &mut Vec<Reply>,
     cx: &mut Context<'_>,
-) -> Polled {
-    let Some(mut instance) = held.try_acquire(plugin, calls) else { return Polled::Paused(held) };
-    let calls = &calls[..plugin.pool().calls_left(&instance).min(calls.len())];
-    let (mut begun, mut last_answered) = (calls.iter(), None);
-    let push = |answer| {
-        if let Some(call) = begun.next() {
-            replies.push(answered(plugin, call, answer));
-            last_answered = Some(call);
-        }
-    };
-    let polled = instance.poll_all(calls, until, push, cx);
-    match (polled, begun.next()) {
+) -> ControlFlow<Running, Held> {
+    let Some(mut instance) = held.try_acquire(plugin, calls) else { return Continue(held) };
+    let calls = &calls[..instance.calls_left().min(calls.len())];
+    let before = replies.len();
+    let polled = instance.poll_all(calls, until, replies, cx);
+    let (answered, rest) = calls.split_at_checked(replies.len() - before).unwrap_or((calls, &[]));
+    match (polled, rest.first()) {
         (Ok(true), Some(call)) => {
             let rest = finish(held, Arc::clone(plugin), Arc::clone(call), instance);
-            return Polled::Pending(ReusableBoxFuture::new(rest));
+            return Break(ReusableBoxFuture::new(rest));
         }
         (Err(error), Some(call)) => {
             replies.push(conclude(&mut held, plugin, call, instance, Err(error)));
@@ -187,11 +156,11 @@ fn poll_batch(
         (Err(_), None) => {}
         (Ok(_), _) => {
             plugin.hint().ended_at_once();
-            last_answered.inspect(|call| log_exit(plugin, call, &instance));
+            answered.last().inspect(|call| log_exit(plugin, call, &instance));
             held.keep(plugin, instance);
         }
     }
-    Polled::Paused(held)
+    Continue(held)
 }
 
 /// Runs a call to its end: acquires what it needs, and calls a warm instance or a fresh one.
@@ -205,9 +174,9 @@ async fn run(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>) -> Ended {
     Ended { reply, held }
 }
 
-/// Runs a call whose client's limit has been acquired.
-pub fn run_reserved(plugin: &Arc<Plugin>, call: Arc<Call>) -> Pending {
-    plugin.offload(ReusableBoxFuture::new(run(Held::new(None), Arc::clone(plugin), call)))
+/// Runs a call by itself, within its client's `limit`, if that has not been acquired.
+pub fn run_one(limit: Option<ClientLimit>, plugin: &Arc<Plugin>, call: Arc<Call>) -> Pending {
+    plugin.offload(ReusableBoxFuture::new(run(Held::new(limit), Arc::clone(plugin), call)))
 }
 
 /// Runs a call that another one waits for, beside that one's slot.
@@ -230,25 +199,25 @@ async fn run_in(held: &mut Held, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Repl
             Some(instance) => instance,
             None => {
                 let fresh = plugin.instantiate().await;
-                let fresh = fresh.map_err(|error| outcome::not_started(plugin, call, &error))?;
-                WarmInstance::new(fresh, plugin.pool().owner(&call.caller), plugin.pool().kept())
+                let fresh = fresh.map_err(|error| errors::not_started(plugin, call, &error))?;
+                plugin.pool().begin(fresh, &call.caller)
             }
         };
-        let answer = instance.handle(call).await;
-        conclude(held, plugin, call, instance, answer)
+        let ended = instance.handle(call).await;
+        conclude(held, plugin, call, instance, ended)
     });
     let counted = Some((plugin.metrics(), call.spent()));
     in_time(plugin, call, Meter::new(plugin.cpu_time(), counted), running).await
 }
 
 /// Runs a call to its end that was polled once in a batch.
-async fn finish(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>, mut instance: WarmInstance) -> Ended {
+async fn finish(mut held: Held, plugin: Arc<Plugin>, call: Arc<Call>, mut instance: Instance) -> Ended {
     let reply = {
         let counted = Some((plugin.metrics(), call.spent()));
         let meter = Meter::after_one_poll(plugin.cpu_time(), counted);
         let running = pin!(async {
-            let answer = instance.finish().await;
-            conclude(&mut held, &plugin, &call, instance, answer)
+            let ended = instance.finish().await;
+            conclude(&mut held, &plugin, &call, instance, ended)
         });
         in_time(&plugin, &call, meter, running).await
     };
@@ -261,33 +230,36 @@ fn conclude(
     held: &mut Held,
     plugin: &Arc<Plugin>,
     call: &Call,
-    instance: WarmInstance,
-    answer: wasmtime::Result<GuestReply>,
+    instance: Instance,
+    ended: wasmtime::Result<Reply>,
 ) -> Reply {
-    match answer {
-        Ok(answer) => {
+    match ended {
+        Ok(reply) => {
             log_exit(plugin, call, &instance);
             held.keep(plugin, instance);
-            answered(plugin, call, answer)
+            reply
         }
         Err(error) => {
-            let told = outcome::broke_off(plugin, call, &error, instance.state());
-            core_dump::keep(plugin, call, instance, error);
+            let guest = instance.into_guest();
+            let told = errors::broke_off(plugin, call, &error, guest.as_ref().map(Guest::state));
+            if let Some(guest) = guest {
+                core_dump::keep(plugin, call, guest, error);
+            }
             Err(told)
         }
     }
 }
 
 /// Logs a guest that exited after its last reply, to `call`. The reply stands.
-fn log_exit(plugin: &Plugin, call: &Call, instance: &WarmInstance) {
+fn log_exit(plugin: &Plugin, call: &Call, instance: &Instance) {
     if let Some((error, state)) = instance.exited() {
-        outcome::broke_off(plugin, call, error, Some(state));
+        errors::broke_off(plugin, call, error, Some(state));
     }
 }
 
 impl Held {
     pub(super) fn new(limit: Option<ClientLimit>) -> Self {
-        Self { limit, slot: None, idle: None }
+        Self { limit, of_client: None, slot: None, idle: None }
     }
 
     /// Acquires what a call of `plugin` needs to run, waiting if necessary; the last call's slot serves as
@@ -308,16 +280,16 @@ impl Held {
                 None => None,
             };
             let limit = plugin.limit().acquire(deadline).await?;
-            let sandbox = plugin.slots().acquire(deadline).await?;
-            Ok::<_, CommandError>((Slot { _client: client, _sandbox: sandbox }, limit))
+            let slot = plugin.slots().acquire(deadline).await?;
+            Ok::<_, CommandError>((client, limit, slot))
         });
-        let (slot, limit) = timed(&plugin.metrics().waited, call.spent(), acquiring).await?;
-        self.slot = Some(slot);
+        let (client, limit, slot) = timed(&plugin.metrics().waited, call.spent(), acquiring).await?;
+        (self.of_client, self.slot) = (client, Some(slot));
         Ok(limit)
     }
 
     /// Acquires the same without waiting, and a warm instance that takes several calls.
-    fn try_acquire(&mut self, plugin: &Plugin, calls: &[Arc<Call>]) -> Option<WarmInstance> {
+    fn try_acquire(&mut self, plugin: &Plugin, calls: &[Arc<Call>]) -> Option<Instance> {
         let call = calls.first()?;
         if !plugin.takes_many() || plugin.hint().starts_offloaded() {
             return None;
@@ -327,40 +299,39 @@ impl Held {
                 Some(limit) => Some(limit.try_acquire()?),
                 None => None,
             };
-            self.slot = Some(Slot { _client: client, _sandbox: plugin.slots().try_acquire()? });
+            (self.of_client, self.slot) = (client, Some(plugin.slots().try_acquire()?));
         }
         self.take_instance(plugin, call)
     }
 
     /// Takes a warm instance of `plugin`: the last call's, or one from the pool.
-    fn take_instance(&mut self, plugin: &Plugin, call: &Call) -> Option<WarmInstance> {
+    fn take_instance(&mut self, plugin: &Plugin, call: &Call) -> Option<Instance> {
         match self.idle.take() {
-            Some(idle) if std::ptr::eq(&*idle.plugin, plugin) => Some(idle.instance),
+            Some((of, instance)) if std::ptr::eq(&*of, plugin) => Some(instance),
             other => {
-                self.idle = other;
-                self.give_back_instance();
+                give_back(other);
                 plugin.pool().take(&call.caller)
             }
         }
     }
 
     /// Keeps the instance of a call that ended well, unless it is worn out.
-    fn keep(&mut self, plugin: &Arc<Plugin>, mut instance: WarmInstance) {
-        match plugin.pool().ends(&instance) {
-            None => self.idle = Some(IdleInstance { plugin: Arc::clone(plugin), instance }),
+    fn keep(&mut self, plugin: &Arc<Plugin>, mut instance: Instance) {
+        match instance.worn() {
+            None => self.idle = Some((Arc::clone(plugin), instance)),
             Some(reason) => instance.end_by(reason),
         }
     }
 
-    fn give_back_instance(&mut self) {
-        if let Some(IdleInstance { plugin, instance }) = self.idle.take() {
-            plugin.pool().give_back(instance);
-        }
-    }
-
     fn release(&mut self) {
-        self.slot = None;
-        self.give_back_instance();
+        (self.of_client, self.slot) = (None, None);
+        give_back(self.idle.take());
+    }
+}
+
+fn give_back(idle: Option<(Arc<Plugin>, Instance)>) {
+    if let Some((plugin, instance)) = idle {
+        plugin.pool().give_back(instance);
     }
 }
 

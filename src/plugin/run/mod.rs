@@ -2,11 +2,11 @@
 
 mod core_dump;
 mod deadline;
+mod errors;
 mod executor;
-mod outcome;
 mod streaming;
 mod trial;
 
-pub use executor::{Ended, Executor, Pending, Ran, run_nested, run_reserved};
+pub use executor::{Ended, Executor, Pending, run_nested, run_one};
 pub use streaming::run_streaming;
-pub use trial::{Trial, run_whole, try_out};
+pub use trial::{Trial, try_out};

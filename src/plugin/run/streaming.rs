@@ -7,10 +7,9 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use super::deadline::stream_in_time;
 use super::executor::{Ended, Held, Pending};
-use super::{core_dump, outcome};
+use super::{core_dump, errors};
 use crate::plugin::call::Call;
 use crate::plugin::host::context::Streaming;
-use crate::plugin::instance::warm::WarmInstance;
 use crate::plugin::plugin::Plugin;
 use crate::plugin::slots::ClientLimit;
 use crate::plugin::stream::pipe::PipeWriter;
@@ -48,15 +47,14 @@ async fn run_in(plugin: &Arc<Plugin>, call: &Arc<Call>, writer: PipeWriter) -> R
 async fn stream(plugin: &Arc<Plugin>, call: &Arc<Call>, streaming: Streaming, writer: PipeWriter) -> Reply {
     plugin.hint().begin().await;
     let fresh = plugin.instantiate().await;
-    let mut instance = fresh.map_err(|error| outcome::not_started(plugin, call, &error))?;
-    match instance.stream(call, streaming, writer.clone()).await {
-        Ok(Ok(())) => Ok(Vec::new()),
-        Ok(Err(failure)) => Err(outcome::failed(failure)),
+    let mut guest = fresh.map_err(|error| errors::not_started(plugin, call, &error))?;
+    match guest.stream(call, streaming, writer.clone()).await {
+        Ok(reply) => reply,
         Err(error) => {
-            let told = outcome::broke_off(plugin, call, &error, Some(instance.state()));
+            let told = errors::broke_off(plugin, call, &error, Some(guest.state()));
             // The client is answered while its core dump is written.
             writer.close();
-            core_dump::keep(plugin, call, WarmInstance::new(instance, None, None), error);
+            core_dump::keep(plugin, call, guest, error);
             Err(told)
         }
     }

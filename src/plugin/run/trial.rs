@@ -1,4 +1,4 @@
-//! Calls of a plugin without a server: one by itself, measured, and one of several.
+//! A call of a plugin without a server, measured.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -8,19 +8,15 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 use super::deadline::break_off;
-use super::executor::run_reserved;
-use super::outcome::{self, answered};
-use super::streaming::run_streaming;
+use super::errors;
 use crate::plugin::call::Call;
 use crate::plugin::cpu::meter::thread_cpu;
-use crate::plugin::host::call_queue::GuestReply;
 use crate::plugin::host::context::Streaming;
-use crate::plugin::instance::Instance;
+use crate::plugin::instance::guest::Guest;
 use crate::plugin::plugin::Plugin;
 use crate::plugin::stop::Stopped;
 use crate::plugin::stream::pipe::{Parts, pipe};
-use crate::units::size;
-use crate::wire::{Code, CommandError, Reply};
+use crate::wire::{CommandError, Reply};
 
 /// The reply to a call, and its cost.
 #[derive(Clone, Debug)]
@@ -54,14 +50,14 @@ pub async fn try_out(
 ) -> Result<Trial, CommandError> {
     let began = Instant::now();
     let _slot = plugin.slots().acquire(call.deadline).await?;
-    let mut instance = match timeout_at(call.deadline, plugin.instantiate()).await {
-        Ok(instance) => instance.map_err(|error| outcome::not_started(plugin, call, &error))?,
-        Err(_elapsed) => return Err(outcome::stopped(plugin, call, Stopped::AtDeadline, None)),
+    let mut guest = match timeout_at(call.deadline, plugin.instantiate()).await {
+        Ok(guest) => guest.map_err(|error| errors::not_started(plugin, call, &error))?,
+        Err(_elapsed) => return Err(errors::stopped(plugin, call, Stopped::AtDeadline, None)),
     };
     let instantiation = began.elapsed();
     let (began, cpu_began) = (Instant::now(), thread_cpu());
     let handled = {
-        let mut handling = pin!(handle(plugin, &mut instance, call, part));
+        let mut handling = pin!(handle(plugin, &mut guest, call, part));
         match timeout_at(call.deadline, handling.as_mut()).await {
             Ok(handled) => Some(handled),
             Err(_elapsed) => break_off(call, Stopped::AtDeadline, handling).await,
@@ -69,15 +65,15 @@ pub async fn try_out(
     };
     let cpu = thread_cpu().saturating_sub(cpu_began);
     let wall = began.elapsed();
-    let state = instance.state();
+    let state = guest.state();
     let (memory_bytes, host_calls) = (state.memory.used_bytes(), state.volume.calls());
     let (answer, core_dump) = match handled {
-        Some(Ok(answer)) => (answered(plugin, call, answer), None),
+        Some(Ok(answer)) => (answer, None),
         Some(Err(error)) => {
-            let told = outcome::broke_off(plugin, call, &error, Some(state));
-            (Err(told), instance.into_core_dump(&error, plugin.name(), plugin.places()))
+            let told = errors::broke_off(plugin, call, &error, Some(state));
+            (Err(told), guest.into_core_dump(&error, plugin.name(), plugin.places()))
         }
-        None => (Err(outcome::stopped(plugin, call, Stopped::AtDeadline, None)), None),
+        None => (Err(errors::stopped(plugin, call, Stopped::AtDeadline, None)), None),
     };
     Ok(Trial { answer, instantiation, wall, cpu, memory_bytes, host_calls, core_dump })
 }
@@ -85,55 +81,22 @@ pub async fn try_out(
 /// The reply; of a stream each part as it comes, and then nothing.
 async fn handle(
     plugin: &Plugin,
-    instance: &mut Instance,
+    guest: &mut Guest,
     call: &Arc<Call>,
     part: &mut dyn FnMut(&[u8]),
-) -> wasmtime::Result<GuestReply> {
+) -> wasmtime::Result<Reply> {
     if !plugin.is_streaming() {
-        return instance.handle(call).await;
+        return guest.handle(call).await;
     }
     let (writer, parts) = pipe();
     let streaming = Streaming::begun(plugin.timeout());
     let streamed = async {
-        let answer = instance.stream(call, streaming, writer.clone()).await;
+        let answer = guest.stream(call, streaming, writer.clone()).await;
         writer.close();
         answer
     };
     let (answer, ()) = tokio::join!(streamed, each(parts, part));
-    Ok(answer?.map(|()| Vec::new()))
-}
-
-/// The most of a stream that is held to be compared. No key bounds a stream, as it is held nowhere else.
-const MAX_JOINED_BYTES: usize = 64 << 20;
-
-/// Runs `call` as a server does, in a warm instance where there is one and the plugin keeps them; gives the
-/// reply, of a stream all of it. The parts of a stream that then fails are put into `sent`.
-///
-/// # Errors
-///
-/// What the client would be told; the log has been told the rest.
-pub async fn run_whole(plugin: &Arc<Plugin>, call: &Arc<Call>, sent: &mut Vec<u8>) -> Reply {
-    if !plugin.is_streaming() {
-        return run_reserved(plugin, Arc::clone(call)).await.reply;
-    }
-    let (writer, parts) = pipe();
-    let streamed = run_streaming(None, plugin, Arc::clone(call), writer);
-    let mut is_whole = true;
-    let mut join = |part: &[u8]| {
-        is_whole &= part.len() <= MAX_JOINED_BYTES - sent.len();
-        if is_whole {
-            sent.extend(part);
-        }
-    };
-    let (ended, ()) = tokio::join!(streamed, each(parts, &mut join));
-    ended.reply?;
-    match is_whole {
-        true => Ok(std::mem::take(sent)),
-        false => Err(CommandError::unknown(
-            Code::PluginLimit,
-            format!("Its parts are more than {}", size(MAX_JOINED_BYTES as u64)),
-        )),
-    }
+    answer
 }
 
 async fn each(mut parts: Parts, take: &mut dyn FnMut(&[u8])) {

@@ -8,7 +8,7 @@ use super::Connection;
 use super::batch::take_back;
 use super::in_flight::Waiting;
 use super::keyed;
-use crate::plugin::{Exchange, Ran};
+use crate::plugin::Exchange;
 use crate::route::Target;
 use crate::server::builtin::{self, Done};
 use crate::server::close_reason::CloseReason;
@@ -101,7 +101,8 @@ impl Connection {
     pub(super) fn run_batch(&mut self, cx: &mut Context<'_>, until: Instant) {
         let Self { session, batch, executor, .. } = self;
         let Some((plugin, calls)) = batch.calls() else { return };
-        let Ran { replies, pending } = executor.poll(&session.limit, plugin, calls, until, cx);
+        let mut replies = Vec::with_capacity(calls.len());
+        let pending = executor.poll(&session.limit, plugin, calls, until, &mut replies, cx);
         session.look();
         let mut batch = std::mem::take(batch);
         let mut calls = batch.drain();

@@ -9,9 +9,7 @@ use super::in_flight::InFlight;
 use super::reply_budget::{Completed, ReplyBudget};
 use super::session::Session;
 use crate::idempotency::{Asked, Claim, Claimed, Ledger, refused_of_stream};
-use crate::plugin::{
-    Call, ClientLimit, ClientSlot, Ended, Plugin, pipe, run_reserved, run_streaming, timed_out,
-};
+use crate::plugin::{Call, ClientCall, ClientLimit, Ended, Plugin, pipe, run_one, run_streaming, timed_out};
 use crate::wire::{Code, CommandError, NEEDS_SEQUENCE, Outcome};
 
 /// Begins `call` of `plugin` as a task.
@@ -74,12 +72,12 @@ async fn run_once(
 
 /// Runs `call`, which is claimed, and stores its reply.
 async fn run(
-    claim: Claim<ClientSlot>,
+    claim: Claim<ClientCall>,
     budget: ReplyBudget,
     plugin: Arc<Plugin>,
     call: Arc<Call>,
 ) -> Completed {
-    let Ended { reply, held } = run_reserved(&plugin, call).await;
+    let Ended { reply, held } = run_one(None, &plugin, call).await;
     match claim.settle(reply, held).await {
         Some((reply, held, reserved)) => budget.hold(reply, 0, (held, reserved)).await,
         None => Completed::instead(CommandError::unknown(Code::Internal, "The server failed")),
@@ -93,7 +91,7 @@ async fn claim(
     limit: &ClientLimit,
     plugin: &Plugin,
     call: &Arc<Call>,
-) -> Claimed<ClientSlot> {
+) -> Claimed<ClientCall> {
     let reserved = match plugin.reserve(limit, call).await {
         Ok(reserved) => reserved,
         Err(error) => return Claimed::Refused(error),

@@ -1,22 +1,20 @@
-//! The outcome of a call: the reply for its client, and the details for the log.
+//! Errors of calls that end without an answer of the plugin: words for the client, details for the log.
 
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
-use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::plugin::call::Call;
 use crate::plugin::cpu::meter::CpuSpent;
 use crate::plugin::debug::backtrace::{authors_place, names_functions, words, words_with};
-use crate::plugin::host::call_queue::GuestReply;
 use crate::plugin::host::context::HostState;
 use crate::plugin::memory::budget::BudgetSpent;
 use crate::plugin::memory::refusal::RAISE_PLUGIN_MEMORY;
 use crate::plugin::plugin::Plugin;
 use crate::plugin::stop::{DeadlineOf, Stopped};
-use crate::plugin::trap::{Breakage, RAISE_REPLY};
+use crate::plugin::trap::Breakage;
 use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 use crate::watermark;
-use crate::wire::{Code, CommandError, Outcome, Reply};
+use crate::wire::{Code, CommandError, Outcome};
 
 const RAISE_TIMEOUT: &str = "raise `timeout` of the plugin, or `--timeout` of the command line";
 
@@ -24,28 +22,6 @@ const RAISE_CPU_TIME: &str = "raise `cpu_time` of the plugin";
 
 const RAISE_CONCURRENCY: &str =
     "raise `concurrent_commands` of [limits], or lower `concurrency` of the plugins that run longest";
-
-/// Returns the reply for the plugin's own answer.
-pub(super) fn answered(plugin: &Plugin, call: &Call, answer: GuestReply) -> Reply {
-    match answer {
-        Ok(reply) if reply.len() > plugin.max_reply_bytes() => Err(reply_too_large(plugin, call)),
-        Ok(reply) => Ok(reply),
-        Err(failure) => Err(failed(failure)),
-    }
-}
-
-/// Returns the error for a failure that the plugin reports itself.
-pub(super) fn failed(failure: Failure) -> CommandError {
-    let code = match failure.code.as_str() {
-        "bad-arguments" => Code::BadArguments,
-        "not-found" => Code::NotFound,
-        "conflict" => Code::Conflict,
-        "denied" => Code::Denied,
-        "unavailable" => Code::Unavailable,
-        _ => Code::PluginFailed,
-    };
-    CommandError::failed(code, failure.message)
-}
 
 /// Logs that the call was stopped, and returns the error for its client. `error` is given if it broke off
 /// while it computed.
@@ -164,15 +140,4 @@ pub(super) fn broke_off(
     let (at, error) = (authors_place(error, places), words_with(error, places));
     tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id(), command = call.request().command(), reason, advice, at, error, "plugin broke off");
     CommandError::unknown(code, format!("Plugin {name} {reason} (request {})", call.id()))
-}
-
-/// Logs that the reply is longer than allowed, and returns the error for the client.
-fn reply_too_large(plugin: &Plugin, call: &Call) -> CommandError {
-    let (name, max) = (plugin.name(), plugin.max_reply_bytes());
-    tracing::warn!(target: "lictor::plugin", plugin = name, client = call.caller.name(), request = %call.id(), command = call.request().command(), max_bytes = max, advice = RAISE_REPLY, "reply too large");
-    Counter::RepliesTooLarge.count();
-    CommandError::unknown(
-        Code::PluginLimit,
-        format!("Plugin {name} returned more than its {max} bytes (request {})", call.id()),
-    )
 }
