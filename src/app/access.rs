@@ -13,6 +13,7 @@ use crate::config::{Client, ClientName, Config, Grants, Placed, Plugin, PluginNa
 use crate::files::Opened;
 use crate::identity::{Thumbprint, Utc};
 use crate::route::BUILT_INS;
+use crate::server::{ConfigLine, Words};
 use crate::units;
 use crate::wire::Request;
 
@@ -34,7 +35,7 @@ pub struct Access {
     /// The patterns that allow the command but not the arguments, closest first.
     pub closest: Vec<Rule>,
     /// The line that would allow it, if the client's patterns are all that is missing.
-    pub to_allow: Option<Line>,
+    pub to_allow: Option<ConfigLine>,
     /// The plugin that serves the command; `None` for a built-in and for an unknown command.
     pub plugin: Option<Serving>,
 }
@@ -52,21 +53,6 @@ pub struct Rule {
     pub line: usize,
     /// The first argument that does not match, in words; `None` if all do.
     pub mismatch: Option<String>,
-}
-
-/// A line of the config as it should be.
-#[derive(Debug, Serialize)]
-pub struct Line {
-    /// The section that it belongs to.
-    pub section: String,
-    /// The file of that section.
-    pub file: String,
-    /// The line at which the section begins.
-    pub line: usize,
-    /// The text to write.
-    pub text: String,
-    /// True if it allows this request alone; false if the request is too long for such a pattern.
-    pub is_exact: bool,
 }
 
 /// A plugin that serves a command.
@@ -115,7 +101,9 @@ pub fn access(config: &Config, client: &str, words: &[String]) -> Result<Option<
     }
     let is_reported = by.is_empty() && refused.is_empty() && client.permissions.reports(&request, now);
     let reported_until = is_reported.then(|| reported_until(client)).flatten();
-    let to_allow = (by.is_empty() && refused.is_empty()).then(|| line_to_allow(name, client, &request));
+    let is_only_forbidden = by.is_empty() && refused.is_empty();
+    let line = is_only_forbidden.then(|| line_to_allow(name, client, Words::Only(words)));
+    let to_allow = line.transpose()?;
     if by.is_empty() {
         refused.push(match closest.is_empty() {
             true => format!("no pattern of {name} allows {}", request.command()),
@@ -317,17 +305,28 @@ pub fn granted(plugin: &Plugin) -> Map<String, Value> {
     all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
-/// The client's `commands` with the narrowest pattern that allows `request`.
-fn line_to_allow(name: &ClientName, client: &Client, request: &Request) -> Line {
+/// The client's `commands` with the narrowest pattern that allows a request of these `words`.
+///
+/// # Errors
+///
+/// In words: the words are no request.
+pub(super) fn line_to_allow(
+    name: &ClientName,
+    client: &Client,
+    words: Words<'_>,
+) -> Result<ConfigLine, String> {
     let own = client.commands.iter().map(|placed| placed.value.to_string());
-    let only = PermissionPattern::only(request);
-    let is_exact = !only.ends_with(" ...");
-    let patterns: Vec<_> = own.chain([only]).map(|text| quoted(&text)).collect();
-    Line {
+    let added = match words {
+        Words::Only(words) => PermissionPattern::only(&request(words)?),
+        Words::Command(command) => command.to_owned(),
+    };
+    let is_exact = matches!(words, Words::Only(_)) && !added.ends_with(" ...");
+    let patterns: Vec<_> = own.chain([added]).map(|text| quoted(&text)).collect();
+    Ok(ConfigLine {
         section: name.key(),
         file: client.place.file().to_owned(),
         line: client.place.line(),
         text: format!("commands = [{}]", patterns.join(", ")),
         is_exact,
-    }
+    })
 }

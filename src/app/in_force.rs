@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use super::access::line_to_allow;
 use super::state;
-use crate::config::{Config, ServerCertificate};
+use crate::config::{Client, ClientName, Config, ServerCertificate};
 use crate::files::Sightings;
 use crate::identity::describe;
 use crate::reload;
-use crate::server::CertificateEnd;
+use crate::server::{CertificateEnd, ConfigLine, Words};
 use crate::sync::locked;
 use crate::telemetry::metrics::Family;
 
@@ -25,6 +26,7 @@ struct Facts {
     since: Option<SystemTime>,
     ends: Vec<CertificateEnd>,
     state: Option<PathBuf>,
+    clients: BTreeMap<ClientName, Client>,
 }
 
 impl InForce {
@@ -40,6 +42,7 @@ impl InForce {
         let (ends, state) = (certificate_ends(config), state::file(config).map(Path::to_owned));
         let mut facts = locked(&self.0);
         (facts.ends, facts.state) = (ends, state);
+        facts.clients.clone_from(&config.clients);
     }
 
     /// The ends of the certificates that the config names, without clients'.
@@ -51,6 +54,13 @@ impl InForce {
     fn changed_files(&self) -> usize {
         let files = locked(&self.0).files.clone();
         files.into_iter().filter(|(path, stamp)| stamp.again(path) != *stamp).count()
+    }
+
+    /// The line that would allow `client` a request, if there is such a client.
+    pub(super) fn line_to_allow(&self, client: &str, words: Words<'_>) -> Option<ConfigLine> {
+        let facts = locked(&self.0);
+        let (name, client) = facts.clients.get_key_value(client)?;
+        line_to_allow(name, client, words).ok()
     }
 
     /// Its metrics, with those of reloads.

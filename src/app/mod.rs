@@ -24,7 +24,7 @@ mod supervisor;
 mod systemd;
 mod usage;
 
-pub use access::{Access, Allowed, Clients, Line, Rule, Serving, access, clients_that_may, granted, may};
+pub use access::{Access, Allowed, Clients, Rule, Serving, access, clients_that_may, granted, may};
 pub use check::{Checked, check};
 pub use state::{ByHand, Entry, Existing, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
 pub use supervisor::{Running, Supervisor};
@@ -35,3 +35,4 @@ pub(crate) use runtimes::single_threaded;
 pub(crate) use service::{connection_limits, idempotency_limits};
 
 pub use crate::plugin::{Compilation, Compiling, Work, compile_alone};
+pub use crate::server::ConfigLine;

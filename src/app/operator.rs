@@ -9,7 +9,7 @@ use super::in_force::InForce;
 use super::usage::Usage;
 use crate::config::TimeSpan;
 use crate::reload::Handle;
-use crate::server::{CertificateEnd, Control, Done, Report};
+use crate::server::{CertificateEnd, ConfigLine, Control, Done, Report, Words};
 use crate::telemetry::metrics::Family;
 
 /// Operations on this server for operators.
@@ -40,6 +40,10 @@ impl Control for Operator {
         let period = TimeSpan::unused(period).map_err(|invalid| invalid.in_full())?;
         let unused = self.usage.unused(period);
         Ok(Report { text: unused.to_string(), json: unused.to_json() })
+    }
+
+    fn line_to_allow(&self, client: &str, words: Words<'_>) -> Option<ConfigLine> {
+        self.in_force.line_to_allow(client, words)
     }
 
     fn metrics(&self) -> Vec<Family> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{Exit, Failure, output};
-use crate::app::{Access, Allowed, Clients, Line, Rule, Serving, access, clients_that_may};
+use crate::app::{Access, Allowed, Clients, ConfigLine, Rule, Serving, access, clients_that_may};
 use crate::config::{Config, key_text, quoted, quoted_list};
 
 /// Answers whether `client` may make the request.
@@ -89,7 +89,7 @@ fn told(answer: &Access) -> String {
         let mismatch = rule.mismatch.as_deref().unwrap_or_default();
         say(format!("close: {}: {mismatch}", of_rule(rule)));
     }
-    if let Some(Line { section, file, line, text, is_exact }) = to_allow {
+    if let Some(ConfigLine { section, file, line, text, is_exact }) = to_allow {
         let what =
             if *is_exact { "it" } else { "it, and other arguments at the end: it is too long for a pattern" };
         say(format!("this line in [{section}], {file}:{line}, would allow {what}:"));

@@ -12,7 +12,7 @@ use crate::authz::check_command_text;
 use crate::text::{InvalidText, check_length};
 
 /// The server's built-in commands; plugins' commands can't begin with `@`.
-pub const BUILT_INS: [&str; 12] = [
+pub const BUILT_INS: [&str; 13] = [
     "@ping",
     "@whoami",
     "@commands",
@@ -21,6 +21,7 @@ pub const BUILT_INS: [&str; 12] = [
     "@metrics",
     "@clients",
     "@slowlog",
+    "@errors",
     "@plugins",
     "@reload",
     "@kick",

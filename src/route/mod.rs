@@ -30,6 +30,8 @@ pub enum BuiltIn {
     Clients,
     /// `@slowlog`
     Slowlog,
+    /// `@errors`
+    Errors,
     /// `@plugins`
     Plugins,
     /// `@reload`
@@ -65,6 +67,12 @@ pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
         "@slowlog",
         "@slowlog [by MEASURE] [N]|reset",
         "lists the requests that took most time, memory or bytes",
+    ),
+    (
+        BuiltIn::Errors,
+        "@errors",
+        "@errors [N]",
+        "lists refused connections and failed commands, and how to allow them",
     ),
     (BuiltIn::Plugins, "@plugins", "@plugins", "lists plugins with their commands and hashes"),
     (BuiltIn::Reload, "@reload", "@reload", "reloads the config, certificates and plugins"),

@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::time::SystemTime;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::telemetry::metrics::Family;
@@ -31,6 +32,31 @@ pub struct CertificateEnd {
     pub ends: SystemTime,
 }
 
+/// The words of a request that a line is to allow.
+#[derive(Clone, Copy, Debug)]
+pub enum Words<'a> {
+    /// Just these, the command first.
+    Only(&'a [String]),
+    /// This command with any arguments.
+    Command(&'a str),
+}
+
+/// A line of the config as it should be.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConfigLine {
+    /// The section that it belongs to.
+    pub section: String,
+    /// The file of that section.
+    pub file: String,
+    /// The line at which the section begins.
+    pub line: usize,
+    /// The text to write.
+    pub text: String,
+    /// True if it allows this request alone; false if the request is too long for such a pattern, or its
+    /// arguments are not known.
+    pub is_exact: bool,
+}
+
 /// Implements `@reload`, `@status`, `@status unused` and `@drain`.
 pub trait Control: Send + Sync {
     /// Reloads the config: returns the changes, or the reason why it stays as it is.
@@ -45,6 +71,10 @@ pub trait Control: Send + Sync {
     ///
     /// What is wrong with `period`.
     fn unused(&self, period: &str) -> Result<Report, String>;
+
+    /// Returns the line of the config that would allow `client` a request of these words; `None` if there is
+    /// no such client.
+    fn line_to_allow(&self, client: &str, words: Words<'_>) -> Option<ConfigLine>;
 
     /// Metrics of the config and its reloads.
     fn metrics(&self) -> Vec<Family>;

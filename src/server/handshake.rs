@@ -21,8 +21,8 @@ use super::shared::{Current, Shared};
 use super::stranger::{Explained, FirstBytes};
 use crate::identity::{PeerIdentity, Rejection, Roster, Unproven, authenticate, recognize};
 use crate::network::PeerAddress;
-use crate::telemetry::ConnectionId;
 use crate::telemetry::metrics::Handshake;
+use crate::telemetry::{ConnectionId, ERRORS};
 
 /// Silence after which the kernel asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -60,6 +60,7 @@ pub(super) async fn authorize(
                 None => {
                     let Explained { what, advice, end } = first.explain(&error);
                     end.count();
+                    ERRORS.add_connection((Some(id), peer), end.as_str(), "", &what, advice);
                     tracing::info!(target: "lictor::connection", connection = %id, %peer, error = &*what, advice, "handshake failed");
                 }
             }
@@ -90,6 +91,7 @@ pub(super) async fn authorize(
             let (rejection, detail) = (refused.rejection(), refused.rejection().detail());
             let thumbprint = rejection.thumbprint().map(tracing::field::display);
             end_of(rejection).count();
+            add_refused((id, peer), rejection);
             tracing::warn!(target: "lictor::connection", connection = %id, %peer, thumbprint, reason = %rejection, detail, "refused");
             // The peer may disconnect before it is told.
             let _ = refused.explain(entrance).await;
@@ -102,11 +104,24 @@ pub(super) async fn authorize(
 /// it is a stranger; but if the certificate is a client's, the operator has to know.
 fn not_proven(unproven: &Unproven, roster: &Roster, id: ConnectionId, peer: PeerAddress) {
     Handshake::Unproven.count();
+    let (of, words) = (unproven.sha256.to_string(), unproven.to_string());
+    ERRORS.add_connection((Some(id), peer), Handshake::Unproven.as_str(), &of, &words, NOT_PROVEN);
     if let Some(of) = roster.pinned_for(unproven.sha256, unproven.sha1) {
         tracing::warn!(target: "lictor::connection", connection = %id, %peer, of, reason = %unproven, "a client's certificate was shown without proof");
     } else {
         tracing::info!(target: "lictor::connection", connection = %id, %peer, error = %unproven, "handshake failed");
     }
+}
+
+/// Advice on a peer that shows a certificate whose key it does not prove to hold.
+const NOT_PROVEN: &str =
+    "a peer that shows another's certificate, or a client whose key and certificate do not belong together";
+
+fn add_refused((id, peer): (ConnectionId, PeerAddress), rejection: &Rejection) {
+    let of = rejection.thumbprint().map(|thumbprint| thumbprint.to_string()).unwrap_or_default();
+    let detail = rejection.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let words = format!("{rejection}{detail}");
+    ERRORS.add_connection((Some(id), peer), end_of(rejection).as_str(), &of, &words, "");
 }
 
 fn end_of(rejection: &Rejection) -> Handshake {
@@ -119,6 +134,8 @@ fn end_of(rejection: &Rejection) -> Handshake {
 
 pub(super) fn not_in_time(id: ConnectionId, peer: PeerAddress) {
     Handshake::Timeout.count();
+    let words = "The peer was not known in time";
+    ERRORS.add_connection((Some(id), peer), Handshake::Timeout.as_str(), "", words, "");
     tracing::info!(target: "lictor::connection", connection = %id, %peer, "not authorized in time");
 }
 

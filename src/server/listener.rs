@@ -25,7 +25,7 @@ use super::verify::Verifiers;
 use crate::identity::KnownBy;
 use crate::network::PeerAddress;
 use crate::telemetry::metrics::Handshake;
-use crate::telemetry::{ConnectionId, LASTING};
+use crate::telemetry::{ConnectionId, ERRORS, LASTING};
 use crate::watermark;
 
 /// Pause in accepting when the process has no file descriptor or memory left for another connection.
@@ -164,7 +164,7 @@ impl Server {
 
     fn take(&self, tcp: TcpStream, peer: PeerAddress, permit: OwnedSemaphorePermit) {
         let Some(slots) = self.shared.admission.enter(peer) else {
-            tracing::warn!(target: "lictor::connection", %peer, "refused: too many connections from this address");
+            too_many_from(peer);
             return;
         };
         let id = ConnectionId(self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1);
@@ -174,6 +174,18 @@ impl Server {
             serve(shared, tcp, peer, id, slots).await;
         });
     }
+}
+
+/// Advice on a client with too many connections.
+const TOO_MANY: &str = "close some, which @clients shows, or raise `connections` in the client's limits";
+
+/// Tells that a peer is refused as its address has too many connections.
+pub(super) fn too_many_from(peer: PeerAddress) {
+    const WORDS: &str = "refused: too many connections from this address";
+    const ADVICE: &str =
+        "raise limits.connections_per_address if they are wanted; @clients shows clients' own";
+    ERRORS.add_connection((None, peer), "connections-per-address", "", WORDS, ADVICE);
+    tracing::warn!(target: "lictor::connection", %peer, "refused: too many connections from this address");
 }
 
 /// Accepts the next connection once there is memory for one; until then they wait in the kernel.
@@ -240,6 +252,8 @@ async fn serve(
         Err(Disconnect { reason, words, .. }) => {
             reason.count();
             Handshake::TooMany.count();
+            let of = format!("client {client}");
+            ERRORS.add_connection((Some(id), peer), Handshake::TooMany.as_str(), &of, &words, TOO_MANY);
             tracing::warn!(target: "lictor::connection", connection = %id, %peer, client = &*client, %thumbprint, reason = words, "refused");
             let _ = timeout(GOODBYE, say_goodbye(&mut stream, &explained(&words))).await;
             return;

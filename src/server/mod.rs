@@ -24,7 +24,7 @@ mod verify;
 mod visit;
 
 pub use admission::AdmissionLimits;
-pub use control::{CertificateEnd, Control, Done, Report};
+pub use control::{CertificateEnd, ConfigLine, Control, Done, Report, Words};
 pub use listen::bind;
 pub use listener::Server;
 pub use rate_limit::RateLimits;

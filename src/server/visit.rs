@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::admission::{AddressSlots, Admission, AdmissionLimits};
 use super::handshake::{Entrance, authorize, not_in_time};
-use super::listener::{REST, Server, cannot_accept, is_peers_fault};
+use super::listener::{REST, Server, cannot_accept, is_peers_fault, too_many_from};
 use super::refusal::Refused;
 use super::shared::Shared;
 use super::tls::of_http;
@@ -103,7 +103,7 @@ impl Server {
                 Ok((tcp, peer)) => {
                     let peer = PeerAddress::from(peer);
                     let Some(slots) = admission.enter(peer) else {
-                        tracing::warn!(target: "lictor::connection", %peer, "refused: too many connections from this address");
+                        too_many_from(peer);
                         continue;
                     };
                     let id = ConnectionId(self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1);

@@ -19,6 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 mod budget;
 mod commands;
 mod ended;
+mod errors;
 mod events;
 mod ids;
 mod line;
@@ -31,6 +32,7 @@ mod spent;
 
 pub use commands::{Arguments, CommandEvent, CommandLog, Recorder};
 pub use ended::Ended;
+pub use errors::{ERRORS, FailedCommand, Kind, LeftOut, RefusedConnection, Tally};
 pub use ids::{ConnectionId, RequestId};
 pub use slow::{Measure, SLOW_LOG, SlowLog};
 pub use source::LASTING;

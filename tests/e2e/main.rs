@@ -23,6 +23,7 @@ mod dev_faults;
 mod directories;
 mod documents;
 mod edge_metrics;
+mod errors;
 mod events;
 mod examples;
 mod expires;

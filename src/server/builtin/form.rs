@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::server::control::Report;
+use crate::text::json;
 use crate::wire::{Code, CommandError, Request};
 
 /// The form of a reply.
@@ -32,7 +33,7 @@ impl Form {
     pub(super) fn write(self, report: Report) -> Cow<'static, [u8]> {
         let text = match self {
             Self::Text => report.text,
-            Self::Json => report.json.to_string(),
+            Self::Json => json(&report.json.to_string()).into_owned(),
         };
         Cow::Owned(text.into_bytes())
     }

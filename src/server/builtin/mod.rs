@@ -4,6 +4,7 @@
 mod argument;
 mod clients;
 mod ended;
+mod errors;
 mod filter;
 mod form;
 mod operator;
@@ -52,6 +53,7 @@ pub(super) fn run(built_in: BuiltIn, request: &Request, session: &Session, in_fl
         BuiltIn::Metrics => Ok(operator::metrics(session)),
         BuiltIn::Clients => clients::clients(request, session),
         BuiltIn::Slowlog => slowlog::slowlog(request, session),
+        BuiltIn::Errors => errors::errors(request, session),
         BuiltIn::Plugins => Ok(operator::plugins(service)),
         BuiltIn::Kick => clients::kick(request, session),
         BuiltIn::Drain => operator::drain(session),

@@ -7,6 +7,7 @@ use super::{Connection, Reading};
 use crate::plugin::Exchange;
 use crate::server::close_reason::{CloseMessage, CloseReason};
 use crate::server::registry::Disconnect;
+use crate::telemetry::ERRORS;
 use crate::telemetry::metrics::Counter;
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Fault, encode_farewell, encode_fault};
@@ -110,6 +111,8 @@ impl Connection {
             Some(CloseMessage::Fault(fault)) => {
                 encode_fault(&fault, self.io.unwritten());
                 count(&fault);
+                let client = self.session.identity.name_shared();
+                ERRORS.add_fault(client, self.session.id(), &fault.to_string());
                 let (connection, client) = (self.session.id(), self.session.identity.name());
                 tracing::info!(target: "lictor::connection", %connection, client, %fault, "bad request");
             }

@@ -10,7 +10,7 @@ use crate::telemetry::source::ADMITTED;
 use crate::wire::Code;
 
 /// Stands in for the code in counts of commands that ran although no pattern allows them.
-const WOULD_BE_FORBIDDEN: &str = "would-be-forbidden";
+pub(super) const WOULD_BE_FORBIDDEN: &str = "would-be-forbidden";
 
 /// An existing command.
 #[derive(Debug)]

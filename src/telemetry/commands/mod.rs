@@ -6,16 +6,17 @@
 //! written.
 
 mod budgets;
+mod described;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use self::budgets::{ClientBudgets, CommandBudgets, Known, tell, tell_sum};
+use self::budgets::{ClientBudgets, CommandBudgets, Count, Known, WOULD_BE_FORBIDDEN, tell, tell_sum};
 use super::budget::{Budget, CLOSED, START, second};
-use super::ended::Ended;
+use super::errors::{ERRORS, Kind};
 use super::ids::{ConnectionId, RequestId};
 use super::metrics::{Counter, OTHER_CLIENTS, OTHER_COMMANDS, Series, count};
 use super::slow::SLOW_LOG;
@@ -33,8 +34,6 @@ const FAILURES_PER_SECOND: u32 = 10;
 /// Maximum characters logged of a command's name, and of all its arguments.
 const MAX_COMMAND_CHARS: usize = 64;
 const MAX_ARGUMENTS_CHARS: usize = 1024;
-/// Maximum characters of them that are kept in memory.
-const MAX_KEPT_CHARS: usize = 256;
 
 /// Maximum commands that are counted by name.
 const MAX_COUNTED: usize = 1000;
@@ -187,6 +186,10 @@ impl Recorder {
         SLOW_LOG.offer(event.took(), event.result.unwrap_or(0), event.spent, || self.ended(event));
         if self.admits(event) {
             self.write(event);
+            if let Err(error) = event.result {
+                let CommandEvent { id, request, via, closest, .. } = *event;
+                self.add_error(error.code.as_str(), id.to_string(), (request, via), closest);
+            }
         }
     }
 
@@ -212,6 +215,8 @@ impl Recorder {
                 name: ADMITTED, target: "lictor::command", %connection, client, %command, via,
                 arguments = arguments.as_deref(), closest = closest.as_deref(), "would-be-forbidden"
             );
+            let id = connection.to_string();
+            self.add_error(WOULD_BE_FORBIDDEN, id, (request, via), closest.as_deref());
         }
     }
 
@@ -291,39 +296,6 @@ impl Recorder {
     }
 }
 
-impl Recorder {
-    /// Describes `event`, as it may be kept and shown.
-    #[cold]
-    pub fn ended(&self, event: &CommandEvent<'_>) -> Ended {
-        let CommandEvent { id, request, via, result, spent, .. } = *event;
-        let known = self.log.commands.get(request.command());
-        Ended {
-            at: SystemTime::now(),
-            id,
-            client: Arc::clone(&self.name),
-            command: shown(request.command(), MAX_COMMAND_CHARS).to_string(),
-            plugin: known.map(|known| Arc::clone(&known.plugin)).unwrap_or_default(),
-            via: via.map(str::to_owned),
-            arguments: self.arguments(request, MAX_KEPT_CHARS),
-            failure: result.err().map(|error| (error.code, error.outcome)),
-            request_bytes: request.text_bytes() + request.body().len(),
-            reply_bytes: result.unwrap_or(0),
-            took: event.took(),
-            waited: spent.waited(),
-            computed: spent.computed(),
-            memory_bytes: spent.memory_bytes(),
-        }
-    }
-
-    /// The arguments of `request` after the command, in the form to be logged, if they are.
-    fn arguments(&self, request: &Request, max_chars: usize) -> Option<String> {
-        (self.log.arguments == Arguments::Logged).then(|| {
-            let joined = request.arguments().skip(1).collect::<Vec<_>>().join(" ");
-            shown(&joined, max_chars).to_string()
-        })
-    }
-}
-
 impl Budgets {
     /// Reports counts, and divides the next second among clients active in this one or the last.
     fn report(&self, second: u32) {
@@ -331,6 +303,7 @@ impl Budgets {
         for (client, budgets) in &self.clients {
             active += u32::from(budgets.written.was_used(second.saturating_sub(1)));
             let counts = budgets.take_counts();
+            counts.iter().for_each(|count| add_errors(client, count));
             counts.iter().take(MAX_COUNTS).for_each(|count| tell(client, count));
             if let Some(others) = counts.get(MAX_COUNTS..).filter(|others| !others.is_empty()) {
                 tell_sum(client, others);
@@ -343,6 +316,14 @@ impl Budgets {
 impl Drop for Budgets {
     fn drop(&mut self) {
         self.report(0);
+    }
+}
+
+/// Adds failed commands that were only counted to the errors.
+fn add_errors(client: &Arc<str>, Count { command, code, events }: &Count) {
+    if let Some(reason) = *code {
+        let of = command.clone().unwrap_or_default();
+        ERRORS.count_commands(&Kind { by: Arc::clone(client), reason, of }, *events);
     }
 }
 

@@ -65,6 +65,12 @@ const HANDSHAKES: [(Handshake, &str, &str); 15] = [
 static COUNTS: [AtomicU64; HANDSHAKES.len()] = [const { AtomicU64::new(0) }; HANDSHAKES.len()];
 
 impl Handshake {
+    /// The reason for this end, as the metrics and `@errors` name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        HANDSHAKES[self as usize].2
+    }
+
     /// Counts one that ended so, by its bound too if it met one.
     pub fn count(self) {
         COUNTS[self as usize].fetch_add(1, Ordering::Relaxed);
