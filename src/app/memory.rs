@@ -40,6 +40,19 @@ pub(super) fn advice(config: &Config) -> Vec<String> {
     advise(&config.limits, available())
 }
 
+/// Returns in words that the server and its compiler together may take more than there is, if so.
+pub(super) fn shortage(config: &Config) -> Option<String> {
+    let available = available()?;
+    let (mark, compiler) = (mark(&config.limits, Some(available)), config.limits.compile_memory_bytes as u64);
+    let [together, most] = [mark.saturating_add(compiler), available].map(|bytes| size(bytes >> 20 << 20));
+    let is_short = mark.saturating_add(compiler) > available;
+    is_short.then(|| {
+        format!(
+            "the server and its compiler may take {together}, and this machine or control group has {most}"
+        )
+    })
+}
+
 fn available() -> Option<u64> {
     watermark::available(Path::new("/"))
 }

@@ -7,6 +7,7 @@ mod advice;
 mod check;
 mod dates;
 mod descriptors;
+mod doctor;
 mod in_force;
 mod live;
 mod log;
@@ -26,6 +27,7 @@ mod usage;
 
 pub use access::{Access, Allowed, Clients, Rule, Serving, access, clients_that_may, granted, may};
 pub use check::{Checked, check};
+pub use doctor::{Finding, Seen, Verdict, examine, machine};
 pub use state::{ByHand, Entry, Existing, Key, Listed, Namespace, Progress, StateError, back_up, state_file};
 pub use supervisor::{Running, Supervisor};
 pub use usage::{Unused, unused};

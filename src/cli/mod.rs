@@ -11,6 +11,7 @@ mod check;
 mod client;
 mod compile;
 mod config_file;
+mod doctor;
 mod exit;
 mod init;
 mod output;
@@ -51,6 +52,7 @@ enum Verb {
     Init(init::Init),
     Serve(serve::Serve),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     Compile(compile::Compile),
     Call(call::Call),
     Reload(reload::Reload),
@@ -104,6 +106,7 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Init(verb) => verb.run(),
         Verb::Serve(verb) => verb.run(),
         Verb::Check(verb) => verb.run(),
+        Verb::Doctor(verb) => verb.run(),
         Verb::Compile(verb) => verb.run(),
         Verb::Call(verb) => verb.run(),
         Verb::Reload(verb) => verb.run(),

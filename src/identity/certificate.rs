@@ -1,11 +1,13 @@
 //! Names and validity read from a certificate.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::names::{UNKNOWN, last_name};
+use super::names::{MAX_NAME_CHARS, UNKNOWN, last_name};
+use crate::text::shown;
 
 /// Validity period of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +68,23 @@ pub(super) fn uris(der: &[u8]) -> Option<Vec<String>> {
         }
     }
     Some(uris)
+}
+
+/// The DNS names and IP addresses among the subject alternative names, escaped.
+#[must_use]
+pub fn host_names(der: &[u8]) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    let host = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(shown(name, MAX_NAME_CHARS).to_string()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+        },
+        _ => None,
+    };
+    names.filter_map(host).collect()
 }
 
 /// The last entry of the subject (mostly the CN), escaped and truncated, and the validity; no validity if the

@@ -22,7 +22,7 @@ mod thumbprint;
 mod uri;
 
 pub use authority::{Authority, AuthorityError};
-pub use certificate::{Utc, Validity, describe};
+pub use certificate::{Utc, Validity, describe, host_names};
 pub use names::{MAX_NAME_CHARS, subject};
 pub use pair::{PairFault, order_fault, pair, server_doubt};
 pub use peer::{KnownBy, PeerIdentity};

@@ -35,13 +35,16 @@ pub(super) struct Inotify {
 impl Inotify {
     /// Returns `None` if the kernel refuses, which is logged.
     pub(super) fn new() -> Option<Self> {
+        Self::open().map_err(|error| tell(&error)).ok()
+    }
+
+    fn open() -> Result<Self, String> {
         let made = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(|errno| match errno {
             // The process's own limit has the same error number; then no other descriptor could be opened.
             Errno::MFILE if std::io::stdin().as_fd().try_clone_to_owned().is_ok() => used_up("instances"),
             errno => errno.to_string(),
         });
-        let descriptor = made.map_err(|error| tell(&error)).ok()?;
-        Some(Self { descriptor, files: HashMap::new(), is_used_up: false })
+        Ok(Self { descriptor: made?, files: HashMap::new(), is_used_up: false })
     }
 
     /// Waits for an event, at most for `most`.
@@ -54,6 +57,20 @@ impl Inotify {
     /// Watches the present folders of `paths`, and those of the files that links lead to.
     pub(super) fn follow<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) {
         let before: HashSet<_> = self.files.drain().map(|((watch, _), _)| watch).collect();
+        let used_up = self.add(paths);
+        let now: HashSet<_> = self.files.keys().map(|(watch, _)| *watch).collect();
+        for watch in before.difference(&now) {
+            // The folder may be gone, and its watch with it.
+            let _ = remove_watch(&self.descriptor, *watch);
+        }
+        if used_up && !self.is_used_up {
+            tell(&self::used_up("watches"));
+        }
+        self.is_used_up = used_up;
+    }
+
+    /// Watches the folders of `paths`; returns true if the kernel has no watches left.
+    fn add<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) -> bool {
         let mut used_up = false;
         for path in paths {
             let end = path.canonicalize().ok().filter(|end| end != path);
@@ -67,15 +84,7 @@ impl Inotify {
                 }
             }
         }
-        let now: HashSet<_> = self.files.keys().map(|(watch, _)| *watch).collect();
-        for watch in before.difference(&now) {
-            // The folder may be gone, and its watch with it.
-            let _ = remove_watch(&self.descriptor, *watch);
-        }
-        if used_up && !self.is_used_up {
-            tell(&self::used_up("watches"));
-        }
-        self.is_used_up = used_up;
+        used_up
     }
 
     /// The watched files that were closed by their writers, or moved into place, since the last call.
@@ -95,6 +104,14 @@ impl Inotify {
             }
         }
         closed
+    }
+}
+
+/// Returns what keeps the folders of `paths` from being watched, if something does.
+pub fn watch_fault<'a>(paths: impl Iterator<Item = &'a Path>) -> Option<String> {
+    match Inotify::open() {
+        Err(fault) => Some(fault),
+        Ok(mut inotify) => inotify.add(paths).then(|| used_up("watches")),
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
+pub use self::inotify::watch_fault;
 pub use self::outcome::{Failed, Outcome};
 use self::outcome::{Why, with};
 pub use self::status::Status;

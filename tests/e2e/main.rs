@@ -21,6 +21,7 @@ mod dates;
 mod dev;
 mod dev_faults;
 mod directories;
+mod doctor;
 mod documents;
 mod edge_metrics;
 mod errors;
