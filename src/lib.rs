@@ -40,6 +40,8 @@ pub mod client;
 
 pub mod loadgen;
 
+pub mod otlp;
+
 pub mod author;
 
 pub mod files;
@@ -51,6 +53,8 @@ pub mod telemetry;
 pub mod network;
 
 pub mod sync;
+
+pub mod system_trust;
 
 pub mod text;
 

@@ -109,6 +109,7 @@ async fn service(client: &Identity) -> Service {
             &[],
             0,
         ),
+        traces: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
+use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
@@ -14,6 +15,7 @@ use super::operator::Operator;
 use super::plugins::Plugins;
 use super::service::{admission_limits, all_idempotency_limits, service, tls_files};
 use super::state;
+use super::traces::Exporting;
 use super::usage::Usage;
 use crate::config::Config;
 use crate::idempotency::Ledger;
@@ -25,6 +27,7 @@ use crate::watermark::Watch;
 pub(super) struct Live {
     pub(super) server: Server,
     _memory: Watch,
+    pub(super) exporting: Exporting,
     pub(super) usage: Arc<Usage>,
     pub(super) in_force: Arc<InForce>,
     /// Locked only for an assignment, never while anything is loaded: stopping and housekeeping read it.
@@ -50,7 +53,9 @@ impl Live {
         let watched = usage.watched(&config.entries);
         let plugins = Plugins::load(&config, cache, &*engine, &watched).await?;
         let ledger = Ledger::new(engine, all_idempotency_limits(&config));
-        let service = Arc::new(service(&config, &plugins, &watched, ledger, None));
+        let exporting = Exporting::new(Handle::current());
+        let service = service(&config, &plugins, &watched, ledger, None);
+        let service = Arc::new(exporting.serve(&config, service, None));
         advice::log(&advice::advice(&config, &plugins, SystemTime::now()));
         let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
         let server = Server::new(current.clone(), admission_limits(&config), Some(operator))?;
@@ -58,7 +63,8 @@ impl Live {
         usage.serve(&config.entries);
         in_force.serve(&config);
         let served = Mutex::new(Arc::new(Served { config, plugins, current }));
-        Ok(Self { server, _memory: memory, usage, in_force, served, state: tokio::sync::Mutex::new(state) })
+        let state = tokio::sync::Mutex::new(state);
+        Ok(Self { server, _memory: memory, exporting, usage, in_force, served, state })
     }
 
     /// Returns the state in force.

@@ -23,6 +23,7 @@ mod state;
 mod summary;
 mod supervisor;
 mod systemd;
+mod traces;
 mod usage;
 
 pub use access::{Access, Allowed, Clients, Rule, Serving, access, clients_that_may, granted, may};

@@ -47,7 +47,9 @@ impl Live {
             let config = Arc::unwrap_or_clone(config);
             let old = self.served();
             let ledger = old.current.service.idempotency.renewed(engine, all_idempotency_limits(&config));
-            let service = Arc::new(service(&config, &plugins, &watched, ledger, Some(&old.current.service)));
+            let (running, exporting) = (Some(&*old.current.service), &self.exporting);
+            let service = service(&config, &plugins, &watched, ledger, running);
+            let service = Arc::new(exporting.serve(&config, service, running));
             let current = Current { service, acceptor, handshake_timeout: config.limits.handshake_timeout };
             plugins.reserve(&config);
             self.serve(Served { config, plugins, current });
@@ -96,7 +98,9 @@ impl Live {
         let watched = self.usage.watched(&config.entries);
         let plugins = old.plugins.narrowed_to(&config, &watched);
         let ledger = old.current.service.idempotency.limited(all_idempotency_limits(&config));
-        let service = Arc::new(service(&config, &plugins, &watched, ledger, Some(&old.current.service)));
+        let running = Some(&*old.current.service);
+        let service = service(&config, &plugins, &watched, ledger, running);
+        let service = Arc::new(self.exporting.serve(&config, service, running));
         self.serve(Served { config, plugins, current: Current { service, ..old.current.clone() } });
         narrowed
     }

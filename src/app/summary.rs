@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::plugins::Plugins;
 use crate::authz::PermissionPattern;
-use crate::config::{Admin, AdminAddress, Config};
+use crate::config::{Admin, AdminAddress, Config, Telemetry};
 use crate::identity::Utc;
 
 pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
@@ -16,6 +16,9 @@ pub(super) fn summary(config: &Config, plugins: &Plugins) -> String {
     let _ = writeln!(text, "  listens on {}", addresses.join(", "));
     for (shows, at) in admin(&config.admin).into_iter().filter(|(_, at)| !at.is_empty()) {
         let _ = writeln!(text, "  shows {shows} on {}", at.join(", "));
+    }
+    if let Some(Telemetry { otlp, sample }) = &config.telemetry {
+        let _ = writeln!(text, "  sends traces of {} of the requests to {}", sample.value(), otlp.url);
     }
     for (name, _) in plugins.iter() {
         let commands = config.plugins.get(name).map(|plugin| plugin.commands.as_slice()).unwrap_or_default();

@@ -231,7 +231,7 @@ async fn supervise(
     here.shutdown().await;
     on_workers.abort_all();
     drop(admin);
-    let closed = timeout(STOPPING, live.close()).await;
+    let (closed, ()) = tokio::join!(timeout(STOPPING, live.close()), live.exporting.finish(STOPPING));
     // This may be the last reference, and closing takes long on a slow disk.
     workers.spawn_blocking(move || drop(live));
     closed.unwrap_or_else(|_elapsed| {

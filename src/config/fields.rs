@@ -236,7 +236,7 @@ pub(super) fn refused(
     findings.error(format!("`{at}`: expected {wanted}")).at(span, invalid.what).helps(invalid.advice).done();
 }
 
-fn wrong_type<'f>(
+pub(super) fn wrong_type<'f>(
     at: &str,
     wanted: &str,
     value: &Spanned<DeValue<'_>>,

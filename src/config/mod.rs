@@ -37,13 +37,14 @@ mod source;
 mod suggestions;
 mod syntax;
 mod table;
+mod telemetry;
 mod texts;
 mod values;
 mod written;
 
 use std::path::{Path, PathBuf};
 
-pub use crate::units::{ByteSize, SizeOrPart, TimeSpan};
+pub use crate::units::{ByteSize, Ratio, SizeOrPart, TimeSpan};
 pub use address::Listen;
 pub use diff::{Applies, Change, Kind, diff};
 pub use edit::{
@@ -56,7 +57,7 @@ pub use kept::set_aside;
 pub use limits::{Bound, Limits, Unit, bounds};
 pub use model::{
     Admin, AdminAddress, AuthorityFile, Client, Config, Disabled, Grants, HttpUrl, Identity, Log, OwnLimits,
-    Pin, Plugin, Protocol, RevocationFile, Role, Server, ServerCertificate, State,
+    Pin, Plugin, Protocol, RevocationFile, Role, Server, ServerCertificate, State, Telemetry,
 };
 pub use names::{BUILT_INS, ClientName, CommandName, PluginName, RoleName, StoreName};
 pub use raw::known_keys;
@@ -67,6 +68,7 @@ pub use script::{Expected, Script, ScriptCall, ScriptCommand, ScriptGrants, scri
 pub use setting::{SecretPlace, Setting};
 pub use source::{Place, Placed};
 pub use suggestions::instead_of_command;
+pub use telemetry::Collector;
 pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 pub use written::{key_text, quoted, quoted_list};
 

@@ -16,9 +16,11 @@ use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::resources::{EventGrant, StoreGrant};
 use super::setting::Setting;
 use super::source::{Place, Placed};
+use super::telemetry::Collector;
 use super::values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 use crate::authz::{PermissionPattern, Permissions};
 use crate::identity::{Authority, ClientUri, RevocationList, Thumbprint, Validity};
+use crate::units::Ratio;
 
 /// A whole config file, resolved: defaults filled in, paths joined to the file's folder, certificates hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub state: State,
     /// `[admin]`; without the section nothing listens.
     pub admin: Admin,
+    /// `[telemetry]`; without the section nothing is traced.
+    pub telemetry: Option<Telemetry>,
     /// The clients and plugins with `enabled = false`.
     pub disabled: Disabled,
     /// The entries that can be taken away one by one.
@@ -146,6 +150,8 @@ pub struct Log {
 pub struct Role {
     /// The requests that its clients may make.
     pub commands: Vec<Placed<PermissionPattern>>,
+    /// True if its clients' `traceparent` is believed.
+    pub trace: bool,
     /// The place of its section.
     pub place: Place,
 }
@@ -166,6 +172,9 @@ pub struct Client {
     /// The requests it may make, by its own patterns and its roles'; no others. After a reload that only
     /// narrowed them, less than these patterns say.
     pub permissions: Permissions,
+    /// True if one of its roles has its `traceparent` believed. After a reload that only narrowed the
+    /// config, false if no role does any more.
+    pub trace: bool,
     /// The place of its section.
     pub place: Place,
     /// The time until which plugins' commands that it may not run are run and reported.
@@ -307,6 +316,15 @@ pub enum AdminAddress {
     Socket(PathBuf),
     /// A loopback address.
     Loopback(SocketAddr),
+}
+
+/// Traces of requests, and the collector that they are sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telemetry {
+    /// The collector.
+    pub otlp: Collector,
+    /// The part of the requests that is traced without being asked to.
+    pub sample: Ratio,
 }
 
 /// Shows certificates by their thumbprints.

@@ -53,17 +53,20 @@ impl Config {
     }
 }
 
-/// Returns the clients whose permissions differ without a change to a key: one of the configs is narrowed.
-pub(super) fn only_narrowed<'a>(old: &'a Config, new: &'a Config) -> impl Iterator<Item = &'a ClientName> {
+/// Returns the keys of what differs of clients without a change to a key: one of the configs is narrowed.
+pub(super) fn only_narrowed<'a>(old: &'a Config, new: &'a Config) -> impl Iterator<Item = String> {
     let both = new.clients.iter().filter_map(|(name, new)| Some((name, old.clients.get(name)?, new)));
     let only_narrowed = both.filter(|(_, before, after)| {
         let is_same_role = |role| old.roles.get(role) == new.roles.get(role);
-        before.permissions != after.permissions
+        (&before.permissions, before.trace) != (&after.permissions, after.trace)
             && (&before.commands, &before.roles, before.report_until)
                 == (&after.commands, &after.roles, after.report_until)
             && after.roles.iter().all(is_same_role)
     });
-    only_narrowed.map(|(name, ..)| name)
+    only_narrowed.map(|(name, before, after)| {
+        let key = if before.permissions == after.permissions { "roles" } else { "commands" };
+        format!("{}.{key}", name.key())
+    })
 }
 
 /// Adds the lists of `file` to those in `force`. Replaces lists that an earlier, failed reload added from the
@@ -96,6 +99,7 @@ impl Client {
             roles: self.roles.clone(),
             commands: self.commands.clone(),
             permissions: self.permissions.narrowed_to(&wanted.permissions),
+            trace: self.trace && wanted.trace,
             place: self.place.clone(),
             // Without a time, which is least, nothing is only reported.
             report_until: self.report_until.min(wanted.report_until),

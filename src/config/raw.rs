@@ -23,12 +23,13 @@ use super::sections::Sections;
 use super::source::moved;
 use super::syntax::{self, Advice};
 use super::table::table;
+use super::telemetry::CollectorUrl;
 use super::values::{
     Digest, IncludePattern, Instances, LogFormat, LogLevel, PathText, PinText, SettingName, StateEngine,
     TlsVersion, UriText,
 };
 use crate::authz::PermissionPattern;
-use crate::units::{ByteSize, TimeSpan};
+use crate::units::{ByteSize, Ratio, TimeSpan};
 
 table! {
     /// The whole file.
@@ -44,6 +45,7 @@ table! {
         plugins: Named<PluginName, RawPlugin>,
         state: RawState,
         admin: RawAdmin,
+        telemetry: RawTelemetry,
     }
 }
 table! {
@@ -93,6 +95,7 @@ table! {
     /// `[roles.NAME]`.
     RawRole {
         commands: List<PermissionPattern>,
+        trace: bool,
     }
 }
 table! {
@@ -180,6 +183,13 @@ table! {
         client_labels: u64,
     }
 }
+table! {
+    /// `[telemetry]`.
+    RawTelemetry {
+        otlp: CollectorUrl,
+        sample: Ratio,
+    }
+}
 
 /// The sections with `enabled = false`; only their form was checked.
 #[derive(Default)]
@@ -243,6 +253,7 @@ pub(super) const SECTIONS: Sections = Sections(&[
     ("plugins.NAME.grants.http", RawUrl::KEYS),
     ("state", RawState::KEYS),
     ("admin", RawAdmin::KEYS),
+    ("telemetry", RawTelemetry::KEYS),
 ]);
 
 /// Iterates over every key that a config file may hold: its section (`""` for the top level, `NAME` for a

@@ -167,7 +167,7 @@ impl TryFrom<String> for HttpPrefix {
         let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
             return refuse("a URL to grant begins with https:// or http://");
         };
-        if rest.contains(|c: char| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`')) {
+        if has_odd_character(rest) {
             return refuse("this URL holds a character that none may");
         }
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -185,8 +185,8 @@ impl TryFrom<String> for HttpPrefix {
         if path.split('/').any(|segment| matches!(segment, "." | "..")) {
             return refuse("a granted URL can't step out of its path with `.` or `..`");
         }
-        match host_and_port(authority) {
-            Ok(()) => Ok(Self(text)),
+        match self::authority(authority) {
+            Ok(_) => Ok(Self(text)),
             Err(what) => refuse(what),
         }
     }
@@ -195,27 +195,33 @@ impl TryFrom<String> for HttpPrefix {
 /// Escapes that a request's path may not hold where a path is granted; a grant with one would match nothing.
 const AMBIGUOUS: [&str; 5] = ["%2e", "%2f", "%5c", "%3b", "%25"];
 
-fn host_and_port(authority: &str) -> Result<(), &'static str> {
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+/// Returns true if a part of a URL holds a character that none may.
+pub(super) fn has_odd_character(part: &str) -> bool {
+    part.contains(|c: char| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`'))
+}
+
+/// Returns the host and the port of a URL's authority, an IPv6 address without its brackets.
+pub(super) fn authority(text: &str) -> Result<(&str, Option<u16>), &'static str> {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => {
             address.parse::<std::net::Ipv6Addr>().map_err(|_| "this is not an IPv6 address")?;
-            ("v6", port)
+            (address, port)
         }
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
     };
     if host.contains('*') {
-        return Err("a granted URL names one host, not a pattern");
+        return Err("a URL names one host here, not a pattern");
     }
     let is_label = |label: &str| {
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         (1..=63).contains(&label.len()) && label.bytes().all(fits)
     };
-    if host.is_empty() || !host.split('.').all(is_label) {
-        return Err("a granted URL needs a host's name or address");
+    if !text.starts_with('[') && !host.split('.').all(is_label) {
+        return Err("a URL needs a host's name or address here");
     }
-    match port.strip_prefix(':') {
-        None if port.is_empty() => Ok(()),
-        Some(digits) if digits.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
+    match (port, port.strip_prefix(':').and_then(|digits| digits.parse::<u16>().ok())) {
+        ("", _) => Ok((host, None)),
+        (_, Some(port)) if port > 0 => Ok((host, Some(port))),
         _ => Err("the port is a number from 1 to 65535"),
     }
 }

@@ -24,8 +24,11 @@ pub fn schema() -> Value {
             limit(value, bound);
         }
     }
-    let required =
-        [("server", json!(["certificate", "private_key"])), ("plugins.NAME.grants.http", json!(["url"]))];
+    let required = [
+        ("server", json!(["certificate", "private_key"])),
+        ("plugins.NAME.grants.http", json!(["url"])),
+        ("telemetry", json!(["otlp"])),
+    ];
     for (section, keys) in required {
         if let Some(table) = table(&mut schema, section) {
             table["required"] = keys;

@@ -6,6 +6,7 @@ use super::form::Written::{self, Freely, Like, OneOf};
 use super::form::like;
 use super::names::{ClientName, CommandName, PluginName, RoleName};
 use super::resources::{EventGrant, GuestFolder, HttpPrefix, Network, StoreGrant};
+use super::telemetry::CollectorUrl;
 use super::values::{
     CredentialName, Digest, IncludePattern, Instances, LogFormat, LogLevel, PathText, PinText, PluginSetting,
     SettingName, StateEngine, TlsVersion, UriText, VariableName,
@@ -33,6 +34,7 @@ texts! {
     Digest: Like(like::DIGEST), "a SHA-256", "write its 64 hexadecimal digits in double quotes";
     EventGrant: Like(like::TOPIC), "a topic", "write a string, such as \"jobs/done\" or \"jobs/*\"";
     HttpPrefix: Like(like::URL), "a URL", "write a string, such as \"https://api.example.com\", or { url = \"https://db.internal\", networks = [\"10.1.0.0/16\"] }";
+    CollectorUrl: Like(like::URL), "a URL", "write a string, such as \"http://127.0.0.1:4318\"";
     PinText: Like(like::THUMBPRINT), "a certificate's thumbprint", "write its hexadecimal digits in double quotes";
     UriText: Like(like::URI), "the URI of a client", "write it in double quotes, such as \"spiffe://example.org/laptop\"";
     ClientName: Written::Named(like::NAME), "a client's name", "write it in double quotes";

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::stop::{DeadlineOf, Stop};
 use crate::identity::PeerIdentity;
 use crate::telemetry::metrics::Counter;
+use crate::telemetry::traces::{Context, Kind, Span, Trace};
 use crate::telemetry::{RequestId, Spent};
 use crate::wire::{Code, CommandError, Outcome, Reply, Request};
 
@@ -27,13 +28,15 @@ pub struct Exchange {
     pub is_reported: bool,
     /// Resources that it took.
     pub spent: Spent,
+    /// Its trace, if it is traced. Boxed, since few are.
+    pub trace: Option<Box<Trace>>,
 }
 
 impl Exchange {
     /// Makes the exchange of a request that was read at `arrived`.
     #[must_use]
     pub fn new(id: RequestId, arrived: Instant, request: Request) -> Self {
-        Self { id, arrived, request, is_reported: false, spent: Spent::default() }
+        Self { id, arrived, request, is_reported: false, spent: Spent::default(), trace: None }
     }
 }
 
@@ -116,14 +119,15 @@ impl Call {
         Self { commands: Some(commands), ..self }
     }
 
-    /// Makes a call that `parent` waits for. It is made for the same client, and stopped after `timeout`, or
-    /// with its parent if that is sooner.
+    /// Makes a call that `parent` waits for, and whose span is `span`. It is made for the same client, and
+    /// stopped after `timeout`, or with its parent if that is sooner.
     #[must_use]
-    pub fn nested(parent: &Self, request: Request, timeout: Duration) -> Self {
+    pub fn nested(parent: &Self, request: Request, timeout: Duration, span: Option<&Span>) -> Self {
         let now = Instant::now();
         let own = now + timeout;
         let owner = if parent.deadline < own { DeadlineOf::Parent } else { DeadlineOf::Plugin };
-        let exchange = Exchange::new(parent.id(), now, request);
+        let trace = span.map(|span| Box::new(Trace::within(span)));
+        let exchange = Exchange { trace, ..Exchange::new(parent.id(), now, request) };
         let call =
             Self::new(exchange, parent.caller.clone(), parent.deadline.min(own)).with_deadline_of(owner);
         let is_of_stream = AtomicBool::new(parent.is_of_stream());
@@ -160,6 +164,32 @@ impl Call {
     /// Marks that the plugin is entered for it.
     pub(super) fn begin(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
+        self.leave_queue();
+    }
+
+    /// Marks that it waits for no permit any more.
+    fn leave_queue(&self) {
+        if let Some(trace) = &self.exchange.trace {
+            trace.leave_queue(self.exchange.arrived.into_std());
+        }
+    }
+
+    /// Begins the span of making its instance, if it is traced.
+    pub(super) fn make_instance(&self) -> Option<Span> {
+        self.leave_queue();
+        self.span("instance")
+    }
+
+    /// The place of its parts in its trace.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Context> {
+        self.exchange.trace.as_deref().map(Trace::context)
+    }
+
+    /// Begins the span of a step of it, if it is traced.
+    #[must_use]
+    pub fn span(&self, name: &'static str) -> Option<Span> {
+        self.trace()?.span(name, Kind::Internal)
     }
 
     /// Resources that it took.

@@ -20,6 +20,7 @@ mod service;
 mod shared;
 mod stranger;
 mod tls;
+mod traces;
 mod verify;
 mod visit;
 
@@ -31,5 +32,6 @@ pub use rate_limit::RateLimits;
 pub use service::{ConnectionLimits, Service, named_commands};
 pub use shared::Current;
 pub use tls::{TlsError, TlsFiles, TlsVersion, tls_acceptor};
+pub use traces::Traces;
 pub use verify::Rechecks;
 pub use visit::{Turned, Visit};

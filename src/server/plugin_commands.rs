@@ -12,9 +12,11 @@ use tokio::sync::futures::Notified;
 use super::refusal::{Refusal, Refused};
 use super::service::Service;
 use super::shared::Shared;
+use super::traces::{UNKNOWN, rpc};
 use crate::authz;
 use crate::plugin::{self, Call, Commands, ReplyFuture};
 use crate::route::Target;
+use crate::telemetry::traces::Span;
 use crate::telemetry::{CommandEvent, Spent};
 use crate::text::shown;
 use crate::watermark;
@@ -25,7 +27,11 @@ impl Commands for Shared {
         Box::pin(async move {
             let (began, service) = (Instant::now(), self.service());
             let logged = request.clone();
-            let (call, reply) = run(self, parent, plugin, request).await;
+            let span = parent.span(UNKNOWN);
+            let (call, reply) = run(self, parent, plugin, (request, span.as_ref())).await;
+            if let Some(span) = span {
+                end(span, &logged, &service, reply.as_ref().err());
+            }
             let is_forbidden = matches!(&reply, Err(CommandError { code: Code::Forbidden, .. }));
             let closest = is_forbidden.then(|| service.policy.closest(&parent.caller, &logged)).flatten();
             service.log.recorder(parent.caller.name_shared()).record(&CommandEvent {
@@ -47,17 +53,31 @@ impl Commands for Shared {
 impl Commands for Service {
     fn run<'a>(&'a self, parent: &'a Arc<Call>, plugin: &'a str, request: Request) -> ReplyFuture<'a> {
         Box::pin(async move {
-            let (call, plugin) = begin(self, parent, plugin, request)?;
+            let (call, plugin) = begin(self, parent, plugin, (request, None))?;
             plugin::run_nested(plugin, Arc::new(call)).await
         })
     }
 }
 
+/// Ends the span of a command, of which `error` is the reply if it failed.
+fn end(mut span: Span, request: &Request, service: &Service, error: Option<&CommandError>) {
+    let failure = error.map(|error| error.code.as_str());
+    let method = if service.routes.has(request.command()) { request.command() } else { UNKNOWN };
+    span.rename(method);
+    rpc(method, failure).into_iter().for_each(|(name, value)| span.note(name, value));
+    failure.into_iter().for_each(|code| span.fail(code));
+}
+
 /// Returns the reply, and the call if one began.
-async fn run(shared: &Shared, parent: &Call, via: &str, request: Request) -> (Option<Arc<Call>>, Reply) {
+async fn run(
+    shared: &Shared,
+    parent: &Call,
+    via: &str,
+    (request, span): (Request, Option<&Span>),
+) -> (Option<Arc<Call>>, Reply) {
     // Before the service in force is loaded, so that no swap after that goes unnoticed.
     let swapped = pin!(shared.swapped.notified());
-    match begin(&shared.service(), parent, via, request) {
+    match begin(&shared.service(), parent, via, (request, span)) {
         Ok((call, plugin)) => {
             let call = Arc::new(call);
             let reply = run_permitted(shared, parent, via, &call, plugin, swapped).await;
@@ -97,12 +117,13 @@ async fn run_permitted<'s>(
     }
 }
 
-/// Permits and routes `request` of the plugin `via`; returns its call, and the plugin that runs it.
+/// Permits and routes `request` of the plugin `via`, with the span of it; returns its call, and the plugin
+/// that runs it.
 fn begin(
     service: &Service,
     parent: &Call,
     via: &str,
-    request: Request,
+    (request, span): (Request, Option<&Span>),
 ) -> Result<(Call, Arc<plugin::Plugin>), CommandError> {
     // Its connection checks this too, at its next pass.
     if let Some(Err(_)) = service.roster.check_without_chain(&parent.caller, SystemTime::now()) {
@@ -135,7 +156,7 @@ fn begin(
             Err(Refused { request, refusal: Refusal::MemoryIsShort }.error())
         }
         Ok(Target::Plugin(plugin, request)) => {
-            let call = Call::nested(parent, request, plugin.timeout());
+            let call = Call::nested(parent, request, plugin.timeout(), span);
             call.check_deadline(tokio::time::Instant::now())?;
             if is_reported {
                 let recorder = service.log.recorder(parent.caller.name_shared());

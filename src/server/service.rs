@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::rate_limit::RateLimits;
+use super::traces::Traces;
 use super::verify::Rechecks;
 use crate::authz::Policy;
 use crate::idempotency::Ledger;
@@ -37,6 +38,8 @@ pub struct Service {
     pub close_on_error: bool,
     /// The log of commands.
     pub log: CommandLog,
+    /// The requests that are traced; `None` if none is.
+    pub traces: Option<Traces>,
 }
 
 /// Returns all commands, each with the name of its plugin: first the built-ins, which have none, then the

@@ -16,6 +16,7 @@ use super::version::Version;
 use super::{Answer, Engine, Store};
 use crate::sync::locked;
 use crate::telemetry::metrics::STATE;
+use crate::telemetry::traces::Context;
 
 /// State in memory.
 pub struct MemoryEngine {
@@ -96,6 +97,7 @@ impl Engine for MemoryEngine {
 }
 
 /// One namespace of a [`MemoryEngine`].
+#[derive(Clone)]
 struct MemoryStore {
     kept: Arc<Mutex<Kept>>,
     quota: Quota,
@@ -136,6 +138,11 @@ impl Kept {
 }
 
 impl Store for MemoryStore {
+    /// Commits nothing.
+    fn traced(&self, _context: &Context) -> Arc<dyn Store> {
+        Arc::new(self.clone())
+    }
+
     fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Entry>> {
         self.read(move |kept, now_ms| Ok(kept.live(key, now_ms).cloned()))
     }

@@ -35,6 +35,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::telemetry::traces::Context;
+
 pub use clock::{Clock, SystemClock};
 pub use error::{Blame, QuotaKind, StateError};
 pub use memory::MemoryEngine;
@@ -69,6 +71,9 @@ pub trait Engine: Send + Sync {
 
 /// One namespace of an [`Engine`].
 pub trait Store: Send + Sync {
+    /// Returns a handle on the same namespace, the commits of whose writes are spans of `context`.
+    fn traced(&self, context: &Context) -> Arc<dyn Store>;
+
     /// Reads the entry of `key`.
     fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Entry>>;
 

@@ -29,6 +29,7 @@ mod reporter;
 mod slow;
 mod source;
 mod spent;
+pub mod traces;
 
 pub use commands::{Arguments, CommandEvent, CommandLog, Recorder};
 pub use ended::Ended;

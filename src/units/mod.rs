@@ -1,8 +1,10 @@
 //! Units of time and size, and amounts in words: a whole number and its unit, as people write and read them.
 
 mod quantities;
+mod ratio;
 
 pub use self::quantities::{ByteSize, SizeOrPart, TimeSpan};
+pub use self::ratio::Ratio;
 
 /// A unit's name, and its size in the smallest unit.
 pub type Unit = (&'static str, u64);

@@ -27,8 +27,10 @@ pub struct Request {
     pub line: String,
     /// The header's fields, one per line, names in lower case.
     pub fields: String,
-    /// The body, empty if there is none.
+    /// The body as text, empty if there is none.
     pub body: String,
+    /// The body.
+    pub bytes: Vec<u8>,
 }
 
 /// One connection, with TLS or without.
@@ -158,13 +160,14 @@ impl Connection {
         let body = match (field("content-length:"), field("transfer-encoding:")) {
             (Some(length), _) => self.read(length.parse().ok()?)?,
             (None, Some(_)) => self.chunks()?,
-            (None, None) => String::new(),
+            (None, None) => Vec::new(),
         };
-        Some(Request { line: line.to_owned(), fields: fields.clone(), body })
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Some(Request { line: line.to_owned(), fields: fields.clone(), body: text, bytes: body })
     }
 
-    fn chunks(&mut self) -> Option<String> {
-        let mut body = String::new();
+    fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
         loop {
             let size = usize::from_str_radix(self.read_until(b"\r\n")?.trim(), 16).ok()?;
             let chunk = self.read(size)?;
@@ -172,24 +175,25 @@ impl Connection {
             if size == 0 {
                 return Some(body);
             }
-            body.push_str(&chunk);
+            body.extend(chunk);
         }
     }
 
     fn read_until(&mut self, end: &[u8]) -> Option<String> {
         let mut bytes = Vec::new();
         while !bytes.ends_with(end) {
-            bytes.extend(self.read(1)?.into_bytes());
+            // What is no text is no HTTP, and would have no end.
+            bytes.extend(self.read(1).filter(|byte| byte.is_ascii())?);
         }
         String::from_utf8(bytes).ok()
     }
 
-    fn read(&mut self, count: usize) -> Option<String> {
+    fn read(&mut self, count: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; count];
         let whole = self.stream.read_exact(&mut bytes);
         if whole.is_err() {
             let _ = self.closed.send(());
         }
-        whole.ok().and_then(|()| String::from_utf8(bytes).ok())
+        whole.ok().map(|()| bytes)
     }
 }

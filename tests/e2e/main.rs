@@ -87,6 +87,7 @@ mod stopping;
 mod streaming;
 mod streams;
 mod systemd;
+mod traces;
 mod transcript;
 mod unused;
 mod warm;

@@ -111,6 +111,7 @@ fn test(filters: &[&str]) -> Result<(), String> {
         let mut without = languages::build(&target_folder().join("debug/lictor"));
         without.extend(adversary::tls_tools());
         without.extend(prometheus());
+        without.extend(rotel());
         tests.env("LICTOR_TEST_WITHOUT", without.join(" "));
     }
     run(tests)
@@ -233,6 +234,32 @@ fn prometheus() -> Option<&'static str> {
     let message = unpack("prometheus", &folder).err()?;
     tell(&format!("metrics, alerts and the dashboard are NOT TESTED with Prometheus in this run: {message}"));
     Some("prometheus")
+}
+
+/// The collector of traces, in a package of Python's.
+const ROTEL: &str = "rotel==0.0.1a15";
+
+/// Fetches a collector of traces, if it is missing. If it is unavailable here, reports that and returns its
+/// name.
+fn rotel() -> Option<&'static str> {
+    let folder = target_folder().join("tools").join(ROTEL);
+    if folder.join("rotel/rotel-agent").is_file() {
+        return None;
+    }
+    let message = pip_install(ROTEL, &folder).err()?;
+    tell(&format!("traces are NOT TESTED with a real collector in this run: {message}"));
+    Some("rotel")
+}
+
+/// Installs a package of Python's into a folder of its own.
+fn pip_install(package: &str, folder: &Path) -> Result<(), String> {
+    let has_pip = Command::new("python3").args(["-m", "pip", "--version"]).output();
+    if !has_pip.is_ok_and(|output| output.status.success()) {
+        apt_install("python3-pip")?;
+    }
+    let mut pip = command(Path::new("python3"), &["-m", "pip", "install", "--quiet", "--target"]);
+    pip.arg(folder).arg(package);
+    run(pip)
 }
 
 /// Unpacks a Debian package into a folder. Installing it would also start the service in it.

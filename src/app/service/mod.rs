@@ -64,6 +64,7 @@ pub(super) fn service(
             OPERATORS,
             usize::from(config.admin.client_labels),
         ),
+        traces: None,
         routes,
     }
 }

@@ -219,6 +219,7 @@ fn service(clients: &HashMap<String, PeerIdentity>, routes: Routes<Arc<Plugin>>)
         limits: connection_limits(&limits),
         close_on_error: false,
         log: CommandLog::new(0, Arguments::Hidden, names(), named_commands(&routes), &[], 0),
+        traces: None,
         routes,
     }
 }

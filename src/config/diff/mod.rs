@@ -6,7 +6,7 @@ use std::fmt;
 use super::narrow::only_narrowed;
 use super::{
     Admin, Client, ClientName, Config, Identity, Log, Plugin, PluginName, Protocol, Role, RoleName, Server,
-    State,
+    State, Telemetry,
 };
 
 /// The moment a change takes effect.
@@ -109,6 +109,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         plugins,
         state,
         admin,
+        telemetry,
         disabled: _,
         entries: _,
     } = new;
@@ -139,10 +140,10 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     });
     each(&mut changes, RoleName::key, &old.roles, roles, role);
     each(&mut changes, ClientName::key, &old.clients, clients, client);
-    let narrowed = only_narrowed(old, new).map(|name| format!("{}.commands", name.key()));
-    changes.extend(narrowed.map(|key| changed(key, Applies::Live)));
+    changes.extend(only_narrowed(old, new).map(|key| changed(key, Applies::Live)));
     each(&mut changes, PluginName::key, &old.plugins, plugins, plugin);
     state_and_admin(&mut changes, old, (state, admin));
+    self::telemetry(&mut changes, old.telemetry.as_ref(), telemetry.as_ref());
     changes
 }
 
@@ -161,6 +162,23 @@ fn state_and_admin(changes: &mut Vec<Change>, old: &Config, (state, admin): (&St
         health => "health" Restart,
         client_labels => "client_labels" Live,
     });
+}
+
+/// Compares `[telemetry]`.
+fn telemetry(changes: &mut Vec<Change>, old: Option<&Telemetry>, new: Option<&Telemetry>) {
+    let kind = match (old, new) {
+        (Some(old), Some(new)) => {
+            compare!(changes, "telemetry", old, new, Telemetry {
+                otlp => "otlp" Live,
+                sample => "sample" Live,
+            });
+            return;
+        }
+        (None, None) => return,
+        (Some(_), None) => Kind::Removed,
+        (None, Some(_)) => Kind::Added,
+    };
+    changes.push(Change { key: "telemetry".to_owned(), applies: Applies::Live, kind });
 }
 
 /// Compares two maps: added and removed entries, and the differences of entries in both.
@@ -187,7 +205,7 @@ fn each<N: Ord, T>(
 }
 
 fn role(changes: &mut Vec<Change>, section: &str, old: &Role, new: &Role) {
-    compare!(changes, section, old, new, Role { commands => "commands" Live, } beside place);
+    compare!(changes, section, old, new, Role { commands => "commands" Live, trace => "trace" Live, } beside place);
 }
 
 fn client(changes: &mut Vec<Change>, section: &str, old: &Client, new: &Client) {
@@ -200,7 +218,7 @@ fn client(changes: &mut Vec<Change>, section: &str, old: &Client, new: &Client) 
         report_until => "report_until" Live,
         expires => "expires" Live,
         limits => "limits" Live,
-    } beside permissions, place);
+    } beside permissions, trace, place);
 }
 
 fn plugin(changes: &mut Vec<Change>, section: &str, old: &Plugin, new: &Plugin) {

@@ -114,7 +114,7 @@ fn is_commands(path: &[&str]) -> bool {
 
 /// Returns true if the value at `path` is a URL, and not a path or a name with such signs.
 fn is_url(path: &[&str]) -> bool {
-    matches!(path.last(), Some(&("http" | "url")))
+    matches!(path.last(), Some(&("http" | "url" | "otlp")))
 }
 
 /// Returns true if `key` of `table` is a name chosen by the operator, or a word.

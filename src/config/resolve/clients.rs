@@ -58,7 +58,7 @@ pub(super) fn resolve(
         let name = key.get_ref();
         let thumbprints = pins(name, section, beside, &mut owners, folder, findings);
         let uris = known_uris.of(name, section.get_ref(), findings);
-        let Granted { roles, commands, permissions } = roles.granted(name, section, findings);
+        let Granted { roles, commands, permissions, trace } = roles.granted(name, section, findings);
         let certificates = certificates(section.get_ref()).map(|path| folder.path(path)).collect();
         let at = format!("{}.limits", name.key());
         let limits = bounds::own(&at, &section.get_ref().limits, beside.limits, findings);
@@ -72,6 +72,7 @@ pub(super) fn resolve(
             roles,
             commands,
             permissions: permissions.reporting_until(report_until),
+            trace,
             place,
             report_until,
             expires,

@@ -16,6 +16,7 @@ mod plugins;
 mod server;
 mod settings;
 mod state;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -93,6 +94,7 @@ pub(super) fn resolve(
     warn_of_unused(&raw.roles, all_clients, findings);
     sightings.extend(folder.into_sightings());
     Some(Config {
+        telemetry: telemetry::resolve(&raw.telemetry, &raw.roles, findings),
         path: path.to_owned(),
         included: files.paths,
         patterns: files.patterns,

@@ -27,6 +27,8 @@ pub(super) struct Granted {
     pub(super) roles: Vec<RoleName>,
     pub(super) commands: Vec<Placed<PermissionPattern>>,
     pub(super) permissions: Permissions,
+    /// True if one of the roles has the client's `traceparent` believed.
+    pub(super) trace: bool,
 }
 
 impl<'a> Roles<'a> {
@@ -49,7 +51,8 @@ impl<'a> Roles<'a> {
             }
             let commands = patterns(&name.get_ref().key(), given, plugins, findings);
             let place = findings.place(name.span().start);
-            roles.insert(name.get_ref().clone(), Role { commands, place });
+            let trace = raw.get_ref().trace.value().copied().unwrap_or_default();
+            roles.insert(name.get_ref().clone(), Role { commands, trace, place });
         }
         Self { roles, plugins, whole }
     }
@@ -73,9 +76,11 @@ impl<'a> Roles<'a> {
         }
         let commands = patterns(&name.key(), &raw.commands, self.plugins, findings);
         let roles = self.known(name, &raw.roles, findings);
-        let of_roles = roles.iter().filter_map(|role| self.roles.get(role)).flat_map(|role| &role.commands);
+        let own_roles = || roles.iter().filter_map(|role| self.roles.get(role));
+        let of_roles = own_roles().flat_map(|role| &role.commands);
         let permissions = commands.iter().chain(of_roles).map(|placed| placed.value.clone()).collect();
-        Granted { roles, commands, permissions }
+        let trace = own_roles().any(|role| role.trace);
+        Granted { roles, commands, permissions, trace }
     }
 
     /// Returns the roles that a client names, each once. Reports the others.

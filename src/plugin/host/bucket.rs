@@ -24,6 +24,11 @@ impl Bucket {
         Self { name: name.into(), store, cursors: Arc::default() }
     }
 
+    /// Replaces its store by another handle on the same.
+    pub(super) fn with_store(self, store: Arc<dyn Store>) -> Self {
+        Self { store, ..self }
+    }
+
     pub(super) fn cursors(&self) -> MutexGuard<'_, Cursors> {
         locked(&self.cursors)
     }

@@ -15,13 +15,14 @@ use super::handles::Handles;
 use super::http::Http;
 use super::stdio::{CallLabel, PluginLog, Printer};
 use super::topics::Subscriber;
-use super::volume::Volume;
+use super::volume::{Volume, VolumeSpent};
 use crate::plugin::call::{Call, reply_bytes};
 use crate::plugin::cpu::hint::{CpuHint, FirstTick};
 use crate::plugin::memory::limiter::MemoryLimiter;
 use crate::plugin::stream::progress::Progress;
 use crate::state::MAX_BYTES_PER_CALL;
 use crate::sync::locked;
+use crate::telemetry::traces::Span;
 use crate::wire::{CommandError, Reply};
 
 /// Bytes of untaken replies at which no further call of a queue is begun.
@@ -68,6 +69,21 @@ impl HostState {
     /// Returns the current call's label in the log.
     pub(in crate::plugin) fn label(&self) -> Option<CallLabel> {
         self.call.as_deref().map(CallLabel::from)
+    }
+
+    /// Takes one operation of the current call that carries `bytes`, and begins its span if the call is
+    /// traced.
+    ///
+    /// # Errors
+    ///
+    /// If the call has used up its volume.
+    pub(in crate::plugin) fn operation(
+        &self,
+        name: &'static str,
+        bytes: usize,
+    ) -> Result<Option<Span>, VolumeSpent> {
+        self.volume.operation(bytes)?;
+        Ok(self.call.as_ref().and_then(|call| call.span(name)))
     }
 
     /// Begins `call`, with all that it may ask of the host.

@@ -77,7 +77,7 @@ impl HostState {
 
 impl events::Host for HostState {
     async fn publish(&mut self, topic: String, data: Vec<u8>) -> wasmtime::Result<Result<u32, Failure>> {
-        self.volume.operation(topic.len() + data.len())?;
+        let _span = self.operation("events.publish", topic.len() + data.len())?;
         if !is_topic(&topic) {
             return self.refused("publish", &topic, "a topic is 1 to 128 letters, digits and . _ - / :");
         }
@@ -95,7 +95,7 @@ impl events::Host for HostState {
     }
 
     async fn subscribe(&mut self, topics: String) -> wasmtime::Result<Result<(), Failure>> {
-        self.volume.operation(topics.len())?;
+        let _span = self.operation("events.subscribe", topics.len())?;
         let Some(streaming) = &mut self.streaming else {
             return refuse("unavailable", "only a command that streams may subscribe");
         };

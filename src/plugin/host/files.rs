@@ -46,7 +46,7 @@ fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 impl files::Host for HostState {
     async fn read(&mut self, path: String) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
-        self.volume.operation(path.len())?;
+        let _span = self.operation("files.read", path.len())?;
         let files = self.granted.grants.files.as_ref();
         let Some(granted) = files.and_then(|files| files.get(&path)).map(|file| file.note().clone()) else {
             self.log.not_granted(self.label().as_ref(), ungranted(&path));

@@ -1,5 +1,7 @@
 //! `wasi:keyvalue`: store, atomics and batch. Granted by `keyvalue = ["STORE"]`.
 
+use std::sync::Arc;
+
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use self::bindings::wasi::keyvalue::store::{self, Error, KeyResponse};
@@ -9,6 +11,7 @@ use super::context::HostState;
 use super::interface::Interface;
 use super::state::{self, Asked};
 use crate::state::{Key, MAX_KEYS_PER_CALL, StateError, Value};
+use crate::telemetry::traces::Span;
 
 mod bindings {
     #![allow(missing_docs, reason = "generated; the documentation stands in wit/")]
@@ -57,8 +60,11 @@ const MAX_LOGGED_KEYS: usize = 4;
 type BucketResult<T> = wasmtime::Result<Result<T, Error>>;
 
 impl HostState {
-    fn bucket(&mut self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
-        Ok(self.handles().get(bucket)?.clone())
+    /// Returns the bucket for the operation whose span is `span`.
+    fn bucket(&mut self, bucket: &Resource<Bucket>, span: Option<&Span>) -> wasmtime::Result<Bucket> {
+        let bucket = self.handles().get(bucket)?.clone();
+        let store = state::traced(Arc::clone(&bucket.store), span);
+        Ok(bucket.with_store(store))
     }
 
     fn kv_error(&self, asked: Asked<'_>, error: &StateError) -> Error {
@@ -69,7 +75,7 @@ impl HostState {
 
 impl store::Host for HostState {
     async fn open(&mut self, identifier: String) -> BucketResult<Resource<Bucket>> {
-        self.volume.operation(identifier.len())?;
+        let _span = self.operation("keyvalue.open", identifier.len())?;
         let Some(store) = self.granted_store(&identifier) else {
             self.log.not_granted(self.label().as_ref(), state::ungranted(&identifier));
             return Ok(Err(Error::AccessDenied));
@@ -81,8 +87,8 @@ impl store::Host for HostState {
 
 impl store::HostBucket for HostState {
     async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> BucketResult<Option<Vec<u8>>> {
-        self.volume.operation(key.len())?;
-        let bucket = self.bucket(&bucket)?;
+        let span = self.operation("keyvalue.get", key.len())?;
+        let bucket = self.bucket(&bucket, span.as_ref())?;
         let found = match Key::new(&key) {
             Ok(key) => bucket.store.get(&key).await,
             Err(error) => Err(error),
@@ -96,15 +102,15 @@ impl store::HostBucket for HostState {
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> BucketResult<()> {
-        self.volume.operation(key.len() + value.len())?;
-        let bucket = self.bucket(&bucket)?;
+        let span = self.operation("keyvalue.set", key.len() + value.len())?;
+        let bucket = self.bucket(&bucket, span.as_ref())?;
         let written = async { bucket.store.set(Key::new(&key)?, Value::new(value)?, None).await };
         Ok(written.await.map(drop).map_err(|error| self.kv_error(Asked("set", &bucket.name, &key), &error)))
     }
 
     async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> BucketResult<()> {
-        self.volume.operation(key.len())?;
-        let bucket = self.bucket(&bucket)?;
+        let span = self.operation("keyvalue.delete", key.len())?;
+        let bucket = self.bucket(&bucket, span.as_ref())?;
         let deleted = async { bucket.store.delete(Key::new(&key)?).await };
         Ok(deleted
             .await
@@ -113,8 +119,8 @@ impl store::HostBucket for HostState {
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> BucketResult<bool> {
-        self.volume.operation(key.len())?;
-        let bucket = self.bucket(&bucket)?;
+        let span = self.operation("keyvalue.exists", key.len())?;
+        let bucket = self.bucket(&bucket, span.as_ref())?;
         let found = async { bucket.store.exists(&Key::new(&key)?).await };
         Ok(found.await.map_err(|error| self.kv_error(Asked("exists", &bucket.name, &key), &error)))
     }
@@ -124,8 +130,8 @@ impl store::HostBucket for HostState {
         bucket: Resource<Bucket>,
         cursor: Option<u64>,
     ) -> BucketResult<KeyResponse> {
-        self.volume.operation(0)?;
-        let bucket = self.bucket(&bucket)?;
+        let span = self.operation("keyvalue.list-keys", 0)?;
+        let bucket = self.bucket(&bucket, span.as_ref())?;
         let after = match cursor {
             None => None,
             Some(number) => match bucket.cursors().find(number) {
@@ -151,8 +157,8 @@ impl store::HostBucket for HostState {
 
 impl atomics::Host for HostState {
     async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> BucketResult<u64> {
-        self.volume.operation(key.len())?;
-        let bucket = self.bucket(&bucket)?;
+        let span = self.operation("keyvalue.increment", key.len())?;
+        let bucket = self.bucket(&bucket, span.as_ref())?;
         let summed = async {
             let delta = i64::try_from(delta).map_err(|_| StateError::Overflow)?;
             // A sum below zero can't be returned, so it is not written.
@@ -169,8 +175,8 @@ impl batch::Host for HostState {
         bucket: Resource<Bucket>,
         keys: Vec<String>,
     ) -> BucketResult<Vec<Option<(String, Vec<u8>)>>> {
-        self.volume.operation(keys.iter().map(String::len).sum())?;
-        let bucket = self.bucket(&bucket)?;
+        let span = self.operation("keyvalue.get-many", keys.iter().map(String::len).sum())?;
+        let bucket = self.bucket(&bucket, span.as_ref())?;
         let read = async { bucket.store.get_many(&checked(&keys)?).await };
         let entries = match read.await {
             Ok(entries) => entries,
@@ -190,8 +196,11 @@ impl batch::Host for HostState {
         bucket: Resource<Bucket>,
         entries: Vec<(String, Vec<u8>)>,
     ) -> BucketResult<()> {
-        self.volume.operation(entries.iter().map(|(key, value)| key.len() + value.len()).sum())?;
-        let bucket = self.bucket(&bucket)?;
+        let span = self.operation(
+            "keyvalue.set-many",
+            entries.iter().map(|(key, value)| key.len() + value.len()).sum(),
+        )?;
+        let bucket = self.bucket(&bucket, span.as_ref())?;
         let keys = joined(entries.iter().map(|(key, _)| key.as_str()));
         let written = async {
             let entries: Vec<_> = entries
@@ -204,8 +213,8 @@ impl batch::Host for HostState {
     }
 
     async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> BucketResult<()> {
-        self.volume.operation(keys.iter().map(String::len).sum())?;
-        let bucket = self.bucket(&bucket)?;
+        let span = self.operation("keyvalue.delete-many", keys.iter().map(String::len).sum())?;
+        let bucket = self.bucket(&bucket, span.as_ref())?;
         let deleted = async { bucket.store.delete_many(checked(&keys)?).await };
         Ok(deleted.await.map(drop).map_err(|error| {
             let keys = joined(keys.iter().map(String::as_str));

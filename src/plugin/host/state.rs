@@ -14,6 +14,7 @@ use super::ungranted::Ungranted;
 use crate::plugin::bindings::lictor::plugin::types::Failure;
 use crate::state::{Blame, Clock as _, Expected, Key, StateError, Store, SystemClock, Ttl, Value, Version};
 use crate::telemetry::metrics::Counter;
+use crate::telemetry::traces::Span;
 use crate::text::shown;
 
 mod bindings {
@@ -46,8 +47,8 @@ type StateResult<T> = wasmtime::Result<Result<T, Failure>>;
 
 impl Host for HostState {
     async fn get(&mut self, store: String, key: String) -> StateResult<Option<Entry>> {
-        self.volume.operation(key.len())?;
-        let granted = self.store(&store);
+        let span = self.operation("state.get", key.len())?;
+        let granted = self.store(&store, span.as_ref());
         let found = async { Ok(granted?.get(&Key::new(&key)?).await?) };
         let found = match found.await {
             Ok(Some(found)) => found,
@@ -69,8 +70,8 @@ impl Host for HostState {
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> StateResult<u64> {
-        self.volume.operation(key.len() + value.len())?;
-        let granted = self.store(&store);
+        let span = self.operation("state.set", key.len() + value.len())?;
+        let granted = self.store(&store, span.as_ref());
         let written = async { Ok(granted?.set(Key::new(&key)?, Value::new(value)?, ttl(ttl_ms)?).await?) };
         Ok(written
             .await
@@ -79,15 +80,15 @@ impl Host for HostState {
     }
 
     async fn delete(&mut self, store: String, key: String) -> StateResult<bool> {
-        self.volume.operation(key.len())?;
-        let granted = self.store(&store);
+        let span = self.operation("state.delete", key.len())?;
+        let granted = self.store(&store, span.as_ref());
         let deleted = async { Ok(granted?.delete(Key::new(&key)?).await?) };
         Ok(deleted.await.map_err(|refusal| self.failure(Asked("delete", &store, &key), refusal)))
     }
 
     async fn increment(&mut self, store: String, key: String, delta: i64) -> StateResult<i64> {
-        self.volume.operation(key.len())?;
-        let granted = self.store(&store);
+        let span = self.operation("state.increment", key.len())?;
+        let granted = self.store(&store, span.as_ref());
         let summed = async { Ok(granted?.increment(Key::new(&key)?, delta).await?) };
         Ok(summed.await.map_err(|refusal| self.failure(Asked("increment", &store, &key), refusal)))
     }
@@ -100,8 +101,8 @@ impl Host for HostState {
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> StateResult<u64> {
-        self.volume.operation(key.len() + value.len())?;
-        let granted = self.store(&store);
+        let span = self.operation("state.compare-and-set", key.len() + value.len())?;
+        let granted = self.store(&store, span.as_ref());
         let expected = expected.map(Version::from_u64).map_or(Expected::Absent, Expected::Version);
         let written = async {
             let (at, value, ttl) = (Key::new(&key)?, Value::new(value)?, ttl(ttl_ms)?);
@@ -114,16 +115,16 @@ impl Host for HostState {
     }
 
     async fn compare_and_delete(&mut self, store: String, key: String, expected: u64) -> StateResult<()> {
-        self.volume.operation(key.len())?;
-        let granted = self.store(&store);
+        let span = self.operation("state.compare-and-delete", key.len())?;
+        let granted = self.store(&store, span.as_ref());
         let expected = Version::from_u64(expected);
         let deleted = async { Ok(granted?.compare_and_delete(Key::new(&key)?, expected).await?) };
         Ok(deleted.await.map_err(|refusal| self.failure(Asked("compare-and-delete", &store, &key), refusal)))
     }
 
     async fn touch(&mut self, store: String, key: String, ttl_ms: Option<u64>) -> StateResult<bool> {
-        self.volume.operation(key.len())?;
-        let granted = self.store(&store);
+        let span = self.operation("state.touch", key.len())?;
+        let granted = self.store(&store, span.as_ref());
         let touched = async { Ok(granted?.touch(Key::new(&key)?, ttl(ttl_ms)?).await?.is_some()) };
         Ok(touched.await.map_err(|refusal| self.failure(Asked("touch", &store, &key), refusal)))
     }
@@ -135,8 +136,8 @@ impl Host for HostState {
         after: Option<String>,
         limit: u32,
     ) -> StateResult<Page> {
-        self.volume.operation(prefix.len())?;
-        let granted = self.store(&store);
+        let span = self.operation("state.list-keys", prefix.len())?;
+        let granted = self.store(&store, span.as_ref());
         let listed = async {
             let after = after.map(|after| Key::new(&after)).transpose()?;
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -192,9 +193,10 @@ impl HostState {
         Some(Arc::clone(store.note()))
     }
 
-    /// The store that the plugin opens as `name`.
-    fn store(&self, name: &str) -> Result<Arc<dyn Store>, Refusal> {
-        self.granted_store(name).ok_or_else(|| Refusal::NotGranted(name.to_owned()))
+    /// The store that the plugin opens as `name`, for the operation whose span is `span`.
+    fn store(&self, name: &str, span: Option<&Span>) -> Result<Arc<dyn Store>, Refusal> {
+        let store = self.granted_store(name).ok_or_else(|| Refusal::NotGranted(name.to_owned()))?;
+        Ok(traced(store, span))
     }
 
     /// Returns the failure for the plugin, and logs everything that the operator can fix.
@@ -233,6 +235,14 @@ impl HostState {
             Blame::Plugin if advice.is_none() => self.log.host_refused(call.as_ref(), &words),
             Blame::Plugin | Blame::Operator => self.log.host_fault(call.as_ref(), &words, advice),
         }
+    }
+}
+
+/// Returns `store` for an operation whose span is `span`, if it has one.
+pub(super) fn traced(store: Arc<dyn Store>, span: Option<&Span>) -> Arc<dyn Store> {
+    match span {
+        Some(span) => store.traced(span.context()),
+        None => store,
     }
 }
 

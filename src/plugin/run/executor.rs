@@ -198,7 +198,9 @@ async fn run_in(held: &mut Held, plugin: &Arc<Plugin>, call: &Arc<Call>) -> Repl
         let mut instance = match held.take_instance(plugin, call) {
             Some(instance) => instance,
             None => {
+                let making = call.make_instance();
                 let fresh = plugin.instantiate().await;
+                drop(making);
                 let fresh = fresh.map_err(|error| errors::not_started(plugin, call, &error))?;
                 plugin.pool().begin(fresh, &call.caller)
             }

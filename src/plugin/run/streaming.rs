@@ -46,7 +46,9 @@ async fn run_in(plugin: &Arc<Plugin>, call: &Arc<Call>, writer: PipeWriter) -> R
 
 async fn stream(plugin: &Arc<Plugin>, call: &Arc<Call>, streaming: Streaming, writer: PipeWriter) -> Reply {
     plugin.hint().begin().await;
+    let making = call.make_instance();
     let fresh = plugin.instantiate().await;
+    drop(making);
     let mut guest = fresh.map_err(|error| errors::not_started(plugin, call, &error))?;
     match guest.stream(call, streaming, writer.clone()).await {
         Ok(reply) => reply,

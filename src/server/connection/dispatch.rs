@@ -30,7 +30,8 @@ impl Connection {
         self.session.requests += 1;
         let id = RequestId { connection: self.session.id(), number: self.session.requests };
         let refusal = self.session.spend_rate().err().or(refusal);
-        let exchange = Exchange::new(id, self.session.now, request);
+        let trace = self.session.traces.as_mut().and_then(|traces| traces.trace(&request));
+        let exchange = Exchange { trace, ..Exchange::new(id, self.session.now, request) };
         if refusal.is_some() || !self.batch.accepts(&exchange, &self.session.service.routes) {
             self.run_batch(cx, until);
         }

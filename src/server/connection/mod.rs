@@ -73,12 +73,13 @@ impl Connection {
     ) -> Self {
         let now = Instant::now();
         let limits = service.limits;
+        let local = stream.get_ref().0.local_addr().ok();
         Self {
             io: FramedIo::new(stream, limits.body_bytes, GREETING),
             in_flight: InFlight::default(),
             batch: Batch::default(),
             executor: Executor::default(),
-            session: Session::new(handle, service, server),
+            session: Session::new(handle, service, server, local),
             reading: Reading::Open,
             timeouts: Timeouts::new(now, now + limits.idle_timeout),
             is_flushing: false,

@@ -1,6 +1,7 @@
 //! The client of a connection: its identity, its limits, and the service in force for it.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,6 +20,7 @@ use crate::server::refusal::{Refusal, Refused};
 use crate::server::registry::ConnectionHandle;
 use crate::server::service::Service;
 use crate::server::shared::Shared;
+use crate::server::traces::{Answered, TracesOfClient};
 use crate::telemetry::{CommandEvent, ConnectionId, Recorder};
 use crate::watermark;
 use crate::wire::{Code, CommandError, NEEDS_SEQUENCE, Sent, encode_reply};
@@ -48,16 +50,26 @@ pub(in crate::server) struct Session {
     pub(in crate::server) server: Arc<Shared>,
     /// Number of requests that were read.
     pub(in crate::server) requests: u64,
+    /// The rule by which its requests are traced, if any is.
+    pub(super) traces: Option<TracesOfClient>,
+    /// The server's own end of the connection.
+    local: Option<SocketAddr>,
     /// The time at the last look at the clock. Looking costs as much as a part of a small command, so one
     /// look serves all requests that are read, and all replies that are encoded, at once.
     pub(super) now: Instant,
 }
 
 impl Session {
-    pub(super) fn new(handle: Arc<ConnectionHandle>, service: Arc<Service>, server: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        handle: Arc<ConnectionHandle>,
+        service: Arc<Service>,
+        server: Arc<Shared>,
+        local: Option<SocketAddr>,
+    ) -> Self {
         let identity = handle.identity();
         let (limit, rate) = (service.client_limits.of(&identity), service.rate_limits.of(&identity));
         let recorder = service.log.recorder(identity.name_shared());
+        let traces = service.traces.as_ref().map(|traces| traces.of(&identity));
         Self {
             service,
             identity,
@@ -68,6 +80,8 @@ impl Session {
             handle,
             server,
             requests: 0,
+            traces,
+            local,
             now: Instant::now(),
         }
     }
@@ -90,6 +104,7 @@ impl Session {
         (self.limit, self.rate) =
             (service.client_limits.of(&self.identity), service.rate_limits.of(&self.identity));
         self.recorder = service.log.recorder(self.identity.name_shared());
+        self.traces = service.traces.as_ref().map(|traces| traces.of(&self.identity));
         self.service = Arc::clone(&service);
         let Some(identity) = checked else {
             let (server, identity) = (Arc::clone(&self.server), self.identity.clone());
@@ -166,12 +181,12 @@ impl Session {
         exchange: Exchange,
         refusal: Option<Refusal>,
     ) -> Result<Target<'_, Arc<Plugin>, Exchange>, (Exchange, Refusal)> {
-        let Exchange { id, arrived, request, mut is_reported, spent } = exchange;
+        let Exchange { id, arrived, request, mut is_reported, spent, trace } = exchange;
         let target = match authz::permit(&self.identity, request, &self.service.policy) {
             Ok(permit) => self.route(permit, refusal),
             Err(denied) => self.target_of_denied(denied, refusal, &mut is_reported),
         };
-        let again = |request| Exchange { id, arrived, request, is_reported, spent };
+        let again = |request| Exchange { id, arrived, request, is_reported, spent, trace };
         match target {
             Ok(target) => Ok(target.map(again)),
             Err(Refused { request, refusal }) => Err((again(request), refusal)),
@@ -255,7 +270,7 @@ impl Session {
         reply.map_or(Err(()), |_| Ok(()))
     }
 
-    /// Logs a request that was answered, or whose command was stopped.
+    /// Logs a request that was answered, or whose command was stopped, and ends its span.
     pub(super) fn log(&self, exchange: &Exchange, result: Result<usize, &CommandError>) {
         let closest = match result {
             Err(CommandError { code: Code::Forbidden, .. }) => {
@@ -273,5 +288,16 @@ impl Session {
             closest: closest.as_deref(),
             spent: &exchange.spent,
         });
+        if let Some(trace) = &exchange.trace {
+            let answered = Answered {
+                exchange,
+                client: &self.identity,
+                peer: self.handle.peer,
+                local: self.local,
+                routes: &self.service.routes,
+                error: result.err(),
+            };
+            answered.end(trace, self.now.into_std());
+        }
     }
 }

@@ -25,6 +25,7 @@ pub use byhand::ByHand;
 pub use rows::Listed;
 
 use self::fault::Fault;
+use self::group::Group;
 use self::readers::Readers;
 use self::rows::SqlRows;
 use self::writer::Writer;
@@ -36,6 +37,7 @@ use super::version::Version;
 use super::{Answer, Engine, Store};
 use crate::files::Held;
 use crate::telemetry::metrics::STATE;
+use crate::telemetry::traces::Context;
 
 /// Checks that [`SqliteEngine::open`] would accept the file at `path`. Changes nothing in the file. Blocks.
 ///
@@ -130,7 +132,8 @@ impl Engine for SqliteEngine {
                     self.open.writer.submit(0, move |group| Ok(group.make_namespace(&namespace)?)).await?
                 }
             };
-            let store: Arc<dyn Store> = Arc::new(SqliteStore { open: Arc::clone(&self.open), id, quota });
+            let store: Arc<dyn Store> =
+                Arc::new(SqliteStore { open: Arc::clone(&self.open), id, quota, trace: None });
             Ok(store)
         })
     }
@@ -168,6 +171,8 @@ struct SqliteStore {
     open: Arc<Open>,
     id: i64,
     quota: Quota,
+    /// The span that its commits belong to, if they are traced.
+    trace: Option<Context>,
 }
 
 impl SqliteStore {
@@ -189,13 +194,17 @@ impl SqliteStore {
         mut change: impl FnMut(&mut Space<'_, SqlRows<'_>>) -> Result<T, Fault> + Send + 'static,
     ) -> Answer<'_, T> {
         let (id, quota) = (self.id, self.quota);
-        Box::pin(
-            self.open.writer.submit(bytes, move |group| group.in_space(id, quota, |space| change(space))),
-        )
+        let change = move |group: &mut Group<'_>| group.in_space(id, quota, |space| change(space));
+        Box::pin(self.open.writer.submit_traced(bytes, self.trace.clone(), change))
     }
 }
 
 impl Store for SqliteStore {
+    fn traced(&self, context: &Context) -> Arc<dyn Store> {
+        let (open, id, quota) = (Arc::clone(&self.open), self.id, self.quota);
+        Arc::new(Self { open, id, quota, trace: Some(context.clone()) })
+    }
+
     fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Entry>> {
         self.read(move |connection, id, now_ms| rows::entry(connection, id, key, now_ms))
     }

@@ -23,6 +23,7 @@ use super::readers::Readers;
 use crate::state::{Clock, MAX_BYTES_PER_CALL, StateError};
 use crate::sync::locked;
 use crate::telemetry::metrics::STATE;
+use crate::telemetry::traces::{Context, Kind, Span};
 
 /// The permits for queued writes, in units of [`TURN_BYTES`]: each write takes one, and one more for each
 /// such part of its size. This bounds the number of queued writes, and their total size to twice
@@ -86,6 +87,20 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut Group<'_>) -> Result<T, Fault> + Send + 'static,
     {
+        self.submit_traced(bytes, None, work)
+    }
+
+    /// Like [`submit`](Self::submit); the commit is a span of `trace`.
+    pub(super) fn submit_traced<T, F>(
+        &self,
+        bytes: usize,
+        trace: Option<Context>,
+        work: F,
+    ) -> impl Future<Output = Result<T, StateError>> + Send
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Group<'_>) -> Result<T, Fault> + Send + 'static,
+    {
         let turns = (1 + bytes / TURN_BYTES).min(TURNS);
         async move {
             let wanted = u32::try_from(turns).unwrap_or(u32::MAX);
@@ -101,6 +116,8 @@ impl Writer {
                 turns,
                 asked,
                 runtime,
+                trace,
+                span: None,
                 _held: held,
             })))?;
             answer.await.unwrap_or_else(|_| Err(stopped()))
@@ -171,6 +188,10 @@ struct Typed<T, F> {
     turns: usize,
     asked: Instant,
     runtime: Option<Handle>,
+    /// The span that the commit belongs to, if it is traced.
+    trace: Option<Context>,
+    /// The span of the commit, which ends with the answer.
+    span: Option<Span>,
     /// Released when the write is answered.
     _held: OwnedSemaphorePermit,
 }
@@ -193,6 +214,7 @@ where
     }
 
     fn run(&mut self, group: &mut Group<'_>) -> rusqlite::Result<()> {
+        self.span = self.trace.as_ref().and_then(|trace| trace.span("state.commit", Kind::Internal));
         self.done = Some(match (self.work)(group) {
             Ok(value) => Ok(value),
             Err(Fault::Refused(error)) => Err(error),
@@ -203,6 +225,7 @@ where
 
     fn answer(self: Box<Self>, group: Result<(), StateError>) {
         STATE.wrote(Some(self.asked.elapsed()));
+        drop(self.span);
         let answer = match group {
             Ok(()) => self.done.unwrap_or_else(|| Err(stopped())),
             Err(error) => Err(error),

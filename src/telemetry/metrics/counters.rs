@@ -121,6 +121,10 @@ counters! {
         "Events that were counted instead of logged, commands among them.";
     LinesDropped "lictor_log_lines_dropped_total",
         "Lines of the log that were dropped, as too many bytes of lines before them had not been read.";
+    SpansDropped "lictor_trace_spans_dropped_total",
+        "Spans that were dropped, as too many waited for the collector, or it did not take them.";
+    TracesOverRate "lictor_traces_over_rate_total",
+        "Requests whose traceparent wants them recorded, and that were more than their client may have in a second.";
     ComponentsTooLarge "lictor_components_too_large_total",
         "Components that were not loaded, as their file is too large.";
     CompileMemoryUsedUp "lictor_compile_memory_used_up_total",

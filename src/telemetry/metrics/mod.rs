@@ -12,6 +12,7 @@ mod histogram;
 mod plugins;
 mod process;
 mod series;
+mod spans;
 mod state;
 mod threads;
 
@@ -21,6 +22,7 @@ pub use handshakes::Handshake;
 pub use histogram::Histogram;
 pub use plugins::{KeptInstance, LiveInstance, OfPlugin, Retired};
 pub(super) use series::{OTHER_CLIENTS, OTHER_COMMANDS, Series};
+pub use spans::SPANS;
 pub use state::STATE;
 pub use threads::Bytes;
 pub(super) use threads::count;
@@ -31,7 +33,8 @@ pub fn exposition(of_server: impl IntoIterator<Item = Family>) -> String {
     let build = Family::gauges("lictor_build_info", "The server's version, as a label.", [(version, 1u64)]);
     let families = of_server.into_iter().chain([build]).chain(process::families());
     let families = families.chain(series::families()).chain(plugins::families());
-    let families = families.chain([handshakes::family()]).chain(bytes()).chain(state::families());
+    let families =
+        families.chain([handshakes::family(), spans::family()]).chain(bytes()).chain(state::families());
     family::encode(families.chain(counters::families()).collect())
 }
 

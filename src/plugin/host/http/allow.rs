@@ -16,7 +16,7 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",

@@ -6,9 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use rustls::ClientConfig;
-use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, join};
 use tokio::net::TcpStream;
@@ -22,8 +19,8 @@ use super::allow::{Host, Origin, Scheme};
 use super::gate::{Gate, Web};
 use super::received::Received;
 use super::{address, fault, names};
-use crate::identity::{Root, Servers};
 use crate::plugin::host::volume::Volume;
+use crate::system_trust::trusting_system;
 use crate::telemetry::LASTING;
 use crate::telemetry::metrics::Counter;
 
@@ -123,26 +120,9 @@ async fn secure(web: &Web, host: &Host, stream: impl Stream + 'static) -> Result
     Ok(Box::new(stream))
 }
 
-/// Makes a connector with the roots that the system trusts. Sessions are not resumed: a resumed one is not
-/// verified again, and plugins must not part any.
+/// Makes a connector with the roots that the system trusts.
 async fn tls_connector() -> Result<TlsConnector, Error> {
-    let config = spawn_blocking(|| {
-        let found = rustls_native_certs::load_native_certs();
-        let roots: Vec<_> = found.certs.into_iter().filter_map(Root::new).collect();
-        if roots.is_empty() {
-            let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-            return Err(format!("the system has no root certificates {}", errors.join("; ")));
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = Servers::trusting(roots, &provider);
-        let config = ClientConfig::builder_with_provider(provider);
-        let config = config.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-        let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-        let mut config = config.with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(config)
-    });
+    let config = spawn_blocking(trusting_system);
     match config.await.map_err(|error| error.to_string()).and_then(|config| config) {
         Ok(config) => Ok(TlsConnector::from(Arc::new(config))),
         Err(error) => {

@@ -23,9 +23,11 @@ use super::connect::{Stream, connect};
 use super::fault;
 use super::gate::Gate;
 use super::sizes::fields_bytes;
+use super::trace;
 use crate::plugin::host::stdio::{CallLabel, PluginLog};
 use crate::plugin::host::volume::Volume;
 use crate::telemetry::metrics::Counter;
+use crate::telemetry::traces::Context as TraceContext;
 
 /// Maximum bytes of a response's header, of the informational responses before it, and of unread data.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -53,6 +55,8 @@ pub(super) struct Exchange {
     pub(super) log: Arc<PluginLog>,
     /// The call that the plugin is handling.
     pub(super) call: CallLabel,
+    /// The call's place in its trace, if it is traced.
+    pub(super) trace: Option<TraceContext>,
     pub(super) volume: Volume,
     /// The instance's own permits.
     pub(super) permits: Arc<Semaphore>,
@@ -62,12 +66,17 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Sends `request`, whose URL is granted.
-    pub(super) async fn run(self, request: Request<WasiBody>) -> Result<Received, Error> {
-        tokio::select! {
+    pub(super) async fn run(self, mut request: Request<WasiBody>) -> Result<Received, Error> {
+        let mut span = trace::begin(self.trace.as_ref(), &self.origin, &mut request);
+        let received = tokio::select! {
             biased;
             () = ended(self.call_ended.clone()) => Err(Error::ConnectionTerminated),
             received = self.exchange(request) => received,
+        };
+        if let Some(span) = &mut span {
+            trace::note(span, received.as_ref().map(|(response, _)| response.status()));
         }
+        received
     }
 
     async fn exchange(&self, request: Request<WasiBody>) -> Result<Received, Error> {

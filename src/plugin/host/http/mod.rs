@@ -18,6 +18,7 @@ mod names;
 mod received;
 mod sender;
 mod sizes;
+mod trace;
 pub(super) mod whole;
 
 use std::mem::take;
@@ -47,7 +48,8 @@ const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 impl HostState {
     fn new_http(&self) -> Http {
         let (gate, log) = (self.granted.http.clone(), Arc::clone(&self.log));
-        Http::new(gate, log, self.label(), self.volume.clone())
+        let trace = self.call.as_ref().and_then(|call| call.trace()).cloned();
+        Http::new(gate, log, (self.label(), trace), self.volume.clone())
     }
 
     /// Returns the sender of the current call's requests, made on first use.

@@ -12,6 +12,7 @@ use super::gate::Gate;
 use super::sizes::{BODY_PIECE_BYTES, MAX_FIELDS_BYTES};
 use crate::plugin::host::stdio::{CallLabel, PluginLog};
 use crate::plugin::host::volume::Volume;
+use crate::telemetry::traces::Context;
 
 /// Requests that one instance may have in flight; more wait.
 const MAX_REQUESTS_OF_INSTANCE: usize = 8;
@@ -25,18 +26,18 @@ pub(in crate::plugin) struct Http {
 }
 
 impl Http {
-    /// Makes the sender of the requests of `call`.
+    /// Makes the sender of the requests of `call`, which may be traced.
     pub(super) fn new(
         gate: Option<Arc<Gate>>,
         log: Arc<PluginLog>,
-        call: Option<CallLabel>,
+        (call, trace): (Option<CallLabel>, Option<Context>),
         volume: Volume,
     ) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(MAX_FIELDS_BYTES);
         let (ends_with_call, call_ended) = watch::channel(());
         let permits = Arc::new(Semaphore::new(MAX_REQUESTS_OF_INSTANCE));
-        let sender = Sender { gate, log, call, volume, permits, call_ended, has_denied: false };
+        let sender = Sender { gate, log, call, trace, volume, permits, call_ended, has_denied: false };
         Self { context, sender, _ends_with_call: ends_with_call }
     }
 }
@@ -47,6 +48,7 @@ pub(super) struct Sender {
     log: Arc<PluginLog>,
     /// The call that the plugin is handling; `None` while it describes itself, when it may send nothing.
     call: Option<CallLabel>,
+    trace: Option<Context>,
     volume: Volume,
     permits: Arc<Semaphore>,
     call_ended: watch::Receiver<()>,
@@ -100,6 +102,7 @@ impl Sender {
             networks,
             log: Arc::clone(&self.log),
             call: call.clone(),
+            trace: self.trace.clone(),
             volume: self.volume.clone(),
             permits: Arc::clone(&self.permits),
             call_ended: self.call_ended.clone(),
