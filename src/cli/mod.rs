@@ -28,6 +28,7 @@ mod serve;
 mod session;
 mod state;
 mod status;
+mod support_bundle;
 mod target;
 mod trust;
 
@@ -57,6 +58,7 @@ enum Verb {
     Call(call::Call),
     Reload(reload::Reload),
     Status(status::Status),
+    SupportBundle(support_bundle::SupportBundle),
     Schema(schema::Schema),
     Bench(Box<bench::Bench>),
     #[command(subcommand)]
@@ -111,6 +113,7 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Call(verb) => verb.run(),
         Verb::Reload(verb) => verb.run(),
         Verb::Status(verb) => verb.run(),
+        Verb::SupportBundle(verb) => verb.run(),
         Verb::Schema(verb) => verb.run(),
         Verb::Bench(verb) => verb.run(),
         Verb::Cert(verb) => verb.run(),

@@ -73,7 +73,7 @@ pub use values::{Instances, LogFormat, LogLevel, StateEngine, TlsVersion};
 pub use written::{key_text, quoted, quoted_list};
 
 use self::files::{Reading, Secrets};
-use self::raw::RawConfig;
+use self::raw::{RawConfig, SECTIONS};
 use self::redact::Grammar;
 use crate::files::{Authors, Matters, Sightings};
 
@@ -188,6 +188,13 @@ pub fn parse_edited(path: &Path, edited: &Path, text: &str) -> Result<Loaded, Fa
     // The author of a file that is not edited is no matter of the edit.
     let (_, main) = files::config_text(path, Authors::Anybody)?;
     parse_in(path, &main, reading)
+}
+
+/// Returns the text of a config file, at `path`, with everything hidden that may be secret.
+#[must_use]
+pub fn redacted(path: &Path, text: &str) -> String {
+    let grammar = if parse_syntax(path, text).is_ok() { Grammar::Toml } else { Grammar::Broken };
+    redact::document(text, grammar, SECTIONS)
 }
 
 /// Checks that `text` is TOML, and nothing else.

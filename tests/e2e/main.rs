@@ -86,6 +86,7 @@ mod state_verbs;
 mod stopping;
 mod streaming;
 mod streams;
+mod support_bundle;
 mod systemd;
 mod traces;
 mod transcript;

@@ -1,6 +1,6 @@
 //! `lictor doctor`: the config, the machine and the running server examined together.
 
-mod server;
+pub(super) mod server;
 
 use serde_json::{Value, json};
 

@@ -1,0 +1,81 @@
+//! The end of a log without what it may quote of requests, plugins and stores.
+
+use serde_json::Value;
+
+/// Fields that quote others' text: arguments, output of plugins, names that a client made up.
+const QUOTING: [&str; 5] = ["arguments", "line", "context", "closest", "url"];
+
+/// Fields that do so in events of commands and of plugins, where a plugin or a client chooses the words.
+const QUOTING_OF_CALLS: [&str; 3] = ["reason", "error", "at"];
+
+const HIDDEN: &str = "…";
+
+/// Returns the last lines of `log`, as many as fit into `most` bytes. A line that is no event in JSON is left
+/// out: what is secret in it cannot be told.
+pub(super) fn end(log: &str, most: usize) -> String {
+    let (mut kept, mut bytes, mut left_out) = (Vec::new(), 0, 0);
+    for line in log.lines().rev() {
+        let Some(event) = event(line) else {
+            left_out += 1;
+            continue;
+        };
+        bytes += event.len() + 1;
+        if bytes > most {
+            break;
+        }
+        kept.push(event);
+    }
+    kept.reverse();
+    let note = format!("{{\"message\":\"lines that are no events were left out\",\"count\":{left_out}}}");
+    kept.extend((left_out > 0).then_some(note));
+    kept.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn event(line: &str) -> Option<String> {
+    let mut event: Value = serde_json::from_str(line).ok()?;
+    let fields = event.as_object_mut()?;
+    let target = fields.get("target")?.as_str()?;
+    let is_of_calls = target.starts_with("lictor::command") || target.starts_with("lictor::plugin");
+    let is_unknown = fields.get("code").is_some_and(|code| code == "unknown-command");
+    for (name, value) in fields {
+        let name = name.as_str();
+        let is_quoting = QUOTING.contains(&name)
+            || is_of_calls && QUOTING_OF_CALLS.contains(&name)
+            || is_unknown && name == "command";
+        if is_quoting {
+            *value = HIDDEN.into();
+        }
+    }
+    Some(event.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_is_hidden_and_the_rest_stays() {
+        for (event, hidden) in [
+            (r#"{"target":"lictor::command","command":"echo","arguments":"hunter2","code":"ok"}"#, true),
+            (r#"{"target":"lictor::command","command":"echo","reason":"hunter2"}"#, true),
+            (r#"{"target":"lictor::command","command":"hunter2","code":"unknown-command"}"#, true),
+            (r#"{"target":"lictor::plugin::output","plugin":"echo","line":"hunter2"}"#, true),
+            (r#"{"target":"lictor::plugin","plugin":"echo","error":"hunter2"}"#, true),
+            (r#"{"target":"lictor::connection","reason":"an alert","peer":"1.2.3.4:5"}"#, false),
+        ] {
+            let shown = end(event, 1000);
+            assert_eq!(shown.contains(HIDDEN), hidden, "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+            assert!(hidden || shown.contains("an alert") && shown.contains("1.2.3.4:5"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_end_is_kept_and_lines_for_people_are_counted() {
+        let line = |number: u32| format!("{{\"n\":{number},\"target\":\"lictor::app\"}}\n");
+        let log = line(1) + "2026-11-29 INFO hunter2\n" + &line(2) + "\"hunter2\"\n" + &line(3);
+        let told = "{\"message\":\"lines that are no events were left out\",\"count\":2}\n";
+        assert_eq!(end(&log, 1000), line(1) + &line(2) + &line(3) + told);
+        assert_eq!(end(&(line(1) + &line(2)), line(2).len()), line(2));
+    }
+}
