@@ -167,8 +167,8 @@ impl Call {
         self.leave_queue();
     }
 
-    /// Marks that it waits for no permit any more.
-    fn leave_queue(&self) {
+    /// Marks that it waits for no permit any more, also since it got none.
+    pub(super) fn leave_queue(&self) {
         if let Some(trace) = &self.exchange.trace {
             trace.leave_queue(self.exchange.arrived.into_std());
         }

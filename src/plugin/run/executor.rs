@@ -285,7 +285,9 @@ impl Held {
             let slot = plugin.slots().acquire(deadline).await?;
             Ok::<_, CommandError>((client, limit, slot))
         });
-        let (client, limit, slot) = timed(&plugin.metrics().waited, call.spent(), acquiring).await?;
+        let acquired = timed(&plugin.metrics().waited, call.spent(), acquiring).await;
+        call.leave_queue();
+        let (client, limit, slot) = acquired?;
         (self.of_client, self.slot) = (client, Some(slot));
         Ok(limit)
     }

@@ -5,6 +5,8 @@ mod faulty;
 mod joining;
 mod rotel;
 
+use std::time::Duration;
+
 use testkit::certs::Identity;
 use testkit::components;
 use testkit::server::{Server, Setup};
@@ -173,6 +175,22 @@ fn a_warm_instance_is_not_made() {
     let count = |name: &str| spans.iter().filter(|span| span.name == name).count();
     assert_eq!((count("echo"), count("queue")), (20, 20));
     assert_eq!(count("instance"), 1, "{spans:?}");
+}
+
+#[test]
+fn what_waited_in_vain_shows_for_how_long() {
+    let (collector, tester) = (Collector::new(), Identity::new("tester"));
+    let setup = Setup::new().master("tester", &tester).hostile("").section(&collector.section("1"));
+    let limits = "[limits]\nconcurrent_commands = 1\nqueue_timeout = \"200ms\"";
+    let server = setup.section(limits).start();
+    let mut connection = server.connect(&tester);
+    connection.send("sleep 60000\r\nSequence: 1\r\n\r\n");
+    assert_eq!(connection.ask_framed("fail conflict no").failure(), ("busy", "not-run"));
+    let root = collector.with("error.type", "busy");
+    let parts = collector.parts(&root);
+    assert_eq!(parts.keys().collect::<Vec<_>>(), ["queue"]);
+    let (began, ended) = parts["queue"].times;
+    assert!(Duration::from_nanos(ended - began) >= Duration::from_millis(200), "{parts:?}");
 }
 
 #[test]
