@@ -4,7 +4,7 @@
 //! can make, so that skipping a step does not compile:
 //!
 //! ```text
-//! TCP → TLS → PeerIdentity → Request → Permit → Target → plugin instance → Outcome → Reply bytes
+//! TCP → TLS → PeerIdentity → Request → Exchange → Permit → Target → Call → Reply → bytes
 //! ```
 //!
 //! `ARCHITECTURE.md` describes the same as a walk through the files; `tests/tidy` checks the edges between

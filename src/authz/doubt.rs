@@ -1,6 +1,6 @@
 //! Doubts about a valid pattern: characters that quote or escape elsewhere, and are plain in a pattern.
 
-use super::permission::PermissionPattern;
+use super::pattern::PermissionPattern;
 
 /// A doubt about a pattern, and the patterns that leave none.
 #[derive(Clone, Debug, PartialEq, Eq)]

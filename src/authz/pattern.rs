@@ -1,10 +1,15 @@
-//! Patterns of commands, by which a client or a plugin is granted commands.
+//! Patterns of commands and of whole requests, by which a client or a plugin may run commands.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::arguments::{Arguments, MAX_WORDS, Mismatch, literal};
 use crate::text::{InvalidText, check_length};
+use crate::wire::Request;
+
+/// The longest pattern, in bytes: it has to be readable in a fault and in `@commands`.
+const MAX_BYTES: usize = 1024;
 
 /// A pattern of commands: a command's name, or a prefix and a `*`. `*` alone is every plugin's command, `@*`
 /// every built-in one. Cloning costs one increment.
@@ -97,6 +102,160 @@ pub(crate) fn check_command_text(text: &str) -> Result<(), InvalidText> {
             Err(InvalidText::new(what)
                 .advise("use visible ASCII characters without spaces and double quotes"))
         }
+    }
+}
+
+/// A pattern of requests: a [`CommandPattern`], and perhaps a word for each argument. Without argument words
+/// any arguments match. Cloning costs two increments.
+#[derive(Clone)]
+pub struct PermissionPattern {
+    command: CommandPattern,
+    /// `None` without argument words, which costs a request one comparison.
+    arguments: Option<Arc<WithText>>,
+}
+
+/// A pattern of the request's command that does not allow its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Near<'p> {
+    /// The pattern.
+    pub pattern: &'p PermissionPattern,
+    /// Its first argument that does not match.
+    pub mismatch: Mismatch,
+}
+
+impl fmt::Display for Near<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({})", self.pattern, self.mismatch)
+    }
+}
+
+/// Argument words, and the whole pattern as written.
+struct WithText {
+    text: Box<str>,
+    arguments: Arguments,
+}
+
+impl PermissionPattern {
+    /// Returns true if the command and the arguments of `request` match.
+    #[must_use]
+    pub fn allows(&self, request: &Request) -> bool {
+        self.command.allows(request.command()) && self.allows_arguments(request)
+    }
+
+    pub(super) fn allows_arguments(&self, request: &Request) -> bool {
+        let Some(with) = &self.arguments else { return true };
+        let mut arguments = request.arguments();
+        arguments.next();
+        with.arguments.match_all(arguments)
+    }
+
+    /// Returns the pattern with the argument that does not match, if it allows the command of `request` but
+    /// not its arguments.
+    #[must_use]
+    pub fn near(&self, request: &Request) -> Option<Near<'_>> {
+        let with = self.arguments.as_ref().filter(|_| self.command.allows(request.command()))?;
+        let mut arguments = request.arguments();
+        arguments.next();
+        Some(Near { pattern: self, mismatch: with.arguments.mismatch(arguments)? })
+    }
+
+    /// Writes the narrowest pattern that allows `request`: its command, with a word for each argument. A
+    /// request that is too long for a pattern has `...` in place of its last arguments.
+    #[must_use]
+    pub fn only(request: &Request) -> String {
+        let mut arguments = request.arguments();
+        let mut text = arguments.next().unwrap_or_default().to_owned();
+        if arguments.len() == 0 {
+            return text + " .";
+        }
+        for (number, argument) in arguments.enumerate() {
+            let word = literal(argument);
+            if number + 3 > MAX_WORDS || text.len() + word.len() + " ...".len() + 1 > MAX_BYTES {
+                return text + " ...";
+            }
+            text = text + " " + &word;
+        }
+        text
+    }
+
+    /// The pattern of the command, the first word.
+    #[must_use]
+    pub fn command(&self) -> &CommandPattern {
+        &self.command
+    }
+
+    /// The argument words as written; `None` if any arguments match.
+    #[must_use]
+    pub fn arguments(&self) -> Option<&str> {
+        let with = self.arguments.as_ref().filter(|with| !with.arguments.are_free())?;
+        with.text.split_once(' ').map(|(_, words)| words)
+    }
+
+    /// Returns true if `self` allows every request that `other` allows. May miss that, but never claims it
+    /// wrongly.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.command.covers(&other.command)
+            && match (&self.arguments, &other.arguments) {
+                (None, _) => true,
+                (Some(own), None) => own.arguments.are_free(),
+                (Some(own), Some(other)) => own.arguments.covers(&other.arguments),
+            }
+    }
+}
+
+impl TryFrom<String> for PermissionPattern {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        let Some((command, words)) = text.split_once(' ') else {
+            return Ok(Self { command: text.try_into()?, arguments: None });
+        };
+        if text.len() > MAX_BYTES {
+            let what = format!("a pattern has at most {MAX_BYTES} bytes, this has {}", text.len());
+            return Err(InvalidText::new(what).advise("shorten it, with `*` for a part of an argument"));
+        }
+        if command.is_empty() {
+            let advice = "write the command first, or its pattern, such as \"kv-*\"";
+            return Err(InvalidText::new("the pattern begins with a space").advise(advice));
+        }
+        let before = command.chars().count() + 1;
+        let command = CommandPattern::try_from(command.to_owned())?;
+        let arguments = Arguments::parse(words, before)?;
+        Ok(Self { command, arguments: Some(Arc::new(WithText { text: text.into(), arguments })) })
+    }
+}
+
+impl FromStr for PermissionPattern {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl AsRef<str> for PermissionPattern {
+    fn as_ref(&self) -> &str {
+        self.arguments.as_ref().map_or(self.command.as_ref(), |with| &with.text)
+    }
+}
+
+impl PartialEq for PermissionPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_ref() == other.as_ref()
+    }
+}
+
+impl Eq for PermissionPattern {}
+
+impl fmt::Display for PermissionPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_ref())
+    }
+}
+
+impl fmt::Debug for PermissionPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_ref(), f)
     }
 }
 

@@ -9,7 +9,6 @@ use rustc_hash::FxBuildHasher;
 
 use crate::authz::Permit;
 use crate::usage::Observed;
-use crate::wire::Request;
 
 /// A command that the server itself answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,51 +94,23 @@ impl<P, O: Into<Observed<P>>> FromIterator<(Arc<str>, O)> for Routes<P> {
     }
 }
 
-/// The executor of a request, and the request: `R` once it is more than its text.
+/// The executor of a permitted request.
 #[derive(Debug)]
-pub enum Target<'a, P, R = Request> {
+pub enum Target<'a, P> {
     /// The server.
-    BuiltIn(BuiltIn, R),
+    BuiltIn(BuiltIn),
     /// A plugin.
-    Plugin(&'a P, R),
-}
-
-impl<'a, P> Target<'a, P> {
-    /// Puts what `with` makes of the request in its place.
-    pub fn map<R>(self, with: impl FnOnce(Request) -> R) -> Target<'a, P, R> {
-        match self {
-            Self::BuiltIn(built_in, request) => Target::BuiltIn(built_in, with(request)),
-            Self::Plugin(plugin, request) => Target::Plugin(plugin, with(request)),
-        }
-    }
-}
-
-/// A permitted request without a target.
-#[derive(Debug)]
-pub struct Unknown {
-    /// The request, for the reply.
-    pub request: Request,
+    Plugin(&'a P),
 }
 
 impl<P> Routes<P> {
-    /// Finds the target of the permitted request.
-    ///
-    /// # Errors
-    ///
-    /// [`Unknown`] if there is no such command.
-    pub fn route(&self, permit: Permit) -> Result<Target<'_, P>, Unknown> {
-        let request = permit.into_request();
-        let command = request.command();
+    /// Finds the target of the permitted request; `None` if there is no such command.
+    pub fn route(&self, permit: &Permit<'_>) -> Option<Target<'_, P>> {
+        let command = permit.request().command();
         if command.starts_with('@') {
-            return match built_in(command) {
-                Some(built_in) => Ok(Target::BuiltIn(built_in, request)),
-                None => Err(Unknown { request }),
-            };
+            return built_in(command).map(Target::BuiltIn);
         }
-        match self.plugins.get(command) {
-            Some(plugin) => Ok(Target::Plugin(plugin.note(), request)),
-            None => Err(Unknown { request }),
-        }
+        self.plugins.get(command).map(|plugin| Target::Plugin(plugin.note()))
     }
 
     /// Returns true if there is such a command.

@@ -9,11 +9,11 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::futures::Notified;
 
-use super::refusal::{Refusal, Refused};
+use super::refusal::Refusal;
 use super::service::Service;
 use super::shared::Shared;
 use super::traces::{UNKNOWN, rpc};
-use crate::authz;
+use crate::authz::{self, Grounds};
 use crate::plugin::{self, Call, Commands, ReplyFuture};
 use crate::route::Target;
 use crate::telemetry::traces::Span;
@@ -137,35 +137,30 @@ fn begin(
         let words = format!("The plugin {via} may not run {}", shown(request.command(), 64));
         return Err(CommandError::not_run(Code::Forbidden, words));
     }
-    let (permit, is_reported) = match authz::permit(&parent.caller, request, &service.policy) {
-        Ok(permit) => (permit, false),
-        Err(denied) => {
-            let permit = authz::report(&parent.caller, denied, &service.policy, SystemTime::now());
-            (permit.map_err(|denied| Refused::denied(denied, &service.routes).error())?, true)
-        }
+    let refused = |refusal: Refusal| refusal.error(&request);
+    let Some(permit) = authz::permit(&parent.caller, &request, &service.policy, SystemTime::now) else {
+        return Err(refused(Refusal::denied(&request, &service.routes)));
     };
-    match service.routes.route(permit) {
-        Err(unrouted) => Err(Refused::unrouted(unrouted).error()),
+    let plugin = match service.routes.route(&permit) {
+        None => return Err(refused(Refusal::Unknown)),
         // A grant can't name one, so this is for a client's own connection only.
-        Ok(Target::BuiltIn(_, request)) => Err(Refused { request, refusal: Refusal::Forbidden }.error()),
-        Ok(Target::Plugin(plugin, _)) if plugin.is_streaming() => {
+        Some(Target::BuiltIn(_)) => return Err(refused(Refusal::Forbidden)),
+        Some(Target::Plugin(plugin)) if plugin.is_streaming() => {
             let words = "A command that streams can't be run by a plugin";
-            Err(CommandError::not_run(Code::ReplyUnframeable, words))
+            return Err(CommandError::not_run(Code::ReplyUnframeable, words));
         }
-        Ok(Target::Plugin(_, request)) if watermark::is_passed() => {
-            Err(Refused { request, refusal: Refusal::MemoryIsShort }.error())
-        }
-        Ok(Target::Plugin(plugin, request)) => {
-            let call = Call::nested(parent, request, plugin.timeout(), span);
-            call.check_deadline(tokio::time::Instant::now())?;
-            if is_reported {
-                let recorder = service.log.recorder(parent.caller.name_shared());
-                let closest = || service.policy.closest(&parent.caller, call.request());
-                recorder.report(parent.id().connection, call.request(), Some(via), closest);
-            }
-            Ok((call, Arc::clone(plugin)))
-        }
+        Some(Target::Plugin(_)) if watermark::is_passed() => return Err(refused(Refusal::MemoryIsShort)),
+        Some(Target::Plugin(plugin)) => plugin,
+    };
+    let grounds = permit.grounds();
+    let call = Call::nested(parent, request, plugin.timeout(), span);
+    call.check_deadline(tokio::time::Instant::now())?;
+    if grounds == Grounds::Reported {
+        let recorder = service.log.recorder(parent.caller.name_shared());
+        let closest = || service.policy.closest(&parent.caller, call.request());
+        recorder.report(parent.id().connection, call.request(), Some(via), closest);
     }
+    Ok((call, Arc::clone(plugin)))
 }
 
 /// Returns true if the plugin `via`, in which `parent` runs, is still served and granted `request`. Its

@@ -1,17 +1,10 @@
 //! Requests that are not run, and what their clients are told.
 
-use crate::authz::Denied;
-use crate::route::{Routes, Unknown};
+use crate::route::Routes;
 use crate::telemetry::metrics::Counter;
 use crate::text::shown;
 use crate::watermark;
 use crate::wire::{Code, CommandError, Request};
-
-/// A request that is not run.
-pub(super) struct Refused {
-    pub(super) request: Request,
-    pub(super) refusal: Refusal,
-}
 
 /// The reason for which a request is not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,26 +19,13 @@ pub(super) enum Refusal {
     MemoryIsShort,
 }
 
-impl Refused {
-    /// Refuses a request that no pattern of the client allows. A command that does not exist is unknown to
-    /// every client.
-    pub(super) fn denied<P>(Denied { request }: Denied, routes: &Routes<P>) -> Self {
-        let refusal = if routes.has(request.command()) { Refusal::Forbidden } else { Refusal::Unknown };
-        Self { request, refusal }
-    }
-
-    /// Refuses a request for a command that does not exist.
-    pub(super) fn unrouted(Unknown { request }: Unknown) -> Self {
-        Self { request, refusal: Refusal::Unknown }
-    }
-
-    /// Returns the words for the client.
-    pub(super) fn error(&self) -> CommandError {
-        self.refusal.error(&self.request)
-    }
-}
-
 impl Refusal {
+    /// Refuses a request that is denied to the client. A command that does not exist is unknown to every
+    /// client.
+    pub(super) fn denied<P>(request: &Request, routes: &Routes<P>) -> Self {
+        if routes.has(request.command()) { Self::Forbidden } else { Self::Unknown }
+    }
+
     /// Returns the words for the client that sent `request`.
     pub(super) fn error(self, request: &Request) -> CommandError {
         let command = request.command();

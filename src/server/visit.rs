@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use super::admission::{AddressSlots, Admission, AdmissionLimits};
 use super::handshake::{Entrance, authorize, not_in_time};
 use super::listener::{REST, Server, cannot_accept, is_peers_fault, too_many_from};
-use super::refusal::Refused;
+use super::refusal::Refusal;
 use super::shared::Shared;
 use super::tls::of_http;
 use crate::authz;
@@ -71,12 +71,11 @@ impl Visit {
         let Some(command) = command else { return Ok(()) };
         let request = Request::composed(&[command.to_owned()], Bytes::new());
         let request = request.map_err(|fault| Turned::Forbidden(fault.to_owned()))?;
-        match authz::permit(&self.identity, request, &service.policy) {
-            Ok(_) => Ok(()),
-            Err(denied) => {
-                Err(Turned::Forbidden(Refused::denied(denied, &service.routes).error().message.into_owned()))
-            }
+        if authz::permit(&self.identity, &request, &service.policy, SystemTime::now).is_some() {
+            return Ok(());
         }
+        let refusal = Refusal::denied(&request, &service.routes);
+        Err(Turned::Forbidden(refusal.error(&request).message.into_owned()))
     }
 }
 

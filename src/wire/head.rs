@@ -1,16 +1,16 @@
-//! The head of a request: lines ended by CR LF, the last of them empty.
+//! The head of a request: lines ended by CR LF, the last of them empty. The first has the arguments, with
+//! single spaces between them and double quotes around one that holds other bytes; the others are headers.
 //!
 //! The head is scanned and parsed line by line as its bytes arrive, each byte once, and the first fault in
 //! byte order is reported. So the result does not depend on the split, the work is linear, and a fault is
 //! reported at once (otherwise a client that ends its lines with LF alone would wait for a reply that never
 //! comes).
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::fault::Fault;
-use super::quote::parse_arguments;
 use super::request::{Parts, Request, Sequence, Span, Text, is_token};
-use super::{MAX_HEAD_BYTES, MAX_HEADERS};
+use super::{MAX_ARGUMENTS, MAX_HEAD_BYTES, MAX_HEADERS};
 
 /// A head that may be partly read.
 #[derive(Debug, Default)]
@@ -96,6 +96,80 @@ impl HeadParser {
             parse_header(line, self.lines, parts, &mut self.size)
         }
     }
+}
+
+/// Parses `line`, which is UTF-8 without control characters, into `request`'s arguments. `line` begins at the
+/// head's first byte.
+fn parse_arguments(line: &str, request: &mut Parts) -> Result<(), Fault> {
+    let mut rest = 0;
+    loop {
+        if request.arguments.len() == MAX_ARGUMENTS {
+            return Err(Fault::TooManyArguments { at: rest + 1 });
+        }
+        let text = &line[rest..];
+        let begin = request.text.len();
+        let end = if text.starts_with('"') {
+            let number = request.arguments.len() + 1;
+            rest + unquote(text, rest + 1, number, &mut request.text)?
+        } else {
+            let end = memchr(b' ', text.as_bytes()).unwrap_or(text.len());
+            request.text.push_str(&text[..end]);
+            rest + end
+        };
+        request.arguments.push(Span::new(begin..request.text.len()));
+        if end == line.len() {
+            break;
+        }
+        rest = end + 1;
+    }
+    if request.command().is_empty() { Err(Fault::EmptyCommand { at: 1 }) } else { Ok(()) }
+}
+
+/// Appends the quoted argument at the start of `text` to `out`; returns its length in `text`. `at` is the
+/// place of the opening quote in the head, from 1.
+fn unquote(text: &str, at: usize, argument: usize, out: &mut Text) -> Result<usize, Fault> {
+    let bytes = text.as_bytes();
+    let mut resolved = Vec::new();
+    let mut position = 1;
+    loop {
+        let Some(length) = memchr2(b'"', b'\\', &bytes[position..]) else {
+            return Err(Fault::UnclosedQuote { argument, at });
+        };
+        resolved.extend_from_slice(&bytes[position..position + length]);
+        position += length;
+        if bytes[position] == b'"' {
+            break;
+        }
+        let Some((byte, length)) = unescape(&bytes[position + 1..]) else {
+            return Err(Fault::BadEscape { at: at + position });
+        };
+        resolved.push(byte);
+        position += 1 + length;
+    }
+    position += 1;
+    if bytes.get(position).is_some_and(|&byte| byte != b' ') {
+        return Err(Fault::AfterQuote { argument, at: at + position });
+    }
+    let resolved = std::str::from_utf8(&resolved).map_err(|_| Fault::ArgumentNotUtf8 { argument })?;
+    out.push_str(resolved);
+    Ok(position)
+}
+
+/// Returns the byte for the escape after a backslash, and the escape's length.
+pub(crate) fn unescape(escape: &[u8]) -> Option<(u8, usize)> {
+    Some(match escape.first()? {
+        b'"' => (b'"', 1),
+        b'\\' => (b'\\', 1),
+        b'r' => (b'\r', 1),
+        b'n' => (b'\n', 1),
+        b't' => (b'\t', 1),
+        b'x' => (hex_digit(*escape.get(1)?)? << 4 | hex_digit(*escape.get(2)?)?, 3),
+        _ => return None,
+    })
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Fast path for a `Sequence` header in its usual form: every framed request has one, so skip the checks for

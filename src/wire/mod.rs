@@ -7,14 +7,13 @@ mod decode;
 mod error;
 mod fault;
 mod head;
-mod quote;
 mod reply;
 mod request;
 
 pub use decode::{Decoder, Phase};
 pub use error::{Code, CommandError, Outcome, Reply};
 pub use fault::Fault;
-pub(crate) use quote::unescape;
+pub(crate) use head::unescape;
 pub use reply::{
     GREETING, NEEDS_SEQUENCE, Sent, encode_farewell, encode_fault, encode_part, encode_reply, is_plain_text,
 };

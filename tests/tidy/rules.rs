@@ -89,7 +89,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("watermark", &["telemetry"]),
-    ("route", &["authz", "usage", "wire"]),
+    ("route", &["authz", "usage"]),
     ("authz", &["identity", "text", "usage", "wire"]),
     ("telemetry", &["network", "sync", "text", "units", "wire"]),
     ("config", &["authz", "files", "identity", "text", "units"]),

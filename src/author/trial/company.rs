@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 
@@ -87,8 +87,9 @@ impl Company {
         let command = shown(request.command(), MAX_COMMAND_CHARS).to_string();
         let caller = self.clients.get(&call.client).context("the client is nobody")?.clone();
         let of_server = || anyhow::anyhow!("there is no server to run {command}: leave it out");
-        let permit = authz::permit(&caller, request, &self.service.policy).map_err(|_| of_server())?;
-        let Ok(Target::Plugin(plugin, request)) = self.service.routes.route(permit) else {
+        let permit = authz::permit(&caller, &request, &self.service.policy, SystemTime::now);
+        let permit = permit.ok_or_else(of_server)?;
+        let Some(Target::Plugin(plugin)) = self.service.routes.route(&permit) else {
             return Err(of_server());
         };
         let id = RequestId { connection: ConnectionId(0), number };

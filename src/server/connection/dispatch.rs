@@ -1,14 +1,17 @@
 //! The way of a request: accepted, permitted, routed, run and answered, each once.
 
+use std::sync::Arc;
 use std::task::Context;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Connection;
 use super::batch::take_back;
 use super::in_flight::Waiting;
 use super::keyed;
-use crate::plugin::Exchange;
+use super::{Connection, Session};
+use crate::authz::Grounds;
+use crate::plugin::{Call, DeadlineOf, Exchange, Plugin};
 use crate::route::Target;
 use crate::server::builtin::{self, Done};
 use crate::server::close_reason::CloseReason;
@@ -47,7 +50,7 @@ impl Connection {
     /// through none of this.
     pub(super) fn dispatch(
         &mut self,
-        exchange: Exchange,
+        mut exchange: Exchange,
         refusal: Option<Refusal>,
         cx: &mut Context<'_>,
         until: Instant,
@@ -59,10 +62,13 @@ impl Connection {
             return self.end_reading(CloseReason::BadRequest, Some(fault));
         }
         let Self { session, in_flight, batch, .. } = self;
-        match session.target(exchange, refusal) {
-            Ok(Target::Plugin(plugin, exchange)) => {
+        match session.permit_and_route(&exchange.request, refusal) {
+            Ok((Target::Plugin(plugin), grounds)) => {
+                if grounds == Grounds::Reported {
+                    session.report(&mut exchange);
+                }
                 let is_keyed = exchange.request.idempotency_key().is_some();
-                let call = session.call(exchange, plugin);
+                let call = call(session, exchange, plugin);
                 if is_keyed || plugin.is_streaming() {
                     return match keyed::begin(session, plugin, &call, in_flight) {
                         Ok(()) => cx.waker().wake_by_ref(),
@@ -75,7 +81,7 @@ impl Connection {
                     self.run_batch(cx, until);
                 }
             }
-            Ok(Target::BuiltIn(built_in, exchange)) => {
+            Ok((Target::BuiltIn(built_in), _)) => {
                 match builtin::run(built_in, &exchange.request, session, in_flight) {
                     Done::Now(reply) => {
                         session.look();
@@ -89,8 +95,8 @@ impl Connection {
             }
             // Its command qualified it for the batch, but it was refused. Its reply must follow theirs, so it
             // waits for its turn.
-            Err((exchange, _)) if !batch.is_empty() => in_flight.enqueue(Waiting { exchange, refusal }),
-            Err((exchange, refusal)) => {
+            Err(_) if !batch.is_empty() => in_flight.enqueue(Waiting { exchange, refusal }),
+            Err(refusal) => {
                 refusal.count();
                 self.reply(&exchange, 0, Err(&refusal.error(&exchange.request)));
             }
@@ -138,4 +144,19 @@ impl Connection {
             self.end_reading(CloseReason::CommandError, None);
         }
     }
+}
+
+/// Makes the call of a request to `plugin` that begins now.
+///
+/// Its deadline is the sooner of the plugin's, which counts from the command's beginning, and the client's,
+/// which counts from the request's arrival: a request waits for its turn on the client's time, not on the
+/// plugin's.
+fn call(session: &Session, exchange: Exchange, plugin: &Plugin) -> Arc<Call> {
+    let limit = session.now + plugin.time_limit();
+    let timeout = exchange.request.timeout_ms();
+    let of_client = timeout.and_then(|timeout| exchange.arrived.checked_add(Duration::from_millis(timeout)));
+    let deadline = of_client.map_or(limit, |of_client| of_client.min(limit));
+    let owner = if deadline < limit { DeadlineOf::Client } else { DeadlineOf::Plugin };
+    let call = Call::new(exchange, session.identity.clone(), deadline).with_deadline_of(owner);
+    Arc::new(if plugin.runs_commands() { call.with_commands(session.server.clone()) } else { call })
 }

@@ -19,7 +19,7 @@ mod signals;
 mod timeouts;
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -37,7 +37,11 @@ use super::registry::ConnectionHandle;
 use super::service::Service;
 use super::shared::Shared;
 use crate::plugin::Executor;
+use crate::watermark;
 use crate::wire::{GREETING, encode_part};
+
+/// Bytes of unread replies at which no further request is run.
+const MAX_UNWRITTEN_BYTES: usize = 256 << 10;
 
 /// State of reading requests.
 #[derive(Debug)]
@@ -120,6 +124,7 @@ impl Connection {
     fn poll_budgeted(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let now = self.session.look();
         let until = now + self.session.service.limits.slice;
+        self.session.memory_is_short = watermark::is_passed();
         self.poll_signals(cx);
         self.shed_if_memory_is_short(cx, until);
         loop {
@@ -245,5 +250,42 @@ impl Connection {
         }
         self.run_batch(cx, until);
         progressed
+    }
+
+    /// Returns true if another request may be read. If memory is short, that is one at a time, each after the
+    /// client has taken the reply before.
+    pub(super) fn may_read(&self) -> bool {
+        let limits = &self.session.service.limits;
+        matches!(self.reading, Reading::Open)
+            // Those that were read and have not begun come first.
+            && !self.in_flight.has_next()
+            && self.in_flight.len() + self.batch.len() < limits.in_flight
+            && self.in_flight.held_bytes() + self.batch.held_bytes() < limits.in_flight_bytes
+            && self.may_write()
+            && !self.session.is_in_doubt()
+            && (!self.session.memory_is_short || self.io.unwritten_bytes() == 0)
+    }
+
+    pub(super) fn may_write(&self) -> bool {
+        self.io.unwritten_bytes() < MAX_UNWRITTEN_BYTES
+    }
+
+    /// Writes the encoded replies, in as few TLS records as possible.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<std::io::Result<()>> {
+        let before = self.io.unwritten_bytes();
+        if before == 0 && !self.is_flushing {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.is_flushing {
+            self.timeouts.note_write(now);
+        }
+        self.is_flushing = true;
+        let flushed = self.io.poll_flush(cx);
+        if self.io.unwritten_bytes() < before {
+            self.timeouts.note_write(now);
+        }
+        let flushed = ready!(flushed);
+        self.is_flushing = false;
+        Poll::Ready(flushed)
     }
 }

@@ -11,19 +11,18 @@ use bytes::BytesMut;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::authz::{self, Denied, Permit};
+use crate::authz::{self, Grounds};
 use crate::identity::{PeerIdentity, Rejection};
-use crate::plugin::{Call, ClientLimit, DeadlineOf, Exchange, Plugin};
+use crate::plugin::{ClientLimit, Exchange, Plugin};
 use crate::route::Target;
 use crate::server::rate_limit::RateLimit;
-use crate::server::refusal::{Refusal, Refused};
+use crate::server::refusal::Refusal;
 use crate::server::registry::ConnectionHandle;
 use crate::server::service::Service;
 use crate::server::shared::Shared;
 use crate::server::traces::{Answered, TracesOfClient};
 use crate::telemetry::{CommandEvent, ConnectionId, Recorder};
-use crate::watermark;
-use crate::wire::{Code, CommandError, NEEDS_SEQUENCE, Sent, encode_reply};
+use crate::wire::{Code, CommandError, NEEDS_SEQUENCE, Request, Sent, encode_reply};
 
 /// Longest time for which a client's commands go on running while it is unknown if the client is still
 /// admitted: half of the second within which a revocation is in force.
@@ -57,6 +56,8 @@ pub(in crate::server) struct Session {
     /// The time at the last look at the clock. Looking costs as much as a part of a small command, so one
     /// look serves all requests that are read, and all replies that are encoded, at once.
     pub(super) now: Instant,
+    /// Set if the process held too much memory when the connection's task was last woken.
+    pub(super) memory_is_short: bool,
 }
 
 impl Session {
@@ -83,6 +84,7 @@ impl Session {
             traces,
             local,
             now: Instant::now(),
+            memory_is_short: false,
         }
     }
 
@@ -171,79 +173,37 @@ impl Session {
         self.rate.as_ref().map_or(Ok(()), RateLimit::spend)
     }
 
-    /// Permits and routes an exchange. One with a `refusal` goes no further than permission.
+    /// Permits and routes a request; returns the grounds of the permission, too. One with a `refusal` goes no
+    /// further than permission.
     ///
     /// # Errors
     ///
     /// The refusal, if it is not to run.
-    pub(super) fn target(
+    pub(super) fn permit_and_route(
         &self,
-        exchange: Exchange,
+        request: &Request,
         refusal: Option<Refusal>,
-    ) -> Result<Target<'_, Arc<Plugin>, Exchange>, (Exchange, Refusal)> {
-        let Exchange { id, arrived, request, mut is_reported, spent, trace } = exchange;
-        let target = match authz::permit(&self.identity, request, &self.service.policy) {
-            Ok(permit) => self.route(permit, refusal),
-            Err(denied) => self.target_of_denied(denied, refusal, &mut is_reported),
-        };
-        let again = |request| Exchange { id, arrived, request, is_reported, spent, trace };
-        match target {
-            Ok(target) => Ok(target.map(again)),
-            Err(Refused { request, refusal }) => Err((again(request), refusal)),
-        }
-    }
-
-    /// Routes a request that no pattern allows, and reports it once, if denials of the client are only
-    /// reported.
-    #[cold]
-    fn target_of_denied(
-        &self,
-        denied: Denied,
-        refusal: Option<Refusal>,
-        is_reported: &mut bool,
-    ) -> Result<Target<'_, Arc<Plugin>>, Refused> {
+    ) -> Result<(Target<'_, Arc<Plugin>>, Grounds), Refusal> {
         let Service { policy, routes, .. } = &*self.service;
-        let permit = authz::report(&self.identity, denied, policy, SystemTime::now());
-        let permit = permit.map_err(|denied| Refused::denied(denied, routes))?;
-        let target = self.route(permit, refusal)?;
-        if let Target::Plugin(_, request) = &target
-            && !std::mem::replace(is_reported, true)
-        {
-            self.recorder.report(self.id(), request, None, || policy.closest(&self.identity, request));
+        let permit = authz::permit(&self.identity, request, policy, SystemTime::now)
+            .ok_or_else(|| Refusal::denied(request, routes))?;
+        match refusal.map_or_else(|| routes.route(&permit).ok_or(Refusal::Unknown), Err)? {
+            Target::Plugin(_) if self.memory_is_short => Err(Refusal::MemoryIsShort),
+            target => Ok((target, permit.grounds())),
         }
-        Ok(target)
     }
 
-    fn route(&self, permit: Permit, refusal: Option<Refusal>) -> Result<Target<'_, Arc<Plugin>>, Refused> {
-        if let Some(refusal) = refusal {
-            return Err(Refused { request: permit.into_request(), refusal });
-        }
-        match self.service.routes.route(permit).map_err(Refused::unrouted)? {
-            Target::Plugin(_, request) if watermark::is_passed() => {
-                Err(Refused { request, refusal: Refusal::MemoryIsShort })
-            }
-            target => Ok(target),
+    /// Reports a request that runs although no pattern allows it, once however often it is dispatched.
+    #[cold]
+    pub(super) fn report(&self, exchange: &mut Exchange) {
+        if !std::mem::replace(&mut exchange.is_reported, true) {
+            let closest = || self.service.policy.closest(&self.identity, &exchange.request);
+            self.recorder.report(self.id(), &exchange.request, None, closest);
         }
     }
 
     pub(super) fn id(&self) -> ConnectionId {
         self.handle.id
-    }
-
-    /// Makes the call of a request to `plugin` that begins now.
-    ///
-    /// Its deadline is the sooner of the plugin's, which counts from the command's beginning, and the
-    /// client's, which counts from the request's arrival: a request waits for its turn on the client's time,
-    /// not on the plugin's.
-    pub(super) fn call(&self, exchange: Exchange, plugin: &Plugin) -> Arc<Call> {
-        let limit = self.now + plugin.time_limit();
-        let timeout = exchange.request.timeout_ms();
-        let of_client =
-            timeout.and_then(|timeout| exchange.arrived.checked_add(Duration::from_millis(timeout)));
-        let deadline = of_client.map_or(limit, |of_client| of_client.min(limit));
-        let owner = if deadline < limit { DeadlineOf::Client } else { DeadlineOf::Plugin };
-        let call = Call::new(exchange, self.identity.clone(), deadline).with_deadline_of(owner);
-        Arc::new(if plugin.runs_commands() { call.with_commands(self.server.clone()) } else { call })
     }
 
     /// Encodes the reply to a request, of which `sent` bytes were sent in parts, into `out`, and logs it.

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::{Connection, Reading, Session};
 use crate::server::refusal::Refusal;
 use crate::server::registry::Disconnect;
-use crate::watermark;
 use crate::wire::Request;
 
 impl Connection {
@@ -57,7 +56,7 @@ impl Connection {
 
     /// If memory is short, frees what is held for requests that have not begun.
     pub(super) fn shed_if_memory_is_short(&mut self, cx: &mut Context<'_>, until: Instant) {
-        if !watermark::is_passed() {
+        if !self.session.memory_is_short {
             return;
         }
         self.in_flight.refuse_waiting();
