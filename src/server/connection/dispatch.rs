@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::batch::take_back;
-use super::in_flight::Waiting;
+use super::in_flight::{Waiting, take_back};
 use super::keyed;
 use super::{Connection, Session};
 use crate::authz::Grounds;
@@ -35,7 +34,7 @@ impl Connection {
         let refusal = self.session.spend_rate().err().or(refusal);
         let trace = self.session.traces.as_mut().and_then(|traces| traces.trace(&request));
         let exchange = Exchange { trace, ..Exchange::new(id, self.session.now, request) };
-        if refusal.is_some() || !self.batch.accepts(&exchange, &self.session.service.routes) {
+        if refusal.is_some() || !self.in_flight.batch_accepts(&exchange, &self.session.service.routes) {
             self.run_batch(cx, until);
         }
         match exchange.request.sequence() {
@@ -61,7 +60,7 @@ impl Connection {
             let fault = Fault::InFlight(sequence.clone());
             return self.end_reading(CloseReason::BadRequest, Some(fault));
         }
-        let Self { session, in_flight, batch, .. } = self;
+        let Self { session, in_flight, .. } = self;
         match session.permit_and_route(&exchange.request, refusal) {
             Ok((Target::Plugin(plugin), grounds)) => {
                 if grounds == Grounds::Reported {
@@ -76,7 +75,7 @@ impl Connection {
                     };
                 }
                 let takes_many = plugin.takes_many() && !session.service.close_on_error;
-                batch.push(plugin, call);
+                in_flight.push(plugin, call);
                 if !takes_many {
                     self.run_batch(cx, until);
                 }
@@ -95,7 +94,7 @@ impl Connection {
             }
             // Its command qualified it for the batch, but it was refused. Its reply must follow theirs, so it
             // waits for its turn.
-            Err(_) if !batch.is_empty() => in_flight.enqueue(Waiting { exchange, refusal }),
+            Err(_) if !in_flight.batch_is_empty() => in_flight.enqueue(Waiting { exchange, refusal }),
             Err(refusal) => {
                 refusal.count();
                 self.reply(&exchange, 0, Err(&refusal.error(&exchange.request)));
@@ -106,13 +105,13 @@ impl Connection {
     /// Runs the batch. A call that does not end at once becomes a task; those behind it are queued, as are
     /// those for which no time is left.
     pub(super) fn run_batch(&mut self, cx: &mut Context<'_>, until: Instant) {
-        let Self { session, batch, executor, .. } = self;
-        let Some((plugin, calls)) = batch.calls() else { return };
+        let Self { session, in_flight, executor, .. } = self;
+        let Some((plugin, calls)) = in_flight.batch() else { return };
         let mut replies = Vec::with_capacity(calls.len());
         let pending = executor.poll(&session.limit, plugin, calls, until, &mut replies, cx);
         session.look();
-        let mut batch = std::mem::take(batch);
-        let mut calls = batch.drain();
+        let mut batch = in_flight.take_batch();
+        let mut calls = batch.drain(..);
         // In this order: zipped the other way, the call after the last reply would be dropped.
         for (reply, call) in replies.into_iter().zip(calls.by_ref()) {
             self.reply(call.exchange(), 0, reply.as_deref());
@@ -133,7 +132,7 @@ impl Connection {
                 }
             }
         }
-        self.batch = batch;
+        self.in_flight.reuse(batch);
     }
 
     /// Encodes and logs the reply to a request, of which `sent` bytes were sent in parts.

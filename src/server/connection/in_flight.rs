@@ -1,4 +1,5 @@
-//! The requests of one connection that are in flight.
+//! The requests of one connection that are in flight: in the batch that is handed over next, running as
+//! tasks, or waiting.
 //!
 //! Framed requests run side by side; plain ones wait for each other in the order in which they came. Requests
 //! of either kind wait if they were read and the connection's time was up before they could begin. The caller
@@ -9,23 +10,31 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::task::{self, AbortHandle, JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 
 use super::reply_budget::{Completed, ReplyBudget};
-use crate::plugin::{Call, Ended, Exchange, Parts, Pending};
+use super::running::{Finished, Running, StopReason, Work};
+use crate::plugin::{Call, Ended, Exchange, Parts, Pending, Plugin};
+use crate::route::Routes;
 use crate::server::close_reason::CloseReason;
 use crate::server::refusal::Refusal;
 use crate::telemetry::LASTING;
-use crate::wire::{Code, CommandError, Outcome, Reply, Request, Sequence};
+use crate::wire::{Code, CommandError, Reply, Request, Sequence};
+
+/// Maximum calls of a batch. The saving is per batch, so larger ones gain little; and if one of them goes on,
+/// those behind it are prepared anew.
+const MAX_BATCH_CALLS: usize = 32;
 
 /// The requests in flight.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(in crate::server) struct InFlight {
     tasks: JoinSet<Completed>,
     /// For completed replies; made for the first command that goes on.
     budget: Option<ReplyBudget>,
     running: Vec<Running>,
     waiting: VecDeque<Waiting>,
+    batch: Batch,
+    /// Memory that the requests hold, without the batch.
     held_bytes: usize,
     /// Index of the running request that is asked next for a part.
     next_part_of: usize,
@@ -39,102 +48,28 @@ pub(super) struct Waiting {
     pub(super) refusal: Option<Refusal>,
 }
 
-#[derive(Debug)]
-struct Running {
-    task: task::Id,
-    abort: AbortHandle,
-    work: Work,
-    /// Set while its reply is a stream that goes on.
-    parts: Option<Parts>,
-    /// Bytes of its reply that were sent in parts.
-    sent: usize,
-    /// The result of its task, which follows its parts.
-    completed: Option<Completed>,
-    /// The reason for which it was told to stop.
-    stopped_for: StopReason,
-}
-
-/// A request that runs.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// A plugin runs it.
-    Plugin(Arc<Call>),
-    /// The server itself runs it.
-    BuiltIn(Exchange),
-}
-
-impl Work {
-    pub(super) fn exchange(&self) -> &Exchange {
-        match self {
-            Self::Plugin(call) => call.exchange(),
-            Self::BuiltIn(exchange) => exchange,
-        }
-    }
-
-    fn sequence(&self) -> Option<&Sequence> {
-        self.exchange().request.sequence()
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.exchange().request.size_bytes()
-    }
-}
-
-/// A request that has ended.
-pub(super) struct Finished {
-    pub(super) work: Work,
-    /// Bytes of its reply that were sent in parts.
-    pub(super) sent: usize,
-    pub(super) reply: Reply,
-}
-
-/// Reason for which a request is stopped.
-#[derive(Clone, Copy, Debug)]
-enum StopReason {
-    /// A reason in words for the client.
-    Words(&'static str),
-    /// A stream whose client can no longer cancel it.
-    ReadingEnded(CloseReason),
-}
-
-impl Running {
-    fn stopped(&self, words: &'static str) -> CommandError {
-        let outcome = match &self.work {
-            Work::Plugin(call) => call.outcome_if_stopped(),
-            Work::BuiltIn(_) => Outcome::Unknown,
-        };
-        CommandError { code: Code::Cancelled, outcome, message: words.into() }
-    }
-
-    fn stop(&mut self, reason: StopReason) {
-        self.stopped_for = reason;
-        self.abort.abort();
-    }
-
-    fn aborted(&self) -> CommandError {
-        match self.stopped_for {
-            StopReason::Words(words) => self.stopped(words),
-            StopReason::ReadingEnded(CloseReason::Stopping) => {
-                CommandError { code: Code::ShuttingDown, ..self.stopped("The server is stopping") }
-            }
-            StopReason::ReadingEnded(reason) => self.stopped(reason.as_str()),
-        }
-    }
+/// Calls of one plugin that were read and have not begun, in the order in which they came. The executor is
+/// handed all of them together.
+#[derive(Default)]
+struct Batch {
+    plugin: Option<Arc<Plugin>>,
+    calls: Vec<Arc<Call>>,
+    held_bytes: usize,
 }
 
 impl InFlight {
     /// Number of requests in flight.
     pub(super) fn len(&self) -> usize {
-        self.running.len() + self.waiting.len()
+        self.running.len() + self.waiting.len() + self.batch.calls.len()
     }
 
     /// Memory that the requests in flight hold, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held_bytes + self.batch.held_bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty()
+        self.running.is_empty() && self.waiting.is_empty() && self.batch.calls.is_empty()
     }
 
     /// Returns true if any request is running.
@@ -154,6 +89,49 @@ impl InFlight {
     /// Returns true if a request with this `sequence` is running.
     pub(super) fn has(&self, sequence: &Sequence) -> bool {
         self.running.iter().any(|running| running.work.sequence() == Some(sequence))
+    }
+
+    /// Returns true if no call is in the batch.
+    pub(super) fn batch_is_empty(&self) -> bool {
+        self.batch.calls.is_empty()
+    }
+
+    /// Returns true if a request, before permission, may join the batch: it has the same plugin, and is run
+    /// like those in the batch. Compares only names, so the request is not routed by that. Of two with the
+    /// same `Sequence` the first is answered before the second begins.
+    pub(super) fn batch_accepts(&self, exchange: &Exchange, routes: &Routes<Arc<Plugin>>) -> bool {
+        let Batch { plugin, calls, .. } = &self.batch;
+        let (Some(last), Some(of_batch)) = (calls.last(), plugin) else { return true };
+        let command = exchange.request.command();
+        exchange.request.idempotency_key().is_none()
+            && calls.len() < MAX_BATCH_CALLS
+            && (last.request().command() == command
+                || routes.goes_to(command, |plugin| Arc::ptr_eq(of_batch, plugin)))
+    }
+
+    /// Adds a call of a request that the batch accepts.
+    pub(super) fn push(&mut self, plugin: &Arc<Plugin>, call: Arc<Call>) {
+        let batch = &mut self.batch;
+        if batch.plugin.is_none() {
+            batch.plugin = Some(Arc::clone(plugin));
+        }
+        batch.held_bytes += call.request().size_bytes();
+        batch.calls.push(call);
+    }
+
+    /// The calls of the batch and their plugin; `None` if it is empty.
+    pub(super) fn batch(&self) -> Option<(&Arc<Plugin>, &[Arc<Call>])> {
+        Some((self.batch.plugin.as_ref()?, &self.batch.calls))
+    }
+
+    /// Takes out the calls of the batch.
+    pub(super) fn take_batch(&mut self) -> Vec<Arc<Call>> {
+        std::mem::take(&mut self.batch).calls
+    }
+
+    /// Takes back the list of the calls, which is empty, for its memory.
+    pub(super) fn reuse(&mut self, calls: Vec<Arc<Call>>) {
+        self.batch.calls = calls;
     }
 
     /// Queues a request, behind all others that wait.
@@ -343,4 +321,58 @@ impl InFlight {
 fn panicked(error: &JoinError) -> CommandError {
     tracing::error!(name: LASTING, target: "lictor::command", %error, "a command's task panicked");
     CommandError::unknown(Code::Internal, "The server failed")
+}
+
+/// Takes back the exchange of a call that was handed over and has not begun. The plugin gives such calls up
+/// before it hands over the others' replies; one that it still held could begin later, so its request is not
+/// run a second time.
+///
+/// # Errors
+///
+/// The call, if something still holds it.
+pub(super) fn take_back(call: Arc<Call>) -> Result<Exchange, Arc<Call>> {
+    Call::into_exchange(call).inspect_err(|call| {
+        let request = call.id();
+        tracing::error!(name: LASTING, target: "lictor::command", %request, "a call was not given back");
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use bytes::Bytes;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::identity::{Roster, Thumbprint, authenticate};
+    use crate::telemetry::{ConnectionId, RequestId};
+    use crate::wire::Request;
+
+    fn call() -> Arc<Call> {
+        let certificate = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap().cert;
+        let thumbprint = Thumbprint::sha256_of(certificate.der());
+        let roster: Roster = [(thumbprint, Arc::from("client"))].into_iter().collect();
+        let caller = authenticate(&[certificate.der().clone()], &roster, SystemTime::now()).unwrap();
+        let request = Request::composed(&["echo".to_owned(), "a".to_owned()], Bytes::new()).unwrap();
+        let id = RequestId { connection: ConnectionId(1), number: 7 };
+        let arrived = Instant::now();
+        Arc::new(Call::new(Exchange::new(id, arrived, request), caller, arrived))
+    }
+
+    #[test]
+    fn a_call_that_was_not_begun_is_its_exchange_again() {
+        let call = call();
+        let (id, arrived) = (call.id(), call.exchange().arrived);
+        let exchange = take_back(call).unwrap();
+        assert_eq!((exchange.id, exchange.arrived), (id, arrived));
+        assert_eq!(exchange.request.arguments().collect::<Vec<_>>(), ["echo", "a"]);
+    }
+
+    #[test]
+    fn a_call_that_the_plugin_still_holds_is_not_taken_back() {
+        let call = call();
+        let _held = Arc::clone(&call);
+        assert_eq!(take_back(call).unwrap_err().id().number, 7);
+    }
 }

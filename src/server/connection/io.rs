@@ -11,7 +11,6 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use crate::telemetry::metrics::Bytes;
-use crate::watermark;
 use crate::wire::{Decoder, Fault, MAX_HEAD_BYTES, Phase, Request};
 
 /// Bytes that are read ahead of the request being decoded: one head of the largest size. The decoder asks for
@@ -35,6 +34,8 @@ pub(super) struct FramedIo {
     is_waiting: bool,
     /// Bytes that are still read after [`stop_reading`](Self::stop_reading), if it was called.
     last_bytes: Option<usize>,
+    /// Set if the process held too much memory when the connection's task was last woken.
+    pub(super) memory_is_short: bool,
 }
 
 /// Reason for which a request can't be read.
@@ -60,6 +61,7 @@ impl FramedIo {
             has_ended: false,
             is_waiting: false,
             last_bytes: None,
+            memory_is_short: false,
         }
     }
 
@@ -157,7 +159,7 @@ impl FramedIo {
     /// If the process is short of memory, gives up the body that has begun to arrive; returns its request, to
     /// be refused.
     pub(super) fn shed_body(&mut self) -> Option<Request> {
-        if !watermark::is_passed() {
+        if !self.memory_is_short {
             return None;
         }
         self.decoder.refuse_body(&mut self.read)

@@ -6,7 +6,6 @@
 //! was read, and the replies are written in one piece. Only a command that has to wait, or computes for more
 //! than a tick, becomes a task of its own (`in_flight`).
 
-mod batch;
 mod close;
 mod dispatch;
 mod flow;
@@ -14,6 +13,7 @@ mod in_flight;
 mod io;
 mod keyed;
 mod reply_budget;
+mod running;
 mod session;
 mod signals;
 mod timeouts;
@@ -25,10 +25,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
-use self::batch::Batch;
 pub(super) use self::in_flight::InFlight;
-use self::in_flight::{Finished, Waiting};
+use self::in_flight::Waiting;
 use self::io::{FramedIo, ReadError};
+use self::running::Finished;
 pub(super) use self::session::Session;
 use self::timeouts::Timeouts;
 use super::close_reason::{CloseMessage, CloseReason};
@@ -55,7 +55,6 @@ enum Reading {
 pub(super) struct Connection {
     io: FramedIo,
     in_flight: InFlight,
-    batch: Batch,
     executor: Executor,
     session: Session,
     reading: Reading,
@@ -81,7 +80,6 @@ impl Connection {
         Self {
             io: FramedIo::new(stream, limits.body_bytes, GREETING),
             in_flight: InFlight::default(),
-            batch: Batch::default(),
             executor: Executor::default(),
             session: Session::new(handle, service, server, local),
             reading: Reading::Open,
@@ -125,6 +123,7 @@ impl Connection {
         let now = self.session.look();
         let until = now + self.session.service.limits.slice;
         self.session.memory_is_short = watermark::is_passed();
+        self.io.memory_is_short = self.session.memory_is_short;
         self.poll_signals(cx);
         self.shed_if_memory_is_short(cx, until);
         loop {
@@ -244,7 +243,7 @@ impl Connection {
                 None => self.end_reading(CloseReason::Closed, None),
             }
             // Its reply has looked already, if there was one.
-            if self.batch.is_empty() && self.session.now == arrived {
+            if self.in_flight.batch_is_empty() && self.session.now == arrived {
                 self.session.look();
             }
         }
@@ -259,8 +258,8 @@ impl Connection {
         matches!(self.reading, Reading::Open)
             // Those that were read and have not begun come first.
             && !self.in_flight.has_next()
-            && self.in_flight.len() + self.batch.len() < limits.in_flight
-            && self.in_flight.held_bytes() + self.batch.held_bytes() < limits.in_flight_bytes
+            && self.in_flight.len() < limits.in_flight
+            && self.in_flight.held_bytes() < limits.in_flight_bytes
             && self.may_write()
             && !self.session.is_in_doubt()
             && (!self.session.memory_is_short || self.io.unwritten_bytes() == 0)
