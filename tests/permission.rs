@@ -333,7 +333,7 @@ fn another_clients_patterns_do_not_count() {
 #[test]
 fn a_permitted_request_goes_where_the_table_says() {
     let anybody = client("a");
-    let policy = policy("a", &["*", "@*"]);
+    let policy = policy("a", &["*", "@*", "@watch"]);
     let routes: Routes<u32> = [(Arc::from("echo"), 1), (Arc::from("kv-get"), 2)].into_iter().collect();
     let target = |line: &str| {
         let request = request(line);

@@ -11,8 +11,11 @@ use crate::wire::Request;
 /// The longest pattern, in bytes: it has to be readable in a fault and in `@commands`.
 const MAX_BYTES: usize = 1024;
 
+/// The command that no `*` allows, as it shows what all others do: who writes `@*` may not think of that.
+const BY_NAME_ALONE: &str = "@watch";
+
 /// A pattern of commands: a command's name, or a prefix and a `*`. `*` alone is every plugin's command, `@*`
-/// every built-in one. Cloning costs one increment.
+/// every built-in one but `@watch`, which has to be named. Cloning costs one increment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CommandPattern(Arc<str>);
 
@@ -23,7 +26,7 @@ impl CommandPattern {
     pub fn allows(&self, command: &str) -> bool {
         match self.0.as_bytes() {
             b"*" => !command.is_empty() && !command.starts_with('@'),
-            [start @ .., b'*'] => command.as_bytes().starts_with(start),
+            [start @ .., b'*'] => command.as_bytes().starts_with(start) && command != BY_NAME_ALONE,
             name => command.as_bytes() == name,
         }
     }
@@ -278,6 +281,10 @@ mod tests {
             ("*", "", false),
             ("@*", "@drain", true),
             ("@*", "drain", false),
+            ("@*", "@watch", false),
+            ("@w*", "@watch", false),
+            ("@watch*", "@watch", false),
+            ("@watch", "@watch", true),
             ("@ping", "@ping", true),
             ("@ping", "ping", false),
             ("@pi*", "@ping", true),
@@ -287,6 +294,16 @@ mod tests {
             let parsed: CommandPattern = pattern.parse().unwrap();
             assert_eq!(parsed.allows(command), allowed, "{pattern} on {command}");
         }
+    }
+
+    #[test]
+    fn no_wildcard_covers_the_name_that_has_to_be_written() {
+        let covers = |pattern: &str, other: &str| {
+            let [pattern, other]: [CommandPattern; 2] = [pattern, other].map(|text| text.parse().unwrap());
+            pattern.covers(&other)
+        };
+        assert!(!covers("@*", "@watch") && !covers("@w*", "@watch"));
+        assert!(covers("@watch", "@watch") && covers("@*", "@w*") && covers("@*", "@status"));
     }
 
     #[test]

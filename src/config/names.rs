@@ -12,7 +12,7 @@ use crate::authz::check_command_text;
 use crate::text::{InvalidText, check_length};
 
 /// The server's built-in commands; plugins' commands can't begin with `@`.
-pub const BUILT_INS: [&str; 13] = [
+pub const BUILT_INS: [&str; 14] = [
     "@ping",
     "@whoami",
     "@commands",
@@ -22,6 +22,7 @@ pub const BUILT_INS: [&str; 13] = [
     "@clients",
     "@slowlog",
     "@errors",
+    "@watch",
     "@plugins",
     "@reload",
     "@kick",

@@ -31,6 +31,8 @@ pub enum BuiltIn {
     Slowlog,
     /// `@errors`
     Errors,
+    /// `@watch`
+    Watch,
     /// `@plugins`
     Plugins,
     /// `@reload`
@@ -73,6 +75,7 @@ pub const BUILT_INS: &[(BuiltIn, &str, &str, &str)] = &[
         "@errors [N]",
         "lists refused connections and failed commands, and how to allow them",
     ),
+    (BuiltIn::Watch, "@watch", "@watch [CONDITION…]", "shows requests of all clients as they end"),
     (BuiltIn::Plugins, "@plugins", "@plugins", "lists plugins with their commands and hashes"),
     (BuiltIn::Reload, "@reload", "@reload", "reloads the config, certificates and plugins"),
     (BuiltIn::Kick, "@kick", "@kick CONNECTION|CONDITION…", "closes connections"),

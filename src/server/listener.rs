@@ -64,6 +64,7 @@ impl Server {
             runtime: Handle::current(),
             admission: Arc::new(Admission::new(admission)),
             verifiers: Verifiers::start().context("cannot start the threads that verify certificates")?,
+            watchers: Arc::default(),
             accepted: AtomicU64::new(0),
             stop: Notify::new(),
             swapped: Notify::new(),

@@ -23,6 +23,7 @@ mod tls;
 mod traces;
 mod verify;
 mod visit;
+mod watchers;
 
 pub use admission::AdmissionLimits;
 pub use control::{CertificateEnd, ConfigLine, Control, Done, Report, Words};

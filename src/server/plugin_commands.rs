@@ -34,7 +34,9 @@ impl Commands for Shared {
             }
             let is_forbidden = matches!(&reply, Err(CommandError { code: Code::Forbidden, .. }));
             let closest = is_forbidden.then(|| service.policy.closest(&parent.caller, &logged)).flatten();
-            service.log.recorder(parent.caller.name_shared()).record(&CommandEvent {
+            let recorder = service.log.recorder(parent.caller.name_shared());
+            let unspent = Spent::default();
+            let event = CommandEvent {
                 id: parent.id(),
                 request: &logged,
                 via: Some(plugin),
@@ -42,8 +44,13 @@ impl Commands for Shared {
                 ended: Instant::now(),
                 result: reply.as_ref().map(Vec::len),
                 closest: closest.as_deref(),
-                spent: call.as_deref().map_or(&Spent::default(), |call| &call.exchange().spent),
-            });
+                spent: call.as_deref().map_or(&unspent, |call| &call.exchange().spent),
+            };
+            recorder.record(&event);
+            if self.watchers.are_there() {
+                let connection = self.registry.find(parent.id().connection);
+                self.watchers.tell(&recorder, &event, connection.as_deref());
+            }
             reply
         })
     }

@@ -15,6 +15,7 @@ use super::control::Control;
 use super::registry::Registry;
 use super::service::Service;
 use super::verify::Verifiers;
+use super::watchers::Watchers;
 
 /// State shared by all connections.
 pub(super) struct Shared {
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) runtime: Handle,
     pub(super) admission: Arc<Admission>,
     pub(super) verifiers: Verifiers,
+    pub(super) watchers: Arc<Watchers>,
     pub(super) accepted: AtomicU64,
     /// Notified when all listeners are to stop accepting.
     pub(super) stop: Notify,

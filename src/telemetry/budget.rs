@@ -14,7 +14,7 @@ pub(super) fn second(start: Instant, at: Instant) -> u32 {
 
 /// Number of events in the current second, and of those only counted since the last report.
 #[derive(Debug, Default)]
-pub(super) struct Budget {
+pub struct Budget {
     /// The second in the upper half, its number of events in the lower.
     window: AtomicU64,
     unlogged: AtomicU64,
@@ -24,6 +24,21 @@ pub(super) struct Budget {
 pub(super) const CLOSED: u32 = u32::MAX;
 
 impl Budget {
+    /// Counts one event at this time; returns true if it is among the first `max` of its second.
+    pub fn admits_at(&self, at: Instant, max: u32) -> bool {
+        self.admits(second(*START, at), max)
+    }
+
+    /// Counts one event that is left out for another reason.
+    pub fn leave_out(&self) {
+        self.count_unlogged();
+    }
+
+    /// Returns the number of events that were left out since the last call.
+    pub fn take_left_out(&self) -> u64 {
+        self.take_unlogged()
+    }
+
     /// Counts one event in `second`; returns true if it is among the first `max`.
     pub(super) fn admits(&self, second: u32, max: u32) -> bool {
         let seen = self.seen(second);

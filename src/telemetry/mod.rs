@@ -31,6 +31,7 @@ mod source;
 mod spent;
 pub mod traces;
 
+pub use budget::Budget;
 pub use commands::{Arguments, CommandEvent, CommandLog, Recorder};
 pub use ended::Ended;
 pub use errors::{ERRORS, FailedCommand, Kind, LeftOut, RefusedConnection, Tally};

@@ -93,4 +93,5 @@ mod transcript;
 mod unused;
 mod warm;
 mod watch;
+mod watching;
 mod worker;

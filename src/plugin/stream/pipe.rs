@@ -4,6 +4,7 @@
 //! Only the pipe buffers a stream. While it is full the guest's write is not accepted, so a client that does
 //! not read holds its plugin back, and nothing piles up.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -38,6 +39,19 @@ pub struct PipeWriter(Arc<Mutex<Option<DuplexStream>>>);
 pub struct Parts(DuplexStream);
 
 impl PipeWriter {
+    /// Writes all of `bytes`, as the pipe takes them.
+    ///
+    /// # Errors
+    ///
+    /// If nobody takes them any more.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
     pub(in crate::plugin) fn poll_write(
         &self,
         cx: &mut Context<'_>,

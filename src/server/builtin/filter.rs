@@ -36,9 +36,19 @@ enum Time {
     Age,
 }
 
-enum Bound {
+pub(super) enum Bound {
     Above,
     Below,
+}
+
+impl Bound {
+    /// Returns true if `time` is on the right side of `limit`.
+    pub(super) fn admits(&self, time: Duration, limit: Duration) -> bool {
+        match self {
+            Self::Above => time > limit,
+            Self::Below => time < limit,
+        }
+    }
 }
 
 impl Filter {
@@ -58,7 +68,7 @@ impl Filter {
         Ok(filter)
     }
 
-    fn add(&mut self, argument: &str) -> Result<(), String> {
+    pub(super) fn add(&mut self, argument: &str) -> Result<(), String> {
         let no_condition = || format!("is no condition: {CONDITIONS}");
         let at = argument.find(['=', '<', '>']).ok_or_else(no_condition)?;
         let (key, rest) = argument.split_at(at);
@@ -96,8 +106,14 @@ impl Filter {
 
     /// Returns true if the connection meets all conditions.
     pub(super) fn has(&self, connection: &ConnectionHandle) -> bool {
-        self.has_client(connection.identity().name())
-            && self.connection.iter().all(|condition| condition.is_met_by(connection))
+        self.has_of(connection.identity().name(), Some(connection))
+    }
+
+    /// Returns true if a connection of `client` meets all conditions; one that is gone meets none of those on
+    /// connections.
+    pub(super) fn has_of(&self, client: &str, connection: Option<&ConnectionHandle>) -> bool {
+        let is_met = |condition: &Condition| connection.is_some_and(|it| condition.is_met_by(it));
+        self.has_client(client) && self.connection.iter().all(is_met)
     }
 }
 
@@ -111,10 +127,7 @@ impl Condition {
                     Time::Idle => connection.unused(),
                     Time::Age => connection.since.elapsed(),
                 };
-                match bound {
-                    Bound::Above => time > *limit,
-                    Bound::Below => time < *limit,
-                }
+                bound.admits(time, *limit)
             }
         }
     }
@@ -131,11 +144,11 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse()).ok()
 }
 
-fn bound(operator: &str) -> Bound {
+pub(super) fn bound(operator: &str) -> Bound {
     if operator == ">" { Bound::Above } else { Bound::Below }
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = TimeSpan::try_from(text.to_owned())
         .map_err(|invalid| format!("has no time: {}", invalid.in_full()))?;
     Ok(time.duration())

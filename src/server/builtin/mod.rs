@@ -8,7 +8,9 @@ mod errors;
 mod filter;
 mod form;
 mod operator;
+mod request_filter;
 mod slowlog;
+mod watch;
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -23,7 +25,7 @@ use super::control::Report;
 use super::service::Service;
 use crate::authz::Policy;
 use crate::identity::{PeerIdentity, Utc};
-use crate::plugin::ReplyFuture;
+use crate::plugin::{Parts, ReplyFuture};
 use crate::route::{BUILT_INS, BuiltIn};
 use crate::text::shown;
 use crate::wire::{Code, CommandError, Request, Sequence};
@@ -33,7 +35,12 @@ pub(super) enum Done {
     /// Ready.
     Now(Result<Cow<'static, [u8]>, CommandError>),
     /// A future that will give the reply.
-    Later(ReplyFuture<'static>),
+    Later {
+        /// The parts of the reply, if it is a stream.
+        parts: Option<Parts>,
+        /// The reply, or the end of the stream.
+        reply: ReplyFuture<'static>,
+    },
 }
 
 /// Runs a built-in; `in_flight` are the requests of the connection that asks.
@@ -57,7 +64,15 @@ pub(super) fn run(built_in: BuiltIn, request: &Request, session: &Session, in_fl
         BuiltIn::Plugins => Ok(operator::plugins(service)),
         BuiltIn::Kick => clients::kick(request, session),
         BuiltIn::Drain => operator::drain(session),
-        BuiltIn::Reload => return Done::Later(operator::reload(session, form)),
+        BuiltIn::Watch => {
+            return match watch::watch(request, session, form) {
+                Ok((parts, reply)) => Done::Later { parts: Some(parts), reply },
+                Err(error) => Done::Now(Err(error)),
+            };
+        }
+        BuiltIn::Reload => {
+            return Done::Later { parts: None, reply: operator::reload(session, form) };
+        }
     };
     Done::Now(report.map(|report| form.write(report)))
 }

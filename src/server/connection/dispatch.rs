@@ -86,8 +86,11 @@ impl Connection {
                         session.look();
                         self.reply(&exchange, 0, reply.as_deref());
                     }
-                    Done::Later(command) => {
-                        in_flight.run_built_in(exchange, command);
+                    Done::Later { parts, reply } => {
+                        if parts.is_some() {
+                            exchange.spent.mark_stream();
+                        }
+                        in_flight.run_built_in(exchange, parts, reply);
                         cx.waker().wake_by_ref();
                     }
                 }

@@ -200,14 +200,17 @@ impl InFlight {
         self.spawn(Work::Plugin(call), None, task);
     }
 
-    /// Runs a built-in as a task.
+    /// Runs a built-in as a task. If its reply is a stream, it comes in `parts`.
     pub(super) fn run_built_in(
         &mut self,
         exchange: Exchange,
+        parts: Option<Parts>,
         command: impl Future<Output = Reply> + Send + 'static,
     ) {
         let budget = self.budget();
-        self.spawn(Work::BuiltIn(exchange), None, async { budget.hold(command.await, 0, ()).await });
+        let beside = if parts.is_some() { Parts::MAX_BYTES } else { 0 };
+        let task = async move { budget.hold(command.await, beside, ()).await };
+        self.spawn(Work::BuiltIn(exchange), parts, task);
     }
 
     fn budget(&mut self) -> ReplyBudget {

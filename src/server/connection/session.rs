@@ -202,7 +202,12 @@ impl Session {
         }
     }
 
-    pub(super) fn id(&self) -> ConnectionId {
+    /// The time at the last look at the clock.
+    pub(in crate::server) fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub(in crate::server) fn id(&self) -> ConnectionId {
         self.handle.id
     }
 
@@ -238,7 +243,7 @@ impl Session {
             }
             _ => None,
         };
-        self.recorder.record(&CommandEvent {
+        let event = CommandEvent {
             id: exchange.id,
             request: &exchange.request,
             via: None,
@@ -247,7 +252,11 @@ impl Session {
             result,
             closest: closest.as_deref(),
             spent: &exchange.spent,
-        });
+        };
+        self.recorder.record(&event);
+        if self.server.watchers.are_there() {
+            self.server.watchers.tell(&self.recorder, &event, Some(&self.handle));
+        }
         if let Some(trace) = &exchange.trace {
             let answered = Answered {
                 exchange,

@@ -111,7 +111,9 @@ pub struct CommandEvent<'a> {
 }
 
 impl CommandEvent<'_> {
-    fn took(&self) -> Duration {
+    /// Time from the request's arrival to its encoded reply.
+    #[must_use]
+    pub fn took(&self) -> Duration {
         self.ended.saturating_duration_since(self.began)
     }
 }
@@ -180,6 +182,18 @@ impl CommandLog {
 }
 
 impl Recorder {
+    /// The plugin that runs `command`; empty if none does.
+    #[must_use]
+    pub fn plugin_of(&self, command: &str) -> &str {
+        self.log.commands.get(command).map_or("", |known| &known.plugin)
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        &self.name
+    }
+
     /// Counts `event` in the metrics, offers it to the slow log, and writes it unless its budget for this
     /// second is used up.
     pub fn record(&self, event: &CommandEvent<'_>) {
