@@ -144,11 +144,14 @@ impl Answered<'_> {
 /// The name of a command that does not exist: its text may be anything.
 pub(super) const UNKNOWN: &str = "_OTHER";
 
-/// The attributes of a command's span.
+/// The attributes of a command's span. The code has two names: OpenTelemetry's conventions for RPC renamed it
+/// within their release candidates, and backends read the one or the other.
 pub(super) fn rpc(method: &str, failure: Option<&'static str>) -> Vec<Attribute> {
+    let code = failure.unwrap_or("ok");
     vec![
         ("rpc.system.name", "lictor".into()),
         ("rpc.method", method.to_owned().into()),
-        ("rpc.response.status_code", failure.unwrap_or("ok").into()),
+        ("rpc.status_code", code.into()),
+        ("rpc.response.status_code", code.into()),
     ]
 }

@@ -47,6 +47,7 @@ fn a_request_is_a_span_with_those_of_what_it_waited_for() {
     for (name, value) in [
         ("rpc.system.name", "lictor"),
         ("rpc.method", "state-set"),
+        ("rpc.status_code", "ok"),
         ("rpc.response.status_code", "ok"),
         ("lictor.plugin", "stateful"),
         ("lictor.request", "c1-1"),
@@ -57,7 +58,7 @@ fn a_request_is_a_span_with_those_of_what_it_waited_for() {
     ] {
         assert_eq!(root.attribute(name), value, "{name}");
     }
-    assert_eq!(root.attributes.len(), 9, "{root:?}");
+    assert_eq!(root.attributes.len(), 10, "{root:?}");
     let facts = &root.resource;
     assert_eq!((&*facts["service.name"], &*facts["service.version"]), ("lictor", env!("CARGO_PKG_VERSION")));
     assert_eq!(facts["service.instance.id"].len(), 32);
