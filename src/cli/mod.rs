@@ -14,6 +14,7 @@ mod config_file;
 mod doctor;
 mod exit;
 mod init;
+mod nagios;
 mod output;
 mod paste;
 mod plugin;

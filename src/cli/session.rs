@@ -121,6 +121,11 @@ impl Session {
     /// Runs one command and returns its reply.
     pub(super) fn ask(&mut self, request: Request) -> Result<Vec<u8>, Failure> {
         let command = request.command().to_owned();
+        self.try_ask(request).map_err(|undone| undone.into_failure(&command))
+    }
+
+    /// Runs one command and returns its reply, or the reason for having none.
+    pub(super) fn try_ask(&mut self, request: Request) -> Result<Vec<u8>, Undone> {
         let mut bytes = Vec::new();
         let asked = self.exchange(request, Some(DEADLINE_GRACE), &mut |part| {
             bytes.extend_from_slice(part);
@@ -129,7 +134,7 @@ impl Session {
                 false => Ok(()),
             }
         });
-        asked.map(|()| bytes).map_err(|undone| undone.into_failure(&command))
+        asked.map(|()| bytes)
     }
 
     /// Closes the connection cleanly.

@@ -56,9 +56,14 @@ pub(super) fn tasks(shared: &Shared) -> usize {
     shared.runtime.metrics().num_alive_tasks()
 }
 
-fn certificate_ends(shared: &Shared) -> Family {
+/// The ends of all certificates that are known.
+pub(super) fn ends(shared: &Shared) -> impl Iterator<Item = CertificateEnd> {
     let of_config = shared.control.iter().flat_map(|control| control.certificate_ends());
-    let samples = of_config.chain(of_clients(shared)).map(|CertificateEnd { kind, name, ends }| {
+    of_config.chain(of_clients(shared))
+}
+
+fn certificate_ends(shared: &Shared) -> Family {
+    let samples = ends(shared).map(|CertificateEnd { kind, name, ends }| {
         let ends = ends.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         (vec![("kind", kind.to_owned()), ("name", name)], ends.as_secs())
     });

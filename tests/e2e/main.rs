@@ -51,6 +51,7 @@ mod log;
 mod memory;
 mod metrics;
 mod metrics_alone;
+mod nagios;
 mod network;
 mod odd;
 mod own_limits;

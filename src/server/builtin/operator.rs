@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::clients::seconds;
 use super::form::Form;
 use crate::identity::Utc;
 use crate::plugin::ReplyFuture;
 use crate::server::connection::Session;
-use crate::server::control::Report;
-use crate::server::exposition::{exposition, tasks};
+use crate::server::control::{CertificateEnd, Report};
+use crate::server::exposition::{ends, exposition, tasks};
 use crate::server::service::Service;
 use crate::telemetry;
 use crate::watermark;
@@ -94,10 +94,20 @@ fn overview(session: &Session) -> Report {
         "plugins": plugins,
         "clients": clients,
         "config": control.json,
+        "certificates": ends(&session.server).map(|end| certificate(&end)).collect::<Vec<_>>(),
         "report_until": reporting,
         "counters": counters,
     });
     Report { text, json }
+}
+
+fn certificate(CertificateEnd { kind, name, ends }: &CertificateEnd) -> Value {
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let left = match ends.duration_since(SystemTime::now()) {
+        Ok(left) => seconds(left),
+        Err(past) => -seconds(past.duration()),
+    };
+    json!({ "kind": kind, "name": name, "ends": Utc(*ends).to_string(), "seconds_left": left })
 }
 
 /// Lists the plugins with the commands routed to them and the hashes of their components.
