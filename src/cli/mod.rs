@@ -85,8 +85,11 @@ Exit codes: 0 done, 1 the command failed, 2 usage or config, 3 could not connect
 /// Parses this process's command line. An empty environment variable counts as unset.
 #[must_use]
 pub fn parse() -> Cli {
-    let matches = without_empty_variables(Cli::command()).get_matches();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let matches = without_empty_variables(Cli::command()).try_get_matches();
+    matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| {
+        nagios::tell_usage(&error);
+        error.exit()
+    })
 }
 
 fn without_empty_variables(command: clap::Command) -> clap::Command {

@@ -44,6 +44,20 @@ struct Verdict {
     data: String,
 }
 
+/// If this process is to tell a state but its command line is faulty, tells that, and ends with the code for an
+/// unknown state: whoever started it reads neither standard error nor another code as that.
+pub(super) fn tell_usage(error: &clap::Error) {
+    if !error.use_stderr() || !std::env::args_os().any(|argument| argument == "--nagios") {
+        return;
+    }
+    let words = error.to_string();
+    let reason = words.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let verdict = Verdict { state: State::Unknown, reasons: vec![reason], data: String::new() };
+    // With no standard output there is nobody to tell.
+    let _ = output::line(&verdict.to_string());
+    std::process::exit(Exit::Unreachable as i32)
+}
+
 /// Asks a server for its status, prints its state, and ends with its code.
 pub(super) fn run(target: TargetOptions, notice: Notice) -> Result<(), Failure> {
     let verdict = match ask(target) {
@@ -63,7 +77,8 @@ pub(super) fn run(target: TargetOptions, notice: Notice) -> Result<(), Failure> 
 fn ask(target: TargetOptions) -> Result<Value, (State, String)> {
     let told = |failure: Failure| {
         let state = if failure.exit() == Exit::Unreachable { State::Critical } else { State::Unknown };
-        (state, failure.report().unwrap_or("no reason is known").to_owned())
+        // Faults of the config are many lines, and on standard error by now.
+        (state, failure.report().unwrap_or("the config is faulty: `lictor check` tells where").to_owned())
     };
     let request = Request::from_arguments(&["@status"]).and_then(|request| request.header("Format", "json"));
     let request = request.map_err(|error| (State::Unknown, error.to_string()))?;
@@ -105,7 +120,8 @@ fn verdict(status: &Value, notice: Notice) -> Verdict {
     let mut reasons: Vec<_> = found.into_iter().map(|(_, reason)| reason).collect();
     if reasons.is_empty() {
         let text = |key: &str| status[key].as_str().unwrap_or("?").to_owned();
-        reasons.push(format!("version {}, {} connections", text("version"), number(&status["connections"])));
+        let connections = counted(number(&status["connections"]).unsigned_abs(), "connection");
+        reasons.push(format!("version {}, {connections}", text("version")));
     }
     Verdict { state, reasons, data: data(status, notice) }
 }
@@ -116,15 +132,21 @@ fn of_certificate(end: &Value, notice: Notice) -> Option<(State, String)> {
     let left = end["seconds_left"].as_i64()?;
     let within = |time: Duration| left < i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let state = match kind {
-        _ if !within(notice.warning) => return None,
-        "client" => State::Warning,
+        "client" if within(notice.warning.max(notice.critical)) => State::Warning,
+        "client" => return None,
         _ if within(notice.critical) => State::Critical,
-        _ => State::Warning,
+        _ if within(notice.warning) => State::Warning,
+        _ => return None,
     };
     let name = if name.is_empty() { "without a name" } else { name };
     let days = left.unsigned_abs() / DAY.as_secs();
-    let when = if left < 0 { format!("ended {days} days ago") } else { format!("ends in {days} days") };
+    let days = counted(days, "day");
+    let when = if left < 0 { format!("ended {days} ago") } else { format!("ends in {days}") };
     Some((state, format!("the certificate of {kind} {name} {when}")))
+}
+
+fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn number(value: &Value) -> i64 {

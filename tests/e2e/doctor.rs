@@ -75,14 +75,14 @@ fn nothing_is_found_where_all_is_well() {
     setup.write();
     let report = Report::in_folder(setup.folder());
     assert_eq!((report.bad(), report.code), (Vec::<&Value>::new(), Some(0)));
-    report.has("ok", "config", "1 plugins load, 1 clients");
+    report.has("ok", "config", "plugins that load: 1, clients: 1");
     report.has("ok", "address", &format!("{address} is free"));
     report.has("ok", "names", "localhost, 127.0.0.1");
     let server = setup.start();
     let text = finish(lictor(server.folder()).arg("doctor"));
     assert_eq!(text.code, Some(0), "{text:?}");
     assert!(text.stdout.contains("\nok       server    it runs, version "), "{text:?}");
-    assert!(text.stdout.ends_with("\n0 faults, 0 warnings\n"), "{text:?}");
+    assert!(text.stdout.ends_with("\nfaults: 0, warnings: 0\n"), "{text:?}");
 }
 
 #[test]

@@ -27,8 +27,12 @@ pub fn examine(loaded: &Loaded, seen: Seen) -> Vec<Finding> {
             findings
                 .extend(checked.warnings.iter().map(|warning| Finding::warning("config", warning.line())));
             let Config { path, plugins, clients, .. } = &loaded.config;
-            let what =
-                format!("{}: {} plugins load, {} clients", path.display(), plugins.len(), clients.len());
+            let what = format!(
+                "{}: plugins that load: {}, clients: {}",
+                path.display(),
+                plugins.len(),
+                clients.len()
+            );
             findings.insert(0, Finding::good("config", what));
         }
         Err(error) => findings.insert(0, Finding::fault("config", format!("{error:#}"))),

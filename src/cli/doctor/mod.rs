@@ -83,7 +83,7 @@ pub(super) fn to_text(findings: &[Finding]) -> String {
     };
     let lines: String = findings.iter().map(line).collect();
     let (faults, warnings) = (count(findings, Verdict::Fault), count(findings, Verdict::Warning));
-    format!("{lines}{faults} faults, {warnings} warnings")
+    format!("{lines}faults: {faults}, warnings: {warnings}")
 }
 
 /// Returns the findings as a JSON object.

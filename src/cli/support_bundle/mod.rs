@@ -12,8 +12,7 @@ use serde_json::Value;
 use self::tar::Archive;
 use super::config_file::{ConfigFile, want_file};
 use super::doctor;
-use super::doctor::server::Asked;
-use super::{Failure, output, question};
+use super::{Exit, Failure, output, question};
 use crate::config::{self, Config};
 use crate::files::{make, read_named};
 use crate::identity::Utc;
@@ -40,10 +39,12 @@ const OF_SYSTEM: [&str; 9] = [
     "/sys/fs/cgroup/cpu.max",
 ];
 
+const METRICS: &str = "metrics.txt";
+
 /// Built-in commands whose replies are in the bundle, and their names there.
 const OF_SERVER: [(&[&str], &str); 4] = [
     (&["@status"], "status.json"),
-    (&["@metrics"], "metrics.json"),
+    (&["@metrics"], METRICS),
     (&["@plugins"], "plugins.json"),
     (&["@clients"], "clients.json"),
 ];
@@ -189,23 +190,26 @@ fn of_server(path: &Path) -> Vec<Entry> {
     let Ok(loaded) = config::load_of_anybody(path) else {
         return absent("the config does not tell where the server is");
     };
-    let mut asked = match Asked::open(&loaded) {
-        Ok(Some(asked)) => asked,
-        Ok(None) => return absent("no server runs"),
-        Err(failure) => return absent(failure.report().unwrap_or("the server does not answer")),
-    };
-    let replies = OF_SERVER.map(|(words, name)| {
-        let text = match asked.json(words) {
-            Ok(Value::Object(reply)) if name == "metrics.json" => {
-                return Entry::new("server/metrics.txt", reply["metrics"].as_str().unwrap_or_default());
+    let mut replies = Vec::new();
+    for (words, name) in OF_SERVER {
+        let text = match doctor::server::ask(&loaded, words) {
+            Ok(None) => return absent("no server runs"),
+            Ok(Some(Value::Object(reply))) if name == METRICS => {
+                reply["metrics"].as_str().unwrap_or_default().to_owned()
             }
-            Ok(reply) => reply.to_string(),
-            Err(failure) => failure.report().unwrap_or("no reply").to_owned(),
+            Ok(Some(reply)) => format!("{reply}\n"),
+            Err(failure) if failure.exit() == Exit::Unreachable => {
+                return absent(failure.report().unwrap_or("the server does not answer"));
+            }
+            Err(failure) => {
+                let why = failure.report().unwrap_or("no reply").to_owned();
+                replies.push(Entry::new(format!("server/{name}.absent.txt"), why + "\n"));
+                continue;
+            }
         };
-        Entry::new(format!("server/{name}"), text + "\n")
-    });
-    asked.close();
-    replies.into()
+        replies.push(Entry::new(format!("server/{name}"), text));
+    }
+    replies
 }
 
 /// The values of plugins' settings, of which none may be in the bundle, whatever wrote it there.

@@ -42,7 +42,8 @@ impl<'a> Roles<'a> {
         let mut roles = BTreeMap::new();
         for (name, raw) in field.value().into_iter().flat_map(|named| &named.entries) {
             let given = &raw.get_ref().commands;
-            if given.has_none() && !findings.is_misspelt(&name.get_ref().key(), "commands") {
+            let trace = raw.get_ref().trace.value().copied().unwrap_or_default();
+            if given.has_none() && !trace && !findings.is_misspelt(&name.get_ref().key(), "commands") {
                 findings
                     .warning(format!("the role `{}` allows nothing", name.get_ref()))
                     .at(given.given().map_or_else(|| raw.span(), Spanned::span), "only listed commands are allowed")
@@ -51,7 +52,6 @@ impl<'a> Roles<'a> {
             }
             let commands = patterns(&name.get_ref().key(), given, plugins, findings);
             let place = findings.place(name.span().start);
-            let trace = raw.get_ref().trace.value().copied().unwrap_or_default();
             roles.insert(name.get_ref().clone(), Role { commands, trace, place });
         }
         Self { roles, plugins, whole }

@@ -54,9 +54,9 @@ impl Prometheus {
         let config = replaced(
             &shipped("prometheus.yml"),
             &[
-                ("127.0.0.1:4889", &addresses(server, "metrics and health")[0].to_string()),
+                ("127.0.0.1:4891", &addresses(server, "metrics and health")[0].to_string()),
                 (
-                    "lictor.example.org:4890",
+                    "lictor.example.org:4889",
                     &addresses(server, "metrics and health to clients")[0].to_string(),
                 ),
                 ("interval: 15s", "interval: 250ms"),

@@ -38,7 +38,7 @@ fn here(command: &str, server: &Server) -> String {
         format!("cat {folder}/server.log {pipe}")
     });
     let command = log.unwrap_or_else(|| command.to_owned());
-    let command = command.replace("127.0.0.1:4889", &addresses(server, "metrics and health")[0].to_string());
+    let command = command.replace("127.0.0.1:4891", &addresses(server, "metrics and health")[0].to_string());
     let command = command.replace("/etc/lictor/certs/*.pem", &format!("{folder}/server.pem"));
     let command = command.replace("/etc/lictor", &folder).replace("NAME", "hostile");
     let command = command.replace("--as CLIENT COMMAND ARGUMENT", "--as tester echo hello");

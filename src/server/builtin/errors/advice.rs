@@ -99,7 +99,8 @@ pub(super) fn of_connection(kind: &Kind, example: &RefusedConnection, session: &
             "have the client send its certificate: `lictor call --cert`, `openssl s_client -cert`",
         ),
         reason if reason == Handshake::Unusable.as_str() => Advice::from(
-            "renew the certificate with `lictor cert renew`, or at its authority, and pin the new one",
+            "renew the certificate with `lictor cert renew`, or at its authority, and pin the new one; if its client \
+             expired, set a later `expires`",
         ),
         _ => Advice::from(example.advice),
     }
