@@ -42,7 +42,9 @@ fn what_calls_compute_is_added_up_and_what_they_wait_is_not() {
         let (_server, mut connection) = start(|setup| setup.echo().hostile(keys));
         connection.ask("sleep 300");
         connection.ask_all(&[("args a", ""); 50]);
-        assert_eq!(of_hostile(&mut connection, NAME, ""), 0.0, "{keys}");
+        // On a busy machine a small call may take a tick, which is counted; the 300 ms are not.
+        let waited = of_hostile(&mut connection, NAME, "");
+        assert!(waited < 0.1, "{keys}: {waited}");
         connection.ask("spin");
         let computed = of_hostile(&mut connection, NAME, "");
         assert!((0.01..1.0).contains(&computed), "{keys}: {computed}");
