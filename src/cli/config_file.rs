@@ -64,10 +64,18 @@ pub(super) fn want_own_config() -> Result<(), Failure> {
     file.and_then(|_| Opened::folder(Path::new(".")).and_then(Opened::trusted)).map(drop).map_err(refused)
 }
 
+impl ConfigFile {
+    /// Requires that the file is there, and that it was named, or is this user's or root's.
+    pub(super) fn want(&self) -> Result<(), Failure> {
+        if self.path == Path::new(CONFIG_FILE) {
+            want_own_config()?;
+        }
+        want_file(&self.path)
+    }
+}
+
 /// Loads the config that locates the state.
 pub(super) fn load_of_state(file: &ConfigFile) -> Result<Config, Failure> {
-    if file.path == Path::new(CONFIG_FILE) {
-        want_own_config()?;
-    }
+    file.want()?;
     Ok(load_named_config(&file.path)?.config)
 }

@@ -98,6 +98,9 @@ fn ask(target: TargetOptions) -> Result<Value, (State, String)> {
 /// Judges a server by its status.
 fn verdict(status: &Value, notice: Notice) -> Verdict {
     let mut found = Vec::new();
+    if !status["version"].is_string() {
+        found.push((State::Unknown, "the server's status has no version".to_owned()));
+    }
     if status["memory"]["is_short"] == true {
         found.push((State::Critical, "memory is short: calls are refused".to_owned()));
     }
@@ -106,7 +109,10 @@ fn verdict(status: &Value, notice: Notice) -> Verdict {
         found.push((State::Warning, format!("the last reload failed: {first}")));
     }
     let ends = status["certificates"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut ending: Vec<_> = ends.iter().filter_map(|end| of_certificate(end, notice)).collect();
+    // What ends first is told first, and not cut off.
+    let mut ends: Vec<_> = ends.iter().collect();
+    ends.sort_by_key(|end| number(&end["seconds_left"]));
+    let mut ending: Vec<_> = ends.into_iter().filter_map(|end| of_certificate(end, notice)).collect();
     ending.sort_by_key(|(state, _)| std::cmp::Reverse(*state));
     let more = ending.len().saturating_sub(MAX_NAMED);
     let worst = ending.first().map(|(state, _)| *state);

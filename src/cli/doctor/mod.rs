@@ -43,7 +43,7 @@ impl Doctor {
 
 /// Examines everything; also returns the exit code that the findings deserve.
 pub(super) fn examine(file: &ConfigFile) -> Result<(Vec<Finding>, Exit), Failure> {
-    want_file(&file.path)?;
+    file.want()?;
     let (findings, exit) = match config::load_to_check(&file.path) {
         Ok(loaded) => {
             let (seen, of_server) = server::look(&loaded);

@@ -2,11 +2,33 @@
 
 use serde_json::Value;
 
-/// Fields that quote others' text: arguments, output of plugins, names that a client made up.
-const QUOTING: [&str; 5] = ["arguments", "line", "context", "closest", "url"];
+/// Fields of text that are kept of every event: times, names of the config, addresses, words of the program.
+const KEPT: [&str; 19] = [
+    "timestamp",
+    "level",
+    "message",
+    "target",
+    "connection",
+    "request",
+    "peer",
+    "client",
+    "plugin",
+    "command",
+    "thumbprint",
+    "known_by",
+    "outcome",
+    "code",
+    "stream",
+    "deadline",
+    "doing",
+    "timeout",
+    "cpu_time",
+];
 
-/// Fields that do so in events of commands and of plugins, where a plugin or a client chooses the words.
-const QUOTING_OF_CALLS: [&str; 3] = ["reason", "error", "at"];
+/// Fields that are kept as well, but of events of commands and plugins: there they quote what a plugin or a
+/// client said, or a setting.
+const KEPT_OF_SERVER: [&str; 9] =
+    ["reason", "error", "advice", "address", "path", "cause", "stage", "version", "backtrace"];
 
 const HIDDEN: &str = "…";
 
@@ -39,10 +61,10 @@ fn event(line: &str) -> Option<String> {
     let is_unknown = fields.get("code").is_some_and(|code| code == "unknown-command");
     for (name, value) in fields {
         let name = name.as_str();
-        let is_quoting = QUOTING.contains(&name)
-            || is_of_calls && QUOTING_OF_CALLS.contains(&name)
-            || is_unknown && name == "command";
-        if is_quoting {
+        let is_kept = KEPT.contains(&name) || !is_of_calls && KEPT_OF_SERVER.contains(&name);
+        // Numbers and truths say nothing that somebody else wrote.
+        let may_quote = value.is_string() || value.is_array() || value.is_object();
+        if may_quote && (!is_kept || is_unknown && name == "command") {
             *value = HIDDEN.into();
         }
     }
@@ -60,7 +82,9 @@ mod tests {
             (r#"{"target":"lictor::command","command":"echo","reason":"hunter2"}"#, true),
             (r#"{"target":"lictor::command","command":"hunter2","code":"unknown-command"}"#, true),
             (r#"{"target":"lictor::plugin::output","plugin":"echo","line":"hunter2"}"#, true),
-            (r#"{"target":"lictor::plugin","plugin":"echo","error":"hunter2"}"#, true),
+            (r#"{"target":"lictor::plugin","plugin":"echo","error":"hunter2","advice":"add hunter2"}"#, true),
+            (r#"{"target":"lictor::connection","message":"bad request","fault":"hunter2"}"#, true),
+            (r#"{"target":"lictor::of_tomorrow","unheard_of":"hunter2"}"#, true),
             (r#"{"target":"lictor::connection","reason":"an alert","peer":"1.2.3.4:5"}"#, false),
         ] {
             let shown = end(event, 1000);

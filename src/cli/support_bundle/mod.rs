@@ -10,11 +10,11 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use self::tar::Archive;
-use super::config_file::{ConfigFile, want_file};
+use super::config_file::ConfigFile;
 use super::doctor;
 use super::{Exit, Failure, output, question};
 use crate::config::{self, Config};
-use crate::files::{make, read_named};
+use crate::files::{Opened, make, read_named};
 use crate::identity::Utc;
 
 /// The most bytes of a file in the bundle. Of the log the end is kept, of others the beginning.
@@ -89,7 +89,7 @@ impl Entry {
 
 impl SupportBundle {
     pub(super) fn run(self) -> Result<(), Failure> {
-        want_file(&self.config.path)?;
+        self.config.want()?;
         let now = SystemTime::now();
         let path = self.output.clone().unwrap_or_else(|| {
             let time: String = Utc(now).to_string().chars().filter(char::is_ascii_alphanumeric).collect();
@@ -170,7 +170,7 @@ fn log_of(path: &Path) -> Result<Entry, Failure> {
 /// The config and the files that it includes, redacted.
 fn configs(main: &Path) -> Vec<Entry> {
     let read = |path: &Path| {
-        let bytes = read_named(path, MAX_ENTRY_BYTES as u64).ok()?;
+        let bytes = Opened::file(path).and_then(|file| file.bytes(MAX_ENTRY_BYTES as u64)).ok()?;
         String::from_utf8(bytes).ok()
     };
     let Some(text) = read(main) else { return Vec::new() };
@@ -181,6 +181,11 @@ fn configs(main: &Path) -> Vec<Entry> {
         Some(Entry::new(format!("config/{:02}-{name}", number + 1), config::redacted(path, &read(path)?)))
     });
     entries.extend(others);
+    let left_out = included.len().saturating_sub(MAX_CONFIG_FILES);
+    if left_out > 0 {
+        let text = format!("{left_out} more included files are left out\n");
+        entries.push(Entry::new("config/left-out.txt", text));
+    }
     entries
 }
 
@@ -195,7 +200,7 @@ fn of_server(path: &Path) -> Vec<Entry> {
         let text = match doctor::server::ask(&loaded, words) {
             Ok(None) => return absent("no server runs"),
             Ok(Some(Value::Object(reply))) if name == METRICS => {
-                reply["metrics"].as_str().unwrap_or_default().to_owned()
+                reply.get("metrics").and_then(Value::as_str).unwrap_or_default().to_owned()
             }
             Ok(Some(reply)) => format!("{reply}\n"),
             Err(failure) if failure.exit() == Exit::Unreachable => {
