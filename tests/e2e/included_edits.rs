@@ -67,7 +67,7 @@ fn an_included_file_comes_with_its_first_client_and_goes_with_its_last() {
     let server = start(setup().top("include = [\"conf.d/*.toml\"]"));
     let (folder, main) = (server.folder(), text(server.folder()));
     let late = folder.join("conf.d/late.toml");
-    let add = ["add", "late", "--command", "@slowlog", "--yes", "--to"];
+    let add = ["add", "late", "--command", "absent", "--yes", "--to"];
     let add_to = |file: &str| client(folder, &[&add[..], &[file]].concat());
     let refused = add_to("conf.d/late.toml");
     assert!(refused.code == Some(2) && refused.stderr.contains("make it: `mkdir conf.d`"), "{refused:?}");
@@ -83,11 +83,11 @@ fn an_included_file_comes_with_its_first_client_and_goes_with_its_last() {
     fs::set_permissions(server.config(), fs::Permissions::from_mode(0o640)).unwrap();
     let added = add_to("./conf.d/late.toml");
     assert!(added.code == Some(0) && added.stdout.contains("conf.d/late.toml (a new file)\n"), "{added:?}");
-    // A command that is not there yet, told before the certificate is made and not again after it.
-    assert_eq!(added.stderr.matches("does not exist yet").count(), 1, "{added:?}");
+    // A command that nobody has, told before the certificate is made and not again after it.
+    assert_eq!(added.stderr.matches("`absent`, which no plugin serves").count(), 1, "{added:?}");
     assert_eq!(
         fs::read_to_string(&late).unwrap(),
-        "[clients.late]\ncertificates = [\"../certs/late.pem\"]\ncommands = [\"@slowlog\"]\n"
+        "[clients.late]\ncertificates = [\"../certs/late.pem\"]\ncommands = [\"absent\"]\n"
     );
     assert_eq!(fs::metadata(&late).unwrap().permissions().mode() & 0o777, 0o640);
     assert!(added.stdout.contains("live     added    clients.late"), "{added:?}");

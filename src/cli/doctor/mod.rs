@@ -4,7 +4,7 @@ pub(super) mod server;
 
 use serde_json::{Value, json};
 
-use super::config_file::{ConfigFile, want_file};
+use super::config_file::ConfigFile;
 use super::{Exit, Failure, output};
 use crate::app::{self, Finding, Verdict};
 use crate::config;
